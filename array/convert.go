@@ -1,0 +1,160 @@
+package array
+
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Convert converts the elements of src, of type srcType, to elements of
+// dstType in dst, which must have room for exactly as many. The memory must
+// not overlap unless the types are the same. It allocates nothing, so that a
+// large array can be converted a chunk at a time.
+//
+//   - Between floats it does what NumPy and ml_dtypes do: it rounds to the
+//     nearest value, ties to even, and what is too large becomes infinity, NaN
+//     or the largest value, as the format has it.
+//   - To integers, floats lose their fraction, NaN becomes 0, and what is out of
+//     range becomes the nearest integer that is in range. NumPy, and so Orbax,
+//     wraps around or leaves it undefined.
+//   - To bool, everything but zero is true; true is 1.
+//   - From complex to real, the imaginary part is dropped.
+//
+// A length that does not fit is an error that matches ErrShape, an invalid
+// type one that matches ErrDType.
+func Convert(dst []byte, dstType DType, src []byte, srcType DType) error {
+	ds, ss := dstType.Size(), srcType.Size()
+	if ds == 0 || ss == 0 {
+		return fmt.Errorf("%w: cannot convert %v to %v", fault.DType, srcType, dstType)
+	}
+	n := len(src) / ss
+	if len(src)%ss != 0 || len(dst)%ds != 0 || len(dst)/ds != n {
+		return fmt.Errorf("%w: %d bytes of %v do not fit %d bytes of %v", fault.Shape, len(src), srcType, len(dst), dstType)
+	}
+	if srcType == dstType {
+		copy(dst, src)
+		return nil
+	}
+	if convertFast(dst, dstType, src, srcType) {
+		return nil
+	}
+	for n > 0 {
+		k := min(n, blockLen)
+		convertBlock(dst[:k*ds], dstType, src[:k*ss], srcType)
+		dst, src, n = dst[k*ds:], src[k*ss:], n-k
+	}
+	return nil
+}
+
+// Cast returns a with its elements converted to d as Convert does. The memory
+// of the result is its own, even if a has that type already. The keys of a
+// random generator have no other type.
+func (a *Array) Cast(d DType) (*Array, error) {
+	if d == a.dtype {
+		return a.Clone(), nil
+	}
+	if a.prngImpl != "" {
+		return nil, fmt.Errorf("%w: cannot cast %s keys to %v", fault.DType, a.prngImpl, d)
+	}
+	b, err := New(d, a.shape, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := Convert(b.data, d, a.data, a.dtype); err != nil {
+		return nil, err
+	}
+	b.sharding = a.sharding
+	return b, nil
+}
+
+// convertFast does the conversions that loads spend their time in, without the
+// detour by a block, and reports whether this is one of them. It reads and
+// writes whole elements, so it leaves memory that is not aligned to others.
+func convertFast(dst []byte, dstType DType, src []byte, srcType DType) bool {
+	switch [2]DType{srcType, dstType} {
+	case [2]DType{Float32, BFloat16}:
+		if s, d, ok := viewBoth[float32, uint16](src, dst); ok {
+			for i, v := range s {
+				d[i] = f32ToBF16(v)
+			}
+			return true
+		}
+	case [2]DType{BFloat16, Float32}:
+		if s, d, ok := viewBoth[uint16, uint32](src, dst); ok {
+			for i, v := range s {
+				d[i] = uint32(v) << 16
+			}
+			return true
+		}
+	case [2]DType{Float32, Float64}:
+		if s, d, ok := viewBoth[float32, float64](src, dst); ok {
+			for i, v := range s {
+				d[i] = float64(v)
+			}
+			return true
+		}
+	case [2]DType{Float64, Float32}:
+		if s, d, ok := viewBoth[float64, float32](src, dst); ok {
+			for i, v := range s {
+				d[i] = float32(v)
+			}
+			return true
+		}
+	case [2]DType{Float32, Float16}:
+		if s, d, ok := viewBoth[float32, uint16](src, dst); ok {
+			for i, v := range s {
+				d[i] = f32ToF16(v)
+			}
+			return true
+		}
+	case [2]DType{Float16, Float32}:
+		if s, d, ok := viewBoth[uint16, float32](src, dst); ok {
+			for i, v := range s {
+				d[i] = f16ToF32(v)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// viewBoth views src and dst, which hold equally many elements, as S and D, if
+// both are aligned.
+func viewBoth[S, D Element](src, dst []byte) ([]S, []D, bool) {
+	s, sOK := view[S](src)
+	d, dOK := view[D](dst)
+	if !sOK || !dOK {
+		return nil, nil, false
+	}
+	return s, d[:len(s)], true
+}
+
+// Canonicalize makes data, elements of type d that come from a file, what this
+// package expects in memory: int2 and int4 are sign-extended from their low
+// bits, the upper bits of float4_e2m1fn are cleared, and every bool but 0 is 1.
+// Other types have no second form and stay as they are.
+func Canonicalize(d DType, data []byte) {
+	switch d {
+	case Bool:
+		if canonicalBools(data) {
+			return
+		}
+		for i, b := range data {
+			if b != 0 {
+				data[i] = 1
+			}
+		}
+	case Int2:
+		for i, b := range data {
+			data[i] = byte(int8(b<<6) >> 6)
+		}
+	case Int4:
+		for i, b := range data {
+			data[i] = byte(int8(b<<4) >> 4)
+		}
+	case Float4E2M1FN:
+		for i, b := range data {
+			data[i] = b & 0x0f
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package array
+
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// DType is the type of an array's elements. The names are those of NumPy and
+// ml_dtypes, which zarr uses as well.
+type DType uint8
+
+// The element types that TensorStore stores. Int2, Int4 and Float4E2M1FN take
+// one byte an element, in memory and on disk.
+const (
+	Invalid DType = iota
+	Bool
+	Int2
+	Int4
+	Int8
+	Int16
+	Int32
+	Int64
+	Uint8
+	Uint16
+	Uint32
+	Uint64
+	Float4E2M1FN
+	Float8E3M4
+	Float8E4M3B11FNUZ
+	Float8E4M3FN
+	Float8E4M3FNUZ
+	Float8E5M2
+	Float8E5M2FNUZ
+	Float8E8M0FNU
+	Float16
+	BFloat16
+	Float32
+	Float64
+	Complex64
+	Complex128
+	numDTypes
+)
+
+var dtypes = [numDTypes]struct {
+	name string
+	size int
+}{
+	Invalid:           {"invalid", 0},
+	Bool:              {"bool", 1},
+	Int2:              {"int2", 1},
+	Int4:              {"int4", 1},
+	Int8:              {"int8", 1},
+	Int16:             {"int16", 2},
+	Int32:             {"int32", 4},
+	Int64:             {"int64", 8},
+	Uint8:             {"uint8", 1},
+	Uint16:            {"uint16", 2},
+	Uint32:            {"uint32", 4},
+	Uint64:            {"uint64", 8},
+	Float4E2M1FN:      {"float4_e2m1fn", 1},
+	Float8E3M4:        {"float8_e3m4", 1},
+	Float8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 1},
+	Float8E4M3FN:      {"float8_e4m3fn", 1},
+	Float8E4M3FNUZ:    {"float8_e4m3fnuz", 1},
+	Float8E5M2:        {"float8_e5m2", 1},
+	Float8E5M2FNUZ:    {"float8_e5m2fnuz", 1},
+	Float8E8M0FNU:     {"float8_e8m0fnu", 1},
+	Float16:           {"float16", 2},
+	BFloat16:          {"bfloat16", 2},
+	Float32:           {"float32", 4},
+	Float64:           {"float64", 8},
+	Complex64:         {"complex64", 8},
+	Complex128:        {"complex128", 16},
+}
+
+var dtypeByName = func() map[string]DType {
+	m := make(map[string]DType, numDTypes)
+	for d := Bool; d < numDTypes; d++ {
+		m[dtypes[d].name] = d
+	}
+	return m
+}()
+
+// ParseDType returns the element type called name, such as "float32" or
+// "float8_e4m3fn". An unknown name is an error that matches ErrDType.
+func ParseDType(name string) (DType, error) {
+	if d, ok := dtypeByName[name]; ok {
+		return d, nil
+	}
+	return Invalid, fmt.Errorf("%w: unknown dtype %q", fault.DType, name)
+}
+
+// String returns the dtype's name.
+func (d DType) String() string {
+	if d >= numDTypes {
+		return fmt.Sprintf("DType(%d)", uint8(d))
+	}
+	return dtypes[d].name
+}
+
+// Size returns the bytes that one element takes, 0 for an invalid dtype.
+func (d DType) Size() int {
+	if d >= numDTypes {
+		return 0
+	}
+	return dtypes[d].size
+}

@@ -1,0 +1,103 @@
+package array
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// CopyRegion copies a box of size elements along each axis from one row-major
+// array to another: from srcOffset in src, which has shape srcShape, to
+// dstOffset in dst, which has shape dstShape. Elements take elemSize bytes.
+// The two arrays may differ in shape, not in rank; for rank 0 it copies the
+// one element. The memory must not overlap.
+//
+// Everything is checked before the first byte moves; a box that does not lie
+// in both arrays, or memory that is not that of its shape, is an error that
+// matches ErrShape.
+func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, srcOffset []int, size []int, elemSize int) error {
+	rank := len(size)
+	if elemSize < 1 {
+		return fmt.Errorf("%w: elements of %d bytes", fault.Shape, elemSize)
+	}
+	if err := checkBox("destination", len(dst), dstShape, dstOffset, size, elemSize); err != nil {
+		return err
+	}
+	if err := checkBox("source", len(src), srcShape, srcOffset, size, elemSize); err != nil {
+		return err
+	}
+	for _, n := range size {
+		if n == 0 {
+			return nil
+		}
+	}
+
+	// The trailing axes that the box covers whole in both arrays, and the one
+	// before them, lie contiguous: one copy moves them all.
+	run := elemSize
+	axis := rank
+	for axis > 0 {
+		axis--
+		run *= size[axis]
+		if size[axis] != dstShape[axis] || size[axis] != srcShape[axis] {
+			break
+		}
+	}
+
+	// The axes outside a run are walked as the digits of an odometer.
+	digits := make([]digit, 0, 8)
+	dstPos, srcPos := 0, 0
+	dstStride, srcStride := elemSize, elemSize // bytes between neighbours along axis i
+	for i := rank - 1; i >= 0; i-- {
+		dstPos += dstOffset[i] * dstStride
+		srcPos += srcOffset[i] * srcStride
+		if i < axis {
+			digits = append(digits, digit{size: size[i], dstStride: dstStride, srcStride: srcStride})
+		}
+		dstStride *= dstShape[i]
+		srcStride *= srcShape[i]
+	}
+	for {
+		copy(dst[dstPos:dstPos+run], src[srcPos:srcPos+run])
+		i := 0
+		for ; i < len(digits); i++ {
+			d := &digits[i]
+			d.at++
+			dstPos += d.dstStride
+			srcPos += d.srcStride
+			if d.at < d.size {
+				break
+			}
+			d.at = 0
+			dstPos -= d.size * d.dstStride
+			srcPos -= d.size * d.srcStride
+		}
+		if i == len(digits) {
+			return nil
+		}
+	}
+}
+
+// digit is an axis that CopyRegion walks, innermost first.
+type digit struct{ at, size, dstStride, srcStride int }
+
+// checkBox reports whether shape fills n bytes and the box lies inside it.
+func checkBox(which string, n int, shape, offset, size []int, elemSize int) error {
+	if len(shape) != len(size) || len(offset) != len(size) {
+		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.Shape, size, offset, which, shape)
+	}
+	elems, err := NumElements(shape)
+	if err != nil {
+		return err
+	}
+	if elems > math.MaxInt/elemSize || elems*elemSize != n {
+		return fmt.Errorf("%w: the %s of shape %v and elements of %d bytes has %d bytes of memory", fault.Shape, which, shape, elemSize, n)
+	}
+	for i, d := range shape {
+		if offset[i] < 0 || size[i] < 0 || size[i] > d || offset[i] > d-size[i] {
+			return fmt.Errorf("%w: box %v at %v exceeds the %s of shape %v", fault.Shape, size, offset, which, shape)
+		}
+	}
+	return nil
+}

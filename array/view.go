@@ -1,0 +1,136 @@
+package array
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Of returns an array over data, which is kept, not copied. Without a shape it
+// has one dimension. Like regexp.MustCompile it is for shapes that the program
+// itself knows: it panics if the shape does not hold len(data) elements. New
+// is the form that returns an error.
+func Of[T Element](data []T, shape ...int) *Array {
+	if len(shape) == 0 {
+		shape = []int{len(data)}
+	}
+	a, err := New(DTypeOf[T](), shape, bytesOf(data))
+	if err != nil {
+		panic(fmt.Sprintf("array.Of: %d elements in shape %v: %v", len(data), shape, err))
+	}
+	return a
+}
+
+// Scalar returns an array of rank 0 that holds v.
+func Scalar[T Element](v T) *Array {
+	return &Array{dtype: DTypeOf[T](), shape: []int{}, data: bytesOf([]T{v})}
+}
+
+// bytesOf views data's memory. It is never nil.
+func bytesOf[T Element](data []T) []byte {
+	if len(data) == 0 {
+		return []byte{}
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), len(data)*int(unsafe.Sizeof(data[0])))
+}
+
+// Values returns the elements of a, row-major, as a view of its memory: a
+// write to one is seen by the other. The error matches ErrDType if T is not
+// the type of the elements; Cast converts them. It matches ErrUnsupported if
+// the memory, which New took from the caller, is not aligned as T must be, and
+// ErrCorrupt if a byte of a bool array is neither 0 nor 1; Clone cures the
+// first, Canonicalize the second.
+func Values[T Element](a *Array) ([]T, error) {
+	d := DTypeOf[T]()
+	if d != a.dtype {
+		return nil, fmt.Errorf("%w: elements are %v, asked for %v (%T)", fault.DType, a.dtype, d, *new(T))
+	}
+	if d == Bool && !canonicalBools(a.data) {
+		return nil, fmt.Errorf("%w: a byte of a bool array is neither 0 nor 1", fault.Corrupt)
+	}
+	values, ok := view[T](a.data)
+	if !ok {
+		return nil, fmt.Errorf("%w: the array's memory is not aligned for %v; clone it first", fault.Unsupported, d)
+	}
+	return values, nil
+}
+
+// view views data, which holds whole elements, as T; false if it is not
+// aligned.
+func view[T Element](data []byte) ([]T, bool) {
+	if len(data) == 0 {
+		return []T{}, true
+	}
+	p := unsafe.Pointer(unsafe.SliceData(data))
+	if uintptr(p)%unsafe.Alignof(*new(T)) != 0 {
+		return nil, false
+	}
+	return unsafe.Slice((*T)(p), uintptr(len(data))/unsafe.Sizeof(*new(T))), true
+}
+
+// canonicalBools reports whether all bytes are 0 or 1. The compiler relies on
+// that for values of type bool.
+func canonicalBools(data []byte) bool {
+	const notBool = 0xfefefefefefefefe
+	for ; len(data) >= 8; data = data[8:] {
+		if binary.LittleEndian.Uint64(data)&notBool != 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(data, func(b byte) bool { return b > 1 })
+}
+
+// Len returns the number of elements.
+func (a *Array) Len() int { return len(a.data) / a.dtype.Size() }
+
+// Clone returns a copy of a, with memory of its own that is aligned for every
+// element type.
+func (a *Array) Clone() *Array {
+	b := *a
+	b.data = alloc(len(a.data))
+	copy(b.data, a.data)
+	return &b
+}
+
+// Equal reports whether a and b have the same dtype, shape and bytes. A NaN is
+// equal to one of the same bits, and 0 is not equal to -0. How the arrays lie
+// over devices does not matter.
+func (a *Array) Equal(b *Array) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.dtype == b.dtype && a.prngImpl == b.prngImpl && slices.Equal(a.shape, b.shape) && bytes.Equal(a.data, b.data)
+}
+
+// prngKeyShapes is the shape of the key data of JAX's generators.
+var prngKeyShapes = map[string][]int{
+	"threefry2x32": {2},
+	"rbg":          {4},
+	"unsafe_rbg":   {4},
+}
+
+// PRNGKey returns an array of keys of JAX's random generator impl, such as
+// "threefry2x32", over the keys' data, as jax.random.wrap_key_data does. The
+// data is uint32 and its last dimension is that of one key: 2 for
+// threefry2x32, 4 for rbg and unsafe_rbg, anything for a generator that this
+// package does not know. The result's shape is that of the data. A misfit is
+// an error that matches ErrDType or ErrShape.
+func PRNGKey(impl string, keyData *Array) (*Array, error) {
+	if impl == "" {
+		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.Unsupported)
+	}
+	if keyData.dtype != Uint32 {
+		return nil, fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.DType, keyData.dtype)
+	}
+	want, known := prngKeyShapes[impl]
+	if n := len(keyData.shape); known && (n < len(want) || !slices.Equal(keyData.shape[n-len(want):], want)) {
+		return nil, fmt.Errorf("%w: key data of %s must end in dimensions %v, have shape %v", fault.Shape, impl, want, keyData.shape)
+	}
+	b := *keyData
+	b.prngImpl = impl
+	return &b, nil
+}

@@ -1,0 +1,69 @@
+package orbax
+
+import (
+	"context"
+	"sync"
+)
+
+// AsyncResponse is a save that goes on in the background. Its methods may be
+// called by several goroutines.
+type AsyncResponse struct {
+	done chan struct{}
+	err  error // set before done is closed
+
+	mu        sync.Mutex
+	callbacks []func(error)
+	finished  bool
+}
+
+// respond runs work in the background.
+func respond(work func() error) *AsyncResponse {
+	r := &AsyncResponse{done: make(chan struct{})}
+	go func() {
+		r.err = work()
+		r.mu.Lock()
+		r.finished = true
+		callbacks := r.callbacks
+		r.callbacks = nil
+		r.mu.Unlock()
+		close(r.done)
+		for _, f := range callbacks {
+			f(r.err)
+		}
+	}()
+	return r
+}
+
+// Result waits until the save has finished and returns its error: nil once the
+// checkpoint is complete and durable. It returns the same whenever it is
+// called. If ctx ends first Result returns its error, and the save goes on.
+func (r *AsyncResponse) Result(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return r.err
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Done is closed when the save has finished, well or not.
+func (r *AsyncResponse) Done() <-chan struct{} { return r.done }
+
+// OnComplete calls f once with what Result returns, when the save has finished:
+// on the save's goroutine, or at once if it has finished already.
+func (r *AsyncResponse) OnComplete(f func(error)) {
+	r.mu.Lock()
+	finished := r.finished
+	if !finished {
+		r.callbacks = append(r.callbacks, f)
+	}
+	r.mu.Unlock()
+	if finished {
+		f(r.err)
+	}
+}

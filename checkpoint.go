@@ -1,0 +1,318 @@
+package orbax
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Checkpoint is an open checkpoint. Its methods may be called by several
+// goroutines. What it has loaded does not depend on it.
+type Checkpoint struct {
+	store   storage.Store
+	path    string // as the caller gave it
+	dir     string // in the store
+	meta    *layout.CheckpointMetadata
+	digests *layout.Digests // nil for checkpoints of other writers
+	names   []string        // of the checkpointables
+}
+
+// Open opens the checkpoint at path and reads its metadata. Errors match
+// ErrNotExist, ErrIncomplete (a temporary directory), ErrInvalidCheckpoint
+// (something else; the message tells what, and the path that may be meant) or
+// ErrCorrupt.
+func Open(ctx context.Context, path string) (*Checkpoint, error) {
+	store, dir, err := storage.Resolve(path)
+	if err != nil {
+		return nil, wrap("open", path, err)
+	}
+	ck, err := open(ctx, store, dir)
+	if err != nil {
+		return nil, wrap("open", path, err)
+	}
+	ck.path = path
+	return ck, nil
+}
+
+// Close releases the checkpoint.
+func (c *Checkpoint) Close() error { return nil }
+
+func isTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
+
+// open recognises a checkpoint.
+func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+	info, err := store.Stat(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.NotExist
+	case err != nil:
+		return nil, err
+	case isTemporary(path.Base(dir)):
+		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.Incomplete)
+	case !info.Dir:
+		return nil, fmt.Errorf("%w: it is a file", fault.Invalid)
+	}
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notCheckpoint(ctx, store, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{store: store, path: dir, dir: dir}
+	sums, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		if c.digests, err = layout.ParseDigests(sums); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.digests.Check(layout.CheckpointFile, doc); err != nil {
+		return nil, err
+	}
+	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
+		return nil, err
+	}
+	entries, err := store.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Dir && layout.IsCheckpointable(e.Name) {
+			c.names = append(c.names, e.Name)
+		}
+	}
+	return c, nil
+}
+
+// notCheckpoint says what a directory without checkpoint metadata may be.
+func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
+	has := func(parts ...string) bool {
+		_, err := store.Stat(ctx, path.Join(append([]string{dir}, parts...)...))
+		return err == nil
+	}
+	if has("..", layout.CheckpointFile) {
+		return fmt.Errorf("%w: it is a part of the checkpoint %s; give that path, and the part by Name(%q)",
+			fault.Invalid, path.Dir(dir), path.Base(dir))
+	}
+	if has(layout.TreeFile) {
+		return fmt.Errorf("%w: a checkpoint without %s, in a layout of Orbax v0", fault.Unsupported, layout.CheckpointFile)
+	}
+	entries, err := store.List(ctx, dir)
+	if err != nil {
+		return err
+	}
+	var steps []string
+	for _, e := range entries {
+		if e.Dir && !isTemporary(e.Name) && has(e.Name, layout.CheckpointFile) {
+			steps = append(steps, e.Name)
+		}
+	}
+	switch n := len(steps); {
+	case n > 8:
+		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.Invalid, n, path.Join(dir, steps[n-1]))
+	case n > 0:
+		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.Invalid, strings.Join(steps, ", "))
+	case len(entries) == 0:
+		return fmt.Errorf("%w: the directory is empty", fault.Invalid)
+	}
+	return fmt.Errorf("%w: no %s in it", fault.Invalid, layout.CheckpointFile)
+}
+
+// Names returns the names of the checkpointables, in order.
+func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
+
+func (c *Checkpoint) readDir(name string) *handler.ReadDir {
+	return handler.NewReadDir(c.store, c.dir, name, c.digests)
+}
+
+// has reports whether there is a checkpointable called name.
+func (c *Checkpoint) has(name string) bool { return slices.Contains(c.names, name) }
+
+// pick returns the checkpointable that is meant by name, as Orbax does: if it
+// is empty "state", else the first that is a pytree.
+func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
+	if name != "" {
+		if err := layout.CheckName(name); err != nil {
+			return "", err
+		}
+		return name, c.check(name)
+	}
+	for _, n := range append([]string{layout.DefaultName}, c.names...) {
+		if !c.has(n) {
+			continue
+		}
+		_, err := c.store.Stat(ctx, path.Join(c.dir, n, layout.TreeFile))
+		if err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%w: no pytree among its parts %q", fault.NotExist, c.names)
+}
+
+func (c *Checkpoint) check(name string) error {
+	if !c.has(name) {
+		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.NotExist, name, c.names)
+	}
+	return nil
+}
+
+// Load is the function Load.
+func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, error) {
+	v, err := c.loadOne(ctx, nil, options)
+	return v, wrap("load", c.path, err)
+}
+
+// LoadInto is the function LoadInto.
+func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOption) error {
+	if target == nil {
+		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.Structure))
+	}
+	_, err := c.loadOne(ctx, target, options)
+	return wrap("load", c.path, err)
+}
+
+func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
+	cfg := newLoadConfig(options)
+	name, err := c.pick(ctx, cfg.name)
+	if err != nil {
+		return nil, err
+	}
+	return c.loadItem(ctx, name, target, cfg)
+}
+
+func (c *Checkpoint) loadItem(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
+	h, err := cfg.registry.ForLoad(name, c.meta.Handlers[name], target)
+	if err != nil {
+		return nil, err
+	}
+	return h.Load(ctx, c.readDir(name), target, cfg.handler)
+}
+
+// LoadCheckpointables is the function LoadCheckpointables.
+func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
+	cfg := newLoadConfig(options)
+	if len(targets) == 0 {
+		targets = map[string]any{}
+		for _, name := range c.names {
+			targets[name] = nil
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		errs = append(errs, c.check(name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, wrap("load", c.path, err)
+	}
+	var mu sync.Mutex
+	loaded := make(map[string]any, len(targets))
+	group, gctx := errgroup.WithContext(ctx)
+	for name, target := range targets {
+		group.Go(func() error {
+			v, err := c.loadItem(gctx, name, target, cfg)
+			if err != nil {
+				return inItem(name, true, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			loaded[name] = v
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, wrap("load", c.path, err)
+	}
+	return loaded, nil
+}
+
+// inItem names the checkpointable that an error belongs to, where the caller
+// has named several.
+func inItem(name string, several bool, err error) error {
+	if !several {
+		return err
+	}
+	return fmt.Errorf("checkpointable %q: %w", name, err)
+}
+
+// CheckpointMetadata describes a checkpoint.
+type CheckpointMetadata struct {
+	Path       string
+	InitTime   time.Time // when the save began; zero if unknown
+	CommitTime time.Time // when it was complete; zero if unknown
+	// Custom is the custom metadata: map[string]any or []any, with numbers as
+	// int or float64.
+	Custom any
+	// Tree describes the pytree that was asked for; nil from
+	// CheckpointablesMetadata.
+	Tree *handler.TreeMetadata
+	// Checkpointables has what each part's handler tells of it: for a pytree a
+	// *handler.TreeMetadata, nil for parts of other kinds. From Metadata it has
+	// the one part that was asked for.
+	Checkpointables map[string]any
+}
+
+// Metadata is the function Metadata.
+func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
+	cfg := newLoadConfig(options)
+	name, err := c.pick(ctx, cfg.name)
+	if err != nil {
+		return nil, wrap("metadata", c.path, err)
+	}
+	m, err := c.metadata(ctx, cfg, name)
+	if err != nil {
+		return nil, err
+	}
+	m.Tree, _ = m.Checkpointables[name].(*handler.TreeMetadata)
+	return m, nil
+}
+
+// CheckpointablesMetadata is the function CheckpointablesMetadata.
+func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
+	return c.metadata(ctx, newLoadConfig(options), c.names...)
+}
+
+func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
+	m := &CheckpointMetadata{
+		Path:            c.path,
+		InitTime:        c.meta.InitTime,
+		CommitTime:      c.meta.CommitTime,
+		Custom:          c.meta.Custom,
+		Checkpointables: map[string]any{},
+	}
+	for _, name := range names {
+		h, err := cfg.registry.ForLoad(name, c.meta.Handlers[name], nil)
+		if err == nil {
+			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+		}
+		if err != nil {
+			return nil, wrap("metadata", c.path, inItem(name, true, err))
+		}
+	}
+	return m, nil
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+}

@@ -1,0 +1,36 @@
+// Package orbax saves and loads checkpoints of machine-learning state, in the
+// on-disk format of Google's Orbax Checkpoint v1: what this package saves,
+// Python's Orbax loads, and the reverse.
+//
+// A state is any Go value: maps, slices and structs of arrays, numbers and
+// strings (package tree has the exact rules, package array the arrays).
+//
+//	type State struct {
+//		Params map[string]*array.Array `orbax:"params"`
+//		Step   int                     `orbax:"step"`
+//	}
+//
+//	err := orbax.Save(ctx, "/ckpt/step_100", state)
+//
+//	var state State
+//	err := orbax.LoadInto(ctx, "/ckpt/step_100", &state)
+//
+// SaveAsync returns as soon as the state has been copied; its response tells
+// later whether the checkpoint is complete. Load without a target gives nested
+// maps. Metadata tells what is in a checkpoint without loading it. Open returns
+// a handle for several such calls.
+//
+// A checkpoint can hold several parts of different kinds, its checkpointables:
+// SaveCheckpointables and LoadCheckpointables save and load them by name.
+//
+// # Promises
+//
+// At every instant a path holds nothing, or a complete checkpoint, or, while it
+// is being overwritten, the complete old one. Every byte that is saved is
+// covered by a checksum; a load that finds a difference fails with ErrCorrupt
+// and names the leaf. What can be refused, a leaf that cannot be stored for
+// example, is refused before anything is written.
+//
+// All functions may be called by several goroutines at the same time. Errors
+// are of type *Error and match the sentinels of this package with errors.Is.
+package orbax

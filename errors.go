@@ -1,0 +1,105 @@
+package orbax
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// The classes of failure, for errors.Is. ErrExist and ErrNotExist match
+// fs.ErrExist and fs.ErrNotExist as well.
+var (
+	// ErrExist: something is at the path, and Overwrite was not given.
+	ErrExist = fault.Exist
+	// ErrNotExist: nothing is at the path, or a checkpointable is missing.
+	ErrNotExist = fault.NotExist
+	// ErrBusy: another save is writing the same path.
+	ErrBusy = fault.Busy
+	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
+	ErrInvalidCheckpoint = fault.Invalid
+	// ErrIncomplete: a checkpoint whose writing was not finished.
+	ErrIncomplete = fault.Incomplete
+	// ErrCorrupt: bytes that are not what was written.
+	ErrCorrupt = fault.Corrupt
+	// ErrStructure: a tree that does not have the keys that are asked for.
+	ErrStructure = fault.Structure
+	// ErrShape: an array of another shape.
+	ErrShape = fault.Shape
+	// ErrDType: an array or number of another type.
+	ErrDType = fault.DType
+	// ErrLeafType: a Go value that no checkpoint can hold.
+	ErrLeafType = fault.LeafType
+	// ErrKeyCollision: different leaves that would have the same name.
+	ErrKeyCollision = fault.Collision
+	// ErrReservedName: a name that has another meaning, or is unsafe.
+	ErrReservedName = fault.Reserved
+	// ErrUnsupported: a format or feature that this version does not know.
+	ErrUnsupported = fault.Unsupported
+)
+
+// Error is the error that this package returns.
+type Error struct {
+	Op   string // "save", "load", "open" …
+	Path string // of the checkpoint
+	// Leaf is the leaf that failed, its keys joined with dots, if it was one;
+	// see Leaves.
+	Leaf string
+	Err  error
+}
+
+// LeafError is the failure of one leaf.
+type LeafError = fault.Leaf
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "orbax: %s %s: ", e.Op, e.Path)
+	if leaves := e.Leaves(); len(leaves) > 1 {
+		fmt.Fprintf(&b, "%d leaves:", len(leaves))
+		for _, l := range leaves {
+			fmt.Fprintf(&b, "\n\t%v", l)
+		}
+		return b.String()
+	}
+	b.WriteString(e.Err.Error())
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Leaves returns the failure of each leaf that failed: a save or a load that is
+// refused names all of them at once.
+func (e *Error) Leaves() []*LeafError { return leafErrors(e.Err) }
+
+func leafErrors(err error) []*LeafError {
+	switch err := err.(type) {
+	case *LeafError:
+		return []*LeafError{err}
+	case interface{ Unwrap() []error }:
+		var all []*LeafError
+		for _, e := range err.Unwrap() {
+			all = append(all, leafErrors(e)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return leafErrors(err.Unwrap())
+	}
+	return nil
+}
+
+// wrap returns err as an *Error, or nil.
+func wrap(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var already *Error
+	if errors.As(err, &already) {
+		return err
+	}
+	e := &Error{Op: op, Path: path, Err: err}
+	if leaves := leafErrors(err); len(leaves) == 1 {
+		e.Leaf = leaves[0].Path
+	}
+	return e
+}

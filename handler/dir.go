@@ -1,0 +1,183 @@
+package handler
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// WriteDir is the directory of a checkpointable that is being saved. File names
+// are slash-separated and relative to it. Files become visible with the whole
+// checkpoint; each is covered by the checkpoint's digest file.
+type WriteDir struct {
+	stage   storage.Stage
+	name    string
+	digests *layout.Digests
+}
+
+// NewWriteDir returns the directory called name of a checkpoint. It is for
+// package orbax.
+func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digests *layout.Digests) (*WriteDir, error) {
+	return &WriteDir{stage, name, digests}, stage.Mkdir(ctx, name)
+}
+
+// WriteFile writes a file.
+func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
+	if !fs.ValidPath(name) {
+		return fmt.Errorf("%w: file %q", fault.Reserved, name)
+	}
+	full := path.Join(d.name, name)
+	if err := transfer.WriteFile(ctx, d.stage, full, data); err != nil {
+		return err
+	}
+	d.digests.Add(full, sha256.Sum256(data))
+	return nil
+}
+
+// Create starts a file that is written from beginning to end. It counts only
+// once Close has returned nil.
+func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: file %q", fault.Reserved, name)
+	}
+	full := path.Join(d.name, name)
+	w, err := d.stage.Create(ctx, full, -1)
+	if err != nil {
+		return nil, err
+	}
+	return &fileWriter{ctx: ctx, w: w, dir: d, name: full, sum: sha256.New()}, nil
+}
+
+// fileWriter turns a storage.Writer into a stream, digesting what passes.
+type fileWriter struct {
+	ctx  context.Context
+	w    storage.Writer
+	dir  *WriteDir
+	name string
+	off  int64
+	sum  hash.Hash
+	err  error
+	done bool
+}
+
+func (f *fileWriter) Write(p []byte) (int, error) {
+	if f.err == nil {
+		f.err = f.w.WriteAt(f.ctx, p, f.off)
+	}
+	if f.err != nil {
+		return 0, f.err
+	}
+	f.sum.Write(p)
+	f.off += int64(len(p))
+	return len(p), nil
+}
+
+func (f *fileWriter) Close() error {
+	if f.done {
+		return fs.ErrClosed
+	}
+	f.done = true
+	if err := f.w.Close(); f.err == nil {
+		f.err = err
+	}
+	if f.err == nil {
+		f.dir.digests.Add(f.name, [sha256.Size]byte(f.sum.Sum(nil)))
+	}
+	return f.err
+}
+
+// ReadDir is the directory of a checkpointable that is being loaded. File names
+// are slash-separated and relative to it. It may be used by several goroutines.
+type ReadDir struct {
+	store   storage.Store
+	root    string // of the checkpoint
+	name    string
+	digests *layout.Digests
+}
+
+// NewReadDir returns the directory called name of the checkpoint at root. It is
+// for package orbax.
+func NewReadDir(store storage.Store, root, name string, digests *layout.Digests) *ReadDir {
+	return &ReadDir{store, root, name, digests}
+}
+
+// ReadFile returns a file's contents. A missing file is an error that matches
+// fs.ErrNotExist; one that differs from its digest matches ErrCorrupt.
+func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	full := path.Join(d.name, name)
+	b, err := transfer.ReadFile(ctx, d.store, d.root, full, 0, -1)
+	if err != nil {
+		if d.digests.Has(full) {
+			err = fmt.Errorf("%w: %w", fault.Corrupt, err)
+		}
+		return nil, err
+	}
+	return b, d.digests.Check(full, b)
+}
+
+// readOptional is ReadFile for a file that a checkpoint need not have: nil if
+// it does not exist.
+func (d *ReadDir) readOptional(ctx context.Context, name string) ([]byte, error) {
+	b, err := d.ReadFile(ctx, name)
+	if isNotExist(err) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// List returns the entries of the directory called name, "." for the top.
+func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: directory %q", fault.Reserved, name)
+	}
+	return d.store.List(ctx, path.Join(d.root, d.name, name))
+}
+
+// path is where the directory is in its store.
+func (d *ReadDir) path() string { return path.Join(d.root, d.name) }
+
+// FS returns the directory as a file system for code that takes one. Files are
+// read whole, and checked, when they are opened. ctx governs all reads.
+func (d *ReadDir) FS(ctx context.Context) fs.ReadFileFS { return dirFS{ctx, d} }
+
+type dirFS struct {
+	ctx context.Context
+	dir *ReadDir
+}
+
+func (f dirFS) ReadFile(name string) ([]byte, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid}
+	}
+	return f.dir.ReadFile(f.ctx, name)
+}
+
+func (f dirFS) Open(name string) (fs.File, error) {
+	info, err := f.dir.stat(f.ctx, name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	if info.Dir {
+		entries, err := f.dir.List(f.ctx, name)
+		return &openDir{info: fileInfo{info}, entries: entries}, err
+	}
+	b, err := f.ReadFile(name)
+	return &openFile{bytes.NewReader(b), fileInfo{info}}, err
+}
+
+func (d *ReadDir) stat(ctx context.Context, name string) (storage.Info, error) {
+	if !fs.ValidPath(name) {
+		return storage.Info{}, fs.ErrInvalid
+	}
+	return d.store.Stat(ctx, path.Join(d.path(), name))
+}

@@ -1,0 +1,100 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"reflect"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+)
+
+const typePrefix = "orbax.checkpoint.experimental.v1._src.handlers."
+
+// JSON marks a checkpointable that is to be stored as a JSON document instead
+// of a pytree. Loading takes a JSON whose Value is a pointer to decode into.
+type JSON struct{ Value any }
+
+// JSONHandler stores a checkpointable as the document data.json, with the rules
+// of encoding/json. It takes values of type JSON and json.RawMessage, and, where
+// it is bound to a name, everything that json.Marshal takes.
+//
+// Loaded without a target, objects are map[string]any and numbers int if they
+// are integers that fit, else float64. Python's NaN and infinities are read;
+// they cannot be written.
+type JSONHandler struct{}
+
+// jsonFiles are the names under which Orbax's handlers write the document.
+var jsonFiles = []string{"data.json", "metadata"}
+
+func (JSONHandler) Type() string { return typePrefix + "json_handler.JsonHandler" }
+
+func (JSONHandler) CanSave(v any) bool {
+	switch v.(type) {
+	case JSON, *JSON, json.RawMessage:
+		return true
+	}
+	return false
+}
+
+func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+	doc, err := layout.EncodeJSON(unwrapJSON(v))
+	if err != nil {
+		return nil, fmt.Errorf("%w: not JSON: %w", fault.LeafType, err)
+	}
+	return func(ctx context.Context, dir *WriteDir) error {
+		return dir.WriteFile(ctx, jsonFiles[0], doc)
+	}, nil
+}
+
+func unwrapJSON(v any) any {
+	switch v := v.(type) {
+	case JSON:
+		return v.Value
+	case *JSON:
+		if v != nil {
+			return v.Value
+		}
+	}
+	return v
+}
+
+func (JSONHandler) CanLoad(target any) bool {
+	switch target.(type) {
+	case JSON, *JSON, *json.RawMessage:
+		return true
+	}
+	return false
+}
+
+func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
+	doc, err := readJSON(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if target == nil {
+		return layout.DecodeJSON(doc)
+	}
+	into := unwrapJSON(target)
+	if v := reflect.ValueOf(into); v.Kind() != reflect.Pointer || v.IsNil() {
+		return nil, fmt.Errorf("%w: JSON must be loaded into a pointer, not %T", fault.Structure, into)
+	}
+	if err := json.Unmarshal(doc, into); err != nil {
+		return nil, fmt.Errorf("%w: JSON: %w", fault.Structure, err)
+	}
+	return target, nil
+}
+
+func readJSON(ctx context.Context, dir *ReadDir) ([]byte, error) {
+	for _, name := range jsonFiles {
+		doc, err := dir.ReadFile(ctx, name)
+		if !isNotExist(err) {
+			return doc, err
+		}
+	}
+	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.Invalid, jsonFiles[0], fs.ErrNotExist)
+}
+
+func (JSONHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

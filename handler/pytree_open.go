@@ -1,0 +1,353 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// Tree is a stored pytree: what its leaves are and where their bytes lie. No
+// array data has been read. It may be used by several goroutines.
+type Tree struct {
+	dir    *ReadDir
+	leaves []storedLeaf
+	format string
+}
+
+// storedLeaf is a leaf with the places of its chunks, in the order of the grid.
+type storedLeaf struct {
+	LeafMetadata
+	text   string // of a string leaf
+	zarr   *zarr.Metadata
+	chunks []chunk
+}
+
+// chunk is one encoded chunk: its bytes, or where they lie.
+type chunk struct {
+	inline []byte
+	extent transfer.Extent // if inline is nil
+}
+
+func (c chunk) len() int64 {
+	if c.inline != nil {
+		return int64(len(c.inline))
+	}
+	return c.extent.Length
+}
+
+// OpenTree reads the documents and the index of the pytree in dir.
+func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
+	doc, err := dir.ReadFile(ctx, layout.TreeFile)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := layout.ParseTree(doc)
+	if err != nil {
+		return nil, err
+	}
+	o := &treeOpener{dir: dir, meta: meta}
+	if err := o.readDocuments(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.openStore(ctx); err != nil {
+		return nil, err
+	}
+	t := &Tree{dir: dir, format: o.format(), leaves: make([]storedLeaf, len(meta.Leaves))}
+	seen := make(map[string]bool, len(meta.Leaves))
+	for i, l := range meta.Leaves {
+		name := l.Path.String()
+		leaf, err := o.leaf(ctx, l, name)
+		if err != nil {
+			return nil, &fault.Leaf{Path: name, Err: err}
+		}
+		if seen[name] && leaf.zarr != nil {
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.Collision)}
+		}
+		seen[name] = true
+		t.leaves[i] = leaf
+	}
+	slices.SortFunc(t.leaves, func(a, b storedLeaf) int { return a.Path.Compare(b.Path) })
+	return t, nil
+}
+
+// treeOpener gathers what is known of a stored pytree's leaves.
+type treeOpener struct {
+	dir       *ReadDir
+	meta      *layout.TreeMetadata
+	strings   *layout.Strings
+	shardings map[string]*sharding.Sharding
+	arrays    map[string]layout.ArrayMetadata
+	ocdbt     bool
+	values    map[string]ocdbt.Value // of the database, by key
+}
+
+func (o *treeOpener) format() string {
+	format, store := "zarr2", "files"
+	if o.meta.Zarr3 {
+		format = "zarr3"
+	}
+	if o.ocdbt {
+		store = "ocdbt"
+	}
+	return store + "+" + format
+}
+
+func (o *treeOpener) readDocuments(ctx context.Context) error {
+	doc, err := o.dir.readOptional(ctx, layout.StringsFile)
+	if err == nil && doc != nil {
+		o.strings, err = layout.ParseStrings(doc)
+	}
+	if err != nil {
+		return err
+	}
+	doc, err = o.dir.readOptional(ctx, layout.ShardingFile)
+	if err == nil && doc != nil {
+		o.shardings, err = sharding.ParseFile(doc)
+	}
+	if err != nil {
+		return err
+	}
+	return o.readArrayMetadatas(ctx)
+}
+
+// readArrayMetadatas reads the files of all processes; an array that several
+// mention is described by the first.
+func (o *treeOpener) readArrayMetadatas(ctx context.Context) error {
+	o.arrays = map[string]layout.ArrayMetadata{}
+	dir := path.Dir(layout.ArrayFile)
+	infos, err := o.dir.List(ctx, dir)
+	if err != nil && !isNotExist(err) {
+		return err
+	}
+	for _, info := range infos {
+		if info.Dir || !strings.HasPrefix(info.Name, "process_") {
+			continue
+		}
+		doc, err := o.dir.ReadFile(ctx, path.Join(dir, info.Name))
+		if err != nil {
+			return err
+		}
+		arrays, err := layout.ParseArrays(doc)
+		if err != nil {
+			return err
+		}
+		for name, a := range arrays {
+			if _, ok := o.arrays[name]; !ok {
+				o.arrays[name] = a
+			}
+		}
+	}
+	return nil
+}
+
+// openStore reads the index of the database, if the arrays are in one. A tree
+// without arrays has none.
+func (o *treeOpener) openStore(ctx context.Context) error {
+	stored := slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
+		return !l.Empty && l.ValueType != layout.String
+	})
+	if !stored || o.meta.OCDBT != nil && !*o.meta.OCDBT {
+		return nil
+	}
+	source := ocdbtSource{o.dir}
+	db, err := ocdbt.Open(ctx, source)
+	if isNotExist(err) && o.meta.OCDBT == nil {
+		return nil // not a database: plain files
+	}
+	if isNotExist(err) {
+		return fmt.Errorf("%w: %s is missing", fault.Corrupt, layout.ManifestFile)
+	}
+	if err != nil {
+		return err
+	}
+	o.ocdbt = true
+	o.values = map[string]ocdbt.Value{}
+	for e, err := range db.Entries(ctx, "") {
+		if err != nil {
+			return err
+		}
+		o.values[e.Key] = e.Value
+	}
+	return nil
+}
+
+// ocdbtSource reads a database's own files.
+type ocdbtSource struct{ dir *ReadDir }
+
+func (s ocdbtSource) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	return transfer.ReadFile(ctx, s.dir.store, s.dir.path(), name, off, n)
+}
+
+func (s ocdbtSource) List(ctx context.Context, dir string) ([]string, error) {
+	infos, err := s.dir.List(ctx, path.Clean("./"+dir))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(infos))
+	for i, info := range infos {
+		names[i] = info.Name
+	}
+	return names, nil
+}
+
+// leaf describes one leaf.
+func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (storedLeaf, error) {
+	leaf := storedLeaf{LeafMetadata: LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}}
+	switch {
+	case l.Empty:
+		return leaf, leaf.setEmpty(l.ValueType)
+	case l.ValueType == layout.String:
+		text, ok := "", false
+		if o.strings != nil {
+			text, ok = o.strings.Get(name)
+		}
+		if !ok {
+			return leaf, fmt.Errorf("%w: no string in %s", fault.Corrupt, layout.StringsFile)
+		}
+		leaf.Kind, leaf.text, leaf.Bytes, leaf.StoredBytes = tree.KindString, text, int64(len(text)), int64(len(text))
+		return leaf, nil
+	}
+	if err := o.findArray(ctx, &leaf, name); err != nil {
+		return leaf, err
+	}
+	m := leaf.zarr
+	leaf.Kind = tree.KindArray
+	leaf.DType, leaf.Shape, leaf.ChunkShape, leaf.Codecs = m.DType, m.Shape, m.ChunkShape, m.Codecs()
+	n, err := array.NumElements(m.Shape)
+	if err != nil {
+		return leaf, fmt.Errorf("%w: %w", fault.Corrupt, err)
+	}
+	leaf.Bytes = int64(n) * int64(m.DType.Size())
+	for _, c := range leaf.chunks {
+		leaf.StoredBytes += c.len()
+	}
+	switch {
+	case l.ValueType == layout.JaxArray:
+		leaf.WriteShape = l.WriteShape
+		leaf.PRNGImpl = o.arrays[name].PRNGImpl
+		leaf.Sharding = o.shardings[name]
+		if leaf.Sharding == nil {
+			leaf.Sharding = hostSharding // it stays a jax.Array when saved again
+		}
+	case l.ValueType == layout.Scalar || l.GoType == goComplex64 || l.GoType == goComplex128:
+		leaf.Kind = tree.KindScalar
+		if len(m.Shape) != 0 {
+			return leaf, fmt.Errorf("%w: a scalar of shape %v", fault.Corrupt, m.Shape)
+		}
+	case l.GoType == goBytes && m.DType == array.Uint8 && len(m.Shape) == 1:
+		leaf.Kind = tree.KindBytes
+	}
+	return leaf, nil
+}
+
+func (l *storedLeaf) setEmpty(t layout.ValueType) error {
+	l.Kind = tree.KindEmpty
+	switch t {
+	case layout.NoneNode:
+		l.Empty = tree.None
+	case layout.DictNode, "NamedTuple":
+		l.Empty = tree.EmptyDict
+	case layout.ListNode:
+		l.Empty = tree.EmptyList
+	case layout.TupleNode:
+		l.Empty = tree.EmptyTuple
+	default:
+		return fmt.Errorf("%w: empty node of type %q", fault.Unsupported, t)
+	}
+	return nil
+}
+
+// findArray finds an array's document and chunks.
+func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name string) error {
+	format, docName := 2, ".zarray"
+	if o.meta.Zarr3 {
+		format, docName = 3, "zarr.json"
+	}
+	doc, err := o.value(ctx, joinKey(name, docName))
+	if err != nil {
+		return err
+	}
+	text := doc.inline
+	if text == nil {
+		if text, err = transfer.ReadFile(ctx, o.dir.store, o.dir.path(), doc.extent.File, doc.extent.Offset, doc.extent.Length); err != nil {
+			return err
+		}
+		if !o.ocdbt {
+			if err := o.dir.digests.Check(path.Join(o.dir.name, doc.extent.File), text); err != nil {
+				return err
+			}
+		}
+	}
+	m, err := zarr.Parse(format, text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", docName, err)
+	}
+	leaf.zarr = m
+	// A hostile document can claim any number of chunks: stop at the first
+	// that is missing.
+	for index := range m.Chunks() {
+		c, err := o.value(ctx, joinKey(name, m.Key(index)))
+		if err == nil {
+			err = plausible(m, c.len())
+		}
+		if err != nil {
+			return err
+		}
+		leaf.chunks = append(leaf.chunks, c)
+	}
+	return nil
+}
+
+// maxRatio is more than any codec reaches: a zstd block of 4 bytes stands for
+// at most 128 KiB.
+const maxRatio = 1 << 16
+
+// plausible refuses a chunk whose claimed size no stored bytes justify, before
+// memory is allocated for it.
+func plausible(m *zarr.Metadata, stored int64) error {
+	if n := int64(m.ChunkBytes()); n/maxRatio > stored {
+		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.Corrupt, stored, n)
+	}
+	return nil
+}
+
+// value finds a document or chunk by its key.
+func (o *treeOpener) value(ctx context.Context, key string) (chunk, error) {
+	if o.ocdbt {
+		v, ok := o.values[key]
+		if !ok {
+			return chunk{}, fmt.Errorf("%w: %s is missing", fault.Corrupt, key)
+		}
+		if v.Ref.File == "" {
+			inline := v.Inline
+			if inline == nil {
+				inline = []byte{}
+			}
+			return chunk{inline: inline}, nil
+		}
+		return chunk{extent: transfer.Extent(v.Ref)}, nil
+	}
+	if !fs.ValidPath(key) {
+		return chunk{}, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.Corrupt, key)
+	}
+	info, err := o.dir.stat(ctx, key)
+	if isNotExist(err) {
+		return chunk{}, fmt.Errorf("%w: file %s is missing", fault.Corrupt, key)
+	}
+	if err != nil {
+		return chunk{}, err
+	}
+	return chunk{extent: transfer.Extent{File: key, Length: info.Size}}, nil
+}

@@ -1,0 +1,361 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// defaultChunk is what a chunk has if nothing else is asked for: large enough
+// for the full rate of a disk, small enough to be read in parallel.
+const defaultChunk = 8 << 20
+
+// savePlan is everything that a save of a pytree writes.
+type savePlan struct {
+	storage   Storage
+	meta      layout.TreeMetadata
+	strings   map[string]string
+	shardings map[string]*sharding.Sharding
+	jax       []layout.ArrayMetadata
+	arrays    []saveArray
+}
+
+// saveArray is one array to be stored.
+type saveArray struct {
+	name string // parameter name
+	src  *array.Array
+	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
+}
+
+// hostSharding is recorded for leaves that are on no device: it lets Python
+// load them into jax.eval_shape targets.
+var hostSharding = sharding.SingleDevice("cpu:0")
+
+// Marks for Go types that have no value type in Orbax, see layout.TreeLeaf.
+const (
+	goBytes      = "[]byte"
+	goComplex64  = "complex64"
+	goComplex128 = "complex128"
+)
+
+// planSave decides how each leaf is stored. It refuses, all at once, what
+// cannot be stored or could not be loaded again.
+func planSave(leaves []tree.Leaf, storage Storage) (*savePlan, error) {
+	ocdbt := !storage.PlainFiles
+	p := &savePlan{
+		storage:   storage,
+		meta:      layout.TreeMetadata{OCDBT: &ocdbt, Zarr3: !storage.Zarr2, Leaves: make([]layout.TreeLeaf, 0, len(leaves))},
+		strings:   map[string]string{},
+		shardings: map[string]*sharding.Sharding{},
+	}
+	var errs []error
+	for _, l := range leaves {
+		if err := p.add(l); err != nil {
+			errs = append(errs, &fault.Leaf{Path: l.Path.String(), Err: err})
+		}
+	}
+	if len(p.strings) > 0 {
+		if _, err := layout.StringsDocument(p.strings); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, p.checkKeys()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, p.checkFiles()
+}
+
+func (p *savePlan) add(l tree.Leaf) error {
+	name := l.Path.String()
+	entry := layout.TreeLeaf{Path: l.Path}
+	switch v := l.Value.(type) {
+	case tree.Empty:
+		entry.ValueType, entry.Empty = layout.ValueType(v.String()), true
+	case string:
+		if err := layout.CheckStringName(name); err != nil {
+			return err
+		}
+		entry.ValueType = layout.String
+		p.strings[name] = v
+	case *array.Array:
+		return p.addArray(entry, name, v)
+	case []byte:
+		a, err := array.New(array.Uint8, []int{len(v)}, v)
+		if err != nil {
+			return err
+		}
+		entry.GoType = goBytes
+		return p.addPlain(entry, name, a, layout.NumPyArray)
+	default:
+		a := scalarArray(v)
+		if a == nil {
+			return fmt.Errorf("%w: %T", fault.LeafType, v)
+		}
+		kind := layout.Scalar
+		switch a.DType() { // Orbax has no complex scalars
+		case array.Complex64:
+			kind, entry.GoType = layout.NumPyArray, goComplex64
+		case array.Complex128:
+			kind, entry.GoType = layout.NumPyArray, goComplex128
+		}
+		return p.addPlain(entry, name, a, kind)
+	}
+	p.meta.Leaves = append(p.meta.Leaves, entry)
+	return nil
+}
+
+// addPlain adds a leaf that is stored as the given array, in one piece.
+func (p *savePlan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, kind layout.ValueType) error {
+	entry.ValueType = kind
+	p.shardings[name] = hostSharding
+	return p.store(entry, name, a, Storage{})
+}
+
+func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) error {
+	s := p.storage
+	if s.PerLeaf != nil {
+		s = s.PerLeaf(name, s)
+		if s.Zarr2 != p.storage.Zarr2 || s.PlainFiles != p.storage.PlainFiles {
+			return fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.Unsupported)
+		}
+	}
+	if a.PRNGImpl() != "" {
+		s.DType = array.Invalid
+	}
+	if a.Sharding() == nil && a.PRNGImpl() == "" {
+		entry.ValueType = layout.NumPyArray
+		p.shardings[name] = hostSharding
+		return p.store(entry, name, a, s)
+	}
+	entry.ValueType = layout.JaxArray
+	on := a.Sharding()
+	if on == nil {
+		on = hostSharding // a PRNG key is always a jax.Array
+	}
+	if err := on.Validate(); err != nil {
+		return err
+	}
+	entry.WriteShape = shardShape(a)
+	p.shardings[name] = on
+	if err := p.store(entry, name, a, s); err != nil {
+		return err
+	}
+	p.jax = append(p.jax, layout.ArrayMetadata{
+		Name:       name,
+		WriteShape: entry.WriteShape,
+		ChunkShape: p.arrays[len(p.arrays)-1].zarr.ChunkShape,
+		PRNGImpl:   a.PRNGImpl(),
+	})
+	return nil
+}
+
+// shardShape returns the shape of one shard, each dimension at least 1; the
+// array's own where its sharding does not divide it.
+func shardShape(a *array.Array) []int {
+	shape := a.Shape()
+	if s := a.Sharding(); s != nil {
+		if shard, err := s.ShardShape(shape); err == nil {
+			shape = shard
+		}
+	}
+	for i := range shape {
+		shape[i] = max(1, shape[i])
+	}
+	return shape
+}
+
+// store adds an array to be written, in chunks as s says.
+func (p *savePlan) store(entry layout.TreeLeaf, name string, a *array.Array, s Storage) error {
+	dtype := a.DType()
+	if s.DType != array.Invalid {
+		dtype = s.DType
+	}
+	chunk, err := chunkShape(a, dtype.Size(), s)
+	if err != nil {
+		return err
+	}
+	format := 3
+	if p.storage.Zarr2 {
+		format = 2
+	}
+	m, err := zarr.New(zarr.Options{
+		Format: format, Shape: a.Shape(), ChunkShape: chunk, DType: dtype, Compression: s.Compression,
+	})
+	if err != nil {
+		return err
+	}
+	p.arrays = append(p.arrays, saveArray{name, a, m})
+	p.meta.Leaves = append(p.meta.Leaves, entry)
+	return nil
+}
+
+// chunkShape picks the chunks of an array. Those of a sharded array divide its
+// shards, so that each device's part is whole chunks.
+func chunkShape(a *array.Array, itemSize int, s Storage) ([]int, error) {
+	if s.ChunkBytes < 0 {
+		return nil, fmt.Errorf("negative chunk size %d", s.ChunkBytes)
+	}
+	shape, shard := a.Shape(), shardShape(a)
+	if s.ChunkBytes > 0 || len(s.ShardAxes) > 0 {
+		return zarr.SplitShape(shape, shard, itemSize, s.ChunkBytes, s.ShardAxes)
+	}
+	if a.Sharding() == nil || slices.Equal(shape, shard) {
+		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil
+	}
+	return divideShard(shard, itemSize), nil
+}
+
+// divideShard divides a shard along its leading axes into about defaultChunk.
+// A dimension without a fitting divisor stays whole: large chunks are better
+// than millions of small ones.
+func divideShard(shard []int, itemSize int) []int {
+	chunk := slices.Clone(shard)
+	rest := itemSize
+	for _, d := range shard {
+		rest *= d
+	}
+	for i, d := range shard {
+		if rest <= 2*defaultChunk {
+			break
+		}
+		rest /= d
+		n := min(d, max(1, 2*defaultChunk/rest))
+		for d%n != 0 {
+			n--
+		}
+		if n*rest < defaultChunk/32 {
+			return chunk
+		}
+		chunk[i] = n
+		rest *= n
+	}
+	return chunk
+}
+
+// checkKeys refuses arrays that would share their keys: TensorStore adds a slash
+// to a name only where there is none (observed), so "a" and "a/" are the same.
+func (p *savePlan) checkKeys() []error {
+	var errs []error
+	owner := make(map[string]string, len(p.arrays))
+	for _, a := range p.arrays {
+		key := joinKey(a.name, "")
+		if other, taken := owner[key]; taken {
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.Collision, other, a.name)})
+		}
+		owner[key] = a.name
+	}
+	return errs
+}
+
+// checkFiles refuses names that cannot be files where every leaf is a directory
+// of its own.
+func (p *savePlan) checkFiles() error {
+	if !p.storage.PlainFiles {
+		return nil
+	}
+	var errs []error
+	for _, a := range p.arrays {
+		if err := checkFileName(a.name); err != nil {
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: err})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkFileName(name string) error {
+	if name == "" {
+		return nil // a bare leaf lies in the tree's own directory
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 255 {
+			return fmt.Errorf("%w: %q cannot be a directory; save without plain files", fault.Reserved, name)
+		}
+	}
+	return nil
+}
+
+// scalarArray returns a rank-0 array with the value of a Go number or bool, in
+// its own width, or nil.
+func scalarArray(v any) *array.Array {
+	switch v := v.(type) {
+	case bool:
+		return array.Scalar(v)
+	case int:
+		return array.Scalar(v)
+	case int8:
+		return array.Scalar(v)
+	case int16:
+		return array.Scalar(v)
+	case int32:
+		return array.Scalar(v)
+	case int64:
+		return array.Scalar(v)
+	case uint:
+		return array.Scalar(v)
+	case uint8:
+		return array.Scalar(v)
+	case uint16:
+		return array.Scalar(v)
+	case uint32:
+		return array.Scalar(v)
+	case uint64:
+		return array.Scalar(v)
+	case float32:
+		return array.Scalar(v)
+	case float64:
+		return array.Scalar(v)
+	case complex64:
+		return array.Scalar(v)
+	case complex128:
+		return array.Scalar(v)
+	}
+	return nil
+}
+
+// scalarValue is the inverse of scalarArray; int64 comes back as int. A dtype
+// that no Go type has comes back as the array.
+func scalarValue(a *array.Array) any {
+	at := unsafe.Pointer(unsafe.SliceData(a.Bytes()))
+	switch a.DType() {
+	case array.Bool:
+		return *(*bool)(at)
+	case array.Int8:
+		return *(*int8)(at)
+	case array.Int16:
+		return *(*int16)(at)
+	case array.Int32:
+		return *(*int32)(at)
+	case array.Int64:
+		if v := *(*int64)(at); int64(int(v)) == v {
+			return int(v)
+		}
+		return *(*int64)(at)
+	case array.Uint8:
+		return *(*uint8)(at)
+	case array.Uint16:
+		return *(*uint16)(at)
+	case array.Uint32:
+		return *(*uint32)(at)
+	case array.Uint64:
+		return *(*uint64)(at)
+	case array.Float32:
+		return *(*float32)(at)
+	case array.Float64:
+		return *(*float64)(at)
+	case array.Complex64:
+		return *(*complex64)(at)
+	case array.Complex128:
+		return *(*complex128)(at)
+	}
+	return a
+}

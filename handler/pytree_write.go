@@ -1,0 +1,239 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/sharding"
+)
+
+// maxInline is the longest value that lies in the database's tree itself, where
+// its checksum covers it. It is Orbax's limit.
+const maxInline = 1024
+
+// snapshot replaces the arrays by copies.
+func (p *savePlan) snapshot(ctx context.Context) error {
+	src := make([][]byte, len(p.arrays))
+	for i := range p.arrays {
+		src[i] = p.arrays[i].src.Bytes()
+	}
+	copies, err := transfer.Copy(ctx, src)
+	if err != nil {
+		return err
+	}
+	for i := range p.arrays {
+		a := &p.arrays[i]
+		if a.src, err = array.New(a.src.DType(), a.src.Shape(), copies[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes everything that is planned.
+func (p *savePlan) write(ctx context.Context, dir *WriteDir) error {
+	store := p.writeOCDBT
+	if p.storage.PlainFiles {
+		store = p.writeFiles
+	}
+	if err := store(ctx, dir); err != nil {
+		return err
+	}
+	docs := map[string]func() ([]byte, error){
+		layout.TreeFile: func() ([]byte, error) { return p.meta.Document(), nil },
+	}
+	if len(p.strings) > 0 {
+		docs[layout.StringsFile] = func() ([]byte, error) { return layout.StringsDocument(p.strings) }
+	}
+	if len(p.shardings) > 0 {
+		docs[layout.ShardingFile] = func() ([]byte, error) { return sharding.MarshalFile(p.shardings) }
+	}
+	if len(p.jax) > 0 {
+		docs[layout.ArrayFile] = func() ([]byte, error) { return layout.ArraysDocument(p.jax) }
+	}
+	for _, name := range slices.Sorted(maps.Keys(docs)) {
+		doc, err := docs[name]()
+		if err != nil {
+			return err
+		}
+		if err := dir.WriteFile(ctx, name, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunks returns the items that encode an array, in order, and calls key with
+// the key of each.
+func (a *saveArray) chunks(add func(key string, it transfer.Item)) {
+	bound, _ := a.zarr.EncodedBound()
+	for index := range a.zarr.Chunks() {
+		add(joinKey(a.name, a.zarr.Key(index)), transfer.Item{
+			Leaf:   a.name,
+			Bound:  bound,
+			Append: func(dst []byte) ([]byte, error) { return a.appendChunk(dst, index) },
+		})
+	}
+}
+
+// joinKey returns the key of a document or chunk of a parameter, as TensorStore
+// makes it: that of a bare leaf, whose name is empty, has no prefix, and a name
+// that ends with a slash gets no second one.
+func joinKey(name, key string) string {
+	if name == "" || strings.HasSuffix(name, "/") {
+		return name + key
+	}
+	return name + "/" + key
+}
+
+// appendChunk appends the encoded chunk at index.
+func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
+	m, src := a.zarr, a.src
+	off, size := m.ChunkRegion(index)
+	cast := m.DType != src.DType()
+	if lo, n, ok := contiguous(src.Shape(), off, size); ok && slices.Equal(size, m.ChunkShape) && !cast {
+		item := m.DType.Size()
+		return m.AppendChunk(dst, src.Bytes()[lo*item:][:n*item])
+	}
+	// Gather the chunk's part of the array, padded with zeros.
+	chunk := make([]byte, m.ChunkBytes()/m.DType.Size()*src.DType().Size())
+	zero := make([]int, len(off))
+	if err := array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), src.Shape(), off, size, src.DType().Size()); err != nil {
+		return dst, err
+	}
+	if cast {
+		converted := make([]byte, m.ChunkBytes())
+		if err := array.Convert(converted, m.DType, chunk, src.DType()); err != nil {
+			return dst, err
+		}
+		chunk = converted
+	}
+	return m.AppendChunk(dst, chunk)
+}
+
+// contiguous reports whether a region of an array is one run of elements, and
+// which.
+func contiguous(shape, off, size []int) (first, n int, ok bool) {
+	n = 1
+	full := true // all axes behind the current one are taken whole
+	stride := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		if !full && size[i] != 1 {
+			return 0, 0, false
+		}
+		full = full && size[i] == shape[i]
+		first += off[i] * stride
+		stride *= shape[i]
+		n *= size[i]
+	}
+	return first, n, true
+}
+
+// writeFiles writes each document and chunk as a file.
+func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
+	var names []string
+	var items []transfer.Item
+	for i := range p.arrays {
+		a := &p.arrays[i]
+		if err := dir.WriteFile(ctx, joinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
+			return err
+		}
+		a.chunks(func(key string, it transfer.Item) {
+			names = append(names, path.Join(dir.name, key))
+			items = append(items, it)
+		})
+	}
+	return transfer.WriteFiles(ctx, dir.stage, names, items)
+}
+
+// writeOCDBT writes one database: a file of values, a file of nodes, and the
+// manifest last.
+func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
+	if len(p.arrays) == 0 {
+		return nil // as Orbax does, where a tree has no arrays
+	}
+	var entries []ocdbt.Entry
+	var keys []string
+	var items []transfer.Item
+	for i := range p.arrays {
+		a := &p.arrays[i]
+		entries = append(entries, ocdbt.Entry{
+			Key:   joinKey(a.name, a.zarr.MetadataName()),
+			Value: ocdbt.Value{Inline: a.zarr.Document()},
+		})
+		var err error
+		a.chunks(func(key string, it transfer.Item) {
+			if it.Bound > maxInline {
+				keys, items = append(keys, key), append(items, it)
+				return
+			}
+			v, e := it.Append(nil)
+			entries = append(entries, ocdbt.Entry{Key: key, Value: ocdbt.Value{Inline: v}})
+			err = cmp.Or(err, e)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(items) > 0 {
+		file := layout.DataDir + "/" + randomName()
+		extents, err := transfer.WritePacked(ctx, dir.stage, path.Join(dir.name, file), items)
+		if err != nil {
+			return err
+		}
+		for i, e := range extents {
+			entries = append(entries, ocdbt.Entry{
+				Key:   keys[i],
+				Value: ocdbt.Value{Ref: ocdbt.Ref{File: file, Offset: e.Offset, Length: e.Length}},
+			})
+		}
+	}
+	slices.SortFunc(entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
+	manifest, err := writeNodes(ctx, dir, entries)
+	if err != nil {
+		return err
+	}
+	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, layout.ManifestFile), manifest)
+}
+
+// writeNodes writes the database's tree and returns its manifest.
+func writeNodes(ctx context.Context, dir *WriteDir, entries []ocdbt.Entry) ([]byte, error) {
+	file := layout.DataDir + "/" + randomName()
+	w, err := dir.stage.Create(ctx, path.Join(dir.name, file), -1)
+	if err != nil {
+		return nil, err
+	}
+	var size int64
+	root, err := ocdbt.WriteTree(slices.Values(entries), 0, func(node []byte) (ocdbt.Ref, error) {
+		ref := ocdbt.Ref{File: file, Offset: size, Length: int64(len(node))}
+		size += ref.Length
+		return ref, w.WriteAt(ctx, node, ref.Offset)
+	})
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ocdbt.Manifest(root, [16]byte(randomBytes()), time.Now()), nil
+}
+
+func randomBytes() []byte {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return b
+}
+
+// randomName names a data file as Orbax does.
+func randomName() string { return hex.EncodeToString(randomBytes()) }

@@ -1,0 +1,93 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Stateful is an object that writes and reads a directory of its own, such as
+// the iterator of a dataset.
+type Stateful interface {
+	// SaveState captures the object's state and returns what writes it, which
+	// may run while the object goes on to change.
+	SaveState(ctx context.Context) (WriteFunc, error)
+	// LoadState replaces the object's state by what SaveState wrote.
+	LoadState(ctx context.Context, dir *ReadDir) error
+}
+
+// StatefulHandler saves and loads Stateful objects. Loading needs the object to
+// load into.
+type StatefulHandler struct{}
+
+func (StatefulHandler) Type() string {
+	return typePrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
+}
+
+func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
+
+func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+	s, ok := v.(Stateful)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T is not Stateful", fault.LeafType, v)
+	}
+	return s.SaveState(ctx)
+}
+
+func (StatefulHandler) CanLoad(target any) bool { _, ok := target.(Stateful); return ok }
+
+func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
+	s, ok := target.(Stateful)
+	if !ok {
+		return nil, fmt.Errorf("%w: a stateful object must be given to load into, not %T", fault.Structure, target)
+	}
+	return s, s.LoadState(ctx, dir)
+}
+
+func (StatefulHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }
+
+// Iterator is a dataset iterator whose position is a small document.
+type Iterator interface {
+	// State returns the position, as JSON.
+	State() ([]byte, error)
+	// SetState moves the iterator to a position.
+	SetState(state []byte) error
+}
+
+// DatasetIterator makes an iterator Stateful, in the files that grain's
+// iterators use: process_0-of-1.json holds the state.
+func DatasetIterator(it Iterator) Stateful { return &datasetIterator{it, 0, 1} }
+
+// DatasetIteratorOf is DatasetIterator for process index of count processes
+// that each have an iterator of their own over the same dataset.
+func DatasetIteratorOf(it Iterator, index, count int) Stateful {
+	return &datasetIterator{it, index, count}
+}
+
+type datasetIterator struct {
+	it           Iterator
+	index, count int
+}
+
+func (d *datasetIterator) file() string {
+	return fmt.Sprintf("process_%d-of-%d.json", d.index, d.count)
+}
+
+func (d *datasetIterator) SaveState(context.Context) (WriteFunc, error) {
+	state, err := d.it.State()
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, dir *WriteDir) error {
+		return dir.WriteFile(ctx, d.file(), state)
+	}, nil
+}
+
+func (d *datasetIterator) LoadState(ctx context.Context, dir *ReadDir) error {
+	state, err := dir.ReadFile(ctx, d.file())
+	if err != nil {
+		return err
+	}
+	return d.it.SetState(state)
+}

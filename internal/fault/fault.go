@@ -1,0 +1,43 @@
+// Package fault holds the errors that every layer reports and that package
+// orbax exports under the same names, so that errors.Is works across packages
+// that may not import each other.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// The classes of failure. Each message is a clause that follows the place of
+// the failure: "leaf params.w: shape mismatch: …".
+var (
+	Exist       = fmt.Errorf("already exists (%w)", fs.ErrExist)
+	NotExist    = fmt.Errorf("does not exist (%w)", fs.ErrNotExist)
+	Busy        = errors.New("another save is writing this path")
+	Invalid     = errors.New("not a checkpoint")
+	Incomplete  = errors.New("incomplete checkpoint")
+	Corrupt     = errors.New("corrupt data")
+	Structure   = errors.New("structure mismatch")
+	Shape       = errors.New("shape mismatch")
+	DType       = errors.New("dtype mismatch")
+	LeafType    = errors.New("unsupported leaf type")
+	Collision   = errors.New("key collision")
+	Reserved    = errors.New("reserved or unsafe name")
+	Unsupported = errors.New("unsupported format")
+)
+
+// Leaf is an error that belongs to one leaf of a tree.
+type Leaf struct {
+	Path string // keys joined with dots; "" is the root
+	Err  error
+}
+
+func (e *Leaf) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("leaf at the root: %v", e.Err)
+	}
+	return fmt.Sprintf("leaf %s: %v", e.Path, e.Err)
+}
+
+func (e *Leaf) Unwrap() error { return e.Err }

@@ -1,0 +1,145 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// CheckpointMetadata is the document _CHECKPOINT_METADATA.
+type CheckpointMetadata struct {
+	Handlers   map[string]string // checkpointable -> handler type
+	InitTime   time.Time         // when the save began; zero if unknown
+	CommitTime time.Time
+	Custom     any // map[string]any, []any or nil
+}
+
+// listKey wraps custom metadata that is a list: Orbax reads only objects.
+const listKey = "orbax_go_list"
+
+// ParseCheckpoint parses _CHECKPOINT_METADATA. Every member may be missing, and
+// unknown ones count as custom metadata, as in Orbax.
+func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
+	if err := checkLFS(doc); err != nil {
+		return nil, err
+	}
+	v, err := DecodeJSON(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", CheckpointFile, err)
+	}
+	members, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s: not a JSON object", fault.Corrupt, CheckpointFile)
+	}
+	m := &CheckpointMetadata{Handlers: map[string]string{}}
+	custom := map[string]any{}
+	for name, v := range members {
+		ok := true
+		switch name {
+		case "item_handlers":
+			ok = m.setHandlers(v)
+		case "init_timestamp_nsecs":
+			m.InitTime, ok = nsecs(v)
+		case "commit_timestamp_nsecs":
+			m.CommitTime, ok = nsecs(v)
+		case "metrics", "performance_metrics":
+		case "custom_metadata":
+			var c map[string]any
+			if c, ok = v.(map[string]any); ok {
+				for k := range c {
+					custom[k] = c[k]
+				}
+			}
+			ok = ok || v == nil
+		default:
+			custom[name] = v
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: %s: member %s is %v", fault.Corrupt, CheckpointFile, name, v)
+		}
+	}
+	m.Custom = custom
+	if list, ok := custom[listKey].([]any); ok && len(custom) == 1 {
+		m.Custom = list
+	}
+	return m, nil
+}
+
+// setHandlers takes the handlers of a checkpoint; one that is not composite
+// has a single string, which names no checkpointable.
+func (m *CheckpointMetadata) setHandlers(v any) bool {
+	switch v := v.(type) {
+	case nil, string:
+	case map[string]any:
+		for name, t := range v {
+			if s, ok := t.(string); ok {
+				m.Handlers[name] = s
+			} else if t != nil {
+				return false
+			}
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func nsecs(v any) (time.Time, bool) {
+	switch v := v.(type) {
+	case nil:
+		return time.Time{}, true
+	case int:
+		return time.Unix(0, int64(v)).UTC(), true
+	}
+	return time.Time{}, false
+}
+
+// Document returns _CHECKPOINT_METADATA. Custom must have passed CheckCustom.
+func (m *CheckpointMetadata) Document() ([]byte, error) {
+	custom := m.Custom
+	switch c := custom.(type) {
+	case nil:
+		custom = map[string]any{}
+	case json.RawMessage:
+		if bytes.HasPrefix(c, []byte("[")) {
+			custom = map[string]any{listKey: c}
+		}
+	}
+	return EncodeJSON(struct {
+		Handlers    map[string]string `json:"item_handlers"`
+		Metrics     struct{}          `json:"metrics"`
+		Performance struct{}          `json:"performance_metrics"`
+		Init        int64             `json:"init_timestamp_nsecs"`
+		Commit      int64             `json:"commit_timestamp_nsecs"`
+		Custom      any               `json:"custom_metadata"`
+	}{m.Handlers, struct{}{}, struct{}{}, m.InitTime.UnixNano(), m.CommitTime.UnixNano(), custom})
+}
+
+// CheckCustom returns custom metadata as JSON, taken at once so that the
+// caller may change it afterwards. It must be nil or encode to a JSON object or
+// array.
+func CheckCustom(v any) (json.RawMessage, error) {
+	if v == nil || isNilMap(v) {
+		return json.RawMessage("{}"), nil
+	}
+	doc, err := EncodeJSON(v)
+	if err != nil {
+		return nil, fmt.Errorf("custom metadata is not JSON: %w", err)
+	}
+	if doc[0] != '{' && doc[0] != '[' {
+		return nil, fmt.Errorf("custom metadata must be a JSON object or array, not %s", doc)
+	}
+	if bytes.HasPrefix(doc, []byte(`{"`+listKey+`":`)) {
+		return nil, fmt.Errorf("%w: custom metadata key %q", fault.Reserved, listKey)
+	}
+	return doc, nil
+}
+
+func isNilMap(v any) bool {
+	rv := reflect.ValueOf(v)
+	return (rv.Kind() == reflect.Map || rv.Kind() == reflect.Pointer) && rv.IsNil()
+}

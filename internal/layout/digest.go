@@ -1,0 +1,120 @@
+package layout
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Digests collects the SHA-256 of every document of a checkpoint that has no
+// checksum of its own, by its slash-separated name. Orbax ignores the file;
+// `sha256sum -c` checks it. The zero value is empty; Add may be called by
+// several goroutines.
+type Digests struct {
+	mu   sync.Mutex
+	sums map[string][sha256.Size]byte
+}
+
+// Add records the digest of a document.
+func (d *Digests) Add(name string, sum [sha256.Size]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sums == nil {
+		d.sums = map[string][sha256.Size]byte{}
+	}
+	d.sums[name] = sum
+}
+
+// selfPrefix begins the last line, which covers all lines before it. To
+// sha256sum it is a comment.
+const selfPrefix = "# sha256 of the lines above: "
+
+// Document returns the digest file.
+func (d *Digests) Document() []byte {
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(d.sums)) {
+		sum := d.sums[name]
+		// GNU's escape for names that would break a line.
+		mark, quoted := "", name
+		if strings.ContainsAny(name, "\\\n\r") {
+			mark, quoted = `\`, digestEscape.Replace(name)
+		}
+		fmt.Fprintf(&b, "%s%s  %s\n", mark, hex.EncodeToString(sum[:]), quoted)
+	}
+	self := sha256.Sum256(b.Bytes())
+	fmt.Fprintf(&b, "%s%s\n", selfPrefix, hex.EncodeToString(self[:]))
+	return b.Bytes()
+}
+
+var (
+	digestEscape   = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`)
+	digestUnescape = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
+)
+
+// ParseDigests parses a digest file; any change to it is fault.Corrupt.
+func ParseDigests(doc []byte) (*Digests, error) {
+	if err := checkLFS(doc); err != nil {
+		return nil, err
+	}
+	corrupt := fmt.Errorf("%w: %s does not match its own checksum", fault.Corrupt, DigestFile)
+	at := bytes.LastIndex(doc, []byte(selfPrefix))
+	if at < 0 {
+		return nil, corrupt
+	}
+	lines := doc[:at]
+	self := sha256.Sum256(lines)
+	if want := selfPrefix + hex.EncodeToString(self[:]) + "\n"; string(doc[at:]) != want {
+		return nil, corrupt
+	}
+	d := &Digests{sums: map[string][sha256.Size]byte{}}
+	for line := range bytes.Lines(lines) {
+		s := strings.TrimSuffix(string(line), "\n")
+		s, escaped := strings.CutPrefix(s, `\`)
+		var sum [sha256.Size]byte
+		text, name, ok := strings.Cut(s, "  ")
+		if _, err := hex.Decode(sum[:], []byte(text[:min(len(text), 2*len(sum))])); !ok || err != nil || len(text) != 2*len(sum) {
+			return nil, fmt.Errorf("%w: %s: line %q", fault.Corrupt, DigestFile, s)
+		}
+		if escaped {
+			name = digestUnescape.Replace(name)
+		}
+		d.sums[name] = sum
+	}
+	return d, nil
+}
+
+// Check compares a document with what was recorded for it. A nil Digests, and
+// a name that was not recorded, pass: checkpoints of Orbax have no digests.
+func (d *Digests) Check(name string, doc []byte) error {
+	if d == nil {
+		return nil
+	}
+	if want, ok := d.sums[name]; ok && want != sha256.Sum256(doc) {
+		return fmt.Errorf("%w: %s differs from its digest in %s", fault.Corrupt, name, DigestFile)
+	}
+	return nil
+}
+
+// Has reports whether a document was recorded.
+func (d *Digests) Has(name string) bool {
+	if d == nil {
+		return false
+	}
+	_, ok := d.sums[name]
+	return ok
+}
+
+// Names returns the recorded documents in order.
+func (d *Digests) Names() []string {
+	if d == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(d.sums))
+}

@@ -1,0 +1,74 @@
+// Package layout knows the names and JSON documents inside a checkpoint
+// directory. It neither reads nor writes array data.
+//
+// A checkpoint in the layout of Orbax v1 is
+//
+//	<checkpoint>/
+//	  orbax.checkpoint            empty; marks the layout
+//	  _CHECKPOINT_METADATA        handlers, times, custom metadata
+//	  commit_success.txt          the commit mark of object stores
+//	  <checkpointable>/           one directory each, owned by its handler
+//	  digests.sha256              ours; covers every document
+//
+// and a pytree's directory holds _METADATA, _sharding, _strings.json,
+// array_metadatas/process_0 and the arrays' store.
+package layout
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Names at the root of a checkpoint.
+const (
+	IndicatorFile  = "orbax.checkpoint"
+	CheckpointFile = "_CHECKPOINT_METADATA"
+	CommitFile     = "commit_success.txt"
+	DigestFile     = "digests.sha256"
+	DeletionFile   = "_CHECKPOINT_DELETION"
+	MetricsDir     = "metrics"
+)
+
+// Names inside a pytree's directory.
+const (
+	TreeFile     = "_METADATA"
+	ShardingFile = "_sharding"
+	StringsFile  = "_strings.json"
+	ArrayFile    = "array_metadatas/process_0"
+	ManifestFile = "manifest.ocdbt"
+	DataDir      = "d"
+)
+
+// DefaultName is the checkpointable that Save writes and Load prefers.
+const DefaultName = "state"
+
+// reserved are names that Orbax or this package uses at a checkpoint's root,
+// or that Orbax treats in a special way.
+var reserved = map[string]bool{
+	IndicatorFile: true, CheckpointFile: true, CommitFile: true, DigestFile: true,
+	DeletionFile: true, MetricsDir: true, TreeFile: true, "AUTO": true,
+}
+
+// CheckName refuses a checkpointable's name that cannot be a directory of its
+// own at the root of a checkpoint, on any system.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: the empty checkpointable name", fault.Reserved)
+	case reserved[name]:
+		return fmt.Errorf("%w: checkpointable %q", fault.Reserved, name)
+	case name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || !utf8.ValidString(name) || len(name) > 255:
+		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.Reserved, name)
+	case strings.Contains(name, storage.TempMarker):
+		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.Reserved, name)
+	}
+	return nil
+}
+
+// IsCheckpointable reports whether a directory at the root of a checkpoint is
+// one of its checkpointables.
+func IsCheckpointable(name string) bool { return CheckName(name) == nil }

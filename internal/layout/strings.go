@@ -1,0 +1,81 @@
+package layout
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// _strings.json is addressed by JSON pointers "/" + parameter name, which
+// Orbax does not escape: a slash in a name nests objects, and a "~" that does
+// not begin "~0" or "~1" cannot be written.
+
+// CheckStringName refuses the name of a string leaf that Orbax could not read
+// back under the same name.
+func CheckStringName(name string) error {
+	if strings.Contains(name, "~") {
+		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.Reserved, name)
+	}
+	return nil
+}
+
+// StringsDocument returns _strings.json for string leaves by parameter name.
+// Names of which one is the beginning of another up to a slash are refused.
+func StringsDocument(values map[string]string) ([]byte, error) {
+	root := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		parts := strings.Split(name, "/")
+		at := root
+		for i, p := range parts[:len(parts)-1] {
+			next, ok := at[p].(map[string]any)
+			if !ok {
+				if at[p] != nil {
+					return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q",
+						fault.Collision, strings.Join(parts[:i+1], "/"), name)}
+				}
+				next = map[string]any{}
+				at[p] = next
+			}
+			at = next
+		}
+		last := parts[len(parts)-1]
+		if at[last] != nil {
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and one below it", fault.Collision, name)}
+		}
+		at[last] = values[name]
+	}
+	return EncodeJSON(root)
+}
+
+// Strings is a parsed _strings.json.
+type Strings struct{ root map[string]any }
+
+// ParseStrings parses _strings.json.
+func ParseStrings(doc []byte) (*Strings, error) {
+	if err := checkLFS(doc); err != nil {
+		return nil, err
+	}
+	var s Strings
+	if err := json.Unmarshal(doc, &s.root); err != nil {
+		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, StringsFile, err)
+	}
+	return &s, nil
+}
+
+// Get returns the string leaf called name.
+func (s *Strings) Get(name string) (string, bool) {
+	var at any = s.root
+	for p := range strings.SplitSeq(name, "/") {
+		m, ok := at.(map[string]any)
+		if !ok {
+			return "", false
+		}
+		at = m[strings.ReplaceAll(strings.ReplaceAll(p, "~1", "/"), "~0", "~")]
+	}
+	v, ok := at.(string)
+	return v, ok
+}

@@ -1,0 +1,295 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Read is a range of a file to be read.
+type Read struct {
+	// Leaf names the owner in errors.
+	Leaf string
+	Extent
+	// Dst receives the first len(Dst) bytes of the range; it may be nil.
+	Dst []byte
+	// Step, if set, is called with successive pieces of Dst as they arrive,
+	// while they are hot in the cache.
+	Step func(piece []byte)
+	// Done is called once with what follows Dst, after Dst and all Steps. The
+	// bytes are valid only during the call.
+	Done func(rest []byte) error
+}
+
+const (
+	// stepBytes keeps a piece in a core's cache between reading and verifying.
+	stepBytes = 256 << 10
+	// gapBytes is how much is read for nothing rather than by a further call.
+	gapBytes = 64 << 10
+	// smallRead is the size up to which reads are joined with neighbours.
+	smallRead = 512 << 10
+)
+
+// span is a run of reads of one file that one call serves.
+type span struct {
+	first, end  int
+	offset, len int64
+}
+
+// plan sorts reads by place and joins small neighbours.
+func plan(reads []Read) []span {
+	slices.SortStableFunc(reads, func(a, b Read) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
+	})
+	var spans []span
+	for i := 0; i < len(reads); {
+		r := &reads[i]
+		s := span{first: i, offset: r.Offset, len: r.Length}
+		for i++; i < len(reads) && s.len < smallRead; i++ {
+			r := &reads[i]
+			end := s.offset + s.len
+			if r.File != reads[s.first].File || r.Length >= smallRead || r.Offset > end+gapBytes ||
+				r.Offset+r.Length-s.offset > unitBytes {
+				break
+			}
+			s.len = max(s.len, r.Offset+r.Length-s.offset)
+		}
+		s.end = i
+		spans = append(spans, s)
+	}
+	return spans
+}
+
+// ReadAll performs reads, in any order, from the files below dir. It reorders
+// the slice. A missing or short file is fault.Corrupt.
+func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
+	for i := range reads {
+		r := &reads[i]
+		if r.Offset < 0 || r.Length < int64(len(r.Dst)) || r.Offset+r.Length < r.Offset {
+			return r.fail(fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, r.Offset, r.Length, r.File))
+		}
+	}
+	spans := plan(reads)
+	files := &fileSet{store: store, dir: dir, files: map[string]*openFile{}}
+	defer files.close()
+	for _, s := range spans {
+		files.expect(reads[s.first].File)
+	}
+	budget := semaphore.NewWeighted(Budget)
+	group, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range workers(len(spans)) {
+		group.Go(func() error {
+			var buf []byte
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(spans) {
+					return nil
+				}
+				s := spans[i]
+				rs := reads[s.first:s.end]
+				f, err := files.open(ctx, rs[0].File)
+				if err == nil && s.offset+s.len > f.Size() {
+					err = fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, rs[0].File, f.Size(), s.offset+s.len)
+				}
+				if err != nil {
+					return rs[len(rs)-1].fail(err)
+				}
+				scratch := s.len
+				if len(rs) == 1 {
+					scratch -= int64(len(rs[0].Dst))
+				}
+				weight := min(scratch, Budget)
+				if err := budget.Acquire(ctx, weight); err != nil {
+					return context.Cause(ctx)
+				}
+				if int64(cap(buf)) < scratch {
+					buf = make([]byte, scratch)
+				}
+				if len(rs) == 1 {
+					err = rs[0].direct(ctx, f, buf[:scratch])
+				} else {
+					err = readSpan(ctx, f, s, rs, buf[:scratch])
+				}
+				if cap(buf) > unitBytes {
+					buf = nil
+				}
+				budget.Release(weight)
+				files.release(rs[0].File)
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// direct reads one range: its head straight into place, its rest into buf.
+func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
+	off := r.Offset
+	for dst := r.Dst; len(dst) > 0; {
+		piece := dst
+		if r.Step != nil {
+			piece = dst[:min(len(dst), stepBytes)]
+		} else {
+			piece = dst[:min(len(dst), unitBytes)] // look at ctx now and then
+		}
+		if err := f.ReadAt(ctx, piece, off); err != nil {
+			return r.fail(readError(r.File, err))
+		}
+		if r.Step != nil {
+			r.Step(piece)
+		}
+		off += int64(len(piece))
+		dst = dst[len(piece):]
+	}
+	if len(buf) > 0 {
+		if err := f.ReadAt(ctx, buf, off); err != nil {
+			return r.fail(readError(r.File, err))
+		}
+	}
+	return r.done(buf)
+}
+
+// readSpan reads the ranges rs by one call.
+func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []byte) error {
+	if err := f.ReadAt(ctx, buf, s.offset); err != nil {
+		return rs[0].fail(readError(rs[0].File, err))
+	}
+	for i := range rs {
+		r := &rs[i]
+		b := buf[r.Offset-s.offset:][:r.Length]
+		n := copy(r.Dst, b)
+		if r.Step != nil && n > 0 {
+			r.Step(r.Dst)
+		}
+		if err := r.done(b[n:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Read) done(rest []byte) error {
+	if err := r.Done(rest); err != nil {
+		return r.fail(err)
+	}
+	return nil
+}
+
+func (r *Read) fail(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &fault.Leaf{Path: r.Leaf, Err: err}
+}
+
+func readError(file string, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %s became shorter while it was read", fault.Corrupt, file)
+	}
+	return err
+}
+
+// fileSet opens each file once and closes it after the last of its spans: a
+// checkpoint of plain files can have more of them than a process may open.
+type fileSet struct {
+	store storage.Store
+	dir   string
+	mu    sync.Mutex
+	files map[string]*openFile
+}
+
+type openFile struct {
+	spans int // still to be read
+	r     storage.Reader
+}
+
+// expect announces one more span of a file.
+func (s *fileSet) expect(name string) {
+	f := s.files[name]
+	if f == nil {
+		f = &openFile{}
+		s.files[name] = f
+	}
+	f.spans++
+}
+
+func (s *fileSet) open(ctx context.Context, name string) (storage.Reader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[name]
+	if f.r != nil {
+		return f.r, nil
+	}
+	r, err := openBelow(ctx, s.store, s.dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: missing file %s", fault.Corrupt, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.r = r
+	return r, nil
+}
+
+func (s *fileSet) release(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[name]
+	if f.spans--; f.spans == 0 {
+		f.r.Close()
+		f.r = nil
+	}
+}
+
+func (s *fileSet) close() {
+	for _, f := range s.files {
+		if f.r != nil {
+			f.r.Close()
+		}
+	}
+}
+
+// openBelow opens a file whose name comes from a checkpoint, and may not lead
+// out of it.
+func openBelow(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.Corrupt, name)
+	}
+	return store.Open(ctx, dir+"/"+name)
+}
+
+// ReadFile returns the range of the file name below dir that starts at off and
+// has n bytes, or runs to the end if n is negative.
+func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
+	f, err := openBelow(ctx, store, dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if n < 0 {
+		n = f.Size() - off
+	}
+	if off < 0 || n < 0 || n > f.Size() || off > f.Size()-n {
+		return nil, fmt.Errorf("%w: %s has %d bytes, %d from %d are needed", fault.Corrupt, name, f.Size(), n, off)
+	}
+	b := make([]byte, n)
+	if err := f.ReadAt(ctx, b, off); err != nil {
+		return nil, readError(name, err)
+	}
+	return b, nil
+}

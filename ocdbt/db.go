@@ -1,0 +1,265 @@
+package ocdbt
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// DB is the newest version of a database, as of Open. It may be used from
+// several goroutines at once if its Source may.
+type DB struct {
+	src     Source
+	config  Config
+	version Version
+}
+
+// Open reads the manifest of the database in src. If there is none, the error
+// matches fs.ErrNotExist; a missing file of any other kind does not match it.
+// A database needs no closing.
+func Open(ctx context.Context, src Source) (*DB, error) {
+	cfg, version, err := readManifest(ctx, src)
+	if err != nil {
+		return nil, fmt.Errorf("OCDBT database: %w", err)
+	}
+	return &DB{src: src, config: cfg, version: version}, nil
+}
+
+// Config returns the database's configuration.
+func (db *DB) Config() Config { return db.config }
+
+// Version returns the version that is read.
+func (db *DB) Version() Version { return db.version }
+
+// Get returns the value of key and whether there is one. An inline value must
+// not be modified. Each call reads and decodes the nodes from the root to
+// a leaf; to look up many keys, Entries is faster.
+func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
+	t, ok := db.root()
+	for ok {
+		n, err := db.readNode(ctx, t)
+		if err != nil {
+			return Value{}, false, err
+		}
+		// The last entry whose key is not beyond the one sought: in a leaf that
+		// is the key itself, elsewhere its subtree is the only one to hold it.
+		found := -1
+		var lower []byte
+		k := newKeys(t.prefix, n)
+		for k.next() && string(k.key) <= key {
+			found = k.i
+			if n.height > 0 {
+				lower = append(lower[:0], k.key...)
+			} else if string(k.key) == key {
+				return n.value(found), true, nil
+			}
+		}
+		if found < 0 || n.height == 0 {
+			break
+		}
+		upper := t.upper
+		if k.i < len(n.keys) {
+			upper = string(k.key)
+		}
+		t = n.child(t, found, string(lower), upper)
+	}
+	return Value{}, false, nil
+}
+
+// Entries returns the entries whose keys begin with prefix, in ascending order
+// of bytes. It reads only the nodes that may hold such keys, one at a time. The
+// sequence ends with the first error, which comes with a zero Entry. Inline
+// values must not be modified; they keep in memory the node that holds them.
+func (db *DB) Entries(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if t, ok := db.root(); ok {
+			s := scan{db: db, ctx: ctx, prefix: prefix, yield: yield, seen: make(map[Ref]bool)}
+			s.walk(t)
+		}
+	}
+}
+
+// A subtree is a node as its parent describes it.
+type subtree struct {
+	ref    Ref
+	base   string // as in dataFile
+	height uint8
+	prefix string // what all its keys begin with and its nodes leave out
+	lower  string // no key is less than this
+	upper  string // all keys are less than this; "" is no limit
+}
+
+// error says of err that it is about the node.
+func (t subtree) error(err error) error {
+	return fmt.Errorf("OCDBT node in %s at offset %d (%d bytes): %w", t.ref.File, t.ref.Offset, t.ref.Length, err)
+}
+
+func (db *DB) root() (subtree, bool) {
+	r := db.version.Root
+	return subtree{ref: r.Ref, base: r.base, height: r.Height}, !r.Empty()
+}
+
+// child returns the subtree of entry i, whose full key is lower, of the node n
+// that t describes. The next entry's key is upper.
+func (n *node) child(t subtree, i int, lower, upper string) subtree {
+	return subtree{
+		ref:    n.ref(i),
+		base:   n.files[n.refs[i].file].base,
+		height: t.height - 1,
+		prefix: lower[:len(t.prefix)+int(n.keys[i].common)],
+		lower:  lower,
+		upper:  upper,
+	}
+}
+
+// readNode reads and checks the node that t describes.
+func (db *DB) readNode(ctx context.Context, t subtree) (*node, error) {
+	n, err := db.loadNode(ctx, t)
+	if err != nil {
+		return nil, t.error(err)
+	}
+	return n, nil
+}
+
+func (db *DB) loadNode(ctx context.Context, t subtree) (*node, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if t.ref.Length < minEnvelope {
+		return nil, corruptf("%d bytes, fewer than the minimum of %d", t.ref.Length, minEnvelope)
+	}
+	b, err := readRange(ctx, db.src, t.ref.File, t.ref.Offset, t.ref.Length)
+	if err != nil {
+		return nil, explainLFS(ctx, db.src, t.ref.File, err)
+	}
+	body, err := openEnvelope(b, nodeMagic)
+	if err != nil {
+		return nil, explainLFS(ctx, db.src, t.ref.File, err)
+	}
+	n, err := decodeNode(body, t.base)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.check(t)
+}
+
+// keyFactor and keySlack bound the total length of a node's keys by the size of
+// its body, as each key may repeat up to 64 KiB of the one before.
+const (
+	keyFactor = 256
+	keySlack  = 16 << 20
+)
+
+// check compares the node with what its parent says of it, and checks what
+// only full keys tell.
+func (n *node) check(t subtree) error {
+	if n.height != t.height {
+		return corruptf("height %d, the parent says %d", n.height, t.height)
+	}
+	budget := keyFactor*n.size + keySlack
+	k := newKeys(t.prefix, n)
+	for first := true; k.next(); first = false {
+		if len(k.key) > maxKeyLength {
+			return corruptf("key of %d bytes exceeds the limit of %d", len(k.key), maxKeyLength)
+		}
+		if budget -= len(k.key); budget < 0 {
+			return corruptf("keys are too long for a node of %d bytes", n.size)
+		}
+		if first && string(k.key) < t.lower {
+			return corruptf("first key %q is less than %q, which the parent says is the least", k.key, t.lower)
+		}
+	}
+	if t.upper != "" && string(k.key) >= t.upper {
+		return corruptf("last key %q is not less than %q, where the next node begins", k.key, t.upper)
+	}
+	return nil
+}
+
+// keys walks over the full keys of a node.
+type keys struct {
+	n      *node
+	prefix int // length of the prefix that the node leaves out
+	i      int // index of the current key
+	at     int // where the next suffix begins
+	key    []byte
+}
+
+func newKeys(prefix string, n *node) *keys {
+	return &keys{n: n, prefix: len(prefix), i: -1, key: []byte(prefix)}
+}
+
+// next advances to the next key, if there is one. The last stays in place.
+func (k *keys) next() bool {
+	if k.i++; k.i >= len(k.n.keys) {
+		return false
+	}
+	e := k.n.keys[k.i]
+	k.key = append(k.key[:k.prefix+int(e.prefix)], k.n.suffixes[k.at:k.at+int(e.suffix)]...)
+	k.at += int(e.suffix)
+	return true
+}
+
+// A scan yields the entries of a tree whose keys begin with prefix.
+type scan struct {
+	db     *DB
+	ctx    context.Context
+	prefix string
+	yield  func(Entry, error) bool
+	// seen holds the nodes visited so far. No tree has a node twice; without
+	// this check, a few nodes that share children could stand for a tree of
+	// any size.
+	seen map[Ref]bool
+}
+
+// walk yields the entries below t, and reports whether to go on.
+func (s *scan) walk(t subtree) bool {
+	if s.seen[t.ref] {
+		s.yield(Entry{}, t.error(corruptf("reached a second time in the same tree")))
+		return false
+	}
+	s.seen[t.ref] = true
+	n, err := s.db.readNode(s.ctx, t)
+	if err != nil {
+		s.yield(Entry{}, err)
+		return false
+	}
+	if n.height == 0 {
+		return s.leaf(t, n)
+	}
+	k := newKeys(t.prefix, n)
+	k.next()
+	for i, lower := 0, string(k.key); i < len(n.keys); i++ {
+		upper := t.upper
+		if k.next() {
+			upper = string(k.key)
+		}
+		if lower > s.prefix && !strings.HasPrefix(lower, s.prefix) {
+			return false
+		}
+		if upper == "" || upper > s.prefix {
+			if !s.walk(n.child(t, i, lower, upper)) {
+				return false
+			}
+		}
+		lower = upper
+	}
+	return true
+}
+
+func (s *scan) leaf(t subtree, n *node) bool {
+	for k := newKeys(t.prefix, n); k.next(); {
+		if len(s.prefix) > 0 {
+			if string(k.key) < s.prefix {
+				continue
+			}
+			if !strings.HasPrefix(string(k.key), s.prefix) {
+				return false
+			}
+		}
+		if !s.yield(Entry{Key: string(k.key), Value: n.value(k.i)}, nil) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,151 @@
+package ocdbt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Source gives access to the files of a database. Its methods may be called
+// from several goroutines at once, if the DB is used so.
+type Source interface {
+	// Read returns n bytes at offset off of the file called name, which is
+	// relative to the root of the database and separated by slashes. A negative
+	// n stands for everything up to the end. Where the file ends early, Read
+	// returns the bytes that are there and no error. It must not allocate more
+	// than the file holds. For a missing file, the error matches
+	// fs.ErrNotExist. The result belongs to the caller.
+	Read(ctx context.Context, name string, off, n int64) ([]byte, error)
+
+	// List returns the names, in any order, of the files in the root directory
+	// whose name begins with prefix. It is called only for databases with
+	// numbered manifests.
+	List(ctx context.Context, prefix string) ([]string, error)
+}
+
+// ReadFunc is a Source of one function, [Source].Read. It cannot list: to open a
+// database with numbered manifests through it is an error.
+type ReadFunc func(ctx context.Context, name string, off, n int64) ([]byte, error)
+
+// Read calls f.
+func (f ReadFunc) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	return f(ctx, name, off, n)
+}
+
+// List returns an error that matches fault.Unsupported.
+func (f ReadFunc) List(context.Context, string) ([]string, error) {
+	return nil, fmt.Errorf("%w: the source cannot list files", fault.Unsupported)
+}
+
+// FS returns the Source for a database at the root of fsys.
+func FS(fsys fs.FS) Source { return fsSource{fsys} }
+
+type fsSource struct{ fs.FS }
+
+func (s fsSource) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := s.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	rest := max(info.Size()-off, 0)
+	if n < 0 || n > rest {
+		n = rest
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	buf := make([]byte, n)
+	var got int
+	if r, ok := f.(io.ReaderAt); ok {
+		got, err = r.ReadAt(buf, off)
+	} else {
+		if _, err = io.CopyN(io.Discard, f, off); err == nil {
+			got, err = io.ReadFull(f, buf)
+		}
+	}
+	if err != nil && !isEOF(err) {
+		return nil, err
+	}
+	return buf[:got], nil
+}
+
+func (s fsSource) List(ctx context.Context, prefix string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	files, err := fs.ReadDir(s.FS, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) }), nil
+}
+
+func isEOF(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// readRange reads exactly n bytes, or the whole file if n is negative. Whatever
+// keeps a file that the database refers to from being read makes the database
+// incomplete or corrupt, unlike an error of the transport, which is passed on.
+func readRange(ctx context.Context, src Source, name string, off, n int64) ([]byte, error) {
+	b, err := src.Read(ctx, name, off, n)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missingError(name)
+	case err != nil && !isEOF(err):
+		return nil, err
+	case n >= 0 && int64(len(b)) != n:
+		return nil, corruptf("file %q holds only %d of the %d bytes at offset %d", name, len(b), n, off)
+	}
+	return b, nil
+}
+
+// missingError is for a file that the database refers to. It does not match
+// fs.ErrNotExist: that a part is missing must not be taken for the absence of
+// the whole.
+func missingError(name string) error {
+	return fmt.Errorf("%w: file %q is missing", fault.Incomplete, name)
+}
+
+// lfsPrefix begins every Git LFS pointer file, which stands in a clone for
+// a large file that was not fetched.
+const lfsPrefix = "version https://git-lfs"
+
+func lfsError(name string) error {
+	return fmt.Errorf("%w: file %q is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.Incomplete, name)
+}
+
+// explainLFS returns err, unless it says that the file called name is corrupt
+// and that file is a Git LFS pointer; then the error says so.
+func explainLFS(ctx context.Context, src Source, name string, err error) error {
+	if !errors.Is(err, fault.Corrupt) {
+		return err
+	}
+	b, readErr := src.Read(ctx, name, 0, int64(len(lfsPrefix)))
+	if readErr == nil && string(b) == lfsPrefix {
+		return lfsError(name)
+	}
+	return err
+}
+
+func corruptf(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", fault.Corrupt, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,220 @@
+package ocdbt
+
+import (
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// DefaultNodeBytes is the size at which WriteTree splits nodes by default.
+const DefaultNodeBytes = 8 << 20
+
+// Placer stores an encoded node, which it may keep, and returns where it lies.
+// The path of the file is relative to the root of the database.
+type Placer func(node []byte) (Ref, error)
+
+// WriteTree builds a tree over entries, from the leaves to the root, and passes
+// each node to place. Its result goes into [Manifest]. Without entries there is
+// no node, and the root is empty.
+//
+// Keys must ascend strictly, by bytes; keys that repeat are an error that
+// matches fault.Collision. Inline values may have up to 1 MiB, and must not
+// change until WriteTree returns. A node is split when it would hold more than
+// about maxNodeBytes when decoded; zero stands for [DefaultNodeBytes]. Memory
+// use is about one node for each level.
+func WriteTree(entries iter.Seq[Entry], maxNodeBytes int, place Placer) (Root, error) {
+	if maxNodeBytes <= 0 {
+		maxNodeBytes = DefaultNodeBytes
+	}
+	w := treeWriter{limit: maxNodeBytes, place: place}
+	prev, first := "", true
+	for e := range entries {
+		if err := checkEntry(e); err != nil {
+			return Root{}, err
+		}
+		switch {
+		case first:
+			first = false
+		case e.Key == prev:
+			return Root{}, fmt.Errorf("OCDBT tree: %w: %q occurs twice", fault.Collision, e.Key)
+		case e.Key < prev:
+			return Root{}, fmt.Errorf("OCDBT tree: keys do not ascend: %q follows %q", e.Key, prev)
+		}
+		prev = e.Key
+		if err := w.add(0, item{key: e.Key, value: e.Value}); err != nil {
+			return Root{}, err
+		}
+	}
+	return w.finish()
+}
+
+func checkEntry(e Entry) error {
+	v := e.Value
+	switch {
+	case len(e.Key) > maxKeyLength:
+		return fmt.Errorf("OCDBT tree: key of %d bytes (%.40q…) exceeds the limit of %d", len(e.Key), e.Key, maxKeyLength)
+	case !v.IsInline() && len(v.Inline) > 0:
+		return fmt.Errorf("OCDBT tree: value of %q is both inline and in %q", e.Key, v.Ref.File)
+	case v.IsInline() && len(v.Inline) > maxInline:
+		return fmt.Errorf("OCDBT tree: inline value of %q has %d bytes, the limit is %d", e.Key, len(v.Inline), maxInline)
+	case v.IsInline() && v.Ref != Ref{}:
+		return fmt.Errorf("OCDBT tree: value of %q refers to no file, but to offset %d and length %d", e.Key, v.Ref.Offset, v.Ref.Length)
+	case !v.IsInline():
+		if err := checkRef(v.Ref); err != nil {
+			return fmt.Errorf("OCDBT tree: value of %q: %w", e.Key, err)
+		}
+	}
+	return nil
+}
+
+func checkRef(r Ref) error {
+	switch {
+	case len(r.File) > maxPathLength:
+		return fmt.Errorf("path of %d bytes exceeds the limit of %d", len(r.File), maxPathLength)
+	case !validPath(r.File):
+		return fmt.Errorf("%w: path %q is empty, absolute, leaves the root, or is not in its simplest form", fault.Reserved, r.File)
+	case r.Offset < 0 || r.Length < 0 || r.Offset > math.MaxInt64-r.Length:
+		return fmt.Errorf("offset %d and length %d are not a range in a file", r.Offset, r.Length)
+	}
+	return nil
+}
+
+// An item is an entry of a node that is being built.
+type item struct {
+	key   string
+	value Value // in a leaf; elsewhere, Ref is the child
+	// Of a child: its totals, and the length of the prefix that its keys lack.
+	stats  Stats
+	common int
+}
+
+// size estimates the decoded size of it, as TensorStore does.
+func (it *item) size() int {
+	return 16 + len(it.key) + len(it.value.Inline) + len(it.value.Ref.File)
+}
+
+// A treeWriter collects the items of the last node of each level.
+type treeWriter struct {
+	limit  int
+	place  Placer
+	levels []level
+}
+
+type level struct {
+	items []item
+	size  int
+}
+
+// add appends an item to level h, before which it completes a full node there.
+func (w *treeWriter) add(h int, it item) error {
+	if h == len(w.levels) {
+		if h > math.MaxUint8 {
+			return fmt.Errorf("OCDBT tree: more than %d levels", math.MaxUint8+1)
+		}
+		w.levels = append(w.levels, level{})
+	}
+	// A node above the leaves needs two children, or the tree would not narrow.
+	least := min(h, 1) + 1
+	l := &w.levels[h]
+	if len(l.items) >= least && (l.size+it.size() > w.limit || len(l.items) == maxNodeEntries) {
+		if err := w.flush(h); err != nil {
+			return err
+		}
+		l = &w.levels[h]
+	}
+	l.items = append(l.items, it)
+	l.size += it.size()
+	return nil
+}
+
+// flush completes the node of level h and adds it to the level above.
+func (w *treeWriter) flush(h int) error {
+	it, err := w.write(h, false)
+	if err != nil {
+		return err
+	}
+	l := &w.levels[h]
+	clear(l.items)
+	l.items, l.size = l.items[:0], 0
+	return w.add(h+1, it)
+}
+
+func (w *treeWriter) finish() (Root, error) {
+	for h := 0; h < len(w.levels); h++ {
+		if h == len(w.levels)-1 {
+			it, err := w.write(h, true)
+			if err != nil {
+				return Root{}, err
+			}
+			return Root{Ref: it.value.Ref, Height: uint8(h), Stats: it.stats}, nil
+		}
+		if err := w.flush(h); err != nil {
+			return Root{}, err
+		}
+	}
+	return Root{}, nil
+}
+
+// write places the node of level h and returns the item that stands for it in
+// the level above.
+func (w *treeWriter) write(h int, isRoot bool) (item, error) {
+	items := w.levels[h].items
+	common := 0
+	if !isRoot {
+		common = leaveOut(items, h)
+	}
+	b := encodeNode(items, h, common)
+	it := item{key: items[0].key, common: common, stats: total(items, h)}
+	it.stats.TreeBytes += uint64(len(b))
+	ref, err := w.place(b)
+	if err != nil {
+		return item{}, err
+	}
+	if err := checkRef(ref); err != nil {
+		return item{}, fmt.Errorf("OCDBT node: %w", err)
+	}
+	if ref.Length != int64(len(b)) {
+		return item{}, fmt.Errorf("OCDBT node of %d bytes was placed in a range of %d bytes", len(b), ref.Length)
+	}
+	it.value.Ref = ref
+	return it, nil
+}
+
+// leaveOut returns the length of the prefix that a node of the items may leave
+// out of its keys. A node above the leaves must keep what distinguishes its
+// children's prefixes.
+func leaveOut(items []item, h int) int {
+	n := commonPrefix(items[0].key, items[len(items)-1].key)
+	if h > 0 {
+		for i := range items {
+			n = min(n, items[i].common)
+		}
+	}
+	return n
+}
+
+func total(items []item, h int) (s Stats) {
+	if h == 0 {
+		s.Keys = uint64(len(items))
+		for i := range items {
+			s.ValueBytes = addSaturated(s.ValueBytes, uint64(items[i].value.Ref.Length))
+		}
+		return s
+	}
+	for i := range items {
+		c := &items[i].stats
+		s.Keys += c.Keys
+		s.TreeBytes += c.TreeBytes
+		s.ValueBytes = addSaturated(s.ValueBytes, c.ValueBytes)
+	}
+	return s
+}
+
+func addSaturated(a, b uint64) uint64 {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return math.MaxUint64
+}

@@ -1,0 +1,128 @@
+package orbax
+
+import (
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// SaveOption is an option of Save and SaveAsync.
+type SaveOption interface{ applySave(*saveConfig) }
+
+// SaveCheckpointablesOption is an option of SaveCheckpointables and
+// SaveCheckpointablesAsync; Save and SaveAsync take it too.
+type SaveCheckpointablesOption interface {
+	SaveOption
+	saveCheckpointables()
+}
+
+// LoadOption is an option of Load, LoadInto, LoadAs and Metadata.
+type LoadOption interface{ applyLoad(*loadConfig) }
+
+// LoadCheckpointablesOption is an option of LoadCheckpointables; the loads of
+// one checkpointable take it too.
+type LoadCheckpointablesOption interface {
+	LoadOption
+	loadCheckpointables()
+}
+
+// CommonOption is an option that fits everywhere.
+type CommonOption interface {
+	SaveCheckpointablesOption
+	LoadCheckpointablesOption
+}
+
+// NameOption is what Name returns.
+type NameOption interface {
+	SaveOption
+	LoadOption
+}
+
+type saveConfig struct {
+	name      string
+	overwrite bool
+	custom    any
+	registry  *handler.Registry
+	handler   handler.SaveOptions
+}
+
+type loadConfig struct {
+	name     string // "" picks one as Orbax does
+	registry *handler.Registry
+	handler  handler.LoadOptions
+}
+
+// saveOption is an option for every save.
+type saveOption func(*saveConfig)
+
+func (o saveOption) applySave(c *saveConfig) { o(c) }
+func (o saveOption) saveCheckpointables()    {}
+
+// Overwrite lets a save replace the checkpoint at its path. The old one stays
+// whole until the new one is durable; then the two change places in one step.
+// Something that is not a checkpoint is never replaced.
+func Overwrite() SaveCheckpointablesOption {
+	return saveOption(func(c *saveConfig) { c.overwrite = true })
+}
+
+// CustomMetadata stores a value beside the checkpoint, to be had again from
+// Metadata without loading. It must encode to a JSON object or array, by the
+// rules of encoding/json; the save takes it as it is when called.
+func CustomMetadata(v any) SaveCheckpointablesOption {
+	return saveOption(func(c *saveConfig) { c.custom = v })
+}
+
+// Storage says how the arrays are stored; see handler.Storage.
+func Storage(s handler.Storage) SaveCheckpointablesOption {
+	return saveOption(func(c *saveConfig) { c.handler.Storage = s })
+}
+
+type nameOption string
+
+func (o nameOption) applySave(c *saveConfig) { c.name = string(o) }
+func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
+
+// Name is the checkpointable that is saved, by default "state", or loaded, by
+// default "state" if there is one, else the first pytree.
+func Name(name string) NameOption { return nameOption(name) }
+
+type handlersOption struct{ r *handler.Registry }
+
+func (o handlersOption) applySave(c *saveConfig) { c.registry = o.r }
+func (o handlersOption) applyLoad(c *loadConfig) { c.registry = o.r }
+func (o handlersOption) saveCheckpointables()    {}
+func (o handlersOption) loadCheckpointables()    {}
+
+// Handlers makes a registry with handlers of one's own choose how
+// checkpointables are saved and loaded.
+func Handlers(r *handler.Registry) CommonOption { return handlersOption{r} }
+
+type adaptersOption []tree.Adapter
+
+func (o adaptersOption) applySave(c *saveConfig) {
+	c.handler.Adapters = append(c.handler.Adapters, o...)
+}
+func (o adaptersOption) applyLoad(c *loadConfig) {
+	c.handler.Adapters = append(c.handler.Adapters, o...)
+}
+func (o adaptersOption) saveCheckpointables() {}
+func (o adaptersOption) loadCheckpointables() {}
+
+// Adapters make tensors of other packages leaves; see tree.NewAdapter.
+func Adapters(adapters ...tree.Adapter) CommonOption { return adaptersOption(adapters) }
+
+func newSaveConfig[O SaveOption](options []O) *saveConfig {
+	c := &saveConfig{name: layout.DefaultName}
+	for _, o := range options {
+		o.applySave(c)
+	}
+	return c
+}
+
+func newLoadConfig[O LoadOption](options []O) *loadConfig {
+	c := &loadConfig{}
+	for _, o := range options {
+		o.applyLoad(c)
+	}
+	return c
+}

@@ -1,0 +1,170 @@
+package safetensors
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+const lfsPrefix = "version https://git-lfs.github.com/spec/"
+
+// ReadHeader reads and checks the header of a file of size bytes: every tensor
+// lies in the file, its length is that of its dtype and shape, and the tensors
+// cover the file from the end of the header to the end of the file without gap
+// or overlap. It reads nothing but the header.
+//
+// A file that breaks a rule, or that is shorter than its header says, matches
+// ErrCorrupt; a dtype that is unknown or narrower than a byte matches ErrDType;
+// a Git LFS pointer in place of the file matches ErrInvalidCheckpoint.
+func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
+	raw, err := readRaw(r, size)
+	if err != nil {
+		return nil, err
+	}
+	h, err := parseHeader(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := place(h.Tensors, prefixLen+int64(len(raw)), size); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// readRaw returns the JSON header's bytes.
+func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
+	if size < prefixLen {
+		return nil, fmt.Errorf("%w: safetensors file of %d bytes has no header", fault.Corrupt, size)
+	}
+	if err := refuseLFSPointer(r, size); err != nil {
+		return nil, err
+	}
+	var prefix [prefixLen]byte
+	if err := readFull(r, prefix[:], 0); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint64(prefix[:])
+	if n > maxHeader {
+		return nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: not a safetensors file?", fault.Corrupt, n, maxHeader)
+	}
+	if int64(n) > size-prefixLen {
+		return nil, fmt.Errorf("%w: safetensors header of %d bytes in a file of %d: the file is truncated", fault.Corrupt, n, size)
+	}
+	raw := make([]byte, n)
+	if err := readFull(r, raw, prefixLen); err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// refuseLFSPointer returns an error if the file is the text that Git LFS leaves
+// in place of a file that it has not fetched.
+func refuseLFSPointer(r io.ReaderAt, size int64) error {
+	if size < int64(len(lfsPrefix)) {
+		return nil
+	}
+	var start [len(lfsPrefix)]byte
+	if err := readFull(r, start[:], 0); err != nil {
+		return err
+	}
+	if string(start[:]) == lfsPrefix {
+		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.Invalid)
+	}
+	return nil
+}
+
+// readFull fills b from offset off. A reader that ends early is a truncated
+// file.
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	switch {
+	case n == len(b):
+		return nil
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: safetensors file ends at byte %d, within its header", fault.Corrupt, off+int64(n))
+	default:
+		return fmt.Errorf("safetensors header: %w", err)
+	}
+}
+
+// place sorts tensors into file order, turns their offsets from ones within
+// the data into ones within the file, and checks that they cover the data.
+func place(tensors []Tensor, dataStart, size int64) error {
+	// Stable, so that empty tensors at one offset keep the header's order.
+	slices.SortStableFunc(tensors, func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
+	})
+	var end int64
+	for i := range tensors {
+		t := &tensors[i]
+		if t.Offset != end {
+			return fmt.Errorf("%w: safetensors tensor %q starts at data offset %d, the one before it ends at %d", fault.Corrupt, t.Name, t.Offset, end)
+		}
+		end = t.Offset + t.Length
+		if end > size-dataStart {
+			return fmt.Errorf("%w: safetensors tensor %q ends at data offset %d, the file has %d bytes of data: the file is truncated", fault.Corrupt, t.Name, end, size-dataStart)
+		}
+		t.Offset += dataStart
+	}
+	if end != size-dataStart {
+		return fmt.Errorf("%w: safetensors header describes %d bytes of data, the file has %d", fault.Corrupt, end, size-dataStart)
+	}
+	return nil
+}
+
+// parseTensor makes a Tensor of a header's entry. Offset is within the data.
+func parseTensor(name string, e entry) (Tensor, error) {
+	dtype, err := parseDType(e.dtype)
+	if err != nil {
+		return Tensor{}, fmt.Errorf("safetensors tensor %q: %w", name, err)
+	}
+	want, err := byteLen(dtype, e.shape)
+	if err != nil {
+		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %v", fault.Corrupt, name, err)
+	}
+	begin, end := e.begin, e.end
+	if end < begin || end-begin != want {
+		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %s of shape %v takes %d bytes, its data_offsets are [%d, %d]", fault.Corrupt, name, e.dtype, e.shape, want, begin, end)
+	}
+	return Tensor{Name: name, DType: dtype, Shape: e.shape, Offset: begin, Length: want}, nil
+}
+
+// parseHeader reads the JSON document. The tensors' offsets are within the data.
+func parseHeader(raw []byte) (*Header, error) {
+	p, err := newParser(raw)
+	if err != nil {
+		return nil, err
+	}
+	h := &Header{}
+	seen := map[string]bool{}
+	err = p.object(func(name string) error {
+		if seen[name] {
+			return fmt.Errorf("%w: safetensors header names %q twice", fault.Corrupt, name)
+		}
+		seen[name] = true
+		if name == metadataKey {
+			m, err := p.metadata()
+			h.Metadata = m
+			return err
+		}
+		e, err := p.entry()
+		if err != nil {
+			return fmt.Errorf("safetensors tensor %q: %w", name, err)
+		}
+		t, err := parseTensor(name, e)
+		if err != nil {
+			return err
+		}
+		h.Tensors = append(h.Tensors, t)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}

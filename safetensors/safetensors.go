@@ -1,0 +1,137 @@
+// Package safetensors reads and writes the flat tensor file of the safetensors
+// project: named tensors in one file, with string metadata, no nesting.
+//
+// The package lays files out and checks them; it moves no tensor data, so the
+// caller decides how bytes travel. To read, call [ReadHeader] and read each
+// tensor's bytes at its offset:
+//
+//	h, err := safetensors.ReadHeader(f, size)
+//	for _, t := range h.Tensors {
+//		_, err = f.ReadAt(buf[:t.Length], t.Offset)
+//	}
+//
+// To write, call [Layout], write the bytes it returns, then the tensors: one
+// after the other in the order of Header.Tensors, or in any order, also
+// concurrently, at their offsets.
+//
+// A file is a little-endian uint64 N, N bytes of JSON, and the tensors' bytes,
+// row-major and little-endian, without gaps:
+//
+//	{"__metadata__": {"k": "v"}, "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+//
+// Offsets count from the end of the JSON. What is accepted and written is what
+// version 0.8.0 of the reference implementation accepts and writes, except that
+// repeated names, which it silently merges inside "__metadata__", are refused
+// everywhere, and that the dtypes narrower than a byte (F4, F6_E2M3, F6_E3M2)
+// are not supported.
+package safetensors
+
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// maxHeader is the longest JSON header that the reference implementation reads.
+const maxHeader = 100_000_000
+
+// prefixLen is the length of the header's size, which precedes the header.
+const prefixLen = 8
+
+const metadataKey = "__metadata__"
+
+// Header describes the contents of a file.
+type Header struct {
+	// Tensors are in the order of their bytes in the file, without gaps.
+	Tensors []Tensor
+	// Metadata is the file's free-form metadata, nil where it has none.
+	Metadata map[string]string
+}
+
+// Tensor describes one tensor and where its bytes are.
+type Tensor struct {
+	Name  string
+	DType array.DType
+	Shape []int // outermost dimension first; empty for a scalar
+	// Offset is where the tensor's bytes start, from the start of the file.
+	Offset int64
+	// Length is the number of the tensor's bytes, which may be 0.
+	Length int64
+}
+
+// dtypeNames is in the order of the reference implementation's own list, which
+// a writer sorts by: the widest types come last here and first in the file.
+var dtypeNames = []struct {
+	name  string
+	dtype array.DType
+}{
+	{"BOOL", array.Bool},
+	{"U8", array.Uint8},
+	{"I8", array.Int8},
+	{"F8_E5M2", array.Float8E5M2},
+	{"F8_E4M3", array.Float8E4M3FN},
+	{"F8_E8M0", array.Float8E8M0FNU},
+	{"F8_E4M3FNUZ", array.Float8E4M3FNUZ},
+	{"F8_E5M2FNUZ", array.Float8E5M2FNUZ},
+	{"I16", array.Int16},
+	{"U16", array.Uint16},
+	{"F16", array.Float16},
+	{"BF16", array.BFloat16},
+	{"I32", array.Int32},
+	{"U32", array.Uint32},
+	{"F32", array.Float32},
+	{"C64", array.Complex64},
+	{"F64", array.Float64},
+	{"I64", array.Int64},
+	{"U64", array.Uint64},
+}
+
+// parseDType returns the element type that a file calls name.
+func parseDType(name string) (array.DType, error) {
+	for _, d := range dtypeNames {
+		if d.name == name {
+			return d.dtype, nil
+		}
+	}
+	switch name {
+	case "F4", "F6_E2M3", "F6_E3M2":
+		return array.Invalid, fmt.Errorf("%w: %s packs several elements into a byte, which is not supported", fault.DType, name)
+	}
+	return array.Invalid, fmt.Errorf("%w: unknown safetensors dtype %q", fault.DType, name)
+}
+
+// rank returns d's position in dtypeNames, or an error that says what to
+// convert d to.
+func rank(d array.DType) (int, error) {
+	for i, n := range dtypeNames {
+		if n.dtype == d {
+			return i, nil
+		}
+	}
+	var advice string
+	switch d {
+	case array.Int2, array.Int4:
+		advice = "cast it to int8"
+	case array.Float4E2M1FN, array.Float8E3M4, array.Float8E4M3B11FNUZ:
+		advice = "cast it to bfloat16 or float16"
+	case array.Complex128:
+		advice = "cast it to complex64, or store its real and imaginary parts as two float64 tensors"
+	default:
+		return 0, fmt.Errorf("%w: %v is not an element type", fault.DType, d)
+	}
+	return 0, fmt.Errorf("%w: safetensors has no %v: %s", fault.DType, d, advice)
+}
+
+// byteLen returns the number of bytes of a tensor of dtype d.
+func byteLen(d array.DType, shape []int) (int64, error) {
+	n, err := array.NumElements(shape)
+	if err != nil {
+		return 0, err
+	}
+	const maxInt64 = 1<<63 - 1
+	if int64(n) > maxInt64/int64(d.Size()) {
+		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.Shape, shape, d)
+	}
+	return int64(n) * int64(d.Size()), nil
+}

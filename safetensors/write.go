@@ -1,0 +1,160 @@
+package safetensors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// headerAlign is the multiple at which the data starts.
+const headerAlign = 8
+
+// Layout decides where the bytes of tensors go, of which it uses Name, DType
+// and Shape. It returns the header, with Offset and Length filled in, and the
+// bytes with which the file starts; the first tensor follows them. The tensors
+// are in the order in which the reference implementation writes them: wide
+// element types first, which aligns every tensor for its type, then by name.
+// The arguments are not changed; the shapes are copied.
+//
+// A dtype that the format lacks matches ErrDType; a name that is there twice
+// ErrKeyCollision; one that is not UTF-8, or "__metadata__", ErrReservedName; a
+// shape that is negative or too large ErrShape. The error names the tensor.
+func Layout(tensors []Tensor, metadata map[string]string) (*Header, []byte, error) {
+	ranks, err := checkTensors(tensors)
+	if err != nil {
+		return nil, nil, err
+	}
+	for k, v := range metadata {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return nil, nil, fmt.Errorf("%w: safetensors metadata %q: %q is not UTF-8", fault.Reserved, k, v)
+		}
+	}
+	h := &Header{Tensors: append([]Tensor(nil), tensors...), Metadata: maps.Clone(metadata)}
+	slices.SortFunc(h.Tensors, func(a, b Tensor) int {
+		if d := ranks[b.Name] - ranks[a.Name]; d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	end, err := assignOffsets(h.Tensors)
+	if err != nil {
+		return nil, nil, err
+	}
+	head := appendHeader(make([]byte, prefixLen), h)
+	for len(head)%headerAlign != 0 {
+		head = append(head, ' ')
+	}
+	n := len(head) - prefixLen
+	if n > maxHeader {
+		return nil, nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: split the tensors over several files", fault.Unsupported, n, maxHeader)
+	}
+	if end > math.MaxInt64-int64(len(head)) {
+		return nil, nil, fmt.Errorf("%w: safetensors file is too large", fault.Shape)
+	}
+	binary.LittleEndian.PutUint64(head, uint64(n))
+	for i := range h.Tensors {
+		h.Tensors[i].Offset += int64(len(head))
+	}
+	return h, head, nil
+}
+
+// checkTensors checks names and dtypes, and returns each tensor's rank by name.
+func checkTensors(tensors []Tensor) (map[string]int, error) {
+	ranks := make(map[string]int, len(tensors))
+	for _, t := range tensors {
+		if t.Name == metadataKey {
+			return nil, fmt.Errorf("%w: safetensors keeps its metadata under %q: rename the tensor", fault.Reserved, t.Name)
+		}
+		if !utf8.ValidString(t.Name) {
+			return nil, fmt.Errorf("%w: safetensors tensor %q: the name is not UTF-8", fault.Reserved, t.Name)
+		}
+		if _, ok := ranks[t.Name]; ok {
+			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.Collision, t.Name)
+		}
+		r, err := rank(t.DType)
+		if err != nil {
+			return nil, fmt.Errorf("safetensors tensor %q: %w", t.Name, err)
+		}
+		ranks[t.Name] = r
+	}
+	return ranks, nil
+}
+
+// assignOffsets sets each tensor's Length, and its Offset within the data. It
+// returns the length of the data.
+func assignOffsets(tensors []Tensor) (int64, error) {
+	var end int64
+	for i := range tensors {
+		t := &tensors[i]
+		n, err := byteLen(t.DType, t.Shape)
+		if err != nil {
+			return 0, fmt.Errorf("safetensors tensor %q: %w", t.Name, err)
+		}
+		if n > math.MaxInt64-end {
+			return 0, fmt.Errorf("%w: safetensors tensor %q: the file is too large", fault.Shape, t.Name)
+		}
+		t.Shape = append([]int{}, t.Shape...)
+		t.Offset, t.Length = end, n
+		end += n
+	}
+	return end, nil
+}
+
+// appendHeader appends the JSON header, whose tensors' offsets are within the
+// data: compact, in file order, as the reference implementation writes it.
+func appendHeader(b []byte, h *Header) []byte {
+	b = append(b, '{')
+	if h.Metadata != nil {
+		b = append(appendString(b, metadataKey), ":{"...)
+		for i, k := range slices.Sorted(maps.Keys(h.Metadata)) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, k), ':')
+			b = appendString(b, h.Metadata[k])
+		}
+		b = append(b, '}')
+	}
+	for i, t := range h.Tensors {
+		if i > 0 || h.Metadata != nil {
+			b = append(b, ',')
+		}
+		b = appendTensor(b, t)
+	}
+	return append(b, '}')
+}
+
+func appendTensor(b []byte, t Tensor) []byte {
+	r, _ := rank(t.DType) // checked by checkTensors
+	b = append(appendString(b, t.Name), `:{"dtype":`...)
+	b = append(appendString(b, dtypeNames[r].name), `,"shape":[`...)
+	for i, d := range t.Shape {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(d), 10)
+	}
+	b = append(b, `],"data_offsets":[`...)
+	b = append(strconv.AppendInt(b, t.Offset, 10), ',')
+	b = strconv.AppendInt(b, t.Offset+t.Length, 10)
+	return append(b, "]}"...)
+}
+
+// appendString appends s as a JSON string. Unlike json.Marshal it leaves <, >
+// and & as they are, so that names with them stay legible.
+func appendString(b []byte, s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}

@@ -1,0 +1,214 @@
+package orbax
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Save writes state as a checkpoint at path, which must not exist unless
+// Overwrite is given. It returns when the checkpoint is complete and durable.
+// After an error, or when ctx is cancelled, nothing is left behind.
+func Save(ctx context.Context, path string, state any, options ...SaveOption) error {
+	c := newSaveConfig(options)
+	return saveNow(ctx, path, map[string]any{c.name: state}, c)
+}
+
+// SaveAsync is Save in the background: it returns when state has been copied,
+// and the caller may change it at once. Whatever can be refused is refused by
+// SaveAsync itself; what fails later is told by the response. ctx governs the
+// whole save, also after SaveAsync has returned.
+//
+// A program that ends without waiting leaves an unfinished temporary directory
+// beside path, and path as it was.
+func SaveAsync(ctx context.Context, path string, state any, options ...SaveOption) (*AsyncResponse, error) {
+	c := newSaveConfig(options)
+	return saveAsync(ctx, path, map[string]any{c.name: state}, c)
+}
+
+// SaveCheckpointables writes a checkpoint of several parts, each in a directory
+// of its name. How a part is stored follows from its type; see package handler.
+// A nil part is refused.
+func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
+	return saveNow(ctx, path, checkpointables, newSaveConfig(options))
+}
+
+// SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
+func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) (*AsyncResponse, error) {
+	return saveAsync(ctx, path, checkpointables, newSaveConfig(options))
+}
+
+func saveNow(ctx context.Context, path string, items map[string]any, c *saveConfig) error {
+	s, err := begin(ctx, path, items, c)
+	if err == nil {
+		err = s.run(ctx)
+	}
+	return wrap("save", path, err)
+}
+
+func saveAsync(ctx context.Context, path string, items map[string]any, c *saveConfig) (*AsyncResponse, error) {
+	c.handler.Snapshot = true
+	s, err := begin(ctx, path, items, c)
+	if err != nil {
+		return nil, wrap("save", path, err)
+	}
+	return respond(func() error { return wrap("save", path, s.run(ctx)) }), nil
+}
+
+// saving is a save that has been accepted.
+type saving struct {
+	store     storage.Store
+	dir       string
+	overwrite bool
+	stage     storage.Stage
+	meta      layout.CheckpointMetadata
+	writes    map[string]handler.WriteFunc
+	digests   layout.Digests
+}
+
+// begin checks everything that can be checked, takes what it needs of the
+// items, and claims the path. Nothing is written before all of it is accepted.
+func begin(ctx context.Context, path string, items map[string]any, c *saveConfig) (*saving, error) {
+	s := &saving{
+		overwrite: c.overwrite,
+		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
+		writes:    map[string]handler.WriteFunc{},
+	}
+	var err error
+	if s.store, s.dir, err = storage.Resolve(path); err != nil {
+		return nil, err
+	}
+	custom, err := layout.CheckCustom(c.custom)
+	errs := []error{err}
+	s.meta.Custom = custom
+	if len(items) == 0 {
+		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.Structure))
+	}
+	names := slices.Sorted(maps.Keys(items))
+	for _, name := range names {
+		errs = append(errs, layout.CheckName(name))
+	}
+	if err := errors.Join(append(errs, s.checkTarget(ctx))...); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		errs = append(errs, s.prepare(ctx, name, items[name], c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
+	return s, err
+}
+
+// checkTarget refuses a path that is taken: by anything, or, if overwriting, by
+// anything but a checkpoint.
+func (s *saving) checkTarget(ctx context.Context) error {
+	if name := path.Base(s.dir); isTemporary(name) {
+		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.Reserved, name)
+	}
+	_, err := s.store.Stat(ctx, s.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !s.overwrite:
+		return fmt.Errorf("%w; pass Overwrite to replace it", fault.Exist)
+	}
+	_, err = open(ctx, s.store, s.dir)
+	if errors.Is(err, fault.Corrupt) {
+		err = nil // a damaged checkpoint may be replaced
+	}
+	if err != nil {
+		return fmt.Errorf("will not overwrite: %w", err)
+	}
+	return nil
+}
+
+// prepare lets the handler of one item check it and take what it needs.
+func (s *saving) prepare(ctx context.Context, name string, item any, c *saveConfig) error {
+	if item == nil {
+		return fmt.Errorf("%w: checkpointable %q is nil", fault.LeafType, name)
+	}
+	h, err := c.registry.ForSave(name, item)
+	if err != nil {
+		return err
+	}
+	write, err := h.Save(ctx, item, c.handler)
+	if err != nil {
+		return inItem(name, len(c.name) == 0 || name != c.name, err)
+	}
+	s.writes[name] = write
+	s.meta.Handlers[name] = h.Type()
+	return nil
+}
+
+// run writes the checkpoint and commits it.
+func (s *saving) run(ctx context.Context) error {
+	err := s.write(ctx)
+	if err == nil && s.overwrite {
+		err = s.checkTarget(ctx) // it may have changed meanwhile
+	}
+	if err != nil {
+		return errors.Join(err, s.stage.Abort())
+	}
+	return s.stage.Commit(ctx)
+}
+
+func (s *saving) write(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	for name, write := range s.writes {
+		group.Go(func() error {
+			dir, err := handler.NewWriteDir(gctx, s.stage, name, &s.digests)
+			if err != nil {
+				return err
+			}
+			return write(gctx, dir)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.meta.CommitTime = time.Now()
+	meta, err := s.meta.Document()
+	if err != nil {
+		return err
+	}
+	// The digest file comes last of the documents, the commit mark last of all.
+	docs := []struct {
+		name string
+		data []byte
+	}{
+		{layout.IndicatorFile, nil},
+		{layout.CheckpointFile, meta},
+		{layout.CommitFile, []byte("Checkpoint commit was successful to " + s.dir)},
+	}
+	for _, d := range docs {
+		s.digests.Add(d.name, sha256.Sum256(d.data))
+	}
+	docs = slices.Insert(docs, 2, struct {
+		name string
+		data []byte
+	}{layout.DigestFile, s.digests.Document()})
+	for _, d := range docs {
+		if err := transfer.WriteFile(ctx, s.stage, d.name, d.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+type localStage struct {
+	sys       system
+	target    string
+	tmp       string
+	overwrite bool
+	unlock    func()
+
+	mu   sync.Mutex
+	dirs map[string]bool // created below tmp, by relative name
+	done bool
+}
+
+// newLocalStage creates the temporary directory and locks it. Each writer
+// locks its own directory first and looks for others afterwards, so of two
+// that begin together at least one sees the other and gives way.
+func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
+	var id [8]byte
+	rand.Read(id[:])
+	s := &localStage{
+		sys:       sys,
+		target:    target,
+		tmp:       target + TempMarker + "-" + hex.EncodeToString(id[:]),
+		overwrite: overwrite,
+		dirs:      map[string]bool{},
+	}
+	if err := sys.mkdir(s.tmp); err != nil {
+		return nil, err
+	}
+	unlock, err := sys.lock(s.tmp)
+	if err != nil {
+		sys.removeAll(s.tmp)
+		return nil, fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
+	}
+	s.unlock = unlock
+	if other, err := s.otherWriter(); err != nil || other != "" {
+		err = errors.Join(err, s.Abort())
+		if other != "" {
+			err = fmt.Errorf("%s: %w (into %s)", target, fault.Busy, path.Base(other))
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// otherWriter returns the temporary directory of a live writer of the same
+// target, or "".
+func (s *localStage) otherWriter() (string, error) {
+	parent := path.Dir(s.tmp)
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return "", err
+	}
+	prefix := path.Base(s.target) + TempMarker + "-"
+	for _, e := range entries {
+		name := path.Join(parent, e.Name())
+		if name == s.tmp || !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if s.sys.locked(name) {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+func (s *localStage) Mkdir(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !fs.ValidPath(name) {
+		return fmt.Errorf("%w: %q", fault.Reserved, name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mkdirAll(name)
+}
+
+func (s *localStage) mkdirAll(name string) error {
+	if name == "." || s.dirs[name] {
+		return nil
+	}
+	if err := s.mkdirAll(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := s.sys.mkdir(path.Join(s.tmp, name)); err != nil {
+		return err
+	}
+	s.dirs[name] = true
+	return nil
+}
+
+func (s *localStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
+	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
+		return nil, err
+	}
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: %q", fault.Reserved, name)
+	}
+	f, err := s.sys.create(path.Join(s.tmp, name), size)
+	if err != nil {
+		return nil, err
+	}
+	return &localWriter{f}, nil
+}
+
+type localWriter struct{ f sysFile }
+
+func (w *localWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.f.writeAt(p, off)
+}
+
+func (w *localWriter) Close() error {
+	return errors.Join(w.f.sync(), w.f.close())
+}
+
+// Commit syncs the directories bottom-up (their files were synced when they
+// were closed), so that the rename can only ever publish a complete tree.
+func (s *localStage) Commit(ctx context.Context) error {
+	if s.done {
+		return errors.New("storage: Commit of a finished stage")
+	}
+	if err := s.publish(ctx); err != nil {
+		return errors.Join(err, s.Abort())
+	}
+	s.done = true
+	defer s.unlock()
+	if err := s.sys.syncDir(path.Dir(s.target)); err != nil {
+		return fmt.Errorf("%s is in place but may not survive a power failure: %w", s.target, err)
+	}
+	if !s.overwrite {
+		return nil
+	}
+	// The temporary name now holds what was replaced, if anything.
+	if err := s.sys.removeAll(s.tmp); err != nil {
+		return fmt.Errorf("%s is in place; removing what it replaced failed: %w", s.target, err)
+	}
+	return nil
+}
+
+func (s *localStage) publish(ctx context.Context) error {
+	dirs := make([]string, 0, len(s.dirs)+1)
+	for d := range s.dirs {
+		dirs = append(dirs, d)
+	}
+	slices.Sort(dirs)
+	slices.Reverse(dirs) // a child sorts after its parent
+	for _, d := range append(dirs, ".") {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.sys.syncDir(path.Join(s.tmp, d)); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.sys.rename(s.tmp, s.target)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if !s.overwrite {
+		return fmt.Errorf("%s: %w since the save began", s.target, fault.Exist)
+	}
+	err = s.sys.exchange(s.tmp, s.target)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return s.replace()
+	}
+	return err
+}
+
+// replace is exchange for file systems without it: the old directory gets a
+// temporary name, the new one takes its place.
+func (s *localStage) replace() error {
+	old := s.tmp + "-old"
+	if err := s.sys.rename(s.target, old); err != nil {
+		return err
+	}
+	if err := s.sys.rename(s.tmp, s.target); err != nil {
+		return errors.Join(err, s.sys.rename(old, s.target))
+	}
+	s.tmp = old
+	return nil
+}
+
+func (s *localStage) Abort() error {
+	if s.done {
+		return nil
+	}
+	s.done = true
+	defer s.unlock()
+	return s.sys.removeAll(s.tmp)
+}

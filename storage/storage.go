@@ -1,0 +1,133 @@
+// Package storage says where checkpoints live: an interface, and the local
+// disk and memory behind it.
+//
+// A checkpoint is a directory that is written once, as a whole. Store.Begin
+// starts one in a place that readers do not see; Stage.Commit makes it appear,
+// complete and durable, at its path. What a program usually needs is
+//
+//	store, dir, err := storage.Resolve("/ckpt/step_100")
+//	info, err := store.List(ctx, dir)
+//
+// Names inside a store are slash-separated. Other stores register a scheme, as
+// drivers of database/sql do.
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Store holds checkpoints under slash-separated names. A missing name is an
+// error that matches fs.ErrNotExist. A Store may be used by several goroutines.
+type Store interface {
+	// Open opens a regular file for reading.
+	Open(ctx context.Context, name string) (Reader, error)
+	// Stat describes a file or directory.
+	Stat(ctx context.Context, name string) (Info, error)
+	// List returns the entries of a directory in the order of their names.
+	List(ctx context.Context, dir string) ([]Info, error)
+	// Begin starts to write the directory dir, creating its parents. It fails
+	// with ErrExist if dir exists and overwrite is false, and with ErrBusy if
+	// another writer has begun the same dir and has neither committed nor
+	// aborted.
+	Begin(ctx context.Context, dir string, overwrite bool) (Stage, error)
+}
+
+// Info describes a file or directory.
+type Info struct {
+	Name    string // last element of its name
+	Size    int64  // bytes, for a file
+	Dir     bool
+	ModTime time.Time
+}
+
+// Reader reads a file. It may be used by several goroutines.
+type Reader interface {
+	// ReadAt fills p from offset off, or fails: io.ErrUnexpectedEOF if the
+	// file ends before p is full.
+	ReadAt(ctx context.Context, p []byte, off int64) error
+	// Size returns the size that the file had when it was opened.
+	Size() int64
+	Close() error
+}
+
+// Stage is a directory being written. Its methods may be called by several
+// goroutines, but Commit and Abort only after every Writer is closed.
+type Stage interface {
+	// Mkdir creates a directory, and its parents, below the stage.
+	Mkdir(ctx context.Context, name string) error
+	// Create creates a file below the stage, which must not exist yet, and
+	// the directories that it needs. size is what will be written, or -1.
+	Create(ctx context.Context, name string, size int64) (Writer, error)
+	// Commit makes the directory durable and then visible at its path; an
+	// existing directory there is replaced in the same instant and removed
+	// afterwards. The stage is finished, whatever Commit returns.
+	Commit(ctx context.Context) error
+	// Abort removes everything that was written. After Commit it does nothing.
+	Abort() error
+}
+
+// Writer writes a file of a Stage. WriteAt may be called by several
+// goroutines for ranges that do not overlap.
+type Writer interface {
+	// WriteAt writes p at off. Where p's address and length and off are
+	// multiples of PageSize it may bypass the page cache.
+	WriteAt(ctx context.Context, p []byte, off int64) error
+	// Close makes what was written durable and closes the file.
+	Close() error
+}
+
+// PageSize is the alignment of memory and offsets for writes that bypass the
+// page cache.
+const PageSize = 4096
+
+// TempMarker is contained in the name of every unfinished directory, in
+// Orbax's as in ours; Orbax refuses to load such a path.
+const TempMarker = ".orbax-checkpoint-tmp"
+
+var schemes = struct {
+	sync.RWMutex
+	open map[string]func(url string) (Store, string, error)
+}{open: map[string]func(string) (Store, string, error){}}
+
+// Register makes Resolve pass paths that begin with scheme + "://" to open,
+// which returns the store and the name within it. It is meant to be called
+// from init functions; a scheme registered twice is a panic.
+func Register(scheme string, open func(url string) (Store, string, error)) {
+	schemes.Lock()
+	defer schemes.Unlock()
+	if _, dup := schemes.open[scheme]; dup {
+		panic("storage: scheme " + scheme + " registered twice")
+	}
+	schemes.open[scheme] = open
+}
+
+// Resolve returns the store that a path belongs to and its name there. A path
+// without a scheme is on the local disk; a relative one is taken from the
+// working directory.
+func Resolve(path string) (Store, string, error) {
+	if scheme, _, ok := strings.Cut(path, "://"); ok {
+		schemes.RLock()
+		open := schemes.open[scheme]
+		schemes.RUnlock()
+		if open == nil {
+			return nil, "", fmt.Errorf("%w: no store for %s:// (is its package imported?)", fault.Unsupported, scheme)
+		}
+		return open(path)
+	}
+	if path == "" {
+		return nil, "", fmt.Errorf("%w: empty path", fs.ErrInvalid)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, "", err
+	}
+	return Local(), filepath.ToSlash(abs), nil
+}

@@ -1,0 +1,16 @@
+//go:build !linux && !darwin
+
+package storage
+
+import (
+	"errors"
+	"os"
+)
+
+func openDirect(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func (osSystem) rename(old, new string) error { return renameIfAbsent(old, new) }
+
+func (osSystem) exchange(a, b string) error {
+	return linkError("exchange", a, b, errors.ErrUnsupported)
+}

@@ -1,0 +1,80 @@
+//go:build unix
+
+package storage
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func (osSystem) syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	// Some network file systems refuse to sync directories; their metadata
+	// operations are synchronous.
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// lock uses flock on the directory itself: it goes away with the process and
+// leaves no file behind.
+func (osSystem) lock(name string) (func(), error) {
+	d, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
+	// Nobody else takes this lock, but one who looks for writers holds it
+	// shared for a moment.
+	for range 100 {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil && !noLocks(err) {
+		return nil, errors.Join(err, d.Close())
+	}
+	return func() { d.Close() }, nil
+}
+
+func (osSystem) locked(name string) bool {
+	d, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	// A shared lock: two that look at the same dead directory at once do not
+	// take each other for its owner.
+	return errors.Is(flock(d, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func noLocks(err error) bool {
+	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOLCK)
+}
+
+func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }
+
+// unsupported reports whether a flag of rename is unknown to the system or the
+// file system.
+func unsupported(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP)
+}

@@ -1,0 +1,98 @@
+package tree
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Adapter makes a foreign tensor type a leaf. See [NewAdapter].
+type Adapter struct {
+	typ       reflect.Type
+	toArray   func(reflect.Value) (*array.Array, error)
+	fromArray func(*array.Array, reflect.Value) (reflect.Value, error)
+}
+
+// NewAdapter returns an adapter for values of type T; if T is an interface, for
+// all types that implement it. toArray gives the array that is saved, which may
+// share the tensor's memory; nil is saved as None. fromArray gives the value
+// that takes the place of old, which it may change and return; old is what the
+// target of the load holds, the zero T if nothing. It may keep the array. Both
+// may be called by several goroutines at the same time.
+func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *array.Array, old T) (T, error)) Adapter {
+	typ := reflect.TypeFor[T]()
+	cast := func(v reflect.Value) T {
+		t, _ := v.Interface().(T) // a nil interface is the zero T
+		return t
+	}
+	return Adapter{
+		typ:     typ,
+		toArray: func(v reflect.Value) (*array.Array, error) { return toArray(cast(v)) },
+		fromArray: func(a *array.Array, old reflect.Value) (reflect.Value, error) {
+			t, err := fromArray(a, cast(old))
+			if err != nil {
+				return reflect.Value{}, err
+			}
+			v := reflect.ValueOf(&t).Elem()
+			if typ.Kind() == reflect.Interface && !v.IsNil() {
+				v = v.Elem()
+			}
+			if v.IsZero() {
+				return reflect.Zero(old.Type()), nil
+			}
+			if !v.Type().AssignableTo(old.Type()) {
+				return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.LeafType, v.Type(), old.Type())
+			}
+			return v, nil
+		},
+	}
+}
+
+// types is what one call of Flatten or Bind knows of the types it met.
+type types struct {
+	adapters []Adapter
+	adapted  map[reflect.Type]*Adapter // nil entry: no adapter
+	structs  map[reflect.Type]*structInfo
+}
+
+func newTypes(adapters []Adapter) types {
+	return types{
+		adapters: adapters,
+		adapted:  map[reflect.Type]*Adapter{},
+		structs:  map[reflect.Type]*structInfo{},
+	}
+}
+
+// adapter returns the adapter for values of static type t, or nil: the last
+// given for t itself, else the last for an interface that t implements.
+func (ts *types) adapter(t reflect.Type) *Adapter {
+	if len(ts.adapters) == 0 {
+		return nil
+	}
+	if a, ok := ts.adapted[t]; ok {
+		return a
+	}
+	var found *Adapter
+	for i := range ts.adapters {
+		a := &ts.adapters[i]
+		if a.typ == nil {
+			continue // the zero Adapter
+		}
+		if a.typ == t {
+			found = a
+		} else if (found == nil || found.typ != t) && a.typ.Kind() == reflect.Interface && t.Kind() != reflect.Interface && t.Implements(a.typ) {
+			found = a
+		}
+	}
+	ts.adapted[t] = found
+	return found
+}
+
+// isLeafOrNode reports whether t is more than the sum of its fields, so that an
+// embedded t is not inlined.
+func (ts *types) isLeafOrNode(t reflect.Type) bool {
+	return t == bigIntType || t == arrayType || t.Implements(nodeType) || reflect.PointerTo(t).Implements(nodeType) ||
+		ts.adapter(t) != nil || ts.adapter(reflect.PointerTo(t)) != nil
+}

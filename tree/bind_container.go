@@ -1,0 +1,243 @@
+package tree
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// dict plans a load into a map. The map itself keeps its identity; a nil one is
+// made.
+func (b *binder) dict(dst reflect.Value, br *branch) {
+	t := dst.Type()
+	spell := keyNamer(t.Key())
+	if spell == nil {
+		b.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.LeafType, t))
+		return
+	}
+	if !b.isDict(br) {
+		b.mismatch(dst, br)
+		return
+	}
+	if dst.Len() > 0 {
+		b.dictTemplate(dst, br, spell)
+		return
+	}
+	m := reflect.ValueOf(dst.Interface())
+	if dst.IsNil() {
+		m = reflect.MakeMapWithSize(t, len(br.kids))
+	}
+	for _, name := range slices.Sorted(maps.Keys(br.kids)) {
+		key, err := parseKey(t.Key(), name)
+		if err != nil {
+			b.errs.add(append(slices.Clone(b.path), Key{Name: name}), err)
+			continue
+		}
+		b.element(m, key, reflect.New(t.Elem()).Elem(), Key{Name: name}, br.kids[name])
+	}
+	if dst.IsNil() {
+		b.attach(dst, m)
+	}
+}
+
+// dictTemplate plans a load into a map whose elements are templates.
+func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.Value) string) {
+	m := reflect.ValueOf(dst.Interface())
+	keys := make(map[string]reflect.Value, m.Len())
+	for _, k := range m.MapKeys() {
+		keys[spell(k)] = k
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		elem := settable(m.MapIndex(keys[name]))
+		if kid := br.kids[name]; kid != nil {
+			b.element(m, keys[name], elem, Key{Name: name}, kid)
+		} else {
+			b.missing(Key{Name: name}, elem)
+		}
+	}
+	for name, kid := range br.kids {
+		if !keys[name].IsValid() {
+			b.unexpected(Key{Name: name}, kid)
+		}
+	}
+}
+
+// element binds elem and makes it m[key] in the end.
+func (b *binder) element(m, key, elem reflect.Value, k Key, br *branch) {
+	b.child(k, elem, br)
+	b.commit(func() error { m.SetMapIndex(key, elem); return nil })
+}
+
+// parseKey is the inverse of keyNamer.
+func parseKey(t reflect.Type, name string) (reflect.Value, error) {
+	v := reflect.New(t).Elem()
+	var err error
+	spelled := name
+	switch {
+	case t.Kind() == reflect.String:
+		v.SetString(name)
+	case v.CanInt():
+		var i int64
+		i, err = strconv.ParseInt(name, 10, t.Bits())
+		v.SetInt(i)
+		spelled = strconv.FormatInt(i, 10)
+	default:
+		var u uint64
+		u, err = strconv.ParseUint(name, 10, t.Bits())
+		v.SetUint(u)
+		spelled = strconv.FormatUint(u, 10)
+	}
+	if err != nil || spelled != name {
+		return v, fmt.Errorf("%w: the checkpoint has the key %q, the target's keys are of type %v", fault.Structure, name, t)
+	}
+	return v, nil
+}
+
+func (b *binder) structure(dst reflect.Value, br *branch) {
+	switch dst.Type() {
+	case bigIntType:
+		b.bigInt(dst, br)
+		return
+	case arrayType:
+		b.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.LeafType))
+		return
+	}
+	s := b.structOf(dst.Type())
+	switch {
+	case s.err != nil:
+		b.fail(s.err)
+	case len(s.fields) == 0:
+		// Python writes an empty NamedTuple, such as optax.EmptyState, as None.
+		if !b.emptyIs(br, None, EmptyDict, EmptyList, EmptyTuple) {
+			b.mismatch(dst, br)
+		}
+	case s.seq:
+		b.seqStruct(dst, s, br)
+	case b.isDict(br):
+		b.dictStruct(dst, s, br)
+	default:
+		b.mismatch(dst, br)
+	}
+}
+
+func (b *binder) seqStruct(dst reflect.Value, s *structInfo, br *branch) {
+	if !b.isSeq(br) || len(br.kids) != len(s.fields) {
+		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %v, a sequence of %d", fault.Structure, b.describe(br), dst.Type(), len(s.fields)))
+		return
+	}
+	for _, fd := range s.fields {
+		b.child(fd.key, dst.FieldByIndex(fd.index), br.kids[fd.key.Name])
+	}
+}
+
+func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
+	made := map[string]reflect.Value{}
+	known := make(map[string]bool, len(s.fields))
+	for _, fd := range s.fields {
+		known[fd.key.Name] = true
+		loc, ok := b.location(dst, fd.index, made, func(prefix []int) bool {
+			return slices.ContainsFunc(s.fields, func(o field) bool {
+				return br.kids[o.key.Name] != nil && len(o.index) > len(prefix) && slices.Equal(o.index[:len(prefix)], prefix)
+			})
+		})
+		kid := br.kids[fd.key.Name]
+		switch {
+		case !ok:
+		case kid != nil:
+			b.child(fd.key, loc, kid)
+		case fd.omitEmpty:
+			b.attach(loc, reflect.Zero(loc.Type()))
+		default:
+			b.missing(fd.key, loc)
+		}
+	}
+	for name, kid := range br.kids {
+		if !known[name] {
+			b.unexpected(Key{Name: name}, kid)
+		}
+	}
+}
+
+// location returns the field of dst at index. Embedded nil pointers on the way
+// are allocated if the checkpoint has any field behind them, which used says;
+// made holds them. Otherwise ok is false and the pointer stays nil.
+func (b *binder) location(dst reflect.Value, index []int, made map[string]reflect.Value, used func(prefix []int) bool) (loc reflect.Value, ok bool) {
+	v := dst
+	for i, x := range index {
+		if i > 0 && v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				id := fmt.Sprint(index[:i])
+				if _, tried := made[id]; !tried {
+					made[id] = b.embed(v, used(index[:i]))
+				}
+				if v = made[id]; !v.IsValid() {
+					return v, false
+				}
+			}
+			v = v.Elem()
+		}
+		v = v.Field(x)
+	}
+	return v, true
+}
+
+func (b *binder) embed(v reflect.Value, used bool) reflect.Value {
+	if !used {
+		return reflect.Value{}
+	}
+	if !v.CanSet() {
+		b.fail(fmt.Errorf("%w: the embedded %v is nil and its type is unexported, so that it cannot be set; set it before the load", fault.LeafType, v.Type()))
+		return reflect.Value{}
+	}
+	p := reflect.New(v.Type().Elem())
+	b.attach(v, p)
+	return p
+}
+
+func (b *binder) slice(dst reflect.Value, br *branch) {
+	t := dst.Type()
+	if t.Elem() == byteType {
+		b.bytes(dst, br)
+		return
+	}
+	if d := elemDType(t.Elem()); d != 0 {
+		b.numbers(d, dst, br)
+		return
+	}
+	n := len(br.kids)
+	if !b.isSeq(br) || dst.Len() > 0 && dst.Len() != n {
+		b.mismatch(dst, br)
+		return
+	}
+	s := reflect.ValueOf(dst.Interface())
+	if dst.Len() == 0 {
+		s = reflect.MakeSlice(t, n, n)
+	}
+	b.elements(s, br)
+	if dst.Len() == 0 {
+		b.attach(dst, s)
+	}
+}
+
+func (b *binder) array(dst reflect.Value, br *branch) {
+	if d := elemDType(dst.Type().Elem()); d != 0 {
+		b.numbers(d, dst, br)
+		return
+	}
+	if !b.isSeq(br) || dst.Len() != len(br.kids) {
+		b.mismatch(dst, br)
+		return
+	}
+	b.elements(dst, br)
+}
+
+func (b *binder) elements(s reflect.Value, br *branch) {
+	for i := range s.Len() {
+		k := seqKey(i)
+		b.child(k, s.Index(i), br.kids[k.Name])
+	}
+}

@@ -1,0 +1,352 @@
+package tree
+
+import (
+	"bytes"
+	"fmt"
+	"math/big"
+	"reflect"
+	"slices"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// slot makes the slot of leaf i: into is memory to fill in place or nil, convert
+// turns the leaf's value into what is kept for the commit; nil keeps it.
+func (b *binder) slot(i int, into *array.Array, convert func(v any) (any, error)) {
+	spec := &b.specs[i]
+	b.slots[i] = Slot{Array: into, Set: func(v any) error {
+		v, err := normalize(spec, v)
+		if err == nil && convert != nil {
+			v, err = convert(v)
+		}
+		if err != nil {
+			return &fault.Leaf{Path: spec.Path.String(), Err: err}
+		}
+		b.values[i], b.set[i] = v, true
+		return nil
+	}}
+}
+
+// place makes a slot whose converted value, a reflect.Value, dst is set to.
+func (b *binder) place(dst reflect.Value, i int, convert func(v any) (reflect.Value, error)) {
+	b.slot(i, nil, func(v any) (any, error) { return convert(v) })
+	b.commit(func() error { dst.Set(b.values[i].(reflect.Value)); return nil })
+}
+
+// fill makes a slot that fills a in place. If other memory of the target was
+// bound at the same address before, the leaves must be equal instead.
+func (b *binder) fill(i int, a *array.Array) {
+	p := unsafe.Pointer(unsafe.SliceData(a.Bytes()))
+	if first, shared := b.filled[p]; shared && len(a.Bytes()) > 0 {
+		b.slot(i, nil, asArray)
+		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
+		b.commit(func() error {
+			if !bytes.Equal(a.Bytes(), b.values[i].(*array.Array).Bytes()) {
+				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the target shares the memory of this array and the one at %s, and the checkpoint has different values", fault.Structure, other)}
+			}
+			return nil
+		})
+		return
+	}
+	b.filled[p] = i
+	b.slot(i, a, func(v any) (any, error) {
+		loaded, err := asArray(v)
+		if err != nil {
+			return nil, err
+		}
+		if got := loaded.(*array.Array); got != a {
+			copy(a.Bytes(), got.Bytes())
+		}
+		return a, checkBools(a)
+	})
+}
+
+// checkBools refuses memory that is not valid as Go bools.
+func checkBools(a *array.Array) error {
+	if a.DType() != array.Bool {
+		return nil
+	}
+	_, err := array.Values[bool](a)
+	return err
+}
+
+// normalize checks that v is a value of the leaf that spec describes, and
+// returns it in the form that Leaf has. Scalars and byte strings may come as
+// arrays.
+func normalize(spec *Spec, v any) (any, error) {
+	a, isArray := v.(*array.Array)
+	switch {
+	case isArray && a == nil:
+	case spec.Kind == KindArray && isArray && a.DType() == spec.DType && slices.Equal(a.Shape(), spec.Shape):
+		return a, nil
+	case spec.Kind == KindScalar && isArray && a.DType() == spec.DType && a.Rank() == 0:
+		return item(a)
+	case spec.Kind == KindBytes && isArray && a.DType() == array.Uint8 && a.Rank() == 1:
+		return a.Bytes(), nil
+	case spec.Kind == KindScalar && scalarDType(v) == spec.DType && spec.DType != array.Invalid:
+		return v, nil
+	case spec.Kind == KindBytes || spec.Kind == KindString:
+		if got := (Leaf{Value: v}).Spec(); got.Kind == spec.Kind {
+			return v, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the checkpoint has %v, and %v was read", fault.Corrupt, spec, Leaf{Value: v}.Spec())
+}
+
+// item returns the element of an array of rank 0 as a scalar. Element types that
+// Go lacks stay arrays.
+func item(a *array.Array) (any, error) {
+	switch a.DType() {
+	case array.Bool:
+		return itemOf[bool](a)
+	case array.Int8:
+		return itemOf[int8](a)
+	case array.Int16:
+		return itemOf[int16](a)
+	case array.Int32:
+		return itemOf[int32](a)
+	case array.Int64:
+		return itemOf[int64](a)
+	case array.Uint8:
+		return itemOf[uint8](a)
+	case array.Uint16:
+		return itemOf[uint16](a)
+	case array.Uint32:
+		return itemOf[uint32](a)
+	case array.Uint64:
+		return itemOf[uint64](a)
+	case array.Float32:
+		return itemOf[float32](a)
+	case array.Float64:
+		return itemOf[float64](a)
+	case array.Complex64:
+		return itemOf[complex64](a)
+	case array.Complex128:
+		return itemOf[complex128](a)
+	}
+	return a, nil
+}
+
+func itemOf[T array.Element](a *array.Array) (any, error) {
+	s, err := array.Values[T](a.Clone()) // aligned
+	if err != nil {
+		return nil, err
+	}
+	return s[0], nil
+}
+
+// asArray returns a leaf's value as an *array.Array.
+func asArray(v any) (any, error) {
+	switch v := v.(type) {
+	case *array.Array:
+		return v, nil
+	case []byte:
+		return array.New(array.Uint8, []int{len(v)}, v)
+	}
+	return view(scalarDType(v), settable(reflect.ValueOf(v)))
+}
+
+// leafOf returns the leaf's number and its spec if br is a leaf of one of the
+// kinds; otherwise it reports the mismatch.
+func (b *binder) leafOf(dst reflect.Value, br *branch, kinds ...Kind) (int, *Spec) {
+	if br.leaf < 0 || !slices.Contains(kinds, b.specs[br.leaf].Kind) {
+		b.mismatch(dst, br)
+		return 0, nil
+	}
+	return br.leaf, &b.specs[br.leaf]
+}
+
+// fits reports whether an array of the target has the dtype and shape of the
+// checkpoint's; both mismatches are reported.
+func (b *binder) fits(spec *Spec, d array.DType, shape []int) bool {
+	if spec.DType != d {
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target's elements are %v", fault.DType, spec, d))
+	}
+	if !slices.Equal(spec.Shape, shape) {
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v", fault.Shape, spec, shape))
+	}
+	return spec.DType == d && slices.Equal(spec.Shape, shape)
+}
+
+// hostArray plans a load into an *array.Array.
+func (b *binder) hostArray(dst reflect.Value, br *branch) {
+	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
+	if spec == nil {
+		return
+	}
+	if a := dst.Interface().(*array.Array); a != nil {
+		if b.fits(spec, a.DType(), a.Shape()) {
+			b.fill(i, a)
+		}
+		return
+	}
+	b.place(dst, i, func(v any) (reflect.Value, error) {
+		a, err := asArray(v)
+		return reflect.ValueOf(a), err
+	})
+}
+
+// adapted plans a load into a foreign tensor.
+func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
+	if b.isNone(br) && canBeNil(dst.Kind()) {
+		b.attach(dst, reflect.Zero(dst.Type()))
+		return
+	}
+	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
+	if spec == nil {
+		return
+	}
+	if !dst.IsZero() {
+		old, err := a.toArray(dst)
+		if err != nil {
+			b.fail(err)
+			return
+		}
+		if old != nil && !b.fits(spec, old.DType(), old.Shape()) {
+			return
+		}
+	}
+	b.place(dst, i, func(v any) (reflect.Value, error) {
+		arr, err := asArray(v)
+		if err != nil {
+			return reflect.Value{}, err
+		}
+		return a.fromArray(arr.(*array.Array), dst)
+	})
+}
+
+// numbers plans a load into a slice or Go array of numbers.
+func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
+	i, spec := b.leafOf(dst, br, KindArray, KindBytes)
+	if spec == nil {
+		return
+	}
+	if dst.Kind() == reflect.Slice && dst.Len() == 0 {
+		shape := spec.Shape
+		if len(shape) != 1 {
+			shape = []int{0}
+		}
+		if b.fits(spec, d, shape) {
+			b.place(dst, i, func(v any) (reflect.Value, error) { return sliceOf(v, dst.Type()) })
+		}
+		return
+	}
+	if !b.fits(spec, d, []int{dst.Len()}) {
+		return
+	}
+	a, err := view(d, dst)
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	b.fill(i, a)
+}
+
+// sliceOf returns the elements of a rank-1 array as a slice of type t.
+func sliceOf(v any, t reflect.Type) (reflect.Value, error) {
+	x, err := asArray(v)
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	a := x.(*array.Array)
+	if err := checkBools(a); err != nil {
+		return reflect.Value{}, err
+	}
+	n := a.Len()
+	if n == 0 {
+		return reflect.MakeSlice(t, 0, 0), nil
+	}
+	p := unsafe.Pointer(unsafe.SliceData(a.Bytes()))
+	if uintptr(p)%uintptr(t.Elem().Align()) != 0 {
+		a = a.Clone()
+		p = unsafe.Pointer(unsafe.SliceData(a.Bytes()))
+	}
+	return reflect.SliceAt(t.Elem(), p, n).Convert(t), nil
+}
+
+// bytes plans a load into a []byte.
+func (b *binder) bytes(dst reflect.Value, br *branch) {
+	i, spec := b.leafOf(dst, br, KindArray, KindBytes)
+	if spec == nil {
+		return
+	}
+	shape := spec.Shape
+	if len(shape) != 1 {
+		shape = []int{dst.Len()}
+	}
+	switch {
+	case !b.fits(spec, array.Uint8, shape):
+	case dst.Len() > 0 && dst.Len() == shape[0]:
+		a, err := view(array.Uint8, dst)
+		if err != nil {
+			b.fail(err)
+			return
+		}
+		b.fill(i, a)
+	default:
+		b.place(dst, i, func(v any) (reflect.Value, error) {
+			data, ok := v.([]byte)
+			if !ok {
+				data = v.(*array.Array).Bytes()
+			}
+			return reflect.ValueOf(data).Convert(dst.Type()), nil
+		})
+	}
+}
+
+// scalar plans a load into a bool, number or string.
+func (b *binder) scalar(dst reflect.Value, br *branch) {
+	t := dst.Type()
+	if t.Kind() == reflect.String {
+		if i, spec := b.leafOf(dst, br, KindString); spec != nil {
+			b.place(dst, i, func(v any) (reflect.Value, error) { return reflect.ValueOf(v).Convert(t), nil })
+		}
+		return
+	}
+	if t == emptyType && br.leaf >= 0 && b.specs[br.leaf].Kind == KindEmpty {
+		b.attach(dst, reflect.ValueOf(b.specs[br.leaf].Empty))
+		return
+	}
+	if elemDType(t) == array.Invalid {
+		b.fail(fmt.Errorf("%w: %v", fault.LeafType, t))
+		return
+	}
+	i, spec := b.leafOf(dst, br, KindScalar, KindArray)
+	if spec == nil {
+		return
+	}
+	if len(spec.Shape) > 0 {
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v", fault.Shape, spec, t))
+		return
+	}
+	if err := scalarFits(spec, t); err != nil {
+		b.fail(err)
+		return
+	}
+	b.place(dst, i, func(v any) (reflect.Value, error) { return scalarOf(v, t) })
+}
+
+// bigInt plans a load into a big.Int.
+func (b *binder) bigInt(dst reflect.Value, br *branch) {
+	i, spec := b.leafOf(dst, br, KindScalar, KindArray)
+	if spec == nil {
+		return
+	}
+	if len(spec.Shape) > 0 || !isInteger(spec.DType) {
+		b.mismatch(dst, br)
+		return
+	}
+	b.slot(i, nil, func(v any) (any, error) {
+		n, err := integerOf(v)
+		if err != nil {
+			return nil, err
+		}
+		return n, nil
+	})
+	b.commit(func() error {
+		dst.Addr().Interface().(*big.Int).Set(b.values[i].(*big.Int))
+		return nil
+	})
+}

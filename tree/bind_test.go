@@ -1,0 +1,353 @@
+package tree_test
+
+import (
+	"errors"
+	"math/big"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// load binds target to what a checkpoint of the leaves holds, and hands the
+// values over as a reader would: arrays in memory of its own unless there is
+// some to fill.
+func load(target any, leaves []tree.Leaf, adapters ...tree.Adapter) error {
+	specs := make([]tree.Spec, len(leaves))
+	for i, l := range leaves {
+		specs[i] = l.Spec()
+	}
+	slots, finish, err := tree.Bind(target, specs, adapters...)
+	if err != nil {
+		return err
+	}
+	for i, s := range slots {
+		if s.Set == nil {
+			continue
+		}
+		v := leaves[i].Value
+		if a, ok := v.(*array.Array); ok && s.Array == nil {
+			v = a.Clone()
+		} else if ok {
+			copy(s.Array.Bytes(), a.Bytes())
+			v = s.Array
+		}
+		if err := s.Set(v); err != nil {
+			return err
+		}
+	}
+	return finish()
+}
+
+func flatten(t *testing.T, v any) []tree.Leaf {
+	t.Helper()
+	leaves, err := tree.Flatten(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaves
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// TestBind loads the leaves of saved into target and compares with want.
+func TestBind(t *testing.T) {
+	i8 := array.Scalar(int8(-3))
+	f := array.Of([]float32{1, 2, 3, 4}, 2, 2)
+	type opt struct {
+		A int `orbax:"a,omitempty"`
+		B *int
+	}
+	tests := []struct {
+		name          string
+		saved, target any
+		want          any // what target points at
+	}{
+		{"any", map[string]any{"a": 1, "b": tree.Tuple{"x", nil}, "c": tree.Tuple{}}, new(any), map[string]any{"a": 1, "b": []any{"x", nil}, "c": tree.Tuple{}}},
+		{"any bytes", []byte("x"), new(any), []byte("x")},
+		{"any none", nil, ptr(any(5)), nil},
+		{"any template", map[string]any{"a": int64(1), "b": []any{float32(2)}}, ptr(any(map[string]any{"a": int8(0), "b": []any{float64(0)}})), map[string]any{"a": int8(1), "b": []any{float64(2)}}},
+		{"typed map", map[string]any{"a": f}, new(map[string]*array.Array), map[string]*array.Array{"a": f}},
+		{"int keys", map[string]any{"1": float32(2), "-3": float32(4)}, new(map[int]float32), map[int]float32{1: 2, -3: 4}},
+		{"named keys", map[string]any{"k": uint8(2)}, new(map[myString]myInt), map[myString]myInt{"k": 2}},
+		{"map template", map[string]any{"a": 1, "b": nil}, &map[string]*int{"a": ptr(5), "b": ptr(6)}, map[string]*int{"a": ptr(1), "b": nil}},
+		{"empty map", map[string]int{}, new(map[string]int), map[string]int{}},
+		{"none to map", nil, &map[string]int{"a": 1}, map[string]int(nil)},
+		{"struct", map[string]any{"a": 1, "B": 2}, new(opt), opt{1, ptr(2)}},
+		{"omitted", map[string]any{"B": nil}, &opt{5, ptr(2)}, opt{0, nil}},
+		{"pointers", 3, new(***int8), ptr(ptr(ptr(int8(3))))},
+		{"seq struct", []any{1, "x", map[string]any{"Mu": 1}}, new(pair), pair{Second: 1, First: "x", Base: Base{Mu: 1}}},
+		{"unit", map[string]any{"a": nil, "b": tree.Tuple{}, "c": unit{}}, &map[string]unit{}, map[string]unit{"a": {}, "b": {}, "c": {}}},
+		{"unit seq", []any{nil, tree.Tuple{}}, new([]seqUnit), []seqUnit{{}, {}}},
+		{"tuple", []any{1, 2.0}, new(tree.Tuple), tree.Tuple{1, 2.0}},
+		{"tuple template", tree.Tuple{1, 2.0}, &tree.Tuple{int16(0), 0.0}, tree.Tuple{int16(1), 2.0}},
+		{"strings", tree.Tuple{"a", "b"}, new([]myString), []myString{"a", "b"}},
+		{"go array", []string{"a", "b"}, new([2]string), [2]string{"a", "b"}},
+		{"empty list", tree.Tuple{}, new([]string), []string{}},
+		{"nested lists", [][]int8{{1}, nil, {}}, new([][]int8), [][]int8{{1}, nil, {}}},
+		{"numbers", []float32{1, 2}, new(myFloats), myFloats{1, 2}},
+		{"numbers of another name", []myInt{1}, new([]int16), []int16{1}},
+		{"empty numbers", []float32{}, new([]float32), []float32{}},
+		{"ints", []int64{1, 2}, new([]int), []int{1, 2}},
+		{"bools", []bool{true, false}, new([]bool), []bool{true, false}},
+		{"go numbers", []float32{1, 2}, new([2]float32), [2]float32{1, 2}},
+		{"special", []array.BF16{1}, new([]array.BF16), []array.BF16{1}},
+		{"bytes", []byte{1, 2}, new([]byte), []byte{1, 2}},
+		{"bytes of another length", []byte{1, 2}, ptr([]byte{3}), []byte{1, 2}},
+		{"uint8 array to bytes", array.Of([]uint8{1, 2}), new([]byte), []byte{1, 2}},
+		{"bytes to array", []byte{1, 2}, new(*array.Array), array.Of([]uint8{1, 2})},
+		{"bytes to go array", []byte{1, 2}, new([2]byte), [2]byte{1, 2}},
+		{"scalar to array", int8(-3), new(*array.Array), i8},
+		{"scalar into array", int8(-3), ptr(array.Scalar(int8(0))), i8},
+		{"array to scalar", i8, new(int8), int8(-3)},
+		{"array to wider scalar", i8, new(int64), int64(-3)},
+		{"special scalar", array.BF16(5), new(array.BF16), array.BF16(5)},
+		{"int4 scalar", array.I4(-5), new(int), -5},
+		{"ints narrow", int64(255), new(uint8), uint8(255)},
+		{"uint to int", uint64(5), new(int8), int8(5)},
+		{"float widens", float32(1.5), new(float64), 1.5},
+		{"complex widens", complex64(2i), new(complex128), 2i},
+		{"bool", true, new(bool), true},
+		{"big", uint64(1 << 63), new(*big.Int), new(big.Int).SetUint64(1 << 63)},
+		{"big in place", -4, ptr(big.NewInt(9)), big.NewInt(-4)},
+		{"empties", map[string]any{"a": tree.EmptyTuple}, new(map[string]tree.Empty), map[string]tree.Empty{"a": tree.EmptyTuple}},
+		{"node", []any{1, "x"}, new(node), node{[]any{1, "x"}}},
+		{"node pointer", []any{1, "x"}, new(*node), &node{[]any{1, "x"}}},
+		{"node template", []any{1, 2.0}, &node{[]any{int8(0), &node{float64(0)}}}, node{[]any{int8(1), &node{2.0}}}},
+		{"nodes in a map", map[string]any{"a": 1, "b": nil}, new(map[string]*node), map[string]*node{"a": {1}, "b": nil}},
+		{"node values in a map", map[string]any{"a": 1}, new(map[string]node), map[string]node{"a": {1}}},
+		{"node in an interface", map[string]any{"a": 1}, &map[string]tree.Node{"a": &node{}}, map[string]tree.Node{"a": &node{1}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := load(tt.target, flatten(t, tt.saved)); err != nil {
+				t.Fatal(err)
+			}
+			got := reflect.ValueOf(tt.target).Elem().Interface()
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %#v, want %#v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBindMismatches(t *testing.T) {
+	type point struct {
+		X, Y float32
+		P    *int
+	}
+	tests := []struct {
+		name          string
+		saved, target any
+		want          string // the error, lines joined by |
+		is            error
+	}{
+		{"all at once", map[string]any{"X": 1.5, "Z": 1, "P": "x"}, &point{},
+			"leaf P: structure mismatch: the checkpoint has a string, the target is int|" +
+				"leaf X: dtype mismatch: the checkpoint has a scalar float64, the target is float32, which would round it; use float64|" +
+				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32|" +
+				"leaf Z: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing", fault.DType},
+		{"map keys", map[string]any{"a": 1, "c": []any{1}}, map[string]any{"a": 0, "b": array.Of([]int8{1})},
+			"leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is an array int8[1]|leaf c: structure mismatch: unexpected key: the checkpoint has a sequence of 1, the target nothing", fault.Structure},
+		{"dtype and shape", array.Of([]float32{1, 2}), ptr(array.Of([]float64{1, 2}, 1, 2)),
+			"leaf at the root: dtype mismatch: the checkpoint has an array float32[2], the target's elements are float64|leaf at the root: shape mismatch: the checkpoint has an array float32[2], the target has shape [1 2]", fault.Shape},
+		{"slice length", []int8{1}, ptr([]int8{1, 2}), "shape mismatch: the checkpoint has an array int8[1], the target has shape [2]", fault.Shape},
+		{"slice dtype", []int8{1}, new([]uint8), "dtype mismatch: the checkpoint has an array int8[1], the target's elements are uint8", fault.DType},
+		{"rank", array.Of([]int8{1}, 1, 1), new([]int8), "shape mismatch: the checkpoint has an array int8[1 1], the target has shape [0]", fault.Shape},
+		{"bytes rank", array.Of([]uint8{1}, 1, 1), new([]byte), "shape mismatch", fault.Shape},
+		{"go array length", []int8{1}, new([2]int8), "the target has shape [2]", fault.Shape},
+		{"list to numbers", []any{1.0}, new([]float64), "the checkpoint has a sequence of 1, the target is []float64", fault.Structure},
+		{"list length", []string{"a"}, ptr([]string{"a", "b"}), "the checkpoint has a sequence of 1, the target is []string of length 2", fault.Structure},
+		{"go list length", []string{"a"}, new([2]string), "structure mismatch", fault.Structure},
+		{"seq length", []any{1}, new(pair), "the checkpoint has a sequence of 1, the target is tree_test.pair, a sequence of 3", fault.Structure},
+		{"dict to seq", map[string]any{"0": 1}, new([]any), "the checkpoint has a dict with 1 key, the target is []interface {}", fault.Structure},
+		{"seq to struct", []any{1}, new(point), "structure mismatch", fault.Structure},
+		{"seq to map", []any{1}, new(map[string]int), "structure mismatch", fault.Structure},
+		{"none to scalar", nil, new(int), "the checkpoint has None, the target is int", fault.Structure},
+		{"none to array", nil, new([2]int8), "the checkpoint has None", fault.Structure},
+		{"none to map at the root", nil, map[string]any{}, "the checkpoint has None", fault.Structure},
+		{"dict to unit", map[string]any{"a": 1}, new(unit), "structure mismatch", fault.Structure},
+		{"dict to scalar", map[string]any{"a": 1, "b": 1}, new(int), "the checkpoint has a dict with 2 keys, the target is int", fault.Structure},
+		{"int keys", map[string]any{"01": 1, "300": 1, "x": 1}, new(map[uint8]int), "leaf 01: structure mismatch: the checkpoint has the key \"01\", the target's keys are of type uint8|leaf 300:", fault.Structure},
+		{"float keys", map[string]any{"1": 1}, new(map[float32]int), "keys must be strings or integers", fault.LeafType},
+		{"float to int", 1.0, new(int), "the checkpoint has a scalar float64, the target is int", fault.DType},
+		{"int to float", 1, new(float64), "dtype mismatch", fault.DType},
+		{"bool to int", true, new(int), "dtype mismatch", fault.DType},
+		{"bf16 to float32", array.BF16(1), new(float32), "dtype mismatch", fault.DType},
+		{"uint16 to bf16", uint16(1), new(array.BF16), "dtype mismatch", fault.DType},
+		{"array to number", array.Of([]int8{1}), new(int8), "shape mismatch: the checkpoint has an array int8[1], the target is one int8", fault.Shape},
+		{"float to big", 1.0, new(big.Int), "structure mismatch", fault.Structure},
+		{"string to bytes", "x", new([]byte), "structure mismatch", fault.Structure},
+		{"overflow", 300, new(int8), "leaf at the root: dtype mismatch: 300 does not fit in int8", fault.DType},
+		{"negative", map[string]any{"a": -1}, new(map[string]uint), "leaf a: dtype mismatch: -1 does not fit in uint", fault.DType},
+		{"unsupported", map[string]any{"a": 1}, new(map[string]chan int), "leaf a: unsupported leaf type: chan int", fault.LeafType},
+		{"opaque", 1, new(time.Time), "time.Time has only unexported fields", fault.LeafType},
+		{"nil interface", 1, new(tree.Node), "the target is a nil tree.Node", fault.LeafType},
+		{"endless pointer", 1, new(endlessPointer), "nested more than 4096 levels deep", fault.LeafType},
+		{"no pointer", 1, 1, "cannot load into a int", fault.LeafType},
+		{"nil", 1, nil, "cannot load into a <nil>", fault.LeafType},
+		{"nil pointer", 1, (*int)(nil), "cannot load into a *int", fault.LeafType},
+		{"node refuses", "refuse", new(node), "leaf at the root: node: refused", nil},
+		{"node error", 1, &node{errors.New("boom")}, "boom", nil},
+		{"embedded unexported", map[string]any{"A": 1}, new(struct{ *lower }), "cannot be set", fault.LeafType},
+		{"shared arrays", []any{[]int8{1}, []int8{2}}, func() any { a := []int8{0}; return &[]any{a, a} }(), "leaf 1: structure mismatch: the target shares the memory", fault.Structure},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := load(tt.target, flatten(t, tt.saved))
+			if err == nil {
+				t.Fatalf("no error; target %#v", tt.target)
+			}
+			if got := strings.ReplaceAll(err.Error(), "\n", "|"); !strings.Contains(got, tt.want) {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("%v is not %v", err, tt.is)
+			}
+			var leaf *fault.Leaf
+			if !errors.As(err, &leaf) {
+				t.Errorf("%v is not a *fault.Leaf", err)
+			}
+		})
+	}
+}
+
+type endlessPointer *endlessPointer
+type lower struct{ A int }
+
+type embedding struct {
+	X int
+	*Base
+	*Deep
+}
+type Deep struct {
+	D int
+	*Deeper
+}
+type Deeper struct{ E int }
+
+func TestBindEmbeddedPointers(t *testing.T) {
+	for _, in := range []embedding{
+		{X: 1},
+		{X: 1, Base: &Base{Mu: 2}},
+		{X: 1, Deep: &Deep{D: 3}},
+		{X: 1, Deep: &Deep{3, &Deeper{4}}},
+	} {
+		var out embedding
+		if err := load(&out, flatten(t, in)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(in, out) {
+			t.Errorf("got %+v, want %+v", out, in)
+		}
+	}
+}
+
+func TestBindInPlace(t *testing.T) {
+	type state struct {
+		S  []float32
+		A  [2]int8
+		B  []byte
+		W  *array.Array
+		M  map[string]any
+		P  *Base
+		L  []string
+		un int
+	}
+	s := state{
+		S: []float32{0, 0}, B: []byte("xx"), W: array.Of([]int16{0}), M: map[string]any{"k": array.Scalar(0.5), "n": 1},
+		P: &Base{nu: 9}, L: []string{""}, un: 4,
+	}
+	old := s
+	arr := s.M["k"].(*array.Array)
+	if err := load(&s, flatten(t, state{
+		S: []float32{1, 2}, A: [2]int8{3, 4}, B: []byte("yz"), W: array.Of([]int16{5}), M: map[string]any{"k": array.Scalar(1.5), "n": 2},
+		P: &Base{Mu: 1}, L: []string{"l"},
+	})); err != nil {
+		t.Fatal(err)
+	}
+	same := &s.S[0] == &old.S[0] && &s.B[0] == &old.B[0] && s.W == old.W && s.M["k"] == arr && s.P == old.P && &s.L[0] == &old.L[0]
+	if !same {
+		t.Error("memory was replaced")
+	}
+	if s.S[1] != 2 || s.A != [2]int8{3, 4} || string(s.B) != "yz" || s.W.Bytes()[0] != 5 || old.M["n"] != 2 || *s.P != (Base{1, 9}) || old.L[0] != "l" || s.un != 4 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// TestBindLeavesTarget checks that the target is as before up to finish.
+func TestBindLeavesTarget(t *testing.T) {
+	type state struct {
+		N   int
+		M   map[string]int
+		P   *int
+		A   any
+		S   []string
+		Omi int `orbax:",omitempty"`
+	}
+	target := func() *state {
+		return &state{1, map[string]int{"a": 1}, ptr(2), 3, []string{"x"}, 4}
+	}
+	s := target()
+	saved := flatten(t, map[string]any{"N": 5, "M": map[string]int{"a": 6}, "P": nil, "A": 7, "S": []string{"y"}})
+	specs := make([]tree.Spec, len(saved))
+	for i, l := range saved {
+		specs[i] = l.Spec()
+	}
+	slots, finish, err := tree.Bind(s, specs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := finish(); !errors.Is(err, fault.Incomplete) {
+		t.Errorf("finish before Set: %v", err)
+	}
+	for i, slot := range slots {
+		if slot.Set == nil {
+			continue
+		}
+		if err := slot.Set("wrong"); err == nil && specs[i].Kind != tree.KindString {
+			t.Errorf("slot %d took a string", i)
+		}
+		if err := slot.Set(saved[i].Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reflect.DeepEqual(s, target()) {
+		t.Errorf("changed before finish: %+v", s)
+	}
+	if err := finish(); err != nil {
+		t.Fatal(err)
+	}
+	if want := (&state{5, map[string]int{"a": 6}, nil, 7, []string{"y"}, 0}); !reflect.DeepEqual(s, want) {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+}
+
+func TestBindHostile(t *testing.T) {
+	huge := tree.Spec{Path: tree.Path{{Name: "a"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{1 << 60}}
+	var m map[string][]float32
+	slots, _, err := tree.Bind(&m, []tree.Spec{huge})
+	if err != nil || slots[0].Array != nil {
+		t.Errorf("got %v, %v", slots, err)
+	}
+	bad := array.Of([]bool{true, true})
+	bad.Bytes()[1] = 2
+	for _, target := range []any{new([]bool), ptr([]bool{false, false}), new([2]bool)} {
+		if err := load(target, []tree.Leaf{{Value: bad}}); !errors.Is(err, fault.Corrupt) {
+			t.Errorf("%T: %v", target, err)
+		}
+	}
+	if err := load(new(any), []tree.Leaf{{Value: 1}, {Value: 2}}); !errors.Is(err, fault.Structure) {
+		t.Errorf("two roots: %v", err)
+	}
+	if _, _, err := tree.Bind(new(any), nil); !errors.Is(err, fault.Structure) {
+		t.Errorf("no leaves: %v", err)
+	}
+	if _, _, err := tree.Bind(new(int), []tree.Spec{{}}); !errors.Is(err, fault.Structure) {
+		t.Errorf("zero spec: %v", err)
+	}
+}

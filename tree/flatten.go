@@ -1,0 +1,410 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// maxDepth bounds how many containers, pointers, interfaces and nodes may be
+// inside each other. Python cannot load trees that are nearly as deep.
+const maxDepth = 4096
+
+// Flatten lists the leaves of v, dict keys in the order of their bytes and
+// sequences in their own. Arrays, slices and addressable Go arrays are not
+// copied: the leaves share their memory. A v that is nil or an empty container
+// gives one leaf of type Empty at the root.
+//
+// The errors wrap fault.LeafType for what has no form in a checkpoint (also for
+// a value that contains itself) and fault.Collision for leaves whose paths
+// differ and whose names, the keys joined with dots, do not. Errors of
+// TreeFlatten and of adapters are passed on.
+func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
+	f := flattener{types: newTypes(adapters)}
+	f.walk(reflect.ValueOf(v))
+	if f.dotted {
+		f.checkNames()
+	}
+	if len(f.errs) > 0 {
+		return nil, f.errs.join()
+	}
+	return f.leaves, nil
+}
+
+type flattener struct {
+	types
+	path   Path
+	depth  int
+	dotted bool // a key contains a dot, so that names may collide
+	open   []visit
+	slab   []Key // memory for the paths of leaves
+	leaves []Leaf
+	errs   pathErrors
+}
+
+// visit is a pointer, map or slice that is being walked.
+type visit struct {
+	typ  reflect.Type
+	ptr  unsafe.Pointer
+	len  int
+	path int // length of the path at which it was entered
+}
+
+func (f *flattener) leaf(v any) { f.leaves = append(f.leaves, Leaf{f.pathCopy(), v}) }
+
+func (f *flattener) fail(err error) { f.errs.add(slices.Clone(f.path), err) }
+
+func (f *flattener) pathCopy() Path {
+	n := len(f.path)
+	if n > len(f.slab) {
+		f.slab = make([]Key, max(256, n))
+	}
+	p := f.slab[:n:n]
+	f.slab = f.slab[n:]
+	copy(p, f.path)
+	return p
+}
+
+// child walks what is under key k.
+func (f *flattener) child(k Key, v reflect.Value) {
+	f.path = append(f.path, k)
+	if !k.Seq && !utf8.ValidString(k.Name) {
+		f.fail(fmt.Errorf("%w: the key %q is not valid UTF-8", fault.LeafType, k.Name))
+	} else {
+		f.dotted = f.dotted || strings.Contains(k.Name, ".")
+		f.walk(v)
+	}
+	f.path = f.path[:len(f.path)-1]
+}
+
+// enter notes that the memory at p is being walked, and reports whether it
+// already is, which is an error.
+func (f *flattener) enter(v reflect.Value, n int) bool {
+	e := visit{v.Type(), v.UnsafePointer(), n, len(f.path)}
+	for _, o := range f.open {
+		if o.ptr == e.ptr && o.typ == e.typ && o.len == e.len {
+			f.fail(fmt.Errorf("%w: the value contains itself: this %v is the one at %q", fault.LeafType, e.typ, f.path[:o.path]))
+			return false
+		}
+	}
+	f.open = append(f.open, e)
+	return true
+}
+
+func (f *flattener) leave() { f.open = f.open[:len(f.open)-1] }
+
+func (f *flattener) walk(v reflect.Value) {
+	if f.depth >= maxDepth {
+		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.LeafType, maxDepth))
+		return
+	}
+	f.depth++
+	defer func() { f.depth-- }()
+
+	if !v.IsValid() {
+		f.leaf(None)
+		return
+	}
+	t := v.Type()
+	if a := f.adapter(t); a != nil {
+		f.adapted(a, v)
+		return
+	}
+	if node, ok := nodeOf(v); ok {
+		f.node(node)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Interface:
+		f.walk(v.Elem())
+	case reflect.Pointer:
+		f.pointer(v)
+	case reflect.Map:
+		f.dict(v)
+	case reflect.Struct:
+		f.structure(v)
+	case reflect.Slice, reflect.Array:
+		f.list(v)
+	default:
+		f.scalar(v)
+	}
+}
+
+// nodeOf returns v as a Node if v or, where T is v's type, *T is one. For a
+// pointer it says no: the walk comes to what it points at.
+func nodeOf(v reflect.Value) (Node, bool) {
+	t := v.Type()
+	if k := t.Kind(); k == reflect.Pointer || k == reflect.Interface || t.PkgPath() == "" && k != reflect.Struct {
+		return nil, false
+	}
+	if !reflect.PointerTo(t).Implements(nodeType) {
+		return nil, false
+	}
+	n, ok := addressable(v).Addr().Interface().(Node)
+	return n, ok
+}
+
+func (f *flattener) node(n Node) {
+	v, err := n.TreeFlatten()
+	if err != nil {
+		f.fail(err)
+		return
+	}
+	f.walk(reflect.ValueOf(v))
+}
+
+func (f *flattener) adapted(a *Adapter, v reflect.Value) {
+	if isNil(v) {
+		f.leaf(None)
+		return
+	}
+	arr, err := a.toArray(v)
+	switch {
+	case err != nil:
+		f.fail(err)
+	case arr == nil:
+		f.leaf(None)
+	default:
+		f.array(arr)
+	}
+}
+
+func (f *flattener) array(a *array.Array) {
+	if a.DType() == array.Invalid {
+		f.fail(fmt.Errorf("%w: the zero array.Array, which has no dtype", fault.LeafType))
+		return
+	}
+	f.leaf(a)
+}
+
+func (f *flattener) pointer(v reflect.Value) {
+	if v.IsNil() {
+		f.leaf(None)
+		return
+	}
+	if v.Type().Elem() == arrayType {
+		f.array(v.Interface().(*array.Array))
+		return
+	}
+	if f.enter(v, 0) {
+		f.walk(v.Elem())
+		f.leave()
+	}
+}
+
+func (f *flattener) scalar(v reflect.Value) {
+	if d := specialDType(v.Type()); d != array.Invalid {
+		c := reflect.New(v.Type()).Elem() // scalars are values: no view
+		c.Set(v)
+		f.view(d, c)
+		return
+	}
+	if v.Type() == emptyType && v.Uint() <= uint64(EmptyTuple) {
+		f.leaf(Empty(v.Uint()))
+		return
+	}
+	x, ok := scalarValue(v)
+	if !ok {
+		f.fail(fmt.Errorf("%w: %v", fault.LeafType, v.Type()))
+		return
+	}
+	if s, isString := x.(string); isString && !utf8.ValidString(s) {
+		f.fail(fmt.Errorf("%w: a string that is not valid UTF-8; use []byte", fault.LeafType))
+		return
+	}
+	f.leaf(x)
+}
+
+func (f *flattener) view(d array.DType, v reflect.Value) {
+	a, err := view(d, v)
+	if err != nil {
+		f.fail(err)
+		return
+	}
+	f.leaf(a)
+}
+
+// list walks slices and Go arrays.
+func (f *flattener) list(v reflect.Value) {
+	t := v.Type()
+	isSlice := t.Kind() == reflect.Slice
+	if isSlice && v.IsNil() {
+		f.leaf(None)
+		return
+	}
+	if isSlice && t.Elem() == byteType {
+		b := v.Bytes()
+		if b == nil {
+			b = []byte{}
+		}
+		f.leaf(b)
+		return
+	}
+	if d := elemDType(t.Elem()); d != array.Invalid {
+		if !isSlice {
+			v = addressable(v)
+		}
+		f.view(d, v)
+		return
+	}
+	if v.Len() == 0 {
+		switch t {
+		case tupleType:
+			f.leaf(EmptyTuple)
+		default:
+			f.leaf(EmptyList)
+		}
+		return
+	}
+	if isSlice {
+		if !f.enter(v, v.Len()) {
+			return
+		}
+		defer f.leave()
+	}
+	for i := range v.Len() {
+		f.child(seqKey(i), v.Index(i))
+	}
+}
+
+type entry struct {
+	name string
+	v    reflect.Value
+}
+
+func (f *flattener) dict(v reflect.Value) {
+	name := keyNamer(v.Type().Key())
+	if name == nil {
+		f.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.LeafType, v.Type()))
+		return
+	}
+	if v.IsNil() {
+		f.leaf(None)
+		return
+	}
+	if v.Len() == 0 {
+		f.leaf(EmptyDict)
+		return
+	}
+	if !f.enter(v, 0) {
+		return
+	}
+	defer f.leave()
+	entries := make([]entry, 0, v.Len())
+	for it := v.MapRange(); it.Next(); {
+		entries = append(entries, entry{name(it.Key()), it.Value()})
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	for _, e := range entries {
+		f.child(Key{Name: e.name}, e.v)
+	}
+}
+
+// keyNamer returns how keys of type t are spelled, or nil if they cannot be.
+func keyNamer(t reflect.Type) func(reflect.Value) string {
+	switch {
+	case t.Kind() == reflect.String:
+		return reflect.Value.String
+	case reflect.Int <= t.Kind() && t.Kind() <= reflect.Int64:
+		return func(v reflect.Value) string { return strconv.FormatInt(v.Int(), 10) }
+	case reflect.Uint <= t.Kind() && t.Kind() <= reflect.Uintptr:
+		return func(v reflect.Value) string { return strconv.FormatUint(v.Uint(), 10) }
+	}
+	return nil
+}
+
+func (f *flattener) structure(v reflect.Value) {
+	t := v.Type()
+	switch t {
+	case bigIntType:
+		if x, err := bigInt(addressable(v).Addr().Interface().(*big.Int)); err != nil {
+			f.fail(err)
+		} else {
+			f.leaf(x)
+		}
+		return
+	case arrayType:
+		f.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.LeafType))
+		return
+	}
+	s := f.structOf(t)
+	if s.err != nil {
+		f.fail(s.err)
+		return
+	}
+	n := 0
+	for _, fd := range s.fields {
+		fv, ok := fieldOf(v, fd.index)
+		if !ok || fd.omitEmpty && isEmpty(fv) {
+			continue
+		}
+		n++
+		f.child(fd.key, fv)
+	}
+	switch {
+	case n > 0:
+	case s.seq:
+		f.leaf(EmptyTuple)
+	default:
+		f.leaf(EmptyDict)
+	}
+}
+
+// isNil reports whether v is nil; false for what never is.
+func isNil(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.Func, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// checkNames reports leaves that have one name.
+func (f *flattener) checkNames() {
+	first := make(map[string]Path, len(f.leaves))
+	for _, l := range f.leaves {
+		name := l.Path.String()
+		if other, ok := first[name]; ok {
+			f.errs.add(l.Path, fmt.Errorf("%w: the keys %s and %s have the same name", fault.Collision, other.keys(), l.Path.keys()))
+			continue
+		}
+		first[name] = l.Path
+	}
+}
+
+// pathErrors gathers the errors of one call.
+type pathErrors []pathError
+
+type pathError struct {
+	path Path
+	err  error
+}
+
+func (es *pathErrors) add(p Path, err error) { *es = append(*es, pathError{p, err}) }
+
+// join returns the errors as one, in the order of their paths.
+func (es pathErrors) join() error {
+	slices.SortStableFunc(es, func(a, b pathError) int { return slices.CompareFunc(a.path, b.path, compareKeys) })
+	errs := make([]error, len(es))
+	for i, e := range es {
+		errs[i] = &fault.Leaf{Path: e.path.String(), Err: e.err}
+	}
+	return errors.Join(errs...)
+}
+
+// compareKeys orders positions by index and dict keys by their bytes.
+func compareKeys(a, b Key) int {
+	if a.Seq && b.Seq && len(a.Name) != len(b.Name) {
+		return len(a.Name) - len(b.Name)
+	}
+	return strings.Compare(a.Name, b.Name)
+}

@@ -1,0 +1,135 @@
+package zarr
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// DecodeChunk decodes enc, the chunk at index, into dst, which must have
+// [Metadata.ChunkBytes] bytes and not overlap enc. Checksums are verified, the
+// decoded size must be exact, and elements come out as package array wants them
+// ([array.Canonicalize]). Damage is an error that matches fault.Corrupt; so does
+// a shard without one of its inner chunks, which matches fs.ErrNotExist besides.
+// Only inner chunks beyond the array's edge may be absent, which is why the index
+// matters. After an error the contents of dst are unspecified.
+func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
+	if err := m.checkIndex(index); err != nil {
+		return err
+	}
+	if len(dst) != m.chain.size {
+		return fmt.Errorf("%w: destination of %d bytes for a chunk of %d", fault.Shape, len(dst), m.chain.size)
+	}
+	_, inside := m.ChunkRegion(index)
+	if err := m.chain.decode(dst, enc, inside); err != nil {
+		return err
+	}
+	if m.DType == array.Bool {
+		if i := slices.IndexFunc(dst, func(b byte) bool { return b > 1 }); i >= 0 {
+			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.Corrupt, i, dst[i])
+		}
+		return nil
+	}
+	array.Canonicalize(m.DType, dst)
+	return nil
+}
+
+func (m *Metadata) checkIndex(index []int) error {
+	grid := m.Grid()
+	ok := len(index) == len(grid)
+	for i := 0; ok && i < len(grid); i++ {
+		ok = index[i] >= 0 && index[i] < grid[i]
+	}
+	if !ok {
+		return fmt.Errorf("%w: chunk index %v in a grid of %v", fault.Shape, index, grid)
+	}
+	return nil
+}
+
+// EncodedBound returns how long an encoded chunk can get. If exact, all encoded
+// chunks have that length. For metadata whose chunks [Metadata.AppendChunk] cannot
+// encode it returns 0, false.
+func (m *Metadata) EncodedBound() (n int, exact bool) {
+	switch m.encoding() {
+	case encodeRaw:
+		return m.chain.encodedSize()
+	case encodeStored:
+		return storedSize(m.chain.size), true
+	case encodeZstd:
+		return zstdBound(m.chain.size), false
+	}
+	return 0, false
+}
+
+// AppendChunk appends the encoded form of chunk to dst. The chunk must have
+// [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded
+// at the array's edge. As in TensorStore, bits that the dtype does not use are
+// written as zero. It encodes what [New] can ask for, and matches
+// fault.Unsupported for other metadata. The chunk is only read.
+func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
+	if len(chunk) != m.chain.size {
+		return nil, fmt.Errorf("%w: chunk of %d bytes, want %d", fault.Shape, len(chunk), m.chain.size)
+	}
+	how := m.encoding()
+	if how == encodeNothing {
+		return nil, fmt.Errorf("%w: writing chunks encoded by %s", fault.Unsupported, m.Codecs())
+	}
+	if mask := usedBits(m.DType); mask != 0xff {
+		masked := make([]byte, len(chunk))
+		for i, b := range chunk {
+			masked[i] = b & mask
+		}
+		chunk = masked
+	}
+	switch how {
+	case encodeStored:
+		return appendStored(slices.Grow(dst, storedSize(len(chunk))), chunk), nil
+	case encodeZstd:
+		return appendZstd(dst, chunk, m.level)
+	}
+	size, _ := m.chain.encodedSize()
+	start := len(dst)
+	dst = append(slices.Grow(dst, size), chunk...)
+	for range m.chain.filters {
+		dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	}
+	return dst, nil
+}
+
+type encoding int
+
+const (
+	encodeNothing encoding = iota
+	encodeRaw              // plain, with a CRC-32C if the metadata says so
+	encodeStored           // zstd frame of stored blocks
+	encodeZstd
+)
+
+func (m *Metadata) encoding() encoding {
+	if _, ok := m.Raw(); ok {
+		return encodeRaw
+	}
+	c := m.chain
+	if c.perm != nil || c.shard != nil || c.swap > 1 || len(c.filters) != 1 || c.filters[0] != filter(zstdFilter{}) {
+		return encodeNothing
+	}
+	if m.stored {
+		return encodeStored
+	}
+	return encodeZstd
+}
+
+// usedBits returns the bits of each byte that dtype d uses.
+func usedBits(d array.DType) byte {
+	switch d {
+	case array.Int2:
+		return 0x03
+	case array.Int4, array.Float4E2M1FN:
+		return 0x0f
+	}
+	return 0xff
+}

@@ -1,0 +1,28 @@
+// Package zarr reads and writes the two documents and the chunk encodings of
+// zarr format 2 (".zarray") and format 3 ("zarr.json"), as TensorStore does.
+//
+// A [Metadata] is what such a document says: the shape, dtype and chunk grid of
+// an array, the key of each chunk, and how a chunk's bytes are encoded. The
+// package does no I/O; callers fetch and store the bytes under the keys.
+//
+// To write an array:
+//
+//	m, err := zarr.New(zarr.Options{Shape: shape, DType: array.Float32,
+//		ChunkShape: zarr.ChunkShape(shape, 4, 8<<20)})
+//	put(m.MetadataName(), m.Document())
+//	for index := range m.Chunks() {
+//		enc, err := m.AppendChunk(nil, paddedChunk(index))
+//		put(m.Key(index), enc)
+//	}
+//
+// To read one, [Parse] the document and give each chunk's bytes to
+// [Metadata.DecodeChunk]. Chunks are row-major and little-endian in memory,
+// whatever their encoding, and always full: those at the edge of the array
+// carry padding, and [Metadata.ChunkRegion] says which part of them is array.
+//
+// What is written carries a checksum that TensorStore verifies: CRC-32C after
+// raw format 3 chunks, the content checksum of a zstd frame otherwise. What is
+// read is everything that TensorStore reads, for the dtypes of package array.
+// All sizes that a document or a chunk claims are checked before memory is
+// allocated for them.
+package zarr

@@ -1,0 +1,218 @@
+package zarr
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+const (
+	maxRank = 32      // TensorStore's limit
+	maxDim  = 1 << 62 // largest dimension, TensorStore's index range
+
+	// maxChunkBytes bounds a decoded chunk, so that sizes derived from it
+	// (a shard index, an upper bound with overhead) cannot overflow.
+	maxChunkBytes = 1 << 56
+)
+
+// Metadata describes a stored array. It comes from [Parse] or [New], must not be
+// changed, and may then be used by several goroutines at once.
+type Metadata struct {
+	Format     int         // 2 or 3
+	Shape      []int       // of the array
+	ChunkShape []int       // of every chunk, each at least 1; may exceed Shape
+	DType      array.DType // of the elements
+
+	doc    []byte
+	keys   keyEncoding
+	chain  *chain
+	fill   string
+	stored bool // format 2, uncompressed: a zstd frame of raw blocks
+	level  int  // of zstd, when writing
+}
+
+// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value is
+// None.
+type Compression struct {
+	zstd  bool
+	level int
+}
+
+// None leaves the elements as they are and adds a checksum.
+var None Compression
+
+// Zstd compresses with zstd. The level is the zstd library's, from -131072 to
+// 22, and goes into the metadata as it is; the encoder has four speeds, which
+// it picks by level: below 3, 3 to 5, 6 to 9, 10 and above. Below 6, blocks in which it finds no
+// repetition, which is most blocks of floating-point weights, are stored.
+func Zstd(level int) Compression { return Compression{true, level} }
+
+// String returns "none" or, for example, "zstd(3)".
+func (c Compression) String() string {
+	if !c.zstd {
+		return "none"
+	}
+	return fmt.Sprintf("zstd(%d)", c.level)
+}
+
+// Options describes an array to be written.
+type Options struct {
+	Format      int // 2 or 3; 0 means 3
+	Shape       []int
+	ChunkShape  []int // each at least 1; nil means one chunk for the array
+	DType       array.DType
+	Compression Compression
+}
+
+// New returns the metadata of an array to be written. Its slices are copies.
+// Options that no document can express are an error.
+func New(o Options) (*Metadata, error) {
+	m := &Metadata{
+		Format:     o.Format,
+		Shape:      append([]int{}, o.Shape...),
+		ChunkShape: append([]int{}, o.ChunkShape...),
+		DType:      o.DType,
+		level:      o.Compression.level,
+	}
+	if m.Format == 0 {
+		m.Format = 3
+	}
+	if m.Format != 2 && m.Format != 3 {
+		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.Unsupported, m.Format)
+	}
+	if o.ChunkShape == nil {
+		for _, d := range m.Shape {
+			m.ChunkShape = append(m.ChunkShape, max(1, d))
+		}
+	}
+	if c := o.Compression; c.zstd && (c.level < minZstdLevel || c.level > maxZstdLevel) {
+		return nil, fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.Unsupported, c.level, minZstdLevel, maxZstdLevel)
+	}
+	size, err := m.check()
+	if err != nil {
+		return nil, err
+	}
+	m.chain = &chain{shape: m.ChunkShape, item: m.DType.Size(), size: size}
+	m.fill = "null"
+	if m.Format == 3 {
+		m.fill = zeroFill(m.DType)
+	}
+	switch {
+	case m.Format == 2:
+		m.keys = keyEncoding{separator: "."}
+		m.stored = !o.Compression.zstd
+		if m.stored {
+			m.level = 1 // what Orbax writes; decoders do not look at it
+		}
+		m.chain.filters = []filter{zstdFilter{}}
+	case o.Compression.zstd:
+		m.keys = keyEncoding{prefix: "c", separator: "/"}
+		m.chain.filters = []filter{zstdFilter{}}
+	default:
+		m.keys = keyEncoding{prefix: "c", separator: "/"}
+		m.chain.filters = []filter{crcFilter{}}
+	}
+	if m.Format == 2 {
+		m.doc = m.document2()
+	} else {
+		m.doc = m.document3(o.Compression)
+	}
+	return m, nil
+}
+
+// check verifies shape, chunk shape and dtype and returns the decoded size of a
+// chunk.
+func (m *Metadata) check() (chunkBytes int, err error) {
+	if m.DType.Size() == 0 {
+		return 0, fmt.Errorf("%w: invalid dtype %v", fault.DType, m.DType)
+	}
+	if len(m.Shape) > maxRank {
+		return 0, fmt.Errorf("%w: rank %d, at most %d", fault.Unsupported, len(m.Shape), maxRank)
+	}
+	if len(m.ChunkShape) != len(m.Shape) {
+		return 0, fmt.Errorf("%w: chunk shape %v for array shape %v", fault.Shape, m.ChunkShape, m.Shape)
+	}
+	for i, d := range m.Shape {
+		if d < 0 || d > maxDim {
+			return 0, fmt.Errorf("%w: dimension %d of shape %v", fault.Shape, d, m.Shape)
+		}
+		if c := m.ChunkShape[i]; c < 1 || c > maxDim {
+			return 0, fmt.Errorf("%w: dimension %d of chunk shape %v", fault.Shape, c, m.ChunkShape)
+		}
+	}
+	if _, ok := product(m.Shape, m.DType.Size(), math.MaxInt); !ok {
+		return 0, fmt.Errorf("%w: array of shape %v of %v is too large", fault.Unsupported, m.Shape, m.DType)
+	}
+	n, ok := product(m.ChunkShape, m.DType.Size(), maxChunkBytes)
+	if !ok {
+		return 0, fmt.Errorf("%w: chunk of shape %v of %v is too large", fault.Unsupported, m.ChunkShape, m.DType)
+	}
+	return n, nil
+}
+
+// product returns item times the product of shape, and whether the product of
+// its non-zero dimensions stays within limit.
+func product(shape []int, item, limit int) (n int, ok bool) {
+	n = item
+	zero := false
+	for _, d := range shape {
+		if d == 0 {
+			zero = true
+			continue
+		}
+		if n > limit/d {
+			return 0, false
+		}
+		n *= d
+	}
+	if zero {
+		return 0, true
+	}
+	return n, n <= limit
+}
+
+// MetadataName returns the key of the document: "zarr.json" or ".zarray".
+func (m *Metadata) MetadataName() string {
+	if m.Format == 2 {
+		return ".zarray"
+	}
+	return "zarr.json"
+}
+
+// Document returns the JSON document: for metadata from [New] the bytes that
+// TensorStore writes, for metadata from [Parse] the bytes that were parsed.
+// The caller may keep and change the slice.
+func (m *Metadata) Document() []byte { return slices.Clone(m.doc) }
+
+// Fill returns the fill value as the document spells it, in JSON: "0.0",
+// "[0.0,0.0]", `"NaN"`, "null" and the like.
+func (m *Metadata) Fill() string { return m.fill }
+
+// Codecs describes how chunks are encoded, for people:
+// "bytes(little) + crc32c", "F + blosc", "sharding_indexed[2 2](bytes + zstd)".
+func (m *Metadata) Codecs() string { return m.chain.String() }
+
+// ChunkBytes returns the size of one decoded chunk.
+func (m *Metadata) ChunkBytes() int { return m.chain.size }
+
+// Raw reports whether an encoded chunk is the decoded chunk itself, row-major
+// and little-endian, followed by its CRC-32C (4 bytes, little-endian) if crc.
+// Such chunks can be read straight into an array. The elements of dtypes that do
+// not use all their bits still have to be put into the form that
+// [Metadata.DecodeChunk] gives them.
+func (m *Metadata) Raw() (crc, ok bool) {
+	c := m.chain
+	if c.perm != nil || c.shard != nil || c.swap > 1 {
+		return false, false
+	}
+	switch {
+	case len(c.filters) == 0:
+		return false, true
+	case len(c.filters) == 1 && c.filters[0] == filter(crcFilter{}):
+		return true, true
+	}
+	return false, false
+}
