@@ -53,17 +53,10 @@ func NumElements(shape []int) (int, error) {
 // New returns an array over data, which is kept, not copied, and must hold
 // exactly the elements of shape. With nil data it allocates zeroed memory.
 func New(d DType, shape []int, data []byte) (*Array, error) {
-	if d == Invalid || d >= numDTypes {
-		return nil, fmt.Errorf("%w: %v", fault.DType, d)
-	}
-	n, err := NumElements(shape)
+	n, err := byteSize(d, shape)
 	if err != nil {
 		return nil, err
 	}
-	if n > maxBytes/d.Size() {
-		return nil, fmt.Errorf("%w: %v of %v has too many bytes", fault.Shape, shape, d)
-	}
-	n *= d.Size()
 	if data == nil {
 		data = alloc(n)
 	}
@@ -71,6 +64,21 @@ func New(d DType, shape []int, data []byte) (*Array, error) {
 		return nil, fmt.Errorf("%w: %v of %v takes %d bytes, have %d", fault.Shape, shape, d, n, len(data))
 	}
 	return &Array{dtype: d, shape: slices.Clone(shape), data: data}, nil
+}
+
+// byteSize returns the bytes that an array takes.
+func byteSize(d DType, shape []int) (int, error) {
+	if d == Invalid || d >= numDTypes {
+		return 0, fmt.Errorf("%w: %v", fault.DType, d)
+	}
+	n, err := NumElements(shape)
+	if err != nil {
+		return 0, err
+	}
+	if n > maxBytes/d.Size() {
+		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.Shape, shape, d)
+	}
+	return n * d.Size(), nil
 }
 
 // alloc returns n zeroed bytes that are aligned for every element type.

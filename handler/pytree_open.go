@@ -190,16 +190,15 @@ func (s ocdbtSource) Read(ctx context.Context, name string, off, n int64) ([]byt
 	return transfer.ReadFile(ctx, s.dir.store, s.dir.path(), name, off, n)
 }
 
-func (s ocdbtSource) List(ctx context.Context, dir string) ([]string, error) {
-	infos, err := s.dir.List(ctx, path.Clean("./"+dir))
-	if err != nil {
-		return nil, err
+func (s ocdbtSource) List(ctx context.Context, prefix string) ([]string, error) {
+	infos, err := s.dir.List(ctx, ".")
+	var names []string
+	for _, info := range infos {
+		if strings.HasPrefix(info.Name, prefix) {
+			names = append(names, info.Name)
+		}
 	}
-	names := make([]string, len(infos))
-	for i, info := range infos {
-		names[i] = info.Name
-	}
-	return names, nil
+	return names, err
 }
 
 // leaf describes one leaf.
@@ -317,7 +316,12 @@ const maxRatio = 1 << 16
 // plausible refuses a chunk whose claimed size no stored bytes justify, before
 // memory is allocated for it.
 func plausible(m *zarr.Metadata, stored int64) error {
-	if n := int64(m.ChunkBytes()); n/maxRatio > stored {
+	n := int64(m.ChunkBytes())
+	crc, raw := m.Raw()
+	if crc {
+		n += 4
+	}
+	if raw && stored != n || n/maxRatio > stored {
 		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.Corrupt, stored, n)
 	}
 	return nil

@@ -32,8 +32,15 @@ type savePlan struct {
 // saveArray is one array to be stored.
 type saveArray struct {
 	name string // parameter name
-	src  *array.Array
+	src  source
 	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
+}
+
+// source is where an array's elements come from: an *array.Array or an
+// *array.Section.
+type source interface {
+	DType() array.DType
+	Shape() []int
 }
 
 // hostSharding is recorded for leaves that are on no device: it lets Python
@@ -89,6 +96,14 @@ func (p *savePlan) add(l tree.Leaf) error {
 		p.strings[name] = v
 	case *array.Array:
 		return p.addArray(entry, name, v)
+	case *array.Section:
+		s, err := p.options(name)
+		if err != nil {
+			return err
+		}
+		entry.ValueType = layout.NumPyArray
+		p.shardings[name] = hostSharding
+		return p.store(entry, name, v, nil, s)
 	case []byte:
 		a, err := array.New(array.Uint8, []int{len(v)}, v)
 		if err != nil {
@@ -118,16 +133,25 @@ func (p *savePlan) add(l tree.Leaf) error {
 func (p *savePlan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, kind layout.ValueType) error {
 	entry.ValueType = kind
 	p.shardings[name] = hostSharding
-	return p.store(entry, name, a, Storage{})
+	return p.store(entry, name, a, nil, Storage{})
 }
 
-func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) error {
+// options returns the storage options of one array.
+func (p *savePlan) options(name string) (Storage, error) {
 	s := p.storage
 	if s.PerLeaf != nil {
 		s = s.PerLeaf(name, s)
 		if s.Zarr2 != p.storage.Zarr2 || s.PlainFiles != p.storage.PlainFiles {
-			return fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.Unsupported)
+			return s, fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.Unsupported)
 		}
+	}
+	return s, nil
+}
+
+func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) error {
+	s, err := p.options(name)
+	if err != nil {
+		return err
 	}
 	if a.PRNGImpl() != "" {
 		s.DType = array.Invalid
@@ -135,7 +159,7 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) 
 	if a.Sharding() == nil && a.PRNGImpl() == "" {
 		entry.ValueType = layout.NumPyArray
 		p.shardings[name] = hostSharding
-		return p.store(entry, name, a, s)
+		return p.store(entry, name, a, nil, s)
 	}
 	entry.ValueType = layout.JaxArray
 	on := a.Sharding()
@@ -147,7 +171,7 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) 
 	}
 	entry.WriteShape = shardShape(a)
 	p.shardings[name] = on
-	if err := p.store(entry, name, a, s); err != nil {
+	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
 		return err
 	}
 	p.jax = append(p.jax, layout.ArrayMetadata{
@@ -168,19 +192,27 @@ func shardShape(a *array.Array) []int {
 			shape = shard
 		}
 	}
+	return atLeastOne(shape)
+}
+
+// atLeastOne returns shape with the zeros replaced: a chunk has elements, even
+// of an array that has none.
+func atLeastOne(shape []int) []int {
+	shape = slices.Clone(shape)
 	for i := range shape {
 		shape[i] = max(1, shape[i])
 	}
 	return shape
 }
 
-// store adds an array to be written, in chunks as s says.
-func (p *savePlan) store(entry layout.TreeLeaf, name string, a *array.Array, s Storage) error {
+// store adds an array to be written in chunks as s says, which divide shards of
+// the given shape (nil: the array is one shard).
+func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []int, s Storage) error {
 	dtype := a.DType()
 	if s.DType != array.Invalid {
 		dtype = s.DType
 	}
-	chunk, err := chunkShape(a, dtype.Size(), s)
+	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
 	if err != nil {
 		return err
 	}
@@ -201,15 +233,17 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a *array.Array, s S
 
 // chunkShape picks the chunks of an array. Those of a sharded array divide its
 // shards, so that each device's part is whole chunks.
-func chunkShape(a *array.Array, itemSize int, s Storage) ([]int, error) {
+func chunkShape(shape, shard []int, itemSize int, s Storage) ([]int, error) {
 	if s.ChunkBytes < 0 {
 		return nil, fmt.Errorf("negative chunk size %d", s.ChunkBytes)
 	}
-	shape, shard := a.Shape(), shardShape(a)
+	if shard == nil {
+		shard = atLeastOne(shape)
+	}
 	if s.ChunkBytes > 0 || len(s.ShardAxes) > 0 {
 		return zarr.SplitShape(shape, shard, itemSize, s.ChunkBytes, s.ShardAxes)
 	}
-	if a.Sharding() == nil || slices.Equal(shape, shard) {
+	if slices.Equal(atLeastOne(shape), shard) {
 		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil
 	}
 	return divideShard(shard, itemSize), nil

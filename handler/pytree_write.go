@@ -5,6 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"path"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
@@ -22,18 +26,20 @@ import (
 // its checksum covers it. It is Orbax's limit.
 const maxInline = 1024
 
-// snapshot replaces the arrays by copies.
+// snapshot replaces the arrays in memory by copies.
 func (p *savePlan) snapshot(ctx context.Context) error {
-	src := make([][]byte, len(p.arrays))
+	var src [][]byte
+	var of []*saveArray
 	for i := range p.arrays {
-		src[i] = p.arrays[i].src.Bytes()
+		if a, ok := p.arrays[i].src.(*array.Array); ok {
+			src, of = append(src, a.Bytes()), append(of, &p.arrays[i])
+		}
 	}
 	copies, err := transfer.Copy(ctx, src)
 	if err != nil {
 		return err
 	}
-	for i := range p.arrays {
-		a := &p.arrays[i]
+	for i, a := range of {
 		if a.src, err = array.New(a.src.DType(), a.src.Shape(), copies[i]); err != nil {
 			return err
 		}
@@ -99,27 +105,61 @@ func joinKey(name, key string) string {
 
 // appendChunk appends the encoded chunk at index.
 func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
-	m, src := a.zarr, a.src
+	m := a.zarr
 	off, size := m.ChunkRegion(index)
-	cast := m.DType != src.DType()
-	if lo, n, ok := contiguous(src.Shape(), off, size); ok && slices.Equal(size, m.ChunkShape) && !cast {
-		item := m.DType.Size()
-		return m.AppendChunk(dst, src.Bytes()[lo*item:][:n*item])
+	cast := m.DType != a.src.DType()
+	if src, ok := a.src.(*array.Array); ok && !cast {
+		if lo, n, ok := contiguous(m.Shape, off, size); ok && slices.Equal(size, m.ChunkShape) {
+			item := m.DType.Size()
+			return m.AppendChunk(dst, src.Bytes()[lo*item:][:n*item])
+		}
 	}
-	// Gather the chunk's part of the array, padded with zeros.
-	chunk := make([]byte, m.ChunkBytes()/m.DType.Size()*src.DType().Size())
-	zero := make([]int, len(off))
-	if err := array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), src.Shape(), off, size, src.DType().Size()); err != nil {
+	chunk, err := a.gather(off, size)
+	if err != nil {
 		return dst, err
 	}
 	if cast {
 		converted := make([]byte, m.ChunkBytes())
-		if err := array.Convert(converted, m.DType, chunk, src.DType()); err != nil {
+		if err := array.Convert(converted, m.DType, chunk, a.src.DType()); err != nil {
 			return dst, err
 		}
 		chunk = converted
 	}
 	return m.AppendChunk(dst, chunk)
+}
+
+// gather returns a chunk's part of the array, padded with zeros to a whole one.
+func (a *saveArray) gather(off, size []int) ([]byte, error) {
+	m, item := a.zarr, a.src.DType().Size()
+	chunk := make([]byte, m.ChunkBytes()/m.DType.Size()*item)
+	zero := make([]int, len(off))
+	switch src := a.src.(type) {
+	case *array.Array:
+		return chunk, array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), src.Shape(), off, size, item)
+	case *array.Section:
+		part := chunk
+		if !slices.Equal(size, m.ChunkShape) {
+			n, err := array.NumElements(size)
+			if err != nil {
+				return nil, err
+			}
+			part = make([]byte, n*item)
+		}
+		rest := part
+		err := eachRun(src.Shape(), off, size, item, func(at int64, n int) error {
+			_, err := src.ReadAt(rest[:n], at)
+			if errors.Is(err, io.EOF) && n == 0 {
+				err = nil
+			}
+			rest = rest[n:]
+			return err
+		})
+		if err != nil || len(part) == len(chunk) {
+			return chunk, err
+		}
+		return chunk, array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
+	}
+	return nil, fmt.Errorf("%w: %T", fault.LeafType, a.src)
 }
 
 // contiguous reports whether a region of an array is one run of elements, and

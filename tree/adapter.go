@@ -19,10 +19,20 @@ type Adapter struct {
 // all types that implement it. toArray gives the array that is saved, which may
 // share the tensor's memory; nil is saved as None. fromArray gives the value
 // that takes the place of old, which it may change and return; old is what the
-// target of the load holds, the zero T if nothing. It may keep the array. Both
-// may be called by several goroutines at the same time.
+// target of the load holds, the zero T if nothing. It may keep the array. A nil
+// function refuses. Both may be called by several goroutines at the same time.
 func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *array.Array, old T) (T, error)) Adapter {
 	typ := reflect.TypeFor[T]()
+	if toArray == nil {
+		toArray = func(T) (*array.Array, error) {
+			return nil, fmt.Errorf("%w: the adapter for %v cannot save", fault.LeafType, typ)
+		}
+	}
+	if fromArray == nil {
+		fromArray = func(_ *array.Array, old T) (T, error) {
+			return old, fmt.Errorf("%w: the adapter for %v cannot load", fault.LeafType, typ)
+		}
+	}
 	cast := func(v reflect.Value) T {
 		t, _ := v.Interface().(T) // a nil interface is the zero T
 		return t

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"unsafe"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -32,6 +31,9 @@ type Slot struct {
 //
 //	slots, finish, err := tree.Bind(&state, specs)
 //
+// The specs are kept until then. For scalars, strings and byte strings a slot
+// takes both the leaf's value and, where it is stored as one, its array.
+//
 // The structures must match. Every mismatch is reported, as a *fault.Leaf that
 // shows both sides, wrapping fault.Structure, fault.DType, fault.Shape or
 // fault.LeafType. Then nothing of the target has been changed.
@@ -57,8 +59,8 @@ type Slot struct {
 //   - None makes a pointer, map, slice or interface nil.
 //   - For a [Node] the result of its TreeFlatten is the template.
 //
-// Where two places of the target share an array's memory, finish checks that
-// the checkpoint holds the same there.
+// Where two places of the target are the same memory of an array, as with tied
+// weights, finish checks that the checkpoint holds the same bytes for both.
 //
 // New values are attached to the target by finish alone. A load that fails
 // before finish leaves the target with its structure and scalars; what can have
@@ -73,7 +75,7 @@ func Bind(target any, specs []Spec, adapters ...Adapter) (slots []Slot, finish f
 		slots:  make([]Slot, len(specs)),
 		values: make([]any, len(specs)),
 		set:    make([]bool, len(specs)),
-		filled: map[unsafe.Pointer]int{},
+		filled: map[region]int{},
 	}
 	root, err := grow(len(specs), func(i int) Path { return specs[i].Path })
 	if err != nil {
@@ -105,10 +107,16 @@ type binder struct {
 	values  []any  // what Set got, normalized, by slot
 	set     []bool // whether Set was called, by slot
 	commits []func() error
-	filled  map[unsafe.Pointer]int // memory that is filled in place, and by which slot
+	filled  map[region]int // memory that is filled in place, and by which slot
 	path    Path
 	depth   int
 	errs    pathErrors
+}
+
+// region is memory of the target.
+type region struct {
+	start *byte
+	len   int
 }
 
 // finish attaches the values. Commits are in post-order: what is inside of a new

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -46,21 +47,39 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 
 // dictTemplate plans a load into a map whose elements are templates.
 func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.Value) string) {
-	m := reflect.ValueOf(dst.Interface())
-	keys := make(map[string]reflect.Value, m.Len())
-	for _, k := range m.MapKeys() {
-		keys[spell(k)] = k
+	type element struct {
+		name   string
+		key, v reflect.Value
 	}
-	for _, name := range slices.Sorted(maps.Keys(keys)) {
-		elem := settable(m.MapIndex(keys[name]))
-		if kid := br.kids[name]; kid != nil {
-			b.element(m, keys[name], elem, Key{Name: name}, kid)
+	m := reflect.ValueOf(dst.Interface())
+	elements := make([]element, 0, m.Len())
+	for it := m.MapRange(); it.Next(); {
+		elements = append(elements, element{spell(it.Key()), it.Key(), settable(it.Value())})
+	}
+	slices.SortFunc(elements, func(a, b element) int { return strings.Compare(a.name, b.name) })
+	found := 0
+	for _, e := range elements {
+		if kid := br.kids[e.name]; kid != nil {
+			found++
+			b.element(m, e.key, e.v, Key{Name: e.name}, kid)
 		} else {
-			b.missing(Key{Name: name}, elem)
+			b.missing(Key{Name: e.name}, e.v)
 		}
 	}
+	b.checkKeys(br, found, func(name string) bool {
+		_, ok := slices.BinarySearchFunc(elements, name, func(e element, name string) int { return strings.Compare(e.name, name) })
+		return ok
+	})
+}
+
+// checkKeys reports the keys of br that the target does not have; it has found
+// of them.
+func (b *binder) checkKeys(br *branch, found int, has func(name string) bool) {
+	if found == len(br.kids) {
+		return
+	}
 	for name, kid := range br.kids {
-		if !keys[name].IsValid() {
+		if !has(name) {
 			b.unexpected(Key{Name: name}, kid)
 		}
 	}
@@ -136,15 +155,17 @@ func (b *binder) seqStruct(dst reflect.Value, s *structInfo, br *branch) {
 
 func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 	made := map[string]reflect.Value{}
-	known := make(map[string]bool, len(s.fields))
+	found := 0
 	for _, fd := range s.fields {
-		known[fd.key.Name] = true
 		loc, ok := b.location(dst, fd.index, made, func(prefix []int) bool {
 			return slices.ContainsFunc(s.fields, func(o field) bool {
 				return br.kids[o.key.Name] != nil && len(o.index) > len(prefix) && slices.Equal(o.index[:len(prefix)], prefix)
 			})
 		})
 		kid := br.kids[fd.key.Name]
+		if kid != nil {
+			found++
+		}
 		switch {
 		case !ok:
 		case kid != nil:
@@ -155,11 +176,10 @@ func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 			b.missing(fd.key, loc)
 		}
 	}
-	for name, kid := range br.kids {
-		if !known[name] {
-			b.unexpected(Key{Name: name}, kid)
-		}
-	}
+	b.checkKeys(br, found, func(name string) bool {
+		_, ok := slices.BinarySearchFunc(s.fields, name, func(fd field, name string) int { return strings.Compare(fd.key.Name, name) })
+		return ok
+	})
 }
 
 // location returns the field of dst at index. Embedded nil pointers on the way

@@ -35,11 +35,11 @@ func (b *binder) place(dst reflect.Value, i int, convert func(v any) (reflect.Va
 	b.commit(func() error { dst.Set(b.values[i].(reflect.Value)); return nil })
 }
 
-// fill makes a slot that fills a in place. If other memory of the target was
-// bound at the same address before, the leaves must be equal instead.
+// fill makes a slot that fills a in place. If another slot fills the
+// same memory already, the leaves must be equal instead.
 func (b *binder) fill(i int, a *array.Array) {
-	p := unsafe.Pointer(unsafe.SliceData(a.Bytes()))
-	if first, shared := b.filled[p]; shared && len(a.Bytes()) > 0 {
+	where := region{unsafe.SliceData(a.Bytes()), len(a.Bytes())}
+	if first, shared := b.filled[where]; shared && where.len > 0 {
 		b.slot(i, nil, asArray)
 		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
 		b.commit(func() error {
@@ -50,7 +50,7 @@ func (b *binder) fill(i int, a *array.Array) {
 		})
 		return
 	}
-	b.filled[p] = i
+	b.filled[where] = i
 	b.slot(i, a, func(v any) (any, error) {
 		loaded, err := asArray(v)
 		if err != nil {
@@ -144,6 +144,10 @@ func asArray(v any) (any, error) {
 		return v, nil
 	case []byte:
 		return array.New(array.Uint8, []int{len(v)}, v)
+	case int:
+		return array.Scalar(int64(v)), nil
+	case uint:
+		return array.Scalar(uint64(v)), nil
 	}
 	return view(scalarDType(v), settable(reflect.ValueOf(v)))
 }

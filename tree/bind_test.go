@@ -2,6 +2,7 @@ package tree_test
 
 import (
 	"errors"
+	"math"
 	"math/big"
 	"reflect"
 	"strings"
@@ -327,8 +328,111 @@ func TestBindLeavesTarget(t *testing.T) {
 	}
 }
 
+// TestBindScalarTypes loads every type of scalar, handed over as a scalar and as
+// an array, into targets of all forms.
+func TestBindScalarTypes(t *testing.T) {
+	for _, v := range []any{true, int8(-1), int16(-2), int32(-3), int64(-4), uint8(1), uint16(2), uint32(3), uint64(4), float32(1.5), 2.5, complex64(1i), 2i,
+		array.I2(-1), array.I4(-2), array.BF16(1), array.F16(2), array.F8E3M4(3), array.F8E8M0FNU(4), array.F4E2M1FN(5)} {
+		var arr *array.Array
+		leaf := flatten(t, v)[0]
+		if err := load(&arr, []tree.Leaf{leaf}); err != nil {
+			t.Fatalf("%T: %v", v, err)
+		}
+		for _, given := range []any{leaf.Value, arr} {
+			typed, template, saved := reflect.New(reflect.TypeOf(v)), v, any(nil)
+			for _, target := range []any{typed.Interface(), &template, &saved} {
+				slots, finish, err := tree.Bind(target, []tree.Spec{leaf.Spec()})
+				if err != nil {
+					t.Fatalf("%T: %v", v, err)
+				}
+				if err := errors.Join(slots[0].Set(given), finish()); err != nil {
+					t.Fatalf("%T: %v", v, err)
+				}
+			}
+			if typed.Elem().Interface() != v || template != v || saved != leaf.Value && !arr.Equal(saved.(*array.Array)) {
+				t.Errorf("%T %v became %v, %v, %v", v, v, typed.Elem(), template, saved)
+			}
+		}
+	}
+	for _, v := range []any{int(-5), uint(5)} {
+		var arr *array.Array
+		if err := load(&arr, flatten(t, v)); err != nil || arr.DType().Size() != 8 || int8(arr.Bytes()[0]) != int8(reflect.ValueOf(v).Convert(reflect.TypeFor[int8]()).Int()) {
+			t.Errorf("%T: %v, %v", v, arr, err)
+		}
+	}
+}
+
+func TestBindSharedMemory(t *testing.T) {
+	tied := []float32{0, 0}
+	target := []any{tied, tied[:1], tied, array.Of(tied)}
+	saved := []any{[]float32{1, 2}, []float32{1}, []float32{1, 2}, array.Of([]float32{1, 2})}
+	if err := load(&target, flatten(t, saved)); err != nil {
+		t.Fatal(err)
+	}
+	if tied[0] != 1 || tied[1] != 2 || &target[2].([]float32)[0] != &tied[0] {
+		t.Errorf("got %v", target)
+	}
+}
+
+// TestBindUnaligned takes arrays over memory that is not aligned for their type.
+func TestBindUnaligned(t *testing.T) {
+	memory := make([]byte, 17)
+	memory[1] = 7
+	a, err := array.New(array.Int64, []int{2}, memory[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s []int64
+	slots, finish, err := tree.Bind(&s, []tree.Spec{{Kind: tree.KindArray, DType: array.Int64, Shape: []int{2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(slots[0].Set(a), finish()); err != nil || s[0] != 7 {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
+
+func TestOmitEmpty(t *testing.T) {
+	type all struct {
+		B bool            `orbax:",omitempty"`
+		I int8            `orbax:",omitempty"`
+		U uint            `orbax:",omitempty"`
+		F float32         `orbax:",omitempty"`
+		C complex128      `orbax:",omitempty"`
+		S string          `orbax:",omitempty"`
+		P *int            `orbax:",omitempty"`
+		E any             `orbax:",omitempty"`
+		L []string        `orbax:",omitempty"`
+		M map[string]int  `orbax:",omitempty"`
+		A [0]int8         `orbax:",omitempty"`
+		N struct{ X int } `orbax:",omitempty"`
+	}
+	negative := math.Copysign(0, -1)
+	for _, tt := range []struct {
+		in   all
+		want string
+	}{
+		{all{L: []string{}, M: map[string]int{}}, "/N/X=int:0"},
+		{all{F: float32(negative), C: complex(0, negative)}, "/C=complex128:(0-0i) /F=float32:-0 /N/X=int:0"},
+		{all{B: true, I: 1, U: 1, S: "s", E: 0}, "/B=bool:true /E=int:0 /I=int8:1 /N/X=int:0 /S=string:s /U=uint:1"},
+	} {
+		if got := show(flatten(t, tt.in)); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+func TestPathOrder(t *testing.T) {
+	leaves := flatten(t, map[string]any{"b": make([]string, 12), "a": 1, "a.": 2, "c": map[string]any{"x": 1}})
+	for i, l := range leaves[1:] {
+		if leaves[i].Path.Compare(l.Path) >= 0 || l.Path.Compare(leaves[i].Path) <= 0 || l.Path.Compare(l.Path) != 0 {
+			t.Errorf("%v is not before %v", leaves[i].Path, l.Path)
+		}
+	}
+}
+
 func TestBindHostile(t *testing.T) {
-	huge := tree.Spec{Path: tree.Path{{Name: "a"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{1 << 60}}
+	huge := tree.Spec{Path: tree.Path{{Name: "a"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{math.MaxInt}}
 	var m map[string][]float32
 	slots, _, err := tree.Bind(&m, []tree.Spec{huge})
 	if err != nil || slots[0].Array != nil {

@@ -234,7 +234,7 @@ func isEmpty(v reflect.Value) bool {
 		return v.Len() == 0
 	case reflect.Struct:
 		return false
-	case reflect.Float32, reflect.Float64: // -0 counts: loading would turn it to 0
+	case reflect.Float32, reflect.Float64: // -0 is not empty: it would be loaded as 0
 		return math.Float64bits(v.Float()) == 0
 	case reflect.Complex64, reflect.Complex128:
 		c := v.Complex()

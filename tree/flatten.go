@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"errors"
 	"fmt"
 	"math/big"
 	"reflect"
@@ -379,32 +378,4 @@ func (f *flattener) checkNames() {
 		}
 		first[name] = l.Path
 	}
-}
-
-// pathErrors gathers the errors of one call.
-type pathErrors []pathError
-
-type pathError struct {
-	path Path
-	err  error
-}
-
-func (es *pathErrors) add(p Path, err error) { *es = append(*es, pathError{p, err}) }
-
-// join returns the errors as one, in the order of their paths.
-func (es pathErrors) join() error {
-	slices.SortStableFunc(es, func(a, b pathError) int { return slices.CompareFunc(a.path, b.path, compareKeys) })
-	errs := make([]error, len(es))
-	for i, e := range es {
-		errs[i] = &fault.Leaf{Path: e.path.String(), Err: e.err}
-	}
-	return errors.Join(errs...)
-}
-
-// compareKeys orders positions by index and dict keys by their bytes.
-func compareKeys(a, b Key) int {
-	if a.Seq && b.Seq && len(a.Name) != len(b.Name) {
-		return len(a.Name) - len(b.Name)
-	}
-	return strings.Compare(a.Name, b.Name)
 }

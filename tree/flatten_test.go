@@ -140,7 +140,7 @@ func TestFlatten(t *testing.T) {
 		{"big", []*big.Int{big.NewInt(-5), big64, nil}, "[0]=int:-5 [1]=uint64:18446744073709551615 [2]=None"},
 		{"big by value", *big.NewInt(5), "=int:5"},
 		{"empties", []tree.Empty{tree.None, tree.EmptyTuple}, "[0]=None [1]=Tuple"},
-		{"struct", trainState{Step: 1, base: base{Lr: 2}, Base: &Base{Mu: 3}}, "/-=bool:false /Mu=int8:3 /Step=int:1 /lr=float32:2 /params=None"},
+		{"struct", trainState{Step: 1, hidden: 1, base: base{Lr: 2, note: "n"}, Base: &Base{Mu: 3}}, "/-=bool:false /Mu=int8:3 /Step=int:1 /lr=float32:2 /params=None"},
 		{"struct with nil embedded pointer", &trainState{Opt: 4}, "/-=bool:false /Step=int:0 /lr=float32:0 /opt=int:4 /params=None"},
 		{"sequence struct", pair{Second: 1, First: "f"}, "[0]=int:1 [1]=string:f [2]/Mu=int8:0"},
 		{"unit structs", []any{unit{}, seqUnit{}, allOmit{}, allOmit{1}}, "[0]=Dict [1]=Tuple [2]=Dict [3]/X=int:1"},
@@ -181,7 +181,7 @@ func (n *node) TreeUnflatten(kids any) error {
 }
 
 // loop is a node that stands for itself.
-type loop struct{ x *loop }
+type loop struct{ X *loop }
 
 func (l *loop) TreeFlatten() (any, error) { return l, nil }
 func (l *loop) TreeUnflatten(any) error   { return nil }
@@ -214,7 +214,7 @@ func TestFlattenRefuses(t *testing.T) {
 			"leaf t: unsupported leaf type: time.Time has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`"},
 		{"embedded opaque", struct{ time.Time }{},
 			"leaf at the root: embedded field Time: unsupported leaf type: time.Time has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`"},
-		{"hidden in embedded", struct{ hiddenInside }{}, "has only unexported fields"},
+		{"hidden in embedded", struct{ hiddenInside }{hiddenInside{1}}, "has only unexported fields"},
 		{"map keys", map[string]any{"x": map[float64]int{}, "y": map[any]int{}},
 			"leaf x: unsupported leaf type: map[float64]int: keys must be strings or integers|leaf y: unsupported leaf type: map[interface {}]int: keys must be strings or integers"},
 		{"order of errors", tree.Tuple{1, 2, func() {}, 3, 4, 5, 6, 7, 8, 9, func() {}},
@@ -294,6 +294,10 @@ type dense struct{ v []float32 }
 
 func (d *dense) data() []float32 { return d.v }
 
+type sparse struct{ N int }
+
+func (sparse) data() []float32 { return nil }
+
 var tensors = tree.NewAdapter(
 	func(x tensor) (*array.Array, error) {
 		if len(x.data()) == 13 {
@@ -337,6 +341,17 @@ func TestAdapter(t *testing.T) {
 	}
 	if out.X != keep || keep.v[0] != 1 || out.Y[0] != nil || out.Y[1].data()[0] != 2 || out.Z != nil {
 		t.Errorf("got %+v", out)
+	}
+	nothing := tree.NewAdapter[*dense](nil, nil)
+	if _, err := tree.Flatten(in, nothing, tree.Adapter{}); !errors.Is(err, fault.LeafType) {
+		t.Errorf("err = %v", err)
+	}
+	if err := load(new(map[string]*dense), flatten(t, map[string]any{"x": array.Of([]float32{1})}), nothing); !errors.Is(err, fault.LeafType) {
+		t.Errorf("err = %v", err)
+	}
+	wrong := tree.NewAdapter(nil, func(*array.Array, tensor) (tensor, error) { return sparse{}, nil })
+	if err := load(new(*dense), flatten(t, []float32{1}), wrong); !errors.Is(err, fault.LeafType) {
+		t.Errorf("err = %v", err)
 	}
 	out.X.v = []float32{1, 2, 3}
 	if err := load(&out, leaves, tensors); !errors.Is(err, fault.Shape) {

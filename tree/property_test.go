@@ -243,11 +243,11 @@ func TestNamesAsJSON(t *testing.T) {
 			A `json:"-" orbax:"-"`
 			X int
 			x int
-		}{},
+		}{x: 1},
 		struct {
-			V int `json:"-," orbax:"-,"`
+			V int `json:"-"  orbax:"-"`
 			U int `json:",omitempty" orbax:",omitempty"`
-		}{},
+		}{U: 1},
 	} {
 		leaves, err := tree.Flatten(v)
 		if err != nil {

@@ -29,7 +29,8 @@
 //     types of package array (array.BF16 …) are arrays of rank 0.
 //   - Pointers and interfaces are followed. Nil ones, nil maps and nil slices are
 //     [None]; containers without elements are [EmptyDict], [EmptyList] or
-//     [EmptyTuple]; an empty slice of numbers is an array of shape (0).
+//     [EmptyTuple]; an empty slice of numbers is an array of shape (0). A value of
+//     type [Empty] stands for itself.
 //
 // All problems of a value are reported at once: the error joins one *fault.Leaf
 // for each, in the order of their paths.

@@ -3,7 +3,6 @@ package zarr
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -29,12 +28,23 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 		return err
 	}
 	if m.DType == array.Bool {
-		if i := slices.IndexFunc(dst, func(b byte) bool { return b > 1 }); i >= 0 {
-			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.Corrupt, i, dst[i])
-		}
-		return nil
+		return checkBools(dst)
 	}
 	array.Canonicalize(m.DType, dst)
+	return nil
+}
+
+// checkBools refuses bytes other than 0 and 1, as TensorStore does.
+func checkBools(b []byte) error {
+	i := 0
+	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:])&^0x0101010101010101 == 0 {
+		i += 8
+	}
+	for ; i < len(b); i++ {
+		if b[i] > 1 {
+			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.Corrupt, i, b[i])
+		}
+	}
 	return nil
 }
 
@@ -93,9 +103,10 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	}
 	size, _ := m.chain.encodedSize()
 	start := len(dst)
-	dst = append(slices.Grow(dst, size), chunk...)
-	for range m.chain.filters {
-		dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	dst = slices.Grow(dst, size)[:start+len(chunk)]
+	crc := copyCRC(dst[start:], chunk)
+	if len(m.chain.filters) > 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, crc)
 	}
 	return dst, nil
 }

@@ -45,9 +45,9 @@ type Compression struct {
 var None Compression
 
 // Zstd compresses with zstd. The level is the zstd library's, from -131072 to
-// 22, and goes into the metadata as it is; the encoder has four speeds, which
-// it picks by level: below 3, 3 to 5, 6 to 9, 10 and above. Below 6, blocks in which it finds no
-// repetition, which is most blocks of floating-point weights, are stored.
+// 22, and goes into the metadata as it is. The encoder has four speeds, picked by
+// level: below 3, 3 to 5, 6 to 9, and 10 and above. Below 6 it stores the blocks in
+// which it finds no repetition, as in most floating-point weights.
 func Zstd(level int) Compression { return Compression{true, level} }
 
 // String returns "none" or, for example, "zstd(3)".
@@ -200,9 +200,10 @@ func (m *Metadata) ChunkBytes() int { return m.chain.size }
 
 // Raw reports whether an encoded chunk is the decoded chunk itself, row-major
 // and little-endian, followed by its CRC-32C (4 bytes, little-endian) if crc.
-// Such chunks can be read straight into an array. The elements of dtypes that do
-// not use all their bits still have to be put into the form that
-// [Metadata.DecodeChunk] gives them.
+// Such chunks can be read straight into an array. Of dtypes that do not use all
+// their bits, bool, int2, int4 and float4_e2m1fn, the reader then has to do with
+// the elements what [Metadata.DecodeChunk] does: verify that each bool is 0 or 1
+// and call [array.Canonicalize].
 func (m *Metadata) Raw() (crc, ok bool) {
 	c := m.chain
 	if c.perm != nil || c.shard != nil || c.swap > 1 {

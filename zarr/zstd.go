@@ -165,13 +165,19 @@ func zstdBlockHeader(b []byte) zstdBlock {
 // copyRaw decodes a frame of stored blocks, at the speed of the checksum.
 func (f zstdFrame) copyRaw(buf, enc []byte) ([]byte, error) {
 	n := 0
+	var hash xxhash.Digest
+	hash.Reset()
 	for at, last := f.blocks, false; !last; {
 		head := zstdBlockHeader(enc[at:])
 		if head.size > zstdBlockSize || head.size > len(buf)-n {
 			return nil, fmt.Errorf("%w: zstd block of %d bytes after %d, at most %d expected", fault.Corrupt, head.size, n, len(buf))
 		}
 		at += 3
-		n += copy(buf[n:], enc[at:at+head.size])
+		block := enc[at : at+head.size]
+		if f.checksum {
+			_, _ = hash.Write(block) // block by block, while it is in the cache
+		}
+		n += copy(buf[n:], block)
 		at += head.size
 		last = head.last
 	}
@@ -180,7 +186,7 @@ func (f zstdFrame) copyRaw(buf, enc []byte) ([]byte, error) {
 	}
 	if f.checksum {
 		want := binary.LittleEndian.Uint32(enc[len(enc)-4:])
-		if got := uint32(xxhash.Sum64(buf[:n])); got != want {
+		if got := uint32(hash.Sum64()); got != want {
 			return nil, fmt.Errorf("%w: zstd checksum is %08x, stored %08x", fault.Corrupt, got, want)
 		}
 	}
@@ -225,6 +231,8 @@ func appendStored(dst, src []byte) []byte {
 		dst = append(dst, 3<<6|checksum, window)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(n))
 	}
+	var hash xxhash.Digest
+	hash.Reset()
 	for rest := src; ; {
 		block := rest[:min(len(rest), zstdBlockSize)]
 		rest = rest[len(block):]
@@ -234,11 +242,12 @@ func appendStored(dst, src []byte) []byte {
 		}
 		dst = append(dst, byte(head), byte(head>>8), byte(head>>16))
 		dst = append(dst, block...)
+		_, _ = hash.Write(block)
 		if len(rest) == 0 {
 			break
 		}
 	}
-	return binary.LittleEndian.AppendUint32(dst, uint32(xxhash.Sum64(src)))
+	return binary.LittleEndian.AppendUint32(dst, uint32(hash.Sum64()))
 }
 
 // storedSize returns the length of what appendStored makes of n bytes.

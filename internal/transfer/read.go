@@ -31,6 +31,9 @@ type Read struct {
 	// Done is called once with what follows Dst, after Dst and all Steps. The
 	// bytes are valid only during the call.
 	Done func(rest []byte) error
+	// Failed, if set, is told why the read failed, Done's errors included, and
+	// decides whether that ends the whole plan (its result) or not (nil).
+	Failed func(error) error
 }
 
 const (
@@ -105,7 +108,11 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 					err = fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, rs[0].File, f.Size(), s.offset+s.len)
 				}
 				if err != nil {
-					return rs[len(rs)-1].fail(err)
+					files.release(rs[0].File)
+					if err := failAll(rs, err); err != nil {
+						return err
+					}
+					continue
 				}
 				scratch := s.len
 				if len(rs) == 1 {
@@ -167,7 +174,7 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 // readSpan reads the ranges rs by one call.
 func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []byte) error {
 	if err := f.ReadAt(ctx, buf, s.offset); err != nil {
-		return rs[0].fail(readError(rs[0].File, err))
+		return failAll(rs, readError(rs[0].File, err))
 	}
 	for i := range rs {
 		r := &rs[i]
@@ -194,7 +201,21 @@ func (r *Read) fail(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return &fault.Leaf{Path: r.Leaf, Err: err}
+	err = &fault.Leaf{Path: r.Leaf, Err: err}
+	if r.Failed != nil {
+		return r.Failed(err)
+	}
+	return err
+}
+
+// failAll fails reads that were to be served by one call.
+func failAll(rs []Read, err error) error {
+	for i := range rs {
+		if err := rs[i].fail(err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readError(file string, err error) error {
@@ -250,7 +271,7 @@ func (s *fileSet) release(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.files[name]
-	if f.spans--; f.spans == 0 {
+	if f.spans--; f.spans == 0 && f.r != nil {
 		f.r.Close()
 		f.r = nil
 	}

@@ -1,0 +1,122 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// Verify reads and decodes every chunk of every array, within a bounded memory,
+// and returns what is wrong with each leaf. In a checkpoint of this package it
+// also looks at the space between the values.
+func (t *Tree) Verify(ctx context.Context) []error {
+	v := &verifier{tree: t}
+	var reads []transfer.Read
+	for i := range t.leaves {
+		reads = t.leaves[i].planVerify(reads, v)
+	}
+	if v.tree.dir.digests != nil {
+		gaps, err := t.planGaps(ctx, v)
+		if err != nil {
+			return append(v.errs, err)
+		}
+		reads = append(reads, gaps...)
+	}
+	if err := transfer.ReadAll(ctx, t.dir.store, t.dir.path(), reads); err != nil {
+		v.report(err)
+	}
+	return v.errs
+}
+
+// verifier collects the damage that is found.
+type verifier struct {
+	tree *Tree
+	mu   sync.Mutex
+	errs []error
+}
+
+func (v *verifier) report(err error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.errs = append(v.errs, err)
+	return nil
+}
+
+func (l *storedLeaf) planVerify(reads []transfer.Read, v *verifier) []transfer.Read {
+	if l.zarr == nil {
+		return reads
+	}
+	name := l.Path.String()
+	next := 0
+	for index := range l.zarr.Chunks() {
+		c := l.chunks[next]
+		next++
+		check := func(enc []byte) error {
+			if err := l.zarr.DecodeChunk(index, make([]byte, l.zarr.ChunkBytes()), enc); err != nil {
+				return fmt.Errorf("chunk %s: %w", l.zarr.Key(index), err)
+			}
+			return nil
+		}
+		if c.inline != nil {
+			if err := check(c.inline); err != nil {
+				v.report(&fault.Leaf{Path: name, Err: err})
+			}
+			continue
+		}
+		reads = append(reads, transfer.Read{Leaf: name, Extent: c.extent, Done: check, Failed: v.report})
+	}
+	return reads
+}
+
+// planGaps plans to read what lies between the values of each data file, which
+// this package fills with zeros. Orbax leaves other things there.
+func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, error) {
+	var extents []transfer.Extent
+	for i := range t.leaves {
+		for _, c := range t.leaves[i].chunks {
+			if c.inline == nil {
+				extents = append(extents, c.extent)
+			}
+		}
+	}
+	slices.SortFunc(extents, func(a, b transfer.Extent) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
+	})
+	var reads []transfer.Read
+	gap := func(file string, from, to int64) {
+		if from < to {
+			reads = append(reads, transfer.Read{
+				Leaf:   "(none)",
+				Extent: transfer.Extent{File: file, Offset: from, Length: to - from},
+				Failed: v.report,
+				Done: func(b []byte) error {
+					if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
+						return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.Corrupt, from+int64(i), file)
+					}
+					return nil
+				},
+			})
+		}
+	}
+	for i := 0; i < len(extents); {
+		file, end := extents[i].File, int64(0)
+		for ; i < len(extents) && extents[i].File == file; i++ {
+			gap(file, end, extents[i].Offset)
+			end = max(end, extents[i].Offset+extents[i].Length)
+		}
+		info, err := t.dir.stat(ctx, file)
+		if isNotExist(err) {
+			continue // the reads of its values tell
+		}
+		if err != nil {
+			return nil, err
+		}
+		gap(file, end, info.Size)
+	}
+	return reads, nil
+}
