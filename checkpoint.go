@@ -30,6 +30,8 @@ type Checkpoint struct {
 	meta    *layout.CheckpointMetadata
 	digests *layout.Digests // nil for checkpoints of other writers
 	names   []string        // of the checkpointables
+	// deleting is the checkpointable whose deletion was begun and not finished.
+	deleting string
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
@@ -91,16 +93,33 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
 		return nil, err
 	}
-	entries, err := store.List(ctx, dir)
+	return c, c.findParts(ctx)
+}
+
+// findParts lists the checkpointables: all directories but those with names of
+// another meaning, and one that is being deleted.
+func (c *Checkpoint) findParts(ctx context.Context) error {
+	entries, err := c.store.List(ctx, c.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range entries {
-		if e.Dir && layout.IsCheckpointable(e.Name) {
+		if e.Name == layout.DeletionFile {
+			doc, err := transfer.ReadFile(ctx, c.store, c.dir, e.Name, 0, -1)
+			if err == nil {
+				c.deleting, err = layout.ParseDeletion(doc)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range entries {
+		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting {
 			c.names = append(c.names, e.Name)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // notCheckpoint says what a directory without checkpoint metadata may be.
@@ -172,6 +191,9 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 }
 
 func (c *Checkpoint) check(name string) error {
+	if name == c.deleting && name != "" {
+		return fmt.Errorf("%w: checkpointable %q is being deleted", fault.NotExist, name)
+	}
 	if !c.has(name) {
 		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.NotExist, name, c.names)
 	}

@@ -130,7 +130,10 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	case !s.overwrite:
 		return fmt.Errorf("%w; pass Overwrite to replace it", fault.Exist)
 	}
-	_, err = open(ctx, s.store, s.dir)
+	old, err := open(ctx, s.store, s.dir)
+	if err == nil && old.deleting != "" {
+		return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.Busy, old.deleting)
+	}
 	if errors.Is(err, fault.Corrupt) {
 		err = nil // a damaged checkpoint may be replaced
 	}

@@ -46,27 +46,38 @@ func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetada
 // copyChunk writes the part of a chunk that is array, run by run.
 func (l *storedLeaf) copyChunk(w io.WriterAt, base int64, index []int, enc []byte) error {
 	m := l.zarr
-	chunk := make([]byte, m.ChunkBytes())
-	if err := m.DecodeChunk(index, chunk, enc); err != nil {
-		return fmt.Errorf("chunk %s: %w", m.Key(index), err)
-	}
-	off, size := m.ChunkRegion(index)
-	if !slices.Equal(size, m.ChunkShape) { // drop the padding
-		n, err := array.NumElements(size)
-		if err != nil {
-			return err
+	item := m.DType.Size()
+	return withScratch(m.ChunkBytes(), func(chunk []byte) error {
+		if err := m.DecodeChunk(index, chunk, enc); err != nil {
+			return fmt.Errorf("chunk %s: %w", m.Key(index), err)
 		}
-		whole := make([]byte, n*m.DType.Size())
-		zero := make([]int, len(size))
-		if err := array.CopyRegion(whole, size, zero, chunk, m.ChunkShape, zero, size, m.DType.Size()); err != nil {
-			return err
-		}
-		chunk = whole
+		off, size := m.ChunkRegion(index)
+		return withPart(chunk, m.ChunkShape, size, item, func(part []byte) error {
+			return eachRun(m.Shape, off, size, item, func(at int64, n int) error {
+				_, err := w.WriteAt(part[:n], base+at)
+				part = part[n:]
+				return err
+			})
+		})
+	})
+}
+
+// withPart calls f with the elements of the corner of the given size of a
+// chunk: the chunk itself if that is all of it.
+func withPart(chunk []byte, chunkShape, size []int, item int, f func([]byte) error) error {
+	if slices.Equal(size, chunkShape) {
+		return f(chunk)
 	}
-	return eachRun(m.Shape, off, size, m.DType.Size(), func(at int64, n int) error {
-		_, err := w.WriteAt(chunk[:n], base+at)
-		chunk = chunk[n:]
+	n, err := array.NumElements(size)
+	if err != nil {
 		return err
+	}
+	return withScratch(n*item, func(part []byte) error {
+		zero := make([]int, len(size))
+		if err := array.CopyRegion(part, size, zero, chunk, chunkShape, zero, size, item); err != nil {
+			return err
+		}
+		return f(part)
 	})
 }
 

@@ -182,10 +182,22 @@ func planDirect(r *transfer.Read, m *zarr.Metadata, index []int, dst []byte) boo
 				return fmt.Errorf("%w: chunk %s: CRC-32C is %08x, stored %08x", fault.Corrupt, m.Key(index), got, want)
 			}
 		}
-		array.Canonicalize(m.DType, r.Dst)
-		return nil
+		return canonical(m, index, r.Dst)
 	}
 	return true
+}
+
+// canonical gives elements that were read as they are stored the form that
+// package array wants. A bool that is neither 0 nor 1 is an error, as it is to
+// TensorStore.
+func canonical(m *zarr.Metadata, index []int, data []byte) error {
+	if m.DType == array.Bool {
+		if i := slices.IndexFunc(data, func(b byte) bool { return b > 1 }); i >= 0 {
+			return fmt.Errorf("%w: chunk %s: a bool is %d", fault.Corrupt, m.Key(index), data[i])
+		}
+	}
+	array.Canonicalize(m.DType, data)
+	return nil
 }
 
 // decodeInto decodes a chunk and copies the part that is array to its place.
@@ -196,10 +208,12 @@ func decodeInto(m *zarr.Metadata, index []int, dst, enc []byte) error {
 	if first, n, run := contiguous(m.Shape, off, size); run && slices.Equal(size, m.ChunkShape) {
 		err = m.DecodeChunk(index, dst[first*item:][:n*item], enc)
 	} else {
-		buf := make([]byte, m.ChunkBytes())
-		if err = m.DecodeChunk(index, buf, enc); err == nil {
-			err = array.CopyRegion(dst, m.Shape, off, buf, m.ChunkShape, make([]int, len(off)), size, item)
-		}
+		err = withScratch(m.ChunkBytes(), func(buf []byte) error {
+			if err := m.DecodeChunk(index, buf, enc); err != nil {
+				return err
+			}
+			return array.CopyRegion(dst, m.Shape, off, buf, m.ChunkShape, make([]int, len(off)), size, item)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("chunk %s: %w", m.Key(index), err)

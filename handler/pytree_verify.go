@@ -57,7 +57,10 @@ func (l *storedLeaf) planVerify(reads []transfer.Read, v *verifier) []transfer.R
 		c := l.chunks[next]
 		next++
 		check := func(enc []byte) error {
-			if err := l.zarr.DecodeChunk(index, make([]byte, l.zarr.ChunkBytes()), enc); err != nil {
+			err := withScratch(l.zarr.ChunkBytes(), func(buf []byte) error {
+				return l.zarr.DecodeChunk(index, buf, enc)
+			})
+			if err != nil {
 				return fmt.Errorf("chunk %s: %w", l.zarr.Key(index), err)
 			}
 			return nil

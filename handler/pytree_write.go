@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -114,52 +113,57 @@ func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
 			return m.AppendChunk(dst, src.Bytes()[lo*item:][:n*item])
 		}
 	}
-	chunk, err := a.gather(off, size)
-	if err != nil {
-		return dst, err
-	}
-	if cast {
-		converted := make([]byte, m.ChunkBytes())
-		if err := array.Convert(converted, m.DType, chunk, a.src.DType()); err != nil {
-			return dst, err
+	elements := m.ChunkBytes() / m.DType.Size()
+	err := withScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
+		if err := a.gather(chunk, off, size); err != nil {
+			return err
 		}
-		chunk = converted
-	}
-	return m.AppendChunk(dst, chunk)
-}
-
-// gather returns a chunk's part of the array, padded with zeros to a whole one.
-func (a *saveArray) gather(off, size []int) ([]byte, error) {
-	m, item := a.zarr, a.src.DType().Size()
-	chunk := make([]byte, m.ChunkBytes()/m.DType.Size()*item)
-	zero := make([]int, len(off))
-	switch src := a.src.(type) {
-	case *array.Array:
-		return chunk, array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), src.Shape(), off, size, item)
-	case *array.Section:
-		part := chunk
-		if !slices.Equal(size, m.ChunkShape) {
-			n, err := array.NumElements(size)
-			if err != nil {
-				return nil, err
-			}
-			part = make([]byte, n*item)
+		if !cast {
+			var err error
+			dst, err = m.AppendChunk(dst, chunk)
+			return err
 		}
-		rest := part
-		err := eachRun(src.Shape(), off, size, item, func(at int64, n int) error {
-			_, err := src.ReadAt(rest[:n], at)
-			if errors.Is(err, io.EOF) && n == 0 {
-				err = nil
+		return withScratch(m.ChunkBytes(), func(converted []byte) error {
+			err := array.Convert(converted, m.DType, chunk, a.src.DType())
+			if err == nil {
+				dst, err = m.AppendChunk(dst, converted)
 			}
-			rest = rest[n:]
 			return err
 		})
-		if err != nil || len(part) == len(chunk) {
-			return chunk, err
-		}
-		return chunk, array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
+	})
+	return dst, err
+}
+
+// gather brings a chunk's part of the array into chunk and fills what is left
+// of it with zeros.
+func (a *saveArray) gather(chunk []byte, off, size []int) error {
+	m, item := a.zarr, a.src.DType().Size()
+	zero := make([]int, len(off))
+	if !slices.Equal(size, m.ChunkShape) {
+		clear(chunk)
 	}
-	return nil, fmt.Errorf("%w: %T", fault.LeafType, a.src)
+	switch src := a.src.(type) {
+	case *array.Array:
+		return array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), m.Shape, off, size, item)
+	case *array.Section:
+		n, err := array.NumElements(size)
+		if err != nil {
+			return err
+		}
+		return withScratch(n*item, func(part []byte) error {
+			rest := part
+			err := eachRun(m.Shape, off, size, item, func(at int64, n int) error {
+				_, err := io.ReadFull(io.NewSectionReader(src, at, int64(n)), rest[:n])
+				rest = rest[n:]
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("reading the array's section: %w", err)
+			}
+			return array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
+		})
+	}
+	return fmt.Errorf("%w: %T", fault.LeafType, a.src)
 }
 
 // contiguous reports whether a region of an array is one run of elements, and

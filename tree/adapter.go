@@ -46,11 +46,11 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 				return reflect.Value{}, err
 			}
 			v := reflect.ValueOf(&t).Elem()
-			if typ.Kind() == reflect.Interface && !v.IsNil() {
+			if typ.Kind() == reflect.Interface {
+				if v.IsNil() {
+					return reflect.Zero(old.Type()), nil
+				}
 				v = v.Elem()
-			}
-			if v.IsZero() {
-				return reflect.Zero(old.Type()), nil
 			}
 			if !v.Type().AssignableTo(old.Type()) {
 				return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.LeafType, v.Type(), old.Type())

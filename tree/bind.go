@@ -20,8 +20,8 @@ type Slot struct {
 	// nil, else an *array.Array or, for other kinds than arrays, the leaf's value
 	// as described at Leaf. It is nil for empty leaves, and called once otherwise.
 	// A value that does not fit, such as 300 for an int8, is an error, a
-	// *fault.Leaf. Set does not change the target beyond Array. Different slots
-	// may be set at the same time.
+	// *fault.Leaf. Set changes nothing of the target but Array and what an
+	// adapter's fromArray changes. Different slots may be set at the same time.
 	Set func(v any) error
 }
 
@@ -64,8 +64,8 @@ type Slot struct {
 //
 // New values are attached to the target by finish alone. A load that fails
 // before finish leaves the target with its structure and scalars; what can have
-// changed is the contents of the arrays, slices of numbers and Go arrays of
-// numbers that were to be filled in place. If finish itself fails, which an
+// changed is the contents of the arrays, slices of numbers, Go arrays of numbers
+// and adapted tensors that were to be filled in place. If finish itself fails, which an
 // error of TreeUnflatten or differing shared arrays cause, the contents of the
 // target are unspecified.
 func Bind(target any, specs []Spec, adapters ...Adapter) (slots []Slot, finish func() error, err error) {

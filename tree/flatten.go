@@ -190,8 +190,17 @@ func (f *flattener) pointer(v reflect.Value) {
 		f.leaf(None)
 		return
 	}
-	if v.Type().Elem() == arrayType {
+	switch v.Type().Elem() {
+	case arrayType:
 		f.array(v.Interface().(*array.Array))
+		return
+	case sectionType:
+		s := v.Interface().(*array.Section)
+		if s.DType() == array.Invalid {
+			f.fail(fmt.Errorf("%w: the zero array.Section, which has no dtype", fault.LeafType))
+			return
+		}
+		f.leaf(s)
 		return
 	}
 	if f.enter(v, 0) {

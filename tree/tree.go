@@ -16,16 +16,18 @@
 //
 //   - A map with string or integer keys is a dict; integers become decimal keys.
 //   - A struct is a dict of its exported fields, named by the tag
-//     `orbax:"name,omitempty"`, else by the field's name in its exact case; `orbax:"-"`
-//     leaves a field out. Embedded structs without a name are inlined by the
-//     rules of encoding/json. A blank field `_ struct{}` tagged `orbax:",seq"`
-//     makes the struct a sequence of its fields in their order, where embedded
-//     structs are elements. A struct that has unexported fields only is refused.
+//     `orbax:"name,omitempty"`, else by the field's name in its exact case;
+//     `orbax:"-"` leaves a field out. Embedded structs without a name are inlined
+//     by the rules of encoding/json, so that an embedded nil pointer has no
+//     fields; where those rules drop ambiguous fields, the type is refused. A
+//     blank field `_ struct{}` tagged `orbax:",seq"` makes the struct a sequence of
+//     its fields in their order, where embedded structs are elements. A struct
+//     that has unexported fields only is refused.
 //   - omitempty changes the tree: a field that is false, 0, nil or of length 0 is
 //     not saved, and loading a checkpoint without it makes the field zero.
 //   - Slices and Go arrays of numbers and bools are rank-1 arrays, []byte is a
 //     byte string, all other slices and arrays are sequences, as is [Tuple].
-//   - *array.Array, numbers, bools, strings and *big.Int are leaves. The element
+//   - *array.Array, *array.Section, numbers, bools, strings and *big.Int are leaves. The element
 //     types of package array (array.BF16 …) are arrays of rank 0.
 //   - Pointers and interfaces are followed. Nil ones, nil maps and nil slices are
 //     [None]; containers without elements are [EmptyDict], [EmptyList] or
@@ -133,7 +135,7 @@ func (e Empty) value() any {
 
 // Leaf is a leaf of a tree. Value is one of
 //
-//   - *array.Array, never nil
+//   - *array.Array or *array.Section, never nil; a load gives no Section
 //   - bool, int, int8 … int64, uint, uint8 … uint64, float32, float64,
 //     complex64, complex128: a scalar, named types reduced to these
 //   - string, which is valid UTF-8
@@ -172,6 +174,10 @@ func (l Leaf) Spec() Spec {
 	s := Spec{Path: l.Path}
 	switch v := l.Value.(type) {
 	case *array.Array:
+		if v != nil {
+			s.Kind, s.DType, s.Shape = KindArray, v.DType(), v.Shape()
+		}
+	case *array.Section:
 		if v != nil {
 			s.Kind, s.DType, s.Shape = KindArray, v.DType(), v.Shape()
 		}

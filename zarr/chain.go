@@ -63,37 +63,45 @@ func (c *chain) decode(dst, enc []byte, inside []int) error {
 
 // unpack undoes the filters and the byte order.
 func (c *chain) unpack(dst, enc []byte) error {
-	if len(c.filters) == 1 && c.filters[0] == filter(crcFilter{}) && len(enc) == len(dst)+crcSize {
+	switch last := len(c.filters) - 1; {
+	case last == 0 && c.filters[0] == filter(crcFilter{}) && len(enc) == len(dst)+crcSize:
+		// What this project writes: verify and copy in one pass.
 		if err := checkCRC(copyCRC(dst, enc[:len(dst)]), enc[len(dst):]); err != nil {
 			return err
 		}
-		swapBytes(dst, c.swap)
-		return nil
-	}
-	for i := len(c.filters) - 1; i >= 0; i-- {
-		buf := dst
-		if _, fixed := c.filters[i].(crcFilter); i > 0 && !fixed {
-			// The result is itself encoded by i filters, each of which
-			// may have made it a little larger.
-			limit := len(dst)
-			for range i {
-				limit = encodedLimit(limit)
+	default:
+		for i := last; i >= 0; i-- {
+			buf := dst
+			if i > 0 {
+				buf = c.intermediate(i, len(enc))
 			}
-			buf = make([]byte, min(limit, maxRatio*(len(enc)+1)))
+			var err error
+			if enc, err = c.filters[i].decode(buf, enc); err != nil {
+				return err
+			}
 		}
-		var err error
-		if enc, err = c.filters[i].decode(buf, enc); err != nil {
-			return err
+		if len(enc) != len(dst) {
+			return fmt.Errorf("%w: chunk of %d bytes, want %d", fault.Corrupt, len(enc), len(dst))
 		}
-	}
-	if len(enc) != len(dst) {
-		return fmt.Errorf("%w: chunk of %d bytes, want %d", fault.Corrupt, len(enc), len(dst))
-	}
-	if &enc[0] != &dst[0] {
-		copy(dst, enc)
+		if &enc[0] != &dst[0] {
+			copy(dst, enc)
+		}
 	}
 	swapBytes(dst, c.swap)
 	return nil
+}
+
+// intermediate returns a buffer for what filter i makes of n bytes, which the
+// filters before it encoded. It is nil for a filter that needs none.
+func (c *chain) intermediate(i, n int) []byte {
+	if c.filters[i] == filter(crcFilter{}) {
+		return nil
+	}
+	limit := c.size
+	for range i {
+		limit = encodedLimit(limit)
+	}
+	return make([]byte, min(limit, maxRatio*(n+1)))
 }
 
 // encodedLimit returns the most bytes that a filter's encoding of n bytes is

@@ -2,6 +2,7 @@ package zarr
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -25,12 +26,17 @@ type golden struct {
 
 func loadGolden(t testing.TB) []golden {
 	t.Helper()
-	b, err := os.ReadFile("testdata/golden.json")
+	f, err := os.Open("testdata/golden.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var g []golden
-	if err := json.Unmarshal(b, &g); err != nil {
+	if err := json.NewDecoder(r).Decode(&g); err != nil {
 		t.Fatal(err)
 	}
 	return g

@@ -55,9 +55,6 @@ func nonNil(shape []int) []int {
 
 // ParseArrays parses array_metadatas/process_<i>, keyed by parameter name.
 func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
-	if err := checkLFS(doc); err != nil {
-		return nil, err
-	}
 	var d arrayDoc
 	if err := json.Unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.Corrupt, err)

@@ -24,8 +24,8 @@ const listKey = "orbax_go_list"
 // ParseCheckpoint parses _CHECKPOINT_METADATA. Every member may be missing, and
 // unknown ones count as custom metadata, as in Orbax.
 func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
-	if err := checkLFS(doc); err != nil {
-		return nil, err
+	if len(doc) == 0 {
+		doc = []byte("{}") // observed in checkpoints of Orbax, which reads it so
 	}
 	v, err := DecodeJSON(doc)
 	if err != nil {

@@ -60,9 +60,6 @@ var (
 
 // ParseDigests parses a digest file; any change to it is fault.Corrupt.
 func ParseDigests(doc []byte) (*Digests, error) {
-	if err := checkLFS(doc); err != nil {
-		return nil, err
-	}
 	corrupt := fmt.Errorf("%w: %s does not match its own checksum", fault.Corrupt, DigestFile)
 	at := bytes.LastIndex(doc, []byte(selfPrefix))
 	if at < 0 {

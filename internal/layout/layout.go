@@ -15,6 +15,7 @@
 package layout
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -69,6 +70,14 @@ func CheckName(name string) error {
 	return nil
 }
 
-// IsCheckpointable reports whether a directory at the root of a checkpoint is
-// one of its checkpointables.
-func IsCheckpointable(name string) bool { return CheckName(name) == nil }
+// ParseDeletion returns the checkpointable whose deletion the record
+// _CHECKPOINT_DELETION has begun.
+func ParseDeletion(doc []byte) (string, error) {
+	var record struct {
+		Name string `json:"checkpointable_name"`
+	}
+	if err := json.Unmarshal(doc, &record); err != nil || record.Name == "" {
+		return "", fmt.Errorf("%w: %s is not a deletion record", fault.Corrupt, DeletionFile)
+	}
+	return record.Name, nil
+}

@@ -56,9 +56,6 @@ type Strings struct{ root map[string]any }
 
 // ParseStrings parses _strings.json.
 func ParseStrings(doc []byte) (*Strings, error) {
-	if err := checkLFS(doc); err != nil {
-		return nil, err
-	}
 	var s Strings
 	if err := json.Unmarshal(doc, &s.root); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, StringsFile, err)

@@ -86,9 +86,6 @@ const (
 
 // ParseTree parses _METADATA. The leaves come in no particular order.
 func ParseTree(doc []byte) (*TreeMetadata, error) {
-	if err := checkLFS(doc); err != nil {
-		return nil, err
-	}
 	var d treeDoc
 	if err := json.Unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, TreeFile, err)
@@ -176,13 +173,4 @@ func writeInts(b *bytes.Buffer, v []int) {
 		b.WriteString(strconv.Itoa(n))
 	}
 	b.WriteByte(']')
-}
-
-// checkLFS names the usual reason why a small document is not what it should
-// be: a clone without its large files.
-func checkLFS(doc []byte) error {
-	if bytes.HasPrefix(doc, []byte("version https://git-lfs")) {
-		return fmt.Errorf("%w: this is a Git LFS pointer, not the file; run git lfs pull", fault.Corrupt)
-	}
-	return nil
 }

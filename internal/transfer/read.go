@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -105,7 +106,7 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 				rs := reads[s.first:s.end]
 				f, err := files.open(ctx, rs[0].File)
 				if err == nil && s.offset+s.len > f.Size() {
-					err = fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, rs[0].File, f.Size(), s.offset+s.len)
+					err = tooShort(ctx, f, rs[0].File, s.offset+s.len)
 				}
 				if err != nil {
 					files.release(rs[0].File)
@@ -218,6 +219,14 @@ func failAll(rs []Read, err error) error {
 	return nil
 }
 
+func tooShort(ctx context.Context, f storage.Reader, file string, need int64) error {
+	head := make([]byte, min(f.Size(), 1024))
+	if err := f.ReadAt(ctx, head, 0); err == nil && f.Size() < 1024 && isLFSPointer(head) {
+		return lfsPointer(file)
+	}
+	return fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, file, f.Size(), need)
+}
+
 func readError(file string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %s became shorter while it was read", fault.Corrupt, file)
@@ -312,5 +321,17 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
 	}
+	if off == 0 && isLFSPointer(b) {
+		return nil, lfsPointer(name)
+	}
 	return b, nil
+}
+
+// A clone without its large files has small texts in their place.
+func isLFSPointer(b []byte) bool {
+	return len(b) < 1024 && bytes.HasPrefix(b, []byte("version https://git-lfs"))
+}
+
+func lfsPointer(name string) error {
+	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run git lfs pull", fault.Incomplete, name)
 }

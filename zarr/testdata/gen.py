@@ -1,8 +1,8 @@
-"""Writes golden.json: arrays stored by the real TensorStore.
+"""Writes golden.json.gz: arrays stored by the real TensorStore.
 
 Run with tensorstore 0.1.86, numpy and ml_dtypes installed:
 
-    python gen.py > golden.json
+    python gen.py
 
 Each entry has the metadata document, the chunks by key in base64, and what they
 decode to: the row-major, little-endian bytes of the array, or for larger arrays
@@ -10,6 +10,7 @@ their SHA-256.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 
@@ -173,7 +174,7 @@ z2("empty", "int32", d[:0], [2, 4, 5], None)
 for cname in ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"]:
     for shuffle in ["noshuffle", "shuffle", "bitshuffle"]:
         for name, blocksize in [("int32", 0), ("int16", 1024), ("float64", 4096), ("uint8", 512)]:
-            z3(f"{cname} {shuffle} {blocksize}", name, smooth(name, (1003,)), [1003], little(name),
+            z3(f"{cname} {shuffle} {blocksize}", name, smooth(name, (515,)), [515], little(name),
                blosc3(cname, shuffle, np_dtype(name).itemsize, blocksize=blocksize))
     z3(f"{cname} random", "int32", values("int32", (700,)), [700], b, blosc3(cname, "shuffle", 4, blocksize=512))
     z3(f"{cname} level 0", "int32", smooth("int32", (300,)), [300], b, blosc3(cname, "shuffle", 4, clevel=0))
@@ -184,4 +185,6 @@ for cname in ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"]:
     z3(f"{cname} typesize 3 bits", "uint8", smooth("uint8", (3001,)), [3001], codec("bytes"), blosc3(cname, "bitshuffle", 3, blocksize=1000))
     z3(f"{cname} typesize 20", "uint8", smooth("uint8", (3001,)), [3001], codec("bytes"), blosc3(cname, "shuffle", 20, blocksize=2560))
 
-print("[\n" + ",\n".join(json.dumps(e, separators=(",", ":")) for e in entries) + "\n]")
+text = "[\n" + ",\n".join(json.dumps(e, separators=(",", ":")) for e in entries) + "\n]\n"
+with open("golden.json.gz", "wb") as f:
+    f.write(gzip.compress(text.encode(), mtime=0))

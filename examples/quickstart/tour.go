@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-orbax/orbax"
+)
+
+// tour trains twice, once with a crash in the middle and once without, and
+// shows that both end with the same state.
+type tour struct {
+	dir   string
+	steps int
+	every int
+	out   io.Writer
+}
+
+func (t tour) run(ctx context.Context) error {
+	broken, whole := filepath.Join(t.dir, "broken"), filepath.Join(t.dir, "whole")
+	for _, dir := range []string{broken, whole} {
+		if _, err := os.Stat(dir); err == nil {
+			return fmt.Errorf("%s is there already; choose another directory with -dir", dir)
+		}
+	}
+	crashAt := t.steps/2 + t.every/2 // between two saves
+
+	fmt.Fprintln(t.out, "1. Train, and lose the process in the middle")
+	err := t.train(ctx, "-dir", broken, "-crash", fmt.Sprint(crashAt))
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != crashed {
+		return fmt.Errorf("the process should have crashed: %w", err)
+	}
+	fmt.Fprintln(t.out, "\n2. The same command again goes on from the last checkpoint")
+	if err := t.train(ctx, "-dir", broken); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, "\n3. Train without a crash")
+	if err := t.train(ctx, "-dir", whole); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(t.out, "\n4. Compare the two")
+	path := stepPath(broken, t.steps)
+	leaves, differ, err := compare(ctx, path, stepPath(whole, t.steps))
+	if err != nil {
+		return err
+	}
+	if len(differ) > 0 {
+		return fmt.Errorf("the runs ended differently, in %s", strings.Join(differ, ", "))
+	}
+	fmt.Fprintf(t.out, "  all %d leaves are identical, bit for bit\n", leaves)
+
+	fmt.Fprintln(t.out, "\n5. What is in a checkpoint")
+	if err := describe(ctx, path, t.out); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, `
+Next
+  Load it in Python:  python -c 'import orbax.checkpoint.experimental.v1 as ocp; print(ocp.load("%[1]s"))'
+  List it:            go run ./cmd/orbax ls %[1]s
+  Check every byte:   go run ./cmd/orbax verify %[1]s
+  Remove everything:  rm -r %[2]s
+`, path, t.dir)
+	return nil
+}
+
+// train runs this program again as "quickstart train", with args, in a process
+// of its own. If ctx is cancelled the process is told by a signal, so that it
+// can clean up.
+func (t tour) train(ctx context.Context, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args = append(args, "-steps", fmt.Sprint(t.steps), "-every", fmt.Sprint(t.every))
+	fmt.Fprintln(t.out, "  $ quickstart train", strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, self, append([]string{"train"}, args...)...)
+	cmd.Stdout, cmd.Stderr = t.out, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// describe prints what the checkpoint at path holds. It reads no weights.
+func describe(ctx context.Context, path string, out io.Writer) error {
+	m, err := orbax.Metadata(ctx, path)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "  %s\n  %d bytes, saved in %v, custom metadata %v\n\n", path,
+		m.Tree.Bytes(), m.CommitTime.Sub(m.InitTime).Round(time.Microsecond), m.Custom)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  LEAF\tTYPE\tDTYPE\tSHAPE\tBYTES")
+	for _, l := range m.Tree.Leaves {
+		fmt.Fprintf(w, "  %v\t%s\t%v\t%v\t%d\n", l.Path, l.ValueType, l.DType, l.Shape, l.Bytes)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,14 @@
+// Package interop holds tests alone: they run Google's Orbax, in Python, beside
+// this module, and check that each loads what the other saves, bit for bit.
+//
+// The tests make a virtual environment with the versions that
+// testdata/requirements.txt pins, once, in the user's cache directory. Where
+// that is impossible, and with -short, they are skipped; with
+// ORBAX_INTEROP=require in the environment they fail instead.
+//
+//	ORBAX_INTEROP=require go test ./interop
+//
+// ORBAX_INTEROP_CHECKS is how many random trees go in each direction, 200 if it
+// is not set, and ORBAX_INTEROP_FLIPS how many damaged checkpoints Python is
+// given; 0 damages every bit. A failing random tree prints how to run it again.
+package interop
