@@ -16,8 +16,9 @@ type Registry struct {
 	bound map[string]Handler
 }
 
-// standard are the handlers that every registry has; later ones go first.
-var standard = []Handler{ProtoHandler{}, JSONHandler{}, PyTreeHandler{}, StatefulHandler{}}
+// standard are the handlers that every registry has, the last asked first:
+// pytrees take every value.
+var standard = []Handler{PyTreeHandler{}, ProtoHandler{}, JSONHandler{}, StatefulHandler{}}
 
 // Add adds a handler, which is asked before those added earlier and before the
 // handlers of this package.

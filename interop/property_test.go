@@ -29,7 +29,7 @@ func checkpointDir(t *rapid.T, dir string) string {
 
 func drawStorage(t *rapid.T) handler.Storage {
 	return handler.Storage{
-		ChunkBytes:  rapid.SampledFrom([]int{0, 0, 1, 64, 1000}).Draw(t, "chunk bytes"),
+		ChunkBytes:  rapid.SampledFrom([]int{0, 0, 16, 64, 1000}).Draw(t, "chunk bytes"),
 		Compression: rapid.SampledFrom([]zarr.Compression{zarr.None, zarr.Zstd(1), zarr.Zstd(3)}).Draw(t, "compression"),
 		Zarr2:       rapid.Bool().Draw(t, "zarr2"),
 		PlainFiles:  rapid.Bool().Draw(t, "plain files"),

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -114,39 +115,60 @@ func (l *local) Begin(ctx context.Context, dir string, overwrite bool) (Stage, e
 		return nil, err
 	}
 	dir = path.Clean(dir)
-	switch _, err := os.Lstat(dir); {
-	case err == nil && !overwrite:
-		return nil, fmt.Errorf("%s: %w", dir, fault.Exist)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	if err := checkTarget(dir, overwrite); err != nil {
 		return nil, err
 	}
-	if err := l.mkdirParents(path.Dir(dir)); err != nil {
+	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	return newLocalStage(l.sys, dir, overwrite)
 }
 
-// mkdirParents creates dir and what is missing above it, syncing the directory
-// that each new one is entered in.
-func (l *local) mkdirParents(dir string) error {
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s: not a directory", dir)
-		}
+// checkTarget refuses to put a directory where something is: anything, or, if
+// overwriting, anything but a directory. To replace a link would leave what it
+// leads to as it was, which cannot be what the caller means.
+func checkTarget(dir string, overwrite bool) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
+	case !overwrite:
+		return fmt.Errorf("%s: %w", dir, fault.Exist)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.Invalid)
+	case !info.IsDir():
+		return fmt.Errorf("%s: %w: it is a file", dir, fault.Invalid)
 	}
-	parent := path.Dir(dir)
+	return nil
+}
+
+// mkdirParents creates dir and what is missing above it, syncing the directory
+// that each new one is entered in. What it has created stays when the stage is
+// aborted: others may have begun to use it.
+func (l *local) mkdirParents(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s: not a directory", dir)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(dir)
 	if parent == dir {
-		return fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
+		return err
 	}
 	if err := l.mkdirParents(parent); err != nil {
 		return err
 	}
 	if err := l.sys.mkdir(dir); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil // another process was first
+		// Another process may have been first, but not yet have synced.
+		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
+			return err
 		}
-		return err
 	}
 	return l.sys.syncDir(parent)
 }

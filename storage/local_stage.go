@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,14 +25,28 @@ type localStage struct {
 	unlock    func()
 
 	mu   sync.Mutex
-	dirs map[string]bool // created below tmp, by relative name
+	dirs map[string]bool    // created below tmp, by relative name
+	open map[string]sysFile // not yet closed, or not durable
 	done bool
 }
+
+// claimed has the targets of this process's stages. Of several that begin
+// together it lets exactly one through; the locks are for other processes, and
+// for other names of the same directory.
+var claimed sync.Map
 
 // newLocalStage creates the temporary directory and locks it. Each writer
 // locks its own directory first and looks for others afterwards, so of two
 // that begin together at least one sees the other and gives way.
-func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
+func newLocalStage(sys system, target string, overwrite bool) (_ *localStage, err error) {
+	if _, taken := claimed.LoadOrStore(target, true); taken {
+		return nil, fmt.Errorf("%s: %w", target, fault.Busy)
+	}
+	defer func() {
+		if err != nil {
+			claimed.Delete(target)
+		}
+	}()
 	var id [8]byte
 	rand.Read(id[:])
 	s := &localStage{
@@ -40,16 +55,20 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 		tmp:       target + TempMarker + "-" + hex.EncodeToString(id[:]),
 		overwrite: overwrite,
 		dirs:      map[string]bool{},
+		open:      map[string]sysFile{},
 	}
 	if err := sys.mkdir(s.tmp); err != nil {
 		return nil, err
 	}
 	unlock, err := sys.lock(s.tmp)
 	if err != nil {
-		sys.removeAll(s.tmp)
-		return nil, fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
+		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
+		return nil, errors.Join(err, sys.removeAll(s.tmp))
 	}
-	s.unlock = unlock
+	s.unlock = func() {
+		unlock()
+		claimed.Delete(target)
+	}
 	if other, err := s.otherWriter(); err != nil || other != "" {
 		err = errors.Join(err, s.Abort())
 		if other != "" {
@@ -63,30 +82,37 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 // otherWriter returns the temporary directory of a live writer of the same
 // target, or "".
 func (s *localStage) otherWriter() (string, error) {
-	parent := path.Dir(s.tmp)
+	parent := filepath.Dir(s.tmp)
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return "", err
 	}
 	prefix := path.Base(s.target) + TempMarker + "-"
 	for _, e := range entries {
-		name := path.Join(parent, e.Name())
-		if name == s.tmp || !strings.HasPrefix(e.Name(), prefix) {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) || e.Name() == path.Base(s.tmp) {
 			continue
 		}
-		if s.sys.locked(name) {
+		if name := path.Join(parent, e.Name()); s.sys.locked(name) {
 			return name, nil
 		}
 	}
 	return "", nil
 }
 
-func (s *localStage) Mkdir(ctx context.Context, name string) error {
+// checkName refuses names that lead out of the stage, on this system.
+func checkName(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !fs.ValidPath(name) {
+	if !fs.ValidPath(name) || !filepath.IsLocal(name) {
 		return fmt.Errorf("%w: %q", fault.Reserved, name)
+	}
+	return nil
+}
+
+func (s *localStage) Mkdir(ctx context.Context, name string) error {
+	if err := checkName(ctx, name); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,20 +134,27 @@ func (s *localStage) mkdirAll(name string) error {
 }
 
 func (s *localStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
-	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
+	if err := checkName(ctx, name); err != nil {
 		return nil, err
 	}
-	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: %q", fault.Reserved, name)
+	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
+		return nil, err
 	}
 	f, err := s.sys.create(path.Join(s.tmp, name), size)
 	if err != nil {
 		return nil, err
 	}
-	return &localWriter{f}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[name] = f
+	return &localWriter{s, name, f}, nil
 }
 
-type localWriter struct{ f sysFile }
+type localWriter struct {
+	stage *localStage
+	name  string
+	f     sysFile
+}
 
 func (w *localWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
 	if err := ctx.Err(); err != nil {
@@ -131,7 +164,13 @@ func (w *localWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
 }
 
 func (w *localWriter) Close() error {
-	return errors.Join(w.f.sync(), w.f.close())
+	err := errors.Join(w.f.sync(), w.f.close())
+	if err == nil {
+		w.stage.mu.Lock()
+		defer w.stage.mu.Unlock()
+		delete(w.stage.open, w.name)
+	}
+	return err
 }
 
 // Commit syncs the directories bottom-up (their files were synced when they
@@ -145,7 +184,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 	}
 	s.done = true
 	defer s.unlock()
-	if err := s.sys.syncDir(path.Dir(s.target)); err != nil {
+	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
 		return fmt.Errorf("%s is in place but may not survive a power failure: %w", s.target, err)
 	}
 	if !s.overwrite {
@@ -159,6 +198,9 @@ func (s *localStage) Commit(ctx context.Context) error {
 }
 
 func (s *localStage) publish(ctx context.Context) error {
+	for name := range s.open {
+		return fmt.Errorf("%s: not closed, or closed with an error", path.Join(s.tmp, name))
+	}
 	dirs := make([]string, 0, len(s.dirs)+1)
 	for d := range s.dirs {
 		dirs = append(dirs, d)
@@ -180,8 +222,8 @@ func (s *localStage) publish(ctx context.Context) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if !s.overwrite {
-		return fmt.Errorf("%s: %w since the save began", s.target, fault.Exist)
+	if err := checkTarget(s.target, s.overwrite); err != nil {
+		return fmt.Errorf("since the save began: %w", err)
 	}
 	err = s.sys.exchange(s.tmp, s.target)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -210,5 +252,8 @@ func (s *localStage) Abort() error {
 	}
 	s.done = true
 	defer s.unlock()
+	for _, f := range s.open {
+		f.close()
+	}
 	return s.sys.removeAll(s.tmp)
 }

@@ -33,10 +33,11 @@ type Store interface {
 	Stat(ctx context.Context, name string) (Info, error)
 	// List returns the entries of a directory in the order of their names.
 	List(ctx context.Context, dir string) ([]Info, error)
-	// Begin starts to write the directory dir, creating its parents. It fails
-	// with ErrExist if dir exists and overwrite is false, and with ErrBusy if
-	// another writer has begun the same dir and has neither committed nor
-	// aborted.
+	// Begin starts to write the directory dir, creating its parents, which
+	// stay whatever becomes of dir. It fails with ErrExist if dir exists and
+	// overwrite is false, with ErrInvalidCheckpoint if dir is no directory and
+	// overwrite is true, and with ErrBusy if another writer has begun the same
+	// dir and has neither committed nor aborted.
 	Begin(ctx context.Context, dir string, overwrite bool) (Stage, error)
 }
 
@@ -68,7 +69,8 @@ type Stage interface {
 	Create(ctx context.Context, name string, size int64) (Writer, error)
 	// Commit makes the directory durable and then visible at its path; an
 	// existing directory there is replaced in the same instant and removed
-	// afterwards. The stage is finished, whatever Commit returns.
+	// afterwards. It fails if a Writer is still open or failed to close. The
+	// stage is finished, whatever Commit returns.
 	Commit(ctx context.Context) error
 	// Abort removes everything that was written. After Commit it does nothing.
 	Abort() error
@@ -129,5 +131,8 @@ func Resolve(path string) (Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return Local(), filepath.ToSlash(abs), nil
+	// A volume keeps its backslashes: package path would make one slash of the
+	// two that \\server\share begins with.
+	volume := filepath.VolumeName(abs)
+	return Local(), volume + filepath.ToSlash(abs[len(volume):]), nil
 }

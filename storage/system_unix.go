@@ -44,7 +44,12 @@ func (osSystem) lock(name string) (func(), error) {
 	if err != nil && !noLocks(err) {
 		return nil, errors.Join(err, d.Close())
 	}
-	return func() { d.Close() }, nil
+	return func() {
+		// Closing alone would leave the lock with a child that has been forked
+		// and has not yet closed what it inherited.
+		flock(d, unix.LOCK_UN)
+		d.Close()
+	}, nil
 }
 
 func (osSystem) locked(name string) bool {

@@ -30,7 +30,7 @@ type Moments struct {
 }
 
 // sizes are the widths of the layers.
-var sizes = []int{pixels, 128, 64, classes}
+var sizes = []int{pixels, 128, classes}
 
 func newLayers() []Dense {
 	var layers []Dense
@@ -141,11 +141,13 @@ func (n *network) backward(label uint8) float64 {
 			if x == 0 {
 				continue // and the gradient of max(0, x) is 0 too
 			}
-			row := i * len(deltaOut)
+			row, gradRow := kernel[i*len(deltaOut):], gradK[i*len(deltaOut):]
+			var sum float32
 			for j, d := range deltaOut {
-				gradK[row+j] += x * d
-				deltaIn[i] += kernel[row+j] * d
+				gradRow[j] += x * d
+				sum += row[j] * d
 			}
+			deltaIn[i] = sum
 		}
 	}
 	return loss

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func TestTour(t *testing.T) {
 	var out bytes.Buffer
 	dir := t.TempDir()
-	err := tour{dir: dir, steps: 400, every: 100, out: &out}.run(t.Context())
+	err := tour{dir: dir, steps: 240, every: 60, out: &out}.run(t.Context())
 	t.Log(out.String())
 	if err != nil {
 		t.Fatal(err)
@@ -45,9 +45,9 @@ func TestTour(t *testing.T) {
 
 	// Different states must not pass for equal.
 	whole := filepath.Join(dir, "whole")
-	_, differ, err := compare(t.Context(), stepPath(whole, 300), stepPath(whole, 400))
+	_, differ, err := compare(t.Context(), stepPath(whole, 180), stepPath(whole, 240))
 	if err != nil || len(differ) < 20 {
-		t.Errorf("steps 300 and 400 differ in %v, %v", differ, err)
+		t.Errorf("steps 180 and 240 differ in %v, %v", differ, err)
 	}
 
 	training, testing, err := loadDigits()
@@ -57,7 +57,7 @@ func TestTour(t *testing.T) {
 	if n, m := len(training.labels), len(testing.labels); n+m != 1797 || m != 360 {
 		t.Errorf("%d training and %d testing images", n, m)
 	}
-	state, err := orbax.LoadAs[State](t.Context(), stepPath(whole, 400))
+	state, err := orbax.LoadAs[State](t.Context(), stepPath(whole, 240))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestTour(t *testing.T) {
 // However a run is cancelled, all that it leaves is complete, and another run
 // goes on from it to the same end.
 func TestCancel(t *testing.T) {
-	const steps = 40
+	const steps = 20
 	whole := t.TempDir()
 	if err := train(t.Context(), run{dir: whole, steps: steps, every: steps}, io.Discard); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestCancel(t *testing.T) {
 	dir := t.TempDir()
 	cancelled := 0
 	for delay := time.Duration(0); ; delay += 3 * time.Millisecond {
-		// The deadline begins with the first line of output: a save has begun.
+		// The time begins with the first line of output: a save has begun.
 		ctx, cancel := context.WithCancel(t.Context())
 		err := train(ctx, run{dir: dir, steps: steps, every: 1}, firstWrite(func() { time.AfterFunc(delay, cancel) }))
 		cancel()

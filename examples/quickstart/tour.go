@@ -35,10 +35,13 @@ func (t tour) run(ctx context.Context) error {
 
 	fmt.Fprintln(t.out, "1. Train, and lose the process in the middle")
 	err := t.train(ctx, "-dir", broken, "-crash", fmt.Sprint(crashAt))
-	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != crashed {
-		return fmt.Errorf("the process should have crashed: %w", err)
+	if ctx.Err() != nil {
+		return err
 	}
-	fmt.Fprintln(t.out, "\n2. The same command again goes on from the last checkpoint")
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != crashed {
+		return errors.Join(errors.New("the process has not crashed as it should"), err)
+	}
+	fmt.Fprintln(t.out, "\n2. Start it again: it goes on from the last checkpoint")
 	if err := t.train(ctx, "-dir", broken); err != nil {
 		return err
 	}
@@ -86,11 +89,7 @@ func (t tour) train(ctx context.Context, args ...string) error {
 	cmd.Stdout, cmd.Stderr = t.out, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	err = cmd.Run()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
+	return cmd.Run()
 }
 
 // describe prints what the checkpoint at path holds. It reads no weights.

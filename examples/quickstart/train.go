@@ -51,8 +51,8 @@ func train(ctx context.Context, r run, log io.Writer) (err error) {
 	saves := saver{dir: r.dir, log: log}
 	defer func() { err = errors.Join(err, saves.wait(ctx)) }()
 	for state.Step < r.steps {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		loss := t.step()
 		if state.Step%r.every == 0 || state.Step == r.steps {

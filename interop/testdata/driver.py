@@ -91,7 +91,7 @@ def _abstract(spec, path, name):
     "eval_shape": jax.eval_shape of "tree", shapes without shardings; strings,
         None and placeholders stay.
     "np": an np.ndarray for every array of "tree", or of the checkpoint's
-        metadata when there is no tree.
+        metadata when there is no tree. Typed PRNG keys stay.
     "tree": "tree" itself.
     "metadata": the checkpoint's own metadata.
     """
@@ -111,8 +111,14 @@ def _abstract(spec, path, name):
         tree = wire.decode(spec["tree"]) if spec.get("tree") else ocp.metadata(path, **name).metadata
         if tree is None:  # ocp.load would take it for "no abstract"
             raise ValueError("the checkpoint has no metadata to load by: give a tree")
-        return jax.tree.map(lambda x: np.empty(x.shape, x.dtype) if hasattr(x, "dtype") else x, tree)
+        return jax.tree.map(_numpy_like, tree)
     raise ValueError(f"unknown abstract {kind!r}")
+
+
+def _numpy_like(x):
+    if not hasattr(x, "dtype") or jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
+    return np.empty(x.shape, x.dtype)
 
 
 @_op

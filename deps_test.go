@@ -1,0 +1,57 @@
+package orbax_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// imports is which packages of the module a package may import, and which of
+// other modules. Imports point down only.
+var imports = map[string]string{
+	"internal/fault":    "",
+	"sharding":          "internal/fault",
+	"array":             "internal/fault sharding",
+	"tree":              "internal/fault array",
+	"storage":           "internal/fault golang.org/x/sys",
+	"internal/transfer": "internal/fault storage golang.org/x/sync",
+	"ocdbt":             "internal/fault github.com/klauspost/compress",
+	"zarr":              "internal/fault array github.com/klauspost/compress github.com/cespare/xxhash/v2",
+	"safetensors":       "internal/fault array",
+	"internal/layout":   "internal/fault storage tree",
+	"handler": "internal/fault internal/layout internal/transfer array ocdbt sharding storage tree zarr " +
+		"google.golang.org/protobuf",
+	"": "internal/fault internal/layout internal/transfer handler storage tree golang.org/x/sync",
+}
+
+func TestImportsPointDown(t *testing.T) {
+	const module = "github.com/go-orbax/orbax"
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Skipf("go list: %v", err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(strings.TrimPrefix(fields[0], module), "/")
+		allowed, ok := imports[name]
+		if !ok {
+			continue // programs and tests, which may import everything
+		}
+		seen++
+		may := strings.Fields(allowed)
+		for _, p := range fields[1:] {
+			if first, _, _ := strings.Cut(p, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			p = strings.TrimPrefix(p, module+"/")
+			if !slices.ContainsFunc(may, func(m string) bool { return p == m || strings.HasPrefix(p, m+"/") }) {
+				t.Errorf("package %q imports %s", name, p)
+			}
+		}
+	}
+	if seen != len(imports) {
+		t.Errorf("go list has %d of the %d packages", seen, len(imports))
+	}
+}
