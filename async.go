@@ -37,6 +37,12 @@ func respond(work func() error) *AsyncResponse {
 // Result waits until the save has finished and returns its error: nil once the
 // checkpoint is complete and durable. It returns the same whenever it is
 // called. If ctx ends first Result returns its error, and the save goes on.
+//
+// A save whose own context is cancelled still has to clean up. A program that
+// waits for that before it exits must not wait with the same context:
+//
+//	cancel()
+//	err := resp.Result(context.WithoutCancel(ctx))
 func (r *AsyncResponse) Result(ctx context.Context) error {
 	select {
 	case <-r.done:

@@ -293,6 +293,9 @@ type CheckpointMetadata struct {
 	// *handler.TreeMetadata, nil for parts of other kinds. From Metadata it has
 	// the one part that was asked for.
 	Checkpointables map[string]any
+	// Handlers has the type that is recorded for the handler of each part, see
+	// handler.Handler; other writers may record none.
+	Handlers map[string]string
 }
 
 // Metadata is the function Metadata.
@@ -322,6 +325,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		CommitTime:      c.meta.CommitTime,
 		Custom:          c.meta.Custom,
 		Checkpointables: map[string]any{},
+		Handlers:        maps.Clone(c.meta.Handlers),
 	}
 	for _, name := range names {
 		h, err := cfg.registry.ForLoad(name, c.meta.Handlers[name], nil)

@@ -76,15 +76,16 @@ func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCh
 	return ck.CheckpointablesMetadata(ctx, options...)
 }
 
-// IsCheckpoint reports whether a complete checkpoint is at path. It looks at
-// names only; Verify reads everything. What is no checkpoint is false without
-// an error; an error says that one could not look.
+// IsCheckpoint reports whether a complete checkpoint is at path. It reads the
+// checkpoint's metadata, not its parts; Verify reads everything. What is no
+// checkpoint, or an unfinished one, is false without an error. A checkpoint
+// whose metadata is damaged is an error, so that nobody takes it for missing.
 func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 	ck, err := Open(ctx, path)
 	switch {
 	case err == nil:
 		return true, ck.Close()
-	case isAny(err, ErrNotExist, ErrInvalidCheckpoint, ErrIncomplete, ErrCorrupt, ErrUnsupported):
+	case isAny(err, ErrNotExist, ErrInvalidCheckpoint, ErrIncomplete, ErrUnsupported):
 		return false, nil
 	}
 	return false, err

@@ -31,7 +31,8 @@ func Save(ctx context.Context, path string, state any, options ...SaveOption) er
 // SaveAsync is Save in the background: it returns when state has been copied,
 // and the caller may change it at once. Whatever can be refused is refused by
 // SaveAsync itself; what fails later is told by the response. ctx governs the
-// whole save, also after SaveAsync has returned.
+// whole save, also after SaveAsync has returned: do not cancel it on the way
+// out of a function that leaves the save running.
 //
 // A program that ends without waiting leaves an unfinished temporary directory
 // beside path, and path as it was.
@@ -57,16 +58,25 @@ func saveNow(ctx context.Context, path string, items map[string]any, c *saveConf
 	if err == nil {
 		err = s.run(ctx)
 	}
-	return wrap("save", path, err)
+	return wrap("save", path, withCause(ctx, err))
 }
 
 func saveAsync(ctx context.Context, path string, items map[string]any, c *saveConfig) (*AsyncResponse, error) {
 	c.handler.Snapshot = true
 	s, err := begin(ctx, path, items, c)
 	if err != nil {
-		return nil, wrap("save", path, err)
+		return nil, wrap("save", path, withCause(ctx, err))
 	}
-	return respond(func() error { return wrap("save", path, s.run(ctx)) }), nil
+	return respond(func() error { return wrap("save", path, withCause(ctx, s.run(ctx))) }), nil
+}
+
+// withCause adds to an error that came from the end of ctx why ctx ended.
+func withCause(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // saving is a save that has been accepted.

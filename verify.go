@@ -41,7 +41,9 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 		case err != nil:
 			errs = append(errs, inItem(name, len(c.names) > 1, err))
 		default:
-			errs = append(errs, t.Verify(ctx)...)
+			for _, err := range t.Verify(ctx) {
+				errs = append(errs, inItem(name, len(c.names) > 1, err))
+			}
 		}
 	}
 	return wrap("verify", c.path, errors.Join(errs...))

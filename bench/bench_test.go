@@ -1,48 +1,83 @@
-package bench
+package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 )
 
-func state(n, bytes int) map[string]any {
-	m := map[string]any{}
-	x := uint64(88172645463325252)
-	for i := range n {
-		d := make([]float32, bytes/4)
-		for j := range d {
-			x ^= x << 13; x ^= x >> 7; x ^= x << 17
-			d[j] = float32(x>>40) / (1 << 24)
+// benchmarkSizes are small, for a first look; the program measures large ones.
+var benchmarkSizes = []string{"1x1MiB", "16x4MiB", "4000x4KiB"}
+
+func eachSize(b *testing.B, f func(b *testing.B, dir string, state map[string]*array.Array)) {
+	for _, size := range benchmarkSizes {
+		c, err := parseCase(size)
+		if err != nil {
+			b.Fatal(err)
 		}
-		m[fmt.Sprintf("w%05d", i)] = array.Of(d, len(d)/16, 16)
+		state, err := c.newState()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(size, func(b *testing.B) {
+			b.SetBytes(c.total())
+			b.ReportAllocs()
+			f(b, b.TempDir(), state)
+		})
 	}
-	return m
 }
 
-func TestQuick(t *testing.T) {
-	dir := os.Getenv("BENCH_DIR")
-	if dir == "" { t.Skip() }
-	ctx := context.Background()
-	for _, c := range []struct{ n, b int }{{64, 16 << 20}, {4000, 64 << 10}} {
-		s := state(c.n, c.b)
-		for range 3 {
-			p := filepath.Join(dir, "ck")
-			os.RemoveAll(p)
-			t0 := time.Now()
-			if err := orbax.Save(ctx, p, s); err != nil { t.Fatal(err) }
-			t1 := time.Now()
-			if err := orbax.LoadInto(ctx, p, &s); err != nil { t.Fatal(err) }
-			t2 := time.Now()
-			if err := orbax.LoadInto(ctx, p, &s); err != nil { t.Fatal(err) }
-			t3 := time.Now()
-			fmt.Println(c.n, c.b, "save", t1.Sub(t0), "cold load", t2.Sub(t1), "warm load", t3.Sub(t2))
+func BenchmarkSave(b *testing.B) {
+	eachSize(b, func(b *testing.B, dir string, state map[string]*array.Array) {
+		path := filepath.Join(dir, "checkpoint")
+		for b.Loop() {
+			if err := orbax.Save(b.Context(), path, state); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if err := os.RemoveAll(path); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
 		}
-	}
+	})
+}
+
+func BenchmarkLoadInto(b *testing.B) {
+	eachSize(b, func(b *testing.B, dir string, state map[string]*array.Array) {
+		path := filepath.Join(dir, "checkpoint")
+		if err := orbax.Save(b.Context(), path, state); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if err := orbax.LoadInto(b.Context(), path, &state); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkSaveAsync measures only how long the caller is blocked.
+func BenchmarkSaveAsync(b *testing.B) {
+	eachSize(b, func(b *testing.B, dir string, state map[string]*array.Array) {
+		for i := 0; b.Loop(); i++ {
+			path := filepath.Join(dir, fmt.Sprint(i))
+			r, err := orbax.SaveAsync(b.Context(), path, state)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if err := r.Result(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.RemoveAll(path); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
 }

@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
@@ -40,11 +39,8 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	return p.write, nil
 }
 
-// CanLoad takes what tree.Bind can fill: a non-nil pointer or map.
-func (PyTreeHandler) CanLoad(target any) bool {
-	v := reflect.ValueOf(target)
-	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Map) && !v.IsNil()
-}
+// CanLoad takes every target; Load tells what it cannot fill.
+func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
 func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
 	t, err := OpenTree(ctx, dir)

@@ -93,10 +93,13 @@ func (a *saveArray) chunks(add func(key string, it transfer.Item)) {
 }
 
 // joinKey returns the key of a document or chunk of a parameter, as TensorStore
-// makes it: that of a bare leaf, whose name is empty, has no prefix, and a name
-// that ends with a slash gets no second one.
+// makes it: that of a bare leaf, whose name is empty, has no prefix, nor has that
+// of the name "/", and a name that ends with a slash gets no second one.
 func joinKey(name, key string) string {
-	if name == "" || strings.HasSuffix(name, "/") {
+	if name == "" || name == "/" {
+		return key
+	}
+	if strings.HasSuffix(name, "/") {
 		return name + key
 	}
 	return name + "/" + key

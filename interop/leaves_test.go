@@ -44,7 +44,7 @@ func exampleLeaves() map[string]*node {
 		}
 		return b
 	}
-	over := &mesh{Mesh: []int{2, 4}, Axes: []string{"x", "y"}, Spec: []any{"y", []any{"x"}}}
+	over := &mesh{Mesh: []int{2, 4}, Axes: []string{"x", "y"}, Spec: []any{[]any{"y", "x"}}}
 	for _, d := range dtypes {
 		for _, lib := range []string{"np", "jax"} {
 			leaves[lib+" "+d.String()] = &node{T: "array", Lib: lib, DType: d.String(), Shape: []int{3, 5}, Data: bytes(d, 15)}
@@ -104,22 +104,34 @@ func bothWays(t *testing.T, n *node) {
 	}
 }
 
-// TestNames sends each name both ways, as a key at the root and as that of a
-// subtree.
+// TestNames sends each name both ways, as a key of the root and of a subtree,
+// and of a string.
 func TestNames(t *testing.T) {
 	needPython(t)
 	for _, name := range append(exampleNames, "") {
 		t.Run(name, func(t *testing.T) {
-			array := arrayNode("jax", array.Of([]float32{1, 2, 3}))
-			bothWays(t, dict(name, array))
-			bothWays(t, dict(name, dict("b", array, "n", integer(3))))
-			bothWays(t, dict("p", dict(name, array, "q", array)))
-			if !strings.Contains(name, "~") { // Python cannot load such a string
-				bothWays(t, dict(name, text(name), "other", text("x")))
-				bothWays(t, dict("p", seq("list", dict(name, text(name)))))
+			a := arrayNode("jax", array.Of([]float32{1, 2, 3}))
+			n := dict(name, a, "p", dict(name, a, "q", integer(3)))
+			if !strings.Contains(name, "~") { // Python cannot load a string of such a name
+				n.Kids[1].Kids[1] = seq("list", dict(name, text(name)))
 			}
+			path := filepath.Join(t.TempDir(), "python")
+			pySave(t, path, n, nil)
+			mustEqual(t, "Python to Go", n, goLoad(t, path))
+			path = filepath.Join(t.TempDir(), "go")
+			goSave(t, path, n)
+			mustEqual(t, "Go to Python", n, pyLoad(t, path, nil))
 		})
 	}
+	t.Run("string at the root", func(t *testing.T) {
+		n := dict()
+		for _, name := range exampleNames {
+			if !strings.ContainsAny(name, "~/") {
+				n.Keys, n.Kids = append(n.Keys, name), append(n.Kids, text(name))
+			}
+		}
+		bothWays(t, n)
+	})
 }
 
 // TestGoLeaves saves what Python cannot.

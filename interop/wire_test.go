@@ -485,7 +485,7 @@ func diffAt(b *strings.Builder, at string, want, got *node) {
 		return
 	}
 	switch want.T {
-	case "dict", "intdict":
+	case "dict", "intdict", "namedtuple":
 		for i, k := range want.Keys {
 			j := slices.Index(got.Keys, k)
 			if j < 0 {

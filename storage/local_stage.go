@@ -225,6 +225,9 @@ func (s *localStage) publish(ctx context.Context) error {
 	if err := checkTarget(s.target, s.overwrite); err != nil {
 		return fmt.Errorf("since the save began: %w", err)
 	}
+	if !s.overwrite {
+		return err // gone again
+	}
 	err = s.sys.exchange(s.tmp, s.target)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return s.replace()
@@ -235,7 +238,8 @@ func (s *localStage) publish(ctx context.Context) error {
 // replace is exchange for file systems without it: the old directory gets a
 // temporary name, the new one takes its place.
 func (s *localStage) replace() error {
-	old := s.tmp + "-old"
+	const mark = "-old"
+	old := s.tmp[:len(s.tmp)-len(mark)] + mark // no longer than what fitted
 	if err := s.sys.rename(s.target, old); err != nil {
 		return err
 	}

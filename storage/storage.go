@@ -1,5 +1,5 @@
 // Package storage says where checkpoints live: an interface, and the local
-// disk and memory behind it.
+// disk behind it.
 //
 // A checkpoint is a directory that is written once, as a whole. Store.Begin
 // starts one in a place that readers do not see; Stage.Commit makes it appear,

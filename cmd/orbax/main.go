@@ -1,3 +1,42 @@
+// Command orbax looks into, checks and converts checkpoints of machine-learning
+// state in the format of Google's Orbax, whoever wrote them.
+//
+//	orbax ls      CKPT                list the leaves: kind, dtype, shape, bytes, sharding
+//	orbax cat     CKPT LEAF           print one leaf, or write its bytes
+//	orbax verify  CKPT...             read everything and check it
+//	orbax convert SRC DST             between a checkpoint and a .safetensors file
+//	orbax version                     print the version
+//
+// A leaf's path is its keys joined with dots, such as params.dense.kernel, as
+// ls prints it. Results go to standard output, which --json makes one JSON
+// document; errors, hints and warnings go to standard error, so that verbs work
+// in pipes:
+//
+//	orbax ls --json /ckpt/step_100 | jq -r '.checkpointables[].leaves[].path'
+//	orbax cat --raw /ckpt/step_100 params.dense.kernel | sha256sum
+//	orbax verify --quiet /ckpt/step_* || echo 'do not delete the backup'
+//
+// # Exit status
+//
+//	0    done
+//	1    the checkpoint or file is damaged or incomplete
+//	2    anything else: bad usage, nothing at the path, no permission, disk full …
+//	130  interrupted
+//
+// An interrupt (Ctrl-C) or a termination signal stops the work and removes what
+// was not finished: a destination is either complete or as it was.
 package main
 
-func main() {}
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}

@@ -21,7 +21,8 @@ func stepPath(dir string, step int) string {
 }
 
 // latest returns the last step that has a checkpoint in dir, or false if there
-// is none. What an interrupted save may have left does not count.
+// is none. The temporary directory that a save leaves when its process dies does
+// not count.
 func latest(ctx context.Context, dir string) (step int, found bool, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

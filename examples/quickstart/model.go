@@ -30,7 +30,7 @@ type Moments struct {
 }
 
 // sizes are the widths of the layers.
-var sizes = []int{pixels, 128, classes}
+var sizes = []int{pixels, 96, classes}
 
 func newLayers() []Dense {
 	var layers []Dense

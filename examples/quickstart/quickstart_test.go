@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func TestTour(t *testing.T) {
 	var out bytes.Buffer
 	dir := t.TempDir()
-	err := tour{dir: dir, steps: 240, every: 60, out: &out}.run(t.Context())
+	err := tour{dir: dir, steps: 300, every: 50, out: &out}.run(t.Context())
 	t.Log(out.String())
 	if err != nil {
 		t.Fatal(err)
@@ -39,15 +39,19 @@ func TestTour(t *testing.T) {
 			t.Errorf("the output lacks %q", want)
 		}
 	}
-	if left := unfinished(t, dir); len(left) > 0 {
+	// The crash may have left the one save that was under way, and no more.
+	broken, whole := filepath.Join(dir, "broken"), filepath.Join(dir, "whole")
+	if left := unfinished(t, broken); len(left) > 1 {
+		t.Errorf("left behind by a crash: %v", left)
+	}
+	if left := unfinished(t, whole); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 
 	// Different states must not pass for equal.
-	whole := filepath.Join(dir, "whole")
-	_, differ, err := compare(t.Context(), stepPath(whole, 180), stepPath(whole, 240))
-	if err != nil || len(differ) < 20 {
-		t.Errorf("steps 180 and 240 differ in %v, %v", differ, err)
+	_, differ, err := compare(t.Context(), stepPath(whole, 250), stepPath(whole, 300))
+	if err != nil || len(differ) < 14 {
+		t.Errorf("steps 250 and 300 differ in %v, %v", differ, err)
 	}
 
 	training, testing, err := loadDigits()
@@ -57,7 +61,7 @@ func TestTour(t *testing.T) {
 	if n, m := len(training.labels), len(testing.labels); n+m != 1797 || m != 360 {
 		t.Errorf("%d training and %d testing images", n, m)
 	}
-	state, err := orbax.LoadAs[State](t.Context(), stepPath(whole, 240))
+	state, err := orbax.LoadAs[State](t.Context(), stepPath(whole, 300))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,22 +145,22 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// unfinished lists what is in dir, or in a run's directory below it, and is no
-// complete checkpoint. Every checkpoint is loaded, so that its bytes are checked.
+// unfinished lists the temporary directories of saves in dir. What else is there
+// must be complete checkpoints; each is loaded, so that its bytes are checked.
 func unfinished(t *testing.T, dir string) []string {
 	t.Helper()
-	var left []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var left []string
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if e.Name() == "broken" || e.Name() == "whole" {
-			left = append(left, unfinished(t, path)...)
-		} else if _, err := orbax.LoadAs[State](t.Context(), path); err != nil {
-			t.Log(err)
-			left = append(left, path)
+		_, err := orbax.LoadAs[State](t.Context(), filepath.Join(dir, e.Name()))
+		switch {
+		case errors.Is(err, orbax.ErrIncomplete):
+			left = append(left, e.Name())
+		case err != nil:
+			t.Error(err)
 		}
 	}
 	return left

@@ -31,9 +31,9 @@ func (t tour) run(ctx context.Context) error {
 			return fmt.Errorf("%s is there already; choose another directory with -dir", dir)
 		}
 	}
-	crashAt := t.steps/2 + t.every/2 // between two saves
+	crashAt := t.steps / 2 / t.every * t.every // when a save has just begun
 
-	fmt.Fprintln(t.out, "1. Train, and lose the process in the middle")
+	fmt.Fprintln(t.out, "1. Train, and lose the process in the middle of a save")
 	err := t.train(ctx, "-dir", broken, "-crash", fmt.Sprint(crashAt))
 	if ctx.Err() != nil {
 		return err
@@ -41,7 +41,10 @@ func (t tour) run(ctx context.Context) error {
 	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != crashed {
 		return errors.Join(errors.New("the process has not crashed as it should"), err)
 	}
-	fmt.Fprintln(t.out, "\n2. Start it again: it goes on from the last checkpoint")
+	if err := list(broken, t.out); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, "\n2. Start it again: it goes on from the last complete checkpoint")
 	if err := t.train(ctx, "-dir", broken); err != nil {
 		return err
 	}
@@ -90,6 +93,20 @@ func (t tour) train(ctx context.Context, args ...string) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd.Run()
+}
+
+// list prints what is in dir. The temporary directory of a save that was under
+// way may be there, and is never taken for a checkpoint.
+func list(dir string, out io.Writer) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "  $ ls", dir)
+	for _, e := range entries {
+		fmt.Fprintln(out, " ", e.Name())
+	}
+	return nil
 }
 
 // describe prints what the checkpoint at path holds. It reads no weights.

@@ -4,7 +4,7 @@ import "math"
 
 const (
 	batchSize    = 32
-	learningRate = 1e-3
+	learningRate = 3e-3
 	decayMu      = 0.9
 	decayNu      = 0.999
 	epsilon      = 1e-8

@@ -12,8 +12,8 @@ import (
 // The classes of failure. Each message is a clause that follows the place of
 // the failure: "leaf params.w: shape mismatch: …".
 var (
-	Exist       = fmt.Errorf("already exists (%w)", fs.ErrExist)
-	NotExist    = fmt.Errorf("does not exist (%w)", fs.ErrNotExist)
+	Exist       error = &class{"already exists", fs.ErrExist}
+	NotExist    error = &class{"does not exist", fs.ErrNotExist}
 	Busy        = errors.New("another save is writing this path")
 	Invalid     = errors.New("not a checkpoint")
 	Incomplete  = errors.New("incomplete checkpoint")
@@ -26,6 +26,15 @@ var (
 	Reserved    = errors.New("reserved or unsafe name")
 	Unsupported = errors.New("unsupported format")
 )
+
+// class is a sentinel that matches one of the standard library as well.
+type class struct {
+	text string
+	as   error
+}
+
+func (c *class) Error() string        { return c.text }
+func (c *class) Is(target error) bool { return target == c.as }
 
 // Leaf is an error that belongs to one leaf of a tree.
 type Leaf struct {

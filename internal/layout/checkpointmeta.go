@@ -128,10 +128,10 @@ func CheckCustom(v any) (json.RawMessage, error) {
 	}
 	doc, err := EncodeJSON(v)
 	if err != nil {
-		return nil, fmt.Errorf("custom metadata is not JSON: %w", err)
+		return nil, fmt.Errorf("%w: custom metadata is not JSON: %w", fault.LeafType, err)
 	}
 	if doc[0] != '{' && doc[0] != '[' {
-		return nil, fmt.Errorf("custom metadata must be a JSON object or array, not %s", doc)
+		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.LeafType, doc)
 	}
 	if bytes.HasPrefix(doc, []byte(`{"`+listKey+`":`)) {
 		return nil, fmt.Errorf("%w: custom metadata key %q", fault.Reserved, listKey)

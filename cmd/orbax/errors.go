@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+)
+
+// The exit statuses, as the help of every verb tells them.
+const (
+	exitOK          = 0
+	exitDamaged     = 1
+	exitFailed      = 2
+	exitInterrupted = 130
+)
+
+var errInterrupted = errors.New("interrupted")
+
+// errDamaged ends a verify that has told already what is damaged, errUnchecked
+// one that has told what it could not check.
+var (
+	errDamaged   = errors.New("damaged")
+	errUnchecked = errors.New("not checked")
+)
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// hinted is an error with advice on what to do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+func withHint(err error, format string, args ...any) error {
+	return hinted{err, fmt.Sprintf(format, args...)}
+}
+
+func exitStatus(err error) int {
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case damaged(err):
+		return exitDamaged
+	}
+	return exitFailed
+}
+
+// damaged reports whether err says that data is not what was written, or not
+// all of it.
+func damaged(err error) bool {
+	return errors.Is(err, errDamaged) || errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrIncomplete)
+}
+
+// report tells a person what went wrong.
+func report(w io.Writer, command string, err error) {
+	if err == errDamaged || err == errUnchecked {
+		return
+	}
+	fmt.Fprintf(w, "%s: %s\n", command, describe(err))
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(w, "Run '%s --help' for usage.\n", command)
+	}
+}
+
+// describe returns the message of err: the path that it is about, then what is
+// wrong with it, one line for each problem if there are several.
+func describe(err error) string {
+	prefix := ""
+	var lib *orbax.Error
+	if errors.As(err, &lib) {
+		prefix, err = lib.Path+": ", lib.Err
+	}
+	lines := problems(err)
+	if len(lines) == 1 {
+		return prefix + lines[0]
+	}
+	return fmt.Sprintf("%s%d problems:\n  %s", prefix, len(lines), strings.Join(lines, "\n  "))
+}
+
+// problems returns the messages of the errors that are joined in err, each
+// once.
+func problems(err error) []string {
+	var lines []string
+	seen := map[string]bool{}
+	var walk func(error)
+	walk = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok && joins(err, joined.Unwrap()) {
+			for _, e := range joined.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		// The library's sentinels repeat themselves in the words of io/fs.
+		line := strings.NewReplacer(" (file does not exist)", "", " (file already exists)", "").Replace(err.Error())
+		if !seen[line] {
+			seen[line] = true
+			lines = append(lines, line)
+		}
+	}
+	walk(err)
+	return lines
+}
+
+// joins tells errors.Join from fmt.Errorf with several %w.
+func joins(err error, parts []error) bool {
+	var text []string
+	for _, p := range parts {
+		text = append(text, p.Error())
+	}
+	return err.Error() == strings.Join(text, "\n")
+}
+
+// hintOf returns what can be done about err, or "".
+func hintOf(err error) string {
+	var h hinted
+	var lib *orbax.Error
+	switch {
+	case errors.As(err, &h):
+		return h.hint
+	case !errors.As(err, &lib):
+		return ""
+	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), ".orbax-checkpoint-tmp"):
+		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
+	case damaged(err):
+		if file := findLFSPointer(lib.Path); file != "" {
+			return file + " is a Git LFS pointer, not the file itself: run `git lfs pull`"
+		}
+	case errors.Is(err, orbax.ErrNotExist):
+		if near := closestPath(lib.Path); near != "" {
+			return "did you mean " + near + "?"
+		}
+	}
+	return ""
+}
+
+// openCheckpoint opens a checkpoint for reading. Its errors speak of the
+// command line, not of the library.
+func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error) {
+	ck, err := orbax.Open(ctx, path)
+	if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
+		return ck, err
+	}
+	abs, absErr := filepath.Abs(path)
+	if absErr != nil {
+		return nil, err
+	}
+	// A directory inside of a checkpoint, at any depth.
+	inner := abs
+	for dir := filepath.Dir(abs); dir != inner; inner, dir = dir, filepath.Dir(dir) {
+		if ok, _ := orbax.IsCheckpoint(ctx, dir); ok {
+			return nil, withHint(
+				fmt.Errorf("%s: it is inside of the checkpoint %s", path, dir),
+				"give the checkpoint's path: %s", dir)
+		}
+	}
+	if info, statErr := os.Stat(abs); statErr == nil && info.Mode().IsRegular() && strings.HasSuffix(abs, tensorSuffix) {
+		return nil, withHint(fmt.Errorf("%s: it is a safetensors file", path), "`orbax convert` makes a checkpoint of it")
+	}
+	return nil, err
+}
+
+// lfsPrefix begins the text that Git LFS leaves in place of a file that it has
+// not fetched.
+const lfsPrefix = "version https://git-lfs.github.com/spec/"
+
+// findLFSPointer returns a file below root that is a Git LFS pointer, or "".
+func findLFSPointer(root string) string {
+	found := ""
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		// Pointers are short by definition.
+		if info, err := d.Info(); err != nil || info.Size() < int64(len(lfsPrefix)) || info.Size() >= 1024 {
+			return nil
+		}
+		if text, err := os.ReadFile(path); err == nil && bytes.HasPrefix(text, []byte(lfsPrefix)) {
+			found = path
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+)
+
+func newLs() *cobra.Command {
+	var asJSON bool
+	var name string
+	cmd := &cobra.Command{
+		Use:   "ls CKPT",
+		Short: "List what is in a checkpoint",
+		Long: `Ls lists every leaf of a checkpoint: its path, kind, dtype, shape, size in
+memory and sharding. It reads no array data.
+
+A checkpoint can have several parts. Where more than one is a pytree, each
+leaf's path follows the part's name and a slash; parts that are no pytrees are
+listed with their kind.
+
+The document of --json has these members. Those of unknown value are null.
+
+  path, init_time, commit_time, custom_metadata
+  checkpointables   list, by name, of
+    name, kind      the kind is "pytree", "json", "proto", "stateful", or what
+                    the checkpoint calls it
+    format          of pytrees: "ocdbt+zarr3", "files+zarr2" …
+    bytes           of pytrees: of all leaves in memory
+    stored_bytes    of pytrees: of all leaves as stored
+    leaves          of pytrees: list, in order, of
+      path          the keys joined with dots
+      keys          the keys: strings in dicts, numbers in sequences
+      kind          "jax.Array", "np.ndarray", "scalar", "string", "bytes",
+                    "None", "Dict", "List" or "Tuple"; the last three are empty
+      dtype, shape, chunk_shape, codecs, prng_impl, sharding
+      bytes, stored_bytes
+
+Times are in the form of RFC 3339. Numbers in custom_metadata that JSON does not
+have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
+		Example: `  orbax ls /ckpt/step_100
+  orbax ls /ckpt/step_100 --name params
+  orbax ls --json /ckpt/step_100 | jq '.checkpointables[].leaves[] | select(.bytes > 1e9) | .path'`,
+		Args: exactly("CKPT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := list(cmd.Context(), args[0], name)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), l)
+			}
+			return l.print(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	cmd.Flags().StringVar(&name, "name", "", "list this part only")
+	return cmd
+}
+
+// listing is what ls prints; its JSON is described in the verb's help.
+type listing struct {
+	Path       string     `json:"path"`
+	InitTime   *time.Time `json:"init_time"`
+	CommitTime *time.Time `json:"commit_time"`
+	Custom     any        `json:"custom_metadata"`
+	Parts      []part     `json:"checkpointables"`
+}
+
+type part struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	*pytree
+}
+
+const kindPytree = "pytree"
+
+type pytree struct {
+	Format      string `json:"format"`
+	Bytes       int64  `json:"bytes"`
+	StoredBytes int64  `json:"stored_bytes"`
+	Leaves      []leaf `json:"leaves"`
+}
+
+type leaf struct {
+	Path        string          `json:"path"`
+	Keys        []any           `json:"keys"`
+	Kind        string          `json:"kind"`
+	DType       *string         `json:"dtype"`
+	Shape       []int           `json:"shape"`
+	ChunkShape  []int           `json:"chunk_shape"`
+	Codecs      *string         `json:"codecs"`
+	PRNGImpl    *string         `json:"prng_impl"`
+	Sharding    json.RawMessage `json:"sharding"`
+	Bytes       int64           `json:"bytes"`
+	StoredBytes int64           `json:"stored_bytes"`
+
+	sharding *sharding.Sharding
+}
+
+// list describes a checkpoint, or one part of it.
+func list(ctx context.Context, path, name string) (*listing, error) {
+	ck, err := openCheckpoint(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	names := ck.Names()
+	if name != "" {
+		names = []string{name}
+	}
+	l := &listing{Path: path, Parts: []part{}}
+	for _, name := range names {
+		m, err := ck.Metadata(ctx, orbax.Name(name))
+		if err != nil {
+			return nil, nameHint(err, ck, name)
+		}
+		l.Custom = finite(m.Custom)
+		l.InitTime, l.CommitTime = known(m.InitTime), known(m.CommitTime)
+		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
+		if m.Tree != nil {
+			p.Kind = kindPytree
+			if p.pytree, err = describeTree(m.Tree); err != nil {
+				return nil, err
+			}
+		}
+		l.Parts = append(l.Parts, p)
+	}
+	return l, nil
+}
+
+// nameHint adds to an error about a part that is not there what parts there are.
+func nameHint(err error, ck *orbax.Checkpoint, name string) error {
+	if !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	if near := closest(name, ck.Names(), 1); len(near) > 0 && near[0] != name {
+		return withHint(err, "did you mean --name %s?", near[0])
+	}
+	return err
+}
+
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// kindOfHandler makes a word of a handler's recorded type, such as
+// "orbax.checkpoint.experimental.v1._src.handlers.json_handler.JsonHandler".
+func kindOfHandler(typ string) string {
+	class := typ[strings.LastIndexByte(typ, '.')+1:]
+	switch class {
+	case "":
+		return "unknown"
+	case "JsonHandler", "JsonCheckpointHandler":
+		return "json"
+	case "ProtoHandler", "ProtoCheckpointHandler":
+		return "proto"
+	case "StatefulCheckpointableHandler":
+		return "stateful"
+	}
+	return class
+}
+
+func describeTree(m *handler.TreeMetadata) (*pytree, error) {
+	p := &pytree{Format: m.Format, Bytes: m.Bytes(), Leaves: make([]leaf, 0, len(m.Leaves))}
+	for i := range m.Leaves {
+		l, err := describeLeaf(&m.Leaves[i])
+		if err != nil {
+			return nil, err
+		}
+		p.StoredBytes += l.StoredBytes
+		p.Leaves = append(p.Leaves, l)
+	}
+	return p, nil
+}
+
+func describeLeaf(m *handler.LeafMetadata) (leaf, error) {
+	l := leaf{
+		Path: m.Path.String(), Keys: jsonKeys(m.Path), Kind: m.ValueType,
+		Bytes: m.Bytes, StoredBytes: m.StoredBytes, sharding: m.Sharding,
+	}
+	switch m.Kind {
+	case tree.KindBytes:
+		l.Kind = "bytes"
+	case tree.KindScalar:
+		l.Kind = "scalar"
+	}
+	if m.DType != array.Invalid {
+		dtype, codecs := m.DType.String(), m.Codecs
+		l.DType, l.Codecs = &dtype, &codecs
+		l.Shape, l.ChunkShape = append([]int{}, m.Shape...), append([]int{}, m.ChunkShape...)
+	}
+	if m.PRNGImpl != "" {
+		l.PRNGImpl = &m.PRNGImpl
+	}
+	if m.Sharding != nil {
+		text, err := m.Sharding.Marshal()
+		if err != nil {
+			return l, err
+		}
+		l.Sharding = json.RawMessage(text)
+	}
+	return l, nil
+}
+
+// jsonKeys returns a path as JSON shows it: strings for dict keys, numbers for
+// positions.
+func jsonKeys(p tree.Path) []any {
+	keys := make([]any, len(p))
+	for i, k := range p {
+		if keys[i] = k.Name; k.Seq {
+			keys[i] = json.Number(k.Name)
+		}
+	}
+	return keys
+}
+
+// print writes the listing as a table.
+func (l *listing) print(w io.Writer) error {
+	trees, leaves, bytes, stored := 0, 0, int64(0), int64(0)
+	var formats []string
+	for _, p := range l.Parts {
+		if p.pytree != nil {
+			trees++
+			leaves += len(p.Leaves)
+			bytes += p.Bytes
+			stored += p.StoredBytes
+			formats = append(formats, p.Format)
+		}
+	}
+	rows := [][]string{{"LEAF", "KIND", "DTYPE", "SHAPE", "SIZE", "SHARDING"}}
+	for _, p := range l.Parts {
+		if p.pytree == nil {
+			rows = append(rows, []string{shown(p.Name), p.Kind, "", "", "", ""})
+			continue
+		}
+		prefix := ""
+		if trees > 1 {
+			prefix = p.Name + "/"
+		}
+		for i := range p.Leaves {
+			rows = append(rows, p.Leaves[i].row(prefix))
+		}
+	}
+	b := bufio.NewWriter(w)
+	table(b, rows, 4)
+	if trees > 0 {
+		fmt.Fprintf(b, "total %s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), size(bytes), size(stored), strings.Join(unique(formats), ", "))
+	}
+	return b.Flush()
+}
+
+func (l *leaf) row(prefix string) []string {
+	row := []string{shown(prefix + l.Path), l.Kind, "", "", "", ""}
+	if l.DType != nil {
+		row[2], row[3] = *l.DType, shapeText(l.Shape)
+	}
+	if l.PRNGImpl != nil {
+		row[2] = "key<" + shown(*l.PRNGImpl) + ">"
+	}
+	if l.DType != nil || l.Kind == "string" {
+		row[4] = size(l.Bytes)
+	}
+	if s := l.sharding; s != nil {
+		row[5] = s.Device
+		if s.Device == "" {
+			row[5] = s.String()
+		}
+		row[5] = shown(row[5])
+	}
+	return row
+}
+
+// shapeText returns a shape as in Python: "[2, 3]".
+func shapeText(shape []int) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ") }
+
+// unique drops repetitions.
+func unique(list []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// exitHelp ends the long help of every verb.
+const exitHelp = `
+
+EXIT STATUS
+  0    done
+  1    the checkpoint or file is damaged or incomplete
+  2    anything else: bad usage, nothing at the path, no permission …
+  130  interrupted; nothing half written is left behind`
+
+// run executes a command line and returns its exit status.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	report(os.Stderr, cmd.CommandPath(), err)
+	return exitStatus(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "orbax",
+		Short: "Look into, check and convert checkpoints in the format of Orbax",
+		Long: `orbax looks into, checks and converts checkpoints of machine-learning state in
+the format of Google's Orbax, whoever wrote them.` + exitHelp,
+		Example: `  orbax ls /ckpt/step_100
+  orbax cat /ckpt/step_100 params.dense.kernel
+  orbax verify /ckpt/step_*
+  orbax convert model.safetensors /ckpt/imported`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{unknownVerb(args[0])}
+		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newLs(), newCat(), newVerify(), newConvert(), newVersion())
+	return root
+}
+
+func unknownVerb(name string) error {
+	err := fmt.Errorf("unknown verb %q", name)
+	verbs := []string{"ls", "cat", "verify", "convert", "version", "help", "completion"}
+	if near := closest(name, verbs, 1); len(near) > 0 {
+		return withHint(err, "did you mean `orbax %s`?", near[0])
+	}
+	return err
+}
+
+// exactly demands as many arguments as there are names.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usageError{fmt.Errorf("%s is missing", names[len(args)])}
+		case len(args) > len(names):
+			return usageError{fmt.Errorf("unexpected argument %q", args[len(names)])}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// closest returns up to n candidates that may have been meant by name: those
+// that a few typing errors lead to, and those that name is a part of.
+func closest(name string, candidates []string, n int) []string {
+	type scored struct {
+		name string
+		cost int
+	}
+	var near []scored
+	lower := strings.ToLower(name)
+	for _, c := range candidates {
+		limit := max(1, len(name)/3)
+		cost := distance(lower, strings.ToLower(c), limit)
+		if cost > limit {
+			if len(name) < 2 || !strings.Contains(strings.ToLower(c), lower) {
+				continue
+			}
+			cost = limit + 1
+		}
+		near = append(near, scored{c, cost})
+	}
+	slices.SortStableFunc(near, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name))
+	})
+	var names []string
+	for _, s := range near[:min(n, len(near))] {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// distance returns how many bytes must be inserted, removed or replaced to make
+// b of a; more than limit if it is more than limit.
+func distance(a, b string, limit int) int {
+	if d := len(a) - len(b); d > limit || -d > limit {
+		return limit + 1
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// closestPath returns the neighbour of path that may have been meant, or "".
+func closestPath(path string) string {
+	dir, name := filepath.Split(filepath.Clean(path))
+	entries, err := os.ReadDir(filepath.Clean(cmp.Or(dir, ".")))
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if near := closest(name, names, 1); len(near) > 0 {
+		return dir + near[0]
+	}
+	return ""
+}

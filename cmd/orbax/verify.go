@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+)
+
+func newVerify() *cobra.Command {
+	var asJSON, quiet bool
+	cmd := &cobra.Command{
+		Use:   "verify CKPT...",
+		Short: "Read everything in checkpoints and check it",
+		Long: `Verify reads every byte of checkpoints and checks it against the checksums that
+are stored with it. It prints a line for each that is whole, and what is wrong
+with each leaf and file of those that are not.
+
+In a checkpoint that this project wrote every bit is covered. Orbax stores no
+checksums of array data unless told to: of its checkpoints verify finds what is
+missing, truncated or cannot be decoded, and says how many arrays have no
+checksum.
+
+All checkpoints are looked at, also after one with damage. The exit status is 1
+if any is damaged or incomplete, else 2 if any could not be looked at.
+
+The document of --json is {"checkpoints": [...]}, a list in the order of the
+arguments, of
+
+  path, status    the status is "ok", "damaged" or "error"
+  leaves, bytes   how many leaves were checked, and their size in memory
+  unchecksummed   how many arrays have no checksum
+  seconds         the time that it took
+  problems        list of messages: what is damaged, or the error` + exitHelp,
+		Example: `  orbax verify /ckpt/step_100
+  orbax verify --quiet /ckpt/step_*
+  orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("CKPT is missing")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var results []*verdict
+			for _, path := range args {
+				v := verify(cmd.Context(), path)
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
+				results = append(results, v)
+				if asJSON {
+					continue
+				}
+				if !quiet || v.Status != statusOK {
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
+						return err
+					}
+				}
+				if v.hint != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", v.hint)
+				}
+			}
+			if asJSON {
+				doc := map[string]any{"checkpoints": results}
+				if err := writeJSON(cmd.OutOrStdout(), doc); err != nil {
+					return err
+				}
+			}
+			return worst(results)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole")
+	return cmd
+}
+
+const (
+	statusOK      = "ok"
+	statusDamaged = "damaged"
+	statusError   = "error"
+)
+
+// verdict is what was found out about one checkpoint.
+type verdict struct {
+	Path          string   `json:"path"`
+	Status        string   `json:"status"`
+	Leaves        int      `json:"leaves"`
+	Bytes         int64    `json:"bytes"`
+	Unchecksummed int      `json:"unchecksummed"`
+	Seconds       float64  `json:"seconds"`
+	Problems      []string `json:"problems"`
+
+	hint string
+}
+
+func verify(ctx context.Context, path string) *verdict {
+	v := &verdict{Path: path, Status: statusOK, Problems: []string{}}
+	start := time.Now()
+	err := v.check(ctx)
+	v.Seconds = time.Since(start).Seconds()
+	if err == nil {
+		return v
+	}
+	v.Status = statusError
+	if damaged(err) {
+		v.Status = statusDamaged
+	}
+	v.hint = hintOf(err)
+	var lib *orbax.Error
+	if errors.As(err, &lib) {
+		err = lib.Err
+	}
+	for _, p := range problems(err) {
+		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
+	}
+	return v
+}
+
+func (v *verdict) check(ctx context.Context) error {
+	ck, err := openCheckpoint(ctx, v.Path)
+	if err != nil {
+		return err
+	}
+	defer ck.Close()
+	if err := ck.Verify(ctx); err != nil {
+		return err
+	}
+	m, err := ck.CheckpointablesMetadata(ctx)
+	if err != nil {
+		return err
+	}
+	for _, part := range m.Checkpointables {
+		t, ok := part.(*handler.TreeMetadata)
+		if !ok || t == nil {
+			continue
+		}
+		v.Leaves += len(t.Leaves)
+		v.Bytes += t.Bytes()
+		for _, l := range t.Leaves {
+			if l.DType != array.Invalid && !checksummed(&l, t.Format) {
+				v.Unchecksummed++
+			}
+		}
+	}
+	return nil
+}
+
+// maxInline is the longest value that Orbax stores in a database's own nodes,
+// which have checksums.
+const maxInline = 1024
+
+func checksummed(l *handler.LeafMetadata, format string) bool {
+	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
+}
+
+// String returns what verify prints.
+func (v *verdict) String() string {
+	if v.Status != statusOK {
+		word := strings.ToUpper(v.Status)
+		if len(v.Problems) == 1 {
+			return fmt.Sprintf("%s  %s: %s", word, v.Path, v.Problems[0])
+		}
+		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, v.Path, len(v.Problems), strings.Join(v.Problems, "\n  "))
+	}
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", v.Path, plural(v.Leaves, "leaf"), size(v.Bytes),
+		pace(v.Bytes, time.Duration(v.Seconds*float64(time.Second))))
+	if v.Unchecksummed > 0 {
+		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
+	}
+	return line
+}
+
+// worst returns the error that the exit status shall tell.
+func worst(results []*verdict) error {
+	var err error
+	for _, v := range results {
+		switch v.Status {
+		case statusDamaged:
+			return errDamaged
+		case statusError:
+			err = errUnchecked
+		}
+	}
+	return err
+}

@@ -1,0 +1,224 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// recorders are the stores behind trace://<name>/<path>; paths are relative to
+// the working directory, so that nothing that is recorded depends on it.
+var recorders sync.Map
+
+func init() {
+	storage.Register("trace", func(url string) (storage.Store, string, error) {
+		name, dir, _ := strings.Cut(strings.TrimPrefix(url, "trace://"), "/")
+		r, ok := recorders.Load(name)
+		if !ok {
+			return nil, "", fmt.Errorf("no recorder %q", name)
+		}
+		return r.(*storage.Recorder).Store(), dir, nil
+	})
+}
+
+// record makes r the recorder of URLs that begin with what it returns, in an
+// empty working directory.
+func record(t *testing.T, r *storage.Recorder) string {
+	t.Helper()
+	name := strings.NewReplacer("/", "-").Replace(t.Name())
+	recorders.Store(name, r)
+	t.Cleanup(func() { recorders.Delete(name) })
+	return "trace://" + name + "/"
+}
+
+// sample is a small tree of every kind of leaf: a value of several pages, one
+// inside the tree of the database, a scalar, a string. Its contents differ by
+// version, its layout does not.
+func sample(version int) map[string]any {
+	w := make([]float32, 3000)
+	for i := range w {
+		w[i] = float32(version*1000 + i)
+	}
+	return map[string]any{
+		"params": map[string]any{"w": w, "b": []int32{int32(version), 2, 3}},
+		"step":   version,
+		"name":   fmt.Sprintf("version %d", version),
+	}
+}
+
+// versionAt loads the checkpoint at dir, compares all of it with sample, and
+// returns its version; 0 if there is nothing.
+func versionAt(dir string) (int, error) {
+	state, err := orbax.Load(context.Background(), dir)
+	if errors.Is(err, orbax.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	type target struct {
+		Params struct {
+			W []float32 `orbax:"w"`
+			B []int32   `orbax:"b"`
+		} `orbax:"params"`
+		Step int    `orbax:"step"`
+		Name string `orbax:"name"`
+	}
+	version, _ := state.(map[string]any)["step"].(int)
+	got, err := orbax.LoadAs[target](context.Background(), dir)
+	if err != nil {
+		return 0, err
+	}
+	want := sample(version)["params"].(map[string]any)
+	if !slices.Equal(got.Params.W, want["w"].([]float32)) || !slices.Equal(got.Params.B, want["b"].([]int32)) ||
+		got.Step != version || got.Name != fmt.Sprintf("version %d", version) {
+		return 0, fmt.Errorf("mixture of versions: %+v", got)
+	}
+	return version, nil
+}
+
+// The traces show the order of everything that a save does to the disk.
+func TestTrace(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the traces are those of Linux")
+	}
+	for _, tc := range []struct {
+		name       string
+		old        bool // a checkpoint is there
+		noExchange bool
+		fail       string // the file whose creation fails
+	}{
+		{name: "fresh"},
+		{name: "overwrite", old: true},
+		{name: "overwrite-fallback", old: true, noExchange: true},
+		{name: "abort", fail: "_CHECKPOINT_METADATA"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			if tc.old {
+				must(t, orbax.Save(t.Context(), "run/step", sample(1)))
+			}
+			r := &storage.Recorder{NoExchange: tc.noExchange}
+			r.Before = func(op storage.Op) error {
+				if op.Kind == "create" && path.Base(op.Name) == tc.fail {
+					return errors.New("injected")
+				}
+				return nil
+			}
+			err := orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), orbax.Overwrite())
+			if (err != nil) != (tc.fail != "") {
+				t.Fatal(err)
+			}
+			compareGolden(t, tc.name+".trace", storage.FormatOps(r.Ops()))
+			if tc.fail == "" {
+				if err := checkOrder(r.Ops(), "run/step"); err != nil {
+					t.Error(err)
+				}
+			}
+			want := []string{"step"}
+			if tc.fail != "" {
+				want = nil
+			}
+			if got := names(t, "run"); !slices.Equal(got, want) {
+				t.Errorf("left %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func compareGolden(t *testing.T, name, got string) {
+	t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	golden := filepath.Join(filepath.Dir(file), "testdata", name)
+	if *update {
+		must(t, os.WriteFile(golden, []byte(got), 0o666))
+	}
+	want, err := os.ReadFile(golden)
+	must(t, err)
+	if got != string(want) {
+		t.Errorf("%s differs (rewrite with -update); got\n%s", name, got)
+	}
+}
+
+// checkOrder holds what makes a save durable: before the rename every file is
+// synced after its last write, and every directory after its last new entry;
+// after it the parent is synced, and only then anything is removed.
+func checkOrder(ops []storage.Op, target string) error {
+	dirty := map[string]bool{}
+	published := false
+	for i, op := range ops {
+		if op.Err != nil {
+			continue
+		}
+		dir := path.Dir(op.Name)
+		switch op.Kind {
+		case "mkdir", "create":
+			dirty[op.Name] = true
+			dirty[dir] = true
+			if published {
+				return fmt.Errorf("op %d: %s %s after the commit", i, op.Kind, op.Name)
+			}
+		case "write":
+			dirty[op.Name] = true
+			if published {
+				return fmt.Errorf("op %d: write to %s after the commit", i, op.Name)
+			}
+		case "sync", "syncdir":
+			delete(dirty, op.Name)
+		case "rename", "exchange":
+			if strings.HasSuffix(op.To, "-old") {
+				continue // the fallback moves the old checkpoint away first
+			}
+			for name := range dirty {
+				if name != dir {
+					return fmt.Errorf("op %d: %s before %s is synced", i, op.Kind, name)
+				}
+			}
+			if op.To != target {
+				return fmt.Errorf("op %d: %s to %s", i, op.Kind, op.To)
+			}
+			published = true
+			dirty[dir] = true
+		case "remove":
+			if dirty[dir] {
+				return fmt.Errorf("op %d: %s removed before %s is synced", i, op.Name, dir)
+			}
+		}
+	}
+	if !published || len(dirty) > 0 {
+		return fmt.Errorf("at the end: published %v, not synced %v", published, dirty)
+	}
+	return nil
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
