@@ -203,7 +203,7 @@ func (c *Checkpoint) check(name string) error {
 // Load is the function Load.
 func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, error) {
 	v, err := c.loadOne(ctx, nil, options)
-	return v, wrap("load", c.path, err)
+	return v, wrap("load", c.path, withCause(ctx, err))
 }
 
 // LoadInto is the function LoadInto.
@@ -212,7 +212,7 @@ func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOp
 		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.Structure))
 	}
 	_, err := c.loadOne(ctx, target, options)
-	return wrap("load", c.path, err)
+	return wrap("load", c.path, withCause(ctx, err))
 }
 
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
@@ -246,7 +246,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		errs = append(errs, c.check(name))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, wrap("load", c.path, err)
+		return nil, wrap("load", c.path, withCause(ctx, err))
 	}
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
@@ -264,7 +264,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, wrap("load", c.path, err)
+		return nil, wrap("load", c.path, withCause(ctx, err))
 	}
 	return loaded, nil
 }
