@@ -30,6 +30,7 @@ type Checkpoint struct {
 	meta    *layout.CheckpointMetadata
 	digests *layout.Digests // nil for checkpoints of other writers
 	names   []string        // of the checkpointables
+	missing []string        // checkpointables that were written and have no directory
 	// deleting is the checkpointable whose deletion was begun and not finished.
 	deleting string
 }
@@ -87,13 +88,37 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 			return nil, err
 		}
 	}
-	if err := c.digests.Check(layout.CheckpointFile, doc); err != nil {
-		return nil, err
-	}
 	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
 		return nil, err
 	}
-	return c, c.findParts(ctx)
+	if err := c.findParts(ctx); err != nil {
+		return nil, err
+	}
+	c.forgetDeleted()
+	if err := c.digests.Check(layout.CheckpointFile, doc); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// forgetDeleted drops the digests that a deletion by Orbax makes void: those of
+// the part that it removed, or is removing, and that of the metadata, from
+// which it takes the part's name.
+func (c *Checkpoint) forgetDeleted() {
+	deleted := map[string]bool{}
+	for _, file := range c.digests.Names() {
+		part, _, below := strings.Cut(file, "/")
+		_, named := c.meta.Handlers[part]
+		if below && (part == c.deleting || !c.has(part) && !named) {
+			deleted[part] = true
+		}
+	}
+	if len(deleted) > 0 {
+		c.digests.Forget(func(file string) bool {
+			part, _, _ := strings.Cut(file, "/")
+			return deleted[part] || file == layout.CheckpointFile
+		})
+	}
 }
 
 // findParts lists the checkpointables: all directories but those with names of
@@ -117,6 +142,14 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	for _, e := range entries {
 		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting {
 			c.names = append(c.names, e.Name)
+		}
+	}
+	if c.digests == nil {
+		return nil // Orbax may name handlers of parts that were not saved
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
+		if name != c.deleting && !c.has(name) {
+			c.missing = append(c.missing, name)
 		}
 	}
 	return nil
@@ -175,7 +208,10 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 		}
 		return name, c.check(name)
 	}
-	for _, n := range append([]string{layout.DefaultName}, c.names...) {
+	for _, n := range slices.Concat([]string{layout.DefaultName}, c.names, c.missing) {
+		if c.digests.Has(path.Join(n, layout.TreeFile)) {
+			return n, c.check(n) // even if it is missing: no other may take its place
+		}
 		if !c.has(n) {
 			continue
 		}
@@ -194,6 +230,9 @@ func (c *Checkpoint) check(name string) error {
 	if name == c.deleting && name != "" {
 		return fmt.Errorf("%w: checkpointable %q is being deleted", fault.NotExist, name)
 	}
+	if slices.Contains(c.missing, name) {
+		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.Corrupt, name)
+	}
 	if !c.has(name) {
 		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.NotExist, name, c.names)
 	}
@@ -209,7 +248,7 @@ func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, erro
 // LoadInto is the function LoadInto.
 func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOption) error {
 	if target == nil {
-		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.Structure))
+		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.LeafType))
 	}
 	_, err := c.loadOne(ctx, target, options)
 	return wrap("load", c.path, withCause(ctx, err))
@@ -237,7 +276,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	cfg := newLoadConfig(options)
 	if len(targets) == 0 {
 		targets = map[string]any{}
-		for _, name := range c.names {
+		for _, name := range slices.Concat(c.names, c.missing) {
 			targets[name] = nil
 		}
 	}

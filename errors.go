@@ -55,15 +55,34 @@ type LeafError = fault.Leaf
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "orbax: %s %s: ", e.Op, e.Path)
-	if leaves := e.Leaves(); len(leaves) > 1 {
-		fmt.Fprintf(&b, "%d leaves:", len(leaves))
-		for _, l := range leaves {
-			fmt.Fprintf(&b, "\n\t%v", l)
-		}
+	parts := flatten(e.Err)
+	if len(parts) == 1 {
+		b.WriteString(parts[0].Error())
 		return b.String()
 	}
-	b.WriteString(e.Err.Error())
+	fmt.Fprintf(&b, "%d errors:", len(parts))
+	for _, p := range parts {
+		fmt.Fprintf(&b, "\n\t%v", p)
+	}
 	return b.String()
+}
+
+// flatten returns the errors that errors.Join has joined in err, or err alone.
+func flatten(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	// fmt.Errorf wraps several errors in one sentence, which stays whole.
+	parts := several.Unwrap()
+	if errors.Join(parts...).Error() != err.Error() {
+		return []error{err}
+	}
+	var all []error
+	for _, p := range parts {
+		all = append(all, flatten(p)...)
+	}
+	return all
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -112,14 +112,18 @@ func NewReadDir(store storage.Store, root, name string, digests *layout.Digests)
 }
 
 // ReadFile returns a file's contents. A missing file is an error that matches
-// fs.ErrNotExist; one that differs from its digest matches ErrCorrupt.
+// fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing
+// or differs, matches ErrCorrupt instead.
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: file %q", fault.Reserved, name)
+	}
 	full := path.Join(d.name, name)
 	b, err := transfer.ReadFile(ctx, d.store, d.root, full, 0, -1)
+	if isNotExist(err) && d.digests.Has(full) {
+		return nil, fmt.Errorf("%w: missing file %s", fault.Corrupt, full)
+	}
 	if err != nil {
-		if d.digests.Has(full) {
-			err = fmt.Errorf("%w: %w", fault.Corrupt, err)
-		}
 		return nil, err
 	}
 	return b, d.digests.Check(full, b)

@@ -55,6 +55,9 @@ func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts Lo
 
 func (PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
 	t, err := OpenTree(ctx, dir)
+	if isNotExist(err) {
+		return nil, nil // of a kind that is not known, taken for a pytree
+	}
 	if err != nil {
 		return nil, err
 	}

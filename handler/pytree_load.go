@@ -162,6 +162,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // other chunks.
 func planDirect(r *transfer.Read, m *zarr.Metadata, index []int, dst []byte) bool {
 	crc, raw := m.Raw()
+	if m.DType == array.Bool && !crc {
+		return false // a byte that is neither 0 nor 1 is damage
+	}
 	off, size := m.ChunkRegion(index)
 	first, n, run := contiguous(m.Shape, off, size)
 	// At the array's edge the rest of the chunk is padding, which must lie

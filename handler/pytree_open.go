@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,7 @@ type Tree struct {
 	dir    *ReadDir
 	leaves []storedLeaf
 	format string
+	ocdbt  bool // in a database, else in plain files
 }
 
 // storedLeaf is a leaf with the places of its chunks, in the order of the grid.
@@ -64,7 +66,7 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 	if err := o.openStore(ctx); err != nil {
 		return nil, err
 	}
-	t := &Tree{dir: dir, format: o.format(), leaves: make([]storedLeaf, len(meta.Leaves))}
+	t := &Tree{dir: dir, format: o.format(), ocdbt: o.ocdbt, leaves: make([]storedLeaf, len(meta.Leaves))}
 	seen := make(map[string]bool, len(meta.Leaves))
 	for i, l := range meta.Leaves {
 		name := l.Path.String()
@@ -131,11 +133,17 @@ func (o *treeOpener) readArrayMetadatas(ctx context.Context) error {
 	if err != nil && !isNotExist(err) {
 		return err
 	}
+	var names []string
 	for _, info := range infos {
-		if info.Dir || !strings.HasPrefix(info.Name, "process_") {
-			continue
+		if !info.Dir && strings.HasPrefix(info.Name, "process_") {
+			names = append(names, path.Join(dir, info.Name))
 		}
-		doc, err := o.dir.ReadFile(ctx, path.Join(dir, info.Name))
+	}
+	if ours := layout.ArrayFile; o.dir.digests.Has(path.Join(o.dir.name, ours)) && !slices.Contains(names, ours) {
+		names = append(names, ours) // to learn that it is missing
+	}
+	for _, name := range names {
+		doc, err := o.dir.ReadFile(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -302,6 +310,9 @@ func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name strin
 			err = plausible(m, c.len())
 		}
 		if err != nil {
+			if c.extent.File != "" {
+				err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)
+			}
 			return err
 		}
 		leaf.chunks = append(leaf.chunks, c)

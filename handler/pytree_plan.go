@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/go-orbax/orbax/array"
@@ -289,33 +288,6 @@ func (p *savePlan) checkKeys() []error {
 		owner[key] = a.name
 	}
 	return errs
-}
-
-// checkFiles refuses names that cannot be files where every leaf is a directory
-// of its own.
-func (p *savePlan) checkFiles() error {
-	if !p.storage.PlainFiles {
-		return nil
-	}
-	var errs []error
-	for _, a := range p.arrays {
-		if err := checkFileName(a.name); err != nil {
-			errs = append(errs, &fault.Leaf{Path: a.name, Err: err})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func checkFileName(name string) error {
-	if name == "" {
-		return nil // a bare leaf lies in the tree's own directory
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 255 {
-			return fmt.Errorf("%w: %q cannot be a directory; save without plain files", fault.Reserved, name)
-		}
-	}
-	return nil
 }
 
 // scalarArray returns a rank-0 array with the value of a Go number or bool, in

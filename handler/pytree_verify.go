@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // Verify reads and decodes every chunk of every array, within a bounded memory,
@@ -120,6 +121,11 @@ func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, erro
 			return nil, err
 		}
 		gap(file, end, info.Size)
+		// A file of a database is written in whole pages.
+		if pages := (end + storage.PageSize - 1) / storage.PageSize; t.ocdbt && info.Size >= end && info.Size != pages*storage.PageSize {
+			v.report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
+				fault.Corrupt, file, info.Size, pages*storage.PageSize)})
+		}
 	}
 	return reads, nil
 }

@@ -36,15 +36,18 @@ are verified before the first byte is written; for that a leaf of more than
 With --json the output is one document, with the whole value whatever its size:
 
   path, kind, dtype, shape   as in ls --json
-  value    arrays as nested lists, complex numbers as [real, imaginary], byte
-           strings in base64, None as null; numbers that JSON does not have are
-           the strings "NaN", "Infinity" and "-Infinity"` + exitHelp,
+  value    arrays as nested lists, those without elements as []; complex numbers
+           as [real, imaginary], byte strings in base64, None as null; numbers
+           that JSON does not have as "NaN", "Infinity" and "-Infinity"` + exitHelp,
 		Example: `  orbax cat /ckpt/step_100 step
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax cat --raw /ckpt/step_100 params.dense.kernel >kernel.bin
   orbax cat --json /ckpt/step_100 params.dense.bias | jq '.value | max'`,
 		Args: exactly("CKPT", "LEAF"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if raw && (asJSON || all) {
+				return usagef("--raw stands alone")
+			}
 			ctx := cmd.Context()
 			ck, err := openCheckpoint(ctx, args[0])
 			if err != nil {
@@ -74,7 +77,6 @@ With --json the output is one document, with the whole value whatever its size:
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the leaf's bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().StringVar(&name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
-	cmd.MarkFlagsMutuallyExclusive("all", "raw", "json")
 	return cmd
 }
 
@@ -183,7 +185,7 @@ func (l *storedLeaf) writeRaw(ctx context.Context, w io.Writer) error {
 
 // print writes the leaf for people.
 func (l *storedLeaf) print(ctx context.Context, w *bufio.Writer, all bool) error {
-	if l.meta.Kind == tree.KindArray {
+	if l.meta.Kind == tree.KindArray || l.meta.Kind == tree.KindScalar {
 		if err := l.printArray(ctx, w, all); err != nil {
 			return err
 		}

@@ -109,9 +109,7 @@ func problems(err error) []string {
 			}
 			return
 		}
-		// The library's sentinels repeat themselves in the words of io/fs.
-		line := strings.NewReplacer(" (file does not exist)", "", " (file already exists)", "").Replace(err.Error())
-		if !seen[line] {
+		if line := err.Error(); !seen[line] {
 			seen[line] = true
 			lines = append(lines, line)
 		}

@@ -86,8 +86,6 @@ type part struct {
 	*pytree
 }
 
-const kindPytree = "pytree"
-
 type pytree struct {
 	Format      string `json:"format"`
 	Bytes       int64  `json:"bytes"`
@@ -122,18 +120,21 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 	if name != "" {
 		names = []string{name}
 	}
-	l := &listing{Path: path, Parts: []part{}}
-	for _, name := range names {
-		m, err := ck.Metadata(ctx, orbax.Name(name))
-		if err != nil {
-			return nil, nameHint(err, ck, name)
-		}
-		l.Custom = finite(m.Custom)
-		l.InitTime, l.CommitTime = known(m.InitTime), known(m.CommitTime)
-		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
-		if m.Tree != nil {
-			p.Kind = kindPytree
-			if p.pytree, err = describeTree(m.Tree); err != nil {
+	c, err := look(ctx, ck, names)
+	if err != nil {
+		return nil, nameHint(err, ck, name)
+	}
+	l := &listing{
+		Path:       path,
+		InitTime:   known(c.meta.InitTime),
+		CommitTime: known(c.meta.CommitTime),
+		Custom:     finite(c.meta.Custom),
+		Parts:      []part{},
+	}
+	for i, name := range names {
+		p := part{Name: name, Kind: c.kinds[i]}
+		if t := c.trees[i]; t != nil {
+			if p.pytree, err = describeTree(t); err != nil {
 				return nil, err
 			}
 		}
@@ -159,23 +160,6 @@ func known(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
-}
-
-// kindOfHandler makes a word of a handler's recorded type, such as
-// "orbax.checkpoint.experimental.v1._src.handlers.json_handler.JsonHandler".
-func kindOfHandler(typ string) string {
-	class := typ[strings.LastIndexByte(typ, '.')+1:]
-	switch class {
-	case "":
-		return "unknown"
-	case "JsonHandler", "JsonCheckpointHandler":
-		return "json"
-	case "ProtoHandler", "ProtoCheckpointHandler":
-		return "proto"
-	case "StatefulCheckpointableHandler":
-		return "stateful"
-	}
-	return class
 }
 
 func describeTree(m *handler.TreeMetadata) (*pytree, error) {

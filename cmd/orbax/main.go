@@ -24,7 +24,8 @@
 //	130  interrupted
 //
 // An interrupt (Ctrl-C) or a termination signal stops the work and removes what
-// was not finished: a destination is either complete or as it was.
+// was not finished: a destination is either complete or as it was. A second one
+// ends the program at once.
 package main
 
 import (
@@ -36,6 +37,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
 	status := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)

@@ -74,14 +74,15 @@ type printer struct {
 	shape    []int
 	edge     int
 	elements *elements
-	width    int // of an element
+
+	left, right int // width of the elements before and from their points on
 }
 
 // shownAt calls f for the positions of an axis that are shown, and gap where
 // some are left out.
 func (p *printer) shownAt(axis int, f func(i int), gap func()) {
 	n := p.shape[axis]
-	for i := 0; i < n; i++ {
+	for i := 0; i < n && !p.failed(); i++ {
 		if p.edge > 0 && i == p.edge && n > 2*p.edge {
 			gap()
 			i = n - p.edge
@@ -89,6 +90,8 @@ func (p *printer) shownAt(axis int, f func(i int), gap func()) {
 		f(i)
 	}
 }
+
+func (p *printer) failed() bool { return p.elements != nil && p.elements.err != nil }
 
 // count returns how many elements are shown, or more than maxPreview.
 func (p *printer) count() int {
@@ -125,10 +128,14 @@ func (p *printer) empty() bool {
 	return false
 }
 
-// print writes the array as NumPy does: elements of equal width, one row a line.
+// print writes the array as NumPy does: one row a line, in columns.
 func (p *printer) print() error {
-	p.visit(func(i int64) { p.width = max(p.width, len(p.elements.text(i))) })
+	p.visit(func(i int64) {
+		left, right := halves(p.elements.text(i))
+		p.left, p.right = max(p.left, left), max(p.right, right)
+	})
 	switch {
+	case p.failed():
 	case p.empty():
 		p.w.WriteString("[]")
 	case len(p.shape) == 0:
@@ -137,6 +144,26 @@ func (p *printer) print() error {
 		p.block(0, 0)
 	}
 	return p.elements.err
+}
+
+// halves returns the lengths of a number's text before and from its point on;
+// text that has an exponent, or is of two numbers, is not aligned by its point.
+func halves(text string) (left, right int) {
+	i := strings.IndexByte(text, '.')
+	if i < 0 || strings.ContainsAny(text, "e(") {
+		return len(text), 0
+	}
+	return i, len(text) - i
+}
+
+// column returns the text of an element at the width of all.
+func (p *printer) column(i int64) string {
+	text := p.elements.text(i)
+	left, right := halves(text)
+	if right == 0 && strings.ContainsAny(text, "e(") {
+		return strings.Repeat(" ", max(0, p.left+p.right-len(text))) + text
+	}
+	return strings.Repeat(" ", max(0, p.left-left)) + text + strings.Repeat(" ", max(0, p.right-right))
 }
 
 func (p *printer) block(axis int, base int64) {
@@ -176,8 +203,7 @@ func (p *printer) row(axis int, base int64) {
 		column += len(s)
 	}
 	p.shownAt(axis, func(i int) {
-		text := p.elements.text(base*int64(p.shape[axis]) + int64(i))
-		add(strings.Repeat(" ", max(0, p.width-len(text))) + text)
+		add(p.column(base*int64(p.shape[axis]) + int64(i)))
 	}, func() { add("...") })
 	p.w.WriteByte(']')
 }
@@ -195,16 +221,17 @@ func (p *printer) printJSON() error {
 			p.w.WriteString(sep)
 			walk(axis+1, base*int64(p.shape[axis])+int64(i))
 			sep = ","
-			if p.elements.err != nil {
+			if p.failed() {
 				return
 			}
 		}
-		if p.shape[axis] == 0 {
-			p.w.WriteByte('[')
-		}
 		p.w.WriteByte(']')
 	}
-	walk(0, 0)
+	if p.empty() {
+		p.w.WriteString("[]") // whatever the other axes say
+	} else {
+		walk(0, 0)
+	}
 	return p.elements.err
 }
 

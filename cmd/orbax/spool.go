@@ -25,7 +25,7 @@ func newSpool(n int64) (*spool, error) {
 	}
 	f, err := os.CreateTemp("", "orbax-cat-")
 	if err != nil {
-		return nil, err
+		return nil, withHint(err, "the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", size(n))
 	}
 	// Without a name it goes away whatever happens; some systems refuse that.
 	_ = os.Remove(f.Name())

@@ -16,9 +16,12 @@ func closest(name string, candidates []string, n int) []string {
 		cost int
 	}
 	var near []scored
+	if name == "" {
+		return nil
+	}
 	lower := strings.ToLower(name)
 	for _, c := range candidates {
-		limit := max(1, len(name)/3)
+		limit := max(1, len(name)/4)
 		cost := distance(lower, strings.ToLower(c), limit)
 		if cost > limit {
 			if len(name) < 2 || !strings.Contains(strings.ToLower(c), lower) {
@@ -38,26 +41,28 @@ func closest(name string, candidates []string, n int) []string {
 	return names
 }
 
-// distance returns how many bytes must be inserted, removed or replaced to make
-// b of a; more than limit if it is more than limit.
+// distance returns how many bytes must be inserted, removed, replaced or swapped
+// with their neighbours to make b of a; more than limit if it is more than limit.
 func distance(a, b string, limit int) int {
 	if d := len(a) - len(b); d > limit || -d > limit {
 		return limit + 1
 	}
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			replace := diagonal
+			replace := last[j]
 			if a[i] != b[j] {
 				replace++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
+			row[j+1] = min(replace, row[j]+1, last[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,7 +28,7 @@ with each leaf and file of those that are not.
 In a checkpoint that this project wrote every bit is covered. Orbax stores no
 checksums of array data unless told to: of its checkpoints verify finds what is
 missing, truncated or cannot be decoded, and says how many arrays have no
-checksum.
+checksum, and which parts are no pytrees, of which it can check nothing.
 
 All checkpoints are looked at, also after one with damage. The exit status is 1
 if any is damaged or incomplete, else 2 if any could not be looked at.
@@ -37,6 +39,7 @@ arguments, of
   path, status    the status is "ok", "damaged" or "error"
   leaves, bytes   how many leaves were checked, and their size in memory
   unchecksummed   how many arrays have no checksum
+  unchecked       list of the parts that could not be checked
   seconds         the time that it took
   problems        list of messages: what is damaged, or the error` + exitHelp,
 		Example: `  orbax verify /ckpt/step_100
@@ -95,6 +98,7 @@ type verdict struct {
 	Leaves        int      `json:"leaves"`
 	Bytes         int64    `json:"bytes"`
 	Unchecksummed int      `json:"unchecksummed"`
+	Unchecked     []string `json:"unchecked"`
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
 
@@ -102,7 +106,7 @@ type verdict struct {
 }
 
 func verify(ctx context.Context, path string) *verdict {
-	v := &verdict{Path: path, Status: statusOK, Problems: []string{}}
+	v := &verdict{Path: path, Status: statusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
 	err := v.check(ctx)
 	v.Seconds = time.Since(start).Seconds()
@@ -133,25 +137,34 @@ func (v *verdict) check(ctx context.Context) error {
 	if err := ck.Verify(ctx); err != nil {
 		return err
 	}
-	m, err := ck.CheckpointablesMetadata(ctx)
+	names := ck.Names()
+	c, err := look(ctx, ck, names)
 	if err != nil {
 		return err
 	}
-	for _, part := range m.Checkpointables {
-		t, ok := part.(*handler.TreeMetadata)
-		if !ok || t == nil {
+	_, err = os.Stat(filepath.Join(v.Path, digestFile))
+	covered := err == nil
+	for i, t := range c.trees {
+		if t == nil {
+			if !covered {
+				v.Unchecked = append(v.Unchecked, names[i])
+			}
 			continue
 		}
 		v.Leaves += len(t.Leaves)
 		v.Bytes += t.Bytes()
 		for _, l := range t.Leaves {
-			if l.DType != array.Invalid && !checksummed(&l, t.Format) {
+			if l.DType != array.Invalid && !covered && !checksummed(&l, t.Format) {
 				v.Unchecksummed++
 			}
 		}
 	}
 	return nil
 }
+
+// digestFile is in the checkpoints of this project only, which have a checksum
+// for every chunk, whatever the codec.
+const digestFile = "digests.sha256"
 
 // maxInline is the longest value that Orbax stores in a database's own nodes,
 // which have checksums.
@@ -174,6 +187,9 @@ func (v *verdict) String() string {
 		pace(v.Bytes, time.Duration(v.Seconds*float64(time.Second))))
 	if v.Unchecksummed > 0 {
 		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
+	}
+	if len(v.Unchecked) > 0 {
+		line += fmt.Sprintf("  (not a pytree, not checked: %s)", shownList(v.Unchecked))
 	}
 	return line
 }

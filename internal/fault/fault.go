@@ -14,17 +14,17 @@ import (
 var (
 	Exist       error = &class{"already exists", fs.ErrExist}
 	NotExist    error = &class{"does not exist", fs.ErrNotExist}
-	Busy        = errors.New("another save is writing this path")
-	Invalid     = errors.New("not a checkpoint")
-	Incomplete  = errors.New("incomplete checkpoint")
-	Corrupt     = errors.New("corrupt data")
-	Structure   = errors.New("structure mismatch")
-	Shape       = errors.New("shape mismatch")
-	DType       = errors.New("dtype mismatch")
-	LeafType    = errors.New("unsupported leaf type")
-	Collision   = errors.New("key collision")
-	Reserved    = errors.New("reserved or unsafe name")
-	Unsupported = errors.New("unsupported format")
+	Busy              = errors.New("another save is writing this path")
+	Invalid           = errors.New("not a checkpoint")
+	Incomplete        = errors.New("incomplete checkpoint")
+	Corrupt           = errors.New("corrupt data")
+	Structure         = errors.New("structure mismatch")
+	Shape             = errors.New("shape mismatch")
+	DType             = errors.New("dtype mismatch")
+	LeafType          = errors.New("unsupported leaf type")
+	Collision         = errors.New("key collision")
+	Reserved          = errors.New("reserved or unsafe name")
+	Unsupported       = errors.New("unsupported format")
 )
 
 // class is a sentinel that matches one of the standard library as well.

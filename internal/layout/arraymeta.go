@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -56,7 +55,7 @@ func nonNil(shape []int) []int {
 // ParseArrays parses array_metadatas/process_<i>, keyed by parameter name.
 func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	var d arrayDoc
-	if err := json.Unmarshal(doc, &d); err != nil {
+	if err := unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.Corrupt, err)
 	}
 	m := make(map[string]ArrayMetadata, len(d.Arrays))

@@ -36,7 +36,7 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 		return nil, fmt.Errorf("%w: %s: not a JSON object", fault.Corrupt, CheckpointFile)
 	}
 	m := &CheckpointMetadata{Handlers: map[string]string{}}
-	custom := map[string]any{}
+	custom, unknown := map[string]any{}, map[string]any{}
 	for name, v := range members {
 		ok := true
 		switch name {
@@ -48,18 +48,19 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 			m.CommitTime, ok = nsecs(v)
 		case "metrics", "performance_metrics":
 		case "custom_metadata":
-			var c map[string]any
-			if c, ok = v.(map[string]any); ok {
-				for k := range c {
-					custom[k] = c[k]
-				}
+			if v != nil {
+				custom, ok = v.(map[string]any)
 			}
-			ok = ok || v == nil
 		default:
-			custom[name] = v
+			unknown[name] = v
 		}
 		if !ok {
 			return nil, fmt.Errorf("%w: %s: member %s is %v", fault.Corrupt, CheckpointFile, name, v)
+		}
+	}
+	for name, v := range unknown {
+		if _, taken := custom[name]; !taken {
+			custom[name] = v
 		}
 	}
 	m.Custom = custom
@@ -113,10 +114,19 @@ func (m *CheckpointMetadata) Document() ([]byte, error) {
 		Handlers    map[string]string `json:"item_handlers"`
 		Metrics     struct{}          `json:"metrics"`
 		Performance struct{}          `json:"performance_metrics"`
-		Init        int64             `json:"init_timestamp_nsecs"`
-		Commit      int64             `json:"commit_timestamp_nsecs"`
+		Init        *int64            `json:"init_timestamp_nsecs"`
+		Commit      *int64            `json:"commit_timestamp_nsecs"`
 		Custom      any               `json:"custom_metadata"`
-	}{m.Handlers, struct{}{}, struct{}{}, m.InitTime.UnixNano(), m.CommitTime.UnixNano(), custom})
+	}{m.Handlers, struct{}{}, struct{}{}, unixNano(m.InitTime), unixNano(m.CommitTime), custom})
+}
+
+// unixNano is the inverse of nsecs: nil for a time that is not known.
+func unixNano(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	n := t.UnixNano()
+	return &n
 }
 
 // CheckCustom returns custom metadata as JSON, taken at once so that the
@@ -133,7 +143,13 @@ func CheckCustom(v any) (json.RawMessage, error) {
 	if doc[0] != '{' && doc[0] != '[' {
 		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.LeafType, doc)
 	}
-	if bytes.HasPrefix(doc, []byte(`{"`+listKey+`":`)) {
+	var members map[string]json.RawMessage
+	if doc[0] == '{' {
+		if err := json.Unmarshal(doc, &members); err != nil {
+			return nil, fmt.Errorf("custom metadata is not JSON: %w", err)
+		}
+	}
+	if _, ours := members[listKey]; ours {
 		return nil, fmt.Errorf("%w: custom metadata key %q", fault.Reserved, listKey)
 	}
 	return doc, nil

@@ -99,6 +99,14 @@ func (d *Digests) Check(name string, doc []byte) error {
 	return nil
 }
 
+// Forget drops the digests of the documents that match.
+func (d *Digests) Forget(match func(name string) bool) {
+	if d == nil {
+		return
+	}
+	maps.DeleteFunc(d.sums, func(name string, _ [sha256.Size]byte) bool { return match(name) })
+}
+
 // Has reports whether a document was recorded.
 func (d *Digests) Has(name string) bool {
 	if d == nil {

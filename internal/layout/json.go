@@ -3,10 +3,11 @@ package layout
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"strings"
+	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -26,7 +27,11 @@ func EncodeJSON(v any) ([]byte, error) {
 // int (or float64 if they do not fit), other numbers float64, and the bare
 // words NaN, Infinity and -Infinity, which Python writes, are numbers.
 func DecodeJSON(doc []byte) (any, error) {
-	dec := json.NewDecoder(bytes.NewReader(quoteNonFinite(doc)))
+	if !utf8.Valid(doc) {
+		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.Corrupt)
+	}
+	doc, nan := spellNonFinite(doc)
+	dec := json.NewDecoder(bytes.NewReader(doc))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
@@ -35,79 +40,98 @@ func DecodeJSON(doc []byte) (any, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%w: invalid JSON: data after the value", fault.Corrupt)
 	}
-	return pythonNumbers(v), nil
+	return pythonNumbers(v, nan), nil
 }
 
-// nonFinite marks the strings that stand for NaN and the infinities between
-// quoteNonFinite and pythonNumbers. JSON text cannot contain it unescaped.
-const nonFinite = "\x7f\x7fnonfinite "
-
-// quoteNonFinite turns the bare words into marked strings.
-func quoteNonFinite(doc []byte) []byte {
-	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) {
-		return doc
+// unmarshal is json.Unmarshal for documents that are damaged if they are not
+// UTF-8; package json would replace what is not.
+func unmarshal(doc []byte, v any) error {
+	if !utf8.Valid(doc) {
+		return errors.New("invalid JSON: not UTF-8")
 	}
-	var out bytes.Buffer
+	return json.Unmarshal(doc, v)
+}
+
+// spellNonFinite replaces the bare words by numbers that JSON can spell: the
+// infinities by ones that are out of range, NaN by a zero with an exponent that
+// occurs nowhere else in the document, which it returns.
+func spellNonFinite(doc []byte) (out []byte, nan string) {
+	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) {
+		return doc, ""
+	}
+	nan = unusedZero(doc)
 	inString := false
 	for i := 0; i < len(doc); i++ {
 		c := doc[i]
 		if inString {
-			out.WriteByte(c)
+			out = append(out, c)
 			if c == '\\' && i+1 < len(doc) {
 				i++
-				out.WriteByte(doc[i])
+				out = append(out, doc[i])
 			} else if c == '"' {
 				inString = false
 			}
 			continue
 		}
-		if word := nonFiniteWord(doc[i:]); word != "" {
-			fmt.Fprintf(&out, "%q", nonFinite+word)
-			i += len(word) - 1
-			continue
+		// The spaces keep a word apart from a number that it is glued to,
+		// which is a mistake.
+		switch rest := doc[i:]; {
+		case bytes.HasPrefix(rest, []byte("NaN")):
+			out = append(append(append(out, ' '), nan...), ' ')
+			i += len("NaN") - 1
+		case bytes.HasPrefix(rest, []byte("Infinity")):
+			out = append(out, infinity...)
+			i += len("Infinity") - 1
+		case bytes.HasPrefix(rest, []byte("-Infinity")):
+			out = append(out, minusInfinity...)
+			i += len("-Infinity") - 1
+		default:
+			inString = c == '"'
+			out = append(out, c)
 		}
-		inString = c == '"'
-		out.WriteByte(c)
 	}
-	return out.Bytes()
+	return out, nan
 }
 
-func nonFiniteWord(b []byte) string {
-	for _, w := range []string{"NaN", "Infinity", "-Infinity"} {
-		if bytes.HasPrefix(b, []byte(w)) {
-			return w
+// unusedZero returns a spelling of zero that occurs nowhere in doc.
+func unusedZero(doc []byte) string {
+	used := map[string]bool{}
+	for i := 0; i+10 <= len(doc); i++ {
+		if doc[i] == '0' && doc[i+1] == 'e' {
+			used[string(doc[i:i+10])] = true
 		}
 	}
-	return ""
+	for n := 0; ; n++ {
+		if s := fmt.Sprintf("0e%08d", n); !used[s] {
+			return s
+		}
+	}
 }
 
-func pythonNumbers(v any) any {
+const (
+	infinity      = " 1e999 "
+	minusInfinity = " -1e999 "
+)
+
+func pythonNumbers(v any, nan string) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			v[k] = pythonNumbers(v[k])
+			v[k] = pythonNumbers(v[k], nan)
 		}
 	case []any:
 		for i := range v {
-			v[i] = pythonNumbers(v[i])
+			v[i] = pythonNumbers(v[i], nan)
 		}
 	case json.Number:
+		if string(v) == nan {
+			return math.NaN()
+		}
 		if i, err := v.Int64(); err == nil && int64(int(i)) == i {
 			return int(i)
 		}
 		f, _ := v.Float64() // out of range: ±Inf, as Python reads it
 		return f
-	case string:
-		if word, ok := strings.CutPrefix(v, nonFinite); ok {
-			switch word {
-			case "NaN":
-				return math.NaN()
-			case "Infinity":
-				return math.Inf(1)
-			case "-Infinity":
-				return math.Inf(-1)
-			}
-		}
 	}
 	return v
 }

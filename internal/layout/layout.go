@@ -15,7 +15,6 @@
 package layout
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -76,7 +75,7 @@ func ParseDeletion(doc []byte) (string, error) {
 	var record struct {
 		Name string `json:"checkpointable_name"`
 	}
-	if err := json.Unmarshal(doc, &record); err != nil || record.Name == "" {
+	if err := unmarshal(doc, &record); err != nil || record.Name == "" {
 		return "", fmt.Errorf("%w: %s is not a deletion record", fault.Corrupt, DeletionFile)
 	}
 	return record.Name, nil

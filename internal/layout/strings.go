@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,7 +56,7 @@ type Strings struct{ root map[string]any }
 // ParseStrings parses _strings.json.
 func ParseStrings(doc []byte) (*Strings, error) {
 	var s Strings
-	if err := json.Unmarshal(doc, &s.root); err != nil {
+	if err := unmarshal(doc, &s.root); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, StringsFile, err)
 	}
 	return &s, nil

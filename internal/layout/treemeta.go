@@ -87,7 +87,7 @@ const (
 // ParseTree parses _METADATA. The leaves come in no particular order.
 func ParseTree(doc []byte) (*TreeMetadata, error) {
 	var d treeDoc
-	if err := json.Unmarshal(doc, &d); err != nil {
+	if err := unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, TreeFile, err)
 	}
 	if len(d.TreeMetadata) == 0 {

@@ -79,11 +79,17 @@ func plan(reads []Read) []span {
 // ReadAll performs reads, in any order, from the files below dir. It reorders
 // the slice. A missing or short file is fault.Corrupt.
 func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
-	for i := range reads {
-		r := &reads[i]
-		if r.Offset < 0 || r.Length < int64(len(r.Dst)) || r.Offset+r.Length < r.Offset {
-			return r.fail(fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, r.Offset, r.Length, r.File))
+	var bad error
+	reads = slices.DeleteFunc(reads, func(r Read) bool {
+		if r.Offset >= 0 && r.Length >= int64(len(r.Dst)) && r.Offset+r.Length >= r.Offset {
+			return false
 		}
+		err := r.fail(fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, r.Offset, r.Length, r.File))
+		bad = cmp.Or(bad, err)
+		return true
+	})
+	if bad != nil {
+		return bad
 	}
 	spans := plan(reads)
 	files := &fileSet{store: store, dir: dir, files: map[string]*openFile{}}
@@ -104,17 +110,6 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 				}
 				s := spans[i]
 				rs := reads[s.first:s.end]
-				f, err := files.open(ctx, rs[0].File)
-				if err == nil && s.offset+s.len > f.Size() {
-					err = tooShort(ctx, f, rs[0].File, s.offset+s.len)
-				}
-				if err != nil {
-					files.release(rs[0].File)
-					if err := failAll(rs, err); err != nil {
-						return err
-					}
-					continue
-				}
 				scratch := s.len
 				if len(rs) == 1 {
 					scratch -= int64(len(rs[0].Dst))
@@ -123,19 +118,9 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 				if err := budget.Acquire(ctx, weight); err != nil {
 					return context.Cause(ctx)
 				}
-				if int64(cap(buf)) < scratch {
-					buf = make([]byte, scratch)
-				}
-				if len(rs) == 1 {
-					err = rs[0].direct(ctx, f, buf[:scratch])
-				} else {
-					err = readSpan(ctx, f, s, rs, buf[:scratch])
-				}
-				if cap(buf) > unitBytes {
-					buf = nil
-				}
+				var err error
+				buf, err = files.serve(ctx, s, rs, buf, scratch)
 				budget.Release(weight)
-				files.release(rs[0].File)
 				if err != nil {
 					return err
 				}
@@ -143,6 +128,32 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 		})
 	}
 	return group.Wait()
+}
+
+// serve performs the reads of a span, with scratch bytes of buf, which it
+// returns for the next span.
+func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buf []byte, scratch int64) ([]byte, error) {
+	name := rs[0].File
+	f, err := files.open(ctx, name)
+	defer files.release(name)
+	if err == nil && s.offset+s.len > f.Size() {
+		err = tooShort(ctx, f, name, s.offset+s.len)
+	}
+	if err != nil {
+		return buf, failAll(rs, err)
+	}
+	if int64(cap(buf)) < scratch {
+		buf = make([]byte, scratch)
+	}
+	if len(rs) == 1 {
+		err = rs[0].direct(ctx, f, buf[:scratch])
+	} else {
+		err = readSpan(ctx, f, s, rs, buf[:scratch])
+	}
+	if cap(buf) > unitBytes {
+		buf = nil // an oversized one is not kept beyond its span
+	}
+	return buf, err
 }
 
 // direct reads one range: its head straight into place, its rest into buf.
@@ -169,7 +180,10 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 			return r.fail(readError(r.File, err))
 		}
 	}
-	return r.done(buf)
+	if err := r.Done(buf); err != nil {
+		return r.fail(cmp.Or(checkLFS(ctx, f, r.File), err))
+	}
+	return nil
 }
 
 // readSpan reads the ranges rs by one call.
@@ -184,16 +198,11 @@ func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []by
 		if r.Step != nil && n > 0 {
 			r.Step(r.Dst)
 		}
-		if err := r.done(b[n:]); err != nil {
-			return err
+		if err := r.Done(b[n:]); err != nil {
+			if err := r.fail(cmp.Or(checkLFS(ctx, f, r.File), err)); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
-}
-
-func (r *Read) done(rest []byte) error {
-	if err := r.Done(rest); err != nil {
-		return r.fail(err)
 	}
 	return nil
 }
@@ -220,9 +229,8 @@ func failAll(rs []Read, err error) error {
 }
 
 func tooShort(ctx context.Context, f storage.Reader, file string, need int64) error {
-	head := make([]byte, min(f.Size(), 1024))
-	if err := f.ReadAt(ctx, head, 0); err == nil && f.Size() < 1024 && isLFSPointer(head) {
-		return lfsPointer(file)
+	if err := checkLFS(ctx, f, file); err != nil {
+		return err
 	}
 	return fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, file, f.Size(), need)
 }
@@ -314,8 +322,11 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	if n < 0 {
 		n = f.Size() - off
 	}
-	if off < 0 || n < 0 || n > f.Size() || off > f.Size()-n {
-		return nil, fmt.Errorf("%w: %s has %d bytes, %d from %d are needed", fault.Corrupt, name, f.Size(), n, off)
+	if off < 0 || n < 0 || off+n < off {
+		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, off, n, name)
+	}
+	if off+n > f.Size() {
+		return nil, tooShort(ctx, f, name, off+n)
 	}
 	b := make([]byte, n)
 	if err := f.ReadAt(ctx, b, off); err != nil {
@@ -325,6 +336,28 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 		return nil, lfsPointer(name)
 	}
 	return b, nil
+}
+
+// CheckLFS returns an error if the file name below dir is a Git LFS pointer: a
+// better one for a file that is not what it should be.
+func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error {
+	f, err := openBelow(ctx, store, dir, name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	return checkLFS(ctx, f, name)
+}
+
+func checkLFS(ctx context.Context, f storage.Reader, name string) error {
+	if f.Size() >= 1024 {
+		return nil
+	}
+	b := make([]byte, f.Size())
+	if err := f.ReadAt(ctx, b, 0); err == nil && isLFSPointer(b) {
+		return lfsPointer(name)
+	}
+	return nil
 }
 
 // A clone without its large files has small texts in their place.

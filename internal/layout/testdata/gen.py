@@ -58,7 +58,6 @@ def documents():
           'empty': {'d': {}, 'l': [], 't': (), 'n': None},
           'jax': jax.numpy.ones((4, 2), jax.numpy.bfloat16),
           'key': jax.random.key(7),
-          'zero': jax.numpy.zeros((0, 3)),
           'slash/name': 'nested',
       },
       'bare': np.arange(4, dtype=np.uint8),

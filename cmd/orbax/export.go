@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// exportFile makes a safetensors file of a pytree.
+func (c *conversion) exportFile(ctx context.Context) (*converted, error) {
+	ck, err := openCheckpoint(ctx, c.src)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	t, err := openTree(ctx, ck, c.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mayReplace(); err != nil {
+		return nil, err
+	}
+	plan, err := c.planExport(ctx, ck, t)
+	if err != nil {
+		return nil, err
+	}
+	header, head, err := safetensors.Layout(plan.tensors, plan.metadata)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.dst, err)
+	}
+	places := make(map[string]int64, len(header.Tensors))
+	total := int64(len(head))
+	for _, tensor := range header.Tensors {
+		places[tensor.Name] = tensor.Offset
+		total += tensor.Length
+	}
+	f, err := createAtomic(c.dst, total)
+	if err != nil {
+		return nil, err
+	}
+	defer f.discard()
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return nil, err
+	}
+	err = t.CopyTo(ctx, f, func(m *handler.LeafMetadata) (int64, bool) {
+		return places[m.Path.String()], true
+	})
+	if err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := f.commit(c.overwrite); err != nil {
+		return nil, err
+	}
+	return &converted{leaves: len(t.Metadata().Leaves), bytes: plan.bytes}, nil
+}
+
+// inCheckpoint says which checkpoint an error of reading belongs to.
+func inCheckpoint(path string, err error) error {
+	return &orbax.Error{Op: "load", Path: path, Err: err}
+}
+
+// exportPlan is what a safetensors file will have in it.
+type exportPlan struct {
+	tensors  []safetensors.Tensor
+	metadata map[string]string
+	bytes    int64
+}
+
+func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *handler.Tree) (*exportPlan, error) {
+	leaves := t.Metadata().Leaves
+	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
+	var extra extraTree
+	var errs []error
+	sharded := 0
+	for i := range leaves {
+		m := &leaves[i]
+		name := m.Path.String()
+		extra.add(m)
+		switch m.Kind {
+		case tree.KindEmpty:
+			continue
+		case tree.KindString:
+			v, err := t.LoadLeaf(ctx, name)
+			if err != nil {
+				return nil, inCheckpoint(c.src, err)
+			}
+			text, ok := v.(string)
+			if _, taken := p.metadata[name]; taken || !ok || name == extraKey {
+				errs = append(errs, fmt.Errorf("leaf %s: a string of this name cannot be stored: %w", shown(name), orbax.ErrReservedName))
+			}
+			p.metadata[name] = text
+			continue
+		}
+		if m.Sharding != nil && m.Sharding.Device == "" {
+			sharded++
+		}
+		tensor := safetensors.Tensor{Name: name, DType: m.DType, Shape: m.Shape}
+		if _, _, err := safetensors.Layout([]safetensors.Tensor{tensor}, nil); err != nil {
+			errs = append(errs, err)
+		}
+		p.tensors = append(p.tensors, tensor)
+	}
+	if len(errs) > 0 {
+		return nil, c.refuseExport(errs)
+	}
+	if sharded > 0 {
+		c.warn("the shardings of %s are not kept", plural(sharded, "array"))
+	}
+	if err := c.planCustom(ctx, ck, p, &extra); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *conversion) refuseExport(errs []error) error {
+	err := fmt.Errorf("%s: %w", c.src, errors.Join(errs...))
+	if len(errs) > 1 {
+		err = inCheckpoint(c.src, errors.Join(errs...))
+	}
+	if errors.Is(err, orbax.ErrDType) {
+		return withHint(err, "nothing was written; safetensors has bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64, complex64 and some float8 types")
+	}
+	return err
+}
+
+// planCustom puts custom metadata where it belongs: strings as entries, other
+// values into the reserved one. It warns of what is left behind.
+func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *exportPlan, extra *extraTree) error {
+	var options []orbax.LoadOption
+	if c.name != "" {
+		options = append(options, orbax.Name(c.name))
+	}
+	m, err := ck.Metadata(ctx, options...)
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, name := range ck.Names() {
+		if _, ok := m.Checkpointables[name]; !ok {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
+		c.warn("other parts of the checkpoint are not converted: %s", strings.Join(left, ", "))
+	}
+	switch custom := finite(m.Custom).(type) {
+	case nil:
+	case map[string]any:
+		rest := map[string]any{}
+		for k, v := range custom {
+			text, ok := v.(string)
+			if _, taken := p.metadata[k]; !ok || taken || k == extraKey {
+				rest[k] = v
+				continue
+			}
+			p.metadata[k] = text
+		}
+		if len(rest) > 0 {
+			extra.Custom = rest
+		}
+	default:
+		extra.Custom = custom
+	}
+	entry, err := extra.marshal()
+	if err != nil {
+		return err
+	}
+	if entry != "" {
+		p.metadata[extraKey] = entry
+	}
+	if len(p.metadata) == 0 {
+		p.metadata = nil // as files without metadata are
+	}
+	return nil
+}

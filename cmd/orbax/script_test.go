@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"orbax": main})
+}
+
+var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			tmp := filepath.Join(env.WorkDir, "tmp")
+			env.Setenv("TMPDIR", tmp)
+			return os.MkdirAll(tmp, 0o777)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"mkckpt": makeCheckpoint,
+			"mkst":   makeTensorFile,
+			"flip":   flipByte,
+			"same":   sameLeaves,
+			"scrub":  scrub,
+			"status": exitStatusIs,
+			"empty":  isEmptyDir,
+		},
+	})
+}
+
+func check(ts *testscript.TestScript, err error) {
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// basicState has a leaf of every kind.
+func basicState() map[string]any {
+	key, err := array.PRNGKey("threefry2x32", array.Of([]uint32{7, 42}, 2))
+	if err != nil {
+		panic(err)
+	}
+	mesh := sharding.Mesh{Shape: []int{2}, AxisNames: []string{"data"}, DeviceIDs: []int{0, 1}}
+	return map[string]any{
+		"params": map[string]any{
+			"dense": map[string]any{
+				"kernel": array.Of([]float32{1, 2.5, -3, 4, 5, 6}, 2, 3),
+				"bias":   array.Of([]array.BF16{array.ToBF16(1), array.ToBF16(-0.5)}, 2).WithSharding(sharding.SingleDevice("cpu:0")),
+			},
+			"sharded": array.Of([]int32{1, 2, 3, 4}, 4).WithSharding(sharding.Named(mesh, sharding.PartitionSpec{{"data"}})),
+		},
+		"opt":    tree.Tuple{array.Of([]bool{true, false}, 2), map[string]any{}, []any{}, tree.Tuple{}, nil},
+		"step":   1000,
+		"lr":     float32(0.001),
+		"name":   "run <1> & \"two\"",
+		"blob":   []byte("a\x00b"),
+		"rng":    key,
+		"scalar": array.Of([]float64{2.5}),
+		"a.b":    array.Of([]int8{1}, 1),
+		"none":   array.Of([]float32{}, 0, 3),
+	}
+}
+
+// makeCheckpoint: mkckpt KIND DIR
+func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
+	kind, dir := args[0], ts.MkAbs(args[1])
+	ctx := context.Background()
+	custom := orbax.CustomMetadata(map[string]any{"run": "r1", "loss": 0.5, "tags": []any{"x"}})
+	iota := make([]float32, 40*50)
+	for i := range iota {
+		iota[i] = float32(i)
+	}
+	switch kind {
+	case "basic":
+		check(ts, orbax.Save(ctx, dir, basicState(), custom))
+	case "plain":
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "step": 3},
+			orbax.Storage(handler.Storage{PlainFiles: true, Zarr2: true, ChunkBytes: 1024})))
+	case "numbers":
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
+	case "odd":
+		odd, err := array.New(array.Int4, []int{2}, []byte{1, 2})
+		check(ts, err)
+		check(ts, orbax.Save(ctx, dir, map[string]any{"q": odd, "z": complex(1, 2), "ok": 1}))
+	case "bare":
+		check(ts, orbax.Save(ctx, dir, array.Of(iota[:6], 2, 3)))
+	case "parts":
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
+			"model": map[string]any{"w": array.Of(iota[:4], 4)},
+			"ema":   map[string]any{"w": array.Of(iota[:4], 4), "x": "y"},
+			"meta":  json.RawMessage(`{"epoch": 3}`),
+		}))
+	default:
+		ts.Fatalf("unknown kind %q", kind)
+	}
+}
+
+// makeTensorFile: mkst KIND FILE
+func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
+	var tensors []safetensors.Tensor
+	var metadata map[string]string
+	add := func(name string, d array.DType, shape ...int) {
+		tensors = append(tensors, safetensors.Tensor{Name: name, DType: d, Shape: shape})
+	}
+	switch args[0] {
+	case "model":
+		add("model.layers.0.w", array.Float32, 2, 3)
+		add("model.layers.0.b", array.BFloat16, 3)
+		add("model.layers.1.w", array.Float32, 2, 3)
+		add("mask", array.Bool, 5)
+		add("temperature", array.Float64)
+		add("nothing", array.Int64, 0, 4)
+		metadata = map[string]string{"format": "pt", "note": "<a&b>"}
+	case "collision":
+		add("a", array.Float32, 2)
+		add("a.b", array.Float32, 2)
+	case "empty":
+	case "renamed":
+		add("w", array.Float32, 2)
+		metadata = map[string]string{extraKey: `{"version":1,"leaves":[{"keys":["step"],"kind":"scalar"},{"keys":["s"],"kind":"string"}]}`}
+	case "future":
+		add("w", array.Float32, 2)
+		metadata = map[string]string{extraKey: `{"version":2}`}
+	case "broken":
+		add("w", array.Float32, 2)
+		metadata = map[string]string{extraKey: `{"version":1,"leaves":[{"keys":[-1]}]}`}
+	default:
+		ts.Fatalf("unknown kind %q", args[0])
+	}
+	h, head, err := safetensors.Layout(tensors, metadata)
+	check(ts, err)
+	for _, t := range h.Tensors {
+		for i := range t.Length {
+			head = append(head, byte(i&1))
+		}
+	}
+	check(ts, os.WriteFile(ts.MkAbs(args[1]), head, 0o666))
+}
+
+// flipByte: flip DIR changes a bit in the middle of the largest file below DIR,
+// flip FILE in that of a file.
+func flipByte(ts *testscript.TestScript, _ bool, args []string) {
+	name, size := "", int64(-1)
+	check(ts, filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if info, err := d.Info(); err == nil && info.Size() > size {
+			name, size = path, info.Size()
+		}
+		return nil
+	}))
+	b, err := os.ReadFile(name)
+	check(ts, err)
+	b[len(b)/2] ^= 0x10
+	check(ts, os.WriteFile(name, b, 0o666))
+}
+
+// sameLeaves: same A B compares what is loaded of two checkpoints, but for the
+// shardings of arrays.
+func sameLeaves(ts *testscript.TestScript, neg bool, args []string) {
+	var leaves [2][]tree.Leaf
+	for i := range leaves {
+		v, err := orbax.Load(context.Background(), ts.MkAbs(args[i]))
+		check(ts, err)
+		leaves[i], err = tree.Flatten(v)
+		check(ts, err)
+	}
+	same := slices.EqualFunc(leaves[0], leaves[1], func(a, b tree.Leaf) bool {
+		if x, ok := a.Value.(*array.Array); ok {
+			y, ok := b.Value.(*array.Array)
+			return ok && slices.Equal(a.Path, b.Path) && x.Equal(y) && x.PRNGImpl() == y.PRNGImpl()
+		}
+		return reflect.DeepEqual(a, b)
+	})
+	if same == neg {
+		ts.Fatalf("same is %v\n%v\n%v", same, leaves[0], leaves[1])
+	}
+}
+
+// scrub replaces what differs from run to run in a file or in the output of the
+// last command, and writes it to another: scrub SRC DST
+func scrub(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	for pattern, with := range map[string]string{
+		`"\d{4}-\d\d-\d\dT[0-9:.]*Z"`: `"TIME"`,
+		`("seconds": )[0-9.e-]+`:      `${1}0`,
+		`\d+\.\d\ds  [0-9.]+ \w+/s`:   `0.00s  1.0 MiB/s`,
+	} {
+		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
+	}
+	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
+	check(ts, os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o666))
+}
+
+// exitStatusIs: status N ARGS... runs orbax, which must end with status N.
+func exitStatusIs(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("orbax", args[1:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
+
+// isEmptyDir: empty DIR [NAME...] fails if DIR has other entries than the names.
+func isEmptyDir(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	check(ts, err)
+	names := map[string]bool{}
+	for _, e := range entries {
+		if !slices.Contains(args[1:], e.Name()) {
+			names[e.Name()] = true
+		}
+	}
+	if len(names) > 0 {
+		ts.Fatalf("left behind: %v", slices.Sorted(maps.Keys(names)))
+	}
+}

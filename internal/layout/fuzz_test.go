@@ -1,0 +1,171 @@
+package layout
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"unicode/utf8"
+)
+
+// seed adds the golden documents called name to the corpus.
+func seed(f *testing.F, name string) {
+	f.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "documents", "*", name))
+	if err != nil || len(files) == 0 {
+		f.Fatal(name, err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("{}"))
+	f.Add([]byte("[[[[{\"a\":NaN}]]]]"))
+}
+
+func FuzzParseTree(f *testing.F) {
+	seed(f, "METADATA")
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		m, err := ParseTree(doc)
+		if err != nil {
+			return
+		}
+		ocdbt := m.OCDBT != nil && *m.OCDBT
+		m.OCDBT = &ocdbt
+		again, err := ParseTree(m.Document())
+		if err != nil {
+			t.Fatalf("%s\nbecame %s\n%v", doc, m.Document(), err)
+		}
+		if repeatedNames(m.Leaves) { // two entries of one path become one
+			return
+		}
+		if !reflect.DeepEqual(sortLeaves(again.Leaves), sortLeaves(m.Leaves)) || again.Zarr3 != m.Zarr3 || *again.OCDBT != ocdbt {
+			t.Fatalf("%s\nbecame %+v\nand then %+v", doc, m, again)
+		}
+	})
+}
+
+// repeatedNames reports whether two leaves have the same name in the document.
+func repeatedNames(leaves []TreeLeaf) (repeated bool) {
+	seen := map[string]bool{}
+	for _, l := range leaves {
+		name := pyTuple(l.Path)
+		repeated = repeated || seen[name]
+		seen[name] = true
+	}
+	return repeated
+}
+
+func FuzzParseCheckpoint(f *testing.F) {
+	seed(f, "CHECKPOINT_METADATA")
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		m, err := ParseCheckpoint(doc)
+		if err != nil {
+			return
+		}
+		custom, err := CheckCustom(m.Custom)
+		if err != nil {
+			return // NaN and the like can be read and not written
+		}
+		m.Custom = custom
+		written, err := m.Document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseCheckpoint(written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := CheckCustom(again.Custom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Custom, m.Custom = nil, nil
+		if !reflect.DeepEqual(again, m) || string(raw) != string(custom) {
+			t.Fatalf("%s\nbecame %s\n%+v\n%+v", doc, written, m, again)
+		}
+	})
+}
+
+func FuzzParseStrings(f *testing.F) {
+	seed(f, "strings")
+	f.Add([]byte(`{"a": {"b": "x"}, "c~1d": "y"}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		s, err := ParseStrings(doc)
+		if err != nil {
+			return
+		}
+		for name := range s.root {
+			s.Get(name)
+			if v, ok := s.Get(name + "/" + name); ok && !utf8.ValidString(v) {
+				t.Fatalf("%q is not UTF-8", v)
+			}
+		}
+	})
+}
+
+func FuzzParseArrays(f *testing.F) {
+	seed(f, "process_0")
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		m, err := ParseArrays(doc)
+		if err != nil {
+			return
+		}
+		var list []ArrayMetadata
+		for _, a := range m {
+			a.WriteShape, a.ChunkShape = nonNil(a.WriteShape), nonNil(a.ChunkShape)
+			m[a.Name] = a
+			list = append(list, a)
+		}
+		written, err := ArraysDocument(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseArrays(written)
+		if err != nil || !reflect.DeepEqual(again, m) {
+			t.Fatalf("%s\nbecame %s\n%+v, %v", doc, written, again, err)
+		}
+	})
+}
+
+func FuzzParseDigests(f *testing.F) {
+	f.Add(digestsOf(digestDocs).Document())
+	f.Add((&Digests{}).Document())
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		d, err := ParseDigests(doc)
+		if err != nil {
+			return
+		}
+		again, err := ParseDigests(d.Document())
+		if err != nil || !slices.Equal(again.Names(), d.Names()) {
+			t.Fatalf("%q\nbecame %q, %v", doc, d.Document(), err)
+		}
+	})
+}
+
+func FuzzDecodeJSON(f *testing.F) {
+	seed(f, "CHECKPOINT_METADATA")
+	f.Add([]byte(`[NaN, -Infinity, "NaN", 1e400, 99999999999999999999, 0e00000000]`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		v, err := DecodeJSON(doc)
+		if err != nil {
+			return
+		}
+		written, err := EncodeJSON(v)
+		if err != nil {
+			return // not finite
+		}
+		again, err := DecodeJSON(written)
+		if err != nil {
+			t.Fatalf("%q\nbecame %q, %v", doc, written, err)
+		}
+		// 1.0 is written as 1, so values are compared as they are written.
+		if b, err := EncodeJSON(again); err != nil || string(b) != string(written) {
+			t.Fatalf("%q\nbecame %q\nand then %q, %v", doc, written, b, err)
+		}
+	})
+}

@@ -1,0 +1,400 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// stage begins a directory and returns it with its path.
+func stage(t testing.TB) (storage.Stage, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "dir")
+	s, err := storage.Local().Begin(t.Context(), dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Abort() })
+	return s, dir
+}
+
+func commit(t testing.TB, s storage.Stage) {
+	t.Helper()
+	if err := s.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func noise(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	r.Read(b)
+	return b
+}
+
+// itemOf is an item whose encoding is data; slack is by how much its bound is
+// too large.
+func itemOf(leaf string, data []byte, slack int) Item {
+	return Item{Leaf: leaf, Bound: len(data) + slack, Append: func(dst []byte) ([]byte, error) { return append(dst, data...), nil }}
+}
+
+// readBack reads each extent in one of the ways that there are and returns what
+// came.
+func readBack(t testing.TB, dir string, extents []Extent) [][]byte {
+	t.Helper()
+	got := make([][]byte, len(extents))
+	steps := make([][]byte, len(extents))
+	done := make([]atomic.Int32, len(extents))
+	var reads []Read
+	for i, e := range extents {
+		got[i] = make([]byte, e.Length)
+		direct := []int{0, int(e.Length), int(e.Length / 2), max(0, int(e.Length)-4)}[i%4]
+		r := Read{Leaf: fmt.Sprint(i), Extent: e, Dst: got[i][:direct]}
+		if i%3 > 0 {
+			r.Step = func(piece []byte) { steps[i] = append(steps[i], piece...) }
+		}
+		r.Done = func(rest []byte) error {
+			done[i].Add(1)
+			if n := copy(got[i][direct:], rest); n != len(rest) || direct+n != len(got[i]) {
+				return fmt.Errorf("the rest has %d bytes, want %d", len(rest), len(got[i])-direct)
+			}
+			if r.Step != nil && !bytes.Equal(steps[i], got[i][:direct]) {
+				return errors.New("the steps did not see the data")
+			}
+			return nil
+		}
+		reads = append(reads, r)
+	}
+	rand.Shuffle(len(reads), func(i, j int) { reads[i], reads[j] = reads[j], reads[i] })
+	if err := ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
+		t.Fatal(err)
+	}
+	for i := range done {
+		if n := done[i].Load(); n != 1 {
+			t.Fatalf("read %d was done %d times", i, n)
+		}
+	}
+	return got
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, sizes := range [][]int{
+		{}, {0}, {1}, {0, 0, 5}, {4096, 4095, 4097}, {pageValue, 3, pageValue - 1, pageValue + 1}, {unitBytes + 5, 1, unitBytes},
+		{smallRead, smallRead - 1, 10, smallRead + 1}, slices.Repeat([]int{100, 3000}, 3000), {3 * unitBytes, 2 * pageValue},
+	} {
+		for _, slack := range []int{0, 3000} {
+			s, dir := stage(t)
+			var items []Item
+			var want [][]byte
+			for i, n := range sizes {
+				want = append(want, noise(n, uint64(i)))
+				items = append(items, itemOf(fmt.Sprint(i), want[i], slack))
+			}
+			extents, err := WritePacked(t.Context(), s, "d/data", items)
+			if err != nil {
+				t.Fatal(err)
+			}
+			commit(t, s)
+			info, err := os.Stat(filepath.Join(dir, "d/data"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Size()%storage.PageSize != 0 {
+				t.Errorf("the file has %d bytes, no whole number of pages", info.Size())
+			}
+			checkExtents(t, extents, items, info.Size())
+			for i, b := range readBack(t, dir, extents) {
+				if !bytes.Equal(b, want[i]) {
+					t.Fatalf("sizes %.6v: item %d differs", sizes, i)
+				}
+			}
+		}
+	}
+}
+
+// checkExtents checks that values do not overlap, that large ones begin on
+// pages, and that nothing but zeros lies between.
+func checkExtents(t testing.TB, extents []Extent, items []Item, size int64) {
+	t.Helper()
+	for i, e := range extents {
+		if items[i].Bound >= pageValue && e.Offset%storage.PageSize != 0 {
+			t.Errorf("item %d of %d bytes lies at %d", i, e.Length, e.Offset)
+		}
+	}
+	sorted := slices.Clone(extents)
+	slices.SortFunc(sorted, func(a, b Extent) int { return int(a.Offset + a.Length - b.Offset - b.Length) })
+	end := int64(0)
+	for _, e := range sorted {
+		if e.Offset < end {
+			t.Fatalf("%+v begins before %d", e, end)
+		}
+		end = e.Offset + e.Length
+	}
+	if end > size {
+		t.Errorf("the file has %d bytes, the last item ends at %d", size, end)
+	}
+}
+
+func TestRoundTripProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, 2*pageValue)), 0, 12).Draw(rt, "sizes")
+		s, dir := stage(t)
+		var items []Item
+		var want [][]byte
+		for i, n := range sizes {
+			want = append(want, noise(n, uint64(i)))
+			items = append(items, itemOf(fmt.Sprint(i), want[i], i%2*n))
+		}
+		extents, err := WritePacked(t.Context(), s, "f", items)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		commit(t, s)
+		for i, b := range readBack(t, dir, extents) {
+			if !bytes.Equal(b, want[i]) {
+				rt.Fatalf("item %d differs", i)
+			}
+		}
+	})
+}
+
+func TestCopy(t *testing.T) {
+	var src [][]byte
+	for i, n := range []int{0, 1, 63, 64, 65, 4096, pageValue - 1, pageValue, unitBytes + 17, 3} {
+		src = append(src, noise(n, uint64(i)))
+	}
+	src = append(src, nil)
+	got, err := Copy(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range src {
+		if !bytes.Equal(got[i], src[i]) {
+			t.Errorf("copy %d differs", i)
+		}
+		if len(src[i]) > 0 {
+			src[i][0]++
+			if got[i][0] == src[i][0] {
+				t.Errorf("copy %d shares its memory", i)
+			}
+			got[i] = append(got[i], 1) // must not reach into the next
+		}
+	}
+	for i := range src {
+		if len(src[i]) > 1 && !bytes.Equal(got[i][1:len(src[i])], src[i][1:]) {
+			t.Errorf("copy %d was overwritten", i)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Copy(ctx, src); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestAppendErrors(t *testing.T) {
+	boom := errors.New("boom")
+	for name, bad := range map[string]Item{
+		"error":     {Leaf: "params.w", Bound: 8, Append: func(dst []byte) ([]byte, error) { return nil, boom }},
+		"too long":  {Leaf: "params.w", Bound: 8, Append: func(dst []byte) ([]byte, error) { return append(dst, make([]byte, 9)...), nil }},
+		"very long": {Leaf: "params.w", Bound: 8, Append: func(dst []byte) ([]byte, error) { return append(dst, make([]byte, 1<<20)...), nil }},
+	} {
+		items := []Item{itemOf("a", noise(100, 1), 0), bad, itemOf("b", noise(100, 1), 0)}
+		s, _ := stage(t)
+		_, err := WritePacked(t.Context(), s, "f", items)
+		s2, _ := stage(t)
+		err2 := WriteFiles(t.Context(), s2, []string{"x/a", "x/b", "x/c"}, items)
+		for _, err := range []error{err, err2} {
+			var leaf *fault.Leaf
+			if !errors.As(err, &leaf) || leaf.Path != "params.w" {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name == "error" && !errors.Is(err, boom) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// write puts files into a fresh directory.
+func write(t testing.TB, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, b := range files {
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func lfs() []byte {
+	return []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 9\n")
+}
+
+func TestReadErrors(t *testing.T) {
+	dir := write(t, map[string][]byte{"short": noise(100, 1), "lfs": lfs(), "d/f": noise(100, 2)})
+	bad := errors.New("bad chunk")
+	for name, c := range map[string]struct {
+		e    Extent
+		dst  int
+		done error
+		want error
+		text string
+	}{
+		"missing":     {Extent{"none", 0, 4}, 0, nil, fault.Corrupt, "missing file none"},
+		"directory":   {Extent{"d", 0, 4}, 0, nil, nil, ""},
+		"short":       {Extent{"short", 90, 11}, 0, nil, fault.Corrupt, "has 100 bytes, 101 are needed"},
+		"beyond":      {Extent{"short", 1 << 40, 11}, 0, nil, fault.Corrupt, "100 bytes"},
+		"huge":        {Extent{"short", 0, 1 << 60}, 0, nil, fault.Corrupt, "100 bytes"},
+		"pointer":     {Extent{"lfs", 0, 1000}, 0, nil, fault.Incomplete, "git lfs pull"},
+		"pointer 2":   {Extent{"lfs", 0, 20}, 4, bad, fault.Incomplete, "git lfs pull"},
+		"decoder":     {Extent{"short", 0, 20}, 0, bad, bad, "bad chunk"},
+		"decoder 2":   {Extent{"short", 0, 20}, 20, bad, bad, "bad chunk"},
+		"negative":    {Extent{"short", -1, 20}, 0, nil, fault.Corrupt, ""},
+		"negative 2":  {Extent{"short", 0, -20}, 0, nil, fault.Corrupt, ""},
+		"overflow":    {Extent{"short", 1 << 62, 1 << 62}, 0, nil, fault.Corrupt, ""},
+		"destination": {Extent{"short", 0, 4}, 5, nil, fault.Corrupt, ""},
+		"escape":      {Extent{"../x", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
+		"escape 2":    {Extent{"d/../../x", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
+		"absolute":    {Extent{"/etc/passwd", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
+		"empty":       {Extent{"", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
+	} {
+		// One that is good beside it, joined with it where the file is the same.
+		read := func(failed func(error) error) (ok int32, err error) {
+			var good atomic.Int32
+			reads := []Read{
+				{Leaf: "x.y", Extent: c.e, Dst: make([]byte, c.dst), Done: func([]byte) error { return c.done }, Failed: failed},
+				{Leaf: "good", Extent: Extent{"d/f", 10, 10}, Done: func([]byte) error { good.Add(1); return nil }},
+			}
+			err = ReadAll(t.Context(), storage.Local(), dir, reads)
+			return good.Load(), err
+		}
+		_, err := read(nil)
+		var leaf *fault.Leaf
+		if !errors.As(err, &leaf) || leaf.Path != "x.y" || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+		var seen []error
+		good, err := read(func(err error) error { seen = append(seen, err); return nil })
+		if err != nil || len(seen) != 1 || !errors.As(seen[0], &leaf) || leaf.Path != "x.y" {
+			t.Errorf("%s: Failed was told %v; result %v", name, seen, err)
+		}
+		if good != 1 {
+			t.Errorf("%s: another read was done %d times", name, good)
+		}
+		stop := errors.New("stop")
+		if _, err := read(func(error) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("%s: Failed says %v, result %v", name, stop, err)
+		}
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	data := noise(100, 1)
+	dir := write(t, map[string][]byte{"f": data, "lfs": lfs(), "empty": {}})
+	for _, c := range []struct {
+		name   string
+		off, n int64
+		want   []byte
+		err    error
+	}{
+		{"f", 0, -1, data, nil}, {"f", 10, -1, data[10:], nil}, {"f", 10, 5, data[10:15], nil}, {"f", 100, 0, nil, nil}, {"empty", 0, -1, nil, nil},
+		{"f", 100, -1, nil, nil}, {"f", 101, -1, nil, fault.Corrupt}, {"f", 0, 101, nil, fault.Corrupt}, {"f", -1, 5, nil, fault.Corrupt},
+		{"f", 1 << 62, 1 << 62, nil, fault.Corrupt}, {"f", 0, 1 << 62, nil, fault.Corrupt},
+		{"lfs", 0, -1, nil, fault.Incomplete}, {"lfs", 500, 10, nil, fault.Incomplete},
+		{"none", 0, -1, nil, os.ErrNotExist}, {"../f", 0, -1, nil, fault.Corrupt}, {"/f", 0, -1, nil, fault.Corrupt},
+	} {
+		got, err := ReadFile(t.Context(), storage.Local(), dir, c.name, c.off, c.n)
+		if !bytes.Equal(got, c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%s %d+%d: %d bytes, %v; want %d, %v", c.name, c.off, c.n, len(got), err, len(c.want), c.err)
+		}
+	}
+}
+
+// settle waits until no more goroutines run than before.
+func settle(t *testing.T, before int) {
+	t.Helper()
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+}
+
+func TestCancelWrite(t *testing.T) {
+	before := runtime.NumGoroutine()
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var called atomic.Int32
+	var items []Item
+	for range 1000 {
+		items = append(items, Item{Leaf: "x", Bound: pageValue, Append: func(dst []byte) ([]byte, error) {
+			if called.Add(1) == 20 {
+				cancel(cause)
+			}
+			return append(dst, make([]byte, 100)...), nil
+		}})
+	}
+	s, _ := stage(t)
+	if _, err := WritePacked(ctx, s, "f", items); !errors.Is(err, cause) && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if n := called.Load(); n > 200 {
+		t.Errorf("%d of 1000 items were encoded", n)
+	}
+	if err := s.Abort(); err != nil {
+		t.Error(err)
+	}
+	settle(t, before)
+}
+
+func TestCancelRead(t *testing.T) {
+	before := runtime.NumGoroutine()
+	dir := write(t, map[string][]byte{"f": noise(4<<20, 1)})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var called, failed atomic.Int32
+	var reads []Read
+	for i := range 4000 {
+		reads = append(reads, Read{
+			Leaf: "x", Extent: Extent{"f", int64(i) * 1000, 990},
+			Failed: func(error) error { failed.Add(1); return nil },
+			Done: func([]byte) error {
+				if called.Add(1) == 20 {
+					cancel()
+				}
+				return nil
+			},
+		})
+	}
+	if err := ReadAll(ctx, storage.Local(), dir, reads); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d reads count as failed", n)
+	}
+	settle(t, before)
+}
