@@ -11,14 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 )
 
 //go:embed testdata/requirements.txt
 var requirements []byte
 
-// installTime is what pip may take, on a slow line, to fetch what Orbax needs.
-const installTime = 15 * time.Minute
+// installTime is what pip may take, on a slow line, to fetch what Orbax needs:
+// less than what go test gives a package.
+const installTime = 8 * time.Minute
 
 // python returns the interpreter of the virtual environment for the
 // requirements, which it makes if it is not in the cache.
@@ -78,7 +80,8 @@ func makeVenv(ctx context.Context, base, cache, dir string) error {
 		{bin, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", list},
 	} {
 		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", args, err, tail(out, 500))
+			message := strings.Join(strings.Fields(string(tail(out, 500))), " ")
+			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, message)
 		}
 	}
 	err = os.Rename(made, dir)

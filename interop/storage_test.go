@@ -1,0 +1,75 @@
+package interop
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// ramp returns float32s that bfloat16 has to round.
+func ramp(shape ...int) *node {
+	n, _ := array.NumElements(shape)
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(i) * 1.001
+	}
+	return arrayNode("np", array.Of(v, shape...))
+}
+
+// TestLargeArrays sends arrays of several chunks both ways.
+func TestLargeArrays(t *testing.T) {
+	needPython(t)
+	sharded := ramp(16, 1<<15)
+	sharded.Lib, sharded.Sharding = "jax", &mesh{Mesh: []int{2, 4}, Axes: []string{"x", "y"}, Spec: []any{"x", "y"}}
+	bothWays(t, dict("rows", ramp(5, 1<<19), "sharded", sharded))
+}
+
+// TestStorage saves with Go in each form that the options offer.
+func TestStorage(t *testing.T) {
+	needPython(t)
+	sharded := ramp(16, 12)
+	sharded.Lib, sharded.Sharding = "jax", &mesh{Mesh: []int{4}, Axes: []string{"x"}, Spec: []any{nil, "x"}}
+	n := dict("a", ramp(7, 9, 5), "b", dict("c", sharded, "bytes", byteString([]byte("abc"))), "f", float(0.1), "n", integer(3))
+	for name, s := range map[string]handler.Storage{
+		"chunks":         {ChunkBytes: 100},
+		"sharded axes":   {ChunkBytes: 40, ShardAxes: []int{1}},
+		"bfloat16":       {DType: array.BFloat16},
+		"bfloat16 zstd":  {DType: array.BFloat16, Compression: zarr.Zstd(1), ChunkBytes: 64},
+		"zarr2 float64":  {DType: array.Float64, Zarr2: true},
+		"files bfloat16": {DType: array.BFloat16, PlainFiles: true, ChunkBytes: 64},
+		"one leaf": {PerLeaf: func(leaf string, s handler.Storage) handler.Storage {
+			if strings.HasPrefix(leaf, "b.") {
+				s.Compression, s.ChunkBytes = zarr.Zstd(19), 48
+			}
+			return s
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := n.mapLeaves(func(l *node) *node {
+				if s.DType == array.Invalid || l.T != "array" {
+					return l
+				}
+				a, err := l.toGo()
+				if err != nil {
+					t.Fatal(err)
+				}
+				cast, err := a.(*array.Array).Cast(s.DType)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.DType, l.Data = s.DType.String(), cast.Bytes()
+				return l
+			})
+			path := filepath.Join(t.TempDir(), "checkpoint")
+			goSave(t, path, n, orbax.Storage(s))
+			mustEqual(t, "Python", want.inPython(), pyLoad(t, path, nil))
+			mustEqual(t, "Go", want, goLoad(t, path))
+			mustEqual(t, "Python, into NumPy arrays", asNumPy(want.inPython()), pyLoad(t, path, request{"kind": "np", "tree": want.inPython()}))
+		})
+	}
+}
