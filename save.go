@@ -21,8 +21,10 @@ import (
 )
 
 // Save writes state as a checkpoint at path, which must not exist unless
-// Overwrite is given. It returns when the checkpoint is complete and durable.
-// After an error, or when ctx is cancelled, nothing is left behind.
+// Overwrite is given; missing parents are created. It returns when the
+// checkpoint is complete and durable. After an error, or when ctx is cancelled,
+// nothing is left behind but parents. The one exception: an error that says
+// that the checkpoint is in place tells what could not be done after that.
 func Save(ctx context.Context, path string, state any, options ...SaveOption) error {
 	c := newSaveConfig(options)
 	return saveNow(ctx, path, map[string]any{c.name: state}, c)

@@ -15,6 +15,8 @@ import (
 type Recorder struct {
 	// NoExchange imitates a file system that cannot exchange directories.
 	NoExchange bool
+	// NoSync records syncs without making them, where only speed counts.
+	NoSync bool
 	// Before, if set, is called before each operation; an error takes the
 	// operation's place.
 	Before func(Op) error
@@ -64,8 +66,9 @@ func (s recordingSystem) mkdir(name string) error {
 	return s.r.do(Op{Kind: "mkdir", Name: name}, func() error { return osSystem{}.mkdir(name) })
 }
 
-func (s recordingSystem) create(name string, size int64) (f sysFile, err error) {
-	err = s.r.do(Op{Kind: "create", Name: name}, func() (err error) {
+func (s recordingSystem) create(name string, size int64) (sysFile, error) {
+	var f sysFile
+	err := s.r.do(Op{Kind: "create", Name: name}, func() (err error) {
 		f, err = osSystem{}.create(name, size)
 		return err
 	})
@@ -73,7 +76,12 @@ func (s recordingSystem) create(name string, size int64) (f sysFile, err error) 
 }
 
 func (s recordingSystem) syncDir(name string) error {
-	return s.r.do(Op{Kind: "syncdir", Name: name}, func() error { return osSystem{}.syncDir(name) })
+	return s.r.do(Op{Kind: "syncdir", Name: name}, func() error {
+		if s.r.NoSync {
+			return nil
+		}
+		return osSystem{}.syncDir(name)
+	})
 }
 
 func (s recordingSystem) rename(old, new string) error {
@@ -93,8 +101,9 @@ func (s recordingSystem) removeAll(name string) error {
 	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.removeAll(name) })
 }
 
-func (s recordingSystem) lock(name string) (unlock func(), err error) {
-	err = s.r.do(Op{Kind: "lock", Name: name}, func() (err error) {
+func (s recordingSystem) lock(name string) (func(), error) {
+	var unlock func()
+	err := s.r.do(Op{Kind: "lock", Name: name}, func() (err error) {
 		unlock, err = osSystem{}.lock(name)
 		return err
 	})
@@ -116,7 +125,12 @@ func (f *recordingFile) writeAt(p []byte, off int64) error {
 }
 
 func (f *recordingFile) sync() error {
-	return f.r.do(Op{Kind: "sync", Name: f.name}, f.f.sync)
+	return f.r.do(Op{Kind: "sync", Name: f.name}, func() error {
+		if f.r.NoSync {
+			return nil
+		}
+		return f.f.sync()
+	})
 }
 
 func (f *recordingFile) close() error { return f.f.close() }

@@ -35,8 +35,7 @@ func init() {
 	})
 }
 
-// record makes r the recorder of URLs that begin with what it returns, in an
-// empty working directory.
+// record makes r the recorder of URLs that begin with what it returns.
 func record(t *testing.T, r *storage.Recorder) string {
 	t.Helper()
 	name := strings.NewReplacer("/", "-").Replace(t.Name())

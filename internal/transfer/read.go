@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -305,7 +306,7 @@ func (s *fileSet) close() {
 // openBelow opens a file whose name comes from a checkpoint, and may not lead
 // out of it.
 func openBelow(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
-	if !fs.ValidPath(name) {
+	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.Corrupt, name)
 	}
 	return store.Open(ctx, dir+"/"+name)

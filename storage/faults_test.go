@@ -1,0 +1,125 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// eachOp calls f for every operation of a save, until f says that the save had
+// no operation of that index.
+func eachOp(t *testing.T, old, noExchange bool, f func(r *storage.Recorder, path string, index int) (more bool)) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for i, more := 0, true; more; i++ {
+		r := &storage.Recorder{NoSync: true, NoExchange: noExchange}
+		url := record(t, r)
+		must(t, orbax.Save(t.Context(), url+"run/step", sample(1), orbax.Overwrite()))
+		if !old {
+			must(t, os.RemoveAll("run/step"))
+		}
+		more = f(r, url+"run/step", i)
+	}
+}
+
+// A failure of any one operation is reported, and leaves the old checkpoint or
+// the new one.
+func TestEveryFailure(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
+				var hit storage.Op
+				n := 0
+				r.Before = func(op storage.Op) error {
+					if op.Kind == "unlock" {
+						return nil
+					}
+					if n++; n-1 == index {
+						hit = op
+						return syscall.EIO
+					}
+					return nil
+				}
+				err := orbax.Save(t.Context(), url, sample(2), orbax.Overwrite())
+				r.Before = nil
+				if hit.Kind == "" {
+					must(t, err)
+					return false
+				}
+				if !errors.Is(err, syscall.EIO) {
+					t.Fatalf("%s %s failed: %v", hit.Kind, hit.Name, err)
+				}
+				version, verr := versionAt("run/step")
+				if verr != nil {
+					t.Fatalf("%s %s failed: %v", hit.Kind, hit.Name, verr)
+				}
+				// After the commit only a sync and a removal are left to fail.
+				late := version == 2
+				if late && !(hit.Kind == "remove" || hit.Kind == "syncdir" && hit.Name == "run") {
+					t.Errorf("%s %s failed, yet the new version is there", hit.Kind, hit.Name)
+				}
+				if !late && version != bit(mode.old) {
+					t.Errorf("%s %s failed: version %d", hit.Kind, hit.Name, version)
+				}
+				if left := temporary(t, "run"); len(left) > 0 && !late {
+					t.Errorf("%s %s failed: left %q", hit.Kind, hit.Name, left)
+				}
+				must(t, orbax.Save(t.Context(), url, sample(2), orbax.Overwrite()))
+				return true
+			})
+		})
+	}
+}
+
+// A save that is cancelled at any moment leaves nothing, unless it was complete.
+func TestEveryCancellation(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				n := 0
+				r.Before = func(op storage.Op) error {
+					if n++; n-1 == index {
+						cancel()
+					}
+					return nil
+				}
+				err := orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+				version, verr := versionAt("run/step")
+				must(t, verr)
+				want := 2
+				if err != nil {
+					want = bit(mode.old)
+				}
+				if version != want || err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("cancelled at operation %d: version %d, %v", index, version, err)
+				}
+				if left := temporary(t, "run"); len(left) > 0 {
+					t.Errorf("cancelled at operation %d: left %q", index, left)
+				}
+				return n > index
+			})
+		})
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// temporary returns the entries of dir that are no finished checkpoints.
+func temporary(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, dir), func(s string) bool { return !strings.Contains(s, storage.TempMarker) })
+}
