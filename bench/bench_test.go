@@ -1,20 +1,23 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 )
 
-// benchmarkSizes are small, for a first look; the program measures large ones.
-var benchmarkSizes = []string{"1x1MiB", "16x4MiB", "4000x4KiB"}
+// The default states are small, for a first look; the program measures large
+// ones.
+var benchmarkCases = flag.String("cases", "1x1MiB,16x4MiB,4000x4KiB", "states of the benchmarks")
 
 func eachSize(b *testing.B, f func(b *testing.B, dir string, state map[string]*array.Array)) {
-	for _, size := range benchmarkSizes {
+	for size := range strings.SplitSeq(*benchmarkCases, ",") {
 		c, err := parseCase(size)
 		if err != nil {
 			b.Fatal(err)

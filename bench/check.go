@@ -33,7 +33,7 @@ const (
 	maxBeyond   = 128 // MiB
 	manyArrays  = 1000
 	manyTimes   = 10        // how much faster than Orbax
-	largeEnough = 512 << 20 // bytes of a state that the disk, not the overhead, decides for
+	largeEnough = 128 << 20 // bytes of a state that the disk, not the overhead, decides for
 )
 
 // checks judges what was measured; goals that lack a measurement are left out.
@@ -53,8 +53,11 @@ func (c *caseResult) checks() []check {
 			atMost(group+", in place, time to that of "+fastest.Who, c.row(group, whoOurs).ratio(fastest).Median, 1)
 		}
 	}
+	exchange := c.row(groupWarm, whoExchange)
+	atMost("load in place of Orbax's files, time to that of Orbax", exchange.ratio(c.row(groupWarm, whoOrbax)).Median, 1)
 	atMost("save, MiB beyond the state", save.beyond().Max, maxBeyond)
 	atMost("load in place, MiB beyond the state", into.beyond().Max, maxBeyond)
+	atMost("load in place of Orbax's files, MiB beyond the state", exchange.beyond().Max, maxBeyond)
 	if c.Case.Arrays < manyArrays {
 		return all
 	}

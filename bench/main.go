@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -26,7 +27,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -66,6 +68,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	defer os.RemoveAll(work)
 	r := &runner{dir: work, python: *python, rounds: *rounds, log: log}
 	report := newReport(*dir, *rounds)
+	if report.Orbax, err = r.pythonVersions(ctx); err != nil {
+		return err
+	}
 	for _, c := range cases {
 		result, err := r.measureCase(ctx, c)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -19,6 +20,7 @@ type report struct {
 	Go     string        `json:"go"`
 	Dir    string        `json:"dir"`
 	Rounds int           `json:"rounds"`
+	Orbax  string        `json:"orbax,omitempty"` // versions of what was measured in Python
 	Cases  []*caseResult `json:"cases"`
 }
 
@@ -117,6 +119,9 @@ func (c *caseResult) fastestOrbax(group string) *row {
 
 func (r *report) write(out io.Writer) error {
 	fmt.Fprintf(out, "%s, %d CPUs, %s, in %s, %d rounds: median (least to most)\n", r.System, r.CPUs, r.Go, r.Dir, r.Rounds)
+	if r.Orbax != "" {
+		fmt.Fprintln(out, r.Orbax)
+	}
 	for _, c := range r.Cases {
 		if err := c.write(out); err != nil {
 			return err
@@ -126,7 +131,8 @@ func (r *report) write(out io.Writer) error {
 }
 
 func (c *caseResult) write(out io.Writer) error {
-	fmt.Fprintf(out, "\n%s, %s: %d MiB\n\n", c.Case.Name, c.Case.DType, c.Case.total()>>20)
+	name, _, _ := strings.Cut(c.Case.Name, ":")
+	fmt.Fprintf(out, "\n%s of %s, %d MiB in all\n\n", name, c.Case.DType, c.Case.total()>>20)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "\t\tseconds\tGB/s\tCPU s\tMiB beyond\tto limit\tto Orbax\t\n")
 	group := ""

@@ -39,6 +39,21 @@ type row struct {
 // errSkip says that this machine cannot do what a row measures.
 var errSkip = errors.New("skipped")
 
+// pythonVersions names what is measured in Python.
+func (r *runner) pythonVersions(ctx context.Context) (string, error) {
+	if r.python == "" {
+		return "", nil
+	}
+	const script = "import sys; from importlib.metadata import version as v; print('Python', sys.version.split()[0]," +
+		" *[f'{n} {v(n)}' for n in ('orbax-checkpoint', 'tensorstore', 'jax', 'numpy')], sep=', ')"
+	out, err := exec.CommandContext(ctx, r.python, "-c", script).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s does not have Orbax: %w: %s", r.python, err, bytes.TrimSpace(out))
+	}
+	return string(bytes.TrimSpace(out)), nil
+}
+
+// measureCase measures every method in every round.
 func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, error) {
 	data := filepath.Join(r.dir, "data")
 	if err := c.writeData(data); err != nil {
