@@ -62,13 +62,13 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 	info, err := store.Stat(ctx, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.NotExist
+		return nil, fault.ErrNotExist
 	case err != nil:
 		return nil, err
 	case isTemporary(path.Base(dir)):
-		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.Incomplete)
+		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
 	case !info.Dir:
-		return nil, fmt.Errorf("%w: it is a file", fault.Invalid)
+		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalid)
 	}
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,10 +163,10 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	}
 	if has("..", layout.CheckpointFile) {
 		return fmt.Errorf("%w: it is a part of the checkpoint %s; give that path, and the part by Name(%q)",
-			fault.Invalid, path.Dir(dir), path.Base(dir))
+			fault.ErrInvalid, path.Dir(dir), path.Base(dir))
 	}
 	if has(layout.TreeFile) {
-		return fmt.Errorf("%w: a checkpoint without %s, in a layout of Orbax v0", fault.Unsupported, layout.CheckpointFile)
+		return fmt.Errorf("%w: a checkpoint without %s, in a layout of Orbax v0", fault.ErrUnsupported, layout.CheckpointFile)
 	}
 	entries, err := store.List(ctx, dir)
 	if err != nil {
@@ -180,13 +180,13 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	}
 	switch n := len(steps); {
 	case n > 8:
-		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.Invalid, n, path.Join(dir, steps[n-1]))
+		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalid, n, path.Join(dir, steps[n-1]))
 	case n > 0:
-		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.Invalid, strings.Join(steps, ", "))
+		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalid, strings.Join(steps, ", "))
 	case len(entries) == 0:
-		return fmt.Errorf("%w: the directory is empty", fault.Invalid)
+		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalid)
 	}
-	return fmt.Errorf("%w: no %s in it", fault.Invalid, layout.CheckpointFile)
+	return fmt.Errorf("%w: no %s in it", fault.ErrInvalid, layout.CheckpointFile)
 }
 
 // Names returns the names of the checkpointables, in order.
@@ -223,18 +223,18 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("%w: no pytree among its parts %q", fault.NotExist, c.names)
+	return "", fmt.Errorf("%w: no pytree among its parts %q", fault.ErrNotExist, c.names)
 }
 
 func (c *Checkpoint) check(name string) error {
 	if name == c.deleting && name != "" {
-		return fmt.Errorf("%w: checkpointable %q is being deleted", fault.NotExist, name)
+		return fmt.Errorf("%w: checkpointable %q is being deleted", fault.ErrNotExist, name)
 	}
 	if slices.Contains(c.missing, name) {
-		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.Corrupt, name)
+		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.ErrCorrupt, name)
 	}
 	if !c.has(name) {
-		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.NotExist, name, c.names)
+		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.ErrNotExist, name, c.names)
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, erro
 // LoadInto is the function LoadInto.
 func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOption) error {
 	if target == nil {
-		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.LeafType))
+		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.ErrLeafType))
 	}
 	_, err := c.loadOne(ctx, target, options)
 	return wrap("load", c.path, withCause(ctx, err))
@@ -367,9 +367,13 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		Handlers:        maps.Clone(c.meta.Handlers),
 	}
 	for _, name := range names {
-		h, err := cfg.registry.ForLoad(name, c.meta.Handlers[name], nil)
+		typ := c.meta.Handlers[name]
+		h, err := cfg.registry.ForLoad(name, typ, nil)
 		if err == nil {
 			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+		}
+		if errors.Is(err, fs.ErrNotExist) && typ != "" && !cfg.registry.Knows(typ) {
+			err = nil // of an unknown kind, and not a pytree either
 		}
 		if err != nil {
 			return nil, wrap("metadata", c.path, inItem(name, true, err))

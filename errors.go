@@ -12,31 +12,31 @@ import (
 // fs.ErrExist and fs.ErrNotExist as well.
 var (
 	// ErrExist: something is at the path, and Overwrite was not given.
-	ErrExist = fault.Exist
+	ErrExist = fault.ErrExist
 	// ErrNotExist: nothing is at the path, or a checkpointable is missing.
-	ErrNotExist = fault.NotExist
+	ErrNotExist = fault.ErrNotExist
 	// ErrBusy: another save is writing the same path.
-	ErrBusy = fault.Busy
+	ErrBusy = fault.ErrBusy
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
-	ErrInvalidCheckpoint = fault.Invalid
+	ErrInvalidCheckpoint = fault.ErrInvalid
 	// ErrIncomplete: a checkpoint whose writing was not finished.
-	ErrIncomplete = fault.Incomplete
+	ErrIncomplete = fault.ErrIncomplete
 	// ErrCorrupt: bytes that are not what was written.
-	ErrCorrupt = fault.Corrupt
+	ErrCorrupt = fault.ErrCorrupt
 	// ErrStructure: a tree that does not have the keys that are asked for.
-	ErrStructure = fault.Structure
+	ErrStructure = fault.ErrStructure
 	// ErrShape: an array of another shape.
-	ErrShape = fault.Shape
+	ErrShape = fault.ErrShape
 	// ErrDType: an array or number of another type.
-	ErrDType = fault.DType
+	ErrDType = fault.ErrDType
 	// ErrLeafType: a Go value that no checkpoint can hold.
-	ErrLeafType = fault.LeafType
+	ErrLeafType = fault.ErrLeafType
 	// ErrKeyCollision: different leaves that would have the same name.
-	ErrKeyCollision = fault.Collision
+	ErrKeyCollision = fault.ErrCollision
 	// ErrReservedName: a name that has another meaning, or is unsafe.
-	ErrReservedName = fault.Reserved
+	ErrReservedName = fault.ErrReserved
 	// ErrUnsupported: a format or feature that this version does not know.
-	ErrUnsupported = fault.Unsupported
+	ErrUnsupported = fault.ErrUnsupported
 )
 
 // Error is the error that this package returns.

@@ -9,7 +9,12 @@ import (
 // int. Without Name it loads the checkpointable "state" if there is one, else
 // the first pytree.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
-	return load(ctx, path, nil, options)
+	ck, err := Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	return ck.Load(ctx, options...)
 }
 
 // LoadInto reads the checkpoint at path into target, a non-nil pointer or map
@@ -18,8 +23,12 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // once, before anything is read. After a later error the contents of those
 // arrays are unspecified.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
-	_, err := load(ctx, path, target, options)
-	return err
+	ck, err := Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer ck.Close()
+	return ck.LoadInto(ctx, target, options...)
 }
 
 // LoadAs reads the checkpoint at path into a new T; see LoadInto.
@@ -27,18 +36,6 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 	var t T
 	err := LoadInto(ctx, path, &t, options...)
 	return t, err
-}
-
-func load(ctx context.Context, path string, target any, options []LoadOption) (any, error) {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	if target == nil {
-		return ck.Load(ctx, options...)
-	}
-	return target, ck.LoadInto(ctx, target, options...)
 }
 
 // LoadCheckpointables reads several parts of the checkpoint at path, in

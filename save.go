@@ -108,7 +108,7 @@ func begin(ctx context.Context, path string, items map[string]any, c *saveConfig
 	errs := []error{err}
 	s.meta.Custom = custom
 	if len(items) == 0 {
-		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.Structure))
+		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
 	}
 	names := slices.Sorted(maps.Keys(items))
 	for _, name := range names {
@@ -131,7 +131,7 @@ func begin(ctx context.Context, path string, items map[string]any, c *saveConfig
 // anything but a checkpoint.
 func (s *saving) checkTarget(ctx context.Context) error {
 	if name := path.Base(s.dir); isTemporary(name) {
-		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.Reserved, name)
+		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReserved, name)
 	}
 	_, err := s.store.Stat(ctx, s.dir)
 	switch {
@@ -140,13 +140,13 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !s.overwrite:
-		return fmt.Errorf("%w; pass Overwrite to replace it", fault.Exist)
+		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
 	}
 	old, err := open(ctx, s.store, s.dir)
 	if err == nil && old.deleting != "" {
-		return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.Busy, old.deleting)
+		return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, old.deleting)
 	}
-	if errors.Is(err, fault.Corrupt) {
+	if errors.Is(err, fault.ErrCorrupt) {
 		err = nil // a damaged checkpoint may be replaced
 	}
 	if err != nil {
@@ -158,7 +158,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 // prepare lets the handler of one item check it and take what it needs.
 func (s *saving) prepare(ctx context.Context, name string, item any, c *saveConfig) error {
 	if item == nil {
-		return fmt.Errorf("%w: checkpointable %q is nil", fault.LeafType, name)
+		return fmt.Errorf("%w: checkpointable %q is nil", fault.ErrLeafType, name)
 	}
 	h, err := c.registry.ForSave(name, item)
 	if err != nil {

@@ -53,7 +53,7 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 func (c *Checkpoint) verifyFile(ctx context.Context, name string) error {
 	doc, err := transfer.ReadFile(ctx, c.store, c.dir, name, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: missing file %s", fault.Corrupt, name)
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
 	if err != nil {
 		return err

@@ -40,10 +40,10 @@ func NumElements(shape []int) (int, error) {
 	n := 1
 	for _, d := range shape {
 		if d < 0 {
-			return 0, fmt.Errorf("%w: negative dimension in %v", fault.Shape, shape)
+			return 0, fmt.Errorf("%w: negative dimension in %v", fault.ErrShape, shape)
 		}
 		if d != 0 && n > math.MaxInt/d {
-			return 0, fmt.Errorf("%w: %v has too many elements", fault.Shape, shape)
+			return 0, fmt.Errorf("%w: %v has too many elements", fault.ErrShape, shape)
 		}
 		n *= d
 	}
@@ -61,7 +61,7 @@ func New(d DType, shape []int, data []byte) (*Array, error) {
 		data = alloc(n)
 	}
 	if len(data) != n {
-		return nil, fmt.Errorf("%w: %v of %v takes %d bytes, have %d", fault.Shape, shape, d, n, len(data))
+		return nil, fmt.Errorf("%w: %v of %v takes %d bytes, have %d", fault.ErrShape, shape, d, n, len(data))
 	}
 	return &Array{dtype: d, shape: slices.Clone(shape), data: data}, nil
 }
@@ -69,14 +69,14 @@ func New(d DType, shape []int, data []byte) (*Array, error) {
 // byteSize returns the bytes that an array takes.
 func byteSize(d DType, shape []int) (int, error) {
 	if d == Invalid || d >= numDTypes {
-		return 0, fmt.Errorf("%w: %v", fault.DType, d)
+		return 0, fmt.Errorf("%w: %v", fault.ErrDType, d)
 	}
 	n, err := NumElements(shape)
 	if err != nil {
 		return 0, err
 	}
 	if n > maxBytes/d.Size() {
-		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.Shape, shape, d)
+		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.ErrShape, shape, d)
 	}
 	return n * d.Size(), nil
 }

@@ -25,11 +25,11 @@ import (
 func Convert(dst []byte, dstType DType, src []byte, srcType DType) error {
 	ds, ss := dstType.Size(), srcType.Size()
 	if ds == 0 || ss == 0 {
-		return fmt.Errorf("%w: cannot convert %v to %v", fault.DType, srcType, dstType)
+		return fmt.Errorf("%w: cannot convert %v to %v", fault.ErrDType, srcType, dstType)
 	}
 	n := len(src) / ss
 	if len(src)%ss != 0 || len(dst)%ds != 0 || len(dst)/ds != n {
-		return fmt.Errorf("%w: %d bytes of %v do not fit %d bytes of %v", fault.Shape, len(src), srcType, len(dst), dstType)
+		return fmt.Errorf("%w: %d bytes of %v do not fit %d bytes of %v", fault.ErrShape, len(src), srcType, len(dst), dstType)
 	}
 	if srcType == dstType {
 		copy(dst, src)
@@ -54,7 +54,7 @@ func (a *Array) Cast(d DType) (*Array, error) {
 		return a.Clone(), nil
 	}
 	if a.prngImpl != "" {
-		return nil, fmt.Errorf("%w: cannot cast %s keys to %v", fault.DType, a.prngImpl, d)
+		return nil, fmt.Errorf("%w: cannot cast %s keys to %v", fault.ErrDType, a.prngImpl, d)
 	}
 	b, err := New(d, a.shape, nil)
 	if err != nil {

@@ -196,19 +196,19 @@ func TestConvertErrors(t *testing.T) {
 		want     error
 		whatever string
 	}{
-		{4, Float32, 4, Float64, fault.Shape, "half an element"},
-		{8, Float32, 8, Float64, fault.Shape, "one element too many"},
-		{4, Float32, 16, Float64, fault.Shape, "one element too few"},
-		{5, Float32, 8, Float64, fault.Shape, "a byte too many"},
-		{4, Invalid, 4, Float32, fault.DType, "invalid"},
-		{4, Float32, 4, numDTypes, fault.DType, "invalid"},
-		{5, Float32, 4, Float32, fault.Shape, "same type"},
+		{4, Float32, 4, Float64, fault.ErrShape, "half an element"},
+		{8, Float32, 8, Float64, fault.ErrShape, "one element too many"},
+		{4, Float32, 16, Float64, fault.ErrShape, "one element too few"},
+		{5, Float32, 8, Float64, fault.ErrShape, "a byte too many"},
+		{4, Invalid, 4, Float32, fault.ErrDType, "invalid"},
+		{4, Float32, 4, numDTypes, fault.ErrDType, "invalid"},
+		{5, Float32, 4, Float32, fault.ErrShape, "same type"},
 	} {
 		if err := Convert(make([]byte, tt.dst), tt.dstType, make([]byte, tt.src), tt.srcType); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.whatever, err, tt.want)
 		}
 	}
-	if _, err := Of([]float32{1}).Cast(Invalid); !errors.Is(err, fault.DType) {
+	if _, err := Of([]float32{1}).Cast(Invalid); !errors.Is(err, fault.ErrDType) {
 		t.Errorf("Cast to invalid: %v", err)
 	}
 }

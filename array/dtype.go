@@ -88,7 +88,7 @@ func ParseDType(name string) (DType, error) {
 	if d, ok := dtypeByName[name]; ok {
 		return d, nil
 	}
-	return Invalid, fmt.Errorf("%w: unknown dtype %q", fault.DType, name)
+	return Invalid, fmt.Errorf("%w: unknown dtype %q", fault.ErrDType, name)
 }
 
 // String returns the dtype's name.

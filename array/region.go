@@ -19,7 +19,7 @@ import (
 func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, srcOffset []int, size []int, elemSize int) error {
 	rank := len(size)
 	if elemSize < 1 {
-		return fmt.Errorf("%w: elements of %d bytes", fault.Shape, elemSize)
+		return fmt.Errorf("%w: elements of %d bytes", fault.ErrShape, elemSize)
 	}
 	if err := checkBox("destination", len(dst), dstShape, dstOffset, size, elemSize); err != nil {
 		return err
@@ -85,18 +85,18 @@ type digit struct{ at, size, dstStride, srcStride int }
 // checkBox reports whether shape fills n bytes and the box lies inside it.
 func checkBox(which string, n int, shape, offset, size []int, elemSize int) error {
 	if len(shape) != len(size) || len(offset) != len(size) {
-		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.Shape, size, offset, which, shape)
+		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.ErrShape, size, offset, which, shape)
 	}
 	elems, err := NumElements(shape)
 	if err != nil {
 		return err
 	}
 	if elems > math.MaxInt/elemSize || elems*elemSize != n {
-		return fmt.Errorf("%w: the %s of shape %v and elements of %d bytes has %d bytes of memory", fault.Shape, which, shape, elemSize, n)
+		return fmt.Errorf("%w: the %s of shape %v and elements of %d bytes has %d bytes of memory", fault.ErrShape, which, shape, elemSize, n)
 	}
 	for i, d := range shape {
 		if offset[i] < 0 || size[i] < 0 || size[i] > d || offset[i] > d-size[i] {
-			return fmt.Errorf("%w: box %v at %v exceeds the %s of shape %v", fault.Shape, size, offset, which, shape)
+			return fmt.Errorf("%w: box %v at %v exceeds the %s of shape %v", fault.ErrShape, size, offset, which, shape)
 		}
 	}
 	return nil

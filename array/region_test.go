@@ -93,7 +93,7 @@ func TestCopyRegionErrors(t *testing.T) {
 	for _, tt := range tests {
 		dst, src := make([]byte, tt.dst.n), bytes.Repeat([]byte{1}, tt.src.n)
 		err := CopyRegion(dst, tt.dst.shape, tt.dst.offset, src, tt.src.shape, tt.src.offset, tt.size, tt.elemSize)
-		if !errors.Is(err, fault.Shape) {
+		if !errors.Is(err, fault.ErrShape) {
 			t.Errorf("%s: %v, want an error that matches ErrShape", tt.name, err)
 		}
 		if bytes.Contains(dst, []byte{1}) {

@@ -26,7 +26,7 @@ func NewSection(d DType, shape []int, r io.ReaderAt, off int64) (*Section, error
 		return nil, err
 	}
 	if off < 0 {
-		return nil, fmt.Errorf("%w: negative offset %d", fault.Shape, off)
+		return nil, fmt.Errorf("%w: negative offset %d", fault.ErrShape, off)
 	}
 	return &Section{d, slices.Clone(shape), r, off}, nil
 }

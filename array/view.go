@@ -47,14 +47,14 @@ func bytesOf[T Element](data []T) []byte {
 func Values[T Element](a *Array) ([]T, error) {
 	d := DTypeOf[T]()
 	if d != a.dtype {
-		return nil, fmt.Errorf("%w: elements are %v, asked for %v (%T)", fault.DType, a.dtype, d, *new(T))
+		return nil, fmt.Errorf("%w: elements are %v, asked for %v (%T)", fault.ErrDType, a.dtype, d, *new(T))
 	}
 	if d == Bool && !canonicalBools(a.data) {
-		return nil, fmt.Errorf("%w: a byte of a bool array is neither 0 nor 1", fault.Corrupt)
+		return nil, fmt.Errorf("%w: a byte of a bool array is neither 0 nor 1", fault.ErrCorrupt)
 	}
 	values, ok := view[T](a.data)
 	if !ok {
-		return nil, fmt.Errorf("%w: the array's memory is not aligned for %v; clone it first", fault.Unsupported, d)
+		return nil, fmt.Errorf("%w: the array's memory is not aligned for %v; clone it first", fault.ErrUnsupported, d)
 	}
 	return values, nil
 }
@@ -121,14 +121,14 @@ var prngKeyShapes = map[string][]int{
 // an error that matches ErrDType or ErrShape.
 func PRNGKey(impl string, keyData *Array) (*Array, error) {
 	if impl == "" {
-		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.Unsupported)
+		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUnsupported)
 	}
 	if keyData.dtype != Uint32 {
-		return nil, fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.DType, keyData.dtype)
+		return nil, fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.ErrDType, keyData.dtype)
 	}
 	want, known := prngKeyShapes[impl]
 	if n := len(keyData.shape); known && (n < len(want) || !slices.Equal(keyData.shape[n-len(want):], want)) {
-		return nil, fmt.Errorf("%w: key data of %s must end in dimensions %v, have shape %v", fault.Shape, impl, want, keyData.shape)
+		return nil, fmt.Errorf("%w: key data of %s must end in dimensions %v, have shape %v", fault.ErrShape, impl, want, keyData.shape)
 	}
 	b := *keyData
 	b.prngImpl = impl

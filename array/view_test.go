@@ -119,17 +119,17 @@ func TestOfPanics(t *testing.T) {
 }
 
 func TestValuesErrors(t *testing.T) {
-	if _, err := Values[float64](Of([]float32{1, 2})); !errors.Is(err, fault.DType) {
+	if _, err := Values[float64](Of([]float32{1, 2})); !errors.Is(err, fault.ErrDType) {
 		t.Errorf("float32 as float64: %v", err)
 	}
-	if _, err := Values[uint16](Of([]BF16{1})); !errors.Is(err, fault.DType) {
+	if _, err := Values[uint16](Of([]BF16{1})); !errors.Is(err, fault.ErrDType) {
 		t.Errorf("bfloat16 as uint16: %v", err)
 	}
 	odd, err := New(Int32, []int{2}, alloc(16)[1:9])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Values[int32](odd); !errors.Is(err, fault.Unsupported) {
+	if _, err := Values[int32](odd); !errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("misaligned: %v", err)
 	}
 	if _, err := Values[int32](odd.Clone()); err != nil {
@@ -142,7 +142,7 @@ func TestValuesErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Values[bool](a); !errors.Is(err, fault.Corrupt) {
+		if _, err := Values[bool](a); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("bool of 2 at %d: %v", at, err)
 		}
 		Canonicalize(Bool, flags)
@@ -187,14 +187,14 @@ func TestNew(t *testing.T) {
 		data  []byte
 		want  error
 	}{
-		{Invalid, nil, nil, fault.DType},
-		{numDTypes, nil, nil, fault.DType},
-		{Float32, []int{-1}, nil, fault.Shape},
-		{Float32, []int{math.MaxInt / 2, 3}, nil, fault.Shape},
-		{Float32, []int{math.MaxInt / 4}, nil, fault.Shape},
-		{Complex128, []int{math.MaxInt / 2}, nil, fault.Shape},
-		{Float32, []int{2}, make([]byte, 7), fault.Shape},
-		{Float32, []int{2}, []byte{}, fault.Shape},
+		{Invalid, nil, nil, fault.ErrDType},
+		{numDTypes, nil, nil, fault.ErrDType},
+		{Float32, []int{-1}, nil, fault.ErrShape},
+		{Float32, []int{math.MaxInt / 2, 3}, nil, fault.ErrShape},
+		{Float32, []int{math.MaxInt / 4}, nil, fault.ErrShape},
+		{Complex128, []int{math.MaxInt / 2}, nil, fault.ErrShape},
+		{Float32, []int{2}, make([]byte, 7), fault.ErrShape},
+		{Float32, []int{2}, []byte{}, fault.ErrShape},
 		{Float32, []int{2, 0, 3}, nil, nil},
 		{Float32, nil, nil, nil},
 	} {
@@ -247,11 +247,11 @@ func TestPRNGKey(t *testing.T) {
 		{"unsafe_rbg", data(3, 4), nil},
 		{"mine", data(7), nil},
 		{"mine", data(), nil},
-		{"threefry2x32", data(), fault.Shape},
-		{"threefry2x32", data(4), fault.Shape},
-		{"rbg", data(4, 2), fault.Shape},
-		{"rbg", Of([]int32{1, 2, 3, 4}), fault.DType},
-		{"", data(2), fault.Unsupported},
+		{"threefry2x32", data(), fault.ErrShape},
+		{"threefry2x32", data(4), fault.ErrShape},
+		{"rbg", data(4, 2), fault.ErrShape},
+		{"rbg", Of([]int32{1, 2, 3, 4}), fault.ErrDType},
+		{"", data(2), fault.ErrUnsupported},
 	} {
 		key, err := PRNGKey(tt.impl, tt.data)
 		if !errors.Is(err, tt.want) {
@@ -263,7 +263,7 @@ func TestPRNGKey(t *testing.T) {
 		if key.PRNGImpl() != tt.impl || tt.data.PRNGImpl() != "" || key.Equal(tt.data) {
 			t.Errorf("%q: %v over %v", tt.impl, key, tt.data)
 		}
-		if _, err := key.Cast(Float32); !errors.Is(err, fault.DType) {
+		if _, err := key.Cast(Float32); !errors.Is(err, fault.ErrDType) {
 			t.Errorf("keys cast: %v", err)
 		}
 	}
@@ -312,7 +312,7 @@ func TestDTypes(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "invalid", "Float32", "float8_e4m3", "string"} {
-		if d, err := ParseDType(name); !errors.Is(err, fault.DType) {
+		if d, err := ParseDType(name); !errors.Is(err, fault.ErrDType) {
 			t.Errorf("%q: %v, %v", name, d, err)
 		}
 	}

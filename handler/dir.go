@@ -34,7 +34,7 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digests 
 // WriteFile writes a file.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if !fs.ValidPath(name) {
-		return fmt.Errorf("%w: file %q", fault.Reserved, name)
+		return fmt.Errorf("%w: file %q", fault.ErrReserved, name)
 	}
 	full := path.Join(d.name, name)
 	if err := transfer.WriteFile(ctx, d.stage, full, data); err != nil {
@@ -48,7 +48,7 @@ func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) erro
 // once Close has returned nil.
 func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: file %q", fault.Reserved, name)
+		return nil, fmt.Errorf("%w: file %q", fault.ErrReserved, name)
 	}
 	full := path.Join(d.name, name)
 	w, err := d.stage.Create(ctx, full, -1)
@@ -116,12 +116,12 @@ func NewReadDir(store storage.Store, root, name string, digests *layout.Digests)
 // or differs, matches ErrCorrupt instead.
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: file %q", fault.Reserved, name)
+		return nil, fmt.Errorf("%w: file %q", fault.ErrReserved, name)
 	}
 	full := path.Join(d.name, name)
 	b, err := transfer.ReadFile(ctx, d.store, d.root, full, 0, -1)
 	if isNotExist(err) && d.digests.Has(full) {
-		return nil, fmt.Errorf("%w: missing file %s", fault.Corrupt, full)
+		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
 	}
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (d *ReadDir) readOptional(ctx context.Context, name string) ([]byte, error)
 // List returns the entries of the directory called name, "." for the top.
 func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: directory %q", fault.Reserved, name)
+		return nil, fmt.Errorf("%w: directory %q", fault.ErrReserved, name)
 	}
 	return d.store.List(ctx, path.Join(d.root, d.name, name))
 }

@@ -42,7 +42,7 @@ func (JSONHandler) CanSave(v any) bool {
 func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	doc, err := layout.EncodeJSON(unwrapJSON(v))
 	if err != nil {
-		return nil, fmt.Errorf("%w: not JSON: %w", fault.LeafType, err)
+		return nil, fmt.Errorf("%w: not JSON: %w", fault.ErrLeafType, err)
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
 		return dir.WriteFile(ctx, jsonFiles[0], doc)
@@ -79,10 +79,10 @@ func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOpt
 	}
 	into := unwrapJSON(target)
 	if v := reflect.ValueOf(into); v.Kind() != reflect.Pointer || v.IsNil() {
-		return nil, fmt.Errorf("%w: JSON must be loaded into a pointer, not %T", fault.Structure, into)
+		return nil, fmt.Errorf("%w: JSON must be loaded into a pointer, not %T", fault.ErrStructure, into)
 	}
 	if err := json.Unmarshal(doc, into); err != nil {
-		return nil, fmt.Errorf("%w: JSON: %w", fault.Structure, err)
+		return nil, fmt.Errorf("%w: JSON: %w", fault.ErrStructure, err)
 	}
 	return target, nil
 }
@@ -94,7 +94,7 @@ func readJSON(ctx context.Context, dir *ReadDir) ([]byte, error) {
 			return doc, err
 		}
 	}
-	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.Invalid, jsonFiles[0], fs.ErrNotExist)
+	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.ErrInvalid, jsonFiles[0], fs.ErrNotExist)
 }
 
 func (JSONHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

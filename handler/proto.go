@@ -23,7 +23,7 @@ func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok 
 func (ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T is not a proto.Message", fault.LeafType, v)
+		return nil, fmt.Errorf("%w: %T is not a proto.Message", fault.ErrLeafType, v)
 	}
 	// Python does not know the package that would resolve an Any's type.
 	text, err := prototext.MarshalOptions{Multiline: true}.Marshal(m)
@@ -40,14 +40,14 @@ func (ProtoHandler) CanLoad(target any) bool { _, ok := target.(proto.Message); 
 func (ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	m, ok := target.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%w: a protocol buffer needs a proto.Message to load into, not %T", fault.Structure, target)
+		return nil, fmt.Errorf("%w: a protocol buffer needs a proto.Message to load into, not %T", fault.ErrStructure, target)
 	}
 	text, err := dir.ReadFile(ctx, protoFile)
 	if err != nil {
 		return nil, err
 	}
 	if err := prototext.Unmarshal(text, m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", fault.Structure, protoFile, err)
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrStructure, protoFile, err)
 	}
 	return m, nil
 }

@@ -24,7 +24,7 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	}
 	if len(leaves) == 1 && len(leaves[0].Path) == 0 {
 		if e, ok := leaves[0].Value.(tree.Empty); ok {
-			return nil, fmt.Errorf("%w: the tree is empty (%v)", fault.Structure, e)
+			return nil, fmt.Errorf("%w: the tree is empty (%v)", fault.ErrStructure, e)
 		}
 	}
 	p, err := planSave(leaves, opts.Storage)
@@ -55,9 +55,6 @@ func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts Lo
 
 func (PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
 	t, err := OpenTree(ctx, dir)
-	if isNotExist(err) {
-		return nil, nil // of a kind that is not known, taken for a pytree
-	}
 	if err != nil {
 		return nil, err
 	}

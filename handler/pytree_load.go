@@ -62,7 +62,7 @@ func (t *Tree) LoadInto(ctx context.Context, target any, adapters ...tree.Adapte
 func (t *Tree) LoadLeaf(ctx context.Context, leaf string) (any, error) {
 	i := slices.IndexFunc(t.leaves, func(l storedLeaf) bool { return l.Path.String() == leaf })
 	if i < 0 {
-		return nil, &fault.Leaf{Path: leaf, Err: fmt.Errorf("%w: the checkpoint has no such leaf", fault.Structure)}
+		return nil, &fault.Leaf{Path: leaf, Err: fmt.Errorf("%w: the checkpoint has no such leaf", fault.ErrStructure)}
 	}
 	one := &Tree{dir: t.dir, leaves: t.leaves[i : i+1]}
 	return one.load(ctx, nil, func(values []any) (any, error) { return values[0], nil })
@@ -122,7 +122,7 @@ func (l *storedLeaf) value(a *array.Array) (any, error) {
 	if l.PRNGImpl != "" {
 		key, err := array.PRNGKey(l.PRNGImpl, a)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", fault.Corrupt, err)
+			return nil, fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
 		}
 		a = key
 	}
@@ -182,7 +182,7 @@ func planDirect(r *transfer.Read, m *zarr.Metadata, index []int, dst []byte) boo
 		if crc {
 			pad, want := rest[:len(rest)-4], binary.LittleEndian.Uint32(rest[len(rest)-4:])
 			if got := crc32.Update(sum, castagnoli, pad); got != want {
-				return fmt.Errorf("%w: chunk %s: CRC-32C is %08x, stored %08x", fault.Corrupt, m.Key(index), got, want)
+				return fmt.Errorf("%w: chunk %s: CRC-32C is %08x, stored %08x", fault.ErrCorrupt, m.Key(index), got, want)
 			}
 		}
 		return canonical(m, index, r.Dst)
@@ -196,7 +196,7 @@ func planDirect(r *transfer.Read, m *zarr.Metadata, index []int, dst []byte) boo
 func canonical(m *zarr.Metadata, index []int, data []byte) error {
 	if m.DType == array.Bool {
 		if i := slices.IndexFunc(data, func(b byte) bool { return b > 1 }); i >= 0 {
-			return fmt.Errorf("%w: chunk %s: a bool is %d", fault.Corrupt, m.Key(index), data[i])
+			return fmt.Errorf("%w: chunk %s: a bool is %d", fault.ErrCorrupt, m.Key(index), data[i])
 		}
 	}
 	array.Canonicalize(m.DType, data)

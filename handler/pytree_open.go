@@ -59,7 +59,7 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &treeOpener{dir: dir, meta: meta}
+	o := &treeOpener{dir: dir, meta: meta, parsed: map[string]*zarr.Metadata{}}
 	if err := o.readDocuments(ctx); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 			return nil, &fault.Leaf{Path: name, Err: err}
 		}
 		if seen[name] && leaf.zarr != nil {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.Collision)}
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.ErrCollision)}
 		}
 		seen[name] = true
 		t.leaves[i] = leaf
@@ -92,7 +92,8 @@ type treeOpener struct {
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
 	ocdbt     bool
-	values    map[string]ocdbt.Value // of the database, by key
+	values    map[string]ocdbt.Value    // of the database, by key
+	parsed    map[string]*zarr.Metadata // by document: many leaves have the same
 }
 
 func (o *treeOpener) format() string {
@@ -175,7 +176,7 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 		return nil // not a database: plain files
 	}
 	if isNotExist(err) {
-		return fmt.Errorf("%w: %s is missing", fault.Corrupt, layout.ManifestFile)
+		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, layout.ManifestFile)
 	}
 	if err != nil {
 		return err
@@ -221,7 +222,7 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (
 			text, ok = o.strings.Get(name)
 		}
 		if !ok {
-			return leaf, fmt.Errorf("%w: no string in %s", fault.Corrupt, layout.StringsFile)
+			return leaf, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile)
 		}
 		leaf.Kind, leaf.text, leaf.Bytes, leaf.StoredBytes = tree.KindString, text, int64(len(text)), int64(len(text))
 		return leaf, nil
@@ -234,7 +235,7 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (
 	leaf.DType, leaf.Shape, leaf.ChunkShape, leaf.Codecs = m.DType, m.Shape, m.ChunkShape, m.Codecs()
 	n, err := array.NumElements(m.Shape)
 	if err != nil {
-		return leaf, fmt.Errorf("%w: %w", fault.Corrupt, err)
+		return leaf, fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
 	}
 	leaf.Bytes = int64(n) * int64(m.DType.Size())
 	for _, c := range leaf.chunks {
@@ -251,7 +252,7 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (
 	case l.ValueType == layout.Scalar || l.GoType == goComplex64 || l.GoType == goComplex128:
 		leaf.Kind = tree.KindScalar
 		if len(m.Shape) != 0 {
-			return leaf, fmt.Errorf("%w: a scalar of shape %v", fault.Corrupt, m.Shape)
+			return leaf, fmt.Errorf("%w: a scalar of shape %v", fault.ErrCorrupt, m.Shape)
 		}
 	case l.GoType == goBytes && m.DType == array.Uint8 && len(m.Shape) == 1:
 		leaf.Kind = tree.KindBytes
@@ -271,7 +272,7 @@ func (l *storedLeaf) setEmpty(t layout.ValueType) error {
 	case layout.TupleNode:
 		l.Empty = tree.EmptyTuple
 	default:
-		return fmt.Errorf("%w: empty node of type %q", fault.Unsupported, t)
+		return fmt.Errorf("%w: empty node of type %q", fault.ErrUnsupported, t)
 	}
 	return nil
 }
@@ -297,9 +298,12 @@ func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name strin
 			}
 		}
 	}
-	m, err := zarr.Parse(format, text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", docName, err)
+	m := o.parsed[string(text)]
+	if m == nil {
+		if m, err = zarr.Parse(format, text); err != nil {
+			return fmt.Errorf("%s: %w", docName, err)
+		}
+		o.parsed[string(text)] = m
 	}
 	leaf.zarr = m
 	// A hostile document can claim any number of chunks: stop at the first
@@ -333,7 +337,7 @@ func plausible(m *zarr.Metadata, stored int64) error {
 		n += 4
 	}
 	if raw && stored != n || n/maxRatio > stored {
-		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.Corrupt, stored, n)
+		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, stored, n)
 	}
 	return nil
 }
@@ -343,7 +347,7 @@ func (o *treeOpener) value(ctx context.Context, key string) (chunk, error) {
 	if o.ocdbt {
 		v, ok := o.values[key]
 		if !ok {
-			return chunk{}, fmt.Errorf("%w: %s is missing", fault.Corrupt, key)
+			return chunk{}, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
 		}
 		if v.Ref.File == "" {
 			inline := v.Inline
@@ -355,11 +359,11 @@ func (o *treeOpener) value(ctx context.Context, key string) (chunk, error) {
 		return chunk{extent: transfer.Extent(v.Ref)}, nil
 	}
 	if !fs.ValidPath(key) {
-		return chunk{}, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.Corrupt, key)
+		return chunk{}, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, key)
 	}
 	info, err := o.dir.stat(ctx, key)
 	if isNotExist(err) {
-		return chunk{}, fmt.Errorf("%w: file %s is missing", fault.Corrupt, key)
+		return chunk{}, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, key)
 	}
 	if err != nil {
 		return chunk{}, err

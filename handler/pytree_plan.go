@@ -113,7 +113,7 @@ func (p *savePlan) add(l tree.Leaf) error {
 	default:
 		a := scalarArray(v)
 		if a == nil {
-			return fmt.Errorf("%w: %T", fault.LeafType, v)
+			return fmt.Errorf("%w: %T", fault.ErrLeafType, v)
 		}
 		kind := layout.Scalar
 		switch a.DType() { // Orbax has no complex scalars
@@ -141,7 +141,7 @@ func (p *savePlan) options(name string) (Storage, error) {
 	if s.PerLeaf != nil {
 		s = s.PerLeaf(name, s)
 		if s.Zarr2 != p.storage.Zarr2 || s.PlainFiles != p.storage.PlainFiles {
-			return s, fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.Unsupported)
+			return s, fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.ErrUnsupported)
 		}
 	}
 	return s, nil
@@ -283,7 +283,7 @@ func (p *savePlan) checkKeys() []error {
 	for _, a := range p.arrays {
 		key := joinKey(a.name, "")
 		if other, taken := owner[key]; taken {
-			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.Collision, other, a.name)})
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrCollision, other, a.name)})
 		}
 		owner[key] = a.name
 	}

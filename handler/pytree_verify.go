@@ -100,7 +100,7 @@ func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, erro
 				Failed: v.report,
 				Done: func(b []byte) error {
 					if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
-						return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.Corrupt, from+int64(i), file)
+						return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.ErrCorrupt, from+int64(i), file)
 					}
 					return nil
 				},
@@ -124,7 +124,7 @@ func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, erro
 		// A file of a database is written in whole pages.
 		if pages := (end + storage.PageSize - 1) / storage.PageSize; t.ocdbt && info.Size >= end && info.Size != pages*storage.PageSize {
 			v.report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
-				fault.Corrupt, file, info.Size, pages*storage.PageSize)})
+				fault.ErrCorrupt, file, info.Size, pages*storage.PageSize)})
 		}
 	}
 	return reads, nil

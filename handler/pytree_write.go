@@ -167,7 +167,7 @@ func (a *saveArray) gather(chunk []byte, off, size []int) error {
 			return array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
 		})
 	}
-	return fmt.Errorf("%w: %T", fault.LeafType, a.src)
+	return fmt.Errorf("%w: %T", fault.ErrLeafType, a.src)
 }
 
 // contiguous reports whether a region of an array is one run of elements, and

@@ -45,7 +45,7 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if h := r.first(func(h Handler) bool { return h.CanSave(v) }); h != nil {
 		return h, nil
 	}
-	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.LeafType, name, v)
+	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.ErrLeafType, name, v)
 }
 
 // ForLoad returns the handler that loads the checkpointable called name, saved
@@ -66,7 +66,12 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	if h := r.first(func(h Handler) bool { return h.CanLoad(target) }); h != nil {
 		return h, nil
 	}
-	return nil, fmt.Errorf("%w: no handler loads checkpointable %q (saved by %q) into %T", fault.LeafType, name, typ, target)
+	return nil, fmt.Errorf("%w: no handler loads checkpointable %q (saved by %q) into %T", fault.ErrLeafType, name, typ, target)
+}
+
+// Knows reports whether the registry has a handler for the recorded type typ.
+func (r *Registry) Knows(typ string) bool {
+	return r.first(func(h Handler) bool { return sameType(h.Type(), typ) }) != nil
 }
 
 func (r *Registry) bind(name string) (Handler, bool) {

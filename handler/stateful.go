@@ -30,7 +30,7 @@ func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
 func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	s, ok := v.(Stateful)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T is not Stateful", fault.LeafType, v)
+		return nil, fmt.Errorf("%w: %T is not Stateful", fault.ErrLeafType, v)
 	}
 	return s.SaveState(ctx)
 }
@@ -40,7 +40,7 @@ func (StatefulHandler) CanLoad(target any) bool { _, ok := target.(Stateful); re
 func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	s, ok := target.(Stateful)
 	if !ok {
-		return nil, fmt.Errorf("%w: a stateful object must be given to load into, not %T", fault.Structure, target)
+		return nil, fmt.Errorf("%w: a stateful object must be given to load into, not %T", fault.ErrStructure, target)
 	}
 	return s, s.LoadState(ctx, dir)
 }

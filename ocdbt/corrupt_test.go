@@ -33,7 +33,7 @@ func TestEveryBitFlip(t *testing.T) {
 		for i := range b {
 			for bit := range 8 {
 				b[i] ^= 1 << bit
-				if err := readAll(t, m); !errors.Is(err, fault.Corrupt) {
+				if err := readAll(t, m); !errors.Is(err, fault.ErrCorrupt) {
 					t.Errorf("%s: bit %d of byte %d flipped: error %v, want corrupt", name, bit, i, err)
 				}
 				b[i] ^= 1 << bit
@@ -48,21 +48,21 @@ func TestEveryTruncation(t *testing.T) {
 		for i := range b {
 			m[name] = b[:i]
 			err := readAll(t, m)
-			if !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), name) {
+			if !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s cut to %d bytes: error %v, want corrupt", name, i, err)
 			}
 		}
 		m[name] = b
 	}
 	m[ManifestName] = append(m[ManifestName], 0)
-	if err := readAll(t, m); !errors.Is(err, fault.Corrupt) {
+	if err := readAll(t, m); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("byte after the manifest: error %v, want corrupt", err)
 	}
 }
 
 func TestMissingFiles(t *testing.T) {
 	err := readAll(t, memory{})
-	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, fault.NotExist) {
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, fault.ErrNotExist) {
 		t.Errorf("no manifest: error %v, want not exist", err)
 	}
 	m := build(t, manyEntries(12), 200)
@@ -70,7 +70,7 @@ func TestMissingFiles(t *testing.T) {
 		b := m[name]
 		delete(m, name)
 		err := readAll(t, m)
-		if want := name == ManifestName; err == nil || errors.Is(err, fs.ErrNotExist) != want || errors.Is(err, fault.Incomplete) == want {
+		if want := name == ManifestName; err == nil || errors.Is(err, fs.ErrNotExist) != want || errors.Is(err, fault.ErrIncomplete) == want {
 			t.Errorf("%s missing: error %v", name, err)
 		}
 		m[name] = b
@@ -83,7 +83,7 @@ func TestGitLFSPointers(t *testing.T) {
 	for name, b := range m {
 		m[name] = pointer
 		err := readAll(t, m)
-		if !errors.Is(err, fault.Incomplete) || !strings.Contains(err.Error(), "git lfs pull") || !strings.Contains(err.Error(), name) {
+		if !errors.Is(err, fault.ErrIncomplete) || !strings.Contains(err.Error(), "git lfs pull") || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v, want one that names git lfs pull", name, err)
 		}
 		m[name] = b
@@ -122,7 +122,7 @@ func TestTreeStructure(t *testing.T) {
 		{"child too low", 2, parent(2, child("b", 0)), "height 0, the parent says 1"},
 	} {
 		err := readAll(t, withNodes(c.height, c.root, leaf))
-		if c.says == "" && err != nil || c.says != "" && !(errors.Is(err, fault.Corrupt) && strings.Contains(err.Error(), c.says)) {
+		if c.says == "" && err != nil || c.says != "" && !(errors.Is(err, fault.ErrCorrupt) && strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.says)
 		}
 	}
@@ -133,10 +133,10 @@ func TestTreeStructure(t *testing.T) {
 		t.Fatalf("node has %d bytes", len(self))
 	}
 	err := readAll(t, withNodes(1, self, nil))
-	if !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "second time") {
+	if !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), "second time") {
 		t.Errorf("cycle: error %v", err)
 	}
-	if _, _, err := open(t, withNodes(1, self, nil)).Get(t.Context(), "a"); !errors.Is(err, fault.Corrupt) {
+	if _, _, err := open(t, withNodes(1, self, nil)).Get(t.Context(), "a"); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("Get in a cycle: error %v", err)
 	}
 }
@@ -169,20 +169,20 @@ func TestMalformedNodes(t *testing.T) {
 		{"path prefix beyond the base", "00 02 01 02 01 00 01 7878 79 01 01 61 00 00", "exceeds a base path"},
 	} {
 		_, err := decodeNode(unhex(t, c.body), "")
-		if !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), c.says) {
+		if !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.says)
 		}
 	}
 	for _, path := range []string{"/x", "../x", "d/../x", "d/..", "./x", ".", "..", "d//x", "d/", "d\x00x"} {
 		body := appendTable([]byte{0}, []string{path})
 		body = append(body, unhex(t, "01 01 61 05 01 00 00")...)
-		if _, err := decodeNode(body, ""); !errors.Is(err, fault.Corrupt) {
+		if _, err := decodeNode(body, ""); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("path %q: error %v, want corrupt", path, err)
 		}
 	}
 	// Joined to a base path, a harmless path may become harmful.
 	body := append(appendTable([]byte{0}, []string{"./x"}), unhex(t, "01 01 61 05 01 00 00")...)
-	if _, err := decodeNode(body, "sub/."); !errors.Is(err, fault.Corrupt) {
+	if _, err := decodeNode(body, "sub/."); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("path ./x below sub/.: error %v, want corrupt", err)
 	}
 }
@@ -216,7 +216,7 @@ func TestKeyExpansion(t *testing.T) {
 		items = append(items, item{key: key + string([]byte{byte(i >> 8), byte(i)})})
 	}
 	err := readAll(t, withNodes(0, encodeNode(items, 0, 0), nil))
-	if !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "keys are too long for a node of") {
+	if !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), "keys are too long for a node of") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -245,7 +245,7 @@ func TestMalformedManifests(t *testing.T) {
 	} {
 		b := endEnvelope(append(beginEnvelope(manifestMagic, 0), unhex(t, c.body)...))
 		_, _, err := decodeManifest(b)
-		if !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), c.says) {
+		if !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.says)
 		}
 	}

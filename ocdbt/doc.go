@@ -26,9 +26,9 @@
 // Databases are immutable here: versions are not added to one that exists.
 // Of a database with several versions, the newest is read.
 //
-// Errors match, with errors.Is, the classes of package fault: Corrupt for bytes
-// that are not what the format demands, Incomplete for files that are missing,
-// Unsupported for features of later formats.
+// Errors match, with errors.Is, sentinels of package orbax: ErrCorrupt for bytes
+// that are not what the format demands, ErrIncomplete for files that are missing,
+// ErrUnsupported for features of later formats.
 //
 // The format is described by TensorStore's documentation of its "ocdbt"
 // key-value store driver. Names in comments follow it.

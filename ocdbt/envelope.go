@@ -53,13 +53,13 @@ func openEnvelope(b []byte, magic uint32) ([]byte, error) {
 	case c.err != nil:
 		return nil, corruptf("%w", c.err)
 	case version != 0:
-		return nil, fmt.Errorf("%w: format version %d, only 0 is known", fault.Unsupported, version)
+		return nil, fmt.Errorf("%w: format version %d, only 0 is known", fault.ErrUnsupported, version)
 	case compression == 0:
 		return c.b, nil
 	case compression == 1:
 		return unzstd(c.b)
 	}
-	return nil, fmt.Errorf("%w: compression method %d, only 0 (none) and 1 (zstd) are known", fault.Unsupported, compression)
+	return nil, fmt.Errorf("%w: compression method %d, only 0 (none) and 1 (zstd) are known", fault.ErrUnsupported, compression)
 }
 
 // beginEnvelope returns a buffer to which a body of about size bytes is

@@ -18,7 +18,7 @@ func TestLaterFormats(t *testing.T) {
 		b := unhex(t, vectorManifest)
 		b[at] = 2
 		_, _, err := decodeManifest(endEnvelope(b[:len(b)-4]))
-		if !errors.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), says) {
+		if !errors.Is(err, fault.ErrUnsupported) || !strings.Contains(err.Error(), says) {
 			t.Errorf("error %v, want unsupported %s", err, says)
 		}
 	}
@@ -51,7 +51,7 @@ func TestZstd(t *testing.T) {
 				"skippable": append(unhex(t, "502a4d18 01000000 00"), frame...),
 				"empty":     nil,
 			} {
-				if _, _, err := decodeManifest(zstdEnvelope(manifestMagic, bad)); !errors.Is(err, fault.Corrupt) {
+				if _, _, err := decodeManifest(zstdEnvelope(manifestMagic, bad)); !errors.Is(err, fault.ErrCorrupt) {
 					t.Errorf("%s: error %v, want corrupt", name, err)
 				}
 			}
@@ -74,7 +74,7 @@ func TestZstdBombs(t *testing.T) {
 	for _, frame := range [][]byte{declared, repeated} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := unzstd(frame); !errors.Is(err, fault.Corrupt) {
+		if _, err := unzstd(frame); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("error %v, want corrupt", err)
 		}
 		runtime.ReadMemStats(&after)

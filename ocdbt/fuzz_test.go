@@ -40,7 +40,7 @@ func FuzzManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		cfg, v, err := decodeManifest(endEnvelope(append(beginEnvelope(manifestMagic, len(body)), body...)))
 		if err != nil {
-			if !errors.Is(err, fault.Corrupt) {
+			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("error of no known class: %v", err)
 			}
 			return
@@ -70,7 +70,7 @@ func FuzzNode(f *testing.F) {
 		}
 		n, err := decodeNode(body, base)
 		if err != nil {
-			if !errors.Is(err, fault.Corrupt) {
+			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("error of no known class: %v", err)
 			}
 			return
@@ -106,7 +106,7 @@ func FuzzEnvelope(f *testing.F) {
 		switch {
 		case err == nil && bytes.HasPrefix(rest, []byte{0, 0}) && !bytes.Equal(body, rest[2:]):
 			t.Fatalf("raw body is %x, want %x", body, rest[2:])
-		case err != nil && !errors.Is(err, fault.Corrupt) && !errors.Is(err, fault.Unsupported):
+		case err != nil && !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrUnsupported):
 			t.Fatalf("error of no known class: %v", err)
 		}
 	})

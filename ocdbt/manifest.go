@@ -78,7 +78,7 @@ func readManifest(ctx context.Context, src Source) (Config, Version, error) {
 		}
 	}
 	if newest == "" {
-		return cfg, version, fmt.Errorf("%w: %s calls for numbered manifests, there are none", fault.Incomplete, ManifestName)
+		return cfg, version, fmt.Errorf("%w: %s calls for numbered manifests, there are none", fault.ErrIncomplete, ManifestName)
 	}
 	own, version, err := readManifestFile(ctx, src, newest)
 	switch {
@@ -97,7 +97,7 @@ func readManifestFile(ctx context.Context, src Source, name string) (Config, Ver
 	case errors.Is(err, fs.ErrNotExist) && name != ManifestName:
 		return Config{}, Version{}, missingError(name)
 	case errors.Is(err, fs.ErrNotExist):
-		return Config{}, Version{}, fmt.Errorf("%s %w: %w", name, fault.NotExist, err)
+		return Config{}, Version{}, fmt.Errorf("%s %w: %w", name, fault.ErrNotExist, err)
 	case err != nil:
 		return Config{}, Version{}, fmt.Errorf("%s: %w", name, err)
 	case strings.HasPrefix(string(b[:min(len(b), len(lfsPrefix))]), lfsPrefix):

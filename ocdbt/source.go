@@ -38,9 +38,9 @@ func (f ReadFunc) Read(ctx context.Context, name string, off, n int64) ([]byte, 
 	return f(ctx, name, off, n)
 }
 
-// List returns an error that matches fault.Unsupported.
+// List returns an error that matches orbax.ErrUnsupported.
 func (f ReadFunc) List(context.Context, string) ([]string, error) {
-	return nil, fmt.Errorf("%w: the source cannot list files", fault.Unsupported)
+	return nil, fmt.Errorf("%w: the source cannot list files", fault.ErrUnsupported)
 }
 
 // FS returns the Source for a database at the root of fsys.
@@ -122,7 +122,7 @@ func readRange(ctx context.Context, src Source, name string, off, n int64) ([]by
 // fs.ErrNotExist: that a part is missing must not be taken for the absence of
 // the whole.
 func missingError(name string) error {
-	return fmt.Errorf("%w: file %q is missing", fault.Incomplete, name)
+	return fmt.Errorf("%w: file %q is missing", fault.ErrIncomplete, name)
 }
 
 // lfsPrefix begins every Git LFS pointer file, which stands in a clone for
@@ -130,13 +130,13 @@ func missingError(name string) error {
 const lfsPrefix = "version https://git-lfs"
 
 func lfsError(name string) error {
-	return fmt.Errorf("%w: file %q is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.Incomplete, name)
+	return fmt.Errorf("%w: file %q is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.ErrIncomplete, name)
 }
 
 // explainLFS returns err, unless it says that the file called name is corrupt
 // and that file is a Git LFS pointer; then the error says so.
 func explainLFS(ctx context.Context, src Source, name string, err error) error {
-	if !errors.Is(err, fault.Corrupt) {
+	if !errors.Is(err, fault.ErrCorrupt) {
 		return err
 	}
 	b, readErr := src.Read(ctx, name, 0, int64(len(lfsPrefix)))
@@ -147,5 +147,5 @@ func explainLFS(ctx context.Context, src Source, name string, err error) error {
 }
 
 func corruptf(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", fault.Corrupt, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
 }

@@ -41,20 +41,20 @@ func TestNumberedManifests(t *testing.T) {
 	if g, err := generation(); g != 5 || err != nil {
 		t.Errorf("generation %d, %v, want 5", g, err)
 	}
-	if _, err := Open(t.Context(), ReadFunc(FS(files).Read)); !errors.Is(err, fault.Unsupported) {
+	if _, err := Open(t.Context(), ReadFunc(FS(files).Read)); !errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("source without List: error %v, want unsupported", err)
 	}
 	good := files[last]
 	files[last] = files[ManifestName]
-	if _, err := generation(); !errors.Is(err, fault.Corrupt) {
+	if _, err := generation(); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("numbered manifest without versions: error %v, want corrupt", err)
 	}
 	files[last] = &fstest.MapFile{Data: Manifest(Root{}, [16]byte{1}, time.Unix(1, 0))}
-	if _, err := generation(); !errors.Is(err, fault.Corrupt) {
+	if _, err := generation(); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("numbered manifest of another database: error %v, want corrupt", err)
 	}
 	files[last] = &fstest.MapFile{Data: good.Data[:20]}
-	if _, err := generation(); !errors.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), last) {
+	if _, err := generation(); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), last) {
 		t.Errorf("numbered manifest cut: error %v, want corrupt", err)
 	}
 	names, err = FS(files).List(t.Context(), "")
@@ -62,7 +62,7 @@ func TestNumberedManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	vanishing := listed{FS(files), append(names, numberedPrefix+"0000000000000006")}
-	if _, err := Open(t.Context(), vanishing); !errors.Is(err, fault.Incomplete) || errors.Is(err, fs.ErrNotExist) {
+	if _, err := Open(t.Context(), vanishing); !errors.Is(err, fault.ErrIncomplete) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("newest manifest vanishes: error %v, want incomplete", err)
 	}
 	for name := range files {
@@ -70,7 +70,7 @@ func TestNumberedManifests(t *testing.T) {
 			delete(files, name)
 		}
 	}
-	if _, err := generation(); !errors.Is(err, fault.Incomplete) {
+	if _, err := generation(); !errors.Is(err, fault.ErrIncomplete) {
 		t.Errorf("no numbered manifest: error %v, want incomplete", err)
 	}
 }

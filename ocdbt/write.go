@@ -20,7 +20,7 @@ type Placer func(node []byte) (Ref, error)
 // no node, and the root is empty.
 //
 // Keys must ascend strictly, by bytes; keys that repeat are an error that
-// matches fault.Collision. Inline values may have up to 1 MiB, and must not
+// matches orbax.ErrKeyCollision. Inline values may have up to 1 MiB, and must not
 // change until WriteTree returns. A node is split when it would hold more than
 // about maxNodeBytes when decoded; zero stands for [DefaultNodeBytes]. Memory
 // use is about one node for each level.
@@ -38,7 +38,7 @@ func WriteTree(entries iter.Seq[Entry], maxNodeBytes int, place Placer) (Root, e
 		case first:
 			first = false
 		case e.Key == prev:
-			return Root{}, fmt.Errorf("OCDBT tree: %w: %q occurs twice", fault.Collision, e.Key)
+			return Root{}, fmt.Errorf("OCDBT tree: %w: %q occurs twice", fault.ErrCollision, e.Key)
 		case e.Key < prev:
 			return Root{}, fmt.Errorf("OCDBT tree: keys do not ascend: %q follows %q", e.Key, prev)
 		}
@@ -74,7 +74,7 @@ func checkRef(r Ref) error {
 	case len(r.File) > maxPathLength:
 		return fmt.Errorf("path of %d bytes exceeds the limit of %d", len(r.File), maxPathLength)
 	case !validPath(r.File):
-		return fmt.Errorf("%w: path %q is empty, absolute, leaves the root, or is not in its simplest form", fault.Reserved, r.File)
+		return fmt.Errorf("%w: path %q is empty, absolute, leaves the root, or is not in its simplest form", fault.ErrReserved, r.File)
 	case r.Offset < 0 || r.Length < 0 || r.Offset > math.MaxInt64-r.Length:
 		return fmt.Errorf("offset %d and length %d are not a range in a file", r.Offset, r.Length)
 	}

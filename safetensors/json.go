@@ -26,13 +26,13 @@ type parser struct {
 
 func newParser(raw []byte) (*parser, error) {
 	if !utf8.Valid(raw) {
-		return nil, fmt.Errorf("%w: safetensors header is not UTF-8", fault.Corrupt)
+		return nil, fmt.Errorf("%w: safetensors header is not UTF-8", fault.ErrCorrupt)
 	}
 	if !json.Valid(raw) {
-		return nil, fmt.Errorf("%w: safetensors header is not JSON: %v", fault.Corrupt, json.Unmarshal(raw, new(any)))
+		return nil, fmt.Errorf("%w: safetensors header is not JSON: %v", fault.ErrCorrupt, json.Unmarshal(raw, new(any)))
 	}
 	if hasLoneSurrogate(raw) {
-		return nil, fmt.Errorf("%w: safetensors header has an unpaired surrogate in a string", fault.Corrupt)
+		return nil, fmt.Errorf("%w: safetensors header has an unpaired surrogate in a string", fault.ErrCorrupt)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -74,10 +74,10 @@ func (p *parser) array(element func() error) error {
 func (p *parser) delim(want json.Delim) error {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return fmt.Errorf("%w: safetensors header: %v", fault.Corrupt, err)
+		return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
 	if tok != want {
-		return fmt.Errorf("%w: safetensors header has %v where %v was expected", fault.Corrupt, tok, want)
+		return fmt.Errorf("%w: safetensors header has %v where %v was expected", fault.ErrCorrupt, tok, want)
 	}
 	return nil
 }
@@ -85,11 +85,11 @@ func (p *parser) delim(want json.Delim) error {
 func (p *parser) str() (string, error) {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return "", fmt.Errorf("%w: safetensors header: %v", fault.Corrupt, err)
+		return "", fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
 	s, ok := tok.(string)
 	if !ok {
-		return "", fmt.Errorf("%w: safetensors header has %v where a string was expected", fault.Corrupt, tok)
+		return "", fmt.Errorf("%w: safetensors header has %v where a string was expected", fault.ErrCorrupt, tok)
 	}
 	return s, nil
 }
@@ -98,12 +98,12 @@ func (p *parser) str() (string, error) {
 func (p *parser) size() (int64, error) {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return 0, fmt.Errorf("%w: safetensors header: %v", fault.Corrupt, err)
+		return 0, fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
 	num, _ := tok.(json.Number)
 	n, err := strconv.ParseUint(num.String(), 10, 63)
 	if err != nil {
-		return 0, fmt.Errorf("%w: safetensors header has %v where a size was expected", fault.Corrupt, tok)
+		return 0, fmt.Errorf("%w: safetensors header has %v where a size was expected", fault.ErrCorrupt, tok)
 	}
 	return int64(n), nil
 }
@@ -113,7 +113,7 @@ func (p *parser) skip() error {
 	for depth := 0; ; {
 		tok, err := p.dec.Token()
 		if err != nil {
-			return fmt.Errorf("%w: safetensors header: %v", fault.Corrupt, err)
+			return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 		}
 		switch tok {
 		case json.Delim('{'), json.Delim('['):
@@ -134,7 +134,7 @@ func (p *parser) entry() (entry, error) {
 	seen := map[string]bool{}
 	err := p.object(func(name string) error {
 		if seen[name] {
-			return fmt.Errorf("%w: member %q is there twice", fault.Corrupt, name)
+			return fmt.Errorf("%w: member %q is there twice", fault.ErrCorrupt, name)
 		}
 		seen[name] = true
 		var err error
@@ -155,7 +155,7 @@ func (p *parser) entry() (entry, error) {
 	}
 	for _, name := range []string{"dtype", "shape", "data_offsets"} {
 		if !seen[name] {
-			return entry{}, fmt.Errorf("%w: member %q is missing", fault.Corrupt, name)
+			return entry{}, fmt.Errorf("%w: member %q is missing", fault.ErrCorrupt, name)
 		}
 	}
 	return e, nil
@@ -166,7 +166,7 @@ func (p *parser) shape() ([]int, error) {
 	err := p.array(func() error {
 		n, err := p.size()
 		if err == nil && int64(int(n)) != n {
-			err = fmt.Errorf("%w: dimension %d does not fit", fault.Corrupt, n)
+			err = fmt.Errorf("%w: dimension %d does not fit", fault.ErrCorrupt, n)
 		}
 		shape = append(shape, int(n))
 		return err
@@ -179,7 +179,7 @@ func (p *parser) offsets() (begin, end int64, err error) {
 	err = p.array(func() error {
 		n, err := p.size()
 		if err == nil && len(o) == 2 {
-			err = fmt.Errorf("%w: data_offsets has more than two numbers", fault.Corrupt)
+			err = fmt.Errorf("%w: data_offsets has more than two numbers", fault.ErrCorrupt)
 		}
 		o = append(o, n)
 		return err
@@ -188,7 +188,7 @@ func (p *parser) offsets() (begin, end int64, err error) {
 		return 0, 0, err
 	}
 	if len(o) != 2 {
-		return 0, 0, fmt.Errorf("%w: data_offsets has %d numbers, want 2", fault.Corrupt, len(o))
+		return 0, 0, fmt.Errorf("%w: data_offsets has %d numbers, want 2", fault.ErrCorrupt, len(o))
 	}
 	return o[0], o[1], nil
 }
@@ -197,13 +197,13 @@ func (p *parser) offsets() (begin, end int64, err error) {
 func (p *parser) metadata() (map[string]string, error) {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return nil, fmt.Errorf("%w: safetensors header: %v", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
 	if tok == nil {
 		return nil, nil
 	}
 	if tok != json.Delim('{') {
-		return nil, fmt.Errorf("%w: safetensors %s is %v, not an object of strings", fault.Corrupt, metadataKey, tok)
+		return nil, fmt.Errorf("%w: safetensors %s is %v, not an object of strings", fault.ErrCorrupt, metadataKey, tok)
 	}
 	m := map[string]string{}
 	for p.dec.More() {
@@ -216,7 +216,7 @@ func (p *parser) metadata() (map[string]string, error) {
 			return nil, fmt.Errorf("%w (%s, %q)", err, metadataKey, k)
 		}
 		if _, ok := m[k]; ok {
-			return nil, fmt.Errorf("%w: safetensors %s names %q twice", fault.Corrupt, metadataKey, k)
+			return nil, fmt.Errorf("%w: safetensors %s names %q twice", fault.ErrCorrupt, metadataKey, k)
 		}
 		m[k] = v
 	}

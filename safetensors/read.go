@@ -39,7 +39,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 // readRaw returns the JSON header's bytes.
 func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < prefixLen {
-		return nil, fmt.Errorf("%w: safetensors file of %d bytes has no header", fault.Corrupt, size)
+		return nil, fmt.Errorf("%w: safetensors file of %d bytes has no header", fault.ErrCorrupt, size)
 	}
 	if err := refuseLFSPointer(r, size); err != nil {
 		return nil, err
@@ -50,10 +50,10 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	if n > maxHeader {
-		return nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: not a safetensors file?", fault.Corrupt, n, maxHeader)
+		return nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: not a safetensors file?", fault.ErrCorrupt, n, maxHeader)
 	}
 	if int64(n) > size-prefixLen {
-		return nil, fmt.Errorf("%w: safetensors header of %d bytes in a file of %d: the file is truncated", fault.Corrupt, n, size)
+		return nil, fmt.Errorf("%w: safetensors header of %d bytes in a file of %d: the file is truncated", fault.ErrCorrupt, n, size)
 	}
 	raw := make([]byte, n)
 	if err := readFull(r, raw, prefixLen); err != nil {
@@ -73,7 +73,7 @@ func refuseLFSPointer(r io.ReaderAt, size int64) error {
 		return err
 	}
 	if string(start[:]) == lfsPrefix {
-		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.Invalid)
+		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrInvalid)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	case n == len(b):
 		return nil
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: safetensors file ends at byte %d, within its header", fault.Corrupt, off+int64(n))
+		return fmt.Errorf("%w: safetensors file ends at byte %d, within its header", fault.ErrCorrupt, off+int64(n))
 	default:
 		return fmt.Errorf("safetensors header: %w", err)
 	}
@@ -103,16 +103,16 @@ func place(tensors []Tensor, dataStart, size int64) error {
 	for i := range tensors {
 		t := &tensors[i]
 		if t.Offset != end {
-			return fmt.Errorf("%w: safetensors tensor %q starts at data offset %d, the one before it ends at %d", fault.Corrupt, t.Name, t.Offset, end)
+			return fmt.Errorf("%w: safetensors tensor %q starts at data offset %d, the one before it ends at %d", fault.ErrCorrupt, t.Name, t.Offset, end)
 		}
 		end = t.Offset + t.Length
 		if end > size-dataStart {
-			return fmt.Errorf("%w: safetensors tensor %q ends at data offset %d, the file has %d bytes of data: the file is truncated", fault.Corrupt, t.Name, end, size-dataStart)
+			return fmt.Errorf("%w: safetensors tensor %q ends at data offset %d, the file has %d bytes of data: the file is truncated", fault.ErrCorrupt, t.Name, end, size-dataStart)
 		}
 		t.Offset += dataStart
 	}
 	if end != size-dataStart {
-		return fmt.Errorf("%w: safetensors header describes %d bytes of data, the file has %d", fault.Corrupt, end, size-dataStart)
+		return fmt.Errorf("%w: safetensors header describes %d bytes of data, the file has %d", fault.ErrCorrupt, end, size-dataStart)
 	}
 	return nil
 }
@@ -125,11 +125,11 @@ func parseTensor(name string, e entry) (Tensor, error) {
 	}
 	want, err := byteLen(dtype, e.shape)
 	if err != nil {
-		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %v", fault.Corrupt, name, err)
+		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %v", fault.ErrCorrupt, name, err)
 	}
 	begin, end := e.begin, e.end
 	if end < begin || end-begin != want {
-		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %s of shape %v takes %d bytes, its data_offsets are [%d, %d]", fault.Corrupt, name, e.dtype, e.shape, want, begin, end)
+		return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: %s of shape %v takes %d bytes, its data_offsets are [%d, %d]", fault.ErrCorrupt, name, e.dtype, e.shape, want, begin, end)
 	}
 	return Tensor{Name: name, DType: dtype, Shape: e.shape, Offset: begin, Length: want}, nil
 }
@@ -144,7 +144,7 @@ func parseHeader(raw []byte) (*Header, error) {
 	seen := map[string]bool{}
 	err = p.object(func(name string) error {
 		if seen[name] {
-			return fmt.Errorf("%w: safetensors header names %q twice", fault.Corrupt, name)
+			return fmt.Errorf("%w: safetensors header names %q twice", fault.ErrCorrupt, name)
 		}
 		seen[name] = true
 		if name == metadataKey {

@@ -96,9 +96,9 @@ func parseDType(name string) (array.DType, error) {
 	}
 	switch name {
 	case "F4", "F6_E2M3", "F6_E3M2":
-		return array.Invalid, fmt.Errorf("%w: %s packs several elements into a byte, which is not supported", fault.DType, name)
+		return array.Invalid, fmt.Errorf("%w: %s packs several elements into a byte, which is not supported", fault.ErrDType, name)
 	}
-	return array.Invalid, fmt.Errorf("%w: unknown safetensors dtype %q", fault.DType, name)
+	return array.Invalid, fmt.Errorf("%w: unknown safetensors dtype %q", fault.ErrDType, name)
 }
 
 // rank returns d's position in dtypeNames, or an error that says what to
@@ -118,9 +118,9 @@ func rank(d array.DType) (int, error) {
 	case array.Complex128:
 		advice = "cast it to complex64, or store its real and imaginary parts as two float64 tensors"
 	default:
-		return 0, fmt.Errorf("%w: %v is not an element type", fault.DType, d)
+		return 0, fmt.Errorf("%w: %v is not an element type", fault.ErrDType, d)
 	}
-	return 0, fmt.Errorf("%w: safetensors has no %v: %s", fault.DType, d, advice)
+	return 0, fmt.Errorf("%w: safetensors has no %v: %s", fault.ErrDType, d, advice)
 }
 
 // byteLen returns the number of bytes of a tensor of dtype d.
@@ -131,7 +131,7 @@ func byteLen(d array.DType, shape []int) (int64, error) {
 	}
 	const maxInt64 = 1<<63 - 1
 	if int64(n) > maxInt64/int64(d.Size()) {
-		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.Shape, shape, d)
+		return 0, fmt.Errorf("%w: %v of %v has too many bytes", fault.ErrShape, shape, d)
 	}
 	return int64(n) * int64(d.Size()), nil
 }

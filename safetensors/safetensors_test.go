@@ -192,47 +192,47 @@ func TestReadHeaderRefuses(t *testing.T) {
 		err  error
 		text string
 	}{
-		{"no file", nil, fault.Corrupt, "no header"},
-		{"seven bytes", make([]byte, 7), fault.Corrupt, "no header"},
-		{"empty header", file("", 0), fault.Corrupt, "not JSON"},
-		{"header past the end", binary.LittleEndian.AppendUint64(nil, 2), fault.Corrupt, "truncated"},
-		{"huge header", binary.LittleEndian.AppendUint64(nil, math.MaxUint64), fault.Corrupt, "at most 100000000"},
-		{"Git LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), fault.Invalid, "git lfs pull"},
-		{"junk after header", file(`{}x`, 0), fault.Corrupt, "not JSON"},
-		{"no object", file(`[]`, 0), fault.Corrupt, "[ where { was expected"},
-		{"deep nesting", file(strings.Repeat("[", 1_000_000), 0), fault.Corrupt, "not JSON"},
-		{"bad UTF-8", file("{\"\xff\":"+u8+"}", 1), fault.Corrupt, "UTF-8"},
-		{"high surrogate", file(`{"\ud800":`+u8+`}`, 1), fault.Corrupt, "surrogate"},
-		{"low surrogate", file(`{"\udc00":`+u8+`}`, 1), fault.Corrupt, "surrogate"},
-		{"two high surrogates", file(`{"\ud800\ud800":`+u8+`}`, 1), fault.Corrupt, "surrogate"},
-		{"same name", file(`{"a":`+u8+`,"a":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.Corrupt, `"a" twice`},
-		{"same name, escaped", file(`{"a":`+u8+`,"\u0061":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.Corrupt, `"a" twice`},
-		{"same member", file(`{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}`, 1), fault.Corrupt, `"dtype" is there twice`},
-		{"two metadata", file(`{"__metadata__":{},"__metadata__":{}}`, 0), fault.Corrupt, "twice"},
-		{"same metadata", file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), fault.Corrupt, "twice"},
-		{"metadata number", file(`{"__metadata__":{"a":1}}`, 0), fault.Corrupt, "string was expected"},
-		{"metadata list", file(`{"__metadata__":[]}`, 0), fault.Corrupt, "not an object"},
-		{"null tensor", file(`{"a":null}`, 0), fault.Corrupt, "where { was expected"},
-		{"no dtype", file(`{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), fault.Corrupt, `"dtype" is missing`},
-		{"no shape", file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), fault.Corrupt, `"shape" is missing`},
-		{"one offset", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}`, 1), fault.Corrupt, "has 1 numbers"},
-		{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), fault.Corrupt, "more than two"},
-		{"negative dimension", file(`{"a":`+tensor("U8", "[-1]", 0, 1)+`}`, 1), fault.Corrupt, "-1 where a size"},
-		{"fractional dimension", file(`{"a":`+tensor("U8", "[1.0]", 0, 1)+`}`, 1), fault.Corrupt, "1.0 where a size"},
-		{"string dimension", file(`{"a":`+tensor("U8", `["1"]`, 0, 1)+`}`, 1), fault.Corrupt, "1 where a size"},
-		{"too many elements", file(`{"a":`+tensor("U8", "[4294967296,4294967296]", 0, 0)+`}`, 0), fault.Corrupt, "too many elements"},
-		{"too many bytes", file(`{"a":`+tensor("F64", "[4611686018427387904]", 0, 0)+`}`, 0), fault.Corrupt, "too many bytes"},
-		{"huge offset", file(`{"a":`+tensor("U8", "[1]", math.MaxUint64, 0)+`}`, 1), fault.Corrupt, "where a size"},
-		{"largest tensor", file(`{"a":`+tensor("U8", "[9223372036854775807]", 0, math.MaxInt64)+`}`, 1), fault.Corrupt, "truncated"},
-		{"length", file(`{"a":`+tensor("F32", "[2]", 0, 4)+`}`, 4), fault.Corrupt, "takes 8 bytes"},
-		{"backward offsets", file(`{"a":`+tensor("U8", "[1]", 1, 0)+`}`, 1), fault.Corrupt, "[1, 0]"},
-		{"hole at the start", file(`{"a":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.Corrupt, "starts at data offset 1"},
-		{"overlap", file(`{"a":`+u8+`,"b":`+u8+`}`, 1), fault.Corrupt, `"b" starts at data offset 0, the one before it ends at 1`},
-		{"empty inside another", file(`{"a":`+tensor("F32", "[1]", 0, 4)+`,"e":`+tensor("F32", "[0]", 2, 2)+`}`, 4), fault.Corrupt, `"e" starts`},
-		{"truncated data", file(`{"a":`+tensor("U8", "[2]", 0, 2)+`}`, 1), fault.Corrupt, "the file is truncated"},
-		{"trailing data", file(`{"a":`+u8+`}`, 2), fault.Corrupt, "describes 1 bytes of data, the file has 2"},
-		{"unknown dtype", file(`{"a":`+tensor("u8", "[1]", 0, 1)+`}`, 1), fault.DType, `tensor "a": dtype mismatch: unknown safetensors dtype "u8"`},
-		{"packed dtype", file(`{"a":`+tensor("F4", "[2]", 0, 1)+`}`, 1), fault.DType, "packs several elements"},
+		{"no file", nil, fault.ErrCorrupt, "no header"},
+		{"seven bytes", make([]byte, 7), fault.ErrCorrupt, "no header"},
+		{"empty header", file("", 0), fault.ErrCorrupt, "not JSON"},
+		{"header past the end", binary.LittleEndian.AppendUint64(nil, 2), fault.ErrCorrupt, "truncated"},
+		{"huge header", binary.LittleEndian.AppendUint64(nil, math.MaxUint64), fault.ErrCorrupt, "at most 100000000"},
+		{"Git LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), fault.ErrInvalid, "git lfs pull"},
+		{"junk after header", file(`{}x`, 0), fault.ErrCorrupt, "not JSON"},
+		{"no object", file(`[]`, 0), fault.ErrCorrupt, "[ where { was expected"},
+		{"deep nesting", file(strings.Repeat("[", 1_000_000), 0), fault.ErrCorrupt, "not JSON"},
+		{"bad UTF-8", file("{\"\xff\":"+u8+"}", 1), fault.ErrCorrupt, "UTF-8"},
+		{"high surrogate", file(`{"\ud800":`+u8+`}`, 1), fault.ErrCorrupt, "surrogate"},
+		{"low surrogate", file(`{"\udc00":`+u8+`}`, 1), fault.ErrCorrupt, "surrogate"},
+		{"two high surrogates", file(`{"\ud800\ud800":`+u8+`}`, 1), fault.ErrCorrupt, "surrogate"},
+		{"same name", file(`{"a":`+u8+`,"a":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.ErrCorrupt, `"a" twice`},
+		{"same name, escaped", file(`{"a":`+u8+`,"\u0061":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.ErrCorrupt, `"a" twice`},
+		{"same member", file(`{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}`, 1), fault.ErrCorrupt, `"dtype" is there twice`},
+		{"two metadata", file(`{"__metadata__":{},"__metadata__":{}}`, 0), fault.ErrCorrupt, "twice"},
+		{"same metadata", file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), fault.ErrCorrupt, "twice"},
+		{"metadata number", file(`{"__metadata__":{"a":1}}`, 0), fault.ErrCorrupt, "string was expected"},
+		{"metadata list", file(`{"__metadata__":[]}`, 0), fault.ErrCorrupt, "not an object"},
+		{"null tensor", file(`{"a":null}`, 0), fault.ErrCorrupt, "where { was expected"},
+		{"no dtype", file(`{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), fault.ErrCorrupt, `"dtype" is missing`},
+		{"no shape", file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), fault.ErrCorrupt, `"shape" is missing`},
+		{"one offset", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}`, 1), fault.ErrCorrupt, "has 1 numbers"},
+		{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), fault.ErrCorrupt, "more than two"},
+		{"negative dimension", file(`{"a":`+tensor("U8", "[-1]", 0, 1)+`}`, 1), fault.ErrCorrupt, "-1 where a size"},
+		{"fractional dimension", file(`{"a":`+tensor("U8", "[1.0]", 0, 1)+`}`, 1), fault.ErrCorrupt, "1.0 where a size"},
+		{"string dimension", file(`{"a":`+tensor("U8", `["1"]`, 0, 1)+`}`, 1), fault.ErrCorrupt, "1 where a size"},
+		{"too many elements", file(`{"a":`+tensor("U8", "[4294967296,4294967296]", 0, 0)+`}`, 0), fault.ErrCorrupt, "too many elements"},
+		{"too many bytes", file(`{"a":`+tensor("F64", "[4611686018427387904]", 0, 0)+`}`, 0), fault.ErrCorrupt, "too many bytes"},
+		{"huge offset", file(`{"a":`+tensor("U8", "[1]", math.MaxUint64, 0)+`}`, 1), fault.ErrCorrupt, "where a size"},
+		{"largest tensor", file(`{"a":`+tensor("U8", "[9223372036854775807]", 0, math.MaxInt64)+`}`, 1), fault.ErrCorrupt, "truncated"},
+		{"length", file(`{"a":`+tensor("F32", "[2]", 0, 4)+`}`, 4), fault.ErrCorrupt, "takes 8 bytes"},
+		{"backward offsets", file(`{"a":`+tensor("U8", "[1]", 1, 0)+`}`, 1), fault.ErrCorrupt, "[1, 0]"},
+		{"hole at the start", file(`{"a":`+tensor("U8", "[1]", 1, 2)+`}`, 2), fault.ErrCorrupt, "starts at data offset 1"},
+		{"overlap", file(`{"a":`+u8+`,"b":`+u8+`}`, 1), fault.ErrCorrupt, `"b" starts at data offset 0, the one before it ends at 1`},
+		{"empty inside another", file(`{"a":`+tensor("F32", "[1]", 0, 4)+`,"e":`+tensor("F32", "[0]", 2, 2)+`}`, 4), fault.ErrCorrupt, `"e" starts`},
+		{"truncated data", file(`{"a":`+tensor("U8", "[2]", 0, 2)+`}`, 1), fault.ErrCorrupt, "the file is truncated"},
+		{"trailing data", file(`{"a":`+u8+`}`, 2), fault.ErrCorrupt, "describes 1 bytes of data, the file has 2"},
+		{"unknown dtype", file(`{"a":`+tensor("u8", "[1]", 0, 1)+`}`, 1), fault.ErrDType, `tensor "a": dtype mismatch: unknown safetensors dtype "u8"`},
+		{"packed dtype", file(`{"a":`+tensor("F4", "[2]", 0, 1)+`}`, 1), fault.ErrDType, "packs several elements"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestReadHeaderRefuses(t *testing.T) {
 func TestReadHeaderTruncated(t *testing.T) {
 	b := readGolden(t, "names")
 	for n := range b {
-		if _, err := readHeader(b[:n]); !errors.Is(err, fault.Corrupt) {
+		if _, err := readHeader(b[:n]); !errors.Is(err, fault.ErrCorrupt) {
 			t.Fatalf("%d of %d bytes: %v", n, len(b), err)
 		}
 		// The file may also turn out shorter than its size said.
@@ -255,7 +255,7 @@ func TestReadHeaderTruncated(t *testing.T) {
 		if err == nil && int64(n) >= h.Tensors[0].Offset {
 			continue
 		}
-		if !errors.Is(err, fault.Corrupt) {
+		if !errors.Is(err, fault.ErrCorrupt) {
 			t.Fatalf("%d of %d bytes, silently: %v", n, len(b), err)
 		}
 	}
@@ -264,7 +264,7 @@ func TestReadHeaderTruncated(t *testing.T) {
 func TestReadHeaderReadError(t *testing.T) {
 	broken := errors.New("broken disk")
 	_, err := safetensors.ReadHeader(readerAt{iotest.ErrReader(broken)}, 100)
-	if !errors.Is(err, broken) || errors.Is(err, fault.Corrupt) {
+	if !errors.Is(err, broken) || errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -284,19 +284,19 @@ func TestLayoutRefuses(t *testing.T) {
 		err      error
 		text     string
 	}{
-		{"dtype", []T{{Name: "w", DType: array.Int4}}, nil, fault.DType, `tensor "w": dtype mismatch: safetensors has no int4: cast it to int8`},
-		{"complex", []T{{Name: "w", DType: array.Complex128}}, nil, fault.DType, "cast it to complex64"},
-		{"float4", []T{{Name: "w", DType: array.Float4E2M1FN}}, nil, fault.DType, "cast it to bfloat16"},
-		{"no dtype", []T{{Name: "w"}}, nil, fault.DType, "invalid is not an element type"},
-		{"name twice", []T{{Name: "w", DType: array.Int8}, {Name: "w", DType: array.Int8}}, nil, fault.Collision, `"w"`},
-		{"reserved", []T{{Name: "__metadata__", DType: array.Int8}}, nil, fault.Reserved, "rename"},
-		{"name not UTF-8", []T{{Name: "\xff", DType: array.Int8}}, nil, fault.Reserved, "UTF-8"},
-		{"metadata not UTF-8", nil, map[string]string{"k": "\xff"}, fault.Reserved, "UTF-8"},
-		{"negative", []T{{Name: "w", DType: array.Int8, Shape: []int{-1}}}, nil, fault.Shape, `tensor "w"`},
-		{"too large", []T{{Name: "w", DType: array.Int16, Shape: []int{math.MaxInt}}}, nil, fault.Shape, "too many bytes"},
-		{"too large together", []T{{Name: "v", DType: array.Int8, Shape: []int{math.MaxInt}}, {Name: "w", DType: array.Int8, Shape: []int{1}}}, nil, fault.Shape, `tensor "w": the file is too large`},
-		{"too large with header", []T{{Name: "w", DType: array.Int8, Shape: []int{math.MaxInt}}}, nil, fault.Shape, "file is too large"},
-		{"header too large", nil, map[string]string{"k": strings.Repeat("x", 100_000_001)}, fault.Unsupported, "split"},
+		{"dtype", []T{{Name: "w", DType: array.Int4}}, nil, fault.ErrDType, `tensor "w": dtype mismatch: safetensors has no int4: cast it to int8`},
+		{"complex", []T{{Name: "w", DType: array.Complex128}}, nil, fault.ErrDType, "cast it to complex64"},
+		{"float4", []T{{Name: "w", DType: array.Float4E2M1FN}}, nil, fault.ErrDType, "cast it to bfloat16"},
+		{"no dtype", []T{{Name: "w"}}, nil, fault.ErrDType, "invalid is not an element type"},
+		{"name twice", []T{{Name: "w", DType: array.Int8}, {Name: "w", DType: array.Int8}}, nil, fault.ErrCollision, `"w"`},
+		{"reserved", []T{{Name: "__metadata__", DType: array.Int8}}, nil, fault.ErrReserved, "rename"},
+		{"name not UTF-8", []T{{Name: "\xff", DType: array.Int8}}, nil, fault.ErrReserved, "UTF-8"},
+		{"metadata not UTF-8", nil, map[string]string{"k": "\xff"}, fault.ErrReserved, "UTF-8"},
+		{"negative", []T{{Name: "w", DType: array.Int8, Shape: []int{-1}}}, nil, fault.ErrShape, `tensor "w"`},
+		{"too large", []T{{Name: "w", DType: array.Int16, Shape: []int{math.MaxInt}}}, nil, fault.ErrShape, "too many bytes"},
+		{"too large together", []T{{Name: "v", DType: array.Int8, Shape: []int{math.MaxInt}}, {Name: "w", DType: array.Int8, Shape: []int{1}}}, nil, fault.ErrShape, `tensor "w": the file is too large`},
+		{"too large with header", []T{{Name: "w", DType: array.Int8, Shape: []int{math.MaxInt}}}, nil, fault.ErrShape, "file is too large"},
+		{"header too large", nil, map[string]string{"k": strings.Repeat("x", 100_000_001)}, fault.ErrUnsupported, "split"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

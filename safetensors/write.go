@@ -35,7 +35,7 @@ func Layout(tensors []Tensor, metadata map[string]string) (*Header, []byte, erro
 	}
 	for k, v := range metadata {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return nil, nil, fmt.Errorf("%w: safetensors metadata %q: %q is not UTF-8", fault.Reserved, k, v)
+			return nil, nil, fmt.Errorf("%w: safetensors metadata %q: %q is not UTF-8", fault.ErrReserved, k, v)
 		}
 	}
 	h := &Header{Tensors: append([]Tensor(nil), tensors...), Metadata: maps.Clone(metadata)}
@@ -55,10 +55,10 @@ func Layout(tensors []Tensor, metadata map[string]string) (*Header, []byte, erro
 	}
 	n := len(head) - prefixLen
 	if n > maxHeader {
-		return nil, nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: split the tensors over several files", fault.Unsupported, n, maxHeader)
+		return nil, nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: split the tensors over several files", fault.ErrUnsupported, n, maxHeader)
 	}
 	if end > math.MaxInt64-int64(len(head)) {
-		return nil, nil, fmt.Errorf("%w: safetensors file is too large", fault.Shape)
+		return nil, nil, fmt.Errorf("%w: safetensors file is too large", fault.ErrShape)
 	}
 	binary.LittleEndian.PutUint64(head, uint64(n))
 	for i := range h.Tensors {
@@ -72,13 +72,13 @@ func checkTensors(tensors []Tensor) (map[string]int, error) {
 	ranks := make(map[string]int, len(tensors))
 	for _, t := range tensors {
 		if t.Name == metadataKey {
-			return nil, fmt.Errorf("%w: safetensors keeps its metadata under %q: rename the tensor", fault.Reserved, t.Name)
+			return nil, fmt.Errorf("%w: safetensors keeps its metadata under %q: rename the tensor", fault.ErrReserved, t.Name)
 		}
 		if !utf8.ValidString(t.Name) {
-			return nil, fmt.Errorf("%w: safetensors tensor %q: the name is not UTF-8", fault.Reserved, t.Name)
+			return nil, fmt.Errorf("%w: safetensors tensor %q: the name is not UTF-8", fault.ErrReserved, t.Name)
 		}
 		if _, ok := ranks[t.Name]; ok {
-			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.Collision, t.Name)
+			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.ErrCollision, t.Name)
 		}
 		r, err := rank(t.DType)
 		if err != nil {
@@ -100,7 +100,7 @@ func assignOffsets(tensors []Tensor) (int64, error) {
 			return 0, fmt.Errorf("safetensors tensor %q: %w", t.Name, err)
 		}
 		if n > math.MaxInt64-end {
-			return 0, fmt.Errorf("%w: safetensors tensor %q: the file is too large", fault.Shape, t.Name)
+			return 0, fmt.Errorf("%w: safetensors tensor %q: the file is too large", fault.ErrShape, t.Name)
 		}
 		t.Shape = append([]int{}, t.Shape...)
 		t.Offset, t.Length = end, n

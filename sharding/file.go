@@ -14,28 +14,34 @@ import (
 
 // ParseFile reads a _sharding document: a JSON object from the URL-safe base64
 // of a parameter's name, padded, to the text that Parse reads. It returns the
-// shardings by name. A fault is an error that matches ErrCorrupt and names the
+// shardings by name; leaves with equal ones share them. A fault is an error that matches ErrCorrupt and names the
 // parameter.
 func ParseFile(data []byte) (map[string]*Sharding, error) {
 	var texts map[string]*string
 	if err := json.Unmarshal(data, &texts); err != nil {
-		return nil, fmt.Errorf("%w: _sharding document: %v", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: _sharding document: %v", fault.ErrCorrupt, err)
 	}
 	if texts == nil {
-		return nil, fmt.Errorf("%w: _sharding document: null instead of an object", fault.Corrupt)
+		return nil, fmt.Errorf("%w: _sharding document: null instead of an object", fault.ErrCorrupt)
 	}
 	out := make(map[string]*Sharding, len(texts))
+	parsed := map[string]*Sharding{} // most leaves of a tree have the same few
 	for key, text := range texts {
 		name, err := base64.URLEncoding.Strict().DecodeString(key)
 		if err != nil || !utf8.Valid(name) {
-			return nil, fmt.Errorf("%w: _sharding document: key %q is not the URL-safe base64 of a name", fault.Corrupt, key)
+			return nil, fmt.Errorf("%w: _sharding document: key %q is not the URL-safe base64 of a name", fault.ErrCorrupt, key)
 		}
 		if text == nil {
-			return nil, fmt.Errorf("%w: _sharding document: %s: null instead of a string", fault.Corrupt, name)
+			return nil, fmt.Errorf("%w: _sharding document: %s: null instead of a string", fault.ErrCorrupt, name)
 		}
-		if out[string(name)], err = Parse(*text); err != nil {
-			return nil, fmt.Errorf("_sharding document: %s: %w", name, err)
+		s := parsed[*text]
+		if s == nil {
+			if s, err = Parse(*text); err != nil {
+				return nil, fmt.Errorf("_sharding document: %s: %w", name, err)
+			}
+			parsed[*text] = s
 		}
+		out[string(name)] = s
 	}
 	return out, nil
 }
@@ -47,7 +53,7 @@ func MarshalFile(shardings map[string]*Sharding) ([]byte, error) {
 	texts := make(map[string]string, len(shardings))
 	for name, s := range shardings {
 		if !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%w: parameter name %q is not UTF-8", fault.Reserved, name)
+			return nil, fmt.Errorf("%w: parameter name %q is not UTF-8", fault.ErrReserved, name)
 		}
 		text, err := s.Marshal()
 		if err != nil {

@@ -27,7 +27,7 @@ const (
 func Parse(text string) (*Sharding, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
-		return nil, fmt.Errorf("%w: sharding: %v", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: sharding: %v", fault.ErrCorrupt, err)
 	}
 	var kind string
 	if err := member(members, "sharding_type", &kind); err != nil {
@@ -48,7 +48,7 @@ func Parse(text string) (*Sharding, error) {
 		return nil, err
 	}
 	if err := s.Validate(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, kind, err)
+		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, kind, err)
 	}
 	return s, nil
 }
@@ -57,10 +57,10 @@ func Parse(text string) (*Sharding, error) {
 func member(members map[string]json.RawMessage, name string, v any) error {
 	raw, ok := members[name]
 	if !ok || string(raw) == "null" {
-		return fmt.Errorf("%w: sharding has no member %q", fault.Corrupt, name)
+		return fmt.Errorf("%w: sharding has no member %q", fault.ErrCorrupt, name)
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("%w: member %q of a sharding: %v", fault.Corrupt, name, err)
+		return fmt.Errorf("%w: member %q of a sharding: %v", fault.ErrCorrupt, name, err)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func parseNamed(members map[string]json.RawMessage) (*Sharding, error) {
 		return nil, err
 	}
 	if err := m.validate(); err != nil { // before the shape guides appendIDs
-		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, named, err)
+		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, named, err)
 	}
 	if optional(members, "axis_types") {
 		if err := member(members, "axis_types", &m.AxisTypes); err != nil {
@@ -104,7 +104,7 @@ func parseNamed(members map[string]json.RawMessage) (*Sharding, error) {
 	for i, raw := range entries {
 		var err error
 		if spec[i], err = parseSpecEntry(raw); err != nil {
-			return nil, fmt.Errorf("%w: entry %d of the partition spec: %v", fault.Corrupt, i, err)
+			return nil, fmt.Errorf("%w: entry %d of the partition spec: %v", fault.ErrCorrupt, i, err)
 		}
 	}
 	if optional(members, "device_mesh") {
@@ -114,7 +114,7 @@ func parseNamed(members map[string]json.RawMessage) (*Sharding, error) {
 		}
 		ids, err := appendIDs([]int{}, devices["mesh"], m.Shape)
 		if err != nil {
-			return nil, fmt.Errorf("%w: device mesh of shape %v: %v", fault.Corrupt, m.Shape, err)
+			return nil, fmt.Errorf("%w: device mesh of shape %v: %v", fault.ErrCorrupt, m.Shape, err)
 		}
 		m.DeviceIDs = ids
 	}

@@ -74,7 +74,7 @@ func Named(mesh Mesh, spec PartitionSpec) *Sharding { return &Sharding{Mesh: &me
 // do not fit match ErrShape, the rest ErrStructure.
 func (s *Sharding) Validate() error {
 	if s == nil {
-		return fmt.Errorf("%w: nil sharding", fault.Structure)
+		return fmt.Errorf("%w: nil sharding", fault.ErrStructure)
 	}
 	kinds := 0
 	for _, set := range []bool{s.Device != "", s.Mesh != nil, s.Raw != ""} {
@@ -83,11 +83,11 @@ func (s *Sharding) Validate() error {
 		}
 	}
 	if kinds != 1 {
-		return fmt.Errorf("%w: a sharding sets one of Device, Mesh and Raw, this one %d", fault.Structure, kinds)
+		return fmt.Errorf("%w: a sharding sets one of Device, Mesh and Raw, this one %d", fault.ErrStructure, kinds)
 	}
 	if s.Mesh == nil {
 		if s.Spec != nil {
-			return fmt.Errorf("%w: a partition spec needs a mesh", fault.Structure)
+			return fmt.Errorf("%w: a partition spec needs a mesh", fault.ErrStructure)
 		}
 		return nil
 	}
@@ -99,23 +99,23 @@ func (s *Sharding) Validate() error {
 
 func (m *Mesh) validate() error {
 	if len(m.Shape) > maxAxes {
-		return fmt.Errorf("%w: a mesh of %d axes, at most %d are possible", fault.Shape, len(m.Shape), maxAxes)
+		return fmt.Errorf("%w: a mesh of %d axes, at most %d are possible", fault.ErrShape, len(m.Shape), maxAxes)
 	}
 	if len(m.AxisNames) != len(m.Shape) {
-		return fmt.Errorf("%w: mesh shape %v has %d axes, axis names %q are %d", fault.Shape, m.Shape, len(m.Shape), m.AxisNames, len(m.AxisNames))
+		return fmt.Errorf("%w: mesh shape %v has %d axes, axis names %q are %d", fault.ErrShape, m.Shape, len(m.Shape), m.AxisNames, len(m.AxisNames))
 	}
 	if m.AxisTypes != nil && len(m.AxisTypes) != len(m.Shape) {
-		return fmt.Errorf("%w: mesh shape %v has %d axes, axis types %q are %d", fault.Shape, m.Shape, len(m.Shape), m.AxisTypes, len(m.AxisTypes))
+		return fmt.Errorf("%w: mesh shape %v has %d axes, axis types %q are %d", fault.ErrShape, m.Shape, len(m.Shape), m.AxisTypes, len(m.AxisTypes))
 	}
 	for i, t := range m.AxisTypes {
 		if !knownAxisType(t) {
-			return fmt.Errorf("%w: mesh axis %q has type %q, want %s, %s or %s", fault.Structure, m.AxisNames[i], t, Auto, Explicit, Manual)
+			return fmt.Errorf("%w: mesh axis %q has type %q, want %s, %s or %s", fault.ErrStructure, m.AxisNames[i], t, Auto, Explicit, Manual)
 		}
 	}
 	seen := make(map[string]bool, len(m.AxisNames))
 	for _, name := range m.AxisNames {
 		if seen[name] {
-			return fmt.Errorf("%w: mesh axis %q appears twice", fault.Structure, name)
+			return fmt.Errorf("%w: mesh axis %q appears twice", fault.ErrStructure, name)
 		}
 		seen[name] = true
 	}
@@ -124,7 +124,7 @@ func (m *Mesh) validate() error {
 		return err
 	}
 	if m.DeviceIDs != nil && len(m.DeviceIDs) != n {
-		return fmt.Errorf("%w: mesh shape %v takes %d devices, have %d ids", fault.Shape, m.Shape, n, len(m.DeviceIDs))
+		return fmt.Errorf("%w: mesh shape %v takes %d devices, have %d ids", fault.ErrShape, m.Shape, n, len(m.DeviceIDs))
 	}
 	return nil
 }
@@ -136,10 +136,10 @@ func (m *Mesh) numDevices() (int, error) {
 	n := 1
 	for _, d := range m.Shape {
 		if d < 1 {
-			return 0, fmt.Errorf("%w: mesh shape %v has an axis without devices", fault.Shape, m.Shape)
+			return 0, fmt.Errorf("%w: mesh shape %v has an axis without devices", fault.ErrShape, m.Shape)
 		}
 		if n > math.MaxInt/d {
-			return 0, fmt.Errorf("%w: mesh shape %v has too many devices", fault.Shape, m.Shape)
+			return 0, fmt.Errorf("%w: mesh shape %v has too many devices", fault.ErrShape, m.Shape)
 		}
 		n *= d
 	}
@@ -155,10 +155,10 @@ func (p PartitionSpec) validate(m *Mesh) error {
 	for i, axes := range p {
 		for _, name := range axes {
 			if !known[name] {
-				return fmt.Errorf("%w: entry %d of the partition spec names %q, the mesh has axes %q", fault.Structure, i, name, m.AxisNames)
+				return fmt.Errorf("%w: entry %d of the partition spec names %q, the mesh has axes %q", fault.ErrStructure, i, name, m.AxisNames)
 			}
 			if used[name] {
-				return fmt.Errorf("%w: the partition spec uses mesh axis %q twice", fault.Structure, name)
+				return fmt.Errorf("%w: the partition spec uses mesh axis %q twice", fault.ErrStructure, name)
 			}
 			used[name] = true
 		}
@@ -176,15 +176,15 @@ func (s *Sharding) ShardShape(shape []int) ([]int, error) {
 		return nil, err
 	}
 	if s.Raw != "" {
-		return nil, fmt.Errorf("%w: sharding %s", fault.Unsupported, s)
+		return nil, fmt.Errorf("%w: sharding %s", fault.ErrUnsupported, s)
 	}
 	for _, d := range shape {
 		if d < 0 {
-			return nil, fmt.Errorf("%w: negative dimension in %v", fault.Shape, shape)
+			return nil, fmt.Errorf("%w: negative dimension in %v", fault.ErrShape, shape)
 		}
 	}
 	if len(s.Spec) > len(shape) {
-		return nil, fmt.Errorf("%w: partition spec %v has %d entries, an array of shape %v has %d axes", fault.Shape, s.Spec, len(s.Spec), shape, len(shape))
+		return nil, fmt.Errorf("%w: partition spec %v has %d entries, an array of shape %v has %d axes", fault.ErrShape, s.Spec, len(s.Spec), shape, len(shape))
 	}
 	shard := slices.Clone(shape)
 	for i, axes := range s.Spec {
@@ -194,7 +194,7 @@ func (s *Sharding) ShardShape(shape []int) ([]int, error) {
 			parts *= s.Mesh.Shape[slices.Index(s.Mesh.AxisNames, name)]
 		}
 		if shape[i]%parts != 0 {
-			return nil, fmt.Errorf("%w: axis %d of an array of shape %v does not split into %d equal parts, as %s asks", fault.Shape, i, shape, parts, s)
+			return nil, fmt.Errorf("%w: axis %d of an array of shape %v does not split into %d equal parts, as %s asks", fault.ErrShape, i, shape, parts, s)
 		}
 		shard[i] = shape[i] / parts
 	}

@@ -155,14 +155,14 @@ func TestParseErrors(t *testing.T) {
 		named(`"shape":[1099511627776],"axis_names":["x"],"partition_spec":[],"device_mesh":{"mesh":[{"id":0}]}`),
 		named(`"shape":[2],"axis_names":["x"],"partition_spec":[],"device_mesh":{"mesh":` + deep + `}`),
 	} {
-		if s, err := Parse(text); !errors.Is(err, fault.Corrupt) {
+		if s, err := Parse(text); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%.120s: %v, %v, want an error that matches ErrCorrupt", text, s, err)
 		}
 	}
 	for _, doc := range []string{
 		``, `null`, `[]`, `{"YQ==":3}`, `{"YQ==":null}`, `{"YQ":"{}"}`, `{"Pj4+Pz8=":"{}"}`, `{"_w==":"{}"}`, `{"YQ==":"{}"}`, `{"YQ==":"x`,
 	} {
-		if m, err := ParseFile([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if m, err := ParseFile([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%s: %v, %v, want an error that matches ErrCorrupt", doc, m, err)
 		}
 	}
@@ -179,15 +179,15 @@ func TestValidate(t *testing.T) {
 		s    *Sharding
 		want error
 	}{
-		{"nil", nil, fault.Structure},
-		{"none", &Sharding{}, fault.Structure},
-		{"two", &Sharding{Device: "cpu:0", Raw: "{}"}, fault.Structure},
-		{"spec without mesh", &Sharding{Device: "cpu:0", Spec: PartitionSpec{}}, fault.Structure},
-		{"ids", Named(withIDs, nil), fault.Shape},
-		{"types", Named(withTypes, nil), fault.Structure},
-		{"overflow", Named(mesh(math.MaxInt, 2), nil), fault.Shape},
-		{"unknown axis", Named(mesh(2), PartitionSpec{{"y"}}), fault.Structure},
-		{"axis twice", Named(mesh(2), PartitionSpec{{"x"}, {"x"}}), fault.Structure},
+		{"nil", nil, fault.ErrStructure},
+		{"none", &Sharding{}, fault.ErrStructure},
+		{"two", &Sharding{Device: "cpu:0", Raw: "{}"}, fault.ErrStructure},
+		{"spec without mesh", &Sharding{Device: "cpu:0", Spec: PartitionSpec{}}, fault.ErrStructure},
+		{"ids", Named(withIDs, nil), fault.ErrShape},
+		{"types", Named(withTypes, nil), fault.ErrStructure},
+		{"overflow", Named(mesh(math.MaxInt, 2), nil), fault.ErrShape},
+		{"unknown axis", Named(mesh(2), PartitionSpec{{"y"}}), fault.ErrStructure},
+		{"axis twice", Named(mesh(2), PartitionSpec{{"x"}, {"x"}}), fault.ErrStructure},
 		{"single", SingleDevice("cpu:0"), nil},
 		{"named", Named(mesh(2, 2), PartitionSpec{nil, {"y", "x"}}), nil},
 	}
@@ -202,10 +202,10 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s prints nothing", tt.name)
 		}
 	}
-	if _, err := MarshalFile(map[string]*Sharding{"\xff": SingleDevice("cpu:0")}); !errors.Is(err, fault.Reserved) {
+	if _, err := MarshalFile(map[string]*Sharding{"\xff": SingleDevice("cpu:0")}); !errors.Is(err, fault.ErrReserved) {
 		t.Errorf("a name that is not UTF-8: %v", err)
 	}
-	if _, err := MarshalFile(map[string]*Sharding{"a": nil}); !errors.Is(err, fault.Structure) {
+	if _, err := MarshalFile(map[string]*Sharding{"a": nil}); !errors.Is(err, fault.ErrStructure) {
 		t.Errorf("nil in a document: %v", err)
 	}
 }
@@ -213,11 +213,11 @@ func TestValidate(t *testing.T) {
 func TestShardShapeErrors(t *testing.T) {
 	s := Named(Mesh{Shape: []int{2, 4}, AxisNames: []string{"x", "y"}}, PartitionSpec{{"x"}, {"y"}})
 	for _, shape := range [][]int{{7, 8}, {8, 6}, {8}, {}, {-2, 4}} {
-		if got, err := s.ShardShape(shape); !errors.Is(err, fault.Shape) {
+		if got, err := s.ShardShape(shape); !errors.Is(err, fault.ErrShape) {
 			t.Errorf("%v: %v, %v, want an error that matches ErrShape", shape, got, err)
 		}
 	}
-	if _, err := (&Sharding{Raw: `{"sharding_type":"x"}`}).ShardShape(nil); !errors.Is(err, fault.Unsupported) {
+	if _, err := (&Sharding{Raw: `{"sharding_type":"x"}`}).ShardShape(nil); !errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("raw: %v", err)
 	}
 }
@@ -288,7 +288,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := Parse(text)
 		if err != nil {
-			if !errors.Is(err, fault.Corrupt) {
+			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("%v does not match ErrCorrupt", err)
 			}
 			return
@@ -315,7 +315,7 @@ func FuzzParseFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := ParseFile(data)
 		if err != nil {
-			if !errors.Is(err, fault.Corrupt) {
+			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("%v does not match ErrCorrupt", err)
 			}
 			return

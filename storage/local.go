@@ -135,11 +135,11 @@ func checkTarget(dir string, overwrite bool) error {
 	case err != nil:
 		return err
 	case !overwrite:
-		return fmt.Errorf("%s: %w", dir, fault.Exist)
+		return fmt.Errorf("%s: %w", dir, fault.ErrExist)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.Invalid)
+		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.ErrInvalid)
 	case !info.IsDir():
-		return fmt.Errorf("%s: %w: it is a file", dir, fault.Invalid)
+		return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalid)
 	}
 	return nil
 }

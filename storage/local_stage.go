@@ -40,7 +40,7 @@ var claimed sync.Map
 // that begin together at least one sees the other and gives way.
 func newLocalStage(sys system, target string, overwrite bool) (_ *localStage, err error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
-		return nil, fmt.Errorf("%s: %w", target, fault.Busy)
+		return nil, fmt.Errorf("%s: %w", target, fault.ErrBusy)
 	}
 	defer func() {
 		if err != nil {
@@ -72,7 +72,7 @@ func newLocalStage(sys system, target string, overwrite bool) (_ *localStage, er
 	if other, err := s.otherWriter(); err != nil || other != "" {
 		err = errors.Join(err, s.Abort())
 		if other != "" {
-			err = fmt.Errorf("%s: %w (into %s)", target, fault.Busy, path.Base(other))
+			err = fmt.Errorf("%s: %w (into %s)", target, fault.ErrBusy, path.Base(other))
 		}
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func checkName(ctx context.Context, name string) error {
 		return err
 	}
 	if !fs.ValidPath(name) || !filepath.IsLocal(name) {
-		return fmt.Errorf("%w: %q", fault.Reserved, name)
+		return fmt.Errorf("%w: %q", fault.ErrReserved, name)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func Resolve(path string) (Store, string, error) {
 		open := schemes.open[scheme]
 		schemes.RUnlock()
 		if open == nil {
-			return nil, "", fmt.Errorf("%w: no store for %s:// (is its package imported?)", fault.Unsupported, scheme)
+			return nil, "", fmt.Errorf("%w: no store for %s:// (is its package imported?)", fault.ErrUnsupported, scheme)
 		}
 		return open(path)
 	}

@@ -25,12 +25,12 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 	typ := reflect.TypeFor[T]()
 	if toArray == nil {
 		toArray = func(T) (*array.Array, error) {
-			return nil, fmt.Errorf("%w: the adapter for %v cannot save", fault.LeafType, typ)
+			return nil, fmt.Errorf("%w: the adapter for %v cannot save", fault.ErrLeafType, typ)
 		}
 	}
 	if fromArray == nil {
 		fromArray = func(_ *array.Array, old T) (T, error) {
-			return old, fmt.Errorf("%w: the adapter for %v cannot load", fault.LeafType, typ)
+			return old, fmt.Errorf("%w: the adapter for %v cannot load", fault.ErrLeafType, typ)
 		}
 	}
 	cast := func(v reflect.Value) T {
@@ -53,7 +53,7 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 				v = v.Elem()
 			}
 			if !v.Type().AssignableTo(old.Type()) {
-				return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.LeafType, v.Type(), old.Type())
+				return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.ErrLeafType, v.Type(), old.Type())
 			}
 			return v, nil
 		},

@@ -20,7 +20,7 @@ type Slot struct {
 	// nil, else an *array.Array or, for other kinds than arrays, the leaf's value
 	// as described at Leaf. It is nil for empty leaves, and called once otherwise.
 	// A value that does not fit, such as 300 for an int8, is an error, a
-	// *fault.Leaf. Set changes nothing of the target but Array and what an
+	// *orbax.LeafError. Set changes nothing of the target but Array and what an
 	// adapter's fromArray changes. Different slots may be set at the same time.
 	Set func(v any) error
 }
@@ -34,9 +34,9 @@ type Slot struct {
 // The specs are kept until then. For scalars, strings and byte strings a slot
 // takes both the leaf's value and, where it is stored as one, its array.
 //
-// The structures must match. Every mismatch is reported, as a *fault.Leaf that
-// shows both sides, wrapping fault.Structure, fault.DType, fault.Shape or
-// fault.LeafType. Then nothing of the target has been changed.
+// The structures must match. Every mismatch is reported, as a *orbax.LeafError that
+// shows both sides, wrapping orbax.ErrStructure, orbax.ErrDType, orbax.ErrShape or
+// orbax.ErrLeafType. Then nothing of the target has been changed.
 //
 //   - A struct takes a dict that has its fields and no others; a field with
 //     omitempty may be missing and is set to zero then. The fields of an embedded
@@ -84,9 +84,9 @@ func Bind(target any, specs []Spec, adapters ...Adapter) (slots []Slot, finish f
 	v := reflect.ValueOf(target)
 	switch {
 	case len(specs) == 0:
-		b.fail(fmt.Errorf("%w: the checkpoint has no leaves", fault.Structure))
+		b.fail(fmt.Errorf("%w: the checkpoint has no leaves", fault.ErrStructure))
 	case v.Kind() != reflect.Pointer && v.Kind() != reflect.Map || v.IsNil():
-		b.fail(fmt.Errorf("%w: cannot load into a %T: pass a pointer that is not nil, or a map", fault.LeafType, target))
+		b.fail(fmt.Errorf("%w: cannot load into a %T: pass a pointer that is not nil, or a map", fault.ErrLeafType, target))
 	case v.Kind() == reflect.Pointer && v.Type().Elem() != arrayType && b.adapter(v.Type()) == nil:
 		b.bind(v.Elem(), root)
 	case b.isNone(root):
@@ -124,7 +124,7 @@ type region struct {
 func (b *binder) finish() error {
 	for i, s := range b.slots {
 		if s.Set != nil && !b.set[i] {
-			return &fault.Leaf{Path: b.specs[i].Path.String(), Err: fmt.Errorf("%w: no data was loaded", fault.Incomplete)}
+			return &fault.Leaf{Path: b.specs[i].Path.String(), Err: fmt.Errorf("%w: no data was loaded", fault.ErrIncomplete)}
 		}
 	}
 	var errs []error
@@ -153,15 +153,15 @@ func (b *binder) child(k Key, dst reflect.Value, br *branch) {
 }
 
 func (b *binder) mismatch(dst reflect.Value, br *branch) {
-	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s", fault.Structure, b.describe(br), describe(dst)))
+	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s", fault.ErrStructure, b.describe(br), describe(dst)))
 }
 
 func (b *binder) missing(k Key, dst reflect.Value) {
-	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s", fault.Structure, describe(dst)))
+	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s", fault.ErrStructure, describe(dst)))
 }
 
 func (b *binder) unexpected(k Key, br *branch) {
-	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing", fault.Structure, b.describe(br)))
+	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing", fault.ErrStructure, b.describe(br)))
 }
 
 // describe says what the checkpoint has at br.
@@ -217,7 +217,7 @@ func settable(v reflect.Value) reflect.Value {
 // target, or in a new value that a later commit attaches.
 func (b *binder) bind(dst reflect.Value, br *branch) {
 	if b.depth >= maxDepth {
-		b.fail(fmt.Errorf("%w: the target %v is nested more than %d levels deep", fault.LeafType, dst.Type(), maxDepth))
+		b.fail(fmt.Errorf("%w: the target %v is nested more than %d levels deep", fault.ErrLeafType, dst.Type(), maxDepth))
 		return
 	}
 	b.depth++
@@ -264,7 +264,7 @@ func (b *binder) iface(dst reflect.Value, br *branch) {
 		b.bind(template, br)
 		b.attach(dst, template)
 	case dst.NumMethod() > 0:
-		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is a nil %v; put a value of the type to load there", fault.LeafType, b.describe(br), dst.Type()))
+		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is a nil %v; put a value of the type to load there", fault.ErrLeafType, b.describe(br), dst.Type()))
 	default:
 		b.asSaved(dst, br)
 	}

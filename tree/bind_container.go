@@ -17,7 +17,7 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 	t := dst.Type()
 	spell := keyNamer(t.Key())
 	if spell == nil {
-		b.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.LeafType, t))
+		b.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.ErrLeafType, t))
 		return
 	}
 	if !b.isDict(br) {
@@ -111,7 +111,7 @@ func parseKey(t reflect.Type, name string) (reflect.Value, error) {
 		spelled = strconv.FormatUint(u, 10)
 	}
 	if err != nil || spelled != name {
-		return v, fmt.Errorf("%w: the checkpoint has the key %q, the target's keys are of type %v", fault.Structure, name, t)
+		return v, fmt.Errorf("%w: the checkpoint has the key %q, the target's keys are of type %v", fault.ErrStructure, name, t)
 	}
 	return v, nil
 }
@@ -122,7 +122,7 @@ func (b *binder) structure(dst reflect.Value, br *branch) {
 		b.bigInt(dst, br)
 		return
 	case arrayType:
-		b.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.LeafType))
+		b.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.ErrLeafType))
 		return
 	}
 	s := b.structOf(dst.Type())
@@ -145,7 +145,7 @@ func (b *binder) structure(dst reflect.Value, br *branch) {
 
 func (b *binder) seqStruct(dst reflect.Value, s *structInfo, br *branch) {
 	if !b.isSeq(br) || len(br.kids) != len(s.fields) {
-		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %v, a sequence of %d", fault.Structure, b.describe(br), dst.Type(), len(s.fields)))
+		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %v, a sequence of %d", fault.ErrStructure, b.describe(br), dst.Type(), len(s.fields)))
 		return
 	}
 	for _, fd := range s.fields {
@@ -210,7 +210,7 @@ func (b *binder) embed(v reflect.Value, used bool) reflect.Value {
 		return reflect.Value{}
 	}
 	if !v.CanSet() {
-		b.fail(fmt.Errorf("%w: the embedded %v is nil and its type is unexported, so that it cannot be set; set it before the load", fault.LeafType, v.Type()))
+		b.fail(fmt.Errorf("%w: the embedded %v is nil and its type is unexported, so that it cannot be set; set it before the load", fault.ErrLeafType, v.Type()))
 		return reflect.Value{}
 	}
 	p := reflect.New(v.Type().Elem())

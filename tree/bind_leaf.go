@@ -44,7 +44,7 @@ func (b *binder) fill(i int, a *array.Array) {
 		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
 		b.commit(func() error {
 			if !bytes.Equal(a.Bytes(), b.values[i].(*array.Array).Bytes()) {
-				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the target shares the memory of this array and the one at %s, and the checkpoint has different values", fault.Structure, other)}
+				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the target shares the memory of this array and the one at %s, and the checkpoint has different values", fault.ErrStructure, other)}
 			}
 			return nil
 		})
@@ -92,7 +92,7 @@ func normalize(spec *Spec, v any) (any, error) {
 			return v, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: the checkpoint has %v, and %v was read", fault.Corrupt, spec, Leaf{Value: v}.Spec())
+	return nil, fmt.Errorf("%w: the checkpoint has %v, and %v was read", fault.ErrCorrupt, spec, Leaf{Value: v}.Spec())
 }
 
 // item returns the element of an array of rank 0 as a scalar. Element types that
@@ -166,10 +166,10 @@ func (b *binder) leafOf(dst reflect.Value, br *branch, kinds ...Kind) (int, *Spe
 // checkpoint's; both mismatches are reported.
 func (b *binder) fits(spec *Spec, d array.DType, shape []int) bool {
 	if spec.DType != d {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target's elements are %v", fault.DType, spec, d))
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target's elements are %v", fault.ErrDType, spec, d))
 	}
 	if !slices.Equal(spec.Shape, shape) {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v", fault.Shape, spec, shape))
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v", fault.ErrShape, spec, shape))
 	}
 	return spec.DType == d && slices.Equal(spec.Shape, shape)
 }
@@ -314,7 +314,7 @@ func (b *binder) scalar(dst reflect.Value, br *branch) {
 		return
 	}
 	if elemDType(t) == array.Invalid {
-		b.fail(fmt.Errorf("%w: %v", fault.LeafType, t))
+		b.fail(fmt.Errorf("%w: %v", fault.ErrLeafType, t))
 		return
 	}
 	i, spec := b.leafOf(dst, br, KindScalar, KindArray)
@@ -322,7 +322,7 @@ func (b *binder) scalar(dst reflect.Value, br *branch) {
 		return
 	}
 	if len(spec.Shape) > 0 {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v", fault.Shape, spec, t))
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v", fault.ErrShape, spec, t))
 		return
 	}
 	if err := scalarFits(spec, t); err != nil {

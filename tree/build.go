@@ -12,7 +12,7 @@ import (
 // (Tuple for EmptyTuple), all other leaves their value. A leaf at the root is
 // returned bare, and without leaves the result is nil.
 //
-// The errors wrap fault.Structure: two leaves with one path, a leaf that is also
+// The errors wrap orbax.ErrStructure: two leaves with one path, a leaf that is also
 // a container, positions and dict keys in one container, positions that are not
 // 0 to n-1.
 func Build(leaves []Leaf) (any, error) {
@@ -43,7 +43,7 @@ func grow(n int, path func(int) Path) (*branch, error) {
 	for i := range n {
 		p := path(i)
 		if len(p) > maxDepth {
-			errs.add(p[:8], fmt.Errorf("%w: below this a leaf is nested %d levels deep, at most %d can be read", fault.Structure, len(p), maxDepth))
+			errs.add(p[:8], fmt.Errorf("%w: below this a leaf is nested %d levels deep, at most %d can be read", fault.ErrStructure, len(p), maxDepth))
 			continue
 		}
 		if err := root.insert(p, i); err != nil {
@@ -60,14 +60,14 @@ func grow(n int, path func(int) Path) (*branch, error) {
 func (b *branch) insert(p Path, leaf int) error {
 	for i, k := range p {
 		if b.leaf >= 0 {
-			return fmt.Errorf("%w: %s is a leaf and the path %s goes through it", fault.Structure, p[:i].keys(), p.keys())
+			return fmt.Errorf("%w: %s is a leaf and the path %s goes through it", fault.ErrStructure, p[:i].keys(), p.keys())
 		}
 		if b.kids == nil {
 			b.kids = map[string]*branch{}
 			b.seq = k.Seq
 		}
 		if b.seq != k.Seq {
-			return fmt.Errorf("%w: %s has both positions and keys; %s is the odd one", fault.Structure, p[:i].keys(), p[:i+1].keys())
+			return fmt.Errorf("%w: %s has both positions and keys; %s is the odd one", fault.ErrStructure, p[:i].keys(), p[:i+1].keys())
 		}
 		kid := b.kids[k.Name]
 		if kid == nil {
@@ -78,9 +78,9 @@ func (b *branch) insert(p Path, leaf int) error {
 	}
 	switch {
 	case b.leaf >= 0:
-		return fmt.Errorf("%w: two leaves have the path %s", fault.Structure, p.keys())
+		return fmt.Errorf("%w: two leaves have the path %s", fault.ErrStructure, p.keys())
 	case b.kids != nil:
-		return fmt.Errorf("%w: %s is a leaf and the path of another leaf goes through it", fault.Structure, p.keys())
+		return fmt.Errorf("%w: %s is a leaf and the path of another leaf goes through it", fault.ErrStructure, p.keys())
 	}
 	b.leaf = leaf
 	return nil
@@ -92,7 +92,7 @@ func (b *branch) checkDense(p Path, errs *pathErrors) {
 	if b.seq {
 		for i := range len(b.kids) {
 			if b.kids[strconv.Itoa(i)] == nil {
-				errs.add(append(Path(nil), p...), fmt.Errorf("%w: a sequence of %d elements has none at position %d", fault.Structure, len(b.kids), i))
+				errs.add(append(Path(nil), p...), fmt.Errorf("%w: a sequence of %d elements has none at position %d", fault.ErrStructure, len(b.kids), i))
 				break
 			}
 		}

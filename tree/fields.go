@@ -50,11 +50,11 @@ func parseTag(f reflect.StructField) (t fieldTag, skip bool, err error) {
 			t.seq = true
 		case "":
 		default:
-			return t, false, fmt.Errorf("%w: field %s has the unknown tag option %q; there are omitempty and seq", fault.LeafType, f.Name, o)
+			return t, false, fmt.Errorf("%w: field %s has the unknown tag option %q; there are omitempty and seq", fault.ErrLeafType, f.Name, o)
 		}
 	}
 	if t.seq && f.Name != "_" {
-		return t, false, fmt.Errorf("%w: field %s has the tag option seq, which belongs on a blank field of the struct that is the sequence: _ struct{} `orbax:\",seq\"`", fault.LeafType, f.Name)
+		return t, false, fmt.Errorf("%w: field %s has the tag option seq, which belongs on a blank field of the struct that is the sequence: _ struct{} `orbax:\",seq\"`", fault.ErrLeafType, f.Name)
 	}
 	return t, false, nil
 }
@@ -97,7 +97,7 @@ func seqFields(t reflect.Type) ([]field, error) {
 			continue
 		}
 		if tag.omitEmpty {
-			return nil, fmt.Errorf("%w: field %s of the sequence %v has omitempty, which would move the fields after it", fault.LeafType, f.Name, t)
+			return nil, fmt.Errorf("%w: field %s of the sequence %v has omitempty, which would move the fields after it", fault.ErrLeafType, f.Name, t)
 		}
 		fields = append(fields, field{key: seqKey(len(fields)), index: []int{i}, goName: f.Name})
 	}
@@ -170,7 +170,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 			}
 			f, ok := dominant(fs)
 			if !ok {
-				return nil, fmt.Errorf("%w: %v has %d fields named %q (%s and %s)", fault.Collision, t, len(fs), name, fs[0].goName, fs[1].goName)
+				return nil, fmt.Errorf("%w: %v has %d fields named %q (%s and %s)", fault.ErrCollision, t, len(fs), name, fs[0].goName, fs[1].goName)
 			}
 			byName[name] = f
 		}
@@ -222,7 +222,7 @@ func opaque(t reflect.Type) bool {
 }
 
 func errOpaque(t reflect.Type) error {
-	return fmt.Errorf("%w: %v has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`", fault.LeafType, t)
+	return fmt.Errorf("%w: %v has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`", fault.ErrLeafType, t)
 }
 
 func seqKey(i int) Key { return Key{Name: strconv.Itoa(i), Seq: true} }

@@ -23,8 +23,8 @@ const maxDepth = 4096
 // copied: the leaves share their memory. A v that is nil or an empty container
 // gives one leaf of type Empty at the root.
 //
-// The errors wrap fault.LeafType for what has no form in a checkpoint (also for
-// a value that contains itself) and fault.Collision for leaves whose paths
+// The errors wrap orbax.ErrLeafType for what has no form in a checkpoint (also for
+// a value that contains itself) and orbax.ErrKeyCollision for leaves whose paths
 // differ and whose names, the keys joined with dots, do not. Errors of
 // TreeFlatten and of adapters are passed on.
 func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
@@ -77,7 +77,7 @@ func (f *flattener) pathCopy() Path {
 func (f *flattener) child(k Key, v reflect.Value) {
 	f.path = append(f.path, k)
 	if !k.Seq && !utf8.ValidString(k.Name) {
-		f.fail(fmt.Errorf("%w: the key %q is not valid UTF-8", fault.LeafType, k.Name))
+		f.fail(fmt.Errorf("%w: the key %q is not valid UTF-8", fault.ErrLeafType, k.Name))
 	} else {
 		f.dotted = f.dotted || strings.Contains(k.Name, ".")
 		f.walk(v)
@@ -91,7 +91,7 @@ func (f *flattener) enter(v reflect.Value, n int) bool {
 	e := visit{v.Type(), v.UnsafePointer(), n, len(f.path)}
 	for _, o := range f.open {
 		if o.ptr == e.ptr && o.typ == e.typ && o.len == e.len {
-			f.fail(fmt.Errorf("%w: the value contains itself: this %v is the one at %q", fault.LeafType, e.typ, f.path[:o.path]))
+			f.fail(fmt.Errorf("%w: the value contains itself: this %v is the one at %q", fault.ErrLeafType, e.typ, f.path[:o.path]))
 			return false
 		}
 	}
@@ -103,7 +103,7 @@ func (f *flattener) leave() { f.open = f.open[:len(f.open)-1] }
 
 func (f *flattener) walk(v reflect.Value) {
 	if f.depth >= maxDepth {
-		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.LeafType, maxDepth))
+		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.ErrLeafType, maxDepth))
 		return
 	}
 	f.depth++
@@ -179,7 +179,7 @@ func (f *flattener) adapted(a *Adapter, v reflect.Value) {
 
 func (f *flattener) array(a *array.Array) {
 	if a.DType() == array.Invalid {
-		f.fail(fmt.Errorf("%w: the zero array.Array, which has no dtype", fault.LeafType))
+		f.fail(fmt.Errorf("%w: the zero array.Array, which has no dtype", fault.ErrLeafType))
 		return
 	}
 	f.leaf(a)
@@ -197,7 +197,7 @@ func (f *flattener) pointer(v reflect.Value) {
 	case sectionType:
 		s := v.Interface().(*array.Section)
 		if s.DType() == array.Invalid {
-			f.fail(fmt.Errorf("%w: the zero array.Section, which has no dtype", fault.LeafType))
+			f.fail(fmt.Errorf("%w: the zero array.Section, which has no dtype", fault.ErrLeafType))
 			return
 		}
 		f.leaf(s)
@@ -222,11 +222,11 @@ func (f *flattener) scalar(v reflect.Value) {
 	}
 	x, ok := scalarValue(v)
 	if !ok {
-		f.fail(fmt.Errorf("%w: %v", fault.LeafType, v.Type()))
+		f.fail(fmt.Errorf("%w: %v", fault.ErrLeafType, v.Type()))
 		return
 	}
 	if s, isString := x.(string); isString && !utf8.ValidString(s) {
-		f.fail(fmt.Errorf("%w: a string that is not valid UTF-8; use []byte", fault.LeafType))
+		f.fail(fmt.Errorf("%w: a string that is not valid UTF-8; use []byte", fault.ErrLeafType))
 		return
 	}
 	f.leaf(x)
@@ -292,7 +292,7 @@ type entry struct {
 func (f *flattener) dict(v reflect.Value) {
 	name := keyNamer(v.Type().Key())
 	if name == nil {
-		f.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.LeafType, v.Type()))
+		f.fail(fmt.Errorf("%w: %v: keys must be strings or integers", fault.ErrLeafType, v.Type()))
 		return
 	}
 	if v.IsNil() {
@@ -341,7 +341,7 @@ func (f *flattener) structure(v reflect.Value) {
 		}
 		return
 	case arrayType:
-		f.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.LeafType))
+		f.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.ErrLeafType))
 		return
 	}
 	s := f.structOf(t)
@@ -382,7 +382,7 @@ func (f *flattener) checkNames() {
 	for _, l := range f.leaves {
 		name := l.Path.String()
 		if other, ok := first[name]; ok {
-			f.errs.add(l.Path, fmt.Errorf("%w: the keys %s and %s have the same name", fault.Collision, other.keys(), l.Path.keys()))
+			f.errs.add(l.Path, fmt.Errorf("%w: the keys %s and %s have the same name", fault.ErrCollision, other.keys(), l.Path.keys()))
 			continue
 		}
 		first[name] = l.Path

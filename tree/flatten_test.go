@@ -343,18 +343,18 @@ func TestAdapter(t *testing.T) {
 		t.Errorf("got %+v", out)
 	}
 	nothing := tree.NewAdapter[*dense](nil, nil)
-	if _, err := tree.Flatten(in, nothing, tree.Adapter{}); !errors.Is(err, fault.LeafType) {
+	if _, err := tree.Flatten(in, nothing, tree.Adapter{}); !errors.Is(err, fault.ErrLeafType) {
 		t.Errorf("err = %v", err)
 	}
-	if err := load(new(map[string]*dense), flatten(t, map[string]any{"x": array.Of([]float32{1})}), nothing); !errors.Is(err, fault.LeafType) {
+	if err := load(new(map[string]*dense), flatten(t, map[string]any{"x": array.Of([]float32{1})}), nothing); !errors.Is(err, fault.ErrLeafType) {
 		t.Errorf("err = %v", err)
 	}
 	wrong := tree.NewAdapter(nil, func(*array.Array, tensor) (tensor, error) { return sparse{}, nil })
-	if err := load(new(*dense), flatten(t, []float32{1}), wrong); !errors.Is(err, fault.LeafType) {
+	if err := load(new(*dense), flatten(t, []float32{1}), wrong); !errors.Is(err, fault.ErrLeafType) {
 		t.Errorf("err = %v", err)
 	}
 	out.X.v = []float32{1, 2, 3}
-	if err := load(&out, leaves, tensors); !errors.Is(err, fault.Shape) {
+	if err := load(&out, leaves, tensors); !errors.Is(err, fault.ErrShape) {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -402,7 +402,7 @@ func TestBuild(t *testing.T) {
 		for _, p := range tt.paths {
 			leaves = append(leaves, tree.Leaf{Path: p, Value: 1})
 		}
-		if _, err := tree.Build(leaves); !errors.Is(err, fault.Structure) || !strings.Contains(err.Error(), tt.want) {
+		if _, err := tree.Build(leaves); !errors.Is(err, fault.ErrStructure) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("Build(%.60v): %v; want %s", tt.paths, err, tt.want)
 		}
 	}

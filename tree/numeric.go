@@ -209,5 +209,5 @@ func bigInt(v *big.Int) (any, error) {
 	case v.IsUint64():
 		return v.Uint64(), nil
 	}
-	return nil, fmt.Errorf("%w: integer over 64 bits (%d bits)", fault.LeafType, v.BitLen())
+	return nil, fmt.Errorf("%w: integer over 64 bits (%d bits)", fault.ErrLeafType, v.BitLen())
 }

@@ -24,9 +24,9 @@ func scalarFits(spec *Spec, t reflect.Type) error {
 	case have == array.Float32 && want == array.Float64, have == array.Complex64 && want == array.Complex128:
 		return nil
 	case have == array.Float64 && want == array.Float32, have == array.Complex128 && want == array.Complex64:
-		return fmt.Errorf("%w: the checkpoint has %v, the target is %v, which would round it; use %v", fault.DType, spec, t, have)
+		return fmt.Errorf("%w: the checkpoint has %v, the target is %v, which would round it; use %v", fault.ErrDType, spec, t, have)
 	}
-	return fmt.Errorf("%w: the checkpoint has %v, the target is %v", fault.DType, spec, t)
+	return fmt.Errorf("%w: the checkpoint has %v, the target is %v", fault.ErrDType, spec, t)
 }
 
 // scalarOf converts a leaf's value, which scalarFits accepted, to t.
@@ -79,7 +79,7 @@ func integerOf(v any) (*big.Int, error) {
 	case r.CanUint():
 		return new(big.Int).SetUint64(r.Uint()), nil
 	}
-	return nil, fmt.Errorf("%w: %T is not an integer", fault.DType, v)
+	return nil, fmt.Errorf("%w: %T is not an integer", fault.ErrDType, v)
 }
 
 func setInteger(dst reflect.Value, n *big.Int) error {
@@ -89,7 +89,7 @@ func setInteger(dst reflect.Value, n *big.Int) error {
 	case dst.CanUint() && n.IsUint64() && !dst.OverflowUint(n.Uint64()):
 		dst.SetUint(n.Uint64())
 	default:
-		return fmt.Errorf("%w: %v does not fit in %v", fault.DType, n, dst.Type())
+		return fmt.Errorf("%w: %v does not fit in %v", fault.ErrDType, n, dst.Type())
 	}
 	return nil
 }

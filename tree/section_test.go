@@ -24,7 +24,7 @@ func TestFlattenSection(t *testing.T) {
 	if got := leaves[1].Spec().String(); got != "an array int16[2 3]" {
 		t.Errorf("spec is %s", got)
 	}
-	if _, err := Flatten(&array.Section{}); !errors.Is(err, fault.LeafType) {
+	if _, err := Flatten(&array.Section{}); !errors.Is(err, fault.ErrLeafType) {
 		t.Errorf("zero section: %v", err)
 	}
 }

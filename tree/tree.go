@@ -34,7 +34,7 @@
 //     [EmptyTuple]; an empty slice of numbers is an array of shape (0). A value of
 //     type [Empty] stands for itself.
 //
-// All problems of a value are reported at once: the error joins one *fault.Leaf
+// All problems of a value are reported at once: the error joins one *orbax.LeafError
 // for each, in the order of their paths.
 package tree
 

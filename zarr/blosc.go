@@ -41,7 +41,7 @@ const (
 
 func (bloscFilter) decode(buf, enc []byte) ([]byte, error) {
 	if len(enc) < bloscHeader {
-		return nil, fmt.Errorf("%w: blosc: %d bytes are too short", fault.Corrupt, len(enc))
+		return nil, fmt.Errorf("%w: blosc: %d bytes are too short", fault.ErrCorrupt, len(enc))
 	}
 	var (
 		version = enc[0]
@@ -52,27 +52,27 @@ func (bloscFilter) decode(buf, enc []byte) ([]byte, error) {
 	)
 	switch {
 	case version != 1 && version != 2:
-		return nil, fmt.Errorf("%w: blosc: format version %d, want 1 or 2", fault.Unsupported, version)
+		return nil, fmt.Errorf("%w: blosc: format version %d, want 1 or 2", fault.ErrUnsupported, version)
 	case length != uint64(len(enc)):
-		return nil, fmt.Errorf("%w: blosc: %d bytes, the header says %d", fault.Corrupt, len(enc), length)
+		return nil, fmt.Errorf("%w: blosc: %d bytes, the header says %d", fault.ErrCorrupt, len(enc), length)
 	case size > uint64(len(buf)):
-		return nil, fmt.Errorf("%w: blosc: %d bytes, at most %d expected", fault.Corrupt, size, len(buf))
+		return nil, fmt.Errorf("%w: blosc: %d bytes, at most %d expected", fault.ErrCorrupt, size, len(buf))
 	case size == 0:
 		return buf[:0], nil
 	case block == 0 || block > size || b.item == 0:
-		return nil, fmt.Errorf("%w: blosc: blocks of %d bytes and elements of %d in %d", fault.Corrupt, block, b.item, size)
+		return nil, fmt.Errorf("%w: blosc: blocks of %d bytes and elements of %d in %d", fault.ErrCorrupt, block, b.item, size)
 	}
 	buf = buf[:size]
 	if b.flags&bloscCopied != 0 {
 		if len(enc)-bloscHeader != len(buf) {
-			return nil, fmt.Errorf("%w: blosc: %d stored bytes, want %d", fault.Corrupt, len(enc)-bloscHeader, len(buf))
+			return nil, fmt.Errorf("%w: blosc: %d stored bytes, want %d", fault.ErrCorrupt, len(enc)-bloscHeader, len(buf))
 		}
 		copy(buf, enc[bloscHeader:])
 		return buf, nil
 	}
 	b.block = int(block)
 	if err := b.decodeBlocks(buf); err != nil {
-		return nil, fmt.Errorf("%w: blosc: %w", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: blosc: %w", fault.ErrCorrupt, err)
 	}
 	return buf, nil
 }
@@ -174,7 +174,7 @@ func (b blosc) decodeStream(dst, enc []byte) error {
 	case bloscZstd:
 		dec, err = zstdFilter{}.decode(dst, enc)
 	default:
-		err = fmt.Errorf("%w: compressor %d", fault.Unsupported, compressor)
+		err = fmt.Errorf("%w: compressor %d", fault.ErrUnsupported, compressor)
 	}
 	if err == nil && len(dec) != len(dst) {
 		err = fmt.Errorf("%d bytes, want %d", len(dec), len(dst))

@@ -81,7 +81,7 @@ func (c *chain) unpack(dst, enc []byte) error {
 			}
 		}
 		if len(enc) != len(dst) {
-			return fmt.Errorf("%w: chunk of %d bytes, want %d", fault.Corrupt, len(enc), len(dst))
+			return fmt.Errorf("%w: chunk of %d bytes, want %d", fault.ErrCorrupt, len(enc), len(dst))
 		}
 		if &enc[0] != &dst[0] {
 			copy(dst, enc)
@@ -200,7 +200,7 @@ type crcFilter struct{}
 func (crcFilter) decode(_, enc []byte) ([]byte, error) {
 	n := len(enc) - crcSize
 	if n < 0 {
-		return nil, fmt.Errorf("%w: %d bytes, too short for a CRC-32C", fault.Corrupt, len(enc))
+		return nil, fmt.Errorf("%w: %d bytes, too short for a CRC-32C", fault.ErrCorrupt, len(enc))
 	}
 	if err := checkCRC(crc32.Checksum(enc[:n], castagnoli), enc[n:]); err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (crcFilter) decode(_, enc []byte) ([]byte, error) {
 
 func checkCRC(got uint32, stored []byte) error {
 	if want := binary.LittleEndian.Uint32(stored); got != want {
-		return fmt.Errorf("%w: CRC-32C is %08x, stored %08x", fault.Corrupt, got, want)
+		return fmt.Errorf("%w: CRC-32C is %08x, stored %08x", fault.ErrCorrupt, got, want)
 	}
 	return nil
 }

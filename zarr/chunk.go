@@ -12,7 +12,7 @@ import (
 // DecodeChunk decodes enc, the chunk at index, into dst, which must have
 // [Metadata.ChunkBytes] bytes and not overlap enc. Checksums are verified, the
 // decoded size must be exact, and elements come out as package array wants them
-// ([array.Canonicalize]). Damage is an error that matches fault.Corrupt; so does
+// ([array.Canonicalize]). Damage is an error that matches orbax.ErrCorrupt; so does
 // a shard without one of its inner chunks, which matches fs.ErrNotExist besides.
 // Only inner chunks beyond the array's edge may be absent, which is why the index
 // matters. After an error the contents of dst are unspecified.
@@ -21,7 +21,7 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 		return err
 	}
 	if len(dst) != m.chain.size {
-		return fmt.Errorf("%w: destination of %d bytes for a chunk of %d", fault.Shape, len(dst), m.chain.size)
+		return fmt.Errorf("%w: destination of %d bytes for a chunk of %d", fault.ErrShape, len(dst), m.chain.size)
 	}
 	_, inside := m.ChunkRegion(index)
 	if err := m.chain.decode(dst, enc, inside); err != nil {
@@ -42,7 +42,7 @@ func checkBools(b []byte) error {
 	}
 	for ; i < len(b); i++ {
 		if b[i] > 1 {
-			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.Corrupt, i, b[i])
+			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.ErrCorrupt, i, b[i])
 		}
 	}
 	return nil
@@ -55,7 +55,7 @@ func (m *Metadata) checkIndex(index []int) error {
 		ok = index[i] >= 0 && index[i] < grid[i]
 	}
 	if !ok {
-		return fmt.Errorf("%w: chunk index %v in a grid of %v", fault.Shape, index, grid)
+		return fmt.Errorf("%w: chunk index %v in a grid of %v", fault.ErrShape, index, grid)
 	}
 	return nil
 }
@@ -79,14 +79,14 @@ func (m *Metadata) EncodedBound() (n int, exact bool) {
 // [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded
 // at the array's edge. As in TensorStore, bits that the dtype does not use are
 // written as zero. It encodes what [New] can ask for, and matches
-// fault.Unsupported for other metadata. The chunk is only read.
+// orbax.ErrUnsupported for other metadata. The chunk is only read.
 func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	if len(chunk) != m.chain.size {
-		return nil, fmt.Errorf("%w: chunk of %d bytes, want %d", fault.Shape, len(chunk), m.chain.size)
+		return nil, fmt.Errorf("%w: chunk of %d bytes, want %d", fault.ErrShape, len(chunk), m.chain.size)
 	}
 	how := m.encoding()
 	if how == encodeNothing {
-		return nil, fmt.Errorf("%w: writing chunks encoded by %s", fault.Unsupported, m.Codecs())
+		return nil, fmt.Errorf("%w: writing chunks encoded by %s", fault.ErrUnsupported, m.Codecs())
 	}
 	if mask := usedBits(m.DType); mask != 0xff {
 		masked := make([]byte, len(chunk))

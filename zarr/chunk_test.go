@@ -104,7 +104,7 @@ func TestFlippedBits(t *testing.T) {
 						if !bytes.Equal(out, chunk) {
 							t.Fatalf("zarr%d %v: bit %d of %d is not noticed", format, compression, bit, 8*len(enc))
 						}
-					} else if !errors.Is(err, fault.Corrupt) {
+					} else if !errors.Is(err, fault.ErrCorrupt) {
 						t.Fatalf("bit %d: %v", bit, err)
 					}
 					enc[bit/8] ^= 1 << (bit % 8)
@@ -133,7 +133,7 @@ func TestWrongLengths(t *testing.T) {
 		for index := range m.Chunks() {
 			enc := g.Chunks[m.Key(index)]
 			for n := range len(enc) {
-				if err := m.DecodeChunk(index, dst, enc[:n]); !errors.Is(err, fault.Corrupt) {
+				if err := m.DecodeChunk(index, dst, enc[:n]); !errors.Is(err, fault.ErrCorrupt) {
 					t.Fatalf("%s: first %d of %d bytes: %v", g.Name, n, len(enc), err)
 				}
 			}
@@ -184,11 +184,11 @@ func TestZstdOneFrame(t *testing.T) {
 		skippable,
 		nil,
 	} {
-		if _, err := (zstdFilter{}).decode(make([]byte, 200), enc); !errors.Is(err, fault.Corrupt) {
+		if _, err := (zstdFilter{}).decode(make([]byte, 200), enc); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%x: %v", enc, err)
 		}
 	}
-	if _, err := (zstdFilter{}).decode(make([]byte, 99), frame); !errors.Is(err, fault.Corrupt) {
+	if _, err := (zstdFilter{}).decode(make([]byte, 99), frame); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("too long: %v", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestUnusedBits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.DecodeChunk([]int{0, 0}, make([]byte, 6), []byte{0, 1, 2, 0, 0, 0}); !errors.Is(err, fault.Corrupt) {
+	if err := m.DecodeChunk([]int{0, 0}, make([]byte, 6), []byte{0, 1, 2, 0, 0, 0}); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("bool of 2: %v", err)
 	}
 }
@@ -259,7 +259,7 @@ func TestShards(t *testing.T) {
 		switch {
 		case c.want != "" && (err != nil || string(dst) != c.want):
 			t.Errorf("%s: %q, %v", c.name, dst, err)
-		case c.want == "" && !errors.Is(err, fault.Corrupt):
+		case c.want == "" && !errors.Is(err, fault.ErrCorrupt):
 			t.Errorf("%s: %v", c.name, err)
 		case c.want == "" && errors.Is(err, fs.ErrNotExist) != (c.name == "absent" || c.name == "absent at the edge"):
 			t.Errorf("%s: %v", c.name, err)
@@ -272,14 +272,14 @@ func TestArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.AppendChunk(nil, make([]byte, 3)); !errors.Is(err, fault.Shape) {
+	if _, err := m.AppendChunk(nil, make([]byte, 3)); !errors.Is(err, fault.ErrShape) {
 		t.Error(err)
 	}
-	if err := m.DecodeChunk([]int{0}, make([]byte, 3), make([]byte, 8)); !errors.Is(err, fault.Shape) {
+	if err := m.DecodeChunk([]int{0}, make([]byte, 3), make([]byte, 8)); !errors.Is(err, fault.ErrShape) {
 		t.Error(err)
 	}
 	for _, index := range [][]int{{}, {1}, {-1}, {0, 0}} {
-		if err := m.DecodeChunk(index, make([]byte, 4), make([]byte, 8)); !errors.Is(err, fault.Shape) {
+		if err := m.DecodeChunk(index, make([]byte, 4), make([]byte, 8)); !errors.Is(err, fault.ErrShape) {
 			t.Error(index, err)
 		}
 	}
@@ -290,7 +290,7 @@ func TestArguments(t *testing.T) {
 	if n, exact := m.EncodedBound(); n != 0 || exact {
 		t.Error(n, exact)
 	}
-	if _, err := m.AppendChunk(nil, make([]byte, m.ChunkBytes())); !errors.Is(err, fault.Unsupported) {
+	if _, err := m.AppendChunk(nil, make([]byte, m.ChunkBytes())); !errors.Is(err, fault.ErrUnsupported) {
 		t.Error(err)
 	}
 }

@@ -58,7 +58,7 @@ func parseName2(name string) (d array.DType, big bool, err error) {
 	} else if d, err := array.ParseDType(name); err == nil && names2[d] == "" {
 		return d, false, nil
 	}
-	return array.Invalid, false, fmt.Errorf("%w: dtype %q", fault.Unsupported, name)
+	return array.Invalid, false, fmt.Errorf("%w: dtype %q", fault.ErrUnsupported, name)
 }
 
 // swapUnit returns the size of the unit whose bytes a byte order orders.

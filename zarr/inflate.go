@@ -26,7 +26,7 @@ func (gzipFilter) decode(buf, enc []byte) ([]byte, error) {
 	}
 	defer gzipReaders.Put(r)
 	if err := r.Reset(in); err != nil {
-		return nil, fmt.Errorf("%w: gzip: %w", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: gzip: %w", fault.ErrCorrupt, err)
 	}
 	r.Multistream(false)
 	return readAll("gzip", buf, r, in)
@@ -45,7 +45,7 @@ func (zlibFilter) decode(buf, enc []byte) ([]byte, error) {
 		err = r.(zlib.Resetter).Reset(in, nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: zlib: %w", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: zlib: %w", fault.ErrCorrupt, err)
 	}
 	defer zlibReaders.Put(r)
 	return readAll("zlib", buf, r, in)
@@ -68,7 +68,7 @@ func readAll(what string, buf []byte, r io.Reader, in *bytes.Reader) ([]byte, er
 		var extra int
 		extra, err = io.ReadFull(r, more[:])
 		if extra > 0 {
-			return nil, fmt.Errorf("%w: %s: more than %d bytes", fault.Corrupt, what, len(buf))
+			return nil, fmt.Errorf("%w: %s: more than %d bytes", fault.ErrCorrupt, what, len(buf))
 		}
 	}
 	// ReadFull turns an early end into ErrUnexpectedEOF, but so does a
@@ -78,10 +78,10 @@ func readAll(what string, buf []byte, r io.Reader, in *bytes.Reader) ([]byte, er
 		_, err = r.Read(more[:])
 	}
 	if err != io.EOF {
-		return nil, fmt.Errorf("%w: %s: %w", fault.Corrupt, what, err)
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrCorrupt, what, err)
 	}
 	if in.Len() > 0 {
-		return nil, fmt.Errorf("%w: %s: %d bytes after the end", fault.Corrupt, what, in.Len())
+		return nil, fmt.Errorf("%w: %s: %d bytes after the end", fault.ErrCorrupt, what, in.Len())
 	}
 	return buf[:n], nil
 }

@@ -17,13 +17,13 @@ type object map[string]any
 
 // corrupt returns an error about a malformed document.
 func corrupt(format string, args ...any) error {
-	return fmt.Errorf("%w: zarr metadata: %w", fault.Corrupt, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: zarr metadata: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
 // unsupported returns an error about a document that may be valid but asks for
 // what is not implemented.
 func unsupported(format string, args ...any) error {
-	return fmt.Errorf("%w: zarr metadata: %w", fault.Unsupported, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: zarr metadata: %w", fault.ErrUnsupported, fmt.Errorf(format, args...))
 }
 
 func parseObject(doc []byte) (object, error) {

@@ -81,7 +81,7 @@ func New(o Options) (*Metadata, error) {
 		m.Format = 3
 	}
 	if m.Format != 2 && m.Format != 3 {
-		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.Unsupported, m.Format)
+		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.ErrUnsupported, m.Format)
 	}
 	if o.ChunkShape == nil {
 		for _, d := range m.Shape {
@@ -89,7 +89,7 @@ func New(o Options) (*Metadata, error) {
 		}
 	}
 	if c := o.Compression; c.zstd && (c.level < minZstdLevel || c.level > maxZstdLevel) {
-		return nil, fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.Unsupported, c.level, minZstdLevel, maxZstdLevel)
+		return nil, fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.ErrUnsupported, c.level, minZstdLevel, maxZstdLevel)
 	}
 	size, err := m.check()
 	if err != nil {
@@ -127,28 +127,28 @@ func New(o Options) (*Metadata, error) {
 // chunk.
 func (m *Metadata) check() (chunkBytes int, err error) {
 	if m.DType.Size() == 0 {
-		return 0, fmt.Errorf("%w: invalid dtype %v", fault.DType, m.DType)
+		return 0, fmt.Errorf("%w: invalid dtype %v", fault.ErrDType, m.DType)
 	}
 	if len(m.Shape) > maxRank {
-		return 0, fmt.Errorf("%w: rank %d, at most %d", fault.Unsupported, len(m.Shape), maxRank)
+		return 0, fmt.Errorf("%w: rank %d, at most %d", fault.ErrUnsupported, len(m.Shape), maxRank)
 	}
 	if len(m.ChunkShape) != len(m.Shape) {
-		return 0, fmt.Errorf("%w: chunk shape %v for array shape %v", fault.Shape, m.ChunkShape, m.Shape)
+		return 0, fmt.Errorf("%w: chunk shape %v for array shape %v", fault.ErrShape, m.ChunkShape, m.Shape)
 	}
 	for i, d := range m.Shape {
 		if d < 0 || d > maxDim {
-			return 0, fmt.Errorf("%w: dimension %d of shape %v", fault.Shape, d, m.Shape)
+			return 0, fmt.Errorf("%w: dimension %d of shape %v", fault.ErrShape, d, m.Shape)
 		}
 		if c := m.ChunkShape[i]; c < 1 || c > maxDim {
-			return 0, fmt.Errorf("%w: dimension %d of chunk shape %v", fault.Shape, c, m.ChunkShape)
+			return 0, fmt.Errorf("%w: dimension %d of chunk shape %v", fault.ErrShape, c, m.ChunkShape)
 		}
 	}
 	if _, ok := product(m.Shape, m.DType.Size(), math.MaxInt); !ok {
-		return 0, fmt.Errorf("%w: array of shape %v of %v is too large", fault.Unsupported, m.Shape, m.DType)
+		return 0, fmt.Errorf("%w: array of shape %v of %v is too large", fault.ErrUnsupported, m.Shape, m.DType)
 	}
 	n, ok := product(m.ChunkShape, m.DType.Size(), maxChunkBytes)
 	if !ok {
-		return 0, fmt.Errorf("%w: chunk of shape %v of %v is too large", fault.Unsupported, m.ChunkShape, m.DType)
+		return 0, fmt.Errorf("%w: chunk of shape %v of %v is too large", fault.ErrUnsupported, m.ChunkShape, m.DType)
 	}
 	return n, nil
 }

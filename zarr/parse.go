@@ -10,12 +10,12 @@ import (
 
 // Parse reads a metadata document: "zarr.json" for format 3, ".zarray" for
 // format 2. It is as strict as TensorStore, so that what it accepts, Orbax can
-// load. A malformed document is an error that matches fault.Corrupt; one that asks
+// load. A malformed document is an error that matches orbax.ErrCorrupt; one that asks
 // for something that is not implemented, an unknown codec for example, matches
-// fault.Unsupported.
+// orbax.ErrUnsupported.
 func Parse(format int, doc []byte) (*Metadata, error) {
 	if format != 2 && format != 3 {
-		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.Unsupported, format)
+		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.ErrUnsupported, format)
 	}
 	o, err := parseObject(doc)
 	if err != nil {

@@ -94,7 +94,7 @@ func gcd(a, b int) int {
 // A limit below itemSize and an axis that the shape does not have are errors.
 func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) ([]int, error) {
 	if len(global) != len(shape) {
-		return nil, fmt.Errorf("%w: array shape %v, shard shape %v", fault.Shape, global, shape)
+		return nil, fmt.Errorf("%w: array shape %v, shard shape %v", fault.ErrShape, global, shape)
 	}
 	chunk := make([]int, len(shape))
 	divided := make([]bool, len(shape))
@@ -104,7 +104,7 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 	}
 	for _, axis := range shardAxes {
 		if axis < 0 || axis >= len(shape) {
-			return nil, fmt.Errorf("%w: shard axis %d for shape %v", fault.Shape, axis, shape)
+			return nil, fmt.Errorf("%w: shard axis %d for shape %v", fault.ErrShape, axis, shape)
 		}
 		divided[axis] = divided[axis] || chunk[axis] > 1
 		chunk[axis] = 1
@@ -113,7 +113,7 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 		return chunk, nil
 	}
 	if chunkBytes < itemSize || itemSize < 1 {
-		return nil, fmt.Errorf("%w: chunks of %d bytes with elements of %d", fault.Shape, chunkBytes, itemSize)
+		return nil, fmt.Errorf("%w: chunks of %d bytes with elements of %d", fault.ErrShape, chunkBytes, itemSize)
 	}
 	for !fits(chunk, chunkBytes/itemSize) {
 		largest, size := -1, 1

@@ -26,7 +26,7 @@ type shard struct {
 // looked at.
 func (s *shard) decode(dst, enc []byte, inside []int) error {
 	if len(enc) < s.indexSize {
-		return fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.Corrupt, len(enc), s.indexSize)
+		return fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.ErrCorrupt, len(enc), s.indexSize)
 	}
 	encIndex := enc[len(enc)-s.indexSize:]
 	if s.start {
@@ -87,10 +87,10 @@ func (s *shard) find(enc, entry []byte, at []int) ([]byte, error) {
 	offset := binary.LittleEndian.Uint64(entry)
 	size := binary.LittleEndian.Uint64(entry[8:])
 	if offset == math.MaxUint64 && size == math.MaxUint64 {
-		return nil, fmt.Errorf("%w: missing inner chunk %v of %v (%w)", fault.Corrupt, at, s.grid, fs.ErrNotExist)
+		return nil, fmt.Errorf("%w: missing inner chunk %v of %v (%w)", fault.ErrCorrupt, at, s.grid, fs.ErrNotExist)
 	}
 	if offset > uint64(len(enc)) || size > uint64(len(enc))-offset {
-		return nil, fmt.Errorf("%w: inner chunk %v at %d, %d bytes long, in a shard of %d bytes", fault.Corrupt, at, offset, size, len(enc))
+		return nil, fmt.Errorf("%w: inner chunk %v at %d, %d bytes long, in a shard of %d bytes", fault.ErrCorrupt, at, offset, size, len(enc))
 	}
 	return enc[offset : offset+size], nil
 }

@@ -44,7 +44,7 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 		return nil, err
 	}
 	if f.contentSize > uint64(len(buf)) {
-		return nil, fmt.Errorf("%w: zstd frame of %d bytes, at most %d expected", fault.Corrupt, f.contentSize, len(buf))
+		return nil, fmt.Errorf("%w: zstd frame of %d bytes, at most %d expected", fault.ErrCorrupt, f.contentSize, len(buf))
 	}
 	if f.raw {
 		return f.copyRaw(buf, enc)
@@ -57,7 +57,7 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 	defer zstdDecoders.Put(d)
 	dec, err := d.DecodeAll(enc, buf[:0:len(buf)])
 	if err != nil {
-		return nil, fmt.Errorf("%w: zstd frame: %w", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, err)
 	}
 	return dec, nil
 }
@@ -76,7 +76,7 @@ type zstdFrame struct {
 func parseZstd(enc []byte) (zstdFrame, error) {
 	var f zstdFrame
 	bad := func(format string, args ...any) (zstdFrame, error) {
-		return f, fmt.Errorf("%w: zstd frame: %w", fault.Corrupt, fmt.Errorf(format, args...))
+		return f, fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
 	}
 	if len(enc) < 5 {
 		return bad("%d bytes are too short", len(enc))
@@ -87,8 +87,9 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 	desc := enc[4]
 	single := desc&0x20 != 0
 	f.checksum = desc&4 != 0
-	if desc&0x08 != 0 {
-		return bad("reserved bit is set")
+	// One bit is reserved, the other unused; every encoder leaves both zero.
+	if desc&0x18 != 0 {
+		return bad("a reserved bit is set")
 	}
 	at := 5
 	if !single {
@@ -170,7 +171,7 @@ func (f zstdFrame) copyRaw(buf, enc []byte) ([]byte, error) {
 	for at, last := f.blocks, false; !last; {
 		head := zstdBlockHeader(enc[at:])
 		if head.size > zstdBlockSize || head.size > len(buf)-n {
-			return nil, fmt.Errorf("%w: zstd block of %d bytes after %d, at most %d expected", fault.Corrupt, head.size, n, len(buf))
+			return nil, fmt.Errorf("%w: zstd block of %d bytes after %d, at most %d expected", fault.ErrCorrupt, head.size, n, len(buf))
 		}
 		at += 3
 		block := enc[at : at+head.size]
@@ -182,12 +183,12 @@ func (f zstdFrame) copyRaw(buf, enc []byte) ([]byte, error) {
 		last = head.last
 	}
 	if f.hasSize && uint64(n) != f.contentSize {
-		return nil, fmt.Errorf("%w: zstd frame holds %d bytes and claims %d", fault.Corrupt, n, f.contentSize)
+		return nil, fmt.Errorf("%w: zstd frame holds %d bytes and claims %d", fault.ErrCorrupt, n, f.contentSize)
 	}
 	if f.checksum {
 		want := binary.LittleEndian.Uint32(enc[len(enc)-4:])
 		if got := uint32(hash.Sum64()); got != want {
-			return nil, fmt.Errorf("%w: zstd checksum is %08x, stored %08x", fault.Corrupt, got, want)
+			return nil, fmt.Errorf("%w: zstd checksum is %08x, stored %08x", fault.ErrCorrupt, got, want)
 		}
 	}
 	return buf[:n], nil

@@ -12,19 +12,19 @@ import (
 // The classes of failure. Each message is a clause that follows the place of
 // the failure: "leaf params.w: shape mismatch: …".
 var (
-	Exist       error = &class{"already exists", fs.ErrExist}
-	NotExist    error = &class{"does not exist", fs.ErrNotExist}
-	Busy              = errors.New("another save is writing this path")
-	Invalid           = errors.New("not a checkpoint")
-	Incomplete        = errors.New("incomplete checkpoint")
-	Corrupt           = errors.New("corrupt data")
-	Structure         = errors.New("structure mismatch")
-	Shape             = errors.New("shape mismatch")
-	DType             = errors.New("dtype mismatch")
-	LeafType          = errors.New("unsupported leaf type")
-	Collision         = errors.New("key collision")
-	Reserved          = errors.New("reserved or unsafe name")
-	Unsupported       = errors.New("unsupported format")
+	ErrExist       error = &class{"already exists", fs.ErrExist}
+	ErrNotExist    error = &class{"does not exist", fs.ErrNotExist}
+	ErrBusy              = errors.New("another save is writing this path")
+	ErrInvalid           = errors.New("not a checkpoint")
+	ErrIncomplete        = errors.New("incomplete checkpoint")
+	ErrCorrupt           = errors.New("corrupt data")
+	ErrStructure         = errors.New("structure mismatch")
+	ErrShape             = errors.New("shape mismatch")
+	ErrDType             = errors.New("dtype mismatch")
+	ErrLeafType          = errors.New("unsupported leaf type")
+	ErrCollision         = errors.New("key collision")
+	ErrReserved          = errors.New("reserved or unsafe name")
+	ErrUnsupported       = errors.New("unsupported format")
 )
 
 // class is a sentinel that matches one of the standard library as well.

@@ -56,7 +56,7 @@ func nonNil(shape []int) []int {
 func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	var d arrayDoc
 	if err := unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.ErrCorrupt, err)
 	}
 	m := make(map[string]ArrayMetadata, len(d.Arrays))
 	for _, e := range d.Arrays {

@@ -33,7 +33,7 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	}
 	members, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("%w: %s: not a JSON object", fault.Corrupt, CheckpointFile)
+		return nil, fmt.Errorf("%w: %s: not a JSON object", fault.ErrCorrupt, CheckpointFile)
 	}
 	m := &CheckpointMetadata{Handlers: map[string]string{}}
 	custom, unknown := map[string]any{}, map[string]any{}
@@ -55,7 +55,7 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 			unknown[name] = v
 		}
 		if !ok {
-			return nil, fmt.Errorf("%w: %s: member %s is %v", fault.Corrupt, CheckpointFile, name, v)
+			return nil, fmt.Errorf("%w: %s: member %s is %v", fault.ErrCorrupt, CheckpointFile, name, v)
 		}
 	}
 	for name, v := range unknown {
@@ -138,10 +138,10 @@ func CheckCustom(v any) (json.RawMessage, error) {
 	}
 	doc, err := EncodeJSON(v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: custom metadata is not JSON: %w", fault.LeafType, err)
+		return nil, fmt.Errorf("%w: custom metadata is not JSON: %w", fault.ErrLeafType, err)
 	}
 	if doc[0] != '{' && doc[0] != '[' {
-		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.LeafType, doc)
+		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.ErrLeafType, doc)
 	}
 	var members map[string]json.RawMessage
 	if doc[0] == '{' {
@@ -150,7 +150,7 @@ func CheckCustom(v any) (json.RawMessage, error) {
 		}
 	}
 	if _, ours := members[listKey]; ours {
-		return nil, fmt.Errorf("%w: custom metadata key %q", fault.Reserved, listKey)
+		return nil, fmt.Errorf("%w: custom metadata key %q", fault.ErrReserved, listKey)
 	}
 	return doc, nil
 }

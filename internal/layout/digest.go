@@ -58,9 +58,9 @@ var (
 	digestUnescape = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
 )
 
-// ParseDigests parses a digest file; any change to it is fault.Corrupt.
+// ParseDigests parses a digest file; any change to it is fault.ErrCorrupt.
 func ParseDigests(doc []byte) (*Digests, error) {
-	corrupt := fmt.Errorf("%w: %s does not match its own checksum", fault.Corrupt, DigestFile)
+	corrupt := fmt.Errorf("%w: %s does not match its own checksum", fault.ErrCorrupt, DigestFile)
 	at := bytes.LastIndex(doc, []byte(selfPrefix))
 	if at < 0 {
 		return nil, corrupt
@@ -77,7 +77,7 @@ func ParseDigests(doc []byte) (*Digests, error) {
 		var sum [sha256.Size]byte
 		text, name, ok := strings.Cut(s, "  ")
 		if _, err := hex.Decode(sum[:], []byte(text[:min(len(text), 2*len(sum))])); !ok || err != nil || len(text) != 2*len(sum) {
-			return nil, fmt.Errorf("%w: %s: line %q", fault.Corrupt, DigestFile, s)
+			return nil, fmt.Errorf("%w: %s: line %q", fault.ErrCorrupt, DigestFile, s)
 		}
 		if escaped {
 			name = digestUnescape.Replace(name)
@@ -94,7 +94,7 @@ func (d *Digests) Check(name string, doc []byte) error {
 		return nil
 	}
 	if want, ok := d.sums[name]; ok && want != sha256.Sum256(doc) {
-		return fmt.Errorf("%w: %s differs from its digest in %s", fault.Corrupt, name, DigestFile)
+		return fmt.Errorf("%w: %s differs from its digest in %s", fault.ErrCorrupt, name, DigestFile)
 	}
 	return nil
 }

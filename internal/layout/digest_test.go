@@ -42,7 +42,7 @@ func TestDigests(t *testing.T) {
 		if err := got.Check(name, []byte(doc)); err != nil {
 			t.Error(err)
 		}
-		if err := got.Check(name, []byte(doc+"x")); !errors.Is(err, fault.Corrupt) {
+		if err := got.Check(name, []byte(doc+"x")); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%q changed: %v", name, err)
 		}
 		if !got.Has(name) {
@@ -82,17 +82,17 @@ func TestDigestsEveryBit(t *testing.T) {
 	for bit := range 8 * len(doc) {
 		b := bytes.Clone(doc)
 		b[bit/8] ^= 1 << (bit % 8)
-		if _, err := ParseDigests(b); !errors.Is(err, fault.Corrupt) {
+		if _, err := ParseDigests(b); !errors.Is(err, fault.ErrCorrupt) {
 			t.Fatalf("bit %d of byte %d: %v", bit%8, bit/8, err)
 		}
 	}
 	for n := range len(doc) {
-		if _, err := ParseDigests(doc[:n]); !errors.Is(err, fault.Corrupt) {
+		if _, err := ParseDigests(doc[:n]); !errors.Is(err, fault.ErrCorrupt) {
 			t.Fatalf("the first %d bytes: %v", n, err)
 		}
 	}
 	for _, add := range []string{"\n", "x", "\x00", string(doc)} {
-		if _, err := ParseDigests(append(bytes.Clone(doc), add...)); !errors.Is(err, fault.Corrupt) {
+		if _, err := ParseDigests(append(bytes.Clone(doc), add...)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("with %q behind: %v", add, err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestParseDigestsRefuses(t *testing.T) {
 	}
 	h := hexOf(sha256.Sum256(nil))
 	for _, lines := range []string{"x\n", h + "\n", h + " a\n", h[:62] + "  a\n", h + "0  a\n", "z" + h[1:] + "  a\n", "\n", "#\n"} {
-		if _, err := ParseDigests(sum(lines)); !errors.Is(err, fault.Corrupt) {
+		if _, err := ParseDigests(sum(lines)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%q: %v", lines, err)
 		}
 	}

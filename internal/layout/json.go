@@ -28,17 +28,17 @@ func EncodeJSON(v any) ([]byte, error) {
 // words NaN, Infinity and -Infinity, which Python writes, are numbers.
 func DecodeJSON(doc []byte) (any, error) {
 	if !utf8.Valid(doc) {
-		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.Corrupt)
+		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
 	}
 	doc, nan := spellNonFinite(doc)
 	dec := json.NewDecoder(bytes.NewReader(doc))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("%w: invalid JSON: %v", fault.Corrupt, err)
+		return nil, fmt.Errorf("%w: invalid JSON: %v", fault.ErrCorrupt, err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: invalid JSON: data after the value", fault.Corrupt)
+		return nil, fmt.Errorf("%w: invalid JSON: data after the value", fault.ErrCorrupt)
 	}
 	return pythonNumbers(v, nan), nil
 }

@@ -58,13 +58,13 @@ var reserved = map[string]bool{
 func CheckName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: the empty checkpointable name", fault.Reserved)
+		return fmt.Errorf("%w: the empty checkpointable name", fault.ErrReserved)
 	case reserved[name]:
-		return fmt.Errorf("%w: checkpointable %q", fault.Reserved, name)
+		return fmt.Errorf("%w: checkpointable %q", fault.ErrReserved, name)
 	case name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || !utf8.ValidString(name) || len(name) > 255:
-		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.Reserved, name)
+		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.ErrReserved, name)
 	case strings.Contains(name, storage.TempMarker):
-		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.Reserved, name)
+		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.ErrReserved, name)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func ParseDeletion(doc []byte) (string, error) {
 		Name string `json:"checkpointable_name"`
 	}
 	if err := unmarshal(doc, &record); err != nil || record.Name == "" {
-		return "", fmt.Errorf("%w: %s is not a deletion record", fault.Corrupt, DeletionFile)
+		return "", fmt.Errorf("%w: %s is not a deletion record", fault.ErrCorrupt, DeletionFile)
 	}
 	return record.Name, nil
 }

@@ -25,8 +25,8 @@ func TestCheckName(t *testing.T) {
 		"orbax.checkpoint", "commit_success.txt", "digests.sha256",
 		"x.orbax-checkpoint-tmp", ".orbax-checkpoint-tmp", "x.orbax-checkpoint-tmp-12",
 	} {
-		if err := CheckName(name); !errors.Is(err, fault.Reserved) {
-			t.Errorf("%q: %v, want %v", name, err, fault.Reserved)
+		if err := CheckName(name); !errors.Is(err, fault.ErrReserved) {
+			t.Errorf("%q: %v, want %v", name, err, fault.ErrReserved)
 		}
 	}
 }
@@ -37,7 +37,7 @@ func TestParseDeletion(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	for _, doc := range []string{"", "{}", "[]", "null", `{"checkpointable_name": 3}`, `{"checkpointable_name": ""}`, "{\"checkpointable_name\": \"\xff\"}"} {
-		if got, err := ParseDeletion([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if got, err := ParseDeletion([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%s: %q, %v", doc, got, err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestDecodeJSON(t *testing.T) {
 		``, `{`, `{} {}`, `1NaN`, `NaN1`, `-NaN`, `- Infinity`, `--Infinity`, `+Infinity`, `Infinity1`, `1Infinity`, `nan`, `{NaN: 1}`, `01`,
 		"\"\xff\"", `"a`, `[1,]`, `'a'`, strings.Repeat("[", 1e6),
 	} {
-		if v, err := DecodeJSON([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if v, err := DecodeJSON([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%.20s: %v, %v", doc, v, err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestParseCheckpoint(t *testing.T) {
 		`[]`, `null`, `3`, `{`, `{"item_handlers": 3}`, `{"item_handlers": {"a": 3}}`, `{"init_timestamp_nsecs": "now"}`,
 		`{"commit_timestamp_nsecs": 1.5}`, `{"custom_metadata": 3}`, `{"custom_metadata": []}`, "{\"\xff\": 1}",
 	} {
-		if got, err := ParseCheckpoint([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if got, err := ParseCheckpoint([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%s: %+v, %v", doc, got, err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestCheckCustomRefuses(t *testing.T) {
 			t.Errorf("%s: accepted as %s", name, raw)
 		}
 	}
-	if _, err := CheckCustom(map[string]any{listKey: 1}); !errors.Is(err, fault.Reserved) {
+	if _, err := CheckCustom(map[string]any{listKey: 1}); !errors.Is(err, fault.ErrReserved) {
 		t.Errorf("reserved key: %v", err)
 	}
 }
@@ -205,18 +205,18 @@ func TestParseTreeRefuses(t *testing.T) {
 	entry := func(e string) string { return `{"tree_metadata": {"('a',)": ` + e + `}}` }
 	const value = `"value_metadata": {"value_type": "scalar", "skip_deserialize": false}`
 	for doc, want := range map[string]error{
-		``: fault.Corrupt, `{}`: fault.Corrupt, `[]`: fault.Corrupt, `null`: fault.Corrupt,
-		`{"tree_metadata": {}}`:       fault.Corrupt,
-		entry(`null`):                 fault.Corrupt,
-		entry(`{}`):                   fault.Corrupt,
-		entry(`{"key_metadata": []}`): fault.Corrupt,
-		entry(`{"key_metadata": [], "value_metadata": {"value_type": "scalar"}}`):          fault.Corrupt,
-		entry(`{"key_metadata": [{"key": 1.5, "key_type": 2}], ` + value + `}`):            fault.Corrupt,
-		entry(`{"key_metadata": [{"key": [], "key_type": 2}], ` + value + `}`):             fault.Corrupt,
-		entry(`{"key_metadata": [{"key": "a", "key_type": 3}], ` + value + `}`):            fault.Unsupported,
-		entry(`{"key_metadata": [{"key": "a"}], ` + value + `}`):                           fault.Unsupported,
-		entry("{\"key_metadata\": [{\"key\": \"\xff\", \"key_type\": 2}], " + value + `}`): fault.Corrupt,
-		entry(`{"key_metadata": ` + strings.Repeat("[", 1e6) + `}`):                        fault.Corrupt,
+		``: fault.ErrCorrupt, `{}`: fault.ErrCorrupt, `[]`: fault.ErrCorrupt, `null`: fault.ErrCorrupt,
+		`{"tree_metadata": {}}`:       fault.ErrCorrupt,
+		entry(`null`):                 fault.ErrCorrupt,
+		entry(`{}`):                   fault.ErrCorrupt,
+		entry(`{"key_metadata": []}`): fault.ErrCorrupt,
+		entry(`{"key_metadata": [], "value_metadata": {"value_type": "scalar"}}`):          fault.ErrCorrupt,
+		entry(`{"key_metadata": [{"key": 1.5, "key_type": 2}], ` + value + `}`):            fault.ErrCorrupt,
+		entry(`{"key_metadata": [{"key": [], "key_type": 2}], ` + value + `}`):             fault.ErrCorrupt,
+		entry(`{"key_metadata": [{"key": "a", "key_type": 3}], ` + value + `}`):            fault.ErrUnsupported,
+		entry(`{"key_metadata": [{"key": "a"}], ` + value + `}`):                           fault.ErrUnsupported,
+		entry("{\"key_metadata\": [{\"key\": \"\xff\", \"key_type\": 2}], " + value + `}`): fault.ErrCorrupt,
+		entry(`{"key_metadata": ` + strings.Repeat("[", 1e6) + `}`):                        fault.ErrCorrupt,
 	} {
 		if m, err := ParseTree([]byte(doc)); !errors.Is(err, want) {
 			t.Errorf("%.100s: %+v, %v", doc, m, err)
@@ -251,12 +251,12 @@ func TestStringsDocument(t *testing.T) {
 		}
 	}
 	for _, names := range [][]string{{"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"}, {"a/b/c", "a"}, {"", "/x"}} {
-		if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.Collision) {
+		if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.ErrCollision) {
 			t.Errorf("%q: %s, %v", names, doc, err)
 		}
 	}
 	for name, ok := range map[string]bool{"a": true, "a/b": true, "a~": false, "~0": false, "": true} {
-		if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.Reserved) {
+		if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.ErrReserved) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -264,7 +264,7 @@ func TestStringsDocument(t *testing.T) {
 
 func TestParseStrings(t *testing.T) {
 	for _, doc := range []string{``, `[]`, `3`, `{`, `"a"`, "{\"a\": \"\xff\"}", strings.Repeat(`{"a":`, 1e6)} {
-		if s, err := ParseStrings([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if s, err := ParseStrings([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%.20s: %+v, %v", doc, s, err)
 		}
 	}
@@ -287,7 +287,7 @@ func TestParseStrings(t *testing.T) {
 
 func TestParseArrays(t *testing.T) {
 	for _, doc := range []string{``, `[]`, `3`, `{`, `{"array_metadatas": 3}`, `{"array_metadatas": [{"array_metadata": {"write_shape": [1.5]}}]}`} {
-		if m, err := ParseArrays([]byte(doc)); !errors.Is(err, fault.Corrupt) {
+		if m, err := ParseArrays([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%s: %+v, %v", doc, m, err)
 		}
 	}

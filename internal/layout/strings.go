@@ -17,7 +17,7 @@ import (
 // back under the same name.
 func CheckStringName(name string) error {
 	if strings.Contains(name, "~") {
-		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.Reserved, name)
+		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.ErrReserved, name)
 	}
 	return nil
 }
@@ -34,7 +34,7 @@ func StringsDocument(values map[string]string) ([]byte, error) {
 			if !ok {
 				if at[p] != nil {
 					return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q",
-						fault.Collision, strings.Join(parts[:i+1], "/"), name)}
+						fault.ErrCollision, strings.Join(parts[:i+1], "/"), name)}
 				}
 				next = map[string]any{}
 				at[p] = next
@@ -43,7 +43,7 @@ func StringsDocument(values map[string]string) ([]byte, error) {
 		}
 		last := parts[len(parts)-1]
 		if at[last] != nil {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and one below it", fault.Collision, name)}
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and one below it", fault.ErrCollision, name)}
 		}
 		at[last] = values[name]
 	}
@@ -57,7 +57,7 @@ type Strings struct{ root map[string]any }
 func ParseStrings(doc []byte) (*Strings, error) {
 	var s Strings
 	if err := unmarshal(doc, &s.root); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, StringsFile, err)
+		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, StringsFile, err)
 	}
 	return &s, nil
 }

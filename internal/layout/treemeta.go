@@ -88,16 +88,16 @@ const (
 func ParseTree(doc []byte) (*TreeMetadata, error) {
 	var d treeDoc
 	if err := unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", fault.Corrupt, TreeFile, err)
+		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, TreeFile, err)
 	}
 	if len(d.TreeMetadata) == 0 {
-		return nil, fmt.Errorf("%w: %s: no leaves", fault.Corrupt, TreeFile)
+		return nil, fmt.Errorf("%w: %s: no leaves", fault.ErrCorrupt, TreeFile)
 	}
 	m := &TreeMetadata{OCDBT: d.UseOCDBT, Zarr3: d.UseZarr3 != nil && *d.UseZarr3}
 	m.Leaves = make([]TreeLeaf, 0, len(d.TreeMetadata))
 	for name, e := range d.TreeMetadata {
 		if e == nil || e.ValueMetadata == nil || e.ValueMetadata.SkipDeserialize == nil {
-			return nil, fmt.Errorf("%w: %s: entry %s is incomplete", fault.Corrupt, TreeFile, name)
+			return nil, fmt.Errorf("%w: %s: entry %s is incomplete", fault.ErrCorrupt, TreeFile, name)
 		}
 		v := e.ValueMetadata
 		leaf := TreeLeaf{
@@ -109,7 +109,7 @@ func ParseTree(doc []byte) (*TreeMetadata, error) {
 		}
 		for i, k := range e.KeyMetadata {
 			if k.KeyType != sequenceKey && k.KeyType != dictKey {
-				return nil, fmt.Errorf("%w: %s: entry %s has key type %d", fault.Unsupported, TreeFile, name, k.KeyType)
+				return nil, fmt.Errorf("%w: %s: entry %s has key type %d", fault.ErrUnsupported, TreeFile, name, k.KeyType)
 			}
 			leaf.Path[i] = tree.Key{Name: string(k.Key), Seq: k.KeyType == sequenceKey}
 		}

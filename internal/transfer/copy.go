@@ -1,11 +1,6 @@
 package transfer
 
-import (
-	"context"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
-)
+import "context"
 
 // Copy returns copies of src, made in parallel.
 func Copy(ctx context.Context, src [][]byte) ([][]byte, error) {
@@ -26,23 +21,11 @@ func Copy(ctx context.Context, src [][]byte) ([][]byte, error) {
 			d, s = d[n:], s[n:]
 		}
 	}
-	var next atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	for range workers(len(pieces)) {
-		group.Go(func() error {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(pieces) {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				copy(pieces[i].dst, pieces[i].src)
-			}
-		})
-	}
-	return out, group.Wait()
+	none := func(int) int64 { return 0 }
+	return out, run(ctx, len(pieces), none, func(_ context.Context, i int, _ func() []byte) error {
+		copy(pieces[i].dst, pieces[i].src)
+		return nil
+	})
 }
 
 // align keeps copies that share memory fit for elements of every size.

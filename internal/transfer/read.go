@@ -11,10 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -78,14 +74,14 @@ func plan(reads []Read) []span {
 }
 
 // ReadAll performs reads, in any order, from the files below dir. It reorders
-// the slice. A missing or short file is fault.Corrupt.
+// the slice. A missing or short file is fault.ErrCorrupt.
 func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
 	var bad error
 	reads = slices.DeleteFunc(reads, func(r Read) bool {
 		if r.Offset >= 0 && r.Length >= int64(len(r.Dst)) && r.Offset+r.Length >= r.Offset {
 			return false
 		}
-		err := r.fail(fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, r.Offset, r.Length, r.File))
+		err := r.fail(fmt.Errorf("%w: range %d+%d of %s", fault.ErrCorrupt, r.Offset, r.Length, r.File))
 		bad = cmp.Or(bad, err)
 		return true
 	})
@@ -98,63 +94,51 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 	for _, s := range spans {
 		files.expect(reads[s.first].File)
 	}
-	budget := semaphore.NewWeighted(Budget)
-	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range workers(len(spans)) {
-		group.Go(func() error {
-			var buf []byte
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(spans) {
-					return nil
-				}
-				s := spans[i]
-				rs := reads[s.first:s.end]
-				scratch := s.len
-				if len(rs) == 1 {
-					scratch -= int64(len(rs[0].Dst))
-				}
-				weight := min(scratch, Budget)
-				if err := budget.Acquire(ctx, weight); err != nil {
-					return context.Cause(ctx)
-				}
-				var err error
-				buf, err = files.serve(ctx, s, rs, buf, scratch)
-				budget.Release(weight)
-				if err != nil {
-					return err
-				}
-			}
-		})
+	scratch := func(i int) int64 {
+		s := spans[i]
+		if s.end-s.first == 1 {
+			return s.len - int64(len(reads[s.first].Dst))
+		}
+		return s.len
 	}
-	return group.Wait()
+	return run(ctx, len(spans), scratch, func(ctx context.Context, i int, buffer func() []byte) error {
+		return files.serve(ctx, spans[i], reads[spans[i].first:spans[i].end], buffer)
+	})
 }
 
-// serve performs the reads of a span, with scratch bytes of buf, which it
-// returns for the next span.
-func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buf []byte, scratch int64) ([]byte, error) {
+// serve performs the reads of a span; the buffer is for what does not go
+// straight into place.
+func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func() []byte) error {
 	name := rs[0].File
 	f, err := files.open(ctx, name)
 	defer files.release(name)
-	if err == nil && s.offset+s.len > f.Size() {
-		err = tooShort(ctx, f, name, s.offset+s.len)
+	switch {
+	case err != nil:
+		return failAll(rs, err)
+	case s.offset+s.len > f.Size():
+		return serveShort(ctx, f, rs)
+	case len(rs) == 1:
+		return rs[0].direct(ctx, f, buffer())
 	}
-	if err != nil {
-		return buf, failAll(rs, err)
+	return readSpan(ctx, f, s, rs, buffer())
+}
+
+// serveShort performs reads of a file that is too short for all of them, one by
+// one, so that only those are failed that it is too short for.
+func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
+	for i := range rs {
+		r := &rs[i]
+		var err error
+		if end := r.Offset + r.Length; end > f.Size() {
+			err = r.fail(tooShort(ctx, f, r.File, end))
+		} else {
+			err = r.direct(ctx, f, make([]byte, r.Length-int64(len(r.Dst))))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if int64(cap(buf)) < scratch {
-		buf = make([]byte, scratch)
-	}
-	if len(rs) == 1 {
-		err = rs[0].direct(ctx, f, buf[:scratch])
-	} else {
-		err = readSpan(ctx, f, s, rs, buf[:scratch])
-	}
-	if cap(buf) > unitBytes {
-		buf = nil // an oversized one is not kept beyond its span
-	}
-	return buf, err
+	return nil
 }
 
 // direct reads one range: its head straight into place, its rest into buf.
@@ -233,12 +217,12 @@ func tooShort(ctx context.Context, f storage.Reader, file string, need int64) er
 	if err := checkLFS(ctx, f, file); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.Corrupt, file, f.Size(), need)
+	return fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.ErrCorrupt, file, f.Size(), need)
 }
 
 func readError(file string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %s became shorter while it was read", fault.Corrupt, file)
+		return fmt.Errorf("%w: %s became shorter while it was read", fault.ErrCorrupt, file)
 	}
 	return err
 }
@@ -276,7 +260,7 @@ func (s *fileSet) open(ctx context.Context, name string) (storage.Reader, error)
 	}
 	r, err := openBelow(ctx, s.store, s.dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: missing file %s", fault.Corrupt, name)
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
 	if err != nil {
 		return nil, err
@@ -307,7 +291,7 @@ func (s *fileSet) close() {
 // out of it.
 func openBelow(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
 	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.Corrupt, name)
+		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, name)
 	}
 	return store.Open(ctx, dir+"/"+name)
 }
@@ -324,7 +308,7 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 		n = f.Size() - off
 	}
 	if off < 0 || n < 0 || off+n < off {
-		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.Corrupt, off, n, name)
+		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.ErrCorrupt, off, n, name)
 	}
 	if off+n > f.Size() {
 		return nil, tooShort(ctx, f, name, off+n)
@@ -367,5 +351,5 @@ func isLFSPointer(b []byte) bool {
 }
 
 func lfsPointer(name string) error {
-	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run git lfs pull", fault.Incomplete, name)
+	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run git lfs pull", fault.ErrIncomplete, name)
 }

@@ -261,23 +261,23 @@ func TestReadErrors(t *testing.T) {
 		want error
 		text string
 	}{
-		"missing":     {Extent{"none", 0, 4}, 0, nil, fault.Corrupt, "missing file none"},
+		"missing":     {Extent{"none", 0, 4}, 0, nil, fault.ErrCorrupt, "missing file none"},
 		"directory":   {Extent{"d", 0, 4}, 0, nil, nil, ""},
-		"short":       {Extent{"short", 90, 11}, 0, nil, fault.Corrupt, "has 100 bytes, 101 are needed"},
-		"beyond":      {Extent{"short", 1 << 40, 11}, 0, nil, fault.Corrupt, "100 bytes"},
-		"huge":        {Extent{"short", 0, 1 << 60}, 0, nil, fault.Corrupt, "100 bytes"},
-		"pointer":     {Extent{"lfs", 0, 1000}, 0, nil, fault.Incomplete, "git lfs pull"},
-		"pointer 2":   {Extent{"lfs", 0, 20}, 4, bad, fault.Incomplete, "git lfs pull"},
+		"short":       {Extent{"short", 90, 11}, 0, nil, fault.ErrCorrupt, "has 100 bytes, 101 are needed"},
+		"beyond":      {Extent{"short", 1 << 40, 11}, 0, nil, fault.ErrCorrupt, "100 bytes"},
+		"huge":        {Extent{"short", 0, 1 << 60}, 0, nil, fault.ErrCorrupt, "100 bytes"},
+		"pointer":     {Extent{"lfs", 0, 1000}, 0, nil, fault.ErrIncomplete, "git lfs pull"},
+		"pointer 2":   {Extent{"lfs", 0, 20}, 4, bad, fault.ErrIncomplete, "git lfs pull"},
 		"decoder":     {Extent{"short", 0, 20}, 0, bad, bad, "bad chunk"},
 		"decoder 2":   {Extent{"short", 0, 20}, 20, bad, bad, "bad chunk"},
-		"negative":    {Extent{"short", -1, 20}, 0, nil, fault.Corrupt, ""},
-		"negative 2":  {Extent{"short", 0, -20}, 0, nil, fault.Corrupt, ""},
-		"overflow":    {Extent{"short", 1 << 62, 1 << 62}, 0, nil, fault.Corrupt, ""},
-		"destination": {Extent{"short", 0, 4}, 5, nil, fault.Corrupt, ""},
-		"escape":      {Extent{"../x", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
-		"escape 2":    {Extent{"d/../../x", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
-		"absolute":    {Extent{"/etc/passwd", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
-		"empty":       {Extent{"", 0, 4}, 0, nil, fault.Corrupt, "leads out"},
+		"negative":    {Extent{"short", -1, 20}, 0, nil, fault.ErrCorrupt, ""},
+		"negative 2":  {Extent{"short", 0, -20}, 0, nil, fault.ErrCorrupt, ""},
+		"overflow":    {Extent{"short", 1 << 62, 1 << 62}, 0, nil, fault.ErrCorrupt, ""},
+		"destination": {Extent{"short", 0, 4}, 5, nil, fault.ErrCorrupt, ""},
+		"escape":      {Extent{"../x", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
+		"escape 2":    {Extent{"d/../../x", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
+		"absolute":    {Extent{"/etc/passwd", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
+		"empty":       {Extent{"", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
 	} {
 		// One that is good beside it, joined with it where the file is the same.
 		read := func(failed func(error) error) (ok int32, err error) {
@@ -319,10 +319,10 @@ func TestReadFile(t *testing.T) {
 		err    error
 	}{
 		{"f", 0, -1, data, nil}, {"f", 10, -1, data[10:], nil}, {"f", 10, 5, data[10:15], nil}, {"f", 100, 0, nil, nil}, {"empty", 0, -1, nil, nil},
-		{"f", 100, -1, nil, nil}, {"f", 101, -1, nil, fault.Corrupt}, {"f", 0, 101, nil, fault.Corrupt}, {"f", -1, 5, nil, fault.Corrupt},
-		{"f", 1 << 62, 1 << 62, nil, fault.Corrupt}, {"f", 0, 1 << 62, nil, fault.Corrupt},
-		{"lfs", 0, -1, nil, fault.Incomplete}, {"lfs", 500, 10, nil, fault.Incomplete},
-		{"none", 0, -1, nil, os.ErrNotExist}, {"../f", 0, -1, nil, fault.Corrupt}, {"/f", 0, -1, nil, fault.Corrupt},
+		{"f", 100, -1, nil, nil}, {"f", 101, -1, nil, fault.ErrCorrupt}, {"f", 0, 101, nil, fault.ErrCorrupt}, {"f", -1, 5, nil, fault.ErrCorrupt},
+		{"f", 1 << 62, 1 << 62, nil, fault.ErrCorrupt}, {"f", 0, 1 << 62, nil, fault.ErrCorrupt},
+		{"lfs", 0, -1, nil, fault.ErrIncomplete}, {"lfs", 500, 10, nil, fault.ErrIncomplete},
+		{"none", 0, -1, nil, os.ErrNotExist}, {"../f", 0, -1, nil, fault.ErrCorrupt}, {"/f", 0, -1, nil, fault.ErrCorrupt},
 	} {
 		got, err := ReadFile(t.Context(), storage.Local(), dir, c.name, c.off, c.n)
 		if !bytes.Equal(got, c.want) || !errors.Is(err, c.err) {

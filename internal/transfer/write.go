@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
-
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -71,7 +68,7 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 	}
 	extents := make([]Extent, len(items))
 	var size atomic.Int64
-	err = runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) ([]byte, error) {
+	err = runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
 		for i := u.first; i < u.end; i++ {
 			if items[i].Bound >= pageValue {
 				buf = padPage(buf)
@@ -79,7 +76,7 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 			at := len(buf)
 			var err error
 			if buf, err = items[i].append(buf); err != nil {
-				return buf, err
+				return err
 			}
 			extents[i] = Extent{name, int64(at), int64(len(buf) - at)}
 		}
@@ -88,7 +85,7 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 		for i := u.first; i < u.end; i++ {
 			extents[i].Offset += base
 		}
-		return buf, file.WriteAt(ctx, buf, base)
+		return file.WriteAt(ctx, buf, base)
 	})
 	if cerr := file.Close(); err == nil {
 		err = cerr
@@ -102,12 +99,12 @@ func WriteFiles(ctx context.Context, stage storage.Stage, names []string, items 
 	for i, it := range items {
 		units[i] = unit{i, i + 1, roundUp(it.Bound)}
 	}
-	return runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) ([]byte, error) {
+	return runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
 		buf, err := items[u.first].append(buf)
 		if err != nil {
-			return buf, err
+			return err
 		}
-		return buf, WriteFile(ctx, stage, names[u.first], buf)
+		return WriteFile(ctx, stage, names[u.first], buf)
 	})
 }
 
@@ -122,6 +119,14 @@ func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byt
 		err = cerr
 	}
 	return err
+}
+
+// runUnits runs do for every unit, with an empty buffer that has room for it.
+func runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
+	need := func(i int) int64 { return int64(units[i].bound) }
+	return run(ctx, len(units), need, func(ctx context.Context, i int, buffer func() []byte) error {
+		return do(ctx, units[i], buffer()[:0])
+	})
 }
 
 func (it *Item) append(buf []byte) ([]byte, error) {
@@ -142,41 +147,3 @@ func padPage(buf []byte) []byte {
 }
 
 var zeroPage [storage.PageSize]byte
-
-// runUnits calls do for every unit, several at a time, with an empty page-
-// aligned buffer for its bound; do returns the buffer for others to use.
-func runUnits(ctx context.Context, units []unit, do func(context.Context, unit, []byte) ([]byte, error)) error {
-	n := workers(len(units))
-	budget := semaphore.NewWeighted(Budget)
-	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range n {
-		group.Go(func() error {
-			var buf []byte
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(units) {
-					return nil
-				}
-				u := units[i]
-				weight := min(int64(u.bound), Budget)
-				if err := budget.Acquire(ctx, weight); err != nil {
-					return context.Cause(ctx)
-				}
-				if cap(buf) < u.bound {
-					buf = pageBuffer(max(u.bound, min(unitBytes, 2*cap(buf))))
-				}
-				var err error
-				buf, err = do(ctx, u, buf[:0])
-				if cap(buf) > unitBytes+2*storage.PageSize {
-					buf = nil // an oversized one is not kept beyond its unit
-				}
-				budget.Release(weight)
-				if err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return group.Wait()
-}

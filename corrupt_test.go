@@ -1,0 +1,313 @@
+package orbax_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// formats are the storage options that lead to different files.
+var formats = map[string]handler.Storage{
+	"ocdbt+zarr3":      {},
+	"ocdbt+zarr3+zstd": {Compression: zarr.Zstd(3)},
+	"ocdbt+zarr2":      {Zarr2: true},
+	"ocdbt+zarr2+zstd": {Zarr2: true, Compression: zarr.Zstd(3)},
+	"files+zarr3":      {PlainFiles: true},
+	"files+zarr3+zstd": {PlainFiles: true, Compression: zarr.Zstd(3)},
+	"files+zarr2":      {PlainFiles: true, Zarr2: true},
+	"files+zarr2+zstd": {PlainFiles: true, Zarr2: true, Compression: zarr.Zstd(3)},
+}
+
+// longTests asks for the tests that take minutes.
+var longTests = os.Getenv("ORBAX_LONG_TESTS") != ""
+
+// smallItems are checkpointables with every kind of leaf and every kind of
+// document, in few bytes. The chunk of "long" is stored out of line.
+func smallItems(t testing.TB) map[string]any {
+	t.Helper()
+	key, err := array.PRNGKey("threefry2x32", array.Of([]uint32{1, 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := make([]float32, 266) // noise, so that it stays long when compressed
+	for i, x := 0, uint32(1); i < len(long); i++ {
+		x = x*1664525 + 1013904223
+		long[i] = float32(x) / 7
+	}
+	return map[string]any{
+		"state": map[string]any{
+			"w":    array.Of([]int16{1, -2, 3}, 3).WithSharding(sharding.SingleDevice("cpu:0")),
+			"long": array.Of(long),
+			"key":  key,
+			"n":    7,
+			"s":    "text",
+			"b":    []byte("bytes"),
+			"e":    []any{nil},
+		},
+		"cfg": handler.JSON{Value: map[string]any{"lr": 0.5}},
+	}
+}
+
+// save writes items and returns what is on disk and what loading gives.
+func save(t testing.TB, items map[string]any, s handler.Storage) (files, map[string]any) {
+	t.Helper()
+	path := t.TempDir() + "/ckpt"
+	if err := orbax.SaveCheckpointables(t.Context(), path, items, orbax.Storage(s),
+		orbax.CustomMetadata(map[string]any{"epoch": 3})); err != nil {
+		t.Fatal(err)
+	}
+	f := readFiles(t, path)
+	got, err := loadFiles(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verifyFiles(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	return f, got
+}
+
+func loadFiles(ctx context.Context, f files) (map[string]any, error) {
+	path, unmount := mount(f)
+	defer unmount()
+	return orbax.LoadCheckpointables(ctx, path, nil)
+}
+
+func verifyFiles(ctx context.Context, f files) error {
+	path, unmount := mount(f)
+	defer unmount()
+	return orbax.Verify(ctx, path)
+}
+
+// same compares loaded values; arrays by all that a user sees of them.
+func same(a, b any) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(a, b, same)
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, same)
+	case *array.Array:
+		b, ok := b.(*array.Array)
+		return ok && a.Equal(b) && a.PRNGImpl() == b.PRNGImpl() && reflect.DeepEqual(a.Sharding(), b.Sharding())
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// TestEveryBitIsCovered flips each bit of each file, one at a time: Verify must
+// find it, and a load that succeeds must give what was saved.
+func TestEveryBitIsCovered(t *testing.T) {
+	const sample = 97 // no multiple of 8, so that it meets all bits of bytes
+	every := []string{"ocdbt+zarr3", "ocdbt+zarr2+zstd", "files+zarr3+zstd", "files+zarr2"}
+	items := smallItems(t)
+	done := map[string]bool{}
+	documents := map[string]bool{} // those that had all their bits flipped
+	for _, name := range slices.Concat(every, slices.Sorted(maps.Keys(formats))) {
+		if done[name] {
+			continue
+		}
+		done[name] = true
+		t.Run(name, func(t *testing.T) {
+			f, want := save(t, items, formats[name])
+			flips, total := 0, 0
+			for _, file := range f.names() {
+				stride := 1
+				if !longTests && (testing.Short() || documents[file] || !slices.Contains(every, name)) {
+					stride = sample
+				}
+				documents[file] = true
+				total += len(f[file])
+				padding := len(f[file]) - len(bytes.TrimRight(f[file], "\x00"))
+				flips += flipBits(t, f, file, stride, want, padding > 1000 && name != every[0])
+			}
+			if total > 20<<10 {
+				t.Errorf("the checkpoint has %d bytes; keep it small", total)
+			}
+			t.Logf("%d bytes, %d flips", total, flips)
+		})
+	}
+}
+
+// unread reports whether a bit has no part in what a chunk decodes to, so that
+// no checksum covers it. They are in the header of a zstd frame (RFC 8878,
+// 3.1.1.1), behind its magic number: the single-segment flag and the window
+// descriptor, which say how much memory a decoder needs at most.
+func unread(data []byte, bit int) bool {
+	header := func(at int) bool {
+		return at >= 4 && bytes.HasPrefix(data[at-4:], []byte{0x28, 0xb5, 0x2f, 0xfd})
+	}
+	const singleSegment = 5
+	switch at := bit / 8; {
+	case header(at):
+		return bit%8 == singleSegment
+	case header(at - 1):
+		return data[at-1]&(1<<singleSegment) == 0
+	}
+	return false
+}
+
+// flipBits flips every stride-th bit of a file, its trailing zeros left out if
+// so asked. One bit of each byte is tried with a load as well, which costs more.
+func flipBits(t *testing.T, f files, file string, stride int, want map[string]any, trim bool) int {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	bits := 8 * len(f[file])
+	if trim && !longTests {
+		bits = 8 * len(bytes.TrimRight(f[file], "\x00"))
+	}
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				bit := int(next.Add(1)-1) * stride
+				if bit >= bits {
+					return
+				}
+				data := bytes.Clone(f[file])
+				data[bit/8] ^= 1 << (bit % 8)
+				damaged := f.with(file, data)
+				if err := verifyFiles(t.Context(), damaged); err == nil && !unread(f[file], bit) {
+					t.Errorf("%s: Verify does not see bit %d of byte %d of %d", file, bit%8, bit/8, len(data))
+				}
+				if bit%8 != bit/8%8 && stride == 1 && !longTests {
+					continue
+				}
+				if got, err := loadFiles(t.Context(), damaged); err == nil && !same(got, want) {
+					t.Errorf("%s: bit %d of byte %d of %d changes what is loaded, without an error", file, bit%8, bit/8, len(data))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return (bits + stride - 1) / stride
+}
+
+// optional are the files whose absence no reader can know to be damage: Orbax
+// writes checkpoints without them.
+func optional(file string) bool { return file == "digests.sha256" }
+
+// TestMissingFiles removes each file in turn.
+func TestMissingFiles(t *testing.T) {
+	for name, s := range formats {
+		f, want := save(t, smallItems(t), s)
+		for _, file := range f.names() {
+			damaged := f.with(file, nil)
+			if err := verifyFiles(t.Context(), damaged); err == nil && !optional(file) {
+				t.Errorf("%s: Verify does not miss %s", name, file)
+			}
+			if got, err := loadFiles(t.Context(), damaged); err == nil && !same(got, want) {
+				t.Errorf("%s: a load without %s gives something else, without an error", name, file)
+			}
+		}
+	}
+}
+
+// TestTruncatedFiles cuts each file at its beginning, end, middle, and at pages.
+func TestTruncatedFiles(t *testing.T) {
+	for name, s := range formats {
+		f, want := save(t, smallItems(t), s)
+		for _, file := range f.names() {
+			n := len(f[file])
+			for _, to := range []int{0, 1, n / 3, n / 2, n - 5, n - 1, n + 1, n + 4096, 1024, 4096} {
+				if to < 0 || to == n || n == 0 && to > n+1 {
+					continue
+				}
+				data := append(bytes.Clone(f[file]), make([]byte, 4096)...)[:max(0, min(to, n+4096))]
+				damaged := f.with(file, data)
+				err := verifyFiles(t.Context(), damaged)
+				if err == nil {
+					t.Errorf("%s: Verify does not see that %s has %d bytes instead of %d", name, file, to, n)
+				}
+				if got, err := loadFiles(t.Context(), damaged); err == nil && !same(got, want) {
+					t.Errorf("%s: %s with %d bytes instead of %d gives something else, without an error", name, file, to, n)
+				}
+			}
+		}
+	}
+}
+
+// TestLFSPointers puts what a clone without its large files has in the place
+// of each file.
+func TestLFSPointers(t *testing.T) {
+	pointer := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("a", 64) + "\nsize 12345\n")
+	for name, s := range formats {
+		f, _ := save(t, smallItems(t), s)
+		for _, file := range f.names() {
+			damaged := f.with(file, pointer)
+			errs := []error{verifyFiles(t.Context(), damaged)}
+			if _, err := loadFiles(t.Context(), damaged); err != nil || readByLoad(file) {
+				errs = append(errs, err)
+			}
+			for _, err := range errs {
+				if !errors.Is(err, orbax.ErrIncomplete) || !strings.Contains(fmt.Sprint(err), "git lfs pull") {
+					t.Errorf("%s: with a pointer for %s: %v", name, file, err)
+				}
+			}
+		}
+	}
+}
+
+// readByLoad reports whether a load looks into the file.
+func readByLoad(file string) bool {
+	return file != "orbax.checkpoint" && file != "commit_success.txt"
+}
+
+// TestDeletedPart does to a checkpoint what Orbax does when it deletes one part:
+// that is no damage, at any point of it, while the same without Orbax's marks
+// is.
+func TestDeletedPart(t *testing.T) {
+	f, want := save(t, smallItems(t), handler.Storage{})
+	whole := f["_CHECKPOINT_METADATA"]
+	var doc map[string]any
+	if err := json.Unmarshal(whole, &doc); err != nil {
+		t.Fatal(err)
+	}
+	delete(doc["item_handlers"].(map[string]any), "cfg")
+	rewritten, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const record = "_CHECKPOINT_DELETION"
+	without := f.with("cfg/data.json", nil)
+	for name, c := range map[string]struct {
+		f  files
+		ok bool
+	}{
+		"begun":           {f.with(record, []byte(`{"checkpointable_name": "cfg"}`)), true},
+		"removed":         {without.with(record, []byte(`{"checkpointable_name": "cfg"}`)), true},
+		"rewritten":       {without.with(record, []byte(`{"checkpointable_name": "cfg"}`)).with("_CHECKPOINT_METADATA", rewritten), true},
+		"finished":        {without.with("_CHECKPOINT_METADATA", rewritten), true},
+		"only removed":    {without, false},
+		"only rewritten":  {f.with("_CHECKPOINT_METADATA", rewritten), false},
+		"record damaged":  {f.with(record, []byte(`{"checkpointable_`)), false},
+		"another's files": {without.with("_CHECKPOINT_METADATA", rewritten).with("state/_strings.json", nil), false},
+	} {
+		err := verifyFiles(t.Context(), c.f)
+		got, lerr := loadFiles(t.Context(), c.f)
+		switch {
+		case c.ok && (err != nil || lerr != nil):
+			t.Errorf("%s: %v; %v", name, err, lerr)
+		case c.ok && !same(got, map[string]any{"state": want["state"]}):
+			t.Errorf("%s: loaded %v", name, got)
+		case !c.ok && (!errors.Is(err, orbax.ErrCorrupt) || !errors.Is(lerr, orbax.ErrCorrupt)):
+			t.Errorf("%s: Verify says %v, load %v", name, err, lerr)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// own is a handler for values of type string only.
+type own struct {
+	PyTreeHandler
+	name string
+}
+
+func (h own) Type() string          { return "test." + h.name }
+func (own) CanSave(v any) bool      { _, ok := v.(string); return ok }
+func (own) CanLoad(target any) bool { _, ok := target.(*string); return ok }
+
+type position struct{ at int }
+
+func (p *position) State() ([]byte, error)      { return json.Marshal(p.at) }
+func (p *position) SetState(state []byte) error { return json.Unmarshal(state, &p.at) }
+
+// stringState is a Stateful object.
+type stringState string
+
+func (stringState) SaveState(context.Context) (WriteFunc, error) { return nil, nil }
+func (stringState) LoadState(context.Context, *ReadDir) error    { return nil }
+
+func TestForSave(t *testing.T) {
+	var r Registry
+	r.Add(own{name: "first"})
+	r.Add(own{name: "second"})
+	r.Bind("bound", own{name: "bound"})
+	r.Bind("config", JSONHandler{})
+	for _, c := range []struct {
+		r    *Registry
+		name string
+		v    any
+		want string
+	}{
+		{nil, "state", map[string]any{"a": 1}, PyTreeHandler{}.Type()},
+		{nil, "state", "text", PyTreeHandler{}.Type()},
+		{nil, "state", json.RawMessage("1"), JSONHandler{}.Type()},
+		{nil, "state", JSON{1}, JSONHandler{}.Type()},
+		{nil, "state", &JSON{1}, JSONHandler{}.Type()},
+		{nil, "state", wrapperspb.Int32(1), ProtoHandler{}.Type()},
+		{nil, "state", DatasetIterator(&position{}), StatefulHandler{}.Type()},
+		{&Registry{}, "state", 1, PyTreeHandler{}.Type()},
+		{&r, "state", "text", "test.second"},
+		{&r, "state", 1, PyTreeHandler{}.Type()},
+		{&r, "bound", "text", "test.bound"},
+		{&r, "bound", 1, "test.bound"}, // whatever its type
+		{&r, "config", map[string]any{}, JSONHandler{}.Type()},
+		{&r, "config", DatasetIterator(&position{}), StatefulHandler{}.Type()},
+		{&r, "bound", stringState("x"), StatefulHandler{}.Type()},
+	} {
+		h, err := c.r.ForSave(c.name, c.v)
+		if err != nil || h.Type() != c.want {
+			t.Errorf("%s, %T: %v, %v, want %s", c.name, c.v, h, err, c.want)
+		}
+	}
+	if h, err := r.ForSave("state", nil); !errors.Is(err, fault.ErrLeafType) {
+		t.Errorf("nil: %v, %v", h, err)
+	}
+}
+
+func TestForLoad(t *testing.T) {
+	var r Registry
+	r.Add(own{name: "first"})
+	r.Add(own{name: "second"})
+	r.Bind("bound", own{name: "bound"})
+	const prefix = "orbax.checkpoint.experimental.v1._src.handlers."
+	pytree, jsonType, proto, stateful := PyTreeHandler{}.Type(), JSONHandler{}.Type(), ProtoHandler{}.Type(), StatefulHandler{}.Type()
+	for _, c := range []struct {
+		r         *Registry
+		name, typ string
+		target    any
+		want      string
+	}{
+		// As saved: by what is recorded, else a pytree.
+		{nil, "state", pytree, nil, pytree},
+		{nil, "state", "", nil, pytree},
+		{nil, "state", "some.Unknown", nil, pytree},
+		{nil, "state", jsonType, nil, jsonType},
+		{nil, "state", prefix + "json_handler.JsonHandler", nil, jsonType},
+		{nil, "state", proto, nil, proto},
+		{nil, "state", stateful, nil, stateful},
+		// Names of classes of earlier versions.
+		{nil, "state", "orbax.checkpoint._src.handlers.json_checkpoint_handler.JsonCheckpointHandler", nil, jsonType},
+		{nil, "state", "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler", nil, pytree},
+		{nil, "state", "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler", nil, pytree},
+		{nil, "state", "orbax.checkpoint._src.handlers.proto_checkpoint_handler.ProtoCheckpointHandler", nil, proto},
+		// With a target: what is recorded if it fits, else by the target.
+		{nil, "state", pytree, &map[string]any{}, pytree},
+		{nil, "state", jsonType, &JSON{}, jsonType},
+		{nil, "state", jsonType, &map[string]any{}, pytree},
+		{nil, "state", "", JSON{}, jsonType},
+		{nil, "state", "", DatasetIterator(&position{}), stateful},
+		{nil, "state", "", wrapperspb.Int32(1), proto},
+		{nil, "state", stateful, DatasetIterator(&position{}), stateful},
+		{nil, "state", pytree, DatasetIterator(&position{}), pytree}, // which refuses it
+		// Bound names go first, if they accept the target.
+		{&r, "bound", pytree, nil, "test.bound"},
+		{&r, "bound", pytree, new(string), "test.bound"},
+		{&r, "bound", pytree, new(int), pytree},
+		{&r, "bound", "", new(int), pytree},
+		// Those added last go before others.
+		{&r, "state", "test.first", nil, "test.first"},
+		{&r, "state", "test.first", new(string), "test.first"},
+		{&r, "state", "", new(string), "test.second"},
+		{&r, "state", pytree, new(string), pytree},
+	} {
+		h, err := c.r.ForLoad(c.name, c.typ, c.target)
+		if err != nil || h.Type() != c.want {
+			t.Errorf("%s by %q into %T: %v, %v, want %s", c.name, c.typ, c.target, h, err, c.want)
+		}
+	}
+}
