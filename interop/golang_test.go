@@ -2,13 +2,13 @@ package interop
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/big"
 	"reflect"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/sharding"
@@ -113,8 +113,10 @@ func (n *node) array() (any, error) {
 		return array.PRNGKey(n.Impl, a)
 	case n.Go != nil:
 		s := reflect.MakeSlice(n.Go, a.Len(), a.Len())
-		_, err := binary.Decode(n.Data, binary.LittleEndian, s.Interface())
-		return s.Interface(), err
+		// Not package binary, whose floats pass through registers that change
+		// signaling NaNs.
+		copy(unsafe.Slice((*byte)(s.UnsafePointer()), len(n.Data)), n.Data)
+		return s.Interface(), nil
 	case n.Sharding != nil:
 		return a.WithSharding(n.Sharding.toGo()), nil
 	case n.Lib == "jax":

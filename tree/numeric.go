@@ -155,17 +155,26 @@ func scalarValue(v reflect.Value) (x any, ok bool) {
 	case reflect.Uint64, reflect.Uintptr:
 		return v.Uint(), true
 	case reflect.Float32:
-		return float32(v.Float()), true
+		return exact[float32](v), true
 	case reflect.Float64:
 		return v.Float(), true
 	case reflect.Complex64:
-		return complex64(v.Complex()), true
+		return exact[complex64](v), true
 	case reflect.Complex128:
 		return v.Complex(), true
 	case reflect.String:
 		return v.String(), true
 	}
 	return nil, false
+}
+
+// exact returns the value of v, whose kind is T's, bit for bit. Package reflect
+// converts by way of float64 and complex128, which changes signaling NaNs.
+func exact[T float32 | complex64](v reflect.Value) T {
+	if x, ok := v.Interface().(T); ok {
+		return x
+	}
+	return *(*T)(addressable(v).Addr().UnsafePointer())
 }
 
 // addressable returns v itself if it has an address, else a copy that has.

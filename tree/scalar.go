@@ -49,7 +49,11 @@ func scalarOf(v any, t reflect.Type) (reflect.Value, error) {
 		}
 		return dst, setInteger(dst, n)
 	}
-	return reflect.ValueOf(v).Convert(t), nil
+	x := reflect.ValueOf(v)
+	if x.Kind() == t.Kind() { // not Convert, see exact
+		return reflect.NewAt(t, addressable(x).Addr().UnsafePointer()).Elem(), nil
+	}
+	return x.Convert(t), nil
 }
 
 // sliceAtZero returns the element of an array of rank 0 as a t.
