@@ -129,14 +129,14 @@ func TestSaveRefuses(t *testing.T) {
 		"custom number":     {one, nil, nil, []orbax.SaveOption{orbax.CustomMetadata(3)}},
 		"custom channel":    {one, nil, nil, []orbax.SaveOption{orbax.CustomMetadata(map[string]any{"c": make(chan int)})}},
 		"custom reserved":   {one, orbax.ErrReservedName, nil, []orbax.SaveOption{orbax.CustomMetadata(map[string]any{"orbax_go_list": 1})}},
-		"chunk size":        {map[string]any{"a": []int{1}}, nil, []string{"a"}, []orbax.SaveOption{orbax.Storage(handler.Storage{ChunkBytes: -1})}},
-		"shard axis":        {map[string]any{"a": []int{1}}, nil, []string{"a"}, []orbax.SaveOption{orbax.Storage(handler.Storage{ShardAxes: []int{3}})}},
+		"chunk size":        {map[string]any{"a": []int{1}}, nil, []string{"a"}, []orbax.SaveOption{orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: -1}})}},
+		"shard axis":        {map[string]any{"a": []int{1}}, nil, []string{"a"}, []orbax.SaveOption{orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ShardAxes: []int{3}}})}},
 		"file names": {map[string]any{"..": 1, "a/../b": 2, "a//b": 3, "/a": 4, "ok": 5, strings.Repeat("n", 300): 6, `w\x`: 7},
-			orbax.ErrReservedName, []string{"..", "/a", "a/../b", "a//b", strings.Repeat("n", 300), `w\x`}, []orbax.SaveOption{orbax.Storage(handler.Storage{PlainFiles: true})}},
+			orbax.ErrReservedName, []string{"..", "/a", "a/../b", "a//b", strings.Repeat("n", 300), `w\x`}, []orbax.SaveOption{orbax.Storage(handler.StorageOptions{PlainFiles: true})}},
 		"file of another": {map[string]any{"a": []int{1}, "a/c/0": []int{2}, "b": 1, "b/c": 2},
-			orbax.ErrKeyCollision, []string{"a/c/0", "b/c"}, []orbax.SaveOption{orbax.Storage(handler.Storage{PlainFiles: true})}},
+			orbax.ErrKeyCollision, []string{"a/c/0", "b/c"}, []orbax.SaveOption{orbax.Storage(handler.StorageOptions{PlainFiles: true})}},
 		"file of the tree": {map[string]any{"_METADATA": 1, "_sharding": 2, "d": 3, "array_metadatas/process_0": 1},
-			orbax.ErrReservedName, []string{"_METADATA", "_sharding", "array_metadatas/process_0"}, []orbax.SaveOption{orbax.Storage(handler.Storage{PlainFiles: true})}},
+			orbax.ErrReservedName, []string{"_METADATA", "_sharding", "array_metadatas/process_0"}, []orbax.SaveOption{orbax.Storage(handler.StorageOptions{PlainFiles: true})}},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "parent", "ckpt")

@@ -193,7 +193,11 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 
 func (c *Checkpoint) readDir(name string) *handler.ReadDir {
-	return handler.NewReadDir(c.store, c.dir, name, c.digests)
+	var digests handler.Digests // a nil *layout.Digests in it would not be nil
+	if c.digests != nil {
+		digests = c.digests
+	}
+	return handler.NewReadDir(c.store, c.dir, name, digests)
 }
 
 // has reports whether there is a checkpointable called name.

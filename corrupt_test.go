@@ -24,15 +24,15 @@ import (
 )
 
 // formats are the storage options that lead to different files.
-var formats = map[string]handler.Storage{
+var formats = map[string]handler.StorageOptions{
 	"ocdbt+zarr3":      {},
-	"ocdbt+zarr3+zstd": {Compression: zarr.Zstd(3)},
+	"ocdbt+zarr3+zstd": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}},
 	"ocdbt+zarr2":      {Zarr2: true},
-	"ocdbt+zarr2+zstd": {Zarr2: true, Compression: zarr.Zstd(3)},
+	"ocdbt+zarr2+zstd": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}, Zarr2: true},
 	"files+zarr3":      {PlainFiles: true},
-	"files+zarr3+zstd": {PlainFiles: true, Compression: zarr.Zstd(3)},
+	"files+zarr3+zstd": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}, PlainFiles: true},
 	"files+zarr2":      {PlainFiles: true, Zarr2: true},
-	"files+zarr2+zstd": {PlainFiles: true, Zarr2: true, Compression: zarr.Zstd(3)},
+	"files+zarr2+zstd": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}, PlainFiles: true, Zarr2: true},
 }
 
 // longTests asks for the tests that take minutes.
@@ -66,7 +66,7 @@ func smallItems(t testing.TB) map[string]any {
 }
 
 // save writes items and returns what is on disk and what loading gives.
-func save(t testing.TB, items map[string]any, s handler.Storage) (files, map[string]any) {
+func save(t testing.TB, items map[string]any, s handler.StorageOptions) (files, map[string]any) {
 	t.Helper()
 	path := t.TempDir() + "/ckpt"
 	if err := orbax.SaveCheckpointables(t.Context(), path, items, orbax.Storage(s),
@@ -273,7 +273,7 @@ func readByLoad(file string) bool {
 // that is no damage, at any point of it, while the same without Orbax's marks
 // is.
 func TestDeletedPart(t *testing.T) {
-	f, want := save(t, smallItems(t), handler.Storage{})
+	f, want := save(t, smallItems(t), handler.StorageOptions{})
 	whole := f["_CHECKPOINT_METADATA"]
 	var doc map[string]any
 	if err := json.Unmarshal(whole, &doc); err != nil {

@@ -210,13 +210,13 @@ func ExampleStorage() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ckpt")
-	err := orbax.Save(ctx, path, newState(), orbax.Storage(handler.Storage{
-		Compression: zarr.Zstd(3),
-		PerLeaf: func(leaf string, s handler.Storage) handler.Storage {
+	err := orbax.Save(ctx, path, newState(), orbax.Storage(handler.StorageOptions{
+		ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)},
+		PerLeaf: func(leaf string, o handler.ArrayOptions) handler.ArrayOptions {
 			if leaf == "params.dense.kernel" {
-				s.DType = array.BFloat16
+				o.DType = array.BFloat16
 			}
-			return s
+			return o
 		},
 	}))
 	if err != nil {

@@ -131,7 +131,7 @@ func TestHostileArrayDocuments(t *testing.T) {
 // A zstd frame that claims more than it has.
 func TestHostileChunk(t *testing.T) {
 	f, _ := save(t, map[string]any{"state": map[string]any{"a": array.Of(make([]float32, 12), 3, 4)}},
-		handler.Storage{PlainFiles: true, Compression: zarr.Zstd(3)})
+		handler.StorageOptions{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}, PlainFiles: true})
 	f = foreign(f)
 	const file = "state/a/c/0/0"
 	frame := func(size uint64) []byte {
@@ -147,7 +147,7 @@ func TestHostileChunk(t *testing.T) {
 }
 
 func TestHostileTreeDocuments(t *testing.T) {
-	f, _ := save(t, map[string]any{"state": map[string]any{"a": 1, "b": "x"}}, handler.Storage{PlainFiles: true})
+	f, _ := save(t, map[string]any{"state": map[string]any{"a": 1, "b": "x"}}, handler.StorageOptions{PlainFiles: true})
 	f = foreign(f)
 	const file = "state/_METADATA"
 	doc := f[file]
@@ -199,7 +199,7 @@ func bounded2(t *testing.T, name string, f files, limit uint64) {
 
 // Names in a checkpoint must not lead out of it.
 func TestEscapes(t *testing.T) {
-	plain, _ := save(t, map[string]any{"state": map[string]any{"a": 1}, "secret": map[string]any{"a": 2}}, handler.Storage{PlainFiles: true})
+	plain, _ := save(t, map[string]any{"state": map[string]any{"a": 1}, "secret": map[string]any{"a": 2}}, handler.StorageOptions{PlainFiles: true})
 	plain = foreign(plain)
 	for _, name := range []string{"../secret/a", "/secret/a", "a/../../secret/a", "..", "./a", "a//", "a/.", `..\secret\a`} {
 		leaf := map[string]any{"x": map[string]any{
@@ -209,7 +209,7 @@ func TestEscapes(t *testing.T) {
 		f := plain.with("state/_METADATA", edit(t, plain["state/_METADATA"], leaf, "tree_metadata"))
 		bounded(t, name, f, 2<<20)
 	}
-	db, _ := save(t, map[string]any{"state": map[string]any{"a": make([]int64, 200)}, "secret": map[string]any{"a": make([]int64, 200)}}, handler.Storage{})
+	db, _ := save(t, map[string]any{"state": map[string]any{"a": make([]int64, 200)}, "secret": map[string]any{"a": make([]int64, 200)}}, handler.StorageOptions{})
 	db = foreign(db)
 	data, at := dataFile(t, db, "secret")
 	// Package ocdbt refuses references that lead out; this one leads nowhere.

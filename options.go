@@ -72,8 +72,8 @@ func CustomMetadata(v any) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.custom = v })
 }
 
-// Storage says how the arrays are stored; see handler.Storage.
-func Storage(s handler.Storage) SaveCheckpointablesOption {
+// Storage says how the arrays are stored; see handler.StorageOptions.
+func Storage(s handler.StorageOptions) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.handler.Storage = s })
 }
 

@@ -189,7 +189,7 @@ func (s *saving) write(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	for name, write := range s.writes {
 		group.Go(func() error {
-			dir, err := handler.NewWriteDir(gctx, s.stage, name, &s.digests)
+			dir, err := handler.NewWriteDir(gctx, s.stage, name, s.digests.Add)
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,6 @@ import (
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -20,15 +19,17 @@ import (
 // are slash-separated and relative to it. Files become visible with the whole
 // checkpoint; each is covered by the checkpoint's digest file.
 type WriteDir struct {
-	stage   storage.Stage
-	name    string
-	digests *layout.Digests
+	stage    storage.Stage
+	name     string
+	digested func(file string, sum [sha256.Size]byte)
 }
 
-// NewWriteDir returns the directory called name of a checkpoint. It is for
-// package orbax.
-func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digests *layout.Digests) (*WriteDir, error) {
-	return &WriteDir{stage, name, digests}, stage.Mkdir(ctx, name)
+// NewWriteDir creates the directory called name in stage. digested is told the
+// SHA-256 of each file that is written, by its name in the stage; several
+// goroutines may call it. Package orbax makes the directories of its saves;
+// others need this to test a handler.
+func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
+	return &WriteDir{stage, name, digested}, stage.Mkdir(ctx, name)
 }
 
 // WriteFile writes a file.
@@ -40,7 +41,7 @@ func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) erro
 	if err := transfer.WriteFile(ctx, d.stage, full, data); err != nil {
 		return err
 	}
-	d.digests.Add(full, sha256.Sum256(data))
+	d.digested(full, sha256.Sum256(data))
 	return nil
 }
 
@@ -91,7 +92,7 @@ func (f *fileWriter) Close() error {
 		f.err = err
 	}
 	if f.err == nil {
-		f.dir.digests.Add(f.name, [sha256.Size]byte(f.sum.Sum(nil)))
+		f.dir.digested(f.name, [sha256.Size]byte(f.sum.Sum(nil)))
 	}
 	return f.err
 }
@@ -102,14 +103,34 @@ type ReadDir struct {
 	store   storage.Store
 	root    string // of the checkpoint
 	name    string
-	digests *layout.Digests
+	digests Digests
 }
 
-// NewReadDir returns the directory called name of the checkpoint at root. It is
-// for package orbax.
-func NewReadDir(store storage.Store, root, name string, digests *layout.Digests) *ReadDir {
+// NewReadDir returns the directory called name of the checkpoint at root in
+// store. digests are those of the checkpoint, nil if it has none. Package orbax
+// makes the directories of its loads; others need this to test a handler.
+func NewReadDir(store storage.Store, root, name string, digests Digests) *ReadDir {
+	if digests == nil {
+		digests = noDigests{}
+	}
 	return &ReadDir{store, root, name, digests}
 }
+
+// Digests know the SHA-256 of a checkpoint's files, by their names below its
+// root. Several goroutines use them.
+type Digests interface {
+	// Has reports whether the digest of a file is known.
+	Has(file string) bool
+	// Check returns an error that matches orbax.ErrCorrupt if data differs
+	// from the known digest of a file.
+	Check(file string, data []byte) error
+}
+
+// noDigests are those of a checkpoint of another writer.
+type noDigests struct{}
+
+func (noDigests) Has(string) bool            { return false }
+func (noDigests) Check(string, []byte) error { return nil }
 
 // ReadFile returns a file's contents. A missing file is an error that matches
 // fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing

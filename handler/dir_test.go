@@ -32,7 +32,7 @@ func written(t testing.TB, write WriteFunc) (*ReadDir, string) {
 		t.Fatal(err)
 	}
 	var digests layout.Digests
-	dir, err := NewWriteDir(t.Context(), stage, "item", &digests)
+	dir, err := NewWriteDir(t.Context(), stage, "item", digests.Add)
 	if err != nil {
 		t.Fatal(err)
 	}

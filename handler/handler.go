@@ -50,7 +50,7 @@ type SaveOptions struct {
 	// Snapshot makes Save copy what it needs of the value.
 	Snapshot bool
 	// Storage says how the arrays of pytrees are stored.
-	Storage Storage
+	Storage StorageOptions
 	// Adapters bring in tensors of other packages as leaves.
 	Adapters []tree.Adapter
 }

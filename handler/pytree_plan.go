@@ -20,7 +20,7 @@ const defaultChunk = 8 << 20
 
 // savePlan is everything that a save of a pytree writes.
 type savePlan struct {
-	storage   Storage
+	storage   StorageOptions
 	meta      layout.TreeMetadata
 	strings   map[string]string
 	shardings map[string]*sharding.Sharding
@@ -55,7 +55,7 @@ const (
 
 // planSave decides how each leaf is stored. It refuses, all at once, what
 // cannot be stored or could not be loaded again.
-func planSave(leaves []tree.Leaf, storage Storage) (*savePlan, error) {
+func planSave(leaves []tree.Leaf, storage StorageOptions) (*savePlan, error) {
 	ocdbt := !storage.PlainFiles
 	p := &savePlan{
 		storage:   storage,
@@ -96,10 +96,7 @@ func (p *savePlan) add(l tree.Leaf) error {
 	case *array.Array:
 		return p.addArray(entry, name, v)
 	case *array.Section:
-		s, err := p.options(name)
-		if err != nil {
-			return err
-		}
+		s := p.options(name)
 		entry.ValueType = layout.NumPyArray
 		p.shardings[name] = hostSharding
 		return p.store(entry, name, v, nil, s)
@@ -132,26 +129,19 @@ func (p *savePlan) add(l tree.Leaf) error {
 func (p *savePlan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, kind layout.ValueType) error {
 	entry.ValueType = kind
 	p.shardings[name] = hostSharding
-	return p.store(entry, name, a, nil, Storage{})
+	return p.store(entry, name, a, nil, ArrayOptions{})
 }
 
-// options returns the storage options of one array.
-func (p *savePlan) options(name string) (Storage, error) {
-	s := p.storage
-	if s.PerLeaf != nil {
-		s = s.PerLeaf(name, s)
-		if s.Zarr2 != p.storage.Zarr2 || s.PlainFiles != p.storage.PlainFiles {
-			return s, fmt.Errorf("%w: PerLeaf changed the format, which is that of the whole tree", fault.ErrUnsupported)
-		}
+// options returns the options of one array.
+func (p *savePlan) options(name string) ArrayOptions {
+	if p.storage.PerLeaf == nil {
+		return p.storage.ArrayOptions
 	}
-	return s, nil
+	return p.storage.PerLeaf(name, p.storage.ArrayOptions)
 }
 
 func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) error {
-	s, err := p.options(name)
-	if err != nil {
-		return err
-	}
+	s := p.options(name)
 	if a.PRNGImpl() != "" {
 		s.DType = array.Invalid
 	}
@@ -206,7 +196,7 @@ func atLeastOne(shape []int) []int {
 
 // store adds an array to be written in chunks as s says, which divide shards of
 // the given shape (nil: the array is one shard).
-func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []int, s Storage) error {
+func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []int, s ArrayOptions) error {
 	dtype := a.DType()
 	if s.DType != array.Invalid {
 		dtype = s.DType
@@ -232,15 +222,15 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []i
 
 // chunkShape picks the chunks of an array. Those of a sharded array divide its
 // shards, so that each device's part is whole chunks.
-func chunkShape(shape, shard []int, itemSize int, s Storage) ([]int, error) {
-	if s.ChunkBytes < 0 {
-		return nil, fmt.Errorf("negative chunk size %d", s.ChunkBytes)
+func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error) {
+	if s.ChunkByteSize < 0 {
+		return nil, fmt.Errorf("negative chunk size %d", s.ChunkByteSize)
 	}
 	if shard == nil {
 		shard = atLeastOne(shape)
 	}
-	if s.ChunkBytes > 0 || len(s.ShardAxes) > 0 {
-		return zarr.SplitShape(shape, shard, itemSize, s.ChunkBytes, s.ShardAxes)
+	if s.ChunkByteSize > 0 || len(s.ShardAxes) > 0 {
+		return zarr.SplitShape(shape, shard, itemSize, s.ChunkByteSize, s.ShardAxes)
 	}
 	if slices.Equal(atLeastOne(shape), shard) {
 		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil

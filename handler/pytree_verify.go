@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -21,7 +23,7 @@ func (t *Tree) Verify(ctx context.Context) []error {
 	for i := range t.leaves {
 		reads = t.leaves[i].planVerify(reads, v)
 	}
-	if v.tree.dir.digests != nil {
+	if t.dir.digests.Has(path.Join(t.dir.name, layout.TreeFile)) { // we wrote it
 		gaps, err := t.planGaps(ctx, v)
 		if err != nil {
 			return append(v.errs, err)

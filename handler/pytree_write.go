@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -56,28 +54,34 @@ func (p *savePlan) write(ctx context.Context, dir *WriteDir) error {
 	if err := store(ctx, dir); err != nil {
 		return err
 	}
-	docs := map[string]func() ([]byte, error){
-		layout.TreeFile: func() ([]byte, error) { return p.meta.Document(), nil },
+	if err := p.writeDocument(ctx, dir, layout.StringsFile, len(p.strings), func() ([]byte, error) {
+		return layout.StringsDocument(p.strings)
+	}); err != nil {
+		return err
 	}
-	if len(p.strings) > 0 {
-		docs[layout.StringsFile] = func() ([]byte, error) { return layout.StringsDocument(p.strings) }
+	if err := p.writeDocument(ctx, dir, layout.ShardingFile, len(p.shardings), func() ([]byte, error) {
+		return sharding.MarshalFile(p.shardings)
+	}); err != nil {
+		return err
 	}
-	if len(p.shardings) > 0 {
-		docs[layout.ShardingFile] = func() ([]byte, error) { return sharding.MarshalFile(p.shardings) }
+	if err := p.writeDocument(ctx, dir, layout.ArrayFile, len(p.jax), func() ([]byte, error) {
+		return layout.ArraysDocument(p.jax)
+	}); err != nil {
+		return err
 	}
-	if len(p.jax) > 0 {
-		docs[layout.ArrayFile] = func() ([]byte, error) { return layout.ArraysDocument(p.jax) }
+	return dir.WriteFile(ctx, layout.TreeFile, p.meta.Document())
+}
+
+// writeDocument writes a document of n entries, unless it would have none.
+func (p *savePlan) writeDocument(ctx context.Context, dir *WriteDir, name string, n int, encode func() ([]byte, error)) error {
+	if n == 0 {
+		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(docs)) {
-		doc, err := docs[name]()
-		if err != nil {
-			return err
-		}
-		if err := dir.WriteFile(ctx, name, doc); err != nil {
-			return err
-		}
+	doc, err := encode()
+	if err != nil {
+		return err
 	}
-	return nil
+	return dir.WriteFile(ctx, name, doc)
 }
 
 // chunks returns the items that encode an array, in order, and calls key with
@@ -255,20 +259,20 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, layout.ManifestFile), manifest)
 }
 
-// writeNodes writes the database's tree and returns its manifest.
+// writeNodes writes the database's tree and returns its manifest. The nodes have
+// checksums of their own; the file's digest covers its length.
 func writeNodes(ctx context.Context, dir *WriteDir, entries []ocdbt.Entry) ([]byte, error) {
 	file := layout.DataDir + "/" + randomName()
-	w, err := dir.stage.Create(ctx, path.Join(dir.name, file), -1)
+	w, err := dir.Create(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	var size int64
-	sum := sha256.New()
 	root, err := ocdbt.WriteTree(slices.Values(entries), 0, func(node []byte) (ocdbt.Ref, error) {
 		ref := ocdbt.Ref{File: file, Offset: size, Length: int64(len(node))}
 		size += ref.Length
-		sum.Write(node)
-		return ref, w.WriteAt(ctx, node, ref.Offset)
+		_, err := w.Write(node)
+		return ref, err
 	})
 	if cerr := w.Close(); err == nil {
 		err = cerr
@@ -276,16 +280,16 @@ func writeNodes(ctx context.Context, dir *WriteDir, entries []ocdbt.Entry) ([]by
 	if err != nil {
 		return nil, err
 	}
-	// The nodes have checksums of their own; the digest covers the file's length.
-	dir.digests.Add(path.Join(dir.name, file), [sha256.Size]byte(sum.Sum(nil)))
-	return ocdbt.Manifest(root, [16]byte(randomBytes()), time.Now()), nil
+	return ocdbt.Manifest(root, randomID(), time.Now()), nil
 }
 
-func randomBytes() []byte {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return b
+func randomID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
 }
 
 // randomName names a data file as Orbax does.
-func randomName() string { return hex.EncodeToString(randomBytes()) }
+func randomName() string {
+	id := randomID()
+	return hex.EncodeToString(id[:])
+}

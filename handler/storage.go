@@ -5,13 +5,28 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Storage says how a pytree's arrays are stored. The zero value is the fastest
-// form that Orbax accepts: zarr format 3 in one OCDBT database, uncompressed,
-// every chunk with a checksum.
-type Storage struct {
-	// ChunkBytes is the most that a chunk may have before compression. 0 means
-	// about 8 MiB, in runs of the leading axes.
-	ChunkBytes int
+// StorageOptions say how a pytree is stored. The zero value is the fastest form
+// that Orbax accepts: zarr format 3 in one OCDBT database, uncompressed, every
+// chunk with a checksum.
+type StorageOptions struct {
+	// ArrayOptions hold for every array, but for what PerLeaf changes.
+	ArrayOptions
+	// PerLeaf, if set, returns the options of one array, given its leaf's path
+	// and the options for all. It is called while the save is planned, on the
+	// caller's goroutine.
+	PerLeaf func(leaf string, o ArrayOptions) ArrayOptions
+	// Zarr2 writes zarr format 2 instead of 3.
+	Zarr2 bool
+	// PlainFiles writes each document and chunk as a file of its own instead
+	// of an OCDBT database.
+	PlainFiles bool
+}
+
+// ArrayOptions say how one array is stored. They are Orbax's storage options.
+type ArrayOptions struct {
+	// ChunkByteSize is the most that a chunk may have before compression, in
+	// bytes. 0 means about 8 MiB, in runs of the leading axes.
+	ChunkByteSize int
 	// ShardAxes are axes to divide before all others when the array is larger
 	// than a chunk, down to one element each if need be.
 	ShardAxes []int
@@ -21,15 +36,4 @@ type Storage struct {
 	DType array.DType
 	// Compression of the chunks; the zero value is none.
 	Compression zarr.Compression
-
-	// PerLeaf returns the options of one array, given its leaf's path and the
-	// options for all. It is called while the save is planned, on the caller's
-	// goroutine, and may change the options above, not those below.
-	PerLeaf func(leaf string, s Storage) Storage
-
-	// Zarr2 writes zarr format 2 instead of 3.
-	Zarr2 bool
-	// PlainFiles writes each document and chunk as a file of its own instead
-	// of an OCDBT database.
-	PlainFiles bool
 }

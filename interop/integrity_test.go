@@ -48,9 +48,9 @@ func TestDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []handler.Storage{
+	for _, s := range []handler.StorageOptions{
 		{},
-		{Compression: zarr.Zstd(3)},
+		{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}},
 		{Zarr2: true, PlainFiles: true},
 	} {
 		t.Run(storageName(s), func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestDamage(t *testing.T) {
 }
 
 // storageName tells formats apart, as the names of tests.
-func storageName(s handler.Storage) string {
+func storageName(s handler.StorageOptions) string {
 	format, store := "zarr3", "OCDBT"
 	if s.Zarr2 {
 		format = "zarr2"

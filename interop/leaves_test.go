@@ -99,7 +99,7 @@ func bothWays(t *testing.T, n *node) {
 		pySave(t, path, n, request{"use_zarr3": zarr3})
 		mustEqual(t, "Python to Go", n.plain(), goLoad(t, path))
 		path = filepath.Join(t.TempDir(), "go")
-		goSave(t, path, n, orbax.Storage(handler.Storage{Zarr2: !zarr3}))
+		goSave(t, path, n, orbax.Storage(handler.StorageOptions{Zarr2: !zarr3}))
 		mustEqual(t, "Go to Python", n.plain().inPython(), pyLoad(t, path, nil))
 	}
 }
@@ -158,7 +158,7 @@ func TestGoLeaves(t *testing.T) {
 		"no elements", arrayNode("np", array.Of([]float32{}, 0, 3)), "bfloat16", arrayNode("np", array.Scalar(array.ToBF16(1.5))),
 		"width", dict("I8", integer(-1), "U8", integer(2), "I16", integer(-3), "U32", integer(4), "F32", float(0.5)),
 	)
-	for name, s := range map[string]handler.Storage{
+	for name, s := range map[string]handler.StorageOptions{
 		"default": {}, "zarr2": {Zarr2: true}, "files": {PlainFiles: true}, "zarr2 files": {Zarr2: true, PlainFiles: true},
 	} {
 		t.Run(name, func(t *testing.T) {

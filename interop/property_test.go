@@ -27,12 +27,14 @@ func checkpointDir(t *rapid.T, dir string) string {
 	return sub
 }
 
-func drawStorage(t *rapid.T) handler.Storage {
-	return handler.Storage{
-		ChunkBytes:  rapid.SampledFrom([]int{0, 0, 16, 64, 1000}).Draw(t, "chunk bytes"),
-		Compression: rapid.SampledFrom([]zarr.Compression{zarr.None, zarr.Zstd(1), zarr.Zstd(3)}).Draw(t, "compression"),
-		Zarr2:       rapid.Bool().Draw(t, "zarr2"),
-		PlainFiles:  rapid.Bool().Draw(t, "plain files"),
+func drawStorage(t *rapid.T) handler.StorageOptions {
+	return handler.StorageOptions{
+		ArrayOptions: handler.ArrayOptions{
+			ChunkByteSize: rapid.SampledFrom([]int{0, 0, 16, 64, 1000}).Draw(t, "chunk bytes"),
+			Compression:   rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Zstd(3)}).Draw(t, "compression"),
+		},
+		Zarr2:        rapid.Bool().Draw(t, "zarr2"),
+		PlainFiles:   rapid.Bool().Draw(t, "plain files"),
 	}
 }
 

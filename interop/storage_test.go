@@ -35,18 +35,18 @@ func TestStorage(t *testing.T) {
 	sharded := ramp(16, 12)
 	sharded.Lib, sharded.Sharding = "jax", &mesh{Mesh: []int{4}, Axes: []string{"x"}, Spec: []any{nil, "x"}}
 	n := dict("a", ramp(7, 9, 5), "b", dict("c", sharded, "bytes", byteString([]byte("abc"))), "f", float(0.1), "n", integer(3))
-	for name, s := range map[string]handler.Storage{
-		"chunks":         {ChunkBytes: 100},
-		"sharded axes":   {ChunkBytes: 40, ShardAxes: []int{1}},
-		"bfloat16":       {DType: array.BFloat16},
-		"bfloat16 zstd":  {DType: array.BFloat16, Compression: zarr.Zstd(1), ChunkBytes: 64},
-		"zarr2 float64":  {DType: array.Float64, Zarr2: true},
-		"files bfloat16": {DType: array.BFloat16, PlainFiles: true, ChunkBytes: 64},
-		"one leaf": {PerLeaf: func(leaf string, s handler.Storage) handler.Storage {
+	for name, s := range map[string]handler.StorageOptions{
+		"chunks":         {ArrayOptions: handler.ArrayOptions{ChunkByteSize: 100}},
+		"sharded axes":   {ArrayOptions: handler.ArrayOptions{ChunkByteSize: 40, ShardAxes: []int{1}}},
+		"bfloat16":       {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16}},
+		"bfloat16 zstd":  {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16, Compression: zarr.Zstd(1), ChunkByteSize: 64}},
+		"zarr2 float64":  {ArrayOptions: handler.ArrayOptions{DType: array.Float64}, Zarr2: true},
+		"files bfloat16": {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16, ChunkByteSize: 64}, PlainFiles: true},
+		"one leaf": {PerLeaf: func(leaf string, o handler.ArrayOptions) handler.ArrayOptions {
 			if strings.HasPrefix(leaf, "b.") {
-				s.Compression, s.ChunkBytes = zarr.Zstd(19), 48
+				o.Compression, o.ChunkByteSize = zarr.Zstd(19), 48
 			}
-			return s
+			return o
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -90,7 +90,7 @@ type conversion struct {
 	overwrite   bool
 	compression string
 	compressed  bool // compression was given
-	storage     handler.Storage
+	storage     handler.StorageOptions
 	warnings    io.Writer
 }
 

@@ -97,7 +97,7 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		check(ts, orbax.Save(ctx, dir, basicState(), custom))
 	case "plain":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "step": 3},
-			orbax.Storage(handler.Storage{PlainFiles: true, Zarr2: true, ChunkBytes: 1024})))
+			orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: 1024}, PlainFiles: true, Zarr2: true})))
 	case "numbers":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
 	case "odd":
