@@ -11,9 +11,8 @@ type AsyncResponse struct {
 	done chan struct{}
 	err  error // set before done is closed
 
-	mu        sync.Mutex
+	mu        sync.Mutex // held to close done
 	callbacks []func(error)
-	finished  bool
 }
 
 // respond runs work in the background.
@@ -22,11 +21,10 @@ func respond(work func() error) *AsyncResponse {
 	go func() {
 		r.err = work()
 		r.mu.Lock()
-		r.finished = true
+		close(r.done)
 		callbacks := r.callbacks
 		r.callbacks = nil
 		r.mu.Unlock()
-		close(r.done)
 		for _, f := range callbacks {
 			f(r.err)
 		}
@@ -44,6 +42,8 @@ func respond(work func() error) *AsyncResponse {
 //	cancel()
 //	err := resp.Result(context.WithoutCancel(ctx))
 func (r *AsyncResponse) Result(ctx context.Context) error {
+	// A save that has finished counts also when ctx has ended; of two ready
+	// cases the second select would take either.
 	select {
 	case <-r.done:
 		return r.err
@@ -64,12 +64,12 @@ func (r *AsyncResponse) Done() <-chan struct{} { return r.done }
 // on the save's goroutine, or at once if it has finished already.
 func (r *AsyncResponse) OnComplete(f func(error)) {
 	r.mu.Lock()
-	finished := r.finished
-	if !finished {
-		r.callbacks = append(r.callbacks, f)
-	}
-	r.mu.Unlock()
-	if finished {
+	select {
+	case <-r.done:
+		r.mu.Unlock()
 		f(r.err)
+	default:
+		r.callbacks = append(r.callbacks, f)
+		r.mu.Unlock()
 	}
 }

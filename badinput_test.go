@@ -27,16 +27,16 @@ func newCyclic() *cyclic {
 // untouched runs f and checks that it leaves dir as it is.
 func untouched(t *testing.T, name, dir string, f func() error) error {
 	t.Helper()
-	before := tree(t, dir)
+	before := everything(t, dir)
 	err := f()
-	if after := tree(t, dir); !reflect.DeepEqual(after, before) {
+	if after := everything(t, dir); !reflect.DeepEqual(after, before) {
 		t.Errorf("%s: on disk are %v, before %v", name, after, before)
 	}
 	return err
 }
 
-// tree describes everything below dir.
-func tree(t testing.TB, dir string) map[string]string {
+// everything describes everything below dir.
+func everything(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {

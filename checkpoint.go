@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,6 +27,7 @@ type Checkpoint struct {
 	store   storage.Store
 	path    string // as the caller gave it
 	dir     string // in the store
+	doc     []byte // _CHECKPOINT_METADATA, which has the times of this save
 	meta    *layout.CheckpointMetadata
 	digests *layout.Digests // nil for checkpoints of other writers
 	names   []string        // of the checkpointables
@@ -52,13 +53,51 @@ func Open(ctx context.Context, path string) (*Checkpoint, error) {
 	return ck, nil
 }
 
-// Close releases the checkpoint.
+// Close releases the checkpoint. It must not be used afterwards.
 func (c *Checkpoint) Close() error { return nil }
 
 func isTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
 
+// errReplaced is what reading fails with when the checkpoint has been overwritten
+// since it was opened: its files are then those of different saves, or gone.
+var errReplaced = fmt.Errorf("%w: the checkpoint was replaced while it was read; open it again", fault.ErrBusy)
+
+// maxTries is how often reading begins anew when the checkpoint is overwritten
+// while it is read.
+const maxTries = 4
+
+// unchanged returns err, the outcome of having read from the checkpoint, unless
+// the checkpoint has been replaced meanwhile.
+func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
+	doc, rerr := transfer.ReadFile(ctx, c.store, c.dir, layout.CheckpointFile, 0, -1)
+	switch {
+	case rerr == nil && bytes.Equal(doc, c.doc):
+		return err
+	case rerr == nil || errors.Is(rerr, fs.ErrNotExist):
+		return errReplaced
+	}
+	return errors.Join(err, rerr)
+}
+
 // open recognises a checkpoint.
 func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+	for try := 1; ; try++ {
+		c, err := openOnce(ctx, store, dir)
+		if c == nil {
+			return nil, err
+		}
+		if err = c.unchanged(ctx, err); err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, errReplaced) || try == maxTries {
+			return nil, err
+		}
+	}
+}
+
+// openOnce is open, but for an overwrite that comes in between. With a
+// checkpoint it returns what is wrong with it.
+func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	info, err := store.Stat(ctx, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -68,7 +107,7 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 	case isTemporary(path.Base(dir)):
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
 	case !info.Dir:
-		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalid)
+		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,47 +116,40 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{store: store, path: dir, dir: dir}
+	c := &Checkpoint{store: store, path: dir, dir: dir, doc: doc}
 	sums, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, err
+		return c, err
 	default:
 		if c.digests, err = layout.ParseDigests(sums); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := c.findParts(ctx); err != nil {
-		return nil, err
+		return c, err
 	}
-	c.forgetDeleted()
-	if err := c.digests.Check(layout.CheckpointFile, doc); err != nil {
-		return nil, err
+	if c.deleting != "" || !c.meta.CommitTime.IsZero() { // else it is no document that Orbax rewrote
+		c.forgetDeleted()
 	}
-	return c, nil
+	return c, c.digests.Check(layout.CheckpointFile, doc)
 }
 
 // forgetDeleted drops the digests that a deletion by Orbax makes void: those of
 // the part that it removed, or is removing, and that of the metadata, from
 // which it takes the part's name.
 func (c *Checkpoint) forgetDeleted() {
-	deleted := map[string]bool{}
-	for _, file := range c.digests.Names() {
+	gone := func(file string) bool {
 		part, _, below := strings.Cut(file, "/")
 		_, named := c.meta.Handlers[part]
-		if below && (part == c.deleting || !c.has(part) && !named) {
-			deleted[part] = true
-		}
+		return below && (part == c.deleting || !named && !c.has(part))
 	}
-	if len(deleted) > 0 {
-		c.digests.Forget(func(file string) bool {
-			part, _, _ := strings.Cut(file, "/")
-			return deleted[part] || file == layout.CheckpointFile
-		})
+	if c.digests.Forget(gone) > 0 {
+		c.digests.Forget(func(file string) bool { return file == layout.CheckpointFile })
 	}
 }
 
@@ -129,7 +161,10 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name == layout.DeletionFile {
+		switch e.Name {
+		case layout.TreeFile:
+			return errV0
+		case layout.DeletionFile:
 			doc, err := transfer.ReadFile(ctx, c.store, c.dir, e.Name, 0, -1)
 			if err == nil {
 				c.deleting, err = layout.ParseDeletion(doc)
@@ -155,18 +190,25 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	return nil
 }
 
+// errV0 is what a checkpoint is refused with that is itself one pytree, without
+// named checkpointables.
+var errV0 = fmt.Errorf("%w: a checkpoint in the flat layout of Orbax v0", fault.ErrUnsupported)
+
 // notCheckpoint says what a directory without checkpoint metadata may be.
 func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
-	has := func(parts ...string) bool {
-		_, err := store.Stat(ctx, path.Join(append([]string{dir}, parts...)...))
+	has := func(elem ...string) bool {
+		_, err := store.Stat(ctx, path.Join(append([]string{dir}, elem...)...))
 		return err == nil
 	}
 	if has("..", layout.CheckpointFile) {
-		return fmt.Errorf("%w: it is a part of the checkpoint %s; give that path, and the part by Name(%q)",
-			fault.ErrInvalid, path.Dir(dir), path.Base(dir))
+		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
+			fault.ErrInvalidCheckpoint, path.Dir(dir), path.Base(dir))
 	}
-	if has(layout.TreeFile) {
-		return fmt.Errorf("%w: a checkpoint without %s, in a layout of Orbax v0", fault.ErrUnsupported, layout.CheckpointFile)
+	switch {
+	case has(layout.TreeFile):
+		return errV0
+	case has(layout.DigestFile) || has(layout.IndicatorFile) && has(layout.CommitFile):
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	entries, err := store.List(ctx, dir)
 	if err != nil {
@@ -180,13 +222,13 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	}
 	switch n := len(steps); {
 	case n > 8:
-		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalid, n, path.Join(dir, steps[n-1]))
+		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalidCheckpoint, n, path.Join(dir, steps[n-1]))
 	case n > 0:
-		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalid, strings.Join(steps, ", "))
+		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
 	case len(entries) == 0:
-		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalid)
+		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
 	}
-	return fmt.Errorf("%w: no %s in it", fault.ErrInvalid, layout.CheckpointFile)
+	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
 }
 
 // Names returns the names of the checkpointables, in order.
@@ -197,7 +239,7 @@ func (c *Checkpoint) readDir(name string) *handler.ReadDir {
 	if c.digests != nil {
 		digests = c.digests
 	}
-	return handler.NewReadDir(c.store, c.dir, name, digests)
+	return handler.NewReadDir(c.store, c.dir, name, digests, c.unchanged)
 }
 
 // has reports whether there is a checkpointable called name.
@@ -227,7 +269,12 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("%w: no pytree among its parts %q", fault.ErrNotExist, c.names)
+	for _, n := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
+		if isPyTree(c.meta.Handlers[n]) {
+			return "", fmt.Errorf("%w: %s of checkpointable %q is missing", fault.ErrCorrupt, layout.TreeFile, n)
+		}
+	}
+	return "", fmt.Errorf("%w: no pytree among its checkpointables %q", fault.ErrStructure, c.names)
 }
 
 func (c *Checkpoint) check(name string) error {
@@ -264,15 +311,49 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	if err != nil {
 		return nil, err
 	}
-	return c.loadItem(ctx, name, target, cfg)
+	return c.loadPart(ctx, name, target, cfg)
 }
 
-func (c *Checkpoint) loadItem(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
-	h, err := cfg.registry.ForLoad(name, c.meta.Handlers[name], target)
+func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
+	typ := c.meta.Handlers[name]
+	h, err := cfg.registry.ForLoad(name, typ, target)
 	if err != nil {
 		return nil, err
 	}
-	return h.Load(ctx, c.readDir(name), target, cfg.handler)
+	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
+		return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
+	}
+	v, err := h.Load(ctx, c.readDir(name), target, cfg.handler)
+	if err := c.unchanged(ctx, err); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// hasTree reports whether a checkpointable has the metadata of a pytree.
+func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
+	file := path.Join(name, layout.TreeFile)
+	_, err := c.store.Stat(ctx, path.Join(c.dir, file))
+	return err == nil || c.digests.Has(file)
+}
+
+// isPyTree reports whether a recorded handler type is that of a pytree.
+func isPyTree(typ string) bool {
+	var standard *handler.Registry
+	h, err := standard.ForLoad("", typ, nil)
+	_, ok := h.(handler.PyTreeHandler)
+	return err == nil && ok && standard.Knows(typ)
+}
+
+// Tree opens the pytree that Name says, chosen as by Load: for those who want
+// single leaves, or to stream the data.
+func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.Tree, error) {
+	name, err := c.pick(ctx, newLoadConfig(options).name)
+	if err != nil {
+		return nil, wrap("open", c.path, err)
+	}
+	t, err := handler.OpenTree(ctx, c.readDir(name))
+	return t, wrap("open", c.path, err)
 }
 
 // LoadCheckpointables is the function LoadCheckpointables.
@@ -296,9 +377,9 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	group, gctx := errgroup.WithContext(ctx)
 	for name, target := range targets {
 		group.Go(func() error {
-			v, err := c.loadItem(gctx, name, target, cfg)
+			v, err := c.loadPart(gctx, name, target, cfg)
 			if err != nil {
-				return inItem(name, true, err)
+				return inPart(name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -312,80 +393,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	return loaded, nil
 }
 
-// inItem names the checkpointable that an error belongs to, where the caller
-// has named several.
-func inItem(name string, several bool, err error) error {
-	if !several {
-		return err
-	}
+// inPart names the checkpointable that an error belongs to.
+func inPart(name string, err error) error {
 	return fmt.Errorf("checkpointable %q: %w", name, err)
-}
-
-// CheckpointMetadata describes a checkpoint.
-type CheckpointMetadata struct {
-	Path       string
-	InitTime   time.Time // when the save began; zero if unknown
-	CommitTime time.Time // when it was complete; zero if unknown
-	// Custom is the custom metadata: map[string]any or []any, with numbers as
-	// int or float64.
-	Custom any
-	// Tree describes the pytree that was asked for; nil from
-	// CheckpointablesMetadata.
-	Tree *handler.TreeMetadata
-	// Checkpointables has what each part's handler tells of it: for a pytree a
-	// *handler.TreeMetadata, nil for parts of other kinds. From Metadata it has
-	// the one part that was asked for.
-	Checkpointables map[string]any
-	// Handlers has the type that is recorded for the handler of each part, see
-	// handler.Handler; other writers may record none.
-	Handlers map[string]string
-}
-
-// Metadata is the function Metadata.
-func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
-	cfg := newLoadConfig(options)
-	name, err := c.pick(ctx, cfg.name)
-	if err != nil {
-		return nil, wrap("metadata", c.path, err)
-	}
-	m, err := c.metadata(ctx, cfg, name)
-	if err != nil {
-		return nil, err
-	}
-	m.Tree, _ = m.Checkpointables[name].(*handler.TreeMetadata)
-	return m, nil
-}
-
-// CheckpointablesMetadata is the function CheckpointablesMetadata.
-func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return c.metadata(ctx, newLoadConfig(options), c.names...)
-}
-
-func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
-	m := &CheckpointMetadata{
-		Path:            c.path,
-		InitTime:        c.meta.InitTime,
-		CommitTime:      c.meta.CommitTime,
-		Custom:          c.meta.Custom,
-		Checkpointables: map[string]any{},
-		Handlers:        maps.Clone(c.meta.Handlers),
-	}
-	for _, name := range names {
-		typ := c.meta.Handlers[name]
-		h, err := cfg.registry.ForLoad(name, typ, nil)
-		if err == nil {
-			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
-		}
-		if errors.Is(err, fs.ErrNotExist) && typ != "" && !cfg.registry.Knows(typ) {
-			err = nil // of an unknown kind, and not a pytree either
-		}
-		if err != nil {
-			return nil, wrap("metadata", c.path, inItem(name, true, err))
-		}
-	}
-	return m, nil
-}
-
-func isAny(err error, targets ...error) bool {
-	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
 }

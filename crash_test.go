@@ -63,20 +63,28 @@ func wantVersion(t *testing.T, path string, want int) {
 	}
 }
 
-// unfinished returns the temporary directories in dir.
-func unfinished(t *testing.T, dir string) []string {
+// namesIn returns the names in dir: those of temporary directories, and others.
+func namesIn(t *testing.T, dir string) (temporary, others []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
 	for _, e := range entries {
 		if strings.Contains(e.Name(), storage.TempMarker) {
-			names = append(names, e.Name())
+			temporary = append(temporary, e.Name())
+		} else {
+			others = append(others, e.Name())
 		}
 	}
-	return names
+	return temporary, others
+}
+
+// unfinished returns the temporary directories in dir.
+func unfinished(t *testing.T, dir string) []string {
+	t.Helper()
+	temporary, _ := namesIn(t, dir)
+	return temporary
 }
 
 // heldItem is a checkpointable whose writing stops half way until it is
@@ -292,16 +300,7 @@ func TestKillSave(t *testing.T) {
 // temporary directories.
 func onlyTemporary(t *testing.T, dir string, whole ...string) {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.Contains(e.Name(), storage.TempMarker+"-") {
-			names = append(names, e.Name())
-		}
-	}
+	_, names := namesIn(t, dir)
 	slices.Sort(whole)
 	if !slices.Equal(names, whole) {
 		t.Errorf("%s has %q, want %q", dir, names, whole)

@@ -20,7 +20,7 @@
 // maps. Metadata tells what is in a checkpoint without loading it. Open returns
 // a handle for several such calls.
 //
-// A checkpoint can hold several parts of different kinds, its checkpointables:
+// A checkpoint can hold several things of different kinds, its checkpointables:
 // SaveCheckpointables and LoadCheckpointables save and load them by name.
 //
 // # Promises
@@ -32,5 +32,7 @@
 // example, is refused before anything is written.
 //
 // All functions may be called by several goroutines at the same time. Errors
-// are of type *Error and match the sentinels of this package with errors.Is.
+// match the sentinels of this package with errors.Is, and are of type *Error,
+// but for those of a handler.Tree's methods, which do not know the checkpoint,
+// and the one of AsyncResponse.Result when the context that it waits with ends.
 package orbax

@@ -18,7 +18,7 @@ var (
 	// ErrBusy: another save is writing the same path.
 	ErrBusy = fault.ErrBusy
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
-	ErrInvalidCheckpoint = fault.ErrInvalid
+	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint
 	// ErrIncomplete: a checkpoint whose writing was not finished.
 	ErrIncomplete = fault.ErrIncomplete
 	// ErrCorrupt: bytes that are not what was written.
@@ -32,9 +32,9 @@ var (
 	// ErrLeafType: a Go value that no checkpoint can hold.
 	ErrLeafType = fault.ErrLeafType
 	// ErrKeyCollision: different leaves that would have the same name.
-	ErrKeyCollision = fault.ErrCollision
+	ErrKeyCollision = fault.ErrKeyCollision
 	// ErrReservedName: a name that has another meaning, or is unsafe.
-	ErrReservedName = fault.ErrReserved
+	ErrReservedName = fault.ErrReservedName
 	// ErrUnsupported: a format or feature that this version does not know.
 	ErrUnsupported = fault.ErrUnsupported
 )
@@ -52,20 +52,31 @@ type Error struct {
 // LeafError is the failure of one leaf.
 type LeafError = fault.Leaf
 
+// maxProblems is how many errors a message lists; Problems has all.
+const maxProblems = 20
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "orbax: %s %s: ", e.Op, e.Path)
-	parts := flatten(e.Err)
-	if len(parts) == 1 {
-		b.WriteString(parts[0].Error())
+	problems := e.Problems()
+	if len(problems) == 1 {
+		b.WriteString(problems[0].Error())
 		return b.String()
 	}
-	fmt.Fprintf(&b, "%d errors:", len(parts))
-	for _, p := range parts {
+	fmt.Fprintf(&b, "%d errors:", len(problems))
+	for i, p := range problems {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "\n\tand %d more", len(problems)-i)
+			break
+		}
 		fmt.Fprintf(&b, "\n\t%v", p)
 	}
 	return b.String()
 }
+
+// Problems returns the errors that e joins, or the one that it wraps: a
+// function that goes on after a failure returns all failures at once.
+func (e *Error) Problems() []error { return flatten(e.Err) }
 
 // flatten returns the errors that errors.Join has joined in err, or err alone.
 func flatten(err error) []error {

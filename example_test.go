@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -232,4 +233,95 @@ func ExampleStorage() {
 	// Output:
 	// params.dense.bias float32 bytes(little) + zstd
 	// params.dense.kernel bfloat16 bytes(little) + zstd
+}
+
+// A handle for several calls: what is in a checkpoint, then one part of it.
+func ExampleOpen() {
+	ctx := context.Background()
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "ckpt")
+	err := orbax.SaveCheckpointables(ctx, path, map[string]any{
+		"model": newState().Params, "step": 100,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ck, err := orbax.Open(ctx, path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ck.Close()
+	fmt.Println(ck.Names())
+	// Of a pytree single leaves can be loaded.
+	model, err := ck.Tree(ctx, orbax.Name("model"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	kernel, err := model.LoadLeaf(ctx, "dense.kernel")
+	fmt.Println(kernel, err)
+	// Output:
+	// [model step]
+	// float32[2 3] <nil>
+}
+
+// Verify finds every damaged file.
+func ExampleVerify() {
+	ctx := context.Background()
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "ckpt")
+	if err := orbax.Save(ctx, path, newState()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(orbax.Verify(ctx, path))
+
+	// Damage the file that lists the leaves.
+	if err := os.WriteFile(filepath.Join(path, "state", "_METADATA"), []byte("{}"), 0o666); err != nil {
+		log.Fatal(err)
+	}
+	err := orbax.Verify(ctx, path)
+	fmt.Println(errors.Is(err, orbax.ErrCorrupt))
+	var e *orbax.Error
+	if errors.As(err, &e) {
+		fmt.Println(e.Problems()[0])
+	}
+	// Output:
+	// <nil>
+	// true
+	// corrupt data: state/_METADATA differs from its digest in digests.sha256
+}
+
+// matrix stands for a tensor of another package.
+type matrix struct {
+	rows, cols int
+	values     []float64
+}
+
+// With an adapter tensors of another package are leaves like any other.
+func ExampleAdapters() {
+	ctx := context.Background()
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "ckpt")
+	matrices := orbax.Adapters(tree.NewAdapter(
+		func(m *matrix) (*array.Array, error) { return array.Of(m.values, m.rows, m.cols), nil },
+		func(a *array.Array, _ *matrix) (*matrix, error) {
+			values, err := array.Values[float64](a)
+			if err != nil {
+				return nil, err
+			}
+			return &matrix{a.Shape()[0], a.Shape()[1], values}, nil
+		},
+	))
+	state := map[string]*matrix{"w": {2, 2, []float64{1, 2, 3, 4}}}
+	if err := orbax.Save(ctx, path, state, matrices); err != nil {
+		log.Fatal(err)
+	}
+	loaded, err := orbax.LoadAs[map[string]*matrix](ctx, path, matrices)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(*loaded["w"])
+	// Output: {2 2 [1 2 3 4]}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/go-orbax/orbax"
@@ -245,13 +246,13 @@ func TestEscapes(t *testing.T) {
 // open opens the database of a part.
 func (f files) open(t *testing.T, part string) *ocdbt.DB {
 	t.Helper()
-	db, err := ocdbt.Open(t.Context(), ocdbt.ReadFunc(func(_ context.Context, name string, off, n int64) ([]byte, error) {
-		b := f[part+"/"+name]
-		if n < 0 {
-			n = int64(len(b)) - off
+	fsys := fstest.MapFS{}
+	for name, b := range f {
+		if rest, ok := strings.CutPrefix(name, part+"/"); ok {
+			fsys[rest] = &fstest.MapFile{Data: b}
 		}
-		return b[off : off+n], nil
-	}))
+	}
+	db, err := ocdbt.Open(t.Context(), ocdbt.FS(fsys))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"context"
+	"errors"
 )
 
 // Load reads the checkpoint at path as it was saved: dicts become
@@ -9,12 +10,7 @@ import (
 // int. Without Name it loads the checkpointable "state" if there is one, else
 // the first pytree.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	return ck.Load(ctx, options...)
+	return with(ctx, path, func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
 }
 
 // LoadInto reads the checkpoint at path into target, a non-nil pointer or map
@@ -23,12 +19,8 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // once, before anything is read. After a later error the contents of those
 // arrays are unspecified.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer ck.Close()
-	return ck.LoadInto(ctx, target, options...)
+	_, err := with(ctx, path, func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
+	return err
 }
 
 // LoadAs reads the checkpoint at path into a new T; see LoadInto.
@@ -38,52 +30,60 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 	return t, err
 }
 
-// LoadCheckpointables reads several parts of the checkpoint at path, in
-// parallel. targets names the parts: nil as a value loads the part as it was
-// saved, another value is what the part is loaded into. nil or empty targets
-// load every part as it was saved, which fails for stateful objects and
-// protocol buffers. The result has the loaded parts by name.
+// LoadCheckpointables reads several checkpointables of the checkpoint at path,
+// in parallel. targets names them: nil as a value loads one as it was saved,
+// another value is what it is loaded into. nil or empty targets load every
+// checkpointable as it was saved, which fails for stateful objects and protocol
+// buffers. The result has what was loaded by name.
 func LoadCheckpointables(ctx context.Context, path string, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	return ck.LoadCheckpointables(ctx, targets, options...)
+	return with(ctx, path, func(ck *Checkpoint) (map[string]any, error) {
+		return ck.LoadCheckpointables(ctx, targets, options...)
+	})
 }
 
 // Metadata describes the checkpoint at path and one pytree in it, chosen as by
 // Load. It reads no array data.
 func Metadata(ctx context.Context, path string, options ...LoadOption) (*CheckpointMetadata, error) {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	return ck.Metadata(ctx, options...)
+	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
 }
 
-// CheckpointablesMetadata describes the checkpoint at path and all its parts.
+// CheckpointablesMetadata describes the checkpoint at path and all its
+// checkpointables.
 func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	ck, err := Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	return ck.CheckpointablesMetadata(ctx, options...)
+	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) {
+		return ck.CheckpointablesMetadata(ctx, options...)
+	})
 }
 
 // IsCheckpoint reports whether a complete checkpoint is at path. It reads the
-// checkpoint's metadata, not its parts; Verify reads everything. What is no
+// checkpoint's metadata, not its data; Verify reads everything. What is no
 // checkpoint, or an unfinished one, is false without an error. A checkpoint
-// whose metadata is damaged is an error, so that nobody takes it for missing.
+// that is damaged, or that this version cannot read, is an error, so that
+// nobody takes it for missing.
 func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 	ck, err := Open(ctx, path)
 	switch {
 	case err == nil:
 		return true, ck.Close()
-	case isAny(err, ErrNotExist, ErrInvalidCheckpoint, ErrIncomplete, ErrUnsupported):
+	case errors.Is(err, ErrNotExist), errors.Is(err, ErrInvalidCheckpoint), errors.Is(err, ErrIncomplete):
 		return false, nil
 	}
 	return false, err
+}
+
+// with calls read with the open checkpoint at path, anew if the checkpoint is
+// overwritten meanwhile.
+func with[T any](ctx context.Context, path string, read func(*Checkpoint) (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		ck, err := Open(ctx, path)
+		if err != nil {
+			var none T
+			return none, err
+		}
+		v, err := read(ck)
+		ck.Close()
+		if !errors.Is(err, errReplaced) || try == maxTries {
+			return v, err
+		}
+	}
 }

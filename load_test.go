@@ -3,6 +3,7 @@ package orbax_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func TestLoadPicksACheckpointable(t *testing.T) {
 		if got != c.want || (err != nil) != (c.want == nil) {
 			t.Errorf("Load of %v: %v, %v; want %v", c.items, got, err, c.want)
 		}
-		if err != nil && !errors.Is(err, orbax.ErrNotExist) {
+		if err != nil && (!errors.Is(err, orbax.ErrStructure) || errors.Is(err, orbax.ErrNotExist)) {
 			t.Errorf("Load of %v: %v", c.items, err)
 		}
 	}
@@ -62,7 +63,7 @@ func TestName(t *testing.T) {
 	if err := orbax.Save(ctx, path, map[string]any{"x": 1}, orbax.Name("params")); err != nil {
 		t.Fatal(err)
 	}
-	for _, options := range [][]orbax.LoadOption{nil, {orbax.Name("params")}} {
+	for _, options := range [][]orbax.LoadOption{nil, {orbax.Name("params")}, {orbax.Name("")}} {
 		if _, err := orbax.Load(ctx, path, options...); err != nil {
 			t.Error(err)
 		}
@@ -70,6 +71,36 @@ func TestName(t *testing.T) {
 	_, err := orbax.Load(ctx, path, orbax.Name("state"))
 	if !errors.Is(err, orbax.ErrNotExist) || !strings.Contains(err.Error(), `"params"`) {
 		t.Errorf("the error does not say what there is: %v", err)
+	}
+}
+
+// Of a checkpoint without digests and recorded handlers, as other writers may
+// make, the metadata tells what is a pytree and what is not.
+func TestMetadataOfOtherWriters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ckpt")
+	err := orbax.SaveCheckpointables(t.Context(), path, map[string]any{"model": 1, "config": handler.JSON{Value: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err := orbax.CheckpointablesMetadata(t.Context(), path)
+	if err != nil || !meta.Digests {
+		t.Errorf("of ours: %+v, %v", meta, err)
+	}
+	err = errors.Join(os.Remove(filepath.Join(path, "digests.sha256")),
+		os.WriteFile(filepath.Join(path, "_CHECKPOINT_METADATA"), []byte("{}"), 0o666))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err = orbax.CheckpointablesMetadata(t.Context(), path)
+	if err != nil || meta.Digests || meta.Checkpointables["config"] != nil {
+		t.Fatalf("%+v, %v", meta, err)
+	}
+	if tree, ok := meta.Checkpointables["model"].(*handler.TreeMetadata); !ok || len(tree.Leaves) != 1 {
+		t.Errorf("model is %v", meta.Checkpointables["model"])
+	}
+	meta, err = orbax.Metadata(t.Context(), path, orbax.Name("config"))
+	if err != nil || meta.Tree != nil {
+		t.Errorf("%+v, %v", meta, err)
 	}
 }
 

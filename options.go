@@ -47,7 +47,7 @@ type saveConfig struct {
 }
 
 type loadConfig struct {
-	name     string // "" picks one as Orbax does
+	name     string // "" for the default
 	registry *handler.Registry
 	handler  handler.LoadOptions
 }
@@ -83,7 +83,8 @@ func (o nameOption) applySave(c *saveConfig) { c.name = string(o) }
 func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
 
 // Name is the checkpointable that is saved, by default "state", or loaded, by
-// default "state" if there is one, else the first pytree.
+// default "state" if there is one, else the first pytree. To a load "" stands
+// for the default; a save refuses it.
 func Name(name string) NameOption { return nameOption(name) }
 
 type handlersOption struct{ r *handler.Registry }

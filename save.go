@@ -43,9 +43,9 @@ func SaveAsync(ctx context.Context, path string, state any, options ...SaveOptio
 	return saveAsync(ctx, path, map[string]any{c.name: state}, c)
 }
 
-// SaveCheckpointables writes a checkpoint of several parts, each in a directory
-// of its name. How a part is stored follows from its type; see package handler.
-// A nil part is refused.
+// SaveCheckpointables writes a checkpoint of several checkpointables, each in a
+// directory of its name. How one is stored follows from its type; see package
+// handler. nil is refused.
 func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
 	return saveNow(ctx, path, checkpointables, newSaveConfig(options))
 }
@@ -55,17 +55,17 @@ func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables 
 	return saveAsync(ctx, path, checkpointables, newSaveConfig(options))
 }
 
-func saveNow(ctx context.Context, path string, items map[string]any, c *saveConfig) error {
-	s, err := begin(ctx, path, items, c)
+func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) error {
+	s, err := begin(ctx, path, parts, c)
 	if err == nil {
 		err = s.run(ctx)
 	}
 	return wrap("save", path, withCause(ctx, err))
 }
 
-func saveAsync(ctx context.Context, path string, items map[string]any, c *saveConfig) (*AsyncResponse, error) {
+func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*AsyncResponse, error) {
 	c.handler.Snapshot = true
-	s, err := begin(ctx, path, items, c)
+	s, err := begin(ctx, path, parts, c)
 	if err != nil {
 		return nil, wrap("save", path, withCause(ctx, err))
 	}
@@ -93,8 +93,8 @@ type saving struct {
 }
 
 // begin checks everything that can be checked, takes what it needs of the
-// items, and claims the path. Nothing is written before all of it is accepted.
-func begin(ctx context.Context, path string, items map[string]any, c *saveConfig) (*saving, error) {
+// parts, and claims the path. Nothing is written before all of it is accepted.
+func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*saving, error) {
 	s := &saving{
 		overwrite: c.overwrite,
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
@@ -107,18 +107,18 @@ func begin(ctx context.Context, path string, items map[string]any, c *saveConfig
 	custom, err := layout.CheckCustom(c.custom)
 	errs := []error{err}
 	s.meta.Custom = custom
-	if len(items) == 0 {
+	if len(parts) == 0 {
 		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
 	}
-	names := slices.Sorted(maps.Keys(items))
+	names := slices.Sorted(maps.Keys(parts))
 	for _, name := range names {
 		errs = append(errs, layout.CheckName(name))
 	}
-	if err := errors.Join(append(errs, s.checkTarget(ctx))...); err != nil {
+	if err := errors.Join(append(errs, s.checkPlace(ctx), s.checkTarget(ctx))...); err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		errs = append(errs, s.prepare(ctx, name, items[name], c))
+		errs = append(errs, s.prepare(ctx, name, parts[name], c))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -127,11 +127,22 @@ func begin(ctx context.Context, path string, items map[string]any, c *saveConfig
 	return s, err
 }
 
+// checkPlace refuses a path inside of a checkpoint, where the new one would be
+// taken for a part of it, and be removed with it.
+func (s *saving) checkPlace(ctx context.Context) error {
+	for dir := path.Dir(s.dir); dir != path.Dir(dir); dir = path.Dir(dir) {
+		if _, err := s.store.Stat(ctx, path.Join(dir, layout.CheckpointFile)); err == nil {
+			return fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, dir)
+		}
+	}
+	return nil
+}
+
 // checkTarget refuses a path that is taken: by anything, or, if overwriting, by
 // anything but a checkpoint.
 func (s *saving) checkTarget(ctx context.Context) error {
 	if name := path.Base(s.dir); isTemporary(name) {
-		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReserved, name)
+		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
 	}
 	_, err := s.store.Stat(ctx, s.dir)
 	switch {
@@ -139,10 +150,15 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return err
-	case !s.overwrite:
-		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
 	}
 	old, err := open(ctx, s.store, s.dir)
+	switch {
+	case s.overwrite:
+	case err == nil || errors.Is(err, fault.ErrCorrupt):
+		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
+	default:
+		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
+	}
 	if err == nil && old.deleting != "" {
 		return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, old.deleting)
 	}
@@ -155,18 +171,24 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	return nil
 }
 
-// prepare lets the handler of one item check it and take what it needs.
-func (s *saving) prepare(ctx context.Context, name string, item any, c *saveConfig) error {
-	if item == nil {
+// prepare lets the handler of one part check it and take what it needs.
+func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConfig) error {
+	if part == nil {
 		return fmt.Errorf("%w: checkpointable %q is nil", fault.ErrLeafType, name)
 	}
-	h, err := c.registry.ForSave(name, item)
+	h, err := c.registry.ForSave(name, part)
 	if err != nil {
 		return err
 	}
-	write, err := h.Save(ctx, item, c.handler)
+	write, err := h.Save(ctx, part, c.handler)
+	if err != nil && name != c.name {
+		err = inPart(name, err) // one of several, not what Save was given
+	}
 	if err != nil {
-		return inItem(name, len(c.name) == 0 || name != c.name, err)
+		return err
+	}
+	if write == nil {
+		return inPart(name, fmt.Errorf("%w: handler %s returned no function to write it", fault.ErrUnsupported, h.Type()))
 	}
 	s.writes[name] = write
 	s.meta.Handlers[name] = h.Type()
@@ -204,23 +226,25 @@ func (s *saving) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The digest file comes last of the documents, the commit mark last of all.
+	// The digest file covers the others; the commit mark comes last of all.
 	docs := []struct {
 		name string
 		data []byte
 	}{
 		{layout.IndicatorFile, nil},
 		{layout.CheckpointFile, meta},
+		{layout.DigestFile, nil},
 		{layout.CommitFile, []byte("Checkpoint commit was successful to " + s.dir)},
 	}
 	for _, d := range docs {
-		s.digests.Add(d.name, sha256.Sum256(d.data))
+		if d.name != layout.DigestFile {
+			s.digests.Add(d.name, sha256.Sum256(d.data))
+		}
 	}
-	docs = slices.Insert(docs, 2, struct {
-		name string
-		data []byte
-	}{layout.DigestFile, s.digests.Document()})
 	for _, d := range docs {
+		if d.name == layout.DigestFile {
+			d.data = s.digests.Document()
+		}
 		if err := transfer.WriteFile(ctx, s.stage, d.name, d.data); err != nil {
 			return err
 		}

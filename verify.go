@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -35,18 +36,17 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 		errs = append(errs, c.verifyFile(ctx, name))
 	}
 	for _, name := range c.names {
-		t, err := c.tree(ctx, name)
-		switch {
-		case errors.Is(err, errNoTree):
-		case err != nil:
-			errs = append(errs, inItem(name, len(c.names) > 1, err))
-		default:
-			for _, err := range t.Verify(ctx) {
-				errs = append(errs, inItem(name, len(c.names) > 1, err))
+		for _, err := range c.verifyTree(ctx, name) {
+			if len(c.names) > 1 {
+				err = inPart(name, err)
 			}
+			errs = append(errs, err)
 		}
 	}
-	return wrap("verify", c.path, errors.Join(errs...))
+	if len(c.names) == 0 {
+		errs = append(errs, fmt.Errorf("%w: no checkpointable is left", fault.ErrCorrupt))
+	}
+	return wrap("verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
 }
 
 // verifyFile compares a file with its digest.
@@ -61,25 +61,17 @@ func (c *Checkpoint) verifyFile(ctx context.Context, name string) error {
 	return c.digests.Check(name, doc)
 }
 
-var errNoTree = errors.New("not a pytree")
-
-// tree opens the pytree called name; errNoTree if it is of another kind.
-func (c *Checkpoint) tree(ctx context.Context, name string) (*handler.Tree, error) {
-	dir := c.readDir(name)
-	_, err := c.store.Stat(ctx, c.dir+"/"+name+"/"+layout.TreeFile)
-	if errors.Is(err, fs.ErrNotExist) && !c.digests.Has(name+"/"+layout.TreeFile) {
-		return nil, errNoTree
-	}
-	return handler.OpenTree(ctx, dir)
-}
-
-// Tree opens the pytree that Name says, chosen as by Load: for those who want
-// single leaves, or to stream the data.
-func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.Tree, error) {
-	name, err := c.pick(ctx, newLoadConfig(options).name)
-	if err != nil {
-		return nil, wrap("open", c.path, err)
+// verifyTree verifies a checkpointable if it is a pytree.
+func (c *Checkpoint) verifyTree(ctx context.Context, name string) []error {
+	if !c.hasTree(ctx, name) {
+		if isPyTree(c.meta.Handlers[name]) {
+			return []error{fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))}
+		}
+		return nil
 	}
 	t, err := handler.OpenTree(ctx, c.readDir(name))
-	return t, wrap("open", c.path, err)
+	if err != nil {
+		return []error{err}
+	}
+	return t.Verify(ctx)
 }

@@ -2,6 +2,7 @@ package array
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -43,35 +44,36 @@ const (
 )
 
 var dtypes = [numDTypes]struct {
-	name string
-	size int
+	name    string
+	size    int
+	element reflect.Type // that an array of the dtype is viewed as
 }{
-	Invalid:           {"invalid", 0},
-	Bool:              {"bool", 1},
-	Int2:              {"int2", 1},
-	Int4:              {"int4", 1},
-	Int8:              {"int8", 1},
-	Int16:             {"int16", 2},
-	Int32:             {"int32", 4},
-	Int64:             {"int64", 8},
-	Uint8:             {"uint8", 1},
-	Uint16:            {"uint16", 2},
-	Uint32:            {"uint32", 4},
-	Uint64:            {"uint64", 8},
-	Float4E2M1FN:      {"float4_e2m1fn", 1},
-	Float8E3M4:        {"float8_e3m4", 1},
-	Float8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 1},
-	Float8E4M3FN:      {"float8_e4m3fn", 1},
-	Float8E4M3FNUZ:    {"float8_e4m3fnuz", 1},
-	Float8E5M2:        {"float8_e5m2", 1},
-	Float8E5M2FNUZ:    {"float8_e5m2fnuz", 1},
-	Float8E8M0FNU:     {"float8_e8m0fnu", 1},
-	Float16:           {"float16", 2},
-	BFloat16:          {"bfloat16", 2},
-	Float32:           {"float32", 4},
-	Float64:           {"float64", 8},
-	Complex64:         {"complex64", 8},
-	Complex128:        {"complex128", 16},
+	Invalid:           {name: "invalid"},
+	Bool:              {"bool", 1, reflect.TypeFor[bool]()},
+	Int2:              {"int2", 1, reflect.TypeFor[I2]()},
+	Int4:              {"int4", 1, reflect.TypeFor[I4]()},
+	Int8:              {"int8", 1, reflect.TypeFor[int8]()},
+	Int16:             {"int16", 2, reflect.TypeFor[int16]()},
+	Int32:             {"int32", 4, reflect.TypeFor[int32]()},
+	Int64:             {"int64", 8, reflect.TypeFor[int64]()},
+	Uint8:             {"uint8", 1, reflect.TypeFor[uint8]()},
+	Uint16:            {"uint16", 2, reflect.TypeFor[uint16]()},
+	Uint32:            {"uint32", 4, reflect.TypeFor[uint32]()},
+	Uint64:            {"uint64", 8, reflect.TypeFor[uint64]()},
+	Float4E2M1FN:      {"float4_e2m1fn", 1, reflect.TypeFor[F4E2M1FN]()},
+	Float8E3M4:        {"float8_e3m4", 1, reflect.TypeFor[F8E3M4]()},
+	Float8E4M3B11FNUZ: {"float8_e4m3b11fnuz", 1, reflect.TypeFor[F8E4M3B11FNUZ]()},
+	Float8E4M3FN:      {"float8_e4m3fn", 1, reflect.TypeFor[F8E4M3FN]()},
+	Float8E4M3FNUZ:    {"float8_e4m3fnuz", 1, reflect.TypeFor[F8E4M3FNUZ]()},
+	Float8E5M2:        {"float8_e5m2", 1, reflect.TypeFor[F8E5M2]()},
+	Float8E5M2FNUZ:    {"float8_e5m2fnuz", 1, reflect.TypeFor[F8E5M2FNUZ]()},
+	Float8E8M0FNU:     {"float8_e8m0fnu", 1, reflect.TypeFor[F8E8M0FNU]()},
+	Float16:           {"float16", 2, reflect.TypeFor[F16]()},
+	BFloat16:          {"bfloat16", 2, reflect.TypeFor[BF16]()},
+	Float32:           {"float32", 4, reflect.TypeFor[float32]()},
+	Float64:           {"float64", 8, reflect.TypeFor[float64]()},
+	Complex64:         {"complex64", 8, reflect.TypeFor[complex64]()},
+	Complex128:        {"complex128", 16, reflect.TypeFor[complex128]()},
 }
 
 var dtypeByName = func() map[string]DType {

@@ -1,9 +1,6 @@
 package array
 
-import (
-	"reflect"
-	"unsafe"
-)
+import "reflect"
 
 // The Go types of elements that the language has no type for. Each holds an
 // element's bits; conversions to and from float32 are methods and functions.
@@ -33,78 +30,44 @@ type Element interface {
 }
 
 // DTypeOf returns the dtype of elements of type T.
-func DTypeOf[T Element]() DType {
-	var zero T
-	switch any(zero).(type) {
-	case BF16:
-		return BFloat16
-	case F16:
-		return Float16
-	case F8E3M4:
-		return Float8E3M4
-	case F8E4M3B11FNUZ:
-		return Float8E4M3B11FNUZ
-	case F8E4M3FN:
-		return Float8E4M3FN
-	case F8E4M3FNUZ:
-		return Float8E4M3FNUZ
-	case F8E5M2:
-		return Float8E5M2
-	case F8E5M2FNUZ:
-		return Float8E5M2FNUZ
-	case F8E8M0FNU:
-		return Float8E8M0FNU
-	case F4E2M1FN:
-		return Float4E2M1FN
-	case I2:
-		return Int2
-	case I4:
-		return Int4
+func DTypeOf[T Element]() DType { return ElementDType(reflect.TypeFor[T]()) }
+
+// ElementDType returns the dtype of elements of type t, Invalid if t is none
+// that [Element] allows.
+func ElementDType(t reflect.Type) DType {
+	if t == nil {
+		return Invalid
 	}
-	return dtypeOfKind(reflect.TypeFor[T]().Kind())
+	if d, ok := dtypeByType[t]; ok {
+		return d
+	}
+	k := t.Kind()
+	switch {
+	case k == reflect.Int && t.Size() == 4:
+		k = reflect.Int32
+	case k == reflect.Int:
+		k = reflect.Int64
+	case k == reflect.Uint && t.Size() == 4:
+		k = reflect.Uint32
+	case k == reflect.Uint:
+		k = reflect.Uint64
+	}
+	return dtypeByKind[k]
 }
 
-func dtypeOfKind(k reflect.Kind) DType {
-	switch k {
-	case reflect.Bool:
-		return Bool
-	case reflect.Int8:
-		return Int8
-	case reflect.Int16:
-		return Int16
-	case reflect.Int32:
-		return Int32
-	case reflect.Int64:
-		return Int64
-	case reflect.Uint8:
-		return Uint8
-	case reflect.Uint16:
-		return Uint16
-	case reflect.Uint32:
-		return Uint32
-	case reflect.Uint64:
-		return Uint64
-	case reflect.Float32:
-		return Float32
-	case reflect.Float64:
-		return Float64
-	case reflect.Complex64:
-		return Complex64
-	case reflect.Complex128:
-		return Complex128
-	case reflect.Int:
-		if unsafe.Sizeof(int(0)) == 4 {
-			return Int32
+// dtypeByType has the types of this package, dtypeByKind those of the language
+// that state their size.
+var dtypeByType, dtypeByKind = func() (map[reflect.Type]DType, map[reflect.Kind]DType) {
+	types, kinds := map[reflect.Type]DType{}, map[reflect.Kind]DType{}
+	for d := Bool; d < numDTypes; d++ {
+		if t := dtypes[d].element; t.PkgPath() != "" {
+			types[t] = d
+		} else {
+			kinds[t.Kind()] = d
 		}
-		return Int64
-	case reflect.Uint:
-		if unsafe.Sizeof(uint(0)) == 4 {
-			return Uint32
-		}
-		return Uint64
 	}
-	return Invalid
-}
+	return types, kinds
+}()
 
 // ToBF16 rounds v to the nearest bfloat16, ties to even.
 func ToBF16(v float32) BF16 { return BF16(f32ToBF16(v)) }
@@ -115,8 +78,8 @@ func ToF16(v float32) F16 { return F16(f32ToF16(v)) }
 // ToF8E3M4 rounds v to the nearest float8_e3m4, ties to even.
 func ToF8E3M4(v float32) F8E3M4 { return F8E3M4(e3m4.encode(float64(v))) }
 
-// ToF8E4M3B11FNUZ rounds v to the nearest float8_e4m3b11fnuz, ties to even. What is
-// too large becomes NaN.
+// ToF8E4M3B11FNUZ rounds v to the nearest float8_e4m3b11fnuz, ties to even.
+// What is too large becomes NaN.
 func ToF8E4M3B11FNUZ(v float32) F8E4M3B11FNUZ { return F8E4M3B11FNUZ(e4m3b11fnuz.encode(float64(v))) }
 
 // ToF8E4M3FN rounds v to the nearest float8_e4m3fn, ties to even. What is too

@@ -13,7 +13,8 @@ const (
 	finite                 // neither
 )
 
-// smallFloat is a float format of at most 16 bits, narrower than a float32 in its exponent, as ml_dtypes defines it.
+// smallFloat is a float format of at most 16 bits, narrower than a float32 in
+// its exponent, as ml_dtypes defines it.
 type smallFloat struct {
 	expBits, manBits, bias int
 	specials               specials

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"slices"
 	"unsafe"
 
@@ -28,6 +29,41 @@ func Of[T Element](data []T, shape ...int) *Array {
 // Scalar returns an array of rank 0 that holds v.
 func Scalar[T Element](v T) *Array {
 	return &Array{dtype: DTypeOf[T](), shape: []int{}, data: bytesOf([]T{v})}
+}
+
+// ScalarOf returns an array of rank 0 that holds v, a bool or a number of one of
+// the language's own types, or nil for anything else. It is the inverse of
+// [Array.Item], for a v whose type only the running program knows.
+func ScalarOf(v any) *Array {
+	t := reflect.TypeOf(v)
+	d := ElementDType(t)
+	if d == Invalid || t.PkgPath() != "" {
+		return nil
+	}
+	// Set moves the bits, as package reflect's conversions would not those of a
+	// signaling NaN.
+	p := reflect.New(t)
+	p.Elem().Set(reflect.ValueOf(v))
+	return &Array{dtype: d, shape: []int{}, data: unsafe.Slice((*byte)(p.UnsafePointer()), t.Size())}
+}
+
+// Item returns the element of an array of rank 0 as a Go value: a bool, int8 …
+// int64, uint8 … uint64, float32, float64, complex64 or complex128. ok is false
+// for every other rank, and for the element types that the language lacks.
+func (a *Array) Item() (v any, ok bool) {
+	if len(a.shape) > 0 {
+		return nil, false
+	}
+	if a.dtype == Bool {
+		return a.data[0] != 0, true
+	}
+	t := dtypes[a.dtype].element
+	if t == nil || t.PkgPath() != "" {
+		return nil, false
+	}
+	p := reflect.New(t)
+	copy(unsafe.Slice((*byte)(p.UnsafePointer()), t.Size()), a.data)
+	return p.Elem().Interface(), true
 }
 
 // bytesOf views data's memory. It is never nil.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +16,9 @@ import (
 
 func testElement[T Element](t *testing.T, want DType, values ...T) {
 	t.Helper()
-	if got := DTypeOf[T](); got != want {
-		t.Errorf("DTypeOf[%T] = %v, want %v", values[0], got, want)
+	typ := reflect.TypeFor[T]()
+	if got := DTypeOf[T](); got != want || ElementDType(typ) != want {
+		t.Errorf("DTypeOf[%v] = %v, ElementDType = %v, want %v", typ, got, ElementDType(typ), want)
 	}
 	if size := int(unsafe.Sizeof(values[0])); size != want.Size() {
 		t.Errorf("%T takes %d bytes, %v %d", values[0], size, want, want.Size())
@@ -31,6 +33,14 @@ func testElement[T Element](t *testing.T, want DType, values ...T) {
 	}
 	if s := Scalar(values[0]); s.Rank() != 0 || s.Len() != 1 || s.DType() != want || !bytes.Equal(s.Bytes(), a.Bytes()[:want.Size()]) {
 		t.Errorf("Scalar(%v) = %v", values[0], s)
+	}
+	v, ok := Scalar(values[0]).Item()
+	if (typ.Kind() == reflect.Int8 || typ.Kind() == reflect.Uint8 || typ.Kind() == reflect.Uint16) && typ.PkgPath() != "" {
+		if ok || ScalarOf(values[0]) != nil {
+			t.Errorf("%v is an item %v (%T), and an array %v", typ, v, v, ScalarOf(values[0]))
+		}
+	} else if !ok || ElementDType(reflect.TypeOf(v)) != want || !ScalarOf(v).Equal(Scalar(values[0])) {
+		t.Errorf("%v: item %v (%T)", typ, v, v)
 	}
 	if empty, err := Values[T](Of([]T(nil))); err != nil || empty == nil || len(empty) != 0 {
 		t.Errorf("%v: no elements: %v, %v", want, empty, err)
@@ -69,6 +79,41 @@ func TestElements(t *testing.T) {
 	testElement[F4E2M1FN](t, Float4E2M1FN, 1, 2)
 	testElement[I2](t, Int2, -2, 1)
 	testElement[I4](t, Int4, -8, 7)
+}
+
+func TestItem(t *testing.T) {
+	for _, v := range []any{nil, "x", []int8{1}, struct{}{}, uintptr(1), BF16(1), new(int)} {
+		if a := ScalarOf(v); a != nil {
+			t.Errorf("%#v (%T) is %v", v, v, a)
+		}
+	}
+	for _, a := range []*Array{Of([]int8{1}), Of([]int8{1}, 1, 1), {}, Scalar(ToBF16(1))} {
+		if v, ok := a.Item(); ok {
+			t.Errorf("%v has the item %v", a, v)
+		}
+	}
+	if d := ElementDType(nil); d != Invalid {
+		t.Errorf("no type has dtype %v", d)
+	}
+	misaligned := make([]byte, 17)[1:]
+	misaligned[7] = 0x80
+	a, err := New(Complex128, nil, misaligned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, ok := a.Item()
+	if c, isComplex := v.(complex128); !ok || !isComplex || !math.Signbit(real(c)) {
+		t.Errorf("item %v", v)
+	}
+	// A signaling NaN stays one.
+	snan, err := New(Float32, nil, []byte{1, 0, 0x80, 0x7f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ = snan.Item()
+	if back := ScalarOf(v); !back.Equal(snan) {
+		t.Errorf("% x became % x", snan.Bytes(), back.Bytes())
+	}
 }
 
 // The Go types convert as Convert does.

@@ -164,6 +164,15 @@ func (r *runner) measure(ctx context.Context, m method) (sample, error) {
 
 // readAll brings all files below dir into the page cache.
 func readAll(dir string) error {
+	return eachFile(dir, func(f *os.File) error {
+		// Discard alone would take pieces of 8 KiB.
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, 1<<20))
+		return err
+	})
+}
+
+// eachFile calls do with every file below dir, opened.
+func eachFile(dir string, do func(*os.File) error) error {
 	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -173,9 +182,7 @@ func readAll(dir string) error {
 			return err
 		}
 		defer f.Close()
-		// Discard alone would take pieces of 8 KiB.
-		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, 1<<20))
-		return err
+		return do(f)
 	})
 }
 

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,15 +41,7 @@ func status(field string) int64 {
 // the cache it needs no privileges and leaves programs and libraries in memory,
 // the Python interpreter's among them.
 func evict(dir string) error {
-	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
+	return eachFile(dir, func(f *os.File) error {
 		if err := f.Sync(); err != nil { // dirty pages stay
 			return err
 		}

@@ -1,9 +1,9 @@
 package handler
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -35,7 +35,7 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested
 // WriteFile writes a file.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if !fs.ValidPath(name) {
-		return fmt.Errorf("%w: file %q", fault.ErrReserved, name)
+		return fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
 	full := path.Join(d.name, name)
 	if err := transfer.WriteFile(ctx, d.stage, full, data); err != nil {
@@ -49,7 +49,7 @@ func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) erro
 // once Close has returned nil.
 func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: file %q", fault.ErrReserved, name)
+		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
 	full := path.Join(d.name, name)
 	w, err := d.stage.Create(ctx, full, -1)
@@ -104,16 +104,24 @@ type ReadDir struct {
 	root    string // of the checkpoint
 	name    string
 	digests Digests
+	// unchanged replaces the outcome of reading if the checkpoint is no longer
+	// the one that was opened.
+	unchanged func(ctx context.Context, err error) error
 }
 
 // NewReadDir returns the directory called name of the checkpoint at root in
-// store. digests are those of the checkpoint, nil if it has none. Package orbax
-// makes the directories of its loads; others need this to test a handler.
-func NewReadDir(store storage.Store, root, name string, digests Digests) *ReadDir {
+// store. digests are those of the checkpoint, nil if it has none. unchanged, if
+// not nil, is called with the outcome of reading data and may replace it, if the
+// checkpoint has been replaced meanwhile. Package orbax makes the directories of
+// its loads; others need this to test a handler.
+func NewReadDir(store storage.Store, root, name string, digests Digests, unchanged func(context.Context, error) error) *ReadDir {
 	if digests == nil {
 		digests = noDigests{}
 	}
-	return &ReadDir{store, root, name, digests}
+	if unchanged == nil {
+		unchanged = func(_ context.Context, err error) error { return err }
+	}
+	return &ReadDir{store, root, name, digests, unchanged}
 }
 
 // Digests know the SHA-256 of a checkpoint's files, by their names below its
@@ -137,7 +145,7 @@ func (noDigests) Check(string, []byte) error { return nil }
 // or differs, matches ErrCorrupt instead.
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: file %q", fault.ErrReserved, name)
+		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
 	full := path.Join(d.name, name)
 	b, err := transfer.ReadFile(ctx, d.store, d.root, full, 0, -1)
@@ -163,7 +171,7 @@ func (d *ReadDir) readOptional(ctx context.Context, name string) ([]byte, error)
 // List returns the entries of the directory called name, "." for the top.
 func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error) {
 	if !fs.ValidPath(name) {
-		return nil, fmt.Errorf("%w: directory %q", fault.ErrReserved, name)
+		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
 	}
 	return d.store.List(ctx, path.Join(d.root, d.name, name))
 }
@@ -171,38 +179,11 @@ func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error)
 // path is where the directory is in its store.
 func (d *ReadDir) path() string { return path.Join(d.root, d.name) }
 
-// FS returns the directory as a file system for code that takes one. Files are
-// read whole, and checked, when they are opened. ctx governs all reads.
-func (d *ReadDir) FS(ctx context.Context) fs.ReadFileFS { return dirFS{ctx, d} }
-
-type dirFS struct {
-	ctx context.Context
-	dir *ReadDir
-}
-
-func (f dirFS) ReadFile(name string) ([]byte, error) {
-	if !fs.ValidPath(name) {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid}
-	}
-	return f.dir.ReadFile(f.ctx, name)
-}
-
-func (f dirFS) Open(name string) (fs.File, error) {
-	info, err := f.dir.stat(f.ctx, name)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	if info.Dir {
-		entries, err := f.dir.List(f.ctx, name)
-		return &openDir{info: fileInfo{info}, entries: entries}, err
-	}
-	b, err := f.ReadFile(name)
-	return &openFile{bytes.NewReader(b), fileInfo{info}}, err
-}
-
 func (d *ReadDir) stat(ctx context.Context, name string) (storage.Info, error) {
 	if !fs.ValidPath(name) {
 		return storage.Info{}, fs.ErrInvalid
 	}
 	return d.store.Stat(ctx, path.Join(d.path(), name))
 }
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -43,7 +43,7 @@ func written(t testing.TB, write WriteFunc) (*ReadDir, string) {
 	if err := stage.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return NewReadDir(storage.Local(), root, "item", &digests), filepath.Join(root, "item")
+	return NewReadDir(storage.Local(), root, "item", &digests, nil), filepath.Join(root, "item")
 }
 
 // roundTrip saves v and loads it into target.
@@ -108,10 +108,10 @@ func TestReadDir(t *testing.T) {
 		t.Errorf("%+v, %v", infos, err)
 	}
 	for _, name := range []string{"..", "../x", "/x", "", "a/../b"} {
-		if _, err := dir.ReadFile(ctx, name); !errors.Is(err, fault.ErrReserved) {
+		if _, err := dir.ReadFile(ctx, name); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("ReadFile(%q): %v", name, err)
 		}
-		if _, err := dir.List(ctx, name); !errors.Is(err, fault.ErrReserved) {
+		if _, err := dir.List(ctx, name); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("List(%q): %v", name, err)
 		}
 	}
@@ -228,7 +228,7 @@ func TestJSONOfPython(t *testing.T) {
 	if _, err := (JSONHandler{}).Load(t.Context(), file("data.json", `{"a": `), nil, LoadOptions{}); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("half a document: %v", err)
 	}
-	if _, err := (JSONHandler{}).Load(t.Context(), file("other", ``), nil, LoadOptions{}); !errors.Is(err, fault.ErrInvalid) {
+	if _, err := (JSONHandler{}).Load(t.Context(), file("other", ``), nil, LoadOptions{}); !errors.Is(err, fault.ErrInvalidCheckpoint) {
 		t.Errorf("no document: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,7 +11,34 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+// FS returns the directory as a file system for code that takes one. Files are
+// read whole, and checked, when they are opened. ctx governs all reads.
+func (d *ReadDir) FS(ctx context.Context) fs.ReadFileFS { return dirFS{ctx, d} }
+
+type dirFS struct {
+	ctx context.Context
+	dir *ReadDir
+}
+
+func (f dirFS) ReadFile(name string) ([]byte, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid}
+	}
+	return f.dir.ReadFile(f.ctx, name)
+}
+
+func (f dirFS) Open(name string) (fs.File, error) {
+	info, err := f.dir.stat(f.ctx, name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	if info.Dir {
+		entries, err := f.dir.List(f.ctx, name)
+		return &openDir{info: fileInfo{info}, entries: entries}, err
+	}
+	b, err := f.ReadFile(name)
+	return &openFile{bytes.NewReader(b), fileInfo{info}}, err
+}
 
 // fileInfo is a storage.Info in the terms of io/fs.
 type fileInfo struct{ info storage.Info }

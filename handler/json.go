@@ -11,8 +11,6 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-const typePrefix = "orbax.checkpoint.experimental.v1._src.handlers."
-
 // JSON marks a checkpointable that is to be stored as a JSON document instead
 // of a pytree. Loading takes a JSON whose Value is a pointer to decode into.
 type JSON struct{ Value any }
@@ -29,8 +27,10 @@ type JSONHandler struct{}
 // jsonFiles are the names under which Orbax's handlers write the document.
 var jsonFiles = []string{"data.json", "metadata"}
 
+// Type returns the name of Orbax's own handler of JSON documents.
 func (JSONHandler) Type() string { return typePrefix + "json_handler.JsonHandler" }
 
+// CanSave takes a JSON, a *JSON and a json.RawMessage.
 func (JSONHandler) CanSave(v any) bool {
 	switch v.(type) {
 	case JSON, *JSON, json.RawMessage:
@@ -39,6 +39,8 @@ func (JSONHandler) CanSave(v any) bool {
 	return false
 }
 
+// Save encodes v at once, so that the caller may change it. What is not JSON, NaN
+// for example, is an error that matches orbax.ErrLeafType.
 func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	doc, err := layout.EncodeJSON(unwrapJSON(v))
 	if err != nil {
@@ -61,6 +63,7 @@ func unwrapJSON(v any) any {
 	return v
 }
 
+// CanLoad takes a JSON, a *JSON and a *json.RawMessage.
 func (JSONHandler) CanLoad(target any) bool {
 	switch target.(type) {
 	case JSON, *JSON, *json.RawMessage:
@@ -69,6 +72,11 @@ func (JSONHandler) CanLoad(target any) bool {
 	return false
 }
 
+// Load decodes the document into target: the pointer that a JSON holds, or any
+// other pointer where the handler is bound to a name. A document that does not
+// fit is an error that matches orbax.ErrStructure, a missing one matches
+// orbax.ErrInvalidCheckpoint and fs.ErrNotExist, and one that is not JSON, loaded
+// without a target, orbax.ErrCorrupt.
 func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	doc, err := readJSON(ctx, dir)
 	if err != nil {
@@ -94,7 +102,8 @@ func readJSON(ctx context.Context, dir *ReadDir) ([]byte, error) {
 			return doc, err
 		}
 	}
-	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.ErrInvalid, jsonFiles[0], fs.ErrNotExist)
+	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.ErrInvalidCheckpoint, jsonFiles[0], fs.ErrNotExist)
 }
 
+// Metadata has nothing to say.
 func (JSONHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

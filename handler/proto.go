@@ -16,10 +16,13 @@ type ProtoHandler struct{}
 
 const protoFile = "proto.pbtxt"
 
+// Type returns the name of Orbax's own handler of protocol buffers.
 func (ProtoHandler) Type() string { return typePrefix + "proto_handler.ProtoHandler" }
 
+// CanSave takes every proto.Message.
 func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok }
 
+// Save encodes v at once, so that the caller may change it.
 func (ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
@@ -35,8 +38,12 @@ func (ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, er
 	}, nil
 }
 
+// CanLoad takes every proto.Message.
 func (ProtoHandler) CanLoad(target any) bool { _, ok := target.(proto.Message); return ok }
 
+// Load replaces the contents of target. Without one, and where the text is that
+// of another message, the error matches orbax.ErrStructure; a missing text
+// matches fs.ErrNotExist.
 func (ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	m, ok := target.(proto.Message)
 	if !ok {
@@ -52,4 +59,5 @@ func (ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOp
 	return m, nil
 }
 
+// Metadata has nothing to say.
 func (ProtoHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

@@ -12,11 +12,18 @@ import (
 // which Go value is which tree. Its Metadata is a *TreeMetadata.
 type PyTreeHandler struct{}
 
+// Type returns the name of Orbax's own handler of pytrees.
 func (PyTreeHandler) Type() string { return typePrefix + "pytree_handler.PyTreeHandler" }
 
-// CanSave takes every value; Save tells which leaves it cannot store.
+// CanSave takes every value but nil; Save tells which leaves it cannot store.
 func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 
+// Save refuses what it cannot store with an error that joins one
+// *orbax.LeafError for each leaf: one that has no form in a checkpoint (see
+// tree.Flatten), whose name clashes with another or, for plain files, cannot be
+// that of a directory, or whose options do not fit the array. An empty tree is
+// an error that matches orbax.ErrStructure, as it is to Orbax. The function that
+// Save returns reads v's arrays unless opts.Snapshot is set.
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	leaves, err := tree.Flatten(v, opts.Adapters...)
 	if err != nil {
@@ -39,9 +46,13 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	return p.write, nil
 }
 
-// CanLoad takes every target; Load tells what it cannot fill.
+// CanLoad takes every target but nil; Load tells what it cannot fill.
 func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
+// Load fills target, which tree.Bind must be able to fill, or returns what
+// tree.Build makes of the tree. What does not fit is an error that joins one
+// *orbax.LeafError for each mismatch, and nothing has been read then; damage is
+// one that matches orbax.ErrCorrupt.
 func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
 	t, err := OpenTree(ctx, dir)
 	if err != nil {
@@ -53,6 +64,7 @@ func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts Lo
 	return target, t.LoadInto(ctx, target, opts.Adapters...)
 }
 
+// Metadata returns a *TreeMetadata. It reads documents and no arrays.
 func (PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
 	t, err := OpenTree(ctx, dir)
 	if err != nil {

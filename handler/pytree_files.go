@@ -40,7 +40,7 @@ func checkFileName(name string) error {
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 255 {
-			return fmt.Errorf("%w: %q cannot be a directory; save without plain files", fault.ErrReserved, name)
+			return fmt.Errorf("%w: %q cannot be a directory; save without plain files", fault.ErrReservedName, name)
 		}
 	}
 	return nil
@@ -54,10 +54,10 @@ func checkDirectory(name string, arrays map[string]*zarr.Metadata) error {
 		}
 		switch dir := name[:end]; dir {
 		case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ArrayFile:
-			return fmt.Errorf("%w: %s is a document of the tree; save without plain files", fault.ErrReserved, dir)
+			return fmt.Errorf("%w: %s is a document of the tree; save without plain files", fault.ErrReservedName, dir)
 		default:
 			if owner, ok := ownerOf(dir, arrays); ok {
-				return fmt.Errorf("%w: %s is a file of leaf %q; save without plain files", fault.ErrCollision, dir, owner)
+				return fmt.Errorf("%w: %s is a file of leaf %q; save without plain files", fault.ErrKeyCollision, dir, owner)
 			}
 		}
 	}

@@ -2,10 +2,8 @@ package handler
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -93,7 +91,7 @@ func (t *Tree) load(ctx context.Context, slots []tree.Slot, use func([]any) (any
 			return nil, &fault.Leaf{Path: l.Path.String(), Err: err}
 		}
 	}
-	if err := transfer.ReadAll(ctx, t.dir.store, t.dir.path(), reads); err != nil {
+	if err := t.readAll(ctx, reads); err != nil {
 		return nil, err
 	}
 	values := make([]any, len(t.leaves))
@@ -132,14 +130,24 @@ func (l *storedLeaf) value(a *array.Array) (any, error) {
 	return a, nil
 }
 
+// scalarValue returns the element of an array of rank 0, an int64 as int, as it
+// is in most trees. A dtype that no Go type has stays an array.
+func scalarValue(a *array.Array) any {
+	v, ok := a.Item()
+	if !ok {
+		return a
+	}
+	if n, ok := v.(int64); ok && int64(int(n)) == n {
+		return int(n)
+	}
+	return v
+}
+
 // plan appends the reads that bring the leaf's chunks into dst, the memory of
 // the whole array. Inline chunks are decoded at once.
 func (l *storedLeaf) plan(reads []transfer.Read, dst []byte) ([]transfer.Read, error) {
-	next := 0
 	name := l.Path.String()
-	for index := range l.zarr.Chunks() {
-		c := l.chunks[next]
-		next++
+	for index, c := range l.each() {
 		if c.inline != nil {
 			if err := decodeInto(l.zarr, index, dst, c.inline); err != nil {
 				return nil, err
@@ -155,52 +163,22 @@ func (l *storedLeaf) plan(reads []transfer.Read, dst []byte) ([]transfer.Read, e
 	return reads, nil
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // planDirect plans the read of a chunk whose stored bytes are the array's own,
 // in one run: straight into place, checked on the way. It reports false for
 // other chunks.
 func planDirect(r *transfer.Read, m *zarr.Metadata, index []int, dst []byte) bool {
-	crc, raw := m.Raw()
-	if m.DType == array.Bool && !crc {
-		return false // a byte that is neither 0 nor 1 is damage
-	}
 	off, size := m.ChunkRegion(index)
 	first, n, run := contiguous(m.Shape, off, size)
-	// At the array's edge the rest of the chunk is padding, which must lie
-	// behind the run.
-	if !raw || !run || !slices.Equal(size[min(1, len(size)):], m.ChunkShape[min(1, len(size)):]) {
+	direct, ok := m.Direct(index)
+	if !run || !ok {
 		return false
 	}
 	item := m.DType.Size()
-	r.Dst = dst[first*item:][:n*item]
-	var sum uint32
-	if crc {
-		r.Step = func(piece []byte) { sum = crc32.Update(sum, castagnoli, piece) }
-	}
-	r.Done = func(rest []byte) error {
-		if crc {
-			pad, want := rest[:len(rest)-4], binary.LittleEndian.Uint32(rest[len(rest)-4:])
-			if got := crc32.Update(sum, castagnoli, pad); got != want {
-				return fmt.Errorf("%w: chunk %s: CRC-32C is %08x, stored %08x", fault.ErrCorrupt, m.Key(index), got, want)
-			}
-		}
-		return canonical(m, index, r.Dst)
-	}
+	data := dst[first*item:][:n*item]
+	r.Dst = data
+	r.Step = direct.Step
+	r.Done = func(rest []byte) error { return inChunk(m, index, direct.Done(data, rest)) }
 	return true
-}
-
-// canonical gives elements that were read as they are stored the form that
-// package array wants. A bool that is neither 0 nor 1 is an error, as it is to
-// TensorStore.
-func canonical(m *zarr.Metadata, index []int, data []byte) error {
-	if m.DType == array.Bool {
-		if i := slices.IndexFunc(data, func(b byte) bool { return b > 1 }); i >= 0 {
-			return fmt.Errorf("%w: chunk %s: a bool is %d", fault.ErrCorrupt, m.Key(index), data[i])
-		}
-	}
-	array.Canonicalize(m.DType, data)
-	return nil
 }
 
 // decodeInto decodes a chunk and copies the part that is array to its place.
@@ -218,8 +196,10 @@ func decodeInto(m *zarr.Metadata, index []int, dst, enc []byte) error {
 			return array.CopyRegion(dst, m.Shape, off, buf, m.ChunkShape, make([]int, len(off)), size, item)
 		})
 	}
-	if err != nil {
-		return fmt.Errorf("chunk %s: %w", m.Key(index), err)
-	}
-	return nil
+	return inChunk(m, index, err)
+}
+
+// readAll performs reads of the tree's files.
+func (t *Tree) readAll(ctx context.Context, reads []transfer.Read) error {
+	return t.dir.unchanged(ctx, transfer.ReadAll(ctx, t.dir.store, t.dir.path(), reads))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -49,6 +50,30 @@ func (c chunk) len() int64 {
 	return c.extent.Length
 }
 
+// each yields the index of every chunk in the array's grid, and the chunk.
+func (l *storedLeaf) each() iter.Seq2[[]int, chunk] {
+	return func(yield func([]int, chunk) bool) {
+		if l.zarr == nil {
+			return
+		}
+		next := 0
+		for index := range l.zarr.Chunks() {
+			if !yield(index, l.chunks[next]) {
+				return
+			}
+			next++
+		}
+	}
+}
+
+// inChunk says of an error which chunk of the array it is about.
+func inChunk(m *zarr.Metadata, index []int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("chunk %s: %w", m.Key(index), err)
+}
+
 // OpenTree reads the documents and the index of the pytree in dir.
 func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 	doc, err := dir.ReadFile(ctx, layout.TreeFile)
@@ -75,7 +100,7 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 			return nil, &fault.Leaf{Path: name, Err: err}
 		}
 		if seen[name] && leaf.zarr != nil {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.ErrCollision)}
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.ErrKeyCollision)}
 		}
 		seen[name] = true
 		t.leaves[i] = leaf
@@ -176,7 +201,7 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 		return nil // not a database: plain files
 	}
 	if isNotExist(err) {
-		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, layout.ManifestFile)
+		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, ocdbt.ManifestName)
 	}
 	if err != nil {
 		return err
@@ -311,7 +336,7 @@ func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name strin
 	for index := range m.Chunks() {
 		c, err := o.value(ctx, joinKey(name, m.Key(index)))
 		if err == nil {
-			err = plausible(m, c.len())
+			err = m.CheckStored(c.len())
 		}
 		if err != nil {
 			if c.extent.File != "" {
@@ -320,24 +345,6 @@ func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name strin
 			return err
 		}
 		leaf.chunks = append(leaf.chunks, c)
-	}
-	return nil
-}
-
-// maxRatio is more than any codec reaches: a zstd block of 4 bytes stands for
-// at most 128 KiB.
-const maxRatio = 1 << 16
-
-// plausible refuses a chunk whose claimed size no stored bytes justify, before
-// memory is allocated for it.
-func plausible(m *zarr.Metadata, stored int64) error {
-	n := int64(m.ChunkBytes())
-	crc, raw := m.Raw()
-	if crc {
-		n += 4
-	}
-	if raw && stored != n || n/maxRatio > stored {
-		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, stored, n)
 	}
 	return nil
 }

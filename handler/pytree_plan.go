@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -108,7 +107,7 @@ func (p *savePlan) add(l tree.Leaf) error {
 		entry.GoType = goBytes
 		return p.addPlain(entry, name, a, layout.NumPyArray)
 	default:
-		a := scalarArray(v)
+		a := array.ScalarOf(v)
 		if a == nil {
 			return fmt.Errorf("%w: %T", fault.ErrLeafType, v)
 		}
@@ -273,85 +272,9 @@ func (p *savePlan) checkKeys() []error {
 	for _, a := range p.arrays {
 		key := joinKey(a.name, "")
 		if other, taken := owner[key]; taken {
-			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrCollision, other, a.name)})
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
 		}
 		owner[key] = a.name
 	}
 	return errs
-}
-
-// scalarArray returns a rank-0 array with the value of a Go number or bool, in
-// its own width, or nil.
-func scalarArray(v any) *array.Array {
-	switch v := v.(type) {
-	case bool:
-		return array.Scalar(v)
-	case int:
-		return array.Scalar(v)
-	case int8:
-		return array.Scalar(v)
-	case int16:
-		return array.Scalar(v)
-	case int32:
-		return array.Scalar(v)
-	case int64:
-		return array.Scalar(v)
-	case uint:
-		return array.Scalar(v)
-	case uint8:
-		return array.Scalar(v)
-	case uint16:
-		return array.Scalar(v)
-	case uint32:
-		return array.Scalar(v)
-	case uint64:
-		return array.Scalar(v)
-	case float32:
-		return array.Scalar(v)
-	case float64:
-		return array.Scalar(v)
-	case complex64:
-		return array.Scalar(v)
-	case complex128:
-		return array.Scalar(v)
-	}
-	return nil
-}
-
-// scalarValue is the inverse of scalarArray; int64 comes back as int. A dtype
-// that no Go type has comes back as the array.
-func scalarValue(a *array.Array) any {
-	at := unsafe.Pointer(unsafe.SliceData(a.Bytes()))
-	switch a.DType() {
-	case array.Bool:
-		return *(*bool)(at)
-	case array.Int8:
-		return *(*int8)(at)
-	case array.Int16:
-		return *(*int16)(at)
-	case array.Int32:
-		return *(*int32)(at)
-	case array.Int64:
-		if v := *(*int64)(at); int64(int(v)) == v {
-			return int(v)
-		}
-		return *(*int64)(at)
-	case array.Uint8:
-		return *(*uint8)(at)
-	case array.Uint16:
-		return *(*uint16)(at)
-	case array.Uint32:
-		return *(*uint32)(at)
-	case array.Uint64:
-		return *(*uint64)(at)
-	case array.Float32:
-		return *(*float32)(at)
-	case array.Float64:
-		return *(*float64)(at)
-	case array.Complex64:
-		return *(*complex64)(at)
-	case array.Complex128:
-		return *(*complex128)(at)
-	}
-	return a
 }

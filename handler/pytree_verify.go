@@ -30,7 +30,7 @@ func (t *Tree) Verify(ctx context.Context) []error {
 		}
 		reads = append(reads, gaps...)
 	}
-	if err := transfer.ReadAll(ctx, t.dir.store, t.dir.path(), reads); err != nil {
+	if err := t.readAll(ctx, reads); err != nil {
 		v.report(err)
 	}
 	return v.errs
@@ -51,22 +51,12 @@ func (v *verifier) report(err error) error {
 }
 
 func (l *storedLeaf) planVerify(reads []transfer.Read, v *verifier) []transfer.Read {
-	if l.zarr == nil {
-		return reads
-	}
 	name := l.Path.String()
-	next := 0
-	for index := range l.zarr.Chunks() {
-		c := l.chunks[next]
-		next++
+	for index, c := range l.each() {
 		check := func(enc []byte) error {
-			err := withScratch(l.zarr.ChunkBytes(), func(buf []byte) error {
+			return inChunk(l.zarr, index, withScratch(l.zarr.ChunkBytes(), func(buf []byte) error {
 				return l.zarr.DecodeChunk(index, buf, enc)
-			})
-			if err != nil {
-				return fmt.Errorf("chunk %s: %w", l.zarr.Key(index), err)
-			}
-			return nil
+			}))
 		}
 		if c.inline != nil {
 			if err := check(c.inline); err != nil {

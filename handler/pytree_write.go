@@ -87,7 +87,7 @@ func (p *savePlan) writeDocument(ctx context.Context, dir *WriteDir, name string
 // chunks returns the items that encode an array, in order, and calls key with
 // the key of each.
 func (a *saveArray) chunks(add func(key string, it transfer.Item)) {
-	bound, _ := a.zarr.EncodedBound()
+	bound := a.zarr.EncodedBound()
 	for index := range a.zarr.Chunks() {
 		add(joinKey(a.name, a.zarr.Key(index)), transfer.Item{
 			Leaf:   a.name,
@@ -174,24 +174,6 @@ func (a *saveArray) gather(chunk []byte, off, size []int) error {
 	return fmt.Errorf("%w: %T", fault.ErrLeafType, a.src)
 }
 
-// contiguous reports whether a region of an array is one run of elements, and
-// which.
-func contiguous(shape, off, size []int) (first, n int, ok bool) {
-	n = 1
-	full := true // all axes behind the current one are taken whole
-	stride := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		if !full && size[i] != 1 {
-			return 0, 0, false
-		}
-		full = full && size[i] == shape[i]
-		first += off[i] * stride
-		stride *= shape[i]
-		n *= size[i]
-	}
-	return first, n, true
-}
-
 // writeFiles writes each document and chunk as a file.
 func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
 	var names []string
@@ -256,7 +238,7 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	if err != nil {
 		return err
 	}
-	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, layout.ManifestFile), manifest)
+	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, ocdbt.ManifestName), manifest)
 }
 
 // writeNodes writes the database's tree and returns its manifest. The nodes have

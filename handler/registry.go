@@ -2,6 +2,7 @@ package handler
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -39,8 +40,11 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if _, ok := v.(Stateful); ok {
 		return r.first(func(h Handler) bool { return h.CanSave(v) }), nil
 	}
-	if h, ok := r.bind(name); ok {
+	if h, ok := r.boundTo(name); ok {
 		return h, nil
+	}
+	if t := reflect.TypeOf(v); t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[Stateful]()) {
+		return nil, fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
 	}
 	if h := r.first(func(h Handler) bool { return h.CanSave(v) }); h != nil {
 		return h, nil
@@ -54,19 +58,33 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 // type, then the type of the target, and a pytree is the last resort.
 func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	fits := func(h Handler) bool { return target == nil || h.CanLoad(target) }
-	if h, ok := r.bind(name); ok && fits(h) {
+	if h, ok := r.boundTo(name); ok && fits(h) {
 		return h, nil
 	}
 	if h := r.first(func(h Handler) bool { return sameType(h.Type(), typ) && fits(h) }); h != nil {
 		return h, nil
 	}
-	if target == nil {
-		return PyTreeHandler{}, nil
+	// A pytree takes every target, so it is no choice for what is known to be
+	// of another kind.
+	claims := func(h Handler) bool {
+		_, tree := h.(PyTreeHandler)
+		return !tree && target != nil && h.CanLoad(target)
 	}
-	if h := r.first(func(h Handler) bool { return h.CanLoad(target) }); h != nil {
+	if h := r.first(claims); h != nil {
 		return h, nil
 	}
-	return nil, fmt.Errorf("%w: no handler loads checkpointable %q (saved by %q) into %T", fault.ErrLeafType, name, typ, target)
+	if r.Knows(typ) {
+		return nil, fmt.Errorf("%w: checkpointable %q was saved by %s, which does not load into %T%s",
+			fault.ErrStructure, name, className(typ), target, advice[className(typ)])
+	}
+	return PyTreeHandler{}, nil
+}
+
+// advice says what the handlers of this package load into.
+var advice = map[string]string{
+	className(JSONHandler{}.Type()):     "; use handler.JSON{Value: pointer}",
+	className(ProtoHandler{}.Type()):    "; use a proto.Message",
+	className(StatefulHandler{}.Type()): "; use a handler.Stateful",
 }
 
 // Knows reports whether the registry has a handler for the recorded type typ.
@@ -74,7 +92,7 @@ func (r *Registry) Knows(typ string) bool {
 	return r.first(func(h Handler) bool { return sameType(h.Type(), typ) }) != nil
 }
 
-func (r *Registry) bind(name string) (Handler, bool) {
+func (r *Registry) boundTo(name string) (Handler, bool) {
 	if r == nil {
 		return nil, false
 	}
@@ -98,16 +116,19 @@ func (r *Registry) first(match func(Handler) bool) Handler {
 	return nil
 }
 
+// typePrefix begins the recorded types of Orbax's own handlers.
+const typePrefix = "orbax.checkpoint.experimental.v1._src.handlers."
+
 // sameType compares recorded handler types. Orbax has several classes, old and
 // new, that write the same files.
 func sameType(ours, recorded string) bool {
 	if ours == recorded {
 		return true
 	}
-	_, class, _ := cutLast(recorded, ".")
-	_, own, _ := cutLast(ours, ".")
-	return slices.Contains(aliases[own], class)
+	return slices.Contains(aliases[className(ours)], className(recorded))
 }
+
+func className(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }
 
 // aliases lists by class name the classes of Orbax v0 that its v1 handlers
 // stand in for.
@@ -115,11 +136,4 @@ var aliases = map[string][]string{
 	"PyTreeHandler": {"StandardCheckpointHandler", "PyTreeCheckpointHandler"},
 	"JsonHandler":   {"JsonCheckpointHandler"},
 	"ProtoHandler":  {"ProtoCheckpointHandler"},
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return "", s, false
 }

@@ -21,12 +21,15 @@ type Stateful interface {
 // load into.
 type StatefulHandler struct{}
 
+// Type returns the name of Orbax's own handler of stateful objects.
 func (StatefulHandler) Type() string {
 	return typePrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
 }
 
+// CanSave takes every Stateful.
 func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
 
+// Save calls SaveState and passes its error on.
 func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	s, ok := v.(Stateful)
 	if !ok {
@@ -35,8 +38,11 @@ func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFun
 	return s.SaveState(ctx)
 }
 
+// CanLoad takes every Stateful.
 func (StatefulHandler) CanLoad(target any) bool { _, ok := target.(Stateful); return ok }
 
+// Load calls LoadState of target and passes its error on. Without a target there
+// is nothing to load into, an error that matches orbax.ErrStructure.
 func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	s, ok := target.(Stateful)
 	if !ok {
@@ -45,6 +51,7 @@ func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ Loa
 	return s, s.LoadState(ctx, dir)
 }
 
+// Metadata has nothing to say.
 func (StatefulHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }
 
 // Iterator is a dataset iterator whose position is a small document.

@@ -33,8 +33,8 @@ func drawStorage(t *rapid.T) handler.StorageOptions {
 			ChunkByteSize: rapid.SampledFrom([]int{0, 0, 16, 64, 1000}).Draw(t, "chunk bytes"),
 			Compression:   rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Zstd(3)}).Draw(t, "compression"),
 		},
-		Zarr2:        rapid.Bool().Draw(t, "zarr2"),
-		PlainFiles:   rapid.Bool().Draw(t, "plain files"),
+		Zarr2:      rapid.Bool().Draw(t, "zarr2"),
+		PlainFiles: rapid.Bool().Draw(t, "plain files"),
 	}
 }
 

@@ -70,7 +70,7 @@ func TestMissingFiles(t *testing.T) {
 		b := m[name]
 		delete(m, name)
 		err := readAll(t, m)
-		if want := name == ManifestName; err == nil || errors.Is(err, fs.ErrNotExist) != want || errors.Is(err, fault.ErrIncomplete) == want {
+		if want := name == ManifestName; err == nil || errors.Is(err, fs.ErrNotExist) != want || errors.Is(err, fault.ErrCorrupt) == want {
 			t.Errorf("%s missing: error %v", name, err)
 		}
 		m[name] = b

@@ -11,7 +11,7 @@ import (
 // several goroutines at once if its Source may.
 type DB struct {
 	src     Source
-	config  Config
+	config  config
 	version Version
 }
 
@@ -25,9 +25,6 @@ func Open(ctx context.Context, src Source) (*DB, error) {
 	}
 	return &DB{src: src, config: cfg, version: version}, nil
 }
-
-// Config returns the database's configuration.
-func (db *DB) Config() Config { return db.config }
 
 // Version returns the version that is read.
 func (db *DB) Version() Version { return db.version }

@@ -27,7 +27,7 @@
 // Of a database with several versions, the newest is read.
 //
 // Errors match, with errors.Is, sentinels of package orbax: ErrCorrupt for bytes
-// that are not what the format demands, ErrIncomplete for files that are missing,
+// that are not what the format demands and files that are missing,
 // ErrUnsupported for features of later formats.
 //
 // The format is described by TensorStore's documentation of its "ocdbt"

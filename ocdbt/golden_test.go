@@ -103,13 +103,13 @@ func TestGoldenShapes(t *testing.T) {
 	if !db("empty").Version().Root.Empty() {
 		t.Error("empty has a root")
 	}
-	if !db("numbered").Config().Numbered {
+	if !db("numbered").config.Numbered {
 		t.Error("numbered has a single manifest")
 	}
 	if g := db("versions").Version().Generation; g != 12 {
 		t.Errorf("versions: generation %d, want 12", g)
 	}
-	c := db("orbax").Config()
+	c := db("orbax").config
 	if c.MaxInlineValueBytes != 1024 || c.MaxDecodedNodeBytes != 100_000_000 || c.VersionTreeArityLog2 != 4 || !c.Zstd || c.ZstdLevel != 0 {
 		t.Errorf("orbax: config %+v", c)
 	}

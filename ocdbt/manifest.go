@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
 )
 
 // ManifestName is the name of the manifest in the root of a database. A database
@@ -22,9 +23,9 @@ const ManifestName = "manifest.ocdbt"
 // a generation number follow.
 const numberedPrefix = "manifest."
 
-// Config is what a database says of itself in its manifest. It governs how
+// config is what a database says of itself in its manifest. It governs how
 // TensorStore would add to the database, and nothing about how it is read.
-type Config struct {
+type config struct {
 	UUID                 [16]byte
 	Numbered             bool   // the versions lie in manifests of their own, one for each commit
 	MaxInlineValueBytes  uint32 // longer values go out of line
@@ -53,7 +54,8 @@ type Root struct {
 // Empty reports whether there is no tree at all.
 func (r Root) Empty() bool { return r.Ref.File == "" }
 
-// Stats are totals over a tree, as recorded by its writer; readers do not check them.
+// Stats are totals over a tree, as recorded by its writer; readers do not check
+// them.
 type Stats struct {
 	Keys       uint64
 	TreeBytes  uint64 // of encoded nodes
@@ -61,7 +63,7 @@ type Stats struct {
 }
 
 // readManifest returns the configuration and the newest version of the database.
-func readManifest(ctx context.Context, src Source) (Config, Version, error) {
+func readManifest(ctx context.Context, src Source) (config, Version, error) {
 	cfg, version, err := readManifestFile(ctx, src, ManifestName)
 	if err != nil || !cfg.Numbered {
 		return cfg, version, err
@@ -78,7 +80,7 @@ func readManifest(ctx context.Context, src Source) (Config, Version, error) {
 		}
 	}
 	if newest == "" {
-		return cfg, version, fmt.Errorf("%w: %s calls for numbered manifests, there are none", fault.ErrIncomplete, ManifestName)
+		return cfg, version, fmt.Errorf("%w: %s calls for numbered manifests, there are none", fault.ErrCorrupt, ManifestName)
 	}
 	own, version, err := readManifestFile(ctx, src, newest)
 	switch {
@@ -91,17 +93,17 @@ func readManifest(ctx context.Context, src Source) (Config, Version, error) {
 	return cfg, version, err
 }
 
-func readManifestFile(ctx context.Context, src Source, name string) (Config, Version, error) {
+func readManifestFile(ctx context.Context, src Source, name string) (config, Version, error) {
 	b, err := src.Read(ctx, name, 0, -1)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && name != ManifestName:
-		return Config{}, Version{}, missingError(name)
+		return config{}, Version{}, missingError(name)
 	case errors.Is(err, fs.ErrNotExist):
-		return Config{}, Version{}, fmt.Errorf("%s %w: %w", name, fault.ErrNotExist, err)
+		return config{}, Version{}, fmt.Errorf("%s %w: %w", name, fault.ErrNotExist, err)
 	case err != nil:
-		return Config{}, Version{}, fmt.Errorf("%s: %w", name, err)
-	case strings.HasPrefix(string(b[:min(len(b), len(lfsPrefix))]), lfsPrefix):
-		return Config{}, Version{}, lfsError(name)
+		return config{}, Version{}, fmt.Errorf("%s: %w", name, err)
+	case lfs.IsPointer(b):
+		return config{}, Version{}, lfs.Error(name)
 	}
 	cfg, version, err := decodeManifest(b)
 	if err != nil {
@@ -112,7 +114,7 @@ func readManifestFile(ctx context.Context, src Source, name string) (Config, Ver
 
 // decodeManifest decodes a manifest file. The version is zero if the manifest
 // only points to numbered ones.
-func decodeManifest(b []byte) (cfg Config, newest Version, err error) {
+func decodeManifest(b []byte) (cfg config, newest Version, err error) {
 	body, err := openEnvelope(b, manifestMagic)
 	if err != nil {
 		return cfg, newest, err
@@ -125,12 +127,12 @@ func decodeManifest(b []byte) (cfg Config, newest Version, err error) {
 		checkVersionNodes(c, files, cfg.VersionTreeArityLog2)
 	}
 	if err := c.end(); err != nil {
-		return Config{}, Version{}, corruptf("%w", err)
+		return config{}, Version{}, corruptf("%w", err)
 	}
 	return cfg, newest, nil
 }
 
-func readConfig(c *cursor) (cfg Config) {
+func readConfig(c *cursor) (cfg config) {
 	copy(cfg.UUID[:], c.bytes("uuid", len(cfg.UUID)))
 	kind := c.uint8("manifest kind")
 	if kind > 1 {
@@ -265,7 +267,7 @@ func checkVersionNodes(c *cursor, files []dataFile, arity uint8) {
 // given time, with the configuration that Orbax gives its databases. The uuid
 // tells databases apart and should be random.
 func Manifest(root Root, uuid [16]byte, commit time.Time) []byte {
-	cfg := Config{
+	cfg := config{
 		UUID:                 uuid,
 		MaxInlineValueBytes:  1024,
 		MaxDecodedNodeBytes:  100_000_000,
@@ -275,7 +277,7 @@ func Manifest(root Root, uuid [16]byte, commit time.Time) []byte {
 	return encodeManifest(cfg, Version{Generation: 1, CommitTime: commit, Root: root})
 }
 
-func encodeManifest(cfg Config, v Version) []byte {
+func encodeManifest(cfg config, v Version) []byte {
 	b := beginEnvelope(manifestMagic, 128)
 	b = append(b, cfg.UUID[:]...)
 	b = append(b, 0) // single

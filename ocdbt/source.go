@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
 )
 
 // Source gives access to the files of a database. Its methods may be called
@@ -27,20 +28,6 @@ type Source interface {
 	// whose name begins with prefix. It is called only for databases with
 	// numbered manifests.
 	List(ctx context.Context, prefix string) ([]string, error)
-}
-
-// ReadFunc is a Source of one function, [Source].Read. It cannot list: to open a
-// database with numbered manifests through it is an error.
-type ReadFunc func(ctx context.Context, name string, off, n int64) ([]byte, error)
-
-// Read calls f.
-func (f ReadFunc) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	return f(ctx, name, off, n)
-}
-
-// List returns an error that matches orbax.ErrUnsupported.
-func (f ReadFunc) List(context.Context, string) ([]string, error) {
-	return nil, fmt.Errorf("%w: the source cannot list files", fault.ErrUnsupported)
 }
 
 // FS returns the Source for a database at the root of fsys.
@@ -122,15 +109,7 @@ func readRange(ctx context.Context, src Source, name string, off, n int64) ([]by
 // fs.ErrNotExist: that a part is missing must not be taken for the absence of
 // the whole.
 func missingError(name string) error {
-	return fmt.Errorf("%w: file %q is missing", fault.ErrIncomplete, name)
-}
-
-// lfsPrefix begins every Git LFS pointer file, which stands in a clone for
-// a large file that was not fetched.
-const lfsPrefix = "version https://git-lfs"
-
-func lfsError(name string) error {
-	return fmt.Errorf("%w: file %q is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.ErrIncomplete, name)
+	return fmt.Errorf("%w: file %q is missing", fault.ErrCorrupt, name)
 }
 
 // explainLFS returns err, unless it says that the file called name is corrupt
@@ -139,9 +118,9 @@ func explainLFS(ctx context.Context, src Source, name string, err error) error {
 	if !errors.Is(err, fault.ErrCorrupt) {
 		return err
 	}
-	b, readErr := src.Read(ctx, name, 0, int64(len(lfsPrefix)))
-	if readErr == nil && string(b) == lfsPrefix {
-		return lfsError(name)
+	b, readErr := src.Read(ctx, name, 0, lfs.MaxSize)
+	if readErr == nil && lfs.IsPointer(b) {
+		return lfs.Error(name)
 	}
 	return err
 }

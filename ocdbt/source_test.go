@@ -41,7 +41,7 @@ func TestNumberedManifests(t *testing.T) {
 	if g, err := generation(); g != 5 || err != nil {
 		t.Errorf("generation %d, %v, want 5", g, err)
 	}
-	if _, err := Open(t.Context(), ReadFunc(FS(files).Read)); !errors.Is(err, fault.ErrUnsupported) {
+	if _, err := Open(t.Context(), readFunc(FS(files).Read)); !errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("source without List: error %v, want unsupported", err)
 	}
 	good := files[last]
@@ -62,7 +62,7 @@ func TestNumberedManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	vanishing := listed{FS(files), append(names, numberedPrefix+"0000000000000006")}
-	if _, err := Open(t.Context(), vanishing); !errors.Is(err, fault.ErrIncomplete) || errors.Is(err, fs.ErrNotExist) {
+	if _, err := Open(t.Context(), vanishing); !errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("newest manifest vanishes: error %v, want incomplete", err)
 	}
 	for name := range files {
@@ -70,7 +70,7 @@ func TestNumberedManifests(t *testing.T) {
 			delete(files, name)
 		}
 	}
-	if _, err := generation(); !errors.Is(err, fault.ErrIncomplete) {
+	if _, err := generation(); !errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("no numbered manifest: error %v, want incomplete", err)
 	}
 }

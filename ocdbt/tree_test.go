@@ -115,7 +115,7 @@ func TestPrefixReadsOnlyOverlap(t *testing.T) {
 	entries := manyEntries(3000)
 	m := build(t, entries, 1000)
 	reads := 0
-	db := open(t, ReadFunc(func(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	db := open(t, readFunc(func(ctx context.Context, name string, off, n int64) ([]byte, error) {
 		reads++
 		return m.Read(ctx, name, off, n)
 	}))
@@ -159,13 +159,13 @@ func TestWriteTreeRefuses(t *testing.T) {
 		says    string
 	}{
 		{"descending", []Entry{in("b", 1), in("a", 1)}, nil, `"a" follows "b"`},
-		{"twice", []Entry{in("b", 1), in("b", 1)}, fault.ErrCollision, `"b" occurs twice`},
-		{"twice empty", []Entry{in("", 1), in("", 1)}, fault.ErrCollision, `"" occurs twice`},
+		{"twice", []Entry{in("b", 1), in("b", 1)}, fault.ErrKeyCollision, `"b" occurs twice`},
+		{"twice empty", []Entry{in("", 1), in("", 1)}, fault.ErrKeyCollision, `"" occurs twice`},
 		{"inline too long", []Entry{in("a", maxInline+1)}, nil, "inline value"},
 		{"key too long", []Entry{in(strings.Repeat("k", maxKeyLength+1), 1)}, nil, "key of 65536 bytes"},
 		{"path too long", []Entry{out(strings.Repeat("k", maxPathLength+1), 0, 1)}, nil, "path of 65536 bytes"},
-		{"absolute", []Entry{out("/etc/passwd", 0, 1)}, fault.ErrReserved, "/etc/passwd"},
-		{"dot dot", []Entry{out("d/../../x", 0, 1)}, fault.ErrReserved, "d/../../x"},
+		{"absolute", []Entry{out("/etc/passwd", 0, 1)}, fault.ErrReservedName, "/etc/passwd"},
+		{"dot dot", []Entry{out("d/../../x", 0, 1)}, fault.ErrReservedName, "d/../../x"},
 		{"no file", []Entry{out("", 3, 1)}, nil, "refers to no file"},
 		{"negative", []Entry{out("d", -1, 1)}, nil, "offset -1"},
 		{"overflow", []Entry{out("d", 1<<62, 1<<62)}, nil, "not a range"},

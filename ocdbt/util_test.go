@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // memory is a database in memory.
@@ -32,6 +34,17 @@ func (m memory) List(_ context.Context, prefix string) (names []string, err erro
 		}
 	}
 	return names, nil
+}
+
+// readFunc is a Source of one function, which cannot list.
+type readFunc func(ctx context.Context, name string, off, n int64) ([]byte, error)
+
+func (f readFunc) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	return f(ctx, name, off, n)
+}
+
+func (f readFunc) List(context.Context, string) ([]string, error) {
+	return nil, fault.ErrUnsupported
 }
 
 // place appends nodes to a few files in turn.

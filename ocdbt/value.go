@@ -14,14 +14,15 @@ type Ref struct {
 }
 
 // Value is the value of a key. It lies either in the tree itself, then Inline
-// holds it and Ref is zero, or elsewhere, then Ref says where. The format keeps no
-// checksum of bytes that lie elsewhere.
+// holds it and Ref is zero, or elsewhere, then Ref says where. The format keeps
+// no checksum of bytes that lie elsewhere.
 type Value struct {
 	Inline []byte
 	Ref    Ref
 }
 
-// IsInline reports whether the value is held by Inline; otherwise Ref refers to it.
+// IsInline reports whether the value is held by Inline; otherwise Ref refers to
+// it.
 func (v Value) IsInline() bool { return v.Ref.File == "" }
 
 // Len returns the length of the value in bytes.

@@ -60,7 +60,7 @@ func TestManifestVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantConfig := Config{
+	wantConfig := config{
 		UUID:                 [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 		MaxInlineValueBytes:  1024,
 		MaxDecodedNodeBytes:  100_000_000,

@@ -8,8 +8,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// DefaultNodeBytes is the size at which WriteTree splits nodes by default.
-const DefaultNodeBytes = 8 << 20
+// defaultNodeBytes is the size at which WriteTree splits nodes by default.
+const defaultNodeBytes = 8 << 20
 
 // Placer stores an encoded node, which it may keep, and returns where it lies.
 // The path of the file is relative to the root of the database.
@@ -22,11 +22,11 @@ type Placer func(node []byte) (Ref, error)
 // Keys must ascend strictly, by bytes; keys that repeat are an error that
 // matches orbax.ErrKeyCollision. Inline values may have up to 1 MiB, and must not
 // change until WriteTree returns. A node is split when it would hold more than
-// about maxNodeBytes when decoded; zero stands for [DefaultNodeBytes]. Memory
+// about maxNodeBytes when decoded; zero stands for 8 MiB. Memory
 // use is about one node for each level.
 func WriteTree(entries iter.Seq[Entry], maxNodeBytes int, place Placer) (Root, error) {
 	if maxNodeBytes <= 0 {
-		maxNodeBytes = DefaultNodeBytes
+		maxNodeBytes = defaultNodeBytes
 	}
 	w := treeWriter{limit: maxNodeBytes, place: place}
 	prev, first := "", true
@@ -38,7 +38,7 @@ func WriteTree(entries iter.Seq[Entry], maxNodeBytes int, place Placer) (Root, e
 		case first:
 			first = false
 		case e.Key == prev:
-			return Root{}, fmt.Errorf("OCDBT tree: %w: %q occurs twice", fault.ErrCollision, e.Key)
+			return Root{}, fmt.Errorf("OCDBT tree: %w: %q occurs twice", fault.ErrKeyCollision, e.Key)
 		case e.Key < prev:
 			return Root{}, fmt.Errorf("OCDBT tree: keys do not ascend: %q follows %q", e.Key, prev)
 		}
@@ -74,7 +74,7 @@ func checkRef(r Ref) error {
 	case len(r.File) > maxPathLength:
 		return fmt.Errorf("path of %d bytes exceeds the limit of %d", len(r.File), maxPathLength)
 	case !validPath(r.File):
-		return fmt.Errorf("%w: path %q is empty, absolute, leaves the root, or is not in its simplest form", fault.ErrReserved, r.File)
+		return fmt.Errorf("%w: path %q is empty, absolute, leaves the root, or is not in its simplest form", fault.ErrReservedName, r.File)
 	case r.Offset < 0 || r.Length < 0 || r.Offset > math.MaxInt64-r.Length:
 		return fmt.Errorf("offset %d and length %d are not a range in a file", r.Offset, r.Length)
 	}

@@ -9,9 +9,8 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
 )
-
-const lfsPrefix = "version https://git-lfs.github.com/spec/"
 
 // ReadHeader reads and checks the header of a file of size bytes: every tensor
 // lies in the file, its length is that of its dtype and shape, and the tensors
@@ -41,15 +40,15 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < prefixLen {
 		return nil, fmt.Errorf("%w: safetensors file of %d bytes has no header", fault.ErrCorrupt, size)
 	}
-	if err := refuseLFSPointer(r, size); err != nil {
-		return nil, err
-	}
 	var prefix [prefixLen]byte
 	if err := readFull(r, prefix[:], 0); err != nil {
 		return nil, err
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
-	if n > maxHeader {
+	if n > maxHeader { // as the text of a pointer would be
+		if err := refuseLFSPointer(r, size); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: safetensors header of %d bytes, at most %d are allowed: not a safetensors file?", fault.ErrCorrupt, n, maxHeader)
 	}
 	if int64(n) > size-prefixLen {
@@ -65,15 +64,15 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 // refuseLFSPointer returns an error if the file is the text that Git LFS leaves
 // in place of a file that it has not fetched.
 func refuseLFSPointer(r io.ReaderAt, size int64) error {
-	if size < int64(len(lfsPrefix)) {
+	if size >= lfs.MaxSize {
 		return nil
 	}
-	var start [len(lfsPrefix)]byte
-	if err := readFull(r, start[:], 0); err != nil {
+	text := make([]byte, size)
+	if err := readFull(r, text, 0); err != nil {
 		return err
 	}
-	if string(start[:]) == lfsPrefix {
-		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrInvalid)
+	if lfs.IsPointer(text) {
+		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrInvalidCheckpoint)
 	}
 	return nil
 }

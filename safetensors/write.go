@@ -35,7 +35,7 @@ func Layout(tensors []Tensor, metadata map[string]string) (*Header, []byte, erro
 	}
 	for k, v := range metadata {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return nil, nil, fmt.Errorf("%w: safetensors metadata %q: %q is not UTF-8", fault.ErrReserved, k, v)
+			return nil, nil, fmt.Errorf("%w: safetensors metadata %q: %q is not UTF-8", fault.ErrReservedName, k, v)
 		}
 	}
 	h := &Header{Tensors: append([]Tensor(nil), tensors...), Metadata: maps.Clone(metadata)}
@@ -72,13 +72,13 @@ func checkTensors(tensors []Tensor) (map[string]int, error) {
 	ranks := make(map[string]int, len(tensors))
 	for _, t := range tensors {
 		if t.Name == metadataKey {
-			return nil, fmt.Errorf("%w: safetensors keeps its metadata under %q: rename the tensor", fault.ErrReserved, t.Name)
+			return nil, fmt.Errorf("%w: safetensors keeps its metadata under %q: rename the tensor", fault.ErrReservedName, t.Name)
 		}
 		if !utf8.ValidString(t.Name) {
-			return nil, fmt.Errorf("%w: safetensors tensor %q: the name is not UTF-8", fault.ErrReserved, t.Name)
+			return nil, fmt.Errorf("%w: safetensors tensor %q: the name is not UTF-8", fault.ErrReservedName, t.Name)
 		}
 		if _, ok := ranks[t.Name]; ok {
-			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.ErrCollision, t.Name)
+			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.ErrKeyCollision, t.Name)
 		}
 		r, err := rank(t.DType)
 		if err != nil {

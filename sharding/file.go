@@ -13,9 +13,13 @@ import (
 )
 
 // ParseFile reads a _sharding document: a JSON object from the URL-safe base64
-// of a parameter's name, padded, to the text that Parse reads. It returns the
-// shardings by name; leaves with equal ones share them. A fault is an error that matches ErrCorrupt and names the
-// parameter.
+// of a parameter's name, padded, to the JSON text of its sharding. It returns
+// the shardings by name; leaves with equal ones share them.
+//
+// A sharding_type that is neither SingleDeviceSharding nor NamedSharding, and an
+// axis type that is not one of the three, makes a Sharding that keeps the text
+// in Raw. Unknown members of the known kinds are ignored, as Orbax ignores them.
+// Any other fault is an error that matches ErrCorrupt and names the parameter.
 func ParseFile(data []byte) (map[string]*Sharding, error) {
 	var texts map[string]*string
 	if err := json.Unmarshal(data, &texts); err != nil {
@@ -36,7 +40,7 @@ func ParseFile(data []byte) (map[string]*Sharding, error) {
 		}
 		s := parsed[*text]
 		if s == nil {
-			if s, err = Parse(*text); err != nil {
+			if s, err = parse(*text); err != nil {
 				return nil, fmt.Errorf("_sharding document: %s: %w", name, err)
 			}
 			parsed[*text] = s
@@ -53,7 +57,7 @@ func MarshalFile(shardings map[string]*Sharding) ([]byte, error) {
 	texts := make(map[string]string, len(shardings))
 	for name, s := range shardings {
 		if !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%w: parameter name %q is not UTF-8", fault.ErrReserved, name)
+			return nil, fmt.Errorf("%w: parameter name %q is not UTF-8", fault.ErrReservedName, name)
 		}
 		text, err := s.Marshal()
 		if err != nil {

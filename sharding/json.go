@@ -18,13 +18,9 @@ const (
 	axisTypePrefix = "AxisType."
 )
 
-// Parse reads the JSON text of one sharding, as a _sharding document holds for
-// one array. A sharding_type that is neither SingleDeviceSharding nor
-// NamedSharding, and an axis type that is not one of the three, makes a
-// Sharding that keeps the text in Raw. Unknown members of the known kinds are
-// ignored, as Orbax ignores them. Any other fault is an error that matches
-// ErrCorrupt.
-func Parse(text string) (*Sharding, error) {
+// parse reads the JSON text of one sharding, as a _sharding document holds for
+// one array; see ParseFile.
+func parse(text string) (*Sharding, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
 		return nil, fmt.Errorf("%w: sharding: %v", fault.ErrCorrupt, err)

@@ -39,7 +39,7 @@ func loadGolden(t testing.TB) golden {
 
 func TestGoldenText(t *testing.T) {
 	for name, c := range loadGolden(t).Cases {
-		s, err := Parse(c.Text)
+		s, err := parse(c.Text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -155,7 +155,7 @@ func TestParseErrors(t *testing.T) {
 		named(`"shape":[1099511627776],"axis_names":["x"],"partition_spec":[],"device_mesh":{"mesh":[{"id":0}]}`),
 		named(`"shape":[2],"axis_names":["x"],"partition_spec":[],"device_mesh":{"mesh":` + deep + `}`),
 	} {
-		if s, err := Parse(text); !errors.Is(err, fault.ErrCorrupt) {
+		if s, err := parse(text); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%.120s: %v, %v, want an error that matches ErrCorrupt", text, s, err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s prints nothing", tt.name)
 		}
 	}
-	if _, err := MarshalFile(map[string]*Sharding{"\xff": SingleDevice("cpu:0")}); !errors.Is(err, fault.ErrReserved) {
+	if _, err := MarshalFile(map[string]*Sharding{"\xff": SingleDevice("cpu:0")}); !errors.Is(err, fault.ErrReservedName) {
 		t.Errorf("a name that is not UTF-8: %v", err)
 	}
 	if _, err := MarshalFile(map[string]*Sharding{"a": nil}); !errors.Is(err, fault.ErrStructure) {
@@ -286,7 +286,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(`{"sharding_type":"x"}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := Parse(text)
+		s, err := parse(text)
 		if err != nil {
 			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("%v does not match ErrCorrupt", err)
@@ -297,7 +297,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("parsed but does not marshal: %v", err)
 		}
-		again, err := Parse(first)
+		again, err := parse(first)
 		if err != nil {
 			t.Fatalf("%v in %s", err, first)
 		}

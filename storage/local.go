@@ -105,7 +105,7 @@ func (*local) List(ctx context.Context, dir string) ([]Info, error) {
 		if err != nil {
 			return nil, err
 		}
-		infos = append(infos, Info{Name: e.Name(), Size: info.Size(), Dir: info.IsDir(), ModTime: info.ModTime()})
+		infos = append(infos, localInfo(info))
 	}
 	return infos, nil
 }
@@ -137,9 +137,9 @@ func checkTarget(dir string, overwrite bool) error {
 	case !overwrite:
 		return fmt.Errorf("%s: %w", dir, fault.ErrExist)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.ErrInvalid)
+		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.ErrInvalidCheckpoint)
 	case !info.IsDir():
-		return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalid)
+		return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalidCheckpoint)
 	}
 	return nil
 }

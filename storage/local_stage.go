@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -105,7 +106,7 @@ func checkName(ctx context.Context, name string) error {
 		return err
 	}
 	if !fs.ValidPath(name) || !filepath.IsLocal(name) {
-		return fmt.Errorf("%w: %q", fault.ErrReserved, name)
+		return fmt.Errorf("%w: %q", fault.ErrReservedName, name)
 	}
 	return nil
 }
@@ -116,8 +117,15 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.done {
+		return errFinished
+	}
 	return s.mkdirAll(name)
 }
+
+// errFinished is what a stage answers that is used after its end, as by a
+// handler that keeps its directory.
+var errFinished = errors.New("storage: the save has ended")
 
 func (s *localStage) mkdirAll(name string) error {
 	if name == "." || s.dirs[name] {
@@ -146,6 +154,9 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.done {
+		return nil, errors.Join(errFinished, f.close())
+	}
 	s.open[name] = f
 	return &localWriter{s, name, f}, nil
 }
@@ -176,14 +187,17 @@ func (w *localWriter) Close() error {
 // Commit syncs the directories bottom-up (their files were synced when they
 // were closed), so that the rename can only ever publish a complete tree.
 func (s *localStage) Commit(ctx context.Context) error {
-	if s.done {
-		return errors.New("storage: Commit of a finished stage")
+	dirs, err := s.finish()
+	if errors.Is(err, errFinished) {
+		return err
 	}
-	if err := s.publish(ctx); err != nil {
-		return errors.Join(err, s.Abort())
-	}
-	s.done = true
 	defer s.unlock()
+	if err == nil {
+		err = s.publish(ctx, dirs)
+	}
+	if err != nil {
+		return errors.Join(err, s.remove())
+	}
 	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
 		return fmt.Errorf("%s is in place but may not survive a power failure: %w", s.target, err)
 	}
@@ -197,17 +211,25 @@ func (s *localStage) Commit(ctx context.Context) error {
 	return nil
 }
 
-func (s *localStage) publish(ctx context.Context) error {
+// finish ends the stage for those who write to it and returns its directories,
+// children before parents.
+func (s *localStage) finish() ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return nil, errFinished
+	}
+	s.done = true
 	for name := range s.open {
-		return fmt.Errorf("%s: not closed, or closed with an error", path.Join(s.tmp, name))
+		return nil, fmt.Errorf("%s: not closed, or closed with an error", path.Join(s.tmp, name))
 	}
-	dirs := make([]string, 0, len(s.dirs)+1)
-	for d := range s.dirs {
-		dirs = append(dirs, d)
-	}
-	slices.Sort(dirs)
-	slices.Reverse(dirs) // a child sorts after its parent
-	for _, d := range append(dirs, ".") {
+	dirs := slices.Sorted(maps.Keys(s.dirs))
+	slices.Reverse(dirs)
+	return append(dirs, "."), nil
+}
+
+func (s *localStage) publish(ctx context.Context, dirs []string) error {
+	for _, d := range dirs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -251,11 +273,17 @@ func (s *localStage) replace() error {
 }
 
 func (s *localStage) Abort() error {
-	if s.done {
+	if _, err := s.finish(); errors.Is(err, errFinished) {
 		return nil
 	}
-	s.done = true
 	defer s.unlock()
+	return s.remove()
+}
+
+// remove removes what was written.
+func (s *localStage) remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, f := range s.open {
 		f.close()
 	}

@@ -73,7 +73,8 @@ func flock(f *os.File, how int) error {
 }
 
 func noLocks(err error) bool {
-	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOLCK)
+	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOLCK) ||
+		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBADF)
 }
 
 func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }

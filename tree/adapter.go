@@ -103,6 +103,6 @@ func (ts *types) adapter(t reflect.Type) *Adapter {
 // isLeafOrNode reports whether t is more than the sum of its fields, so that an
 // embedded t is not inlined.
 func (ts *types) isLeafOrNode(t reflect.Type) bool {
-	return t == bigIntType || t == arrayType || t.Implements(nodeType) || reflect.PointerTo(t).Implements(nodeType) ||
+	return t == bigIntType || t == arrayType || t == sectionType || t.Implements(nodeType) || reflect.PointerTo(t).Implements(nodeType) ||
 		ts.adapter(t) != nil || ts.adapter(reflect.PointerTo(t)) != nil
 }

@@ -34,9 +34,10 @@ type Slot struct {
 // The specs are kept until then. For scalars, strings and byte strings a slot
 // takes both the leaf's value and, where it is stored as one, its array.
 //
-// The structures must match. Every mismatch is reported, as a *orbax.LeafError that
-// shows both sides, wrapping orbax.ErrStructure, orbax.ErrDType, orbax.ErrShape or
-// orbax.ErrLeafType. Then nothing of the target has been changed.
+// The structures must match. Every mismatch is reported, as a *orbax.LeafError
+// that shows both sides, wrapping orbax.ErrStructure, orbax.ErrDType,
+// orbax.ErrShape or orbax.ErrLeafType. Then nothing of the target has been
+// changed.
 //
 //   - A struct takes a dict that has its fields and no others; a field with
 //     omitempty may be missing and is set to zero then. The fields of an embedded
@@ -64,10 +65,10 @@ type Slot struct {
 //
 // New values are attached to the target by finish alone. A load that fails
 // before finish leaves the target with its structure and scalars; what can have
-// changed is the contents of the arrays, slices of numbers, Go arrays of numbers
-// and adapted tensors that were to be filled in place. If finish itself fails, which an
-// error of TreeUnflatten or differing shared arrays cause, the contents of the
-// target are unspecified.
+// changed is the contents of the arrays, slices of numbers, Go arrays of
+// numbers and adapted tensors that were to be filled in place. If finish itself
+// fails, which an error of TreeUnflatten or differing shared arrays cause, the
+// contents of the target are unspecified.
 func Bind(target any, specs []Spec, adapters ...Adapter) (slots []Slot, finish func() error, err error) {
 	b := &binder{
 		types:  newTypes(adapters),
@@ -204,13 +205,6 @@ func (b *binder) isDict(br *branch) bool {
 
 func (b *binder) isSeq(br *branch) bool {
 	return br.seq || b.emptyIs(br, EmptyList, EmptyTuple)
-}
-
-// settable returns a new location that holds v.
-func settable(v reflect.Value) reflect.Value {
-	c := reflect.New(v.Type()).Elem()
-	c.Set(v)
-	return c
 }
 
 // bind plans how what is at br goes to dst, which is settable: a place in the

@@ -122,7 +122,10 @@ func (b *binder) structure(dst reflect.Value, br *branch) {
 		b.bigInt(dst, br)
 		return
 	case arrayType:
-		b.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.ErrLeafType))
+		b.fail(errByValue(arrayType))
+		return
+	case sectionType:
+		b.fail(fmt.Errorf("%w: the target is an array.Section, which is for saving; use *array.Array", fault.ErrLeafType))
 		return
 	}
 	s := b.structOf(dst.Type())

@@ -40,7 +40,7 @@ func (b *binder) place(dst reflect.Value, i int, convert func(v any) (reflect.Va
 func (b *binder) fill(i int, a *array.Array) {
 	where := region{unsafe.SliceData(a.Bytes()), len(a.Bytes())}
 	if first, shared := b.filled[where]; shared && where.len > 0 {
-		b.slot(i, nil, asArray)
+		b.slot(i, nil, func(v any) (any, error) { return asArray(v) })
 		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
 		b.commit(func() error {
 			if !bytes.Equal(a.Bytes(), b.values[i].(*array.Array).Bytes()) {
@@ -56,8 +56,8 @@ func (b *binder) fill(i int, a *array.Array) {
 		if err != nil {
 			return nil, err
 		}
-		if got := loaded.(*array.Array); got != a {
-			copy(a.Bytes(), got.Bytes())
+		if loaded != a {
+			copy(a.Bytes(), loaded.Bytes())
 		}
 		return a, checkBools(a)
 	})
@@ -98,58 +98,27 @@ func normalize(spec *Spec, v any) (any, error) {
 // item returns the element of an array of rank 0 as a scalar. Element types that
 // Go lacks stay arrays.
 func item(a *array.Array) (any, error) {
-	switch a.DType() {
-	case array.Bool:
-		return itemOf[bool](a)
-	case array.Int8:
-		return itemOf[int8](a)
-	case array.Int16:
-		return itemOf[int16](a)
-	case array.Int32:
-		return itemOf[int32](a)
-	case array.Int64:
-		return itemOf[int64](a)
-	case array.Uint8:
-		return itemOf[uint8](a)
-	case array.Uint16:
-		return itemOf[uint16](a)
-	case array.Uint32:
-		return itemOf[uint32](a)
-	case array.Uint64:
-		return itemOf[uint64](a)
-	case array.Float32:
-		return itemOf[float32](a)
-	case array.Float64:
-		return itemOf[float64](a)
-	case array.Complex64:
-		return itemOf[complex64](a)
-	case array.Complex128:
-		return itemOf[complex128](a)
+	if err := checkBools(a); err != nil {
+		return nil, err
+	}
+	if v, ok := a.Item(); ok {
+		return v, nil
 	}
 	return a, nil
 }
 
-func itemOf[T array.Element](a *array.Array) (any, error) {
-	s, err := array.Values[T](a.Clone()) // aligned
-	if err != nil {
-		return nil, err
-	}
-	return s[0], nil
-}
-
-// asArray returns a leaf's value as an *array.Array.
-func asArray(v any) (any, error) {
+// asArray returns a leaf's value as an array.
+func asArray(v any) (*array.Array, error) {
 	switch v := v.(type) {
 	case *array.Array:
 		return v, nil
 	case []byte:
 		return array.New(array.Uint8, []int{len(v)}, v)
-	case int:
-		return array.Scalar(int64(v)), nil
-	case uint:
-		return array.Scalar(uint64(v)), nil
 	}
-	return view(scalarDType(v), settable(reflect.ValueOf(v)))
+	if a := array.ScalarOf(v); a != nil {
+		return a, nil
+	}
+	return nil, fmt.Errorf("%w: %T is not an array", fault.ErrDType, v)
 }
 
 // leafOf returns the leaf's number and its spec if br is a leaf of one of the
@@ -213,11 +182,11 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 		}
 	}
 	b.place(dst, i, func(v any) (reflect.Value, error) {
-		arr, err := asArray(v)
+		loaded, err := asArray(v)
 		if err != nil {
 			return reflect.Value{}, err
 		}
-		return a.fromArray(arr.(*array.Array), dst)
+		return a.fromArray(loaded, dst)
 	})
 }
 
@@ -250,11 +219,10 @@ func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
 
 // sliceOf returns the elements of a rank-1 array as a slice of type t.
 func sliceOf(v any, t reflect.Type) (reflect.Value, error) {
-	x, err := asArray(v)
+	a, err := asArray(v)
 	if err != nil {
 		return reflect.Value{}, err
 	}
-	a := x.(*array.Array)
 	if err := checkBools(a); err != nil {
 		return reflect.Value{}, err
 	}

@@ -5,9 +5,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -136,90 +134,6 @@ func TestBind(t *testing.T) {
 	}
 }
 
-func TestBindMismatches(t *testing.T) {
-	type point struct {
-		X, Y float32
-		P    *int
-	}
-	tests := []struct {
-		name          string
-		saved, target any
-		want          string // the error, lines joined by |
-		is            error
-	}{
-		{"all at once", map[string]any{"X": 1.5, "Z": 1, "P": "x"}, &point{},
-			"leaf P: structure mismatch: the checkpoint has a string, the target is int|" +
-				"leaf X: dtype mismatch: the checkpoint has a scalar float64, the target is float32, which would round it; use float64|" +
-				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32|" +
-				"leaf Z: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing", fault.ErrDType},
-		{"map keys", map[string]any{"a": 1, "c": []any{1}}, map[string]any{"a": 0, "b": array.Of([]int8{1})},
-			"leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is an array int8[1]|leaf c: structure mismatch: unexpected key: the checkpoint has a sequence of 1, the target nothing", fault.ErrStructure},
-		{"dtype and shape", array.Of([]float32{1, 2}), ptr(array.Of([]float64{1, 2}, 1, 2)),
-			"leaf at the root: dtype mismatch: the checkpoint has an array float32[2], the target's elements are float64|leaf at the root: shape mismatch: the checkpoint has an array float32[2], the target has shape [1 2]", fault.ErrShape},
-		{"slice length", []int8{1}, ptr([]int8{1, 2}), "shape mismatch: the checkpoint has an array int8[1], the target has shape [2]", fault.ErrShape},
-		{"slice dtype", []int8{1}, new([]uint8), "dtype mismatch: the checkpoint has an array int8[1], the target's elements are uint8", fault.ErrDType},
-		{"rank", array.Of([]int8{1}, 1, 1), new([]int8), "shape mismatch: the checkpoint has an array int8[1 1], the target has shape [0]", fault.ErrShape},
-		{"bytes rank", array.Of([]uint8{1}, 1, 1), new([]byte), "shape mismatch", fault.ErrShape},
-		{"go array length", []int8{1}, new([2]int8), "the target has shape [2]", fault.ErrShape},
-		{"list to numbers", []any{1.0}, new([]float64), "the checkpoint has a sequence of 1, the target is []float64", fault.ErrStructure},
-		{"list length", []string{"a"}, ptr([]string{"a", "b"}), "the checkpoint has a sequence of 1, the target is []string of length 2", fault.ErrStructure},
-		{"go list length", []string{"a"}, new([2]string), "structure mismatch", fault.ErrStructure},
-		{"seq length", []any{1}, new(pair), "the checkpoint has a sequence of 1, the target is tree_test.pair, a sequence of 3", fault.ErrStructure},
-		{"dict to seq", map[string]any{"0": 1}, new([]any), "the checkpoint has a dict with 1 key, the target is []interface {}", fault.ErrStructure},
-		{"seq to struct", []any{1}, new(point), "structure mismatch", fault.ErrStructure},
-		{"seq to map", []any{1}, new(map[string]int), "structure mismatch", fault.ErrStructure},
-		{"none to scalar", nil, new(int), "the checkpoint has None, the target is int", fault.ErrStructure},
-		{"none to array", nil, new([2]int8), "the checkpoint has None", fault.ErrStructure},
-		{"none to map at the root", nil, map[string]any{}, "the checkpoint has None", fault.ErrStructure},
-		{"dict to unit", map[string]any{"a": 1}, new(unit), "structure mismatch", fault.ErrStructure},
-		{"dict to scalar", map[string]any{"a": 1, "b": 1}, new(int), "the checkpoint has a dict with 2 keys, the target is int", fault.ErrStructure},
-		{"int keys", map[string]any{"01": 1, "300": 1, "x": 1}, new(map[uint8]int), "leaf 01: structure mismatch: the checkpoint has the key \"01\", the target's keys are of type uint8|leaf 300:", fault.ErrStructure},
-		{"float keys", map[string]any{"1": 1}, new(map[float32]int), "keys must be strings or integers", fault.ErrLeafType},
-		{"float to int", 1.0, new(int), "the checkpoint has a scalar float64, the target is int", fault.ErrDType},
-		{"int to float", 1, new(float64), "dtype mismatch", fault.ErrDType},
-		{"bool to int", true, new(int), "dtype mismatch", fault.ErrDType},
-		{"bf16 to float32", array.BF16(1), new(float32), "dtype mismatch", fault.ErrDType},
-		{"uint16 to bf16", uint16(1), new(array.BF16), "dtype mismatch", fault.ErrDType},
-		{"array to number", array.Of([]int8{1}), new(int8), "shape mismatch: the checkpoint has an array int8[1], the target is one int8", fault.ErrShape},
-		{"float to big", 1.0, new(big.Int), "structure mismatch", fault.ErrStructure},
-		{"string to bytes", "x", new([]byte), "structure mismatch", fault.ErrStructure},
-		{"overflow", 300, new(int8), "leaf at the root: dtype mismatch: 300 does not fit in int8", fault.ErrDType},
-		{"negative", map[string]any{"a": -1}, new(map[string]uint), "leaf a: dtype mismatch: -1 does not fit in uint", fault.ErrDType},
-		{"unsupported", map[string]any{"a": 1}, new(map[string]chan int), "leaf a: unsupported leaf type: chan int", fault.ErrLeafType},
-		{"opaque", 1, new(time.Time), "time.Time has only unexported fields", fault.ErrLeafType},
-		{"nil interface", 1, new(tree.Node), "the target is a nil tree.Node", fault.ErrLeafType},
-		{"endless pointer", 1, new(endlessPointer), "nested more than 4096 levels deep", fault.ErrLeafType},
-		{"no pointer", 1, 1, "cannot load into a int", fault.ErrLeafType},
-		{"nil", 1, nil, "cannot load into a <nil>", fault.ErrLeafType},
-		{"nil pointer", 1, (*int)(nil), "cannot load into a *int", fault.ErrLeafType},
-		{"node refuses", "refuse", new(node), "leaf at the root: node: refused", nil},
-		{"node error", 1, &node{errors.New("boom")}, "boom", nil},
-		{"embedded unexported", map[string]any{"A": 1}, new(struct{ *lower }), "cannot be set", fault.ErrLeafType},
-		{"shared arrays", []any{[]int8{1}, []int8{2}}, func() any { a := []int8{0}; return &[]any{a, a} }(), "leaf 1: structure mismatch: the target shares the memory", fault.ErrStructure},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			err := load(tt.target, flatten(t, tt.saved))
-			if err == nil {
-				t.Fatalf("no error; target %#v", tt.target)
-			}
-			if got := strings.ReplaceAll(err.Error(), "\n", "|"); !strings.Contains(got, tt.want) {
-				t.Errorf("got  %s\nwant %s", got, tt.want)
-			}
-			if tt.is != nil && !errors.Is(err, tt.is) {
-				t.Errorf("%v is not %v", err, tt.is)
-			}
-			var leaf *fault.Leaf
-			if !errors.As(err, &leaf) {
-				t.Errorf("%v is not a *fault.Leaf", err)
-			}
-		})
-	}
-}
-
-type endlessPointer *endlessPointer
-type lower struct{ A int }
-
 type embedding struct {
 	X int
 	*Base
@@ -328,40 +242,6 @@ func TestBindLeavesTarget(t *testing.T) {
 	}
 }
 
-// TestBindScalarTypes loads every type of scalar, handed over as a scalar and as
-// an array, into targets of all forms.
-func TestBindScalarTypes(t *testing.T) {
-	for _, v := range []any{true, int8(-1), int16(-2), int32(-3), int64(-4), uint8(1), uint16(2), uint32(3), uint64(4), float32(1.5), 2.5, complex64(1i), 2i,
-		array.I2(-1), array.I4(-2), array.BF16(1), array.F16(2), array.F8E3M4(3), array.F8E8M0FNU(4), array.F4E2M1FN(5)} {
-		var arr *array.Array
-		leaf := flatten(t, v)[0]
-		if err := load(&arr, []tree.Leaf{leaf}); err != nil {
-			t.Fatalf("%T: %v", v, err)
-		}
-		for _, given := range []any{leaf.Value, arr} {
-			typed, template, saved := reflect.New(reflect.TypeOf(v)), v, any(nil)
-			for _, target := range []any{typed.Interface(), &template, &saved} {
-				slots, finish, err := tree.Bind(target, []tree.Spec{leaf.Spec()})
-				if err != nil {
-					t.Fatalf("%T: %v", v, err)
-				}
-				if err := errors.Join(slots[0].Set(given), finish()); err != nil {
-					t.Fatalf("%T: %v", v, err)
-				}
-			}
-			if typed.Elem().Interface() != v || template != v || saved != leaf.Value && !arr.Equal(saved.(*array.Array)) {
-				t.Errorf("%T %v became %v, %v, %v", v, v, typed.Elem(), template, saved)
-			}
-		}
-	}
-	for _, v := range []any{int(-5), uint(5)} {
-		var arr *array.Array
-		if err := load(&arr, flatten(t, v)); err != nil || arr.DType().Size() != 8 || int8(arr.Bytes()[0]) != int8(reflect.ValueOf(v).Convert(reflect.TypeFor[int8]()).Int()) {
-			t.Errorf("%T: %v, %v", v, arr, err)
-		}
-	}
-}
-
 func TestBindSharedMemory(t *testing.T) {
 	tied := []float32{0, 0}
 	target := []any{tied, tied[:1], tied, array.Of(tied)}
@@ -389,45 +269,6 @@ func TestBindUnaligned(t *testing.T) {
 	}
 	if err := errors.Join(slots[0].Set(a), finish()); err != nil || s[0] != 7 {
 		t.Errorf("got %v, %v", s, err)
-	}
-}
-
-func TestOmitEmpty(t *testing.T) {
-	type all struct {
-		B bool            `orbax:",omitempty"`
-		I int8            `orbax:",omitempty"`
-		U uint            `orbax:",omitempty"`
-		F float32         `orbax:",omitempty"`
-		C complex128      `orbax:",omitempty"`
-		S string          `orbax:",omitempty"`
-		P *int            `orbax:",omitempty"`
-		E any             `orbax:",omitempty"`
-		L []string        `orbax:",omitempty"`
-		M map[string]int  `orbax:",omitempty"`
-		A [0]int8         `orbax:",omitempty"`
-		N struct{ X int } `orbax:",omitempty"`
-	}
-	negative := math.Copysign(0, -1)
-	for _, tt := range []struct {
-		in   all
-		want string
-	}{
-		{all{L: []string{}, M: map[string]int{}}, "/N/X=int:0"},
-		{all{F: float32(negative), C: complex(0, negative)}, "/C=complex128:(0-0i) /F=float32:-0 /N/X=int:0"},
-		{all{B: true, I: 1, U: 1, S: "s", E: 0}, "/B=bool:true /E=int:0 /I=int8:1 /N/X=int:0 /S=string:s /U=uint:1"},
-	} {
-		if got := show(flatten(t, tt.in)); got != tt.want {
-			t.Errorf("got %s, want %s", got, tt.want)
-		}
-	}
-}
-
-func TestPathOrder(t *testing.T) {
-	leaves := flatten(t, map[string]any{"b": make([]string, 12), "a": 1, "a.": 2, "c": map[string]any{"x": 1}})
-	for i, l := range leaves[1:] {
-		if leaves[i].Path.Compare(l.Path) >= 0 || l.Path.Compare(leaves[i].Path) <= 0 || l.Path.Compare(l.Path) != 0 {
-			t.Errorf("%v is not before %v", leaves[i].Path, l.Path)
-		}
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 // (Tuple for EmptyTuple), all other leaves their value. A leaf at the root is
 // returned bare, and without leaves the result is nil.
 //
-// The errors wrap orbax.ErrStructure: two leaves with one path, a leaf that is also
-// a container, positions and dict keys in one container, positions that are not
-// 0 to n-1.
+// The errors wrap orbax.ErrStructure: two leaves with one path, a leaf that is
+// also a container, positions and dict keys in one container, positions that
+// are not 0 to n-1.
 func Build(leaves []Leaf) (any, error) {
 	root, err := grow(len(leaves), func(i int) Path { return leaves[i].Path })
 	if err != nil {

@@ -3,7 +3,6 @@ package tree
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -20,18 +19,10 @@ func (es *pathErrors) add(p Path, err error) { *es = append(*es, pathError{p, er
 
 // join returns the errors as one, in the order of their paths.
 func (es pathErrors) join() error {
-	slices.SortStableFunc(es, func(a, b pathError) int { return slices.CompareFunc(a.path, b.path, compareKeys) })
+	slices.SortStableFunc(es, func(a, b pathError) int { return a.path.Compare(b.path) })
 	errs := make([]error, len(es))
 	for i, e := range es {
 		errs[i] = &fault.Leaf{Path: e.path.String(), Err: e.err}
 	}
 	return errors.Join(errs...)
-}
-
-// compareKeys orders positions by index and dict keys by their bytes.
-func compareKeys(a, b Key) int {
-	if a.Seq && b.Seq && len(a.Name) != len(b.Name) {
-		return len(a.Name) - len(b.Name)
-	}
-	return strings.Compare(a.Name, b.Name)
 }

@@ -170,7 +170,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 			}
 			f, ok := dominant(fs)
 			if !ok {
-				return nil, fmt.Errorf("%w: %v has %d fields named %q (%s and %s)", fault.ErrCollision, t, len(fs), name, fs[0].goName, fs[1].goName)
+				return nil, fmt.Errorf("%w: %v has %d fields named %q (%s and %s)", fault.ErrKeyCollision, t, len(fs), name, fs[0].goName, fs[1].goName)
 			}
 			byName[name] = f
 		}
@@ -223,6 +223,11 @@ func opaque(t reflect.Type) bool {
 
 func errOpaque(t reflect.Type) error {
 	return fmt.Errorf("%w: %v has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`", fault.ErrLeafType, t)
+}
+
+// errByValue refuses the struct of package array that is a leaf as a pointer.
+func errByValue(t reflect.Type) error {
+	return fmt.Errorf("%w: %v by value; use *%v", fault.ErrLeafType, t, t)
 }
 
 func seqKey(i int) Key { return Key{Name: strconv.Itoa(i), Seq: true} }

@@ -23,9 +23,9 @@ const maxDepth = 4096
 // copied: the leaves share their memory. A v that is nil or an empty container
 // gives one leaf of type Empty at the root.
 //
-// The errors wrap orbax.ErrLeafType for what has no form in a checkpoint (also for
-// a value that contains itself) and orbax.ErrKeyCollision for leaves whose paths
-// differ and whose names, the keys joined with dots, do not. Errors of
+// The errors wrap orbax.ErrLeafType for what has no form in a checkpoint (also
+// for a value that contains itself) and orbax.ErrKeyCollision for leaves whose
+// paths differ and whose names, the keys joined with dots, do not. Errors of
 // TreeFlatten and of adapters are passed on.
 func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
 	f := flattener{types: newTypes(adapters)}
@@ -211,9 +211,7 @@ func (f *flattener) pointer(v reflect.Value) {
 
 func (f *flattener) scalar(v reflect.Value) {
 	if d := specialDType(v.Type()); d != array.Invalid {
-		c := reflect.New(v.Type()).Elem() // scalars are values: no view
-		c.Set(v)
-		f.view(d, c)
+		f.view(d, settable(v)) // a scalar is a value: no view of the caller's memory
 		return
 	}
 	if v.Type() == emptyType && v.Uint() <= uint64(EmptyTuple) {
@@ -340,8 +338,8 @@ func (f *flattener) structure(v reflect.Value) {
 			f.leaf(x)
 		}
 		return
-	case arrayType:
-		f.fail(fmt.Errorf("%w: array.Array by value; use *array.Array", fault.ErrLeafType))
+	case arrayType, sectionType:
+		f.fail(errByValue(t))
 		return
 	}
 	s := f.structOf(t)
@@ -382,7 +380,7 @@ func (f *flattener) checkNames() {
 	for _, l := range f.leaves {
 		name := l.Path.String()
 		if other, ok := first[name]; ok {
-			f.errs.add(l.Path, fmt.Errorf("%w: the keys %s and %s have the same name", fault.ErrCollision, other.keys(), l.Path.keys()))
+			f.errs.add(l.Path, fmt.Errorf("%w: the keys %s and %s have the same name", fault.ErrKeyCollision, other.keys(), l.Path.keys()))
 			continue
 		}
 		first[name] = l.Path

@@ -3,8 +3,8 @@ package tree_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -288,122 +288,41 @@ func TestFlattenSharesMemory(t *testing.T) {
 	}
 }
 
-// tensor is a foreign type, known by its interface.
-type tensor interface{ data() []float32 }
-type dense struct{ v []float32 }
-
-func (d *dense) data() []float32 { return d.v }
-
-type sparse struct{ N int }
-
-func (sparse) data() []float32 { return nil }
-
-var tensors = tree.NewAdapter(
-	func(x tensor) (*array.Array, error) {
-		if len(x.data()) == 13 {
-			return nil, errors.New("bad luck")
+func TestOmitEmpty(t *testing.T) {
+	type all struct {
+		B bool            `orbax:",omitempty"`
+		I int8            `orbax:",omitempty"`
+		U uint            `orbax:",omitempty"`
+		F float32         `orbax:",omitempty"`
+		C complex128      `orbax:",omitempty"`
+		S string          `orbax:",omitempty"`
+		P *int            `orbax:",omitempty"`
+		E any             `orbax:",omitempty"`
+		L []string        `orbax:",omitempty"`
+		M map[string]int  `orbax:",omitempty"`
+		A [0]int8         `orbax:",omitempty"`
+		N struct{ X int } `orbax:",omitempty"`
+	}
+	negative := math.Copysign(0, -1)
+	for _, tt := range []struct {
+		in   all
+		want string
+	}{
+		{all{L: []string{}, M: map[string]int{}}, "/N/X=int:0"},
+		{all{F: float32(negative), C: complex(0, negative)}, "/C=complex128:(0-0i) /F=float32:-0 /N/X=int:0"},
+		{all{B: true, I: 1, U: 1, S: "s", E: 0}, "/B=bool:true /E=int:0 /I=int8:1 /N/X=int:0 /S=string:s /U=uint:1"},
+	} {
+		if got := show(flatten(t, tt.in)); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
 		}
-		return array.Of(x.data()), nil
-	},
-	func(a *array.Array, old tensor) (tensor, error) {
-		v, err := array.Values[float32](a)
-		if err != nil {
-			return nil, err
-		}
-		if d, ok := old.(*dense); ok && d != nil {
-			d.v = v
-			return d, nil
-		}
-		return &dense{v}, nil
-	})
-
-func TestAdapter(t *testing.T) {
-	in := map[string]any{"x": &dense{[]float32{1}}, "y": []tensor{nil, &dense{[]float32{2}}}, "z": (*dense)(nil)}
-	leaves, err := tree.Flatten(in, tensors)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := show(leaves), "/x=float32[1]:0000803f /y[0]=None /y[1]=float32[1]:00000040 /z=None"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if _, err := tree.Flatten(&dense{make([]float32, 13)}, tensors); err == nil || !strings.Contains(err.Error(), "bad luck") {
-		t.Errorf("err = %v", err)
-	}
-	var out struct {
-		X *dense    `orbax:"x"`
-		Y [2]tensor `orbax:"y"`
-		Z *dense    `orbax:"z"`
-	}
-	keep := &dense{[]float32{9}}
-	out.X = keep
-	if err := load(&out, leaves, tensors); err != nil {
-		t.Fatal(err)
-	}
-	if out.X != keep || keep.v[0] != 1 || out.Y[0] != nil || out.Y[1].data()[0] != 2 || out.Z != nil {
-		t.Errorf("got %+v", out)
-	}
-	nothing := tree.NewAdapter[*dense](nil, nil)
-	if _, err := tree.Flatten(in, nothing, tree.Adapter{}); !errors.Is(err, fault.ErrLeafType) {
-		t.Errorf("err = %v", err)
-	}
-	if err := load(new(map[string]*dense), flatten(t, map[string]any{"x": array.Of([]float32{1})}), nothing); !errors.Is(err, fault.ErrLeafType) {
-		t.Errorf("err = %v", err)
-	}
-	wrong := tree.NewAdapter(nil, func(*array.Array, tensor) (tensor, error) { return sparse{}, nil })
-	if err := load(new(*dense), flatten(t, []float32{1}), wrong); !errors.Is(err, fault.ErrLeafType) {
-		t.Errorf("err = %v", err)
-	}
-	out.X.v = []float32{1, 2, 3}
-	if err := load(&out, leaves, tensors); !errors.Is(err, fault.ErrShape) {
-		t.Errorf("err = %v", err)
 	}
 }
 
-func TestBuild(t *testing.T) {
-	k := func(keys ...string) (p tree.Path) {
-		for _, s := range keys {
-			name, seq := strings.CutPrefix(s, "#")
-			p = append(p, tree.Key{Name: name, Seq: seq})
-		}
-		return p
-	}
-	good := []struct {
-		leaves []tree.Leaf
-		want   any
-	}{
-		{nil, nil},
-		{[]tree.Leaf{{nil, 1}}, 1},
-		{[]tree.Leaf{{nil, tree.EmptyTuple}}, tree.Tuple{}},
-		{[]tree.Leaf{{k("b", "#1"), 2}, {k("a"), tree.None}, {k("b", "#0"), tree.EmptyList}, {k("c"), tree.EmptyDict}},
-			map[string]any{"a": nil, "b": []any{[]any{}, 2}, "c": map[string]any{}}},
-	}
-	for _, tt := range good {
-		if got, err := tree.Build(tt.leaves); err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("Build(%v) = %#v, %v; want %#v", tt.leaves, got, err, tt.want)
-		}
-	}
-	deep := make(tree.Path, 5000)
-	bad := []struct {
-		paths []tree.Path
-		want  string
-	}{
-		{[]tree.Path{k("a"), k("a")}, `leaf a: structure mismatch: two leaves have the path ["a"]`},
-		{[]tree.Path{k("a"), k("a", "b")}, `leaf a.b: structure mismatch: ["a"] is a leaf and the path ["a" "b"] goes through it`},
-		{[]tree.Path{k("a", "b"), k("a")}, `leaf a: structure mismatch: ["a"] is a leaf and the path of another leaf goes through it`},
-		{[]tree.Path{k("a"), nil}, "structure mismatch"},
-		{[]tree.Path{k("a", "b"), k("a", "#0")}, `leaf a.0: structure mismatch: ["a"] has both positions and keys`},
-		{[]tree.Path{k("a", "#0"), k("a", "#2")}, "leaf a: structure mismatch: a sequence of 2 elements has none at position 1"},
-		{[]tree.Path{k("#00")}, "structure mismatch"},
-		{[]tree.Path{k("#999999999999999999")}, "structure mismatch"},
-		{[]tree.Path{deep}, "nested 5000 levels deep"},
-	}
-	for _, tt := range bad {
-		var leaves []tree.Leaf
-		for _, p := range tt.paths {
-			leaves = append(leaves, tree.Leaf{Path: p, Value: 1})
-		}
-		if _, err := tree.Build(leaves); !errors.Is(err, fault.ErrStructure) || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("Build(%.60v): %v; want %s", tt.paths, err, tt.want)
+func TestPathOrder(t *testing.T) {
+	leaves := flatten(t, map[string]any{"b": make([]string, 12), "a": 1, "a.": 2, "c": map[string]any{"x": 1}})
+	for i, l := range leaves[1:] {
+		if leaves[i].Path.Compare(l.Path) >= 0 || l.Path.Compare(leaves[i].Path) <= 0 || l.Path.Compare(l.Path) != 0 {
+			t.Errorf("%v is not before %v", leaves[i].Path, l.Path)
 		}
 	}
 }

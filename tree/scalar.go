@@ -50,7 +50,7 @@ func scalarOf(v any, t reflect.Type) (reflect.Value, error) {
 		return dst, setInteger(dst, n)
 	}
 	x := reflect.ValueOf(v)
-	if x.Kind() == t.Kind() { // not Convert, see exact
+	if x.Kind() == t.Kind() { // not Convert, see scalarValue
 		return reflect.NewAt(t, addressable(x).Addr().UnsafePointer()).Elem(), nil
 	}
 	return x.Convert(t), nil

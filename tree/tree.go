@@ -27,19 +27,21 @@
 //     not saved, and loading a checkpoint without it makes the field zero.
 //   - Slices and Go arrays of numbers and bools are rank-1 arrays, []byte is a
 //     byte string, all other slices and arrays are sequences, as is [Tuple].
-//   - *array.Array, *array.Section, numbers, bools, strings and *big.Int are leaves. The element
-//     types of package array (array.BF16 …) are arrays of rank 0.
+//   - *array.Array, *array.Section, numbers, bools, strings and *big.Int are
+//     leaves. The element types of package array (array.BF16 …) are arrays of
+//     rank 0. Nothing can be loaded into a Section.
 //   - Pointers and interfaces are followed. Nil ones, nil maps and nil slices are
 //     [None]; containers without elements are [EmptyDict], [EmptyList] or
 //     [EmptyTuple]; an empty slice of numbers is an array of shape (0). A value of
 //     type [Empty] stands for itself.
 //
-// All problems of a value are reported at once: the error joins one *orbax.LeafError
-// for each, in the order of their paths.
+// All problems of a value are reported at once: the error joins one
+// *orbax.LeafError for each, in the order of their paths.
 package tree
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax/array"
@@ -78,6 +80,17 @@ func (p Path) String() string {
 		b.WriteString(k.Name)
 	}
 	return b.String()
+}
+
+// Compare orders paths as Flatten lists them: dict keys by their bytes,
+// positions by number, a path before those below it.
+func (p Path) Compare(q Path) int {
+	return slices.CompareFunc(p, q, func(a, b Key) int {
+		if a.Seq && b.Seq && len(a.Name) != len(b.Name) {
+			return len(a.Name) - len(b.Name)
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
 }
 
 // keys shows the path key by key, which the dotted name does not.
@@ -227,8 +240,8 @@ type Node interface {
 	TreeFlatten() (any, error)
 
 	// TreeUnflatten takes what was loaded. On load TreeFlatten is called first, and
-	// what it returns is the template that is filled and passed here, with the
-	// same type; if it returns nil, children is as saved: map[string]any, []any
-	// or a leaf's value. Nodes inside of children are complete.
+	// what it returns is the template that is filled and passed here, with the same
+	// type; if it returns nil, children is as saved: map[string]any, []any or a
+	// leaf's value. Nodes inside of children are complete.
 	TreeUnflatten(children any) error
 }

@@ -225,12 +225,17 @@ func unshuffleBits(dst, src []byte, item int) {
 }
 
 // checkBlosc checks the parameters of the codec, for which format 2 has defaults
-// and numbers instead of names.
-func checkBlosc(conf object, nameMember string, strict bool) error {
+// and numbers instead of names; strict is for format 3.
+func checkBlosc(conf object, strict bool) error {
+	own := "id"
 	if strict {
-		if err := conf.only("blosc", "cname", "clevel", "shuffle", "typesize", "blocksize"); err != nil {
-			return err
-		}
+		own = "typesize"
+	}
+	if err := conf.only("blosc", own, "cname", "clevel", "shuffle", "blocksize"); err != nil {
+		return err
+	}
+	given := func(name string) bool { _, ok := conf[name]; return ok || strict }
+	if strict {
 		shuffle, err := conf.str("shuffle")
 		if err != nil {
 			return err
@@ -243,27 +248,22 @@ func checkBlosc(conf object, nameMember string, strict bool) error {
 				return err
 			}
 		}
-	} else {
-		if err := conf.only("blosc", nameMember, "cname", "clevel", "shuffle", "blocksize"); err != nil {
+	} else if given("shuffle") {
+		if err := conf.intIn("shuffle", -1, 2); err != nil {
 			return err
 		}
-		if _, ok := conf["shuffle"]; ok {
-			if err := conf.intIn("shuffle", -1, 2); err != nil {
-				return err
-			}
-		}
 	}
-	if _, ok := conf["clevel"]; ok || strict {
+	if given("clevel") {
 		if err := conf.intIn("clevel", 0, 9); err != nil {
 			return err
 		}
 	}
-	if _, ok := conf["blocksize"]; ok || strict {
+	if given("blocksize") {
 		if err := conf.intIn("blocksize", 0, 1<<31-1); err != nil {
 			return err
 		}
 	}
-	if _, ok := conf["cname"]; ok || strict {
+	if given("cname") {
 		cname, err := conf.str("cname")
 		if err != nil {
 			return err

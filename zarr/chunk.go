@@ -12,10 +12,10 @@ import (
 // DecodeChunk decodes enc, the chunk at index, into dst, which must have
 // [Metadata.ChunkBytes] bytes and not overlap enc. Checksums are verified, the
 // decoded size must be exact, and elements come out as package array wants them
-// ([array.Canonicalize]). Damage is an error that matches orbax.ErrCorrupt; so does
-// a shard without one of its inner chunks, which matches fs.ErrNotExist besides.
-// Only inner chunks beyond the array's edge may be absent, which is why the index
-// matters. After an error the contents of dst are unspecified.
+// ([array.Canonicalize]). Damage is an error that matches orbax.ErrCorrupt; so
+// does a shard without one of its inner chunks, which matches fs.ErrNotExist
+// besides. Only inner chunks beyond the array's edge may be absent, which is why
+// the index matters. After an error the contents of dst are unspecified.
 func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	if err := m.checkIndex(index); err != nil {
 		return err
@@ -27,14 +27,20 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	if err := m.chain.decode(dst, enc, inside); err != nil {
 		return err
 	}
-	if m.DType == array.Bool {
-		return checkBools(dst)
+	return finish(m.DType, dst)
+}
+
+// finish gives decoded elements the form that package array wants. A bool that
+// is neither 0 nor 1 is an error, as it is to TensorStore.
+func finish(d array.DType, elements []byte) error {
+	if d == array.Bool {
+		return checkBools(elements)
 	}
-	array.Canonicalize(m.DType, dst)
+	array.Canonicalize(d, elements)
 	return nil
 }
 
-// checkBools refuses bytes other than 0 and 1, as TensorStore does.
+// checkBools refuses bytes other than 0 and 1.
 func checkBools(b []byte) error {
 	i := 0
 	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:])&^0x0101010101010101 == 0 {
@@ -49,7 +55,7 @@ func checkBools(b []byte) error {
 }
 
 func (m *Metadata) checkIndex(index []int) error {
-	grid := m.Grid()
+	grid := m.grid()
 	ok := len(index) == len(grid)
 	for i := 0; ok && i < len(grid); i++ {
 		ok = index[i] >= 0 && index[i] < grid[i]
@@ -60,19 +66,19 @@ func (m *Metadata) checkIndex(index []int) error {
 	return nil
 }
 
-// EncodedBound returns how long an encoded chunk can get. If exact, all encoded
-// chunks have that length. For metadata whose chunks [Metadata.AppendChunk] cannot
-// encode it returns 0, false.
-func (m *Metadata) EncodedBound() (n int, exact bool) {
+// EncodedBound returns how long an encoded chunk can get, 0 for metadata whose
+// chunks [Metadata.AppendChunk] cannot encode.
+func (m *Metadata) EncodedBound() int {
 	switch m.encoding() {
 	case encodeRaw:
-		return m.chain.encodedSize()
+		n, _ := m.chain.encodedSize()
+		return n
 	case encodeStored:
-		return storedSize(m.chain.size), true
+		return storedSize(m.chain.size)
 	case encodeZstd:
-		return zstdBound(m.chain.size), false
+		return zstdBound(m.chain.size)
 	}
-	return 0, false
+	return 0
 }
 
 // AppendChunk appends the encoded form of chunk to dst. The chunk must have
@@ -121,7 +127,7 @@ const (
 )
 
 func (m *Metadata) encoding() encoding {
-	if _, ok := m.Raw(); ok {
+	if _, ok := m.raw(); ok {
 		return encodeRaw
 	}
 	c := m.chain

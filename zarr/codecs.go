@@ -73,7 +73,7 @@ func parseChain(codecs []any, shape []int, item, unit, depth int) (*chain, error
 		case "crc32c":
 			f, err = crcFilter{}, conf.only(name)
 		default:
-			f, err = parseCompression(name, conf, "level", true)
+			f, err = parseCompression(name, conf, true)
 			if f == nil {
 				return nil, unsupported("codec %q", name)
 			}

@@ -11,8 +11,8 @@ import (
 // format 2 have none.
 type keyEncoding struct{ prefix, separator string }
 
-// Grid returns the number of chunks along each axis. An axis of size 0 has none.
-func (m *Metadata) Grid() []int {
+// grid returns the number of chunks along each axis. An axis of size 0 has none.
+func (m *Metadata) grid() []int {
 	grid := make([]int, len(m.Shape))
 	for i, d := range m.Shape {
 		if d > 0 {
@@ -22,20 +22,11 @@ func (m *Metadata) Grid() []int {
 	return grid
 }
 
-// NumChunks returns the number of chunks of the array.
-func (m *Metadata) NumChunks() int {
-	n := 1
-	for _, g := range m.Grid() {
-		n *= g // no overflow: at most the number of elements
-	}
-	return n
-}
-
 // Chunks yields the index of each chunk in row-major order. Each index is a
 // fresh slice.
 func (m *Metadata) Chunks() iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
-		grid := m.Grid()
+		grid := m.grid()
 		if slices.Contains(grid, 0) {
 			return
 		}
@@ -84,7 +75,7 @@ func (m *Metadata) Key(index []int) string {
 // ChunkRegion returns the part of the array that the chunk at index holds: where
 // it starts and its size along each axis. At the array's edge the size is less
 // than ChunkShape, and the rest of the chunk is padding. The index must lie
-// within [Metadata.Grid].
+// within the grid.
 func (m *Metadata) ChunkRegion(index []int) (offset, size []int) {
 	offset, size = make([]int, len(index)), make([]int, len(index))
 	for i, x := range index {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/go-orbax/orbax/array"
@@ -63,40 +64,22 @@ func (o object) get(name string) (any, error) {
 	return v, nil
 }
 
-func (o object) str(name string) (string, error) {
-	v, err := o.get(name)
-	if err != nil {
-		return "", err
-	}
-	s, ok := v.(string)
-	if !ok {
-		return "", corrupt("%q is not a string: %s", name, show(v))
-	}
-	return s, nil
-}
+func (o object) str(name string) (string, error) { return member[string](o, name, "a string") }
 
 func (o object) obj(name string) (object, error) {
-	v, err := o.get(name)
-	if err != nil {
-		return nil, err
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, corrupt("%q is not an object: %s", name, show(v))
-	}
-	return m, nil
+	return member[map[string]any](o, name, "an object")
 }
 
-func (o object) list(name string) ([]any, error) {
+func (o object) list(name string) ([]any, error) { return member[[]any](o, name, "an array") }
+
+// member returns a member that must be a T, which what describes.
+func member[T any](o object, name, what string) (T, error) {
 	v, err := o.get(name)
-	if err != nil {
-		return nil, err
+	t, ok := v.(T)
+	if err == nil && !ok {
+		err = corrupt("%q is not %s: %s", name, what, show(v))
 	}
-	l, ok := v.([]any)
-	if !ok {
-		return nil, corrupt("%q is not an array: %s", name, show(v))
-	}
-	return l, nil
+	return t, err
 }
 
 func (o object) ints(name string) ([]int, error) {
@@ -132,14 +115,10 @@ func (o object) intIn(name string, lo, hi int) error {
 
 // only reports members other than the named ones.
 func (o object) only(what string, names ...string) error {
-outer:
 	for name := range o {
-		for _, n := range names {
-			if n == name {
-				continue outer
-			}
+		if !slices.Contains(names, name) {
+			return unsupported("%s has an unknown member %q", what, name)
 		}
-		return unsupported("%s has an unknown member %q", what, name)
 	}
 	return nil
 }
@@ -205,7 +184,7 @@ func isFloat(v any) bool {
 	return false
 }
 
-// compact returns v in the spelling that Fill promises.
+// compact returns v as JSON.
 func compact(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -29,25 +29,22 @@ type Metadata struct {
 	doc    []byte
 	keys   keyEncoding
 	chain  *chain
-	fill   string
-	stored bool // format 2, uncompressed: a zstd frame of raw blocks
-	level  int  // of zstd, when writing
+	fill   string // as the document spells it: 0.0, [0.0,0.0], "NaN", null …
+	stored bool   // format 2, uncompressed: a zstd frame of raw blocks
+	level  int    // of zstd, when writing
 }
 
-// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value is
-// None.
+// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value
+// leaves the elements as they are and adds a checksum.
 type Compression struct {
 	zstd  bool
 	level int
 }
 
-// None leaves the elements as they are and adds a checksum.
-var None Compression
-
 // Zstd compresses with zstd. The level is the zstd library's, from -131072 to
-// 22, and goes into the metadata as it is. The encoder has four speeds, picked by
-// level: below 3, 3 to 5, 6 to 9, and 10 and above. Below 6 it stores the blocks in
-// which it finds no repetition, as in most floating-point weights.
+// 22, and goes into the metadata as it is. The encoder has four speeds, picked
+// by level: below 3, 3 to 5, 6 to 9, and 10 and above. Below 6 it stores the
+// blocks in which it finds no repetition, as in most floating-point weights.
 func Zstd(level int) Compression { return Compression{true, level} }
 
 // String returns "none" or, for example, "zstd(3)".
@@ -187,33 +184,9 @@ func (m *Metadata) MetadataName() string {
 // The caller may keep and change the slice.
 func (m *Metadata) Document() []byte { return slices.Clone(m.doc) }
 
-// Fill returns the fill value as the document spells it, in JSON: "0.0",
-// "[0.0,0.0]", `"NaN"`, "null" and the like.
-func (m *Metadata) Fill() string { return m.fill }
-
 // Codecs describes how chunks are encoded, for people:
 // "bytes(little) + crc32c", "F + blosc", "sharding_indexed[2 2](bytes + zstd)".
 func (m *Metadata) Codecs() string { return m.chain.String() }
 
 // ChunkBytes returns the size of one decoded chunk.
 func (m *Metadata) ChunkBytes() int { return m.chain.size }
-
-// Raw reports whether an encoded chunk is the decoded chunk itself, row-major
-// and little-endian, followed by its CRC-32C (4 bytes, little-endian) if crc.
-// Such chunks can be read straight into an array. Of dtypes that do not use all
-// their bits, bool, int2, int4 and float4_e2m1fn, the reader then has to do with
-// the elements what [Metadata.DecodeChunk] does: verify that each bool is 0 or 1
-// and call [array.Canonicalize].
-func (m *Metadata) Raw() (crc, ok bool) {
-	c := m.chain
-	if c.perm != nil || c.shard != nil || c.swap > 1 {
-		return false, false
-	}
-	switch {
-	case len(c.filters) == 0:
-		return false, true
-	case len(c.filters) == 1 && c.filters[0] == filter(crcFilter{}):
-		return true, true
-	}
-	return false, false
-}

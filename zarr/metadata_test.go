@@ -272,8 +272,8 @@ func TestFill(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s %s: %v", c.dtype, c.value, err)
 		}
-		if err == nil && m.Fill() != c.value {
-			t.Errorf("fill %s, want %s", m.Fill(), c.value)
+		if err == nil && m.fill != c.value {
+			t.Errorf("fill %s, want %s", m.fill, c.value)
 		}
 	}
 }
@@ -284,7 +284,7 @@ func TestGrid(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Shape, m.ChunkShape = []int{5, 3, 0}, []int{2, 7, 1}
-	if got := m.Grid(); !slices.Equal(got, []int{3, 1, 0}) || m.NumChunks() != 0 {
+	if got := m.grid(); !slices.Equal(got, []int{3, 1, 0}) || numChunks(m) != 0 {
 		t.Errorf("grid %v", got)
 	}
 	for index := range m.Chunks() {
@@ -305,7 +305,7 @@ func TestGrid(t *testing.T) {
 		t.Errorf("regions %v", regions)
 	}
 	m.Shape, m.ChunkShape = []int{math.MaxInt}, []int{math.MaxInt - 1}
-	if got := m.Grid(); !slices.Equal(got, []int{2}) {
+	if got := m.grid(); !slices.Equal(got, []int{2}) {
 		t.Errorf("grid %v", got)
 	}
 }
@@ -325,7 +325,7 @@ func TestCodecs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			crc, isRaw := m.Raw()
+			crc, isRaw := m.raw()
 			if m.Codecs() != s || raw[g.Name] != [2]bool{crc, isRaw} {
 				t.Errorf("%s: %q, raw %v %v", g.Name, m.Codecs(), crc, isRaw)
 			}

@@ -10,9 +10,9 @@ import (
 
 // Parse reads a metadata document: "zarr.json" for format 3, ".zarray" for
 // format 2. It is as strict as TensorStore, so that what it accepts, Orbax can
-// load. A malformed document is an error that matches orbax.ErrCorrupt; one that asks
-// for something that is not implemented, an unknown codec for example, matches
-// orbax.ErrUnsupported.
+// load. A malformed document is an error that matches orbax.ErrCorrupt; one that
+// asks for something that is not implemented, an unknown codec for example,
+// matches orbax.ErrUnsupported.
 func Parse(format int, doc []byte) (*Metadata, error) {
 	if format != 2 && format != 3 {
 		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.ErrUnsupported, format)
@@ -134,7 +134,7 @@ func (m *Metadata) parseCompressor(o object) error {
 	if err != nil {
 		return err
 	}
-	f, err := parseCompression(id, object(c), "id", false)
+	f, err := parseCompression(id, object(c), false)
 	if err != nil {
 		return err
 	}
@@ -149,11 +149,14 @@ func (m *Metadata) parseCompressor(o object) error {
 
 // parseCompression checks the parameters of a compressor, which decoding does
 // not need, and returns its filter, nil for an unknown name. Format 2 has
-// defaults for them and keeps the name among them, in the member nameMember;
-// format 3 demands them.
-func parseCompression(name string, conf object, nameMember string, strict bool) (filter, error) {
+// defaults for them and keeps the name among them, as "id"; strict is for
+// format 3, which demands them.
+func parseCompression(name string, conf object, strict bool) (filter, error) {
 	level := func(lo, hi int, others ...string) error {
-		if err := conf.only(name, append(others, "level", nameMember)...); err != nil {
+		if !strict {
+			others = append(others, "id")
+		}
+		if err := conf.only(name, append(others, "level")...); err != nil {
 			return err
 		}
 		if _, ok := conf["level"]; !ok && !strict {
@@ -178,7 +181,7 @@ func parseCompression(name string, conf object, nameMember string, strict bool) 
 	case name == "bz2" && !strict:
 		return bzip2Filter{}, level(1, 9)
 	case name == "blosc":
-		return bloscFilter{}, checkBlosc(conf, nameMember, strict)
+		return bloscFilter{}, checkBlosc(conf, strict)
 	}
 	return nil, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -22,8 +23,8 @@ type shard struct {
 }
 
 // decode decodes enc into dst. Where inner chunks lie, and whether they overlap
-// or leave gaps, is the writer's business. Those that are all padding may be absent, and are not
-// looked at.
+// or leave gaps, is the writer's business. Those that are all padding may be
+// absent, and are not looked at.
 func (s *shard) decode(dst, enc []byte, inside []int) error {
 	if len(enc) < s.indexSize {
 		return fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.ErrCorrupt, len(enc), s.indexSize)
@@ -46,6 +47,7 @@ func (s *shard) decode(dst, enc []byte, inside []int) error {
 	}
 	at := make([]int, len(s.grid))
 	innerInside := make([]int, len(s.grid))
+	offset, zero := make([]int, len(s.grid)), make([]int, len(s.grid))
 	for i := 0; i*16 < len(index); i++ {
 		out := buf
 		if contiguous {
@@ -63,7 +65,12 @@ func (s *shard) decode(dst, enc []byte, inside []int) error {
 			clear(out)
 		}
 		if !contiguous {
-			s.place(dst, out, at)
+			for i, x := range at {
+				offset[i] = x * s.inner.shape[i]
+			}
+			if err := array.CopyRegion(dst, s.shape, offset, out, s.inner.shape, zero, s.inner.shape, s.item); err != nil {
+				return err
+			}
 		}
 		next(at, s.grid)
 	}
@@ -109,21 +116,4 @@ func (s *shard) contiguous() bool {
 		}
 	}
 	return true
-}
-
-// place copies the inner chunk at index into the chunk dst.
-func (s *shard) place(dst, src []byte, at []int) {
-	rank := len(s.shape)
-	last := rank - 1
-	row := s.inner.shape[last] * s.item
-	index := make([]int, last) // within the inner chunk
-	for from := 0; from < len(src); from += row {
-		to := 0
-		for i, x := range index {
-			to = (to + at[i]*s.inner.shape[i] + x) * s.shape[i+1]
-		}
-		to = (to + at[last]*s.inner.shape[last]) * s.item
-		copy(dst[to:], src[from:from+row])
-		next(index, s.inner.shape[:last])
-	}
 }

@@ -127,11 +127,7 @@ func shownList(names []string) string {
 
 // openTree opens the pytree called name; "" stands for the one that Orbax loads.
 func openTree(ctx context.Context, ck *orbax.Checkpoint, name string) (*handler.Tree, error) {
-	var options []orbax.LoadOption
-	if name != "" {
-		options = append(options, orbax.Name(name))
-	}
-	t, err := ck.Tree(ctx, options...)
+	t, err := ck.Tree(ctx, orbax.Name(name))
 	if err != nil {
 		return nil, nameHint(err, ck, name)
 	}

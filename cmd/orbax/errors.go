@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // The exit statuses, as the help of every verb tells them.
@@ -87,7 +86,7 @@ func describe(err error) string {
 	prefix := ""
 	var lib *orbax.Error
 	if errors.As(err, &lib) {
-		prefix, err = lib.Path+": ", lib.Err
+		prefix = lib.Path + ": "
 	}
 	lines := problems(err)
 	if len(lines) == 1 {
@@ -96,35 +95,18 @@ func describe(err error) string {
 	return fmt.Sprintf("%s%d problems:\n  %s", prefix, len(lines), strings.Join(lines, "\n  "))
 }
 
-// problems returns the messages of the errors that are joined in err, each
-// once.
+// problems returns the messages of err's problems, each once, without what the
+// library says of the checkpoint as a whole.
 func problems(err error) []string {
+	var lib *orbax.Error
+	if !errors.As(err, &lib) {
+		return []string{err.Error()}
+	}
 	var lines []string
-	seen := map[string]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok && joins(err, joined.Unwrap()) {
-			for _, e := range joined.Unwrap() {
-				walk(e)
-			}
-			return
-		}
-		if line := err.Error(); !seen[line] {
-			seen[line] = true
-			lines = append(lines, line)
-		}
+	for _, p := range lib.Problems() {
+		lines = append(lines, p.Error())
 	}
-	walk(err)
-	return lines
-}
-
-// joins tells errors.Join from fmt.Errorf with several %w.
-func joins(err error, parts []error) bool {
-	var text []string
-	for _, p := range parts {
-		text = append(text, p.Error())
-	}
-	return err.Error() == strings.Join(text, "\n")
+	return unique(lines)
 }
 
 // hintOf returns what can be done about err, or "".
@@ -136,13 +118,9 @@ func hintOf(err error) string {
 		return h.hint
 	case !errors.As(err, &lib):
 		return ""
-	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), ".orbax-checkpoint-tmp"):
+	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
-	case damaged(err):
-		if file := findLFSPointer(lib.Path); file != "" {
-			return file + " is a Git LFS pointer, not the file itself: run `git lfs pull`"
-		}
-	case errors.Is(err, orbax.ErrNotExist):
+	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
 		if near := closestPath(lib.Path); near != "" {
 			return "did you mean " + near + "?"
 		}
@@ -174,28 +152,4 @@ func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error)
 		return nil, withHint(fmt.Errorf("%s: it is a safetensors file", path), "`orbax convert` makes a checkpoint of it")
 	}
 	return nil, err
-}
-
-// lfsPrefix begins the text that Git LFS leaves in place of a file that it has
-// not fetched.
-const lfsPrefix = "version https://git-lfs.github.com/spec/"
-
-// findLFSPointer returns a file below root that is a Git LFS pointer, or "".
-func findLFSPointer(root string) string {
-	found := ""
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return nil
-		}
-		// Pointers are short by definition.
-		if info, err := d.Info(); err != nil || info.Size() < int64(len(lfsPrefix)) || info.Size() >= 1024 {
-			return nil
-		}
-		if text, err := os.ReadFile(path); err == nil && bytes.HasPrefix(text, []byte(lfsPrefix)) {
-			found = path
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return found
 }

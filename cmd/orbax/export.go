@@ -135,11 +135,7 @@ func (c *conversion) refuseExport(errs []error) error {
 // planCustom puts custom metadata where it belongs: strings as entries, other
 // values into the reserved one. It warns of what is left behind.
 func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *exportPlan, extra *extraTree) error {
-	var options []orbax.LoadOption
-	if c.name != "" {
-		options = append(options, orbax.Name(c.name))
-	}
-	m, err := ck.Metadata(ctx, options...)
+	m, err := ck.Metadata(ctx, orbax.Name(c.name))
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,12 @@ go 1.26.0
 
 require (
 	github.com/go-orbax/orbax v0.0.0
+	github.com/spf13/cobra v1.10.2 // verbs, flags, help and shell completion
+)
+
+// Tests only.
+require (
 	github.com/rogpeppe/go-internal v1.16.0
-	github.com/spf13/cobra v1.10.2
 	pgregory.net/rapid v1.3.0
 )
 

@@ -147,7 +147,13 @@ func (in *importer) extraValue(l *extraLeaf, name string, t *safetensors.Tensor)
 	case err != nil:
 		return nil, err
 	case l.Kind == kindScalar:
-		return scalarOf(a)
+		if a.Rank() != 0 {
+			return nil, fmt.Errorf("%w: a scalar cannot be %v", orbax.ErrCorrupt, a)
+		}
+		if v, ok := a.Item(); ok {
+			return v, nil
+		}
+		return a, nil // Go has no such type
 	case l.Kind == kindBytes:
 		if a.DType() != array.Uint8 || a.Rank() != 1 {
 			return nil, fmt.Errorf("%w: a byte string cannot be %v", orbax.ErrCorrupt, a)
@@ -194,47 +200,4 @@ func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 		return nil
 	}
 	return members
-}
-
-// scalarOf returns the one element of a as a Go value; as the array itself if
-// Go has no such type.
-func scalarOf(a *array.Array) (any, error) {
-	if a.Rank() != 0 {
-		return nil, fmt.Errorf("%w: a scalar cannot be %v", orbax.ErrCorrupt, a)
-	}
-	switch a.DType() {
-	case array.Bool:
-		return element[bool](a)
-	case array.Int8:
-		return element[int8](a)
-	case array.Int16:
-		return element[int16](a)
-	case array.Int32:
-		return element[int32](a)
-	case array.Int64:
-		return element[int64](a)
-	case array.Uint8:
-		return element[uint8](a)
-	case array.Uint16:
-		return element[uint16](a)
-	case array.Uint32:
-		return element[uint32](a)
-	case array.Uint64:
-		return element[uint64](a)
-	case array.Float32:
-		return element[float32](a)
-	case array.Float64:
-		return element[float64](a)
-	case array.Complex64:
-		return element[complex64](a)
-	}
-	return a, nil
-}
-
-func element[T array.Element](a *array.Array) (any, error) {
-	v, err := array.Values[T](a)
-	if err != nil {
-		return nil, err
-	}
-	return v[0], nil
 }

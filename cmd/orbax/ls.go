@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,24 +118,21 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		return nil, err
 	}
 	defer ck.Close()
-	names := ck.Names()
-	if name != "" {
-		names = []string{name}
-	}
-	c, err := look(ctx, ck, names)
+	m, err := look(ctx, ck, name)
 	if err != nil {
 		return nil, nameHint(err, ck, name)
 	}
 	l := &listing{
 		Path:       path,
-		InitTime:   known(c.meta.InitTime),
-		CommitTime: known(c.meta.CommitTime),
-		Custom:     finite(c.meta.Custom),
+		InitTime:   known(m.InitTime),
+		CommitTime: known(m.CommitTime),
+		Custom:     finite(m.Custom),
 		Parts:      []part{},
 	}
-	for i, name := range names {
-		p := part{Name: name, Kind: c.kinds[i]}
-		if t := c.trees[i]; t != nil {
+	for _, name := range slices.Sorted(maps.Keys(m.Checkpointables)) {
+		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
+		if t, ok := m.Checkpointables[name].(*handler.TreeMetadata); ok {
+			p.Kind = "pytree"
 			if p.pytree, err = describeTree(t); err != nil {
 				return nil, err
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,14 +120,7 @@ func (p *printer) visit(f func(i int64)) {
 	}
 }
 
-func (p *printer) empty() bool {
-	for _, d := range p.shape {
-		if d == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (p *printer) empty() bool { return slices.Contains(p.shape, 0) }
 
 // print writes the array as NumPy does: one row a line, in columns.
 func (p *printer) print() error {

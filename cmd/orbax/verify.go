@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 )
@@ -118,10 +114,6 @@ func verify(ctx context.Context, path string) *verdict {
 		v.Status = statusDamaged
 	}
 	v.hint = hintOf(err)
-	var lib *orbax.Error
-	if errors.As(err, &lib) {
-		err = lib.Err
-	}
 	for _, p := range problems(err) {
 		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
 	}
@@ -137,34 +129,28 @@ func (v *verdict) check(ctx context.Context) error {
 	if err := ck.Verify(ctx); err != nil {
 		return err
 	}
-	names := ck.Names()
-	c, err := look(ctx, ck, names)
+	m, err := look(ctx, ck, "")
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(filepath.Join(v.Path, digestFile))
-	covered := err == nil
-	for i, t := range c.trees {
-		if t == nil {
-			if !covered {
-				v.Unchecked = append(v.Unchecked, names[i])
+	for _, name := range ck.Names() {
+		t, ok := m.Checkpointables[name].(*handler.TreeMetadata)
+		if !ok {
+			if !m.Digests {
+				v.Unchecked = append(v.Unchecked, name)
 			}
 			continue
 		}
 		v.Leaves += len(t.Leaves)
 		v.Bytes += t.Bytes()
 		for _, l := range t.Leaves {
-			if l.DType != array.Invalid && !covered && !checksummed(&l, t.Format) {
+			if l.DType != array.Invalid && !m.Digests && !checksummed(&l, t.Format) {
 				v.Unchecksummed++
 			}
 		}
 	}
 	return nil
 }
-
-// digestFile is in the checkpoints of this project only, which have a checksum
-// for every chunk, whatever the codec.
-const digestFile = "digests.sha256"
 
 // maxInline is the longest value that Orbax stores in a database's own nodes,
 // which have checksums.

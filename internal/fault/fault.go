@@ -12,19 +12,19 @@ import (
 // The classes of failure. Each message is a clause that follows the place of
 // the failure: "leaf params.w: shape mismatch: …".
 var (
-	ErrExist       error = &class{"already exists", fs.ErrExist}
-	ErrNotExist    error = &class{"does not exist", fs.ErrNotExist}
-	ErrBusy              = errors.New("another save is writing this path")
-	ErrInvalid           = errors.New("not a checkpoint")
-	ErrIncomplete        = errors.New("incomplete checkpoint")
-	ErrCorrupt           = errors.New("corrupt data")
-	ErrStructure         = errors.New("structure mismatch")
-	ErrShape             = errors.New("shape mismatch")
-	ErrDType             = errors.New("dtype mismatch")
-	ErrLeafType          = errors.New("unsupported leaf type")
-	ErrCollision         = errors.New("key collision")
-	ErrReserved          = errors.New("reserved or unsafe name")
-	ErrUnsupported       = errors.New("unsupported format")
+	ErrExist             error = &class{"already exists", fs.ErrExist}
+	ErrNotExist          error = &class{"does not exist", fs.ErrNotExist}
+	ErrBusy                    = errors.New("another save is writing this path")
+	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
+	ErrIncomplete              = errors.New("incomplete checkpoint")
+	ErrCorrupt                 = errors.New("corrupt data")
+	ErrStructure               = errors.New("structure mismatch")
+	ErrShape                   = errors.New("shape mismatch")
+	ErrDType                   = errors.New("dtype mismatch")
+	ErrLeafType                = errors.New("unsupported leaf type")
+	ErrKeyCollision            = errors.New("key collision")
+	ErrReservedName            = errors.New("reserved or unsafe name")
+	ErrUnsupported             = errors.New("unsupported format")
 )
 
 // class is a sentinel that matches one of the standard library as well.

@@ -150,7 +150,7 @@ func CheckCustom(v any) (json.RawMessage, error) {
 		}
 	}
 	if _, ours := members[listKey]; ours {
-		return nil, fmt.Errorf("%w: custom metadata key %q", fault.ErrReserved, listKey)
+		return nil, fmt.Errorf("%w: custom metadata key %q", fault.ErrReservedName, listKey)
 	}
 	return doc, nil
 }

@@ -38,6 +38,8 @@ const selfPrefix = "# sha256 of the lines above: "
 
 // Document returns the digest file.
 func (d *Digests) Document() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var b bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(d.sums)) {
 		sum := d.sums[name]
@@ -99,12 +101,15 @@ func (d *Digests) Check(name string, doc []byte) error {
 	return nil
 }
 
-// Forget drops the digests of the documents that match.
-func (d *Digests) Forget(match func(name string) bool) {
+// Forget drops the digests of the documents that match, and returns how many
+// they were.
+func (d *Digests) Forget(match func(name string) bool) int {
 	if d == nil {
-		return
+		return 0
 	}
+	before := len(d.sums)
 	maps.DeleteFunc(d.sums, func(name string, _ [sha256.Size]byte) bool { return match(name) })
+	return before - len(d.sums)
 }
 
 // Has reports whether a document was recorded.

@@ -30,8 +30,7 @@ func DecodeJSON(doc []byte) (any, error) {
 	if !utf8.Valid(doc) {
 		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
 	}
-	doc, nan := spellNonFinite(doc)
-	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec := json.NewDecoder(bytes.NewReader(spellNonFinite(doc)))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
@@ -40,7 +39,7 @@ func DecodeJSON(doc []byte) (any, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%w: invalid JSON: data after the value", fault.ErrCorrupt)
 	}
-	return pythonNumbers(v, nan), nil
+	return pythonNumbers(v), nil
 }
 
 // unmarshal is json.Unmarshal for documents that are damaged if they are not
@@ -52,14 +51,12 @@ func unmarshal(doc []byte, v any) error {
 	return json.Unmarshal(doc, v)
 }
 
-// spellNonFinite replaces the bare words by numbers that JSON can spell: the
-// infinities by ones that are out of range, NaN by a zero with an exponent that
-// occurs nowhere else in the document, which it returns.
-func spellNonFinite(doc []byte) (out []byte, nan string) {
+// spellNonFinite replaces the bare words by numbers that JSON can spell.
+func spellNonFinite(doc []byte) []byte {
 	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) {
-		return doc, ""
+		return doc
 	}
-	nan = unusedZero(doc)
+	var out []byte
 	inString := false
 	for i := 0; i < len(doc); i++ {
 		c := doc[i]
@@ -77,54 +74,41 @@ func spellNonFinite(doc []byte) (out []byte, nan string) {
 		// which is a mistake.
 		switch rest := doc[i:]; {
 		case bytes.HasPrefix(rest, []byte("NaN")):
-			out = append(append(append(out, ' '), nan...), ' ')
+			out = append(out, " "+nan+" "...)
 			i += len("NaN") - 1
 		case bytes.HasPrefix(rest, []byte("Infinity")):
-			out = append(out, infinity...)
+			out = append(out, " "+infinity+" "...)
 			i += len("Infinity") - 1
 		case bytes.HasPrefix(rest, []byte("-Infinity")):
-			out = append(out, minusInfinity...)
+			out = append(out, " -"+infinity+" "...)
 			i += len("-Infinity") - 1
 		default:
 			inString = c == '"'
 			out = append(out, c)
 		}
 	}
-	return out, nan
+	return out
 }
 
-// unusedZero returns a spelling of zero that occurs nowhere in doc.
-func unusedZero(doc []byte) string {
-	used := map[string]bool{}
-	for i := 0; i+10 <= len(doc); i++ {
-		if doc[i] == '0' && doc[i+1] == 'e' {
-			used[string(doc[i:i+10])] = true
-		}
-	}
-	for n := 0; ; n++ {
-		if s := fmt.Sprintf("0e%08d", n); !used[s] {
-			return s
-		}
-	}
-}
-
+// How the words are spelled: a number out of range, and a zero that no encoder
+// writes so.
 const (
-	infinity      = " 1e999 "
-	minusInfinity = " -1e999 "
+	infinity = "1e999"
+	nan      = "0e-7370001"
 )
 
-func pythonNumbers(v any, nan string) any {
+func pythonNumbers(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			v[k] = pythonNumbers(v[k], nan)
+			v[k] = pythonNumbers(v[k])
 		}
 	case []any:
 		for i := range v {
-			v[i] = pythonNumbers(v[i], nan)
+			v[i] = pythonNumbers(v[i])
 		}
 	case json.Number:
-		if string(v) == nan {
+		if v == nan {
 			return math.NaN()
 		}
 		if i, err := v.Int64(); err == nil && int64(int(i)) == i {

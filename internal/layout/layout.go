@@ -30,7 +30,6 @@ const (
 	CommitFile     = "commit_success.txt"
 	DigestFile     = "digests.sha256"
 	DeletionFile   = "_CHECKPOINT_DELETION"
-	MetricsDir     = "metrics"
 )
 
 // Names inside a pytree's directory.
@@ -39,7 +38,6 @@ const (
 	ShardingFile = "_sharding"
 	StringsFile  = "_strings.json"
 	ArrayFile    = "array_metadatas/process_0"
-	ManifestFile = "manifest.ocdbt"
 	DataDir      = "d"
 )
 
@@ -50,7 +48,7 @@ const DefaultName = "state"
 // or that Orbax treats in a special way.
 var reserved = map[string]bool{
 	IndicatorFile: true, CheckpointFile: true, CommitFile: true, DigestFile: true,
-	DeletionFile: true, MetricsDir: true, TreeFile: true, "AUTO": true,
+	DeletionFile: true, "metrics": true, TreeFile: true, "AUTO": true,
 }
 
 // CheckName refuses a checkpointable's name that cannot be a directory of its
@@ -58,13 +56,13 @@ var reserved = map[string]bool{
 func CheckName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: the empty checkpointable name", fault.ErrReserved)
+		return fmt.Errorf("%w: the empty checkpointable name", fault.ErrReservedName)
 	case reserved[name]:
-		return fmt.Errorf("%w: checkpointable %q", fault.ErrReserved, name)
+		return fmt.Errorf("%w: checkpointable %q", fault.ErrReservedName, name)
 	case name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || !utf8.ValidString(name) || len(name) > 255:
-		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.ErrReserved, name)
+		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.ErrReservedName, name)
 	case strings.Contains(name, storage.TempMarker):
-		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.ErrReserved, name)
+		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.ErrReservedName, name)
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func TestCheckName(t *testing.T) {
 		"orbax.checkpoint", "commit_success.txt", "digests.sha256",
 		"x.orbax-checkpoint-tmp", ".orbax-checkpoint-tmp", "x.orbax-checkpoint-tmp-12",
 	} {
-		if err := CheckName(name); !errors.Is(err, fault.ErrReserved) {
-			t.Errorf("%q: %v, want %v", name, err, fault.ErrReserved)
+		if err := CheckName(name); !errors.Is(err, fault.ErrReservedName) {
+			t.Errorf("%q: %v, want %v", name, err, fault.ErrReservedName)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func TestCheckCustomRefuses(t *testing.T) {
 			t.Errorf("%s: accepted as %s", name, raw)
 		}
 	}
-	if _, err := CheckCustom(map[string]any{listKey: 1}); !errors.Is(err, fault.ErrReserved) {
+	if _, err := CheckCustom(map[string]any{listKey: 1}); !errors.Is(err, fault.ErrReservedName) {
 		t.Errorf("reserved key: %v", err)
 	}
 }
@@ -251,12 +251,12 @@ func TestStringsDocument(t *testing.T) {
 		}
 	}
 	for _, names := range [][]string{{"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"}, {"a/b/c", "a"}, {"", "/x"}} {
-		if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.ErrCollision) {
+		if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.ErrKeyCollision) {
 			t.Errorf("%q: %s, %v", names, doc, err)
 		}
 	}
 	for name, ok := range map[string]bool{"a": true, "a/b": true, "a~": false, "~0": false, "": true} {
-		if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.ErrReserved) {
+		if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

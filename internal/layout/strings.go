@@ -17,7 +17,7 @@ import (
 // back under the same name.
 func CheckStringName(name string) error {
 	if strings.Contains(name, "~") {
-		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.ErrReserved, name)
+		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.ErrReservedName, name)
 	}
 	return nil
 }
@@ -34,7 +34,7 @@ func StringsDocument(values map[string]string) ([]byte, error) {
 			if !ok {
 				if at[p] != nil {
 					return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q",
-						fault.ErrCollision, strings.Join(parts[:i+1], "/"), name)}
+						fault.ErrKeyCollision, strings.Join(parts[:i+1], "/"), name)}
 				}
 				next = map[string]any{}
 				at[p] = next
@@ -43,7 +43,7 @@ func StringsDocument(values map[string]string) ([]byte, error) {
 		}
 		last := parts[len(parts)-1]
 		if at[last] != nil {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and one below it", fault.ErrCollision, name)}
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: Orbax cannot hold strings named both %q and one below it", fault.ErrKeyCollision, name)}
 		}
 		at[last] = values[name]
 	}

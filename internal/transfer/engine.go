@@ -14,12 +14,12 @@ import (
 // run calls do for each of n jobs, several at a time, until one fails or ctx
 // ends. A job may ask once for its buffer: page-aligned, of need(job) bytes, of
 // any content, its own during the call. All buffers together stay within
-// Budget; a job that needs more runs alone. A plan made of a damaged checkpoint
-// can need any amount, so a job asks only once it knows better.
+// budgetBytes; a job that needs more runs alone. A plan made of a damaged
+// checkpoint can need any amount, so a job asks only once it knows better.
 func run(ctx context.Context, n int, need func(job int) int64, do func(ctx context.Context, job int, buffer func() []byte) error) error {
 	var buffers bufferPool
 	var next atomic.Int64
-	budget := semaphore.NewWeighted(Budget)
+	budget := semaphore.NewWeighted(budgetBytes)
 	group, ctx := errgroup.WithContext(ctx)
 	for range workers(n) {
 		group.Go(func() error {
@@ -32,7 +32,7 @@ func run(ctx context.Context, n int, need func(job int) int64, do func(ctx conte
 					return err
 				}
 				size := need(job)
-				weight := min(size, Budget)
+				weight := min(size, budgetBytes)
 				if err := budget.Acquire(ctx, weight); err != nil {
 					return err
 				}
@@ -84,7 +84,7 @@ func (p *bufferPool) take(n, size int64) []byte {
 			return b
 		}
 	}
-	for len(p.free) > 0 && p.kept+size > Budget {
+	for len(p.free) > 0 && p.kept+size > budgetBytes {
 		p.kept -= int64(cap(p.free[0]))
 		p.free = slices.Delete(p.free, 0, 1)
 	}
@@ -94,7 +94,7 @@ func (p *bufferPool) take(n, size int64) []byte {
 func (p *bufferPool) put(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if size := int64(cap(b)); size > 0 && p.kept+size <= Budget {
+	if size := int64(cap(b)); size > 0 && p.kept+size <= budgetBytes {
 		i, _ := slices.BinarySearchFunc(p.free, size, func(b []byte, n int64) int { return int(int64(cap(b)) - n) })
 		p.free = slices.Insert(p.free, i, b[:0])
 		p.kept += size

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -143,14 +143,13 @@ func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 
 // direct reads one range: its head straight into place, its rest into buf.
 func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
+	limit := unitBytes // look at ctx now and then
+	if r.Step != nil {
+		limit = stepBytes
+	}
 	off := r.Offset
 	for dst := r.Dst; len(dst) > 0; {
-		piece := dst
-		if r.Step != nil {
-			piece = dst[:min(len(dst), stepBytes)]
-		} else {
-			piece = dst[:min(len(dst), unitBytes)] // look at ctx now and then
-		}
+		piece := dst[:min(len(dst), limit)]
 		if err := f.ReadAt(ctx, piece, off); err != nil {
 			return r.fail(readError(r.File, err))
 		}
@@ -317,8 +316,8 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
 	}
-	if off == 0 && isLFSPointer(b) {
-		return nil, lfsPointer(name)
+	if off == 0 && lfs.IsPointer(b) {
+		return nil, lfs.Error(name)
 	}
 	return b, nil
 }
@@ -335,21 +334,12 @@ func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error 
 }
 
 func checkLFS(ctx context.Context, f storage.Reader, name string) error {
-	if f.Size() >= 1024 {
+	if f.Size() >= lfs.MaxSize {
 		return nil
 	}
 	b := make([]byte, f.Size())
-	if err := f.ReadAt(ctx, b, 0); err == nil && isLFSPointer(b) {
-		return lfsPointer(name)
+	if err := f.ReadAt(ctx, b, 0); err == nil && lfs.IsPointer(b) {
+		return lfs.Error(name)
 	}
 	return nil
-}
-
-// A clone without its large files has small texts in their place.
-func isLFSPointer(b []byte) bool {
-	return len(b) < 1024 && bytes.HasPrefix(b, []byte("version https://git-lfs"))
-}
-
-func lfsPointer(name string) error {
-	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run git lfs pull", fault.ErrIncomplete, name)
 }

@@ -18,14 +18,14 @@ import (
 // the full rate of a disk, small enough that a few in flight are little memory.
 const unitBytes = 8 << 20
 
-// Budget is the default bound on the engine's buffers, in bytes. One item that
-// needs more than the budget is moved alone.
-const Budget = 64 << 20
+// budgetBytes bounds the engine's buffers. One item that needs more than the
+// budget is moved alone.
+const budgetBytes = 64 << 20
 
 // workers returns how many units are in flight: enough to keep every core
 // encoding while the device has something queued.
 func workers(units int) int {
-	return max(1, min(runtime.GOMAXPROCS(0)+2, units, Budget/unitBytes))
+	return max(1, min(runtime.GOMAXPROCS(0)+2, units, budgetBytes/unitBytes))
 }
 
 // Extent is where a value lies in a file.

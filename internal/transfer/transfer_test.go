@@ -247,12 +247,12 @@ func write(t testing.TB, files map[string][]byte) string {
 	return dir
 }
 
-func lfs() []byte {
+func lfsPointer() []byte {
 	return []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 9\n")
 }
 
 func TestReadErrors(t *testing.T) {
-	dir := write(t, map[string][]byte{"short": noise(100, 1), "lfs": lfs(), "d/f": noise(100, 2)})
+	dir := write(t, map[string][]byte{"short": noise(100, 1), "lfs": lfsPointer(), "d/f": noise(100, 2)})
 	bad := errors.New("bad chunk")
 	for name, c := range map[string]struct {
 		e    Extent
@@ -311,7 +311,7 @@ func TestReadErrors(t *testing.T) {
 
 func TestReadFile(t *testing.T) {
 	data := noise(100, 1)
-	dir := write(t, map[string][]byte{"f": data, "lfs": lfs(), "empty": {}})
+	dir := write(t, map[string][]byte{"f": data, "lfs": lfsPointer(), "empty": {}})
 	for _, c := range []struct {
 		name   string
 		off, n int64

@@ -1,0 +1,79 @@
+package handler
+
+import (
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+)
+
+// runAxis returns the first of the axes that together make one run of a region
+// of an array: all axes behind it are taken whole.
+func runAxis(shape, size []int) int {
+	axis := len(shape)
+	for axis > 0 && (axis == len(shape) || size[axis] == shape[axis]) {
+		axis--
+	}
+	return axis
+}
+
+// contiguous reports whether a region of an array is one run of elements, and
+// which.
+func contiguous(shape, off, size []int) (first, n int, ok bool) {
+	axis := runAxis(shape, size)
+	n, ok = 1, true
+	for i, d := range shape {
+		first = first*d + off[i]
+		n *= size[i]
+		ok = ok && (i >= axis || size[i] == 1)
+	}
+	return first, n, ok
+}
+
+// eachRun calls f for every contiguous run of a region of an array, which is not
+// empty, in row-major order: its place in the array and its length, in bytes.
+func eachRun(shape, off, size []int, item int, f func(at int64, n int) error) error {
+	axis := runAxis(shape, size)
+	run := item
+	for _, n := range size[axis:] {
+		run *= n
+	}
+	index := slices.Clone(off)
+	for {
+		at := 0
+		for i, d := range shape {
+			at = at*d + index[i]
+		}
+		if err := f(int64(at*item), run); err != nil {
+			return err
+		}
+		i := axis - 1
+		for ; i >= 0; i-- {
+			if index[i]++; index[i] < off[i]+size[i] {
+				break
+			}
+			index[i] = off[i]
+		}
+		if i < 0 {
+			return nil
+		}
+	}
+}
+
+// withPart calls f with the elements of the corner of the given size of a
+// chunk: the chunk itself if that is all of it.
+func withPart(chunk []byte, chunkShape, size []int, item int, f func([]byte) error) error {
+	if slices.Equal(size, chunkShape) {
+		return f(chunk)
+	}
+	n, err := array.NumElements(size)
+	if err != nil {
+		return err
+	}
+	return withScratch(n*item, func(part []byte) error {
+		zero := make([]int, len(size))
+		if err := array.CopyRegion(part, size, zero, chunk, chunkShape, zero, size, item); err != nil {
+			return err
+		}
+		return f(part)
+	})
+}

@@ -1,0 +1,78 @@
+package orbax
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/go-orbax/orbax/handler"
+)
+
+// CheckpointMetadata describes a checkpoint.
+type CheckpointMetadata struct {
+	Path       string
+	InitTime   time.Time // when the save began; zero if unknown
+	CommitTime time.Time // when it was complete; zero if unknown
+	// Custom is the custom metadata: map[string]any or []any, with numbers as
+	// int or float64.
+	Custom any
+	// Tree describes the pytree that was asked for; nil from
+	// CheckpointablesMetadata.
+	Tree *handler.TreeMetadata
+	// Checkpointables has what the handler of each checkpointable tells of it:
+	// for a pytree a *handler.TreeMetadata, nil for other kinds. From Metadata
+	// it has the one that was asked for.
+	Checkpointables map[string]any
+	// Handlers has the type that is recorded for the handler of each
+	// checkpointable, see handler.Handler; other writers may record none.
+	Handlers map[string]string
+	// Digests says that the checkpoint has the digests that this package writes:
+	// a checksum covers every bit of it. Other writers may store none.
+	Digests bool
+}
+
+// Metadata is the function Metadata.
+func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
+	cfg := newLoadConfig(options)
+	name, err := c.pick(ctx, cfg.name)
+	if err != nil {
+		return nil, wrap("metadata", c.path, err)
+	}
+	m, err := c.metadata(ctx, cfg, name)
+	if err != nil {
+		return nil, err
+	}
+	m.Tree, _ = m.Checkpointables[name].(*handler.TreeMetadata)
+	return m, nil
+}
+
+// CheckpointablesMetadata is the function CheckpointablesMetadata.
+func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
+	return c.metadata(ctx, newLoadConfig(options), c.names...)
+}
+
+func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
+	m := &CheckpointMetadata{
+		Path:            c.path,
+		InitTime:        c.meta.InitTime,
+		CommitTime:      c.meta.CommitTime,
+		Custom:          c.meta.Custom,
+		Checkpointables: map[string]any{},
+		Handlers:        maps.Clone(c.meta.Handlers),
+		Digests:         c.digests != nil,
+	}
+	for _, name := range names {
+		typ := c.meta.Handlers[name]
+		h, err := cfg.registry.ForLoad(name, typ, nil)
+		if err == nil && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
+			continue // of an unknown kind, and not a pytree either
+		}
+		if err == nil {
+			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+		}
+		if err := c.unchanged(ctx, err); err != nil {
+			return nil, wrap("metadata", c.path, inPart(name, err))
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,134 @@
+package orbax_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+)
+
+// What is damaged, or cannot be read, must not be taken for a checkpoint that
+// does not exist: a program would begin its training anew.
+func TestDamageIsNotAbsence(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, path string)
+		want   error
+		opens  bool // the damage is in a part
+	}{
+		"lost metadata": {remove("_CHECKPOINT_METADATA"), orbax.ErrCorrupt, false},
+		"lost part":     {remove("state"), orbax.ErrCorrupt, true},
+		"lost part, foreign": {func(t *testing.T, path string) {
+			remove("digests.sha256")(t, path)
+			remove("state")(t, path)
+		}, orbax.ErrCorrupt, true},
+		"lost tree, foreign": {func(t *testing.T, path string) {
+			remove("digests.sha256")(t, path)
+			remove("state/_METADATA")(t, path)
+		}, orbax.ErrCorrupt, true},
+		"empty metadata and a lost part": {func(t *testing.T, path string) {
+			remove("state")(t, path)
+			writeFile(t, filepath.Join(path, "_CHECKPOINT_METADATA"), "")
+		}, orbax.ErrCorrupt, false},
+		"flat layout": {func(t *testing.T, path string) {
+			if err := os.Rename(filepath.Join(path, "state", "_METADATA"), filepath.Join(path, "_METADATA")); err != nil {
+				t.Fatal(err)
+			}
+		}, orbax.ErrUnsupported, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			path := filepath.Join(t.TempDir(), "ckpt")
+			if err := orbax.Save(ctx, path, map[string]any{"a": 1}); err != nil {
+				t.Fatal(err)
+			}
+			c.damage(t, path)
+			_, lerr := orbax.Load(ctx, path)
+			for what, err := range map[string]error{"Load": lerr, "Verify": orbax.Verify(ctx, path)} {
+				if !errors.Is(err, c.want) || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if is, err := orbax.IsCheckpoint(ctx, path); is != c.opens || (err == nil) != c.opens {
+				t.Errorf("IsCheckpoint: %v, %v", is, err)
+			}
+		})
+	}
+	if is, err := orbax.IsCheckpoint(t.Context(), "nowhere://bucket/ckpt"); is || !errors.Is(err, orbax.ErrUnsupported) {
+		t.Errorf("IsCheckpoint of an unknown scheme: %v, %v", is, err)
+	}
+}
+
+func remove(name string) func(*testing.T, string) {
+	return func(t *testing.T, path string) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(path, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSaveInsideACheckpoint(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	if err := orbax.Save(ctx, path, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, inner := range []string{"inner", "state/inner", "state/d/x/y"} {
+		for _, options := range [][]orbax.SaveOption{nil, {orbax.Overwrite()}} {
+			err := orbax.Save(ctx, filepath.Join(path, inner), 1, options...)
+			if !errors.Is(err, orbax.ErrReservedName) {
+				t.Errorf("save to %s: %v", inner, err)
+			}
+		}
+	}
+	if err := orbax.Verify(ctx, path); err != nil {
+		t.Error(err)
+	}
+}
+
+type counter struct{ N int }
+
+func (c *counter) SaveState(context.Context) (handler.WriteFunc, error)     { return nil, nil }
+func (c *counter) LoadState(ctx context.Context, dir *handler.ReadDir) error { return nil }
+
+func TestStatefulMisuse(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	err := orbax.SaveCheckpointables(ctx, path, map[string]any{"it": counter{1}})
+	if !errors.Is(err, orbax.ErrLeafType) {
+		t.Errorf("by value: %v", err)
+	}
+	err = orbax.SaveCheckpointables(ctx, path, map[string]any{"it": &counter{1}})
+	if !errors.Is(err, orbax.ErrUnsupported) {
+		t.Errorf("without a function that writes: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+// A target of the wrong kind is told what the part is.
+func TestWrongKindOfTarget(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	if err := orbax.SaveCheckpointables(ctx, path, map[string]any{"config": handler.JSON{Value: map[string]int{"a": 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	var config struct{ A int }
+	_, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"config": &config})
+	if !errors.Is(err, orbax.ErrStructure) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a struct for a JSON document: %v", err)
+	}
+}

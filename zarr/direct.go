@@ -1,0 +1,92 @@
+package zarr
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Direct reads a chunk whose stored bytes are its elements straight into place,
+// see [Metadata.Direct].
+type Direct struct {
+	// Step must be called with the elements as they arrive, piece by piece and
+	// in order, while they are in the cache. It is nil if the chunk has no
+	// checksum that would need it.
+	Step func(piece []byte)
+
+	dtype array.DType
+	crc   bool
+	sum   uint32
+}
+
+// Direct returns the way to read the chunk at index without a second copy of it.
+// There is one if the stored chunk begins with the elements that are in the
+// array, those of [Metadata.ChunkRegion], row-major and little-endian, and only
+// padding and a checksum follow. Otherwise ok is false, and the chunk is one for
+// [Metadata.DecodeChunk]. The index must lie within the grid.
+//
+// Bools without a checksum are not read so: damage, a byte that is neither 0
+// nor 1, is found before it is in the array.
+func (m *Metadata) Direct(index []int) (d *Direct, ok bool) {
+	crc, raw := m.raw()
+	if !raw || m.DType == array.Bool && !crc {
+		return nil, false
+	}
+	_, size := m.ChunkRegion(index)
+	if inner := min(1, len(size)); !slices.Equal(size[inner:], m.ChunkShape[inner:]) {
+		return nil, false // padding between the elements
+	}
+	d = &Direct{dtype: m.DType, crc: crc}
+	if crc {
+		d.Step = func(piece []byte) { d.sum = crc32.Update(d.sum, castagnoli, piece) }
+	}
+	return d, true
+}
+
+// Done verifies the chunk once Step has seen all of its elements in the array.
+// They are data, which Done changes to what package array wants, and rest is
+// what follows them in the stored chunk. Its errors are those of
+// [Metadata.DecodeChunk].
+func (d *Direct) Done(data, rest []byte) error {
+	if d.crc {
+		n := len(rest) - crcSize
+		if n < 0 {
+			return fmt.Errorf("%w: %d bytes after the elements, too short for a CRC-32C", fault.ErrCorrupt, len(rest))
+		}
+		if err := checkCRC(crc32.Update(d.sum, castagnoli, rest[:n]), rest[n:]); err != nil {
+			return err
+		}
+	}
+	return finish(d.dtype, data)
+}
+
+// raw reports whether an encoded chunk is the decoded chunk itself, row-major
+// and little-endian, followed by its CRC-32C if crc.
+func (m *Metadata) raw() (crc, ok bool) {
+	c := m.chain
+	if c.perm != nil || c.shard != nil || c.swap > 1 {
+		return false, false
+	}
+	switch {
+	case len(c.filters) == 0:
+		return false, true
+	case len(c.filters) == 1 && c.filters[0] == filter(crcFilter{}):
+		return true, true
+	}
+	return false, false
+}
+
+// CheckStored returns an error that matches orbax.ErrCorrupt if no stored chunk
+// of this array has n bytes: it would have to have another size, or more bytes
+// to stand for so many. A reader checks that before it allocates
+// [Metadata.ChunkBytes], which a damaged document can claim to be anything.
+func (m *Metadata) CheckStored(n int64) error {
+	want, fixed := m.chain.encodedSize()
+	if fixed && n != int64(want) || int64(m.chain.size)/maxRatio > n {
+		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, n, m.chain.size)
+	}
+	return nil
+}
