@@ -11,9 +11,8 @@
 //	}
 //
 //	err := orbax.Save(ctx, "/ckpt/step_100", state)
-//
-//	var state State
-//	err := orbax.LoadInto(ctx, "/ckpt/step_100", &state)
+//	...
+//	state, err := orbax.LoadAs[State](ctx, "/ckpt/step_100")
 //
 // SaveAsync returns as soon as the state has been copied; its response tells
 // later whether the checkpoint is complete. Load without a target gives nested
@@ -28,7 +27,8 @@
 // At every instant a path holds nothing, or a complete checkpoint, or, while it
 // is being overwritten, the complete old one. Every byte that is saved is
 // covered by a checksum; a load that finds a difference fails with ErrCorrupt
-// and names the leaf. What can be refused, a leaf that cannot be stored for
+// and names what is damaged: the leaf, or the document or tree node that many
+// leaves share. What can be refused, a leaf that cannot be stored for
 // example, is refused before anything is written.
 //
 // All functions may be called by several goroutines at the same time. Errors

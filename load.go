@@ -17,7 +17,8 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // whose structure must match; package tree has the rules. Arrays and slices
 // that target has already are filled in place. All mismatches are reported at
 // once, before anything is read. After a later error the contents of those
-// arrays are unspecified.
+// arrays are unspecified. Arrays that are filled in place keep their own
+// sharding; a nil *array.Array takes that of the checkpoint.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
 	_, err := with(ctx, path, func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
 	return err

@@ -100,7 +100,7 @@ func TestSaveInsideACheckpoint(t *testing.T) {
 
 type counter struct{ N int }
 
-func (c *counter) SaveState(context.Context) (handler.WriteFunc, error)     { return nil, nil }
+func (c *counter) SaveState(context.Context) (handler.WriteFunc, error)      { return nil, nil }
 func (c *counter) LoadState(ctx context.Context, dir *handler.ReadDir) error { return nil }
 
 func TestStatefulMisuse(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Save writes state as a checkpoint at path, which must not exist unless
-// Overwrite is given; missing parents are created. It returns when the
+// Save writes state, which must have at least one leaf, as a checkpoint at path,
+// which must not exist unless Overwrite is given; missing parents are created. It returns when the
 // checkpoint is complete and durable. After an error, or when ctx is cancelled,
 // nothing is left behind but parents. The one exception: an error that says
 // that the checkpoint is in place tells what could not be done after that.

@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,14 +52,15 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 
 // verifyFile compares a file with its digest.
 func (c *Checkpoint) verifyFile(ctx context.Context, name string) error {
-	doc, err := transfer.ReadFile(ctx, c.store, c.dir, name, 0, -1)
+	h := sha256.New()
+	err := transfer.HashFile(ctx, c.store, c.dir, name, h)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
 	if err != nil {
 		return err
 	}
-	return c.digests.Check(name, doc)
+	return c.digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil)))
 }
 
 // verifyTree verifies a checkpointable if it is a pytree.

@@ -25,6 +25,9 @@ func NewSection(d DType, shape []int, r io.ReaderAt, off int64) (*Section, error
 	if _, err := byteSize(d, shape); err != nil {
 		return nil, err
 	}
+	if r == nil {
+		return nil, fmt.Errorf("%w: a section without a reader", fault.ErrLeafType)
+	}
 	if off < 0 {
 		return nil, fmt.Errorf("%w: negative offset %d", fault.ErrShape, off)
 	}

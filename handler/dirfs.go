@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -28,11 +31,21 @@ func (f dirFS) ReadFile(name string) ([]byte, error) {
 }
 
 func (f dirFS) Open(name string) (fs.File, error) {
-	info, err := f.dir.stat(f.ctx, name)
+	file, err := f.open(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	if info.Dir {
+	return file, nil
+}
+
+func (f dirFS) open(name string) (fs.File, error) {
+	info, err := f.dir.stat(f.ctx, name)
+	switch {
+	case isNotExist(err) && f.dir.digests.Has(path.Join(f.dir.name, name)):
+		return nil, fmt.Errorf("%w: missing file", fault.ErrCorrupt)
+	case err != nil:
+		return nil, err
+	case info.Dir:
 		entries, err := f.dir.List(f.ctx, name)
 		return &openDir{info: fileInfo{info}, entries: entries}, err
 	}

@@ -41,7 +41,7 @@ type LeafMetadata struct {
 	WriteShape  []int              // of a jax.Array, one shard as it was written; may be nil
 	Codecs      string             // how chunks are encoded
 	Sharding    *sharding.Sharding // of a jax.Array
-	PRNGImpl    string             // of a typed PRNG key
+	PRNGImpl    string             // of a typed PRNG key, whose key data DType and Shape describe
 	Bytes       int64              // in memory
 	StoredBytes int64              // as stored
 }

@@ -24,8 +24,9 @@ func (t *Tree) Load(ctx context.Context) (any, error) {
 	})
 }
 
-// LoadInto reads the tree into target: see tree.Bind. After an error the
-// contents of arrays in target are unspecified.
+// LoadInto reads the tree into target: see tree.Bind. An array that is filled in
+// place keeps its own sharding, and must be a PRNG key if and only if the leaf
+// is one. After an error the contents of arrays in target are unspecified.
 func (t *Tree) LoadInto(ctx context.Context, target any, adapters ...tree.Adapter) error {
 	specs := make([]tree.Spec, len(t.leaves))
 	for i := range t.leaves {
@@ -33,6 +34,9 @@ func (t *Tree) LoadInto(ctx context.Context, target any, adapters ...tree.Adapte
 	}
 	slots, finish, err := tree.Bind(target, specs, adapters...)
 	if err != nil {
+		return err
+	}
+	if err := t.checkKeys(slots); err != nil {
 		return err
 	}
 	_, err = t.load(ctx, slots, func(values []any) (any, error) {
@@ -56,10 +60,32 @@ func (t *Tree) LoadInto(ctx context.Context, target any, adapters ...tree.Adapte
 	return err
 }
 
+// checkKeys refuses to fill memory in place whose array would then say something
+// else of the numbers than the checkpoint does.
+func (t *Tree) checkKeys(slots []tree.Slot) error {
+	var errs []error
+	for i := range t.leaves {
+		l := &t.leaves[i]
+		if a := slots[i].Array; a != nil && a.PRNGImpl() != l.PRNGImpl {
+			errs = append(errs, &fault.Leaf{Path: l.Path.String(), Err: fmt.Errorf(
+				"%w: the checkpoint has %s, the target is %s; a nil *array.Array takes both",
+				fault.ErrDType, keyKind(l.PRNGImpl), keyKind(a.PRNGImpl()))})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func keyKind(impl string) string {
+	if impl == "" {
+		return "an ordinary array"
+	}
+	return "a PRNG key of " + impl
+}
+
 // LoadLeaf reads the leaf with the given path, keys joined with dots.
 func (t *Tree) LoadLeaf(ctx context.Context, leaf string) (any, error) {
-	i := slices.IndexFunc(t.leaves, func(l storedLeaf) bool { return l.Path.String() == leaf })
-	if i < 0 {
+	i, ok := t.byName[leaf]
+	if !ok {
 		return nil, &fault.Leaf{Path: leaf, Err: fmt.Errorf("%w: the checkpoint has no such leaf", fault.ErrStructure)}
 	}
 	one := &Tree{dir: t.dir, leaves: t.leaves[i : i+1]}

@@ -25,6 +25,7 @@ import (
 type Tree struct {
 	dir    *ReadDir
 	leaves []storedLeaf
+	byName map[string]int // of the leaves; the first of those with one name
 	format string
 	ocdbt  bool // in a database, else in plain files
 }
@@ -77,6 +78,10 @@ func inChunk(m *zarr.Metadata, index []int, err error) error {
 // OpenTree reads the documents and the index of the pytree in dir.
 func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 	doc, err := dir.ReadFile(ctx, layout.TreeFile)
+	if isNotExist(err) {
+		// Not as an error that says that the checkpoint does not exist.
+		return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,20 +97,27 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{dir: dir, format: o.format(), ocdbt: o.ocdbt, leaves: make([]storedLeaf, len(meta.Leaves))}
-	seen := make(map[string]bool, len(meta.Leaves))
+	stored := make(map[string]tree.Kind, len(meta.Leaves)) // what has bytes under a name
 	for i, l := range meta.Leaves {
 		name := l.Path.String()
 		leaf, err := o.leaf(ctx, l, name)
 		if err != nil {
 			return nil, &fault.Leaf{Path: name, Err: err}
 		}
-		if seen[name] && leaf.zarr != nil {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one array", fault.ErrKeyCollision)}
+		// Arrays and strings are stored apart, and empty nodes not at all.
+		if kind, taken := stored[name]; taken && leaf.Kind != tree.KindEmpty && (kind == tree.KindString) == (leaf.Kind == tree.KindString) {
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
 		}
-		seen[name] = true
+		if leaf.Kind != tree.KindEmpty {
+			stored[name] = leaf.Kind
+		}
 		t.leaves[i] = leaf
 	}
 	slices.SortFunc(t.leaves, func(a, b storedLeaf) int { return a.Path.Compare(b.Path) })
+	t.byName = make(map[string]int, len(t.leaves))
+	for i, l := range slices.Backward(t.leaves) {
+		t.byName[l.Path.String()] = i
+	}
 	return t, nil
 }
 

@@ -154,10 +154,10 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) 
 	if on == nil {
 		on = hostSharding // a PRNG key is always a jax.Array
 	}
-	if err := on.Validate(); err != nil {
-		return err
+	var err error
+	if entry.WriteShape, err = shardShape(on, a.Shape()); err != nil {
+		return err // JAX could not load it
 	}
-	entry.WriteShape = shardShape(a)
 	p.shardings[name] = on
 	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
 		return err
@@ -171,16 +171,14 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) 
 	return nil
 }
 
-// shardShape returns the shape of one shard, each dimension at least 1; the
-// array's own where its sharding does not divide it.
-func shardShape(a *array.Array) []int {
-	shape := a.Shape()
-	if s := a.Sharding(); s != nil {
-		if shard, err := s.ShardShape(shape); err == nil {
-			shape = shard
-		}
+// shardShape returns the shape of one shard of an array, each dimension at least
+// 1; the array's own for a sharding of a kind that is not known.
+func shardShape(on *sharding.Sharding, shape []int) ([]int, error) {
+	if on.Raw != "" {
+		return atLeastOne(shape), on.Validate()
 	}
-	return atLeastOne(shape)
+	shard, err := on.ShardShape(shape)
+	return atLeastOne(shard), err
 }
 
 // atLeastOne returns shape with the zeros replaced: a chunk has elements, even
@@ -197,7 +195,7 @@ func atLeastOne(shape []int) []int {
 // the given shape (nil: the array is one shard).
 func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []int, s ArrayOptions) error {
 	dtype := a.DType()
-	if s.DType != array.Invalid {
+	if sameClass(dtype, s.DType) {
 		dtype = s.DType
 	}
 	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
@@ -219,11 +217,28 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []i
 	return nil
 }
 
+// sameClass reports whether both are floating-point, both integer or both
+// complex. A conversion between classes would change what the numbers are.
+func sameClass(a, b array.DType) bool {
+	class := func(d array.DType) int {
+		switch {
+		case array.Int2 <= d && d <= array.Uint64:
+			return 1
+		case array.Float4E2M1FN <= d && d <= array.Float64:
+			return 2
+		case d == array.Complex64 || d == array.Complex128:
+			return 3
+		}
+		return 0
+	}
+	return class(a) == class(b) && class(a) != 0
+}
+
 // chunkShape picks the chunks of an array. Those of a sharded array divide its
 // shards, so that each device's part is whole chunks.
 func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error) {
 	if s.ChunkByteSize < 0 {
-		return nil, fmt.Errorf("negative chunk size %d", s.ChunkByteSize)
+		return nil, fmt.Errorf("%w: negative chunk size %d", fault.ErrShape, s.ChunkByteSize)
 	}
 	if shard == nil {
 		shard = atLeastOne(shape)
@@ -264,6 +279,11 @@ func divideShard(shard []int, itemSize int) []int {
 	return chunk
 }
 
+const (
+	maxKey      = 65535 // of a key in OCDBT
+	maxChunkKey = 21    // of one index in a chunk's key, with its separator
+)
+
 // checkKeys refuses arrays that would share their keys: TensorStore adds a slash
 // to a name only where there is none (observed), so "a" and "a/" are the same.
 func (p *savePlan) checkKeys() []error {
@@ -271,6 +291,9 @@ func (p *savePlan) checkKeys() []error {
 	owner := make(map[string]string, len(p.arrays))
 	for _, a := range p.arrays {
 		key := joinKey(a.name, "")
+		if len(key)+maxChunkKey*(1+len(a.src.Shape())) > maxKey {
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: a name of %d bytes is too long for the store", fault.ErrReservedName, len(a.name))})
+		}
 		if other, taken := owner[key]; taken {
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
 		}

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -86,6 +87,7 @@ func (d *datasetIterator) SaveState(context.Context) (WriteFunc, error) {
 	if err != nil {
 		return nil, err
 	}
+	state = bytes.Clone(state) // the iterator may use the memory again
 	return func(ctx context.Context, dir *WriteDir) error {
 		return dir.WriteFile(ctx, d.file(), state)
 	}, nil

@@ -31,8 +31,11 @@ type ArrayOptions struct {
 	// than a chunk, down to one element each if need be.
 	ShardAxes []int
 	// DType is what arrays are converted to when they are written; see
-	// array.Convert. Invalid means as they are. Scalars, byte strings and PRNG
-	// keys are never converted.
+	// array.Convert. Invalid means as they are. Only arrays of its own class,
+	// floating-point, integer or complex, are converted; so bfloat16 leaves
+	// integers alone. Scalars, byte strings and PRNG keys are never converted.
+	// What is loaded has the stored dtype: a []float32 does not take a bfloat16
+	// array, an *array.Array that is nil does.
 	DType array.DType
 	// Compression of the chunks; the zero value is none.
 	Compression zarr.Compression

@@ -58,6 +58,9 @@ func TestStorage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if d := a.(*array.Array).DType(); d < array.Float4E2M1FN || d > array.Float64 {
+					return l // only numbers of the same class are converted
+				}
 				cast, err := a.(*array.Array).Cast(s.DType)
 				if err != nil {
 					t.Fatal(err)

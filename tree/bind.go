@@ -87,7 +87,11 @@ func Bind(target any, specs []Spec, adapters ...Adapter) (slots []Slot, finish f
 	case len(specs) == 0:
 		b.fail(fmt.Errorf("%w: the checkpoint has no leaves", fault.ErrStructure))
 	case v.Kind() != reflect.Pointer && v.Kind() != reflect.Map || v.IsNil():
-		b.fail(fmt.Errorf("%w: cannot load into a %T: pass a pointer that is not nil, or a map", fault.ErrLeafType, target))
+		nilness := ""
+		if (v.Kind() == reflect.Pointer || v.Kind() == reflect.Map) && v.IsNil() {
+			nilness = "nil "
+		}
+		b.fail(fmt.Errorf("%w: cannot load into a %s%T: pass a pointer or a map that is not nil", fault.ErrLeafType, nilness, target))
 	case v.Kind() == reflect.Pointer && v.Type().Elem() != arrayType && b.adapter(v.Type()) == nil:
 		b.bind(v.Elem(), root)
 	case b.isNone(root):
@@ -154,7 +158,11 @@ func (b *binder) child(k Key, dst reflect.Value, br *branch) {
 }
 
 func (b *binder) mismatch(dst reflect.Value, br *branch) {
-	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s", fault.ErrStructure, b.describe(br), describe(dst)))
+	advice := ""
+	if br.leaf >= 0 && b.specs[br.leaf].Kind == KindArray && dst.Kind() == reflect.Slice {
+		advice = "; use *array.Array"
+	}
+	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s%s", fault.ErrStructure, b.describe(br), describe(dst), advice))
 }
 
 func (b *binder) missing(k Key, dst reflect.Value) {

@@ -56,6 +56,14 @@ func parseTag(f reflect.StructField) (t fieldTag, skip bool, err error) {
 	if t.seq && f.Name != "_" {
 		return t, false, fmt.Errorf("%w: field %s has the tag option seq, which belongs on a blank field of the struct that is the sequence: _ struct{} `orbax:\",seq\"`", fault.ErrLeafType, f.Name)
 	}
+	// Such a field is left out, which is not what its tag says.
+	switch {
+	case tag == "" || f.IsExported() || f.Anonymous && name == "":
+	case f.Name == "_" && !t.seq:
+		return t, false, fmt.Errorf("%w: a blank field has the tag %q; the one that makes a struct a sequence is `orbax:\",seq\"`", fault.ErrLeafType, tag)
+	case f.Name != "_":
+		return t, false, fmt.Errorf("%w: field %s has a tag and is not exported; export it, or leave it out with the tag `orbax:\"-\"`", fault.ErrLeafType, f.Name)
+	}
 	return t, false, nil
 }
 
@@ -92,7 +100,10 @@ func seqFields(t reflect.Type) ([]field, error) {
 	var fields []field
 	for i := range t.NumField() {
 		f := t.Field(i)
-		tag, skip, _ := parseTag(f)
+		tag, skip, err := parseTag(f)
+		if err != nil {
+			return nil, err
+		}
 		if skip || !f.IsExported() {
 			continue
 		}

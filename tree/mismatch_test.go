@@ -67,7 +67,7 @@ func TestBindMismatches(t *testing.T) {
 		{"endless pointer", 1, new(endlessPointer), "nested more than 4096 levels deep", fault.ErrLeafType},
 		{"no pointer", 1, 1, "cannot load into a int", fault.ErrLeafType},
 		{"nil", 1, nil, "cannot load into a <nil>", fault.ErrLeafType},
-		{"nil pointer", 1, (*int)(nil), "cannot load into a *int", fault.ErrLeafType},
+		{"nil pointer", 1, (*int)(nil), "cannot load into a nil *int", fault.ErrLeafType},
 		{"node refuses", "refuse", new(node), "leaf at the root: node: refused", nil},
 		{"node error", 1, &node{errors.New("boom")}, "boom", nil},
 		{"embedded unexported", map[string]any{"A": 1}, new(struct{ *lower }), "cannot be set", fault.ErrLeafType},

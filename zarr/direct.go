@@ -85,7 +85,7 @@ func (m *Metadata) raw() (crc, ok bool) {
 // [Metadata.ChunkBytes], which a damaged document can claim to be anything.
 func (m *Metadata) CheckStored(n int64) error {
 	want, fixed := m.chain.encodedSize()
-	if fixed && n != int64(want) || int64(m.chain.size)/maxRatio > n {
+	if fixed && n != int64(want) || int64(m.chain.size)/m.chain.maxRatio() > n {
 		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, n, m.chain.size)
 	}
 	return nil

@@ -2,6 +2,7 @@ package zarr
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -111,6 +112,9 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 	}
 	if chunkBytes == 0 {
 		return chunk, nil
+	}
+	if slices.Contains(global, 0) {
+		return chunk, nil // nothing is stored; the other sizes can be any
 	}
 	if chunkBytes < itemSize || itemSize < 1 {
 		return nil, fmt.Errorf("%w: chunks of %d bytes with elements of %d", fault.ErrShape, chunkBytes, itemSize)

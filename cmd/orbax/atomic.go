@@ -7,21 +7,29 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // atomicFile is a file that comes to its path when it is complete.
 type atomicFile struct {
 	*os.File
 	path string
+	made []string // directories, the outermost first
 	done bool
 }
 
-// createAtomic creates a file of size bytes that commit will move to path. Until
-// then it lies beside path under another name.
+// createAtomic creates a file of size bytes that commit will move to path, and
+// the directories that path lacks. Until then it lies beside path under another
+// name.
 func createAtomic(path string, size int64) (*atomicFile, error) {
 	dir, name := filepath.Split(path)
+	made, err := makeDirs(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(dir+"."+name+".tmp-"+rand.Text()[:8], os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
+		removeDirs(made)
 		// Of the path that was asked for, not of the name beside it.
 		var cause *fs.PathError
 		if errors.As(err, &cause) {
@@ -29,7 +37,7 @@ func createAtomic(path string, size int64) (*atomicFile, error) {
 		}
 		return nil, err
 	}
-	a := &atomicFile{File: f, path: path}
+	a := &atomicFile{File: f, path: path, made: made}
 	if err := f.Truncate(size); err != nil {
 		a.discard()
 		return nil, err
@@ -56,7 +64,44 @@ func (a *atomicFile) commit(replace bool) error {
 		return err
 	}
 	a.done = true
-	return syncDir(filepath.Dir(a.path))
+	err = syncDir(filepath.Dir(a.path))
+	for _, dir := range a.made {
+		err = errors.Join(err, syncDir(filepath.Dir(dir)))
+	}
+	return err
+}
+
+// makeDirs makes dir and the directories above it that are missing. It returns
+// those that it made, the outermost first.
+func makeDirs(dir string) ([]string, error) {
+	var missing []string
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
+	var made []string
+	for _, dir := range slices.Backward(missing) {
+		err := os.Mkdir(dir, 0o777)
+		switch {
+		case err == nil:
+			made = append(made, dir)
+		case !errors.Is(err, fs.ErrExist): // another process may be as fast
+			removeDirs(made)
+			return nil, err
+		}
+	}
+	return made, nil
+}
+
+// removeDirs removes what makeDirs made, but for directories that others have
+// put something into.
+func removeDirs(made []string) {
+	for _, dir := range slices.Backward(made) {
+		_ = os.Remove(dir)
+	}
 }
 
 // renameNew renames a file, but never over another. A link refuses to replace;
@@ -80,6 +125,7 @@ func (a *atomicFile) discard() {
 	if !a.done {
 		_ = a.Close()
 		_ = os.Remove(a.Name())
+		removeDirs(a.made)
 	}
 }
 

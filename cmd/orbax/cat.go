@@ -9,11 +9,9 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -26,7 +24,12 @@ func newCat() *cobra.Command {
 		Short: "Print a leaf, or write its bytes",
 		Long: `Cat prints one leaf of a checkpoint: numbers and strings as they are, arrays in
 NumPy's form, of which those with more than 1000 elements are abridged, byte
-strings quoted. LEAF is a path as ls prints it.
+strings quoted.
+
+LEAF is a path as ls prints it: that of a leaf in the part that --name says, else
+the name of a part, a slash, and a leaf's path in it. The name of a part that is a
+JSON document prints the document, with numbers that JSON does not have as
+strings.
 
 With --raw the output is the leaf's bytes: an array's elements row-major and
 little-endian, a string's or byte string's contents. All checksums of the leaf
@@ -38,9 +41,14 @@ With --json the output is one document, with the whole value whatever its size:
   path, kind, dtype, shape   as in ls --json
   value    arrays as nested lists, those without elements as []; complex numbers
            as [real, imaginary], byte strings in base64, None as null; numbers
-           that JSON does not have as "NaN", "Infinity" and "-Infinity"` + exitHelp,
+           that JSON does not have as "NaN", "Infinity" and "-Infinity"
+
+Of a part that is a JSON document the path is its name, the kind "json" and the
+value the document.` + exitHelp,
 		Example: `  orbax cat /ckpt/step_100 step
   orbax cat /ckpt/step_100 params.dense.kernel
+  orbax cat /ckpt/step_100 ema/dense.kernel
+  orbax cat /ckpt/step_100 config
   orbax cat --raw /ckpt/step_100 params.dense.kernel >kernel.bin
   orbax cat --json /ckpt/step_100 params.dense.bias | jq '.value | max'`,
 		Args: exactly("CKPT", "LEAF"),
@@ -54,18 +62,18 @@ With --json the output is one document, with the whole value whatever its size:
 				return err
 			}
 			defer ck.Close()
-			l, err := findLeaf(ctx, ck, args[0], args[1], name)
+			c, err := find(ctx, ck, args[0], args[1], name)
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			switch {
 			case raw:
-				err = l.writeRaw(ctx, out)
+				err = c.writeRaw(ctx, out)
 			case asJSON:
-				err = l.writeJSON(ctx, out)
+				err = c.writeJSON(ctx, out)
 			default:
-				err = l.print(ctx, out, all)
+				err = c.print(ctx, out, all)
 			}
 			if err != nil {
 				return err
@@ -80,70 +88,18 @@ With --json the output is one document, with the whole value whatever its size:
 	return cmd
 }
 
-// storedLeaf is a leaf of an open pytree.
-type storedLeaf struct {
-	tree *handler.Tree
-	meta *handler.LeafMetadata
-}
-
-// findLeaf returns the leaf at path; the error for another path tells which
-// may have been meant.
-func findLeaf(ctx context.Context, ck *orbax.Checkpoint, ckPath, path, name string) (*storedLeaf, error) {
-	t, err := openTree(ctx, ck, name)
-	if err != nil {
-		return nil, err
-	}
-	leaves := t.Metadata().Leaves
-	names := make([]string, len(leaves))
-	for i := range leaves {
-		if names[i] = leaves[i].Path.String(); names[i] == path {
-			return &storedLeaf{t, &leaves[i]}, nil
-		}
-	}
-	var under []string
-	for _, n := range names {
-		if strings.HasPrefix(n, path+".") {
-			under = append(under, n)
-		}
-	}
-	if len(under) > 0 {
-		return nil, withHint(fmt.Errorf("%s: %s is not a leaf: it holds %s", ckPath, shown(path), plural(len(under), "leaf")),
-			"such as %s; `orbax ls` lists all", shownList(under[:min(3, len(under))]))
-	}
-	err = fmt.Errorf("%s: no leaf %s", ckPath, shown(path))
-	if near := closest(path, names, 3); len(near) > 0 {
-		return nil, withHint(err, "did you mean %s?", shownList(near))
-	}
-	return nil, withHint(err, "`orbax ls` lists the leaves")
-}
-
-func shownList(names []string) string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = shown(n)
-	}
-	return strings.Join(out, ", ")
-}
-
-// openTree opens the pytree called name; "" stands for the one that Orbax loads.
-func openTree(ctx context.Context, ck *orbax.Checkpoint, name string) (*handler.Tree, error) {
-	t, err := ck.Tree(ctx, orbax.Name(name))
-	if err != nil {
-		return nil, nameHint(err, ck, name)
-	}
-	return t, nil
-}
-
 // load reads the leaf as a whole; it is for leaves without a large array.
 func (l *storedLeaf) load(ctx context.Context) (any, error) {
-	return l.tree.LoadLeaf(ctx, l.meta.Path.String())
+	v, err := l.tree.LoadLeaf(ctx, l.meta.Path.String())
+	return v, inCheckpoint(l.checkpoint, err)
 }
 
 // copyTo reads the leaf's elements, row-major and little-endian.
 func (l *storedLeaf) copyTo(ctx context.Context, w io.WriterAt) error {
-	return l.tree.CopyTo(ctx, w, func(m *handler.LeafMetadata) (int64, bool) {
+	err := l.tree.CopyTo(ctx, w, func(m *handler.LeafMetadata) (int64, bool) {
 		return 0, slices.Equal(m.Path, l.meta.Path)
 	})
+	return inCheckpoint(l.checkpoint, err)
 }
 
 // spool reads the leaf's elements to a place where they can be read from.
@@ -162,7 +118,7 @@ func (l *storedLeaf) spool(ctx context.Context) (*spool, error) {
 func (l *storedLeaf) writeRaw(ctx context.Context, w io.Writer) error {
 	switch l.meta.Kind {
 	case tree.KindEmpty:
-		return fmt.Errorf("leaf %s has no bytes: it is %v", shown(l.meta.Path.String()), l.meta.Spec())
+		return fmt.Errorf("%s: leaf %s has no bytes: it is %v", l.checkpoint, shown(l.meta.Path.String()), l.meta.Spec())
 	case tree.KindString:
 		v, err := l.load(ctx)
 		if err == nil {
@@ -225,7 +181,7 @@ func (l *storedLeaf) printArray(ctx context.Context, w *bufio.Writer, all bool) 
 		return p.print()
 	}
 	if n := p.count(); n > maxPreview {
-		return withHint(fmt.Errorf("an array of shape %s has no useful preview", shapeText(shape)), "--all prints every element, --raw writes the bytes")
+		return withHint(fmt.Errorf("%s: an array of shape %s has no useful preview", l.checkpoint, shapeText(shape)), "--all prints every element, --raw writes the bytes")
 	}
 	// Only the elements that are shown are kept.
 	corners := newSparse(int(item))
@@ -244,18 +200,24 @@ func (l *storedLeaf) writeJSON(ctx context.Context, w *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
+	return writeValue(w, d.Path, d.Kind, d.DType, d.Shape, func() error { return l.writeJSONValue(ctx, w) })
+}
+
+// writeValue writes the document of --json, with the value that is written by
+// value.
+func writeValue(w *bufio.Writer, path, kind string, dtype *string, shape []int, value func() error) error {
 	head, err := json.Marshal(struct {
 		Path  string  `json:"path"`
 		Kind  string  `json:"kind"`
 		DType *string `json:"dtype"`
 		Shape []int   `json:"shape"`
-	}{d.Path, d.Kind, d.DType, d.Shape})
+	}{path, kind, dtype, shape})
 	if err != nil {
 		return err
 	}
 	w.Write(head[:len(head)-1])
 	w.WriteString(`,"value":`)
-	if err := l.writeJSONValue(ctx, w); err != nil {
+	if err := value(); err != nil {
 		return err
 	}
 	_, err = w.WriteString("}\n")

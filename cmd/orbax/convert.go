@@ -54,7 +54,8 @@ other parts of the checkpoint, and the metadata of its files. Element types that
 safetensors lacks, such as int4 and complex128, are refused before anything is
 written.
 
---compression, --zarr2 and --plain-files say how a checkpoint is stored.` + exitHelp,
+--compression, --zarr2 and --plain-files say how a checkpoint is stored. Missing
+parent directories of DST are made.` + exitHelp,
 		Example: `  orbax convert /ckpt/step_100 model.safetensors
   orbax convert /ckpt/step_100 --name params params.safetensors
   orbax convert model.safetensors /ckpt/imported --compression zstd:3`,
@@ -74,7 +75,7 @@ written.
 	}
 	f := cmd.Flags()
 	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from .safetensors)")
-	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
+	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: state; from a checkpoint without it, the only pytree)")
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
 	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, zstd, zstd:LEVEL (to a checkpoint)")
 	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
@@ -111,7 +112,7 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 			"convert does not make one checkpoint of another; load and save it with the library")
 	case fromFile && os.IsNotExist(err):
 		err = fmt.Errorf("%s: %w", c.src, orbax.ErrNotExist)
-		if near := closestPath(c.src); near != "" {
+		if near := closestPath(c.src, isTensorFile); near != "" {
 			err = withHint(err, "did you mean %s?", near)
 		}
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
@@ -121,7 +122,10 @@ func hintOf(err error) string {
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
-		if near := closestPath(lib.Path); near != "" {
+		if _, statErr := os.Stat(lib.Path); statErr == nil {
+			return "" // it is something in it that is not there
+		}
+		if near := closestPath(lib.Path, mayBeCheckpoint); near != "" {
 			return "did you mean " + near + "?"
 		}
 	}
@@ -132,7 +136,11 @@ func hintOf(err error) string {
 // command line, not of the library.
 func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error) {
 	ck, err := orbax.Open(ctx, path)
-	if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = &orbax.Error{Op: "open", Path: path, Err: fmt.Errorf("%w: a part of the path is a file", orbax.ErrNotExist)}
+	}
+	missing := errors.Is(err, orbax.ErrNotExist)
+	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err
 	}
 	abs, absErr := filepath.Abs(path)
@@ -142,11 +150,13 @@ func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error)
 	// A directory inside of a checkpoint, at any depth.
 	inner := abs
 	for dir := filepath.Dir(abs); dir != inner; inner, dir = dir, filepath.Dir(dir) {
-		if ok, _ := orbax.IsCheckpoint(ctx, dir); ok {
-			return nil, withHint(
-				fmt.Errorf("%s: it is inside of the checkpoint %s", path, dir),
-				"give the checkpoint's path: %s", dir)
+		if ok, _ := orbax.IsCheckpoint(ctx, dir); !ok {
+			continue
 		}
+		if !missing {
+			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, dir)
+		}
+		return nil, withHint(err, "give the checkpoint's path: %s", dir)
 	}
 	if info, statErr := os.Stat(abs); statErr == nil && info.Mode().IsRegular() && strings.HasSuffix(abs, tensorSuffix) {
 		return nil, withHint(fmt.Errorf("%s: it is a safetensors file", path), "`orbax convert` makes a checkpoint of it")

@@ -19,7 +19,10 @@ func (c *conversion) exportFile(ctx context.Context) (*converted, error) {
 		return nil, err
 	}
 	defer ck.Close()
-	t, err := openTree(ctx, ck, c.name)
+	if err := c.choose(ctx, ck); err != nil {
+		return nil, err
+	}
+	t, err := openTree(ctx, ck, c.src, c.name)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +66,29 @@ func (c *conversion) exportFile(ctx context.Context) (*converted, error) {
 	return &converted{leaves: len(t.Metadata().Leaves), bytes: plan.bytes}, nil
 }
 
-// inCheckpoint says which checkpoint an error of reading belongs to.
-func inCheckpoint(path string, err error) error {
-	return &orbax.Error{Op: "load", Path: path, Err: err}
+// choose refuses to guess which of several pytrees is to be converted.
+func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
+	if c.name != "" {
+		return nil
+	}
+	m, err := ck.Metadata(ctx, orbax.Name(defaultPart))
+	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	if m, err = look(ctx, ck, c.src, ""); err != nil {
+		return err
+	}
+	var trees []string
+	for _, name := range ck.Names() {
+		if _, ok := m.Checkpointables[name].(*handler.TreeMetadata); ok {
+			trees = append(trees, name)
+		}
+	}
+	if len(trees) > 1 {
+		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, shownList(trees)),
+			"say which, such as --name %s", shown(trees[0]))
+	}
+	return nil
 }
 
 // exportPlan is what a safetensors file will have in it.
@@ -127,7 +150,7 @@ func (c *conversion) refuseExport(errs []error) error {
 		err = inCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
-		return withHint(err, "nothing was written; safetensors has bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64, complex64 and some float8 types")
+		return withHint(err, "nothing was written, and convert does not cast: with the library, load the checkpoint, use array.Array.Cast, and save it again")
 	}
 	return err
 }

@@ -4,17 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/sharding"
@@ -30,9 +26,10 @@ func newLs() *cobra.Command {
 		Long: `Ls lists every leaf of a checkpoint: its path, kind, dtype, shape, size in
 memory and sharding. It reads no array data.
 
-A checkpoint can have several parts. Where more than one is a pytree, each
-leaf's path follows the part's name and a slash; parts that are no pytrees are
-listed with their kind.
+A checkpoint can have several parts. Where there is more than one, each leaf's
+path follows the part's name and a slash, which cat takes too; parts that are no
+pytrees are listed with their kind. With --name the paths are those in the part,
+as cat takes them with the same --name.
 
 The document of --json has these members. Those of unknown value are null.
 
@@ -118,9 +115,13 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := look(ctx, ck, name)
+	m, err := look(ctx, ck, path, name)
 	if err != nil {
-		return nil, nameHint(err, ck, name)
+		return nil, err
+	}
+	names := []string{name}
+	if name == "" {
+		names = ck.Names()
 	}
 	l := &listing{
 		Path:       path,
@@ -129,7 +130,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		Custom:     finite(m.Custom),
 		Parts:      []part{},
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Checkpointables)) {
+	for _, name := range names {
 		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
 		if t, ok := m.Checkpointables[name].(*handler.TreeMetadata); ok {
 			p.Kind = "pytree"
@@ -140,17 +141,6 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		l.Parts = append(l.Parts, p)
 	}
 	return l, nil
-}
-
-// nameHint adds to an error about a part that is not there what parts there are.
-func nameHint(err error, ck *orbax.Checkpoint, name string) error {
-	if !errors.Is(err, orbax.ErrNotExist) {
-		return err
-	}
-	if near := closest(name, ck.Names(), 1); len(near) > 0 && near[0] != name {
-		return withHint(err, "did you mean --name %s?", near[0])
-	}
-	return err
 }
 
 func known(t time.Time) *time.Time {
@@ -235,7 +225,7 @@ func (l *listing) print(w io.Writer) error {
 			continue
 		}
 		prefix := ""
-		if trees > 1 {
+		if len(l.Parts) > 1 {
 			prefix = p.Name + "/"
 		}
 		for i := range p.Leaves {

@@ -7,10 +7,11 @@
 //	orbax convert SRC DST             between a checkpoint and a .safetensors file
 //	orbax version                     print the version
 //
-// A leaf's path is its keys joined with dots, such as params.dense.kernel, as
-// ls prints it. Results go to standard output, which --json makes one JSON
-// document; errors, hints and warnings go to standard error, so that verbs work
-// in pipes:
+// A leaf's path is its keys joined with dots, such as params.dense.kernel. In a
+// checkpoint of several parts ls prints it after the part's name and a slash,
+// such as ema/dense.kernel, and cat takes it so. Results go to standard output,
+// which --json makes one JSON document; errors, hints and warnings go to standard
+// error, so that verbs work in pipes:
 //
 //	orbax ls --json /ckpt/step_100 | jq -r '.checkpointables[].leaves[].path'
 //	orbax cat --raw /ckpt/step_100 params.dense.kernel | sha256sum

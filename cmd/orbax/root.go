@@ -49,10 +49,12 @@ the format of Google's Orbax, whoever wrote them.` + exitHelp,
 			return usageError{unknownVerb(args[0])}
 		},
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:                    version(),
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 	}
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newLs(), newCat(), newVerify(), newConvert(), newVersion())
 	return root

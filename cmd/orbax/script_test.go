@@ -112,6 +112,18 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 			"ema":   map[string]any{"w": array.Of(iota[:4], 4), "x": "y"},
 			"meta":  json.RawMessage(`{"epoch": 3}`),
 		}))
+	case "mixed":
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
+			"model": map[string]any{"w": 1},
+			"meta":  json.RawMessage(`{}`),
+		}))
+	case "json":
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{"config": json.RawMessage(`{"lr": 12345678901234567890}`)}))
+	case "slash":
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
+			"state": map[string]any{"model/w": 1, "model/": 3},
+			"model": map[string]any{"w": 2},
+		}))
 	default:
 		ts.Fatalf("unknown kind %q", kind)
 	}

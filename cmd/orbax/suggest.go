@@ -2,10 +2,13 @@ package main
 
 import (
 	"cmp"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/go-orbax/orbax/storage"
 )
 
 // closest returns up to n candidates that may have been meant by name: those
@@ -68,8 +71,9 @@ func distance(a, b string, limit int) int {
 	return row[len(b)]
 }
 
-// closestPath returns the neighbour of path that may have been meant, or "".
-func closestPath(path string) string {
+// closestPath returns the neighbour of path that may have been meant, among
+// those that fit, or "".
+func closestPath(path string, fits func(fs.FileInfo) bool) string {
 	dir, name := filepath.Split(filepath.Clean(path))
 	entries, err := os.ReadDir(filepath.Clean(cmp.Or(dir, ".")))
 	if err != nil {
@@ -77,10 +81,22 @@ func closestPath(path string) string {
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if info, err := os.Stat(dir + e.Name()); err == nil && fits(info) {
+			names = append(names, e.Name())
+		}
 	}
 	if near := closest(name, names, 1); len(near) > 0 {
 		return dir + near[0]
 	}
 	return ""
+}
+
+// mayBeCheckpoint reports whether a path can be that of a checkpoint, or lead to
+// one.
+func mayBeCheckpoint(info fs.FileInfo) bool {
+	return info.IsDir() && !strings.Contains(info.Name(), storage.TempMarker)
+}
+
+func isTensorFile(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && strings.HasSuffix(info.Name(), tensorSuffix)
 }

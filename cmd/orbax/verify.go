@@ -21,10 +21,13 @@ func newVerify() *cobra.Command {
 are stored with it. It prints a line for each that is whole, and what is wrong
 with each leaf and file of those that are not.
 
-In a checkpoint that this project wrote every bit is covered. Orbax stores no
+In a checkpoint that this project wrote every bit is covered, by the checksums of
+the arrays and the digests of all documents. Orbax stores no digests, and no
 checksums of array data unless told to: of its checkpoints verify finds what is
-missing, truncated or cannot be decoded, and says how many arrays have no
-checksum, and which parts are no pytrees, of which it can check nothing.
+missing, truncated or cannot be decoded, and says that there are no digests, how
+many arrays have no checksum, and which parts are no pytrees, of which it can
+check nothing. Where it says so of a checkpoint of this project, the file
+digests.sha256 has been lost.
 
 All checkpoints are looked at, also after one with damage. The exit status is 1
 if any is damaged or incomplete, else 2 if any could not be looked at.
@@ -34,6 +37,7 @@ arguments, of
 
   path, status    the status is "ok", "damaged" or "error"
   leaves, bytes   how many leaves were checked, and their size in memory
+  digests         whether digests cover the documents; null if that is unknown
   unchecksummed   how many arrays have no checksum
   unchecked       list of the parts that could not be checked
   seconds         the time that it took
@@ -93,12 +97,14 @@ type verdict struct {
 	Status        string   `json:"status"`
 	Leaves        int      `json:"leaves"`
 	Bytes         int64    `json:"bytes"`
+	Digests       *bool    `json:"digests"`
 	Unchecksummed int      `json:"unchecksummed"`
 	Unchecked     []string `json:"unchecked"`
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
 
-	hint string
+	trees int
+	hint  string
 }
 
 func verify(ctx context.Context, path string) *verdict {
@@ -129,10 +135,11 @@ func (v *verdict) check(ctx context.Context) error {
 	if err := ck.Verify(ctx); err != nil {
 		return err
 	}
-	m, err := look(ctx, ck, "")
+	m, err := look(ctx, ck, v.Path, "")
 	if err != nil {
 		return err
 	}
+	v.Digests = &m.Digests
 	for _, name := range ck.Names() {
 		t, ok := m.Checkpointables[name].(*handler.TreeMetadata)
 		if !ok {
@@ -141,6 +148,7 @@ func (v *verdict) check(ctx context.Context) error {
 			}
 			continue
 		}
+		v.trees++
 		v.Leaves += len(t.Leaves)
 		v.Bytes += t.Bytes()
 		for _, l := range t.Leaves {
@@ -169,8 +177,14 @@ func (v *verdict) String() string {
 		}
 		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, v.Path, len(v.Problems), strings.Join(v.Problems, "\n  "))
 	}
-	line := fmt.Sprintf("OK  %s  %s  %s  %s", v.Path, plural(v.Leaves, "leaf"), size(v.Bytes),
-		pace(v.Bytes, time.Duration(v.Seconds*float64(time.Second))))
+	took := time.Duration(v.Seconds * float64(time.Second))
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", v.Path, plural(v.Leaves, "leaf"), size(v.Bytes), pace(v.Bytes, took))
+	if v.trees == 0 {
+		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", v.Path, took.Seconds())
+	}
+	if v.Digests != nil && !*v.Digests {
+		line += "  (no digests: documents not covered)"
+	}
 	if v.Unchecksummed > 0 {
 		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
 	}

@@ -16,10 +16,15 @@ func newVersion() *cobra.Command {
 		Example: `  orbax version`,
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "orbax %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what both version and --version print.
+func versionLine() string {
+	return fmt.Sprintf("orbax %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version returns the module's version and the revision that it was built of,

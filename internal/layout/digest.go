@@ -95,7 +95,12 @@ func (d *Digests) Check(name string, doc []byte) error {
 	if d == nil {
 		return nil
 	}
-	if want, ok := d.sums[name]; ok && want != sha256.Sum256(doc) {
+	return d.CheckSum(name, sha256.Sum256(doc))
+}
+
+// CheckSum is Check for a document of which the caller has the SHA-256.
+func (d *Digests) CheckSum(name string, sum [sha256.Size]byte) error {
+	if want, ok := d.sums[name]; ok && want != sum {
 		return fmt.Errorf("%w: %s differs from its digest in %s", fault.ErrCorrupt, name, DigestFile)
 	}
 	return nil

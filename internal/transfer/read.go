@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -295,6 +296,11 @@ func openBelow(ctx context.Context, store storage.Store, dir, name string) (stor
 	return store.Open(ctx, dir+"/"+name)
 }
 
+// maxFile is the most that is read into memory as one file: a hundred times the
+// documents of a tree with 100,000 leaves. More is damage, such as a file system
+// leaves behind that has lost its place.
+const maxFile = 4 << 30
+
 // ReadFile returns the range of the file name below dir that starts at off and
 // has n bytes, or runs to the end if n is negative.
 func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
@@ -312,6 +318,9 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	if off+n > f.Size() {
 		return nil, tooShort(ctx, f, name, off+n)
 	}
+	if n > maxFile {
+		return nil, fmt.Errorf("%w: %d bytes of %s, more than any document has", fault.ErrCorrupt, n, name)
+	}
 	b := make([]byte, n)
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
@@ -320,6 +329,24 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 		return nil, lfs.Error(name)
 	}
 	return b, nil
+}
+
+// HashFile writes the whole file name below dir to h.
+func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash.Hash) error {
+	f, err := openBelow(ctx, store, dir, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := make([]byte, min(f.Size(), stepBytes))
+	for off := int64(0); off < f.Size(); off += int64(len(buf)) {
+		buf = buf[:min(f.Size()-off, stepBytes)]
+		if err := f.ReadAt(ctx, buf, off); err != nil {
+			return readError(name, err)
+		}
+		h.Write(buf)
+	}
+	return nil
 }
 
 // CheckLFS returns an error if the file name below dir is a Git LFS pointer: a
