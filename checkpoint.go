@@ -179,13 +179,15 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 			c.names = append(c.names, e.Name)
 		}
 	}
-	if c.digests == nil {
-		return nil // Orbax may name handlers of parts that were not saved
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-		if name != c.deleting && !c.has(name) {
-			c.missing = append(c.missing, name)
+	if c.digests != nil { // Orbax may name handlers of parts that were not saved
+		for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
+			if name != c.deleting && !c.has(name) {
+				c.missing = append(c.missing, name)
+			}
 		}
+	}
+	if len(c.names) == 0 {
+		return fmt.Errorf("%w: no checkpointable is left", fault.ErrCorrupt)
 	}
 	return nil
 }
@@ -323,6 +325,9 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
 		return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
 	}
+	if err := c.lostTree(ctx, name); err != nil {
+		return nil, err
+	}
 	v, err := h.Load(ctx, c.readDir(name), target, cfg.handler)
 	if err := c.unchanged(ctx, err); err != nil {
 		return nil, err
@@ -335,6 +340,15 @@ func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
 	file := path.Join(name, layout.TreeFile)
 	_, err := c.store.Stat(ctx, path.Join(c.dir, file))
 	return err == nil || c.digests.Has(file)
+}
+
+// lostTree returns an error for a checkpointable that was saved as a pytree and
+// has lost the metadata of one.
+func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
+	if !isPyTree(c.meta.Handlers[name]) || c.hasTree(ctx, name) {
+		return nil
+	}
+	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))
 }
 
 // isPyTree reports whether a recorded handler type is that of a pytree.
@@ -350,6 +364,9 @@ func isPyTree(typ string) bool {
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.Tree, error) {
 	name, err := c.pick(ctx, newLoadConfig(options).name)
 	if err != nil {
+		return nil, wrap("open", c.path, err)
+	}
+	if err := c.lostTree(ctx, name); err != nil {
 		return nil, wrap("open", c.path, err)
 	}
 	t, err := handler.OpenTree(ctx, c.readDir(name))

@@ -48,6 +48,11 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 
 // CheckpointablesMetadata is the function CheckpointablesMetadata.
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
+	for _, name := range c.missing {
+		if err := c.check(name); err != nil {
+			return nil, wrap("metadata", c.path, err)
+		}
+	}
 	return c.metadata(ctx, newLoadConfig(options), c.names...)
 }
 
@@ -66,6 +71,9 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		h, err := cfg.registry.ForLoad(name, typ, nil)
 		if err == nil && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
 			continue // of an unknown kind, and not a pytree either
+		}
+		if err == nil {
+			err = c.lostTree(ctx, name)
 		}
 		if err == nil {
 			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))

@@ -1,16 +1,15 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
@@ -44,9 +43,6 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	if len(c.names) == 0 {
-		errs = append(errs, fmt.Errorf("%w: no checkpointable is left", fault.ErrCorrupt))
-	}
 	return wrap("verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
 }
 
@@ -60,15 +56,18 @@ func (c *Checkpoint) verifyFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil)))
+	if err := c.digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
+		return cmp.Or(transfer.CheckLFS(ctx, c.store, c.dir, name), err)
+	}
+	return nil
 }
 
 // verifyTree verifies a checkpointable if it is a pytree.
 func (c *Checkpoint) verifyTree(ctx context.Context, name string) []error {
+	if err := c.lostTree(ctx, name); err != nil {
+		return []error{err}
+	}
 	if !c.hasTree(ctx, name) {
-		if isPyTree(c.meta.Handlers[name]) {
-			return []error{fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))}
-		}
 		return nil
 	}
 	t, err := handler.OpenTree(ctx, c.readDir(name))

@@ -3,60 +3,19 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax"
 )
 
 // look describes a checkpoint with the part called name, or with all of its
-// parts if name is "". As to the library, one that has none, or lacks a part
-// that was written, is damaged.
-func look(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*orbax.CheckpointMetadata, error) {
-	if name != "" {
-		m, err := ck.Metadata(ctx, orbax.Name(name))
-		return m, nameHint(lostTree(ctx, ck, path, err, name), ck, name)
+// parts if name is "".
+func look(ctx context.Context, ck *orbax.Checkpoint, name string) (*orbax.CheckpointMetadata, error) {
+	if name == "" {
+		return ck.CheckpointablesMetadata(ctx)
 	}
-	m, err := ck.CheckpointablesMetadata(ctx)
-	if err != nil {
-		return nil, lostTree(ctx, ck, path, err, ck.Names()...)
-	}
-	names := ck.Names()
-	for _, recorded := range slices.Sorted(maps.Keys(m.Handlers)) {
-		if slices.Contains(names, recorded) {
-			continue
-		}
-		// Orbax may record parts that it did not write; the library knows which
-		// are missing.
-		if _, err := ck.Metadata(ctx, orbax.Name(recorded)); err != nil && damaged(err) {
-			return nil, err
-		}
-	}
-	if len(names) == 0 {
-		return nil, inCheckpoint(path, fmt.Errorf("%w: no checkpointable is left", orbax.ErrCorrupt))
-	}
-	return m, nil
-}
-
-// lostTree returns err, with which the named parts could not be described. That
-// one of them is recorded as a pytree and has no such metadata is no wrong
-// question, but damage, and so verify calls it.
-func lostTree(ctx context.Context, ck *orbax.Checkpoint, path string, err error, names ...string) error {
-	if !errors.Is(err, orbax.ErrStructure) {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		if _, err := ck.Metadata(ctx, orbax.Name(name)); errors.Is(err, orbax.ErrStructure) {
-			errs = append(errs, fmt.Errorf("checkpointable %q: %w: missing file %s/_METADATA", name, orbax.ErrCorrupt, name))
-		}
-	}
-	if len(errs) == 0 {
-		return err
-	}
-	return inCheckpoint(path, errors.Join(errs...))
+	m, err := ck.Metadata(ctx, orbax.Name(name))
+	return m, nameHint(err, ck, name)
 }
 
 // nameHint adds to an error about a part that is not there what parts there are.

@@ -75,7 +75,7 @@ func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
 	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
 		return err
 	}
-	if m, err = look(ctx, ck, c.src, ""); err != nil {
+	if m, err = look(ctx, ck, ""); err != nil {
 		return err
 	}
 	var trees []string

@@ -82,7 +82,7 @@ func (f *finder) leaf(t *handler.Tree, leaf string) *storedLeaf {
 
 // part returns the document that a part is.
 func (f *finder) part(ctx context.Context, name string) (content, error) {
-	m, err := look(ctx, f.ck, f.path, name)
+	m, err := look(ctx, f.ck, name)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*ha
 	if name == "" {
 		return nil, err
 	}
-	m, lookErr := look(ctx, ck, path, name)
+	m, lookErr := look(ctx, ck, name)
 	if lookErr != nil {
 		return nil, lookErr
 	}

@@ -115,7 +115,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := look(ctx, ck, path, name)
+	m, err := look(ctx, ck, name)
 	if err != nil {
 		return nil, err
 	}

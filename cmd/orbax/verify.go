@@ -135,7 +135,7 @@ func (v *verdict) check(ctx context.Context) error {
 	if err := ck.Verify(ctx); err != nil {
 		return err
 	}
-	m, err := look(ctx, ck, v.Path, "")
+	m, err := look(ctx, ck, "")
 	if err != nil {
 		return err
 	}
