@@ -70,6 +70,14 @@ func (c *Checkpoint) has(name string) bool { return slices.Contains(c.names, nam
 // pick returns the checkpointable that is meant by name, as Orbax does: if it
 // is empty "state", else the first that is a pytree.
 func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
+	name, err := c.choose(ctx, name)
+	if err != nil {
+		err = c.unchanged(ctx, err)
+	}
+	return name, err
+}
+
+func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 	if name != "" {
 		if err := layout.CheckName(name); err != nil {
 			return "", err
@@ -92,7 +100,7 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-		if isPyTree(c.meta.Handlers[n]) {
+		if c.has(n) && isPyTree(c.meta.Handlers[n]) {
 			return "", fmt.Errorf("%w: %s of checkpointable %q is missing", fault.ErrCorrupt, layout.TreeFile, n)
 		}
 	}
@@ -137,6 +145,15 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 }
 
 func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
+	v, err := c.loadUnchecked(ctx, name, target, cfg)
+	if err := c.unchanged(ctx, err); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// loadUnchecked is loadPart, but for an overwrite that comes in between.
+func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
 	typ := c.meta.Handlers[name]
 	h, err := cfg.registry.ForLoad(name, typ, target)
 	if err != nil {
@@ -148,11 +165,7 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 	if err := c.lostTree(ctx, name); err != nil {
 		return nil, err
 	}
-	v, err := h.Load(ctx, c.readDir(name), target, cfg.handler)
-	if err := c.unchanged(ctx, err); err != nil {
-		return nil, err
-	}
-	return v, nil
+	return h.Load(ctx, c.readDir(name), target, cfg.handler)
 }
 
 // Tree opens the pytree that Name says, chosen as by Load: for those who want
@@ -162,11 +175,14 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.
 	if err != nil {
 		return nil, wrap("open", c.path, err)
 	}
-	if err := c.lostTree(ctx, name); err != nil {
+	var t *handler.Tree
+	if err = c.lostTree(ctx, name); err == nil {
+		t, err = handler.OpenTree(ctx, c.readDir(name))
+	}
+	if err := c.unchanged(ctx, err); err != nil {
 		return nil, wrap("open", c.path, err)
 	}
-	t, err := handler.OpenTree(ctx, c.readDir(name))
-	return t, wrap("open", c.path, err)
+	return t, nil
 }
 
 // LoadCheckpointables is the function LoadCheckpointables.

@@ -18,17 +18,20 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // that target has already are filled in place. All mismatches are reported at
 // once, before anything is read. After a later error the contents of those
 // arrays are unspecified. Arrays that are filled in place keep their own
-// sharding; a nil *array.Array takes that of the checkpoint.
+// sharding; a nil *array.Array takes that of the checkpoint. If the checkpoint is
+// overwritten while it is read, the error matches ErrBusy; Load and LoadAs, which
+// have no memory to spoil, begin anew instead.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
-	_, err := with(ctx, path, func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
+	_, err := once(ctx, path, func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
 	return err
 }
 
 // LoadAs reads the checkpoint at path into a new T; see LoadInto.
 func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, error) {
-	var t T
-	err := LoadInto(ctx, path, &t, options...)
-	return t, err
+	return with(ctx, path, func(ck *Checkpoint) (t T, err error) {
+		err = ck.LoadInto(ctx, &t, options...)
+		return t, err
+	})
 }
 
 // LoadCheckpointables reads several checkpointables of the checkpoint at path,
@@ -37,9 +40,13 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 // checkpointable as it was saved, which fails for stateful objects and protocol
 // buffers. The result has what was loaded by name.
 func LoadCheckpointables(ctx context.Context, path string, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
-	return with(ctx, path, func(ck *Checkpoint) (map[string]any, error) {
-		return ck.LoadCheckpointables(ctx, targets, options...)
-	})
+	load := func(ck *Checkpoint) (map[string]any, error) { return ck.LoadCheckpointables(ctx, targets, options...) }
+	for _, target := range targets {
+		if target != nil {
+			return once(ctx, path, load)
+		}
+	}
+	return with(ctx, path, load)
 }
 
 // Metadata describes the checkpoint at path and one pytree in it, chosen as by
@@ -72,17 +79,23 @@ func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 	return false, err
 }
 
+// once calls read with the open checkpoint at path.
+func once[T any](ctx context.Context, path string, read func(*Checkpoint) (T, error)) (T, error) {
+	ck, err := Open(ctx, path)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer ck.Close()
+	return read(ck)
+}
+
 // with calls read with the open checkpoint at path, anew if the checkpoint is
-// overwritten meanwhile.
+// overwritten meanwhile: read must give the same whatever it has done before,
+// so it is not for what fills a target of the caller's.
 func with[T any](ctx context.Context, path string, read func(*Checkpoint) (T, error)) (T, error) {
 	for try := 1; ; try++ {
-		ck, err := Open(ctx, path)
-		if err != nil {
-			var none T
-			return none, err
-		}
-		v, err := read(ck)
-		ck.Close()
+		v, err := once(ctx, path, read)
 		if !errors.Is(err, errReplaced) || try == maxTries {
 			return v, err
 		}

@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -38,6 +40,9 @@ func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 	case rerr == nil || errors.Is(rerr, fs.ErrNotExist):
 		return errReplaced
 	}
+	if ctx.Err() != nil {
+		return cmp.Or(err, rerr) // both say the same
+	}
 	return errors.Join(err, rerr)
 }
 
@@ -62,7 +67,7 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	info, err := store.Stat(ctx, dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // below a file
 		return nil, fault.ErrNotExist
 	case err != nil:
 		return nil, err
@@ -128,6 +133,9 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 			return errV0
 		case layout.DeletionFile:
 			doc, err := transfer.ReadFile(ctx, c.store, c.dir, e.Name, 0, -1)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // the deletion has just finished
+			}
 			if err == nil {
 				c.deleting, err = layout.ParseDeletion(doc)
 			}
@@ -175,6 +183,9 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	entries, err := store.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.ErrNotExist // removed meanwhile
+	}
 	if err != nil {
 		return err
 	}

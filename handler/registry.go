@@ -43,10 +43,12 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if h, ok := r.boundTo(name); ok {
 		return h, nil
 	}
-	if t := reflect.TypeOf(v); t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[Stateful]()) {
+	h := r.first(func(h Handler) bool { return h.CanSave(v) })
+	_, tree := h.(PyTreeHandler)
+	if t := reflect.TypeOf(v); tree && t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[Stateful]()) {
 		return nil, fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
 	}
-	if h := r.first(func(h Handler) bool { return h.CanSave(v) }); h != nil {
+	if h != nil {
 		return h, nil
 	}
 	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.ErrLeafType, name, v)

@@ -39,15 +39,10 @@ var claimed sync.Map
 // newLocalStage creates the temporary directory and locks it. Each writer
 // locks its own directory first and looks for others afterwards, so of two
 // that begin together at least one sees the other and gives way.
-func newLocalStage(sys system, target string, overwrite bool) (_ *localStage, err error) {
+func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
 		return nil, fmt.Errorf("%s: %w", target, fault.ErrBusy)
 	}
-	defer func() {
-		if err != nil {
-			claimed.Delete(target)
-		}
-	}()
 	var id [8]byte
 	rand.Read(id[:])
 	s := &localStage{
@@ -59,10 +54,12 @@ func newLocalStage(sys system, target string, overwrite bool) (_ *localStage, er
 		open:      map[string]sysFile{},
 	}
 	if err := sys.mkdir(s.tmp); err != nil {
+		claimed.Delete(target)
 		return nil, err
 	}
 	unlock, err := sys.lock(s.tmp)
 	if err != nil {
+		claimed.Delete(target)
 		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
 		return nil, errors.Join(err, sys.removeAll(s.tmp))
 	}

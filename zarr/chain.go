@@ -36,7 +36,7 @@ type filter interface {
 // behind the other their product. It keeps memory in proportion to the input.
 func (c *chain) maxRatio() int64 {
 	if c.shard != nil {
-		return c.shard.inner.maxRatio()
+		return max(c.shard.inner.maxRatio(), 1<<16) // inner chunks that are all padding are absent
 	}
 	ratio := int64(1)
 	for i := range c.filters {
