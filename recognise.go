@@ -67,8 +67,10 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	info, err := store.Stat(ctx, dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // below a file
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.ErrNotExist
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
 	case err != nil:
 		return nil, err
 	case isTemporary(path.Base(dir)):

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
@@ -136,9 +135,6 @@ func hintOf(err error) string {
 // command line, not of the library.
 func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error) {
 	ck, err := orbax.Open(ctx, path)
-	if errors.Is(err, syscall.ENOTDIR) {
-		err = &orbax.Error{Op: "open", Path: path, Err: fmt.Errorf("%w: a part of the path is a file", orbax.ErrNotExist)}
-	}
 	missing := errors.Is(err, orbax.ErrNotExist)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err
