@@ -66,21 +66,32 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		Handlers:        maps.Clone(c.meta.Handlers),
 		Digests:         c.digests != nil,
 	}
+	var err error
 	for _, name := range names {
-		typ := c.meta.Handlers[name]
-		h, err := cfg.registry.ForLoad(name, typ, nil)
-		if err == nil && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
-			continue // of an unknown kind, and not a pytree either
-		}
-		if err == nil {
-			err = c.lostTree(ctx, name)
-		}
-		if err == nil {
-			m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
-		}
-		if err := c.unchanged(ctx, err); err != nil {
-			return nil, wrap("metadata", c.path, inPart(name, err))
+		if err = c.describe(ctx, cfg, name, m); err != nil {
+			err = inPart(name, err)
+			break
 		}
 	}
+	if err := c.unchanged(ctx, err); err != nil {
+		return nil, wrap("metadata", c.path, err)
+	}
 	return m, nil
+}
+
+// describe adds to m what the handler of a checkpointable tells of it.
+func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string, m *CheckpointMetadata) error {
+	typ := c.meta.Handlers[name]
+	h, err := cfg.registry.ForLoad(name, typ, nil)
+	if err != nil {
+		return err
+	}
+	if !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
+		return nil // of an unknown kind, and not a pytree either
+	}
+	if err := c.lostTree(ctx, name); err != nil {
+		return err
+	}
+	m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+	return err
 }

@@ -325,15 +325,15 @@ func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name strin
 		return err
 	}
 	text := doc.inline
-	if text == nil {
-		if text, err = transfer.ReadFile(ctx, o.dir.store, o.dir.path(), doc.extent.File, doc.extent.Offset, doc.extent.Length); err != nil {
-			return err
-		}
-		if !o.ocdbt {
-			if err := o.dir.digests.Check(path.Join(o.dir.name, doc.extent.File), text); err != nil {
-				return err
-			}
-		}
+	switch {
+	case text != nil:
+	case o.ocdbt:
+		text, err = ocdbtSource{o.dir}.Read(ctx, doc.extent.File, doc.extent.Offset, doc.extent.Length)
+	default:
+		text, err = o.dir.ReadFile(ctx, doc.extent.File)
+	}
+	if err != nil {
+		return err
 	}
 	m := o.parsed[string(text)]
 	if m == nil {
