@@ -57,9 +57,10 @@ func filterRatio(f filter) int64 {
 
 // decode decodes enc into dst, which has the chain's size and does not overlap
 // enc. The chunk lies within the array as far as the size inside; the rest is
-// padding, which a shard may leave out. After an error the contents of dst are
-// unspecified.
-func (c *chain) decode(dst, enc []byte, inside []int) error {
+// padding, which a shard may leave out. Other inner chunks that are absent are
+// filled with the element absent; if it is nil, they are an error. After an error
+// the contents of dst are unspecified.
+func (c *chain) decode(dst, enc []byte, inside []int, absent []byte) error {
 	out := dst
 	if c.perm != nil {
 		out = make([]byte, c.size)
@@ -67,7 +68,7 @@ func (c *chain) decode(dst, enc []byte, inside []int) error {
 	}
 	var err error
 	if c.shard != nil {
-		err = c.shard.decode(out, enc, inside)
+		err = c.shard.decode(out, enc, inside, absent)
 	} else {
 		err = c.unpack(out, enc)
 	}

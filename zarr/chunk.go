@@ -14,8 +14,9 @@ import (
 // decoded size must be exact, and elements come out as package array wants them
 // ([array.Canonicalize]). Damage is an error that matches orbax.ErrCorrupt; so
 // does a shard without one of its inner chunks, which matches fs.ErrNotExist
-// besides. Only inner chunks beyond the array's edge may be absent, which is why
-// the index matters. After an error the contents of dst are unspecified.
+// besides, unless the metadata is [Metadata.Filling]. Inner chunks beyond the
+// array's edge may always be absent, which is why the index matters. After an
+// error the contents of dst are unspecified.
 func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	if err := m.checkIndex(index); err != nil {
 		return err
@@ -24,15 +25,17 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 		return fmt.Errorf("%w: destination of %d bytes for a chunk of %d", fault.ErrShape, len(dst), m.chain.size)
 	}
 	_, inside := m.ChunkRegion(index)
-	if err := m.chain.decode(dst, enc, inside); err != nil {
+	if err := m.chain.decode(dst, enc, inside, m.absent); err != nil {
 		return err
 	}
-	return finish(m.DType, dst)
+	return Finish(m.DType, dst)
 }
 
-// finish gives decoded elements the form that package array wants. A bool that
-// is neither 0 nor 1 is an error, as it is to TensorStore.
-func finish(d array.DType, elements []byte) error {
+// Finish gives elements of dtype d that were read from a store the form that
+// package array wants, in place: [array.Canonicalize]. A bool that is neither 0
+// nor 1 is an error that matches orbax.ErrCorrupt, as it is to TensorStore.
+// [Metadata.DecodeChunk] does it by itself.
+func Finish(d array.DType, elements []byte) error {
 	if d == array.Bool {
 		return checkBools(elements)
 	}

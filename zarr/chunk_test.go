@@ -265,6 +265,12 @@ func TestShards(t *testing.T) {
 		case c.want == "" && errors.Is(err, fs.ErrNotExist) != (c.name == "absent" || c.name == "absent at the edge"):
 			t.Errorf("%s: %v", c.name, err)
 		}
+		filled, filling := slices.Clone(dst), m.Filling()
+		if e := filling.DecodeChunk(c.chunk, filled, c.enc); (e == nil) != (err == nil || errors.Is(err, fs.ErrNotExist)) {
+			t.Errorf("%s: filled: %v", c.name, e)
+		} else if e == nil && err == nil && !bytes.Equal(filled, dst) {
+			t.Errorf("%s: filled: %q", c.name, filled)
+		}
 	}
 }
 

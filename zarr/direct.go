@@ -3,6 +3,7 @@ package zarr
 import (
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -60,7 +61,7 @@ func (d *Direct) Done(data, rest []byte) error {
 			return err
 		}
 	}
-	return finish(d.dtype, data)
+	return Finish(d.dtype, data)
 }
 
 // raw reports whether an encoded chunk is the decoded chunk itself, row-major
@@ -79,14 +80,36 @@ func (m *Metadata) raw() (crc, ok bool) {
 	return false, false
 }
 
+// Raw reports whether a stored chunk is its elements, row-major and
+// little-endian, with nothing around them and no checksum over them. Then any
+// part of it can be read by itself: element k of the chunk, of all the
+// ChunkShape with its padding, is at byte k times the size of the dtype. Pass
+// what was read through [Finish].
+func (m *Metadata) Raw() bool {
+	crc, ok := m.raw()
+	return ok && !crc
+}
+
 // CheckStored returns an error that matches orbax.ErrCorrupt if no stored chunk
 // of this array has n bytes: it would have to have another size, or more bytes
 // to stand for so many. A reader checks that before it allocates
 // [Metadata.ChunkBytes], which a damaged document can claim to be anything.
+//
+// [Metadata.Filling] metadata lets a shard be short of any number of inner
+// chunks. Only shards of more than twice the size of the array, and of 64 MiB,
+// are held to the rule then.
 func (m *Metadata) CheckStored(n int64) error {
 	want, fixed := m.chain.encodedSize()
-	if fixed && n != int64(want) || int64(m.chain.size)/m.chain.maxRatio() > n {
+	short := int64(m.chain.size)/m.chain.maxRatio() > n
+	if s := m.chain.shard; s != nil && m.absent != nil {
+		size, _ := product(m.Shape, m.DType.Size(), math.MaxInt)
+		short = n < int64(s.indexSize) || short && m.chain.size/2 > max(size, sparseChunk/2)
+	}
+	if fixed && n != int64(want) || short {
 		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, n, m.chain.size)
 	}
 	return nil
 }
+
+// sparseChunk is the size up to which a shard may always be all fill value.
+const sparseChunk = 64 << 20

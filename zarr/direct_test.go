@@ -114,6 +114,74 @@ func TestDirectFinishes(t *testing.T) {
 	}
 }
 
+func TestRaw(t *testing.T) {
+	want := map[string]bool{
+		"int32/null": true, "bool/null": true, "int32/scalar": true, "int32/rank 3": true, "int8/plain": true,
+		"int32/crc32c": false, "int32/zstd": false, "int32/transpose": false, "int32/big": false, "int32/shards": false,
+		"int16/F < . None": false,
+	}
+	for _, g := range loadGolden(t) {
+		w, ok := want[g.Name]
+		if g.Name == "int32/scalar" && g.Format == 3 {
+			w = false // has a checksum
+		}
+		m, err := Parse(g.Format, []byte(g.Document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok && m.Raw() != w {
+			t.Errorf("%s, %s: %v", g.Name, m.Codecs(), m.Raw())
+		}
+		if !m.Raw() {
+			continue
+		}
+		// Element by element, the stored chunk is the decoded one.
+		for index := range m.Chunks() {
+			enc, chunk, item := g.Chunks[m.Key(index)], make([]byte, m.ChunkBytes()), m.DType.Size()
+			if err := m.DecodeChunk(index, chunk, enc); err != nil {
+				t.Fatal(err)
+			}
+			for at := 0; at < len(chunk); at += item {
+				element := slices.Clone(enc[at : at+item])
+				if err := Finish(m.DType, element); err != nil || !bytes.Equal(element, chunk[at:at+item]) {
+					t.Errorf("%s: element at byte %d is % x, %v", g.Name, at, element, err)
+				}
+			}
+		}
+	}
+	if err := Finish(array.Bool, []byte{0, 1, 2}); !errors.Is(err, fault.ErrCorrupt) {
+		t.Error(err)
+	}
+}
+
+// Filling metadata accepts shards that are short of inner chunks, of any size
+// that is not far from the array's own.
+func TestCheckStoredFilling(t *testing.T) {
+	const le = `{"name":"bytes","configuration":{"endian":"little"}}`
+	const shards = `[{"name":"sharding_indexed","configuration":{"chunk_shape":[1099511627776],"codecs":[` + le + `],"index_codecs":[` + le + `]}}]`
+	for _, c := range []struct {
+		shape string
+		good  bool
+	}{{"[2199023255552]", true}, {"[1099511627776]", true}, {"[1099511627775]", false}, {"[1]", false}} {
+		doc := with(t, string(with(t, base3, "shape", c.shape)), "chunk_grid",
+			`{"configuration":{"chunk_shape":[2199023255552]},"name":"regular"}`)
+		m, err := Parse(3, with(t, string(doc), "codecs", shards))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.CheckStored(32); !errors.Is(err, fault.ErrCorrupt) {
+			t.Errorf("%s: %v", c.shape, err)
+		}
+		m = m.Filling()
+		if err := m.CheckStored(32); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.shape, err)
+		}
+		if err := m.CheckStored(31); !errors.Is(err, fault.ErrCorrupt) {
+			t.Errorf("%s: %v", c.shape, err)
+		}
+	}
+}
+
 func TestCheckStored(t *testing.T) {
 	for _, c := range []struct {
 		o        Options

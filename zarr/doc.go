@@ -20,6 +20,12 @@
 // whatever their encoding, and always full: those at the edge of the array
 // carry padding, and [Metadata.ChunkRegion] says which part of them is array.
 //
+// To read a box of one, fetch the chunks that [Metadata.Overlapping] yields. Of
+// shards, [Metadata.Inner] and what it names give the inner chunks that overlap
+// the box; of [Metadata.Raw] chunks any part can be read. [Metadata.Fill] makes
+// what a chunk that is not stored stands for; whether that, or an error, is right
+// is for the caller to say.
+//
 // What is written carries a checksum that TensorStore verifies: CRC-32C after
 // raw format 3 chunks, the content checksum of a zstd frame otherwise. What is
 // read is everything that TensorStore reads, for the dtypes of package array.

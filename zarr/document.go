@@ -25,7 +25,7 @@ func (m *Metadata) document3(c Compression) []byte {
 	return fmt.Appendf(nil, `{"chunk_grid":{"configuration":{"chunk_shape":%s},"name":"regular"},`+
 		`"chunk_key_encoding":{"name":"default"},"codecs":[%s],"data_type":"%v","fill_value":%s,`+
 		`"node_type":"array","shape":%s,"zarr_format":3}`,
-		jsonInts(m.ChunkShape), codecs, m.DType, m.fill, jsonInts(m.Shape))
+		jsonInts(m.ChunkShape), codecs, m.DType, zeroFill(m.DType), jsonInts(m.Shape))
 }
 
 // document2 does the same for the .zarray. An uncompressed array says zstd too,

@@ -56,6 +56,68 @@ func Example() {
 	// c/1 102
 }
 
+// Reading a box of an array in shards, of each only the index and the inner
+// chunks that hold elements of the box.
+func ExampleMetadata_Inner() {
+	m, err := zarr.Parse(3, []byte(`{
+		"zarr_format": 3, "node_type": "array", "shape": [8], "data_type": "uint8", "fill_value": 0,
+		"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4]}},
+		"chunk_key_encoding": {"name": "default"},
+		"codecs": [{"name": "sharding_indexed", "configuration": {
+			"chunk_shape": [2],
+			"codecs": [{"name": "bytes"}],
+			"index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]
+		}}]
+	}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	words := func(w ...uint64) (b []byte) {
+		for _, x := range w {
+			b = binary.LittleEndian.AppendUint64(b, x)
+		}
+		return b
+	}
+	store := map[string][]byte{
+		"c/0": append([]byte{10, 11, 12, 13}, words(0, 2, 2, 2)...),
+		"c/1": append([]byte{14, 15, 16, 17}, words(0, 2, 2, 2)...),
+	}
+
+	off, size := []int{3}, []int{2}
+	inner, _ := m.Inner()
+	chunk := make([]byte, inner.ChunkBytes())
+	for index := range m.Overlapping(off, size) {
+		stored := store[m.Key(index)] // a reader with random access in place of it
+		r, err := m.ShardIndex(int64(len(stored)))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		ranges, err := m.ParseShardIndex(stored[r.Offset:][:r.Length])
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for i, at := range m.InnerChunks(index, off, size) {
+			r := ranges[i]
+			if err := r.Check(int64(len(stored))); err != nil {
+				fmt.Println(err)
+				return
+			}
+			if err := inner.DecodeChunk(at, chunk, stored[r.Offset:][:r.Length]); err != nil {
+				fmt.Println(err)
+				return
+			}
+			start, _ := inner.ChunkRegion(at)
+			fmt.Println(start, chunk)
+		}
+	}
+	// Output:
+	// [2] [12 13]
+	// [4] [14 15]
+}
+
 func ExampleChunkShape() {
 	// A float32 matrix in chunks of about 8 MiB.
 	fmt.Println(zarr.ChunkShape([]int{50000, 1024}, 4, 8<<20))

@@ -1,6 +1,7 @@
 package zarr
 
 import (
+	"bytes"
 	"testing"
 )
 
@@ -70,6 +71,51 @@ func FuzzDecodeChunk(f *testing.F) {
 		index := make([]int, len(m.Shape))
 		if err := m.DecodeChunk(index, make([]byte, m.ChunkBytes()), enc); err != nil {
 			return
+		}
+	})
+}
+
+// FuzzParseShardIndex reads arbitrary bytes as the index of the golden shards.
+func FuzzParseShardIndex(f *testing.F) {
+	var all []*Metadata
+	for _, g := range loadGolden(f) {
+		m, err := Parse(g.Format, []byte(g.Document))
+		if err != nil {
+			f.Fatal(err)
+		}
+		enc := g.Chunks[m.Key(make([]int, len(m.Shape)))]
+		r, err := m.ShardIndex(int64(len(enc)))
+		if err != nil || g.DType != "int32" {
+			continue
+		}
+		f.Add(uint(len(all)), enc[r.Offset:][:r.Length], int64(len(enc)))
+		all = append(all, m)
+	}
+	// Damage is mostly found by the checksum: without it, more is parsed.
+	f.Add(uint(0), bytes.Repeat([]byte{0xff, 0, 0, 0, 0x80}, 100), int64(1000))
+	f.Fuzz(func(t *testing.T, which uint, enc []byte, n int64) {
+		m := all[which%uint(len(all))]
+		if r, err := m.ShardIndex(n); err == nil {
+			if r.Check(n) != nil {
+				t.Fatalf("index at %v of %d bytes", r, n)
+			}
+			if int64(len(enc)) > r.Length {
+				enc = enc[:r.Length]
+			}
+		}
+		ranges, err := m.ParseShardIndex(enc)
+		if err != nil {
+			return
+		}
+		seen := 0
+		for i, at := range m.InnerChunks(make([]int, len(m.Shape)), make([]int, len(m.Shape)), m.Shape) {
+			seen++
+			if r := ranges[i]; r.Check(n) == nil && (r.Offset < 0 || r.Length < 0 || r.Offset+r.Length > n) {
+				t.Fatalf("inner chunk %v at %v of %d bytes", at, r, n)
+			}
+		}
+		if seen == 0 || seen > len(ranges) {
+			t.Fatalf("%d inner chunks of %d", seen, len(ranges))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/go-orbax/orbax/array"
@@ -27,7 +28,15 @@ type golden struct {
 
 func loadGolden(t testing.TB) []golden {
 	t.Helper()
-	f, err := os.Open("testdata/golden.json.gz")
+	var g []golden
+	loadJSON(t, "golden.json.gz", &g)
+	return g
+}
+
+// loadJSON reads a compressed file of testdata into v.
+func loadJSON(t testing.TB, name string, v any) {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +45,9 @@ func loadGolden(t testing.TB) []golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var g []golden
-	if err := json.NewDecoder(r).Decode(&g); err != nil {
+	if err := json.NewDecoder(r).Decode(v); err != nil {
 		t.Fatal(err)
 	}
-	return g
 }
 
 // readAllChunks decodes an array of m from its chunks by key.

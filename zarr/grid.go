@@ -9,7 +9,10 @@ import (
 
 // keyEncoding is a chunk key encoding: "default" has the prefix "c", "v2" and
 // format 2 have none.
-type keyEncoding struct{ prefix, separator string }
+type keyEncoding struct {
+	prefix, separator string
+	inner             []int // inner chunks in a stored one along each axis; nil: they are none
+}
 
 // grid returns the number of chunks along each axis. An axis of size 0 has none.
 func (m *Metadata) grid() []int {
@@ -25,18 +28,54 @@ func (m *Metadata) grid() []int {
 // Chunks yields the index of each chunk in row-major order. Each index is a
 // fresh slice.
 func (m *Metadata) Chunks() iter.Seq[[]int] {
+	return m.Overlapping(make([]int, len(m.Shape)), m.Shape)
+}
+
+// Overlapping yields the index of each chunk that holds elements of the box of
+// the given size at off, in row-major order; it visits no others. Each index is
+// a fresh slice. What of the box lies outside of the array is ignored. A box
+// without elements overlaps no chunk, nor does one of another rank than the
+// array's.
+func (m *Metadata) Overlapping(off, size []int) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
-		grid := m.grid()
-		if slices.Contains(grid, 0) {
+		off, size, ok := clipBox(off, size, m.Shape)
+		if !ok {
 			return
 		}
-		index := make([]int, len(grid))
+		first, count := make([]int, len(off)), make([]int, len(off))
+		for i, c := range m.ChunkShape {
+			first[i] = off[i] / c
+			count[i] = (off[i]+size[i]-1)/c - first[i] + 1
+		}
+		at := make([]int, len(first))
 		for {
-			if !yield(slices.Clone(index)) || !next(index, grid) {
+			index := slices.Clone(first)
+			for i, x := range at {
+				index[i] += x
+			}
+			if !yield(index) || !next(at, count) {
 				return
 			}
 		}
 	}
+}
+
+// clipBox returns the part of a box that lies within shape, and whether there is
+// one.
+func clipBox(off, size, shape []int) (o, s []int, ok bool) {
+	if len(off) != len(shape) || len(size) != len(shape) {
+		return nil, nil, false
+	}
+	o, s = slices.Clone(off), slices.Clone(size)
+	for i, d := range shape {
+		if o[i] < 0 && s[i] > 0 {
+			o[i], s[i] = 0, s[i]+o[i]
+		}
+		if s[i] = min(s[i], d-o[i]); s[i] <= 0 {
+			return nil, nil, false
+		}
+	}
+	return o, s, true
 }
 
 // next advances index within grid in row-major order and reports whether there
@@ -53,7 +92,9 @@ func next(index, grid []int) bool {
 
 // Key returns the key of the chunk at index, relative to the array: "c/0/1" in
 // format 3 ("c" for a scalar), "0.1" in format 2 ("0" for a scalar), or as the
-// document's separator and encoding say. The index needs the array's rank.
+// document's separator and encoding say. The index needs the array's rank. The
+// key of an inner chunk, see [Metadata.Inner], is that of the stored chunk which
+// it is in.
 func (m *Metadata) Key(index []int) string {
 	if len(index) == 0 {
 		if m.keys.prefix != "" {
@@ -66,6 +107,9 @@ func (m *Metadata) Key(index []int) string {
 	for i, x := range index {
 		if i > 0 || m.keys.prefix != "" {
 			b.WriteString(m.keys.separator)
+		}
+		if m.keys.inner != nil {
+			x /= m.keys.inner[i]
 		}
 		b.WriteString(strconv.Itoa(x))
 	}

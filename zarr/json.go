@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -54,6 +53,15 @@ func show(v any) string {
 		return string(b[:77]) + "..."
 	}
 	return string(b)
+}
+
+// nameOf returns the member of v that names it, for an error, or v itself if it
+// has none.
+func nameOf(v any, member string) string {
+	if o, ok := v.(map[string]any); ok && o[member] != nil {
+		v = o[member]
+	}
+	return show(v)
 }
 
 func (o object) get(name string) (any, error) {
@@ -137,58 +145,4 @@ func integer(v any) (int, bool) {
 		return 0, false
 	}
 	return int(f), true
-}
-
-// checkFill verifies that v is a fill value of dtype d in a form that
-// TensorStore accepts. Format 2 spells those it shares with format 3 alike.
-func checkFill(v any, d array.DType) error {
-	ok := false
-	bits, signed, isInt := intBits(d)
-	switch {
-	case d == array.Bool:
-		_, ok = v.(bool)
-	case isInt && !signed:
-		n, isNumber := v.(json.Number)
-		_, err := strconv.ParseUint(string(n), 10, bits)
-		i, whole := integer(v)
-		ok = isNumber && err == nil || whole && i >= 0 && (bits == 64 || i < 1<<bits)
-	case isInt:
-		i, whole := integer(v)
-		ok = whole && i >= -1<<(bits-1) && i <= 1<<(bits-1)-1
-	case isComplex(d):
-		l, isList := v.([]any)
-		ok = isList && len(l) == 2 && isFloat(l[0]) && isFloat(l[1])
-	default:
-		ok = isFloat(v)
-	}
-	if !ok {
-		return corrupt("fill_value %s is not of dtype %v", show(v), d)
-	}
-	return nil
-}
-
-// isFloat reports whether v is a floating-point fill value: a number, or a
-// string that names a special value or spells the bits.
-func isFloat(v any) bool {
-	switch v := v.(type) {
-	case json.Number:
-		_, err := strconv.ParseFloat(string(v), 64)
-		return err == nil
-	case string:
-		if len(v) > 2 && v[:2] == "0x" {
-			_, err := strconv.ParseUint(v[2:], 16, 64)
-			return err == nil
-		}
-		return v == "NaN" || v == "Infinity" || v == "-Infinity"
-	}
-	return false
-}
-
-// compact returns v as JSON.
-func compact(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return "null"
-	}
-	return string(b)
 }

@@ -29,7 +29,8 @@ type Metadata struct {
 	doc    []byte
 	keys   keyEncoding
 	chain  *chain
-	fill   string // as the document spells it: 0.0, [0.0,0.0], "NaN", null …
+	fill   []byte // an element
+	absent []byte // the same if it stands for absent inner chunks
 	stored bool   // format 2, uncompressed: a zstd frame of raw blocks
 	level  int    // of zstd, when writing
 }
@@ -93,10 +94,7 @@ func New(o Options) (*Metadata, error) {
 		return nil, err
 	}
 	m.chain = &chain{shape: m.ChunkShape, item: m.DType.Size(), size: size}
-	m.fill = "null"
-	if m.Format == 3 {
-		m.fill = zeroFill(m.DType)
-	}
+	m.fill = make([]byte, m.DType.Size())
 	switch {
 	case m.Format == 2:
 		m.keys = keyEncoding{separator: "."}

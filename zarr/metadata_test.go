@@ -183,6 +183,18 @@ func TestParse3(t *testing.T) {
 	}, "chunk_grid", "chunk_key_encoding", "codecs", "data_type", "fill_value", "node_type", "shape", "zarr_format")
 }
 
+func TestIsGroup(t *testing.T) {
+	for doc, want := range map[string]bool{
+		`{"zarr_format":3,"node_type":"group"}`:                    true,
+		`{"node_type":"group","attributes":{"a":1},"future":null}`: true,
+		base3: false, `{"node_type":"group"`: false, `{"node_type":["group"]}`: false, `"group"`: false, ``: false,
+	} {
+		if IsGroup([]byte(doc)) != want {
+			t.Errorf("%s: %v", doc, !want)
+		}
+	}
+}
+
 func TestParse2(t *testing.T) {
 	verdicts(t, 2, base2, []verdict{
 		{"fill_value", `0`, nil},
@@ -250,30 +262,6 @@ func verdicts(t *testing.T, format int, base string, cases []verdict, mandatory 
 	for _, doc := range []string{"", "null", "[]", "{", base + "x", "{}" + base} {
 		if _, err := Parse(format, []byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
 			t.Errorf("%q: %v", doc, err)
-		}
-	}
-}
-
-func TestFill(t *testing.T) {
-	for _, c := range []struct {
-		dtype, value string
-		ok           bool
-	}{
-		{"int8", "1.0", true}, {"int8", "127", true}, {"int8", "128", false}, {"int8", `"0x1"`, false},
-		{"uint8", "-1", false}, {"uint8", "255", true}, {"uint8", "256", false},
-		{"bool", "0", false}, {"bool", "true", true},
-		{"complex64", "0.0", false}, {"complex64", "[1,2]", true}, {"complex64", `["NaN","0x7fc00000"]`, true}, {"complex64", "[1]", false},
-		{"int4", "9", false}, {"int4", "-8", true}, {"int2", "1", true}, {"int2", "2", false},
-		{"int64", "9223372036854775807", true}, {"int64", "1.5", false}, {"uint64", "18446744073709551615", true},
-		{"bfloat16", `"0x7fc0"`, true}, {"float8_e4m3fn", "1e9", true},
-	} {
-		doc := with(t, string(with(t, base3, "data_type", `"`+c.dtype+`"`)), "fill_value", c.value)
-		m, err := Parse(3, doc)
-		if (err == nil) != c.ok {
-			t.Errorf("%s %s: %v", c.dtype, c.value, err)
-		}
-		if err == nil && m.fill != c.value {
-			t.Errorf("fill %s, want %s", m.fill, c.value)
 		}
 	}
 }

@@ -66,18 +66,17 @@ func (m *Metadata) parse2(o object) (err error) {
 	if err != nil {
 		return err
 	}
-	if fill != nil {
-		if err := checkFill(fill, d); err != nil {
-			return err
-		}
+	if m.fill, err = parseFill2(fill, d, big); err != nil {
+		return err
 	}
-	m.fill = compact(fill)
 
 	filters, err := o.get("filters")
 	if err != nil {
 		return err
 	}
-	if l, ok := filters.([]any); filters != nil && (!ok || len(l) > 0) {
+	if l, ok := filters.([]any); ok && len(l) > 0 {
+		return unsupported("filter %s", nameOf(l[0], "id"))
+	} else if !ok && filters != nil {
 		return unsupported("filters %s", show(filters))
 	}
 
@@ -97,7 +96,9 @@ func (m *Metadata) parse2(o object) (err error) {
 	switch order {
 	case "C":
 	case "F":
-		m.chain.perm = reversed(len(m.Shape))
+		if len(m.Shape) > 1 {
+			m.chain.perm = reversed(len(m.Shape))
+		}
 	default:
 		return corrupt(`"order" is %q, not "C" or "F"`, order)
 	}
@@ -186,6 +187,13 @@ func parseCompression(name string, conf object, strict bool) (filter, error) {
 	return nil, nil
 }
 
+// IsGroup reports whether doc, a "zarr.json", is the document of a group, of
+// which [Parse] makes an error, and not that of an array.
+func IsGroup(doc []byte) bool {
+	o, err := parseObject(doc)
+	return err == nil && o["node_type"] == "group"
+}
+
 // parse3 reads a zarr.json.
 func (m *Metadata) parse3(o object) (err error) {
 	if node, err := o.str("node_type"); err != nil {
@@ -208,7 +216,7 @@ func (m *Metadata) parse3(o object) (err error) {
 	}
 	s, ok := name.(string)
 	if !ok {
-		return unsupported("data_type %s", show(name))
+		return unsupported("data_type %s", nameOf(name, "name"))
 	}
 	if m.DType, err = array.ParseDType(s); err != nil {
 		return unsupported("data_type %q", s)
@@ -220,10 +228,9 @@ func (m *Metadata) parse3(o object) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkFill(fill, m.DType); err != nil {
+	if m.fill, err = parseFill3(fill, m.DType); err != nil {
 		return err
 	}
-	m.fill = compact(fill)
 	codecs, err := o.list("codecs")
 	if err != nil {
 		return err

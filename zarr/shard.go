@@ -1,10 +1,7 @@
 package zarr
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io/fs"
-	"math"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -22,21 +19,43 @@ type shard struct {
 	indexSize int    // encoded
 }
 
+// indexAt returns where the index of a stored shard of n bytes is.
+func (s *shard) indexAt(n int64) (offset int64, err error) {
+	if n < int64(s.indexSize) {
+		return 0, fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.ErrCorrupt, n, s.indexSize)
+	}
+	if s.start {
+		return 0, nil
+	}
+	return n - int64(s.indexSize), nil
+}
+
+// parseIndex decodes the index to entries of indexEntry bytes, in the order of
+// the grid. It allocates in proportion to the input, which holds them
+// uncompressed.
+func (s *shard) parseIndex(enc []byte) ([]byte, error) {
+	if len(enc) != s.indexSize {
+		return nil, fmt.Errorf("%w: shard index of %d bytes, want %d", fault.ErrCorrupt, len(enc), s.indexSize)
+	}
+	index := make([]byte, s.index.size)
+	if err := s.index.decode(index, enc, s.index.shape, nil); err != nil {
+		return nil, fmt.Errorf("shard index: %w", err)
+	}
+	return index, nil
+}
+
 // decode decodes enc into dst. Where inner chunks lie, and whether they overlap
 // or leave gaps, is the writer's business. Those that are all padding may be
-// absent, and are not looked at.
-func (s *shard) decode(dst, enc []byte, inside []int) error {
-	if len(enc) < s.indexSize {
-		return fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.ErrCorrupt, len(enc), s.indexSize)
+// absent, and are not looked at; others may be if there is an element to fill
+// them with.
+func (s *shard) decode(dst, enc []byte, inside []int, absent []byte) error {
+	start, err := s.indexAt(int64(len(enc)))
+	if err != nil {
+		return err
 	}
-	encIndex := enc[len(enc)-s.indexSize:]
-	if s.start {
-		encIndex = enc[:s.indexSize]
-	}
-	// In proportion to the input, which holds the index uncompressed.
-	index := make([]byte, s.index.size)
-	if err := s.index.decode(index, encIndex, s.index.shape); err != nil {
-		return fmt.Errorf("shard index: %w", err)
+	index, err := s.parseIndex(enc[start:][:s.indexSize])
+	if err != nil {
+		return err
 	}
 
 	// Inner chunks of whole rows are contiguous in dst.
@@ -48,21 +67,24 @@ func (s *shard) decode(dst, enc []byte, inside []int) error {
 	at := make([]int, len(s.grid))
 	innerInside := make([]int, len(s.grid))
 	offset, zero := make([]int, len(s.grid)), make([]int, len(s.grid))
-	for i := 0; i*16 < len(index); i++ {
+	for i := 0; i*indexEntry < len(index); i++ {
 		out := buf
 		if contiguous {
 			out = dst[i*s.inner.size:][:s.inner.size]
 		}
-		if s.clip(innerInside, inside, at) {
-			enc, err := s.find(enc, index[i*16:], at)
-			if err != nil {
-				return err
+		switch r := entryRange(index[i*indexEntry:]); {
+		case !s.clip(innerInside, inside, at):
+			clear(out)
+		case r.Absent() && absent != nil:
+			fillWith(out, absent)
+		default:
+			err := r.Check(int64(len(enc)))
+			if err == nil {
+				err = s.inner.decode(out, enc[r.Offset:][:r.Length], innerInside, absent)
 			}
-			if err := s.inner.decode(out, enc, innerInside); err != nil {
+			if err != nil {
 				return fmt.Errorf("inner chunk %v: %w", at, err)
 			}
-		} else {
-			clear(out)
 		}
 		if !contiguous {
 			for i, x := range at {
@@ -87,19 +109,6 @@ func (s *shard) clip(innerInside, inside, at []int) bool {
 		}
 	}
 	return true
-}
-
-// find returns the bytes that an entry of the index points to in enc.
-func (s *shard) find(enc, entry []byte, at []int) ([]byte, error) {
-	offset := binary.LittleEndian.Uint64(entry)
-	size := binary.LittleEndian.Uint64(entry[8:])
-	if offset == math.MaxUint64 && size == math.MaxUint64 {
-		return nil, fmt.Errorf("%w: missing inner chunk %v of %v (%w)", fault.ErrCorrupt, at, s.grid, fs.ErrNotExist)
-	}
-	if offset > uint64(len(enc)) || size > uint64(len(enc))-offset {
-		return nil, fmt.Errorf("%w: inner chunk %v at %d, %d bytes long, in a shard of %d bytes", fault.ErrCorrupt, at, offset, size, len(enc))
-	}
-	return enc[offset : offset+size], nil
 }
 
 // contiguous reports whether the inner chunks follow each other in the chunk's

@@ -1,4 +1,4 @@
-"""Writes golden.json.gz: arrays stored by the real TensorStore.
+"""Writes golden.json.gz and sparse.json.gz: arrays stored by the real TensorStore.
 
 Run with tensorstore 0.1.86, numpy and ml_dtypes installed:
 
@@ -6,7 +6,8 @@ Run with tensorstore 0.1.86, numpy and ml_dtypes installed:
 
 Each entry has the metadata document, the chunks by key in base64, and what they
 decode to: the row-major, little-endian bytes of the array, or for larger arrays
-their SHA-256.
+their SHA-256. Those in sparse.json.gz lack chunks, or inner chunks of shards,
+where all elements have the fill value.
 """
 
 import base64
@@ -25,7 +26,7 @@ complex64 complex128""".split()
 
 BITS = {"bool": 1, "int2": 2, "int4": 4, "float4_e2m1fn": 4}
 
-entries = []
+entries, sparse = [], []
 
 
 def np_dtype(name):
@@ -52,16 +53,19 @@ def smooth(name, shape):
     return ((i * i // 64) % 97).astype(np_dtype(name)).reshape(shape)
 
 
-def add(label, driver, name, data, metadata):
+def add(label, driver, name, data, metadata, parts=None):
+    """Stores all of data, or only the parts, which are boxes."""
     context = ts.Context()
     spec = {"driver": driver, "kvstore": {"driver": "memory"}}
-    create = dict(spec, metadata=metadata, store_data_equal_to_fill_value=True)
+    create = dict(spec, metadata=metadata, store_data_equal_to_fill_value=parts is None)
     if driver == "zarr":
         create["dtype"] = name
     t = ts.open(create, create=True, context=context).result()
-    t.write(data).result()
+    for part in [...] if parts is None else parts:
+        t[part].write(data[part]).result()
     back = ts.open(spec, context=context).result().read().result()
-    assert back.tobytes() == data.tobytes(), label
+    assert parts is not None or back.tobytes() == data.tobytes(), label
+    data = back
     stored = {
         k.decode(): t.kvstore.read(k).result().value
         for k in t.kvstore.list().result()
@@ -82,7 +86,7 @@ def add(label, driver, name, data, metadata):
         entry["want"] = base64.b64encode(want).decode()
     else:
         entry["sha256"] = hashlib.sha256(want).hexdigest()
-    entries.append(entry)
+    (entries if parts is None else sparse).append(entry)
 
 
 def codec(name, **configuration):
@@ -97,16 +101,16 @@ def big(name):
     return codec("bytes", endian="big") if np_dtype(name).itemsize > 1 else codec("bytes")
 
 
-def z3(label, name, data, chunk, *codecs, **more):
+def z3(label, name, data, chunk, *codecs, parts=None, **more):
     add(label, "zarr3", name, data, dict(
         shape=list(data.shape),
         chunk_grid=dict(name="regular", configuration=dict(chunk_shape=chunk)),
-        data_type=name, codecs=list(codecs), **more))
+        data_type=name, codecs=list(codecs), **more), parts)
 
 
-def z2(label, name, data, chunks, compressor, **more):
+def z2(label, name, data, chunks, compressor, parts=None, **more):
     add(label, "zarr", name, data, dict(
-        shape=list(data.shape), chunks=chunks, compressor=compressor, **more))
+        shape=list(data.shape), chunks=chunks, compressor=compressor, **more), parts)
 
 
 def shard(chunk_shape, codecs, index_codecs=None, **more):
@@ -185,6 +189,61 @@ for cname in ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"]:
     z3(f"{cname} typesize 3 bits", "uint8", smooth("uint8", (3001,)), [3001], codec("bytes"), blosc3(cname, "bitshuffle", 3, blocksize=1000))
     z3(f"{cname} typesize 20", "uint8", smooth("uint8", (3001,)), [3001], codec("bytes"), blosc3(cname, "shuffle", 20, blocksize=2560))
 
-text = "[\n" + ",\n".join(json.dumps(e, separators=(",", ":")) for e in entries) + "\n]\n"
-with open("golden.json.gz", "wb") as f:
-    f.write(gzip.compress(text.encode(), mtime=0))
+# Format 2: every compressor with every order, byte order and separator.
+for order in "CF":
+    for end in "<>":
+        for separator in "./":
+            for compressor in [None] + [dict(id=i, level=1) for i in ["zstd", "gzip", "zlib", "bz2"]] + [dict(id="blosc")]:
+                label = f"{order} {end} {separator} {compressor and compressor['id']}"
+                z2(label, "int16", values("int16", (3, 5)), [2, 3], compressor,
+                   order=order, dimension_separator=separator, dtype=end + "i2")
+for cname in ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"]:
+    for shuffle in [-1, 0, 1, 2]:
+        for name in ["uint8", "int32"]:
+            z2(f"blosc {cname} {shuffle}", name, smooth(name, (20, 20)), [13, 20],
+               dict(id="blosc", cname=cname, clevel=5, shuffle=shuffle, blocksize=0))
+
+# Many inner chunks, encoded in every way, either index location, transposed
+# outside, inside and both.
+plain, index_crc = [b], [b, codec("crc32c")]
+inner = {
+    "raw": plain,
+    "big": [codec("bytes", endian="big")],
+    "crc32c": index_crc,
+    "gzip": plain + [codec("gzip", level=5)],
+    "zstd": plain + [codec("zstd", level=1)],
+    "blosc": plain + [blosc3("lz4", "shuffle", 4)],
+    "transpose": [codec("transpose", order=[2, 0, 1]), b],
+}
+many = smooth("int32", (9, 12, 7))
+for label, codecs in inner.items():
+    for location in ["start", "end"]:
+        for index in [plain, index_crc, index_big]:
+            z3(f"shards {label} {location} {len(index)}{index[0]['configuration']['endian']}", "int32", many, [6, 8, 8],
+               shard([1, 2, 4], codecs, index_codecs=index, index_location=location))
+    z3(f"transpose shards {label}", "int32", many, [6, 8, 4],
+       codec("transpose", order=[1, 2, 0]), shard([2, 1, 3], codecs))
+z3("transpose shard in shard", "int32", many, [6, 4, 6], codec("transpose", order=[1, 2, 0]),
+   shard([2, 6, 6], [codec("transpose", order=[2, 1, 0]), shard([2, 3, 2], plain)]))
+
+# Sparse: one chunk and one element of another.
+parts = [np.s_[0:2, 0:4], np.s_[4, 6]]
+fills = [("int32", -7), ("float32", "NaN"), ("bfloat16", 1.5), ("complex64", [1.0, "-Infinity"]), ("bool", True),
+         ("int4", -3), ("float4_e2m1fn", 1.0), ("float8_e4m3fn", 448.0), ("uint64", 2**64 - 1)]
+for name, fill in fills:
+    d = values(name, (5, 7))
+    z3("sparse", name, d, [2, 4], little(name), parts=parts, fill_value=fill)
+    z3("sparse shards", name, d, [4, 8], shard([2, 2], [little(name), codec("zstd", level=1)]), parts=parts, fill_value=fill)
+    z3("sparse transposed shards", name, d, [4, 8], codec("transpose", order=[1, 0]),
+       shard([2, 2], [codec("transpose", order=[1, 0]), little(name)], index_location="start"), parts=parts, fill_value=fill)
+    z3("sparse shards in shards", name, d, [8, 8], shard([4, 4], [shard([1, 2], [little(name)])]), parts=parts, fill_value=fill)
+    if name != "float4_e2m1fn":  # has no numeric fill value in format 2
+        own = np_dtype(name).isbuiltin != 1
+        z2("sparse", name, d, [2, 4], dict(id="zlib", level=1), parts=parts, fill_value=fill,
+           dtype=name if own else np_dtype(name).str)
+    z2("sparse null", name, d, [2, 4], None, parts=parts)
+
+for name, list_ in [("golden", entries), ("sparse", sparse)]:
+    text = "[\n" + ",\n".join(json.dumps(e, separators=(",", ":")) for e in list_) + "\n]\n"
+    with open(name + ".json.gz", "wb") as f:
+        f.write(gzip.compress(text.encode(), mtime=0))

@@ -1,0 +1,180 @@
+package zarr
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Inner returns the metadata of the same array with the inner chunks of its
+// shards (the codec "sharding_indexed") as chunks. If its chunks are no shards,
+// ok is false.
+//
+// Indices are then those of the array's grid of inner chunks, ChunkShape is
+// theirs, and the methods are about inner chunks, so that they can be read one
+// by one: find them with [Metadata.InnerChunks] and [Metadata.ParseShardIndex] of
+// m. Only Key and Document are about what is stored by itself. Inner chunks that
+// are shards in turn have inner chunks again.
+func (m *Metadata) Inner() (inner *Metadata, ok bool) {
+	s := m.chain.shard
+	if s == nil {
+		return nil, false
+	}
+	i := *m
+	i.chain = m.chain.innerChain()
+	i.ChunkShape = i.chain.shape
+	i.keys.inner = m.innerGrid()
+	for axis, n := range m.keys.inner {
+		i.keys.inner[axis] *= n
+	}
+	return &i, true
+}
+
+// innerChain returns the chain of the inner chunks, as the array's axes see them:
+// what transposes a shard transposes its inner chunks too.
+func (c *chain) innerChain() *chain {
+	inner := *c.shard.inner
+	inner.labels = append(slices.Clone(c.labels[:len(c.labels)-1]), inner.labels...)
+	if c.perm == nil {
+		return &inner
+	}
+	inner.shape = unpick(c.shard.inner.shape, c.perm)
+	inner.perm = c.perm
+	if p := c.shard.inner.perm; p != nil {
+		inner.perm = pick(c.perm, p)
+	}
+	if slices.Equal(inner.perm, identity(len(inner.perm))) {
+		inner.perm = nil
+	}
+	return &inner
+}
+
+// unpick undoes pick.
+func unpick(s, order []int) []int {
+	out := make([]int, len(order))
+	for i, x := range order {
+		out[x] = s[i]
+	}
+	return out
+}
+
+// innerGrid returns the number of inner chunks in a shard along each of the
+// array's axes. The slice is a copy.
+func (m *Metadata) innerGrid() []int {
+	if m.chain.perm == nil {
+		return slices.Clone(m.chain.shard.grid)
+	}
+	return unpick(m.chain.shard.grid, m.chain.perm)
+}
+
+// InnerChunks yields the inner chunks of the shard at index that hold elements of
+// the box of the given size at off, in row-major order; it visits no others. The
+// first value is the position in what [Metadata.ParseShardIndex] returns, the
+// second the index for the methods of [Metadata.Inner], a fresh slice. There are
+// none if the chunk is no shard, or does not overlap the box.
+func (m *Metadata) InnerChunks(index, off, size []int) iter.Seq2[int, []int] {
+	return func(yield func(int, []int) bool) {
+		inner, ok := m.Inner()
+		if !ok || m.checkIndex(index) != nil {
+			return
+		}
+		off, size, ok := clipBox(off, size, m.Shape)
+		if !ok {
+			return
+		}
+		// The part of the box in this chunk.
+		start, n := m.ChunkRegion(index)
+		for i := range start {
+			end := min(off[i]+size[i], start[i]+n[i])
+			start[i] = max(off[i], start[i])
+			n[i] = end - start[i]
+		}
+		grid := m.innerGrid()
+		for at := range inner.Overlapping(start, n) {
+			pos := 0
+			for i, x := range at {
+				pos = pos*grid[i] + x - index[i]*grid[i]
+			}
+			if !yield(pos, at) {
+				return
+			}
+		}
+	}
+}
+
+// ShardIndex returns which part of a stored chunk of n bytes is the index of its
+// inner chunks. A chunk that is too short for it is an error that matches
+// orbax.ErrCorrupt; metadata whose chunks are no shards, one that matches
+// orbax.ErrUnsupported.
+func (m *Metadata) ShardIndex(n int64) (Range, error) {
+	s := m.chain.shard
+	if s == nil {
+		return Range{}, m.noShard()
+	}
+	offset, err := s.indexAt(n)
+	if err != nil {
+		return Range{}, err
+	}
+	return Range{offset, int64(s.indexSize)}, nil
+}
+
+// ParseShardIndex returns where in the stored chunk each inner chunk lies, from
+// the bytes that [Metadata.ShardIndex] names. The inner chunks are in row-major
+// order along the array's axes. Checksums of the index are verified. What it says
+// is not: each Range that is used needs its [Range.Check], as damage to one need
+// not keep the others from being read. Errors are those of ShardIndex.
+func (m *Metadata) ParseShardIndex(enc []byte) ([]Range, error) {
+	s := m.chain.shard
+	if s == nil {
+		return nil, m.noShard()
+	}
+	index, err := s.parseIndex(enc)
+	if err != nil {
+		return nil, err
+	}
+	if m.chain.perm != nil {
+		stored := index
+		index = make([]byte, len(stored))
+		transpose(index, stored, m.innerGrid(), m.chain.perm, indexEntry)
+	}
+	ranges := make([]Range, len(index)/indexEntry)
+	for i := range ranges {
+		ranges[i] = entryRange(index[i*indexEntry:])
+	}
+	return ranges, nil
+}
+
+func (m *Metadata) noShard() error {
+	return fmt.Errorf("%w: chunks encoded by %s have no index of inner chunks", fault.ErrUnsupported, m.Codecs())
+}
+
+// Range is a part of a stored chunk.
+type Range struct{ Offset, Length int64 }
+
+// indexEntry is the size of an entry of a shard's index: offset and length, or
+// all ones for an inner chunk that is absent.
+const indexEntry = 16
+
+func entryRange(entry []byte) Range {
+	return Range{int64(binary.LittleEndian.Uint64(entry)), int64(binary.LittleEndian.Uint64(entry[8:]))}
+}
+
+// Absent reports whether r stands for an inner chunk that was not stored.
+func (r Range) Absent() bool { return r == Range{-1, -1} }
+
+// Check returns an error that matches orbax.ErrCorrupt if r does not lie within a
+// stored chunk of n bytes. For one that is absent it matches fs.ErrNotExist too.
+func (r Range) Check(n int64) error {
+	switch {
+	case r.Absent():
+		return fmt.Errorf("%w: not in the shard (%w)", fault.ErrCorrupt, fs.ErrNotExist)
+	case r.Offset < 0 || r.Length < 0 || r.Offset > n || r.Length > n-r.Offset:
+		return fmt.Errorf("%w: at %d, %d bytes long, in a shard of %d bytes", fault.ErrCorrupt,
+			uint64(r.Offset), uint64(r.Length), n)
+	}
+	return nil
+}
