@@ -1,7 +1,8 @@
 // Package array holds n-dimensional arrays in host memory, with all the element
 // types of a checkpoint: NumPy's, and ml_dtypes' small floats and integers,
 // which Go has no types for. It views Go slices as arrays and arrays as Go
-// slices, converts elements, and copies boxes of one array into another.
+// slices, converts elements, and copies boxes of one array into another. An array
+// that is not in memory is a [Reader], one without elements a [ShapeDtypeStruct].
 //
 //	a := array.Of([]float32{1, 2, 3, 4, 5, 6}, 2, 3) // no copy
 //	b, err := a.Cast(array.BFloat16)

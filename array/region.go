@@ -1,6 +1,7 @@
 package array
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -21,10 +22,12 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 	if elemSize < 1 {
 		return fmt.Errorf("%w: elements of %d bytes", fault.ErrShape, elemSize)
 	}
-	if err := checkBox("destination", len(dst), dstShape, dstOffset, size, elemSize); err != nil {
-		return err
-	}
-	if err := checkBox("source", len(src), srcShape, srcOffset, size, elemSize); err != nil {
+	if err := cmp.Or(
+		checkBox("destination", dstShape, dstOffset, size),
+		checkMemory("destination", len(dst), dstShape, elemSize),
+		checkBox("source", srcShape, srcOffset, size),
+		checkMemory("source", len(src), srcShape, elemSize),
+	); err != nil {
 		return err
 	}
 	for _, n := range size {
@@ -82,17 +85,22 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 // digit is an axis that CopyRegion walks, innermost first.
 type digit struct{ at, size, dstStride, srcStride int }
 
-// checkBox reports whether shape fills n bytes and the box lies inside it.
-func checkBox(which string, n int, shape, offset, size []int, elemSize int) error {
-	if len(shape) != len(size) || len(offset) != len(size) {
-		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.ErrShape, size, offset, which, shape)
-	}
+// checkMemory returns an error unless shape fills n bytes.
+func checkMemory(which string, n int, shape []int, elemSize int) error {
 	elems, err := NumElements(shape)
 	if err != nil {
 		return err
 	}
 	if elems > math.MaxInt/elemSize || elems*elemSize != n {
 		return fmt.Errorf("%w: the %s of shape %v and elements of %d bytes has %d bytes of memory", fault.ErrShape, which, shape, elemSize, n)
+	}
+	return nil
+}
+
+// checkBox returns an error unless the box lies inside shape.
+func checkBox(which string, shape, offset, size []int) error {
+	if len(shape) != len(size) || len(offset) != len(size) {
+		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.ErrShape, size, offset, which, shape)
 	}
 	for i, d := range shape {
 		if offset[i] < 0 || size[i] < 0 || size[i] > d || offset[i] > d-size[i] {

@@ -1,16 +1,18 @@
 package array
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 )
 
 // Section is an array whose elements lie in a file, row-major, little-endian
-// and contiguous, and are read when they are needed. As a leaf of a tree it is
-// saved like an Array, without ever being in memory as a whole.
+// and contiguous, and are read when they are needed, see [Reader].
 type Section struct {
 	dtype DType
 	shape []int
@@ -22,14 +24,15 @@ type Section struct {
 // be used by several goroutines, and must give the same bytes until the save
 // that uses the section is complete.
 func NewSection(d DType, shape []int, r io.ReaderAt, off int64) (*Section, error) {
-	if _, err := byteSize(d, shape); err != nil {
+	n, err := byteSize(d, shape)
+	if err != nil {
 		return nil, err
 	}
 	if r == nil {
 		return nil, fmt.Errorf("%w: a section without a reader", fault.ErrLeafType)
 	}
-	if off < 0 {
-		return nil, fmt.Errorf("%w: negative offset %d", fault.ErrShape, off)
+	if off < 0 || off > math.MaxInt64-int64(n) {
+		return nil, fmt.Errorf("%w: %v of %v cannot be at offset %d", fault.ErrShape, shape, d, off)
 	}
 	return &Section{d, slices.Clone(shape), r, off}, nil
 }
@@ -42,3 +45,36 @@ func (s *Section) Shape() []int { return slices.Clone(s.shape) }
 
 // ReadAt reads the array's bytes from offset off on, as io.ReaderAt.
 func (s *Section) ReadAt(p []byte, off int64) (int, error) { return s.r.ReadAt(p, s.off+off) }
+
+// ReadRegion reads the box of the given size at off into dst, see [Reader]: one
+// read for each of its contiguous runs. A file that ends before the box does is
+// an error that matches io.ErrUnexpectedEOF.
+func (s *Section) ReadRegion(ctx context.Context, dst []byte, off, size []int) error {
+	item := s.dtype.Size()
+	if item == 0 {
+		return fmt.Errorf("%w: the zero array.Section", fault.ErrDType)
+	}
+	if err := checkBox("section", s.shape, off, size); err != nil {
+		return err
+	}
+	if err := checkMemory("destination", len(dst), size, item); err != nil {
+		return err
+	}
+	if len(dst) == 0 {
+		return nil
+	}
+	return region.EachRun(s.shape, off, size, item, func(at int64, n int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		got, err := s.r.ReadAt(dst[:n], s.off+at)
+		if got < n {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("reading the section %v%v: %d bytes at offset %d: %w", s.dtype, s.shape, n, s.off+at, err)
+		}
+		dst = dst[n:]
+		return nil
+	})
+}

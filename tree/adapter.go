@@ -65,6 +65,7 @@ type types struct {
 	adapters []Adapter
 	adapted  map[reflect.Type]*Adapter // nil entry: no adapter
 	structs  map[reflect.Type]*structInfo
+	readers  map[reflect.Type]readerForm
 }
 
 func newTypes(adapters []Adapter) types {
@@ -72,6 +73,7 @@ func newTypes(adapters []Adapter) types {
 		adapters: adapters,
 		adapted:  map[reflect.Type]*Adapter{},
 		structs:  map[reflect.Type]*structInfo{},
+		readers:  map[reflect.Type]readerForm{},
 	}
 }
 
@@ -103,6 +105,6 @@ func (ts *types) adapter(t reflect.Type) *Adapter {
 // isLeafOrNode reports whether t is more than the sum of its fields, so that an
 // embedded t is not inlined.
 func (ts *types) isLeafOrNode(t reflect.Type) bool {
-	return t == bigIntType || t == arrayType || t == sectionType || t.Implements(nodeType) || reflect.PointerTo(t).Implements(nodeType) ||
+	return t == bigIntType || t == arrayType || ts.readerForm(t) != notReader || t.Implements(nodeType) || reflect.PointerTo(t).Implements(nodeType) ||
 		ts.adapter(t) != nil || ts.adapter(reflect.PointerTo(t)) != nil
 }

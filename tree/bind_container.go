@@ -24,7 +24,7 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 		b.mismatch(dst, br)
 		return
 	}
-	if dst.Len() > 0 {
+	if dst.Len() > 0 || b.exact {
 		b.dictTemplate(dst, br, spell)
 		return
 	}
@@ -62,7 +62,7 @@ func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.
 		if kid := br.kids[e.name]; kid != nil {
 			found++
 			b.element(m, e.key, e.v, Key{Name: e.name}, kid)
-		} else {
+		} else if !isPlaceholder(e.v) {
 			b.missing(Key{Name: e.name}, e.v)
 		}
 	}
@@ -72,14 +72,18 @@ func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.
 	})
 }
 
-// checkKeys reports the keys of br that the target does not have; it has found
-// of them.
+// checkKeys reports the keys of br that the target does not have, or leaves them
+// out; it has found of them.
 func (b *binder) checkKeys(br *branch, found int, has func(name string) bool) {
 	if found == len(br.kids) {
 		return
 	}
 	for name, kid := range br.kids {
-		if !has(name) {
+		switch {
+		case has(name):
+		case b.Partial:
+			b.skip(kid)
+		default:
 			b.unexpected(Key{Name: name}, kid)
 		}
 	}
@@ -124,14 +128,16 @@ func (b *binder) structure(dst reflect.Value, br *branch) {
 	case arrayType:
 		b.fail(errByValue(arrayType))
 		return
-	case sectionType:
-		b.fail(fmt.Errorf("%w: the target is an array.Section, which is for saving; use *array.Array", fault.ErrLeafType))
+	case abstractType:
+		b.fail(fmt.Errorf("%w: the target is an %v, which the load replaces; put it into an interface, such as a field of type any", fault.ErrLeafType, abstractType))
 		return
 	}
 	s := b.structOf(dst.Type())
 	switch {
 	case s.err != nil:
 		b.fail(s.err)
+	case len(s.fields) == 0 && b.Partial && !s.seq && b.isDict(br):
+		b.skip(br)
 	case len(s.fields) == 0:
 		// Python writes an empty NamedTuple, such as optax.EmptyState, as None.
 		if !b.emptyIs(br, None, EmptyDict, EmptyList, EmptyTuple) {
@@ -173,6 +179,7 @@ func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 		case !ok:
 		case kid != nil:
 			b.child(fd.key, loc, kid)
+		case isPlaceholder(loc):
 		case fd.omitEmpty:
 			b.attach(loc, reflect.Zero(loc.Type()))
 		default:
@@ -232,7 +239,7 @@ func (b *binder) slice(dst reflect.Value, br *branch) {
 		return
 	}
 	n := len(br.kids)
-	if !b.isSeq(br) || dst.Len() > 0 && dst.Len() != n {
+	if !b.isSeq(br) || (dst.Len() > 0 || b.exact) && dst.Len() != n {
 		b.mismatch(dst, br)
 		return
 	}

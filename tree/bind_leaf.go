@@ -12,12 +12,22 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// slot makes the slot of leaf i: into is memory to fill in place or nil, convert
-// turns the leaf's value into what is kept for the commit; nil keeps it.
-func (b *binder) slot(i int, into *array.Array, convert func(v any) (any, error)) {
+// stored returns the array that leaf i is stored as, the zero one if it is none.
+func (b *binder) stored(i int) array.ShapeDtypeStruct {
+	switch s := &b.specs[i]; s.Kind {
+	case KindArray, KindScalar, KindBytes:
+		return array.ShapeDtypeStruct{Shape: s.Shape, DType: s.DType}
+	}
+	return array.ShapeDtypeStruct{}
+}
+
+// slot makes the slot of leaf i, which takes what want says: into is memory to
+// fill in place or nil, convert turns the leaf's value into what is kept for the
+// commit; nil keeps it.
+func (b *binder) slot(i int, want array.ShapeDtypeStruct, into *array.Array, convert func(v any) (any, error)) {
 	spec := &b.specs[i]
-	b.slots[i] = Slot{Array: into, Set: func(v any) error {
-		v, err := normalize(spec, v)
+	b.slots[i] = Slot{Want: want, Array: into, Set: func(v any) error {
+		v, err := normalize(spec, want, v)
 		if err == nil && convert != nil {
 			v, err = convert(v)
 		}
@@ -30,17 +40,18 @@ func (b *binder) slot(i int, into *array.Array, convert func(v any) (any, error)
 }
 
 // place makes a slot whose converted value, a reflect.Value, dst is set to.
-func (b *binder) place(dst reflect.Value, i int, convert func(v any) (reflect.Value, error)) {
-	b.slot(i, nil, func(v any) (any, error) { return convert(v) })
+func (b *binder) place(dst reflect.Value, i int, want array.ShapeDtypeStruct, convert func(v any) (reflect.Value, error)) {
+	b.slot(i, want, nil, func(v any) (any, error) { return convert(v) })
 	b.commit(func() error { dst.Set(b.values[i].(reflect.Value)); return nil })
 }
 
 // fill makes a slot that fills a in place. If another slot fills the
 // same memory already, the leaves must be equal instead.
 func (b *binder) fill(i int, a *array.Array) {
+	want := array.ShapeDtypeStruct{Shape: a.Shape(), DType: a.DType()}
 	where := region{unsafe.SliceData(a.Bytes()), len(a.Bytes())}
 	if first, shared := b.filled[where]; shared && where.len > 0 {
-		b.slot(i, nil, func(v any) (any, error) { return asArray(v) })
+		b.slot(i, want, nil, func(v any) (any, error) { return asArray(v) })
 		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
 		b.commit(func() error {
 			if !bytes.Equal(a.Bytes(), b.values[i].(*array.Array).Bytes()) {
@@ -51,7 +62,7 @@ func (b *binder) fill(i int, a *array.Array) {
 		return
 	}
 	b.filled[where] = i
-	b.slot(i, a, func(v any) (any, error) {
+	b.slot(i, want, a, func(v any) (any, error) {
 		loaded, err := asArray(v)
 		if err != nil {
 			return nil, err
@@ -72,27 +83,49 @@ func checkBools(a *array.Array) error {
 	return err
 }
 
-// normalize checks that v is a value of the leaf that spec describes, and
-// returns it in the form that Leaf has. Scalars and byte strings may come as
-// arrays.
-func normalize(spec *Spec, v any) (any, error) {
+// normalize checks that v is a value of the leaf that spec describes, as want
+// says, and returns it in the form that Leaf has. A scalar that is still as
+// stored is converted.
+func normalize(spec *Spec, want array.ShapeDtypeStruct, v any) (any, error) {
 	a, isArray := v.(*array.Array)
+	got := Leaf{Value: v}.Spec()
 	switch {
-	case isArray && a == nil:
-	case spec.Kind == KindArray && isArray && a.DType() == spec.DType && slices.Equal(a.Shape(), spec.Shape):
-		return a, nil
-	case spec.Kind == KindScalar && isArray && a.DType() == spec.DType && a.Rank() == 0:
-		return item(a)
-	case spec.Kind == KindBytes && isArray && a.DType() == array.Uint8 && a.Rank() == 1:
-		return a.Bytes(), nil
-	case spec.Kind == KindScalar && scalarDType(v) == spec.DType && spec.DType != array.Invalid:
+	case got.Kind == KindArray && !isArray: // another Reader
+	case spec.Kind == KindString && got.Kind == KindString:
 		return v, nil
-	case spec.Kind == KindBytes || spec.Kind == KindString:
-		if got := (Leaf{Value: v}).Spec(); got.Kind == spec.Kind {
-			return v, nil
+	case spec.Kind == KindBytes && got.Kind == KindBytes && want.DType == array.Uint8 && slices.Equal(got.Shape, want.Shape):
+		return v, nil
+	case spec.Kind == KindScalar && got.Kind == KindScalar && got.DType == want.DType:
+		return v, nil
+	case spec.Kind == KindScalar && len(got.Shape) == 0 && got.DType == spec.DType && spec.DType != array.Invalid:
+		return castScalar(v, want.DType)
+	case got.Kind != KindArray || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape):
+	case spec.Kind == KindScalar:
+		return item(a)
+	case spec.Kind == KindBytes && want.DType == array.Uint8 && len(want.Shape) == 1:
+		return a.Bytes(), nil
+	case spec.Kind == KindBytes, spec.Kind == KindArray:
+		return a, nil
+	}
+	wanted := ""
+	if want.DType != spec.DType || !slices.Equal(want.Shape, spec.Shape) {
+		wanted = fmt.Sprintf(" (wanted as %v)", want)
+	}
+	return nil, fmt.Errorf("%w: the checkpoint has %v%s, and %v was read", fault.ErrCorrupt, spec, wanted, got)
+}
+
+// castScalar converts a scalar, or an array of rank 0, to dtype d.
+func castScalar(v any, d array.DType) (any, error) {
+	a, err := asArray(v)
+	if err != nil {
+		return nil, err
+	}
+	if a.DType() != d {
+		if a, err = a.Cast(d); err != nil {
+			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%w: the checkpoint has %v, and %v was read", fault.ErrCorrupt, spec, Leaf{Value: v}.Spec())
+	return item(a)
 }
 
 // item returns the element of an array of rank 0 as a scalar. Element types that
@@ -131,16 +164,24 @@ func (b *binder) leafOf(dst reflect.Value, br *branch, kinds ...Kind) (int, *Spe
 	return br.leaf, &b.specs[br.leaf]
 }
 
-// fits reports whether an array of the target has the dtype and shape of the
-// checkpoint's; both mismatches are reported.
+// fits reports whether an array of the target can take what spec describes: it
+// has the same dtype and shape, or the options let them differ. All mismatches
+// are reported.
 func (b *binder) fits(spec *Spec, d array.DType, shape []int) bool {
-	if spec.DType != d {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target's elements are %v", fault.ErrDType, spec, d))
+	sameRank := len(spec.Shape) == len(shape)
+	dtypeFits := spec.DType == d || b.Cast && spec.DType.Size() > 0
+	shapeFits := slices.Equal(spec.Shape, shape) || b.PadOrTruncate && sameRank
+	if !dtypeFits {
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target's elements are %v%s", fault.ErrDType, spec, d, castAdvice))
 	}
-	if !slices.Equal(spec.Shape, shape) {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v", fault.ErrShape, spec, shape))
+	if !shapeFits {
+		advice := ""
+		if sameRank {
+			advice = padAdvice
+		}
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v%s", fault.ErrShape, spec, shape, advice))
 	}
-	return spec.DType == d && slices.Equal(spec.Shape, shape)
+	return dtypeFits && shapeFits
 }
 
 // hostArray plans a load into an *array.Array.
@@ -155,7 +196,7 @@ func (b *binder) hostArray(dst reflect.Value, br *branch) {
 		}
 		return
 	}
-	b.place(dst, i, func(v any) (reflect.Value, error) {
+	b.place(dst, i, b.stored(i), func(v any) (reflect.Value, error) {
 		a, err := asArray(v)
 		return reflect.ValueOf(a), err
 	})
@@ -171,17 +212,21 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 	if spec == nil {
 		return
 	}
+	want := b.stored(i)
 	if !dst.IsZero() {
 		old, err := a.toArray(dst)
 		if err != nil {
 			b.fail(err)
 			return
 		}
-		if old != nil && !b.fits(spec, old.DType(), old.Shape()) {
-			return
+		if old != nil {
+			want.DType, want.Shape = old.DType(), old.Shape()
 		}
 	}
-	b.place(dst, i, func(v any) (reflect.Value, error) {
+	if !b.fits(spec, want.DType, want.Shape) {
+		return
+	}
+	b.place(dst, i, want, func(v any) (reflect.Value, error) {
 		loaded, err := asArray(v)
 		if err != nil {
 			return reflect.Value{}, err
@@ -202,7 +247,7 @@ func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
 			shape = []int{0}
 		}
 		if b.fits(spec, d, shape) {
-			b.place(dst, i, func(v any) (reflect.Value, error) { return sliceOf(v, dst.Type()) })
+			b.place(dst, i, array.ShapeDtypeStruct{Shape: shape, DType: d}, func(v any) (reflect.Value, error) { return sliceOf(v, dst.Type()) })
 		}
 		return
 	}
@@ -258,7 +303,7 @@ func (b *binder) bytes(dst reflect.Value, br *branch) {
 		}
 		b.fill(i, a)
 	default:
-		b.place(dst, i, func(v any) (reflect.Value, error) {
+		b.place(dst, i, array.ShapeDtypeStruct{Shape: shape, DType: array.Uint8}, func(v any) (reflect.Value, error) {
 			data, ok := v.([]byte)
 			if !ok {
 				data = v.(*array.Array).Bytes()
@@ -273,7 +318,7 @@ func (b *binder) scalar(dst reflect.Value, br *branch) {
 	t := dst.Type()
 	if t.Kind() == reflect.String {
 		if i, spec := b.leafOf(dst, br, KindString); spec != nil {
-			b.place(dst, i, func(v any) (reflect.Value, error) { return reflect.ValueOf(v).Convert(t), nil })
+			b.place(dst, i, b.stored(i), func(v any) (reflect.Value, error) { return reflect.ValueOf(v).Convert(t), nil })
 		}
 		return
 	}
@@ -293,11 +338,14 @@ func (b *binder) scalar(dst reflect.Value, br *branch) {
 		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v", fault.ErrShape, spec, t))
 		return
 	}
-	if err := scalarFits(spec, t); err != nil {
+	want := b.stored(i)
+	if b.Cast && spec.DType.Size() > 0 {
+		want.DType = elemDType(t)
+	} else if err := scalarFits(spec, t); err != nil {
 		b.fail(err)
 		return
 	}
-	b.place(dst, i, func(v any) (reflect.Value, error) { return scalarOf(v, t) })
+	b.place(dst, i, want, func(v any) (reflect.Value, error) { return scalarOf(v, t) })
 }
 
 // bigInt plans a load into a big.Int.
@@ -310,7 +358,7 @@ func (b *binder) bigInt(dst reflect.Value, br *branch) {
 		b.mismatch(dst, br)
 		return
 	}
-	b.slot(i, nil, func(v any) (any, error) {
+	b.slot(i, b.stored(i), nil, func(v any) (any, error) {
 		n, err := integerOf(v)
 		if err != nil {
 			return nil, err

@@ -13,33 +13,82 @@ import (
 )
 
 // load binds target to what a checkpoint of the leaves holds, and hands the
-// values over as a reader would: arrays in memory of its own unless there is
-// some to fill.
+// values over as a reader would.
 func load(target any, leaves []tree.Leaf, adapters ...tree.Adapter) error {
+	return loadWith(target, leaves, tree.BindOptions{Adapters: adapters})
+}
+
+func loadWith(target any, leaves []tree.Leaf, o tree.BindOptions) error {
+	slots, finish, err := tree.Bind(target, specsOf(leaves), o)
+	if err != nil {
+		return err
+	}
+	if err := fill(slots, leaves); err != nil {
+		return err
+	}
+	return finish()
+}
+
+func loadAbstract(abstract any, leaves []tree.Leaf, o tree.BindOptions) (any, error) {
+	slots, build, err := tree.BindAbstract(abstract, specsOf(leaves), o)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(slots, leaves); err != nil {
+		return nil, err
+	}
+	return build()
+}
+
+func specsOf(leaves []tree.Leaf) []tree.Spec {
 	specs := make([]tree.Spec, len(leaves))
 	for i, l := range leaves {
 		specs[i] = l.Spec()
 	}
-	slots, finish, err := tree.Bind(target, specs, adapters...)
-	if err != nil {
-		return err
-	}
+	return specs
+}
+
+// fill sets the slots: arrays in memory of its own unless there is some to fill,
+// converted to what is wanted.
+func fill(slots []tree.Slot, leaves []tree.Leaf) error {
 	for i, s := range slots {
 		if s.Set == nil {
 			continue
 		}
 		v := leaves[i].Value
-		if a, ok := v.(*array.Array); ok && s.Array == nil {
-			v = a.Clone()
-		} else if ok {
-			copy(s.Array.Bytes(), a.Bytes())
-			v = s.Array
+		a, ok := v.(*array.Array)
+		if data, isBytes := v.([]byte); isBytes && s.Want.String() != array.Abstract(array.Of(data)).String() {
+			a, ok = array.Of(data), true
+		}
+		if ok {
+			dst := s.Array
+			if dst == nil {
+				dst, _ = array.New(s.Want.DType, s.Want.Shape, nil)
+			}
+			if err := fit(dst, a); err != nil {
+				return err
+			}
+			v = dst
 		}
 		if err := s.Set(v); err != nil {
 			return err
 		}
 	}
-	return finish()
+	return nil
+}
+
+// fit copies src to dst: cast, and cut off or continued with zeros.
+func fit(dst, src *array.Array) error {
+	src, err := src.Cast(dst.DType())
+	if err != nil {
+		return err
+	}
+	origin, size := make([]int, dst.Rank()), dst.Shape()
+	for i, d := range src.Shape() {
+		size[i] = min(size[i], d)
+	}
+	clear(dst.Bytes())
+	return array.CopyRegion(dst.Bytes(), dst.Shape(), origin, src.Bytes(), src.Shape(), origin, size, dst.DType().Size())
 }
 
 func flatten(t *testing.T, v any) []tree.Leaf {
@@ -209,11 +258,8 @@ func TestBindLeavesTarget(t *testing.T) {
 	}
 	s := target()
 	saved := flatten(t, map[string]any{"N": 5, "M": map[string]int{"a": 6}, "P": nil, "A": 7, "S": []string{"y"}})
-	specs := make([]tree.Spec, len(saved))
-	for i, l := range saved {
-		specs[i] = l.Spec()
-	}
-	slots, finish, err := tree.Bind(s, specs)
+	specs := specsOf(saved)
+	slots, finish, err := tree.Bind(s, specs, tree.BindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +309,7 @@ func TestBindUnaligned(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s []int64
-	slots, finish, err := tree.Bind(&s, []tree.Spec{{Kind: tree.KindArray, DType: array.Int64, Shape: []int{2}}})
+	slots, finish, err := tree.Bind(&s, []tree.Spec{{Kind: tree.KindArray, DType: array.Int64, Shape: []int{2}}}, tree.BindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +321,7 @@ func TestBindUnaligned(t *testing.T) {
 func TestBindHostile(t *testing.T) {
 	huge := tree.Spec{Path: tree.Path{{Name: "a"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{math.MaxInt}}
 	var m map[string][]float32
-	slots, _, err := tree.Bind(&m, []tree.Spec{huge})
+	slots, _, err := tree.Bind(&m, []tree.Spec{huge}, tree.BindOptions{})
 	if err != nil || slots[0].Array != nil {
 		t.Errorf("got %v, %v", slots, err)
 	}
@@ -289,10 +335,10 @@ func TestBindHostile(t *testing.T) {
 	if err := load(new(any), []tree.Leaf{{Value: 1}, {Value: 2}}); !errors.Is(err, fault.ErrStructure) {
 		t.Errorf("two roots: %v", err)
 	}
-	if _, _, err := tree.Bind(new(any), nil); !errors.Is(err, fault.ErrStructure) {
+	if _, _, err := tree.Bind(new(any), nil, tree.BindOptions{}); !errors.Is(err, fault.ErrStructure) {
 		t.Errorf("no leaves: %v", err)
 	}
-	if _, _, err := tree.Bind(new(int), []tree.Spec{{}}); !errors.Is(err, fault.ErrStructure) {
+	if _, _, err := tree.Bind(new(int), []tree.Spec{{}}, tree.BindOptions{}); !errors.Is(err, fault.ErrStructure) {
 		t.Errorf("zero spec: %v", err)
 	}
 }

@@ -9,7 +9,8 @@ import (
 
 // Build makes a value of leaves, in any order: dicts become map[string]any,
 // sequences []any, None nil, other empty containers empty ones of their own
-// (Tuple for EmptyTuple), all other leaves their value. A leaf at the root is
+// (Tuple for EmptyTuple), all other leaves their value. A sequence all of whose
+// keys are marked as a tuple's is a Tuple. A leaf at the root is
 // returned bare, and without leaves the result is nil.
 //
 // The errors wrap orbax.ErrStructure: two leaves with one path, a leaf that is
@@ -30,9 +31,10 @@ func Build(leaves []Leaf) (any, error) {
 
 // branch is a node of a tree of leaves that are known by number.
 type branch struct {
-	leaf int // the number of the leaf, -1 for a container
-	seq  bool
-	kids map[string]*branch
+	leaf  int // the number of the leaf, -1 for a container
+	seq   bool
+	tuple bool // of a seq
+	kids  map[string]*branch
 }
 
 // grow makes a tree of n leaves with the given paths and checks that it is one.
@@ -64,8 +66,9 @@ func (b *branch) insert(p Path, leaf int) error {
 		}
 		if b.kids == nil {
 			b.kids = map[string]*branch{}
-			b.seq = k.Seq
+			b.seq, b.tuple = k.Seq, k.Seq
 		}
+		b.tuple = b.tuple && k.Tuple
 		if b.seq != k.Seq {
 			return fmt.Errorf("%w: %s has both positions and keys; %s is the odd one", fault.ErrStructure, p[:i].keys(), p[:i+1].keys())
 		}
@@ -99,7 +102,7 @@ func (b *branch) checkDense(p Path, errs *pathErrors) {
 	}
 	for name, kid := range b.kids {
 		if kid.kids != nil {
-			kid.checkDense(append(p, Key{name, b.seq}), errs)
+			kid.checkDense(append(p, Key{Name: name, Seq: b.seq}), errs)
 		}
 	}
 }
@@ -113,6 +116,9 @@ func (b *branch) value(leaf func(int) any) any {
 		s := make([]any, len(b.kids))
 		for i := range s {
 			s[i] = b.kids[strconv.Itoa(i)].value(leaf)
+		}
+		if b.tuple {
+			return Tuple(s)
 		}
 		return s
 	case b.kids != nil:

@@ -66,7 +66,7 @@ func ExampleBind() {
 	slots, finish, err := tree.Bind(&state, []tree.Spec{
 		{Path: tree.Path{{Name: "Step"}}, Kind: tree.KindScalar, DType: array.Int64},
 		{Path: tree.Path{{Name: "Weights"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{2}},
-	})
+	}, tree.BindOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -94,10 +94,61 @@ func ExampleBind_mismatches() {
 	_, _, err := tree.Bind(&state, []tree.Spec{
 		{Path: tree.Path{{Name: "Weights"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{2}},
 		{Path: tree.Path{{Name: "epoch"}}, Kind: tree.KindScalar, DType: array.Int64},
-	})
+	}, tree.BindOptions{})
 	fmt.Println(err)
 	// Output:
 	// leaf Step: structure mismatch: missing key: the checkpoint has nothing here, the target is int
-	// leaf Weights: shape mismatch: the checkpoint has an array float32[2], the target has shape [3]
-	// leaf epoch: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing
+	// leaf Weights: shape mismatch: the checkpoint has an array float32[2], the target has shape [3]; orbax.PadOrTruncate() accepts that
+	// leaf epoch: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out
+}
+
+func ExampleBindAbstract() {
+	specs := []tree.Spec{
+		{Path: tree.Path{{Name: "w"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{2}},
+		{Path: tree.Path{{Name: "step"}}, Kind: tree.KindScalar, DType: array.Int64},
+		{Path: tree.Path{{Name: "opt"}, {Name: "mu"}}, Kind: tree.KindArray, DType: array.Float32, Shape: []int{2}},
+	}
+	slots, build, err := tree.BindAbstract(map[string]any{
+		"w":    array.ShapeDtypeStruct{Shape: []int{2}, DType: array.BFloat16},
+		"step": 0,
+		"opt":  tree.Placeholder,
+	}, specs, tree.BindOptions{Cast: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(slots[0].Want, slots[1].Want, slots[2].Skip) // what is to be read
+	read := []any{array.Of([]array.BF16{0x3f80, 0x4000}), int64(7), nil}
+	for i, s := range slots {
+		if s.Set == nil {
+			continue
+		}
+		if err := s.Set(read[i]); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(build())
+	// Output:
+	// bfloat16[2] int64[] true
+	// map[opt:... step:7 w:bfloat16[2]] <nil>
+}
+
+func ExampleParsePattern() {
+	p, err := tree.ParsePattern("{params,opt.*}.**.kernel")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, path := range []tree.Path{
+		{{Name: "params"}, {Name: "dense"}, {Name: "kernel"}},
+		{{Name: "opt"}, {Name: "0", Seq: true}, {Name: "kernel"}},
+		{{Name: "params"}, {Name: "dense"}, {Name: "bias"}},
+	} {
+		fmt.Println(path, p.Match(path))
+	}
+	// Output:
+	// params.dense.kernel true
+	// opt.0.kernel true
+	// params.dense.bias false
 }

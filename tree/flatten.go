@@ -29,6 +29,10 @@ const maxDepth = 4096
 // TreeFlatten and of adapters are passed on.
 func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
 	f := flattener{types: newTypes(adapters)}
+	return f.flatten(v)
+}
+
+func (f *flattener) flatten(v any) ([]Leaf, error) {
 	f.walk(reflect.ValueOf(v))
 	if f.dotted {
 		f.checkNames()
@@ -41,13 +45,14 @@ func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
 
 type flattener struct {
 	types
-	path   Path
-	depth  int
-	dotted bool // a key contains a dot, so that names may collide
-	open   []visit
-	slab   []Key // memory for the paths of leaves
-	leaves []Leaf
-	errs   pathErrors
+	abstract bool // take what stands for leaves, and tell tuples apart
+	path     Path
+	depth    int
+	dotted   bool // a key contains a dot, so that names may collide
+	open     []visit
+	slab     []Key // memory for the paths of leaves
+	leaves   []Leaf
+	errs     pathErrors
 }
 
 // visit is a pointer, map or slice that is being walked.
@@ -116,6 +121,14 @@ func (f *flattener) walk(v reflect.Value) {
 	t := v.Type()
 	if a := f.adapter(t); a != nil {
 		f.adapted(a, v)
+		return
+	}
+	switch {
+	case t == abstractType || t == placeholderType:
+		f.standIn(v)
+		return
+	case f.readerForm(t) != notReader:
+		f.reader(v)
 		return
 	}
 	if node, ok := nodeOf(v); ok {
@@ -190,17 +203,8 @@ func (f *flattener) pointer(v reflect.Value) {
 		f.leaf(None)
 		return
 	}
-	switch v.Type().Elem() {
-	case arrayType:
+	if v.Type().Elem() == arrayType {
 		f.array(v.Interface().(*array.Array))
-		return
-	case sectionType:
-		s := v.Interface().(*array.Section)
-		if s.DType() == array.Invalid {
-			f.fail(fmt.Errorf("%w: the zero array.Section, which has no dtype", fault.ErrLeafType))
-			return
-		}
-		f.leaf(s)
 		return
 	}
 	if f.enter(v, 0) {
@@ -243,11 +247,12 @@ func (f *flattener) view(d array.DType, v reflect.Value) {
 func (f *flattener) list(v reflect.Value) {
 	t := v.Type()
 	isSlice := t.Kind() == reflect.Slice
-	if isSlice && v.IsNil() {
+	isBytes := isSlice && t.Elem() == byteType
+	if isSlice && v.IsNil() && !(isBytes && f.abstract) {
 		f.leaf(None)
 		return
 	}
-	if isSlice && t.Elem() == byteType {
+	if isBytes {
 		b := v.Bytes()
 		if b == nil {
 			b = []byte{}
@@ -278,7 +283,9 @@ func (f *flattener) list(v reflect.Value) {
 		defer f.leave()
 	}
 	for i := range v.Len() {
-		f.child(seqKey(i), v.Index(i))
+		k := seqKey(i)
+		k.Tuple = f.abstract && t == tupleType
+		f.child(k, v.Index(i))
 	}
 }
 
@@ -338,7 +345,7 @@ func (f *flattener) structure(v reflect.Value) {
 			f.leaf(x)
 		}
 		return
-	case arrayType, sectionType:
+	case arrayType:
 		f.fail(errByValue(t))
 		return
 	}

@@ -11,14 +11,16 @@ import (
 )
 
 var (
-	anyType     = reflect.TypeFor[any]()
-	arrayType   = reflect.TypeFor[array.Array]()
-	sectionType = reflect.TypeFor[array.Section]()
-	bigIntType  = reflect.TypeFor[big.Int]()
-	byteType    = reflect.TypeFor[byte]()
-	emptyType   = reflect.TypeFor[Empty]()
-	nodeType    = reflect.TypeFor[Node]()
-	tupleType   = reflect.TypeFor[Tuple]()
+	abstractType    = reflect.TypeFor[array.ShapeDtypeStruct]()
+	anyType         = reflect.TypeFor[any]()
+	arrayType       = reflect.TypeFor[array.Array]()
+	bigIntType      = reflect.TypeFor[big.Int]()
+	byteType        = reflect.TypeFor[byte]()
+	emptyType       = reflect.TypeFor[Empty]()
+	nodeType        = reflect.TypeFor[Node]()
+	placeholderType = reflect.TypeFor[placeholder]()
+	readerType      = reflect.TypeFor[array.Reader]()
+	tupleType       = reflect.TypeFor[Tuple]()
 )
 
 // elemDType returns the dtype of a []t's elements, or array.Invalid if t is

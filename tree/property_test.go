@@ -198,11 +198,7 @@ func TestRoundTripStruct(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := show(before)
-		specs := make([]tree.Spec, len(leaves))
-		for i, l := range leaves {
-			specs[i] = l.Spec()
-		}
-		_, _, bindErr := tree.Bind(&other, specs)
+		_, _, bindErr := tree.Bind(&other, specsOf(leaves), tree.BindOptions{})
 		after, err := tree.Flatten(&other)
 		if err != nil || show(after) != text {
 			t.Fatalf("Bind (%v) changed the target: %v\nfrom %s\nto   %s", bindErr, err, text, show(after))
@@ -351,10 +347,7 @@ func BenchmarkBind(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	specs := make([]tree.Spec, len(leaves))
-	for i, l := range leaves {
-		specs[i] = l.Spec()
-	}
+	specs := specsOf(leaves)
 	for _, target := range []struct {
 		name string
 		v    func() any
@@ -362,7 +355,7 @@ func BenchmarkBind(b *testing.B) {
 		b.Run(target.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				slots, finish, err := tree.Bind(target.v(), specs)
+				slots, finish, err := tree.Bind(target.v(), specs, tree.BindOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -24,9 +24,9 @@ func scalarFits(spec *Spec, t reflect.Type) error {
 	case have == array.Float32 && want == array.Float64, have == array.Complex64 && want == array.Complex128:
 		return nil
 	case have == array.Float64 && want == array.Float32, have == array.Complex128 && want == array.Complex64:
-		return fmt.Errorf("%w: the checkpoint has %v, the target is %v, which would round it; use %v", fault.ErrDType, spec, t, have)
+		return fmt.Errorf("%w: the checkpoint has %v, the target is %v, which would round it; use %v, or orbax.Cast() to convert it", fault.ErrDType, spec, t, have)
 	}
-	return fmt.Errorf("%w: the checkpoint has %v, the target is %v", fault.ErrDType, spec, t)
+	return fmt.Errorf("%w: the checkpoint has %v, the target is %v%s", fault.ErrDType, spec, t, castAdvice)
 }
 
 // scalarOf converts a leaf's value, which scalarFits accepted, to t.

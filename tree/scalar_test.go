@@ -24,7 +24,7 @@ func TestBindScalarTypes(t *testing.T) {
 		for _, given := range []any{leaf.Value, arr} {
 			typed, template, saved := reflect.New(reflect.TypeOf(v)), v, any(nil)
 			for _, target := range []any{typed.Interface(), &template, &saved} {
-				slots, finish, err := tree.Bind(target, []tree.Spec{leaf.Spec()})
+				slots, finish, err := tree.Bind(target, []tree.Spec{leaf.Spec()}, tree.BindOptions{})
 				if err != nil {
 					t.Fatalf("%T: %v", v, err)
 				}
@@ -70,7 +70,7 @@ func TestSignalingNaN(t *testing.T) {
 		specs[i] = l.Spec()
 	}
 	var out state
-	slots, finish, err := tree.Bind(&out, specs)
+	slots, finish, err := tree.Bind(&out, specs, tree.BindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,9 @@
 //
 // Loading goes the other way in two forms. [Build] makes plain maps and slices
 // of the leaves. [Bind] matches what a checkpoint holds with a value of the
-// caller's and says, before any data is read, where each leaf goes.
+// caller's and says, before any data is read, where each leaf goes;
+// [BindAbstract] does so for a new tree that is described without data. A
+// [Pattern] selects leaves by name.
 //
 // # Which Go value is which tree
 //
@@ -27,9 +29,12 @@
 //     not saved, and loading a checkpoint without it makes the field zero.
 //   - Slices and Go arrays of numbers and bools are rank-1 arrays, []byte is a
 //     byte string, all other slices and arrays are sequences, as is [Tuple].
-//   - *array.Array, *array.Section, numbers, bools, strings and *big.Int are
-//     leaves. The element types of package array (array.BF16 …) are arrays of
-//     rank 0. Nothing can be loaded into a Section.
+//   - *array.Array, numbers, bools, strings and *big.Int are leaves. The element
+//     types of package array (array.BF16 …) are arrays of rank 0.
+//   - Every other type that implements array.Reader, as *array.Section does, is an
+//     array that is read as it is saved, and nothing can be loaded into it. This
+//     comes before all rules but that on adapters. A struct that only embeds an
+//     Array or Reader is a struct all the same.
 //   - Pointers and interfaces are followed. Nil ones, nil maps and nil slices are
 //     [None]; containers without elements are [EmptyDict], [EmptyList] or
 //     [EmptyTuple]; an empty slice of numbers is an array of shape (0). A value of
@@ -41,6 +46,7 @@ package tree
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -49,10 +55,12 @@ import (
 
 // Key is one step of a path: a key of a dict (key_type 2 in a checkpoint's
 // metadata), or with Seq a position in a sequence (key_type 1), whose Name is
-// the decimal index.
+// the decimal index. Tuple marks the positions of a tuple, where that is known;
+// it matters to [Build] alone.
 type Key struct {
-	Name string
-	Seq  bool
+	Name  string
+	Seq   bool
+	Tuple bool
 }
 
 // Path leads from the root of a tree to a node. The root's path is empty.
@@ -103,7 +111,7 @@ func (p Path) keys() string {
 }
 
 // Tuple is a sequence that is a tuple when it is empty, where a slice is a list.
-// Checkpoints do not tell tuples and lists with elements apart.
+// Most checkpoints do not tell tuples and lists with elements apart.
 type Tuple []any
 
 // Empty is the value of a leaf that has no data.
@@ -148,7 +156,7 @@ func (e Empty) value() any {
 
 // Leaf is a leaf of a tree. Value is one of
 //
-//   - *array.Array or *array.Section, never nil; a load gives no Section
+//   - *array.Array or another array.Reader, never nil; Bind gives Arrays only
 //   - bool, int, int8 … int64, uint, uint8 … uint64, float32, float64,
 //     complex64, complex128: a scalar, named types reduced to these
 //   - string, which is valid UTF-8
@@ -190,8 +198,8 @@ func (l Leaf) Spec() Spec {
 		if v != nil {
 			s.Kind, s.DType, s.Shape = KindArray, v.DType(), v.Shape()
 		}
-	case *array.Section:
-		if v != nil {
+	case array.Reader:
+		if !isNil(reflect.ValueOf(v)) {
 			s.Kind, s.DType, s.Shape = KindArray, v.DType(), v.Shape()
 		}
 	case string:

@@ -1,10 +1,8 @@
-package handler
+// Package region is the arithmetic of boxes of row-major arrays: which runs of
+// memory a box is.
+package region
 
-import (
-	"slices"
-
-	"github.com/go-orbax/orbax/array"
-)
+import "slices"
 
 // runAxis returns the first of the axes that together make one run of a region
 // of an array: all axes behind it are taken whole.
@@ -16,9 +14,9 @@ func runAxis(shape, size []int) int {
 	return axis
 }
 
-// contiguous reports whether a region of an array is one run of elements, and
+// Run reports whether a region of an array is one run of elements, and
 // which.
-func contiguous(shape, off, size []int) (first, n int, ok bool) {
+func Run(shape, off, size []int) (first, n int, ok bool) {
 	axis := runAxis(shape, size)
 	n, ok = 1, true
 	for i, d := range shape {
@@ -29,9 +27,9 @@ func contiguous(shape, off, size []int) (first, n int, ok bool) {
 	return first, n, ok
 }
 
-// eachRun calls f for every contiguous run of a region of an array, which is not
+// EachRun calls f for every contiguous run of a region of an array, which is not
 // empty, in row-major order: its place in the array and its length, in bytes.
-func eachRun(shape, off, size []int, item int, f func(at int64, n int) error) error {
+func EachRun(shape, off, size []int, item int, f func(at int64, n int) error) error {
 	axis := runAxis(shape, size)
 	run := item
 	for _, n := range size[axis:] {
@@ -57,23 +55,4 @@ func eachRun(shape, off, size []int, item int, f func(at int64, n int) error) er
 			return nil
 		}
 	}
-}
-
-// withPart calls f with the elements of the corner of the given size of a
-// chunk: the chunk itself if that is all of it.
-func withPart(chunk []byte, chunkShape, size []int, item int, f func([]byte) error) error {
-	if slices.Equal(size, chunkShape) {
-		return f(chunk)
-	}
-	n, err := array.NumElements(size)
-	if err != nil {
-		return err
-	}
-	return withScratch(n*item, func(part []byte) error {
-		zero := make([]int, len(size))
-		if err := array.CopyRegion(part, size, zero, chunk, chunkShape, zero, size, item); err != nil {
-			return err
-		}
-		return f(part)
-	})
 }

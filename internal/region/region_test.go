@@ -1,4 +1,4 @@
-package handler
+package region
 
 import (
 	"slices"
@@ -36,7 +36,7 @@ func TestRuns(t *testing.T) {
 		}
 		var got []int
 		runs := 0
-		err := eachRun(shape, off, size, item, func(at int64, n int) error {
+		err := EachRun(shape, off, size, item, func(at int64, n int) error {
 			runs++
 			for b := at; b < at+int64(n); b += item {
 				got = append(got, int(b/item))
@@ -46,7 +46,7 @@ func TestRuns(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Fatalf("%v at %v of %v: %v, %v, want %v", size, off, shape, got, err, want)
 		}
-		first, n, ok := contiguous(shape, off, size)
+		first, n, ok := Run(shape, off, size)
 		if one := want[len(want)-1]-want[0] == len(want)-1; ok != one || ok && (runs != 1 || first != want[0] || n != len(want)) {
 			t.Fatalf("%v at %v of %v: contiguous %d, %d, %v, elements %v in %d runs", size, off, shape, first, n, ok, want, runs)
 		}

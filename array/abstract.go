@@ -1,0 +1,45 @@
+package array
+
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/sharding"
+)
+
+// ShapeDtypeStruct is an array without elements, under JAX's name. In the target
+// of a load it asks for a new array of that shape and dtype.
+type ShapeDtypeStruct struct {
+	Shape    []int
+	DType    DType
+	Sharding *sharding.Sharding // of the new array; nil: as stored
+}
+
+// Abstract returns what r is, without its elements.
+func Abstract(r Reader) ShapeDtypeStruct {
+	s := ShapeDtypeStruct{Shape: r.Shape(), DType: r.DType()}
+	if r, ok := r.(interface{ Sharding() *sharding.Sharding }); ok {
+		s.Sharding = r.Sharding()
+	}
+	return s
+}
+
+// String returns the dtype and shape as those of an Array, such as float32[2 3].
+func (s ShapeDtypeStruct) String() string { return s.DType.String() + fmt.Sprint(s.Shape) }
+
+// Validate returns an error unless there can be such an array: one that matches
+// ErrDType or ErrShape, or that of the sharding if it does not fit the shape.
+func (s ShapeDtypeStruct) Validate() error {
+	if _, err := byteSize(s.DType, s.Shape); err != nil {
+		return err
+	}
+	switch {
+	case s.Sharding == nil:
+		return nil
+	case s.Sharding.Raw != "":
+		return s.Sharding.Validate()
+	}
+	if _, err := s.Sharding.ShardShape(s.Shape); err != nil {
+		return fmt.Errorf("sharding of %v: %w", s, err)
+	}
+	return nil
+}

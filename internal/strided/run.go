@@ -1,0 +1,68 @@
+package strided
+
+// Run reports whether the elements of a box of the source all lie in the view
+// and fill, in the row-major order of the box, one run of the row-major order
+// of the view; if so, where in the view the run begins and how long it is. The
+// memory of that run can then be handed to whoever reads the box.
+//
+// A box that exceeds the source, or the view, has no run; an empty box has an
+// empty one. Run does not look for runs that exist by coincidence, because the
+// step from the end of one row of a reshaped view to the next is the same as
+// that inside the box.
+func (v View) Run(off, size []int) (first, n int, ok bool) {
+	if checkBox("", v.source, off, size) != nil {
+		return 0, 0, false
+	}
+	box := View{source: v.source, shape: size, strides: denseStrides(v.source, 1)}
+	n = box.Len()
+	if n == 0 {
+		return 0, 0, true
+	}
+	if v.Len() < n {
+		return 0, 0, false
+	}
+	at := 0
+	for i, o := range off {
+		at += o * box.strides[i]
+	}
+	first, ok = v.find(at)
+	if !ok {
+		return 0, 0, false
+	}
+
+	// Both are counted through from their last digits. A digit of the view below
+	// the first of the box must be counted through whole, from 0.
+	want, have := box.digits(), v.digits()
+	c := len(have)
+	for b := len(want) - 1; b >= 0; b-- {
+		c--
+		if c < 0 || want[b].src != have[c].src {
+			return 0, 0, false
+		}
+		at := first / have[c].dst % have[c].n
+		if b > 0 && (at != 0 || want[b].n != have[c].n) || at+want[b].n > have[c].n {
+			return 0, 0, false
+		}
+	}
+	return first, n, true
+}
+
+// find returns the place of a source element in the row-major order of the
+// view, which must have elements.
+func (v View) find(linear int) (index int, ok bool) {
+	rest := linear - v.offset
+	if rest < 0 {
+		return 0, false
+	}
+	axes := v.digits()
+	bySource(axes)
+	for _, a := range axes {
+		i := rest / a.src
+		if i >= a.n {
+			return 0, false
+		}
+		rest -= i * a.src
+		index += i * a.dst
+	}
+	return index, rest == 0
+}

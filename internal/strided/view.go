@@ -1,0 +1,214 @@
+// Package strided is the index arithmetic of views: slices, transposes and
+// reshapes of a dense row-major array that are described, not carried out.
+// A loader describes what is wanted of a stored array as a View, asks which
+// stored chunks hold any of it, and moves each chunk straight to its place:
+//
+//	v, err := strided.Of(stored)                // the whole array
+//	v, err = v.Index(0, 7)                      // layer 7 of a stack of layers
+//	v, err = v.Transpose(1, 0)
+//	off, size := v.Bounds()                     // the chunks worth reading
+//	err = v.Scatter(dst, v.Shape(), zero, chunk, chunkOff, chunkSize, 4)
+//
+// The package does no I/O and knows nothing of element types. A View is
+// immutable: all of its methods may be called concurrently.
+package strided
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// View picks elements of a dense row-major source array. It is an array of its
+// own, whose element at index i is the source element of linear index
+// offset + Σ i[k]·strides[k]. The zero View is that of a scalar.
+//
+// Views are made by Of and the methods of View alone, which keeps them nested:
+// of the axes with more than one element, the stride of each exceeds the
+// distance between the first and the last element that the axes of smaller
+// stride can reach. So no source element occurs twice, and dividing a linear
+// index by the strides, largest first, finds its place in the view.
+//
+// If the source has no elements, strides and offset mean nothing; they are kept
+// small, so that arithmetic on them cannot overflow.
+type View struct {
+	source  []int
+	shape   []int
+	strides []int // in elements, positive
+	offset  int
+}
+
+// Of returns the view of the whole of an array of the given shape. A negative
+// dimension or a number of elements that does not fit an int is an error that
+// matches ErrShape.
+func Of(shape []int) (View, error) {
+	n, err := array.NumElements(shape)
+	if err != nil {
+		return View{}, err
+	}
+	shape = slices.Clone(shape)
+	strides := denseStrides(shape, 1)
+	if n == 0 {
+		for i := range strides {
+			strides[i] = 1
+		}
+	}
+	return View{source: shape, shape: shape, strides: strides}, nil
+}
+
+// denseStrides returns the distances between neighbours along each axis of a
+// dense row-major array of elements that take unit.
+func denseStrides(shape []int, unit int) []int {
+	strides := make([]int, len(shape))
+	for i := len(shape) - 1; i >= 0; i-- {
+		strides[i] = unit
+		unit *= shape[i]
+	}
+	return strides
+}
+
+// Shape returns the shape of the view. The caller may keep it and change it.
+func (v View) Shape() []int { return slices.Clone(v.shape) }
+
+// Source returns the shape of the source array. The caller may keep it and
+// change it.
+func (v View) Source() []int { return slices.Clone(v.source) }
+
+// Rank returns the number of axes of the view.
+func (v View) Rank() int { return len(v.shape) }
+
+// Len returns the number of elements of the view.
+func (v View) Len() int {
+	if slices.Contains(v.shape, 0) {
+		return 0
+	}
+	n := 1
+	for _, d := range v.shape {
+		n *= d
+	}
+	return n
+}
+
+// Identity reports whether the view is the whole source in its own order and
+// shape.
+func (v View) Identity() bool {
+	if !slices.Equal(v.shape, v.source) {
+		return false
+	}
+	if v.Len() == 0 {
+		return true
+	}
+	dense := denseStrides(v.source, 1)
+	for i, d := range v.shape {
+		if d > 1 && v.strides[i] != dense[i] {
+			return false
+		}
+	}
+	return v.offset == 0
+}
+
+// Box returns the view of size elements along each axis, from off. A box that
+// does not lie in the view is an error that matches ErrShape.
+func (v View) Box(off, size []int) (View, error) {
+	if err := checkBox("the view", v.shape, off, size); err != nil {
+		return View{}, err
+	}
+	v.shape = slices.Clone(size)
+	if v.Len() > 0 {
+		for i, o := range off {
+			v.offset += o * v.strides[i]
+		}
+	}
+	return v, nil
+}
+
+// Slice returns the view of the indices start, start+step, … below stop of one
+// axis, as start:stop:step means in NumPy, but without its leniency: unless
+// 0 ≤ start ≤ stop ≤ the size of the axis and step ≥ 1, it is an error that
+// matches ErrShape.
+func (v View) Slice(axis, start, stop, step int) (View, error) {
+	if err := v.checkAxis(axis); err != nil {
+		return View{}, err
+	}
+	if start < 0 || stop < start || stop > v.shape[axis] || step < 1 {
+		return View{}, fmt.Errorf("%w: slice %d:%d:%d of axis %d of a view of shape %v: want 0 ≤ start ≤ stop ≤ %d and a step of at least 1",
+			fault.ErrShape, start, stop, step, axis, v.shape, v.shape[axis])
+	}
+	n := 0
+	if stop > start {
+		n = (stop-start-1)/step + 1
+		v.offset += start * v.strides[axis]
+	}
+	v.shape = slices.Clone(v.shape)
+	v.shape[axis] = n
+	if n > 1 { // else the step may be so large that the product overflows
+		v.strides = slices.Clone(v.strides)
+		v.strides[axis] *= step
+	}
+	return v, nil
+}
+
+// Index returns the view at index i of one axis, without that axis. An axis or
+// an index that is not there is an error that matches ErrShape.
+func (v View) Index(axis, i int) (View, error) {
+	if err := v.checkAxis(axis); err != nil {
+		return View{}, err
+	}
+	if i < 0 || i >= v.shape[axis] {
+		return View{}, fmt.Errorf("%w: index %d of axis %d of a view of shape %v", fault.ErrShape, i, axis, v.shape)
+	}
+	v.offset += i * v.strides[axis]
+	v.shape = slices.Delete(slices.Clone(v.shape), axis, axis+1)
+	v.strides = slices.Delete(slices.Clone(v.strides), axis, axis+1)
+	return v, nil
+}
+
+// Transpose returns the view with its axes permuted: axis k of the result is
+// axis perm[k]. Without arguments it reverses the axes. If perm does not name
+// each axis once it is an error that matches ErrShape.
+func (v View) Transpose(perm ...int) (View, error) {
+	rank := len(v.shape)
+	shape, strides := make([]int, rank), make([]int, rank)
+	if len(perm) == 0 {
+		for k := range rank {
+			shape[k], strides[k] = v.shape[rank-1-k], v.strides[rank-1-k]
+		}
+		v.shape, v.strides = shape, strides
+		return v, nil
+	}
+	seen := make([]bool, rank)
+	if len(perm) != rank {
+		return View{}, fmt.Errorf("%w: transpose %v of a view of shape %v: want %d axes", fault.ErrShape, perm, v.shape, rank)
+	}
+	for k, axis := range perm {
+		if axis < 0 || axis >= rank || seen[axis] {
+			return View{}, fmt.Errorf("%w: transpose %v of a view of shape %v: want each of its %d axes once", fault.ErrShape, perm, v.shape, rank)
+		}
+		seen[axis] = true
+		shape[k], strides[k] = v.shape[axis], v.strides[axis]
+	}
+	v.shape, v.strides = shape, strides
+	return v, nil
+}
+
+func (v View) checkAxis(axis int) error {
+	if axis < 0 || axis >= len(v.shape) {
+		return fmt.Errorf("%w: axis %d of a view of shape %v", fault.ErrShape, axis, v.shape)
+	}
+	return nil
+}
+
+// checkBox reports whether the box lies in an array of the given shape.
+func checkBox(where string, shape, off, size []int) error {
+	if len(off) != len(shape) || len(size) != len(shape) {
+		return fmt.Errorf("%w: box %v at %v in %s of shape %v: ranks differ", fault.ErrShape, size, off, where, shape)
+	}
+	for i, d := range shape {
+		if off[i] < 0 || size[i] < 0 || size[i] > d || off[i] > d-size[i] {
+			return fmt.Errorf("%w: box %v at %v exceeds %s of shape %v", fault.ErrShape, size, off, where, shape)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package tree
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Placeholder, in the target of a load, stands for what is not to be loaded: see
+// [Bind]. Python writes it `...`.
+const Placeholder placeholder = "..."
+
+type placeholder string
+
+// BindAbstract plans how a checkpoint is loaded into a new tree that abstract
+// describes. It is any value that Flatten takes, and its leaves say what is
+// wanted:
+//
+//   - An array.ShapeDtypeStruct, a pointer to one, an array, a slice of numbers or
+//     a tensor of an adapter: an *array.Array of that dtype, shape and sharding.
+//   - A number, bool or string: one of that type, whatever its value.
+//   - A []byte, nil too: one of any length.
+//   - [Placeholder]: nothing; it stays, and a key for it may be missing.
+//   - Other nils: None and nothing else. None may be in the place of everything.
+//   - An empty container: an empty one.
+//
+// What Bind says of the slots, the options and the errors is true here too. The
+// caller calls Set of every slot and then build. The tree that this returns is
+// made of what [Build] makes, where a [Tuple] in abstract remains one; it shares
+// no memory with abstract.
+func BindAbstract(abstract any, specs []Spec, o BindOptions) (slots []Slot, build func() (any, error), err error) {
+	f := flattener{types: newTypes(o.Adapters), abstract: true}
+	leaves, err := f.flatten(abstract)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, l := range leaves {
+		switch v := l.Value.(type) {
+		case array.Reader:
+			leaves[i].Value = array.Abstract(v)
+		case []byte:
+			leaves[i].Value = []byte{}
+		}
+	}
+	root, err := Build(leaves)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := newBinder(specs, o)
+	b.exact = true
+	if err := b.run(&root); err != nil {
+		return nil, nil, err
+	}
+	return b.slots, func() (any, error) {
+		if err := b.finish(); err != nil {
+			return nil, err
+		}
+		return root, nil
+	}, nil
+}
+
+// abstractArray returns v if it is an array.ShapeDtypeStruct or points at one.
+func abstractArray(v reflect.Value) (s array.ShapeDtypeStruct, ok bool) {
+	if v.Kind() == reflect.Pointer && v.Type().Elem() == abstractType && !v.IsNil() {
+		v = v.Elem()
+	}
+	if !v.IsValid() || v.Type() != abstractType {
+		return s, false
+	}
+	return v.Interface().(array.ShapeDtypeStruct), true
+}
+
+// isPlaceholder reports whether v is Placeholder, in an interface or not.
+func isPlaceholder(v reflect.Value) bool {
+	if v.Kind() == reflect.Interface && !v.IsNil() {
+		v = v.Elem()
+	}
+	return v.Type() == placeholderType
+}
+
+// newArray plans a load of a new array, which dst, an interface, is set to.
+func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *branch) {
+	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
+	if spec == nil || !b.fits(spec, want.DType, want.Shape) {
+		return
+	}
+	if err := want.Validate(); err != nil {
+		b.fail(err)
+		return
+	}
+	if t := reflect.PointerTo(arrayType); !t.AssignableTo(dst.Type()) {
+		b.fail(fmt.Errorf("%w: the target is a %v, which cannot hold an %v", fault.ErrLeafType, dst.Type(), t))
+		return
+	}
+	want.Shape = slices.Clone(want.Shape)
+	b.place(dst, i, want, func(v any) (reflect.Value, error) {
+		a, err := asArray(v)
+		if err == nil && want.Sharding != nil {
+			a = a.WithSharding(want.Sharding)
+		}
+		return reflect.ValueOf(a), err
+	})
+}
+
+// standIn takes what stands for a leaf of a load.
+func (f *flattener) standIn(v reflect.Value) {
+	if !f.abstract {
+		name := "tree.Placeholder"
+		if v.Type() == abstractType {
+			name = abstractType.String()
+		}
+		f.fail(fmt.Errorf("%w: %s, which says what to load and has no data to save", fault.ErrLeafType, name))
+		return
+	}
+	f.leaf(v.Interface())
+}

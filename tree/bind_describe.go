@@ -1,0 +1,67 @@
+package tree
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// What to do about a mismatch that an option of the load accepts.
+const (
+	castAdvice    = "; orbax.Cast() converts it"
+	padAdvice     = "; orbax.PadOrTruncate() accepts that"
+	partialAdvice = "; orbax.Partial() leaves it out"
+)
+
+func (b *binder) mismatch(dst reflect.Value, br *branch) {
+	advice := ""
+	if br.leaf >= 0 && b.specs[br.leaf].Kind == KindArray && dst.Kind() == reflect.Slice {
+		advice = "; use *array.Array"
+	}
+	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s%s", fault.ErrStructure, b.describe(br), b.describeTarget(dst), advice))
+}
+
+func (b *binder) missing(k Key, dst reflect.Value) {
+	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s", fault.ErrStructure, b.describeTarget(dst)))
+}
+
+func (b *binder) unexpected(k Key, br *branch) {
+	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing%s", fault.ErrStructure, b.describe(br), partialAdvice))
+}
+
+// describe says what the checkpoint has at br.
+func (b *binder) describe(br *branch) string {
+	switch {
+	case br.leaf >= 0:
+		return b.specs[br.leaf].String()
+	case br.seq:
+		return fmt.Sprintf("a sequence of %d", len(br.kids))
+	case len(br.kids) == 1:
+		return "a dict with 1 key"
+	}
+	return fmt.Sprintf("a dict with %d keys", len(br.kids))
+}
+
+// describeTarget says what the target is at v.
+func (b *binder) describeTarget(v reflect.Value) string {
+	for v.Kind() == reflect.Interface && !v.IsNil() {
+		v = v.Elem()
+	}
+	if b.exact && v.Kind() == reflect.Interface {
+		return None.String()
+	}
+	if s, ok := abstractArray(v); ok {
+		return fmt.Sprintf("an array %v", s)
+	}
+	if v.Kind() == reflect.Pointer && v.Type().Elem() == arrayType && !v.IsNil() {
+		a := v.Interface().(*array.Array)
+		return fmt.Sprintf("an array %v%v", a.DType(), a.Shape())
+	}
+	if v.Kind() == reflect.Slice && v.Len() > 0 {
+		return fmt.Sprintf("%v of length %d", v.Type(), v.Len())
+	}
+	return v.Type().String()
+}

@@ -1,0 +1,164 @@
+package tree
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+func (b *binder) emptyIs(br *branch, es ...Empty) bool {
+	return br.leaf >= 0 && b.specs[br.leaf].Kind == KindEmpty && slices.Contains(es, b.specs[br.leaf].Empty)
+}
+
+func (b *binder) isNone(br *branch) bool { return b.emptyIs(br, None) }
+
+func (b *binder) isDict(br *branch) bool {
+	return br.kids != nil && !br.seq || b.emptyIs(br, EmptyDict)
+}
+
+func (b *binder) isSeq(br *branch) bool {
+	return br.seq || b.emptyIs(br, EmptyList, EmptyTuple)
+}
+
+// bind plans how what is at br goes to dst, which is settable: a place in the
+// target, or in a new value that a later commit attaches.
+func (b *binder) bind(dst reflect.Value, br *branch) {
+	if b.depth >= maxDepth {
+		b.fail(fmt.Errorf("%w: the target %v is nested more than %d levels deep", fault.ErrLeafType, dst.Type(), maxDepth))
+		return
+	}
+	b.depth++
+	defer func() { b.depth-- }()
+
+	if isPlaceholder(dst) {
+		b.skip(br)
+		return
+	}
+	if a := b.adapter(dst.Type()); a != nil {
+		b.adapted(a, dst, br)
+		return
+	}
+	none := b.isNone(br) && canBeNil(dst.Kind())
+	if !none && b.readerForm(dst.Type()) != notReader {
+		b.fail(fmt.Errorf("%w: the target is an %v, which is for saving; use *array.Array", fault.ErrLeafType, baseOf(dst.Type())))
+		return
+	}
+	if node, ok := nodeOf(dst); ok {
+		b.node(node, br)
+		return
+	}
+	if none {
+		b.attach(dst, reflect.Zero(dst.Type()))
+		return
+	}
+	switch dst.Kind() {
+	case reflect.Interface:
+		b.iface(dst, br)
+	case reflect.Pointer:
+		b.pointer(dst, br)
+	case reflect.Map:
+		b.dict(dst, br)
+	case reflect.Struct:
+		b.structure(dst, br)
+	case reflect.Slice:
+		b.slice(dst, br)
+	case reflect.Array:
+		b.array(dst, br)
+	default:
+		b.scalar(dst, br)
+	}
+}
+
+func canBeNil(k reflect.Kind) bool {
+	return k == reflect.Pointer || k == reflect.Map || k == reflect.Slice || k == reflect.Interface
+}
+
+func (b *binder) iface(dst reflect.Value, br *branch) {
+	want, abstract := abstractArray(dst.Elem())
+	switch {
+	case abstract:
+		b.newArray(dst, want, br)
+	case !dst.IsNil():
+		template := settable(dst.Elem())
+		b.bind(template, br)
+		b.attach(dst, template)
+	case b.exact:
+		b.mismatch(dst, br)
+	case dst.NumMethod() > 0:
+		b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is a nil %v; put a value of the type to load there", fault.ErrLeafType, b.describe(br), dst.Type()))
+	default:
+		b.asSaved(dst, br)
+	}
+}
+
+// asSaved makes dst what Build would make of the leaves.
+func (b *binder) asSaved(dst reflect.Value, br *branch) {
+	b.keep(br)
+	b.commit(func() error {
+		v := br.value(func(i int) any {
+			if b.specs[i].Kind == KindEmpty {
+				return b.specs[i].Empty.value()
+			}
+			return b.values[i]
+		})
+		if v != nil {
+			dst.Set(reflect.ValueOf(v))
+		}
+		return nil
+	})
+}
+
+// keep makes slots that store their values, for all leaves below br.
+func (b *binder) keep(br *branch) {
+	for _, kid := range br.kids {
+		b.keep(kid)
+	}
+	if br.leaf >= 0 && b.specs[br.leaf].Kind != KindEmpty {
+		b.slot(br.leaf, b.stored(br.leaf), nil, nil)
+	}
+}
+
+// skip makes slots that want nothing, for all leaves below br.
+func (b *binder) skip(br *branch) {
+	for _, kid := range br.kids {
+		b.skip(kid)
+	}
+	if br.leaf >= 0 {
+		b.slots[br.leaf] = Slot{Skip: true}
+	}
+}
+
+func (b *binder) pointer(dst reflect.Value, br *branch) {
+	switch {
+	case dst.Type().Elem() == arrayType:
+		b.hostArray(dst, br)
+	case dst.IsNil():
+		p := reflect.New(dst.Type().Elem())
+		b.bind(p.Elem(), br)
+		b.attach(dst, p)
+	default:
+		b.bind(dst.Elem(), br)
+	}
+}
+
+func (b *binder) node(n Node, br *branch) {
+	template, err := n.TreeFlatten()
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	children := reflect.New(anyType).Elem()
+	if template != nil {
+		children.Set(reflect.ValueOf(template))
+	}
+	b.bind(children, br)
+	name := b.path.String()
+	b.commit(func() error {
+		if err := n.TreeUnflatten(children.Interface()); err != nil {
+			return &fault.Leaf{Path: name, Err: err}
+		}
+		return nil
+	})
+}

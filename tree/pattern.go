@@ -1,0 +1,133 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Pattern matches leaves by name. The zero Pattern matches none.
+type Pattern struct {
+	text string
+	re   *regexp.Regexp
+}
+
+// Limits on what one pattern stands for; the text of a program's own is far
+// below them.
+const (
+	maxPattern    = 4096    // bytes of the text
+	maxExpansions = 1024    // patterns without braces
+	maxTokens     = 1 << 16 // in all of these
+)
+
+// ParsePattern parses a pattern on the names of leaves, which are their keys
+// joined with dots, as [Path.String] gives them and every message shows them:
+//
+//	params.dense.kernel   this leaf; if it is no leaf, all below it
+//	params.*.kernel       * is any text without a dot: a key, or part of one
+//	layers.?.w            ? is any one character but a dot
+//	layers.[0-37].w       one of these characters; [!0-3] is any but these and a dot
+//	params.**             ** between dots is any number of keys, none included:
+//	                      params itself, params.w, params.dense.w
+//	**.bias               bias, params.bias, params.dense.bias
+//	{params,opt.mu}.w     braces stand for one pattern for each of their parts
+//
+// A pattern without *, ? and [ also matches all leaves below what it names; one
+// with them matches whole names only. A ** that is not all there is between two
+// dots is any text, dots included. A backslash takes the meaning from the
+// character behind it. As it is the name that is matched, a dot inside a key is
+// like one between keys.
+//
+// A pattern that is empty, malformed or too large (more than 4096 bytes, or more
+// than 1024 patterns in its braces) is an error that matches orbax.ErrStructure.
+// Matching takes time proportional to the length of the name and the size of the
+// pattern: it never backtracks.
+func ParsePattern(s string) (Pattern, error) {
+	re, err := compilePattern(s)
+	if err != nil {
+		return Pattern{}, fmt.Errorf("%w: the pattern %.100q %w", fault.ErrStructure, s, err)
+	}
+	return Pattern{s, re}, nil
+}
+
+// Match reports whether the name of path matches.
+func (p Pattern) Match(path Path) bool { return p.re != nil && p.re.MatchString(path.String()) }
+
+// String returns the text of the pattern.
+func (p Pattern) String() string { return p.text }
+
+// compilePattern returns a regular expression that matches as s does, which Go
+// matches in linear time. Its errors are the ends of sentences that begin with
+// the pattern.
+func compilePattern(s string) (*regexp.Regexp, error) {
+	switch {
+	case s == "":
+		return nil, errors.New("is empty; ** matches everything")
+	case len(s) > maxPattern:
+		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(s), maxPattern)
+	case !utf8.ValidString(s):
+		return nil, errors.New("is not valid UTF-8")
+	}
+	p := patternParser{}
+	if err := p.scan(s); err != nil {
+		return nil, err
+	}
+	all, err := p.sequence()
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString(`(?s)\A(?:`)
+	for i, tokens := range all {
+		if i > 0 {
+			b.WriteByte('|')
+		}
+		writeRegexp(&b, tokens)
+	}
+	b.WriteString(`)\z`)
+	return regexp.Compile(b.String())
+}
+
+// writeRegexp writes the regular expression of a pattern without braces.
+func writeRegexp(b *strings.Builder, tokens []token) {
+	const below = `(?:\..*)?`
+	var keys [][]token
+	wildcards := false
+	start := 0
+	for i, t := range tokens {
+		if t.isDot() {
+			keys = append(keys, tokens[start:i])
+			start = i + 1
+		}
+		wildcards = wildcards || t.kind != literal
+	}
+	keys = append(keys, tokens[start:])
+
+	dot := "" // what is between the last key and the next
+	for i, key := range keys {
+		switch {
+		case len(key) != 1 || key[0].kind != doubleStar:
+			b.WriteString(dot)
+			for _, t := range key {
+				b.WriteString(t.regexp())
+			}
+			dot = `\.`
+		case len(keys) == 1:
+			b.WriteString(`.*`)
+		case i == 0:
+			b.WriteString(`(?:.*\.)?`)
+		case dot == "" && i+1 == len(keys): // **.** and nothing else
+			b.WriteString(`.*`)
+		case dot == "":
+		default:
+			b.WriteString(below)
+		}
+	}
+	if !wildcards {
+		b.WriteString(below)
+	}
+}
