@@ -16,6 +16,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/view"
 )
 
 // Checkpoint is an open checkpoint. Its methods may be called by several
@@ -24,13 +25,20 @@ type Checkpoint struct {
 	store   storage.Store
 	path    string // as the caller gave it
 	dir     string // in the store
-	doc     []byte // _CHECKPOINT_METADATA, which has the times of this save
+	mark    string // a file that differs from save to save, in most layouts
+	doc     []byte // its contents
 	meta    *layout.CheckpointMetadata
 	digests *layout.Digests // nil for checkpoints of other writers
 	names   []string        // of the checkpointables
 	missing []string        // checkpointables that were written and have no directory
-	// deleting is the checkpointable whose deletion was begun and not finished.
+	// flat checkpoints are one pytree, or another checkpointable, without a name.
+	// Those that are bare have no document of Orbax's either.
+	flat, bare bool
+	// deleting is the checkpointable whose deletion was begun and not finished,
+	// deletion the record of it, and recorded whether there is one, valid or not.
 	deleting string
+	deletion *layout.Deletion
+	recorded bool
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
@@ -42,6 +50,17 @@ func Open(ctx context.Context, path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, wrap("open", path, err)
 	}
+	return openAt(ctx, store, dir, path)
+}
+
+// OpenFS opens the checkpoint in the directory dir of fsys, "." for its root: an
+// embed.FS, for example, or a zip.Reader. See Open.
+func OpenFS(ctx context.Context, fsys fs.FS, dir string) (*Checkpoint, error) {
+	return openAt(ctx, storage.FS(fsys), dir, dir)
+}
+
+// openAt opens the checkpoint at dir of store, which the caller calls path.
+func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkpoint, error) {
 	ck, err := open(ctx, store, dir)
 	if err != nil {
 		return nil, wrap("open", path, err)
@@ -53,7 +72,8 @@ func Open(ctx context.Context, path string) (*Checkpoint, error) {
 // Close releases the checkpoint. It must not be used afterwards.
 func (c *Checkpoint) Close() error { return nil }
 
-// Names returns the names of the checkpointables, in order.
+// Names returns the names of the checkpointables, in order. A checkpoint that is
+// one itself, as Orbax v0 wrote them and as other formats are, has none.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 
 func (c *Checkpoint) readDir(name string) *handler.ReadDir {
@@ -78,7 +98,12 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 }
 
 func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
-	if name != "" {
+	switch {
+	case c.flat && name != "":
+		return "", fmt.Errorf("%w: it has no checkpointables with names, so none is %q; load it without a name", fault.ErrNotExist, name)
+	case c.flat:
+		return "", nil
+	case name != "":
 		if err := layout.CheckName(name); err != nil {
 			return "", err
 		}
@@ -109,7 +134,7 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 
 func (c *Checkpoint) check(name string) error {
 	if name == c.deleting && name != "" {
-		return fmt.Errorf("%w: checkpointable %q is being deleted", fault.ErrNotExist, name)
+		return fmt.Errorf("%w: the deletion of checkpointable %q has begun; delete it again to finish that", fault.ErrNotExist, name)
 	}
 	if slices.Contains(c.missing, name) {
 		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.ErrCorrupt, name)
@@ -135,6 +160,15 @@ func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOp
 	return wrap("load", c.path, withCause(ctx, err))
 }
 
+// LoadAbstract is the function LoadAbstract.
+func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...LoadOption) (any, error) {
+	if m, ok := abstract.(*CheckpointMetadata); ok {
+		abstract = m.Tree
+	}
+	v, err := c.loadOne(ctx, handler.Abstract{Tree: abstract}, options)
+	return v, wrap("load", c.path, withCause(ctx, err))
+}
+
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
 	cfg := newLoadConfig(options)
 	name, err := c.pick(ctx, cfg.name)
@@ -154,13 +188,16 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 
 // loadUnchecked is loadPart, but for an overwrite that comes in between.
 func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
-	typ := c.meta.Handlers[name]
+	typ := c.handlerType(ctx, name)
 	h, err := cfg.registry.ForLoad(name, typ, target)
 	if err != nil {
 		return nil, err
 	}
 	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
 		return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
+	}
+	if _, ok := h.(handler.PyTreeHandler); !ok && len(cfg.handler.Views) > 0 {
+		return nil, fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUnsupported, h.Type())
 	}
 	if err := c.lostTree(ctx, name); err != nil {
 		return nil, err
@@ -169,18 +206,24 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 }
 
 // Tree opens the pytree that Name says, chosen as by Load: for those who want
-// single leaves, or to stream the data.
-func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.Tree, error) {
-	name, err := c.pick(ctx, newLoadConfig(options).name)
+// single leaves, or to stream the data. Of the other options those count that
+// say what is loaded, not those about a target.
+func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
+	cfg := newLoadConfig(options)
+	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, wrap("open", c.path, err)
 	}
-	var t *handler.Tree
+	t, err := c.tree(ctx, name, cfg)
+	return t, wrap("open", c.path, err)
+}
+
+func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.lostTree(ctx, name); err == nil {
-		t, err = handler.OpenTree(ctx, c.readDir(name))
+		t, err = cfg.handler.OpenView(ctx, c.readDir(name))
 	}
 	if err := c.unchanged(ctx, err); err != nil {
-		return nil, wrap("open", c.path, err)
+		return nil, err
 	}
 	return t, nil
 }
@@ -188,6 +231,9 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*handler.
 // LoadCheckpointables is the function LoadCheckpointables.
 func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
 	cfg := newLoadConfig(options)
+	if c.flat {
+		return nil, wrap("load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
+	}
 	if len(targets) == 0 {
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {

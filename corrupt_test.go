@@ -276,7 +276,9 @@ func TestDeletedPart(t *testing.T) {
 	f, want := save(t, smallItems(t), handler.StorageOptions{})
 	whole := f["_CHECKPOINT_METADATA"]
 	var doc map[string]any
-	if err := json.Unmarshal(whole, &doc); err != nil {
+	numbers := json.NewDecoder(bytes.NewReader(whole))
+	numbers.UseNumber() // the times have more digits than a float
+	if err := numbers.Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
 	delete(doc["item_handlers"].(map[string]any), "cfg")
@@ -285,17 +287,20 @@ func TestDeletedPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	const record = "_CHECKPOINT_DELETION"
+	begun := fmt.Appendf(nil, `{"checkpointable_name": "cfg", "destination": null, "operation_id": "%032d",
+		"original_metadata": %s, "updated_metadata": %s}`, 1, whole, rewritten)
 	without := f.with("cfg/data.json", nil)
 	for name, c := range map[string]struct {
 		f  files
 		ok bool
 	}{
-		"begun":           {f.with(record, []byte(`{"checkpointable_name": "cfg"}`)), true},
-		"removed":         {without.with(record, []byte(`{"checkpointable_name": "cfg"}`)), true},
-		"rewritten":       {without.with(record, []byte(`{"checkpointable_name": "cfg"}`)).with("_CHECKPOINT_METADATA", rewritten), true},
+		"begun":           {f.with(record, begun), true},
+		"removed":         {without.with(record, begun), true},
+		"rewritten":       {without.with(record, begun).with("_CHECKPOINT_METADATA", rewritten), true},
 		"finished":        {without.with("_CHECKPOINT_METADATA", rewritten), true},
 		"only removed":    {without, false},
 		"only rewritten":  {f.with("_CHECKPOINT_METADATA", rewritten), false},
+		"another record":  {without.with(record, []byte(strings.ReplaceAll(string(begun), "cfg", "state"))), false},
 		"record damaged":  {f.with(record, []byte(`{"checkpointable_`)), false},
 		"another's files": {without.with("_CHECKPOINT_METADATA", rewritten).with("state/_strings.json", nil), false},
 	} {

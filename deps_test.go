@@ -13,7 +13,8 @@ var imports = map[string]string{
 	"internal/fault":    "",
 	"internal/lfs":      "internal/fault",
 	"sharding":          "internal/fault",
-	"array":             "internal/fault sharding",
+	"internal/region":   "",
+	"array":             "internal/fault internal/region sharding",
 	"tree":              "internal/fault array",
 	"storage":           "internal/fault golang.org/x/sys",
 	"internal/transfer": "internal/fault internal/lfs storage golang.org/x/sync",
@@ -21,9 +22,14 @@ var imports = map[string]string{
 	"zarr":              "internal/fault array github.com/klauspost/compress github.com/cespare/xxhash/v2",
 	"safetensors":       "internal/fault internal/lfs array",
 	"internal/layout":   "internal/fault storage tree",
-	"handler": "internal/fault internal/layout internal/transfer array ocdbt sharding storage tree zarr " +
-		"google.golang.org/protobuf",
-	"": "internal/fault internal/layout internal/transfer handler storage tree golang.org/x/sync",
+	"internal/savehook": "internal/layout internal/transfer storage tree",
+	"internal/strided":  "internal/fault array",
+	"view":              "internal/fault internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
+	"handler": "internal/fault internal/layout internal/region internal/transfer array ocdbt safetensors sharding " +
+		"storage tree view zarr google.golang.org/protobuf",
+	"transform": "internal/fault array sharding tree view",
+	"":          "internal/fault internal/layout internal/savehook internal/transfer handler storage transform tree view golang.org/x/sync",
+	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
 }
 
 func TestImportsPointDown(t *testing.T) {

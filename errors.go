@@ -15,7 +15,7 @@ var (
 	ErrExist = fault.ErrExist
 	// ErrNotExist: nothing is at the path, or a checkpointable is missing.
 	ErrNotExist = fault.ErrNotExist
-	// ErrBusy: another save is writing the same path.
+	// ErrBusy: another save or deletion is at work on the same path.
 	ErrBusy = fault.ErrBusy
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
 	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint

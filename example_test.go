@@ -253,16 +253,22 @@ func ExampleOpen() {
 	}
 	defer ck.Close()
 	fmt.Println(ck.Names())
-	// Of a pytree single leaves can be loaded.
+	// Of a pytree single leaves, and parts of them, can be read.
 	model, err := ck.Tree(ctx, orbax.Name("model"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	kernel, err := model.LoadLeaf(ctx, "dense.kernel")
-	fmt.Println(kernel, err)
+	kernel, err := model.Leaf("dense.kernel")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(kernel.Load(ctx))
+	row, err := kernel.Region(ctx, []int{1, 0}, []int{1, 3})
+	fmt.Println(row, err)
 	// Output:
 	// [model step]
 	// float32[2 3] <nil>
+	// float32[1 3] <nil>
 }
 
 // Verify finds every damaged file.

@@ -34,6 +34,15 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 	})
 }
 
+// LoadAbstract reads what abstract describes into a new tree of the same
+// structure: maps, slices and structs whose leaves are array.ShapeDtypeStruct or
+// arrays for arrays, values of the type that is wanted for numbers and strings,
+// and tree.Placeholder for what is to be left out; see tree.BindAbstract. What
+// Metadata returns is such a description too. Nothing of abstract is changed.
+func LoadAbstract(ctx context.Context, path string, abstract any, options ...LoadOption) (any, error) {
+	return with(ctx, path, func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
+}
+
 // LoadCheckpointables reads several checkpointables of the checkpoint at path,
 // in parallel. targets names them: nil as a value loads one as it was saved,
 // another value is what it is loaded into. nil or empty targets load every

@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 func TestLoadIntoFillsExistingMemory(t *testing.T) {
@@ -95,7 +96,7 @@ func TestMetadataOfOtherWriters(t *testing.T) {
 	if err != nil || meta.Digests || meta.Checkpointables["config"] != nil {
 		t.Fatalf("%+v, %v", meta, err)
 	}
-	if tree, ok := meta.Checkpointables["model"].(*handler.TreeMetadata); !ok || len(tree.Leaves) != 1 {
+	if tree, ok := meta.Checkpointables["model"].(*view.TreeMetadata); !ok || len(tree.Leaves) != 1 {
 		t.Errorf("model is %v", meta.Checkpointables["model"])
 	}
 	meta, err = orbax.Metadata(t.Context(), path, orbax.Name("config"))
@@ -132,7 +133,7 @@ func TestLoadCheckpointables(t *testing.T) {
 	if err != nil || len(meta.Checkpointables) != 3 || meta.Checkpointables["config"] != nil {
 		t.Errorf("metadata: %+v, %v", meta, err)
 	}
-	if tree := meta.Checkpointables["model"].(*handler.TreeMetadata); len(tree.Leaves) != 1 || tree.Bytes() != 4 {
+	if tree := meta.Checkpointables["model"].(*view.TreeMetadata); len(tree.Leaves) != 1 || tree.Bytes() != 4 {
 		t.Errorf("metadata of model: %+v", tree)
 	}
 }

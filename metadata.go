@@ -5,7 +5,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 // CheckpointMetadata describes a checkpoint.
@@ -18,14 +18,17 @@ type CheckpointMetadata struct {
 	Custom any
 	// Tree describes the pytree that was asked for; nil from
 	// CheckpointablesMetadata.
-	Tree *handler.TreeMetadata
+	Tree *view.TreeMetadata
 	// Checkpointables has what the handler of each checkpointable tells of it:
-	// for a pytree a *handler.TreeMetadata, nil for other kinds. From Metadata
+	// for a pytree a *view.TreeMetadata, nil for other kinds. From Metadata
 	// it has the one that was asked for.
 	Checkpointables map[string]any
 	// Handlers has the type that is recorded for the handler of each
 	// checkpointable, see handler.Handler; other writers may record none.
 	Handlers map[string]string
+	// Deleting is the checkpointable whose deletion was begun and not finished,
+	// which cannot be loaded any more; see Delete. Mostly "".
+	Deleting string
 	// Digests says that the checkpoint has the digests that this package writes:
 	// a checksum covers every bit of it. Other writers may store none.
 	Digests bool
@@ -42,7 +45,14 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 	if err != nil {
 		return nil, err
 	}
-	m.Tree, _ = m.Checkpointables[name].(*handler.TreeMetadata)
+	if m.Checkpointables[name] != nil && len(cfg.handler.Views) > 0 {
+		t, err := c.tree(ctx, name, cfg)
+		if err != nil {
+			return nil, wrap("metadata", c.path, err)
+		}
+		m.Checkpointables[name] = t.Metadata()
+	}
+	m.Tree, _ = m.Checkpointables[name].(*view.TreeMetadata)
 	return m, nil
 }
 
@@ -53,7 +63,7 @@ func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...Loa
 			return nil, wrap("metadata", c.path, err)
 		}
 	}
-	return c.metadata(ctx, newLoadConfig(options), c.names...)
+	return c.metadata(ctx, newLoadConfig(options), c.parts()...)
 }
 
 func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
@@ -64,6 +74,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		Custom:          c.meta.Custom,
 		Checkpointables: map[string]any{},
 		Handlers:        maps.Clone(c.meta.Handlers),
+		Deleting:        c.deleting,
 		Digests:         c.digests != nil,
 	}
 	var err error
@@ -81,7 +92,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 
 // describe adds to m what the handler of a checkpointable tells of it.
 func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string, m *CheckpointMetadata) error {
-	typ := c.meta.Handlers[name]
+	typ := c.handlerType(ctx, name)
 	h, err := cfg.registry.ForLoad(name, typ, nil)
 	if err != nil {
 		return err

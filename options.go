@@ -3,6 +3,7 @@ package orbax
 import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -16,7 +17,8 @@ type SaveCheckpointablesOption interface {
 	saveCheckpointables()
 }
 
-// LoadOption is an option of Load, LoadInto, LoadAs and Metadata.
+// LoadOption is an option of Load, LoadInto, LoadAs, LoadAbstract, LoadAsync and
+// Metadata.
 type LoadOption interface{ applyLoad(*loadConfig) }
 
 // LoadCheckpointablesOption is an option of LoadCheckpointables; the loads of
@@ -36,6 +38,7 @@ type CommonOption interface {
 type NameOption interface {
 	SaveOption
 	LoadOption
+	DeleteOption
 }
 
 type saveConfig struct {
@@ -44,6 +47,7 @@ type saveConfig struct {
 	custom    any
 	registry  *handler.Registry
 	handler   handler.SaveOptions
+	into      *savehook.Into // of a partial save
 }
 
 type loadConfig struct {
@@ -77,14 +81,20 @@ func Storage(s handler.StorageOptions) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.handler.Storage = s })
 }
 
+func init() {
+	savehook.Option = func(into *savehook.Into) any {
+		return saveOption(func(c *saveConfig) { c.into = into })
+	}
+}
+
 type nameOption string
 
 func (o nameOption) applySave(c *saveConfig) { c.name = string(o) }
 func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
 
 // Name is the checkpointable that is saved, by default "state", or loaded, by
-// default "state" if there is one, else the first pytree. To a load "" stands
-// for the default; a save refuses it.
+// default "state" if there is one, else the first pytree, or deleted. To a load
+// "" stands for the default; a save and a deletion refuse it.
 func Name(name string) NameOption { return nameOption(name) }
 
 type handlersOption struct{ r *handler.Registry }

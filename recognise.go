@@ -23,17 +23,30 @@ import (
 func isTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
 
 // errReplaced is what reading fails with when the checkpoint has been overwritten
-// since it was opened: its files are then those of different saves, or gone.
-var errReplaced = fmt.Errorf("%w: the checkpoint was replaced while it was read; open it again", fault.ErrBusy)
+// since it was opened, or a deletion in it has begun: its files are then those of
+// different saves, or gone.
+var errReplaced = fmt.Errorf("%w: the checkpoint was changed while it was read; open it again", fault.ErrBusy)
 
 // maxTries is how often reading begins anew when the checkpoint is overwritten
 // while it is read.
 const maxTries = 4
 
 // unchanged returns err, the outcome of having read from the checkpoint, unless
-// the checkpoint has been replaced meanwhile.
+// the checkpoint has been replaced meanwhile, or has begun to lose a part.
 func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
-	doc, rerr := transfer.ReadFile(ctx, c.store, c.dir, layout.CheckpointFile, 0, -1)
+	if c.mark == "" {
+		return err
+	}
+	doc, rerr := transfer.ReadFile(ctx, c.store, c.dir, c.mark, 0, -1)
+	if rerr == nil && c.mark == layout.CheckpointFile && !c.recorded {
+		_, serr := c.store.Stat(ctx, path.Join(c.dir, layout.DeletionFile))
+		if serr == nil {
+			return errReplaced
+		}
+		if !errors.Is(serr, fs.ErrNotExist) {
+			rerr = serr
+		}
+	}
 	switch {
 	case rerr == nil && bytes.Equal(doc, c.doc):
 		return err
@@ -62,30 +75,45 @@ func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, er
 	}
 }
 
-// openOnce is open, but for an overwrite that comes in between. With a
-// checkpoint it returns what is wrong with it.
-func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+// stat describes what is at dir, or fails with ErrNotExist.
+func stat(ctx context.Context, store storage.Store, dir string) (storage.Info, error) {
 	info, err := store.Stat(ctx, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.ErrNotExist
+		err = fault.ErrNotExist
 	case errors.Is(err, syscall.ENOTDIR):
-		return nil, fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
+		err = fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
+	}
+	return info, err
+}
+
+// openOnce is open, but for an overwrite that comes in between. With a
+// checkpoint it returns what is wrong with it.
+func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+	info, err := stat(ctx, store, dir)
+	switch {
 	case err != nil:
 		return nil, err
 	case isTemporary(path.Base(dir)):
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
+	case !info.Dir && path.Ext(dir) == safetensorsExt:
+		return foreign(store, dir), nil
 	case !info.Dir:
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, notCheckpoint(ctx, store, dir)
+		return openOther(ctx, store, dir)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{store: store, path: dir, dir: dir, doc: doc}
+	c := &Checkpoint{store: store, path: dir, dir: dir, mark: layout.CheckpointFile, doc: doc}
+	record, err := transfer.ReadFile(ctx, store, dir, layout.DeletionFile, 0, -1)
+	c.recorded = !errors.Is(err, fs.ErrNotExist)
+	if err != nil && c.recorded {
+		return c, err
+	}
 	sums, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -98,6 +126,13 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	}
 	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
 		return c, err
+	}
+	if c.recorded {
+		if c.deletion, err = layout.ParseDeletion(record, doc); err != nil {
+			return c, err
+		}
+		c.deleting = c.deletion.Name
+		delete(c.meta.Handlers, c.deleting)
 	}
 	if err := c.findParts(ctx); err != nil {
 		return c, err
@@ -112,13 +147,12 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 // the part that it removed, or is removing, and that of the metadata, from
 // which it takes the part's name.
 func (c *Checkpoint) forgetDeleted() {
-	gone := func(file string) bool {
-		part, _, below := strings.Cut(file, "/")
+	gone := c.digests.ForgetParts(func(part string) bool {
 		_, named := c.meta.Handlers[part]
-		return below && (part == c.deleting || !named && !c.has(part))
-	}
-	if c.digests.Forget(gone) > 0 {
-		c.digests.Forget(func(file string) bool { return file == layout.CheckpointFile })
+		return part == c.deleting || !named && !c.has(part)
+	})
+	if gone || c.deleting != "" { // while it goes on, the record tells what the metadata are
+		c.digests.Forget(layout.CheckpointFile)
 	}
 }
 
@@ -130,21 +164,13 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		switch e.Name {
-		case layout.TreeFile:
-			return errV0
-		case layout.DeletionFile:
-			doc, err := transfer.ReadFile(ctx, c.store, c.dir, e.Name, 0, -1)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // the deletion has just finished
-			}
-			if err == nil {
-				c.deleting, err = layout.ParseDeletion(doc)
-			}
-			if err != nil {
-				return err
-			}
+		if e.Name == layout.TreeFile {
+			c.flat = c.digests == nil // we write none of these
 		}
+	}
+	_, flat := c.meta.Handlers[""]
+	if c.flat = c.flat || flat; c.flat {
+		return nil
 	}
 	for _, e := range entries {
 		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting {
@@ -153,7 +179,7 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	}
 	if c.digests != nil { // Orbax may name handlers of parts that were not saved
 		for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-			if name != c.deleting && !c.has(name) {
+			if !c.has(name) {
 				c.missing = append(c.missing, name)
 			}
 		}
@@ -163,10 +189,6 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	}
 	return nil
 }
-
-// errV0 is what a checkpoint is refused with that is itself one pytree, without
-// named checkpointables.
-var errV0 = fmt.Errorf("%w: a checkpoint in the flat layout of Orbax v0", fault.ErrUnsupported)
 
 // notCheckpoint says what a directory without checkpoint metadata may be.
 func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
@@ -179,8 +201,8 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 			fault.ErrInvalidCheckpoint, path.Dir(dir), path.Base(dir))
 	}
 	switch {
-	case has(layout.TreeFile):
-		return errV0
+	case strings.HasSuffix(dir, layout.PartialSuffix):
+		return fmt.Errorf("%w: a session of partial saves that is not finalized", fault.ErrIncomplete)
 	case has(layout.DigestFile) || has(layout.IndicatorFile) && has(layout.CommitFile):
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
@@ -208,11 +230,38 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
 }
 
+// parts returns what the checkpoint consists of: its checkpointables, or the one
+// without a name that it is itself.
+func (c *Checkpoint) parts() []string {
+	if c.flat {
+		return []string{""}
+	}
+	return c.names
+}
+
 // hasTree reports whether a checkpointable has the metadata of a pytree.
 func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
+	if c.bare {
+		return true
+	}
 	file := path.Join(name, layout.TreeFile)
 	_, err := c.store.Stat(ctx, path.Join(c.dir, file))
 	return err == nil || c.digests.Has(file)
+}
+
+// handlerType returns the type of the handler that saved a checkpointable. What
+// is a pytree is one whatever the checkpoint says: Orbax records the handler of
+// stateful objects for the pytrees that it finalizes from partial saves. Where
+// nothing is recorded, the files tell.
+func (c *Checkpoint) handlerType(ctx context.Context, name string) string {
+	typ := c.meta.Handlers[name]
+	switch {
+	case typ == "" && !c.hasTree(ctx, name):
+		return handler.TypeByFiles(ctx, c.readDir(name))
+	case handler.IsStateful(typ) && c.hasTree(ctx, name):
+		return ""
+	}
+	return typ
 }
 
 // lostTree returns an error for a checkpointable that was saved as a pytree and
@@ -230,4 +279,21 @@ func isPyTree(typ string) bool {
 	h, err := standard.ForLoad("", typ, nil)
 	_, ok := h.(handler.PyTreeHandler)
 	return err == nil && ok && standard.Knows(typ)
+}
+
+// enclosing returns the checkpoint that dir is inside of, or "".
+func enclosing(ctx context.Context, store storage.Store, dir string) string {
+	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
+		for _, marker := range []string{layout.CheckpointFile, layout.IndicatorFile} {
+			if info, err := store.Stat(ctx, path.Join(up, marker)); err == nil && !info.Dir {
+				return up
+			}
+		}
+	}
+	return ""
+}
+
+// pending is what refuses to change a checkpoint with an unfinished deletion.
+func (c *Checkpoint) pending() error {
+	return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, c.deleting)
 }

@@ -34,11 +34,11 @@ func TestDamageIsNotAbsence(t *testing.T) {
 			remove("state")(t, path)
 			writeFile(t, filepath.Join(path, "_CHECKPOINT_METADATA"), "")
 		}, orbax.ErrCorrupt, false},
-		"flat layout": {func(t *testing.T, path string) {
+		"tree that went astray": {func(t *testing.T, path string) {
 			if err := os.Rename(filepath.Join(path, "state", "_METADATA"), filepath.Join(path, "_METADATA")); err != nil {
 				t.Fatal(err)
 			}
-		}, orbax.ErrUnsupported, false},
+		}, orbax.ErrCorrupt, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()

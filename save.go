@@ -1,8 +1,9 @@
 package orbax
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,9 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
 )
 
 // Save writes state, which must have at least one leaf, as a checkpoint at path,
@@ -90,6 +92,7 @@ type saving struct {
 	meta      layout.CheckpointMetadata
 	writes    map[string]handler.WriteFunc
 	digests   layout.Digests
+	into      *savehook.Into // of a partial save
 }
 
 // begin checks everything that can be checked, takes what it needs of the
@@ -99,6 +102,7 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 		overwrite: c.overwrite,
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:    map[string]handler.WriteFunc{},
+		into:      c.into,
 	}
 	var err error
 	if s.store, s.dir, err = storage.Resolve(path); err != nil {
@@ -117,11 +121,14 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 	if err := errors.Join(append(errs, s.checkPlace(ctx), s.checkTarget(ctx))...); err != nil {
 		return nil, err
 	}
+	if err := s.accept(ctx, parts[c.name], c); err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		errs = append(errs, s.prepare(ctx, name, parts[name], c))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if err := errors.Join(errs...); err != nil || s.into != nil {
+		return s, err
 	}
 	s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
 	return s, err
@@ -130,10 +137,8 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 // checkPlace refuses a path inside of a checkpoint, where the new one would be
 // taken for a part of it, and be removed with it.
 func (s *saving) checkPlace(ctx context.Context) error {
-	for dir := path.Dir(s.dir); dir != path.Dir(dir); dir = path.Dir(dir) {
-		if _, err := s.store.Stat(ctx, path.Join(dir, layout.CheckpointFile)); err == nil {
-			return fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, dir)
-		}
+	if outer := enclosing(ctx, s.store, s.dir); outer != "" {
+		return fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, outer)
 	}
 	return nil
 }
@@ -160,7 +165,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
 	}
 	if err == nil && old.deleting != "" {
-		return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, old.deleting)
+		return old.pending()
 	}
 	if errors.Is(err, fault.ErrCorrupt) {
 		err = nil // a damaged checkpoint may be replaced
@@ -171,6 +176,24 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	return nil
 }
 
+// accept asks whether a partial save may be made.
+func (s *saving) accept(ctx context.Context, state any, c *saveConfig) error {
+	if s.into == nil {
+		return nil
+	}
+	if s.overwrite {
+		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUnsupported)
+	}
+	if custom, _ := s.meta.Custom.(json.RawMessage); bytes.HasPrefix(custom, []byte("[")) {
+		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUnsupported)
+	}
+	leaves, err := tree.Flatten(state, c.handler.Adapters...)
+	if err != nil {
+		return err
+	}
+	return s.into.Accept(ctx, leaves)
+}
+
 // prepare lets the handler of one part check it and take what it needs.
 func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConfig) error {
 	if part == nil {
@@ -179,6 +202,9 @@ func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConf
 	h, err := c.registry.ForSave(name, part)
 	if err != nil {
 		return err
+	}
+	if _, ok := h.(handler.PyTreeHandler); s.into != nil && !ok {
+		return fmt.Errorf("%w: a partial save is of a pytree, not of %T", fault.ErrLeafType, part)
 	}
 	write, err := h.Save(ctx, part, c.handler)
 	if err != nil && name != c.name {
@@ -197,8 +223,14 @@ func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConf
 
 // run writes the checkpoint and commits it.
 func (s *saving) run(ctx context.Context) error {
+	if s.into != nil {
+		var err error
+		if s.stage, err = s.into.Begin(ctx); err != nil {
+			return err
+		}
+	}
 	err := s.write(ctx)
-	if err == nil && s.overwrite {
+	if err == nil && (s.overwrite || s.into != nil) {
 		err = s.checkTarget(ctx) // it may have changed meanwhile
 	}
 	if err != nil {
@@ -210,10 +242,14 @@ func (s *saving) run(ctx context.Context) error {
 func (s *saving) write(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	for name, write := range s.writes {
+		s.digests.AddPart(name)
 		group.Go(func() error {
 			dir, err := handler.NewWriteDir(gctx, s.stage, name, s.digests.Add)
 			if err != nil {
 				return err
+			}
+			if s.into != nil {
+				dir.Unmerged()
 			}
 			return write(gctx, dir)
 		})
@@ -222,32 +258,9 @@ func (s *saving) write(ctx context.Context) error {
 		return err
 	}
 	s.meta.CommitTime = time.Now()
-	meta, err := s.meta.Document()
-	if err != nil {
-		return err
+	digestFile := layout.DigestFile
+	if s.into != nil {
+		digestFile = s.into.DigestFile
 	}
-	// The digest file covers the others; the commit mark comes last of all.
-	docs := []struct {
-		name string
-		data []byte
-	}{
-		{layout.IndicatorFile, nil},
-		{layout.CheckpointFile, meta},
-		{layout.DigestFile, nil},
-		{layout.CommitFile, []byte("Checkpoint commit was successful to " + s.dir)},
-	}
-	for _, d := range docs {
-		if d.name != layout.DigestFile {
-			s.digests.Add(d.name, sha256.Sum256(d.data))
-		}
-	}
-	for _, d := range docs {
-		if d.name == layout.DigestFile {
-			d.data = s.digests.Document()
-		}
-		if err := transfer.WriteFile(ctx, s.stage, d.name, d.data); err != nil {
-			return err
-		}
-	}
-	return nil
+	return savehook.Documents(ctx, s.stage, &s.meta, &s.digests, digestFile, s.dir)
 }

@@ -35,7 +35,7 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 	for _, name := range c.digests.Names() {
 		errs = append(errs, c.verifyFile(ctx, name))
 	}
-	for _, name := range c.names {
+	for _, name := range c.parts() {
 		for _, err := range c.verifyTree(ctx, name) {
 			if len(c.names) > 1 {
 				err = inPart(name, err)
@@ -70,9 +70,5 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string) []error {
 	if !c.hasTree(ctx, name) {
 		return nil
 	}
-	t, err := handler.OpenTree(ctx, c.readDir(name))
-	if err != nil {
-		return []error{err}
-	}
-	return t.Verify(ctx)
+	return handler.VerifyTree(ctx, c.readDir(name))
 }

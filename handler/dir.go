@@ -22,6 +22,8 @@ type WriteDir struct {
 	stage    storage.Stage
 	name     string
 	digested func(file string, sum [sha256.Size]byte)
+	// database is the directory of a pytree's database; "" is the top.
+	database string
 }
 
 // NewWriteDir creates the directory called name in stage. digested is told the
@@ -29,7 +31,7 @@ type WriteDir struct {
 // goroutines may call it. Package orbax makes the directories of its saves;
 // others need this to test a handler.
 func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
-	return &WriteDir{stage, name, digested}, stage.Mkdir(ctx, name)
+	return &WriteDir{stage: stage, name: name, digested: digested}, stage.Mkdir(ctx, name)
 }
 
 // WriteFile writes a file.

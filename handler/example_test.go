@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 // tempDir returns a directory for an example's checkpoint.
@@ -143,7 +144,7 @@ func ExampleTree_CopyTo() {
 			end += l.Bytes
 		}
 	}
-	err = t.CopyTo(ctx, out, func(l *handler.LeafMetadata) (int64, bool) {
+	err = t.CopyTo(ctx, out, func(l *view.LeafMetadata) (int64, bool) {
 		offset, ok := offsets[l.Path.String()]
 		return offset, ok
 	})

@@ -16,6 +16,7 @@ import (
 	"context"
 
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // Handler saves and loads one kind of checkpointable. Its methods may be called
@@ -55,8 +56,23 @@ type SaveOptions struct {
 	Adapters []tree.Adapter
 }
 
-// LoadOptions are the parts of a load that concern its handlers.
+// LoadOptions are the parts of a load that concern its handlers. Those that are
+// about pytrees mean nothing to other handlers; package orbax refuses them there.
 type LoadOptions struct {
-	// Adapters fill tensors of other packages.
-	Adapters []tree.Adapter
+	tree.BindOptions
+	OpenOptions
+	// Views change the tree before it is read, one after the other.
+	Views []func(context.Context, *view.Tree) (*view.Tree, error)
+}
+
+// OpenView opens the pytree in dir as the options want it. It reads no arrays.
+func (o *LoadOptions) OpenView(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
+	t, err := OpenTree(ctx, dir, o.OpenOptions)
+	for _, change := range o.Views {
+		if err != nil {
+			return nil, err
+		}
+		t, err = change(ctx, t)
+	}
+	return t, err
 }

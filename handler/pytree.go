@@ -6,10 +6,11 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // PyTreeHandler stores a tree of arrays, scalars and strings; package tree says
-// which Go value is which tree. Its Metadata is a *TreeMetadata.
+// which Go value is which tree. Its Metadata is a *view.TreeMetadata.
 type PyTreeHandler struct{}
 
 // Type returns the name of Orbax's own handler of pytrees.
@@ -46,27 +47,41 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	return p.write, nil
 }
 
+// Abstract as the target of a load asks for a new tree of the structure, dtypes,
+// shapes and shardings of Tree; see tree.BindAbstract. A *view.TreeMetadata
+// stands for the tree that it describes.
+type Abstract struct{ Tree any }
+
 // CanLoad takes every target but nil; Load tells what it cannot fill.
 func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
 // Load fills target, which tree.Bind must be able to fill, or returns what
-// tree.Build makes of the tree. What does not fit is an error that joins one
-// *orbax.LeafError for each mismatch, and nothing has been read then; damage is
-// one that matches orbax.ErrCorrupt.
+// tree.Build makes of the tree, or the tree that an Abstract asks for. What does
+// not fit is an error that joins one *orbax.LeafError for each mismatch, and
+// nothing has been read then; damage is one that matches orbax.ErrCorrupt.
 func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
-	t, err := OpenTree(ctx, dir)
+	t, err := opts.OpenView(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	if target == nil {
+	switch target := target.(type) {
+	case nil:
 		return t.Load(ctx)
+	case Abstract:
+		abstract := target.Tree
+		if m, ok := abstract.(*view.TreeMetadata); ok {
+			if abstract, err = m.Abstract(); err != nil {
+				return nil, err
+			}
+		}
+		return t.LoadAbstract(ctx, abstract, opts.BindOptions)
 	}
-	return target, t.LoadInto(ctx, target, opts.Adapters...)
+	return target, t.LoadInto(ctx, target, opts.BindOptions)
 }
 
-// Metadata returns a *TreeMetadata. It reads documents and no arrays.
+// Metadata returns a *view.TreeMetadata. It reads documents and no arrays.
 func (PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
-	t, err := OpenTree(ctx, dir)
+	t, err := OpenTree(ctx, dir, OpenOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -17,67 +16,47 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Tree is a stored pytree: what its leaves are and where their bytes lie. No
-// array data has been read. It may be used by several goroutines.
-type Tree struct {
-	dir    *ReadDir
-	leaves []storedLeaf
-	byName map[string]int // of the leaves; the first of those with one name
-	format string
-	ocdbt  bool // in a database, else in plain files
-}
-
-// storedLeaf is a leaf with the places of its chunks, in the order of the grid.
-type storedLeaf struct {
-	LeafMetadata
-	text   string // of a string leaf
-	zarr   *zarr.Metadata
-	chunks []chunk
-}
-
-// chunk is one encoded chunk: its bytes, or where they lie.
-type chunk struct {
-	inline []byte
-	extent transfer.Extent // if inline is nil
-}
-
-func (c chunk) len() int64 {
-	if c.inline != nil {
-		return int64(len(c.inline))
-	}
-	return c.extent.Length
-}
-
-// each yields the index of every chunk in the array's grid, and the chunk.
-func (l *storedLeaf) each() iter.Seq2[[]int, chunk] {
-	return func(yield func([]int, chunk) bool) {
-		if l.zarr == nil {
-			return
-		}
-		next := 0
-		for index := range l.zarr.Chunks() {
-			if !yield(index, l.chunks[next]) {
-				return
-			}
-			next++
+// OpenTree reads the documents and the index of the pytree in dir, and no
+// arrays.
+//
+// At the top of a path that is no checkpoint of Orbax it opens what it finds
+// there: safetensors files, or a store of zarr arrays.
+func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tree, error) {
+	if dir.name == "" {
+		if t, err := openSafetensors(ctx, dir); t != nil || err != nil {
+			return t, err
 		}
 	}
-}
-
-// inChunk says of an error which chunk of the array it is about.
-func inChunk(m *zarr.Metadata, index []int, err error) error {
-	if err == nil {
-		return nil
+	t, err := openTree(ctx, dir, options)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("chunk %s: %w", m.Key(index), err)
+	return t.Tree, nil
 }
 
-// OpenTree reads the documents and the index of the pytree in dir.
-func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
+// OpenOptions say how a stored pytree is read.
+type OpenOptions struct {
+	// Fill takes chunks that are missing for chunks of the array's fill value,
+	// which is what zarr says of them. Without it they are damage: Orbax writes
+	// every chunk.
+	Fill bool
+}
+
+// storedTree is a tree as it is stored in one directory.
+type storedTree struct {
+	*view.Tree
+	opener *treeOpener
+}
+
+func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
 	doc, err := dir.ReadFile(ctx, layout.TreeFile)
+	if isNotExist(err) && dir.name == "" { // not part of a checkpoint of Orbax
+		return openBare(ctx, dir, options)
+	}
 	if isNotExist(err) {
 		// Not as an error that says that the checkpoint does not exist.
 		return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.name)
@@ -89,14 +68,14 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &treeOpener{dir: dir, meta: meta, parsed: map[string]*zarr.Metadata{}}
+	o := newTreeOpener(dir, meta, options)
 	if err := o.readDocuments(ctx); err != nil {
 		return nil, err
 	}
 	if err := o.openStore(ctx); err != nil {
 		return nil, err
 	}
-	t := &Tree{dir: dir, format: o.format(), ocdbt: o.ocdbt, leaves: make([]storedLeaf, len(meta.Leaves))}
+	leaves := make([]*view.Leaf, len(meta.Leaves))
 	stored := make(map[string]tree.Kind, len(meta.Leaves)) // what has bytes under a name
 	for i, l := range meta.Leaves {
 		name := l.Path.String()
@@ -105,25 +84,23 @@ func OpenTree(ctx context.Context, dir *ReadDir) (*Tree, error) {
 			return nil, &fault.Leaf{Path: name, Err: err}
 		}
 		// Arrays and strings are stored apart, and empty nodes not at all.
-		if kind, taken := stored[name]; taken && leaf.Kind != tree.KindEmpty && (kind == tree.KindString) == (leaf.Kind == tree.KindString) {
+		of := leaf.Metadata().Kind
+		if kind, taken := stored[name]; taken && of != tree.KindEmpty && (kind == tree.KindString) == (of == tree.KindString) {
 			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
 		}
-		if leaf.Kind != tree.KindEmpty {
-			stored[name] = leaf.Kind
+		if of != tree.KindEmpty {
+			stored[name] = of
 		}
-		t.leaves[i] = leaf
+		leaves[i] = leaf
 	}
-	slices.SortFunc(t.leaves, func(a, b storedLeaf) int { return a.Path.Compare(b.Path) })
-	t.byName = make(map[string]int, len(t.leaves))
-	for i, l := range slices.Backward(t.leaves) {
-		t.byName[l.Path.String()] = i
-	}
-	return t, nil
+	return &storedTree{view.New(o.format(), leaves), o}, nil
 }
 
 // treeOpener gathers what is known of a stored pytree's leaves.
 type treeOpener struct {
 	dir       *ReadDir
+	files     *view.Dir
+	options   OpenOptions
 	meta      *layout.TreeMetadata
 	strings   *layout.Strings
 	shardings map[string]*sharding.Sharding
@@ -131,6 +108,14 @@ type treeOpener struct {
 	ocdbt     bool
 	values    map[string]ocdbt.Value    // of the database, by key
 	parsed    map[string]*zarr.Metadata // by document: many leaves have the same
+	opened    []*zarrArray
+}
+
+func newTreeOpener(dir *ReadDir, meta *layout.TreeMetadata, options OpenOptions) *treeOpener {
+	return &treeOpener{
+		dir: dir, meta: meta, options: options, parsed: map[string]*zarr.Metadata{},
+		files: &view.Dir{Store: dir.store, Path: dir.path(), Unchanged: dir.unchanged},
+	}
 }
 
 func (o *treeOpener) format() string {
@@ -207,26 +192,36 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 	if !stored || o.meta.OCDBT != nil && !*o.meta.OCDBT {
 		return nil
 	}
-	source := ocdbtSource{o.dir}
-	db, err := ocdbt.Open(ctx, source)
-	if isNotExist(err) && o.meta.OCDBT == nil {
-		return nil // not a database: plain files
-	}
-	if isNotExist(err) {
-		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, ocdbt.ManifestName)
-	}
-	if err != nil {
+	var err error
+	if o.ocdbt, err = o.readDatabase(ctx); err != nil {
 		return err
 	}
-	o.ocdbt = true
+	if !o.ocdbt && o.meta.OCDBT != nil {
+		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, ocdbt.ManifestName)
+	}
+	return nil
+}
+
+// readDatabase reads the index of the database in the directory: of the merged
+// one, or of those that several processes wrote and nobody merged. It reports
+// whether there is one.
+func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
+	db, err := ocdbt.Open(ctx, ocdbtSource{o.dir})
+	if isNotExist(err) {
+		o.values, err = readDatabases(ctx, o.dir)
+		return len(o.values) > 0, err
+	}
+	if err != nil {
+		return false, err
+	}
 	o.values = map[string]ocdbt.Value{}
 	for e, err := range db.Entries(ctx, "") {
 		if err != nil {
-			return err
+			return false, err
 		}
 		o.values[e.Key] = e.Value
 	}
-	return nil
+	return true, nil
 }
 
 // ocdbtSource reads a database's own files.
@@ -248,144 +243,166 @@ func (s ocdbtSource) List(ctx context.Context, prefix string) ([]string, error) 
 }
 
 // leaf describes one leaf.
-func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (storedLeaf, error) {
-	leaf := storedLeaf{LeafMetadata: LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}}
+func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (*view.Leaf, error) {
+	m := view.LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}
 	switch {
 	case l.Empty:
-		return leaf, leaf.setEmpty(l.ValueType)
+		var err error
+		m.Empty, err = emptyOf(l.ValueType)
+		return view.NewEmpty(m), err
 	case l.ValueType == layout.String:
 		text, ok := "", false
 		if o.strings != nil {
 			text, ok = o.strings.Get(name)
 		}
 		if !ok {
-			return leaf, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile)
+			return nil, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile)
 		}
-		leaf.Kind, leaf.text, leaf.Bytes, leaf.StoredBytes = tree.KindString, text, int64(len(text)), int64(len(text))
-		return leaf, nil
+		return view.NewString(m, text), nil
 	}
-	if err := o.findArray(ctx, &leaf, name); err != nil {
-		return leaf, err
+	format := 2
+	if o.meta.Zarr3 {
+		format = 3
 	}
-	m := leaf.zarr
-	leaf.Kind = tree.KindArray
-	leaf.DType, leaf.Shape, leaf.ChunkShape, leaf.Codecs = m.DType, m.Shape, m.ChunkShape, m.Codecs()
-	n, err := array.NumElements(m.Shape)
+	a, err := o.findArray(ctx, name, format)
 	if err != nil {
-		return leaf, fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
+		return nil, err
 	}
-	leaf.Bytes = int64(n) * int64(m.DType.Size())
-	for _, c := range leaf.chunks {
-		leaf.StoredBytes += c.len()
+	if err := a.describe(&m); err != nil {
+		return nil, err
 	}
 	switch {
 	case l.ValueType == layout.JaxArray:
-		leaf.WriteShape = l.WriteShape
-		leaf.PRNGImpl = o.arrays[name].PRNGImpl
-		leaf.Sharding = o.shardings[name]
-		if leaf.Sharding == nil {
-			leaf.Sharding = hostSharding // it stays a jax.Array when saved again
+		m.WriteShape = l.WriteShape
+		m.PRNGImpl = o.arrays[name].PRNGImpl
+		m.Sharding = o.shardings[name]
+		if m.Sharding == nil {
+			m.Sharding = hostSharding // it stays a jax.Array when saved again
 		}
 	case l.ValueType == layout.Scalar || l.GoType == goComplex64 || l.GoType == goComplex128:
-		leaf.Kind = tree.KindScalar
+		m.Kind = tree.KindScalar
 		if len(m.Shape) != 0 {
-			return leaf, fmt.Errorf("%w: a scalar of shape %v", fault.ErrCorrupt, m.Shape)
+			return nil, fmt.Errorf("%w: a scalar of shape %v", fault.ErrCorrupt, m.Shape)
 		}
 	case l.GoType == goBytes && m.DType == array.Uint8 && len(m.Shape) == 1:
-		leaf.Kind = tree.KindBytes
+		m.Kind = tree.KindBytes
 	}
-	return leaf, nil
+	return view.NewArray(m, a)
 }
 
-func (l *storedLeaf) setEmpty(t layout.ValueType) error {
-	l.Kind = tree.KindEmpty
+func emptyOf(t layout.ValueType) (tree.Empty, error) {
 	switch t {
 	case layout.NoneNode:
-		l.Empty = tree.None
+		return tree.None, nil
 	case layout.DictNode, "NamedTuple":
-		l.Empty = tree.EmptyDict
+		return tree.EmptyDict, nil
 	case layout.ListNode:
-		l.Empty = tree.EmptyList
+		return tree.EmptyList, nil
 	case layout.TupleNode:
-		l.Empty = tree.EmptyTuple
-	default:
-		return fmt.Errorf("%w: empty node of type %q", fault.ErrUnsupported, t)
+		return tree.EmptyTuple, nil
 	}
-	return nil
+	return 0, fmt.Errorf("%w: empty node of type %q", fault.ErrUnsupported, t)
 }
 
-// findArray finds an array's document and chunks.
-func (o *treeOpener) findArray(ctx context.Context, leaf *storedLeaf, name string) error {
-	format, docName := 2, ".zarray"
-	if o.meta.Zarr3 {
-		format, docName = 3, "zarr.json"
-	}
-	doc, err := o.value(ctx, joinKey(name, docName))
+// findArray finds an array's document and chunks. Its format is that of zarr: 2
+// or 3.
+func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
+	m, err := o.document(ctx, name, format)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	text := doc.inline
-	switch {
-	case text != nil:
-	case o.ocdbt:
-		text, err = ocdbtSource{o.dir}.Read(ctx, doc.extent.File, doc.extent.Offset, doc.extent.Length)
-	default:
-		text, err = o.dir.ReadFile(ctx, doc.extent.File)
+	if o.options.Fill {
+		m = m.Filling()
 	}
-	if err != nil {
-		return err
-	}
-	m := o.parsed[string(text)]
-	if m == nil {
-		if m, err = zarr.Parse(format, text); err != nil {
-			return fmt.Errorf("%s: %w", docName, err)
-		}
-		o.parsed[string(text)] = m
-	}
-	leaf.zarr = m
+	a := &zarrArray{zarr: m, dir: o.files, fill: o.options.Fill}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing.
 	for index := range m.Chunks() {
-		c, err := o.value(ctx, joinKey(name, m.Key(index)))
-		if err == nil {
-			err = m.CheckStored(c.len())
-		}
+		c, err := o.chunk(ctx, m, joinKey(name, m.Key(index)))
 		if err != nil {
-			if c.extent.File != "" {
-				err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)
-			}
-			return err
+			return nil, err
 		}
-		leaf.chunks = append(leaf.chunks, c)
+		a.chunks = append(a.chunks, c)
 	}
-	return nil
+	o.opened = append(o.opened, a)
+	return a, nil
 }
 
-// value finds a document or chunk by its key.
-func (o *treeOpener) value(ctx context.Context, key string) (chunk, error) {
+// document finds and parses what describes an array.
+func (o *treeOpener) document(ctx context.Context, name string, format int) (*zarr.Metadata, error) {
+	docName := ".zarray"
+	if format == 3 {
+		docName = "zarr.json"
+	}
+	text, err := o.readValue(ctx, joinKey(name, docName))
+	if err != nil {
+		return nil, err
+	}
+	if m := o.parsed[string(text)]; m != nil {
+		return m, nil
+	}
+	m, err := zarr.Parse(format, text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", docName, err)
+	}
+	o.parsed[string(text)] = m
+	return m, nil
+}
+
+// readValue reads a document.
+func (o *treeOpener) readValue(ctx context.Context, key string) ([]byte, error) {
+	doc, ok, err := o.value(ctx, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
+	case doc.inline != nil:
+		return doc.inline, nil
+	case o.ocdbt:
+		return ocdbtSource{o.dir}.Read(ctx, doc.extent.File, doc.extent.Offset, doc.extent.Length)
+	}
+	return o.dir.ReadFile(ctx, doc.extent.File)
+}
+
+// chunk finds a chunk and checks that it can be one.
+func (o *treeOpener) chunk(ctx context.Context, m *zarr.Metadata, key string) (chunk, error) {
+	c, ok, err := o.value(ctx, key)
+	switch {
+	case err != nil:
+	case ok:
+		err = m.CheckStored(c.len())
+	case o.options.Fill:
+		c.missing = true
+	default:
+		err = fmt.Errorf("%w: %s is missing; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, key)
+	}
+	if err != nil && c.extent.File != "" {
+		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)
+	}
+	return c, err
+}
+
+// value finds a document or chunk by its key and reports whether it is there.
+func (o *treeOpener) value(ctx context.Context, key string) (c chunk, ok bool, err error) {
 	if o.ocdbt {
 		v, ok := o.values[key]
-		if !ok {
-			return chunk{}, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
+		switch {
+		case !ok:
+			return chunk{}, false, nil
+		case v.Ref.File != "":
+			return chunk{extent: transfer.Extent(v.Ref)}, true, nil
+		case v.Inline == nil:
+			return chunk{inline: []byte{}}, true, nil
 		}
-		if v.Ref.File == "" {
-			inline := v.Inline
-			if inline == nil {
-				inline = []byte{}
-			}
-			return chunk{inline: inline}, nil
-		}
-		return chunk{extent: transfer.Extent(v.Ref)}, nil
+		return chunk{inline: v.Inline}, true, nil
 	}
 	if !fs.ValidPath(key) {
-		return chunk{}, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, key)
+		return chunk{}, false, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, key)
 	}
 	info, err := o.dir.stat(ctx, key)
 	if isNotExist(err) {
-		return chunk{}, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, key)
+		return chunk{}, false, nil
 	}
-	if err != nil {
-		return chunk{}, err
-	}
-	return chunk{extent: transfer.Extent{File: key, Length: info.Size}}, nil
+	return chunk{extent: transfer.Extent{File: key, Length: info.Size}}, err == nil, err
 }

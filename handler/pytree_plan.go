@@ -30,15 +30,8 @@ type savePlan struct {
 // saveArray is one array to be stored.
 type saveArray struct {
 	name string // parameter name
-	src  source
+	src  array.Reader
 	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
-}
-
-// source is where an array's elements come from: an *array.Array or an
-// *array.Section.
-type source interface {
-	DType() array.DType
-	Shape() []int
 }
 
 // hostSharding is recorded for leaves that are on no device: it lets Python
@@ -92,13 +85,8 @@ func (p *savePlan) add(l tree.Leaf) error {
 		}
 		entry.ValueType = layout.String
 		p.strings[name] = v
-	case *array.Array:
+	case array.Reader:
 		return p.addArray(entry, name, v)
-	case *array.Section:
-		s := p.options(name)
-		entry.ValueType = layout.NumPyArray
-		p.shardings[name] = hostSharding
-		return p.store(entry, name, v, nil, s)
 	case []byte:
 		a, err := array.New(array.Uint8, []int{len(v)}, v)
 		if err != nil {
@@ -139,18 +127,18 @@ func (p *savePlan) options(name string) ArrayOptions {
 	return p.storage.PerLeaf(name, p.storage.ArrayOptions)
 }
 
-func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) error {
+func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a array.Reader) error {
 	s := p.options(name)
-	if a.PRNGImpl() != "" {
+	on, impl := array.Abstract(a).Sharding, prngImpl(a)
+	if impl != "" {
 		s.DType = array.Invalid
 	}
-	if a.Sharding() == nil && a.PRNGImpl() == "" {
+	if on == nil && impl == "" {
 		entry.ValueType = layout.NumPyArray
 		p.shardings[name] = hostSharding
 		return p.store(entry, name, a, nil, s)
 	}
 	entry.ValueType = layout.JaxArray
-	on := a.Sharding()
 	if on == nil {
 		on = hostSharding // a PRNG key is always a jax.Array
 	}
@@ -166,9 +154,17 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a *array.Array) 
 		Name:       name,
 		WriteShape: entry.WriteShape,
 		ChunkShape: p.arrays[len(p.arrays)-1].zarr.ChunkShape,
-		PRNGImpl:   a.PRNGImpl(),
+		PRNGImpl:   impl,
 	})
 	return nil
+}
+
+// prngImpl returns what the elements of an array are the keys of, if any.
+func prngImpl(a array.Reader) string {
+	if k, ok := a.(interface{ PRNGImpl() string }); ok {
+		return k.PRNGImpl()
+	}
+	return ""
 }
 
 // shardShape returns the shape of one shard of an array, each dimension at least
@@ -193,7 +189,7 @@ func atLeastOne(shape []int) []int {
 
 // store adds an array to be written in chunks as s says, which divide shards of
 // the given shape (nil: the array is one shard).
-func (p *savePlan) store(entry layout.TreeLeaf, name string, a source, shard []int, s ArrayOptions) error {
+func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, shard []int, s ArrayOptions) error {
 	dtype := a.DType()
 	if sameClass(dtype, s.DType) {
 		dtype = s.DType

@@ -19,18 +19,19 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
 // savedTree saves v and opens what was written.
-func savedTree(t testing.TB, v any, s StorageOptions) (*Tree, string) {
+func savedTree(t testing.TB, v any, s StorageOptions) (*view.Tree, string) {
 	t.Helper()
 	write, err := PyTreeHandler{}.Save(t.Context(), v, SaveOptions{Storage: s})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, path := written(t, write)
-	opened, err := OpenTree(t.Context(), dir)
+	opened, err := OpenTree(t.Context(), dir, OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,11 +103,11 @@ func TestArrays(t *testing.T) {
 		for i := range into.Bytes() {
 			into.Bytes()[i] = 1
 		}
-		if err := opened.LoadInto(t.Context(), map[string]any{"a": into}); err != nil || !into.Equal(a) {
+		if err := opened.LoadInto(t.Context(), map[string]any{"a": into}, tree.BindOptions{}); err != nil || !into.Equal(a) {
 			rt.Errorf("loading into memory: %v", err)
 		}
 		out := &memory{b: make([]byte, len(a.Bytes()))}
-		if err := opened.CopyTo(t.Context(), out, func(*LeafMetadata) (int64, bool) { return 0, true }); err != nil {
+		if err := opened.CopyTo(t.Context(), out, func(*view.LeafMetadata) (int64, bool) { return 0, true }); err != nil {
 			rt.Error(err)
 		}
 		if !bytes.Equal(out.b, a.Bytes()) {
@@ -117,7 +118,7 @@ func TestArrays(t *testing.T) {
 			rt.Fatal(err)
 		}
 		again, _ := savedTree(t, map[string]any{"a": section}, s)
-		if leaf, err := again.LoadLeaf(t.Context(), "a"); err != nil || !leaf.(*array.Array).Equal(a) {
+		if leaf, err := loadLeaf(t, again, "a"); err != nil || !leaf.(*array.Array).Equal(a) {
 			rt.Errorf("saved from a section: %v, %v", leaf, err)
 		}
 	})
@@ -237,17 +238,25 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+func loadLeaf(t testing.TB, from *view.Tree, name string) (any, error) {
+	leaf, err := from.Leaf(name)
+	if err != nil {
+		return nil, err
+	}
+	return leaf.Load(t.Context())
+}
+
 func TestLoadLeaf(t *testing.T) {
 	opened, _ := savedTree(t, map[string]any{"a": map[string]any{"b": 3}, "s": "x"}, StorageOptions{})
-	if v, err := opened.LoadLeaf(t.Context(), "a.b"); v != 3 || err != nil {
+	if v, err := loadLeaf(t, opened, "a.b"); v != 3 || err != nil {
 		t.Errorf("%v, %v", v, err)
 	}
-	if v, err := opened.LoadLeaf(t.Context(), "s"); v != "x" || err != nil {
+	if v, err := loadLeaf(t, opened, "s"); v != "x" || err != nil {
 		t.Errorf("%v, %v", v, err)
 	}
 	for _, name := range []string{"a", "", "zz"} {
 		var leaf *fault.Leaf
-		if _, err := opened.LoadLeaf(t.Context(), name); !errors.Is(err, fault.ErrStructure) || !errors.As(err, &leaf) || leaf.Path != name {
+		if _, err := loadLeaf(t, opened, name); !errors.Is(err, fault.ErrStructure) || !errors.As(err, &leaf) || leaf.Path != name {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -14,71 +14,57 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Verify reads and decodes every chunk of every array, within a bounded memory,
-// and returns what is wrong with each leaf. In a checkpoint of this package it
-// also looks at the space between the values.
-func (t *Tree) Verify(ctx context.Context) []error {
-	v := &verifier{tree: t}
-	var reads []transfer.Read
-	for i := range t.leaves {
-		reads = t.leaves[i].planVerify(reads, v)
-	}
-	if t.dir.digests.Has(path.Join(t.dir.name, layout.TreeFile)) { // we wrote it
-		gaps, err := t.planGaps(ctx, v)
-		if err != nil {
-			return append(v.errs, err)
+// VerifyTree reads and decodes every chunk of the pytree in dir, within a bounded
+// memory, and returns what is wrong with each leaf. In a checkpoint of this
+// package it also looks at the space between the values.
+func VerifyTree(ctx context.Context, dir *ReadDir) []error {
+	if dir.name == "" {
+		if t, err := openSafetensors(ctx, dir); err != nil {
+			return []error{err}
+		} else if t != nil {
+			return t.Verify(ctx)
 		}
-		reads = append(reads, gaps...)
 	}
-	if err := t.readAll(ctx, reads); err != nil {
-		v.report(err)
+	t, err := openTree(ctx, dir, OpenOptions{})
+	if err != nil {
+		return []error{err}
 	}
-	return v.errs
-}
-
-// verifier collects the damage that is found.
-type verifier struct {
-	tree *Tree
-	mu   sync.Mutex
-	errs []error
-}
-
-func (v *verifier) report(err error) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.errs = append(v.errs, err)
-	return nil
-}
-
-func (l *storedLeaf) planVerify(reads []transfer.Read, v *verifier) []transfer.Read {
-	name := l.Path.String()
-	for index, c := range l.each() {
-		check := func(enc []byte) error {
-			return inChunk(l.zarr, index, withScratch(l.zarr.ChunkBytes(), func(buf []byte) error {
-				return l.zarr.DecodeChunk(index, buf, enc)
-			}))
-		}
-		if c.inline != nil {
-			if err := check(c.inline); err != nil {
-				v.report(&fault.Leaf{Path: name, Err: err})
-			}
-			continue
-		}
-		reads = append(reads, transfer.Read{Leaf: name, Extent: c.extent, Done: check, Failed: v.report})
+	errs := t.Verify(ctx)
+	if dir.digests.Has(path.Join(dir.name, layout.TreeFile)) { // we wrote it
+		errs = append(errs, t.verifyGaps(ctx)...)
 	}
-	return reads
+	return errs
 }
 
 // gapPiece is how much of a gap is read at once: values can be large, and the
 // space that a lost one leaves is a gap.
 const gapPiece = 8 << 20
 
-// planGaps plans to read what lies between the values of each data file, which
-// this package fills with zeros. Orbax leaves other things there.
-func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, error) {
+// verifyGaps reads what lies between the values of each data file, which this
+// package fills with zeros. Orbax leaves other things there.
+func (t *storedTree) verifyGaps(ctx context.Context) (errs []error) {
+	var mu sync.Mutex
+	report := func(err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+		return nil
+	}
+	dir := t.opener.dir
+	reads, err := t.planGaps(ctx, report)
+	if err == nil {
+		err = dir.unchanged(ctx, transfer.ReadAll(ctx, dir.store, dir.path(), reads))
+	}
+	if err != nil {
+		report(err)
+	}
+	return errs
+}
+
+func (t *storedTree) planGaps(ctx context.Context, report func(error) error) ([]transfer.Read, error) {
 	var extents []transfer.Extent
-	for i := range t.leaves {
-		for _, c := range t.leaves[i].chunks {
+	for _, a := range t.opener.opened {
+		for _, c := range a.chunks {
 			if c.inline == nil {
 				extents = append(extents, c.extent)
 			}
@@ -94,7 +80,7 @@ func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, erro
 			reads = append(reads, transfer.Read{
 				Leaf:   "(none)",
 				Extent: transfer.Extent{File: file, Offset: from, Length: to - from},
-				Failed: v.report,
+				Failed: report,
 				Done: func(b []byte) error {
 					if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
 						return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.ErrCorrupt, from+int64(i), file)
@@ -110,20 +96,20 @@ func (t *Tree) planGaps(ctx context.Context, v *verifier) ([]transfer.Read, erro
 			gap(file, end, extents[i].Offset)
 			end = max(end, extents[i].Offset+extents[i].Length)
 		}
-		info, err := t.dir.stat(ctx, file)
+		info, err := t.opener.dir.stat(ctx, file)
 		if isNotExist(err) {
 			continue // the reads of its values tell
 		}
 		if err != nil {
 			return nil, err
 		}
-		if !t.ocdbt {
+		if !t.opener.ocdbt {
 			continue // a file has one chunk, whose length is checked
 		}
 		// A file of a database is written in whole pages.
 		written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
 		if info.Size >= end && info.Size != written {
-			v.report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
+			report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
 				fault.ErrCorrupt, file, info.Size, written)})
 		}
 		gap(file, end, min(info.Size, written))

@@ -5,16 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/sharding"
@@ -86,13 +84,13 @@ func (p *savePlan) writeDocument(ctx context.Context, dir *WriteDir, name string
 
 // chunks returns the items that encode an array, in order, and calls key with
 // the key of each.
-func (a *saveArray) chunks(add func(key string, it transfer.Item)) {
+func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer.Item)) {
 	bound := a.zarr.EncodedBound()
 	for index := range a.zarr.Chunks() {
 		add(joinKey(a.name, a.zarr.Key(index)), transfer.Item{
 			Leaf:   a.name,
 			Bound:  bound,
-			Append: func(dst []byte) ([]byte, error) { return a.appendChunk(dst, index) },
+			Append: func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
 		})
 	}
 }
@@ -111,19 +109,19 @@ func joinKey(name, key string) string {
 }
 
 // appendChunk appends the encoded chunk at index.
-func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
+func (a *saveArray) appendChunk(ctx context.Context, dst []byte, index []int) ([]byte, error) {
 	m := a.zarr
 	off, size := m.ChunkRegion(index)
 	cast := m.DType != a.src.DType()
 	if src, ok := a.src.(*array.Array); ok && !cast {
-		if lo, n, ok := contiguous(m.Shape, off, size); ok && slices.Equal(size, m.ChunkShape) {
+		if lo, n, ok := region.Run(m.Shape, off, size); ok && slices.Equal(size, m.ChunkShape) {
 			item := m.DType.Size()
 			return m.AppendChunk(dst, src.Bytes()[lo*item:][:n*item])
 		}
 	}
 	elements := m.ChunkBytes() / m.DType.Size()
-	err := withScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
-		if err := a.gather(chunk, off, size); err != nil {
+	err := transfer.WithScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
+		if err := a.gather(ctx, chunk, off, size); err != nil {
 			return err
 		}
 		if !cast {
@@ -131,7 +129,7 @@ func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
 			dst, err = m.AppendChunk(dst, chunk)
 			return err
 		}
-		return withScratch(m.ChunkBytes(), func(converted []byte) error {
+		return transfer.WithScratch(m.ChunkBytes(), func(converted []byte) error {
 			err := array.Convert(converted, m.DType, chunk, a.src.DType())
 			if err == nil {
 				dst, err = m.AppendChunk(dst, converted)
@@ -144,34 +142,26 @@ func (a *saveArray) appendChunk(dst []byte, index []int) ([]byte, error) {
 
 // gather brings a chunk's part of the array into chunk and fills what is left
 // of it with zeros.
-func (a *saveArray) gather(chunk []byte, off, size []int) error {
+func (a *saveArray) gather(ctx context.Context, chunk []byte, off, size []int) error {
 	m, item := a.zarr, a.src.DType().Size()
-	zero := make([]int, len(off))
-	if !slices.Equal(size, m.ChunkShape) {
-		clear(chunk)
+	if slices.Equal(size, m.ChunkShape) {
+		return a.src.ReadRegion(ctx, chunk, off, size)
 	}
-	switch src := a.src.(type) {
-	case *array.Array:
+	clear(chunk)
+	zero := make([]int, len(off))
+	if src, ok := a.src.(*array.Array); ok {
 		return array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), m.Shape, off, size, item)
-	case *array.Section:
-		n, err := array.NumElements(size)
-		if err != nil {
+	}
+	n, err := array.NumElements(size)
+	if err != nil {
+		return err
+	}
+	return transfer.WithScratch(n*item, func(part []byte) error {
+		if err := a.src.ReadRegion(ctx, part, off, size); err != nil {
 			return err
 		}
-		return withScratch(n*item, func(part []byte) error {
-			rest := part
-			err := eachRun(m.Shape, off, size, item, func(at int64, n int) error {
-				_, err := io.ReadFull(io.NewSectionReader(src, at, int64(n)), rest[:n])
-				rest = rest[n:]
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("reading the array's section: %w", err)
-			}
-			return array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
-		})
-	}
-	return fmt.Errorf("%w: %T", fault.ErrLeafType, a.src)
+		return array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
+	})
 }
 
 // writeFiles writes each document and chunk as a file.
@@ -183,7 +173,7 @@ func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
 		if err := dir.WriteFile(ctx, joinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
 			return err
 		}
-		a.chunks(func(key string, it transfer.Item) {
+		a.chunks(ctx, func(key string, it transfer.Item) {
 			names = append(names, path.Join(dir.name, key))
 			items = append(items, it)
 		})
@@ -197,6 +187,9 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	if len(p.arrays) == 0 {
 		return nil // as Orbax does, where a tree has no arrays
 	}
+	if dir.database != "" {
+		dir = &WriteDir{stage: dir.stage, name: path.Join(dir.name, dir.database), digested: dir.digested}
+	}
 	var entries []ocdbt.Entry
 	var keys []string
 	var items []transfer.Item
@@ -207,7 +200,7 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 			Value: ocdbt.Value{Inline: a.zarr.Document()},
 		})
 		var err error
-		a.chunks(func(key string, it transfer.Item) {
+		a.chunks(ctx, func(key string, it transfer.Item) {
 			if it.Bound > maxInline {
 				keys, items = append(keys, key), append(items, it)
 				return

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -128,6 +129,20 @@ func sameType(ours, recorded string) bool {
 		return true
 	}
 	return slices.Contains(aliases[className(ours)], className(recorded))
+}
+
+// IsStateful reports whether a recorded type is that of StatefulHandler.
+func IsStateful(typ string) bool { return sameType(StatefulHandler{}.Type(), typ) }
+
+// TypeByFiles returns the type of the handler that can load what is in dir, where
+// no type is recorded for it; "" for a pytree, and if nothing tells.
+func TypeByFiles(ctx context.Context, dir *ReadDir) string {
+	for _, name := range jsonFiles {
+		if _, err := dir.stat(ctx, name); err == nil {
+			return JSONHandler{}.Type()
+		}
+	}
+	return ""
 }
 
 func className(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }

@@ -98,16 +98,30 @@ func (d *disk) do(op storage.Op) {
 	case "write":
 		d.add(&effect{kind: op.Kind, where: d.now.find(op.Name), off: int(op.Off), data: op.Data})
 	case "sync", "syncdir":
+		d.sync(d.now.find(op.Name))
+	case "link":
 		node := d.now.find(op.Name)
-		for _, e := range d.effects {
-			e.durable = e.durable || e.where == node
+		d.add(&effect{kind: op.Kind, where: d.now.find(path.Dir(op.To)), entries: map[string]*inode{path.Base(op.To): node}})
+		d.sync(node)
+	case "rename", "replace":
+		node := d.now.find(op.Name)
+		if to := d.now.find(path.Dir(op.To)); to != parent { // each directory keeps its entry for itself
+			d.add(&effect{kind: "rename", where: to, entries: map[string]*inode{path.Base(op.To): node}})
+			link("rename", map[string]*inode{base: nil})
+			return
 		}
-	case "rename":
-		link(op.Kind, map[string]*inode{base: nil, path.Base(op.To): d.now.find(op.Name)})
+		link("rename", map[string]*inode{base: nil, path.Base(op.To): node})
 	case "exchange":
 		link(op.Kind, map[string]*inode{base: d.now.find(op.To), path.Base(op.To): d.now.find(op.Name)})
 	case "remove":
 		d.remove(parent, base)
+	}
+}
+
+// sync makes what has been done to a file or directory durable.
+func (d *disk) sync(node *inode) {
+	for _, e := range d.effects {
+		e.durable = e.durable || e.where == node
 	}
 }
 

@@ -87,8 +87,9 @@ func (s *localStage) otherWriter() (string, error) {
 	}
 	prefix := path.Base(s.target) + TempMarker + "-"
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) || e.Name() == path.Base(s.tmp) {
-			continue
+		id, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok || !e.IsDir() || e.Name() == path.Base(s.tmp) || strings.Contains(id, TempMarker) {
+			continue // that with two marks is of one who removes a dead writer's
 		}
 		if name := path.Join(parent, e.Name()); s.sys.locked(name) {
 			return name, nil
@@ -225,7 +226,8 @@ func (s *localStage) finish() ([]string, error) {
 	return append(dirs, "."), nil
 }
 
-func (s *localStage) publish(ctx context.Context, dirs []string) error {
+// syncAll makes directories of the stage durable, in order.
+func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	for _, d := range dirs {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -234,7 +236,11 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 			return err
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	return ctx.Err()
+}
+
+func (s *localStage) publish(ctx context.Context, dirs []string) error {
+	if err := s.syncAll(ctx, dirs); err != nil {
 		return err
 	}
 	err := s.sys.rename(s.tmp, s.target)
@@ -275,6 +281,14 @@ func (s *localStage) Abort() error {
 	}
 	defer s.unlock()
 	return s.remove()
+}
+
+// abandon ends the stage and leaves what it has on the disk, as if the process
+// had died.
+func (s *localStage) abandon() {
+	if _, err := s.finish(); !errors.Is(err, errFinished) {
+		s.unlock()
+	}
 }
 
 // remove removes what was written.

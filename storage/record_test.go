@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ import (
 type Recorder struct {
 	// NoExchange imitates a file system that cannot exchange directories.
 	NoExchange bool
+	// NoLink imitates a file system without hard links.
+	NoLink bool
 	// NoSync records syncs without making them, where only speed counts.
 	NoSync bool
 	// Before, if set, is called before each operation; an error takes the
@@ -25,12 +28,12 @@ type Recorder struct {
 	ops []Op
 }
 
-// Op is one operation. Kind is mkdir, create, write, sync, syncdir, rename,
-// exchange, remove, lock or unlock.
+// Op is one operation. Kind is mkdir, create, write, sync, syncdir, link,
+// rename, replace, exchange, remove, lock or unlock.
 type Op struct {
 	Kind string
 	Name string
-	To   string // the other name of a rename or exchange
+	To   string // the other name of a link, rename, replace or exchange
 	Off  int64
 	Data []byte
 	Err  error
@@ -84,8 +87,24 @@ func (s recordingSystem) syncDir(name string) error {
 	})
 }
 
+func (s recordingSystem) link(old, new string) error {
+	return s.r.do(Op{Kind: "link", Name: old, To: new}, func() error {
+		if s.r.NoLink {
+			return linkError("link", old, new, errors.ErrUnsupported)
+		}
+		if s.r.NoSync {
+			return os.Link(old, new)
+		}
+		return osSystem{}.link(old, new)
+	})
+}
+
 func (s recordingSystem) rename(old, new string) error {
 	return s.r.do(Op{Kind: "rename", Name: old, To: new}, func() error { return osSystem{}.rename(old, new) })
+}
+
+func (s recordingSystem) replace(old, new string) error {
+	return s.r.do(Op{Kind: "replace", Name: old, To: new}, func() error { return osSystem{}.replace(old, new) })
 }
 
 func (s recordingSystem) exchange(a, b string) error {

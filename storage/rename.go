@@ -15,6 +15,15 @@ func renameIfAbsent(old, new string) error {
 	return os.Rename(old, new)
 }
 
+func (osSystem) replace(old, new string) error {
+	if info, err := os.Stat(new); err == nil {
+		if err := os.Chmod(old, info.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	return os.Rename(old, new)
+}
+
 func linkError(op, old, new string, err error) error {
 	if err == nil {
 		return nil

@@ -67,11 +67,20 @@ type Stage interface {
 	// Create creates a file below the stage, which must not exist yet, and
 	// the directories that it needs. size is what will be written, or -1.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
+	// Link puts the regular file called from, of the same store, below the
+	// stage as name, with the directories that it needs: it shares the file's
+	// bytes where the store can, and copies them elsewhere. Neither name may be
+	// written to afterwards.
+	Link(ctx context.Context, from, name string) error
 	// Commit makes the directory durable and then visible at its path; an
 	// existing directory there is replaced in the same instant and removed
 	// afterwards. It fails if a Writer is still open or failed to close. The
 	// stage is finished, whatever Commit returns.
 	Commit(ctx context.Context) error
+	// CommitInto is Commit, but the directory becomes visible as the entry
+	// called name of the stage's path: a directory, which is created if it is
+	// missing and keeps what it has. An entry that exists is ErrExist.
+	CommitInto(ctx context.Context, name string) error
 	// Abort removes everything that was written. After Commit it does nothing.
 	Abort() error
 }

@@ -12,8 +12,12 @@ type system interface {
 	// create creates a file that does not exist yet.
 	create(name string, size int64) (sysFile, error)
 	syncDir(name string) error
+	// link gives a file a second name, and makes its bytes durable.
+	link(old, new string) error
 	// rename fails with fs.ErrExist if the new name exists.
 	rename(old, new string) error
+	// replace renames a file over another one, whose permissions it takes.
+	replace(old, new string) error
 	// exchange swaps two directories, or fails with errors.ErrUnsupported.
 	exchange(a, b string) error
 	removeAll(name string) error

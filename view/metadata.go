@@ -1,4 +1,4 @@
-package handler
+package view
 
 import (
 	"github.com/go-orbax/orbax/array"
@@ -11,8 +11,11 @@ type TreeMetadata struct {
 	// Leaves are in the order of their paths: dict keys sorted, sequences by
 	// position.
 	Leaves []LeafMetadata
-	// Format is the store and array format: "ocdbt+zarr3", "files+zarr2" ….
+	// Format is the store and array format: "ocdbt+zarr3", "files+zarr2",
+	// "safetensors" ….
 	Format string
+	// Custom is what safetensors files say of themselves.
+	Custom map[string]string
 }
 
 // Bytes returns the size of all leaves in memory.
@@ -51,11 +54,29 @@ func (m *LeafMetadata) Spec() tree.Spec {
 	return tree.Spec{Path: m.Path, Kind: m.Kind, DType: m.DType, Shape: m.Shape, Empty: m.Empty}
 }
 
-// Metadata describes the tree. Its slices must not be changed.
-func (t *Tree) Metadata() *TreeMetadata {
-	m := &TreeMetadata{Format: t.format, Leaves: make([]LeafMetadata, len(t.leaves))}
-	for i := range t.leaves {
-		m.Leaves[i] = t.leaves[i].LeafMetadata
+// Abstract returns the tree that is described, with an array.ShapeDtypeStruct for
+// each array and a zero value for each other leaf: what orbax.LoadAbstract takes.
+func (m *TreeMetadata) Abstract() (any, error) {
+	leaves := make([]tree.Leaf, len(m.Leaves))
+	for i := range m.Leaves {
+		leaves[i] = tree.Leaf{Path: m.Leaves[i].Path, Value: m.Leaves[i].abstract()}
 	}
-	return m
+	return tree.Build(leaves)
+}
+
+// abstract returns what asks for the leaf as it is stored.
+func (m *LeafMetadata) abstract() any {
+	switch m.Kind {
+	case tree.KindString:
+		return ""
+	case tree.KindBytes:
+		return []byte(nil)
+	case tree.KindEmpty:
+		return m.Empty
+	case tree.KindScalar:
+		if zero, err := array.New(m.DType, nil, nil); err == nil {
+			return scalarValue(zero)
+		}
+	}
+	return array.ShapeDtypeStruct{Shape: m.Shape, DType: m.DType, Sharding: m.Sharding}
 }

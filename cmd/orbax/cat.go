@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 func newCat() *cobra.Command {
@@ -90,13 +90,17 @@ value the document.` + exitHelp,
 
 // load reads the leaf as a whole; it is for leaves without a large array.
 func (l *storedLeaf) load(ctx context.Context) (any, error) {
-	v, err := l.tree.LoadLeaf(ctx, l.meta.Path.String())
+	leaf, err := l.tree.Leaf(l.meta.Path.String())
+	if err != nil {
+		return nil, inCheckpoint(l.checkpoint, err)
+	}
+	v, err := leaf.Load(ctx)
 	return v, inCheckpoint(l.checkpoint, err)
 }
 
 // copyTo reads the leaf's elements, row-major and little-endian.
 func (l *storedLeaf) copyTo(ctx context.Context, w io.WriterAt) error {
-	err := l.tree.CopyTo(ctx, w, func(m *handler.LeafMetadata) (int64, bool) {
+	err := l.tree.CopyTo(ctx, w, func(m *view.LeafMetadata) (int64, bool) {
 		return 0, slices.Equal(m.Path, l.meta.Path)
 	})
 	return inCheckpoint(l.checkpoint, err)

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // exportFile makes a safetensors file of a pytree.
@@ -51,7 +51,7 @@ func (c *conversion) exportFile(ctx context.Context) (*converted, error) {
 	if _, err := f.WriteAt(head, 0); err != nil {
 		return nil, err
 	}
-	err = t.CopyTo(ctx, f, func(m *handler.LeafMetadata) (int64, bool) {
+	err = t.CopyTo(ctx, f, func(m *view.LeafMetadata) (int64, bool) {
 		return places[m.Path.String()], true
 	})
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
 	}
 	var trees []string
 	for _, name := range ck.Names() {
-		if _, ok := m.Checkpointables[name].(*handler.TreeMetadata); ok {
+		if _, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
 			trees = append(trees, name)
 		}
 	}
@@ -98,7 +98,7 @@ type exportPlan struct {
 	bytes    int64
 }
 
-func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *handler.Tree) (*exportPlan, error) {
+func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *view.Tree) (*exportPlan, error) {
 	leaves := t.Metadata().Leaves
 	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
 	var extra extraTree
@@ -112,7 +112,11 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *ha
 		case tree.KindEmpty:
 			continue
 		case tree.KindString:
-			v, err := t.LoadLeaf(ctx, name)
+			leaf, err := t.Leaf(name)
+			if err != nil {
+				return nil, inCheckpoint(c.src, err)
+			}
+			v, err := leaf.Load(ctx)
 			if err != nil {
 				return nil, inCheckpoint(c.src, err)
 			}

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // extraKey is the entry of a file's metadata that has what safetensors cannot
@@ -46,7 +46,7 @@ const (
 var emptyKinds = []tree.Empty{tree.None, tree.EmptyDict, tree.EmptyList, tree.EmptyTuple}
 
 // add lists a leaf if its name alone does not say everything.
-func (e *extraTree) add(m *handler.LeafMetadata) {
+func (e *extraTree) add(m *view.LeafMetadata) {
 	l := extraLeaf{Keys: jsonKeys(m.Path), PRNG: m.PRNGImpl}
 	switch m.Kind {
 	case tree.KindScalar:

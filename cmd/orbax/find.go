@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 // defaultPart is the part that Orbax loads if none is named.
@@ -27,8 +27,8 @@ type content interface {
 
 // storedLeaf is a leaf of an open pytree.
 type storedLeaf struct {
-	tree       *handler.Tree
-	meta       *handler.LeafMetadata
+	tree       *view.Tree
+	meta       *view.LeafMetadata
 	checkpoint string // its path
 }
 
@@ -70,7 +70,7 @@ func find(ctx context.Context, ck *orbax.Checkpoint, path, leaf, name string) (c
 }
 
 // leaf returns a leaf of t, or nil.
-func (f *finder) leaf(t *handler.Tree, leaf string) *storedLeaf {
+func (f *finder) leaf(t *view.Tree, leaf string) *storedLeaf {
 	leaves := t.Metadata().Leaves
 	for i := range leaves {
 		if leaves[i].Path.String() == leaf {
@@ -95,7 +95,7 @@ func (f *finder) part(ctx context.Context, name string) (content, error) {
 	return readDocument(ctx, f.ck, f.path, name)
 }
 
-func leafNames(m *handler.TreeMetadata) []string {
+func leafNames(m *view.TreeMetadata) []string {
 	names := make([]string, len(m.Leaves))
 	for i := range m.Leaves {
 		names[i] = m.Leaves[i].Path.String()
@@ -112,7 +112,7 @@ func (f *finder) notLeaf(path, prefix string, leaves []string) error {
 
 // noLeaf says that the part called name has no such leaf, and which may have
 // been meant.
-func (f *finder) noLeaf(ctx context.Context, t *handler.Tree, name, prefix, leaf string) error {
+func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf string) error {
 	names := leafNames(t.Metadata())
 	var under []string
 	for _, n := range names {
@@ -169,7 +169,7 @@ var errNoPytree = errors.New("no pytree")
 
 // openTree opens the pytree called name in the checkpoint at path; "" stands for
 // the one that Orbax loads.
-func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*handler.Tree, error) {
+func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*view.Tree, error) {
 	t, err := ck.Tree(ctx, orbax.Name(name))
 	if err == nil {
 		return t, nil

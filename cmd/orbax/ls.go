@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 func newLs() *cobra.Command {
@@ -132,7 +132,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 	}
 	for _, name := range names {
 		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
-		if t, ok := m.Checkpointables[name].(*handler.TreeMetadata); ok {
+		if t, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
 			p.Kind = "pytree"
 			if p.pytree, err = describeTree(t); err != nil {
 				return nil, err
@@ -151,7 +151,7 @@ func known(t time.Time) *time.Time {
 	return &t
 }
 
-func describeTree(m *handler.TreeMetadata) (*pytree, error) {
+func describeTree(m *view.TreeMetadata) (*pytree, error) {
 	p := &pytree{Format: m.Format, Bytes: m.Bytes(), Leaves: make([]leaf, 0, len(m.Leaves))}
 	for i := range m.Leaves {
 		l, err := describeLeaf(&m.Leaves[i])
@@ -164,7 +164,7 @@ func describeTree(m *handler.TreeMetadata) (*pytree, error) {
 	return p, nil
 }
 
-func describeLeaf(m *handler.LeafMetadata) (leaf, error) {
+func describeLeaf(m *view.LeafMetadata) (leaf, error) {
 	l := leaf{
 		Path: m.Path.String(), Keys: jsonKeys(m.Path), Kind: m.ValueType,
 		Bytes: m.Bytes, StoredBytes: m.StoredBytes, sharding: m.Sharding,

@@ -18,9 +18,9 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 func TestClosest(t *testing.T) {
@@ -96,7 +96,7 @@ func TestExtraRoundTrip(t *testing.T) {
 			}
 			return tree.Key{Name: rapid.String().Draw(t, "name")}
 		})
-		m := handler.LeafMetadata{
+		m := view.LeafMetadata{
 			Path: rapid.SliceOfN(key, 0, 4).Draw(t, "path"),
 			Kind: rapid.SampledFrom(kinds).Draw(t, "kind"),
 		}

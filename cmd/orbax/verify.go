@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 func newVerify() *cobra.Command {
@@ -141,7 +141,7 @@ func (v *verdict) check(ctx context.Context) error {
 	}
 	v.Digests = &m.Digests
 	for _, name := range ck.Names() {
-		t, ok := m.Checkpointables[name].(*handler.TreeMetadata)
+		t, ok := m.Checkpointables[name].(*view.TreeMetadata)
 		if !ok {
 			if !m.Digests {
 				v.Unchecked = append(v.Unchecked, name)
@@ -164,7 +164,7 @@ func (v *verdict) check(ctx context.Context) error {
 // which have checksums.
 const maxInline = 1024
 
-func checksummed(l *handler.LeafMetadata, format string) bool {
+func checksummed(l *view.LeafMetadata, format string) bool {
 	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
 }
 

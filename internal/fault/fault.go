@@ -14,7 +14,7 @@ import (
 var (
 	ErrExist             error = &class{"already exists", fs.ErrExist}
 	ErrNotExist          error = &class{"does not exist", fs.ErrNotExist}
-	ErrBusy                    = errors.New("another save is writing this path")
+	ErrBusy                    = errors.New("another save or deletion is at work on this path")
 	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
 	ErrIncomplete              = errors.New("incomplete checkpoint")
 	ErrCorrupt                 = errors.New("corrupt data")

@@ -12,8 +12,10 @@ import (
 
 // CheckpointMetadata is the document _CHECKPOINT_METADATA.
 type CheckpointMetadata struct {
-	Handlers   map[string]string // checkpointable -> handler type
-	InitTime   time.Time         // when the save began; zero if unknown
+	// Handlers has the handler type of each checkpointable. A checkpoint that is
+	// itself one has it under the empty name.
+	Handlers   map[string]string
+	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time
 	Custom     any // map[string]any, []any or nil
 }
@@ -71,10 +73,12 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 }
 
 // setHandlers takes the handlers of a checkpoint; one that is not composite
-// has a single string, which names no checkpointable.
+// has a single string.
 func (m *CheckpointMetadata) setHandlers(v any) bool {
 	switch v := v.(type) {
-	case nil, string:
+	case nil:
+	case string:
+		m.Handlers[""] = v
 	case map[string]any:
 		for name, t := range v {
 			if s, ok := t.(string); ok {

@@ -18,8 +18,9 @@ import (
 // `sha256sum -c` checks it. The zero value is empty; Add may be called by
 // several goroutines.
 type Digests struct {
-	mu   sync.Mutex
-	sums map[string][sha256.Size]byte
+	mu    sync.Mutex
+	sums  map[string][sha256.Size]byte
+	parts map[string]bool // checkpointables, at least those without a document
 }
 
 // Add records the digest of a document.
@@ -32,8 +33,22 @@ func (d *Digests) Add(name string, sum [sha256.Size]byte) {
 	d.sums[name] = sum
 }
 
-// selfPrefix begins the last line, which covers all lines before it. To
-// sha256sum it is a comment.
+// AddPart records a checkpointable. It matters for one that has no document: when
+// Orbax has deleted it, and rewritten the metadata, nothing else tells so.
+func (d *Digests) AddPart(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.parts == nil {
+		d.parts = map[string]bool{}
+	}
+	d.parts[name] = true
+}
+
+// emptyPrefix begins the line of a checkpointable without documents. To sha256sum
+// it is a comment, as is the last line.
+const emptyPrefix = "# no documents: "
+
+// selfPrefix begins the last line, which covers all lines before it.
 const selfPrefix = "# sha256 of the lines above: "
 
 // Document returns the digest file.
@@ -50,9 +65,24 @@ func (d *Digests) Document() []byte {
 		}
 		fmt.Fprintf(&b, "%s%s  %s\n", mark, hex.EncodeToString(sum[:]), quoted)
 	}
+	for _, part := range slices.Sorted(maps.Keys(d.parts)) {
+		if !d.below(part) {
+			fmt.Fprintf(&b, "%s%s\n", emptyPrefix, digestEscape.Replace(part))
+		}
+	}
 	self := sha256.Sum256(b.Bytes())
 	fmt.Fprintf(&b, "%s%s\n", selfPrefix, hex.EncodeToString(self[:]))
 	return b.Bytes()
+}
+
+// below reports whether there is a document of a checkpointable.
+func (d *Digests) below(part string) bool {
+	for name := range d.sums {
+		if strings.HasPrefix(name, part+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 var (
@@ -75,6 +105,10 @@ func ParseDigests(doc []byte) (*Digests, error) {
 	d := &Digests{sums: map[string][sha256.Size]byte{}}
 	for line := range bytes.Lines(lines) {
 		s := strings.TrimSuffix(string(line), "\n")
+		if part, ok := strings.CutPrefix(s, emptyPrefix); ok {
+			d.AddPart(digestUnescape.Replace(part))
+			continue
+		}
 		s, escaped := strings.CutPrefix(s, `\`)
 		var sum [sha256.Size]byte
 		text, name, ok := strings.Cut(s, "  ")
@@ -106,15 +140,26 @@ func (d *Digests) CheckSum(name string, sum [sha256.Size]byte) error {
 	return nil
 }
 
-// Forget drops the digests of the documents that match, and returns how many
-// they were.
-func (d *Digests) Forget(match func(name string) bool) int {
-	if d == nil {
-		return 0
+// Forget drops the digest of a document.
+func (d *Digests) Forget(name string) {
+	if d != nil {
+		delete(d.sums, name)
 	}
-	before := len(d.sums)
-	maps.DeleteFunc(d.sums, func(name string, _ [sha256.Size]byte) bool { return match(name) })
-	return before - len(d.sums)
+}
+
+// ForgetParts drops the checkpointables that match, with the digests of all their
+// documents, and reports whether there was one.
+func (d *Digests) ForgetParts(match func(part string) bool) bool {
+	if d == nil {
+		return false
+	}
+	before := len(d.sums) + len(d.parts)
+	maps.DeleteFunc(d.sums, func(name string, _ [sha256.Size]byte) bool {
+		part, _, below := strings.Cut(name, "/")
+		return below && match(part)
+	})
+	maps.DeleteFunc(d.parts, func(part string, _ bool) bool { return match(part) })
+	return len(d.sums)+len(d.parts) < before
 }
 
 // Has reports whether a document was recorded.

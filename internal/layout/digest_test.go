@@ -52,12 +52,13 @@ func TestDigests(t *testing.T) {
 	if err := got.Check("unknown", nil); err != nil || got.Has("unknown") {
 		t.Errorf("a name that was not recorded: %v", err)
 	}
-	got.Forget(func(name string) bool { return name == "a b" })
+	got.Forget("a b")
 	if got.Has("a b") || len(got.Names()) != len(digestDocs)-1 {
 		t.Errorf("after Forget: %q", got.Names())
 	}
 	var none *Digests
-	none.Forget(nil)
+	none.Forget("a")
+	none.ForgetParts(nil)
 	if none.Has("a") || none.Names() != nil || none.Check("a", nil) != nil {
 		t.Error("a nil Digests has something")
 	}

@@ -27,6 +27,13 @@ func EncodeJSON(v any) ([]byte, error) {
 // int (or float64 if they do not fit), other numbers float64, and the bare
 // words NaN, Infinity and -Infinity, which Python writes, are numbers.
 func DecodeJSON(doc []byte) (any, error) {
+	v, err := decodeNumbers(doc)
+	return pythonNumbers(v), err
+}
+
+// decodeNumbers is DecodeJSON that leaves numbers as they are spelled, all of
+// them as json.Number.
+func decodeNumbers(doc []byte) (any, error) {
 	if !utf8.Valid(doc) {
 		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
 	}
@@ -39,7 +46,7 @@ func DecodeJSON(doc []byte) (any, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%w: invalid JSON: data after the value", fault.ErrCorrupt)
 	}
-	return pythonNumbers(v), nil
+	return v, nil
 }
 
 // unmarshal is json.Unmarshal for documents that are damaged if they are not

@@ -39,7 +39,12 @@ const (
 	StringsFile  = "_strings.json"
 	ArrayFile    = "array_metadatas/process_0"
 	DataDir      = "d"
+	// ProcessPrefix begins the names of the databases of single processes.
+	ProcessPrefix = "ocdbt.process_"
 )
+
+// PartialSuffix ends the name of the directory of a session of partial saves.
+const PartialSuffix = ".partial_save"
 
 // DefaultName is the checkpointable that Save writes and Load prefers.
 const DefaultName = "state"
@@ -65,16 +70,4 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.ErrReservedName, name)
 	}
 	return nil
-}
-
-// ParseDeletion returns the checkpointable whose deletion the record
-// _CHECKPOINT_DELETION has begun.
-func ParseDeletion(doc []byte) (string, error) {
-	var record struct {
-		Name string `json:"checkpointable_name"`
-	}
-	if err := unmarshal(doc, &record); err != nil || record.Name == "" {
-		return "", fmt.Errorf("%w: %s is not a deletion record", fault.ErrCorrupt, DeletionFile)
-	}
-	return record.Name, nil
 }

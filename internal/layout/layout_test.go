@@ -31,18 +31,6 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-func TestParseDeletion(t *testing.T) {
-	got, err := ParseDeletion([]byte(`{"operation_id": "00", "checkpointable_name": "opt", "destination": null}`))
-	if got != "opt" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for _, doc := range []string{"", "{}", "[]", "null", `{"checkpointable_name": 3}`, `{"checkpointable_name": ""}`, "{\"checkpointable_name\": \"\xff\"}"} {
-		if got, err := ParseDeletion([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%s: %q, %v", doc, got, err)
-		}
-	}
-}
-
 func TestDecodeJSON(t *testing.T) {
 	inf := math.Inf(1)
 	for doc, want := range map[string]any{
@@ -105,7 +93,7 @@ func TestParseCheckpoint(t *testing.T) {
 		`{"item_handlers": null, "init_timestamp_nsecs": null, "custom_metadata": null, "metrics": null}`: {
 			Handlers: map[string]string{}, Custom: map[string]any{}},
 		`{"item_handlers": "single.Handler", "commit_timestamp_nsecs": 1795449825435074560}`: {
-			Handlers: map[string]string{}, CommitTime: at, Custom: map[string]any{}},
+			Handlers: map[string]string{"": "single.Handler"}, CommitTime: at, Custom: map[string]any{}},
 		`{"item_handlers": {"a": "x.A", "b": null}, "init_timestamp_nsecs": 1795449825435074560}`: {
 			Handlers: map[string]string{"a": "x.A"}, InitTime: at, Custom: map[string]any{}},
 		`{"custom_metadata": {"a": 1}}`:            {Handlers: map[string]string{}, Custom: map[string]any{"a": 1}},

@@ -48,6 +48,8 @@ type treeDoc struct {
 	TreeMetadata map[string]*treeEntry `json:"tree_metadata"`
 	UseOCDBT     *bool                 `json:"use_ocdbt"`
 	UseZarr3     *bool                 `json:"use_zarr3"`
+	// Rich is a document in a string: the tree with the types of its nodes.
+	Rich string `json:"value_metadata_tree"`
 }
 
 type treeEntry struct {
@@ -114,6 +116,11 @@ func ParseTree(doc []byte) (*TreeMetadata, error) {
 			leaf.Path[i] = tree.Key{Name: string(k.Key), Seq: k.KeyType == sequenceKey}
 		}
 		m.Leaves = append(m.Leaves, leaf)
+	}
+	if d.Rich != "" {
+		if err := m.markTuples(d.Rich); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
 }

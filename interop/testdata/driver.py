@@ -17,11 +17,15 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import base64
+import contextlib
 import importlib.metadata
 import itertools
 import json
 import sys
+import tempfile
+import threading
 import traceback
+from unittest import mock
 
 # Keep the real stdout for answers alone, also from what C++ code prints.
 _answers = os.fdopen(os.dup(1), "w", encoding="ascii")
@@ -180,9 +184,42 @@ def partial_finalize(request):
 
 @_op
 def delete(request):
-    """{"path", "name": null} -> {}"""
-    ocp.delete(request["path"], **_name(request))
-    return {}
+    """{"path", "name": null, "missing_ok": false} -> {"deleted": bool}"""
+    deleted = ocp.delete(request["path"], missing_ok=request.get("missing_ok", False), **_name(request))
+    return {"deleted": deleted}
+
+
+class _Stopped(Exception):
+    """What a call does instead of its work when the process is to be dead."""
+
+
+@_op
+def delete_stopped(request):
+    """{"path", "name": null, "at"} -> {"stopped": bool, "calls": [name, ...]}
+
+    Deletes as a process does that dies before its at-th call, from 0, of those
+    that change the disk: that and all later ones do nothing."""
+    calls, lock = [], threading.Lock()
+
+    def watch(f):
+        def watched(*args, **kwargs):
+            with lock:
+                calls.append(f.__name__)
+                if len(calls) > request["at"]:
+                    raise _Stopped(f.__name__)
+            return f(*args, **kwargs)
+
+        return watched
+
+    names = ["link", "replace", "rename", "unlink", "remove", "rmdir", "mkdir", "fsync"]
+    with contextlib.ExitStack() as patches:
+        for module, name in [(os, n) for n in names] + [(tempfile, "mkstemp")]:
+            patches.enter_context(mock.patch.object(module, name, watch(getattr(module, name))))
+        try:
+            ocp.delete(request["path"], **_name(request))
+        except _Stopped:
+            pass
+    return {"stopped": len(calls) > request["at"], "calls": calls}
 
 
 @_op

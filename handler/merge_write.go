@@ -1,0 +1,138 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/sharding"
+)
+
+// Write writes the union as one pytree, as Orbax's merge leaves it: the
+// databases of the parts, and one more that refers to them. Array data is not
+// copied but linked, see storage.Stage.
+func (u *Union) Write(ctx context.Context, dir *WriteDir) error {
+	for _, db := range u.databases {
+		if err := u.linkDatabase(ctx, dir, db, "."); err != nil {
+			return err
+		}
+	}
+	for _, f := range u.files {
+		if err := dir.link(ctx, f.part.Dir, f.name, f.name); err != nil {
+			return err
+		}
+	}
+	if err := u.WriteIndex(ctx, dir); err != nil {
+		return err
+	}
+	return u.writeDocuments(ctx, dir)
+}
+
+// linkDatabase links the files in a directory of a database.
+func (u *Union) linkDatabase(ctx context.Context, dir *WriteDir, db database, name string) error {
+	infos, err := db.part.Dir.List(ctx, path.Join(db.name, name))
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		entry := path.Join(name, info.Name)
+		if info.Dir {
+			err = u.linkDatabase(ctx, dir, db, entry)
+		} else {
+			err = dir.link(ctx, db.part.Dir, path.Join(db.name, entry), path.Join(db.as, entry))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link links a file of another directory. If its digest is known there it is
+// checked, and known here.
+func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string) error {
+	full := path.Join(d.name, as)
+	if err := d.stage.Link(ctx, path.Join(from.path(), name), full); err != nil {
+		return err
+	}
+	if !from.digests.Has(path.Join(from.name, name)) {
+		return nil
+	}
+	doc, err := from.ReadFile(ctx, name)
+	if err != nil {
+		return err
+	}
+	d.digested(full, sha256.Sum256(doc))
+	return nil
+}
+
+// WriteIndex writes the database that unites the others: its tree, and last its
+// manifest. It is for a directory that has the files of the union already. There
+// is none where all arrays are plain files, and where there are no arrays.
+func (u *Union) WriteIndex(ctx context.Context, dir *WriteDir) error {
+	if len(u.values) == 0 {
+		return nil
+	}
+	manifest, err := writeNodes(ctx, dir, u.values.entries())
+	if err != nil {
+		return err
+	}
+	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, ocdbt.ManifestName), manifest)
+}
+
+func (u *Union) writeDocuments(ctx context.Context, dir *WriteDir) error {
+	meta := layout.TreeMetadata{Leaves: u.leaves, OCDBT: &u.ocdbt, Zarr3: u.zarr3}
+	docs := []struct {
+		name   string
+		n      int
+		encode func() ([]byte, error)
+	}{
+		{layout.StringsFile, len(u.strings), u.stringsDocument},
+		{layout.ShardingFile, len(u.shardings), func() ([]byte, error) { return sharding.MarshalFile(u.shardings) }},
+		{layout.ArrayFile, len(u.arrays), func() ([]byte, error) { return layout.ArraysDocument(u.arrays) }},
+		{layout.TreeFile, 1, func() ([]byte, error) { return meta.Document(), nil }},
+	}
+	for _, d := range docs {
+		if d.n == 0 {
+			continue
+		}
+		doc, err := d.encode()
+		if err == nil {
+			err = dir.WriteFile(ctx, d.name, doc)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stringsDocument encodes the strings and looks whether they are read back under
+// their names: not all that Orbax writes can be written in one document.
+func (u *Union) stringsDocument() ([]byte, error) {
+	doc, err := layout.StringsDocument(u.strings)
+	if err != nil {
+		return nil, err
+	}
+	s, err := layout.ParseStrings(doc)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, l := range u.leaves {
+		name := l.Path.String()
+		if text, ok := u.strings[name]; ok && l.ValueType == layout.String {
+			if got, ok := s.Get(name); !ok || got != text {
+				errs = append(errs, &fault.Leaf{Path: name, Err: cmp.Or(layout.CheckStringName(name), fmt.Errorf("%w: it cannot be stored beside the others", fault.ErrKeyCollision))})
+			}
+		}
+	}
+	return doc, errors.Join(errs...)
+}

@@ -1,0 +1,82 @@
+package handler
+
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/view"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// rawForm is the form of elements that are stored as they are, without a
+// checksum over them, so that any run of them can be read.
+type rawForm struct{ dtype array.DType }
+
+func (f rawForm) Decode(_ *view.Part, dst, enc []byte) error {
+	copy(dst, enc)
+	return zarr.Finish(f.dtype, dst)
+}
+
+// Direct reads in place, but for bools: a byte that is neither 0 nor 1 is found
+// before it is in an array.
+func (f rawForm) Direct(_ *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {
+	if f.dtype == array.Bool {
+		return nil, nil
+	}
+	return nil, func([]byte) error { return zarr.Finish(f.dtype, dst) }
+}
+
+func (f rawForm) Describe(p *view.Part, err error) error {
+	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
+}
+
+// pieceBytes is about what is read at a time of elements that can be read by any
+// run: enough for the full rate of a disk.
+const pieceBytes = 8 << 20
+
+// pieces divides what is stored raw, row-major and in shape, as whole, into runs
+// of about pieceBytes, and adds those that overlap the box to parts. whole.Size
+// is what lies in the array; behind it there is padding.
+func (f rawForm) pieces(parts []view.Part, whole view.Part, shape, off, size []int) []view.Part {
+	// From the last axis: whole ones, as long as a piece has room for them.
+	item := f.dtype.Size()
+	axis, run := len(shape), item
+	for axis > 0 && run <= pieceBytes/shape[axis-1] && whole.Size[axis-1] == shape[axis-1] {
+		axis--
+		run *= shape[axis]
+	}
+	if axis == 0 {
+		p := whole
+		p.Form, p.Index, p.Length = f, nil, int64(run)
+		return append(parts, p)
+	}
+	axis-- // is divided into steps; those before it into single ones
+	step := max(1, pieceBytes/run)
+	lo, hi := make([]int, axis+1), make([]int, axis+1) // of the box, in the chunk
+	for i := range lo {
+		lo[i] = max(0, off[i]-whole.Offset[i])
+		hi[i] = min(whole.Size[i], off[i]+size[i]-whole.Offset[i])
+	}
+	at := append([]int(nil), lo...)
+	for {
+		n := min(step, hi[axis]-at[axis])
+		linear := 0
+		p := whole
+		p.Offset, p.Size = append([]int(nil), whole.Offset...), append([]int(nil), whole.Size...)
+		for i := range at {
+			linear = linear*shape[i] + at[i]
+			p.Offset[i], p.Size[i] = whole.Offset[i]+at[i], 1
+		}
+		p.Size[axis] = n
+		p.Form, p.Index = f, nil
+		p.At, p.Length = whole.At+int64(linear)*int64(run), int64(n)*int64(run)
+		parts = append(parts, p)
+		i := axis
+		for at[i] += n; at[i] >= hi[i]; at[i]++ {
+			at[i] = lo[i]
+			if i--; i < 0 {
+				return parts
+			}
+		}
+	}
+}

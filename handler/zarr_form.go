@@ -1,0 +1,75 @@
+package handler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/view"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// chunkForm is the form of the chunks of an array, or of the inner chunks of its
+// shards.
+type chunkForm struct{ *zarr.Metadata }
+
+// parts adds the chunk at index to parts: whole, or, if it can be read so, only
+// the pieces of it that overlap the box.
+func (f chunkForm) parts(parts []view.Part, dir *view.Dir, index []int, c chunk, off, size []int) []view.Part {
+	lo, n := f.ChunkRegion(index)
+	whole := view.Part{
+		Offset: lo, Size: n, Index: index, Form: f, Inline: c.inline,
+		Dir: dir, File: c.extent.File, At: c.extent.Offset, Length: c.extent.Length,
+	}
+	if c.inline != nil || !f.Raw() || c.len() < dividedChunk {
+		return append(parts, whole)
+	}
+	return rawForm{f.DType}.pieces(parts, whole, f.ChunkShape, off, size)
+}
+
+// Decode decodes a chunk and leaves out its padding.
+func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
+	if slices.Equal(p.Size, f.ChunkShape) {
+		return f.DecodeChunk(p.Index, dst, enc)
+	}
+	return transfer.WithScratch(f.ChunkBytes(), func(buf []byte) error {
+		if err := f.DecodeChunk(p.Index, buf, enc); err != nil {
+			return err
+		}
+		origin := make([]int, len(p.Size))
+		return array.CopyRegion(dst, p.Size, origin, buf, f.ChunkShape, origin, p.Size, f.DType.Size())
+	})
+}
+
+// Direct reads a chunk whose stored bytes are the array's own, checked on the way.
+func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {
+	direct, ok := f.Metadata.Direct(p.Index)
+	if !ok {
+		return nil, nil
+	}
+	return direct.Step, func(rest []byte) error { return direct.Done(dst, rest) }
+}
+
+// Describe says which chunk an error is about.
+func (f chunkForm) Describe(p *view.Part, err error) error {
+	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), err)
+}
+
+// missing returns the part for a chunk that is not stored.
+func missing(m *zarr.Metadata, index []int) view.Part {
+	off, size := m.ChunkRegion(index)
+	return view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
+}
+
+// missingForm is that of chunks that are not stored: all fill value.
+type missingForm struct{ *zarr.Metadata }
+
+func (f missingForm) Decode(_ *view.Part, dst, _ []byte) error {
+	f.Fill(dst)
+	return nil
+}
+
+func (f missingForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+
+func (f missingForm) Describe(_ *view.Part, err error) error { return err }

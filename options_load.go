@@ -1,0 +1,93 @@
+package orbax
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// loadOption is an option for every load; it concerns the pytrees among what is
+// loaded.
+type loadOption func(*loadConfig)
+
+func (o loadOption) applyLoad(c *loadConfig) { o(c) }
+func (o loadOption) loadCheckpointables()    {}
+
+// Cast lets a load convert arrays and numbers to the dtypes of its target. It
+// rounds to the nearest value, ties to even; to integers it saturates and makes
+// NaN 0, where Orbax wraps around; see array.Convert. Without it a dtype that
+// differs is an error.
+func Cast() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.handler.Cast = true })
+}
+
+// PadOrTruncate lets a load fill arrays of other shapes than the stored ones, of
+// the same rank: axis by axis, what is too long is cut off at its end, and what
+// is too short is followed by zeros. Without it a shape that differs is an error.
+func PadOrTruncate() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.handler.PadOrTruncate = true })
+}
+
+// Partial lets the target of a load lack what the checkpoint has: only the keys
+// of the target are loaded. A key that the checkpoint lacks stays an error. To
+// leave out single leaves put a tree.Placeholder in their place.
+func Partial() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.handler.Partial = true })
+}
+
+// FillMissing takes chunks that a checkpoint does not have for chunks of the
+// array's fill value, as zarr does. Without it they are damage: Orbax writes
+// every chunk.
+func FillMissing() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.handler.Fill = true })
+}
+
+// viewOption changes the tree that is loaded.
+type viewOption func(context.Context, *view.Tree) (*view.Tree, error)
+
+func (o viewOption) applyLoad(c *loadConfig) { c.handler.Views = append(c.handler.Views, o) }
+
+// Select loads the leaves that match one of the patterns, such as "params.**";
+// see tree.ParsePattern. That a pattern matches nothing is an error that matches
+// ErrStructure. A sequence of which only some elements match is loaded as a dict
+// of their positions.
+func Select(patterns ...string) LoadOption {
+	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) {
+		parsed := make([]tree.Pattern, len(patterns))
+		for i, s := range patterns {
+			var err error
+			if parsed[i], err = tree.ParsePattern(s); err != nil {
+				return nil, err
+			}
+		}
+		used := make([]bool, len(patterns))
+		selected := t.Select(func(m *view.LeafMetadata) bool {
+			any := false
+			for i, p := range parsed {
+				if p.Match(m.Path) {
+					used[i], any = true, true
+				}
+			}
+			return any
+		})
+		var unused []string
+		for i, s := range patterns {
+			if !used[i] {
+				unused = append(unused, fmt.Sprintf("%q", s))
+			}
+		}
+		if len(unused) > 0 {
+			return nil, fmt.Errorf("%w: no leaf matches %s", fault.ErrStructure, strings.Join(unused, ", "))
+		}
+		return selected, nil
+	})
+}
+
+// SelectFunc loads the leaves for which keep reports true; see Select.
+func SelectFunc(keep func(*view.LeafMetadata) bool) LoadOption {
+	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) { return t.Select(keep), nil })
+}

@@ -1,0 +1,130 @@
+package orbax
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+const safetensorsExt = ".safetensors"
+
+// openOther recognises a directory without the document _CHECKPOINT_METADATA,
+// which old versions of Orbax did not write, nor do other programs.
+func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
+		return nil, notCheckpoint(ctx, store, dir) // a checkpointable of the one above
+	}
+	entries, err := store.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.ErrNotExist // removed meanwhile
+	}
+	if err != nil {
+		return nil, err
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name })
+	}
+	switch {
+	case has(layout.DigestFile), has(layout.IndicatorFile):
+		return nil, notCheckpoint(ctx, store, dir) // a checkpoint that has lost it
+	case has(layout.TreeFile):
+		c := foreign(store, dir)
+		c.bare = false
+		return c, c.watch(ctx, layout.TreeFile)
+	}
+	for _, mark := range storeMarks {
+		if has(mark) {
+			c := foreign(store, dir)
+			return c, c.watch(ctx, mark)
+		}
+	}
+	for _, e := range entries {
+		switch {
+		case e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix), !e.Dir && path.Ext(e.Name) == safetensorsExt:
+			return foreign(store, dir), nil
+		case !e.Dir && e.Name == legacyFile:
+			return nil, fmt.Errorf("%w: %s is a checkpoint in msgpack, as Flax and Orbax wrote before 2023; Orbax does not read it either",
+				fault.ErrUnsupported, legacyFile)
+		}
+	}
+	if holdsArrays(ctx, store, dir, entries) {
+		return foreign(store, dir), nil
+	}
+	if names := oldParts(ctx, store, dir, entries); len(names) > 0 {
+		c := foreign(store, dir)
+		c.flat, c.bare, c.names = false, false, names
+		return c, nil
+	}
+	return nil, notCheckpoint(ctx, store, dir)
+}
+
+// holdsArrays reports whether one of the directories in dir is a zarr array.
+func holdsArrays(ctx context.Context, store storage.Store, dir string, entries []storage.Info) bool {
+	for _, e := range entries {
+		for _, doc := range []string{".zarray", "zarr.json"} {
+			if !e.Dir || isTemporary(e.Name) {
+				continue
+			}
+			if _, err := store.Stat(ctx, path.Join(dir, e.Name, doc)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// legacyFile holds a whole tree in the format from before arrays had files of
+// their own.
+const legacyFile = "checkpoint"
+
+// storeMarks are files by which a store of arrays is known that has no metadata
+// of a tree.
+var storeMarks = []string{"manifest.ocdbt", "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
+
+// foreign returns a checkpoint of one tree at dir itself, about which no document
+// tells anything.
+func foreign(store storage.Store, dir string) *Checkpoint {
+	return &Checkpoint{
+		store: store, path: dir, dir: dir, flat: true, bare: true,
+		meta: &layout.CheckpointMetadata{Handlers: map[string]string{}},
+	}
+}
+
+// watch makes file the one by which a replaced checkpoint is noticed.
+func (c *Checkpoint) watch(ctx context.Context, file string) (err error) {
+	c.mark = file
+	c.doc, err = transfer.ReadFile(ctx, c.store, c.dir, file, 0, -1)
+	return err
+}
+
+// oldParts returns the checkpointables of a checkpoint from before Orbax wrote
+// metadata for it as a whole, of which one at least is a pytree. Numbers, and
+// names that end in one, are steps of a run rather than checkpointables.
+func oldParts(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+	trees := false
+	for _, e := range entries {
+		if !e.Dir || isTemporary(e.Name) || layout.CheckName(e.Name) != nil {
+			continue
+		}
+		last := e.Name[strings.LastIndexByte(e.Name, '_')+1:]
+		if last != "" && strings.Trim(last, "0123456789") == "" {
+			return nil
+		}
+		_, err := store.Stat(ctx, path.Join(dir, e.Name, layout.TreeFile))
+		trees = trees || err == nil
+		names = append(names, e.Name)
+	}
+	if !trees {
+		return nil
+	}
+	return names
+}

@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// FS returns the read-only store of a file system such as an embed.FS, a
+// zip.Reader or a test's fstest.MapFS. Names are those of fsys; "." is its root.
+// Files that are no io.ReaderAt, those of a zip.Reader among them, are read into
+// memory as a whole when they are opened.
+func FS(fsys fs.FS) Store { return fsStore{fsys} }
+
+type fsStore struct{ fsys fs.FS }
+
+// check refuses names that lead out of the file system.
+func (s fsStore) check(ctx context.Context, op, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !fs.ValidPath(name) {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	return nil
+}
+
+func (s fsStore) Open(ctx context.Context, name string) (Reader, error) {
+	name = path.Clean(name)
+	if err := s.check(ctx, "open", name); err != nil {
+		return nil, err
+	}
+	f, err := s.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if r, ok := f.(io.ReaderAt); ok {
+		return fsReader{r, f, info.Size()}, nil
+	}
+	data, err := io.ReadAll(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return memoryReader(data), err
+}
+
+func (s fsStore) Stat(ctx context.Context, name string) (Info, error) {
+	name = path.Clean(name)
+	if err := s.check(ctx, "stat", name); err != nil {
+		return Info{}, err
+	}
+	info, err := fs.Stat(s.fsys, name)
+	if err != nil {
+		return Info{}, err
+	}
+	return localInfo(info), nil
+}
+
+func (s fsStore) List(ctx context.Context, dir string) ([]Info, error) {
+	dir = path.Clean(dir)
+	if err := s.check(ctx, "list", dir); err != nil {
+		return nil, err
+	}
+	entries, err := fs.ReadDir(s.fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, 0, len(entries))
+	for _, e := range entries {
+		info, err := fs.Stat(s.fsys, path.Join(dir, e.Name())) // follows links, as e.Info does not
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, localInfo(info))
+	}
+	return infos, nil
+}
+
+func (fsStore) Begin(context.Context, string, bool) (Stage, error) {
+	return nil, fmt.Errorf("%w: an io/fs file system cannot be written", fault.ErrUnsupported)
+}
+
+// fsReader reads a file at any place.
+type fsReader struct {
+	io.ReaderAt
+	io.Closer
+	size int64
+}
+
+func (r fsReader) Size() int64 { return r.size }
+
+func (r fsReader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, err := r.ReaderAt.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// memoryReader is a file that was read as a whole.
+type memoryReader []byte
+
+func (r memoryReader) Size() int64  { return int64(len(r)) }
+func (r memoryReader) Close() error { return nil }
+
+func (r memoryReader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if off < 0 || off > int64(len(r)) || int64(len(p)) > int64(len(r))-off {
+		return io.ErrUnexpectedEOF
+	}
+	copy(p, r[off:])
+	return nil
+}

@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// link gives a file a second name and makes its bytes durable: who wrote them
+// may not have done so.
+func (osSystem) link(old, new string) error {
+	if err := os.Link(old, new); err != nil {
+		return err
+	}
+	return osSystem{}.syncDir(new) // syncs a file just as well
+}
+
+func (s *localStage) Link(ctx context.Context, from, name string) error {
+	if err := checkName(ctx, name); err != nil {
+		return err
+	}
+	// A hard link to a symbolic link would share the link, not the bytes.
+	from, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Lstat(from); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: not a regular file", from)
+	}
+	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
+		return err
+	}
+	err = s.sys.link(from, path.Join(s.tmp, name))
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// There are many reasons for which a file cannot be linked: another device,
+	// another owner, too many links, a file system without them.
+	return s.copy(ctx, from, name)
+}
+
+// copyBytes is how much is copied at once.
+const copyBytes = 4 << 20
+
+func (s *localStage) copy(ctx context.Context, from, name string) error {
+	r, err := (&local{}).Open(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := s.Create(ctx, name, r.Size())
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, min(r.Size(), copyBytes))
+	for off := int64(0); off < r.Size() && err == nil; off += int64(len(buf)) {
+		buf = buf[:min(r.Size()-off, copyBytes)]
+		if err = r.ReadAt(ctx, buf, off); err == nil {
+			err = w.WriteAt(ctx, buf, off)
+		}
+	}
+	return errors.Join(err, w.Close())
+}
+
+// CommitInto renames to an entry of the target. The target itself is made
+// durable before it is given one.
+func (s *localStage) CommitInto(ctx context.Context, name string) error {
+	if err := checkName(ctx, name); err != nil {
+		return err
+	}
+	if path.Base(name) != name || name == "." {
+		return fmt.Errorf("%w: %q is not the name of an entry", fault.ErrReservedName, name)
+	}
+	dirs, err := s.finish()
+	if errors.Is(err, errFinished) {
+		return err
+	}
+	defer s.unlock()
+	entry := path.Join(s.target, name)
+	if err == nil {
+		err = s.syncAll(ctx, dirs)
+	}
+	if err == nil {
+		err = (&local{s.sys}).mkdirParents(s.target)
+	}
+	if err == nil {
+		err = s.sys.rename(s.tmp, entry)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%s: %w", entry, fault.ErrExist)
+	}
+	if err != nil {
+		return errors.Join(err, s.remove())
+	}
+	for _, dir := range []string{s.target, filepath.Dir(s.target)} {
+		if err := s.sys.syncDir(dir); err != nil {
+			return fmt.Errorf("%s is in place but may not survive a power failure: %w", entry, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package view
+
+import (
+	"context"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Array is an array as a format stores it: in parts, each read and decoded on
+// its own. Its methods may be called by several goroutines.
+type Array interface {
+	// Parts returns parts that together hold at least the box of size elements
+	// at off, and of others as few as it can. They do not overlap. It may read
+	// an index, but no elements.
+	Parts(ctx context.Context, off, size []int) ([]Part, error)
+}
+
+// Part is a box of a stored array, a chunk or an inner chunk of it, and where
+// its bytes are.
+type Part struct {
+	Offset, Size []int // the box
+	Form         Form
+	Index        []int // the form's own
+	// Inline is what is stored, if it is known already; else it is the range
+	// of Length bytes at At of the file File in Dir.
+	Inline     []byte
+	Dir        *Dir
+	File       string
+	At, Length int64
+}
+
+// Form says how the elements of parts are stored.
+type Form interface {
+	// Decode decodes the stored bytes of a part into dst, which gets the elements
+	// of the part's box, row-major, as package array wants them.
+	Decode(p *Part, dst, enc []byte) error
+
+	// Direct returns the way to read a part without a second copy of it: no done
+	// if its stored bytes are not the elements of its box themselves. They are
+	// then read into dst, step is called with successive pieces of it, if it is
+	// not nil, and done at the end with what is stored behind them.
+	Direct(p *Part, dst []byte) (step func(piece []byte), done func(rest []byte) error)
+
+	// Describe says of an error which part it is about.
+	Describe(p *Part, err error) error
+}
+
+// describe says of an error which part it is about.
+func (p *Part) describe(err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.Form.Describe(p, err)
+}
+
+// Dir is the directory that the files of stored arrays are in.
+type Dir struct {
+	Store storage.Store
+	Path  string
+	// Unchanged, if set, is called with the outcome of reading, and may replace
+	// it: by an error if the files have been replaced meanwhile.
+	Unchanged func(ctx context.Context, err error) error
+}

@@ -1,0 +1,153 @@
+package view
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Lazy returns the tree as Load does, but with a *Leaf in the place of each
+// array: it can be saved again, and is then read as it is written. Saving reads
+// the chunks of an array in their order, so a chunk that is larger than those
+// that are written stays in memory until all of it is used. Only scalars,
+// strings, and what functions compute are read at once.
+func (t *Tree) Lazy(ctx context.Context) (any, error) {
+	var now []*Leaf
+	for _, l := range t.leaves {
+		if !l.streams() {
+			now = append(now, l)
+		}
+	}
+	values, err := load(ctx, now, nil)
+	if err != nil {
+		return nil, err
+	}
+	cache := &partCache{}
+	leaves := make([]tree.Leaf, len(t.leaves))
+	for i, l := range t.leaves {
+		leaves[i].Path = l.meta.Path
+		if l.streams() {
+			c := *l
+			c.cache = cache
+			leaves[i].Value = &c
+			continue
+		}
+		leaves[i].Value, values = values[0], values[1:]
+	}
+	return tree.Build(leaves)
+}
+
+// streams reports whether the leaf can be read in parts.
+func (l *Leaf) streams() bool {
+	return l.meta.Kind == tree.KindArray && !slices.ContainsFunc(l.pieces, func(p piece) bool {
+		_, whole := p.array.(*computed)
+		return whole
+	})
+}
+
+// cacheBytes is what decoded parts may take that are not used up, beyond the
+// last cacheParts of them.
+const (
+	cacheBytes = 64 << 20
+	cacheParts = 2
+)
+
+// partCache keeps decoded parts of stored arrays of which only some elements were
+// wanted, for those who want the others.
+type partCache struct {
+	mu      sync.Mutex
+	entries []*cachedPart // the one that was used last comes last
+	bytes   int
+}
+
+type cachedPart struct {
+	array  Array
+	offset []int
+	bytes  int
+	unused int // elements that nobody has wanted yet
+
+	once     sync.Once
+	elements []byte
+	err      error
+}
+
+// get returns the entry for a part, of which n elements are wanted now.
+func (c *partCache) get(a Array, part *Part, bytes, elements, n int) *cachedPart {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.entries, func(e *cachedPart) bool { return e.array == a && slices.Equal(e.offset, part.Offset) })
+	var e *cachedPart
+	if i >= 0 {
+		e = c.entries[i]
+		c.entries = slices.Delete(c.entries, i, i+1)
+	} else {
+		e = &cachedPart{array: a, offset: part.Offset, bytes: bytes, unused: elements}
+		c.bytes += bytes
+	}
+	if e.unused -= n; e.unused > 0 {
+		c.entries = append(c.entries, e)
+	} else {
+		c.bytes -= e.bytes
+	}
+	for c.bytes > cacheBytes && len(c.entries) > cacheParts {
+		c.bytes -= c.entries[0].bytes
+		c.entries = slices.Delete(c.entries, 0, 1)
+	}
+	return e
+}
+
+// placeCached brings what is wanted of a part to its places.
+func (s *source) placeCached(ctx context.Context, part *Part, placed []placement, c *partCache) error {
+	n, err := array.NumElements(part.Size)
+	if err != nil {
+		return err
+	}
+	wanted := 0
+	for i := range placed {
+		wanted += placed[i].elementsIn(part)
+	}
+	e := c.get(s.array, part, n*s.dtype.Size(), n, wanted)
+	e.once.Do(func() {
+		e.elements = make([]byte, n*s.dtype.Size())
+		e.err = s.decodeInto(ctx, part, placed[0].leaf, e.elements)
+	})
+	if e.err != nil {
+		return e.err
+	}
+	for i := range placed {
+		if err := s.place(part, &placed[i], e.elements); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodeInto reads all of a part into dst.
+func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []byte) error {
+	r := transfer.Read{Leaf: leaf, Done: func(enc []byte) error {
+		return part.describe(part.Form.Decode(part, dst, enc))
+	}}
+	one := &planner{}
+	if err := one.addPart(part, r); err != nil {
+		return err
+	}
+	return one.run(ctx)
+}
+
+// elementsIn returns how many elements of the placement lie in the part, or, where
+// a view has merged axes, how many at least.
+func (pl *placement) elementsIn(part *Part) int {
+	lo, size := pl.view.Bounds()
+	_, n, ok := intersect(part.Offset, part.Size, lo, size)
+	if !ok {
+		return 0
+	}
+	count, _ := array.NumElements(n)
+	return min(count, pl.view.Len())
+}
+
+var _ array.Reader = (*Leaf)(nil)

@@ -1,0 +1,127 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/strided"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Leaf is a leaf that has not been read: one that is stored, or one that is made
+// of others. It may be used by several goroutines. A leaf that is an array is an
+// array.Reader, and can be saved: it is then read in parts as it is written.
+type Leaf struct {
+	meta LeafMetadata
+
+	pieces []piece // of an array: together they fill it
+	value  any     // of other leaves
+
+	cache *partCache // of a leaf that is read bit by bit
+}
+
+// piece is a part of a leaf that comes from one stored array.
+type piece struct {
+	array Array
+	dtype array.DType   // of the stored array
+	view  strided.View  // which of its elements
+	casts []array.DType // what they are converted to, one after the other
+	at    []int         // where in the leaf the box begins that they fill
+}
+
+// NewArray returns the leaf that m describes, whose elements are all those of a,
+// with the same dtype and shape.
+func NewArray(m LeafMetadata, a Array) (*Leaf, error) {
+	whole, err := strided.Of(m.Shape)
+	if err != nil {
+		return nil, err
+	}
+	return &Leaf{meta: m, pieces: []piece{{array: a, dtype: m.DType, view: whole, at: make([]int, len(m.Shape))}}}, nil
+}
+
+// NewString returns the leaf of a string.
+func NewString(m LeafMetadata, text string) *Leaf {
+	m.Kind, m.Bytes, m.StoredBytes = tree.KindString, int64(len(text)), int64(len(text))
+	return &Leaf{meta: m, value: text}
+}
+
+// NewEmpty returns the leaf of a node without data, which m.Empty tells.
+func NewEmpty(m LeafMetadata) *Leaf {
+	m.Kind = tree.KindEmpty
+	return &Leaf{meta: m, value: m.Empty}
+}
+
+// Metadata describes the leaf. Its slices must not be changed.
+func (l *Leaf) Metadata() *LeafMetadata { return &l.meta }
+
+// DType returns the type of the elements; array.Invalid if the leaf has none.
+func (l *Leaf) DType() array.DType { return l.meta.DType }
+
+// Shape returns the dimensions of an array; the caller may keep and change the
+// slice.
+func (l *Leaf) Shape() []int { return slices.Clone(l.meta.Shape) }
+
+// Sharding returns the sharding that an array was saved with, or nil.
+func (l *Leaf) Sharding() *sharding.Sharding { return l.meta.Sharding }
+
+// PRNGImpl returns the implementation of a PRNG key; "" for other leaves.
+func (l *Leaf) PRNGImpl() string { return l.meta.PRNGImpl }
+
+// isArray reports whether the leaf has elements.
+func (l *Leaf) isArray() bool { return l.meta.DType != array.Invalid }
+
+// Load reads the leaf. Its value is as orbax.Load gives it.
+func (l *Leaf) Load(ctx context.Context) (any, error) {
+	values, err := load(ctx, []*Leaf{l}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return values[0], nil
+}
+
+// Region reads the box of size elements at off of an array. Only the chunks that
+// overlap it are read. A box that is not inside is an error that matches
+// orbax.ErrShape.
+func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error) {
+	a, err := array.New(l.meta.DType, size, nil)
+	if err != nil {
+		return nil, l.wrap(err)
+	}
+	return a, l.ReadRegion(ctx, a.Bytes(), off, size)
+}
+
+// ReadRegion is Region into the caller's memory: dst gets the elements row-major
+// and little-endian, as package array has them.
+func (l *Leaf) ReadRegion(ctx context.Context, dst []byte, off, size []int) error {
+	if !l.isArray() {
+		return l.wrap(fmt.Errorf("%w: it is %v, which has no regions", fault.ErrLeafType, l.meta.Spec()))
+	}
+	box, err := strided.Of(l.meta.Shape)
+	if err == nil {
+		box, err = box.Box(off, size)
+	}
+	if err == nil && len(dst) != box.Len()*l.meta.DType.Size() {
+		err = fmt.Errorf("%w: memory of %d bytes for %d elements of %v", fault.ErrShape, len(dst), box.Len(), l.meta.DType)
+	}
+	if err != nil {
+		return l.wrap(err)
+	}
+	return read(ctx, []request{{
+		leaf: l, off: off, size: size,
+		dst: dst, dtype: l.meta.DType, dstShape: size, dstOff: make([]int, len(size)),
+	}}, l.cache)
+}
+
+func (l *Leaf) wrap(err error) error { return wrapLeaf(l.meta.Path.String(), err) }
+
+// wrapLeaf names the leaf that an error belongs to.
+func wrapLeaf(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fault.Leaf{Path: name, Err: err}
+}

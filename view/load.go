@@ -1,0 +1,217 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Load reads the tree as it was saved: see tree.Build.
+func (t *Tree) Load(ctx context.Context) (any, error) {
+	values, err := load(ctx, t.leaves, nil)
+	if err != nil {
+		return nil, err
+	}
+	leaves := make([]tree.Leaf, len(values))
+	for i, v := range values {
+		leaves[i] = tree.Leaf{Path: t.leaves[i].meta.Path, Value: v}
+	}
+	return tree.Build(leaves)
+}
+
+// LoadInto reads the tree into target: see tree.Bind. An array that is filled in
+// place keeps its own sharding, and must be a PRNG key if and only if the leaf
+// is one. After an error the contents of arrays in target are unspecified.
+func (t *Tree) LoadInto(ctx context.Context, target any, o tree.BindOptions) error {
+	slots, finish, err := tree.Bind(target, t.specs(), o)
+	if err != nil {
+		return err
+	}
+	return t.fill(ctx, slots, finish)
+}
+
+// LoadAbstract reads what abstract describes into a new tree of the same
+// structure: see tree.BindAbstract.
+func (t *Tree) LoadAbstract(ctx context.Context, abstract any, o tree.BindOptions) (any, error) {
+	slots, finish, err := tree.BindAbstract(abstract, t.specs(), o)
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	err = t.fill(ctx, slots, func() error {
+		v, err = finish()
+		return err
+	})
+	return v, err
+}
+
+// fill reads what the slots want, hands it over and finishes.
+func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error) error {
+	if err := t.checkKeys(slots); err != nil {
+		return err
+	}
+	values, err := load(ctx, t.leaves, slots)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i, v := range values {
+		if slots[i].Set == nil { // an empty node, or one that is not wanted
+			continue
+		}
+		if a := slots[i].Array; a != nil {
+			v = a
+		}
+		if err := slots[i].Set(v); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return finish()
+}
+
+// checkKeys refuses to fill memory in place whose array would then say something
+// else of the numbers than the checkpoint does.
+func (t *Tree) checkKeys(slots []tree.Slot) error {
+	var errs []error
+	for i, l := range t.leaves {
+		s, impl := &slots[i], l.meta.PRNGImpl
+		if s.Array != nil && s.Array.PRNGImpl() != impl {
+			errs = append(errs, l.wrap(fmt.Errorf(
+				"%w: the checkpoint has %s, the target is %s; a nil *array.Array takes both",
+				fault.ErrDType, keyKind(impl), keyKind(s.Array.PRNGImpl()))))
+		}
+		if impl != "" && !s.Skip && (s.Want.DType != l.meta.DType || !slices.Equal(s.Want.Shape, l.meta.Shape)) {
+			errs = append(errs, l.wrap(fmt.Errorf("%w: the checkpoint has %s of %v, which cannot be cast, padded or truncated to %v",
+				fault.ErrDType, keyKind(impl), l.meta.Spec(), s.Want)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func keyKind(impl string) string {
+	if impl == "" {
+		return "an ordinary array"
+	}
+	return "a PRNG key of " + impl
+}
+
+// load reads leaves, into the slots' arrays where there are some, and returns
+// their values; nil for those that are not wanted.
+func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error) {
+	arrays := make([]*array.Array, len(leaves))
+	var requests []request
+	for i, l := range leaves {
+		if !l.isArray() || slots != nil && slots[i].Skip {
+			continue
+		}
+		a, err := l.memory(slots, i)
+		if err != nil {
+			return nil, l.wrap(err)
+		}
+		arrays[i] = a
+		requests = append(requests, l.into(a))
+	}
+	if err := read(ctx, requests, nil); err != nil {
+		return nil, err
+	}
+	values := make([]any, len(leaves))
+	for i, l := range leaves {
+		if l.isArray() && arrays[i] == nil {
+			continue
+		}
+		v, err := l.valueOf(arrays[i])
+		if err != nil {
+			return nil, l.wrap(err)
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+// memory returns the array that leaf number i is to be read into.
+func (l *Leaf) memory(slots []tree.Slot, i int) (*array.Array, error) {
+	dtype, shape, on := l.meta.DType, l.meta.Shape, l.meta.Sharding
+	if slots != nil {
+		s := &slots[i]
+		if s.Array != nil {
+			return s.Array, nil
+		}
+		if s.Want.DType != array.Invalid {
+			dtype, shape = s.Want.DType, s.Want.Shape
+		}
+		if s.Want.Sharding != nil {
+			on = s.Want.Sharding
+		}
+	}
+	a, err := array.New(dtype, shape, nil)
+	if err != nil {
+		return nil, err
+	}
+	return a.WithSharding(on), nil
+}
+
+// into asks for the leaf in all of a, from the origin on: what a has beyond the
+// leaf becomes zero.
+func (l *Leaf) into(a *array.Array) request {
+	shape := a.Shape()
+	origin := make([]int, len(shape))
+	size := make([]int, len(shape))
+	padded := false
+	for i, d := range l.meta.Shape {
+		size[i] = min(d, shape[i])
+		padded = padded || shape[i] > d
+	}
+	if padded {
+		clear(a.Bytes())
+	}
+	return request{
+		leaf: l, off: origin, size: size,
+		dst: a.Bytes(), dtype: a.DType(), dstShape: shape, dstOff: origin,
+	}
+}
+
+// valueOf returns the Go value of a leaf whose elements are in a.
+func (l *Leaf) valueOf(a *array.Array) (any, error) {
+	switch l.meta.Kind {
+	case tree.KindBytes:
+		if a.DType() != l.meta.DType || !slices.Equal(a.Shape(), l.meta.Shape) {
+			return a, nil // wanted as another array
+		}
+		return a.Bytes(), nil
+	case tree.KindScalar:
+		return scalarValue(a), nil
+	case tree.KindArray:
+	default:
+		return l.value, nil
+	}
+	if l.meta.PRNGImpl == "" {
+		return a, nil
+	}
+	on := a.Sharding()
+	key, err := array.PRNGKey(l.meta.PRNGImpl, a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
+	}
+	return key.WithSharding(on), nil
+}
+
+// scalarValue returns the element of an array of rank 0, an int64 as int, as it
+// is in most trees. A dtype that no Go type has stays an array.
+func scalarValue(a *array.Array) any {
+	v, ok := a.Item()
+	if !ok {
+		return a
+	}
+	if n, ok := v.(int64); ok && int64(int(n)) == n {
+		return int(n)
+	}
+	return v
+}

@@ -1,0 +1,292 @@
+package view
+
+import (
+	"context"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/strided"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// request asks for a box of a leaf: as the box of the same size at dstOff of an
+// array of shape dstShape in dst, converted to dtype.
+type request struct {
+	leaf      *Leaf
+	off, size []int
+
+	dst              []byte
+	dtype            array.DType
+	dstShape, dstOff []int
+}
+
+// placement is what one stored array contributes to a request.
+type placement struct {
+	leaf string
+	view strided.View // the elements of the stored array
+
+	casts            []array.DType // from the stored array's to dst's
+	dst              []byte
+	dstShape, dstOff []int
+}
+
+// source is a stored array and all that is wanted of it.
+type source struct {
+	array  Array
+	dtype  array.DType
+	placed []placement
+}
+
+// read fulfils requests. Each stored chunk is read once, and only if an element
+// of it is wanted. A cache, which may be nil, keeps what other reads will want.
+func read(ctx context.Context, requests []request, cache *partCache) error {
+	p := &planner{sources: map[Array]*source{}}
+	for i := range requests {
+		if err := p.add(&requests[i]); err != nil {
+			return requests[i].leaf.wrap(err)
+		}
+	}
+	for _, s := range p.order {
+		if err := p.plan(ctx, s, cache); err != nil {
+			return wrapLeaf(s.placed[0].leaf, err)
+		}
+	}
+	return p.run(ctx)
+}
+
+// planner turns requests into reads.
+type planner struct {
+	sources map[Array]*source
+	order   []*source
+	reads   map[*Dir][]transfer.Read
+	dirs    []*Dir
+}
+
+// add divides a request among the stored arrays that its leaf is made of.
+func (p *planner) add(r *request) error {
+	l := r.leaf
+	for i := range l.pieces {
+		pc := &l.pieces[i]
+		// Where the request's box meets the piece's, in the leaf.
+		off, size, ok := intersect(r.off, r.size, pc.at, pc.view.Shape())
+		if !ok {
+			continue
+		}
+		view, err := pc.view.Box(minus(off, pc.at), size)
+		if err != nil {
+			return err
+		}
+		s := p.sources[pc.array]
+		if s == nil {
+			s = &source{array: pc.array, dtype: pc.dtype}
+			p.sources[pc.array] = s
+			p.order = append(p.order, s)
+		}
+		casts := pc.casts
+		if r.dtype != l.meta.DType {
+			casts = append(slices.Clip(casts), r.dtype)
+		}
+		s.placed = append(s.placed, placement{
+			leaf: l.meta.Path.String(), view: view, casts: casts,
+			dst: r.dst, dstShape: r.dstShape, dstOff: plus(r.dstOff, minus(off, r.off)),
+		})
+	}
+	return nil
+}
+
+// plan plans the reads of the parts of a stored array that hold something that is
+// wanted. What comes through the cache is read at once.
+func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
+	off, size := s.bounds()
+	parts, err := s.array.Parts(ctx, off, size)
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		part := &parts[i]
+		placed := s.overlapping(part)
+		if len(placed) == 0 {
+			continue
+		}
+		dst, run := s.run(part, placed)
+		if cache != nil && !run && part.Inline == nil {
+			if err := s.placeCached(ctx, part, placed, cache); err != nil {
+				return err
+			}
+			continue
+		}
+		r := transfer.Read{Leaf: placed[0].leaf, Done: func(enc []byte) error {
+			return part.describe(s.deliver(part, placed, enc))
+		}}
+		if run && part.Inline == nil {
+			direct(&r, part, dst)
+		}
+		if err := p.addPart(part, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overlapping returns the placements that want something of a part.
+func (s *source) overlapping(part *Part) (placed []placement) {
+	for _, pl := range s.placed {
+		lo, n := pl.view.Bounds()
+		if _, _, ok := intersect(part.Offset, part.Size, lo, n); ok {
+			placed = append(placed, pl)
+		}
+	}
+	return placed
+}
+
+// addPart plans r to read a part. One that is known already is delivered at once.
+func (p *planner) addPart(part *Part, r transfer.Read) error {
+	if part.Inline != nil {
+		return r.Done(part.Inline)
+	}
+	r.Extent = transfer.Extent{File: part.File, Offset: part.At, Length: part.Length}
+	if p.reads == nil {
+		p.reads = map[*Dir][]transfer.Read{}
+	}
+	if _, ok := p.reads[part.Dir]; !ok {
+		p.dirs = append(p.dirs, part.Dir)
+	}
+	p.reads[part.Dir] = append(p.reads[part.Dir], r)
+	return nil
+}
+
+func (p *planner) run(ctx context.Context) error {
+	for _, dir := range p.dirs {
+		if err := dir.ReadAll(ctx, p.reads[dir]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadAll performs reads of files in the directory; see transfer.ReadAll.
+func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
+	err := transfer.ReadAll(ctx, d.Store, d.Path, reads)
+	if d.Unchanged != nil {
+		err = d.Unchanged(ctx, err)
+	}
+	return err
+}
+
+// bounds returns a box of the array that holds everything that is wanted of it.
+func (s *source) bounds() (off, size []int) {
+	for i := range s.placed {
+		lo, n := s.placed[i].view.Bounds()
+		if i == 0 {
+			off, size = slices.Clone(lo), slices.Clone(n)
+			continue
+		}
+		for k := range off {
+			end := max(off[k]+size[k], lo[k]+n[k])
+			off[k] = min(off[k], lo[k])
+			size[k] = end - off[k]
+		}
+	}
+	return off, size
+}
+
+// run returns the memory that all elements of a part go to, in their order and
+// without others between them, if there is such memory.
+func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
+	if len(placed) != 1 {
+		return nil, false
+	}
+	pl := &placed[0]
+	if len(pl.casts) > 0 {
+		return nil, false
+	}
+	first, n, ok := pl.view.Run(part.Offset, part.Size)
+	base, _, contiguous := region.Run(pl.dstShape, pl.dstOff, pl.view.Shape())
+	if !ok || !contiguous {
+		return nil, false
+	}
+	item := s.dtype.Size()
+	return pl.dst[(base+first)*item:][:n*item], true
+}
+
+// direct makes r bring the part straight to dst, if its form allows it.
+func direct(r *transfer.Read, part *Part, dst []byte) {
+	if step, done := part.Form.Direct(part, dst); done != nil {
+		r.Dst, r.Step = dst, step
+		r.Done = func(rest []byte) error { return part.describe(done(rest)) }
+	}
+}
+
+// deliver decodes a part and brings its elements to where they are wanted.
+func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
+	if dst, ok := s.run(part, placed); ok {
+		return part.Form.Decode(part, dst, enc)
+	}
+	n, err := array.NumElements(part.Size)
+	if err != nil {
+		return err
+	}
+	return transfer.WithScratch(n*s.dtype.Size(), func(buf []byte) error {
+		if err := part.Form.Decode(part, buf, enc); err != nil {
+			return err
+		}
+		for i := range placed {
+			if err := s.place(part, &placed[i], buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// place brings the decoded elements of a part to one place.
+func (s *source) place(part *Part, pl *placement, elements []byte) error {
+	return withCasts(elements, s.dtype, pl.casts, func(b []byte, d array.DType) error {
+		return pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size())
+	})
+}
+
+// withCasts calls f with elements of type d after they were converted to each of
+// casts in turn.
+func withCasts(elements []byte, d array.DType, casts []array.DType, f func([]byte, array.DType) error) error {
+	if len(casts) == 0 {
+		return f(elements, d)
+	}
+	to := casts[0]
+	return transfer.WithScratch(len(elements)/d.Size()*to.Size(), func(buf []byte) error {
+		if err := array.Convert(buf, to, elements, d); err != nil {
+			return err
+		}
+		return withCasts(buf, to, casts[1:], f)
+	})
+}
+
+// intersect returns where two boxes meet.
+func intersect(off, size, off2, size2 []int) (at, n []int, ok bool) {
+	at, n = make([]int, len(off)), make([]int, len(off))
+	for i := range off {
+		at[i] = max(off[i], off2[i])
+		n[i] = min(off[i]+size[i], off2[i]+size2[i]) - at[i]
+		if n[i] <= 0 {
+			return nil, nil, false
+		}
+	}
+	return at, n, true
+}
+
+func plus(a, b []int) []int {
+	sum := make([]int, len(a))
+	for i := range a {
+		sum[i] = a[i] + b[i]
+	}
+	return sum
+}
+
+func minus(a, b []int) []int {
+	diff := make([]int, len(a))
+	for i := range a {
+		diff[i] = a[i] - b[i]
+	}
+	return diff
+}

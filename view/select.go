@@ -1,0 +1,69 @@
+package view
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Select returns the tree of those leaves for which keep reports true. A
+// sequence of which only some elements are kept becomes a dict of their
+// positions, so that nothing changes its name.
+func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
+	var kept []*Leaf
+	for _, l := range t.leaves {
+		if keep(&l.meta) {
+			kept = append(kept, l)
+		}
+	}
+	return New(t.format, unseat(kept))
+}
+
+// unseat turns the positions of sequences that have gaps into keys of dicts.
+func unseat(leaves []*Leaf) []*Leaf {
+	elements := map[string]map[string]bool{} // names below the path of a sequence
+	for _, l := range leaves {
+		for i, k := range l.meta.Path {
+			if k.Seq {
+				at := pathKey(l.meta.Path[:i])
+				if elements[at] == nil {
+					elements[at] = map[string]bool{}
+				}
+				elements[at][k.Name] = true
+			}
+		}
+	}
+	for at, names := range elements {
+		dense := true
+		for i := range len(names) {
+			dense = dense && names[strconv.Itoa(i)]
+		}
+		if dense {
+			delete(elements, at)
+		}
+	}
+	if len(elements) == 0 {
+		return leaves
+	}
+	leaves = slices.Clone(leaves)
+	for n, l := range leaves {
+		path := slices.Clone(l.meta.Path)
+		for i, k := range path {
+			if k.Seq && elements[pathKey(l.meta.Path[:i])] != nil {
+				path[i] = tree.Key{Name: k.Name}
+			}
+		}
+		leaves[n] = l.At(path)
+	}
+	return leaves
+}
+
+// pathKey tells paths apart that have the same name.
+func pathKey(p tree.Path) string {
+	var b []byte
+	for _, k := range p {
+		b = strconv.AppendQuote(b, k.Name)
+	}
+	return string(b)
+}

@@ -1,0 +1,52 @@
+package view
+
+import (
+	"context"
+	"sync"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// Verify reads and decodes everything that the tree's arrays are stored in,
+// within a bounded memory, and returns what is wrong with each leaf.
+func (t *Tree) Verify(ctx context.Context) []error {
+	var mu sync.Mutex
+	var errs []error
+	report := func(err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+		return nil
+	}
+	p := &planner{}
+	for _, l := range t.leaves {
+		for i := range l.pieces {
+			if err := l.planVerify(ctx, &l.pieces[i], p, report); err != nil {
+				report(l.wrap(err))
+			}
+		}
+	}
+	if err := p.run(ctx); err != nil {
+		report(err)
+	}
+	return errs
+}
+
+func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report func(error) error) error {
+	off, size := pc.view.Bounds()
+	parts, err := pc.array.Parts(ctx, off, size)
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		part := &parts[i]
+		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Failed: report, Done: func(enc []byte) error {
+			return part.describe(pc.withPart(part, enc, func([]byte, array.DType) error { return nil }))
+		}})
+		if err != nil {
+			report(l.wrap(err))
+		}
+	}
+	return nil
+}
