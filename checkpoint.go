@@ -34,6 +34,9 @@ type Checkpoint struct {
 	// flat checkpoints are one pytree, or another checkpointable, without a name.
 	// Those that are bare have no document of Orbax's either.
 	flat, bare bool
+	// foreign checkpoints have nothing at their root that only Orbax writes, so
+	// they are read and never replaced.
+	foreign bool
 	// deleting is the checkpointable whose deletion was begun and not finished,
 	// deletion the record of it, and recorded whether there is one, valid or not.
 	deleting string

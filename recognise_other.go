@@ -38,7 +38,7 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		return nil, notCheckpoint(ctx, store, dir) // a checkpoint that has lost it
 	case has(layout.TreeFile):
 		c := foreign(store, dir)
-		c.bare = false
+		c.bare, c.foreign = false, false
 		return c, c.watch(ctx, layout.TreeFile)
 	}
 	for _, mark := range storeMarks {
@@ -94,7 +94,7 @@ var storeMarks = []string{"manifest.ocdbt", "zarr.json", ".zarray", ".zgroup", "
 // tells anything.
 func foreign(store storage.Store, dir string) *Checkpoint {
 	return &Checkpoint{
-		store: store, path: dir, dir: dir, flat: true, bare: true,
+		store: store, path: dir, dir: dir, flat: true, bare: true, foreign: true,
 		meta: &layout.CheckpointMetadata{Handlers: map[string]string{}},
 	}
 }
@@ -118,6 +118,9 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 		last := e.Name[strings.LastIndexByte(e.Name, '_')+1:]
 		if last != "" && strings.Trim(last, "0123456789") == "" {
 			return nil
+		}
+		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
+			return nil // a checkpoint itself
 		}
 		_, err := store.Stat(ctx, path.Join(dir, e.Name, layout.TreeFile))
 		trees = trees || err == nil

@@ -157,6 +157,9 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return err
 	}
 	old, err := open(ctx, s.store, s.dir)
+	if err == nil && old.foreign {
+		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
+	}
 	switch {
 	case s.overwrite:
 	case err == nil || errors.Is(err, fault.ErrCorrupt):

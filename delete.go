@@ -1,0 +1,168 @@
+package orbax
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Delete removes the checkpoint at path; with Name one of its checkpointables,
+// and the others stay as they are.
+//
+// A whole checkpoint goes in one instant, where the store has a way to rename it:
+// whoever reads finds all of it or, with ErrNotExist, nothing, and a crash can
+// only leave what was in it under the name of an unfinished save. It need not be
+// in order: one that is damaged, or whose deletion by Orbax was interrupted, is
+// removed as well, and so is the temporary directory of a save that has died.
+// (That of a save by Orbax in Python, which holds no lock, always looks dead.)
+// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched.
+//
+// A checkpointable is removed by the protocol of Orbax, with a record in the
+// checkpoint of what is going on. After a crash, or an error that says so, the
+// checkpointable is gone for loads and still takes up space, and the checkpoint
+// can be loaded but not overwritten; Delete, or Orbax, with the same name
+// finishes it. The last checkpointable is refused with ErrStructure, one that
+// does not exist with ErrNotExist.
+//
+// A path that a save or another deletion is at work on is refused with ErrBusy.
+// A load that the deletion overtakes fails with ErrBusy or ErrNotExist.
+func Delete(ctx context.Context, path string, options ...DeleteOption) error {
+	c := &deleteConfig{}
+	for _, o := range options {
+		o.applyDelete(c)
+	}
+	err := c.delete(ctx, path)
+	if missing := flatten(err); c.missingOK && len(missing) == 1 && errors.Is(err, fault.ErrNotExist) {
+		return nil
+	}
+	return wrap("delete", path, withCause(ctx, err))
+}
+
+// DeleteOption is an option of Delete: Name or MissingOK.
+type DeleteOption interface{ applyDelete(*deleteConfig) }
+
+type deleteConfig struct {
+	part      bool   // a checkpointable, and not the checkpoint
+	name      string // of the checkpointable
+	missingOK bool
+}
+
+type deleteOption func(*deleteConfig)
+
+func (o deleteOption) applyDelete(c *deleteConfig) { o(c) }
+
+func (o nameOption) applyDelete(c *deleteConfig) { c.part, c.name = true, string(o) }
+
+// MissingOK makes a deletion succeed where there is nothing to delete.
+func MissingOK() DeleteOption { return deleteOption(func(c *deleteConfig) { c.missingOK = true }) }
+
+// deletion is what is to be done at a place in a store.
+type deletion interface {
+	// check refuses what cannot be deleted. It changes nothing.
+	check(ctx context.Context) error
+	// run deletes what check has accepted.
+	run(ctx context.Context, edit storage.Edit) error
+}
+
+func (c *deleteConfig) delete(ctx context.Context, path string) error {
+	store, dir, err := storage.Resolve(path)
+	if err != nil {
+		return err
+	}
+	editor, ok := store.(storage.Editor)
+	if !ok {
+		return fmt.Errorf("%w: the store of this path cannot delete", fault.ErrUnsupported)
+	}
+	place := place{store, dir}
+	var d deletion = &wholeDeletion{place}
+	if c.part {
+		d = &partDeletion{place: place, name: c.name}
+	}
+	// What is refused is not even claimed.
+	if err := d.check(ctx); err != nil {
+		return err
+	}
+	edit, err := editor.Edit(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.ErrNotExist // removed since
+	}
+	if err != nil {
+		return err
+	}
+	if err = d.check(ctx); err == nil { // it may have changed before it was claimed
+		err = d.run(ctx, edit)
+	}
+	return errors.Join(err, edit.Close())
+}
+
+// place is where a checkpoint is.
+type place struct {
+	store storage.Store
+	dir   string
+}
+
+// check refuses a path at which there can be no checkpoint of its own.
+func (p place) check(ctx context.Context) error {
+	if p.dir == path.Dir(p.dir) {
+		return fmt.Errorf("%w: it is the root of the store", fault.ErrInvalidCheckpoint)
+	}
+	info, err := stat(ctx, p.store, p.dir)
+	if err != nil {
+		return err
+	}
+	if !info.Dir {
+		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
+	}
+	outer := enclosing(ctx, p.store, p.dir)
+	switch {
+	case outer == "":
+		return nil
+	case outer == path.Dir(p.dir):
+		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
+			fault.ErrInvalidCheckpoint, outer, path.Base(p.dir))
+	}
+	return fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
+}
+
+// wholeDeletion removes a checkpoint.
+type wholeDeletion struct{ place }
+
+// markers are the files at the root of a checkpoint by which Orbax knows one, and
+// that it removes last.
+var markers = []string{layout.IndicatorFile, layout.TreeFile, layout.CheckpointFile}
+
+func (d *wholeDeletion) check(ctx context.Context) error {
+	if err := d.place.check(ctx); err != nil {
+		return err
+	}
+	if isTemporary(path.Base(d.dir)) {
+		return nil // and the store knows whether its writer lives
+	}
+	entries, err := d.store.List(ctx, d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.ErrNotExist // removed since
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Dir && slices.Contains(markers, e.Name) {
+			return nil
+		}
+	}
+	if len(entries) == 0 {
+		return nil // what Orbax leaves that is stopped just before the end
+	}
+	return fmt.Errorf("will not delete: %w", notCheckpoint(ctx, d.store, d.dir))
+}
+
+func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {
+	return edit.RemoveAll(ctx, markers...)
+}

@@ -1,0 +1,113 @@
+package orbax
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// partDeletion removes a checkpointable. Its steps are those of Orbax, so that
+// either finishes what the other has begun:
+//
+//  1. the record: from now on loads leave the checkpointable out
+//  2. the directory is removed
+//  3. the metadata without its handler
+//  4. the digests without its documents, and with that of the new metadata
+//  5. the record is removed
+//
+// Orbax, which does not know the digests, leaves out the fourth; what it may
+// leave behind is not taken for damage, see forgetDeleted.
+type partDeletion struct {
+	place
+	name   string
+	ck     *Checkpoint      // what check has found
+	record *layout.Deletion // one that is there already, or is to be
+}
+
+func (d *partDeletion) check(ctx context.Context) error {
+	if err := layout.CheckName(d.name); err != nil {
+		return err
+	}
+	if err := d.place.check(ctx); err != nil {
+		return err
+	}
+	var err error
+	if d.ck, err = open(ctx, d.store, d.dir); err != nil {
+		return err
+	}
+	if d.ck.flat {
+		return fmt.Errorf("%w: it has no checkpointables with names; delete the whole checkpoint", fault.ErrStructure)
+	}
+	if d.ck.deleting != "" {
+		return d.checkResume()
+	}
+	if err := d.ck.check(d.name); err != nil {
+		return err
+	}
+	if d.record, err = layout.NewDeletion(d.ck.doc, d.name); err != nil {
+		return err
+	}
+	for other := range d.ck.meta.Handlers { // Orbax knows no others
+		if other != d.name && d.ck.has(other) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q is the last checkpointable; delete the whole checkpoint instead", fault.ErrStructure, d.name)
+}
+
+// checkResume accepts the deletion that the record in the checkpoint tells of.
+func (d *partDeletion) checkResume() error {
+	d.record = d.ck.deletion
+	if d.record.Name != d.name {
+		return d.ck.pending()
+	}
+	if d.record.Destination != "" {
+		return fmt.Errorf("%w: the deletion that was begun moves %q to %s, which only Orbax does; finish it with that",
+			fault.ErrUnsupported, d.name, d.record.Destination)
+	}
+	return nil
+}
+
+func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
+	metadata, err := d.record.Metadata()
+	if err != nil {
+		return err
+	}
+	if d.ck.deleting == "" {
+		err := edit.Put(ctx, layout.DeletionFile, d.record.Document(), false)
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w: a deletion has begun at the same time", fault.ErrBusy)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.finish(ctx, edit, metadata); err != nil {
+		return fmt.Errorf("the deletion of checkpointable %q has begun and is not finished; retry it: %w", d.name, err)
+	}
+	return nil
+}
+
+// finish is what follows the record. All of it may be done again.
+func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata []byte) error {
+	if err := edit.Remove(ctx, d.name); err != nil {
+		return err
+	}
+	if err := edit.Put(ctx, layout.CheckpointFile, metadata, true); err != nil {
+		return err
+	}
+	if sums := d.ck.digests; sums != nil {
+		sums.ForgetParts(func(part string) bool { return part == d.name })
+		sums.Add(layout.CheckpointFile, sha256.Sum256(metadata))
+		if err := edit.Put(ctx, layout.DigestFile, sums.Document(), true); err != nil {
+			return err
+		}
+	}
+	return edit.Remove(ctx, layout.DeletionFile)
+}

@@ -1,0 +1,36 @@
+package storage
+
+import "context"
+
+// Editor is a Store that can change and remove what has been committed. A store
+// that is only read need not be one.
+type Editor interface {
+	Store
+	// Edit claims the directory dir: until the Edit is closed, Begin and Edit of
+	// the same dir fail with ErrBusy. So does Edit itself if a writer has begun
+	// dir and has neither committed nor aborted, and if dir is the temporary
+	// directory of such a writer. It fails with ErrInvalidCheckpoint if dir is no
+	// directory, or a link to one, and as Stat does if nothing is there.
+	Edit(ctx context.Context, dir string) (Edit, error)
+}
+
+// Edit is a directory that one writer has claimed. Its methods may not be called
+// by several goroutines at once. Of a process that dies between them nothing is
+// left in the directory but what they have done.
+type Edit interface {
+	// Put makes data the contents of a file, which exists already only if
+	// replace is true; otherwise it fails with ErrExist. Readers see all of it
+	// or what was there before, also after a crash; it is durable when Put
+	// returns.
+	Put(ctx context.Context, name string, data []byte, replace bool) error
+	// Remove removes a file, or a directory with all that is in it. What is
+	// missing is no error. It is durable when Remove returns; a crash before may
+	// leave a part of a directory.
+	Remove(ctx context.Context, name string) error
+	// RemoveAll removes the claimed directory, in one instant for its readers,
+	// where the store can do that. Where it cannot, the files called last go
+	// after everything else, so that what a crash leaves can be recognised.
+	RemoveAll(ctx context.Context, last ...string) error
+	// Close gives the directory back.
+	Close() error
+}
