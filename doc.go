@@ -16,8 +16,14 @@
 //
 // SaveAsync returns as soon as the state has been copied; its response tells
 // later whether the checkpoint is complete. Load without a target gives nested
-// maps. Metadata tells what is in a checkpoint without loading it. Open returns
-// a handle for several such calls.
+// maps, LoadAbstract the shapes and dtypes that one asks for. Metadata tells what
+// is in a checkpoint without loading it. Open returns a handle for several such
+// calls, and Checkpoint.Tree what can be read leaf by leaf and in part.
+//
+// A load is strict. The options Cast, PadOrTruncate, Partial and FillMissing say
+// what may differ, Select what is loaded, and Transform how it is changed on the
+// way. All of Orbax's layouts load, old and new, and so do stores of zarr arrays
+// and safetensors files; docs/layouts.md lists them.
 //
 // A checkpoint can hold several things of different kinds, its checkpointables:
 // SaveCheckpointables and LoadCheckpointables save and load them by name.
@@ -33,6 +39,6 @@
 //
 // All functions may be called by several goroutines at the same time. Errors
 // match the sentinels of this package with errors.Is, and are of type *Error,
-// but for those of a handler.Tree's methods, which do not know the checkpoint,
-// and the one of AsyncResponse.Result when the context that it waits with ends.
+// but for those of a view.Tree's methods, which do not know the checkpoint, and
+// the one of AsyncResponse.Result when the context that it waits with ends.
 package orbax

@@ -25,6 +25,9 @@ type request struct {
 type placement struct {
 	leaf string
 	view strided.View // the elements of the stored array
+	// whole says that the view is the stored array, and dst is for it alone: what
+	// is most often so, and needs no arithmetic.
+	whole bool
 
 	casts            []array.DType // from the stored array's to dst's
 	dst              []byte
@@ -66,6 +69,15 @@ type planner struct {
 // add divides a request among the stored arrays that its leaf is made of.
 func (p *planner) add(r *request) error {
 	l := r.leaf
+	name := l.meta.Path.String()
+	if len(l.pieces) == 1 && l.pieces[0].view.Identity() && slices.Equal(r.size, l.meta.Shape) && slices.Equal(r.size, r.dstShape) {
+		pc := &l.pieces[0]
+		p.place(pc, placement{
+			leaf: name, view: pc.view, whole: true, casts: castsTo(pc, l.meta.DType, r.dtype),
+			dst: r.dst, dstShape: r.dstShape, dstOff: r.dstOff,
+		})
+		return nil
+	}
 	for i := range l.pieces {
 		pc := &l.pieces[i]
 		// Where the request's box meets the piece's, in the leaf.
@@ -77,22 +89,31 @@ func (p *planner) add(r *request) error {
 		if err != nil {
 			return err
 		}
-		s := p.sources[pc.array]
-		if s == nil {
-			s = &source{array: pc.array, dtype: pc.dtype}
-			p.sources[pc.array] = s
-			p.order = append(p.order, s)
-		}
-		casts := pc.casts
-		if r.dtype != l.meta.DType {
-			casts = append(slices.Clip(casts), r.dtype)
-		}
-		s.placed = append(s.placed, placement{
-			leaf: l.meta.Path.String(), view: view, casts: casts,
+		p.place(pc, placement{
+			leaf: name, view: view, casts: castsTo(pc, l.meta.DType, r.dtype),
 			dst: r.dst, dstShape: r.dstShape, dstOff: plus(r.dstOff, minus(off, r.off)),
 		})
 	}
 	return nil
+}
+
+// castsTo returns the casts from the stored array to dtype, by way of the leaf's.
+func castsTo(pc *piece, leaf, dtype array.DType) []array.DType {
+	if dtype == leaf {
+		return pc.casts
+	}
+	return append(slices.Clip(pc.casts), dtype)
+}
+
+// place adds a placement to those of its stored array.
+func (p *planner) place(pc *piece, pl placement) {
+	s := p.sources[pc.array]
+	if s == nil {
+		s = &source{array: pc.array, dtype: pc.dtype}
+		p.sources[pc.array] = s
+		p.order = append(p.order, s)
+	}
+	s.placed = append(s.placed, pl)
 }
 
 // plan plans the reads of the parts of a stored array that hold something that is
@@ -131,6 +152,9 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 
 // overlapping returns the placements that want something of a part.
 func (s *source) overlapping(part *Part) (placed []placement) {
+	if len(s.placed) == 1 {
+		return s.placed // no other parts were asked for
+	}
 	for _, pl := range s.placed {
 		lo, n := pl.view.Bounds()
 		if _, _, ok := intersect(part.Offset, part.Size, lo, n); ok {
@@ -177,6 +201,9 @@ func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
 // bounds returns a box of the array that holds everything that is wanted of it.
 func (s *source) bounds() (off, size []int) {
 	for i := range s.placed {
+		if s.placed[i].whole {
+			return make([]int, len(s.placed[i].dstShape)), s.placed[i].dstShape
+		}
 		lo, n := s.placed[i].view.Bounds()
 		if i == 0 {
 			off, size = slices.Clone(lo), slices.Clone(n)
@@ -201,12 +228,19 @@ func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
 	if len(pl.casts) > 0 {
 		return nil, false
 	}
+	item := s.dtype.Size()
+	if pl.whole {
+		first, n, ok := region.Run(pl.dstShape, part.Offset, part.Size)
+		if !ok {
+			return nil, false
+		}
+		return pl.dst[first*item:][:n*item], true
+	}
 	first, n, ok := pl.view.Run(part.Offset, part.Size)
 	base, _, contiguous := region.Run(pl.dstShape, pl.dstOff, pl.view.Shape())
 	if !ok || !contiguous {
 		return nil, false
 	}
-	item := s.dtype.Size()
 	return pl.dst[(base+first)*item:][:n*item], true
 }
 
