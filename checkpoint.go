@@ -166,6 +166,9 @@ func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOp
 // LoadAbstract is the function LoadAbstract.
 func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...LoadOption) (any, error) {
 	if m, ok := abstract.(*CheckpointMetadata); ok {
+		if m == nil || m.Tree == nil {
+			return nil, wrap("load", c.path, fmt.Errorf("%w: the metadata describe no tree; those from Metadata do", fault.ErrStructure))
+		}
 		abstract = m.Tree
 	}
 	v, err := c.loadOne(ctx, handler.Abstract{Tree: abstract}, options)
@@ -173,7 +176,10 @@ func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...
 }
 
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
-	cfg := newLoadConfig(options)
+	cfg := c.config(options)
+	if err := cfg.checkTarget(target); err != nil {
+		return nil, err
+	}
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, err
@@ -199,8 +205,8 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
 		return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
 	}
-	if _, ok := h.(handler.PyTreeHandler); !ok && len(cfg.handler.Views) > 0 {
-		return nil, fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUnsupported, h.Type())
+	if err := cfg.checkViews(h); err != nil {
+		return nil, err
 	}
 	if err := c.lostTree(ctx, name); err != nil {
 		return nil, err
@@ -212,7 +218,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 // single leaves, or to stream the data. Of the other options those count that
 // say what is loaded, not those about a target.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
-	cfg := newLoadConfig(options)
+	cfg := c.config(options)
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, wrap("open", c.path, err)
@@ -238,6 +244,9 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		return nil, wrap("load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
 	}
 	if len(targets) == 0 {
+		if err := cfg.checkTarget(nil); err != nil {
+			return nil, wrap("load", c.path, err)
+		}
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {
 			targets[name] = nil

@@ -27,8 +27,8 @@ var imports = map[string]string{
 	"view":              "internal/fault internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"handler": "internal/fault internal/layout internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr google.golang.org/protobuf",
-	"transform": "internal/fault array sharding tree view",
-	"":          "internal/fault internal/layout internal/savehook internal/transfer handler storage transform tree view golang.org/x/sync",
+	"transform": "internal/fault array tree view",
+	"":          "internal/fault internal/layout internal/savehook internal/transfer handler ocdbt storage transform tree view golang.org/x/sync",
 	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
 }
 

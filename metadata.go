@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -36,7 +37,7 @@ type CheckpointMetadata struct {
 
 // Metadata is the function Metadata.
 func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
-	cfg := newLoadConfig(options)
+	cfg := c.config(options)
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, wrap("metadata", c.path, err)
@@ -44,13 +45,6 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 	m, err := c.metadata(ctx, cfg, name)
 	if err != nil {
 		return nil, err
-	}
-	if m.Checkpointables[name] != nil && len(cfg.handler.Views) > 0 {
-		t, err := c.tree(ctx, name, cfg)
-		if err != nil {
-			return nil, wrap("metadata", c.path, err)
-		}
-		m.Checkpointables[name] = t.Metadata()
 	}
 	m.Tree, _ = m.Checkpointables[name].(*view.TreeMetadata)
 	return m, nil
@@ -103,6 +97,16 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 	if err := c.lostTree(ctx, name); err != nil {
 		return err
 	}
-	m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+	if _, ok := h.(handler.PyTreeHandler); !ok {
+		if err := cfg.checkViews(h); err != nil {
+			return err
+		}
+		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+		return err
+	}
+	t, err := cfg.handler.OpenView(ctx, c.readDir(name))
+	if err == nil {
+		m.Checkpointables[name] = t.Metadata()
+	}
 	return err
 }

@@ -1,10 +1,13 @@
 package orbax
 
 import (
+	"context"
+
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // SaveOption is an option of Save and SaveAsync.
@@ -54,6 +57,8 @@ type loadConfig struct {
 	name     string // "" for the default
 	registry *handler.Registry
 	handler  handler.LoadOptions
+	// other opens another pytree of the checkpoint, for Transform.
+	other func(ctx context.Context, name string) (*view.Tree, error)
 }
 
 // saveOption is an option for every save.

@@ -13,8 +13,8 @@ import (
 // Lazy returns the tree as Load does, but with a *Leaf in the place of each
 // array: it can be saved again, and is then read as it is written. Saving reads
 // the chunks of an array in their order, so a chunk that is larger than those
-// that are written stays in memory until all of it is used. Only scalars,
-// strings, and what functions compute are read at once.
+// that are written stays in memory until all of it is used. Only scalars, strings,
+// byte strings, and what functions compute are read at once.
 func (t *Tree) Lazy(ctx context.Context) (any, error) {
 	var now []*Leaf
 	for _, l := range t.leaves {
@@ -52,7 +52,7 @@ func (l *Leaf) streams() bool {
 // cacheBytes is what decoded parts may take that are not used up, beyond the
 // last cacheParts of them.
 const (
-	cacheBytes = 64 << 20
+	cacheBytes = 32 << 20
 	cacheParts = 2
 )
 
@@ -70,9 +70,8 @@ type cachedPart struct {
 	bytes  int
 	unused int // elements that nobody has wanted yet
 
-	once     sync.Once
-	elements []byte
-	err      error
+	reading  sync.Mutex
+	elements []byte // nil until they have been read
 }
 
 // get returns the entry for a part, of which n elements are wanted now.
@@ -111,19 +110,34 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 		wanted += placed[i].elementsIn(part)
 	}
 	e := c.get(s.array, part, n*s.dtype.Size(), n, wanted)
-	e.once.Do(func() {
-		e.elements = make([]byte, n*s.dtype.Size())
-		e.err = s.decodeInto(ctx, part, placed[0].leaf, e.elements)
+	elements, err := e.read(n*s.dtype.Size(), func(dst []byte) error {
+		return s.decodeInto(ctx, part, placed[0].leaf, dst)
 	})
-	if e.err != nil {
-		return e.err
+	if err != nil {
+		return err
 	}
 	for i := range placed {
-		if err := s.place(part, &placed[i], e.elements); err != nil {
+		if err := s.place(part, &placed[i], elements); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// read returns the elements of the part, of so many bytes, which decode reads if
+// nobody has before. A failure is the caller's alone: others may have a context
+// that has not ended.
+func (e *cachedPart) read(bytes int, decode func(dst []byte) error) ([]byte, error) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	if e.elements == nil {
+		elements := make([]byte, bytes)
+		if err := decode(elements); err != nil {
+			return nil, err
+		}
+		e.elements = elements
+	}
+	return e.elements, nil
 }
 
 // decodeInto reads all of a part into dst.

@@ -1,0 +1,50 @@
+package orbax
+
+import (
+	"context"
+
+	"github.com/go-orbax/orbax/transform"
+	"github.com/go-orbax/orbax/view"
+)
+
+// transformOption applies rules to the tree that is loaded.
+type transformOption []transform.Rule
+
+// Transform loads what rules make of the pytree: with leaves renamed, cast, cut,
+// split, joined, computed, added or dropped; see package transform. Everything is
+// checked before anything is read. Several options that change the tree act in
+// the order in which they are given. Metadata and Checkpoint.Tree take it too, and
+// read nothing.
+func Transform(rules ...transform.Rule) LoadOption { return transformOption(rules) }
+
+func (o transformOption) applyLoad(c *loadConfig) {
+	c.handler.Views = append(c.handler.Views, func(ctx context.Context, t *view.Tree) (*view.Tree, error) {
+		others := map[string]*view.Tree{}
+		for _, name := range transform.Checkpointables(o...) {
+			var err error
+			if others[name], err = c.other(ctx, name); err != nil {
+				return nil, inPart(name, err)
+			}
+		}
+		plan, err := transform.Compile(t, others, o...)
+		if err != nil {
+			return nil, err
+		}
+		return plan.Tree(), nil
+	})
+}
+
+// config returns the options for a load from c.
+func (c *Checkpoint) config(options []LoadOption) *loadConfig {
+	cfg := newLoadConfig(options)
+	cfg.other = func(ctx context.Context, name string) (*view.Tree, error) {
+		name, err := c.pick(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		plain := &loadConfig{registry: cfg.registry, handler: cfg.handler}
+		plain.handler.Views = nil
+		return c.tree(ctx, name, plain)
+	}
+	return cfg
+}

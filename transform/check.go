@@ -1,0 +1,77 @@
+package transform
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// inner is a dict or sequence of the finished tree.
+type inner struct {
+	name      string
+	positions map[string]bool
+	seq, dict *entry // one that is below a position, and below a key of a dict
+}
+
+// check reports what is wrong with the tree as a whole.
+func (p *planner) check() {
+	if len(p.entries) == 0 && len(p.errs) == 0 {
+		p.errs = append(p.errs, fmt.Errorf("%w: the rules leave no leaf of the tree", fault.ErrStructure))
+	}
+	inners := map[string]*inner{}
+	leaves := map[string]*entry{}
+	for _, e := range p.entries {
+		if e.leaf == nil {
+			continue
+		}
+		at := ""
+		for i, k := range e.path {
+			in := inners[at]
+			if in == nil {
+				in = &inner{name: e.path[:i].String(), positions: map[string]bool{}}
+				inners[at] = in
+			}
+			if k.Seq {
+				in.positions[k.Name], in.seq = true, e
+			} else {
+				in.dict = e
+			}
+			at += strconv.Quote(k.Name)
+		}
+		leaves[at] = e
+	}
+	for _, at := range slices.Sorted(maps.Keys(inners)) {
+		p.checkInner(at, inners[at], leaves[at])
+	}
+}
+
+// checkInner reports what is wrong with one dict or sequence; leaf is what is in
+// its place.
+func (p *planner) checkInner(at string, in *inner, leaf *entry) {
+	if leaf != nil {
+		p.rule = leaf.rule
+		some := cmp.Or(in.seq, in.dict)
+		p.fail(leaf.name, fmt.Errorf("%w: it is a leaf (%s), and %q is below it", fault.ErrStructure, leaf.text, some.name))
+	}
+	gap := -1
+	for i := range len(in.positions) {
+		if !in.positions[strconv.Itoa(i)] {
+			gap = i
+			break
+		}
+	}
+	rule, seated := p.seated[at]
+	switch {
+	case len(in.positions) == 0 || gap >= 0 && !seated: // a dict, or what becomes one
+	case in.dict != nil:
+		p.rule = cmp.Or(rule, in.dict.rule)
+		p.fail(in.name, fmt.Errorf("%w: %q would be a key in a sequence, where %q has a position", fault.ErrStructure, in.dict.name, in.seq.name))
+	case gap >= 0:
+		p.rule = rule
+		p.fail(in.name, fmt.Errorf("%w: a sequence of %d elements has none at position %d", fault.ErrStructure, len(in.positions), gap))
+	}
+}

@@ -1,0 +1,157 @@
+package transform_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	. "github.com/go-orbax/orbax/transform"
+)
+
+func TestErrors(t *testing.T) {
+	in := dict{
+		"w": iota32(0, 2, 3), "v": floats(1, 2), "text": "x", "n": 3, "key": keys(t), "none": nil, "bytes": []byte{1, 2},
+		"d": dict{"x": floats(1), "y": floats(1, 2)}, "s": []any{1, 2}, "l_0": floats(1), "l_2": floats(2), "m_0": 1, "m_00": 2,
+	}
+	id := func(x Expr) Expr { return x }
+	for _, c := range []struct {
+		is   error
+		text string
+		rule Rule
+	}{
+		{fault.ErrStructure, `leaf nope: rule 1 (Rename "nope" to "x"): structure mismatch: there is no leaf "nope"`, Rename(map[string]string{"nope": "x"})},
+		{fault.ErrStructure, `there is no leaf "b.x"`, Rename(map[string]string{"d": "b", "b.x": "c"})},
+		{fault.ErrStructure, `rule 1 (RenameRegexp "nope"): structure mismatch: no leaf matches "nope"`, RenameRegexp("nope", "x")},
+		{fault.ErrStructure, "missing closing", RenameRegexp("(", "x")},
+		{fault.ErrStructure, `the group "1_x"`, RenameRegexp(`l_(\d)`, "m_$1_x")},
+		{fault.ErrStructure, `the group "2"`, RenameRegexp(`l_(\d)`, "m_$2")},
+		{fault.ErrStructure, `empty key`, Rename(map[string]string{"w": "a..b"})},
+		{fault.ErrStructure, `empty key`, Rename(map[string]string{"w": "a.[0]"})},
+		{fault.ErrKeyCollision, `leaf v: rule 1 (Rename "w" to "v"): key collision: both v and w would have this name`, Rename(map[string]string{"w": "v"})},
+		{fault.ErrKeyCollision, "both", Rename(map[string]string{"w": "z", "v": "z"})},
+		{fault.ErrKeyCollision, "both d.x and v", Set("d.x", Leaf("v"))},
+		{fault.ErrStructure, "it is a leaf", Rename(map[string]string{"w": "v.w"})},
+		{fault.ErrStructure, "it is a leaf", Set("d", Value(1))},
+		{fault.ErrStructure, "none at position 0", Rename(map[string]string{"w": "z[1]"})},
+		{fault.ErrStructure, "would be a key in a sequence", Set("d[0]", Value(1))},
+		{fault.ErrStructure, `leaf s: rule 1 (Set "s.x"): structure mismatch: "s.x" would be a key in a sequence`, Set("s.x", Value(1))},
+		{fault.ErrStructure, `"d" is no leaf; there are leaves below it`, Set("z", Leaf("d"))},
+		{fault.ErrStructure, `the zero Expr`, Set("z", Expr{})},
+		{fault.ErrStructure, `the zero Rule`, Rule{}},
+		{fault.ErrStructure, `no tree of a checkpointable "other"`, Set("z", Leaf("w").Of("other"))},
+		{fault.ErrStructure, `no tree of a checkpointable "other"`, Include("other", "z")},
+		{fault.ErrStructure, "no leaf matches", Each("nope", id)},
+		{fault.ErrStructure, "nil", Each("w", nil)},
+		{fault.ErrStructure, "pattern", Each("[", id)},
+		{fault.ErrStructure, "nil", EachFunc(nil, id)},
+		{fault.ErrStructure, `matches "nope"`, Drop("w", "nope")},
+		{fault.ErrStructure, "pattern", Drop("[")},
+		{fault.ErrStructure, "leave no leaf", Drop("**")},
+		{fault.ErrStructure, "leave no leaf", DropRest()},
+		{fault.ErrDType, "invalid", Set("w", Leaf("w").Cast(array.Invalid))},
+		{fault.ErrDType, "threefry", Set("key", Leaf("key").Cast(array.Float32))},
+		{fault.ErrDType, "threefry", Set("key", Leaf("key").Transpose())},
+		{fault.ErrDType, "one key", Split("key", -1, nil, "a", "b")},
+		{fault.ErrLeafType, "a string", Set("text", Leaf("text").Cast(array.Float32))},
+		{fault.ErrLeafType, "None", Set("none", Leaf("none").Transpose())},
+		{fault.ErrLeafType, "not an array", Unstack("text", 0, "t_%d")},
+		{fault.ErrLeafType, "not one leaf", Set("z", Value(dict{"a": 1, "b": 2}))},
+		{fault.ErrLeafType, "chan", Default("z", make(chan int))},
+		{fault.ErrShape, `leaf w: rule 1 (Set "w"): shape mismatch: axis 5`, Set("w", Leaf("w").Index(5, 0))},
+		{fault.ErrShape, "axis", Set("w", Leaf("w").Index(-3, 0))},
+		{fault.ErrShape, "slice", Set("w", Leaf("w").Slice(0, 1, 3, 1))},
+		{fault.ErrShape, "slice", Set("w", Leaf("w").Slice(0, 0, 2, 0))},
+		{fault.ErrShape, "axes", Set("w", Leaf("w").Transpose(0, 0))},
+		{fault.ErrShape, "", Set("w", Leaf("w").Reshape(5))},
+		{fault.ErrShape, "axis", Set("n", Leaf("n").Index(0, 0))},
+		{fault.ErrShape, `leaf z: rule 1 (Set "z"): leaf v: shape mismatch`, Set("z", Concat(0, Leaf("w"), Leaf("v")))},
+		{fault.ErrStructure, "nothing to join", Set("z", Concat(0))},
+		{fault.ErrStructure, "nothing to join", Set("z", Stack(0))},
+		{fault.ErrStructure, "nil", Set("z", Func(array.Float32, nil, nil))},
+		{fault.ErrStructure, `"l_2" has the number 2; they must be 0 to 1`, StackRegexp(`l_(\d+)`, 0, "l")},
+		{fault.ErrKeyCollision, `have the number 0`, StackRegexp(`m_(\d+)`, 0, "m")},
+		{fault.ErrStructure, "not a number", StackRegexp(`(l)_.`, 0, "l")},
+		{fault.ErrStructure, "no group", StackRegexp(`l_.`, 0, "l")},
+		{fault.ErrStructure, "matches", ConcatRegexp(`nope(.)`, 0, "l")},
+		{fault.ErrStructure, "one %d", Unstack("w", 0, "w")},
+		{fault.ErrStructure, "no leaf", Unstack("nope", 0, "w_%d")},
+		{fault.ErrShape, `it has 2 elements along axis 0, and "d.x" has 1`, Unstack("d", 0, "d_%d")},
+		{fault.ErrShape, "axis 2", Unstack("w", 2, "w_%d")},
+		{fault.ErrStructure, "no leaf", Split("nope", 0, nil, "a", "b")},
+		{fault.ErrStructure, "0 targets", Split("w", 0, nil)},
+		{fault.ErrStructure, "1 sizes for 2", Split("w", 0, []int{2}, "a", "b")},
+		{fault.ErrShape, "2 equal parts", Split("w", 1, nil, "a", "b")},
+		{fault.ErrShape, "parts of [1 3]", Split("w", 1, []int{1, 3}, "a", "b")},
+		{fault.ErrShape, "parts of", Split("w", 1, []int{-1, 4}, "a", "b")},
+		{fault.ErrShape, "axis 0 of", Split("n", 0, nil, "a", "b")},
+	} {
+		_, err := apply(t, in, c.rule)
+		if !errors.Is(err, c.is) || !strings.Contains(fmt.Sprint(err), c.text) {
+			t.Errorf("%v: %v\n\twant %v, %s", c.rule, err, c.is, c.text)
+		}
+	}
+}
+
+// TestAllErrors checks that all mistakes are reported together, and only they.
+func TestAllErrors(t *testing.T) {
+	in := dict{"a": floats(1), "b": floats(1, 2), "c": "text"}
+	cast := func(x Expr) Expr { return x.Cast(array.Float64) }
+	_, err := apply(t, in,
+		Rename(map[string]string{"nope": "x", "nada": "y"}),
+		Set("z", Leaf("a").Index(0, 9)),
+		Each("{x,y,z}.**", cast),                      // follows from what failed
+		Set("sum", Concat(0, Leaf("x.w"), Leaf("z"))), // as well
+		Each("c", cast),
+		Drop("never"),
+	)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	want := []string{`leaf nada`, `leaf nope`, `leaf z`, `leaf c`, `"never"`}
+	if len(lines) != len(want) {
+		t.Fatalf("%d errors, want %d:\n%v", len(lines), len(want), err)
+	}
+	for i, w := range want {
+		if !strings.Contains(lines[i], w) {
+			t.Errorf("error %d is %q, want %s", i, lines[i], w)
+		}
+	}
+}
+
+// TestHugeShape unstacks an array whose shape promises more than there can be.
+func TestHugeShape(t *testing.T) {
+	huge, err := array.New(array.Float32, []int{1 << 60, 0}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := apply(t, dict{"w": huge}, Unstack("w", 0, "w_%d")); !errors.Is(err, fault.ErrShape) {
+		t.Fatal(err)
+	}
+}
+
+// FuzzNames gives leaves any names.
+func FuzzNames(f *testing.F) {
+	for _, s := range []string{"a.b", "s[0]", "s.2", "[1]", "", "a..b", "x.y[0][10].z", "s[01]", "]"} {
+		f.Add(s, "w")
+	}
+	f.Add(`(.*)`, "$1.x")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		in := dict{"w": floats(1), "s": []any{1, 2}, "d.e": dict{"": 3}}
+		for _, rules := range [][]Rule{
+			{Rename(map[string]string{"w": a, "s.0": b})},
+			{RenameRegexp(a, b)},
+			{Unstack(a, 0, b)},
+			{Set(a, Leaf(b)), Default(b, 1)},
+			{StackRegexp(a, 0, b)},
+		} {
+			if _, err := apply(t, in, rules...); err != nil && !errors.Is(err, fault.ErrStructure) && !errors.Is(err, fault.ErrKeyCollision) &&
+				!errors.Is(err, fault.ErrShape) && !errors.Is(err, fault.ErrLeafType) {
+				t.Fatalf("%v: %v", rules, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,322 @@
+package transform
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// Expr says how a leaf is made of others; see [Set] and [Each]. Its methods
+// return new expressions. An axis may be negative, as in NumPy: -1 is the last.
+//
+// An expression of the leaf alone is the leaf, of whatever kind. All operations
+// are for arrays, numbers and byte strings (as arrays of uint8), and none divides
+// the last axis of PRNG keys.
+type Expr struct{ op *op }
+
+// op is a node of an expression: a leaf of the tree, or an operation.
+type op struct {
+	name, of string
+	bound    *value // the leaf itself, where it is known
+
+	text string
+	args []*op
+	make func(args []*view.Leaf) (*view.Leaf, error)
+}
+
+// Leaf is the leaf called name, as the rules before have left it.
+func Leaf(name string) Expr { return Expr{&op{name: name}} }
+
+// Of makes a Leaf that of another checkpointable of the checkpoint, as it is
+// stored. To other expressions it means nothing.
+func (x Expr) Of(checkpointable string) Expr {
+	if x.op == nil || x.op.make != nil {
+		return x
+	}
+	return Expr{&op{name: x.op.name, of: checkpointable}}
+}
+
+// Cast converts the elements; see array.Convert.
+func (x Expr) Cast(d array.DType) Expr {
+	return x.then(fmt.Sprintf("cast %v", d), func(l *view.Leaf) (*view.Leaf, error) { return l.Cast(d) })
+}
+
+// Transpose puts the axes in another order: axis k of the result is axis axes[k].
+// Without axes it reverses them.
+func (x Expr) Transpose(axes ...int) Expr {
+	text := "transpose"
+	if len(axes) > 0 {
+		text = fmt.Sprint(text, " ", axes)
+	}
+	axes = slices.Clone(axes)
+	return x.then(text, func(l *view.Leaf) (*view.Leaf, error) {
+		perm := slices.Clone(axes)
+		for i := range perm {
+			perm[i] = axisOf(perm[i], len(axes))
+		}
+		return l.Transpose(perm...)
+	})
+}
+
+// Reshape gives the array another shape, with its elements in row-major order;
+// one dimension may be -1. An array that was joined, or whose transposed axes
+// merge, is then in memory as a whole while it is read; see view.Leaf.Reshape.
+func (x Expr) Reshape(shape ...int) Expr {
+	shape = slices.Clone(shape)
+	return x.then(fmt.Sprint("reshape ", shape), func(l *view.Leaf) (*view.Leaf, error) { return reshape(l, shape) })
+}
+
+func reshape(l *view.Leaf, shape []int) (*view.Leaf, error) {
+	reshaped, err := l.Reshape(shape...)
+	m := l.Metadata()
+	if err == nil || m.DType == array.Invalid || m.PRNGImpl != "" {
+		return reshaped, err
+	}
+	whole, ok := wholeShape(m.Shape, shape)
+	if !ok {
+		return nil, err
+	}
+	return view.Compute(m.Path, m.DType, whole, func(_ context.Context, args []*array.Array) (*array.Array, error) {
+		return array.New(m.DType, whole, args[0].Bytes())
+	}, l)
+}
+
+// wholeShape returns shape without the -1 that it may have, if an array of shape
+// from can get it.
+func wholeShape(from, shape []int) ([]int, bool) {
+	n, err := array.NumElements(from)
+	if err != nil {
+		return nil, false
+	}
+	whole := slices.Clone(shape)
+	if i := slices.Index(whole, -1); i >= 0 {
+		whole[i] = 1
+		if rest, err := array.NumElements(whole); err == nil && rest > 0 {
+			whole[i] = n / rest
+		}
+	}
+	got, err := array.NumElements(whole)
+	return whole, err == nil && got == n
+}
+
+// Slice takes the elements start, start+step … below stop along an axis.
+func (x Expr) Slice(axis, start, stop, step int) Expr {
+	return x.then(fmt.Sprintf("slice %d %d:%d:%d", axis, start, stop, step), func(l *view.Leaf) (*view.Leaf, error) {
+		return l.Slice(axisOf(axis, len(l.Metadata().Shape)), start, stop, step)
+	})
+}
+
+// Index takes element i along an axis, which the result lacks.
+func (x Expr) Index(axis, i int) Expr {
+	return x.then(fmt.Sprintf("index %d %d", axis, i), func(l *view.Leaf) (*view.Leaf, error) {
+		return l.Index(axisOf(axis, len(l.Metadata().Shape)), i)
+	})
+}
+
+func (x Expr) then(text string, f func(*view.Leaf) (*view.Leaf, error)) Expr {
+	return Expr{&op{text: text, args: []*op{x.op}, make: func(args []*view.Leaf) (*view.Leaf, error) { return f(args[0]) }}}
+}
+
+// Concat joins arrays along an axis. They must have one dtype, and shapes that
+// differ along that axis only.
+func Concat(axis int, args ...Expr) Expr {
+	return join(fmt.Sprintf("concat %d", axis), args, func(l []*view.Leaf) (*view.Leaf, error) { return concat(axis, l) })
+}
+
+// Stack joins arrays of one dtype and shape along a new axis.
+func Stack(axis int, args ...Expr) Expr {
+	return join(fmt.Sprintf("stack %d", axis), args, func(l []*view.Leaf) (*view.Leaf, error) { return stack(axis, l) })
+}
+
+func concat(axis int, args []*view.Leaf) (*view.Leaf, error) {
+	if len(args) > 0 {
+		axis = axisOf(axis, len(args[0].Metadata().Shape))
+	}
+	return view.Concat(pathOf(args), axis, args...)
+}
+
+func stack(axis int, args []*view.Leaf) (*view.Leaf, error) {
+	if len(args) > 0 {
+		axis = axisOf(axis, len(args[0].Metadata().Shape)+1)
+	}
+	return view.Stack(pathOf(args), axis, args...)
+}
+
+// Func computes an array of the given dtype and shape of others. All of args are
+// in memory when f is called, which is when the result is read, possibly more
+// than once and by several goroutines; everything else still streams. What f
+// returns must have the dtype and shape that were said.
+func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...Expr) Expr {
+	shape = slices.Clone(shape)
+	return join("func", args, func(l []*view.Leaf) (*view.Leaf, error) {
+		if f == nil {
+			return nil, fmt.Errorf("%w: the function is nil", fault.ErrStructure)
+		}
+		return view.Compute(pathOf(l), d, shape, f, l...)
+	})
+}
+
+// Value is a leaf in memory: anything that tree.Flatten takes for one leaf, such
+// as an *array.Array, a []float32, a number or a string. It must not change as
+// long as the rule or what comes of it is used.
+func Value(v any) Expr {
+	return join("value", nil, func([]*view.Leaf) (*view.Leaf, error) { return leafOf(v) })
+}
+
+func join(text string, args []Expr, f func([]*view.Leaf) (*view.Leaf, error)) Expr {
+	o := &op{text: text, args: make([]*op, len(args)), make: f}
+	for i, x := range args {
+		o.args[i] = x.op
+	}
+	return Expr{o}
+}
+
+// leafOf returns the leaf of a value in memory.
+func leafOf(v any) (*view.Leaf, error) {
+	flat, err := tree.Flatten(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(flat) != 1 || len(flat[0].Path) > 0 {
+		return nil, fmt.Errorf("%w: %T is not one leaf", fault.ErrLeafType, v)
+	}
+	constant := func(a *array.Array, kind tree.Kind, valueType string) (*view.Leaf, error) {
+		l, err := view.Constant(nil, a)
+		if err == nil {
+			m := l.Metadata()
+			m.Kind, m.ValueType = kind, valueType
+		}
+		return l, err
+	}
+	switch v := flat[0].Value.(type) {
+	case *array.Array:
+		return view.Constant(nil, v)
+	case array.Reader:
+		return nil, fmt.Errorf("%w: %T is not in memory", fault.ErrLeafType, v)
+	case string:
+		return view.NewString(view.LeafMetadata{ValueType: "string"}, v), nil
+	case []byte:
+		return constant(array.Of(v), tree.KindBytes, "np.ndarray")
+	case tree.Empty:
+		return view.NewEmpty(view.LeafMetadata{ValueType: v.String(), Empty: v}), nil
+	default:
+		return constant(array.ScalarOf(v), tree.KindScalar, "scalar")
+	}
+}
+
+// axisOf returns the axis that is meant in an array of the given rank.
+func axisOf(axis, rank int) int {
+	if axis < 0 && axis+rank >= 0 {
+		return axis + rank
+	}
+	return axis
+}
+
+// pathOf returns the path that something made of args has until it gets its own.
+func pathOf(args []*view.Leaf) tree.Path {
+	if len(args) == 0 {
+		return nil
+	}
+	return args[0].Metadata().Path
+}
+
+// eval returns the value of an expression for the leaf target.
+func (p *planner) eval(target string, o *op) value {
+	switch {
+	case o == nil:
+		p.fail(target, fmt.Errorf("%w: the zero Expr", fault.ErrStructure))
+		return value{}
+	case o.bound != nil:
+		return *o.bound
+	case o.make == nil && o.of == "":
+		return p.find(target, o.name)
+	case o.make == nil:
+		return p.findOther(target, o.of, o.name)
+	}
+	args := make([]value, len(o.args))
+	for i, a := range o.args {
+		args[i] = p.eval(target, a)
+	}
+	return p.make(target, o.text, args, o.make)
+}
+
+// make applies an operation to values.
+func (p *planner) make(target, text string, args []value, f func([]*view.Leaf) (*view.Leaf, error)) value {
+	leaves := make([]*view.Leaf, len(args))
+	texts := make([]string, len(args))
+	var from []string
+	for i, a := range args {
+		if a.leaf == nil {
+			return value{}
+		}
+		leaves[i], texts[i] = a.leaf, a.text
+		from = append(from, a.from...)
+	}
+	l, err := f(leaves)
+	if err != nil {
+		p.fail(target, err)
+		return value{}
+	}
+	switch len(args) {
+	case 0:
+	case 1:
+		text = texts[0] + " | " + text
+	default:
+		text += " (" + summary(texts, ", ") + ")"
+	}
+	return value{l, text, from}
+}
+
+// findOther returns a leaf of another checkpointable.
+func (p *planner) findOther(target, of, name string) value {
+	t := p.other(target, of)
+	if t == nil {
+		return value{}
+	}
+	l, err := t.Leaf(name)
+	if err != nil {
+		p.fail(target, fmt.Errorf("%w: there is no leaf %q in checkpointable %q", fault.ErrStructure, name, of))
+		return value{}
+	}
+	return stored(of, l)
+}
+
+// other returns the tree of another checkpointable, or nil.
+func (p *planner) other(target, of string) *view.Tree {
+	t := p.others[of]
+	if t == nil {
+		p.fail(target, fmt.Errorf("%w: there is no tree of a checkpointable %q", fault.ErrStructure, of))
+	}
+	return t
+}
+
+// reads reports whether an expression reads the leaf called name, and adds the
+// other checkpointables that it reads to uses.
+func (o *op) reads(name string, uses *[]string) bool {
+	if o == nil {
+		return false
+	}
+	if o.of != "" {
+		*uses = append(*uses, o.of)
+	}
+	found := o.make == nil && o.of == "" && o.bound == nil && o.name == name
+	for _, a := range o.args {
+		found = a.reads(name, uses) || found
+	}
+	return found
+}
+
+// quote quotes names for messages.
+func quote(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(quoted, ", ")
+}

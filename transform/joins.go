@@ -1,0 +1,240 @@
+package transform
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/view"
+)
+
+// StackRegexp joins leaves along a new axis: those whose whole names match the
+// regular expression and get the same name from replacement; see [RenameRegexp].
+// The first group of pattern is a number, which gives their order; each from 0 to
+// n-1 must be there once.
+//
+//	transform.StackRegexp(`params\.layer_(\d+)\.(.*)`, 0, "params.layers.$2")
+func StackRegexp(pattern string, axis int, replacement string) Rule {
+	return joinRegexp("Stack", pattern, replacement, func(l []*view.Leaf) (*view.Leaf, error) { return stack(axis, l) }, fmt.Sprintf("stack %d", axis))
+}
+
+// ConcatRegexp is [StackRegexp] along an axis that the leaves have.
+func ConcatRegexp(pattern string, axis int, replacement string) Rule {
+	return joinRegexp("Concat", pattern, replacement, func(l []*view.Leaf) (*view.Leaf, error) { return concat(axis, l) }, fmt.Sprintf("concat %d", axis))
+}
+
+func joinRegexp(name, pattern, replacement string, f func([]*view.Leaf) (*view.Leaf, error), step string) Rule {
+	re, err := compile(pattern, replacement)
+	if err == nil && re.NumSubexp() == 0 {
+		err = fmt.Errorf("%w: %q has no group for the number", fault.ErrStructure, pattern)
+	}
+	return Rule{text: fmt.Sprintf("%sRegexp %q", name, pattern), err: err, apply: func(p *planner) {
+		groups := map[string][]numbered{}
+		var old, made []*entry
+		for _, e := range p.entries {
+			if target, ok := re.expand(e.name); ok {
+				old = append(old, e)
+				groups[target] = append(groups[target], numbered{re.FindStringSubmatch(e.name)[1], e})
+			}
+		}
+		if len(old) == 0 {
+			p.failUnused(pattern)
+		}
+		for _, target := range slices.Sorted(maps.Keys(groups)) {
+			members, err := inOrder(groups[target])
+			if err != nil {
+				p.fail(target, err)
+				made = append(made, p.broken(target)...)
+				continue
+			}
+			made = append(made, p.entry(target, groups[target][0].path, p.make(target, step, members, f))...)
+		}
+		p.replace(old, made)
+	}}
+}
+
+// numbered is a leaf with its number, as it is in its name.
+type numbered struct {
+	number string
+	*entry
+}
+
+// groupNumber returns a number that is in a name, or -1.
+func groupNumber(s string) int {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// inOrder returns what the leaves hold in the order of their numbers.
+func inOrder(leaves []numbered) ([]value, error) {
+	ordered := make([]value, len(leaves))
+	taken := make([]string, len(leaves))
+	for _, l := range leaves {
+		n := groupNumber(l.number)
+		switch {
+		case n < 0:
+			return nil, fmt.Errorf("%w: the first group of %q is %q, not a number", fault.ErrStructure, l.name, l.number)
+		case n >= len(leaves):
+			return nil, fmt.Errorf("%w: %d leaves are to be joined, and %q has the number %d; they must be 0 to %d", fault.ErrStructure, len(leaves), l.name, n, len(leaves)-1)
+		case taken[n] != "":
+			return nil, fmt.Errorf("%w: both %q and %q have the number %d", fault.ErrKeyCollision, taken[n], l.name, n)
+		}
+		ordered[n], taken[n] = l.value, l.name
+	}
+	return ordered, nil
+}
+
+// maxLeaves bounds what one leaf can be divided into: a shape may lie.
+const maxLeaves = 1 << 20
+
+// Unstack divides the leaf source, or all that are below source, into as many as
+// they have elements along an axis, which the results lack. In target, which
+// takes the place of source, %d stands for the number, from 0 on:
+//
+//	transform.Unstack("params.layers", 0, "params.layer_%d")
+func Unstack(source string, axis int, target string) Rule {
+	r := Rule{text: fmt.Sprintf("Unstack %q", source)}
+	if strings.Count(target, "%d") != 1 {
+		r.err = fmt.Errorf("%w: the target %q must have one %%d, where the number goes", fault.ErrStructure, target)
+	}
+	r.apply = func(p *planner) {
+		old := p.take(source)
+		var made []*entry
+		var first *entry // the leaf that says how many there are
+		count := 0
+		for _, e := range old {
+			if e.leaf == nil {
+				p.unsure = true
+				continue
+			}
+			n, err := dimension(e.leaf, axis)
+			switch {
+			case err != nil:
+			case n == 0 || n > maxLeaves:
+				err = fmt.Errorf("%w: dividing %s along axis %d into %d leaves", fault.ErrShape, describe(e.leaf.Metadata()), axis, n)
+			case first != nil && n != count:
+				err = fmt.Errorf("%w: it has %d elements along axis %d, and %q has %d", fault.ErrShape, n, axis, first.name, count)
+			}
+			if err != nil {
+				p.fail(e.name, err)
+				p.unsure = true
+				continue
+			}
+			if first == nil {
+				first, count = e, n
+			}
+			rest, _ := cutName(e.name, source)
+			for i := range n {
+				name := joinName(strings.Replace(target, "%d", strconv.Itoa(i), 1), rest)
+				made = append(made, p.divide(name, e, fmt.Sprintf("index %d %d", axis, i), func(l *view.Leaf) (*view.Leaf, error) {
+					return l.Index(axisOf(axis, len(l.Metadata().Shape)), i)
+				})...)
+			}
+		}
+		if len(old) == 0 {
+			p.unsure = true
+		}
+		p.replace(old, made)
+	}
+	return r
+}
+
+// Split divides the leaf source, or all that are below source, along an axis into
+// one part for each target, which takes the place of source: parts of the given
+// sizes, or equal ones if sizes is empty.
+//
+//	transform.Split("attn.qkv", -1, nil, "attn.q", "attn.k", "attn.v")
+func Split(source string, axis int, sizes []int, targets ...string) Rule {
+	sizes, targets = slices.Clone(sizes), slices.Clone(targets)
+	r := Rule{text: fmt.Sprintf("Split %q", source)}
+	if len(targets) == 0 || len(sizes) > 0 && len(sizes) != len(targets) {
+		r.err = fmt.Errorf("%w: %d sizes for %d targets", fault.ErrStructure, len(sizes), len(targets))
+	}
+	r.apply = func(p *planner) {
+		old := p.take(source)
+		var made []*entry
+		for _, e := range old {
+			rest, _ := cutName(e.name, source)
+			of := sizes
+			if e.leaf != nil {
+				var err error
+				if of, err = parts(e.leaf, axis, sizes, len(targets)); err != nil {
+					p.fail(e.name, err)
+				}
+			}
+			start := 0
+			for i, target := range targets {
+				name := joinName(target, rest)
+				if len(of) == 0 {
+					made = append(made, p.broken(name)...)
+					continue
+				}
+				from, to := start, start+of[i]
+				start = to
+				made = append(made, p.divide(name, e, fmt.Sprintf("slice %d %d:%d:1", axis, from, to), func(l *view.Leaf) (*view.Leaf, error) {
+					return l.Slice(axisOf(axis, len(l.Metadata().Shape)), from, to, 1)
+				})...)
+			}
+		}
+		if len(old) == 0 {
+			for _, target := range targets {
+				made = append(made, p.broken(target)...)
+			}
+		}
+		p.replace(old, made)
+	}
+	return r
+}
+
+// divide returns an entry for a part of e.
+func (p *planner) divide(name string, e *entry, step string, f func(*view.Leaf) (*view.Leaf, error)) []*entry {
+	v := p.make(name, step, []value{e.value}, func(l []*view.Leaf) (*view.Leaf, error) { return f(l[0]) })
+	return p.entry(name, e.path, v)
+}
+
+// dimension returns the elements along an axis.
+func dimension(l *view.Leaf, axis int) (int, error) {
+	shape := l.Metadata().Shape
+	axis = axisOf(axis, len(shape))
+	switch {
+	case l.DType() == array.Invalid:
+		return 0, fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.Metadata().Spec())
+	case axis < 0 || axis >= len(shape):
+		return 0, fmt.Errorf("%w: axis %d of %s", fault.ErrShape, axis, describe(l.Metadata()))
+	}
+	return shape[axis], nil
+}
+
+// parts returns the sizes of n parts along an axis: those that are given, or
+// equal ones.
+func parts(l *view.Leaf, axis int, sizes []int, n int) ([]int, error) {
+	dim, err := dimension(l, axis)
+	if err != nil {
+		return nil, err
+	}
+	if len(sizes) == 0 {
+		if dim%n != 0 {
+			return nil, fmt.Errorf("%w: %d elements along axis %d do not divide into %d equal parts", fault.ErrShape, dim, axis, n)
+		}
+		return slices.Repeat([]int{dim / n}, n), nil
+	}
+	sum := 0
+	for _, s := range sizes {
+		if s < 0 || s > dim-sum {
+			sum = -1
+			break
+		}
+		sum += s
+	}
+	if sum != dim {
+		return nil, fmt.Errorf("%w: %d elements along axis %d do not divide into parts of %v", fault.ErrShape, dim, axis, sizes)
+	}
+	return sizes, nil
+}

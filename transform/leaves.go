@@ -1,0 +1,167 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// Set adds the leaf target, or changes it if x reads it. The other leaves that x
+// reads stay; see [Drop].
+//
+//	transform.Set("params.qkv", transform.Concat(1,
+//		transform.Leaf("params.q"), transform.Leaf("params.k"), transform.Leaf("params.v")))
+func Set(target string, x Expr) Rule {
+	var uses []string
+	changes := x.op.reads(target, &uses)
+	return Rule{text: fmt.Sprintf("Set %q", target), uses: uses, apply: func(p *planner) {
+		v := p.eval(target, x.op)
+		old := p.byName[target]
+		if changes && old != nil {
+			p.replace([]*entry{old}, p.entry(target, old.path, v))
+			return
+		}
+		p.replace(nil, p.entry(target, nil, v))
+	}}
+}
+
+// Each changes all leaves that match a pattern to what f makes of them; see
+// tree.ParsePattern. f must depend on nothing but its argument; it is called for
+// each leaf, and before that with one that is none.
+func Each(pattern string, f func(x Expr) Expr) Rule {
+	parsed, err := tree.ParsePattern(pattern)
+	r := each(fmt.Sprintf("Each %q", pattern), f, func(p *planner, e *entry) bool { return parsed.Match(e.path) })
+	if err != nil {
+		r.err = err
+	}
+	return r
+}
+
+// EachFunc is [Each] for the leaves for which match reports true.
+func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
+	r := each("EachFunc", f, func(p *planner, e *entry) bool {
+		if e.leaf == nil {
+			p.unsure = true
+			return false
+		}
+		return match(e.leaf.Metadata())
+	})
+	if match == nil {
+		r.err = errNil
+	}
+	return r
+}
+
+var errNil = fmt.Errorf("%w: the function is nil", fault.ErrStructure)
+
+func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rule {
+	if f == nil {
+		return Rule{text: text, err: errNil}
+	}
+	var uses []string
+	f(Expr{&op{bound: &value{}}}).op.reads("", &uses)
+	return Rule{text: text, uses: uses, apply: func(p *planner) {
+		var old, made []*entry
+		for _, e := range p.entries {
+			if !match(p, e) {
+				continue
+			}
+			old = append(old, e)
+			if e.leaf == nil {
+				made = append(made, e)
+				continue
+			}
+			v := p.eval(e.name, f(Expr{&op{bound: &e.value}}).op)
+			made = append(made, p.entry(e.name, e.path, v)...)
+		}
+		if len(old) == 0 && !p.unsure {
+			p.failRule(fmt.Errorf("%w: no leaf matches", fault.ErrStructure))
+		}
+		p.replace(old, made)
+	}}
+}
+
+// Default adds the leaf target with a value in memory, see [Value], unless the
+// tree has a leaf, dict or sequence of that name.
+func Default(target string, v any) Rule {
+	x := Value(v)
+	return Rule{text: fmt.Sprintf("Default %q", target), apply: func(p *planner) {
+		there := p.below(target)
+		for _, e := range there {
+			e.rule = p.rule
+		}
+		if len(there) == 0 && !p.failedAt(target) {
+			p.replace(nil, p.entry(target, nil, p.eval(target, x.op)))
+		}
+	}}
+}
+
+// Include adds the tree of another checkpointable of the checkpoint below the
+// name at; "" is the root.
+func Include(checkpointable, at string) Rule {
+	return Rule{text: fmt.Sprintf("Include %q", checkpointable), uses: []string{checkpointable}, apply: func(p *planner) {
+		t := p.other(at, checkpointable)
+		if t == nil {
+			p.replace(nil, p.broken(at))
+			return
+		}
+		var made []*entry
+		for name, l := range t.Leaves() {
+			made = append(made, p.entry(joinName(at, name), l.Metadata().Path, stored(checkpointable, l))...)
+		}
+		p.replace(nil, made)
+	}}
+}
+
+// Drop removes the leaves that match one of the patterns; see tree.ParsePattern.
+// What was made of them stays.
+func Drop(patterns ...string) Rule {
+	r := Rule{text: "Drop " + quote(patterns)}
+	parsed := make([]tree.Pattern, len(patterns))
+	for i, s := range patterns {
+		var err error
+		if parsed[i], err = tree.ParsePattern(s); err != nil {
+			r.err = err
+		}
+	}
+	r.apply = func(p *planner) {
+		used := make([]bool, len(patterns))
+		p.drop(func(e *entry) bool {
+			matches := false
+			for i, pattern := range parsed {
+				if pattern.Match(e.path) {
+					used[i], matches = true, true
+				}
+			}
+			return matches
+		})
+		for i, s := range patterns {
+			if !used[i] {
+				p.failUnused(s)
+			}
+		}
+	}
+	return r
+}
+
+// DropRest removes all leaves that are as they were stored: those that no rule
+// before it has named, made or added. What was only read by expressions goes.
+func DropRest() Rule {
+	return Rule{text: "DropRest", apply: func(p *planner) {
+		p.drop(func(e *entry) bool { return e.rule == "" })
+	}}
+}
+
+func (p *planner) drop(match func(*entry) bool) {
+	var old []*entry
+	for _, e := range p.entries {
+		if match(e) {
+			old = append(old, e)
+		}
+	}
+	p.replace(old, nil)
+	p.dropped = append(p.dropped, slices.DeleteFunc(old, func(e *entry) bool { return e.leaf == nil })...)
+}

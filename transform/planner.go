@@ -1,0 +1,226 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// planner holds the tree while rules change it.
+type planner struct {
+	others  map[string]*view.Tree
+	entries []*entry
+	byName  map[string]*entry
+	dropped []*entry
+
+	nodes map[string]*node // the dicts and sequences by name; nil if they are to be found anew
+	// seated has the sequences, by pathKey, in which a rule has made positions,
+	// and the rule.
+	seated map[string]string
+
+	rule   string // that is applied, for messages
+	errs   []error
+	unsure bool // a rule failed, and the names that it would have made are unknown
+}
+
+// entry is a leaf of the tree.
+type entry struct {
+	name string // that of path
+	path tree.Path
+	value
+	rule string // the last that gave or changed it; "" if it is as it was stored
+}
+
+// value is what an entry holds. It has no leaf if the rule that makes it failed,
+// which is reported already: what is made of it fails silently.
+type value struct {
+	leaf *view.Leaf
+	text string   // how it is made of stored leaves
+	from []string // what these are
+}
+
+func newPlanner(t *view.Tree, others map[string]*view.Tree) *planner {
+	p := &planner{others: others, byName: make(map[string]*entry, t.Len()), seated: map[string]string{}}
+	for name, l := range t.Leaves() {
+		p.add(&entry{name: name, path: l.Metadata().Path, value: stored("", l)})
+	}
+	return p
+}
+
+// stored is the value of a leaf of a checkpointable, "" for the one that is
+// changed.
+func stored(of string, l *view.Leaf) value {
+	name := l.Metadata().Path.String()
+	if of != "" {
+		name = of + ":" + name
+	}
+	return value{l, name, []string{describe(l.Metadata())}}
+}
+
+// add puts an entry into the tree.
+func (p *planner) add(e *entry) {
+	other, taken := p.byName[e.name]
+	switch {
+	case !taken:
+		p.entries = append(p.entries, e)
+		p.byName[e.name] = e
+		p.addNodes(e)
+	case other.leaf == nil || e.leaf == nil: // reported already
+	default:
+		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name", fault.ErrKeyCollision, other.text, e.text))
+	}
+}
+
+// replace takes old out of the tree and puts made into it.
+func (p *planner) replace(old, made []*entry) {
+	if len(old) > 0 {
+		gone := make(map[*entry]bool, len(old))
+		for _, e := range old {
+			gone[e] = true
+			delete(p.byName, e.name)
+		}
+		p.entries = slices.DeleteFunc(p.entries, func(e *entry) bool { return gone[e] })
+		p.nodes = nil
+	}
+	for _, e := range made {
+		p.add(e)
+	}
+}
+
+// entry returns an entry for v at the name target, which a rule gives to what
+// was at source before; nil if that cannot be.
+func (p *planner) entry(target string, source tree.Path, v value) []*entry {
+	path, err := p.resolve(target, source)
+	if err != nil {
+		p.fail(target, err)
+		return nil
+	}
+	if v.leaf != nil {
+		v.leaf = v.leaf.At(path)
+	}
+	return []*entry{{name: path.String(), path: path, value: v, rule: p.rule}}
+}
+
+// broken returns an entry without a leaf for what a failed rule would have made.
+func (p *planner) broken(target string) []*entry {
+	path, err := p.resolve(target, nil)
+	if err != nil {
+		return nil
+	}
+	return []*entry{{name: path.String(), path: path, rule: p.rule}}
+}
+
+// find returns the leaf called name. If there is none it reports that, for the
+// leaf target, and returns one without a leaf.
+func (p *planner) find(target, name string) value {
+	if e := p.byName[name]; e != nil {
+		return e.value
+	}
+	switch {
+	case p.failedAt(name):
+	case len(p.below(name)) > 0:
+		p.fail(target, fmt.Errorf("%w: %q is no leaf; there are leaves below it", fault.ErrStructure, name))
+	default:
+		p.fail(target, fmt.Errorf("%w: there is no leaf %q", fault.ErrStructure, name))
+	}
+	return value{}
+}
+
+// failedAt reports whether name may be what a failed rule would have made.
+func (p *planner) failedAt(name string) bool {
+	if p.unsure {
+		return true
+	}
+	for prefix := range prefixes(name) {
+		if e := p.byName[prefix]; e != nil && e.leaf == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// below returns the leaf called name, or all that are below it.
+func (p *planner) below(name string) (found []*entry) {
+	for _, e := range p.entries {
+		if _, ok := cutName(e.name, name); ok {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// take is below for a rule that needs a leaf there; target is for messages.
+func (p *planner) take(name string) []*entry {
+	found := p.below(name)
+	if len(found) == 0 {
+		p.find(name, name)
+	}
+	return found
+}
+
+// fail reports that the rule cannot make the leaf target.
+func (p *planner) fail(target string, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			p.fail(target, e)
+		}
+		return
+	}
+	if l, ok := err.(*fault.Leaf); ok && (l.Path == target || l.Path == "") {
+		err = l.Err
+	}
+	if p.rule != "" {
+		err = fmt.Errorf("%s: %w", p.rule, err)
+	}
+	p.errs = append(p.errs, &fault.Leaf{Path: target, Err: err})
+}
+
+// failRule reports that the rule cannot be applied at all.
+func (p *planner) failRule(err error) {
+	p.errs = append(p.errs, fmt.Errorf("%s: %w", p.rule, err))
+	p.unsure = true
+}
+
+// failUnused reports that none of the leaves is what the rule is about.
+func (p *planner) failUnused(pattern string) {
+	if !p.unsure {
+		p.failRule(fmt.Errorf("%w: no leaf matches %q", fault.ErrStructure, pattern))
+	}
+}
+
+// prefixes yields name and the names of what it is in, from the inside out; the
+// last is "", the root.
+func prefixes(name string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for name != "" {
+			if !yield(name) {
+				return
+			}
+			name = name[:max(0, strings.LastIndexByte(name, '.'))]
+		}
+		yield("")
+	}
+}
+
+// cutName returns what name has behind prefix, if it is prefix or below it.
+func cutName(name, prefix string) (rest string, ok bool) {
+	switch {
+	case prefix == "":
+		return name, true
+	case name == prefix:
+		return "", true
+	}
+	return strings.CutPrefix(name, prefix+".")
+}
+
+// joinName is the inverse of cutName.
+func joinName(prefix, rest string) string {
+	if prefix == "" || rest == "" {
+		return prefix + rest
+	}
+	return prefix + "." + rest
+}

@@ -1,0 +1,116 @@
+package transform
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Rename gives leaves new names, all at once, so that two may change places. A
+// key of names that is a dict or sequence moves all that is below it; the longest
+// one that fits a leaf counts. "" is the whole tree: {"": "params"} puts it below
+// params, {"params": ""} makes it of what is below params.
+func Rename(names map[string]string) Rule {
+	names = maps.Clone(names)
+	text := "Rename"
+	for from, to := range names {
+		if len(names) == 1 {
+			text = fmt.Sprintf("Rename %q to %q", from, to)
+		}
+	}
+	find := func(e *entry) (from, to string, ok bool) {
+		for from := range prefixes(e.name) {
+			if to, ok := names[from]; ok {
+				rest, _ := cutName(e.name, from)
+				return from, joinName(to, rest), true
+			}
+		}
+		return "", "", false
+	}
+	return Rule{text: text, apply: func(p *planner) {
+		unused := maps.Clone(names)
+		for _, e := range p.entries {
+			if from, _, ok := find(e); ok {
+				delete(unused, from)
+			}
+		}
+		var failed []*entry
+		for _, from := range slices.Sorted(maps.Keys(unused)) {
+			p.find(from, from)
+			failed = append(failed, p.broken(names[from])...)
+		}
+		p.rename(func(e *entry) (string, bool) {
+			_, to, ok := find(e)
+			return to, ok
+		})
+		p.replace(nil, failed)
+	}}
+}
+
+// RenameRegexp gives each leaf whose whole name matches a regular expression the
+// name replacement, in which $1 or ${name} stand for the groups of pattern, as in
+// regexp.Regexp.Expand:
+//
+//	transform.RenameRegexp(`layers_(\d+)\.(.*)`, "blocks[$1].$2")
+func RenameRegexp(pattern, replacement string) Rule {
+	re, err := compile(pattern, replacement)
+	return Rule{text: fmt.Sprintf("RenameRegexp %q", pattern), err: err, apply: func(p *planner) {
+		if !p.rename(func(e *entry) (string, bool) { return re.expand(e.name) }) {
+			p.failUnused(pattern)
+		}
+	}}
+}
+
+// rename gives leaves the names that f returns, and reports whether there are
+// such leaves.
+func (p *planner) rename(f func(*entry) (string, bool)) bool {
+	var old, made []*entry
+	for _, e := range p.entries {
+		if to, ok := f(e); ok {
+			old = append(old, e)
+			made = append(made, p.entry(to, e.path, e.value)...)
+		}
+	}
+	p.replace(old, made)
+	return len(old) > 0
+}
+
+// replacer is a regular expression on whole names and what is put in their place.
+type replacer struct {
+	*regexp.Regexp
+	replacement string
+}
+
+var reference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
+
+func compile(pattern, replacement string) (*replacer, error) {
+	if _, err := regexp.Compile(pattern); err != nil { // its message has the pattern as it was given
+		return nil, fmt.Errorf("%w: %w", fault.ErrStructure, err)
+	}
+	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fault.ErrStructure, err)
+	}
+	for _, ref := range reference.FindAllStringSubmatch(replacement, -1) {
+		group := ref[1] + ref[2]
+		isNumber := isPosition(group)
+		known := isNumber && len(group) < 5 && groupNumber(group) <= re.NumSubexp() || !isNumber && re.SubexpIndex(group) >= 0
+		if group != "" && !known {
+			return nil, fmt.Errorf("%w: %q refers to the group %q, which %q does not have; ${1} is the first if a letter, digit or _ follows",
+				fault.ErrStructure, replacement, group, pattern)
+		}
+	}
+	return &replacer{re, replacement}, nil
+}
+
+// expand returns what replaces name, if that matches.
+func (r *replacer) expand(name string) (string, bool) {
+	m := r.FindStringSubmatchIndex(name)
+	if m == nil {
+		return "", false
+	}
+	return string(r.ExpandString(nil, r.replacement, name, m)), true
+}
