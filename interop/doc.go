@@ -8,6 +8,11 @@
 //
 //	ORBAX_INTEROP=require go test ./interop
 //
+// TestLayouts, which needs no Python, is a table. Its rows are checkpoints in
+// every layout that is written anywhere, in testdata/layouts, and its columns the
+// ways to read them; -v prints it. testdata/layouts.py has made the rows, and
+// TestLayoutsFresh has it make them again.
+//
 // ORBAX_INTEROP_CHECKS is how many random trees go in each direction, 200 if it
 // is not set, and ORBAX_INTEROP_FLIPS how many damaged checkpoints Python is
 // given; 0 damages every bit. A failing random tree prints how to run it again.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -17,13 +16,6 @@ import (
 type pytree struct {
 	Name   string // "" for the one that a load picks itself
 	Leaves []leaf
-}
-
-func (p *pytree) options() []orbax.LoadOption {
-	if p.Name == "" {
-		return nil
-	}
-	return []orbax.LoadOption{orbax.Name(p.Name)}
 }
 
 // sort brings the leaves into the order in which package tree lists them.

@@ -32,6 +32,7 @@ type layout struct {
 		Is   string
 		Says string
 	}
+	Fill  bool // chunks are missing, and stand for the fill value
 	Items []item
 }
 
@@ -81,19 +82,49 @@ func isPinned(module string) bool {
 }
 
 func testLayouts(t *testing.T, dir string) {
+	results := &table{}
+	t.Cleanup(func() { t.Logf("\n%s", results) })
 	for _, file := range layoutFiles(t, dir) {
 		l := parseLayout(t, file)
 		t.Run(l.Row, func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(unpack(t, filepath.Join(dir, l.Row+".zip")), filepath.FromSlash(l.Open))
+			archive := filepath.Join(dir, l.Row+".zip")
+			path := filepath.Join(unpack(t, archive), filepath.FromSlash(l.Open))
 			if l.Refused != nil {
 				checkRefused(t, path, l)
 				return
 			}
 			checkNames(t, path, l.Names)
 			for _, it := range l.Items {
-				t.Run(cmp.Or(it.Name, "default"), func(t *testing.T) { checkItem(t, path, it) })
+				t.Run(cmp.Or(it.Name, "default"), func(t *testing.T) {
+					switch {
+					case it.Proto != nil:
+						checkProto(t, path, it)
+					case it.Leaves == nil:
+						checkJSON(t, path, it)
+					default:
+						it.sort()
+						s := &stored{pytree: it.pytree, path: path, archive: archive, layout: l}
+						checkColumns(t, s, results)
+					}
+				})
 			}
+			if len(l.Names) > 0 {
+				t.Run("together", func(t *testing.T) { checkTogether(t, path, l) })
+			}
+		})
+	}
+}
+
+// checkColumns reads a pytree in every way.
+func checkColumns(t *testing.T, s *stored, results *table) {
+	if s.layout.Fill {
+		checkSparse(t, s)
+	}
+	for _, c := range columns {
+		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(func() { results.add(s, c.name, t) })
+			c.check(t, s)
 		})
 	}
 }
@@ -174,26 +205,34 @@ func checkNames(t *testing.T, path string, want []string) {
 	}
 }
 
-func checkItem(t *testing.T, path string, it item) {
-	switch {
-	case it.Proto != nil:
-		checkProto(t, path, it)
-	case it.Leaves == nil:
-		checkJSON(t, path, it)
-	default:
-		it.sort()
-		for _, c := range columns {
-			t.Run(c.name, func(t *testing.T) { c.check(t, path, &it.pytree) })
-		}
+// refused wants an error of the given class.
+func refused(t *testing.T, err, is error) {
+	t.Helper()
+	if !errors.Is(err, is) {
+		t.Errorf("got the error %v, want %q", err, is)
+	}
+}
+
+// checkSparse wants chunks that are missing to be damage, unless one asks for
+// their fill value.
+func checkSparse(t *testing.T, s *stored) {
+	_, err := orbax.Load(t.Context(), s.path)
+	if !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), "FillMissing") {
+		t.Errorf("Load gives the error %v, want ErrCorrupt that says what FillMissing does", err)
 	}
 }
 
 func checkJSON(t *testing.T, path string, it item) {
-	got, err := orbax.Load(t.Context(), path, it.options()...)
+	got, err := orbax.Load(t.Context(), path, orbax.Name(it.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both without what JSON does not tell: the types of numbers.
+	equalJSON(t, got, it)
+}
+
+// equalJSON compares without what JSON does not tell: the types of numbers.
+func equalJSON(t *testing.T, got any, it item) {
+	t.Helper()
 	if g, w := marshal(t, got), marshal(t, it.JSON); g != w {
 		t.Errorf("got %s, want %s", g, w)
 	}
@@ -209,16 +248,58 @@ func marshal(t *testing.T, v any) string {
 }
 
 func checkProto(t *testing.T, path string, it item) {
-	var want, got structpb.Struct
-	if err := protojson.Unmarshal(it.Proto, &want); err != nil {
-		t.Fatal(err)
-	}
+	var got structpb.Struct
 	if _, err := orbax.LoadCheckpointables(t.Context(), path, map[string]any{it.Name: &got}); err != nil {
 		t.Fatal(err)
 	}
-	if !proto.Equal(&got, &want) {
-		t.Errorf("got %v, want %v", &got, &want)
+	equalProto(t, &got, it)
+}
+
+func equalProto(t *testing.T, got proto.Message, it item) {
+	t.Helper()
+	var want structpb.Struct
+	if err := protojson.Unmarshal(it.Proto, &want); err != nil {
+		t.Fatal(err)
 	}
+	if !proto.Equal(got, &want) {
+		t.Errorf("got %v, want %v", got, &want)
+	}
+}
+
+// checkTogether loads all checkpointables at once, in the background.
+func checkTogether(t *testing.T, path string, l *layout) {
+	targets := map[string]any{}
+	for _, it := range l.Items {
+		targets[l.nameOf(it)] = nil
+		if it.Proto != nil {
+			targets[it.Name] = &structpb.Struct{}
+		}
+	}
+	got, err := orbax.LoadCheckpointablesAsync(t.Context(), path, targets).Result(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(targets) {
+		t.Errorf("there are %d checkpointables, want %d", len(got), len(targets))
+	}
+	for _, it := range l.Items {
+		switch v := got[l.nameOf(it)]; {
+		case it.Proto != nil:
+			equalProto(t, v.(proto.Message), it)
+		case it.Leaves == nil:
+			equalJSON(t, v, it)
+		default:
+			diffLeaves(t, leavesOf(t, v), it.Leaves)
+		}
+	}
+}
+
+// nameOf returns the name of a checkpointable, also of the one that a load picks.
+func (l *layout) nameOf(it item) string {
+	if it.Name == "" && slices.Contains(l.Names, "state") {
+		return "state"
+	}
+	return cmp.Or(it.Name, l.Names[0])
 }
 
 // TestLayoutsAreAllThere wants both files of each row.

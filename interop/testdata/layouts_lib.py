@@ -6,6 +6,7 @@ find in it, as JSON:
   {"open":    path of the checkpoint below the row's folder,
    "names":   its checkpointables; null where they have no names,
    "refused": null, or {"is": name of an error in Go, "says": a part of its text},
+   "fill":    true if there are chunks that were never written,
    "items":   [{"name": of the checkpointable, "" for what a load picks itself,
                 "leaves": [leaf, ...]   if it is a pytree, else
                 "json": value, or "proto": a google.protobuf.Struct as JSON}, ...]}
@@ -76,6 +77,11 @@ def bits(dtype, *shape):
         raw = raw << spare  # ints are sign-extended in memory
         raw = (raw.view(np.int8) >> spare).view(np.uint8) if dtype[0] == "i" else raw >> spare
     return np.frombuffer(raw.tobytes(), dt).reshape(shape)
+
+
+def plain():
+    """4 MiB that an archive makes small."""
+    return np.add.outer(np.arange(0, 3072, 3), np.arange(1024)).astype("uint32")
 
 
 def arrays():
@@ -178,8 +184,8 @@ def tree(value, name=""):
     return {"name": name, "leaves": leaves(value)}
 
 
-def expect(path, *items, names=None):
-    return {"open": path, "names": names, "refused": None, "items": list(items)}
+def expect(path, *items, names=None, **more):
+    return {"open": path, "names": names, "refused": None, **more, "items": list(items)}
 
 
 def refuse(path, error, says):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 
 import layouts_v1
-from layouts_lib import arrays, bits, expect, optional, row, state, tree
+from layouts_lib import arrays, bits, expect, optional, plain, row, state, tree
 
 TS, ZARR, SAFETENSORS = "tensorstore", "zarr", "safetensors"
 ts = optional(TS)
@@ -250,6 +250,16 @@ def bare_zarr3_codecs(out):
 
 
 @row(TS)
+def bare_zarr3_large_shards(out):
+    """Inner chunks that are worth leaving out."""
+    value = plain()
+    inner = shards(value, [256, 256], [raw(value), codec("crc32c")])
+    zarr3(files(out / "all" / "w"), value, [512, 1024], inner)
+    group(out / "all", 3)
+    return expect("all", tree({"w": value}))
+
+
+@row(TS)
 def bare_zarr3_dtypes(out):
     """Every element type of TensorStore."""
     names = """bool int2 int4 int8 int16 int32 int64 uint8 uint16 uint32 uint64
@@ -345,7 +355,7 @@ def python_zarr3_sparse(out):
     value = np.full((6, 4), 1.5, np.float32)
     made = zarr.create_array(out / "array", shape=value.shape, chunks=(2, 2), dtype=value.dtype, fill_value=1.5)
     value[:2, 2:] = made[:2, 2:] = bits("float32", 2, 2)
-    return expect("array", tree(value))
+    return expect("array", tree(value), fill=True)
 
 
 def save_tensors(path, tensors):

@@ -2,7 +2,7 @@
 
 import typing
 
-from layouts_lib import Key, arrays, bits, expect, map_arrays, optional, refuse, row, state, tree, without
+from layouts_lib import Key, arrays, bits, expect, map_arrays, optional, plain, refuse, row, state, tree, without
 
 ORBAX = "orbax.checkpoint.experimental.v1"
 jax = optional("jax")
@@ -126,6 +126,16 @@ def v1_sharded_chunks(out):
 @row(ORBAX)
 def v1_sharded_files(out):
     return saved_sharded(out, array=dict(use_ocdbt=False))
+
+
+@row(ORBAX)
+def v1_sharded_large(out):
+    """Chunks that are worth leaving out."""
+    mesh = jax.make_mesh((2, 4), ("x", "y"))
+    value = {"w": plain()}
+    on_devices = {"w": jax.device_put(value["w"], over(mesh, "x", "y"))}
+    save(out / "ckpt", on_devices, array=dict(use_compression=False), storage=dict(chunk_byte_size=1 << 18))
+    return expect("ckpt", tree(value), names=["state"])
 
 
 @row(ORBAX)
