@@ -30,8 +30,8 @@ const ownDatabase = databasePrefix + "0"
 // others later. It can be read when a Union has been made of it.
 func (d *WriteDir) Unmerged() { d.database = ownDatabase }
 
-// databases returns the names of the databases of processes in dir, in order.
-func databases(ctx context.Context, dir *ReadDir) ([]string, error) {
+// Databases returns the names of the databases of processes in dir, in order.
+func Databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 	infos, err := dir.List(ctx, ".")
 	if isNotExist(err) {
 		return nil, nil
@@ -49,10 +49,10 @@ func databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 // readDatabases returns the union of the databases of processes in dir, whose
 // values refer to files relative to dir. A key that two of them give different
 // values is an error that matches orbax.ErrKeyCollision: processes write
-// different keys, but for equal documents (observed), and which of two values
-// Orbax's own merge takes is a matter of chance.
+// different keys, but for equal documents, and which of two values Orbax's own
+// merge takes is a matter of chance (observed).
 func readDatabases(ctx context.Context, dir *ReadDir) (map[string]ocdbt.Value, error) {
-	names, err := databases(ctx, dir)
+	names, err := Databases(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +146,8 @@ func (s databaseSource) List(ctx context.Context, prefix string) ([]string, erro
 }
 
 // wroteDatabase reports whether this package wrote the data files in the directory
-// called name: it has a file of nodes, whose digest is known. Those of Orbax, and
-// plain files, can be in one tree with ours.
+// called name: then it has a file of nodes, whose digest is known. A merged tree
+// can also have data files of Orbax, and plain files.
 func (d *ReadDir) wroteDatabase(ctx context.Context, name string) (bool, error) {
 	if path.Base(name) != layout.DataDir {
 		return false, nil

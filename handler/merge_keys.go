@@ -71,7 +71,8 @@ func (s *KeySet) check(p tree.Path, name, id string, text bool) error {
 		return fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q", fault.ErrKeyCollision, name, other)
 	}
 	for i := range name {
-		if above := name[:i]; name[i] == '/' && s.texts[above] == above && above != "" {
+		above := name[:i]
+		if text, taken := s.texts[above]; taken && name[i] == '/' && text == above {
 			return fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q", fault.ErrKeyCollision, above, name)
 		}
 	}

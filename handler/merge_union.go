@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -13,8 +13,6 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
-	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
@@ -37,6 +35,7 @@ type Union struct {
 	databases []database
 	leaves    []layout.TreeLeaf // in order
 	strings   map[string]string
+	texts     []string // names in the documents of strings
 	shardings map[string]*sharding.Sharding
 	arrays    []layout.ArrayMetadata
 	values    valueSet
@@ -71,7 +70,7 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 		metas:  make([]*layout.TreeMetadata, len(parts)),
 		parsed: map[string]*zarr.Metadata{},
 	}
-	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readDatabases, o.findArrays} {
+	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readDatabases, o.checkData, o.findArrays} {
 		if err := read(ctx); err != nil {
 			return nil, err
 		}
@@ -95,6 +94,32 @@ func (u *Union) Databases() []string {
 		names[i] = d.as
 	}
 	return names
+}
+
+// Strays returns the names of arrays and strings that are stored and of which no
+// part says that they are leaves: the document that does has been lost.
+func (u *Union) Strays() []string {
+	leaves, docs := map[string]bool{}, map[string]bool{}
+	for _, l := range u.leaves {
+		name := l.Path.String()
+		leaves[name] = true
+		for _, doc := range zarrNames {
+			docs[joinKey(name, doc)] = true
+		}
+	}
+	strays := map[string]bool{}
+	for key := range u.values {
+		name, doc := path.Split(key)
+		if !docs[key] && (doc == zarrNames[2] || doc == zarrNames[3]) {
+			strays[strings.TrimSuffix(name, "/")] = true
+		}
+	}
+	for _, name := range u.texts {
+		if !leaves[name] {
+			strays[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(strays))
 }
 
 // Keys returns how many keys the union's index has.
@@ -174,6 +199,7 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 		if err != nil {
 			return inDir(part, err)
 		}
+		o.texts = append(o.texts, textNames(doc)...)
 		for _, l := range o.leaves {
 			name := l.Path.String()
 			text, ok := texts.Get(name)
@@ -194,6 +220,28 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// textNames returns the names of the strings in their document, but for those
+// that have escapes.
+func textNames(doc []byte) (names []string) {
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		if members, ok := v.(map[string]any); ok {
+			for member, v := range members {
+				walk(name+"/"+member, v)
+			}
+		} else if !strings.Contains(name, "~") {
+			names = append(names, strings.TrimPrefix(name, "/"))
+		}
+	}
+	var root map[string]any
+	if json.Unmarshal(doc, &root) == nil {
+		for name, v := range root {
+			walk("/"+name, v)
+		}
+	}
+	return names
 }
 
 func (o *unionOpener) readShardings(ctx context.Context) error {
@@ -254,7 +302,7 @@ func (o *unionOpener) readArrays(ctx context.Context) error {
 
 func (o *unionOpener) readDatabases(ctx context.Context) error {
 	for _, part := range o.parts {
-		names, err := databases(ctx, part.Dir)
+		names, err := Databases(ctx, part.Dir)
 		if err != nil {
 			return err
 		}
@@ -270,157 +318,4 @@ func (o *unionOpener) readDatabases(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// findArrays finds the documents and chunks of all arrays, and decides how they
-// are stored together.
-func (o *unionOpener) findArrays(ctx context.Context) error {
-	formats := map[string][]string{} // by the name of the document
-	var errs []error
-	for _, l := range o.leaves {
-		if l.Empty || l.ValueType == layout.String {
-			continue
-		}
-		name := l.Path.String()
-		m, err := o.findArray(ctx, name)
-		if err != nil {
-			errs = append(errs, &fault.Leaf{Path: name, Err: err})
-			continue
-		}
-		formats[m.MetadataName()] = append(formats[m.MetadataName()], name)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	two, three := formats[zarrNames[2]], formats[zarrNames[3]]
-	if len(two) > 0 && len(three) > 0 {
-		return fmt.Errorf("%w: %d arrays are in zarr format 2 (%s …), %d in format 3 (%s …); Orbax loads only one of them",
-			fault.ErrUnsupported, len(two), two[0], len(three), three[0])
-	}
-	o.ocdbt, o.zarr3 = len(o.values) > 0, len(three) > 0
-	if len(two)+len(three) == 0 { // none are stored: as the parts say
-		o.ocdbt, o.zarr3 = o.declared()
-	}
-	if len(o.values) > 0 {
-		return o.indexFiles()
-	}
-	return nil
-}
-
-// indexFiles makes of arrays in plain files what the index knows as well: values
-// that are elsewhere, as all large ones.
-func (o *unionOpener) indexFiles() error {
-	for _, f := range o.files {
-		v := ocdbt.Value{Ref: ocdbt.Ref{File: f.name, Length: f.size}}
-		if err := o.values.add(f.name, ownedValue{v, "file " + f.name}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// declared returns the form that the last part says its arrays have.
-func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
-	for _, m := range slices.Backward(o.metas) {
-		if m != nil {
-			return m.OCDBT == nil || *m.OCDBT, m.Zarr3
-		}
-	}
-	return true, true
-}
-
-// zarrNames are the names of an array's document by format.
-var zarrNames = map[int]string{2: ".zarray", 3: "zarr.json"}
-
-// findArray finds an array and looks whether all chunks are there.
-func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadata, error) {
-	for _, format := range []int{3, 2} {
-		key := joinKey(name, zarrNames[format])
-		if v, ok := o.values[key]; ok {
-			m, err := o.parse(ctx, format, v)
-			if err != nil {
-				return nil, err
-			}
-			for index := range m.Chunks() {
-				key := joinKey(name, m.Key(index))
-				v, ok := o.values[key]
-				if !ok && o.sparse {
-					continue
-				}
-				if !ok {
-					return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
-				}
-				if err := m.CheckStored(v.Len()); err != nil {
-					return nil, fmt.Errorf("chunk %s: %w", key, err)
-				}
-			}
-			return m, nil
-		}
-		for _, part := range o.parts {
-			if m, err := o.findFiles(ctx, part, format, name); m != nil || err != nil {
-				return m, err
-			}
-		}
-	}
-	return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarrNames[3]))
-}
-
-// parse parses an array's document, wherever its value lies.
-func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*zarr.Metadata, error) {
-	doc := v.Inline
-	if !v.IsInline() {
-		i := slices.IndexFunc(o.databases, func(d database) bool { return d.as == v.owner })
-		db := o.databases[i]
-		file := path.Join(db.name, strings.TrimPrefix(v.Ref.File, db.as+"/"))
-		var err error
-		if doc, err = transfer.ReadFile(ctx, db.part.Dir.store, db.part.Dir.path(), file, v.Ref.Offset, v.Ref.Length); err != nil {
-			return nil, err
-		}
-	}
-	return o.parseDoc(format, doc)
-}
-
-func (o *unionOpener) parseDoc(format int, doc []byte) (*zarr.Metadata, error) {
-	if m, ok := o.parsed[string(doc)]; ok {
-		return m, nil
-	}
-	m, err := zarr.Parse(format, doc)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", zarrNames[format], err)
-	}
-	o.parsed[string(doc)] = m
-	return m, nil
-}
-
-// findFiles finds an array that a part has in plain files; nil if it has not.
-func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int, name string) (*zarr.Metadata, error) {
-	file := joinKey(name, zarrNames[format])
-	if !fs.ValidPath(file) {
-		return nil, nil // it can only be in a database
-	}
-	doc, err := part.Dir.readOptional(ctx, file)
-	if doc == nil || err != nil {
-		return nil, err
-	}
-	m, err := o.parseDoc(format, doc)
-	if err != nil {
-		return nil, err
-	}
-	files := []plainFile{{part, file, int64(len(doc))}}
-	for index := range m.Chunks() {
-		file := joinKey(name, m.Key(index))
-		info, err := part.Dir.stat(ctx, file)
-		if isNotExist(err) {
-			return nil, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, file)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := m.CheckStored(info.Size); err != nil {
-			return nil, fmt.Errorf("chunk %s: %w", file, err)
-		}
-		files = append(files, plainFile{part, file, info.Size})
-	}
-	o.files = append(o.files, files...)
-	return m, nil
 }

@@ -18,12 +18,10 @@ import (
 // memory, and returns what is wrong with each leaf. In a checkpoint of this
 // package it also looks at the space between the values.
 func VerifyTree(ctx context.Context, dir *ReadDir) []error {
-	if dir.name == "" {
-		if t, err := openSafetensors(ctx, dir); err != nil {
-			return []error{err}
-		} else if t != nil {
-			return t.Verify(ctx)
-		}
+	if t, err := openSafetensors(ctx, dir); err != nil {
+		return []error{err}
+	} else if t != nil {
+		return t.Verify(ctx)
 	}
 	t, err := openTree(ctx, dir, OpenOptions{})
 	if err != nil {
@@ -92,8 +90,14 @@ func (t *storedTree) planGaps(ctx context.Context, report func(error) error) ([]
 	}
 	for i := 0; i < len(extents); {
 		file, end := extents[i].File, int64(0)
+		ours, err := t.opener.dir.wroteDatabase(ctx, path.Dir(file))
+		if err != nil {
+			return nil, err
+		}
 		for ; i < len(extents) && extents[i].File == file; i++ {
-			gap(file, end, extents[i].Offset)
+			if ours {
+				gap(file, end, extents[i].Offset)
+			}
 			end = max(end, extents[i].Offset+extents[i].Length)
 		}
 		info, err := t.opener.dir.stat(ctx, file)
@@ -103,8 +107,8 @@ func (t *storedTree) planGaps(ctx context.Context, report func(error) error) ([]
 		if err != nil {
 			return nil, err
 		}
-		if !t.opener.ocdbt {
-			continue // a file has one chunk, whose length is checked
+		if !ours {
+			continue // Orbax leaves other things there; a plain file has one chunk
 		}
 		// A file of a database is written in whole pages.
 		written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -140,5 +141,26 @@ func TestCommitIntoFailures(t *testing.T) {
 		if rerr == nil && string(got) != "data" || rerr != nil && err == nil {
 			t.Errorf("operation %d: %q, %v", index, got, rerr)
 		}
+	}
+}
+
+// The entry becomes visible only when all that is in it is durable, and with a
+// parent that is.
+func TestCommitIntoOrder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, os.WriteFile("from", []byte("data"), 0o666))
+	r := &storage.Recorder{}
+	stage, err := r.Store().Begin(t.Context(), "session", true)
+	must(t, err)
+	must(t, stage.Link(t.Context(), "from", "d/linked"))
+	must(t, stage.CommitInto(t.Context(), "part"))
+	const tmp = "session.orbax-checkpoint-tmp-<1>"
+	want := strings.Join([]string{
+		"mkdir " + tmp, "lock " + tmp, "mkdir " + tmp + "/d", "link from " + tmp + "/d/linked",
+		"syncdir " + tmp + "/d", "syncdir " + tmp, "mkdir session", "syncdir .",
+		"rename " + tmp + " session/part", "syncdir session", "syncdir .", "unlock " + tmp, "",
+	}, "\n")
+	if got := storage.FormatOps(r.Ops()); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+import asyncio
 import base64
 import contextlib
 import importlib.metadata
@@ -180,6 +181,59 @@ def partial_finalize(request):
     """{"path"} -> {}"""
     ocp.partial.finalize(request["path"])
     return {}
+
+
+class _Stopped(Exception):
+    """Neither of the errors that Orbax catches: as if the process had died."""
+
+
+@_op
+def partial_finalize_stopped(request):
+    """{"path", "after"} -> {"stopped": bool}
+
+    Lets a finalize change the disk `after` times, and no more: one change after
+    the other, for Orbax does not wait for threads when it fails."""
+    from orbax.checkpoint.experimental.v1._src.partial import saving
+
+    steps = itertools.count(1)
+
+    def step():
+        if next(steps) > request["after"]:
+            raise _Stopped
+
+    class Files:
+        def __getattr__(self, name):
+            function = getattr(files, name)
+            if name not in ("rename", "write_text", "unlink", "rmtree", "mkdir"):
+                return function
+
+            async def stepping(*args, **kwargs):
+                step()
+                return await function(*args, **kwargs)
+
+            return stepping
+
+    files, handler = saving.async_path, saving.BasePyTreeCheckpointHandler
+
+    class Handler(handler):
+        def finalize(self, directory):
+            step()
+            super().finalize(directory)
+
+    async def inline(function, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    to_thread = asyncio.to_thread
+    asyncio.to_thread = inline
+    saving.async_path, saving.BasePyTreeCheckpointHandler = Files(), Handler
+    try:
+        ocp.partial.finalize(request["path"])
+    except _Stopped:
+        return {"stopped": True}
+    finally:
+        asyncio.to_thread = to_thread
+        saving.async_path, saving.BasePyTreeCheckpointHandler = files, handler
+    return {"stopped": False}
 
 
 @_op

@@ -1,0 +1,211 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// findArrays finds the documents and chunks of all arrays, and decides how they
+// are stored together.
+func (o *unionOpener) findArrays(ctx context.Context) error {
+	formats := map[string][]string{} // by the name of the document
+	var errs []error
+	for _, l := range o.leaves {
+		if l.Empty || l.ValueType == layout.String {
+			continue
+		}
+		name := l.Path.String()
+		m, err := o.findArray(ctx, name)
+		if err != nil {
+			errs = append(errs, &fault.Leaf{Path: name, Err: err})
+			continue
+		}
+		formats[m.MetadataName()] = append(formats[m.MetadataName()], name)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	two, three := formats[zarrNames[2]], formats[zarrNames[3]]
+	if len(two) > 0 && len(three) > 0 {
+		return fmt.Errorf("%w: %d arrays are in zarr format 2 (%s …), %d in format 3 (%s …); Orbax loads only one of them",
+			fault.ErrUnsupported, len(two), two[0], len(three), three[0])
+	}
+	o.ocdbt, o.zarr3 = len(o.values) > 0, len(three) > 0
+	if len(two)+len(three) == 0 { // none are stored: as the parts say
+		o.ocdbt, o.zarr3 = o.declared()
+	}
+	if len(o.values) > 0 {
+		return o.indexFiles()
+	}
+	return nil
+}
+
+// indexFiles makes of arrays in plain files what the index knows as well: values
+// that are elsewhere, as all large ones.
+func (o *unionOpener) indexFiles() error {
+	for _, f := range o.files {
+		v := ocdbt.Value{Ref: ocdbt.Ref{File: f.name, Length: f.size}}
+		if err := o.values.add(f.name, ownedValue{v, "file " + f.name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declared returns the form that the last part says its arrays have.
+func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
+	for _, m := range slices.Backward(o.metas) {
+		if m != nil {
+			return m.OCDBT == nil || *m.OCDBT, m.Zarr3
+		}
+	}
+	return true, true
+}
+
+// zarrNames are the names of an array's document by format.
+var zarrNames = map[int]string{2: ".zarray", 3: "zarr.json"}
+
+// findArray finds an array and looks whether all chunks are there.
+func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadata, error) {
+	for _, format := range []int{3, 2} {
+		key := joinKey(name, zarrNames[format])
+		if v, ok := o.values[key]; ok {
+			m, err := o.parse(ctx, format, v)
+			if err != nil {
+				return nil, err
+			}
+			if o.sparse {
+				return m, nil // chunks may be missing; which are not is no matter
+			}
+			for index := range m.Chunks() {
+				key := joinKey(name, m.Key(index))
+				v, ok := o.values[key]
+				if !ok {
+					return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
+				}
+				if err := m.CheckStored(v.Len()); err != nil {
+					return nil, fmt.Errorf("chunk %s: %w", key, err)
+				}
+			}
+			return m, nil
+		}
+		for _, part := range o.parts {
+			if m, err := o.findFiles(ctx, part, format, name); m != nil || err != nil {
+				return m, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarrNames[3]))
+}
+
+// checkData looks whether the data files of the databases are there and as long
+// as the values in them need.
+func (o *unionOpener) checkData(ctx context.Context) error {
+	need := map[string]int64{}
+	for _, v := range o.values {
+		if !v.IsInline() {
+			need[v.Ref.File] = max(need[v.Ref.File], v.Ref.Offset+v.Ref.Length)
+		}
+	}
+	var errs []error
+	for _, file := range slices.Sorted(maps.Keys(need)) {
+		dir, name, err := o.dataFile(file)
+		var info storage.Info
+		if err == nil {
+			info, err = dir.stat(ctx, name)
+		}
+		switch {
+		case isNotExist(err):
+			errs = append(errs, fmt.Errorf("%w: data file %s is missing", fault.ErrCorrupt, file))
+		case err != nil:
+			errs = append(errs, err)
+		case info.Size < need[file]:
+			errs = append(errs, fmt.Errorf("%w: data file %s has %d bytes, its values need %d", fault.ErrCorrupt, file, info.Size, need[file]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dataFile returns where a data file of the union lies now.
+func (o *unionOpener) dataFile(file string) (*ReadDir, string, error) {
+	as, rest, _ := strings.Cut(file, "/")
+	for _, db := range o.databases {
+		if db.as == as {
+			return db.part.Dir, path.Join(db.name, rest), nil
+		}
+	}
+	return nil, "", fmt.Errorf("%w: %s is in no database", fault.ErrCorrupt, file)
+}
+
+// parse parses an array's document, wherever its value lies.
+func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*zarr.Metadata, error) {
+	doc := v.Inline
+	if !v.IsInline() {
+		dir, name, err := o.dataFile(v.Ref.File)
+		if err != nil {
+			return nil, err
+		}
+		if doc, err = transfer.ReadFile(ctx, dir.store, dir.path(), name, v.Ref.Offset, v.Ref.Length); err != nil {
+			return nil, err
+		}
+	}
+	return o.parseDoc(format, doc)
+}
+
+func (o *unionOpener) parseDoc(format int, doc []byte) (*zarr.Metadata, error) {
+	if m, ok := o.parsed[string(doc)]; ok {
+		return m, nil
+	}
+	m, err := zarr.Parse(format, doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", zarrNames[format], err)
+	}
+	o.parsed[string(doc)] = m
+	return m, nil
+}
+
+// findFiles finds an array that a part has in plain files; nil if it has not.
+func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int, name string) (*zarr.Metadata, error) {
+	file := joinKey(name, zarrNames[format])
+	if !fs.ValidPath(file) {
+		return nil, nil // it can only be in a database
+	}
+	doc, err := part.Dir.readOptional(ctx, file)
+	if doc == nil || err != nil {
+		return nil, err
+	}
+	m, err := o.parseDoc(format, doc)
+	if err != nil {
+		return nil, err
+	}
+	files := []plainFile{{part, file, int64(len(doc))}}
+	for index := range m.Chunks() {
+		file := joinKey(name, m.Key(index))
+		info, err := part.Dir.stat(ctx, file)
+		if isNotExist(err) {
+			return nil, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := m.CheckStored(info.Size); err != nil {
+			return nil, fmt.Errorf("chunk %s: %w", file, err)
+		}
+		files = append(files, plainFile{part, file, info.Size})
+	}
+	o.files = append(o.files, files...)
+	return m, nil
+}

@@ -1,0 +1,48 @@
+package handler
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// FuzzUnion makes a union of two parts, one of which has documents of any bytes.
+func FuzzUnion(f *testing.F) {
+	write, err := PyTreeHandler{}.Save(f.Context(), map[string]any{"w": []float32{1, 2, 3}, "s": "text"}, SaveOptions{Storage: StorageOptions{PlainFiles: true}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	dir, item := written(f, write)
+	doc := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(item, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b
+	}
+	names := []string{"_METADATA", "_strings.json", "_sharding", "w/zarr.json", "w/c/0"}
+	docs := make([][]byte, len(names))
+	for i, name := range names {
+		docs[i] = doc(name)
+	}
+	f.Add(docs[0], docs[1], docs[2], docs[3], docs[4])
+	f.Add(bytes.ReplaceAll(docs[0], []byte("'w'"), []byte("'w', 'x'")), docs[1], docs[2], docs[3], docs[4])
+	f.Add(docs[0], []byte(`{"s": {"t": "u"}}`), []byte("{}"), docs[3], []byte{})
+	f.Fuzz(func(t *testing.T, tree, texts, shardings, array, chunk []byte) {
+		files := fstest.MapFS{}
+		for i, b := range [][]byte{tree, texts, shardings, array, chunk} {
+			files["item/"+names[i]] = &fstest.MapFile{Data: b}
+		}
+		part := NewReadDir(storage.FS(files), ".", "item", nil, nil)
+		for _, parts := range [][]UnionPart{{{part, ""}}, {{dir, "a"}, {part, "b"}}} {
+			u, err := OpenUnion(t.Context(), parts...)
+			if err == nil && (len(u.Leaves()) == 0 || u.Keys() > 0) {
+				t.Errorf("a union of %d leaves and %d keys", len(u.Leaves()), u.Keys())
+			}
+		}
+	})
+}

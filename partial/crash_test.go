@@ -1,0 +1,187 @@
+package partial_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// errStopped is the failure of an operation.
+var errStopped = errors.New("stopped")
+
+// stopping is the store behind stop:///<path>: the local disk, of which the
+// operation that is counted down to fails, or is the process's last.
+var stopping struct {
+	left atomic.Int64 // operations that still succeed
+	die  bool
+}
+
+func init() {
+	storage.Register("stop", func(url string) (storage.Store, string, error) {
+		store := failstore.New(storage.Local().(storage.Editor), func(op, name string) error {
+			switch {
+			case stopping.left.Add(-1) != -1:
+				return nil
+			case stopping.die:
+				p, _ := os.FindProcess(os.Getpid())
+				p.Kill()
+				select {} // it takes a moment
+			}
+			return fmt.Errorf("%w: %s %s", errStopped, op, name)
+		})
+		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "stop://"))), nil
+	})
+}
+
+// stopAt makes the n-th operation at stop:// paths fail, from now on.
+func stopAt(n int) { stopping.left.Store(int64(n)) }
+
+// prepare returns what makes sessions with n of three parts, all alike.
+func prepare(t *testing.T, n int) (session func() (path string), third any, whole any) {
+	t.Helper()
+	model := filepath.Join(t.TempDir(), "ck")
+	parts, all := threeParts()
+	for _, p := range parts[:n] {
+		must(t, partial.Save(t.Context(), model, p))
+	}
+	return func() string {
+		path := filepath.Join(t.TempDir(), "ck")
+		must(t, os.CopyFS(path+".partial_save", os.DirFS(model+".partial_save")))
+		return path
+	}, parts[2], all
+}
+
+// stride is how far the operations are apart that a test stops at; it begins with
+// any.
+func stride() int {
+	if os.Getenv("ORBAX_LONG_TESTS") != "" {
+		return 1
+	}
+	return 7
+}
+
+// A save or finalize in which any one operation fails leaves the session as it
+// was, or is complete. It can be done again.
+func TestEveryFailure(t *testing.T) {
+	t.Parallel()
+	session, third, whole := prepare(t, 2)
+	for n := rand.N(stride()); ; n += stride() {
+		path := session()
+		stopAt(n)
+		err := partial.Save(t.Context(), "stop://"+path, third)
+		s, oerr := partial.Open(t.Context(), path)
+		must(t, oerr)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errStopped) || len(s.Parts) != 2 {
+			t.Fatalf("operation %d: %d parts, %v", n, len(s.Parts), err)
+		}
+		must(t, partial.Save(t.Context(), path, third))
+		must(t, partial.Finalize(t.Context(), path))
+		wantSame(t, path, whole)
+	}
+	session, _, _ = prepare(t, 3)
+	for n := rand.N(stride()); ; n += stride() {
+		path := session()
+		stopAt(n)
+		err := partial.Finalize(t.Context(), "stop://"+path)
+		if err == nil {
+			break
+		}
+		if _, serr := os.Stat(path); !errors.Is(err, errStopped) || serr == nil && !strings.Contains(err.Error(), "in place") {
+			t.Fatalf("operation %d: %v; the checkpoint: %v", n, err, serr)
+		}
+		must(t, partial.Finalize(t.Context(), path))
+		wantSame(t, path, whole)
+		if got := names(t, filepath.Dir(path)); len(got) != 1 {
+			t.Errorf("operation %d: left %q", n, got)
+		}
+	}
+}
+
+// TestChild is a process that dies at an operation.
+func TestChild(t *testing.T) {
+	mode, rest, ok := strings.Cut(os.Getenv("ORBAX_TEST_PARTIAL"), ":")
+	if !ok {
+		t.Skip("only for the test of crashes")
+	}
+	at, path, _ := strings.Cut(rest, ":")
+	n, err := strconv.Atoi(at)
+	must(t, err)
+	stopping.die = true
+	stopAt(n)
+	if mode == "save" {
+		parts, _ := threeParts()
+		must(t, partial.Save(context.Background(), "stop://"+path, parts[2]))
+		return
+	}
+	must(t, partial.Finalize(context.Background(), "stop://"+path))
+}
+
+// died runs a child and reports whether it was killed.
+func died(t *testing.T, mode string, n int, path string) bool {
+	t.Helper()
+	exe, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(exe, "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("ORBAX_TEST_PARTIAL=%s:%d:%s", mode, n, path))
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState.ExitCode() > 0 {
+		t.Fatalf("%s at %d: %v\n%s", mode, n, err, out)
+	}
+	return err != nil
+}
+
+// A process that dies at any operation of a save leaves the session as it was, and
+// at any of a finalize the session or the checkpoint.
+func TestEveryDeath(t *testing.T) {
+	t.Parallel()
+	session, third, whole := prepare(t, 2)
+	for n := rand.N(stride()); ; n += stride() {
+		path := session()
+		dead := died(t, "save", n, path)
+		s, err := partial.Open(t.Context(), path)
+		must(t, err)
+		if !dead {
+			break
+		}
+		if len(s.Parts) != 2 {
+			t.Fatalf("operation %d of a save: %d parts", n, len(s.Parts))
+		}
+		must(t, partial.Save(t.Context(), path, third))
+		must(t, partial.Finalize(t.Context(), path))
+		wantSame(t, path, whole)
+	}
+	session, _, _ = prepare(t, 3)
+	for n := rand.N(stride()); ; n += stride() {
+		path := session()
+		dead := died(t, "finalize", n, path)
+		if _, err := os.Stat(path); err == nil {
+			wantSame(t, path, whole) // complete, whether or not the session is there
+		} else if !errors.Is(err, fs.ErrNotExist) || !dead {
+			t.Fatal(err)
+		}
+		must(t, partial.Finalize(t.Context(), path))
+		wantSame(t, path, whole)
+		if _, err := os.Stat(path + ".partial_save"); err == nil {
+			t.Errorf("operation %d: the session is there", n)
+		}
+		if !dead {
+			break
+		}
+	}
+}

@@ -1,0 +1,347 @@
+package partial
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Finalize makes the checkpoint at path of all parts of its session, and removes
+// the session. path may also be that of the session itself. Saves that were
+// begun before are waited for.
+//
+// The session does not change until the checkpoint is complete and durable at
+// path, and array data is linked, not copied, where the store can. Whenever
+// Finalize fails or dies it can be called again: it makes the checkpoint, or finds
+// that it has been made of this session and only removes that; if that has been
+// done too there is nothing to do, and no error. What a finalize by Orbax has left
+// that failed or died is finished as well.
+//
+// Without a session the error matches orbax.ErrNotExist. If path has something
+// that was not made of this session it matches orbax.ErrExist. Parts that are
+// damaged, or that do not fit together, are refused with the errors of
+// handler.OpenUnion.
+func Finalize(ctx context.Context, path string) error {
+	s, err := newSession(path)
+	if err == nil {
+		err = s.alone(ctx, s.missing, s.finalize)
+	}
+	return wrap("finalize", path, err)
+}
+
+// Abort removes the session of the checkpoint that would have been at path, with
+// all parts. Without a session the error matches orbax.ErrNotExist.
+func Abort(ctx context.Context, path string) error {
+	s, err := newSession(path)
+	if err == nil {
+		absent := func(context.Context) error { return s.absent() }
+		err = s.alone(ctx, absent, func(ctx context.Context, claim storage.Edit) error { return claim.RemoveAll(ctx) })
+	}
+	return wrap("abort", path, err)
+}
+
+// alone calls f with the claim of the session, while nobody else works on it, or
+// missing if there is no session.
+func (s *session) alone(ctx context.Context, missing func(context.Context) error, f func(context.Context, storage.Edit) error) error {
+	t := join(s.dir)
+	defer t.leave()
+	if err := t.wait(ctx); err != nil {
+		return err
+	}
+	exists, err := s.exists(ctx)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return missing(ctx)
+	}
+	claim, err := s.claim(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return missing(ctx) // another process was first
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, claim), claim.Close())
+}
+
+// claim claims the session as soon as no other process works on it.
+func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
+	editor, ok := s.store.(storage.Editor)
+	if !ok {
+		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir)
+	}
+	err = patiently(ctx, func() error {
+		claim, err = editor.Edit(ctx, s.dir)
+		return err
+	})
+	return claim, err
+}
+
+// absent is the error for a session that does not exist.
+func (s *session) absent() error {
+	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
+}
+
+// missing is what Finalize returns for a session that does not exist: no error if
+// it has been finalized.
+func (s *session) missing(ctx context.Context) error {
+	made, err := s.madeOf(ctx)
+	switch {
+	case err != nil:
+		return err
+	case made != nil:
+		return nil
+	}
+	if _, err := s.store.Stat(ctx, s.final); err == nil {
+		return fmt.Errorf("%w, and there is no session %s", fault.ErrExist, s.dir)
+	}
+	return s.absent()
+}
+
+func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
+	before, err := s.state(ctx, s.dir)
+	if err != nil {
+		return err
+	}
+	c, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	ids, err := c.ids(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	switch _, err := s.store.Stat(ctx, s.final); {
+	case err == nil:
+		return s.finish(ctx, claim, c, ids)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := c.open(ctx, s.store); err != nil {
+		return err
+	}
+	if len(c.unknown) > 0 {
+		return fmt.Errorf("%w: the session has entries that no partial save writes: %q", fault.ErrUnsupported, c.unknown)
+	}
+	if len(ids) == 0 {
+		return fmt.Errorf("%w: the session %s has no parts", fault.ErrStructure, s.dir)
+	}
+	if err := s.merge(ctx, c, ids, before); err != nil {
+		return err
+	}
+	if err := s.unchanged(ctx, before); err != nil {
+		return fmt.Errorf("the checkpoint is in place; its session is left: %w", err)
+	}
+	if err := claim.RemoveAll(ctx); err != nil {
+		return fmt.Errorf("the checkpoint is in place; removing its session failed: %w", err)
+	}
+	return nil
+}
+
+// finish removes the session if the checkpoint that is there was made of it.
+func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, ids []string) error {
+	made, err := s.madeOf(ctx)
+	if err != nil {
+		return err
+	}
+	other := func(id string) bool { return !slices.Contains(made, id) }
+	if made == nil || len(c.unknown) > 0 || len(ids) < len(c.parts) || slices.ContainsFunc(ids, other) {
+		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir)
+	}
+	return claim.RemoveAll(ctx)
+}
+
+// partsFile is a document of ours at the root of a checkpoint: what it was made
+// of. Orbax ignores it.
+const partsFile = "partial_save.json"
+
+type partsDoc struct {
+	Parts []string `json:"parts"`
+}
+
+// madeOf returns the ids of the parts that the checkpoint at s.final was made of:
+// nil if it was not, or is not there.
+func (s *session) madeOf(ctx context.Context) ([]string, error) {
+	info, err := s.store.Stat(ctx, s.final)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Dir {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc, err := transfer.ReadFile(ctx, s.store, s.final, partsFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var d partsDoc
+	if err := json.Unmarshal(doc, &d); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrCorrupt, partsFile, err)
+	}
+	return d.Parts, nil
+}
+
+// ids returns what tells the parts from those of any other session: their names,
+// and for what Orbax has merged the digest of its tree.
+func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, error) {
+	var ids []string
+	for _, p := range c.parts {
+		if p.name != "" {
+			ids = append(ids, p.name)
+			continue
+		}
+		doc, err := transfer.ReadFile(ctx, store, p.dir, path.Join(layout.DefaultName, layout.TreeFile), 0, -1)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(doc)
+		ids = append(ids, "merged:"+hex.EncodeToString(sum[:]))
+	}
+	return ids, nil
+}
+
+// merge writes the checkpoint, if the session is still in the state before.
+func (s *session) merge(ctx context.Context, c *contents, ids []string, before string) error {
+	parts := make([]handler.UnionPart, len(c.parts))
+	for i, p := range c.parts {
+		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
+	}
+	union, err := handler.OpenUnion(ctx, parts...)
+	if err != nil {
+		return err
+	}
+	if strays := union.Strays(); len(strays) > 0 {
+		return fmt.Errorf("%w: no part has the metadata of the arrays %q", fault.ErrCorrupt, strays)
+	}
+	meta, err := c.metadata()
+	if err != nil {
+		return err
+	}
+	stage, err := s.store.Begin(ctx, s.final, false)
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, stage, union, meta, ids)
+	if err == nil {
+		err = s.unchanged(ctx, before)
+	}
+	if err != nil {
+		return errors.Join(err, stage.Abort())
+	}
+	return stage.Commit(ctx)
+}
+
+func (s *session) write(ctx context.Context, stage storage.Stage, union *handler.Union, meta *layout.CheckpointMetadata, ids []string) error {
+	var digests layout.Digests
+	dir, err := handler.NewWriteDir(ctx, stage, layout.DefaultName, digests.Add)
+	if err != nil {
+		return err
+	}
+	if err := union.Write(ctx, dir); err != nil {
+		return err
+	}
+	doc, err := layout.EncodeJSON(partsDoc{ids})
+	if err != nil {
+		return err
+	}
+	if err := transfer.WriteFile(ctx, stage, partsFile, doc); err != nil {
+		return err
+	}
+	digests.Add(partsFile, sha256.Sum256(doc))
+	meta.CommitTime = time.Now()
+	return savehook.Documents(ctx, stage, meta, &digests, layout.DigestFile, s.final)
+}
+
+// state returns a string that changes with whatever is below a directory.
+func (s *session) state(ctx context.Context, dir string) (string, error) {
+	infos, err := s.store.List(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, info := range infos {
+		below := ""
+		if info.Dir {
+			if below, err = s.state(ctx, path.Join(dir, info.Name)); err != nil {
+				return "", err
+			}
+		}
+		fmt.Fprintf(h, "%q %d %d %s\n", info.Name, info.Size, info.ModTime.UnixNano(), below)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// unchanged returns an error if the session is not in the state before: a
+// process of Orbax, which takes no locks, writes it, and it may be that files have
+// been missed that were on their way from one place to another.
+func (s *session) unchanged(ctx context.Context, before string) error {
+	now, err := s.state(ctx, s.dir)
+	if err == nil && now != before {
+		err = fmt.Errorf("%w: the session changes while it is finalized", fault.ErrBusy)
+	}
+	return err
+}
+
+// metadata merges the metadata of the parts: the save began when the first of
+// them began.
+func (c *contents) metadata() (*layout.CheckpointMetadata, error) {
+	merged := &layout.CheckpointMetadata{
+		Handlers: map[string]string{layout.DefaultName: handler.PyTreeHandler{}.Type()},
+	}
+	custom := map[string]any{}
+	for _, p := range c.parts {
+		if len(p.doc) == 0 {
+			continue
+		}
+		m, err := layout.ParseCheckpoint(p.doc)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.dir, err)
+		}
+		if merged.InitTime.IsZero() || !m.InitTime.IsZero() && m.InitTime.Before(merged.InitTime) {
+			merged.InitTime = m.InitTime
+		}
+		members, ok := m.Custom.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("%w: %s: the custom metadata of a part must be an object to be merged, not a list", fault.ErrUnsupported, path.Join(p.dir, layout.CheckpointFile))
+		}
+		mergeObjects(custom, members)
+	}
+	if _, err := layout.EncodeJSON(custom); err != nil { // NaN, which Python writes
+		return nil, fmt.Errorf("%w: custom metadata: %w; finalize this session with Orbax", fault.ErrUnsupported, err)
+	}
+	merged.Custom = custom
+	return merged, nil
+}
+
+// mergeObjects adds the members of src to dst. Objects are merged, all else is
+// replaced.
+func mergeObjects(dst, src map[string]any) {
+	for name, v := range src {
+		old, wasObject := dst[name].(map[string]any)
+		if object, ok := v.(map[string]any); ok && wasObject {
+			mergeObjects(old, object)
+			continue
+		}
+		dst[name] = v
+	}
+}

@@ -1,0 +1,158 @@
+package partial
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Save adds the leaves of state, a pytree, to the session of the checkpoint that
+// will be at path, and begins the session if there is none. It returns when they
+// are complete and durable. After an error, or when ctx is cancelled, the session
+// is as it was.
+//
+// Leaves that are in the session already, or that cannot be beside those that
+// are, as x and x.y cannot, are refused with an error that joins one
+// *orbax.LeafError for each; they match orbax.ErrKeyCollision. So lists cannot
+// grow. If something is at path, the error matches orbax.ErrExist.
+//
+// Of the options of orbax.Save, Overwrite is refused. Custom metadata of all
+// parts is merged; of two values for one key the later counts.
+func Save(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) error {
+	s, err := newSession(path)
+	if err != nil {
+		return wrap("save", path, err)
+	}
+	t := join(s.dir)
+	defer t.leave()
+	return orbax.Save(ctx, s.path, state, s.saveOptions(t, options)...)
+}
+
+// SaveAsync is Save in the background, as orbax.SaveAsync is to orbax.Save: it
+// returns when state has been copied. A save that begins while another goes on,
+// and a Finalize, wait for it. What collides with a part that is being saved is
+// told by the response.
+func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+	s, err := newSession(path)
+	if err != nil {
+		return nil, wrap("save", path, err)
+	}
+	t := join(s.dir)
+	resp, err := orbax.SaveAsync(ctx, s.path, state, s.saveOptions(t, options)...)
+	if err != nil {
+		t.leave()
+		return nil, err
+	}
+	resp.OnComplete(func(error) { t.leave() })
+	return resp, nil
+}
+
+// saveOptions makes orbax.Save save a part when it is its turn.
+func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
+	var id [16]byte
+	rand.Read(id[:])
+	p := &newPart{session: s, turn: t, id: hex.EncodeToString(id[:])}
+	all := make([]orbax.SaveOption, 0, len(options)+1)
+	for _, o := range options {
+		all = append(all, o)
+	}
+	into := savehook.Option(&savehook.Into{Accept: p.accept, Begin: p.begin, DigestFile: digestFile(p.id)})
+	return append(all, into.(orbax.SaveOption))
+}
+
+// newPart is a part that is being saved.
+type newPart struct {
+	session *session
+	turn    *turn
+	id      string
+	leaves  []tree.Leaf
+}
+
+// accept looks for collisions with the parts that are there.
+func (p *newPart) accept(ctx context.Context, leaves []tree.Leaf) error {
+	p.leaves = leaves
+	for i := range p.leaves {
+		if _, text := leaves[i].Value.(string); !text {
+			p.leaves[i].Value = nil // the save may outlive the caller's state
+		}
+	}
+	_, err := p.check(ctx)
+	return err
+}
+
+// check returns the time of the last part.
+func (p *newPart) check(ctx context.Context) (last int64, err error) {
+	exists, err := p.session.exists(ctx)
+	if !exists {
+		return 0, err
+	}
+	c, err := p.session.read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var keys handler.KeySet
+	for _, old := range c.parts {
+		leaves, err := old.leaves(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, l := range leaves {
+			keys.Add(l.Path, l.ValueType == layout.String) // what is wrong there is for Finalize to tell
+		}
+		last = max(last, old.saved)
+	}
+	return last, errors.Join(collisions(&keys, p.leaves)...)
+}
+
+// collisions returns what is wrong with leaves beside keys.
+func collisions(keys *handler.KeySet, leaves []tree.Leaf) (errs []error) {
+	// Leaves of one tree do not collide with each other, but through names in
+	// the store; those the save refuses itself.
+	for _, l := range leaves {
+		_, text := l.Value.(string)
+		if err := keys.Add(l.Path, text); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// begin waits for its turn, looks again and starts the stage.
+func (p *newPart) begin(ctx context.Context) (storage.Stage, error) {
+	if err := p.turn.wait(ctx); err != nil {
+		return nil, err
+	}
+	var stage storage.Stage
+	if err := patiently(ctx, func() (err error) {
+		stage, err = p.session.store.Begin(ctx, p.session.dir, true)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	last, err := p.check(ctx)
+	if err != nil {
+		return nil, errors.Join(err, stage.Abort())
+	}
+	// Parts are merged in the order of their names.
+	name := fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), pendingMark, max(time.Now().UnixNano(), last+1), p.id)
+	return &partStage{stage, name}, nil
+}
+
+// partStage is committed as an entry of the session.
+type partStage struct {
+	storage.Stage
+	name string
+}
+
+func (s *partStage) Commit(ctx context.Context) error { return s.CommitInto(ctx, s.name) }

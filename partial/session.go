@@ -1,0 +1,346 @@
+package partial
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Names in Orbax's sessions.
+const (
+	sessionSuffix = ".partial_save"
+	pendingMark   = ".pending_" // <session>.pending_<time in ns>_<uuid in hex>
+)
+
+// Session is a checkpoint that is being saved in parts.
+type Session struct {
+	// Path is where the checkpoint will be.
+	Path string
+	// Parts are in the order in which they were saved.
+	Parts []Part
+}
+
+// Part is what one save has put into a session.
+type Part struct {
+	// Name is that of its directory in the session; "" stands for the parts
+	// that a finalize by Orbax has merged before it was interrupted.
+	Name  string
+	Saved time.Time // zero if Name is ""
+	Keys  []tree.Path
+	Bytes int64 // of its files
+}
+
+// Open describes the session of the checkpoint that will be at path, which may
+// also be that of the session itself. Without a session the error matches
+// orbax.ErrNotExist.
+func Open(ctx context.Context, path string) (*Session, error) {
+	s, err := newSession(path)
+	if err != nil {
+		return nil, wrap("open", path, err)
+	}
+	info, err := s.describe(ctx)
+	return info, wrap("open", path, err)
+}
+
+// Sessions describes the sessions in the directory dir, in the order of their
+// names. One that cannot be read is left out of the result and in the error.
+func Sessions(ctx context.Context, dir string) ([]*Session, error) {
+	store, name, err := storage.Resolve(dir)
+	if err != nil {
+		return nil, wrap("open", dir, err)
+	}
+	infos, err := store.List(ctx, name)
+	if err != nil {
+		return nil, wrap("open", dir, err)
+	}
+	var sessions []*Session
+	var errs []error
+	for _, info := range infos {
+		if !info.Dir || !strings.HasSuffix(info.Name, sessionSuffix) {
+			continue
+		}
+		path := strings.TrimRight(dir, "/") + "/" + strings.TrimSuffix(info.Name, sessionSuffix)
+		s, err := Open(ctx, path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, errors.Join(errs...)
+}
+
+// wrap makes err an *orbax.Error, unless it is nil or one already.
+func wrap(op, path string, err error) error {
+	var already *orbax.Error
+	if err == nil || errors.As(err, &already) {
+		return err
+	}
+	return &orbax.Error{Op: op, Path: path, Err: err}
+}
+
+// session is where the parts of a checkpoint are.
+type session struct {
+	path  string // of the checkpoint, as the caller gave it
+	store storage.Store
+	final string // of the checkpoint, in the store
+	dir   string // of the session, in the store
+}
+
+func newSession(p string) (*session, error) {
+	s := &session{path: strings.TrimSuffix(strings.TrimRight(p, "/"), sessionSuffix)}
+	var err error
+	if s.store, s.final, err = storage.Resolve(cmp.Or(s.path, p)); err != nil {
+		return nil, err
+	}
+	if base := path.Base(s.final); base == "/" || base == "." || strings.HasSuffix(s.path, "/") {
+		return nil, fmt.Errorf("%w: %s is not the path of a checkpoint", fault.ErrReservedName, p)
+	}
+	s.dir = s.final + sessionSuffix
+	return s, nil
+}
+
+// exists reports whether there is a session.
+func (s *session) exists(ctx context.Context) (bool, error) {
+	info, err := s.store.Stat(ctx, s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && !info.Dir {
+		err = fmt.Errorf("%w: %s is a file", fault.ErrInvalidCheckpoint, s.dir)
+	}
+	return err == nil, err
+}
+
+// part is one directory of a session that has a pytree, or what a finalize by
+// Orbax has left of it.
+type part struct {
+	name    string // of its directory; "" is the session itself
+	id      string // letters and digits that tell it from other parts
+	saved   int64  // ns
+	dir     string
+	doc     []byte // _CHECKPOINT_METADATA, nil if it is gone
+	state   *handler.ReadDir
+	digests handler.Digests // nil if it is of another writer
+}
+
+// contents is what is in a session.
+type contents struct {
+	parts   []part // the session itself first, if it has a pytree
+	unknown []string
+}
+
+// read lists the parts and opens them.
+func (s *session) read(ctx context.Context) (*contents, error) {
+	c, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.open(ctx, s.store)
+}
+
+// list lists the parts. A finalize by Orbax moves what is in them, file by file,
+// into the session itself; what it has left when it was interrupted are parts
+// that lack files, and the session as a part more.
+func (s *session) list(ctx context.Context) (*contents, error) {
+	infos, err := s.store.List(ctx, s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &contents{}
+	merged := false
+	for _, info := range infos {
+		p, ok := parsePart(info)
+		switch {
+		case ok:
+			p.dir = path.Join(s.dir, p.name)
+			c.parts = append(c.parts, p)
+		case isRootEntry(info):
+			merged = true
+		default:
+			c.unknown = append(c.unknown, info.Name)
+		}
+	}
+	slices.SortFunc(c.parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.saved, b.saved), cmp.Compare(a.name, b.name)) })
+	if merged {
+		c.parts = slices.Insert(c.parts, 0, part{dir: s.dir})
+	}
+	return c, nil
+}
+
+func (c *contents) open(ctx context.Context, store storage.Store) error {
+	merging := len(c.parts) > 0 && c.parts[0].name == ""
+	for i := range c.parts {
+		if err := c.parts[i].open(ctx, store, merging, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parsePart recognises the directory of a part by its name.
+func parsePart(info storage.Info) (part, bool) {
+	_, rest, ok := strings.Cut(info.Name, sessionSuffix+pendingMark)
+	when, id, cut := strings.Cut(rest, "_")
+	saved, err := strconv.ParseInt(when, 10, 64)
+	if _, herr := hex.DecodeString(id); !ok || !cut || err != nil || herr != nil || id == "" || !info.Dir {
+		return part{}, false
+	}
+	return part{name: info.Name, id: id, saved: saved}, true
+}
+
+// isRootEntry reports whether an entry is what a checkpoint of one pytree has at
+// its root.
+func isRootEntry(info storage.Info) bool {
+	switch info.Name {
+	case layout.IndicatorFile, layout.CheckpointFile, layout.CommitFile:
+		return !info.Dir
+	case layout.DefaultName:
+		return info.Dir
+	}
+	return !info.Dir && isDigestFile(info.Name)
+}
+
+// digestFile is the digest file of a part. Orbax moves the files of all parts
+// into one directory, where no two may have one name.
+func digestFile(id string) string { return "digests." + id + ".sha256" }
+
+func isDigestFile(name string) bool {
+	return strings.HasPrefix(name, "digests.") && strings.HasSuffix(name, ".sha256")
+}
+
+// open reads what is at the root of a part. merging says that a finalize by Orbax
+// has begun.
+func (p *part) open(ctx context.Context, store storage.Store, merging bool, c *contents) error {
+	if p.name != "" {
+		infos, err := store.List(ctx, p.dir)
+		if err != nil {
+			return err
+		}
+		for _, info := range infos {
+			if !isRootEntry(info) {
+				c.unknown = append(c.unknown, path.Join(p.name, info.Name))
+			}
+		}
+		if err := p.readDigests(ctx, store, merging); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	p.state = handler.NewReadDir(store, p.dir, layout.DefaultName, p.digests, nil)
+	doc, err := handler.NewReadDir(store, p.dir, ".", p.digests, nil).ReadFile(ctx, layout.CheckpointFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", p.dir, err)
+	}
+	p.doc = doc
+	return nil
+}
+
+func (p *part) readDigests(ctx context.Context, store storage.Store, merging bool) error {
+	doc, err := transfer.ReadFile(ctx, store, p.dir, digestFile(p.id), 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := layout.ParseDigests(doc)
+	if err != nil {
+		return err
+	}
+	p.digests = d
+	if merging {
+		p.digests = movedDigests{d}
+	}
+	return nil
+}
+
+// movedDigests are those of a part of which Orbax may have moved files away.
+type movedDigests struct{ *layout.Digests }
+
+func (movedDigests) Has(string) bool { return false }
+
+// leaves returns the leaves of a part; none if their document has been moved.
+func (p *part) leaves(ctx context.Context) ([]layout.TreeLeaf, error) {
+	doc, err := p.state.ReadFile(ctx, layout.TreeFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.dir, err)
+	}
+	m, err := layout.ParseTree(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.dir, err)
+	}
+	slices.SortFunc(m.Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
+	return m.Leaves, nil
+}
+
+func (s *session) describe(ctx context.Context) (*Session, error) {
+	c, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info := &Session{Path: s.path}
+	for _, p := range c.parts {
+		part := Part{Name: p.name}
+		if p.name != "" {
+			part.Saved = time.Unix(0, p.saved).UTC()
+		}
+		leaves, err := p.leaves(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range leaves {
+			part.Keys = append(part.Keys, l.Path)
+		}
+		if part.Bytes, err = s.size(ctx, p.dir, p.name == ""); err != nil {
+			return nil, err
+		}
+		info.Parts = append(info.Parts, part)
+	}
+	return info, nil
+}
+
+// size returns how many bytes the files below dir have; of those in the session
+// itself without the parts.
+func (s *session) size(ctx context.Context, dir string, withoutParts bool) (int64, error) {
+	infos, err := s.store.List(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, info := range infos {
+		if _, isPart := parsePart(info); withoutParts && isPart {
+			continue
+		}
+		sum += info.Size
+		if info.Dir {
+			n, err := s.size(ctx, path.Join(dir, info.Name), false)
+			if err != nil {
+				return 0, err
+			}
+			sum += n - info.Size
+		}
+	}
+	return sum, nil
+}

@@ -1,0 +1,210 @@
+package orbax
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// RepairReport is what Repair has found and done.
+type RepairReport struct {
+	// Trees are the pytrees whose arrays are in databases of several processes,
+	// in the order of their names. Others cannot lack what Repair makes.
+	Trees []TreeRepair
+	// Written says that every damaged tree has been repaired.
+	Written bool
+}
+
+// TreeRepair is what Repair has found in one pytree.
+type TreeRepair struct {
+	Name      string   // of the checkpointable; "" if the checkpoint is a single one
+	Databases []string // of processes, in order
+	Keys      int      // that they have together; 0 if nothing is wrong
+	// Damage is what is wrong with the index that unites the databases, or with
+	// what it leads to; nil if nothing is.
+	Damage error
+	// Obstacle is why no index can be made, nil if it can: two databases differ in
+	// a key, one is damaged, or arrays lack chunks, which are all named.
+	Obstacle error
+}
+
+// RepairOption is an option of Repair.
+type RepairOption interface{ applyRepair(*repairConfig) }
+
+type repairConfig struct{ write bool }
+
+type repairOption func(*repairConfig)
+
+func (o repairOption) applyRepair(c *repairConfig) { o(c) }
+
+// WriteRepairs lets Repair write. Without it Repair only reports.
+func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c.write = true }) }
+
+// Repair rebuilds the index of a checkpoint that several processes have written,
+// each into a database of its own, and in which the database that unites them is
+// missing, damaged or incomplete: because its writer died before it was made, or
+// because it was lost. Orbax cannot load such a checkpoint; this package can, as
+// long as nothing else is wrong, but for an index that is damaged.
+//
+// Nothing is written without WriteRepairs, nor if anything that is damaged cannot
+// be repaired. The repaired checkpoint takes the place of the damaged one in one
+// step, with the same files but the index, which are linked and not copied where
+// the store can. The error is about reading and writing; what is wrong with the
+// checkpoint is in the report, and an error that matches ErrCorrupt if something
+// should have been written and cannot be repaired.
+func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairReport, error) {
+	cfg := &repairConfig{}
+	for _, o := range options {
+		o.applyRepair(cfg)
+	}
+	ck, err := Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	report, err := ck.repair(ctx, cfg.write)
+	return report, wrap("repair", path, withCause(ctx, err))
+}
+
+func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {
+	report := &RepairReport{}
+	unions := map[string]*handler.Union{} // of the damaged trees
+	var obstacles []error
+	for _, name := range c.parts() {
+		if !c.hasTree(ctx, name) {
+			continue
+		}
+		dir := c.readDir(name)
+		names, err := handler.Databases(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) == 0 {
+			continue
+		}
+		t := TreeRepair{Name: name, Databases: names, Damage: c.indexDamage(ctx, name)}
+		if t.Damage != nil {
+			unions[name], t.Obstacle = handler.OpenUnion(ctx, handler.UnionPart{Dir: dir})
+		}
+		if t.Obstacle != nil {
+			obstacles = append(obstacles, inPart(name, t.Obstacle))
+		} else if t.Damage != nil {
+			t.Keys = unions[name].Keys()
+		}
+		report.Trees = append(report.Trees, t)
+	}
+	if err := c.unchanged(ctx, ctx.Err()); err != nil {
+		return nil, err
+	}
+	if !write || len(unions) == 0 {
+		return report, nil
+	}
+	err := errors.Join(obstacles...)
+	if err == nil {
+		err = c.rewrite(ctx, unions)
+	}
+	report.Written = err == nil
+	return report, err
+}
+
+// indexDamage returns what keeps Orbax from loading a tree by its index.
+func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
+	_, err := c.store.Stat(ctx, path.Join(c.dir, name, ocdbt.ManifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, path.Join(name, ocdbt.ManifestName))
+	}
+	if err == nil {
+		_, err = handler.OpenTree(ctx, c.readDir(name), handler.OpenOptions{})
+	}
+	return err
+}
+
+// rewrite puts a checkpoint with new indexes in the place of this one.
+func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Union) error {
+	if c.foreign {
+		return fmt.Errorf("%w: it is not a checkpoint of Orbax", fault.ErrUnsupported)
+	}
+	if c.recorded {
+		return c.pending()
+	}
+	stage, err := c.store.Begin(ctx, c.dir, true)
+	if err != nil {
+		return err
+	}
+	indexes := map[string]bool{}
+	for name := range unions {
+		indexes[path.Join(name, ocdbt.ManifestName)] = true
+	}
+	err = c.linkAll(ctx, stage, ".", indexes)
+	for name, union := range unions {
+		if err != nil {
+			break
+		}
+		var dir *handler.WriteDir
+		undigested := func(string, [sha256.Size]byte) {} // an index has checksums of its own
+		if dir, err = handler.NewWriteDir(ctx, stage, path.Join(".", name), undigested); err == nil {
+			err = union.WriteIndex(ctx, dir)
+		}
+	}
+	if err = c.unchanged(ctx, err); err != nil {
+		return errors.Join(err, stage.Abort())
+	}
+	return stage.Commit(ctx)
+}
+
+// linkAll links what is below a directory of the checkpoint, but for some files.
+func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, name string, except map[string]bool) error {
+	infos, err := c.store.List(ctx, path.Join(c.dir, name))
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		entry := path.Join(name, info.Name)
+		switch {
+		case info.Dir:
+			if err = stage.Mkdir(ctx, entry); err == nil {
+				err = c.linkAll(ctx, stage, entry, except)
+			}
+		case !except[entry]:
+			err = stage.Link(ctx, path.Join(c.dir, entry), entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String is the report in words.
+func (r *RepairReport) String() string {
+	if len(r.Trees) == 0 {
+		return "no databases of several processes"
+	}
+	var b strings.Builder
+	for i, t := range r.Trees {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "%q: %d databases, %d keys: ", t.Name, len(t.Databases), t.Keys)
+		switch {
+		case t.Obstacle != nil:
+			fmt.Fprintf(&b, "cannot be repaired: %v", t.Obstacle)
+		case t.Damage == nil:
+			b.WriteString("nothing is wrong")
+		case r.Written:
+			fmt.Fprintf(&b, "repaired: %v", t.Damage)
+		default:
+			fmt.Fprintf(&b, "can be repaired: %v", t.Damage)
+		}
+	}
+	return b.String()
+}

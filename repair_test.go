@@ -1,0 +1,177 @@
+package orbax_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// manyDatabases makes a checkpoint of three databases and the index that unites
+// them, and returns what is in it.
+func manyDatabases(t *testing.T) (path string, state any) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "ck")
+	for i := range 3 {
+		w := make([]float32, 1000)
+		for j := range w {
+			w[j] = float32(i + j)
+		}
+		if err := partial.Save(t.Context(), path, map[string]any{fmt.Sprint("w", i): w, fmt.Sprint("n", i): i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := partial.Finalize(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	state, err := orbax.Load(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, state
+}
+
+// wantRepaired fails the test unless the checkpoint is as it was.
+func wantRepaired(t *testing.T, path string, state any) {
+	t.Helper()
+	report, err := orbax.Repair(t.Context(), path)
+	if err != nil || len(report.Trees) != 1 || report.Trees[0].Damage != nil {
+		t.Fatalf("after the repair: %v, %v", report, err)
+	}
+	got, err := orbax.Load(t.Context(), path)
+	if err != nil || !reflect.DeepEqual(got, state) {
+		t.Errorf("loaded %v, %v", got, err)
+	}
+	if err := orbax.Verify(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRepair(t *testing.T) {
+	for name, damage := range map[string]func(manifest string) error{
+		"missing":   os.Remove,
+		"truncated": func(manifest string) error { return os.Truncate(manifest, 50) },
+		"replaced": func(manifest string) error { // by that of one of the databases
+			others, err := filepath.Glob(filepath.Join(filepath.Dir(manifest), "ocdbt.process_*"))
+			if err != nil {
+				return err
+			}
+			for file, to := range map[string]string{"manifest.ocdbt": "manifest.ocdbt", "d": "d"} {
+				from := filepath.Join(others[0], file)
+				if info, err := os.Stat(from); err == nil && info.IsDir() {
+					if err := os.CopyFS(filepath.Join(filepath.Dir(manifest), to), os.DirFS(from)); err != nil {
+						return err
+					}
+					continue
+				}
+				b, err := os.ReadFile(from)
+				if err != nil {
+					return err
+				}
+				if err := errors.Join(os.Remove(manifest), os.WriteFile(manifest, b, 0o666)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, state := manyDatabases(t)
+			manifest := filepath.Join(path, "state", "manifest.ocdbt")
+			if err := damage(manifest); err != nil {
+				t.Fatal(err)
+			}
+			before := readFiles(t, path)
+			report, err := orbax.Repair(t.Context(), path)
+			if err != nil || report.Written || len(report.Trees) != 1 {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			tree := report.Trees[0]
+			if tree.Name != "state" || tree.Damage == nil || tree.Obstacle != nil || len(tree.Databases) != 3 || tree.Keys != 12 {
+				t.Errorf("the plan: %v, %+v", report, tree)
+			}
+			if !reflect.DeepEqual(readFiles(t, path), before) {
+				t.Error("something was written")
+			}
+			if report, err = orbax.Repair(t.Context(), path, orbax.WriteRepairs()); err != nil || !report.Written {
+				t.Fatalf("%v, %v", report, err)
+			}
+			wantRepaired(t, path, state)
+			onlyTemporary(t, filepath.Dir(path), "ck")
+		})
+	}
+}
+
+func TestRepairRefuses(t *testing.T) {
+	path, _ := manyDatabases(t)
+	if err := os.Remove(filepath.Join(path, "state", "manifest.ocdbt")); err != nil {
+		t.Fatal(err)
+	}
+	databases, err := filepath.Glob(filepath.Join(path, "state", "ocdbt.process_*"))
+	if err != nil || len(databases) != 3 {
+		t.Fatal(databases, err)
+	}
+	if err := os.RemoveAll(databases[1]); err != nil {
+		t.Fatal(err)
+	}
+	before := readFiles(t, path)
+	report, err := orbax.Repair(t.Context(), path, orbax.WriteRepairs())
+	if !errors.Is(err, orbax.ErrCorrupt) || report.Written || !strings.Contains(report.String(), "cannot be repaired") {
+		t.Errorf("%v, %v", report, err)
+	}
+	var e *orbax.Error
+	if !errors.As(err, &e) || len(e.Leaves()) != 2 {
+		t.Errorf("the leaves that are lost: %v", err)
+	}
+	if !reflect.DeepEqual(readFiles(t, path), before) {
+		t.Error("something was written")
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := orbax.Save(t.Context(), other, map[string]any{"x": 1}); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := orbax.Repair(t.Context(), other, orbax.WriteRepairs()); err != nil || len(report.Trees) != 0 || report.Written {
+		t.Errorf("of one database: %v, %v", report, err)
+	}
+	if _, err := orbax.Repair(t.Context(), other+"-missing"); !errors.Is(err, orbax.ErrNotExist) {
+		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// A repair that fails at any operation changes nothing.
+func TestRepairFails(t *testing.T) {
+	var left int
+	stop := errors.New("stopped")
+	storage.Register("norepair", func(url string) (storage.Store, string, error) {
+		return failstore.New(storage.Local().(storage.Editor), func(string, string) error {
+			if left--; left == -1 {
+				return stop
+			}
+			return nil
+		}), filepath.ToSlash(strings.TrimPrefix(url, "norepair://")), nil
+	})
+	path, state := manyDatabases(t)
+	if err := os.Remove(filepath.Join(path, "state", "manifest.ocdbt")); err != nil {
+		t.Fatal(err)
+	}
+	before := readFiles(t, path)
+	for n := 0; ; n++ {
+		left = n
+		_, err := orbax.Repair(t.Context(), "norepair://"+path, orbax.WriteRepairs())
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, stop) || !reflect.DeepEqual(readFiles(t, path), before) {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+	}
+	wantRepaired(t, path, state)
+}
