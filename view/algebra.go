@@ -26,6 +26,9 @@ func Constant(path tree.Path, a *array.Array) (*Leaf, error) {
 	l, err := c.leaf(path)
 	if err == nil {
 		l.meta.Sharding, l.meta.PRNGImpl = a.Sharding(), a.PRNGImpl()
+		if l.meta.Sharding != nil || l.meta.PRNGImpl != "" {
+			l.meta.ValueType = jaxArray // as it is saved
+		}
 	}
 	return l, err
 }
@@ -38,6 +41,7 @@ func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Cont
 			return nil, a.notArray()
 		}
 	}
+	args = slices.Clone(args)
 	c := &computed{d, slices.Clone(shape), func(ctx context.Context) (*array.Array, error) {
 		in := make([]*array.Array, len(args))
 		var requests []request
@@ -64,6 +68,12 @@ func (c *computed) leaf(path tree.Path) (*Leaf, error) {
 	return NewArray(m, c)
 }
 
+// Orbax's names of the kinds of arrays.
+const (
+	jaxArray   = "jax.Array"
+	numpyArray = "np.ndarray"
+)
+
 // derived describes an array that is not stored as it is.
 func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
 	n, err := array.NumElements(shape)
@@ -74,7 +84,7 @@ func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
 		return LeafMetadata{}, wrapLeaf(path.String(), err)
 	}
 	return LeafMetadata{
-		Path: path, Kind: tree.KindArray, ValueType: "np.ndarray",
+		Path: path, Kind: tree.KindArray, ValueType: numpyArray,
 		DType: d, Shape: slices.Clone(shape), Bytes: int64(n) * int64(d.Size()),
 	}, nil
 }
@@ -99,9 +109,9 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 		return nil, err
 	}
 	if l.meta.Kind == tree.KindScalar {
-		m.Kind, m.ValueType = l.meta.Kind, l.meta.ValueType
+		m.Kind = l.meta.Kind
 	}
-	m.Sharding = l.meta.Sharding
+	m.ValueType, m.Sharding = l.meta.ValueType, l.meta.Sharding
 	pieces := slices.Clone(l.pieces)
 	for i := range pieces {
 		pieces[i].casts = append(slices.Clip(pieces[i].casts), d)
@@ -118,6 +128,7 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	if start < 0 || stop < start || stop > n || step < 1 {
 		return nil, l.wrap(fmt.Errorf("%w: slice %d:%d:%d of axis %d of %v", fault.ErrShape, start, stop, step, axis, l.meta.Shape))
 	}
+	step = min(step, max(1, n)) // a longer one takes the first element too, but could overflow
 	shape := slices.Clone(l.meta.Shape)
 	shape[axis] = (stop - start + step - 1) / step
 	var pieces []piece

@@ -87,33 +87,45 @@ func (l *Leaf) Load(ctx context.Context) (any, error) {
 // overlap it are read. A box that is not inside is an error that matches
 // orbax.ErrShape.
 func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error) {
+	if _, err := l.box(off, size); err != nil {
+		return nil, err
+	}
 	a, err := array.New(l.meta.DType, size, nil)
 	if err != nil {
 		return nil, l.wrap(err)
 	}
-	return a, l.ReadRegion(ctx, a.Bytes(), off, size)
+	if err := l.ReadRegion(ctx, a.Bytes(), off, size); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // ReadRegion is Region into the caller's memory: dst gets the elements row-major
 // and little-endian, as package array has them.
 func (l *Leaf) ReadRegion(ctx context.Context, dst []byte, off, size []int) error {
-	if !l.isArray() {
-		return l.wrap(fmt.Errorf("%w: it is %v, which has no regions", fault.ErrLeafType, l.meta.Spec()))
-	}
-	box, err := strided.Of(l.meta.Shape)
-	if err == nil {
-		box, err = box.Box(off, size)
-	}
-	if err == nil && len(dst) != box.Len()*l.meta.DType.Size() {
-		err = fmt.Errorf("%w: memory of %d bytes for %d elements of %v", fault.ErrShape, len(dst), box.Len(), l.meta.DType)
-	}
+	n, err := l.box(off, size)
 	if err != nil {
-		return l.wrap(err)
+		return err
+	}
+	if len(dst) != n*l.meta.DType.Size() {
+		return l.wrap(fmt.Errorf("%w: memory of %d bytes for %d elements of %v", fault.ErrShape, len(dst), n, l.meta.DType))
 	}
 	return read(ctx, []request{{
 		leaf: l, off: off, size: size,
 		dst: dst, dtype: l.meta.DType, dstShape: size, dstOff: make([]int, len(size)),
 	}}, l.cache)
+}
+
+// box returns the number of elements of a box, which must lie in the array.
+func (l *Leaf) box(off, size []int) (int, error) {
+	if !l.isArray() {
+		return 0, l.wrap(fmt.Errorf("%w: it is %v, which has no regions", fault.ErrLeafType, l.meta.Spec()))
+	}
+	box, err := strided.Of(l.meta.Shape)
+	if err == nil {
+		box, err = box.Box(off, size)
+	}
+	return box.Len(), l.wrap(err)
 }
 
 func (l *Leaf) wrap(err error) error { return wrapLeaf(l.meta.Path.String(), err) }

@@ -7,9 +7,9 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Select returns the tree of those leaves for which keep reports true. A
-// sequence of which only some elements are kept becomes a dict of their
-// positions, so that nothing changes its name.
+// Select returns the tree of those leaves for which keep reports true. A sequence
+// of which elements are left out becomes a dict of the others' positions, so that
+// nothing changes its name; but if only the last ones are, it stays one.
 func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
 	var kept []*Leaf
 	for _, l := range t.leaves {
@@ -17,7 +17,9 @@ func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
 			kept = append(kept, l)
 		}
 	}
-	return New(t.format, unseat(kept))
+	selected := New(t.format, unseat(kept))
+	selected.custom = t.custom
+	return selected
 }
 
 // unseat turns the positions of sequences that have gaps into keys of dicts.

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// errDiffer ends a diff that has found differences.
+var errDiffer = errors.New("different")
+
+// trouble is an error of a diff, whose exit status 1 means a difference.
+type trouble struct{ error }
+
+func (t trouble) Unwrap() error { return t.error }
+
+func newDiff() *cobra.Command {
+	var asJSON, quiet bool
+	var name string
+	var o view.DiffOptions
+	cmd := &cobra.Command{
+		Use:   "diff A B [PATTERN...]",
+		Short: "Compare two checkpoints",
+		Long: `Diff compares what two checkpoints hold, however they are stored, and prints a
+line for each leaf that differs: in one of them only, or in its kind, dtype, shape
+or values, with the values of A and B in this order. Arrays must be the same bit by
+bit unless --rtol, --atol or --equal-nan is given. Neither the sharding of an array
+counts nor whether it was of JAX, of NumPy or a single number, unless --shardings
+or --kinds is given.
+
+Parts of the same name are compared, and the only parts of two checkpoints
+whatever their names; with --name, that part. With patterns, such as "params.**" or
+"*.bias", only the leaves whose paths match one of them count.
+
+The document of --json has these members.
+
+  a, b, equal       the checkpoints, and whether nothing was found
+  leaves            how many there are in the two together
+  only_a, only_b    lists of the parts that only one has
+  not_compared      list of the parts that are neither pytrees nor JSON documents
+  documents         list of the parts that are JSON documents and differ
+  differences       list of
+    part, path
+    in              list of "presence", "keys", "kind", "dtype", "shape",
+                    "sharding" and "values"
+    a, b            the leaf as in ls --json; null if there is none
+    values          null, or what differs in the values:
+      count, elements    how many elements differ, of how many
+      first, a, b        the index of the first, and its values
+      max_abs, max_rel   the largest |a-b|, and the largest |a-b|/|b|; of a
+                         number and NaN or infinity, "Infinity"
+
+EXIT STATUS
+  0    no difference
+  1    there are differences
+  2    anything else: bad usage, nothing at a path, a damaged checkpoint …
+  130  interrupted`,
+		Example: `  orbax diff /ckpt/step_100 /backup/step_100
+  orbax diff --rtol 1e-5 --atol 1e-8 /ckpt/run_a /ckpt/run_b 'params.**'
+  orbax diff --metadata-only --json old new | jq -r '.differences[].path'`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usagef("%s is missing", [...]string{"A", "B"}[len(args)])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := &comparison{A: args[0], B: args[1]}
+			if err := c.run(cmd.Context(), name, o, args[2:]); err != nil {
+				return trouble{err}
+			}
+			var err error
+			switch {
+			case asJSON:
+				err = c.writeJSON(cmd.OutOrStdout())
+			case !quiet:
+				err = c.print(cmd.OutOrStdout())
+			}
+			if err != nil {
+				return trouble{err}
+			}
+			if !c.found.Equal() {
+				return errDiffer
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&name, "name", "", "compare this part only")
+	flags.Float64Var(&o.RTol, "rtol", 0, "let numbers differ by this part of B's")
+	flags.Float64Var(&o.ATol, "atol", 0, "let numbers differ by this much")
+	flags.BoolVar(&o.EqualNaN, "equal-nan", false, "take every NaN for the same")
+	flags.BoolVar(&o.IgnoreDType, "ignore-dtype", false, "compare the values of arrays of different dtypes")
+	flags.BoolVar(&o.IgnoreKeys, "ignore-keys", false, "compare leaves of one path, whatever its keys are")
+	flags.BoolVar(&o.Kinds, "kinds", false, "let the kinds that ls prints count")
+	flags.BoolVar(&o.Shardings, "shardings", false, "let shardings count")
+	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "compare no values")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing")
+	return cmd
+}
+
+// comparison is what diff finds out about two checkpoints.
+type comparison struct {
+	A, B  string
+	found *orbax.Difference
+}
+
+func (c *comparison) run(ctx context.Context, name string, o view.DiffOptions, patterns []string) error {
+	if !(o.RTol >= 0 && o.ATol >= 0) {
+		return usagef("--rtol and --atol must not be negative")
+	}
+	parsed := make([]tree.Pattern, len(patterns))
+	for i, text := range patterns {
+		var err error
+		if parsed[i], err = tree.ParsePattern(text); err != nil {
+			return usageError{err}
+		}
+	}
+	used := make([]bool, len(patterns))
+	if len(patterns) > 0 {
+		o.Only = func(m *view.LeafMetadata) bool {
+			match := false
+			for i, p := range parsed {
+				if p.Match(m.Path) {
+					used[i], match = true, true
+				}
+			}
+			return match
+		}
+	}
+	a, err := openCheckpoint(ctx, c.A)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := openCheckpoint(ctx, c.B)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if c.found, err = a.Diff(ctx, b, o, orbax.Name(name)); err != nil {
+		var of *orbax.Error
+		if errors.As(err, &of) && of.Path == c.B {
+			return nameHint(err, b, name)
+		}
+		return nameHint(err, a, name)
+	}
+	if i := slices.Index(used, false); i >= 0 {
+		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), "`orbax ls` lists the leaves")
+	}
+	return nil
+}
+
+// print writes a line for each difference, and a summary.
+func (c *comparison) print(w io.Writer) error {
+	d := c.found
+	b := bufio.NewWriter(w)
+	var rows [][]string
+	for _, only := range []struct {
+		names []string
+		path  string
+	}{{d.OnlyA, c.A}, {d.OnlyB, c.B}} {
+		for _, name := range only.names {
+			rows = append(rows, []string{shown(name), "only in " + only.path})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Documents)) {
+		if d.Documents[name] {
+			rows = append(rows, []string{shown(name), "the documents differ"})
+		}
+	}
+	differ := 0
+	for _, part := range slices.Sorted(maps.Keys(d.Trees)) {
+		prefix := ""
+		if c.several() {
+			prefix = part + "/"
+		}
+		for i := range d.Trees[part] {
+			l := &d.Trees[part][i]
+			rows = append(rows, []string{shown(prefix + l.Name), c.describe(l)})
+			differ++
+		}
+	}
+	table(b, rows)
+	switch {
+	case differ > 0:
+		fmt.Fprintf(b, "differences in %d of %s\n", differ, plural(d.Leaves, "leaf"))
+	case d.Equal():
+		fmt.Fprintf(b, "no difference in %s\n", plural(d.Leaves, "leaf"))
+	}
+	if len(d.Unknown) > 0 {
+		fmt.Fprintf(b, "not compared: %s\n", shownList(d.Unknown))
+	}
+	return b.Flush()
+}
+
+// several reports whether leaves must be told apart by their parts.
+func (c *comparison) several() bool {
+	d := c.found
+	return len(d.Trees)+len(d.Documents)+len(d.Unknown)+len(d.OnlyA)+len(d.OnlyB) > 1
+}
+
+// describe says how a leaf differs.
+func (c *comparison) describe(l *view.LeafDiff) string {
+	switch {
+	case l.B == nil:
+		return fmt.Sprintf("only in %s: %v", c.A, l.A.Spec())
+	case l.A == nil:
+		return fmt.Sprintf("only in %s: %v", c.B, l.B.Spec())
+	}
+	var ways []string
+	add := func(in view.Differs, of func(*view.LeafMetadata) string) {
+		if l.In&in != 0 {
+			ways = append(ways, fmt.Sprintf("%v: %s, %s", in, of(l.A), of(l.B)))
+		}
+	}
+	add(view.DiffersKeys, func(m *view.LeafMetadata) string {
+		text, _ := json.Marshal(jsonKeys(m.Path))
+		return string(text)
+	})
+	add(view.DiffersKind, kindWord)
+	add(view.DiffersDType, func(m *view.LeafMetadata) string {
+		if m.PRNGImpl != "" {
+			return "key<" + shown(m.PRNGImpl) + ">"
+		}
+		return m.DType.String()
+	})
+	add(view.DiffersShape, func(m *view.LeafMetadata) string { return shapeText(m.Shape) })
+	add(view.DiffersSharding, func(m *view.LeafMetadata) string {
+		if m.Sharding == nil {
+			return "none"
+		}
+		return shown(m.Sharding.String())
+	})
+	if v := l.Values; v != nil {
+		ways = append(ways, valuesText(v))
+	}
+	return strings.Join(ways, "; ")
+}
+
+// kindWord returns what ls prints as the kind of a leaf.
+func kindWord(m *view.LeafMetadata) string {
+	switch m.Kind {
+	case tree.KindBytes:
+		return "bytes"
+	case tree.KindScalar:
+		return "scalar"
+	}
+	return m.ValueType
+}
+
+func valuesText(v *view.ValuesDiff) string {
+	a, b := elementText(v.A), elementText(v.B)
+	if len(v.First) == 0 {
+		return fmt.Sprintf("values: %s, %s", a, b)
+	}
+	return fmt.Sprintf("values: %d of %d, max abs %.3g, max rel %.3g, first %s: %s, %s",
+		v.Count, v.Elements, v.MaxAbs, v.MaxRel, shapeText(v.First), a, b)
+}
+
+// maxShownString is how much is printed of a string.
+const maxShownString = 60
+
+// elementText returns the text of an element, or a string in quotes.
+func elementText(v any) string {
+	if s, ok := v.(string); ok {
+		if r := []rune(s); len(r) > maxShownString {
+			return fmt.Sprintf("%q...", string(r[:maxShownString]))
+		}
+		return fmt.Sprintf("%q", s)
+	}
+	if a := elementArray(v); a != nil {
+		return a.FormatElement(0)
+	}
+	return fmt.Sprint(v)
+}
+
+// elementArray returns an element as an array of rank 0.
+func elementArray(v any) *array.Array {
+	if a, ok := v.(*array.Array); ok {
+		return a
+	}
+	return array.ScalarOf(v)
+}
+
+// writeJSON writes the document that the verb's help describes.
+func (c *comparison) writeJSON(w io.Writer) error {
+	type values struct {
+		Count    int   `json:"count"`
+		Elements int   `json:"elements"`
+		First    []int `json:"first"`
+		A        any   `json:"a"`
+		B        any   `json:"b"`
+		MaxAbs   any   `json:"max_abs"`
+		MaxRel   any   `json:"max_rel"`
+	}
+	type difference struct {
+		Part   string   `json:"part"`
+		Path   string   `json:"path"`
+		In     []string `json:"in"`
+		A      *leaf    `json:"a"`
+		B      *leaf    `json:"b"`
+		Values *values  `json:"values"`
+	}
+	d := c.found
+	differences := []difference{}
+	for _, part := range slices.Sorted(maps.Keys(d.Trees)) {
+		for _, l := range d.Trees[part] {
+			x := difference{Part: part, Path: l.Name, In: strings.Split(l.In.String(), ", ")}
+			var err error
+			if x.A, err = described(l.A); err != nil {
+				return err
+			}
+			if x.B, err = described(l.B); err != nil {
+				return err
+			}
+			if v := l.Values; v != nil {
+				x.Values = &values{
+					v.Count, v.Elements, append([]int{}, v.First...),
+					jsonValue(v.A), jsonValue(v.B), finite(v.MaxAbs), finite(v.MaxRel),
+				}
+			}
+			differences = append(differences, x)
+		}
+	}
+	documents := []string{}
+	for _, name := range slices.Sorted(maps.Keys(d.Documents)) {
+		if d.Documents[name] {
+			documents = append(documents, name)
+		}
+	}
+	return writeJSON(w, struct {
+		A           string       `json:"a"`
+		B           string       `json:"b"`
+		Equal       bool         `json:"equal"`
+		Leaves      int          `json:"leaves"`
+		OnlyA       []string     `json:"only_a"`
+		OnlyB       []string     `json:"only_b"`
+		NotCompared []string     `json:"not_compared"`
+		Documents   []string     `json:"documents"`
+		Differences []difference `json:"differences"`
+	}{
+		c.A, c.B, d.Equal(), d.Leaves, append([]string{}, d.OnlyA...), append([]string{}, d.OnlyB...),
+		append([]string{}, d.Unknown...), documents, differences,
+	})
+}
+
+// described returns a leaf as ls --json shows it, or nil.
+func described(m *view.LeafMetadata) (*leaf, error) {
+	if m == nil {
+		return nil, nil
+	}
+	l, err := describeLeaf(m)
+	return &l, err
+}
+
+// jsonValue returns an element, or a string, as a JSON value.
+func jsonValue(v any) any {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	a := elementArray(v)
+	if a == nil {
+		return nil
+	}
+	return json.RawMessage(jsonElement(a.FormatElement(0), a.DType()))
+}

@@ -1,0 +1,243 @@
+package orbax
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
+)
+
+// Difference is what Diff finds between two checkpoints, a and b.
+type Difference struct {
+	// OnlyA and OnlyB name the checkpointables that only one of them has. One that is
+	// of different kinds in the two, such as a pytree and a JSON document, is in both.
+	OnlyA, OnlyB []string
+	// Trees has an entry for each pytree that both have: the leaves that differ.
+	Trees map[string][]view.LeafDiff
+	// Documents tells of each JSON document that both have whether its values differ.
+	Documents map[string]bool
+	// Unknown names what both have and what cannot be compared: checkpointables of
+	// other kinds.
+	Unknown []string
+	// Leaves is how many leaves the pytrees have together, each counted once.
+	Leaves int
+}
+
+// Equal reports whether no difference was found in what can be compared.
+func (d *Difference) Equal() bool {
+	for _, leaves := range d.Trees {
+		if len(leaves) > 0 {
+			return false
+		}
+	}
+	for _, differs := range d.Documents {
+		if differs {
+			return false
+		}
+	}
+	return len(d.OnlyA) == 0 && len(d.OnlyB) == 0
+}
+
+// Diff compares the checkpoints at the paths a and b: those of their
+// checkpointables that have the same name, or, with Name, that one; where each
+// has one only, or is one itself as those of other formats are, these two.
+// Both are read in parts, so that memory does not limit their size. The other
+// options say how pytrees are read. What differs is in the result, and no error.
+//
+// A state in memory is compared with a checkpoint by view.Diff, of the trees that
+// view.Of and Checkpoint.Tree return.
+func Diff(ctx context.Context, a, b string, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
+	return with(ctx, a, func(ckA *Checkpoint) (*Difference, error) {
+		return once(ctx, b, func(ckB *Checkpoint) (*Difference, error) { return ckA.Diff(ctx, ckB, o, options...) })
+	})
+}
+
+// Diff is the function Diff: c is its a.
+func (c *Checkpoint) Diff(ctx context.Context, b *Checkpoint, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
+	d := &differ{a: c, b: b, options: o, config: newLoadConfig(options)}
+	d.found.Trees, d.found.Documents = map[string][]view.LeafDiff{}, map[string]bool{}
+	if err := d.run(ctx); err != nil {
+		return nil, err
+	}
+	return &d.found, nil
+}
+
+// differ compares two checkpoints.
+type differ struct {
+	a, b    *Checkpoint
+	options view.DiffOptions
+	config  *loadConfig
+	found   Difference
+}
+
+func (d *differ) run(ctx context.Context) error {
+	if err := checkWhole(d.a, d.b); err != nil {
+		return err
+	}
+	partsA, partsB := d.a.parts(), d.b.parts()
+	switch name := d.config.name; {
+	case name != "":
+		a, err := d.a.pick(ctx, name)
+		if err != nil {
+			return wrap("diff", d.a.path, err)
+		}
+		b, err := d.b.pick(ctx, name)
+		if err != nil {
+			return wrap("diff", d.b.path, err)
+		}
+		return d.part(ctx, a, b)
+	case len(partsA) == 1 && len(partsB) == 1:
+		return d.part(ctx, partsA[0], partsB[0])
+	case d.a.flat || d.b.flat:
+		a, err := d.a.pick(ctx, "")
+		if err != nil {
+			return wrap("diff", d.a.path, err)
+		}
+		b, err := d.b.pick(ctx, "")
+		if err != nil {
+			return wrap("diff", d.b.path, err)
+		}
+		d.found.OnlyA = without(partsA, a)
+		d.found.OnlyB = without(partsB, b)
+		return d.part(ctx, a, b)
+	}
+	for _, name := range partsA {
+		if !d.b.has(name) {
+			d.found.OnlyA = append(d.found.OnlyA, name)
+		} else if err := d.part(ctx, name, name); err != nil {
+			return err
+		}
+	}
+	for _, name := range partsB {
+		if !d.a.has(name) {
+			d.found.OnlyB = append(d.found.OnlyB, name)
+		}
+	}
+	return nil
+}
+
+// checkWhole refuses checkpoints that have lost a checkpointable.
+func checkWhole(checkpoints ...*Checkpoint) error {
+	for _, c := range checkpoints {
+		for _, name := range c.missing {
+			if err := c.check(name); err != nil {
+				return wrap("diff", c.path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func without(names []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
+}
+
+// part compares the checkpointable nameA of a with nameB of b.
+func (d *differ) part(ctx context.Context, nameA, nameB string) error {
+	name := nameA
+	if name == "" {
+		name = nameB
+	}
+	kindA, err := d.a.partKind(ctx, nameA)
+	if err != nil {
+		return wrap("diff", d.a.path, err)
+	}
+	kindB, err := d.b.partKind(ctx, nameB)
+	if err != nil {
+		return wrap("diff", d.b.path, err)
+	}
+	switch {
+	case kindA != kindB:
+		d.found.OnlyA = append(d.found.OnlyA, name)
+		d.found.OnlyB = append(d.found.OnlyB, name)
+		return nil
+	case kindA == otherPart:
+		d.found.Unknown = append(d.found.Unknown, name)
+		return nil
+	case kindA == jsonPart:
+		return d.documents(ctx, name, nameA, nameB)
+	}
+	return d.trees(ctx, name, nameA, nameB)
+}
+
+func (d *differ) trees(ctx context.Context, name, nameA, nameB string) error {
+	a, err := d.a.tree(ctx, nameA, d.config)
+	if err != nil {
+		return wrap("diff", d.a.path, err)
+	}
+	b, err := d.b.tree(ctx, nameB, d.config)
+	if err != nil {
+		return wrap("diff", d.b.path, err)
+	}
+	leaves, err := view.Diff(ctx, a, b, d.options)
+	var side *view.SideError
+	switch {
+	case errors.As(err, &side) && side.B:
+		return wrap("diff", d.b.path, withCause(ctx, side.Err))
+	case errors.As(err, &side):
+		return wrap("diff", d.a.path, withCause(ctx, side.Err))
+	case err != nil:
+		return wrap("diff", d.a.path, withCause(ctx, err))
+	}
+	d.found.Trees[name] = leaves
+	d.found.Leaves += d.count(a, b)
+	return nil
+}
+
+// count returns how many leaves were compared.
+func (d *differ) count(trees ...*view.Tree) int {
+	names := map[string]bool{}
+	for _, t := range trees {
+		for name, l := range t.Leaves() {
+			if d.options.Only == nil || d.options.Only(l.Metadata()) {
+				names[name] = true
+			}
+		}
+	}
+	return len(names)
+}
+
+// documents compares JSON documents: their values, not their text.
+func (d *differ) documents(ctx context.Context, name, nameA, nameB string) error {
+	a, err := d.a.loadPart(ctx, nameA, nil, d.config)
+	if err != nil {
+		return wrap("diff", d.a.path, err)
+	}
+	b, err := d.b.loadPart(ctx, nameB, nil, d.config)
+	if err != nil {
+		return wrap("diff", d.b.path, err)
+	}
+	// With their types, and keys in order; a NaN, which is not equal to itself, is
+	// the same text.
+	d.found.Documents[name] = fmt.Sprintf("%#v", a) != fmt.Sprintf("%#v", b)
+	return nil
+}
+
+// partKind is what Diff makes of a checkpointable.
+type partKind int
+
+const (
+	treePart partKind = iota
+	jsonPart
+	otherPart
+)
+
+// partKind tells of which kind a checkpointable is.
+func (c *Checkpoint) partKind(ctx context.Context, name string) (partKind, error) {
+	if err := c.lostTree(ctx, name); err != nil {
+		return otherPart, err
+	}
+	if c.hasTree(ctx, name) {
+		return treePart, nil
+	}
+	var standard *handler.Registry
+	typ := c.handlerType(ctx, name)
+	h, err := standard.ForLoad("", typ, nil)
+	if _, ok := h.(handler.JSONHandler); ok && err == nil && standard.Knows(typ) {
+		return jsonPart, nil
+	}
+	return otherPart, nil
+}

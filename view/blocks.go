@@ -1,0 +1,255 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+const (
+	// blockBytes is about what is read at once by those who look at every element:
+	// a box of a large leaf, or many small leaves.
+	blockBytes = 8 << 20
+	// blockLeaves is how many leaves are read at once at most.
+	blockLeaves = 512
+	// windowBytes is what such blocks take in memory together. One that needs more
+	// is alone.
+	windowBytes = 64 << 20
+	// wideWindow bounds a single block, however large the stored chunks are.
+	wideWindow = 1 << 30
+)
+
+// box is a box of an array.
+type box struct {
+	leaf      *Leaf
+	off, size []int
+	bytes     int
+	whole     bool // it is all of the array
+}
+
+// chunks returns the shape of the stored chunks of an array, nil if it is made of
+// several, or they lie in another order.
+func (l *Leaf) chunks() []int {
+	if len(l.pieces) == 1 {
+		if _, ok := l.pieces[0].array.(*reading); ok && l.pieces[0].view.Identity() {
+			return ones(len(l.meta.Shape)) // any box is as good
+		}
+	}
+	if len(l.meta.ChunkShape) != len(l.meta.Shape) {
+		return nil
+	}
+	chunk := slices.Clone(l.meta.ChunkShape)
+	for i, d := range l.meta.Shape {
+		chunk[i] = max(1, min(chunk[i], d))
+	}
+	return chunk
+}
+
+func ones(n int) []int { return slices.Repeat([]int{1}, n) }
+
+// elementBytes returns what a box of elements takes, or an error if that cannot
+// be.
+func elementBytes(size []int, item int) (int, error) {
+	n, err := array.NumElements(size)
+	if err == nil && n > math.MaxInt/item {
+		err = fmt.Errorf("%w: %v of %d bytes each", fault.ErrShape, size, item)
+	}
+	return n * item, err
+}
+
+// bytes returns what the elements of the leaf take: nothing if it is no array.
+func (l *Leaf) bytes() (int, error) {
+	if !l.isArray() {
+		return 0, nil
+	}
+	n, err := elementBytes(l.meta.Shape, l.meta.DType.Size())
+	return n, l.wrap(err)
+}
+
+// window returns how much one block may take for arrays in the given chunks:
+// more for large chunks, as decoding them takes their size anyway.
+func window(chunk []int, item int) int {
+	n, err := elementBytes(chunk, item)
+	if err != nil || n > wideWindow/4 {
+		return wideWindow
+	}
+	return max(windowBytes, 4*n)
+}
+
+// blockSize returns the size of boxes that an array is to be read in: whole
+// chunks, if boxes of them fit in limit, so that each is decoded once.
+func blockSize(shape, chunk []int, item, limit int) []int {
+	if chunk == nil {
+		return grow(ones(len(shape)), shape, item, windowBytes)
+	}
+	if n, err := elementBytes(chunk, item); err != nil || n > limit {
+		return grow(ones(len(shape)), shape, item, limit)
+	}
+	return grow(chunk, shape, item, blockBytes)
+}
+
+// grow multiplies a box, last axis first, as long as it takes no more than limit.
+func grow(size, shape []int, item, limit int) []int {
+	size = slices.Clone(size)
+	for i := len(size) - 1; i >= 0; i-- {
+		bytes, _ := elementBytes(size, item)
+		n := max(1, limit/bytes)
+		if have := (shape[i]-1)/size[i] + 1; n < have {
+			size[i] *= n
+			break
+		}
+		size[i] = shape[i]
+	}
+	return size
+}
+
+// inRows returns a chunk widened to whole rows: all axes behind the first that it
+// spans. Boxes that are multiples of it are runs of the row-major order.
+func inRows(chunk, shape []int) []int {
+	if chunk == nil {
+		return nil
+	}
+	rows := slices.Clone(chunk)
+	spans := false
+	for i := range rows {
+		if spans {
+			rows[i] = shape[i]
+		}
+		spans = spans || rows[i] > 1
+	}
+	return rows
+}
+
+// boxesOf yields the boxes of the given size that an array, which is not empty, is
+// divided into, in row-major order.
+func boxesOf(shape, size []int) iter.Seq2[[]int, []int] {
+	return func(yield func(off, size []int) bool) {
+		off := make([]int, len(shape))
+		for {
+			n := make([]int, len(shape))
+			for i, d := range shape {
+				n[i] = min(size[i], d-off[i])
+			}
+			if !yield(slices.Clone(off), n) {
+				return
+			}
+			i := len(shape) - 1
+			for ; i >= 0; i-- {
+				if size[i] < shape[i]-off[i] {
+					off[i] += size[i]
+					break
+				}
+				off[i] = 0
+			}
+			if i < 0 {
+				return
+			}
+		}
+	}
+}
+
+// block is what is read at once: boxes of arrays, or pairs of them.
+type block[B any] struct {
+	boxes []B
+	bytes int // that its memory takes
+}
+
+// gather puts boxes together to blocks: those that are whole arrays, as bounds of
+// several boxes of one array may be much larger than they are. need returns what
+// the memory of one takes, and whether it is whole.
+func gather[B any](boxes iter.Seq[B], need func(*B) (bytes int, whole bool)) iter.Seq[block[B]] {
+	return func(yield func(block[B]) bool) {
+		var b block[B]
+		shared := false // it may be, with further boxes
+		for x := range boxes {
+			n, whole := need(&x)
+			if len(b.boxes) > 0 && !(shared && whole && b.bytes+n <= blockBytes && len(b.boxes) < blockLeaves) {
+				if !yield(b) {
+					return
+				}
+				b = block[B]{}
+			}
+			b.boxes = append(b.boxes, x)
+			b.bytes += n
+			shared = whole
+		}
+		if len(b.boxes) > 0 {
+			yield(b)
+		}
+	}
+}
+
+// eachBlock calls do for the blocks, each with memory for it, whose content is any.
+// They start in order, several at a time.
+func eachBlock[B any](ctx context.Context, blocks iter.Seq[block[B]], do func(ctx context.Context, boxes []B, memory []byte) error) error {
+	room := semaphore.NewWeighted(windowBytes)
+	var free freeMemory
+	group, gctx := errgroup.WithContext(ctx)
+	var err error
+	for b := range blocks {
+		n := int64(min(max(b.bytes, blockBytes/8), windowBytes))
+		if err = room.Acquire(gctx, n); err != nil {
+			break
+		}
+		group.Go(func() error {
+			defer room.Release(n)
+			memory := free.get(b.bytes)
+			defer free.put(memory)
+			return do(gctx, b.boxes, memory)
+		})
+	}
+	return cmp.Or(group.Wait(), err)
+}
+
+// freeMemory is memory of blocks for the next ones. Left to the garbage collector,
+// which waits for the heap to double, it would pile up.
+type freeMemory struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+func (f *freeMemory) get(n int) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, b := range f.free {
+		if cap(b) >= n {
+			f.free = slices.Delete(f.free, i, i+1)
+			return b[:n]
+		}
+	}
+	if len(f.free) > 0 {
+		f.free = slices.Delete(f.free, 0, 1) // it is replaced by a larger one
+	}
+	return make([]byte, n)
+}
+
+func (f *freeMemory) put(b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.free = append(f.free, b)
+}
+
+// readBoxes reads boxes to dst, one behind the other, and returns where each is,
+// and what is left of dst.
+func readBoxes(ctx context.Context, dst []byte, boxes []box) (data [][]byte, rest []byte, err error) {
+	requests := make([]request, len(boxes))
+	data = make([][]byte, len(boxes))
+	for i, x := range boxes {
+		data[i], dst = dst[:x.bytes:x.bytes], dst[x.bytes:]
+		requests[i] = request{
+			leaf: x.leaf, off: x.off, size: x.size,
+			dst: data[i], dtype: x.leaf.meta.DType, dstShape: x.size, dstOff: make([]int, len(x.size)),
+		}
+	}
+	return data, dst, read(ctx, requests, nil)
+}

@@ -1,0 +1,386 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// DiffOptions say what is a difference. The zero value finds one between two trees
+// if and only if their digests differ, see Digest.
+type DiffOptions struct {
+	// RTol and ATol let numbers differ: a and b are the same if their difference is
+	// at most ATol + RTol·|b|, as in numpy.allclose. With both 0 the bits must be the
+	// same; with one of them -0 is 0.
+	RTol, ATol float64
+	// EqualNaN makes every NaN equal to every other. Otherwise it is equal to those of
+	// the same bits.
+	EqualNaN bool
+	// IgnoreDType compares arrays of different element types by value: two of
+	// integers exactly, others as float64 or complex128.
+	IgnoreDType bool
+	// IgnoreKeys compares what has the same name, keys joined with dots, whatever
+	// the keys are: a position in a sequence or a key of a dict, and one key or
+	// several.
+	IgnoreKeys bool
+	// Kinds makes it a difference whether a leaf is an array of JAX or NumPy, a
+	// scalar or a byte string, and Shardings how an array is sharded.
+	Kinds, Shardings bool
+	// MetadataOnly reads no arrays and compares no values.
+	MetadataOnly bool
+	// Only says which leaves are compared; nil: all.
+	Only func(*LeafMetadata) bool
+}
+
+// Differs is in what leaves differ: a sum of the constants.
+type Differs uint8
+
+// The ways in which leaves differ.
+const (
+	DiffersPresence Differs = 1 << iota // only one of the trees has it
+	DiffersKeys                         // the names are the same, the keys are not
+	DiffersKind                         // an array, a string, an empty node …
+	DiffersDType                        // or the generator of PRNG keys
+	DiffersShape
+	DiffersSharding
+	DiffersValues
+)
+
+var differsNames = []string{"presence", "keys", "kind", "dtype", "shape", "sharding", "values"}
+
+// String returns words such as "dtype, values".
+func (d Differs) String() string {
+	var words []string
+	for i, name := range differsNames {
+		if d&(1<<i) != 0 {
+			words = append(words, name)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// LeafDiff is a leaf that differs between two trees, a and b.
+type LeafDiff struct {
+	Name string        // its keys, joined with dots
+	A, B *LeafMetadata // nil if the tree does not have it
+	In   Differs
+	// Values tells how values differ, if In has DiffersValues. They are compared only
+	// if there is no difference that forbids it: arrays of one shape, and of one type
+	// of elements unless that is ignored; strings.
+	Values *ValuesDiff
+}
+
+// ValuesDiff tells how the elements of two arrays differ, or two strings, which
+// count as one element.
+type ValuesDiff struct {
+	Count, Elements int   // how many differ, of how many
+	First           []int // index of the first that does
+	A, B            any   // its values, as Leaf.Load gives a scalar or string
+	// MaxAbs is the largest |a-b| of those that differ, and MaxRel the largest
+	// |a-b|/|b| of those where b is not 0. Of a number and one that is not finite,
+	// both are infinite; two NaNs are 0 apart.
+	MaxAbs, MaxRel float64
+}
+
+// SideError says which of two trees could not be read.
+type SideError struct {
+	B   bool // it is the second
+	Err error
+}
+
+func (e *SideError) Error() string {
+	if e.B {
+		return fmt.Sprintf("second tree: %v", e.Err)
+	}
+	return fmt.Sprintf("first tree: %v", e.Err)
+}
+
+func (e *SideError) Unwrap() error { return e.Err }
+
+// sided says that err, if there is one, belongs to tree a, or b.
+func sided(b bool, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SideError{b, err}
+}
+
+// Diff compares two trees, leaf by leaf, and returns those that differ, in the
+// order of their names. It reads both in boxes of whole stored chunks, several at
+// a time, and holds about 64 MiB of them, or eight chunks where these are larger;
+// chunks of two arrays that cross each other may be read several times. An error
+// of reading is a *SideError; differences are no error.
+func Diff(ctx context.Context, a, b *Tree, o DiffOptions) ([]LeafDiff, error) {
+	if !(o.RTol >= 0 && o.ATol >= 0) {
+		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUnsupported, o.RTol, o.ATol)
+	}
+	pairs := pairUp(a, b, o.Only)
+	for _, p := range pairs {
+		p.compareMetadata(&o)
+	}
+	if !o.MetadataOnly {
+		if err := diffValues(ctx, pairs, &o); err != nil {
+			return nil, err
+		}
+	}
+	var diffs []LeafDiff
+	for _, p := range pairs {
+		if p.diff.In != 0 {
+			diffs = append(diffs, p.diff)
+		}
+	}
+	return diffs, nil
+}
+
+// pair is a leaf of one tree, or of both.
+type pair struct {
+	a, b *Leaf
+	diff LeafDiff
+
+	mu sync.Mutex // of diff.Values, while arrays are compared
+}
+
+// pairUp finds the leaves that have the same name. Should a tree have several of
+// one name, they are taken in their order.
+func pairUp(a, b *Tree, only func(*LeafMetadata) bool) []*pair {
+	byName := func(t *Tree) []*Leaf {
+		var leaves []*Leaf
+		for _, l := range t.leaves {
+			if only == nil || only(&l.meta) {
+				leaves = append(leaves, l)
+			}
+		}
+		slices.SortStableFunc(leaves, func(x, y *Leaf) int { return strings.Compare(x.meta.Path.String(), y.meta.Path.String()) })
+		return leaves
+	}
+	left, right := byName(a), byName(b)
+	pairs := make([]*pair, 0, max(len(left), len(right)))
+	for len(left)+len(right) > 0 {
+		order := 0
+		switch {
+		case len(left) == 0:
+			order = 1
+		case len(right) == 0:
+			order = -1
+		default:
+			order = strings.Compare(left[0].meta.Path.String(), right[0].meta.Path.String())
+		}
+		p := &pair{}
+		pairs = append(pairs, p)
+		if order <= 0 {
+			p.a, left = left[0], left[1:]
+			p.diff.A, p.diff.Name = &p.a.meta, p.a.meta.Path.String()
+		}
+		if order >= 0 {
+			p.b, right = right[0], right[1:]
+			p.diff.B, p.diff.Name = &p.b.meta, p.b.meta.Path.String()
+		}
+	}
+	slices.SortStableFunc(pairs, func(p, q *pair) int { return p.first().meta.Path.Compare(q.first().meta.Path) })
+	return pairs
+}
+
+func (p *pair) first() *Leaf { return cmp.Or(p.a, p.b) }
+
+// compareMetadata finds the differences that can be seen without reading arrays.
+func (p *pair) compareMetadata(o *DiffOptions) {
+	if p.a == nil || p.b == nil {
+		p.diff.In = DiffersPresence
+		return
+	}
+	a, b := &p.a.meta, &p.b.meta
+	in := &p.diff.In
+	if !o.IgnoreKeys && !slices.EqualFunc(a.Path, b.Path, func(k, l tree.Key) bool { return k.Name == l.Name && k.Seq == l.Seq }) {
+		*in |= DiffersKeys
+	}
+	if p.a.isArray() != p.b.isArray() || !p.a.isArray() && (a.Kind != b.Kind || a.Empty != b.Empty) {
+		*in |= DiffersKind
+		return
+	}
+	if o.Kinds && (a.Kind != b.Kind || a.ValueType != b.ValueType) {
+		*in |= DiffersKind
+	}
+	if !p.a.isArray() {
+		if s, t := p.a.value, p.b.value; a.Kind == tree.KindString && s != t && !o.MetadataOnly {
+			*in |= DiffersValues
+			p.diff.Values = &ValuesDiff{Count: 1, Elements: 1, A: s, B: t}
+		}
+		return
+	}
+	if a.PRNGImpl != b.PRNGImpl || a.DType != b.DType && !o.IgnoreDType {
+		*in |= DiffersDType
+	}
+	if !slices.Equal(a.Shape, b.Shape) {
+		*in |= DiffersShape
+	}
+	if o.Shardings && shardingText(a.Sharding) != shardingText(b.Sharding) {
+		*in |= DiffersSharding
+	}
+}
+
+func shardingText(s *sharding.Sharding) string {
+	if s == nil {
+		return ""
+	}
+	text, err := s.Marshal()
+	if err != nil {
+		return s.String()
+	}
+	return string(text)
+}
+
+// comparable reports whether the elements of the pair can be compared.
+func (p *pair) comparable() bool {
+	return p.a != nil && p.b != nil && p.a.isArray() && p.b.isArray() && p.diff.In&(DiffersDType|DiffersShape) == 0
+}
+
+// pairBox is the same box of both leaves of a pair.
+type pairBox struct {
+	a, b box
+	pair *pair
+}
+
+// diffValues compares the elements of all pairs that can be compared.
+func diffValues(ctx context.Context, pairs []*pair, o *DiffOptions) error {
+	var failed error
+	boxes := func(yield func(pairBox) bool) {
+		for _, p := range pairs {
+			if p.comparable() {
+				if failed = p.boxes(ctx, yield); failed != nil {
+					return
+				}
+			}
+		}
+	}
+	need := func(b *pairBox) (int, bool) { return b.a.bytes + b.b.bytes, b.a.whole }
+	err := eachBlock(ctx, gather(boxes, need), func(ctx context.Context, boxes []pairBox, memory []byte) error {
+		a, b := make([]box, len(boxes)), make([]box, len(boxes))
+		for i := range boxes {
+			a[i], b[i] = boxes[i].a, boxes[i].b
+		}
+		dataA, memory, err := readBoxes(ctx, memory, a)
+		if err != nil {
+			return sided(false, err)
+		}
+		dataB, _, err := readBoxes(ctx, memory, b)
+		if err != nil {
+			return sided(true, err)
+		}
+		for i := range boxes {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := boxes[i].compare(dataA[i], dataB[i], o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return cmp.Or(err, failed)
+}
+
+// boxes yields the boxes of a pair of arrays.
+func (p *pair) boxes(ctx context.Context, yield func(pairBox) bool) error {
+	for _, l := range []*Leaf{p.a, p.b} {
+		if n, err := l.bytes(); err != nil || n == 0 {
+			return sided(l == p.b, err)
+		}
+	}
+	a, err := p.a.settled(ctx)
+	if err != nil {
+		return sided(false, err)
+	}
+	b, err := p.b.settled(ctx)
+	if err != nil {
+		return sided(true, err)
+	}
+	shape, itemA, itemB := a.meta.Shape, a.meta.DType.Size(), b.meta.DType.Size()
+	chunkA, chunkB := a.chunks(), b.chunks()
+	limit := max(window(chunkA, 2*itemA), window(chunkB, 2*itemB))
+	size := blockSize(shape, joint(chunkA, chunkB, shape), itemA+itemB, limit)
+	for off, n := range boxesOf(shape, size) {
+		x := box{leaf: a, off: off, size: n, whole: slices.Equal(n, shape)}
+		y := x
+		y.leaf = b
+		x.bytes, _ = elementBytes(n, itemA)
+		y.bytes, _ = elementBytes(n, itemB)
+		if !yield(pairBox{x, y, p}) {
+			return errStop
+		}
+	}
+	return nil
+}
+
+// joint returns the smallest boxes that are whole chunks of two grids of an array.
+func joint(a, b, shape []int) []int {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	size := make([]int, len(shape))
+	for i, d := range shape {
+		x, y := a[i], b[i]
+		for y != 0 {
+			x, y = y, x%y
+		}
+		if a[i]/x > math.MaxInt/b[i] {
+			size[i] = d
+		} else {
+			size[i] = min(d, a[i]/x*b[i])
+		}
+	}
+	return size
+}
+
+// compare adds the differences in the box to those of the pair.
+func (b *pairBox) compare(dataA, dataB []byte, o *DiffOptions) error {
+	da, db := b.a.leaf.meta.DType, b.b.leaf.meta.DType
+	c := comparer{a: dataA, b: dataB, dtypeA: da, dtypeB: db, options: o}
+	if b.pair.a.meta.PRNGImpl != "" {
+		c.options = &DiffOptions{} // keys are no numbers
+	}
+	found, err := c.run()
+	if err != nil || found.count == 0 {
+		return err
+	}
+	first := slices.Clone(b.a.off)
+	for i, at := len(first)-1, found.first; i >= 0; i-- {
+		first[i] += at % b.a.size[i]
+		at /= b.a.size[i]
+	}
+	valueA, err := elementAt(dataA, da, found.first)
+	if err != nil {
+		return err
+	}
+	valueB, err := elementAt(dataB, db, found.first)
+	if err != nil {
+		return err
+	}
+
+	p := b.pair
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.diff.Values
+	if v == nil {
+		elements := b.a.leaf.meta.Bytes / int64(da.Size())
+		v = &ValuesDiff{Elements: int(elements), First: first, A: valueA, B: valueB}
+		p.diff.Values = v
+		p.diff.In |= DiffersValues
+	}
+	if slices.Compare(first, v.First) < 0 {
+		v.First, v.A, v.B = first, valueA, valueB
+	}
+	v.Count += found.count
+	v.MaxAbs, v.MaxRel = max(v.MaxAbs, found.maxAbs), max(v.MaxRel, found.maxRel)
+	return nil
+}

@@ -1,0 +1,141 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Of returns the tree of a value in memory, with the leaves that saving it would
+// store: to compare it with a checkpoint, for example. Arrays are not copied; they
+// must not change as long as the tree is used. The errors are those of
+// tree.Flatten.
+func Of(value any, adapters ...tree.Adapter) (*Tree, error) {
+	flat, err := tree.Flatten(value, adapters...)
+	if err != nil {
+		return nil, err
+	}
+	leaves := make([]*Leaf, len(flat))
+	for i, l := range flat {
+		if leaves[i], err = leafOf(l); err != nil {
+			return nil, wrapLeaf(l.Path.String(), err)
+		}
+	}
+	return New("memory", leaves), nil
+}
+
+func leafOf(l tree.Leaf) (*Leaf, error) {
+	m := LeafMetadata{Path: l.Path}
+	switch v := l.Value.(type) {
+	case tree.Empty:
+		m.ValueType, m.Empty = v.String(), v
+		return NewEmpty(m), nil
+	case string:
+		m.ValueType = "string"
+		return NewString(m, v), nil
+	case *Leaf:
+		return v.At(l.Path), nil
+	case []byte:
+		a, err := array.New(array.Uint8, []int{len(v)}, v)
+		if err != nil {
+			return nil, err
+		}
+		return readerLeaf(l.Path, tree.KindBytes, a)
+	case array.Reader:
+		return readerLeaf(l.Path, tree.KindArray, v)
+	}
+	a := array.ScalarOf(l.Value)
+	if a == nil {
+		return nil, fmt.Errorf("%w: %T", fault.ErrLeafType, l.Value)
+	}
+	return readerLeaf(l.Path, tree.KindScalar, a)
+}
+
+// readerLeaf returns the leaf of an array that is read when it is needed.
+func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
+	m, err := derived(path, r.DType(), r.Shape())
+	if err != nil {
+		return nil, err
+	}
+	m.Kind = kind
+	if kind == tree.KindScalar {
+		m.ValueType = "scalar"
+	}
+	if s, ok := r.(interface{ Sharding() *sharding.Sharding }); ok {
+		m.Sharding = s.Sharding()
+	}
+	if k, ok := r.(interface{ PRNGImpl() string }); ok {
+		m.PRNGImpl = k.PRNGImpl()
+	}
+	if m.Sharding != nil || m.PRNGImpl != "" {
+		m.ValueType = "jax.Array"
+	}
+	return NewArray(m, &reading{r})
+}
+
+// reading is the stored array that an array.Reader stands for. Its parts are the
+// boxes that are asked for.
+type reading struct{ array.Reader }
+
+func (r *reading) Parts(ctx context.Context, off, size []int) ([]Part, error) {
+	form := readingForm{ctx, r.Reader}
+	return []Part{{Offset: slices.Clone(off), Size: slices.Clone(size), Form: form, Inline: []byte{}}}, nil
+}
+
+// readingForm reads elements where others decode them. The context is that of the
+// call that asked for the part, which is also the one that decodes it.
+type readingForm struct {
+	ctx context.Context
+	r   array.Reader
+}
+
+func (f readingForm) Decode(p *Part, dst, _ []byte) error {
+	return f.r.ReadRegion(f.ctx, dst, p.Offset, p.Size)
+}
+
+func (readingForm) Direct(*Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+
+func (readingForm) Describe(_ *Part, err error) error { return err }
+
+// settled returns the leaf with arrays in memory in the place of functions, so
+// that reading it in boxes calls each of them once.
+func (l *Leaf) settled(ctx context.Context) (*Leaf, error) {
+	isComputed := func(p piece) bool {
+		_, ok := p.array.(*computed)
+		return ok
+	}
+	if !slices.ContainsFunc(l.pieces, isComputed) {
+		return l, nil
+	}
+	c := *l
+	c.pieces = slices.Clone(l.pieces)
+	made := map[*computed]*reading{}
+	for i := range c.pieces {
+		f, ok := c.pieces[i].array.(*computed)
+		if !ok {
+			continue
+		}
+		if made[f] == nil {
+			parts, err := f.Parts(ctx, nil, nil)
+			if err != nil {
+				return nil, l.wrap(err)
+			}
+			var data []byte
+			for _, p := range parts {
+				data = p.Inline
+			}
+			a, err := array.New(f.dtype, f.shape, data)
+			if err != nil {
+				return nil, l.wrap(err)
+			}
+			made[f] = &reading{a}
+		}
+		c.pieces[i].array = made[f]
+	}
+	return &c, nil
+}
