@@ -12,16 +12,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
 
 func newCat() *cobra.Command {
-	var all, raw, asJSON bool
+	var all, raw, asJSON, fill bool
 	var name string
 	cmd := &cobra.Command{
-		Use:   "cat CKPT LEAF",
-		Short: "Print a leaf, or write its bytes",
+		Use:   "cat CKPT LEAF[REGION]",
+		Short: "Print a leaf or a region of it, or write its bytes",
 		Long: `Cat prints one leaf of a checkpoint: numbers and strings as they are, arrays in
 NumPy's form, of which those with more than 1000 elements are abridged, byte
 strings quoted.
@@ -29,16 +30,22 @@ strings quoted.
 LEAF is a path as ls prints it: that of a leaf in the part that --name says, else
 the name of a part, a slash, and a leaf's path in it. The name of a part that is a
 JSON document prints the document, with numbers that JSON does not have as
-strings.
+strings; where the checkpoint is the document itself that name is ''.
+
+REGION is a part of an array, as Python writes it: in brackets, for each of the
+leading axes an index or START:STOP:STEP. What is left out is the whole axis and
+the step 1; negative numbers count from the end; the step is at least 1. Only the
+chunks that overlap the region are read. The region of a byte string is an array.
+A leaf whose name ends with these very brackets comes first.
 
 With --raw the output is the leaf's bytes: an array's elements row-major and
-little-endian, a string's or byte string's contents. All checksums of the leaf
-are verified before the first byte is written; for that a leaf of more than
-64 MiB passes through a temporary file.
+little-endian, a string's or byte string's contents. All checksums of what is
+read are verified before the first byte is written; for that more than 64 MiB
+pass through a temporary file.
 
 With --json the output is one document, with the whole value whatever its size:
 
-  path, kind, dtype, shape   as in ls --json
+  path, kind, dtype, shape   as in ls --json; the path with the region
   value    arrays as nested lists, those without elements as []; complex numbers
            as [real, imaginary], byte strings in base64, None as null; numbers
            that JSON does not have as "NaN", "Infinity" and "-Infinity"
@@ -49,6 +56,7 @@ value the document.` + exitHelp,
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax cat /ckpt/step_100 ema/dense.kernel
   orbax cat /ckpt/step_100 config
+  orbax cat /ckpt/step_100 'params.dense.kernel[:2, -1]'
   orbax cat --raw /ckpt/step_100 params.dense.kernel >kernel.bin
   orbax cat --json /ckpt/step_100 params.dense.bias | jq '.value | max'`,
 		Args: exactly("CKPT", "LEAF"),
@@ -62,7 +70,11 @@ value the document.` + exitHelp,
 				return err
 			}
 			defer ck.Close()
-			c, err := find(ctx, ck, args[0], args[1], name)
+			f := &finder{ck: ck, path: args[0], part: name}
+			if fill {
+				f.options = append(f.options, orbax.FillMissing())
+			}
+			c, err := f.find(ctx, args[1])
 			if err != nil {
 				return err
 			}
@@ -84,6 +96,7 @@ value the document.` + exitHelp,
 	cmd.Flags().BoolVar(&all, "all", false, "print every element of a large array")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the leaf's bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	cmd.Flags().BoolVar(&fill, "fill-missing", false, "take chunks that are missing for the fill value, as zarr does")
 	cmd.Flags().StringVar(&name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
 	return cmd
 }
@@ -204,7 +217,7 @@ func (l *storedLeaf) writeJSON(ctx context.Context, w *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	return writeValue(w, d.Path, d.Kind, d.DType, d.Shape, func() error { return l.writeJSONValue(ctx, w) })
+	return writeValue(w, l.name, d.Kind, d.DType, d.Shape, func() error { return l.writeJSONValue(ctx, w) })
 }
 
 // writeValue writes the document of --json, with the value that is written by

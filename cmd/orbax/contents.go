@@ -3,16 +3,37 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/view"
 )
+
+// partNames returns the names of a checkpoint's parts. One that is a pytree or
+// document itself, as Orbax v0 wrote them and as other formats are, is its only
+// part and has the name "".
+func partNames(ck *orbax.Checkpoint) []string {
+	if names := ck.Names(); len(names) > 0 {
+		return names
+	}
+	return []string{""}
+}
 
 // look describes a checkpoint with the part called name, or with all of its
 // parts if name is "".
 func look(ctx context.Context, ck *orbax.Checkpoint, name string) (*orbax.CheckpointMetadata, error) {
 	if name == "" {
 		return ck.CheckpointablesMetadata(ctx)
+	}
+	if len(ck.Names()) == 0 {
+		m, err := ck.CheckpointablesMetadata(ctx)
+		if err == nil {
+			err = withHint(fmt.Errorf("%s: no part %s: it is its only part itself, without a name", m.Path, shown(name)), "leave out --name")
+		}
+		return nil, err
 	}
 	m, err := ck.Metadata(ctx, orbax.Name(name))
 	return m, nameHint(err, ck, name)
@@ -35,10 +56,53 @@ func inCheckpoint(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &orbax.Error{Op: "load", Path: path, Err: err}
+	whole := &orbax.Error{Op: "load", Path: path, Err: err}
+	var problems []error
+	for _, p := range whole.Problems() {
+		problems = append(problems, namedOnce(p))
+	}
+	whole.Err = errors.Join(problems...)
+	return whole
 }
 
-const kindJSON = "json"
+// namedOnce removes a second name from the error of a leaf that is read as it is
+// written or copied, which both name it.
+func namedOnce(err error) error {
+	outer, ok := err.(*orbax.LeafError)
+	if !ok {
+		return err
+	}
+	if inner, ok := outer.Err.(*orbax.LeafError); ok && inner.Path == outer.Path {
+		return inner
+	}
+	return err
+}
+
+// The kinds of parts that are no pytrees, besides names of handlers.
+const (
+	kindJSON     = "json"
+	kindProto    = "proto"
+	kindStateful = "stateful"
+	kindUnknown  = "unknown"
+)
+
+// kindOf returns the kind of a part that is no pytree: what the checkpoint says
+// of it, else what its files say.
+func kindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
+	typ := m.Handlers[name]
+	if typ == "" {
+		if store, dir, err := storage.Resolve(m.Path); err == nil {
+			typ = handler.TypeByFiles(ctx, handler.NewReadDir(store, dir, name, nil, nil))
+		}
+	}
+	return kindOfHandler(typ)
+}
+
+// treeOf returns the metadata of the part called name, nil if it is no pytree.
+func treeOf(m *orbax.CheckpointMetadata, name string) *view.TreeMetadata {
+	t, _ := m.Checkpointables[name].(*view.TreeMetadata)
+	return t
+}
 
 // kindOfHandler makes a word of the recorded type of a handler that is not for
 // pytrees, such as
@@ -47,13 +111,13 @@ func kindOfHandler(typ string) string {
 	class := typ[strings.LastIndexByte(typ, '.')+1:]
 	switch class {
 	case "":
-		return "unknown"
+		return kindUnknown
 	case "JsonHandler", "JsonCheckpointHandler":
 		return kindJSON
 	case "ProtoHandler", "ProtoCheckpointHandler":
-		return "proto"
+		return kindProto
 	case "StatefulCheckpointableHandler":
-		return "stateful"
+		return kindStateful
 	}
 	return class
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -12,28 +14,58 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
-const tensorSuffix = ".safetensors"
+const (
+	tensorSuffix = ".safetensors"
+	// safetensorsFormat is what a tree of such files is called.
+	safetensorsFormat = "safetensors"
+)
 
 func newConvert() *cobra.Command {
 	c := &conversion{}
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
-		Short: "Convert between a checkpoint and a .safetensors file",
-		Long: `Convert makes a .safetensors file of one pytree of a checkpoint, or a checkpoint
-of a .safetensors file. Which way follows from the paths: the one that ends with
-.safetensors is the file. The data passes through memory a few chunks at a time;
-only PRNG keys and byte strings are held as a whole.
+		Short: "Convert a checkpoint, from and to .safetensors too",
+		Long: `Convert makes a new checkpoint of one in any layout that ls lists, or of
+safetensors files; or, if DST ends with .safetensors, such a file of one pytree of
+a checkpoint. The data passes through memory a few chunks at a time; only PRNG
+keys, byte strings and parts that are no pytrees are held as a whole.
 
-Tensors are named by the leaves' paths, the keys joined with dots. The other way
-the dots of the tensors' names make nested dicts: params.dense.kernel becomes
-the leaf kernel in the dict dense in the dict params. With --flat the names stay
-whole, as the keys of one dict.
+TO A CHECKPOINT
 
-What safetensors cannot express goes to the file's __metadata__, so that the
+The arrays are stored as --compression, --zarr2, --plain-files and --chunk-bytes
+say, whatever the source has. --dtype converts those of the same class: bfloat16
+leaves integers alone, and scalars and PRNG keys are never converted.
+
+Of a checkpoint all parts are converted, or the one that --name says, with the
+custom metadata. Of one that is its only part itself, such as the flat ones of
+Orbax v0, --name says what the part is called in DST (default: state). With
+--select only the leaves of its pytree that match a PATTERN are converted:
+
+  params.dense.kernel   this leaf, or all below it
+  params.*.kernel       * is any text without a dot, ? one character
+  params.**             ** is any number of keys
+
+Parts that are no pytrees are copied file by file. Leaves of which chunks are
+missing are damage.
+
+FROM SAFETENSORS
+
+SRC is a file or a directory of files. If the directory has an index, such as
+model.safetensors.index.json, all that it lists must be there. The dots of the
+tensors' names make nested dicts: params.dense.kernel becomes the leaf kernel in
+the dict dense in the dict params. With --flat the names stay whole, as the keys
+of one dict. Entries of __metadata__, such as "format", become custom metadata.
+
+TO SAFETENSORS
+
+Tensors are named by the leaves' paths, the keys joined with dots. What
+safetensors cannot express goes to the file's __metadata__, so that the
 checkpoint that is made of the file again has the same tree:
 
   - A string is an entry under the leaf's path.
@@ -43,27 +75,27 @@ checkpoint that is made of the file again has the same tree:
     dicts, with their "keys" (strings in dicts, numbers in sequences), their
     "kind" ("scalar", "string", "bytes", "None", "Dict", "List", "Tuple"; an
     array if absent) and their "prng" implementation, and has the rest of the
-    custom metadata. A file that needs none of this has no such entry.
-
-Entries of __metadata__ that __orbax__ does not list as strings, such as "format"
-in files of other programs, become custom metadata. With --flat the keys in
-__orbax__ are ignored.
+    custom metadata. A file that needs none of this has no such entry, nor has
+    one that is made of safetensors files. With --flat its keys are ignored.
 
 Not kept are: the shardings of arrays and whether they were of JAX or NumPy, the
 other parts of the checkpoint, and the metadata of its files. Element types that
 safetensors lacks, such as int4 and complex128, are refused before anything is
 written.
 
---compression, --zarr2 and --plain-files say how a checkpoint is stored. Missing
-parent directories of DST are made.` + exitHelp,
+Missing parent directories of DST are made.` + exitHelp,
 		Example: `  orbax convert /ckpt/step_100 model.safetensors
   orbax convert /ckpt/step_100 --name params params.safetensors
-  orbax convert model.safetensors /ckpt/imported --compression zstd:3`,
+  orbax convert model.safetensors /ckpt/imported --compression zstd:3
+  orbax convert /ckpt/v0/100 /ckpt/v1/100
+  orbax convert /ckpt/step_100 /ckpt/serving --select 'params.**' --dtype bfloat16`,
 		Args: exactly("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.src, c.dst = args[0], args[1]
 			c.warnings = cmd.ErrOrStderr()
-			c.compressed = cmd.Flags().Changed("compression")
+			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes", "dtype"} {
+				c.stores = c.stores || cmd.Flags().Changed(name)
+			}
 			start := time.Now()
 			done, err := c.run(cmd.Context())
 			if err != nil {
@@ -74,12 +106,15 @@ parent directories of DST are made.` + exitHelp,
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from .safetensors)")
-	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: state; from a checkpoint without it, the only pytree)")
+	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from safetensors)")
+	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
+	f.StringArrayVar(&c.patterns, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
 	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, zstd, zstd:LEVEL (to a checkpoint)")
 	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
 	f.BoolVar(&c.storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
+	f.IntVar(&c.storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
+	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16 (to a checkpoint)")
 	return cmd
 }
 
@@ -89,8 +124,10 @@ type conversion struct {
 	name        string
 	flat        bool
 	overwrite   bool
+	patterns    []string
 	compression string
-	compressed  bool // compression was given
+	dtype       string
+	stores      bool // it was said how a checkpoint is stored
 	storage     handler.StorageOptions
 	warnings    io.Writer
 }
@@ -102,38 +139,66 @@ type converted struct {
 }
 
 func (c *conversion) run(ctx context.Context) (*converted, error) {
-	fromFile, toFile := strings.HasSuffix(c.src, tensorSuffix), strings.HasSuffix(c.dst, tensorSuffix)
-	info, err := os.Stat(c.src)
+	fromFile, toFile := isTensorPath(c.src), strings.HasSuffix(c.dst, tensorSuffix)
 	switch {
 	case fromFile && toFile:
 		return nil, usagef("both SRC and DST are %s files", tensorSuffix)
-	case !fromFile && !toFile:
-		return nil, withHint(usagef("neither SRC nor DST ends with %s", tensorSuffix),
-			"convert does not make one checkpoint of another; load and save it with the library")
-	case fromFile && os.IsNotExist(err):
-		err = fmt.Errorf("%s: %w", c.src, orbax.ErrNotExist)
-		if near := closestPath(c.src, isTensorFile); near != "" {
-			err = withHint(err, "did you mean %s?", near)
-		}
-		return nil, err
-	case fromFile && err != nil:
-		return nil, err
-	case fromFile && !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", c.src)
+	case toFile && c.stores:
+		return nil, usagef("--compression, --zarr2, --plain-files, --chunk-bytes and --dtype are for making a checkpoint")
 	}
-	if fromFile {
-		if err := c.parseCompression(); err != nil {
+	if err := c.parseStorage(); err != nil {
+		return nil, err
+	}
+	// What passes through memory is buffers of many chunks and few pointers: to
+	// collect them early costs nothing, and as many again would lie about else.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	ck, err := openCheckpoint(ctx, c.src)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	var tensors *view.Tree
+	if len(ck.Names()) == 0 {
+		t, err := openTree(ctx, ck, c.src, "", c.selection()...)
+		switch {
+		case err != nil && !errors.Is(err, errNoPytree):
 			return nil, err
+		case err == nil && t.Metadata().Format == safetensorsFormat:
+			tensors = t
 		}
-		return c.importFile(ctx)
 	}
 	switch {
-	case c.flat:
-		return nil, usagef("--flat is for making a checkpoint of a %s file", tensorSuffix)
-	case c.compressed, c.storage.Zarr2, c.storage.PlainFiles:
-		return nil, usagef("--compression, --zarr2 and --plain-files are for making a checkpoint")
+	case c.flat && (tensors == nil || toFile):
+		return nil, usagef("--flat is for making a checkpoint of %s files", tensorSuffix)
+	case toFile:
+		return c.exportFile(ctx, ck)
+	case tensors != nil:
+		return c.importFiles(ctx, tensors)
 	}
-	return c.exportFile(ctx)
+	return c.copyCheckpoint(ctx, ck)
+}
+
+// isTensorPath reports whether a path is that of a safetensors file, rather than
+// of a directory.
+func isTensorPath(path string) bool {
+	if !strings.HasSuffix(path, tensorSuffix) {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err != nil || !info.IsDir()
+}
+
+// parseStorage completes what the flags say of the arrays.
+func (c *conversion) parseStorage() (err error) {
+	if c.storage.ChunkByteSize < 0 {
+		return usagef("--chunk-bytes %d: it is a positive number", c.storage.ChunkByteSize)
+	}
+	if c.dtype != "" {
+		if c.storage.DType, err = array.ParseDType(c.dtype); err != nil {
+			return usagef("--dtype %q: there is no such type; bfloat16 is one", c.dtype)
+		}
+	}
+	return c.parseCompression()
 }
 
 func (c *conversion) parseCompression() error {

@@ -46,7 +46,7 @@ func (d *document) print(_ context.Context, w *bufio.Writer, _ bool) error {
 }
 
 func (d *document) writeRaw(context.Context, io.Writer) error {
-	return withHint(fmt.Errorf("%s: checkpointable %s is a JSON document, not a leaf", d.checkpoint, shown(d.name)), "leave out --raw")
+	return withHint(fmt.Errorf("%s: %s is a JSON document, not a leaf", d.checkpoint, partTitle(d.name)), "leave out --raw")
 }
 
 func (d *document) writeJSON(_ context.Context, w *bufio.Writer) error {

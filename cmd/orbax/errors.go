@@ -17,6 +17,7 @@ import (
 const (
 	exitOK          = 0
 	exitDamaged     = 1
+	exitDiffer      = 1 // of diff
 	exitFailed      = 2
 	exitInterrupted = 130
 )
@@ -50,9 +51,14 @@ func withHint(err error, format string, args ...any) error {
 }
 
 func exitStatus(err error) int {
+	var t trouble
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case err == errDiffer:
+		return exitDiffer
+	case errors.As(err, &t):
+		return exitFailed
 	case damaged(err):
 		return exitDamaged
 	}
@@ -67,7 +73,7 @@ func damaged(err error) bool {
 
 // report tells a person what went wrong.
 func report(w io.Writer, command string, err error) {
-	if err == errDamaged || err == errUnchecked {
+	if err == errDamaged || err == errUnchecked || err == errDiffer {
 		return
 	}
 	fmt.Fprintf(w, "%s: %s\n", command, describe(err))
@@ -120,6 +126,8 @@ func hintOf(err error) string {
 		return ""
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
+	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, sessionSuffix):
+		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
 		if _, statErr := os.Stat(lib.Path); statErr == nil {
 			return "" // it is something in it that is not there
@@ -139,23 +147,35 @@ func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err
 	}
-	abs, absErr := filepath.Abs(path)
-	if absErr != nil {
-		return nil, err
-	}
-	// A directory inside of a checkpoint, at any depth.
-	inner := abs
-	for dir := filepath.Dir(abs); dir != inner; inner, dir = dir, filepath.Dir(dir) {
-		if ok, _ := orbax.IsCheckpoint(ctx, dir); !ok {
-			continue
-		}
+	if dir := enclosing(ctx, path); dir != "" {
 		if !missing {
 			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, dir)
 		}
 		return nil, withHint(err, "give the checkpoint's path: %s", dir)
 	}
-	if info, statErr := os.Stat(abs); statErr == nil && info.Mode().IsRegular() && strings.HasSuffix(abs, tensorSuffix) {
-		return nil, withHint(fmt.Errorf("%s: it is a safetensors file", path), "`orbax convert` makes a checkpoint of it")
-	}
 	return nil, err
+}
+
+// orbaxMarks are files by which the checkpoints of Orbax are told from stores of
+// arrays of others, which any directory above may seem to be.
+var orbaxMarks = []string{"_CHECKPOINT_METADATA", "_METADATA"}
+
+// enclosing returns the checkpoint of Orbax that path is inside of, at any depth,
+// or "".
+func enclosing(ctx context.Context, path string) string {
+	inner, err := filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	for dir := filepath.Dir(inner); dir != inner; inner, dir = dir, filepath.Dir(dir) {
+		for _, mark := range orbaxMarks {
+			if _, err := os.Stat(filepath.Join(dir, mark)); err != nil {
+				continue
+			}
+			if ok, _ := orbax.IsCheckpoint(ctx, dir); ok {
+				return dir
+			}
+		}
+	}
+	return ""
 }

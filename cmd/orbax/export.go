@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/go-orbax/orbax"
@@ -13,16 +14,11 @@ import (
 )
 
 // exportFile makes a safetensors file of a pytree.
-func (c *conversion) exportFile(ctx context.Context) (*converted, error) {
-	ck, err := openCheckpoint(ctx, c.src)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
+func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*converted, error) {
 	if err := c.choose(ctx, ck); err != nil {
 		return nil, err
 	}
-	t, err := openTree(ctx, ck, c.src, c.name)
+	t, err := openTree(ctx, ck, c.src, c.name, c.selection()...)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +76,7 @@ func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
 	}
 	var trees []string
 	for _, name := range ck.Names() {
-		if _, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
+		if treeOf(m, name) != nil {
 			trees = append(trees, name)
 		}
 	}
@@ -101,13 +97,16 @@ type exportPlan struct {
 func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *view.Tree) (*exportPlan, error) {
 	leaves := t.Metadata().Leaves
 	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
+	joined := t.Metadata().Format == safetensorsFormat // of files that are to be one
 	var extra extraTree
 	var errs []error
 	sharded := 0
 	for i := range leaves {
 		m := &leaves[i]
 		name := m.Path.String()
-		extra.add(m)
+		if !joined {
+			extra.add(m)
+		}
 		switch m.Kind {
 		case tree.KindEmpty:
 			continue
@@ -142,6 +141,12 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *vi
 	if sharded > 0 {
 		c.warn("the shardings of %s are not kept", plural(sharded, "array"))
 	}
+	if joined {
+		if p.metadata = maps.Clone(t.Metadata().Custom); len(p.metadata) == 0 {
+			p.metadata = nil
+		}
+		return p, nil
+	}
 	if err := c.planCustom(ctx, ck, p, &extra); err != nil {
 		return nil, err
 	}
@@ -154,7 +159,7 @@ func (c *conversion) refuseExport(errs []error) error {
 		err = inCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
-		return withHint(err, "nothing was written, and convert does not cast: with the library, load the checkpoint, use array.Array.Cast, and save it again")
+		return withHint(err, "nothing was written, and convert does not cast to .safetensors: with the library, load the checkpoint, use array.Array.Cast, and save it again")
 	}
 	return err
 }

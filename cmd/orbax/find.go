@@ -25,27 +25,62 @@ type content interface {
 	writeJSON(ctx context.Context, w *bufio.Writer) error
 }
 
-// storedLeaf is a leaf of an open pytree.
+// storedLeaf is a leaf of an open pytree, or a region of one.
 type storedLeaf struct {
 	tree       *view.Tree
 	meta       *view.LeafMetadata
+	name       string // its path, and the region
 	checkpoint string // its path
 }
 
 // finder looks for what paths of leaves mean in a checkpoint.
 type finder struct {
-	ck   *orbax.Checkpoint
-	path string // of the checkpoint
+	ck      *orbax.Checkpoint
+	path    string // of the checkpoint
+	part    string // to look in; "" is the one that Orbax loads
+	options []orbax.LoadOption
 }
 
-// find returns what leaf means in an open checkpoint: a leaf of the pytree
-// called name, or of the one that Orbax loads if name is ""; else, as ls prints
-// it, a leaf that follows the name of its part, or a part that is a document.
-func find(ctx context.Context, ck *orbax.Checkpoint, path, leaf, name string) (content, error) {
-	f := &finder{ck, path}
+// noLeafError says that there is no leaf of a name.
+type noLeafError struct{ error }
+
+func (e noLeafError) Unwrap() error { return e.error }
+
+// find returns what leaf means: what exactly finds under that name, else the
+// region that the brackets at its end say of what it finds under the rest.
+func (f *finder) find(ctx context.Context, leaf string) (content, error) {
+	c, err := f.exactly(ctx, leaf)
+	base, text, ok := cutRegion(leaf)
+	if !ok || !errors.As(err, new(noLeafError)) {
+		return c, err
+	}
+	c, baseErr := f.exactly(ctx, base)
+	r, regionErr := parseRegion(text)
+	switch {
+	case baseErr != nil && regionErr != nil:
+		return nil, err // they are no region's, but of the name that is not there
+	case baseErr != nil:
+		return nil, baseErr
+	case regionErr != nil:
+		return nil, usageError{regionErr}
+	}
+	l, ok := c.(*storedLeaf)
+	if !ok {
+		return nil, fmt.Errorf("%s: %s is a JSON document, which has no regions", f.path, shown(base))
+	}
+	return l.region(r, text)
+}
+
+// exactly returns what has the name leaf: a leaf of the part to look in; else,
+// as ls prints it, a leaf that follows the name of its part, or a part that is a
+// document.
+func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 	part, inPart, isLeaf := strings.Cut(leaf, "/")
-	isPart := slices.Contains(ck.Names(), part) && (name == "" || name == part)
-	t, err := openTree(ctx, ck, path, name)
+	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
+	if len(f.ck.Names()) == 0 {
+		isPart = leaf == "" // the checkpoint itself
+	}
+	t, err := openTree(ctx, f.ck, f.path, f.part, f.options...)
 	switch noTree := errors.Is(err, errNoPytree) || errors.Is(err, orbax.ErrStructure); {
 	case err != nil && !(noTree && isPart):
 		return nil, err
@@ -55,12 +90,12 @@ func find(ctx context.Context, ck *orbax.Checkpoint, path, leaf, name string) (c
 		}
 	}
 	switch {
-	case !isPart:
-		return nil, f.noLeaf(ctx, t, name, "", leaf)
+	case !isPart || leaf == "" && t != nil:
+		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
 	case !isLeaf:
-		return f.part(ctx, part)
+		return f.document(ctx, part)
 	}
-	if t, err = openTree(ctx, ck, path, part); err != nil {
+	if t, err = openTree(ctx, f.ck, f.path, part, f.options...); err != nil {
 		return nil, err
 	}
 	if l := f.leaf(t, inPart); l != nil {
@@ -74,23 +109,23 @@ func (f *finder) leaf(t *view.Tree, leaf string) *storedLeaf {
 	leaves := t.Metadata().Leaves
 	for i := range leaves {
 		if leaves[i].Path.String() == leaf {
-			return &storedLeaf{t, &leaves[i], f.path}
+			return &storedLeaf{t, &leaves[i], leaf, f.path}
 		}
 	}
 	return nil
 }
 
-// part returns the document that a part is.
-func (f *finder) part(ctx context.Context, name string) (content, error) {
+// document returns the document that a part is.
+func (f *finder) document(ctx context.Context, name string) (content, error) {
 	m, err := look(ctx, f.ck, name)
 	if err != nil {
 		return nil, err
 	}
-	if m.Tree != nil {
-		return nil, f.notLeaf(name, name+"/", leafNames(m.Tree))
+	if t := treeOf(m, name); t != nil {
+		return nil, f.notLeaf(name, name+"/", leafNames(t))
 	}
-	if kind := kindOfHandler(m.Handlers[name]); kind != kindJSON {
-		return nil, fmt.Errorf("%s: checkpointable %s is of kind %s, which cannot be printed", f.path, shown(name), kind)
+	if kind := kindOf(ctx, m, name); kind != kindJSON {
+		return nil, fmt.Errorf("%s: %s is of kind %s, which cannot be printed", f.path, partTitle(name), kind)
 	}
 	return readDocument(ctx, f.ck, f.path, name)
 }
@@ -124,7 +159,11 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 		return f.notLeaf(prefix+leaf, prefix, under)
 	}
 	searched, others := f.others(ctx, name, leaf)
-	err := fmt.Errorf("%s: no leaf %s in checkpointable %s", f.path, shown(leaf), shown(searched))
+	in := ""
+	if searched != "" {
+		in = " in checkpointable " + shown(searched)
+	}
+	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, shown(leaf), in)})
 	if len(others) > 0 {
 		return withHint(err, "checkpointable %s has one: --name %s", shown(others[0]), shown(others[0]))
 	}
@@ -169,25 +208,37 @@ var errNoPytree = errors.New("no pytree")
 
 // openTree opens the pytree called name in the checkpoint at path; "" stands for
 // the one that Orbax loads.
-func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*view.Tree, error) {
-	t, err := ck.Tree(ctx, orbax.Name(name))
+func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, options ...orbax.LoadOption) (*view.Tree, error) {
+	t, err := ck.Tree(ctx, append([]orbax.LoadOption{orbax.Name(name)}, options...)...)
 	if err == nil {
 		return t, nil
 	}
-	if name == "" {
+	if name == "" && len(ck.Names()) > 0 {
 		return nil, err
 	}
 	m, lookErr := look(ctx, ck, name)
-	if lookErr != nil {
+	switch {
+	case lookErr != nil && name != "":
 		return nil, lookErr
-	}
-	if m.Tree != nil {
+	case lookErr != nil || treeOf(m, name) != nil:
 		return nil, err
 	}
-	kind := kindOfHandler(m.Handlers[name])
-	err = fmt.Errorf("%s: checkpointable %s is %w: its kind is %s", path, shown(name), errNoPytree, kind)
+	kind := kindOf(ctx, m, name)
+	err = fmt.Errorf("%s: %s is %w: its kind is %s", path, partTitle(name), errNoPytree, kind)
 	if kind == kindJSON {
-		return nil, withHint(err, "`orbax cat %s %s` prints it", path, shown(name))
+		arg := shown(name)
+		if name == "" {
+			arg = "''" // for a shell
+		}
+		return nil, withHint(err, "`orbax cat %s %s` prints it", path, arg)
 	}
 	return nil, err
+}
+
+// partTitle names a part in a message.
+func partTitle(name string) string {
+	if name == "" {
+		return "it"
+	}
+	return "checkpointable " + shown(name)
 }

@@ -4,31 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
+	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
 )
 
-// importFile makes a checkpoint of a safetensors file.
-func (c *conversion) importFile(ctx context.Context) (*converted, error) {
-	f, err := os.Open(c.src)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	header, err := safetensors.ReadHeader(f, info.Size())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.src, err)
-	}
-	in := &importer{conversion: c, file: f, header: header}
-	state, custom, err := in.read()
+// importFiles makes a checkpoint of the tree that safetensors files are.
+func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted, error) {
+	in := &importer{conversion: c, tensors: maps.Collect(t.Leaves()), metadata: t.Metadata().Custom}
+	state, custom, err := in.read(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.src, err)
 	}
@@ -45,32 +33,32 @@ func (c *conversion) importFile(ctx context.Context) (*converted, error) {
 	if custom != nil {
 		options = append(options, orbax.CustomMetadata(custom))
 	}
-	if err := orbax.Save(ctx, c.dst, state, options...); err != nil {
+	if err := c.blame(orbax.Save(ctx, c.dst, state, options...)); err != nil {
 		return nil, err
 	}
 	return &converted{leaves: in.leaves, bytes: in.bytes}, nil
 }
 
-// importer makes a tree of a safetensors file, whose arrays stay in the file.
+// importer makes a tree of tensors, which stay in their files.
 type importer struct {
 	*conversion
-	file   *os.File
-	header *safetensors.Header
-	leaves int
-	bytes  int64
+	tensors  map[string]*view.Leaf
+	metadata map[string]string // of the files
+	leaves   int
+	bytes    int64
 }
 
 // read returns the tree and the custom metadata.
-func (in *importer) read() (state, custom any, err error) {
+func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	extra := &extraTree{}
-	if text, ok := in.header.Metadata[extraKey]; ok {
+	if text, ok := in.metadata[extraKey]; ok {
 		if extra, err = parseExtra(text); err != nil {
 			return nil, nil, err
 		}
 	}
-	tensors := make(map[string]*safetensors.Tensor, len(in.header.Tensors))
-	for i := range in.header.Tensors {
-		tensors[in.header.Tensors[i].Name] = &in.header.Tensors[i]
+	selected, err := in.selects()
+	if err != nil {
+		return nil, nil, err
 	}
 	var leaves []tree.Leaf
 	strings := map[string]bool{}
@@ -78,10 +66,13 @@ func (in *importer) read() (state, custom any, err error) {
 	for i := range extra.Leaves {
 		l := &extra.Leaves[i]
 		name := l.path.String()
+		if !selected(l.path) {
+			continue
+		}
 		if in.flat {
 			l.path = tree.Path{{Name: name}}
 		}
-		value, err := in.extraValue(l, name, tensors[name])
+		value, err := in.extraValue(ctx, l, name, in.tensors[name])
 		switch {
 		case errors.Is(err, errGone):
 			in.warn("%s has no %s, which its entry %s lists", in.src, shown(name), extraKey)
@@ -93,21 +84,17 @@ func (in *importer) read() (state, custom any, err error) {
 		listed[name] = listed[name] || l.Kind != kindString && l.empty() < 0
 		leaves = append(leaves, tree.Leaf{Path: l.path, Value: value})
 	}
-	for i := range in.header.Tensors {
-		t := &in.header.Tensors[i]
-		in.bytes += t.Length
-		if listed[t.Name] {
+	for _, name := range slices.Sorted(maps.Keys(in.tensors)) {
+		t := in.tensors[name]
+		in.bytes += t.Metadata().Bytes
+		if listed[name] {
 			continue
 		}
-		section, err := in.section(t)
-		if err != nil {
-			return nil, nil, err
-		}
-		path := nestedPath(t.Name)
+		path := nestedPath(name)
 		if in.flat {
-			path = tree.Path{{Name: t.Name}}
+			path = tree.Path{{Name: name}}
 		}
-		leaves = append(leaves, tree.Leaf{Path: path, Value: section})
+		leaves = append(leaves, tree.Leaf{Path: path, Value: t})
 	}
 	if len(leaves) == 0 {
 		return nil, nil, fmt.Errorf("there are no tensors in it")
@@ -120,16 +107,31 @@ func (in *importer) read() (state, custom any, err error) {
 	return state, in.custom(extra, strings), err
 }
 
+// selects returns what tells whether a leaf is selected. The tensors are so
+// already.
+func (in *importer) selects() (func(tree.Path) bool, error) {
+	patterns := make([]tree.Pattern, len(in.patterns))
+	for i, s := range in.patterns {
+		var err error
+		if patterns[i], err = tree.ParsePattern(s); err != nil {
+			return nil, err
+		}
+	}
+	return func(p tree.Path) bool {
+		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(x tree.Pattern) bool { return x.Match(p) })
+	}, nil
+}
+
 // errGone says that another program has removed what it did not know.
 var errGone = errors.New("not in the file")
 
 // extraValue returns the value of a leaf that the reserved entry lists.
-func (in *importer) extraValue(l *extraLeaf, name string, t *safetensors.Tensor) (any, error) {
+func (in *importer) extraValue(ctx context.Context, l *extraLeaf, name string, t *view.Leaf) (any, error) {
 	if i := l.empty(); i >= 0 {
 		return emptyKinds[i], nil
 	}
 	if l.Kind == kindString {
-		text, ok := in.header.Metadata[name]
+		text, ok := in.metadata[name]
 		if !ok {
 			return nil, errGone
 		}
@@ -140,12 +142,15 @@ func (in *importer) extraValue(l *extraLeaf, name string, t *safetensors.Tensor)
 		return nil, errGone
 	}
 	if l.Kind == "" && l.PRNG == "" {
-		return in.section(t)
+		return t, nil
 	}
-	a, err := in.load(t)
+	v, err := t.Load(ctx)
+	a, ok := v.(*array.Array)
 	switch {
 	case err != nil:
 		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w: a tensor cannot be %T", orbax.ErrCorrupt, v)
 	case l.Kind == kindScalar:
 		if a.Rank() != 0 {
 			return nil, fmt.Errorf("%w: a scalar cannot be %v", orbax.ErrCorrupt, a)
@@ -163,23 +168,6 @@ func (in *importer) extraValue(l *extraLeaf, name string, t *safetensors.Tensor)
 	return array.PRNGKey(l.PRNG, a)
 }
 
-func (in *importer) section(t *safetensors.Tensor) (*array.Section, error) {
-	return array.NewSection(t.DType, t.Shape, in.file, t.Offset)
-}
-
-// load reads a tensor into memory.
-func (in *importer) load(t *safetensors.Tensor) (*array.Array, error) {
-	a, err := array.New(t.DType, t.Shape, nil)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := in.file.ReadAt(a.Bytes(), t.Offset); err != nil && len(a.Bytes()) > 0 {
-		return nil, err
-	}
-	array.Canonicalize(t.DType, a.Bytes())
-	return a, nil
-}
-
 // custom returns the custom metadata: what the reserved entry has of it, and
 // the entries that are no leaves.
 func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
@@ -191,7 +179,7 @@ func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 	default:
 		return c // a list; files with one have no entries of their own
 	}
-	for k, v := range in.header.Metadata {
+	for k, v := range in.metadata {
 		if k != extraKey && !strings[k] {
 			members[k] = v
 		}

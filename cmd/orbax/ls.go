@@ -26,6 +26,9 @@ func newLs() *cobra.Command {
 		Long: `Ls lists every leaf of a checkpoint: its path, kind, dtype, shape, size in
 memory and sharding. It reads no array data.
 
+CKPT is the directory of a checkpoint of Orbax, old or new; of safetensors files,
+or one such file; or of zarr arrays, in files or in an OCDBT database.
+
 A checkpoint can have several parts. Where there is more than one, each leaf's
 path follows the part's name and a slash, which cat takes too; parts that are no
 pytrees are listed with their kind. With --name the paths are those in the part,
@@ -35,9 +38,10 @@ The document of --json has these members. Those of unknown value are null.
 
   path, init_time, commit_time, custom_metadata
   checkpointables   list, by name, of
-    name, kind      the kind is "pytree", "json", "proto", "stateful", or what
-                    the checkpoint calls it
-    format          of pytrees: "ocdbt+zarr3", "files+zarr2" …
+    name, kind      the kind is "pytree", "json", "proto", "stateful", "unknown",
+                    or what the checkpoint calls it; the name is "" where the
+                    checkpoint is its only part itself
+    format          of pytrees: "ocdbt+zarr3", "files+zarr2", "safetensors" …
     bytes           of pytrees: of all leaves in memory
     stored_bytes    of pytrees: of all leaves as stored
     leaves          of pytrees: list, in order, of
@@ -121,7 +125,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 	}
 	names := []string{name}
 	if name == "" {
-		names = ck.Names()
+		names = partNames(ck)
 	}
 	l := &listing{
 		Path:       path,
@@ -131,14 +135,16 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		Parts:      []part{},
 	}
 	for _, name := range names {
-		p := part{Name: name, Kind: kindOfHandler(m.Handlers[name])}
-		if t, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
-			p.Kind = "pytree"
-			if p.pytree, err = describeTree(t); err != nil {
-				return nil, err
-			}
+		p := part{Name: name, Kind: "pytree"}
+		if t := treeOf(m, name); t == nil {
+			p.Kind = kindOf(ctx, m, name)
+		} else if p.pytree, err = describeTree(t); err != nil {
+			return nil, err
 		}
 		l.Parts = append(l.Parts, p)
+	}
+	if t := treeOf(m, ""); t != nil && m.Custom == nil && len(t.Custom) > 0 {
+		l.Custom = t.Custom // as convert makes of it
 	}
 	return l, nil
 }

@@ -2,9 +2,14 @@
 // state in the format of Google's Orbax, whoever wrote them.
 //
 //	orbax ls      CKPT                list the leaves: kind, dtype, shape, bytes, sharding
-//	orbax cat     CKPT LEAF           print one leaf, or write its bytes
+//	orbax cat     CKPT LEAF[REGION]   print one leaf or a region, or write its bytes
 //	orbax verify  CKPT...             read everything and check it
-//	orbax convert SRC DST             between a checkpoint and a .safetensors file
+//	orbax hash    CKPT...             print digests of what they hold
+//	orbax diff    A B                 compare two checkpoints
+//	orbax convert SRC DST             make a checkpoint of another layout, or of or to .safetensors
+//	orbax rm      CKPT                remove a checkpoint, or a part of one
+//	orbax repair  CKPT                rebuild the index of a checkpoint of several processes
+//	orbax partial ls DIR              list what is saved in parts; also finalize and abort
 //	orbax version                     print the version
 //
 // A leaf's path is its keys joined with dots, such as params.dense.kernel. In a
@@ -20,7 +25,8 @@
 // # Exit status
 //
 //	0    done
-//	1    the checkpoint or file is damaged or incomplete
+//	1    the checkpoint or file is damaged or incomplete; of diff: there are
+//	     differences
 //	2    anything else: bad usage, nothing at the path, no permission, disk full …
 //	130  interrupted
 //

@@ -35,9 +35,9 @@ func run(ctx context.Context, args []string) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "orbax",
-		Short: "Look into, check and convert checkpoints in the format of Orbax",
-		Long: `orbax looks into, checks and converts checkpoints of machine-learning state in
-the format of Google's Orbax, whoever wrote them.` + exitHelp,
+		Short: "Look into, check, convert and mend checkpoints in the format of Orbax",
+		Long: `orbax looks into, checks, converts and mends checkpoints of machine-learning state
+in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 		Example: `  orbax ls /ckpt/step_100
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax verify /ckpt/step_*
@@ -56,13 +56,14 @@ the format of Google's Orbax, whoever wrote them.` + exitHelp,
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newLs(), newCat(), newVerify(), newConvert(), newVersion())
+	root.AddCommand(newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(),
+		newRm(), newRepair(), newPartial(), newVersion())
 	return root
 }
 
 func unknownVerb(name string) error {
 	err := fmt.Errorf("unknown verb %q", name)
-	verbs := []string{"ls", "cat", "verify", "convert", "version", "help", "completion"}
+	verbs := []string{"ls", "cat", "verify", "hash", "diff", "convert", "rm", "repair", "partial", "version", "help", "completion"}
 	if near := closest(name, verbs, 1); len(near) > 0 {
 		return withHint(err, "did you mean `orbax %s`?", near[0])
 	}

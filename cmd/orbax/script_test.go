@@ -1,10 +1,12 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/json"
 	"flag"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,10 +20,14 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 )
+
+// here is the directory of this package: scripts run elsewhere.
+var here, _ = os.Getwd()
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"orbax": main})
@@ -41,6 +47,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mkckpt": makeCheckpoint,
 			"mkst":   makeTensorFile,
+			"golden": unpackGolden,
+			"mkpart": savePart,
 			"flip":   flipByte,
 			"same":   sameLeaves,
 			"scrub":  scrub,
@@ -95,6 +103,19 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	switch kind {
 	case "basic":
 		check(ts, orbax.Save(ctx, dir, basicState(), custom))
+	case "changed":
+		state := basicState()
+		params := state["params"].(map[string]any)
+		params["dense"] = map[string]any{
+			"kernel": array.Of([]float32{1, 2.5, -3, 4.5, 5, float32(math.NaN())}, 2, 3),
+			"bias":   array.Of([]float32{1, -0.5}),
+		}
+		params["sharded"] = array.Of([]int32{1, 2, 3, 4}, 4)
+		delete(state, "lr")
+		state["step"], state["name"], state["new"] = "1000", "run 2", nil
+		state["opt"] = map[string]any{"0": state["opt"].(tree.Tuple)[0]}
+		state["none"] = array.Of([]float32{}, 3, 0)
+		check(ts, orbax.Save(ctx, dir, state, orbax.Storage(handler.StorageOptions{PlainFiles: true, Zarr2: true})))
 	case "plain":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "step": 3},
 			orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: 1024}, PlainFiles: true, Zarr2: true})))
@@ -119,6 +140,10 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		}))
 	case "json":
 		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{"config": json.RawMessage(`{"lr": 12345678901234567890}`)}))
+	case "brackets":
+		check(ts, orbax.Save(ctx, dir, map[string]any{
+			"w": array.Of([]int8{3, 4}, 2), "w[0]": array.Of([]int8{1, 2}, 2), "x[y]": array.Of([]int8{5}, 1),
+		}))
 	case "slash":
 		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
 			"state": map[string]any{"model/w": 1, "model/": 3},
@@ -169,6 +194,49 @@ func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	check(ts, os.WriteFile(ts.MkAbs(args[1]), head, 0o666))
+}
+
+// goldens are checkpoints in all layouts, as Orbax and other programs wrote them.
+const goldens = "../../interop/testdata/layouts"
+
+// unpackGolden: golden NAME DIR makes DIR a checkpoint of those that interop has.
+func unpackGolden(ts *testscript.TestScript, _ bool, args []string) {
+	path, _, err := golden(filepath.Join(here, goldens, args[0]+".json"), ts.MkAbs("golden"))
+	check(ts, err)
+	check(ts, os.Rename(path, ts.MkAbs(args[1])))
+}
+
+// golden unpacks the checkpoint that a document describes below dir, and tells
+// whether it can be loaded.
+func golden(file, dir string) (path string, loads bool, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", false, err
+	}
+	var doc struct {
+		Open    string
+		Refused any
+		Fill    bool
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return "", false, err
+	}
+	name := strings.TrimSuffix(file, ".json")
+	r, err := zip.OpenReader(name + ".zip")
+	if err != nil {
+		return "", false, err
+	}
+	defer r.Close()
+	dir = filepath.Join(dir, filepath.Base(name))
+	return filepath.Join(dir, filepath.FromSlash(doc.Open)), doc.Refused == nil && !doc.Fill, os.CopyFS(dir, r)
+}
+
+// savePart: mkpart NAME PATH puts a part with the leaf NAME.w into the session of
+// PATH.
+func savePart(ts *testscript.TestScript, _ bool, args []string) {
+	check(ts, partial.Save(context.Background(), ts.MkAbs(args[1]), map[string]any{
+		args[0]: map[string]any{"w": array.Of([]float32{1, 2, 3}, 3)},
+	}))
 }
 
 // flipByte: flip DIR changes a bit in the middle of the largest file below DIR,

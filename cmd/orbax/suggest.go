@@ -94,7 +94,7 @@ func closestPath(path string, fits func(fs.FileInfo) bool) string {
 // mayBeCheckpoint reports whether a path can be that of a checkpoint, or lead to
 // one.
 func mayBeCheckpoint(info fs.FileInfo) bool {
-	return info.IsDir() && !strings.Contains(info.Name(), storage.TempMarker)
+	return info.IsDir() && !strings.Contains(info.Name(), storage.TempMarker) || isTensorFile(info)
 }
 
 func isTensorFile(info fs.FileInfo) bool {

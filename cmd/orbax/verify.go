@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/view"
 )
@@ -140,9 +141,10 @@ func (v *verdict) check(ctx context.Context) error {
 		return err
 	}
 	v.Digests = &m.Digests
-	for _, name := range ck.Names() {
-		t, ok := m.Checkpointables[name].(*view.TreeMetadata)
-		if !ok {
+	v.lookForIndexes(ctx)
+	for _, name := range partNames(ck) {
+		t := treeOf(m, name)
+		if t == nil {
 			if !m.Digests {
 				v.Unchecked = append(v.Unchecked, name)
 			}
@@ -158,6 +160,20 @@ func (v *verdict) check(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
+// needs an index of the databases of several processes, cannot load.
+func (v *verdict) lookForIndexes(ctx context.Context) {
+	found, err := orbax.Repair(ctx, v.Path)
+	if err != nil {
+		return // it is but for a hint
+	}
+	for _, t := range found.Trees {
+		if t.Damage != nil {
+			v.hint = fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
+		}
+	}
 }
 
 // maxInline is the longest value that Orbax stores in a database's own nodes,
@@ -188,7 +204,10 @@ func (v *verdict) String() string {
 	if v.Unchecksummed > 0 {
 		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
 	}
-	if len(v.Unchecked) > 0 {
+	switch {
+	case len(v.Unchecked) == 1 && v.Unchecked[0] == "":
+		line += "  (not a pytree, not checked)"
+	case len(v.Unchecked) > 0:
 		line += fmt.Sprintf("  (not a pytree, not checked: %s)", shownList(v.Unchecked))
 	}
 	return line
