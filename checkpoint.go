@@ -243,10 +243,16 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if c.flat {
 		return nil, wrap("load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
 	}
-	if len(targets) == 0 {
-		if err := cfg.checkTarget(nil); err != nil {
-			return nil, wrap("load", c.path, err)
+	var filled any // one of them
+	for _, target := range targets {
+		if target != nil {
+			filled = target
 		}
+	}
+	if err := cfg.checkTarget(filled); err != nil {
+		return nil, wrap("load", c.path, err)
+	}
+	if len(targets) == 0 {
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {
 			targets[name] = nil

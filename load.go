@@ -58,8 +58,8 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 	return with(ctx, path, load)
 }
 
-// Metadata describes the checkpoint at path and one pytree in it, chosen as by
-// Load. It reads no array data.
+// Metadata describes the checkpoint at path and one pytree in it, chosen and
+// changed by the options as by Load. It reads no array data.
 func Metadata(ctx context.Context, path string, options ...LoadOption) (*CheckpointMetadata, error) {
 	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
 }
@@ -72,16 +72,18 @@ func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCh
 	})
 }
 
-// IsCheckpoint reports whether a complete checkpoint is at path. It reads the
-// checkpoint's metadata, not its data; Verify reads everything. What is no
-// checkpoint, or an unfinished one, is false without an error. A checkpoint
-// that is damaged, or that this version cannot read, is an error, so that
-// nobody takes it for missing.
+// IsCheckpoint reports whether a complete checkpoint of Orbax is at path. It reads
+// the checkpoint's metadata, not its data; Verify reads everything. What is no
+// checkpoint, or an unfinished one, is false without an error. So are safetensors
+// files and stores of zarr arrays: Load reads them too, but nothing in them tells
+// whether they are complete, or a checkpoint at all. A checkpoint that is damaged,
+// or that this version cannot read, is an error, so that nobody takes it for
+// missing.
 func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 	ck, err := Open(ctx, path)
 	switch {
 	case err == nil:
-		return true, ck.Close()
+		return !ck.bare, ck.Close()
 	case errors.Is(err, ErrNotExist), errors.Is(err, ErrInvalidCheckpoint), errors.Is(err, ErrIncomplete):
 		return false, nil
 	}

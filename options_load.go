@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -20,7 +21,8 @@ func (o loadOption) loadCheckpointables()    {}
 // Cast lets a load convert arrays and numbers to the dtypes of its target. It
 // rounds to the nearest value, ties to even; to integers it saturates and makes
 // NaN 0, where Orbax wraps around; see array.Convert. Without it a dtype that
-// differs is an error.
+// differs is an error. What has no target refuses this option, and so do
+// PadOrTruncate and Partial.
 func Cast() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.handler.Cast = true })
 }
@@ -40,10 +42,32 @@ func Partial() LoadCheckpointablesOption {
 }
 
 // FillMissing takes chunks that a checkpoint does not have for chunks of the
-// array's fill value, as zarr does. Without it they are damage: Orbax writes
-// every chunk.
+// array's fill value, as zarr does. Without it they are damage: Orbax v1 writes
+// every chunk. Old versions left out those of nothing but zeros. With it a few
+// bytes can stand for an array of any size: of a checkpoint that is not trusted
+// look at the Metadata first.
 func FillMissing() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.handler.Fill = true })
+}
+
+// checkTarget refuses options that say how a target is filled where there is
+// none.
+func (c *loadConfig) checkTarget(target any) error {
+	o := &c.handler.BindOptions
+	if target != nil || !o.Cast && !o.PadOrTruncate && !o.Partial {
+		return nil
+	}
+	return fmt.Errorf("%w: Cast, PadOrTruncate and Partial say how a target is filled, and there is none; use LoadInto or LoadAbstract, or Select for a part",
+		fault.ErrUnsupported)
+}
+
+// checkViews refuses options that change the tree where h, which is no handler of
+// pytrees, has none.
+func (c *loadConfig) checkViews(h handler.Handler) error {
+	if _, ok := h.(handler.PyTreeHandler); ok || len(c.handler.Views) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUnsupported, h.Type())
 }
 
 // viewOption changes the tree that is loaded.
@@ -53,10 +77,13 @@ func (o viewOption) applyLoad(c *loadConfig) { c.handler.Views = append(c.handle
 
 // Select loads the leaves that match one of the patterns, such as "params.**";
 // see tree.ParsePattern. That a pattern matches nothing is an error that matches
-// ErrStructure. A sequence of which only some elements match is loaded as a dict
-// of their positions.
+// ErrStructure. A sequence of which elements are left out is loaded as a dict of
+// the others' positions, unless only the last ones are.
 func Select(patterns ...string) LoadOption {
 	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) {
+		if len(patterns) == 0 {
+			return nil, fmt.Errorf("%w: Select without a pattern", fault.ErrStructure)
+		}
 		parsed := make([]tree.Pattern, len(patterns))
 		for i, s := range patterns {
 			var err error
@@ -87,7 +114,14 @@ func Select(patterns ...string) LoadOption {
 	})
 }
 
-// SelectFunc loads the leaves for which keep reports true; see Select.
+// SelectFunc loads the leaves for which keep reports true; see Select. That there
+// are none is an error that matches ErrStructure.
 func SelectFunc(keep func(*view.LeafMetadata) bool) LoadOption {
-	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) { return t.Select(keep), nil })
+	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) {
+		selected := t.Select(keep)
+		if selected.Len() == 0 {
+			return nil, fmt.Errorf("%w: no leaf is selected", fault.ErrStructure)
+		}
+		return selected, nil
+	})
 }

@@ -203,7 +203,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	switch {
 	case strings.HasSuffix(dir, layout.PartialSuffix):
 		return fmt.Errorf("%w: a session of partial saves that is not finalized", fault.ErrIncomplete)
-	case has(layout.DigestFile) || has(layout.IndicatorFile) && has(layout.CommitFile):
+	case hasDigests(ctx, store, dir) || has(layout.IndicatorFile) && has(layout.CommitFile):
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	entries, err := store.List(ctx, dir)
@@ -228,6 +228,17 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
 	}
 	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
+}
+
+// hasDigests reports whether a directory has the digests of a checkpoint: others
+// may call a file like that too.
+func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
+	if err != nil {
+		return false
+	}
+	sums, err := layout.ParseDigests(doc)
+	return err == nil && sums.Has(layout.CheckpointFile)
 }
 
 // parts returns what the checkpoint consists of: its checkpointables, or the one
@@ -270,7 +281,11 @@ func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
 	if !isPyTree(c.meta.Handlers[name]) || c.hasTree(ctx, name) {
 		return nil
 	}
-	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))
+	file := path.Join(name, layout.TreeFile)
+	if _, err := c.store.Stat(ctx, path.Join(c.dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // nobody knows
+	}
+	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, file)
 }
 
 // isPyTree reports whether a recorded handler type is that of a pytree.

@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -23,6 +24,9 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
 		return nil, notCheckpoint(ctx, store, dir) // a checkpointable of the one above
 	}
+	if strings.HasSuffix(dir, layout.PartialSuffix) {
+		return nil, notCheckpoint(ctx, store, dir) // what it has so far is not all
+	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.ErrNotExist // removed meanwhile
@@ -31,15 +35,19 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		return nil, err
 	}
 	has := func(name string) bool {
-		return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name })
+		return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
 	}
 	switch {
-	case has(layout.DigestFile), has(layout.IndicatorFile):
+	case has(layout.DigestFile) && hasDigests(ctx, store, dir), has(layout.IndicatorFile):
 		return nil, notCheckpoint(ctx, store, dir) // a checkpoint that has lost it
 	case has(layout.TreeFile):
 		c := foreign(store, dir)
 		c.bare, c.foreign = false, false
-		return c, c.watch(ctx, layout.TreeFile)
+		mark := layout.TreeFile
+		if has(ocdbt.ManifestName) { // it differs even where the tree is the same
+			mark = ocdbt.ManifestName
+		}
+		return c, c.watch(ctx, mark)
 	}
 	for _, mark := range storeMarks {
 		if has(mark) {
@@ -51,7 +59,7 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		switch {
 		case e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix), !e.Dir && path.Ext(e.Name) == safetensorsExt:
 			return foreign(store, dir), nil
-		case !e.Dir && e.Name == legacyFile:
+		case !e.Dir && e.Name == legacyFile && isMsgpack(ctx, store, dir, e):
 			return nil, fmt.Errorf("%w: %s is a checkpoint in msgpack, as Flax and Orbax wrote before 2023; Orbax does not read it either",
 				fault.ErrUnsupported, legacyFile)
 		}
@@ -86,9 +94,16 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 // their own.
 const legacyFile = "checkpoint"
 
+// isMsgpack reports whether a file can be a map in msgpack. TensorFlow has a text
+// file of the same name.
+func isMsgpack(ctx context.Context, store storage.Store, dir string, file storage.Info) bool {
+	first, err := transfer.ReadFile(ctx, store, dir, file.Name, 0, min(1, file.Size))
+	return err != nil || len(first) == 1 && first[0] >= 0x80
+}
+
 // storeMarks are files by which a store of arrays is known that has no metadata
 // of a tree.
-var storeMarks = []string{"manifest.ocdbt", "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
+var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
 
 // foreign returns a checkpoint of one tree at dir itself, about which no document
 // tells anything.

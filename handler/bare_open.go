@@ -29,7 +29,7 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	} else if docs, err = o.documentFiles(ctx, "", 0, nil); err != nil {
 		return nil, err
 	}
-	slices.Sort(docs)
+	docs = preferred(docs)
 	var leaves []*view.Leaf
 	formats := map[int]bool{}
 	for _, key := range docs {
@@ -59,6 +59,19 @@ func (o *treeOpener) documentKeys() (keys []string) {
 		}
 	}
 	return keys
+}
+
+// preferred sorts the documents, and leaves out those of format 2 of arrays that
+// are described in format 3 too: what a conversion leaves, as to zarr-python.
+func preferred(docs []string) []string {
+	slices.Sort(docs)
+	return slices.DeleteFunc(slices.Clone(docs), func(key string) bool {
+		if path.Base(key) != ".zarray" {
+			return false
+		}
+		_, both := slices.BinarySearch(docs, path.Join(path.Dir(key), "zarr.json"))
+		return both
+	})
 }
 
 // maxBareDepth is how deep groups may be nested.

@@ -56,8 +56,8 @@ type SaveOptions struct {
 	Adapters []tree.Adapter
 }
 
-// LoadOptions are the parts of a load that concern its handlers. Those that are
-// about pytrees mean nothing to other handlers; package orbax refuses them there.
+// LoadOptions are the parts of a load that concern its handlers. All of them are
+// about pytrees. Where another handler is alone, package orbax refuses them.
 type LoadOptions struct {
 	tree.BindOptions
 	OpenOptions

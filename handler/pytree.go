@@ -69,7 +69,7 @@ func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts Lo
 		return t.Load(ctx)
 	case Abstract:
 		abstract := target.Tree
-		if m, ok := abstract.(*view.TreeMetadata); ok {
+		if m, ok := abstract.(*view.TreeMetadata); ok && m != nil {
 			if abstract, err = m.Abstract(); err != nil {
 				return nil, err
 			}

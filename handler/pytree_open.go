@@ -1,10 +1,8 @@
 package handler
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -26,10 +24,8 @@ import (
 // At the top of a path that is no checkpoint of Orbax it opens what it finds
 // there: safetensors files, or a store of zarr arrays.
 func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tree, error) {
-	if dir.name == "" {
-		if t, err := openSafetensors(ctx, dir); t != nil || err != nil {
-			return t, err
-		}
+	if t, err := openSafetensors(ctx, dir); t != nil || err != nil {
+		return t, err
 	}
 	t, err := openTree(ctx, dir, options)
 	if err != nil {
@@ -41,8 +37,8 @@ func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tre
 // OpenOptions say how a stored pytree is read.
 type OpenOptions struct {
 	// Fill takes chunks that are missing for chunks of the array's fill value,
-	// which is what zarr says of them. Without it they are damage: Orbax writes
-	// every chunk.
+	// which is what zarr says of them. Without it they are damage: Orbax v1 writes
+	// every chunk. With it nothing that is stored justifies the size of an array.
 	Fill bool
 }
 
@@ -109,6 +105,7 @@ type treeOpener struct {
 	values    map[string]ocdbt.Value    // of the database, by key
 	parsed    map[string]*zarr.Metadata // by document: many leaves have the same
 	opened    []*zarrArray
+	missing   int // chunks, of all arrays
 }
 
 func newTreeOpener(dir *ReadDir, meta *layout.TreeMetadata, options OpenOptions) *treeOpener {
@@ -302,107 +299,4 @@ func emptyOf(t layout.ValueType) (tree.Empty, error) {
 		return tree.EmptyTuple, nil
 	}
 	return 0, fmt.Errorf("%w: empty node of type %q", fault.ErrUnsupported, t)
-}
-
-// findArray finds an array's document and chunks. Its format is that of zarr: 2
-// or 3.
-func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
-	m, err := o.document(ctx, name, format)
-	if err != nil {
-		return nil, err
-	}
-	if o.options.Fill {
-		m = m.Filling()
-	}
-	a := &zarrArray{zarr: m, dir: o.files, fill: o.options.Fill}
-	// A hostile document can claim any number of chunks: stop at the first
-	// that is missing.
-	for index := range m.Chunks() {
-		c, err := o.chunk(ctx, m, joinKey(name, m.Key(index)))
-		if err != nil {
-			return nil, err
-		}
-		a.chunks = append(a.chunks, c)
-	}
-	o.opened = append(o.opened, a)
-	return a, nil
-}
-
-// document finds and parses what describes an array.
-func (o *treeOpener) document(ctx context.Context, name string, format int) (*zarr.Metadata, error) {
-	docName := ".zarray"
-	if format == 3 {
-		docName = "zarr.json"
-	}
-	text, err := o.readValue(ctx, joinKey(name, docName))
-	if err != nil {
-		return nil, err
-	}
-	if m := o.parsed[string(text)]; m != nil {
-		return m, nil
-	}
-	m, err := zarr.Parse(format, text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", docName, err)
-	}
-	o.parsed[string(text)] = m
-	return m, nil
-}
-
-// readValue reads a document.
-func (o *treeOpener) readValue(ctx context.Context, key string) ([]byte, error) {
-	doc, ok, err := o.value(ctx, key)
-	switch {
-	case err != nil:
-		return nil, err
-	case !ok:
-		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
-	case doc.inline != nil:
-		return doc.inline, nil
-	case o.ocdbt:
-		return ocdbtSource{o.dir}.Read(ctx, doc.extent.File, doc.extent.Offset, doc.extent.Length)
-	}
-	return o.dir.ReadFile(ctx, doc.extent.File)
-}
-
-// chunk finds a chunk and checks that it can be one.
-func (o *treeOpener) chunk(ctx context.Context, m *zarr.Metadata, key string) (chunk, error) {
-	c, ok, err := o.value(ctx, key)
-	switch {
-	case err != nil:
-	case ok:
-		err = m.CheckStored(c.len())
-	case o.options.Fill:
-		c.missing = true
-	default:
-		err = fmt.Errorf("%w: %s is missing; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, key)
-	}
-	if err != nil && c.extent.File != "" {
-		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)
-	}
-	return c, err
-}
-
-// value finds a document or chunk by its key and reports whether it is there.
-func (o *treeOpener) value(ctx context.Context, key string) (c chunk, ok bool, err error) {
-	if o.ocdbt {
-		v, ok := o.values[key]
-		switch {
-		case !ok:
-			return chunk{}, false, nil
-		case v.Ref.File != "":
-			return chunk{extent: transfer.Extent(v.Ref)}, true, nil
-		case v.Inline == nil:
-			return chunk{inline: []byte{}}, true, nil
-		}
-		return chunk{inline: v.Inline}, true, nil
-	}
-	if !fs.ValidPath(key) {
-		return chunk{}, false, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, key)
-	}
-	info, err := o.dir.stat(ctx, key)
-	if isNotExist(err) {
-		return chunk{}, false, nil
-	}
-	return chunk{extent: transfer.Extent{File: key, Length: info.Size}}, err == nil, err
 }

@@ -1,9 +1,14 @@
 package handler
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -16,42 +21,25 @@ import (
 const safetensorsExt = ".safetensors"
 
 // openSafetensors opens a safetensors file, or all those in a directory, as one
-// tree: a dict of the tensors by their names. It returns nil if there is none.
+// tree: a dict of the tensors by their names. It returns nil if there is none, or
+// if the directory is a pytree of Orbax's.
 func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
-	files := &view.Dir{Store: dir.store, Path: dir.path(), Unchanged: dir.unchanged}
-	info, err := dir.store.Stat(ctx, files.Path)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	if !info.Dir {
-		names = []string{path.Base(files.Path)}
-		files.Path = path.Dir(files.Path)
-	} else {
-		entries, err := dir.store.List(ctx, files.Path)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if !e.Dir && path.Ext(e.Name) == safetensorsExt {
-				names = append(names, e.Name)
-			}
-		}
-	}
-	if len(names) == 0 {
+	if dir.name != "" {
 		return nil, nil
+	}
+	at, names, err := safetensorsNames(ctx, dir)
+	if len(names) == 0 || err != nil {
+		return nil, err
 	}
 	var leaves []*view.Leaf
 	fileOf := map[string]string{}
 	custom := map[string]string{}
 	for _, name := range names {
-		h, err := readSafetensors(ctx, files, name)
+		file, h, err := openSafetensorsFile(ctx, dir, at, name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		for k, v := range h.Metadata {
-			custom[k] = v
-		}
+		maps.Copy(custom, h.Metadata)
 		for _, t := range h.Tensors {
 			if other, taken := fileOf[t.Name]; taken {
 				return nil, &fault.Leaf{Path: t.Name, Err: fmt.Errorf("%w: %s and %s both have it", fault.ErrKeyCollision, other, name)}
@@ -60,16 +48,96 @@ func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
 			leaf, err := view.NewArray(view.LeafMetadata{
 				Path: tree.Path{{Name: t.Name}}, Kind: tree.KindArray, ValueType: string(layout.NumPyArray),
 				DType: t.DType, Shape: t.Shape, Bytes: t.Length, StoredBytes: t.Length, Codecs: "raw",
-			}, &rawArray{rawForm: rawForm{t.DType}, shape: t.Shape, dir: files, file: name, at: t.Offset, length: t.Length})
+			}, &rawArray{rawForm: rawForm{t.DType}, shape: t.Shape, dir: file, file: name, at: t.Offset, length: t.Length})
 			if err != nil {
 				return nil, &fault.Leaf{Path: t.Name, Err: err}
 			}
 			leaves = append(leaves, leaf)
 		}
 	}
+	if at == dir.path() { // and not a single file
+		if err := checkSafetensorsIndex(ctx, dir, fileOf); err != nil {
+			return nil, err
+		}
+	}
 	t := view.New("safetensors", leaves)
 	t.SetCustom(custom)
 	return t, nil
+}
+
+// safetensorsNames returns the names of the files, and the directory that they
+// are in.
+func safetensorsNames(ctx context.Context, dir *ReadDir) (at string, names []string, err error) {
+	info, err := dir.store.Stat(ctx, dir.path())
+	if err != nil {
+		return "", nil, err
+	}
+	if !info.Dir {
+		return path.Dir(dir.path()), []string{path.Base(dir.path())}, nil
+	}
+	entries, err := dir.List(ctx, ".")
+	for _, e := range entries {
+		switch {
+		case e.Dir:
+		case e.Name == layout.TreeFile:
+			return "", nil, nil
+		case path.Ext(e.Name) == safetensorsExt:
+			names = append(names, e.Name)
+		}
+	}
+	return dir.path(), names, err
+}
+
+// openSafetensorsFile reads the header of a file. Nothing in a file tells its
+// contents from those of another version of it, so what is read from the returned
+// directory counts only if the file has kept its size and time.
+func openSafetensorsFile(ctx context.Context, dir *ReadDir, at, name string) (*view.Dir, *safetensors.Header, error) {
+	full := path.Join(at, name)
+	was, err := dir.store.Stat(ctx, full)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := &view.Dir{Store: dir.store, Path: at, Unchanged: func(ctx context.Context, err error) error {
+		now, serr := dir.store.Stat(ctx, full)
+		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || isNotExist(serr) {
+			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)
+		}
+		return dir.unchanged(ctx, cmp.Or(err, serr))
+	}}
+	h, err := readSafetensors(ctx, file, name)
+	return file, h, err
+}
+
+// checkSafetensorsIndex compares the tensors with those that an index in the
+// directory tells of, if it has one: a file that is missing would take its
+// tensors away, and nothing else would show it.
+func checkSafetensorsIndex(ctx context.Context, dir *ReadDir, fileOf map[string]string) error {
+	entries, err := dir.List(ctx, ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Dir || !strings.HasSuffix(e.Name, safetensorsExt+".index.json") {
+			continue
+		}
+		doc, err := dir.ReadFile(ctx, e.Name)
+		if err != nil {
+			return err
+		}
+		var index struct {
+			WeightMap map[string]string `json:"weight_map"`
+		}
+		if err := json.Unmarshal(doc, &index); err != nil {
+			return fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, e.Name, err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
+			if want := index.WeightMap[name]; fileOf[name] != want {
+				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: %s says that it is in %s, which is missing or does not have it; to read one of the files give its path",
+					fault.ErrCorrupt, e.Name, want)}
+			}
+		}
+	}
+	return nil
 }
 
 func readSafetensors(ctx context.Context, dir *view.Dir, name string) (*safetensors.Header, error) {

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -63,6 +64,9 @@ func (a *zarrArray) describe(l *view.LeafMetadata) error {
 	}
 	l.Kind, l.DType, l.Shape = tree.KindArray, m.DType, m.Shape
 	l.ChunkShape, l.Codecs = m.ChunkShape, m.Codecs()
+	if n > math.MaxInt/m.DType.Size() {
+		return fmt.Errorf("%w: %v of %v has too many bytes", fault.ErrCorrupt, m.Shape, m.DType)
+	}
 	l.Bytes = int64(n) * int64(m.DType.Size())
 	for _, c := range a.chunks {
 		l.StoredBytes += c.len()
@@ -103,13 +107,14 @@ func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, er
 				parts = append(parts, missing(inner, index))
 				continue
 			}
-			if err := r.Check(s.chunk.len()); err != nil {
-				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", a.zarr.Key(s.index), index, err)
+			err := r.Check(s.chunk.len())
+			if err == nil {
+				err = inner.CheckStored(r.Length)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", a.zarr.Key(s.index), index, absent(err))
 			}
 			c := s.chunk.within(r)
-			if err := inner.CheckStored(c.len()); err != nil {
-				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", a.zarr.Key(s.index), index, err)
-			}
 			parts = within.parts(parts, a.dir, index, c, off, size)
 		}
 	}

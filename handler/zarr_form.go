@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
@@ -53,7 +54,16 @@ func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done fun
 
 // Describe says which chunk an error is about.
 func (f chunkForm) Describe(p *view.Part, err error) error {
-	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), err)
+	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err))
+}
+
+// absent returns what decoding fails with, but for an inner chunk that is absent
+// not as an error that says that the checkpoint does not exist.
+func absent(err error) error {
+	if !isNotExist(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %v; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, err)
 }
 
 // missing returns the part for a chunk that is not stored.

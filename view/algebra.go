@@ -81,7 +81,7 @@ func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
 		err = fmt.Errorf("%w: %v", fault.ErrDType, d)
 	}
 	if err != nil {
-		return LeafMetadata{}, wrapLeaf(path.String(), err)
+		return LeafMetadata{}, fault.OfLeaf(path.String(), err)
 	}
 	return LeafMetadata{
 		Path: path, Kind: tree.KindArray, ValueType: numpyArray,
@@ -237,7 +237,7 @@ func (l *Leaf) Reshape(shape ...int) (*Leaf, error) {
 // differ along that axis only.
 func Concat(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
 	if len(leaves) == 0 {
-		return nil, wrapLeaf(path.String(), fmt.Errorf("%w: nothing to join", fault.ErrStructure))
+		return nil, fault.OfLeaf(path.String(), fmt.Errorf("%w: nothing to join", fault.ErrStructure))
 	}
 	first := leaves[0]
 	if err := first.checkAxis(axis); err != nil {

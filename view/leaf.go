@@ -128,12 +128,4 @@ func (l *Leaf) box(off, size []int) (int, error) {
 	return box.Len(), l.wrap(err)
 }
 
-func (l *Leaf) wrap(err error) error { return wrapLeaf(l.meta.Path.String(), err) }
-
-// wrapLeaf names the leaf that an error belongs to.
-func wrapLeaf(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fault.Leaf{Path: name, Err: err}
-}
+func (l *Leaf) wrap(err error) error { return fault.OfLeaf(l.meta.Path.String(), err) }

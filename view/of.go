@@ -23,7 +23,7 @@ func Of(value any, adapters ...tree.Adapter) (*Tree, error) {
 	leaves := make([]*Leaf, len(flat))
 	for i, l := range flat {
 		if leaves[i], err = leafOf(l); err != nil {
-			return nil, wrapLeaf(l.Path.String(), err)
+			return nil, fault.OfLeaf(l.Path.String(), err)
 		}
 	}
 	return New("memory", leaves), nil

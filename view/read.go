@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/strided"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -52,7 +53,7 @@ func read(ctx context.Context, requests []request, cache *partCache) error {
 	}
 	for _, s := range p.order {
 		if err := p.plan(ctx, s, cache); err != nil {
-			return wrapLeaf(s.placed[0].leaf, err)
+			return fault.OfLeaf(s.placed[0].leaf, err)
 		}
 	}
 	return p.run(ctx)

@@ -42,6 +42,18 @@ type Leaf struct {
 	Err  error
 }
 
+// OfLeaf returns err as one of the leaf at path, unless it is that already. It is
+// nil if err is.
+func OfLeaf(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if l, ok := err.(*Leaf); ok && l.Path == path {
+		return err
+	}
+	return &Leaf{Path: path, Err: err}
+}
+
 func (e *Leaf) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("leaf at the root: %v", e.Err)

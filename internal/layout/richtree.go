@@ -1,104 +1,106 @@
 package layout
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/tree"
 )
 
-// maxRichDepth is how deep the document may be nested; package tree reads no
-// deeper trees.
-const maxRichDepth = 10000
+// richNode is a container in the document value_metadata_tree, which Orbax writes
+// if its option support_rich_types is set. Leaves and empty containers are nil or
+// have no kids. Everything but what tells tuples from lists is in the rest of
+// _METADATA too.
+type richNode struct {
+	tuple bool
+	kids  map[string]*richNode // those that are containers
+}
 
-// markTuples marks the keys of tuples in the paths of the leaves. What tells them
-// from lists is the document value_metadata_tree, which Orbax writes if its option
-// support_rich_types is set. Everything else in it says the rest of _METADATA too.
+// markTuples marks the keys of tuples in the paths of the leaves.
 func (m *TreeMetadata) markTuples(doc string) error {
-	tuples := map[string]bool{}
-	if err := findTuples(json.RawMessage(doc), nil, tuples); err != nil {
+	v, err := decodeNumbers([]byte(doc))
+	var root *richNode
+	if err == nil {
+		root, err = parseRich(v)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: value_metadata_tree: %v", fault.ErrCorrupt, TreeFile, err)
 	}
-	if len(tuples) == 0 {
-		return nil
-	}
 	for _, l := range m.Leaves {
-		for i := range l.Path {
-			l.Path[i].Tuple = l.Path[i].Seq && tuples[pathID(l.Path[:i])]
+		at := root
+		for i, k := range l.Path {
+			if at == nil {
+				break
+			}
+			l.Path[i].Tuple = k.Seq && at.tuple
+			at = at.kids[k.Name]
 		}
 	}
 	return nil
 }
 
-// findTuples adds the paths of the tuples at and below a node.
-func findTuples(doc json.RawMessage, at tree.Path, tuples map[string]bool) error {
-	if len(at) > maxRichDepth {
-		return fmt.Errorf("nested more than %d levels deep", maxRichDepth)
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(doc, &list) == nil {
-		return eachTuple(list, at, tuples)
-	}
-	var dict map[string]json.RawMessage
-	if err := json.Unmarshal(doc, &dict); err != nil {
-		return err
-	}
-	var node struct {
-		Category, Clazz string
-		Entries         []json.RawMessage
-	}
-	if _, custom := dict["category"]; custom && json.Unmarshal(doc, &node) == nil {
-		switch {
-		case node.Category == "custom" && node.Clazz == "tuple":
-			tuples[pathID(at)] = true
-			return eachTuple(node.Entries, at, tuples)
-		case node.Category == "namedtuple":
-			return eachField(node.Entries, at, tuples)
-		case node.Category == "custom":
-			return nil // a leaf
+// parseRich returns the containers at and below a node; nil for a leaf. Package
+// json bounds how deep they are nested.
+func parseRich(v any) (*richNode, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case []any:
+		return parseRichList(v, false)
+	case map[string]any:
+		entries, _ := v["entries"].([]any)
+		switch v["category"] {
+		case "namedtuple":
+			return parseRichFields(entries)
+		case "custom":
+			if v["clazz"] == "tuple" {
+				return parseRichList(entries, true)
+			}
+			return nil, nil
 		}
-	}
-	for name, kid := range dict {
-		if err := findTuples(kid, append(at[:len(at):len(at)], tree.Key{Name: name}), tuples); err != nil {
-			return err
+		n := &richNode{kids: make(map[string]*richNode, len(v))}
+		for name, kid := range v {
+			if err := n.add(name, kid); err != nil {
+				return nil, err
+			}
 		}
+		return n, nil
 	}
-	return nil
+	return nil, fmt.Errorf("a node is %T, not an object or an array", v)
 }
 
-func eachTuple(list []json.RawMessage, at tree.Path, tuples map[string]bool) error {
+func parseRichList(list []any, tuple bool) (*richNode, error) {
+	n := &richNode{tuple: tuple, kids: make(map[string]*richNode, len(list))}
 	for i, kid := range list {
-		if err := findTuples(kid, append(at[:len(at):len(at)], tree.Key{Name: strconv.Itoa(i), Seq: true}), tuples); err != nil {
-			return err
+		if err := n.add(strconv.Itoa(i), kid); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
-// eachField walks the fields of a named tuple, which is a dict to _METADATA.
-func eachField(entries []json.RawMessage, at tree.Path, tuples map[string]bool) error {
+// parseRichFields parses the fields of a named tuple, which is a dict to
+// _METADATA.
+func parseRichFields(entries []any) (*richNode, error) {
+	n := &richNode{kids: make(map[string]*richNode, len(entries))}
 	for _, e := range entries {
-		var field struct {
-			Key   string
-			Value json.RawMessage
+		field, _ := e.(map[string]any)
+		name, ok := field["key"].(string)
+		if !ok {
+			return nil, errors.New("a field of a named tuple has no name")
 		}
-		if err := json.Unmarshal(e, &field); err != nil {
-			return err
-		}
-		if err := findTuples(field.Value, append(at[:len(at):len(at)], tree.Key{Name: field.Key}), tuples); err != nil {
-			return err
+		if err := n.add(name, field["value"]); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
-// pathID tells paths apart that have the same name.
-func pathID(p tree.Path) string {
-	var b []byte
-	for _, k := range p {
-		b = strconv.AppendQuote(b, k.Name)
+func (n *richNode) add(name string, v any) error {
+	kid, err := parseRich(v)
+	if err == nil && kid != nil {
+		n.kids[name] = kid
 	}
-	return string(b)
+	return err
 }

@@ -196,7 +196,7 @@ func (r *Read) fail(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	err = &fault.Leaf{Path: r.Leaf, Err: err}
+	err = fault.OfLeaf(r.Leaf, err)
 	if r.Failed != nil {
 		return r.Failed(err)
 	}

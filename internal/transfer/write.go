@@ -135,7 +135,7 @@ func (it *Item) append(buf []byte) ([]byte, error) {
 		err = fmt.Errorf("encoded into %d bytes, more than the bound of %d", len(out)-len(buf), it.Bound)
 	}
 	if err != nil {
-		return buf, &fault.Leaf{Path: it.Leaf, Err: err}
+		return buf, fault.OfLeaf(it.Leaf, err)
 	}
 	return out, nil
 }
