@@ -16,21 +16,18 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// databasePrefix begins the names of the databases that the processes of a save
-// write, one each, below a pytree: ocdbt.process_<id>, or with Orbax's
-// enable_replica_parallel_separate_folder ocdbt.process_replica_<id>. Merging
-// them puts one more at the top, which refers to their files.
-const databasePrefix = "ocdbt.process_"
-
-// ownDatabase is that of the only process of a save that somebody will merge.
-const ownDatabase = databasePrefix + "0"
+// ownDatabase is the name of the database of the only process of a save that
+// somebody will merge.
+const ownDatabase = layout.ProcessPrefix + "0"
 
 // Unmerged makes a pytree that is written to d put its database where the
 // process of a save does that others take part in, or that is merged with
 // others later. It can be read when a Union has been made of it.
 func (d *WriteDir) Unmerged() { d.database = ownDatabase }
 
-// Databases returns the names of the databases of processes in dir, in order.
+// Databases returns the names of the databases that the processes of a save have
+// written in dir, one each, in order. Merging them puts one more at the top, which
+// refers to their files.
 func Databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 	infos, err := dir.List(ctx, ".")
 	if isNotExist(err) {
@@ -38,7 +35,7 @@ func Databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 	}
 	var names []string
 	for _, info := range infos {
-		if info.Dir && strings.HasPrefix(info.Name, databasePrefix) {
+		if info.Dir && strings.HasPrefix(info.Name, layout.ProcessPrefix) {
 			names = append(names, info.Name)
 		}
 	}

@@ -80,35 +80,54 @@ var zarrNames = map[int]string{2: ".zarray", 3: "zarr.json"}
 
 // findArray finds an array and looks whether all chunks are there.
 func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadata, error) {
+	var found *zarr.Metadata
 	for _, format := range []int{3, 2} {
-		key := joinKey(name, zarrNames[format])
-		if v, ok := o.values[key]; ok {
-			m, err := o.parse(ctx, format, v)
-			if err != nil {
-				return nil, err
+		if v, ok := o.values[joinKey(name, zarrNames[format])]; ok {
+			m, err := o.findValues(ctx, format, name, v)
+			if err != nil || !o.repeated[name] {
+				return m, err
 			}
-			if o.sparse {
-				return m, nil // chunks may be missing; which are not is no matter
-			}
-			for index := range m.Chunks() {
-				key := joinKey(name, m.Key(index))
-				v, ok := o.values[key]
-				if !ok {
-					return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
-				}
-				if err := m.CheckStored(v.Len()); err != nil {
-					return nil, fmt.Errorf("chunk %s: %w", key, err)
-				}
-			}
-			return m, nil
+			found = m
 		}
 		for _, part := range o.parts {
-			if m, err := o.findFiles(ctx, part, format, name); m != nil || err != nil {
-				return m, err
+			m, err := o.findFiles(ctx, part, format, name)
+			switch {
+			case err != nil:
+				return nil, err
+			case m == nil:
+			case !o.repeated[name]:
+				return m, nil
+			case found != nil:
+				return nil, fmt.Errorf("%w: it is stored twice", fault.ErrKeyCollision)
+			default:
+				found = m
 			}
 		}
 	}
-	return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarrNames[3]))
+	if found == nil {
+		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarrNames[3]))
+	}
+	return found, nil
+}
+
+// findValues looks whether the databases have all chunks of the array whose
+// document is v.
+func (o *unionOpener) findValues(ctx context.Context, format int, name string, v ownedValue) (*zarr.Metadata, error) {
+	m, err := o.parse(ctx, format, v)
+	if err != nil || o.sparse {
+		return m, err // chunks may be missing; which are not is no matter
+	}
+	for index := range m.Chunks() {
+		key := joinKey(name, m.Key(index))
+		v, ok := o.values[key]
+		if !ok {
+			return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
+		}
+		if err := m.CheckStored(v.Len()); err != nil {
+			return nil, fmt.Errorf("chunk %s: %w", key, err)
+		}
+	}
+	return m, nil
 }
 
 // checkData looks whether the data files of the databases are there and as long
@@ -191,7 +210,7 @@ func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int,
 	if err != nil {
 		return nil, err
 	}
-	files := []plainFile{{part, file, int64(len(doc))}}
+	files := []plainFile{{part, file, int64(len(doc)), true}}
 	for index := range m.Chunks() {
 		file := joinKey(name, m.Key(index))
 		info, err := part.Dir.stat(ctx, file)
@@ -204,7 +223,7 @@ func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int,
 		if err := m.CheckStored(info.Size); err != nil {
 			return nil, fmt.Errorf("chunk %s: %w", file, err)
 		}
-		files = append(files, plainFile{part, file, info.Size})
+		files = append(files, plainFile{part, file, info.Size, false})
 	}
 	o.files = append(o.files, files...)
 	return m, nil

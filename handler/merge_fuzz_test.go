@@ -40,8 +40,8 @@ func FuzzUnion(f *testing.F) {
 		part := NewReadDir(storage.FS(files), ".", "item", nil, nil)
 		for _, parts := range [][]UnionPart{{{part, ""}}, {{dir, "a"}, {part, "b"}}} {
 			u, err := OpenUnion(t.Context(), parts...)
-			if err == nil && (len(u.Leaves()) == 0 || u.Keys() > 0) {
-				t.Errorf("a union of %d leaves and %d keys", len(u.Leaves()), u.Keys())
+			if err == nil && (len(u.leaves) == 0 || u.Keys() > 0) {
+				t.Errorf("a union of %d leaves and %d keys", len(u.leaves), u.Keys())
 			}
 		}
 	})

@@ -190,8 +190,8 @@ func TestUnion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(u.Leaves()); got != "[a b s t]" || !slices.Equal(u.Databases(), []string{"ocdbt.process_0a"}) || u.Keys() != 4 || len(u.Strays()) > 0 {
-		t.Errorf("leaves %s, databases %q, %d keys, strays %q", got, u.Databases(), u.Keys(), u.Strays())
+	if len(u.leaves) != 4 || len(u.databases) != 1 || u.databases[0].as != "ocdbt.process_0a" || u.Keys() != 4 || len(u.Strays()) > 0 {
+		t.Errorf("leaves %v, databases %v, %d keys, strays %q", u.leaves, u.databases, u.Keys(), u.Strays())
 	}
 	dir, _ := written(t, u.Write)
 	got, err := PyTreeHandler{}.Load(t.Context(), dir, nil, LoadOptions{})
@@ -207,12 +207,15 @@ func TestUnion(t *testing.T) {
 		t.Errorf("an equal leaf, as a merge that was interrupted leaves: %v", err)
 	}
 	other := saveUnmerged(t, map[string]any{"a": []float32{1, 3}}, StorageOptions{})
+	file := saveUnmerged(t, map[string]any{"a": []float32{1, 3}}, StorageOptions{PlainFiles: true})
 	two := saveUnmerged(t, map[string]any{"z": 1}, StorageOptions{Zarr2: true})
 	for name, c := range map[string]struct {
 		parts []UnionPart
 		want  error
 	}{
 		"other values": {[]UnionPart{{a, "a"}, {other, "b"}}, fault.ErrKeyCollision},
+		"in a file":    {[]UnionPart{{a, "a"}, {file, "b"}}, fault.ErrKeyCollision},
+		"in two files": {[]UnionPart{{file, "a"}, {file, "b"}}, fault.ErrKeyCollision},
 		"one suffix":   {[]UnionPart{{a, ""}, {two, ""}}, fault.ErrKeyCollision},
 		"two formats":  {[]UnionPart{{a, "a"}, {two, "b"}}, fault.ErrUnsupported},
 		"no parts":     {nil, fault.ErrCorrupt},

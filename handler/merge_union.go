@@ -14,7 +14,6 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/sharding"
-	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -52,9 +51,10 @@ type database struct {
 
 // plainFile is a document or chunk that is a file of its own.
 type plainFile struct {
-	part UnionPart
-	name string
-	size int64
+	part     UnionPart
+	name     string
+	size     int64
+	document bool
 }
 
 // OpenUnion reads the documents and indexes of the parts and looks whether every
@@ -68,7 +68,7 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 			parts: parts, strings: map[string]string{}, shardings: map[string]*sharding.Sharding{}, values: valueSet{},
 		},
 		metas:  make([]*layout.TreeMetadata, len(parts)),
-		parsed: map[string]*zarr.Metadata{},
+		parsed: map[string]*zarr.Metadata{}, repeated: map[string]bool{},
 	}
 	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readDatabases, o.checkData, o.findArrays} {
 		if err := read(ctx); err != nil {
@@ -76,24 +76,6 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 		}
 	}
 	return o.Union, nil
-}
-
-// Leaves returns the paths of all leaves, in order.
-func (u *Union) Leaves() []tree.Path {
-	paths := make([]tree.Path, len(u.leaves))
-	for i, l := range u.leaves {
-		paths[i] = l.Path
-	}
-	return paths
-}
-
-// Databases returns the names of the databases in the union.
-func (u *Union) Databases() []string {
-	names := make([]string, len(u.databases))
-	for i, d := range u.databases {
-		names[i] = d.as
-	}
-	return names
 }
 
 // Strays returns the names of arrays and strings that are stored and of which no
@@ -130,6 +112,8 @@ type unionOpener struct {
 	*Union
 	metas  []*layout.TreeMetadata    // by part; nil for one without
 	parsed map[string]*zarr.Metadata // by document
+	// repeated are the names of leaves that several parts say they have.
+	repeated map[string]bool
 	// sparse allows chunks that are missing: they were written so.
 	sparse bool
 }
@@ -150,12 +134,14 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 			errs = append(errs, inDir(part, err))
 			continue
 		}
-		o.sparse = o.sparse || !storesAll(doc)
+		o.sparse = o.sparse || o.metas[i].Sparse
 		slices.SortFunc(o.metas[i].Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
 		for _, l := range o.metas[i].Leaves {
-			// A merge that was interrupted leaves entries in both places.
+			// A merge that was interrupted leaves entries in both places. What is
+			// stored is in one of them.
 			id := pathID(l.Path)
 			if same, ok := known[id]; ok && reflect.DeepEqual(same, l) {
+				o.repeated[l.Path.String()] = true
 				continue
 			}
 			known[id] = l
@@ -171,15 +157,6 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	}
 	slices.SortFunc(o.leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
 	return nil
-}
-
-// storesAll reports whether a tree was written with all its chunks. Orbax v1
-// always does; before, chunks of nothing but the fill value were left out.
-func storesAll(doc []byte) bool {
-	var d struct {
-		All bool `json:"store_array_data_equal_to_fill_value"`
-	}
-	return json.Unmarshal(doc, &d) == nil && d.All
 }
 
 // inDir says which part an error is about.

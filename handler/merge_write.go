@@ -6,13 +6,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
-	"github.com/go-orbax/orbax/sharding"
 )
 
 // Write writes the union as one pytree, as Orbax's merge leaves it: the
@@ -25,14 +26,18 @@ func (u *Union) Write(ctx context.Context, dir *WriteDir) error {
 		}
 	}
 	for _, f := range u.files {
-		if err := dir.link(ctx, f.part.Dir, f.name, f.name); err != nil {
+		if err := dir.link(ctx, f.part.Dir, f.name, f.name, f.document); err != nil {
 			return err
 		}
 	}
 	if err := u.WriteIndex(ctx, dir); err != nil {
 		return err
 	}
-	return u.writeDocuments(ctx, dir)
+	if err := u.checkStrings(); err != nil {
+		return err
+	}
+	meta := layout.TreeMetadata{Leaves: u.leaves, OCDBT: &u.ocdbt, Zarr3: u.zarr3}
+	return writeDocuments(ctx, dir, &meta, u.strings, u.shardings, u.arrays)
 }
 
 // linkDatabase links the files in a directory of a database.
@@ -46,7 +51,7 @@ func (u *Union) linkDatabase(ctx context.Context, dir *WriteDir, db database, na
 		if info.Dir {
 			err = u.linkDatabase(ctx, dir, db, entry)
 		} else {
-			err = dir.link(ctx, db.part.Dir, path.Join(db.name, entry), path.Join(db.as, entry))
+			err = dir.link(ctx, db.part.Dir, path.Join(db.name, entry), path.Join(db.as, entry), entry == ocdbt.ManifestName)
 		}
 		if err != nil {
 			return err
@@ -56,13 +61,13 @@ func (u *Union) linkDatabase(ctx context.Context, dir *WriteDir, db database, na
 }
 
 // link links a file of another directory. If its digest is known there it is
-// checked, and known here.
-func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string) error {
+// checked, and known here, as is that of every document.
+func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string, document bool) error {
 	full := path.Join(d.name, as)
 	if err := d.stage.Link(ctx, path.Join(from.path(), name), full); err != nil {
 		return err
 	}
-	if !from.digests.Has(path.Join(from.name, name)) {
+	if !document && !from.digests.Has(path.Join(from.name, name)) {
 		return nil
 	}
 	doc, err := from.ReadFile(ctx, name)
@@ -87,52 +92,23 @@ func (u *Union) WriteIndex(ctx context.Context, dir *WriteDir) error {
 	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, ocdbt.ManifestName), manifest)
 }
 
-func (u *Union) writeDocuments(ctx context.Context, dir *WriteDir) error {
-	meta := layout.TreeMetadata{Leaves: u.leaves, OCDBT: &u.ocdbt, Zarr3: u.zarr3}
-	docs := []struct {
-		name   string
-		n      int
-		encode func() ([]byte, error)
-	}{
-		{layout.StringsFile, len(u.strings), u.stringsDocument},
-		{layout.ShardingFile, len(u.shardings), func() ([]byte, error) { return sharding.MarshalFile(u.shardings) }},
-		{layout.ArrayFile, len(u.arrays), func() ([]byte, error) { return layout.ArraysDocument(u.arrays) }},
-		{layout.TreeFile, 1, func() ([]byte, error) { return meta.Document(), nil }},
-	}
-	for _, d := range docs {
-		if d.n == 0 {
-			continue
-		}
-		doc, err := d.encode()
-		if err == nil {
-			err = dir.WriteFile(ctx, d.name, doc)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// stringsDocument encodes the strings and looks whether they are read back under
-// their names: not all that Orbax writes can be written in one document.
-func (u *Union) stringsDocument() ([]byte, error) {
+// checkStrings looks whether the strings will be read back under their names: not
+// all that Orbax writes can be written in one document.
+func (u *Union) checkStrings() error {
 	doc, err := layout.StringsDocument(u.strings)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s, err := layout.ParseStrings(doc)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var errs []error
-	for _, l := range u.leaves {
-		name := l.Path.String()
-		if text, ok := u.strings[name]; ok && l.ValueType == layout.String {
-			if got, ok := s.Get(name); !ok || got != text {
-				errs = append(errs, &fault.Leaf{Path: name, Err: cmp.Or(layout.CheckStringName(name), fmt.Errorf("%w: it cannot be stored beside the others", fault.ErrKeyCollision))})
-			}
+	for _, name := range slices.Sorted(maps.Keys(u.strings)) {
+		if got, ok := s.Get(name); !ok || got != u.strings[name] {
+			err := cmp.Or(layout.CheckStringName(name), fmt.Errorf("%w: it cannot be stored beside the others", fault.ErrKeyCollision))
+			errs = append(errs, &fault.Leaf{Path: name, Err: err})
 		}
 	}
-	return doc, errors.Join(errs...)
+	return errors.Join(errs...)
 }

@@ -218,6 +218,8 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 		}
 		o.values[e.Key] = e.Value
 	}
+	// A merged database has all keys or is damaged, so nothing can be lost here.
+	o.options.Fill = o.options.Fill || o.meta.Sparse
 	return true, nil
 }
 

@@ -52,34 +52,35 @@ func (p *savePlan) write(ctx context.Context, dir *WriteDir) error {
 	if err := store(ctx, dir); err != nil {
 		return err
 	}
-	if err := p.writeDocument(ctx, dir, layout.StringsFile, len(p.strings), func() ([]byte, error) {
-		return layout.StringsDocument(p.strings)
-	}); err != nil {
-		return err
-	}
-	if err := p.writeDocument(ctx, dir, layout.ShardingFile, len(p.shardings), func() ([]byte, error) {
-		return sharding.MarshalFile(p.shardings)
-	}); err != nil {
-		return err
-	}
-	if err := p.writeDocument(ctx, dir, layout.ArrayFile, len(p.jax), func() ([]byte, error) {
-		return layout.ArraysDocument(p.jax)
-	}); err != nil {
-		return err
-	}
-	return dir.WriteFile(ctx, layout.TreeFile, p.meta.Document())
+	return writeDocuments(ctx, dir, &p.meta, p.strings, p.shardings, p.jax)
 }
 
-// writeDocument writes a document of n entries, unless it would have none.
-func (p *savePlan) writeDocument(ctx context.Context, dir *WriteDir, name string, n int, encode func() ([]byte, error)) error {
-	if n == 0 {
-		return nil
+// writeDocuments writes the documents of a pytree. Those without entries are left
+// out, but for the tree's own.
+func writeDocuments(ctx context.Context, dir *WriteDir, meta *layout.TreeMetadata, strings map[string]string,
+	shardings map[string]*sharding.Sharding, arrays []layout.ArrayMetadata) error {
+	for _, d := range []struct {
+		name    string
+		entries int
+		encode  func() ([]byte, error)
+	}{
+		{layout.StringsFile, len(strings), func() ([]byte, error) { return layout.StringsDocument(strings) }},
+		{layout.ShardingFile, len(shardings), func() ([]byte, error) { return sharding.MarshalFile(shardings) }},
+		{layout.ArrayFile, len(arrays), func() ([]byte, error) { return layout.ArraysDocument(arrays) }},
+		{layout.TreeFile, 1, func() ([]byte, error) { return meta.Document(), nil }},
+	} {
+		if d.entries == 0 {
+			continue
+		}
+		doc, err := d.encode()
+		if err == nil {
+			err = dir.WriteFile(ctx, d.name, doc)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	doc, err := encode()
-	if err != nil {
-		return err
-	}
-	return dir.WriteFile(ctx, name, doc)
+	return nil
 }
 
 // chunks returns the items that encode an array, in order, and calls key with

@@ -36,10 +36,6 @@ func TestVerifyEveryFile(t *testing.T) {
 			}
 			b[at] ^= 4
 		}
-		must(t, os.WriteFile(name, append(b, 0), 0o666))
-		if err := orbax.Verify(ctx, path); !errors.Is(err, orbax.ErrCorrupt) {
-			t.Errorf("a byte more in %s: %v", name[len(path):], err)
-		}
 		must(t, os.WriteFile(name, b, 0o666))
 		return nil
 	})

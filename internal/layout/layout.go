@@ -39,7 +39,9 @@ const (
 	StringsFile  = "_strings.json"
 	ArrayFile    = "array_metadatas/process_0"
 	DataDir      = "d"
-	// ProcessPrefix begins the names of the databases of single processes.
+	// ProcessPrefix begins the names of the databases of single processes:
+	// ocdbt.process_<id>, or with Orbax's enable_replica_parallel_separate_folder
+	// ocdbt.process_replica_<id>.
 	ProcessPrefix = "ocdbt.process_"
 )
 

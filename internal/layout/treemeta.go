@@ -42,12 +42,16 @@ type TreeMetadata struct {
 	Leaves []TreeLeaf
 	OCDBT  *bool // nil: OCDBT if there is a manifest
 	Zarr3  bool
+	// Sparse trees were written without the chunks that are all fill value, as
+	// Orbax did before v1. It is set by ParseTree alone.
+	Sparse bool
 }
 
 type treeDoc struct {
 	TreeMetadata map[string]*treeEntry `json:"tree_metadata"`
 	UseOCDBT     *bool                 `json:"use_ocdbt"`
 	UseZarr3     *bool                 `json:"use_zarr3"`
+	AllChunks    bool                  `json:"store_array_data_equal_to_fill_value"`
 	// Rich is a document in a string: the tree with the types of its nodes.
 	Rich string `json:"value_metadata_tree"`
 }
@@ -95,7 +99,7 @@ func ParseTree(doc []byte) (*TreeMetadata, error) {
 	if len(d.TreeMetadata) == 0 {
 		return nil, fmt.Errorf("%w: %s: no leaves", fault.ErrCorrupt, TreeFile)
 	}
-	m := &TreeMetadata{OCDBT: d.UseOCDBT, Zarr3: d.UseZarr3 != nil && *d.UseZarr3}
+	m := &TreeMetadata{OCDBT: d.UseOCDBT, Zarr3: d.UseZarr3 != nil && *d.UseZarr3, Sparse: !d.AllChunks}
 	m.Leaves = make([]TreeLeaf, 0, len(d.TreeMetadata))
 	for name, e := range d.TreeMetadata {
 		if e == nil || e.ValueMetadata == nil || e.ValueMetadata.SkipDeserialize == nil {

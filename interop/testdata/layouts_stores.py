@@ -70,6 +70,20 @@ def ocdbt_numbered(out):
     return rewritten(out, arrays(), one_by_one, manifest_kind="numbered")
 
 
+def without_zeros(db, entries):
+    at_once(db, {key: value for key, value in entries.items() if not key.startswith(b"zeros/c")})
+
+
+@row(layouts_v1.ORBAX)
+def ocdbt_sparse(out):
+    """Without the chunks that are all fill value, as before Orbax v1."""
+    found = rewritten(out, {"zeros": np.zeros((3, 2), "float32"), "w": bits("float32", 3)}, without_zeros)
+    document = out / "ckpt/state/_METADATA"
+    text = document.read_text()
+    document.write_text(text.replace('"store_array_data_equal_to_fill_value": true, ', ""))
+    return found
+
+
 @row(layouts_v1.ORBAX)
 def ocdbt_out_of_line(out):
     return rewritten(out, state(), at_once, max_inline_value_bytes=0)
