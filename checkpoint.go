@@ -51,7 +51,7 @@ type Checkpoint struct {
 func Open(ctx context.Context, path string) (*Checkpoint, error) {
 	store, dir, err := storage.Resolve(path)
 	if err != nil {
-		return nil, wrap("open", path, err)
+		return nil, wrap(ctx, "open", path, err)
 	}
 	return openAt(ctx, store, dir, path)
 }
@@ -66,7 +66,7 @@ func OpenFS(ctx context.Context, fsys fs.FS, dir string) (*Checkpoint, error) {
 func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkpoint, error) {
 	ck, err := open(ctx, store, dir)
 	if err != nil {
-		return nil, wrap("open", path, err)
+		return nil, wrap(ctx, "open", path, err)
 	}
 	ck.path = path
 	return ck, nil
@@ -151,28 +151,28 @@ func (c *Checkpoint) check(name string) error {
 // Load is the function Load.
 func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, error) {
 	v, err := c.loadOne(ctx, nil, options)
-	return v, wrap("load", c.path, withCause(ctx, err))
+	return v, wrap(ctx, "load", c.path, err)
 }
 
 // LoadInto is the function LoadInto.
 func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOption) error {
 	if target == nil {
-		return wrap("load", c.path, fmt.Errorf("%w: cannot load into nil", fault.ErrLeafType))
+		return wrap(ctx, "load", c.path, fmt.Errorf("%w: cannot load into nil", fault.ErrLeafType))
 	}
 	_, err := c.loadOne(ctx, target, options)
-	return wrap("load", c.path, withCause(ctx, err))
+	return wrap(ctx, "load", c.path, err)
 }
 
 // LoadAbstract is the function LoadAbstract.
 func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...LoadOption) (any, error) {
 	if m, ok := abstract.(*CheckpointMetadata); ok {
 		if m == nil || m.Tree == nil {
-			return nil, wrap("load", c.path, fmt.Errorf("%w: the metadata describe no tree; those from Metadata do", fault.ErrStructure))
+			return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: the metadata describe no tree; those from Metadata do", fault.ErrStructure))
 		}
 		abstract = m.Tree
 	}
 	v, err := c.loadOne(ctx, handler.Abstract{Tree: abstract}, options)
-	return v, wrap("load", c.path, withCause(ctx, err))
+	return v, wrap(ctx, "load", c.path, err)
 }
 
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
@@ -221,10 +221,10 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 	cfg := c.config(options)
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
-		return nil, wrap("open", c.path, err)
+		return nil, wrap(ctx, "open", c.path, err)
 	}
 	t, err := c.tree(ctx, name, cfg)
-	return t, wrap("open", c.path, err)
+	return t, wrap(ctx, "open", c.path, err)
 }
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
@@ -237,11 +237,15 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 	return t, nil
 }
 
+// descriptor is a checkpointable that old versions of Orbax added by themselves, to
+// say what the checkpoint is for. It is left out where everything is loaded.
+const descriptor = "descriptor"
+
 // LoadCheckpointables is the function LoadCheckpointables.
 func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
 	cfg := newLoadConfig(options)
 	if c.flat {
-		return nil, wrap("load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
+		return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
 	}
 	var filled any // one of them
 	for _, target := range targets {
@@ -250,12 +254,14 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		}
 	}
 	if err := cfg.checkTarget(filled); err != nil {
-		return nil, wrap("load", c.path, err)
+		return nil, wrap(ctx, "load", c.path, err)
 	}
 	if len(targets) == 0 {
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {
-			targets[name] = nil
+			if name != descriptor || c.hasTree(ctx, name) {
+				targets[name] = nil
+			}
 		}
 	}
 	var errs []error
@@ -263,7 +269,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		errs = append(errs, c.check(name))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, wrap("load", c.path, withCause(ctx, err))
+		return nil, wrap(ctx, "load", c.path, err)
 	}
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
@@ -281,7 +287,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, wrap("load", c.path, withCause(ctx, err))
+		return nil, wrap(ctx, "load", c.path, err)
 	}
 	return loaded, nil
 }

@@ -42,7 +42,7 @@ func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 	if missing := flatten(err); c.missingOK && len(missing) == 1 && errors.Is(err, fault.ErrNotExist) {
 		return nil
 	}
-	return wrap("delete", path, withCause(ctx, err))
+	return wrap(ctx, "delete", path, err)
 }
 
 // DeleteOption is an option of Delete: Name or MissingOK.

@@ -74,7 +74,7 @@ type differ struct {
 }
 
 func (d *differ) run(ctx context.Context) error {
-	if err := checkWhole(d.a, d.b); err != nil {
+	if err := checkWhole(ctx, d.a, d.b); err != nil {
 		return err
 	}
 	partsA, partsB := d.a.parts(), d.b.parts()
@@ -82,11 +82,11 @@ func (d *differ) run(ctx context.Context) error {
 	case name != "":
 		a, err := d.a.pick(ctx, name)
 		if err != nil {
-			return wrap("diff", d.a.path, err)
+			return wrap(ctx, "diff", d.a.path, err)
 		}
 		b, err := d.b.pick(ctx, name)
 		if err != nil {
-			return wrap("diff", d.b.path, err)
+			return wrap(ctx, "diff", d.b.path, err)
 		}
 		return d.part(ctx, a, b)
 	case len(partsA) == 1 && len(partsB) == 1:
@@ -94,11 +94,11 @@ func (d *differ) run(ctx context.Context) error {
 	case d.a.flat || d.b.flat:
 		a, err := d.a.pick(ctx, "")
 		if err != nil {
-			return wrap("diff", d.a.path, err)
+			return wrap(ctx, "diff", d.a.path, err)
 		}
 		b, err := d.b.pick(ctx, "")
 		if err != nil {
-			return wrap("diff", d.b.path, err)
+			return wrap(ctx, "diff", d.b.path, err)
 		}
 		d.found.OnlyA = without(partsA, a)
 		d.found.OnlyB = without(partsB, b)
@@ -120,11 +120,11 @@ func (d *differ) run(ctx context.Context) error {
 }
 
 // checkWhole refuses checkpoints that have lost a checkpointable.
-func checkWhole(checkpoints ...*Checkpoint) error {
+func checkWhole(ctx context.Context, checkpoints ...*Checkpoint) error {
 	for _, c := range checkpoints {
 		for _, name := range c.missing {
 			if err := c.check(name); err != nil {
-				return wrap("diff", c.path, err)
+				return wrap(ctx, "diff", c.path, err)
 			}
 		}
 	}
@@ -143,11 +143,11 @@ func (d *differ) part(ctx context.Context, nameA, nameB string) error {
 	}
 	kindA, err := d.a.partKind(ctx, nameA)
 	if err != nil {
-		return wrap("diff", d.a.path, err)
+		return wrap(ctx, "diff", d.a.path, err)
 	}
 	kindB, err := d.b.partKind(ctx, nameB)
 	if err != nil {
-		return wrap("diff", d.b.path, err)
+		return wrap(ctx, "diff", d.b.path, err)
 	}
 	switch {
 	case kindA != kindB:
@@ -166,21 +166,21 @@ func (d *differ) part(ctx context.Context, nameA, nameB string) error {
 func (d *differ) trees(ctx context.Context, name, nameA, nameB string) error {
 	a, err := d.a.tree(ctx, nameA, d.config)
 	if err != nil {
-		return wrap("diff", d.a.path, err)
+		return wrap(ctx, "diff", d.a.path, err)
 	}
 	b, err := d.b.tree(ctx, nameB, d.config)
 	if err != nil {
-		return wrap("diff", d.b.path, err)
+		return wrap(ctx, "diff", d.b.path, err)
 	}
 	leaves, err := view.Diff(ctx, a, b, d.options)
 	var side *view.SideError
 	switch {
 	case errors.As(err, &side) && side.B:
-		return wrap("diff", d.b.path, withCause(ctx, side.Err))
+		return wrap(ctx, "diff", d.b.path, side.Err)
 	case errors.As(err, &side):
-		return wrap("diff", d.a.path, withCause(ctx, side.Err))
+		return wrap(ctx, "diff", d.a.path, side.Err)
 	case err != nil:
-		return wrap("diff", d.a.path, withCause(ctx, err))
+		return wrap(ctx, "diff", d.a.path, err)
 	}
 	d.found.Trees[name] = leaves
 	d.found.Leaves += d.count(a, b)
@@ -204,11 +204,11 @@ func (d *differ) count(trees ...*view.Tree) int {
 func (d *differ) documents(ctx context.Context, name, nameA, nameB string) error {
 	a, err := d.a.loadPart(ctx, nameA, nil, d.config)
 	if err != nil {
-		return wrap("diff", d.a.path, err)
+		return wrap(ctx, "diff", d.a.path, err)
 	}
 	b, err := d.b.loadPart(ctx, nameB, nil, d.config)
 	if err != nil {
-		return wrap("diff", d.b.path, err)
+		return wrap(ctx, "diff", d.b.path, err)
 	}
 	// With their types, and keys in order; a NaN, which is not equal to itself, is
 	// the same text.

@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -118,11 +119,13 @@ func leafErrors(err error) []*LeafError {
 	return nil
 }
 
-// wrap returns err as an *Error, or nil.
-func wrap(op, path string, err error) error {
+// wrap returns err as an *Error, or nil. If it came from the end of ctx it says
+// why that ended.
+func wrap(ctx context.Context, op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
+	err = withCause(ctx, err)
 	var already *Error
 	if errors.As(err, &already) {
 		return err
@@ -132,4 +135,13 @@ func wrap(op, path string, err error) error {
 		e.Leaf = leaves[0].Path
 	}
 	return e
+}
+
+// withCause adds to an error that came from the end of ctx why ctx ended.
+func withCause(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -22,5 +22,5 @@ func (c *Checkpoint) Hash(ctx context.Context, options ...LoadOption) (view.Dige
 		return view.Digest{}, err
 	}
 	sum, _, err := t.Hash(ctx)
-	return sum, wrap("hash", c.path, withCause(ctx, err))
+	return sum, wrap(ctx, "hash", c.path, err)
 }

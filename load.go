@@ -46,8 +46,9 @@ func LoadAbstract(ctx context.Context, path string, abstract any, options ...Loa
 // LoadCheckpointables reads several checkpointables of the checkpoint at path,
 // in parallel. targets names them: nil as a value loads one as it was saved,
 // another value is what it is loaded into. nil or empty targets load every
-// checkpointable as it was saved, which fails for stateful objects and protocol
-// buffers. The result has what was loaded by name.
+// checkpointable as it was saved, which fails for those that need a target or a
+// handler of their own: stateful objects, protocol buffers, and kinds that the
+// registry does not know. The result has what was loaded by name.
 func LoadCheckpointables(ctx context.Context, path string, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
 	load := func(ck *Checkpoint) (map[string]any, error) { return ck.LoadCheckpointables(ctx, targets, options...) }
 	for _, target := range targets {

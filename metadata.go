@@ -15,7 +15,7 @@ type CheckpointMetadata struct {
 	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time // when it was complete; zero if unknown
 	// Custom is the custom metadata: map[string]any or []any, with numbers as
-	// int or float64.
+	// int or float64; of safetensors files what they say of themselves.
 	Custom any
 	// Tree describes the pytree that was asked for; nil from
 	// CheckpointablesMetadata.
@@ -40,7 +40,7 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 	cfg := c.config(options)
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
-		return nil, wrap("metadata", c.path, err)
+		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	m, err := c.metadata(ctx, cfg, name)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	for _, name := range c.missing {
 		if err := c.check(name); err != nil {
-			return nil, wrap("metadata", c.path, err)
+			return nil, wrap(ctx, "metadata", c.path, err)
 		}
 	}
 	return c.metadata(ctx, newLoadConfig(options), c.parts()...)
@@ -74,12 +74,21 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 	var err error
 	for _, name := range names {
 		if err = c.describe(ctx, cfg, name, m); err != nil {
-			err = inPart(name, err)
+			if name != "" {
+				err = inPart(name, err)
+			}
 			break
 		}
 	}
 	if err := c.unchanged(ctx, err); err != nil {
-		return nil, wrap("metadata", c.path, err)
+		return nil, wrap(ctx, "metadata", c.path, err)
+	}
+	if t, ok := m.Checkpointables[""].(*view.TreeMetadata); ok && len(t.Custom) > 0 {
+		custom := make(map[string]any, len(t.Custom))
+		for k, v := range t.Custom {
+			custom[k] = v
+		}
+		m.Custom = custom
 	}
 	return m, nil
 }

@@ -72,7 +72,7 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 	}
 	defer ck.Close()
 	report, err := ck.repair(ctx, cfg.write)
-	return report, wrap("repair", path, withCause(ctx, err))
+	return report, wrap(ctx, "repair", path, err)
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {

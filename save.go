@@ -62,25 +62,16 @@ func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConf
 	if err == nil {
 		err = s.run(ctx)
 	}
-	return wrap("save", path, withCause(ctx, err))
+	return wrap(ctx, "save", path, err)
 }
 
 func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*AsyncResponse, error) {
 	c.handler.Snapshot = true
 	s, err := begin(ctx, path, parts, c)
 	if err != nil {
-		return nil, wrap("save", path, withCause(ctx, err))
+		return nil, wrap(ctx, "save", path, err)
 	}
-	return respond(func() error { return wrap("save", path, withCause(ctx, s.run(ctx))) }), nil
-}
-
-// withCause adds to an error that came from the end of ctx why ctx ended.
-func withCause(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if err == nil || cause == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
+	return respond(func() error { return wrap(ctx, "save", path, s.run(ctx)) }), nil
 }
 
 // saving is a save that has been accepted.

@@ -43,7 +43,7 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	return wrap("verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
+	return wrap(ctx, "verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
 }
 
 // verifyFile compares a file with its digest.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -38,7 +39,7 @@ import (
 func Finalize(ctx context.Context, path string) error {
 	s, err := newSession(path)
 	if err == nil {
-		err = s.alone(ctx, s.missing, s.finalize)
+		err = s.alone(ctx, s.finalize)
 	}
 	return wrap("finalize", path, err)
 }
@@ -48,30 +49,27 @@ func Finalize(ctx context.Context, path string) error {
 func Abort(ctx context.Context, path string) error {
 	s, err := newSession(path)
 	if err == nil {
-		absent := func(context.Context) error { return s.absent() }
-		err = s.alone(ctx, absent, func(ctx context.Context, claim storage.Edit) error { return claim.RemoveAll(ctx) })
+		err = s.alone(ctx, func(ctx context.Context, claim storage.Edit) error {
+			if claim == nil {
+				return s.absent()
+			}
+			return claim.RemoveAll(ctx)
+		})
 	}
 	return wrap("abort", path, err)
 }
 
-// alone calls f with the claim of the session, while nobody else works on it, or
-// missing if there is no session.
-func (s *session) alone(ctx context.Context, missing func(context.Context) error, f func(context.Context, storage.Edit) error) error {
+// alone calls f with the claim of the session, while nobody else works on it: nil
+// if there is no session.
+func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edit) error) error {
 	t := join(s.dir)
 	defer t.leave()
 	if err := t.wait(ctx); err != nil {
 		return err
 	}
-	exists, err := s.exists(ctx)
-	if err != nil {
-		return err
-	}
-	if !exists {
-		return missing(ctx)
-	}
 	claim, err := s.claim(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return missing(ctx) // another process was first
+		return f(ctx, nil)
 	}
 	if err != nil {
 		return err
@@ -92,11 +90,6 @@ func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
 	return claim, err
 }
 
-// absent is the error for a session that does not exist.
-func (s *session) absent() error {
-	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
-}
-
 // missing is what Finalize returns for a session that does not exist: no error if
 // it has been finalized.
 func (s *session) missing(ctx context.Context) error {
@@ -114,6 +107,9 @@ func (s *session) missing(ctx context.Context) error {
 }
 
 func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
+	if claim == nil {
+		return s.missing(ctx)
+	}
 	before, err := s.state(ctx, s.dir)
 	if err != nil {
 		return err
@@ -153,7 +149,8 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	return nil
 }
 
-// finish removes the session if the checkpoint that is there was made of it.
+// finish removes the session if the checkpoint that is there was made of it, and
+// can still be read.
 func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, ids []string) error {
 	made, err := s.madeOf(ctx)
 	if err != nil {
@@ -162,6 +159,9 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	other := func(id string) bool { return !slices.Contains(made, id) }
 	if made == nil || len(c.unknown) > 0 || len(ids) < len(c.parts) || slices.ContainsFunc(ids, other) {
 		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir)
+	}
+	if _, err := orbax.Metadata(ctx, s.path); err != nil {
+		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir, err)
 	}
 	return claim.RemoveAll(ctx)
 }

@@ -3,6 +3,7 @@ package partial
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -70,14 +71,15 @@ const (
 )
 
 // patiently calls f until it does not fail because another process works on the
-// session.
+// session. Two that have come together give way to each other, and the waits, which
+// differ, part them.
 func patiently(ctx context.Context, f func() error) error {
 	for wait := minWait; ; wait = min(2*wait, maxWait) {
 		if err := f(); !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(wait/2 + rand.N(wait)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
@@ -88,6 +89,9 @@ func (p *newPart) accept(ctx context.Context, leaves []tree.Leaf) error {
 		}
 	}
 	_, err := p.check(ctx)
+	if err = p.session.orAbsent(ctx, err); errors.Is(err, fault.ErrNotExist) {
+		return nil // another process finalizes it; begin looks again
+	}
 	return err
 }
 

@@ -22,11 +22,9 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Names in Orbax's sessions.
-const (
-	sessionSuffix = ".partial_save"
-	pendingMark   = ".pending_" // <session>.pending_<time in ns>_<uuid in hex>
-)
+// pendingMark is in the names of Orbax's parts:
+// <session>.pending_<time in ns>_<uuid in hex>.
+const pendingMark = ".pending_"
 
 // Session is a checkpoint that is being saved in parts.
 type Session struct {
@@ -55,7 +53,7 @@ func Open(ctx context.Context, path string) (*Session, error) {
 		return nil, wrap("open", path, err)
 	}
 	info, err := s.describe(ctx)
-	return info, wrap("open", path, err)
+	return info, wrap("open", path, s.orAbsent(ctx, err))
 }
 
 // Sessions describes the sessions in the directory dir, in the order of their
@@ -72,16 +70,17 @@ func Sessions(ctx context.Context, dir string) ([]*Session, error) {
 	var sessions []*Session
 	var errs []error
 	for _, info := range infos {
-		if !info.Dir || !strings.HasSuffix(info.Name, sessionSuffix) {
+		base, ok := strings.CutSuffix(info.Name, layout.PartialSuffix)
+		if !ok || base == "" || !info.Dir {
 			continue
 		}
-		path := strings.TrimRight(dir, "/") + "/" + strings.TrimSuffix(info.Name, sessionSuffix)
-		s, err := Open(ctx, path)
-		if err != nil {
+		s, err := Open(ctx, strings.TrimRight(dir, "/")+"/"+base)
+		switch {
+		case err == nil:
+			sessions = append(sessions, s)
+		case !errors.Is(err, fault.ErrNotExist): // else it has been finalized since
 			errs = append(errs, err)
-			continue
 		}
-		sessions = append(sessions, s)
 	}
 	return sessions, errors.Join(errs...)
 }
@@ -104,15 +103,19 @@ type session struct {
 }
 
 func newSession(p string) (*session, error) {
-	s := &session{path: strings.TrimSuffix(strings.TrimRight(p, "/"), sessionSuffix)}
-	var err error
-	if s.store, s.final, err = storage.Resolve(cmp.Or(s.path, p)); err != nil {
+	store, name, err := storage.Resolve(p)
+	if err != nil {
 		return nil, err
 	}
-	if base := path.Base(s.final); base == "/" || base == "." || strings.HasSuffix(s.path, "/") {
-		return nil, fmt.Errorf("%w: %s is not the path of a checkpoint", fault.ErrReservedName, p)
+	s := &session{path: p, store: store}
+	var ofSession bool
+	if s.final, ofSession = strings.CutSuffix(path.Clean(name), layout.PartialSuffix); ofSession {
+		s.path = strings.TrimSuffix(strings.TrimRight(p, "/"), layout.PartialSuffix)
 	}
-	s.dir = s.final + sessionSuffix
+	if base := path.Base(s.final); base == "/" || base == "." || strings.HasSuffix(s.final, "/") {
+		return nil, fmt.Errorf("%w: it is not the path of a checkpoint", fault.ErrReservedName)
+	}
+	s.dir = s.final + layout.PartialSuffix
 	return s, nil
 }
 
@@ -126,6 +129,22 @@ func (s *session) exists(ctx context.Context) (bool, error) {
 		err = fmt.Errorf("%w: %s is a file", fault.ErrInvalidCheckpoint, s.dir)
 	}
 	return err == nil, err
+}
+
+// absent is the error for a session that does not exist.
+func (s *session) absent() error {
+	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
+}
+
+// orAbsent returns err, the outcome of having read the session, unless that has
+// been removed meanwhile by another process, which is why its files were missing.
+func (s *session) orAbsent(ctx context.Context, err error) error {
+	if err != nil {
+		if exists, serr := s.exists(ctx); !exists && serr == nil {
+			return s.absent()
+		}
+	}
+	return err
 }
 
 // part is one directory of a session that has a pytree, or what a finalize by
@@ -160,9 +179,6 @@ func (s *session) read(ctx context.Context) (*contents, error) {
 // that lack files, and the session as a part more.
 func (s *session) list(ctx context.Context) (*contents, error) {
 	infos, err := s.store.List(ctx, s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -199,10 +215,14 @@ func (c *contents) open(ctx context.Context, store storage.Store) error {
 
 // parsePart recognises the directory of a part by its name.
 func parsePart(info storage.Info) (part, bool) {
-	_, rest, ok := strings.Cut(info.Name, sessionSuffix+pendingMark)
-	when, id, cut := strings.Cut(rest, "_")
+	const mark = layout.PartialSuffix + pendingMark
+	at := strings.LastIndex(info.Name, mark) // the checkpoint's name may have it too
+	if at < 0 || !info.Dir {
+		return part{}, false
+	}
+	when, id, _ := strings.Cut(info.Name[at+len(mark):], "_")
 	saved, err := strconv.ParseInt(when, 10, 64)
-	if _, herr := hex.DecodeString(id); !ok || !cut || err != nil || herr != nil || id == "" || !info.Dir {
+	if _, herr := hex.DecodeString(id); err != nil || herr != nil || id == "" {
 		return part{}, false
 	}
 	return part{name: info.Name, id: id, saved: saved}, true
@@ -333,14 +353,13 @@ func (s *session) size(ctx context.Context, dir string, withoutParts bool) (int6
 		if _, isPart := parsePart(info); withoutParts && isPart {
 			continue
 		}
-		sum += info.Size
+		n := info.Size
 		if info.Dir {
-			n, err := s.size(ctx, path.Join(dir, info.Name), false)
-			if err != nil {
+			if n, err = s.size(ctx, path.Join(dir, info.Name), false); err != nil {
 				return 0, err
 			}
-			sum += n - info.Size
 		}
+		sum += n
 	}
 	return sum, nil
 }

@@ -39,6 +39,9 @@ func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Lstat(dir); err != nil { // removed by one who had it until now
+		return nil, errors.Join(err, claim.Abort())
+	}
 	return &localEdit{claim: claim}, nil
 }
 
@@ -84,8 +87,12 @@ func (e *localEdit) RemoveAll(ctx context.Context, last ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// The new name keeps everybody from taking it for a checkpoint.
 	sys, dir := e.claim.sys, e.claim.target
+	// What makes the directory needless may be new beside it: that comes first.
+	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	// The new name keeps everybody from taking it for a checkpoint.
 	err := sys.rename(dir, path.Join(e.claim.tmp, "removed"+TempMarker))
 	if errors.Is(err, syscall.EXDEV) { // as of a directory in a lower layer of overlayfs
 		return e.removeInPlace(ctx, last)

@@ -13,12 +13,15 @@ import (
 )
 
 // link gives a file a second name and makes its bytes durable: who wrote them
-// may not have done so.
+// may not have done so. If it fails there is no second name.
 func (osSystem) link(old, new string) error {
 	if err := os.Link(old, new); err != nil {
 		return err
 	}
-	return osSystem{}.syncDir(new) // syncs a file just as well
+	if err := (osSystem{}).syncDir(new); err != nil { // syncs a file just as well
+		return errors.Join(err, os.Remove(new))
+	}
+	return nil
 }
 
 func (s *localStage) Link(ctx context.Context, from, name string) error {

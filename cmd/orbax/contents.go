@@ -56,26 +56,7 @@ func inCheckpoint(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	whole := &orbax.Error{Op: "load", Path: path, Err: err}
-	var problems []error
-	for _, p := range whole.Problems() {
-		problems = append(problems, namedOnce(p))
-	}
-	whole.Err = errors.Join(problems...)
-	return whole
-}
-
-// namedOnce removes a second name from the error of a leaf that is read as it is
-// written or copied, which both name it.
-func namedOnce(err error) error {
-	outer, ok := err.(*orbax.LeafError)
-	if !ok {
-		return err
-	}
-	if inner, ok := outer.Err.(*orbax.LeafError); ok && inner.Path == outer.Path {
-		return inner
-	}
-	return err
+	return &orbax.Error{Op: "load", Path: path, Err: err}
 }
 
 // The kinds of parts that are no pytrees, besides names of handlers.

@@ -143,9 +143,6 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		}
 		l.Parts = append(l.Parts, p)
 	}
-	if t := treeOf(m, ""); t != nil && m.Custom == nil && len(t.Custom) > 0 {
-		l.Custom = t.Custom // as convert makes of it
-	}
 	return l, nil
 }
 
