@@ -57,7 +57,14 @@ func Open(ctx context.Context, path string) (*Checkpoint, error) {
 }
 
 // OpenFS opens the checkpoint in the directory dir of fsys, "." for its root: an
-// embed.FS, for example, or a zip.Reader. See Open.
+// embed.FS, for example, or a zip.Reader. See Open. Checkpoints have files whose
+// names begin with an underscore, which a go:embed directive takes only where it
+// says all:
+//
+//	//go:embed all:ckpt
+//	var files embed.FS
+//
+//	ck, err := orbax.OpenFS(ctx, files, "ckpt")
 func OpenFS(ctx context.Context, fsys fs.FS, dir string) (*Checkpoint, error) {
 	return openAt(ctx, storage.FS(fsys), dir, dir)
 }

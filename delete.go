@@ -22,7 +22,8 @@ import (
 // in order: one that is damaged, or whose deletion by Orbax was interrupted, is
 // removed as well, and so is the temporary directory of a save that has died.
 // (That of a save by Orbax in Python, which holds no lock, always looks dead.)
-// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched.
+// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched; a
+// session of partial saves with ErrIncomplete: partial.Abort removes those.
 //
 // A checkpointable is removed by the protocol of Orbax, with a record in the
 // checkpoint of what is going on. After a crash, or an error that says so, the
@@ -144,6 +145,9 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 	}
 	if isTemporary(path.Base(d.dir)) {
 		return nil // and the store knows whether its writer lives
+	}
+	if isSession(d.dir) {
+		return fmt.Errorf("will not delete: %w: it is a session of partial saves; abort that", fault.ErrIncomplete)
 	}
 	entries, err := d.store.List(ctx, d.dir)
 	if errors.Is(err, fs.ErrNotExist) {

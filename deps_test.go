@@ -13,7 +13,7 @@ var imports = map[string]string{
 	"internal/fault":    "",
 	"internal/lfs":      "internal/fault",
 	"sharding":          "internal/fault",
-	"internal/region":   "",
+	"internal/region":   "internal/fault",
 	"array":             "internal/fault internal/region sharding",
 	"tree":              "internal/fault array",
 	"storage":           "internal/fault golang.org/x/sys",
@@ -23,12 +23,12 @@ var imports = map[string]string{
 	"safetensors":       "internal/fault internal/lfs array",
 	"internal/layout":   "internal/fault storage tree",
 	"internal/savehook": "internal/layout internal/transfer storage tree",
-	"internal/strided":  "internal/fault array",
+	"internal/strided":  "internal/fault internal/region array",
 	"view":              "internal/fault internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"handler": "internal/fault internal/layout internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
-	"":          "internal/fault internal/layout internal/savehook internal/transfer handler ocdbt storage transform tree view golang.org/x/sync",
+	"":          "internal/fault internal/layout internal/savehook internal/transfer handler ocdbt safetensors storage transform tree view golang.org/x/sync",
 	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
 }
 

@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func Diff(ctx context.Context, a, b string, o view.DiffOptions, options ...LoadO
 
 // Diff is the function Diff: c is its a.
 func (c *Checkpoint) Diff(ctx context.Context, b *Checkpoint, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
-	d := &differ{a: c, b: b, options: o, config: newLoadConfig(options)}
+	d := &differ{a: side{c, c.config(options)}, b: side{b, b.config(options)}, options: o}
 	d.found.Trees, d.found.Documents = map[string][]view.LeafDiff{}, map[string]bool{}
 	if err := d.run(ctx); err != nil {
 		return nil, err
@@ -67,41 +68,45 @@ func (c *Checkpoint) Diff(ctx context.Context, b *Checkpoint, o view.DiffOptions
 
 // differ compares two checkpoints.
 type differ struct {
-	a, b    *Checkpoint
+	a, b    side
 	options view.DiffOptions
-	config  *loadConfig
 	found   Difference
 }
 
+// side is one of the checkpoints that are compared.
+type side struct {
+	*Checkpoint
+	config *loadConfig
+}
+
+// both calls f for both sides, each with the name of a checkpointable.
+func both[T any](ctx context.Context, d *differ, nameA, nameB string, f func(s side, name string) (T, error)) (a, b T, err error) {
+	if a, err = f(d.a, nameA); err != nil {
+		return a, b, wrap(ctx, "diff", d.a.path, err)
+	}
+	if b, err = f(d.b, nameB); err != nil {
+		return a, b, wrap(ctx, "diff", d.b.path, err)
+	}
+	return a, b, nil
+}
+
 func (d *differ) run(ctx context.Context) error {
-	if err := checkWhole(ctx, d.a, d.b); err != nil {
+	if err := checkWhole(ctx, d.a.Checkpoint, d.b.Checkpoint); err != nil {
 		return err
 	}
 	partsA, partsB := d.a.parts(), d.b.parts()
-	switch name := d.config.name; {
-	case name != "":
-		a, err := d.a.pick(ctx, name)
-		if err != nil {
-			return wrap(ctx, "diff", d.a.path, err)
-		}
-		b, err := d.b.pick(ctx, name)
-		if err != nil {
-			return wrap(ctx, "diff", d.b.path, err)
-		}
-		return d.part(ctx, a, b)
-	case len(partsA) == 1 && len(partsB) == 1:
+	name := d.a.config.name
+	switch {
+	case name == "" && len(partsA) == 1 && len(partsB) == 1:
 		return d.part(ctx, partsA[0], partsB[0])
-	case d.a.flat || d.b.flat:
-		a, err := d.a.pick(ctx, "")
+	case name != "" || d.a.flat || d.b.flat:
+		a, b, err := both(ctx, d, name, name, func(s side, name string) (string, error) { return s.pick(ctx, name) })
 		if err != nil {
-			return wrap(ctx, "diff", d.a.path, err)
+			return err
 		}
-		b, err := d.b.pick(ctx, "")
-		if err != nil {
-			return wrap(ctx, "diff", d.b.path, err)
+		if name == "" {
+			d.found.OnlyA, d.found.OnlyB = without(partsA, a), without(partsB, b)
 		}
-		d.found.OnlyA = without(partsA, a)
-		d.found.OnlyB = without(partsB, b)
 		return d.part(ctx, a, b)
 	}
 	for _, name := range partsA {
@@ -137,17 +142,10 @@ func without(names []string, name string) []string {
 
 // part compares the checkpointable nameA of a with nameB of b.
 func (d *differ) part(ctx context.Context, nameA, nameB string) error {
-	name := nameA
-	if name == "" {
-		name = nameB
-	}
-	kindA, err := d.a.partKind(ctx, nameA)
+	name := cmp.Or(nameA, nameB)
+	kindA, kindB, err := both(ctx, d, nameA, nameB, func(s side, name string) (partKind, error) { return s.partKind(ctx, name) })
 	if err != nil {
-		return wrap(ctx, "diff", d.a.path, err)
-	}
-	kindB, err := d.b.partKind(ctx, nameB)
-	if err != nil {
-		return wrap(ctx, "diff", d.b.path, err)
+		return err
 	}
 	switch {
 	case kindA != kindB:
@@ -164,21 +162,17 @@ func (d *differ) part(ctx context.Context, nameA, nameB string) error {
 }
 
 func (d *differ) trees(ctx context.Context, name, nameA, nameB string) error {
-	a, err := d.a.tree(ctx, nameA, d.config)
+	a, b, err := both(ctx, d, nameA, nameB, func(s side, name string) (*view.Tree, error) { return s.tree(ctx, name, s.config) })
 	if err != nil {
-		return wrap(ctx, "diff", d.a.path, err)
-	}
-	b, err := d.b.tree(ctx, nameB, d.config)
-	if err != nil {
-		return wrap(ctx, "diff", d.b.path, err)
+		return err
 	}
 	leaves, err := view.Diff(ctx, a, b, d.options)
-	var side *view.SideError
+	var of *view.SideError
 	switch {
-	case errors.As(err, &side) && side.B:
-		return wrap(ctx, "diff", d.b.path, side.Err)
-	case errors.As(err, &side):
-		return wrap(ctx, "diff", d.a.path, side.Err)
+	case errors.As(err, &of) && of.B:
+		return wrap(ctx, "diff", d.b.path, of.Err)
+	case errors.As(err, &of):
+		return wrap(ctx, "diff", d.a.path, of.Err)
 	case err != nil:
 		return wrap(ctx, "diff", d.a.path, err)
 	}
@@ -202,13 +196,9 @@ func (d *differ) count(trees ...*view.Tree) int {
 
 // documents compares JSON documents: their values, not their text.
 func (d *differ) documents(ctx context.Context, name, nameA, nameB string) error {
-	a, err := d.a.loadPart(ctx, nameA, nil, d.config)
+	a, b, err := both(ctx, d, nameA, nameB, func(s side, name string) (any, error) { return s.loadPart(ctx, name, nil, s.config) })
 	if err != nil {
-		return wrap(ctx, "diff", d.a.path, err)
-	}
-	b, err := d.b.loadPart(ctx, nameB, nil, d.config)
-	if err != nil {
-		return wrap(ctx, "diff", d.b.path, err)
+		return err
 	}
 	// With their types, and keys in order; a NaN, which is not equal to itself, is
 	// the same text.

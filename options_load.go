@@ -84,23 +84,12 @@ func Select(patterns ...string) LoadOption {
 		if len(patterns) == 0 {
 			return nil, fmt.Errorf("%w: Select without a pattern", fault.ErrStructure)
 		}
-		parsed := make([]tree.Pattern, len(patterns))
-		for i, s := range patterns {
-			var err error
-			if parsed[i], err = tree.ParsePattern(s); err != nil {
-				return nil, err
-			}
+		parsed, err := tree.ParsePatterns(patterns...)
+		if err != nil {
+			return nil, err
 		}
 		used := make([]bool, len(patterns))
-		selected := t.Select(func(m *view.LeafMetadata) bool {
-			any := false
-			for i, p := range parsed {
-				if p.Match(m.Path) {
-					used[i], any = true, true
-				}
-			}
-			return any
-		})
+		selected := t.Select(func(m *view.LeafMetadata) bool { return parsed.Match(m.Path, used) })
 		var unused []string
 		for i, s := range patterns {
 			if !used[i] {

@@ -22,6 +22,9 @@ import (
 
 func isTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
 
+// isSession reports whether a path is that of a session of partial saves.
+func isSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSuffix) }
+
 // errReplaced is what reading fails with when the checkpoint has been overwritten
 // since it was opened, or a deletion in it has begun: its files are then those of
 // different saves, or gone.
@@ -81,6 +84,9 @@ func stat(ctx context.Context, store storage.Store, dir string) (storage.Info, e
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = fault.ErrNotExist
+		if session, serr := store.Stat(ctx, dir+layout.PartialSuffix); serr == nil && session.Dir {
+			err = fmt.Errorf("%w: its session of partial saves is not finalized", err)
+		}
 	case errors.Is(err, syscall.ENOTDIR):
 		err = fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
 	}
@@ -100,6 +106,8 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 		return foreign(store, dir), nil
 	case !info.Dir:
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
+	case isSession(dir): // however far Orbax has come that was merging it
+		return nil, notCheckpoint(ctx, store, dir)
 	}
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -201,8 +209,8 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 			fault.ErrInvalidCheckpoint, path.Dir(dir), path.Base(dir))
 	}
 	switch {
-	case strings.HasSuffix(dir, layout.PartialSuffix):
-		return fmt.Errorf("%w: a session of partial saves that is not finalized", fault.ErrIncomplete)
+	case isSession(dir):
+		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
 	case hasDigests(ctx, store, dir) || has(layout.IndicatorFile) && has(layout.CommitFile):
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}

@@ -13,19 +13,17 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
 
-const safetensorsExt = ".safetensors"
+const safetensorsExt = safetensors.Ext
 
 // openOther recognises a directory without the document _CHECKPOINT_METADATA,
 // which old versions of Orbax did not write, nor do other programs.
 func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
 		return nil, notCheckpoint(ctx, store, dir) // a checkpointable of the one above
-	}
-	if strings.HasSuffix(dir, layout.PartialSuffix) {
-		return nil, notCheckpoint(ctx, store, dir) // what it has so far is not all
 	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -49,6 +47,15 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		}
 		return c, c.watch(ctx, mark)
 	}
+	for _, e := range entries {
+		if !e.Dir && e.Name == legacyFile && isMsgpack(ctx, store, dir, e) {
+			return nil, fmt.Errorf("%w: %s is a checkpoint in msgpack, as Flax and Orbax wrote before 2023; Orbax does not read it either",
+				fault.ErrUnsupported, legacyFile)
+		}
+	}
+	if slices.ContainsFunc(entries, ofTree) {
+		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.TreeFile)
+	}
 	for _, mark := range storeMarks {
 		if has(mark) {
 			c := foreign(store, dir)
@@ -56,12 +63,8 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		}
 	}
 	for _, e := range entries {
-		switch {
-		case e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix), !e.Dir && path.Ext(e.Name) == safetensorsExt:
+		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) || !e.Dir && path.Ext(e.Name) == safetensorsExt {
 			return foreign(store, dir), nil
-		case !e.Dir && e.Name == legacyFile && isMsgpack(ctx, store, dir, e):
-			return nil, fmt.Errorf("%w: %s is a checkpoint in msgpack, as Flax and Orbax wrote before 2023; Orbax does not read it either",
-				fault.ErrUnsupported, legacyFile)
 		}
 	}
 	if holdsArrays(ctx, store, dir, entries) {
@@ -73,6 +76,18 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		return c, nil
 	}
 	return nil, notCheckpoint(ctx, store, dir)
+}
+
+// ofTree reports whether an entry is one that only Orbax writes beside a tree's
+// arrays. Without the tree's metadata a tree of other leaves would be loaded.
+func ofTree(e storage.Info) bool {
+	switch e.Name {
+	case layout.CommitFile, layout.ShardingFile, layout.StringsFile:
+		return !e.Dir
+	case path.Dir(layout.ArrayFile):
+		return e.Dir
+	}
+	return false
 }
 
 // holdsArrays reports whether one of the directories in dir is a zarr array.

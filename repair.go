@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -57,8 +59,8 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 //
 // Nothing is written without WriteRepairs, nor if anything that is damaged cannot
 // be repaired. The repaired checkpoint takes the place of the damaged one in one
-// step, with the same files but the index, which are linked and not copied where
-// the store can. The error is about reading and writing; what is wrong with the
+// step, with the same files but the index and its digests, which are linked and not
+// copied where the store can. The error is about reading and writing; what is wrong with the
 // checkpoint is in the report, and an error that matches ErrCorrupt if something
 // should have been written and cannot be repaired.
 func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairReport, error) {
@@ -92,6 +94,10 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 			continue
 		}
 		t := TreeRepair{Name: name, Databases: names, Damage: c.indexDamage(ctx, name)}
+		var failed *fs.PathError
+		if errors.As(t.Damage, &failed) && !errors.Is(t.Damage, fault.ErrCorrupt) {
+			return nil, inPart(name, t.Damage) // nobody knows
+		}
 		if t.Damage != nil {
 			unions[name], t.Obstacle = handler.OpenUnion(ctx, handler.UnionPart{Dir: dir})
 		}
@@ -140,28 +146,48 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if err != nil {
 		return err
 	}
-	indexes := map[string]bool{}
-	for name := range unions {
-		indexes[path.Join(name, ocdbt.ManifestName)] = true
-	}
-	err = c.linkAll(ctx, stage, ".", indexes)
-	for name, union := range unions {
-		if err != nil {
-			break
-		}
-		var dir *handler.WriteDir
-		undigested := func(string, [sha256.Size]byte) {} // an index has checksums of its own
-		if dir, err = handler.NewWriteDir(ctx, stage, path.Join(".", name), undigested); err == nil {
-			err = union.WriteIndex(ctx, dir)
-		}
-	}
+	err = c.writeRepaired(ctx, stage, unions)
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
 	return stage.Commit(ctx)
 }
 
-// linkAll links what is below a directory of the checkpoint, but for some files.
+func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, unions map[string]*handler.Union) error {
+	anew := map[string]bool{layout.DigestFile: c.digests != nil}
+	for name := range unions {
+		anew[path.Join(name, ocdbt.ManifestName)] = true
+		anew[path.Join(name, layout.DataDir)] = true // the nodes of the old index
+	}
+	if err := c.linkAll(ctx, stage, ".", anew); err != nil {
+		return err
+	}
+	digested := func(string, [sha256.Size]byte) {}
+	if c.digests != nil {
+		digested = c.digests.Add
+	}
+	for _, file := range c.digests.Names() {
+		if anew[path.Dir(file)] {
+			c.digests.Forget(file)
+		}
+	}
+	for name, union := range unions {
+		dir, err := handler.NewWriteDir(ctx, stage, path.Join(".", name), digested)
+		if err == nil {
+			err = union.WriteIndex(ctx, dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.digests == nil {
+		return nil
+	}
+	c.digests.Add(layout.CheckpointFile, sha256.Sum256(c.doc)) // Orbax may have changed it
+	return transfer.WriteFile(ctx, stage, layout.DigestFile, c.digests.Document())
+}
+
+// linkAll links what is below a directory of the checkpoint, but for some entries.
 func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, name string, except map[string]bool) error {
 	infos, err := c.store.List(ctx, path.Join(c.dir, name))
 	if err != nil {
@@ -170,11 +196,12 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, name stri
 	for _, info := range infos {
 		entry := path.Join(name, info.Name)
 		switch {
+		case except[entry]:
 		case info.Dir:
 			if err = stage.Mkdir(ctx, entry); err == nil {
 				err = c.linkAll(ctx, stage, entry, except)
 			}
-		case !except[entry]:
+		default:
 			err = stage.Link(ctx, path.Join(c.dir, entry), entry)
 		}
 		if err != nil {

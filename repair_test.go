@@ -59,6 +59,16 @@ func TestRepair(t *testing.T) {
 	for name, damage := range map[string]func(manifest string) error{
 		"missing":   os.Remove,
 		"truncated": func(manifest string) error { return os.Truncate(manifest, 50) },
+		"nodes are missing": func(manifest string) error {
+			return os.RemoveAll(filepath.Join(filepath.Dir(manifest), "d"))
+		},
+		"nodes are damaged": func(manifest string) error {
+			nodes, err := filepath.Glob(filepath.Join(filepath.Dir(manifest), "d", "*"))
+			if err != nil || len(nodes) != 1 {
+				return fmt.Errorf("%q, %v", nodes, err)
+			}
+			return os.Truncate(nodes[0], 50)
+		},
 		"replaced": func(manifest string) error { // by that of one of the databases
 			others, err := filepath.Glob(filepath.Join(filepath.Dir(manifest), "ocdbt.process_*"))
 			if err != nil {
@@ -140,6 +150,13 @@ func TestRepairRefuses(t *testing.T) {
 	}
 	if report, err := orbax.Repair(t.Context(), other, orbax.WriteRepairs()); err != nil || len(report.Trees) != 0 || report.Written {
 		t.Errorf("of one database: %v, %v", report, err)
+	}
+	// What cannot be read is not damage.
+	manifest := filepath.Join(path, "state", "manifest.ocdbt")
+	if err := os.Symlink("manifest.ocdbt", manifest); err == nil {
+		if report, err := orbax.Repair(t.Context(), path, orbax.WriteRepairs()); report != nil || err == nil || errors.Is(err, orbax.ErrCorrupt) {
+			t.Errorf("of what cannot be read: %v, %v", report, err)
+		}
 	}
 	if _, err := orbax.Repair(t.Context(), other+"-missing"); !errors.Is(err, orbax.ErrNotExist) {
 		t.Errorf("of nothing: %v", err)

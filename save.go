@@ -139,6 +139,8 @@ func (s *saving) checkPlace(ctx context.Context) error {
 func (s *saving) checkTarget(ctx context.Context) error {
 	if name := path.Base(s.dir); isTemporary(name) {
 		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
+	} else if isSession(name) {
+		return fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
 	}
 	_, err := s.store.Stat(ctx, s.dir)
 	switch {

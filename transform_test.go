@@ -20,6 +20,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/transform"
+	"github.com/go-orbax/orbax/view"
 )
 
 // TestTransform uses rules in every kind of load.
@@ -116,6 +117,10 @@ func TestTransformCheckpointables(t *testing.T) {
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, %v", got, err)
+	}
+	d, err := orbax.Diff(ctx, path, path, view.DiffOptions{}, orbax.Name("params"), orbax.Transform(transform.Include("opt", "opt")))
+	if err != nil || !d.Equal() || d.Leaves != 3 {
+		t.Errorf("Diff: %+v, %v", d, err)
 	}
 	_, err = orbax.Load(ctx, path, orbax.Name("params"), orbax.Transform(transform.Include("nope", "x")))
 	if !errors.Is(err, orbax.ErrNotExist) || !strings.Contains(err.Error(), `"nope"`) {

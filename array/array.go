@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/sharding"
 )
 
@@ -38,17 +39,7 @@ const maxBytes = min(math.MaxInt/2, 1<<46)
 // NumElements returns the number of elements of an array of the given shape,
 // or an error if a dimension is negative or the product does not fit.
 func NumElements(shape []int) (int, error) {
-	n := 1
-	for _, d := range shape {
-		if d < 0 {
-			return 0, fmt.Errorf("%w: negative dimension in %v", fault.ErrShape, shape)
-		}
-		if d != 0 && n > math.MaxInt/d {
-			return 0, fmt.Errorf("%w: %v has too many elements", fault.ErrShape, shape)
-		}
-		n *= d
-	}
-	return n, nil
+	return region.NumElements(shape)
 }
 
 // New returns an array over data, which is kept, not copied, and must hold

@@ -108,3 +108,13 @@ func (d DType) Size() int {
 	}
 	return dtypes[d].size
 }
+
+// IsInteger reports whether the elements are signed or unsigned integers; bools
+// are not.
+func (d DType) IsInteger() bool { return Int2 <= d && d <= Uint64 }
+
+// IsFloat reports whether the elements are floating-point numbers, of any width.
+func (d DType) IsFloat() bool { return Float4E2M1FN <= d && d <= Float64 }
+
+// IsComplex reports whether the elements are complex numbers.
+func (d DType) IsComplex() bool { return d == Complex64 || d == Complex128 }

@@ -3,9 +3,9 @@ package array
 import (
 	"cmp"
 	"fmt"
-	"math"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 )
 
 // CopyRegion copies a box of size elements along each axis from one row-major
@@ -23,10 +23,10 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 		return fmt.Errorf("%w: elements of %d bytes", fault.ErrShape, elemSize)
 	}
 	if err := cmp.Or(
-		checkBox("destination", dstShape, dstOffset, size),
-		checkMemory("destination", len(dst), dstShape, elemSize),
-		checkBox("source", srcShape, srcOffset, size),
-		checkMemory("source", len(src), srcShape, elemSize),
+		region.CheckBox("the destination", dstShape, dstOffset, size),
+		region.CheckMemory("the destination", len(dst), dstShape, elemSize),
+		region.CheckBox("the source", srcShape, srcOffset, size),
+		region.CheckMemory("the source", len(src), srcShape, elemSize),
 	); err != nil {
 		return err
 	}
@@ -84,28 +84,3 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 
 // digit is an axis that CopyRegion walks, innermost first.
 type digit struct{ at, size, dstStride, srcStride int }
-
-// checkMemory returns an error unless shape fills n bytes.
-func checkMemory(which string, n int, shape []int, elemSize int) error {
-	elems, err := NumElements(shape)
-	if err != nil {
-		return err
-	}
-	if elems > math.MaxInt/elemSize || elems*elemSize != n {
-		return fmt.Errorf("%w: the %s of shape %v and elements of %d bytes has %d bytes of memory", fault.ErrShape, which, shape, elemSize, n)
-	}
-	return nil
-}
-
-// checkBox returns an error unless the box lies inside shape.
-func checkBox(which string, shape, offset, size []int) error {
-	if len(shape) != len(size) || len(offset) != len(size) {
-		return fmt.Errorf("%w: box %v at %v in the %s of shape %v: ranks differ", fault.ErrShape, size, offset, which, shape)
-	}
-	for i, d := range shape {
-		if offset[i] < 0 || size[i] < 0 || size[i] > d || offset[i] > d-size[i] {
-			return fmt.Errorf("%w: box %v at %v exceeds the %s of shape %v", fault.ErrShape, size, offset, which, shape)
-		}
-	}
-	return nil
-}

@@ -54,10 +54,10 @@ func (s *Section) ReadRegion(ctx context.Context, dst []byte, off, size []int) e
 	if item == 0 {
 		return fmt.Errorf("%w: the zero array.Section", fault.ErrDType)
 	}
-	if err := checkBox("section", s.shape, off, size); err != nil {
+	if err := region.CheckBox("the section", s.shape, off, size); err != nil {
 		return err
 	}
-	if err := checkMemory("destination", len(dst), size, item); err != nil {
+	if err := region.CheckMemory("the destination", len(dst), size, item); err != nil {
 		return err
 	}
 	if len(dst) == 0 {

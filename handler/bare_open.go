@@ -49,7 +49,7 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 }
 
 // documentNames are the names of the documents that describe arrays, by format.
-var documentNames = map[string]int{".zarray": 2, "zarr.json": 3}
+var documentNames = map[string]int{zarr.DocumentName(2): 2, zarr.DocumentName(3): 3}
 
 // documentKeys returns the keys of the database that describe arrays.
 func (o *treeOpener) documentKeys() (keys []string) {
@@ -66,10 +66,10 @@ func (o *treeOpener) documentKeys() (keys []string) {
 func preferred(docs []string) []string {
 	slices.Sort(docs)
 	return slices.DeleteFunc(slices.Clone(docs), func(key string) bool {
-		if path.Base(key) != ".zarray" {
+		if documentNames[path.Base(key)] != 2 {
 			return false
 		}
-		_, both := slices.BinarySearch(docs, path.Join(path.Dir(key), "zarr.json"))
+		_, both := slices.BinarySearch(docs, path.Join(path.Dir(key), zarr.DocumentName(3)))
 		return both
 	})
 }

@@ -1,8 +1,8 @@
 package handler
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
@@ -11,10 +11,16 @@ import (
 // KeySet are the leaves of trees that are to become one. The zero value is
 // empty. It must not be used by several goroutines at once.
 type KeySet struct {
-	leaves map[string]string // by path: the param name
-	inner  map[string]bool   // by path: whether it is a sequence
-	stored map[string]string // by name in the store: the path of its leaf
+	root   keyNode
+	stored map[string]string // by name in the store: the param name of its leaf
 	texts  map[string]string // by name of a string leaf, and of what is above it in their document
+}
+
+// keyNode is a leaf, or what is above leaves. One that is neither has no keys yet.
+type keyNode struct {
+	leaf  bool
+	below map[string]*keyNode // by key: those of a sequence do not differ, as in Orbax
+	seq   bool                // whether below is a sequence
 }
 
 // Add adds the leaf at p; text says that it is a string. One that cannot be
@@ -22,18 +28,25 @@ type KeySet struct {
 // orbax.ErrKeyCollision: the same leaf, one above or below another, one of the
 // same name in the store, or a key in a sequence that is a dict elsewhere.
 func (s *KeySet) Add(p tree.Path, text bool) error {
-	if s.leaves == nil {
-		*s = KeySet{map[string]string{}, map[string]bool{}, map[string]string{}, map[string]string{}}
+	if s.stored == nil {
+		s.stored, s.texts = map[string]string{}, map[string]string{}
 	}
-	name, id := p.String(), pathID(p)
-	if err := s.check(p, name, id, text); err != nil {
+	name := p.String()
+	if err := cmp.Or(s.checkPath(p), s.checkName(name, text)); err != nil {
 		return &fault.Leaf{Path: name, Err: err}
 	}
-	for i, k := range p {
-		s.inner[pathID(p[:i])] = k.Seq
+	at := &s.root
+	for _, k := range p {
+		if at.below == nil {
+			at.below, at.seq = map[string]*keyNode{}, k.Seq
+		}
+		if at.below[k.Name] == nil {
+			at.below[k.Name] = &keyNode{}
+		}
+		at = at.below[k.Name]
 	}
-	s.leaves[id] = name
-	s.stored[joinKey(name, "")] = id
+	at.leaf = true
+	s.stored[joinKey(name, "")] = name
 	if text {
 		for i := range name {
 			if name[i] == '/' {
@@ -45,24 +58,31 @@ func (s *KeySet) Add(p tree.Path, text bool) error {
 	return nil
 }
 
-func (s *KeySet) check(p tree.Path, name, id string, text bool) error {
-	if _, taken := s.leaves[id]; taken {
-		return fmt.Errorf("%w: it is there already", fault.ErrKeyCollision)
-	}
-	if _, taken := s.inner[id]; taken {
-		return fmt.Errorf("%w: there are leaves below it", fault.ErrKeyCollision)
-	}
+func (s *KeySet) checkPath(p tree.Path) error {
+	at := &s.root
 	for i, k := range p {
-		above := pathID(p[:i])
-		if name, taken := s.leaves[above]; taken {
-			return fmt.Errorf("%w: %q is a leaf", fault.ErrKeyCollision, name)
-		}
-		if seq, known := s.inner[above]; known && seq != k.Seq {
+		switch {
+		case at.leaf:
+			return fmt.Errorf("%w: %q is a leaf", fault.ErrKeyCollision, p[:i].String())
+		case at.below != nil && at.seq != k.Seq:
 			return fmt.Errorf("%w: %q is both a list and a dict", fault.ErrKeyCollision, p[:i].String())
 		}
+		if at = at.below[k.Name]; at == nil {
+			return nil
+		}
 	}
+	switch {
+	case at.leaf:
+		return fmt.Errorf("%w: it is there already", fault.ErrKeyCollision)
+	case at.below != nil:
+		return fmt.Errorf("%w: there are leaves below it", fault.ErrKeyCollision)
+	}
+	return nil
+}
+
+func (s *KeySet) checkName(name string, text bool) error {
 	if other, taken := s.stored[joinKey(name, "")]; taken {
-		return fmt.Errorf("%w: %q has the same name in the store", fault.ErrKeyCollision, s.leaves[other])
+		return fmt.Errorf("%w: %q has the same name in the store", fault.ErrKeyCollision, other)
 	}
 	if !text {
 		return nil
@@ -71,20 +91,13 @@ func (s *KeySet) check(p tree.Path, name, id string, text bool) error {
 		return fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q", fault.ErrKeyCollision, name, other)
 	}
 	for i := range name {
+		if name[i] != '/' {
+			continue
+		}
 		above := name[:i]
-		if text, taken := s.texts[above]; taken && name[i] == '/' && text == above {
+		if text, taken := s.texts[above]; taken && text == above {
 			return fmt.Errorf("%w: Orbax cannot hold strings named both %q and %q", fault.ErrKeyCollision, above, name)
 		}
 	}
 	return nil
-}
-
-// pathID tells paths apart by their keys; whether these are of a sequence does
-// not matter, as in Orbax.
-func pathID(p tree.Path) string {
-	var b strings.Builder
-	for _, k := range p {
-		fmt.Fprintf(&b, "%d:%s", len(k.Name), k.Name)
-	}
-	return b.String()
 }

@@ -169,6 +169,23 @@ func TestKeySetOfAnyPaths(t *testing.T) {
 	})
 }
 
+// What a deep path takes grows with its length and no faster.
+func TestKeySetOfDeepPaths(t *testing.T) {
+	var s KeySet
+	deep := make(tree.Path, 200_000)
+	for i := range deep {
+		deep[i] = tree.Key{Name: "k"}
+	}
+	if err := s.Add(deep, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []tree.Path{deep, deep[:1000], append(slices.Clone(deep), deep...)} {
+		if err := s.Add(p, false); !errors.Is(err, fault.ErrKeyCollision) {
+			t.Errorf("%d keys: %v", len(p), errors.Is(err, fault.ErrKeyCollision))
+		}
+	}
+}
+
 // saveUnmerged saves a tree with its database apart, in the directory called name.
 func saveUnmerged(t *testing.T, v any, o StorageOptions) *ReadDir {
 	t.Helper()

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -34,7 +36,7 @@ type Union struct {
 	databases []database
 	leaves    []layout.TreeLeaf // in order
 	strings   map[string]string
-	texts     []string // names in the documents of strings
+	texts     []string // names of strings that are no leaves
 	shardings map[string]*sharding.Sharding
 	arrays    []layout.ArrayMetadata
 	values    valueSet
@@ -81,12 +83,10 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 // Strays returns the names of arrays and strings that are stored and of which no
 // part says that they are leaves: the document that does has been lost.
 func (u *Union) Strays() []string {
-	leaves, docs := map[string]bool{}, map[string]bool{}
+	docs := map[string]bool{}
 	for _, l := range u.leaves {
-		name := l.Path.String()
-		leaves[name] = true
 		for _, doc := range zarrNames {
-			docs[joinKey(name, doc)] = true
+			docs[joinKey(l.Path.String(), doc)] = true
 		}
 	}
 	strays := map[string]bool{}
@@ -97,9 +97,7 @@ func (u *Union) Strays() []string {
 		}
 	}
 	for _, name := range u.texts {
-		if !leaves[name] {
-			strays[name] = true
-		}
+		strays[name] = true
 	}
 	return slices.Sorted(maps.Keys(strays))
 }
@@ -159,12 +157,26 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	return nil
 }
 
+// pathID tells paths apart by their keys; whether these are of a sequence does
+// not matter, as in Orbax.
+func pathID(p tree.Path) string {
+	var b strings.Builder
+	for _, k := range p {
+		fmt.Fprintf(&b, "%d:%s", len(k.Name), k.Name)
+	}
+	return b.String()
+}
+
 // inDir says which part an error is about.
 func inDir(part UnionPart, err error) error {
 	return fmt.Errorf("%s: %w", part.Dir.path(), err)
 }
 
 func (o *unionOpener) readStrings(ctx context.Context) error {
+	leaves := map[string]bool{}
+	for _, l := range o.leaves {
+		leaves[l.Path.String()] = true
+	}
 	var errs []error
 	for _, part := range o.parts {
 		doc, err := part.Dir.readOptional(ctx, layout.StringsFile)
@@ -176,7 +188,7 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 		if err != nil {
 			return inDir(part, err)
 		}
-		o.texts = append(o.texts, textNames(doc)...)
+		o.texts = append(o.texts, strayTexts(doc, leaves)...)
 		for _, l := range o.leaves {
 			name := l.Path.String()
 			text, ok := texts.Get(name)
@@ -199,26 +211,30 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// textNames returns the names of the strings in their document, but for those
-// that have escapes.
-func textNames(doc []byte) (names []string) {
-	var walk func(name string, v any)
-	walk = func(name string, v any) {
+// maxStrays is how many strings of a document are named that are no leaves.
+const maxStrays = 100
+
+// strayTexts returns the names of strings in their document that are no leaves,
+// but for those that have escapes.
+func strayTexts(doc []byte, leaves map[string]bool) (strays []string) {
+	var name []byte // of v, after a slash
+	var walk func(v any)
+	walk = func(v any) {
 		if members, ok := v.(map[string]any); ok {
+			above := len(name)
 			for member, v := range members {
-				walk(name+"/"+member, v)
+				name = append(append(name[:above], '/'), member...)
+				walk(v)
 			}
-		} else if !strings.Contains(name, "~") {
-			names = append(names, strings.TrimPrefix(name, "/"))
+		} else if n := name[1:]; len(strays) < maxStrays && !leaves[string(n)] && !bytes.Contains(n, []byte("~")) {
+			strays = append(strays, string(n))
 		}
 	}
 	var root map[string]any
 	if json.Unmarshal(doc, &root) == nil {
-		for name, v := range root {
-			walk("/"+name, v)
-		}
+		walk(root)
 	}
-	return names
+	return strays
 }
 
 func (o *unionOpener) readShardings(ctx context.Context) error {

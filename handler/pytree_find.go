@@ -49,10 +49,7 @@ func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*z
 
 // document finds and parses what describes an array.
 func (o *treeOpener) document(ctx context.Context, name string, format int) (*zarr.Metadata, error) {
-	docName := ".zarray"
-	if format == 3 {
-		docName = "zarr.json"
-	}
+	docName := zarr.DocumentName(format)
 	text, err := o.readValue(ctx, joinKey(name, docName))
 	if err != nil {
 		return nil, err

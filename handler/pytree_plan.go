@@ -216,18 +216,7 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 // sameClass reports whether both are floating-point, both integer or both
 // complex. A conversion between classes would change what the numbers are.
 func sameClass(a, b array.DType) bool {
-	class := func(d array.DType) int {
-		switch {
-		case array.Int2 <= d && d <= array.Uint64:
-			return 1
-		case array.Float4E2M1FN <= d && d <= array.Float64:
-			return 2
-		case d == array.Complex64 || d == array.Complex128:
-			return 3
-		}
-		return 0
-	}
-	return class(a) == class(b) && class(a) != 0
+	return a.IsInteger() && b.IsInteger() || a.IsFloat() && b.IsFloat() || a.IsComplex() && b.IsComplex()
 }
 
 // chunkShape picks the chunks of an array. Those of a sharded array divide its

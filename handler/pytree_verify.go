@@ -39,7 +39,7 @@ func VerifyTree(ctx context.Context, dir *ReadDir) []error {
 const gapPiece = 8 << 20
 
 // verifyGaps reads what lies between the values of each data file, which this
-// package fills with zeros. Orbax leaves other things there.
+// package fills with zeros.
 func (t *storedTree) verifyGaps(ctx context.Context) (errs []error) {
 	var mu sync.Mutex
 	report := func(err error) error {
@@ -72,51 +72,65 @@ func (t *storedTree) planGaps(ctx context.Context, report func(error) error) ([]
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
 	})
 	var reads []transfer.Read
-	gap := func(file string, from, end int64) {
-		for ; from < end; from += gapPiece {
-			from, to := from, min(end, from+gapPiece)
-			reads = append(reads, transfer.Read{
-				Leaf:   "(none)",
-				Extent: transfer.Extent{File: file, Offset: from, Length: to - from},
-				Failed: report,
-				Done: func(b []byte) error {
-					if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
-						return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.ErrCorrupt, from+int64(i), file)
-					}
-					return nil
-				},
-			})
+	for len(extents) > 0 {
+		n := 1
+		for n < len(extents) && extents[n].File == extents[0].File {
+			n++
 		}
-	}
-	for i := 0; i < len(extents); {
-		file, end := extents[i].File, int64(0)
-		ours, err := t.opener.dir.wroteDatabase(ctx, path.Dir(file))
+		gaps, err := t.opener.dir.gaps(ctx, extents[:n], report)
 		if err != nil {
 			return nil, err
 		}
-		for ; i < len(extents) && extents[i].File == file; i++ {
-			if ours {
-				gap(file, end, extents[i].Offset)
-			}
-			end = max(end, extents[i].Offset+extents[i].Length)
+		for _, g := range gaps {
+			reads = append(reads, readZeros(g, report)...)
 		}
-		info, err := t.opener.dir.stat(ctx, file)
-		if isNotExist(err) {
-			continue // the reads of its values tell
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !ours {
-			continue // Orbax leaves other things there; a plain file has one chunk
-		}
-		// A file of a database is written in whole pages.
-		written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
-		if info.Size >= end && info.Size != written {
-			report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
-				fault.ErrCorrupt, file, info.Size, written)})
-		}
-		gap(file, end, min(info.Size, written))
+		extents = extents[n:]
 	}
 	return reads, nil
+}
+
+// gaps returns what lies between the values of one file, which are sorted, and
+// behind them; nothing of a file that another program wrote: Orbax leaves other
+// things there.
+func (d *ReadDir) gaps(ctx context.Context, values []transfer.Extent, report func(error) error) ([]transfer.Extent, error) {
+	file := values[0].File
+	if ours, err := d.wroteDatabase(ctx, path.Dir(file)); err != nil || !ours {
+		return nil, err
+	}
+	var gaps []transfer.Extent
+	end := int64(0)
+	for _, v := range values {
+		gaps = append(gaps, transfer.Extent{File: file, Offset: end, Length: v.Offset - end})
+		end = max(end, v.Offset+v.Length)
+	}
+	info, err := d.stat(ctx, file)
+	if isNotExist(err) {
+		return nil, nil // the reads of its values tell
+	}
+	// A file of a database is written in whole pages.
+	written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
+	if err == nil && info.Size >= end && info.Size != written {
+		report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
+			fault.ErrCorrupt, file, info.Size, written)})
+	}
+	return append(gaps, transfer.Extent{File: file, Offset: end, Length: min(info.Size, written) - end}), err
+}
+
+// readZeros returns reads of a gap, which is of zeros; it may have a length of 0 or
+// less.
+func readZeros(gap transfer.Extent, report func(error) error) (reads []transfer.Read) {
+	for at, end := gap.Offset, gap.Offset+gap.Length; at < end; at += gapPiece {
+		reads = append(reads, transfer.Read{
+			Leaf:   "(none)",
+			Extent: transfer.Extent{File: gap.File, Offset: at, Length: min(end-at, gapPiece)},
+			Failed: report,
+			Done: func(b []byte) error {
+				if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
+					return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.ErrCorrupt, at+int64(i), gap.File)
+				}
+				return nil
+			},
+		})
+	}
+	return reads
 }

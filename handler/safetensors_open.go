@@ -18,8 +18,6 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-const safetensorsExt = ".safetensors"
-
 // openSafetensors opens a safetensors file, or all those in a directory, as one
 // tree: a dict of the tensors by their names. It returns nil if there is none, or
 // if the directory is a pytree of Orbax's.
@@ -60,9 +58,7 @@ func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
 			return nil, err
 		}
 	}
-	t := view.New("safetensors", leaves)
-	t.SetCustom(custom)
-	return t, nil
+	return view.New("safetensors", leaves).WithCustom(custom), nil
 }
 
 // safetensorsNames returns the names of the files, and the directory that they
@@ -81,7 +77,7 @@ func safetensorsNames(ctx context.Context, dir *ReadDir) (at string, names []str
 		case e.Dir:
 		case e.Name == layout.TreeFile:
 			return "", nil, nil
-		case path.Ext(e.Name) == safetensorsExt:
+		case path.Ext(e.Name) == safetensors.Ext:
 			names = append(names, e.Name)
 		}
 	}
@@ -117,7 +113,7 @@ func checkSafetensorsIndex(ctx context.Context, dir *ReadDir, fileOf map[string]
 		return err
 	}
 	for _, e := range entries {
-		if e.Dir || !strings.HasSuffix(e.Name, safetensorsExt+".index.json") {
+		if e.Dir || !strings.HasSuffix(e.Name, safetensors.Ext+".index.json") {
 			continue
 		}
 		doc, err := dir.ReadFile(ctx, e.Name)

@@ -3,10 +3,9 @@ package handler
 import (
 	"context"
 	"fmt"
-	"math"
 
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -58,16 +57,13 @@ func (a *zarrArray) number(index []int) int {
 // describe fills in what is known of a leaf that is stored as the array.
 func (a *zarrArray) describe(l *view.LeafMetadata) error {
 	m := a.zarr
-	n, err := array.NumElements(m.Shape)
+	n, err := region.NumBytes(m.Shape, m.DType.Size())
 	if err != nil {
 		return fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
 	}
 	l.Kind, l.DType, l.Shape = tree.KindArray, m.DType, m.Shape
 	l.ChunkShape, l.Codecs = m.ChunkShape, m.Codecs()
-	if n > math.MaxInt/m.DType.Size() {
-		return fmt.Errorf("%w: %v of %v has too many bytes", fault.ErrCorrupt, m.Shape, m.DType)
-	}
-	l.Bytes = int64(n) * int64(m.DType.Size())
+	l.Bytes = int64(n)
 	for _, c := range a.chunks {
 		l.StoredBytes += c.len()
 	}

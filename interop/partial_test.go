@@ -121,22 +121,39 @@ func mixedSession(t *testing.T) (dir string, whole *node) {
 		"p", dict("key", a["key rbg"], "s", a["sharded float32"], "t", a["jax int4"]), "text", text("t")).plain()
 }
 
+// filesSession is a session whose arrays are plain files.
+func filesSession(t *testing.T) (dir string, whole *node) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ck")
+	a, files := exampleLeaves(), request{"use_ocdbt": false}
+	savePart(t, "py", path, dict("a", a["np float32"], "text", text("t")), files)
+	savePart(t, "py", path, dict("b", a["jax int4"], "c", a["sharded float32"]), files)
+	return path + ".partial_save", dict("a", a["np float32"], "b", a["jax int4"], "c", a["sharded float32"], "text", text("t")).plain()
+}
+
 // A finalize in Python that stops after any number of steps is finished here.
 func TestPartialStoppedPython(t *testing.T) {
 	needPython(t)
-	dir, whole := mixedSession(t)
-	for n := 0; ; n++ {
-		path := copyTo(t, dir)
-		var answer struct{ Stopped bool }
-		mustCall(t, "partial_finalize_stopped", request{"path": path, "after": n}, &answer)
-		if !answer.Stopped {
-			t.Logf("%d steps", n)
-			return
-		}
-		if err := partial.Finalize(t.Context(), path); err != nil {
-			t.Fatalf("after %d steps: %v", n, err)
-		}
-		wantWhole(t, path, whole)
+	for name, session := range map[string]func(*testing.T) (string, *node){"mixed": mixedSession, "files": filesSession} {
+		t.Run(name, func(t *testing.T) {
+			dir, whole := session(t)
+			for n := 0; ; n++ {
+				path := copyTo(t, dir)
+				var answer struct{ Stopped bool }
+				mustCall(t, "partial_finalize_stopped", request{"path": path, "after": n}, &answer)
+				if !answer.Stopped {
+					t.Logf("%d steps", n)
+					return
+				}
+				if _, err := orbax.Load(t.Context(), path+".partial_save"); !errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, orbax.ErrNotExist) {
+					t.Errorf("after %d steps the session is loaded: %v", n, err)
+				}
+				if err := partial.Finalize(t.Context(), path); err != nil {
+					t.Fatalf("after %d steps: %v", n, err)
+				}
+				wantWhole(t, path, whole)
+			}
+		})
 	}
 }
 

@@ -302,46 +302,22 @@ func (s *session) unchanged(ctx context.Context, before string) error {
 	return err
 }
 
-// metadata merges the metadata of the parts: the save began when the first of
-// them began.
+// metadata merges the metadata of the parts.
 func (c *contents) metadata() (*layout.CheckpointMetadata, error) {
 	merged := &layout.CheckpointMetadata{
 		Handlers: map[string]string{layout.DefaultName: handler.PyTreeHandler{}.Type()},
 	}
-	custom := map[string]any{}
 	for _, p := range c.parts {
-		if len(p.doc) == 0 {
+		if p.doc == nil {
 			continue
 		}
-		m, err := layout.ParseCheckpoint(p.doc)
+		err := merged.Merge(p.doc)
+		if errors.Is(err, fault.ErrUnsupported) {
+			err = fmt.Errorf("%w; finalize this session with Orbax", err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.dir, err)
+			return nil, fmt.Errorf("%s: %w", path.Join(p.dir, layout.CheckpointFile), err)
 		}
-		if merged.InitTime.IsZero() || !m.InitTime.IsZero() && m.InitTime.Before(merged.InitTime) {
-			merged.InitTime = m.InitTime
-		}
-		members, ok := m.Custom.(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("%w: %s: the custom metadata of a part must be an object to be merged, not a list", fault.ErrUnsupported, path.Join(p.dir, layout.CheckpointFile))
-		}
-		mergeObjects(custom, members)
 	}
-	if _, err := layout.EncodeJSON(custom); err != nil { // NaN, which Python writes
-		return nil, fmt.Errorf("%w: custom metadata: %w; finalize this session with Orbax", fault.ErrUnsupported, err)
-	}
-	merged.Custom = custom
 	return merged, nil
-}
-
-// mergeObjects adds the members of src to dst. Objects are merged, all else is
-// replaced.
-func mergeObjects(dst, src map[string]any) {
-	for name, v := range src {
-		old, wasObject := dst[name].(map[string]any)
-		if object, ok := v.(map[string]any); ok && wasObject {
-			mergeObjects(old, object)
-			continue
-		}
-		dst[name] = v
-	}
 }

@@ -22,10 +22,10 @@ type turn struct {
 	dir   string
 	ahead <-chan struct{} // closed when it is this one's turn
 	done  chan struct{}
-	leave func()
 }
 
-// join takes a place. leave must be called, once it is the turn's end or before.
+// join takes a place. leave must be called once, at the end of the turn or before it
+// has come.
 func join(dir string) *turn {
 	lines.Lock()
 	defer lines.Unlock()
@@ -38,14 +38,24 @@ func join(dir string) *turn {
 		t.ahead = first
 	}
 	lines.last[dir] = t
-	t.leave = sync.OnceFunc(func() { go t.pass() })
 	return t
 }
 
-// pass lets the next one have its turn: after those ahead, also if this one has
+// leave lets the next one have its turn: after those ahead, also if this one has
 // given up waiting for them.
+func (t *turn) leave() {
+	select {
+	case <-t.ahead:
+		t.pass()
+	default:
+		go func() {
+			<-t.ahead
+			t.pass()
+		}()
+	}
+}
+
 func (t *turn) pass() {
-	<-t.ahead
 	close(t.done)
 	lines.Lock()
 	defer lines.Unlock()

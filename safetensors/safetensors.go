@@ -33,6 +33,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
+// Ext ends the names of safetensors files.
+const Ext = ".safetensors"
+
 // maxHeader is the longest JSON header that the reference implementation reads.
 const maxHeader = 100_000_000
 

@@ -97,6 +97,25 @@ func TestEditRefuses(t *testing.T) {
 	}
 }
 
+// What has been removed until the claim is there cannot be edited.
+func TestEditOfWhatIsGone(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "ck")
+	must(t, os.Mkdir(dir, 0o777))
+	r := &storage.Recorder{Before: func(op storage.Op) error {
+		if op.Kind == "lock" {
+			return os.Remove(dir)
+		}
+		return nil
+	}}
+	if _, err := r.Store().(storage.Editor).Edit(t.Context(), filepath.ToSlash(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if got := names(t, top); len(got) > 0 {
+		t.Errorf("left %q", got)
+	}
+}
+
 // Of writers and editors of a directory there is one at a time.
 func TestEditIsAlone(t *testing.T) {
 	top := t.TempDir()

@@ -22,14 +22,14 @@ func (p *planner) check() {
 	if len(p.entries) == 0 && len(p.errs) == 0 {
 		p.errs = append(p.errs, fmt.Errorf("%w: the rules leave no leaf of the tree", fault.ErrStructure))
 	}
-	inners := map[string]*inner{}
+	inners := map[string]*inner{} // by the IDs of their paths
 	leaves := map[string]*entry{}
 	for _, e := range p.entries {
 		if e.leaf == nil {
 			continue
 		}
-		at := ""
 		for i, k := range e.path {
+			at := e.path[:i].ID()
 			in := inners[at]
 			if in == nil {
 				in = &inner{name: e.path[:i].String(), positions: map[string]bool{}}
@@ -40,9 +40,8 @@ func (p *planner) check() {
 			} else {
 				in.dict = e
 			}
-			at += strconv.Quote(k.Name)
 		}
-		leaves[at] = e
+		leaves[e.path.ID()] = e
 	}
 	for _, at := range slices.Sorted(maps.Keys(inners)) {
 		p.checkInner(at, inners[at], leaves[at])

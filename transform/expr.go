@@ -162,9 +162,9 @@ func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.
 	})
 }
 
-// Value is a leaf in memory: anything that tree.Flatten takes for one leaf, such
-// as an *array.Array, a []float32, a number or a string. It must not change as
-// long as the rule or what comes of it is used.
+// Value is a leaf of the program: anything that tree.Flatten takes for one leaf,
+// such as an *array.Array, a []float32, a number or a string. It must not change
+// as long as the rule or what comes of it is used.
 func Value(v any) Expr {
 	return join("value", nil, func([]*view.Leaf) (*view.Leaf, error) { return leafOf(v) })
 }
@@ -177,37 +177,18 @@ func join(text string, args []Expr, f func([]*view.Leaf) (*view.Leaf, error)) Ex
 	return Expr{o}
 }
 
-// leafOf returns the leaf of a value in memory.
+// leafOf returns the leaf that v is.
 func leafOf(v any) (*view.Leaf, error) {
-	flat, err := tree.Flatten(v)
+	t, err := view.Of(v)
 	if err != nil {
 		return nil, err
 	}
-	if len(flat) != 1 || len(flat[0].Path) > 0 {
-		return nil, fmt.Errorf("%w: %T is not one leaf", fault.ErrLeafType, v)
-	}
-	constant := func(a *array.Array, kind tree.Kind, valueType string) (*view.Leaf, error) {
-		l, err := view.Constant(nil, a)
-		if err == nil {
-			m := l.Metadata()
-			m.Kind, m.ValueType = kind, valueType
+	for _, l := range t.Leaves() {
+		if len(l.Metadata().Path) == 0 {
+			return l, nil
 		}
-		return l, err
 	}
-	switch v := flat[0].Value.(type) {
-	case *array.Array:
-		return view.Constant(nil, v)
-	case array.Reader:
-		return nil, fmt.Errorf("%w: %T is not in memory", fault.ErrLeafType, v)
-	case string:
-		return view.NewString(view.LeafMetadata{ValueType: "string"}, v), nil
-	case []byte:
-		return constant(array.Of(v), tree.KindBytes, "np.ndarray")
-	case tree.Empty:
-		return view.NewEmpty(view.LeafMetadata{ValueType: v.String(), Empty: v}), nil
-	default:
-		return constant(array.ScalarOf(v), tree.KindScalar, "scalar")
-	}
+	return nil, fmt.Errorf("%w: %T is not one leaf", fault.ErrLeafType, v)
 }
 
 // axisOf returns the axis that is meant in an array of the given rank.
@@ -225,6 +206,9 @@ func pathOf(args []*view.Leaf) tree.Path {
 	}
 	return args[0].Metadata().Path
 }
+
+// expr is what the entry holds, as an expression.
+func (e *entry) expr() Expr { return Expr{&op{bound: &e.value}} }
 
 // eval returns the value of an expression for the leaf target.
 func (p *planner) eval(target string, o *op) value {

@@ -19,15 +19,16 @@ import (
 //
 //	transform.StackRegexp(`params\.layer_(\d+)\.(.*)`, 0, "params.layers.$2")
 func StackRegexp(pattern string, axis int, replacement string) Rule {
-	return joinRegexp("Stack", pattern, replacement, func(l []*view.Leaf) (*view.Leaf, error) { return stack(axis, l) }, fmt.Sprintf("stack %d", axis))
+	return joinRegexp("Stack", stack, pattern, axis, replacement)
 }
 
 // ConcatRegexp is [StackRegexp] along an axis that the leaves have.
 func ConcatRegexp(pattern string, axis int, replacement string) Rule {
-	return joinRegexp("Concat", pattern, replacement, func(l []*view.Leaf) (*view.Leaf, error) { return concat(axis, l) }, fmt.Sprintf("concat %d", axis))
+	return joinRegexp("Concat", concat, pattern, axis, replacement)
 }
 
-func joinRegexp(name, pattern, replacement string, f func([]*view.Leaf) (*view.Leaf, error), step string) Rule {
+func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf, error), pattern string, axis int, replacement string) Rule {
+	step := fmt.Sprintf("%s %d", strings.ToLower(name), axis)
 	re, err := compile(pattern, replacement)
 	if err == nil && re.NumSubexp() == 0 {
 		err = fmt.Errorf("%w: %q has no group for the number", fault.ErrStructure, pattern)
@@ -51,7 +52,8 @@ func joinRegexp(name, pattern, replacement string, f func([]*view.Leaf) (*view.L
 				made = append(made, p.broken(target)...)
 				continue
 			}
-			made = append(made, p.entry(target, groups[target][0].path, p.make(target, step, members, f))...)
+			joined := p.make(target, step, members, func(l []*view.Leaf) (*view.Leaf, error) { return join(axis, l) })
+			made = append(made, p.entry(target, groups[target][0].path, joined)...)
 		}
 		p.replace(old, made)
 	}}
@@ -133,9 +135,7 @@ func Unstack(source string, axis int, target string) Rule {
 			rest, _ := cutName(e.name, source)
 			for i := range n {
 				name := joinName(strings.Replace(target, "%d", strconv.Itoa(i), 1), rest)
-				made = append(made, p.divide(name, e, fmt.Sprintf("index %d %d", axis, i), func(l *view.Leaf) (*view.Leaf, error) {
-					return l.Index(axisOf(axis, len(l.Metadata().Shape)), i)
-				})...)
+				made = append(made, p.part(name, e, e.expr().Index(axis, i))...)
 			}
 		}
 		if len(old) == 0 {
@@ -176,11 +176,8 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 					made = append(made, p.broken(name)...)
 					continue
 				}
-				from, to := start, start+of[i]
-				start = to
-				made = append(made, p.divide(name, e, fmt.Sprintf("slice %d %d:%d:1", axis, from, to), func(l *view.Leaf) (*view.Leaf, error) {
-					return l.Slice(axisOf(axis, len(l.Metadata().Shape)), from, to, 1)
-				})...)
+				made = append(made, p.part(name, e, e.expr().Slice(axis, start, start+of[i], 1))...)
+				start += of[i]
 			}
 		}
 		if len(old) == 0 {
@@ -193,10 +190,9 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 	return r
 }
 
-// divide returns an entry for a part of e.
-func (p *planner) divide(name string, e *entry, step string, f func(*view.Leaf) (*view.Leaf, error)) []*entry {
-	v := p.make(name, step, []value{e.value}, func(l []*view.Leaf) (*view.Leaf, error) { return f(l[0]) })
-	return p.entry(name, e.path, v)
+// part returns an entry for x, which is a part of e.
+func (p *planner) part(name string, e *entry, x Expr) []*entry {
+	return p.entry(name, e.path, p.eval(name, x.op))
 }
 
 // dimension returns the elements along an axis.

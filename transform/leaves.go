@@ -62,7 +62,7 @@ func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rul
 		return Rule{text: text, err: errNil}
 	}
 	var uses []string
-	f(Expr{&op{bound: &value{}}}).op.reads("", &uses)
+	f(new(entry).expr()).op.reads("", &uses)
 	return Rule{text: text, uses: uses, apply: func(p *planner) {
 		var old, made []*entry
 		for _, e := range p.entries {
@@ -74,7 +74,7 @@ func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rul
 				made = append(made, e)
 				continue
 			}
-			v := p.eval(e.name, f(Expr{&op{bound: &e.value}}).op)
+			v := p.eval(e.name, f(e.expr()).op)
 			made = append(made, p.entry(e.name, e.path, v)...)
 		}
 		if len(old) == 0 && !p.unsure {
@@ -84,7 +84,7 @@ func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rul
 	}}
 }
 
-// Default adds the leaf target with a value in memory, see [Value], unless the
+// Default adds the leaf target with a value of the program, see [Value], unless the
 // tree has a leaf, dict or sequence of that name.
 func Default(target string, v any) Rule {
 	x := Value(v)
@@ -119,32 +119,16 @@ func Include(checkpointable, at string) Rule {
 // Drop removes the leaves that match one of the patterns; see tree.ParsePattern.
 // What was made of them stays.
 func Drop(patterns ...string) Rule {
-	r := Rule{text: "Drop " + quote(patterns)}
-	parsed := make([]tree.Pattern, len(patterns))
-	for i, s := range patterns {
-		var err error
-		if parsed[i], err = tree.ParsePattern(s); err != nil {
-			r.err = err
-		}
-	}
-	r.apply = func(p *planner) {
-		used := make([]bool, len(patterns))
-		p.drop(func(e *entry) bool {
-			matches := false
-			for i, pattern := range parsed {
-				if pattern.Match(e.path) {
-					used[i], matches = true, true
-				}
-			}
-			return matches
-		})
-		for i, s := range patterns {
+	parsed, err := tree.ParsePatterns(patterns...)
+	return Rule{text: "Drop " + quote(patterns), err: err, apply: func(p *planner) {
+		used := make([]bool, len(parsed))
+		p.drop(func(e *entry) bool { return parsed.Match(e.path, used) })
+		for i, pattern := range parsed {
 			if !used[i] {
-				p.failUnused(s)
+				p.failUnused(pattern.String())
 			}
 		}
-	}
-	return r
+	}}
 }
 
 // DropRest removes all leaves that are as they were stored: those that no rule

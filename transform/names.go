@@ -67,7 +67,7 @@ func (p *planner) resolve(target string, source tree.Path) (tree.Path, error) {
 			k.Seq = true
 		}
 		if k.Seq {
-			p.seated[pathKey(path)] = p.rule
+			p.seated[path.ID()] = p.rule
 		}
 		path = append(path, k)
 	}
@@ -128,13 +128,4 @@ func cutPositions(s string) (key string, positions []string) {
 func isPosition(s string) bool {
 	n, err := strconv.Atoi(s)
 	return err == nil && n >= 0 && strconv.Itoa(n) == s
-}
-
-// pathKey tells paths apart that have the same name.
-func pathKey(p tree.Path) string {
-	var b []byte
-	for _, k := range p {
-		b = strconv.AppendQuote(b, k.Name)
-	}
-	return string(b)
 }

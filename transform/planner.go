@@ -18,7 +18,7 @@ type planner struct {
 	dropped []*entry
 
 	nodes map[string]*node // the dicts and sequences by name; nil if they are to be found anew
-	// seated has the sequences, by pathKey, in which a rule has made positions,
+	// seated has the sequences, by the ID of their path, in which a rule has made positions,
 	// and the rule.
 	seated map[string]string
 

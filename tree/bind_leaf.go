@@ -354,7 +354,7 @@ func (b *binder) bigInt(dst reflect.Value, br *branch) {
 	if spec == nil {
 		return
 	}
-	if len(spec.Shape) > 0 || !isInteger(spec.DType) {
+	if len(spec.Shape) > 0 || !spec.DType.IsInteger() {
 		b.mismatch(dst, br)
 		return
 	}

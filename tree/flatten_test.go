@@ -318,6 +318,22 @@ func TestOmitEmpty(t *testing.T) {
 	}
 }
 
+func TestPathID(t *testing.T) {
+	paths := []tree.Path{
+		nil, {{Name: ""}}, {{Name: ""}, {Name: ""}}, {{Name: "a.b"}}, {{Name: "a"}, {Name: "b"}}, {{Name: `a" "b`}},
+	}
+	ids := map[string]tree.Path{}
+	for _, p := range paths {
+		if other, taken := ids[p.ID()]; taken {
+			t.Errorf("%v and %v have the ID %s", p, other, p.ID())
+		}
+		ids[p.ID()] = p
+	}
+	if key, position := (tree.Path{{Name: "0"}}), (tree.Path{{Name: "0", Seq: true}}); key.ID() != position.ID() {
+		t.Errorf("%s is not %s", key.ID(), position.ID())
+	}
+}
+
 func TestPathOrder(t *testing.T) {
 	leaves := flatten(t, map[string]any{"b": make([]string, 12), "a": 1, "a.": 2, "c": map[string]any{"x": 1}})
 	for i, l := range leaves[1:] {

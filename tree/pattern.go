@@ -60,6 +60,38 @@ func (p Pattern) Match(path Path) bool { return p.re != nil && p.re.MatchString(
 // String returns the text of the pattern.
 func (p Pattern) String() string { return p.text }
 
+// Patterns are patterns of which a leaf is to match any.
+type Patterns []Pattern
+
+// ParsePatterns parses patterns; see [ParsePattern].
+func ParsePatterns(texts ...string) (Patterns, error) {
+	ps := make(Patterns, len(texts))
+	for i, s := range texts {
+		var err error
+		if ps[i], err = ParsePattern(s); err != nil {
+			return nil, err
+		}
+	}
+	return ps, nil
+}
+
+// Match reports whether the name of path matches one of the patterns. Unless used
+// is nil it must be as long as ps, and Match sets it to true for each pattern that
+// matches, to tell later which one has matched nothing.
+func (ps Patterns) Match(path Path, used []bool) bool {
+	match := false
+	for i, p := range ps {
+		if p.Match(path) {
+			match = true
+			if used == nil {
+				break
+			}
+			used[i] = true
+		}
+	}
+	return match
+}
+
 // compilePattern returns a regular expression that matches as s does, which Go
 // matches in linear time. Its errors are the ends of sentences that begin with
 // the pattern.

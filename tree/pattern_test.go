@@ -20,6 +20,25 @@ func pathOf(name string) (p tree.Path) {
 	return p
 }
 
+func TestPatterns(t *testing.T) {
+	if _, err := tree.ParsePatterns("a", "b["); !errors.Is(err, fault.ErrStructure) {
+		t.Errorf("a pattern that is none: %v", err)
+	}
+	ps, err := tree.ParsePatterns("a", "**.w", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make([]bool, len(ps))
+	for name, want := range map[string]bool{"a.w": true, "b.w": true, "b": false} {
+		if ps.Match(pathOf(name), used) != want || ps.Match(pathOf(name), nil) != want {
+			t.Errorf("match of %s is not %v", name, want)
+		}
+	}
+	if !slices.Equal(used, []bool{true, true, false}) {
+		t.Errorf("used are %v", used)
+	}
+}
+
 func TestPattern(t *testing.T) {
 	tests := []struct {
 		pattern  string

@@ -9,8 +9,6 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-func isInteger(d array.DType) bool { return array.Int2 <= d && d <= array.Uint64 }
-
 // scalarFits returns an error unless every value of the checkpoint's dtype, for
 // integers some, can be a t.
 func scalarFits(spec *Spec, t reflect.Type) error {
@@ -19,7 +17,7 @@ func scalarFits(spec *Spec, t reflect.Type) error {
 	case have == want:
 		return nil
 	case specialDType(t) != array.Invalid:
-	case isInteger(have) && isInteger(want):
+	case have.IsInteger() && want.IsInteger():
 		return nil
 	case have == array.Float32 && want == array.Float64, have == array.Complex64 && want == array.Complex128:
 		return nil
@@ -42,7 +40,7 @@ func scalarOf(v any, t reflect.Type) (reflect.Value, error) {
 	if a, ok := v.(*array.Array); ok && a.DType() == specialDType(t) {
 		return sliceAtZero(a, t)
 	}
-	if isInteger(elemDType(t)) {
+	if elemDType(t).IsInteger() {
 		n, err := integerOf(v)
 		if err != nil {
 			return dst, err

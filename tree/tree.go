@@ -48,6 +48,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-orbax/orbax/array"
@@ -101,14 +102,22 @@ func (p Path) Compare(q Path) int {
 	})
 }
 
-// keys shows the path key by key, which the dotted name does not.
-func (p Path) keys() string {
-	names := make([]string, len(p))
+// ID returns the keys quoted, with spaces between: unlike String it tells paths
+// apart that have the same name. Whether a key is a position in a sequence makes
+// no difference.
+func (p Path) ID() string {
+	var b []byte
 	for i, k := range p {
-		names[i] = k.Name
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendQuote(b, k.Name)
 	}
-	return fmt.Sprintf("%q", names)
+	return string(b)
 }
+
+// keys shows the path key by key, for messages.
+func (p Path) keys() string { return "[" + p.ID() + "]" }
 
 // Tuple is a sequence that is a tuple when it is empty, where a slice is a list.
 // Most checkpoints do not tell tuples and lists with elements apart.

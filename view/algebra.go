@@ -1,13 +1,13 @@
 package view
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/strided"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -19,55 +19,6 @@ func (l *Leaf) At(path tree.Path) *Leaf {
 	return &c
 }
 
-// Constant returns the leaf of an array in memory, which must not change as long
-// as the leaf is used.
-func Constant(path tree.Path, a *array.Array) (*Leaf, error) {
-	c := &computed{a.DType(), a.Shape(), func(context.Context) (*array.Array, error) { return a, nil }}
-	l, err := c.leaf(path)
-	if err == nil {
-		l.meta.Sharding, l.meta.PRNGImpl = a.Sharding(), a.PRNGImpl()
-		if l.meta.Sharding != nil || l.meta.PRNGImpl != "" {
-			l.meta.ValueType = jaxArray // as it is saved
-		}
-	}
-	return l, err
-}
-
-// Compute returns the leaf of the given dtype and shape that f makes of other
-// leaves. f is called whenever the leaf is read, with all of args in memory.
-func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...*Leaf) (*Leaf, error) {
-	for _, a := range args {
-		if !a.isArray() {
-			return nil, a.notArray()
-		}
-	}
-	args = slices.Clone(args)
-	c := &computed{d, slices.Clone(shape), func(ctx context.Context) (*array.Array, error) {
-		in := make([]*array.Array, len(args))
-		var requests []request
-		for i, a := range args {
-			var err error
-			if in[i], err = a.memory(nil, 0); err != nil {
-				return nil, a.wrap(err)
-			}
-			requests = append(requests, a.into(in[i]))
-		}
-		if err := read(ctx, requests, nil); err != nil {
-			return nil, err
-		}
-		return f(ctx, in)
-	}}
-	return c.leaf(path)
-}
-
-func (c *computed) leaf(path tree.Path) (*Leaf, error) {
-	m, err := derived(path, c.dtype, c.shape)
-	if err != nil {
-		return nil, err
-	}
-	return NewArray(m, c)
-}
-
 // Orbax's names of the kinds of arrays.
 const (
 	jaxArray   = "jax.Array"
@@ -76,16 +27,16 @@ const (
 
 // derived describes an array that is not stored as it is.
 func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
-	n, err := array.NumElements(shape)
-	if err == nil && d.Size() == 0 {
-		err = fmt.Errorf("%w: %v", fault.ErrDType, d)
+	if d.Size() == 0 {
+		return LeafMetadata{}, fault.OfLeaf(path.String(), fmt.Errorf("%w: %v", fault.ErrDType, d))
 	}
+	n, err := region.NumBytes(shape, d.Size())
 	if err != nil {
 		return LeafMetadata{}, fault.OfLeaf(path.String(), err)
 	}
 	return LeafMetadata{
 		Path: path, Kind: tree.KindArray, ValueType: numpyArray,
-		DType: d, Shape: slices.Clone(shape), Bytes: int64(n) * int64(d.Size()),
+		DType: d, Shape: slices.Clone(shape), Bytes: int64(n),
 	}, nil
 }
 

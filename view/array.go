@@ -3,6 +3,9 @@ package view
 import (
 	"context"
 
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -51,6 +54,20 @@ func (p *Part) describe(err error) error {
 		return nil
 	}
 	return p.Form.Describe(p, err)
+}
+
+// decode calls f with the elements of the part, of type d, that enc encodes.
+func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
+	n, err := region.NumBytes(p.Size, d.Size())
+	if err != nil {
+		return err
+	}
+	return transfer.WithScratch(n, func(elements []byte) error {
+		if err := p.Form.Decode(p, elements, enc); err != nil {
+			return err
+		}
+		return f(elements)
+	})
 }
 
 // Dir is the directory that the files of stored arrays are in.

@@ -3,17 +3,14 @@ package view
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
-	"math"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 )
 
 const (
@@ -57,29 +54,19 @@ func (l *Leaf) chunks() []int {
 
 func ones(n int) []int { return slices.Repeat([]int{1}, n) }
 
-// elementBytes returns what a box of elements takes, or an error if that cannot
-// be.
-func elementBytes(size []int, item int) (int, error) {
-	n, err := array.NumElements(size)
-	if err == nil && n > math.MaxInt/item {
-		err = fmt.Errorf("%w: %v of %d bytes each", fault.ErrShape, size, item)
-	}
-	return n * item, err
-}
-
 // bytes returns what the elements of the leaf take: nothing if it is no array.
 func (l *Leaf) bytes() (int, error) {
 	if !l.isArray() {
 		return 0, nil
 	}
-	n, err := elementBytes(l.meta.Shape, l.meta.DType.Size())
+	n, err := region.NumBytes(l.meta.Shape, l.meta.DType.Size())
 	return n, l.wrap(err)
 }
 
 // window returns how much one block may take for arrays in the given chunks:
 // more for large chunks, as decoding them takes their size anyway.
 func window(chunk []int, item int) int {
-	n, err := elementBytes(chunk, item)
+	n, err := region.NumBytes(chunk, item)
 	if err != nil || n > wideWindow/4 {
 		return wideWindow
 	}
@@ -92,7 +79,7 @@ func blockSize(shape, chunk []int, item, limit int) []int {
 	if chunk == nil {
 		return grow(ones(len(shape)), shape, item, windowBytes)
 	}
-	if n, err := elementBytes(chunk, item); err != nil || n > limit {
+	if n, err := region.NumBytes(chunk, item); err != nil || n > limit {
 		return grow(ones(len(shape)), shape, item, limit)
 	}
 	return grow(chunk, shape, item, blockBytes)
@@ -102,7 +89,7 @@ func blockSize(shape, chunk []int, item, limit int) []int {
 func grow(size, shape []int, item, limit int) []int {
 	size = slices.Clone(size)
 	for i := len(size) - 1; i >= 0; i-- {
-		bytes, _ := elementBytes(size, item)
+		bytes, _ := region.NumBytes(size, item)
 		n := max(1, limit/bytes)
 		if have := (shape[i]-1)/size[i] + 1; n < have {
 			size[i] *= n

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -29,7 +30,7 @@ func TestBoxes(t *testing.T) {
 			least = inRows(chunk, shape)
 		}
 		fits := func(size []int) bool {
-			n, err := elementBytes(size, item)
+			n, err := region.NumBytes(size, item)
 			return err == nil && n <= limit
 		}
 		size := grow(ones(len(shape)), shape, item, limit)

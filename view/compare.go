@@ -55,13 +55,13 @@ func (c *comparer) same(a, b []byte) bool { return c.dtypeA == c.dtypeB && bytes
 // converts to a common one.
 func (c *comparer) comparison() func(at int, a, b []byte) error {
 	switch {
-	case isComplex(c.dtypeA) || isComplex(c.dtypeB):
+	case c.dtypeA.IsComplex() || c.dtypeB.IsComplex():
 		return converted(c, array.Complex128, array.Complex128, func(at int, x, y []complex128) {
 			for i := range x {
 				c.element(at+i, x[i] == y[i], cmplx.Abs(x[i]-y[i]), cmplx.Abs(y[i]), nan(x[i]), nan(y[i]))
 			}
 		})
-	case isInteger(c.dtypeA) && isInteger(c.dtypeB):
+	case isExact(c.dtypeA) && isExact(c.dtypeB):
 		return c.integers()
 	}
 	return converted(c, array.Float64, array.Float64, func(at int, x, y []float64) {
@@ -74,9 +74,8 @@ func (c *comparer) comparison() func(at int, a, b []byte) error {
 // nan reports whether a part of the number is NaN, whatever the other is.
 func nan(z complex128) bool { return real(z) != real(z) || imag(z) != imag(z) }
 
-func isComplex(d array.DType) bool { return d == array.Complex64 || d == array.Complex128 }
-
-func isInteger(d array.DType) bool { return array.Bool <= d && d <= array.Uint64 }
+// isExact reports whether int64 or uint64 has every element.
+func isExact(d array.DType) bool { return d == array.Bool || d.IsInteger() }
 
 // integers returns what compares integers: as int64, but for those of uint64.
 func (c *comparer) integers() func(at int, a, b []byte) error {

@@ -34,13 +34,7 @@ func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetada
 // order than they are stored in is written in rows instead of in chunks.
 func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int64) error {
 	if len(l.pieces) != 1 || !l.pieces[0].view.Identity() {
-		return l.eachRows(func(off, size []int, at int64, buf []byte) error {
-			if err := l.ReadRegion(ctx, buf, off, size); err != nil {
-				return err
-			}
-			_, err := w.WriteAt(buf, base+at)
-			return err
-		})
+		return l.copyRows(ctx, w, base)
 	}
 	pc := &l.pieces[0]
 	parts, err := pc.array.Parts(ctx, make([]int, len(l.meta.Shape)), l.meta.Shape)
@@ -50,11 +44,13 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 	for i := range parts {
 		part := &parts[i]
 		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Done: func(enc []byte) error {
-			return part.describe(pc.withPart(part, enc, func(elements []byte, d array.DType) error {
-				return region.EachRun(l.meta.Shape, part.Offset, part.Size, d.Size(), func(at int64, n int) error {
-					_, err := w.WriteAt(elements[:n], base+at)
-					elements = elements[n:]
-					return err
+			return part.describe(part.decode(pc.dtype, enc, func(elements []byte) error {
+				return withCasts(elements, pc.dtype, pc.casts, func(elements []byte, d array.DType) error {
+					return region.EachRun(l.meta.Shape, part.Offset, part.Size, d.Size(), func(at int64, n int) error {
+						_, err := w.WriteAt(elements[:n], base+at)
+						elements = elements[n:]
+						return err
+					})
 				})
 			}))
 		}})
@@ -65,68 +61,31 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 	return nil
 }
 
-// withPart calls f with the elements of a part, decoded and cast.
-func (pc *piece) withPart(part *Part, enc []byte, f func([]byte, array.DType) error) error {
-	n, err := array.NumElements(part.Size)
+// copyRows writes the leaf to w in runs of its leading axes.
+func (l *Leaf) copyRows(ctx context.Context, w io.WriterAt, base int64) error {
+	if total, err := l.bytes(); err != nil || total == 0 {
+		return err
+	}
+	l, err := l.settled(ctx)
 	if err != nil {
 		return err
 	}
-	return transfer.WithScratch(n*pc.dtype.Size(), func(buf []byte) error {
-		if err := part.Form.Decode(part, buf, enc); err != nil {
-			return err
-		}
-		return withCasts(buf, pc.dtype, pc.casts, f)
-	})
-}
-
-// rowBytes is about what eachRows takes at a time.
-const rowBytes = 8 << 20
-
-// eachRows divides an array into runs of its leading axes and calls f for each of
-// them, in order: its box, its place in bytes, and memory for it, which is the
-// same each time.
-func (l *Leaf) eachRows(f func(off, size []int, at int64, buf []byte) error) error {
 	shape, item := l.meta.Shape, l.meta.DType.Size()
-	if n, err := array.NumElements(shape); err != nil || n == 0 {
+	rows := grow(ones(len(shape)), shape, item, blockBytes)
+	n, err := region.NumBytes(rows, item)
+	if err != nil {
 		return err
 	}
-	// Axis by axis from the last: whole ones as long as they fit, then a part.
-	size, run, axis := make([]int, len(shape)), item, len(shape)
-	for axis > 0 && run*shape[axis-1] <= rowBytes {
-		axis--
-		size[axis] = shape[axis]
-		run *= shape[axis]
-	}
-	if axis > 0 {
-		axis--
-		size[axis] = max(1, rowBytes/run)
-		run *= size[axis]
-		for i := range axis {
-			size[i] = 1
-		}
-	}
-	buf := make([]byte, run)
-	off, at := make([]int, len(shape)), int64(0)
-	for {
-		box := make([]int, len(shape))
-		n := item
-		for i := range box {
-			box[i] = min(size[i], shape[i]-off[i])
-			n *= box[i]
-		}
-		if err := f(off, box, at, buf[:n]); err != nil {
+	buf := make([]byte, n)
+	for off, size := range boxesOf(shape, rows) {
+		n, _ := region.NumBytes(size, item)
+		if err := l.ReadRegion(ctx, buf[:n], off, size); err != nil {
 			return err
 		}
-		at += int64(n)
-		i := min(axis, len(shape)-1)
-		for ; i >= 0; i-- {
-			if off[i] += size[i]; off[i] < shape[i] {
-				break
-			}
-			off[i] = 0
+		if _, err := w.WriteAt(buf[:n], base); err != nil {
+			return err
 		}
-		if i < 0 {
-			return nil
-		}
+		base += int64(n)
 	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -310,8 +311,8 @@ func (p *pair) boxes(ctx context.Context, yield func(pairBox) bool) error {
 		x := box{leaf: a, off: off, size: n, whole: slices.Equal(n, shape)}
 		y := x
 		y.leaf = b
-		x.bytes, _ = elementBytes(n, itemA)
-		y.bytes, _ = elementBytes(n, itemB)
+		x.bytes, _ = region.NumBytes(n, itemA)
+		y.bytes, _ = region.NumBytes(n, itemB)
 		if !yield(pairBox{x, y, p}) {
 			return errStop
 		}

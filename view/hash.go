@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -203,7 +204,7 @@ func (l *Leaf) hashBoxes(ctx context.Context, sum *Digest, yield func(hashBox) b
 	var before chan *arrayHash
 	for off, n := range boxesOf(shape, size) {
 		b := hashBox{box: box{leaf: l, off: off, size: n}, at: at, before: before, sum: sum}
-		b.bytes, _ = elementBytes(n, item)
+		b.bytes, _ = region.NumBytes(n, item)
 		b.whole = b.bytes == total
 		if at += b.bytes; at < total {
 			before = make(chan *arrayHash, 1)

@@ -116,12 +116,7 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 	if err != nil {
 		return err
 	}
-	for i := range placed {
-		if err := s.place(part, &placed[i], elements); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.placeAll(part, placed, elements)
 }
 
 // read returns the elements of the part, of so many bytes, which decode reads if

@@ -106,6 +106,25 @@ func keyKind(impl string) string {
 // load reads leaves, into the slots' arrays where there are some, and returns
 // their values; nil for those that are not wanted.
 func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error) {
+	arrays, err := readArrays(ctx, leaves, slots)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]any, len(leaves))
+	for i, l := range leaves {
+		if l.isArray() && arrays[i] == nil {
+			continue
+		}
+		if values[i], err = l.valueOf(arrays[i]); err != nil {
+			return nil, l.wrap(err)
+		}
+	}
+	return values, nil
+}
+
+// readArrays reads those leaves that are arrays and wanted; for others it returns
+// nil.
+func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*array.Array, error) {
 	arrays := make([]*array.Array, len(leaves))
 	var requests []request
 	for i, l := range leaves {
@@ -119,21 +138,7 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error)
 		arrays[i] = a
 		requests = append(requests, l.into(a))
 	}
-	if err := read(ctx, requests, nil); err != nil {
-		return nil, err
-	}
-	values := make([]any, len(leaves))
-	for i, l := range leaves {
-		if l.isArray() && arrays[i] == nil {
-			continue
-		}
-		v, err := l.valueOf(arrays[i])
-		if err != nil {
-			return nil, l.wrap(err)
-		}
-		values[i] = v
-	}
-	return values, nil
+	return arrays, read(ctx, requests, nil)
 }
 
 // memory returns the array that leaf number i is to be read into.

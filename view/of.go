@@ -7,7 +7,6 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -56,6 +55,12 @@ func leafOf(l tree.Leaf) (*Leaf, error) {
 	return readerLeaf(l.Path, tree.KindScalar, a)
 }
 
+// Constant returns the leaf of an array in memory, which must not change as long
+// as the leaf is used.
+func Constant(path tree.Path, a *array.Array) (*Leaf, error) {
+	return readerLeaf(path, tree.KindArray, a)
+}
+
 // readerLeaf returns the leaf of an array that is read when it is needed.
 func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 	m, err := derived(path, r.DType(), r.Shape())
@@ -66,14 +71,12 @@ func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 	if kind == tree.KindScalar {
 		m.ValueType = "scalar"
 	}
-	if s, ok := r.(interface{ Sharding() *sharding.Sharding }); ok {
-		m.Sharding = s.Sharding()
-	}
+	m.Sharding = array.Abstract(r).Sharding
 	if k, ok := r.(interface{ PRNGImpl() string }); ok {
 		m.PRNGImpl = k.PRNGImpl()
 	}
 	if m.Sharding != nil || m.PRNGImpl != "" {
-		m.ValueType = "jax.Array"
+		m.ValueType = jaxArray
 	}
 	return NewArray(m, &reading{r})
 }
@@ -101,41 +104,3 @@ func (f readingForm) Decode(p *Part, dst, _ []byte) error {
 func (readingForm) Direct(*Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
 
 func (readingForm) Describe(_ *Part, err error) error { return err }
-
-// settled returns the leaf with arrays in memory in the place of functions, so
-// that reading it in boxes calls each of them once.
-func (l *Leaf) settled(ctx context.Context) (*Leaf, error) {
-	isComputed := func(p piece) bool {
-		_, ok := p.array.(*computed)
-		return ok
-	}
-	if !slices.ContainsFunc(l.pieces, isComputed) {
-		return l, nil
-	}
-	c := *l
-	c.pieces = slices.Clone(l.pieces)
-	made := map[*computed]*reading{}
-	for i := range c.pieces {
-		f, ok := c.pieces[i].array.(*computed)
-		if !ok {
-			continue
-		}
-		if made[f] == nil {
-			parts, err := f.Parts(ctx, nil, nil)
-			if err != nil {
-				return nil, l.wrap(err)
-			}
-			var data []byte
-			for _, p := range parts {
-				data = p.Inline
-			}
-			a, err := array.New(f.dtype, f.shape, data)
-			if err != nil {
-				return nil, l.wrap(err)
-			}
-			made[f] = &reading{a}
-		}
-		c.pieces[i].array = made[f]
-	}
-	return &c, nil
-}

@@ -258,21 +258,17 @@ func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
 	if dst, ok := s.run(part, placed); ok {
 		return part.Form.Decode(part, dst, enc)
 	}
-	n, err := array.NumElements(part.Size)
-	if err != nil {
-		return err
-	}
-	return transfer.WithScratch(n*s.dtype.Size(), func(buf []byte) error {
-		if err := part.Form.Decode(part, buf, enc); err != nil {
+	return part.decode(s.dtype, enc, func(elements []byte) error { return s.placeAll(part, placed, elements) })
+}
+
+// placeAll brings the decoded elements of a part to where they are wanted.
+func (s *source) placeAll(part *Part, placed []placement, elements []byte) error {
+	for i := range placed {
+		if err := s.place(part, &placed[i], elements); err != nil {
 			return err
 		}
-		for i := range placed {
-			if err := s.place(part, &placed[i], buf); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // place brings the decoded elements of a part to one place.

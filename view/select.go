@@ -17,9 +17,7 @@ func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
 			kept = append(kept, l)
 		}
 	}
-	selected := New(t.format, unseat(kept))
-	selected.custom = t.custom
-	return selected
+	return New(t.format, unseat(kept)).WithCustom(t.custom)
 }
 
 // unseat turns the positions of sequences that have gaps into keys of dicts.
@@ -28,7 +26,7 @@ func unseat(leaves []*Leaf) []*Leaf {
 	for _, l := range leaves {
 		for i, k := range l.meta.Path {
 			if k.Seq {
-				at := pathKey(l.meta.Path[:i])
+				at := l.meta.Path[:i].ID()
 				if elements[at] == nil {
 					elements[at] = map[string]bool{}
 				}
@@ -52,20 +50,11 @@ func unseat(leaves []*Leaf) []*Leaf {
 	for n, l := range leaves {
 		path := slices.Clone(l.meta.Path)
 		for i, k := range path {
-			if k.Seq && elements[pathKey(l.meta.Path[:i])] != nil {
+			if k.Seq && elements[l.meta.Path[:i].ID()] != nil {
 				path[i] = tree.Key{Name: k.Name}
 			}
 		}
 		leaves[n] = l.At(path)
 	}
 	return leaves
-}
-
-// pathKey tells paths apart that have the same name.
-func pathKey(p tree.Path) string {
-	var b []byte
-	for _, k := range p {
-		b = strconv.AppendQuote(b, k.Name)
-	}
-	return string(b)
 }

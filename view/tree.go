@@ -51,9 +51,12 @@ func (t *Tree) Metadata() *TreeMetadata {
 	return m
 }
 
-// SetCustom sets what TreeMetadata has as Custom. It is for those who have just
-// made the tree.
-func (t *Tree) SetCustom(custom map[string]string) { t.custom = custom }
+// WithCustom returns the tree with another Custom in its TreeMetadata.
+func (t *Tree) WithCustom(custom map[string]string) *Tree {
+	c := *t
+	c.custom = custom
+	return &c
+}
 
 // Len returns the number of leaves.
 func (t *Tree) Len() int { return len(t.leaves) }

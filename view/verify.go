@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
@@ -42,7 +41,7 @@ func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report fun
 	for i := range parts {
 		part := &parts[i]
 		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Failed: report, Done: func(enc []byte) error {
-			return part.describe(pc.withPart(part, enc, func([]byte, array.DType) error { return nil }))
+			return part.describe(part.decode(pc.dtype, enc, func([]byte) error { return nil }))
 		}})
 		if err != nil {
 			report(l.wrap(err))

@@ -63,13 +63,11 @@ func parseName2(name string) (d array.DType, big bool, err error) {
 
 // swapUnit returns the size of the unit whose bytes a byte order orders.
 func swapUnit(d array.DType) int {
-	if isComplex(d) {
+	if d.IsComplex() {
 		return d.Size() / 2
 	}
 	return d.Size()
 }
-
-func isComplex(d array.DType) bool { return d == array.Complex64 || d == array.Complex128 }
 
 // intBits returns the width and signedness of an integer dtype, and whether it
 // is one.
@@ -89,13 +87,12 @@ func intBits(d array.DType) (bits int, signed, ok bool) {
 
 // zeroFill returns the fill value that TensorStore writes for d in format 3.
 func zeroFill(d array.DType) string {
-	if _, _, ok := intBits(d); ok {
-		return "0"
-	}
 	switch {
+	case d.IsInteger():
+		return "0"
 	case d == array.Bool:
 		return "false"
-	case isComplex(d):
+	case d.IsComplex():
 		return "[0.0,0.0]"
 	}
 	return "0.0"

@@ -49,7 +49,7 @@ func parseFill3(v any, d array.DType) ([]byte, error) {
 		ok = fillBool(fill, v)
 	case isInt:
 		ok = fillInt(fill, v, bits, signed)
-	case isComplex(d):
+	case d.IsComplex():
 		ok = fillPair(fill, v, fillFloat3)
 	default:
 		ok = fillFloat3(fill, v, d)
@@ -76,9 +76,9 @@ func parseFill2(v any, d array.DType, big bool) ([]byte, error) {
 		ok = fillBool(fill, v)
 	case isInt:
 		ok = fillInt(fill, v, 8*d.Size(), signed)
-	case isComplex(d) && isList:
+	case d.IsComplex() && isList:
 		ok = fillPair(fill, v, fillFloat2)
-	case isComplex(d), d == array.Float4E2M1FN:
+	case d.IsComplex(), d == array.Float4E2M1FN:
 		ok = fillBase64(fill, v)
 		if big {
 			swapBytes(fill, swapUnit(d))

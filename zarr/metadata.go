@@ -169,9 +169,13 @@ func product(shape []int, item, limit int) (n int, ok bool) {
 	return n, n <= limit
 }
 
-// MetadataName returns the key of the document: "zarr.json" or ".zarray".
-func (m *Metadata) MetadataName() string {
-	if m.Format == 2 {
+// MetadataName returns the key of the document; see [DocumentName].
+func (m *Metadata) MetadataName() string { return DocumentName(m.Format) }
+
+// DocumentName returns the key of the documents of a format, relative to the
+// array: "zarr.json", or ".zarray" for format 2.
+func DocumentName(format int) string {
+	if format == 2 {
 		return ".zarray"
 	}
 	return "zarr.json"

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -103,20 +102,14 @@ value the document.` + exitHelp,
 
 // load reads the leaf as a whole; it is for leaves without a large array.
 func (l *storedLeaf) load(ctx context.Context) (any, error) {
-	leaf, err := l.tree.Leaf(l.meta.Path.String())
-	if err != nil {
-		return nil, inCheckpoint(l.checkpoint, err)
-	}
-	v, err := leaf.Load(ctx)
+	v, err := l.leaf.Load(ctx)
 	return v, inCheckpoint(l.checkpoint, err)
 }
 
 // copyTo reads the leaf's elements, row-major and little-endian.
 func (l *storedLeaf) copyTo(ctx context.Context, w io.WriterAt) error {
-	err := l.tree.CopyTo(ctx, w, func(m *view.LeafMetadata) (int64, bool) {
-		return 0, slices.Equal(m.Path, l.meta.Path)
-	})
-	return inCheckpoint(l.checkpoint, err)
+	alone := view.New("", []*view.Leaf{l.leaf})
+	return inCheckpoint(l.checkpoint, alone.CopyTo(ctx, w, func(*view.LeafMetadata) (int64, bool) { return 0, true }))
 }
 
 // spool reads the leaf's elements to a place where they can be read from.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax"
@@ -12,14 +13,14 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// partNames returns the names of a checkpoint's parts. One that is a pytree or
-// document itself, as Orbax v0 wrote them and as other formats are, is its only
-// part and has the name "".
-func partNames(ck *orbax.Checkpoint) []string {
-	if names := ck.Names(); len(names) > 0 {
+// partNames returns name, or if it is "" the names of all parts of a checkpoint.
+// One that is a pytree or document itself, as Orbax v0 wrote them and as other
+// formats are, is its only part and has the name "".
+func partNames(ck *orbax.Checkpoint, name string) []string {
+	if names := ck.Names(); name == "" && len(names) > 0 {
 		return names
 	}
-	return []string{""}
+	return []string{name}
 }
 
 // look describes a checkpoint with the part called name, or with all of its
@@ -83,6 +84,11 @@ func kindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) strin
 func treeOf(m *orbax.CheckpointMetadata, name string) *view.TreeMetadata {
 	t, _ := m.Checkpointables[name].(*view.TreeMetadata)
 	return t
+}
+
+// treesAmong returns those of the named parts that are pytrees.
+func treesAmong(m *orbax.CheckpointMetadata, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return treeOf(m, name) == nil })
 }
 
 // kindOfHandler makes a word of the recorded type of a handler that is not for

@@ -16,12 +16,13 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
 const (
-	tensorSuffix = ".safetensors"
+	tensorSuffix = safetensors.Ext
 	// safetensorsFormat is what a tree of such files is called.
 	safetensorsFormat = "safetensors"
 )

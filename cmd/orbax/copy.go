@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
@@ -63,7 +62,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 
 // chosen returns the names of the parts that are copied.
 func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string, error) {
-	names := partNames(ck)
+	names := partNames(ck, "")
 	if c.name != "" && names[0] != "" {
 		if _, err := look(ctx, ck, c.name); err != nil {
 			return nil, err
@@ -77,7 +76,7 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 	if err != nil {
 		return nil, err
 	}
-	trees := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return treeOf(m, name) == nil })
+	trees := treesAmong(m, names)
 	switch len(trees) {
 	case 0:
 		return nil, usagef("--select is for pytrees, and there is none to be converted")

@@ -71,12 +71,7 @@ EXIT STATUS
 		Example: `  orbax diff /ckpt/step_100 /backup/step_100
   orbax diff --rtol 1e-5 --atol 1e-8 /ckpt/run_a /ckpt/run_b 'params.**'
   orbax diff --metadata-only --json old new | jq -r '.differences[].path'`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return usagef("%s is missing", [...]string{"A", "B"}[len(args)])
-			}
-			return nil
-		},
+		Args: atLeast("A", "B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := &comparison{A: args[0], B: args[1]}
 			if err := c.run(cmd.Context(), name, o, args[2:]); err != nil {
@@ -123,24 +118,13 @@ func (c *comparison) run(ctx context.Context, name string, o view.DiffOptions, p
 	if !(o.RTol >= 0 && o.ATol >= 0) {
 		return usagef("--rtol and --atol must not be negative")
 	}
-	parsed := make([]tree.Pattern, len(patterns))
-	for i, text := range patterns {
-		var err error
-		if parsed[i], err = tree.ParsePattern(text); err != nil {
-			return usageError{err}
-		}
+	parsed, err := tree.ParsePatterns(patterns...)
+	if err != nil {
+		return usageError{err}
 	}
 	used := make([]bool, len(patterns))
 	if len(patterns) > 0 {
-		o.Only = func(m *view.LeafMetadata) bool {
-			match := false
-			for i, p := range parsed {
-				if p.Match(m.Path) {
-					used[i], match = true, true
-				}
-			}
-			return match
-		}
+		o.Only = func(m *view.LeafMetadata) bool { return parsed.Match(m.Path, used) }
 	}
 	a, err := openCheckpoint(ctx, c.A)
 	if err != nil {
@@ -250,17 +234,6 @@ func (c *comparison) describe(l *view.LeafDiff) string {
 		ways = append(ways, valuesText(v))
 	}
 	return strings.Join(ways, "; ")
-}
-
-// kindWord returns what ls prints as the kind of a leaf.
-func kindWord(m *view.LeafMetadata) string {
-	switch m.Kind {
-	case tree.KindBytes:
-		return "bytes"
-	case tree.KindScalar:
-		return "scalar"
-	}
-	return m.ValueType
 }
 
 func valuesText(v *view.ValuesDiff) string {

@@ -15,7 +15,7 @@ import (
 
 // exportFile makes a safetensors file of a pytree.
 func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*converted, error) {
-	if err := c.choose(ctx, ck); err != nil {
+	if err := c.refuseGuess(ctx, ck); err != nil {
 		return nil, err
 	}
 	t, err := openTree(ctx, ck, c.src, c.name, c.selection()...)
@@ -62,8 +62,9 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	return &converted{leaves: len(t.Metadata().Leaves), bytes: plan.bytes}, nil
 }
 
-// choose refuses to guess which of several pytrees is to be converted.
-func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
+// refuseGuess returns an error if it is not clear which of several pytrees is to be
+// converted.
+func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) error {
 	if c.name != "" {
 		return nil
 	}
@@ -74,13 +75,7 @@ func (c *conversion) choose(ctx context.Context, ck *orbax.Checkpoint) error {
 	if m, err = look(ctx, ck, ""); err != nil {
 		return err
 	}
-	var trees []string
-	for _, name := range ck.Names() {
-		if treeOf(m, name) != nil {
-			trees = append(trees, name)
-		}
-	}
-	if len(trees) > 1 {
+	if trees := treesAmong(m, ck.Names()); len(trees) > 1 {
 		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, shownList(trees)),
 			"say which, such as --name %s", shown(trees[0]))
 	}

@@ -27,7 +27,7 @@ type content interface {
 
 // storedLeaf is a leaf of an open pytree, or a region of one.
 type storedLeaf struct {
-	tree       *view.Tree
+	leaf       *view.Leaf
 	meta       *view.LeafMetadata
 	name       string // its path, and the region
 	checkpoint string // its path
@@ -105,14 +105,12 @@ func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 }
 
 // leaf returns a leaf of t, or nil.
-func (f *finder) leaf(t *view.Tree, leaf string) *storedLeaf {
-	leaves := t.Metadata().Leaves
-	for i := range leaves {
-		if leaves[i].Path.String() == leaf {
-			return &storedLeaf{t, &leaves[i], leaf, f.path}
-		}
+func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
+	l, err := t.Leaf(name)
+	if err != nil {
+		return nil
 	}
-	return nil
+	return &storedLeaf{l, l.Metadata(), name, f.path}
 }
 
 // document returns the document that a part is.

@@ -42,12 +42,7 @@ arguments of those that could be read, of
 		Example: `  orbax hash /ckpt/step_100 /backup/step_100
   orbax hash --leaves /ckpt/step_100 | sort
   orbax hash --json /ckpt/step_* | jq -r '.checkpoints[].checkpointables[].digest'`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("CKPT is missing")
-			}
-			return nil
-		},
+		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
 			results := []*hashed{}
@@ -112,10 +107,7 @@ func hash(ctx context.Context, path, name string, leaves bool) (*hashed, error) 
 		return nil, err
 	}
 	defer ck.Close()
-	names := ck.Names()
-	if name != "" || len(names) == 0 {
-		names = []string{name}
-	}
+	names := partNames(ck, name)
 	h := &hashed{Path: path}
 	trees := 0
 	for _, n := range names {

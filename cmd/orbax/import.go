@@ -56,7 +56,7 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 			return nil, nil, err
 		}
 	}
-	selected, err := in.selects()
+	patterns, err := tree.ParsePatterns(in.patterns...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,8 +66,8 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	for i := range extra.Leaves {
 		l := &extra.Leaves[i]
 		name := l.path.String()
-		if !selected(l.path) {
-			continue
+		if len(patterns) > 0 && !patterns.Match(l.path, nil) {
+			continue // the tensors are selected already
 		}
 		if in.flat {
 			l.path = tree.Path{{Name: name}}
@@ -105,21 +105,6 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 		err = withHint(fmt.Errorf("the names make no tree of nested dicts: %w", err), "--flat keeps the names whole")
 	}
 	return state, in.custom(extra, strings), err
-}
-
-// selects returns what tells whether a leaf is selected. The tensors are so
-// already.
-func (in *importer) selects() (func(tree.Path) bool, error) {
-	patterns := make([]tree.Pattern, len(in.patterns))
-	for i, s := range in.patterns {
-		var err error
-		if patterns[i], err = tree.ParsePattern(s); err != nil {
-			return nil, err
-		}
-	}
-	return func(p tree.Path) bool {
-		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(x tree.Pattern) bool { return x.Match(p) })
-	}, nil
 }
 
 // errGone says that another program has removed what it did not know.

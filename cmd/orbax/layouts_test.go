@@ -61,7 +61,7 @@ func compareParts(t *testing.T, src, dst string) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	for _, name := range partNames(ck) {
+	for _, name := range partNames(ck, "") {
 		want, err := ck.Load(t.Context(), orbax.Name(name))
 		if errors.Is(err, orbax.ErrUnsupported) || errors.Is(err, orbax.ErrStructure) {
 			continue // of a kind that needs a target

@@ -123,10 +123,6 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{name}
-	if name == "" {
-		names = partNames(ck)
-	}
 	l := &listing{
 		Path:       path,
 		InitTime:   known(m.InitTime),
@@ -134,7 +130,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		Custom:     finite(m.Custom),
 		Parts:      []part{},
 	}
-	for _, name := range names {
+	for _, name := range partNames(ck, name) {
 		p := part{Name: name, Kind: "pytree"}
 		if t := treeOf(m, name); t == nil {
 			p.Kind = kindOf(ctx, m, name)
@@ -169,14 +165,8 @@ func describeTree(m *view.TreeMetadata) (*pytree, error) {
 
 func describeLeaf(m *view.LeafMetadata) (leaf, error) {
 	l := leaf{
-		Path: m.Path.String(), Keys: jsonKeys(m.Path), Kind: m.ValueType,
+		Path: m.Path.String(), Keys: jsonKeys(m.Path), Kind: kindWord(m),
 		Bytes: m.Bytes, StoredBytes: m.StoredBytes, sharding: m.Sharding,
-	}
-	switch m.Kind {
-	case tree.KindBytes:
-		l.Kind = "bytes"
-	case tree.KindScalar:
-		l.Kind = "scalar"
 	}
 	if m.DType != array.Invalid {
 		dtype, codecs := m.DType.String(), m.Codecs
@@ -194,6 +184,17 @@ func describeLeaf(m *view.LeafMetadata) (leaf, error) {
 		l.Sharding = json.RawMessage(text)
 	}
 	return l, nil
+}
+
+// kindWord returns the kind of a leaf as ls prints it.
+func kindWord(m *view.LeafMetadata) string {
+	switch m.Kind {
+	case tree.KindBytes:
+		return kindBytes
+	case tree.KindScalar:
+		return kindScalar
+	}
+	return m.ValueType
 }
 
 // jsonKeys returns a path as JSON shows it: strings for dict keys, numbers for
@@ -251,7 +252,7 @@ func (l *leaf) row(prefix string) []string {
 	if l.PRNGImpl != nil {
 		row[2] = "key<" + shown(*l.PRNGImpl) + ">"
 	}
-	if l.DType != nil || l.Kind == "string" {
+	if l.DType != nil || l.Kind == kindString {
 		row[4] = size(l.Bytes)
 	}
 	if s := l.sharding; s != nil {

@@ -231,8 +231,7 @@ func (p *printer) printJSON() error {
 
 // jsonElement returns the text of an element as JSON.
 func jsonElement(text string, d array.DType) string {
-	switch d {
-	case array.Complex64, array.Complex128:
+	if d.IsComplex() {
 		bits := d.Size() * 8
 		c, err := strconv.ParseComplex(text, bits)
 		if err != nil {

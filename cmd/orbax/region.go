@@ -96,16 +96,13 @@ func (l *storedLeaf) region(spans []span, text string) (*storedLeaf, error) {
 	if rank := len(l.meta.Shape); len(spans) > rank {
 		return nil, fmt.Errorf("%s: leaf %s has the shape %s: region [%s] has more axes", l.checkpoint, shown(l.name), shapeText(l.meta.Shape), text)
 	}
-	leaf, err := l.tree.Leaf(l.meta.Path.String())
-	if err != nil {
-		return nil, inCheckpoint(l.checkpoint, err)
-	}
+	leaf := l.leaf
 	// From the last, as an index takes its axis away.
 	for axis, s := range slices.Backward(spans) {
+		var err error
 		if leaf, err = s.of(leaf, axis); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", l.checkpoint, shown(name), err)
 		}
 	}
-	one := view.New(l.tree.Metadata().Format, []*view.Leaf{leaf})
-	return &storedLeaf{one, leaf.Metadata(), name, l.checkpoint}, nil
+	return &storedLeaf{leaf, leaf.Metadata(), name, l.checkpoint}, nil
 }

@@ -70,15 +70,22 @@ func unknownVerb(name string) error {
 	return err
 }
 
-// exactly demands as many arguments as there are names.
-func exactly(names ...string) cobra.PositionalArgs {
+// atLeast demands an argument for each of the names; more may follow.
+func atLeast(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
+		if len(args) < len(names) {
 			return usageError{fmt.Errorf("%s is missing", names[len(args)])}
-		case len(args) > len(names):
-			return usageError{fmt.Errorf("unexpected argument %q", args[len(names)])}
 		}
 		return nil
+	}
+}
+
+// exactly demands as many arguments as there are names.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
+			return usageError{fmt.Errorf("unexpected argument %q", args[len(names)])}
+		}
+		return atLeast(names...)(cmd, args)
 	}
 }

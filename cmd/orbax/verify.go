@@ -46,12 +46,7 @@ arguments, of
 		Example: `  orbax verify /ckpt/step_100
   orbax verify --quiet /ckpt/step_*
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("CKPT is missing")
-			}
-			return nil
-		},
+		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var results []*verdict
 			for _, path := range args {
@@ -142,7 +137,7 @@ func (v *verdict) check(ctx context.Context) error {
 	}
 	v.Digests = &m.Digests
 	v.lookForIndexes(ctx)
-	for _, name := range partNames(ck) {
+	for _, name := range partNames(ck, "") {
 		t := treeOf(m, name)
 		if t == nil {
 			if !m.Digests {

@@ -26,10 +26,20 @@ const listKey = "orbax_go_list"
 // ParseCheckpoint parses _CHECKPOINT_METADATA. Every member may be missing, and
 // unknown ones count as custom metadata, as in Orbax.
 func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
+	m, err := parseCheckpoint(doc)
+	if err == nil {
+		m.Custom = pythonNumbers(m.Custom)
+	}
+	return m, err
+}
+
+// parseCheckpoint is ParseCheckpoint that leaves the numbers of custom metadata as
+// they are spelled.
+func parseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	if len(doc) == 0 {
 		doc = []byte("{}") // observed in checkpoints of Orbax, which reads it so
 	}
-	v, err := DecodeJSON(doc)
+	v, err := decodeNumbers(doc)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", CheckpointFile, err)
 	}
@@ -45,9 +55,9 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 		case "item_handlers":
 			ok = m.setHandlers(v)
 		case "init_timestamp_nsecs":
-			m.InitTime, ok = nsecs(v)
+			m.InitTime, ok = nsecs(pythonNumbers(v))
 		case "commit_timestamp_nsecs":
-			m.CommitTime, ok = nsecs(v)
+			m.CommitTime, ok = nsecs(pythonNumbers(v))
 		case "metrics", "performance_metrics":
 		case "custom_metadata":
 			if v != nil {
@@ -70,6 +80,48 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 		m.Custom = list
 	}
 	return m, nil
+}
+
+// Merge adds the metadata of a part of a checkpoint, which was saved after those
+// that were added before. The save began when its first part began. Custom metadata
+// is merged like Orbax's: objects member by member, of other values the later
+// counts. What cannot be written again as it is read is ErrUnsupported.
+func (m *CheckpointMetadata) Merge(doc []byte) error {
+	part, err := parseCheckpoint(doc)
+	if err != nil {
+		return err
+	}
+	members, ok := part.Custom.(map[string]any)
+	if !ok {
+		return fmt.Errorf("%w: custom metadata that is to be merged must be an object, not a list", fault.ErrUnsupported)
+	}
+	if err := checkExact(doc); err != nil {
+		return err
+	}
+	if len(doc) > 0 && !json.Valid(doc) {
+		return fmt.Errorf("%w: NaN or Infinity in the metadata, which are no JSON", fault.ErrUnsupported)
+	}
+	if m.InitTime.IsZero() || !part.InitTime.IsZero() && part.InitTime.Before(m.InitTime) {
+		m.InitTime = part.InitTime
+	}
+	custom, _ := m.Custom.(map[string]any)
+	if custom == nil {
+		custom = map[string]any{}
+		m.Custom = custom
+	}
+	mergeObjects(custom, members)
+	return nil
+}
+
+func mergeObjects(dst, src map[string]any) {
+	for name, v := range src {
+		old, wasObject := dst[name].(map[string]any)
+		if object, ok := v.(map[string]any); ok && wasObject {
+			mergeObjects(old, object)
+		} else {
+			dst[name] = v
+		}
+	}
 }
 
 // setHandlers takes the handlers of a checkpoint; one that is not composite

@@ -1,5 +1,7 @@
 package strided
 
+import "github.com/go-orbax/orbax/internal/region"
+
 // Run reports whether the elements of a box of the source all lie in the view
 // and fill, in the row-major order of the box, one run of the row-major order
 // of the view; if so, where in the view the run begins and how long it is. The
@@ -10,7 +12,7 @@ package strided
 // step from the end of one row of a reshaped view to the next is the same as
 // that inside the box.
 func (v View) Run(off, size []int) (first, n int, ok bool) {
-	if checkBox("", v.source, off, size) != nil {
+	if region.CheckBox("", v.source, off, size) != nil {
 		return 0, 0, false
 	}
 	box := View{source: v.source, shape: size, strides: denseStrides(v.source, 1)}

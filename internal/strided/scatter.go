@@ -2,10 +2,9 @@ package strided
 
 import (
 	"fmt"
-	"math"
 
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 )
 
 // Scatter copies what the view has of a box of the source to its place. src
@@ -22,16 +21,16 @@ func (v View) Scatter(dst []byte, dstShape, dstOff []int, src []byte, off, size 
 	if item < 1 {
 		return fmt.Errorf("%w: elements of %d bytes", fault.ErrShape, item)
 	}
-	if err := checkBox("the destination", dstShape, dstOff, v.shape); err != nil {
+	if err := region.CheckBox("the destination", dstShape, dstOff, v.shape); err != nil {
 		return err
 	}
-	if err := checkBox("the source", v.source, off, size); err != nil {
+	if err := region.CheckBox("the source", v.source, off, size); err != nil {
 		return err
 	}
-	if err := checkMemory("the destination", len(dst), dstShape, item); err != nil {
+	if err := region.CheckMemory("the destination", len(dst), dstShape, item); err != nil {
 		return err
 	}
-	if err := checkMemory("the box", len(src), size, item); err != nil {
+	if err := region.CheckMemory("the box", len(src), size, item); err != nil {
 		return err
 	}
 	if v.Len() == 0 || len(src) == 0 {
@@ -60,17 +59,6 @@ func (v View) Scatter(dst []byte, dstShape, dstOff []int, src []byte, off, size 
 	}
 	s.loops = make([]axis, 0, 2*len(v.source)+len(v.shape))
 	s.group(0, at, 0)
-	return nil
-}
-
-func checkMemory(which string, have int, shape []int, item int) error {
-	n, err := array.NumElements(shape)
-	if err != nil {
-		return err
-	}
-	if n > math.MaxInt/item || n*item != have {
-		return fmt.Errorf("%w: %s of shape %v and elements of %d bytes has %d bytes of memory", fault.ErrShape, which, shape, item, have)
-	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
 )
 
 // View picks elements of a dense row-major source array. It is an array of its
@@ -112,7 +113,7 @@ func (v View) Identity() bool {
 // Box returns the view of size elements along each axis, from off. A box that
 // does not lie in the view is an error that matches ErrShape.
 func (v View) Box(off, size []int) (View, error) {
-	if err := checkBox("the view", v.shape, off, size); err != nil {
+	if err := region.CheckBox("the view", v.shape, off, size); err != nil {
 		return View{}, err
 	}
 	v.shape = slices.Clone(size)
@@ -196,19 +197,6 @@ func (v View) Transpose(perm ...int) (View, error) {
 func (v View) checkAxis(axis int) error {
 	if axis < 0 || axis >= len(v.shape) {
 		return fmt.Errorf("%w: axis %d of a view of shape %v", fault.ErrShape, axis, v.shape)
-	}
-	return nil
-}
-
-// checkBox reports whether the box lies in an array of the given shape.
-func checkBox(where string, shape, off, size []int) error {
-	if len(off) != len(shape) || len(size) != len(shape) {
-		return fmt.Errorf("%w: box %v at %v in %s of shape %v: ranks differ", fault.ErrShape, size, off, where, shape)
-	}
-	for i, d := range shape {
-		if off[i] < 0 || size[i] < 0 || size[i] > d || off[i] > d-size[i] {
-			return fmt.Errorf("%w: box %v at %v exceeds %s of shape %v", fault.ErrShape, size, off, where, shape)
-		}
 	}
 	return nil
 }

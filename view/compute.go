@@ -1,0 +1,78 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Compute returns the leaf of the given dtype and shape that f makes of other
+// leaves. f is called whenever the leaf is read, with all of args in memory.
+func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...*Leaf) (*Leaf, error) {
+	for _, a := range args {
+		if !a.isArray() {
+			return nil, a.notArray()
+		}
+	}
+	m, err := derived(path, d, shape)
+	if err != nil {
+		return nil, err
+	}
+	return NewArray(m, &computed{m.DType, m.Shape, f, slices.Clone(args)})
+}
+
+// computed is an array that a function makes of others when it is read.
+type computed struct {
+	dtype array.DType
+	shape []int
+	f     func(ctx context.Context, args []*array.Array) (*array.Array, error)
+	args  []*Leaf
+}
+
+// Parts has the function make the array.
+func (c *computed) Parts(ctx context.Context, off, size []int) ([]Part, error) {
+	a, err := c.array(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return (&reading{a}).Parts(ctx, off, size)
+}
+
+func (c *computed) array(ctx context.Context) (*array.Array, error) {
+	args, err := readArrays(ctx, c.args, nil)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.f(ctx, args)
+	if err == nil && (a == nil || a.DType() != c.dtype || !slices.Equal(a.Shape(), c.shape)) {
+		err = fmt.Errorf("%w: the function returned %v, not %v%v", fault.ErrStructure, a, c.dtype, c.shape)
+	}
+	return a, err
+}
+
+// settled returns the leaf with arrays in memory in the place of functions, so
+// that reading it in boxes calls each of them once.
+func (l *Leaf) settled(ctx context.Context) (*Leaf, error) {
+	settled := *l
+	settled.pieces = slices.Clone(l.pieces)
+	made := map[*computed]*reading{}
+	for i := range settled.pieces {
+		c, ok := settled.pieces[i].array.(*computed)
+		if !ok {
+			continue
+		}
+		if made[c] == nil {
+			a, err := c.array(ctx)
+			if err != nil {
+				return nil, l.wrap(err)
+			}
+			made[c] = &reading{a}
+		}
+		settled.pieces[i].array = made[c]
+	}
+	return &settled, nil
+}
