@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,6 +38,7 @@ type Checkpoint struct {
 	// foreign checkpoints have nothing at their root that only Orbax writes, so
 	// they are read and never replaced.
 	foreign bool
+	closed  atomic.Bool
 	// deleting is the checkpointable whose deletion was begun and not finished,
 	// deletion the record of it, and recorded whether there is one, valid or not.
 	deleting string
@@ -79,8 +81,12 @@ func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkp
 	return ck, nil
 }
 
-// Close releases the checkpoint. It must not be used afterwards.
-func (c *Checkpoint) Close() error { return nil }
+// Close releases the checkpoint. What was loaded stays; the checkpoint, and trees
+// that it has opened, fail afterwards with an error that matches fs.ErrClosed.
+func (c *Checkpoint) Close() error {
+	c.closed.Store(true)
+	return nil
+}
 
 // Names returns the names of the checkpointables, in order. A checkpoint that is
 // one itself, as Orbax v0 wrote them and as other formats are, has none.
@@ -105,6 +111,14 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 		err = c.unchanged(ctx, err)
 	}
 	return name, err
+}
+
+// pickFor is pick for what has no target to fill.
+func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, error) {
+	if err := cfg.checkTarget(nil); err != nil {
+		return "", err
+	}
+	return c.pick(ctx, cfg.name)
 }
 
 func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
@@ -226,7 +240,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 // say what is loaded, not those about a target.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
 	cfg := c.config(options)
-	name, err := c.pick(ctx, cfg.name)
+	name, err := c.pickFor(ctx, cfg)
 	if err != nil {
 		return nil, wrap(ctx, "open", c.path, err)
 	}

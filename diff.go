@@ -91,6 +91,9 @@ func both[T any](ctx context.Context, d *differ, nameA, nameB string, f func(s s
 }
 
 func (d *differ) run(ctx context.Context) error {
+	if err := d.a.config.checkTarget(nil); err != nil {
+		return wrap(ctx, "diff", d.a.path, err)
+	}
 	if err := checkWhole(ctx, d.a.Checkpoint, d.b.Checkpoint); err != nil {
 		return err
 	}

@@ -8,9 +8,10 @@ import (
 
 // Hash reads the pytree in the checkpoint at path, chosen as by Load, and returns
 // a digest of what it holds: its structure, dtypes, shapes and every bit of its
-// arrays. It is the same however the checkpoint is stored, so that a copy in
-// another format, or what was loaded and saved again, has the same; view.Digest
-// has the definition. Of the options those count that say what is loaded.
+// arrays. It does not depend on how the arrays are stored: chunks, compression,
+// files or database, and zarr format are not part of it, and what was loaded and
+// saved again has the same. Names are: a safetensors file has other keys than the
+// checkpoint that it was converted from. view.Digest has the definition.
 func Hash(ctx context.Context, path string, options ...LoadOption) (view.Digest, error) {
 	return with(ctx, path, func(ck *Checkpoint) (view.Digest, error) { return ck.Hash(ctx, options...) })
 }

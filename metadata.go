@@ -38,7 +38,7 @@ type CheckpointMetadata struct {
 // Metadata is the function Metadata.
 func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
 	cfg := c.config(options)
-	name, err := c.pick(ctx, cfg.name)
+	name, err := c.pickFor(ctx, cfg)
 	if err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
@@ -57,7 +57,11 @@ func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...Loa
 			return nil, wrap(ctx, "metadata", c.path, err)
 		}
 	}
-	return c.metadata(ctx, newLoadConfig(options), c.parts()...)
+	cfg := newLoadConfig(options)
+	if err := cfg.checkTarget(nil); err != nil {
+		return nil, wrap(ctx, "metadata", c.path, err)
+	}
+	return c.metadata(ctx, cfg, c.parts()...)
 }
 
 func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {

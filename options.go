@@ -20,8 +20,8 @@ type SaveCheckpointablesOption interface {
 	saveCheckpointables()
 }
 
-// LoadOption is an option of Load, LoadInto, LoadAs, LoadAbstract, LoadAsync and
-// Metadata.
+// LoadOption is an option of the loads of one checkpointable, and of Metadata,
+// Hash, Diff and Checkpoint.Tree.
 type LoadOption interface{ applyLoad(*loadConfig) }
 
 // LoadCheckpointablesOption is an option of LoadCheckpointables; the loads of

@@ -37,6 +37,9 @@ const maxTries = 4
 // unchanged returns err, the outcome of having read from the checkpoint, unless
 // the checkpoint has been replaced meanwhile, or has begun to lose a part.
 func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
+	if c.closed.Load() {
+		return fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
+	}
 	if c.mark == "" {
 		return err
 	}

@@ -78,6 +78,9 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {
+	if info, err := c.store.Stat(ctx, c.dir); err == nil && !info.Dir {
+		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
+	}
 	report := &RepairReport{}
 	unions := map[string]*handler.Union{} // of the damaged trees
 	var obstacles []error

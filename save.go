@@ -155,6 +155,8 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	}
 	switch {
 	case s.overwrite:
+	case s.into != nil && err == nil:
+		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
 		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
 	default:

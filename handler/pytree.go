@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -28,7 +29,8 @@ func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	leaves, err := tree.Flatten(v, opts.Adapters...)
 	if err != nil {
-		return nil, err
+		_, more := planSave(leaves, opts.Storage)
+		return nil, errors.Join(err, more)
 	}
 	if len(leaves) == 1 && len(leaves[0].Path) == 0 {
 		if e, ok := leaves[0].Value.(tree.Empty); ok {

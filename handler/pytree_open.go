@@ -71,23 +71,9 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if err := o.openStore(ctx); err != nil {
 		return nil, err
 	}
-	leaves := make([]*view.Leaf, len(meta.Leaves))
-	stored := make(map[string]tree.Kind, len(meta.Leaves)) // what has bytes under a name
-	for i, l := range meta.Leaves {
-		name := l.Path.String()
-		leaf, err := o.leaf(ctx, l, name)
-		if err != nil {
-			return nil, &fault.Leaf{Path: name, Err: err}
-		}
-		// Arrays and strings are stored apart, and empty nodes not at all.
-		of := leaf.Metadata().Kind
-		if kind, taken := stored[name]; taken && of != tree.KindEmpty && (kind == tree.KindString) == (of == tree.KindString) {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
-		}
-		if of != tree.KindEmpty {
-			stored[name] = of
-		}
-		leaves[i] = leaf
+	leaves, err := o.leaves(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return &storedTree{view.New(o.format(), leaves), o}, nil
 }
@@ -239,6 +225,35 @@ func (s ocdbtSource) List(ctx context.Context, prefix string) ([]string, error) 
 		}
 	}
 	return names, err
+}
+
+// leaves describes all leaves.
+func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
+	// Arrays and strings are stored apart, and empty nodes not at all.
+	type place struct {
+		name string
+		text bool
+	}
+	taken := make(map[place]bool, len(o.meta.Leaves))
+	leaves := make([]*view.Leaf, len(o.meta.Leaves))
+	for i, l := range o.meta.Leaves {
+		name := l.Path.String()
+		leaf, err := o.leaf(ctx, l, name)
+		if err != nil {
+			return nil, &fault.Leaf{Path: name, Err: err}
+		}
+		leaves[i] = leaf
+		kind := leaf.Metadata().Kind
+		if kind == tree.KindEmpty {
+			continue
+		}
+		at := place{name, kind == tree.KindString}
+		if taken[at] {
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
+		}
+		taken[at] = true
+	}
+	return leaves, nil
 }
 
 // leaf describes one leaf.

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/view"
@@ -57,12 +58,12 @@ func (f rawForm) pieces(parts []view.Part, whole view.Part, shape, off, size []i
 		lo[i] = max(0, off[i]-whole.Offset[i])
 		hi[i] = min(whole.Size[i], off[i]+size[i]-whole.Offset[i])
 	}
-	at := append([]int(nil), lo...)
+	at := slices.Clone(lo)
 	for {
 		n := min(step, hi[axis]-at[axis])
 		linear := 0
 		p := whole
-		p.Offset, p.Size = append([]int(nil), whole.Offset...), append([]int(nil), whole.Size...)
+		p.Offset, p.Size = slices.Clone(whole.Offset), slices.Clone(whole.Size)
 		for i := range at {
 			linear = linear*shape[i] + at[i]
 			p.Offset[i], p.Size[i] = whole.Offset[i]+at[i], 1

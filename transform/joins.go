@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -106,44 +107,52 @@ func Unstack(source string, axis int, target string) Rule {
 	if strings.Count(target, "%d") != 1 {
 		r.err = fmt.Errorf("%w: the target %q must have one %%d, where the number goes", fault.ErrStructure, target)
 	}
-	r.apply = func(p *planner) {
-		old := p.take(source)
-		var made []*entry
-		var first *entry // the leaf that says how many there are
-		count := 0
-		for _, e := range old {
-			if e.leaf == nil {
-				p.unsure = true
-				continue
-			}
-			n, err := dimension(e.leaf, axis)
-			switch {
-			case err != nil:
-			case n == 0 || n > maxLeaves:
-				err = fmt.Errorf("%w: dividing %s along axis %d into %d leaves", fault.ErrShape, describe(e.leaf.Metadata()), axis, n)
-			case first != nil && n != count:
-				err = fmt.Errorf("%w: it has %d elements along axis %d, and %q has %d", fault.ErrShape, n, axis, first.name, count)
-			}
-			if err != nil {
-				p.fail(e.name, err)
-				p.unsure = true
-				continue
-			}
-			if first == nil {
-				first, count = e, n
-			}
-			rest, _ := cutName(e.name, source)
-			for i := range n {
-				name := joinName(strings.Replace(target, "%d", strconv.Itoa(i), 1), rest)
-				made = append(made, p.part(name, e, e.expr().Index(axis, i))...)
-			}
-		}
-		if len(old) == 0 {
-			p.unsure = true
-		}
-		p.replace(old, made)
-	}
+	r.apply = func(p *planner) { p.unstack(source, axis, target) }
 	return r
+}
+
+func (p *planner) unstack(source string, axis int, target string) {
+	old := p.take(source)
+	p.unsure = p.unsure || len(old) == 0
+	var made []*entry
+	var first *entry // the leaf that says how many there are
+	for _, e := range old {
+		if e.leaf == nil {
+			p.unsure = true
+			continue
+		}
+		n, err := countAlong(axis, e, first)
+		if err != nil {
+			p.fail(e.name, err)
+			p.unsure = true
+			continue
+		}
+		first = cmp.Or(first, e)
+		rest, _ := cutName(e.name, source)
+		for i := range n {
+			name := joinName(strings.Replace(target, "%d", strconv.Itoa(i), 1), rest)
+			made = append(made, p.part(name, e, e.expr().Index(axis, i))...)
+		}
+	}
+	p.replace(old, made)
+}
+
+// countAlong returns into how many leaves e is divided along an axis: as many as
+// first is, if there is one.
+func countAlong(axis int, e, first *entry) (int, error) {
+	n, err := dimension(e.leaf, axis)
+	switch {
+	case err != nil:
+		return 0, err
+	case n == 0 || n > maxLeaves:
+		return 0, fmt.Errorf("%w: dividing %s along axis %d into %d leaves", fault.ErrShape, describe(e.leaf.Metadata()), axis, n)
+	case first == nil:
+		return n, nil
+	}
+	if count, _ := dimension(first.leaf, axis); n != count {
+		return 0, fmt.Errorf("%w: it has %d elements along axis %d, and %q has %d", fault.ErrShape, n, axis, first.name, count)
+	}
+	return n, nil
 }
 
 // Split divides the leaf source, or all that are below source, along an axis into

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -194,7 +195,7 @@ func (p *planner) failUnused(pattern string) {
 
 // prefixes yields name and the names of what it is in, from the inside out; the
 // last is "", the root.
-func prefixes(name string) func(yield func(string) bool) {
+func prefixes(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for name != "" {
 			if !yield(name) {

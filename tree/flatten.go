@@ -26,7 +26,8 @@ const maxDepth = 4096
 // The errors wrap orbax.ErrLeafType for what has no form in a checkpoint (also
 // for a value that contains itself) and orbax.ErrKeyCollision for leaves whose
 // paths differ and whose names, the keys joined with dots, do not. Errors of
-// TreeFlatten and of adapters are passed on.
+// TreeFlatten and of adapters are passed on. The leaves that have no error are
+// returned even then, for further checks.
 func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
 	f := flattener{types: newTypes(adapters)}
 	return f.flatten(v)
@@ -37,10 +38,7 @@ func (f *flattener) flatten(v any) ([]Leaf, error) {
 	if f.dotted {
 		f.checkNames()
 	}
-	if len(f.errs) > 0 {
-		return nil, f.errs.join()
-	}
-	return f.leaves, nil
+	return f.leaves, f.errs.join()
 }
 
 type flattener struct {

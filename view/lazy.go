@@ -158,5 +158,3 @@ func (pl *placement) elementsIn(part *Part) int {
 	count, _ := array.NumElements(n)
 	return min(count, pl.view.Len())
 }
-
-var _ array.Reader = (*Leaf)(nil)

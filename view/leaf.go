@@ -24,6 +24,8 @@ type Leaf struct {
 	cache *partCache // of a leaf that is read bit by bit
 }
 
+var _ array.Reader = (*Leaf)(nil)
+
 // piece is a part of a leaf that comes from one stored array.
 type piece struct {
 	array Array

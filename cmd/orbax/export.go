@@ -59,7 +59,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := f.commit(c.overwrite); err != nil {
 		return nil, err
 	}
-	return &converted{leaves: len(t.Metadata().Leaves), bytes: plan.bytes}, nil
+	return &converted{leaves: t.Len(), bytes: plan.bytes}, nil
 }
 
 // refuseGuess returns an error if it is not clear which of several pytrees is to be
@@ -90,15 +90,14 @@ type exportPlan struct {
 }
 
 func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *view.Tree) (*exportPlan, error) {
-	leaves := t.Metadata().Leaves
-	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
-	joined := t.Metadata().Format == safetensorsFormat // of files that are to be one
+	described := t.Metadata()
+	p := &exportPlan{metadata: map[string]string{}, bytes: described.Bytes()}
+	joined := described.Format == safetensorsFormat // of files that are to be one
 	var extra extraTree
 	var errs []error
 	sharded := 0
-	for i := range leaves {
-		m := &leaves[i]
-		name := m.Path.String()
+	for name, leaf := range t.Leaves() {
+		m := leaf.Metadata()
 		if !joined {
 			extra.add(m)
 		}
@@ -106,10 +105,6 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *vi
 		case tree.KindEmpty:
 			continue
 		case tree.KindString:
-			leaf, err := t.Leaf(name)
-			if err != nil {
-				return nil, inCheckpoint(c.src, err)
-			}
 			v, err := leaf.Load(ctx)
 			if err != nil {
 				return nil, inCheckpoint(c.src, err)
@@ -137,7 +132,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *vi
 		c.warn("the shardings of %s are not kept", plural(sharded, "array"))
 	}
 	if joined {
-		if p.metadata = maps.Clone(t.Metadata().Custom); len(p.metadata) == 0 {
+		if p.metadata = maps.Clone(described.Custom); len(p.metadata) == 0 {
 			p.metadata = nil
 		}
 		return p, nil

@@ -1,5 +1,5 @@
-// Package region is the arithmetic of boxes of row-major arrays: which runs of
-// memory a box is.
+// Package region is the arithmetic of row-major arrays and of boxes of them: what
+// memory they take, and which runs of memory a box is.
 package region
 
 import "slices"

@@ -34,7 +34,7 @@ func BenchmarkScatter(b *testing.B) {
 		{"small transpose/4", transpose(of(16, 16)), 4},
 	} {
 		dst, src := numbered(bm.v.Len()*bm.item), numbered(product(bm.v.source)*bm.item)
-		off, size, dstOff, shape := make([]int, len(bm.v.source)), bm.v.Source(), make([]int, bm.v.Rank()), bm.v.Shape()
+		off, size, dstOff, shape := make([]int, len(bm.v.source)), bm.v.source, make([]int, len(bm.v.shape)), bm.v.Shape()
 		b.Run(bm.name, func(b *testing.B) {
 			b.SetBytes(int64(len(dst)))
 			for b.Loop() {

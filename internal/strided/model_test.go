@@ -236,8 +236,8 @@ func drawView(t *rapid.T) (v View, m model, reshaped bool) {
 func TestElements(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v, m, _ := drawView(t)
-		if v.Len() != len(m.index) || v.Rank() != len(m.shape) {
-			t.Fatalf("%d elements in %d axes, want %d in %d", v.Len(), v.Rank(), len(m.index), len(m.shape))
+		if v.Len() != len(m.index) || len(v.shape) != len(m.shape) {
+			t.Fatalf("%d elements in %d axes, want %d in %d", v.Len(), len(v.shape), len(m.index), len(m.shape))
 		}
 		k := 0
 		each(v.shape, func(at []int) {
@@ -250,7 +250,7 @@ func TestElements(t *testing.T) {
 			}
 			k++
 		})
-		whole := modelOf(v.Source())
+		whole := modelOf(v.source)
 		if want := slices.Equal(m.shape, whole.shape) && slices.Equal(m.index, whole.index); v.Identity() != want {
 			t.Fatalf("Identity of %+v is %v", v, v.Identity())
 		}

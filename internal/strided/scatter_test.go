@@ -49,7 +49,7 @@ func TestScatterModel(t *testing.T) {
 		source := numbered(product(v.source) * item)
 		got := bytes.Repeat([]byte{0xee}, product(dstShape)*item)
 		want := slices.Clone(got)
-		for _, box := range drawPartition(t, make([]int, len(v.source)), v.Source(), 4) {
+		for _, box := range drawPartition(t, make([]int, len(v.source)), v.source, 4) {
 			off, size := box[0], box[1]
 			src := make([]byte, product(size)*item)
 			if err := array.CopyRegion(src, size, make([]int, len(size)), source, v.source, off, size, item); err != nil {
@@ -87,7 +87,7 @@ func TestScatterLarge(t *testing.T) {
 		}
 		v := must(t)(Of([]int{rows, cols}))
 		v = must(t)(v.Transpose())
-		if err := v.Scatter(got, v.Shape(), []int{0, 0}, src, []int{0, 0}, v.Source(), item); err != nil {
+		if err := v.Scatter(got, v.Shape(), []int{0, 0}, src, []int{0, 0}, v.source, item); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
@@ -149,7 +149,7 @@ func FuzzScatter(f *testing.F) {
 		v, _, _ := drawView(t)
 		off, size := drawBox(t, v.source)
 		dst, src := make([]byte, v.Len()), make([]byte, product(size))
-		if err := v.Scatter(dst, v.shape, make([]int, v.Rank()), src, off, size, 1); err != nil {
+		if err := v.Scatter(dst, v.shape, make([]int, len(v.shape)), src, off, size, 1); err != nil {
 			t.Fatal(err)
 		}
 	}))

@@ -73,13 +73,6 @@ func denseStrides(shape []int, unit int) []int {
 // Shape returns the shape of the view. The caller may keep it and change it.
 func (v View) Shape() []int { return slices.Clone(v.shape) }
 
-// Source returns the shape of the source array. The caller may keep it and
-// change it.
-func (v View) Source() []int { return slices.Clone(v.source) }
-
-// Rank returns the number of axes of the view.
-func (v View) Rank() int { return len(v.shape) }
-
 // Len returns the number of elements of the view.
 func (v View) Len() int {
 	if slices.Contains(v.shape, 0) {
