@@ -124,8 +124,8 @@ func Drop(patterns ...string) Rule {
 		used := make([]bool, len(parsed))
 		p.drop(func(e *entry) bool { return parsed.Match(e.path, used) })
 		for i, pattern := range parsed {
-			if !used[i] {
-				p.failUnused(pattern.String())
+			if !used[i] && !p.unsure { // nothing else depends on it
+				p.errs = append(p.errs, fmt.Errorf("%s: %w: no leaf matches %q", p.rule, fault.ErrStructure, pattern))
 			}
 		}
 	}}

@@ -1,0 +1,55 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Nest divides the keys of all leaves at sep, and makes dicts of their parts. So
+// the flat names of other formats become a tree: with Nest(".") the tensor
+// model.norm.weight of a safetensors file is weight in norm in model, and with
+// Nest("/") the zarr array model/norm is norm in model. Numbers become keys of
+// dicts; see [RenameRegexp] to make positions of them. A key with an empty part
+// stays whole.
+func Nest(sep string) Rule {
+	if sep == "" {
+		return Rule{text: "Nest", err: fmt.Errorf("%w: Nest divides at nothing", fault.ErrStructure)}
+	}
+	return Rule{text: fmt.Sprintf("Nest %q", sep), apply: func(p *planner) {
+		var old, made []*entry
+		for _, e := range p.entries {
+			path := nested(e.path, sep)
+			if len(path) == len(e.path) {
+				continue
+			}
+			n := &entry{name: path.String(), path: path, value: e.value, rule: p.rule}
+			if n.leaf != nil {
+				n.leaf = n.leaf.At(path)
+			}
+			old, made = append(old, e), append(made, n)
+		}
+		if len(old) == 0 {
+			p.failUnused("*" + sep + "*")
+		}
+		p.replace(old, made)
+	}}
+}
+
+// nested returns the path with its keys divided at sep.
+func nested(path tree.Path, sep string) (divided tree.Path) {
+	for _, k := range path {
+		parts := strings.Split(k.Name, sep)
+		if k.Seq || slices.Contains(parts, "") {
+			divided = append(divided, k)
+			continue
+		}
+		for _, part := range parts {
+			divided = append(divided, tree.Key{Name: part})
+		}
+	}
+	return divided
+}
