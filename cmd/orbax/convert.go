@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -144,6 +145,8 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 	switch {
 	case fromFile && toFile:
 		return nil, usagef("both SRC and DST are %s files", tensorSuffix)
+	case !toFile && isFileSuffix(filepath.Ext(c.dst)):
+		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.dst))
 	case toFile && c.stores:
 		return nil, usagef("--compression, --zarr2, --plain-files, --chunk-bytes and --dtype are for making a checkpoint")
 	}
@@ -177,6 +180,15 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 		return c.importFiles(ctx, tensors)
 	}
 	return c.copyCheckpoint(ctx, ck)
+}
+
+// isFileSuffix reports whether a name that ends so is surely meant for a file.
+func isFileSuffix(ext string) bool {
+	switch strings.ToLower(ext) {
+	case tensorSuffix, ".st", ".npz", ".npy", ".pt", ".pth", ".bin", ".h5", ".gguf", ".onnx":
+		return true
+	}
+	return false
 }
 
 // isTensorPath reports whether a path is that of a safetensors file, rather than

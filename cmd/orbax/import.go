@@ -56,45 +56,17 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 			return nil, nil, err
 		}
 	}
-	patterns, err := tree.ParsePatterns(in.patterns...)
+	l, err := in.listed(ctx, extra)
 	if err != nil {
 		return nil, nil, err
 	}
-	var leaves []tree.Leaf
-	strings := map[string]bool{}
-	listed := map[string]bool{}
-	for i := range extra.Leaves {
-		l := &extra.Leaves[i]
-		name := l.path.String()
-		if len(patterns) > 0 && !patterns.Match(l.path, nil) {
-			continue // the tensors are selected already
-		}
-		if in.flat {
-			l.path = tree.Path{{Name: name}}
-		}
-		value, err := in.extraValue(ctx, l, name, in.tensors[name])
-		switch {
-		case errors.Is(err, errGone):
-			in.warn("%s has no %s, which its entry %s lists", in.src, shown(name), extraKey)
-			continue
-		case err != nil:
-			return nil, nil, fmt.Errorf("%s: %w", shown(name), err)
-		}
-		strings[name] = strings[name] || l.Kind == kindString
-		listed[name] = listed[name] || l.Kind != kindString && l.empty() < 0
-		leaves = append(leaves, tree.Leaf{Path: l.path, Value: value})
-	}
+	leaves := l.leaves
 	for _, name := range slices.Sorted(maps.Keys(in.tensors)) {
 		t := in.tensors[name]
 		in.bytes += t.Metadata().Bytes
-		if listed[name] {
-			continue
+		if !l.tensors[name] {
+			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name)), Value: t})
 		}
-		path := nestedPath(name)
-		if in.flat {
-			path = tree.Path{{Name: name}}
-		}
-		leaves = append(leaves, tree.Leaf{Path: path, Value: t})
 	}
 	if len(leaves) == 0 {
 		return nil, nil, fmt.Errorf("there are no tensors in it")
@@ -104,7 +76,52 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	if errors.Is(err, orbax.ErrStructure) && !in.flat {
 		err = withHint(fmt.Errorf("the names make no tree of nested dicts: %w", err), "--flat keeps the names whole")
 	}
-	return state, in.custom(extra, strings), err
+	return state, in.custom(extra, l.strings), err
+}
+
+// place returns the path of a leaf in the tree: the given one, unless names stay
+// whole.
+func (in *importer) place(name string, path tree.Path) tree.Path {
+	if in.flat {
+		return tree.Path{{Name: name}}
+	}
+	return path
+}
+
+// listedLeaves are the leaves that the reserved entry lists, and the names of the
+// entries and tensors that they are made of.
+type listedLeaves struct {
+	leaves           []tree.Leaf
+	strings, tensors map[string]bool
+}
+
+func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves, error) {
+	patterns, err := tree.ParsePatterns(in.patterns...)
+	if err != nil {
+		return nil, err
+	}
+	listed := &listedLeaves{strings: map[string]bool{}, tensors: map[string]bool{}}
+	for i := range extra.Leaves {
+		l := &extra.Leaves[i]
+		name := l.path.String()
+		if len(patterns) > 0 && !patterns.Match(l.path, nil) {
+			continue // the tensors are selected already
+		}
+		value, err := in.extraValue(ctx, l, name, in.tensors[name])
+		switch {
+		case errors.Is(err, errGone):
+			in.warn("%s has no %s, which its entry %s lists", in.src, shown(name), extraKey)
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", shown(name), err)
+		case l.Kind == kindString:
+			listed.strings[name] = true
+		case l.empty() < 0:
+			listed.tensors[name] = true
+		}
+		listed.leaves = append(listed.leaves, tree.Leaf{Path: in.place(name, l.path), Value: value})
+	}
+	return listed, nil
 }
 
 // errGone says that another program has removed what it did not know.
