@@ -38,7 +38,7 @@ func (o *unionOpener) findArrays(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	two, three := formats[zarrNames[2]], formats[zarrNames[3]]
+	two, three := formats[zarr.DocumentName(2)], formats[zarr.DocumentName(3)]
 	if len(two) > 0 && len(three) > 0 {
 		return fmt.Errorf("%w: %d arrays are in zarr format 2 (%s …), %d in format 3 (%s …); Orbax loads only one of them",
 			fault.ErrUnsupported, len(two), two[0], len(three), three[0])
@@ -75,14 +75,11 @@ func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
 	return true, true
 }
 
-// zarrNames are the names of an array's document by format.
-var zarrNames = map[int]string{2: ".zarray", 3: "zarr.json"}
-
 // findArray finds an array and looks whether all chunks are there.
 func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadata, error) {
 	var found *zarr.Metadata
 	for _, format := range []int{3, 2} {
-		if v, ok := o.values[joinKey(name, zarrNames[format])]; ok {
+		if v, ok := o.values[joinKey(name, zarr.DocumentName(format))]; ok {
 			m, err := o.findValues(ctx, format, name, v)
 			if err != nil || !o.repeated[name] {
 				return m, err
@@ -105,7 +102,7 @@ func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadat
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarrNames[3]))
+		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, zarr.DocumentName(3)))
 	}
 	return found, nil
 }
@@ -190,7 +187,7 @@ func (o *unionOpener) parseDoc(format int, doc []byte) (*zarr.Metadata, error) {
 	}
 	m, err := zarr.Parse(format, doc)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", zarrNames[format], err)
+		return nil, fmt.Errorf("%s: %w", zarr.DocumentName(format), err)
 	}
 	o.parsed[string(doc)] = m
 	return m, nil
@@ -198,7 +195,7 @@ func (o *unionOpener) parseDoc(format int, doc []byte) (*zarr.Metadata, error) {
 
 // findFiles finds an array that a part has in plain files; nil if it has not.
 func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int, name string) (*zarr.Metadata, error) {
-	file := joinKey(name, zarrNames[format])
+	file := joinKey(name, zarr.DocumentName(format))
 	if !fs.ValidPath(file) {
 		return nil, nil // it can only be in a database
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/sharding"
-	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -85,14 +84,14 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 func (u *Union) Strays() []string {
 	docs := map[string]bool{}
 	for _, l := range u.leaves {
-		for _, doc := range zarrNames {
+		for _, doc := range []string{zarr.DocumentName(2), zarr.DocumentName(3)} {
 			docs[joinKey(l.Path.String(), doc)] = true
 		}
 	}
 	strays := map[string]bool{}
 	for key := range u.values {
 		name, doc := path.Split(key)
-		if !docs[key] && (doc == zarrNames[2] || doc == zarrNames[3]) {
+		if !docs[key] && (doc == zarr.DocumentName(2) || doc == zarr.DocumentName(3)) {
 			strays[strings.TrimSuffix(name, "/")] = true
 		}
 	}
@@ -137,7 +136,7 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 		for _, l := range o.metas[i].Leaves {
 			// A merge that was interrupted leaves entries in both places. What is
 			// stored is in one of them.
-			id := pathID(l.Path)
+			id := l.Path.ID()
 			if same, ok := known[id]; ok && reflect.DeepEqual(same, l) {
 				o.repeated[l.Path.String()] = true
 				continue
@@ -155,16 +154,6 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	}
 	slices.SortFunc(o.leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
 	return nil
-}
-
-// pathID tells paths apart by their keys; whether these are of a sequence does
-// not matter, as in Orbax.
-func pathID(p tree.Path) string {
-	var b strings.Builder
-	for _, k := range p {
-		fmt.Fprintf(&b, "%d:%s", len(k.Name), k.Name)
-	}
-	return b.String()
 }
 
 // inDir says which part an error is about.

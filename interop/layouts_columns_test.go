@@ -65,7 +65,7 @@ func (s *stored) open(t *testing.T, more ...orbax.LoadOption) *view.Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ck.Close()
+	t.Cleanup(func() { ck.Close() })
 	v, err := ck.Tree(t.Context(), s.options(more...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -17,13 +17,13 @@ type Plan struct {
 	dropped []*entry
 }
 
-func (p *planner) plan(format string) *Plan {
+func (p *planner) plan(of *view.TreeMetadata) *Plan {
 	leaves := make([]*view.Leaf, len(p.entries))
 	for i, e := range p.entries {
 		leaves[i] = e.leaf
 	}
 	// Select makes dicts of sequences that have lost elements.
-	t := view.New(format, leaves).Select(func(*view.LeafMetadata) bool { return true })
+	t := view.New(of.Format, leaves).WithCustom(of.Custom).Select(func(*view.LeafMetadata) bool { return true })
 	return &Plan{t, p.entries, p.dropped}
 }
 

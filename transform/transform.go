@@ -81,7 +81,7 @@ func Compile(t *view.Tree, others map[string]*view.Tree, rules ...Rule) (*Plan, 
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
 	}
-	return p.plan(t.Metadata().Format), nil
+	return p.plan(t.Metadata()), nil
 }
 
 // Checkpointables returns the names of the other checkpointables that rules
