@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
@@ -39,7 +40,16 @@ func finalize(t *testing.T, by, path string) {
 	t.Helper()
 	if by != "go" {
 		mustCall(t, "partial_finalize", request{"path": path}, nil)
-	} else if err := partial.Finalize(t.Context(), path); err != nil {
+		return
+	}
+	// Where Python's finalize has failed, threads of it go on to move files for a
+	// moment.
+	err := partial.Finalize(t.Context(), path)
+	for try := 0; errors.Is(err, orbax.ErrBusy) && try < 100; try++ {
+		time.Sleep(100 * time.Millisecond)
+		err = partial.Finalize(t.Context(), path)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
