@@ -126,7 +126,7 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error)
 // nil.
 func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*array.Array, error) {
 	arrays := make([]*array.Array, len(leaves))
-	var requests []request
+	requests := make([]request, 0, len(leaves))
 	for i, l := range leaves {
 		if !l.isArray() || slots != nil && slots[i].Skip {
 			continue

@@ -40,12 +40,13 @@ type source struct {
 	array  Array
 	dtype  array.DType
 	placed []placement
+	first  [1]placement // the memory of placed, which has most often one
 }
 
 // read fulfils requests. Each stored chunk is read once, and only if an element
 // of it is wanted. A cache, which may be nil, keeps what other reads will want.
 func read(ctx context.Context, requests []request, cache *partCache) error {
-	p := &planner{sources: map[Array]*source{}}
+	p := &planner{sources: make(map[Array]*source, len(requests)), order: make([]*source, 0, len(requests))}
 	for i := range requests {
 		if err := p.add(&requests[i]); err != nil {
 			return requests[i].leaf.wrap(err)
@@ -111,6 +112,7 @@ func (p *planner) place(pc *piece, pl placement) {
 	s := p.sources[pc.array]
 	if s == nil {
 		s = &source{array: pc.array, dtype: pc.dtype}
+		s.placed = s.first[:0]
 		p.sources[pc.array] = s
 		p.order = append(p.order, s)
 	}
@@ -176,6 +178,7 @@ func (p *planner) addPart(part *Part, r transfer.Read) error {
 	}
 	if _, ok := p.reads[part.Dir]; !ok {
 		p.dirs = append(p.dirs, part.Dir)
+		p.reads[part.Dir] = make([]transfer.Read, 0, len(p.order)) // most arrays are one part
 	}
 	p.reads[part.Dir] = append(p.reads[part.Dir], r)
 	return nil
