@@ -86,14 +86,33 @@ func writeDocuments(ctx context.Context, dir *WriteDir, meta *layout.TreeMetadat
 // chunks returns the items that encode an array, in order, and calls key with
 // the key of each.
 func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer.Item)) {
-	bound := a.zarr.EncodedBound()
+	bound, scratch := a.zarr.EncodedBound(), a.scratch()
 	for index := range a.zarr.Chunks() {
 		add(joinKey(a.name, a.zarr.Key(index)), transfer.Item{
-			Leaf:   a.name,
-			Bound:  bound,
-			Append: func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
+			Leaf:    a.name,
+			Bound:   bound,
+			Scratch: scratch,
+			Append:  func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
 		})
 	}
+}
+
+// scratch returns about what encoding a chunk takes beside the result: the chunk,
+// unless it is a run of an array in memory, the chunk in another dtype, and what
+// is read to get it, which may be larger chunks.
+func (a *saveArray) scratch() int {
+	n := 0
+	if a.src.DType() != a.zarr.DType {
+		n += a.zarr.ChunkBytes()
+	}
+	source := a.zarr.ChunkBytes() / a.zarr.DType.Size() * a.src.DType().Size()
+	if _, ok := a.src.(*array.Array); !ok {
+		return n + 4*source
+	}
+	if inner := min(1, len(a.zarr.Shape)); !slices.Equal(a.zarr.ChunkShape[inner:], a.zarr.Shape[inner:]) {
+		n += source
+	}
+	return n
 }
 
 // joinKey returns the key of a document or chunk of a parameter, as TensorStore

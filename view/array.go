@@ -56,11 +56,24 @@ func (p *Part) describe(err error) error {
 	return p.Form.Describe(p, err)
 }
 
-// decode calls f with the elements of the part, of type d, that enc encodes.
+// decode calls f with the elements of the part, of type d, that enc encodes. If
+// they are stored as they are f gets them in enc itself, unless that is the
+// part's own Inline.
 func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
 	n, err := region.NumBytes(p.Size, d.Size())
 	if err != nil {
 		return err
+	}
+	if p.Inline == nil && len(enc) >= n {
+		if step, done := p.Form.Direct(p, enc[:n]); done != nil {
+			if step != nil {
+				step(enc[:n])
+			}
+			if err := done(enc[n:]); err != nil {
+				return err
+			}
+			return f(enc[:n])
+		}
 	}
 	return transfer.WithScratch(n, func(elements []byte) error {
 		if err := p.Form.Decode(p, elements, enc); err != nil {

@@ -140,6 +140,9 @@ func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []
 	r := transfer.Read{Leaf: leaf, Done: func(enc []byte) error {
 		return part.describe(part.Form.Decode(part, dst, enc))
 	}}
+	if part.Inline == nil {
+		direct(&r, part, dst)
+	}
 	one := &planner{}
 	if err := one.addPart(part, r); err != nil {
 		return err

@@ -21,8 +21,7 @@ func Copy(ctx context.Context, src [][]byte) ([][]byte, error) {
 			d, s = d[n:], s[n:]
 		}
 	}
-	none := func(int) int64 { return 0 }
-	return out, run(ctx, len(pieces), none, func(_ context.Context, i int, _ func() []byte) error {
+	return out, run(ctx, len(pieces), none, none, func(_ context.Context, i int, _ func() []byte) error {
 		copy(pieces[i].dst, pieces[i].src)
 		return nil
 	})

@@ -13,10 +13,10 @@ import (
 
 // run calls do for each of n jobs, several at a time, until one fails or ctx
 // ends. A job may ask once for its buffer: page-aligned, of need(job) bytes, of
-// any content, its own during the call. All buffers together stay within
-// budgetBytes; a job that needs more runs alone. A plan made of a damaged
+// any content, its own during the call. All buffers, with what extra says that
+// jobs take besides, stay within budgetBytes; a job that needs more runs alone. A plan made of a damaged
 // checkpoint can need any amount, so a job asks only once it knows better.
-func run(ctx context.Context, n int, need func(job int) int64, do func(ctx context.Context, job int, buffer func() []byte) error) error {
+func run(ctx context.Context, n int, need, extra func(job int) int64, do func(ctx context.Context, job int, buffer func() []byte) error) error {
 	var buffers bufferPool
 	var next atomic.Int64
 	budget := semaphore.NewWeighted(budgetBytes)
@@ -32,7 +32,7 @@ func run(ctx context.Context, n int, need func(job int) int64, do func(ctx conte
 					return err
 				}
 				size := need(job)
-				weight := min(size, budgetBytes)
+				weight := min(size+extra(job), budgetBytes)
 				if err := budget.Acquire(ctx, weight); err != nil {
 					return err
 				}
@@ -51,6 +51,9 @@ func run(ctx context.Context, n int, need func(job int) int64, do func(ctx conte
 	}
 	return group.Wait()
 }
+
+// none is the need of jobs that take no memory.
+func none(int) int64 { return 0 }
 
 // bufferPool keeps buffers for the next jobs of one run. Left to the garbage
 // collector, which waits for the heap to double, they would pile up to the size

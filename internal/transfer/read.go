@@ -102,7 +102,7 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 		}
 		return s.len
 	}
-	return run(ctx, len(spans), scratch, func(ctx context.Context, i int, buffer func() []byte) error {
+	return run(ctx, len(spans), scratch, none, func(ctx context.Context, i int, buffer func() []byte) error {
 		return files.serve(ctx, spans[i], reads[spans[i].first:spans[i].end], buffer)
 	})
 }

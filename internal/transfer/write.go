@@ -15,6 +15,8 @@ type Item struct {
 	Leaf string
 	// Bound is the most bytes that Append appends.
 	Bound int
+	// Scratch is what Append takes of memory besides, about.
+	Scratch int
 	// Append appends the encoded value to dst, whose capacity has room for
 	// Bound more bytes. It is called once, from any goroutine.
 	Append func(dst []byte) ([]byte, error)
@@ -28,6 +30,7 @@ const pageValue = 1 << 20
 type unit struct {
 	first, end int // items[first:end]
 	bound      int
+	scratch    int // the most of the items'
 }
 
 // pack divides items into units of about unitBytes.
@@ -44,6 +47,7 @@ func pack(items []Item) []unit {
 				break
 			}
 			u.bound += n
+			u.scratch = max(u.scratch, items[i].Scratch)
 			i++
 		}
 		u.end = i
@@ -97,7 +101,7 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 func WriteFiles(ctx context.Context, stage storage.Stage, names []string, items []Item) error {
 	units := make([]unit, len(items))
 	for i, it := range items {
-		units[i] = unit{i, i + 1, roundUp(it.Bound)}
+		units[i] = unit{i, i + 1, roundUp(it.Bound), it.Scratch}
 	}
 	return runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
 		buf, err := items[u.first].append(buf)
@@ -124,7 +128,8 @@ func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byt
 // runUnits runs do for every unit, with an empty buffer that has room for it.
 func runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
 	need := func(i int) int64 { return int64(units[i].bound) }
-	return run(ctx, len(units), need, func(ctx context.Context, i int, buffer func() []byte) error {
+	scratch := func(i int) int64 { return int64(units[i].scratch) }
+	return run(ctx, len(units), need, scratch, func(ctx context.Context, i int, buffer func() []byte) error {
 		return do(ctx, units[i], buffer()[:0])
 	})
 }
