@@ -58,13 +58,14 @@ func (p *Part) describe(err error) error {
 
 // decode calls f with the elements of the part, of type d, that enc encodes. If
 // they are stored as they are f gets them in enc itself, unless that is the
-// part's own Inline.
+// part's own Inline, or the form may change them: other leaves may share what
+// was read.
 func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
 	n, err := region.NumBytes(p.Size, d.Size())
 	if err != nil {
 		return err
 	}
-	if p.Inline == nil && len(enc) >= n {
+	if p.Inline == nil && len(enc) >= n && !narrow(d) {
 		if step, done := p.Form.Direct(p, enc[:n]); done != nil {
 			if step != nil {
 				step(enc[:n])
@@ -81,6 +82,12 @@ func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) 
 		}
 		return f(elements)
 	})
+}
+
+// narrow reports whether elements have bits that are not theirs, which a form
+// clears.
+func narrow(d array.DType) bool {
+	return d == array.Int2 || d == array.Int4 || d == array.Float4E2M1FN
 }
 
 // Dir is the directory that the files of stored arrays are in.
