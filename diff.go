@@ -94,8 +94,10 @@ func (d *differ) run(ctx context.Context) error {
 	if err := d.a.config.checkTarget(nil); err != nil {
 		return wrap(ctx, "diff", d.a.path, err)
 	}
-	if err := checkWhole(ctx, d.a.Checkpoint, d.b.Checkpoint); err != nil {
-		return err
+	for _, s := range []side{d.a, d.b} {
+		if err := s.checkWhole(); err != nil {
+			return wrap(ctx, "diff", s.path, err)
+		}
 	}
 	partsA, partsB := d.a.parts(), d.b.parts()
 	name := d.a.config.name
@@ -122,18 +124,6 @@ func (d *differ) run(ctx context.Context) error {
 	for _, name := range partsB {
 		if !d.a.has(name) {
 			d.found.OnlyB = append(d.found.OnlyB, name)
-		}
-	}
-	return nil
-}
-
-// checkWhole refuses checkpoints that have lost a checkpointable.
-func checkWhole(ctx context.Context, checkpoints ...*Checkpoint) error {
-	for _, c := range checkpoints {
-		for _, name := range c.missing {
-			if err := c.check(name); err != nil {
-				return wrap(ctx, "diff", c.path, err)
-			}
 		}
 	}
 	return nil
@@ -226,10 +216,7 @@ func (c *Checkpoint) partKind(ctx context.Context, name string) (partKind, error
 	if c.hasTree(ctx, name) {
 		return treePart, nil
 	}
-	var standard *handler.Registry
-	typ := c.handlerType(ctx, name)
-	h, err := standard.ForLoad("", typ, nil)
-	if _, ok := h.(handler.JSONHandler); ok && err == nil && standard.Knows(typ) {
+	if isOf[handler.JSONHandler](c.handlerType(ctx, name)) {
 		return jsonPart, nil
 	}
 	return otherPart, nil

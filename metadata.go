@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -52,13 +53,8 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 
 // CheckpointablesMetadata is the function CheckpointablesMetadata.
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	for _, name := range c.missing {
-		if err := c.check(name); err != nil {
-			return nil, wrap(ctx, "metadata", c.path, err)
-		}
-	}
 	cfg := newLoadConfig(options)
-	if err := cfg.checkTarget(nil); err != nil {
+	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil)); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	return c.metadata(ctx, cfg, c.parts()...)

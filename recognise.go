@@ -17,6 +17,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -105,7 +106,7 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 		return nil, err
 	case isTemporary(path.Base(dir)):
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
-	case !info.Dir && path.Ext(dir) == safetensorsExt:
+	case !info.Dir && path.Ext(dir) == safetensors.Ext:
 		return foreign(store, dir), nil
 	case !info.Dir:
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
@@ -300,11 +301,24 @@ func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
 }
 
 // isPyTree reports whether a recorded handler type is that of a pytree.
-func isPyTree(typ string) bool {
+func isPyTree(typ string) bool { return isOf[handler.PyTreeHandler](typ) }
+
+// isOf reports whether a recorded type is that of the standard handler H.
+func isOf[H handler.Handler](typ string) bool {
 	var standard *handler.Registry
 	h, err := standard.ForLoad("", typ, nil)
-	_, ok := h.(handler.PyTreeHandler)
+	_, ok := h.(H)
 	return err == nil && ok && standard.Knows(typ)
+}
+
+// checkWhole returns an error if a checkpointable has been lost.
+func (c *Checkpoint) checkWhole() error {
+	for _, name := range c.missing {
+		if err := c.check(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // enclosing returns the checkpoint that dir is inside of, or "".

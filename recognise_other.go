@@ -17,8 +17,6 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-const safetensorsExt = safetensors.Ext
-
 // openOther recognises a directory without the document _CHECKPOINT_METADATA,
 // which old versions of Orbax did not write, nor do other programs.
 func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
@@ -63,7 +61,7 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		}
 	}
 	for _, e := range entries {
-		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) || !e.Dir && path.Ext(e.Name) == safetensorsExt {
+		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) || !e.Dir && path.Ext(e.Name) == safetensors.Ext {
 			return foreign(store, dir), nil
 		}
 	}

@@ -13,12 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/heap"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/view"
 )
@@ -148,33 +147,6 @@ func (c countUp) ReadRegion(_ context.Context, dst []byte, off, size []int) erro
 	return nil
 }
 
-// peak runs f and returns the most heap that was in use meanwhile, beyond what
-// was before.
-func peak(f func()) int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	before, most := m.HeapInuse, uint64(0)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapInuse)
-			select {
-			case <-stop:
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	})
-	f()
-	close(stop)
-	wg.Wait()
-	return int64(most) - int64(before)
-}
-
 // TestTransformMemory makes a checkpoint of a model whose layers are stacked into
 // one of separate layers: loaded, and saved again without loading it.
 func TestTransformMemory(t *testing.T) {
@@ -233,7 +205,7 @@ func TestTransformMemory(t *testing.T) {
 	var v any
 	var err error
 	allow(size)
-	report("loading", peak(func() { v, err = orbax.Load(ctx, path, rules) }), size, limit)
+	report("loading", heap.Peak(func() { v, err = orbax.Load(ctx, path, rules) }), size, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +214,7 @@ func TestTransformMemory(t *testing.T) {
 
 	apart := filepath.Join(dir, "apart")
 	allow(0)
-	report("saving", peak(func() { err = saveTransformed(ctx, path, apart, rules) }), 0, limit)
+	report("saving", heap.Peak(func() { err = saveTransformed(ctx, path, apart, rules) }), 0, limit)
 	if err != nil {
 		t.Fatal(err)
 	}

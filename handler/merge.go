@@ -121,7 +121,8 @@ func (s valueSet) entries() []ocdbt.Entry {
 	return entries
 }
 
-// databaseSource reads the files of a database below dir.
+// databaseSource reads the files of the database called name in dir, "." for the one
+// that dir is itself.
 type databaseSource struct {
 	dir  *ReadDir
 	name string

@@ -248,30 +248,14 @@ func (o *unionOpener) readShardings(ctx context.Context) error {
 
 // readArrays unites the array_metadatas of all processes of all parts.
 func (o *unionOpener) readArrays(ctx context.Context) error {
-	dir := path.Dir(layout.ArrayFile)
 	known := map[string]layout.ArrayMetadata{}
 	for _, part := range o.parts {
-		infos, err := part.Dir.List(ctx, dir)
-		if err != nil && !isNotExist(err) {
-			return err
+		names, err := part.Dir.arrayFiles(ctx)
+		if err == nil {
+			err = part.Dir.readArrays(ctx, names, known)
 		}
-		for _, info := range infos {
-			if info.Dir || !strings.HasPrefix(info.Name, "process_") {
-				continue
-			}
-			doc, err := part.Dir.ReadFile(ctx, path.Join(dir, info.Name))
-			if err != nil {
-				return err
-			}
-			arrays, err := layout.ParseArrays(doc)
-			if err != nil {
-				return inDir(part, err)
-			}
-			for name, a := range arrays {
-				if _, ok := known[name]; !ok {
-					known[name] = a
-				}
-			}
+		if err != nil {
+			return inDir(part, err)
 		}
 	}
 	for _, l := range o.leaves {

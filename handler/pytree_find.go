@@ -77,7 +77,7 @@ func (o *treeOpener) readValue(ctx context.Context, key string) ([]byte, error) 
 	case at.inline != nil:
 		return at.inline, nil
 	case o.ocdbt:
-		doc, err = ocdbtSource{o.dir}.Read(ctx, at.extent.File, at.extent.Offset, at.extent.Length)
+		doc, err = databaseSource{o.dir, "."}.Read(ctx, at.extent.File, at.extent.Offset, at.extent.Length)
 	default:
 		doc, err = o.dir.ReadFile(ctx, at.extent.File)
 	}

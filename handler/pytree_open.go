@@ -10,7 +10,6 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
@@ -134,32 +133,45 @@ func (o *treeOpener) readDocuments(ctx context.Context) error {
 // mention is described by the first.
 func (o *treeOpener) readArrayMetadatas(ctx context.Context) error {
 	o.arrays = map[string]layout.ArrayMetadata{}
-	dir := path.Dir(layout.ArrayFile)
-	infos, err := o.dir.List(ctx, dir)
-	if err != nil && !isNotExist(err) {
+	names, err := o.dir.arrayFiles(ctx)
+	if err != nil {
 		return err
 	}
-	var names []string
+	if ours := layout.ArrayFile; o.dir.digests.Has(path.Join(o.dir.name, ours)) && !slices.Contains(names, ours) {
+		names = append(names, ours) // to learn that it is missing
+	}
+	return o.dir.readArrays(ctx, names, o.arrays)
+}
+
+// arrayFiles returns the names of the array_metadatas of all processes.
+func (d *ReadDir) arrayFiles(ctx context.Context) (names []string, err error) {
+	dir := path.Dir(layout.ArrayFile)
+	infos, err := d.List(ctx, dir)
+	if err != nil && !isNotExist(err) {
+		return nil, err
+	}
 	for _, info := range infos {
 		if !info.Dir && strings.HasPrefix(info.Name, "process_") {
 			names = append(names, path.Join(dir, info.Name))
 		}
 	}
-	if ours := layout.ArrayFile; o.dir.digests.Has(path.Join(o.dir.name, ours)) && !slices.Contains(names, ours) {
-		names = append(names, ours) // to learn that it is missing
-	}
+	return names, nil
+}
+
+// readArrays adds to arrays those of the named files that are not there yet.
+func (d *ReadDir) readArrays(ctx context.Context, names []string, arrays map[string]layout.ArrayMetadata) error {
 	for _, name := range names {
-		doc, err := o.dir.ReadFile(ctx, name)
+		doc, err := d.ReadFile(ctx, name)
 		if err != nil {
 			return err
 		}
-		arrays, err := layout.ParseArrays(doc)
+		found, err := layout.ParseArrays(doc)
 		if err != nil {
 			return err
 		}
-		for name, a := range arrays {
-			if _, ok := o.arrays[name]; !ok {
-				o.arrays[name] = a
+		for name, a := range found {
+			if _, ok := arrays[name]; !ok {
+				arrays[name] = a
 			}
 		}
 	}
@@ -189,7 +201,7 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 // one, or of those that several processes wrote and nobody merged. It reports
 // whether there is one.
 func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
-	db, err := ocdbt.Open(ctx, ocdbtSource{o.dir})
+	db, err := ocdbt.Open(ctx, databaseSource{o.dir, "."})
 	if isNotExist(err) {
 		o.values, err = readDatabases(ctx, o.dir)
 		return len(o.values) > 0, err
@@ -207,24 +219,6 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 	// A merged database has all keys or is damaged, so nothing can be lost here.
 	o.options.Fill = o.options.Fill || o.meta.Sparse
 	return true, nil
-}
-
-// ocdbtSource reads a database's own files.
-type ocdbtSource struct{ dir *ReadDir }
-
-func (s ocdbtSource) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	return transfer.ReadFile(ctx, s.dir.store, s.dir.path(), name, off, n)
-}
-
-func (s ocdbtSource) List(ctx context.Context, prefix string) ([]string, error) {
-	infos, err := s.dir.List(ctx, ".")
-	var names []string
-	for _, info := range infos {
-		if strings.HasPrefix(info.Name, prefix) {
-			names = append(names, info.Name)
-		}
-	}
-	return names, err
 }
 
 // leaves describes all leaves.

@@ -48,10 +48,9 @@ func (t *storedTree) verifyGaps(ctx context.Context) (errs []error) {
 		errs = append(errs, err)
 		return nil
 	}
-	dir := t.opener.dir
 	reads, err := t.planGaps(ctx, report)
 	if err == nil {
-		err = dir.unchanged(ctx, transfer.ReadAll(ctx, dir.store, dir.path(), reads))
+		err = t.opener.files.ReadAll(ctx, reads)
 	}
 	if err != nil {
 		report(err)

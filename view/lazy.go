@@ -110,7 +110,7 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 		wanted += placed[i].elementsIn(part)
 	}
 	e := c.get(s.array, part, n*s.dtype.Size(), n, wanted)
-	elements, err := e.read(n*s.dtype.Size(), func(dst []byte) error {
+	elements, err := e.read(func(dst []byte) error {
 		return s.decodeInto(ctx, part, placed[0].leaf, dst)
 	})
 	if err != nil {
@@ -119,14 +119,13 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 	return s.placeAll(part, placed, elements)
 }
 
-// read returns the elements of the part, of so many bytes, which decode reads if
-// nobody has before. A failure is the caller's alone: others may have a context
+// read returns the elements of the part, which decode reads if nobody has before. A failure is the caller's alone: others may have a context
 // that has not ended.
-func (e *cachedPart) read(bytes int, decode func(dst []byte) error) ([]byte, error) {
+func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
 	if e.elements == nil {
-		elements := make([]byte, bytes)
+		elements := make([]byte, e.bytes)
 		if err := decode(elements); err != nil {
 			return nil, err
 		}

@@ -7,12 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-orbax/orbax/internal/heap"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -61,33 +60,6 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// peak runs f and returns the most heap that was in use meanwhile, beyond what
-// was before.
-func peak(f func()) uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	before, most := m.HeapInuse, uint64(0)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapInuse)
-			select {
-			case <-stop:
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	})
-	f()
-	close(stop)
-	wg.Wait()
-	return most - min(most, before)
-}
-
 // TestMemoryIsBounded moves half a GiB, by small and large values, plain and
 // through buffers.
 func TestMemoryIsBounded(t *testing.T) {
@@ -104,7 +76,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		var extents []Extent
 		runtime.GC()
-		used := peak(func() {
+		used := heap.Peak(func() {
 			var err error
 			if extents, err = WritePacked(t.Context(), s, "f", items); err != nil {
 				t.Fatal(err)
@@ -124,7 +96,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 				reads = append(reads, r)
 			}
-			used := peak(func() {
+			used := heap.Peak(func() {
 				if err := ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
 					t.Fatal(err)
 				}

@@ -1,0 +1,35 @@
+// Package heap measures, for tests, what memory a function takes.
+package heap
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Peak runs f and returns the most heap that was in use meanwhile, in bytes beyond
+// what was before.
+func Peak(f func()) int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapInuse, uint64(0)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapInuse)
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	f()
+	close(stop)
+	wg.Wait()
+	return int64(most) - int64(before)
+}
