@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,13 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
 // Checkpoint is an open checkpoint. Its methods may be called by several
-// goroutines. What it has loaded does not depend on it.
+// goroutines. What it has loaded does not depend on it, but for what is Mapped.
 type Checkpoint struct {
 	store   storage.Store
 	path    string // as the caller gave it
@@ -44,6 +46,9 @@ type Checkpoint struct {
 	deleting string
 	deletion *layout.Deletion
 	recorded bool
+
+	mapped  view.Mappings
+	passing bool // the function that opened it closes it
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
@@ -81,23 +86,28 @@ func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkp
 	return ck, nil
 }
 
-// Close releases the checkpoint. What was loaded stays; the checkpoint, and trees
-// that it has opened, fail afterwards with an error that matches fs.ErrClosed.
+// Close releases the checkpoint. What was loaded stays, unless it is Mapped; the
+// checkpoint, and trees that it has opened, fail afterwards with an error that
+// matches fs.ErrClosed. So do mapped loads that are under way, for which Close
+// waits.
 func (c *Checkpoint) Close() error {
 	c.closed.Store(true)
-	return nil
+	return wrap(context.Background(), "close", c.path, c.mapped.Close())
 }
 
 // Names returns the names of the checkpointables, in order. A checkpoint that is
 // one itself, as Orbax v0 wrote them and as other formats are, has none.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 
-func (c *Checkpoint) readDir(name string) *handler.ReadDir {
+// readDir returns the directory of a checkpointable, which e reads; nil will do.
+func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
 	var digests handler.Digests // a nil *layout.Digests in it would not be nil
 	if c.digests != nil {
 		digests = c.digests
 	}
-	return handler.NewReadDir(c.store, c.dir, name, digests, c.unchanged)
+	dir := handler.NewReadDir(c.store, c.dir, name, digests, c.unchanged)
+	dir.Use(e)
+	return dir
 }
 
 // has reports whether there is a checkpointable called name.
@@ -115,8 +125,11 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 
 // pickFor is pick for what has no target to fill.
 func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, error) {
-	if err := cfg.checkTarget(nil); err != nil {
+	if err := cmp.Or(cfg.checkTarget(nil), cfg.checkReading()); err != nil {
 		return "", err
+	}
+	if cfg.report != nil || cfg.progress != nil {
+		return "", fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
 	}
 	return c.pick(ctx, cfg.name)
 }
@@ -198,9 +211,10 @@ func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...
 
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
 	cfg := c.config(options)
-	if err := cfg.checkTarget(target); err != nil {
+	if err := cmp.Or(cfg.checkTarget(target), c.checkMapping(cfg)); err != nil {
 		return nil, err
 	}
+	defer newObserver("load", &cfg.sharedOptions, cfg.engine.Meter).end()
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, err
@@ -232,7 +246,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if err := c.lostTree(ctx, name); err != nil {
 		return nil, err
 	}
-	return h.Load(ctx, c.readDir(name), target, cfg.handler)
+	return h.Load(ctx, c.readDir(name, cfg.engine), target, c.loadOptions(cfg))
 }
 
 // Tree opens the pytree that Name says, chosen as by Load: for those who want
@@ -250,7 +264,7 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.lostTree(ctx, name); err == nil {
-		t, err = cfg.handler.OpenView(ctx, c.readDir(name))
+		t, err = cfg.handler.OpenView(ctx, c.readDir(name, cfg.engine))
 	}
 	if err := c.unchanged(ctx, err); err != nil {
 		return nil, err
@@ -274,7 +288,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 			filled = target
 		}
 	}
-	if err := cfg.checkTarget(filled); err != nil {
+	if err := cmp.Or(cfg.checkTarget(filled), c.checkMapping(cfg)); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
 	if len(targets) == 0 {
@@ -292,6 +306,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if err := errors.Join(errs...); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
+	defer newObserver("load", &cfg.sharedOptions, cfg.engine.Meter).end()
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
 	group, gctx := errgroup.WithContext(ctx)

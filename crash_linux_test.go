@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/zarr"
 )
 
 func init() {
@@ -66,9 +70,21 @@ func TestDiskFull(t *testing.T) {
 	if err := orbax.Save(t.Context(), path, crashState(1)); err != nil {
 		t.Fatal(err)
 	}
+	// What compression leaves is not known before: that save fails on the way.
+	noise := make([]byte, 2<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	var compressed handler.StorageOptions
+	compressed.Compression = zarr.Zstd(1)
 	for _, p := range []string{path, filepath.Join(dir, "other")} {
-		if err := orbax.Save(t.Context(), p, crashState(2), orbax.Overwrite()); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("%s: %v", p, err)
+		var s orbax.Stats
+		err := orbax.Save(t.Context(), p, crashState(2), orbax.Overwrite(), orbax.Report(&s))
+		if !errors.Is(err, orbax.ErrNoSpace) || s.Files > 0 || s.Phase != orbax.PhaseDone {
+			t.Errorf("%s: %v, after %+v", p, err, s)
+		}
+		err = orbax.Save(t.Context(), p, map[string]any{"noise": array.Of(noise)}, orbax.Overwrite(),
+			orbax.Storage(compressed), orbax.Report(&s))
+		if !errors.Is(err, orbax.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) || s.Files == 0 {
+			t.Errorf("%s: %v, after %+v", p, err, s)
 		}
 	}
 	wantVersion(t, path, 1)

@@ -11,8 +11,9 @@ import (
 // other modules. Imports point down only.
 var imports = map[string]string{
 	"internal/fault":    "",
+	"internal/jsonscan": "",
 	"internal/lfs":      "internal/fault",
-	"sharding":          "internal/fault",
+	"sharding":          "internal/fault internal/jsonscan",
 	"internal/region":   "internal/fault",
 	"array":             "internal/fault internal/region sharding",
 	"tree":              "internal/fault array",
@@ -21,14 +22,15 @@ var imports = map[string]string{
 	"ocdbt":             "internal/fault internal/lfs github.com/klauspost/compress",
 	"zarr":              "internal/fault array github.com/klauspost/compress github.com/cespare/xxhash/v2",
 	"safetensors":       "internal/fault internal/lfs array",
-	"internal/layout":   "internal/fault storage tree",
-	"internal/savehook": "internal/layout internal/transfer storage tree",
+	"internal/layout":   "internal/fault internal/jsonscan storage tree",
+	"internal/savehook": "internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
-	"view":              "internal/fault internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
+	"internal/mmap":     "golang.org/x/sys",
+	"view":              "internal/fault internal/mmap internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"handler": "internal/fault internal/layout internal/region internal/transfer array ocdbt safetensors sharding " +
-		"storage tree view zarr google.golang.org/protobuf",
+		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
-	"":          "internal/fault internal/layout internal/savehook internal/transfer handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"":          "internal/fault internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
 	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
 }
 

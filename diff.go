@@ -91,7 +91,7 @@ func both[T any](ctx context.Context, d *differ, nameA, nameB string, f func(s s
 }
 
 func (d *differ) run(ctx context.Context) error {
-	if err := d.a.config.checkTarget(nil); err != nil {
+	if err := cmp.Or(d.a.config.checkTarget(nil), d.a.config.checkReading()); err != nil {
 		return wrap(ctx, "diff", d.a.path, err)
 	}
 	for _, s := range []side{d.a, d.b} {

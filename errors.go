@@ -18,6 +18,9 @@ var (
 	ErrNotExist = fault.ErrNotExist
 	// ErrBusy: another save or deletion is at work on the same path.
 	ErrBusy = fault.ErrBusy
+	// ErrNoSpace: the disk, or the user's quota of it, has not enough room. It
+	// matches syscall.ENOSPC as well where the system said so.
+	ErrNoSpace = fault.ErrNoSpace
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
 	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint
 	// ErrIncomplete: a checkpoint whose writing was not finished.

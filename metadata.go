@@ -54,7 +54,7 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 // CheckpointablesMetadata is the function CheckpointablesMetadata.
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	cfg := newLoadConfig(options)
-	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil)); err != nil {
+	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil), cfg.checkReading()); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	return c.metadata(ctx, cfg, c.parts()...)
@@ -110,10 +110,10 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		if err := cfg.checkViews(h); err != nil {
 			return err
 		}
-		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name))
+		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name, cfg.engine))
 		return err
 	}
-	t, err := cfg.handler.OpenView(ctx, c.readDir(name))
+	t, err := cfg.handler.OpenView(ctx, c.readDir(name, cfg.engine))
 	if err == nil {
 		m.Checkpointables[name] = t.Metadata()
 	}

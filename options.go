@@ -6,6 +6,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -44,7 +45,20 @@ type NameOption interface {
 	DeleteOption
 }
 
+// sharedOptions are those that saves and loads have in common.
+type sharedOptions struct {
+	budget   int64
+	report   *Stats
+	progress func(Stats)
+}
+
+// newEngine returns what moves the data of a save or a load.
+func (o *sharedOptions) newEngine() *transfer.Engine {
+	return &transfer.Engine{Budget: o.budget, Meter: new(transfer.Meter)}
+}
+
 type saveConfig struct {
+	sharedOptions
 	name      string
 	overwrite bool
 	custom    any
@@ -54,9 +68,12 @@ type saveConfig struct {
 }
 
 type loadConfig struct {
+	sharedOptions
+	engine   *transfer.Engine
 	name     string // "" for the default
 	registry *handler.Registry
 	handler  handler.LoadOptions
+	mapping  mapping
 	// other opens another pytree of the checkpoint, for Transform.
 	other func(ctx context.Context, name string) (*view.Tree, error)
 }
@@ -81,6 +98,25 @@ func CustomMetadata(v any) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.custom = v })
 }
 
+// Immutable says that no array of the state changes until the save has ended: an
+// asynchronous save copies none. For single arrays there is array.Array.Freeze.
+// Save never copies, and needs neither.
+func Immutable() SaveCheckpointablesOption {
+	return saveOption(func(c *saveConfig) { c.handler.Immutable = true })
+}
+
+// SnapshotMemory is memory that asynchronous saves copy arrays to; see
+// ReuseSnapshot.
+type SnapshotMemory = handler.SnapshotMemory
+
+// ReuseSnapshot makes an asynchronous save copy the arrays to m, and give it back
+// when it has ended. Saves that follow one another with the same m keep the caller
+// for no longer than copying takes: to memory that is new it takes several times
+// as long. m holds as much as the state until it is garbage or its Free is called.
+func ReuseSnapshot(m *SnapshotMemory) SaveCheckpointablesOption {
+	return saveOption(func(c *saveConfig) { c.handler.SnapshotMemory = m })
+}
+
 // Storage says how the arrays are stored; see handler.StorageOptions.
 func Storage(s handler.StorageOptions) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.handler.Storage = s })
@@ -101,6 +137,37 @@ func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
 // default "state" if there is one, else the first pytree, or deleted. To a load
 // "" stands for the default; a save and a deletion refuse it.
 func Name(name string) NameOption { return nameOption(name) }
+
+// sharedOption is an option for every save and load.
+type sharedOption func(*sharedOptions)
+
+func (o sharedOption) applySave(c *saveConfig) { o(&c.sharedOptions) }
+func (o sharedOption) applyLoad(c *loadConfig) { o(&c.sharedOptions) }
+func (o sharedOption) saveCheckpointables()    {}
+func (o sharedOption) loadCheckpointables()    {}
+
+// Budget bounds the memory that a save or a load takes for buffers, in bytes; 0
+// stands for the default of 48 MiB. It does not count the state itself, what a
+// snapshot copies of it, and the documents that describe it. A chunk that needs
+// more is moved alone, so a small budget never fails but is slower.
+func Budget(bytes int64) CommonOption {
+	return sharedOption(func(o *sharedOptions) { o.budget = bytes })
+}
+
+// Report sets s when the save or the load has ended, well or not: for an
+// asynchronous one before its response is done. Only what saves and loads takes
+// it.
+func Report(s *Stats) CommonOption {
+	return sharedOption(func(o *sharedOptions) { o.report = s })
+}
+
+// Progress calls f a few times a second while a save or a load goes on, and once
+// when it has ended, never at the same time. f runs on a goroutine of its own,
+// which ends with the operation; one that blocks delays that end. Only what saves
+// and loads takes it.
+func Progress(f func(Stats)) CommonOption {
+	return sharedOption(func(o *sharedOptions) { o.progress = f })
+}
 
 type handlersOption struct{ r *handler.Registry }
 
@@ -140,5 +207,6 @@ func newLoadConfig[O LoadOption](options []O) *loadConfig {
 	for _, o := range options {
 		o.applyLoad(c)
 	}
+	c.engine = c.newEngine()
 	return c
 }

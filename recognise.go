@@ -31,6 +31,9 @@ func isSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSu
 // different saves, or gone.
 var errReplaced = fmt.Errorf("%w: the checkpoint was changed while it was read; open it again", fault.ErrBusy)
 
+// errClosed is what everything fails with after Close.
+var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
+
 // maxTries is how often reading begins anew when the checkpoint is overwritten
 // while it is read.
 const maxTries = 4
@@ -39,7 +42,7 @@ const maxTries = 4
 // the checkpoint has been replaced meanwhile, or has begun to lose a part.
 func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 	if c.closed.Load() {
-		return fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
+		return errClosed
 	}
 	if c.mark == "" {
 		return err
@@ -280,7 +283,7 @@ func (c *Checkpoint) handlerType(ctx context.Context, name string) string {
 	typ := c.meta.Handlers[name]
 	switch {
 	case typ == "" && !c.hasTree(ctx, name):
-		return handler.TypeByFiles(ctx, c.readDir(name))
+		return handler.TypeByFiles(ctx, c.readDir(name, nil))
 	case handler.IsStateful(typ) && c.hasTree(ctx, name):
 		return ""
 	}

@@ -88,7 +88,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		if !c.hasTree(ctx, name) {
 			continue
 		}
-		dir := c.readDir(name)
+		dir := c.readDir(name, nil)
 		names, err := handler.Databases(ctx, dir)
 		if err != nil {
 			return nil, err
@@ -132,7 +132,7 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, path.Join(name, ocdbt.ManifestName))
 	}
 	if err == nil {
-		_, err = handler.OpenTree(ctx, c.readDir(name), handler.OpenOptions{})
+		_, err = handler.OpenTree(ctx, c.readDir(name, nil), handler.OpenOptions{})
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,22 +19,30 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
 
 // Save writes state, which must have at least one leaf, as a checkpoint at path,
-// which must not exist unless Overwrite is given; missing parents are created. It returns when the
-// checkpoint is complete and durable. After an error, or when ctx is cancelled,
-// nothing is left behind but parents. The one exception: an error that says
-// that the checkpoint is in place tells what could not be done after that.
+// which must not exist unless Overwrite is given; missing parents are created. It
+// returns when the checkpoint is complete and durable. After an error, or when ctx
+// is cancelled, nothing is left behind but parents. The one exception: an error
+// that says that the checkpoint is in place tells what could not be done after
+// that. A save that cannot fit on the disk is refused before it starts, with
+// ErrNoSpace.
+//
+// The state must not change before Save returns. Large arrays are written from
+// where they lie, and their checksums computed on the way: one that changes in
+// between is found to be damaged when it is loaded.
 func Save(ctx context.Context, path string, state any, options ...SaveOption) error {
 	c := newSaveConfig(options)
 	return saveNow(ctx, path, map[string]any{c.name: state}, c)
 }
 
 // SaveAsync is Save in the background: it returns when state has been copied,
-// and the caller may change it at once. Whatever can be refused is refused by
+// and the caller may change it at once. With ReuseSnapshot the copies of several
+// saves share their memory, with Immutable none is made. Whatever can be refused is refused by
 // SaveAsync itself; what fails later is told by the response. ctx governs the
 // whole save, also after SaveAsync has returned: do not cancel it on the way
 // out of a function that leaves the save running.
@@ -62,6 +71,7 @@ func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConf
 	if err == nil {
 		err = s.run(ctx)
 	}
+	s.observer.end()
 	return wrap(ctx, "save", path, err)
 }
 
@@ -69,9 +79,14 @@ func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveCo
 	c.handler.Snapshot = true
 	s, err := begin(ctx, path, parts, c)
 	if err != nil {
+		s.observer.end()
 		return nil, wrap(ctx, "save", path, err)
 	}
-	return respond(func() error { return wrap(ctx, "save", path, s.run(ctx)) }), nil
+	return respond(func() error {
+		err := s.run(ctx)
+		s.observer.end()
+		return wrap(ctx, "save", path, err)
+	}), nil
 }
 
 // saving is a save that has been accepted.
@@ -84,20 +99,28 @@ type saving struct {
 	writes    map[string]handler.WriteFunc
 	digests   layout.Digests
 	into      *savehook.Into // of a partial save
+	engine    *transfer.Engine
+	observer  *observer
+	least     atomic.Int64 // bytes that will be written at least
 }
 
 // begin checks everything that can be checked, takes what it needs of the
-// parts, and claims the path. Nothing is written before all of it is accepted.
+// parts, and claims the path. Nothing is written before all of it is accepted. It
+// returns the save also if that is refused.
 func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*saving, error) {
 	s := &saving{
 		overwrite: c.overwrite,
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:    map[string]handler.WriteFunc{},
 		into:      c.into,
+		engine:    c.newEngine(),
 	}
+	s.observer = newObserver("save", &c.sharedOptions, s.engine.Meter)
+	c.handler.Use(s.engine)
+	c.handler.Announce = func(bytes int64) { s.least.Add(bytes) }
 	var err error
 	if s.store, s.dir, err = storage.Resolve(path); err != nil {
-		return nil, err
+		return s, err
 	}
 	custom, err := layout.CheckCustom(c.custom)
 	errs := []error{err}
@@ -110,14 +133,15 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 		errs = append(errs, layout.CheckName(name))
 	}
 	if err := errors.Join(append(errs, s.checkPlace(ctx), s.checkTarget(ctx))...); err != nil {
-		return nil, err
+		return s, err
 	}
 	if err := s.accept(ctx, parts[c.name], c); err != nil {
-		return nil, err
+		return s, err
 	}
 	for _, name := range names {
 		errs = append(errs, s.prepare(ctx, name, parts[name], c))
 	}
+	errs = append(errs, s.checkRoom(ctx))
 	if err := errors.Join(errs...); err != nil || s.into != nil {
 		return s, err
 	}
@@ -130,6 +154,26 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 func (s *saving) checkPlace(ctx context.Context) error {
 	if outer := enclosing(ctx, s.store, s.dir); outer != "" {
 		return fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, outer)
+	}
+	return nil
+}
+
+// checkRoom refuses a save that cannot fit. What compression leaves is not known
+// before, and others may take the room meanwhile; then the save fails when the
+// store is full.
+func (s *saving) checkRoom(ctx context.Context) error {
+	store, ok := s.store.(storage.Roomer)
+	if !ok || s.least.Load() == 0 {
+		return nil
+	}
+	room, err := store.Room(ctx, s.dir)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission):
+		return nil
+	case err != nil:
+		return err
+	case room < s.least.Load():
+		return fmt.Errorf("%w: the arrays take %d bytes, and there is room for %d", fault.ErrNoSpace, s.least.Load(), room)
 	}
 	return nil
 }
@@ -227,7 +271,9 @@ func (s *saving) run(ctx context.Context) error {
 			return err
 		}
 	}
+	s.observer.enter(PhaseTransfer)
 	err := s.write(ctx)
+	s.observer.enter(PhaseCommit)
 	if err == nil && (s.overwrite || s.into != nil) {
 		err = s.checkTarget(ctx) // it may have changed meanwhile
 	}
@@ -246,6 +292,7 @@ func (s *saving) write(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			dir.Use(s.engine)
 			if s.into != nil {
 				dir.Unmerged()
 			}
@@ -260,5 +307,5 @@ func (s *saving) write(ctx context.Context) error {
 	if s.into != nil {
 		digestFile = s.into.DigestFile
 	}
-	return savehook.Documents(ctx, s.stage, &s.meta, &s.digests, digestFile, s.dir)
+	return savehook.Documents(ctx, s.engine, s.stage, &s.meta, &s.digests, digestFile, s.dir)
 }

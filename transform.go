@@ -42,7 +42,7 @@ func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 		if err != nil {
 			return nil, err
 		}
-		plain := &loadConfig{registry: cfg.registry, handler: cfg.handler}
+		plain := &loadConfig{registry: cfg.registry, handler: cfg.handler, engine: cfg.engine}
 		plain.handler.Views = nil
 		return c.tree(ctx, name, plain)
 	}

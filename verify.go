@@ -70,5 +70,5 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string) []error {
 	if !c.hasTree(ctx, name) {
 		return nil
 	}
-	return handler.VerifyTree(ctx, c.readDir(name))
+	return handler.VerifyTree(ctx, c.readDir(name, nil))
 }

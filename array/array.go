@@ -30,6 +30,7 @@ type Array struct {
 	data     []byte
 	sharding *sharding.Sharding
 	prngImpl string
+	frozen   bool
 }
 
 // maxBytes is above the memory of any host and below what Go refuses, with a
@@ -107,6 +108,18 @@ func (a *Array) WithSharding(s *sharding.Sharding) *Array {
 	b.sharding = s
 	return &b
 }
+
+// Freeze returns an array that shares a's memory and says that nobody will change
+// it any more, through whatever array or slice: an asynchronous save need not
+// copy it.
+func (a *Array) Freeze() *Array {
+	b := *a
+	b.frozen = true
+	return &b
+}
+
+// Frozen reports whether [Array.Freeze] made the array.
+func (a *Array) Frozen() bool { return a.frozen }
 
 // PRNGImpl returns the name of the random generator whose key data the array
 // holds, such as "threefry2x32", or "" for an ordinary array.

@@ -12,7 +12,13 @@ import "context"
 //	PRNGImpl() string
 //
 // With a sharding, or as PRNG keys, it is saved as a jax.Array; without these
-// methods as an np.ndarray.
+// methods as an np.ndarray. And it may have
+//
+//	Snapshot(ctx context.Context) (Reader, error)
+//
+// which an asynchronous save calls before it returns: the result, of the same
+// dtype and shape, reads the elements as they are then, whatever becomes of them.
+// The elements of a Reader without it must not change until the save has ended.
 type Reader interface {
 	// DType returns the type of the elements.
 	DType() DType

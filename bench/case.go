@@ -1,14 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/array"
 )
@@ -51,7 +54,29 @@ func parseCase(s string) (benchCase, error) {
 	return c, nil
 }
 
+// parseCases reads a list of cases, which may be empty.
+func parseCases(list string) ([]benchCase, error) {
+	var cases []benchCase
+	for s := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(list) == "" {
+			break
+		}
+		c, err := parseCase(strings.TrimSpace(s))
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
 func (c benchCase) total() int64 { return int64(c.Arrays) * int64(c.Bytes) }
+
+// large says that the disk and the memory decide, not the number of arrays.
+func (c benchCase) large() bool { return c.Bytes >= 1<<20 }
+
+// manyArrays is how many arrays make their number decide.
+const manyArrays = 1000
 
 func (c benchCase) dtype() array.DType {
 	switch c.DType {
@@ -74,17 +99,28 @@ func (c benchCase) shape() []int {
 
 func leafName(i int) string { return fmt.Sprintf("w%05d", i) }
 
-// newState returns the state with memory that the program holds already: every
-// page has been written to.
+// values returns the place of an array's values in the file that writeData wrote:
+// a circle of them, where small states lie side by side, and large ones one turn
+// after the other, each a little further along, so that no two arrays are equal.
+func (c benchCase) values(i int) (offset int64) {
+	if c.total() <= maxData {
+		return int64(i) * int64(c.Bytes)
+	}
+	return int64(i) * int64(c.Bytes+64) % maxData
+}
+
+// maxData is the size of the file with the values of a large state.
+const maxData = 256 << 20
+
+func (c benchCase) dataBytes() int64 { return min(c.total(), maxData) }
+
+// newState returns the state, with none of its memory touched.
 func (c benchCase) newState() (map[string]*array.Array, error) {
 	state := make(map[string]*array.Array, c.Arrays)
 	for i := range c.Arrays {
 		a, err := array.New(c.dtype(), c.shape(), nil)
 		if err != nil {
 			return nil, err
-		}
-		for j := range a.Bytes() {
-			a.Bytes()[j] = 0xff
 		}
 		state[leafName(i)] = a
 	}
@@ -93,28 +129,36 @@ func (c benchCase) newState() (map[string]*array.Array, error) {
 
 // writeData writes the values of all arrays to a file, so that all who are
 // measured, in whatever language, save the same.
-func (c benchCase) writeData(name string) error {
+func (c benchCase) writeData(ctx context.Context, name string) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	w := bufio.NewWriterSize(f, 1<<20)
-	random := rand.New(rand.NewPCG(1, 2))
-	values := make([]float32, c.Bytes/c.dtype().Size())
-	for range c.Arrays {
-		for i := range values {
-			values[i] = float32(random.NormFloat64())
-		}
-		a, err := array.Of(values).Cast(c.dtype())
-		if err != nil {
+	// A piece of 64 KiB for each task; with a source of its own, whoever computes
+	// it.
+	const piece = 64 << 10
+	total := c.dataBytes()
+	err = parallel(int((total+piece-1)/piece), func() func(i int) error {
+		values := make([]float32, piece/c.dtype().Size())
+		return func(i int) error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for j := range values {
+				values[j] = float32(random.NormFloat64())
+			}
+			a, err := array.Of(values).Cast(c.dtype())
+			if err != nil {
+				return err
+			}
+			offset := int64(i) * piece
+			_, err = f.WriteAt(a.Bytes()[:min(piece, total-offset)], offset)
 			return err
 		}
-		if _, err := w.Write(a.Bytes()); err != nil {
-			return err
-		}
-	}
-	if err := w.Flush(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -123,33 +167,76 @@ func (c benchCase) writeData(name string) error {
 	return f.Close()
 }
 
-// eachArray calls use with the values of one array after the other, from the
-// file that writeData wrote.
-func (c benchCase) eachArray(name string, use func(leaf string, data []byte) error) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	data := make([]byte, c.Bytes)
-	for i := range c.Arrays {
-		if _, err := io.ReadFull(f, data); err != nil {
-			return err
-		}
-		if err := use(leafName(i), data); err != nil {
-			return err
-		}
-	}
-	return nil
+// fill gives each array of the state its values.
+func (c benchCase) fill(data string, state map[string]*array.Array) error {
+	return c.eachArray(data, func() useArray {
+		return func(leaf string, read func([]byte) error) error { return read(state[leaf].Bytes()) }
+	})
 }
 
 // verify compares a state that was loaded with the values that were saved.
 func (c benchCase) verify(data string, get func(leaf string) *array.Array) error {
-	return c.eachArray(data, func(leaf string, want []byte) error {
-		a := get(leaf)
-		if a == nil || a.DType() != c.dtype() || !bytes.Equal(a.Bytes(), want) {
-			return fmt.Errorf("%s was not loaded as it was saved", leaf)
+	return c.eachArray(data, func() useArray {
+		want := make([]byte, c.Bytes)
+		return func(leaf string, read func([]byte) error) error {
+			if err := read(want); err != nil {
+				return err
+			}
+			a := get(leaf)
+			if a == nil || a.DType() != c.dtype() || !bytes.Equal(a.Bytes(), want) {
+				return fmt.Errorf("%s was not loaded as it was saved", leaf)
+			}
+			return nil
 		}
-		return nil
 	})
+}
+
+// useArray is called with an array's name and what reads its values.
+type useArray func(leaf string, read func(dst []byte) error) error
+
+// eachArray has workers use every array, with the values from the file that
+// writeData wrote.
+func (c benchCase) eachArray(data string, worker func() useArray) error {
+	f, err := os.Open(data)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return parallel(c.Arrays, func() func(i int) error {
+		use := worker()
+		return func(i int) error {
+			return use(leafName(i), func(dst []byte) error {
+				for offset := c.values(i); len(dst) > 0; offset = 0 {
+					n := min(int64(len(dst)), c.dataBytes()-offset)
+					if _, err := f.ReadAt(dst[:n], offset); err != nil {
+						return err
+					}
+					dst = dst[n:]
+				}
+				return nil
+			})
+		}
+	})
+}
+
+// parallel calls what worker returns for every i below n; each processor has a
+// worker of its own.
+func parallel(n int, worker func() func(i int) error) error {
+	var group errgroup.Group
+	var next atomic.Int64
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() error {
+			do := worker()
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
 }

@@ -3,79 +3,116 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
-// check is a goal of this module and whether a run met it.
-type check struct {
-	Goal  string  `json:"goal"`
-	Value float64 `json:"value"`
-	Limit float64 `json:"limit"`
-	Met   bool    `json:"met"`
-	// least says that the value must reach the limit, not stay below it.
-	least bool
+// goal is what this module wants to reach, and whether a run showed it.
+type goal struct {
+	Number int     `json:"number"`
+	Case   string  `json:"case"`
+	What   string  `json:"what"`
+	Value  float64 `json:"value"`
+	Limit  float64 `json:"limit"`
+	Least  bool    `json:"least"` // the value must reach the limit, not stay below it
+	Met    bool    `json:"met"`
 }
 
-func (c check) String() string {
-	verdict, sign := "MET    ", "at most"
-	if !c.Met {
+func (g goal) String() string {
+	verdict, sign := "MET", "at most"
+	if !g.Met {
 		verdict = "NOT MET"
 	}
-	if c.least {
+	if g.Least {
 		sign = "at least"
 	}
-	return fmt.Sprintf("%s  %s: %.2f, goal %s %.2f", verdict, c.Goal, c.Value, sign, c.Limit)
+	return fmt.Sprintf("%d\t%s\t%s\t%s\t%.4g\t%s %g", g.Number, verdict, g.Case, g.What, g.Value, sign, g.Limit)
 }
 
-// The goals. They are set for large states; a case with many arrays has that of
-// manyTimes besides.
-const (
-	saveToDisk  = 1.5 // time of a durable save, to that of dd
-	maxBeyond   = 128 // MiB
-	manyArrays  = 1000
-	manyTimes   = 10        // how much faster than Orbax
-	largeEnough = 128 << 20 // bytes of a state that the disk, not the overhead, decides for
-)
+// goals collects what can be judged: what was not measured is left out.
+type goals []goal
 
-// checks judges what was measured; goals that lack a measurement are left out.
-func (c *caseResult) checks() []check {
-	var all []check
-	atMost := func(goal string, value, limit float64) {
-		if !math.IsNaN(value) {
-			all = append(all, check{Goal: goal, Value: value, Limit: limit, Met: value <= limit})
+func (all *goals) add(number int, name, what string, value, limit float64, least bool) {
+	if !math.IsNaN(value) && !math.IsInf(value, 0) {
+		met := value <= limit
+		if least {
+			met = value >= limit
+		}
+		*all = append(*all, goal{number, name, what, value, limit, least, met})
+	}
+}
+
+func (all *goals) atMost(number int, name, what string, value, limit float64) {
+	all.add(number, name, what, value, limit, false)
+}
+
+func (all *goals) atLeast(number int, name, what string, value, limit float64) {
+	all.add(number, name, what, value, limit, true)
+}
+
+// faster is how many times as fast as base a row is.
+func (r *row) faster(base *row) float64 { return base.ratio(r).Median }
+
+// judge compares everything that was measured with the goals.
+func (r *report) judge() {
+	var all goals
+	for _, c := range r.Cases {
+		if c.Case.large() {
+			c.judgeLarge(&all)
+		} else if c.Case.Arrays >= manyArrays {
+			c.judgeMany(&all)
 		}
 	}
-	save, into := c.row(groupSave, whoOurs), c.row(groupWarm, whoOurs)
-	if c.Case.total() >= largeEnough {
-		atMost("save, time to that of dd", save.ratio(c.limit(groupSave)).Median, saveToDisk)
+	for _, s := range r.Growth {
+		s.judge(&all)
 	}
-	for _, group := range []string{groupWarm, groupCold} {
-		if fastest := c.fastestOrbax(group); fastest != nil {
-			atMost(group+", in place, time to that of "+fastest.Who, c.row(group, whoOurs).ratio(fastest).Median, 1)
+	slices.SortStableFunc(all, func(a, b goal) int { return a.Number - b.Number })
+	r.Goals = all
+}
+
+func (c *caseResult) judgeLarge(all *goals) {
+	name := c.Case.Name
+	save, into := c.row(groupSave, whoOurs), c.row(groupInto, whoOurs)
+	all.atLeast(1, name, "save, times as fast as Orbax", save.faster(c.row(groupSave, whoOrbax)), 4)
+	all.atLeast(1, name, "save, times as fast as Orbax, uncompressed", save.faster(c.row(groupSave, whoRaw)), 1.5)
+	all.atLeast(1, name, "save, of the disk's rate", save.faster(c.disk()), 0.85)
+	all.atLeast(1, name, "load, own memory, times as fast as Orbax", into.faster(c.row(groupLoad, whoOrbax)), 6)
+	all.atLeast(1, name, "load, own memory, times as fast as Orbax, uncompressed", into.faster(c.row(groupLoad, whoRaw)), 2)
+	for _, group := range []string{groupMap, groupTouch} {
+		all.atMost(1, name, group+", times that of safetensors", c.row(group, whoOurs).ratio(c.row(group, whoSafe)).Median, 2)
+	}
+	all.atMost(3, name, "second asynchronous save, blocked, times a copy", c.row(groupAgain, whoReuse).ratio(c.row(groupLimit, whoCopy)).Median, 1.3)
+	all.atMost(3, name, "asynchronous save of immutable arrays, blocked, ms", c.row(groupAgain, whoImmutable).seconds().Median*1000, 5)
+	c.judgeMemory(all)
+	all.atMost(5, name, "save, CPU seconds a GiB", save.cpu().Median/gib(c.Case.total()), 0.35)
+	if c.Case.DType == "bfloat16" {
+		huffman, zstd := c.row(groupEncode, whoHuffman), c.row(groupEncode, whoZstd)
+		all.atMost(6, name, "huffman, size", c.stored(huffman).Median, 0.79)
+		all.atMost(6, name, "huffman, size to that of zstd level 1", c.stored(huffman).Median/c.stored(zstd).Median, 1.005)
+	}
+	all.atLeast(6, name, "huffman, encode, GB/s a core", c.rate(c.row(groupEncode, whoHuffman)).Median, 0.5)
+	all.atLeast(6, name, "huffman, decode, GB/s a core", c.rate(c.row(groupDecode, whoHuffman)).Median, 1)
+	c.judgeExchange(all)
+}
+
+func (c *caseResult) judgeMany(all *goals) {
+	name := c.Case.Name
+	all.atLeast(2, name, "save, times as fast as Orbax", c.row(groupSave, whoOurs).faster(c.row(groupSave, whoOrbax)), 30)
+	all.atLeast(2, name, "load, own memory, times as fast as Orbax", c.row(groupInto, whoOurs).faster(c.row(groupLoad, whoOrbax)), 30)
+	c.judgeExchange(all)
+}
+
+// judgeMemory looks at the most of all rounds.
+func (c *caseResult) judgeMemory(all *goals) {
+	for _, r := range c.Rows {
+		if r.Who == whoOurs && (r.Group == groupSave || r.Group == groupInto || r.Group == groupCold) {
+			all.atMost(4, c.Case.Name, r.Group+", MiB beyond the state", r.beyond().Max, 64)
 		}
 	}
-	exchange := c.row(groupWarm, whoExchange)
-	atMost("load in place of Orbax's files, time to that of Orbax", exchange.ratio(c.row(groupWarm, whoOrbax)).Median, 1)
-	atMost("save, MiB beyond the state", save.beyond().Max, maxBeyond)
-	atMost("load in place, MiB beyond the state", into.beyond().Max, maxBeyond)
-	atMost("load in place of Orbax's files, MiB beyond the state", exchange.beyond().Max, maxBeyond)
-	if c.Case.Arrays < manyArrays {
-		return all
+}
+
+// judgeExchange compares how long Orbax takes for our files and for its own.
+func (c *caseResult) judgeExchange(all *goals) {
+	for _, own := range []string{whoOrbax, whoRaw} {
+		all.atMost(8, c.Case.Name, "Orbax loads Go's files, times "+own, c.row(groupLoad, whoOrbaxOnOurs).ratio(c.row(groupLoad, own)).Median, 1)
 	}
-	for _, m := range []struct {
-		what string
-		ours *row
-	}{{"save", save}, {"load in place", into}} {
-		group := m.ours.Group
-		for _, base := range []*row{c.row(group, whoOrbax), c.fastestOrbax(group)} {
-			if v := base.ratio(m.ours).Median; !math.IsNaN(v) {
-				all = append(all, check{
-					Goal: fmt.Sprintf("%s, times faster than %s", m.what, base.Who), Value: v, Limit: manyTimes, Met: v >= manyTimes, least: true,
-				})
-			}
-			if base == c.fastestOrbax(group) {
-				break // it is Orbax as it comes that is fastest
-			}
-		}
-	}
-	return all
 }

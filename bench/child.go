@@ -7,15 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"runtime"
 	"runtime/debug"
-	"sync"
 	"time"
-
-	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/array"
 )
 
 // childVariable is set in the environment of a process that is to serve one
@@ -26,14 +19,19 @@ const childVariable = "ORBAX_BENCH_CHILD"
 // sample is one measurement.
 type sample struct {
 	Seconds float64 `json:"seconds"`
-	Again   float64 `json:"again,omitempty"` // async: the blocked time of a second save
-	Total   float64 `json:"total,omitempty"` // async: until the first is complete
+	Again   float64 `json:"again,omitempty"` // of what an operation does next; see again
 	CPU     float64 `json:"cpu_seconds"`
 	// Beyond is the peak of the resident memory less what was resident just
 	// before, and less the state itself if the job allocates it.
 	Beyond int64  `json:"beyond_bytes"`
 	Memory string `json:"memory_source,omitempty"`
+	// Moved is how many bytes the time is for, if not those of the state, and
+	// Stored how many what was written takes.
+	Moved  int64  `json:"moved_bytes,omitempty"`
+	Stored int64  `json:"stored_bytes,omitempty"`
 	Error  string `json:"error,omitempty"`
+	// Unsupported says of the error that this machine cannot do it.
+	Unsupported bool `json:"unsupported,omitempty"`
 }
 
 func serveChild(in io.Reader, out io.Writer) int {
@@ -48,7 +46,7 @@ func serveChild(in io.Reader, out io.Writer) int {
 		if err := json.Unmarshal(line, &j); err != nil {
 			return err
 		}
-		s, err = j.do(func() error {
+		s, err = j.do(context.Background(), func() error {
 			fmt.Fprintln(out)
 			_, err := lines.ReadBytes('\n')
 			return err
@@ -56,7 +54,7 @@ func serveChild(in io.Reader, out io.Writer) int {
 		return err
 	}()
 	if err != nil {
-		s.Error = err.Error()
+		s.Error, s.Unsupported = err.Error(), errors.Is(err, errors.ErrUnsupported)
 	}
 	if err := json.NewEncoder(out).Encode(s); err != nil || s.Error != "" {
 		return 1
@@ -65,117 +63,29 @@ func serveChild(in io.Reader, out io.Writer) int {
 }
 
 // do prepares the job, calls ready, and does the job.
-func (j job) do(ready func() error) (s sample, err error) {
-	ctx := context.Background()
+func (j job) do(ctx context.Context, ready func() error) (s sample, err error) {
+	prepare, ok := operations[j.Op]
+	if !ok {
+		return s, fmt.Errorf("unknown operation %q", j.Op)
+	}
 	if err := j.warmUp(ctx); err != nil {
 		return s, err
 	}
-	var state, second map[string]*array.Array
-	if j.Op != opLoad {
-		if state, err = j.Case.newState(); err != nil {
-			return s, err
-		}
-	}
-	if j.Op == opCopy {
-		if second, err = j.Case.newState(); err != nil {
-			return s, err
-		}
-	}
-	if j.Op != opLoad && j.Op != opInto {
-		err := j.Case.eachArray(j.Data, func(leaf string, data []byte) error {
-			copy(state[leaf].Bytes(), data)
-			return nil
-		})
-		if err != nil {
-			return s, err
-		}
+	t, err := prepare(j, ctx)
+	if err != nil {
+		return s, err
 	}
 	if err := ready(); err != nil {
 		return s, err
 	}
 	debug.FreeOSMemory()
 	m := startMeter()
-	var loaded any
-	switch j.Op {
-	case opSave:
-		err = orbax.Save(ctx, j.Path, state)
-	case opLoad:
-		loaded, err = orbax.Load(ctx, j.Path)
-	case opInto:
-		err = orbax.LoadInto(ctx, j.Path, &state)
-	case opAsync:
-		err = saveTwice(ctx, j.Path, state, &s)
-	case opCopy:
-		copyState(second, state)
-	default:
-		err = fmt.Errorf("unknown operation %q", j.Op)
-	}
+	err = t.work(&s)
 	m.stop(&s)
-	if err != nil {
-		return s, err
+	if err == nil && t.check != nil {
+		err = t.check(&s)
 	}
-	if j.Op == opAsync {
-		return s, nil
-	}
-	switch j.Op {
-	case opLoad:
-		s.Beyond -= j.Case.total()
-		dict, _ := loaded.(map[string]any)
-		err = j.Case.verify(j.Data, func(leaf string) *array.Array { a, _ := dict[leaf].(*array.Array); return a })
-	case opInto:
-		err = j.Case.verify(j.Data, func(leaf string) *array.Array { return state[leaf] })
-	}
-	runtime.KeepAlive(state)
 	return s, err
-}
-
-// warmUp does everything once that is slower the first time, in Python above
-// all.
-func (j job) warmUp(ctx context.Context) error {
-	path := filepath.Join(j.Scratch, "warm-up")
-	state := map[string]*array.Array{"a": array.Of(make([]float32, 4096), 64, 64)}
-	err := orbax.Save(ctx, path, state)
-	if err == nil {
-		err = orbax.LoadInto(ctx, path, &state)
-	}
-	return errors.Join(err, os.RemoveAll(path))
-}
-
-// saveTwice saves the state in the background, waits, and does so again.
-func saveTwice(ctx context.Context, path string, state map[string]*array.Array, s *sample) error {
-	for i, blocked := range []*float64{&s.Seconds, &s.Again} {
-		start := time.Now()
-		r, err := orbax.SaveAsync(ctx, fmt.Sprint(path, i), state)
-		if err != nil {
-			return err
-		}
-		*blocked = time.Since(start).Seconds()
-		if err := r.Result(ctx); err != nil {
-			return err
-		}
-		if i == 0 {
-			s.Total = time.Since(start).Seconds()
-		}
-	}
-	return nil
-}
-
-// copyState copies with all cores.
-func copyState(dst, src map[string]*array.Array) {
-	names := make(chan string, len(src))
-	for name := range src {
-		names <- name
-	}
-	close(names)
-	var group sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() {
-			for name := range names {
-				copy(dst[name].Bytes(), src[name].Bytes())
-			}
-		})
-	}
-	group.Wait()
 }
 
 // meter measures one operation of this process.
@@ -200,5 +110,5 @@ func (m meter) stop(s *sample) {
 	}
 	s.CPU = cpuSeconds() - m.cpu
 	s.Memory = m.source
-	s.Beyond = memoryPeak(m.source) - m.memory
+	s.Beyond += memoryPeak(m.source) - m.memory
 }

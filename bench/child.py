@@ -1,26 +1,21 @@
-"""Serves one job of the benchmark with the real Orbax; see childVariable in child.go."""
-
-import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+"""Serves one job of the benchmark with what is measured in Python; see childVariable in child.go."""
 
 import gc
 import json
+import os
 import resource
 import shutil
 import sys
 import time
 import warnings
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Keep the real stdout for answers alone, also from what C++ code prints.
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 warnings.simplefilter("ignore")
 
-import jax
-import ml_dtypes
 import numpy as np
-import orbax.checkpoint.experimental.v1 as ocp
 
 
 def memory(field):
@@ -51,53 +46,160 @@ def cpu_seconds():
     return u.ru_utime + u.ru_stime
 
 
-def arrays(job):
-    """Yields the name and values of each array of the state."""
+def values(job):
+    """Yields the name and values of each array of the state, as bytes; see benchCase.values."""
     case = job["case"]
-    dtype = np.dtype(ml_dtypes.bfloat16 if case["dtype"] == "bfloat16" else case["dtype"])
-    n = case["bytes"] // dtype.itemsize
-    shape = (n // 1024, 1024) if n % 1024 == 0 else (n,)
-    with open(job["data"], "rb") as f:
+    size = case["bytes"]
+    total = size * case["arrays"]
+    length = min(total, 256 << 20)
+    with open(job["data"], "rb", buffering=0) as f:
         for i in range(case["arrays"]):
-            a = np.empty(shape, dtype)
-            f.readinto(a.reshape(-1).view(np.uint8))
-            yield f"w{i:05d}", a
+            offset = i * size if total == length else i * (size + 64) % length
+            data = np.empty(size, np.uint8)
+            rest = memoryview(data)
+            while rest:
+                f.seek(offset)
+                rest = rest[f.readinto(rest[: length - offset]) :]
+                offset = 0
+            yield f"w{i:05d}", data
 
 
-def leaf(job, a):
-    return jax.numpy.asarray(a).copy() if job["leaves"] == "jax" else a
+def shape(job, itemsize):
+    n = job["case"]["bytes"] // itemsize
+    return (n // 1024, 1024) if n % 1024 == 0 else (n,)
 
 
-def context(job):
-    ctx = ocp.Context()
-    ctx.array.saving.use_compression = job["compress"]
-    return ctx
+class Orbax:
+    def __init__(self, how):
+        global jax, ocp, ml_dtypes
+        import jax
+        import ml_dtypes
+        import orbax.checkpoint.experimental.v1 as ocp
+
+        self.jax = how == "jax"
+        context = ocp.Context()
+        context.array.saving.use_compression = how != "uncompressed"
+        context.__enter__()
+
+    def leaf(self, job, data):
+        a = data.view(ml_dtypes.bfloat16 if job["case"]["dtype"] == "bfloat16" else np.float32)
+        a = a.reshape(shape(job, a.itemsize))
+        return jax.numpy.asarray(a).copy() if self.jax else a
+
+    def ready(self, state):
+        jax.block_until_ready(state)
+
+    def small(self):
+        return {"a": jax.numpy.zeros((64, 64)) if self.jax else np.zeros((64, 64), np.float32)}
+
+    def save(self, path, state):
+        ocp.save(path, state)
+
+    def load(self, path):
+        return jax.block_until_ready(ocp.load(path))
+
+    def save_async(self, path, state):
+        return ocp.save_async(path, state).result
+
+    def bytes(self, a):
+        return np.asarray(a)
 
 
-def warm_up(job):
+class Torch:
+    """What DCP and safetensors have in common."""
+
+    def __init__(self, how):
+        global torch
+        import torch
+
+        self.how = how
+
+    def leaf(self, job, data):
+        t = torch.from_numpy(data).view(torch.bfloat16 if job["case"]["dtype"] == "bfloat16" else torch.float32)
+        return t.reshape(shape(job, t.element_size()))
+
+    def ready(self, state):
+        pass
+
+    def small(self):
+        return {"a": torch.zeros(64, 64)}
+
+    def bytes(self, a):
+        return a.view(torch.uint8).numpy() if isinstance(a, torch.Tensor) else a
+
+
+class DCP(Torch):
+    def __init__(self, how):
+        super().__init__(how)
+        global distributed
+        import torch.distributed.checkpoint as distributed
+
+    def save(self, path, state):
+        distributed.save(state, checkpoint_id=path, no_dist=True)
+
+    def load(self, path):
+        state = self.small()
+        self.load_into(path, state)
+        return state
+
+    def load_into(self, path, state):
+        distributed.load(state, checkpoint_id=path, no_dist=True)
+
+
+class Safetensors(Torch):
+    def __init__(self, how):
+        super().__init__(how)
+        global safe
+        import safetensors as safe
+        import safetensors.numpy
+        import safetensors.torch
+
+    def save(self, path, state):
+        safe.torch.save_file(state, path)
+        if self.how == "fsync":
+            for name in (path, os.path.dirname(path)):
+                f = os.open(name, os.O_RDONLY)
+                os.fsync(f)
+                os.close(f)
+
+    def load(self, path):
+        # safetensors.torch maps the file.
+        return safe.numpy.load_file(path)
+
+    def map(self, path):
+        with safe.safe_open(path, "pt") as f:
+            state = {name: f.get_tensor(name) for name in f.keys()}
+        if self.how == "touch":
+            for t in state.values():
+                t.view(torch.uint8).flatten()[::4096].sum()
+        return state
+
+
+def warm_up(job, lib):
     path = os.path.join(job["scratch"], "warm-up")
-    ocp.save(path, {"a": leaf(job, np.zeros((64, 64), np.float32))})
-    ocp.load(path)
-    shutil.rmtree(path)
+    lib.save(path, lib.small())
+    lib.load(path)
+    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def save_twice(job, state, sample):
+def save_twice(job, lib, state, sample):
     for i, blocked in enumerate(["seconds", "again"]):
         start = time.perf_counter()
-        response = ocp.save_async(f"{job['path']}{i}", state)
+        result = lib.save_async(f"{job['path']}{i}", state)
         sample[blocked] = time.perf_counter() - start
-        response.result()
-        if i == 0:
-            sample["total"] = time.perf_counter() - start
+        result()
 
 
-def do(job):
+def do(job, lib):
     sample = {}
-    warm_up(job)
-    state = None
-    if job["op"] != "load":
-        state = {name: leaf(job, a) for name, a in arrays(job)}
-        jax.block_until_ready(state)
+    warm_up(job, lib)
+    op, path, state = job["op"], job["path"], None
+    if op in ("save", "async"):
+        state = {name: lib.leaf(job, data) for name, data in values(job)}
+        lib.ready(state)
+    elif op == "load-into":
+        blank = lambda: np.full(job["case"]["bytes"], 0xFF, np.uint8)
+        state = {f"w{i:05d}": lib.leaf(job, blank()) for i in range(job["case"]["arrays"])}
     answers.write("\n")
     answers.flush()
     sys.stdin.readline()
@@ -105,27 +207,32 @@ def do(job):
     cpu = cpu_seconds()
     before, sample["memory_source"] = memory_now()
     start = time.perf_counter()
-    if job["op"] == "save":
-        ocp.save(job["path"], state)
-    elif job["op"] == "load":
-        state = jax.block_until_ready(ocp.load(job["path"]))
-    elif job["op"] == "async":
-        save_twice(job, state, sample)
+    if op == "save":
+        lib.save(path, state)
+    elif op == "load":
+        state = lib.load(path)
+    elif op == "load-into":
+        lib.load_into(path, state)
+    elif op == "map":
+        state = lib.map(path)
+    elif op == "async":
+        save_twice(job, lib, state, sample)
     else:
-        raise ValueError(job["op"])
+        raise ValueError(op)
     sample.setdefault("seconds", time.perf_counter() - start)
     sample["cpu_seconds"] = cpu_seconds() - cpu
     sample["beyond_bytes"] = memory_peak(sample["memory_source"]) - before
-    if job["op"] == "load":
+    if op == "load":
         sample["beyond_bytes"] -= job["case"]["arrays"] * job["case"]["bytes"]
-        for name, want in arrays(job):
-            got = np.asarray(state[name])
-            if got.dtype != want.dtype or got.tobytes() != want.tobytes():
+    if op in ("load", "load-into", "map"):
+        for name, want in values(job):
+            got, dtype = lib.bytes(state[name]), str(state[name].dtype).removeprefix("torch.")
+            if dtype != job["case"]["dtype"] or not np.array_equal(got.reshape(-1).view(np.uint8), want):
                 raise ValueError(f"{name} was not loaded as it was saved")
     return sample
 
 
+programs = {"orbax": Orbax, "dcp": DCP, "safetensors": Safetensors}
 job = json.loads(sys.stdin.readline())
-with context(job):
-    result = do(job)
+result = do(job, programs[job["program"]](job["how"]))
 answers.write(json.dumps(result) + "\n")

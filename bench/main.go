@@ -1,8 +1,8 @@
 // Bench measures saving and loading side by side, in one run and on one disk:
-// this module, the real Orbax in Python, and what the disk and the memory of
-// the machine can do at most.
+// this module; the real Orbax, PyTorch and safetensors in Python; and what the
+// disk and the memory of the machine can do at most.
 //
-//	go run ./bench -dir /mnt/fast -n 5 -python ~/venv/bin/python -json result.json
+//	go run ./bench -dir /mnt/fast -n 7 -python ~/venv/bin/python -json result.json -svg result.svg
 //
 // Every measurement is made by a process of its own, and the methods take turns,
 // in one order and then in the reverse, so that a machine that is slow for a
@@ -11,14 +11,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
+	"regexp"
+	"time"
 )
 
 func main() {
@@ -40,9 +40,14 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	dir := flags.String("dir", ".", "existing directory on the disk to measure")
 	rounds := flags.Int("n", 3, "rounds; each measures every method once")
-	list := flags.String("cases", "64x16MiB,4000x64KiB", "comma-separated `cases`, each COUNTxSIZE or COUNTxSIZE:bfloat16")
-	python := flags.String("python", "", "Python `interpreter` that has orbax-checkpoint; without it Orbax is left out")
+	list := flags.String("cases", "64x16MiB,64x16MiB:bfloat16,4000x64KiB,20000x1KiB",
+		"comma-separated `cases`, each COUNTxSIZE or COUNTxSIZE:bfloat16")
+	growth := flags.String("growth", "1000x1KiB,10000x1KiB,100000x1KiB;16x16MiB,64x16MiB,256x16MiB,512x16MiB,1024x16MiB",
+		"`series` of growing cases, separated by semicolons")
+	rows := flags.String("rows", "", "measure only rows, such as \"load, cold: Go\", that match this regular `expression`")
+	python := flags.String("python", "", "Python `interpreter` that has packages of requirements.txt; without it what needs them is left out")
 	file := flags.String("json", "", "write everything that was measured to this `file`")
+	plot := flags.String("svg", "", "write a plot to this `file`")
 	quiet := flags.Bool("q", false, "do not tell the progress")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -53,40 +58,43 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if *quiet {
 		log = io.Discard
 	}
-	var cases []benchCase
-	for s := range strings.SplitSeq(*list, ",") {
-		c, err := parseCase(strings.TrimSpace(s))
-		if err != nil {
-			return err
-		}
-		cases = append(cases, c)
+	pattern, err := regexp.Compile(*rows)
+	if err != nil {
+		return err
+	}
+	cases, err := parseCases(*list)
+	if err != nil {
+		return err
+	}
+	all, err := parseSeries(*growth)
+	if err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp(*dir, "orbax-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	r := &runner{dir: work, python: *python, rounds: *rounds, log: log}
-	report := newReport(*dir, *rounds)
-	if report.Orbax, err = r.pythonVersions(ctx); err != nil {
+	r := &runner{dir: work, python: *python, rows: pattern, rounds: *rounds, log: log, start: time.Now()}
+	report := newReport(*rounds)
+	if err := r.findPackages(ctx); err != nil {
 		return err
 	}
+	report.Python = r.versions
 	for _, c := range cases {
 		result, err := r.measureCase(ctx, c)
 		if err != nil {
 			return fmt.Errorf("case %s: %w", c.Name, err)
 		}
-		report.add(result)
+		report.Cases = append(report.Cases, result)
 	}
-	if err := report.write(out); err != nil {
-		return err
+	for _, s := range all {
+		if err := r.measureSeries(ctx, s); err != nil {
+			return err
+		}
 	}
-	if *file == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(*file, append(data, '\n'), 0o666)
+	report.Growth = all
+	report.Took = time.Since(r.start).Seconds()
+	report.judge()
+	return errors.Join(report.write(out), report.writeJSON(*file), report.writeSVG(*plot))
 }

@@ -2,176 +2,127 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
-	"runtime"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
-// report is everything that one run measured.
-type report struct {
-	Time   time.Time     `json:"time"`
-	System string        `json:"system"`
-	CPUs   int           `json:"cpus"`
-	Go     string        `json:"go"`
-	Dir    string        `json:"dir"`
-	Rounds int           `json:"rounds"`
-	Orbax  string        `json:"orbax,omitempty"` // versions of what was measured in Python
-	Cases  []*caseResult `json:"cases"`
-}
-
-// caseResult is what was measured of one state.
-type caseResult struct {
-	Case   benchCase `json:"case"`
-	Rows   []*row    `json:"rows"`
-	Checks []check   `json:"checks"`
-}
-
-func newReport(dir string, rounds int) *report {
-	return &report{
-		Time: time.Now().UTC(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
-		Go: runtime.Version(), Dir: dir, Rounds: rounds,
-	}
-}
-
-func (r *report) add(c *caseResult) {
-	groups := []string{groupLimit, groupSave, groupAsync, groupAgain, groupWarm, groupCold}
-	slices.SortStableFunc(c.Rows, func(a, b *row) int {
-		return cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group))
-	})
-	c.Checks = c.checks()
-	r.Cases = append(r.Cases, c)
-}
-
-// spread is a median with the extremes.
-type spread struct{ Median, Min, Max float64 }
-
-func spreadOf(values []float64) spread {
-	if len(values) == 0 {
-		return spread{math.NaN(), math.NaN(), math.NaN()}
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
-}
-
-// over returns the spread of f over the samples; nothing if r is nil.
-func (r *row) over(f func(sample) float64) spread {
-	var values []float64
-	if r != nil {
-		for _, s := range r.Samples {
-			values = append(values, f(s))
-		}
-	}
-	return spreadOf(values)
-}
-
-func (r *row) seconds() spread { return r.over(func(s sample) float64 { return s.Seconds }) }
-
-// beyond is in MiB.
-func (r *row) beyond() spread {
-	return r.over(func(s sample) float64 { return float64(s.Beyond) / (1 << 20) })
-}
-
-// ratio divides the times of r by those of the same rounds of base.
-func (r *row) ratio(base *row) spread {
-	var values []float64
-	if r != nil && base != nil {
-		for i := range min(len(r.Samples), len(base.Samples)) {
-			values = append(values, r.Samples[i].Seconds/base.Samples[i].Seconds)
-		}
-	}
-	return spreadOf(values)
-}
-
-func (c *caseResult) row(group, who string) *row {
-	for _, r := range c.Rows {
-		if r.Group == group && r.Who == who {
-			return r
-		}
-	}
-	return nil
-}
-
-// limit is the row that says how fast at most the work of a group is done.
-func (c *caseResult) limit(group string) *row {
-	if group == groupSave {
-		return c.row(groupLimit, whoDisk)
-	}
-	return c.row(groupLimit, whoCopy)
-}
-
-// fastestOrbax is the row of a group with the least median of all ways to use
-// Orbax.
-func (c *caseResult) fastestOrbax(group string) *row {
-	var best *row
-	for _, r := range c.Rows {
-		if r.Group == group && r.job.Python && len(r.Samples) > 0 && (best == nil || r.seconds().Median < best.seconds().Median) {
-			best = r
-		}
-	}
-	return best
-}
-
+// write writes the tables, and then the goals.
 func (r *report) write(out io.Writer) error {
-	fmt.Fprintf(out, "%s, %d CPUs, %s, in %s, %d rounds: median (least to most)\n", r.System, r.CPUs, r.Go, r.Dir, r.Rounds)
-	if r.Orbax != "" {
-		fmt.Fprintln(out, r.Orbax)
+	fmt.Fprintf(out, "%s, %d CPUs, %s, %d rounds in %.0f minutes: median (least to most)\n", r.System, r.CPUs, r.Go, r.Rounds, math.Ceil(r.Took/60))
+	if len(r.Python) > 0 {
+		fmt.Fprintln(out, r.versions())
 	}
 	for _, c := range r.Cases {
 		if err := c.write(out); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, s := range r.Growth {
+		if err := s.write(out); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, g := range r.Goals {
+		fmt.Fprintln(w, g)
+	}
+	return w.Flush()
+}
+
+// versions lists what was measured in Python.
+func (r *report) versions() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(r.Python)) {
+		all = append(all, name+" "+r.Python[name])
+	}
+	return strings.Join(all, ", ")
+}
+
+// title says what the state is.
+func (c benchCase) title() string {
+	name, _, _ := strings.Cut(c.Name, ":")
+	return fmt.Sprintf("%s of %s, %s in all", name, c.DType, sizeText(c.total()))
+}
+
+// sizeText is a size of at least a byte in binary units.
+func sizeText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.4g %s", v, units[i])
 }
 
 func (c *caseResult) write(out io.Writer) error {
-	name, _, _ := strings.Cut(c.Case.Name, ":")
-	fmt.Fprintf(out, "\n%s of %s, %d MiB in all\n\n", name, c.Case.DType, c.Case.total()>>20)
+	fmt.Fprintf(out, "\n%s\n\n", c.Case.title())
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "\t\tseconds\tGB/s\tCPU s\tMiB beyond\tto limit\tto Orbax\t\n")
+	fmt.Fprint(w, "\t\tseconds\tGB/s\tCPU s\tMiB beyond\tstored\tto limit\tto Orbax\t\n")
 	group := ""
 	for _, r := range c.Rows {
 		title := ""
 		if r.Group != group {
 			title, group = r.Group, r.Group
 		}
-		fmt.Fprintf(w, "%s\t%s\t", title, r.Who)
-		if len(r.Samples) == 0 {
-			fmt.Fprintf(w, "%s\t\t\t\t\t\t\n", cmp.Or(r.Skipped, "not measured"))
-			continue
-		}
-		t := r.seconds()
-		fmt.Fprintf(w, "%s\t%.2f\t", t.text("%.3f"), float64(c.Case.total())/t.Median/1e9)
-		if r.Group == groupAgain {
-			fmt.Fprint(w, "\t\t")
-		} else {
-			fmt.Fprintf(w, "%.2f\t", r.over(func(s sample) float64 { return s.CPU }).Median)
-			if r.job.Op == opDD {
-				fmt.Fprint(w, "\t")
-			} else {
-				fmt.Fprintf(w, "%.0f\t", r.beyond().Max)
-			}
-		}
-		if limit := c.limit(r.Group); r.Group != groupLimit {
-			fmt.Fprint(w, r.ratio(limit).text("%.2f"))
-		}
-		fmt.Fprintf(w, "\t%s\t\n", r.ratio(c.row(r.Group, whoOrbax)).text("%.2f"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", title, r.Who, strings.Join(c.cells(r), "\t"))
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(out)
-	for _, ch := range c.Checks {
-		fmt.Fprintln(out, ch)
-	}
-	return nil
+	return w.Flush()
 }
+
+// cells are a row's part of the table.
+func (c *caseResult) cells(r *row) []string {
+	cells := make([]string, 7)
+	if len(r.Samples) == 0 {
+		cells[0] = cmp.Or(r.Skipped, "not measured")
+		return cells
+	}
+	cells[0] = r.seconds().text("%.4f")
+	cells[1] = fmt.Sprintf("%.2f", c.rate(r).Median)
+	if first := !slices.Contains(slices.Collect(maps.Values(again)), r.Group); first {
+		cells[2] = fmt.Sprintf("%.2f", r.cpu().Median)
+		if r.job.Op != opDD {
+			cells[3] = fmt.Sprintf("%.0f", r.beyond().Max)
+		}
+	}
+	if stored := c.stored(r).Median; stored > 0 {
+		cells[4] = fmt.Sprintf("%.3f", stored)
+	}
+	cells[5] = r.ratio(c.limit(r.Group)).text("%.2f")
+	cells[6] = r.ratio(c.orbax(r.Group, whoOrbax)).text("%.3f")
+	return cells
+}
+
+func (s *series) write(out io.Writer) error {
+	fmt.Fprintf(out, "\nGrowth: %v to %v\n\n", s.Cases[0].Case.Name, s.Cases[len(s.Cases)-1].Case.Name)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "\t\tseconds\tµs a leaf\ts a GiB\tCPU s\tMiB beyond\tto the first\t\n")
+	for i, first := range s.Cases[0].Rows {
+		title := first.Group
+		for _, c := range s.Cases {
+			r := c.Rows[i]
+			if len(r.Samples) == 0 {
+				fmt.Fprintf(w, "%s\t%s\t%s\t\t\t\t\t\t\n", title, c.Case.Name, cmp.Or(r.Skipped, "not measured"))
+				continue
+			}
+			t := r.seconds()
+			fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t%.3f\t%.2f\t%.0f\t%.2f\t\n", title, c.Case.Name, t.text("%.4f"),
+				t.Median*1e6/float64(c.Case.Arrays), t.Median/gib(c.Case.total()), r.cpu().Median, r.beyond().Max,
+				c.cost(i)/s.Cases[0].cost(i))
+			title = ""
+		}
+	}
+	return w.Flush()
+}
+
+func gib(n int64) float64 { return float64(n) / (1 << 30) }
 
 // text returns the median and the extremes, or nothing if there is no value.
 func (s spread) text(format string) string {
@@ -179,4 +130,16 @@ func (s spread) text(format string) string {
 		return ""
 	}
 	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Min, s.Max)
+}
+
+// writeJSON writes everything to a file, if there is a name for it.
+func (r *report) writeJSON(name string) error {
+	if name == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(data, '\n'), 0o666)
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,20 +11,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 )
 
-//go:embed child.py
-var childScript string
-
 // runner makes the measurements.
 type runner struct {
 	dir    string // for all files, removed at the end
 	python string // "" for none
+	rows   *regexp.Regexp
 	rounds int
 	log    io.Writer
+	start  time.Time
+	// versions are those of the Python packages that there are.
+	versions map[string]string
 }
 
 // row is a method with what was measured of it, a sample for each round.
@@ -39,95 +39,127 @@ type row struct {
 // errSkip says that this machine cannot do what a row measures.
 var errSkip = errors.New("skipped")
 
-// pythonVersions names what is measured in Python.
-func (r *runner) pythonVersions(ctx context.Context) (string, error) {
+// findPackages learns what the interpreter has of what can be measured in Python.
+func (r *runner) findPackages(ctx context.Context) error {
 	if r.python == "" {
-		return "", nil
+		return nil
 	}
-	const script = "import sys; from importlib.metadata import version as v; print('Python', sys.version.split()[0]," +
-		" *[f'{n} {v(n)}' for n in ('orbax-checkpoint', 'tensorstore', 'jax', 'numpy')], sep=', ')"
-	out, err := exec.CommandContext(ctx, r.python, "-c", script).CombinedOutput()
+	var names []string
+	for _, packages := range needs {
+		names = append(names, packages...)
+	}
+	slices.Sort(names)
+	const script = `
+import json, sys
+from importlib import metadata
+found = {"python": sys.version.split()[0]}
+for name in sys.argv[1:]:
+    try:
+        found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))`
+	out, err := exec.CommandContext(ctx, r.python, append([]string{"-c", script}, slices.Compact(names)...)...).Output()
 	if err != nil {
-		return "", fmt.Errorf("%s does not have Orbax: %w: %s", r.python, err, bytes.TrimSpace(out))
+		return fmt.Errorf("%s: %w", r.python, err)
 	}
-	return string(bytes.TrimSpace(out)), nil
+	return json.Unmarshal(out, &r.versions)
+}
+
+// missing says what the interpreter lacks for a program; "" if nothing.
+func (r *runner) missing(p program) string {
+	var lacks []string
+	for _, name := range needs[p] {
+		if r.versions[name] == "" {
+			lacks = append(lacks, name)
+		}
+	}
+	if len(lacks) == 0 {
+		return ""
+	}
+	return "needs " + strings.Join(lacks, ", ") + " for Python"
 }
 
 // measureCase measures every method in every round.
 func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, error) {
 	data := filepath.Join(r.dir, "data")
-	if err := c.writeData(data); err != nil {
+	if err := c.writeData(ctx, data); err != nil {
 		return nil, err
 	}
-	rows := make([]*row, 0, 20)
-	for _, m := range methods(r.python != "") {
+	var rows []*row
+	for _, m := range methodsFor(c) {
+		if !r.rows.MatchString(m.String()) {
+			continue
+		}
 		m.job.Case, m.job.Data, m.job.Scratch = c, data, r.dir
-		rows = append(rows, &row{method: m})
+		rows = append(rows, &row{method: m, Skipped: r.missing(m.job.Program)})
 	}
 	if err := r.saveForLoads(ctx, rows); err != nil {
 		return nil, err
 	}
+	turns := slices.Clone(rows)
 	for round := range r.rounds {
-		for _, row := range rows {
+		for _, row := range turns {
 			if row.Skipped != "" {
 				continue
 			}
-			s, err := r.measure(ctx, row.method)
-			switch {
-			case errors.Is(err, errSkip):
-				row.Skipped = err.Error()
-				continue
-			case err != nil:
-				return nil, fmt.Errorf("%s, %s: %w", row.Group, row.Who, err)
+			label := fmt.Sprintf("%s: round %d of %d: %v", c.Name, round+1, r.rounds, row.method)
+			if err := r.sample(row, label, func() (sample, error) { return r.measure(ctx, row.method) }); err != nil {
+				return nil, err
 			}
-			row.Samples = append(row.Samples, s)
-			fmt.Fprintf(r.log, "%s: round %d of %d: %s: %s: %.3f s\n", c.Name, round+1, r.rounds, row.Group, row.Who, s.Seconds)
 		}
-		slices.Reverse(rows)
-	}
-	if r.rounds%2 == 1 {
-		slices.Reverse(rows)
+		slices.Reverse(turns)
 	}
 	for _, row := range rows {
 		if row.reads != "" {
 			os.RemoveAll(r.checkpoint(row.reads))
 		}
 	}
-	return &caseResult{Case: c, Rows: withAgain(rows)}, nil
+	return newCaseResult(c, rows), nil
 }
 
-// withAgain gives the second of two asynchronous saves rows of its own.
-func withAgain(rows []*row) []*row {
-	for _, first := range slices.Clone(rows) {
-		if first.Group != groupAsync {
-			continue
-		}
-		again := &row{method: first.method}
-		again.Group = groupAgain
-		for _, s := range first.Samples {
-			again.Samples = append(again.Samples, sample{Seconds: s.Again})
-		}
-		rows = append(rows, again)
+// sample gives the row one sample more, or a reason to have none.
+func (r *runner) sample(row *row, label string, measure func() (sample, error)) error {
+	s, err := measure()
+	switch {
+	case errors.Is(err, errSkip):
+		row.Skipped = err.Error()
+		return nil
+	case err != nil:
+		return fmt.Errorf("%v: %w", row.method, err)
 	}
-	return rows
+	row.Samples = append(row.Samples, s)
+	fmt.Fprintf(r.log, "%6.0fs %s: %.3f s\n", time.Since(r.start).Seconds(), label, s.Seconds)
+	return nil
 }
 
 // checkpoint is where the checkpoint lies that all loads of one kind read.
 func (r *runner) checkpoint(who string) string {
-	return filepath.Join(r.dir, "for-loads-"+strings.NewReplacer(" ", "", ",", "-").Replace(who))
+	return filepath.Join(r.dir, "for-loads-"+strings.NewReplacer(" ", "", ",", "-", "'", "").Replace(who))
 }
 
 // saveForLoads makes the checkpoints that are loaded.
 func (r *runner) saveForLoads(ctx context.Context, rows []*row) error {
-	for _, save := range rows {
-		needed := func(load *row) bool { return load.reads == save.Who }
-		if save.Group != groupSave || !slices.ContainsFunc(rows, needed) {
+	for _, save := range methods {
+		if save.Group != groupSave {
+			continue
+		}
+		i := slices.IndexFunc(rows, func(load *row) bool { return load.reads == save.Who })
+		if i < 0 {
+			continue
+		}
+		if why := r.missing(save.job.Program); why != "" {
+			for _, load := range rows[i:] {
+				if load.reads == save.Who {
+					load.Skipped = why
+				}
+			}
 			continue
 		}
 		j := save.job
-		j.Path = r.checkpoint(save.Who)
+		j.Case, j.Data, j.Scratch, j.Path = rows[i].job.Case, rows[i].job.Data, r.dir, r.checkpoint(save.Who)
 		if _, err := r.child(ctx, j, nil); err != nil {
-			return fmt.Errorf("%s, %s: %w", save.Group, save.Who, err)
+			return fmt.Errorf("%v: %w", save, err)
 		}
 	}
 	return nil
@@ -138,16 +170,7 @@ func (r *runner) measure(ctx context.Context, m method) (sample, error) {
 	j := m.job
 	if m.reads != "" {
 		j.Path = r.checkpoint(m.reads)
-		prepare := readAll
-		if m.cold {
-			prepare = func(dir string) error {
-				if err := evict(dir); err != nil {
-					return fmt.Errorf("%w: cannot empty the page cache: %w", errSkip, err)
-				}
-				return nil
-			}
-		}
-		return r.child(ctx, j, func() error { return prepare(j.Path) })
+		return r.load(ctx, j, m.cold)
 	}
 	j.Path = filepath.Join(r.dir, "written")
 	defer func() {
@@ -156,10 +179,37 @@ func (r *runner) measure(ctx context.Context, m method) (sample, error) {
 		}
 		settle()
 	}()
+	return r.save(ctx, j)
+}
+
+// save has a checkpoint written that does not exist yet.
+func (r *runner) save(ctx context.Context, j job) (s sample, err error) {
 	if j.Op == opDD {
 		return dd(ctx, j.Path, j.Case.total())
 	}
-	return r.child(ctx, j, nil)
+	if s, err = r.child(ctx, j, nil); err == nil && j.Op == opSave {
+		err = eachFile(j.Path, func(f *os.File) error {
+			info, err := f.Stat()
+			if err == nil {
+				s.Stored += info.Size()
+			}
+			return err
+		})
+	}
+	return s, err
+}
+
+// load has a checkpoint read.
+func (r *runner) load(ctx context.Context, j job, cold bool) (sample, error) {
+	return r.child(ctx, j, func() error {
+		if !cold {
+			return readAll(j.Path)
+		}
+		if err := evict(j.Path); err != nil {
+			return fmt.Errorf("%w: cannot empty the page cache: %w", errSkip, err)
+		}
+		return nil
+	})
 }
 
 // readAll brings all files below dir into the page cache.
@@ -171,7 +221,7 @@ func readAll(dir string) error {
 	})
 }
 
-// eachFile calls do with every file below dir, opened.
+// eachFile calls do with every file below dir, or dir if it is a file, opened.
 func eachFile(dir string, do func(*os.File) error) error {
 	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -187,7 +237,7 @@ func eachFile(dir string, do func(*os.File) error) error {
 }
 
 // dd writes as many zeros as the state has bytes, past the page cache, and
-// flushes them: what a durable save takes at least on this disk.
+// flushes them, as everybody can.
 func dd(ctx context.Context, path string, n int64) (sample, error) {
 	program, err := exec.LookPath("dd")
 	if err != nil {
@@ -196,6 +246,7 @@ func dd(ctx context.Context, path string, n int64) (sample, error) {
 	// The last block may be a part of one.
 	cmd := exec.CommandContext(ctx, program, "if=/dev/zero", "of="+path, "bs=16M",
 		fmt.Sprintf("count=%d", n), "iflag=count_bytes", "oflag=direct", "conv=fsync")
+	settle()
 	start := time.Now()
 	out, err := cmd.CombinedOutput()
 	s := sample{Seconds: time.Since(start).Seconds()}
@@ -207,76 +258,4 @@ func dd(ctx context.Context, path string, n int64) (sample, error) {
 	}
 	s.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	return s, nil
-}
-
-// child has a process of its own do a job. Before the job begins, and after the
-// process has made all its preparations, prepare is called if it is not nil.
-func (r *runner) child(ctx context.Context, j job, prepare func() error) (sample, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return sample{}, err
-	}
-	cmd := exec.CommandContext(ctx, self)
-	if j.Python {
-		cmd = exec.CommandContext(ctx, r.python, "-c", childScript)
-	}
-	cmd.Env = append(os.Environ(), childVariable+"=1")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return sample{}, err
-	}
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return sample{}, err
-	}
-	if err := cmd.Start(); err != nil {
-		return sample{}, err
-	}
-	s, err := converse(json.NewEncoder(in), in, bufio.NewReader(pipe), j, prepare)
-	if err != nil {
-		in.Close() // the child may be waiting
-	}
-	if werr := cmd.Wait(); err == nil || errors.Is(err, io.EOF) {
-		err = werr
-	}
-	switch {
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case s.Error != "":
-		err = errors.New(s.Error)
-	case err != nil && !errors.Is(err, errSkip):
-		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()[max(0, stderr.Len()-2000):]))
-	}
-	return s, err
-}
-
-// converse is the parent's part of the conversation that childVariable
-// describes.
-func converse(job *json.Encoder, in io.Writer, out *bufio.Reader, j job, prepare func() error) (sample, error) {
-	var s sample
-	if err := job.Encode(j); err != nil {
-		return s, err
-	}
-	line, err := out.ReadBytes('\n')
-	if err != nil {
-		return s, err
-	}
-	if len(line) > 1 { // an error came before the job
-		return s, json.Unmarshal(line, &s)
-	}
-	settle()
-	if prepare != nil {
-		if err := prepare(); err != nil {
-			return s, err
-		}
-	}
-	if _, err := io.WriteString(in, "\n"); err != nil {
-		return s, err
-	}
-	if line, err = out.ReadBytes('\n'); err != nil {
-		return s, err
-	}
-	return s, json.Unmarshal(line, &s)
 }

@@ -18,12 +18,12 @@ import (
 // database, a zarr array, or a directory of them. A single array at the top is the
 // whole tree; else each array is a leaf under its name in the store.
 func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
-	o := newTreeOpener(dir, &layout.TreeMetadata{}, options)
+	o := newTreeOpener(dir, options)
 	var err error
 	if o.ocdbt, err = o.readDatabase(ctx); err != nil {
 		return nil, err
 	}
-	var docs []string
+	var docs []bareDocument
 	if o.ocdbt {
 		docs = o.documentKeys()
 	} else if docs, err = o.documentFiles(ctx, "", 0, nil); err != nil {
@@ -32,10 +32,10 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	docs = preferred(docs)
 	var leaves []*view.Leaf
 	formats := map[int]bool{}
-	for _, key := range docs {
-		leaf, err := o.bareLeaf(ctx, key, formats)
+	for _, doc := range docs {
+		leaf, err := o.bareLeaf(ctx, doc, formats)
 		if err != nil {
-			return nil, &fault.Leaf{Path: path.Dir(key), Err: err}
+			return nil, &fault.Leaf{Path: path.Dir(doc.key), Err: err}
 		}
 		if leaf != nil {
 			leaves = append(leaves, leaf)
@@ -51,25 +51,34 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 // documentNames are the names of the documents that describe arrays, by format.
 var documentNames = map[string]int{zarr.DocumentName(2): 2, zarr.DocumentName(3): 3}
 
-// documentKeys returns the keys of the database that describe arrays.
-func (o *treeOpener) documentKeys() (keys []string) {
-	for key := range o.values {
-		if documentNames[key[strings.LastIndexByte(key, '/')+1:]] != 0 {
-			keys = append(keys, key)
+// bareDocument is a document that describes an array or a group.
+type bareDocument struct {
+	key  string
+	text []byte // nil if it has not been read
+}
+
+func compareKeys(a, b bareDocument) int { return strings.Compare(a.key, b.key) }
+
+// documentKeys returns the documents in the database.
+func (o *treeOpener) documentKeys() (docs []bareDocument) {
+	for _, e := range o.values.entries {
+		if documentNames[e.Key[strings.LastIndexByte(e.Key, '/')+1:]] != 0 {
+			docs = append(docs, bareDocument{key: e.Key})
 		}
 	}
-	return keys
+	return docs
 }
 
 // preferred sorts the documents, and leaves out those of format 2 of arrays that
 // are described in format 3 too: what a conversion leaves, as to zarr-python.
-func preferred(docs []string) []string {
-	slices.Sort(docs)
-	return slices.DeleteFunc(slices.Clone(docs), func(key string) bool {
-		if documentNames[path.Base(key)] != 2 {
+func preferred(docs []bareDocument) []bareDocument {
+	slices.SortFunc(docs, compareKeys)
+	return slices.DeleteFunc(slices.Clone(docs), func(doc bareDocument) bool {
+		if documentNames[path.Base(doc.key)] != 2 {
 			return false
 		}
-		_, both := slices.BinarySearch(docs, path.Join(path.Dir(key), zarr.DocumentName(3)))
+		other := bareDocument{key: path.Join(path.Dir(doc.key), zarr.DocumentName(3))}
+		_, both := slices.BinarySearchFunc(docs, other, compareKeys)
 		return both
 	})
 }
@@ -77,9 +86,9 @@ func preferred(docs []string) []string {
 // maxBareDepth is how deep groups may be nested.
 const maxBareDepth = 64
 
-// documentFiles appends the files below name that describe arrays. What is below
+// documentFiles appends the documents in the files below name. What is below
 // an array is its own.
-func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, keys []string) ([]string, error) {
+func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, docs []bareDocument) ([]bareDocument, error) {
 	if depth > maxBareDepth {
 		return nil, fmt.Errorf("%w: directories nested more than %d deep at %s", fault.ErrUnsupported, maxBareDepth, name)
 	}
@@ -90,40 +99,41 @@ func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, 
 	array := false
 	for _, e := range entries {
 		if format := documentNames[e.Name]; format != 0 && !e.Dir {
-			key := path.Join(name, e.Name)
-			keys = append(keys, key)
-			group := false
-			if format == 3 {
-				doc, err := o.dir.ReadFile(ctx, key)
-				if err != nil {
+			doc := bareDocument{key: path.Join(name, e.Name)}
+			if format == 3 { // which describes groups too
+				if doc.text, err = o.dir.ReadFile(ctx, doc.key); err != nil {
 					return nil, err
 				}
-				group = zarr.IsGroup(doc)
 			}
-			array = array || !group
+			docs = append(docs, doc)
+			array = array || !zarr.IsGroup(doc.text)
 		}
 	}
 	for _, e := range entries {
 		if e.Dir && !array {
-			if keys, err = o.documentFiles(ctx, path.Join(name, e.Name), depth+1, keys); err != nil {
+			if docs, err = o.documentFiles(ctx, path.Join(name, e.Name), depth+1, docs); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return keys, nil
+	return docs, nil
 }
 
-// bareLeaf returns the array that the document at key describes; nil for that of
-// a group.
-func (o *treeOpener) bareLeaf(ctx context.Context, key string, formats map[int]bool) (*view.Leaf, error) {
-	docName := path.Base(key)
-	format := documentNames[docName]
-	doc, err := o.readValue(ctx, key)
-	if err != nil || zarr.IsGroup(doc) {
-		return nil, err
+// bareLeaf returns the array that a document describes; nil for that of a group.
+func (o *treeOpener) bareLeaf(ctx context.Context, doc bareDocument, formats map[int]bool) (*view.Leaf, error) {
+	dir, docName := path.Split(doc.key)
+	name := strings.TrimSuffix(dir, "/")
+	if doc.text == nil {
+		var err error
+		if doc.text, err = o.readValue(ctx, "", doc.key); err != nil {
+			return nil, err
+		}
 	}
-	name := strings.TrimSuffix(strings.TrimSuffix(key, docName), "/")
-	a, err := o.findArray(ctx, name, format)
+	if zarr.IsGroup(doc.text) {
+		return nil, nil
+	}
+	format := documentNames[docName]
+	a, err := o.findChunks(ctx, name, format, doc.text)
 	if err != nil {
 		return nil, err
 	}

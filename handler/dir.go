@@ -24,6 +24,7 @@ type WriteDir struct {
 	digested func(file string, sum [sha256.Size]byte)
 	// database is the directory of a pytree's database; "" is the top.
 	database string
+	engine   *transfer.Engine
 }
 
 // NewWriteDir creates the directory called name in stage. digested is told the
@@ -34,13 +35,16 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested
 	return &WriteDir{stage: stage, name: name, digested: digested}, stage.Mkdir(ctx, name)
 }
 
+// Use makes e write what is written.
+func (d *WriteDir) Use(e *transfer.Engine) { d.engine = e }
+
 // WriteFile writes a file.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if !fs.ValidPath(name) {
 		return fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
 	full := path.Join(d.name, name)
-	if err := transfer.WriteFile(ctx, d.stage, full, data); err != nil {
+	if err := d.engine.WriteFile(ctx, d.stage, full, data); err != nil {
 		return err
 	}
 	d.digested(full, sha256.Sum256(data))
@@ -109,6 +113,7 @@ type ReadDir struct {
 	// unchanged replaces the outcome of reading if the checkpoint is no longer
 	// the one that was opened.
 	unchanged func(ctx context.Context, err error) error
+	engine    *transfer.Engine
 }
 
 // NewReadDir returns the directory called name of the checkpoint at root in
@@ -123,8 +128,11 @@ func NewReadDir(store storage.Store, root, name string, digests Digests, unchang
 	if unchanged == nil {
 		unchanged = func(_ context.Context, err error) error { return err }
 	}
-	return &ReadDir{store, root, name, digests, unchanged}
+	return &ReadDir{store: store, root: root, name: name, digests: digests, unchanged: unchanged}
 }
+
+// Use makes e read what is read.
+func (d *ReadDir) Use(e *transfer.Engine) { d.engine = e }
 
 // Digests know the SHA-256 of a checkpoint's files, by their names below its
 // root. Several goroutines use them.
@@ -150,7 +158,7 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
 	full := path.Join(d.name, name)
-	b, err := transfer.ReadFile(ctx, d.store, d.root, full, 0, -1)
+	b, err := d.engine.ReadFile(ctx, d.store, d.root, full, 0, -1)
 	if isNotExist(err) && d.digests.Has(full) {
 		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
 	}

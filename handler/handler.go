@@ -15,6 +15,7 @@ package handler
 import (
 	"context"
 
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -50,11 +51,24 @@ type WriteFunc func(ctx context.Context, dir *WriteDir) error
 type SaveOptions struct {
 	// Snapshot makes Save copy what it needs of the value.
 	Snapshot bool
+	// Immutable says that the arrays of pytrees do not change while they are
+	// saved: a Snapshot copies none.
+	Immutable bool
+	// SnapshotMemory, if set, is what a Snapshot copies arrays to.
+	SnapshotMemory *SnapshotMemory
+	// Announce, if set, is told before anything is written how many bytes will
+	// be, at least. It may be called by several goroutines.
+	Announce func(bytes int64)
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions
 	// Adapters bring in tensors of other packages as leaves.
 	Adapters []tree.Adapter
+
+	engine *transfer.Engine
 }
+
+// Use makes e take the snapshots.
+func (o *SaveOptions) Use(e *transfer.Engine) { o.engine = e }
 
 // LoadOptions are the parts of a load that concern its handlers. All of them are
 // about pytrees. Where another handler is alone, package orbax refuses them.

@@ -43,12 +43,12 @@ func Databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 	return names, err
 }
 
-// readDatabases returns the union of the databases of processes in dir, whose
-// values refer to files relative to dir. A key that two of them give different
+// readDatabases returns the union of the databases of processes in dir, in the
+// order of its keys. Values refer to files relative to dir. A key that two of them give different
 // values is an error that matches orbax.ErrKeyCollision: processes write
 // different keys, but for equal documents, and which of two values Orbax's own
 // merge takes is a matter of chance (observed).
-func readDatabases(ctx context.Context, dir *ReadDir) (map[string]ocdbt.Value, error) {
+func readDatabases(ctx context.Context, dir *ReadDir) ([]ocdbt.Entry, error) {
 	names, err := Databases(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func readDatabases(ctx context.Context, dir *ReadDir) (map[string]ocdbt.Value, e
 			return nil, err
 		}
 	}
-	return all.values(), nil
+	return all.entries(), nil
 }
 
 // ownedValue is a value, and the database or file that it comes from.
@@ -70,14 +70,6 @@ type ownedValue struct {
 
 // valueSet is the union of databases.
 type valueSet map[string]ownedValue
-
-func (s valueSet) values() map[string]ocdbt.Value {
-	values := make(map[string]ocdbt.Value, len(s))
-	for key, v := range s {
-		values[key] = v.Value
-	}
-	return values
-}
 
 // addDatabase adds the entries of the database called name in dir, which is to be
 // called as. A database without a manifest is one to which nothing was written.

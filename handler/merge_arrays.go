@@ -76,8 +76,8 @@ func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
 }
 
 // findArray finds an array and looks whether all chunks are there.
-func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadata, error) {
-	var found *zarr.Metadata
+func (o *unionOpener) findArray(ctx context.Context, name string) (*arrayForm, error) {
+	var found *arrayForm
 	for _, format := range []int{3, 2} {
 		if v, ok := o.values[joinKey(name, zarr.DocumentName(format))]; ok {
 			m, err := o.findValues(ctx, format, name, v)
@@ -109,13 +109,13 @@ func (o *unionOpener) findArray(ctx context.Context, name string) (*zarr.Metadat
 
 // findValues looks whether the databases have all chunks of the array whose
 // document is v.
-func (o *unionOpener) findValues(ctx context.Context, format int, name string, v ownedValue) (*zarr.Metadata, error) {
+func (o *unionOpener) findValues(ctx context.Context, format int, name string, v ownedValue) (*arrayForm, error) {
 	m, err := o.parse(ctx, format, v)
 	if err != nil || o.sparse {
 		return m, err // chunks may be missing; which are not is no matter
 	}
-	for index := range m.Chunks() {
-		key := joinKey(name, m.Key(index))
+	for key := range m.keys() {
+		key := joinKey(name, key)
 		v, ok := o.values[key]
 		if !ok {
 			return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
@@ -167,7 +167,7 @@ func (o *unionOpener) dataFile(file string) (*ReadDir, string, error) {
 }
 
 // parse parses an array's document, wherever its value lies.
-func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*zarr.Metadata, error) {
+func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*arrayForm, error) {
 	doc := v.Inline
 	if !v.IsInline() {
 		dir, name, err := o.dataFile(v.Ref.File)
@@ -178,23 +178,11 @@ func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*zar
 			return nil, err
 		}
 	}
-	return o.parseDoc(format, doc)
-}
-
-func (o *unionOpener) parseDoc(format int, doc []byte) (*zarr.Metadata, error) {
-	if m, ok := o.parsed[string(doc)]; ok {
-		return m, nil
-	}
-	m, err := zarr.Parse(format, doc)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", zarr.DocumentName(format), err)
-	}
-	o.parsed[string(doc)] = m
-	return m, nil
+	return o.forms.parse(format, doc, false)
 }
 
 // findFiles finds an array that a part has in plain files; nil if it has not.
-func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int, name string) (*zarr.Metadata, error) {
+func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int, name string) (*arrayForm, error) {
 	file := joinKey(name, zarr.DocumentName(format))
 	if !fs.ValidPath(file) {
 		return nil, nil // it can only be in a database
@@ -203,13 +191,13 @@ func (o *unionOpener) findFiles(ctx context.Context, part UnionPart, format int,
 	if doc == nil || err != nil {
 		return nil, err
 	}
-	m, err := o.parseDoc(format, doc)
+	m, err := o.forms.parse(format, doc, false)
 	if err != nil {
 		return nil, err
 	}
 	files := []plainFile{{part, file, int64(len(doc)), true}}
-	for index := range m.Chunks() {
-		file := joinKey(name, m.Key(index))
+	for key := range m.keys() {
+		file := joinKey(name, key)
 		info, err := part.Dir.stat(ctx, file)
 		if isNotExist(err) {
 			return nil, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, file)

@@ -67,10 +67,10 @@ func TestReadDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for key, v := range values {
-		got[key] = string(v.Inline)
-		if !v.IsInline() {
-			got[key] = fmt.Sprint(v.Ref)
+	for _, e := range values {
+		got[e.Key] = string(e.Value.Inline)
+		if !e.Value.IsInline() {
+			got[e.Key] = fmt.Sprint(e.Value.Ref)
 		}
 	}
 	want := map[string]string{

@@ -68,8 +68,8 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 		Union: &Union{
 			parts: parts, strings: map[string]string{}, shardings: map[string]*sharding.Sharding{}, values: valueSet{},
 		},
-		metas:  make([]*layout.TreeMetadata, len(parts)),
-		parsed: map[string]*zarr.Metadata{}, repeated: map[string]bool{},
+		metas: make([]*layout.TreeMetadata, len(parts)),
+		forms: arrayForms{}, repeated: map[string]bool{},
 	}
 	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readDatabases, o.checkData, o.findArrays} {
 		if err := read(ctx); err != nil {
@@ -107,8 +107,8 @@ func (u *Union) Keys() int { return len(u.values) }
 // unionOpener gathers what is known of a Union.
 type unionOpener struct {
 	*Union
-	metas  []*layout.TreeMetadata    // by part; nil for one without
-	parsed map[string]*zarr.Metadata // by document
+	metas []*layout.TreeMetadata // by part; nil for one without
+	forms arrayForms
 	// repeated are the names of leaves that several parts say they have.
 	repeated map[string]bool
 	// sparse allows chunks that are missing: they were written so.

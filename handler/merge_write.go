@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
@@ -78,18 +77,14 @@ func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string, doc
 	return nil
 }
 
-// WriteIndex writes the database that unites the others: its tree, and last its
+// WriteIndex writes the database that unites the others: its tree and its
 // manifest. It is for a directory that has the files of the union already. There
 // is none where all arrays are plain files, and where there are no arrays.
 func (u *Union) WriteIndex(ctx context.Context, dir *WriteDir) error {
 	if len(u.values) == 0 {
 		return nil
 	}
-	manifest, err := writeNodes(ctx, dir, u.values.entries())
-	if err != nil {
-		return err
-	}
-	return transfer.WriteFile(ctx, dir.stage, path.Join(dir.name, ocdbt.ManifestName), manifest)
+	return writeIndex(ctx, dir, u.values.entries())
 }
 
 // checkStrings looks whether the strings will be read back under their names: not

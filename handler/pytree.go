@@ -41,8 +41,11 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	if err != nil {
 		return nil, err
 	}
-	if opts.Snapshot {
-		if err := p.snapshot(ctx); err != nil {
+	if opts.Announce != nil {
+		opts.Announce(p.leastBytes())
+	}
+	if opts.Snapshot && !opts.Immutable {
+		if err := p.snapshot(ctx, &opts); err != nil {
 			return nil, err
 		}
 	}
@@ -66,6 +69,7 @@ func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts Lo
 	if err != nil {
 		return nil, err
 	}
+	t = t.Counted(dir.engine)
 	switch target := target.(type) {
 	case nil:
 		return t.Load(ctx)

@@ -18,18 +18,25 @@ const maxMissing = 1 << 20
 // findArray finds an array's document and chunks. Its format is that of zarr: 2
 // or 3.
 func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
-	m, err := o.document(ctx, name, format)
+	doc, err := o.readValue(ctx, name, zarr.DocumentName(format))
 	if err != nil {
 		return nil, err
 	}
-	if o.options.Fill {
-		m = m.Filling()
+	return o.findChunks(ctx, name, format, doc)
+}
+
+// findChunks finds the chunks of the array that a document describes.
+func (o *treeOpener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarrArray, error) {
+	form, err := o.forms.parse(format, doc, o.options.Fill)
+	if err != nil {
+		return nil, err
 	}
-	a := &zarrArray{zarr: m, dir: o.files, fill: o.options.Fill}
+	a := &zarrArray{form: form, dir: o.files, fill: o.options.Fill}
+	a.chunks = a.first[:0]
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
-	for index := range m.Chunks() {
-		c, err := o.chunk(ctx, m, joinKey(name, m.Key(index)))
+	for key := range form.keys() {
+		c, err := o.chunk(ctx, form, name, key)
 		if err == nil && c.missing {
 			if o.missing++; o.missing > maxMissing {
 				err = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
@@ -47,33 +54,15 @@ func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*z
 	return a, nil
 }
 
-// document finds and parses what describes an array.
-func (o *treeOpener) document(ctx context.Context, name string, format int) (*zarr.Metadata, error) {
-	docName := zarr.DocumentName(format)
-	text, err := o.readValue(ctx, joinKey(name, docName))
-	if err != nil {
-		return nil, err
-	}
-	if m := o.parsed[string(text)]; m != nil {
-		return m, nil
-	}
-	m, err := zarr.Parse(format, text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", docName, err)
-	}
-	o.parsed[string(text)] = m
-	return m, nil
-}
-
-// readValue reads a document.
-func (o *treeOpener) readValue(ctx context.Context, key string) ([]byte, error) {
-	at, ok, err := o.value(ctx, key)
+// readValue reads a document of a parameter.
+func (o *treeOpener) readValue(ctx context.Context, name, key string) ([]byte, error) {
+	at, ok, err := o.value(ctx, name, key)
 	var doc []byte
 	switch {
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, key)
+		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, key))
 	case at.inline != nil:
 		return at.inline, nil
 	case o.ocdbt:
@@ -87,17 +76,17 @@ func (o *treeOpener) readValue(ctx context.Context, key string) ([]byte, error) 
 	return doc, err
 }
 
-// chunk finds a chunk and checks that it can be one.
-func (o *treeOpener) chunk(ctx context.Context, m *zarr.Metadata, key string) (chunk, error) {
-	c, ok, err := o.value(ctx, key)
+// chunk finds a chunk of a parameter and checks that it can be one.
+func (o *treeOpener) chunk(ctx context.Context, form *arrayForm, name, key string) (chunk, error) {
+	c, ok, err := o.value(ctx, name, key)
 	switch {
 	case err != nil:
 	case ok:
-		err = m.CheckStored(c.len())
+		err = form.CheckStored(c.len())
 	case o.options.Fill:
 		c.missing = true
 	default:
-		err = fmt.Errorf("%w: %s is missing; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, key)
+		err = fmt.Errorf("%w: %s is missing; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, joinKey(name, key))
 	}
 	if err != nil && c.extent.File != "" {
 		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)
@@ -105,10 +94,11 @@ func (o *treeOpener) chunk(ctx context.Context, m *zarr.Metadata, key string) (c
 	return c, err
 }
 
-// value finds a document or chunk by its key and reports whether it is there.
-func (o *treeOpener) value(ctx context.Context, key string) (c chunk, ok bool, err error) {
+// value finds a document or chunk of a parameter and reports whether it is there.
+func (o *treeOpener) value(ctx context.Context, name, key string) (c chunk, ok bool, err error) {
 	if o.ocdbt {
-		v, ok := o.values[key]
+		o.key = appendKey(o.key[:0], name, key)
+		v, ok := o.values.find(o.key)
 		switch {
 		case !ok:
 			return chunk{}, false, nil
@@ -119,12 +109,13 @@ func (o *treeOpener) value(ctx context.Context, key string) (c chunk, ok bool, e
 		}
 		return chunk{inline: v.Inline}, true, nil
 	}
-	if !fs.ValidPath(key) {
-		return chunk{}, false, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, key)
+	file := joinKey(name, key)
+	if !fs.ValidPath(file) {
+		return chunk{}, false, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, file)
 	}
-	info, err := o.dir.stat(ctx, key)
+	info, err := o.dir.stat(ctx, file)
 	if isNotExist(err) {
 		return chunk{}, false, nil
 	}
-	return chunk{extent: transfer.Extent{File: key, Length: info.Size}}, err == nil, err
+	return chunk{extent: transfer.Extent{File: file, Length: info.Size}}, err == nil, err
 }

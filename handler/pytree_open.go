@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -14,7 +15,6 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
-	"github.com/go-orbax/orbax/zarr"
 )
 
 // OpenTree reads the documents and the index of the pytree in dir, and no
@@ -59,15 +59,15 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if err != nil {
 		return nil, err
 	}
-	meta, err := layout.ParseTree(doc)
-	if err != nil {
-		return nil, err
+	o := newTreeOpener(dir, options)
+	documents := make(chan error, 1)
+	go func() { documents <- o.readDocuments(ctx) }()
+	o.meta, err = layout.ParseTree(doc)
+	var storeErr error
+	if err == nil {
+		storeErr = o.openStore(ctx)
 	}
-	o := newTreeOpener(dir, meta, options)
-	if err := o.readDocuments(ctx); err != nil {
-		return nil, err
-	}
-	if err := o.openStore(ctx); err != nil {
+	if err := cmp.Or(err, <-documents, storeErr); err != nil {
 		return nil, err
 	}
 	leaves, err := o.leaves(ctx)
@@ -87,16 +87,17 @@ type treeOpener struct {
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
 	ocdbt     bool
-	values    map[string]ocdbt.Value    // of the database, by key
-	parsed    map[string]*zarr.Metadata // by document: many leaves have the same
+	values    valueIndex // of the database
+	key       []byte     // scratch: one that is looked up
+	forms     arrayForms
 	opened    []*zarrArray
 	missing   int // chunks, of all arrays
 }
 
-func newTreeOpener(dir *ReadDir, meta *layout.TreeMetadata, options OpenOptions) *treeOpener {
+func newTreeOpener(dir *ReadDir, options OpenOptions) *treeOpener {
 	return &treeOpener{
-		dir: dir, meta: meta, options: options, parsed: map[string]*zarr.Metadata{},
-		files: &view.Dir{Store: dir.store, Path: dir.path(), Unchanged: dir.unchanged},
+		dir: dir, options: options, meta: &layout.TreeMetadata{}, forms: arrayForms{},
+		files: &view.Dir{Store: dir.store, Path: dir.path(), Unchanged: dir.unchanged, Engine: dir.engine},
 	}
 }
 
@@ -203,18 +204,21 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 	db, err := ocdbt.Open(ctx, databaseSource{o.dir, "."})
 	if isNotExist(err) {
-		o.values, err = readDatabases(ctx, o.dir)
-		return len(o.values) > 0, err
+		o.values.entries, err = readDatabases(ctx, o.dir)
+		return len(o.values.entries) > 0, err
 	}
 	if err != nil {
 		return false, err
 	}
-	o.values = map[string]ocdbt.Value{}
+	root := db.Version().Root
 	for e, err := range db.Entries(ctx, "") {
 		if err != nil {
 			return false, err
 		}
-		o.values[e.Key] = e.Value
+		if o.values.entries == nil { // the root has been read, and has keys of 4 bytes or more
+			o.values.entries = make([]ocdbt.Entry, 0, min(root.Stats.Keys, uint64(root.Ref.Length)/4))
+		}
+		o.values.entries = append(o.values.entries, e)
 	}
 	// A merged database has all keys or is damaged, so nothing can be lost here.
 	o.options.Fill = o.options.Fill || o.meta.Sparse
@@ -223,12 +227,7 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 
 // leaves describes all leaves.
 func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
-	// Arrays and strings are stored apart, and empty nodes not at all.
-	type place struct {
-		name string
-		text bool
-	}
-	taken := make(map[place]bool, len(o.meta.Leaves))
+	var arrays, texts nameSet // are stored apart, and empty nodes not at all
 	leaves := make([]*view.Leaf, len(o.meta.Leaves))
 	for i, l := range o.meta.Leaves {
 		name := l.Path.String()
@@ -237,17 +236,43 @@ func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 			return nil, &fault.Leaf{Path: name, Err: err}
 		}
 		leaves[i] = leaf
-		kind := leaf.Metadata().Kind
-		if kind == tree.KindEmpty {
+		names := &arrays
+		switch leaf.Metadata().Kind {
+		case tree.KindEmpty:
 			continue
+		case tree.KindString:
+			names = &texts
 		}
-		at := place{name, kind == tree.KindString}
-		if taken[at] {
+		if !names.add(name) {
 			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
 		}
-		taken[at] = true
 	}
 	return leaves, nil
+}
+
+// nameSet is a set of names that mostly are added in their order.
+type nameSet struct {
+	ascending []string        // as long as they are
+	all       map[string]bool // from then on
+}
+
+// add reports whether a name was not there yet, and adds it.
+func (s *nameSet) add(name string) bool {
+	if n := len(s.ascending); s.all == nil && (n == 0 || s.ascending[n-1] < name) {
+		s.ascending = append(s.ascending, name)
+		return true
+	}
+	if s.all == nil {
+		s.all = make(map[string]bool, 2*len(s.ascending))
+		for _, name := range s.ascending {
+			s.all[name] = true
+		}
+	}
+	if s.all[name] {
+		return false
+	}
+	s.all[name] = true
+	return true
 }
 
 // leaf describes one leaf.

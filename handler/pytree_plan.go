@@ -25,6 +25,9 @@ type savePlan struct {
 	shardings map[string]*sharding.Sharding
 	jax       []layout.ArrayMetadata
 	arrays    []saveArray
+	forms     map[formKey]*zarr.Metadata
+	// release, if set, gives back what the arrays were copied to.
+	release func()
 }
 
 // saveArray is one array to be stored.
@@ -32,6 +35,8 @@ type saveArray struct {
 	name string // parameter name
 	src  array.Reader
 	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
+	// compression is what was asked for; until it is chosen, zarr has none.
+	compression zarr.Compression
 }
 
 // hostSharding is recorded for leaves that are on no device: it lets Python
@@ -54,6 +59,7 @@ func planSave(leaves []tree.Leaf, storage StorageOptions) (*savePlan, error) {
 		meta:      layout.TreeMetadata{OCDBT: &ocdbt, Zarr3: !storage.Zarr2, Leaves: make([]layout.TreeLeaf, 0, len(leaves))},
 		strings:   map[string]string{},
 		shardings: map[string]*sharding.Sharding{},
+		forms:     map[formKey]*zarr.Metadata{},
 	}
 	var errs []error
 	for _, l := range leaves {
@@ -198,19 +204,40 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 	if err != nil {
 		return err
 	}
-	format := 3
-	if p.storage.Zarr2 {
-		format = 2
+	o := zarr.Options{Shape: a.Shape(), ChunkShape: chunk, DType: dtype, Compression: s.Compression}
+	if o.Compression == zarr.Auto() {
+		o.Compression = zarr.Compression{}
 	}
-	m, err := zarr.New(zarr.Options{
-		Format: format, Shape: a.Shape(), ChunkShape: chunk, DType: dtype, Compression: s.Compression,
-	})
+	m, err := p.form(o)
 	if err != nil {
 		return err
 	}
-	p.arrays = append(p.arrays, saveArray{name, a, m})
+	p.arrays = append(p.arrays, saveArray{name, a, m, s.Compression})
 	p.meta.Leaves = append(p.meta.Leaves, entry)
 	return nil
+}
+
+// form returns the metadata of an array, which many arrays of a tree share.
+func (p *savePlan) form(o zarr.Options) (*zarr.Metadata, error) {
+	o.Format = 3
+	if p.storage.Zarr2 {
+		o.Format = 2
+	}
+	key := formKey{o.DType, o.Compression, fmt.Sprint(o.Shape, o.ChunkShape)}
+	m, err := p.forms[key], error(nil)
+	if m == nil {
+		if m, err = zarr.New(o); err == nil {
+			p.forms[key] = m
+		}
+	}
+	return m, err
+}
+
+// formKey tells the forms of one save apart.
+type formKey struct {
+	dtype       array.DType
+	compression zarr.Compression
+	shapes      string
 }
 
 // sameClass reports whether both are floating-point, both integer or both

@@ -93,7 +93,7 @@ func openSafetensorsFile(ctx context.Context, dir *ReadDir, at, name string) (*v
 	if err != nil {
 		return nil, nil, err
 	}
-	file := &view.Dir{Store: dir.store, Path: at, Unchanged: func(ctx context.Context, err error) error {
+	file := &view.Dir{Store: dir.store, Path: at, Engine: dir.engine, Unchanged: func(ctx context.Context, err error) error {
 		now, serr := dir.store.Stat(ctx, full)
 		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || isNotExist(serr) {
 			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)

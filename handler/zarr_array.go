@@ -14,10 +14,11 @@ import (
 
 // zarrArray is an array that is stored in chunks, of which it knows the places.
 type zarrArray struct {
-	zarr   *zarr.Metadata
+	form   *arrayForm
 	dir    *view.Dir
-	chunks []chunk // in the order of the grid
-	fill   bool    // what is missing is fill value
+	chunks []chunk  // in the order of the grid
+	first  [1]chunk // the memory of chunks, of which most arrays have one
+	fill   bool     // what is missing is fill value
 }
 
 // chunk is one encoded chunk: its bytes, or where they lie.
@@ -45,24 +46,15 @@ func (c chunk) within(r zarr.Range) chunk {
 	return c
 }
 
-// number returns the position of a chunk in the order of the grid.
-func (a *zarrArray) number(index []int) int {
-	n := 0
-	for i, x := range index {
-		n = n*((a.zarr.Shape[i]-1)/a.zarr.ChunkShape[i]+1) + x
-	}
-	return n
-}
-
 // describe fills in what is known of a leaf that is stored as the array.
 func (a *zarrArray) describe(l *view.LeafMetadata) error {
-	m := a.zarr
+	m := a.form
 	n, err := region.NumBytes(m.Shape, m.DType.Size())
 	if err != nil {
 		return fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
 	}
 	l.Kind, l.DType, l.Shape = tree.KindArray, m.DType, m.Shape
-	l.ChunkShape, l.Codecs = m.ChunkShape, m.Codecs()
+	l.ChunkShape, l.Codecs = m.ChunkShape, m.codecs
 	l.Bytes = int64(n)
 	for _, c := range a.chunks {
 		l.StoredBytes += c.len()
@@ -76,17 +68,16 @@ func (a *zarrArray) describe(l *view.LeafMetadata) error {
 func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, error) {
 	var parts []view.Part
 	var divided []shard
-	inner, _ := a.zarr.Inner()
-	whole := chunkForm{a.zarr}
-	for index := range a.zarr.Overlapping(off, size) {
-		c := a.chunks[a.number(index)]
+	whole := chunkForm{a.form.Metadata}
+	for p := range a.form.overlapping(off, size) {
+		c := a.chunks[p.number]
 		switch {
 		case c.missing:
-			parts = append(parts, missing(a.zarr, index))
-		case inner != nil && a.divides(inner, index, c, off, size):
-			divided = append(divided, shard{index: index, chunk: c})
+			parts = append(parts, missing(whole.Metadata, p.off, p.size))
+		case a.form.inner != nil && a.divides(p, c, off, size):
+			divided = append(divided, shard{place: p, chunk: c})
 		default:
-			parts = whole.parts(parts, a.dir, index, c, off, size)
+			parts = whole.parts(parts, a.dir, p, c, off, size)
 		}
 	}
 	if len(divided) == 0 {
@@ -95,23 +86,25 @@ func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, er
 	if err := a.readIndices(ctx, divided); err != nil {
 		return nil, err
 	}
-	within := chunkForm{inner}
+	within := chunkForm{a.form.inner}
 	for _, s := range divided {
-		for pos, index := range a.zarr.InnerChunks(s.index, off, size) {
+		for pos, index := range a.form.InnerChunks(s.index, off, size) {
 			r := s.ranges[pos]
+			p := place{index: index}
+			p.off, p.size = within.ChunkRegion(index)
 			if r.Absent() && a.fill {
-				parts = append(parts, missing(inner, index))
+				parts = append(parts, missing(within.Metadata, p.off, p.size))
 				continue
 			}
 			err := r.Check(s.chunk.len())
 			if err == nil {
-				err = inner.CheckStored(r.Length)
+				err = within.CheckStored(r.Length)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", a.zarr.Key(s.index), index, absent(err))
+				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err))
 			}
 			c := s.chunk.within(r)
-			parts = within.parts(parts, a.dir, index, c, off, size)
+			parts = within.parts(parts, a.dir, &p, c, off, size)
 		}
 	}
 	return parts, nil
@@ -119,7 +112,7 @@ func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, er
 
 // shard is a chunk that is read by its inner chunks.
 type shard struct {
-	index  []int
+	*place
 	chunk  chunk
 	ranges []zarr.Range // of the inner chunks in it
 }
@@ -130,11 +123,12 @@ const dividedChunk = 2 * pieceBytes
 
 // divides reports whether a shard is read by its inner chunks: if only some of
 // them are wanted, and if they need not be whole in memory.
-func (a *zarrArray) divides(inner *zarr.Metadata, index []int, c chunk, off, size []int) bool {
+func (a *zarrArray) divides(p *place, c chunk, off, size []int) bool {
+	inner := a.form.inner
 	if inner.Raw() && c.len() >= dividedChunk {
 		return true
 	}
-	lo, n := a.zarr.ChunkRegion(index)
+	lo, n := p.off, p.size
 	for i := range lo {
 		first, last := max(lo[i], off[i]), min(lo[i]+n[i], off[i]+size[i])-1
 		d := inner.ChunkShape[i]
@@ -150,13 +144,13 @@ func (a *zarrArray) readIndices(ctx context.Context, shards []shard) error {
 	var reads []transfer.Read
 	for i := range shards {
 		s := &shards[i]
-		r, err := a.zarr.ShardIndex(s.chunk.len())
+		r, err := a.form.ShardIndex(s.chunk.len())
 		if err != nil {
-			return a.inChunk(s.index, err)
+			return s.error(err)
 		}
 		parse := func(enc []byte) (err error) {
-			s.ranges, err = a.zarr.ParseShardIndex(enc)
-			return a.inChunk(s.index, err)
+			s.ranges, err = a.form.ParseShardIndex(enc)
+			return s.error(err)
 		}
 		at := s.chunk.within(r)
 		if at.inline == nil {
@@ -168,9 +162,10 @@ func (a *zarrArray) readIndices(ctx context.Context, shards []shard) error {
 	return a.dir.ReadAll(ctx, reads)
 }
 
-func (a *zarrArray) inChunk(index []int, err error) error {
+// error says of err, unless it is nil, that it is about the shard.
+func (s *shard) error(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("chunk %s: %w", a.zarr.Key(index), err)
+	return fmt.Errorf("chunk %s: %w", s.key, err)
 }

@@ -15,12 +15,11 @@ import (
 // shards.
 type chunkForm struct{ *zarr.Metadata }
 
-// parts adds the chunk at index to parts: whole, or, if it can be read so, only
+// parts adds the chunk at p to parts: whole, or, if it can be read so, only
 // the pieces of it that overlap the box.
-func (f chunkForm) parts(parts []view.Part, dir *view.Dir, index []int, c chunk, off, size []int) []view.Part {
-	lo, n := f.ChunkRegion(index)
+func (f chunkForm) parts(parts []view.Part, dir *view.Dir, p *place, c chunk, off, size []int) []view.Part {
 	whole := view.Part{
-		Offset: lo, Size: n, Index: index, Form: f, Inline: c.inline,
+		Offset: p.off, Size: p.size, Index: p.index, Form: f, Inline: c.inline,
 		Dir: dir, File: c.extent.File, At: c.extent.Offset, Length: c.extent.Length,
 	}
 	if c.inline != nil || !f.Raw() || c.len() < dividedChunk {
@@ -67,8 +66,7 @@ func absent(err error) error {
 }
 
 // missing returns the part for a chunk that is not stored.
-func missing(m *zarr.Metadata, index []int) view.Part {
-	off, size := m.ChunkRegion(index)
+func missing(m *zarr.Metadata, off, size []int) view.Part {
 	return view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
 }
 

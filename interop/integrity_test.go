@@ -51,6 +51,7 @@ func TestDamage(t *testing.T) {
 	for _, s := range []handler.StorageOptions{
 		{},
 		{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}},
+		{ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman()}},
 		{Zarr2: true, PlainFiles: true},
 	} {
 		t.Run(storageName(s), func(t *testing.T) {

@@ -31,7 +31,7 @@ func drawStorage(t *rapid.T) handler.StorageOptions {
 	return handler.StorageOptions{
 		ArrayOptions: handler.ArrayOptions{
 			ChunkByteSize: rapid.SampledFrom([]int{0, 0, 16, 64, 1000}).Draw(t, "chunk bytes"),
-			Compression:   rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Zstd(3)}).Draw(t, "compression"),
+			Compression:   rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Zstd(3), zarr.Huffman(), zarr.Auto()}).Draw(t, "compression"),
 		},
 		Zarr2:      rapid.Bool().Draw(t, "zarr2"),
 		PlainFiles: rapid.Bool().Draw(t, "plain files"),

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,6 +30,43 @@ func TestLargeArrays(t *testing.T) {
 	bothWays(t, dict("rows", ramp(5, 1<<19), "sharded", sharded))
 }
 
+// TestInPlace sends Python arrays that are written from where they lie, of sizes
+// that fill their last page and not, and some that are stored once for two leaves.
+func TestInPlace(t *testing.T) {
+	needPython(t)
+	state := map[string]any{}
+	for i, shape := range [][]int{{1 << 18}, {1<<18 + 1}, {1<<18 - 1}, {1<<18 + 1023}, {1<<18 + 1024}, {1000, 1000}, {5, 1 << 19}, {3, 1 << 20, 2}, {7}} {
+		a, err := ramp(shape...).toGo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		state[fmt.Sprint("a", i)] = a
+		if i%2 == 0 {
+			state[fmt.Sprint("tied", i)] = a
+		}
+	}
+	want, err := fromGo(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]handler.StorageOptions{
+		"database": {}, "files": {PlainFiles: true}, "huffman": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "checkpoint")
+			var s orbax.Stats
+			if err := orbax.Save(t.Context(), path, state, orbax.Storage(o), orbax.Report(&s)); err != nil {
+				t.Fatal(err)
+			}
+			if (s.Shared > 0) == o.PlainFiles {
+				t.Errorf("%d bytes are shared", s.Shared)
+			}
+			mustEqual(t, "Python", want.inPython(), pyLoad(t, path, nil))
+			mustEqual(t, "Go", want, goLoad(t, path))
+		})
+	}
+}
+
 // TestStorage saves with Go in each form that the options offer.
 func TestStorage(t *testing.T) {
 	needPython(t)
@@ -40,6 +78,9 @@ func TestStorage(t *testing.T) {
 		"sharded axes":   {ArrayOptions: handler.ArrayOptions{ChunkByteSize: 40, ShardAxes: []int{1}}},
 		"bfloat16":       {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16}},
 		"bfloat16 zstd":  {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16, Compression: zarr.Zstd(1), ChunkByteSize: 64}},
+		"huffman":        {ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman()}},
+		"zarr2 huffman":  {ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman(), ChunkByteSize: 64}, Zarr2: true},
+		"auto":           {ArrayOptions: handler.ArrayOptions{Compression: zarr.Auto()}},
 		"zarr2 float64":  {ArrayOptions: handler.ArrayOptions{DType: array.Float64}, Zarr2: true},
 		"files bfloat16": {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16, ChunkByteSize: 64}, PlainFiles: true},
 		"one leaf": {PerLeaf: func(leaf string, o handler.ArrayOptions) handler.ArrayOptions {

@@ -1,6 +1,7 @@
 package ocdbt
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -67,7 +68,8 @@ func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
 // Entries returns the entries whose keys begin with prefix, in ascending order
 // of bytes. It reads only the nodes that may hold such keys, one at a time. The
 // sequence ends with the first error, which comes with a zero Entry. Inline
-// values must not be modified; they keep in memory the node that holds them.
+// values must not be modified; they keep in memory the node that holds them, and a
+// key the few hundred keys beside it.
 func (db *DB) Entries(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if t, ok := db.root(); ok {
@@ -244,18 +246,35 @@ func (s *scan) walk(t subtree) bool {
 	return true
 }
 
+// keyBatch is how many keys share the memory of one string.
+const keyBatch = 256
+
 func (s *scan) leaf(t subtree, n *node) bool {
-	for k := newKeys(t.prefix, n); k.next(); {
-		if len(s.prefix) > 0 {
-			if string(k.key) < s.prefix {
-				continue
-			}
-			if !strings.HasPrefix(string(k.key), s.prefix) {
+	k := newKeys(t.prefix, n)
+	more := k.next()
+	for more && string(k.key) < s.prefix {
+		more = k.next()
+	}
+	prefix := []byte(s.prefix)
+	var text []byte
+	ends := make([]int, 0, min(len(n.keys), keyBatch)) // of the keys in text
+	for more {
+		first := k.i
+		text, ends = text[:0], ends[:0]
+		for more && len(ends) < keyBatch && bytes.HasPrefix(k.key, prefix) {
+			text = append(text, k.key...)
+			ends = append(ends, len(text))
+			more = k.next()
+		}
+		if len(ends) == 0 {
+			return false // beyond the keys that are wanted
+		}
+		all, at := string(text), 0
+		for i, end := range ends {
+			if !s.yield(Entry{Key: all[at:end], Value: n.value(first + i)}, nil) {
 				return false
 			}
-		}
-		if !s.yield(Entry{Key: string(k.key), Value: n.value(k.i)}, nil) {
-			return false
+			at = end
 		}
 	}
 	return true

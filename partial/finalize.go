@@ -269,7 +269,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 	}
 	digests.Add(partsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
-	return savehook.Documents(ctx, stage, meta, &digests, layout.DigestFile, s.final)
+	return savehook.Documents(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final)
 }
 
 // state returns a string that changes with whatever is below a directory.

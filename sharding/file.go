@@ -5,11 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/jsonscan"
 )
 
 // ParseFile reads a _sharding document: a JSON object from the URL-safe base64
@@ -21,6 +22,53 @@ import (
 // in Raw. Unknown members of the known kinds are ignored, as Orbax ignores them.
 // Any other fault is an error that matches ErrCorrupt and names the parameter.
 func ParseFile(data []byte) (map[string]*Sharding, error) {
+	if shardings, ok := scanFile(data); ok {
+		return shardings, nil
+	}
+	return decodeFile(data)
+}
+
+// entryBytes is about what an entry takes in a document, rather less.
+const entryBytes = 96
+
+// scanFile parses a document that has no fault, at a fraction of the cost of
+// decodeFile. Most leaves of a tree have the same few shardings, so that little
+// more is to be done than to compare their texts.
+func scanFile(data []byte) (shardings map[string]*Sharding, ok bool) {
+	s := jsonscan.New(data)
+	shardings = make(map[string]*Sharding, len(data)/entryBytes)
+	parsed := map[string]*Sharding{}
+	var literal, name []byte
+	var of *Sharding // what literal says
+	for s.Begin('{'); s.Next('}'); {
+		var err error
+		if name, err = nameEncoding.AppendDecode(name[:0], s.Name()); err != nil || !utf8.Valid(name) {
+			return nil, false
+		}
+		if !s.Same(literal) {
+			var text string
+			literal = s.Literal()
+			if json.Unmarshal(literal, &text) != nil {
+				return nil, false
+			}
+			if of = parsed[text]; of == nil {
+				if of, err = parse(text); err != nil {
+					return nil, false
+				}
+				parsed[text] = of
+			}
+		}
+		shardings[string(name)] = of
+	}
+	return shardings, s.Done()
+}
+
+// nameEncoding is how a document spells the names of parameters.
+var nameEncoding = base64.URLEncoding.Strict()
+
+// decodeFile parses any document that is valid, and says what is wrong with one
+// that is not.
+func decodeFile(data []byte) (map[string]*Sharding, error) {
 	var texts map[string]*string
 	if err := json.Unmarshal(data, &texts); err != nil {
 		return nil, fmt.Errorf("%w: _sharding document: %v", fault.ErrCorrupt, err)
@@ -29,9 +77,9 @@ func ParseFile(data []byte) (map[string]*Sharding, error) {
 		return nil, fmt.Errorf("%w: _sharding document: null instead of an object", fault.ErrCorrupt)
 	}
 	out := make(map[string]*Sharding, len(texts))
-	parsed := map[string]*Sharding{} // most leaves of a tree have the same few
+	parsed := map[string]*Sharding{}
 	for key, text := range texts {
-		name, err := base64.URLEncoding.Strict().DecodeString(key)
+		name, err := nameEncoding.DecodeString(key)
 		if err != nil || !utf8.Valid(name) {
 			return nil, fmt.Errorf("%w: _sharding document: key %q is not the URL-safe base64 of a name", fault.ErrCorrupt, key)
 		}
@@ -54,31 +102,54 @@ func ParseFile(data []byte) (map[string]*Sharding, error) {
 // name: compact, with sorted keys, byte for byte what Orbax writes. It fails
 // if a sharding is not valid or a name is not UTF-8.
 func MarshalFile(shardings map[string]*Sharding) ([]byte, error) {
-	texts := make(map[string]string, len(shardings))
+	type entry struct {
+		key  string
+		text []byte
+	}
+	entries := make([]entry, 0, len(shardings))
+	texts := map[*Sharding][]byte{} // encoded as JSON strings
+	size := 2
 	for name, s := range shardings {
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("%w: parameter name %q is not UTF-8", fault.ErrReservedName, name)
 		}
-		text, err := s.Marshal()
-		if err != nil {
-			return nil, fmt.Errorf("sharding of %s: %w", name, err)
+		text := texts[s]
+		if text == nil {
+			var err error
+			if text, err = marshalText(s); err != nil {
+				return nil, fmt.Errorf("sharding of %s: %w", name, err)
+			}
+			texts[s] = text
 		}
-		texts[base64.URLEncoding.EncodeToString([]byte(name))] = text
+		e := entry{base64.URLEncoding.EncodeToString([]byte(name)), text}
+		entries = append(entries, e)
+		size += len(e.key) + len(text) + len(`"":,`)
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	b := append(make([]byte, 0, size), '{')
+	for i, e := range entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, e.key...)
+		b = append(b, `":`...)
+		b = append(b, e.text...)
+	}
+	return append(b, '}'), nil
+}
+
+// marshalText returns the text of a sharding as a JSON string.
+func marshalText(s *Sharding) ([]byte, error) {
+	text, err := s.Marshal()
+	if err != nil {
+		return nil, err
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	b.WriteByte('{')
-	for i, key := range slices.Sorted(maps.Keys(texts)) {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "%q:", key)
-		if err := enc.Encode(texts[key]); err != nil {
-			return nil, fmt.Errorf("sharding of %s: %w", key, err)
-		}
-		b.Truncate(b.Len() - 1) // the encoder ends a value with a newline
+	if err := enc.Encode(text); err != nil {
+		return nil, err
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

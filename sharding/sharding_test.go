@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,9 @@ func TestGoldenText(t *testing.T) {
 
 func TestGoldenDocument(t *testing.T) {
 	g := loadGolden(t)
+	if _, ok := scanFile([]byte(g.Document)); !ok {
+		t.Error("it is read by encoding/json")
+	}
 	m, err := ParseFile([]byte(g.Document))
 	if err != nil {
 		t.Fatal(err)
@@ -314,6 +318,12 @@ func FuzzParseFile(f *testing.F) {
 	f.Add([]byte(`{"YQ==":"{}"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := ParseFile(data)
+		if scanned, ok := scanFile(data); ok {
+			want, err := decodeFile(data)
+			if err != nil || !reflect.DeepEqual(scanned, want) {
+				t.Fatalf("%s\nis %v\nencoding/json has %v, %v", data, scanned, want, err)
+			}
+		}
 		if err != nil {
 			if !errors.Is(err, fault.ErrCorrupt) {
 				t.Fatalf("%v does not match ErrCorrupt", err)

@@ -97,6 +97,8 @@ func (d *disk) do(op storage.Op) {
 		link(op.Kind, map[string]*inode{base: {dir: op.Kind == "mkdir"}})
 	case "write":
 		d.add(&effect{kind: op.Kind, where: d.now.find(op.Name), off: int(op.Off), data: op.Data})
+	case "allocate", "truncate":
+		d.add(&effect{kind: op.Kind, where: d.now.find(op.Name), off: int(op.Off)})
 	case "sync", "syncdir":
 		d.sync(d.now.find(op.Name))
 	case "link":
@@ -174,6 +176,9 @@ func (m image) copyOut(node *inode, dst string) error {
 		for _, e := range m.writes[node] {
 			b = append(b, make([]byte, max(0, e.off+len(e.data)-len(b)))...)
 			copy(b[e.off:], e.data)
+			if e.kind == "truncate" {
+				b = b[:e.off]
+			}
 		}
 		return os.WriteFile(dst, b, 0o666)
 	}

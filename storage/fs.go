@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -46,6 +47,9 @@ func (s fsStore) Open(ctx context.Context, name string) (Reader, error) {
 	if err != nil {
 		f.Close()
 		return nil, err
+	}
+	if f, ok := f.(*os.File); ok { // of an os.DirFS
+		return &localReader{f, info.Size()}, nil
 	}
 	if r, ok := f.(io.ReaderAt); ok {
 		return fsReader{r, f, info.Size()}, nil

@@ -69,8 +69,9 @@ func (r *localReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return err
 }
 
-func (r *localReader) Size() int64  { return r.size }
-func (r *localReader) Close() error { return r.f.Close() }
+func (r *localReader) Size() int64    { return r.size }
+func (r *localReader) File() *os.File { return r.f }
+func (r *localReader) Close() error   { return r.f.Close() }
 
 func (*local) Stat(ctx context.Context, name string) (Info, error) {
 	if err := ctx.Err(); err != nil {
@@ -119,9 +120,13 @@ func (l *local) Begin(ctx context.Context, dir string, overwrite bool) (Stage, e
 		return nil, err
 	}
 	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
-		return nil, err
+		return nil, asNoSpace(err)
 	}
-	return newLocalStage(l.sys, dir, overwrite)
+	s, err := newLocalStage(l.sys, dir, overwrite)
+	if err != nil {
+		return nil, asNoSpace(err)
+	}
+	return s, nil
 }
 
 // checkTarget refuses to put a directory where something is: anything, or, if

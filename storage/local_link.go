@@ -101,7 +101,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		err = fmt.Errorf("%s: %w", entry, fault.ErrExist)
 	}
 	if err != nil {
-		return errors.Join(err, s.remove())
+		return errors.Join(asNoSpace(err), s.remove())
 	}
 	for _, dir := range []string{s.target, filepath.Dir(s.target)} {
 		if err := s.sys.syncDir(dir); err != nil {

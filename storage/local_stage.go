@@ -118,7 +118,7 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 	if s.done {
 		return errFinished
 	}
-	return s.mkdirAll(name)
+	return asNoSpace(s.mkdirAll(name))
 }
 
 // errFinished is what a stage answers that is used after its end, as by a
@@ -139,51 +139,8 @@ func (s *localStage) mkdirAll(name string) error {
 	return nil
 }
 
-func (s *localStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
-	if err := checkName(ctx, name); err != nil {
-		return nil, err
-	}
-	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
-		return nil, err
-	}
-	f, err := s.sys.create(path.Join(s.tmp, name), size)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done {
-		return nil, errors.Join(errFinished, f.close())
-	}
-	s.open[name] = f
-	return &localWriter{s, name, f}, nil
-}
-
-type localWriter struct {
-	stage *localStage
-	name  string
-	f     sysFile
-}
-
-func (w *localWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return w.f.writeAt(p, off)
-}
-
-func (w *localWriter) Close() error {
-	err := errors.Join(w.f.sync(), w.f.close())
-	if err == nil {
-		w.stage.mu.Lock()
-		defer w.stage.mu.Unlock()
-		delete(w.stage.open, w.name)
-	}
-	return err
-}
-
-// Commit syncs the directories bottom-up (their files were synced when they
-// were closed), so that the rename can only ever publish a complete tree.
+// Commit syncs the directories (their files were synced when they were closed),
+// so that the rename can only ever publish a complete tree.
 func (s *localStage) Commit(ctx context.Context) error {
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
@@ -194,7 +151,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 		err = s.publish(ctx, dirs)
 	}
 	if err != nil {
-		return errors.Join(err, s.remove())
+		return errors.Join(asNoSpace(err), s.remove())
 	}
 	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
 		return fmt.Errorf("%s is in place but may not survive a power failure: %w", s.target, err)
@@ -209,8 +166,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 	return nil
 }
 
-// finish ends the stage for those who write to it and returns its directories,
-// children before parents.
+// finish ends the stage for those who write to it and returns its directories.
 func (s *localStage) finish() ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,22 +177,18 @@ func (s *localStage) finish() ([]string, error) {
 	for name := range s.open {
 		return nil, fmt.Errorf("%s: not closed, or closed with an error", path.Join(s.tmp, name))
 	}
-	dirs := slices.Sorted(maps.Keys(s.dirs))
-	slices.Reverse(dirs)
-	return append(dirs, "."), nil
+	return append(slices.Sorted(maps.Keys(s.dirs)), "."), nil
 }
 
-// syncAll makes directories of the stage durable, in order.
+// syncAll makes directories of the stage durable, in any order: nobody sees them
+// before all are.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
-	for _, d := range dirs {
+	return together(len(dirs), func(i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.sys.syncDir(path.Join(s.tmp, d)); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+		return s.sys.syncDir(path.Join(s.tmp, dirs[i]))
+	})
 }
 
 func (s *localStage) publish(ctx context.Context, dirs []string) error {

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -28,14 +30,15 @@ type Recorder struct {
 	ops []Op
 }
 
-// Op is one operation. Kind is mkdir, create, write, sync, syncdir, link,
-// rename, replace, exchange, remove, lock or unlock.
+// Op is one operation. Kind is mkdir, create, allocate, write, truncate, sync,
+// syncdir, link, rename, replace, exchange, remove, lock or unlock.
 type Op struct {
 	Kind string
 	Name string
 	To   string // the other name of a link, rename, replace or exchange
-	Off  int64
-	Data []byte
+	Off  int64  // of a write; the size for allocate and truncate
+	Data []byte // of all buffers of a write
+	Bufs int    // how many these were
 	Err  error
 }
 
@@ -69,10 +72,10 @@ func (s recordingSystem) mkdir(name string) error {
 	return s.r.do(Op{Kind: "mkdir", Name: name}, func() error { return osSystem{}.mkdir(name) })
 }
 
-func (s recordingSystem) create(name string, size int64) (sysFile, error) {
+func (s recordingSystem) create(name string, small bool) (sysFile, error) {
 	var f sysFile
 	err := s.r.do(Op{Kind: "create", Name: name}, func() (err error) {
-		f, err = osSystem{}.create(name, size)
+		f, err = osSystem{}.create(name, small)
 		return err
 	})
 	return &recordingFile{s.r, name, f}, err
@@ -139,9 +142,20 @@ type recordingFile struct {
 	f    sysFile
 }
 
-func (f *recordingFile) writeAt(p []byte, off int64) error {
-	return f.r.do(Op{Kind: "write", Name: f.name, Off: off, Data: slices.Clone(p)}, func() error { return f.f.writeAt(p, off) })
+func (f *recordingFile) write(off int64, bufs ...[]byte) error {
+	op := Op{Kind: "write", Name: f.name, Off: off, Data: bytes.Join(bufs, nil), Bufs: len(bufs)}
+	return f.r.do(op, func() error { return f.f.write(off, bufs...) })
 }
+
+func (f *recordingFile) allocate(size int64) error {
+	return f.r.do(Op{Kind: "allocate", Name: f.name, Off: size}, func() error { return f.f.allocate(size) })
+}
+
+func (f *recordingFile) truncate(size int64) error {
+	return f.r.do(Op{Kind: "truncate", Name: f.name, Off: size}, func() error { return f.f.truncate(size) })
+}
+
+func (f *recordingFile) alignment() int { return f.f.alignment() }
 
 func (f *recordingFile) sync() error {
 	return f.r.do(Op{Kind: "sync", Name: f.name}, func() error {
@@ -156,8 +170,9 @@ func (f *recordingFile) close() error { return f.f.close() }
 
 var randomPart = regexp.MustCompile(`[0-9a-f]{32}|[0-9a-f]{16}|[0-9a-f]{12}-old`)
 
-// FormatOps prints operations one a line. Writes that continue each other are
-// one line, and the random parts of names are numbered as they come.
+// FormatOps prints operations one a line, in the order of canonical. Writes that
+// continue each other are one line, and the random parts of names are numbered as
+// they come.
 func FormatOps(ops []Op) string {
 	names := map[string]string{}
 	normal := func(name string) string {
@@ -171,6 +186,7 @@ func FormatOps(ops []Op) string {
 			return names[s]
 		})
 	}
+	ops = canonical(ops)
 	var b strings.Builder
 	for i := 0; i < len(ops); i++ {
 		op := ops[i]
@@ -178,12 +194,18 @@ func FormatOps(ops []Op) string {
 		if op.To != "" {
 			fmt.Fprintf(&b, " %s", normal(op.To))
 		}
-		if op.Kind == "write" {
+		switch op.Kind {
+		case "write":
 			n := len(op.Data)
-			for ; i+1 < len(ops) && ops[i+1].Kind == "write" && ops[i+1].Name == op.Name && ops[i+1].Off == op.Off+int64(n); i++ {
+			for ; i+1 < len(ops) && continues(ops[i+1], op, n); i++ {
 				n += len(ops[i+1].Data)
 			}
 			fmt.Fprintf(&b, " %d+%d", op.Off, n)
+			if op.Bufs > 1 {
+				fmt.Fprintf(&b, " from %d buffers", op.Bufs)
+			}
+		case "allocate", "truncate":
+			fmt.Fprintf(&b, " %d", op.Off)
 		}
 		if op.Err != nil {
 			fmt.Fprintf(&b, ": %v", reason(op.Err))
@@ -191,6 +213,64 @@ func FormatOps(ops []Op) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// canonical sorts the operations that goroutines may make in any order. Of those
+// that follow each other in one phase, the ones on each file are put together,
+// and directories come before files.
+func canonical(ops []Op) []Op {
+	var all []Op
+	for len(ops) > 0 {
+		n := 0
+		for n < len(ops) && phase(ops[n]) == phase(ops[0]) && phase(ops[0]) != "" {
+			n++
+		}
+		n = max(n, 1)
+		files := map[string][]Op{}
+		for _, op := range ops[:n] {
+			files[op.Name] = append(files[op.Name], op)
+		}
+		key := func(name string) string {
+			kind, size := "file", 0
+			for _, op := range files[name] {
+				size += len(op.Data)
+				if op.Kind == "mkdir" {
+					kind = "directory"
+				}
+			}
+			return fmt.Sprintf("%s %s %020d", kind, randomPart.ReplaceAllString(name, "*"), size)
+		}
+		names := slices.SortedFunc(maps.Keys(files), func(a, b string) int { return strings.Compare(key(a), key(b)) })
+		if ops[0].Kind == "syncdir" {
+			slices.Reverse(names) // as one would: children first
+		}
+		for _, name := range names {
+			all = append(all, files[name]...)
+		}
+		ops = ops[n:]
+	}
+	return all
+}
+
+// phase tells apart what a save does in parallel; what it does alone, and what
+// fails, has none.
+func phase(op Op) string {
+	if op.Err != nil {
+		return ""
+	}
+	switch op.Kind {
+	case "mkdir", "create", "allocate", "write", "truncate", "sync":
+		return "write"
+	case "syncdir":
+		return "sync"
+	}
+	return ""
+}
+
+// continues reports whether a write from one buffer goes on where n bytes of
+// another one end.
+func continues(op, before Op, n int) bool {
+	return op.Kind == "write" && op.Name == before.Name && op.Off == before.Off+int64(n) && op.Bufs == 1 && before.Bufs == 1
 }
 
 // reason returns the innermost error: the names around it are in the line.

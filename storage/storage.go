@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -59,13 +60,25 @@ type Reader interface {
 	Close() error
 }
 
+// FileReader is a Reader of a file of the operating system, as those of the
+// local store are.
+type FileReader interface {
+	Reader
+	// File returns the open file, for one who maps it into memory, or nil if
+	// there is none. It is open for reading until the Reader is closed; its
+	// position and its closing belong to the Reader.
+	File() *os.File
+}
+
 // Stage is a directory being written. Its methods may be called by several
 // goroutines, but Commit and Abort only after every Writer is closed.
 type Stage interface {
 	// Mkdir creates a directory, and its parents, below the stage.
 	Mkdir(ctx context.Context, name string) error
 	// Create creates a file below the stage, which must not exist yet, and
-	// the directories that it needs. size is what will be written, or -1.
+	// the directories that it needs. size is the most that will be written, or
+	// -1 if that is not known: a store may set the room aside, and fails with
+	// ErrNoSpace if there is not as much.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
 	// Link puts the regular file called from, of the same store, below the
 	// stage as name, with the directories that it needs: it shares the file's
@@ -88,15 +101,16 @@ type Stage interface {
 // Writer writes a file of a Stage. WriteAt may be called by several
 // goroutines for ranges that do not overlap.
 type Writer interface {
-	// WriteAt writes p at off. Where p's address and length and off are
-	// multiples of PageSize it may bypass the page cache.
+	// WriteAt writes p at off. Where p's address is a multiple of Alignment, and
+	// its length and off are multiples of PageSize, it may bypass the page cache.
 	WriteAt(ctx context.Context, p []byte, off int64) error
-	// Close makes what was written durable and closes the file.
+	// Close makes what was written durable and closes the file, which ends where
+	// the last byte was written.
 	Close() error
 }
 
-// PageSize is the alignment of memory and offsets for writes that bypass the
-// page cache.
+// PageSize is the alignment of lengths and offsets, and an alignment of memory
+// that is always enough, for writes that bypass the page cache.
 const PageSize = 4096
 
 // TempMarker is contained in the name of every unfinished directory, in

@@ -2,15 +2,16 @@ package storage
 
 import (
 	"os"
-	"unsafe"
+	"slices"
 )
 
 // system is the part of the operating system that changes what is on disk.
 // Tests record it, and replay it up to any point.
 type system interface {
 	mkdir(name string) error
-	// create creates a file that does not exist yet.
-	create(name string, size int64) (sysFile, error)
+	// create creates a file that does not exist yet. One that is not small may
+	// bypass the page cache.
+	create(name string, small bool) (sysFile, error)
 	syncDir(name string) error
 	// link gives a file a second name, and makes its bytes durable.
 	link(old, new string) error
@@ -29,7 +30,14 @@ type system interface {
 }
 
 type sysFile interface {
-	writeAt(p []byte, off int64) error
+	// write writes buffers one behind the other from off on.
+	write(off int64, bufs ...[]byte) error
+	// alignment is that of memory that can be written past the page cache.
+	alignment() int
+	// allocate sets room aside and makes it the size of the file, or fails with
+	// errors.ErrUnsupported.
+	allocate(size int64) error
+	truncate(size int64) error
 	sync() error
 	close() error
 }
@@ -41,18 +49,15 @@ type osSystem struct{}
 func (osSystem) mkdir(name string) error     { return os.Mkdir(name, 0o777) }
 func (osSystem) removeAll(name string) error { return os.RemoveAll(name) }
 
-// directMin is the smallest file for which bypassing the page cache pays.
-const directMin = 1 << 20
-
-func (osSystem) create(name string, size int64) (sysFile, error) {
+func (osSystem) create(name string, small bool) (sysFile, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	file := &osFile{buffered: f}
-	if size < 0 || size >= directMin {
+	file := &osFile{buffered: f, align: PageSize}
+	if !small {
 		// Not every file system has it; without, everything is buffered.
-		file.direct, _ = openDirect(name)
+		file.direct, file.align, _ = openDirect(name)
 	}
 	return file, nil
 }
@@ -60,24 +65,54 @@ func (osSystem) create(name string, size int64) (sysFile, error) {
 type osFile struct {
 	buffered *os.File
 	direct   *os.File // the same file past the page cache, or nil
+	align    int      // of memory for direct
 }
 
-func (f *osFile) writeAt(p []byte, off int64) error {
-	if f.direct != nil && pageAligned(p, off) {
-		_, err := f.direct.WriteAt(p, off)
+func (f *osFile) alignment() int { return f.align }
+
+func (f *osFile) write(off int64, bufs ...[]byte) error {
+	if f.direct != nil && aligned(f.align, off, bufs...) {
+		n, err := writeVector(f.direct, off, bufs)
 		if !isInvalid(err) {
 			return err
 		}
 		// Alignment that this device does not accept: take the other way.
+		off, bufs = off+n, skip(bufs, n)
+	}
+	for _, b := range bufs {
+		if err := f.writeAt(b, off); err != nil {
+			return err
+		}
+		off += int64(len(b))
+	}
+	return nil
+}
+
+func (f *osFile) writeAt(p []byte, off int64) error {
+	if f.direct != nil && aligned(f.align, off, p) {
+		_, err := f.direct.WriteAt(p, off)
+		if !isInvalid(err) {
+			return err
+		}
 	}
 	_, err := f.buffered.WriteAt(p, off)
 	return err
 }
 
-func pageAligned(p []byte, off int64) bool {
-	return len(p) > 0 && len(p)%PageSize == 0 && off%PageSize == 0 &&
-		uintptr(unsafe.Pointer(unsafe.SliceData(p)))%PageSize == 0
+// skip returns what is left of buffers after their first n bytes.
+func skip(bufs [][]byte, n int64) [][]byte {
+	for len(bufs) > 0 && n >= int64(len(bufs[0])) {
+		n -= int64(len(bufs[0]))
+		bufs = bufs[1:]
+	}
+	if n > 0 {
+		bufs = slices.Clone(bufs) // the caller's stay as they are
+		bufs[0] = bufs[0][n:]
+	}
+	return bufs
 }
+
+func (f *osFile) truncate(size int64) error { return f.buffered.Truncate(size) }
 
 func (f *osFile) sync() error { return f.buffered.Sync() }
 

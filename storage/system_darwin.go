@@ -7,7 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openDirect(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+// room is what ordinary users may take.
+func room(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if s.Blocks == 0 { // a file system that does not count, or has no limit
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: errors.ErrUnsupported}
+	}
+	return bytesOf(s.Bavail, uint64(s.Bsize)), nil
+}
 
 func (osSystem) rename(old, new string) error {
 	err := unix.RenamexNp(old, new, unix.RENAME_EXCL)

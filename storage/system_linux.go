@@ -7,8 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openDirect(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_WRONLY|unix.O_DIRECT, 0)
+// room is what ordinary users may take.
+func room(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if s.Blocks == 0 { // a file system that does not count, or has no limit
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: errors.ErrUnsupported}
+	}
+	// The unit of the counts is the fragment; Bsize is that of transfers.
+	return bytesOf(s.Bavail, uint64(max(s.Frsize, 0))), nil
 }
 
 func (osSystem) rename(old, new string) error {

@@ -2,12 +2,7 @@
 
 package storage
 
-import (
-	"errors"
-	"os"
-)
-
-func openDirect(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+import "errors"
 
 func (osSystem) rename(old, new string) error { return renameIfAbsent(old, new) }
 

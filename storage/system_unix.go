@@ -64,9 +64,13 @@ func (osSystem) locked(name string) bool {
 }
 
 func flock(f *os.File, how int) error {
+	return retry(func() error { return unix.Flock(int(f.Fd()), how) })
+}
+
+// retry repeats a system call that signals interrupt.
+func retry(call func() error) error {
 	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
+		if err := call(); err != unix.EINTR {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func TestTrace(t *testing.T) {
 		{name: "fresh"},
 		{name: "overwrite", old: true},
 		{name: "overwrite-fallback", old: true, noExchange: true},
-		{name: "abort", fail: "_CHECKPOINT_METADATA"},
+		{name: "abort", fail: "commit_success.txt"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -136,6 +136,38 @@ func TestTrace(t *testing.T) {
 				t.Errorf("left %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// The trace of files whose size is announced, and of buffers written together.
+func TestTraceBuffers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the traces are those of Linux")
+	}
+	t.Chdir(t.TempDir())
+	r := &storage.Recorder{}
+	s, err := r.Store().Begin(t.Context(), "step", false)
+	must(t, err)
+	body, tail := pages(1<<20, 0), pages(storage.PageSize, 0)
+	create := func(name string, size int64) storage.Writer {
+		w, err := s.Create(t.Context(), name, size)
+		must(t, err)
+		return w
+	}
+	exact := create("d/exact", int64(len(body)+len(tail)))
+	must(t, storage.WriteBuffers(t.Context(), exact, 0, body, tail))
+	must(t, exact.Close())
+	bound := create("d/bound", 8<<20)
+	must(t, storage.WriteBuffers(t.Context(), bound, 0, body, tail))
+	must(t, bound.WriteAt(t.Context(), tail, int64(len(body)+len(tail))))
+	must(t, bound.Close())
+	small := create("x/small", 1)
+	must(t, small.WriteAt(t.Context(), []byte("a"), 0))
+	must(t, small.Close())
+	must(t, s.Commit(t.Context()))
+	compareGolden(t, "buffers.trace", storage.FormatOps(r.Ops()))
+	if err := checkOrder(r.Ops(), "step"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -171,10 +203,10 @@ func checkOrder(ops []storage.Op, target string) error {
 			if published {
 				return fmt.Errorf("op %d: %s %s after the commit", i, op.Kind, op.Name)
 			}
-		case "write":
+		case "write", "allocate", "truncate":
 			dirty[op.Name] = true
 			if published {
-				return fmt.Errorf("op %d: write to %s after the commit", i, op.Name)
+				return fmt.Errorf("op %d: %s of %s after the commit", i, op.Kind, op.Name)
 			}
 		case "sync", "syncdir":
 			delete(dirty, op.Name)

@@ -97,4 +97,6 @@ type Dir struct {
 	// Unchanged, if set, is called with the outcome of reading, and may replace
 	// it: by an error if the files have been replaced meanwhile.
 	Unchanged func(ctx context.Context, err error) error
+	// Engine reads the files.
+	Engine *transfer.Engine
 }

@@ -1,16 +1,12 @@
 package view
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/transfer"
 )
 
 const (
@@ -177,53 +173,14 @@ func gather[B any](boxes iter.Seq[B], need func(*B) (bytes int, whole bool)) ite
 }
 
 // eachBlock calls do for the blocks, each with memory for it, whose content is any.
-// They start in order, several at a time.
+// They start in order, several at a time. The engine is their own: those of the
+// directories, which read what the blocks ask for, have budgets besides.
 func eachBlock[B any](ctx context.Context, blocks iter.Seq[block[B]], do func(ctx context.Context, boxes []B, memory []byte) error) error {
-	room := semaphore.NewWeighted(windowBytes)
-	var free freeMemory
-	group, gctx := errgroup.WithContext(ctx)
-	var err error
-	for b := range blocks {
-		n := int64(min(max(b.bytes, blockBytes/8), windowBytes))
-		if err = room.Acquire(gctx, n); err != nil {
-			break
-		}
-		group.Go(func() error {
-			defer room.Release(n)
-			memory := free.get(b.bytes)
-			defer free.put(memory)
-			return do(gctx, b.boxes, memory)
-		})
-	}
-	return cmp.Or(group.Wait(), err)
-}
-
-// freeMemory is memory of blocks for the next ones. Left to the garbage collector,
-// which waits for the heap to double, it would pile up.
-type freeMemory struct {
-	mu   sync.Mutex
-	free [][]byte
-}
-
-func (f *freeMemory) get(n int) []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i, b := range f.free {
-		if cap(b) >= n {
-			f.free = slices.Delete(f.free, i, i+1)
-			return b[:n]
-		}
-	}
-	if len(f.free) > 0 {
-		f.free = slices.Delete(f.free, 0, 1) // it is replaced by a larger one
-	}
-	return make([]byte, n)
-}
-
-func (f *freeMemory) put(b []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.free = append(f.free, b)
+	e := &transfer.Engine{Budget: windowBytes}
+	need := func(b block[B]) int64 { return int64(b.bytes) }
+	return transfer.Each(ctx, e, blocks, need, func(ctx context.Context, b block[B], memory []byte) error {
+		return do(ctx, b.boxes, memory)
+	})
 }
 
 // readBoxes reads boxes to dst, one behind the other, and returns where each is,

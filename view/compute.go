@@ -43,7 +43,7 @@ func (c *computed) Parts(ctx context.Context, off, size []int) ([]Part, error) {
 }
 
 func (c *computed) array(ctx context.Context) (*array.Array, error) {
-	args, err := readArrays(ctx, c.args, nil)
+	args, err := readArrays(ctx, c.args, nil, nil)
 	if err != nil {
 		return nil, err
 	}

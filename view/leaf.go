@@ -18,8 +18,9 @@ import (
 type Leaf struct {
 	meta LeafMetadata
 
-	pieces []piece // of an array: together they fill it
-	value  any     // of other leaves
+	pieces []piece  // of an array: together they fill it
+	stored [1]piece // the memory of pieces, of an array that is stored as it is
+	value  any      // of other leaves
 
 	cache *partCache // of a leaf that is read bit by bit
 }
@@ -42,7 +43,21 @@ func NewArray(m LeafMetadata, a Array) (*Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Leaf{meta: m, pieces: []piece{{array: a, dtype: m.DType, view: whole, at: make([]int, len(m.Shape))}}}, nil
+	l := &Leaf{meta: m, stored: [1]piece{{array: a, dtype: m.DType, view: whole, at: origin(len(m.Shape))}}}
+	l.pieces = l.stored[:]
+	return l, nil
+}
+
+// zeros is the origin of all arrays that are likely.
+var zeros [8]int
+
+// origin returns the index of the first element of an array, which must not be
+// changed.
+func origin(rank int) []int {
+	if rank <= len(zeros) {
+		return zeros[:rank:rank]
+	}
+	return make([]int, rank)
 }
 
 // NewString returns the leaf of a string.
@@ -78,7 +93,7 @@ func (l *Leaf) isArray() bool { return l.meta.DType != array.Invalid }
 
 // Load reads the leaf. Its value is as orbax.Load gives it.
 func (l *Leaf) Load(ctx context.Context) (any, error) {
-	values, err := load(ctx, []*Leaf{l}, nil)
+	values, err := load(ctx, []*Leaf{l}, nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -8,12 +8,18 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 )
 
 // Load reads the tree as it was saved: see tree.Build.
 func (t *Tree) Load(ctx context.Context) (any, error) {
-	values, err := load(ctx, t.leaves, nil)
+	ctx, done, err := t.mapper.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	values, err := load(ctx, t.leaves, nil, t.mapper, t.engine)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +61,12 @@ func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error)
 	if err := t.checkKeys(slots); err != nil {
 		return err
 	}
-	values, err := load(ctx, t.leaves, slots)
+	ctx, done, err := t.mapper.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	values, err := load(ctx, t.leaves, slots, t.mapper, t.engine)
 	if err != nil {
 		return err
 	}
@@ -103,17 +114,20 @@ func keyKind(impl string) string {
 	return "a PRNG key of " + impl
 }
 
-// load reads leaves, into the slots' arrays where there are some, and returns
-// their values; nil for those that are not wanted.
-func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error) {
-	arrays, err := readArrays(ctx, leaves, slots)
+// load reads leaves, into the slots' arrays where there are some, or maps them, and
+// returns their values; nil for those that are not wanted. e counts them.
+func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine) ([]any, error) {
+	arrays, err := readArrays(ctx, leaves, slots, m)
 	if err != nil {
 		return nil, err
 	}
 	values := make([]any, len(leaves))
 	for i, l := range leaves {
-		if l.isArray() && arrays[i] == nil {
-			continue
+		if l.isArray() {
+			if arrays[i] == nil {
+				continue
+			}
+			e.Count(int64(len(arrays[i].Bytes())))
 		}
 		if values[i], err = l.valueOf(arrays[i]); err != nil {
 			return nil, l.wrap(err)
@@ -122,13 +136,16 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]any, error)
 	return values, nil
 }
 
-// readArrays reads those leaves that are arrays and wanted; for others it returns
-// nil.
-func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*array.Array, error) {
-	arrays := make([]*array.Array, len(leaves))
+// readArrays reads, or maps, those leaves that are arrays and wanted; for others it
+// returns nil.
+func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) ([]*array.Array, error) {
+	arrays, err := m.arrays(ctx, leaves, slots)
+	if err != nil {
+		return nil, err
+	}
 	requests := make([]request, 0, len(leaves))
 	for i, l := range leaves {
-		if !l.isArray() || slots != nil && slots[i].Skip {
+		if !l.isArray() || arrays[i] != nil || slots != nil && slots[i].Skip {
 			continue
 		}
 		a, err := l.memory(slots, i)
@@ -143,24 +160,31 @@ func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*arra
 
 // memory returns the array that leaf number i is to be read into.
 func (l *Leaf) memory(slots []tree.Slot, i int) (*array.Array, error) {
-	dtype, shape, on := l.meta.DType, l.meta.Shape, l.meta.Sharding
-	if slots != nil {
-		s := &slots[i]
-		if s.Array != nil {
-			return s.Array, nil
-		}
-		if s.Want.DType != array.Invalid {
-			dtype, shape = s.Want.DType, s.Want.Shape
-		}
-		if s.Want.Sharding != nil {
-			on = s.Want.Sharding
-		}
+	if slots != nil && slots[i].Array != nil {
+		return slots[i].Array, nil
 	}
-	a, err := array.New(dtype, shape, nil)
+	w := l.wanted(slots, i)
+	a, err := array.New(w.DType, w.Shape, nil)
 	if err != nil {
 		return nil, err
 	}
-	return a.WithSharding(on), nil
+	return a.WithSharding(w.Sharding), nil
+}
+
+// wanted describes the array that is wanted of leaf number i.
+func (l *Leaf) wanted(slots []tree.Slot, i int) array.ShapeDtypeStruct {
+	w := array.ShapeDtypeStruct{DType: l.meta.DType, Shape: l.meta.Shape, Sharding: l.meta.Sharding}
+	if slots == nil {
+		return w
+	}
+	s := &slots[i].Want
+	if s.DType != array.Invalid {
+		w.DType, w.Shape = s.DType, s.Shape
+	}
+	if s.Sharding != nil {
+		w.Sharding = s.Sharding
+	}
+	return w
 }
 
 // into asks for the leaf in all of a, from the origin on: what a has beyond the

@@ -46,7 +46,11 @@ type source struct {
 // read fulfils requests. Each stored chunk is read once, and only if an element
 // of it is wanted. A cache, which may be nil, keeps what other reads will want.
 func read(ctx context.Context, requests []request, cache *partCache) error {
-	p := &planner{sources: make(map[Array]*source, len(requests)), order: make([]*source, 0, len(requests))}
+	p := &planner{
+		sources: make(map[Array]*source, len(requests)),
+		order:   make([]*source, 0, len(requests)),
+		slab:    make([]source, 0, len(requests)),
+	}
 	for i := range requests {
 		if err := p.add(&requests[i]); err != nil {
 			return requests[i].leaf.wrap(err)
@@ -64,6 +68,7 @@ func read(ctx context.Context, requests []request, cache *partCache) error {
 type planner struct {
 	sources map[Array]*source
 	order   []*source
+	slab    []source // memory for sources
 	reads   map[*Dir][]transfer.Read
 	dirs    []*Dir
 }
@@ -111,7 +116,11 @@ func castsTo(pc *piece, leaf, dtype array.DType) []array.DType {
 func (p *planner) place(pc *piece, pl placement) {
 	s := p.sources[pc.array]
 	if s == nil {
-		s = &source{array: pc.array, dtype: pc.dtype}
+		if len(p.slab) == cap(p.slab) { // leaves of several arrays
+			p.slab = make([]source, 0, 64)
+		}
+		p.slab = append(p.slab, source{array: pc.array, dtype: pc.dtype})
+		s = &p.slab[len(p.slab)-1]
 		s.placed = s.first[:0]
 		p.sources[pc.array] = s
 		p.order = append(p.order, s)
@@ -143,7 +152,7 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 		r := transfer.Read{Leaf: placed[0].leaf, Done: func(enc []byte) error {
 			return part.describe(s.deliver(part, placed, enc))
 		}}
-		if run && part.Inline == nil {
+		if run && part.Inline == nil && part.Length >= directBytes {
 			direct(&r, part, dst)
 		}
 		if err := p.addPart(part, r); err != nil {
@@ -193,9 +202,9 @@ func (p *planner) run(ctx context.Context) error {
 	return nil
 }
 
-// ReadAll performs reads of files in the directory; see transfer.ReadAll.
+// ReadAll performs reads of files in the directory; see transfer.Engine.ReadAll.
 func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
-	err := transfer.ReadAll(ctx, d.Store, d.Path, reads)
+	err := d.Engine.ReadAll(ctx, d.Store, d.Path, reads)
 	if d.Unchanged != nil {
 		err = d.Unchanged(ctx, err)
 	}
@@ -206,7 +215,7 @@ func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
 func (s *source) bounds() (off, size []int) {
 	for i := range s.placed {
 		if s.placed[i].whole {
-			return make([]int, len(s.placed[i].dstShape)), s.placed[i].dstShape
+			return origin(len(s.placed[i].dstShape)), s.placed[i].dstShape
 		}
 		lo, n := s.placed[i].view.Bounds()
 		if i == 0 {
@@ -228,25 +237,31 @@ func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
 	if len(placed) != 1 {
 		return nil, false
 	}
-	pl := &placed[0]
-	if len(pl.casts) > 0 {
-		return nil, false
-	}
 	item := s.dtype.Size()
-	if pl.whole {
-		first, n, ok := region.Run(pl.dstShape, part.Offset, part.Size)
-		if !ok {
-			return nil, false
-		}
-		return pl.dst[first*item:][:n*item], true
-	}
-	first, n, ok := pl.view.Run(part.Offset, part.Size)
-	base, _, contiguous := region.Run(pl.dstShape, pl.dstOff, pl.view.Shape())
-	if !ok || !contiguous {
+	first, n, ok := placed[0].run(part)
+	if !ok {
 		return nil, false
 	}
-	return pl.dst[(base+first)*item:][:n*item], true
+	return placed[0].dst[first*item:][:n*item], true
 }
+
+// run returns the run of elements of the destination that all elements of a part
+// go to, in their order and as they are, if there is one.
+func (pl *placement) run(part *Part) (first, n int, ok bool) {
+	if len(pl.casts) > 0 {
+		return 0, 0, false
+	}
+	if pl.whole {
+		return region.Run(pl.dstShape, part.Offset, part.Size)
+	}
+	first, n, ok = pl.view.Run(part.Offset, part.Size)
+	base, _, contiguous := region.Run(pl.dstShape, pl.dstOff, pl.view.Shape())
+	return base + first, n, ok && contiguous
+}
+
+// directBytes is what a part must have to be read straight into place. Smaller ones
+// are read together with their neighbours, and are copied from there anyway.
+const directBytes = 256 << 10
 
 // direct makes r bring the part straight to dst, if its form allows it.
 func direct(r *transfer.Read, part *Part, dst []byte) {

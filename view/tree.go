@@ -18,27 +18,38 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 )
 
 // Tree is a pytree that has not been read. It may be used by several goroutines.
 type Tree struct {
-	leaves []*Leaf        // in the order of their paths
-	byName map[string]int // of the leaves; the first of those with one name
+	leaves []*Leaf               // in the order of their paths
+	byName func() map[string]int // of the leaves; the first of those with one name
 	format string
 	custom map[string]string
+	mapper *mapper // of loads; nil if they read
+	engine *transfer.Engine
 }
 
 // New returns the tree of the given leaves, whose paths must be those of one
 // tree. format is what TreeMetadata will call it.
 func New(format string, leaves []*Leaf) *Tree {
-	t := &Tree{leaves: slices.Clone(leaves), format: format, byName: make(map[string]int, len(leaves))}
-	slices.SortStableFunc(t.leaves, func(a, b *Leaf) int { return a.meta.Path.Compare(b.meta.Path) })
-	for i, l := range slices.Backward(t.leaves) {
-		t.byName[l.meta.Path.String()] = i
+	t := &Tree{leaves: slices.Clone(leaves), format: format}
+	byPath := func(a, b *Leaf) int { return a.meta.Path.Compare(b.meta.Path) }
+	if !slices.IsSortedFunc(t.leaves, byPath) {
+		slices.SortStableFunc(t.leaves, byPath)
 	}
+	t.byName = sync.OnceValue(func() map[string]int {
+		names := make(map[string]int, len(leaves))
+		for i, l := range slices.Backward(t.leaves) {
+			names[l.meta.Path.String()] = i
+		}
+		return names
+	})
 	return t
 }
 
@@ -55,6 +66,13 @@ func (t *Tree) Metadata() *TreeMetadata {
 func (t *Tree) WithCustom(custom map[string]string) *Tree {
 	c := *t
 	c.custom = custom
+	return &c
+}
+
+// Counted returns the tree whose loads tell e of the arrays that they give.
+func (t *Tree) Counted(e *transfer.Engine) *Tree {
+	c := *t
+	c.engine = e
 	return &c
 }
 
@@ -76,7 +94,7 @@ func (t *Tree) Leaves() iter.Seq2[string, *Leaf] {
 // Leaf returns the leaf of the given name. That there is none is a
 // *orbax.LeafError that matches orbax.ErrStructure.
 func (t *Tree) Leaf(name string) (*Leaf, error) {
-	i, ok := t.byName[name]
+	i, ok := t.byName()[name]
 	if !ok {
 		return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the checkpoint has no such leaf", fault.ErrStructure)}
 	}

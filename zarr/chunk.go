@@ -76,7 +76,7 @@ func (m *Metadata) EncodedBound() int {
 	case encodeRaw:
 		n, _ := m.chain.encodedSize()
 		return n
-	case encodeStored:
+	case encodeStored, encodeHuffman:
 		return storedSize(m.chain.size)
 	case encodeZstd:
 		return zstdBound(m.chain.size)
@@ -107,6 +107,8 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	switch how {
 	case encodeStored:
 		return appendStored(slices.Grow(dst, storedSize(len(chunk))), chunk), nil
+	case encodeHuffman:
+		return appendHuffman(dst, chunk), nil
 	case encodeZstd:
 		return appendZstd(dst, chunk, m.level)
 	}
@@ -123,10 +125,11 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 type encoding int
 
 const (
-	encodeNothing encoding = iota
-	encodeRaw              // plain, with a CRC-32C if the metadata says so
-	encodeStored           // zstd frame of stored blocks
-	encodeZstd
+	encodeZstd    encoding = iota // zstd frame by the library
+	encodeHuffman                 // zstd frame without matches
+	encodeStored                  // zstd frame of stored blocks
+	encodeRaw                     // plain, with a CRC-32C if the metadata says so
+	encodeNothing
 )
 
 func (m *Metadata) encoding() encoding {
@@ -137,10 +140,7 @@ func (m *Metadata) encoding() encoding {
 	if c.perm != nil || c.shard != nil || c.swap > 1 || len(c.filters) != 1 || c.filters[0] != filter(zstdFilter{}) {
 		return encodeNothing
 	}
-	if m.stored {
-		return encodeStored
-	}
-	return encodeZstd
+	return m.frames
 }
 
 // usedBits returns the bits of each byte that dtype d uses.

@@ -38,7 +38,7 @@ func elements(r *rand.Rand, d array.DType, n int) []byte {
 	return b
 }
 
-var compressions = []Compression{{}, Zstd(1), Zstd(3), Zstd(6), Zstd(19), Zstd(-7)}
+var compressions = []Compression{{}, Zstd(1), Zstd(3), Zstd(6), Zstd(19), Zstd(-7), Huffman()}
 
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -162,7 +162,7 @@ func TestStoredFrames(t *testing.T) {
 			t.Errorf("%d bytes: library: %v", n, err)
 		}
 		f, err := parseZstd(enc)
-		if err != nil || !f.raw || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
+		if err != nil || !f.plain || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
 			t.Errorf("%d bytes: %+v, %v", n, f, err)
 		}
 		if got, err := (zstdFilter{}).decode(make([]byte, n), enc); err != nil || !bytes.Equal(got, data) {

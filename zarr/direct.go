@@ -1,6 +1,7 @@
 package zarr
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -78,6 +79,32 @@ func (m *Metadata) raw() (crc, ok bool) {
 		return true, true
 	}
 	return false, false
+}
+
+// Plain reports whether [Metadata.AppendChunk] appends the chunk as it is, and
+// then what [Metadata.AppendTail] appends: a writer can take the elements from
+// where they lie.
+func (m *Metadata) Plain() bool {
+	_, raw := m.raw()
+	return raw && usedBits(m.DType) == 0xff
+}
+
+// EncodedLeast returns how short an encoded chunk can get: as long as
+// [Metadata.EncodedBound] if nothing is compressed, else 0.
+func (m *Metadata) EncodedLeast() int {
+	if how := m.encoding(); how == encodeRaw || how == encodeStored {
+		return m.EncodedBound()
+	}
+	return 0
+}
+
+// AppendTail appends what follows the elements of a chunk in its encoded form, for
+// metadata that is [Metadata.Plain]: the CRC-32C, if there is one.
+func (m *Metadata) AppendTail(dst, chunk []byte) []byte {
+	if crc, _ := m.raw(); crc {
+		dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(chunk, castagnoli))
+	}
+	return dst
 }
 
 // Raw reports whether a stored chunk is its elements, row-major and

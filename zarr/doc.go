@@ -15,6 +15,11 @@
 //		put(m.Key(index), enc)
 //	}
 //
+// Chunks are left as they are, or compressed by [Zstd] or [Huffman]. [Auto] looks
+// at a sample of the array to choose:
+//
+//	options.Compression = zarr.Auto().Choose(sample)
+//
 // To read one, [Parse] the document and give each chunk's bytes to
 // [Metadata.DecodeChunk]. Chunks are row-major and little-endian in memory,
 // whatever their encoding, and always full: those at the edge of the array

@@ -8,19 +8,19 @@ import (
 
 // document3 returns the zarr.json of metadata made by New, in the bytes that
 // TensorStore writes: compact, members sorted.
-func (m *Metadata) document3(c Compression) []byte {
+func (m *Metadata) document3() []byte {
 	codecs := `{"configuration":{"endian":"little"},"name":"bytes"}`
 	m.chain.labels = []string{"bytes(little)"}
 	if m.DType.Size() == 1 {
 		codecs = `{"name":"bytes"}`
 		m.chain.labels = []string{"bytes"}
 	}
-	if c.zstd {
-		codecs += fmt.Sprintf(`,{"configuration":{"checksum":true,"level":%d},"name":"zstd"}`, c.level)
-		m.chain.labels = append(m.chain.labels, "zstd")
-	} else {
+	if m.frames == encodeStored {
 		codecs += `,{"name":"crc32c"}`
 		m.chain.labels = append(m.chain.labels, "crc32c")
+	} else {
+		codecs += fmt.Sprintf(`,{"configuration":{"checksum":true,"level":%d},"name":"zstd"}`, m.level)
+		m.chain.labels = append(m.chain.labels, "zstd")
 	}
 	return fmt.Appendf(nil, `{"chunk_grid":{"configuration":{"chunk_shape":%s},"name":"regular"},`+
 		`"chunk_key_encoding":{"name":"default"},"codecs":[%s],"data_type":"%v","fill_value":%s,`+

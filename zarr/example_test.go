@@ -3,6 +3,7 @@ package zarr_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/zarr"
@@ -116,6 +117,19 @@ func ExampleMetadata_Inner() {
 	// Output:
 	// [2] [12 13]
 	// [4] [14 15]
+}
+
+// Of each array, a sample decides how it is stored.
+func ExampleCompression_Choose() {
+	moments := make([]byte, 64<<10) // of a fresh optimizer: zeros
+	weights := make([]byte, 64<<10)
+	rand.NewChaCha8([32]byte{}).Read(weights)
+
+	fmt.Println(zarr.Auto().Choose(moments), zarr.Auto().Choose(weights))
+	fmt.Println(zarr.Huffman().Choose(weights))
+	// Output:
+	// zstd(1) none
+	// huffman
 }
 
 func ExampleChunkShape() {

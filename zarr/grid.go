@@ -31,6 +31,15 @@ func (m *Metadata) Chunks() iter.Seq[[]int] {
 	return m.Overlapping(make([]int, len(m.Shape)), m.Shape)
 }
 
+// NumChunks returns the number of chunks.
+func (m *Metadata) NumChunks() int {
+	n := 1
+	for _, d := range m.grid() {
+		n *= d
+	}
+	return n
+}
+
 // Overlapping yields the index of each chunk that holds elements of the box of
 // the given size at off, in row-major order; it visits no others. Each index is
 // a fresh slice. What of the box lies outside of the array is ignored. A box

@@ -29,31 +29,10 @@ type Metadata struct {
 	doc    []byte
 	keys   keyEncoding
 	chain  *chain
-	fill   []byte // an element
-	absent []byte // the same if it stands for absent inner chunks
-	stored bool   // format 2, uncompressed: a zstd frame of raw blocks
-	level  int    // of zstd, when writing
-}
-
-// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value
-// leaves the elements as they are and adds a checksum.
-type Compression struct {
-	zstd  bool
-	level int
-}
-
-// Zstd compresses with zstd. The level is the zstd library's, from -131072 to
-// 22, and goes into the metadata as it is. The encoder has four speeds, picked
-// by level: below 3, 3 to 5, 6 to 9, and 10 and above. Below 6 it stores the
-// blocks in which it finds no repetition, as in most floating-point weights.
-func Zstd(level int) Compression { return Compression{true, level} }
-
-// String returns "none" or, for example, "zstd(3)".
-func (c Compression) String() string {
-	if !c.zstd {
-		return "none"
-	}
-	return fmt.Sprintf("zstd(%d)", c.level)
+	fill   []byte   // an element
+	absent []byte   // the same if it stands for absent inner chunks
+	frames encoding // how zstd frames are written
+	level  int      // of zstd
 }
 
 // Options describes an array to be written.
@@ -73,7 +52,6 @@ func New(o Options) (*Metadata, error) {
 		Shape:      append([]int{}, o.Shape...),
 		ChunkShape: append([]int{}, o.ChunkShape...),
 		DType:      o.DType,
-		level:      o.Compression.level,
 	}
 	if m.Format == 0 {
 		m.Format = 3
@@ -86,8 +64,8 @@ func New(o Options) (*Metadata, error) {
 			m.ChunkShape = append(m.ChunkShape, max(1, d))
 		}
 	}
-	if c := o.Compression; c.zstd && (c.level < minZstdLevel || c.level > maxZstdLevel) {
-		return nil, fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.ErrUnsupported, c.level, minZstdLevel, maxZstdLevel)
+	if err := o.Compression.check(); err != nil {
+		return nil, err
 	}
 	size, err := m.check()
 	if err != nil {
@@ -95,26 +73,20 @@ func New(o Options) (*Metadata, error) {
 	}
 	m.chain = &chain{shape: m.ChunkShape, item: m.DType.Size(), size: size}
 	m.fill = make([]byte, m.DType.Size())
-	switch {
-	case m.Format == 2:
-		m.keys = keyEncoding{separator: "."}
-		m.stored = !o.Compression.zstd
-		if m.stored {
-			m.level = 1 // what Orbax writes; decoders do not look at it
-		}
-		m.chain.filters = []filter{zstdFilter{}}
-	case o.Compression.zstd:
-		m.keys = keyEncoding{prefix: "c", separator: "/"}
-		m.chain.filters = []filter{zstdFilter{}}
-	default:
-		m.keys = keyEncoding{prefix: "c", separator: "/"}
-		m.chain.filters = []filter{crcFilter{}}
-	}
+	m.frames, m.level = o.Compression.frames()
 	if m.Format == 2 {
+		m.keys = keyEncoding{separator: "."}
+		m.chain.filters = []filter{zstdFilter{}}
 		m.doc = m.document2()
-	} else {
-		m.doc = m.document3(o.Compression)
+		return m, nil
 	}
+	m.keys = keyEncoding{prefix: "c", separator: "/"}
+	if m.frames == encodeStored {
+		m.chain.filters = []filter{crcFilter{}}
+	} else {
+		m.chain.filters = []filter{zstdFilter{}}
+	}
+	m.doc = m.document3()
 	return m, nil
 }
 

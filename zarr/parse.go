@@ -1,6 +1,7 @@
 package zarr
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -190,6 +191,9 @@ func parseCompression(name string, conf object, strict bool) (filter, error) {
 // IsGroup reports whether doc, a "zarr.json", is the document of a group, of
 // which [Parse] makes an error, and not that of an array.
 func IsGroup(doc []byte) bool {
+	if !bytes.Contains(doc, []byte("group")) && !bytes.Contains(doc, []byte{'\\'}) {
+		return false // the word is not there, nor an escape that could spell it
+	}
 	o, err := parseObject(doc)
 	return err == nil && o["node_type"] == "group"
 }

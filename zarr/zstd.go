@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -46,8 +45,8 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 	if f.contentSize > uint64(len(buf)) {
 		return nil, fmt.Errorf("%w: zstd frame of %d bytes, at most %d expected", fault.ErrCorrupt, f.contentSize, len(buf))
 	}
-	if f.raw {
-		return f.copyRaw(buf, enc)
+	if f.plain {
+		return f.decodePlain(buf, enc)
 	}
 	v := zstdDecoders.Get()
 	d, ok := v.(*zstd.Decoder)
@@ -65,14 +64,15 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 // zstdFrame is the outline of a frame, RFC 8878 section 3.1.1.
 type zstdFrame struct {
 	blocks      int    // offset of the first block
+	window      uint64 // how far back matches can reach; no block is larger
 	hasSize     bool   // the header tells the content size
 	contentSize uint64 // 0 if it does not
 	checksum    bool   // the low half of XXH64 of the content follows the blocks
-	raw         bool   // all blocks are stored, not compressed
+	plain       bool   // no block has matches: decodePlain can decode it
 }
 
-// parseZstd reads the outline of the frame that must fill enc. It does not look
-// into compressed blocks.
+// parseZstd reads the outline of the frame that must fill enc. Of compressed
+// blocks it looks at no more than whether they have matches.
 func parseZstd(enc []byte) (zstdFrame, error) {
 	var f zstdFrame
 	bad := func(format string, args ...any) (zstdFrame, error) {
@@ -110,28 +110,31 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 	if sizeBytes == 2 {
 		f.contentSize += 256
 	}
+	if single {
+		f.window = max(f.contentSize, 1<<10) // the smallest there is
+	} else {
+		exponent, eighths := enc[5]>>3, enc[5]&7
+		f.window = (8 + uint64(eighths)) << (7 + exponent)
+	}
 	at += sizeBytes
 	f.blocks = at
 
-	f.raw = desc&3 == 0 // the decoder deals with dictionaries
+	f.plain = desc&3 == 0 // the library deals with dictionaries
 	for last := false; !last; {
 		if len(enc)-at < 3 {
 			return bad("ends within its blocks, after %d bytes", len(enc))
 		}
 		head := zstdBlockHeader(enc[at:])
-		size := head.size
-		switch head.kind {
-		case blockRLE:
-			size = 1
-			f.raw = false
-		case blockCompressed:
-			f.raw = false
-		case blockReserved:
+		if head.kind == blockReserved {
 			return bad("block of reserved type at %d", at)
 		}
 		at += 3
+		size := head.stored()
 		if size > len(enc)-at {
 			return bad("block of %d bytes at %d exceeds the %d bytes", size, at, len(enc))
+		}
+		if head.kind == blockCompressed && f.plain {
+			_, f.plain = parseLiterals(enc[at : at+size])
 		}
 		at += size
 		last = head.last
@@ -155,7 +158,7 @@ const (
 type zstdBlock struct {
 	last bool
 	kind int
-	size int
+	size int // of a compressed block the stored size, otherwise the decoded one
 }
 
 func zstdBlockHeader(b []byte) zstdBlock {
@@ -163,46 +166,32 @@ func zstdBlockHeader(b []byte) zstdBlock {
 	return zstdBlock{last: head&1 != 0, kind: head >> 1 & 3, size: head >> 3}
 }
 
-// copyRaw decodes a frame of stored blocks, at the speed of the checksum.
-func (f zstdFrame) copyRaw(buf, enc []byte) ([]byte, error) {
-	n := 0
-	var hash xxhash.Digest
-	hash.Reset()
-	for at, last := f.blocks, false; !last; {
-		head := zstdBlockHeader(enc[at:])
-		if head.size > zstdBlockSize || head.size > len(buf)-n {
-			return nil, fmt.Errorf("%w: zstd block of %d bytes after %d, at most %d expected", fault.ErrCorrupt, head.size, n, len(buf))
-		}
-		at += 3
-		block := enc[at : at+head.size]
-		if f.checksum {
-			_, _ = hash.Write(block) // block by block, while it is in the cache
-		}
-		n += copy(buf[n:], block)
-		at += head.size
-		last = head.last
+// stored returns the number of bytes that follow the header.
+func (b zstdBlock) stored() int {
+	if b.kind == blockRLE {
+		return 1
 	}
-	if f.hasSize && uint64(n) != f.contentSize {
-		return nil, fmt.Errorf("%w: zstd frame holds %d bytes and claims %d", fault.ErrCorrupt, n, f.contentSize)
-	}
-	if f.checksum {
-		want := binary.LittleEndian.Uint32(enc[len(enc)-4:])
-		if got := uint32(hash.Sum64()); got != want {
-			return nil, fmt.Errorf("%w: zstd checksum is %08x, stored %08x", fault.ErrCorrupt, got, want)
-		}
-	}
-	return buf[:n], nil
+	return b.size
 }
 
-// appendZstd appends src as one frame with content size and checksum.
+// minLibrary is the length below which the library's frames do not tell their
+// content size, which some decoders of zarr chunks want to know.
+const minLibrary = 256
+
+// appendZstd appends src as one frame with content size and checksum. Blocks
+// without matches, those of most weights, are entropy-coded too, as the C library
+// does; by default this one stores them.
 func appendZstd(dst, src []byte, level int) ([]byte, error) {
+	if len(src) < minLibrary {
+		return appendHuffman(dst, src), nil
+	}
 	speed := zstd.EncoderLevelFromZstd(level)
 	pool := &zstdEncoders[speed]
 	e, _ := pool.Get().(*zstd.Encoder)
 	if e == nil {
 		var err error
 		e, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(speed),
-			zstd.WithEncoderCRC(true))
+			zstd.WithEncoderCRC(true), zstd.WithAllLitEntropyCompression(true))
 		if err != nil {
 			return nil, fmt.Errorf("zstd encoder: %w", err)
 		}
@@ -211,60 +200,7 @@ func appendZstd(dst, src []byte, level int) ([]byte, error) {
 	return e.EncodeAll(src, dst), nil
 }
 
-// appendStored appends src as one zstd frame of stored blocks with content size
-// and checksum, which adds a checksum to data that stays as it is. Content over
-// one block gets a window of one block, not one of its own size, so that
-// decoders need no memory in proportion to it.
-func appendStored(dst, src []byte) []byte {
-	n := len(src)
-	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
-	const checksum, single, window = 0x04, 0x20, 7 << 3 // 2^(10+7) bytes
-	switch {
-	case n < 256:
-		dst = append(dst, single|checksum, byte(n))
-	case n < 256+1<<16:
-		dst = append(dst, 1<<6|single|checksum)
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(n-256))
-	case n <= zstdBlockSize:
-		dst = append(dst, 2<<6|single|checksum)
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
-	default:
-		dst = append(dst, 3<<6|checksum, window)
-		dst = binary.LittleEndian.AppendUint64(dst, uint64(n))
-	}
-	var hash xxhash.Digest
-	hash.Reset()
-	for rest := src; ; {
-		block := rest[:min(len(rest), zstdBlockSize)]
-		rest = rest[len(block):]
-		head := uint32(len(block))<<3 | blockRaw<<1
-		if len(rest) == 0 {
-			head |= 1
-		}
-		dst = append(dst, byte(head), byte(head>>8), byte(head>>16))
-		dst = append(dst, block...)
-		_, _ = hash.Write(block)
-		if len(rest) == 0 {
-			break
-		}
-	}
-	return binary.LittleEndian.AppendUint32(dst, uint32(hash.Sum64()))
-}
-
-// storedSize returns the length of what appendStored makes of n bytes.
-func storedSize(n int) int {
-	header := 14 // with window and 8 bytes of size
-	switch {
-	case n < 256:
-		header = 6
-	case n < 256+1<<16:
-		header = 7
-	case n <= zstdBlockSize:
-		header = 9
-	}
-	return header + 3*max(1, (n-1)/zstdBlockSize+1) + n + 4
-}
-
 // zstdBound returns an upper bound for the length of what appendZstd makes of n
-// bytes: the encoder stores each block that it cannot make smaller.
-func zstdBound(n int) int { return n + 3*(n/zstdBlockSize+1) + 32 }
+// bytes: the encoder stores each block that it cannot make smaller. Its fastest
+// level has blocks of half the largest size.
+func zstdBound(n int) int { return n + 3*(2*n/zstdBlockSize+1) + 32 }

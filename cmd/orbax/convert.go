@@ -112,7 +112,7 @@ Missing parent directories of DST are made.` + exitHelp,
 	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
 	f.StringArrayVar(&c.patterns, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
-	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, zstd, zstd:LEVEL (to a checkpoint)")
+	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
 	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
 	f.BoolVar(&c.storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
 	f.IntVar(&c.storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
@@ -219,6 +219,12 @@ func (c *conversion) parseCompression() error {
 	switch {
 	case c.compression == "none":
 		return nil
+	case c.compression == "huffman":
+		c.storage.Compression = zarr.Huffman()
+		return nil
+	case c.compression == "auto":
+		c.storage.Compression = zarr.Auto()
+		return nil
 	case kind == "zstd" && !hasLevel:
 		c.storage.Compression = zarr.Zstd(3)
 		return nil
@@ -230,7 +236,7 @@ func (c *conversion) parseCompression() error {
 		c.storage.Compression = zarr.Zstd(n)
 		return nil
 	}
-	return usagef("--compression %q: it is none, zstd or zstd:LEVEL", c.compression)
+	return usagef("--compression %q: it is none, auto, huffman, zstd or zstd:LEVEL", c.compression)
 }
 
 func (c *conversion) warn(format string, args ...any) {

@@ -43,6 +43,13 @@ func (f *failing) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	return &edit{e, f}, nil
 }
 
+func (f *failing) Room(ctx context.Context, dir string) (int64, error) {
+	if r, ok := f.Editor.(storage.Roomer); ok {
+		return r.Room(ctx, dir)
+	}
+	return 0, errors.ErrUnsupported
+}
+
 type edit struct {
 	storage.Edit
 	f *failing
@@ -125,6 +132,15 @@ func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) error {
 	}
 	return w.Writer.WriteAt(ctx, p, off)
 }
+
+func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	if err := w.f.before("write", w.name); err != nil {
+		return err
+	}
+	return storage.WriteBuffers(ctx, w.Writer, off, bufs...)
+}
+
+func (w *writer) Alignment() int { return storage.Alignment(w.Writer) }
 
 func (w *writer) Close() error {
 	if err := w.f.before("close", w.name); err != nil {

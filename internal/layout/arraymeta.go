@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/jsonscan"
 )
 
 // ArrayMetadata is a jax.Array's entry in array_metadatas/process_<i>.
@@ -14,46 +15,114 @@ type ArrayMetadata struct {
 	PRNGImpl   string // of a typed PRNG key, or ""
 }
 
-type arrayDoc struct {
-	Arrays []arrayEntry `json:"array_metadatas"`
-}
-
-type arrayEntry struct {
-	Array struct {
-		Name       string    `json:"param_name"`
-		WriteShape []int     `json:"write_shape"`
-		ChunkShape []int     `json:"chunk_shape"`
-		Ext        *arrayExt `json:"ext_metadata"`
-	} `json:"array_metadata"`
-}
-
-type arrayExt struct {
-	PRNGImpl string `json:"random_key_impl,omitempty"`
-}
-
 // ArraysDocument returns array_metadatas/process_0.
 func ArraysDocument(arrays []ArrayMetadata) ([]byte, error) {
-	d := arrayDoc{Arrays: make([]arrayEntry, len(arrays))}
+	b := make([]byte, 0, 160*(1+len(arrays)))
+	b = append(b, `{"array_metadatas":[`...)
 	for i, a := range arrays {
-		e := &d.Arrays[i].Array
-		e.Name, e.WriteShape, e.ChunkShape = a.Name, nonNil(a.WriteShape), nonNil(a.ChunkShape)
-		if a.PRNGImpl != "" {
-			e.Ext = &arrayExt{a.PRNGImpl}
+		if i > 0 {
+			b = append(b, ',')
 		}
+		b = append(b, `{"array_metadata":{"param_name":`...)
+		b = appendString(b, a.Name)
+		b = append(b, `,"write_shape":`...)
+		b = appendInts(b, a.WriteShape, ",")
+		b = append(b, `,"chunk_shape":`...)
+		b = appendInts(b, a.ChunkShape, ",")
+		b = append(b, `,"ext_metadata":`...)
+		if a.PRNGImpl == "" {
+			b = append(b, `null}}`...)
+			continue
+		}
+		b = append(b, `{"random_key_impl":`...)
+		b = appendString(b, a.PRNGImpl)
+		b = append(b, `}}}`...)
 	}
-	return EncodeJSON(d)
-}
-
-// nonNil keeps the shape of a scalar from becoming null.
-func nonNil(shape []int) []int {
-	if shape == nil {
-		return []int{}
-	}
-	return shape
+	return append(b, `]}`...), nil
 }
 
 // ParseArrays parses array_metadatas/process_<i>, keyed by parameter name.
 func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
+	if m, ok := scanArrays(doc); ok {
+		return m, nil
+	}
+	return decodeArrays(doc)
+}
+
+// scanArrays parses a document of the form that Orbax and this package write, and
+// reports whether it is one.
+func scanArrays(doc []byte) (m map[string]ArrayMetadata, ok bool) {
+	s := jsonscan.New(doc)
+	m = make(map[string]ArrayMetadata, len(doc)/entryBytes)
+	scanOnly(s, "array_metadatas", func() {
+		for s.Begin('['); s.Next(']'); {
+			scanOnly(s, "array_metadata", func() {
+				a := scanArray(s)
+				m[a.Name] = a
+			})
+		}
+	})
+	return m, s.Done()
+}
+
+func scanArray(s *jsonscan.Scanner) (a ArrayMetadata) {
+	var seen members
+	for s.Begin('{'); s.Next('}'); {
+		switch string(s.Name()) {
+		case "param_name":
+			seen.add(s, 1)
+			a.Name = string(s.Text())
+		case "write_shape":
+			seen.add(s, 2)
+			a.WriteShape = s.Ints()
+		case "chunk_shape":
+			seen.add(s, 4)
+			a.ChunkShape = s.Ints()
+		case "ext_metadata":
+			seen.add(s, 8)
+			if s.Is('n') {
+				s.Null()
+				continue
+			}
+			scanOnly(s, "random_key_impl", func() { a.PRNGImpl = string(s.Text()) })
+		default:
+			s.Fail()
+		}
+	}
+	return a
+}
+
+// scanOnly reads an object that has the named member alone, whose value it leaves
+// to value.
+func scanOnly(s *jsonscan.Scanner, name string, value func()) {
+	var seen members
+	for s.Begin('{'); s.Next('}'); {
+		if string(s.Name()) != name {
+			s.Fail()
+		}
+		seen.add(s, 1)
+		value()
+	}
+	if seen == 0 {
+		s.Fail()
+	}
+}
+
+type arrayDoc struct {
+	Arrays []struct {
+		Array struct {
+			Name       string `json:"param_name"`
+			WriteShape []int  `json:"write_shape"`
+			ChunkShape []int  `json:"chunk_shape"`
+			Ext        *struct {
+				PRNGImpl string `json:"random_key_impl"`
+			} `json:"ext_metadata"`
+		} `json:"array_metadata"`
+	} `json:"array_metadatas"`
+}
+
+// decodeArrays parses any document that is valid.
+func decodeArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	var d arrayDoc
 	if err := unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.ErrCorrupt, err)

@@ -1,10 +1,12 @@
 package layout
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -30,6 +32,12 @@ func seed(f *testing.F, name string) {
 func FuzzParseTree(f *testing.F) {
 	seed(f, "METADATA")
 	f.Fuzz(func(t *testing.T, doc []byte) {
+		if m, rich, ok := scanTree(doc); ok {
+			want, wantRich, err := decodeTree(doc)
+			if err != nil || !reflect.DeepEqual(byDocument(m), byDocument(want)) || rich != wantRich {
+				t.Fatalf("%s\nis %+v, %q\nencoding/json has %+v, %q, %v", doc, m, rich, want, wantRich, err)
+			}
+		}
 		m, err := ParseTree(doc)
 		if err != nil {
 			return
@@ -49,11 +57,18 @@ func FuzzParseTree(f *testing.F) {
 	})
 }
 
+// byDocument sorts the leaves by all that is written of them.
+func byDocument(m *TreeMetadata) *TreeMetadata {
+	text := func(l TreeLeaf) string { return fmt.Sprintf("%#v", l) }
+	slices.SortFunc(m.Leaves, func(a, b TreeLeaf) int { return strings.Compare(text(a), text(b)) })
+	return m
+}
+
 // repeatedNames reports whether two leaves have the same name in the document.
 func repeatedNames(leaves []TreeLeaf) (repeated bool) {
 	seen := map[string]bool{}
 	for _, l := range leaves {
-		name := pyTuple(l.Path)
+		name := string(appendTuple(nil, l.Path))
 		repeated = repeated || seen[name]
 		seen[name] = true
 	}
@@ -112,12 +127,17 @@ func FuzzParseArrays(f *testing.F) {
 	seed(f, "process_0")
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		m, err := ParseArrays(doc)
+		if scanned, ok := scanArrays(doc); ok {
+			if want, err := decodeArrays(doc); err != nil || !reflect.DeepEqual(scanned, want) {
+				t.Fatalf("%s\nis %+v\nencoding/json has %+v, %v", doc, scanned, want, err)
+			}
+		}
 		if err != nil {
 			return
 		}
 		var list []ArrayMetadata
 		for _, a := range m {
-			a.WriteShape, a.ChunkShape = nonNil(a.WriteShape), nonNil(a.ChunkShape)
+			a.WriteShape, a.ChunkShape = append([]int{}, a.WriteShape...), append([]int{}, a.ChunkShape...)
 			m[a.Name] = a
 			list = append(list, a)
 		}

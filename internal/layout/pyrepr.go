@@ -4,57 +4,57 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/tree"
 )
 
-// pyTuple returns Python's repr of the tuple of a path's keys, which Orbax uses
-// as the name of a leaf's entry in _METADATA and parses again when it merges
+// appendTuple appends Python's repr of the tuple of a path's keys, which Orbax
+// uses as the name of a leaf's entry in _METADATA and parses again when it merges
 // partial saves.
-func pyTuple(p tree.Path) string {
-	var b strings.Builder
-	b.WriteByte('(')
+func appendTuple(b []byte, p tree.Path) []byte {
+	b = append(b, '(')
 	for i, k := range p {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		pyString(&b, k.Name)
+		b = appendRepr(b, k.Name)
 	}
 	if len(p) == 1 {
-		b.WriteByte(',')
+		b = append(b, ',')
 	}
-	b.WriteByte(')')
-	return b.String()
+	return append(b, ')')
 }
 
-// pyString writes Python's repr of a string: single quotes unless the string
+// appendRepr appends Python's repr of a string: single quotes unless the string
 // has some and no double quotes; escapes for what is not printable.
-func pyString(b *strings.Builder, s string) {
-	quote := '\''
+func appendRepr(b []byte, s string) []byte {
+	quote := byte('\'')
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		quote = '"'
 	}
-	b.WriteRune(quote)
+	b = append(b, quote)
 	for _, r := range s {
 		switch {
-		case r == quote || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
+		case r == rune(quote) || r == '\\':
+			b = append(b, '\\', byte(r))
+		case ' ' <= r && r <= '~':
+			b = append(b, byte(r))
 		case r == '\n':
-			b.WriteString(`\n`)
+			b = append(b, `\n`...)
 		case r == '\r':
-			b.WriteString(`\r`)
+			b = append(b, `\r`...)
 		case r == '\t':
-			b.WriteString(`\t`)
+			b = append(b, `\t`...)
 		case unicode.IsPrint(r):
-			b.WriteRune(r)
+			b = utf8.AppendRune(b, r)
 		case r < 0x100:
-			fmt.Fprintf(b, `\x%02x`, r)
+			b = fmt.Appendf(b, `\x%02x`, r)
 		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
+			b = fmt.Appendf(b, `\u%04x`, r)
 		default:
-			fmt.Fprintf(b, `\U%08x`, r)
+			b = fmt.Appendf(b, `\U%08x`, r)
 		}
 	}
-	b.WriteRune(quote)
+	return append(b, quote)
 }

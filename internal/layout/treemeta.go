@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -92,18 +91,35 @@ const (
 
 // ParseTree parses _METADATA. The leaves come in no particular order.
 func ParseTree(doc []byte) (*TreeMetadata, error) {
+	m, rich, ok := scanTree(doc)
+	if !ok {
+		var err error
+		if m, rich, err = decodeTree(doc); err != nil {
+			return nil, err
+		}
+	}
+	if rich != "" {
+		if err := m.markTuples(rich); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// decodeTree parses any document that is valid.
+func decodeTree(doc []byte) (m *TreeMetadata, rich string, err error) {
 	var d treeDoc
 	if err := unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, TreeFile, err)
+		return nil, "", fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, TreeFile, err)
 	}
 	if len(d.TreeMetadata) == 0 {
-		return nil, fmt.Errorf("%w: %s: no leaves", fault.ErrCorrupt, TreeFile)
+		return nil, "", fmt.Errorf("%w: %s: no leaves", fault.ErrCorrupt, TreeFile)
 	}
-	m := &TreeMetadata{OCDBT: d.UseOCDBT, Zarr3: d.UseZarr3 != nil && *d.UseZarr3, Sparse: !d.AllChunks}
+	m = &TreeMetadata{OCDBT: d.UseOCDBT, Zarr3: d.UseZarr3 != nil && *d.UseZarr3, Sparse: !d.AllChunks}
 	m.Leaves = make([]TreeLeaf, 0, len(d.TreeMetadata))
 	for name, e := range d.TreeMetadata {
 		if e == nil || e.ValueMetadata == nil || e.ValueMetadata.SkipDeserialize == nil {
-			return nil, fmt.Errorf("%w: %s: entry %s is incomplete", fault.ErrCorrupt, TreeFile, name)
+			return nil, "", fmt.Errorf("%w: %s: entry %s is incomplete", fault.ErrCorrupt, TreeFile, name)
 		}
 		v := e.ValueMetadata
 		leaf := TreeLeaf{
@@ -115,73 +131,54 @@ func ParseTree(doc []byte) (*TreeMetadata, error) {
 		}
 		for i, k := range e.KeyMetadata {
 			if k.KeyType != sequenceKey && k.KeyType != dictKey {
-				return nil, fmt.Errorf("%w: %s: entry %s has key type %d", fault.ErrUnsupported, TreeFile, name, k.KeyType)
+				return nil, "", fmt.Errorf("%w: %s: entry %s has key type %d", fault.ErrUnsupported, TreeFile, name, k.KeyType)
 			}
 			leaf.Path[i] = tree.Key{Name: string(k.Key), Seq: k.KeyType == sequenceKey}
 		}
 		m.Leaves = append(m.Leaves, leaf)
 	}
-	if d.Rich != "" {
-		if err := m.markTuples(d.Rich); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, d.Rich, nil
 }
 
 // Document returns _METADATA as Orbax writes it, leaves in the given order.
 // OCDBT must not be nil.
 func (m *TreeMetadata) Document() []byte {
-	var b bytes.Buffer
-	b.WriteString(`{"tree_metadata": {`)
+	b := make([]byte, 0, 256*(1+len(m.Leaves)))
+	var name []byte
+	b = append(b, `{"tree_metadata": {`...)
 	for i, l := range m.Leaves {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		writeString(&b, pyTuple(l.Path))
-		b.WriteString(`: {"key_metadata": [`)
+		name = appendTuple(name[:0], l.Path)
+		b = appendString(b, name)
+		b = append(b, `: {"key_metadata": [`...)
 		for i, k := range l.Path {
 			if i > 0 {
-				b.WriteString(", ")
+				b = append(b, ", "...)
 			}
-			b.WriteString(`{"key": `)
-			writeString(&b, k.Name)
+			b = append(b, `{"key": `...)
+			b = appendString(b, k.Name)
 			keyType := dictKey
 			if k.Seq {
 				keyType = sequenceKey
 			}
-			fmt.Fprintf(&b, `, "key_type": %d}`, keyType)
+			b = append(b, `, "key_type": `...)
+			b = append(strconv.AppendInt(b, int64(keyType), 10), '}')
 		}
-		b.WriteString(`], "value_metadata": {"value_type": `)
-		writeString(&b, string(l.ValueType))
-		fmt.Fprintf(&b, `, "skip_deserialize": %t`, l.Empty)
+		b = append(b, `], "value_metadata": {"value_type": `...)
+		b = appendString(b, string(l.ValueType))
+		b = append(b, `, "skip_deserialize": `...)
+		b = strconv.AppendBool(b, l.Empty)
 		if l.WriteShape != nil {
-			b.WriteString(`, "write_shape": `)
-			writeInts(&b, l.WriteShape)
+			b = append(b, `, "write_shape": `...)
+			b = appendInts(b, l.WriteShape, ", ")
 		}
 		if l.GoType != "" {
-			b.WriteString(`, "go_type": `)
-			writeString(&b, l.GoType)
+			b = append(b, `, "go_type": `...)
+			b = appendString(b, l.GoType)
 		}
-		b.WriteString(`}}`)
+		b = append(b, `}}`...)
 	}
-	fmt.Fprintf(&b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`, *m.OCDBT, m.Zarr3)
-	return b.Bytes()
-}
-
-// writeString writes s, which is valid UTF-8, as a JSON string.
-func writeString(b *bytes.Buffer, s string) {
-	enc, _ := EncodeJSON(s) // strings always encode
-	b.Write(enc)
-}
-
-func writeInts(b *bytes.Buffer, v []int) {
-	b.WriteByte('[')
-	for i, n := range v {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(strconv.Itoa(n))
-	}
-	b.WriteByte(']')
+	return fmt.Appendf(b, `}, "use_ocdbt": %t, "use_zarr3": %t, "store_array_data_equal_to_fill_value": true, "custom_metadata": null}`, *m.OCDBT, m.Zarr3)
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/sha256"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -30,32 +32,24 @@ var Option func(*Into) any
 // Documents writes the documents at the root of a checkpoint that will be at
 // path: its metadata, the digest file, which covers the others and what digests
 // has, and last the commit mark.
-func Documents(ctx context.Context, stage storage.Stage, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
+func Documents(ctx context.Context, e *transfer.Engine, stage storage.Stage, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
 	doc, err := meta.Document()
 	if err != nil {
 		return err
 	}
-	docs := []struct {
-		name string
-		data []byte
-	}{
-		{layout.IndicatorFile, nil},
-		{layout.CheckpointFile, doc},
-		{digestFile, nil},
-		{layout.CommitFile, []byte("Checkpoint commit was successful to " + path)},
+	mark := []byte("Checkpoint commit was successful to " + path)
+	files := map[string][]byte{layout.IndicatorFile: nil, layout.CheckpointFile: doc, layout.CommitFile: mark}
+	for name, data := range files {
+		digests.Add(name, sha256.Sum256(data))
 	}
-	for _, d := range docs {
-		if d.name != digestFile {
-			digests.Add(d.name, sha256.Sum256(d.data))
-		}
+	files[digestFile] = digests.Document()
+	delete(files, layout.CommitFile)
+	group, gctx := errgroup.WithContext(ctx)
+	for name, data := range files {
+		group.Go(func() error { return e.WriteFile(gctx, stage, name, data) })
 	}
-	for _, d := range docs {
-		if d.name == digestFile {
-			d.data = digests.Document()
-		}
-		if err := transfer.WriteFile(ctx, stage, d.name, d.data); err != nil {
-			return err
-		}
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	return nil
+	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
 }

@@ -1,9 +1,10 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
-	"math/bits"
-	"slices"
+	"iter"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -11,102 +12,195 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// run calls do for each of n jobs, several at a time, until one fails or ctx
-// ends. A job may ask once for its buffer: page-aligned, of need(job) bytes, of
-// any content, its own during the call. All buffers, with what extra says that
-// jobs take besides, stay within budgetBytes; a job that needs more runs alone. A plan made of a damaged
-// checkpoint can need any amount, so a job asks only once it knows better.
-func run(ctx context.Context, n int, need, extra func(job int) int64, do func(ctx context.Context, job int, buffer func() []byte) error) error {
-	var buffers bufferPool
-	var next atomic.Int64
-	budget := semaphore.NewWeighted(budgetBytes)
-	group, ctx := errgroup.WithContext(ctx)
-	for range workers(n) {
+// DefaultBudget is the budget of an engine that has been given none: a few units
+// in flight.
+const DefaultBudget = 48 << 20
+
+// An Engine runs plans, several jobs at a time. What its plans take of memory at
+// once stays within its budget, so a job must not run a further plan on the
+// engine that runs it. The zero value, and a nil *Engine, work; an Engine may be
+// used by several goroutines, and must not be copied.
+type Engine struct {
+	// Budget bounds the memory of all buffers, in bytes; 0 is DefaultBudget. One
+	// job that needs more runs alone.
+	Budget int64
+	// Meter, if set, counts what is done.
+	Meter *Meter
+
+	once sync.Once
+	room *semaphore.Weighted
+}
+
+// Meter counts what an engine does. A nil Meter counts nothing.
+type Meter struct {
+	// Planned is how many bytes the plans so far move between memory and files,
+	// at most, and Moved how many of them they have moved.
+	Planned, Moved atomic.Int64
+	// Files is how many files were opened or created.
+	Files atomic.Int64
+	// Arrays, and the Bytes of their elements, is what the plans are for; Copied,
+	// Shared and Mapped count those elements that were copied before they were
+	// written, not stored as they are stored already, and not read but mapped.
+	// The owners of plans count these.
+	Arrays, Bytes, Copied, Shared, Mapped atomic.Int64
+	// Starting, if set, is called whenever copying, or moving between memory and
+	// files, begins.
+	Starting func(copying bool)
+}
+
+// starting tells that a plan begins.
+func (m *Meter) starting(copying bool) {
+	if m.Starting != nil {
+		m.Starting(copying)
+	}
+}
+
+// Count tells the meter of an array with so many bytes of elements.
+func (e *Engine) Count(bytes int64) {
+	m := e.meter()
+	m.Arrays.Add(1)
+	m.Bytes.Add(bytes)
+}
+
+// CountShared tells the meter of so many bytes of elements that are not stored
+// again.
+func (e *Engine) CountShared(bytes int64) { e.meter().Shared.Add(bytes) }
+
+// small counts a file of n bytes that was read or written at once.
+func (m *Meter) small(n int64) {
+	m.Files.Add(1)
+	m.Planned.Add(n)
+	m.Moved.Add(n)
+}
+
+// meter returns the engine's meter, or one that nobody looks at.
+func (e *Engine) meter() *Meter {
+	if e == nil || e.Meter == nil {
+		return new(Meter)
+	}
+	return e.Meter
+}
+
+func (e *Engine) budget() int64 {
+	if e == nil || e.Budget <= 0 {
+		return DefaultBudget
+	}
+	return e.Budget
+}
+
+// weights returns what jobs take their part of the budget from.
+func (e *Engine) weights() *semaphore.Weighted {
+	if e == nil {
+		return semaphore.NewWeighted(DefaultBudget)
+	}
+	e.once.Do(func() { e.room = semaphore.NewWeighted(e.budget()) })
+	return e.room
+}
+
+// workers is how many of so many jobs are in flight: enough to keep every core
+// encoding while the device has something queued.
+func workers(jobs int) int {
+	n := min(runtime.GOMAXPROCS(0)+2, maxWorkers)
+	if jobs > 0 {
+		n = min(n, jobs)
+	}
+	return n
+}
+
+// maxWorkers is more than a device needs to be busy, and few enough for each to
+// have a buffer of a unit's size.
+const maxWorkers = 8
+
+// work is the jobs of one run and what is to be done with each.
+type work[J any] struct {
+	// jobs is how many there are; 0 says that nobody knows.
+	jobs int
+	// next returns the next job, until there are none. Calls do not overlap.
+	next func() (J, bool)
+	// need is how long a job's buffer is, extra what it takes besides; nil is
+	// nothing.
+	need, extra func(J) int64
+	// do does a job. It may ask once for the buffer: page-aligned, of any content,
+	// its own during the call. A plan made of a damaged checkpoint can need any
+	// amount, so a job asks only once it knows better.
+	do func(ctx context.Context, job J, buffer func() []byte) error
+}
+
+// run starts the jobs in their order, several at a time, until one fails or ctx
+// ends.
+func run[J any](ctx context.Context, e *Engine, w work[J]) error {
+	budget, room := e.budget(), e.weights()
+	buffers := borrowPool(budget)
+	defer buffers.release()
+	var mu sync.Mutex
+	// take waits for room with the lock held: a job that needs much is not
+	// overtaken by later ones.
+	take := func(ctx context.Context) (job J, need, weight int64, ok bool, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err = ctx.Err(); err != nil {
+			return
+		}
+		if job, ok = w.next(); !ok {
+			return
+		}
+		if w.need != nil {
+			need = w.need(job)
+		}
+		weight = need
+		if w.extra != nil {
+			weight += w.extra(job)
+		}
+		weight = min(weight, budget)
+		err = room.Acquire(ctx, weight)
+		return
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	for range workers(w.jobs) {
 		group.Go(func() error {
 			for {
-				job := int(next.Add(1)) - 1
-				if job >= n {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				size := need(job)
-				weight := min(size+extra(job), budgetBytes)
-				if err := budget.Acquire(ctx, weight); err != nil {
+				job, need, weight, ok, err := take(gctx)
+				if err != nil || !ok {
 					return err
 				}
 				var buf []byte
-				err := do(ctx, job, func() []byte {
-					buf = buffers.get(size)
+				err = w.do(gctx, job, func() []byte {
+					buf = buffers.get(need, budget)
 					return buf
 				})
-				buffers.put(buf)
-				budget.Release(weight)
+				buffers.put(buf, budget)
+				room.Release(weight)
 				if err != nil {
 					return err
 				}
 			}
 		})
 	}
-	return group.Wait()
+	return cmp.Or(group.Wait(), ctx.Err())
 }
 
-// none is the need of jobs that take no memory.
-func none(int) int64 { return 0 }
-
-// bufferPool keeps buffers for the next jobs of one run. Left to the garbage
-// collector, which waits for the heap to double, they would pile up to the size
-// of the state.
-type bufferPool struct {
-	mu   sync.Mutex
-	free [][]byte // by capacity, ascending
-	kept int64    // the sum of the capacities
-}
-
-// get returns n bytes: of the smallest buffer that has them, else new ones, for
-// which smaller buffers are given up.
-func (p *bufferPool) get(n int64) []byte {
+// runAll is run for jobs that are known, given by their positions.
+func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 	if n == 0 {
-		return nil
+		return ctx.Err()
 	}
-	size := sizeClass(n)
-	if b := p.take(n, size); b != nil {
-		return b[:n]
+	i := -1
+	w.jobs = n
+	w.next = func() (int, bool) {
+		i++
+		return i, i < n
 	}
-	return pageBuffer(int(size))[:n]
+	return run(ctx, e, w)
 }
 
-func (p *bufferPool) take(n, size int64) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, b := range p.free {
-		if int64(cap(b)) >= n {
-			p.free = slices.Delete(p.free, i, i+1)
-			p.kept -= int64(cap(b))
-			return b
-		}
-	}
-	for len(p.free) > 0 && p.kept+size > budgetBytes {
-		p.kept -= int64(cap(p.free[0]))
-		p.free = slices.Delete(p.free, 0, 1)
-	}
-	return nil
-}
-
-func (p *bufferPool) put(b []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if size := int64(cap(b)); size > 0 && p.kept+size <= budgetBytes {
-		i, _ := slices.BinarySearchFunc(p.free, size, func(b []byte, n int64) int { return int(int64(cap(b)) - n) })
-		p.free = slices.Insert(p.free, i, b[:0])
-		p.kept += size
-	}
-}
-
-// sizeClass rounds n up by at most a quarter, so that jobs of nearly equal
-// sizes, as compressed chunks are, can use the same buffers.
-func sizeClass(n int64) int64 {
-	step := int64(1) << max(16, bits.Len64(uint64(n))-3)
-	return (n + step - 1) / step * step
+// Each calls do with the jobs of a sequence, which start in their order, several
+// at a time, until one fails or ctx ends. Each job gets need(job) bytes of
+// memory, of any content, its own during the call. The sequence goes on while
+// jobs are done, and is not called by two goroutines at once.
+func Each[J any](ctx context.Context, e *Engine, jobs iter.Seq[J], need func(J) int64, do func(ctx context.Context, job J, memory []byte) error) error {
+	next, stop := iter.Pull(jobs)
+	defer stop()
+	return run(ctx, e, work[J]{next: next, need: need, do: func(ctx context.Context, job J, buffer func() []byte) error {
+		return do(ctx, job, buffer())
+	}})
 }

@@ -45,7 +45,7 @@ func TestManyFiles(t *testing.T) {
 		names = append(names, fmt.Sprintf("leaf%d/c/%d", i/10, i))
 		items = append(items, itemOf("x", noise(40, uint64(i)), 0))
 	}
-	if err := WriteFiles(t.Context(), s, names, items); err != nil {
+	if err := new(Engine).WriteFiles(t.Context(), s, names, items); err != nil {
 		t.Fatal(err)
 	}
 	commit(t, s)
@@ -78,7 +78,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		runtime.GC()
 		used := heap.Peak(func() {
 			var err error
-			if extents, err = WritePacked(t.Context(), s, "f", items); err != nil {
+			if extents, err = new(Engine).WritePacked(t.Context(), s, "f", items); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -97,7 +97,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				reads = append(reads, r)
 			}
 			used := heap.Peak(func() {
-				if err := ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
+				if err := new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -18,7 +18,7 @@ func TestPack(t *testing.T) {
 			items[i].Bound = n
 		}
 		next := 0
-		for _, u := range pack(items) {
+		for _, u := range pack(items, storage.PageSize) {
 			if u.first != next || u.end <= u.first {
 				t.Fatalf("unit %+v follows item %d", u, next)
 			}
@@ -52,7 +52,7 @@ func TestPackJoinsSmallItems(t *testing.T) {
 	for i := range items {
 		items[i].Bound = 4000
 	}
-	if n := len(pack(items)); n > 6 {
+	if n := len(pack(items, storage.PageSize)); n > 6 {
 		t.Errorf("40 MB in %d units", n)
 	}
 }
@@ -71,7 +71,7 @@ func TestPlan(t *testing.T) {
 			count[r.Extent]++
 		}
 		next := 0
-		for _, s := range plan(reads) {
+		for _, s := range join(reads) {
 			if s.first != next || s.end <= s.first {
 				t.Fatalf("span %+v follows read %d", s, next)
 			}
@@ -111,7 +111,7 @@ func TestPlanJoinsNeighbours(t *testing.T) {
 		reads = append(reads, Read{Extent: Extent{"f", int64(i) * 1000, 900}})
 	}
 	slices.Reverse(reads)
-	if spans := plan(reads); len(spans) != 1 {
+	if spans := join(reads); len(spans) != 1 {
 		t.Errorf("100 neighbours are read by %d calls", len(spans))
 	}
 }

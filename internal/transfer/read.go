@@ -50,8 +50,8 @@ type span struct {
 	offset, len int64
 }
 
-// plan sorts reads by place and joins small neighbours.
-func plan(reads []Read) []span {
+// join sorts reads by place and joins small neighbours.
+func join(reads []Read) []span {
 	slices.SortStableFunc(reads, func(a, b Read) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
 	})
@@ -76,7 +76,7 @@ func plan(reads []Read) []span {
 
 // ReadAll performs reads, in any order, from the files below dir. It reorders
 // the slice. A missing or short file is fault.ErrCorrupt.
-func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
+func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
 	var bad error
 	reads = slices.DeleteFunc(reads, func(r Read) bool {
 		if r.Offset >= 0 && r.Length >= int64(len(r.Dst)) && r.Offset+r.Length >= r.Offset {
@@ -89,21 +89,32 @@ func ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read)
 	if bad != nil {
 		return bad
 	}
-	spans := plan(reads)
+	spans := join(reads)
 	files := &fileSet{store: store, dir: dir, files: map[string]*openFile{}}
 	defer files.close()
+	meter := e.meter()
 	for _, s := range spans {
 		files.expect(reads[s.first].File)
+		meter.Planned.Add(s.len)
 	}
-	scratch := func(i int) int64 {
-		s := spans[i]
-		if s.end-s.first == 1 {
-			return s.len - int64(len(reads[s.first].Dst))
-		}
-		return s.len
-	}
-	return run(ctx, len(spans), scratch, none, func(ctx context.Context, i int, buffer func() []byte) error {
-		return files.serve(ctx, spans[i], reads[spans[i].first:spans[i].end], buffer)
+	meter.Files.Add(int64(len(files.files)))
+	meter.starting(false)
+	return runAll(ctx, e, len(spans), work[int]{
+		need: func(i int) int64 {
+			s := spans[i]
+			if s.end-s.first == 1 {
+				return s.len - int64(len(reads[s.first].Dst))
+			}
+			return s.len
+		},
+		do: func(ctx context.Context, i int, buffer func() []byte) error {
+			s := spans[i]
+			err := files.serve(ctx, s, reads[s.first:s.end], buffer)
+			if err == nil {
+				meter.Moved.Add(s.len)
+			}
+			return err
+		},
 	})
 }
 
@@ -301,9 +312,14 @@ func openBelow(ctx context.Context, store storage.Store, dir, name string) (stor
 // leaves behind that has lost its place.
 const maxFile = 4 << 30
 
+// ReadFile is [Engine.ReadFile] without an engine.
+func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
+	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
+}
+
 // ReadFile returns the range of the file name below dir that starts at off and
 // has n bytes, or runs to the end if n is negative.
-func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
+func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
 	f, err := openBelow(ctx, store, dir, name)
 	if err != nil {
 		return nil, err
@@ -328,6 +344,7 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	if off == 0 && lfs.IsPointer(b) {
 		return nil, lfs.Error(name)
 	}
+	e.meter().small(n)
 	return b, nil
 }
 

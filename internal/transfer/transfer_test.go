@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -81,7 +82,7 @@ func readBack(t testing.TB, dir string, extents []Extent) [][]byte {
 		reads = append(reads, r)
 	}
 	rand.Shuffle(len(reads), func(i, j int) { reads[i], reads[j] = reads[j], reads[i] })
-	if err := ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
+	if err := new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
 		t.Fatal(err)
 	}
 	for i := range done {
@@ -105,7 +106,7 @@ func TestRoundTrip(t *testing.T) {
 				want = append(want, noise(n, uint64(i)))
 				items = append(items, itemOf(fmt.Sprint(i), want[i], slack))
 			}
-			extents, err := WritePacked(t.Context(), s, "d/data", items)
+			extents, err := new(Engine).WritePacked(t.Context(), s, "d/data", items)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +161,7 @@ func TestRoundTripProperty(t *testing.T) {
 			want = append(want, noise(n, uint64(i)))
 			items = append(items, itemOf(fmt.Sprint(i), want[i], i%2*n))
 		}
-		extents, err := WritePacked(t.Context(), s, "f", items)
+		extents, err := new(Engine).WritePacked(t.Context(), s, "f", items)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -179,13 +180,20 @@ func TestCopy(t *testing.T) {
 		src = append(src, noise(n, uint64(i)))
 	}
 	src = append(src, nil)
-	got, err := Copy(t.Context(), src)
+	var m Memory
+	e := &Engine{Meter: new(Meter)}
+	got, release, err := e.Copy(t.Context(), src, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var total int64
 	for i := range src {
+		total += int64(len(src[i]))
 		if !bytes.Equal(got[i], src[i]) {
 			t.Errorf("copy %d differs", i)
+		}
+		if len(src[i]) >= pageValue && address(got[i])%storage.PageSize != 0 {
+			t.Errorf("copy %d does not start on a page", i)
 		}
 		if len(src[i]) > 0 {
 			src[i][0]++
@@ -195,6 +203,9 @@ func TestCopy(t *testing.T) {
 			got[i] = append(got[i], 1) // must not reach into the next
 		}
 	}
+	if n := e.Meter.Copied.Load(); n != total {
+		t.Errorf("%d bytes count as copied, of %d", n, total)
+	}
 	for i := range src {
 		if len(src[i]) > 1 && !bytes.Equal(got[i][1:len(src[i])], src[i][1:]) {
 			t.Errorf("copy %d was overwritten", i)
@@ -202,8 +213,196 @@ func TestCopy(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Copy(ctx, src); !errors.Is(err, context.Canceled) {
+	if _, _, err := e.Copy(ctx, src, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+	release()
+}
+
+// Memory is used again once it is released, never before, and not if it is too
+// small.
+func TestCopyMemory(t *testing.T) {
+	var m Memory
+	var e *Engine
+	copyOf := func(n int) ([]byte, func()) {
+		t.Helper()
+		got, release, err := e.Copy(t.Context(), [][]byte{noise(n, 1)}, &m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0], release
+	}
+	a, releaseA := copyOf(5000)
+	b, releaseB := copyOf(5000)
+	if &a[0] == &b[0] {
+		t.Fatal("two copies share their memory")
+	}
+	releaseA()
+	c, releaseC := copyOf(4000)
+	if &c[0] != &a[0] {
+		t.Error("memory that was released is not used again")
+	}
+	releaseB()
+	releaseC()
+	d, releaseD := copyOf(1 << 20)
+	if &d[0] == &a[0] || &d[0] == &b[0] {
+		t.Error("a copy is in memory that is too small for it")
+	}
+	releaseD()
+	m.Free()
+	if f, _ := copyOf(10); &f[0] == &d[0] {
+		t.Error("memory was used after Free")
+	}
+}
+
+// bodyItem is an item whose encoding is data and 4 bytes more, data being written
+// from where it lies if it can.
+func bodyItem(data []byte) Item {
+	tail := func(dst []byte) []byte { return append(dst, "tail"...) }
+	return Item{
+		Leaf: "x", Bound: len(data) + 4, Least: len(data) + 4, Body: data, Tail: tail,
+		Append: func(dst []byte) ([]byte, error) { return tail(append(dst, data...)), nil },
+	}
+}
+
+func TestBodies(t *testing.T) {
+	page := func(n, skip int) []byte {
+		b := pageBuffer(n + skip)[skip : n+skip]
+		copy(b, noise(n, uint64(n+skip)))
+		return b
+	}
+	const p = storage.PageSize
+	bodies := [][]byte{
+		page(pageValue, 0), page(pageValue, 8), page(100, 0), page(pageValue+1, 0), page(pageValue+p-4, 0), page(pageValue+p-3, 0),
+		page(pageValue-4, 0), page(pageValue-1, 0), page(5*unitBytes+p+7, 0), page(2*unitBytes, p), page(10, 0),
+	}
+	var items []Item
+	var names []string
+	for i, b := range bodies {
+		items, names = append(items, bodyItem(b)), append(names, fmt.Sprint("c/", i))
+	}
+	check := func(dir string, extents []Extent) {
+		t.Helper()
+		for i, got := range readBack(t, dir, extents) {
+			if want := string(bodies[i]) + "tail"; string(got) != want {
+				t.Errorf("body %d of %d bytes: %d bytes differ", i, len(bodies[i]), len(got))
+			}
+		}
+	}
+	s, dir := stage(t)
+	e := &Engine{Meter: new(Meter)}
+	extents, err := e.WritePacked(t.Context(), s, "f", items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s)
+	info, err := os.Stat(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkExtents(t, extents, items, info.Size())
+	check(dir, extents)
+	if m := e.Meter; m.Moved.Load() != info.Size() || m.Planned.Load() < info.Size() || m.Files.Load() != 1 {
+		t.Errorf("moved %d and planned %d in %d files, the file has %d", m.Moved.Load(), m.Planned.Load(), m.Files.Load(), info.Size())
+	}
+	if size := packedSize(items); size > info.Size() || size < info.Size()-int64(len(items))*p {
+		t.Errorf("the file has %d bytes, %d were expected", info.Size(), size)
+	}
+	items[8].Least = 0 // as if it were compressed
+	if size := packedSize(items); size >= 0 {
+		t.Errorf("%d bytes were expected of what may be compressed", size)
+	}
+
+	s, dir = stage(t)
+	if err := e.WriteFiles(t.Context(), s, names, items); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s)
+	for i := range extents {
+		extents[i] = Extent{names[i], 0, int64(len(bodies[i]) + 4)}
+		if info, err := os.Stat(filepath.Join(dir, names[i])); err != nil || info.Size() != extents[i].Length {
+			t.Errorf("file %d: %v, %v", i, info, err)
+		}
+	}
+	check(dir, extents)
+}
+
+func TestEach(t *testing.T) {
+	const n = 1000
+	var inFlight, most, running atomic.Int64
+	var started []int
+	jobs := func(yield func(int) bool) {
+		for i := range n {
+			started = append(started, i) // never by two at once, or the race detector says so
+			if !yield(i) {
+				return
+			}
+		}
+	}
+	need := func(i int) int64 { return int64(i%7) << 10 }
+	e := &Engine{Budget: 16 << 10}
+	err := Each(t.Context(), e, jobs, need, func(_ context.Context, i int, memory []byte) error {
+		running.Add(1)
+		if int64(len(memory)) != need(i) {
+			t.Errorf("job %d has %d bytes", i, len(memory))
+		}
+		now := inFlight.Add(need(i))
+		for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
+		}
+		runtime.Gosched()
+		inFlight.Add(-need(i))
+		return nil
+	})
+	if err != nil || running.Load() != n || !slices.IsSorted(started) || len(started) != n {
+		t.Errorf("%d of %d jobs: %v", running.Load(), n, err)
+	}
+	if most.Load() > e.Budget {
+		t.Errorf("%d bytes were in use at once", most.Load())
+	}
+	boom := errors.New("boom")
+	err = Each(t.Context(), nil, jobs, need, func(_ context.Context, i int, _ []byte) error {
+		if i == 10 {
+			return boom
+		}
+		return nil
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = Each(ctx, nil, jobs, need, func(context.Context, int, []byte) error {
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Plans of one engine share its budget, also when a job needs more than all of it.
+func TestEngineIsShared(t *testing.T) {
+	e := &Engine{Budget: 1 << 20}
+	var inFlight atomic.Int64
+	group, ctx := errgroup.WithContext(t.Context())
+	for range 4 {
+		group.Go(func() error {
+			need := func(i int) int64 { return int64(i%5) << 18 } // up to the budget
+			return runAll(ctx, e, 50, work[int]{
+				need:  need,
+				extra: func(i int) int64 { return int64(i%3) << 20 },
+				do: func(_ context.Context, i int, buffer func() []byte) error {
+					if now := inFlight.Add(need(i)); now > e.Budget {
+						t.Errorf("%d bytes at once", now)
+					}
+					runtime.Gosched()
+					inFlight.Add(-need(i))
+					return nil
+				},
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -216,9 +415,9 @@ func TestAppendErrors(t *testing.T) {
 	} {
 		items := []Item{itemOf("a", noise(100, 1), 0), bad, itemOf("b", noise(100, 1), 0)}
 		s, _ := stage(t)
-		_, err := WritePacked(t.Context(), s, "f", items)
+		_, err := new(Engine).WritePacked(t.Context(), s, "f", items)
 		s2, _ := stage(t)
-		err2 := WriteFiles(t.Context(), s2, []string{"x/a", "x/b", "x/c"}, items)
+		err2 := new(Engine).WriteFiles(t.Context(), s2, []string{"x/a", "x/b", "x/c"}, items)
 		for _, err := range []error{err, err2} {
 			var leaf *fault.Leaf
 			if !errors.As(err, &leaf) || leaf.Path != "params.w" {
@@ -286,7 +485,7 @@ func TestReadErrors(t *testing.T) {
 				{Leaf: "x.y", Extent: c.e, Dst: make([]byte, c.dst), Done: func([]byte) error { return c.done }, Failed: failed},
 				{Leaf: "good", Extent: Extent{"d/f", 10, 10}, Done: func([]byte) error { good.Add(1); return nil }},
 			}
-			err = ReadAll(t.Context(), storage.Local(), dir, reads)
+			err = new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads)
 			return good.Load(), err
 		}
 		_, err := read(nil)
@@ -359,7 +558,7 @@ func TestCancelWrite(t *testing.T) {
 		}})
 	}
 	s, _ := stage(t)
-	if _, err := WritePacked(ctx, s, "f", items); !errors.Is(err, cause) && !errors.Is(err, context.Canceled) {
+	if _, err := new(Engine).WritePacked(ctx, s, "f", items); !errors.Is(err, cause) && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if n := called.Load(); n > 200 {
@@ -390,7 +589,7 @@ func TestCancelRead(t *testing.T) {
 			},
 		})
 	}
-	if err := ReadAll(ctx, storage.Local(), dir, reads); !errors.Is(err, context.Canceled) {
+	if err := new(Engine).ReadAll(ctx, storage.Local(), dir, reads); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if n := failed.Load(); n > 0 {

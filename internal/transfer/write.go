@@ -13,42 +13,75 @@ import (
 type Item struct {
 	// Leaf names the value's leaf in errors.
 	Leaf string
-	// Bound is the most bytes that Append appends.
-	Bound int
+	// Bound is the most bytes that Append appends, and Least the fewest.
+	Bound, Least int
 	// Scratch is what Append takes of memory besides, about.
 	Scratch int
 	// Append appends the encoded value to dst, whose capacity has room for
 	// Bound more bytes. It is called once, from any goroutine.
 	Append func(dst []byte) ([]byte, error)
+	// Body, which may be nil, is what the encoded value begins with, as it lies
+	// in memory, and Tail appends what follows it. A large Body that starts on a
+	// page is written from where it lies; then Tail is called instead of Append.
+	Body []byte
+	Tail func(dst []byte) []byte
 }
+
+// MinBody is the least size of a Body that is written from where it lies.
+const MinBody = pageValue
 
 // pageValue is the size from which a value starts on a page of its file, so
 // that readers can bypass the page cache or map it.
 const pageValue = 1 << 20
 
+// smallAlign is what smaller values are aligned to, for those who map them: the
+// largest element.
+const smallAlign = 16
+
+// inPlace reports whether the item is written from where its Body lies, which the
+// device takes at multiples of alignment.
+func (it *Item) inPlace(alignment int) bool {
+	return len(it.Body) >= MinBody && address(it.Body)%uintptr(alignment) == 0
+}
+
+// align returns at moved on to where the item may start.
+func (it *Item) align(at int) int {
+	if it.Bound >= pageValue {
+		return roundUp(at)
+	}
+	return (at + smallAlign - 1) &^ (smallAlign - 1)
+}
+
 // unit is a run of items that are encoded into one buffer and written at once.
 type unit struct {
 	first, end int // items[first:end]
-	bound      int
+	bound      int // of the buffer
+	body       int // bytes that are written in place before it
 	scratch    int // the most of the items'
 }
 
-// pack divides items into units of about unitBytes.
-func pack(items []Item) []unit {
+// pack divides items into units of about unitBytes. An item that is written in
+// place, see inPlace, is alone: its buffer has what does not fill a page.
+func pack(items []Item, alignment int) []unit {
 	var units []unit
 	for i := 0; i < len(items); {
 		u := unit{first: i}
-		for i < len(items) {
-			n := items[i].Bound
-			if n >= pageValue {
-				u.bound = roundUp(u.bound)
-			}
-			if i > u.first && u.bound+n > unitBytes {
+		for ; i < len(items); i++ {
+			it := &items[i]
+			if it.inPlace(alignment) {
+				if i == u.first {
+					u.body = roundDown(len(it.Body))
+					u.bound = it.Bound - u.body
+					i++
+				}
 				break
 			}
-			u.bound += n
-			u.scratch = max(u.scratch, items[i].Scratch)
-			i++
+			at := it.align(u.bound)
+			if i > u.first && at+it.Bound > unitBytes {
+				break
+			}
+			u.bound = at + it.Bound
+			u.scratch = max(u.scratch, it.Scratch)
 		}
 		u.end = i
 		u.bound = roundUp(u.bound)
@@ -58,26 +91,32 @@ func pack(items []Item) []unit {
 }
 
 // WritePacked writes items one behind the other into the new file name of
-// stage, and returns where each of them lies, in the order of items.
-// Every unit starts and ends on a page; the gaps are zero.
-func WritePacked(ctx context.Context, stage storage.Stage, name string, items []Item) ([]Extent, error) {
-	units := pack(items)
-	var bound int64
-	for _, u := range units {
-		bound += int64(u.bound)
-	}
-	file, err := stage.Create(ctx, name, bound)
+// stage and returns where each lies. Every write starts and ends on a page.
+func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name string, items []Item) ([]Extent, error) {
+	file, err := stage.Create(ctx, name, packedSize(items))
 	if err != nil {
 		return nil, err
 	}
+	units := pack(items, storage.Alignment(file))
+	e.meter().Files.Add(1)
 	extents := make([]Extent, len(items))
 	var size atomic.Int64
-	err = runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
-		for i := u.first; i < u.end; i++ {
-			if items[i].Bound >= pageValue {
-				buf = padPage(buf)
+	err = e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
+		if u.body > 0 {
+			it := &items[u.first]
+			buf, err := it.tail(buf, u.body)
+			if err != nil {
+				return err
 			}
-			at := len(buf)
+			length := u.body + len(buf)
+			buf = padPage(buf)
+			base := size.Add(int64(u.body+len(buf))) - int64(u.body+len(buf))
+			extents[u.first] = Extent{name, base, int64(length)}
+			return e.write(ctx, file, base, it.Body[:u.body], buf)
+		}
+		for i := u.first; i < u.end; i++ {
+			at := items[i].align(len(buf))
+			buf = append(buf, zeroPage[:at-len(buf)]...)
 			var err error
 			if buf, err = items[i].append(buf); err != nil {
 				return err
@@ -89,7 +128,7 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 		for i := u.first; i < u.end; i++ {
 			extents[i].Offset += base
 		}
-		return file.WriteAt(ctx, buf, base)
+		return e.write(ctx, file, base, nil, buf)
 	})
 	if cerr := file.Close(); err == nil {
 		err = cerr
@@ -97,52 +136,136 @@ func WritePacked(ctx context.Context, stage storage.Stage, name string, items []
 	return extents, err
 }
 
-// WriteFiles writes each item into a new file of its own.
-func WriteFiles(ctx context.Context, stage storage.Stage, names []string, items []Item) error {
-	units := make([]unit, len(items))
-	for i, it := range items {
-		units[i] = unit{i, i + 1, roundUp(it.Bound), it.Scratch}
+// packedSize returns about how long a file of the items gets: -1 if nobody knows,
+// as of much that is compressed. It is never far too much, so that no save is
+// refused room that it does not need.
+func packedSize(items []Item) int64 {
+	var least, most int64
+	for i := range items {
+		least = int64(items[i].align(int(least)) + items[i].Least)
+		most += int64(items[i].Bound)
 	}
-	return runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
-		buf, err := items[u.first].append(buf)
+	if least < most/2 {
+		return -1
+	}
+	return (least + storage.PageSize - 1) &^ (storage.PageSize - 1)
+}
+
+// write writes a body that lies in memory, a few units at most at a time, and what
+// follows it.
+func (e *Engine) write(ctx context.Context, file storage.Writer, at int64, body, rest []byte) error {
+	for len(body) > 2*unitBytes {
+		if err := e.writeBuffers(ctx, file, at, body[:unitBytes]); err != nil {
+			return err
+		}
+		at += unitBytes
+		body = body[unitBytes:]
+	}
+	if len(body) == 0 {
+		return e.writeBuffers(ctx, file, at, rest)
+	}
+	return e.writeBuffers(ctx, file, at, body, rest)
+}
+
+func (e *Engine) writeBuffers(ctx context.Context, file storage.Writer, at int64, bufs ...[]byte) error {
+	err := storage.WriteBuffers(ctx, file, at, bufs...)
+	if err == nil {
+		for _, b := range bufs {
+			e.meter().Moved.Add(int64(len(b)))
+		}
+	}
+	return err
+}
+
+// WriteFiles writes each item as the file of stage that has the name at its
+// position.
+func (e *Engine) WriteFiles(ctx context.Context, stage storage.Stage, names []string, items []Item) error {
+	units := make([]unit, len(items))
+	for i := range items {
+		it := &items[i]
+		units[i] = unit{first: i, end: i + 1, bound: it.Bound, scratch: it.Scratch}
+		if it.inPlace(storage.PageSize) {
+			units[i].body = roundDown(len(it.Body))
+			units[i].bound -= units[i].body
+		}
+	}
+	return e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
+		it := &items[u.first]
+		var err error
+		if u.body > 0 {
+			buf, err = it.tail(buf, u.body)
+		} else {
+			buf, err = it.append(buf)
+		}
 		if err != nil {
 			return err
 		}
-		return WriteFile(ctx, stage, names[u.first], buf)
+		return e.writeFile(ctx, stage, names[u.first], it.Body[:u.body], buf)
 	})
 }
 
-// WriteFile writes data into a new file of stage.
+// WriteFile is [Engine.WriteFile] without an engine.
 func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
-	file, err := stage.Create(ctx, name, int64(len(data)))
+	return (*Engine)(nil).WriteFile(ctx, stage, name, data)
+}
+
+// WriteFile writes data as the new file name of stage.
+func (e *Engine) WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
+	e.meter().Planned.Add(int64(len(data)))
+	return e.writeFile(ctx, stage, name, nil, data)
+}
+
+func (e *Engine) writeFile(ctx context.Context, stage storage.Stage, name string, body, rest []byte) error {
+	file, err := stage.Create(ctx, name, int64(len(body)+len(rest)))
 	if err != nil {
 		return err
 	}
-	err = file.WriteAt(ctx, data, 0)
+	e.meter().Files.Add(1)
+	err = e.write(ctx, file, 0, body, rest)
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
 	return err
 }
 
-// runUnits runs do for every unit, with an empty buffer that has room for it.
-func runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
-	need := func(i int) int64 { return int64(units[i].bound) }
-	scratch := func(i int) int64 { return int64(units[i].scratch) }
-	return run(ctx, len(units), need, scratch, func(ctx context.Context, i int, buffer func() []byte) error {
-		return do(ctx, units[i], buffer()[:0])
+func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
+	meter := e.meter()
+	meter.starting(false)
+	for _, u := range units {
+		meter.Planned.Add(int64(u.body + u.bound))
+	}
+	return runAll(ctx, e, len(units), work[int]{
+		need:  func(i int) int64 { return int64(units[i].bound) },
+		extra: func(i int) int64 { return int64(units[i].scratch) },
+		do: func(ctx context.Context, i int, buffer func() []byte) error {
+			return do(ctx, units[i], buffer()[:0])
+		},
 	})
 }
 
+// append is Append with its result checked.
 func (it *Item) append(buf []byte) ([]byte, error) {
 	out, err := it.Append(buf)
-	if err == nil && len(out)-len(buf) > it.Bound {
-		err = fmt.Errorf("encoded into %d bytes, more than the bound of %d", len(out)-len(buf), it.Bound)
+	if err == nil {
+		err = it.checkLength(len(out) - len(buf))
 	}
 	if err != nil {
 		return buf, fault.OfLeaf(it.Leaf, err)
 	}
 	return out, nil
+}
+
+// tail appends what follows the first n bytes of the body.
+func (it *Item) tail(buf []byte, n int) ([]byte, error) {
+	buf = it.Tail(append(buf, it.Body[n:]...))
+	return buf, fault.OfLeaf(it.Leaf, it.checkLength(n+len(buf)))
+}
+
+func (it *Item) checkLength(n int) error {
+	if n > it.Bound {
+		return fmt.Errorf("encoded into %d bytes, more than the bound of %d", n, it.Bound)
+	}
+	return nil
 }
 
 // padPage appends zeros up to the next page.

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// series is a row of states, each larger than the one before, that tells how the
+// time for a leaf or a byte changes with their number.
+type series struct {
+	// Cold loads, where the largest state and its checkpoint may not fit in
+	// memory together.
+	Cold  bool          `json:"cold"`
+	Cases []*caseResult `json:"cases"`
+}
+
+// coldFrom is the size of a state from which on its series is loaded cold.
+const coldFrom = 2 << 30
+
+// parseSeries reads lists of cases, separated by semicolons.
+func parseSeries(lists string) ([]*series, error) {
+	var all []*series
+	for list := range strings.SplitSeq(lists, ";") {
+		cases, err := parseCases(list)
+		if err != nil {
+			return nil, err
+		}
+		s := &series{}
+		for _, c := range cases {
+			s.Cold = s.Cold || c.total() >= coldFrom
+			s.Cases = append(s.Cases, &caseResult{Case: c})
+		}
+		if len(cases) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// measureSeries has every state saved, then loaded in place, in every round.
+func (r *runner) measureSeries(ctx context.Context, s *series) error {
+	largest := slices.MaxFunc(s.Cases, func(a, b *caseResult) int { return int(a.Case.total() - b.Case.total()) })
+	data := filepath.Join(r.dir, "data")
+	if err := largest.Case.writeData(ctx, data); err != nil {
+		return err
+	}
+	for _, c := range s.Cases {
+		load := groupInto
+		if s.Cold {
+			load = groupCold
+		}
+		c.Rows = []*row{{method: method{Group: groupSave, Who: whoOurs}}, {method: method{Group: load, Who: whoOurs}}}
+	}
+	turns := slices.Clone(s.Cases)
+	for round := range r.rounds {
+		for _, c := range turns {
+			label := fmt.Sprintf("growth: %s: round %d of %d", c.Case.Name, round+1, r.rounds)
+			if err := r.saveAndLoad(ctx, c, data, label); err != nil {
+				return fmt.Errorf("growth: %s: %w", c.Case.Name, err)
+			}
+		}
+		slices.Reverse(turns)
+	}
+	return nil
+}
+
+func (r *runner) saveAndLoad(ctx context.Context, c *caseResult, data, label string) error {
+	j := job{Program: ours, Op: opSave, Case: c.Case, Data: data, Scratch: r.dir, Path: filepath.Join(r.dir, "written")}
+	defer func() {
+		os.RemoveAll(j.Path)
+		settle()
+	}()
+	save, load := c.Rows[0], c.Rows[1]
+	if err := r.sample(save, label+": save", func() (sample, error) { return r.save(ctx, j) }); err != nil || load.Skipped != "" {
+		return err
+	}
+	j.Op = opInto
+	return r.sample(load, label+": load", func() (sample, error) { return r.load(ctx, j, load.Group == groupCold) })
+}
+
+// cost is the median time for a byte; in a series of equal arrays, that for a
+// leaf is the same but for a factor.
+func (c *caseResult) cost(row int) float64 {
+	return c.Rows[row].seconds().Median / float64(c.Case.total())
+}
+
+// judge compares the dearest byte with the cheapest. How much memory a series
+// takes is a goal where it is loaded cold: with a large state.
+func (s *series) judge(all *goals) {
+	name := s.Cases[0].Case.Name + " to " + s.Cases[len(s.Cases)-1].Case.Name
+	for i, row := range s.Cases[0].Rows {
+		var costs []float64
+		for _, c := range s.Cases {
+			costs = append(costs, c.cost(i))
+		}
+		cost := spreadOf(costs)
+		all.atMost(7, name, row.Group+", largest to least time a leaf", cost.Max/cost.Min, 1.5)
+	}
+	for _, c := range s.Cases {
+		if s.Cold {
+			c.judgeMemory(all)
+		}
+	}
+}

@@ -1,0 +1,3 @@
+package main
+
+func (r *report) writeSVG(name string) error { return nil }

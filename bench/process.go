@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+)
+
+//go:embed child.py
+var childScript string
+
+// child has a process of its own do a job. Before the job begins, and after the
+// process has made all its preparations, prepare is called if it is not nil.
+func (r *runner) child(ctx context.Context, j job, prepare func() error) (sample, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return sample{}, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	if j.Program != ours {
+		cmd = exec.CommandContext(ctx, r.python, "-c", childScript)
+	}
+	cmd.Env = append(os.Environ(), childVariable+"=1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return sample{}, err
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return sample{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return sample{}, err
+	}
+	s, err := converse(json.NewEncoder(in), in, bufio.NewReader(pipe), j, prepare)
+	if err != nil {
+		in.Close() // the child may be waiting
+	}
+	if werr := cmd.Wait(); err == nil || errors.Is(err, io.EOF) {
+		err = werr
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case s.Unsupported:
+		err = fmt.Errorf("%w: %s", errSkip, s.Error)
+	case s.Error != "":
+		err = errors.New(s.Error)
+	case err != nil && !errors.Is(err, errSkip):
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()[max(0, stderr.Len()-2000):]))
+	}
+	return s, err
+}
+
+// converse is the parent's part of the conversation that childVariable
+// describes.
+func converse(job *json.Encoder, in io.Writer, out *bufio.Reader, j job, prepare func() error) (sample, error) {
+	var s sample
+	if err := job.Encode(j); err != nil {
+		return s, err
+	}
+	line, err := out.ReadBytes('\n')
+	if err != nil {
+		return s, err
+	}
+	if len(line) > 1 { // an error came before the job
+		return s, json.Unmarshal(line, &s)
+	}
+	settle()
+	if prepare != nil {
+		if err := prepare(); err != nil {
+			return s, err
+		}
+	}
+	if _, err := io.WriteString(in, "\n"); err != nil {
+		return s, err
+	}
+	if line, err = out.ReadBytes('\n'); err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(line, &s)
+}

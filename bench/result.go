@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// report is everything that one run measured.
+type report struct {
+	Time   time.Time         `json:"time"`
+	Took   float64           `json:"took_seconds"`
+	System string            `json:"system"`
+	CPUs   int               `json:"cpus"`
+	Go     string            `json:"go"`
+	Rounds int               `json:"rounds"`
+	Python map[string]string `json:"python,omitempty"` // versions of what was measured in it
+	Cases  []*caseResult     `json:"cases"`
+	Growth []*series         `json:"growth"`
+	Goals  []goal            `json:"goals"`
+}
+
+// caseResult is what was measured of one state.
+type caseResult struct {
+	Case benchCase `json:"case"`
+	Rows []*row    `json:"rows"`
+}
+
+func newReport(rounds int) *report {
+	return &report{
+		Time: time.Now().UTC(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
+		Go: runtime.Version(), Rounds: rounds,
+	}
+}
+
+// again names the rows of what an operation does after its first measurement.
+var again = map[string]string{groupAsync: groupAgain, groupEncode: groupDecode}
+
+// newCaseResult brings the rows into the order of the tables.
+func newCaseResult(c benchCase, rows []*row) *caseResult {
+	for _, first := range slices.Clone(rows) {
+		group, ok := again[first.Group]
+		if !ok {
+			continue
+		}
+		next := &row{method: first.method, Skipped: first.Skipped}
+		next.Group = group
+		for _, s := range first.Samples {
+			next.Samples = append(next.Samples, sample{Seconds: s.Again, Moved: s.Moved})
+		}
+		rows = append(rows, next)
+	}
+	slices.SortStableFunc(rows, func(a, b *row) int {
+		return cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group))
+	})
+	return &caseResult{Case: c, Rows: rows}
+}
+
+// spread is a median with the extremes.
+type spread struct{ Median, Min, Max float64 }
+
+func spreadOf(values []float64) spread {
+	if len(values) == 0 {
+		return spread{math.NaN(), math.NaN(), math.NaN()}
+	}
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
+}
+
+// over returns the spread of f over the samples; nothing if r is nil.
+func (r *row) over(f func(sample) float64) spread {
+	var values []float64
+	if r != nil {
+		for _, s := range r.Samples {
+			values = append(values, f(s))
+		}
+	}
+	return spreadOf(values)
+}
+
+func (r *row) seconds() spread { return r.over(func(s sample) float64 { return s.Seconds }) }
+
+func (r *row) cpu() spread { return r.over(func(s sample) float64 { return s.CPU }) }
+
+// beyond is in MiB.
+func (r *row) beyond() spread {
+	return r.over(func(s sample) float64 { return float64(s.Beyond) / (1 << 20) })
+}
+
+// ratio divides the times of r by those of the same rounds of base.
+func (r *row) ratio(base *row) spread {
+	var values []float64
+	if r != nil && base != nil {
+		for i := range min(len(r.Samples), len(base.Samples)) {
+			values = append(values, r.Samples[i].Seconds/base.Samples[i].Seconds)
+		}
+	}
+	return spreadOf(values)
+}
+
+// moved is how many bytes the time of a sample is for.
+func (c *caseResult) moved(s sample) float64 {
+	return float64(cmp.Or(s.Moved, c.Case.total()))
+}
+
+// rate is in GB/s.
+func (c *caseResult) rate(r *row) spread {
+	return r.over(func(s sample) float64 { return c.moved(s) / s.Seconds / 1e9 })
+}
+
+// stored is the size of what was written, as a part of what it was made of.
+func (c *caseResult) stored(r *row) spread {
+	return r.over(func(s sample) float64 { return float64(s.Stored) / c.moved(s) })
+}
+
+func (c *caseResult) row(group, who string) *row {
+	for _, r := range c.Rows {
+		if r.Group == group && r.Who == who {
+			return r
+		}
+	}
+	return nil
+}
+
+// disk is the faster of the two ways to write past the page cache.
+func (c *caseResult) disk() *row {
+	dd, own := c.row(groupLimit, whoDD), c.row(groupLimit, whoDisk)
+	if own.seconds().Median < dd.seconds().Median || math.IsNaN(dd.seconds().Median) {
+		return own
+	}
+	return dd
+}
+
+// limit is the row that says how fast at most the work of a group is done.
+func (c *caseResult) limit(group string) *row {
+	switch group {
+	case groupSave:
+		return c.disk()
+	case groupAsync, groupLoad:
+		return c.row(groupLimit, whoCopyFresh)
+	case groupAgain, groupInto:
+		return c.row(groupLimit, whoCopy)
+	case groupCold:
+		return c.row(groupLimit, whoDiskRead)
+	}
+	return nil
+}
+
+// orbax is the row of Orbax as it comes that a group is compared with. Orbax
+// always loads into fresh memory.
+func (c *caseResult) orbax(group, who string) *row {
+	if group == groupInto {
+		group = groupLoad
+	}
+	return c.row(group, who)
+}

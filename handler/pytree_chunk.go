@@ -1,0 +1,165 @@
+package handler
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// chunks calls add with the key of each chunk of an array, in order, and the item
+// that encodes it.
+func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer.Item)) {
+	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
+	for index := range a.zarr.Chunks() {
+		it := transfer.Item{
+			Leaf:    a.name,
+			Bound:   bound,
+			Least:   least,
+			Scratch: scratch,
+			Append:  func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
+		}
+		if bound >= transfer.MinBody {
+			a.setBody(&it, index)
+		}
+		add(joinKey(a.name, a.zarr.Key(index)), it)
+	}
+}
+
+// setBody lets a chunk be written from the array's memory, if it is stored as it
+// is there.
+func (a *saveArray) setBody(it *transfer.Item, index []int) {
+	off, size := a.zarr.ChunkRegion(index)
+	chunk := a.inMemory(off, size)
+	if chunk == nil || !a.zarr.Plain() {
+		return
+	}
+	it.Body = chunk
+	it.Tail = func(dst []byte) []byte { return a.zarr.AppendTail(dst, chunk) }
+}
+
+// inMemory returns a chunk of the array as it lies in memory; nil if it does not.
+func (a *saveArray) inMemory(off, size []int) []byte {
+	m := a.zarr
+	src, ok := a.src.(*array.Array)
+	if !ok || m.DType != src.DType() || !slices.Equal(size, m.ChunkShape) {
+		return nil
+	}
+	lo, n, ok := region.Run(m.Shape, off, size)
+	if !ok {
+		return nil
+	}
+	item := m.DType.Size()
+	return src.Bytes()[lo*item:][:n*item]
+}
+
+// bytes returns what the elements of the array take.
+func (a *saveArray) bytes() int64 {
+	n := int64(a.src.DType().Size())
+	for _, d := range a.zarr.Shape {
+		n *= int64(d)
+	}
+	return n
+}
+
+// scratch returns about what encoding a chunk takes beside the result: the chunk,
+// unless it is a run of an array in memory, the chunk in another dtype, and what
+// is read to get it, which may be larger chunks.
+func (a *saveArray) scratch() int {
+	n := 0
+	if a.src.DType() != a.zarr.DType {
+		n += a.zarr.ChunkBytes()
+	}
+	source := a.zarr.ChunkBytes() / a.zarr.DType.Size() * a.src.DType().Size()
+	if _, ok := a.src.(*array.Array); !ok {
+		return n + 4*source
+	}
+	if inner := min(1, len(a.zarr.Shape)); !slices.Equal(a.zarr.ChunkShape[inner:], a.zarr.Shape[inner:]) {
+		n += source
+	}
+	return n
+}
+
+// joinKey returns the key of a document or chunk of a parameter, as TensorStore
+// makes it.
+func joinKey(name, key string) string {
+	name, separator := keyPrefix(name)
+	return name + separator + key
+}
+
+// appendKey appends what joinKey returns.
+func appendKey(b []byte, name, key string) []byte {
+	name, separator := keyPrefix(name)
+	b = append(b, name...)
+	b = append(b, separator...)
+	return append(b, key...)
+}
+
+// keyPrefix returns what the keys of a parameter begin with: the name and a slash,
+// but nothing for that of a bare leaf, whose name is empty, and for the name "/",
+// and no second slash for a name that ends with one.
+func keyPrefix(name string) (prefix, separator string) {
+	switch {
+	case name == "" || name == "/":
+		return "", ""
+	case strings.HasSuffix(name, "/"):
+		return name, ""
+	}
+	return name, "/"
+}
+
+// appendChunk appends the encoded chunk at index.
+func (a *saveArray) appendChunk(ctx context.Context, dst []byte, index []int) ([]byte, error) {
+	m := a.zarr
+	off, size := m.ChunkRegion(index)
+	if chunk := a.inMemory(off, size); chunk != nil {
+		return m.AppendChunk(dst, chunk)
+	}
+	cast := m.DType != a.src.DType()
+	elements := m.ChunkBytes() / m.DType.Size()
+	err := transfer.WithScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
+		if err := a.gather(ctx, chunk, off, size); err != nil {
+			return err
+		}
+		if !cast {
+			var err error
+			dst, err = m.AppendChunk(dst, chunk)
+			return err
+		}
+		return transfer.WithScratch(m.ChunkBytes(), func(converted []byte) error {
+			err := array.Convert(converted, m.DType, chunk, a.src.DType())
+			if err == nil {
+				dst, err = m.AppendChunk(dst, converted)
+			}
+			return err
+		})
+	})
+	return dst, err
+}
+
+// gather brings a chunk's part of the array into chunk and fills what is left
+// of it with zeros.
+func (a *saveArray) gather(ctx context.Context, chunk []byte, off, size []int) error {
+	m, item := a.zarr, a.src.DType().Size()
+	if slices.Equal(size, m.ChunkShape) {
+		return a.src.ReadRegion(ctx, chunk, off, size)
+	}
+	clear(chunk)
+	zero := make([]int, len(off))
+	if src, ok := a.src.(*array.Array); ok {
+		return array.CopyRegion(chunk, m.ChunkShape, zero, src.Bytes(), m.Shape, off, size, item)
+	}
+	n, err := array.NumElements(size)
+	if err != nil {
+		return err
+	}
+	return transfer.WithScratch(n*item, func(part []byte) error {
+		if err := a.src.ReadRegion(ctx, part, off, size); err != nil {
+			return err
+		}
+		return array.CopyRegion(chunk, m.ChunkShape, zero, part, size, zero, size, item)
+	})
+}

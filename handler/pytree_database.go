@@ -1,0 +1,148 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+)
+
+// maxInline is the longest value that lies in the database's tree itself, where
+// its checksum covers it. It is Orbax's limit.
+const maxInline = 1024
+
+// writeOCDBT writes one database: a file of values, a file of nodes, and the
+// manifest.
+func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
+	if len(p.arrays) == 0 {
+		return nil // as Orbax does, where a tree has no arrays
+	}
+	if dir.database != "" {
+		in := *dir
+		in.name = path.Join(dir.name, dir.database)
+		dir = &in
+	}
+	c, err := p.contents(ctx)
+	if err != nil {
+		return err
+	}
+	dir.engine.CountShared(c.shared)
+	if len(c.items) > 0 {
+		file := layout.DataDir + "/" + randomName()
+		extents, err := dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, file), c.items)
+		if err != nil {
+			return err
+		}
+		for _, v := range c.values {
+			e := extents[v.item]
+			c.entries = append(c.entries, ocdbt.Entry{
+				Key:   v.key,
+				Value: ocdbt.Value{Ref: ocdbt.Ref{File: file, Offset: e.Offset, Length: e.Length}},
+			})
+		}
+	}
+	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
+	return writeIndex(ctx, dir, c.entries)
+}
+
+// contents is what a database is to hold.
+type contents struct {
+	entries []ocdbt.Entry // those whose values lie in the tree itself
+	values  []value       // the others
+	items   []transfer.Item
+	shared  int64 // bytes of arrays that are not stored again
+}
+
+// value is a key whose value is an item, which several may share.
+type value struct {
+	key  string
+	item int
+}
+
+// contents returns what the database holds. Arrays that are the same memory, such
+// as tied weights, are stored once.
+func (p *savePlan) contents(ctx context.Context) (*contents, error) {
+	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), items: make([]transfer.Item, 0, len(p.arrays))}
+	firstItem := make([]int, len(p.arrays))
+	twins := p.twins()
+	for i := range p.arrays {
+		a := &p.arrays[i]
+		c.entries = append(c.entries, ocdbt.Entry{
+			Key:   joinKey(a.name, a.zarr.MetadataName()),
+			Value: ocdbt.Value{Inline: a.zarr.Document()},
+		})
+		firstItem[i] = len(c.items)
+		next := firstItem[twins[i]]
+		if next < len(c.items) {
+			c.shared += a.bytes()
+		}
+		var err error
+		a.chunks(ctx, func(key string, it transfer.Item) {
+			if it.Bound <= maxInline {
+				v, e := it.Append(nil)
+				c.entries = append(c.entries, ocdbt.Entry{Key: key, Value: ocdbt.Value{Inline: v}})
+				err = cmp.Or(err, e)
+				return
+			}
+			if next == len(c.items) {
+				c.items = append(c.items, it)
+			}
+			c.values = append(c.values, value{key, next})
+			next++
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// writeIndex writes the tree of a database over entries, which are sorted, and its
+// manifest. The nodes have checksums of their own; the digest of their file
+// covers its length.
+func writeIndex(ctx context.Context, dir *WriteDir, entries []ocdbt.Entry) error {
+	file := layout.DataDir + "/" + randomName()
+	w, err := dir.Create(ctx, file)
+	if err != nil {
+		return err
+	}
+	var size int64
+	root, err := ocdbt.WriteTree(slices.Values(entries), 0, func(node []byte) (ocdbt.Ref, error) {
+		ref := ocdbt.Ref{File: file, Offset: size, Length: int64(len(node))}
+		size += ref.Length
+		_, err := w.Write(node)
+		return ref, err
+	})
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
+	// Both are made durable at once; neither counts before the whole checkpoint is.
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(w.Close)
+	group.Go(func() error {
+		manifest := ocdbt.Manifest(root, randomID(), time.Now())
+		return dir.engine.WriteFile(gctx, dir.stage, path.Join(dir.name, ocdbt.ManifestName), manifest)
+	})
+	return group.Wait()
+}
+
+func randomID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}
+
+// randomName names a data file as Orbax does.
+func randomName() string {
+	id := randomID()
+	return hex.EncodeToString(id[:])
+}

@@ -1,0 +1,85 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// SnapshotMemory is memory that asynchronous saves copy arrays to. It is kept from
+// one save to the next, as memory that is new takes several times as long to copy
+// to. The zero value is ready; it grows to what is copied for one save, and for
+// each save that goes on at the same time once more. It may be used by several
+// goroutines.
+type SnapshotMemory struct{ memory transfer.Memory }
+
+// Free gives up the memory that no save uses now.
+func (m *SnapshotMemory) Free() { m.memory.Free() }
+
+// snapshotter is an array.Reader that hands over a stable copy of itself.
+type snapshotter interface {
+	Snapshot(ctx context.Context) (array.Reader, error)
+}
+
+// snapshot replaces arrays that may change by copies, until release.
+func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
+	var src [][]byte
+	var of []int // its number in src, for each array that is copied, or -1
+	seen := map[memoryID]int{}
+	for i := range p.arrays {
+		of = append(of, -1)
+		a := &p.arrays[i]
+		switch s := a.src.(type) {
+		case *array.Array:
+			id, ok := memoryOf(s)
+			if !ok || s.Frozen() {
+				continue
+			}
+			if _, ok := seen[id]; !ok {
+				seen[id] = len(src)
+				src = append(src, s.Bytes())
+			}
+			of[i] = seen[id]
+		case snapshotter:
+			stable, err := s.Snapshot(ctx)
+			if err == nil {
+				err = sameForm(stable, a.src)
+			}
+			if err != nil {
+				return fault.OfLeaf(a.name, err)
+			}
+			a.src = stable
+		}
+	}
+	var memory *transfer.Memory
+	if o.SnapshotMemory != nil {
+		memory = &o.SnapshotMemory.memory
+	}
+	copies, release, err := o.engine.Copy(ctx, src, memory)
+	if err != nil {
+		return err
+	}
+	p.release = release
+	for i, n := range of {
+		if n < 0 {
+			continue
+		}
+		a := &p.arrays[i]
+		if a.src, err = array.New(a.src.DType(), a.src.Shape(), copies[n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameForm refuses a snapshot that is not of the array that it was taken of.
+func sameForm(got, want array.Reader) error {
+	if got == nil || got.DType() != want.DType() || !slices.Equal(got.Shape(), want.Shape()) {
+		return fmt.Errorf("%w: the snapshot is %v, not %v of %v", fault.ErrShape, got, want.DType(), want.Shape())
+	}
+	return nil
+}

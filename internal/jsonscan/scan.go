@@ -1,0 +1,227 @@
+// Package jsonscan reads JSON documents whose form the caller knows, several
+// times as fast as package encoding/json: the documents of a tree say the same few
+// things about each of its leaves.
+//
+// A Scanner goes through a document from front to back. Whatever is not of the
+// form that it is asked for fails it for good, and everything that it gives from
+// then on is zero. It does not say what is wrong, and refuses much that is
+// valid: a caller that learns from Done that the document is of another form
+// leaves it to encoding/json to accept it or to explain what is wrong.
+//
+//	s := jsonscan.New(doc) // {"sizes": [1, 2]}
+//	for s.Begin('{'); s.Next('}'); {
+//		switch string(s.Name()) {
+//		case "sizes":
+//			sizes = s.Ints()
+//		default:
+//			s.Fail()
+//		}
+//	}
+//	if !s.Done() { … }
+package jsonscan
+
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// Scanner reads one document. Its zero value reads the empty one, which is none.
+type Scanner struct {
+	doc   []byte
+	at    int
+	first bool // nothing of the innermost list has been read
+	bad   bool
+}
+
+// New returns a Scanner of doc, which must not change while it is read. One that
+// is not UTF-8 fails.
+func New(doc []byte) *Scanner { return &Scanner{doc: doc, bad: !utf8.Valid(doc)} }
+
+// Fail says that the document is not of the form that the caller knows.
+func (s *Scanner) Fail() { s.bad = true }
+
+// Failed reports whether the document has turned out to be of another form.
+func (s *Scanner) Failed() bool { return s.bad }
+
+// Done reports whether the document was of the form that was read, and has been
+// read to its end.
+func (s *Scanner) Done() bool { return !s.bad && s.peek() == 0 && s.at == len(s.doc) }
+
+// Begin enters a list: an array with open '[', an object with '{'.
+func (s *Scanner) Begin(open byte) {
+	s.take(open)
+	s.first = true
+}
+
+// Next reports whether the list has another item, which is to be read then, or
+// leaves it: an array with end ']', an object with '}'.
+func (s *Scanner) Next(end byte) bool {
+	c := s.peek()
+	switch {
+	case s.bad:
+		return false
+	case c == end:
+		s.at++
+		s.first = false
+		return false
+	case s.first:
+		s.first = false
+		return true
+	}
+	return s.take(',')
+}
+
+// Name reads the name of an object's member, as Text does.
+func (s *Scanner) Name() []byte {
+	name := s.Text()
+	s.take(':')
+	return name
+}
+
+// Text reads a string. The result may be part of the document.
+func (s *Scanner) Text() []byte {
+	spelled, escapes := s.literal()
+	switch {
+	case s.bad:
+		return nil
+	case !escapes:
+		return spelled[1 : len(spelled)-1]
+	}
+	var text string
+	if json.Unmarshal(spelled, &text) != nil {
+		s.bad = true
+	}
+	return []byte(text)
+}
+
+// Literal reads a string and returns it as the document spells it, in quotes. Its
+// escapes are not checked.
+func (s *Scanner) Literal() []byte {
+	spelled, _ := s.literal()
+	return spelled
+}
+
+// Same reads a string if it is spelled as the given one, which is of Literal, and
+// reports whether it is.
+func (s *Scanner) Same(spelled []byte) bool {
+	if s.peek() != '"' || len(spelled) == 0 || !bytes.HasPrefix(s.doc[s.at:], spelled) {
+		return false
+	}
+	s.at += len(spelled)
+	return true
+}
+
+func (s *Scanner) literal() (spelled []byte, escapes bool) {
+	if !s.take('"') {
+		return nil, false
+	}
+	begin := s.at - 1
+	for i := s.at; i < len(s.doc); i++ {
+		switch c := s.doc[i]; {
+		case c == '"':
+			s.at = i + 1
+			return s.doc[begin:s.at:s.at], escapes
+		case c == '\\':
+			escapes = true
+			i++
+		case c < ' ':
+			s.bad = true
+			return nil, false
+		}
+	}
+	s.bad = true
+	return nil, false
+}
+
+// maxDigits is how many digits an int can always have.
+const maxDigits = 18
+
+// Int reads an integer that is spelled without a fraction and an exponent.
+func (s *Scanner) Int() int {
+	negative := s.peek() == '-'
+	if negative {
+		s.at++
+	}
+	n, begin := 0, s.at
+	for ; s.at < len(s.doc) && '0' <= s.doc[s.at] && s.doc[s.at] <= '9' && s.at-begin < maxDigits; s.at++ {
+		n = n*10 + int(s.doc[s.at]-'0')
+	}
+	switch digits := s.doc[begin:s.at]; {
+	case len(digits) == 0 || len(digits) > 1 && digits[0] == '0':
+		s.bad = true
+	case s.at < len(s.doc) && isNumber(s.doc[s.at]):
+		s.bad = true
+	}
+	switch {
+	case s.bad:
+		return 0
+	case negative:
+		return -n
+	}
+	return n
+}
+
+// isNumber reports whether c can continue a number.
+func isNumber(c byte) bool {
+	return '0' <= c && c <= '9' || c == '.' || c == 'e' || c == 'E'
+}
+
+// Ints reads an array of integers; an empty one is not nil.
+func (s *Scanner) Ints() []int {
+	list := []int{}
+	for s.Begin('['); s.Next(']'); {
+		list = append(list, s.Int())
+	}
+	return list
+}
+
+// Bool reads true or false.
+func (s *Scanner) Bool() bool {
+	if s.peek() == 't' {
+		return s.word("true")
+	}
+	s.word("false")
+	return false
+}
+
+// Is reports whether the next value begins with c, which tells of what kind it is.
+func (s *Scanner) Is(c byte) bool { return s.peek() == c }
+
+// Null reads null.
+func (s *Scanner) Null() { s.word("null") }
+
+func (s *Scanner) word(w string) bool {
+	if s.peek() != w[0] || len(s.doc)-s.at < len(w) || string(s.doc[s.at:s.at+len(w)]) != w {
+		s.bad = true
+		return false
+	}
+	s.at += len(w)
+	return true
+}
+
+// take consumes c, after white space.
+func (s *Scanner) take(c byte) bool {
+	if s.peek() != c {
+		s.bad = true
+		return false
+	}
+	s.at++
+	return true
+}
+
+// peek returns the next character that is not white space; 0 at the end, and when
+// the Scanner has failed.
+func (s *Scanner) peek() byte {
+	if s.bad {
+		return 0
+	}
+	for ; s.at < len(s.doc); s.at++ {
+		switch c := s.doc[s.at]; c {
+		case ' ', '\n', '\t', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}

@@ -1,0 +1,191 @@
+package layout
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/jsonscan"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// scanTree parses a _METADATA of the form that Orbax and this package write, at a
+// fraction of the cost of decodeTree. It reports whether the document is of that
+// form; one that is not is decodeTree's.
+func scanTree(doc []byte) (m *TreeMetadata, rich string, ok bool) {
+	t := treeScanner{Scanner: jsonscan.New(doc), slab: tree.Path{}}
+	m = &TreeMetadata{Sparse: true}
+	var seen members
+	for t.Begin('{'); t.Next('}'); {
+		switch string(t.Name()) {
+		case "tree_metadata":
+			seen.add(t.Scanner, 1)
+			m.Leaves = t.leaves(len(doc))
+		case "use_ocdbt":
+			seen.add(t.Scanner, 2)
+			ocdbt := t.Bool()
+			m.OCDBT = &ocdbt
+		case "use_zarr3":
+			seen.add(t.Scanner, 4)
+			m.Zarr3 = t.Bool()
+		case "store_array_data_equal_to_fill_value":
+			seen.add(t.Scanner, 8)
+			m.Sparse = !t.Bool()
+		case "value_metadata_tree":
+			seen.add(t.Scanner, 16)
+			rich = string(t.Text())
+		case "custom_metadata":
+			t.Null()
+		default:
+			t.Fail()
+		}
+	}
+	return m, rich, t.Done() && len(m.Leaves) > 0
+}
+
+// treeScanner reads the leaves of a document.
+type treeScanner struct {
+	*jsonscan.Scanner
+	slab tree.Path // memory for paths
+	last TreeLeaf  // whose strings the next leaf shares where they are equal
+}
+
+// members is the set of an object's members that were read.
+type members uint8
+
+// add fails the document if an object has a member twice: encoding/json knows
+// which of them counts.
+func (m *members) add(s *jsonscan.Scanner, member members) {
+	if *m&member != 0 {
+		s.Fail()
+	}
+	*m |= member
+}
+
+// entryBytes is about what an entry takes in the document, rather less.
+const entryBytes = 128
+
+func (t *treeScanner) leaves(size int) []TreeLeaf {
+	leaves := make([]TreeLeaf, 0, size/entryBytes)
+	names := make([][]byte, 0, size/entryBytes)
+	for t.Begin('{'); t.Next('}'); {
+		names = append(names, t.Name())
+		t.last = t.leaf()
+		leaves = append(leaves, t.last)
+	}
+	if !distinct(names) {
+		t.Fail()
+	}
+	return leaves
+}
+
+func (t *treeScanner) leaf() (l TreeLeaf) {
+	var seen members
+	for t.Begin('{'); t.Next('}'); {
+		switch string(t.Name()) {
+		case "key_metadata":
+			seen.add(t.Scanner, 1)
+			l.Path = t.path()
+		case "value_metadata":
+			seen.add(t.Scanner, 2)
+			t.value(&l)
+		default:
+			t.Fail()
+		}
+	}
+	if seen != 3 {
+		t.Fail()
+	}
+	return l
+}
+
+func (t *treeScanner) path() tree.Path {
+	path := t.slab
+	for t.Begin('['); t.Next(']'); {
+		if len(path) == cap(path) {
+			path = slices.Grow(path, 256)
+		}
+		var shared string
+		if n := len(path); n < len(t.last.Path) {
+			shared = t.last.Path[n].Name
+		}
+		path = append(path, t.key(shared))
+	}
+	t.slab = path[len(path):]
+	return path[:len(path):len(path)]
+}
+
+func (t *treeScanner) key(shared string) (k tree.Key) {
+	var seen members
+	for t.Begin('{'); t.Next('}'); {
+		switch string(t.Name()) {
+		case "key":
+			seen.add(t.Scanner, 1)
+			k.Name = share(t.Text(), shared)
+		case "key_type":
+			seen.add(t.Scanner, 2)
+			switch t.Int() {
+			case sequenceKey:
+				k.Seq = true
+			case dictKey:
+			default:
+				t.Fail()
+			}
+		default:
+			t.Fail()
+		}
+	}
+	if seen&2 == 0 {
+		t.Fail()
+	}
+	return k
+}
+
+func (t *treeScanner) value(l *TreeLeaf) {
+	var seen members
+	for t.Begin('{'); t.Next('}'); {
+		switch string(t.Name()) {
+		case "value_type":
+			seen.add(t.Scanner, 1)
+			l.ValueType = ValueType(share(t.Text(), string(t.last.ValueType)))
+		case "skip_deserialize":
+			seen.add(t.Scanner, 2)
+			l.Empty = t.Bool()
+		case "write_shape":
+			seen.add(t.Scanner, 4)
+			l.WriteShape = t.Ints()
+		case "go_type":
+			seen.add(t.Scanner, 8)
+			l.GoType = share(t.Text(), t.last.GoType)
+		default:
+			t.Fail()
+		}
+	}
+	if seen&2 == 0 {
+		t.Fail()
+	}
+}
+
+// share returns text as a string: s, if that is equal.
+func share(text []byte, s string) string {
+	if string(text) == s {
+		return s
+	}
+	return string(text)
+}
+
+// distinct reports whether no two of the names are equal. It may sort them.
+func distinct(names [][]byte) bool {
+	ascending := func() bool {
+		for i := range names[min(1, len(names)):] {
+			if bytes.Compare(names[i], names[i+1]) >= 0 {
+				return false
+			}
+		}
+		return true
+	}
+	if ascending() {
+		return true
+	}
+	slices.SortFunc(names, bytes.Compare)
+	return ascending()
+}

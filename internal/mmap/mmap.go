@@ -1,0 +1,125 @@
+// Package mmap maps files into memory, privately, in ranges of the address space
+// that nothing else ever gets: memory that is used after its end faults, and
+// never shows other data.
+//
+//	space, err := mmap.Reserve(size, 1)
+//	err = space.Map(0, file, 0, size)
+//	data := space.Bytes(0, size) // is read when it is touched
+//	err = space.Retire()         // data faults from here on
+//
+// Mapped memory is the program's own: what it writes there changes its copy of
+// the page and neither the file nor another mapping. The garbage collector does
+// not know the memory. Touching a page that the file no longer has, because it
+// was truncated, or that cannot be read, is a fault too.
+//
+// Where the system cannot do that, Reserve fails with an error that matches
+// errors.ErrUnsupported.
+package mmap
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync/atomic"
+)
+
+// MaxSpace is what all spaces of the process may have together: a quarter of the
+// addresses that most systems give a program. The rest is for the heap, which
+// ends the program if it finds no place. Retired spaces count.
+const MaxSpace = min(1<<45, math.MaxInt/4)
+
+// reserved is what all spaces have together, and mapped how many mappings they
+// may make.
+var reserved, mapped atomic.Int64
+
+// ErrLimit is the failure of a Reserve that would leave the process too little of
+// its address space, or too few mappings for its own memory.
+var ErrLimit = errors.New("too much is mapped")
+
+// Space is a range of the address space. Its parts may be used by different
+// goroutines; Retire and Release wait for nobody.
+type Space struct {
+	memory []byte // nil after Release
+	maps   int64  // how many mappings it may make
+}
+
+// Reserve takes size bytes of the address space, and the right to make maps
+// mappings in it. It takes no memory: the bytes fault until something is mapped
+// there. The error matches ErrLimit if others have too much already.
+func Reserve(size, maps int) (*Space, error) {
+	if size <= 0 || maps < 0 {
+		return nil, fmt.Errorf("a space of %d bytes for %d mappings", size, maps)
+	}
+	if size > MaxSpace {
+		return nil, fmt.Errorf("%w: %d bytes more", ErrLimit, size)
+	}
+	s := &Space{maps: int64(maps)}
+	n := int64(RoundUp(size))
+	taken, made := reserved.Add(n), mapped.Add(s.maps)
+	var err error
+	if taken > MaxSpace || made > int64(maxMappings()) {
+		err = fmt.Errorf("%w: %d bytes and %d mappings more", ErrLimit, size, maps)
+	} else {
+		s.memory, err = reserve(int(n))
+	}
+	if err != nil {
+		reserved.Add(-n)
+		mapped.Add(-s.maps)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Bytes returns n bytes of the space.
+func (s *Space) Bytes(at, n int) []byte { return s.memory[at : at+n : at+n] }
+
+// Map maps n bytes at offset off of f to the place at of the space. Both must be
+// multiples of [PageSize]. What the last page has beyond n is mapped as well. f
+// must be open for reading, and may be closed afterwards.
+func (s *Space) Map(at int, f *os.File, off int64, n int) error {
+	if at < 0 || n <= 0 || at > len(s.memory)-n || off < 0 || at%pageSize != 0 || off%int64(pageSize) != 0 {
+		return fmt.Errorf("mapping %d bytes at %d of %s to %d of %d", n, off, f.Name(), at, len(s.memory))
+	}
+	return mapFile(s.memory[at:at+n], f, off)
+}
+
+// Retire ends all mappings. The addresses stay taken as long as the process
+// lives, so that a stale use of the memory faults.
+func (s *Space) Retire() error {
+	if s.memory == nil || s.maps < 0 {
+		return nil
+	}
+	if err := retire(s.memory); err != nil {
+		return err
+	}
+	mapped.Add(-s.maps)
+	s.maps = -1
+	return nil
+}
+
+// Release ends all mappings and gives the addresses back. It is for memory that
+// nobody has seen.
+func (s *Space) Release() error {
+	if s.memory == nil {
+		return nil
+	}
+	if err := release(s.memory); err != nil {
+		return err
+	}
+	reserved.Add(-int64(len(s.memory)))
+	mapped.Add(-max(s.maps, 0))
+	s.memory = nil
+	return nil
+}
+
+// Free returns how many mappings more the spaces of the process may make.
+func Free() int { return max(0, maxMappings()-int(mapped.Load())) }
+
+// PageSize returns the size of the system's pages.
+func PageSize() int { return pageSize }
+
+var pageSize = os.Getpagesize()
+
+// RoundUp returns n rounded up to a whole number of pages.
+func RoundUp(n int) int { return (n + pageSize - 1) &^ (pageSize - 1) }

@@ -1,0 +1,102 @@
+package transfer
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// bufferPool keeps the buffers of one run for its next jobs. Left to the garbage
+// collector, which waits for the heap to double, they would pile up to the size
+// of the state.
+type bufferPool struct {
+	mu   sync.Mutex
+	free [][]byte // by capacity, ascending
+	kept int64    // the sum of the capacities
+}
+
+// pools are those that no run uses now: the many small reads that writing a tree
+// makes which is read lazily need no new memory each.
+var pools = sync.Pool{New: func() any { return new(bufferPool) }}
+
+func borrowPool(budget int64) *bufferPool {
+	p := pools.Get().(*bufferPool)
+	p.shrink(budget)
+	return p
+}
+
+func (p *bufferPool) release() { pools.Put(p) }
+
+// shrink gives up the smallest buffers until the others take no more than limit.
+func (p *bufferPool) shrink(limit int64) {
+	for len(p.free) > 0 && p.kept > limit {
+		p.kept -= int64(cap(p.free[0]))
+		p.free = slices.Delete(p.free, 0, 1)
+	}
+}
+
+// get returns n bytes: of the smallest buffer that has them, else new ones, for
+// which smaller buffers are given up, so that all stay within the budget.
+func (p *bufferPool) get(n, budget int64) []byte {
+	if n == 0 {
+		return nil
+	}
+	size := sizeClass(n)
+	if b := p.take(n, size, budget); b != nil {
+		return b[:n]
+	}
+	return pageBuffer(int(size))[:n]
+}
+
+func (p *bufferPool) take(n, size, budget int64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, b := range p.free {
+		if int64(cap(b)) >= n {
+			p.free = slices.Delete(p.free, i, i+1)
+			p.kept -= int64(cap(b))
+			return b
+		}
+	}
+	p.shrink(budget - size)
+	return nil
+}
+
+func (p *bufferPool) put(b []byte, budget int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if size := int64(cap(b)); size > 0 && p.kept+size <= budget {
+		i, _ := slices.BinarySearchFunc(p.free, size, func(b []byte, n int64) int { return int(int64(cap(b)) - n) })
+		p.free = slices.Insert(p.free, i, b[:0])
+		p.kept += size
+	}
+}
+
+// sizeClass rounds n up by at most a quarter, so that jobs of nearly equal
+// sizes, as compressed chunks are, can use the same buffers.
+func sizeClass(n int64) int64 {
+	step := int64(1) << max(16, bits.Len64(uint64(n))-3)
+	return (n + step - 1) / step * step
+}
+
+// pageBuffer returns an empty buffer of at least the given capacity that
+// starts on a page, so that the file system can take it without a copy.
+func pageBuffer(capacity int) []byte {
+	b := make([]byte, capacity+storage.PageSize)
+	skip := -address(b) % storage.PageSize
+	return b[skip : skip : skip+uintptr(capacity)]
+}
+
+// address returns where b begins.
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// roundUp returns n rounded up to a whole number of pages.
+func roundUp(n int) int {
+	return (n + storage.PageSize - 1) &^ (storage.PageSize - 1)
+}
+
+// roundDown returns n rounded down to a whole number of pages.
+func roundDown(n int) int { return n &^ (storage.PageSize - 1) }

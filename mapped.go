@@ -1,0 +1,100 @@
+package orbax
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/view"
+)
+
+// mapping says whether a load maps files.
+type mapping int
+
+const (
+	mapNothing mapping = iota
+	mapVerified
+	mapUnverified
+)
+
+// Mapped makes a load through an open Checkpoint copy nothing: its arrays are views
+// of the checkpoint's files, mapped into memory. The load looks at every byte of
+// them once, to verify the checksums that are stored; MappedUnverified leaves that
+// to VerifyMapped.
+//
+// The arrays, and the slices and tensors that are made of them, are valid until
+// Checkpoint.Close; one that is used later ends the program with a fault, and never
+// shows other data. The program may write to them: that changes its own copy of
+// the page, not the file, nor what another load has mapped. But leaves that are
+// stored as one, as tied weights are, may share their memory. Nothing that happens
+// to the checkpoint's name changes them, deletion and overwriting included; only
+// if a file itself is truncated or written to, which nothing of this module does,
+// or its disk is gone, does the memory change or fault.
+//
+// Mapped is what takes more than a few pages of a file that holds the elements as
+// they are: arrays saved without compression by this module, when they are one
+// chunk or their chunks begin on pages, and those of safetensors files. Read as
+// usual are compressed and very small arrays; those that the file has at an odd
+// place, as small arrays of 8-byte elements may be; bools and elements of less than
+// a byte; what a Transform or Cast changes, padding included; what goes into memory
+// that the target of the load has already; and everything where the system or the
+// store cannot map files: Windows, an embed.FS, or a process that has mapped half
+// of what it may. The values are the same. Stats tell how much was mapped.
+//
+// The functions of this package that open a path by themselves refuse this option,
+// as they close the checkpoint before they return; so does what reads no arrays.
+func Mapped() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.mapping = mapVerified })
+}
+
+// MappedUnverified is Mapped without a look at the bytes: the load takes as long as
+// reading the checkpoint's documents, and what is damaged is loaded as it is.
+// Checkpoint.VerifyMapped verifies what is about to be used.
+func MappedUnverified() LoadCheckpointablesOption {
+	return loadOption(func(c *loadConfig) { c.mapping = mapUnverified })
+}
+
+// VerifyMapped verifies the stored checksums of mapped arrays that were loaded
+// through c: of all of them, or of those that the given arrays are, or are made of.
+// The error, which matches ErrCorrupt, names every leaf that is damaged. What the
+// program has written to does not match its checksum any more. Arrays that are not
+// mapped are passed over, as they were verified when they were read; files without
+// checksums, such as safetensors files, have nothing that could be verified.
+func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) error {
+	err := c.mapped.Verify(ctx, arrays...)
+	if c.closed.Load() {
+		err = errClosed
+	}
+	return wrap(ctx, "verify", c.path, err)
+}
+
+// checkMapping refuses Mapped where the memory would not outlive the call.
+func (c *Checkpoint) checkMapping(cfg *loadConfig) error {
+	if cfg.mapping == mapNothing || !c.passing {
+		return nil
+	}
+	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; use Open and a method of the Checkpoint",
+		fault.ErrUnsupported)
+}
+
+// checkReading refuses options that say how arrays are loaded where none are.
+func (c *loadConfig) checkReading() error {
+	if c.mapping == mapNothing {
+		return nil
+	}
+	return fmt.Errorf("%w: Mapped says how arrays are loaded, and this loads none", fault.ErrUnsupported)
+}
+
+// loadOptions returns the options of a load for its handler.
+func (c *Checkpoint) loadOptions(cfg *loadConfig) handler.LoadOptions {
+	o := cfg.handler
+	if cfg.mapping != mapNothing {
+		o.Views = append(slices.Clip(o.Views), func(_ context.Context, t *view.Tree) (*view.Tree, error) {
+			return t.Mapped(&c.mapped, cfg.mapping == mapVerified), nil
+		})
+	}
+	return o
+}

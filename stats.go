@@ -1,0 +1,200 @@
+package orbax
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// Phase is what a save or a load is doing.
+type Phase string
+
+// The phases, in their order. A load has no PhaseSnapshot and no PhaseCommit, and
+// only asynchronous saves have a PhaseSnapshot.
+const (
+	PhasePrepare  Phase = "prepare"  // checking, reading documents, planning
+	PhaseSnapshot Phase = "snapshot" // copying what may change
+	PhaseTransfer Phase = "transfer" // moving data between memory and the store
+	PhaseCommit   Phase = "commit"   // making the checkpoint durable and visible
+	PhaseDone     Phase = "done"     // ended, well or not
+)
+
+var phases = []Phase{PhasePrepare, PhaseSnapshot, PhaseTransfer, PhaseCommit, PhaseDone}
+
+// Stats tell what a save or a load has done: see Report and Progress. They can be
+// logged: slog.Info("saved", "stats", stats).
+type Stats struct {
+	Op    string // "save" or "load"
+	Phase Phase
+	// Arrays is how many arrays of pytrees were saved or loaded, and Bytes what
+	// their elements take in memory.
+	Arrays int
+	Bytes  int64
+	// Moved is how many bytes of files have been written or read, and Planned how
+	// many will be: at most, as nobody knows yet how well data compresses.
+	Moved, Planned int64
+	Files          int
+	// Of Bytes: Copied were copied so that the program can go on, Shared are
+	// stored once for several leaves, Mapped are in the files' own memory.
+	Copied, Shared, Mapped int64
+	// What the phases took, and all of it.
+	Prepare, Snapshot, Transfer, Commit, Elapsed time.Duration
+}
+
+// Rate returns the bytes of elements per second, or 0 before the time counts.
+func (s Stats) Rate() float64 {
+	if s.Elapsed <= 0 {
+		return 0
+	}
+	return float64(s.Bytes) / s.Elapsed.Seconds()
+}
+
+// String returns a line such as "save: 64 arrays, 1.07 GB in 0.52 s, 2.06 GB/s".
+func (s Stats) String() string {
+	return fmt.Sprintf("%s: %d arrays, %s in %.2f s, %s/s", s.Op, s.Arrays, sizeText(float64(s.Bytes)), s.Elapsed.Seconds(), sizeText(s.Rate()))
+}
+
+func sizeText(n float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
+		if n >= unit.size {
+			return fmt.Sprintf("%.2f %s", n/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.0f B", n)
+}
+
+// LogValue returns the fields that are not zero as a group.
+func (s Stats) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("op", s.Op), slog.String("phase", string(s.Phase)),
+		slog.Int("arrays", s.Arrays), slog.Int64("bytes", s.Bytes),
+	}
+	for _, n := range []struct {
+		name  string
+		bytes int64
+	}{
+		{"planned", s.Planned}, {"moved", s.Moved}, {"files", int64(s.Files)},
+		{"copied", s.Copied}, {"shared", s.Shared}, {"mapped", s.Mapped},
+	} {
+		if n.bytes != 0 {
+			attrs = append(attrs, slog.Int64(n.name, n.bytes))
+		}
+	}
+	for _, d := range []struct {
+		name string
+		time time.Duration
+	}{
+		{"prepare", s.Prepare}, {"snapshot", s.Snapshot}, {"transfer", s.Transfer}, {"commit", s.Commit}, {"elapsed", s.Elapsed},
+	} {
+		if d.time != 0 {
+			attrs = append(attrs, slog.Duration(d.name, d.time))
+		}
+	}
+	return slog.GroupValue(append(attrs, slog.Float64("bytes_per_second", s.Rate()))...)
+}
+
+// progressInterval is the time between two calls of a function given to Progress.
+const progressInterval = 200 * time.Millisecond
+
+// observer follows a save or a load and tells of it.
+type observer struct {
+	op       string
+	meter    *transfer.Meter
+	report   *Stats
+	progress func(Stats)
+	began    time.Time
+
+	mu    sync.Mutex // Starting of the meter is called by any goroutine
+	phase Phase
+	since time.Time // of the phase
+	took  map[Phase]time.Duration
+
+	stop    chan struct{} // ends the calls of progress
+	stopped chan struct{}
+}
+
+func newObserver(op string, o *sharedOptions, meter *transfer.Meter) *observer {
+	now := time.Now()
+	ob := &observer{
+		op: op, meter: meter, report: o.report, progress: o.progress,
+		began: now, phase: PhasePrepare, since: now, took: map[Phase]time.Duration{},
+	}
+	meter.Starting = func(copying bool) {
+		if copying {
+			ob.enter(PhaseSnapshot)
+		} else {
+			ob.enter(PhaseTransfer)
+		}
+	}
+	if o.progress != nil {
+		ob.stop, ob.stopped = make(chan struct{}), make(chan struct{})
+		go ob.tell()
+	}
+	return ob
+}
+
+// tell calls progress now and then.
+func (o *observer) tell() {
+	defer close(o.stopped)
+	tick := time.NewTicker(progressInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			o.progress(o.stats())
+		case <-o.stop:
+			return
+		}
+	}
+}
+
+// enter begins a phase, unless it or a later one has begun.
+func (o *observer) enter(p Phase) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if slices.Index(phases, p) <= slices.Index(phases, o.phase) {
+		return
+	}
+	now := time.Now()
+	o.took[o.phase] += now.Sub(o.since)
+	o.phase, o.since = p, now
+}
+
+// end tells what was done.
+func (o *observer) end() {
+	o.enter(PhaseDone)
+	s := o.stats()
+	if o.report != nil {
+		*o.report = s
+	}
+	if o.progress != nil {
+		close(o.stop)
+		<-o.stopped
+		o.progress(s)
+	}
+}
+
+func (o *observer) stats() Stats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.meter
+	s := Stats{
+		Op: o.op, Phase: o.phase,
+		Arrays: int(m.Arrays.Load()), Bytes: m.Bytes.Load(),
+		Moved: m.Moved.Load(), Planned: m.Planned.Load(), Files: int(m.Files.Load()),
+		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(),
+		Prepare: o.took[PhasePrepare], Snapshot: o.took[PhaseSnapshot], Transfer: o.took[PhaseTransfer], Commit: o.took[PhaseCommit],
+		Elapsed: o.since.Sub(o.began),
+	}
+	if o.phase != PhaseDone {
+		s.Elapsed = time.Since(o.began)
+	}
+	return s
+}

@@ -1,0 +1,86 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// Where the device refuses the alignment that it was said to accept, everything
+// is written all the same.
+func TestRefusedAlignment(t *testing.T) {
+	buf := make([]byte, 4*PageSize)
+	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(buf)))%PageSize) + 1
+	page := buf[at : at+PageSize]
+	for i := range page {
+		page[i] = byte(i)
+	}
+	name := t.TempDir() + "/f"
+	f, err := osSystem{}.create(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := f.(*osFile)
+	if file.direct == nil {
+		t.Skip("the page cache cannot be bypassed here")
+	}
+	file.align = 1
+	if err := f.write(0, page, page); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.write(2*PageSize, page); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, bytes.Repeat(page, 3)) {
+		t.Errorf("%d bytes, or they differ; %v", len(got), err)
+	}
+}
+
+func TestWriteVectorErrors(t *testing.T) {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := writeVector(f, 0, [][]byte{make([]byte, 5)}) // open for reading
+	if n != 0 || !errors.Is(err, syscall.EBADF) {
+		t.Errorf("%d, %v", n, err)
+	}
+	f.Close()
+	if _, err := writeVector(f, 0, [][]byte{make([]byte, 5)}); err == nil {
+		t.Error("a closed file was written")
+	}
+}
+
+func TestSkip(t *testing.T) {
+	all := []byte("abcdefghij")
+	bufs := [][]byte{nil, all[:3], {}, all[3:4], all[4:], nil}
+	for n := range len(all) + 1 {
+		rest := skip(bufs, int64(n))
+		if got := bytes.Join(rest, nil); string(got) != string(all[n:]) {
+			t.Errorf("after %d: %q", n, got)
+		}
+		if n == len(all) && len(rest) > 0 {
+			t.Errorf("at the end %d buffers are left", len(rest))
+		}
+	}
+	if string(bytes.Join(bufs, nil)) != string(all) {
+		t.Error("the buffers changed")
+	}
+}
+
+func TestBytesOf(t *testing.T) {
+	for _, tc := range []struct {
+		n, unit uint64
+		want    int64
+	}{{3, 4096, 12288}, {0, 4096, 0}, {1 << 63, 1, 1<<63 - 1}, {1 << 62, 2, 1<<63 - 1}, {1<<64 - 1, 1<<64 - 1, 1<<63 - 1}} {
+		if got := bytesOf(tc.n, tc.unit); got != tc.want {
+			t.Errorf("%d × %d: %d", tc.n, tc.unit, got)
+		}
+	}
+}

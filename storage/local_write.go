@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"path"
+	"sync/atomic"
+)
+
+// Files that are not small are written past the page cache, and room is set
+// aside for them: below, neither pays.
+const smallFile = 1 << 20
+
+func (s *localStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
+	if err := checkName(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
+		return nil, err
+	}
+	full := path.Join(s.tmp, name)
+	f, err := s.sys.create(full, size >= 0 && size < smallFile)
+	if err != nil {
+		return nil, asNoSpace(err)
+	}
+	w := &localWriter{stage: s, name: name, f: f}
+	if size >= smallFile {
+		w.allocated = size
+		if err := f.allocate(size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, errors.Join(asNoSpace(err), f.close(), s.sys.removeAll(full))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return nil, errors.Join(errFinished, f.close())
+	}
+	s.open[name] = f
+	return w, nil
+}
+
+type localWriter struct {
+	stage     *localStage
+	name      string
+	f         sysFile
+	allocated int64        // the size that the file may have been given
+	end       atomic.Int64 // of what has been written
+}
+
+func (w *localWriter) Alignment() int { return w.f.alignment() }
+
+func (w *localWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
+	return w.WriteBuffers(ctx, off, p)
+}
+
+func (w *localWriter) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.f.write(off, bufs...); err != nil {
+		return asNoSpace(err)
+	}
+	end := off
+	for _, b := range bufs {
+		end += int64(len(b))
+	}
+	if end == off {
+		return nil // which makes no file longer
+	}
+	for {
+		old := w.end.Load()
+		if end <= old || w.end.CompareAndSwap(old, end) {
+			return nil
+		}
+	}
+}
+
+func (w *localWriter) Close() error {
+	err := w.trim()
+	if err == nil {
+		err = w.f.sync()
+	}
+	err = errors.Join(err, w.f.close())
+	if err == nil {
+		w.stage.mu.Lock()
+		defer w.stage.mu.Unlock()
+		delete(w.stage.open, w.name)
+	}
+	return asNoSpace(err)
+}
+
+// trim gives back the room that was not needed.
+func (w *localWriter) trim() error {
+	if end := w.end.Load(); end < w.allocated {
+		return w.f.truncate(end)
+	}
+	return nil
+}

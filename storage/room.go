@@ -1,0 +1,79 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/bits"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Roomer is a Store that knows how much it can take. A store without such a
+// limit need not be one.
+type Roomer interface {
+	Store
+	// Room returns how many bytes the files of a new directory dir could have,
+	// whether dir or its parents exist or not. Others may take the room
+	// meanwhile, and quotas may leave less of it. A store that cannot say fails
+	// with an error that matches errors.ErrUnsupported.
+	Room(ctx context.Context, dir string) (int64, error)
+}
+
+func (*local) Room(ctx context.Context, dir string) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	// A new directory is written beside its path, not on what may be mounted there.
+	for dir = path.Clean(dir); ; {
+		parent := filepath.Dir(dir)
+		info, err := os.Stat(parent)
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s: not a directory", parent)
+		}
+		if err == nil {
+			return room(parent)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			return 0, err
+		}
+		dir = parent
+	}
+}
+
+// bytesOf returns n units in bytes. File systems without a limit give huge
+// counts.
+func bytesOf(n, unit uint64) int64 {
+	high, low := bits.Mul64(n, unit)
+	if high > 0 || low > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(low)
+}
+
+// noRoom reports whether an error says that a disk or a quota is full.
+func noRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		runtime.GOOS == "windows" && (errors.Is(err, errorDiskFull) || errors.Is(err, errorHandleDiskFull))
+}
+
+// asNoSpace makes an error match fault.ErrNoSpace if it is of that kind.
+func asNoSpace(err error) error {
+	if !noRoom(err) || errors.Is(err, fault.ErrNoSpace) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", fault.ErrNoSpace, err)
+}
+
+// Windows' ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL.
+const (
+	errorDiskFull       = syscall.Errno(112)
+	errorHandleDiskFull = syscall.Errno(39)
+)

@@ -1,0 +1,224 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/mmap"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Mappings is what loads have mapped of the files of a checkpoint, see
+// [Tree.Mapped]. The zero value has nothing. It may be used by several goroutines,
+// and must not be copied.
+type Mappings struct {
+	mu     sync.Mutex
+	closed bool
+	loads  []*mappedLoad
+	uses   map[*context.CancelCauseFunc]bool
+	used   sync.WaitGroup // by uses
+}
+
+// mappedLoad is what one load has mapped.
+type mappedLoad struct {
+	space  *mmap.Space
+	checks []check // in the order of their memory
+}
+
+// Mapped returns the tree whose Load, LoadInto and LoadAbstract copy nothing: what
+// they would allocate for elements is memory that m maps from the files, where
+// these hold the elements as they are. If verify, a load looks at all of them, to
+// verify the checksums that are stored; otherwise [Mappings.Verify] does, on demand.
+// Everything else is read, and so is everything by other methods, and by trees that
+// are selected from this one.
+//
+// The memory is the program's own to write to, which changes no file and no other
+// load, but leaves that are stored as one, as tied weights are, may share it. It
+// lives until m is closed.
+func (t *Tree) Mapped(m *Mappings, verify bool) *Tree {
+	c := *t
+	c.mapper = &mapper{m, verify}
+	return &c
+}
+
+// Close ends the loads that are under way, waits for them, and unmaps all memory.
+// Its addresses are never used again: who touches it faults.
+func (m *Mappings) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	for cancel := range m.uses {
+		(*cancel)(fs.ErrClosed)
+	}
+	m.mu.Unlock()
+	m.used.Wait()
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for _, l := range m.loads {
+		errs = append(errs, l.space.Retire())
+	}
+	m.loads = nil
+	return errors.Join(errs...)
+}
+
+// use keeps what is mapped, and returns a context that ends when m is about to be
+// closed. done must be called when it is used no more.
+func (m *Mappings) use(ctx context.Context) (_ context.Context, done func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, fmt.Errorf("the mappings are closed: %w", fs.ErrClosed)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	if m.uses == nil {
+		m.uses = map[*context.CancelCauseFunc]bool{}
+	}
+	m.uses[&cancel] = true
+	m.used.Add(1)
+	return ctx, func() {
+		m.mu.Lock()
+		delete(m.uses, &cancel)
+		m.mu.Unlock()
+		cancel(nil)
+		m.used.Done()
+	}, nil
+}
+
+// Verify verifies the checksums of the mapped leaves that the arrays are in, of all
+// leaves that are mapped if there are no arrays. It looks at the memory as it is:
+// what the program has changed in it does not match. Arrays that are not mapped are
+// passed over; what has checksums was verified when it was read.
+func (m *Mappings) Verify(ctx context.Context, arrays ...*array.Array) error {
+	ctx, done, err := m.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m.mu.Lock()
+	loads := slices.Clone(m.loads)
+	m.mu.Unlock()
+	var checks []check
+	for _, l := range loads {
+		if len(arrays) == 0 {
+			checks = append(checks, l.checks...)
+		}
+		for _, a := range arrays {
+			if a != nil {
+				checks = append(checks, l.of(a.Bytes())...)
+			}
+		}
+	}
+	return verifyAll(ctx, nil, checks)
+}
+
+// of returns the checks of the leaves that memory is in.
+func (l *mappedLoad) of(memory []byte) []check {
+	if len(memory) == 0 {
+		return nil
+	}
+	start := address(memory)
+	end := start + uintptr(len(memory))
+	first, found := slices.BinarySearchFunc(l.checks, start, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
+	if !found && first > 0 { // it may begin inside the one before, which leaves that share memory have each
+		at := address(l.checks[first-1].data)
+		first, _ = slices.BinarySearchFunc(l.checks, at, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
+	}
+	var checks []check
+	for _, c := range l.checks[first:] {
+		if address(c.data) >= end {
+			break
+		}
+		if address(c.data)+uintptr(len(c.data)) > start {
+			checks = append(checks, c)
+		}
+	}
+	return checks
+}
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// mapper maps the arrays of loads. A nil mapper maps nothing.
+type mapper struct {
+	*Mappings
+	verify bool
+}
+
+func (m *mapper) use(ctx context.Context) (context.Context, func(), error) {
+	if m == nil {
+		return ctx, func() {}, nil
+	}
+	return m.Mappings.use(ctx)
+}
+
+// arrays returns the arrays of those leaves that can be mapped, nil in the place of
+// others.
+func (m *mapper) arrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*array.Array, error) {
+	arrays := make([]*array.Array, len(leaves))
+	if m == nil {
+		return arrays, nil
+	}
+	p := &mapPlan{files: map[fileKey]*mappedFile{}}
+	for i, l := range leaves {
+		if l.isArray() && (slots == nil || !slots[i].Skip && slots[i].Array == nil) {
+			p.add(ctx, l, i, l.wanted(slots, i))
+		}
+	}
+	space, err := p.run(ctx)
+	if space == nil {
+		return arrays, err
+	}
+	load := &mappedLoad{space: space}
+	for i := range p.leaves {
+		l := &p.leaves[i]
+		data := l.memory(space)
+		checks, ok := l.checks(space, data)
+		if !ok {
+			continue
+		}
+		a, err := array.New(l.want.DType, l.want.Shape, data)
+		if err != nil {
+			continue
+		}
+		arrays[l.number] = a.WithSharding(l.want.Sharding)
+		load.checks = append(load.checks, checks...)
+		l.count()
+	}
+	if m.verify {
+		err = verifyAll(ctx, p.leaves[0].runs[0].file.dir.Engine, load.checks)
+	}
+	if err = p.unchanged(ctx, err); err != nil {
+		_ = space.Release() // nobody has seen it
+		return nil, err
+	}
+	m.add(load)
+	return arrays, nil
+}
+
+// add keeps what a load has mapped.
+func (m *Mappings) add(load *mappedLoad) {
+	slices.SortStableFunc(load.checks, func(a, b check) int { return cmp.Compare(address(a.data), address(b.data)) })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loads = append(m.loads, load)
+}
+
+// unchanged returns err, the outcome of mapping, unless files have been replaced
+// meanwhile.
+func (p *mapPlan) unchanged(ctx context.Context, err error) error {
+	asked := map[*Dir]bool{}
+	for _, f := range p.order {
+		if d := f.dir; f.size > 0 && !f.bad && d.Unchanged != nil && !asked[d] {
+			asked[d] = true
+			err = d.Unchanged(ctx, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package view
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-orbax/orbax/internal/mmap"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// run maps what is planned. What cannot be mapped is left out of the plan; only
+// the end of ctx is an error. If nothing is left there is no space.
+func (p *mapPlan) run(ctx context.Context) (*mmap.Space, error) {
+	maps := p.settle(ctx)
+	space, err := mmap.Reserve(p.layOut(), maps)
+	if err != nil { // because nothing is left, too
+		p.leaves = nil
+		return nil, ctx.Err()
+	}
+	for _, f := range p.order {
+		if ctx.Err() != nil {
+			break
+		}
+		if f.size > 0 && !f.bad {
+			f.bad = f.mapTo(ctx, space) != nil
+		}
+	}
+	p.drop((*mappedLeaf).bad)
+	if len(p.leaves) == 0 || ctx.Err() != nil {
+		_ = space.Release()
+		return nil, ctx.Err()
+	}
+	return space, nil
+}
+
+// layOut gives everything its place in the space, and returns how large that is: 0
+// if it would be too large.
+func (p *mapPlan) layOut() int {
+	end := 0
+	place := func(n int64) (at int, ok bool) {
+		if n > int64(mmap.MaxSpace-end) {
+			return 0, false
+		}
+		at = end
+		end += mmap.RoundUp(int(n))
+		return at, true
+	}
+	var ok bool
+	for _, f := range p.order {
+		if f.bad || f.size == 0 {
+			continue
+		}
+		f.lo -= f.lo % int64(mmap.PageSize())
+		if f.at, ok = place(f.hi - f.lo); !ok {
+			return 0
+		}
+	}
+	for i := range p.leaves {
+		m := &p.leaves[i]
+		if len(m.runs) == 1 {
+			continue
+		}
+		last := m.runs[len(m.runs)-1]
+		if m.at, ok = place(int64(last.to + last.n)); !ok {
+			return 0
+		}
+		for _, r := range m.runs {
+			r.to += m.at
+			r.file.apart = append(r.file.apart, r)
+		}
+	}
+	return end
+}
+
+// errNotMappable is why a file is not mapped.
+var errNotMappable = errors.New("the file cannot be mapped")
+
+// mapTo maps the file.
+func (f *mappedFile) mapTo(ctx context.Context, space *mmap.Space) error {
+	r, err := f.dir.Store.Open(ctx, f.path())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	fr, ok := r.(storage.FileReader)
+	if !ok || fr.File() == nil || r.Size() < f.size {
+		return errNotMappable
+	}
+	file := fr.File()
+	if f.hi > f.lo {
+		if err := space.Map(f.at, file, f.lo, int(f.hi-f.lo)); err != nil {
+			return err
+		}
+	}
+	for _, run := range f.apart {
+		if err := space.Map(run.to, file, run.off, run.n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// memory returns the elements of the leaf.
+func (m *mappedLeaf) memory(space *mmap.Space) []byte {
+	if len(m.runs) == 1 {
+		return m.runs[0].file.memory(space, m.runs[0].off, int64(m.runs[0].n))
+	}
+	last := m.runs[len(m.runs)-1]
+	return space.Bytes(m.at, last.to+last.n)
+}
+
+// memory returns n bytes of the file that are in the range of it.
+func (f *mappedFile) memory(space *mmap.Space, off, n int64) []byte {
+	return space.Bytes(f.at+int(off-f.lo), int(n))
+}
+
+// checks returns what verifies the leaf, whose elements are in data; false if it
+// cannot be had so.
+func (m *mappedLeaf) checks(space *mmap.Space, data []byte) (checks []check, ok bool) {
+	for _, part := range m.parts {
+		c := check{leaf: m.leaf.meta.Path.String(), part: part.Part, data: data[part.to:][:part.n:part.n]}
+		if rest := part.Length - int64(part.n); rest > 0 {
+			c.rest = part.file.memory(space, part.off+int64(part.n), rest)
+		}
+		step, done := part.Form.Direct(part.Part, c.data)
+		if step != nil {
+			checks = append(checks, c)
+		} else if done(c.rest) != nil { // it has no checksum to look at the elements for
+			return nil, false
+		}
+	}
+	return checks, true
+}
+
+// count counts the leaf as mapped.
+func (m *mappedLeaf) count() {
+	if e := m.runs[0].file.dir.Engine; e != nil && e.Meter != nil {
+		for _, r := range m.runs {
+			e.Meter.Mapped.Add(int64(r.n))
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/mmap"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// check is a part of a mapped leaf that has a checksum.
+type check struct {
+	leaf string
+	part *Part
+	data []byte // its elements
+	rest []byte // what is stored behind them
+}
+
+const (
+	// checkBytes is about what is verified by one job.
+	checkBytes = 1 << 20
+	// populateBytes is read at once where the elements are not in memory yet: enough
+	// for the full rate of a disk.
+	populateBytes = 2 << 20
+	// checkStep keeps ctx in view.
+	checkStep = 256 << 10
+)
+
+// verifyAll verifies checks. The error joins those of all that fail.
+func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
+	errs := make([]error, len(checks))
+	err := transfer.Each(ctx, e, jobsOf(checks), func([2]int) int64 { return 0 }, func(ctx context.Context, job [2]int, _ []byte) error {
+		for i := job[0]; i < job[1]; i++ {
+			if err := checks[i].verify(ctx); ctx.Err() != nil {
+				return ctx.Err()
+			} else if err != nil {
+				errs[i] = fault.OfLeaf(checks[i].leaf, checks[i].part.describe(err))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// jobsOf yields checks, by first and end, of about checkBytes together.
+func jobsOf(checks []check) iter.Seq[[2]int] {
+	return func(yield func([2]int) bool) {
+		first, bytes := 0, 0
+		for i := range checks {
+			if bytes += len(checks[i].data); bytes < checkBytes && i < len(checks)-1 {
+				continue
+			}
+			if !yield([2]int{first, i + 1}) {
+				return
+			}
+			first, bytes = i+1, 0
+		}
+	}
+}
+
+// verify compares the elements with their checksum.
+func (c *check) verify(ctx context.Context) error {
+	step, done := c.part.Form.Direct(c.part, c.data)
+	for rest := c.data; len(rest) > 0; {
+		if at := len(c.data) - len(rest); at%populateBytes == 0 {
+			if err := populate(rest[:min(len(rest), populateBytes)]); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(rest), checkStep)
+		step(rest[:n])
+		rest = rest[n:]
+	}
+	return done(c.rest)
+}
+
+// populate has elements in memory that will be touched. A few pages are brought
+// there by touching them.
+func populate(elements []byte) error {
+	if len(elements) < checkStep {
+		return nil
+	}
+	if err := mmap.Populate(elements); err != nil {
+		return fmt.Errorf("%w: its file was truncated or cannot be read: %w", fault.ErrCorrupt, err)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package zarr
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/huff0"
+)
+
+// huffCoders holds scratch memory for appendHuffman, of type *huff0.Scratch.
+var huffCoders = sync.Pool{New: func() any { return new(huff0.Scratch) }}
+
+// appendStored appends src as one zstd frame of stored blocks, which adds a
+// checksum to data that stays as it is.
+func appendStored(dst, src []byte) []byte { return appendPlain(dst, src, nil) }
+
+// appendHuffman appends src as one zstd frame in which nothing is matched, and
+// each block is Huffman-coded where that makes it smaller. It takes at most
+// storedSize bytes.
+func appendHuffman(dst, src []byte) []byte {
+	s := huffCoders.Get().(*huff0.Scratch)
+	defer huffCoders.Put(s)
+	// A table takes about a hundred bytes of a block: to code by the table of
+	// the block before saves less than it loses.
+	s.Reuse = huff0.ReusePolicyNone
+	return appendPlain(dst, src, s)
+}
+
+// appendPlain appends src as one zstd frame without matches, with content size
+// and checksum (RFC 8878 section 3.1.1). Content over one block gets a window of
+// one block, not one of its own size, so that decoders need no memory in
+// proportion to it. Blocks are stored if s is nil.
+func appendPlain(dst, src []byte, s *huff0.Scratch) []byte {
+	n := len(src)
+	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
+	const checksum, single, window = 0x04, 0x20, 7 << 3 // 2^(10+7) bytes
+	switch {
+	case n < 256:
+		dst = append(dst, single|checksum, byte(n))
+	case n < 256+1<<16:
+		dst = append(dst, 1<<6|single|checksum)
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(n-256))
+	case n <= zstdBlockSize:
+		dst = append(dst, 2<<6|single|checksum)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
+	default:
+		dst = append(dst, 3<<6|checksum, window)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(n))
+	}
+	var hash xxhash.Digest
+	hash.Reset()
+	for rest := src; ; {
+		block := rest[:min(len(rest), zstdBlockSize)]
+		rest = rest[len(block):]
+		_, _ = hash.Write(block) // now, while it is in the cache
+		dst = appendBlock(dst, block, len(rest) == 0, s)
+		if len(rest) == 0 {
+			break
+		}
+	}
+	return binary.LittleEndian.AppendUint32(dst, uint32(hash.Sum64()))
+}
+
+// storedSize returns the length of what appendStored makes of n bytes.
+func storedSize(n int) int {
+	header := 14 // with window and 8 bytes of size
+	switch {
+	case n < 256:
+		header = 6
+	case n < 256+1<<16:
+		header = 7
+	case n <= zstdBlockSize:
+		header = 9
+	}
+	return header + 3*max(1, (n-1)/zstdBlockSize+1) + n + 4
+}
+
+// appendBlock appends one block of a frame without matches: repeated, if it
+// consists of one value, or Huffman-coded if s is not nil and that makes it
+// smaller, or else stored.
+func appendBlock(dst, block []byte, last bool, s *huff0.Scratch) []byte {
+	if s != nil && len(block) >= minCoded {
+		if bytes.Equal(block[1:], block[:len(block)-1]) {
+			return append(appendBlockHeader(dst, blockRLE, len(block), last), block[0])
+		}
+		if coded := huffCode(block, s); coded != nil {
+			if n := literalsHeaderSize(len(block)) + len(coded) + 1; n < len(block) {
+				dst = appendBlockHeader(dst, blockCompressed, n, last)
+				dst = appendLiteralsHeader(dst, len(block), len(coded))
+				dst = append(dst, coded...)
+				return append(dst, 0) // no sequences
+			}
+		}
+	}
+	return append(appendBlockHeader(dst, blockRaw, len(block), last), block...)
+}
+
+// minCoded is the size below which a block has no room for a table.
+const minCoded = 32
+
+// huffCode returns the Huffman-coded block, table first, in memory of s; nil if
+// that is not smaller. It has four streams, which decode faster than one, unless
+// the header has the short form, which stands for one.
+func huffCode(block []byte, s *huff0.Scratch) []byte {
+	compress := huff0.Compress4X
+	if literalsHeaderSize(len(block)) == 3 {
+		compress = huff0.Compress1X
+	}
+	coded, _, err := compress(block, s)
+	if err != nil {
+		return nil
+	}
+	return coded
+}
+
+func appendBlockHeader(dst []byte, kind, size int, last bool) []byte {
+	head := uint32(size)<<3 | uint32(kind)<<1
+	if last {
+		head |= 1
+	}
+	return append(dst, byte(head), byte(head>>8), byte(head>>16))
+}
+
+// appendLiteralsHeader appends the header of Huffman-coded literals that bring
+// their table, which decode to size bytes. RFC 8878 section 3.1.1.3.1.1.
+func appendLiteralsHeader(dst []byte, size, coded int) []byte {
+	n := literalsHeaderSize(size)
+	format := [6]int{3: 0, 4: 2, 5: 3}[n]
+	bits := 4*n - 2 // of each of the two sizes, after 4 bits
+	head := literalsCoded | format<<2 | size<<4 | coded<<(4+bits)
+	for range n {
+		dst = append(dst, byte(head))
+		head >>= 8
+	}
+	return dst
+}
+
+// literalsHeaderSize returns the length of the header of so many literals, coded
+// in less bytes than that.
+func literalsHeaderSize(size int) int {
+	switch {
+	case size < 1<<10:
+		return 3
+	case size < 1<<14:
+		return 4
+	}
+	return 5
+}
