@@ -28,6 +28,15 @@
 // A checkpoint can hold several things of different kinds, its checkpointables:
 // SaveCheckpointables and LoadCheckpointables save and load them by name.
 //
+// # Speed
+//
+// A save writes large arrays from where they lie, past the page cache; a load
+// reads straight into the arrays of its target, so LoadInto into arrays that a
+// program has already takes a fraction of the time of Load. Mapped loads read
+// nothing. SaveAsync copies the state first: give it a SnapshotMemory with
+// ReuseSnapshot, or freeze what does not change. Budget bounds the memory for
+// buffers, Storage chooses compression, Report and Progress tell what was done.
+//
 // # Promises
 //
 // At every instant a path holds nothing, or a complete checkpoint, or, while it

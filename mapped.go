@@ -37,12 +37,14 @@ const (
 // Mapped is what takes more than a few pages of a file that holds the elements as
 // they are: arrays saved without compression by this module, when they are one
 // chunk or their chunks begin on pages, and those of safetensors files. Read as
-// usual are compressed and very small arrays; those that the file has at an odd
-// place, as small arrays of 8-byte elements may be; bools and elements of less than
-// a byte; what a Transform or Cast changes, padding included; what goes into memory
-// that the target of the load has already; and everything where the system or the
-// store cannot map files: Windows, an embed.FS, or a process that has mapped half
-// of what it may. The values are the same. Stats tell how much was mapped.
+// usual are compressed and very small arrays; those that another writer has put at
+// an odd place of the file; bools and elements of less than a byte; what a Transform
+// or Cast changes, padding included; what goes into memory that the target of the
+// load has already; and everything where the system or the store cannot map files:
+// Windows, an embed.FS, or a process that has mapped half of what it may. The values
+// are the same. Stats tell how much was mapped. The memory is that of the page
+// cache, which the system takes back when it needs it; what it reads again later is
+// not verified again.
 //
 // The functions of this package that open a path by themselves refuse this option,
 // as they close the checkpoint before they return; so does what reads no arrays.

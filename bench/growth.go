@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -44,8 +43,7 @@ func parseSeries(lists string) ([]*series, error) {
 // measureSeries has every state saved, then loaded in place, in every round.
 func (r *runner) measureSeries(ctx context.Context, s *series) error {
 	largest := slices.MaxFunc(s.Cases, func(a, b *caseResult) int { return int(a.Case.total() - b.Case.total()) })
-	data := filepath.Join(r.dir, "data")
-	if err := largest.Case.writeData(ctx, data); err != nil {
+	if err := largest.Case.writeData(ctx, r.data()); err != nil {
 		return err
 	}
 	for _, c := range s.Cases {
@@ -53,13 +51,16 @@ func (r *runner) measureSeries(ctx context.Context, s *series) error {
 		if s.Cold {
 			load = groupCold
 		}
-		c.Rows = []*row{{method: method{Group: groupSave, Who: whoOurs}}, {method: method{Group: load, Who: whoOurs}}}
+		c.Rows = []*row{
+			{method: method{Group: groupSave, Who: whoOurs, work: work{ours, opSave, ""}}},
+			{method: method{Group: load, Who: whoOurs, work: work{ours, opInto, ""}}},
+		}
 	}
 	turns := slices.Clone(s.Cases)
 	for round := range r.rounds {
 		for _, c := range turns {
 			label := fmt.Sprintf("growth: %s: round %d of %d", c.Case.Name, round+1, r.rounds)
-			if err := r.saveAndLoad(ctx, c, data, label); err != nil {
+			if err := r.saveAndLoad(ctx, c, label); err != nil {
 				return fmt.Errorf("growth: %s: %w", c.Case.Name, err)
 			}
 		}
@@ -68,18 +69,23 @@ func (r *runner) measureSeries(ctx context.Context, s *series) error {
 	return nil
 }
 
-func (r *runner) saveAndLoad(ctx context.Context, c *caseResult, data, label string) error {
-	j := job{Program: ours, Op: opSave, Case: c.Case, Data: data, Scratch: r.dir, Path: filepath.Join(r.dir, "written")}
+func (r *runner) saveAndLoad(ctx context.Context, c *caseResult, label string) error {
+	path := r.written()
 	defer func() {
-		os.RemoveAll(j.Path)
+		os.RemoveAll(path)
 		settle()
 	}()
 	save, load := c.Rows[0], c.Rows[1]
-	if err := r.sample(save, label+": save", func() (sample, error) { return r.save(ctx, j) }); err != nil || load.Skipped != "" {
+	if save.Skipped != "" {
+		return nil
+	}
+	err := r.sample(ctx, save, label+": save", func() (sample, error) { return r.save(ctx, r.job(save.work, c.Case, path)) })
+	if err != nil || save.Skipped != "" || load.Skipped != "" {
 		return err
 	}
-	j.Op = opInto
-	return r.sample(load, label+": load", func() (sample, error) { return r.load(ctx, j, load.Group == groupCold) })
+	return r.sample(ctx, load, label+": load", func() (sample, error) {
+		return r.load(ctx, r.job(load.work, c.Case, path), load.Group == groupCold)
+	})
 }
 
 // cost is the median time for a byte; in a series of equal arrays, that for a

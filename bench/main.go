@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	python := flags.String("python", "", "Python `interpreter` that has packages of requirements.txt; without it what needs them is left out")
 	file := flags.String("json", "", "write everything that was measured to this `file`")
 	plot := flags.String("svg", "", "write a plot to this `file`")
+	from := flags.String("from", "", "measure nothing: show what an earlier run wrote to this JSON `file`")
 	quiet := flags.Bool("q", false, "do not tell the progress")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -66,35 +67,20 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	all, err := parseSeries(*growth)
+	growing, err := parseSeries(*growth)
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(*dir, "orbax-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	r := &runner{dir: work, python: *python, rows: pattern, rounds: *rounds, log: log, start: time.Now()}
+	r := &runner{dir: *dir, python: *python, rows: pattern, rounds: *rounds, log: log, start: time.Now()}
 	report := newReport(*rounds)
-	if err := r.findPackages(ctx); err != nil {
+	if *from != "" {
+		err = report.readJSON(*from)
+	} else {
+		err = r.measureAll(ctx, report, cases, growing)
+	}
+	if err != nil {
 		return err
 	}
-	report.Python = r.versions
-	for _, c := range cases {
-		result, err := r.measureCase(ctx, c)
-		if err != nil {
-			return fmt.Errorf("case %s: %w", c.Name, err)
-		}
-		report.Cases = append(report.Cases, result)
-	}
-	for _, s := range all {
-		if err := r.measureSeries(ctx, s); err != nil {
-			return err
-		}
-	}
-	report.Growth = all
-	report.Took = time.Since(r.start).Seconds()
 	report.judge()
-	return errors.Join(report.write(out), report.writeJSON(*file), report.writeSVG(*plot))
+	return errors.Join(append(r.failed, report.write(out), report.writeJSON(*file), report.writeSVG(*plot))...)
 }

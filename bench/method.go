@@ -2,11 +2,18 @@ package main
 
 import "slices"
 
+// work is what is done.
+type work struct {
+	Program program `json:"program"`
+	Op      string  `json:"op"`
+	How     string  `json:"how"` // one of the options of the program
+}
+
 // method is a row of the table: who does what.
 type method struct {
 	Group string `json:"group"` // what is done
 	Who   string `json:"who"`   // by whom, and how
-	job   job
+	work
 	// reads is the checkpoint to load, by the Who of the save that makes it.
 	reads string
 	cold  bool
@@ -18,9 +25,7 @@ func (m method) String() string { return m.Group + ": " + m.Who }
 
 // job is what a child process is told to do.
 type job struct {
-	Program program   `json:"program"`
-	Op      string    `json:"op"`
-	How     string    `json:"how"` // one of the options of the program
+	work
 	Case    benchCase `json:"case"`
 	Data    string    `json:"data"`    // file with the values
 	Path    string    `json:"path"`    // checkpoint to write or read
@@ -131,52 +136,52 @@ func bfloat16Large(c benchCase) bool { return c.large() && c.DType == "bfloat16"
 // comes and without compression with NumPy arrays, which like ours lie in host
 // memory, and as it comes with jax.Arrays on the CPU.
 var methods = []method{
-	{Group: groupLimit, Who: whoDD, job: job{Op: opDD}},
-	{Group: groupSave, Who: whoOurs, job: job{Program: ours, Op: opSave}},
-	{Group: groupLimit, Who: whoDisk, job: job{Program: ours, Op: opDisk}},
-	{Group: groupSave, Who: whoOrbax, job: job{Program: orbaxPython, Op: opSave}},
-	{Group: groupSave, Who: whoRaw, job: job{Program: orbaxPython, Op: opSave, How: howRaw}, when: benchCase.large},
-	{Group: groupSave, Who: whoJAX, job: job{Program: orbaxPython, Op: opSave, How: howJAX}, when: float32Large},
-	{Group: groupSave, Who: whoDCP, job: job{Program: dcp, Op: opSave}, when: float32Large},
-	{Group: groupSave, Who: whoSafeSynced, job: job{Program: safetensors, Op: opSave, How: howFsync}, when: float32Large},
-	{Group: groupSave, Who: whoSafetensors, job: job{Program: safetensors, Op: opSave}, when: benchCase.large},
-	{Group: groupSave, Who: whoHuffman, job: job{Program: ours, Op: opSave, How: howHuffman}, when: bfloat16Large},
-	{Group: groupSave, Who: whoZstd, job: job{Program: ours, Op: opSave, How: howZstd}, when: bfloat16Large},
-	{Group: groupSave, Who: whoAuto, job: job{Program: ours, Op: opSave, How: howAuto}, when: float32Large},
-	{Group: groupSave, Who: whoBFloat16, job: job{Program: ours, Op: opSave, How: howBFloat16}, when: float32Large},
+	{Group: groupLimit, Who: whoDD, work: work{"", opDD, ""}},
+	{Group: groupSave, Who: whoOurs, work: work{ours, opSave, ""}},
+	{Group: groupLimit, Who: whoDisk, work: work{ours, opDisk, ""}},
+	{Group: groupSave, Who: whoOrbax, work: work{orbaxPython, opSave, ""}},
+	{Group: groupSave, Who: whoRaw, work: work{orbaxPython, opSave, howRaw}, when: benchCase.large},
+	{Group: groupSave, Who: whoJAX, work: work{orbaxPython, opSave, howJAX}, when: float32Large},
+	{Group: groupSave, Who: whoDCP, work: work{dcp, opSave, ""}, when: float32Large},
+	{Group: groupSave, Who: whoSafeSynced, work: work{safetensors, opSave, howFsync}, when: float32Large},
+	{Group: groupSave, Who: whoSafetensors, work: work{safetensors, opSave, ""}, when: benchCase.large},
+	{Group: groupSave, Who: whoHuffman, work: work{ours, opSave, howHuffman}, when: bfloat16Large},
+	{Group: groupSave, Who: whoZstd, work: work{ours, opSave, howZstd}, when: bfloat16Large},
+	{Group: groupSave, Who: whoAuto, work: work{ours, opSave, howAuto}, when: float32Large},
+	{Group: groupSave, Who: whoBFloat16, work: work{ours, opSave, howBFloat16}, when: float32Large},
 
-	{Group: groupLimit, Who: whoCopy, job: job{Program: ours, Op: opCopy}},
-	{Group: groupInto, Who: whoOurs, job: job{Program: ours, Op: opInto}, reads: whoOurs},
-	{Group: groupAsync, Who: whoOurs, job: job{Program: ours, Op: opAsync}},
-	{Group: groupAsync, Who: whoReuse, job: job{Program: ours, Op: opAsync, How: howReuse}, when: benchCase.large},
-	{Group: groupAsync, Who: whoImmutable, job: job{Program: ours, Op: opAsync, How: howImmutable}, when: benchCase.large},
-	{Group: groupAsync, Who: whoOrbax, job: job{Program: orbaxPython, Op: opAsync}, when: float32Large},
-	{Group: groupInto, Who: whoDCP, job: job{Program: dcp, Op: opInto}, reads: whoDCP, when: float32Large},
-	{Group: groupInto, Who: whoHuffman, job: job{Program: ours, Op: opInto}, reads: whoHuffman, when: bfloat16Large},
-	{Group: groupInto, Who: whoExchange, job: job{Program: ours, Op: opInto}, reads: whoOrbax, when: benchCase.large},
+	{Group: groupLimit, Who: whoCopy, work: work{ours, opCopy, ""}},
+	{Group: groupInto, Who: whoOurs, work: work{ours, opInto, ""}, reads: whoOurs},
+	{Group: groupAsync, Who: whoOurs, work: work{ours, opAsync, ""}},
+	{Group: groupAsync, Who: whoReuse, work: work{ours, opAsync, howReuse}, when: benchCase.large},
+	{Group: groupAsync, Who: whoImmutable, work: work{ours, opAsync, howImmutable}, when: benchCase.large},
+	{Group: groupAsync, Who: whoOrbax, work: work{orbaxPython, opAsync, ""}, when: float32Large},
+	{Group: groupInto, Who: whoDCP, work: work{dcp, opInto, ""}, reads: whoDCP, when: float32Large},
+	{Group: groupInto, Who: whoHuffman, work: work{ours, opInto, ""}, reads: whoHuffman, when: bfloat16Large},
+	{Group: groupInto, Who: whoExchange, work: work{ours, opInto, ""}, reads: whoOrbax, when: benchCase.large},
 
-	{Group: groupLimit, Who: whoCopyFresh, job: job{Program: ours, Op: opFresh}},
-	{Group: groupLoad, Who: whoOurs, job: job{Program: ours, Op: opLoad}, reads: whoOurs},
-	{Group: groupLoad, Who: whoOrbax, job: job{Program: orbaxPython, Op: opLoad}, reads: whoOrbax},
-	{Group: groupLoad, Who: whoOrbaxOnOurs, job: job{Program: orbaxPython, Op: opLoad}, reads: whoOurs},
-	{Group: groupLoad, Who: whoRaw, job: job{Program: orbaxPython, Op: opLoad, How: howRaw}, reads: whoRaw, when: benchCase.large},
-	{Group: groupLoad, Who: whoJAX, job: job{Program: orbaxPython, Op: opLoad, How: howJAX}, reads: whoJAX, when: float32Large},
-	{Group: groupLoad, Who: whoSafe, job: job{Program: safetensors, Op: opLoad}, reads: whoSafetensors, when: float32Large},
+	{Group: groupLimit, Who: whoCopyFresh, work: work{ours, opFresh, ""}},
+	{Group: groupLoad, Who: whoOurs, work: work{ours, opLoad, ""}, reads: whoOurs},
+	{Group: groupLoad, Who: whoOrbax, work: work{orbaxPython, opLoad, ""}, reads: whoOrbax},
+	{Group: groupLoad, Who: whoOrbaxOnOurs, work: work{orbaxPython, opLoad, ""}, reads: whoOurs},
+	{Group: groupLoad, Who: whoRaw, work: work{orbaxPython, opLoad, howRaw}, reads: whoRaw, when: benchCase.large},
+	{Group: groupLoad, Who: whoJAX, work: work{orbaxPython, opLoad, howJAX}, reads: whoJAX, when: float32Large},
+	{Group: groupLoad, Who: whoSafe, work: work{safetensors, opLoad, ""}, reads: whoSafetensors, when: float32Large},
 
-	{Group: groupMap, Who: whoOurs, job: job{Program: ours, Op: opMap}, reads: whoOurs},
-	{Group: groupMap, Who: whoVerified, job: job{Program: ours, Op: opMap, How: howVerify}, reads: whoOurs, when: benchCase.large},
-	{Group: groupTouch, Who: whoOurs, job: job{Program: ours, Op: opMap, How: howTouch}, reads: whoOurs, when: benchCase.large},
-	{Group: groupMap, Who: whoSafe, job: job{Program: safetensors, Op: opMap}, reads: whoSafetensors, when: benchCase.large},
-	{Group: groupTouch, Who: whoSafe, job: job{Program: safetensors, Op: opMap, How: howTouch}, reads: whoSafetensors, when: benchCase.large},
+	{Group: groupMap, Who: whoOurs, work: work{ours, opMap, ""}, reads: whoOurs},
+	{Group: groupMap, Who: whoVerified, work: work{ours, opMap, howVerify}, reads: whoOurs, when: benchCase.large},
+	{Group: groupTouch, Who: whoOurs, work: work{ours, opMap, howTouch}, reads: whoOurs, when: benchCase.large},
+	{Group: groupMap, Who: whoSafe, work: work{safetensors, opMap, ""}, reads: whoSafetensors, when: benchCase.large},
+	{Group: groupTouch, Who: whoSafe, work: work{safetensors, opMap, howTouch}, reads: whoSafetensors, when: benchCase.large},
 
-	{Group: groupCold, Who: whoOurs, job: job{Program: ours, Op: opInto}, reads: whoOurs, cold: true},
-	{Group: groupLimit, Who: whoDiskRead, job: job{Program: ours, Op: opDiskRead}, reads: whoOurs, cold: true, when: benchCase.large},
-	{Group: groupCold, Who: whoOrbax, job: job{Program: orbaxPython, Op: opLoad}, reads: whoOrbax, cold: true, when: float32Large},
-	{Group: groupCold, Who: whoRaw, job: job{Program: orbaxPython, Op: opLoad, How: howRaw}, reads: whoRaw, cold: true, when: float32Large},
+	{Group: groupCold, Who: whoOurs, work: work{ours, opInto, ""}, reads: whoOurs, cold: true},
+	{Group: groupLimit, Who: whoDiskRead, work: work{ours, opDiskRead, ""}, reads: whoOurs, cold: true, when: benchCase.large},
+	{Group: groupCold, Who: whoOrbax, work: work{orbaxPython, opLoad, ""}, reads: whoOrbax, cold: true, when: float32Large},
+	{Group: groupCold, Who: whoRaw, work: work{orbaxPython, opLoad, howRaw}, reads: whoRaw, cold: true, when: float32Large},
 
-	{Group: groupEncode, Who: whoOurs, job: job{Program: ours, Op: opCodec}, when: benchCase.large},
-	{Group: groupEncode, Who: whoHuffman, job: job{Program: ours, Op: opCodec, How: howHuffman}, when: benchCase.large},
-	{Group: groupEncode, Who: whoZstd, job: job{Program: ours, Op: opCodec, How: howZstd}, when: benchCase.large},
+	{Group: groupEncode, Who: whoOurs, work: work{ours, opCodec, ""}, when: benchCase.large},
+	{Group: groupEncode, Who: whoHuffman, work: work{ours, opCodec, howHuffman}, when: benchCase.large},
+	{Group: groupEncode, Who: whoZstd, work: work{ours, opCodec, howZstd}, when: benchCase.large},
 }
 
 // methodsFor are those for a state.

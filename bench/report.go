@@ -88,7 +88,7 @@ func (c *caseResult) cells(r *row) []string {
 	cells[1] = fmt.Sprintf("%.2f", c.rate(r).Median)
 	if first := !slices.Contains(slices.Collect(maps.Values(again)), r.Group); first {
 		cells[2] = fmt.Sprintf("%.2f", r.cpu().Median)
-		if r.job.Op != opDD {
+		if r.Op != opDD {
 			cells[3] = fmt.Sprintf("%.0f", r.beyond().Max)
 		}
 	}
@@ -130,6 +130,18 @@ func (s spread) text(format string) string {
 		return ""
 	}
 	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Min, s.Max)
+}
+
+// readJSON reads what writeJSON has written.
+func (r *report) readJSON(name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, r); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // writeJSON writes everything to a file, if there is a name for it.

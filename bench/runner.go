@@ -19,12 +19,13 @@ import (
 
 // runner makes the measurements.
 type runner struct {
-	dir    string // for all files, removed at the end
+	dir    string // for all files
 	python string // "" for none
 	rows   *regexp.Regexp
 	rounds int
 	log    io.Writer
 	start  time.Time
+	failed []error // of rows, but not those that this machine cannot measure
 	// versions are those of the Python packages that there are.
 	versions map[string]string
 }
@@ -80,10 +81,38 @@ func (r *runner) missing(p program) string {
 	return "needs " + strings.Join(lacks, ", ") + " for Python"
 }
 
+// measureAll fills the report, in a directory of its own that is gone afterwards.
+func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series) error {
+	dir, err := os.MkdirTemp(r.dir, "orbax-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r.dir = dir
+	if err := r.findPackages(ctx); err != nil {
+		return err
+	}
+	report.Python = r.versions
+	for _, c := range cases {
+		result, err := r.measureCase(ctx, c)
+		if err != nil {
+			return fmt.Errorf("case %s: %w", c.Name, err)
+		}
+		report.Cases = append(report.Cases, result)
+	}
+	for _, s := range growing {
+		if err := r.measureSeries(ctx, s); err != nil {
+			return err
+		}
+	}
+	report.Growth = growing
+	report.Took = time.Since(r.start).Seconds()
+	return nil
+}
+
 // measureCase measures every method in every round.
 func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, error) {
-	data := filepath.Join(r.dir, "data")
-	if err := c.writeData(ctx, data); err != nil {
+	if err := c.writeData(ctx, r.data()); err != nil {
 		return nil, err
 	}
 	var rows []*row
@@ -91,10 +120,9 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 		if !r.rows.MatchString(m.String()) {
 			continue
 		}
-		m.job.Case, m.job.Data, m.job.Scratch = c, data, r.dir
-		rows = append(rows, &row{method: m, Skipped: r.missing(m.job.Program)})
+		rows = append(rows, &row{method: m, Skipped: r.missing(m.Program)})
 	}
-	if err := r.saveForLoads(ctx, rows); err != nil {
+	if err := r.saveForLoads(ctx, c, rows); err != nil {
 		return nil, err
 	}
 	turns := slices.Clone(rows)
@@ -104,7 +132,7 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 				continue
 			}
 			label := fmt.Sprintf("%s: round %d of %d: %v", c.Name, round+1, r.rounds, row.method)
-			if err := r.sample(row, label, func() (sample, error) { return r.measure(ctx, row.method) }); err != nil {
+			if err := r.sample(ctx, row, label, func() (sample, error) { return r.measure(ctx, row.method, c) }); err != nil {
 				return nil, err
 			}
 		}
@@ -118,15 +146,20 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 	return newCaseResult(c, rows), nil
 }
 
-// sample gives the row one sample more, or a reason to have none.
-func (r *runner) sample(row *row, label string, measure func() (sample, error)) error {
+// sample gives the row one sample more, or a reason to have none: a run of many
+// minutes goes on without a row that fails, and fails at its end.
+func (r *runner) sample(ctx context.Context, row *row, label string, measure func() (sample, error)) error {
 	s, err := measure()
-	switch {
-	case errors.Is(err, errSkip):
-		row.Skipped = err.Error()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		row.Samples, row.Skipped = nil, err.Error()
+		if !errors.Is(err, errSkip) {
+			row.Skipped = "failed"
+			r.failed = append(r.failed, fmt.Errorf("%s: %w", label, err))
+		}
 		return nil
-	case err != nil:
-		return fmt.Errorf("%v: %w", row.method, err)
 	}
 	row.Samples = append(row.Samples, s)
 	fmt.Fprintf(r.log, "%6.0fs %s: %.3f s\n", time.Since(r.start).Seconds(), label, s.Seconds)
@@ -138,41 +171,50 @@ func (r *runner) checkpoint(who string) string {
 	return filepath.Join(r.dir, "for-loads-"+strings.NewReplacer(" ", "", ",", "-", "'", "").Replace(who))
 }
 
-// saveForLoads makes the checkpoints that are loaded.
-func (r *runner) saveForLoads(ctx context.Context, rows []*row) error {
+// written is where checkpoints lie that are measured while they are written.
+func (r *runner) written() string { return filepath.Join(r.dir, "written") }
+
+// data is the file with the values of what is measured.
+func (r *runner) data() string { return filepath.Join(r.dir, "data") }
+
+func (r *runner) job(w work, c benchCase, path string) job {
+	return job{work: w, Case: c, Data: r.data(), Path: path, Scratch: r.dir}
+}
+
+// saveForLoads makes the checkpoints that are loaded. Rows that read one that
+// could not be made say why.
+func (r *runner) saveForLoads(ctx context.Context, c benchCase, rows []*row) error {
 	for _, save := range methods {
-		if save.Group != groupSave {
+		reads := func(load *row) bool { return save.Group == groupSave && load.reads == save.Who }
+		if !slices.ContainsFunc(rows, reads) {
 			continue
 		}
-		i := slices.IndexFunc(rows, func(load *row) bool { return load.reads == save.Who })
-		if i < 0 {
-			continue
-		}
-		if why := r.missing(save.job.Program); why != "" {
-			for _, load := range rows[i:] {
-				if load.reads == save.Who {
-					load.Skipped = why
-				}
+		why := r.missing(save.Program)
+		if why == "" {
+			_, err := r.child(ctx, r.job(save.work, c, r.checkpoint(save.Who)), nil)
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case err != nil:
+				why = "failed"
+				r.failed = append(r.failed, fmt.Errorf("%s: %v: %w", c.Name, save, err))
 			}
-			continue
 		}
-		j := save.job
-		j.Case, j.Data, j.Scratch, j.Path = rows[i].job.Case, rows[i].job.Data, r.dir, r.checkpoint(save.Who)
-		if _, err := r.child(ctx, j, nil); err != nil {
-			return fmt.Errorf("%v: %w", save, err)
+		for _, row := range rows {
+			if why != "" && reads(row) {
+				row.Skipped = why
+			}
 		}
 	}
 	return nil
 }
 
 // measure takes one sample.
-func (r *runner) measure(ctx context.Context, m method) (sample, error) {
-	j := m.job
+func (r *runner) measure(ctx context.Context, m method, c benchCase) (sample, error) {
 	if m.reads != "" {
-		j.Path = r.checkpoint(m.reads)
-		return r.load(ctx, j, m.cold)
+		return r.load(ctx, r.job(m.work, c, r.checkpoint(m.reads)), m.cold)
 	}
-	j.Path = filepath.Join(r.dir, "written")
+	j := r.job(m.work, c, r.written())
 	defer func() {
 		for _, suffix := range []string{"", "0", "1"} {
 			os.RemoveAll(j.Path + suffix)

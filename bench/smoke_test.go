@@ -1,9 +1,14 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,53 +23,127 @@ func TestMain(m *testing.M) {
 
 // TestProgram runs all of the program, without Python, on tiny states.
 func TestProgram(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(t.TempDir(), "result.json")
+	dir, results := t.TempDir(), t.TempDir()
+	file, plot := filepath.Join(results, "result.json"), filepath.Join(results, "result.svg")
 	var out, log strings.Builder
-	err := run(t.Context(), []string{"-dir", dir, "-n", "2", "-cases", "4x64KiB,3x4KiB:bfloat16", "-json", file}, &out, &log)
+	err := run(t.Context(), []string{
+		"-dir", dir, "-n", "2", "-cases", "4x64KiB,2x1MiB:bfloat16", "-growth", "2x4KiB,5x4KiB;1x1MiB", "-json", file, "-svg", plot,
+	}, &out, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	var got report
+	if err := got.readJSON(file); err != nil {
 		t.Fatal(err)
 	}
-	var got struct {
-		Cases []struct {
-			Rows []struct {
-				Group, Who string
-				Samples    []sample
-				Skipped    string
-			}
-			Checks []check
-		}
+	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 {
+		t.Fatalf("%d cases, %d series", len(got.Cases), len(got.Growth))
 	}
-	if err := json.Unmarshal(data, &got); err != nil {
-		t.Fatal(err)
-	}
-	if len(got.Cases) != 2 {
-		t.Fatalf("%d cases, want 2", len(got.Cases))
-	}
-	for _, c := range got.Cases {
-		if len(c.Checks) == 0 {
-			t.Error("no goal was checked")
-		}
+	for _, c := range append(got.Cases, got.Growth[0].Cases...) {
 		for _, r := range c.Rows {
 			switch {
 			case r.Skipped != "":
-				t.Logf("%s, %s: %s", r.Group, r.Who, r.Skipped)
+				t.Logf("%v: %s", r.method, r.Skipped)
 			case len(r.Samples) != 2 || r.Samples[0].Seconds <= 0:
-				t.Errorf("%s, %s: samples %v", r.Group, r.Who, r.Samples)
+				t.Errorf("%s, %v: samples %v", c.Case.Name, r.method, r.Samples)
 			}
 		}
 	}
 	if rest, _ := os.ReadDir(dir); len(rest) > 0 {
 		t.Errorf("left behind: %v", rest)
 	}
-	for _, want := range []string{groupSave, groupWarm, groupAgain, whoFresh} {
+	for _, want := range []string{groupSave, groupInto, groupAgain, whoReuse, whoSafe + " ", "needs safetensors", "to the first"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the table lacks %q:\n%s", want, &out)
+			t.Errorf("the tables lack %q:\n%s", want, &out)
 		}
+	}
+	judged := map[int]bool{}
+	for _, g := range got.Goals {
+		judged[g.Number] = true
+	}
+	// The others compare with what is measured in Python.
+	for _, number := range []int{1, 3, 4, 5, 6, 7} {
+		if !judged[number] {
+			t.Errorf("goal %d was not judged", number)
+		}
+	}
+
+	// Shown again, it is the same.
+	var shown strings.Builder
+	again := filepath.Join(results, "again.svg")
+	if err := run(t.Context(), []string{"-from", file, "-svg", again}, &shown, &log); err != nil {
+		t.Fatal(err)
+	}
+	if shown.String() != out.String() {
+		t.Errorf("-from shows\n%s\nand not\n%s", &shown, &out)
+	}
+	first, _ := os.ReadFile(plot)
+	second, _ := os.ReadFile(again)
+	if !bytes.Equal(first, second) {
+		t.Error("-from draws another plot")
+	}
+}
+
+// TestRows measures one row alone.
+func TestRows(t *testing.T) {
+	var out, log strings.Builder
+	err := run(t.Context(), []string{"-dir", t.TempDir(), "-n", "1", "-cases", "4x64KiB", "-growth", "", "-rows", "^load, own memory: Go$"}, &out, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d rows were measured:\n%s", n, &log)
+	}
+}
+
+// TestInterrupt looks whether a run that is cancelled leaves anything behind.
+func TestInterrupt(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	log := writerFunc(func(p []byte) { cancel() }) // after the first row
+	err := run(ctx, []string{"-dir", dir, "-cases", "4x64KiB", "-growth", ""}, io.Discard, log)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if rest, _ := os.ReadDir(dir); len(rest) > 0 {
+		t.Errorf("left behind: %v", rest)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+// TestPlot draws invented measurements, and reads the drawing as XML.
+func TestPlot(t *testing.T) {
+	r := newReport(1)
+	r.Cases = []*caseResult{{
+		Case: benchCase{"4x<KiB>", 4, 1 << 20, "float32"},
+		Rows: []*row{
+			at(groupLimit, whoDD, "", 1, 0), at(groupSave, whoOurs, ours, 1.1, 0), at(groupSave, whoOrbax, orbaxPython, 4, 0),
+			at(groupInto, whoOurs, ours, 0.1, 0), at(groupLoad, whoOrbax, orbaxPython, 4, 0),
+		},
+	}}
+	decoder := xml.NewDecoder(strings.NewReader(r.plot()))
+	for {
+		if _, err := decoder.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"disk, dd", "3.64", "1.10 s", "own memory", "4x&lt;KiB&gt;"} {
+		if !strings.Contains(r.plot(), want) {
+			t.Errorf("the plot lacks %q", want)
+		}
+	}
+}
+
+// at is a row with one invented measurement.
+func at(group, who string, by program, seconds float64, beyond int64) *row {
+	return &row{
+		method:  method{Group: group, Who: who, work: work{Program: by}},
+		Samples: []sample{{Seconds: seconds, Beyond: beyond, CPU: seconds / 2}},
 	}
 }
 
@@ -80,41 +159,47 @@ func TestParseCase(t *testing.T) {
 	}
 }
 
-// TestChecks judges invented measurements.
-func TestChecks(t *testing.T) {
-	at := func(group, who string, python bool, seconds float64, beyond int64) *row {
-		return &row{
-			method:  method{Group: group, Who: who, job: job{Python: python}},
-			Samples: []sample{{Seconds: seconds, Beyond: beyond}},
-		}
-	}
-	c := &caseResult{
-		Case: benchCase{Arrays: 4000, Bytes: 1 << 20, DType: "float32"},
-		Rows: []*row{
-			at(groupLimit, whoDisk, false, 1, 0), at(groupSave, whoOurs, false, 1.4, 100<<20),
-			at(groupSave, whoOrbax, true, 20, 0), at(groupSave, whoRaw, true, 10, 0),
-			at(groupWarm, whoOurs, false, 1, 200<<20), at(groupWarm, whoOrbax, true, 0.5, 0),
+// TestJudge judges invented measurements.
+func TestJudge(t *testing.T) {
+	r := &report{Cases: []*caseResult{
+		{
+			Case: benchCase{"1024x1MiB", 1024, 1 << 20, "float32"},
+			Rows: []*row{
+				at(groupLimit, whoDD, "", 2, 0), at(groupLimit, whoDisk, ours, 0.875, 0),
+				at(groupSave, whoOurs, ours, 1, 10<<20), at(groupSave, whoOrbax, orbaxPython, 5, 0), at(groupSave, whoRaw, orbaxPython, 1.25, 0),
+				at(groupInto, whoOurs, ours, 0.125, 100<<20), at(groupLoad, whoOrbax, orbaxPython, 0.875, 0),
+			},
 		},
+		{
+			Case: benchCase{"4000x1KiB", 4000, 1 << 10, "float32"},
+			Rows: []*row{at(groupSave, whoOurs, ours, 0.125, 0), at(groupSave, whoOrbax, orbaxPython, 3.5, 0)},
+		},
+	}}
+	r.judge()
+	want := []goal{
+		{1, "1024x1MiB", "save, times as fast as Orbax", 5, 4, true, true},
+		{1, "1024x1MiB", "save, times as fast as Orbax, uncompressed", 1.25, 1.5, true, false},
+		{1, "1024x1MiB", "save, of the disk's rate", 0.875, 0.85, true, true},
+		{1, "1024x1MiB", "load, own memory, times as fast as Orbax", 7, 6, true, true},
+		{2, "4000x1KiB", "save, times as fast as Orbax", 28, 30, true, false},
+		{4, "1024x1MiB", "save, MiB beyond the state", 10, 64, false, true},
+		{4, "1024x1MiB", "load, own memory, MiB beyond the state", 100, 64, false, false},
+		{5, "1024x1MiB", "save, CPU seconds a GiB", 0.5, 0.35, false, false},
 	}
-	met := map[string]bool{}
-	for _, ch := range c.checks() {
-		met[ch.Goal] = ch.Met
+	if !slices.Equal(r.Goals, want) {
+		t.Errorf("got\n%v\nwant\n%v", r.Goals, want)
 	}
-	want := map[string]bool{
-		"save, time to that of dd":                    true,
-		"load, warm, in place, time to that of Orbax": false,
-		"save, MiB beyond the state":                  true,
-		"load in place, MiB beyond the state":         false,
-		"save, times faster than Orbax":               true,
-		"save, times faster than Orbax, uncompressed": false,
-		"load in place, times faster than Orbax":      false,
-	}
-	if len(met) != len(want) {
-		t.Errorf("got %v, want %v", met, want)
-	}
-	for goal, w := range want {
-		if got, ok := met[goal]; !ok || got != w {
-			t.Errorf("%s: met %v (judged %v), want %v", goal, got, ok, w)
+}
+
+// TestValues looks whether no two arrays of a large state have the same values.
+func TestValues(t *testing.T) {
+	c := benchCase{"1024x1MiB", 1024, 1 << 20, "float32"}
+	seen := map[int64]bool{}
+	for i := range c.Arrays {
+		offset := c.values(i)
+		if seen[offset] || offset < 0 || offset >= c.dataBytes() {
+			t.Fatalf("array %d begins at %d", i, offset)
 		}
+		seen[offset] = true
 	}
 }

@@ -248,11 +248,11 @@ func (o *unionOpener) readShardings(ctx context.Context) error {
 
 // readArrays unites the array_metadatas of all processes of all parts.
 func (o *unionOpener) readArrays(ctx context.Context) error {
-	known := map[string]layout.ArrayMetadata{}
+	var known map[string]layout.ArrayMetadata
 	for _, part := range o.parts {
 		names, err := part.Dir.arrayFiles(ctx)
 		if err == nil {
-			err = part.Dir.readArrays(ctx, names, known)
+			known, err = part.Dir.readArrays(ctx, names, known)
 		}
 		if err != nil {
 			return inDir(part, err)

@@ -133,7 +133,6 @@ func (o *treeOpener) readDocuments(ctx context.Context) error {
 // readArrayMetadatas reads the files of all processes; an array that several
 // mention is described by the first.
 func (o *treeOpener) readArrayMetadatas(ctx context.Context) error {
-	o.arrays = map[string]layout.ArrayMetadata{}
 	names, err := o.dir.arrayFiles(ctx)
 	if err != nil {
 		return err
@@ -141,7 +140,8 @@ func (o *treeOpener) readArrayMetadatas(ctx context.Context) error {
 	if ours := layout.ArrayFile; o.dir.digests.Has(path.Join(o.dir.name, ours)) && !slices.Contains(names, ours) {
 		names = append(names, ours) // to learn that it is missing
 	}
-	return o.dir.readArrays(ctx, names, o.arrays)
+	o.arrays, err = o.dir.readArrays(ctx, names, nil)
+	return err
 }
 
 // arrayFiles returns the names of the array_metadatas of all processes.
@@ -159,16 +159,21 @@ func (d *ReadDir) arrayFiles(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// readArrays adds to arrays those of the named files that are not there yet.
-func (d *ReadDir) readArrays(ctx context.Context, names []string, arrays map[string]layout.ArrayMetadata) error {
+// readArrays returns arrays, which it may change, with those of the named files that
+// are not there yet.
+func (d *ReadDir) readArrays(ctx context.Context, names []string, arrays map[string]layout.ArrayMetadata) (map[string]layout.ArrayMetadata, error) {
 	for _, name := range names {
 		doc, err := d.ReadFile(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		found, err := layout.ParseArrays(doc)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if len(arrays) == 0 {
+			arrays = found
+			continue
 		}
 		for name, a := range found {
 			if _, ok := arrays[name]; !ok {
@@ -176,7 +181,7 @@ func (d *ReadDir) readArrays(ctx context.Context, names []string, arrays map[str
 			}
 		}
 	}
-	return nil
+	return arrays, nil
 }
 
 // openStore reads the index of the database, if the arrays are in one. A tree
@@ -210,16 +215,17 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	root := db.Version().Root
+	entries := o.values.entries
 	for e, err := range db.Entries(ctx, "") {
 		if err != nil {
 			return false, err
 		}
-		if o.values.entries == nil { // the root has been read, and has keys of 4 bytes or more
-			o.values.entries = make([]ocdbt.Entry, 0, min(root.Stats.Keys, uint64(root.Ref.Length)/4))
+		if len(entries) == cap(entries) { // twice as many, where append makes it a quarter more
+			entries = slices.Grow(entries, max(len(entries), 256))
 		}
-		o.values.entries = append(o.values.entries, e)
+		entries = append(entries, e)
 	}
+	o.values.entries = entries
 	// A merged database has all keys or is damaged, so nothing can be lost here.
 	o.options.Fill = o.options.Fill || o.meta.Sparse
 	return true, nil
@@ -228,6 +234,7 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 // leaves describes all leaves.
 func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	var arrays, texts nameSet // are stored apart, and empty nodes not at all
+	arrays.ascending = make([]string, 0, len(o.meta.Leaves))
 	leaves := make([]*view.Leaf, len(o.meta.Leaves))
 	for i, l := range o.meta.Leaves {
 		name := l.Path.String()

@@ -2,10 +2,8 @@ package tree
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -32,13 +30,22 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 	if dst.IsNil() {
 		m = reflect.MakeMapWithSize(t, len(br.kids))
 	}
-	for _, name := range slices.Sorted(maps.Keys(br.kids)) {
-		key, err := parseKey(t.Key(), name)
-		if err != nil {
-			b.errs.add(append(slices.Clone(b.path), Key{Name: name}), err)
+	e := makeElements(t, len(br.kids))
+	for i, kid := range br.kids {
+		k := Key{Name: kid.name}
+		if err := setKey(e.keys.Index(i), kid.name); err != nil {
+			b.errs.add(append(slices.Clone(b.path), k), err)
 			continue
 		}
-		b.element(m, key, reflect.New(t.Elem()).Elem(), Key{Name: name}, br.kids[name])
+		b.child(k, e.values.Index(i), kid.branch)
+	}
+	if len(br.kids) > 0 {
+		b.commit(func() error {
+			for i := range br.kids {
+				m.SetMapIndex(e.keys.Index(i), e.values.Index(i))
+			}
+			return nil
+		})
 	}
 	if dst.IsNil() {
 		b.attach(dst, m)
@@ -47,27 +54,31 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 
 // dictTemplate plans a load into a map whose elements are templates.
 func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.Value) string) {
-	type element struct {
-		name   string
-		key, v reflect.Value
-	}
 	m := reflect.ValueOf(dst.Interface())
-	elements := make([]element, 0, m.Len())
-	for it := m.MapRange(); it.Next(); {
-		elements = append(elements, element{spell(it.Key()), it.Key(), settable(it.Value())})
-	}
-	slices.SortFunc(elements, func(a, b element) int { return strings.Compare(a.name, b.name) })
+	e, names := elementsOf(m, spell)
+	var changed []int
 	found := 0
-	for _, e := range elements {
-		if kid := br.kids[e.name]; kid != nil {
+	for _, n := range names {
+		v, k := e.values.Index(n.index), Key{Name: n.name}
+		if kid := br.kid(n.name); kid != nil {
 			found++
-			b.element(m, e.key, e.v, Key{Name: e.name}, kid)
-		} else if !isPlaceholder(e.v) {
-			b.missing(Key{Name: e.name}, e.v)
+			if b.changes(v, func() { b.child(k, v, kid) }) {
+				changed = append(changed, n.index)
+			}
+		} else if !isPlaceholder(v) {
+			b.missing(k, v)
 		}
 	}
+	if len(changed) > 0 {
+		b.commit(func() error {
+			for _, i := range changed {
+				m.SetMapIndex(e.keys.Index(i), e.values.Index(i))
+			}
+			return nil
+		})
+	}
 	b.checkKeys(br, found, func(name string) bool {
-		_, ok := slices.BinarySearchFunc(elements, name, func(e element, name string) int { return strings.Compare(e.name, name) })
+		_, ok := slices.BinarySearchFunc(names, name, func(e element, name string) int { return strings.Compare(e.name, name) })
 		return ok
 	})
 }
@@ -78,46 +89,15 @@ func (b *binder) checkKeys(br *branch, found int, has func(name string) bool) {
 	if found == len(br.kids) {
 		return
 	}
-	for name, kid := range br.kids {
+	for _, kid := range br.kids {
 		switch {
-		case has(name):
+		case has(kid.name):
 		case b.Partial:
-			b.skip(kid)
+			b.skip(kid.branch)
 		default:
-			b.unexpected(Key{Name: name}, kid)
+			b.unexpected(Key{Name: kid.name}, kid.branch)
 		}
 	}
-}
-
-// element binds elem and makes it m[key] in the end.
-func (b *binder) element(m, key, elem reflect.Value, k Key, br *branch) {
-	b.child(k, elem, br)
-	b.commit(func() error { m.SetMapIndex(key, elem); return nil })
-}
-
-// parseKey is the inverse of keyNamer.
-func parseKey(t reflect.Type, name string) (reflect.Value, error) {
-	v := reflect.New(t).Elem()
-	var err error
-	spelled := name
-	switch {
-	case t.Kind() == reflect.String:
-		v.SetString(name)
-	case v.CanInt():
-		var i int64
-		i, err = strconv.ParseInt(name, 10, t.Bits())
-		v.SetInt(i)
-		spelled = strconv.FormatInt(i, 10)
-	default:
-		var u uint64
-		u, err = strconv.ParseUint(name, 10, t.Bits())
-		v.SetUint(u)
-		spelled = strconv.FormatUint(u, 10)
-	}
-	if err != nil || spelled != name {
-		return v, fmt.Errorf("%w: the checkpoint has the key %q, the target's keys are of type %v", fault.ErrStructure, name, t)
-	}
-	return v, nil
 }
 
 func (b *binder) structure(dst reflect.Value, br *branch) {
@@ -158,7 +138,7 @@ func (b *binder) seqStruct(dst reflect.Value, s *structInfo, br *branch) {
 		return
 	}
 	for _, fd := range s.fields {
-		b.child(fd.key, dst.FieldByIndex(fd.index), br.kids[fd.key.Name])
+		b.child(fd.key, dst.FieldByIndex(fd.index), br.kid(fd.key.Name))
 	}
 }
 
@@ -168,10 +148,10 @@ func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 	for _, fd := range s.fields {
 		loc, ok := b.location(dst, fd.index, made, func(prefix []int) bool {
 			return slices.ContainsFunc(s.fields, func(o field) bool {
-				return br.kids[o.key.Name] != nil && len(o.index) > len(prefix) && slices.Equal(o.index[:len(prefix)], prefix)
+				return br.kid(o.key.Name) != nil && len(o.index) > len(prefix) && slices.Equal(o.index[:len(prefix)], prefix)
 			})
 		})
-		kid := br.kids[fd.key.Name]
+		kid := br.kid(fd.key.Name)
 		if kid != nil {
 			found++
 		}
@@ -266,8 +246,7 @@ func (b *binder) array(dst reflect.Value, br *branch) {
 }
 
 func (b *binder) elements(s reflect.Value, br *branch) {
-	for i := range s.Len() {
-		k := seqKey(i)
-		b.child(k, s.Index(i), br.kids[k.Name])
+	for i, kid := range br.kids {
+		b.child(Key{Name: kid.name, Seq: true}, s.Index(i), kid.branch)
 	}
 }

@@ -25,9 +25,15 @@ func (b *binder) stored(i int) array.ShapeDtypeStruct {
 // fill in place or nil, convert turns the leaf's value into what is kept for the
 // commit; nil keeps it.
 func (b *binder) slot(i int, want array.ShapeDtypeStruct, into *array.Array, convert func(v any) (any, error)) {
-	spec := &b.specs[i]
 	b.slots[i] = Slot{Want: want, Array: into, Set: func(v any) error {
-		v, err := normalize(spec, want, v)
+		spec := &b.specs[i]
+		var err error
+		if a, ok := v.(*array.Array); !ok || into == nil || a != into {
+			v, err = normalize(spec, want, v)
+		}
+		if err == nil && into != nil {
+			v, err = filled(into, v)
+		}
 		if err == nil && convert != nil {
 			v, err = convert(v)
 		}
@@ -39,16 +45,28 @@ func (b *binder) slot(i int, want array.ShapeDtypeStruct, into *array.Array, con
 	}}
 }
 
+// filled returns a, which it gives the elements of v.
+func filled(a *array.Array, v any) (any, error) {
+	loaded, err := asArray(v)
+	if err != nil {
+		return nil, err
+	}
+	if loaded != a {
+		copy(a.Bytes(), loaded.Bytes())
+	}
+	return a, checkBools(a)
+}
+
 // place makes a slot whose converted value, a reflect.Value, dst is set to.
 func (b *binder) place(dst reflect.Value, i int, want array.ShapeDtypeStruct, convert func(v any) (reflect.Value, error)) {
 	b.slot(i, want, nil, func(v any) (any, error) { return convert(v) })
 	b.commit(func() error { dst.Set(b.values[i].(reflect.Value)); return nil })
 }
 
-// fill makes a slot that fills a in place. If another slot fills the
-// same memory already, the leaves must be equal instead.
-func (b *binder) fill(i int, a *array.Array) {
-	want := array.ShapeDtypeStruct{Shape: a.Shape(), DType: a.DType()}
+// fill makes a slot that fills a, which is of the given shape, in place. If another
+// slot fills the same memory already, the leaves must be equal instead.
+func (b *binder) fill(i int, a *array.Array, shape []int) {
+	want := array.ShapeDtypeStruct{Shape: shape, DType: a.DType()}
 	where := region{unsafe.SliceData(a.Bytes()), len(a.Bytes())}
 	if first, shared := b.filled[where]; shared && where.len > 0 {
 		b.slot(i, want, nil, func(v any) (any, error) { return asArray(v) })
@@ -62,16 +80,7 @@ func (b *binder) fill(i int, a *array.Array) {
 		return
 	}
 	b.filled[where] = i
-	b.slot(i, want, a, func(v any) (any, error) {
-		loaded, err := asArray(v)
-		if err != nil {
-			return nil, err
-		}
-		if loaded != a {
-			copy(a.Bytes(), loaded.Bytes())
-		}
-		return a, checkBools(a)
-	})
+	b.slot(i, want, a, nil)
 }
 
 // leafOf returns the leaf's number and its spec if br is a leaf of one of the
@@ -111,8 +120,8 @@ func (b *binder) hostArray(dst reflect.Value, br *branch) {
 		return
 	}
 	if a := dst.Interface().(*array.Array); a != nil {
-		if b.fits(spec, a.DType(), a.Shape()) {
-			b.fill(i, a)
+		if shape := a.Shape(); b.fits(spec, a.DType(), shape) {
+			b.fill(i, a, shape)
 		}
 		return
 	}
@@ -171,7 +180,8 @@ func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
 		}
 		return
 	}
-	if !b.fits(spec, d, []int{dst.Len()}) {
+	shape := []int{dst.Len()}
+	if !b.fits(spec, d, shape) {
 		return
 	}
 	a, err := view(d, dst)
@@ -179,7 +189,7 @@ func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
 		b.fail(err)
 		return
 	}
-	b.fill(i, a)
+	b.fill(i, a, shape)
 }
 
 // bytes plans a load into a []byte.
@@ -200,7 +210,7 @@ func (b *binder) bytes(dst reflect.Value, br *branch) {
 			b.fail(err)
 			return
 		}
-		b.fill(i, a)
+		b.fill(i, a, shape)
 	default:
 		b.place(dst, i, array.ShapeDtypeStruct{Shape: shape, DType: array.Uint8}, func(v any) (reflect.Value, error) {
 			data, ok := v.([]byte)

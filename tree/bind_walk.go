@@ -82,8 +82,9 @@ func (b *binder) iface(dst reflect.Value, br *branch) {
 		b.newArray(dst, want, br)
 	case !dst.IsNil():
 		template := settable(dst.Elem())
-		b.bind(template, br)
-		b.attach(dst, template)
+		if b.changes(template, func() { b.bind(template, br) }) {
+			b.attach(dst, template)
+		}
 	case b.exact:
 		b.mismatch(dst, br)
 	case dst.NumMethod() > 0:
@@ -91,6 +92,14 @@ func (b *binder) iface(dst reflect.Value, br *branch) {
 	default:
 		b.asSaved(dst, br)
 	}
+}
+
+// changes reports whether what bind plans will change v itself: a reference that
+// nothing is set to, and through which nothing is set, stays as it is.
+func (b *binder) changes(v reflect.Value, bind func()) bool {
+	planned := len(b.commits)
+	bind()
+	return len(b.commits) > planned || !canBeNil(v.Kind())
 }
 
 // asSaved makes dst what Build would make of the leaves.
@@ -113,7 +122,7 @@ func (b *binder) asSaved(dst reflect.Value, br *branch) {
 // keep makes slots that store their values, for all leaves below br.
 func (b *binder) keep(br *branch) {
 	for _, kid := range br.kids {
-		b.keep(kid)
+		b.keep(kid.branch)
 	}
 	if br.leaf >= 0 && b.specs[br.leaf].Kind != KindEmpty {
 		b.slot(br.leaf, b.stored(br.leaf), nil, nil)
@@ -123,7 +132,7 @@ func (b *binder) keep(br *branch) {
 // skip makes slots that want nothing, for all leaves below br.
 func (b *binder) skip(br *branch) {
 	for _, kid := range br.kids {
-		b.skip(kid)
+		b.skip(kid.branch)
 	}
 	if br.leaf >= 0 {
 		b.slots[br.leaf] = Slot{Skip: true}

@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -287,11 +286,6 @@ func (f *flattener) list(v reflect.Value) {
 	}
 }
 
-type entry struct {
-	name string
-	v    reflect.Value
-}
-
 func (f *flattener) dict(v reflect.Value) {
 	name := keyNamer(v.Type().Key())
 	if name == nil {
@@ -310,27 +304,10 @@ func (f *flattener) dict(v reflect.Value) {
 		return
 	}
 	defer f.leave()
-	entries := make([]entry, 0, v.Len())
-	for it := v.MapRange(); it.Next(); {
-		entries = append(entries, entry{name(it.Key()), it.Value()})
+	e, names := elementsOf(v, name)
+	for _, n := range names {
+		f.child(Key{Name: n.name}, e.values.Index(n.index))
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	for _, e := range entries {
-		f.child(Key{Name: e.name}, e.v)
-	}
-}
-
-// keyNamer returns how keys of type t are spelled, or nil if they cannot be.
-func keyNamer(t reflect.Type) func(reflect.Value) string {
-	switch {
-	case t.Kind() == reflect.String:
-		return reflect.Value.String
-	case reflect.Int <= t.Kind() && t.Kind() <= reflect.Int64:
-		return func(v reflect.Value) string { return strconv.FormatInt(v.Int(), 10) }
-	case reflect.Uint <= t.Kind() && t.Kind() <= reflect.Uintptr:
-		return func(v reflect.Value) string { return strconv.FormatUint(v.Uint(), 10) }
-	}
-	return nil
 }
 
 func (f *flattener) structure(v reflect.Value) {

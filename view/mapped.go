@@ -126,10 +126,12 @@ func (l *mappedLoad) of(memory []byte) []check {
 	}
 	start := address(memory)
 	end := start + uintptr(len(memory))
-	first, found := slices.BinarySearchFunc(l.checks, start, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
-	if !found && first > 0 { // it may begin inside the one before, which leaves that share memory have each
-		at := address(l.checks[first-1].data)
-		first, _ = slices.BinarySearchFunc(l.checks, at, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
+	find := func(at uintptr) (int, bool) {
+		return slices.BinarySearchFunc(l.checks, at, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
+	}
+	first, found := find(start)
+	if !found && first > 0 { // it may begin inside the part before, which each of several leaves may have
+		first, _ = find(address(l.checks[first-1].data))
 	}
 	var checks []check
 	for _, c := range l.checks[first:] {
@@ -179,20 +181,18 @@ func (m *mapper) arrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) 
 	for i := range p.leaves {
 		l := &p.leaves[i]
 		data := l.memory(space)
-		checks, ok := l.checks(space, data)
-		if !ok {
-			continue
-		}
 		a, err := array.New(l.want.DType, l.want.Shape, data)
-		if err != nil {
-			continue
+		ok := err == nil
+		if ok {
+			load.checks, ok = l.addChecks(load.checks, space, data)
 		}
-		arrays[l.number] = a.WithSharding(l.want.Sharding)
-		load.checks = append(load.checks, checks...)
-		l.count()
+		if ok {
+			arrays[l.number] = a.WithSharding(l.want.Sharding)
+			meterOf(l.engine()).Mapped.Add(int64(len(data)))
+		}
 	}
 	if m.verify {
-		err = verifyAll(ctx, p.leaves[0].runs[0].file.dir.Engine, load.checks)
+		err = verifyAll(ctx, p.leaves[0].engine(), load.checks)
 	}
 	if err = p.unchanged(ctx, err); err != nil {
 		_ = space.Release() // nobody has seen it

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/go-orbax/orbax/internal/mmap"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -114,29 +115,25 @@ func (f *mappedFile) memory(space *mmap.Space, off, n int64) []byte {
 	return space.Bytes(f.at+int(off-f.lo), int(n))
 }
 
-// checks returns what verifies the leaf, whose elements are in data; false if it
-// cannot be had so.
-func (m *mappedLeaf) checks(space *mmap.Space, data []byte) (checks []check, ok bool) {
+// addChecks adds what verifies the leaf, whose elements are in data. Of parts
+// without a checksum there is nothing to verify but what they end with: now.
+func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (_ []check, ok bool) {
+	added := checks
 	for _, part := range m.parts {
-		c := check{leaf: m.leaf.meta.Path.String(), part: part.Part, data: data[part.to:][:part.n:part.n]}
+		c := check{leaf: m.leaf, part: part.Part, data: data[part.to:][:part.n:part.n]}
 		if rest := part.Length - int64(part.n); rest > 0 {
 			c.rest = part.file.memory(space, part.off+int64(part.n), rest)
 		}
-		step, done := part.Form.Direct(part.Part, c.data)
-		if step != nil {
-			checks = append(checks, c)
-		} else if done(c.rest) != nil { // it has no checksum to look at the elements for
-			return nil, false
+		if part.summed {
+			added = append(added, c)
+			continue
+		}
+		if _, done := part.Form.Direct(part.Part, c.data); done(c.rest) != nil {
+			return checks, false
 		}
 	}
-	return checks, true
+	return added, true
 }
 
-// count counts the leaf as mapped.
-func (m *mappedLeaf) count() {
-	if e := m.runs[0].file.dir.Engine; e != nil && e.Meter != nil {
-		for _, r := range m.runs {
-			e.Meter.Mapped.Add(int64(r.n))
-		}
-	}
-}
+// engine is that of the load.
+func (m *mappedLeaf) engine() *transfer.Engine { return m.runs[0].file.dir.Engine }

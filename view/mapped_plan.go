@@ -23,6 +23,9 @@ type mapPlan struct {
 	leaves []mappedLeaf
 	files  map[fileKey]*mappedFile
 	order  []*mappedFile
+	// The memory of what the leaves have of them.
+	parts []mappedPart
+	runs  []mappedRun
 }
 
 type fileKey struct {
@@ -33,9 +36,10 @@ type fileKey struct {
 // mappedFile is a file of which something is mapped.
 type mappedFile struct {
 	fileKey
-	wanted int64 // bytes of elements
-	size   int64 // what the file must have
-	bad    bool  // it cannot be mapped
+	wanted  int64 // bytes of elements
+	size    int64 // what the file must have
+	outside bool  // its name, which comes from a checkpoint, leads out of it
+	bad     bool  // it is not mapped
 
 	// The range [lo, hi), if it is not empty, is mapped to the place at of the space.
 	lo, hi int64
@@ -58,10 +62,11 @@ type mappedLeaf struct {
 type mappedPart struct {
 	*Part
 	mappedRun
+	summed bool // it has a checksum, which it takes the elements to verify
 }
 
-// mappedRun is n bytes of a file, at off, for the place to: of the leaf, or of the
-// space.
+// mappedRun is n bytes of a file, at off, for the place to of the leaf, or later of
+// the space.
 type mappedRun struct {
 	file  *mappedFile
 	off   int64
@@ -80,21 +85,9 @@ func (p *mapPlan) add(ctx context.Context, l *Leaf, i int, want array.ShapeDtype
 		return
 	}
 	m := mappedLeaf{leaf: l, number: i, want: want}
-	for k := range l.pieces {
-		if !p.addPiece(ctx, &m, &l.pieces[k]) {
-			return
-		}
-	}
-	slices.SortFunc(m.parts, func(a, b mappedPart) int { return cmp.Compare(a.to, b.to) })
-	end := 0
-	for _, part := range m.parts {
-		if part.to != end {
-			return
-		}
-		end += part.n
-		m.addRun(part.mappedRun)
-	}
-	if end != n || !m.aligned() {
+	parts, runs := len(p.parts), len(p.runs)
+	if !p.addParts(ctx, &m) || !p.addRuns(&m, n) || !m.aligned() {
+		p.parts, p.runs = p.parts[:parts], p.runs[:runs]
 		return
 	}
 	for _, r := range m.runs {
@@ -103,14 +96,30 @@ func (p *mapPlan) add(ctx context.Context, l *Leaf, i int, want array.ShapeDtype
 	p.leaves = append(p.leaves, m)
 }
 
-// addPiece adds the parts of a piece of the leaf, if each is one run of it.
-func (p *mapPlan) addPiece(ctx context.Context, m *mappedLeaf, pc *piece) bool {
+// addParts adds the parts of the leaf in the order of their elements, if each is
+// one run of them.
+func (p *mapPlan) addParts(ctx context.Context, m *mappedLeaf) bool {
+	start := len(p.parts)
+	for i := range m.leaf.pieces {
+		if !p.addPiece(ctx, m.leaf, &m.leaf.pieces[i]) {
+			return false
+		}
+	}
+	m.parts = p.parts[start:len(p.parts):len(p.parts)]
+	slices.SortFunc(m.parts, func(a, b mappedPart) int { return cmp.Compare(a.to, b.to) })
+	return true
+}
+
+// addPiece adds those of one piece.
+func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	switch pc.array.(type) {
 	case *reading, *computed: // are in no file
 		return false
 	}
-	pl := placement{view: pc.view, casts: pc.casts, dstShape: m.leaf.meta.Shape, dstOff: pc.at}
-	off, size := pc.view.Bounds()
+	s := source{placed: []placement{{
+		view: pc.view, whole: len(l.pieces) == 1 && pc.view.Identity(), casts: pc.casts, dstShape: l.meta.Shape, dstOff: pc.at,
+	}}}
+	off, size := s.bounds()
 	parts, err := pc.array.Parts(ctx, off, size)
 	if err != nil {
 		return false
@@ -118,44 +127,48 @@ func (p *mapPlan) addPiece(ctx context.Context, m *mappedLeaf, pc *piece) bool {
 	item := pc.dtype.Size()
 	for i := range parts {
 		part := &parts[i]
-		first, n, ok := pl.run(part)
-		if !ok || !part.mappable(int64(n*item)) {
+		first, n, ok := s.placed[0].run(part)
+		if !ok || part.Inline != nil || part.At < 0 || part.Length < int64(n*item) || part.At+part.Length < part.At {
 			return false
 		}
-		m.parts = append(m.parts, mappedPart{part, mappedRun{p.file(part), part.At, first * item, n * item}})
+		step, done := part.Form.Direct(part, nil)
+		if done == nil {
+			return false // its elements are not what is stored
+		}
+		run := mappedRun{p.file(part), part.At, first * item, n * item}
+		p.parts = append(p.parts, mappedPart{part, run, step != nil})
 	}
 	return true
-}
-
-// mappable reports whether the part is a range of a file that begins with its
-// elements, which take n bytes.
-func (p *Part) mappable(n int64) bool {
-	if p.Inline != nil || p.At < 0 || p.Length < n || p.At+p.Length < p.At ||
-		!fs.ValidPath(p.File) || !filepath.IsLocal(filepath.FromSlash(p.File)) {
-		return false
-	}
-	_, done := p.Form.Direct(p, nil)
-	return done != nil
 }
 
 func (p *mapPlan) file(part *Part) *mappedFile {
 	key := fileKey{part.Dir, part.File}
 	f := p.files[key]
 	if f == nil {
-		f = &mappedFile{fileKey: key}
+		f = &mappedFile{fileKey: key, outside: !fs.ValidPath(key.name) || !filepath.IsLocal(filepath.FromSlash(key.name))}
 		p.files[key] = f
 		p.order = append(p.order, f)
 	}
 	return f
 }
 
-// addRun adds a run, to the one before it if it follows that in the file too.
-func (m *mappedLeaf) addRun(r mappedRun) {
-	if k := len(m.runs) - 1; k >= 0 && m.runs[k].file == r.file && m.runs[k].off+int64(m.runs[k].n) == r.off {
-		m.runs[k].n += r.n
-		return
+// addRuns joins those parts of the leaf that follow one another in the file too. It
+// reports whether together they are the n bytes of the leaf.
+func (p *mapPlan) addRuns(m *mappedLeaf, n int) bool {
+	start, end := len(p.runs), 0
+	for _, part := range m.parts {
+		if part.to != end {
+			return false
+		}
+		end += part.n
+		if k := len(p.runs) - 1; k >= start && p.runs[k].file == part.file && p.runs[k].off+int64(p.runs[k].n) == part.off {
+			p.runs[k].n += part.n
+		} else {
+			p.runs = append(p.runs, part.mappedRun)
+		}
 	}
-	m.runs = append(m.runs, r)
+	m.runs = p.runs[start:len(p.runs):len(p.runs)]
+	return end == n
 }
 
 // aligned reports whether the elements will be aligned in memory, and several runs
@@ -173,7 +186,7 @@ func (m *mappedLeaf) aligned() bool {
 // needed.
 func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	for _, f := range p.order {
-		f.bad = f.wanted < mappedFileBytes
+		f.bad = f.outside || f.wanted < mappedFileBytes
 	}
 	p.drop((*mappedLeaf).bad)
 	for i := range p.leaves {

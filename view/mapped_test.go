@@ -2,7 +2,11 @@ package view_test
 
 import (
 	"archive/zip"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -322,4 +326,91 @@ func copyFiles(to fstest.MapFS, dir string) error {
 		to[filepath.ToSlash(rel)] = &fstest.MapFile{Data: data}
 		return err
 	})
+}
+
+// invented is an array whose parts say anything. They are uint8.
+type invented []view.Part
+
+func (a *invented) Parts(context.Context, []int, []int) ([]view.Part, error) { return *a, nil }
+
+// asStored is the form of elements that are stored as they are.
+type asStored struct{}
+
+func (asStored) Decode(_ *view.Part, dst, enc []byte) error {
+	copy(dst, enc)
+	return nil
+}
+
+func (asStored) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) {
+	return func([]byte) {}, func([]byte) error { return nil }
+}
+
+func (asStored) Describe(_ *view.Part, err error) error { return err }
+
+// Parts that lie about where they are do no harm: what cannot be mapped is read,
+// and fails as it does without.
+func TestMappedHostile(t *testing.T) {
+	view.MapAll(t)
+	dir := &view.Dir{Store: storage.Local(), Path: filepath.ToSlash(t.TempDir())}
+	page := mmap.PageSize()
+	data := make([]byte, 5*page)
+	for i := range data {
+		data[i] = byte(i * 7 / 3)
+	}
+	for _, name := range []string{"file", "../" + filepath.Base(dir.Path) + "-outside"} {
+		if err := os.WriteFile(filepath.Join(dir.Path, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part := func(off, n int, file string, at, length int64) view.Part {
+		return view.Part{Offset: []int{off}, Size: []int{n}, Form: asStored{}, Dir: dir, File: file, At: at, Length: length}
+	}
+	n, p64 := 4*page, int64(page)
+	for what, parts := range map[string]invented{
+		"one":               {part(0, n, "file", 0, int64(n))},
+		"anywhere":          {part(0, n, "file", 1, int64(n))},
+		"with a rest":       {part(0, n, "file", 3, int64(n)+5)},
+		"stitched":          {part(0, n/2, "file", 2*p64, 2*p64), part(n/2, n/2, "file", 0, 2*p64+7)},
+		"in another order":  {part(n/2, n/2, "file", 0, 2*p64), part(0, n/2, "file", 2*p64, 2*p64)},
+		"the same twice":    {part(0, n/2, "file", p64, 2*p64), part(n/2, n/2, "file", p64, 2*p64)},
+		"not on pages":      {part(0, n/2, "file", 8, 2*p64), part(n/2, n/2, "file", 3*p64, 2*p64)},
+		"before the file":   {part(0, n, "file", -8, int64(n))},
+		"behind the file":   {part(0, n, "file", 5*p64, int64(n))},
+		"past its end":      {part(0, n, "file", 2*p64, int64(n))},
+		"far behind":        {part(0, n, "file", 1<<62, int64(n))},
+		"overflowing":       {part(0, n, "file", math.MaxInt64-5, int64(n))},
+		"a huge rest":       {part(0, n, "file", 0, 1<<62)},
+		"of a missing file": {part(0, n, "missing", 0, int64(n))},
+		"of a directory":    {part(0, n, ".", 0, int64(n))},
+		"outside":           {part(0, n, "../"+filepath.Base(dir.Path)+"-outside", 0, int64(n))},
+		"too short":         {part(0, n, "file", 0, int64(n)-1)},
+		"negative":          {part(0, n, "file", 0, -1)},
+	} {
+		leaf, err := view.NewArray(view.LeafMetadata{Path: tree.Path{{Name: "a"}}, Kind: tree.KindArray, DType: array.Uint8, Shape: []int{n}}, &parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := view.New("invented", []*view.Leaf{leaf})
+		want, werr := whole.Load(t.Context())
+		for _, verify := range []bool{false, true} {
+			var m view.Mappings
+			got, err := whole.Mapped(&m, verify).Load(t.Context())
+			if (err == nil) != (werr == nil) || err != nil && err.Error() != werr.Error() {
+				t.Errorf("%s: %v; read: %v", what, err, werr)
+			} else if err == nil {
+				if err := differ(t, got, want); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if err := m.Verify(t.Context()); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if err := m.Close(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if _, err := whole.Mapped(&m, verify).Load(t.Context()); !errors.Is(err, fs.ErrClosed) {
+				t.Errorf("%s: after Close: %v", what, err)
+			}
+		}
+	}
 }

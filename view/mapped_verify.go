@@ -13,7 +13,7 @@ import (
 
 // check is a part of a mapped leaf that has a checksum.
 type check struct {
-	leaf string
+	leaf *Leaf
 	part *Part
 	data []byte // its elements
 	rest []byte // what is stored behind them
@@ -29,16 +29,33 @@ const (
 	checkStep = 256 << 10
 )
 
-// verifyAll verifies checks. The error joins those of all that fail.
+// meterOf returns the engine's meter, or one that nobody looks at.
+func meterOf(e *transfer.Engine) *transfer.Meter {
+	if e == nil || e.Meter == nil {
+		return new(transfer.Meter)
+	}
+	return e.Meter
+}
+
+// verifyAll verifies checks, which reads their elements. The error joins those of
+// all that fail.
 func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
+	meter := meterOf(e)
+	for i := range checks {
+		meter.Planned.Add(int64(len(checks[i].data)))
+	}
+	if meter.Starting != nil {
+		meter.Starting(false)
+	}
 	errs := make([]error, len(checks))
 	err := transfer.Each(ctx, e, jobsOf(checks), func([2]int) int64 { return 0 }, func(ctx context.Context, job [2]int, _ []byte) error {
 		for i := job[0]; i < job[1]; i++ {
 			if err := checks[i].verify(ctx); ctx.Err() != nil {
 				return ctx.Err()
 			} else if err != nil {
-				errs[i] = fault.OfLeaf(checks[i].leaf, checks[i].part.describe(err))
+				errs[i] = checks[i].leaf.wrap(checks[i].part.describe(err))
 			}
+			meter.Moved.Add(int64(len(checks[i].data)))
 		}
 		return nil
 	})

@@ -53,6 +53,7 @@ func latest(ctx context.Context, dir string) (step int, found bool, err error) {
 type saver struct {
 	dir     string
 	log     io.Writer
+	memory  orbax.SnapshotMemory
 	pending *orbax.AsyncResponse
 }
 
@@ -64,7 +65,7 @@ func (s *saver) save(ctx context.Context, state *State, loss float64) error {
 	}
 	start := time.Now()
 	pending, err := orbax.SaveAsync(ctx, stepPath(s.dir, state.Step), state,
-		orbax.CustomMetadata(map[string]any{"loss": loss}))
+		orbax.CustomMetadata(map[string]any{"loss": loss}), orbax.ReuseSnapshot(&s.memory))
 	blocked := time.Since(start)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@
 //	for s.Begin('{'); s.Next('}'); {
 //		switch string(s.Name()) {
 //		case "sizes":
-//			sizes = s.Ints()
+//			sizes = s.AppendInts(sizes)
 //		default:
 //			s.Fail()
 //		}
@@ -167,9 +167,8 @@ func isNumber(c byte) bool {
 	return '0' <= c && c <= '9' || c == '.' || c == 'e' || c == 'E'
 }
 
-// Ints reads an array of integers; an empty one is not nil.
-func (s *Scanner) Ints() []int {
-	list := []int{}
+// AppendInts reads an array of integers and appends them to list.
+func (s *Scanner) AppendInts(list []int) []int {
 	for s.Begin('['); s.Next(']'); {
 		list = append(list, s.Int())
 	}

@@ -36,7 +36,7 @@ func scan(s *jsonscan.Scanner, depth int) (e entry) {
 		case "Name":
 			e.Name = string(s.Text())
 		case "Shape":
-			e.Shape = s.Ints()
+			e.Shape = s.AppendInts([]int{})
 		case "Size":
 			e.Size = s.Int()
 		case "On":
@@ -131,7 +131,7 @@ func ExampleScanner() {
 	for s.Begin('{'); s.Next('}'); {
 		switch string(s.Name()) {
 		case "sizes":
-			fmt.Println(s.Ints())
+			fmt.Println(s.AppendInts(nil))
 		case "name":
 			fmt.Printf("%s\n", s.Text())
 		default:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/jsonscan"
 )
 
 // ArrayMetadata is a jax.Array's entry in array_metadatas/process_<i>.
@@ -52,12 +51,13 @@ func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
 // scanArrays parses a document of the form that Orbax and this package write, and
 // reports whether it is one.
 func scanArrays(doc []byte) (m map[string]ArrayMetadata, ok bool) {
-	s := jsonscan.New(doc)
+	s := newScanner(doc)
 	m = make(map[string]ArrayMetadata, len(doc)/entryBytes)
-	scanOnly(s, "array_metadatas", func() {
+	var a ArrayMetadata
+	s.only("array_metadatas", func() {
 		for s.Begin('['); s.Next(']'); {
-			scanOnly(s, "array_metadata", func() {
-				a := scanArray(s)
+			s.only("array_metadata", func() {
+				a = s.array(a)
 				m[a.Name] = a
 			})
 		}
@@ -65,47 +65,33 @@ func scanArrays(doc []byte) (m map[string]ArrayMetadata, ok bool) {
 	return m, s.Done()
 }
 
-func scanArray(s *jsonscan.Scanner) (a ArrayMetadata) {
+// array reads the entry that follows last, with which it shares shapes that are
+// equal.
+func (s *scanner) array(last ArrayMetadata) (a ArrayMetadata) {
 	var seen members
 	for s.Begin('{'); s.Next('}'); {
 		switch string(s.Name()) {
 		case "param_name":
-			seen.add(s, 1)
+			s.once(&seen, 1)
 			a.Name = string(s.Text())
 		case "write_shape":
-			seen.add(s, 2)
-			a.WriteShape = s.Ints()
+			s.once(&seen, 2)
+			a.WriteShape = s.shape(last.WriteShape)
 		case "chunk_shape":
-			seen.add(s, 4)
-			a.ChunkShape = s.Ints()
+			s.once(&seen, 4)
+			a.ChunkShape = s.shape(last.ChunkShape)
 		case "ext_metadata":
-			seen.add(s, 8)
+			s.once(&seen, 8)
 			if s.Is('n') {
 				s.Null()
 				continue
 			}
-			scanOnly(s, "random_key_impl", func() { a.PRNGImpl = string(s.Text()) })
+			s.only("random_key_impl", func() { a.PRNGImpl = string(s.Text()) })
 		default:
 			s.Fail()
 		}
 	}
 	return a
-}
-
-// scanOnly reads an object that has the named member alone, whose value it leaves
-// to value.
-func scanOnly(s *jsonscan.Scanner, name string, value func()) {
-	var seen members
-	for s.Begin('{'); s.Next('}'); {
-		if string(s.Name()) != name {
-			s.Fail()
-		}
-		seen.add(s, 1)
-		value()
-	}
-	if seen == 0 {
-		s.Fail()
-	}
 }
 
 type arrayDoc struct {

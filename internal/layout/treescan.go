@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/go-orbax/orbax/internal/jsonscan"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -12,26 +11,26 @@ import (
 // fraction of the cost of decodeTree. It reports whether the document is of that
 // form; one that is not is decodeTree's.
 func scanTree(doc []byte) (m *TreeMetadata, rich string, ok bool) {
-	t := treeScanner{Scanner: jsonscan.New(doc), slab: tree.Path{}}
+	t := treeScanner{scanner: newScanner(doc), slab: tree.Path{}}
 	m = &TreeMetadata{Sparse: true}
 	var seen members
 	for t.Begin('{'); t.Next('}'); {
 		switch string(t.Name()) {
 		case "tree_metadata":
-			seen.add(t.Scanner, 1)
+			t.once(&seen, 1)
 			m.Leaves = t.leaves(len(doc))
 		case "use_ocdbt":
-			seen.add(t.Scanner, 2)
+			t.once(&seen, 2)
 			ocdbt := t.Bool()
 			m.OCDBT = &ocdbt
 		case "use_zarr3":
-			seen.add(t.Scanner, 4)
+			t.once(&seen, 4)
 			m.Zarr3 = t.Bool()
 		case "store_array_data_equal_to_fill_value":
-			seen.add(t.Scanner, 8)
+			t.once(&seen, 8)
 			m.Sparse = !t.Bool()
 		case "value_metadata_tree":
-			seen.add(t.Scanner, 16)
+			t.once(&seen, 16)
 			rich = string(t.Text())
 		case "custom_metadata":
 			t.Null()
@@ -44,25 +43,10 @@ func scanTree(doc []byte) (m *TreeMetadata, rich string, ok bool) {
 
 // treeScanner reads the leaves of a document.
 type treeScanner struct {
-	*jsonscan.Scanner
+	scanner
 	slab tree.Path // memory for paths
-	last TreeLeaf  // whose strings the next leaf shares where they are equal
+	last TreeLeaf  // whose strings and shape the next leaf shares if they are equal
 }
-
-// members is the set of an object's members that were read.
-type members uint8
-
-// add fails the document if an object has a member twice: encoding/json knows
-// which of them counts.
-func (m *members) add(s *jsonscan.Scanner, member members) {
-	if *m&member != 0 {
-		s.Fail()
-	}
-	*m |= member
-}
-
-// entryBytes is about what an entry takes in the document, rather less.
-const entryBytes = 128
 
 func (t *treeScanner) leaves(size int) []TreeLeaf {
 	leaves := make([]TreeLeaf, 0, size/entryBytes)
@@ -83,10 +67,10 @@ func (t *treeScanner) leaf() (l TreeLeaf) {
 	for t.Begin('{'); t.Next('}'); {
 		switch string(t.Name()) {
 		case "key_metadata":
-			seen.add(t.Scanner, 1)
+			t.once(&seen, 1)
 			l.Path = t.path()
 		case "value_metadata":
-			seen.add(t.Scanner, 2)
+			t.once(&seen, 2)
 			t.value(&l)
 		default:
 			t.Fail()
@@ -119,10 +103,10 @@ func (t *treeScanner) key(shared string) (k tree.Key) {
 	for t.Begin('{'); t.Next('}'); {
 		switch string(t.Name()) {
 		case "key":
-			seen.add(t.Scanner, 1)
+			t.once(&seen, 1)
 			k.Name = share(t.Text(), shared)
 		case "key_type":
-			seen.add(t.Scanner, 2)
+			t.once(&seen, 2)
 			switch t.Int() {
 			case sequenceKey:
 				k.Seq = true
@@ -145,16 +129,16 @@ func (t *treeScanner) value(l *TreeLeaf) {
 	for t.Begin('{'); t.Next('}'); {
 		switch string(t.Name()) {
 		case "value_type":
-			seen.add(t.Scanner, 1)
+			t.once(&seen, 1)
 			l.ValueType = ValueType(share(t.Text(), string(t.last.ValueType)))
 		case "skip_deserialize":
-			seen.add(t.Scanner, 2)
+			t.once(&seen, 2)
 			l.Empty = t.Bool()
 		case "write_shape":
-			seen.add(t.Scanner, 4)
-			l.WriteShape = t.Ints()
+			t.once(&seen, 4)
+			l.WriteShape = t.shape(t.last.WriteShape)
 		case "go_type":
-			seen.add(t.Scanner, 8)
+			t.once(&seen, 8)
 			l.GoType = share(t.Text(), t.last.GoType)
 		default:
 			t.Fail()
@@ -163,14 +147,6 @@ func (t *treeScanner) value(l *TreeLeaf) {
 	if seen&2 == 0 {
 		t.Fail()
 	}
-}
-
-// share returns text as a string: s, if that is equal.
-func share(text []byte, s string) string {
-	if string(text) == s {
-		return s
-	}
-	return string(text)
 }
 
 // distinct reports whether no two of the names are equal. It may sort them.
