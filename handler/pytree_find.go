@@ -27,20 +27,17 @@ func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*z
 
 // findChunks finds the chunks of the array that a document describes.
 func (o *treeOpener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarrArray, error) {
-	form, err := o.forms.parse(format, doc, o.options.Fill)
-	if err != nil {
+	a := &zarrArray{dir: o.files, fill: o.options.Fill}
+	a.chunks = a.first[:0]
+	if err := o.open(a, format, doc); err != nil {
 		return nil, err
 	}
-	a := &zarrArray{form: form, dir: o.files, fill: o.options.Fill}
-	a.chunks = a.first[:0]
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
-	for key := range form.keys() {
-		c, err := o.chunk(ctx, form, name, key)
-		if err == nil && c.missing {
-			if o.missing++; o.missing > maxMissing {
-				err = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
-			}
+	for key := range a.form.keys() {
+		c, err := o.chunk(ctx, a.form, name, key)
+		if err == nil && c.missing && o.tooManyMissing() {
+			err = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
 		}
 		if err == nil {
 			err = ctx.Err()
@@ -50,8 +47,24 @@ func (o *treeOpener) findChunks(ctx context.Context, name string, format int, do
 		}
 		a.chunks = append(a.chunks, c)
 	}
-	o.opened = append(o.opened, a)
 	return a, nil
+}
+
+// open sets the form of an array, of which the opener keeps account.
+func (o *treeOpener) open(a *zarrArray, format int, doc []byte) (err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a.form, err = o.forms.parse(format, doc, o.options.Fill)
+	o.opened = append(o.opened, a)
+	return err
+}
+
+// tooManyMissing counts a chunk that is missing.
+func (o *treeOpener) tooManyMissing() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.missing++
+	return o.missing > maxMissing
 }
 
 // readValue reads a document of a parameter.

@@ -7,6 +7,10 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -89,9 +93,11 @@ type treeOpener struct {
 	ocdbt     bool
 	values    valueIndex // of the database
 	key       []byte     // scratch: one that is looked up
-	forms     arrayForms
-	opened    []*zarrArray
-	missing   int // chunks, of all arrays
+
+	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
+	forms   arrayForms
+	opened  []*zarrArray
+	missing int // chunks, of all arrays
 }
 
 func newTreeOpener(dir *ReadDir, options OpenOptions) *treeOpener {
@@ -233,53 +239,84 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 
 // leaves describes all leaves.
 func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
-	var arrays, texts nameSet // are stored apart, and empty nodes not at all
-	arrays.ascending = make([]string, 0, len(o.meta.Leaves))
-	leaves := make([]*view.Leaf, len(o.meta.Leaves))
+	names := make([]string, len(o.meta.Leaves))
 	for i, l := range o.meta.Leaves {
-		name := l.Path.String()
-		leaf, err := o.leaf(ctx, l, name)
-		if err != nil {
-			return nil, &fault.Leaf{Path: name, Err: err}
-		}
-		leaves[i] = leaf
-		names := &arrays
-		switch leaf.Metadata().Kind {
-		case tree.KindEmpty:
-			continue
-		case tree.KindString:
-			names = &texts
-		}
-		if !names.add(name) {
-			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
+		names[i] = l.Path.String()
+	}
+	leaves := make([]*view.Leaf, len(names))
+	err := o.each(names, func(i int) (err error) {
+		leaves[i], err = o.leaf(ctx, o.meta.Leaves[i], names[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range names[min(1, len(names)):] {
+		if names[i] >= names[i+1] { // else all differ
+			return leaves, checkNames(names, leaves)
 		}
 	}
 	return leaves, nil
 }
 
-// nameSet is a set of names that mostly are added in their order.
-type nameSet struct {
-	ascending []string        // as long as they are
-	all       map[string]bool // from then on
+// checkNames refuses leaves of one name that are stored under it.
+func checkNames(names []string, leaves []*view.Leaf) error {
+	// Arrays and strings are stored apart, and empty nodes not at all.
+	type key struct {
+		name string
+		text bool
+	}
+	taken := make(map[key]bool, len(leaves))
+	for i, l := range leaves {
+		kind := l.Metadata().Kind
+		if kind == tree.KindEmpty {
+			continue
+		}
+		at := key{names[i], kind == tree.KindString}
+		if taken[at] {
+			return &fault.Leaf{Path: at.name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
+		}
+		taken[at] = true
+	}
+	return nil
 }
 
-// add reports whether a name was not there yet, and adds it.
-func (s *nameSet) add(name string) bool {
-	if n := len(s.ascending); s.all == nil && (n == 0 || s.ascending[n-1] < name) {
-		s.ascending = append(s.ascending, name)
-		return true
+// atOnce is how many leaves are looked for at once, where that takes reading files.
+const atOnce = 16
+
+// each calls find for each of the leaves of the given names, and returns the error
+// of the first that fails.
+func (o *treeOpener) each(names []string, find func(i int) error) error {
+	if o.ocdbt {
+		for i, name := range names {
+			if err := find(i); err != nil {
+				return &fault.Leaf{Path: name, Err: err}
+			}
+		}
+		return nil
 	}
-	if s.all == nil {
-		s.all = make(map[string]bool, 2*len(s.ascending))
-		for _, name := range s.ascending {
-			s.all[name] = true
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	errs := make([]error, len(names))
+	var failed atomic.Bool
+	for i := range names {
+		if failed.Load() {
+			break
+		}
+		group.Go(func() error {
+			if errs[i] = find(i); errs[i] != nil {
+				failed.Store(true)
+			}
+			return nil
+		})
+	}
+	group.Wait() // all before the first that fails have been looked for
+	for i, err := range errs {
+		if err != nil {
+			return &fault.Leaf{Path: names[i], Err: err}
 		}
 	}
-	if s.all[name] {
-		return false
-	}
-	s.all[name] = true
-	return true
+	return nil
 }
 
 // leaf describes one leaf.

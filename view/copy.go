@@ -43,7 +43,7 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 	}
 	for i := range parts {
 		part := &parts[i]
-		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Done: func(enc []byte) error {
+		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, pc.casts), Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func(elements []byte) error {
 				return withCasts(elements, pc.dtype, pc.casts, func(elements []byte, d array.DType) error {
 					return region.EachRun(l.meta.Shape, part.Offset, part.Size, d.Size(), func(at int64, n int) error {

@@ -152,7 +152,10 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 		r := transfer.Read{Leaf: placed[0].leaf, Done: func(enc []byte) error {
 			return part.describe(s.deliver(part, placed, enc))
 		}}
-		if run && part.Inline == nil && part.Length >= directBytes {
+		switch {
+		case !run:
+			r.Scratch = part.scratch(s.dtype, placed[0].casts)
+		case part.Inline == nil && part.Length >= directBytes:
 			direct(&r, part, dst)
 		}
 		if err := p.addPart(part, r); err != nil {
@@ -259,9 +262,24 @@ func (pl *placement) run(part *Part) (first, n int, ok bool) {
 	return base + first, n, ok && contiguous
 }
 
+// scratch returns about what decoding a part takes that does not go straight into
+// place: its elements, of type d, and what they are converted to.
+func (p *Part) scratch(d array.DType, casts []array.DType) int64 {
+	item := d.Size()
+	for _, c := range casts {
+		item += c.Size()
+	}
+	n, err := region.NumBytes(p.Size, item)
+	if err != nil {
+		return 0 // reading it will say what is wrong
+	}
+	return int64(n)
+}
+
 // directBytes is what a part must have to be read straight into place. Smaller ones
-// are read together with their neighbours, and are copied from there anyway.
-const directBytes = 256 << 10
+// are decoded from what is read together with their neighbours: less to keep for
+// each.
+const directBytes = 32 << 10
 
 // direct makes r bring the part straight to dst, if its form allows it.
 func direct(r *transfer.Read, part *Part, dst []byte) {

@@ -43,8 +43,8 @@ func New(format string, leaves []*Leaf) *Tree {
 	if !slices.IsSortedFunc(t.leaves, byPath) {
 		slices.SortStableFunc(t.leaves, byPath)
 	}
-	t.byName = sync.OnceValue(func() map[string]int {
-		names := make(map[string]int, len(leaves))
+	t.byName = sync.OnceValue(func() map[string]int { // loads need no names
+		names := make(map[string]int, len(t.leaves))
 		for i, l := range slices.Backward(t.leaves) {
 			names[l.meta.Path.String()] = i
 		}

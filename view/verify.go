@@ -40,7 +40,7 @@ func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report fun
 	}
 	for i := range parts {
 		part := &parts[i]
-		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Failed: report, Done: func(enc []byte) error {
+		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, nil), Failed: report, Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func([]byte) error { return nil }))
 		}})
 		if err != nil {

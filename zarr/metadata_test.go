@@ -187,7 +187,8 @@ func TestIsGroup(t *testing.T) {
 	for doc, want := range map[string]bool{
 		`{"zarr_format":3,"node_type":"group"}`:                    true,
 		`{"node_type":"group","attributes":{"a":1},"future":null}`: true,
-		base3: false, `{"node_type":"group"`: false, `{"node_type":["group"]}`: false, `"group"`: false, ``: false,
+		`{"node_type":"gr\u006fup"}`:                               true,
+		base3:                                                      false, `{"node_type":"group"`: false, `{"node_type":["group"]}`: false, `"group"`: false, ``: false,
 	} {
 		if IsGroup([]byte(doc)) != want {
 			t.Errorf("%s: %v", doc, !want)

@@ -27,6 +27,8 @@ type Read struct {
 	// Step, if set, is called with successive pieces of Dst as they arrive,
 	// while they are hot in the cache.
 	Step func(piece []byte)
+	// Scratch is what Done takes of memory besides, about.
+	Scratch int64
 	// Done is called once with what follows Dst, after Dst and all Steps. The
 	// bytes are valid only during the call.
 	Done func(rest []byte) error
@@ -106,6 +108,12 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 				return s.len - int64(len(reads[s.first].Dst))
 			}
 			return s.len
+		},
+		extra: func(i int) (most int64) {
+			for _, r := range reads[spans[i].first:spans[i].end] {
+				most = max(most, r.Scratch)
+			}
+			return most
 		},
 		do: func(ctx context.Context, i int, buffer func() []byte) error {
 			s := spans[i]
