@@ -164,7 +164,7 @@ func TestSnapshots(t *testing.T) {
 		if s.Copied != int64(len(want)) || s.Snapshot <= 0 {
 			t.Errorf("copied %d bytes, want %d: %+v", s.Copied, len(want), s)
 		}
-		if n > 1000 && s.Shared != 2*int64(len(want)) {
+		if n > 1000 && s.Shared != 2*int64(len(want)) || n < 100 && s.Shared != 0 { // small ones lie in the index
 			t.Errorf("shared %d bytes", s.Shared)
 		}
 	}

@@ -82,8 +82,9 @@ func (p *savePlan) contents(ctx context.Context) (*contents, error) {
 			Value: ocdbt.Value{Inline: a.zarr.Document()},
 		})
 		firstItem[i] = len(c.items)
-		next := firstItem[twins[i]]
-		if next < len(c.items) {
+		next := len(c.items)
+		if twin := twins[i]; twin != i && a.zarr.EncodedBound() > maxInline {
+			next = firstItem[twin]
 			c.shared += a.bytes()
 		}
 		var err error

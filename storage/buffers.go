@@ -35,6 +35,14 @@ func WriteBuffers(ctx context.Context, w Writer, off int64, bufs ...[]byte) erro
 	return nil
 }
 
+// BuffersReader is a Reader that fills several buffers in one operation.
+type BuffersReader interface {
+	Reader
+	// ReadBuffers fills bufs, one behind the other, from off on, or fails as
+	// ReadAt does.
+	ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error
+}
+
 // Alignment returns what the address of a buffer should be a multiple of to be
 // written to w from where it lies: what the device asks for if w knows it, as
 // the local store does on Linux, else PageSize.

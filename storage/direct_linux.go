@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -29,30 +30,55 @@ func openDirect(name string) (f *os.File, align int, err error) {
 // maxVector is the most buffers that one system call takes.
 const maxVector = 1024
 
-// writeVector writes buffers one behind the other, in as few system calls as the
-// system allows: it takes about 2 GiB at once. It returns how much was written.
+// writeVector writes buffers one behind the other. It returns how much was written.
 func writeVector(f *os.File, off int64, bufs [][]byte) (written int64, err error) {
-	bufs = skip(bufs, 0)
-	for err == nil && len(bufs) > 0 {
-		var n int
-		err = control(f, func(fd int) error {
-			return retry(func() (err error) {
-				n, err = unix.Pwritev(fd, bufs[:min(len(bufs), maxVector)], off+written)
-				return err
-			})
-		})
-		if err == nil && n == 0 {
-			err = io.ErrShortWrite
-		}
-		if err == nil {
-			written += int64(n)
-			bufs = skip(bufs, int64(n))
-		}
+	written, err = vector(f, off, bufs, unix.Pwritev)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrShortWrite
 	}
 	if err != nil {
 		err = &os.PathError{Op: "pwritev", Path: f.Name(), Err: err}
 	}
 	return written, err
+}
+
+// ReadBuffers makes a local file a BuffersReader.
+func (r *localReader) ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := vector(r.f, off, bufs, unix.Preadv)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		err = &os.PathError{Op: "preadv", Path: r.f.Name(), Err: err}
+	}
+	return err
+}
+
+// vector calls move for buffers that lie one behind the other in the file, as often
+// as it takes: the system moves about 2 GiB at once. It returns how much was moved,
+// and io.EOF if nothing more was.
+func vector(f *os.File, off int64, bufs [][]byte, move func(fd int, bufs [][]byte, off int64) (int, error)) (moved int64, err error) {
+	bufs = skip(bufs, 0)
+	for err == nil && len(bufs) > 0 {
+		var n int
+		err = control(f, func(fd int) error {
+			return retry(func() (err error) {
+				n, err = move(fd, bufs[:min(len(bufs), maxVector)], off+moved)
+				return err
+			})
+		})
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+		if err == nil {
+			moved += int64(n)
+			bufs = skip(bufs, int64(n))
+		}
+	}
+	return moved, err
 }
 
 // allocate makes the file that large, of blocks that need not be written before

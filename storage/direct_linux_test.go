@@ -2,8 +2,11 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -82,5 +85,40 @@ func TestBytesOf(t *testing.T) {
 		if got := bytesOf(tc.n, tc.unit); got != tc.want {
 			t.Errorf("%d × %d: %d", tc.n, tc.unit, got)
 		}
+	}
+}
+
+func TestReadBuffers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	data := make([]byte, 100_000)
+	for i := range data {
+		data[i] = byte(i * i >> 4)
+	}
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Local().Open(t.Context(), filepath.ToSlash(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var bufs [][]byte // more than one call takes, some of them empty
+	for i := range 3000 {
+		bufs = append(bufs, make([]byte, i%60))
+	}
+	whole := bufs[7]
+	if err := r.(BuffersReader).ReadBuffers(t.Context(), 5, bufs...); err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Join(bufs, nil); !bytes.Equal(got, data[5:5+len(got)]) || len(whole) != 7 {
+		t.Error("the buffers are not what the file has")
+	}
+	if err := r.(BuffersReader).ReadBuffers(t.Context(), 99_990, make([]byte, 4), make([]byte, 7)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("beyond the end: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.(BuffersReader).ReadBuffers(ctx, 0, bufs...); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

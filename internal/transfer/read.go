@@ -54,9 +54,10 @@ type span struct {
 
 // join sorts reads by place and joins small neighbours.
 func join(reads []Read) []span {
-	slices.SortStableFunc(reads, func(a, b Read) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
-	})
+	byPlace := func(a, b Read) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset)) }
+	if !slices.IsSortedFunc(reads, byPlace) { // as they most often are
+		slices.SortStableFunc(reads, byPlace)
+	}
 	var spans []span
 	for i := 0; i < len(reads); {
 		r := &reads[i]
@@ -190,15 +191,27 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 	return nil
 }
 
-// readSpan reads the ranges rs by one call.
+// readSpan reads the ranges rs by one call, which puts what has a destination there
+// if the store can do that, and the rest where it lies in buf.
 func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []byte) error {
-	if err := f.ReadAt(ctx, buf, s.offset); err != nil {
+	var err error
+	pieces := scatter(s, rs, buf)
+	vectored, ok := f.(storage.BuffersReader)
+	if ok = ok && pieces != nil; ok {
+		err = vectored.ReadBuffers(ctx, s.offset, pieces...)
+	} else {
+		err = f.ReadAt(ctx, buf, s.offset)
+	}
+	if err != nil {
 		return failAll(rs, readError(rs[0].File, err))
 	}
 	for i := range rs {
 		r := &rs[i]
 		b := buf[r.Offset-s.offset:][:r.Length]
-		n := copy(r.Dst, b)
+		n := len(r.Dst)
+		if !ok {
+			copy(r.Dst, b)
+		}
 		if r.Step != nil && n > 0 {
 			r.Step(r.Dst)
 		}
@@ -209,6 +222,34 @@ func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []by
 		}
 	}
 	return nil
+}
+
+// scatter returns the memory for all bytes of a span, in their order: destinations,
+// and between them the pieces of buf that have no other. It returns nil if there
+// are no destinations, or if ranges overlap, as those of tied weights do.
+func scatter(s span, rs []Read, buf []byte) [][]byte {
+	var pieces [][]byte
+	at, end := 0, 0 // what has its place, and where the range before ends
+	for i := range rs {
+		r := &rs[i]
+		start := int(r.Offset - s.offset)
+		if start < end {
+			return nil
+		}
+		end = start + int(r.Length)
+		if len(r.Dst) == 0 {
+			continue
+		}
+		if start > at {
+			pieces = append(pieces, buf[at:start])
+		}
+		pieces = append(pieces, r.Dst)
+		at = start + len(r.Dst)
+	}
+	if pieces == nil || at == len(buf) {
+		return pieces
+	}
+	return append(pieces, buf[at:])
 }
 
 func (r *Read) fail(err error) error {

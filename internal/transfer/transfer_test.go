@@ -597,3 +597,36 @@ func TestCancelRead(t *testing.T) {
 	}
 	settle(t, before)
 }
+
+// Ranges may overlap, as those of tied weights do, whoever has a destination.
+func TestReadOverlapping(t *testing.T) {
+	data := noise(200_000, 1)
+	dir := write(t, map[string][]byte{"f": data})
+	rapid.Check(t, func(t *rapid.T) {
+		var reads []Read
+		type want struct {
+			dst, rest  []byte
+			off, len   int
+			wasCorrect bool
+		}
+		wants := make([]want, rapid.IntRange(1, 20).Draw(t, "n"))
+		for i := range wants {
+			w := &wants[i]
+			w.off = rapid.SampledFrom([]int{0, 100, 40_000, 40_004, 100_000}).Draw(t, "off")
+			w.len = rapid.SampledFrom([]int{0, 4, 36, 39_900, 40_000, 60_000}).Draw(t, "len")
+			w.dst = make([]byte, rapid.SampledFrom([]int{0, w.len, w.len / 2, max(0, w.len-4)}).Draw(t, "dst"))
+			reads = append(reads, Read{Leaf: "x", Extent: Extent{"f", int64(w.off), int64(w.len)}, Dst: w.dst, Done: func(rest []byte) error {
+				w.wasCorrect = bytes.Equal(w.dst, data[w.off:][:len(w.dst)]) && bytes.Equal(rest, data[w.off+len(w.dst):w.off+w.len])
+				return nil
+			}})
+		}
+		if err := new(Engine).ReadAll(context.Background(), storage.Local(), dir, reads); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range wants {
+			if !w.wasCorrect {
+				t.Errorf("read %d of %d+%d, %d bytes of it into place, is wrong", i, w.off, w.len, len(w.dst))
+			}
+		}
+	})
+}
