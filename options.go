@@ -32,7 +32,7 @@ type LoadCheckpointablesOption interface {
 	loadCheckpointables()
 }
 
-// CommonOption is an option that fits everywhere.
+// CommonOption is an option of all saves and loads.
 type CommonOption interface {
 	SaveCheckpointablesOption
 	LoadCheckpointablesOption
@@ -113,6 +113,7 @@ type SnapshotMemory = handler.SnapshotMemory
 // when it has ended. Saves that follow one another with the same m keep the caller
 // for no longer than copying takes: to memory that is new it takes several times
 // as long. m holds as much as the state until it is garbage or its Free is called.
+// Save, which never copies, makes no use of it.
 func ReuseSnapshot(m *SnapshotMemory) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.handler.SnapshotMemory = m })
 }
@@ -147,16 +148,18 @@ func (o sharedOption) saveCheckpointables()    {}
 func (o sharedOption) loadCheckpointables()    {}
 
 // Budget bounds the memory that a save or a load takes for buffers, in bytes; 0
-// stands for the default of 48 MiB. It does not count the state itself, what a
-// snapshot copies of it, and the documents that describe it. A chunk that needs
-// more is moved alone, so a small budget never fails but is slower.
+// stands for the default of 48 MiB: encoding keeps about 8 MiB for each core, so
+// machines with more than five need more to compress on all of them. It does not
+// count the state itself, what a snapshot copies of it, and the documents that
+// describe it. A chunk that needs more is moved alone, so a small budget never
+// fails but is slower.
 func Budget(bytes int64) CommonOption {
 	return sharedOption(func(o *sharedOptions) { o.budget = bytes })
 }
 
 // Report sets s when the save or the load has ended, well or not: for an
-// asynchronous one before its response is done. Only what saves and loads takes
-// it.
+// asynchronous one before its response is done. A load that finds no checkpoint to
+// open leaves it as it is. Only what saves and loads takes it.
 func Report(s *Stats) CommonOption {
 	return sharedOption(func(o *sharedOptions) { o.report = s })
 }

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,25 +66,31 @@ func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables 
 }
 
 func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) error {
-	s, err := begin(ctx, path, parts, c)
+	s := newSaving(c)
+	defer s.end()
+	err := s.begin(ctx, path, parts, c)
 	if err == nil {
 		err = s.run(ctx)
 	}
-	s.observer.end()
 	return wrap(ctx, "save", path, err)
 }
 
 func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*AsyncResponse, error) {
 	c.handler.Snapshot = true
-	s, err := begin(ctx, path, parts, c)
-	if err != nil {
-		s.observer.end()
+	s := newSaving(c)
+	accepted := false
+	defer func() {
+		if !accepted {
+			s.end()
+		}
+	}()
+	if err := s.begin(ctx, path, parts, c); err != nil {
 		return nil, wrap(ctx, "save", path, err)
 	}
+	accepted = true
 	return respond(func() error {
-		err := s.run(ctx)
-		s.observer.end()
-		return wrap(ctx, "save", path, err)
+		defer s.end()
+		return wrap(ctx, "save", path, s.run(ctx))
 	}), nil
 }
 
@@ -101,13 +106,10 @@ type saving struct {
 	into      *savehook.Into // of a partial save
 	engine    *transfer.Engine
 	observer  *observer
-	least     atomic.Int64 // bytes that will be written at least
+	least     int64 // bytes that will be written at least
 }
 
-// begin checks everything that can be checked, takes what it needs of the
-// parts, and claims the path. Nothing is written before all of it is accepted. It
-// returns the save also if that is refused.
-func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*saving, error) {
+func newSaving(c *saveConfig) *saving {
 	s := &saving{
 		overwrite: c.overwrite,
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
@@ -116,11 +118,25 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 		engine:    c.newEngine(),
 	}
 	s.observer = newObserver("save", &c.sharedOptions, s.engine.Meter)
-	c.handler.Use(s.engine)
-	c.handler.Announce = func(bytes int64) { s.least.Add(bytes) }
-	var err error
+	return s
+}
+
+// end gives back what the save has taken, and tells what it did.
+func (s *saving) end() {
+	s.engine.Release()
+	s.observer.end()
+}
+
+// begin checks everything that can be checked, takes what it needs of the
+// parts, and claims the path. Nothing is written before all of it is accepted.
+func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c *saveConfig) (err error) {
 	if s.store, s.dir, err = storage.Resolve(path); err != nil {
-		return s, err
+		return err
+	}
+	c.handler.Use(s.engine)
+	c.handler.Announce = func(bytes int64) error {
+		s.least += bytes
+		return s.checkRoom(ctx)
 	}
 	custom, err := layout.CheckCustom(c.custom)
 	errs := []error{err}
@@ -133,20 +149,19 @@ func begin(ctx context.Context, path string, parts map[string]any, c *saveConfig
 		errs = append(errs, layout.CheckName(name))
 	}
 	if err := errors.Join(append(errs, s.checkPlace(ctx), s.checkTarget(ctx))...); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.accept(ctx, parts[c.name], c); err != nil {
-		return s, err
+		return err
 	}
 	for _, name := range names {
 		errs = append(errs, s.prepare(ctx, name, parts[name], c))
 	}
-	errs = append(errs, s.checkRoom(ctx))
 	if err := errors.Join(errs...); err != nil || s.into != nil {
-		return s, err
+		return err
 	}
 	s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
-	return s, err
+	return err
 }
 
 // checkPlace refuses a path inside of a checkpoint, where the new one would be
@@ -163,7 +178,7 @@ func (s *saving) checkPlace(ctx context.Context) error {
 // store is full.
 func (s *saving) checkRoom(ctx context.Context) error {
 	store, ok := s.store.(storage.Roomer)
-	if !ok || s.least.Load() == 0 {
+	if !ok || s.least == 0 {
 		return nil
 	}
 	room, err := store.Room(ctx, s.dir)
@@ -172,8 +187,8 @@ func (s *saving) checkRoom(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return err
-	case room < s.least.Load():
-		return fmt.Errorf("%w: the arrays take %d bytes, and there is room for %d", fault.ErrNoSpace, s.least.Load(), room)
+	case room < s.least:
+		return fmt.Errorf("%w: the arrays take %d bytes, and there is room for %d", fault.ErrNoSpace, s.least, room)
 	}
 	return nil
 }

@@ -38,9 +38,13 @@ type Stats struct {
 	// many will be: at most, as nobody knows yet how well data compresses.
 	Moved, Planned int64
 	Files          int
-	// Of Bytes: Copied were copied so that the program can go on, Shared are
-	// stored once for several leaves, Mapped are in the files' own memory.
-	Copied, Shared, Mapped int64
+	// Copied is how many of Bytes an asynchronous save has copied.
+	Copied int64
+	// Shared is how many of Bytes were not written again, as the same memory is
+	// stored under another name.
+	Shared int64
+	// Mapped is how many of Bytes are views of the files; see the option Mapped.
+	Mapped int64
 	// What the phases took, and all of it.
 	Prepare, Snapshot, Transfer, Commit, Elapsed time.Duration
 }

@@ -50,7 +50,12 @@ func TestReport(t *testing.T) {
 	if text := s.String(); !strings.HasPrefix(text, "load: 3 arrays, 8.39 MB in ") {
 		t.Error(text)
 	}
-	if err := orbax.LoadInto(t.Context(), path+"x", &state, orbax.Report(&s)); err == nil || s.Op != "load" {
+	s = orbax.Stats{}
+	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s), orbax.Name("none")); err == nil || s.Op != "load" || s.Phase != orbax.PhaseDone {
+		t.Errorf("%v, %+v", err, s)
+	}
+	s = orbax.Stats{}
+	if err := orbax.Save(t.Context(), path, state, orbax.Report(&s)); err == nil || s.Op != "save" || s.Phase != orbax.PhaseDone {
 		t.Errorf("%v, %+v", err, s)
 	}
 	ck, err := orbax.Open(t.Context(), path)

@@ -22,7 +22,7 @@ func eachSize(b *testing.B, f func(b *testing.B, dir string, state map[string]*a
 		if err != nil {
 			b.Fatal(err)
 		}
-		state, err := c.newState()
+		state, err := c.owned()
 		if err != nil {
 			b.Fatal(err)
 		}

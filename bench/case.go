@@ -75,6 +75,9 @@ func (c benchCase) total() int64 { return int64(c.Arrays) * int64(c.Bytes) }
 // large says that the disk and the memory decide, not the number of arrays.
 func (c benchCase) large() bool { return c.Bytes >= 1<<20 }
 
+// few says that Orbax does not take ten seconds and more.
+func (c benchCase) few() bool { return c.Arrays <= 10_000 }
+
 // manyArrays is how many arrays make their number decide.
 const manyArrays = 1000
 
@@ -112,6 +115,7 @@ func (c benchCase) values(i int) (offset int64) {
 // maxData is the size of the file with the values of a large state.
 const maxData = 256 << 20
 
+// dataBytes is the size of that file.
 func (c benchCase) dataBytes() int64 { return min(c.total(), maxData) }
 
 // newState returns the state, with none of its memory touched.
@@ -125,6 +129,25 @@ func (c benchCase) newState() (map[string]*array.Array, error) {
 		state[leafName(i)] = a
 	}
 	return state, nil
+}
+
+// owned returns a state of which every page has been written to.
+func (c benchCase) owned() (map[string]*array.Array, error) {
+	state, err := c.newState()
+	if err != nil {
+		return nil, err
+	}
+	err = parallel(c.Arrays, func() func(i int) error {
+		return func(i int) error {
+			b := state[leafName(i)].Bytes()
+			b[0] = 0xff
+			for n := 1; n < len(b); n *= 2 {
+				copy(b[n:], b[:n])
+			}
+			return nil
+		}
+	})
+	return state, err
 }
 
 // writeData writes the values of all arrays to a file, so that all who are

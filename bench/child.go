@@ -18,8 +18,9 @@ const childVariable = "ORBAX_BENCH_CHILD"
 
 // sample is one measurement.
 type sample struct {
+	Round   int     `json:"round"`
 	Seconds float64 `json:"seconds"`
-	Again   float64 `json:"again,omitempty"` // of what an operation does next; see again
+	Again   float64 `json:"again,omitempty"` // see method.again
 	CPU     float64 `json:"cpu_seconds"`
 	// Beyond is the peak of the resident memory less what was resident just
 	// before, and less the state itself if the job allocates it.

@@ -156,11 +156,12 @@ class Safetensors(Torch):
 
     def save(self, path, state):
         safe.torch.save_file(state, path)
-        if self.how == "fsync":
-            for name in (path, os.path.dirname(path)):
-                f = os.open(name, os.O_RDONLY)
-                os.fsync(f)
-                os.close(f)
+
+    def sync(self, path):
+        for name in (path, os.path.dirname(path)):
+            f = os.open(name, os.O_RDONLY)
+            os.fsync(f)
+            os.close(f)
 
     def load(self, path):
         # safetensors.torch maps the file.
@@ -168,11 +169,11 @@ class Safetensors(Torch):
 
     def map(self, path):
         with safe.safe_open(path, "pt") as f:
-            state = {name: f.get_tensor(name) for name in f.keys()}
-        if self.how == "touch":
-            for t in state.values():
-                t.view(torch.uint8).flatten()[::4096].sum()
-        return state
+            return {name: f.get_tensor(name) for name in f.keys()}
+
+    def touch(self, state):
+        for t in state.values():
+            t.view(torch.uint8).flatten()[::4096].sum()
 
 
 def warm_up(job, lib):
@@ -209,12 +210,19 @@ def do(job, lib):
     start = time.perf_counter()
     if op == "save":
         lib.save(path, state)
+        if hasattr(lib, "sync"):
+            sample["seconds"] = time.perf_counter() - start
+            lib.sync(path)
+            sample["again"] = time.perf_counter() - start
     elif op == "load":
         state = lib.load(path)
     elif op == "load-into":
         lib.load_into(path, state)
     elif op == "map":
         state = lib.map(path)
+        sample["seconds"] = time.perf_counter() - start
+        lib.touch(state)
+        sample["again"] = time.perf_counter() - start
     elif op == "async":
         save_twice(job, lib, state, sample)
     else:
@@ -222,7 +230,7 @@ def do(job, lib):
     sample.setdefault("seconds", time.perf_counter() - start)
     sample["cpu_seconds"] = cpu_seconds() - cpu
     sample["beyond_bytes"] = memory_peak(sample["memory_source"]) - before
-    if op == "load":
+    if op in ("load", "map"):
         sample["beyond_bytes"] -= job["case"]["arrays"] * job["case"]["bytes"]
     if op in ("load", "load-into", "map"):
         for name, want in values(job):

@@ -137,7 +137,7 @@ func (j job) prepareCopy(context.Context) (task, error) {
 	if err != nil {
 		return task{}, err
 	}
-	dst, err := j.owned()
+	dst, err := j.Case.owned()
 	return task{
 		work: func(*sample) error {
 			return j.eachLeaf(func(leaf string) { copy(dst[leaf].Bytes(), src[leaf].Bytes()) })

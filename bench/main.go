@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"syscall"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func main() {
 	if os.Getenv(childVariable) != "" {
 		os.Exit(serveChild(os.Stdin, os.Stdout))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	rounds := flags.Int("n", 3, "rounds; each measures every method once")
 	list := flags.String("cases", "64x16MiB,64x16MiB:bfloat16,4000x64KiB,20000x1KiB",
 		"comma-separated `cases`, each COUNTxSIZE or COUNTxSIZE:bfloat16")
-	growth := flags.String("growth", "1000x1KiB,10000x1KiB,100000x1KiB;16x16MiB,64x16MiB,256x16MiB,512x16MiB,1024x16MiB",
+	growth := flags.String("growth", "1000x1KiB,10000x1KiB,100000x1KiB;16x16MiB,64x16MiB,256x16MiB,1024x16MiB",
 		"`series` of growing cases, separated by semicolons")
 	rows := flags.String("rows", "", "measure only rows, such as \"load, cold: Go\", that match this regular `expression`")
 	python := flags.String("python", "", "Python `interpreter` that has packages of requirements.txt; without it what needs them is left out")

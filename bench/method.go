@@ -17,6 +17,10 @@ type method struct {
 	// reads is the checkpoint to load, by the Who of the save that makes it.
 	reads string
 	cold  bool
+	// rare says that it takes part in every other round only.
+	rare bool
+	// again is the row of the second time in a sample, if there is one.
+	again *method
 	// for which states; nil for all.
 	when func(benchCase) bool
 }
@@ -73,14 +77,12 @@ const (
 	howZstd      = "zstd"
 	howAuto      = "auto"
 	howVerify    = "verify"
-	howTouch     = "touch" // also others'
 )
 
 // How others save.
 const (
-	howRaw   = "uncompressed"
-	howJAX   = "jax"
-	howFsync = "fsync"
+	howRaw = "uncompressed"
+	howJAX = "jax"
 )
 
 const (
@@ -123,7 +125,7 @@ const (
 	whoOrbaxOnOurs = "Orbax, Go's files"
 
 	whoDCP         = "PyTorch DCP"
-	whoSafetensors = "safetensors, not durable"
+	whoSafetensors = "safetensors, no fsync"
 	whoSafeSynced  = "safetensors, fsync"
 	whoSafe        = "safetensors"
 )
@@ -134,54 +136,50 @@ func bfloat16Large(c benchCase) bool { return c.large() && c.DType == "bfloat16"
 
 // methods lists what is measured, of ours and of others. Orbax is measured as it
 // comes and without compression with NumPy arrays, which like ours lie in host
-// memory, and as it comes with jax.Arrays on the CPU.
+// memory, and as it comes with jax.Arrays on the CPU. What no goal asks for is
+// rare.
 var methods = []method{
 	{Group: groupLimit, Who: whoDD, work: work{"", opDD, ""}},
 	{Group: groupSave, Who: whoOurs, work: work{ours, opSave, ""}},
+	{Group: groupSave, Who: whoHuffman, work: work{ours, opSave, howHuffman}, when: bfloat16Large},
+	{Group: groupSave, Who: whoZstd, work: work{ours, opSave, howZstd}, rare: true, when: bfloat16Large},
+	{Group: groupSave, Who: whoAuto, work: work{ours, opSave, howAuto}, rare: true, when: float32Large},
+	{Group: groupSave, Who: whoBFloat16, work: work{ours, opSave, howBFloat16}, rare: true, when: float32Large},
 	{Group: groupLimit, Who: whoDisk, work: work{ours, opDisk, ""}},
 	{Group: groupSave, Who: whoOrbax, work: work{orbaxPython, opSave, ""}},
 	{Group: groupSave, Who: whoRaw, work: work{orbaxPython, opSave, howRaw}, when: benchCase.large},
-	{Group: groupSave, Who: whoJAX, work: work{orbaxPython, opSave, howJAX}, when: float32Large},
-	{Group: groupSave, Who: whoDCP, work: work{dcp, opSave, ""}, when: float32Large},
-	{Group: groupSave, Who: whoSafeSynced, work: work{safetensors, opSave, howFsync}, when: float32Large},
-	{Group: groupSave, Who: whoSafetensors, work: work{safetensors, opSave, ""}, when: benchCase.large},
-	{Group: groupSave, Who: whoHuffman, work: work{ours, opSave, howHuffman}, when: bfloat16Large},
-	{Group: groupSave, Who: whoZstd, work: work{ours, opSave, howZstd}, when: bfloat16Large},
-	{Group: groupSave, Who: whoAuto, work: work{ours, opSave, howAuto}, when: float32Large},
-	{Group: groupSave, Who: whoBFloat16, work: work{ours, opSave, howBFloat16}, when: float32Large},
+	{Group: groupSave, Who: whoJAX, work: work{orbaxPython, opSave, howJAX}, rare: true, when: float32Large},
+	{Group: groupSave, Who: whoDCP, work: work{dcp, opSave, ""}, rare: true, when: float32Large},
+	{Group: groupSave, Who: whoSafetensors, work: work{safetensors, opSave, ""}, rare: true, again: &method{Group: groupSave, Who: whoSafeSynced}, when: float32Large},
 
 	{Group: groupLimit, Who: whoCopy, work: work{ours, opCopy, ""}},
 	{Group: groupInto, Who: whoOurs, work: work{ours, opInto, ""}, reads: whoOurs},
-	{Group: groupAsync, Who: whoOurs, work: work{ours, opAsync, ""}},
-	{Group: groupAsync, Who: whoReuse, work: work{ours, opAsync, howReuse}, when: benchCase.large},
-	{Group: groupAsync, Who: whoImmutable, work: work{ours, opAsync, howImmutable}, when: benchCase.large},
-	{Group: groupAsync, Who: whoOrbax, work: work{orbaxPython, opAsync, ""}, when: float32Large},
-	{Group: groupInto, Who: whoDCP, work: work{dcp, opInto, ""}, reads: whoDCP, when: float32Large},
+	{Group: groupAsync, Who: whoOurs, work: work{ours, opAsync, ""}, again: &method{Group: groupAgain, Who: whoOurs}},
+	{Group: groupAsync, Who: whoReuse, work: work{ours, opAsync, howReuse}, again: &method{Group: groupAgain, Who: whoReuse}, when: benchCase.large},
+	{Group: groupAsync, Who: whoImmutable, work: work{ours, opAsync, howImmutable}, again: &method{Group: groupAgain, Who: whoImmutable}, when: benchCase.large},
+	{Group: groupAsync, Who: whoOrbax, work: work{orbaxPython, opAsync, ""}, rare: true, again: &method{Group: groupAgain, Who: whoOrbax}, when: float32Large},
+	{Group: groupInto, Who: whoDCP, work: work{dcp, opInto, ""}, rare: true, reads: whoDCP, when: float32Large},
 	{Group: groupInto, Who: whoHuffman, work: work{ours, opInto, ""}, reads: whoHuffman, when: bfloat16Large},
 	{Group: groupInto, Who: whoExchange, work: work{ours, opInto, ""}, reads: whoOrbax, when: benchCase.large},
 
 	{Group: groupLimit, Who: whoCopyFresh, work: work{ours, opFresh, ""}},
 	{Group: groupLoad, Who: whoOurs, work: work{ours, opLoad, ""}, reads: whoOurs},
 	{Group: groupLoad, Who: whoOrbax, work: work{orbaxPython, opLoad, ""}, reads: whoOrbax},
-	{Group: groupLoad, Who: whoOrbaxOnOurs, work: work{orbaxPython, opLoad, ""}, reads: whoOurs},
+	{Group: groupLoad, Who: whoOrbaxOnOurs, work: work{orbaxPython, opLoad, ""}, reads: whoOurs, when: benchCase.few},
 	{Group: groupLoad, Who: whoRaw, work: work{orbaxPython, opLoad, howRaw}, reads: whoRaw, when: benchCase.large},
-	{Group: groupLoad, Who: whoJAX, work: work{orbaxPython, opLoad, howJAX}, reads: whoJAX, when: float32Large},
-	{Group: groupLoad, Who: whoSafe, work: work{safetensors, opLoad, ""}, reads: whoSafetensors, when: float32Large},
+	{Group: groupLoad, Who: whoSafe, work: work{safetensors, opLoad, ""}, rare: true, reads: whoSafetensors, when: float32Large},
 
-	{Group: groupMap, Who: whoOurs, work: work{ours, opMap, ""}, reads: whoOurs},
-	{Group: groupMap, Who: whoVerified, work: work{ours, opMap, howVerify}, reads: whoOurs, when: benchCase.large},
-	{Group: groupTouch, Who: whoOurs, work: work{ours, opMap, howTouch}, reads: whoOurs, when: benchCase.large},
-	{Group: groupMap, Who: whoSafe, work: work{safetensors, opMap, ""}, reads: whoSafetensors, when: benchCase.large},
-	{Group: groupTouch, Who: whoSafe, work: work{safetensors, opMap, howTouch}, reads: whoSafetensors, when: benchCase.large},
+	{Group: groupMap, Who: whoOurs, work: work{ours, opMap, ""}, again: &method{Group: groupTouch, Who: whoOurs}, reads: whoOurs},
+	{Group: groupMap, Who: whoVerified, work: work{ours, opMap, howVerify}, again: &method{Group: groupTouch, Who: whoVerified}, reads: whoOurs, when: benchCase.large},
+	{Group: groupMap, Who: whoSafe, work: work{safetensors, opMap, ""}, again: &method{Group: groupTouch, Who: whoSafe}, reads: whoSafetensors, when: benchCase.large},
 
 	{Group: groupCold, Who: whoOurs, work: work{ours, opInto, ""}, reads: whoOurs, cold: true},
 	{Group: groupLimit, Who: whoDiskRead, work: work{ours, opDiskRead, ""}, reads: whoOurs, cold: true, when: benchCase.large},
-	{Group: groupCold, Who: whoOrbax, work: work{orbaxPython, opLoad, ""}, reads: whoOrbax, cold: true, when: float32Large},
-	{Group: groupCold, Who: whoRaw, work: work{orbaxPython, opLoad, howRaw}, reads: whoRaw, cold: true, when: float32Large},
+	{Group: groupCold, Who: whoRaw, work: work{orbaxPython, opLoad, howRaw}, rare: true, reads: whoRaw, cold: true, when: float32Large},
 
-	{Group: groupEncode, Who: whoOurs, work: work{ours, opCodec, ""}, when: benchCase.large},
-	{Group: groupEncode, Who: whoHuffman, work: work{ours, opCodec, howHuffman}, when: benchCase.large},
-	{Group: groupEncode, Who: whoZstd, work: work{ours, opCodec, howZstd}, when: benchCase.large},
+	{Group: groupEncode, Who: whoOurs, work: work{ours, opCodec, ""}, again: &method{Group: groupDecode, Who: whoOurs}, when: benchCase.large},
+	{Group: groupEncode, Who: whoHuffman, work: work{ours, opCodec, howHuffman}, again: &method{Group: groupDecode, Who: whoHuffman}, when: benchCase.large},
+	{Group: groupEncode, Who: whoZstd, work: work{ours, opCodec, howZstd}, again: &method{Group: groupDecode, Who: whoZstd}, when: benchCase.large},
 }
 
 // methodsFor are those for a state.

@@ -19,7 +19,7 @@ func (r *report) writeSVG(name string) error {
 // Sizes of the plot, in pixels of a page that shows it unscaled.
 const (
 	plotWidth   = 980
-	chartWidth  = 470
+	chartWidth  = 460
 	chartGap    = plotWidth - 2*margin - 2*chartWidth
 	margin      = 15
 	titleHeight = 64
@@ -98,9 +98,23 @@ func (r *report) plot() string {
 	page.rect(0.5, 0.5, plotWidth-1, y-1, "card")
 	page.text(margin, 30, "title", "Time to save and to load")
 	page.text(margin, 49, "soft", fmt.Sprintf("Medians of %d rounds, with the extremes; shorter is better. %s, %d CPUs, %s%s", r.Rounds, r.System, r.CPUs, r.Go, r.plotVersions()))
+	legend(&page)
 	page.WriteString(c.String())
 	page.WriteString("</svg>\n")
 	return page.String()
+}
+
+func legend(c *canvas) {
+	x := float64(plotWidth - margin)
+	for _, entry := range []struct {
+		class, name string
+		width       float64
+	}{{"other", "others", 52}, {"orbax", "Orbax", 52}, {"go", "this module", 88}, {"limit", "limits of the machine", 140}} {
+		x -= entry.width
+		c.rect(x-8, 20, 12, 12, entry.class)
+		c.text(x+9, 30, "", entry.name)
+		x -= 16
+	}
 }
 
 func (r *report) plotVersions() string {
@@ -135,18 +149,18 @@ func (c *caseResult) charts() []chart {
 	}{
 		{"Save", []string{groupSave}},
 		{"Load", []string{groupInto, groupLoad}},
-		{"Caller blocked by the second asynchronous save", []string{groupAgain}},
+		{"Async save, caller blocked", []string{groupAgain}},
 		{"Load, cold", []string{groupCold}},
 	} {
-		b := bars{title: part.title + ": " + c.Case.title()}
+		b := bars{title: part.title + ": " + c.Case.short()}
 		compared := false
 		for _, group := range part.groups {
 			section := ""
 			if _, place, ok := strings.Cut(group, "load, "); ok && len(part.groups) > 1 {
 				section = place
 			}
-			for _, r := range append([]*row{c.limit(group)}, c.Rows...) {
-				if r == nil || len(r.Samples) == 0 || r.Group != group && r != c.limit(group) || r.Group == groupLimit && r != c.limit(group) {
+			for _, r := range c.Rows { // the limits come first
+				if len(r.Samples) == 0 || r.Group != group && r != c.limit(group) {
 					continue
 				}
 				b.bars = append(b.bars, bar{section, r.Who, r.class(), r.seconds()})
@@ -159,6 +173,11 @@ func (c *caseResult) charts() []chart {
 		}
 	}
 	return all
+}
+
+// short is a title for a chart.
+func (c benchCase) short() string {
+	return fmt.Sprintf("%d × %s %s", c.Arrays, sizeText(int64(c.Bytes)), c.DType)
 }
 
 func (r *row) class() string {
@@ -243,7 +262,10 @@ func secondsText(s float64) string {
 }
 
 func factorText(f float64) string {
-	if f < 10 {
+	switch {
+	case f < 0.1:
+		return fmt.Sprintf("%.1g", f)
+	case f < 10:
 		return fmt.Sprintf("%.2f", f)
 	}
 	return fmt.Sprintf("%.0f", f)

@@ -86,11 +86,11 @@ func (c *caseResult) cells(r *row) []string {
 	}
 	cells[0] = r.seconds().text("%.4f")
 	cells[1] = fmt.Sprintf("%.2f", c.rate(r).Median)
-	if first := !slices.Contains(slices.Collect(maps.Values(again)), r.Group); first {
-		cells[2] = fmt.Sprintf("%.2f", r.cpu().Median)
-		if r.Op != opDD {
-			cells[3] = fmt.Sprintf("%.0f", r.beyond().Max)
-		}
+	if cpu := r.cpu().Median; cpu > 0 {
+		cells[2] = fmt.Sprintf("%.2f", cpu)
+	}
+	if r.Samples[0].Memory != "" {
+		cells[3] = fmt.Sprintf("%.0f", r.beyond().Max)
 	}
 	if stored := c.stored(r).Median; stored > 0 {
 		cells[4] = fmt.Sprintf("%.3f", stored)

@@ -35,22 +35,20 @@ func newReport(rounds int) *report {
 	}
 }
 
-// again names the rows of what an operation does after its first measurement.
-var again = map[string]string{groupAsync: groupAgain, groupEncode: groupDecode}
-
 // newCaseResult brings the rows into the order of the tables.
-func newCaseResult(c benchCase, rows []*row) *caseResult {
-	for _, first := range slices.Clone(rows) {
-		group, ok := again[first.Group]
-		if !ok {
+func newCaseResult(c benchCase, measured []*row) *caseResult {
+	var rows []*row
+	for _, first := range measured {
+		rows = append(rows, first)
+		if first.again == nil {
 			continue
 		}
-		next := &row{method: first.method, Skipped: first.Skipped}
-		next.Group = group
+		second := &row{method: *first.again, Skipped: first.Skipped}
+		second.work = first.work
 		for _, s := range first.Samples {
-			next.Samples = append(next.Samples, sample{Seconds: s.Again, Moved: s.Moved})
+			second.Samples = append(second.Samples, sample{Round: s.Round, Seconds: s.Again, Moved: s.Moved})
 		}
-		rows = append(rows, next)
+		rows = append(rows, second)
 	}
 	slices.SortStableFunc(rows, func(a, b *row) int {
 		return cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group))
@@ -94,8 +92,11 @@ func (r *row) beyond() spread {
 func (r *row) ratio(base *row) spread {
 	var values []float64
 	if r != nil && base != nil {
-		for i := range min(len(r.Samples), len(base.Samples)) {
-			values = append(values, r.Samples[i].Seconds/base.Samples[i].Seconds)
+		for _, s := range r.Samples {
+			i := slices.IndexFunc(base.Samples, func(b sample) bool { return b.Round == s.Round })
+			if i >= 0 {
+				values = append(values, s.Seconds/base.Samples[i].Seconds)
+			}
 		}
 	}
 	return spreadOf(values)

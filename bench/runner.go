@@ -128,11 +128,11 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 	turns := slices.Clone(rows)
 	for round := range r.rounds {
 		for _, row := range turns {
-			if row.Skipped != "" {
+			if row.Skipped != "" || row.rare && round%2 == 1 {
 				continue
 			}
 			label := fmt.Sprintf("%s: round %d of %d: %v", c.Name, round+1, r.rounds, row.method)
-			if err := r.sample(ctx, row, label, func() (sample, error) { return r.measure(ctx, row.method, c) }); err != nil {
+			if err := r.sample(ctx, row, round, label, func() (sample, error) { return r.measure(ctx, row.method, c) }); err != nil {
 				return nil, err
 			}
 		}
@@ -148,7 +148,7 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 
 // sample gives the row one sample more, or a reason to have none: a run of many
 // minutes goes on without a row that fails, and fails at its end.
-func (r *runner) sample(ctx context.Context, row *row, label string, measure func() (sample, error)) error {
+func (r *runner) sample(ctx context.Context, row *row, round int, label string, measure func() (sample, error)) error {
 	s, err := measure()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -161,6 +161,7 @@ func (r *runner) sample(ctx context.Context, row *row, label string, measure fun
 		}
 		return nil
 	}
+	s.Round = round
 	row.Samples = append(row.Samples, s)
 	fmt.Fprintf(r.log, "%6.0fs %s: %.3f s\n", time.Since(r.start).Seconds(), label, s.Seconds)
 	return nil

@@ -44,7 +44,7 @@ func TestProgram(t *testing.T) {
 			switch {
 			case r.Skipped != "":
 				t.Logf("%v: %s", r.method, r.Skipped)
-			case len(r.Samples) != 2 || r.Samples[0].Seconds <= 0:
+			case len(r.Samples) == 0 || r.Samples[0].Seconds <= 0:
 				t.Errorf("%s, %v: samples %v", c.Case.Name, r.method, r.Samples)
 			}
 		}
@@ -117,8 +117,9 @@ func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 // TestPlot draws invented measurements, and reads the drawing as XML.
 func TestPlot(t *testing.T) {
 	r := newReport(1)
+	r.System = "a <system>"
 	r.Cases = []*caseResult{{
-		Case: benchCase{"4x<KiB>", 4, 1 << 20, "float32"},
+		Case: benchCase{"4x1MiB", 4, 1 << 20, "float32"},
 		Rows: []*row{
 			at(groupLimit, whoDD, "", 1, 0), at(groupSave, whoOurs, ours, 1.1, 0), at(groupSave, whoOrbax, orbaxPython, 4, 0),
 			at(groupInto, whoOurs, ours, 0.1, 0), at(groupLoad, whoOrbax, orbaxPython, 4, 0),
@@ -132,7 +133,7 @@ func TestPlot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"disk, dd", "3.64", "1.10 s", "own memory", "4x&lt;KiB&gt;"} {
+	for _, want := range []string{"disk, dd", "3.64", "1.10 s", "own memory", "a &lt;system&gt;", "4 × 1 MiB float32"} {
 		if !strings.Contains(r.plot(), want) {
 			t.Errorf("the plot lacks %q", want)
 		}
@@ -177,14 +178,14 @@ func TestJudge(t *testing.T) {
 	}}
 	r.judge()
 	want := []goal{
-		{1, "1024x1MiB", "save, times as fast as Orbax", 5, 4, true, true},
-		{1, "1024x1MiB", "save, times as fast as Orbax, uncompressed", 1.25, 1.5, true, false},
-		{1, "1024x1MiB", "save, of the disk's rate", 0.875, 0.85, true, true},
-		{1, "1024x1MiB", "load, own memory, times as fast as Orbax", 7, 6, true, true},
-		{2, "4000x1KiB", "save, times as fast as Orbax", 28, 30, true, false},
-		{4, "1024x1MiB", "save, MiB beyond the state", 10, 64, false, true},
-		{4, "1024x1MiB", "load, own memory, MiB beyond the state", 100, 64, false, false},
-		{5, "1024x1MiB", "save, CPU seconds a GiB", 0.5, 0.35, false, false},
+		{1, "1024x1MiB", "save, times as fast as Orbax", 5, 4, true, true, 5 / 0.875},
+		{1, "1024x1MiB", "save, times as fast as Orbax, uncompressed", 1.25, 1.5, true, false, 1.25 / 0.875},
+		{1, "1024x1MiB", "save, of the disk's rate", 0.875, 0.85, true, true, 0},
+		{1, "1024x1MiB", "load, own memory, times as fast as Orbax", 7, 6, true, true, 0},
+		{2, "4000x1KiB", "save, times as fast as Orbax", 28, 30, true, false, 0},
+		{4, "1024x1MiB", "save, MiB beyond the state", 10, 64, false, true, 0},
+		{4, "1024x1MiB", "load, own memory, MiB beyond the state", 100, 64, false, false, 0},
+		{5, "1024x1MiB", "save, CPU seconds a GiB", 0.5, 0.35, false, false, 0},
 	}
 	if !slices.Equal(r.Goals, want) {
 		t.Errorf("got\n%v\nwant\n%v", r.Goals, want)

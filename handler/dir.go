@@ -35,7 +35,8 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested
 	return &WriteDir{stage: stage, name: name, digested: digested}, stage.Mkdir(ctx, name)
 }
 
-// Use makes e write what is written.
+// Use makes e write the files. Package orbax calls it; without it each call has an
+// engine of its own.
 func (d *WriteDir) Use(e *transfer.Engine) { d.engine = e }
 
 // WriteFile writes a file.
@@ -98,6 +99,7 @@ func (f *fileWriter) Close() error {
 		f.err = err
 	}
 	if f.err == nil {
+		f.dir.engine.Counters().AddFile(f.off)
 		f.dir.digested(f.name, [sha256.Size]byte(f.sum.Sum(nil)))
 	}
 	return f.err
@@ -131,7 +133,8 @@ func NewReadDir(store storage.Store, root, name string, digests Digests, unchang
 	return &ReadDir{store: store, root: root, name: name, digests: digests, unchanged: unchanged}
 }
 
-// Use makes e read what is read.
+// Use makes e read the files. Package orbax calls it; without it each call has an
+// engine of its own.
 func (d *ReadDir) Use(e *transfer.Engine) { d.engine = e }
 
 // Digests know the SHA-256 of a checkpoint's files, by their names below its

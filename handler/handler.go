@@ -44,7 +44,8 @@ type Handler interface {
 	Metadata(ctx context.Context, dir *ReadDir) (any, error)
 }
 
-// WriteFunc writes a checkpointable into its directory, which is empty.
+// WriteFunc writes a checkpointable into its directory, which is empty. It is
+// called at most once, before the save ends.
 type WriteFunc func(ctx context.Context, dir *WriteDir) error
 
 // SaveOptions are the parts of a save that concern its handlers.
@@ -56,9 +57,9 @@ type SaveOptions struct {
 	Immutable bool
 	// SnapshotMemory, if set, is what a Snapshot copies arrays to.
 	SnapshotMemory *SnapshotMemory
-	// Announce, if set, is told before anything is written how many bytes will
-	// be, at least. It may be called by several goroutines.
-	Announce func(bytes int64)
+	// Announce, if set, is told before anything is copied or written how many
+	// bytes will be written, at least, and may refuse them.
+	Announce func(bytes int64) error
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions
 	// Adapters bring in tensors of other packages as leaves.
@@ -67,7 +68,8 @@ type SaveOptions struct {
 	engine *transfer.Engine
 }
 
-// Use makes e take the snapshots.
+// Use makes e take the snapshots. Package orbax calls it; without it each snapshot
+// has an engine of its own.
 func (o *SaveOptions) Use(e *transfer.Engine) { o.engine = e }
 
 // LoadOptions are the parts of a load that concern its handlers. All of them are

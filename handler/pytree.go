@@ -42,7 +42,9 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 		return nil, err
 	}
 	if opts.Announce != nil {
-		opts.Announce(p.leastBytes())
+		if err := opts.Announce(p.leastBytes()); err != nil {
+			return nil, err
+		}
 	}
 	if opts.Snapshot && !opts.Immutable {
 		if err := p.snapshot(ctx, &opts); err != nil {

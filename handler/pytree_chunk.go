@@ -22,7 +22,7 @@ func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer
 			Scratch: scratch,
 			Append:  func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
 		}
-		if bound >= transfer.MinBody {
+		if bound >= transfer.PageValue {
 			a.setBody(&it, index)
 		}
 		add(joinKey(a.name, a.zarr.Key(index)), it)

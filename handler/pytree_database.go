@@ -36,7 +36,7 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	if err != nil {
 		return err
 	}
-	dir.engine.CountShared(c.shared)
+	dir.engine.Counters().Shared.Add(c.shared)
 	if len(c.items) > 0 {
 		file := layout.DataDir + "/" + randomName()
 		extents, err := dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, file), c.items)
@@ -74,7 +74,7 @@ type value struct {
 func (p *savePlan) contents(ctx context.Context) (*contents, error) {
 	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), items: make([]transfer.Item, 0, len(p.arrays))}
 	firstItem := make([]int, len(p.arrays))
-	twins := p.twins()
+	tied := p.tied()
 	for i := range p.arrays {
 		a := &p.arrays[i]
 		c.entries = append(c.entries, ocdbt.Entry{
@@ -83,8 +83,8 @@ func (p *savePlan) contents(ctx context.Context) (*contents, error) {
 		})
 		firstItem[i] = len(c.items)
 		next := len(c.items)
-		if twin := twins[i]; twin != i && a.zarr.EncodedBound() > maxInline {
-			next = firstItem[twin]
+		if first := tied[i]; first != i && a.zarr.EncodedBound() > maxInline {
+			next = firstItem[first]
 			c.shared += a.bytes()
 		}
 		var err error

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -26,8 +27,6 @@ type savePlan struct {
 	jax       []layout.ArrayMetadata
 	arrays    []saveArray
 	forms     map[formKey]*zarr.Metadata
-	// release, if set, gives back what the arrays were copied to.
-	release func()
 }
 
 // saveArray is one array to be stored.
@@ -223,7 +222,11 @@ func (p *savePlan) form(o zarr.Options) (*zarr.Metadata, error) {
 	if p.storage.Zarr2 {
 		o.Format = 2
 	}
-	key := formKey{o.DType, o.Compression, fmt.Sprint(o.Shape, o.ChunkShape)}
+	shapes := make([]byte, 0, 64)
+	for _, n := range slices.Concat(o.Shape, o.ChunkShape) {
+		shapes = append(strconv.AppendInt(shapes, int64(n), 10), ' ')
+	}
+	key := formKey{o.DType, o.Compression, string(shapes)}
 	m, err := p.forms[key], error(nil)
 	if m == nil {
 		if m, err = zarr.New(o); err == nil {

@@ -6,9 +6,9 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// twins returns for each array the first that is the same memory, stored in the
+// tied returns for each array the first that is the same memory, stored in the
 // same way; most often itself.
-func (p *savePlan) twins() []int {
+func (p *savePlan) tied() []int {
 	first := make([]int, len(p.arrays))
 	seen := make(map[memoryID]int, len(p.arrays))
 	for i := range p.arrays {
@@ -24,7 +24,7 @@ func (p *savePlan) twins() []int {
 			continue
 		}
 		b := &p.arrays[j]
-		if a.src.DType() == b.src.DType() && string(a.zarr.Document()) == string(b.zarr.Document()) {
+		if a.src.DType() == b.src.DType() && a.zarr == b.zarr { // forms are shared
 			first[i] = j
 		}
 	}
@@ -50,7 +50,7 @@ func memoryOf(r array.Reader) (memoryID, bool) {
 // leastBytes returns how many bytes the arrays take in the store at least.
 func (p *savePlan) leastBytes() int64 {
 	var n int64
-	for i, first := range p.twins() {
+	for i, first := range p.tied() {
 		m := p.arrays[i].zarr
 		if (first == i || p.storage.PlainFiles) && !p.arrays[i].automatic() {
 			n += int64(m.NumChunks()) * int64(m.EncodedLeast())

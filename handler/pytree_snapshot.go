@@ -25,7 +25,7 @@ type snapshotter interface {
 	Snapshot(ctx context.Context) (array.Reader, error)
 }
 
-// snapshot replaces arrays that may change by copies, until release.
+// snapshot replaces arrays that may change by copies.
 func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
 	var src [][]byte
 	var of []int // its number in src, for each array that is copied, or -1
@@ -59,11 +59,10 @@ func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
 	if o.SnapshotMemory != nil {
 		memory = &o.SnapshotMemory.memory
 	}
-	copies, release, err := o.engine.Copy(ctx, src, memory)
+	copies, err := o.engine.Copy(ctx, src, memory)
 	if err != nil {
 		return err
 	}
-	p.release = release
 	for i, n := range of {
 		if n < 0 {
 			continue

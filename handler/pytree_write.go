@@ -13,11 +13,8 @@ import (
 
 // write writes everything that is planned, the documents beside the arrays.
 func (p *savePlan) write(ctx context.Context, dir *WriteDir) error {
-	if p.release != nil {
-		defer p.release()
-	}
 	for i := range p.arrays {
-		dir.engine.Count(p.arrays[i].bytes())
+		dir.engine.Counters().AddArray(p.arrays[i].bytes())
 	}
 	if err := p.choose(ctx, dir.engine); err != nil {
 		return err

@@ -127,7 +127,7 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *
 			if arrays[i] == nil {
 				continue
 			}
-			e.Count(int64(len(arrays[i].Bytes())))
+			e.Counters().AddArray(int64(len(arrays[i].Bytes())))
 		}
 		if values[i], err = l.valueOf(arrays[i]); err != nil {
 			return nil, l.wrap(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// bufferPool keeps the buffers of one run for its next jobs. Left to the garbage
+// bufferPool keeps the buffers of an engine for its next jobs. Left to the garbage
 // collector, which waits for the heap to double, they would pile up to the size
 // of the state.
 type bufferPool struct {
@@ -18,7 +18,7 @@ type bufferPool struct {
 	kept int64    // the sum of the capacities
 }
 
-// pools are those that no run uses now: the many small reads that writing a tree
+// pools are those that no engine uses now: the many small reads that writing a tree
 // makes which is read lazily need no new memory each.
 var pools = sync.Pool{New: func() any { return new(bufferPool) }}
 

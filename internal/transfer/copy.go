@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -10,69 +11,89 @@ import (
 // zero value is ready. It may be used by several goroutines.
 type Memory struct {
 	mu   sync.Mutex
-	free [][]byte
+	free [][]byte // by capacity, ascending
+}
+
+// copies is memory that Copy has taken from another.
+type copies struct {
+	of     *Memory
+	memory []byte
 }
 
 // Copy returns copies of src, made in parallel. They are in memory of m, if that
-// is not nil, which is theirs until release is called; it may be called once.
-func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) (copies [][]byte, release func(), err error) {
+// is not nil, until the engine's Release.
+func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, error) {
 	total := 0
 	at := make([]int, len(src))
 	for i, s := range src {
-		if len(s) >= pageValue {
+		if len(s) >= PageValue {
 			total = roundUp(total)
 		}
 		at[i] = total
 		total = (total + len(s) + 63) &^ 63 // fit for elements of every size
 	}
-	e.meter().starting(true)
+	e.Counters().Begin(0, true)
+	if e == nil {
+		m = nil // nobody could release it
+	}
 	memory := m.take(total)
+	if m != nil {
+		e.mu.Lock()
+		e.copies = append(e.copies, copies{m, memory})
+		e.mu.Unlock()
+	}
 	type piece struct{ dst, src []byte }
 	var pieces []piece
-	copies = make([][]byte, len(src))
+	out := make([][]byte, len(src))
 	for i, s := range src {
-		copies[i] = memory[at[i]:][:len(s):len(s)]
-		for d := copies[i]; len(d) > 0; {
+		out[i] = memory[at[i]:][:len(s):len(s)]
+		for d := out[i]; len(d) > 0; {
 			n := min(len(d), unitBytes)
 			pieces = append(pieces, piece{d[:n], s[:n]})
 			d, s = d[n:], s[n:]
 		}
 	}
-	release = func() { m.put(memory) }
-	err = runAll(ctx, e, len(pieces), work[int]{do: func(_ context.Context, i int, _ func() []byte) error {
-		e.meter().Copied.Add(int64(copy(pieces[i].dst, pieces[i].src)))
+	return out, runAll(ctx, e, len(pieces), work[int]{do: func(_ context.Context, i int, _ func() []byte) error {
+		e.Counters().Copied.Add(int64(copy(pieces[i].dst, pieces[i].src)))
 		return nil
 	}})
-	if err != nil {
-		release()
-		return nil, nil, err
-	}
-	return copies, release, nil
 }
 
-// take returns n bytes that nobody else uses. Memory that is too small is given up:
-// states grow rarely, and then for good.
+// Release gives the memory of all copies back to where it is from. Nobody may use
+// them any more.
+func (e *Engine) Release() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.copies {
+		c.of.put(c.memory)
+	}
+	e.copies = nil
+}
+
+// take returns n bytes that nobody else uses: of the smallest memory that has them.
+// If none has, the largest is given up: a state that grows does so for good.
 func (m *Memory) take(n int) []byte {
 	if m != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		for i := len(m.free) - 1; i >= 0; i-- {
-			b := m.free[i]
-			m.free = m.free[:i]
+		for i, b := range m.free {
 			if cap(b) >= n {
+				m.free = slices.Delete(m.free, i, i+1)
 				return b[:n]
 			}
+		}
+		if last := len(m.free) - 1; last >= 0 {
+			m.free = slices.Delete(m.free, last, last+1)
 		}
 	}
 	return pageBuffer(n)[:n]
 }
 
 func (m *Memory) put(b []byte) {
-	if m != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.free = append(m.free, b)
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(m.free, cap(b), func(b []byte, n int) int { return cap(b) - n })
+	m.free = slices.Insert(m.free, i, b)
 }
 
 // Free gives up the memory that is not in use.

@@ -12,69 +12,75 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// DefaultBudget is the budget of an engine that has been given none: a few units
+// defaultBudget is the budget of an engine that has been given none: a few units
 // in flight.
-const DefaultBudget = 48 << 20
+const defaultBudget = 48 << 20
 
 // An Engine runs plans, several jobs at a time. What its plans take of memory at
 // once stays within its budget, so a job must not run a further plan on the
 // engine that runs it. The zero value, and a nil *Engine, work; an Engine may be
 // used by several goroutines, and must not be copied.
 type Engine struct {
-	// Budget bounds the memory of all buffers, in bytes; 0 is DefaultBudget. One
-	// job that needs more runs alone.
+	// Budget bounds the memory of all buffers, in bytes; 0 is 48 MiB. One job that
+	// needs more runs alone.
 	Budget int64
 	// Meter, if set, counts what is done.
 	Meter *Meter
 
 	once sync.Once
 	room *semaphore.Weighted
+
+	mu      sync.Mutex
+	copies  []copies    // that Release gives back
+	buffers *bufferPool // while a plan runs
+	running int         // plans
 }
 
-// Meter counts what an engine does. A nil Meter counts nothing.
+// Meter counts what an engine does, and what its plans are for.
 type Meter struct {
 	// Planned is how many bytes the plans so far move between memory and files,
-	// at most, and Moved how many of them they have moved.
-	Planned, Moved atomic.Int64
+	// at most.
+	Planned atomic.Int64
+	// Moved is how many bytes have been moved.
+	Moved atomic.Int64
 	// Files is how many files were opened or created.
 	Files atomic.Int64
-	// Arrays, and the Bytes of their elements, is what the plans are for; Copied,
-	// Shared and Mapped count those elements that were copied before they were
-	// written, not stored as they are stored already, and not read but mapped.
-	// The owners of plans count these.
-	Arrays, Bytes, Copied, Shared, Mapped atomic.Int64
+	// Copied is how many bytes Copy has copied.
+	Copied atomic.Int64
+
+	// The owners of plans count the following: arrays, the bytes of their
+	// elements, and those of them that were not written, as another array of the
+	// same memory is, and that were not read but mapped.
+	Arrays, Bytes, Shared, Mapped atomic.Int64
+
 	// Starting, if set, is called whenever copying, or moving between memory and
 	// files, begins.
 	Starting func(copying bool)
 }
 
-// starting tells that a plan begins.
-func (m *Meter) starting(copying bool) {
+// Begin tells that bytes will be copied, or that so many will be moved.
+func (m *Meter) Begin(planned int64, copying bool) {
+	m.Planned.Add(planned)
 	if m.Starting != nil {
 		m.Starting(copying)
 	}
 }
 
-// Count tells the meter of an array with so many bytes of elements.
-func (e *Engine) Count(bytes int64) {
-	m := e.meter()
+// AddArray counts an array of so many bytes of elements.
+func (m *Meter) AddArray(bytes int64) {
 	m.Arrays.Add(1)
 	m.Bytes.Add(bytes)
 }
 
-// CountShared tells the meter of so many bytes of elements that are not stored
-// again.
-func (e *Engine) CountShared(bytes int64) { e.meter().Shared.Add(bytes) }
-
-// small counts a file of n bytes that was read or written at once.
-func (m *Meter) small(n int64) {
+// AddFile counts a file of n bytes that was read or written at once.
+func (m *Meter) AddFile(n int64) {
 	m.Files.Add(1)
 	m.Planned.Add(n)
 	m.Moved.Add(n)
 }
 
-// meter returns the engine's meter, or one that nobody looks at.
-func (e *Engine) meter() *Meter {
+// Counters returns the engine's meter, or one that nobody looks at.
+func (e *Engine) Counters() *Meter {
 	if e == nil || e.Meter == nil {
 		return new(Meter)
 	}
@@ -82,23 +88,41 @@ func (e *Engine) meter() *Meter {
 }
 
 func (e *Engine) budget() int64 {
-	if e == nil || e.Budget <= 0 {
-		return DefaultBudget
+	if e.Budget <= 0 {
+		return defaultBudget
 	}
 	return e.Budget
 }
 
 // weights returns what jobs take their part of the budget from.
 func (e *Engine) weights() *semaphore.Weighted {
-	if e == nil {
-		return semaphore.NewWeighted(DefaultBudget)
-	}
 	e.once.Do(func() { e.room = semaphore.NewWeighted(e.budget()) })
 	return e.room
 }
 
+// start begins a run and returns the buffers, which all runs of the engine share.
+func (e *Engine) start() *bufferPool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running++; e.running == 1 {
+		e.buffers = borrowPool(e.budget())
+	}
+	return e.buffers
+}
+
+// finish ends a run. An engine that is idle keeps no buffers.
+func (e *Engine) finish() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running--; e.running == 0 {
+		e.buffers.release()
+		e.buffers = nil
+	}
+}
+
 // workers is how many of so many jobs are in flight: enough to keep every core
-// encoding while the device has something queued.
+// encoding while the device has something queued. The budget holds back those that
+// take memory.
 func workers(jobs int) int {
 	n := min(runtime.GOMAXPROCS(0)+2, maxWorkers)
 	if jobs > 0 {
@@ -107,9 +131,8 @@ func workers(jobs int) int {
 	return n
 }
 
-// maxWorkers is more than a device needs to be busy, and few enough for each to
-// have a buffer of a unit's size.
-const maxWorkers = 8
+// maxWorkers is more than any device or memory needs to be busy.
+const maxWorkers = 32
 
 // work is the jobs of one run and what is to be done with each.
 type work[J any] struct {
@@ -129,9 +152,12 @@ type work[J any] struct {
 // run starts the jobs in their order, several at a time, until one fails or ctx
 // ends.
 func run[J any](ctx context.Context, e *Engine, w work[J]) error {
+	if e == nil {
+		e = new(Engine)
+	}
 	budget, room := e.budget(), e.weights()
-	buffers := borrowPool(budget)
-	defer buffers.release()
+	buffers := e.start()
+	defer e.finish()
 	var mu sync.Mutex
 	// take waits for room with the lock held: a job that needs much is not
 	// overtaken by later ones.
@@ -195,7 +221,8 @@ func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 
 // Each calls do with the jobs of a sequence, which start in their order, several
 // at a time, until one fails or ctx ends. Each job gets need(job) bytes of
-// memory, of any content, its own during the call. The sequence goes on while
+// memory, of any content, its own during the call; none if need is nil. The
+// sequence goes on while
 // jobs are done, and is not called by two goroutines at once.
 func Each[J any](ctx context.Context, e *Engine, jobs iter.Seq[J], need func(J) int64, do func(ctx context.Context, job J, memory []byte) error) error {
 	next, stop := iter.Pull(jobs)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestPack(t *testing.T) {
-	size := rapid.OneOf(rapid.IntRange(0, 5000), rapid.IntRange(pageValue-2, pageValue+2), rapid.IntRange(0, 3*unitBytes))
+	size := rapid.OneOf(rapid.IntRange(0, 5000), rapid.IntRange(PageValue-2, PageValue+2), rapid.IntRange(0, 3*unitBytes))
 	rapid.Check(t, func(t *rapid.T) {
 		bounds := rapid.SliceOf(size).Draw(t, "bounds")
 		items := make([]Item, len(bounds))
@@ -32,7 +32,7 @@ func TestPack(t *testing.T) {
 			// The bound must hold whatever the items turn out to take.
 			longest := 0
 			for _, n := range bounds[u.first:u.end] {
-				if n >= pageValue {
+				if n >= PageValue {
 					longest = roundUp(longest)
 				}
 				longest += n

@@ -5,15 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/lfs"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -95,13 +90,14 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 	spans := join(reads)
 	files := &fileSet{store: store, dir: dir, files: map[string]*openFile{}}
 	defer files.close()
-	meter := e.meter()
+	meter := e.Counters()
+	var planned int64
 	for _, s := range spans {
 		files.expect(reads[s.first].File)
-		meter.Planned.Add(s.len)
+		planned += s.len
 	}
 	meter.Files.Add(int64(len(files.files)))
-	meter.starting(false)
+	meter.Begin(planned, false)
 	return runAll(ctx, e, len(spans), work[int]{
 		need: func(i int) int64 {
 			s := spans[i]
@@ -285,154 +281,4 @@ func readError(file string, err error) error {
 		return fmt.Errorf("%w: %s became shorter while it was read", fault.ErrCorrupt, file)
 	}
 	return err
-}
-
-// fileSet opens each file once and closes it after the last of its spans: a
-// checkpoint of plain files can have more of them than a process may open.
-type fileSet struct {
-	store storage.Store
-	dir   string
-	mu    sync.Mutex
-	files map[string]*openFile
-}
-
-type openFile struct {
-	spans int // still to be read
-	r     storage.Reader
-}
-
-// expect announces one more span of a file.
-func (s *fileSet) expect(name string) {
-	f := s.files[name]
-	if f == nil {
-		f = &openFile{}
-		s.files[name] = f
-	}
-	f.spans++
-}
-
-func (s *fileSet) open(ctx context.Context, name string) (storage.Reader, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.files[name]
-	if f.r != nil {
-		return f.r, nil
-	}
-	r, err := openBelow(ctx, s.store, s.dir, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	f.r = r
-	return r, nil
-}
-
-func (s *fileSet) release(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.files[name]
-	if f.spans--; f.spans == 0 && f.r != nil {
-		f.r.Close()
-		f.r = nil
-	}
-}
-
-func (s *fileSet) close() {
-	for _, f := range s.files {
-		if f.r != nil {
-			f.r.Close()
-		}
-	}
-}
-
-// openBelow opens a file whose name comes from a checkpoint, and may not lead
-// out of it.
-func openBelow(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
-	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, name)
-	}
-	return store.Open(ctx, dir+"/"+name)
-}
-
-// maxFile is the most that is read into memory as one file: a hundred times the
-// documents of a tree with 100,000 leaves. More is damage, such as a file system
-// leaves behind that has lost its place.
-const maxFile = 4 << 30
-
-// ReadFile is [Engine.ReadFile] without an engine.
-func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
-	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
-}
-
-// ReadFile returns the range of the file name below dir that starts at off and
-// has n bytes, or runs to the end if n is negative.
-func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
-	f, err := openBelow(ctx, store, dir, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if n < 0 {
-		n = f.Size() - off
-	}
-	if off < 0 || n < 0 || off+n < off {
-		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.ErrCorrupt, off, n, name)
-	}
-	if off+n > f.Size() {
-		return nil, tooShort(ctx, f, name, off+n)
-	}
-	if n > maxFile {
-		return nil, fmt.Errorf("%w: %d bytes of %s, more than any document has", fault.ErrCorrupt, n, name)
-	}
-	b := make([]byte, n)
-	if err := f.ReadAt(ctx, b, off); err != nil {
-		return nil, readError(name, err)
-	}
-	if off == 0 && lfs.IsPointer(b) {
-		return nil, lfs.Error(name)
-	}
-	e.meter().small(n)
-	return b, nil
-}
-
-// HashFile writes the whole file name below dir to h.
-func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash.Hash) error {
-	f, err := openBelow(ctx, store, dir, name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	buf := make([]byte, min(f.Size(), stepBytes))
-	for off := int64(0); off < f.Size(); off += int64(len(buf)) {
-		buf = buf[:min(f.Size()-off, stepBytes)]
-		if err := f.ReadAt(ctx, buf, off); err != nil {
-			return readError(name, err)
-		}
-		h.Write(buf)
-	}
-	return nil
-}
-
-// CheckLFS returns an error if the file name below dir is a Git LFS pointer: a
-// better one for a file that is not what it should be.
-func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error {
-	f, err := openBelow(ctx, store, dir, name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	return checkLFS(ctx, f, name)
-}
-
-func checkLFS(ctx context.Context, f storage.Reader, name string) error {
-	if f.Size() >= lfs.MaxSize {
-		return nil
-	}
-	b := make([]byte, f.Size())
-	if err := f.ReadAt(ctx, b, 0); err == nil && lfs.IsPointer(b) {
-		return lfs.Error(name)
-	}
-	return nil
 }

@@ -27,12 +27,9 @@ type Item struct {
 	Tail func(dst []byte) []byte
 }
 
-// MinBody is the least size of a Body that is written from where it lies.
-const MinBody = pageValue
-
-// pageValue is the size from which a value starts on a page of its file, so
-// that readers can bypass the page cache or map it.
-const pageValue = 1 << 20
+// PageValue is the size from which a value starts on a page of its file, so that
+// readers can map it, and a Body is written from where it lies.
+const PageValue = 1 << 20
 
 // smallAlign is what smaller values are aligned to, for those who map them: the
 // largest element.
@@ -41,12 +38,12 @@ const smallAlign = 16
 // inPlace reports whether the item is written from where its Body lies, which the
 // device takes at multiples of alignment.
 func (it *Item) inPlace(alignment int) bool {
-	return len(it.Body) >= MinBody && address(it.Body)%uintptr(alignment) == 0
+	return len(it.Body) >= PageValue && address(it.Body)%uintptr(alignment) == 0
 }
 
 // align returns at moved on to where the item may start.
 func (it *Item) align(at int) int {
-	if it.Bound >= pageValue {
+	if it.Bound >= PageValue {
 		return roundUp(at)
 	}
 	return (at + smallAlign - 1) &^ (smallAlign - 1)
@@ -98,7 +95,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 		return nil, err
 	}
 	units := pack(items, storage.Alignment(file))
-	e.meter().Files.Add(1)
+	e.Counters().Files.Add(1)
 	extents := make([]Extent, len(items))
 	var size atomic.Int64
 	err = e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
@@ -148,7 +145,7 @@ func packedSize(items []Item) int64 {
 	if least < most/2 {
 		return -1
 	}
-	return (least + storage.PageSize - 1) &^ (storage.PageSize - 1)
+	return int64(roundUp(int(least)))
 }
 
 // write writes a body that lies in memory, a few units at most at a time, and what
@@ -171,7 +168,7 @@ func (e *Engine) writeBuffers(ctx context.Context, file storage.Writer, at int64
 	err := storage.WriteBuffers(ctx, file, at, bufs...)
 	if err == nil {
 		for _, b := range bufs {
-			e.meter().Moved.Add(int64(len(b)))
+			e.Counters().Moved.Add(int64(len(b)))
 		}
 	}
 	return err
@@ -211,7 +208,7 @@ func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byt
 
 // WriteFile writes data as the new file name of stage.
 func (e *Engine) WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
-	e.meter().Planned.Add(int64(len(data)))
+	e.Counters().Planned.Add(int64(len(data)))
 	return e.writeFile(ctx, stage, name, nil, data)
 }
 
@@ -220,7 +217,7 @@ func (e *Engine) writeFile(ctx context.Context, stage storage.Stage, name string
 	if err != nil {
 		return err
 	}
-	e.meter().Files.Add(1)
+	e.Counters().Files.Add(1)
 	err = e.write(ctx, file, 0, body, rest)
 	if cerr := file.Close(); err == nil {
 		err = cerr
@@ -229,11 +226,11 @@ func (e *Engine) writeFile(ctx context.Context, stage storage.Stage, name string
 }
 
 func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
-	meter := e.meter()
-	meter.starting(false)
+	var planned int64
 	for _, u := range units {
-		meter.Planned.Add(int64(u.body + u.bound))
+		planned += int64(u.body + u.bound)
 	}
+	e.Counters().Begin(planned, false)
 	return runAll(ctx, e, len(units), work[int]{
 		need:  func(i int) int64 { return int64(units[i].bound) },
 		extra: func(i int) int64 { return int64(units[i].scratch) },

@@ -1,0 +1,103 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"hash"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Open opens a file whose name comes from a checkpoint, and may not lead
+// out of it.
+func Open(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
+	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, name)
+	}
+	return store.Open(ctx, dir+"/"+name)
+}
+
+// maxFile is the most that is read into memory as one file: a hundred times the
+// documents of a tree with 100,000 leaves. More is damage, such as a file system
+// leaves behind that has lost its place.
+const maxFile = 4 << 30
+
+// ReadFile is [Engine.ReadFile] without an engine.
+func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
+	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
+}
+
+// ReadFile returns the range of the file name below dir that starts at off and
+// has n bytes, or runs to the end if n is negative.
+func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
+	f, err := Open(ctx, store, dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if n < 0 {
+		n = f.Size() - off
+	}
+	if off < 0 || n < 0 || off+n < off {
+		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.ErrCorrupt, off, n, name)
+	}
+	if off+n > f.Size() {
+		return nil, tooShort(ctx, f, name, off+n)
+	}
+	if n > maxFile {
+		return nil, fmt.Errorf("%w: %d bytes of %s, more than any document has", fault.ErrCorrupt, n, name)
+	}
+	b := make([]byte, n)
+	if err := f.ReadAt(ctx, b, off); err != nil {
+		return nil, readError(name, err)
+	}
+	if off == 0 && lfs.IsPointer(b) {
+		return nil, lfs.Error(name)
+	}
+	e.Counters().AddFile(n)
+	return b, nil
+}
+
+// HashFile writes the whole file name below dir to h.
+func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash.Hash) error {
+	f, err := Open(ctx, store, dir, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := make([]byte, min(f.Size(), stepBytes))
+	for off := int64(0); off < f.Size(); off += int64(len(buf)) {
+		buf = buf[:min(f.Size()-off, stepBytes)]
+		if err := f.ReadAt(ctx, buf, off); err != nil {
+			return readError(name, err)
+		}
+		h.Write(buf)
+	}
+	return nil
+}
+
+// CheckLFS returns an error if the file name below dir is a Git LFS pointer: a
+// better one for a file that is not what it should be.
+func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error {
+	f, err := Open(ctx, store, dir, name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	return checkLFS(ctx, f, name)
+}
+
+func checkLFS(ctx context.Context, f storage.Reader, name string) error {
+	if f.Size() >= lfs.MaxSize {
+		return nil
+	}
+	b := make([]byte, f.Size())
+	if err := f.ReadAt(ctx, b, 0); err == nil && lfs.IsPointer(b) {
+		return lfs.Error(name)
+	}
+	return nil
+}
