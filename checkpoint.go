@@ -48,7 +48,7 @@ type Checkpoint struct {
 	recorded bool
 
 	mapped  view.Mappings
-	passing bool // the function that opened it closes it
+	oneCall bool // the function that opened it closes it
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
@@ -128,9 +128,6 @@ func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, erro
 	if err := cmp.Or(cfg.checkTarget(nil), cfg.checkReading()); err != nil {
 		return "", err
 	}
-	if cfg.report != nil || cfg.progress != nil {
-		return "", fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
-	}
 	return c.pick(ctx, cfg.name)
 }
 
@@ -209,12 +206,13 @@ func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...
 	return v, wrap(ctx, "load", c.path, err)
 }
 
-func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (any, error) {
+func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (v any, err error) {
 	cfg := c.config(options)
+	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
+	defer func() { o.end(err) }()
 	if err := cmp.Or(cfg.checkTarget(target), c.checkMapping(cfg)); err != nil {
 		return nil, err
 	}
-	defer newObserver("load", &cfg.sharedOptions, cfg.engine.Meter).end()
 	name, err := c.pick(ctx, cfg.name)
 	if err != nil {
 		return nil, err
@@ -277,8 +275,10 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 const descriptor = "descriptor"
 
 // LoadCheckpointables is the function LoadCheckpointables.
-func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
+func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (_ map[string]any, err error) {
 	cfg := newLoadConfig(options)
+	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
+	defer func() { o.end(err) }()
 	if c.flat {
 		return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
 	}
@@ -306,7 +306,6 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if err := errors.Join(errs...); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
-	defer newObserver("load", &cfg.sharedOptions, cfg.engine.Meter).end()
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
 	group, gctx := errgroup.WithContext(ctx)

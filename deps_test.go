@@ -17,7 +17,7 @@ var imports = map[string]string{
 	"internal/region":   "internal/fault",
 	"array":             "internal/fault internal/region sharding",
 	"tree":              "internal/fault array",
-	"storage":           "internal/fault golang.org/x/sys",
+	"storage":           "internal/fault golang.org/x/sync golang.org/x/sys",
 	"internal/transfer": "internal/fault internal/lfs storage golang.org/x/sync",
 	"ocdbt":             "internal/fault internal/lfs github.com/klauspost/compress",
 	"zarr":              "internal/fault array github.com/klauspost/compress github.com/cespare/xxhash/v2",
@@ -26,7 +26,7 @@ var imports = map[string]string{
 	"internal/savehook": "internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
 	"internal/mmap":     "golang.org/x/sys",
-	"view":              "internal/fault internal/mmap internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
+	"view":              "internal/fault internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
 	"handler": "internal/fault internal/layout internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",

@@ -28,6 +28,12 @@
 // A checkpoint can hold several things of different kinds, its checkpointables:
 // SaveCheckpointables and LoadCheckpointables save and load them by name.
 //
+// # Tied weights
+//
+// Arrays that are the same memory, under several names, are stored once. They are
+// loaded as arrays of their own, unless the target of a LoadInto ties them: so a
+// program that resumes ties them before it loads, as it did at first.
+//
 // # Speed
 //
 // A save writes large arrays from where they lie, past the page cache; a load

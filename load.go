@@ -99,7 +99,7 @@ func once[T any](ctx context.Context, path string, read func(*Checkpoint) (T, er
 		return none, err
 	}
 	defer ck.Close()
-	ck.passing = true
+	ck.oneCall = true
 	return read(ck)
 }
 

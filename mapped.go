@@ -21,33 +21,43 @@ const (
 )
 
 // Mapped makes a load through an open Checkpoint copy nothing: its arrays are views
-// of the checkpoint's files, mapped into memory. The load looks at every byte of
-// them once, to verify the checksums that are stored; MappedUnverified leaves that
-// to VerifyMapped.
+// of the checkpoint's files, mapped into memory. The values are the same as without
+// it, and Stats tell how much was mapped. The load looks at every byte of them once,
+// to verify the checksums that are stored; MappedUnverified leaves that to
+// VerifyMapped.
 //
 // The arrays, and the slices and tensors that are made of them, are valid until
 // Checkpoint.Close; one that is used later ends the program with a fault, and never
-// shows other data. The program may write to them: that changes its own copy of
-// the page, not the file, nor what another load has mapped. But leaves that are
-// stored as one, as tied weights are, may share their memory. Nothing that happens
-// to the checkpoint's name changes them, deletion and overwriting included; only
-// if a file itself is truncated or written to, which nothing of this module does,
-// or its disk is gone, does the memory change or fault.
+// shows other data.
 //
-// Mapped is what takes more than a few pages of a file that holds the elements as
-// they are: arrays saved without compression by this module, when they are one
-// chunk or their chunks begin on pages, and those of safetensors files. Read as
-// usual are compressed and very small arrays; those that another writer has put at
-// an odd place of the file; bools and elements of less than a byte; what a Transform
-// or Cast changes, padding included; what goes into memory that the target of the
-// load has already; and everything where the system or the store cannot map files:
-// Windows, an embed.FS, or a process that has mapped half of what it may. The values
-// are the same. Stats tell how much was mapped. The memory is that of the page
-// cache, which the system takes back when it needs it; what it reads again later is
-// not verified again.
+// The program may write to them: that changes its own copy of the page, not the
+// file, nor what another load has mapped. But leaves that are stored as one, as tied
+// weights are, may share their memory.
+//
+// Nothing that happens to the checkpoint's name changes them, deletion and
+// overwriting included; only if a file itself is truncated or written to, which
+// nothing of this module does, or its disk is gone, does the memory change or fault.
+// The memory is that of the page cache, which the system takes back when it needs
+// it; what it reads again later is not verified again.
+//
+// Mapped are elements that are stored as they are, in files of which the load wants
+// 64 KiB of them or more:
+//   - arrays that this module saved without compression, if they are one chunk or
+//     their chunks begin on pages;
+//   - arrays of other writers that lie like these;
+//   - those of safetensors files.
+//
+// Read as usual are:
+//   - compressed arrays, bools, and elements of less than a byte;
+//   - arrays that lie at an odd place of their file;
+//   - what a Transform or Cast changes, padding included;
+//   - what goes into memory that the target of the load has already;
+//   - everything where the system or the store cannot map files: Windows, an
+//     embed.FS, or a process that has mapped half of what it may.
 //
 // The functions of this package that open a path by themselves refuse this option,
-// as they close the checkpoint before they return; so does what reads no arrays.
+// as they close the checkpoint before they return; so does what is no load, such as
+// Metadata, Hash and Diff.
 func Mapped() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.mapping = mapVerified })
 }
@@ -75,28 +85,32 @@ func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) e
 
 // checkMapping refuses Mapped where the memory would not outlive the call.
 func (c *Checkpoint) checkMapping(cfg *loadConfig) error {
-	if cfg.mapping == mapNothing || !c.passing {
+	if cfg.mapping == mapNothing || !c.oneCall {
 		return nil
 	}
-	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; use Open and a method of the Checkpoint",
-		fault.ErrUnsupported)
+	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; "+
+		"use Open and a method of the Checkpoint", fault.ErrUnsupported)
 }
 
-// checkReading refuses options that say how arrays are loaded where none are.
+// checkReading refuses options for loads where there is none.
 func (c *loadConfig) checkReading() error {
-	if c.mapping == mapNothing {
-		return nil
+	switch {
+	case c.mapping != mapNothing:
+		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
+	case c.report != nil || c.progress != nil:
+		return fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
 	}
-	return fmt.Errorf("%w: Mapped says how arrays are loaded, and this loads none", fault.ErrUnsupported)
+	return nil
 }
 
 // loadOptions returns the options of a load for its handler.
 func (c *Checkpoint) loadOptions(cfg *loadConfig) handler.LoadOptions {
 	o := cfg.handler
 	if cfg.mapping != mapNothing {
-		o.Views = append(slices.Clip(o.Views), func(_ context.Context, t *view.Tree) (*view.Tree, error) {
+		mapped := func(_ context.Context, t *view.Tree) (*view.Tree, error) {
 			return t.Mapped(&c.mapped, cfg.mapping == mapVerified), nil
-		})
+		}
+		o.Views = append(slices.Clip(o.Views), mapped)
 	}
 	return o
 }

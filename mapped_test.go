@@ -2,7 +2,6 @@ package orbax_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,13 +10,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/view"
 )
 
 // mappable is a state of which everything but "bools" can be mapped: "chunks" is
@@ -31,11 +27,15 @@ func mappable() map[string]any {
 		}
 		return f
 	}
+	bools := make([]bool, 1<<17)
+	for i := range bools {
+		bools[i] = i%3 == 0
+	}
 	return map[string]any{
 		"one":    array.Of(random(1<<15, 1), 1<<5, 1<<10),
 		"chunks": array.Of(random(9<<18-10, 2)),
 		"small":  array.Of(random(1000, 3)),
-		"bools":  array.Of(make([]bool, 1<<17)),
+		"bools":  array.Of(bools),
 		"step":   7,
 	}
 }
@@ -146,107 +146,11 @@ func TestMappedWrites(t *testing.T) {
 	must(t, orbax.Verify(t.Context(), path))
 	must(t, ck.VerifyMapped(t.Context(), arrayOf(again, "one"), arrayOf(again, "chunks"), arrayOf(again, "bools"), nil))
 	var e *orbax.Error
-	if err := ck.VerifyMapped(t.Context()); !errors.As(err, &e) || !errors.Is(err, orbax.ErrCorrupt) || !slices.Equal(leafNames(e), []string{"chunks", "one", "small"}) {
+	err = ck.VerifyMapped(t.Context())
+	if !errors.As(err, &e) || !errors.Is(err, orbax.ErrCorrupt) ||
+		!slices.Equal(leafNames(e), []string{"chunks", "one", "small"}) {
 		t.Errorf("what was written to is verified: %v", err)
 	}
-}
-
-// leafNames returns the leaves that an error names, each once.
-func leafNames(e *orbax.Error) (names []string) {
-	for _, l := range e.Leaves() {
-		names = append(names, l.Path)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// Every damaged byte is found: at once by Mapped, and by VerifyMapped after
-// MappedUnverified, in the leaf that has it and in no other.
-func TestMappedDamage(t *testing.T) {
-	path, state := saveMappable(t)
-	file, data := largestFile(t, path)
-	chunks, one := arrayOf(state, "chunks").Bytes(), arrayOf(state, "one").Bytes()
-	meta, err := orbax.Metadata(t.Context(), path, orbax.Select("chunks"))
-	must(t, err)
-	chunk := 4 * meta.Tree.Leaves[0].ChunkShape[0]
-	if len(chunks) <= chunk || len(chunks) >= 2*chunk {
-		t.Fatalf("chunks of %d bytes", chunk)
-	}
-	at := func(elements []byte) int {
-		t.Helper()
-		i := bytes.Index(data, elements)
-		if i < 0 {
-			t.Fatal("the file does not have the elements as they are")
-		}
-		return i
-	}
-	for what, c := range map[string]struct {
-		at   int
-		leaf string
-	}{
-		"the first byte":             {at(one), "one"},
-		"the last byte":              {at(one) + len(one) - 1, "one"},
-		"a checksum":                 {at(one) + len(one) + 3, "one"},
-		"the first chunk":            {at(chunks[:1<<20]) + 5, "chunks"},
-		"the checksum of the first":  {at(chunks[1<<20:chunk]) + chunk - 1<<20, "chunks"},
-		"the end of the second":      {at(chunks[chunk:]) + len(chunks) - chunk - 1, "chunks"},
-		"the padding of the second":  {at(chunks[chunk:]) + len(chunks) - chunk, "chunks"},
-		"the checksum of the second": {at(chunks[chunk:]) + chunk + 3, "chunks"},
-	} {
-		damaged := bytes.Clone(data)
-		damaged[c.at] ^= 0x10
-		must(t, os.WriteFile(file, damaged, 0o666))
-		ck, err := orbax.Open(t.Context(), path)
-		must(t, err)
-		_, err = ck.Load(t.Context(), orbax.Mapped())
-		var e *orbax.Error
-		if !errors.As(err, &e) || e.Leaf != c.leaf || !errors.Is(err, orbax.ErrCorrupt) {
-			t.Errorf("%s: Mapped: %v", what, err)
-		}
-		must(t, ck.Close())
-
-		ck, got := loadMapped(t, path, orbax.MappedUnverified())
-		for _, err := range []error{ck.VerifyMapped(t.Context()), ck.VerifyMapped(t.Context(), arrayOf(got, c.leaf))} {
-			if !errors.As(err, &e) || e.Leaf != c.leaf || !errors.Is(err, orbax.ErrCorrupt) {
-				t.Errorf("%s: VerifyMapped: %v", what, err)
-			}
-		}
-		other := arrayOf(got, map[string]string{"one": "chunks", "chunks": "one"}[c.leaf])
-		must(t, ck.VerifyMapped(t.Context(), other, arrayOf(got, "small")))
-		// A part of an array stands for all of it.
-		part := arrayOf(got, c.leaf).Bytes()
-		inner, err := array.New(array.Uint8, []int{8}, part[len(part)/2:][:8])
-		must(t, err)
-		if c.leaf == "one" {
-			if err := ck.VerifyMapped(t.Context(), inner); !errors.Is(err, orbax.ErrCorrupt) {
-				t.Errorf("%s: VerifyMapped of a part: %v", what, err)
-			}
-		}
-		must(t, ck.Close())
-	}
-	for _, size := range []int{0, 5000, len(data) / 2, len(data) - 5000} {
-		must(t, os.WriteFile(file, data[:size], 0o666))
-		want := errorOf(orbax.Load(t.Context(), path))
-		ck, err := orbax.Open(t.Context(), path)
-		must(t, err)
-		for _, o := range []orbax.LoadOption{orbax.Mapped(), orbax.MappedUnverified()} {
-			if _, err := ck.Load(t.Context(), o); !errors.Is(err, orbax.ErrCorrupt) || !errors.Is(want, orbax.ErrCorrupt) {
-				t.Errorf("truncated to %d bytes: %v; read: %v", size, err, want)
-			}
-		}
-		must(t, ck.Close())
-	}
-}
-
-// largestFile returns the largest file below dir.
-func largestFile(t *testing.T, dir string) (name string, data []byte) {
-	t.Helper()
-	for file, b := range readFiles(t, dir) {
-		if len(b) > len(data) {
-			name, data = filepath.Join(dir, file), b
-		}
-	}
-	return name, data
 }
 
 // A checkpoint that is deleted or overwritten stays as it was for those who have
@@ -265,32 +169,6 @@ func TestMappedOutlivesItsPath(t *testing.T) {
 		}
 		must(t, ck.VerifyMapped(t.Context()))
 		must(t, ck.Close())
-	}
-}
-
-// What closes the checkpoint, and what loads no arrays, refuses the option.
-func TestMappedRefused(t *testing.T) {
-	ctx := t.Context()
-	path, _ := saveMappable(t)
-	ck, err := orbax.Open(ctx, path)
-	must(t, err)
-	defer ck.Close()
-	for what, err := range map[string]error{
-		"Load":                    errorOf(orbax.Load(ctx, path, orbax.Mapped())),
-		"LoadInto":                orbax.LoadInto(ctx, path, &map[string]any{}, orbax.MappedUnverified()),
-		"LoadAs":                  errorOf(orbax.LoadAs[map[string]any](ctx, path, orbax.Mapped())),
-		"LoadAbstract":            errorOf(orbax.LoadAbstract(ctx, path, map[string]any{}, orbax.Mapped())),
-		"LoadCheckpointables":     errorOf(orbax.LoadCheckpointables(ctx, path, nil, orbax.Mapped())),
-		"LoadAsync":               errorOf(orbax.LoadAsync(ctx, path, orbax.Mapped()).Result(ctx)),
-		"Metadata":                errorOf(orbax.Metadata(ctx, path, orbax.Mapped())),
-		"CheckpointablesMetadata": errorOf(ck.CheckpointablesMetadata(ctx, orbax.Mapped())),
-		"Hash":                    errorOf(ck.Hash(ctx, orbax.Mapped())),
-		"Tree":                    errorOf(ck.Tree(ctx, orbax.Mapped())),
-		"Diff":                    errorOf(ck.Diff(ctx, ck, view.DiffOptions{}, orbax.Mapped())),
-	} {
-		if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "Mapped") {
-			t.Errorf("%s: %v", what, err)
-		}
 	}
 }
 
@@ -315,7 +193,8 @@ func TestMappedInto(t *testing.T) {
 		t.Error("an array of the target was not filled")
 	}
 	chunks := array.Of(target.Chunks)
-	if !chunks.Equal(arrayOf(want, "chunks")) || !array.Of(target.Small).Equal(arrayOf(want, "small")) || len(target.Bools) != 1<<17 || target.Step != 7 {
+	if !chunks.Equal(arrayOf(want, "chunks")) || !array.Of(target.Small).Equal(arrayOf(want, "small")) ||
+		len(target.Bools) != 1<<17 || target.Step != 7 {
 		t.Error("the target differs")
 	}
 	clear(target.Chunks)
@@ -347,59 +226,5 @@ func TestMappedSafetensors(t *testing.T) {
 	must(t, ck.Close())
 	if !faults(arrayOf(got, "one").Bytes()) {
 		t.Error("it is not mapped")
-	}
-}
-
-// Close waits for loads and verifications, which end soon, and a load either fails
-// or was complete before.
-func TestMappedCloseDuringLoads(t *testing.T) {
-	path, want := saveMappable(t)
-	for range 20 {
-		ck, first := loadMapped(t, path, orbax.MappedUnverified())
-		var wg sync.WaitGroup
-		var started sync.WaitGroup
-		for i := range 4 {
-			started.Add(1)
-			wg.Go(func() {
-				started.Done()
-				for {
-					var err error
-					if i%2 == 0 {
-						_, err = ck.Load(context.Background(), orbax.Mapped())
-					} else {
-						err = ck.VerifyMapped(context.Background())
-					}
-					if errors.Is(err, fs.ErrClosed) {
-						return
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		started.Wait()
-		if !same(first, want) {
-			t.Error("the memory differs")
-		}
-		must(t, ck.Close())
-		wg.Wait()
-	}
-}
-
-// A load that is given up, or fails, leaves nothing behind.
-func TestMappedCanceled(t *testing.T) {
-	path, _ := saveMappable(t)
-	ck, err := orbax.Open(t.Context(), path)
-	must(t, err)
-	defer ck.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := ck.Load(ctx, orbax.Mapped()); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if err := ck.VerifyMapped(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		t.Error(err)
 	}
 }

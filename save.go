@@ -65,31 +65,28 @@ func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables 
 	return saveAsync(ctx, path, checkpointables, newSaveConfig(options))
 }
 
-func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) error {
+func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) (err error) {
 	s := newSaving(c)
-	defer s.end()
-	err := s.begin(ctx, path, parts, c)
-	if err == nil {
+	defer func() { s.end(err) }()
+	if err = s.begin(ctx, path, parts, c); err == nil {
 		err = s.run(ctx)
 	}
 	return wrap(ctx, "save", path, err)
 }
 
-func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (*AsyncResponse, error) {
+func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (r *AsyncResponse, err error) {
 	c.handler.Snapshot = true
 	s := newSaving(c)
-	accepted := false
 	defer func() {
-		if !accepted {
-			s.end()
+		if r == nil { // refused, or a handler has panicked
+			s.end(err)
 		}
 	}()
-	if err := s.begin(ctx, path, parts, c); err != nil {
+	if err = s.begin(ctx, path, parts, c); err != nil {
 		return nil, wrap(ctx, "save", path, err)
 	}
-	accepted = true
-	return respond(func() error {
-		defer s.end()
+	return respond(func() (err error) {
+		defer func() { s.end(err) }()
 		return wrap(ctx, "save", path, s.run(ctx))
 	}), nil
 }
@@ -122,9 +119,9 @@ func newSaving(c *saveConfig) *saving {
 }
 
 // end gives back what the save has taken, and tells what it did.
-func (s *saving) end() {
+func (s *saving) end(err error) {
 	s.engine.Release()
-	s.observer.end()
+	s.observer.end(err)
 }
 
 // begin checks everything that can be checked, takes what it needs of the
@@ -188,7 +185,11 @@ func (s *saving) checkRoom(ctx context.Context) error {
 	case err != nil:
 		return err
 	case room < s.least:
-		return fmt.Errorf("%w: the arrays take %d bytes, and there is room for %d", fault.ErrNoSpace, s.least, room)
+		err = fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, sizeText(float64(s.least)), sizeText(float64(room)))
+		if s.overwrite {
+			err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)
+		}
+		return err
 	}
 	return nil
 }

@@ -30,8 +30,8 @@ var phases = []Phase{PhasePrepare, PhaseSnapshot, PhaseTransfer, PhaseCommit, Ph
 type Stats struct {
 	Op    string // "save" or "load"
 	Phase Phase
-	// Arrays is how many arrays of pytrees were saved or loaded, and Bytes what
-	// their elements take in memory.
+	// Arrays is how many arrays of pytrees were, or are to be, saved or loaded,
+	// numbers among them, and Bytes what their elements take in memory.
 	Arrays int
 	Bytes  int64
 	// Moved is how many bytes of files have been written or read, and Planned how
@@ -47,19 +47,28 @@ type Stats struct {
 	Mapped int64
 	// What the phases took, and all of it.
 	Prepare, Snapshot, Transfer, Commit, Elapsed time.Duration
+	// Err is why it failed, in the Stats of one that has ended.
+	Err error
 }
 
-// Rate returns the bytes of elements per second, or 0 before the time counts.
+// Rate returns the bytes of files that were moved per second, or 0 before the time
+// counts.
 func (s Stats) Rate() float64 {
 	if s.Elapsed <= 0 {
 		return 0
 	}
-	return float64(s.Bytes) / s.Elapsed.Seconds()
+	return float64(s.Moved) / s.Elapsed.Seconds()
 }
 
-// String returns a line such as "save: 64 arrays, 1.07 GB in 0.52 s, 2.06 GB/s".
+// String returns a line such as "save: 64 arrays of 1.07 GB; moved 1.07 GB in
+// 0.52 s, 2.06 GB/s".
 func (s Stats) String() string {
-	return fmt.Sprintf("%s: %d arrays, %s in %.2f s, %s/s", s.Op, s.Arrays, sizeText(float64(s.Bytes)), s.Elapsed.Seconds(), sizeText(s.Rate()))
+	text := fmt.Sprintf("%s: %d arrays of %s; moved %s in %.2f s, %s/s",
+		s.Op, s.Arrays, sizeText(float64(s.Bytes)), sizeText(float64(s.Moved)), s.Elapsed.Seconds(), sizeText(s.Rate()))
+	if s.Err != nil {
+		text += "; failed: " + s.Err.Error()
+	}
+	return text
 }
 
 func sizeText(n float64) string {
@@ -100,6 +109,9 @@ func (s Stats) LogValue() slog.Value {
 		if d.time != 0 {
 			attrs = append(attrs, slog.Duration(d.name, d.time))
 		}
+	}
+	if s.Err != nil {
+		attrs = append(attrs, slog.String("error", s.Err.Error()))
 	}
 	return slog.GroupValue(append(attrs, slog.Float64("bytes_per_second", s.Rate()))...)
 }
@@ -172,9 +184,10 @@ func (o *observer) enter(p Phase) {
 }
 
 // end tells what was done.
-func (o *observer) end() {
+func (o *observer) end(err error) {
 	o.enter(PhaseDone)
 	s := o.stats()
+	s.Err = err
 	if o.report != nil {
 		*o.report = s
 	}

@@ -47,15 +47,15 @@ func TestReport(t *testing.T) {
 			t.Errorf("the log lacks %s: %s", text, &log)
 		}
 	}
-	if text := s.String(); !strings.HasPrefix(text, "load: 3 arrays, 8.39 MB in ") {
+	if text := s.String(); !strings.HasPrefix(text, "load: 3 arrays of 8.39 MB; moved 8.39 MB in ") || s.Err != nil {
 		t.Error(text)
 	}
 	s = orbax.Stats{}
-	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s), orbax.Name("none")); err == nil || s.Op != "load" || s.Phase != orbax.PhaseDone {
+	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s), orbax.Name("none")); err == nil || s.Op != "load" || s.Phase != orbax.PhaseDone || s.Err == nil {
 		t.Errorf("%v, %+v", err, s)
 	}
 	s = orbax.Stats{}
-	if err := orbax.Save(t.Context(), path, state, orbax.Report(&s)); err == nil || s.Op != "save" || s.Phase != orbax.PhaseDone {
+	if err := orbax.Save(t.Context(), path, state, orbax.Report(&s)); err == nil || s.Op != "save" || s.Phase != orbax.PhaseDone || !errors.Is(s.Err, orbax.ErrExist) || !strings.Contains(s.String(), "failed: ") {
 		t.Errorf("%v, %+v", err, s)
 	}
 	ck, err := orbax.Open(t.Context(), path)
@@ -160,7 +160,8 @@ func TestSnapshots(t *testing.T) {
 	var m orbax.SnapshotMemory
 	for _, n := range []int{1000, 1 << 20, 1 << 20, 10} {
 		w := ramp(n)
-		state := map[string]*array.Array{"w": w, "tied": w, "frozen": ramp(5).Freeze(), "same": w}
+		frozen := ramp(5)
+		state := map[string]*array.Array{"w": w, "tied": w, "frozen": frozen.Freeze(), "alias": frozen.Freeze(), "same": w}
 		got, s := saveAndChange(t, state, orbax.ReuseSnapshot(&m))
 		want := ramp(n).Bytes()
 		if !bytes.Equal(got["w"].Bytes(), want) || !bytes.Equal(got["tied"].Bytes(), want) || !bytes.Equal(got["frozen"].Bytes(), ramp(5).Bytes()) {

@@ -52,12 +52,12 @@ func (f *arrayForm) place(index []int) place {
 // keys yields the keys of all chunks, in the order of the grid.
 func (f *arrayForm) keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := range f.few {
-			if !yield(f.few[i].key) {
-				return
-			}
-		}
 		if f.few != nil {
+			for i := range f.few {
+				if !yield(f.few[i].key) {
+					return
+				}
+			}
 			return
 		}
 		for index := range f.Chunks() {
@@ -72,12 +72,12 @@ func (f *arrayForm) keys() iter.Seq[string] {
 // off, in the order of the grid.
 func (f *arrayForm) overlapping(off, size []int) iter.Seq[*place] {
 	return func(yield func(*place) bool) {
-		for i := range f.few {
-			if f.few[i].overlaps(off, size) && !yield(&f.few[i]) {
-				return
-			}
-		}
 		if f.few != nil {
+			for i := range f.few {
+				if f.few[i].overlaps(off, size) && !yield(&f.few[i]) {
+					return
+				}
+			}
 			return
 		}
 		for index := range f.Overlapping(off, size) {

@@ -32,27 +32,31 @@ func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer
 // setBody lets a chunk be written from the array's memory, if it is stored as it
 // is there.
 func (a *saveArray) setBody(it *transfer.Item, index []int) {
-	off, size := a.zarr.ChunkRegion(index)
-	chunk := a.inMemory(off, size)
-	if chunk == nil || !a.zarr.Plain() {
+	if a.src.DType() != a.zarr.DType {
 		return
 	}
-	it.Body = chunk
-	it.Tail = func(dst []byte) []byte { return a.zarr.AppendTail(dst, chunk) }
+	off, size := a.zarr.ChunkRegion(index)
+	chunk := a.inMemory(off, size)
+	if chunk == nil {
+		return
+	}
+	if tail, ok := a.zarr.Tail(chunk); ok {
+		it.Body, it.Tail = chunk, tail
+	}
 }
 
 // inMemory returns a chunk of the array as it lies in memory; nil if it does not.
 func (a *saveArray) inMemory(off, size []int) []byte {
 	m := a.zarr
 	src, ok := a.src.(*array.Array)
-	if !ok || m.DType != src.DType() || !slices.Equal(size, m.ChunkShape) {
+	if !ok || !slices.Equal(size, m.ChunkShape) {
 		return nil
 	}
 	lo, n, ok := region.Run(m.Shape, off, size)
 	if !ok {
 		return nil
 	}
-	item := m.DType.Size()
+	item := src.DType().Size()
 	return src.Bytes()[lo*item:][:n*item]
 }
 
@@ -113,31 +117,39 @@ func keyPrefix(name string) (prefix, separator string) {
 
 // appendChunk appends the encoded chunk at index.
 func (a *saveArray) appendChunk(ctx context.Context, dst []byte, index []int) ([]byte, error) {
-	m := a.zarr
-	off, size := m.ChunkRegion(index)
-	if chunk := a.inMemory(off, size); chunk != nil {
-		return m.AppendChunk(dst, chunk)
-	}
-	cast := m.DType != a.src.DType()
-	elements := m.ChunkBytes() / m.DType.Size()
-	err := transfer.WithScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
-		if err := a.gather(ctx, chunk, off, size); err != nil {
-			return err
+	err := a.withChunk(ctx, index, func(chunk []byte) error {
+		if a.zarr.DType == a.src.DType() {
+			return a.encode(&dst, chunk)
 		}
-		if !cast {
-			var err error
-			dst, err = m.AppendChunk(dst, chunk)
-			return err
-		}
-		return transfer.WithScratch(m.ChunkBytes(), func(converted []byte) error {
-			err := array.Convert(converted, m.DType, chunk, a.src.DType())
-			if err == nil {
-				dst, err = m.AppendChunk(dst, converted)
+		return transfer.WithScratch(a.zarr.ChunkBytes(), func(converted []byte) error {
+			if err := array.Convert(converted, a.zarr.DType, chunk, a.src.DType()); err != nil {
+				return err
 			}
-			return err
+			return a.encode(&dst, converted)
 		})
 	})
 	return dst, err
+}
+
+func (a *saveArray) encode(dst *[]byte, chunk []byte) (err error) {
+	*dst, err = a.zarr.AppendChunk(*dst, chunk)
+	return err
+}
+
+// withChunk calls f with a chunk in the dtype of the source: where it lies in
+// memory, if it does.
+func (a *saveArray) withChunk(ctx context.Context, index []int, f func(chunk []byte) error) error {
+	off, size := a.zarr.ChunkRegion(index)
+	if chunk := a.inMemory(off, size); chunk != nil {
+		return f(chunk)
+	}
+	elements := a.zarr.ChunkBytes() / a.zarr.DType.Size()
+	return transfer.WithScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
+		if err := a.gather(ctx, chunk, off, size); err != nil {
+			return err
+		}
+		return f(chunk)
+	})
 }
 
 // gather brings a chunk's part of the array into chunk and fills what is left

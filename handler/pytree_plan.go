@@ -309,7 +309,7 @@ func (p *savePlan) checkKeys() []error {
 		if len(key)+maxChunkKey*(1+len(a.src.Shape())) > maxKey {
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: a name of %d bytes is too long for the store", fault.ErrReservedName, len(a.name))})
 		}
-		if other, taken := owner[key]; taken {
+		if other, taken := owner[key]; taken && other != a.name { // the same name has been reported
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
 		}
 		owner[key] = a.name

@@ -30,13 +30,14 @@ func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
 	var src [][]byte
 	var of []int // its number in src, for each array that is copied, or -1
 	seen := map[memoryID]int{}
+	frozen := p.frozen()
 	for i := range p.arrays {
 		of = append(of, -1)
 		a := &p.arrays[i]
 		switch s := a.src.(type) {
 		case *array.Array:
 			id, ok := memoryOf(s)
-			if !ok || s.Frozen() {
+			if !ok || frozen[id] {
 				continue
 			}
 			if _, ok := seen[id]; !ok {
@@ -73,6 +74,19 @@ func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
 		}
 	}
 	return nil
+}
+
+// frozen returns the memory that one of the arrays says nobody changes.
+func (p *savePlan) frozen() map[memoryID]bool {
+	frozen := map[memoryID]bool{}
+	for i := range p.arrays {
+		if a, ok := p.arrays[i].src.(*array.Array); ok && a.Frozen() {
+			if id, ok := memoryOf(a); ok {
+				frozen[id] = true
+			}
+		}
+	}
+	return frozen
 }
 
 // sameForm refuses a snapshot that is not of the array that it was taken of.

@@ -41,7 +41,7 @@ func writeDocuments(ctx context.Context, dir *WriteDir, meta *layout.TreeMetadat
 	}{
 		{layout.StringsFile, len(strings), func() ([]byte, error) { return layout.StringsDocument(strings) }},
 		{layout.ShardingFile, len(shardings), func() ([]byte, error) { return sharding.MarshalFile(shardings) }},
-		{layout.ArrayFile, len(arrays), func() ([]byte, error) { return layout.ArraysDocument(arrays) }},
+		{layout.ArrayFile, len(arrays), func() ([]byte, error) { return layout.ArraysDocument(arrays), nil }},
 		{layout.TreeFile, 1, func() ([]byte, error) { return meta.Document(), nil }},
 	} {
 		if d.entries == 0 {

@@ -35,14 +35,6 @@ func WriteBuffers(ctx context.Context, w Writer, off int64, bufs ...[]byte) erro
 	return nil
 }
 
-// BuffersReader is a Reader that fills several buffers in one operation.
-type BuffersReader interface {
-	Reader
-	// ReadBuffers fills bufs, one behind the other, from off on, or fails as
-	// ReadAt does.
-	ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error
-}
-
 // Alignment returns what the address of a buffer should be a multiple of to be
 // written to w from where it lies: what the device asks for if w knows it, as
 // the local store does on Linux, else PageSize.
@@ -51,6 +43,32 @@ func Alignment(w Writer) int {
 		return w.Alignment()
 	}
 	return PageSize
+}
+
+// BuffersReader is a Reader that fills several buffers in one operation. Use
+// ReadBuffers, which takes any Reader.
+type BuffersReader interface {
+	Reader
+	// ReadBuffers fills bufs, one behind the other, from off on, or fails as
+	// ReadAt does.
+	ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error
+}
+
+// ReadBuffers fills bufs, one behind the other, from off on, or fails as
+// Reader.ReadAt does: in one operation if r is a BuffersReader, as files of the
+// local store are on Linux, else one after the other. If it fails any part of
+// them may have been filled. Several goroutines may read r.
+func ReadBuffers(ctx context.Context, r Reader, off int64, bufs ...[]byte) error {
+	if r, ok := r.(BuffersReader); ok {
+		return r.ReadBuffers(ctx, off, bufs...)
+	}
+	for _, b := range bufs {
+		if err := r.ReadAt(ctx, b, off); err != nil {
+			return err
+		}
+		off += int64(len(b))
+	}
+	return nil
 }
 
 // aligned reports whether buffers can be written at off past the page cache by

@@ -64,7 +64,7 @@ func TestWriteBuffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, dir := newStage(t, storage.Local())
 			want := map[string][]byte{}
-			for _, off := range []int64{0, page, 100} {
+			for _, off := range []int64{0, 100} {
 				data := append(make([]byte, off), bytes.Join(bufs, nil)...)
 				for kind, size := range map[string]int64{"exact": int64(len(data)), "more": 3 << 20, "unknown": -1, "plain": -1} {
 					file := fmt.Sprint(kind, off)
@@ -103,20 +103,21 @@ func TestWriteBuffers(t *testing.T) {
 
 // What several goroutines write in any order, aligned and not, is a file.
 func TestWriteBuffersProperty(t *testing.T) {
+	s, dir := newStage(t, storage.Local())
+	tmp, err := filepath.Glob(dir + storage.TempMarker + "-*")
+	if err != nil || len(tmp) != 1 {
+		t.Fatal(tmp, err)
+	}
+	files := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		want := pages(rapid.IntRange(0, 6*storage.PageSize).Draw(rt, "size"), 0)
 		cut := rapid.OneOf(rapid.IntRange(0, len(want)), rapid.Map(rapid.IntRange(0, len(want)/storage.PageSize), func(p int) int { return p * storage.PageSize }))
 		cuts := rapid.SliceOfN(cut, 0, 8).Draw(rt, "cuts")
 		cuts = append(cuts, 0, len(want))
 		slices.Sort(cuts)
-		store := storage.Local()
-		dir := filepath.ToSlash(t.TempDir())
-		s, err := store.Begin(t.Context(), dir+"/ck", true)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		defer s.Abort()
-		w, err := s.Create(t.Context(), "f", -1)
+		files++
+		file := fmt.Sprint(files)
+		w, err := s.Create(t.Context(), file, -1)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -129,10 +130,10 @@ func TestWriteBuffersProperty(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if err := errors.Join(append(errs[:], w.Close(), s.Commit(t.Context()))...); err != nil {
+		if err := errors.Join(append(errs[:], w.Close())...); err != nil {
 			rt.Fatal(err)
 		}
-		if got, err := os.ReadFile(dir + "/ck/f"); err != nil || !bytes.Equal(got, want) {
+		if got, err := os.ReadFile(filepath.Join(tmp[0], file)); err != nil || !bytes.Equal(got, want) {
 			rt.Fatalf("cuts %v: %d bytes, want %d, or they differ; %v", cuts, len(got), len(want), err)
 		}
 	})
@@ -152,6 +153,34 @@ func TestWriteBuffersCancelled(t *testing.T) {
 	}
 	if a := storage.Alignment(plain{w}); a != storage.PageSize {
 		t.Errorf("alignment %d of a writer that knows none", a)
+	}
+}
+
+// bare hides everything of a Reader but its interface.
+type bare struct{ storage.Reader }
+
+func TestReadBuffers(t *testing.T) {
+	dir := filepath.ToSlash(t.TempDir())
+	data := pages(5000, 0)
+	must(t, os.WriteFile(dir+"/f", data, 0o666))
+	local, err := storage.Local().Open(t.Context(), dir+"/f")
+	must(t, err)
+	defer local.Close()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, r := range []storage.Reader{local, bare{local}} {
+		bufs := [][]byte{make([]byte, 1000), nil, make([]byte, 2500), {}, make([]byte, 1)}
+		must(t, storage.ReadBuffers(t.Context(), r, 7, bufs...))
+		if !bytes.Equal(bytes.Join(bufs, nil), data[7:][:3501]) {
+			t.Errorf("%T: the buffers are not what the file has", r)
+		}
+		must(t, storage.ReadBuffers(t.Context(), r, 7))
+		if err := storage.ReadBuffers(t.Context(), r, 2000, bufs...); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%T: past the end: %v", r, err)
+		}
+		if err := storage.ReadBuffers(cancelled, r, 0, bufs...); !errors.Is(err, context.Canceled) {
+			t.Errorf("%T: cancelled: %v", r, err)
+		}
 	}
 }
 

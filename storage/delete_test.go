@@ -152,7 +152,7 @@ var errStopped = errors.New("the process is dead")
 func TestDeleteStopped(t *testing.T) {
 	for _, tc := range deletions {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
+			t.Chdir(scratch(t))
 			for i, more := 0, true; more; i++ {
 				saveParts(t, "run/step")
 				n := 0
@@ -224,7 +224,7 @@ func TestDeleteFails(t *testing.T) {
 			continue
 		}
 		t.Run(tc.name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
+			t.Chdir(scratch(t))
 			for i, more := 0, true; more; i++ {
 				for _, cancels := range []bool{true, false} {
 					saveParts(t, "run/step")
@@ -303,7 +303,7 @@ func TestDeletePowerLossWithoutSync(t *testing.T) {
 
 func recordDeletion(t *testing.T, options []orbax.DeleteOption) (before, ops []storage.Op) {
 	t.Helper()
-	t.Chdir(t.TempDir())
+	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true}
 	url := record(t, r) + "run/step"
 	saveParts(t, url)
@@ -316,7 +316,7 @@ func recordDeletion(t *testing.T, options []orbax.DeleteOption) (before, ops []s
 func simulateDeletion(t *testing.T, before, ops []storage.Op, survives []string) error {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	top, seen := t.TempDir(), map[string]bool{}
+	top, seen := scratch(t), map[string]bool{}
 	d := &disk{now: newImage()}
 	for _, op := range before {
 		d.do(op)

@@ -88,8 +88,10 @@ func (f *osFile) allocate(size int64) error {
 	err := control(f.buffered, func(fd int) error {
 		// ext4 would first take all that there is, also from other programs.
 		var s unix.Statfs_t
-		if err := unix.Fstatfs(fd, &s); err == nil && s.Blocks > 0 && size > bytesOf(s.Bfree, uint64(max(s.Frsize, 0))) {
-			return unix.ENOSPC
+		if err := unix.Fstatfs(fd, &s); err == nil {
+			if n, ok := free(&s); ok && size > n {
+				return unix.ENOSPC
+			}
 		}
 		return unix.Fallocate(fd, 0, 0, size)
 	})

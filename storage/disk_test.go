@@ -242,7 +242,7 @@ func (i *inspector) version(m image, node *inode) (int, error) {
 func simulate(t *testing.T, before, ops []storage.Op, first int, fallback bool) error {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	look := inspector{t.TempDir(), map[string]verdict{}}
+	look := inspector{scratch(t), map[string]verdict{}}
 	d := &disk{now: newImage()}
 	for _, op := range before {
 		d.do(op)
@@ -292,7 +292,7 @@ func simulate(t *testing.T, before, ops []storage.Op, first int, fallback bool) 
 // version 2.
 func recordSaves(t *testing.T, old, noExchange bool) (before, ops []storage.Op) {
 	t.Helper()
-	t.Chdir(t.TempDir())
+	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true, NoExchange: noExchange}
 	url := record(t, r)
 	if old {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -180,15 +182,24 @@ func (s *localStage) finish() ([]string, error) {
 	return append(slices.Sorted(maps.Keys(s.dirs)), "."), nil
 }
 
+// syncers is how many directories are synced at once, for which the file
+// system's journal and the disk's cache are then flushed together.
+const syncers = 8
+
 // syncAll makes directories of the stage durable, in any order: nobody sees them
 // before all are.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
-	return together(len(dirs), func(i int) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return s.sys.syncDir(path.Join(s.tmp, dirs[i]))
-	})
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(syncers)
+	for _, dir := range dirs {
+		group.Go(func() error {
+			if err := gctx.Err(); err != nil {
+				return err
+			}
+			return s.sys.syncDir(path.Join(s.tmp, dir))
+		})
+	}
+	return group.Wait()
 }
 
 func (s *localStage) publish(ctx context.Context, dirs []string) error {

@@ -13,11 +13,28 @@ func room(dir string) (int64, error) {
 	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	if s.Blocks == 0 { // a file system that does not count, or has no limit
+	n, ok := free(&s)
+	if !ok {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: errors.ErrUnsupported}
 	}
+	return n, nil
+}
+
+// zfsMagic is the type of ZFS, which is not in Linux itself.
+const zfsMagic = 0x2fc12fc1
+
+// free returns how many bytes this process can add to a file system, if that can
+// be said: not where it does not count, has no limit, or compresses what it gets.
+func free(s *unix.Statfs_t) (int64, bool) {
+	if s.Blocks == 0 || s.Type == unix.BTRFS_SUPER_MAGIC || s.Type == zfsMagic {
+		return 0, false
+	}
+	blocks := s.Bavail
+	if os.Geteuid() == 0 { // who may take what is kept back for him
+		blocks = s.Bfree
+	}
 	// The unit of the counts is the fragment; Bsize is that of transfers.
-	return bytesOf(s.Bavail, uint64(max(s.Frsize, 0))), nil
+	return bytesOf(blocks, uint64(max(s.Frsize, 0))), true
 }
 
 func (osSystem) rename(old, new string) error {

@@ -247,6 +247,18 @@ func names(t *testing.T, dir string) []string {
 	return names
 }
 
+// scratch returns a temporary directory, in memory where the system has such a
+// place: for tests that make thousands of files and sync none.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "orbax-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -127,10 +127,12 @@ func (b *branch) settle(p Path, errs *pathErrors) {
 		slices.SortFunc(b.kids, func(x, y kid) int { return b.compare(x.name, y.name) })
 		b.byName = nil
 	}
-	for i := range b.kids {
-		if b.seq && b.kid(strconv.Itoa(i)) == nil {
-			errs.add(slices.Clone(p), fmt.Errorf("%w: a sequence of %d elements has none at position %d", fault.ErrStructure, len(b.kids), i))
-			break
+	if b.seq {
+		for i := range b.kids {
+			if b.kid(strconv.Itoa(i)) == nil {
+				errs.add(slices.Clone(p), fmt.Errorf("%w: a sequence of %d elements has none at position %d", fault.ErrStructure, len(b.kids), i))
+				break
+			}
 		}
 	}
 	for _, k := range b.kids {

@@ -43,8 +43,8 @@ func (c *computed) Parts(ctx context.Context, off, size []int) ([]Part, error) {
 }
 
 func (c *computed) array(ctx context.Context) (*array.Array, error) {
-	args, err := readArrays(ctx, c.args, nil, nil)
-	if err != nil {
+	args := make([]*array.Array, len(c.args))
+	if err := readArrays(ctx, c.args, nil, args); err != nil {
 		return nil, err
 	}
 	a, err := c.f(ctx, args)

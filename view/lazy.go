@@ -119,8 +119,8 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 	return s.placeAll(part, placed, elements)
 }
 
-// read returns the elements of the part, which decode reads if nobody has before. A failure is the caller's alone: others may have a context
-// that has not ended.
+// read returns the elements of the part, which decode reads if nobody has before. A
+// failure is the caller's alone: others may have a context that has not ended.
 func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()

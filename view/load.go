@@ -116,12 +116,18 @@ func keyKind(impl string) string {
 
 // load reads leaves, into the slots' arrays where there are some, or maps them, and
 // returns their values; nil for those that are not wanted. e counts them.
-func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine) ([]any, error) {
-	arrays, err := readArrays(ctx, leaves, slots, m)
+func load(
+	ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine,
+) (values []any, err error) {
+	arrays, mapped, err := m.arrays(ctx, leaves, slots)
+	defer func() { m.keep(mapped, err) }()
+	if err == nil {
+		err = readArrays(ctx, leaves, slots, arrays)
+	}
 	if err != nil {
 		return nil, err
 	}
-	values := make([]any, len(leaves))
+	values = make([]any, len(leaves))
 	for i, l := range leaves {
 		if l.isArray() {
 			if arrays[i] == nil {
@@ -136,13 +142,9 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *
 	return values, nil
 }
 
-// readArrays reads, or maps, those leaves that are arrays and wanted; for others it
-// returns nil.
-func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) ([]*array.Array, error) {
-	arrays, err := m.arrays(ctx, leaves, slots)
-	if err != nil {
-		return nil, err
-	}
+// readArrays reads those leaves that are arrays, wanted, and not in arrays yet,
+// which has a place for each leaf.
+func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array) error {
 	requests := make([]request, 0, len(leaves))
 	for i, l := range leaves {
 		if !l.isArray() || arrays[i] != nil || slots != nil && slots[i].Skip {
@@ -150,12 +152,12 @@ func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mappe
 		}
 		a, err := l.memory(slots, i)
 		if err != nil {
-			return nil, l.wrap(err)
+			return l.wrap(err)
 		}
 		arrays[i] = a
 		requests = append(requests, l.into(a))
 	}
-	return arrays, read(ctx, requests, nil)
+	return read(ctx, requests, nil)
 }
 
 // memory returns the array that leaf number i is to be read into.

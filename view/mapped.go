@@ -127,10 +127,13 @@ func (l *mappedLoad) of(memory []byte) []check {
 	start := address(memory)
 	end := start + uintptr(len(memory))
 	find := func(at uintptr) (int, bool) {
-		return slices.BinarySearchFunc(l.checks, at, func(c check, at uintptr) int { return cmp.Compare(address(c.data), at) })
+		return slices.BinarySearchFunc(l.checks, at, func(c check, at uintptr) int {
+			return cmp.Compare(address(c.data), at)
+		})
 	}
 	first, found := find(start)
-	if !found && first > 0 { // it may begin inside the part before, which each of several leaves may have
+	if !found && first > 0 {
+		// It may begin inside the part before, which each of several leaves may have.
 		first, _ = find(address(l.checks[first-1].data))
 	}
 	var checks []check
@@ -161,11 +164,13 @@ func (m *mapper) use(ctx context.Context) (context.Context, func(), error) {
 }
 
 // arrays returns the arrays of those leaves that can be mapped, nil in the place of
-// others.
-func (m *mapper) arrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) ([]*array.Array, error) {
-	arrays := make([]*array.Array, len(leaves))
+// others, and what was mapped, for keep: nil if that is nothing.
+func (m *mapper) arrays(
+	ctx context.Context, leaves []*Leaf, slots []tree.Slot,
+) (arrays []*array.Array, load *mappedLoad, err error) {
+	arrays = make([]*array.Array, len(leaves))
 	if m == nil {
-		return arrays, nil
+		return arrays, nil, nil
 	}
 	p := &mapPlan{files: map[fileKey]*mappedFile{}}
 	for i, l := range leaves {
@@ -175,9 +180,9 @@ func (m *mapper) arrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) 
 	}
 	space, err := p.run(ctx)
 	if space == nil {
-		return arrays, err
+		return arrays, nil, err
 	}
-	load := &mappedLoad{space: space}
+	load = &mappedLoad{space: space}
 	for i := range p.leaves {
 		l := &p.leaves[i]
 		data := l.memory(space)
@@ -188,23 +193,28 @@ func (m *mapper) arrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot) 
 		}
 		if ok {
 			arrays[l.number] = a.WithSharding(l.want.Sharding)
-			meterOf(l.engine()).Mapped.Add(int64(len(data)))
+			l.engine().Counters().Mapped.Add(int64(len(data)))
 		}
 	}
 	if m.verify {
 		err = verifyAll(ctx, p.leaves[0].engine(), load.checks)
 	}
-	if err = p.unchanged(ctx, err); err != nil {
-		_ = space.Release() // nobody has seen it
-		return nil, err
-	}
-	m.add(load)
-	return arrays, nil
+	return arrays, load, p.unchanged(ctx, err)
 }
 
-// add keeps what a load has mapped.
-func (m *Mappings) add(load *mappedLoad) {
-	slices.SortStableFunc(load.checks, func(a, b check) int { return cmp.Compare(address(a.data), address(b.data)) })
+// keep keeps what a load has mapped, unless the load failed with err: then nobody
+// has seen the memory, and the addresses are given back.
+func (m *mapper) keep(load *mappedLoad, err error) {
+	if load == nil {
+		return
+	}
+	if err != nil {
+		_ = load.space.Release()
+		return
+	}
+	slices.SortStableFunc(load.checks, func(a, b check) int {
+		return cmp.Compare(address(a.data), address(b.data))
+	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.loads = append(m.loads, load)

@@ -78,7 +78,7 @@ var errNotMappable = errors.New("the file cannot be mapped")
 
 // mapTo maps the file.
 func (f *mappedFile) mapTo(ctx context.Context, space *mmap.Space) error {
-	r, err := f.dir.Store.Open(ctx, f.path())
+	r, err := transfer.Open(ctx, f.dir.Store, f.dir.Path, f.name)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (f *mappedFile) memory(space *mmap.Space, off, n int64) []byte {
 
 // addChecks adds what verifies the leaf, whose elements are in data. Of parts
 // without a checksum there is nothing to verify but what they end with: now.
-func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (_ []check, ok bool) {
+func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (all []check, ok bool) {
 	added := checks
 	for _, part := range m.parts {
 		c := check{leaf: m.leaf, part: part.Part, data: data[part.to:][:part.n:part.n]}

@@ -3,8 +3,6 @@ package view
 import (
 	"cmp"
 	"context"
-	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -36,10 +34,9 @@ type fileKey struct {
 // mappedFile is a file of which something is mapped.
 type mappedFile struct {
 	fileKey
-	wanted  int64 // bytes of elements
-	size    int64 // what the file must have
-	outside bool  // its name, which comes from a checkpoint, leads out of it
-	bad     bool  // it is not mapped
+	wanted int64 // bytes of elements
+	size   int64 // what the file must have
+	bad    bool  // it is not mapped
 
 	// The range [lo, hi), if it is not empty, is mapped to the place at of the space.
 	lo, hi int64
@@ -116,10 +113,11 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	case *reading, *computed: // are in no file
 		return false
 	}
-	s := source{placed: []placement{{
-		view: pc.view, whole: len(l.pieces) == 1 && pc.view.Identity(), casts: pc.casts, dstShape: l.meta.Shape, dstOff: pc.at,
-	}}}
-	off, size := s.bounds()
+	place := placement{
+		view: pc.view, whole: len(l.pieces) == 1 && pc.view.Identity(), casts: pc.casts,
+		dstShape: l.meta.Shape, dstOff: pc.at,
+	}
+	off, size := place.bounds()
 	parts, err := pc.array.Parts(ctx, off, size)
 	if err != nil {
 		return false
@@ -127,8 +125,9 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	item := pc.dtype.Size()
 	for i := range parts {
 		part := &parts[i]
-		first, n, ok := s.placed[0].run(part)
-		if !ok || part.Inline != nil || part.At < 0 || part.Length < int64(n*item) || part.At+part.Length < part.At {
+		first, n, ok := place.run(part)
+		if !ok || part.Inline != nil ||
+			part.At < 0 || part.Length < int64(n*item) || part.At+part.Length < part.At {
 			return false
 		}
 		step, done := part.Form.Direct(part, nil)
@@ -145,7 +144,7 @@ func (p *mapPlan) file(part *Part) *mappedFile {
 	key := fileKey{part.Dir, part.File}
 	f := p.files[key]
 	if f == nil {
-		f = &mappedFile{fileKey: key, outside: !fs.ValidPath(key.name) || !filepath.IsLocal(filepath.FromSlash(key.name))}
+		f = &mappedFile{fileKey: key}
 		p.files[key] = f
 		p.order = append(p.order, f)
 	}
@@ -161,7 +160,7 @@ func (p *mapPlan) addRuns(m *mappedLeaf, n int) bool {
 			return false
 		}
 		end += part.n
-		if k := len(p.runs) - 1; k >= start && p.runs[k].file == part.file && p.runs[k].off+int64(p.runs[k].n) == part.off {
+		if k := len(p.runs) - 1; k >= start && p.runs[k].goesOn(part.mappedRun) {
 			p.runs[k].n += part.n
 		} else {
 			p.runs = append(p.runs, part.mappedRun)
@@ -171,6 +170,11 @@ func (p *mapPlan) addRuns(m *mappedLeaf, n int) bool {
 	return end == n
 }
 
+// goesOn reports whether next follows the run in its file.
+func (r mappedRun) goesOn(next mappedRun) bool {
+	return r.file == next.file && r.off+int64(r.n) == next.off
+}
+
 // aligned reports whether the elements will be aligned in memory, and several runs
 // are all of pages, but for the end of the last.
 func (m *mappedLeaf) aligned() bool {
@@ -178,7 +182,9 @@ func (m *mappedLeaf) aligned() bool {
 		return m.runs[0].off%int64(min(m.leaf.meta.DType.Size(), 8)) == 0
 	}
 	page := mmap.PageSize()
-	return !slices.ContainsFunc(m.runs, func(r mappedRun) bool { return r.off%int64(page) != 0 || r.to%page != 0 })
+	return !slices.ContainsFunc(m.runs, func(r mappedRun) bool {
+		return r.off%int64(page) != 0 || r.to%page != 0
+	})
 }
 
 // settle leaves out leaves whose files cannot be mapped, or are not worth it, and
@@ -186,15 +192,17 @@ func (m *mappedLeaf) aligned() bool {
 // needed.
 func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	for _, f := range p.order {
-		f.bad = f.outside || f.wanted < mappedFileBytes
+		f.bad = f.wanted < mappedFileBytes
 	}
 	p.drop((*mappedLeaf).bad)
 	for i := range p.leaves {
 		p.leaves[i].need()
 	}
+	// What is reserved must not depend on what a damaged checkpoint says of the
+	// sizes of its files.
 	for _, f := range p.order {
 		if f.size > 0 {
-			info, err := f.dir.Store.Stat(ctx, f.path())
+			info, err := f.dir.Store.Stat(ctx, f.dir.Path+"/"+f.name)
 			f.bad = err != nil || info.Size < f.size
 			maps++
 		}
@@ -213,8 +221,6 @@ func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	})
 	return maps
 }
-
-func (f *mappedFile) path() string { return f.dir.Path + "/" + f.name }
 
 // drop leaves out leaves.
 func (p *mapPlan) drop(out func(*mappedLeaf) bool) {

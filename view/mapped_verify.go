@@ -29,26 +29,17 @@ const (
 	checkStep = 256 << 10
 )
 
-// meterOf returns the engine's meter, or one that nobody looks at.
-func meterOf(e *transfer.Engine) *transfer.Meter {
-	if e == nil || e.Meter == nil {
-		return new(transfer.Meter)
-	}
-	return e.Meter
-}
-
 // verifyAll verifies checks, which reads their elements. The error joins those of
 // all that fail.
 func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
-	meter := meterOf(e)
+	planned := int64(0)
 	for i := range checks {
-		meter.Planned.Add(int64(len(checks[i].data)))
+		planned += int64(len(checks[i].data))
 	}
-	if meter.Starting != nil {
-		meter.Starting(false)
-	}
+	meter := e.Counters()
+	meter.Begin(planned, false)
 	errs := make([]error, len(checks))
-	err := transfer.Each(ctx, e, jobsOf(checks), func([2]int) int64 { return 0 }, func(ctx context.Context, job [2]int, _ []byte) error {
+	err := transfer.Each(ctx, e, jobsOf(checks), nil, func(ctx context.Context, job [2]int, _ []byte) error {
 		for i := job[0]; i < job[1]; i++ {
 			if err := checks[i].verify(ctx); ctx.Err() != nil {
 				return ctx.Err()

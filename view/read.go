@@ -217,10 +217,10 @@ func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
 // bounds returns a box of the array that holds everything that is wanted of it.
 func (s *source) bounds() (off, size []int) {
 	for i := range s.placed {
+		lo, n := s.placed[i].bounds()
 		if s.placed[i].whole {
-			return origin(len(s.placed[i].dstShape)), s.placed[i].dstShape
+			return lo, n
 		}
-		lo, n := s.placed[i].view.Bounds()
 		if i == 0 {
 			off, size = slices.Clone(lo), slices.Clone(n)
 			continue
@@ -232,6 +232,15 @@ func (s *source) bounds() (off, size []int) {
 		}
 	}
 	return off, size
+}
+
+// bounds returns a box of the stored array that holds everything that is wanted of
+// it for this.
+func (pl *placement) bounds() (off, size []int) {
+	if pl.whole {
+		return origin(len(pl.dstShape)), pl.dstShape
+	}
+	return pl.view.Bounds()
 }
 
 // run returns the memory that all elements of a part go to, in their order and

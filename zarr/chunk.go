@@ -73,7 +73,7 @@ func (m *Metadata) checkIndex(index []int) error {
 // chunks [Metadata.AppendChunk] cannot encode.
 func (m *Metadata) EncodedBound() int {
 	switch m.encoding() {
-	case encodeRaw:
+	case encodeVerbatim:
 		n, _ := m.chain.encodedSize()
 		return n
 	case encodeStored, encodeHuffman:
@@ -125,16 +125,16 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 type encoding int
 
 const (
-	encodeZstd    encoding = iota // zstd frame by the library
-	encodeHuffman                 // zstd frame without matches
-	encodeStored                  // zstd frame of stored blocks
-	encodeRaw                     // plain, with a CRC-32C if the metadata says so
+	encodeZstd     encoding = iota // zstd frame by the library
+	encodeHuffman                  // zstd frame of literals
+	encodeStored                   // zstd frame of stored blocks
+	encodeVerbatim                 // the chunk as it is, with a CRC-32C if the metadata says so
 	encodeNothing
 )
 
 func (m *Metadata) encoding() encoding {
-	if _, ok := m.raw(); ok {
-		return encodeRaw
+	if _, ok := m.verbatim(); ok {
+		return encodeVerbatim
 	}
 	c := m.chain
 	if c.perm != nil || c.shard != nil || c.swap > 1 || len(c.filters) != 1 || c.filters[0] != filter(zstdFilter{}) {

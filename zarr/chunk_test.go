@@ -162,7 +162,7 @@ func TestStoredFrames(t *testing.T) {
 			t.Errorf("%d bytes: library: %v", n, err)
 		}
 		f, err := parseZstd(enc)
-		if err != nil || !f.plain || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
+		if err != nil || !f.literalsOnly || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
 			t.Errorf("%d bytes: %+v, %v", n, f, err)
 		}
 		if got, err := (zstdFilter{}).decode(make([]byte, n), enc); err != nil || !bytes.Equal(got, data) {

@@ -33,8 +33,8 @@ type Direct struct {
 // Bools without a checksum are not read so: damage, a byte that is neither 0
 // nor 1, is found before it is in the array.
 func (m *Metadata) Direct(index []int) (d *Direct, ok bool) {
-	crc, raw := m.raw()
-	if !raw || m.DType == array.Bool && !crc {
+	crc, ok := m.verbatim()
+	if !ok || m.DType == array.Bool && !crc {
 		return nil, false
 	}
 	_, size := m.ChunkRegion(index)
@@ -65,9 +65,9 @@ func (d *Direct) Done(data, rest []byte) error {
 	return Finish(d.dtype, data)
 }
 
-// raw reports whether an encoded chunk is the decoded chunk itself, row-major
+// verbatim reports whether an encoded chunk is the decoded chunk itself, row-major
 // and little-endian, followed by its CRC-32C if crc.
-func (m *Metadata) raw() (crc, ok bool) {
+func (m *Metadata) verbatim() (crc, ok bool) {
 	c := m.chain
 	if c.perm != nil || c.shard != nil || c.swap > 1 {
 		return false, false
@@ -81,39 +81,39 @@ func (m *Metadata) raw() (crc, ok bool) {
 	return false, false
 }
 
-// Plain reports whether [Metadata.AppendChunk] appends the chunk as it is, and
-// then what [Metadata.AppendTail] appends: a writer can take the elements from
-// where they lie.
-func (m *Metadata) Plain() bool {
-	_, raw := m.raw()
-	return raw && usedBits(m.DType) == 0xff
-}
-
 // EncodedLeast returns how short an encoded chunk can get: as long as
 // [Metadata.EncodedBound] if nothing is compressed, else 0.
 func (m *Metadata) EncodedLeast() int {
-	if how := m.encoding(); how == encodeRaw || how == encodeStored {
+	if how := m.encoding(); how == encodeVerbatim || how == encodeStored {
 		return m.EncodedBound()
 	}
 	return 0
 }
 
-// AppendTail appends what follows the elements of a chunk in its encoded form, for
-// metadata that is [Metadata.Plain]: the CRC-32C, if there is one.
-func (m *Metadata) AppendTail(dst, chunk []byte) []byte {
-	if crc, _ := m.raw(); crc {
-		dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(chunk, castagnoli))
+// Tail is for a writer that takes the chunk from where it lies, in place of
+// [Metadata.AppendChunk]. If that would append the chunk as it is, ok is true, and
+// appendTail appends what would follow it: the CRC-32C, if the metadata asks for
+// one, else nothing. The chunk must not change until then.
+func (m *Metadata) Tail(chunk []byte) (appendTail func(dst []byte) []byte, ok bool) {
+	crc, ok := m.verbatim()
+	if !ok || usedBits(m.DType) != 0xff {
+		return nil, false
 	}
-	return dst
+	return func(dst []byte) []byte {
+		if !crc {
+			return dst
+		}
+		return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(chunk, castagnoli))
+	}, true
 }
 
 // Raw reports whether a stored chunk is its elements, row-major and
-// little-endian, with nothing around them and no checksum over them. Then any
-// part of it can be read by itself: element k of the chunk, of all the
-// ChunkShape with its padding, is at byte k times the size of the dtype. Pass
-// what was read through [Finish].
+// little-endian, with nothing around them: no checksum either, which only the
+// whole chunk can be held against. Then any part of it can be read by itself:
+// element k of the chunk, of all the ChunkShape with its padding, is at byte k
+// times the size of the dtype. Pass what was read through [Finish].
 func (m *Metadata) Raw() bool {
-	crc, ok := m.raw()
+	crc, ok := m.verbatim()
 	return ok && !crc
 }
 

@@ -114,6 +114,42 @@ func TestDirectFinishes(t *testing.T) {
 	}
 }
 
+// A chunk and its tail are what AppendChunk makes.
+func TestTail(t *testing.T) {
+	want := map[string]bool{
+		"int32/null": true, "int32/rank 3": true, "int8/plain": true, "int32/crc32c": true,
+		"int32/zstd": false, "int32/transpose": false, "int32/big": false, "int32/shards": false,
+	}
+	for _, g := range loadGolden(t) {
+		m, err := Parse(g.Format, []byte(g.Document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunk := make([]byte, m.ChunkBytes())
+		for i := range chunk {
+			chunk[i] = byte(i * 7)
+		}
+		appendTail, ok := m.Tail(chunk)
+		if w, known := want[g.Name]; known && ok != w {
+			t.Errorf("%s, %s: %v", g.Name, m.Codecs(), ok)
+		}
+		if !ok {
+			continue
+		}
+		enc, err := m.AppendChunk([]byte("before"), chunk)
+		if got := appendTail(append([]byte("before"), chunk...)); err != nil || !bytes.Equal(got, enc) {
+			t.Errorf("%s, %s: % x, want % x, %v", g.Name, m.Codecs(), got, enc, err)
+		}
+	}
+	masked, err := New(Options{Shape: []int{3}, DType: array.Int4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := masked.Tail(make([]byte, 3)); ok {
+		t.Error("a chunk of int4 is not written as it is")
+	}
+}
+
 func TestRaw(t *testing.T) {
 	want := map[string]bool{
 		"int32/null": true, "bool/null": true, "int32/scalar": true, "int32/rank 3": true, "int8/plain": true,

@@ -14,41 +14,24 @@ var huffCoders = sync.Pool{New: func() any { return new(huff0.Scratch) }}
 
 // appendStored appends src as one zstd frame of stored blocks, which adds a
 // checksum to data that stays as it is.
-func appendStored(dst, src []byte) []byte { return appendPlain(dst, src, nil) }
+func appendStored(dst, src []byte) []byte { return appendLiterals(dst, src, nil) }
 
-// appendHuffman appends src as one zstd frame in which nothing is matched, and
-// each block is Huffman-coded where that makes it smaller. It takes at most
-// storedSize bytes.
+// appendHuffman appends src as one zstd frame of literals, and each block is
+// Huffman-coded where that makes it smaller. It takes at most storedSize bytes.
 func appendHuffman(dst, src []byte) []byte {
 	s := huffCoders.Get().(*huff0.Scratch)
 	defer huffCoders.Put(s)
 	// A table takes about a hundred bytes of a block: to code by the table of
 	// the block before saves less than it loses.
 	s.Reuse = huff0.ReusePolicyNone
-	return appendPlain(dst, src, s)
+	return appendLiterals(dst, src, s)
 }
 
-// appendPlain appends src as one zstd frame without matches, with content size
-// and checksum (RFC 8878 section 3.1.1). Content over one block gets a window of
-// one block, not one of its own size, so that decoders need no memory in
-// proportion to it. Blocks are stored if s is nil.
-func appendPlain(dst, src []byte, s *huff0.Scratch) []byte {
-	n := len(src)
-	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
-	const checksum, single, window = 0x04, 0x20, 7 << 3 // 2^(10+7) bytes
-	switch {
-	case n < 256:
-		dst = append(dst, single|checksum, byte(n))
-	case n < 256+1<<16:
-		dst = append(dst, 1<<6|single|checksum)
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(n-256))
-	case n <= zstdBlockSize:
-		dst = append(dst, 2<<6|single|checksum)
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
-	default:
-		dst = append(dst, 3<<6|checksum, window)
-		dst = binary.LittleEndian.AppendUint64(dst, uint64(n))
-	}
+// appendLiterals appends src as one zstd frame whose blocks have literals alone,
+// no sequences, with content size and checksum (RFC 8878 section 3.1.1). Blocks
+// are stored if s is nil.
+func appendLiterals(dst, src []byte, s *huff0.Scratch) []byte {
+	dst = appendFrameHeader(dst, len(src))
 	var hash xxhash.Digest
 	hash.Reset()
 	for rest := src; ; {
@@ -65,19 +48,35 @@ func appendPlain(dst, src []byte, s *huff0.Scratch) []byte {
 
 // storedSize returns the length of what appendStored makes of n bytes.
 func storedSize(n int) int {
-	header := 14 // with window and 8 bytes of size
-	switch {
-	case n < 256:
-		header = 6
-	case n < 256+1<<16:
-		header = 7
-	case n <= zstdBlockSize:
-		header = 9
-	}
-	return header + 3*max(1, (n-1)/zstdBlockSize+1) + n + 4
+	header := appendFrameHeader(make([]byte, 0, maxFrameHeader), n)
+	blocks := max(1, (n-1)/zstdBlockSize+1)
+	return len(header) + 3*blocks + n + 4
 }
 
-// appendBlock appends one block of a frame without matches: repeated, if it
+// maxFrameHeader is how long a frame header gets without a dictionary.
+const maxFrameHeader = 14
+
+// appendFrameHeader appends the header of a frame with checksum of n bytes of
+// content. Content over one block gets a window of one block, not one of its own
+// size, so that decoders need no memory in proportion to it.
+func appendFrameHeader(dst []byte, n int) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
+	const checksum, single, window = 0x04, 0x20, 7 << 3 // 2^(10+7) bytes
+	switch {
+	case n < 256:
+		return append(dst, single|checksum, byte(n))
+	case n < 256+1<<16:
+		dst = append(dst, 1<<6|single|checksum)
+		return binary.LittleEndian.AppendUint16(dst, uint16(n-256))
+	case n <= zstdBlockSize:
+		dst = append(dst, 2<<6|single|checksum)
+		return binary.LittleEndian.AppendUint32(dst, uint32(n))
+	}
+	dst = append(dst, 3<<6|checksum, window)
+	return binary.LittleEndian.AppendUint64(dst, uint64(n))
+}
+
+// appendBlock appends one block of a frame of literals: repeated, if it
 // consists of one value, or Huffman-coded if s is not nil and that makes it
 // smaller, or else stored.
 func appendBlock(dst, block []byte, last bool, s *huff0.Scratch) []byte {

@@ -8,11 +8,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/huff0"
-
-	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// huffDecoders holds scratch memory for decodePlain, of type *huff0.Scratch.
+// huffDecoders holds scratch memory for decodeLiterals, of type *huff0.Scratch.
 var huffDecoders = sync.Pool{New: func() any { return new(huff0.Scratch) }}
 
 // Kinds of literals. The first two are those of blocks as well.
@@ -32,9 +30,8 @@ type literals struct {
 	data    []byte
 }
 
-// parseLiterals reads a compressed block that has nothing but literals: no
-// sequences, which is what the format calls matches. Of others, and of damaged
-// ones, ok is false.
+// parseLiterals reads a compressed block that has nothing but literals, no
+// sequences. Of others, and of damaged ones, ok is false.
 func parseLiterals(block []byte) (l literals, ok bool) {
 	if len(block) == 0 {
 		return l, false
@@ -81,12 +78,9 @@ func parseLiterals(block []byte) (l literals, ok bool) {
 	return l, true
 }
 
-// decodePlain decodes a frame without matches. Each block is decoded to where it
-// belongs and goes into the checksum while it is in the cache.
-func (f zstdFrame) decodePlain(buf, enc []byte) ([]byte, error) {
-	bad := func(format string, args ...any) ([]byte, error) {
-		return nil, fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
-	}
+// decodeLiterals decodes a frame that is literalsOnly. Each block is decoded to
+// where it belongs and goes into the checksum while it is in the cache.
+func (f zstdFrame) decodeLiterals(buf, enc []byte) ([]byte, error) {
 	limit := int(min(f.window, zstdBlockSize)) // of a block
 	var huff huffDecoder
 	defer huff.release()
@@ -95,7 +89,7 @@ func (f zstdFrame) decodePlain(buf, enc []byte) ([]byte, error) {
 	n := 0
 	for at, last := f.blocks, false; !last; {
 		head := zstdBlockHeader(enc[at:])
-		data := enc[at+3:][:head.stored()]
+		data := enc[at+3:][:head.dataSize()]
 		at += 3 + len(data)
 		last = head.last
 		l := literals{kind: head.kind, size: head.size, data: data}
@@ -103,11 +97,11 @@ func (f zstdFrame) decodePlain(buf, enc []byte) ([]byte, error) {
 			l, _ = parseLiterals(data) // parseZstd has seen that this is all
 		}
 		if size := max(l.size, len(data)); size > limit || l.size > len(buf)-n {
-			return bad("block of %d bytes after %d, at most %d expected in blocks of %d", size, n, len(buf), limit)
+			return nil, badFrame("block of %d bytes after %d, at most %d expected in blocks of %d", size, n, len(buf), limit)
 		}
 		block := buf[n:][:l.size]
 		if err := huff.decode(block, l); err != nil {
-			return bad("block at %d: %w", n, err)
+			return nil, badFrame("block at %d: %w", n, err)
 		}
 		if f.checksum {
 			_, _ = hash.Write(block)
@@ -115,12 +109,12 @@ func (f zstdFrame) decodePlain(buf, enc []byte) ([]byte, error) {
 		n += len(block)
 	}
 	if f.hasSize && uint64(n) != f.contentSize {
-		return bad("holds %d bytes and claims %d", n, f.contentSize)
+		return nil, badFrame("holds %d bytes and claims %d", n, f.contentSize)
 	}
 	if f.checksum {
 		want := binary.LittleEndian.Uint32(enc[len(enc)-4:])
 		if got := uint32(hash.Sum64()); got != want {
-			return bad("checksum is %08x, stored %08x", got, want)
+			return nil, badFrame("checksum is %08x, stored %08x", got, want)
 		}
 	}
 	return buf[:n], nil

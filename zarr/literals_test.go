@@ -48,11 +48,11 @@ func TestGoldenFrames(t *testing.T) {
 	library := newLibrary(t)
 	for _, g := range loadFrames(t) {
 		f, err := parseZstd(g.Frame)
-		if err != nil || !f.plain {
+		if err != nil || !f.literalsOnly {
 			t.Errorf("%s: %+v, %v", g.Name, f, err)
 			continue
 		}
-		got, err := f.decodePlain(make([]byte, maxTestFrame), g.Frame)
+		got, err := f.decodeLiterals(make([]byte, maxTestFrame), g.Frame)
 		if err != nil {
 			t.Errorf("%s: %v", g.Name, err)
 			continue
@@ -68,7 +68,7 @@ func TestGoldenFrames(t *testing.T) {
 		// A buffer that is too short is an error; none is written past it.
 		if n := len(got); n > 0 {
 			buf := make([]byte, n)
-			if _, err := f.decodePlain(buf[:n-1], g.Frame); !errors.Is(err, fault.ErrCorrupt) || buf[n-1] != 0 {
+			if _, err := f.decodeLiterals(buf[:n-1], g.Frame); !errors.Is(err, fault.ErrCorrupt) || buf[n-1] != 0 {
 				t.Errorf("%s: one byte short: %v", g.Name, err)
 			}
 		}
@@ -76,15 +76,15 @@ func TestGoldenFrames(t *testing.T) {
 	}
 }
 
-// sameAsLibrary decodes a frame as the library does, if it has no matches.
+// sameAsLibrary decodes a frame as the library does, if it has no sequences.
 func sameAsLibrary(t rapid.TB, library *zstd.Decoder, enc []byte) {
 	t.Helper()
 	f, err := parseZstd(enc)
-	if err != nil || !f.plain || f.contentSize > maxTestFrame {
+	if err != nil || !f.literalsOnly || f.contentSize > maxTestFrame {
 		return
 	}
 	buf := make([]byte, maxTestFrame)
-	got, err := f.decodePlain(buf, enc)
+	got, err := f.decodeLiterals(buf, enc)
 	if err != nil && !errors.Is(err, fault.ErrCorrupt) {
 		t.Fatalf("%v", err)
 	}
@@ -142,8 +142,8 @@ func TestFlippedCode(t *testing.T) {
 	}
 }
 
-// FuzzPlainFrame decodes arbitrary frames without matches as the library does.
-func FuzzPlainFrame(f *testing.F) {
+// FuzzLiteralsOnly decodes arbitrary frames without sequences as the library does.
+func FuzzLiteralsOnly(f *testing.F) {
 	for _, g := range loadFrames(f) {
 		if len(g.Frame) < 3000 {
 			f.Add(g.Frame)
@@ -156,7 +156,7 @@ func FuzzPlainFrame(f *testing.F) {
 	library := newLibrary(f)
 	f.Fuzz(func(t *testing.T, enc []byte) {
 		// Most of what can be found is behind the checksum: it is put right.
-		if zf, err := parseZstd(enc); err == nil && zf.plain && zf.checksum && zf.contentSize < maxTestFrame {
+		if zf, err := parseZstd(enc); err == nil && zf.literalsOnly && zf.checksum && zf.contentSize < maxTestFrame {
 			if want, _ := library.DecodeAll(enc, make([]byte, 0, maxTestFrame)); len(want) > 0 {
 				enc = slices.Clone(enc)
 				binary.LittleEndian.PutUint32(enc[len(enc)-4:], uint32(xxhash.Sum64(want)))
@@ -215,7 +215,7 @@ func TestHuffmanFrames(t *testing.T) {
 				t.Errorf("%s: library on %d bytes: %v", c.name, n, err)
 			}
 			f, err := parseZstd(enc)
-			if err != nil || !f.plain || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
+			if err != nil || !f.literalsOnly || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
 				t.Errorf("%s: %+v, %v", c.name, f, err)
 			}
 			got, err := (zstdFilter{}).decode(make([]byte, n), enc)
@@ -255,10 +255,10 @@ func TestLiterals(t *testing.T) {
 		enc := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0, byte(len(c.block)<<3 | 5), 0, 0}
 		enc = append(enc, c.block...)
 		f, err := parseZstd(enc)
-		if err != nil || !f.plain {
+		if err != nil || !f.literalsOnly {
 			t.Fatalf("%q: %+v, %v", c.block, f, err)
 		}
-		got, err := f.decodePlain(make([]byte, maxTestFrame), enc)
+		got, err := f.decodeLiterals(make([]byte, maxTestFrame), enc)
 		if (err != nil) != (c.want == "-") || err == nil && string(got) != c.want {
 			t.Errorf("%q: %q, %v", c.block, got, err)
 		}

@@ -314,7 +314,7 @@ func TestCodecs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			crc, isRaw := m.raw()
+			crc, isRaw := m.verbatim()
 			if m.Codecs() != s || raw[g.Name] != [2]bool{crc, isRaw} {
 				t.Errorf("%s: %q, raw %v %v", g.Name, m.Codecs(), crc, isRaw)
 			}

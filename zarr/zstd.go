@@ -45,8 +45,8 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 	if f.contentSize > uint64(len(buf)) {
 		return nil, fmt.Errorf("%w: zstd frame of %d bytes, at most %d expected", fault.ErrCorrupt, f.contentSize, len(buf))
 	}
-	if f.plain {
-		return f.decodePlain(buf, enc)
+	if f.literalsOnly {
+		return f.decodeLiterals(buf, enc)
 	}
 	v := zstdDecoders.Get()
 	d, ok := v.(*zstd.Decoder)
@@ -56,40 +56,42 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 	defer zstdDecoders.Put(d)
 	dec, err := d.DecodeAll(enc, buf[:0:len(buf)])
 	if err != nil {
-		return nil, fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, err)
+		return nil, badFrame("%w", err)
 	}
 	return dec, nil
 }
 
+// badFrame says what is wrong with a frame.
+func badFrame(format string, args ...any) error {
+	return fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
+}
+
 // zstdFrame is the outline of a frame, RFC 8878 section 3.1.1.
 type zstdFrame struct {
-	blocks      int    // offset of the first block
-	window      uint64 // how far back matches can reach; no block is larger
-	hasSize     bool   // the header tells the content size
-	contentSize uint64 // 0 if it does not
-	checksum    bool   // the low half of XXH64 of the content follows the blocks
-	plain       bool   // no block has matches: decodePlain can decode it
+	blocks       int    // offset of the first block
+	window       uint64 // how far back matches can reach; no block is larger
+	hasSize      bool   // the header tells the content size
+	contentSize  uint64 // 0 if it does not
+	checksum     bool   // the low half of XXH64 of the content follows the blocks
+	literalsOnly bool   // no block has sequences: decodeLiterals can decode it
 }
 
 // parseZstd reads the outline of the frame that must fill enc. Of compressed
-// blocks it looks at no more than whether they have matches.
+// blocks it looks at no more than whether they have sequences.
 func parseZstd(enc []byte) (zstdFrame, error) {
 	var f zstdFrame
-	bad := func(format string, args ...any) (zstdFrame, error) {
-		return f, fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
-	}
 	if len(enc) < 5 {
-		return bad("%d bytes are too short", len(enc))
+		return f, badFrame("%d bytes are too short", len(enc))
 	}
 	if magic := binary.LittleEndian.Uint32(enc); magic != zstdMagic {
-		return bad("magic number %08x, want %08x", magic, uint32(zstdMagic))
+		return f, badFrame("magic number %08x, want %08x", magic, uint32(zstdMagic))
 	}
 	desc := enc[4]
 	single := desc&0x20 != 0
 	f.checksum = desc&4 != 0
 	// One bit is reserved, the other unused; every encoder leaves both zero.
 	if desc&0x18 != 0 {
-		return bad("a reserved bit is set")
+		return f, badFrame("a reserved bit is set")
 	}
 	at := 5
 	if !single {
@@ -101,7 +103,7 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 		sizeBytes = 1
 	}
 	if len(enc) < at+sizeBytes {
-		return bad("%d bytes are too short for the header", len(enc))
+		return f, badFrame("%d bytes are too short for the header", len(enc))
 	}
 	f.hasSize = sizeBytes > 0
 	var word [8]byte
@@ -119,22 +121,22 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 	at += sizeBytes
 	f.blocks = at
 
-	f.plain = desc&3 == 0 // the library deals with dictionaries
+	f.literalsOnly = desc&3 == 0 // the library deals with dictionaries
 	for last := false; !last; {
 		if len(enc)-at < 3 {
-			return bad("ends within its blocks, after %d bytes", len(enc))
+			return f, badFrame("ends within its blocks, after %d bytes", len(enc))
 		}
 		head := zstdBlockHeader(enc[at:])
 		if head.kind == blockReserved {
-			return bad("block of reserved type at %d", at)
+			return f, badFrame("block of reserved type at %d", at)
 		}
 		at += 3
-		size := head.stored()
+		size := head.dataSize()
 		if size > len(enc)-at {
-			return bad("block of %d bytes at %d exceeds the %d bytes", size, at, len(enc))
+			return f, badFrame("block of %d bytes at %d exceeds the %d bytes", size, at, len(enc))
 		}
-		if head.kind == blockCompressed && f.plain {
-			_, f.plain = parseLiterals(enc[at : at+size])
+		if head.kind == blockCompressed && f.literalsOnly {
+			_, f.literalsOnly = parseLiterals(enc[at : at+size])
 		}
 		at += size
 		last = head.last
@@ -143,7 +145,7 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 		at += 4
 	}
 	if at != len(enc) {
-		return bad("is %d bytes long, of %d", at, len(enc))
+		return f, badFrame("is %d bytes long, of %d", at, len(enc))
 	}
 	return f, nil
 }
@@ -158,7 +160,7 @@ const (
 type zstdBlock struct {
 	last bool
 	kind int
-	size int // of a compressed block the stored size, otherwise the decoded one
+	size int // of a compressed block that of its data, otherwise the decoded one
 }
 
 func zstdBlockHeader(b []byte) zstdBlock {
@@ -166,8 +168,8 @@ func zstdBlockHeader(b []byte) zstdBlock {
 	return zstdBlock{last: head&1 != 0, kind: head >> 1 & 3, size: head >> 3}
 }
 
-// stored returns the number of bytes that follow the header.
-func (b zstdBlock) stored() int {
+// dataSize returns the number of bytes that follow the header.
+func (b zstdBlock) dataSize() int {
 	if b.kind == blockRLE {
 		return 1
 	}
@@ -179,7 +181,7 @@ func (b zstdBlock) stored() int {
 const minLibrary = 256
 
 // appendZstd appends src as one frame with content size and checksum. Blocks
-// without matches, those of most weights, are entropy-coded too, as the C library
+// without sequences, those of most weights, are entropy-coded too, as the C library
 // does; by default this one stores them.
 func appendZstd(dst, src []byte, level int) ([]byte, error) {
 	if len(src) < minLibrary {

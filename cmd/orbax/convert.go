@@ -41,7 +41,10 @@ keys, byte strings and parts that are no pytrees are held as a whole.
 TO A CHECKPOINT
 
 The arrays are stored as --compression, --zarr2, --plain-files and --chunk-bytes
-say, whatever the source has. --dtype converts those of the same class: bfloat16
+say, whatever the source has. zstd makes weights of bfloat16 about a fifth smaller,
+and huffman the same in less time; both are slower to load. auto looks at samples
+and compresses what shrinks to less than 0.7, such as zeros and small integers,
+but not weights. --dtype converts those of the same class: bfloat16
 leaves integers alone, and scalars and PRNG keys are never converted.
 
 Of a checkpoint all parts are converted, or the one that --name says, with the

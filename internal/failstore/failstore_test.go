@@ -2,7 +2,9 @@ package failstore_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -47,6 +49,20 @@ func TestOptionalInterfaces(t *testing.T) {
 		}
 		if err := w.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+	file := dir + "/file"
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []storage.Store{storage.Local(), store} {
+		r, err := s.Open(t.Context(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, ok := r.(storage.BuffersReader); ok != (runtime.GOOS == "linux") {
+			t.Errorf("%T fills several buffers at once: %v", r, ok)
 		}
 	}
 	if want := []string{"begin", "create", "write", "close", "create", "write", "close"}; !slices.Equal(ops, want) {

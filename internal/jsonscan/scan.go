@@ -21,7 +21,6 @@
 package jsonscan
 
 import (
-	"bytes"
 	"encoding/json"
 	"unicode/utf8"
 )
@@ -40,9 +39,6 @@ func New(doc []byte) *Scanner { return &Scanner{doc: doc, bad: !utf8.Valid(doc)}
 
 // Fail says that the document is not of the form that the caller knows.
 func (s *Scanner) Fail() { s.bad = true }
-
-// Failed reports whether the document has turned out to be of another form.
-func (s *Scanner) Failed() bool { return s.bad }
 
 // Done reports whether the document was of the form that was read, and has been
 // read to its end.
@@ -95,33 +91,24 @@ func (s *Scanner) Text() []byte {
 	return []byte(text)
 }
 
-// Literal reads a string and returns it as the document spells it, in quotes. Its
-// escapes are not checked.
+// Literal reads a string and returns it as the document spells it, in quotes: part
+// of the document. Its escapes are not checked.
 func (s *Scanner) Literal() []byte {
 	spelled, _ := s.literal()
 	return spelled
-}
-
-// Same reads a string if it is spelled as the given one, which is of Literal, and
-// reports whether it is.
-func (s *Scanner) Same(spelled []byte) bool {
-	if s.peek() != '"' || len(spelled) == 0 || !bytes.HasPrefix(s.doc[s.at:], spelled) {
-		return false
-	}
-	s.at += len(spelled)
-	return true
 }
 
 func (s *Scanner) literal() (spelled []byte, escapes bool) {
 	if !s.take('"') {
 		return nil, false
 	}
-	begin := s.at - 1
-	for i := s.at; i < len(s.doc); i++ {
-		switch c := s.doc[i]; {
+	doc, begin := s.doc, s.at-1
+	for i := s.at; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case c > '\\': // as most are
 		case c == '"':
 			s.at = i + 1
-			return s.doc[begin:s.at:s.at], escapes
+			return doc[begin:s.at:s.at], escapes
 		case c == '\\':
 			escapes = true
 			i++

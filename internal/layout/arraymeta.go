@@ -15,7 +15,7 @@ type ArrayMetadata struct {
 }
 
 // ArraysDocument returns array_metadatas/process_0.
-func ArraysDocument(arrays []ArrayMetadata) ([]byte, error) {
+func ArraysDocument(arrays []ArrayMetadata) []byte {
 	b := make([]byte, 0, 160*(1+len(arrays)))
 	b = append(b, `{"array_metadatas":[`...)
 	for i, a := range arrays {
@@ -37,7 +37,7 @@ func ArraysDocument(arrays []ArrayMetadata) ([]byte, error) {
 		b = appendString(b, a.PRNGImpl)
 		b = append(b, `}}}`...)
 	}
-	return append(b, `]}`...), nil
+	return append(b, `]}`...)
 }
 
 // ParseArrays parses array_metadatas/process_<i>, keyed by parameter name.

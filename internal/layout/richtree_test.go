@@ -3,12 +3,11 @@ package layout
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/tree"
 )
 
 const richLeaf = `{"category": "custom", "clazz": "ValueMetadataEntry", "data": {"value_type": "scalar"}}`
@@ -65,7 +64,7 @@ func TestTuplesAreMarked(t *testing.T) {
 	}
 }
 
-// Documents of other shapes are damage, and none takes more than its size.
+// Documents of other shapes are damage.
 func TestHostileRichTree(t *testing.T) {
 	for name, rich := range map[string]string{
 		"number":       `1`,
@@ -80,24 +79,36 @@ func TestHostileRichTree(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	deep := richLeaf
-	for range 4_000 {
-		deep = richTuple(deep)
-	}
-	path := make(tree.Path, 1_000_000)
-	keys := strings.Repeat("0.", len(path)-1) + "0"
-	start := time.Now()
-	m, err := ParseTree(treeWith(t, deep, keys))
-	if err != nil {
-		t.Fatal(err)
-	}
-	marked := 0
-	for _, k := range m.Leaves[0].Path {
-		if k.Tuple {
-			marked++
+}
+
+// The memory that a deep document takes grows as the document does: what every
+// level read anew, it would allocate anew.
+func TestDeepRichTree(t *testing.T) {
+	parse := func(depth int) uint64 {
+		deep := richLeaf
+		for range depth {
+			deep = richTuple(deep)
 		}
+		doc := treeWith(t, deep, strings.Repeat("0.", 20*depth-1)+"0")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		m, err := ParseTree(doc)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marked := 0
+		for _, k := range m.Leaves[0].Path {
+			if k.Tuple {
+				marked++
+			}
+		}
+		if marked != depth {
+			t.Errorf("%d keys are marked, want %d", marked, depth)
+		}
+		return after.TotalAlloc - before.TotalAlloc
 	}
-	if d := time.Since(start); marked != 4_000 || d > 20*time.Second {
-		t.Errorf("%d keys are marked, in %v", marked, d)
+	if half, whole := parse(2_000), parse(4_000); whole > 3*half {
+		t.Errorf("a document takes %d bytes, one twice as deep %d", half, whole)
 	}
 }

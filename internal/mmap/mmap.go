@@ -33,33 +33,34 @@ const MaxSpace = min(1<<45, math.MaxInt/4)
 // may make.
 var reserved, mapped atomic.Int64
 
-// ErrLimit is the failure of a Reserve that would leave the process too little of
+// errLimit is the failure of a Reserve that would leave the process too little of
 // its address space, or too few mappings for its own memory.
-var ErrLimit = errors.New("too much is mapped")
+var errLimit = errors.New("too much is mapped")
 
 // Space is a range of the address space. Its parts may be used by different
 // goroutines; Retire and Release wait for nobody.
 type Space struct {
-	memory []byte // nil after Release
-	maps   int64  // how many mappings it may make
+	memory  []byte // nil after Release
+	maps    int64  // how many mappings it may make
+	retired bool
 }
 
 // Reserve takes size bytes of the address space, and the right to make maps
 // mappings in it. It takes no memory: the bytes fault until something is mapped
-// there. The error matches ErrLimit if others have too much already.
+// there. It fails if the process has too much already.
 func Reserve(size, maps int) (*Space, error) {
 	if size <= 0 || maps < 0 {
 		return nil, fmt.Errorf("a space of %d bytes for %d mappings", size, maps)
 	}
 	if size > MaxSpace {
-		return nil, fmt.Errorf("%w: %d bytes more", ErrLimit, size)
+		return nil, fmt.Errorf("%w: %d bytes more", errLimit, size)
 	}
 	s := &Space{maps: int64(maps)}
 	n := int64(RoundUp(size))
 	taken, made := reserved.Add(n), mapped.Add(s.maps)
 	var err error
 	if taken > MaxSpace || made > int64(maxMappings()) {
-		err = fmt.Errorf("%w: %d bytes and %d mappings more", ErrLimit, size, maps)
+		err = fmt.Errorf("%w: %d bytes and %d mappings more", errLimit, size, maps)
 	} else {
 		s.memory, err = reserve(int(n))
 	}
@@ -78,7 +79,8 @@ func (s *Space) Bytes(at, n int) []byte { return s.memory[at : at+n : at+n] }
 // multiples of [PageSize]. What the last page has beyond n is mapped as well. f
 // must be open for reading, and may be closed afterwards.
 func (s *Space) Map(at int, f *os.File, off int64, n int) error {
-	if at < 0 || n <= 0 || at > len(s.memory)-n || off < 0 || at%pageSize != 0 || off%int64(pageSize) != 0 {
+	inside := at >= 0 && n > 0 && at <= len(s.memory)-n && off >= 0
+	if !inside || at%pageSize != 0 || off%int64(pageSize) != 0 {
 		return fmt.Errorf("mapping %d bytes at %d of %s to %d of %d", n, off, f.Name(), at, len(s.memory))
 	}
 	return mapFile(s.memory[at:at+n], f, off)
@@ -87,14 +89,14 @@ func (s *Space) Map(at int, f *os.File, off int64, n int) error {
 // Retire ends all mappings. The addresses stay taken as long as the process
 // lives, so that a stale use of the memory faults.
 func (s *Space) Retire() error {
-	if s.memory == nil || s.maps < 0 {
+	if s.memory == nil || s.retired {
 		return nil
 	}
 	if err := retire(s.memory); err != nil {
 		return err
 	}
 	mapped.Add(-s.maps)
-	s.maps = -1
+	s.maps, s.retired = 0, true
 	return nil
 }
 
@@ -108,7 +110,7 @@ func (s *Space) Release() error {
 		return err
 	}
 	reserved.Add(-int64(len(s.memory)))
-	mapped.Add(-max(s.maps, 0))
+	mapped.Add(-s.maps)
 	s.memory = nil
 	return nil
 }

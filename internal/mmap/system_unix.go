@@ -46,5 +46,6 @@ func retire(memory []byte) error {
 }
 
 func release(memory []byte) error {
-	return os.NewSyscallError("munmap", unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(memory)), uintptr(len(memory))))
+	err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(memory)), uintptr(len(memory)))
+	return os.NewSyscallError("munmap", err)
 }

@@ -68,7 +68,8 @@ func (p *bufferPool) take(n, size, budget int64) []byte {
 func (p *bufferPool) put(b []byte, budget int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if size := int64(cap(b)); size > 0 && p.kept+size <= budget {
+	// One is kept even if it exceeds the budget: the next job may need as much.
+	if size := int64(cap(b)); size > 0 && (p.kept == 0 || p.kept+size <= budget) {
 		i, _ := slices.BinarySearchFunc(p.free, size, func(b []byte, n int64) int { return int(int64(cap(b)) - n) })
 		p.free = slices.Insert(p.free, i, b[:0])
 		p.kept += size

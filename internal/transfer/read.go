@@ -188,24 +188,21 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 }
 
 // readSpan reads the ranges rs by one call, which puts what has a destination there
-// if the store can do that, and the rest where it lies in buf.
+// if it can, and the rest where it lies in buf.
 func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []byte) error {
-	var err error
-	pieces := scatter(s, rs, buf)
-	vectored, ok := f.(storage.BuffersReader)
-	if ok = ok && pieces != nil; ok {
-		err = vectored.ReadBuffers(ctx, s.offset, pieces...)
-	} else {
-		err = f.ReadAt(ctx, buf, s.offset)
+	pieces := [][]byte{buf}
+	_, placed := f.(storage.BuffersReader) // others would need a call for each piece
+	if placed = placed && apart(rs); placed {
+		pieces = scatter(s, rs, buf)
 	}
-	if err != nil {
+	if err := storage.ReadBuffers(ctx, f, s.offset, pieces...); err != nil {
 		return failAll(rs, readError(rs[0].File, err))
 	}
 	for i := range rs {
 		r := &rs[i]
 		b := buf[r.Offset-s.offset:][:r.Length]
 		n := len(r.Dst)
-		if !ok {
+		if !placed {
 			copy(r.Dst, b)
 		}
 		if r.Step != nil && n > 0 {
@@ -220,30 +217,32 @@ func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []by
 	return nil
 }
 
-// scatter returns the memory for all bytes of a span, in their order: destinations,
-// and between them the pieces of buf that have no other. It returns nil if there
-// are no destinations, or if ranges overlap, as those of tied weights do.
+// apart reports whether no ranges overlap, as those of tied weights do.
+func apart(rs []Read) bool {
+	for i := range rs[1:] {
+		if rs[i].Offset+rs[i].Length > rs[i+1].Offset {
+			return false
+		}
+	}
+	return true
+}
+
+// scatter returns the memory for all bytes of a span, whose ranges are apart, in
+// their order: destinations, and between them the pieces of buf that have no other.
 func scatter(s span, rs []Read, buf []byte) [][]byte {
-	var pieces [][]byte
-	at, end := 0, 0 // what has its place, and where the range before ends
+	pieces := make([][]byte, 0, 2*len(rs)+1)
+	at := 0 // everything before has its place
 	for i := range rs {
 		r := &rs[i]
-		start := int(r.Offset - s.offset)
-		if start < end {
-			return nil
-		}
-		end = start + int(r.Length)
 		if len(r.Dst) == 0 {
 			continue
 		}
-		if start > at {
+		if start := int(r.Offset - s.offset); start > at {
 			pieces = append(pieces, buf[at:start])
+			at = start
 		}
 		pieces = append(pieces, r.Dst)
-		at = start + len(r.Dst)
-	}
-	if pieces == nil || at == len(buf) {
-		return pieces
+		at += len(r.Dst)
 	}
 	return append(pieces, buf[at:])
 }

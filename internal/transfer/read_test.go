@@ -150,7 +150,7 @@ func TestReadOverlapping(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var reads []Read
 		type want struct {
-			dst, rest  []byte
+			dst        []byte
 			off, len   int
 			wasCorrect bool
 		}

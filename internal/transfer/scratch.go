@@ -1,17 +1,15 @@
 package transfer
 
-import "sync"
-
-// scratch is memory for one chunk at a time, of which large arrays have many.
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
-
 // WithScratch calls f with n bytes of memory, of any content, that are f's
-// until it returns.
+// until it returns. f may call it in turn.
 func WithScratch(n int, f func([]byte) error) error {
-	b := scratch.Get().(*[]byte)
-	defer scratch.Put(b)
-	if cap(*b) < n {
-		*b = make([]byte, n)
-	}
-	return f((*b)[:n])
+	pool := borrowPool(defaultBudget)
+	b := pool.get(int64(n), defaultBudget)
+	pool.release() // what f calls finds the other buffers there
+	defer func() {
+		pool := borrowPool(defaultBudget)
+		pool.put(b, defaultBudget)
+		pool.release()
+	}()
+	return f(b)
 }

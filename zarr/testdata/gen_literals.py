@@ -1,4 +1,4 @@
-"""Writes literals.json.gz: zstd frames without matches, made by the C library.
+"""Writes literals.json.gz: zstd frames without sequences, made by the C library.
 
 Run with zstandard 0.25 (libzstd 1.5.7) installed:
 
