@@ -27,8 +27,10 @@ const (
 // VerifyMapped.
 //
 // The arrays, and the slices and tensors that are made of them, are valid until
-// Checkpoint.Close; one that is used later ends the program with a fault, and never
-// shows other data.
+// Checkpoint.Close; one that is used later ends the program ("unexpected fault
+// address"), and never shows other data. An asynchronous save that is Immutable uses
+// them until it has ended. Without Close the mappings stay for the life of the
+// process, and with them the room that files take which are deleted meanwhile.
 //
 // The program may write to them: that changes its own copy of the page, not the
 // file, nor what another load has mapped. But leaves that are stored as one, as tied

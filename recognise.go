@@ -205,6 +205,19 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	return nil
 }
 
+// checkpointsIn returns the names of those entries of dir that are checkpoints.
+func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+	for _, e := range entries {
+		if !e.Dir || isTemporary(e.Name) {
+			continue
+		}
+		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
 // notCheckpoint says what a directory without checkpoint metadata may be.
 func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	has := func(elem ...string) bool {
@@ -228,12 +241,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	if err != nil {
 		return err
 	}
-	var steps []string
-	for _, e := range entries {
-		if e.Dir && !isTemporary(e.Name) && has(e.Name, layout.CheckpointFile) {
-			steps = append(steps, e.Name)
-		}
-	}
+	steps := checkpointsIn(ctx, store, dir, entries)
 	switch n := len(steps); {
 	case n > 8:
 		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalidCheckpoint, n, path.Join(dir, steps[n-1]))

@@ -61,7 +61,13 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		}
 	}
 	for _, e := range entries {
-		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) || !e.Dir && path.Ext(e.Name) == safetensors.Ext {
+		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) {
+			return foreign(store, dir), nil
+		}
+		if !e.Dir && path.Ext(e.Name) == safetensors.Ext {
+			if len(checkpointsIn(ctx, store, dir, entries)) > 0 { // an export beside the steps of a run
+				return nil, notCheckpoint(ctx, store, dir)
+			}
 			return foreign(store, dir), nil
 		}
 	}

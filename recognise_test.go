@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -130,5 +131,21 @@ func TestWrongKindOfTarget(t *testing.T) {
 	_, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"config": &config})
 	if !errors.Is(err, orbax.ErrStructure) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a struct for a JSON document: %v", err)
+	}
+}
+
+// An export beside the steps of a run does not make the run's directory one of
+// safetensors files.
+func TestRunDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := orbax.Save(t.Context(), filepath.Join(dir, "step_1"), map[string]any{"w": []float32{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "export.safetensors"), []byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err := orbax.Load(t.Context(), dir)
+	if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), "give the path of one: step_1") {
+		t.Errorf("got %v", err)
 	}
 }
