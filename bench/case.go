@@ -75,6 +75,10 @@ func (c benchCase) total() int64 { return int64(c.Arrays) * int64(c.Bytes) }
 // large says that the disk and the memory decide, not the number of arrays.
 func (c benchCase) large() bool { return c.Bytes >= 1<<20 }
 
+// bulk says that the arrays are large and so many that what a save or a load
+// costs whatever its size does not count.
+func (c benchCase) bulk() bool { return c.large() && c.total() >= 256<<20 }
+
 // few says that Orbax does not take ten seconds and more.
 func (c benchCase) few() bool { return c.Arrays <= 10_000 }
 

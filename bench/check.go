@@ -72,7 +72,7 @@ func (r *row) faster(base *row) float64 { return base.ratio(r).Median }
 func (r *report) judge() {
 	var all goals
 	for _, c := range r.Cases {
-		if c.Case.large() {
+		if c.Case.bulk() {
 			c.judgeLarge(&all)
 		} else if c.Case.Arrays >= manyArrays {
 			c.judgeMany(&all)
@@ -114,19 +114,19 @@ func (c *caseResult) judgeMany(all *goals) {
 	c.judgeExchange(all)
 }
 
-// judgeMemory looks at the most of all rounds.
+// judgeMemory looks at the most of all rounds. It is for large arrays: of small
+// ones the documents and the plan of every leaf count.
 func (c *caseResult) judgeMemory(all *goals, name string) {
 	for _, r := range c.Rows {
 		if r.Who == whoOurs && (r.Group == groupSave || r.Group == groupInto || r.Group == groupCold) {
-			all.atMost(4, name, r.Group+", MiB beyond the state", r.beyond().Max, 64)
+			all.atMost(4, name, "large arrays: "+r.Group+", MiB beyond the state", r.beyond().Max, 64)
 		}
 	}
 }
 
-// judgeExchange compares how long Orbax takes for our files and for its own. What
-// it wrote without compression has no checksums; it verifies those in ours.
+// judgeExchange compares how long Orbax takes for our files and for its own, as it
+// writes them unless told otherwise.
 func (c *caseResult) judgeExchange(all *goals) {
 	load := c.row(groupLoad, whoOrbaxOnOurs)
 	all.atMost(8, c.Case.Name, "Orbax loads Go's files, times its own", load.ratio(c.row(groupLoad, whoOrbax)).Median, 1)
-	all.atMost(8, c.Case.Name, "Orbax loads Go's files, times its own, uncompressed", load.ratio(c.row(groupLoad, whoRaw)).Median, 1)
 }

@@ -105,8 +105,8 @@ func (c *caseResult) cost(row int) float64 {
 
 // judge wants no state to cost more, for a byte, than 1.5 times what a smaller one
 // does; it may cost less, as what a save costs whatever its size is spread over
-// more. How much memory a series takes is a goal where it is loaded cold: with
-// large states.
+// more. How much memory a series takes is a goal where it is loaded cold, for its
+// states of large arrays.
 func (s *series) judge(all *goals) {
 	name := s.Cases[0].Case.Name + " to " + s.Cases[len(s.Cases)-1].Case.Name
 	for i, row := range s.Cases[0].Rows {
@@ -121,7 +121,7 @@ func (s *series) judge(all *goals) {
 		all.atMost(7, name, row.Group+", largest rise of the time for a leaf", rise, 1.5)
 	}
 	for _, c := range s.Cases {
-		if s.Cold {
+		if s.Cold && c.Case.bulk() {
 			c.judgeMemory(all, "growth, "+c.Case.Name)
 		}
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"html"
 	"math"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +15,11 @@ func (r *report) writeSVG(name string) error {
 	if name == "" {
 		return nil
 	}
-	return os.WriteFile(name, []byte(r.plot()), 0o666)
+	charts := r.charts()
+	if len(charts) == 0 {
+		return errors.New("no plot: nothing was measured that it shows, such as how long Go takes to save")
+	}
+	return os.WriteFile(name, []byte(r.plot(charts)), 0o666)
 }
 
 // Sizes of the plot, in pixels of a page that shows it unscaled.
@@ -74,14 +80,30 @@ type chart interface {
 	draw(c *canvas, x, y float64)
 }
 
-func (r *report) plot() string {
-	var charts []chart
+// charts are those that compare Go with others; if there are none, as without
+// Python, those of Go and the limits alone. The series follow.
+func (r *report) charts() []chart {
+	var all, comparing []chart
 	for _, c := range r.Cases {
-		charts = append(charts, c.charts()...)
+		for _, b := range c.charts() {
+			all = append(all, b)
+			if b.compares() {
+				comparing = append(comparing, b)
+			}
+		}
+	}
+	if len(comparing) > 0 {
+		all = comparing
 	}
 	for _, s := range r.Growth {
-		charts = append(charts, s)
+		if s.measured() {
+			all = append(all, s)
+		}
 	}
+	return all
+}
+
+func (r *report) plot(charts []chart) string {
 	var c canvas
 	y := float64(titleHeight + margin)
 	for i := 0; i < len(charts); i += 2 {
@@ -97,7 +119,7 @@ func (r *report) plot() string {
 		plotWidth, y, plotWidth, y, style)
 	page.rect(0.5, 0.5, plotWidth-1, y-1, "card")
 	page.text(margin, 30, "title", "Time to save and to load")
-	page.text(margin, 49, "soft", fmt.Sprintf("Medians of %d rounds, with the extremes; shorter is better. %s, %d CPUs, %s%s", r.Rounds, r.System, r.CPUs, r.Go, r.plotVersions()))
+	page.text(margin, 49, "soft", fmt.Sprintf("Medians of %s, with the extremes; shorter is better. %s, %s, %s%s", plural(r.Rounds, "round"), r.System, plural(r.CPUs, "CPU"), r.Go, r.plotVersions()))
 	legend(&page)
 	page.WriteString(c.String())
 	page.WriteString("</svg>\n")
@@ -140,9 +162,17 @@ type bar struct {
 	seconds spread
 }
 
-// charts are the parts of the plot for a state: those that compare.
-func (c *caseResult) charts() []chart {
-	var all []chart
+// has says whether a bar is of a class.
+func (b bars) has(class string) bool {
+	return slices.ContainsFunc(b.bars, func(bar bar) bool { return bar.class == class })
+}
+
+// compares says whether there is more than Go and the limits.
+func (b bars) compares() bool { return b.has("orbax") || b.has("other") }
+
+// charts are the parts of the plot for a state that show more than limits.
+func (c *caseResult) charts() []bars {
+	var all []bars
 	for _, part := range []struct {
 		title  string
 		groups []string
@@ -153,7 +183,6 @@ func (c *caseResult) charts() []chart {
 		{"Load, cold", []string{groupCold}},
 	} {
 		b := bars{title: part.title + ": " + c.Case.short()}
-		compared := false
 		for _, group := range part.groups {
 			section := ""
 			if _, place, ok := strings.Cut(group, "load, "); ok && len(part.groups) > 1 {
@@ -164,11 +193,10 @@ func (c *caseResult) charts() []chart {
 					continue
 				}
 				b.bars = append(b.bars, bar{section, r.Who, r.class(), r.seconds()})
-				compared = compared || r.class() != "go" && r.class() != "limit"
 				section = ""
 			}
 		}
-		if compared {
+		if b.has("go") || b.compares() {
 			all = append(all, b)
 		}
 	}
@@ -217,7 +245,9 @@ func (b bars) draw(c *canvas, x, y float64) {
 		longest = max(longest, bar.seconds.Max)
 	}
 	c.text(x, y+10, "head", b.title)
-	c.text(x+chartWidth, y+10, "soft end", "times Go")
+	if b.compares() {
+		c.text(x+chartWidth, y+10, "soft end", "times Go")
+	}
 	y += headHeight
 	left := x + labelWidth
 	for i, bar := range b.bars {
@@ -225,7 +255,7 @@ func (b bars) draw(c *canvas, x, y float64) {
 			c.text(x, y+barHeight-2, "soft", "into "+bar.section)
 			y += lineHeight
 		}
-		if bar.section != "" || i == 0 {
+		if b.compares() && (bar.section != "" || i == 0) {
 			ours = b.ours(i)
 		}
 		scale := func(seconds float64) float64 { return seconds / longest * barsWidth }
@@ -271,6 +301,13 @@ func factorText(f float64) string {
 	return fmt.Sprintf("%.0f", f)
 }
 
+// measured says whether there is anything to draw.
+func (s *series) measured() bool {
+	return slices.ContainsFunc(s.Cases, func(c *caseResult) bool {
+		return slices.ContainsFunc(c.Rows, func(r *row) bool { return len(r.Samples) > 0 })
+	})
+}
+
 func (s *series) height() float64 { return growthChart }
 
 // draw shows the time for a leaf or a GiB: flat if it does not grow.
@@ -293,9 +330,6 @@ func (s *series) draw(c *canvas, x, y float64) {
 				highest = v
 			}
 		}
-	}
-	if highest == 0 {
-		return
 	}
 	across := func(i int) float64 {
 		return x + left + 20 + float64(i)*(right-x-left-20)/float64(max(len(s.Cases)-1, 1))

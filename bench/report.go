@@ -15,7 +15,7 @@ import (
 
 // write writes the tables, and then the goals.
 func (r *report) write(out io.Writer) error {
-	fmt.Fprintf(out, "%s, %d CPUs, %s, %d rounds in %.0f minutes: median (least to most)\n", r.System, r.CPUs, r.Go, r.Rounds, math.Ceil(r.Took/60))
+	fmt.Fprintf(out, "%s, %s, %s, %s in %s: median (least to most)\n", r.System, plural(r.CPUs, "CPU"), r.Go, plural(r.Rounds, "round"), durationText(r.Took))
 	if len(r.Python) > 0 {
 		fmt.Fprintln(out, r.versions())
 	}
@@ -30,6 +30,9 @@ func (r *report) write(out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out)
+	if len(r.Goals) == 0 {
+		fmt.Fprintln(out, "no goals: none is for what was measured; docs/performance.md says what each is for")
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, g := range r.Goals {
 		fmt.Fprintln(w, g)
@@ -44,6 +47,22 @@ func (r *report) versions() string {
 		all = append(all, name+" "+r.Python[name])
 	}
 	return strings.Join(all, ", ")
+}
+
+// plural counts things of which the plural has an s.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
+// durationText is in minutes from two of them on.
+func durationText(seconds float64) string {
+	if seconds <= 120 {
+		return plural(int(math.Ceil(seconds)), "second")
+	}
+	return plural(int(math.Ceil(seconds/60)), "minute")
 }
 
 // title says what the state is.

@@ -83,6 +83,9 @@ func (r *runner) missing(p program) string {
 
 // measureAll fills the report, in a directory of its own that is gone afterwards.
 func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series) error {
+	if err := r.checkRows(cases); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(r.dir, "orbax-bench-")
 	if err != nil {
 		return err
@@ -110,6 +113,25 @@ func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCa
 	return nil
 }
 
+// selects says whether a method is to be measured.
+func (r *runner) selects(m method) bool {
+	return r.rows.MatchString(m.String()) || m.again != nil && r.rows.MatchString(m.again.String())
+}
+
+// checkRows fails if there is an expression for rows, and no case has such a row.
+func (r *runner) checkRows(cases []benchCase) error {
+	if r.rows.String() == "" {
+		return nil
+	}
+	for _, c := range cases {
+		if slices.ContainsFunc(methodsFor(c), r.selects) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no row of the cases matches -rows %#q: want an expression for names such as %q or %q",
+		r.rows.String(), methods[0].String(), groupCold+": "+whoOurs)
+}
+
 // measureCase measures every method in every round.
 func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, error) {
 	if err := c.writeData(ctx, r.data()); err != nil {
@@ -117,10 +139,9 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 	}
 	var rows []*row
 	for _, m := range methodsFor(c) {
-		if !r.rows.MatchString(m.String()) {
-			continue
+		if r.selects(m) {
+			rows = append(rows, &row{method: m, Skipped: r.missing(m.Program)})
 		}
-		rows = append(rows, &row{method: m, Skipped: r.missing(m.Program)})
 	}
 	if err := r.saveForLoads(ctx, c, rows); err != nil {
 		return nil, err
