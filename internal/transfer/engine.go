@@ -222,8 +222,7 @@ func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 // Each calls do with the jobs of a sequence, which start in their order, several
 // at a time, until one fails or ctx ends. Each job gets need(job) bytes of
 // memory, of any content, its own during the call; none if need is nil. The
-// sequence goes on while
-// jobs are done, and is not called by two goroutines at once.
+// sequence goes on while jobs are done, and is not called by two goroutines at once.
 func Each[J any](ctx context.Context, e *Engine, jobs iter.Seq[J], need func(J) int64, do func(ctx context.Context, job J, memory []byte) error) error {
 	next, stop := iter.Pull(jobs)
 	defer stop()
