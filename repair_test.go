@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -165,11 +166,11 @@ func TestRepairRefuses(t *testing.T) {
 
 // A repair that fails at any operation changes nothing.
 func TestRepairFails(t *testing.T) {
-	var left int
+	var left atomic.Int64 // some operations go on at the same time
 	stop := errors.New("stopped")
 	storage.Register("norepair", func(url string) (storage.Store, string, error) {
 		return failstore.New(storage.Local().(storage.Editor), func(string, string) error {
-			if left--; left == -1 {
+			if left.Add(-1) == -1 {
 				return stop
 			}
 			return nil
@@ -181,7 +182,7 @@ func TestRepairFails(t *testing.T) {
 	}
 	before := readFiles(t, path)
 	for n := 0; ; n++ {
-		left = n
+		left.Store(int64(n))
 		_, err := orbax.Repair(t.Context(), "norepair://"+path, orbax.WriteRepairs())
 		if err == nil {
 			break
