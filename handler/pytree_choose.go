@@ -25,6 +25,9 @@ func (p *savePlan) choose(ctx context.Context, e *transfer.Engine) error {
 			arrays = append(arrays, a)
 		}
 	}
+	if len(arrays) == 0 {
+		return nil
+	}
 	need := func(*saveArray) int64 { return samplePieces * pieceSize }
 	err := transfer.Each(ctx, e, slices.Values(arrays), need, func(ctx context.Context, a *saveArray, memory []byte) error {
 		sample, err := a.sample(ctx, memory)

@@ -62,11 +62,13 @@ func (a *saveArray) inMemory(off, size []int) []byte {
 
 // bytes returns what the elements of the array take.
 func (a *saveArray) bytes() int64 {
-	n := int64(a.src.DType().Size())
-	for _, d := range a.zarr.Shape {
-		n *= int64(d)
-	}
-	return n
+	n, _ := region.NumBytes(a.zarr.Shape, a.src.DType().Size()) // zarr.New has checked them
+	return int64(n)
+}
+
+// sourceBytes returns what the elements of a chunk take before they are converted.
+func (a *saveArray) sourceBytes() int {
+	return a.zarr.ChunkBytes() / a.zarr.DType.Size() * a.src.DType().Size()
 }
 
 // scratch returns about what encoding a chunk takes beside the result: the chunk,
@@ -77,7 +79,7 @@ func (a *saveArray) scratch() int {
 	if a.src.DType() != a.zarr.DType {
 		n += a.zarr.ChunkBytes()
 	}
-	source := a.zarr.ChunkBytes() / a.zarr.DType.Size() * a.src.DType().Size()
+	source := a.sourceBytes()
 	if _, ok := a.src.(*array.Array); !ok {
 		return n + 4*source
 	}
@@ -143,8 +145,7 @@ func (a *saveArray) withChunk(ctx context.Context, index []int, f func(chunk []b
 	if chunk := a.inMemory(off, size); chunk != nil {
 		return f(chunk)
 	}
-	elements := a.zarr.ChunkBytes() / a.zarr.DType.Size()
-	return transfer.WithScratch(elements*a.src.DType().Size(), func(chunk []byte) error {
+	return transfer.WithScratch(a.sourceBytes(), func(chunk []byte) error {
 		if err := a.gather(ctx, chunk, off, size); err != nil {
 			return err
 		}

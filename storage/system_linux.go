@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// room is what ordinary users may take.
+// room is what this process may take.
 func room(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {

@@ -27,13 +27,11 @@ type Engine struct {
 	// Meter, if set, counts what is done.
 	Meter *Meter
 
-	once sync.Once
-	room *semaphore.Weighted
-
 	mu      sync.Mutex
-	copies  []copies    // that Release gives back
-	buffers *bufferPool // while a plan runs
-	running int         // plans
+	room    *semaphore.Weighted // of the budget, from the first plan on
+	copies  []copies            // that Release gives back
+	buffers *bufferPool         // while a plan runs
+	running int                 // plans
 }
 
 // Meter counts what an engine does, and what its plans are for.
@@ -94,20 +92,18 @@ func (e *Engine) budget() int64 {
 	return e.Budget
 }
 
-// weights returns what jobs take their part of the budget from.
-func (e *Engine) weights() *semaphore.Weighted {
-	e.once.Do(func() { e.room = semaphore.NewWeighted(e.budget()) })
-	return e.room
-}
-
-// start begins a run and returns the buffers, which all runs of the engine share.
-func (e *Engine) start() *bufferPool {
+// start begins a run and returns what all runs of the engine share: the budget, of
+// which jobs take their part, and the buffers.
+func (e *Engine) start() (*semaphore.Weighted, *bufferPool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.room == nil {
+		e.room = semaphore.NewWeighted(e.budget())
+	}
 	if e.running++; e.running == 1 {
 		e.buffers = borrowPool(e.budget())
 	}
-	return e.buffers
+	return e.room, e.buffers
 }
 
 // finish ends a run. An engine that is idle keeps no buffers.
@@ -155,8 +151,8 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 	if e == nil {
 		e = new(Engine)
 	}
-	budget, room := e.budget(), e.weights()
-	buffers := e.start()
+	budget := e.budget()
+	room, buffers := e.start()
 	defer e.finish()
 	var mu sync.Mutex
 	// take waits for room with the lock held: a job that needs much is not
