@@ -3,10 +3,13 @@ package orbax
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"time"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -18,6 +21,9 @@ type CheckpointMetadata struct {
 	// Custom is the custom metadata: map[string]any or []any, with numbers as
 	// int or float64; of safetensors files what they say of themselves.
 	Custom any
+	// Metrics are those of a step of training: any JSON value, with numbers as in
+	// Custom; nil if there are none.
+	Metrics any
 	// Tree describes the pytree that was asked for; nil from
 	// CheckpointablesMetadata.
 	Tree *view.TreeMetadata
@@ -72,6 +78,9 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		Digests:         c.digests != nil,
 	}
 	var err error
+	if m.Metrics, err = c.metrics(ctx); err != nil {
+		names = nil
+	}
 	for _, name := range names {
 		if err = c.describe(ctx, cfg, name, m); err != nil {
 			if name != "" {
@@ -118,4 +127,13 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		m.Checkpointables[name] = t.Metadata()
 	}
 	return err
+}
+
+// metrics returns the metrics of a step, or nil.
+func (c *Checkpoint) metrics(ctx context.Context) (any, error) {
+	m, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return m, err
 }

@@ -65,6 +65,7 @@ type saveConfig struct {
 	registry  *handler.Registry
 	handler   handler.SaveOptions
 	into      *savehook.Into // of a partial save
+	step      savehook.Step
 }
 
 type loadConfig struct {
@@ -127,6 +128,25 @@ func init() {
 	savehook.Option = func(into *savehook.Into) any {
 		return saveOption(func(c *saveConfig) { c.into = into })
 	}
+	savehook.StepOption = func(f func(*savehook.Step)) any {
+		return saveOption(func(c *saveConfig) { f(&c.step) })
+	}
+	savehook.SaveSettings = func(options []any) savehook.Settings {
+		c := newSaveConfig(optionsOf[SaveOption](options))
+		return savehook.Settings{Step: c.step, Name: c.name, Overwrite: c.overwrite}
+	}
+	savehook.LoadsPartly = func(options []any) bool {
+		return newLoadConfig(optionsOf[LoadOption](options)).handler.Partial
+	}
+}
+
+// optionsOf returns what package savehook cannot name.
+func optionsOf[O any](options []any) []O {
+	all := make([]O, len(options))
+	for i, o := range options {
+		all[i] = o.(O)
+	}
+	return all
 }
 
 type nameOption string

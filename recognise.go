@@ -194,7 +194,7 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 	}
 	if c.digests != nil { // Orbax may name handlers of parts that were not saved
 		for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-			if !c.has(name) {
+			if !c.has(name) && name != layout.MetricsName {
 				c.missing = append(c.missing, name)
 			}
 		}

@@ -101,6 +101,7 @@ type saving struct {
 	writes    map[string]handler.WriteFunc
 	digests   layout.Digests
 	into      *savehook.Into // of a partial save
+	sharing   *sharing       // with an earlier step; nil: none
 	engine    *transfer.Engine
 	observer  *observer
 	least     int64 // bytes that will be written at least
@@ -112,6 +113,7 @@ func newSaving(c *saveConfig) *saving {
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:    map[string]handler.WriteFunc{},
 		into:      c.into,
+		sharing:   newSharing(c.step.Sharing),
 		engine:    c.newEngine(),
 	}
 	s.observer = newObserver("save", &c.sharedOptions, s.engine.Meter)
@@ -131,6 +133,7 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 		return err
 	}
 	c.handler.Use(s.engine)
+	c.handler.Shares = s.sharing.has()
 	c.handler.Announce = func(bytes int64) error {
 		s.least += bytes
 		return s.checkRoom(ctx)
@@ -154,6 +157,7 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	for _, name := range names {
 		errs = append(errs, s.prepare(ctx, name, parts[name], c))
 	}
+	errs = append(errs, s.prepareStep(ctx, c))
 	if err := errors.Join(errs...); err != nil || s.into != nil {
 		return err
 	}
@@ -287,7 +291,9 @@ func (s *saving) run(ctx context.Context) error {
 			return err
 		}
 	}
-	s.observer.enter(PhaseTransfer)
+	if s.sharing == nil { // else the fingerprints come first
+		s.observer.enter(PhaseTransfer)
+	}
 	err := s.write(ctx)
 	s.observer.enter(PhaseCommit)
 	if err == nil && (s.overwrite || s.into != nil) {
@@ -309,6 +315,7 @@ func (s *saving) write(ctx context.Context) error {
 				return err
 			}
 			dir.Use(s.engine)
+			dir.Reuse(s.sharing.of(gctx, name))
 			if s.into != nil {
 				dir.Unmerged()
 			}

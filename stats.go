@@ -13,17 +13,19 @@ import (
 // Phase is what a save or a load is doing.
 type Phase string
 
-// The phases, in their order. A load has no PhaseSnapshot and no PhaseCommit, and
-// only asynchronous saves have a PhaseSnapshot.
+// The phases, in their order. A load has no PhaseSnapshot, PhaseDigest or
+// PhaseCommit. Only asynchronous saves have a PhaseSnapshot, and only those that
+// share bytes with an earlier one a PhaseDigest.
 const (
 	PhasePrepare  Phase = "prepare"  // checking, reading documents, planning
 	PhaseSnapshot Phase = "snapshot" // copying what may change
+	PhaseDigest   Phase = "digest"   // looking for what an earlier save has already
 	PhaseTransfer Phase = "transfer" // moving data between memory and the store
 	PhaseCommit   Phase = "commit"   // making the checkpoint durable and visible
 	PhaseDone     Phase = "done"     // ended, well or not
 )
 
-var phases = []Phase{PhasePrepare, PhaseSnapshot, PhaseTransfer, PhaseCommit, PhaseDone}
+var phases = []Phase{PhasePrepare, PhaseSnapshot, PhaseDigest, PhaseTransfer, PhaseCommit, PhaseDone}
 
 // Stats tell what a save or a load has done: see Report and Progress. They can be
 // logged: slog.Info("saved", "stats", stats).
@@ -40,13 +42,13 @@ type Stats struct {
 	Files          int
 	// Copied is how many of Bytes an asynchronous save has copied.
 	Copied int64
-	// Shared is how many of Bytes were not written again, as the same memory is
-	// stored under another name.
+	// Shared is how many of Bytes were not written again, as they are stored under
+	// another name, or by an earlier save.
 	Shared int64
 	// Mapped is how many of Bytes are views of the files; see the option Mapped.
 	Mapped int64
 	// What the phases took, and all of it.
-	Prepare, Snapshot, Transfer, Commit, Elapsed time.Duration
+	Prepare, Snapshot, Digest, Transfer, Commit, Elapsed time.Duration
 	// Err is why it failed, in the Stats of one that has ended.
 	Err error
 }
@@ -104,7 +106,7 @@ func (s Stats) LogValue() slog.Value {
 		name string
 		time time.Duration
 	}{
-		{"prepare", s.Prepare}, {"snapshot", s.Snapshot}, {"transfer", s.Transfer}, {"commit", s.Commit}, {"elapsed", s.Elapsed},
+		{"prepare", s.Prepare}, {"snapshot", s.Snapshot}, {"digest", s.Digest}, {"transfer", s.Transfer}, {"commit", s.Commit}, {"elapsed", s.Elapsed},
 	} {
 		if d.time != 0 {
 			attrs = append(attrs, slog.Duration(d.name, d.time))
@@ -142,10 +144,13 @@ func newObserver(op string, o *sharedOptions, meter *transfer.Meter) *observer {
 		op: op, meter: meter, report: o.report, progress: o.progress,
 		began: now, phase: PhasePrepare, since: now, took: map[Phase]time.Duration{},
 	}
-	meter.Starting = func(copying bool) {
-		if copying {
+	meter.Starting = func(a transfer.Activity) {
+		switch a {
+		case transfer.Copying:
 			ob.enter(PhaseSnapshot)
-		} else {
+		case transfer.Digesting:
+			ob.enter(PhaseDigest)
+		case transfer.Moving:
 			ob.enter(PhaseTransfer)
 		}
 	}
@@ -207,7 +212,8 @@ func (o *observer) stats() Stats {
 		Arrays: int(m.Arrays.Load()), Bytes: m.Bytes.Load(),
 		Moved: m.Moved.Load(), Planned: m.Planned.Load(), Files: int(m.Files.Load()),
 		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(),
-		Prepare: o.took[PhasePrepare], Snapshot: o.took[PhaseSnapshot], Transfer: o.took[PhaseTransfer], Commit: o.took[PhaseCommit],
+		Prepare: o.took[PhasePrepare], Snapshot: o.took[PhaseSnapshot], Digest: o.took[PhaseDigest],
+		Transfer: o.took[PhaseTransfer], Commit: o.took[PhaseCommit],
 		Elapsed: o.since.Sub(o.began),
 	}
 	if o.phase != PhaseDone {

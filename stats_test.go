@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 func TestReport(t *testing.T) {
@@ -231,5 +233,37 @@ func TestSnapshotter(t *testing.T) {
 	var leaf *orbax.LeafError
 	if !errors.As(err, &leaf) || leaf.Path != "x" || !errors.Is(err, orbax.ErrShape) {
 		t.Errorf("a snapshot of another shape: %v", err)
+	}
+}
+
+// A save that shares tells what looking for equal content took, and what it found.
+func TestReportSharing(t *testing.T) {
+	top := t.TempDir()
+	state := map[string]any{"w": array.Of(make([]float32, 1<<18), 1<<18), "step": 1}
+	base := ""
+	for step := range 2 {
+		option := savehook.StepOption(func(s *savehook.Step) {
+			s.Sharing = &savehook.Sharing{Base: base, Problem: func(err error) { t.Error(err) }}
+		})
+		var s orbax.Stats
+		path := filepath.Join(top, fmt.Sprint(step))
+		if err := orbax.SaveCheckpointables(t.Context(), path, map[string]any{"state": state}, option.(orbax.SaveCheckpointablesOption), orbax.Report(&s)); err != nil {
+			t.Fatal(err)
+		}
+		if s.Digest <= 0 || s.Transfer <= 0 || s.Prepare+s.Digest+s.Transfer+s.Commit != s.Elapsed {
+			t.Errorf("%+v", s)
+		}
+		if want := int64(step) << 20; s.Shared != want || s.Bytes != 1<<20+8 || s.Moved > 5<<18-want {
+			t.Errorf("step %d: %+v", step, s)
+		}
+		var log strings.Builder
+		slog.New(slog.NewTextHandler(&log, nil)).Info("done", "stats", s)
+		if !strings.Contains(log.String(), "stats.digest=") {
+			t.Error(&log)
+		}
+		if err := orbax.Verify(t.Context(), path); err != nil {
+			t.Error(err)
+		}
+		base = path
 	}
 }

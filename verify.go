@@ -17,7 +17,8 @@ import (
 // checksums that are stored with it. The error, which matches ErrCorrupt,
 // names every damaged leaf and file; see Error.Leaves.
 //
-// In a checkpoint that this package wrote every bit of every file is covered.
+// In a checkpoint that this package wrote every bit of every file is covered, but for
+// those that belong only to other steps of a run, in files that it shares with them.
 // Orbax stores no checksums of array data: of its checkpoints Verify finds what
 // is missing, truncated or cannot be decoded.
 func Verify(ctx context.Context, path string) error {

@@ -25,6 +25,7 @@ type WriteDir struct {
 	// database is the directory of a pytree's database; "" is the top.
 	database string
 	engine   *transfer.Engine
+	reuse    *Reuse
 }
 
 // NewWriteDir creates the directory called name in stage. digested is told the

@@ -10,10 +10,18 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// chunks calls add with the key of each chunk of an array, in order, and the item
-// that encodes it.
-func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer.Item)) {
+// saveChunk is one chunk of an array to be stored.
+type saveChunk struct {
+	number int   // in the order of the grid
+	index  []int // in the grid
+	key    string
+	item   transfer.Item // that encodes it
+}
+
+// chunks calls add with each chunk of an array, in order.
+func (a *saveArray) chunks(ctx context.Context, add func(saveChunk)) {
 	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
+	number := 0
 	for index := range a.zarr.Chunks() {
 		it := transfer.Item{
 			Leaf:    a.name,
@@ -25,7 +33,8 @@ func (a *saveArray) chunks(ctx context.Context, add func(key string, it transfer
 		if bound >= transfer.PageValue {
 			a.setBody(&it, index)
 		}
-		add(joinKey(a.name, a.zarr.Key(index)), it)
+		add(saveChunk{number, index, joinKey(a.name, a.zarr.Key(index)), it})
+		number++
 	}
 }
 
@@ -63,6 +72,13 @@ func (a *saveArray) inMemory(off, size []int) []byte {
 // bytes returns what the elements of the array take.
 func (a *saveArray) bytes() int64 {
 	n, _ := region.NumBytes(a.zarr.Shape, a.src.DType().Size()) // zarr.New has checked them
+	return int64(n)
+}
+
+// regionBytes returns what those elements of the array take that are in a chunk.
+func (a *saveArray) regionBytes(index []int) int64 {
+	_, size := a.zarr.ChunkRegion(index)
+	n, _ := region.NumBytes(size, a.src.DType().Size())
 	return int64(n)
 }
 

@@ -32,14 +32,19 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 		in.name = path.Join(dir.name, dir.database)
 		dir = &in
 	}
-	c, err := p.contents(ctx)
+	s, err := p.share(ctx, dir)
+	if err != nil {
+		return err
+	}
+	c, err := p.contents(ctx, s)
 	if err != nil {
 		return err
 	}
 	dir.engine.Counters().Shared.Add(c.shared)
+	file := layout.DataDir + "/" + randomName()
+	var extents []transfer.Extent
 	if len(c.items) > 0 {
-		file := layout.DataDir + "/" + randomName()
-		extents, err := dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, file), c.items)
+		extents, err = dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, file), c.items)
 		if err != nil {
 			return err
 		}
@@ -52,12 +57,18 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 		}
 	}
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
-	return writeIndex(ctx, dir, c.entries)
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return writeIndex(gctx, dir, c.entries) })
+	if s != nil {
+		doc := s.wrote(file, extents).document()
+		group.Go(func() error { return dir.WriteFile(gctx, layout.ChunksFile, doc) })
+	}
+	return group.Wait()
 }
 
 // contents is what a database is to hold.
 type contents struct {
-	entries []ocdbt.Entry // those whose values lie in the tree itself
+	entries []ocdbt.Entry // those whose values lie in the tree itself, or in shared files
 	values  []value       // the others
 	items   []transfer.Item
 	shared  int64 // bytes of arrays that are not stored again
@@ -70,8 +81,9 @@ type value struct {
 }
 
 // contents returns what the database holds. Arrays that are the same memory, such
-// as tied weights, are stored once.
-func (p *savePlan) contents(ctx context.Context) (*contents, error) {
+// as tied weights, are stored once. Where s knows what chunks contain, so are all that
+// are equal.
+func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) {
 	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), items: make([]transfer.Item, 0, len(p.arrays))}
 	firstItem := make([]int, len(p.arrays))
 	tied := p.tied()
@@ -83,22 +95,26 @@ func (p *savePlan) contents(ctx context.Context) (*contents, error) {
 		})
 		firstItem[i] = len(c.items)
 		next := len(c.items)
-		if first := tied[i]; first != i && a.zarr.EncodedBound() > maxInline {
+		if first := tied[i]; s == nil && first != i && a.zarr.EncodedBound() > maxInline {
 			next = firstItem[first]
 			c.shared += a.bytes()
 		}
 		var err error
-		a.chunks(ctx, func(key string, it transfer.Item) {
-			if it.Bound <= maxInline {
-				v, e := it.Append(nil)
-				c.entries = append(c.entries, ocdbt.Entry{Key: key, Value: ocdbt.Value{Inline: v}})
+		a.chunks(ctx, func(k saveChunk) {
+			if k.item.Bound <= maxInline {
+				v, e := k.item.Append(nil)
+				c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Inline: v}})
 				err = cmp.Or(err, e)
 				return
 			}
-			if next == len(c.items) {
-				c.items = append(c.items, it)
+			if id, ok := s.id(i, k.number); ok {
+				c.addKnown(ctx, s, id, a, k)
+				return
 			}
-			c.values = append(c.values, value{key, next})
+			if next == len(c.items) {
+				c.items = append(c.items, k.item)
+			}
+			c.values = append(c.values, value{k.key, next})
 			next++
 		})
 		if err != nil {
@@ -106,6 +122,24 @@ func (p *savePlan) contents(ctx context.Context) (*contents, error) {
 		}
 	}
 	return c, nil
+}
+
+// addKnown adds a chunk of which s knows the content.
+func (c *contents) addKnown(ctx context.Context, s *sharing, id chunkID, a *saveArray, k saveChunk) {
+	if ref, ok := s.place[id]; ok {
+		c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Ref: ref}})
+		c.shared += a.regionBytes(k.index)
+		return
+	}
+	item, ok := s.items[id]
+	if ok {
+		c.shared += a.regionBytes(k.index)
+	} else {
+		item = len(c.items)
+		s.items[id] = item
+		c.items = append(c.items, s.checked(ctx, id, a, k))
+	}
+	c.values = append(c.values, value{k.key, item})
 }
 
 // writeIndex writes the tree of a database over entries, which are sorted, and its

@@ -36,6 +36,8 @@ type saveArray struct {
 	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
 	// compression is what was asked for; until it is chosen, zarr has none.
 	compression zarr.Compression
+	// copied says that src is a copy that only the save knows.
+	copied bool
 }
 
 // hostSharding is recorded for leaves that are on no device: it lets Python
@@ -211,7 +213,7 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 	if err != nil {
 		return err
 	}
-	p.arrays = append(p.arrays, saveArray{name, a, m, s.Compression})
+	p.arrays = append(p.arrays, saveArray{name: name, src: a, zarr: m, compression: s.Compression})
 	p.meta.Leaves = append(p.meta.Leaves, entry)
 	return nil
 }

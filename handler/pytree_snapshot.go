@@ -72,6 +72,7 @@ func (p *savePlan) snapshot(ctx context.Context, o *SaveOptions) error {
 		if a.src, err = array.New(a.src.DType(), a.src.Shape(), copies[n]); err != nil {
 			return err
 		}
+		a.copied = true
 	}
 	return nil
 }

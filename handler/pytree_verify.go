@@ -70,11 +70,16 @@ func (t *storedTree) planGaps(ctx context.Context, report func(error) error) ([]
 	slices.SortFunc(extents, func(a, b transfer.Extent) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
 	})
+	shared := t.opener.dir.sharedFiles(ctx)
 	var reads []transfer.Read
 	for len(extents) > 0 {
 		n := 1
 		for n < len(extents) && extents[n].File == extents[0].File {
 			n++
+		}
+		if shared(extents[0].File) { // earlier saves have their values between those of this one
+			extents = extents[n:]
+			continue
 		}
 		gaps, err := t.opener.dir.gaps(ctx, extents[:n], report)
 		if err != nil {

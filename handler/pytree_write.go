@@ -67,9 +67,9 @@ func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
 		if err := dir.WriteFile(ctx, joinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
 			return err
 		}
-		a.chunks(ctx, func(key string, it transfer.Item) {
-			names = append(names, path.Join(dir.name, key))
-			items = append(items, it)
+		a.chunks(ctx, func(c saveChunk) {
+			names = append(names, path.Join(dir.name, c.key))
+			items = append(items, c.item)
 		})
 	}
 	return dir.engine.WriteFiles(ctx, dir.stage, names, items)

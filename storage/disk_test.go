@@ -102,9 +102,8 @@ func (d *disk) do(op storage.Op) {
 	case "sync", "syncdir":
 		d.sync(d.now.find(op.Name))
 	case "link":
-		node := d.now.find(op.Name)
-		d.add(&effect{kind: op.Kind, where: d.now.find(path.Dir(op.To)), entries: map[string]*inode{path.Base(op.To): node}})
-		d.sync(node)
+		entries := map[string]*inode{path.Base(op.To): d.now.find(op.Name)}
+		d.add(&effect{kind: op.Kind, where: d.now.find(path.Dir(op.To)), entries: entries})
 	case "rename", "replace":
 		node := d.now.find(op.Name)
 		if to := d.now.find(path.Dir(op.To)); to != parent { // each directory keeps its entry for itself

@@ -12,18 +12,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// link gives a file a second name and makes its bytes durable: who wrote them
-// may not have done so. If it fails there is no second name.
-func (osSystem) link(old, new string) error {
-	if err := os.Link(old, new); err != nil {
-		return err
-	}
-	if err := (osSystem{}).syncDir(new); err != nil { // syncs a file just as well
-		return errors.Join(err, os.Remove(new))
-	}
-	return nil
-}
+func (osSystem) link(old, new string) error { return os.Link(old, new) }
 
+// Link makes the bytes durable: who wrote them may not have done so.
 func (s *localStage) Link(ctx context.Context, from, name string) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
@@ -33,6 +24,31 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.link(ctx, from, name); errors.Is(err, errors.ErrUnsupported) {
+		return s.copy(ctx, from, name)
+	} else if err != nil {
+		return err
+	}
+	to := path.Join(s.tmp, name)
+	if err := s.sys.syncDir(to); err != nil { // syncs a file just as well
+		return errors.Join(err, s.sys.removeAll(to))
+	}
+	return nil
+}
+
+// Share need not sync the file: its bytes were durable before the checkpoint that
+// it is of was committed. The new name becomes so when the stage is.
+func (s *localStage) Share(ctx context.Context, from, name string) error {
+	if err := checkName(ctx, name); err != nil {
+		return err
+	}
+	return s.link(ctx, from, name)
+}
+
+// link gives a regular file a second name. There are many reasons for which that
+// can be impossible: another device, another owner, too many links, a file system
+// without them. Then the error matches errors.ErrUnsupported.
+func (s *localStage) link(ctx context.Context, from, name string) error {
 	if info, err := os.Lstat(from); err != nil {
 		return err
 	} else if !info.Mode().IsRegular() {
@@ -41,13 +57,11 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
 		return err
 	}
-	err = s.sys.link(from, path.Join(s.tmp, name))
-	if err == nil || errors.Is(err, fs.ErrExist) {
+	err := s.sys.link(from, path.Join(s.tmp, name))
+	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// There are many reasons for which a file cannot be linked: another device,
-	// another owner, too many links, a file system without them.
-	return s.copy(ctx, from, name)
+	return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 }
 
 // copyBytes is how much is copied at once.

@@ -157,6 +157,7 @@ func TestCommitIntoOrder(t *testing.T) {
 	const tmp = "session.orbax-checkpoint-tmp-<1>"
 	want := strings.Join([]string{
 		"mkdir " + tmp, "lock " + tmp, "mkdir " + tmp + "/d", "link from " + tmp + "/d/linked",
+		"syncdir " + tmp + "/d/linked",
 		"syncdir " + tmp + "/d", "syncdir " + tmp, "mkdir session", "syncdir .",
 		"rename " + tmp + " session/part", "syncdir session", "syncdir .", "unlock " + tmp, "",
 	}, "\n")

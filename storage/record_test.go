@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -94,9 +93,6 @@ func (s recordingSystem) link(old, new string) error {
 	return s.r.do(Op{Kind: "link", Name: old, To: new}, func() error {
 		if s.r.NoLink {
 			return linkError("link", old, new, errors.ErrUnsupported)
-		}
-		if s.r.NoSync {
-			return os.Link(old, new)
 		}
 		return osSystem{}.link(old, new)
 	})

@@ -98,6 +98,14 @@ type Stage interface {
 	Abort() error
 }
 
+// Sharer is a Stage whose store can let checkpoints share bytes.
+type Sharer interface {
+	// Share is Link for the regular file called from of a checkpoint that has been
+	// committed, and never copies: where the bytes cannot be shared it fails, and
+	// leaves no file.
+	Share(ctx context.Context, from, name string) error
+}
+
 // Writer writes a file of a Stage. WriteAt may be called by several
 // goroutines for ranges that do not overlap.
 type Writer interface {

@@ -13,7 +13,7 @@ type system interface {
 	// bypass the page cache.
 	create(name string, small bool) (sysFile, error)
 	syncDir(name string) error
-	// link gives a file a second name, and makes its bytes durable.
+	// link gives a file a second name.
 	link(old, new string) error
 	// rename fails with fs.ErrExist if the new name exists.
 	rename(old, new string) error

@@ -203,6 +203,8 @@ func checkOrder(ops []storage.Op, target string) error {
 			if published {
 				return fmt.Errorf("op %d: %s %s after the commit", i, op.Kind, op.Name)
 			}
+		case "link":
+			dirty[path.Dir(op.To)] = true
 		case "write", "allocate", "truncate":
 			dirty[op.Name] = true
 			if published {

@@ -37,7 +37,7 @@ func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
 		planned += int64(len(checks[i].data))
 	}
 	meter := e.Counters()
-	meter.Begin(planned, false)
+	meter.Begin(transfer.Moving, planned)
 	errs := make([]error, len(checks))
 	err := transfer.Each(ctx, e, jobsOf(checks), nil, func(ctx context.Context, job [2]int, _ []byte) error {
 		for i := job[0]; i < job[1]; i++ {

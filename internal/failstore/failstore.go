@@ -106,6 +106,17 @@ func (s *stage) Link(ctx context.Context, from, name string) error {
 	return s.Stage.Link(ctx, from, name)
 }
 
+func (s *stage) Share(ctx context.Context, from, name string) error {
+	sharer, ok := s.Stage.(storage.Sharer)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if err := s.f.before("share", name); err != nil {
+		return err
+	}
+	return sharer.Share(ctx, from, name)
+}
+
 func (s *stage) Commit(ctx context.Context) error {
 	if err := s.f.before("commit", ""); err != nil {
 		return errors.Join(err, s.Stage.Abort()) // a commit ends the stage

@@ -65,7 +65,10 @@ func TestOptionalInterfaces(t *testing.T) {
 			t.Errorf("%T fills several buffers at once: %v", r, ok)
 		}
 	}
-	if want := []string{"begin", "create", "write", "close", "create", "write", "close"}; !slices.Equal(ops, want) {
+	if err := s.(storage.Sharer).Share(t.Context(), file, "shared"); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"begin", "create", "write", "close", "create", "write", "close", "share"}; !slices.Equal(ops, want) {
 		t.Errorf("operations %v, want %v", ops, want)
 	}
 }

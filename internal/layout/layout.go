@@ -8,10 +8,12 @@
 //	  _CHECKPOINT_METADATA        handlers, times, custom metadata
 //	  commit_success.txt          the commit mark of object stores
 //	  <checkpointable>/           one directory each, owned by its handler
+//	  metrics/metrics             JSON, in the steps of a run of training
 //	  digests.sha256              ours; covers every document
 //
 // and a pytree's directory holds _METADATA, _sharding, _strings.json,
-// array_metadatas/process_0 and the arrays' store.
+// array_metadatas/process_0, the arrays' store, and in the steps of a run
+// go-orbax.chunks, which is ours.
 package layout
 
 import (
@@ -39,11 +41,18 @@ const (
 	StringsFile  = "_strings.json"
 	ArrayFile    = "array_metadatas/process_0"
 	DataDir      = "d"
+	// ChunksFile is ours, of the saves of a run: which content the chunks in the
+	// data files have. Orbax ignores it.
+	ChunksFile = "go-orbax.chunks"
 	// ProcessPrefix begins the names of the databases of single processes:
 	// ocdbt.process_<id>, or with Orbax's enable_replica_parallel_separate_folder
 	// ocdbt.process_replica_<id>.
 	ProcessPrefix = "ocdbt.process_"
 )
+
+// MetricsName is the directory of a step's metrics, which are no checkpointable, and
+// the document in it.
+const MetricsName = "metrics"
 
 // PartialSuffix ends the name of the directory of a session of partial saves.
 const PartialSuffix = ".partial_save"
@@ -55,7 +64,7 @@ const DefaultName = "state"
 // or that Orbax treats in a special way.
 var reserved = map[string]bool{
 	IndicatorFile: true, CheckpointFile: true, CommitFile: true, DigestFile: true,
-	DeletionFile: true, "metrics": true, TreeFile: true, "AUTO": true,
+	DeletionFile: true, MetricsName: true, TreeFile: true, "AUTO": true,
 }
 
 // CheckName refuses a checkpointable's name that cannot be a directory of its

@@ -1,6 +1,7 @@
 // Package savehook is what package orbax shares with the packages above it that
 // write checkpoints of their own, and does not export: the documents that end
-// every save, and a save that ends up elsewhere than at its path.
+// every save, a save that ends up elsewhere than at its path, and one that is a
+// step of a run.
 package savehook
 
 import (
@@ -28,6 +29,47 @@ type Into struct {
 
 // Option returns the orbax.SaveOption for an Into. Package orbax sets it.
 var Option func(*Into) any
+
+// Step makes of orbax.Save a save of a step of a run.
+type Step struct {
+	// Managed says that a Checkpointer saves it: Force has a meaning only there.
+	Managed bool
+	// Force saves the step whatever the policy says of it.
+	Force bool
+	// Metrics, if not nil, are saved beside the checkpointables.
+	Metrics any
+	// Sharing, if not nil, lets pytrees share bytes with an earlier step.
+	Sharing *Sharing
+}
+
+// Sharing says what a save shares with an earlier checkpoint; see handler.Reuse.
+type Sharing struct {
+	Base       string // path of that checkpoint; "" if there is none
+	FreshEvery int
+	MaxDead    float64
+	// Problem is told why something cannot be shared that might have been. It may
+	// be called by several goroutines.
+	Problem func(error)
+}
+
+// StepOption returns an orbax.SaveCheckpointablesOption that calls f with the step
+// that is saved. Package orbax sets it.
+var StepOption func(f func(*Step)) any
+
+// Settings are what a Checkpointer needs to know of a save's options.
+type Settings struct {
+	Step
+	Name      string
+	Overwrite bool
+}
+
+// SaveSettings returns those of options, which are each an orbax.SaveOption.
+// Package orbax sets it.
+var SaveSettings func(options []any) Settings
+
+// LoadsPartly reports whether options, which are each an orbax.LoadOption, leave
+// some of a target as it is. Package orbax sets it.
+var LoadsPartly func(options []any) bool
 
 // Documents writes the documents at the root of a checkpoint that will be at
 // path: its metadata, the digest file, which covers the others and what digests

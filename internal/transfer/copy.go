@@ -32,7 +32,7 @@ func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, e
 		at[i] = total
 		total = (total + len(s) + 63) &^ 63 // fit for elements of every size
 	}
-	e.Counters().Begin(0, true)
+	e.Counters().Begin(Copying, 0)
 	if e == nil {
 		m = nil // nobody could release it
 	}

@@ -51,16 +51,25 @@ type Meter struct {
 	// same memory is, and that were not read but mapped.
 	Arrays, Bytes, Shared, Mapped atomic.Int64
 
-	// Starting, if set, is called whenever copying, or moving between memory and
-	// files, begins.
-	Starting func(copying bool)
+	// Starting, if set, is called whenever something begins.
+	Starting func(Activity)
 }
 
-// Begin tells that bytes will be copied, or that so many will be moved.
-func (m *Meter) Begin(planned int64, copying bool) {
+// Activity is what an engine does for a plan.
+type Activity int
+
+const (
+	Copying   Activity = iota // from memory to memory
+	Digesting                 // computing digests of memory
+	Moving                    // between memory and files
+)
+
+// Begin tells that something begins, which will move so many bytes between memory
+// and files.
+func (m *Meter) Begin(a Activity, planned int64) {
 	m.Planned.Add(planned)
 	if m.Starting != nil {
-		m.Starting(copying)
+		m.Starting(a)
 	}
 }
 

@@ -97,7 +97,7 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 		planned += s.len
 	}
 	meter.Files.Add(int64(len(files.files)))
-	meter.Begin(planned, false)
+	meter.Begin(Moving, planned)
 	return runAll(ctx, e, len(spans), work[int]{
 		need: func(i int) int64 {
 			s := spans[i]

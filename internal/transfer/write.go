@@ -25,6 +25,9 @@ type Item struct {
 	// page is written from where it lies; then Tail is called instead of Append.
 	Body []byte
 	Tail func(dst []byte) []byte
+	// Written, if set, is called once the value has been written, and may say that
+	// it must not count.
+	Written func() error
 }
 
 // PageValue is the size from which a value starts on a page of its file, so that
@@ -109,7 +112,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 			buf = padPage(buf)
 			base := size.Add(int64(u.body+len(buf))) - int64(u.body+len(buf))
 			extents[u.first] = Extent{name, base, int64(length)}
-			return e.write(ctx, file, base, it.Body[:u.body], buf)
+			return errOr(e.write(ctx, file, base, it.Body[:u.body], buf), it.written)
 		}
 		for i := u.first; i < u.end; i++ {
 			at := items[i].align(len(buf))
@@ -125,7 +128,11 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 		for i := u.first; i < u.end; i++ {
 			extents[i].Offset += base
 		}
-		return e.write(ctx, file, base, nil, buf)
+		err := e.write(ctx, file, base, nil, buf)
+		for i := u.first; i < u.end; i++ {
+			err = errOr(err, items[i].written)
+		}
+		return err
 	})
 	if cerr := file.Close(); err == nil {
 		err = cerr
@@ -197,7 +204,7 @@ func (e *Engine) WriteFiles(ctx context.Context, stage storage.Stage, names []st
 		if err != nil {
 			return err
 		}
-		return e.writeFile(ctx, stage, names[u.first], it.Body[:u.body], buf)
+		return errOr(e.writeFile(ctx, stage, names[u.first], it.Body[:u.body], buf), it.written)
 	})
 }
 
@@ -230,7 +237,7 @@ func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context
 	for _, u := range units {
 		planned += int64(u.body + u.bound)
 	}
-	e.Counters().Begin(planned, false)
+	e.Counters().Begin(Moving, planned)
 	return runAll(ctx, e, len(units), work[int]{
 		need:  func(i int) int64 { return int64(units[i].bound) },
 		extra: func(i int) int64 { return int64(units[i].scratch) },
@@ -256,6 +263,22 @@ func (it *Item) append(buf []byte) ([]byte, error) {
 func (it *Item) tail(buf []byte, n int) ([]byte, error) {
 	buf = it.Tail(append(buf, it.Body[n:]...))
 	return buf, fault.OfLeaf(it.Leaf, it.checkLength(n+len(buf)))
+}
+
+// written is Written with the leaf in its error.
+func (it *Item) written() error {
+	if it.Written == nil {
+		return nil
+	}
+	return fault.OfLeaf(it.Leaf, it.Written())
+}
+
+// errOr returns err, or if it is nil what f returns.
+func errOr(err error, f func() error) error {
+	if err != nil {
+		return err
+	}
+	return f()
 }
 
 func (it *Item) checkLength(n int) error {

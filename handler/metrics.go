@@ -1,0 +1,54 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+)
+
+// MetricsHandler stores the metrics of a step of training, which are not a
+// checkpointable but are beside them, as the JSON document metrics/metrics.
+// Package training saves them.
+type MetricsHandler struct{}
+
+// Type returns the name of Orbax's own handler of metrics.
+func (MetricsHandler) Type() string { return typePrefix + "json_handler.MetricsHandler" }
+
+// CanSave takes everything but nil; Save tells what is not JSON.
+func (MetricsHandler) CanSave(v any) bool { return v != nil }
+
+// Save encodes v at once, by the rules of encoding/json. What is not JSON, NaN for
+// example, is an error that matches orbax.ErrLeafType.
+func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+	doc, err := layout.EncodeJSON(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the metrics are not JSON: %w", fault.ErrLeafType, err)
+	}
+	return func(ctx context.Context, dir *WriteDir) error {
+		return dir.WriteFile(ctx, layout.MetricsName, doc)
+	}, nil
+}
+
+// CanLoad takes no targets.
+func (MetricsHandler) CanLoad(any) bool { return false }
+
+// Load returns the metrics: objects are map[string]any, and numbers int if they
+// are integers that fit, else float64.
+func (MetricsHandler) Load(ctx context.Context, dir *ReadDir, _ any, _ LoadOptions) (any, error) {
+	doc, err := dir.ReadFile(ctx, layout.MetricsName)
+	if err != nil {
+		return nil, err
+	}
+	v, err := layout.DecodeJSON(doc)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return v, nil
+}
+
+// Metadata returns what Load does.
+func (h MetricsHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
+	return h.Load(ctx, dir, nil, LoadOptions{})
+}

@@ -1,0 +1,195 @@
+package handler
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// drawRecord draws a record of few files, whose chunks lie one behind the other.
+func drawRecord(t *rapid.T) *record {
+	r := &record{}
+	copy(r.key[:], rapid.SliceOfN(rapid.Byte(), keySize, keySize).Draw(t, "key"))
+	next := byte(0)
+	r.files = make([]recordFile, rapid.IntRange(0, 5).Draw(t, "files"))
+	for i := range r.files {
+		f := &r.files[i]
+		f.name = fmt.Sprintf("d/%032x", i+1)
+		f.age = rapid.IntRange(0, 12).Draw(t, "age")
+		at := int64(0)
+		f.chunks = make([]recordChunk, rapid.IntRange(0, 8).Draw(t, "chunks"))
+		for j := range f.chunks {
+			n := rapid.Int64Range(1, 1<<rapid.IntRange(1, 40).Draw(t, "bits")).Draw(t, "length")
+			id := chunkID{form: formID{byte(rapid.IntRange(0, 2).Draw(t, "form"))}, content: fingerprint{next}}
+			f.chunks[j] = recordChunk{id, at, n}
+			next++
+			at += n
+		}
+	}
+	return r
+}
+
+func TestRecord(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRecord(t)
+		doc := r.document()
+		got, err := parseRecord(doc)
+		if err != nil || !reflect.DeepEqual(got, r) {
+			t.Fatalf("%+v\nbecomes %+v, %v", r, got, err)
+		}
+		doc[rapid.IntRange(0, len(doc)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if _, err := parseRecord(doc); !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrUnsupported) {
+			t.Errorf("a flipped bit: %v", err)
+		}
+		if _, err := parseRecord(doc[:rapid.IntRange(0, len(doc)-1).Draw(t, "length")]); err == nil {
+			t.Error("cut off")
+		}
+	})
+}
+
+// summed ends a record as its checksum wants it.
+func summed(body string) []byte {
+	sum := sha256.Sum256([]byte(recordMagic + body))
+	return append([]byte(recordMagic+body), sum[:]...)
+}
+
+func TestRecordRefused(t *testing.T) {
+	key, name, print := strings.Repeat("k", keySize), strings.Repeat("a", 32), strings.Repeat("p", 16)
+	form := strings.Repeat("f", 32)
+	chunk := "\x00" + print + "\x00\x01"
+	const huge = "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
+	for body, want := range map[string]string{
+		"":                   "ends too soon",
+		key:                  "a number",
+		key + "\x01":         "a number",
+		key + huge:           "a number",
+		key + "\x00" + huge:  "a number",
+		key + "\x00\x00more": "more follows",
+		key + "\x00\x01" + strings.Repeat("x", 32) + "\x00\x00":                          "the name",
+		key + "\x00\x01" + name + "\x00" + huge:                                          "a number",
+		key + "\x00\x02" + name + "\x00\x00" + name + "\x00\x00":                         "a file occurs twice",
+		key + "\x00\x01" + name + "\x00\x01" + chunk:                                     "a form that is not there",
+		key + "\x01" + form + "\x01" + name + "\x00\x02" + chunk + chunk:                 "a chunk occurs twice",
+		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + huge + huge:       "a number",
+		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + "\xff\x01" + "zz": "more follows",
+	} {
+		if _, err := parseRecord(summed(body)); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", body, err, want)
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	r := &record{files: []recordFile{
+		{name: "d/" + strings.Repeat("1", 32), age: 3, chunks: []recordChunk{{offset: 16, length: 1 << 23}}},
+		{name: "d/" + strings.Repeat("2", 32)},
+	}}
+	body := strings.TrimPrefix(string(r.document()), recordMagic)
+	f.Add(body[:len(body)-sha256.Size])
+	f.Add(strings.Repeat("\x00", keySize+2))
+	f.Fuzz(func(t *testing.T, body string) {
+		parseRecord([]byte(body))
+		r, err := parseRecord(summed(body))
+		if err != nil {
+			if !errors.Is(err, fault.ErrCorrupt) {
+				t.Error(err)
+			}
+			return
+		}
+		again, err := parseRecord(r.document())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range again.files {
+			if want := r.files[i]; f.name != want.name || f.age != want.age || !slices.Equal(f.chunks, want.chunks) {
+				t.Errorf("%+v becomes %+v", want, f)
+			}
+		}
+	})
+}
+
+// Of every record a save keeps only files that it may, with chunks that it wants, and
+// the largest first.
+func TestChoose(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRecord(t)
+		freshEvery := rapid.IntRange(2, 12).Draw(t, "fresh")
+		maxDead := rapid.Float64Range(0.01, 1).Draw(t, "dead")
+		wanted, sizes := map[chunkID]bool{}, map[string]int64{}
+		type place struct {
+			file  string
+			chunk recordChunk
+		}
+		places := map[chunkID]place{}
+		for _, f := range r.files {
+			size := int64(0)
+			for _, c := range f.chunks {
+				places[c.id] = place{f.name, c}
+				if rapid.Bool().Draw(t, "wanted") {
+					wanted[c.id] = true
+				}
+				size += c.length
+			}
+			if size += rapid.Int64Range(-2, 3*storage.PageSize).Draw(t, "more"); size >= 0 {
+				sizes[f.name] = size
+			}
+		}
+		last := int64(-1)
+		kept := map[string]bool{}
+		for _, f := range r.choose(wanted, sizes, freshEvery, maxDead) {
+			size, there := sizes[f.name]
+			live := int64(0)
+			for _, c := range f.chunks {
+				if !wanted[c.id] || (places[c.id] != place{f.name, c}) || c.offset+c.length > size {
+					t.Errorf("%s of %d bytes for %+v", f.name, size, c)
+				}
+				live += c.length
+			}
+			if !there || live == 0 || kept[f.name] || f.age >= freshEvery-1 || float64(size-live-storage.PageSize) > maxDead*float64(size) {
+				t.Errorf("%+v, of %d bytes", f, size)
+			}
+			if last >= 0 && live > last {
+				t.Errorf("%d live bytes after %d", live, last)
+			}
+			last, kept[f.name] = live, true
+		}
+		// What is dropped has a reason.
+		for _, f := range r.files {
+			live, want, size := int64(0), 0, sizes[f.name]
+			whole := true
+			for _, c := range f.chunks {
+				if wanted[c.id] {
+					live += c.length
+					want++
+					whole = whole && c.offset+c.length <= size
+				}
+			}
+			if !kept[f.name] && whole && want > 0 && f.age < freshEvery-1 && float64(size-live-storage.PageSize) <= maxDead*float64(size) {
+				t.Errorf("%+v is dropped", f)
+			}
+		}
+	})
+}
+
+func TestChooseLargest(t *testing.T) {
+	r, wanted, sizes := &record{}, map[chunkID]bool{}, map[string]int64{}
+	for i := range 2 * maxShared {
+		c := recordChunk{id: chunkID{content: fingerprint{byte(i)}}, length: int64(1+i) << 20}
+		f := recordFile{name: fmt.Sprintf("d/%032x", i), chunks: []recordChunk{c}}
+		r.files = append(r.files, f)
+		wanted[c.id], sizes[f.name] = true, c.length
+	}
+	files := r.choose(wanted, sizes, 10, 0.5)
+	if last := files[len(files)-1]; len(files) != maxShared || last.name != r.files[maxShared].name {
+		t.Errorf("%d files, the last %s", len(files), last.name)
+	}
+}

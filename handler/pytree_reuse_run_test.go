@@ -1,0 +1,142 @@
+package handler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// run is a run of saves, each in a directory of its own.
+type run struct {
+	t       testing.TB
+	top     string
+	steps   int
+	reuse   Reuse // Base is the last step
+	options SaveOptions
+	stage   func(storage.Stage) storage.Stage // wraps those of the saves
+	// problems are of the last save, meter is its own.
+	problems []error
+	meter    *transfer.Meter
+}
+
+func newRun(t testing.TB) *run {
+	return &run{t: t, top: t.TempDir(), stage: func(s storage.Stage) storage.Stage { return s }}
+}
+
+// step is the directory of a pytree.
+func (r *run) step(n int) string { return filepath.Join(r.top, fmt.Sprint(n), "item") }
+
+// try saves the next step.
+func (r *run) try(ctx context.Context, state any) error {
+	r.problems, r.meter = nil, &transfer.Meter{}
+	reuse := r.reuse
+	reuse.Problem = func(err error) { r.problems = append(r.problems, err) }
+	engine := &transfer.Engine{Meter: r.meter}
+	defer engine.Release()
+	options := r.options
+	options.Use(engine)
+	write, err := PyTreeHandler{}.Save(ctx, state, options)
+	if err != nil {
+		return err
+	}
+	root := filepath.ToSlash(filepath.Join(r.top, fmt.Sprint(r.steps)))
+	stage, err := storage.Local().Begin(ctx, root, false)
+	if err != nil {
+		return err
+	}
+	var digests layout.Digests
+	dir, err := NewWriteDir(ctx, r.stage(stage), "item", digests.Add)
+	if err == nil {
+		dir.Use(engine)
+		dir.Reuse(&reuse)
+		err = write(ctx, dir)
+	}
+	if err != nil {
+		return errors.Join(err, stage.Abort())
+	}
+	if err := stage.Commit(ctx); err != nil {
+		return err
+	}
+	r.reuse.Base = NewReadDir(storage.Local(), root, "item", &digests, nil)
+	r.steps++
+	return nil
+}
+
+// save saves the next step and returns how many of its data files the one before has
+// too.
+func (r *run) save(state any) int {
+	r.t.Helper()
+	if err := r.try(r.t.Context(), state); err != nil {
+		r.t.Fatal(err)
+	}
+	r.check(r.reuse.Base, state)
+	return r.linked()
+}
+
+// linked returns how many data files the last two steps have in common.
+func (r *run) linked() (n int) {
+	files, _ := filepath.Glob(filepath.Join(r.step(r.steps-1), "d", "*"))
+	for _, name := range files {
+		a, aerr := os.Stat(name)
+		b, berr := os.Stat(filepath.Join(r.step(r.steps-2), "d", filepath.Base(name)))
+		if aerr == nil && berr == nil && os.SameFile(a, b) {
+			n++
+		}
+	}
+	return n
+}
+
+// check loads a step and verifies it.
+func (r *run) check(dir *ReadDir, state any) {
+	r.t.Helper()
+	for _, err := range VerifyTree(r.t.Context(), dir) {
+		r.t.Error(err)
+	}
+	got, err := PyTreeHandler{}.Load(r.t.Context(), dir, nil, LoadOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for name, want := range state.(map[string]any) {
+		a, ok := want.(*array.Array)
+		if !ok {
+			continue
+		}
+		if to := r.options.Storage.DType; sameClass(to, a.DType()) {
+			converted, err := array.New(to, a.Shape(), nil)
+			if err == nil {
+				err = array.Convert(converted.Bytes(), to, a.Bytes(), a.DType())
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			a = converted
+		}
+		if b := got.(map[string]any)[name].(*array.Array); b.DType() != a.DType() || !bytes.Equal(a.Bytes(), b.Bytes()) {
+			r.t.Errorf("step %d: %s differs", r.steps-1, name)
+		}
+	}
+}
+
+// noise returns an array that compresses a little.
+func noise(seed byte, shape ...int) *array.Array {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	data := make([]float32, n)
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	for i := range data {
+		data[i] = float32(rng.IntN(1000))
+	}
+	return array.Of(data, shape...)
+}

@@ -1,0 +1,397 @@
+package handler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+var reuseForms = map[string]SaveOptions{
+	"plain":    {},
+	"snapshot": {Snapshot: true},
+	"zarr2":    {Storage: StorageOptions{Zarr2: true}},
+	"zstd":     {Storage: StorageOptions{ArrayOptions: ArrayOptions{Compression: zarr.Zstd(1)}}},
+	"huffman":  {Storage: StorageOptions{ArrayOptions: ArrayOptions{Compression: zarr.Huffman()}}},
+	"auto":     {Storage: StorageOptions{ArrayOptions: ArrayOptions{Compression: zarr.Auto()}}},
+	"bfloat16": {Storage: StorageOptions{ArrayOptions: ArrayOptions{DType: array.BFloat16}}},
+	"chunks":   {Storage: StorageOptions{ArrayOptions: ArrayOptions{ChunkByteSize: 20000}}},
+}
+
+// reader is an array that is not known to be in memory.
+type reader struct{ *array.Array }
+
+// Whatever the form of the chunks, those that have not changed are in the files of
+// the step before, and every step is complete without the others.
+func TestReuse(t *testing.T) {
+	t.Parallel()
+	for name, options := range reuseForms {
+		t.Run(name, func(t *testing.T) {
+			r := newRun(t)
+			r.options = options
+			tied := noise(1, 100, 100)
+			sharded := noise(2, 64, 48).WithSharding(sharding.SingleDevice("cpu:0"))
+			state := map[string]any{
+				"w": noise(3, 300, 300), "large": noise(4, 1<<19), "tied": tied, "tied2": tied, "sharded": sharded,
+				"columns": noise(5, 50, 400), "small": noise(6, 20), "medium": noise(7, 500), "empty": noise(8, 0, 3), "none": noise(8, 0, 3000),
+				"read": reader{noise(10, 1000)},
+				"step": 1, "name": "x",
+			}
+			if n := r.save(state); n != 0 {
+				t.Fatalf("the first save shares %d files", n)
+			}
+			first := maps.Clone(state)
+			all := r.meter.Moved.Load()
+			state["step"], state["columns"] = 2, noise(9, 50, 400)
+			if n := r.save(state); n != 1 {
+				t.Fatalf("shares %d files, not 1", n)
+			}
+			if moved := r.meter.Moved.Load(); moved > all/10 {
+				t.Errorf("moved %d bytes, of %d at first", moved, all)
+			}
+			if shared, bytes := r.meter.Shared.Load(), r.meter.Bytes.Load(); bytes-shared > 50*400*4+1000*4+500*4+20*4+8 { // some lie in the index
+				t.Errorf("%d of %d bytes are shared", shared, bytes)
+			}
+			second := r.reuse.Base
+			r.check(NewReadDir(storage.Local(), filepath.ToSlash(filepath.Dir(r.step(0))), "item", nil, nil), first)
+			state["step"] = 3
+			if n := r.save(state); n != 2 {
+				t.Errorf("shares %d files, not 2", n)
+			}
+			if err := os.RemoveAll(filepath.Dir(r.step(0))); err != nil {
+				t.Fatal(err)
+			}
+			r.check(second, map[string]any{"w": state["w"], "columns": state["columns"]})
+			if err := os.RemoveAll(filepath.Dir(r.step(1))); err != nil {
+				t.Fatal(err)
+			}
+			r.check(r.reuse.Base, state)
+			if len(r.problems) > 0 {
+				t.Error(r.problems)
+			}
+		})
+	}
+}
+
+// The chunks at the edge of an array are padded.
+func TestReuseEdge(t *testing.T) {
+	r := newRun(t)
+	data := bytes.Repeat([]byte("0123456789abcdef "), 1<<20)
+	state := map[string]any{"w": array.Of(data[:17<<20-7], 17<<20-7)}
+	r.save(state)
+	data[len(data)-9] ^= 1
+	if n := r.save(state); n != 1 {
+		t.Errorf("shares %d files", n)
+	}
+	if moved := r.meter.Moved.Load(); moved < 4<<20 || moved > 12<<20 {
+		t.Errorf("moved %d bytes for one chunk", moved)
+	}
+}
+
+// Nothing is shared with what has another form, even of the same bytes.
+func TestReuseOtherForm(t *testing.T) {
+	forms := slices.Sorted(maps.Keys(reuseForms))
+	for i, from := range forms {
+		for _, to := range []string{forms[(i+1)%len(forms)], forms[(i+3)%len(forms)]} {
+			r := newRun(t)
+			state := map[string]any{"w": noise(1, 50, 100)}
+			r.options = reuseForms[from]
+			r.save(state)
+			r.options = reuseForms[to]
+			same := array.Of(slices.Clone(state["w"].(*array.Array).Bytes()), 20000)
+			r.save(map[string]any{"w": state["w"], "bytes": same})
+			state["v"] = state["w"]
+			r.save(state)
+		}
+	}
+}
+
+// Equal chunks are stored once, and stay shared: arrays of zeros are common.
+func TestReuseEqualChunks(t *testing.T) {
+	r := newRun(t)
+	state := map[string]any{}
+	for i := range 20 {
+		state[fmt.Sprint("zeros", i)] = array.Of(make([]float32, 1<<14), 1<<14)
+	}
+	r.save(state)
+	if moved := r.meter.Moved.Load(); moved > 3<<16 {
+		t.Errorf("moved %d bytes", moved)
+	}
+	if n := r.save(state); n != 1 {
+		t.Errorf("shares %d files", n)
+	}
+}
+
+// A file is shared by FreshEvery saves at most, and only while enough of it is
+// wanted.
+func TestReuseLimits(t *testing.T) {
+	r := newRun(t)
+	r.reuse.FreshEvery = 3
+	state := map[string]any{"w": noise(1, 100, 100)}
+	for i, want := range []int{0, 1, 1, 0, 1, 1, 0} {
+		if n := r.save(state); n != want {
+			t.Errorf("save %d shares %d files, not %d", i, n, want)
+		}
+	}
+	r = newRun(t)
+	r.reuse.MaxDead = 0.25
+	state = map[string]any{}
+	for i := range 8 {
+		state[fmt.Sprint(i)] = noise(byte(i), 1<<15)
+	}
+	r.save(state)
+	for i, want := range []int{1, 2, 0} { // with 1 and 2 of 8 arrays dead, and more
+		state[fmt.Sprint(i)] = noise(byte(100+i), 1<<15)
+		if i == 2 {
+			state["1"], state["0"] = noise(110, 1<<15), noise(111, 1<<15)
+		}
+		if n := r.save(state); n != want {
+			t.Errorf("with %d arrays changed: shares %d files, not %d", i+1, n, want)
+		}
+	}
+	for _, off := range []func(*run){
+		func(r *run) { r.reuse.FreshEvery = 1 },
+		func(r *run) { r.options.Storage.PlainFiles = true },
+	} {
+		r := newRun(t)
+		off(r)
+		r.save(state)
+		if n := r.save(state); n != 0 || len(r.problems) > 0 {
+			t.Errorf("shares %d files, %v", n, r.problems)
+		}
+		if _, err := os.Stat(filepath.Join(r.step(0), layout.ChunksFile)); !os.IsNotExist(err) {
+			t.Errorf("a record: %v", err)
+		}
+	}
+}
+
+// stage is one of which a test changes what it does.
+type stage struct {
+	storage.Stage
+	share  func(ctx context.Context, from, name string) error
+	create func(name string)
+}
+
+func (s stage) Share(ctx context.Context, from, name string) error {
+	if s.share != nil {
+		return s.share(ctx, from, name)
+	}
+	return s.Stage.(storage.Sharer).Share(ctx, from, name)
+}
+
+func (s stage) Create(ctx context.Context, name string, size int64) (storage.Writer, error) {
+	if s.create != nil {
+		s.create(name)
+	}
+	return s.Stage.Create(ctx, name, size)
+}
+
+// What keeps a save from sharing is told, and everything is written.
+func TestReuseProblems(t *testing.T) {
+	state := map[string]any{"w": noise(1, 100, 100), "v": noise(2, 100)}
+	flip := func(name string) func(*run) {
+		return func(r *run) {
+			doc, err := os.ReadFile(name)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			doc[len(doc)/2] ^= 1
+			if err := os.WriteFile(name, doc, 0o666); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		spoil   func(r *run)
+		problem string // "" says that nothing has failed
+	}{
+		"no links": {func(r *run) {
+			r.stage = func(s storage.Stage) storage.Stage {
+				return stage{Stage: s, share: func(context.Context, string, string) error { return errors.ErrUnsupported }}
+			}
+		}, "cannot be shared"},
+		"no sharer": {func(r *run) {
+			r.stage = func(s storage.Stage) storage.Stage { return struct{ storage.Stage }{s} }
+		}, "the store cannot share"},
+		"no base": {func(r *run) { os.RemoveAll(filepath.Dir(r.step(0))) }, "missing file"},
+		"foreign base": {func(r *run) {
+			os.RemoveAll(filepath.Dir(r.step(0)))
+			r.reuse.Base = NewReadDir(storage.Local(), filepath.ToSlash(r.top), "none", nil, nil)
+		}, ""},
+		"damaged record": {func(r *run) { flip(filepath.Join(r.step(0), layout.ChunksFile))(r) }, "corrupt"},
+		"damaged record without digest": {func(r *run) {
+			flip(filepath.Join(r.step(0), layout.ChunksFile))(r)
+			r.reuse.Base.digests = noDigests{}
+		}, "its own checksum"},
+		"later version": {func(r *run) {
+			os.WriteFile(filepath.Join(r.step(0), layout.ChunksFile), []byte("go-orbax chunks 2\n"), 0o666)
+			r.reuse.Base.digests = noDigests{}
+		}, "unsupported"},
+		"no data": {func(r *run) { os.RemoveAll(filepath.Join(r.step(0), "d")) }, "no such file"},
+		"short data": {func(r *run) {
+			files, _ := filepath.Glob(filepath.Join(r.step(0), "d", "*"))
+			for _, f := range files {
+				os.Truncate(f, 100)
+			}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRun(t)
+			r.save(state)
+			tc.spoil(r)
+			if n := r.save(state); n != 0 {
+				t.Errorf("shares %d files", n)
+			}
+			text := fmt.Sprint(r.problems)
+			if tc.problem == "" && r.problems != nil || !strings.Contains(text, tc.problem) {
+				t.Errorf("problems: %v", r.problems)
+			}
+			r.stage = func(s storage.Stage) storage.Stage { return s }
+			want := 1
+			if name == "no sharer" {
+				want = 0 // it had no use for a record
+			}
+			if n := r.save(state); n != want {
+				t.Errorf("the next save shares %d files", n)
+			}
+		})
+	}
+}
+
+// An array that changes while it is saved fails the save, as the next could share
+// what was written of it; a copy does not change.
+func TestReuseChanged(t *testing.T) {
+	for _, snapshot := range []bool{false, true} {
+		for _, w := range []*array.Array{noise(1, 1<<19), noise(1, 50, 400), noise(1, 3000, 10)} {
+			r := newRun(t)
+			r.options.Snapshot = snapshot
+			r.options.Storage.ChunkByteSize = 1 << 21
+			if w.Shape()[0] == 50 { // its chunks are no runs
+				r.options.Storage.ChunkByteSize = 20000
+			}
+			digested := false
+			r.stage = func(s storage.Stage) storage.Stage {
+				return stage{Stage: s, create: func(name string) {
+					if digested && strings.Contains(name, "/"+layout.DataDir+"/") {
+						w.Bytes()[5] ^= 1
+						digested = false
+					}
+				}}
+			}
+			r.save(map[string]any{"other": noise(3, 10)})
+			digested = true
+			before := slices.Clone(w.Bytes())
+			err := r.try(t.Context(), map[string]any{"w": w})
+			if snapshot {
+				if err != nil {
+					t.Error(err)
+				}
+				saved, _ := array.New(w.DType(), w.Shape(), before)
+				r.check(r.reuse.Base, map[string]any{"w": saved})
+				continue
+			}
+			var leaf *fault.Leaf
+			if !errors.Is(err, errChanged) || !errors.As(err, &leaf) || leaf.Path != "w" {
+				t.Errorf("an array that changes: %v", err)
+			}
+			if _, err := os.Stat(r.step(1)); !os.IsNotExist(err) {
+				t.Errorf("left: %v", err)
+			}
+		}
+	}
+}
+
+func TestReuseCancelled(t *testing.T) {
+	r := newRun(t)
+	state := map[string]any{"w": noise(1, 100, 100)}
+	r.save(state)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.stage = func(s storage.Stage) storage.Stage {
+		return stage{Stage: s, share: func(context.Context, string, string) error {
+			cancel()
+			return errors.New("the end")
+		}}
+	}
+	if err := r.try(ctx, state); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// In any run of saves, of which any may be removed, each that is left has what was
+// saved, and no file is older or has more dead bytes than it may.
+func TestReuseRuns(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRun(t)
+		r.reuse.FreshEvery = rapid.IntRange(2, 5).Draw(rt, "fresh")
+		r.reuse.MaxDead = rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "dead")
+		r.options.Storage.ChunkByteSize = 4096
+		r.options.Snapshot = rapid.Bool().Draw(rt, "snapshot")
+		r.options.Storage.PerLeaf = func(leaf string, o ArrayOptions) ArrayOptions {
+			if leaf == "a1" {
+				o.Compression = zarr.Zstd(1)
+			}
+			return o
+		}
+		state := map[string]any{}
+		type saved struct {
+			dir   *ReadDir
+			state map[string]any
+		}
+		left := map[int]saved{}
+		for step := range rapid.IntRange(2, 6).Draw(rt, "steps") {
+			for range rapid.IntRange(0, 3).Draw(rt, "changes") {
+				name := rapid.SampledFrom([]string{"a0", "a1", "a2", "a3"}).Draw(rt, "array")
+				state[name] = noise(rapid.ByteRange(0, 5).Draw(rt, "content"), 1024*rapid.IntRange(1, 4).Draw(rt, "chunks"))
+			}
+			state["step"] = step
+			if err := r.try(t.Context(), state); err != nil {
+				rt.Fatal(err)
+			}
+			left[step] = saved{r.reuse.Base, maps.Clone(state)}
+			rec, err := r.reuse.Base.readRecord(rt.Context())
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for _, f := range rec.files {
+				info, err := os.Stat(filepath.Join(r.step(step), f.name))
+				if err != nil {
+					rt.Fatal(err)
+				}
+				live := int64(0)
+				for _, c := range f.chunks {
+					live += c.length
+				}
+				dead := float64(info.Size() - live - storage.PageSize)
+				if f.age >= r.reuse.FreshEvery || f.age > 0 && dead > r.reuse.MaxDead*float64(info.Size()) {
+					rt.Errorf("a file of age %d and %d bytes has %v dead ones", f.age, info.Size(), dead)
+				}
+			}
+			if len(left) > 1 && rapid.Bool().Draw(rt, "remove") {
+				gone := rapid.SampledFrom(slices.Sorted(maps.Keys(left))).Draw(rt, "gone")
+				if gone < step {
+					delete(left, gone)
+					os.RemoveAll(filepath.Dir(r.step(gone)))
+				}
+			}
+		}
+		for _, s := range left {
+			r.check(s.dir, s.state)
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package training
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+)
+
+// BestN keeps the N checkpoints whose metric is greatest, and those without
+// metrics. Of equal ones the later is kept. If there are no more than N
+// checkpoints, or N is 0, which is Orbax's None, it keeps all of them and does
+// not ask for their metrics.
+type BestN struct {
+	N int
+	// Metric returns the number by which checkpoints are compared, from the
+	// metrics that the step was saved with. It must be set; MetricAt makes one.
+	// An error, or a NaN, which has no place in an order, is an error of the
+	// policy.
+	Metric func(metrics any) (float64, error)
+	// Reverse makes the least metric the best one.
+	Reverse bool
+	// DropWithoutMetrics does not keep checkpoints without metrics. It is
+	// Orbax's keep_checkpoints_without_metrics=False.
+	DropWithoutMetrics bool
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p BestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	if p.N == 0 || len(checkpoints) <= p.N {
+		return keepAll(checkpoints), nil
+	}
+	type rated struct {
+		index  int
+		metric float64
+	}
+	keep := make([]bool, len(checkpoints))
+	var order []rated
+	for i, ck := range checkpoints {
+		if ck.Metrics == nil {
+			keep[i] = !p.DropWithoutMetrics
+			continue
+		}
+		metric, err := p.Metric(ck.Metrics)
+		if err != nil {
+			return nil, fmt.Errorf("BestN: metric of step %d: %w", ck.Step, err)
+		}
+		if math.IsNaN(metric) {
+			return nil, fmt.Errorf("BestN: metric of step %d is NaN, which is neither better nor worse than another; "+
+				"let Metric return an infinity to rank it", ck.Step)
+		}
+		order = append(order, rated{i, metric})
+	}
+	slices.SortStableFunc(order, func(a, b rated) int {
+		if p.Reverse {
+			a, b = b, a
+		}
+		return cmp.Compare(a.metric, b.metric)
+	})
+	for _, r := range order[max(0, len(order)-p.N):] {
+		keep[r.index] = true
+	}
+	return keep, nil
+}
+
+func (p BestN) validate() error {
+	if p.Metric == nil {
+		return errors.Join(errors.New("BestN: Metric is nil, which must be set"), notNegative("BestN", "N", p.N))
+	}
+	return notNegative("BestN", "N", p.N)
+}
+
+// MetricAt returns a function for BestN that takes a number out of metrics:
+// MetricAt("eval", "loss") takes {"eval": {"loss": 0.25}} for 0.25, and MetricAt()
+// metrics that are nothing but a number.
+func MetricAt(keys ...string) func(metrics any) (float64, error) {
+	return func(metrics any) (float64, error) {
+		v := metrics
+		for i, key := range keys {
+			object, ok := v.(map[string]any)
+			if !ok {
+				return 0, fmt.Errorf("metrics have a %T at %q, which is no object with a key %q", v, keys[:i], key)
+			}
+			if v, ok = object[key]; !ok {
+				return 0, fmt.Errorf("metrics have nothing at %q", keys[:i+1])
+			}
+		}
+		switch n := reflect.ValueOf(v); {
+		case n.CanFloat():
+			return n.Float(), nil
+		case n.CanInt():
+			return float64(n.Int()), nil
+		case n.CanUint():
+			return float64(n.Uint()), nil
+		}
+		return 0, fmt.Errorf("metrics have a %T at %q, which is no number", v, keys)
+	}
+}

@@ -1,0 +1,2 @@
+// Package training keeps the checkpoints of a training run.
+package training

@@ -1,0 +1,289 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// PreservationPolicy says which steps of a run are kept; the others are removed
+// after the next save. The policies of this package have the names of Orbax's
+// and decide as they do; a program can have its own. A policy is asked by one
+// goroutine at a time.
+//
+// Whatever a policy says, the newest step is never removed, nor is one whose
+// documents are damaged; policies are not told of the latter.
+type PreservationPolicy interface {
+	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.
+	// They are in the order of their steps and must not be changed. After an
+	// error nothing is removed.
+	ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error)
+}
+
+// PreservationContext is what a PreservationPolicy may want to know besides the
+// checkpoints.
+type PreservationContext struct {
+	Now time.Time
+}
+
+// PreserveAll keeps every checkpoint.
+type PreserveAll struct{}
+
+// ShouldPreserve implements PreservationPolicy.
+func (PreserveAll) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	return keepAll(checkpoints), nil
+}
+
+func (PreserveAll) validate() error { return nil }
+
+// LatestN keeps the newest N checkpoints, or all of them if N is 0, which is
+// Orbax's None.
+type LatestN struct {
+	N int
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p LatestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	keep := keepAll(checkpoints)
+	keepNewest(keep, p.N)
+	return keep, nil
+}
+
+func (p LatestN) validate() error { return notNegative("LatestN", "N", p.N) }
+
+// EveryNSeconds keeps the oldest checkpoint, and then each that is Interval or
+// more younger than the last one it kept. Interval must be positive.
+type EveryNSeconds struct {
+	Interval time.Duration
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p EveryNSeconds) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	keep := make([]bool, len(checkpoints))
+	last := 0
+	for i, ck := range checkpoints {
+		if i == 0 || ck.Time.Sub(checkpoints[last].Time) >= p.Interval {
+			keep[i], last = true, i
+		}
+	}
+	return keep, nil
+}
+
+func (p EveryNSeconds) validate() error { return positive("EveryNSeconds", "Interval", p.Interval) }
+
+// EveryNSteps keeps the checkpoints whose steps are multiples of Interval, which
+// is at least 1.
+type EveryNSteps struct {
+	Interval int
+	// Inexact keeps the first checkpoint, and then each that is Interval steps
+	// or more after the last one it kept. It is Orbax's exact_interval=False.
+	Inexact bool
+	// MaxToKeep is how many of these are kept at most, the newest; 0 is all.
+	MaxToKeep int
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p EveryNSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	keep := make([]bool, len(checkpoints))
+	last := 0
+	for i, ck := range checkpoints {
+		if p.Inexact {
+			keep[i] = i == 0 || ck.Step-checkpoints[last].Step >= p.Interval
+		} else {
+			keep[i] = ck.Step%p.Interval == 0
+		}
+		if keep[i] {
+			last = i
+		}
+	}
+	keepNewest(keep, p.MaxToKeep)
+	return keep, nil
+}
+
+func (p EveryNSteps) validate() error {
+	return errors.Join(
+		atLeastOne("EveryNSteps", "Interval", p.Interval),
+		notNegative("EveryNSteps", "MaxToKeep", p.MaxToKeep))
+}
+
+// EveryNStepsClosest keeps, for each multiple of Interval, the checkpoint whose
+// step is closest to it, and the newest checkpoint. A step belongs to the
+// multiple that it is nearest to; one in the middle of two to the even one of
+// them. Of two that are equally close the later is kept. Interval is at least 1.
+type EveryNStepsClosest struct {
+	Interval int
+	// MaxToKeep is how many of these are kept at most, the newest; 0 is all.
+	MaxToKeep int
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p EveryNStepsClosest) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	type best struct{ index, distance int }
+	closest := map[int]best{} // by multiple
+	for i, ck := range checkpoints {
+		multiple, distance := nearestMultiple(ck.Step, p.Interval)
+		if b, ok := closest[multiple]; !ok || distance <= b.distance {
+			closest[multiple] = best{i, distance}
+		}
+	}
+	keep := make([]bool, len(checkpoints))
+	for _, b := range closest {
+		keep[b.index] = true
+	}
+	if len(keep) > 0 {
+		keep[len(keep)-1] = true
+	}
+	keepNewest(keep, p.MaxToKeep)
+	return keep, nil
+}
+
+func (p EveryNStepsClosest) validate() error {
+	return errors.Join(
+		atLeastOne("EveryNStepsClosest", "Interval", p.Interval),
+		notNegative("EveryNStepsClosest", "MaxToKeep", p.MaxToKeep))
+}
+
+// nearestMultiple returns k such that k*n is nearest to step, an even k if two
+// are as near, and how far away that is. n is at least 1. It is exact where
+// Python's round(step / n), which goes through a float, is not.
+func nearestMultiple(step, n int) (k, distance int) {
+	k, below := step/n, step%n
+	if below < 0 {
+		k, below = k-1, below+n
+	}
+	above := n - below
+	if below > above || below == above && k&1 != 0 {
+		return k + 1, above
+	}
+	return k, below
+}
+
+// CustomSteps keeps the checkpoints of the steps that are listed.
+type CustomSteps struct {
+	Steps []int
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p CustomSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+	listed := make(map[int]bool, len(p.Steps))
+	for _, step := range p.Steps {
+		listed[step] = true
+	}
+	keep := make([]bool, len(checkpoints))
+	for i, ck := range checkpoints {
+		keep[i] = listed[ck.Step]
+	}
+	return keep, nil
+}
+
+func (p CustomSteps) validate() error { return nil }
+
+// LatestDuration keeps the checkpoints from the first on that is no older than
+// Duration, which must be positive.
+type LatestDuration struct {
+	Duration time.Duration
+}
+
+// ShouldPreserve implements PreservationPolicy.
+func (p LatestDuration) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	keep := make([]bool, len(checkpoints))
+	young := false
+	for i, ck := range checkpoints {
+		young = young || c.Now.Sub(ck.Time) <= p.Duration
+		keep[i] = young
+	}
+	return keep, nil
+}
+
+func (p LatestDuration) validate() error { return positive("LatestDuration", "Duration", p.Duration) }
+
+// AnyPreservationPolicy keeps what any of its policies keeps. One without
+// policies is an error, as it would keep nothing.
+type AnyPreservationPolicy []PreservationPolicy
+
+// ShouldPreserve implements PreservationPolicy.
+func (p AnyPreservationPolicy) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	keep := make([]bool, len(checkpoints))
+	for _, policy := range p {
+		kept, err := preserve(policy, checkpoints, c)
+		if err != nil {
+			return nil, err
+		}
+		for i, k := range kept {
+			keep[i] = keep[i] || k
+		}
+	}
+	return keep, nil
+}
+
+func (p AnyPreservationPolicy) validate() error {
+	if len(p) == 0 {
+		return errors.New("AnyPreservationPolicy: it has no policies and would keep nothing; PreserveAll keeps all")
+	}
+	return validateAll("AnyPreservationPolicy", p)
+}
+
+// preserve asks p which of the checkpoints are kept. Damaged ones are kept
+// without asking, and an answer of the wrong length is an error.
+func preserve(p PreservationPolicy, checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+	sound := make([]Checkpoint, 0, len(checkpoints))
+	for _, ck := range checkpoints {
+		if ck.Err == nil {
+			sound = append(sound, ck)
+		}
+	}
+	kept, err := p.ShouldPreserve(sound, c)
+	if err != nil {
+		return nil, err
+	}
+	if len(kept) != len(sound) {
+		return nil, fmt.Errorf("preservation policy %T returned %d decisions for %d checkpoints", p, len(kept), len(sound))
+	}
+	keep := keepAll(checkpoints)
+	next := 0
+	for i, ck := range checkpoints {
+		if ck.Err == nil {
+			keep[i] = kept[next]
+			next++
+		}
+	}
+	return keep, nil
+}
+
+// keepAll returns a yes for each checkpoint.
+func keepAll(checkpoints []Checkpoint) []bool {
+	return slices.Repeat([]bool{true}, len(checkpoints))
+}
+
+// keepNewest takes back all but the last n of the yeses; 0 is no limit.
+func keepNewest(keep []bool, n int) {
+	if n == 0 {
+		return
+	}
+	for i := len(keep) - 1; i >= 0; i-- {
+		if keep[i] && n == 0 {
+			keep[i] = false
+		} else if keep[i] {
+			n--
+		}
+	}
+}

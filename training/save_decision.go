@@ -1,0 +1,167 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// SaveDecisionPolicy says which steps of a run are saved. The policies of this
+// package have the names of Orbax's and decide as they do; a program can have
+// its own. A policy is asked by one goroutine at a time.
+type SaveDecisionPolicy interface {
+	// ShouldSave reports whether step, of which only the number and the time,
+	// the present one, are known, is to be saved. previous has the steps that
+	// the run has saved, ascending; it must not be changed. An error fails the
+	// save.
+	ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error)
+}
+
+// DecisionContext is what a SaveDecisionPolicy may want to know besides steps.
+type DecisionContext struct {
+	SavingInProgress bool // an earlier step is still being written
+	Preempted        bool // the program has been told to end
+}
+
+// FixedIntervalPolicy saves the steps that are multiples of Interval, 0 among
+// them. An Interval below 1 is an error.
+type FixedIntervalPolicy struct {
+	Interval int
+}
+
+// ShouldSave implements SaveDecisionPolicy.
+func (p FixedIntervalPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ DecisionContext) (bool, error) {
+	if err := p.validate(); err != nil {
+		return false, err
+	}
+	return step.Step%p.Interval == 0, nil
+}
+
+func (p FixedIntervalPolicy) validate() error {
+	return atLeastOne("FixedIntervalPolicy", "Interval", p.Interval)
+}
+
+// SpecificStepsPolicy saves the steps that are listed.
+type SpecificStepsPolicy struct {
+	Steps []int
+}
+
+// ShouldSave implements SaveDecisionPolicy.
+func (p SpecificStepsPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ DecisionContext) (bool, error) {
+	return slices.Contains(p.Steps, step.Step), nil
+}
+
+func (p SpecificStepsPolicy) validate() error { return nil }
+
+// ContinuousCheckpointingPolicy saves as often as it can without making the
+// program wait: whenever no save is in progress.
+type ContinuousCheckpointingPolicy struct {
+	// MinimumInterval is the least time from the newest saved step to the next;
+	// 0 is none, and a negative one an error.
+	MinimumInterval time.Duration
+}
+
+// ShouldSave implements SaveDecisionPolicy.
+func (p ContinuousCheckpointingPolicy) ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error) {
+	switch err := p.validate(); {
+	case err != nil:
+		return false, err
+	case c.SavingInProgress:
+		return false, nil
+	case len(previous) == 0 || p.MinimumInterval == 0:
+		return true, nil
+	}
+	return step.Time.Sub(previous[len(previous)-1].Time) >= p.MinimumInterval, nil
+}
+
+func (p ContinuousCheckpointingPolicy) validate() error {
+	return notNegative("ContinuousCheckpointingPolicy", "MinimumInterval", p.MinimumInterval)
+}
+
+// PreemptionCheckpointingPolicy saves when the program has been told to end.
+type PreemptionCheckpointingPolicy struct{}
+
+// ShouldSave implements SaveDecisionPolicy.
+func (PreemptionCheckpointingPolicy) ShouldSave(_ Checkpoint, _ []Checkpoint, c DecisionContext) (bool, error) {
+	return c.Preempted, nil
+}
+
+func (PreemptionCheckpointingPolicy) validate() error { return nil }
+
+// InitialSavePolicy saves when the run has no step yet.
+type InitialSavePolicy struct{}
+
+// ShouldSave implements SaveDecisionPolicy.
+func (InitialSavePolicy) ShouldSave(_ Checkpoint, previous []Checkpoint, _ DecisionContext) (bool, error) {
+	return len(previous) == 0, nil
+}
+
+func (InitialSavePolicy) validate() error { return nil }
+
+// AnySavePolicy saves what any of its policies saves. It asks them in order
+// until one says yes; without policies it saves nothing.
+type AnySavePolicy []SaveDecisionPolicy
+
+// ShouldSave implements SaveDecisionPolicy.
+func (p AnySavePolicy) ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error) {
+	for i, policy := range p {
+		if policy == nil {
+			return false, fmt.Errorf("AnySavePolicy: policy %d is nil", i)
+		}
+		if yes, err := policy.ShouldSave(step, previous, c); yes || err != nil {
+			return yes && err == nil, err
+		}
+	}
+	return false, nil
+}
+
+func (p AnySavePolicy) validate() error { return validateAll("AnySavePolicy", p) }
+
+// validate returns what can be told to be wrong with a policy or name format
+// before it is used. Those of a program are taken as they are.
+func validate(v any) error {
+	if v, ok := v.(interface{ validate() error }); ok {
+		return v.validate()
+	}
+	return nil
+}
+
+// validateAll is validate for the parts of the policy called name, which may
+// not be nil.
+func validateAll[P any](name string, parts []P) error {
+	var errs []error
+	for i, part := range parts {
+		if any(part) == nil {
+			errs = append(errs, fmt.Errorf("%s: policy %d is nil", name, i))
+		} else if err := validate(part); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// atLeastOne returns an error if v, a field of a policy, is below 1.
+func atLeastOne(policy, field string, v int) error {
+	if v < 1 {
+		return fmt.Errorf("%s: %s is %d, which must be at least 1", policy, field, v)
+	}
+	return nil
+}
+
+// positive returns an error if v, a field of a policy, is 0 or negative.
+func positive(policy, field string, v time.Duration) error {
+	if v <= 0 {
+		return fmt.Errorf("%s: %s is %v, which must be positive", policy, field, v)
+	}
+	return nil
+}
+
+// notNegative returns an error if v, a field of a policy or a name format, is
+// below 0.
+func notNegative[T int | time.Duration](policy, field string, v T) error {
+	if v < 0 {
+		return fmt.Errorf("%s: %s is %v, which must not be negative", policy, field, v)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package training
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// ReadOptions says how the root of a run is read by those who only read it. The
+// zero value is what most need.
+type ReadOptions struct {
+	// StepNameFormat is that of the run; StandardNameFormat{} if nil.
+	StepNameFormat NameFormat
+	// Interval is how often Watch looks; a second if 0.
+	Interval time.Duration
+}
+
+// Latest returns the newest step of the run at root whose documents are in order,
+// as one who only reads sees it: it takes no lock, writes nothing, and may run
+// beside the program that trains. A newer step whose documents are damaged is
+// passed over; Checkpointer.Checkpoints lists those too. Array data is not read:
+// a load checks it.
+//
+// If the root does not exist, or has no step, the error matches orbax.ErrNotExist.
+// If it has damaged ones alone, it says what is wrong with the newest.
+func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error) {
+	r, err := newReader(root, o)
+	if err != nil {
+		return Checkpoint{}, ofRoot("latest", root, err)
+	}
+	steps, err := r.list(ctx)
+	if err != nil {
+		return Checkpoint{}, ofRoot("latest", root, err)
+	}
+	newest, err := newestSound(steps)
+	return newest, ofRoot("latest", root, err)
+}
+
+// Watch yields the newest step of the run at root, as Latest finds it, and then
+// every newer one, for programs that load the model anew as it is trained:
+//
+//	for ck, err := range training.Watch(ctx, root, training.ReadOptions{}) {
+//		if err != nil {
+//			log.Print(err) // and go on watching
+//			continue
+//		}
+//		reload(ck.Path)
+//	}
+//
+// It looks every Interval, while the loop's body is not running: of several steps
+// that were saved since the last look it yields the newest. A step that has been
+// overwritten is yielded again. If the step that was yielded last is removed, as
+// when a run is rolled back, the newest that is left is yielded, though it is
+// older; while there is none it waits. It waits for a root that does not exist yet.
+//
+// An error comes with a zero Checkpoint: the root cannot be read, or all steps are
+// damaged. It is yielded once, and again when it has changed or come back. Only
+// options that are wrong end the sequence with their error. Otherwise it ends when
+// the loop does or when ctx does, which is no error; ctx.Err tells.
+func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint, error] {
+	return func(yield func(Checkpoint, error) bool) {
+		r, err := newReader(root, o)
+		if err != nil {
+			yield(Checkpoint{}, ofRoot("watch", root, err))
+			return
+		}
+		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Checkpoint, error) {
+			steps, err := r.list(ctx)
+			return steps, ofRoot("watch", root, err)
+		})(yield)
+	}
+}
+
+// ofRoot says what failed at which root.
+func ofRoot(op, root string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("training: %s %s: %w", op, root, err)
+}
+
+// watch yields what news finds each time that list is called, which is at once
+// and then every interval, until ctx ends.
+func watch(ctx context.Context, interval time.Duration, list func() ([]Checkpoint, error)) iter.Seq2[Checkpoint, error] {
+	return func(yield func(Checkpoint, error) bool) {
+		var n news
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			steps, err := list()
+			if ctx.Err() != nil {
+				return // whatever was found is the work of a list that was cut short
+			}
+			if ck, err, is := n.in(steps, err); is && !yield(ck, err) {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	}
+}
+
+// news finds out what has happened in a root since it was last looked at.
+type news struct {
+	told   *Checkpoint // the last that was told
+	failed string      // the error that was told, if it lasts
+}
+
+// in returns what is to be told when a root has these steps, or reading it has
+// failed, if that is anything new.
+func (n *news) in(steps []Checkpoint, err error) (Checkpoint, error, bool) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(steps) == 0 {
+		n.failed = ""
+		return Checkpoint{}, nil, false // there is no root yet, or no step
+	}
+	var newest Checkpoint
+	if err == nil {
+		newest, err = newestSound(steps)
+	}
+	if err != nil {
+		is := err.Error() != n.failed
+		n.failed = err.Error()
+		return Checkpoint{}, err, is
+	}
+	n.failed = ""
+	if n.told != nil && !n.supersedes(newest, steps) {
+		return Checkpoint{}, nil, false
+	}
+	n.told = &newest
+	return newest, nil, true
+}
+
+// supersedes reports whether newest, of these steps, is to be told after what
+// was: it is newer, or was written in its place, or is what was left when it was
+// removed. A step whose documents were damaged after it was told is still there.
+func (n *news) supersedes(newest Checkpoint, steps []Checkpoint) bool {
+	switch {
+	case newest.Step > n.told.Step:
+		return true
+	case newest.Step == n.told.Step:
+		return newest.Path != n.told.Path || !newest.Time.Equal(n.told.Time)
+	}
+	for _, ck := range steps {
+		if ck.Step == n.told.Step {
+			return false
+		}
+	}
+	return true
+}
+
+// newestSound returns the newest of steps, which ascend, whose documents are in
+// order. Where there are only others it says what is wrong with the newest.
+func newestSound(steps []Checkpoint) (Checkpoint, error) {
+	for i := len(steps) - 1; i >= 0; i-- {
+		if steps[i].Err == nil {
+			return steps[i], nil
+		}
+	}
+	if len(steps) == 0 {
+		return Checkpoint{}, fmt.Errorf("it has no steps: %w", fault.ErrNotExist)
+	}
+	last := steps[len(steps)-1]
+	err := last.Err
+	if errors.Is(err, fs.ErrNotExist) { // a file in it, and not the step
+		err = fmt.Errorf("%w: %v", fault.ErrCorrupt, err)
+	}
+	return Checkpoint{}, fmt.Errorf("no step is in order; of the newest, %d: %w", last.Step, err)
+}
