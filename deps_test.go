@@ -31,7 +31,7 @@ var imports = map[string]string{
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
 	"":          "internal/fault internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":  "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook storage golang.org/x/sync",
+	"training":  "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer storage golang.org/x/sync",
 	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
 }
 

@@ -18,6 +18,9 @@ var (
 	ErrNotExist = fault.ErrNotExist
 	// ErrBusy: another save or deletion is at work on the same path.
 	ErrBusy = fault.ErrBusy
+	// ErrInPlace: the checkpoint is complete and at its path; what failed is what
+	// comes after that.
+	ErrInPlace = fault.ErrInPlace
 	// ErrNoSpace: the disk, or the user's quota of it, has not enough room. It
 	// matches syscall.ENOSPC as well where the system said so.
 	ErrNoSpace = fault.ErrNoSpace

@@ -99,7 +99,7 @@ func (c *loadConfig) checkReading() error {
 	switch {
 	case c.mapping != mapNothing:
 		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
-	case c.report != nil || c.progress != nil:
+	case c.reports != nil || c.progress != nil:
 		return fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
 	}
 	return nil

@@ -66,6 +66,12 @@ func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...Loa
 	return c.metadata(ctx, cfg, c.parts()...)
 }
 
+// Info is CheckpointablesMetadata without Checkpointables: what the checkpoint says
+// of itself. It reads at most one small file.
+func (c *Checkpoint) Info(ctx context.Context) (*CheckpointMetadata, error) {
+	return c.metadata(ctx, newLoadConfig[LoadOption](nil))
+}
+
 func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
 	m := &CheckpointMetadata{
 		Path:            c.path,

@@ -48,8 +48,8 @@ type NameOption interface {
 // sharedOptions are those that saves and loads have in common.
 type sharedOptions struct {
 	budget   int64
-	report   *Stats
-	progress func(Stats)
+	reports  []*Stats
+	progress []func(Stats)
 }
 
 // newEngine returns what moves the data of a save or a load.
@@ -179,17 +179,18 @@ func Budget(bytes int64) CommonOption {
 
 // Report sets s when the save or the load has ended, well or not: for an
 // asynchronous one before its response is done. A load that finds no checkpoint to
-// open leaves it as it is. Only what saves and loads takes it.
+// open leaves it as it is. Only what saves and loads takes it; it may be given more
+// than once.
 func Report(s *Stats) CommonOption {
-	return sharedOption(func(o *sharedOptions) { o.report = s })
+	return sharedOption(func(o *sharedOptions) { o.reports = append(o.reports, s) })
 }
 
 // Progress calls f a few times a second while a save or a load goes on, and once
 // when it has ended, never at the same time. f runs on a goroutine of its own,
 // which ends with the operation; one that blocks delays that end. Only what saves
-// and loads takes it.
+// and loads takes it; it may be given more than once.
 func Progress(f func(Stats)) CommonOption {
-	return sharedOption(func(o *sharedOptions) { o.progress = f })
+	return sharedOption(func(o *sharedOptions) { o.progress = append(o.progress, f) })
 }
 
 type handlersOption struct{ r *handler.Registry }

@@ -27,8 +27,8 @@ import (
 // which must not exist unless Overwrite is given; missing parents are created. It
 // returns when the checkpoint is complete and durable. After an error, or when ctx
 // is cancelled, nothing is left behind but parents. The one exception: an error
-// that says that the checkpoint is in place tells what could not be done after
-// that. A save that cannot fit on the disk is refused before it starts, with
+// that matches ErrInPlace tells what could not be done after the checkpoint was in
+// place. A save that cannot fit on the disk is refused before it starts, with
 // ErrNoSpace.
 //
 // The state must not change before Save returns. Large arrays are written from

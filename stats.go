@@ -125,8 +125,8 @@ const progressInterval = 200 * time.Millisecond
 type observer struct {
 	op       string
 	meter    *transfer.Meter
-	report   *Stats
-	progress func(Stats)
+	reports  []*Stats
+	progress []func(Stats)
 	began    time.Time
 
 	mu    sync.Mutex // Starting of the meter is called by any goroutine
@@ -141,7 +141,7 @@ type observer struct {
 func newObserver(op string, o *sharedOptions, meter *transfer.Meter) *observer {
 	now := time.Now()
 	ob := &observer{
-		op: op, meter: meter, report: o.report, progress: o.progress,
+		op: op, meter: meter, reports: o.reports, progress: o.progress,
 		began: now, phase: PhasePrepare, since: now, took: map[Phase]time.Duration{},
 	}
 	meter.Starting = func(a transfer.Activity) {
@@ -154,7 +154,7 @@ func newObserver(op string, o *sharedOptions, meter *transfer.Meter) *observer {
 			ob.enter(PhaseTransfer)
 		}
 	}
-	if o.progress != nil {
+	if len(o.progress) > 0 {
 		ob.stop, ob.stopped = make(chan struct{}), make(chan struct{})
 		go ob.tell()
 	}
@@ -169,7 +169,7 @@ func (o *observer) tell() {
 	for {
 		select {
 		case <-tick.C:
-			o.progress(o.stats())
+			o.progressed(o.stats())
 		case <-o.stop:
 			return
 		}
@@ -193,13 +193,19 @@ func (o *observer) end(err error) {
 	o.enter(PhaseDone)
 	s := o.stats()
 	s.Err = err
-	if o.report != nil {
-		*o.report = s
+	for _, report := range o.reports {
+		*report = s
 	}
-	if o.progress != nil {
+	if o.stop != nil {
 		close(o.stop)
 		<-o.stopped
-		o.progress(s)
+		o.progressed(s)
+	}
+}
+
+func (o *observer) progressed(s Stats) {
+	for _, f := range o.progress {
+		f(s)
 	}
 }
 

@@ -141,10 +141,10 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 		return err
 	}
 	if err := s.unchanged(ctx, before); err != nil {
-		return fmt.Errorf("the checkpoint is in place; its session is left: %w", err)
+		return fmt.Errorf("the checkpoint is %w; its session is left: %w", fault.ErrInPlace, err)
 	}
 	if err := claim.RemoveAll(ctx); err != nil {
-		return fmt.Errorf("the checkpoint is in place; removing its session failed: %w", err)
+		return fmt.Errorf("the checkpoint is %w; removing its session failed: %w", fault.ErrInPlace, err)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 	}
 	for _, dir := range []string{s.target, filepath.Dir(s.target)} {
 		if err := s.sys.syncDir(dir); err != nil {
-			return fmt.Errorf("%s is in place but may not survive a power failure: %w", entry, err)
+			return fmt.Errorf("%s is %w but may not survive a power failure: %w", entry, fault.ErrInPlace, err)
 		}
 	}
 	return nil

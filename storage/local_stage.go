@@ -156,14 +156,14 @@ func (s *localStage) Commit(ctx context.Context) error {
 		return errors.Join(asNoSpace(err), s.remove())
 	}
 	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
-		return fmt.Errorf("%s is in place but may not survive a power failure: %w", s.target, err)
+		return fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
 	if !s.overwrite {
 		return nil
 	}
 	// The temporary name now holds what was replaced, if anything.
 	if err := s.sys.removeAll(s.tmp); err != nil {
-		return fmt.Errorf("%s is in place; removing what it replaced failed: %w", s.target, err)
+		return fmt.Errorf("%s is %w; removing what it replaced failed: %w", s.target, fault.ErrInPlace, err)
 	}
 	return nil
 }

@@ -1,12 +1,37 @@
 package training
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-orbax/orbax"
+)
 
 // Checkpoint is a step of a run: what a listing tells of it.
 type Checkpoint struct {
-	Step    int
-	Path    string
-	Time    time.Time
+	Step int
+	Path string
+	// Time is when the step was complete; of a checkpoint that does not say so,
+	// when its directory was last changed.
+	Time time.Time
+	// Metrics are any JSON value, with numbers as int or float64; nil if there are
+	// none.
 	Metrics any
-	Err     error
+	// Err says that the step is damaged, as far as that is known: that its
+	// documents are, or that loading it has failed. It stays in the list, is never
+	// removed by a policy, and does not count for one.
+	Err error
+}
+
+// CheckpointMetadata describes a step: what orbax.Metadata tells, and the step.
+type CheckpointMetadata struct {
+	*orbax.CheckpointMetadata
+	Step int
+	Time time.Time // see Checkpoint
+}
+
+// Ignored is an entry of the root that is not taken for a step, and why. It is
+// left alone.
+type Ignored struct {
+	Path string
+	Err  error
 }

@@ -32,14 +32,14 @@ type ReadOptions struct {
 func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error) {
 	r, err := newReader(root, o)
 	if err != nil {
-		return Checkpoint{}, ofRoot("latest", root, err)
+		return Checkpoint{}, wrap("latest", root, noStep, err)
 	}
-	steps, err := r.list(ctx)
+	steps, err := r.steps(ctx)
 	if err != nil {
-		return Checkpoint{}, ofRoot("latest", root, err)
+		return Checkpoint{}, wrap("latest", root, noStep, err)
 	}
 	newest, err := newestSound(steps)
-	return newest, ofRoot("latest", root, err)
+	return newest, wrap("latest", root, noStep, err)
 }
 
 // Watch yields the newest step of the run at root, as Latest finds it, and then
@@ -67,22 +67,14 @@ func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint
 	return func(yield func(Checkpoint, error) bool) {
 		r, err := newReader(root, o)
 		if err != nil {
-			yield(Checkpoint{}, ofRoot("watch", root, err))
+			yield(Checkpoint{}, wrap("watch", root, noStep, err))
 			return
 		}
 		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Checkpoint, error) {
-			steps, err := r.list(ctx)
-			return steps, ofRoot("watch", root, err)
+			steps, err := r.steps(ctx)
+			return steps, wrap("watch", root, noStep, err)
 		})(yield)
 	}
-}
-
-// ofRoot says what failed at which root.
-func ofRoot(op, root string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("training: %s %s: %w", op, root, err)
 }
 
 // watch yields what news finds each time that list is called, which is at once

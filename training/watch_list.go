@@ -1,14 +1,9 @@
 package training
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
@@ -17,110 +12,58 @@ import (
 // reader lists the steps of a root, for those who want to know of the newest. It
 // opens no more of them than it must, and none again that has not changed.
 type reader struct {
-	root  string // as the caller calls it
-	store storage.Store
-	dir   string
-	names NameFormat
+	root
 	sound Checkpoint   // the newest that was sound
 	entry storage.Info // that one's, in the root
 }
 
-func newReader(root string, o ReadOptions) (*reader, error) {
-	r := &reader{root: root, names: o.StepNameFormat}
-	if r.names == nil {
-		r.names = StandardNameFormat{}
-	}
-	if err := cmp.Or(validate(r.names), notNegative("ReadOptions", "Interval", o.Interval)); err != nil {
+func newReader(name string, o ReadOptions) (*reader, error) {
+	if err := notNegative("ReadOptions", "Interval", o.Interval); err != nil {
 		return nil, err
 	}
-	var err error
-	r.store, r.dir, err = storage.Resolve(root)
-	return r, err
+	root, err := newRoot(name, o.StepNameFormat)
+	return &reader{root: root}, err
 }
 
-// list returns the steps, ascending. Of the newest that are damaged it says so,
+// steps returns the steps, ascending. Of the newest that are damaged it says so,
 // and of the newest that is not it tells everything; of older ones the number.
-func (r *reader) list(ctx context.Context) ([]Checkpoint, error) {
-	entries, err := r.store.List(ctx, r.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, orbax.ErrNotExist
-	}
+func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
+	found, _, err := r.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	type candidate struct {
-		ck    Checkpoint
-		entry storage.Info
-		rank  int
-	}
-	var found []candidate
-	for _, e := range entries {
-		if step, ok := stepOf(r.names, e.Name); ok && e.Dir {
-			found = append(found, candidate{Checkpoint{Step: step, Path: r.path(e.Name)}, e, nameRank(r.names, e.Name)})
-		}
-	}
-	slices.SortFunc(found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.ck.Step, a.ck.Step), cmp.Compare(a.rank, b.rank))
-	})
 	var steps []Checkpoint // descending
 	sound := false
-	for _, c := range found {
-		if !sound {
-			is, err := r.inspect(ctx, &c.ck, c.entry)
-			if err != nil {
-				return nil, err
-			}
-			if !is {
-				continue
-			}
-			if sound = c.ck.Err == nil; sound {
-				r.sound, r.entry = c.ck, c.entry
-			}
+	for i := len(found) - 1; i >= 0; i-- {
+		c := found[i]
+		if i > 0 && found[i-1].step == c.step {
+			continue // the same step under a name that counts more
 		}
-		steps = append(steps, c.ck)
+		ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name)}
+		if !sound {
+			if ck, err = r.look(ctx, c); isNoCheckpoint(err) {
+				continue
+			} else if err != nil {
+				return nil, fmt.Errorf("step %d: %w", c.step, err)
+			}
+			sound = ck.Err == nil
+		}
+		steps = append(steps, ck)
 	}
 	slices.Reverse(steps)
 	return steps, nil
 }
 
-// inspect fills ck, the step of this entry, from its documents. It returns false
-// if it is no checkpoint, or no longer, and an error if that cannot be told.
-func (r *reader) inspect(ctx context.Context, ck *Checkpoint, entry storage.Info) (bool, error) {
-	if entry.Name == r.entry.Name && entry.ModTime.Equal(r.entry.ModTime) {
-		*ck = r.sound
-		return true, nil
+// look reads all documents of a step, unless it is the one that was sound.
+func (r *reader) look(ctx context.Context, c candidate) (Checkpoint, error) {
+	if c.info.Name == r.entry.Name && c.info.ModTime.Equal(r.entry.ModTime) {
+		return r.sound, nil
 	}
-	m, err := describe(ctx, ck.Path)
-	switch {
-	case err == nil:
-		ck.Metrics, ck.Time = m.Metrics, m.CommitTime
-		if ck.Time.IsZero() {
-			ck.Time = entry.ModTime
-		}
-		return true, nil
-	case errors.Is(err, orbax.ErrCorrupt), errors.Is(err, orbax.ErrUnsupported), errors.Is(err, orbax.ErrBusy):
-		ck.Time, ck.Err = entry.ModTime, err
-		return true, nil
-	case errors.Is(err, orbax.ErrNotExist), errors.Is(err, orbax.ErrInvalidCheckpoint), errors.Is(err, orbax.ErrIncomplete):
-		return false, nil
+	ck, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
+		return ck.CheckpointablesMetadata(ctx)
+	})
+	if err == nil && ck.Err == nil {
+		r.sound, r.entry = ck, c.info
 	}
-	return false, fmt.Errorf("step %d: %w", ck.Step, err)
-}
-
-// describe reads all documents of a checkpoint.
-func describe(ctx context.Context, path string) (*orbax.CheckpointMetadata, error) {
-	ck, err := orbax.Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	return ck.CheckpointablesMetadata(ctx)
-}
-
-// path returns the path of an entry of the root.
-func (r *reader) path(name string) string {
-	if strings.Contains(r.root, "://") {
-		return strings.TrimRight(r.root, "/") + "/" + name
-	}
-	return filepath.Join(r.root, name)
+	return ck, err
 }

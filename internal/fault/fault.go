@@ -15,6 +15,7 @@ var (
 	ErrExist             error = &class{"already exists", fs.ErrExist}
 	ErrNotExist          error = &class{"does not exist", fs.ErrNotExist}
 	ErrBusy                    = errors.New("another save or deletion is at work on this path")
+	ErrInPlace                 = errors.New("in place")
 	ErrNoSpace                 = errors.New("the disk has not enough room")
 	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
 	ErrIncomplete              = errors.New("incomplete checkpoint")

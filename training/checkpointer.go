@@ -1,0 +1,224 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+
+	"github.com/go-orbax/orbax"
+)
+
+// Checkpointer saves and loads the steps of one run. Its methods may be called by
+// several goroutines. Several Checkpointers, in one program or in several, and
+// those of Orbax in Python, may work on one root: no step is ever written over by
+// accident.
+//
+// It saves one step at a time: a save that is accepted while another goes on waits
+// for it.
+type Checkpointer struct {
+	options    Options
+	root       root
+	steps      steps
+	log        *slog.Logger
+	preemption *preemption
+	memory     orbax.SnapshotMemory // of saves in the background
+	removals   removals
+
+	deciding sync.Mutex // held while a policy is asked
+
+	// turn holds a value while a save is being started.
+	turn chan struct{}
+
+	mu     sync.Mutex
+	saving *Response // under way
+	last   *Response // that has ended
+	closed bool
+}
+
+// LatestStep stands for the newest step.
+const LatestStep = -1
+
+// errClosed is what everything fails with after Close.
+var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
+
+// New returns a Checkpointer of the run at root, which need not exist yet. It reads
+// what steps there are, and begins to remove, in the background, what saves of
+// programs that died have left; see Options.CleanTemporary. Close must be called
+// when the run ends.
+func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
+	c, err := newCheckpointer(ctx, root, o)
+	if err != nil {
+		return nil, wrap("open", root, noStep, err)
+	}
+	return c, nil
+}
+
+func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer, error) {
+	o.setDefaults()
+	root, err := newRoot(name, o.StepNameFormat)
+	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
+		return nil, err
+	}
+	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1)}
+	c.steps = steps{root: &c.root, known: map[string]known{}, doomed: map[string]bool{}, passed: map[string]bool{}}
+	c.removals.c = c
+	if err := c.root.check(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
+		return nil, err
+	}
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.removals.temporaries(ctx); err != nil {
+		return nil, err
+	}
+	c.preemption = newPreemption(&c.options)
+	return c, nil
+}
+
+// refresh reads which steps there are, and tells of entries that were not known to
+// be passed over.
+func (c *Checkpointer) refresh(ctx context.Context) error {
+	before := map[string]bool{}
+	for _, i := range c.Ignored() {
+		before[i.Path] = true
+	}
+	if err := c.steps.refresh(ctx); err != nil {
+		return err
+	}
+	for _, i := range c.Ignored() {
+		if !before[i.Path] {
+			c.log.Warn("not a step", "path", i.Path, "reason", i.Err)
+		}
+	}
+	return nil
+}
+
+// Root returns the root, as it was given to New.
+func (c *Checkpointer) Root() string { return c.root.name }
+
+// Path returns the path at which a step is, or at which it would be saved; of
+// LatestStep the newest's, or "" if there is none. It serves the functions of
+// package orbax.
+func (c *Checkpointer) Path(step int) string {
+	if ck, err := c.steps.find(step); err == nil {
+		return ck.Path
+	}
+	name, err := nameOf(c.root.names, step)
+	if err != nil {
+		return ""
+	}
+	return c.root.path(name)
+}
+
+// Checkpoints returns the complete steps, ascending, as they were when the root was
+// last read: by New, Reload, and every save and load of this Checkpointer.
+func (c *Checkpointer) Checkpoints() []Checkpoint { return c.steps.all() }
+
+// Latest returns the newest of Checkpoints, or false if there is none.
+func (c *Checkpointer) Latest() (Checkpoint, bool) {
+	ck, err := c.steps.find(LatestStep)
+	return ck, err == nil
+}
+
+// Ignored returns what is in the root and is not taken for a step, but for the
+// root's metadata and temporary directories.
+func (c *Checkpointer) Ignored() []Ignored {
+	c.steps.mu.Lock()
+	defer c.steps.mu.Unlock()
+	return append([]Ignored(nil), c.steps.ignored...)
+}
+
+// Reload reads the root again, to see what others have done.
+func (c *Checkpointer) Reload(ctx context.Context) error {
+	return wrap("reload", c.root.name, noStep, c.refresh(ctx))
+}
+
+// Preempted reports whether the program is about to be ended; see
+// Options.Preempted. A loop that finds it true, after its Save has answered it,
+// should end.
+func (c *Checkpointer) Preempted() bool {
+	reached, _ := c.preemption.look()
+	return reached
+}
+
+// SavingInProgress reports whether a step is being saved.
+func (c *Checkpointer) SavingInProgress() bool { return c.underWay() != nil }
+
+func (c *Checkpointer) underWay() *Response {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.saving
+}
+
+// Cancel ends the save that is under way, if there is one, and waits until what it
+// has written is removed. Its Result is an error that matches context.Canceled,
+// unless it was complete before.
+func (c *Checkpointer) Cancel() {
+	if r := c.underWay(); r != nil {
+		r.tell() // the caller knows
+		r.cancel(errCanceled)
+		<-r.done
+	}
+}
+
+var errCanceled = fmt.Errorf("canceled by the Checkpointer: %w", context.Canceled)
+
+// Wait waits until no save is under way and everything that is to be removed is
+// removed. It returns the failure of a save that nobody has asked about, as an
+// *EarlierError, and what could not be removed.
+func (c *Checkpointer) Wait(ctx context.Context) error {
+	return wrap("wait", c.root.name, noStep, c.wait(ctx))
+}
+
+func (c *Checkpointer) wait(ctx context.Context) error {
+	if r := c.underWay(); r != nil {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	err := c.removals.wait(ctx)
+	return errors.Join(c.unasked(), err)
+}
+
+// Close waits as Wait does, and gives back what the Checkpointer holds. Everything
+// but Wait, Close and what only tells of it then fails with an error that matches
+// fs.ErrClosed.
+func (c *Checkpointer) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.turn <- struct{}{} // of a save that is being started
+	<-c.turn
+	err := c.wait(context.Background())
+	c.preemption.stop()
+	c.memory.Free()
+	return wrap("close", c.root.name, noStep, err)
+}
+
+func (c *Checkpointer) checkOpen() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	return nil
+}
+
+// unasked returns the failure of the last save if nobody has been told of it.
+func (c *Checkpointer) unasked() error {
+	c.mu.Lock()
+	last := c.last
+	c.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	return last.unasked()
+}

@@ -1,0 +1,314 @@
+package training_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/training"
+)
+
+// State is what a step needs of the one before.
+type State struct {
+	Params []float32 `orbax:"params"`
+	Step   int       `orbax:"step"`
+}
+
+// Numbers is a dataset. Its position is saved with a step, as it is a
+// handler.Iterator.
+type Numbers struct{ next int }
+
+func (n *Numbers) State() ([]byte, error)      { return json.Marshal(n.next) }
+func (n *Numbers) SetState(state []byte) error { return json.Unmarshal(state, &n.next) }
+
+// step learns from the next number.
+func step(state *State, data *Numbers) (loss float64) {
+	state.Step++
+	data.next++
+	state.Params[0] += float32(data.next)
+	return 1 / float64(state.Step)
+}
+
+// fit goes on from the last step in root, or begins, and trains up to steps.
+func fit(ctx context.Context, root string, steps int) (err error) {
+	state, data := &State{Params: make([]float32, 3)}, &Numbers{}
+
+	checkpoints, err := training.New(ctx, root, training.Options{
+		SaveDecision: training.AnySavePolicy{
+			training.FixedIntervalPolicy{Interval: 100},
+			training.PreemptionCheckpointingPolicy{},
+		},
+		Preservation: training.AnyPreservationPolicy{
+			training.LatestN{N: 2},
+			training.EveryNSteps{Interval: 1000},
+		},
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, checkpoints.Close()) }()
+
+	items := map[string]any{"state": state, "data": handler.DatasetIterator(data)}
+	if _, err := checkpoints.ResumeCheckpointables(ctx, items); err != nil && !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	for ended := false; !ended && state.Step < steps; {
+		loss := step(state, data)
+		ended = checkpoints.Preempted() // if so, this step is saved
+		metrics := training.Metrics(map[string]any{"loss": loss})
+		if _, err := checkpoints.SaveCheckpointablesAsync(ctx, state.Step, items, metrics); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A run that is begun, and later goes on: the loop is the same.
+func Example() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	for _, steps := range []int{250, 1350} {
+		if err := fit(ctx, root, steps); err != nil {
+			log.Fatal(err)
+		}
+		ck, err := training.Latest(ctx, root, training.ReadOptions{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("latest:", ck.Step, ck.Metrics)
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range entries {
+		fmt.Print(e.Name(), " ")
+	}
+	// Output:
+	// latest: 200 map[loss:0.005]
+	// latest: 1300 map[loss:0.0007692307692307692]
+	// 1000 1200 1300
+}
+
+// A save in the background tells what has become of it: a program that does not
+// ask is told by the next save, or by Close.
+func ExampleCheckpointer_SaveAsync() {
+	save := func(ctx context.Context, checkpoints *training.Checkpointer, state *State) error {
+		resp, err := checkpoints.SaveAsync(ctx, state.Step, state)
+		if earlier, ok := errors.AsType[*training.EarlierError](err); ok {
+			log.Print(earlier) // a step is missing; this one is being saved
+		} else if err != nil {
+			return err
+		}
+		// ...
+		saved, err := resp.Result(ctx) // of this step
+		fmt.Println(saved, err)
+		return nil
+	}
+
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	checkpoints, err := training.New(ctx, root, training.Options{
+		SaveDecision: training.FixedIntervalPolicy{Interval: 2},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	for n := 1; n <= 2; n++ {
+		if err := save(ctx, checkpoints, &State{Params: make([]float32, 3), Step: n}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// false <nil>
+	// true <nil>
+}
+
+// What the policies do not decide: a step that is saved whatever they say, one
+// that replaces another, one that is removed.
+func ExampleForce() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	checkpoints, err := training.New(ctx, root, training.Options{
+		SaveDecision: training.FixedIntervalPolicy{Interval: 100},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	state := &State{Params: make([]float32, 3)}
+
+	fmt.Println(checkpoints.Save(ctx, 100, state))
+	fmt.Println(checkpoints.Save(ctx, 130, state))
+	fmt.Println(checkpoints.Save(ctx, 130, state, training.Force()))
+	fmt.Println(checkpoints.Save(ctx, 130, state, training.Force(), orbax.Overwrite()))
+	_, err = checkpoints.Save(ctx, 130, state)
+	fmt.Println("again:", errors.Is(err, orbax.ErrExist))
+	_, err = checkpoints.Save(ctx, 120, state)
+	fmt.Println("an older one:", errors.Is(err, training.ErrOlderStep))
+	fmt.Println(checkpoints.Delete(ctx, 100))
+	for _, ck := range checkpoints.Checkpoints() {
+		fmt.Println(ck.Step)
+	}
+	// Output:
+	// true <nil>
+	// false <nil>
+	// true <nil>
+	// true <nil>
+	// again: true
+	// an older one: true
+	// <nil>
+	// 130
+}
+
+// Steps share the bytes of arrays that have not changed, here of one that is
+// frozen.
+func ExampleSharing() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	checkpoints, err := training.New(ctx, root, training.Options{
+		Sharing: training.Sharing{FreshEvery: 20},
+		Progress: func(step int, s orbax.Stats) {
+			if s.Phase == orbax.PhaseDone {
+				fmt.Printf("step %d: %d bytes, of which %d are shared\n", step, s.Bytes, s.Shared)
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	frozen, head := make([]float32, 1<<20), make([]float32, 1<<10)
+	for n := range 3 {
+		head[0]++
+		if _, err := checkpoints.Save(ctx, n, map[string]any{"frozen": frozen, "head": head}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// step 0: 4198400 bytes, of which 0 are shared
+	// step 1: 4198400 bytes, of which 4194304 are shared
+	// step 2: 4198400 bytes, of which 4194304 are shared
+}
+
+// A server that loads the model anew whenever there is a new step. It needs no
+// Checkpointer and disturbs none.
+func ExampleWatch() {
+	serve := func(ctx context.Context, root string, use func(step int, model *State)) error {
+		for ck, err := range training.Watch(ctx, root, training.ReadOptions{}) {
+			if err != nil {
+				log.Print(err)
+				continue
+			}
+			model := new(State)
+			if err := orbax.LoadInto(ctx, ck.Path, model); err != nil {
+				log.Print(err) // the model that is in use stays
+				continue
+			}
+			use(ck.Step, model)
+		}
+		return ctx.Err()
+	}
+
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	if err := fit(context.Background(), root, 300); err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	err = serve(ctx, root, func(step int, model *State) {
+		fmt.Println("serving step", step)
+		cancel()
+	})
+	fmt.Println(err)
+	// Output:
+	// serving step 300
+	// context canceled
+}
+
+// How old the last good step is.
+func ExampleLatest() {
+	age := func(ctx context.Context, root string) (time.Duration, error) {
+		ck, err := training.Latest(ctx, root, training.ReadOptions{})
+		if err != nil {
+			return 0, err
+		}
+		return time.Since(ck.Time), nil
+	}
+
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	_, err = age(ctx, root)
+	fmt.Println("a step:", !errors.Is(err, orbax.ErrNotExist))
+	if err := fit(ctx, root, 100); err != nil {
+		log.Fatal(err)
+	}
+	old, err := age(ctx, root)
+	fmt.Println(old < time.Hour, err)
+	// Output:
+	// a step: false
+	// true <nil>
+}
+
+// A program that learns otherwise than from SIGTERM that it is about to end.
+func ExampleOptions_preempted() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	notice := make(chan struct{})
+	checkpoints, err := training.New(ctx, root, training.Options{
+		SaveDecision: training.AnySavePolicy{
+			training.FixedIntervalPolicy{Interval: 1000},
+			training.PreemptionCheckpointingPolicy{},
+		},
+		Preempted: notice,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	state := &State{Params: make([]float32, 3)}
+	fmt.Println(checkpoints.Save(ctx, 120, state))
+	close(notice)
+	fmt.Println(checkpoints.Save(ctx, 121, state))
+	fmt.Println(checkpoints.Preempted())
+	// Output:
+	// false <nil>
+	// true <nil>
+	// true
+}

@@ -1,0 +1,107 @@
+package training
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/savehook"
+)
+
+// Options say how a Checkpointer works. The zero value saves as often as it can
+// without making the program wait, and keeps everything, as Orbax does.
+type Options struct {
+	// SaveDecision says which steps are saved. If nil it is, as Orbax's,
+	//
+	//	AnySavePolicy{InitialSavePolicy{}, ContinuousCheckpointingPolicy{}, PreemptionCheckpointingPolicy{}}
+	SaveDecision SaveDecisionPolicy
+	// Preservation says which steps are kept; PreserveAll{} if nil.
+	Preservation PreservationPolicy
+	// StepNameFormat says how the directories of steps are called;
+	// StandardNameFormat{} if nil.
+	StepNameFormat NameFormat
+	// CustomMetadata is stored in the root when it has none yet; see
+	// Checkpointer.RootMetadata. It must encode to a JSON object.
+	CustomMetadata any
+	// Preempted tells, by being closed or sent to, that the program is about to be
+	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is
+	// that one or contains it, SIGTERM does: from New to Close the program must end
+	// by itself after that signal, see Checkpointer.Preempted. Once the
+	// Checkpointer has seen it a second one ends the program as usual.
+	Preempted <-chan struct{}
+	// CleanTemporary makes New remove also the temporary directories that saves of
+	// Orbax in Python have left, of steps and of the root's metadata. These hold no
+	// lock, so nobody can tell whether their writer is alive: set it only where no
+	// Python program saves to the root. Those of writers in Go are always removed
+	// when these are dead.
+	CleanTemporary bool
+	// Sharing is about the bytes that steps share.
+	Sharing Sharing
+	// Logger is told what is saved, removed, passed over and what fails; nobody if
+	// nil.
+	Logger *slog.Logger
+	// Progress, if not nil, is called while a step is saved; see orbax.Progress.
+	Progress func(step int, s orbax.Stats)
+	// SaveOptions are for every save, before those that are given to it.
+	SaveOptions []orbax.SaveCheckpointablesOption
+}
+
+// Sharing says which bytes a step shares with the step before instead of being
+// written again; see the package's documentation. It concerns arrays in memory that
+// are stored in a database, which is the default. Where the store has no links, all
+// is written.
+type Sharing struct {
+	// Off makes each step be written as a whole.
+	Off bool
+	// FreshEvery is how many steps in a row have the same bytes at most, before
+	// they are written anew; 10 if it is 0, and 1 shares nothing. A byte that rots
+	// on the disk is lost for all steps that share it.
+	FreshEvery int
+	// MaxDead is the part of a shared file, from 0 to 1, that may belong to no leaf
+	// of the step any more; what is left of a file with more is written anew. It is
+	// 0.5 if it is 0.
+	MaxDead float64
+}
+
+func (o *Options) setDefaults() {
+	if o.SaveDecision == nil {
+		o.SaveDecision = AnySavePolicy{InitialSavePolicy{}, ContinuousCheckpointingPolicy{}, PreemptionCheckpointingPolicy{}}
+	}
+	if o.Preservation == nil {
+		o.Preservation = PreserveAll{}
+	}
+	if o.StepNameFormat == nil {
+		o.StepNameFormat = StandardNameFormat{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (s Sharing) validate() error {
+	if err := notNegative("Sharing", "FreshEvery", s.FreshEvery); err != nil {
+		return err
+	}
+	if !(s.MaxDead >= 0 && s.MaxDead <= 1) {
+		return fmt.Errorf("%w: Sharing: MaxDead is %v, not between 0 and 1", fault.ErrUnsupported, s.MaxDead)
+	}
+	return nil
+}
+
+// Metrics are stored with a step: a JSON object mostly, by the rules of
+// encoding/json, such as map[string]any{"loss": 0.25}. BestN ranks steps by them. A
+// save takes them as they are when it is called.
+func Metrics(v any) orbax.SaveCheckpointablesOption {
+	return stepOption(func(s *savehook.Step) { s.Metrics = v })
+}
+
+// Force saves a step whatever the policy says of it, even one that is older than
+// the newest.
+func Force() orbax.SaveCheckpointablesOption {
+	return stepOption(func(s *savehook.Step) { s.Force = true })
+}
+
+func stepOption(f func(*savehook.Step)) orbax.SaveCheckpointablesOption {
+	return savehook.StepOption(f).(orbax.SaveCheckpointablesOption)
+}

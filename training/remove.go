@@ -1,0 +1,216 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// retain asks the policy which steps are to be kept and has the others removed.
+// The newest that is in order stays whatever it says.
+func (c *Checkpointer) retain() error {
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	all := c.steps.all()
+	keep, err := preserve(c.options.Preservation, all, PreservationContext{Now: time.Now()})
+	if err != nil {
+		return err
+	}
+	newest := true // of those that follow, which go backwards
+	var gone []Checkpoint
+	for i, ck := range slices.Backward(all) {
+		if ck.Err != nil {
+			continue
+		}
+		if !keep[i] && !newest {
+			gone = append(gone, ck)
+		}
+		newest = false
+	}
+	slices.Reverse(gone)
+	c.steps.doom(gone)
+	for _, ck := range gone {
+		c.removals.add(removal{path: ck.Path, step: &ck})
+	}
+	return nil
+}
+
+// Delete removes a step, with orbax.Name one of its checkpointables, whatever the
+// policy says of it; see orbax.Delete. Other steps keep what they share with it.
+func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
+	return wrap("delete", c.root.name, step, c.delete(ctx, step, options))
+}
+
+func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.DeleteOption) error {
+	if err := c.checkOpen(); err != nil {
+		return err
+	}
+	if _, err := nameOf(c.root.names, step); err != nil {
+		return err
+	}
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	path := c.Path(step)
+	if err := orbax.Delete(ctx, path, options...); err != nil {
+		return err
+	}
+	c.log.Info("deleted", "step", step, "path", path)
+	return c.refresh(ctx)
+}
+
+// removals removes directories in the background, one after the other.
+type removals struct {
+	c *Checkpointer
+
+	mu     sync.Mutex
+	queue  []removal
+	idle   chan struct{} // closed when the queue is empty; nil if nothing runs
+	failed error         // to be told by Wait or Close
+}
+
+// removal is a directory to be removed: a step, or what a save has left.
+type removal struct {
+	path string
+	step *Checkpoint // nil for what a save has left
+}
+
+func (r *removals) add(which removal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append(r.queue, which)
+	if r.idle == nil {
+		r.idle = make(chan struct{})
+		go r.run()
+	}
+}
+
+func (r *removals) run() {
+	for {
+		r.mu.Lock()
+		if len(r.queue) == 0 {
+			close(r.idle)
+			r.idle = nil
+			r.mu.Unlock()
+			return
+		}
+		next := r.queue[0]
+		r.queue = r.queue[1:]
+		r.mu.Unlock()
+		r.remove(next)
+	}
+}
+
+func (r *removals) remove(which removal) {
+	log := r.c.log.With("path", which.path)
+	err := orbax.Delete(context.Background(), which.path, orbax.MissingOK())
+	if which.step == nil {
+		switch {
+		case err == nil:
+			log.Info("removed what a save has left")
+		case errors.Is(err, orbax.ErrBusy): // its writer lives
+		default:
+			log.Warn("what a save has left could not be removed", "error", err)
+		}
+		return
+	}
+	r.c.steps.spare(*which.step)
+	if err != nil {
+		log.Warn("step not removed", "step", which.step.Step, "error", err)
+		r.fail(fmt.Errorf("step %d could not be removed: %w", which.step.Step, err))
+		return
+	}
+	log.Info("removed", "step", which.step.Step)
+}
+
+// fail takes a failure that Wait or Close tells.
+func (r *removals) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = errors.Join(r.failed, err)
+}
+
+// pending reports whether something is being removed.
+func (r *removals) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.idle != nil
+}
+
+// drain waits until nothing is.
+func (r *removals) drain(ctx context.Context) error {
+	r.mu.Lock()
+	idle := r.idle
+	r.mu.Unlock()
+	if idle == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// wait is drain that returns what could not be removed, once.
+func (r *removals) wait(ctx context.Context) error {
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.failed
+	r.failed = nil
+	return err
+}
+
+// temporaries finds what saves of steps have left that did not come to an end.
+func (r *removals) temporaries(ctx context.Context) error {
+	c := r.c
+	found, others, err := c.root.list(ctx)
+	if err != nil {
+		if errors.Is(err, orbax.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	names := map[string]bool{metadataDir: false}
+	for _, f := range found {
+		names[f.info.Name] = true
+	}
+	for _, e := range others {
+		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)
+		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != metadataDir {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(id, "-old") && !names[of]:
+			// What was replaced when the program died between two renames, on a
+			// file system that cannot exchange directories.
+			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
+		case isOurs(id) || c.options.CleanTemporary:
+			r.add(removal{path: c.root.path(e.Name)})
+		default:
+			c.log.Warn("left by a save of Orbax in Python, or of one that goes on; CleanTemporary removes it", "path", c.root.path(e.Name))
+		}
+	}
+	return nil
+}
+
+// isOurs reports whether what follows the mark in the name of a temporary directory
+// is as package storage makes it: a hyphen and 16 hexadecimal digits. Its writer
+// holds a lock for as long as it lives.
+func isOurs(id string) bool {
+	id, _, _ = strings.Cut(id, storage.TempMarker) // of one who removed it
+	id = strings.TrimSuffix(id, "-old")
+	digits, ok := strings.CutPrefix(id, "-")
+	return ok && len(digits) >= 12 && strings.Trim(digits, "0123456789abcdef") == ""
+}

@@ -1,0 +1,105 @@
+package training
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Response is the answer to a save in the background. Its methods may be called by
+// several goroutines.
+type Response struct {
+	step    int
+	began   time.Time
+	done    chan struct{}
+	cancel  context.CancelCauseFunc
+	skipped bool
+
+	mu        sync.Mutex
+	saved     bool // set before done is closed, as is err
+	err       error
+	told      bool // the outcome has reached somebody
+	callbacks []func(bool, error)
+}
+
+// Step returns the step that is saved.
+func (r *Response) Step() int { return r.step }
+
+// Skipped reports whether the policy did not want the step: there is no save.
+func (r *Response) Skipped() bool { return r.skipped }
+
+// Result waits until the save has ended and reports whether its step is in place,
+// complete and durable. It is false without an error if the policy has skipped the
+// step. It returns the same whenever it is called. If ctx ends first Result
+// returns its error, and the save goes on.
+func (r *Response) Result(ctx context.Context) (saved bool, err error) {
+	select {
+	case <-r.done: // counts also when ctx has ended
+	default:
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = true
+	return r.saved, r.err
+}
+
+// Done is closed when the save has ended, well or not.
+func (r *Response) Done() <-chan struct{} { return r.done }
+
+// OnComplete calls f once with what Result returns, when the save has ended: on the
+// save's goroutine, or at once if it has ended already. f must not wait for the
+// Checkpointer.
+func (r *Response) OnComplete(f func(saved bool, err error)) {
+	r.mu.Lock()
+	r.told = true
+	select {
+	case <-r.done:
+		r.mu.Unlock()
+		f(r.saved, r.err)
+	default:
+		r.callbacks = append(r.callbacks, f)
+		r.mu.Unlock()
+	}
+}
+
+// settle sets the outcome, which end makes known.
+func (r *Response) settle(saved bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.saved, r.err = saved, err
+}
+
+// end tells that the save has ended.
+func (r *Response) end() {
+	r.mu.Lock()
+	close(r.done)
+	callbacks := r.callbacks
+	r.callbacks = nil
+	r.mu.Unlock()
+	for _, f := range callbacks {
+		f(r.saved, r.err)
+	}
+}
+
+// unasked returns the failure that nobody has been told of, and counts it as told.
+func (r *Response) unasked() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told || r.err == nil {
+		return nil
+	}
+	r.told = true
+	return &EarlierError{Step: r.step, Err: r.err}
+}
+
+// tell counts the outcome as told.
+func (r *Response) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = true
+}

@@ -1,0 +1,154 @@
+package training
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// The directory of a root's metadata, and the document in it, which old versions
+// of Orbax called differently.
+const (
+	metadataDir        = "metadata"
+	metadataFile       = "_ROOT_METADATA"
+	legacyMetadataFile = "metadata"
+)
+
+// RootMetadata describes a run.
+type RootMetadata struct {
+	Root string
+	// Custom is the custom metadata, with numbers as int or float64; empty if there
+	// is none.
+	Custom map[string]any
+}
+
+// RootMetadata returns what the root says of the run.
+func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) {
+	custom, err := c.root.readMetadata(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		custom, err = map[string]any{}, nil
+	}
+	if err != nil {
+		return nil, wrap("metadata", c.root.name, noStep, err)
+	}
+	return &RootMetadata{Root: c.root.name, Custom: custom}, nil
+}
+
+// readMetadata returns the custom metadata of the root. If there are none the error
+// matches fs.ErrNotExist.
+func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
+	dir := path.Join(r.dir, metadataDir)
+	doc, err := transfer.ReadFile(ctx, r.store, dir, metadataFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		doc, err = transfer.ReadFile(ctx, r.store, dir, legacyMetadataFile, 0, -1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v, err := layout.DecodeJSON(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", metadataFile, err)
+	}
+	members, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s is not a JSON object", fault.ErrCorrupt, metadataFile)
+	}
+	custom := map[string]any{}
+	switch c := members["custom_metadata"].(type) {
+	case nil:
+	case map[string]any:
+		custom = c
+	default:
+		return nil, fmt.Errorf("%w: %s: custom_metadata is %v", fault.ErrCorrupt, metadataFile, c)
+	}
+	for name, v := range members { // unknown members count as custom, as in Orbax
+		if _, taken := custom[name]; !taken && name != "custom_metadata" && name != "internal_metadata" {
+			custom[name] = v
+		}
+	}
+	return custom, nil
+}
+
+// writeMetadata stores custom metadata in the root, which keeps what it has.
+func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) error {
+	if custom == nil {
+		return nil
+	}
+	doc, err := layout.CheckCustom(custom)
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(doc, []byte("[")) {
+		return fmt.Errorf("%w: the custom metadata of a root must be a JSON object", fault.ErrLeafType)
+	}
+	if doc, err = layout.EncodeJSON(struct {
+		Internal struct{}        `json:"internal_metadata"`
+		Custom   json.RawMessage `json:"custom_metadata"`
+	}{Custom: doc}); err != nil {
+		return err
+	}
+	_, err = r.readMetadata(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = r.putMetadata(ctx, doc)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	log.Info("the root has metadata already, which stay as they are")
+	return nil
+}
+
+// putMetadata writes the document, unless there is one.
+func (r *root) putMetadata(ctx context.Context, doc []byte) error {
+	dir := path.Join(r.dir, metadataDir)
+	stage, err := r.store.Begin(ctx, dir, false)
+	if errors.Is(err, fs.ErrExist) { // the directory alone is there
+		editor, ok := r.store.(storage.Editor)
+		if !ok {
+			return err
+		}
+		edit, err := editor.Edit(ctx, dir)
+		if err != nil {
+			return err
+		}
+		return errors.Join(edit.Put(ctx, metadataFile, doc, false), edit.Close())
+	}
+	if err != nil {
+		return err
+	}
+	if err := transfer.WriteFile(ctx, stage, metadataFile, doc); err != nil {
+		return errors.Join(err, stage.Abort())
+	}
+	return stage.Commit(ctx)
+}
+
+// check refuses a path that cannot be the root of a run.
+func (r *root) check(ctx context.Context) error {
+	info, err := r.store.Stat(ctx, r.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Dir:
+		return fmt.Errorf("%w: the root is a file", fault.ErrInvalidCheckpoint)
+	}
+	for dir := r.dir; dir != path.Dir(dir); dir = path.Dir(dir) {
+		for _, marker := range []string{layout.IndicatorFile, layout.CheckpointFile} {
+			if _, err := r.store.Stat(ctx, path.Join(dir, marker)); err == nil {
+				return fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, dir)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,325 @@
+package training
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/savehook"
+)
+
+// ShouldSave reports whether the policy wants a step to be saved now, for programs
+// that prepare something for it. It is false for a step that Save would refuse, as
+// it is not newer than all others. It reads nothing.
+func (c *Checkpointer) ShouldSave(step int) (bool, error) {
+	err := c.checkOpen()
+	if err == nil && c.checkStep(step, savehook.Settings{}) != nil {
+		return false, nil
+	}
+	var want bool
+	if err == nil {
+		want, err = c.decide(step)
+	}
+	return want, wrap("decide on", c.root.name, step, err)
+}
+
+// Save saves state, a pytree as orbax.Save takes it, as a step, if the policy wants
+// it, and reports whether it has: then the step is complete and durable. What is
+// no longer to be kept is removed afterwards, in the background.
+//
+// Refused are, whatever the policy says: a step that is there already, with an
+// error that matches orbax.ErrExist (with orbax.Overwrite it is replaced: the old
+// one stays until the new one is complete), and one older than the newest, with
+// ErrOlderStep (Force saves it). Both are given as options, as are those of
+// orbax.Save, and Metrics.
+//
+// If an earlier save in the background has failed and nobody has asked for its
+// outcome, Save returns that as an *EarlierError, beside what it reports of its
+// own step. After a failure earlier steps are as they were, and the next save is
+// not concerned.
+//
+// The state must not change before Save returns.
+func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
+	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
+		return nil, orbax.Save(ctx, path, state, options...)
+	}))
+}
+
+// SaveAsync is Save in the background: it returns when state has been copied. Before
+// that it waits for a save that is under way. The Response is never nil without an
+// error; with an *EarlierError there is one too, of the save that has begun. ctx
+// governs the whole save.
+func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, options ...orbax.SaveOption) (*Response, error) {
+	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
+		return orbax.SaveAsync(ctx, path, state, options...)
+	})
+}
+
+// SaveCheckpointables is Save for several checkpointables, such as a state and the
+// iterator of its data; see orbax.SaveCheckpointables.
+func (c *Checkpointer) SaveCheckpointables(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (saved bool, err error) {
+	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		return nil, orbax.SaveCheckpointables(ctx, path, checkpointables, options...)
+	}))
+}
+
+// SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
+func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (*Response, error) {
+	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		return orbax.SaveCheckpointablesAsync(ctx, path, checkpointables, options...)
+	})
+}
+
+// outcome returns what a save that has ended reports.
+func outcome(r *Response, err error) (bool, error) {
+	if r == nil {
+		return false, err
+	}
+	return r.saved, err
+}
+
+// starter starts a save with these options beside the caller's, or makes all of
+// one that is not in the background: then it returns no response.
+type starter func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error)
+
+// begin saves a step, or begins to, if it is to be saved. It returns a Response
+// unless the step is refused or its save has failed.
+func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, options []O,
+	start func(ctx context.Context, path string, options []O) (*orbax.AsyncResponse, error)) (*Response, error) {
+	options = slices.Concat(convert[O](c.options.SaveOptions), options)
+	settings := savehook.SaveSettings(convert[any](options))
+	r, err := c.accept(ctx, step, settings)
+	earlier := c.unasked()
+	if err == nil && !r.skipped {
+		err = c.run(ctx, r, func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+			return start(ctx, path, slices.Concat(convert[O](ours), options))
+		})
+	}
+	if err == nil {
+		return r, earlier
+	}
+	if r != nil && !r.saved {
+		r = nil
+	}
+	return r, errors.Join(wrap("save", c.root.name, step, err), earlier)
+}
+
+// convert returns options as values of another of their types.
+func convert[To, From any](options []From) []To {
+	all := make([]To, len(options))
+	for i, o := range options {
+		all[i] = any(o).(To)
+	}
+	return all
+}
+
+// accept decides whether a step is saved. If it is, it has waited until no other
+// save is under way, and c.turn is taken.
+func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings) (*Response, error) {
+	if err := c.checkOpen(); err != nil {
+		return nil, err
+	}
+	if err := c.checkStep(step, s); err != nil {
+		return nil, err
+	}
+	r := &Response{step: step, done: make(chan struct{})}
+	if !s.Force {
+		want, err := c.decide(step)
+		if err != nil {
+			return nil, err
+		}
+		if !want {
+			c.log.Debug("skipped", "step", step)
+			r.skipped = true
+			close(r.done)
+			return r, nil
+		}
+	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if err := c.ready(ctx, step, s); err != nil {
+		<-c.turn
+		return nil, err
+	}
+	return r, nil
+}
+
+// ready waits until no save is under way, and looks again whether a step may be
+// saved.
+func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings) error {
+	if r := c.underWay(); r != nil {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err := c.checkOpen(); err != nil {
+		return err
+	}
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	return c.checkStep(step, s)
+}
+
+// checkStep refuses a step that is there already, and one that is older than the
+// newest.
+func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
+	if _, err := nameOf(c.root.names, step); err != nil {
+		return err
+	}
+	newest := -1
+	for _, ck := range c.steps.all() {
+		switch {
+		case c.steps.replaceable(ck):
+			continue
+		case ck.Step == step && !s.Overwrite:
+			return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
+		}
+		newest = max(newest, ck.Step)
+	}
+	if r := c.underWay(); r != nil {
+		if r.step == step {
+			return fmt.Errorf("%w: it is being saved", fault.ErrExist)
+		}
+		newest = max(newest, r.step)
+	}
+	if step < newest && !s.Force {
+		return fmt.Errorf("%w, which is %d; pass Force to save it nevertheless", ErrOlderStep, newest)
+	}
+	return nil
+}
+
+// decide asks the policy.
+func (c *Checkpointer) decide(step int) (bool, error) {
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	previous := slices.DeleteFunc(c.steps.all(), func(ck Checkpoint) bool { return ck.Err != nil || ck.Step == step })
+	r := c.underWay()
+	if r != nil {
+		previous = append(previous, Checkpoint{Step: r.step, Path: c.Path(r.step), Time: r.began})
+		slices.SortFunc(previous, func(a, b Checkpoint) int { return cmp.Compare(a.Step, b.Step) })
+	}
+	_, preempted := c.preemption.look()
+	candidate := Checkpoint{Step: step, Path: c.Path(step), Time: time.Now()}
+	return c.options.SaveDecision.ShouldSave(candidate, previous, DecisionContext{SavingInProgress: r != nil, Preempted: preempted})
+}
+
+// run makes the save of a step that has been accepted, or starts it.
+func (c *Checkpointer) run(ctx context.Context, r *Response, start starter) (err error) {
+	defer func() { <-c.turn }()
+	ctx, r.cancel = context.WithCancelCause(ctx)
+	r.began = time.Now()
+	c.mu.Lock()
+	c.saving = r
+	c.mu.Unlock()
+	c.preemption.serve()
+
+	sv := &save{Response: r, path: c.Path(r.step)}
+	err = errPanicked
+	background := false
+	defer func() {
+		if !background {
+			c.finish(ctx, sv, err)
+			r.tell()
+		}
+	}()
+	options := c.saveOptions(sv)
+	resp, err := start(ctx, sv.path, options)
+	if errors.Is(err, fault.ErrNoSpace) && c.removals.pending() {
+		c.log.Info("no space: waiting for steps to be removed", "step", r.step)
+		if c.removals.drain(ctx) == nil {
+			resp, err = start(ctx, sv.path, options)
+		}
+	}
+	if err != nil || resp == nil {
+		return err
+	}
+	background = true
+	c.log.Debug("saving", "step", r.step, "path", sv.path, "blocked", time.Since(r.began))
+	resp.OnComplete(func(err error) { c.finish(ctx, sv, err) })
+	return nil
+}
+
+// errPanicked is the outcome of a save in which the code of the user has panicked.
+var errPanicked = errors.New("it has panicked")
+
+// save is one that goes on.
+type save struct {
+	*Response
+	path  string
+	stats orbax.Stats
+}
+
+// saveOptions returns the options of a save that come from the Checkpointer.
+func (c *Checkpointer) saveOptions(s *save) []orbax.SaveCheckpointablesOption {
+	options := []orbax.SaveCheckpointablesOption{
+		orbax.ReuseSnapshot(&c.memory),
+		orbax.Report(&s.stats),
+		stepOption(func(step *savehook.Step) {
+			step.Managed = true
+			step.Sharing = c.sharing(s.step)
+		}),
+	}
+	if progress := c.options.Progress; progress != nil {
+		options = append(options, orbax.Progress(func(stats orbax.Stats) { progress(s.step, stats) }))
+	}
+	if ck, err := c.steps.find(s.step); err == nil && c.steps.replaceable(ck) {
+		options = append(options, orbax.Overwrite())
+	}
+	return options
+}
+
+// sharing returns what a step shares with the newest that is in order.
+func (c *Checkpointer) sharing(step int) *savehook.Sharing {
+	o := c.options.Sharing
+	if o.Off {
+		return nil
+	}
+	s := &savehook.Sharing{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
+		c.log.Info("not shared", "step", step, "reason", err)
+	}}
+	for _, ck := range c.steps.all() {
+		if ck.Err == nil {
+			s.Base = ck.Path
+		}
+	}
+	return s
+}
+
+// finish takes note of a save that has ended.
+func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
+	s.cancel(nil)
+	ctx = context.WithoutCancel(ctx)
+	rerr := c.refresh(ctx)
+	saved := err == nil || errors.Is(err, fault.ErrInPlace)
+	if err == nil {
+		c.log.Info("saved", "step", s.step, "path", s.path, "stats", s.stats)
+	} else {
+		c.log.Error("save failed", "step", s.step, "path", s.path, "in place", saved, "error", err, "stats", s.stats)
+		if !saved {
+			c.preemption.missed()
+		}
+	}
+	if saved && rerr == nil {
+		rerr = c.retain()
+	}
+	if rerr != nil {
+		c.log.Warn("it is not known which steps are to be removed", "error", rerr)
+		c.removals.fail(rerr)
+	}
+	s.settle(saved, err)
+	c.mu.Lock()
+	c.saving, c.last = nil, s.Response
+	c.mu.Unlock()
+	s.end()
+}

@@ -1,0 +1,193 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// steps are what is known of the steps of a root. It is read again before
+// everything that depends on it, as other programs may save and remove steps; what
+// has not changed is not opened again.
+type steps struct {
+	root *root
+
+	refreshing sync.Mutex // held while the root is read
+
+	mu      sync.Mutex
+	known   map[string]known // by name in the root
+	listed  []Checkpoint     // ascending
+	ignored []Ignored
+	// doomed are the names of steps that are to be removed, and so no steps any
+	// more.
+	doomed map[string]bool
+	// passed are the paths of damaged steps that Resume has passed over. The run
+	// saves them anew when it comes to them.
+	passed map[string]bool
+}
+
+// known is what an entry was found to be.
+type known struct {
+	modTime time.Time
+	ck      Checkpoint
+	ignored error // it is no step
+}
+
+// lookers is how many steps are opened at once.
+const lookers = 16
+
+// refresh reads the root. One that does not exist has no steps.
+func (s *steps) refresh(ctx context.Context) error {
+	s.refreshing.Lock()
+	defer s.refreshing.Unlock()
+	found, others, err := s.root.list(ctx)
+	if err != nil && !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	now := make([]known, len(found))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(lookers)
+	for i, c := range found {
+		s.mu.Lock()
+		k, ok := s.known[c.info.Name]
+		s.mu.Unlock()
+		if ok && k.modTime.Equal(c.info.ModTime) {
+			now[i] = k
+			continue
+		}
+		group.Go(func() (err error) {
+			now[i], err = s.look(gctx, c)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = make(map[string]known, len(found))
+	s.listed, s.ignored = nil, nil
+	for i, k := range now {
+		name := found[i].info.Name
+		s.known[name] = k
+		if last := len(s.listed) - 1; k.ignored == nil && last >= 0 && s.listed[last].Step == k.ck.Step {
+			k.ignored = fmt.Errorf("step %d is in %s", k.ck.Step, s.listed[last].Path)
+		}
+		switch {
+		case s.doomed[name]:
+		case k.ignored != nil:
+			s.ignored = append(s.ignored, Ignored{k.ck.Path, k.ignored})
+		default:
+			s.listed = append(s.listed, k.ck)
+		}
+	}
+	for _, e := range others {
+		if e.Name != metadataDir && !strings.Contains(e.Name, storage.TempMarker) {
+			s.ignored = append(s.ignored, Ignored{s.root.path(e.Name), errNoStepName})
+		}
+	}
+	return nil
+}
+
+var errNoStepName = fmt.Errorf("%w: not the name of a step", fault.ErrInvalidCheckpoint)
+
+// look finds out what an entry is.
+func (s *steps) look(ctx context.Context, c candidate) (known, error) {
+	k := known{modTime: c.info.ModTime}
+	var err error
+	k.ck, err = s.root.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
+		return ck.Info(ctx)
+	})
+	if ctx.Err() != nil {
+		return k, err
+	}
+	k.ignored = err // no checkpoint, or it cannot be read
+	return k, nil
+}
+
+// all returns the steps, ascending. The caller may change what it gets.
+func (s *steps) all() []Checkpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.listed)
+}
+
+// find returns the step that is meant; LatestStep is the newest.
+func (s *steps) find(step int) (Checkpoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.listed); step == LatestStep && n > 0 {
+		return s.listed[n-1], nil
+	}
+	for _, ck := range s.listed {
+		if ck.Step == step {
+			return ck, nil
+		}
+	}
+	switch {
+	case step == LatestStep:
+		return Checkpoint{}, fmt.Errorf("%w: there are no steps yet", fault.ErrNotExist)
+	case len(s.listed) == 0:
+		return Checkpoint{}, fmt.Errorf("%w: there are no steps", fault.ErrNotExist)
+	}
+	return Checkpoint{}, fmt.Errorf("%w: there are %d steps from %d to %d", fault.ErrNotExist, len(s.listed), s.listed[0].Step, s.listed[len(s.listed)-1].Step)
+}
+
+// damage notes that a step could not be loaded.
+func (s *steps) damage(step int, err error) {
+	s.refreshing.Lock() // what is being found out would undo it
+	defer s.refreshing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.listed {
+		if ck := &s.listed[i]; ck.Step == step && ck.Err == nil {
+			ck.Err = err
+			name := filepath.Base(ck.Path)
+			k := s.known[name]
+			k.ck.Err = err
+			s.known[name] = k
+		}
+	}
+}
+
+// doom takes steps out of the list until they are removed, or spared.
+func (s *steps) doom(which []Checkpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ck := range which {
+		s.doomed[filepath.Base(ck.Path)] = true
+		s.listed = slices.DeleteFunc(s.listed, func(l Checkpoint) bool { return l.Path == ck.Path })
+	}
+}
+
+// spare ends what doom began.
+func (s *steps) spare(ck Checkpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.doomed, filepath.Base(ck.Path))
+}
+
+// pass notes that the run goes on from before a damaged step.
+func (s *steps) pass(ck Checkpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passed[ck.Path] = true
+}
+
+// replaceable reports whether a step is damaged and was passed over.
+func (s *steps) replaceable(ck Checkpoint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ck.Err != nil && s.passed[ck.Path]
+}

@@ -1,0 +1,205 @@
+package training_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/training"
+)
+
+// children are what a child process does with a root.
+var children = map[string]func(t *testing.T, root string){"twin": saveAllOnce}
+
+// TestChild is the child process.
+func TestChild(t *testing.T) {
+	mode, root, ok := strings.Cut(os.Getenv("ORBAX_TRAINING_CHILD"), ":")
+	if !ok {
+		t.Skip("only for the tests with several processes")
+	}
+	children[mode](t, root)
+}
+
+// startChild starts a child process and returns it, and the lines that it prints.
+func startChild(t *testing.T, mode, root string) (*exec.Cmd, <-chan string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), "ORBAX_TRAINING_CHILD="+mode+":"+root)
+	out, err := cmd.StdoutPipe()
+	cmd.Stderr = cmd.Stdout
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	lines := make(chan string, 1<<16)
+	go func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			lines <- scan.Text()
+		}
+	}()
+	return cmd, lines
+}
+
+// twinSteps is how many steps two Checkpointers both try to save.
+const twinSteps = 12
+
+// saveAllOnce saves each step, in an order that is the same for all who do it, and
+// prints which saves have succeeded.
+func saveAllOnce(t *testing.T, root string) {
+	c := openRun(t, root, training.Options{})
+	won, err := saveWhatIsFree(t, c)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, n := range won {
+		fmt.Println("saved", n)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// saveWhatIsFree tries to save each step, some in the background, and returns those
+// that it has.
+func saveWhatIsFree(t *testing.T, c *training.Checkpointer) (won []int, err error) {
+	for n := range twinSteps {
+		var saved bool
+		if n%2 == 0 {
+			saved, err = c.Save(t.Context(), n, stateOf(n), training.Force())
+		} else {
+			var resp *training.Response
+			if resp, err = c.SaveAsync(t.Context(), n, stateOf(n), training.Force()); err == nil {
+				saved, err = resp.Result(t.Context())
+			}
+		}
+		switch {
+		case saved && err == nil:
+			won = append(won, n)
+		case saved || !errors.Is(err, orbax.ErrExist) && !errors.Is(err, orbax.ErrBusy):
+			return won, fmt.Errorf("step %d: saved %t, %w", n, saved, err)
+		}
+	}
+	return won, nil
+}
+
+// wantAllOnce demands that each step was saved by exactly one, and is whole.
+func wantAllOnce(t *testing.T, root string, won ...[]int) {
+	t.Helper()
+	all := slices.Concat(won...)
+	t.Logf("saved by each: %v", won)
+	slices.Sort(all)
+	var want []int
+	for n := range twinSteps {
+		want = append(want, n)
+	}
+	if !slices.Equal(all, want) {
+		t.Errorf("saved %v, by each %v", all, won)
+	}
+	c := openRun(t, root, training.Options{})
+	if err := c.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantSteps(t, c, want...)
+}
+
+// Checkpointers of one program that save the same steps of one root.
+func TestTwoInOneProcess(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	won := make([][]int, 3)
+	var group sync.WaitGroup
+	for i := range won {
+		c := openRun(t, root, training.Options{})
+		group.Go(func() {
+			var err error
+			if won[i], err = saveWhatIsFree(t, c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	wantAllOnce(t, root, won...)
+}
+
+// The same in several processes.
+func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	won := make([][]int, 2)
+	var group sync.WaitGroup
+	for i := range won {
+		cmd, lines := startChild(t, "twin", root)
+		group.Go(func() {
+			for line := range lines {
+				var n int
+				if _, err := fmt.Sscanf(line, "saved %d", &n); err == nil {
+					won[i] = append(won[i], n)
+				} else if line != "PASS" {
+					t.Log("child: ", line)
+				}
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	wantAllOnce(t, root, won...)
+}
+
+// One sees what the other has saved and removed, without being told.
+func TestTwoTakeTurns(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	a := openRun(t, root, training.Options{})
+	b := openRun(t, root, training.Options{})
+	mustSave(t, a, 1)
+	if saved, err := b.Save(t.Context(), 1, stateOf(9)); !errors.Is(err, orbax.ErrExist) || saved {
+		t.Errorf("b saves a's step: %t, %v", saved, err)
+	}
+	if _, err := b.Load(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	mustSave(t, b, 2)
+	if saved, err := a.Save(t.Context(), 2, stateOf(9), training.Force()); !errors.Is(err, orbax.ErrExist) || saved {
+		t.Errorf("a saves b's step: %t, %v", saved, err)
+	}
+	if err := a.Delete(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Load(t.Context(), 1); !errors.Is(err, orbax.ErrNotExist) {
+		t.Errorf("b loads what a has deleted: %v", err)
+	}
+	h, resp := hold(t, t.Context(), a, 3)
+	if saved, err := b.Save(t.Context(), 3, stateOf(9)); !errors.Is(err, orbax.ErrBusy) || saved {
+		t.Errorf("b saves what a is saving: %t, %v", saved, err)
+	}
+	h.end <- nil
+	if saved, err := resp.Result(t.Context()); err != nil || !saved {
+		t.Errorf("%t, %v", saved, err)
+	}
+	var s runState
+	err := b.LoadInto(t.Context(), 3, &s, orbax.Name("state"))
+	if err == nil {
+		err = s.check(3)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
