@@ -103,6 +103,9 @@ func (*local) List(ctx context.Context, dir string) ([]Info, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since, or a dangling link
 		}
+		if err != nil && e.Type()&fs.ModeSymlink != 0 {
+			info, err = e.Info() // one that leads nowhere must not hide the others
+		}
 		if err != nil {
 			return nil, err
 		}

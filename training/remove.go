@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -53,12 +54,17 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 		return err
 	}
 	if _, err := nameOf(c.root.names, step); err != nil {
-		return err
+		return fmt.Errorf("%w: %v", fault.ErrNotExist, err)
 	}
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
 	path := c.Path(step)
+	for _, i := range c.Ignored() {
+		if i.Path == path {
+			return fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
+		}
+	}
 	if err := orbax.Delete(ctx, path, options...); err != nil {
 		return err
 	}

@@ -137,7 +137,6 @@ func (r *root) check(ctx context.Context) error {
 	info, err := r.store.Stat(ctx, r.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
 	case err != nil:
 		return err
 	case !info.Dir:

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,10 +35,12 @@ func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
 	}
 	var steps []Checkpoint // descending
 	sound := false
-	for i := len(found) - 1; i >= 0; i-- {
-		c := found[i]
-		if i > 0 && found[i-1].step == c.step {
-			continue // the same step under a name that counts more
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.step, a.step) })
+	for _, c := range found {
+		last := len(steps) - 1
+		again := last >= 0 && steps[last].Step == c.step // under a name that counts less
+		if again && steps[last].Err == nil {
+			continue
 		}
 		ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name)}
 		if !sound {
@@ -47,6 +50,9 @@ func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
 				return nil, fmt.Errorf("step %d: %w", c.step, err)
 			}
 			sound = ck.Err == nil
+		}
+		if again {
+			steps = steps[:last]
 		}
 		steps = append(steps, ck)
 	}
