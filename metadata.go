@@ -137,6 +137,9 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 
 // metrics returns the metrics of a step, or nil.
 func (c *Checkpoint) metrics(ctx context.Context) (any, error) {
+	if c.flat || c.bare || c.foreign {
+		return nil, nil
+	}
 	m, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

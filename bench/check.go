@@ -81,6 +81,9 @@ func (r *report) judge() {
 	for _, s := range r.Growth {
 		s.judge(&all)
 	}
+	for _, in := range r.Incremental {
+		in.judge(&all)
+	}
 	slices.SortStableFunc(all, func(a, b goal) int { return a.Number - b.Number })
 	r.Goals = all
 }

@@ -28,9 +28,13 @@ type sample struct {
 	Memory string `json:"memory_source,omitempty"`
 	// Moved is how many bytes the time is for, if not those of the state, and
 	// Stored how many what was written takes.
-	Moved  int64  `json:"moved_bytes,omitempty"`
-	Stored int64  `json:"stored_bytes,omitempty"`
-	Error  string `json:"error,omitempty"`
+	Moved  int64 `json:"moved_bytes,omitempty"`
+	Stored int64 `json:"stored_bytes,omitempty"`
+	// Digest and Copy are the parts of the time of a step of a run that went into
+	// fingerprints of the state, and into a copy of it.
+	Digest float64 `json:"digest_seconds,omitempty"`
+	Copy   float64 `json:"copy_seconds,omitempty"`
+	Error  string  `json:"error,omitempty"`
 	// Unsupported says of the error that this machine cannot do it.
 	Unsupported bool `json:"unsupported,omitempty"`
 }

@@ -4,9 +4,9 @@
 //
 //	go run ./bench -dir /mnt/fast -n 7 -python ~/venv/bin/python -json result.json -svg result.svg
 //
-// Every measurement is made by a process of its own, and the methods take turns,
-// in one order and then in the reverse, so that a machine that is slow for a
-// while is slow for all. docs/performance.md says what is measured and how.
+// Every measurement is made by a process of its own, those of incremental saves by
+// one together, and the methods take turns, in one order and then in the reverse, so
+// that a machine that is slow for a while is slow for all. docs/performance.md says what is measured and how.
 package main
 
 import (
@@ -45,6 +45,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		"comma-separated `cases`, each COUNTxSIZE or COUNTxSIZE:bfloat16")
 	growth := flags.String("growth", "1000x1KiB,10000x1KiB,100000x1KiB;16x16MiB,64x16MiB,256x16MiB,1024x16MiB",
 		"`series` of growing cases, separated by semicolons")
+	runs := flags.String("incremental", "64x16MiB,64x16MiB:bfloat16", "states of runs of which one array changes from step to step, as -cases")
+	only := flags.String("only", "", "measure only this `part`: cases, growth or incremental")
 	rows := flags.String("rows", "", "measure only rows, such as \"load, cold: Go\", that match this regular `expression`")
 	python := flags.String("python", "", "Python `interpreter` that has packages of requirements.txt; without it what needs them is left out")
 	file := flags.String("json", "", "write everything that was measured to this `file`")
@@ -72,12 +74,27 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	changing, err := parseIncremental(*runs)
+	if err != nil {
+		return err
+	}
+	switch *only {
+	case "":
+	case "cases":
+		growing, changing = nil, nil
+	case "growth":
+		cases, changing = nil, nil
+	case "incremental":
+		cases, growing = nil, nil
+	default:
+		return fmt.Errorf("-only %s: want cases, growth or incremental", *only)
+	}
 	r := &runner{dir: *dir, python: *python, rows: pattern, rounds: *rounds, log: log, start: time.Now()}
 	report := newReport(*rounds)
 	if *from != "" {
 		err = report.readJSON(*from)
 	} else {
-		err = r.measureAll(ctx, report, cases, growing)
+		err = r.measureAll(ctx, report, cases, growing, changing)
 	}
 	if err != nil {
 		return err

@@ -77,6 +77,8 @@ const (
 	howZstd      = "zstd"
 	howAuto      = "auto"
 	howVerify    = "verify"
+
+	howWhole = "whole"
 )
 
 // How others save.
@@ -97,6 +99,8 @@ const (
 	groupCold   = "load, cold"
 	groupEncode = "encode, one core"
 	groupDecode = "decode, one core"
+
+	groupResult = "save async, to the end" // of a step of a run
 )
 
 // groups in the order of the tables.
@@ -118,6 +122,10 @@ const (
 	whoReuse     = "Go, ReuseSnapshot"
 	whoVerified  = "Go, verified"
 	whoExchange  = "Go, Orbax's files"
+
+	whoWhole   = "Go, whole"
+	whoFirst   = "Go, first that shares"
+	whoChanged = "Go, one array changed"
 
 	whoOrbax       = "Orbax"
 	whoRaw         = "Orbax, uncompressed"

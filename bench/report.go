@@ -29,6 +29,11 @@ func (r *report) write(out io.Writer) error {
 			return err
 		}
 	}
+	for _, in := range r.Incremental {
+		if err := in.write(out); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintln(out)
 	if len(r.Goals) == 0 {
 		fmt.Fprintln(out, "no goals: none is for what was measured; docs/performance.md says what each is for")
@@ -83,15 +88,20 @@ func sizeText(n int64) string {
 
 func (c *caseResult) write(out io.Writer) error {
 	fmt.Fprintf(out, "\n%s\n\n", c.Case.title())
+	return c.writeRows(out, "seconds\tGB/s\tCPU s\tMiB beyond\tstored\tto limit\tto Orbax", c.cells)
+}
+
+// writeRows writes a table; each group has its name once.
+func (c *caseResult) writeRows(out io.Writer, columns string, cells func(*row) []string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "\t\tseconds\tGB/s\tCPU s\tMiB beyond\tstored\tto limit\tto Orbax\t\n")
+	fmt.Fprintf(w, "\t\t%s\t\n", columns)
 	group := ""
 	for _, r := range c.Rows {
 		title := ""
 		if r.Group != group {
 			title, group = r.Group, r.Group
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t\n", title, r.Who, strings.Join(c.cells(r), "\t"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", title, r.Who, strings.Join(cells(r), "\t"))
 	}
 	return w.Flush()
 }
@@ -139,6 +149,66 @@ func (s *series) write(out io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+func (in *incremental) write(out io.Writer) error {
+	fmt.Fprintf(out, "\nIncremental: %s\n\n", in.Case.title())
+	if err := in.writeRows(out, "seconds\tfingerprints\tcopy\tCPU s\tMiB beyond\twritten\tto whole", in.cells); err != nil {
+		return err
+	}
+	return in.writeSteps(out)
+}
+
+// cells are a row's part of the table.
+func (in *incremental) cells(r *row) []string {
+	if len(r.Samples) == 0 {
+		return append([]string{cmp.Or(r.Skipped, "not measured")}, make([]string, 6)...)
+	}
+	positive := func(format string, s spread) string {
+		if s.Median <= 0 {
+			return ""
+		}
+		return fmt.Sprintf(format, s.Median)
+	}
+	return []string{
+		r.seconds().text("%.4f"),
+		positive("%.4f", r.over(func(s sample) float64 { return s.Digest })),
+		positive("%.4f", r.over(func(s sample) float64 { return s.Copy })),
+		positive("%.2f", r.cpu()),
+		fmt.Sprintf("%.0f", r.beyond().Max),
+		positive("%.4f", in.stored(r)),
+		r.ratio(in.row(r.Group, whoWhole)).text("%.3f"),
+	}
+}
+
+// writeSteps shows the long run.
+func (in *incremental) writeSteps(out io.Writer) error {
+	if len(in.Steps) == 0 {
+		return nil
+	}
+	fmt.Fprintf(out, "\nA run of %s; bytes are parts of the state's\n\n", plural(len(in.Steps), "step"))
+	state := float64(in.Case.total())
+	var all runStep
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "step\tseconds\twritten\ton disk\t\n")
+	for i, s := range in.Steps {
+		all = runStep{all.Seconds + s.Seconds, all.Written + s.Written, s.Disk}
+		fmt.Fprintf(w, "%d\t%s\t\n", i, s.cells(state))
+	}
+	fmt.Fprintf(w, "all\t%s\t\n", all.cells(state))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\nRemoved at random, until one was left; looked at %s that remained: %d damaged\n", plural(in.Verified, "step"), in.Damaged)
+	return err
+}
+
+func (s runStep) cells(state float64) string {
+	disk := ""
+	if s.Disk > 0 {
+		disk = fmt.Sprintf("%.4f", float64(s.Disk)/state)
+	}
+	return fmt.Sprintf("%.4f\t%.4f\t%s", s.Seconds, float64(s.Written)/state, disk)
 }
 
 func gib(n int64) float64 { return float64(n) / (1 << 30) }

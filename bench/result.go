@@ -10,16 +10,17 @@ import (
 
 // report is everything that one run measured.
 type report struct {
-	Time   time.Time         `json:"time"`
-	Took   float64           `json:"took_seconds"`
-	System string            `json:"system"`
-	CPUs   int               `json:"cpus"`
-	Go     string            `json:"go"`
-	Rounds int               `json:"rounds"`
-	Python map[string]string `json:"python,omitempty"` // versions of what was measured in it
-	Cases  []*caseResult     `json:"cases"`
-	Growth []*series         `json:"growth"`
-	Goals  []goal            `json:"goals"`
+	Time        time.Time         `json:"time"`
+	Took        float64           `json:"took_seconds"`
+	System      string            `json:"system"`
+	CPUs        int               `json:"cpus"`
+	Go          string            `json:"go"`
+	Rounds      int               `json:"rounds"`
+	Python      map[string]string `json:"python,omitempty"` // versions of what was measured in it
+	Cases       []*caseResult     `json:"cases"`
+	Growth      []*series         `json:"growth"`
+	Incremental []*incremental    `json:"incremental,omitempty"`
+	Goals       []goal            `json:"goals"`
 }
 
 // caseResult is what was measured of one state.
@@ -90,12 +91,17 @@ func (r *row) beyond() spread {
 
 // ratio divides the times of r by those of the same rounds of base.
 func (r *row) ratio(base *row) spread {
+	return r.ratioOf(base, func(s sample) float64 { return s.Seconds })
+}
+
+// ratioOf is ratio for a part of the times.
+func (r *row) ratioOf(base *row, part func(sample) float64) spread {
 	var values []float64
 	if r != nil && base != nil {
 		for _, s := range r.Samples {
 			i := slices.IndexFunc(base.Samples, func(b sample) bool { return b.Round == s.Round })
 			if i >= 0 {
-				values = append(values, s.Seconds/base.Samples[i].Seconds)
+				values = append(values, part(s)/part(base.Samples[i]))
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func (r *runner) missing(p program) string {
 }
 
 // measureAll fills the report, in a directory of its own that is gone afterwards.
-func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series) error {
+func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series, changing []*incremental) error {
 	if err := r.checkRows(cases); err != nil {
 		return err
 	}
@@ -109,6 +109,12 @@ func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCa
 		}
 	}
 	report.Growth = growing
+	for _, in := range changing {
+		if err := r.measureIncremental(ctx, in); err != nil {
+			return fmt.Errorf("incremental: %s: %w", in.Case.Name, err)
+		}
+	}
+	report.Incremental = changing
 	report.Took = time.Since(r.start).Seconds()
 	return nil
 }

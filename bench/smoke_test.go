@@ -27,7 +27,7 @@ func TestProgram(t *testing.T) {
 	file, plot := filepath.Join(results, "result.json"), filepath.Join(results, "result.svg")
 	var out, log strings.Builder
 	err := run(t.Context(), []string{
-		"-dir", dir, "-n", "2", "-cases", "4x64KiB,2x1MiB:bfloat16", "-growth", "2x4KiB,5x4KiB;1x1MiB", "-json", file, "-svg", plot,
+		"-dir", dir, "-n", "2", "-cases", "4x64KiB,2x1MiB:bfloat16", "-growth", "2x4KiB,5x4KiB;1x1MiB", "-incremental", "3x64KiB", "-json", file, "-svg", plot,
 	}, &out, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &log)
@@ -36,8 +36,8 @@ func TestProgram(t *testing.T) {
 	if err := got.readJSON(file); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 {
-		t.Fatalf("%d cases, %d series", len(got.Cases), len(got.Growth))
+	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 || len(got.Incremental) != 1 {
+		t.Fatalf("%d cases, %d series, %d runs", len(got.Cases), len(got.Growth), len(got.Incremental))
 	}
 	for _, c := range append(got.Cases, got.Growth[0].Cases...) {
 		for _, r := range c.Rows {
@@ -52,7 +52,7 @@ func TestProgram(t *testing.T) {
 	if rest, _ := os.ReadDir(dir); len(rest) > 0 {
 		t.Errorf("left behind: %v", rest)
 	}
-	for _, want := range []string{groupSave, groupInto, groupAgain, whoReuse, whoSafe + " ", "needs safetensors", "to the first"} {
+	for _, want := range []string{groupSave, groupInto, groupAgain, whoReuse, whoSafe + " ", "needs safetensors", "to the first", whoChanged} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the tables lack %q:\n%s", want, &out)
 		}
@@ -62,8 +62,8 @@ func TestProgram(t *testing.T) {
 		judged[g.Number] = true
 	}
 	// The others are for larger states, or compare with what is measured in Python.
-	if len(judged) != 1 || !judged[7] {
-		t.Errorf("goals %v were judged, want 7 alone", judged)
+	if len(judged) != 2 || !judged[7] || !judged[9] {
+		t.Errorf("goals %v were judged, want 7 and 9 alone", judged)
 	}
 
 	// Shown again, it is the same.
@@ -93,7 +93,7 @@ func TestProgram(t *testing.T) {
 // TestRows measures one row alone.
 func TestRows(t *testing.T) {
 	var out, log strings.Builder
-	err := run(t.Context(), []string{"-dir", t.TempDir(), "-n", "1", "-cases", "4x64KiB", "-growth", "", "-rows", "^load, own memory: Go$"}, &out, &log)
+	err := run(t.Context(), []string{"-dir", t.TempDir(), "-n", "1", "-cases", "4x64KiB", "-only", "cases", "-rows", "^load, own memory: Go$"}, &out, &log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestRows(t *testing.T) {
 // TestRowsOfNothing wants an error before anything is measured.
 func TestRowsOfNothing(t *testing.T) {
 	for _, rows := range []string{`^save: Go$\|^limit`, "torch"} {
-		err := run(t.Context(), []string{"-dir", t.TempDir(), "-cases", "4x64KiB", "-growth", "", "-rows", rows}, io.Discard, io.Discard)
+		err := run(t.Context(), []string{"-dir", t.TempDir(), "-cases", "4x64KiB", "-only", "cases", "-rows", rows}, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "no row") {
 			t.Errorf("-rows %q: got %v", rows, err)
 		}
@@ -141,7 +141,7 @@ func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	log := writerFunc(func(p []byte) { cancel() }) // after the first row
-	err := run(ctx, []string{"-dir", dir, "-cases", "4x64KiB", "-growth", ""}, io.Discard, log)
+	err := run(ctx, []string{"-dir", dir, "-cases", "4x64KiB", "-only", "cases"}, io.Discard, log)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

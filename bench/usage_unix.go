@@ -3,6 +3,8 @@
 package main
 
 import (
+	"io/fs"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -33,3 +35,27 @@ func maxRSSBytes() int64 {
 
 // settle waits until the disk has nothing left to do for us.
 func settle() { unix.Sync() }
+
+// allocated returns what everything below dir takes on the disk: a file with
+// several names counts once.
+func allocated(dir string) (int64, error) {
+	type file struct{ device, inode uint64 }
+	seen := map[file]bool{}
+	var n int64
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var s unix.Stat_t
+		if err := unix.Lstat(name, &s); err != nil {
+			return &fs.PathError{Op: "lstat", Path: name, Err: err}
+		}
+		id := file{uint64(s.Dev), s.Ino}
+		if !seen[id] {
+			seen[id] = true
+			n += s.Blocks * 512
+		}
+		return nil
+	})
+	return n, err
+}

@@ -140,8 +140,11 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 }
 
 // Preempted reports whether the program is about to be ended; see
-// Options.Preempted. A loop that finds it true, after its Save has answered it,
-// should end.
+// Options.Preempted. A loop that asks it before its Save can end after a Save that
+// answers it:
+//
+//	ended = ckpts.Preempted()
+//	_, err = ckpts.SaveAsync(ctx, step, state)
 func (c *Checkpointer) Preempted() bool {
 	reached, _ := c.preemption.look()
 	return reached

@@ -104,7 +104,7 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 			return err
 		}
 	}
-	log.Info("the root has metadata already, which stay as they are")
+	log.Debug("the root has metadata already, which stay as they are")
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/training"
 )
 
 // copyCheckpoint makes a checkpoint of another one. Its arrays are read as they
@@ -54,7 +55,10 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 	if c.overwrite {
 		options = append(options, orbax.Overwrite())
 	}
-	if custom := c.customOf(m); custom != nil {
+	if metrics := c.finite("metrics", m.Metrics); metrics != nil {
+		options = append(options, training.Metrics(metrics))
+	}
+	if custom := c.finite("custom metadata", m.Custom); custom != nil {
 		options = append(options, orbax.CustomMetadata(custom))
 	}
 	return done, c.blame(orbax.SaveCheckpointables(ctx, c.dst, parts, options...))
@@ -94,13 +98,13 @@ func (c *conversion) selection() []orbax.LoadOption {
 	return []orbax.LoadOption{orbax.Select(c.patterns...)}
 }
 
-// customOf returns the custom metadata for the copy.
-func (c *conversion) customOf(m *orbax.CheckpointMetadata) any {
-	custom := finite(m.Custom)
-	if !reflect.DeepEqual(custom, m.Custom) {
-		c.warn("numbers in the custom metadata that JSON does not have become strings")
+// finite returns custom metadata or metrics for the copy.
+func (c *conversion) finite(what string, v any) any {
+	f := finite(v)
+	if !reflect.DeepEqual(f, v) {
+		c.warn("numbers in the %s that JSON does not have become strings", what)
 	}
-	return custom
+	return f
 }
 
 // blame says of damage that was found by a save that it is the source's.

@@ -36,7 +36,7 @@ as cat takes them with the same --name.
 
 The document of --json has these members. Those of unknown value are null.
 
-  path, init_time, commit_time, custom_metadata
+  path, init_time, commit_time, custom_metadata, metrics
   checkpointables   list, by name, of
     name, kind      the kind is "pytree", "json", "proto", "stateful", "unknown",
                     or what the checkpoint calls it; the name is "" where the
@@ -52,8 +52,8 @@ The document of --json has these members. Those of unknown value are null.
       dtype, shape, chunk_shape, codecs, prng_impl, sharding
       bytes, stored_bytes
 
-Times are in the form of RFC 3339. Numbers in custom_metadata that JSON does not
-have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
+Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
+JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
 		Example: `  orbax ls /ckpt/step_100
   orbax ls /ckpt/step_100 --name params
   orbax ls --json /ckpt/step_100 | jq '.checkpointables[].leaves[] | select(.bytes > 1e9) | .path'`,
@@ -80,6 +80,7 @@ type listing struct {
 	InitTime   *time.Time `json:"init_time"`
 	CommitTime *time.Time `json:"commit_time"`
 	Custom     any        `json:"custom_metadata"`
+	Metrics    any        `json:"metrics"`
 	Parts      []part     `json:"checkpointables"`
 }
 
@@ -128,6 +129,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		InitTime:   known(m.InitTime),
 		CommitTime: known(m.CommitTime),
 		Custom:     finite(m.Custom),
+		Metrics:    finite(m.Metrics),
 		Parts:      []part{},
 	}
 	for _, name := range partNames(ck, name) {

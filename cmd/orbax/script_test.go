@@ -23,6 +23,7 @@ import (
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -103,6 +104,8 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	switch kind {
 	case "basic":
 		check(ts, orbax.Save(ctx, dir, basicState(), custom))
+	case "step":
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50)}, training.Metrics(map[string]any{"loss": 0.25})))
 	case "changed":
 		state := basicState()
 		params := state["params"].(map[string]any)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -52,50 +53,57 @@ func loadDigits() (training, testing images, err error) {
 	}
 }
 
-// Batches deals out the training images in random order, again and again. It is
-// a part of the state: a run that is resumed must see the images that it would
-// have seen.
+// Batches deals out training images in random order, again and again. Its
+// position is saved beside the state, as a run that is resumed must see the images
+// that it would have seen: it is a handler.Iterator. The order follows from seed
+// and epoch, so that the position is three numbers, however large the data is.
 type Batches struct {
-	RNG   RNG     `orbax:"rng"`
-	Order []int32 `orbax:"order"`
-	Next  int     `orbax:"next"` // position in Order
+	images
+	at    position
+	order []int // of the images in this epoch
 }
 
-func newBatches(n int, seed uint64) Batches {
-	b := Batches{Order: make([]int32, n), Next: n}
-	b.RNG.Seed(seed, 0)
-	for i := range b.Order {
-		b.Order[i] = int32(i)
-	}
+type position struct {
+	Seed  uint64 `json:"seed"`
+	Epoch uint64 `json:"epoch"`
+	Next  int    `json:"next"` // in the epoch
+}
+
+func newBatches(im images, seed uint64) *Batches {
+	b := &Batches{images: im, at: position{Seed: seed}}
+	b.shuffle()
 	return b
 }
 
-// take returns the indices of the next size images.
-func (b *Batches) take(size int) []int32 {
-	if b.Next+size > len(b.Order) {
-		rand.New(&b.RNG).Shuffle(len(b.Order), func(i, j int) {
-			b.Order[i], b.Order[j] = b.Order[j], b.Order[i]
-		})
-		b.Next = 0
+// State implements handler.Iterator.
+func (b *Batches) State() ([]byte, error) { return json.Marshal(b.at) }
+
+// SetState implements handler.Iterator.
+func (b *Batches) SetState(state []byte) error {
+	var at position
+	if err := json.Unmarshal(state, &at); err != nil {
+		return err
 	}
-	batch := b.Order[b.Next : b.Next+size]
-	b.Next += size
+	if at.Next < 0 || at.Next > len(b.labels) {
+		return fmt.Errorf("position %d in %d images", at.Next, len(b.labels))
+	}
+	b.at = at
+	b.shuffle()
+	return nil
+}
+
+// take returns the indices of the next size images.
+func (b *Batches) take(size int) []int {
+	if b.at.Next+size > len(b.order) {
+		b.at.Epoch, b.at.Next = b.at.Epoch+1, 0
+		b.shuffle()
+	}
+	batch := b.order[b.at.Next : b.at.Next+size]
+	b.at.Next += size
 	return batch
 }
 
-// RNG is a random generator that a checkpoint can hold. Its fields are
-// unexported, so it says itself, as a tree.Node, what is to be saved: the bytes
-// that it encodes itself as.
-type RNG struct{ rand.PCG }
-
-// TreeFlatten implements tree.Node.
-func (r *RNG) TreeFlatten() (any, error) { return r.MarshalBinary() }
-
-// TreeUnflatten implements tree.Node.
-func (r *RNG) TreeUnflatten(v any) error {
-	b, ok := v.([]byte)
-	if !ok {
-		return fmt.Errorf("a random generator is not a %T", v)
-	}
-	return r.UnmarshalBinary(b)
+// shuffle makes the order of the epoch.
+func (b *Batches) shuffle() {
+	b.order = rand.New(rand.NewPCG(b.at.Seed, b.at.Epoch)).Perm(len(b.labels))
 }

@@ -4,14 +4,16 @@
 //
 //	go run ./examples/quickstart
 //
-// Its parts to copy from are State in model.go, which says what a checkpoint
-// holds, train in train.go, which saves and resumes, and the saver in
-// checkpoints.go, which keeps one save going in the background. The rest is the
-// data, the network and the demonstration.
+// The part to copy from is train.go: it resumes, trains, saves with a
+// training.Checkpointer, and ends in order when it is told to. State in model.go
+// says what a checkpoint holds, and Batches in data.go is an iterator whose
+// position is saved beside it. The rest is the network and the demonstration.
 //
 // A single run, which goes on from the last checkpoint in its directory:
 //
 //	go run ./examples/quickstart train -dir /tmp/digits -steps 2000
+//
+// Ctrl-C ends it at once, SIGTERM after one more save.
 package main
 
 import (
@@ -19,6 +21,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -26,7 +29,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := command(ctx, os.Args[1:]); err != nil {
 		if ctx.Err() != nil {
@@ -51,12 +54,15 @@ func trainCommand(ctx context.Context, args []string) error {
 	flags.IntVar(&r.steps, "steps", 600, "step to train up to")
 	flags.IntVar(&r.every, "every", 100, "steps from one checkpoint to the next")
 	flags.IntVar(&r.crashAt, "crash", 0, "step after which the process dies (0: never)")
+	level := slog.LevelWarn
+	flags.TextVar(&level, "log", level, "what the checkpointer logs: debug, info, warn or error")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if r.dir == "" || r.every < 1 {
 		return errors.New("train needs a -dir, and -every of at least 1")
 	}
+	r.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	return train(ctx, r, os.Stdout)
 }
 
@@ -79,6 +85,8 @@ func tourCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	t.dir = abs
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
 	return t.run(ctx)
 }
 

@@ -7,14 +7,13 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// State is all that a run of training depends on, and so what is saved. In the
-// checkpoint it is a dict with the names in the tags: the kernel of the first
-// layer is the leaf "params.0.kernel".
+// State is all that the next step depends on but the data. In the checkpoint it
+// is a dict with the names in the tags: the kernel of the first layer is the leaf
+// "params.0.kernel".
 type State struct {
 	Step   int     `orbax:"step"`
 	Params []Dense `orbax:"params"`
 	Adam   Moments `orbax:"adam"`
-	Data   Batches `orbax:"data"`
 }
 
 // Dense is a layer: x·Kernel + Bias.
@@ -44,14 +43,13 @@ func newLayers() []Dense {
 	return layers
 }
 
-// newState returns the state before the first step, for n training images.
-func newState(n int, seed uint64) (*State, error) {
+// newState returns the state before the first step.
+func newState(seed uint64) (*State, error) {
 	s := &State{
 		Params: newLayers(),
 		Adam:   Moments{Mu: newLayers(), Nu: newLayers()},
-		Data:   newBatches(n, seed),
 	}
-	rng := rand.New(&s.Data.RNG)
+	rng := rand.New(rand.NewPCG(seed, 0))
 	for l, d := range s.Params {
 		kernel, err := array.Values[float32](d.Kernel)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/training"
 )
 
 // tour trains twice, once with a crash in the middle and once without, and
@@ -54,18 +55,29 @@ func (t tour) run(ctx context.Context) error {
 	}
 
 	fmt.Fprintln(t.out, "\n4. Compare the two")
-	path := stepPath(broken, t.steps)
-	leaves, differ, err := compare(ctx, path, stepPath(whole, t.steps))
+	end, err := training.Latest(ctx, broken, training.ReadOptions{})
 	if err != nil {
 		return err
 	}
-	if len(differ) > 0 {
-		return fmt.Errorf("the runs ended differently, in %s", strings.Join(differ, ", "))
+	end2, err := training.Latest(ctx, whole, training.ReadOptions{})
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(t.out, "  all %d leaves are identical, bit for bit\n", leaves)
+	parts, differ, err := compare(ctx, end.Path, end2.Path)
+	if err != nil {
+		return err
+	}
+	if end.Step != end2.Step || len(differ) > 0 {
+		return fmt.Errorf("the runs ended differently, at steps %d and %d, in %s", end.Step, end2.Step, strings.Join(differ, ", "))
+	}
+	fmt.Fprintf(t.out, "  step %d: all %d leaves and the position in the data are identical, bit for bit\n", end.Step, parts-1)
 
-	fmt.Fprintln(t.out, "\n5. What is in a checkpoint")
-	if err := describe(ctx, path, t.out); err != nil {
+	fmt.Fprintln(t.out, "\n5. What was kept: the two newest steps, the most accurate, and every 300th")
+	if err := listSteps(ctx, broken, t.out); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, "\n6. What is in a step")
+	if err := describe(ctx, end.Path, t.out); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.out, `
@@ -74,7 +86,7 @@ Next
   List it:            go run ./cmd/orbax ls %[1]s
   Check every byte:   go run ./cmd/orbax verify %[1]s
   Remove everything:  rm -r %[2]s
-`, path, t.dir)
+`, end.Path, t.dir)
 	return nil
 }
 
@@ -96,7 +108,7 @@ func (t tour) train(ctx context.Context, args ...string) error {
 }
 
 // list prints what is in dir. The temporary directory of a save that was under
-// way may be there, and is never taken for a checkpoint.
+// way may be there; it is never taken for a step, and the next run removes it.
 func list(dir string, out io.Writer) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -105,6 +117,19 @@ func list(dir string, out io.Writer) error {
 	fmt.Fprintln(out, "  $ ls", dir)
 	for _, e := range entries {
 		fmt.Fprintln(out, " ", e.Name())
+	}
+	return nil
+}
+
+// listSteps prints the steps of the run at root, and how good they are.
+func listSteps(ctx context.Context, root string, out io.Writer) (err error) {
+	c, err := training.New(ctx, root, training.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	for _, ck := range c.Checkpoints() {
+		fmt.Fprintf(out, "  %4d  %v\n", ck.Step, ck.Metrics)
 	}
 	return nil
 }

@@ -5,66 +5,122 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/training"
 )
 
 // run is one run of training.
 type run struct {
-	dir     string // of its checkpoints
+	dir     string // root of its checkpoints
 	steps   int    // to train up to
 	every   int    // steps from one save to the next
 	crashAt int    // step after which the process dies; 0 is never
+	logger  *slog.Logger
 }
 
 // crashed is the exit status of a process that dies at crashAt.
 const crashed = 3
 
 // train goes on from the last checkpoint in r.dir, or begins, and trains up to
-// r.steps. When ctx is cancelled it stops, and so does a save that is under
-// way; the checkpoints that are complete stay.
-func train(ctx context.Context, r run, log io.Writer) (err error) {
-	training, testing, err := loadDigits()
+// r.steps. On SIGTERM it saves the step that it is at and ends with
+// errPreempted. When ctx is cancelled it ends at once, and so does a save that is
+// under way. Whatever happens, the steps that are saved stay.
+func train(ctx context.Context, r run, out io.Writer) (err error) {
+	digits, testing, err := loadDigits()
 	if err != nil {
 		return err
 	}
-	state, err := newState(len(training.labels), 1)
+	data := newBatches(digits, 1)
+	state, err := newState(1)
 	if err != nil {
 		return err
 	}
-	last, found, err := latest(ctx, r.dir)
+	// What a step is: all that the rest of the run depends on.
+	items := map[string]any{"state": state, "data": handler.DatasetIterator(data)}
+
+	checkpoints, err := training.New(ctx, r.dir, r.options())
 	if err != nil {
 		return err
 	}
-	if found {
-		if err := orbax.LoadInto(ctx, stepPath(r.dir, last), state); err != nil {
-			return err
-		}
-		fmt.Fprintf(log, "  resumed from %s\n", stepPath(r.dir, last))
+	// Close waits for the last save, and tells what has become of it.
+	defer func() { err = errors.Join(err, checkpoints.Close()) }()
+
+	switch step, err := checkpoints.ResumeCheckpointables(ctx, items); {
+	case err == nil:
+		fmt.Fprintf(out, "  resumed from step %d\n", step)
+	case !errors.Is(err, orbax.ErrNotExist): // if there is none, this is the beginning
+		return err
 	}
-	t, err := newTrainer(state, training)
+	t, err := newTrainer(state, data) // which works in the memory of state
 	if err != nil {
 		return err
 	}
 
-	saves := saver{dir: r.dir, log: log}
-	defer func() { err = errors.Join(err, saves.wait(ctx)) }()
-	for state.Step < r.steps {
+	for last := false; state.Step < r.steps && !last; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		loss := t.step()
-		if state.Step%r.every == 0 || state.Step == r.steps {
-			if err := saves.save(ctx, state, loss); err != nil {
-				return err
-			}
+		preempted := checkpoints.Preempted()
+		last = preempted || state.Step == r.steps
+		save, err := checkpoints.ShouldSave(state.Step)
+		if err != nil {
+			return err
 		}
+		if !save && !last {
+			continue
+		}
+		accuracy := t.net.accuracy(testing)
+		options := []orbax.SaveCheckpointablesOption{
+			training.Metrics(map[string]any{"loss": loss, "accuracy": accuracy}),
+			orbax.CustomMetadata(map[string]any{"preempted": preempted}),
+		}
+		if last {
+			options = append(options, training.Force()) // whatever the policy says
+		}
+		start := time.Now()
+		// It returns once it has a copy of state, and does the rest in the background.
+		if _, err := checkpoints.SaveCheckpointablesAsync(ctx, state.Step, items, options...); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "  step %4d  loss %.4f  accuracy %.1f %%  save blocked training for %v\n",
+			state.Step, loss, 100*accuracy, time.Since(start).Round(time.Microsecond))
 		if state.Step == r.crashAt {
-			fmt.Fprintf(log, "  step %4d  the process dies\n", state.Step)
+			fmt.Fprintf(out, "  step %4d  the process dies\n", state.Step)
 			os.Exit(crashed)
 		}
 	}
-	fmt.Fprintf(log, "  step %4d  test accuracy %.1f %%\n", state.Step, 100*t.net.accuracy(testing))
+	if err := checkpoints.Wait(ctx); err != nil {
+		return err
+	}
+	if state.Step < r.steps {
+		return fmt.Errorf("%w at step %d, which is saved: the same command goes on from it", errPreempted, state.Step)
+	}
 	return nil
+}
+
+// errPreempted says that a run has ended early.
+var errPreempted = errors.New("told to end")
+
+// options say which steps are saved and which are kept. The zero Options save as
+// often as the disk allows, and keep everything.
+func (r run) options() training.Options {
+	return training.Options{
+		SaveDecision: training.AnySavePolicy{
+			training.FixedIntervalPolicy{Interval: r.every},
+			training.PreemptionCheckpointingPolicy{}, // SIGTERM
+		},
+		Preservation: training.AnyPreservationPolicy{
+			training.LatestN{N: 2},
+			training.BestN{N: 1, Metric: training.MetricAt("accuracy")},
+			training.EveryNSteps{Interval: 300},
+		},
+		CustomMetadata: map[string]any{"data": "digits", "layers": sizes}, // of the run
+		Logger:         r.logger,
+	}
 }

@@ -10,17 +10,17 @@ const (
 	epsilon      = 1e-8
 )
 
-// trainer trains a state, step by step. Given the same state it does the same,
-// to the last bit.
+// trainer trains a state, step by step. Given the same state and position in the
+// data it does the same, to the last bit.
 type trainer struct {
 	state  *State
-	data   images
+	data   *Batches
 	net    *network
 	mu, nu [][]float32
 }
 
 // newTrainer returns a trainer of state, whose memory it works on.
-func newTrainer(state *State, data images) (*trainer, error) {
+func newTrainer(state *State, data *Batches) (*trainer, error) {
 	net, err := newNetwork(state.Params)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (t *trainer) step() float64 {
 		clear(g)
 	}
 	var loss float64
-	for _, i := range t.state.Data.take(batchSize) {
+	for _, i := range t.data.take(batchSize) {
 		t.net.forward(t.data.pixels[i*pixels : (i+1)*pixels])
 		loss += t.net.backward(t.data.labels[i])
 	}
