@@ -133,10 +133,9 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 		return err
 	}
 	c.handler.Use(s.engine)
-	c.handler.Shares = s.sharing.has()
 	c.handler.Announce = func(bytes int64) error {
 		s.least += bytes
-		return s.checkRoom(ctx)
+		return s.checkRoom(ctx, c.step.MakeRoom)
 	}
 	custom, err := layout.CheckCustom(c.custom)
 	errs := []error{err}
@@ -174,21 +173,28 @@ func (s *saving) checkPlace(ctx context.Context) error {
 	return nil
 }
 
-// checkRoom refuses a save that cannot fit. What compression leaves is not known
-// before, and others may take the room meanwhile; then the save fails when the
-// store is full.
-func (s *saving) checkRoom(ctx context.Context) error {
+// checkRoom refuses a save that cannot fit, after makeRoom, if there is one, has done
+// what it can. What compression leaves, and what can be shared with an earlier step,
+// is not known before, and others may take the room meanwhile; then the save fails
+// when the store is full.
+func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) error) error {
 	store, ok := s.store.(storage.Roomer)
 	if !ok || s.least == 0 {
 		return nil
 	}
 	room, err := store.Room(ctx, s.dir)
+	if err == nil && room < s.least && makeRoom != nil {
+		if err := makeRoom(ctx); err != nil {
+			return err
+		}
+		room, err = store.Room(ctx, s.dir)
+	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission):
 		return nil
 	case err != nil:
 		return err
-	case room < s.least:
+	case room < s.least && !s.sharing.has():
 		err = fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, sizeText(float64(s.least)), sizeText(float64(room)))
 		if s.overwrite {
 			err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)

@@ -63,7 +63,10 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 		return nil, err
 	}
 	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1)}
-	c.steps = steps{root: &c.root, known: map[string]known{}, doomed: map[string]bool{}, passed: map[string]bool{}}
+	c.steps = steps{
+		root: &c.root, known: map[string]known{}, doomed: map[string]bool{}, spared: map[string]bool{},
+		passed: map[string]bool{}, damaged: map[string]damaged{},
+	}
 	c.removals.c = c
 	if err := c.root.check(ctx); err != nil {
 		return nil, err

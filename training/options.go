@@ -50,13 +50,16 @@ type Options struct {
 // Sharing says which bytes a step shares with the step before instead of being
 // written again; see the package's documentation. It concerns arrays in memory that
 // are stored in a database, which is the default. Where the store has no links, all
-// is written.
+// is written; so it is by a save that replaces a step.
 type Sharing struct {
 	// Off makes each step be written as a whole.
 	Off bool
 	// FreshEvery is how many steps in a row have the same bytes at most, before
 	// they are written anew; 10 if it is 0, and 1 shares nothing. A byte that rots
-	// on the disk is lost for all steps that share it.
+	// on the disk is lost for all steps that share it: where all that are kept may
+	// be fewer than FreshEvery, as with LatestN{3} alone, that may be every step.
+	// Keep some older ones too, with EveryNSteps for instance, or set it below the
+	// number that is kept.
 	FreshEvery int
 	// MaxDead is the part of a shared file, from 0 to 1, that may belong to no leaf
 	// of the step any more; what is left of a file with more is written anew. It is

@@ -128,6 +128,10 @@ func (r *removals) remove(which removal) {
 		return
 	}
 	r.c.steps.spare(*which.step)
+	if errors.Is(err, orbax.ErrBusy) {
+		log.Debug("not removed: somebody else is at work on it", "step", which.step.Step)
+		return
+	}
 	if err != nil {
 		log.Warn("step not removed", "step", which.step.Step, "error", err)
 		r.fail(fmt.Errorf("step %d could not be removed: %w", which.step.Step, err))
@@ -143,14 +147,7 @@ func (r *removals) fail(err error) {
 	r.failed = errors.Join(r.failed, err)
 }
 
-// pending reports whether something is being removed.
-func (r *removals) pending() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.idle != nil
-}
-
-// drain waits until nothing is.
+// drain waits until nothing is being removed.
 func (r *removals) drain(ctx context.Context) error {
 	r.mu.Lock()
 	idle := r.idle

@@ -72,7 +72,8 @@ func (r *root) list(ctx context.Context) (steps []candidate, others []storage.In
 }
 
 // inspect returns what the documents of a step say, read by read. One that is
-// damaged has Err; the error is for what is no checkpoint, or cannot be read.
+// damaged has Err; the error is for what is no checkpoint, see isNoCheckpoint, or
+// cannot be read.
 func (r *root) inspect(ctx context.Context, c candidate,
 	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Checkpoint, error) {
 	ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}

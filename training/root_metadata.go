@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -23,6 +24,10 @@ const (
 	metadataFile       = "_ROOT_METADATA"
 	legacyMetadataFile = "metadata"
 )
+
+// metadataWait is the time until another look whether somebody else has written
+// the metadata.
+const metadataWait = 10 * time.Millisecond
 
 // RootMetadata describes a run.
 type RootMetadata struct {
@@ -97,15 +102,21 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 	}{Custom: doc}); err != nil {
 		return err
 	}
-	_, err = r.readMetadata(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = r.putMetadata(ctx, doc)
-		if !errors.Is(err, fs.ErrExist) {
+	for {
+		if _, err := r.readMetadata(ctx); !errors.Is(err, fs.ErrNotExist) {
+			log.Debug("the root has metadata already, which stay as they are")
+			return nil
+		}
+		err := r.putMetadata(ctx, doc)
+		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
+		select {
+		case <-time.After(metadataWait): // another writes them
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	log.Debug("the root has metadata already, which stay as they are")
-	return nil
 }
 
 // putMetadata writes the document, unless there is one.

@@ -18,11 +18,12 @@ import (
 // it is not newer than all others. It reads nothing.
 func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	err := c.checkOpen()
-	if err == nil && c.checkStep(step, savehook.Settings{}) != nil {
+	settings := savehook.SaveSettings(convert[any](c.options.SaveOptions))
+	if err == nil && c.checkStep(step, settings) != nil {
 		return false, nil
 	}
-	var want bool
-	if err == nil {
+	want := settings.Force
+	if err == nil && !want {
 		want, err = c.decide(step)
 	}
 	return want, wrap("decide on", c.root.name, step, err)
@@ -96,7 +97,7 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 	r, err := c.accept(ctx, step, settings)
 	earlier := c.unasked()
 	if err == nil && !r.skipped {
-		err = c.run(ctx, r, func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		err = c.run(ctx, r, settings.Overwrite || c.replaces(step), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 			return start(ctx, path, slices.Concat(convert[O](ours), options))
 		})
 	}
@@ -145,10 +146,16 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	ready := false
+	defer func() {
+		if !ready { // also if a policy or name format of the program has panicked
+			<-c.turn
+		}
+	}()
 	if err := c.ready(ctx, step, s); err != nil {
-		<-c.turn
 		return nil, err
 	}
+	ready = true
 	return r, nil
 }
 
@@ -165,10 +172,21 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings)
 	if err := c.checkOpen(); err != nil {
 		return err
 	}
+	if c.steps.isDoomed(c.Path(step)) {
+		if err := c.removals.drain(ctx); err != nil { // else it would take the new one
+			return err
+		}
+	}
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
 	return c.checkStep(step, s)
+}
+
+// replaces reports whether a step is saved in the place of a damaged one.
+func (c *Checkpointer) replaces(step int) bool {
+	ck, err := c.steps.find(step)
+	return err == nil && c.steps.replaceable(ck)
 }
 
 // checkStep refuses a step that is there already, and one that is older than the
@@ -215,7 +233,7 @@ func (c *Checkpointer) decide(step int) (bool, error) {
 }
 
 // run makes the save of a step that has been accepted, or starts it.
-func (c *Checkpointer) run(ctx context.Context, r *Response, start starter) (err error) {
+func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, start starter) (err error) {
 	defer func() { <-c.turn }()
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.began = time.Now()
@@ -229,18 +247,12 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, start starter) (err
 	background := false
 	defer func() {
 		if !background {
-			c.finish(ctx, sv, err)
 			r.tell()
+			c.finish(ctx, sv, err)
 		}
 	}()
-	options := c.saveOptions(sv)
+	options := c.saveOptions(sv, overwrite)
 	resp, err := start(ctx, sv.path, options)
-	if errors.Is(err, fault.ErrNoSpace) && c.removals.pending() {
-		c.log.Info("no space: waiting for steps to be removed", "step", r.step)
-		if c.removals.drain(ctx) == nil {
-			resp, err = start(ctx, sv.path, options)
-		}
-	}
 	if err != nil || resp == nil {
 		return err
 	}
@@ -261,26 +273,29 @@ type save struct {
 }
 
 // saveOptions returns the options of a save that come from the Checkpointer.
-func (c *Checkpointer) saveOptions(s *save) []orbax.SaveCheckpointablesOption {
+func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpointablesOption {
 	options := []orbax.SaveCheckpointablesOption{
 		orbax.ReuseSnapshot(&c.memory),
 		orbax.Report(&s.stats),
 		stepOption(func(step *savehook.Step) {
 			step.Managed = true
-			step.Sharing = c.sharing(s.step)
+			step.MakeRoom = c.removals.drain
+			step.Sharing = c.sharing(s.step, overwrite)
 		}),
 	}
 	if progress := c.options.Progress; progress != nil {
 		options = append(options, orbax.Progress(func(stats orbax.Stats) { progress(s.step, stats) }))
 	}
-	if ck, err := c.steps.find(s.step); err == nil && c.steps.replaceable(ck) {
+	if overwrite {
 		options = append(options, orbax.Overwrite())
 	}
 	return options
 }
 
-// sharing returns what a step shares with the newest that is in order.
-func (c *Checkpointer) sharing(step int) *savehook.Sharing {
+// sharing returns what a step shares with the newest that is in order. One that
+// replaces another may be to replace damage, of which other steps may have a share:
+// it shares nothing.
+func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
 	o := c.options.Sharing
 	if o.Off {
 		return nil
@@ -289,7 +304,7 @@ func (c *Checkpointer) sharing(step int) *savehook.Sharing {
 		c.log.Info("not shared", "step", step, "reason", err)
 	}}
 	for _, ck := range c.steps.all() {
-		if ck.Err == nil {
+		if ck.Err == nil && !overwrite {
 			s.Base = ck.Path
 		}
 	}
@@ -299,9 +314,14 @@ func (c *Checkpointer) sharing(step int) *savehook.Sharing {
 // finish takes note of a save that has ended.
 func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 	s.cancel(nil)
-	ctx = context.WithoutCancel(ctx)
-	rerr := c.refresh(ctx)
 	saved := err == nil || errors.Is(err, fault.ErrInPlace)
+	defer func() { // also if a policy of the program panics
+		s.settle(saved, err)
+		c.mu.Lock()
+		c.saving, c.last = nil, s.Response
+		c.mu.Unlock()
+		s.end()
+	}()
 	if err == nil {
 		c.log.Info("saved", "step", s.step, "path", s.path, "stats", s.stats)
 	} else {
@@ -310,6 +330,7 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 			c.preemption.missed()
 		}
 	}
+	rerr := c.refresh(context.WithoutCancel(ctx))
 	if saved && rerr == nil {
 		rerr = c.retain()
 	}
@@ -317,9 +338,4 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 		c.log.Warn("it is not known which steps are to be removed", "error", rerr)
 		c.removals.fail(rerr)
 	}
-	s.settle(saved, err)
-	c.mu.Lock()
-	c.saving, c.last = nil, s.Response
-	c.mu.Unlock()
-	s.end()
 }

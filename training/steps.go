@@ -1,9 +1,11 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +34,11 @@ type steps struct {
 	// doomed are the names of steps that are to be removed, and so no steps any
 	// more.
 	doomed map[string]bool
+	// spared are the names that doom no longer has since the root was last read.
+	spared map[string]bool
+	// damaged are the steps that could not be loaded, by path, while they are those
+	// that were complete at that time.
+	damaged map[string]damaged
 	// passed are the paths of damaged steps that Resume has passed over. The run
 	// saves them anew when it comes to them.
 	passed map[string]bool
@@ -44,6 +51,12 @@ type known struct {
 	ignored error // it is no step
 }
 
+// damaged is what is wrong with a step.
+type damaged struct {
+	time time.Time // see Checkpoint
+	err  error
+}
+
 // lookers is how many steps are opened at once.
 const lookers = 16
 
@@ -51,6 +64,9 @@ const lookers = 16
 func (s *steps) refresh(ctx context.Context) error {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
+	s.mu.Lock()
+	s.spared = map[string]bool{}
+	s.mu.Unlock()
 	found, others, err := s.root.list(ctx)
 	if err != nil && !errors.Is(err, orbax.ErrNotExist) {
 		return err
@@ -85,10 +101,13 @@ func (s *steps) refresh(ctx context.Context) error {
 			k.ignored = fmt.Errorf("step %d is in %s", k.ck.Step, s.listed[last].Path)
 		}
 		switch {
-		case s.doomed[name]:
+		case s.doomed[name], s.spared[name]:
 		case k.ignored != nil:
 			s.ignored = append(s.ignored, Ignored{k.ck.Path, k.ignored})
 		default:
+			if d, ok := s.damaged[k.ck.Path]; ok && d.time.Equal(k.ck.Time) {
+				k.ck.Err = cmp.Or(k.ck.Err, d.err)
+			}
 			s.listed = append(s.listed, k.ck)
 		}
 	}
@@ -109,10 +128,19 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	k.ck, err = s.root.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
 		return ck.Info(ctx)
 	})
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return k, err
+	case err == nil:
+		return k, nil
+	case isNoCheckpoint(err), errors.Is(err, fs.ErrPermission):
+		k.ignored = err
+	default: // it may be one, so nobody must go on from an older one as if it were not there
+		k.ck.Err = err
 	}
-	k.ignored = err // no checkpoint, or it cannot be read
+	if !isNoCheckpoint(err) {
+		k.modTime = time.Time{} // to be looked at again
+	}
 	return k, nil
 }
 
@@ -146,17 +174,12 @@ func (s *steps) find(step int) (Checkpoint, error) {
 
 // damage notes that a step could not be loaded.
 func (s *steps) damage(step int, err error) {
-	s.refreshing.Lock() // what is being found out would undo it
-	defer s.refreshing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.listed {
 		if ck := &s.listed[i]; ck.Step == step && ck.Err == nil {
 			ck.Err = err
-			name := filepath.Base(ck.Path)
-			k := s.known[name]
-			k.ck.Err = err
-			s.known[name] = k
+			s.damaged[ck.Path] = damaged{ck.Time, err}
 		}
 	}
 }
@@ -171,11 +194,19 @@ func (s *steps) doom(which []Checkpoint) {
 	}
 }
 
+// isDoomed reports whether what is at path is to be removed.
+func (s *steps) isDoomed(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doomed[filepath.Base(path)]
+}
+
 // spare ends what doom began.
 func (s *steps) spare(ck Checkpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.doomed, filepath.Base(ck.Path))
+	s.spared[filepath.Base(ck.Path)] = true
 }
 
 // pass notes that the run goes on from before a damaged step.

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -79,15 +81,7 @@ func saveAllOnce(t *testing.T, root string) {
 // that it has.
 func saveWhatIsFree(t *testing.T, c *training.Checkpointer) (won []int, err error) {
 	for n := range twinSteps {
-		var saved bool
-		if n%2 == 0 {
-			saved, err = c.Save(t.Context(), n, stateOf(n), training.Force())
-		} else {
-			var resp *training.Response
-			if resp, err = c.SaveAsync(t.Context(), n, stateOf(n), training.Force()); err == nil {
-				saved, err = resp.Result(t.Context())
-			}
-		}
+		saved, err := saveSomehow(t, c, n, n%2 == 1, training.Force())
 		switch {
 		case saved && err == nil:
 			won = append(won, n)
@@ -202,4 +196,169 @@ func TestTwoTakeTurns(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// Two that save to one root in turns, and remove what neither keeps, are in nobody's
+// way.
+func TestTwoThatRemove(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	var group sync.WaitGroup
+	for i := range 2 {
+		c := openRun(t, root, training.Options{Preservation: training.LatestN{N: 2}})
+		group.Go(func() {
+			for n := i; n < 40; n += 2 {
+				saved, err := c.Save(t.Context(), n, stateOf(n), training.Force())
+				if err != nil || !saved {
+					t.Errorf("step %d: %t, %v", n, saved, err)
+				}
+			}
+			if err := c.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	c := openRun(t, root, training.Options{Preservation: training.LatestN{N: 2}})
+	mustSave(t, c, 50)
+	if err := c.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	latest := listed(c)
+	if len(latest) != 2 || latest[1] != 50 {
+		t.Fatalf("steps %v", latest)
+	}
+	wantSteps(t, c, latest...)
+}
+
+// One Checkpointer that many goroutines use at once.
+func TestManyGoroutines(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	c := openRun(t, root, training.Options{
+		Preservation: training.LatestN{N: 3},
+		Progress:     func(int, orbax.Stats) {},
+	})
+	const each = 10
+	var saved, refused atomic.Int32
+	var savers, others sync.WaitGroup
+	for i := range 3 {
+		savers.Go(func() {
+			for n := range each {
+				step := 3*n + i
+				ok, err := saveSomehow(t, c, step, n%2 == 0)
+				switch {
+				case ok && err == nil:
+					saved.Add(1)
+				case !ok && errors.Is(err, training.ErrOlderStep):
+					refused.Add(1)
+				default:
+					t.Errorf("step %d: %t, %v", step, ok, err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	for _, f := range []func(){
+		func() {
+			var s runState
+			n, err := c.Resume(t.Context(), &s)
+			if err == nil {
+				err = s.check(n)
+			}
+			if err != nil && !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrBusy) {
+				t.Error(err)
+			}
+		},
+		func() {
+			if err := c.Reload(t.Context()); err != nil {
+				t.Error(err)
+			}
+			c.Checkpoints()
+			c.Latest()
+			c.SavingInProgress()
+			c.Path(training.LatestStep)
+		},
+		func() {
+			if err := c.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	savers.Wait()
+	close(done)
+	others.Wait()
+	t.Logf("%d saved, %d came too late", saved.Load(), refused.Load())
+	if err := c.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	steps := listed(c)
+	if len(steps) != 3 || steps[2] != 3*each-1 {
+		t.Fatalf("steps %v", steps)
+	}
+	wantSteps(t, c, steps...)
+}
+
+// saveSomehow saves a step, in the background or not.
+func saveSomehow(t *testing.T, c *training.Checkpointer, step int, background bool, options ...orbax.SaveOption) (bool, error) {
+	if !background {
+		return c.Save(t.Context(), step, stateOf(step), options...)
+	}
+	resp, err := c.SaveAsync(t.Context(), step, stateOf(step), options...)
+	if err != nil {
+		return false, err
+	}
+	return resp.Result(t.Context())
+}
+
+// Close while others save: each save is made or refused.
+func TestCloseBesideSaves(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	c := openRun(t, root, training.Options{})
+	var mu sync.Mutex
+	var want []int
+	var group sync.WaitGroup
+	for i := range 3 {
+		group.Go(func() {
+			for n := i; ; n += 3 {
+				saved, err := saveSomehow(t, c, n, i > 0)
+				if errors.Is(err, training.ErrOlderStep) {
+					continue
+				}
+				if errors.Is(err, fs.ErrClosed) && !saved {
+					return
+				}
+				if err != nil || !saved {
+					t.Errorf("step %d: %t, %v", n, saved, err)
+					return
+				}
+				mu.Lock()
+				want = append(want, n)
+				enough := len(want) >= 6
+				mu.Unlock()
+				if enough {
+					group.Go(func() {
+						if err := c.Close(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+		})
+	}
+	group.Wait()
+	slices.Sort(want)
+	wantSteps(t, openRun(t, root, training.Options{}), want...)
 }

@@ -38,6 +38,9 @@ type Step struct {
 	Force bool
 	// Metrics, if not nil, are saved beside the checkpointables.
 	Metrics any
+	// MakeRoom, if not nil, is called when the disk has not room enough. It frees
+	// what it can.
+	MakeRoom func(ctx context.Context) error
 	// Sharing, if not nil, lets pytrees share bytes with an earlier step.
 	Sharing *Sharing
 }

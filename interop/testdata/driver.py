@@ -36,9 +36,10 @@ import jax
 import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 
+import runs
 import wire
 
-_OPS = {}
+_OPS = dict(runs.OPS)
 
 
 def _op(f):
