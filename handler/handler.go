@@ -60,9 +60,6 @@ type SaveOptions struct {
 	// Announce, if set, is told before anything is copied or written how many
 	// bytes will be written, at least, and may refuse them.
 	Announce func(bytes int64) error
-	// Shares says that the save may share bytes with an earlier one, see Reuse:
-	// nobody knows then how many will be written, and pytrees announce none.
-	Shares bool
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions
 	// Adapters bring in tensors of other packages as leaves.

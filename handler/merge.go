@@ -44,9 +44,9 @@ func Databases(ctx context.Context, dir *ReadDir) ([]string, error) {
 }
 
 // readDatabases returns the union of the databases of processes in dir, in the
-// order of its keys. Values refer to files relative to dir. A key that two of them give different
-// values is an error that matches orbax.ErrKeyCollision: processes write
-// different keys, but for equal documents, and which of two values Orbax's own
+// order of its keys. Values refer to files relative to dir. A key that two of them
+// give different values is an error that matches orbax.ErrKeyCollision: processes
+// write different keys, but for equal documents, and which of two values Orbax's own
 // merge takes is a matter of chance (observed).
 func readDatabases(ctx context.Context, dir *ReadDir) ([]ocdbt.Entry, error) {
 	names, err := Databases(ctx, dir)

@@ -144,6 +144,7 @@ func TestBothFormats(t *testing.T) {
 // A document of a few bytes can claim any number of chunks, and to be short of
 // them.
 func TestMissingChunksAreBounded(t *testing.T) {
+	t.Parallel()
 	for _, shape := range [][]int{{maxMissing + 1}, {1 << 31, 1 << 31}} {
 		chunk := make([]int, len(shape))
 		for i := range chunk {

@@ -41,7 +41,7 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	if err != nil {
 		return nil, err
 	}
-	if opts.Announce != nil && !opts.Shares {
+	if opts.Announce != nil {
 		if err := opts.Announce(p.leastBytes()); err != nil {
 			return nil, err
 		}

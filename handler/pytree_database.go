@@ -41,26 +41,17 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 		return err
 	}
 	dir.engine.Counters().Shared.Add(c.shared)
-	file := layout.DataDir + "/" + randomName()
-	var extents []transfer.Extent
-	if len(c.items) > 0 {
-		extents, err = dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, file), c.items)
-		if err != nil {
+	for _, f := range []*dataFile{&c.known, &c.other} {
+		if err := f.write(ctx, dir); err != nil {
 			return err
 		}
-		for _, v := range c.values {
-			e := extents[v.item]
-			c.entries = append(c.entries, ocdbt.Entry{
-				Key:   v.key,
-				Value: ocdbt.Value{Ref: ocdbt.Ref{File: file, Offset: e.Offset, Length: e.Length}},
-			})
-		}
+		c.entries = f.appendEntries(c.entries)
 	}
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return writeIndex(gctx, dir, c.entries) })
 	if s != nil {
-		doc := s.wrote(file, extents).document()
+		doc := s.wrote(c.known.name, c.known.extents).document()
 		group.Go(func() error { return dir.WriteFile(gctx, layout.ChunksFile, doc) })
 	}
 	return group.Wait()
@@ -69,9 +60,18 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 // contents is what a database is to hold.
 type contents struct {
 	entries []ocdbt.Entry // those whose values lie in the tree itself, or in shared files
-	values  []value       // the others
+	// known has the chunks whose contents are known, other those that no later save
+	// can share: in the file of the former they would be dead bytes.
+	known, other dataFile
+	shared       int64 // bytes of arrays that are not stored again
+}
+
+// dataFile is a file of values that is to be written; none if it has no items.
+type dataFile struct {
+	name    string
 	items   []transfer.Item
-	shared  int64 // bytes of arrays that are not stored again
+	extents []transfer.Extent // where they lie, once written
+	values  []value
 }
 
 // value is a key whose value is an item, which several may share.
@@ -80,23 +80,47 @@ type value struct {
 	item int
 }
 
+func (f *dataFile) write(ctx context.Context, dir *WriteDir) (err error) {
+	if len(f.items) == 0 {
+		return nil
+	}
+	f.name = layout.DataDir + "/" + randomName()
+	f.extents, err = dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, f.name), f.items)
+	return err
+}
+
+// appendEntries appends the entries of a file that has been written.
+func (f *dataFile) appendEntries(entries []ocdbt.Entry) []ocdbt.Entry {
+	for _, v := range f.values {
+		e := f.extents[v.item]
+		ref := ocdbt.Ref{File: f.name, Offset: e.Offset, Length: e.Length}
+		entries = append(entries, ocdbt.Entry{Key: v.key, Value: ocdbt.Value{Ref: ref}})
+	}
+	return entries
+}
+
 // contents returns what the database holds. Arrays that are the same memory, such
 // as tied weights, are stored once. Where s knows what chunks contain, so are all that
 // are equal.
 func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) {
-	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), items: make([]transfer.Item, 0, len(p.arrays))}
+	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays))}
+	other := &c.other
 	firstItem := make([]int, len(p.arrays))
-	tied := p.tied()
+	var tied []int
+	if s == nil {
+		tied = p.tied()
+		other.items = make([]transfer.Item, 0, len(p.arrays))
+	}
 	for i := range p.arrays {
 		a := &p.arrays[i]
 		c.entries = append(c.entries, ocdbt.Entry{
 			Key:   joinKey(a.name, a.zarr.MetadataName()),
 			Value: ocdbt.Value{Inline: a.zarr.Document()},
 		})
-		firstItem[i] = len(c.items)
-		next := len(c.items)
-		if first := tied[i]; s == nil && first != i && a.zarr.EncodedBound() > maxInline {
-			next = firstItem[first]
+		next := len(other.items)
+		firstItem[i] = next
+		if s == nil && tied[i] != i && a.zarr.EncodedBound() > maxInline {
+			next = firstItem[tied[i]]
 			c.shared += a.bytes()
 		}
 		var err error
@@ -111,10 +135,10 @@ func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) 
 				c.addKnown(ctx, s, id, a, k)
 				return
 			}
-			if next == len(c.items) {
-				c.items = append(c.items, k.item)
+			if next == len(other.items) {
+				other.items = append(other.items, k.item)
 			}
-			c.values = append(c.values, value{k.key, next})
+			other.values = append(other.values, value{k.key, next})
 			next++
 		})
 		if err != nil {
@@ -135,11 +159,11 @@ func (c *contents) addKnown(ctx context.Context, s *sharing, id chunkID, a *save
 	if ok {
 		c.shared += a.regionBytes(k.index)
 	} else {
-		item = len(c.items)
+		item = len(c.known.items)
 		s.items[id] = item
-		c.items = append(c.items, s.checked(ctx, id, a, k))
+		c.known.items = append(c.known.items, s.checked(ctx, id, a, k))
 	}
-	c.values = append(c.values, value{k.key, item})
+	c.known.values = append(c.known.values, value{k.key, item})
 }
 
 // writeIndex writes the tree of a database over entries, which are sorted, and its

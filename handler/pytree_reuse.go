@@ -24,13 +24,15 @@ import (
 //
 // A save with a Reuse records the fingerprints of its chunks, for the next one, in
 // a file that Orbax ignores. Both are for the arrays of a database that are in
-// memory, *array.Array. Plain files, and chunks of 1024 bytes and less, are written
-// always. What cannot be shared for whatever reason is written too.
+// memory, *array.Array. Written always are those of other readers, to a data file of
+// their own, and plain files, and chunks of 1024 bytes and less. What cannot be shared
+// for whatever reason is written too.
 //
 // Equal chunks of one save are stored once.
 type Reuse struct {
 	// Base is the same checkpointable in an earlier, complete checkpoint in the
-	// same store. Nothing is shared if it is nil, or was saved without a Reuse.
+	// same store. Nothing is shared if it is nil, was saved without a Reuse, or has
+	// no digest of what that recorded.
 	Base *ReadDir
 	// FreshEvery is after how many saves bytes are written anew, so that damage to
 	// them does not last: no save shares bytes that FreshEvery-1 others have shared
@@ -88,7 +90,7 @@ type sharing struct {
 	// place is where these chunks are.
 	place map[chunkID]ocdbt.Ref
 	// items are the chunks that are written, by their positions among the items of
-	// the database.
+	// their data file.
 	items map[chunkID]int
 }
 
@@ -115,11 +117,20 @@ func (p *savePlan) share(ctx context.Context, dir *WriteDir) (*sharing, error) {
 	if s.prints, err = p.fingerprint(ctx, dir.engine, print); err != nil {
 		return nil, err
 	}
-	sizes := r.sizes(ctx, base)
-	for _, f := range base.choose(s.prints.wanted(), sizes, r.freshEvery(), r.maxDead()) {
+	if len(base.files) > 0 {
+		s.link(ctx, stage, dir, base)
+	}
+	dir.engine.Counters().Begin(transfer.Moving, 0)
+	return s, ctx.Err()
+}
+
+// link links the files of the base that have enough of the save's chunks into dir.
+func (s *sharing) link(ctx context.Context, stage storage.Sharer, dir *WriteDir, base *record) {
+	r := dir.reuse
+	for _, f := range base.choose(s.prints.wanted(), r.sizes(ctx, base), r.freshEvery(), r.maxDead()) {
 		if err := stage.Share(ctx, path.Join(r.Base.path(), f.name), path.Join(dir.name, f.name)); err != nil {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return
 			}
 			r.problem(fmt.Errorf("%s cannot be shared: %w", f.name, err))
 			continue
@@ -130,17 +141,19 @@ func (p *savePlan) share(ctx context.Context, dir *WriteDir) (*sharing, error) {
 			s.place[c.id] = ocdbt.Ref{File: f.name, Offset: c.offset, Length: c.length}
 		}
 	}
-	dir.engine.Counters().Begin(transfer.Moving, 0)
-	return s, ctx.Err()
 }
 
 // readBase returns the record of the base, an empty one with a new key if there is
-// none that can be read.
+// none that can be read and trusted: the record's own checksum does not tell whether
+// it is that of this save.
 func (r *Reuse) readBase(ctx context.Context) *record {
 	if r.Base != nil {
 		rec, err := r.Base.readRecord(ctx)
-		if rec != nil {
+		if rec != nil && r.Base.digests.Has(path.Join(r.Base.name, layout.ChunksFile)) {
 			return rec
+		}
+		if rec != nil {
+			err = fmt.Errorf("%w: the digests of the checkpoint do not cover %s", fault.ErrCorrupt, layout.ChunksFile)
 		}
 		r.problem(err)
 	}
@@ -175,15 +188,25 @@ func (d *ReadDir) sharedFiles(ctx context.Context) func(file string) bool {
 	return func(file string) bool { return err != nil || shared[file] }
 }
 
-// sizes returns the sizes of the files of the base's record that are there.
+// sizes returns the sizes of the files of the base's record that are there, with all
+// their chunks.
 func (r *Reuse) sizes(ctx context.Context, base *record) map[string]int64 {
 	sizes := map[string]int64{}
 	for _, f := range base.files {
+		end := int64(0)
+		for _, c := range f.chunks {
+			end = max(end, c.offset+c.length)
+		}
 		info, err := r.Base.stat(ctx, f.name)
-		if err == nil && !info.Dir {
+		switch {
+		case err != nil:
+			r.problem(err)
+		case info.Dir:
+			r.problem(fmt.Errorf("%w: %s is a directory", fault.ErrCorrupt, f.name))
+		case info.Size < end:
+			r.problem(fmt.Errorf("%w: %s has %d bytes, its chunks end at %d", fault.ErrCorrupt, f.name, info.Size, end))
+		default:
 			sizes[f.name] = info.Size
-		} else {
-			r.problem(cmp.Or(err, fmt.Errorf("%s is a directory", f.name)))
 		}
 	}
 	return sizes
@@ -202,7 +225,8 @@ func (s *sharing) id(array, n int) (id chunkID, ok bool) {
 // could take the stored bytes for something that they are not. Only what the save
 // itself has copied is certain not to change. Arrays that are said not to, frozen or
 // of a save that is Immutable, are no exception: what breaks such a promise harms one
-// save, and must not harm the next ones.
+// save, and must not harm the next ones. A chunk that has its first content again
+// when it is checked passes, whatever it was while it was encoded.
 func (s *sharing) checked(ctx context.Context, id chunkID, a *saveArray, k saveChunk) transfer.Item {
 	if a.copied {
 		return k.item

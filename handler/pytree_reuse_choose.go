@@ -9,10 +9,10 @@ import (
 
 // choose returns which files of a record a save shares that wants some chunks: each
 // with those of its chunks that are wanted, and the files with the most bytes of them
-// first. sizes are those of the files that are there. The others are dropped, and the
-// save writes what it wants of them: files that freshEvery saves have by now, that
-// are shorter than they should be, those of which more than a share of maxDead is not
-// wanted, and, of more than maxShared files, those with the fewest bytes.
+// first. sizes are those of the files that are there with all their chunks. The others
+// are dropped, and the save writes what it wants of them: files that freshEvery saves
+// have by now, those of which more than a share of maxDead is not wanted, and, of more
+// than maxShared files, those with the fewest bytes.
 func (r *record) choose(wanted map[chunkID]bool, sizes map[string]int64, freshEvery int, maxDead float64) []recordFile {
 	type candidate struct {
 		recordFile
@@ -25,16 +25,14 @@ func (r *record) choose(wanted map[chunkID]bool, sizes map[string]int64, freshEv
 			continue
 		}
 		c := candidate{recordFile: recordFile{name: f.name, age: f.age}}
-		whole := true
 		for _, k := range f.chunks {
 			if wanted[k.id] {
 				c.chunks = append(c.chunks, k)
 				c.live += k.length
-				whole = whole && k.length <= size && k.offset <= size-k.length
 			}
 		}
 		dead := size - c.live - storage.PageSize // files are written in pages
-		if whole && len(c.chunks) > 0 && float64(dead) <= maxDead*float64(size) {
+		if len(c.chunks) > 0 && float64(dead) <= maxDead*float64(size) {
 			all = append(all, c)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/zarr"
 )
 
 // printer computes fingerprints of chunks under a key.
@@ -68,8 +69,14 @@ type chunkID struct {
 // says how chunks are encoded, of what shape and dtype.
 type formID [sha256.Size]byte
 
-func (a *saveArray) formID() formID {
-	return sha256.Sum256(fmt.Appendf(nil, "%v\n%s", a.src.DType(), a.zarr.Document()))
+// sourceForm is what a formID is of; arrays of one form share its metadata.
+type sourceForm struct {
+	dtype array.DType
+	zarr  *zarr.Metadata
+}
+
+func (f sourceForm) id() formID {
+	return sha256.Sum256(fmt.Appendf(nil, "%v\n%s", f.dtype, f.zarr.Document()))
 }
 
 // prints are the fingerprints of a plan's chunks.
@@ -107,6 +114,7 @@ func (a *saveArray) printable() bool {
 func (p *savePlan) fingerprint(ctx context.Context, e *transfer.Engine, print *printer) (*prints, error) {
 	all := &prints{make([]formID, len(p.arrays)), make([][]fingerprint, len(p.arrays))}
 	tied := p.tied()
+	forms := map[sourceForm]formID{}
 	for i := range p.arrays {
 		a := &p.arrays[i]
 		if !a.printable() {
@@ -116,7 +124,11 @@ func (p *savePlan) fingerprint(ctx context.Context, e *transfer.Engine, print *p
 			all.forms[i], all.contents[i] = all.forms[first], all.contents[first]
 			continue
 		}
-		all.forms[i] = a.formID()
+		form := sourceForm{a.src.DType(), a.zarr}
+		if _, ok := forms[form]; !ok {
+			forms[form] = form.id()
+		}
+		all.forms[i] = forms[form]
 		all.contents[i] = make([]fingerprint, a.zarr.NumChunks())
 	}
 	type job struct {

@@ -51,7 +51,7 @@ const recordMagic = "go-orbax chunks 1\n"
 // The least that a file and a chunk take in a record.
 const (
 	leastFileEntry  = 2*dataNameBytes + 2
-	leastChunkEntry = 1 + 16 + 1 + 1
+	leastChunkEntry = 1 + len(fingerprint{}) + 1 + 1
 )
 
 // dataNameBytes is what the name of a data file is made of.
@@ -95,7 +95,7 @@ func parseRecord(doc []byte) (*record, error) {
 		return nil, fmt.Errorf("%w: it begins with %.20q, not with %q", fault.ErrUnsupported, doc, recordMagic)
 	}
 	at := len(doc) - sha256.Size
-	if at < 0 {
+	if at < len(recordMagic) {
 		return nil, fmt.Errorf("%w: %d bytes", fault.ErrCorrupt, len(doc))
 	}
 	if sha256.Sum256(doc[:at]) != [sha256.Size]byte(doc[at:]) {

@@ -4,16 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/zarr"
 )
 
 // run is a run of saves, each in a directory of its own.
@@ -107,6 +113,9 @@ func (r *run) check(dir *ReadDir, state any) {
 		r.t.Fatal(err)
 	}
 	for name, want := range state.(map[string]any) {
+		if r, ok := want.(reader); ok {
+			want = r.of
+		}
 		a, ok := want.(*array.Array)
 		if !ok {
 			continue
@@ -139,4 +148,73 @@ func noise(seed byte, shape ...int) *array.Array {
 		data[i] = float32(rng.IntN(1000))
 	}
 	return array.Of(data, shape...)
+}
+
+// In any run of saves, of which any may be removed, each that is left has what was
+// saved, and no file is older or has more dead bytes than it may.
+func TestReuseRuns(t *testing.T) {
+	// Each check saves several times, to a real disk. The flag is of the process, so
+	// the test is not parallel.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		t.Cleanup(func() { flag.Set(f.Name, f.DefValue) })
+		flag.Set(f.Name, "20")
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRun(t)
+		r.reuse.FreshEvery = rapid.IntRange(2, 5).Draw(rt, "fresh")
+		r.reuse.MaxDead = rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "dead")
+		r.options.Storage.ChunkByteSize = 4096
+		r.options.Snapshot = rapid.Bool().Draw(rt, "snapshot")
+		r.options.Storage.PerLeaf = func(leaf string, o ArrayOptions) ArrayOptions {
+			if leaf == "a1" {
+				o.Compression = zarr.Zstd(1)
+			}
+			return o
+		}
+		state := map[string]any{}
+		type saved struct {
+			dir   *ReadDir
+			state map[string]any
+		}
+		left := map[int]saved{}
+		for step := range rapid.IntRange(2, 6).Draw(rt, "steps") {
+			for range rapid.IntRange(0, 3).Draw(rt, "changes") {
+				name := rapid.SampledFrom([]string{"a0", "a1", "a2", "a3"}).Draw(rt, "array")
+				state[name] = noise(rapid.ByteRange(0, 5).Draw(rt, "content"), 1024*rapid.IntRange(1, 4).Draw(rt, "chunks"))
+			}
+			state["step"] = step
+			if err := r.try(t.Context(), state); err != nil {
+				rt.Fatal(err)
+			}
+			left[step] = saved{r.reuse.Base, maps.Clone(state)}
+			rec, err := r.reuse.Base.readRecord(rt.Context())
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for _, f := range rec.files {
+				info, err := os.Stat(filepath.Join(r.step(step), f.name))
+				if err != nil {
+					rt.Fatal(err)
+				}
+				live := int64(0)
+				for _, c := range f.chunks {
+					live += c.length
+				}
+				dead := float64(info.Size() - live - storage.PageSize)
+				if f.age >= r.reuse.FreshEvery || f.age > 0 && dead > r.reuse.MaxDead*float64(info.Size()) {
+					rt.Errorf("a file of age %d and %d bytes has %v dead ones", f.age, info.Size(), dead)
+				}
+			}
+			if len(left) > 1 && rapid.Bool().Draw(rt, "remove") {
+				gone := rapid.SampledFrom(slices.Sorted(maps.Keys(left))).Draw(rt, "gone")
+				if gone < step {
+					delete(left, gone)
+					os.RemoveAll(filepath.Dir(r.step(gone)))
+				}
+			}
+		}
+		for _, s := range left {
+			r.check(s.dir, s.state)
+		}
+	})
 }

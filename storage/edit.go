@@ -14,6 +14,14 @@ type Editor interface {
 	Edit(ctx context.Context, dir string) (Edit, error)
 }
 
+// Locker is a Store that can tell the temporary directories of writers that live
+// from those of dead ones. Of a store that is none nobody can.
+type Locker interface {
+	Store
+	// Locks reports whether it can in dir, which exists, for all that write there.
+	Locks(ctx context.Context, dir string) bool
+}
+
 // Edit is a directory that one writer has claimed. Its methods may not be called
 // by several goroutines at once. Of a process that dies between them nothing is
 // left in the directory but what they have done.

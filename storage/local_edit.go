@@ -21,6 +21,8 @@ type localEdit struct {
 	files int // written so far
 }
 
+func (*local) Locks(_ context.Context, dir string) bool { return locks(dir) }
+
 func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

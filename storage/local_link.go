@@ -24,6 +24,9 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRegular(from); err != nil {
+		return err
+	}
 	if err := s.link(ctx, from, name); errors.Is(err, errors.ErrUnsupported) {
 		return s.copy(ctx, from, name)
 	} else if err != nil {
@@ -36,24 +39,35 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	return nil
 }
 
-// Share need not sync the file: its bytes were durable before the checkpoint that
-// it is of was committed. The new name becomes so when the stage is.
+// Share syncs the file: its bytes were durable before the checkpoint that it is of was
+// committed, but not if that has been copied here since. Where they are, this costs next
+// to nothing, as the file is clean before it gets its second name, which becomes durable
+// with the stage.
 func (s *localStage) Share(ctx context.Context, from, name string) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
 	}
+	if err := checkRegular(from); err != nil {
+		return err
+	}
+	if err := s.sys.syncDir(from); err != nil { // syncs a file just as well
+		return err
+	}
 	return s.link(ctx, from, name)
+}
+
+func checkRegular(name string) error {
+	info, err := os.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", name)
+	}
+	return err
 }
 
 // link gives a regular file a second name. There are many reasons for which that
 // can be impossible: another device, another owner, too many links, a file system
 // without them. Then the error matches errors.ErrUnsupported.
 func (s *localStage) link(ctx context.Context, from, name string) error {
-	if info, err := os.Lstat(from); err != nil {
-		return err
-	} else if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: not a regular file", from)
-	}
 	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
 		return err
 	}

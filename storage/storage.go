@@ -87,8 +87,9 @@ type Stage interface {
 	Link(ctx context.Context, from, name string) error
 	// Commit makes the directory durable and then visible at its path; an
 	// existing directory there is replaced in the same instant and removed
-	// afterwards. It fails if a Writer is still open or failed to close. An error that matches orbax.ErrInPlace is about what comes after that. The
-	// stage is finished, whatever Commit returns.
+	// afterwards. It fails if a Writer is still open or failed to close. An error
+	// that matches orbax.ErrInPlace is about what comes after that. The stage is
+	// finished, whatever Commit returns.
 	Commit(ctx context.Context) error
 	// CommitInto is Commit, but the directory becomes visible as the entry
 	// called name of the stage's path: a directory, which is created if it is

@@ -22,3 +22,5 @@ func (osSystem) locked(name string) bool {
 }
 
 func isInvalid(error) bool { return false }
+
+func locks(string) bool { return false }

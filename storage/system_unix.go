@@ -63,6 +63,21 @@ func (osSystem) locked(name string) bool {
 	return errors.Is(flock(d, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
+// locks reports whether a directory can be locked as lock does it. Over NFS it
+// cannot: an exclusive lock wants a file that is open for writing.
+func locks(dir string) bool {
+	d, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		flock(d, unix.LOCK_UN)
+	}
+	return err == nil || errors.Is(err, unix.EWOULDBLOCK)
+}
+
 func flock(f *os.File, how int) error {
 	return retry(func() error { return unix.Flock(int(f.Fd()), how) })
 }

@@ -139,7 +139,11 @@ func (c *Checkpointer) Ignored() []Ignored {
 
 // Reload reads the root again, to see what others have done.
 func (c *Checkpointer) Reload(ctx context.Context) error {
-	return wrap("reload", c.root.name, noStep, c.refresh(ctx))
+	err := c.checkOpen()
+	if err == nil {
+		err = c.refresh(ctx)
+	}
+	return wrap("reload", c.root.name, noStep, err)
 }
 
 // Preempted reports whether the program is about to be ended; see
@@ -148,10 +152,10 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 //
 //	ended = ckpts.Preempted()
 //	_, err = ckpts.SaveAsync(ctx, step, state)
-func (c *Checkpointer) Preempted() bool {
-	reached, _ := c.preemption.look()
-	return reached
-}
+//
+// The first save after Preempted has become true is wanted by a
+// PreemptionCheckpointingPolicy, even if the notice has been answered before.
+func (c *Checkpointer) Preempted() bool { return c.preemption.tell() }
 
 // SavingInProgress reports whether a step is being saved.
 func (c *Checkpointer) SavingInProgress() bool { return c.underWay() != nil }

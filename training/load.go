@@ -157,11 +157,16 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 			c.steps.damage(at.Step, err)
 			passed = append(passed, at)
 		case errors.Is(err, orbax.ErrNotExist) && c.removed(ctx, at):
+		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
+			return noStep, wrap("resume", c.root.name, at.Step, fmt.Errorf("%w: %v", fault.ErrStructure, err))
 		default:
 			return noStep, wrap("resume", c.root.name, at.Step, err)
 		}
 		errs = append(errs, err)
 		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
+	}
+	if len(passed) == 0 { // all have been removed meanwhile
+		return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: there are no steps any more", fault.ErrNotExist))
 	}
 	// Not as one that says that there are no steps.
 	return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: no step is in order: %v", fault.ErrCorrupt, errors.Join(errs...)))

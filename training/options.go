@@ -33,15 +33,17 @@ type Options struct {
 	// CleanTemporary makes New remove also the temporary directories that saves of
 	// Orbax in Python have left, of steps and of the root's metadata. These hold no
 	// lock, so nobody can tell whether their writer is alive: set it only where no
-	// Python program saves to the root. Those of writers in Go are always removed
-	// when these are dead.
+	// other program saves to the root. Those of writers in Go are removed without
+	// it when these are dead, where locks tell: on local disks of Unix systems.
 	CleanTemporary bool
 	// Sharing is about the bytes that steps share.
 	Sharing Sharing
 	// Logger is told what is saved, removed, passed over and what fails; nobody if
 	// nil.
 	Logger *slog.Logger
-	// Progress, if not nil, is called while a step is saved; see orbax.Progress.
+	// Progress, if not nil, is called while a step is saved; see orbax.Progress. It
+	// must not wait for the Checkpointer, as Cancel does; cancel the save's context
+	// instead.
 	Progress func(step int, s orbax.Stats)
 	// SaveOptions are for every save, before those that are given to it.
 	SaveOptions []orbax.SaveCheckpointablesOption

@@ -14,7 +14,8 @@ type preemption struct {
 
 	mu      sync.Mutex
 	reached bool
-	served  bool // a save has begun since
+	told    bool // the program knows
+	served  bool // a save has begun since it was reached, and told if it was
 }
 
 // newPreemption listens for what tells of it, if the policy looks for that.
@@ -57,6 +58,18 @@ func (p *preemption) look() (reached, unserved bool) {
 		}
 	}
 	return p.reached, p.reached && !p.served
+}
+
+// tell reports whether the notice has come, to the program: a save that it makes
+// afterwards answers the notice too, whatever was saved before.
+func (p *preemption) tell() bool {
+	reached, _ := p.look()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reached && !p.told {
+		p.told, p.served = true, false
+	}
+	return reached
 }
 
 // serve is told that a save begins.

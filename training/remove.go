@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -76,16 +77,24 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 type removals struct {
 	c *Checkpointer
 
-	mu     sync.Mutex
-	queue  []removal
-	idle   chan struct{} // closed when the queue is empty; nil if nothing runs
-	failed error         // to be told by Wait or Close
+	mu    sync.Mutex
+	queue []removal
+	idle  chan struct{} // closed when the queue is empty; nil if nothing runs
+	// failed is to be told by Wait or Close: the last failure by path, and that of
+	// the policy by "".
+	failed map[string]error
 }
 
 // removal is a directory to be removed: a step, or what a save has left.
 type removal struct {
 	path string
 	step *Checkpoint // nil for what a save has left
+}
+
+// replaced reports whether somebody has saved the step anew since it was found.
+func (w *removal) replaced() bool {
+	m, err := describe(context.Background(), w.path, readInfo)
+	return err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(w.step.Time)
 }
 
 func (r *removals) add(which removal) {
@@ -116,6 +125,10 @@ func (r *removals) run() {
 
 func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
+	if which.step != nil && which.replaced() {
+		r.c.steps.spare(*which.step)
+		return
+	}
 	err := orbax.Delete(context.Background(), which.path, orbax.MissingOK())
 	if which.step == nil {
 		switch {
@@ -134,17 +147,20 @@ func (r *removals) remove(which removal) {
 	}
 	if err != nil {
 		log.Warn("step not removed", "step", which.step.Step, "error", err)
-		r.fail(fmt.Errorf("step %d could not be removed: %w", which.step.Step, err))
+		r.fail(which.path, fmt.Errorf("step %d could not be removed: %w", which.step.Step, err))
 		return
 	}
 	log.Info("removed", "step", which.step.Step)
 }
 
 // fail takes a failure that Wait or Close tells.
-func (r *removals) fail(err error) {
+func (r *removals) fail(path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failed = errors.Join(r.failed, err)
+	if r.failed == nil {
+		r.failed = map[string]error{}
+	}
+	r.failed[path] = err
 }
 
 // drain waits until nothing is being removed.
@@ -170,9 +186,12 @@ func (r *removals) wait(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.failed
+	var errs []error
+	for _, path := range slices.Sorted(maps.Keys(r.failed)) {
+		errs = append(errs, r.failed[path])
+	}
 	r.failed = nil
-	return err
+	return errors.Join(errs...)
 }
 
 // temporaries finds what saves of steps have left that did not come to an end.
@@ -185,6 +204,8 @@ func (r *removals) temporaries(ctx context.Context) error {
 		}
 		return err
 	}
+	locker, ok := c.root.store.(storage.Locker)
+	locks := ok && locker.Locks(ctx, c.root.dir)
 	names := map[string]bool{metadataDir: false}
 	for _, f := range found {
 		names[f.info.Name] = true
@@ -199,10 +220,10 @@ func (r *removals) temporaries(ctx context.Context) error {
 			// What was replaced when the program died between two renames, on a
 			// file system that cannot exchange directories.
 			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
-		case isOurs(id) || c.options.CleanTemporary:
+		case isOurs(id) && locks || c.options.CleanTemporary:
 			r.add(removal{path: c.root.path(e.Name)})
 		default:
-			c.log.Warn("left by a save of Orbax in Python, or of one that goes on; CleanTemporary removes it", "path", c.root.path(e.Name))
+			c.log.Warn("a save has left this, or goes on: nobody can tell; CleanTemporary removes it", "path", c.root.path(e.Name))
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ type Response struct {
 	saved     bool // set before done is closed, as is err
 	err       error
 	told      bool // the outcome has reached somebody
+	asking    int  // calls of Result that wait for it
 	callbacks []func(bool, error)
 }
 
@@ -33,6 +34,8 @@ func (r *Response) Skipped() bool { return r.skipped }
 // step. It returns the same whenever it is called. If ctx ends first Result
 // returns its error, and the save goes on.
 func (r *Response) Result(ctx context.Context) (saved bool, err error) {
+	r.ask(1)
+	defer r.ask(-1)
 	select {
 	case <-r.done: // counts also when ctx has ended
 	default:
@@ -42,9 +45,7 @@ func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 			return false, context.Cause(ctx)
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.told = true
+	r.tell()
 	return r.saved, r.err
 }
 
@@ -90,11 +91,17 @@ func (r *Response) end() {
 func (r *Response) unasked() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.told || r.err == nil {
+	if r.told || r.asking > 0 || r.err == nil {
 		return nil
 	}
 	r.told = true
 	return &EarlierError{Step: r.step, Err: r.err}
+}
+
+func (r *Response) ask(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asking += n
 }
 
 // tell counts the outcome as told.

@@ -39,7 +39,10 @@ type RootMetadata struct {
 
 // RootMetadata returns what the root says of the run.
 func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) {
-	custom, err := c.root.readMetadata(ctx)
+	custom, err := map[string]any{}, c.checkOpen()
+	if err == nil {
+		custom, err = c.root.readMetadata(ctx)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		custom, err = map[string]any{}, nil
 	}
@@ -103,11 +106,14 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 		return err
 	}
 	for {
-		if _, err := r.readMetadata(ctx); !errors.Is(err, fs.ErrNotExist) {
-			log.Debug("the root has metadata already, which stay as they are")
+		_, err := r.readMetadata(ctx)
+		if err == nil || errors.Is(err, fault.ErrCorrupt) {
+			log.Debug("the root has metadata already, which stay as they are", "error", err)
 			return nil
 		}
-		err := r.putMetadata(ctx, doc)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = r.putMetadata(ctx, doc)
+		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
@@ -126,7 +132,7 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	if errors.Is(err, fs.ErrExist) { // the directory alone is there
 		editor, ok := r.store.(storage.Editor)
 		if !ok {
-			return err
+			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, metadataFile)
 		}
 		edit, err := editor.Edit(ctx, dir)
 		if err != nil {

@@ -107,7 +107,10 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 	if r != nil && !r.saved {
 		r = nil
 	}
-	return r, errors.Join(wrap("save", c.root.name, step, err), earlier)
+	if earlier != nil { // told, but not as one that comes beside a Response
+		err = fmt.Errorf("%w (and %v)", err, earlier)
+	}
+	return r, wrap("save", c.root.name, step, err)
 }
 
 // convert returns options as values of another of their types.
@@ -206,7 +209,7 @@ func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
 		newest = max(newest, ck.Step)
 	}
 	if r := c.underWay(); r != nil {
-		if r.step == step {
+		if r.step == step && !s.Overwrite {
 			return fmt.Errorf("%w: it is being saved", fault.ErrExist)
 		}
 		newest = max(newest, r.step)
@@ -336,6 +339,6 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 	}
 	if rerr != nil {
 		c.log.Warn("it is not known which steps are to be removed", "error", rerr)
-		c.removals.fail(rerr)
+		c.removals.fail("", rerr)
 	}
 }

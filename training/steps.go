@@ -121,13 +121,16 @@ func (s *steps) refresh(ctx context.Context) error {
 
 var errNoStepName = fmt.Errorf("%w: not the name of a step", fault.ErrInvalidCheckpoint)
 
+// readInfo reads what a checkpoint says of itself.
+func readInfo(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
+	return ck.Info(ctx)
+}
+
 // look finds out what an entry is.
 func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	k := known{modTime: c.info.ModTime}
 	var err error
-	k.ck, err = s.root.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
-		return ck.Info(ctx)
-	})
+	k.ck, err = s.root.inspect(ctx, c, readInfo)
 	switch {
 	case ctx.Err() != nil:
 		return k, err
