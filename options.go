@@ -133,7 +133,7 @@ func init() {
 	}
 	savehook.SaveSettings = func(options []any) savehook.Settings {
 		c := newSaveConfig(optionsOf[SaveOption](options))
-		return savehook.Settings{Step: c.step, Name: c.name, Overwrite: c.overwrite}
+		return savehook.Settings{Step: c.step, Overwrite: c.overwrite}
 	}
 	savehook.LoadsPartly = func(options []any) bool {
 		return newLoadConfig(optionsOf[LoadOption](options)).handler.Partial

@@ -106,7 +106,8 @@ func (c *Checkpointer) refresh(ctx context.Context) error {
 func (c *Checkpointer) Root() string { return c.root.name }
 
 // Path returns the path at which a step is, or at which it would be saved; of
-// LatestStep the newest's, or "" if there is none. It serves the functions of
+// LatestStep the newest's. It is "" if there is none, and for a number that is no
+// step. It serves the functions of
 // package orbax.
 func (c *Checkpointer) Path(step int) string {
 	if ck, err := c.steps.find(step); err == nil {
@@ -188,10 +189,8 @@ func (c *Checkpointer) Wait(ctx context.Context) error {
 
 func (c *Checkpointer) wait(ctx context.Context) error {
 	if r := c.underWay(); r != nil {
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := await(ctx, r.done); err != nil {
+			return err
 		}
 	}
 	err := c.removals.wait(ctx)
@@ -211,6 +210,16 @@ func (c *Checkpointer) Close() error {
 	c.preemption.stop()
 	c.memory.Free()
 	return wrap("close", c.root.name, noStep, err)
+}
+
+// await waits until done is closed.
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (c *Checkpointer) checkOpen() error {

@@ -84,7 +84,10 @@ func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, target
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
 	return with(ctx, c, "metadata", step, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.Metadata(ctx, options...)
-		return &CheckpointMetadata{m, at.Step, at.Time}, err
+		if err != nil {
+			return nil, err
+		}
+		return &CheckpointMetadata{m, at.Step, at.Time}, nil
 	})
 }
 
@@ -93,7 +96,10 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	return with(ctx, c, "metadata", step, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.CheckpointablesMetadata(ctx, options...)
-		return &CheckpointMetadata{m, at.Step, at.Time}, err
+		if err != nil {
+			return nil, err
+		}
+		return &CheckpointMetadata{m, at.Step, at.Time}, nil
 	})
 }
 
@@ -174,7 +180,7 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 
 // removed reports whether a step has been removed since it was found.
 func (c *Checkpointer) removed(ctx context.Context, at Checkpoint) bool {
-	_, err := orbax.Open(ctx, at.Path)
+	err := attempt(ctx, at, func(*orbax.Checkpoint) error { return nil })
 	return errors.Is(err, orbax.ErrNotExist)
 }
 

@@ -26,7 +26,7 @@ type Options struct {
 	CustomMetadata any
 	// Preempted tells, by being closed or sent to, that the program is about to be
 	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is
-	// that one or contains it, SIGTERM does: from New to Close the program must end
+	// that one or an AnySavePolicy that has it, SIGTERM does: from New to Close the program must end
 	// by itself after that signal, see Checkpointer.Preempted. Once the
 	// Checkpointer has seen it a second one ends the program as usual.
 	Preempted <-chan struct{}

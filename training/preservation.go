@@ -12,8 +12,8 @@ import (
 // and decide as they do; a program can have its own. A policy is asked by one
 // goroutine at a time.
 //
-// Whatever a policy says, the newest step is never removed, nor is one whose
-// documents are damaged; policies are not told of the latter.
+// Whatever a policy says, the newest step that is in order is never removed, nor is
+// a damaged one (see Checkpoint.Err); policies are not told of the latter.
 type PreservationPolicy interface {
 	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.
 	// They are in the order of their steps and must not be changed. After an
@@ -34,8 +34,6 @@ type PreserveAll struct{}
 func (PreserveAll) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
 	return keepAll(checkpoints), nil
 }
-
-func (PreserveAll) validate() error { return nil }
 
 // LatestN keeps the newest N checkpoints, or all of them if N is 0, which is
 // Orbax's None.
@@ -188,8 +186,6 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationCont
 	}
 	return keep, nil
 }
-
-func (p CustomSteps) validate() error { return nil }
 
 // LatestDuration keeps the checkpoints from the first on that is no older than
 // Duration, which must be positive.

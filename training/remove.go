@@ -171,12 +171,7 @@ func (r *removals) drain(ctx context.Context) error {
 	if idle == nil {
 		return nil
 	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return await(ctx, idle)
 }
 
 // wait is drain that returns what could not be removed, once.
@@ -206,7 +201,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 	}
 	locker, ok := c.root.store.(storage.Locker)
 	locks := ok && locker.Locks(ctx, c.root.dir)
-	names := map[string]bool{metadataDir: false}
+	names := map[string]bool{}
 	for _, f := range found {
 		names[f.info.Name] = true
 	}
@@ -230,8 +225,8 @@ func (r *removals) temporaries(ctx context.Context) error {
 }
 
 // isOurs reports whether what follows the mark in the name of a temporary directory
-// is as package storage makes it: a hyphen and 16 hexadecimal digits. Its writer
-// holds a lock for as long as it lives.
+// is as package storage makes it: a hyphen and 16 hexadecimal digits, of which the mark of what was replaced takes
+// four. Its writer holds a lock for as long as it lives.
 func isOurs(id string) bool {
 	id, _, _ = strings.Cut(id, storage.TempMarker) // of one who removed it
 	id = strings.TrimSuffix(id, "-old")

@@ -161,7 +161,7 @@ func (r *root) check(ctx context.Context) error {
 	}
 	for dir := r.dir; dir != path.Dir(dir); dir = path.Dir(dir) {
 		for _, marker := range []string{layout.IndicatorFile, layout.CheckpointFile} {
-			if _, err := r.store.Stat(ctx, path.Join(dir, marker)); err == nil {
+			if info, err := r.store.Stat(ctx, path.Join(dir, marker)); err == nil && !info.Dir {
 				return fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, dir)
 			}
 		}

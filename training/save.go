@@ -42,7 +42,8 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // If an earlier save in the background has failed and nobody has asked for its
 // outcome, Save returns that as an *EarlierError, beside what it reports of its
 // own step. After a failure earlier steps are as they were, and the next save is
-// not concerned.
+// not concerned. saved is true beside an error also where that matches
+// orbax.ErrInPlace.
 //
 // The state must not change before Save returns.
 func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
@@ -166,10 +167,8 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings
 // saved.
 func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings) error {
 	if r := c.underWay(); r != nil {
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := await(ctx, r.done); err != nil {
+			return err
 		}
 	}
 	if err := c.checkOpen(); err != nil {

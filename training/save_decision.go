@@ -52,8 +52,6 @@ func (p SpecificStepsPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ Decis
 	return slices.Contains(p.Steps, step.Step), nil
 }
 
-func (p SpecificStepsPolicy) validate() error { return nil }
-
 // ContinuousCheckpointingPolicy saves as often as it can without making the
 // program wait: whenever no save is in progress.
 type ContinuousCheckpointingPolicy struct {
@@ -87,8 +85,6 @@ func (PreemptionCheckpointingPolicy) ShouldSave(_ Checkpoint, _ []Checkpoint, c 
 	return c.Preempted, nil
 }
 
-func (PreemptionCheckpointingPolicy) validate() error { return nil }
-
 // InitialSavePolicy saves when the run has no step yet.
 type InitialSavePolicy struct{}
 
@@ -96,8 +92,6 @@ type InitialSavePolicy struct{}
 func (InitialSavePolicy) ShouldSave(_ Checkpoint, previous []Checkpoint, _ DecisionContext) (bool, error) {
 	return len(previous) == 0, nil
 }
-
-func (InitialSavePolicy) validate() error { return nil }
 
 // AnySavePolicy saves what any of its policies saves. It asks them in order
 // until one says yes; without policies it saves nothing.

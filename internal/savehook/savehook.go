@@ -62,7 +62,6 @@ var StepOption func(f func(*Step)) any
 // Settings are what a Checkpointer needs to know of a save's options.
 type Settings struct {
 	Step
-	Name      string
 	Overwrite bool
 }
 
