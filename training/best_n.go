@@ -77,7 +77,8 @@ func (p BestN) validate() error {
 
 // MetricAt returns a function for BestN that takes a number out of metrics:
 // MetricAt("eval", "loss") takes {"eval": {"loss": 0.25}} for 0.25, and MetricAt()
-// metrics that are nothing but a number.
+// metrics that are nothing but a number. Metrics that have none there are an error,
+// with which BestN fails, so that nothing is removed until that step is deleted.
 func MetricAt(keys ...string) func(metrics any) (float64, error) {
 	return func(metrics any) (float64, error) {
 		v := metrics

@@ -7,14 +7,14 @@
 //
 //	ckpts, err := training.New(ctx, "/ckpt/run", training.Options{
 //		SaveDecision: training.FixedIntervalPolicy{Interval: 1000},
-//		Preservation: training.LatestN{N: 3},
+//		Preservation: training.AnyPreservationPolicy{training.LatestN{N: 3}, training.EveryNSteps{Interval: 20000}},
 //	})
 //	if err != nil {
 //		return err
 //	}
-//	defer func() { err = errors.Join(err, ckpts.Close()) }()
+//	defer func() { err = errors.Join(err, ckpts.Close()) }() // the named result
 //	step, err := ckpts.Resume(ctx, &state)
-//	if err != nil && !errors.Is(err, orbax.ErrNotExist) { // none: a new run
+//	if err != nil && !errors.Is(err, orbax.ErrNotExist) { // none: a new run, and step is -1
 //		return err
 //	}
 //	for step++; step <= last; step++ {

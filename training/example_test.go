@@ -62,9 +62,11 @@ func fit(ctx context.Context, root string, steps int) (err error) {
 	}
 	for ended := false; !ended && state.Step < steps; {
 		loss := step(state, data)
-		ended = checkpoints.Preempted() // if so, this step is saved
-		metrics := training.Metrics(map[string]any{"loss": loss})
-		if _, err := checkpoints.SaveCheckpointablesAsync(ctx, state.Step, items, metrics); err != nil {
+		save := []orbax.SaveCheckpointablesOption{training.Metrics(map[string]any{"loss": loss})}
+		if ended = checkpoints.Preempted(); ended || state.Step == steps {
+			save = append(save, training.Force()) // the last one, whatever the policy says
+		}
+		if _, err := checkpoints.SaveCheckpointablesAsync(ctx, state.Step, items, save...); err != nil {
 			return err
 		}
 	}
@@ -97,9 +99,9 @@ func Example() {
 		fmt.Print(e.Name(), " ")
 	}
 	// Output:
-	// latest: 200 map[loss:0.005]
-	// latest: 1300 map[loss:0.0007692307692307692]
-	// 1000 1200 1300
+	// latest: 250 map[loss:0.004]
+	// latest: 1350 map[loss:0.0007407407407407407]
+	// 1000 1300 1350
 }
 
 // A save in the background tells what has become of it: a program that does not

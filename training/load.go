@@ -104,7 +104,7 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 }
 
 // Resume reads the newest step that is in order into target, as LoadInto does, and
-// returns its number. A step that is found to be damaged is reported to the log and
+// returns its number, or -1 with an error. A step that is found to be damaged is reported to the log and
 // passed over: it stays as it is until the run comes to its number again, and that
 // save replaces it. What a load fails with for other reasons, such as a target that
 // does not fit, is returned.
@@ -118,8 +118,12 @@ func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.
 }
 
 // ResumeCheckpointables is Resume for several checkpointables, each with the target
-// that it is read into. A stateful object may be loaded more than once.
+// that it is read into; there must be one. A stateful object may be loaded more than
+// once.
 func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (step int, err error) {
+	if len(targets) == 0 {
+		return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
+	}
 	return resume(ctx, c, convert[any](options), func(ck *orbax.Checkpoint) error {
 		_, err := ck.LoadCheckpointables(ctx, targets, options...)
 		return err
@@ -143,14 +147,17 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 	var passed []Checkpoint
 	var errs []error
 	for _, at := range slices.Backward(c.steps.all()) {
-		err := attempt(ctx, at, func(ck *orbax.Checkpoint) error {
-			if partly {
-				if err := ck.Verify(ctx); err != nil {
-					return err
+		err := at.Err // its documents are damaged
+		if err == nil {
+			err = attempt(ctx, at, func(ck *orbax.Checkpoint) error {
+				if partly {
+					if err := ck.Verify(ctx); err != nil {
+						return err
+					}
 				}
-			}
-			return load(ck)
-		})
+				return load(ck)
+			})
+		}
 		if err == nil {
 			for _, ck := range passed {
 				c.steps.pass(ck)
@@ -175,7 +182,7 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 		return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: there are no steps any more", fault.ErrNotExist))
 	}
 	// Not as one that says that there are no steps.
-	return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: no step is in order: %v", fault.ErrCorrupt, errors.Join(errs...)))
+	return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...)))
 }
 
 // removed reports whether a step has been removed since it was found.

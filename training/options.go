@@ -5,7 +5,6 @@ import (
 	"log/slog"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/savehook"
 )
 
@@ -89,7 +88,7 @@ func (s Sharing) validate() error {
 		return err
 	}
 	if !(s.MaxDead >= 0 && s.MaxDead <= 1) {
-		return fmt.Errorf("%w: Sharing: MaxDead is %v, not between 0 and 1", fault.ErrUnsupported, s.MaxDead)
+		return fmt.Errorf("Sharing: MaxDead is %v, which must be between 0 and 1", s.MaxDead)
 	}
 	return nil
 }

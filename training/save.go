@@ -203,7 +203,7 @@ func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
 		case c.steps.replaceable(ck):
 			continue
 		case ck.Step == step && !s.Overwrite:
-			return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
+			return fmt.Errorf("%w; pass orbax.Overwrite to replace it", fault.ErrExist)
 		}
 		newest = max(newest, ck.Step)
 	}
@@ -214,7 +214,7 @@ func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
 		newest = max(newest, r.step)
 	}
 	if step < newest && !s.Force {
-		return fmt.Errorf("%w, which is %d; pass Force to save it nevertheless", ErrOlderStep, newest)
+		return fmt.Errorf("%w, which is %d; pass training.Force to save it nevertheless", ErrOlderStep, newest)
 	}
 	return nil
 }

@@ -167,8 +167,8 @@ func (s *steps) find(step int) (Checkpoint, error) {
 		}
 	}
 	switch {
-	case step == LatestStep:
-		return Checkpoint{}, fmt.Errorf("%w: there are no steps yet", fault.ErrNotExist)
+	case len(s.listed) == 0 && len(s.ignored) > 0:
+		return Checkpoint{}, fmt.Errorf("%w: there are no steps, but entries that are none; does StepNameFormat fit %s?", fault.ErrNotExist, s.ignored[0].Path)
 	case len(s.listed) == 0:
 		return Checkpoint{}, fmt.Errorf("%w: there are no steps", fault.ErrNotExist)
 	}
