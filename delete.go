@@ -121,7 +121,7 @@ func (p place) check(ctx context.Context) error {
 	if !info.Dir {
 		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
-	outer := enclosing(ctx, p.store, p.dir)
+	outer := layout.Enclosing(ctx, p.store, p.dir)
 	switch {
 	case outer == "":
 		return nil

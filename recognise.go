@@ -332,18 +332,6 @@ func (c *Checkpoint) checkWhole() error {
 	return nil
 }
 
-// enclosing returns the checkpoint that dir is inside of, or "".
-func enclosing(ctx context.Context, store storage.Store, dir string) string {
-	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
-		for _, marker := range []string{layout.CheckpointFile, layout.IndicatorFile} {
-			if info, err := store.Stat(ctx, path.Join(up, marker)); err == nil && !info.Dir {
-				return up
-			}
-		}
-	}
-	return ""
-}
-
 // pending is what refuses to change a checkpoint with an unfinished deletion.
 func (c *Checkpoint) pending() error {
 	return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, c.deleting)

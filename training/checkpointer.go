@@ -63,10 +63,7 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 		return nil, err
 	}
 	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1)}
-	c.steps = steps{
-		root: &c.root, known: map[string]known{}, doomed: map[string]bool{}, spared: map[string]bool{},
-		passed: map[string]bool{}, damaged: map[string]damaged{},
-	}
+	c.steps.init(&c.root)
 	c.removals.c = c
 	if err := c.root.check(ctx); err != nil {
 		return nil, err
@@ -132,11 +129,7 @@ func (c *Checkpointer) Latest() (Checkpoint, bool) {
 
 // Ignored returns what is in the root and is not taken for a step, but for the
 // root's metadata and temporary directories.
-func (c *Checkpointer) Ignored() []Ignored {
-	c.steps.mu.Lock()
-	defer c.steps.mu.Unlock()
-	return append([]Ignored(nil), c.steps.ignored...)
-}
+func (c *Checkpointer) Ignored() []Ignored { return c.steps.others() }
 
 // Reload reads the root again, to see what others have done.
 func (c *Checkpointer) Reload(ctx context.Context) error {

@@ -134,14 +134,15 @@ func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[st
 // failed is overwritten by the next; unless the options leave some of it as it is:
 // then a step is verified before it is loaded.
 func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orbax.Checkpoint) error) (int, error) {
+	fail := func(step int, err error) (int, error) { return noStep, wrap("resume", c.root.name, step, err) }
 	if err := c.checkOpen(); err != nil {
-		return noStep, wrap("resume", c.root.name, noStep, err)
+		return fail(noStep, err)
 	}
 	if err := c.refresh(ctx); err != nil {
-		return noStep, wrap("resume", c.root.name, noStep, err)
+		return fail(noStep, err)
 	}
 	if _, err := c.steps.find(LatestStep); err != nil {
-		return noStep, wrap("resume", c.root.name, noStep, err)
+		return fail(noStep, err)
 	}
 	partly := savehook.LoadsPartly(options)
 	var passed []Checkpoint
@@ -149,53 +150,49 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 	for _, at := range slices.Backward(c.steps.all()) {
 		err := at.Err // its documents are damaged
 		if err == nil {
-			err = attempt(ctx, at, func(ck *orbax.Checkpoint) error {
-				if partly {
-					if err := ck.Verify(ctx); err != nil {
-						return err
-					}
-				}
-				return load(ck)
-			})
+			err = attempt(ctx, at, partly, load)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			for _, ck := range passed {
 				c.steps.pass(ck)
 			}
 			c.log.Info("resumed", "step", at.Step, "path", at.Path)
 			return at.Step, nil
-		}
-		switch {
 		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 			c.steps.damage(at.Step, err)
 			passed = append(passed, at)
-		case errors.Is(err, orbax.ErrNotExist) && c.removed(ctx, at):
+		case errors.Is(err, orbax.ErrNotExist) && removed(ctx, at):
 		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
-			return noStep, wrap("resume", c.root.name, at.Step, fmt.Errorf("%w: %v", fault.ErrStructure, err))
+			return fail(at.Step, fmt.Errorf("%w: %v", fault.ErrStructure, err))
 		default:
-			return noStep, wrap("resume", c.root.name, at.Step, err)
+			return fail(at.Step, err)
 		}
 		errs = append(errs, err)
 		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
 	}
 	if len(passed) == 0 { // all have been removed meanwhile
-		return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: there are no steps any more", fault.ErrNotExist))
+		return fail(noStep, fmt.Errorf("%w: there are no steps any more", fault.ErrNotExist))
 	}
 	// Not as one that says that there are no steps.
-	return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...)))
+	return fail(noStep, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...)))
+}
+
+// attempt loads a step, which it may have to verify before.
+func attempt(ctx context.Context, at Checkpoint, verify bool, load func(*orbax.Checkpoint) error) error {
+	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
+		if verify {
+			if err := ck.Verify(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return nil, load(ck)
+	})
+	return err
 }
 
 // removed reports whether a step has been removed since it was found.
-func (c *Checkpointer) removed(ctx context.Context, at Checkpoint) bool {
-	err := attempt(ctx, at, func(*orbax.Checkpoint) error { return nil })
+func removed(ctx context.Context, at Checkpoint) bool {
+	_, err := opened(ctx, at.Path, readInfo)
 	return errors.Is(err, orbax.ErrNotExist)
-}
-
-func attempt(ctx context.Context, at Checkpoint, load func(*orbax.Checkpoint) error) error {
-	ck, err := orbax.Open(ctx, at.Path)
-	if err != nil {
-		return err
-	}
-	defer ck.Close()
-	return load(ck)
 }

@@ -93,7 +93,7 @@ type removal struct {
 
 // replaced reports whether somebody has saved the step anew since it was found.
 func (w *removal) replaced() bool {
-	m, err := describe(context.Background(), w.path, readInfo)
+	m, err := opened(context.Background(), w.path, readInfo)
 	return err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(w.step.Time)
 }
 
@@ -225,8 +225,9 @@ func (r *removals) temporaries(ctx context.Context) error {
 }
 
 // isOurs reports whether what follows the mark in the name of a temporary directory
-// is as package storage makes it: a hyphen and 16 hexadecimal digits, of which the mark of what was replaced takes
-// four. Its writer holds a lock for as long as it lives.
+// is as package storage makes it: a hyphen and 16 hexadecimal digits, of which the
+// mark of what was replaced takes four. Its writer holds a lock for as long as it
+// lives.
 func isOurs(id string) bool {
 	id, _, _ = strings.Cut(id, storage.TempMarker) // of one who removed it
 	id = strings.TrimSuffix(id, "-old")

@@ -77,7 +77,7 @@ func (r *root) list(ctx context.Context) (steps []candidate, others []storage.In
 func (r *root) inspect(ctx context.Context, c candidate,
 	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Checkpoint, error) {
 	ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
-	m, err := describe(ctx, ck.Path, read)
+	m, err := opened(ctx, ck.Path, read)
 	switch {
 	case err == nil:
 		ck.Metrics = m.Metrics
@@ -90,11 +90,11 @@ func (r *root) inspect(ctx context.Context, c candidate,
 	return ck, err
 }
 
-func describe(ctx context.Context, path string,
-	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (*orbax.CheckpointMetadata, error) {
+// opened returns what read returns of the checkpoint at path.
+func opened[T any](ctx context.Context, path string, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
 	ck, err := orbax.Open(ctx, path)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	defer ck.Close()
 	return read(ctx, ck)

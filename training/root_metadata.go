@@ -159,12 +159,8 @@ func (r *root) check(ctx context.Context) error {
 	case !info.Dir:
 		return fmt.Errorf("%w: the root is a file", fault.ErrInvalidCheckpoint)
 	}
-	for dir := r.dir; dir != path.Dir(dir); dir = path.Dir(dir) {
-		for _, marker := range []string{layout.IndicatorFile, layout.CheckpointFile} {
-			if info, err := r.store.Stat(ctx, path.Join(dir, marker)); err == nil && !info.Dir {
-				return fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, dir)
-			}
-		}
+	if outer := layout.Enclosing(ctx, r.store, path.Join(r.dir, "step")); outer != "" {
+		return fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer)
 	}
 	return nil
 }

@@ -57,6 +57,12 @@ type damaged struct {
 	err  error
 }
 
+func (s *steps) init(root *root) {
+	s.root = root
+	s.known, s.damaged = map[string]known{}, map[string]damaged{}
+	s.doomed, s.spared, s.passed = map[string]bool{}, map[string]bool{}, map[string]bool{}
+}
+
 // lookers is how many steps are opened at once.
 const lookers = 16
 
@@ -152,6 +158,13 @@ func (s *steps) all() []Checkpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.listed)
+}
+
+// others returns what is no step.
+func (s *steps) others() []Ignored {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ignored)
 }
 
 // find returns the step that is meant; LatestStep is the newest.

@@ -17,7 +17,9 @@
 package layout
 
 import (
+	"context"
 	"fmt"
+	"path"
 	"strings"
 	"unicode/utf8"
 
@@ -81,4 +83,16 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w: checkpointable %q looks like an unfinished directory", fault.ErrReservedName, name)
 	}
 	return nil
+}
+
+// Enclosing returns the checkpoint that dir is inside of, or "".
+func Enclosing(ctx context.Context, store storage.Store, dir string) string {
+	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
+		for _, marker := range []string{CheckpointFile, IndicatorFile} {
+			if info, err := store.Stat(ctx, path.Join(up, marker)); err == nil && !info.Dir {
+				return up
+			}
+		}
+	}
+	return ""
 }
