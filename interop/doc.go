@@ -1,11 +1,13 @@
 // Package interop holds tests alone: they run Google's Orbax, in Python, beside
 // this module, and check that each loads what the other saves, bit for bit.
 //
-// The tests make a virtual environment with the versions that
-// testdata/requirements.txt pins, once, in the user's cache directory. Where
-// that is impossible, and with -short, they are skipped; with
-// ORBAX_INTEROP=require in the environment they fail instead.
+// They need a virtual environment with the versions that
+// internal/pyenv/requirements.txt pins. The command internal/testall makes it, once,
+// in the user's cache directory, and runs all tests. Where there is none, and with
+// -short, the tests are skipped; with ORBAX_INTEROP=require in the environment they
+// fail instead, and say what is missing.
 //
+//	go run ./internal/testall
 //	ORBAX_INTEROP=require go test ./interop
 //
 // TestLayouts, which needs no Python, is a table. Its rows are checkpoints in

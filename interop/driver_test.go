@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-orbax/orbax/internal/pyenv"
 )
 
 // answerTime is what one request may take.
@@ -72,7 +74,11 @@ func needPython(t *testing.T) {
 	if testing.Short() && !required {
 		t.Skip("interop: skipped with -short")
 	}
-	orbaxPy.find.Do(func() { orbaxPy.python, orbaxPy.err = python(context.Background()) })
+	orbaxPy.find.Do(func() {
+		var env pyenv.Env
+		env, orbaxPy.err = pyenv.Find(context.Background())
+		orbaxPy.python = env.Python()
+	})
 	switch {
 	case orbaxPy.err == nil:
 	case required:
@@ -228,6 +234,8 @@ func pyRaises(err error) bool {
 	var e *pyError
 	return errors.As(err, &e)
 }
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
 // tailBuffer keeps the end of what is written to it.
 type tailBuffer struct {

@@ -76,7 +76,7 @@ func TestLayoutsFresh(t *testing.T) {
 	testLayouts(t, dir)
 }
 
-// isPinned reports whether requirements.txt has the package of a module.
+// isPinned reports whether the Python environment has the package of a module.
 func isPinned(module string) bool {
 	return strings.HasPrefix(module, "orbax.") || module == "tensorstore"
 }

@@ -1,0 +1,119 @@
+// Command testall runs all tests of the workspace, and reports what it does while it
+// does it:
+//
+//	go run ./internal/testall
+//
+// The packages that are tested in seconds come first. Then it makes the Python
+// environment of the tests against the real Orbax, once, outside of any time limit
+// of go test, and runs the rest. Without a Python that is new enough it says so and
+// leaves those tests out; with ORBAX_INTEROP=require in the environment that is an
+// error. ORBAX_LONG_TESTS=1 makes the long tests run too. Arguments are passed to go
+// test, such as -race or -short.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/pyenv"
+)
+
+// module is the path of the root module, which the reports leave out.
+const module = "github.com/go-orbax/orbax"
+
+// slow are the packages whose tests take more than some seconds. What they take is
+// known from runs on two cores; a package that is missing here is only tested
+// earlier.
+var slow = []string{"", "/storage", "/partial", "/training", "/cmd/orbax", "/examples/quickstart", "/interop"}
+
+// timeLimit is the limit of one package: several times what the slowest takes on a
+// machine with two busy cores.
+const timeLimit = 40 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "testall:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, args []string) error {
+	started := time.Now()
+	quick, late, err := packages(ctx)
+	if err != nil {
+		return err
+	}
+	var total counts
+	fmt.Fprintf(out, "== quick tests: %d packages (with empty caches their dependencies are fetched and compiled first)\n", len(quick))
+	if err := test(ctx, out, &total, args, quick); err != nil {
+		return err
+	}
+	left, err := environment(ctx, out, slices.Contains(args, "-short"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "== longer tests: %d packages\n", len(late))
+	err = test(ctx, out, &total, args, late)
+	if left != "" {
+		fmt.Fprintln(out, left)
+	}
+	fmt.Fprintf(out, "== %s\n%d passed, %d failed, %d skipped\n", time.Since(started).Round(time.Second), total.passed, total.failed, total.skipped)
+	if err == nil && total.failed > 0 {
+		err = errors.New("tests failed")
+	}
+	return err
+}
+
+// packages lists the packages of the workspace: those that are tested in seconds,
+// and the others, the longest last.
+func packages(ctx context.Context) (quick, late []string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "work")
+	cmd.Stderr = os.Stderr
+	listed, err := cmd.Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("go list: %w", err)
+	}
+	all := strings.Fields(string(listed))
+	for _, p := range slow {
+		if slices.Contains(all, module+p) {
+			late = append(late, module+p)
+		}
+	}
+	quick = slices.DeleteFunc(all, func(p string) bool { return slices.Contains(late, p) })
+	return quick, late, nil
+}
+
+// environment makes the Python environment. It returns a line that says which tests
+// are left out without it.
+func environment(ctx context.Context, out io.Writer, short bool) (left string, err error) {
+	required := os.Getenv("ORBAX_INTEROP") == "require"
+	if short && !required {
+		return "", nil
+	}
+	env, err := pyenv.Find(ctx)
+	if errors.Is(err, pyenv.ErrNotMade) {
+		fmt.Fprintf(out, "== Python: installing the real Orbax into %s, once (about 500 MB are fetched; this can take minutes)\n", env.Dir)
+		env, err = pyenv.Make(ctx, out)
+	}
+	switch {
+	case err == nil:
+		fmt.Fprintf(out, "== Python: %s\n", env.Dir)
+		return "", nil
+	case required || ctx.Err() != nil:
+		return "", err
+	}
+	left = fmt.Sprintf("== Python: the tests that run the real Orbax are left out: %v", err)
+	fmt.Fprintln(out, left)
+	return left, nil
+}
