@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -137,21 +138,23 @@ func keyPrefix(name string) (prefix, separator string) {
 func (a *saveArray) appendChunk(ctx context.Context, dst []byte, index []int) ([]byte, error) {
 	err := a.withChunk(ctx, index, func(chunk []byte) error {
 		if a.zarr.DType == a.src.DType() {
-			return a.encode(&dst, chunk)
+			return a.encode(&dst, index, chunk)
 		}
 		return transfer.WithScratch(a.zarr.ChunkBytes(), func(converted []byte) error {
 			if err := array.Convert(converted, a.zarr.DType, chunk, a.src.DType()); err != nil {
 				return err
 			}
-			return a.encode(&dst, converted)
+			return a.encode(&dst, index, converted)
 		})
 	})
 	return dst, err
 }
 
-func (a *saveArray) encode(dst *[]byte, chunk []byte) (err error) {
-	*dst, err = a.zarr.AppendChunk(*dst, chunk)
-	return err
+func (a *saveArray) encode(dst *[]byte, index []int, chunk []byte) (err error) {
+	if *dst, err = a.zarr.AppendChunk(*dst, chunk); err != nil {
+		return fmt.Errorf("chunk %s: %w", a.zarr.Key(index), err)
+	}
+	return nil
 }
 
 // withChunk calls f with a chunk in the dtype of the source: where it lies in

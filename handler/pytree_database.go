@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
@@ -128,7 +129,7 @@ func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) 
 			if k.item.Bound <= maxInline {
 				v, e := k.item.Append(nil)
 				c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Inline: v}})
-				err = cmp.Or(err, e)
+				err = cmp.Or(err, fault.OfLeaf(a.name, e))
 				return
 			}
 			if id, ok := s.id(i, k.number); ok {

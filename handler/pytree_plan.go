@@ -213,6 +213,11 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 	if err != nil {
 		return err
 	}
+	if inMemory, ok := a.(*array.Array); ok { // others are looked at as they are encoded
+		if err := zarr.CheckElements(dtype, inMemory.Bytes()); err != nil {
+			return err
+		}
+	}
 	p.arrays = append(p.arrays, saveArray{name: name, src: a, zarr: m, compression: s.Compression})
 	p.meta.Leaves = append(p.meta.Leaves, entry)
 	return nil

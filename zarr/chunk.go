@@ -37,24 +37,40 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 // [Metadata.DecodeChunk] does it by itself.
 func Finish(d array.DType, elements []byte) error {
 	if d == array.Bool {
-		return checkBools(elements)
+		if i := badBool(elements); i >= 0 {
+			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.ErrCorrupt, i, elements[i])
+		}
+		return nil
 	}
 	array.Canonicalize(d, elements)
 	return nil
 }
 
-// checkBools refuses bytes other than 0 and 1.
-func checkBools(b []byte) error {
+// CheckElements refuses elements of dtype d that no reader takes, with an error that
+// matches orbax.ErrLeafType: bools other than 0 and 1. [Metadata.AppendChunk] does it
+// by itself; who writes many chunks looks first.
+func CheckElements(d array.DType, elements []byte) error {
+	if d != array.Bool {
+		return nil
+	}
+	if i := badBool(elements); i >= 0 {
+		return fmt.Errorf("%w: element %d of the bools is the byte %d, not 0 or 1; array.Canonicalize makes it 1", fault.ErrLeafType, i, elements[i])
+	}
+	return nil
+}
+
+// badBool returns the place of the first byte that is neither 0 nor 1, or -1.
+func badBool(b []byte) int {
 	i := 0
 	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:])&^0x0101010101010101 == 0 {
 		i += 8
 	}
 	for ; i < len(b); i++ {
 		if b[i] > 1 {
-			return fmt.Errorf("%w: element %d of a bool chunk is %d, not 0 or 1", fault.ErrCorrupt, i, b[i])
+			return i
 		}
 	}
-	return nil
+	return -1
 }
 
 func (m *Metadata) checkIndex(index []int) error {
@@ -87,8 +103,9 @@ func (m *Metadata) EncodedBound() int {
 // AppendChunk appends the encoded form of chunk to dst. The chunk must have
 // [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded
 // at the array's edge. As in TensorStore, bits that the dtype does not use are
-// written as zero. It encodes what [New] can ask for, and matches
-// orbax.ErrUnsupported for other metadata. The chunk is only read.
+// written as zero; a bool that is neither 0 nor 1, which TensorStore refuses to
+// read, is an error that matches orbax.ErrLeafType. It encodes what [New] can ask
+// for, and matches orbax.ErrUnsupported for other metadata. The chunk is only read.
 func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	if len(chunk) != m.chain.size {
 		return nil, fmt.Errorf("%w: chunk of %d bytes, want %d", fault.ErrShape, len(chunk), m.chain.size)
@@ -96,6 +113,9 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	how := m.encoding()
 	if how == encodeNothing {
 		return nil, fmt.Errorf("%w: writing chunks encoded by %s", fault.ErrUnsupported, m.Codecs())
+	}
+	if err := CheckElements(m.DType, chunk); err != nil {
+		return nil, err
 	}
 	if mask := usedBits(m.DType); mask != 0xff {
 		masked := make([]byte, len(chunk))

@@ -93,10 +93,11 @@ func (m *Metadata) EncodedLeast() int {
 // Tail is for a writer that takes the chunk from where it lies, in place of
 // [Metadata.AppendChunk]. If that would append the chunk as it is, ok is true, and
 // appendTail appends what would follow it: the CRC-32C, if the metadata asks for
-// one, else nothing. The chunk must not change until then.
+// one, else nothing. The chunk must not change until then. Dtypes for which
+// AppendChunk looks at the elements, bool among them, are never ok.
 func (m *Metadata) Tail(chunk []byte) (appendTail func(dst []byte) []byte, ok bool) {
 	crc, ok := m.verbatim()
-	if !ok || usedBits(m.DType) != 0xff {
+	if !ok || m.DType == array.Bool || usedBits(m.DType) != 0xff {
 		return nil, false
 	}
 	return func(dst []byte) []byte {

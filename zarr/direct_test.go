@@ -104,7 +104,18 @@ func TestDirectFinishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enc, err := bools.AppendChunk(nil, []byte{0, 0, 0, 0, 0, 0, 0, 0, 2})
+	bad := []byte{0, 0, 0, 0, 0, 0, 0, 0, 2}
+	if enc, err := bools.AppendChunk(nil, bad); !errors.Is(err, fault.ErrLeafType) || enc != nil {
+		t.Errorf("encoding a bool of 2: %v", err)
+	}
+	if _, ok := bools.Tail(bad); ok {
+		t.Error("bools are taken without a look at them")
+	}
+	bytes, err := New(Options{Shape: []int{9}, DType: array.Uint8}) // the same chunks
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := bytes.AppendChunk(nil, bad)
 	if err != nil {
 		t.Fatal(err)
 	}
