@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 )
 
@@ -81,7 +82,7 @@ func checkError(t *testing.T, name string, err error, op, path string, want erro
 	var got []string
 	for _, l := range e.Leaves() {
 		got = append(got, l.Path)
-		if !strings.Contains(err.Error(), l.Path) {
+		if !strings.Contains(err.Error(), fault.Shown(l.Path)) {
 			t.Errorf("%s: the message does not name %s: %v", name, l.Path, err)
 		}
 	}

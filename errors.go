@@ -64,10 +64,10 @@ const maxProblems = 20
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "orbax: %s %s: ", e.Op, e.Path)
+	fmt.Fprintf(&b, "orbax: %s %s: ", e.Op, fault.Printable(e.Path))
 	problems := e.Problems()
 	if len(problems) == 1 {
-		b.WriteString(problems[0].Error())
+		b.WriteString(fault.Printable(problems[0].Error()))
 		return b.String()
 	}
 	fmt.Fprintf(&b, "%d errors:", len(problems))
@@ -76,7 +76,7 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, "\n\tand %d more", len(problems)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n\t%v", p)
+		b.WriteString("\n\t" + fault.Printable(p.Error()))
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,8 @@ func newCat() *cobra.Command {
 		Short: "Print a leaf or a region of it, or write its bytes",
 		Long: `Cat prints one leaf of a checkpoint: numbers and strings as they are, arrays in
 NumPy's form, of which those with more than 1000 elements are abridged, byte
-strings quoted.
+strings quoted. Characters of a string that act on a terminal are escaped if the
+output is one.
 
 LEAF is a path as ls prints it: that of a leaf in the part that --name says, else
 the name of a part, a slash, and a leaf's path in it. The name of a part that is a
@@ -77,7 +79,14 @@ value the document.` + exitHelp,
 			if err != nil {
 				return err
 			}
-			out := bufio.NewWriter(cmd.OutOrStdout())
+			to := cmd.OutOrStdout()
+			switch {
+			case asJSON:
+				to = forJSON(to)
+			case raw || !isTerminal(os.Stdout):
+				to = asIs(to)
+			}
+			out := bufio.NewWriter(to)
 			switch {
 			case raw:
 				err = c.writeRaw(ctx, out)

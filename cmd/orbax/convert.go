@@ -17,6 +17,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
@@ -106,7 +107,7 @@ Missing parent directories of DST are made.` + exitHelp,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", c.dst, plural(done.leaves, "leaf"), size(done.bytes), pace(done.bytes, time.Since(start)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", shown(c.dst), plural(done.leaves, "leaf"), size(done.bytes), pace(done.bytes, time.Since(start)))
 			return err
 		},
 	}
@@ -243,7 +244,7 @@ func (c *conversion) parseCompression() error {
 }
 
 func (c *conversion) warn(format string, args ...any) {
-	fmt.Fprintf(c.warnings, "orbax convert: warning: "+format+"\n", args...)
+	fmt.Fprintf(c.warnings, "orbax convert: warning: %s\n", fault.Printable(fmt.Sprintf(format, args...)))
 }
 
 // mayReplace refuses a destination that exists.

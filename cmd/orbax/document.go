@@ -41,7 +41,7 @@ func (d *document) print(_ context.Context, w *bufio.Writer, _ bool) error {
 		return err
 	}
 	b.WriteByte('\n')
-	_, err := b.WriteTo(w)
+	_, err := b.WriteTo(forJSON(w))
 	return err
 }
 

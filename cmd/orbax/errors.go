@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -92,7 +93,7 @@ func describe(err error) string {
 	prefix := ""
 	var lib *orbax.Error
 	if errors.As(err, &lib) {
-		prefix = lib.Path + ": "
+		prefix = fault.Printable(lib.Path) + ": "
 	}
 	lines := problems(err)
 	if len(lines) == 1 {
@@ -106,11 +107,11 @@ func describe(err error) string {
 func problems(err error) []string {
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {
-		return []string{err.Error()}
+		return []string{fault.Printable(err.Error())}
 	}
 	var lines []string
 	for _, p := range lib.Problems() {
-		lines = append(lines, p.Error())
+		lines = append(lines, fault.Printable(p.Error()))
 	}
 	return unique(lines)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/safetensors"
@@ -168,7 +167,7 @@ func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *ex
 		}
 	}
 	if len(left) > 0 {
-		c.warn("other parts of the checkpoint are not converted: %s", strings.Join(left, ", "))
+		c.warn("other parts of the checkpoint are not converted: %s", shownList(left))
 	}
 	switch custom := finite(m.Custom).(type) {
 	case nil:

@@ -162,9 +162,9 @@ func (h *hashed) print(w io.Writer) error {
 			prefix = p.Name + "/"
 		}
 		for _, l := range p.Leaves {
-			fmt.Fprintf(b, "%v  %s  %s\n", l.Digest, h.Path, shown(prefix+l.Path))
+			fmt.Fprintf(b, "%v  %s  %s\n", l.Digest, shown(h.Path), shown(prefix+l.Path))
 		}
-		fmt.Fprintf(b, "%v  %s", p.Digest, h.Path)
+		fmt.Fprintf(b, "%v  %s", p.Digest, shown(h.Path))
 		if several {
 			fmt.Fprintf(b, "  %s", shown(p.Name))
 		}

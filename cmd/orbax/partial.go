@@ -97,7 +97,7 @@ sure that no Python process is still saving into it.` + exitHelp,
 			ctx, start := cmd.Context(), time.Now()
 			line := args[0] + "  was finalized before"
 			if s, err := partial.Open(ctx, args[0]); err == nil {
-				line = fmt.Sprintf("%s  %s  %s", s.Path, plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
+				line = fmt.Sprintf("%s  %s  %s", shown(s.Path), plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
 			}
 			if err := partial.Finalize(ctx, args[0]); err != nil {
 				return err

@@ -124,7 +124,7 @@ func (r *repair) possible() bool {
 // print writes the report for people, a line for each pytree.
 func (r *repair) print(w io.Writer) error {
 	if len(r.Trees) == 0 {
-		_, err := fmt.Fprintf(w, "OK  %s  no databases of several processes\n", r.Path)
+		_, err := fmt.Fprintf(w, "OK  %s  no databases of several processes\n", shown(r.Path))
 		return err
 	}
 	for _, t := range r.Trees {

@@ -21,14 +21,21 @@ EXIT STATUS
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
+	out, errs := forTerminal(os.Stdout), forTerminal(os.Stderr)
+	root.SetOut(out)
+	root.SetErr(errs)
+	defer errs.Flush()
 	cmd, err := root.ExecuteContextC(ctx)
+	if ferr := out.Flush(); err == nil {
+		err = ferr
+	}
 	if err == nil {
 		return exitOK
 	}
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
-	report(os.Stderr, cmd.CommandPath(), err)
+	report(errs, cmd.CommandPath(), err)
 	return exitStatus(err)
 }
 

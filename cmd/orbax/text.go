@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // size returns a number of bytes for people: "512 B", "1.5 GiB".
@@ -45,20 +46,21 @@ func plural(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-// shown returns a name from a checkpoint as it may go to a terminal: quoted if
-// it is empty, has characters that do not print, or begins or ends with a space.
-func shown(name string) string {
-	odd := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
-	if name == "" || strings.ContainsFunc(name, odd) || strings.TrimSpace(name) != name {
-		return strconv.Quote(name)
-	}
-	return name
-}
+// shown returns a name from a checkpoint as it may go to a terminal, see
+// fault.Shown.
+func shown(name string) string { return fault.Shown(name) }
 
-// table prints rows of cells, of which the columns in right are right-aligned.
+// table prints rows of cells, which shown makes fit for it, of which the columns in right are right-aligned.
 func table(w io.Writer, rows [][]string, right ...int) {
 	if len(rows) == 0 {
 		return
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			if cell != "" {
+				row[i] = shown(cell)
+			}
+		}
 	}
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -89,7 +91,7 @@ func table(w io.Writer, rows [][]string, right ...int) {
 
 // writeJSON writes v as an indented document.
 func writeJSON(w io.Writer, v any) error {
-	b := bufio.NewWriter(w)
+	b := bufio.NewWriter(forJSON(w))
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")

@@ -184,14 +184,14 @@ func (v *verdict) String() string {
 	if v.Status != statusOK {
 		word := strings.ToUpper(v.Status)
 		if len(v.Problems) == 1 {
-			return fmt.Sprintf("%s  %s: %s", word, v.Path, v.Problems[0])
+			return fmt.Sprintf("%s  %s: %s", word, shown(v.Path), v.Problems[0])
 		}
-		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, v.Path, len(v.Problems), strings.Join(v.Problems, "\n  "))
+		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
 	}
 	took := time.Duration(v.Seconds * float64(time.Second))
-	line := fmt.Sprintf("OK  %s  %s  %s  %s", v.Path, plural(v.Leaves, "leaf"), size(v.Bytes), pace(v.Bytes, took))
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", shown(v.Path), plural(v.Leaves, "leaf"), size(v.Bytes), pace(v.Bytes, took))
 	if v.trees == 0 {
-		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", v.Path, took.Seconds())
+		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", shown(v.Path), took.Seconds())
 	}
 	if v.Digests != nil && !*v.Digests {
 		line += "  (no digests: documents not covered)"

@@ -60,7 +60,7 @@ func (e *Leaf) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("leaf at the root: %v", e.Err)
 	}
-	return fmt.Sprintf("leaf %s: %v", e.Path, e.Err)
+	return fmt.Sprintf("leaf %s: %v", Shown(e.Path), e.Err)
 }
 
 func (e *Leaf) Unwrap() error { return e.Err }

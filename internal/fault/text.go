@@ -1,0 +1,57 @@
+package fault
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Shown returns a name from a checkpoint as it may stand in a message: quoted, as in
+// Go, if it is empty, has characters that do not print, or begins or ends with a
+// space. Whoever wrote the checkpoint chose the name, and a message may go to a
+// terminal or a log, where a line end or an escape sequence would mislead.
+func Shown(name string) string {
+	odd := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
+	if name == "" || strings.ContainsFunc(name, odd) || strings.TrimSpace(name) != name {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// Printable returns a message without what could act on a terminal or forge a line
+// of a log: what [Escape] replaces, and line ends, after which the text is indented.
+func Printable(message string) string {
+	var b []byte
+	for i := 0; i < len(message); {
+		r, n := utf8.DecodeRuneInString(message[i:])
+		b = Escape(b, r, message[i:i+n])
+		if r == '\n' {
+			b = append(b, '\t')
+		}
+		i += n
+	}
+	return string(b)
+}
+
+// Escape appends the character r, whose encoding is text: as an escape of Go if it is
+// a control character except a line end or a tab, if it does not show or changes the
+// direction of text, and if text is a byte that is no UTF-8.
+func Escape(to []byte, r rune, text string) []byte {
+	switch {
+	case r == utf8.RuneError && len(text) == 1:
+		return fmt.Appendf(to, `\x%02x`, text[0])
+	case r == '\n' || r == '\t' || !Acts(r):
+		return append(to, text...)
+	case r < 0x80:
+		return fmt.Appendf(to, `\x%02x`, r)
+	case r > 0xffff:
+		return fmt.Appendf(to, `\U%08x`, r)
+	}
+	return fmt.Appendf(to, `\u%04x`, r)
+}
+
+// Acts reports whether a character does something rather than show: control
+// characters, those that change the direction of text, separators of lines.
+func Acts(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
