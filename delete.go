@@ -53,6 +53,9 @@ type deleteConfig struct {
 	part      bool   // a checkpointable, and not the checkpoint
 	name      string // of the checkpointable
 	missingOK bool
+	// still, if not nil, is asked when the place is claimed: its error keeps what is
+	// there.
+	still func(ctx context.Context) error
 }
 
 type deleteOption func(*deleteConfig)
@@ -97,7 +100,11 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err = d.check(ctx); err == nil { // it may have changed before it was claimed
+	err = d.check(ctx) // it may have changed before it was claimed
+	if err == nil && c.still != nil {
+		err = c.still(ctx)
+	}
+	if err == nil {
 		err = d.run(ctx, edit)
 	}
 	return errors.Join(err, edit.Close())

@@ -131,6 +131,9 @@ func init() {
 	savehook.StepOption = func(f func(*savehook.Step)) any {
 		return saveOption(func(c *saveConfig) { f(&c.step) })
 	}
+	savehook.DeleteIf = func(still func(ctx context.Context) error) any {
+		return deleteOption(func(c *deleteConfig) { c.still = still })
+	}
 	savehook.SaveSettings = func(options []any) savehook.Settings {
 		c := newSaveConfig(optionsOf[SaveOption](options))
 		return savehook.Settings{Step: c.step, Overwrite: c.overwrite}

@@ -137,7 +137,7 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 	if err == nil {
 		err = c.refresh(ctx)
 	}
-	return wrap("reload", c.root.name, noStep, err)
+	return c.root.wrap("reload", noStep, err)
 }
 
 // Preempted reports whether the program is about to be ended; see
@@ -177,7 +177,7 @@ var errCanceled = fmt.Errorf("canceled by the Checkpointer: %w", context.Cancele
 // removed. It returns the failure of a save that nobody has asked about, as an
 // *EarlierError, and what could not be removed.
 func (c *Checkpointer) Wait(ctx context.Context) error {
-	return wrap("wait", c.root.name, noStep, c.wait(ctx))
+	return c.root.wrap("wait", noStep, c.wait(ctx))
 }
 
 func (c *Checkpointer) wait(ctx context.Context) error {
@@ -202,7 +202,7 @@ func (c *Checkpointer) Close() error {
 	err := c.wait(context.Background())
 	c.preemption.stop()
 	c.memory.Free()
-	return wrap("close", c.root.name, noStep, err)
+	return c.root.wrap("close", noStep, err)
 }
 
 // await waits until done is closed.

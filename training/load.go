@@ -4,19 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // Open opens a step, which may be LatestStep. If there is none the error matches
 // orbax.ErrNotExist. A step that is removed while it is read fails with
-// orbax.ErrBusy or orbax.ErrNotExist.
+// orbax.ErrBusy or orbax.ErrNotExist; of LatestStep the one that is there now is
+// taken.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
-	_, ck, err := c.open(ctx, step)
-	return ck, wrap("open", c.root.name, step, err)
+	var ck *orbax.Checkpoint
+	err := c.onNewest(ctx, step, func() (at Checkpoint, err error) {
+		at, ck, err = c.open(ctx, step)
+		return at, err
+	})
+	return ck, c.root.wrap("open", step, err)
+}
+
+// onNewest calls do, which does something with a step. If that is the newest, and
+// is removed or replaced meanwhile, it calls do again: there is another.
+func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Checkpoint, error)) error {
+	for n := 1; ; n++ {
+		at, err := do()
+		if err == nil || step != LatestStep || n == maxLooks || !c.root.hasMoved(ctx, at, err) {
+			return err
+		}
+	}
+}
+
+// hasMoved reports whether what failed with err has failed because the step was
+// removed or replaced.
+func (r *root) hasMoved(ctx context.Context, at Checkpoint, err error) bool {
+	switch {
+	case ctx.Err() != nil || at.Path == "":
+		return false
+	case errors.Is(err, orbax.ErrBusy):
+		return true
+	case !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrCorrupt):
+		return false
+	}
+	m, err := opened(ctx, at.Path, readInfo)
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrBusy) ||
+		err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(at.Time)
 }
 
 func (c *Checkpointer) open(ctx context.Context, step int) (Checkpoint, *orbax.Checkpoint, error) {
@@ -36,16 +66,21 @@ func (c *Checkpointer) open(ctx context.Context, step int) (Checkpoint, *orbax.C
 
 // with calls read with a step that is open, and takes note of damage.
 func with[T any](ctx context.Context, c *Checkpointer, op string, step int, read func(Checkpoint, *orbax.Checkpoint) (T, error)) (v T, err error) {
-	at, ck, err := c.open(ctx, step)
-	if err == nil {
-		defer ck.Close()
-		v, err = read(at, ck)
-	}
-	if errors.Is(err, orbax.ErrCorrupt) {
-		c.steps.damage(at.Step, err)
+	var at Checkpoint
+	err = c.onNewest(ctx, step, func() (Checkpoint, error) {
+		var ck *orbax.Checkpoint
+		var err error
+		if at, ck, err = c.open(ctx, step); err == nil {
+			defer ck.Close()
+			v, err = read(at, ck)
+		}
+		return at, err
+	})
+	if errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil {
+		c.steps.damage(at, err)
 		err = fmt.Errorf("%w (Resume takes the newest step that is in order)", err)
 	}
-	return v, wrap(op, c.root.name, step, err)
+	return v, c.root.wrap(op, step, err)
 }
 
 // Load reads a step, which may be LatestStep, as it was saved; see orbax.Load. It
@@ -122,77 +157,10 @@ func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.
 // once.
 func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (step int, err error) {
 	if len(targets) == 0 {
-		return noStep, wrap("resume", c.root.name, noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
+		return noStep, c.root.wrap("resume", noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
 	}
 	return resume(ctx, c, convert[any](options), func(ck *orbax.Checkpoint) error {
 		_, err := ck.LoadCheckpointables(ctx, targets, options...)
 		return err
 	})
-}
-
-// resume finds the newest step that load takes. What is left in a target by one that
-// failed is overwritten by the next; unless the options leave some of it as it is:
-// then a step is verified before it is loaded.
-func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orbax.Checkpoint) error) (int, error) {
-	fail := func(step int, err error) (int, error) { return noStep, wrap("resume", c.root.name, step, err) }
-	if err := c.checkOpen(); err != nil {
-		return fail(noStep, err)
-	}
-	if err := c.refresh(ctx); err != nil {
-		return fail(noStep, err)
-	}
-	if _, err := c.steps.find(LatestStep); err != nil {
-		return fail(noStep, err)
-	}
-	partly := savehook.LoadsPartly(options)
-	var passed []Checkpoint
-	var errs []error
-	for _, at := range slices.Backward(c.steps.all()) {
-		err := at.Err // its documents are damaged
-		if err == nil {
-			err = attempt(ctx, at, partly, load)
-		}
-		switch {
-		case err == nil:
-			for _, ck := range passed {
-				c.steps.pass(ck)
-			}
-			c.log.Info("resumed", "step", at.Step, "path", at.Path)
-			return at.Step, nil
-		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
-			c.steps.damage(at.Step, err)
-			passed = append(passed, at)
-		case errors.Is(err, orbax.ErrNotExist) && removed(ctx, at):
-		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
-			return fail(at.Step, fmt.Errorf("%w: %v", fault.ErrStructure, err))
-		default:
-			return fail(at.Step, err)
-		}
-		errs = append(errs, err)
-		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
-	}
-	if len(passed) == 0 { // all have been removed meanwhile
-		return fail(noStep, fmt.Errorf("%w: there are no steps any more", fault.ErrNotExist))
-	}
-	// Not as one that says that there are no steps.
-	return fail(noStep, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...)))
-}
-
-// attempt loads a step, which it may have to verify before.
-func attempt(ctx context.Context, at Checkpoint, verify bool, load func(*orbax.Checkpoint) error) error {
-	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
-		if verify {
-			if err := ck.Verify(ctx); err != nil {
-				return nil, err
-			}
-		}
-		return nil, load(ck)
-	})
-	return err
-}
-
-// removed reports whether a step has been removed since it was found.
-func removed(ctx context.Context, at Checkpoint) bool {
-	_, err := opened(ctx, at.Path, readInfo)
-	return errors.Is(err, orbax.ErrNotExist)
 }

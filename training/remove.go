@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -47,7 +48,7 @@ func (c *Checkpointer) retain() error {
 // Delete removes a step, with orbax.Name one of its checkpointables, whatever the
 // policy says of it; see orbax.Delete. Other steps keep what they share with it.
 func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
-	return wrap("delete", c.root.name, step, c.delete(ctx, step, options))
+	return c.root.wrap("delete", step, c.delete(ctx, step, options))
 }
 
 func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.DeleteOption) error {
@@ -91,10 +92,31 @@ type removal struct {
 	step *Checkpoint // nil for what a save has left
 }
 
-// replaced reports whether somebody has saved the step anew since it was found.
-func (w *removal) replaced() bool {
-	m, err := opened(context.Background(), w.path, readInfo)
-	return err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(w.step.Time)
+// errSpared is what keeps a step that a policy did not keep when it was asked.
+var errSpared = errors.New("it was changed since, or no newer step is left")
+
+// still returns an error unless the policy's decision about a step holds: it is the
+// one that was found, and a newer one is in order. Nobody can replace it by then.
+func (r *root) still(ctx context.Context, step *Checkpoint) error {
+	now, err := r.list(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %v", errSpared, err)
+	}
+	same, newer := false, false
+	for _, c := range slices.Backward(now.steps) {
+		switch path := r.path(c.info.Name); {
+		case c.step > step.Step && !newer:
+			ck, err := r.inspect(ctx, c, readInfo)
+			newer = err == nil && ck.Err == nil
+		case path == step.Path:
+			ck, err := r.inspect(ctx, c, readInfo)
+			same = err == nil && ck.Err == nil && ck.Time.Equal(step.Time)
+		}
+	}
+	if !same || !newer {
+		return errSpared
+	}
+	return nil
 }
 
 func (r *removals) add(which removal) {
@@ -125,11 +147,13 @@ func (r *removals) run() {
 
 func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
-	if which.step != nil && which.replaced() {
-		r.c.steps.spare(*which.step)
-		return
+	options := []orbax.DeleteOption{orbax.MissingOK()}
+	if which.step != nil {
+		options = append(options, savehook.DeleteIf(func(ctx context.Context) error {
+			return r.c.root.still(ctx, which.step)
+		}).(orbax.DeleteOption))
 	}
-	err := orbax.Delete(context.Background(), which.path, orbax.MissingOK())
+	err := r.c.root.called(orbax.Delete(context.Background(), which.path, options...))
 	if which.step == nil {
 		switch {
 		case err == nil:
@@ -141,8 +165,8 @@ func (r *removals) remove(which removal) {
 		return
 	}
 	r.c.steps.spare(*which.step)
-	if errors.Is(err, orbax.ErrBusy) {
-		log.Debug("not removed: somebody else is at work on it", "step", which.step.Step)
+	if errors.Is(err, orbax.ErrBusy) || errors.Is(err, errSpared) {
+		log.Debug("not removed", "step", which.step.Step, "reason", err)
 		return
 	}
 	if err != nil {
@@ -192,7 +216,7 @@ func (r *removals) wait(ctx context.Context) error {
 // temporaries finds what saves of steps have left that did not come to an end.
 func (r *removals) temporaries(ctx context.Context) error {
 	c := r.c
-	found, others, err := c.root.list(ctx)
+	found, err := c.root.list(ctx)
 	if err != nil {
 		if errors.Is(err, orbax.ErrNotExist) {
 			return nil
@@ -202,16 +226,16 @@ func (r *removals) temporaries(ctx context.Context) error {
 	locker, ok := c.root.store.(storage.Locker)
 	locks := ok && locker.Locks(ctx, c.root.dir)
 	names := map[string]bool{}
-	for _, f := range found {
+	for _, f := range found.steps {
 		names[f.info.Name] = true
 	}
-	for _, e := range others {
+	for _, e := range found.others {
 		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)
 		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != metadataDir {
 			continue
 		}
 		switch {
-		case strings.HasSuffix(id, "-old") && !names[of]:
+		case strings.HasSuffix(id, replacedMark) && !names[of]:
 			// What was replaced when the program died between two renames, on a
 			// file system that cannot exchange directories.
 			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
@@ -224,13 +248,16 @@ func (r *removals) temporaries(ctx context.Context) error {
 	return nil
 }
 
+// replacedMark ends the temporary name of a directory that is being replaced.
+const replacedMark = "-old"
+
 // isOurs reports whether what follows the mark in the name of a temporary directory
 // is as package storage makes it: a hyphen and 16 hexadecimal digits, of which the
 // mark of what was replaced takes four. Its writer holds a lock for as long as it
 // lives.
 func isOurs(id string) bool {
 	id, _, _ = strings.Cut(id, storage.TempMarker) // of one who removed it
-	id = strings.TrimSuffix(id, "-old")
+	id = strings.TrimSuffix(id, replacedMark)
 	digits, ok := strings.CutPrefix(id, "-")
 	return ok && len(digits) >= 12 && strings.Trim(digits, "0123456789abcdef") == ""
 }

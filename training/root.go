@@ -16,6 +16,7 @@ import (
 // root is the directory of a run.
 type root struct {
 	name  string // as the caller calls it
+	base  string // the same, wherever the program goes: absolute
 	store storage.Store
 	dir   string // in the store
 	names NameFormat
@@ -30,15 +31,39 @@ func newRoot(name string, names NameFormat) (root, error) {
 	if err == nil {
 		r.store, r.dir, err = storage.Resolve(name)
 	}
+	r.base = name
+	if err == nil && !strings.Contains(name, "://") {
+		r.base = filepath.FromSlash(r.dir)
+	}
 	return r, err
 }
 
-// path returns the path of an entry.
-func (r *root) path(entry string) string {
-	if strings.Contains(r.name, "://") {
-		return strings.TrimRight(r.name, "/") + "/" + entry
+// path returns the path of an entry, which stays right when the program changes its
+// working directory.
+func (r *root) path(entry string) string { return join(r.base, entry) }
+
+func join(dir, entry string) string {
+	if strings.Contains(dir, "://") {
+		return strings.TrimRight(dir, "/") + "/" + entry
 	}
-	return filepath.Join(r.name, entry)
+	return filepath.Join(dir, entry)
+}
+
+// called returns err, in which a step is called as the caller calls the root. err is
+// of a call that has ended, and nobody else has it yet.
+func (r *root) called(err error) error {
+	var named *orbax.Error
+	if errors.As(err, &named) && r.base != r.name {
+		if entry, err := filepath.Rel(r.base, named.Path); err == nil && filepath.IsLocal(entry) {
+			named.Path = join(r.name, entry)
+		}
+	}
+	return err
+}
+
+// wrap is the function wrap for an error about a run.
+func (r *root) wrap(op string, step int, err error) error {
+	return wrap(op, r.name, step, r.called(err))
 }
 
 // candidate is a directory that has the name of a step.
@@ -48,27 +73,32 @@ type candidate struct {
 	rank int // the lower counts of several that have one step
 }
 
-// list returns the directories with names of steps, in the order of the steps, and
-// what else there is. A root that does not exist is ErrNotExist.
-func (r *root) list(ctx context.Context) (steps []candidate, others []storage.Info, err error) {
-	entries, err := r.store.List(ctx, r.dir)
+// list returns what there is. A root that does not exist is ErrNotExist.
+func (r *root) list(ctx context.Context) (*entries, error) {
+	infos, err := r.store.List(ctx, r.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, e := range entries {
+	all := new(entries)
+	for _, e := range infos {
 		if step, ok := stepOf(r.names, e.Name); ok && e.Dir {
-			steps = append(steps, candidate{step, e, nameRank(r.names, e.Name)})
+			all.steps = append(all.steps, candidate{step, e, nameRank(r.names, e.Name)})
 		} else {
-			others = append(others, e)
+			all.others = append(all.others, e)
 		}
 	}
-	slices.SortFunc(steps, func(a, b candidate) int {
+	slices.SortFunc(all.steps, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.rank, b.rank))
 	})
-	return steps, others, nil
+	info, err := r.store.Stat(ctx, r.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = orbax.ErrNotExist
+	}
+	all.changed = info.ModTime
+	return all, err
 }
 
 // inspect returns what the documents of a step say, read by read. One that is
@@ -87,7 +117,14 @@ func (r *root) inspect(ctx context.Context, c candidate,
 	case errors.Is(err, orbax.ErrCorrupt), errors.Is(err, orbax.ErrUnsupported), errors.Is(err, orbax.ErrBusy):
 		ck.Err, err = err, nil
 	}
+	r.called(cmp.Or(err, ck.Err))
 	return ck, err
+}
+
+// isMoving reports whether inspect has found that somebody removes or replaces the
+// step: what it returns may be past already.
+func isMoving(ck Checkpoint, err error) bool {
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(ck.Err, orbax.ErrBusy)
 }
 
 // opened returns what read returns of the checkpoint at path.

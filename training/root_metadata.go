@@ -47,7 +47,7 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 		custom, err = map[string]any{}, nil
 	}
 	if err != nil {
-		return nil, wrap("metadata", c.root.name, noStep, err)
+		return nil, c.root.wrap("metadata", noStep, err)
 	}
 	return &RootMetadata{Root: c.root.name, Custom: custom}, nil
 }
@@ -117,10 +117,8 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
-		select {
-		case <-time.After(metadataWait): // another writes them
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause(ctx, metadataWait); err != nil { // another writes them
+			return err
 		}
 	}
 }

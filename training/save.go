@@ -26,7 +26,7 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	if err == nil && !want {
 		want, err = c.decide(step)
 	}
-	return want, wrap("decide on", c.root.name, step, err)
+	return want, c.root.wrap("decide on", step, err)
 }
 
 // Save saves state, a pytree as orbax.Save takes it, as a step, if the policy wants
@@ -111,7 +111,7 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 	if earlier != nil { // told, but not as one that comes beside a Response
 		err = fmt.Errorf("%w (and %v)", err, earlier)
 	}
-	return r, wrap("save", c.root.name, step, err)
+	return r, c.root.wrap("save", step, err)
 }
 
 // convert returns options as values of another of their types.
@@ -316,6 +316,7 @@ func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
 // finish takes note of a save that has ended.
 func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 	s.cancel(nil)
+	err = c.root.called(err)
 	saved := err == nil || errors.Is(err, fault.ErrInPlace)
 	defer func() { // also if a policy of the program panics
 		s.settle(saved, err)

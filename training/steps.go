@@ -36,6 +36,8 @@ type steps struct {
 	doomed map[string]bool
 	// spared are the names that doom no longer has since the root was last read.
 	spared map[string]bool
+	// none is the error for LatestStep where no step is listed.
+	none error
 	// damaged are the steps that could not be loaded, by path, while they are those
 	// that were complete at that time.
 	damaged map[string]damaged
@@ -49,6 +51,7 @@ type known struct {
 	modTime time.Time
 	ck      Checkpoint
 	ignored error // it is no step
+	moving  bool  // see isMoving
 }
 
 // damaged is what is wrong with a step.
@@ -58,7 +61,7 @@ type damaged struct {
 }
 
 func (s *steps) init(root *root) {
-	s.root = root
+	s.root, s.none = root, fault.ErrNotExist
 	s.known, s.damaged = map[string]known{}, map[string]damaged{}
 	s.doomed, s.spared, s.passed = map[string]bool{}, map[string]bool{}, map[string]bool{}
 }
@@ -73,10 +76,30 @@ func (s *steps) refresh(ctx context.Context) error {
 	s.mu.Lock()
 	s.spared = map[string]bool{}
 	s.mu.Unlock()
-	found, others, err := s.root.list(ctx)
-	if err != nil && !errors.Is(err, orbax.ErrNotExist) {
-		return err
+	var last *entries
+	err := s.root.settled(ctx, func(e *entries) (sure bool, err error) {
+		last = e
+		return s.take(ctx, e)
+	})
+	if errors.Is(err, orbax.ErrNotExist) {
+		last = new(entries)
+		_, err = s.take(ctx, last)
 	}
+	if none := len(s.all()) == 0; none && err == nil {
+		none := s.root.noSteps(ctx, last)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.none = none
+	} else if !none && errors.Is(err, errMoving) {
+		return nil // there are some, and more cannot be known
+	}
+	return err
+}
+
+// take finds out what the entries of the root are. It is sure if it has found steps,
+// and none that somebody removes or replaces.
+func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
+	found := e.steps
 	now := make([]known, len(found))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookers)
@@ -94,13 +117,15 @@ func (s *steps) refresh(ctx context.Context) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	sure = true
 	s.known = make(map[string]known, len(found))
 	s.listed, s.ignored = nil, nil
 	for i, k := range now {
+		sure = sure && !k.moving
 		name := found[i].info.Name
 		s.known[name] = k
 		if last := len(s.listed) - 1; k.ignored == nil && last >= 0 && s.listed[last].Step == k.ck.Step {
@@ -117,12 +142,12 @@ func (s *steps) refresh(ctx context.Context) error {
 			s.listed = append(s.listed, k.ck)
 		}
 	}
-	for _, e := range others {
+	for _, e := range e.others {
 		if e.Name != metadataDir && !strings.Contains(e.Name, storage.TempMarker) {
 			s.ignored = append(s.ignored, Ignored{s.root.path(e.Name), errNoStepName})
 		}
 	}
-	return nil
+	return sure && len(s.listed) > 0, nil
 }
 
 var errNoStepName = fmt.Errorf("%w: not the name of a step", fault.ErrInvalidCheckpoint)
@@ -137,17 +162,17 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	k := known{modTime: c.info.ModTime}
 	var err error
 	k.ck, err = s.root.inspect(ctx, c, readInfo)
+	k.moving = isMoving(k.ck, err)
 	switch {
 	case ctx.Err() != nil:
 		return k, err
 	case err == nil:
-		return k, nil
 	case isNoCheckpoint(err), errors.Is(err, fs.ErrPermission):
 		k.ignored = err
 	default: // it may be one, so nobody must go on from an older one as if it were not there
 		k.ck.Err = err
 	}
-	if !isNoCheckpoint(err) {
+	if k.moving || err != nil && !isNoCheckpoint(err) {
 		k.modTime = time.Time{} // to be looked at again
 	}
 	return k, nil
@@ -179,21 +204,18 @@ func (s *steps) find(step int) (Checkpoint, error) {
 			return ck, nil
 		}
 	}
-	switch {
-	case len(s.listed) == 0 && len(s.ignored) > 0:
-		return Checkpoint{}, fmt.Errorf("%w: there are no steps, but entries that are none; does StepNameFormat fit %s?", fault.ErrNotExist, s.ignored[0].Path)
-	case len(s.listed) == 0:
-		return Checkpoint{}, fmt.Errorf("%w: there are no steps", fault.ErrNotExist)
+	if len(s.listed) == 0 {
+		return Checkpoint{}, s.none
 	}
 	return Checkpoint{}, fmt.Errorf("%w: there are %d steps from %d to %d", fault.ErrNotExist, len(s.listed), s.listed[0].Step, s.listed[len(s.listed)-1].Step)
 }
 
 // damage notes that a step could not be loaded.
-func (s *steps) damage(step int, err error) {
+func (s *steps) damage(at Checkpoint, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.listed {
-		if ck := &s.listed[i]; ck.Step == step && ck.Err == nil {
+		if ck := &s.listed[i]; ck.Path == at.Path && ck.Time.Equal(at.Time) && ck.Err == nil {
 			ck.Err = err
 			s.damaged[ck.Path] = damaged{ck.Time, err}
 		}

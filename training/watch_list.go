@@ -3,6 +3,7 @@ package training
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -28,13 +29,27 @@ func newReader(name string, o ReadOptions) (*reader, error) {
 
 // steps returns the steps, ascending. Of the newest that are damaged it says so,
 // and of the newest that is not it tells everything; of older ones the number.
-func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
-	found, _, err := r.list(ctx)
-	if err != nil {
-		return nil, err
+func (r *reader) steps(ctx context.Context) (steps []Checkpoint, err error) {
+	var last *entries
+	err = r.settled(ctx, func(e *entries) (sure bool, err error) {
+		last = e
+		steps, sure, err = r.take(ctx, e)
+		return sure, err
+	})
+	if errors.Is(err, errMoving) && len(steps) > 0 {
+		err = nil
 	}
-	var steps []Checkpoint // descending
-	sound := false
+	if err == nil && len(steps) == 0 {
+		err = r.noSteps(ctx, last)
+	}
+	return steps, err
+}
+
+// take finds out what the entries of the root are. It is sure if it has found a step
+// that is not damaged, and before it none that somebody removes or replaces.
+func (r *reader) take(ctx context.Context, e *entries) (steps []Checkpoint, sure bool, err error) {
+	found := slices.Clone(e.steps) // descending, as steps
+	sound, moving := false, false
 	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.step, a.step) })
 	for _, c := range found {
 		last := len(steps) - 1
@@ -44,10 +59,12 @@ func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
 		}
 		ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name)}
 		if !sound {
-			if ck, err = r.look(ctx, c); isNoCheckpoint(err) {
+			ck, err = r.look(ctx, c)
+			moving = moving || isMoving(ck, err)
+			if isNoCheckpoint(err) {
 				continue
 			} else if err != nil {
-				return nil, fmt.Errorf("step %d: %w", c.step, err)
+				return nil, false, fmt.Errorf("step %d: %w", c.step, err)
 			}
 			sound = ck.Err == nil
 		}
@@ -57,7 +74,7 @@ func (r *reader) steps(ctx context.Context) ([]Checkpoint, error) {
 		steps = append(steps, ck)
 	}
 	slices.Reverse(steps)
-	return steps, nil
+	return steps, sound && !moving, nil
 }
 
 // look reads all documents of a step, unless it is the one that was sound.

@@ -59,6 +59,11 @@ type Sharing struct {
 // that is saved. Package orbax sets it.
 var StepOption func(f func(*Step)) any
 
+// DeleteIf returns an orbax.DeleteOption that calls still when nobody else can
+// change what is to be deleted any more. With an error, which orbax.Delete returns,
+// it stays. Package orbax sets it.
+var DeleteIf func(still func(ctx context.Context) error) any
+
 // Settings are what a Checkpointer needs to know of a save's options.
 type Settings struct {
 	Step

@@ -1,0 +1,82 @@
+package training_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// hooks are called by a store that is otherwise the local disk: what somebody else
+// does in the middle of an operation.
+type hooks struct {
+	listed func(dir string)  // after a directory was read, before its entries are looked at
+	open   func(name string) // before a file is opened
+	edit   func(dir string)  // before a directory is claimed
+}
+
+var (
+	hooked      sync.Map
+	hookedCount atomic.Int64
+)
+
+func init() {
+	storage.Register("hooks", func(url string) (storage.Store, string, error) {
+		id, name, _ := strings.Cut(strings.TrimPrefix(url, "hooks://"), "/")
+		h, ok := hooked.Load(id)
+		if !ok {
+			return nil, "", fmt.Errorf("no hooks %s", id)
+		}
+		store, dir, err := storage.Resolve("/" + name)
+		return hookedStore{store.(storage.Editor), h.(*hooks)}, dir, err
+	})
+}
+
+// over returns the path through which h is called for what is done at an absolute
+// path.
+func (h *hooks) over(t testing.TB, name string) string {
+	id := strconv.FormatInt(hookedCount.Add(1), 10)
+	hooked.Store(id, h)
+	t.Cleanup(func() { hooked.Delete(id) })
+	return "hooks://" + id + filepath.ToSlash(name)
+}
+
+type hookedStore struct {
+	storage.Editor
+	*hooks
+}
+
+func (s hookedStore) Open(ctx context.Context, name string) (storage.Reader, error) {
+	if s.hooks.open != nil {
+		s.hooks.open(name)
+	}
+	return s.Editor.Open(ctx, name)
+}
+
+func (s hookedStore) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	before, err := s.Editor.List(ctx, dir)
+	if s.hooks.listed == nil || err != nil {
+		return before, err
+	}
+	s.hooks.listed(dir)
+	var still []storage.Info // what is gone is left out, as the local disk does
+	for _, e := range before {
+		if _, err := s.Editor.Stat(ctx, dir+"/"+e.Name); err == nil {
+			still = append(still, e)
+		}
+	}
+	return still, nil
+}
+
+func (s hookedStore) Edit(ctx context.Context, dir string) (storage.Edit, error) {
+	if s.hooks.edit != nil {
+		s.hooks.edit(dir)
+	}
+	return s.Editor.Edit(ctx, dir)
+}

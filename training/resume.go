@@ -1,0 +1,106 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/savehook"
+)
+
+// resume finds the newest step that load takes. What is left in a target by one that
+// failed is overwritten by the next; unless the options leave some of it as it is:
+// then a step is verified before it is loaded.
+func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orbax.Checkpoint) error) (int, error) {
+	r := resumption{c: c, partly: savehook.LoadsPartly(options), load: load}
+	err := c.checkOpen()
+	for n := 1; err == nil; n++ {
+		if err = c.refresh(ctx); err != nil {
+			break
+		}
+		var at Checkpoint
+		at, err = r.newest(ctx)
+		switch {
+		case err == nil:
+			c.log.Info("resumed", "step", at.Step, "path", at.Path)
+			return at.Step, nil
+		case errors.Is(err, errMoved) && n < maxLooks:
+			c.log.Debug("looking again", "reason", err)
+			err = nil
+		}
+	}
+	return noStep, c.root.wrap("resume", r.failed, err)
+}
+
+// errMoved is what reading fails with when steps were removed or replaced meanwhile:
+// there are others by now.
+var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fault.ErrBusy)
+
+// resumption is what goes on in a Resume.
+type resumption struct {
+	c      *Checkpointer
+	partly bool
+	load   func(*orbax.Checkpoint) error
+	failed int // the step that ended it, or noStep
+}
+
+// newest loads the newest of the steps that are listed that is in order, and
+// returns it.
+func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
+	c := r.c
+	r.failed = noStep
+	if at, err := c.steps.find(LatestStep); err != nil {
+		return at, err
+	}
+	var passed []Checkpoint
+	var errs []error
+	for _, at := range slices.Backward(c.steps.all()) {
+		err := at.Err // its documents are damaged
+		if err == nil {
+			err = r.attempt(ctx, at)
+		}
+		switch {
+		case err == nil:
+			for _, ck := range passed {
+				c.steps.pass(ck)
+			}
+			return at, nil
+		case c.root.hasMoved(ctx, at, err):
+			return at, fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
+		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
+			c.steps.damage(at, err)
+		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
+			r.failed = at.Step
+			return at, fmt.Errorf("%w: %v", fault.ErrStructure, err)
+		default:
+			r.failed = at.Step
+			return at, err
+		}
+		passed, errs = append(passed, at), append(errs, err)
+		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
+	}
+	if err := c.refresh(ctx); err != nil {
+		return Checkpoint{}, err
+	}
+	if slices.ContainsFunc(c.steps.all(), func(ck Checkpoint) bool { return ck.Err == nil }) {
+		return Checkpoint{}, fmt.Errorf("%w: there is a new one", errMoved)
+	}
+	// Not as one that says that there are no steps.
+	return Checkpoint{}, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
+}
+
+// attempt loads a step, which it may have to verify before.
+func (r *resumption) attempt(ctx context.Context, at Checkpoint) error {
+	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
+		if r.partly {
+			if err := ck.Verify(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return nil, r.load(ck)
+	})
+	return r.c.root.called(err)
+}

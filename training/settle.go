@@ -1,0 +1,146 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// A listing of a directory is no picture of one moment: of a root with one step, in
+// whose place another comes, it may have neither. So a root is looked at again when
+// what was listed is gone, or when nothing was.
+const (
+	// maxLooks is how often that is done while the root changes from look to look.
+	maxLooks = 100
+	// maxEmpty is how often a root must be found without steps that others write to.
+	maxEmpty = 10
+	// tick is the time until another look at a root that has not changed. It is
+	// longer than what the times of files are rounded to.
+	tick = 20 * time.Millisecond
+)
+
+// errMoving is what a root is refused with whose steps come and go faster than they
+// can be looked at.
+var errMoving = fmt.Errorf("%w: its steps are removed faster than they are read", fault.ErrBusy)
+
+// entries are what a root has.
+type entries struct {
+	steps  []candidate // directories with names of steps, in the order of the steps
+	others []storage.Info
+	// changed is when the root was last changed, seen after the rest.
+	changed time.Time
+}
+
+// same reports whether two listings say the same.
+func (e *entries) same(other *entries) bool {
+	if len(e.steps) != len(other.steps) || len(e.others) != len(other.others) || !e.changed.Equal(other.changed) {
+		return false
+	}
+	for i, c := range e.steps {
+		if o := other.steps[i].info; c.info.Name != o.Name || !c.info.ModTime.Equal(o.ModTime) {
+			return false
+		}
+	}
+	return true
+}
+
+// settled calls look with what is in the root, until look is sure of what it has
+// seen, or the root is the same in two listings with some time between them. Its
+// error is look's, or says that the root could not be listed or does not come to
+// rest.
+func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err error)) error {
+	var before *entries
+	empty := 0 // looks one after the other
+	for n := 1; ; n++ {
+		now, err := r.list(ctx)
+		if err != nil {
+			return err
+		}
+		sure, err := look(now)
+		empty++
+		if len(now.steps) > 0 {
+			empty = 0
+		}
+		still := before != nil && before.same(now)
+		switch {
+		case err != nil || sure || still || empty == maxEmpty:
+			return err
+		case n == maxLooks:
+			return errMoving
+		case before == nil && len(now.steps) > 0:
+			// What was seen is gone: something else is there by now.
+		default:
+			if err := pause(ctx, tick); err != nil {
+				return err
+			}
+		}
+		before = now
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// otherStep matches names that a step has in some format.
+var otherStep = regexp.MustCompile(`[0-9]$`)
+
+// noSteps returns the error for a root in which no step was found. It matches
+// orbax.ErrNotExist unless something is there that may be a step and cannot be read:
+// that must not be taken for a new run.
+func (r *root) noSteps(ctx context.Context, e *entries) error {
+	for _, c := range e.steps {
+		err := r.unreadable(ctx, c.info.Name)
+		if err != nil {
+			return fmt.Errorf("there are no steps, but %s has the name of one and cannot be read: %w", r.path(c.info.Name), err)
+		}
+	}
+	for _, o := range e.others {
+		if of, id, temporary := strings.Cut(o.Name, storage.TempMarker); temporary {
+			if _, isStep := stepOf(r.names, of); o.Dir && isStep && strings.HasSuffix(id, replacedMark) {
+				return fmt.Errorf("%w: there are no steps, but %s is one that was about to be replaced; rename it to %s to have it back",
+					fault.ErrIncomplete, r.path(o.Name), of)
+			}
+			continue
+		}
+		if !o.Dir || !otherStep.MatchString(o.Name) {
+			continue
+		}
+		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name))
+		if is || errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrUnsupported) {
+			return fmt.Errorf("%w: there are no steps of these names, but %s is a checkpoint; does StepNameFormat fit the run?",
+				fault.ErrUnsupported, r.path(o.Name))
+		}
+	}
+	return fmt.Errorf("%w: there are no steps", fault.ErrNotExist)
+}
+
+// unreadable returns why what has the name of a step cannot be read, or nil if it is
+// certain that it is none: it is empty, or its writing was not finished.
+func (r *root) unreadable(ctx context.Context, name string) error {
+	_, err := opened(ctx, r.path(name), readInfo)
+	if err == nil || errors.Is(err, orbax.ErrIncomplete) || errors.Is(err, orbax.ErrNotExist) {
+		return nil
+	}
+	if errors.Is(err, orbax.ErrInvalidCheckpoint) {
+		inside, lerr := r.store.List(ctx, path.Join(r.dir, name))
+		if lerr == nil && len(inside) == 0 || errors.Is(lerr, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return err
+}
