@@ -34,6 +34,8 @@ type Checkpoint struct {
 	digests *layout.Digests // nil for checkpoints of other writers
 	names   []string        // of the checkpointables
 	missing []string        // checkpointables that were written and have no directory
+	// lostMetrics says the same of the metrics.
+	lostMetrics bool
 	// flat checkpoints are one pytree, or another checkpointable, without a name.
 	// Those that are bare have no document of Orbax's either.
 	flat, bare bool
@@ -144,7 +146,8 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 		return name, c.check(name)
 	}
 	for _, n := range slices.Concat([]string{layout.DefaultName}, c.names, c.missing) {
-		if c.digests.Has(path.Join(n, layout.TreeFile)) {
+		lost := slices.Contains(c.missing, n) && isPyTree(c.meta.Handlers[n])
+		if lost || c.digests.Has(path.Join(n, layout.TreeFile)) {
 			return n, c.check(n) // even if it is missing: no other may take its place
 		}
 		if !c.has(n) {

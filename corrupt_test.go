@@ -3,7 +3,6 @@ package orbax_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -267,52 +266,4 @@ func TestLFSPointers(t *testing.T) {
 // readByLoad reports whether a load looks into the file.
 func readByLoad(file string) bool {
 	return file != "orbax.checkpoint" && file != "commit_success.txt"
-}
-
-// TestDeletedPart does to a checkpoint what Orbax does when it deletes one part:
-// that is no damage, at any point of it, while the same without Orbax's marks
-// is.
-func TestDeletedPart(t *testing.T) {
-	f, want := save(t, smallItems(t), handler.StorageOptions{})
-	whole := f["_CHECKPOINT_METADATA"]
-	var doc map[string]any
-	numbers := json.NewDecoder(bytes.NewReader(whole))
-	numbers.UseNumber() // the times have more digits than a float
-	if err := numbers.Decode(&doc); err != nil {
-		t.Fatal(err)
-	}
-	delete(doc["item_handlers"].(map[string]any), "cfg")
-	rewritten, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const record = "_CHECKPOINT_DELETION"
-	begun := fmt.Appendf(nil, `{"checkpointable_name": "cfg", "destination": null, "operation_id": "%032d",
-		"original_metadata": %s, "updated_metadata": %s}`, 1, whole, rewritten)
-	without := f.with("cfg/data.json", nil)
-	for name, c := range map[string]struct {
-		f  files
-		ok bool
-	}{
-		"begun":           {f.with(record, begun), true},
-		"removed":         {without.with(record, begun), true},
-		"rewritten":       {without.with(record, begun).with("_CHECKPOINT_METADATA", rewritten), true},
-		"finished":        {without.with("_CHECKPOINT_METADATA", rewritten), true},
-		"only removed":    {without, false},
-		"only rewritten":  {f.with("_CHECKPOINT_METADATA", rewritten), false},
-		"another record":  {without.with(record, []byte(strings.ReplaceAll(string(begun), "cfg", "state"))), false},
-		"record damaged":  {f.with(record, []byte(`{"checkpointable_`)), false},
-		"another's files": {without.with("_CHECKPOINT_METADATA", rewritten).with("state/_strings.json", nil), false},
-	} {
-		err := verifyFiles(t.Context(), c.f)
-		got, lerr := loadFiles(t.Context(), c.f)
-		switch {
-		case c.ok && (err != nil || lerr != nil):
-			t.Errorf("%s: %v; %v", name, err, lerr)
-		case c.ok && !same(got, map[string]any{"state": want["state"]}):
-			t.Errorf("%s: loaded %v", name, got)
-		case !c.ok && (!errors.Is(err, orbax.ErrCorrupt) || !errors.Is(lerr, orbax.ErrCorrupt)):
-			t.Errorf("%s: Verify says %v, load %v", name, err, lerr)
-		}
-	}
 }

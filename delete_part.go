@@ -2,7 +2,6 @@ package orbax
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -103,8 +102,8 @@ func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata [
 		return err
 	}
 	if sums := d.ck.digests; sums != nil {
-		sums.ForgetParts(func(part string) bool { return part == d.name })
-		sums.Add(layout.CheckpointFile, sha256.Sum256(metadata))
+		sums.ForgetPart(d.name)
+		sums.AddCheckpoint(metadata)
 		if err := edit.Put(ctx, layout.DigestFile, sums.Document(), true); err != nil {
 			return err
 		}

@@ -139,11 +139,18 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 			return c, err
 		}
 	}
+	deleted, err := c.digests.Rewritten(doc)
+	if err != nil {
+		return c, err
+	}
 	if c.meta, err = layout.ParseCheckpoint(doc); err != nil {
 		return c, err
 	}
 	if c.recorded {
-		if c.deletion, err = layout.ParseDeletion(record, doc); err != nil {
+		if c.deletion, err = layout.ParseDeletion(record, doc); err == nil {
+			err = c.digests.CheckRecord(c.deletion, record)
+		}
+		if err != nil {
 			return c, err
 		}
 		c.deleting = c.deletion.Name
@@ -152,23 +159,26 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	if err := c.findParts(ctx); err != nil {
 		return c, err
 	}
-	if c.deleting != "" || !c.meta.CommitTime.IsZero() { // else it is no document that Orbax rewrote
-		c.forgetDeleted()
-	}
-	return c, c.digests.Check(layout.CheckpointFile, doc)
+	return c, c.forgetDeleted(deleted)
 }
 
 // forgetDeleted drops the digests that a deletion by Orbax makes void: those of
-// the part that it removed, or is removing, and that of the metadata, from
-// which it takes the part's name.
-func (c *Checkpoint) forgetDeleted() {
-	gone := c.digests.ForgetParts(func(part string) bool {
-		_, named := c.meta.Handlers[part]
-		return part == c.deleting || !named && !c.has(part)
-	})
-	if gone || c.deleting != "" { // while it goes on, the record tells what the metadata are
-		c.digests.Forget(layout.CheckpointFile)
+// the part that it is removing, and of those that it has removed before it wrote
+// the metadata again, which are then as they should be.
+func (c *Checkpoint) forgetDeleted(deleted []string) error {
+	for _, name := range deleted {
+		if c.has(name) {
+			return fmt.Errorf("%w: %s has no handler of checkpointable %q, and its directory is there", fault.ErrCorrupt, layout.CheckpointFile, name)
+		}
+		c.digests.ForgetPart(name)
 	}
+	if c.deleting != "" {
+		c.digests.ForgetPart(c.deleting)
+	}
+	if len(deleted) > 0 {
+		c.digests.AddCheckpoint(c.doc)
+	}
+	return nil
 }
 
 // findParts lists the checkpointables: all directories but those with names of
@@ -192,11 +202,17 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 			c.names = append(c.names, e.Name)
 		}
 	}
-	if c.digests != nil { // Orbax may name handlers of parts that were not saved
-		for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-			if !c.has(name) && name != layout.MetricsName {
-				c.missing = append(c.missing, name)
-			}
+	// Orbax names the handlers of what it saves and of nothing else, in each release
+	// that writes them, and makes a directory for each.
+	for _, name := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
+		isPart := layout.CheckName(name) == nil
+		dir := slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Dir && e.Name == name })
+		switch {
+		case dir:
+		case isPart:
+			c.missing = append(c.missing, name)
+		case name == layout.MetricsName:
+			c.lostMetrics = true
 		}
 	}
 	if len(c.names) == 0 {
@@ -322,14 +338,13 @@ func isOf[H handler.Handler](typ string) bool {
 	return err == nil && ok && standard.Knows(typ)
 }
 
-// checkWhole returns an error if a checkpointable has been lost.
+// checkWhole returns an error if checkpointables have been lost.
 func (c *Checkpoint) checkWhole() error {
+	var errs []error
 	for _, name := range c.missing {
-		if err := c.check(name); err != nil {
-			return err
-		}
+		errs = append(errs, c.check(name))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // pending is what refuses to change a checkpoint with an unfinished deletion.

@@ -186,7 +186,6 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, uni
 	if c.digests == nil {
 		return nil
 	}
-	c.digests.Add(layout.CheckpointFile, sha256.Sum256(c.doc)) // Orbax may have changed it
 	return transfer.WriteFile(ctx, stage, layout.DigestFile, c.digests.Document())
 }
 

@@ -314,7 +314,6 @@ func (s *saving) run(ctx context.Context) error {
 func (s *saving) write(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	for name, write := range s.writes {
-		s.digests.AddPart(name)
 		group.Go(func() error {
 			dir, err := handler.NewWriteDir(gctx, s.stage, name, s.digests.Add)
 			if err != nil {

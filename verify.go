@@ -32,7 +32,10 @@ func Verify(ctx context.Context, path string) error {
 
 // Verify is the function Verify.
 func (c *Checkpoint) Verify(ctx context.Context) error {
-	var errs []error
+	errs := []error{c.checkWhole()}
+	if c.lostMetrics {
+		errs = append(errs, fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt))
+	}
 	for _, name := range c.digests.Names() {
 		errs = append(errs, c.verifyFile(ctx, name))
 	}

@@ -144,30 +144,3 @@ func FuzzParseDeletion(f *testing.F) {
 		}
 	})
 }
-
-// A checkpointable without documents is remembered, and forgotten with the rest.
-func TestDigestsOfParts(t *testing.T) {
-	var d Digests
-	for _, name := range []string{"opt", "it", "new\nline"} {
-		d.AddPart(name)
-	}
-	d.Add("opt/a", [32]byte{1})
-	d.Add("root", [32]byte{2})
-	doc := d.Document()
-	if s := string(doc); !strings.Contains(s, "\n# no documents: it\n# no documents: new\\nline\n# sha256") {
-		t.Errorf("document %s", s)
-	}
-	got, err := ParseDigests(doc)
-	if err != nil || string(got.Document()) != string(doc) {
-		t.Fatalf("became %s, %v", got.Document(), err)
-	}
-	for _, part := range []string{"opt", "it", "new\nline"} {
-		is := func(p string) bool { return p == part }
-		if !got.ForgetParts(is) || got.ForgetParts(is) {
-			t.Errorf("%q was not there, or still is", part)
-		}
-	}
-	if names := got.Names(); len(names) != 1 || names[0] != "root" || strings.Contains(string(got.Document()), "no documents") {
-		t.Errorf("left %s", got.Document())
-	}
-}

@@ -18,9 +18,14 @@ import (
 // `sha256sum -c` checks it. The zero value is empty; Add may be called by
 // several goroutines.
 type Digests struct {
-	mu    sync.Mutex
-	sums  map[string][sha256.Size]byte
-	parts map[string]bool // checkpointables, at least those without a document
+	mu   sync.Mutex
+	sums map[string][sha256.Size]byte
+	// What proves that Orbax has rewritten the checkpoint's metadata: the handlers
+	// of its checkpointables, and the digest of what Orbax would write of all of it.
+	// Digest files of before have none of these.
+	handlers map[string]string
+	canon    *[sha256.Size]byte
+	empty    map[string]bool // checkpointables without documents, in digest files of before
 }
 
 // Add records the digest of a document.
@@ -32,21 +37,6 @@ func (d *Digests) Add(name string, sum [sha256.Size]byte) {
 	}
 	d.sums[name] = sum
 }
-
-// AddPart records a checkpointable. It matters for one that has no document: when
-// Orbax has deleted it, and rewritten the metadata, nothing else tells so.
-func (d *Digests) AddPart(name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.parts == nil {
-		d.parts = map[string]bool{}
-	}
-	d.parts[name] = true
-}
-
-// emptyPrefix begins the line of a checkpointable without documents. To sha256sum
-// it is a comment, as is the last line.
-const emptyPrefix = "# no documents: "
 
 // selfPrefix begins the last line, which covers all lines before it.
 const selfPrefix = "# sha256 of the lines above: "
@@ -65,24 +55,10 @@ func (d *Digests) Document() []byte {
 		}
 		fmt.Fprintf(&b, "%s%s  %s\n", mark, hex.EncodeToString(sum[:]), quoted)
 	}
-	for _, part := range slices.Sorted(maps.Keys(d.parts)) {
-		if !d.below(part) {
-			fmt.Fprintf(&b, "%s%s\n", emptyPrefix, digestEscape.Replace(part))
-		}
-	}
+	d.writeProof(&b)
 	self := sha256.Sum256(b.Bytes())
 	fmt.Fprintf(&b, "%s%s\n", selfPrefix, hex.EncodeToString(self[:]))
 	return b.Bytes()
-}
-
-// below reports whether there is a document of a checkpointable.
-func (d *Digests) below(part string) bool {
-	for name := range d.sums {
-		if strings.HasPrefix(name, part+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 var (
@@ -105,8 +81,10 @@ func ParseDigests(doc []byte) (*Digests, error) {
 	d := &Digests{sums: map[string][sha256.Size]byte{}}
 	for line := range bytes.Lines(lines) {
 		s := strings.TrimSuffix(string(line), "\n")
-		if part, ok := strings.CutPrefix(s, emptyPrefix); ok {
-			d.AddPart(digestUnescape.Replace(part))
+		if ok, err := d.parseProof(s); ok || err != nil {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
 		s, escaped := strings.CutPrefix(s, `\`)
@@ -135,9 +113,13 @@ func (d *Digests) Check(name string, doc []byte) error {
 // CheckSum is Check for a document of which the caller has the SHA-256.
 func (d *Digests) CheckSum(name string, sum [sha256.Size]byte) error {
 	if want, ok := d.sums[name]; ok && want != sum {
-		return fmt.Errorf("%w: %s differs from its digest in %s", fault.ErrCorrupt, name, DigestFile)
+		return differs(name)
 	}
 	return nil
+}
+
+func differs(name string) error {
+	return fmt.Errorf("%w: %s differs from its digest in %s", fault.ErrCorrupt, name, DigestFile)
 }
 
 // Forget drops the digest of a document.
@@ -147,19 +129,14 @@ func (d *Digests) Forget(name string) {
 	}
 }
 
-// ForgetParts drops the checkpointables that match, with the digests of all their
-// documents, and reports whether there was one.
-func (d *Digests) ForgetParts(match func(part string) bool) bool {
+// ForgetPart drops a checkpointable with the digests of all its documents.
+func (d *Digests) ForgetPart(name string) {
 	if d == nil {
-		return false
+		return
 	}
-	before := len(d.sums) + len(d.parts)
-	maps.DeleteFunc(d.sums, func(name string, _ [sha256.Size]byte) bool {
-		part, _, below := strings.Cut(name, "/")
-		return below && match(part)
-	})
-	maps.DeleteFunc(d.parts, func(part string, _ bool) bool { return match(part) })
-	return len(d.sums)+len(d.parts) < before
+	maps.DeleteFunc(d.sums, func(file string, _ [sha256.Size]byte) bool { return strings.HasPrefix(file, name+"/") })
+	delete(d.handlers, name)
+	delete(d.empty, name)
 }
 
 // Has reports whether a document was recorded.

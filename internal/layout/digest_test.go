@@ -58,7 +58,7 @@ func TestDigests(t *testing.T) {
 	}
 	var none *Digests
 	none.Forget("a")
-	none.ForgetParts(nil)
+	none.ForgetPart("a")
 	if none.Has("a") || none.Names() != nil || none.Check("a", nil) != nil {
 		t.Error("a nil Digests has something")
 	}

@@ -91,6 +91,7 @@ func Documents(ctx context.Context, e *transfer.Engine, stage storage.Stage, met
 	for name, data := range files {
 		digests.Add(name, sha256.Sum256(data))
 	}
+	digests.AddCheckpoint(doc)
 	files[digestFile] = digests.Document()
 	delete(files, layout.CommitFile)
 	group, gctx := errgroup.WithContext(ctx)
