@@ -24,6 +24,10 @@ var (
 	// ErrNoSpace: the disk, or the user's quota of it, has not enough room. It
 	// matches syscall.ENOSPC as well where the system said so.
 	ErrNoSpace = fault.ErrNoSpace
+	// ErrNoMemory: more memory is needed than the machine has, or than the control
+	// group or the resource limits of the process allow. A program that may have more
+	// can try again; a few bytes of a hostile checkpoint can stand for any amount.
+	ErrNoMemory = fault.ErrNoMemory
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
 	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint
 	// ErrIncomplete: a checkpoint whose writing was not finished.

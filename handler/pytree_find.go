@@ -79,6 +79,9 @@ func (o *treeOpener) readValue(ctx context.Context, name, key string) ([]byte, e
 	case at.inline != nil:
 		return at.inline, nil
 	case o.ocdbt:
+		if err := transfer.CheckDocument(joinKey(name, key), at.extent.Length); err != nil {
+			return nil, err
+		}
 		doc, err = databaseSource{o.dir, "."}.Read(ctx, at.extent.File, at.extent.Offset, at.extent.Length)
 	default:
 		doc, err = o.dir.ReadFile(ctx, at.extent.File)

@@ -265,13 +265,55 @@ func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error)
 	if shard == nil {
 		shard = atLeastOne(shape)
 	}
+	sharded := !slices.Equal(atLeastOne(shape), shard)
 	if s.ChunkByteSize > 0 || len(s.ShardAxes) > 0 {
-		return zarr.SplitShape(shape, shard, itemSize, s.ChunkByteSize, s.ShardAxes)
+		chunk, err := zarr.SplitShape(shape, shard, itemSize, s.ChunkByteSize, s.ShardAxes)
+		if err == nil && !sharded && splinters(shape, chunk, itemSize, s.ChunkByteSize) {
+			chunk = zarr.SplitEvenly(shape, itemSize, s.ChunkByteSize, s.ShardAxes)
+		}
+		if err == nil {
+			err = checkChunks(shape, chunk)
+		}
+		return chunk, err
 	}
-	if slices.Equal(atLeastOne(shape), shard) {
+	if !sharded {
 		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil
 	}
 	return divideShard(shard, itemSize), nil
+}
+
+// splinters reports whether chunks are many, and much smaller than they may be:
+// what comes of a dimension without divisors, such as a prime.
+func splinters(shape, chunk []int, itemSize, chunkBytes int) bool {
+	const few = 1024
+	bytes := itemSize
+	for _, n := range chunk {
+		bytes *= n // is at most chunkBytes
+	}
+	return chunkBytes > 0 && bytes < chunkBytes/4 && chunksOf(shape, chunk) > few
+}
+
+// maxChunks is how many chunks an array may be divided into: each is an entry of an
+// index, which every reader keeps in memory.
+const maxChunks = 1 << 20
+
+// checkChunks refuses chunks that are too many to be read again at a reasonable cost.
+func checkChunks(shape, chunk []int) error {
+	if n := chunksOf(shape, chunk); n > maxChunks {
+		return fmt.Errorf("%w: the options divide an array of shape %v into %.0f chunks of %v, at most %d are allowed: choose a larger ChunkByteSize, or other ShardAxes",
+			fault.ErrShape, shape, n, chunk, maxChunks)
+	}
+	return nil
+}
+
+// chunksOf returns how many chunks an array is divided into. The number may be
+// beyond every integer.
+func chunksOf(shape, chunk []int) float64 {
+	n := 1.0
+	for i, d := range shape {
+		n *= float64((max(1, d)-1)/chunk[i] + 1)
+	}
+	return n
 }
 
 // divideShard divides a shard along its leading axes into about defaultChunk.

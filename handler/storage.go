@@ -25,7 +25,11 @@ type StorageOptions struct {
 // ArrayOptions say how one array is stored. They are Orbax's storage options.
 type ArrayOptions struct {
 	// ChunkByteSize is the most that a chunk may have before compression, in
-	// bytes. 0 means about 8 MiB, in runs of the leading axes.
+	// bytes. 0 means about 8 MiB, in runs of the leading axes. The chunks are those
+	// that Orbax chooses, whose shape divides the array's, or its shards'; where that
+	// would make more than 1024 chunks of less than a quarter of the size, as of a
+	// prime number of rows, an array without shards is divided nearly evenly instead.
+	// More than 1,048,576 chunks of one array are refused with ErrShape.
 	ChunkByteSize int
 	// ShardAxes are axes to divide before all others when the array is larger
 	// than a chunk, down to one element each if need be.

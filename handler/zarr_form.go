@@ -33,6 +33,9 @@ func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
 	if slices.Equal(p.Size, f.ChunkShape) {
 		return f.DecodeChunk(p.Index, dst, enc)
 	}
+	if err := f.CheckEncoded(enc); err != nil {
+		return err
+	}
 	return transfer.WithScratch(f.ChunkBytes(), func(buf []byte) error {
 		if err := f.DecodeChunk(p.Index, buf, enc); err != nil {
 			return err
@@ -41,6 +44,9 @@ func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
 		return array.CopyRegion(dst, p.Size, origin, buf, f.ChunkShape, origin, p.Size, f.DType.Size())
 	})
 }
+
+// Check refuses bytes that cannot stand for as many as a chunk has.
+func (f chunkForm) Check(_ *view.Part, enc []byte) error { return f.CheckEncoded(enc) }
 
 // Direct reads a chunk whose stored bytes are the array's own, checked on the way.
 func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {

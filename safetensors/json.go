@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // entry is a tensor's JSON object.
@@ -17,6 +18,14 @@ type entry struct {
 	begin, end int64
 }
 
+// maxRank is more than the dimensions that any library of arrays allows: NumPy 64,
+// PyTorch 64 in most of its operations.
+const maxRank = 128
+
+// parsedFactor is about what memory a byte of a header can become: "\"\":\"\"," is an
+// entry of a map.
+const parsedFactor = 24
+
 // parser walks a header token by token: decoding into Go values would keep the
 // last of two equal names, match member names in any case, and turn names that
 // are not text into others.
@@ -25,6 +34,9 @@ type parser struct {
 }
 
 func newParser(raw []byte) (*parser, error) {
+	if err := memory.Covers(int64(len(raw)), parsedFactor); err != nil {
+		return nil, fmt.Errorf("safetensors header of %d bytes: %w", len(raw), err)
+	}
 	if !utf8.Valid(raw) {
 		return nil, fmt.Errorf("%w: safetensors header is not UTF-8", fault.ErrCorrupt)
 	}
@@ -110,21 +122,11 @@ func (p *parser) size() (int64, error) {
 
 // skip reads a value of any kind.
 func (p *parser) skip() error {
-	for depth := 0; ; {
-		tok, err := p.dec.Token()
-		if err != nil {
-			return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
-		}
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == 0 {
-			return nil
-		}
+	var passed json.RawMessage // in one go, not token by token
+	if err := p.dec.Decode(&passed); err != nil {
+		return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
+	return nil
 }
 
 // entry reads a tensor's object. Members that the format does not know are
@@ -165,6 +167,9 @@ func (p *parser) shape() ([]int, error) {
 	shape := []int{}
 	err := p.array(func() error {
 		n, err := p.size()
+		if err == nil && len(shape) == maxRank {
+			err = fmt.Errorf("%w: more than %d dimensions", fault.ErrUnsupported, maxRank)
+		}
 		if err == nil && int64(int(n)) != n {
 			err = fmt.Errorf("%w: dimension %d does not fit", fault.ErrCorrupt, n)
 		}

@@ -192,6 +192,7 @@ func TestReadHeaderRefuses(t *testing.T) {
 		err  error
 		text string
 	}{
+		{"too many dimensions", file(`{"a":`+tensor("U8", "["+strings.Repeat("1,", 128)+"1]", 0, 1)+"}", 1), fault.ErrUnsupported, "more than 128 dimensions"},
 		{"no file", nil, fault.ErrCorrupt, "no header"},
 		{"seven bytes", make([]byte, 7), fault.ErrCorrupt, "no header"},
 		{"empty header", file("", 0), fault.ErrCorrupt, "not JSON"},
@@ -293,6 +294,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{"name not UTF-8", []T{{Name: "\xff", DType: array.Int8}}, nil, fault.ErrReservedName, "UTF-8"},
 		{"metadata not UTF-8", nil, map[string]string{"k": "\xff"}, fault.ErrReservedName, "UTF-8"},
 		{"negative", []T{{Name: "w", DType: array.Int8, Shape: []int{-1}}}, nil, fault.ErrShape, `tensor "w"`},
+		{"too many dimensions", []T{{Name: "w", DType: array.Int8, Shape: slices.Repeat([]int{1}, 129)}}, nil, fault.ErrShape, `tensor "w": 129 dimensions`},
 		{"too large", []T{{Name: "w", DType: array.Int16, Shape: []int{math.MaxInt}}}, nil, fault.ErrShape, "too many bytes"},
 		{"too large together", []T{{Name: "v", DType: array.Int8, Shape: []int{math.MaxInt}}, {Name: "w", DType: array.Int8, Shape: []int{1}}}, nil, fault.ErrShape, `tensor "w": the file is too large`},
 		{"too large with header", []T{{Name: "w", DType: array.Int8, Shape: []int{math.MaxInt}}}, nil, fault.ErrShape, "file is too large"},

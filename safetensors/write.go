@@ -80,6 +80,9 @@ func checkTensors(tensors []Tensor) (map[string]int, error) {
 		if _, ok := ranks[t.Name]; ok {
 			return nil, fmt.Errorf("%w: two safetensors tensors %q", fault.ErrKeyCollision, t.Name)
 		}
+		if len(t.Shape) > maxRank {
+			return nil, fmt.Errorf("%w: safetensors tensor %q: %d dimensions, at most %d are allowed", fault.ErrShape, t.Name, len(t.Shape), maxRank)
+		}
 		r, err := rank(t.DType)
 		if err != nil {
 			return nil, fmt.Errorf("safetensors tensor %q: %w", t.Name, err)

@@ -48,6 +48,14 @@ type Form interface {
 	Describe(p *Part, err error) error
 }
 
+// Checker is a Form that can refuse stored bytes that claim to be more than they can
+// be, before memory is taken for what they claim.
+type Checker interface {
+	// Check returns an error, which Decode would return too, if enc cannot be the
+	// stored bytes of the part.
+	Check(p *Part, enc []byte) error
+}
+
 // describe says of an error which part it is about.
 func (p *Part) describe(err error) error {
 	if err == nil {
@@ -74,6 +82,11 @@ func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) 
 				return err
 			}
 			return f(enc[:n])
+		}
+	}
+	if c, ok := p.Form.(Checker); ok {
+		if err := c.Check(p, enc); err != nil {
+			return err
 		}
 	}
 	return transfer.WithScratch(n, func(elements []byte) error {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -125,7 +126,10 @@ func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
 	if e.elements == nil {
-		elements := make([]byte, e.bytes)
+		elements, err := memory.Bytes(int64(e.bytes))
+		if err != nil {
+			return nil, err
+		}
 		if err := decode(elements); err != nil {
 			return nil, err
 		}

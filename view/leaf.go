@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/internal/strided"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
@@ -104,7 +105,11 @@ func (l *Leaf) Load(ctx context.Context) (any, error) {
 // overlap it are read. A box that is not inside is an error that matches
 // orbax.ErrShape.
 func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error) {
-	if _, err := l.box(off, size); err != nil {
+	n, err := l.box(off, size)
+	if err == nil {
+		err = l.wrap(memory.Check(int64(n)))
+	}
+	if err != nil {
 		return nil, err
 	}
 	a, err := array.New(l.meta.DType, size, nil)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -146,8 +149,14 @@ func load(
 // which has a place for each leaf.
 func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array) error {
 	requests := make([]request, 0, len(leaves))
+	toRead := func(i int) bool {
+		return leaves[i].isArray() && arrays[i] == nil && (slots == nil || !slots[i].Skip)
+	}
+	if err := checkMemory(leaves, slots, toRead); err != nil {
+		return err
+	}
 	for i, l := range leaves {
-		if !l.isArray() || arrays[i] != nil || slots != nil && slots[i].Skip {
+		if !toRead(i) {
 			continue
 		}
 		a, err := l.memory(slots, i)
@@ -158,6 +167,35 @@ func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays [
 		requests = append(requests, l.into(a))
 	}
 	return read(ctx, requests, nil)
+}
+
+// checkMemory returns an error, of the leaf with which it becomes too much, unless
+// there can be memory for all leaves that are to be read.
+func checkMemory(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) error {
+	var total int64
+	largest, most := -1, int64(-1)
+	for i, l := range leaves {
+		if !toRead(i) || slots != nil && slots[i].Array != nil {
+			continue
+		}
+		w := l.wanted(slots, i)
+		n, err := region.NumBytes(w.Shape, w.DType.Size())
+		if err != nil {
+			return l.wrap(err)
+		}
+		if total > math.MaxInt64-int64(n) {
+			return l.wrap(fmt.Errorf("%w: more than 2^63 bytes in all", fault.ErrNoMemory))
+		}
+		total += int64(n)
+		if int64(n) > most {
+			largest, most = i, int64(n)
+		}
+	}
+	err := memory.Check(total)
+	if err == nil {
+		return nil
+	}
+	return leaves[largest].wrap(fmt.Errorf("%w; this leaf has %d of the %d bytes of all leaves that are loaded: load fewer, or a part of it", err, most, total))
 }
 
 // memory returns the array that leaf number i is to be read into.

@@ -40,41 +40,61 @@ const (
 )
 
 func (bloscFilter) decode(buf, enc []byte) ([]byte, error) {
-	if len(enc) < bloscHeader {
-		return nil, fmt.Errorf("%w: blosc: %d bytes are too short", fault.ErrCorrupt, len(enc))
-	}
-	var (
-		version = enc[0]
-		b       = blosc{enc: enc, flags: enc[2], item: int(enc[3])}
-		size    = uint64(binary.LittleEndian.Uint32(enc[4:]))
-		block   = uint64(binary.LittleEndian.Uint32(enc[8:]))
-		length  = uint64(binary.LittleEndian.Uint32(enc[12:]))
-	)
+	b, size, err := openBlosc(enc)
 	switch {
-	case version != 1 && version != 2:
-		return nil, fmt.Errorf("%w: blosc: format version %d, want 1 or 2", fault.ErrUnsupported, version)
-	case length != uint64(len(enc)):
-		return nil, fmt.Errorf("%w: blosc: %d bytes, the header says %d", fault.ErrCorrupt, len(enc), length)
+	case err != nil:
+		return nil, err
 	case size > uint64(len(buf)):
 		return nil, fmt.Errorf("%w: blosc: %d bytes, at most %d expected", fault.ErrCorrupt, size, len(buf))
 	case size == 0:
 		return buf[:0], nil
-	case block == 0 || block > size || b.item == 0:
-		return nil, fmt.Errorf("%w: blosc: blocks of %d bytes and elements of %d in %d", fault.ErrCorrupt, block, b.item, size)
 	}
 	buf = buf[:size]
 	if b.flags&bloscCopied != 0 {
-		if len(enc)-bloscHeader != len(buf) {
-			return nil, fmt.Errorf("%w: blosc: %d stored bytes, want %d", fault.ErrCorrupt, len(enc)-bloscHeader, len(buf))
-		}
 		copy(buf, enc[bloscHeader:])
 		return buf, nil
 	}
-	b.block = int(block)
 	if err := b.decodeBlocks(buf); err != nil {
 		return nil, fmt.Errorf("%w: blosc: %w", fault.ErrCorrupt, err)
 	}
 	return buf, nil
+}
+
+func (bloscFilter) most(enc []byte, _ int64) (int64, error) {
+	b, size, err := openBlosc(enc)
+	if err != nil || size == 0 || b.flags&bloscCopied != 0 {
+		return int64(size), err
+	}
+	if err := b.check(int(size)); err != nil {
+		return 0, fmt.Errorf("%w: blosc: %w", fault.ErrCorrupt, err)
+	}
+	return int64(size), nil
+}
+
+// openBlosc reads the header of a container, and returns what it decodes to.
+func openBlosc(enc []byte) (b blosc, size uint64, err error) {
+	if len(enc) < bloscHeader {
+		return b, 0, fmt.Errorf("%w: blosc: %d bytes are too short", fault.ErrCorrupt, len(enc))
+	}
+	var (
+		version = enc[0]
+		block   = uint64(binary.LittleEndian.Uint32(enc[8:]))
+		length  = uint64(binary.LittleEndian.Uint32(enc[12:]))
+	)
+	b = blosc{enc: enc, flags: enc[2], item: int(enc[3]), block: int(block)}
+	size = uint64(binary.LittleEndian.Uint32(enc[4:]))
+	switch {
+	case version != 1 && version != 2:
+		return b, 0, fmt.Errorf("%w: blosc: format version %d, want 1 or 2", fault.ErrUnsupported, version)
+	case length != uint64(len(enc)):
+		return b, 0, fmt.Errorf("%w: blosc: %d bytes, the header says %d", fault.ErrCorrupt, len(enc), length)
+	case size == 0:
+	case block == 0 || block > size || b.item == 0:
+		return b, 0, fmt.Errorf("%w: blosc: blocks of %d bytes and elements of %d in %d", fault.ErrCorrupt, block, b.item, size)
+	case b.flags&bloscCopied != 0 && uint64(len(enc)-bloscHeader) != size:
+		return b, 0, fmt.Errorf("%w: blosc: %d stored bytes, want %d", fault.ErrCorrupt, len(enc)-bloscHeader, size)
+	}
+	return b, size, nil
 }
 
 type blosc struct {
@@ -85,27 +105,54 @@ type blosc struct {
 }
 
 func (b blosc) decodeBlocks(dst []byte) error {
-	starts := b.enc[bloscHeader:]
-	blocks := (len(dst)-1)/b.block + 1
-	if len(starts)/4 < blocks {
-		return fmt.Errorf("offsets of %d blocks in %d bytes", blocks, len(starts))
-	}
 	var scratch []byte
 	if b.shuffled() {
 		scratch = make([]byte, b.block)
+	}
+	return b.eachBlock(len(dst), func(i, n int, enc []byte) error {
+		return b.decodeBlock(dst[i*b.block:][:n], scratch, enc)
+	})
+}
+
+// eachBlock calls do for the blocks of a container of size bytes: with the block's
+// number, its decoded length, and what begins with its encoded form.
+func (b blosc) eachBlock(size int, do func(i, n int, enc []byte) error) error {
+	starts := b.enc[bloscHeader:]
+	blocks := (size-1)/b.block + 1
+	if len(starts)/4 < blocks {
+		return fmt.Errorf("offsets of %d blocks in %d bytes", blocks, len(starts))
 	}
 	for i := range blocks {
 		start := uint64(binary.LittleEndian.Uint32(starts[4*i:]))
 		if start > uint64(len(b.enc)) {
 			return fmt.Errorf("block %d at %d of %d bytes", i, start, len(b.enc))
 		}
-		out := dst[i*b.block : min((i+1)*b.block, len(dst))]
-		if err := b.decodeBlock(out, scratch, b.enc[start:]); err != nil {
+		if err := do(i, min(b.block, size-i*b.block), b.enc[start:]); err != nil {
 			return fmt.Errorf("block %d: %w", i, err)
 		}
 	}
 	return nil
 }
+
+// check looks whether the streams can decode to size bytes: none to more than the
+// compressor reaches, and each byte counted once.
+func (b blosc) check(size int) error {
+	left := len(b.enc)
+	return b.eachBlock(size, func(_, n int, enc []byte) error {
+		return b.eachStream(n, enc, func(_, size int, enc []byte) error {
+			if left -= len(enc); left < 0 {
+				return fmt.Errorf("several blocks are the same bytes")
+			}
+			if size/bloscRatio > len(enc) {
+				return fmt.Errorf("%d bytes cannot stand for %d", len(enc), size)
+			}
+			return nil
+		})
+	})
+}
+
+// bloscRatio is more than any of the compressors reaches.
+const bloscRatio = 1 << 16
 
 func (b blosc) shuffled() bool {
 	return b.flags&bloscShuffle != 0 && b.item > 1 || b.flags&bloscBitShuffle != 0
@@ -117,14 +164,33 @@ func (b blosc) decodeBlock(dst, scratch, enc []byte) error {
 	if b.shuffled() {
 		out = scratch[:len(dst)]
 	}
+	err := b.eachStream(len(dst), enc, func(i, n int, enc []byte) error {
+		return b.decodeStream(out[i*n:(i+1)*n], enc)
+	})
+	if err != nil {
+		return err
+	}
+	switch {
+	case !b.shuffled():
+	case b.flags&bloscShuffle != 0 && b.item > 1:
+		unshuffle(dst, out, b.item)
+	default:
+		unshuffleBits(dst, out, b.item)
+	}
+	return nil
+}
+
+// eachStream calls do for the streams that a block of size bytes is made of, all of
+// one decoded length.
+func (b blosc) eachStream(size int, enc []byte, do func(i, n int, enc []byte) error) error {
 	streams := 1
-	if whole := len(dst) == b.block; whole && b.flags&bloscWhole == 0 &&
-		b.item <= bloscMaxSplits && len(dst)/b.item >= bloscMinStream {
+	if whole := size == b.block; whole && b.flags&bloscWhole == 0 &&
+		b.item <= bloscMaxSplits && size/b.item >= bloscMinStream {
 		streams = b.item
 	}
-	size := len(dst) / streams
-	if size*streams != len(dst) {
-		return fmt.Errorf("%d bytes in %d streams", len(dst), streams)
+	each := size / streams
+	if each*streams != size {
+		return fmt.Errorf("%d bytes in %d streams", size, streams)
 	}
 	for i := range streams {
 		if len(enc) < 4 {
@@ -135,17 +201,10 @@ func (b blosc) decodeBlock(dst, scratch, enc []byte) error {
 		if n > uint64(len(enc)) {
 			return fmt.Errorf("stream %d of %d bytes, %d left", i, n, len(enc))
 		}
-		if err := b.decodeStream(out[i*size:(i+1)*size], enc[:n]); err != nil {
+		if err := do(i, each, enc[:n]); err != nil {
 			return fmt.Errorf("stream %d: %w", i, err)
 		}
 		enc = enc[n:]
-	}
-	switch {
-	case !b.shuffled():
-	case b.flags&bloscShuffle != 0 && b.item > 1:
-		unshuffle(dst, out, b.item)
-	default:
-		unshuffleBits(dst, out, b.item)
 	}
 	return nil
 }

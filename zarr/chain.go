@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // chain is a codec chain: transposes, which are composed into one; then the
@@ -29,18 +30,23 @@ type filter interface {
 	// decode returns the decoded form of enc: at most len(buf) bytes, which
 	// are either at the start of buf or part of enc.
 	decode(buf, enc []byte) ([]byte, error)
+	// most returns an upper bound for the length of the decoded form of enc that
+	// follows from what is in enc, however long enc says that it is. The bound may
+	// be low for what decodes to more than limit. It takes little memory.
+	most(enc []byte, limit int64) (int64, error)
 }
 
 // maxRatio bounds what one byte of a chunk can stand for: more than any of the
-// compressors reaches (observed with zeros: zstd 32,750, bzip2 1,370,000), one
-// behind the other their product. It keeps memory in proportion to the input.
+// compressors reaches (observed with zeros: zstd 32,750, bzip2 1,370,000). One
+// behind the other they may reach what the best of all does alone. It keeps memory
+// in proportion to the input.
 func (c *chain) maxRatio() int64 {
 	if c.shard != nil {
 		return max(c.shard.inner.maxRatio(), 1<<16) // inner chunks that are all padding are absent
 	}
 	ratio := int64(1)
 	for i := range c.filters {
-		ratio = min(ratio*filterRatio(c.filters[i]), 1<<40)
+		ratio = min(ratio*filterRatio(c.filters[i]), filterRatio(bzip2Filter{}))
 	}
 	return ratio
 }
@@ -62,11 +68,13 @@ func filterRatio(f filter) int64 {
 // the contents of dst are unspecified.
 func (c *chain) decode(dst, enc []byte, inside []int, absent []byte) error {
 	out := dst
+	var err error
 	if c.perm != nil {
-		out = make([]byte, c.size)
+		if out, err = memory.Bytes(int64(c.size)); err != nil {
+			return err
+		}
 		inside = pick(inside, c.perm)
 	}
-	var err error
 	if c.shard != nil {
 		err = c.shard.decode(out, enc, inside, absent)
 	} else {
@@ -90,13 +98,12 @@ func (c *chain) unpack(dst, enc []byte) error {
 			return err
 		}
 	default:
-		for i := last; i >= 0; i-- {
-			buf := dst
-			if i > 0 {
-				buf = c.intermediate(i, len(enc))
-			}
-			var err error
-			if enc, err = c.filters[i].decode(buf, enc); err != nil {
+		var err error
+		if enc, err = c.outer(enc); err != nil {
+			return err
+		}
+		if last >= 0 {
+			if enc, err = c.filters[0].decode(dst, enc); err != nil {
 				return err
 			}
 		}
@@ -111,17 +118,62 @@ func (c *chain) unpack(dst, enc []byte) error {
 	return nil
 }
 
-// intermediate returns a buffer for what filter i makes of n bytes, which the
-// filters before it encoded. It is nil for a filter that needs none.
-func (c *chain) intermediate(i, n int) []byte {
-	if c.filters[i] == filter(crcFilter{}) {
-		return nil
+// outer undoes all filters but the first, the innermost.
+func (c *chain) outer(enc []byte) ([]byte, error) {
+	for i := len(c.filters) - 1; i > 0; i-- {
+		buf, err := c.intermediate(i, enc)
+		if err == nil {
+			enc, err = c.filters[i].decode(buf, enc)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
+	return enc, nil
+}
+
+// intermediate returns a buffer for what filter i makes of enc: no longer than
+// enc can fill, nor than what the filters before it can make of a chunk. It is nil
+// for a filter that needs none.
+func (c *chain) intermediate(i int, enc []byte) ([]byte, error) {
+	if c.filters[i] == filter(crcFilter{}) {
+		return nil, nil
+	}
+	limit := c.encodedMost(i)
+	n, err := c.filters[i].most(enc, limit)
+	if err != nil {
+		return nil, err
+	}
+	return memory.Bytes(min(n, limit))
+}
+
+// encodedMost returns the most bytes that the first n filters may make of a chunk.
+func (c *chain) encodedMost(n int) int64 {
 	limit := c.size
-	for range i {
+	for range n {
 		limit = encodedLimit(limit)
 	}
-	return make([]byte, min(int64(limit), filterRatio(c.filters[i])*int64(n+1)))
+	return int64(limit)
+}
+
+// check returns an error if enc, which is long enough for [Metadata.CheckStored],
+// cannot be a whole chunk: it takes no memory in proportion to what enc says of
+// itself.
+func (c *chain) check(enc []byte) error {
+	if c.shard != nil || len(c.filters) == 0 {
+		return nil // is checked by its parts; has the size of its elements
+	}
+	var err error
+	if len(c.filters) == 2 && c.filters[1] == filter(crcFilter{}) {
+		enc = enc[:max(0, len(enc)-crcSize)] // is verified once, by decode
+	} else if enc, err = c.outer(enc); err != nil {
+		return err
+	}
+	n, err := c.filters[0].most(enc, int64(c.size))
+	if err == nil && n < int64(c.size) {
+		err = fmt.Errorf("%w: %d bytes can be no more than %d of a chunk of %d", fault.ErrCorrupt, len(enc), n, c.size)
+	}
+	return err
 }
 
 // encodedLimit returns the most bytes that a filter's encoding of n bytes is
@@ -216,6 +268,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crcFilter is the codec "crc32c": a CRC-32C of the bytes, little-endian, after
 // them.
 type crcFilter struct{}
+
+func (crcFilter) most(enc []byte, _ int64) (int64, error) { return int64(len(enc)), nil }
 
 func (crcFilter) decode(_, enc []byte) ([]byte, error) {
 	n := len(enc) - crcSize

@@ -136,8 +136,17 @@ func (m *Metadata) CheckStored(n int64) error {
 	if fixed && n != int64(want) || short {
 		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, n, m.chain.size)
 	}
+	if c := m.chain; c.shard == nil && n > c.encodedMost(len(c.filters)) {
+		return fmt.Errorf("%w: %d bytes, more than any encoding of a chunk of %d has", fault.ErrCorrupt, n, c.size)
+	}
 	return nil
 }
+
+// CheckEncoded returns an error if enc, of a length that [Metadata.CheckStored]
+// accepts, cannot be a chunk of [Metadata.ChunkBytes]: what it is made of cannot
+// stand for so many. The error is that of [Metadata.DecodeChunk]. A reader calls it
+// before it takes the memory that a chunk of a large array claims.
+func (m *Metadata) CheckEncoded(enc []byte) error { return m.chain.check(enc) }
 
 // sparseChunk is the size up to which a shard may always be all fill value.
 const sparseChunk = 64 << 20

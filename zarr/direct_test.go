@@ -236,7 +236,7 @@ func TestCheckStored(t *testing.T) {
 	}{
 		{Options{Shape: []int{4}, DType: array.Int16}, []int64{12}, []int64{-1, 0, 8, 11, 13, 1 << 40}},
 		{Options{Shape: []int{4}, DType: array.Int16, Format: 2}, []int64{1, 30}, []int64{-1}},
-		{Options{Shape: []int{1 << 40}, DType: array.Int8, Compression: Zstd(1)}, []int64{1 << 24, 1 << 50}, []int64{-1, 0, 1<<24 - 1}},
+		{Options{Shape: []int{1 << 40}, DType: array.Int8, Compression: Zstd(1)}, []int64{1 << 24, 1 << 40}, []int64{-1, 0, 1<<24 - 1, 1 << 50}},
 	} {
 		m, err := New(c.o)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 var gzipReaders, zlibReaders sync.Pool
@@ -57,6 +58,45 @@ type bzip2Filter struct{}
 func (bzip2Filter) decode(buf, enc []byte) ([]byte, error) {
 	in := bytes.NewReader(enc)
 	return readAll("bzip2", buf, bzip2.NewReader(in), in)
+}
+
+func (f gzipFilter) most(enc []byte, limit int64) (int64, error) {
+	return mostOf(enc, limit, func(in *bytes.Reader) (io.Reader, error) { return gzip.NewReader(in) })
+}
+
+func (f zlibFilter) most(enc []byte, limit int64) (int64, error) {
+	return mostOf(enc, limit, func(in *bytes.Reader) (io.Reader, error) { return zlib.NewReader(in) })
+}
+
+func (f bzip2Filter) most(enc []byte, limit int64) (int64, error) {
+	return mostOf(enc, limit, func(in *bytes.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil })
+}
+
+// usualRatio is what one byte of a stream may stand for without a look, beyond the
+// first unlooked bytes: more than anything but constants compresses to.
+const (
+	usualRatio = 64
+	unlooked   = 8 << 20
+)
+
+// mostOf bounds the decoded form of a stream, whose header says nothing of its
+// length. One that would have to be very dense is decoded to find out, to nowhere.
+func mostOf(enc []byte, limit int64, open func(*bytes.Reader) (io.Reader, error)) (int64, error) {
+	if usual := int64(len(enc))*usualRatio + unlooked; limit <= usual {
+		return usual, nil
+	}
+	if err := memory.Check(limit); err != nil {
+		return 0, err // and not after a long look
+	}
+	r, err := open(bytes.NewReader(enc))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(r, limit))
+	if err != nil {
+		return 0, fmt.Errorf("%w: after %d bytes: %w", fault.ErrCorrupt, n, err)
+	}
+	return n, nil
 }
 
 // readAll reads what r decodes from in into buf. It reads to the end, where the

@@ -137,6 +137,32 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 	return chunk, nil
 }
 
+// SplitEvenly returns a chunk shape for an array that no shards have to be divided
+// in: runs of its row-major memory of at most chunkBytes, which is at least
+// itemSize, nearly equal along the axis that is divided, and of size 1 along
+// axes. The last chunks may be padded.
+func SplitEvenly(shape []int, itemSize, chunkBytes int, axes []int) []int {
+	chunk := make([]int, len(shape))
+	row := itemSize
+	for i := len(shape) - 1; i >= 0; i-- {
+		d := max(1, shape[i])
+		most := max(1, chunkBytes/row) // steps that a chunk has room for
+		if slices.Contains(axes, i) {
+			most = 1
+		}
+		pieces := (d-1)/most + 1
+		chunk[i] = (d-1)/pieces + 1
+		row *= chunk[i]
+		if pieces > 1 && !slices.Contains(axes, i) {
+			for j := range i {
+				chunk[j] = 1 // else a chunk is no run
+			}
+			break
+		}
+	}
+	return chunk
+}
+
 // fits reports whether the product of shape is at most limit.
 func fits(shape []int, limit int) bool {
 	n := 1

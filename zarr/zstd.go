@@ -61,6 +61,17 @@ func (zstdFilter) decode(buf, enc []byte) ([]byte, error) {
 	return dec, nil
 }
 
+func (zstdFilter) most(enc []byte, _ int64) (int64, error) {
+	f, err := parseZstd(enc)
+	if err != nil {
+		return 0, err
+	}
+	if f.hasSize {
+		return int64(f.contentSize), nil
+	}
+	return int64(f.most), nil
+}
+
 // badFrame says what is wrong with a frame.
 func badFrame(format string, args ...any) error {
 	return fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
@@ -74,6 +85,7 @@ type zstdFrame struct {
 	contentSize  uint64 // 0 if it does not
 	checksum     bool   // the low half of XXH64 of the content follows the blocks
 	literalsOnly bool   // no block has sequences: decodeLiterals can decode it
+	most         uint64 // the blocks hold no more than that
 }
 
 // parseZstd reads the outline of the frame that must fill enc. Of compressed
@@ -131,6 +143,7 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 			return f, badFrame("block of reserved type at %d", at)
 		}
 		at += 3
+		f.most += head.most(f.window)
 		size := head.dataSize()
 		if size > len(enc)-at {
 			return f, badFrame("block of %d bytes at %d exceeds the %d bytes", size, at, len(enc))
@@ -146,6 +159,9 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 	}
 	if at != len(enc) {
 		return f, badFrame("is %d bytes long, of %d", at, len(enc))
+	}
+	if f.hasSize && f.contentSize > f.most {
+		return f, badFrame("declares %d bytes, its blocks hold at most %d", f.contentSize, f.most)
 	}
 	return f, nil
 }
@@ -174,6 +190,15 @@ func (b zstdBlock) dataSize() int {
 		return 1
 	}
 	return b.size
+}
+
+// most returns an upper bound for what a block of a frame decodes to.
+func (b zstdBlock) most(window uint64) uint64 {
+	limit := min(window, zstdBlockSize)
+	if b.kind == blockCompressed {
+		return limit
+	}
+	return min(uint64(b.size), limit)
 }
 
 // minLibrary is the length below which the library's frames do not tell their

@@ -17,6 +17,7 @@ var (
 	ErrBusy                    = errors.New("another save or deletion is at work on this path")
 	ErrInPlace                 = errors.New("in place")
 	ErrNoSpace                 = errors.New("the disk has not enough room")
+	ErrNoMemory                = errors.New("more memory is needed than this process can have")
 	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
 	ErrIncomplete              = errors.New("incomplete checkpoint")
 	ErrCorrupt                 = errors.New("corrupt data")

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -39,16 +40,21 @@ func (p *bufferPool) shrink(limit int64) {
 }
 
 // get returns n bytes: of the smallest buffer that has them, else new ones, for
-// which smaller buffers are given up, so that all stay within the budget.
-func (p *bufferPool) get(n, budget int64) []byte {
+// which smaller buffers are given up, so that all stay within the budget. What the
+// process cannot have is an error that matches fault.ErrNoMemory.
+func (p *bufferPool) get(n, budget int64) ([]byte, error) {
 	if n == 0 {
-		return nil
+		return nil, nil
 	}
 	size := sizeClass(n)
 	if b := p.take(n, size, budget); b != nil {
-		return b[:n]
+		return b[:n], nil
 	}
-	return pageBuffer(int(size))[:n]
+	b, err := pageMemory(size)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
 }
 
 func (p *bufferPool) take(n, size, budget int64) []byte {
@@ -83,10 +89,24 @@ func sizeClass(n int64) int64 {
 	return (n + step - 1) / step * step
 }
 
+// pageMemory is pageBuffer for an amount that a checkpoint asks for. What the process
+// cannot have is an error.
+func pageMemory(capacity int64) ([]byte, error) {
+	b, err := memory.Bytes(capacity + storage.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	return onPage(b, int(capacity)), nil
+}
+
 // pageBuffer returns an empty buffer of at least the given capacity that
 // starts on a page, so that the file system can take it without a copy.
 func pageBuffer(capacity int) []byte {
-	b := make([]byte, capacity+storage.PageSize)
+	return onPage(make([]byte, capacity+storage.PageSize), capacity)
+}
+
+// onPage returns the memory of b from its first page on, empty.
+func onPage(b []byte, capacity int) []byte {
 	skip := -address(b) % storage.PageSize
 	return b[skip : skip : skip+uintptr(capacity)]
 }

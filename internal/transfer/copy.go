@@ -53,7 +53,7 @@ func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, e
 			d, s = d[n:], s[n:]
 		}
 	}
-	return out, runAll(ctx, e, len(pieces), work[int]{do: func(_ context.Context, i int, _ func() []byte) error {
+	return out, runAll(ctx, e, len(pieces), work[int]{do: func(_ context.Context, i int, _ func() ([]byte, error)) error {
 		e.Counters().Copied.Add(int64(copy(pieces[i].dst, pieces[i].src)))
 		return nil
 	}})

@@ -150,8 +150,9 @@ type work[J any] struct {
 	need, extra func(J) int64
 	// do does a job. It may ask once for the buffer: page-aligned, of any content,
 	// its own during the call. A plan made of a damaged checkpoint can need any
-	// amount, so a job asks only once it knows better.
-	do func(ctx context.Context, job J, buffer func() []byte) error
+	// amount, so a job asks only once it knows better; what the process cannot have
+	// is an error.
+	do func(ctx context.Context, job J, buffer func() ([]byte, error)) error
 }
 
 // run starts the jobs in their order, several at a time, until one fails or ctx
@@ -195,9 +196,9 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 					return err
 				}
 				var buf []byte
-				err = w.do(gctx, job, func() []byte {
-					buf = buffers.get(need, budget)
-					return buf
+				err = w.do(gctx, job, func() (_ []byte, err error) {
+					buf, err = buffers.get(need, budget)
+					return buf, err
 				})
 				buffers.put(buf, budget)
 				room.Release(weight)
@@ -231,7 +232,11 @@ func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 func Each[J any](ctx context.Context, e *Engine, jobs iter.Seq[J], need func(J) int64, do func(ctx context.Context, job J, memory []byte) error) error {
 	next, stop := iter.Pull(jobs)
 	defer stop()
-	return run(ctx, e, work[J]{next: next, need: need, do: func(ctx context.Context, job J, buffer func() []byte) error {
-		return do(ctx, job, buffer())
+	return run(ctx, e, work[J]{next: next, need: need, do: func(ctx context.Context, job J, buffer func() ([]byte, error)) error {
+		memory, err := buffer()
+		if err != nil {
+			return err
+		}
+		return do(ctx, job, memory)
 	}})
 }

@@ -166,7 +166,7 @@ func TestEngineIsShared(t *testing.T) {
 			return runAll(ctx, e, 50, work[int]{
 				need:  need,
 				extra: func(i int) int64 { return int64(i%3) << 20 },
-				do: func(_ context.Context, i int, buffer func() []byte) error {
+				do: func(_ context.Context, i int, buffer func() ([]byte, error)) error {
 					if now := inFlight.Add(need(i)); now > e.Budget {
 						t.Errorf("%d bytes at once", now)
 					}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/lfs"
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -21,18 +22,15 @@ func Open(ctx context.Context, store storage.Store, dir, name string) (storage.R
 	return store.Open(ctx, dir+"/"+name)
 }
 
-// maxFile is the most that is read into memory as one file: a hundred times the
-// documents of a tree with 100,000 leaves. More is damage, such as a file system
-// leaves behind that has lost its place.
-const maxFile = 4 << 30
-
 // ReadFile is [Engine.ReadFile] without an engine.
 func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
 	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
 }
 
 // ReadFile returns the range of the file name below dir that starts at off and
-// has n bytes, or runs to the end if n is negative.
+// has n bytes, or runs to the end if n is negative. More than a document of that
+// name can have is an error that matches fault.ErrCorrupt, and what the process has
+// no memory for one that matches fault.ErrNoMemory.
 func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
 	f, err := Open(ctx, store, dir, name)
 	if err != nil {
@@ -48,10 +46,13 @@ func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name st
 	if off+n > f.Size() {
 		return nil, tooShort(ctx, f, name, off+n)
 	}
-	if n > maxFile {
-		return nil, fmt.Errorf("%w: %d bytes of %s, more than any document has", fault.ErrCorrupt, n, name)
+	if err := CheckDocument(name, n); err != nil {
+		return nil, err
 	}
-	b := make([]byte, n)
+	b, err := memory.Bytes(n)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
 	}

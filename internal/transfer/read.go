@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -112,7 +113,7 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 			}
 			return most
 		},
-		do: func(ctx context.Context, i int, buffer func() []byte) error {
+		do: func(ctx context.Context, i int, buffer func() ([]byte, error)) error {
 			s := spans[i]
 			err := files.serve(ctx, s, reads[s.first:s.end], buffer)
 			if err == nil {
@@ -125,7 +126,7 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 
 // serve performs the reads of a span; the buffer is for what does not go
 // straight into place.
-func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func() []byte) error {
+func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func() ([]byte, error)) error {
 	name := rs[0].File
 	f, err := files.open(ctx, name)
 	defer files.release(name)
@@ -134,10 +135,15 @@ func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func(
 		return failAll(rs, err)
 	case s.offset+s.len > f.Size():
 		return serveShort(ctx, f, rs)
-	case len(rs) == 1:
-		return rs[0].direct(ctx, f, buffer())
 	}
-	return readSpan(ctx, f, s, rs, buffer())
+	buf, err := buffer()
+	switch {
+	case err != nil:
+		return failAll(rs, err)
+	case len(rs) == 1:
+		return rs[0].direct(ctx, f, buf)
+	}
+	return readSpan(ctx, f, s, rs, buf)
 }
 
 // serveShort performs reads of a file that is too short for all of them, one by
@@ -148,8 +154,10 @@ func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 		var err error
 		if end := r.Offset + r.Length; end > f.Size() {
 			err = r.fail(tooShort(ctx, f, r.File, end))
+		} else if buf, merr := memory.Bytes(r.Length - int64(len(r.Dst))); merr != nil {
+			err = r.fail(merr)
 		} else {
-			err = r.direct(ctx, f, make([]byte, r.Length-int64(len(r.Dst))))
+			err = r.direct(ctx, f, buf)
 		}
 		if err != nil {
 			return err

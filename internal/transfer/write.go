@@ -215,6 +215,9 @@ func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byt
 
 // WriteFile writes data as the new file name of stage.
 func (e *Engine) WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
+	if limit := limitOf(name).most; int64(len(data)) > limit {
+		return fmt.Errorf("%w: %s of %d bytes, which no reader takes: at most %d are allowed", fault.ErrUnsupported, name, len(data), limit)
+	}
 	e.Counters().Planned.Add(int64(len(data)))
 	return e.writeFile(ctx, stage, name, nil, data)
 }
@@ -241,8 +244,12 @@ func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context
 	return runAll(ctx, e, len(units), work[int]{
 		need:  func(i int) int64 { return int64(units[i].bound) },
 		extra: func(i int) int64 { return int64(units[i].scratch) },
-		do: func(ctx context.Context, i int, buffer func() []byte) error {
-			return do(ctx, units[i], buffer()[:0])
+		do: func(ctx context.Context, i int, buffer func() ([]byte, error)) error {
+			buf, err := buffer()
+			if err != nil {
+				return err
+			}
+			return do(ctx, units[i], buf[:0])
 		},
 	})
 }

@@ -1,0 +1,104 @@
+package memory
+
+import (
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+func TestCheck(t *testing.T) {
+	for _, n := range []int64{-1, 0, 1, Small} {
+		if err := Check(n); err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	for _, n := range []int64{limit() + 1, 1 << 46, math.MaxInt64} {
+		if err := Check(n); !errors.Is(err, fault.ErrNoMemory) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		if b, err := Bytes(n); b != nil || !errors.Is(err, fault.ErrNoMemory) {
+			t.Errorf("%d bytes: %d, %v", n, len(b), err)
+		}
+	}
+	if err := Covers(1<<20, math.MaxInt64>>10); !errors.Is(err, fault.ErrNoMemory) {
+		t.Errorf("a product that does not fit: %v", err)
+	}
+	if b, err := Bytes(Small + 1); err != nil || len(b) != Small+1 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// The limits of resources count, and what is refused can be had once garbage is
+// collected.
+func TestResourceLimit(t *testing.T) {
+	const size = 300 << 20
+	if os.Getenv("MEMORY_TEST_CHILD") != "" {
+		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 512 << 20, Max: 512 << 20}); err != nil {
+			t.Skip(err)
+		}
+		if _, err := Bytes(2 * size); !errors.Is(err, fault.ErrNoMemory) {
+			t.Fatalf("twice the size: %v", err)
+		}
+		b, err := Bytes(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Bytes(size); !errors.Is(err, fault.ErrNoMemory) {
+			t.Errorf("once more: %v", err)
+		}
+		b[size-1] = 1
+		return
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Skip(err)
+	}
+	cmd := exec.Command(program, "-test.run=^TestResourceLimit$")
+	cmd.Env = append(os.Environ(), "MEMORY_TEST_CHILD=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestGroupLimit(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	write("a/memory.max", "1000\n")
+	write("a/b/memory.max", "max\n")
+	write("a/b/c/memory.max", "4000\n")
+	write("memory/x/memory.limit_in_bytes", "77\n")
+	for groups, want := range map[string]int64{
+		"0::/a/b\n":                    1000,
+		"0::/a/b/c\n":                  1000,
+		"0::/\n":                       math.MaxInt64,
+		"0::/../elsewhere\n":           math.MaxInt64,
+		"4:cpu:/a\n3:memory:/x/y\n":    77,
+		"":                             math.MaxInt64,
+		"nonsense\n" + "0::/a/b/c/d\n": 1000,
+	} {
+		file := write("cgroup", groups)
+		if got := groupLimit(file, root); got != want {
+			t.Errorf("%q: %d, want %d", strings.TrimSpace(groups), got, want)
+		}
+	}
+	if got := groupLimit(filepath.Join(root, "none"), root); got != math.MaxInt64 {
+		t.Errorf("no file: %d", got)
+	}
+}

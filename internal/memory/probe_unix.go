@@ -1,0 +1,15 @@
+//go:build unix
+
+package memory
+
+import "golang.org/x/sys/unix"
+
+// probe reports whether the system would give the process n bytes now. It counts
+// resource limits, and what it promises others.
+func probe(n int64) bool {
+	p, err := unix.MmapPtr(-1, 0, nil, uintptr(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return false
+	}
+	return unix.MunmapPtr(p, uintptr(n)) == nil
+}

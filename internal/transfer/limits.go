@@ -1,0 +1,61 @@
+package transfer
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
+)
+
+// documentLimit bounds a document, which is read into memory as a whole.
+type documentLimit struct {
+	most int64 // bytes; more is damage, such as a file system leaves that has lost its place
+	// parsed is about how many bytes of memory a byte of the document can become. What
+	// the process cannot have is refused before the document is read.
+	parsed int64
+}
+
+var (
+	// ofOne describes one array. Values of any in memory take 24 bytes for "[],".
+	ofOne = documentLimit{64 << 20, 24}
+	// ofTree has an entry for each leaf: 400 bytes for each of 2,500,000.
+	ofTree = documentLimit{1 << 30, 8}
+	// userJSON has what a program likes to say.
+	userJSON = documentLimit{1 << 30, 24}
+	// userFile is any file of a program's own, which nobody parses.
+	userFile = documentLimit{4 << 30, 1}
+)
+
+// limitOf returns the limit of the document of a name.
+func limitOf(name string) documentLimit {
+	dir, base := path.Split(name)
+	switch base {
+	case "zarr.json", ".zarray", ".zgroup", ".zattrs", "orbax.checkpoint", "commit_success.txt", "_CHECKPOINT_DELETION":
+		return ofOne
+	case "_METADATA", "_sharding", "_strings.json", "digests.sha256", "go-orbax.chunks", "manifest.ocdbt":
+		return ofTree
+	case "_CHECKPOINT_METADATA", "_ROOT_METADATA", "metrics", "metadata", "data.json":
+		return userJSON
+	}
+	switch {
+	case strings.HasSuffix(dir, "array_metadatas/"), strings.HasPrefix(base, "manifest."), strings.HasPrefix(base, "digests."):
+		return ofTree
+	}
+	return userFile
+}
+
+// CheckDocument returns an error if n bytes are more than the named document may
+// have, which matches fault.ErrCorrupt, or than the process can hold, which matches
+// fault.ErrNoMemory.
+func CheckDocument(name string, n int64) error {
+	limit := limitOf(name)
+	if n > limit.most {
+		return fmt.Errorf("%w: %d bytes of %s, more than the %d that such a document may have", fault.ErrCorrupt, n, name, limit.most)
+	}
+	if err := memory.Covers(n, limit.parsed); err != nil {
+		return fmt.Errorf("%s of %d bytes: %w", name, n, err)
+	}
+	return nil
+}
