@@ -19,6 +19,7 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -309,6 +310,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if err := errors.Join(errs...); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
+	cfg.handler.Shared = new(tree.Targets)
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
 	group, gctx := errgroup.WithContext(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -82,3 +83,39 @@ func (l lazyReader) ReadRegion(ctx context.Context, dst []byte, off, size []int)
 	return l.a.ReadRegion(ctx, dst, off, size)
 }
 func (l lazyReader) Snapshot(context.Context) (array.Reader, error) { return l.a, nil }
+
+// A target of which two places overlap is refused before anything is written to it,
+// by one load and by several that go on at the same time.
+func TestLoadIntoOverlap(t *testing.T) {
+	ctx, n := context.Background(), 1<<18
+	x, y := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], y[i] = 1, 2
+	}
+	p := filepath.Join(t.TempDir(), "ck")
+	one, two := map[string]any{"X": x}, map[string]any{"X": x, "Y": y}
+	if err := orbax.SaveCheckpointables(ctx, p, map[string]any{"state": two, "ema": one}); err != nil {
+		t.Fatal(err)
+	}
+	memory := make([]float32, n+n/2)
+	type target struct{ X, Y []float32 }
+	check := func(err error) {
+		t.Helper()
+		if !errors.Is(err, orbax.ErrStructure) {
+			t.Errorf("loaded into overlapping slices: %v", err)
+		}
+	}
+	check(orbax.LoadInto(ctx, p, &target{memory[:n], memory[n/2:]}))
+	if slices.Max(memory) != 0 {
+		t.Error("a target that was refused has been written")
+	}
+	check(orbax.LoadInto(ctx, p, &target{memory[:n], memory[:n]}))
+	for _, ema := range []any{&struct{ X []float32 }{memory[n/2:]}, map[string]any{"X": array.Of(memory[:n])}} {
+		_, err := orbax.LoadCheckpointables(ctx, p, map[string]any{"state": &target{memory[:n], make([]float32, n)}, "ema": ema})
+		check(err)
+	}
+	apart := target{memory[:n], y}
+	if err := orbax.LoadInto(ctx, p, &apart); err != nil || apart.X[n-1] != 1 || apart.Y[0] != 2 {
+		t.Errorf("got %v, %v, %v", apart.X[n-1], apart.Y[0], err)
+	}
+}

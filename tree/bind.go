@@ -56,6 +56,10 @@ type BindOptions struct {
 	// that it has and the checkpoint lacks remain errors, as do sequences of another
 	// length.
 	Partial bool
+
+	// Shared, if set, is the memory of all loads that go on at the same time: each
+	// load refuses memory that another one writes, and adds its own.
+	Shared *Targets
 }
 
 // Bind plans how what a checkpoint holds, one spec a leaf, is loaded into
@@ -97,8 +101,11 @@ type BindOptions struct {
 //   - None makes a pointer, map, slice or interface nil.
 //   - For a [Node] the result of its TreeFlatten is the template.
 //
-// Where two places of the target are the same memory of an array, as with tied
-// weights, finish checks that the checkpoint holds the same bytes for both.
+// Where two places of the target are the same memory, as with tied weights or a
+// pointer that is there twice, or an array lies inside another, finish checks that
+// the checkpoint holds the same for both. All other places that overlap, such as
+// slices of which one begins in the middle of the other, are refused with
+// orbax.ErrStructure: one leaf would overwrite the other.
 //
 // New values are attached to the target by finish alone. A load that fails
 // before finish leaves the target with its structure and scalars; what can have
@@ -117,22 +124,19 @@ func Bind(target any, specs []Spec, o BindOptions) (slots []Slot, finish func() 
 type binder struct {
 	types
 	BindOptions
-	exact   bool // nil takes None alone, and empty containers take empty ones
-	specs   []Spec
-	slots   []Slot
-	values  []any  // what Set got, normalized, by slot
-	set     []bool // whether Set was called, by slot
-	commits []func() error
-	filled  map[region]int // memory that is filled in place, and by which slot
-	path    Path
-	depth   int
-	errs    pathErrors
-}
-
-// region is memory of the target.
-type region struct {
-	start *byte
-	len   int
+	exact    bool // nil takes None alone, and empty containers take empty ones
+	specs    []Spec
+	slots    []Slot
+	values   []any  // what Set got, normalized, by slot
+	set      []bool // whether Set was called, by slot
+	commits  []func() error
+	claims   []claim          // memory that is written
+	objects  map[object]claim // maps and nodes that are written
+	attached []attached
+	loaded   []*array.Array // what adapters got, by slot, if that matters
+	path     Path
+	depth    int
+	errs     pathErrors
 }
 
 func newBinder(specs []Spec, o BindOptions) *binder {
@@ -143,7 +147,7 @@ func newBinder(specs []Spec, o BindOptions) *binder {
 		slots:       make([]Slot, len(specs)),
 		values:      make([]any, len(specs)),
 		set:         make([]bool, len(specs)),
-		filled:      map[region]int{},
+		objects:     map[object]claim{},
 	}
 }
 
@@ -169,6 +173,9 @@ func (b *binder) run(target any) error {
 		b.mismatch(v, root)
 	default:
 		b.bind(settable(v), root)
+	}
+	if len(b.errs) == 0 {
+		b.settleMemory()
 	}
 	if len(b.errs) > 0 {
 		return b.errs.join()
@@ -199,7 +206,24 @@ func (b *binder) commit(c func() error) { b.commits = append(b.commits, c) }
 
 // attach sets dst to v in finish.
 func (b *binder) attach(dst, v reflect.Value) {
-	b.commit(func() error { dst.Set(v); return nil })
+	b.attachLater(dst, func() reflect.Value { return v })
+}
+
+// attachLater is attach for a value that is not there before all leaves are; the
+// zero Value leaves dst as it is.
+func (b *binder) attachLater(dst reflect.Value, value func() reflect.Value) {
+	b.claimAttached(dst, func() any {
+		if v := value(); v.IsValid() {
+			return v.Interface()
+		}
+		return nil
+	})
+	b.commit(func() error {
+		if v := value(); v.IsValid() {
+			dst.Set(v)
+		}
+		return nil
+	})
 }
 
 // child binds what is under key k.

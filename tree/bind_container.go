@@ -40,12 +40,7 @@ func (b *binder) dict(dst reflect.Value, br *branch) {
 		b.child(k, e.values.Index(i), kid.branch)
 	}
 	if len(br.kids) > 0 {
-		b.commit(func() error {
-			for i := range br.kids {
-				m.SetMapIndex(e.keys.Index(i), e.values.Index(i))
-			}
-			return nil
-		})
+		b.setElements(m, e, len(br.kids), func(i int) int { return i })
 	}
 	if dst.IsNil() {
 		b.attach(dst, m)
@@ -70,16 +65,28 @@ func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.
 		}
 	}
 	if len(changed) > 0 {
-		b.commit(func() error {
-			for _, i := range changed {
-				m.SetMapIndex(e.keys.Index(i), e.values.Index(i))
-			}
-			return nil
-		})
+		b.setElements(m, e, len(changed), func(i int) int { return changed[i] })
 	}
 	b.checkKeys(br, found, func(name string) bool {
 		_, ok := slices.BinarySearchFunc(names, name, func(e element, name string) int { return strings.Compare(e.name, name) })
 		return ok
+	})
+}
+
+// setElements sets n elements of a map in finish, which which numbers.
+func (b *binder) setElements(m reflect.Value, e elements, n int, which func(int) int) {
+	b.claimObject(m, func() any {
+		all := reflect.MakeMapWithSize(m.Type(), n)
+		for i := range n {
+			all.SetMapIndex(e.keys.Index(which(i)), e.values.Index(which(i)))
+		}
+		return all.Interface()
+	})
+	b.commit(func() error {
+		for i := range n {
+			m.SetMapIndex(e.keys.Index(which(i)), e.values.Index(which(i)))
+		}
+		return nil
 	})
 }
 

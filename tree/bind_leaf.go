@@ -1,12 +1,10 @@
 package tree
 
 import (
-	"bytes"
 	"fmt"
 	"math/big"
 	"reflect"
 	"slices"
-	"unsafe"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -59,28 +57,19 @@ func filled(a *array.Array, v any) (any, error) {
 
 // place makes a slot whose converted value, a reflect.Value, dst is set to.
 func (b *binder) place(dst reflect.Value, i int, want array.ShapeDtypeStruct, convert func(v any) (reflect.Value, error)) {
+	b.placeAs(usePlaced, dst, i, want, convert)
+}
+
+func (b *binder) placeAs(u use, dst reflect.Value, i int, want array.ShapeDtypeStruct, convert func(v any) (reflect.Value, error)) {
+	b.claimVariable(dst, u, i)
 	b.slot(i, want, nil, func(v any) (any, error) { return convert(v) })
 	b.commit(func() error { dst.Set(b.values[i].(reflect.Value)); return nil })
 }
 
-// fill makes a slot that fills a, which is of the given shape, in place. If another
-// slot fills the same memory already, the leaves must be equal instead.
+// fill makes a slot that fills a, which is of the given shape, in place.
 func (b *binder) fill(i int, a *array.Array, shape []int) {
-	want := array.ShapeDtypeStruct{Shape: shape, DType: a.DType()}
-	where := region{unsafe.SliceData(a.Bytes()), len(a.Bytes())}
-	if first, shared := b.filled[where]; shared && where.len > 0 {
-		b.slot(i, want, nil, func(v any) (any, error) { return asArray(v) })
-		name, other := b.specs[i].Path.String(), b.specs[first].Path.keys()
-		b.commit(func() error {
-			if !bytes.Equal(a.Bytes(), b.values[i].(*array.Array).Bytes()) {
-				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the target shares the memory of this array and the one at %s, and the checkpoint has different values", fault.ErrStructure, other)}
-			}
-			return nil
-		})
-		return
-	}
-	b.filled[where] = i
-	b.slot(i, want, a, nil)
+	b.claimMemory(a, useFilled, i)
+	b.slot(i, array.ShapeDtypeStruct{Shape: shape, DType: a.DType()}, a, nil)
 }
 
 // leafOf returns the leaf's number and its spec if br is a leaf of one of the
@@ -150,15 +139,19 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 		}
 		if old != nil {
 			want.DType, want.Shape = old.DType(), old.Shape()
+			b.claimMemory(old, useTensor, i)
 		}
 	}
 	if !b.fits(spec, want.DType, want.Shape) {
 		return
 	}
-	b.place(dst, i, want, func(v any) (reflect.Value, error) {
+	b.placeAs(useTensor, dst, i, want, func(v any) (reflect.Value, error) {
 		loaded, err := asArray(v)
 		if err != nil {
 			return reflect.Value{}, err
+		}
+		if b.loaded != nil {
+			b.loaded[i] = loaded
 		}
 		return a.fromArray(loaded, dst)
 	})
@@ -267,6 +260,7 @@ func (b *binder) bigInt(dst reflect.Value, br *branch) {
 		b.mismatch(dst, br)
 		return
 	}
+	b.claimVariable(dst, usePlaced, i)
 	b.slot(i, b.stored(i), nil, func(v any) (any, error) {
 		n, err := integerOf(v)
 		if err != nil {

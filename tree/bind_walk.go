@@ -105,17 +105,13 @@ func (b *binder) changes(v reflect.Value, bind func()) bool {
 // asSaved makes dst what Build would make of the leaves.
 func (b *binder) asSaved(dst reflect.Value, br *branch) {
 	b.keep(br)
-	b.commit(func() error {
-		v := br.value(func(i int) any {
+	b.attachLater(dst, func() reflect.Value {
+		return reflect.ValueOf(br.value(func(i int) any {
 			if b.specs[i].Kind == KindEmpty {
 				return b.specs[i].Empty.value()
 			}
 			return b.values[i]
-		})
-		if v != nil {
-			dst.Set(reflect.ValueOf(v))
-		}
-		return nil
+		}))
 	})
 }
 
@@ -163,6 +159,7 @@ func (b *binder) node(n Node, br *branch) {
 		children.Set(reflect.ValueOf(template))
 	}
 	b.bind(children, br)
+	b.claimObject(reflect.ValueOf(n), children.Interface)
 	name := b.path.String()
 	b.commit(func() error {
 		if err := n.TreeUnflatten(children.Interface()); err != nil {

@@ -1,0 +1,215 @@
+package tree
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// claim is memory of the target that a load writes. The pointer keeps it from being
+// used for anything else before the claims are compared.
+type claim struct {
+	start unsafe.Pointer
+	len   uintptr
+	use   use
+	index int // of a leaf; for useAttached in binder.attached
+}
+
+func (c *claim) end() uintptr { return uintptr(c.start) + c.len }
+
+// use is how a load writes memory.
+type use uint8
+
+const (
+	useFilled   use = iota // a leaf's elements are read into it
+	useTensor              // an adapter may write a leaf's elements to it
+	usePlaced              // a variable that is set to a leaf's value
+	useAttached            // a variable, map or node that is set to something else
+)
+
+// attached is what a load sets that is no leaf's value.
+type attached struct {
+	path  Path
+	value func() any // what it is set to, when all leaves are there
+}
+
+func (b *binder) claimMemory(a *array.Array, u use, i int) {
+	b.claim(unsafe.Pointer(unsafe.SliceData(a.Bytes())), uintptr(len(a.Bytes())), u, i)
+}
+
+// claimVariable claims dst for the value of leaf i.
+func (b *binder) claimVariable(dst reflect.Value, u use, i int) {
+	b.claim(dst.Addr().UnsafePointer(), dst.Type().Size(), u, i)
+}
+
+// claimAttached claims dst for a value that is no leaf's.
+func (b *binder) claimAttached(dst reflect.Value, value func() any) {
+	b.attached = append(b.attached, attached{slices.Clone(b.path), value})
+	b.claimVariable(dst, useAttached, len(b.attached)-1)
+}
+
+// claimObject claims a map, or what a pointer to a node points at. It has no extent:
+// it is the same as another or has nothing to do with it.
+func (b *binder) claimObject(p reflect.Value, value func() any) {
+	if p.Kind() == reflect.Pointer && p.Type().Elem().Size() == 0 {
+		return
+	}
+	c := claim{p.UnsafePointer(), 0, useAttached, len(b.attached)}
+	b.attached = append(b.attached, attached{slices.Clone(b.path), value})
+	key := object{p.Type(), c.start}
+	if first, ok := b.objects[key]; ok {
+		b.tie(&first, &c)
+		return
+	}
+	b.objects[key] = c
+}
+
+// object is a map or a node of the target.
+type object struct {
+	typ reflect.Type
+	ptr unsafe.Pointer
+}
+
+func (b *binder) claim(at unsafe.Pointer, size uintptr, u use, i int) {
+	if size > 0 {
+		b.claims = append(b.claims, claim{at, size, u, i})
+	}
+}
+
+// byAddress orders claims by where they begin, the longest first.
+func byAddress(x, y claim) int {
+	return cmp.Or(cmp.Compare(uintptr(x.start), uintptr(y.start)), cmp.Compare(y.len, x.len))
+}
+
+// pathOf returns where in the tree a claim comes from.
+func (b *binder) pathOf(c *claim) Path {
+	if c.use == useAttached {
+		return b.attached[c.index].path
+	}
+	return b.specs[c.index].Path
+}
+
+// settleMemory refuses a target of which two places overlap, where one leaf would
+// overwrite another. Where both are the same memory, as with tied weights, or the
+// array of one lies inside that of the other, finish checks that the checkpoint has
+// the same for both.
+func (b *binder) settleMemory() {
+	if !slices.IsSortedFunc(b.claims, byAddress) {
+		slices.SortStableFunc(b.claims, byAddress)
+	}
+	var last *claim // of those so far the one that ends last
+	for i := range b.claims {
+		c := &b.claims[i]
+		switch {
+		case last == nil || uintptr(c.start) >= last.end():
+			last = c
+		case c.use != last.use || c.end() > last.end():
+			b.errs.add(b.pathOf(c), errOverlap("the one at "+b.pathOf(last).keys()))
+		case c.use == useFilled || c.len == last.len && c.start == last.start:
+			b.tie(last, c)
+		default:
+			b.errs.add(b.pathOf(c), errOverlap("the one at "+b.pathOf(last).keys()))
+		}
+	}
+	if len(b.errs) == 0 && b.Shared != nil {
+		b.shareMemory()
+	}
+}
+
+func errOverlap(other string) error {
+	return fmt.Errorf("%w: the target's memory here overlaps that of %s, so that one would overwrite the other; give each its own", fault.ErrStructure, other)
+}
+
+// tie makes finish check that the checkpoint has the same for two claims of the same
+// memory.
+func (b *binder) tie(first, second *claim) {
+	same := func() bool { return b.sameValue(b.valueOf(first), b.valueOf(second)) }
+	i, j := first.index, second.index
+	switch first.use {
+	case useFilled:
+		shared := b.slots[j].Array.Bytes() // which the first slot fills
+		b.slot(j, b.slots[j].Want, nil, func(v any) (any, error) { return asArray(v) })
+		same = func() bool { return bytes.Equal(shared, b.values[j].(*array.Array).Bytes()) }
+	case useTensor:
+		if b.loaded == nil {
+			b.loaded = make([]*array.Array, len(b.specs))
+		}
+		same = func() bool { return b.loaded[i].Equal(b.loaded[j]) }
+	}
+	path, other := b.pathOf(second).String(), b.pathOf(first).keys()
+	b.commit(func() error {
+		if same() {
+			return nil
+		}
+		return &fault.Leaf{Path: path, Err: fmt.Errorf("%w: the target shares the memory of this place and the one at %s, and the checkpoint has different values", fault.ErrStructure, other)}
+	})
+}
+
+// valueOf returns what a claimed variable is set to.
+func (b *binder) valueOf(c *claim) any {
+	if c.use == useAttached {
+		return b.attached[c.index].value()
+	}
+	switch v := b.values[c.index].(type) {
+	case reflect.Value:
+		return v.Interface()
+	default:
+		return v
+	}
+}
+
+// sameValue reports whether two values have the same leaves, bit for bit.
+func (b *binder) sameValue(x, y any) bool {
+	xs, err := Flatten(x, b.Adapters...)
+	if err != nil {
+		return false
+	}
+	ys, err := Flatten(y, b.Adapters...)
+	return err == nil && slices.EqualFunc(xs, ys, func(x, y Leaf) bool {
+		if x.Path.Compare(y.Path) != 0 {
+			return false
+		}
+		a, errA := asArray(x.Value)
+		c, errC := asArray(y.Value)
+		if errA == nil && errC == nil {
+			return a.Equal(c)
+		}
+		return x.Value == y.Value
+	})
+}
+
+// Targets is the memory of the targets of several loads that go on at the same time,
+// see BindOptions. The zero value is ready.
+type Targets struct {
+	mu     sync.Mutex
+	claims []claim // disjoint, sorted
+}
+
+// shareMemory refuses memory that another load writes, and adds that of this one.
+func (b *binder) shareMemory() {
+	t := b.Shared
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range b.claims {
+		c := &b.claims[i]
+		k, _ := slices.BinarySearchFunc(t.claims, uintptr(c.start), func(o claim, at uintptr) int {
+			return cmp.Compare(o.end(), at+1) // the first that ends behind it
+		})
+		if k < len(t.claims) && uintptr(t.claims[k].start) < c.end() {
+			b.errs.add(b.pathOf(c), errOverlap("another target that is loaded at the same time"))
+		}
+	}
+	if len(b.errs) > 0 {
+		return
+	}
+	t.claims = append(t.claims, b.claims...)
+	slices.SortFunc(t.claims, byAddress)
+	t.claims = slices.CompactFunc(t.claims, func(x, y claim) bool { return x.start == y.start })
+}
