@@ -60,7 +60,9 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 }
 
 // Metadata describes the checkpoint at path and one pytree in it, chosen and
-// changed by the options as by Load. It reads no array data.
+// changed by the options as by Load. It reads no array data. A leaf that cannot be
+// read, as its document or a chunk of it is missing, is no error: the leaf's metadata
+// have its own Err, and CheckpointMetadata.Err has all.
 func Metadata(ctx context.Context, path string, options ...LoadOption) (*CheckpointMetadata, error) {
 	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
 }

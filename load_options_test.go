@@ -106,8 +106,8 @@ func TestFillMissingEverywhere(t *testing.T) {
 	if _, err := orbax.CheckpointablesMetadata(ctx, path, orbax.FillMissing()); err != nil {
 		t.Errorf("CheckpointablesMetadata: %v", err)
 	}
-	if _, err := orbax.Metadata(ctx, path); !errors.Is(err, orbax.ErrCorrupt) {
-		t.Errorf("Metadata without the option: %v", err)
+	if meta, err = orbax.Metadata(ctx, path); err != nil || !errors.Is(meta.Err(), orbax.ErrCorrupt) {
+		t.Errorf("Metadata without the option: %v, %v", err, meta.Err())
 	}
 }
 

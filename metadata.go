@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax/handler"
@@ -40,6 +41,23 @@ type CheckpointMetadata struct {
 	// Digests says that the checkpoint has the digests that this package writes:
 	// a checksum covers every bit of it. Other writers may store none.
 	Digests bool
+}
+
+// Err returns what is known to keep a load of all that is described from success:
+// errors of single leaves, which Metadata does not fail for. See
+// [view.TreeMetadata.Err]; only Verify finds all damage.
+func (m *CheckpointMetadata) Err() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(m.Checkpointables)) {
+		if t, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
+			err := t.Err()
+			if err != nil && len(m.Checkpointables) > 1 {
+				err = inPart(name, err)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return wrap(context.Background(), "metadata", m.Path, errors.Join(errs...))
 }
 
 // Metadata is the function Metadata.

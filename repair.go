@@ -15,6 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/view"
 )
 
 // RepairReport is what Repair has found and done.
@@ -132,7 +133,10 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, path.Join(name, ocdbt.ManifestName))
 	}
 	if err == nil {
-		_, err = handler.OpenTree(ctx, c.readDir(name, nil), handler.OpenOptions{})
+		var t *view.Tree
+		if t, err = handler.OpenTree(ctx, c.readDir(name, nil), handler.OpenOptions{}); err == nil {
+			err = t.Metadata().Err()
+		}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -33,13 +34,12 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	var leaves []*view.Leaf
 	formats := map[int]bool{}
 	for _, doc := range docs {
-		leaf, err := o.bareLeaf(ctx, doc, formats)
-		if err != nil {
-			return nil, &fault.Leaf{Path: path.Dir(doc.key), Err: err}
-		}
-		if leaf != nil {
+		if leaf := o.bareLeaf(ctx, doc, formats); leaf != nil {
 			leaves = append(leaves, leaf)
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("%w: the store has no arrays", fault.ErrStructure)
@@ -55,6 +55,7 @@ var documentNames = map[string]int{zarr.DocumentName(2): 2, zarr.DocumentName(3)
 type bareDocument struct {
 	key  string
 	text []byte // nil if it has not been read
+	err  error  // why it cannot be read
 }
 
 func compareKeys(a, b bareDocument) int { return strings.Compare(a.key, b.key) }
@@ -101,12 +102,10 @@ func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, 
 		if format := documentNames[e.Name]; format != 0 && !e.Dir {
 			doc := bareDocument{key: path.Join(name, e.Name)}
 			if format == 3 { // which describes groups too
-				if doc.text, err = o.dir.ReadFile(ctx, doc.key); err != nil {
-					return nil, err
-				}
+				doc.text, doc.err = o.dir.ReadFile(ctx, doc.key)
 			}
 			docs = append(docs, doc)
-			array = array || !zarr.IsGroup(doc.text)
+			array = array || doc.err == nil && !zarr.IsGroup(doc.text)
 		}
 	}
 	for _, e := range entries {
@@ -119,31 +118,33 @@ func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, 
 	return docs, nil
 }
 
-// bareLeaf returns the array that a document describes; nil for that of a group.
-func (o *treeOpener) bareLeaf(ctx context.Context, doc bareDocument, formats map[int]bool) (*view.Leaf, error) {
+// bareLeaf returns the array that a document describes, a broken leaf if it cannot
+// be read; nil for the document of a group.
+func (o *treeOpener) bareLeaf(ctx context.Context, doc bareDocument, formats map[int]bool) *view.Leaf {
 	dir, docName := path.Split(doc.key)
 	name := strings.TrimSuffix(dir, "/")
-	if doc.text == nil {
-		var err error
-		if doc.text, err = o.readValue(ctx, "", doc.key); err != nil {
-			return nil, err
-		}
-	}
-	if zarr.IsGroup(doc.text) {
-		return nil, nil
-	}
-	format := documentNames[docName]
-	a, err := o.findChunks(ctx, name, format, doc.text)
-	if err != nil {
-		return nil, err
-	}
-	formats[format] = true
 	m := view.LeafMetadata{ValueType: string(layout.NumPyArray)}
 	if name != "" {
 		m.Path = tree.Path{{Name: name}}
 	}
-	if err := a.describe(&m); err != nil {
-		return nil, err
+	if doc.text == nil && doc.err == nil {
+		doc.text, doc.err = o.readValue(ctx, "", doc.key)
 	}
-	return view.NewArray(m, a)
+	if doc.err != nil {
+		return view.NewBroken(m, doc.err)
+	}
+	if zarr.IsGroup(doc.text) {
+		return nil
+	}
+	format := documentNames[docName]
+	formats[format] = true
+	a, err := o.findChunks(ctx, name, format, doc.text)
+	if err := cmp.Or(a.describe(&m), err); err != nil {
+		return view.NewBroken(m, err)
+	}
+	leaf, err := view.NewArray(m, a)
+	if err != nil {
+		return view.NewBroken(m, err)
+	}
+	return leaf
 }

@@ -151,8 +151,15 @@ func TestMissingChunksAreBounded(t *testing.T) {
 			chunk[i] = 1
 		}
 		dir, _ := bareDir(map[string]string{"zarr.json": zarrDoc(t, 3, shape, chunk)})
-		if _, err := OpenTree(t.Context(), dir, OpenOptions{Fill: true}); !errors.Is(err, fault.ErrUnsupported) {
-			t.Errorf("%v: %v", shape, err)
+		opened, err := OpenTree(t.Context(), dir, OpenOptions{Fill: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, lerr := opened.Load(t.Context())
+		for what, err := range map[string]error{"metadata": opened.Metadata().Err(), "load": lerr} {
+			if !errors.Is(err, fault.ErrUnsupported) {
+				t.Errorf("%v: %s: %v", shape, what, err)
+			}
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(nil)

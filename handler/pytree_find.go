@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/zarr"
 )
@@ -16,21 +17,22 @@ import (
 const maxMissing = 1 << 20
 
 // findArray finds an array's document and chunks. Its format is that of zarr: 2
-// or 3.
+// or 3. After an error it returns what it has found.
 func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
 	doc, err := o.readValue(ctx, name, zarr.DocumentName(format))
 	if err != nil {
-		return nil, err
+		return &zarrArray{}, err
 	}
 	return o.findChunks(ctx, name, format, doc)
 }
 
-// findChunks finds the chunks of the array that a document describes.
+// findChunks finds the chunks of the array that a document describes. After an error
+// it returns what it has found.
 func (o *treeOpener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarrArray, error) {
 	a := &zarrArray{dir: o.files, fill: o.options.Fill}
 	a.chunks = a.first[:0]
 	if err := o.open(a, format, doc); err != nil {
-		return nil, err
+		return a, err
 	}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
@@ -43,7 +45,7 @@ func (o *treeOpener) findChunks(ctx context.Context, name string, format int, do
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, err
+			return a, err
 		}
 		a.chunks = append(a.chunks, c)
 	}
@@ -85,6 +87,9 @@ func (o *treeOpener) readValue(ctx context.Context, name, key string) ([]byte, e
 		doc, err = databaseSource{o.dir, "."}.Read(ctx, at.extent.File, at.extent.Offset, at.extent.Length)
 	default:
 		doc, err = o.dir.ReadFile(ctx, at.extent.File)
+	}
+	if err == nil && lfs.IsPointer(doc) {
+		return nil, lfs.Error(at.extent.File)
 	}
 	if isNotExist(err) { // not as an error that says that the checkpoint does not exist
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, at.extent.File)

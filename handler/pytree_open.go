@@ -3,12 +3,12 @@ package handler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +22,10 @@ import (
 )
 
 // OpenTree reads the documents and the index of the pytree in dir, and no
-// arrays.
+// arrays. What is wrong with a leaf alone, such as a document or a chunk of it that
+// is missing, or a codec that is not known, is in its view.LeafMetadata, and no error
+// of the tree; what is wrong with a document of the whole tree, or with the index, is
+// an error.
 //
 // At the top of a path that is no checkpoint of Orbax it opens what it finds
 // there: safetensors files, or a store of zarr arrays.
@@ -78,7 +81,8 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if err != nil {
 		return nil, err
 	}
-	return &storedTree{view.New(o.format(), leaves), o}, nil
+	t := view.New(o.format(), leaves).WithShardingErr(o.shardingErr)
+	return &storedTree{t, o}, nil
 }
 
 // treeOpener gathers what is known of a stored pytree's leaves.
@@ -90,9 +94,13 @@ type treeOpener struct {
 	strings   *layout.Strings
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
-	ocdbt     bool
-	values    valueIndex // of the database
-	key       []byte     // scratch: one that is looked up
+	// What keeps these documents of another writer from being understood; nil
+	// mostly. Only what depends on them is not known then.
+	stringsErr, shardingErr, arraysErr error
+
+	ocdbt  bool
+	values valueIndex // of the database
+	key    []byte     // scratch: one that is looked up
 
 	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
 	forms   arrayForms
@@ -123,17 +131,28 @@ func (o *treeOpener) readDocuments(ctx context.Context) error {
 	if err == nil && doc != nil {
 		o.strings, err = layout.ParseStrings(doc)
 	}
-	if err != nil {
+	if o.stringsErr, err = o.ofLeaves(layout.StringsFile, err); err != nil {
 		return err
 	}
 	doc, err = o.dir.readOptional(ctx, layout.ShardingFile)
 	if err == nil && doc != nil {
 		o.shardings, err = sharding.ParseFile(doc)
 	}
-	if err != nil {
+	if o.shardingErr, err = o.ofLeaves(layout.ShardingFile, err); err != nil {
 		return err
 	}
-	return o.readArrayMetadatas(ctx)
+	o.arraysErr, err = o.ofLeaves(path.Dir(layout.ArrayFile), o.readArrayMetadatas(ctx))
+	return err
+}
+
+// ofLeaves divides the errors of a document of which some leaves have an entry: it is
+// theirs if the document is damaged, as those of other writers can be, which do not
+// sync them; else, and in a checkpoint with digests, of the whole tree.
+func (o *treeOpener) ofLeaves(name string, err error) (leaves, tree error) {
+	if !errors.Is(err, fault.ErrCorrupt) || o.dir.digests.Has(path.Join(o.dir.name, layout.TreeFile)) {
+		return nil, err
+	}
+	return fmt.Errorf("%s: %w", name, err), nil
 }
 
 // readArrayMetadatas reads the files of all processes; an array that several
@@ -237,115 +256,107 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// leaves describes all leaves.
+// leaves describes all leaves. Those that cannot be read say why.
 func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	names := make([]string, len(o.meta.Leaves))
 	for i, l := range o.meta.Leaves {
 		names[i] = l.Path.String()
 	}
 	leaves := make([]*view.Leaf, len(names))
-	err := o.each(names, func(i int) (err error) {
-		leaves[i], err = o.leaf(ctx, o.meta.Leaves[i], names[i])
-		return err
-	})
-	if err != nil {
+	o.each(len(names), func(i int) { leaves[i] = o.leaf(ctx, o.meta.Leaves[i], names[i]) })
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	for i := range names[min(1, len(names)):] {
 		if names[i] >= names[i+1] { // else all differ
-			return leaves, checkNames(names, leaves)
+			breakEqual(names, leaves)
+			break
 		}
 	}
 	return leaves, nil
 }
 
-// checkNames refuses leaves of one name that are stored under it.
-func checkNames(names []string, leaves []*view.Leaf) error {
+// breakEqual breaks the leaves of one name that are stored under it: one has taken
+// the place of the others, and nothing says which.
+func breakEqual(names []string, leaves []*view.Leaf) {
 	// Arrays and strings are stored apart, and empty nodes not at all.
 	type key struct {
 		name string
 		text bool
 	}
-	taken := make(map[key]bool, len(leaves))
+	taken := make(map[key]int, len(leaves))
 	for i, l := range leaves {
 		kind := l.Metadata().Kind
 		if kind == tree.KindEmpty {
 			continue
 		}
 		at := key{names[i], kind == tree.KindString}
-		if taken[at] {
-			return &fault.Leaf{Path: at.name, Err: fmt.Errorf("%w: two leaves have this name, and one value", fault.ErrKeyCollision)}
+		if first, ok := taken[at]; ok {
+			err := fmt.Errorf("%w: %w: two leaves have this name and were stored in one place; only the value of one is left", fault.ErrCorrupt, fault.ErrKeyCollision)
+			for _, n := range []int{first, i} {
+				leaves[n] = view.NewBroken(*leaves[n].Metadata(), err)
+			}
+			continue
 		}
-		taken[at] = true
+		taken[at] = i
 	}
-	return nil
 }
 
 // atOnce is how many leaves are looked for at once, where that takes reading files.
 const atOnce = 16
 
-// each calls find for each of the leaves of the given names, and returns the error
-// of the first that fails.
-func (o *treeOpener) each(names []string, find func(i int) error) error {
+// each calls find for each of n leaves.
+func (o *treeOpener) each(n int, find func(i int)) {
 	if o.ocdbt {
-		for i, name := range names {
-			if err := find(i); err != nil {
-				return &fault.Leaf{Path: name, Err: err}
-			}
+		for i := range n {
+			find(i)
 		}
-		return nil
+		return
 	}
 	var group errgroup.Group
 	group.SetLimit(atOnce)
-	errs := make([]error, len(names))
-	var failed atomic.Bool
-	for i := range names {
-		if failed.Load() {
-			break
-		}
+	for i := range n {
 		group.Go(func() error {
-			if errs[i] = find(i); errs[i] != nil {
-				failed.Store(true)
-			}
+			find(i)
 			return nil
 		})
 	}
-	group.Wait() // all before the first that fails have been looked for
-	for i, err := range errs {
-		if err != nil {
-			return &fault.Leaf{Path: names[i], Err: err}
-		}
-	}
-	return nil
+	group.Wait()
 }
 
-// leaf describes one leaf.
-func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (*view.Leaf, error) {
+// leaf describes one leaf: a broken one if it cannot be read.
+func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *view.Leaf {
 	m := view.LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}
+	leaf, err := o.findLeaf(ctx, l, name, &m)
+	if err != nil {
+		return view.NewBroken(m, err)
+	}
+	return leaf
+}
+
+// findLeaf finds what is stored of a leaf, and completes m as far as it can.
+func (o *treeOpener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m *view.LeafMetadata) (*view.Leaf, error) {
 	switch {
 	case l.Empty:
 		var err error
 		m.Empty, err = emptyOf(l.ValueType)
-		return view.NewEmpty(m), err
+		return view.NewEmpty(*m), err
 	case l.ValueType == layout.String:
 		text, ok := "", false
 		if o.strings != nil {
 			text, ok = o.strings.Get(name)
 		}
 		if !ok {
-			return nil, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile)
+			return nil, cmp.Or(o.stringsErr, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile))
 		}
-		return view.NewString(m, text), nil
+		return view.NewString(*m, text), nil
 	}
 	format := 2
 	if o.meta.Zarr3 {
 		format = 3
 	}
 	a, err := o.findArray(ctx, name, format)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.describe(&m); err != nil {
+	if err := cmp.Or(a.describe(m), err); err != nil {
 		return nil, err
 	}
 	switch {
@@ -353,8 +364,11 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (
 		m.WriteShape = l.WriteShape
 		m.PRNGImpl = o.arrays[name].PRNGImpl
 		m.Sharding = o.shardings[name]
-		if m.Sharding == nil {
+		if m.Sharding == nil && o.shardingErr == nil {
 			m.Sharding = hostSharding // it stays a jax.Array when saved again
+		}
+		if o.arraysErr != nil && m.DType == array.Uint32 { // what the data of keys are
+			return nil, fmt.Errorf("cannot tell whether it is a PRNG key: %w", o.arraysErr)
 		}
 	case l.ValueType == layout.Scalar || l.GoType == goComplex64 || l.GoType == goComplex128:
 		m.Kind = tree.KindScalar
@@ -364,7 +378,7 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) (
 	case l.GoType == goBytes && m.DType == array.Uint8 && len(m.Shape) == 1:
 		m.Kind = tree.KindBytes
 	}
-	return view.NewArray(m, a)
+	return view.NewArray(*m, a)
 }
 
 func emptyOf(t layout.ValueType) (tree.Empty, error) {

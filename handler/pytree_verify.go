@@ -28,7 +28,14 @@ func VerifyTree(ctx context.Context, dir *ReadDir) []error {
 		return []error{err}
 	}
 	errs := t.Verify(ctx)
-	if dir.digests.Has(path.Join(dir.name, layout.TreeFile)) { // we wrote it
+	for _, err := range []error{t.opener.shardingErr, t.opener.arraysErr} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// Where a leaf is broken, what belongs to it is not known.
+	whole := t.Metadata().Err() == nil
+	if whole && dir.digests.Has(path.Join(dir.name, layout.TreeFile)) { // we wrote it
 		errs = append(errs, t.verifyGaps(ctx)...)
 	}
 	return errs

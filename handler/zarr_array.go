@@ -46,9 +46,13 @@ func (c chunk) within(r zarr.Range) chunk {
 	return c
 }
 
-// describe fills in what is known of a leaf that is stored as the array.
+// describe fills in what is known of a leaf that is stored as the array: nothing if
+// its document is not known.
 func (a *zarrArray) describe(l *view.LeafMetadata) error {
 	m := a.form
+	if m == nil {
+		return nil
+	}
 	n, err := region.NumBytes(m.Shape, m.DType.Size())
 	if err != nil {
 		return fmt.Errorf("%w: %w", fault.ErrCorrupt, err)

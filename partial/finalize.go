@@ -160,7 +160,11 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	if made == nil || len(c.unknown) > 0 || len(ids) < len(c.parts) || slices.ContainsFunc(ids, other) {
 		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir)
 	}
-	if _, err := orbax.Metadata(ctx, s.path); err != nil {
+	m, err := orbax.Metadata(ctx, s.path)
+	if err == nil {
+		err = m.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir, err)
 	}
 	return claim.RemoveAll(ctx)

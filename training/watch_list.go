@@ -83,7 +83,11 @@ func (r *reader) look(ctx context.Context, c candidate) (Checkpoint, error) {
 		return r.sound, nil
 	}
 	ck, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
-		return ck.CheckpointablesMetadata(ctx)
+		m, err := ck.CheckpointablesMetadata(ctx)
+		if err == nil {
+			err = m.Err()
+		}
+		return m, err
 	})
 	if err == nil && ck.Err == nil {
 		r.sound, r.entry = ck, c.info

@@ -209,6 +209,8 @@ func dimension(l *view.Leaf, axis int) (int, error) {
 	shape := l.Metadata().Shape
 	axis = axisOf(axis, len(shape))
 	switch {
+	case l.Metadata().Err != nil:
+		return 0, l.Metadata().Err
 	case l.DType() == array.Invalid:
 		return 0, fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.Metadata().Spec())
 	case axis < 0 || axis >= len(shape):

@@ -23,7 +23,7 @@ func (p *planner) plan(of *view.TreeMetadata) *Plan {
 		leaves[i] = e.leaf
 	}
 	// Select makes dicts of sequences that have lost elements.
-	t := view.New(of.Format, leaves).WithCustom(of.Custom).Select(func(*view.LeafMetadata) bool { return true })
+	t := view.New(of.Format, leaves).WithCustom(of.Custom).WithShardingErr(of.ShardingErr).Select(func(*view.LeafMetadata) bool { return true })
 	return &Plan{t, p.entries, p.dropped}
 }
 

@@ -36,6 +36,9 @@ func (b *binder) bind(dst reflect.Value, br *branch) {
 		b.skip(br)
 		return
 	}
+	if b.unreadable(br) {
+		return
+	}
 	if a := b.adapter(dst.Type()); a != nil {
 		b.adapted(a, dst, br)
 		return
@@ -69,6 +72,15 @@ func (b *binder) bind(dst reflect.Value, br *branch) {
 	default:
 		b.scalar(dst, br)
 	}
+}
+
+// unreadable reports whether br is a leaf that cannot be read, and says so.
+func (b *binder) unreadable(br *branch) bool {
+	if br.leaf < 0 || b.specs[br.leaf].Err == nil {
+		return false
+	}
+	b.fail(b.specs[br.leaf].Err)
+	return true
 }
 
 func canBeNil(k reflect.Kind) bool {

@@ -196,6 +196,10 @@ type Spec struct {
 	DType array.DType // of an array, scalar or byte string
 	Shape []int       // of an array or byte string
 	Empty Empty
+	// Err says why the leaf cannot be read, of one that is damaged or of a form that
+	// is not known; all but its Path may be unknown then. Bind refuses a target that
+	// wants it with this error, and passes it over elsewhere.
+	Err error
 }
 
 // Spec describes the leaf's value. Its Kind is KindInvalid if the value is

@@ -47,6 +47,9 @@ func (l *Leaf) notArray() error {
 // Cast returns the leaf with its elements converted; see array.Convert. PRNG
 // keys and leaves without elements are refused.
 func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
+	if b := brokenOf(l.meta.Path, l); b != nil {
+		return b, nil
+	}
 	switch {
 	case !l.isArray():
 		return nil, l.notArray()
@@ -72,6 +75,9 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 
 // Slice returns the elements start, start+step … below stop along an axis.
 func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
+	if b := brokenOf(l.meta.Path, l); b != nil {
+		return b, nil
+	}
 	if err := l.checkAxis(axis); err != nil {
 		return nil, err
 	}
@@ -104,6 +110,9 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 
 // Index returns element i along an axis, which the result lacks.
 func (l *Leaf) Index(axis, i int) (*Leaf, error) {
+	if b := brokenOf(l.meta.Path, l); b != nil {
+		return b, nil
+	}
 	one, err := l.Slice(axis, i, i+1, 1)
 	if err != nil {
 		return nil, err
@@ -118,6 +127,9 @@ func (l *Leaf) Index(axis, i int) (*Leaf, error) {
 // Transpose returns the array with its axes in another order: axis k of the
 // result is axis perm[k]. Without perm the axes are reversed.
 func (l *Leaf) Transpose(perm ...int) (*Leaf, error) {
+	if b := brokenOf(l.meta.Path, l); b != nil {
+		return b, nil
+	}
 	if !l.isArray() {
 		return nil, l.notArray()
 	}
@@ -156,6 +168,9 @@ func (l *Leaf) Transpose(perm ...int) (*Leaf, error) {
 // copy them, with an error that matches orbax.ErrShape, and arrays that were
 // joined of several, with one that matches orbax.ErrUnsupported.
 func (l *Leaf) Reshape(shape ...int) (*Leaf, error) {
+	if b := brokenOf(l.meta.Path, l); b != nil {
+		return b, nil
+	}
 	if !l.isArray() {
 		return nil, l.notArray()
 	}
@@ -187,6 +202,9 @@ func (l *Leaf) Reshape(shape ...int) (*Leaf, error) {
 // Concat joins arrays along an axis. They must have one dtype, and shapes that
 // differ along that axis only.
 func Concat(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
+	if b := brokenOf(path, leaves...); b != nil {
+		return b, nil
+	}
 	if len(leaves) == 0 {
 		return nil, fault.OfLeaf(path.String(), fmt.Errorf("%w: nothing to join", fault.ErrStructure))
 	}
@@ -227,6 +245,9 @@ func Concat(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
 
 // Stack joins arrays of one dtype and shape along a new axis.
 func Stack(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
+	if b := brokenOf(path, leaves...); b != nil {
+		return b, nil
+	}
 	grown := make([]*Leaf, len(leaves))
 	for i, l := range leaves {
 		if !l.isArray() {

@@ -13,6 +13,9 @@ import (
 // Compute returns the leaf of the given dtype and shape that f makes of other
 // leaves. f is called whenever the leaf is read, with all of args in memory.
 func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...*Leaf) (*Leaf, error) {
+	if b := brokenOf(path, args...); b != nil {
+		return b, nil
+	}
 	for _, a := range args {
 		if !a.isArray() {
 			return nil, a.notArray()

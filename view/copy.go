@@ -16,12 +16,15 @@ import (
 func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetadata) (int64, bool)) error {
 	p := &planner{}
 	for _, l := range t.leaves {
-		if !l.isArray() {
+		if !l.isArray() && l.meta.Err == nil {
 			continue
 		}
 		base, ok := place(&l.meta)
 		if !ok {
 			continue
+		}
+		if err := l.meta.err(); err != nil {
+			return err
 		}
 		if err := l.planCopy(ctx, p, w, base); err != nil {
 			return l.wrap(err)

@@ -122,6 +122,9 @@ func Diff(ctx context.Context, a, b *Tree, o DiffOptions) ([]LeafDiff, error) {
 		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUnsupported, o.RTol, o.ATol)
 	}
 	pairs := pairUp(a, b, o.Only)
+	if err := checkPairs(pairs, &o); err != nil {
+		return nil, err
+	}
 	for _, p := range pairs {
 		p.compareMetadata(&o)
 	}
@@ -185,6 +188,22 @@ func pairUp(a, b *Tree, only func(*LeafMetadata) bool) []*pair {
 	}
 	slices.SortStableFunc(pairs, func(p, q *pair) int { return p.first().meta.Path.Compare(q.first().meta.Path) })
 	return pairs
+}
+
+// checkPairs returns the errors of leaves that cannot be read and would have to be,
+// those of the first tree if both have some. Of one that only one tree has it is known
+// all the same that it differs.
+func checkPairs(pairs []*pair, o *DiffOptions) error {
+	var leaves, others []*Leaf
+	for _, p := range pairs {
+		if p.a != nil && p.b != nil {
+			leaves, others = append(leaves, p.a), append(others, p.b)
+		}
+	}
+	enough := func(leaves []*Leaf) func(i int) bool {
+		return func(i int) bool { return o.MetadataOnly && leaves[i].isArray() }
+	}
+	return cmp.Or(sided(false, checkAll(leaves, enough(leaves))), sided(true, checkAll(others, enough(others))))
 }
 
 func (p *pair) first() *Leaf { return cmp.Or(p.a, p.b) }

@@ -92,6 +92,9 @@ func (d *Digest) UnmarshalText(text []byte) error {
 // chunks where these are larger. A leaf of more than that whose chunks divide its
 // last axes is read several times.
 func (t *Tree) Hash(ctx context.Context) (Digest, []Digest, error) {
+	if err := checkAll(t.leaves, nil); err != nil {
+		return Digest{}, nil, err
+	}
 	sums := make([]Digest, len(t.leaves))
 	var failed error
 	boxes := func(yield func(hashBox) bool) {

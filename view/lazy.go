@@ -17,6 +17,9 @@ import (
 // that are written stays in memory until all of it is used. Only scalars, strings,
 // byte strings, and what functions compute are read at once.
 func (t *Tree) Lazy(ctx context.Context) (any, error) {
+	if err := checkAll(t.leaves, nil); err != nil {
+		return nil, err
+	}
 	var now []*Leaf
 	for _, l := range t.leaves {
 		if !l.streams() {

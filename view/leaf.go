@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -73,6 +74,41 @@ func NewEmpty(m LeafMetadata) *Leaf {
 	return &Leaf{meta: m, value: m.Empty}
 }
 
+// NewBroken returns a leaf that cannot be read, because of err. m has what is known
+// of it: where m.DType is array.Invalid, not even whether it is an array. Every
+// method that wants its value returns err; a leaf that is made of it cannot be read
+// either.
+func NewBroken(m LeafMetadata, err error) *Leaf {
+	m.Err = err
+	if m.DType == array.Invalid {
+		m.Kind, m.Shape = tree.KindInvalid, nil
+	}
+	return &Leaf{meta: m}
+}
+
+// brokenOf returns what is made of leaves of which one cannot be read: nil if all
+// can.
+func brokenOf(path tree.Path, leaves ...*Leaf) *Leaf {
+	for _, l := range leaves {
+		if err := l.meta.err(); err != nil {
+			return NewBroken(LeafMetadata{Path: path}, err)
+		}
+	}
+	return nil
+}
+
+// checkAll returns the errors of those leaves that cannot be read and are not
+// skipped.
+func checkAll(leaves []*Leaf, skip func(i int) bool) error {
+	var errs []error
+	for i, l := range leaves {
+		if l.meta.Err != nil && (skip == nil || !skip(i)) {
+			errs = append(errs, l.meta.err())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Metadata describes the leaf. Its slices must not be changed.
 func (l *Leaf) Metadata() *LeafMetadata { return &l.meta }
 
@@ -140,6 +176,9 @@ func (l *Leaf) ReadRegion(ctx context.Context, dst []byte, off, size []int) erro
 
 // box returns the number of elements of a box, which must lie in the array.
 func (l *Leaf) box(off, size []int) (int, error) {
+	if err := l.meta.err(); err != nil {
+		return 0, err
+	}
 	if !l.isArray() {
 		return 0, l.wrap(fmt.Errorf("%w: it is %v, which has no regions", fault.ErrLeafType, l.meta.Spec()))
 	}

@@ -1,7 +1,10 @@
 package view
 
 import (
+	"errors"
+
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -16,6 +19,9 @@ type TreeMetadata struct {
 	Format string
 	// Custom is what safetensors files say of themselves.
 	Custom map[string]string
+	// ShardingErr says why no leaf has a Sharding though the tree was saved with
+	// some: their document is damaged. It keeps nothing from being loaded.
+	ShardingErr error
 }
 
 // Bytes returns the size of all leaves in memory.
@@ -25,6 +31,17 @@ func (m *TreeMetadata) Bytes() int64 {
 		n += l.Bytes
 	}
 	return n
+}
+
+// Err returns what is known to keep a load of the whole tree from success: the Err
+// of each leaf that has one, as a *orbax.LeafError, joined; nil if there is none.
+// Only a look at all data, as by orbax.Verify, finds all damage.
+func (m *TreeMetadata) Err() error {
+	var errs []error
+	for i := range m.Leaves {
+		errs = append(errs, m.Leaves[i].err())
+	}
+	return errors.Join(errs...)
 }
 
 // LeafMetadata describes a stored leaf.
@@ -47,11 +64,26 @@ type LeafMetadata struct {
 	PRNGImpl    string             // of a typed PRNG key, whose key data DType and Shape describe
 	Bytes       int64              // in memory
 	StoredBytes int64              // as stored
+
+	// Err says why the leaf cannot be read: something that belongs to it alone is
+	// damaged, or has a form that is not known. What else is known of the leaf is
+	// here: of some leaves only Path, with a Kind of tree.KindInvalid and no DType. A
+	// load of the tree fails with the errors of all its leaves; one that leaves these
+	// out, as by orbax.Select or orbax.Partial, is not concerned.
+	Err error
+}
+
+// err returns Err as an error of the leaf.
+func (m *LeafMetadata) err() error {
+	if m.Err == nil {
+		return nil // and no name is put together
+	}
+	return fault.OfLeaf(m.Path.String(), m.Err)
 }
 
 // Spec returns what package tree needs to know of the leaf.
 func (m *LeafMetadata) Spec() tree.Spec {
-	return tree.Spec{Path: m.Path, Kind: m.Kind, DType: m.DType, Shape: m.Shape, Empty: m.Empty}
+	return tree.Spec{Path: m.Path, Kind: m.Kind, DType: m.DType, Shape: m.Shape, Empty: m.Empty, Err: m.Err}
 }
 
 // Abstract returns the tree that is described, with an array.ShapeDtypeStruct for

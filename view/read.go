@@ -76,6 +76,9 @@ type planner struct {
 // add divides a request among the stored arrays that its leaf is made of.
 func (p *planner) add(r *request) error {
 	l := r.leaf
+	if err := l.meta.err(); err != nil {
+		return err
+	}
 	name := l.meta.Path.String()
 	if len(l.pieces) == 1 && l.pieces[0].view.Identity() && slices.Equal(r.size, l.meta.Shape) && slices.Equal(r.size, r.dstShape) {
 		pc := &l.pieces[0]

@@ -17,7 +17,7 @@ func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
 			kept = append(kept, l)
 		}
 	}
-	return New(t.format, unseat(kept)).WithCustom(t.custom)
+	return New(t.format, unseat(kept)).WithCustom(t.custom).WithShardingErr(t.shardingErr)
 }
 
 // unseat turns the positions of sequences that have gaps into keys of dicts.

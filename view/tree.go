@@ -31,8 +31,10 @@ type Tree struct {
 	byName func() map[string]int // of the leaves; the first of those with one name
 	format string
 	custom map[string]string
-	mapper *mapper // of loads; nil if they read
-	engine *transfer.Engine
+	// shardingErr is TreeMetadata.ShardingErr.
+	shardingErr error
+	mapper      *mapper // of loads; nil if they read
+	engine      *transfer.Engine
 }
 
 // New returns the tree of the given leaves, whose paths must be those of one
@@ -55,7 +57,7 @@ func New(format string, leaves []*Leaf) *Tree {
 
 // Metadata describes the tree. Its slices must not be changed.
 func (t *Tree) Metadata() *TreeMetadata {
-	m := &TreeMetadata{Format: t.format, Custom: t.custom, Leaves: make([]LeafMetadata, len(t.leaves))}
+	m := &TreeMetadata{Format: t.format, Custom: t.custom, ShardingErr: t.shardingErr, Leaves: make([]LeafMetadata, len(t.leaves))}
 	for i, l := range t.leaves {
 		m.Leaves[i] = l.meta
 	}
@@ -66,6 +68,13 @@ func (t *Tree) Metadata() *TreeMetadata {
 func (t *Tree) WithCustom(custom map[string]string) *Tree {
 	c := *t
 	c.custom = custom
+	return &c
+}
+
+// WithShardingErr returns the tree with another ShardingErr in its TreeMetadata.
+func (t *Tree) WithShardingErr(err error) *Tree {
+	c := *t
+	c.shardingErr = err
 	return &c
 }
 

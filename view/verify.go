@@ -20,6 +20,9 @@ func (t *Tree) Verify(ctx context.Context) []error {
 	}
 	p := &planner{}
 	for _, l := range t.leaves {
+		if err := l.meta.err(); err != nil {
+			report(err)
+		}
 		for i := range l.pieces {
 			if err := l.planVerify(ctx, &l.pieces[i], p, report); err != nil {
 				report(l.wrap(err))

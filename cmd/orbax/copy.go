@@ -48,6 +48,9 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		if parts[to], err = t.Lazy(ctx); err != nil {
 			return nil, inCheckpoint(c.src, err)
 		}
+		if err := t.Metadata().ShardingErr; err != nil {
+			c.warn("the shardings of arrays are not known: %v", err)
+		}
 		done.leaves += t.Len()
 		done.bytes += t.Metadata().Bytes()
 	}

@@ -102,6 +102,10 @@ func describe(err error) string {
 	return fmt.Sprintf("%s%d problems:\n  %s", prefix, len(lines), strings.Join(lines, "\n  "))
 }
 
+// fillAdvice is what the library says of missing chunks where a flag of the command
+// line may do.
+const fillAdvice = "; FillMissing takes missing chunks for fill values"
+
 // problems returns the messages of err's problems, each once, without what the
 // library says of the checkpoint as a whole.
 func problems(err error) []string {
@@ -111,7 +115,7 @@ func problems(err error) []string {
 	}
 	var lines []string
 	for _, p := range lib.Problems() {
-		lines = append(lines, fault.Printable(p.Error()))
+		lines = append(lines, fault.Printable(strings.ReplaceAll(p.Error(), fillAdvice, "")))
 	}
 	return unique(lines)
 }
@@ -125,6 +129,8 @@ func hintOf(err error) string {
 		return h.hint
 	case !errors.As(err, &lib):
 		return ""
+	case strings.Contains(err.Error(), fillAdvice):
+		return "--fill-missing takes missing chunks for the fill value, as zarr does"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, sessionSuffix):

@@ -21,6 +21,9 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err != nil {
 		return nil, err
 	}
+	if err := t.Metadata().Err(); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
 	if err := c.mayReplace(); err != nil {
 		return nil, err
 	}

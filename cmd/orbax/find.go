@@ -33,6 +33,14 @@ type storedLeaf struct {
 	checkpoint string // its path
 }
 
+// err says why the leaf cannot be read; nil if nothing is known to be in the way.
+func (l *storedLeaf) err() error {
+	if l.meta.Err == nil {
+		return nil
+	}
+	return inCheckpoint(l.checkpoint, &orbax.LeafError{Path: l.name, Err: l.meta.Err})
+}
+
 // finder looks for what paths of leaves mean in a checkpoint.
 type finder struct {
 	ck      *orbax.Checkpoint
@@ -86,7 +94,7 @@ func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 		return nil, err
 	case err == nil:
 		if l := f.leaf(t, leaf); l != nil {
-			return l, nil
+			return l, l.err()
 		}
 	}
 	switch {
@@ -99,7 +107,7 @@ func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 		return nil, err
 	}
 	if l := f.leaf(t, inPart); l != nil {
-		return l, nil
+		return l, l.err()
 	}
 	return nil, f.noLeaf(ctx, t, part, part+"/", inPart)
 }

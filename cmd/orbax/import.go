@@ -15,6 +15,9 @@ import (
 
 // importFiles makes a checkpoint of the tree that safetensors files are.
 func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted, error) {
+	if err := t.Metadata().Err(); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
 	in := &importer{conversion: c, tensors: maps.Collect(t.Leaves()), metadata: t.Metadata().Custom}
 	state, custom, err := in.read(ctx)
 	if err != nil {

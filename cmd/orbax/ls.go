@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
@@ -51,6 +54,12 @@ The document of --json has these members. Those of unknown value are null.
                     "None", "Dict", "List" or "Tuple"; the last three are empty
       dtype, shape, chunk_shape, codecs, prng_impl, sharding
       bytes, stored_bytes
+      error         why the leaf cannot be read; null if nothing is known to be
+                    in the way
+
+A leaf whose document or chunks are missing, or of a form that is not known, is
+listed as unreadable, with what is known of it; an error says why, and the exit
+status is 1 if it is damaged. The other leaves can be read.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
 JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
@@ -64,9 +73,11 @@ JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHel
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), l)
+				err = writeJSON(cmd.OutOrStdout(), l)
+			} else {
+				err = l.print(cmd.OutOrStdout())
 			}
-			return l.print(cmd.OutOrStdout())
+			return cmp.Or(err, l.err)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -82,6 +93,8 @@ type listing struct {
 	Custom     any        `json:"custom_metadata"`
 	Metrics    any        `json:"metrics"`
 	Parts      []part     `json:"checkpointables"`
+
+	err error // what keeps leaves from being read
 }
 
 type part struct {
@@ -109,6 +122,7 @@ type leaf struct {
 	Sharding    json.RawMessage `json:"sharding"`
 	Bytes       int64           `json:"bytes"`
 	StoredBytes int64           `json:"stored_bytes"`
+	Error       *string         `json:"error"`
 
 	sharding *sharding.Sharding
 }
@@ -132,6 +146,7 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		Metrics:    finite(m.Metrics),
 		Parts:      []part{},
 	}
+	l.err = unreadable(m)
 	for _, name := range partNames(ck, name) {
 		p := part{Name: name, Kind: "pytree"}
 		if t := treeOf(m, name); t == nil {
@@ -142,6 +157,24 @@ func list(ctx context.Context, path, name string) (*listing, error) {
 		l.Parts = append(l.Parts, p)
 	}
 	return l, nil
+}
+
+// unreadable returns what is wrong with leaves, and with the shardings of all.
+func unreadable(m *orbax.CheckpointMetadata) error {
+	var errs []error
+	var lib *orbax.Error
+	if errors.As(m.Err(), &lib) {
+		errs = lib.Problems()
+	}
+	for _, part := range m.Checkpointables {
+		if t, ok := part.(*view.TreeMetadata); ok {
+			errs = append(errs, t.ShardingErr)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return inCheckpoint(m.Path, err)
+	}
+	return nil
 }
 
 func known(t time.Time) *time.Time {
@@ -184,6 +217,10 @@ func describeLeaf(m *view.LeafMetadata) (leaf, error) {
 			return l, err
 		}
 		l.Sharding = json.RawMessage(text)
+	}
+	if m.Err != nil {
+		text := m.Err.Error()
+		l.Error = &text
 	}
 	return l, nil
 }
@@ -256,6 +293,9 @@ func (l *leaf) row(prefix string) []string {
 	}
 	if l.DType != nil || l.Kind == kindString {
 		row[4] = size(l.Bytes)
+	}
+	if l.Error != nil {
+		row[4] = "unreadable"
 	}
 	if s := l.sharding; s != nil {
 		row[5] = s.Device
