@@ -55,9 +55,9 @@ type Checkpoint struct {
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
-// ErrNotExist, ErrIncomplete (a temporary directory), ErrInvalidCheckpoint
-// (something else; the message tells what, and the path that may be meant) or
-// ErrCorrupt.
+// ErrNotExist, ErrIncomplete (a temporary directory, or a checkpoint that is committed
+// by its file commit_success.txt and has none), ErrInvalidCheckpoint (something else;
+// the message says what, and the path that may be meant) or ErrCorrupt.
 func Open(ctx context.Context, path string) (*Checkpoint, error) {
 	store, dir, err := storage.Resolve(path)
 	if err != nil {

@@ -156,8 +156,18 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 		c.deleting = c.deletion.Name
 		delete(c.meta.Handlers, c.deleting)
 	}
-	if err := c.findParts(ctx); err != nil {
+	entries, err := store.List(ctx, dir)
+	if err != nil {
 		return c, err
+	}
+	c.findParts(entries)
+	if !hasFile(entries, layout.CommitFile) {
+		if err := c.unfinished(ctx); err != nil {
+			return c, err
+		}
+	}
+	if !c.flat && len(c.names) == 0 {
+		return c, fmt.Errorf("%w: no checkpointable is left", fault.ErrCorrupt)
 	}
 	return c, c.forgetDeleted(deleted)
 }
@@ -181,21 +191,15 @@ func (c *Checkpoint) forgetDeleted(deleted []string) error {
 	return nil
 }
 
-// findParts lists the checkpointables: all directories but those with names of
+// findParts finds the checkpointables: all directories but those with names of
 // another meaning, and one that is being deleted.
-func (c *Checkpoint) findParts(ctx context.Context) error {
-	entries, err := c.store.List(ctx, c.dir)
-	if err != nil {
-		return err
+func (c *Checkpoint) findParts(entries []storage.Info) {
+	_, c.flat = c.meta.Handlers[""]
+	if c.digests == nil && hasFile(entries, layout.TreeFile) { // we write none of these
+		c.flat = true
 	}
-	for _, e := range entries {
-		if e.Name == layout.TreeFile {
-			c.flat = c.digests == nil // we write none of these
-		}
-	}
-	_, flat := c.meta.Handlers[""]
-	if c.flat = c.flat || flat; c.flat {
-		return nil
+	if c.flat {
+		return
 	}
 	for _, e := range entries {
 		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting {
@@ -215,10 +219,11 @@ func (c *Checkpoint) findParts(ctx context.Context) error {
 			c.lostMetrics = true
 		}
 	}
-	if len(c.names) == 0 {
-		return fmt.Errorf("%w: no checkpointable is left", fault.ErrCorrupt)
-	}
-	return nil
+}
+
+// hasFile reports whether a file is among the entries of a directory.
+func hasFile(entries []storage.Info, name string) bool {
+	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
 }
 
 // checkpointsIn returns the names of those entries of dir that are checkpoints.
@@ -244,11 +249,8 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
 			fault.ErrInvalidCheckpoint, path.Dir(dir), path.Base(dir))
 	}
-	switch {
-	case isSession(dir):
+	if isSession(dir) {
 		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
-	case hasDigests(ctx, store, dir) || has(layout.IndicatorFile) && has(layout.CommitFile):
-		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -256,6 +258,14 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	}
 	if err != nil {
 		return err
+	}
+	switch begun, err := hasBegun(ctx, store, dir, entries); {
+	case err != nil:
+		return err
+	case begun:
+		return errUnfinished
+	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	steps := checkpointsIn(ctx, store, dir, entries)
 	switch n := len(steps); {
@@ -265,6 +275,8 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
 	case len(entries) == 0:
 		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
+	case looksBegun(ctx, store, dir, entries):
+		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
 	}
 	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
 }

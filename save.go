@@ -229,14 +229,16 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
 		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
+	case errors.Is(err, errUnfinished):
+		return fmt.Errorf("%w: %w", fault.ErrExist, err)
 	default:
 		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
 	}
 	if err == nil && old.deleting != "" {
 		return old.pending()
 	}
-	if errors.Is(err, fault.ErrCorrupt) {
-		err = nil // a damaged checkpoint may be replaced
+	if errors.Is(err, fault.ErrCorrupt) || errors.Is(err, errUnfinished) {
+		err = nil // one that is damaged, or not finished, may be replaced
 	}
 	if err != nil {
 		return fmt.Errorf("will not overwrite: %w", err)

@@ -18,6 +18,10 @@ type CheckpointMetadata struct {
 	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time
 	Custom     any // map[string]any, []any or nil
+	// Uncommitted says that Orbax has written the document to begin a save and not
+	// yet to end it: it has the time of the one, and null for the other. (Releases
+	// from before the member item_handlers left it so in some complete checkpoints.)
+	Uncommitted bool
 }
 
 // listKey wraps custom metadata that is a list: Orbax reads only objects.
@@ -70,6 +74,9 @@ func parseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 			return nil, fmt.Errorf("%w: %s: member %s is %v", fault.ErrCorrupt, CheckpointFile, name, v)
 		}
 	}
+	commit, known := members["commit_timestamp_nsecs"]
+	_, handlers := members["item_handlers"]
+	m.Uncommitted = known && commit == nil && handlers && !m.InitTime.IsZero()
 	for name, v := range unknown {
 		if _, taken := custom[name]; !taken {
 			custom[name] = v
