@@ -19,10 +19,11 @@ func (MetricsHandler) Type() string { return typePrefix + "json_handler.MetricsH
 // CanSave takes everything but nil; Save tells what is not JSON.
 func (MetricsHandler) CanSave(v any) bool { return v != nil }
 
-// Save encodes v at once, by the rules of encoding/json. What is not JSON, NaN for
-// example, is an error that matches orbax.ErrLeafType.
+// Save encodes v at once, by the rules of encoding/json; NaN and the infinities are
+// written as Python does, as bare words. What is not JSON is an error that matches
+// orbax.ErrLeafType.
 func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
-	doc, err := layout.EncodeJSON(v)
+	doc, err := layout.EncodeNumbers(v)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the metrics are not JSON: %w", fault.ErrLeafType, err)
 	}

@@ -10,15 +10,15 @@ import (
 )
 
 // BestN keeps the N checkpoints whose metric is greatest, and those without
-// metrics. Of equal ones the later is kept. If there are no more than N
+// metrics. Of equal ones the later is kept. A metric that is NaN is worse than all
+// others, with Reverse as well. If there are no more than N
 // checkpoints, or N is 0, which is Orbax's None, it keeps all of them and does
 // not ask for their metrics.
 type BestN struct {
 	N int
 	// Metric returns the number by which checkpoints are compared, from the
 	// metrics that the step was saved with. It must be set; MetricAt makes one.
-	// An error, or a NaN, which has no place in an order, is an error of the
-	// policy.
+	// An error is an error of the policy.
 	Metric func(metrics any) (float64, error)
 	// Reverse makes the least metric the best one.
 	Reverse bool
@@ -50,17 +50,13 @@ func (p BestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) (
 		if err != nil {
 			return nil, fmt.Errorf("BestN: metric of step %d: %w", ck.Step, err)
 		}
-		if math.IsNaN(metric) {
-			return nil, fmt.Errorf("BestN: metric of step %d is NaN, which is neither better nor worse than another; "+
-				"let Metric return an infinity to rank it", ck.Step)
-		}
 		order = append(order, rated{i, metric})
 	}
 	slices.SortStableFunc(order, func(a, b rated) int {
-		if p.Reverse {
+		if p.Reverse && !math.IsNaN(a.metric) && !math.IsNaN(b.metric) {
 			a, b = b, a
 		}
-		return cmp.Compare(a.metric, b.metric)
+		return cmp.Compare(a.metric, b.metric) // NaN is less than all others
 	})
 	for _, r := range order[max(0, len(order)-p.N):] {
 		keep[r.index] = true

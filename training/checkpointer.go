@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/go-orbax/orbax"
 )
@@ -35,7 +36,30 @@ type Checkpointer struct {
 	mu     sync.Mutex
 	saving *Response // under way
 	last   *Response // that has ended
+	own    ownSave
+	ahead  map[string]time.Time // times in the future that the log has, by path
 	closed bool
+}
+
+// ownSave is the last step that this Checkpointer has saved.
+type ownSave struct {
+	listed Checkpoint
+	// ended is when the save had ended, by the clock that nobody sets.
+	ended time.Time
+}
+
+func (c *Checkpointer) ownSave() ownSave {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.own
+}
+
+func (c *Checkpointer) noteOwn(step int, ended time.Time) {
+	if ck, err := c.steps.find(step); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.own = ownSave{ck, ended}
+	}
 }
 
 // LatestStep stands for the newest step.
@@ -62,7 +86,7 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
 		return nil, err
 	}
-	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1)}
+	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1), ahead: map[string]time.Time{}}
 	c.steps.init(&c.root)
 	c.removals.c = c
 	if err := c.root.check(ctx); err != nil {
@@ -96,7 +120,26 @@ func (c *Checkpointer) refresh(ctx context.Context) error {
 			c.log.Warn("not a step", "path", i.Path, "reason", i.Err)
 		}
 	}
+	c.reportAhead(time.Now())
 	return nil
+}
+
+// slack is how far clocks of different computers may be apart without a report.
+const slack = time.Minute
+
+// reportAhead reports steps whose time lies in the future. The policies of this
+// package do not count on such a time.
+func (c *Checkpointer) reportAhead(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ck := range c.steps.all() {
+		if ck.Err != nil || !ck.Time.After(now.Add(slack)) || c.ahead[ck.Path].Equal(ck.Time) {
+			continue
+		}
+		c.ahead[ck.Path] = ck.Time
+		c.log.Warn("the time of this step lies in the future: a clock was or is wrong; the step counts as saved before now",
+			"path", ck.Path, "time", ck.Time, "now", now)
+	}
 }
 
 // Root returns the root, as it was given to New.

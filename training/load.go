@@ -76,6 +76,7 @@ func with[T any](ctx context.Context, c *Checkpointer, op string, step int, read
 		}
 		return at, err
 	})
+	c.root.called(err)
 	if errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil {
 		c.steps.damage(at, err)
 		err = fmt.Errorf("%w (Resume takes the newest step that is in order)", err)

@@ -94,7 +94,8 @@ func (s Sharing) validate() error {
 }
 
 // Metrics are stored with a step: a JSON object mostly, by the rules of
-// encoding/json, such as map[string]any{"loss": 0.25}. BestN ranks steps by them. A
+// encoding/json, such as map[string]any{"loss": 0.25}; NaN and the infinities are
+// numbers too, as in Python. BestN ranks steps by them. A
 // save takes them as they are when it is called.
 func Metrics(v any) orbax.SaveCheckpointablesOption {
 	return stepOption(func(s *savehook.Step) { s.Metrics = v })

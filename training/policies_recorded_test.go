@@ -197,6 +197,9 @@ func TestPreservationAsOrbax(t *testing.T) {
 				}
 				checkpoints = append(checkpoints, ck)
 			}
+			if len(s.Times) > 0 && slices.Max(s.Times) > s.Now && usesTime(policy) {
+				continue // Orbax counts on a time in the future; see TestClockThatWasAhead
+			}
 			keep, err := policy.ShouldPreserve(checkpoints, PreservationContext{Now: recordedTime(s.Now)})
 			if got := bits(keep); err != nil || got != r.Keeps[i] {
 				t.Errorf("%#v, sequence %d:\n%s, %v\n%s is Orbax's decision", policy, i, got, err, r.Keeps[i])
@@ -229,12 +232,21 @@ func TestSaveDecisionsAsOrbax(t *testing.T) {
 				}
 				decisions = append(decisions, save)
 			}
+			if !slices.IsSorted(run.Times) && usesTime(policy) {
+				continue // as above
+			}
 			if got := bits(decisions); got != r.Saves[i] {
 				t.Errorf("%#v, run %d:\n%s\n%s is Orbax's decision", policy, i, got, r.Saves[i])
 			}
 		}
 	}
 	checkAllRecorded(t, "ShouldSave", b.seen)
+}
+
+// usesTime reports whether a policy depends on when checkpoints were saved.
+func usesTime(policy any) bool {
+	text := fmt.Sprintf("%T %#v", policy, policy)
+	return strings.Contains(text, "EveryNSeconds") || strings.Contains(text, "LatestDuration") || strings.Contains(text, "MinimumInterval")
 }
 
 // checkAllRecorded fails unless every type of the package that has the method

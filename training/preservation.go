@@ -54,20 +54,22 @@ func (p LatestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext)
 func (p LatestN) validate() error { return notNegative("LatestN", "N", p.N) }
 
 // EveryNSeconds keeps the oldest checkpoint, and then each that is Interval or
-// more younger than the last one it kept. Interval must be positive.
+// more younger than the last one it kept. Interval must be positive. A checkpoint
+// whose time lies in the future counts as saved with the one that follows it, or now.
 type EveryNSeconds struct {
 	Interval time.Duration
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p EveryNSeconds) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p EveryNSeconds) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
 	keep := make([]bool, len(checkpoints))
 	last := 0
-	for i, ck := range checkpoints {
-		if i == 0 || ck.Time.Sub(checkpoints[last].Time) >= p.Interval {
+	times := timesOf(checkpoints, c.Now)
+	for i := range checkpoints {
+		if i == 0 || times[i].Sub(times[last]) >= p.Interval {
 			keep[i], last = true, i
 		}
 	}
@@ -188,7 +190,7 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationCont
 }
 
 // LatestDuration keeps the checkpoints from the first on that is no older than
-// Duration, which must be positive.
+// Duration, which must be positive. Times in the future count as with EveryNSeconds.
 type LatestDuration struct {
 	Duration time.Duration
 }
@@ -200,8 +202,8 @@ func (p LatestDuration) ShouldPreserve(checkpoints []Checkpoint, c PreservationC
 	}
 	keep := make([]bool, len(checkpoints))
 	young := false
-	for i, ck := range checkpoints {
-		young = young || c.Now.Sub(ck.Time) <= p.Duration
+	for i, at := range timesOf(checkpoints, c.Now) {
+		young = young || c.Now.Sub(at) <= p.Duration
 		keep[i] = young
 	}
 	return keep, nil
@@ -236,6 +238,21 @@ func (p AnyPreservationPolicy) validate() error {
 		return errors.New("AnyPreservationPolicy: it has no policies and would keep nothing; PreserveAll keeps all")
 	}
 	return validateAll("AnyPreservationPolicy", p)
+}
+
+// timesOf returns when the checkpoints were saved. A time that lies in the future, as
+// a clock leaves it that was ahead, is no evidence: such a step was saved by now, and
+// before the one that follows it.
+func timesOf(checkpoints []Checkpoint, now time.Time) []time.Time {
+	times := make([]time.Time, len(checkpoints))
+	next := now
+	for i, ck := range slices.Backward(checkpoints) {
+		if now.IsZero() || !ck.Time.After(now) {
+			next = ck.Time
+		}
+		times[i] = next
+	}
+	return times
 }
 
 // preserve asks p which of the checkpoints are kept. Damaged ones are kept

@@ -85,13 +85,26 @@ func TestBestNNamesTheStepWhoseMetricFails(t *testing.T) {
 	if !errors.Is(err, failure) {
 		t.Errorf("%v does not wrap the failure", err)
 	}
-	_, err = BestN{N: 1, Metric: metricM}.ShouldPreserve(measured(1, 2, math.NaN()), PreservationContext{})
-	checkMentions(t, err, "step 2", "NaN")
-
+	for _, reverse := range []bool{false, true} {
+		for n, want := range map[int]string{1: []string{"00010", "10000"}[b2i(reverse)], 2: "10010", 3: "10011"} {
+			keep, err := BestN{N: n, Metric: metricM, Reverse: reverse}.ShouldPreserve(
+				measured(1, math.NaN(), math.NaN(), 2, math.NaN()), PreservationContext{})
+			if bits(keep) != want || err != nil {
+				t.Errorf("NaN, %d of them, reversed %t: %s, %v", n, reverse, bits(keep), err)
+			}
+		}
+	}
 	keep, err := BestN{N: 2, Metric: metricM}.ShouldPreserve(measured(math.Inf(1), -1, math.Inf(-1), 5), PreservationContext{})
 	if bits(keep) != "1001" || err != nil {
 		t.Errorf("infinities: %s, %v", bits(keep), err)
 	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestMetricAt(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -23,17 +24,13 @@ type root struct {
 }
 
 func newRoot(name string, names NameFormat) (root, error) {
-	r := root{name: name, names: names}
+	r := root{name: name, base: layout.Absolute(name), names: names}
 	if r.names == nil {
 		r.names = StandardNameFormat{}
 	}
 	err := validate(r.names)
 	if err == nil {
 		r.store, r.dir, err = storage.Resolve(name)
-	}
-	r.base = name
-	if err == nil && !strings.Contains(name, "://") {
-		r.base = filepath.FromSlash(r.dir)
 	}
 	return r, err
 }

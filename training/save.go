@@ -225,6 +225,12 @@ func (c *Checkpointer) decide(step int) (bool, error) {
 	defer c.deciding.Unlock()
 	previous := slices.DeleteFunc(c.steps.all(), func(ck Checkpoint) bool { return ck.Err != nil || ck.Step == step })
 	r := c.underWay()
+	own := c.ownSave()
+	for i, ck := range previous {
+		if ck.Path == own.listed.Path && ck.Time.Equal(own.listed.Time) {
+			previous[i].Time = own.ended
+		}
+	}
 	if r != nil {
 		previous = append(previous, Checkpoint{Step: r.step, Path: c.Path(r.step), Time: r.began})
 		slices.SortFunc(previous, func(a, b Checkpoint) int { return cmp.Compare(a.Step, b.Step) })
@@ -333,8 +339,10 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 			c.preemption.missed()
 		}
 	}
+	ended := time.Now()
 	rerr := c.refresh(context.WithoutCancel(ctx))
 	if saved && rerr == nil {
+		c.noteOwn(s.step, ended)
 		rerr = c.retain()
 	}
 	if rerr != nil {

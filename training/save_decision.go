@@ -56,7 +56,8 @@ func (p SpecificStepsPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ Decis
 // program wait: whenever no save is in progress.
 type ContinuousCheckpointingPolicy struct {
 	// MinimumInterval is the least time from the newest saved step to the next;
-	// 0 is none, and a negative one an error.
+	// 0 is none, and a negative one an error. A newest step whose time lies in the
+	// future, as a clock leaves it that was ahead, counts as old enough.
 	MinimumInterval time.Duration
 }
 
@@ -70,7 +71,8 @@ func (p ContinuousCheckpointingPolicy) ShouldSave(step Checkpoint, previous []Ch
 	case len(previous) == 0 || p.MinimumInterval == 0:
 		return true, nil
 	}
-	return step.Time.Sub(previous[len(previous)-1].Time) >= p.MinimumInterval, nil
+	since := step.Time.Sub(previous[len(previous)-1].Time)
+	return since < 0 || since >= p.MinimumInterval, nil
 }
 
 func (p ContinuousCheckpointingPolicy) validate() error {

@@ -73,8 +73,8 @@ func TestAnySavePolicyAsksUntilOneSaysYes(t *testing.T) {
 
 func TestContinuousWithoutMinimumIgnoresTheClock(t *testing.T) {
 	now := time.Now()
-	previous := []Checkpoint{{Step: 1, Time: now.Add(time.Hour)}}
-	for interval, want := range map[time.Duration]bool{0: true, time.Second: false} {
+	previous := []Checkpoint{{Step: 1, Time: now.Add(-time.Second)}}
+	for interval, want := range map[time.Duration]bool{0: true, time.Minute: false} {
 		yes, err := ContinuousCheckpointingPolicy{interval}.ShouldSave(Checkpoint{Step: 2, Time: now}, previous, DecisionContext{})
 		if yes != want || err != nil {
 			t.Errorf("interval %v: %t, %v", interval, yes, err)

@@ -36,10 +36,10 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error)
 	}
 	steps, err := r.steps(ctx)
 	if err != nil {
-		return Checkpoint{}, wrap("latest", root, noStep, err)
+		return Checkpoint{}, r.wrap("latest", noStep, err)
 	}
 	newest, err := newestSound(steps)
-	return newest, wrap("latest", root, noStep, err)
+	return newest, r.wrap("latest", noStep, err)
 }
 
 // Watch yields the newest step of the run at root, as Latest finds it, and then
@@ -64,15 +64,16 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error)
 // options that are wrong end the sequence with their error. Otherwise it ends when
 // the loop does or when ctx does, which is no error; ctx.Err tells.
 func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint, error] {
+	r, err := newReader(root, o) // now: the program may change its directory
 	return func(yield func(Checkpoint, error) bool) {
-		r, err := newReader(root, o)
 		if err != nil {
 			yield(Checkpoint{}, wrap("watch", root, noStep, err))
 			return
 		}
+		r := *r // the sequence may be read more than once
 		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Checkpoint, error) {
 			steps, err := r.steps(ctx)
-			return steps, wrap("watch", root, noStep, err)
+			return steps, r.wrap("watch", noStep, err)
 		})(yield)
 	}
 }

@@ -58,8 +58,8 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 	if c.overwrite {
 		options = append(options, orbax.Overwrite())
 	}
-	if metrics := c.finite("metrics", m.Metrics); metrics != nil {
-		options = append(options, training.Metrics(metrics))
+	if m.Metrics != nil {
+		options = append(options, training.Metrics(m.Metrics))
 	}
 	if custom := c.finite("custom metadata", m.Custom); custom != nil {
 		options = append(options, orbax.CustomMetadata(custom))

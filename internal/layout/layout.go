@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -51,6 +52,15 @@ const (
 	// ocdbt.process_replica_<id>.
 	ProcessPrefix = "ocdbt.process_"
 )
+
+// Absolute returns a path that leads to the same place when the program changes its
+// working directory: one with a scheme does already.
+func Absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && path != "" && !strings.Contains(path, "://") {
+		return abs
+	}
+	return path // using it says what is wrong with it
+}
 
 // MetricsName is the directory of a step's metrics, which are no checkpointable, and
 // the document in it.
