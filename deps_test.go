@@ -20,7 +20,7 @@ var imports = map[string]string{
 	"tree":              "internal/fault array",
 	"storage":           "internal/fault golang.org/x/sync golang.org/x/sys",
 	"internal/transfer": "internal/fault internal/lfs internal/memory storage golang.org/x/sync",
-	"ocdbt":             "internal/fault internal/lfs github.com/klauspost/compress",
+	"ocdbt":             "internal/fault internal/lfs internal/memory github.com/klauspost/compress",
 	"zarr":              "internal/fault internal/memory array github.com/klauspost/compress github.com/cespare/xxhash/v2",
 	"safetensors":       "internal/fault internal/lfs internal/memory array",
 	"internal/layout":   "internal/fault internal/jsonscan storage tree",

@@ -61,7 +61,7 @@ func TestEveryTruncation(t *testing.T) {
 }
 
 func TestMissingFiles(t *testing.T) {
-	err := readAll(t, memory{})
+	err := readAll(t, memSource{})
 	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, fault.ErrNotExist) {
 		t.Errorf("no manifest: error %v, want not exist", err)
 	}
@@ -92,9 +92,9 @@ func TestGitLFSPointers(t *testing.T) {
 
 // withNodes returns a database of a root node in the file "root" and a leaf in
 // the file "leaf".
-func withNodes(height uint8, root, leaf []byte) memory {
+func withNodes(height uint8, root, leaf []byte) memSource {
 	r := Root{Ref: Ref{File: "root", Length: int64(len(root))}, Height: height}
-	return memory{ManifestName: Manifest(r, [16]byte{}, time.Unix(1, 0)), "root": root, "leaf": leaf}
+	return memSource{ManifestName: Manifest(r, [16]byte{}, time.Unix(1, 0)), "root": root, "leaf": leaf}
 }
 
 func inlineItem(key string) item { return item{key: key, value: Value{Inline: []byte(key)}} }

@@ -73,7 +73,7 @@ func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
 func (db *DB) Entries(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if t, ok := db.root(); ok {
-			s := scan{db: db, ctx: ctx, prefix: prefix, yield: yield, seen: make(map[Ref]bool)}
+			s := scan{db: db, ctx: ctx, prefix: prefix, yield: yield}
 			s.walk(t)
 		}
 	}
@@ -127,6 +127,9 @@ func (db *DB) loadNode(ctx context.Context, t subtree) (*node, error) {
 	}
 	if t.ref.Length < minEnvelope {
 		return nil, corruptf("%d bytes, fewer than the minimum of %d", t.ref.Length, minEnvelope)
+	}
+	if t.ref.Length > maxNode {
+		return nil, corruptf("%d bytes, more than the limit of %d", t.ref.Length, maxNode)
 	}
 	b, err := readRange(ctx, db.src, t.ref.File, t.ref.Offset, t.ref.Length)
 	if err != nil {
@@ -205,19 +208,17 @@ type scan struct {
 	ctx    context.Context
 	prefix string
 	yield  func(Entry, error) bool
-	// seen holds the nodes visited so far. No tree has a node twice; without
-	// this check, a few nodes that share children could stand for a tree of
-	// any size.
-	seen map[Ref]bool
+	seen   extents
+	tally  tally
 }
 
 // walk yields the entries below t, and reports whether to go on.
 func (s *scan) walk(t subtree) bool {
-	if s.seen[t.ref] {
+	if !s.seen.add(t.ref) {
 		s.yield(Entry{}, t.error(corruptf("reached a second time in the same tree")))
 		return false
 	}
-	s.seen[t.ref] = true
+	s.tally.node(t.ref)
 	n, err := s.db.readNode(s.ctx, t)
 	if err != nil {
 		s.yield(Entry{}, err)
@@ -262,6 +263,10 @@ func (s *scan) leaf(t subtree, n *node) bool {
 		first := k.i
 		text, ends = text[:0], ends[:0]
 		for more && len(ends) < keyBatch && bytes.HasPrefix(k.key, prefix) {
+			if err := s.tally.entry(len(k.key) + n.inlineLen(k.i)); err != nil {
+				s.yield(Entry{}, t.error(err))
+				return false
+			}
 			text = append(text, k.key...)
 			ends = append(ends, len(text))
 			more = k.next()

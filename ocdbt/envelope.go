@@ -1,6 +1,7 @@
 package ocdbt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -9,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // Manifests and nodes are wrapped alike:
@@ -80,6 +82,9 @@ func endEnvelope(b []byte) []byte {
 // splits nodes at max_decoded_node_bytes, which Orbax sets to 100 MB.
 const maxUnzipped = 256 << 20
 
+// maxNode bounds a stored node, and so one that is not compressed.
+const maxNode = maxUnzipped + envelopeHeader + 4
+
 var newDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxUnzipped))
 })
@@ -90,16 +95,24 @@ func unzstd(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, corruptf("zstd frame: %w", err)
 	}
-	if bound > maxUnzipped {
-		return nil, corruptf("zstd frame: may hold %d bytes, the limit is %d", bound, maxUnzipped)
+	if limit := min(maxUnzipped, justified(int64(len(b)))); bound > uint64(limit) {
+		return nil, corruptf("zstd frame: may hold %d bytes, the limit for one of %d is %d", bound, len(b), limit)
 	}
 	d, err := newDecoder()
 	if err != nil {
 		return nil, err
 	}
-	out, err := d.DecodeAll(b, nil)
-	if err != nil {
+	var out []byte
+	if bound > maxBlock { // left to itself the decoder doubles what it has until it fits
+		if out, err = memory.Bytes(int64(bound)); err != nil {
+			return nil, err
+		}
+	}
+	if out, err = d.DecodeAll(b, out[:0]); err != nil {
 		return nil, corruptf("zstd frame: %w", err)
+	}
+	if len(out) < cap(out)/2 {
+		out = bytes.Clone(out) // it may be kept for long
 	}
 	return out, nil
 }
@@ -149,6 +162,9 @@ func frameBound(b []byte) (uint64, error) {
 	}
 	if h.HasFCS && h.FrameContentSize > bound {
 		return 0, fmt.Errorf("declares %d bytes, its blocks hold at most %d", h.FrameContentSize, bound)
+	}
+	if h.HasFCS {
+		bound = h.FrameContentSize
 	}
 	return bound, nil
 }

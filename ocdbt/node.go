@@ -40,6 +40,14 @@ func (n *node) ref(i int) Ref {
 	return Ref{File: n.files[l.file].path, Offset: l.offset, Length: l.length}
 }
 
+// inlineLen returns the length of value i if the node itself holds it, else 0.
+func (n *node) inlineLen(i int) int {
+	if l := n.refs[i]; l.file == inline {
+		return int(l.length)
+	}
+	return 0
+}
+
 func (n *node) value(i int) Value {
 	l := n.refs[i]
 	if l.file == inline {

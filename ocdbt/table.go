@@ -19,7 +19,7 @@ type dataFile struct {
 // tableFactor and tableSlack bound the size of decoded paths by the size of
 // their encoding, as each path may repeat up to 64 KiB of the one before.
 const (
-	tableFactor = 64
+	tableFactor = 16
 	tableSlack  = 1 << 20
 )
 

@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		entries := drawEntries(t)
 		limit := rapid.SampledFrom([]int{1, 50, 100, 200, 1000, 0}).Draw(t, "limit")
-		m := memory{}
+		m := memSource{}
 		root, err := WriteTree(slices.Values(entries), limit, m.place)
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-func checkStats(t *rapid.T, m memory, root Root, entries []Entry) {
+func checkStats(t *rapid.T, m memSource, root Root, entries []Entry) {
 	want := Stats{Keys: uint64(len(entries))}
 	for _, b := range m {
 		want.TreeBytes += uint64(len(b))
@@ -171,7 +171,7 @@ func TestWriteTreeRefuses(t *testing.T) {
 		{"overflow", []Entry{out("d", 1<<62, 1<<62)}, nil, "not a range"},
 		{"both", []Entry{{"k", Value{Inline: []byte{1}, Ref: Ref{File: "d"}}}}, nil, "both inline and in"},
 	} {
-		_, err := WriteTree(slices.Values(c.entries), 0, memory{}.place)
+		_, err := WriteTree(slices.Values(c.entries), 0, memSource{}.place)
 		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: error %v, want %v and %q", c.name, err, c.is, c.says)
 		}

@@ -12,10 +12,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// memory is a database in memory.
-type memory map[string][]byte
+// memSource is a database in memory.
+type memSource map[string][]byte
 
-func (m memory) Read(_ context.Context, name string, off, n int64) ([]byte, error) {
+func (m memSource) Read(_ context.Context, name string, off, n int64) ([]byte, error) {
 	b, ok := m[name]
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -27,7 +27,7 @@ func (m memory) Read(_ context.Context, name string, off, n int64) ([]byte, erro
 	return bytes.Clone(b), nil
 }
 
-func (m memory) List(_ context.Context, prefix string) (names []string, err error) {
+func (m memSource) List(_ context.Context, prefix string) (names []string, err error) {
 	for name := range m {
 		if strings.HasPrefix(name, prefix) && !strings.Contains(name, "/") {
 			names = append(names, name)
@@ -48,7 +48,7 @@ func (f readFunc) List(context.Context, string) ([]string, error) {
 }
 
 // place appends nodes to a few files in turn.
-func (m memory) place(node []byte) (Ref, error) {
+func (m memSource) place(node []byte) (Ref, error) {
 	name := []string{"d/nodes", "d/more", "x"}[len(node)%3]
 	ref := Ref{File: name, Offset: int64(len(m[name])), Length: int64(len(node))}
 	m[name] = append(m[name], node...)
@@ -56,9 +56,9 @@ func (m memory) place(node []byte) (Ref, error) {
 }
 
 // build writes a database of the entries.
-func build(t testing.TB, entries []Entry, maxNodeBytes int) memory {
+func build(t testing.TB, entries []Entry, maxNodeBytes int) memSource {
 	t.Helper()
-	m := memory{}
+	m := memSource{}
 	root, err := WriteTree(slices.Values(entries), maxNodeBytes, m.place)
 	if err != nil {
 		t.Fatal(err)

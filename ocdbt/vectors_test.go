@@ -102,7 +102,7 @@ func TestLeafVector(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("encoded %x\nwant %x", got, want)
 	}
-	db := memory{"d/data": append(make([]byte, 604096), want...), ManifestName: unhex(t, vectorManifest)}
+	db := memSource{"d/data": append(make([]byte, 604096), want...), ManifestName: unhex(t, vectorManifest)}
 	sameEntries(t, collect(t, open(t, db), ""), entries)
 }
 

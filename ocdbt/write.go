@@ -100,6 +100,7 @@ type treeWriter struct {
 	limit  int
 	place  Placer
 	levels []level
+	tally  tally // what a reader will count
 }
 
 type level struct {
@@ -179,7 +180,22 @@ func (w *treeWriter) write(h int, isRoot bool) (item, error) {
 		return item{}, fmt.Errorf("OCDBT node of %d bytes was placed in a range of %d bytes", len(b), ref.Length)
 	}
 	it.value.Ref = ref
-	return it, nil
+	return it, w.readable(h, ref, items)
+}
+
+// readable refuses entries of a leaf that readers would, as too many long keys are
+// stored in too few bytes.
+func (w *treeWriter) readable(h int, ref Ref, items []item) error {
+	if h > 0 {
+		return nil
+	}
+	w.tally.node(ref)
+	for i := range items {
+		if err := w.tally.entry(len(items[i].key) + len(items[i].value.Inline)); err != nil {
+			return fmt.Errorf("OCDBT tree: %w: no reader would take it: %v", fault.ErrUnsupported, err)
+		}
+	}
+	return nil
 }
 
 // leaveOut returns the length of the prefix that a node of the items may leave
