@@ -118,3 +118,9 @@ func (d DType) IsFloat() bool { return Float4E2M1FN <= d && d <= Float64 }
 
 // IsComplex reports whether the elements are complex numbers.
 func (d DType) IsComplex() bool { return d == Complex64 || d == Complex128 }
+
+// SameClass reports whether d and other are both floating-point, both integer or both
+// complex. A conversion between classes would change what the numbers are.
+func (d DType) SameClass(other DType) bool {
+	return d.IsInteger() && other.IsInteger() || d.IsFloat() && other.IsFloat() || d.IsComplex() && other.IsComplex()
+}

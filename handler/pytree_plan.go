@@ -198,7 +198,7 @@ func atLeastOne(shape []int) []int {
 // the given shape (nil: the array is one shard).
 func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, shard []int, s ArrayOptions) error {
 	dtype := a.DType()
-	if sameClass(dtype, s.DType) {
+	if dtype.SameClass(s.DType) {
 		dtype = s.DType
 	}
 	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
@@ -248,12 +248,6 @@ type formKey struct {
 	dtype       array.DType
 	compression zarr.Compression
 	shapes      string
-}
-
-// sameClass reports whether both are floating-point, both integer or both
-// complex. A conversion between classes would change what the numbers are.
-func sameClass(a, b array.DType) bool {
-	return a.IsInteger() && b.IsInteger() || a.IsFloat() && b.IsFloat() || a.IsComplex() && b.IsComplex()
 }
 
 // chunkShape picks the chunks of an array. Those of a sharded array divide its

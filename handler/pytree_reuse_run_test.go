@@ -120,7 +120,7 @@ func (r *run) check(dir *ReadDir, state any) {
 		if !ok {
 			continue
 		}
-		if to := r.options.Storage.DType; sameClass(to, a.DType()) {
+		if to := r.options.Storage.DType; to.SameClass(a.DType()) {
 			converted, err := array.New(to, a.Shape(), nil)
 			if err == nil {
 				err = array.Convert(converted.Bytes(), to, a.Bytes(), a.DType())

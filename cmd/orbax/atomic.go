@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 )
 
 // atomicFile is a file that comes to its path when it is complete.
@@ -18,16 +19,21 @@ type atomicFile struct {
 	done bool
 }
 
+// unfinished is the beginning of the names under which files for a path are written.
+func unfinished(path string) string {
+	dir, name := filepath.Split(path)
+	return dir + "." + name + ".tmp-"
+}
+
 // createAtomic creates a file of size bytes that commit will move to path, and
 // the directories that path lacks. Until then it lies beside path under another
-// name.
+// name, locked, so that what a killed conversion has left can be told from it.
 func createAtomic(path string, size int64) (*atomicFile, error) {
-	dir, name := filepath.Split(path)
-	made, err := makeDirs(filepath.Clean(dir))
+	made, err := makeDirs(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(dir+"."+name+".tmp-"+rand.Text()[:8], os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := createLocked(unfinished(path))
 	if err != nil {
 		removeDirs(made)
 		// Of the path that was asked for, not of the name beside it.
@@ -45,26 +51,83 @@ func createAtomic(path string, size int64) (*atomicFile, error) {
 	return a, nil
 }
 
+// base32 are the characters of rand.Text.
+const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+// errLocked reports that another program has locked a file.
+var errLocked = errors.New("locked")
+
+// createLocked creates and locks a file with a name that begins with prefix. A
+// conversion that looks between the two takes the file for dead and removes it; then
+// another one is created.
+func createLocked(prefix string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(prefix+rand.Text()[:8], os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return nil, err
+		}
+		if !errors.Is(lockFile(f), errLocked) { // without locks nobody removes it
+			here, err := os.Lstat(f.Name())
+			if err == nil {
+				if mine, serr := f.Stat(); serr == nil && os.SameFile(here, mine) {
+					return f, nil
+				}
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return nil, errors.Join(err, f.Close())
+			}
+		}
+		f.Close() // whoever has locked it removes it
+	}
+}
+
+// removeDead removes what killed conversions to path have left. Nothing depends on
+// it, so that failures have no consequence.
+func removeDead(path string) {
+	prefix := unfinished(path)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(e.Name(), filepath.Base(prefix))
+		if !ok || len(random) != 8 || strings.Trim(random, base32) != "" || !e.Type().IsRegular() {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(filepath.Dir(path), e.Name()), os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if lockFile(f) == nil {
+			_ = os.Remove(f.Name())
+		}
+		f.Close()
+	}
+}
+
 // commit makes the file durable and moves it to its path. Without replace it
 // fails if something is there.
 func (a *atomicFile) commit(replace bool) error {
-	err := a.Sync()
-	if cerr := a.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := a.Sync(); err != nil {
 		return err
 	}
-	if replace {
-		err = os.Rename(a.Name(), a.path)
-	} else {
-		err = renameNew(a.Name(), a.path)
+	if runtime.GOOS == "windows" { // elsewhere it stays locked until it has its name
+		if err := a.Close(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	move := renameNew
+	if replace {
+		move = os.Rename
+	}
+	if err := move(a.Name(), a.path); err != nil {
 		return err
 	}
 	a.done = true
-	err = syncDir(filepath.Dir(a.path))
+	var err error
+	if runtime.GOOS != "windows" {
+		err = a.Close()
+	}
+	err = errors.Join(err, syncDir(filepath.Dir(a.path)))
 	for _, dir := range a.made {
 		err = errors.Join(err, syncDir(filepath.Dir(dir)))
 	}

@@ -39,14 +39,16 @@ safetensors files; or, if DST ends with .safetensors, such a file of one pytree 
 a checkpoint. The data passes through memory a few chunks at a time; only PRNG
 keys, byte strings and parts that are no pytrees are held as a whole.
 
+--dtype converts the arrays of the same class, to a checkpoint and to safetensors:
+bfloat16 leaves integers alone, and scalars and PRNG keys are never converted.
+
 TO A CHECKPOINT
 
 The arrays are stored as --compression, --zarr2, --plain-files and --chunk-bytes
 say, whatever the source has. zstd makes weights of bfloat16 about a fifth smaller,
 and huffman the same in less time; both are slower to load. auto looks at samples
 and compresses what shrinks to less than 0.7, such as zeros and small integers,
-but not weights. --dtype converts those of the same class: bfloat16
-leaves integers alone, and scalars and PRNG keys are never converted.
+but not weights.
 
 Of a checkpoint all parts are converted, or the one that --name says, with the
 custom metadata. Of one that is its only part itself, such as the flat ones of
@@ -87,11 +89,12 @@ checkpoint that is made of the file again has the same tree:
 Not kept are: the shardings of arrays and whether they were of JAX or NumPy, the
 other parts of the checkpoint, and the metadata of its files. Element types that
 safetensors lacks, such as int4 and complex128, are refused before anything is
-written.
+written, unless --dtype converts them. While the file is written it lies beside DST
+under a hidden name; if the conversion is killed, the next one to DST removes it.
 
 Missing parent directories of DST are made.` + exitHelp,
 		Example: `  orbax convert /ckpt/step_100 model.safetensors
-  orbax convert /ckpt/step_100 --name params params.safetensors
+  orbax convert /ckpt/step_100 --name params params.safetensors --dtype bfloat16
   orbax convert model.safetensors /ckpt/imported --compression zstd:3
   orbax convert /ckpt/v0/100 /ckpt/v1/100
   orbax convert /ckpt/step_100 /ckpt/serving --select 'params.**' --dtype bfloat16`,
@@ -99,7 +102,7 @@ Missing parent directories of DST are made.` + exitHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.src, c.dst = args[0], args[1]
 			c.warnings = cmd.ErrOrStderr()
-			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes", "dtype"} {
+			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes"} {
 				c.stores = c.stores || cmd.Flags().Changed(name)
 			}
 			start := time.Now()
@@ -120,7 +123,7 @@ Missing parent directories of DST are made.` + exitHelp,
 	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
 	f.BoolVar(&c.storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
 	f.IntVar(&c.storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
-	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16 (to a checkpoint)")
+	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16")
 	return cmd
 }
 
@@ -152,7 +155,7 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 	case !toFile && isFileSuffix(filepath.Ext(c.dst)):
 		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.dst))
 	case toFile && c.stores:
-		return nil, usagef("--compression, --zarr2, --plain-files, --chunk-bytes and --dtype are for making a checkpoint")
+		return nil, usagef("--compression, --zarr2, --plain-files and --chunk-bytes are for making a checkpoint")
 	}
 	if err := c.parseStorage(); err != nil {
 		return nil, err

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -24,10 +27,18 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := t.Metadata().Err(); err != nil {
 		return nil, inCheckpoint(c.src, err)
 	}
+	if outer := enclosing(ctx, c.dst); outer != "" {
+		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
+	}
+	removeDead(c.dst)
 	if err := c.mayReplace(); err != nil {
 		return nil, err
 	}
-	plan, err := c.planExport(ctx, ck, t)
+	described := t.Metadata()
+	if t, err = c.cast(t); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	plan, err := c.planExport(ctx, ck, described, t)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +51,9 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	for _, tensor := range header.Tensors {
 		places[tensor.Name] = tensor.Offset
 		total += tensor.Length
+	}
+	if err := c.checkRoom(ctx, total); err != nil {
+		return nil, err
 	}
 	f, err := createAtomic(c.dst, total)
 	if err != nil {
@@ -62,6 +76,23 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		return nil, err
 	}
 	return &converted{leaves: t.Len(), bytes: plan.bytes}, nil
+}
+
+// checkRoom refuses a file that does not fit on the disk.
+func (c *conversion) checkRoom(ctx context.Context, need int64) error {
+	store, dir, err := storage.Resolve(filepath.Dir(c.dst))
+	if err != nil {
+		return err
+	}
+	disk, ok := store.(storage.Roomer)
+	if !ok {
+		return nil
+	}
+	room, err := disk.Room(ctx, dir)
+	if err != nil || room >= need { // without an answer the write finds out
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, size(need), size(room))
 }
 
 // refuseGuess returns an error if it is not clear which of several pytrees is to be
@@ -91,9 +122,29 @@ type exportPlan struct {
 	bytes    int64
 }
 
-func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, t *view.Tree) (*exportPlan, error) {
-	described := t.Metadata()
-	p := &exportPlan{metadata: map[string]string{}, bytes: described.Bytes()}
+// cast returns the tree with the arrays that --dtype converts converted.
+func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
+	to := c.storage.DType
+	if to == array.Invalid {
+		return t, nil
+	}
+	leaves := make([]*view.Leaf, 0, t.Len())
+	for _, leaf := range t.Leaves() {
+		m := leaf.Metadata()
+		if m.Kind == tree.KindArray && m.PRNGImpl == "" && m.DType.SameClass(to) {
+			var err error
+			if leaf, err = leaf.Cast(to); err != nil {
+				return nil, err
+			}
+		}
+		leaves = append(leaves, leaf)
+	}
+	return view.New("", leaves), nil
+}
+
+// planExport plans the file of a tree, which its checkpoint describes.
+func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, described *view.TreeMetadata, t *view.Tree) (*exportPlan, error) {
+	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
 	joined := described.Format == safetensorsFormat // of files that are to be one
 	var extra extraTree
 	var errs []error
@@ -151,7 +202,7 @@ func (c *conversion) refuseExport(errs []error) error {
 		err = inCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
-		return withHint(err, "nothing was written, and convert does not cast to .safetensors: with the library, load the checkpoint, use array.Array.Cast, and save it again")
+		return withHint(err, "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8")
 	}
 	return err
 }
