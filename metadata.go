@@ -19,8 +19,9 @@ type CheckpointMetadata struct {
 	Path       string
 	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time // when it was complete; zero if unknown
-	// Custom is the custom metadata: map[string]any or []any, with numbers as
-	// int or float64; of safetensors files what they say of themselves.
+	// Custom is the custom metadata: map[string]any or []any, with integers as int,
+	// or uint64 or *big.Int if they do not fit, and other numbers as float64; of
+	// safetensors files what they say of themselves.
 	Custom any
 	// Metrics are those of a step of training: any JSON value, with numbers as in
 	// Custom; nil if there are none.

@@ -94,7 +94,10 @@ func Overwrite() SaveCheckpointablesOption {
 
 // CustomMetadata stores a value beside the checkpoint, to be had again from
 // Metadata without loading. It must encode to a JSON object or array, by the
-// rules of encoding/json; the save takes it as it is when called.
+// rules of encoding/json; the save takes it as it is when called. A list is stored
+// as the member orbax_go_list of an object, as Orbax reads only objects. What would
+// not be read again as it is, a string that is not UTF-8 for example, or more than
+// 512 levels, is an error that matches ErrLeafType.
 func CustomMetadata(v any) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.custom = v })
 }

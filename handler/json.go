@@ -1,11 +1,15 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"reflect"
+	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -19,9 +23,9 @@ type JSON struct{ Value any }
 // of encoding/json. It takes values of type JSON and json.RawMessage, and, where
 // it is bound to a name, everything that json.Marshal takes.
 //
-// Loaded without a target, objects are map[string]any and numbers int if they
-// are integers that fit, else float64. Python's NaN and infinities are read;
-// they cannot be written.
+// Loaded without a target, or into a variable of type any, objects are
+// map[string]any, integers int, or uint64 or *big.Int if they do not fit, and other
+// numbers float64. Python's NaN and infinities are read; they cannot be written.
 type JSONHandler struct{}
 
 // jsonFiles are the names under which Orbax's handlers write the document.
@@ -40,11 +44,13 @@ func (JSONHandler) CanSave(v any) bool {
 }
 
 // Save encodes v at once, so that the caller may change it. What is not JSON, NaN
-// for example, is an error that matches orbax.ErrLeafType.
+// for example, or could not be loaded again as it is, is an error that matches
+// orbax.ErrLeafType: strings that are not UTF-8, two members of one name, more than
+// 512 levels, integers of more than 4,300 digits.
 func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
-	doc, err := layout.EncodeJSON(unwrapJSON(v))
+	doc, err := layout.EncodeDocument(unwrapJSON(v))
 	if err != nil {
-		return nil, fmt.Errorf("%w: not JSON: %w", fault.ErrLeafType, err)
+		return nil, err
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
 		return dir.WriteFile(ctx, jsonFiles[0], doc)
@@ -75,11 +81,15 @@ func (JSONHandler) CanLoad(target any) bool {
 // Load decodes the document into target: the pointer that a JSON holds, or any
 // other pointer where the handler is bound to a name. A document that does not
 // fit is an error that matches orbax.ErrStructure, a missing one matches
-// orbax.ErrInvalidCheckpoint and fs.ErrNotExist, and one that is not JSON, loaded
-// without a target, orbax.ErrCorrupt.
+// orbax.ErrInvalidCheckpoint and fs.ErrNotExist, and one that is not UTF-8, or is
+// loaded without a target and is not JSON, orbax.ErrCorrupt. Strings that Go cannot
+// hold, of half a surrogate pair, match orbax.ErrUnsupported.
 func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	doc, err := readJSON(ctx, dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := layout.CheckExact(doc); err != nil {
 		return nil, err
 	}
 	if target == nil {
@@ -89,10 +99,27 @@ func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOpt
 	if v := reflect.ValueOf(into); v.Kind() != reflect.Pointer || v.IsNil() {
 		return nil, fmt.Errorf("%w: JSON must be loaded into a pointer, not %T", fault.ErrStructure, into)
 	}
-	if err := json.Unmarshal(doc, into); err != nil {
-		return nil, fmt.Errorf("%w: JSON: %w", fault.ErrStructure, err)
+	return target, decodeInto(doc, into)
+}
+
+// decodeInto decodes a document into what the pointer into points at.
+func decodeInto(doc []byte, into any) error {
+	if !utf8.Valid(doc) {
+		return fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
 	}
-	return target, nil
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.New("data after the value")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: JSON: %w", fault.ErrStructure, err)
+	}
+	layout.NumbersIn(into)
+	return nil
 }
 
 func readJSON(ctx context.Context, dir *ReadDir) ([]byte, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -20,12 +19,12 @@ func (MetricsHandler) Type() string { return typePrefix + "json_handler.MetricsH
 func (MetricsHandler) CanSave(v any) bool { return v != nil }
 
 // Save encodes v at once, by the rules of encoding/json; NaN and the infinities are
-// written as Python does, as bare words. What is not JSON is an error that matches
-// orbax.ErrLeafType.
+// written as Python does, as bare words. What is not JSON, or could not be loaded
+// again, is an error that matches orbax.ErrLeafType, as in JSONHandler.
 func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
-	doc, err := layout.EncodeNumbers(v)
+	doc, err := layout.EncodeMetrics(v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the metrics are not JSON: %w", fault.ErrLeafType, err)
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
 		return dir.WriteFile(ctx, layout.MetricsName, doc)
@@ -35,8 +34,8 @@ func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 // CanLoad takes no targets.
 func (MetricsHandler) CanLoad(any) bool { return false }
 
-// Load returns the metrics: objects are map[string]any, and numbers int if they
-// are integers that fit, else float64.
+// Load returns the metrics: objects are map[string]any, and numbers as JSONHandler
+// loads them.
 func (MetricsHandler) Load(ctx context.Context, dir *ReadDir, _ any, _ LoadOptions) (any, error) {
 	doc, err := dir.ReadFile(ctx, layout.MetricsName)
 	if err != nil {

@@ -102,7 +102,7 @@ func (m *CheckpointMetadata) Merge(doc []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: custom metadata that is to be merged must be an object, not a list", fault.ErrUnsupported)
 	}
-	if err := checkExact(doc); err != nil {
+	if err := CheckExact(doc); err != nil {
 		return err
 	}
 	if len(doc) > 0 && !json.Valid(doc) {
@@ -199,9 +199,9 @@ func CheckCustom(v any) (json.RawMessage, error) {
 	if v == nil || isNilMap(v) {
 		return json.RawMessage("{}"), nil
 	}
-	doc, err := EncodeJSON(v)
+	doc, err := EncodeDocument(v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: custom metadata is not JSON: %w", fault.ErrLeafType, err)
+		return nil, fmt.Errorf("custom metadata: %w", err)
 	}
 	if doc[0] != '{' && doc[0] != '[' {
 		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.ErrLeafType, doc)

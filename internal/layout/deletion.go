@@ -38,7 +38,7 @@ func NewDeletion(metadata []byte, name string) (*Deletion, error) {
 	}
 	var id [16]byte
 	rand.Read(id[:])
-	d := &Deletion{Name: name, id: hex.EncodeToString(id[:]), original: original, updated: updated, exact: checkExact(metadata)}
+	d := &Deletion{Name: name, id: hex.EncodeToString(id[:]), original: original, updated: updated, exact: CheckExact(metadata)}
 	return d, d.exact
 }
 
@@ -53,7 +53,7 @@ func ParseDeletion(doc, metadata []byte) (*Deletion, error) {
 	bad := func(format string, args ...any) (*Deletion, error) {
 		return nil, fmt.Errorf("%w: %s is no record of a deletion: %s", fault.ErrCorrupt, DeletionFile, fmt.Sprintf(format, args...))
 	}
-	d := &Deletion{exact: checkExact(doc)}
+	d := &Deletion{exact: CheckExact(doc)}
 	var ok bool
 	if d.Name, ok = record["checkpointable_name"].(string); !ok {
 		return bad("checkpointable_name is %v", record["checkpointable_name"])

@@ -106,10 +106,10 @@ func quotePython(b *strings.Builder, s string) {
 	b.WriteByte('"')
 }
 
-// checkExact refuses a document that would not be the same after it has been
+// CheckExact refuses a document that would not be the same after it has been
 // decoded and encoded again: Python keeps half of a surrogate pair in a string,
 // which Go's strings cannot hold.
-func checkExact(doc []byte) error {
+func CheckExact(doc []byte) error {
 	unit := func(at int) rune { // of the escape at a place, or -1
 		var b [2]byte
 		if at+6 > len(doc) || doc[at] != '\\' || doc[at+1] != 'u' {
@@ -126,7 +126,7 @@ func checkExact(doc []byte) error {
 		}
 		switch r := unit(i); {
 		case r >= 0 && utf16.IsSurrogate(r) && utf16.DecodeRune(r, unit(i+6)) == '\uFFFD':
-			return fmt.Errorf("%w: the metadata has %s, half of a character, in a string", fault.ErrUnsupported, doc[i:i+6])
+			return fmt.Errorf("%w: the document has %s, half of a character, in a string", fault.ErrUnsupported, doc[i:i+6])
 		case r >= 0 && utf16.IsSurrogate(r):
 			i += 11
 		default:

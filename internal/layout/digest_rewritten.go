@@ -38,7 +38,7 @@ func (d *Digests) AddCheckpoint(doc []byte) {
 	d.handlers, d.canon, d.empty = nil, nil, nil
 	members, err := decodeObject(CheckpointFile, doc)
 	handlers, ok := members["item_handlers"].(map[string]any)
-	if err != nil || !ok || checkExact(doc) != nil {
+	if err != nil || !ok || CheckExact(doc) != nil {
 		return // Orbax could not delete from it, or nobody could say what it would write
 	}
 	d.handlers = map[string]string{}

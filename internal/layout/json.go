@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"unicode/utf8"
 
@@ -49,8 +48,8 @@ func appendInts(b []byte, list []int, separator string) []byte {
 	return append(b, ']')
 }
 
-// DecodeJSON decodes a document as Python's json module does: integers become
-// int (or float64 if they do not fit), other numbers float64, and the bare
+// DecodeJSON decodes a document as Python's json module does: integers become int, or
+// uint64 or *big.Int if they do not fit, other numbers float64, -0 too, and the bare
 // words NaN, Infinity and -Infinity, which Python writes, are numbers.
 func DecodeJSON(doc []byte) (any, error) {
 	v, err := decodeNumbers(doc)
@@ -129,26 +128,3 @@ const (
 	infinity = "1e999"
 	nan      = "0e-7370001"
 )
-
-func pythonNumbers(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = pythonNumbers(v[k])
-		}
-	case []any:
-		for i := range v {
-			v[i] = pythonNumbers(v[i])
-		}
-	case json.Number:
-		if v == nan {
-			return math.NaN()
-		}
-		if i, err := v.Int64(); err == nil && int64(int(i)) == i {
-			return int(i)
-		}
-		f, _ := v.Float64() // out of range: ±Inf, as Python reads it
-		return f
-	}
-	return v
-}

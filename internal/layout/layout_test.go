@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -35,10 +36,11 @@ func TestDecodeJSON(t *testing.T) {
 	inf := math.Inf(1)
 	for doc, want := range map[string]any{
 		`null`:                         nil,
-		` [1, -0, 1.0, 1e2] `:          []any{1, 0, 1.0, 100.0},
+		` [1, -0, 1.0, 1e2] `:          []any{1, math.Copysign(0, -1), 1.0, 100.0},
 		`9223372036854775807`:          math.MaxInt64,
 		`-9223372036854775808`:         math.MinInt64,
-		`9223372036854775808`:          9223372036854775808.0,
+		`9223372036854775808`:          uint64(1 << 63),
+		`-9223372036854775809`:         new(big.Int).Sub(big.NewInt(math.MinInt64), big.NewInt(1)),
 		`1e400`:                        inf,
 		`Infinity`:                     inf,
 		`[-Infinity,Infinity]`:         []any{-inf, inf},

@@ -1,0 +1,109 @@
+package layout
+
+import (
+	"encoding/json"
+	"math"
+	"math/big"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+func pythonNumbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = pythonNumbers(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = pythonNumbers(v[i])
+		}
+	case json.Number:
+		return exactNumber(v)
+	}
+	return v
+}
+
+// exactNumber returns a number of a document: an int if it is an integer that fits,
+// else a uint64, else a *big.Int, and a float64 if it is no integer or -0; out of
+// range that is ±Inf, as in Python. An integer that Python refuses for its length
+// stays as it is spelled.
+func exactNumber(n json.Number) any {
+	switch {
+	case n == nan:
+		return math.NaN()
+	case n == "-0" || strings.ContainsAny(string(n), ".eE"):
+		f, _ := n.Float64()
+		return f
+	}
+	if i, err := strconv.Atoi(string(n)); err == nil {
+		return i
+	}
+	if u, err := strconv.ParseUint(string(n), 10, 64); err == nil {
+		return u
+	}
+	if len(n) <= maxJSONDigits+1 {
+		if i, ok := new(big.Int).SetString(string(n), 10); ok {
+			return i
+		}
+	}
+	return n
+}
+
+// NumbersIn replaces, in the variables of type any that the pointer v leads to, the
+// numbers that a decoder of package json has left as they are spelled: by what
+// [DecodeJSON] makes of them.
+func NumbersIn(v any) { numbers{}.in(reflect.ValueOf(v)) }
+
+// numbers has the pointers and maps that have been looked through.
+type numbers map[any]bool
+
+func (seen numbers) in(v reflect.Value) {
+	switch k := v.Kind(); k {
+	case reflect.Pointer, reflect.Map:
+		if v.IsNil() || !mayHoldAny(v.Type().Elem()) || seen[[2]any{v.Type(), v.Pointer()}] {
+			return
+		}
+		seen[[2]any{v.Type(), v.Pointer()}] = true
+		if k == reflect.Pointer {
+			seen.in(v.Elem())
+			return
+		}
+		for _, key := range v.MapKeys() {
+			e := reflect.New(v.Type().Elem()).Elem()
+			e.Set(v.MapIndex(key))
+			seen.in(e)
+			v.SetMapIndex(key, e)
+		}
+	case reflect.Interface:
+		switch x := v.Interface().(type) {
+		case json.Number, map[string]any, []any:
+			if v.NumMethod() == 0 {
+				v.Set(reflect.ValueOf(pythonNumbers(x)))
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if !mayHoldAny(v.Type().Elem()) {
+				return
+			}
+			seen.in(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				seen.in(v.Field(i))
+			}
+		}
+	}
+}
+
+// mayHoldAny reports whether there can be a variable of type any in a t.
+func mayHoldAny(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Interface, reflect.Slice, reflect.Array, reflect.Struct:
+		return true
+	}
+	return false
+}
