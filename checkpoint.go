@@ -104,13 +104,18 @@ func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 
 // readDir returns the directory of a checkpointable, which e reads; nil will do.
 func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
-	var digests handler.Digests // a nil *layout.Digests in it would not be nil
-	if c.digests != nil {
-		digests = c.digests
-	}
-	dir := handler.NewReadDir(c.store, c.dir, name, digests, c.unchanged)
+	dir := handler.NewReadDir(c.store, c.dir, name, c.handlerDigests(), c.unchanged)
 	dir.Use(e)
 	return dir
+}
+
+// handlerDigests are the digests that handlers take: a nil *layout.Digests in the
+// interface would not be nil.
+func (c *Checkpoint) handlerDigests() handler.Digests {
+	if c.digests == nil {
+		return nil
+	}
+	return c.digests
 }
 
 // has reports whether there is a checkpointable called name.

@@ -24,16 +24,17 @@ var imports = map[string]string{
 	"zarr":              "internal/fault internal/memory array github.com/klauspost/compress github.com/cespare/xxhash/v2",
 	"safetensors":       "internal/fault internal/lfs internal/memory array",
 	"internal/layout":   "internal/fault internal/jsonscan storage tree",
-	"internal/savehook": "internal/layout internal/transfer storage tree golang.org/x/sync",
+	"internal/frozen":   "internal/fault storage",
+	"internal/savehook": "internal/fault internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
 	"internal/mmap":     "golang.org/x/sys",
 	"view":              "internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
 	"handler": "internal/fault internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
-	"":          "internal/fault internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"":          "internal/fault internal/frozen internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
 	"training":  "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer storage golang.org/x/sync",
-	"partial":   "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer handler storage tree",
+	"partial":   "github.com/go-orbax/orbax internal/fault internal/frozen internal/layout internal/savehook internal/transfer handler storage tree",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
@@ -153,20 +155,28 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if err != nil {
 		return err
 	}
-	err = c.writeRepaired(ctx, stage, unions)
+	// What the store fails to find for once must not be missing from what takes the
+	// place of the checkpoint.
+	old, err := frozen.New(ctx, c.store, c.dir)
+	if err == nil {
+		err = c.writeRepaired(ctx, stage, old, unions)
+	}
+	if err == nil {
+		err = old.Unchanged(ctx)
+	}
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
 	return stage.Commit(ctx)
 }
 
-func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, unions map[string]*handler.Union) error {
+func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*handler.Union) error {
 	anew := map[string]bool{layout.DigestFile: c.digests != nil}
 	for name := range unions {
 		anew[path.Join(name, ocdbt.ManifestName)] = true
 		anew[path.Join(name, layout.DataDir)] = true // the nodes of the old index
 	}
-	if err := c.linkAll(ctx, stage, ".", anew); err != nil {
+	if err := c.linkAll(ctx, stage, old, ".", anew); err != nil {
 		return err
 	}
 	digested := func(string, [sha256.Size]byte) {}
@@ -187,15 +197,25 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, uni
 			return err
 		}
 	}
-	if c.digests == nil {
-		return nil
+	if c.digests != nil {
+		if err := transfer.WriteFile(ctx, stage, layout.DigestFile, c.digests.Document()); err != nil {
+			return err
+		}
 	}
-	return transfer.WriteFile(ctx, stage, layout.DigestFile, c.digests.Document())
+	if err := savehook.CheckDocuments(ctx, c.store, stage.Dir(), c.digests); err != nil {
+		return err
+	}
+	for name, union := range unions {
+		if err := union.Check(ctx, handler.NewReadDir(c.store, stage.Dir(), name, c.handlerDigests(), nil)); err != nil {
+			return inPart(name, err)
+		}
+	}
+	return nil
 }
 
 // linkAll links what is below a directory of the checkpoint, but for some entries.
-func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, name string, except map[string]bool) error {
-	infos, err := c.store.List(ctx, path.Join(c.dir, name))
+func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old storage.Store, name string, except map[string]bool) error {
+	infos, err := old.List(ctx, path.Join(c.dir, name))
 	if err != nil {
 		return err
 	}
@@ -205,7 +225,7 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, name stri
 		case except[entry]:
 		case info.Dir:
 			if err = stage.Mkdir(ctx, entry); err == nil {
-				err = c.linkAll(ctx, stage, entry, except)
+				err = c.linkAll(ctx, stage, old, entry, except)
 			}
 		default:
 			err = stage.Link(ctx, path.Join(c.dir, entry), entry)

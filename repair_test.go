@@ -193,3 +193,54 @@ func TestRepairFails(t *testing.T) {
 	}
 	wantRepaired(t, path, state)
 }
+
+// A file system that fails to find what is there costs a repair nothing either: it
+// fails and changes nothing, or repairs all.
+func TestRepairLosesNothing(t *testing.T) {
+	var left, times, lost atomic.Int64
+	storage.Register("lostrepair", func(url string) (storage.Store, string, error) {
+		return failstore.NewReads(storage.Local().(storage.Editor), func(op, name string) error {
+			if n := left.Add(-1); n >= 0 || n < -times.Load() {
+				return nil
+			}
+			lost.Add(1)
+			return failstore.NotFound(op, name)
+		}), filepath.ToSlash(strings.TrimPrefix(url, "lostrepair://")), nil
+	})
+	path, state := manyDatabases(t)
+	manifest := filepath.Join(path, "state", "manifest.ocdbt")
+	whole := readFiles(t, path)
+	step := 5
+	if longTests {
+		step = 1
+	}
+	for _, n := range []int64{1, 2, 4} {
+		for at := 0; ; at += step {
+			if err := os.Remove(manifest); err != nil {
+				t.Fatal(err)
+			}
+			before := readFiles(t, path)
+			left.Store(int64(at))
+			times.Store(n)
+			lost.Store(0)
+			report, err := orbax.Repair(t.Context(), "lostrepair://"+path, orbax.WriteRepairs())
+			if err == nil && report.Written {
+				wantRepaired(t, path, state)
+				if got := readFiles(t, path); len(got) != len(whole) {
+					t.Errorf("%d operations from %d: files %q, before %q", n, at, got.names(), whole.names())
+				}
+			} else if !reflect.DeepEqual(readFiles(t, path), before) {
+				t.Fatalf("%d operations from %d: something was written: %v", n, at, err)
+			}
+			if t.Failed() || lost.Load() == 0 {
+				break
+			}
+			if err == nil && report.Written {
+				continue
+			}
+			if _, err := orbax.Repair(t.Context(), path, orbax.WriteRepairs()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

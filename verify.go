@@ -1,16 +1,13 @@
 package orbax
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // Verify reads everything in the checkpoint at path and checks it against the
@@ -36,9 +33,7 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 	if c.lostMetrics {
 		errs = append(errs, fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt))
 	}
-	for _, name := range c.digests.Names() {
-		errs = append(errs, c.verifyFile(ctx, name))
-	}
+	errs = append(errs, savehook.CheckDocuments(ctx, c.store, c.dir, c.digests))
 	for _, name := range c.parts() {
 		for _, err := range c.verifyTree(ctx, name) {
 			if len(c.names) > 1 {
@@ -48,22 +43,6 @@ func (c *Checkpoint) Verify(ctx context.Context) error {
 		}
 	}
 	return wrap(ctx, "verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
-}
-
-// verifyFile compares a file with its digest.
-func (c *Checkpoint) verifyFile(ctx context.Context, name string) error {
-	h := sha256.New()
-	err := transfer.HashFile(ctx, c.store, c.dir, name, h)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
-	}
-	if err != nil {
-		return err
-	}
-	if err := c.digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
-		return cmp.Or(transfer.CheckLFS(ctx, c.store, c.dir, name), err)
-	}
-	return nil
 }
 
 // verifyTree verifies a checkpointable if it is a pytree.

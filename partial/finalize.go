@@ -15,6 +15,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -110,25 +111,27 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if claim == nil {
 		return s.missing(ctx)
 	}
-	before, err := s.state(ctx, s.dir)
+	// All that is read of the session is what this listing has: what the store failed
+	// to find for once would be missing from the checkpoint, and removed with the session.
+	before, err := frozen.New(ctx, s.store, s.dir)
 	if err != nil {
 		return err
 	}
-	c, err := s.list(ctx)
+	c, err := s.list(ctx, before)
 	if err != nil {
 		return err
 	}
-	ids, err := c.ids(ctx, s.store)
+	ids, err := c.ids(ctx, before)
 	if err != nil {
 		return err
 	}
 	switch _, err := s.store.Stat(ctx, s.final); {
 	case err == nil:
-		return s.finish(ctx, claim, c, ids)
+		return s.finish(ctx, claim, c, ids, before)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := c.open(ctx, s.store); err != nil {
+	if err := c.open(ctx, before); err != nil {
 		return err
 	}
 	if len(c.unknown) > 0 {
@@ -140,7 +143,7 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if err := s.merge(ctx, c, ids, before); err != nil {
 		return err
 	}
-	if err := s.unchanged(ctx, before); err != nil {
+	if err := before.Unchanged(ctx); err != nil {
 		return fmt.Errorf("the checkpoint is %w; its session is left: %w", fault.ErrInPlace, err)
 	}
 	if err := claim.RemoveAll(ctx); err != nil {
@@ -150,8 +153,8 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 }
 
 // finish removes the session if the checkpoint that is there was made of it, and
-// can still be read.
-func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, ids []string) error {
+// is whole.
+func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, ids []string, before *frozen.Store) error {
 	made, err := s.madeOf(ctx)
 	if err != nil {
 		return err
@@ -160,14 +163,39 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	if made == nil || len(c.unknown) > 0 || len(ids) < len(c.parts) || slices.ContainsFunc(ids, other) {
 		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir)
 	}
+	if err := s.checkMade(ctx); err != nil {
+		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir, err)
+	}
+	if err := before.Unchanged(ctx); err != nil {
+		return err
+	}
+	return claim.RemoveAll(ctx)
+}
+
+// checkMade looks whether the checkpoint that is there is whole.
+func (s *session) checkMade(ctx context.Context) error {
 	m, err := orbax.Metadata(ctx, s.path)
 	if err == nil {
 		err = m.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir, err)
+		return err
 	}
-	return claim.RemoveAll(ctx)
+	doc, err := transfer.ReadFile(ctx, s.store, s.final, layout.DigestFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.DigestFile)
+	}
+	if err != nil {
+		return err
+	}
+	digests, err := layout.ParseDigests(doc)
+	if err != nil {
+		return err
+	}
+	if err := savehook.CheckDocuments(ctx, s.store, s.final, digests); err != nil {
+		return err
+	}
+	return handler.CheckMerged(ctx, handler.NewReadDir(s.store, s.final, layout.DefaultName, digests, nil))
 }
 
 // partsFile is a document of ours at the root of a checkpoint: what it was made
@@ -225,7 +253,7 @@ func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, erro
 }
 
 // merge writes the checkpoint, if the session is still in the state before.
-func (s *session) merge(ctx context.Context, c *contents, ids []string, before string) error {
+func (s *session) merge(ctx context.Context, c *contents, ids []string, before *frozen.Store) error {
 	parts := make([]handler.UnionPart, len(c.parts))
 	for i, p := range c.parts {
 		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
@@ -247,7 +275,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before s
 	}
 	err = s.write(ctx, stage, union, meta, ids)
 	if err == nil {
-		err = s.unchanged(ctx, before)
+		err = before.Unchanged(ctx)
 	}
 	if err != nil {
 		return errors.Join(err, stage.Abort())
@@ -273,37 +301,14 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 	}
 	digests.Add(partsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
-	return savehook.Documents(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final)
-}
-
-// state returns a string that changes with whatever is below a directory.
-func (s *session) state(ctx context.Context, dir string) (string, error) {
-	infos, err := s.store.List(ctx, dir)
-	if err != nil {
-		return "", err
+	if err := savehook.Documents(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
+		return err
 	}
-	h := sha256.New()
-	for _, info := range infos {
-		below := ""
-		if info.Dir {
-			if below, err = s.state(ctx, path.Join(dir, info.Name)); err != nil {
-				return "", err
-			}
-		}
-		fmt.Fprintf(h, "%q %d %d %s\n", info.Name, info.Size, info.ModTime.UnixNano(), below)
+	// The parts go afterwards: what is to replace them is read once more.
+	if err := savehook.CheckDocuments(ctx, s.store, stage.Dir(), &digests); err != nil {
+		return err
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// unchanged returns an error if the session is not in the state before: a
-// process of Orbax, which takes no locks, writes it, and it may be that files have
-// been missed that were on their way from one place to another.
-func (s *session) unchanged(ctx context.Context, before string) error {
-	now, err := s.state(ctx, s.dir)
-	if err == nil && now != before {
-		err = fmt.Errorf("%w: the session changes while it is finalized", fault.ErrBusy)
-	}
-	return err
+	return union.Check(ctx, handler.NewReadDir(s.store, stage.Dir(), layout.DefaultName, &digests, nil))
 }
 
 // metadata merges the metadata of the parts.

@@ -167,7 +167,7 @@ type contents struct {
 
 // read lists the parts and opens them.
 func (s *session) read(ctx context.Context) (*contents, error) {
-	c, err := s.list(ctx)
+	c, err := s.list(ctx, s.store)
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +177,8 @@ func (s *session) read(ctx context.Context) (*contents, error) {
 // list lists the parts. A finalize by Orbax moves what is in them, file by file,
 // into the session itself; what it has left when it was interrupted are parts
 // that lack files, and the session as a part more.
-func (s *session) list(ctx context.Context) (*contents, error) {
-	infos, err := s.store.List(ctx, s.dir)
+func (s *session) list(ctx context.Context, store storage.Store) (*contents, error) {
+	infos, err := store.List(ctx, s.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ import (
 
 func (osSystem) link(old, new string) error { return os.Link(old, new) }
 
+// Dir returns the temporary directory.
+func (s *localStage) Dir() string { return filepath.ToSlash(s.tmp) }
+
 // Link makes the bytes durable: who wrote them may not have done so.
 func (s *localStage) Link(ctx context.Context, from, name string) error {
 	if err := checkName(ctx, name); err != nil {

@@ -73,6 +73,9 @@ type FileReader interface {
 // Stage is a directory being written. Its methods may be called by several
 // goroutines, but Commit and Abort only after every Writer is closed.
 type Stage interface {
+	// Dir returns where the store has what was written so far, until Commit: a
+	// directory that its methods read like any other.
+	Dir() string
 	// Mkdir creates a directory, and its parents, below the stage.
 	Mkdir(ctx context.Context, name string) error
 	// Create creates a file below the stage, which must not exist yet, and

@@ -5,11 +5,16 @@
 package savehook
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -102,4 +107,30 @@ func Documents(ctx context.Context, e *transfer.Engine, stage storage.Stage, met
 		return err
 	}
 	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
+}
+
+// CheckDocument compares a file of the checkpoint at dir with its digest. What is
+// missing or differs is an error that matches fault.ErrCorrupt.
+func CheckDocument(ctx context.Context, store storage.Store, dir, name string, digests *layout.Digests) error {
+	h := sha256.New()
+	err := transfer.HashFile(ctx, store, dir, name, h)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
+		return cmp.Or(transfer.CheckLFS(ctx, store, dir, name), err)
+	}
+	return nil
+}
+
+// CheckDocuments is CheckDocument for each file that has a digest.
+func CheckDocuments(ctx context.Context, store storage.Store, dir string, digests *layout.Digests) error {
+	var errs []error
+	for _, name := range digests.Names() {
+		errs = append(errs, CheckDocument(ctx, store, dir, name, digests))
+	}
+	return errors.Join(errs...)
 }

@@ -1,0 +1,135 @@
+// Package frozen reads a directory of a store as one listing has found it. Who
+// merges or copies a directory and then removes it must not take for absent what
+// the store has once failed to find, as network file systems do: here what the
+// listing has is there or is an error, and what it has not is not there.
+package frozen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Store is a storage.Store in which one directory is as it was listed. What lies
+// elsewhere, and Begin, are those of the store below.
+type Store struct {
+	storage.Store
+	dir string
+	all map[string]listed // by name in the store
+}
+
+type listed struct {
+	storage.Info
+	entries []storage.Info // of a directory
+}
+
+// New lists all that is below dir.
+func New(ctx context.Context, store storage.Store, dir string) (*Store, error) {
+	s := &Store{store, dir, map[string]listed{}}
+	return s, s.list(ctx, storage.Info{Name: path.Base(dir), Dir: true}, dir)
+}
+
+func (s *Store) list(ctx context.Context, info storage.Info, dir string) error {
+	entries, err := s.Store.List(ctx, dir)
+	if err != nil {
+		if dir != s.dir && errors.Is(err, fs.ErrNotExist) {
+			return s.changed(dir)
+		}
+		return err
+	}
+	s.all[dir] = listed{info, entries}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name)
+		if !e.Dir {
+			s.all[name] = listed{Info: e}
+		} else if err := s.list(ctx, e, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) changed(name string) error {
+	return fmt.Errorf("%w: %s changes while it is read (%s)", fault.ErrBusy, s.dir, strings.TrimPrefix(strings.TrimPrefix(name, s.dir), "/"))
+}
+
+// Unchanged lists the directory anew, and returns an error that matches
+// fault.ErrBusy if anything differs.
+func (s *Store) Unchanged(ctx context.Context) error {
+	now, err := New(ctx, s.Store, s.dir)
+	if err != nil {
+		return err
+	}
+	for name, was := range s.all {
+		is, ok := now.all[name]
+		if !ok || is.Dir != was.Dir || is.Size != was.Size || !is.ModTime.Equal(was.ModTime) {
+			return s.changed(name)
+		}
+	}
+	for name := range now.all {
+		if _, ok := s.all[name]; !ok {
+			return s.changed(name)
+		}
+	}
+	return nil
+}
+
+// inside reports whether a name is one of the directory, and what the listing has.
+func (s *Store) inside(name string) (_ listed, there, inside bool) {
+	l, there := s.all[name]
+	return l, there, there || strings.HasPrefix(name, strings.TrimSuffix(s.dir, "/")+"/")
+}
+
+// Stat describes what the listing has.
+func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
+	l, there, inside := s.inside(path.Clean(name))
+	switch {
+	case !inside:
+		return s.Store.Stat(ctx, name)
+	case !there:
+		return storage.Info{}, missing("stat", name)
+	}
+	return l.Info, nil
+}
+
+// List returns the entries that the listing has.
+func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	l, there, inside := s.inside(path.Clean(dir))
+	switch {
+	case !inside:
+		return s.Store.List(ctx, dir)
+	case !there || !l.Dir:
+		return nil, missing("list", dir)
+	}
+	return append([]storage.Info(nil), l.entries...), nil
+}
+
+// Open opens a file that the listing has. If it is not found, or has another size
+// now, the error matches fault.ErrBusy.
+func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
+	l, there, inside := s.inside(path.Clean(name))
+	if inside && !there {
+		return nil, missing("open", name)
+	}
+	r, err := s.Store.Open(ctx, name)
+	switch {
+	case !inside:
+		return r, err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, s.changed(name)
+	case err != nil:
+		return nil, err
+	case r.Size() != l.Size && !l.Dir:
+		r.Close()
+		return nil, s.changed(name)
+	}
+	return r, nil
+}
+
+func missing(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }

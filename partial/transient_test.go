@@ -1,0 +1,97 @@
+package partial_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// missing is the store behind lost:///<path>: the local disk, which does not find
+// something that is there when left runs out, times times in a row.
+var missing struct {
+	sync.Mutex
+	left, times int
+	lost        []string
+}
+
+func init() {
+	storage.Register("lost", func(url string) (storage.Store, string, error) {
+		store := failstore.NewReads(storage.Local().(storage.Editor), func(op, name string) error {
+			missing.Lock()
+			defer missing.Unlock()
+			if missing.left--; missing.left >= 0 || missing.left < -missing.times {
+				return nil
+			}
+			missing.lost = append(missing.lost, op+" "+filepath.Base(name))
+			return failstore.NotFound(op, name)
+		})
+		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "lost://"))), nil
+	})
+}
+
+// A file system that fails to find what is there, once or a few times in a row, costs
+// no part: Finalize succeeds with all of them, or fails and leaves the session, or a
+// checkpoint that is whole.
+func TestFinalizeLosesNothing(t *testing.T) {
+	t.Parallel()
+	session, _, whole := prepare(t, 3)
+	python := func() string { // what Orbax has saved has no digests
+		path := session()
+		names, err := filepath.Glob(path + ".partial_save/*/digests.*")
+		must(t, err)
+		for _, name := range names {
+			must(t, os.Remove(name))
+		}
+		return path
+	}
+	step := 4 * stride() // some of them, others each time
+	if stride() == 1 {
+		step = 1
+	}
+	for _, times := range []int{1, 3} {
+		for who, session := range map[string]func() string{"Go": session, "Python": python} {
+			for n := rand.N(step); ; n += step {
+				path := session()
+				missing.left, missing.times, missing.lost = n, times, nil
+				err := partial.Finalize(t.Context(), "lost://"+path)
+				what := fmt.Sprintf("%s: %d operations from %d: %q", who, times, n, missing.lost)
+				if len(missing.lost) == 0 {
+					must(t, err)
+					break
+				}
+				checkFinalized(t, what, path, whole, err)
+				if t.Failed() {
+					return
+				}
+			}
+		}
+	}
+}
+
+// checkFinalized looks for all that a session had, after Finalize has returned err, and
+// finalizes it.
+func checkFinalized(t *testing.T, what, path string, whole any, err error) {
+	t.Helper()
+	made := orbax.Verify(t.Context(), path) == nil
+	if _, serr := os.Stat(path); (serr == nil) != made {
+		t.Fatalf("%s: %v; the checkpoint: %v", what, err, orbax.Verify(t.Context(), path))
+	}
+	s, serr := partial.Open(t.Context(), path)
+	if !made && (serr != nil || len(s.Parts) != 3) {
+		t.Fatalf("%s: %v; the session: %v", what, err, serr)
+	}
+	if err == nil && !made {
+		t.Fatalf("%s: success, and there is nothing", what)
+	}
+	must(t, partial.Finalize(t.Context(), path))
+	wantSame(t, path, whole)
+}
