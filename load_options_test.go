@@ -3,10 +3,12 @@ package orbax_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -79,10 +81,91 @@ func TestPartialSessionIsIncomplete(t *testing.T) {
 	}
 }
 
+// sparseTree makes a pytree in plain files of which a chunk is missing, as Orbax wrote
+// them before v1: nothing in it says that all chunks are there.
+func sparseTree(t *testing.T) string {
+	t.Helper()
+	path := filesOf(t, array.Of([]uint8{1, 2, 3, 4}), true)
+	dir := filepath.Join(path, "state")
+	must(t, os.Remove(filepath.Join(dir, "0")))
+	bareArray(t, dir)
+	doc, err := os.ReadFile(filepath.Join(dir, "_METADATA"))
+	must(t, err)
+	writeFile(t, filepath.Join(dir, "_METADATA"), strings.ReplaceAll(string(doc), `"store_array_data_equal_to_fill_value": true`, `"store_array_data_equal_to_fill_value": false`))
+	return path
+}
+
+// What a missing chunk means depends on what its writer promises.
+func TestMissingChunks(t *testing.T) {
+	ctx := t.Context()
+	bare, folder := filepath.Join(t.TempDir(), "array"), t.TempDir()
+	bareArray(t, bare)
+	bareArray(t, filepath.Join(folder, "a"))
+	writeFile(t, filepath.Join(folder, ".zgroup"), `{"zarr_format":2}`)
+	for name, path := range map[string]string{"zarr array": bare, "directory": folder} {
+		m, err := orbax.Metadata(ctx, path)
+		if err != nil || m.Err() != nil || m.Tree.Leaves[0].MissingChunks != 1 || m.Tree.Leaves[0].StoredBytes != 2 {
+			t.Errorf("%s: Metadata: %+v, %v", name, m, err)
+		}
+		if err := orbax.Verify(ctx, path); err != nil {
+			t.Errorf("%s: Verify: %v", name, err)
+		}
+		v, err := orbax.Load(ctx, path)
+		if tree, ok := v.(map[string]any); ok {
+			v = tree["a"]
+		}
+		if a, ok := v.(*array.Array); err != nil || !ok || !a.Equal(array.Of([]uint8{'a', 'b', 9, 9})) {
+			t.Errorf("%s: %v, %v", name, v, err)
+		}
+		if _, err := orbax.Hash(ctx, path); err != nil {
+			t.Errorf("%s: Hash: %v", name, err)
+		}
+	}
+	tree := sparseTree(t)
+	if err := orbax.Verify(ctx, tree); !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), "FillMissing") {
+		t.Errorf("Verify of a tree: %v", err)
+	}
+	if err := orbax.Verify(ctx, tree, orbax.FillMissing()); err != nil {
+		t.Errorf("Verify of a tree with FillMissing: %v", err)
+	}
+}
+
+// A document of a few bytes does not make a store of any size.
+func TestHollowStore(t *testing.T) {
+	ctx := t.Context()
+	write := func(shape, chunk int) string {
+		path := filepath.Join(t.TempDir(), "array")
+		bareArray(t, path)
+		writeFile(t, filepath.Join(path, ".zarray"), fmt.Sprintf(
+			`{"zarr_format":2,"shape":[%d],"chunks":[%d],"dtype":"|u1","compressor":null,"fill_value":9,"order":"C","filters":null}`, shape, chunk))
+		must(t, os.Remove(filepath.Join(path, "0")))
+		return path
+	}
+	for name, path := range map[string]string{"one chunk": write(1<<40, 1<<40), "many": write(1<<30, 1<<20)} {
+		m, err := orbax.Metadata(ctx, path)
+		must(t, err)
+		_, lerr := orbax.Load(ctx, path)
+		for what, err := range map[string]error{
+			"Metadata": m.Err(), "Load": lerr, "Verify": orbax.Verify(ctx, path), "Hash": second(orbax.Hash(ctx, path)),
+		} {
+			if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "FillMissing") {
+				t.Errorf("%s: %s: %v", name, what, err)
+			}
+		}
+		m, err = orbax.Metadata(ctx, path, orbax.FillMissing())
+		if err != nil || m.Err() != nil || m.Tree.Leaves[0].Shape[0] < 1<<30 {
+			t.Errorf("%s: Metadata with FillMissing: %v, %v", name, err, m.Err())
+		}
+	}
+	v, err := orbax.Load(ctx, write(1<<20, 1<<10))
+	if a, ok := v.(*array.Array); err != nil || !ok || a.Bytes()[1<<19] != 9 {
+		t.Errorf("a MiB: %v, %v", v, err)
+	}
+}
+
 func TestFillMissingEverywhere(t *testing.T) {
 	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "array")
-	bareArray(t, path)
+	path := sparseTree(t)
 	want := array.Of([]uint8{'a', 'b', 9, 9})
 	for name, read := range map[string]func(o ...orbax.LoadOption) (any, error){
 		"Load":   func(o ...orbax.LoadOption) (any, error) { return orbax.Load(ctx, path, o...) },

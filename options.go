@@ -45,6 +45,12 @@ type NameOption interface {
 	DeleteOption
 }
 
+// FillOption is what FillMissing returns.
+type FillOption interface {
+	LoadCheckpointablesOption
+	VerifyOption
+}
+
 // sharedOptions are those that saves and loads have in common.
 type sharedOptions struct {
 	budget   int64

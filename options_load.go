@@ -42,13 +42,19 @@ func Partial() LoadCheckpointablesOption {
 }
 
 // FillMissing takes chunks that a checkpoint does not have for chunks of the
-// array's fill value, as zarr does. Without it they are damage: Orbax v1 writes
-// every chunk. Old versions left out those of nothing but zeros. With it a few
-// bytes can stand for an array of any size: of a checkpoint that is not trusted
-// look at the Metadata first.
-func FillMissing() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.handler.Fill = true })
-}
+// array's fill value, as zarr does. Without it they are damage in a checkpoint of
+// Orbax: v1 writes every chunk. Old versions left out those of nothing but zeros. In
+// stores of zarr arrays, whose writers leave them out, such chunks are filled without
+// it too, unless they are far more than what is stored. With it a few bytes can stand
+// for an array of any size: of a checkpoint that is not trusted look at the Metadata
+// first.
+func FillMissing() FillOption { return fillOption{} }
+
+type fillOption struct{}
+
+func (fillOption) applyLoad(c *loadConfig)            { c.handler.Fill = true }
+func (fillOption) loadCheckpointables()               {}
+func (fillOption) applyVerify(o *handler.OpenOptions) { o.Fill = true }
 
 // checkTarget refuses options that say how a target is filled where there is
 // none.

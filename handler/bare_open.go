@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
@@ -17,9 +19,11 @@ import (
 
 // openBare opens a store of zarr arrays without the metadata of a tree: an OCDBT
 // database, a zarr array, or a directory of them. A single array at the top is the
-// whole tree; else each array is a leaf under its name in the store.
+// whole tree; else each array is a leaf under its name in the store. Chunks that are
+// not stored are all fill value, as zarr says and TensorStore and zarr-python leave
+// them out.
 func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
-	o := newTreeOpener(dir, options)
+	o := newTreeOpener(dir, OpenOptions{Fill: true})
 	var err error
 	if o.ocdbt, err = o.readDatabase(ctx); err != nil {
 		return nil, err
@@ -44,8 +48,50 @@ func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("%w: the store has no arrays", fault.ErrStructure)
 	}
+	if !options.Fill {
+		breakHollow(leaves)
+	}
 	o.meta.Zarr3 = !formats[2]
 	return &storedTree{view.New(o.format(), leaves), o}, nil
+}
+
+// What may be filled of a store that is not known to be trusted: as a document of a
+// few bytes can claim an array of any size, not much more than is stored.
+const (
+	hollowBytes = 256 << 20
+	hollowRatio = 16
+)
+
+// breakHollow breaks the leaves that lack chunks, if these are too many to be filled
+// unasked.
+func breakHollow(leaves []*view.Leaf) {
+	var stored, hollow int64
+	for _, l := range leaves {
+		m := l.Metadata()
+		stored += m.StoredBytes
+		hollow += min(hollowOf(m), math.MaxInt64-hollow)
+	}
+	if hollow <= hollowBytes || hollow/hollowRatio <= stored {
+		return
+	}
+	for i, l := range leaves {
+		if m := l.Metadata(); m.MissingChunks > 0 && m.Err == nil {
+			leaves[i] = view.NewBroken(*m, fmt.Errorf("%w: %d of the bytes in the store's arrays are not stored, and %d are%s",
+				fault.ErrUnsupported, hollow, stored, fillAdvice))
+		}
+	}
+}
+
+// hollowOf returns how many bytes of the leaf are in chunks that are not stored.
+func hollowOf(m *view.LeafMetadata) int64 {
+	if m.MissingChunks == 0 {
+		return 0
+	}
+	n, err := region.NumBytes(m.ChunkShape, m.DType.Size())
+	if err != nil || n > 0 && m.MissingChunks > math.MaxInt/n {
+		return m.Bytes
+	}
+	return min(m.Bytes, int64(n*m.MissingChunks))
 }
 
 // documentNames are the names of the documents that describe arrays, by format.

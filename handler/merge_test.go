@@ -215,7 +215,7 @@ func TestUnion(t *testing.T) {
 	if err != nil || len(got.(map[string]any)) != 4 {
 		t.Errorf("loaded %v, %v", got, err)
 	}
-	if errs := VerifyTree(t.Context(), dir); len(errs) > 0 {
+	if errs := VerifyTree(t.Context(), dir, OpenOptions{}); len(errs) > 0 {
 		t.Error(errs)
 	}
 

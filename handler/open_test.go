@@ -120,7 +120,7 @@ func TestPytreeBesideTensors(t *testing.T) {
 	if err != nil || strings.Join(leafNames(opened), " ") != "n" {
 		t.Errorf("%v", err)
 	}
-	if errs := VerifyTree(t.Context(), dir); len(errs) > 0 {
+	if errs := VerifyTree(t.Context(), dir, OpenOptions{}); len(errs) > 0 {
 		t.Error(errs)
 	}
 }
@@ -169,7 +169,7 @@ func TestMissingChunksAreBounded(t *testing.T) {
 	}
 }
 
-// An inner chunk that a shard lacks is damage, by whatever way it is read, and not
+// An inner chunk that a shard of a tree lacks is damage, by whatever way it is read, and not
 // a checkpoint that does not exist.
 func TestAbsentInnerChunk(t *testing.T) {
 	doc := func(shape, shard, inner string) string {
@@ -182,7 +182,10 @@ func TestAbsentInnerChunk(t *testing.T) {
 	}
 	at := func(n string) string { return n + strings.Repeat("\x00", 7) }
 	shard := "ab" + at("\x00") + at("\x02") + strings.Repeat("\xff", 16)
-	dir, _ := bareDir(map[string]string{"zarr.json": doc("[4]", "[4]", "[2]"), "c/0": shard})
+	files := map[string]string{"zarr.json": doc("[4]", "[4]", "[2]"), "c/0": shard}
+	bare, _ := bareDir(files)
+	files["_METADATA"] = `{"tree_metadata": {"()": {"key_metadata": [], "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": false}}}, "use_ocdbt": false, "use_zarr3": true}`
+	dir, _ := bareDir(files)
 	opened, err := OpenTree(t.Context(), dir, OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -201,11 +204,16 @@ func TestAbsentInnerChunk(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	filled, err := OpenTree(t.Context(), dir, OpenOptions{Fill: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, err := filled.Load(t.Context()); err != nil || string(v.(*array.Array).Bytes()) != "ab\x07\x07" {
-		t.Errorf("filled: %v, %v", v, err)
+	for what, open := range map[string]func() (*view.Tree, error){
+		"filled": func() (*view.Tree, error) { return OpenTree(t.Context(), dir, OpenOptions{Fill: true}) },
+		"bare":   func() (*view.Tree, error) { return OpenTree(t.Context(), bare, OpenOptions{}) },
+	} {
+		filled, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := filled.Load(t.Context()); err != nil || string(v.(*array.Array).Bytes()) != "ab\x07\x07" {
+			t.Errorf("%s: %v, %v", what, v, err)
+		}
 	}
 }

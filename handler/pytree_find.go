@@ -16,6 +16,9 @@ import (
 // document of a few bytes can claim any number of them.
 const maxMissing = 1 << 20
 
+// fillAdvice follows an error about chunks that are not stored.
+const fillAdvice = "; FillMissing takes missing chunks for fill values"
+
 // findArray finds an array's document and chunks. Its format is that of zarr: 2
 // or 3. After an error it returns what it has found.
 func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
@@ -107,7 +110,7 @@ func (o *treeOpener) chunk(ctx context.Context, form *arrayForm, name, key strin
 	case o.options.Fill:
 		c.missing = true
 	default:
-		err = fmt.Errorf("%w: %s is missing; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, joinKey(name, key))
+		err = fmt.Errorf("%w: %s is missing%s", fault.ErrCorrupt, joinKey(name, key), fillAdvice)
 	}
 	if err != nil && c.extent.File != "" {
 		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)

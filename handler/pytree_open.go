@@ -43,8 +43,10 @@ func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tre
 // OpenOptions say how a stored pytree is read.
 type OpenOptions struct {
 	// Fill takes chunks that are missing for chunks of the array's fill value,
-	// which is what zarr says of them. Without it they are damage: Orbax v1 writes
-	// every chunk. With it nothing that is stored justifies the size of an array.
+	// which is what zarr says of them. Without it they are damage in a tree of Orbax,
+	// whose v1 writes every chunk; in a store of zarr arrays they are filled even so,
+	// unless there is very little else. With it nothing that is stored justifies the
+	// size of an array.
 	Fill bool
 }
 

@@ -105,7 +105,7 @@ func (r *run) linked() (n int) {
 // check loads a step and verifies it.
 func (r *run) check(dir *ReadDir, state any) {
 	r.t.Helper()
-	for _, err := range VerifyTree(r.t.Context(), dir) {
+	for _, err := range VerifyTree(r.t.Context(), dir, OpenOptions{}) {
 		r.t.Error(err)
 	}
 	got, err := PyTreeHandler{}.Load(r.t.Context(), dir, nil, LoadOptions{})

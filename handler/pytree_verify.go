@@ -17,13 +17,13 @@ import (
 // VerifyTree reads and decodes every chunk of the pytree in dir, within a bounded
 // memory, and returns what is wrong with each leaf. In a checkpoint of this
 // package it also looks at the space between the values.
-func VerifyTree(ctx context.Context, dir *ReadDir) []error {
+func VerifyTree(ctx context.Context, dir *ReadDir, options OpenOptions) []error {
 	if t, err := openSafetensors(ctx, dir); err != nil {
 		return []error{err}
 	} else if t != nil {
 		return t.Verify(ctx)
 	}
-	t, err := openTree(ctx, dir, OpenOptions{})
+	t, err := openTree(ctx, dir, options)
 	if err != nil {
 		return []error{err}
 	}

@@ -62,6 +62,9 @@ func (a *zarrArray) describe(l *view.LeafMetadata) error {
 	l.Bytes = int64(n)
 	for _, c := range a.chunks {
 		l.StoredBytes += c.len()
+		if c.missing {
+			l.MissingChunks++
+		}
 	}
 	return nil
 }

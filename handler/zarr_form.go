@@ -68,7 +68,7 @@ func absent(err error) error {
 	if !isNotExist(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %v; FillMissing takes missing chunks for fill values", fault.ErrCorrupt, err)
+	return fmt.Errorf("%w: %v%s", fault.ErrCorrupt, err, fillAdvice)
 }
 
 // missing returns the part for a chunk that is not stored.

@@ -32,7 +32,6 @@ type layout struct {
 		Is   string
 		Says string
 	}
-	Fill  bool // chunks are missing, and stand for the fill value
 	Items []item
 }
 
@@ -118,9 +117,6 @@ func testLayouts(t *testing.T, dir string) {
 
 // checkColumns reads a pytree in every way.
 func checkColumns(t *testing.T, s *stored, results *table) {
-	if s.layout.Fill {
-		checkSparse(t, s)
-	}
 	for _, c := range columns {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() { results.add(s, c.name, t) })
@@ -210,15 +206,6 @@ func refused(t *testing.T, err, is error) {
 	t.Helper()
 	if !errors.Is(err, is) {
 		t.Errorf("got the error %v, want %q", err, is)
-	}
-}
-
-// checkSparse wants chunks that are missing to be damage, unless one asks for
-// their fill value.
-func checkSparse(t *testing.T, s *stored) {
-	_, err := orbax.Load(t.Context(), s.path)
-	if !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), "FillMissing") {
-		t.Errorf("Load gives the error %v, want ErrCorrupt that says what FillMissing does", err)
 	}
 }
 

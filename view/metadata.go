@@ -64,6 +64,8 @@ type LeafMetadata struct {
 	PRNGImpl    string             // of a typed PRNG key, whose key data DType and Shape describe
 	Bytes       int64              // in memory
 	StoredBytes int64              // as stored
+	// MissingChunks is how many chunks are not stored and taken for the fill value.
+	MissingChunks int
 
 	// Err says why the leaf cannot be read: something that belongs to it alone is
 	// damaged, or has a form that is not known. What else is known of the leaf is

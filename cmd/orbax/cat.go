@@ -18,8 +18,9 @@ import (
 )
 
 func newCat() *cobra.Command {
-	var all, raw, asJSON, fill bool
+	var all, raw, asJSON bool
 	var name string
+	var fill fillFlag
 	cmd := &cobra.Command{
 		Use:   "cat CKPT LEAF[REGION]",
 		Short: "Print a leaf or a region of it, or write its bytes",
@@ -71,10 +72,7 @@ value the document.` + exitHelp,
 				return err
 			}
 			defer ck.Close()
-			f := &finder{ck: ck, path: args[0], part: name}
-			if fill {
-				f.options = append(f.options, orbax.FillMissing())
-			}
+			f := &finder{ck: ck, path: args[0], part: name, options: optionsOf[orbax.LoadOption](fill.options())}
 			c, err := f.find(ctx, args[1])
 			if err != nil {
 				return err
@@ -104,7 +102,7 @@ value the document.` + exitHelp,
 	cmd.Flags().BoolVar(&all, "all", false, "print every element of a large array")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the leaf's bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
-	cmd.Flags().BoolVar(&fill, "fill-missing", false, "take chunks that are missing for the fill value, as zarr does")
+	fill.add(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
 	return cmd
 }

@@ -25,9 +25,9 @@ func partNames(ck *orbax.Checkpoint, name string) []string {
 
 // look describes a checkpoint with the part called name, or with all of its
 // parts if name is "".
-func look(ctx context.Context, ck *orbax.Checkpoint, name string) (*orbax.CheckpointMetadata, error) {
+func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.FillOption) (*orbax.CheckpointMetadata, error) {
 	if name == "" {
-		return ck.CheckpointablesMetadata(ctx)
+		return ck.CheckpointablesMetadata(ctx, optionsOf[orbax.LoadCheckpointablesOption](fill)...)
 	}
 	if len(ck.Names()) == 0 {
 		m, err := ck.CheckpointablesMetadata(ctx)
@@ -36,7 +36,7 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string) (*orbax.Checkp
 		}
 		return nil, err
 	}
-	m, err := ck.Metadata(ctx, orbax.Name(name))
+	m, err := ck.Metadata(ctx, append(optionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
 	return m, nameHint(err, ck, name)
 }
 

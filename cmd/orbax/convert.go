@@ -59,8 +59,8 @@ Orbax v0, --name says what the part is called in DST (default: state). With
   params.*.kernel       * is any text without a dot, ? one character
   params.**             ** is any number of keys
 
-Parts that are no pytrees are copied file by file. Leaves of which chunks are
-missing are damage.
+Parts that are no pytrees are copied file by file. Leaves of a checkpoint of Orbax
+of which chunks are missing are damage, unless --fill-missing is given.
 
 FROM SAFETENSORS
 
@@ -118,6 +118,7 @@ Missing parent directories of DST are made.` + exitHelp,
 	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from safetensors)")
 	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
 	f.StringArrayVar(&c.patterns, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
+	c.fill.add(cmd)
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
 	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
 	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
@@ -134,6 +135,7 @@ type conversion struct {
 	flat        bool
 	overwrite   bool
 	patterns    []string
+	fill        fillFlag
 	compression string
 	dtype       string
 	stores      bool // it was said how a checkpoint is stored

@@ -95,10 +95,11 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 }
 
 func (c *conversion) selection() []orbax.LoadOption {
-	if len(c.patterns) == 0 {
-		return nil
+	options := optionsOf[orbax.LoadOption](c.fill.options())
+	if len(c.patterns) > 0 {
+		options = append(options, orbax.Select(c.patterns...))
 	}
-	return []orbax.LoadOption{orbax.Select(c.patterns...)}
+	return options
 }
 
 // finite returns custom metadata or metrics for the copy.

@@ -30,6 +30,7 @@ func (t trouble) Unwrap() error { return t.error }
 func newDiff() *cobra.Command {
 	var asJSON, quiet bool
 	var name string
+	var fill fillFlag
 	var o view.DiffOptions
 	cmd := &cobra.Command{
 		Use:   "diff A B [PATTERN...]",
@@ -74,7 +75,7 @@ EXIT STATUS
 		Args: atLeast("A", "B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := &comparison{A: args[0], B: args[1]}
-			if err := c.run(cmd.Context(), name, o, args[2:]); err != nil {
+			if err := c.run(cmd.Context(), name, fill, o, args[2:]); err != nil {
 				return trouble{err}
 			}
 			var err error
@@ -102,6 +103,7 @@ EXIT STATUS
 	flags.BoolVar(&o.IgnoreKeys, "ignore-keys", false, "compare leaves of one path, whatever its keys are")
 	flags.BoolVar(&o.Kinds, "kinds", false, "let the kinds that ls prints count")
 	flags.BoolVar(&o.Shardings, "shardings", false, "let shardings count")
+	fill.add(cmd)
 	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "compare no values")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing")
@@ -114,7 +116,7 @@ type comparison struct {
 	found *orbax.Difference
 }
 
-func (c *comparison) run(ctx context.Context, name string, o view.DiffOptions, patterns []string) error {
+func (c *comparison) run(ctx context.Context, name string, fill fillFlag, o view.DiffOptions, patterns []string) error {
 	if !(o.RTol >= 0 && o.ATol >= 0) {
 		return usagef("--rtol and --atol must not be negative")
 	}
@@ -136,7 +138,7 @@ func (c *comparison) run(ctx context.Context, name string, o view.DiffOptions, p
 		return err
 	}
 	defer b.Close()
-	if c.found, err = a.Diff(ctx, b, o, orbax.Name(name)); err != nil {
+	if c.found, err = a.Diff(ctx, b, o, append(optionsOf[orbax.LoadOption](fill.options()), orbax.Name(name))...); err != nil {
 		var of *orbax.Error
 		if errors.As(err, &of) && of.Path == c.B {
 			return nameHint(err, b, name)

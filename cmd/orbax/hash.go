@@ -16,6 +16,8 @@ import (
 func newHash() *cobra.Command {
 	var asJSON, leaves bool
 	var name string
+	var fill fillFlag
+	var patterns []string
 	cmd := &cobra.Command{
 		Use:   "hash CKPT...",
 		Short: "Print digests of what checkpoints hold",
@@ -29,6 +31,9 @@ A line has the digest and the checkpoint, and where a checkpoint has several par
 the name of the part. With --leaves there is a line for each leaf before that, with
 the digest of the leaf's dtype, shape and elements alone: leaves of one content
 have one digest, whatever their names. Parts that are no pytrees have no digest.
+
+With --select the digest is that of a tree of the leaves that match a PATTERN, such as
+'params.**', alone.
 
 All checkpoints are looked at, also after one that cannot be read.
 
@@ -46,8 +51,12 @@ arguments of those that could be read, of
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
 			results := []*hashed{}
+			options := optionsOf[orbax.LoadOption](fill.options())
+			if len(patterns) > 0 {
+				options = append(options, orbax.Select(patterns...))
+			}
 			for _, path := range args {
-				h, err := hash(cmd.Context(), path, name, leaves)
+				h, err := hash(cmd.Context(), path, name, leaves, options)
 				if err == nil && !asJSON {
 					err = h.print(cmd.OutOrStdout())
 				}
@@ -78,6 +87,8 @@ arguments of those that could be read, of
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().BoolVar(&leaves, "leaves", false, "print the digest of each leaf too")
 	cmd.Flags().StringVar(&name, "name", "", "hash this part only")
+	cmd.Flags().StringArrayVar(&patterns, "select", nil, "hash only the leaves that match `PATTERN`; may be repeated")
+	fill.add(cmd)
 	return cmd
 }
 
@@ -101,7 +112,7 @@ type hashedLeaf struct {
 }
 
 // hash hashes the pytrees of a checkpoint, or the one called name.
-func hash(ctx context.Context, path, name string, leaves bool) (*hashed, error) {
+func hash(ctx context.Context, path, name string, leaves bool, options []orbax.LoadOption) (*hashed, error) {
 	ck, err := openCheckpoint(ctx, path)
 	if err != nil {
 		return nil, err
@@ -112,7 +123,7 @@ func hash(ctx context.Context, path, name string, leaves bool) (*hashed, error) 
 	trees := 0
 	for _, n := range names {
 		part := hashedPart{Name: n}
-		t, err := openTree(ctx, ck, path, n)
+		t, err := openTree(ctx, ck, path, n, options...)
 		switch {
 		case errors.Is(err, errNoPytree) && name == "":
 		case err != nil:

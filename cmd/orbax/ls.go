@@ -23,6 +23,7 @@ import (
 func newLs() *cobra.Command {
 	var asJSON bool
 	var name string
+	var fill fillFlag
 	cmd := &cobra.Command{
 		Use:   "ls CKPT",
 		Short: "List what is in a checkpoint",
@@ -54,6 +55,7 @@ The document of --json has these members. Those of unknown value are null.
                     "None", "Dict", "List" or "Tuple"; the last three are empty
       dtype, shape, chunk_shape, codecs, prng_impl, sharding
       bytes, stored_bytes
+      missing_chunks  how many chunks are not stored and taken for fill value
       error         why the leaf cannot be read; null if nothing is known to be
                     in the way
 
@@ -68,7 +70,7 @@ JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHel
   orbax ls --json /ckpt/step_100 | jq '.checkpointables[].leaves[] | select(.bytes > 1e9) | .path'`,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := list(cmd.Context(), args[0], name)
+			l, err := list(cmd.Context(), args[0], name, fill)
 			if err != nil {
 				return err
 			}
@@ -82,6 +84,7 @@ JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHel
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().StringVar(&name, "name", "", "list this part only")
+	fill.add(cmd)
 	return cmd
 }
 
@@ -122,19 +125,20 @@ type leaf struct {
 	Sharding    json.RawMessage `json:"sharding"`
 	Bytes       int64           `json:"bytes"`
 	StoredBytes int64           `json:"stored_bytes"`
+	Missing     int             `json:"missing_chunks"`
 	Error       *string         `json:"error"`
 
 	sharding *sharding.Sharding
 }
 
 // list describes a checkpoint, or one part of it.
-func list(ctx context.Context, path, name string) (*listing, error) {
+func list(ctx context.Context, path, name string, fill fillFlag) (*listing, error) {
 	ck, err := openCheckpoint(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := look(ctx, ck, name)
+	m, err := look(ctx, ck, name, fill.options()...)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +205,7 @@ func describeTree(m *view.TreeMetadata) (*pytree, error) {
 func describeLeaf(m *view.LeafMetadata) (leaf, error) {
 	l := leaf{
 		Path: m.Path.String(), Keys: jsonKeys(m.Path), Kind: kindWord(m),
-		Bytes: m.Bytes, StoredBytes: m.StoredBytes, sharding: m.Sharding,
+		Bytes: m.Bytes, StoredBytes: m.StoredBytes, Missing: m.MissingChunks, sharding: m.Sharding,
 	}
 	if m.DType != array.Invalid {
 		dtype, codecs := m.DType.String(), m.Codecs

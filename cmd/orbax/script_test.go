@@ -219,7 +219,6 @@ func golden(file, dir string) (path string, loads bool, err error) {
 	var doc struct {
 		Open    string
 		Refused any
-		Fill    bool
 	}
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return "", false, err
@@ -231,7 +230,7 @@ func golden(file, dir string) (path string, loads bool, err error) {
 	}
 	defer r.Close()
 	dir = filepath.Join(dir, filepath.Base(name))
-	return filepath.Join(dir, filepath.FromSlash(doc.Open)), doc.Refused == nil && !doc.Fill, os.CopyFS(dir, r)
+	return filepath.Join(dir, filepath.FromSlash(doc.Open)), doc.Refused == nil, os.CopyFS(dir, r)
 }
 
 // savePart: mkpart NAME PATH puts a part with the leaf NAME.w into the session of

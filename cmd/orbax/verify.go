@@ -15,6 +15,7 @@ import (
 
 func newVerify() *cobra.Command {
 	var asJSON, quiet bool
+	var fill fillFlag
 	cmd := &cobra.Command{
 		Use:   "verify CKPT...",
 		Short: "Read everything in checkpoints and check it",
@@ -30,6 +31,10 @@ many arrays have no checksum, and which parts are no pytrees, of which it can
 check nothing. Where it says so of a checkpoint of this project, the file
 digests.sha256 has been lost.
 
+Chunks that a store of zarr arrays does not have are fill value, as its writers leave
+those out; that one was lost cannot be seen. How many there are is said. Of a
+checkpoint of Orbax they are damage, unless --fill-missing is given.
+
 All checkpoints are looked at, also after one with damage. The exit status is 1
 if any is damaged or incomplete, else 2 if any could not be looked at.
 
@@ -40,6 +45,7 @@ arguments, of
   leaves, bytes   how many leaves were checked, and their size in memory
   digests         whether digests cover the documents; null if that is unknown
   unchecksummed   how many arrays have no checksum
+  missing_chunks  how many chunks are not stored and taken for fill value
   unchecked       list of the parts that could not be checked
   seconds         the time that it took
   problems        list of messages: what is damaged, or the error` + exitHelp,
@@ -50,7 +56,7 @@ arguments, of
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var results []*verdict
 			for _, path := range args {
-				v := verify(cmd.Context(), path)
+				v := verify(cmd.Context(), path, fill)
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
@@ -77,6 +83,7 @@ arguments, of
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	fill.add(cmd)
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole")
 	return cmd
 }
@@ -95,6 +102,7 @@ type verdict struct {
 	Bytes         int64    `json:"bytes"`
 	Digests       *bool    `json:"digests"`
 	Unchecksummed int      `json:"unchecksummed"`
+	Missing       int      `json:"missing_chunks"`
 	Unchecked     []string `json:"unchecked"`
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
@@ -103,10 +111,10 @@ type verdict struct {
 	hint  string
 }
 
-func verify(ctx context.Context, path string) *verdict {
+func verify(ctx context.Context, path string, fill fillFlag) *verdict {
 	v := &verdict{Path: path, Status: statusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
-	err := v.check(ctx)
+	err := v.check(ctx, fill)
 	v.Seconds = time.Since(start).Seconds()
 	if err == nil {
 		return v
@@ -122,16 +130,16 @@ func verify(ctx context.Context, path string) *verdict {
 	return v
 }
 
-func (v *verdict) check(ctx context.Context) error {
+func (v *verdict) check(ctx context.Context, fill fillFlag) error {
 	ck, err := openCheckpoint(ctx, v.Path)
 	if err != nil {
 		return err
 	}
 	defer ck.Close()
-	if err := ck.Verify(ctx); err != nil {
+	if err := ck.Verify(ctx, optionsOf[orbax.VerifyOption](fill.options())...); err != nil {
 		return err
 	}
-	m, err := look(ctx, ck, "")
+	m, err := look(ctx, ck, "", fill.options()...)
 	if err != nil {
 		return err
 	}
@@ -149,6 +157,7 @@ func (v *verdict) check(ctx context.Context) error {
 		v.Leaves += len(t.Leaves)
 		v.Bytes += t.Bytes()
 		for _, l := range t.Leaves {
+			v.Missing += l.MissingChunks
 			if l.DType != array.Invalid && !m.Digests && !checksummed(&l, t.Format) {
 				v.Unchecksummed++
 			}
@@ -198,6 +207,9 @@ func (v *verdict) String() string {
 	}
 	if v.Unchecksummed > 0 {
 		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
+	}
+	if v.Missing > 0 {
+		line += fmt.Sprintf("  (%s not stored: taken for fill value)", plural(v.Missing, "chunk"))
 	}
 	switch {
 	case len(v.Unchecked) == 1 && v.Unchecked[0] == "":

@@ -6,7 +6,6 @@ find in it, as JSON:
   {"open":    path of the checkpoint below the row's folder,
    "names":   its checkpointables; null where they have no names,
    "refused": null, or {"is": name of an error in Go, "says": a part of its text},
-   "fill":    true if there are chunks that were never written,
    "items":   [{"name": of the checkpointable, "" for what a load picks itself,
                 "leaves": [leaf, ...]   if it is a pytree, else
                 "json": value, or "proto": a google.protobuf.Struct as JSON}, ...]}
