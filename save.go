@@ -66,7 +66,7 @@ func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables 
 }
 
 func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) (err error) {
-	s := newSaving(c)
+	s := newSaving(ctx, c)
 	defer func() { s.end(err) }()
 	if err = s.begin(ctx, path, parts, c); err == nil {
 		err = s.run(ctx)
@@ -76,7 +76,7 @@ func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConf
 
 func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (r *AsyncResponse, err error) {
 	c.handler.Snapshot = true
-	s := newSaving(c)
+	s := newSaving(ctx, c)
 	defer func() {
 		if r == nil { // refused, or a handler has panicked
 			s.end(err)
@@ -100,21 +100,26 @@ type saving struct {
 	meta      layout.CheckpointMetadata
 	writes    map[string]handler.WriteFunc
 	digests   layout.Digests
-	into      *savehook.Into // of a partial save
-	sharing   *sharing       // with an earlier step; nil: none
+	into      *savehook.Into     // of a partial save
+	sharing   *sharing           // with an earlier step; nil: none
+	like      func() *Checkpoint // the step before; nil: none
 	engine    *transfer.Engine
 	observer  *observer
 	least     int64 // bytes that will be written at least
 }
 
-func newSaving(c *saveConfig) *saving {
+func newSaving(ctx context.Context, c *saveConfig) *saving {
 	s := &saving{
 		overwrite: c.overwrite,
 		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:    map[string]handler.WriteFunc{},
 		into:      c.into,
-		sharing:   newSharing(c.step.Sharing),
+		sharing:   newSharing(ctx, c.step.Sharing),
+		like:      func() *Checkpoint { return nil },
 		engine:    c.newEngine(),
+	}
+	if c.step.Like != "" {
+		s.like = openEarlier(ctx, c.step.Like, func(error) {}) // then they have their own names
 	}
 	s.observer = newObserver("save", &c.sharedOptions, s.engine.Meter)
 	return s
@@ -322,7 +327,13 @@ func (s *saving) write(ctx context.Context) error {
 				return err
 			}
 			dir.Use(s.engine)
-			dir.Reuse(s.sharing.of(gctx, name))
+			dir.Reuse(s.sharing.of(name))
+			dir.Like(func() *handler.ReadDir {
+				if before := s.like(); before != nil && before.has(name) {
+					return before.readDir(name, nil)
+				}
+				return nil
+			})
 			if s.into != nil {
 				dir.Unmerged()
 			}

@@ -33,46 +33,51 @@ func (s *saving) prepareStep(ctx context.Context, c *saveConfig) error {
 	return nil
 }
 
+// openEarlier returns a function that opens an earlier step when it is first called,
+// and returns nil if it cannot.
+func openEarlier(ctx context.Context, path string, problem func(error)) func() *Checkpoint {
+	return sync.OnceValue(func() *Checkpoint {
+		store, dir, err := storage.Resolve(path)
+		if err != nil {
+			problem(err)
+			return nil
+		}
+		c, err := open(ctx, store, dir)
+		if err != nil {
+			problem(err)
+			return nil
+		}
+		return c
+	})
+}
+
 // sharing is what a save shares with an earlier step. It is opened when the first
 // checkpointable asks for it.
 type sharing struct {
 	*savehook.Sharing
-	open func(ctx context.Context) *Checkpoint
+	open func() *Checkpoint
 }
 
-func newSharing(s *savehook.Sharing) *sharing {
+func newSharing(ctx context.Context, s *savehook.Sharing) *sharing {
 	if s == nil {
 		return nil
 	}
-	sh := &sharing{Sharing: s}
-	var once sync.Once
-	var base *Checkpoint
-	sh.open = func(ctx context.Context) *Checkpoint {
-		once.Do(func() {
-			store, dir, err := storage.Resolve(s.Base)
-			if err == nil {
-				base, err = open(ctx, store, dir)
-			}
-			if err != nil {
-				s.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
-			}
-		})
-		return base
-	}
-	return sh
+	return &sharing{s, openEarlier(ctx, s.Base, func(err error) {
+		s.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
+	})}
 }
 
 // has reports whether there is a step to share with.
 func (s *sharing) has() bool { return s != nil && s.Base != "" }
 
 // of returns what the checkpointable called name may reuse.
-func (s *sharing) of(ctx context.Context, name string) *handler.Reuse {
+func (s *sharing) of(name string) *handler.Reuse {
 	if s == nil || name == layout.MetricsName {
 		return nil
 	}
 	r := &handler.Reuse{FreshEvery: s.FreshEvery, MaxDead: s.MaxDead, Problem: s.Problem}
 	if s.has() {
-		if base := s.open(ctx); base != nil && base.has(name) {
+		if base := s.open(); base != nil && base.has(name) {
 			r.Base = base.readDir(name, nil)
 		}
 	}

@@ -26,6 +26,7 @@ type WriteDir struct {
 	database string
 	engine   *transfer.Engine
 	reuse    *Reuse
+	like     func() *ReadDir
 }
 
 // NewWriteDir creates the directory called name in stage. digested is told the
@@ -39,6 +40,26 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested
 // Use makes e write the files. Package orbax calls it; without it each call has an
 // engine of its own.
 func (d *WriteDir) Use(e *transfer.Engine) { d.engine = e }
+
+// Like makes the files of documents be called as in the directory that before
+// returns, if it is not nil. Package orbax calls it in a run of training.
+func (d *WriteDir) Like(before func() *ReadDir) { d.like = before }
+
+// called returns which of names, of one document, the one in the directory has: that
+// which it has in the step before, or the first.
+func (d *WriteDir) called(ctx context.Context, names []string) string {
+	if d.like == nil {
+		return names[0]
+	}
+	if before := d.like(); before != nil {
+		for _, name := range names {
+			if _, err := before.stat(ctx, name); err == nil {
+				return name
+			}
+		}
+	}
+	return names[0]
+}
 
 // WriteFile writes a file.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {

@@ -20,7 +20,8 @@ import (
 type JSON struct{ Value any }
 
 // JSONHandler stores a checkpointable as the document data.json, with the rules
-// of encoding/json. It takes values of type JSON and json.RawMessage, and, where
+// of encoding/json; in a run of training whose step before has the document called
+// metadata, as Orbax v0 calls it, under that name. It takes values of type JSON and json.RawMessage, and, where
 // it is bound to a name, everything that json.Marshal takes.
 //
 // Loaded without a target, or into a variable of type any, objects are
@@ -53,7 +54,7 @@ func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, err
 		return nil, err
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
-		return dir.WriteFile(ctx, jsonFiles[0], doc)
+		return dir.WriteFile(ctx, dir.called(ctx, jsonFiles), doc)
 	}, nil
 }
 

@@ -3,9 +3,12 @@ package interop
 import (
 	"errors"
 	"math"
+	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -195,7 +198,52 @@ func TestTrainingRootMetadata(t *testing.T) {
 	}
 }
 
-// TestTrainingNaN has Python write a metric that is not JSON, as it does.
+// TestTrainingItemsV0 has Go continue a run of CheckpointManager with several items,
+// of which one is a JSON document: it keeps the file name that v0 looks for.
+func TestTrainingItemsV0(t *testing.T) {
+	needPython(t)
+	root := filepath.Join(t.TempDir(), "run")
+	tree := dict("n", integer(1))
+	ask := func(do ...request) *turn {
+		t.Helper()
+		var answer turn
+		mustCall(t, "run_turn", request{"root": root, "api": "v0", "do": do}, &answer)
+		return &answer
+	}
+	ask(request{"act": "save", "step": 1, "tree": tree, "json": map[string]any{"a": 1}, "metrics": map[string]any{"loss": 1}})
+	c, err := training.New(t.Context(), root, training.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for step := 2; step < 4; step++ { // the second follows one of Go's
+		saved, err := c.SaveCheckpointables(t.Context(), step, map[string]any{
+			"params": map[string]any{"n": step}, "config": handler.JSON{Value: map[string]any{"a": step}},
+		}, training.Metrics(map[string]any{"loss": step}))
+		if err != nil || !saved {
+			t.Fatal(saved, err)
+		}
+		if got, err := c.Load(t.Context(), step, orbax.Name("params")); err != nil || !reflect.DeepEqual(got, map[string]any{"n": step}) {
+			t.Errorf("Go loads %v, %v", got, err)
+		}
+		items, err := c.LoadCheckpointables(t.Context(), step, map[string]any{"config": nil})
+		if err != nil || !reflect.DeepEqual(items["config"], map[string]any{"a": step}) {
+			t.Errorf("Go loads %v, %v", items, err)
+		}
+		if err := orbax.Verify(t.Context(), c.Path(step)); err != nil {
+			t.Error(err)
+		}
+	}
+	answer := ask(request{"act": "load", "step": 2, "name": "config"}, request{"act": "load", "step": 3, "name": "config"})
+	for i, r := range answer.Results {
+		if d := diff(dict("a", integer(int64(i+2))), r.Tree); d != "" {
+			t.Errorf("Python loads of step %d:\n%s", i+2, d)
+		}
+	}
+}
+
+// TestTrainingNaN has both sides write metrics that are no numbers, or infinite, and
+// read the other's. Such a step is the worst, and nothing hinders the removal of others.
 func TestTrainingNaN(t *testing.T) {
 	needPython(t)
 	r := newRun(t, "v1", nil, nil)
@@ -205,50 +253,39 @@ func TestTrainingNaN(t *testing.T) {
 		if step == 1 {
 			a["nan"] = "loss"
 		}
-		// What lists the root answers in JSON, and so not in this turn.
-		if err := call(t.Context(), "run_turn", request{"root": r.root, "do": []request{a}}, nil); err != nil && !pyRaises(err) {
-			t.Fatal(err)
-		}
+		r.ask(a)
 	}
-	loss := func(ck training.Checkpoint) float64 {
-		if n, ok := ck.Metrics.(map[string]any)["loss"].(int); ok {
-			return float64(n)
-		}
-		return ck.Metrics.(map[string]any)["loss"].(float64)
+	c, err := training.New(t.Context(), r.root, training.Options{
+		Preservation: training.BestN{N: 4, Reverse: true, Metric: training.MetricAt("loss")},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	best := training.BestN{N: 1, Reverse: true, Metric: func(metrics any) (float64, error) {
-		return loss(training.Checkpoint{Metrics: metrics}), nil
-	}}
-	save := func(best training.BestN, step int) (*training.Checkpointer, error) {
-		t.Helper()
-		c, err := training.New(t.Context(), r.root, training.Options{Preservation: best})
-		if err != nil {
-			t.Fatal(err)
+	defer c.Close()
+	if m, ok := c.Checkpoints()[1].Metrics.(map[string]any); !ok || !math.IsNaN(m["loss"].(float64)) {
+		t.Errorf("Python's metrics are %v", m)
+	}
+	for step, loss := range []float64{3: math.Inf(1), 4: math.NaN(), 5: math.Inf(-1)} {
+		if step < 3 {
+			continue
 		}
-		t.Cleanup(func() { c.Close() })
-		metrics := training.Metrics(map[string]any{"loss": float64(step)})
+		metrics := training.Metrics(map[string]any{"loss": loss, "all": []any{loss}})
 		if saved, err := c.Save(t.Context(), step, map[string]any{"n": step}, metrics, training.Force()); err != nil || !saved {
 			t.Errorf("%t, %v", saved, err)
 		}
-		return c, c.Wait(t.Context())
 	}
-	c, err := save(best, 3)
-	if err == nil {
-		t.Error("NaN is ranked")
-	}
-	if listed := c.Checkpoints(); len(listed) != 4 || !math.IsNaN(loss(listed[1])) {
-		t.Errorf("%+v", listed)
-	}
-	best.Metric = func(metrics any) (float64, error) {
-		if x := loss(training.Checkpoint{Metrics: metrics}); !math.IsNaN(x) {
-			return x, nil
-		}
-		return math.Inf(1), nil
-	}
-	if c, err = save(best, 4); err != nil {
+	if err := c.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if listed := c.Checkpoints(); len(listed) != 2 || loss(listed[0]) != 0.25 || listed[1].Step != 4 {
-		t.Errorf("%+v", listed)
+	got := map[int]any{}
+	for _, s := range r.ask().Steps {
+		got[s.Step] = s.Metrics
+	}
+	want := map[int]any{ // without those that are NaN
+		0: map[string]any{"loss": 0.5}, 2: map[string]any{"loss": 0.25},
+		3: map[string]any{"loss": "inf", "all": []any{"inf"}}, 5: map[string]any{"loss": "-inf", "all": []any{"-inf"}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Python's listing is %v, want %v", got, want)
 	}
 }

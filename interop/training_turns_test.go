@@ -167,7 +167,7 @@ func (r *run) saveGo(c *training.Checkpointer, step int, more ...orbax.SaveOptio
 }
 
 func (s *runStep) options(r *run) []orbax.SaveOption {
-	o := []orbax.SaveOption{orbax.Name(r.item()), training.Force()}
+	o := []orbax.SaveOption{training.Force()} // the name is the run's
 	if s.metrics != nil {
 		o = append(o, training.Metrics(s.metrics))
 	}

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 )
 
@@ -33,6 +36,11 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // it, and reports whether it has: then the step is complete and durable. What is
 // no longer to be kept is removed afterwards, in the background.
 //
+// The pytree is called "state" unless [orbax.Name] says otherwise; in a run of Orbax's
+// old CheckpointManager, whose newest step has "default" and no "state", it is called
+// "default", as that manager wants it. Documents of checkpointables keep the file
+// names that they have in the newest step.
+//
 // Refused are, whatever the policy says: a step that is there already, with an
 // error that matches orbax.ErrExist (with orbax.Overwrite it is replaced: the old
 // one stays until the new one is complete), and one older than the newest, with
@@ -48,7 +56,7 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // The state must not change before Save returns.
 func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
 	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		return nil, orbax.Save(ctx, path, state, options...)
+		return nil, orbax.Save(ctx, path, state, c.follow(ctx, options)...)
 	}))
 }
 
@@ -58,7 +66,7 @@ func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ..
 // governs the whole save.
 func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, options ...orbax.SaveOption) (*Response, error) {
 	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		return orbax.SaveAsync(ctx, path, state, options...)
+		return orbax.SaveAsync(ctx, path, state, c.follow(ctx, options)...)
 	})
 }
 
@@ -75,6 +83,34 @@ func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, c
 	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 		return orbax.SaveCheckpointablesAsync(ctx, path, checkpointables, options...)
 	})
+}
+
+// oldItem is what the old CheckpointManager of Orbax calls the only item of a step.
+const oldItem = "default"
+
+// follow returns options by which a pytree gets the name that it has in the run: in
+// one of the old manager, its own. A Name among them counts more.
+func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) []orbax.SaveOption {
+	newest := c.newestSound()
+	has := func(item string) bool {
+		info, err := c.root.store.Stat(ctx, path.Join(c.root.dir, filepath.Base(newest.Path), item))
+		return err == nil && info.Dir
+	}
+	if newest.Path == "" || has(layout.DefaultName) || !has(oldItem) {
+		return options
+	}
+	return append([]orbax.SaveOption{orbax.Name(oldItem)}, options...)
+}
+
+// newestSound returns the newest step that is not known to be damaged; the zero
+// Checkpoint if there is none.
+func (c *Checkpointer) newestSound() (newest Checkpoint) {
+	for _, ck := range c.steps.all() {
+		if ck.Err == nil {
+			newest = ck
+		}
+	}
+	return newest
 }
 
 // outcome returns what a save that has ended reports.
@@ -287,6 +323,7 @@ func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpoi
 		orbax.Report(&s.stats),
 		stepOption(func(step *savehook.Step) {
 			step.Managed = true
+			step.Like = c.newestSound().Path
 			step.MakeRoom = c.removals.drain
 			step.Sharing = c.sharing(s.step, overwrite)
 		}),
@@ -311,10 +348,8 @@ func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
 	s := &savehook.Sharing{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
 		c.log.Info("not shared", "step", step, "reason", err)
 	}}
-	for _, ck := range c.steps.all() {
-		if ck.Err == nil && !overwrite {
-			s.Base = ck.Path
-		}
+	if !overwrite {
+		s.Base = c.newestSound().Path
 	}
 	return s
 }

@@ -46,6 +46,9 @@ type Step struct {
 	// MakeRoom, if not nil, is called when the disk has not room enough. It frees
 	// what it can.
 	MakeRoom func(ctx context.Context) error
+	// Like, if not "", is the path of the step before: JSON documents are called as
+	// there.
+	Like string
 	// Sharing, if not nil, lets pytrees share bytes with an earlier step.
 	Sharing *Sharing
 }

@@ -4,8 +4,9 @@ A turn is one opening of a checkpointer: what a program does between two
 restarts. The actions of one, in "do", are objects with "act", a name below.
 
   save     {"step", "tree" | "items": {name: tree}, "metrics", "custom_metadata",
-            "async", "force", "overwrite", "nan"} -> {"saved": bool}; with "nan",
-            the name of a metric, that one is no number
+            "async", "force", "overwrite", "nan", "json"} -> {"saved": bool}; with
+            "nan", the name of a metric, that one is no number; with "json", of v0,
+            the tree is the item "params" and that document the item "config"
   load     {"step", "name"} -> {"step", "tree"}      step null is the latest
   digests  {"step", "name"} -> {"step", "digests": {path: text}}   for large trees
   delete   {"step"} -> {}
@@ -34,6 +35,15 @@ def _digests(tree):
         name = ".".join(str(getattr(k, "key", getattr(k, "idx", None))) for k in path)
         out[name] = f"{a.dtype.name}{list(a.shape)} {hashlib.sha256(a.tobytes()).hexdigest()}"
     return out
+
+
+def _spelled(v):
+    """Metrics for an answer in JSON: what is not finite becomes a string."""
+    if isinstance(v, dict):
+        return {k: _spelled(e) for k, e in v.items()}
+    if isinstance(v, list):
+        return [_spelled(e) for e in v]
+    return str(v) if isinstance(v, float) and not np.isfinite(v) else v
 
 
 class _V1:
@@ -98,7 +108,7 @@ class _V1:
             began, ended = m.init_timestamp_nsecs, m.commit_timestamp_nsecs
             steps.append({
                 "step": listed.step,
-                "metrics": listed.metrics,
+                "metrics": _spelled(listed.metrics),
                 "custom_metadata": m.custom_metadata,
                 "timed": bool(began and ended and began <= ended),
             })
@@ -127,9 +137,15 @@ class _V0:
         )
 
     def save(self, action):
+        if "json" in action:
+            args = v0.args.Composite(
+                params=v0.args.StandardSave(wire.decode(action["tree"])), config=v0.args.JsonSave(action["json"])
+            )
+        else:
+            args = v0.args.StandardSave(wire.decode(action["tree"]))
         saved = self.manager.save(
             action["step"],
-            args=v0.args.StandardSave(wire.decode(action["tree"])),
+            args=args,
             metrics=action["metrics"],
             custom_metadata=action.get("custom_metadata"),
             force=action.get("force", False),
@@ -142,6 +158,8 @@ class _V0:
         self.manager.wait_until_finished()
 
     def load(self, step, name):
+        if name == "config":
+            return self.manager.restore(step, args=v0.args.Composite(config=v0.args.JsonRestore()))["config"]
         assert name in (None, "default"), name
         return self.manager.restore(step, args=v0.args.StandardRestore())
 
@@ -158,7 +176,7 @@ class _V0:
             m = self.manager.metadata(step)
             steps.append({
                 "step": step,
-                "metrics": self.manager.metrics(step),
+                "metrics": _spelled(self.manager.metrics(step)),
                 "custom_metadata": m.custom_metadata,
                 "timed": bool(m.init_timestamp_nsecs and m.commit_timestamp_nsecs),
             })
