@@ -159,12 +159,12 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 		if !c.has(n) {
 			continue
 		}
-		_, err := c.store.Stat(ctx, path.Join(c.dir, n, layout.TreeFile))
-		if err == nil {
-			return n, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		found, err := treeIn(ctx, c.store, path.Join(c.dir, n))
+		if err != nil {
 			return "", err
+		}
+		if found {
+			return n, nil
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.meta.Handlers)) {

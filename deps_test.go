@@ -28,8 +28,10 @@ var imports = map[string]string{
 	"internal/savehook": "internal/fault internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
 	"internal/mmap":     "golang.org/x/sys",
+	"internal/msgpack":  "internal/fault",
+	"internal/flax":     "internal/fault internal/msgpack internal/region array tree",
 	"view":              "internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
-	"handler": "internal/fault internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
+	"handler": "internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
 	"":          "internal/fault internal/frozen internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",

@@ -111,8 +111,10 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
 	case !info.Dir && path.Ext(dir) == safetensors.Ext:
 		return foreign(store, dir), nil
+	case !info.Dir && handler.IsFlaxFile(ctx, store, dir):
+		return foreign(store, dir), nil
 	case !info.Dir:
-		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
+		return nil, fmt.Errorf("%w: it is a file, and none of Flax or safetensors", fault.ErrInvalidCheckpoint)
 	case isSession(dir): // however far Orbax has come that was merging it
 		return nil, notCheckpoint(ctx, store, dir)
 	}
@@ -306,9 +308,8 @@ func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
 	if c.bare {
 		return true
 	}
-	file := path.Join(name, layout.TreeFile)
-	_, err := c.store.Stat(ctx, path.Join(c.dir, file))
-	return err == nil || c.digests.Has(file)
+	found, err := treeIn(ctx, c.store, path.Join(c.dir, name))
+	return err == nil && found || c.digests.Has(path.Join(name, layout.TreeFile))
 }
 
 // handlerType returns the type of the handler that saved a checkpointable. What

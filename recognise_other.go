@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -45,11 +46,12 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		}
 		return c, c.watch(ctx, mark)
 	}
-	for _, e := range entries {
-		if !e.Dir && e.Name == legacyFile && isMsgpack(ctx, store, dir, e) {
-			return nil, fmt.Errorf("%w: %s is a checkpoint in msgpack, as Flax and Orbax wrote before 2023; Orbax does not read it either",
-				fault.ErrUnsupported, legacyFile)
-		}
+	aggregate, err := handler.HasAggregate(ctx, store, dir)
+	if err != nil {
+		return nil, err
+	}
+	if aggregate { // which is all that old versions wrote of a tree's metadata
+		return foreign(store, dir), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {
 		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.TreeFile)
@@ -109,17 +111,6 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 	return false
 }
 
-// legacyFile holds a whole tree in the format from before arrays had files of
-// their own.
-const legacyFile = "checkpoint"
-
-// isMsgpack reports whether a file can be a map in msgpack. TensorFlow has a text
-// file of the same name.
-func isMsgpack(ctx context.Context, store storage.Store, dir string, file storage.Info) bool {
-	first, err := transfer.ReadFile(ctx, store, dir, file.Name, 0, min(1, file.Size))
-	return err != nil || len(first) == 1 && first[0] >= 0x80
-}
-
 // storeMarks are files by which a store of arrays is known that has no metadata
 // of a tree.
 var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
@@ -156,12 +147,22 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
 			return nil // a checkpoint itself
 		}
-		_, err := store.Stat(ctx, path.Join(dir, e.Name, layout.TreeFile))
-		trees = trees || err == nil
+		tree, err := treeIn(ctx, store, path.Join(dir, e.Name))
+		trees = trees || err == nil && tree
 		names = append(names, e.Name)
 	}
 	if !trees {
 		return nil
 	}
 	return names
+}
+
+// treeIn reports whether a directory is that of a pytree: it has the metadata of one, or
+// what old versions of Orbax wrote instead.
+func treeIn(ctx context.Context, store storage.Store, dir string) (bool, error) {
+	_, err := store.Stat(ctx, path.Join(dir, layout.TreeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return handler.HasAggregate(ctx, store, dir)
+	}
+	return err == nil, err
 }

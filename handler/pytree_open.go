@@ -28,7 +28,7 @@ import (
 // an error.
 //
 // At the top of a path that is no checkpoint of Orbax it opens what it finds
-// there: safetensors files, or a store of zarr arrays.
+// there: safetensors files, a file of Flax, or a store of zarr arrays.
 func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tree, error) {
 	if t, err := openSafetensors(ctx, dir); t != nil || err != nil {
 		return t, err
@@ -57,7 +57,15 @@ type storedTree struct {
 }
 
 func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
+	if t, err := openFlaxFile(ctx, dir); t != nil || err != nil {
+		return t, err
+	}
 	doc, err := dir.ReadFile(ctx, layout.TreeFile)
+	if isNotExist(err) {
+		if t, err := openAggregate(ctx, dir, options); t != nil || err != nil {
+			return t, err
+		}
+	}
 	if isNotExist(err) && dir.name == "" { // not part of a checkpoint of Orbax
 		return openBare(ctx, dir, options)
 	}
@@ -72,6 +80,12 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	documents := make(chan error, 1)
 	go func() { documents <- o.readDocuments(ctx) }()
 	o.meta, err = layout.ParseTree(doc)
+	if err == nil {
+		o.aggregate, err = readAggregate(ctx, dir)
+	}
+	if o.aggregate != nil && len(o.aggregate.byPath) == 0 {
+		o.aggregate = nil // of placeholders alone
+	}
 	var storeErr error
 	if err == nil {
 		storeErr = o.openStore(ctx)
@@ -79,6 +93,11 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if err := cmp.Or(err, <-documents, storeErr); err != nil {
 		return nil, err
 	}
+	return o.tree(ctx)
+}
+
+// tree returns the tree of all leaves.
+func (o *treeOpener) tree(ctx context.Context) (*storedTree, error) {
 	leaves, err := o.leaves(ctx)
 	if err != nil {
 		return nil, err
@@ -93,6 +112,7 @@ type treeOpener struct {
 	files     *view.Dir
 	options   OpenOptions
 	meta      *layout.TreeMetadata
+	aggregate *aggregate // nil if no leaves are aggregated
 	strings   *layout.Strings
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
@@ -124,6 +144,12 @@ func (o *treeOpener) format() string {
 	}
 	if o.ocdbt {
 		store = "ocdbt"
+	}
+	if o.aggregate != nil && o.aggregated() {
+		return "msgpack"
+	}
+	if o.aggregate != nil {
+		store = "msgpack+" + store
 	}
 	return store + "+" + format
 }
@@ -215,7 +241,7 @@ func (d *ReadDir) readArrays(ctx context.Context, names []string, arrays map[str
 // without arrays has none.
 func (o *treeOpener) openStore(ctx context.Context) error {
 	stored := slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
-		return !l.Empty && l.ValueType != layout.String
+		return !l.Empty && l.ValueType != layout.String && o.aggregate.find(l.Path) == nil
 	})
 	if !stored || o.meta.OCDBT != nil && !*o.meta.OCDBT {
 		return nil
@@ -271,7 +297,7 @@ func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	}
 	for i := range names[min(1, len(names)):] {
 		if names[i] >= names[i+1] { // else all differ
-			breakEqual(names, leaves)
+			o.breakEqual(names, leaves)
 			break
 		}
 	}
@@ -280,7 +306,7 @@ func (o *treeOpener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 
 // breakEqual breaks the leaves of one name that are stored under it: one has taken
 // the place of the others, and nothing says which.
-func breakEqual(names []string, leaves []*view.Leaf) {
+func (o *treeOpener) breakEqual(names []string, leaves []*view.Leaf) {
 	// Arrays and strings are stored apart, and empty nodes not at all.
 	type key struct {
 		name string
@@ -289,7 +315,7 @@ func breakEqual(names []string, leaves []*view.Leaf) {
 	taken := make(map[key]int, len(leaves))
 	for i, l := range leaves {
 		kind := l.Metadata().Kind
-		if kind == tree.KindEmpty {
+		if kind == tree.KindEmpty || o.aggregate.find(l.Metadata().Path) != nil {
 			continue
 		}
 		at := key{names[i], kind == tree.KindString}
@@ -338,7 +364,10 @@ func (o *treeOpener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *
 
 // findLeaf finds what is stored of a leaf, and completes m as far as it can.
 func (o *treeOpener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m *view.LeafMetadata) (*view.Leaf, error) {
+	found := o.aggregate.find(l.Path)
 	switch {
+	case found != nil:
+		return o.aggregate.leaf(found, m)
 	case l.Empty:
 		var err error
 		m.Empty, err = emptyOf(l.ValueType)
@@ -393,6 +422,9 @@ func emptyOf(t layout.ValueType) (tree.Empty, error) {
 		return tree.EmptyList, nil
 	case layout.TupleNode:
 		return tree.EmptyTuple, nil
+	}
+	if t.IsValue() {
+		return 0, fmt.Errorf("%w: its value is missing in the file %s", fault.ErrCorrupt, layout.AggregateFile)
 	}
 	return 0, fmt.Errorf("%w: empty node of type %q", fault.ErrUnsupported, t)
 }

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,6 +67,9 @@ func safetensorsNames(ctx context.Context, dir *ReadDir) (at string, names []str
 	if err != nil {
 		return "", nil, err
 	}
+	if !info.Dir && path.Ext(dir.path()) != safetensors.Ext {
+		return "", nil, nil
+	}
 	if !info.Dir {
 		return path.Dir(dir.path()), []string{path.Base(dir.path())}, nil
 	}
@@ -84,22 +86,12 @@ func safetensorsNames(ctx context.Context, dir *ReadDir) (at string, names []str
 	return dir.path(), names, err
 }
 
-// openSafetensorsFile reads the header of a file. Nothing in a file tells its
-// contents from those of another version of it, so what is read from the returned
-// directory counts only if the file has kept its size and time.
+// openSafetensorsFile reads the header of a file.
 func openSafetensorsFile(ctx context.Context, dir *ReadDir, at, name string) (*view.Dir, *safetensors.Header, error) {
-	full := path.Join(at, name)
-	was, err := dir.store.Stat(ctx, full)
+	file, err := dir.plainFile(ctx, at, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	file := &view.Dir{Store: dir.store, Path: at, Engine: dir.engine, Unchanged: func(ctx context.Context, err error) error {
-		now, serr := dir.store.Stat(ctx, full)
-		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || isNotExist(serr) {
-			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)
-		}
-		return dir.unchanged(ctx, cmp.Or(err, serr))
-	}}
 	h, err := readSafetensors(ctx, file, name)
 	return file, h, err
 }
@@ -156,25 +148,4 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// rawArray is an array whose elements lie in a file as they are.
-type rawArray struct {
-	rawForm
-	shape      []int
-	dir        *view.Dir
-	file       string
-	at, length int64
-}
-
-// Parts returns runs of the array that overlap the box.
-func (a *rawArray) Parts(_ context.Context, off, size []int) ([]view.Part, error) {
-	if a.length == 0 {
-		return nil, nil
-	}
-	whole := view.Part{
-		Offset: make([]int, len(a.shape)), Size: a.shape,
-		Dir: a.dir, File: a.file, At: a.at, Length: a.length,
-	}
-	return a.pieces(nil, whole, a.shape, off, size), nil
 }

@@ -42,8 +42,11 @@ const (
 	TreeFile     = "_METADATA"
 	ShardingFile = "_sharding"
 	StringsFile  = "_strings.json"
-	ArrayFile    = "array_metadatas/process_0"
-	DataDir      = "d"
+	// AggregateFile has the leaves that Orbax was told to aggregate, until 2024, in
+	// MessagePack: of the oldest checkpoints the whole tree.
+	AggregateFile = "checkpoint"
+	ArrayFile     = "array_metadatas/process_0"
+	DataDir       = "d"
 	// ChunksFile is ours, of the saves of a run: which content the chunks in the
 	// data files have. Orbax ignores it.
 	ChunksFile = "go-orbax.chunks"

@@ -25,11 +25,16 @@ const (
 	TupleNode  ValueType = "Tuple"
 )
 
+// IsValue reports whether leaves of the type have a value: one of the first four.
+func (t ValueType) IsValue() bool {
+	return t == JaxArray || t == NumPyArray || t == Scalar || t == String
+}
+
 // TreeLeaf is one leaf's entry in _METADATA.
 type TreeLeaf struct {
 	Path       tree.Path
 	ValueType  ValueType
-	Empty      bool  // skip_deserialize: nothing is stored for it
+	Empty      bool  // skip_deserialize: nothing is stored for it, or it is in the AggregateFile
 	WriteShape []int // of a jax.Array, the shape of one written shard; or nil
 	// GoType is a member of ours: the Go type that the leaf had where Orbax
 	// has no value type for it. Orbax ignores it.

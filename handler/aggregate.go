@@ -1,0 +1,219 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/flax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// aggregate is a file of MessagePack that has leaves of a pytree in it: the one in which
+// Orbax gathered those that it was told to aggregate, with placeholders for the others,
+// or one that Flax wrote, which has all leaves. A nil *aggregate has none.
+type aggregate struct {
+	dir    *view.Dir
+	file   string
+	leaves []flax.Leaf
+	byPath map[string]*flax.Leaf // without placeholders
+}
+
+// IsFlaxFile reports whether the file called name begins as one that Flax wrote.
+func IsFlaxFile(ctx context.Context, store storage.Store, name string) bool {
+	dir, file := path.Split(name)
+	info, err := store.Stat(ctx, name)
+	if err != nil || info.Dir {
+		return false
+	}
+	head, err := transfer.ReadFile(ctx, store, path.Clean(dir), file, 0, min(info.Size, flax.SniffBytes))
+	return err == nil && flax.Begins(head)
+}
+
+// HasAggregate reports whether the directory dir has the file in which Orbax gathered
+// leaves. TensorFlow has a text file of the same name.
+func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, error) {
+	info, err := store.Stat(ctx, path.Join(dir, layout.AggregateFile))
+	if isNotExist(err) || err == nil && info.Dir {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	first, err := transfer.ReadFile(ctx, store, dir, layout.AggregateFile, 0, min(info.Size, 1))
+	if isNotExist(err) {
+		return false, nil // removed meanwhile
+	}
+	if err != nil || len(first) == 0 || first[0] < 0x80 { // no container, and no array
+		return false, err
+	}
+	return true, nil
+}
+
+// readAggregate reads the file with aggregated leaves that is in the directory; nil if
+// there is none, or if it was added to a checkpoint of this package.
+func readAggregate(ctx context.Context, dir *ReadDir) (*aggregate, error) {
+	if dir.digests.Has(path.Join(dir.name, layout.TreeFile)) {
+		return nil, nil
+	}
+	ok, err := HasAggregate(ctx, dir.store, dir.path())
+	if err != nil || !ok {
+		return nil, err
+	}
+	return readFlax(ctx, dir, dir.path(), layout.AggregateFile)
+}
+
+// readFlax reads the tree in the file name in the directory at.
+func readFlax(ctx context.Context, dir *ReadDir, at, name string) (*aggregate, error) {
+	file, err := dir.plainFile(ctx, at, name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dir.store.Open(ctx, path.Join(at, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a := &aggregate{dir: file, file: name}
+	a.leaves, err = flax.Read(ctx, f)
+	if err := file.Unchanged(ctx, err); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	a.byPath = make(map[string]*flax.Leaf, len(a.leaves))
+	for i := range a.leaves {
+		if l := &a.leaves[i]; !l.IsPlaceholder() {
+			a.byPath[l.Path.ID()] = l
+		}
+	}
+	return a, nil
+}
+
+// find returns the leaf at a path, nil if its value is not in the file.
+func (a *aggregate) find(p tree.Path) *flax.Leaf {
+	if a == nil {
+		return nil
+	}
+	return a.byPath[p.ID()]
+}
+
+// describe returns the metadata of a tree of which the file is all that is known.
+func (a *aggregate) describe() *layout.TreeMetadata {
+	m := &layout.TreeMetadata{Sparse: true, Leaves: make([]layout.TreeLeaf, len(a.leaves))}
+	for i, l := range a.leaves {
+		m.Leaves[i] = layout.TreeLeaf{Path: l.Path, ValueType: layout.NumPyArray}
+	}
+	return m
+}
+
+// leaf returns a leaf of the tree, whose path is in m, and completes m as far as it can.
+func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error) {
+	*m = view.LeafMetadata{Path: m.Path, Kind: l.Kind}
+	switch {
+	case l.Err != nil:
+		return nil, fmt.Errorf("%s: %w", a.file, l.Err)
+	case l.Kind == tree.KindEmpty:
+		m.Empty = l.Value.(tree.Empty)
+		m.ValueType = m.Empty.String()
+		return view.NewEmpty(*m), nil
+	case l.Kind == tree.KindString:
+		m.ValueType = string(layout.String)
+		return view.NewString(*m, l.Value.(string)), nil
+	}
+	m.ValueType, m.Codecs = string(layout.NumPyArray), "raw"
+	if l.Kind == tree.KindScalar {
+		m.ValueType = string(layout.Scalar)
+	}
+	if l.Array == nil {
+		s := array.ScalarOf(l.Value)
+		m.DType, m.Bytes = s.DType(), int64(len(s.Bytes()))
+		m.StoredBytes = m.Bytes
+		return view.NewArray(*m, &knownArray{rawForm{s.DType()}, s.Bytes()})
+	}
+	m.DType, m.Shape = l.Array.DType, l.Array.Shape
+	for _, r := range l.Array.Runs {
+		m.Bytes += r.Length
+	}
+	m.StoredBytes = m.Bytes
+	return view.NewArray(*m, a.array(l.Array))
+}
+
+func (a *aggregate) array(in *flax.Array) view.Array {
+	raw := func(r flax.Run, shape []int) *rawArray {
+		return &rawArray{rawForm: rawForm{in.DType}, shape: shape, dir: a.dir, file: a.file, at: r.At, length: r.Length}
+	}
+	if len(in.Runs) == 1 {
+		return raw(in.Runs[0], in.Shape)
+	}
+	all := &joinedArray{rank: len(in.Shape)}
+	first := 0 // of the elements of a run
+	for _, r := range in.Runs {
+		n := int(r.Length) / in.DType.Size()
+		for _, b := range boxesOf(in.Shape, first, n) {
+			length := int64(b.elements()) * int64(in.DType.Size())
+			all.boxes = append(all.boxes, joinedBox{b, raw(flax.Run{At: r.At, Length: length}, b.size)})
+			r.At += length
+		}
+		first += n
+	}
+	return all
+}
+
+// knownArray is an array of rank 0 whose element is known.
+type knownArray struct {
+	rawForm
+	element []byte
+}
+
+// Parts returns the element.
+func (a *knownArray) Parts(context.Context, []int, []int) ([]view.Part, error) {
+	return []view.Part{{Form: a.rawForm, Inline: a.element}}, nil
+}
+
+// openFlaxFile opens a file that Flax wrote, if there is one at the directory's path.
+func openFlaxFile(ctx context.Context, dir *ReadDir) (*storedTree, error) {
+	if dir.name != "" || !IsFlaxFile(ctx, dir.store, dir.path()) {
+		return nil, nil
+	}
+	a, err := readFlax(ctx, dir, path.Dir(dir.path()), path.Base(dir.path()))
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.leaves {
+		if l := &a.leaves[i]; l.IsPlaceholder() {
+			l.Err = fmt.Errorf("%w: its array is not in this file, but beside it; give the path of the directory", fault.ErrInvalidCheckpoint)
+			a.byPath[l.Path.ID()] = l
+		}
+	}
+	o := newTreeOpener(dir, OpenOptions{})
+	o.aggregate, o.meta = a, a.describe()
+	return o.tree(ctx)
+}
+
+// openAggregate opens a pytree of which the file with aggregated leaves is all that says
+// what is in it; nil if there is none.
+func openAggregate(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
+	a, err := readAggregate(ctx, dir)
+	if err != nil || a == nil {
+		return nil, err
+	}
+	o := newTreeOpener(dir, options)
+	o.aggregate, o.meta = a, a.describe()
+	if err := o.openStore(ctx); err != nil {
+		return nil, err
+	}
+	return o.tree(ctx)
+}
+
+// aggregated reports whether all leaves that have a value are in the aggregate.
+func (o *treeOpener) aggregated() bool {
+	return !slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
+		return !l.Empty && o.aggregate.find(l.Path) == nil
+	})
+}
