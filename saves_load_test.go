@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -83,6 +85,50 @@ func (l lazyReader) ReadRegion(ctx context.Context, dst []byte, off, size []int)
 	return l.a.ReadRegion(ctx, dst, off, size)
 }
 func (l lazyReader) Snapshot(context.Context) (array.Reader, error) { return l.a, nil }
+
+// Names and kinds that a reader would not take are refused by name.
+func TestSaveRefusesUnloadable(t *testing.T) {
+	keys := func(impl string) *array.Array {
+		k, err := array.PRNGKey(impl, array.Of([]uint32{1, 2}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	on := func(s *sharding.Sharding) *array.Array { return array.Of([]int8{1}).WithSharding(s) }
+	slashes := strings.Repeat("/", 512)
+	for name, c := range map[string]struct {
+		leaf string
+		v    any
+		want error
+	}{
+		"generator":          {"k", keys("evil"), orbax.ErrLeafType},
+		"generator's case":   {"k", keys("RBG "), orbax.ErrLeafType},
+		"device":             {"d", on(sharding.SingleDevice("\xff")), orbax.ErrStructure},
+		"axis":               {"d", on(sharding.Named(sharding.Mesh{Shape: []int{1}, AxisNames: []string{"x\xff"}}, nil)), orbax.ErrStructure},
+		"text of a sharding": {"d", on(&sharding.Sharding{Raw: `{"sharding_type": 1}`}), orbax.ErrStructure},
+		"slashes":            {"s" + slashes, "text", orbax.ErrReservedName},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			err := orbax.Save(t.Context(), filepath.Join(dir, "ck"), map[string]any{c.leaf: c.v, "ok": 1})
+			var leaf *orbax.LeafError
+			if !errors.Is(err, c.want) || !errors.As(err, &leaf) || leaf.Path != c.leaf {
+				t.Errorf("%.200v", err)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+	p := filepath.Join(t.TempDir(), "ck")
+	if err := orbax.Save(t.Context(), p, map[string]any{"s" + slashes[1:]: "text"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := orbax.Load(t.Context(), p); err != nil {
+		t.Error(err)
+	}
+}
 
 // A target of which two places overlap is refused before anything is written to it,
 // by one load and by several that go on at the same time.

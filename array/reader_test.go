@@ -145,7 +145,7 @@ func TestShapeDtypeStruct(t *testing.T) {
 		{ShapeDtypeStruct{}, fault.ErrDType},
 		{ShapeDtypeStruct{[]int{-1}, Int8, nil}, fault.ErrShape},
 		{ShapeDtypeStruct{[]int{3}, Int8, split}, fault.ErrShape},
-		{ShapeDtypeStruct{[]int{3}, Int8, &sharding.Sharding{Raw: "{}"}}, nil},
+		{ShapeDtypeStruct{[]int{3}, Int8, &sharding.Sharding{Raw: `{"sharding_type": "new"}`}}, nil},
 		{ShapeDtypeStruct{[]int{3}, Int8, &sharding.Sharding{}}, fault.ErrStructure},
 	} {
 		if err := tt.s.Validate(); (tt.is == nil) != (err == nil) || !errors.Is(err, tt.is) {

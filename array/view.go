@@ -149,11 +149,15 @@ var prngKeyShapes = map[string][]int{
 	"unsafe_rbg":   {4},
 }
 
+// KnownPRNG reports whether impl is a generator that JAX itself has. Keys of others are
+// loaded and not saved, as JAX refuses the whole checkpoint where one is not registered.
+func KnownPRNG(impl string) bool { return prngKeyShapes[impl] != nil }
+
 // PRNGKey returns an array of keys of JAX's random generator impl, such as
 // "threefry2x32", over the keys' data, as jax.random.wrap_key_data does. The
 // data is uint32 and its last dimension is that of one key: 2 for
-// threefry2x32, 4 for rbg and unsafe_rbg, anything for a generator that this
-// package does not know. The result's shape is that of the data. A misfit is
+// threefry2x32, 4 for rbg and unsafe_rbg, anything for a generator that JAX itself
+// does not have, whose keys can be loaded and not saved. The result's shape is that of the data. A misfit is
 // an error that matches ErrDType or ErrShape.
 func PRNGKey(impl string, keyData *Array) (*Array, error) {
 	if impl == "" {

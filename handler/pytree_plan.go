@@ -138,6 +138,9 @@ func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a array.Reader) 
 	s := p.options(name)
 	on, impl := array.Abstract(a).Sharding, prngImpl(a)
 	if impl != "" {
+		if !array.KnownPRNG(impl) {
+			return fmt.Errorf("%w: keys of the random generator %q, without which JAX refuses the whole checkpoint: save their data as an array of uint32", fault.ErrLeafType, impl)
+		}
 		s.DType = array.Invalid
 	}
 	if on == nil && impl == "" {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -47,6 +48,22 @@ func parse(text string) (*Sharding, error) {
 		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, kind, err)
 	}
 	return s, nil
+}
+
+// checkRaw refuses a text that is kept as it is and that parse would not keep.
+func checkRaw(text string) error {
+	var members map[string]json.RawMessage
+	var kind string
+	if err := json.Unmarshal([]byte(text), &members); err != nil || !utf8.ValidString(text) {
+		return fmt.Errorf("%w: the text of a sharding is not a JSON object", fault.ErrStructure)
+	}
+	if err := json.Unmarshal(members["sharding_type"], &kind); err != nil || members["sharding_type"][0] != '"' {
+		return fmt.Errorf("%w: the text of a sharding has no string sharding_type", fault.ErrStructure)
+	}
+	if kind == singleDevice || kind == named && knownAxisTypes(members) {
+		return fmt.Errorf("%w: a %s is set by its fields, not as a text", fault.ErrStructure, kind)
+	}
+	return nil
 }
 
 // member decodes the member called name, which must be there and not null.

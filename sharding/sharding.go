@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
 )
@@ -70,8 +71,9 @@ func Named(mesh Mesh, spec PartitionSpec) *Sharding { return &Sharding{Mesh: &me
 
 // Validate reports whether s is a layout that JAX can build: one kind is set,
 // the members of the mesh have equal lengths, its device ids fill its shape,
-// and the partition spec uses axes of the mesh, each at most once. Sizes that
-// do not fit match ErrShape, the rest ErrStructure.
+// names are UTF-8, the partition spec uses axes of the mesh, each at most once, and
+// Raw is of a kind that is not known. Sizes that do not fit match ErrShape, the rest
+// ErrStructure.
 func (s *Sharding) Validate() error {
 	if s == nil {
 		return fmt.Errorf("%w: nil sharding", fault.ErrStructure)
@@ -84,6 +86,14 @@ func (s *Sharding) Validate() error {
 	}
 	if kinds != 1 {
 		return fmt.Errorf("%w: a sharding sets one of Device, Mesh and Raw, this one %d", fault.ErrStructure, kinds)
+	}
+	if !utf8.ValidString(s.Device) {
+		return fmt.Errorf("%w: the device %q is not UTF-8", fault.ErrStructure, s.Device)
+	}
+	if s.Raw != "" {
+		if err := checkRaw(s.Raw); err != nil {
+			return err
+		}
 	}
 	if s.Mesh == nil {
 		if s.Spec != nil {
@@ -114,6 +124,9 @@ func (m *Mesh) validate() error {
 	}
 	seen := make(map[string]bool, len(m.AxisNames))
 	for _, name := range m.AxisNames {
+		if !utf8.ValidString(name) {
+			return fmt.Errorf("%w: mesh axis %q is not UTF-8", fault.ErrStructure, name)
+		}
 		if seen[name] {
 			return fmt.Errorf("%w: mesh axis %q appears twice", fault.ErrStructure, name)
 		}

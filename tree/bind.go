@@ -135,6 +135,7 @@ type binder struct {
 	attached []attached
 	loaded   []*array.Array // what adapters got, by slot, if that matters
 	path     Path
+	places   []*place // of the beginnings of path, as far as they are known
 	depth    int
 	errs     pathErrors
 }
@@ -231,4 +232,5 @@ func (b *binder) child(k Key, dst reflect.Value, br *branch) {
 	b.path = append(b.path, k)
 	b.bind(dst, br)
 	b.path = b.path[:len(b.path)-1]
+	b.places = b.places[:min(len(b.places), len(b.path))]
 }

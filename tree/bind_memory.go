@@ -36,8 +36,37 @@ const (
 
 // attached is what a load sets that is no leaf's value.
 type attached struct {
-	path  Path
+	at    *place
 	value func() any // what it is set to, when all leaves are there
+}
+
+// place is a place in the tree; nil is the root. Places share what leads to them, so
+// that noting one costs the same in trees of any depth.
+type place struct {
+	up  *place
+	key Key
+}
+
+func (p *place) path() Path {
+	var path Path
+	for ; p != nil; p = p.up {
+		path = append(path, p.key)
+	}
+	slices.Reverse(path)
+	return path
+}
+
+// here returns the place of the path that is being bound.
+func (b *binder) here() *place {
+	var at *place
+	if n := len(b.places); n > 0 {
+		at = b.places[n-1]
+	}
+	for _, k := range b.path[len(b.places):] {
+		at = &place{at, k}
+		b.places = append(b.places, at)
+	}
+	return at
 }
 
 func (b *binder) claimMemory(a *array.Array, u use, i int) {
@@ -51,7 +80,7 @@ func (b *binder) claimVariable(dst reflect.Value, u use, i int) {
 
 // claimAttached claims dst for a value that is no leaf's.
 func (b *binder) claimAttached(dst reflect.Value, value func() any) {
-	b.attached = append(b.attached, attached{slices.Clone(b.path), value})
+	b.attached = append(b.attached, attached{b.here(), value})
 	b.claimVariable(dst, useAttached, len(b.attached)-1)
 }
 
@@ -62,7 +91,7 @@ func (b *binder) claimObject(p reflect.Value, value func() any) {
 		return
 	}
 	c := claim{p.UnsafePointer(), 0, useAttached, len(b.attached)}
-	b.attached = append(b.attached, attached{slices.Clone(b.path), value})
+	b.attached = append(b.attached, attached{b.here(), value})
 	key := object{p.Type(), c.start}
 	if first, ok := b.objects[key]; ok {
 		b.tie(&first, &c)
@@ -91,7 +120,7 @@ func byAddress(x, y claim) int {
 // pathOf returns where in the tree a claim comes from.
 func (b *binder) pathOf(c *claim) Path {
 	if c.use == useAttached {
-		return b.attached[c.index].path
+		return b.attached[c.index].at.path()
 	}
 	return b.specs[c.index].Path
 }

@@ -25,8 +25,8 @@ func (b *binder) isSeq(br *branch) bool {
 // bind plans how what is at br goes to dst, which is settable: a place in the
 // target, or in a new value that a later commit attaches.
 func (b *binder) bind(dst reflect.Value, br *branch) {
-	if b.depth >= maxDepth {
-		b.fail(fmt.Errorf("%w: the target %v is nested more than %d levels deep", fault.ErrLeafType, dst.Type(), maxDepth))
+	if b.depth >= maxSteps {
+		b.fail(fmt.Errorf("%w: the target %v has more than %d pointers, interfaces and containers inside each other", fault.ErrLeafType, dst.Type(), maxSteps))
 		return
 	}
 	b.depth++

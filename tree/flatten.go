@@ -13,9 +13,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// maxDepth bounds how many containers, pointers, interfaces and nodes may be
-// inside each other. Python cannot load trees that are nearly as deep.
-const maxDepth = 4096
+const (
+	// maxDepth bounds the keys of a path, in trees that are saved and in those that
+	// are loaded. Python cannot load trees that are nearly as deep.
+	maxDepth = 4096
+	// maxSteps bounds the containers, pointers, interfaces and nodes inside each
+	// other: a container in a variable of type any takes two steps, and one key.
+	maxSteps = 8 * maxDepth
+)
 
 // Flatten lists the leaves of v, dict keys in the order of their bytes and
 // sequences in their own. Arrays, slices and addressable Go arrays are not
@@ -77,6 +82,10 @@ func (f *flattener) pathCopy() Path {
 
 // child walks what is under key k.
 func (f *flattener) child(k Key, v reflect.Value) {
+	if len(f.path) == maxDepth {
+		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.ErrLeafType, maxDepth))
+		return
+	}
 	f.path = append(f.path, k)
 	if !k.Seq && !utf8.ValidString(k.Name) {
 		f.fail(fmt.Errorf("%w: the key %q is not valid UTF-8", fault.ErrLeafType, k.Name))
@@ -104,8 +113,8 @@ func (f *flattener) enter(v reflect.Value, n int) bool {
 func (f *flattener) leave() { f.open = f.open[:len(f.open)-1] }
 
 func (f *flattener) walk(v reflect.Value) {
-	if f.depth >= maxDepth {
-		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.ErrLeafType, maxDepth))
+	if f.depth >= maxSteps {
+		f.fail(fmt.Errorf("%w: more than %d pointers, interfaces and containers inside each other", fault.ErrLeafType, maxSteps))
 		return
 	}
 	f.depth++

@@ -28,6 +28,9 @@ func StringsDocument(values map[string]string) ([]byte, error) {
 	root := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		parts := strings.Split(name, "/")
+		if len(parts) > MaxJSONDepth {
+			return nil, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: the name of a string may have at most %d slashes: Orbax makes an object of each", fault.ErrReservedName, MaxJSONDepth-1)}
+		}
 		at := root
 		for i, p := range parts[:len(parts)-1] {
 			next, ok := at[p].(map[string]any)
