@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -22,7 +22,14 @@ import (
 // in order: one that is damaged, or whose deletion by Orbax was interrupted, is
 // removed as well, and so is the temporary directory of a save that has died.
 // (That of a save by Orbax in Python, which holds no lock, always looks dead.)
-// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched; a
+// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched: an
+// empty directory, one whose documents are not those of Orbax, and one in which there
+// is anything that neither Orbax nor this package writes, but for what desktops and
+// notebooks leave everywhere. The error names what stands in the way. A handler's own
+// files are known from the digests; where there are none, as Orbax writes none, all
+// that is in the directory of a checkpointable whose handler is not Orbax's belongs to
+// it. Links are removed, and what they lead to stays. What comes into the directory
+// while it is removed stays too. A
 // session of partial saves with ErrIncomplete: partial.Abort removes those.
 //
 // A checkpointable is removed by the protocol of Orbax, with a record in the
@@ -150,30 +157,47 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 	if err := d.place.check(ctx); err != nil {
 		return err
 	}
-	if isTemporary(path.Base(d.dir)) {
-		return nil // and the store knows whether its writer lives
-	}
 	if isSession(d.dir) {
 		return fmt.Errorf("will not delete: %w: it is a session of partial saves; abort that", fault.ErrIncomplete)
 	}
-	entries, err := d.store.List(ctx, d.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.ErrNotExist // removed since
+	if isTemporary(path.Base(d.dir)) {
+		return nil // the store knows whether its writer lives, which comes first
 	}
-	if err != nil {
+	_, err := d.look(ctx, d.dir)
+	return err
+}
+
+// look is the look at what is to be removed: a checkpoint, or what a save has left. The
+// store knows whether the writer of that lives.
+func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
+	look := proof.Checkpoint(d.store)
+	if isTemporary(path.Base(d.dir)) {
+		if !proof.IsTemporary(path.Base(d.dir)) {
+			return nil, fmt.Errorf("will not delete: %w: no save gives a directory this name", fault.ErrInvalidCheckpoint)
+		}
+		look = proof.Temporary(d.store)
+	}
+	items, err := look(ctx, dir)
+	if err != nil && !errors.Is(err, fault.ErrNotExist) {
+		err = fmt.Errorf("will not delete: %w", whyNot(ctx, d.store, dir, err))
+	}
+	return items, err
+}
+
+// whyNot returns err, the outcome of a look at a directory, or what says more if that is
+// no checkpoint at all.
+func whyNot(ctx context.Context, store storage.Store, dir string, err error) error {
+	if !errors.Is(err, fault.ErrInvalidCheckpoint) || isTemporary(path.Base(dir)) {
 		return err
 	}
-	for _, e := range entries {
-		if !e.Dir && slices.Contains(markers, e.Name) {
-			return nil
+	for _, mark := range markers {
+		if info, serr := store.Stat(ctx, path.Join(dir, mark)); serr == nil && !info.Dir {
+			return err
 		}
 	}
-	if len(entries) == 0 {
-		return nil // what Orbax leaves that is stopped just before the end
-	}
-	return fmt.Errorf("will not delete: %w", notCheckpoint(ctx, d.store, d.dir))
+	return notCheckpoint(ctx, store, dir)
 }
 
 func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {
-	return edit.RemoveAll(ctx, markers...)
+	return edit.RemoveAll(ctx, d.look, markers...)
 }

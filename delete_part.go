@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -30,6 +32,17 @@ type partDeletion struct {
 }
 
 func (d *partDeletion) check(ctx context.Context) error {
+	if err := d.accept(ctx); err != nil {
+		return err
+	}
+	if _, err := d.look(ctx, path.Join(d.dir, d.name)); err != nil && !errors.Is(err, fault.ErrNotExist) {
+		return fmt.Errorf("will not delete %q: %w", d.name, err)
+	}
+	return nil
+}
+
+// accept finds out whether there is such a checkpointable that can be deleted.
+func (d *partDeletion) accept(ctx context.Context) error {
 	if err := layout.CheckName(d.name); err != nil {
 		return err
 	}
@@ -93,9 +106,14 @@ func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
 	return nil
 }
 
+// look is the look at the directory of the checkpointable.
+func (d *partDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
+	return proof.Part(d.store, d.dir, d.name)(ctx, dir)
+}
+
 // finish is what follows the record. All of it may be done again.
 func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata []byte) error {
-	if err := edit.Remove(ctx, d.name); err != nil {
+	if err := edit.Remove(ctx, d.name, d.look); err != nil {
 		return err
 	}
 	if err := edit.Put(ctx, layout.CheckpointFile, metadata, true); err != nil {
@@ -108,5 +126,5 @@ func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata [
 			return err
 		}
 	}
-	return edit.Remove(ctx, layout.DeletionFile)
+	return edit.Remove(ctx, layout.DeletionFile, nil)
 }

@@ -65,8 +65,15 @@ func TestDeleteWhole(t *testing.T) {
 			if err := os.Mkdir(p, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(p, "_METADATA"), "{}")
+			writeFile(t, filepath.Join(p, "_METADATA"), `{"tree_metadata": {"('a',)": {"key_metadata": [{"key": "a", "key_type": 2}], `+
+				`"value_metadata": {"value_type": "scalar", "skip_deserialize": false}}}}`)
 		}, nil, ""},
+		"only a document of that name": {func(t *testing.T, p string) {
+			if err := os.Mkdir(p, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(p, "_METADATA"), "{}")
+		}, orbax.ErrInvalidCheckpoint, "_METADATA"},
 		"half deleted by Orbax": {func(t *testing.T, p string) {
 			saveTwo(t, p)
 			strip(t, p, "opt", "digests.sha256", "commit_success.txt", "state/d")
@@ -79,7 +86,7 @@ func TestDeleteWhole(t *testing.T) {
 			if err := os.Mkdir(p, 0o777); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, ""},
+		}, orbax.ErrInvalidCheckpoint, "empty"},
 		"temporary directory of a dead save": {func(t *testing.T, p string) {
 			dead := p + ".orbax-checkpoint-tmp-0123456789abcdef"
 			if err := os.MkdirAll(filepath.Join(dead, "state"), 0o777); err != nil {
@@ -91,7 +98,7 @@ func TestDeleteWhole(t *testing.T) {
 		"file":           {func(t *testing.T, p string) { writeFile(t, p, "mine") }, orbax.ErrInvalidCheckpoint, "it is a file"},
 		"foreign":        {func(t *testing.T, p string) { saveTwo(t, filepath.Join(p, "a", "b")) }, orbax.ErrInvalidCheckpoint, "no _CHECKPOINT_METADATA"},
 		"run of steps":   {func(t *testing.T, p string) { saveTwo(t, filepath.Join(p, "step_7")) }, orbax.ErrInvalidCheckpoint, "step_7"},
-		"lost all marks": {func(t *testing.T, p string) { saveTwo(t, p); strip(t, p, "orbax.checkpoint", "_CHECKPOINT_METADATA") }, orbax.ErrCorrupt, "missing file"},
+		"lost all marks": {func(t *testing.T, p string) { saveTwo(t, p); strip(t, p, "orbax.checkpoint", "_CHECKPOINT_METADATA") }, nil, ""},
 		"checkpointable": {func(t *testing.T, p string) { saveTwo(t, filepath.Dir(p)) }, orbax.ErrInvalidCheckpoint, `Name("opt")`},
 		"part of damaged": {func(t *testing.T, p string) {
 			saveTwo(t, filepath.Dir(p))

@@ -25,6 +25,7 @@ var imports = map[string]string{
 	"safetensors":       "internal/fault internal/lfs internal/memory array",
 	"internal/layout":   "internal/fault internal/jsonscan storage tree",
 	"internal/frozen":   "internal/fault storage",
+	"internal/proof":    "internal/fault internal/layout internal/transfer storage",
 	"internal/savehook": "internal/fault internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
 	"internal/mmap":     "golang.org/x/sys",
@@ -34,9 +35,9 @@ var imports = map[string]string{
 	"handler": "internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
-	"":          "internal/fault internal/frozen internal/layout internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"":          "internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
 	"training":  "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer storage golang.org/x/sync",
-	"partial":   "github.com/go-orbax/orbax internal/fault internal/frozen internal/layout internal/savehook internal/transfer handler storage tree",
+	"partial":   "github.com/go-orbax/orbax internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer handler storage tree",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
@@ -167,7 +168,7 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
-	return stage.Commit(ctx)
+	return storage.CommitOver(ctx, stage, proof.Checkpoint(c.store))
 }
 
 func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*handler.Union) error {

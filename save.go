@@ -3,6 +3,7 @@ package orbax
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -165,8 +167,13 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if err := errors.Join(errs...); err != nil || s.into != nil {
 		return err
 	}
-	s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
-	return err
+	if s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite); err != nil || !s.overwrite {
+		return err
+	}
+	if err := storage.CanReplace(ctx, s.stage); err != nil {
+		return errors.Join(err, s.stage.Abort())
+	}
+	return nil
 }
 
 // checkPlace refuses a path inside of a checkpoint, where the new one would be
@@ -224,6 +231,12 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	look := proof.Replaced(s.store)
+	if s.overwrite && s.into == nil {
+		if items, err := look(ctx, s.dir); err == nil && len(items) == 0 {
+			return nil // an empty directory, which may have been made for this
+		}
+	}
 	old, err := open(ctx, s.store, s.dir)
 	if err == nil && old.foreign {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
@@ -242,8 +255,9 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	if err == nil && old.deleting != "" {
 		return old.pending()
 	}
-	if errors.Is(err, fault.ErrCorrupt) || errors.Is(err, errUnfinished) {
-		err = nil // one that is damaged, or not finished, may be replaced
+	// One that is damaged, or not finished, may be replaced.
+	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, errUnfinished) {
+		_, err = look(ctx, s.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("will not overwrite: %w", err)
@@ -315,10 +329,27 @@ func (s *saving) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.stage.Abort())
 	}
-	return s.stage.Commit(ctx)
+	return storage.CommitOver(ctx, s.stage, proof.Replaced(s.store))
+}
+
+// writeHandlers writes which handlers there are, if one of them may write any files.
+func (s *saving) writeHandlers(ctx context.Context) error {
+	own := func(name string) bool { return proof.IsOwn(s.meta.Handlers[name]) }
+	if s.into != nil || !slices.ContainsFunc(slices.Collect(maps.Keys(s.writes)), own) {
+		return nil
+	}
+	doc, err := layout.EncodeJSON(map[string]any{"item_handlers": s.meta.Handlers})
+	if err != nil {
+		return err
+	}
+	s.digests.Add(layout.HandlersFile, sha256.Sum256(doc))
+	return s.engine.WriteFile(ctx, s.stage, layout.HandlersFile, doc)
 }
 
 func (s *saving) write(ctx context.Context) error {
+	if err := s.writeHandlers(ctx); err != nil {
+		return err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	for name, write := range s.writes {
 		group.Go(func() error {

@@ -59,7 +59,7 @@ func (e *stopEdit) Put(ctx context.Context, name string, data []byte, replace bo
 	return e.Edit.Put(ctx, name, data, replace)
 }
 
-func (e *stopEdit) Remove(ctx context.Context, name string) error {
+func (e *stopEdit) Remove(ctx context.Context, name string, look storage.Look) error {
 	if e.store.stop() {
 		return errStopped
 	}
@@ -69,14 +69,14 @@ func (e *stopEdit) Remove(ctx context.Context, name string) error {
 	if e.store.stop() {
 		return errStopped
 	}
-	return e.Edit.Remove(ctx, name)
+	return e.Edit.Remove(ctx, name, look)
 }
 
-func (e *stopEdit) RemoveAll(ctx context.Context, last ...string) error {
+func (e *stopEdit) RemoveAll(ctx context.Context, look storage.Look, last ...string) error {
 	if e.store.stop() {
 		return errStopped
 	}
-	return e.Edit.RemoveAll(ctx, last...)
+	return e.Edit.RemoveAll(ctx, look, last...)
 }
 
 // removeOne removes the first file in a directory, if there is one.

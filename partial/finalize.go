@@ -17,6 +17,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -54,7 +55,7 @@ func Abort(ctx context.Context, path string) error {
 			if claim == nil {
 				return s.absent()
 			}
-			return claim.RemoveAll(ctx)
+			return claim.RemoveAll(ctx, proof.Session(s.store))
 		})
 	}
 	return wrap("abort", path, err)
@@ -146,7 +147,7 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if err := before.Unchanged(ctx); err != nil {
 		return fmt.Errorf("the checkpoint is %w; its session is left: %w", fault.ErrInPlace, err)
 	}
-	if err := claim.RemoveAll(ctx); err != nil {
+	if err := claim.RemoveAll(ctx, proof.Session(s.store)); err != nil {
 		return fmt.Errorf("the checkpoint is %w; removing its session failed: %w", fault.ErrInPlace, err)
 	}
 	return nil
@@ -169,7 +170,7 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	if err := before.Unchanged(ctx); err != nil {
 		return err
 	}
-	return claim.RemoveAll(ctx)
+	return claim.RemoveAll(ctx, proof.Session(s.store))
 }
 
 // checkMade looks whether the checkpoint that is there is whole.

@@ -212,6 +212,14 @@ func TestRefusals(t *testing.T) {
 	if err := partial.Finalize(ctx, path); !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "notes.txt") {
 		t.Errorf("with a file of somebody else: %v", err)
 	}
+	before := names(t, path+".partial_save")
+	if err := partial.Abort(ctx, path); !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), "notes.txt") {
+		t.Errorf("abort with a file of somebody else: %v", err)
+	}
+	if got := names(t, path+".partial_save"); !slices.Equal(got, before) {
+		t.Errorf("left %q of %q", got, before)
+	}
+	must(t, os.Remove(filepath.Join(path+".partial_save", "notes.txt")))
 	must(t, partial.Abort(ctx, path))
 	if got := names(t, dir); len(got) > 0 {
 		t.Errorf("left %q", got)

@@ -31,14 +31,18 @@ type Edit interface {
 	// or what was there before, also after a crash; it is durable when Put
 	// returns.
 	Put(ctx context.Context, name string, data []byte, replace bool) error
-	// Remove removes a file, or a directory with all that is in it. What is
-	// missing is no error. It is durable when Remove returns; a crash before may
-	// leave a part of a directory.
-	Remove(ctx context.Context, name string) error
+	// Remove removes a file, or, if look is not nil, a directory with what look
+	// finds in it: if there is anything else, that stays, with an error that matches
+	// ErrInvalidCheckpoint. What is missing is no error. It is durable when Remove
+	// returns; a crash before may leave a part of a directory.
+	Remove(ctx context.Context, name string, look Look) error
 	// RemoveAll removes the claimed directory, in one instant for its readers,
 	// where the store can do that. Where it cannot, the files called last go
 	// after everything else, so that what a crash leaves can be recognised.
-	RemoveAll(ctx context.Context, last ...string) error
+	//
+	// It removes what look finds, which looks before that instant and again after
+	// it. If look refuses, the directory stays as it is, or is put back.
+	RemoveAll(ctx context.Context, look Look, last ...string) error
 	// Close gives the directory back.
 	Close() error
 }

@@ -47,10 +47,10 @@ func TestEdit(t *testing.T) {
 	must(t, e.Put(ctx, "doc", nil, true))
 	content("")
 	for range 2 {
-		must(t, e.Remove(ctx, "part"))
+		must(t, e.Remove(ctx, "part", storage.Everything))
 	}
 	for _, name := range []string{".", "..", "../x", "/x", "", "a/../../x"} {
-		if err := e.Remove(ctx, name); !errors.Is(err, orbax.ErrReservedName) {
+		if err := e.Remove(ctx, name, storage.Everything); !errors.Is(err, orbax.ErrReservedName) {
 			t.Errorf("Remove %q: %v", name, err)
 		}
 		if err := e.Put(ctx, name, nil, true); err == nil {
@@ -63,12 +63,12 @@ func TestEdit(t *testing.T) {
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	_, err = storage.Local().(storage.Editor).Edit(gone, filepath.ToSlash(dir))
-	for _, err := range []error{err, e.Put(gone, "x", nil, true), e.Remove(gone, "doc"), e.RemoveAll(gone)} {
+	for _, err := range []error{err, e.Put(gone, "x", nil, true), e.Remove(gone, "doc", nil), e.RemoveAll(gone, storage.Everything)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
 	}
-	must(t, e.RemoveAll(ctx, "doc"))
+	must(t, e.RemoveAll(ctx, storage.Everything, "doc"))
 	must(t, e.Close())
 	if got := names(t, top); len(got) > 0 {
 		t.Errorf("left %q", got)
@@ -148,7 +148,7 @@ func TestEditIsAlone(t *testing.T) {
 	must(t, err)
 	stage, err = begin(t, dir, true)
 	must(t, err)
-	must(t, e.RemoveAll(t.Context()))
+	must(t, e.RemoveAll(t.Context(), storage.Everything))
 	must(t, stage.Abort())
 	if got := names(t, top); !slices.Equal(got, []string{"ck"}) {
 		t.Errorf("left %s", strings.Join(got, ", "))

@@ -78,22 +78,16 @@ func (s fsStore) List(ctx context.Context, dir string) ([]Info, error) {
 	if err := s.check(ctx, "list", dir); err != nil {
 		return nil, err
 	}
-	entries, err := fs.ReadDir(s.fsys, dir)
-	if err != nil {
-		return nil, err
-	}
-	infos := make([]Info, 0, len(entries))
-	for _, e := range entries {
+	return listStable(ctx, dir, func() ([]fs.DirEntry, error) { return fs.ReadDir(s.fsys, dir) }, func(e fs.DirEntry) (Info, bool, error) {
 		info, err := fs.Stat(s.fsys, path.Join(dir, e.Name())) // follows links, as e.Info does not
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink != 0 {
+			return Info{}, false, nil // it leads nowhere
 		}
 		if err != nil {
-			return nil, err
+			return Info{}, false, err
 		}
-		infos = append(infos, localInfo(info))
-	}
-	return infos, nil
+		return localInfo(info), true, nil
+	})
 }
 
 func (fsStore) Begin(context.Context, string, bool) (Stage, error) {

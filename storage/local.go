@@ -92,26 +92,25 @@ func (*local) List(ctx context.Context, dir string) ([]Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	infos := make([]Info, 0, len(entries))
-	for _, e := range entries {
+	return listStable(ctx, dir, func() ([]fs.DirEntry, error) { return os.ReadDir(dir) }, func(e fs.DirEntry) (Info, bool, error) {
 		// Stat, not Lstat: a checkpoint may be assembled from links.
 		info, err := os.Stat(path.Join(dir, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since, or a dangling link
-		}
 		if err != nil && e.Type()&fs.ModeSymlink != 0 {
-			info, err = e.Info() // one that leads nowhere must not hide the others
+			link, lerr := e.Info()
+			switch {
+			case lerr != nil:
+				err = lerr // removed since
+			case errors.Is(err, fs.ErrNotExist):
+				return Info{}, false, nil // it leads nowhere
+			default:
+				info, err = link, nil // one that cannot be followed must not hide the others
+			}
 		}
 		if err != nil {
-			return nil, err
+			return Info{}, false, err
 		}
-		infos = append(infos, localInfo(info))
-	}
-	return infos, nil
+		return localInfo(info), true, nil
+	})
 }
 
 func (l *local) Begin(ctx context.Context, dir string, overwrite bool) (Stage, error) {

@@ -1,13 +1,16 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -18,7 +21,6 @@ import (
 // directory goes when it is removed. So a crash leaves nothing else.
 type localEdit struct {
 	claim *localStage
-	files int // written so far
 }
 
 func (*local) Locks(_ context.Context, dir string) bool { return locks(dir) }
@@ -51,13 +53,9 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 	if err := checkName(ctx, name); err != nil {
 		return err
 	}
-	e.files++
-	file := fmt.Sprint(e.files)
+	file := path.Base(name) // which is recognised if it is left there
 	w, err := e.claim.Create(ctx, file, int64(len(data)))
 	if err != nil {
-		return err
-	}
-	if err := errors.Join(w.WriteAt(ctx, data, 0), w.Close()); err != nil {
 		return err
 	}
 	sys, target := e.claim.sys, path.Join(e.claim.target, name)
@@ -65,13 +63,18 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 	if replace {
 		move = sys.replace
 	}
-	if err := move(path.Join(e.claim.tmp, file), target); err != nil {
-		return err
+	file = path.Join(e.claim.tmp, file)
+	err = errors.Join(w.WriteAt(ctx, data, 0), w.Close())
+	if err == nil {
+		err = move(file, target)
+	}
+	if err != nil {
+		return errors.Join(err, sys.removeAll(file)) // the next Put may be of the same name
 	}
 	return sys.syncDir(filepath.Dir(target))
 }
 
-func (e *localEdit) Remove(ctx context.Context, name string) error {
+func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
 	}
@@ -79,32 +82,57 @@ func (e *localEdit) Remove(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %q", fault.ErrReservedName, name)
 	}
 	target := path.Join(e.claim.target, name)
-	if err := e.claim.sys.removeAll(target); err != nil {
+	var err error
+	if look == nil {
+		err = e.claim.sys.removeAll(target)
+	} else {
+		err = removeLooked(ctx, e.claim.sys, target, look)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return e.claim.sys.syncDir(filepath.Dir(target))
 }
 
-func (e *localEdit) RemoveAll(ctx context.Context, last ...string) error {
+func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	sys, dir := e.claim.sys, e.claim.target
+	items, err := look(ctx, dir)
+	if err != nil {
+		return err
+	}
 	// What makes the directory needless may be new beside it: that comes first.
 	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
+	// If it is the temporary directory of a writer, that may have been made just now
+	// and be locked next. Its writer fails to lock it, or finds it gone.
+	unlock, err := sys.lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	// The new name keeps everybody from taking it for a checkpoint.
-	err := sys.rename(dir, path.Join(e.claim.tmp, "removed"+TempMarker))
+	removed := path.Join(e.claim.tmp, "removed"+TempMarker)
+	err = sys.rename(dir, removed)
 	if errors.Is(err, syscall.EXDEV) { // as of a directory in a lower layer of overlayfs
-		return e.removeInPlace(ctx, last)
+		return e.removeInPlace(ctx, items, last)
 	}
 	if err != nil {
 		return err
 	}
+	if _, err = look(ctx, removed); err != nil { // others have put something into it meanwhile
+		return e.putBack(removed, err)
+	}
 	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone but may be back after a power failure: %w", dir, err)
+	}
+	if err := removeLooked(context.WithoutCancel(ctx), sys, removed, look); err != nil {
+		e.claim.abandon()
+		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, removed, err)
 	}
 	if err := e.Close(); err != nil {
 		return fmt.Errorf("%s is gone; removing what was in it failed: %w", dir, err)
@@ -112,28 +140,56 @@ func (e *localEdit) RemoveAll(ctx context.Context, last ...string) error {
 	return nil
 }
 
-// removeInPlace removes a directory that cannot be renamed.
-func (e *localEdit) removeInPlace(ctx context.Context, last []string) error {
-	sys, dir := e.claim.sys, e.claim.target
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+// putBack gives the directory its name back because of err. The new name was never
+// made durable.
+func (e *localEdit) putBack(removed string, err error) error {
+	if rerr := e.claim.sys.rename(removed, e.claim.target); rerr != nil {
+		e.claim.abandon() // it stays where it is
+		return fmt.Errorf("%w; it is left in %s: %w", err, removed, rerr)
 	}
+	return err
+}
+
+// removeInPlace removes a directory that cannot be renamed: first everything but the
+// files called last, one after the other as they are named.
+func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []string) error {
+	sys, dir := e.claim.sys, e.claim.target
+	below := map[string][]Item{} // by the entry of dir that they are in
+	var entries []Item
+	for _, item := range items {
+		if entry, rest, deeper := strings.Cut(item.Name, "/"); deeper {
+			below[entry] = append(below[entry], Item{rest, item.Dir})
+		} else {
+			entries = append(entries, item)
+		}
+	}
+	slices.SortFunc(entries, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
+	var marks []Item
 	for _, entry := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if slices.Contains(last, entry.Name()) {
+		if slices.Contains(last, entry.Name) {
+			marks = append(marks, entry)
 			continue
 		}
-		if err := sys.removeAll(path.Join(dir, entry.Name())); err != nil {
+		var err error
+		if name := path.Join(dir, entry.Name); entry.Dir {
+			err = sys.remove(name, below[entry.Name])
+		} else {
+			err = sys.removeAll(name)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if err := sys.syncDir(dir); err != nil {
 		return err
 	}
-	if err := sys.removeAll(dir); err != nil {
+	if left, err := os.ReadDir(dir); err != nil || len(left) > len(marks) {
+		return appeared(dir, cmp.Or(err, error(fs.ErrExist)))
+	}
+	if err := sys.remove(dir, marks); err != nil {
 		return err
 	}
 	return sys.syncDir(filepath.Dir(dir))

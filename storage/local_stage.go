@@ -2,8 +2,6 @@ package storage
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,8 +10,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +24,7 @@ type localStage struct {
 	target    string
 	tmp       string
 	overwrite bool
+	replaced  bool // tmp is what was at target
 	unlock    func()
 
 	mu   sync.Mutex
@@ -40,30 +40,24 @@ var claimed sync.Map
 
 // newLocalStage creates the temporary directory and locks it. Each writer
 // locks its own directory first and looks for others afterwards, so of two
-// that begin together at least one sees the other and gives way.
+// that begin together at least one sees the other and gives way. Until it is
+// locked the directory looks like that of a writer that has died, and may be
+// removed as one: then another is made.
 func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
 		return nil, fmt.Errorf("%s: %w", target, fault.ErrBusy)
 	}
-	var id [8]byte
-	rand.Read(id[:])
 	s := &localStage{
 		sys:       sys,
 		target:    target,
-		tmp:       target + TempMarker + "-" + hex.EncodeToString(id[:]),
 		overwrite: overwrite,
 		dirs:      map[string]bool{},
 		open:      map[string]sysFile{},
 	}
-	if err := sys.mkdir(s.tmp); err != nil {
-		claimed.Delete(target)
-		return nil, err
-	}
-	unlock, err := sys.lock(s.tmp)
+	unlock, err := s.make()
 	if err != nil {
 		claimed.Delete(target)
-		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
-		return nil, errors.Join(err, sys.removeAll(s.tmp))
+		return nil, err
 	}
 	s.unlock = func() {
 		unlock()
@@ -79,6 +73,39 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 	return s, nil
 }
 
+// maxMakes is how often a temporary directory is made anew that was taken for that
+// of a dead writer.
+const maxMakes = 20
+
+// make makes the temporary directory and locks it.
+func (s *localStage) make() (unlock func(), err error) {
+	for range maxMakes {
+		s.tmp = tempName(s.target)
+		if err := s.sys.mkdir(s.tmp); err != nil {
+			return nil, err
+		}
+		if unlock, err = s.sys.lock(s.tmp); err == nil {
+			return unlock, nil
+		}
+		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fault.ErrBusy): // whoever has the lock removes it
+		default:
+			return nil, errors.Join(err, s.sys.remove(s.tmp, nil))
+		}
+	}
+	return nil, err
+}
+
+// A temporary directory may be locked for a moment by one who removes it, as its
+// writer is dead. It is looked at so often, and so long in between, until it counts
+// as that of a live writer.
+const (
+	writerLooks = 10
+	writerPause = 2 * time.Millisecond
+)
+
 // otherWriter returns the temporary directory of a live writer of the same
 // target, or "".
 func (s *localStage) otherWriter() (string, error) {
@@ -87,17 +114,28 @@ func (s *localStage) otherWriter() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	prefix := path.Base(s.target) + TempMarker + "-"
 	for _, e := range entries {
-		id, ok := strings.CutPrefix(e.Name(), prefix)
-		if !ok || !e.IsDir() || e.Name() == path.Base(s.tmp) || strings.Contains(id, TempMarker) {
-			continue // that with two marks is of one who removes a dead writer's
+		if !e.IsDir() || e.Name() == path.Base(s.tmp) || !isTempOf(e.Name(), path.Base(s.target)) {
+			continue
 		}
-		if name := path.Join(parent, e.Name()); s.sys.locked(name) {
+		if name := path.Join(parent, e.Name()); s.writes(name) {
 			return name, nil
 		}
 	}
 	return "", nil
+}
+
+// writes reports whether the temporary directory called name has a live writer.
+func (s *localStage) writes(name string) bool {
+	for look := range writerLooks {
+		if look > 0 {
+			time.Sleep(writerPause)
+		}
+		if !s.sys.locked(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkName refuses names that lead out of the stage, on this system.
@@ -143,7 +181,10 @@ func (s *localStage) mkdirAll(name string) error {
 
 // Commit syncs the directories (their files were synced when they were closed),
 // so that the rename can only ever publish a complete tree.
-func (s *localStage) Commit(ctx context.Context) error {
+func (s *localStage) Commit(ctx context.Context) error { return s.CommitOver(ctx, everything) }
+
+// CommitOver makes a local stage a Replacer.
+func (s *localStage) CommitOver(ctx context.Context, look Look) error {
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
 		return err
@@ -158,12 +199,14 @@ func (s *localStage) Commit(ctx context.Context) error {
 	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
 		return fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
-	if !s.overwrite {
+	if !s.replaced {
 		return nil
 	}
-	// The temporary name now holds what was replaced, if anything.
-	if err := s.sys.removeAll(s.tmp); err != nil {
-		return fmt.Errorf("%s is %w; removing what it replaced failed: %w", s.target, fault.ErrInPlace, err)
+	// The temporary name now holds what was replaced. Others may have put something
+	// into it after it was looked at and before it got that name. The checkpoint is
+	// complete: that ctx ends is no reason to leave the old one.
+	if err := removeLooked(context.WithoutCancel(ctx), s.sys, s.tmp, look); err != nil {
+		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
 	}
 	return nil
 }
@@ -217,10 +260,34 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 		return err // gone again
 	}
 	err = s.sys.exchange(s.tmp, s.target)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return s.replace()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) {
+		err = s.replace()
 	}
+	if errors.Is(err, syscall.EXDEV) {
+		return fixed(s.target, err)
+	}
+	s.replaced = err == nil
 	return err
+}
+
+// fixed is the error for a directory that the file system cannot rename.
+func fixed(dir string, err error) error {
+	return fmt.Errorf("%w: the file system cannot move %s, which is in a lower layer of it, as that of a container's image is; delete it first, or save to another path: %w",
+		fault.ErrUnsupported, dir, err)
+}
+
+// CanReplace makes a local stage a Replacer.
+func (s *localStage) CanReplace(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(s.target); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := movable(s.target, s.tmp); errors.Is(err, syscall.EXDEV) {
+		return fixed(s.target, err)
+	}
+	return nil // whatever else there is, the rename will say
 }
 
 // replace is exchange for file systems without it: the old directory gets a

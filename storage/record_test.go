@@ -119,6 +119,10 @@ func (s recordingSystem) removeAll(name string) error {
 	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.removeAll(name) })
 }
 
+func (s recordingSystem) remove(name string, items []Item) error {
+	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.remove(name, items) })
+}
+
 func (s recordingSystem) lock(name string) (func(), error) {
 	var unlock func()
 	err := s.r.do(Op{Kind: "lock", Name: name}, func() (err error) {
@@ -279,3 +283,6 @@ func reason(err error) error {
 		err = next
 	}
 }
+
+// Everything is the Look that lets a directory go with all that is in it.
+var Everything Look = everything

@@ -32,7 +32,11 @@ type Store interface {
 	Open(ctx context.Context, name string) (Reader, error)
 	// Stat describes a file or directory.
 	Stat(ctx context.Context, name string) (Info, error)
-	// List returns the entries of a directory in the order of their names.
+	// List returns the entries of a directory in the order of their names. What is
+	// there before the call and after it is among them, whatever else comes and goes
+	// meanwhile; and if an entry comes before another one goes, at least one of the
+	// two is. Where that cannot be had, as the directory changes too fast, List fails
+	// with ErrBusy. Links that lead nowhere are left out.
 	List(ctx context.Context, dir string) ([]Info, error)
 	// Begin starts to write the directory dir, creating its parents, which
 	// stay whatever becomes of dir. It fails with ErrExist if dir exists and
@@ -100,6 +104,37 @@ type Stage interface {
 	CommitInto(ctx context.Context, name string) error
 	// Abort removes everything that was written. After Commit it does nothing.
 	Abort() error
+}
+
+// Replacer is a Stage that can look at what it replaces. Use [CommitOver], which takes
+// any Stage.
+type Replacer interface {
+	Stage
+	// CanReplace reports why Commit could not replace what is at the path, where
+	// that can be known before anything is written.
+	CanReplace(ctx context.Context) error
+	// CommitOver is Commit that removes what it has replaced only as far as look
+	// says of it, when it has got another name and others cannot reach it any more
+	// by its path. If look refuses, it stays under that name, which the error has.
+	CommitOver(ctx context.Context, look Look) error
+}
+
+// CommitOver commits a stage that replaces what is at its path, of which look has said
+// before that it may go. Where the store can, it looks again after the exchange.
+func CommitOver(ctx context.Context, stage Stage, look Look) error {
+	if r, ok := stage.(Replacer); ok {
+		return r.CommitOver(ctx, look)
+	}
+	return stage.Commit(ctx)
+}
+
+// CanReplace returns why a commit of the stage could not replace what is at its path,
+// if that is known.
+func CanReplace(ctx context.Context, stage Stage) error {
+	if r, ok := stage.(Replacer); ok {
+		return r.CanReplace(ctx)
+	}
+	return nil
 }
 
 // Sharer is a Stage whose store can let checkpoints share bytes.

@@ -21,9 +21,15 @@ type system interface {
 	replace(old, new string) error
 	// exchange swaps two directories, or fails with errors.ErrUnsupported.
 	exchange(a, b string) error
+	// remove removes the directory, and of what is in it the items alone: if there
+	// is anything else it fails with fault.ErrInvalidCheckpoint, and that stays.
+	remove(name string, items []Item) error
+	// removeAll removes what this process has made.
 	removeAll(name string) error
 	// lock takes an advisory lock on a directory until unlock is called or
-	// the process ends. Where locks are not supported it does nothing.
+	// the process ends. Where locks are not supported it does nothing. It fails with
+	// fs.ErrNotExist if the directory is not there any more when the lock is taken,
+	// and with fault.ErrBusy if somebody else has it.
 	lock(name string) (unlock func(), err error)
 	// locked reports whether somebody holds the lock of a directory.
 	locked(name string) bool

@@ -34,3 +34,6 @@ func (osSystem) exchange(a, b string) error {
 	}
 	return linkError("exchange", a, b, err)
 }
+
+// movable is for a file system that others do not have.
+func movable(dir, beside string) error { return nil }

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,4 +52,23 @@ func (osSystem) exchange(a, b string) error {
 		err = errors.ErrUnsupported
 	}
 	return linkError("exchange", a, b, err)
+}
+
+// movable returns EXDEV if the directory dir cannot be renamed because it is in a
+// lower layer of overlayfs. That is found by a rename that cannot succeed: to the
+// directory beside it, which is not empty while it is tried.
+func movable(dir, beside string) error {
+	var s unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(beside, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
+		return err
+	}
+	full := filepath.Join(beside, "d")
+	if err := os.Mkdir(full, 0o777); err != nil {
+		return err
+	}
+	err := retry(func() error { return unix.Rename(dir, beside) })
+	if err == nil { // it did not keep to the rules
+		return os.Rename(beside, dir)
+	}
+	return errors.Join(err, os.Remove(full))
 }

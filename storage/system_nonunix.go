@@ -2,7 +2,12 @@
 
 package storage
 
-import "sync"
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+)
 
 // Directories cannot be opened for syncing here; the file system journals them.
 func (osSystem) syncDir(string) error { return nil }
@@ -20,6 +25,19 @@ func (osSystem) locked(name string) bool {
 	_, ok := writing.Load(name)
 	return ok
 }
+
+func removeFile(name string) error { return os.Remove(name) }
+func removeDir(name string) error  { return os.Remove(name) }
+
+func retryRemove(call func() error) error { return call() }
+
+// isNotEmpty reports whether an error says that a directory has entries.
+func isNotEmpty(err error) bool {
+	return errors.Is(err, errDirNotEmpty) || errors.Is(err, syscall.ENOTEMPTY)
+}
+
+// errDirNotEmpty is Windows' ERROR_DIR_NOT_EMPTY.
+const errDirNotEmpty = syscall.Errno(145)
 
 func isInvalid(error) bool { return false }
 

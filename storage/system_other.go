@@ -9,3 +9,6 @@ func (osSystem) rename(old, new string) error { return renameIfAbsent(old, new) 
 func (osSystem) exchange(a, b string) error {
 	return linkError("exchange", a, b, errors.ErrUnsupported)
 }
+
+// movable is for a file system that others do not have.
+func movable(dir, beside string) error { return nil }

@@ -4,10 +4,14 @@ package storage
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 func (osSystem) syncDir(name string) error {
@@ -32,8 +36,7 @@ func (osSystem) lock(name string) (func(), error) {
 		return nil, err
 	}
 	err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
-	// Nobody else takes this lock, but one who looks for writers holds it
-	// shared for a moment.
+	// One who looks for writers holds it shared for a moment.
 	for range 100 {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			break
@@ -41,7 +44,17 @@ func (osSystem) lock(name string) (func(), error) {
 		time.Sleep(time.Millisecond)
 		err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
 	}
-	if err != nil && !noLocks(err) {
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: %w", fault.ErrBusy, err)
+	}
+	if noLocks(err) {
+		err = nil
+	}
+	if err == nil {
+		err = sameDir(d, name) // it may have been removed until it was locked
+	}
+	if err != nil {
+		flock(d, unix.LOCK_UN)
 		return nil, errors.Join(err, d.Close())
 	}
 	return func() {
@@ -51,6 +64,27 @@ func (osSystem) lock(name string) (func(), error) {
 		d.Close()
 	}, nil
 }
+
+// sameDir returns fs.ErrNotExist if d is not what name leads to.
+func sameDir(d *os.File, name string) error {
+	is, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Lstat(name)
+	if err == nil && !os.SameFile(is, now) {
+		err = &os.PathError{Op: "lock", Path: name, Err: fs.ErrNotExist}
+	}
+	return err
+}
+
+func removeFile(name string) error { return unix.Unlink(name) }
+func removeDir(name string) error  { return unix.Rmdir(name) }
+
+func retryRemove(call func() error) error { return retry(call) }
+
+// isNotEmpty reports whether an error says that a directory has entries.
+func isNotEmpty(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) }
 
 func (osSystem) locked(name string) bool {
 	d, err := os.Open(name)

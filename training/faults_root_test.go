@@ -150,11 +150,12 @@ func TestTemporaryDirectories(t *testing.T) {
 		python = "6.orbax-checkpoint-tmp"
 		others = "thesis.orbax-checkpoint-tmp"
 	)
+	const data = "0123456789abcdef0123456789abcdef"
 	for _, name := range []string{dead, python, others} {
 		if err := os.MkdirAll(filepath.Join(root, name, "state", "d"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(root, name, "state", "d", "data"), []byte("data"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, name, "state", "d", data), []byte("data"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

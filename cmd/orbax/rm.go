@@ -18,7 +18,8 @@ func newRm() *cobra.Command {
 		Short: "Remove a checkpoint, or one part of it",
 		Long: `Rm removes the checkpoint at CKPT, with --name one of its parts. It asks nothing.
 
-What is no checkpoint of Orbax is refused and not touched; a damaged or
+What is no checkpoint of Orbax is refused and not touched, and so is a checkpoint
+with files in it that neither Orbax nor this program writes; a damaged or
 unfinished one is removed, unless a save or a removal is at work on it. A
 checkpoint goes in one instant. The last part of one is not removed: remove the
 checkpoint.` + exitHelp,

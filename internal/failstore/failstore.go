@@ -50,6 +50,10 @@ func (f *failing) Room(ctx context.Context, dir string) (int64, error) {
 	return 0, errors.ErrUnsupported
 }
 
+func (f *failing) Entries(ctx context.Context, dir string) ([]storage.Entry, error) {
+	return storage.Entries(ctx, f.Editor, dir)
+}
+
 type edit struct {
 	storage.Edit
 	f *failing
@@ -62,18 +66,18 @@ func (e *edit) Put(ctx context.Context, name string, data []byte, replace bool) 
 	return e.Edit.Put(ctx, name, data, replace)
 }
 
-func (e *edit) Remove(ctx context.Context, name string) error {
+func (e *edit) Remove(ctx context.Context, name string, look storage.Look) error {
 	if err := e.f.before("remove", name); err != nil {
 		return err
 	}
-	return e.Edit.Remove(ctx, name)
+	return e.Edit.Remove(ctx, name, look)
 }
 
-func (e *edit) RemoveAll(ctx context.Context, last ...string) error {
+func (e *edit) RemoveAll(ctx context.Context, look storage.Look, last ...string) error {
 	if err := e.f.before("remove", ""); err != nil {
 		return err
 	}
-	return e.Edit.RemoveAll(ctx, last...)
+	return e.Edit.RemoveAll(ctx, look, last...)
 }
 
 type stage struct {
@@ -123,6 +127,15 @@ func (s *stage) Commit(ctx context.Context) error {
 	}
 	return s.Stage.Commit(ctx)
 }
+
+func (s *stage) CommitOver(ctx context.Context, look storage.Look) error {
+	if err := s.f.before("commit", ""); err != nil {
+		return errors.Join(err, s.Stage.Abort()) // a commit ends the stage
+	}
+	return storage.CommitOver(ctx, s.Stage, look)
+}
+
+func (s *stage) CanReplace(ctx context.Context) error { return storage.CanReplace(ctx, s.Stage) }
 
 func (s *stage) CommitInto(ctx context.Context, name string) error {
 	if err := s.f.before("commit", name); err != nil {

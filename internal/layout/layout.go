@@ -10,6 +10,7 @@
 //	  <checkpointable>/           one directory each, owned by its handler
 //	  metrics/metrics             JSON, in the steps of a run of training
 //	  digests.sha256              ours; covers every document
+//	  go-orbax.handlers           ours; the handlers, if one may write any files
 //
 // and a pytree's directory holds _METADATA, _sharding, _strings.json,
 // array_metadatas/process_0, the arrays' store, and in the steps of a run
@@ -35,6 +36,10 @@ const (
 	CommitFile     = "commit_success.txt"
 	DigestFile     = "digests.sha256"
 	DeletionFile   = "_CHECKPOINT_DELETION"
+	// HandlersFile is ours, where a handler may write files of any name: the handlers
+	// of the checkpoint, before they have written anything. Of a save that dies it
+	// says whose the files are. Orbax ignores it.
+	HandlersFile = "go-orbax.handlers"
 )
 
 // Names inside a pytree's directory.
@@ -79,7 +84,7 @@ const DefaultName = "state"
 // or that Orbax treats in a special way.
 var reserved = map[string]bool{
 	IndicatorFile: true, CheckpointFile: true, CommitFile: true, DigestFile: true,
-	DeletionFile: true, MetricsName: true, TreeFile: true, "AUTO": true,
+	DeletionFile: true, HandlersFile: true, MetricsName: true, TreeFile: true, "AUTO": true,
 }
 
 // CheckName refuses a checkpointable's name that cannot be a directory of its

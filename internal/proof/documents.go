@@ -1,0 +1,276 @@
+package proof
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// verdict is what a document says of the directory that it is in.
+type verdict int
+
+const (
+	doubt   verdict = iota // it is not what its name says, or damaged
+	neutral                // it may be of anyone
+	known                  // it is in order, and may be of another program
+	proves                 // it is Orbax's or ours
+)
+
+// checks are the documents whose names say what they are, wherever they may be.
+var checks = map[string]func(doc []byte) verdict{
+	layout.CheckpointFile: checkpointDoc,
+	layout.HandlersFile:   checkpointDoc,
+	layout.DigestFile:     digestDoc,
+	layout.DeletionFile:   deletionDoc,
+	layout.CommitFile:     commitDoc,
+	layout.IndicatorFile:  func([]byte) verdict { return doubt }, // it is empty
+	layout.TreeFile:       treeDoc,
+	layout.ShardingFile:   shardingDoc,
+	layout.StringsFile:    objectDoc,
+	layout.ChunksFile:     prefixDoc("go-orbax chunks "),
+	partsFile:             partsDoc,
+	rootMetadataFile:      objectDoc,
+}
+
+const (
+	partsFile        = "partial_save.json" // of a checkpoint that was saved in parts
+	rootMetadataFile = "_ROOT_METADATA"    // of a run
+	msgpackFile      = "checkpoint"        // a tree before each array had files of its own
+	manifestFile     = "manifest.ocdbt"
+)
+
+// maxDocument is the largest document that is looked into. A larger one counts as
+// damaged.
+const maxDocument = 512 << 20
+
+// document takes a document and counts what it says. It returns its contents, nil if
+// they are not what they should be.
+func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict) ([]byte, error) {
+	w.take(name, e)
+	doc, err := w.read(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case doc == nil:
+		w.doubtful = append(w.doubtful, name)
+		return nil, nil
+	case len(doc) == 0: // what a power failure leaves; the indicator always is
+		base := path.Base(name)
+		w.orbax = w.orbax || base == layout.IndicatorFile || base == layout.CheckpointFile
+		return nil, nil
+	}
+	switch check(doc) {
+	case proves:
+		w.proven++
+		w.orbax = true
+		return doc, nil
+	case known:
+		w.proven++
+		return doc, nil
+	case neutral:
+		return doc, nil
+	}
+	if w.cut && unfinished(doc) {
+		w.orbax = w.orbax || bytes.HasPrefix(doc, []byte(`{"item_handlers":`)) // which Orbax writes first
+		return nil, nil
+	}
+	w.doubtful = append(w.doubtful, name)
+	return nil, nil
+}
+
+// read returns a document, nil if it cannot be read.
+func (w *walk) read(name string) ([]byte, error) {
+	info, err := w.store.Stat(w.ctx, path.Join(w.top, name))
+	if err == nil && !info.Dir && info.Size <= maxDocument {
+		var doc []byte
+		if doc, err = transfer.ReadFile(w.ctx, w.store, w.top, name, 0, -1); err == nil {
+			return append([]byte{}, doc...), nil
+		}
+	}
+	if cerr := w.ctx.Err(); cerr != nil {
+		return nil, cerr
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	return nil, nil // of another kind, too large, unreadable or a link that leads nowhere
+}
+
+// unfinished reports whether a document may have been cut short while it was
+// written, or have room set aside that was not filled.
+func unfinished(doc []byte) bool {
+	return doc[0] == '{' && !json.Valid(doc) || len(bytes.Trim(doc, "\x00")) == 0
+}
+
+// members returns those of a JSON object, nil if doc is none. Python's words for
+// numbers that JSON does not have make no difference.
+func members(doc []byte) map[string]any {
+	v, err := layout.DecodeJSON(doc)
+	object, _ := v.(map[string]any)
+	if err != nil {
+		return nil
+	}
+	return object
+}
+
+// objectDoc is the check of documents that are any JSON object.
+func objectDoc(doc []byte) verdict {
+	if members(doc) == nil {
+		return doubt
+	}
+	return neutral
+}
+
+// jsonDoc is the check of documents that are any JSON value.
+func jsonDoc(doc []byte) verdict {
+	if _, err := layout.DecodeJSON(doc); err != nil {
+		return doubt
+	}
+	return neutral
+}
+
+func prefixDoc(prefix string) func([]byte) verdict {
+	return func(doc []byte) verdict {
+		if bytes.HasPrefix(doc, []byte(prefix)) {
+			return proves
+		}
+		return doubt
+	}
+}
+
+var commitDoc = prefixDoc("Checkpoint commit was successful")
+
+// manifestDoc is the check of an OCDBT manifest, which is TensorStore's: it shows a
+// database, and not whose.
+func manifestDoc(doc []byte) verdict {
+	if bytes.HasPrefix(doc, []byte{0x0c, 0xdb, 0x3a, 0x2a}) {
+		return known
+	}
+	return doubt
+}
+
+func checkpointDoc(doc []byte) verdict {
+	object := members(doc)
+	if object == nil {
+		return doubt
+	}
+	if len(object) == 0 {
+		return neutral
+	}
+	if _, err := layout.ParseCheckpoint(doc); err != nil {
+		return doubt
+	}
+	for _, name := range []string{"item_handlers", "init_timestamp_nsecs", "commit_timestamp_nsecs", "custom_metadata"} {
+		if _, ok := object[name]; ok {
+			return proves
+		}
+	}
+	return doubt
+}
+
+func digestDoc(doc []byte) verdict {
+	if _, err := layout.ParseDigests(doc); err != nil {
+		return doubt
+	}
+	return proves
+}
+
+func deletionDoc(doc []byte) verdict {
+	object := members(doc)
+	_, id := object["operation_id"].(string)
+	_, name := object["checkpointable_name"].(string)
+	if id && name {
+		return proves
+	}
+	return doubt
+}
+
+func partsDoc(doc []byte) verdict {
+	if _, ok := members(doc)["parts"].([]any); ok {
+		return proves
+	}
+	return doubt
+}
+
+// treeDoc is the check of _METADATA: of a tree, or of an array that is a checkpoint
+// of its own.
+func treeDoc(doc []byte) verdict {
+	if _, err := layout.ParseTree(doc); err == nil {
+		return proves
+	}
+	if _, ok := members(doc)["tree_metadata"].(map[string]any); ok {
+		return proves
+	}
+	return doubt
+}
+
+// shardingDoc is the check of _sharding, whose members are base64 names.
+func shardingDoc(doc []byte) verdict {
+	object := members(doc)
+	if object == nil {
+		return doubt
+	}
+	for name, v := range object {
+		_, err := base64.URLEncoding.DecodeString(name)
+		if _, ok := v.(string); err != nil || !ok {
+			return doubt
+		}
+	}
+	if len(object) == 0 {
+		return neutral
+	}
+	return proves
+}
+
+func arrayMetadataDoc(doc []byte) verdict {
+	if _, ok := members(doc)["array_metadatas"].([]any); ok {
+		return proves
+	}
+	return doubt
+}
+
+// msgpackDoc is the check of a tree in msgpack: a map with names for keys.
+func msgpackDoc(doc []byte) verdict {
+	if len(doc) == 0 {
+		return doubt
+	}
+	rest := doc[1:]
+	switch c := doc[0]; {
+	case c > 0x80 && c < 0x90:
+	case c == 0xde && len(rest) > 2:
+		rest = rest[2:]
+	case c == 0xdf && len(rest) > 4:
+		rest = rest[4:]
+	default:
+		return doubt
+	}
+	if len(rest) > 0 && (rest[0] >= 0xa0 && rest[0] < 0xc0 || rest[0] >= 0xd9 && rest[0] <= 0xdb) {
+		return proves
+	}
+	return doubt
+}
+
+// isDigestFile reports whether name is that of the digests of a part of a session.
+func isDigestFile(name string) bool {
+	id, ok := strings.CutPrefix(name, "digests.")
+	id, sum := strings.CutSuffix(id, ".sha256")
+	return ok && sum && isHex(id)
+}
+
+// textDoc is the check of documents that are text.
+func textDoc(doc []byte) verdict {
+	if !utf8.Valid(doc) || bytes.IndexByte(doc, 0) >= 0 {
+		return doubt
+	}
+	return neutral
+}

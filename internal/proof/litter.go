@@ -1,0 +1,82 @@
+package proof
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// notebookDir is where a notebook server keeps copies of the files that were
+// opened in it.
+const notebookDir = ".ipynb_checkpoints"
+
+// litterFiles are what desktops put into every directory that somebody looks at.
+var litterFiles = map[string]bool{
+	".DS_Store": true, "Thumbs.db": true, "ehthumbs.db": true, "desktop.ini": true, "Desktop.ini": true, ".directory": true,
+}
+
+// appleDouble begins the files beside others in which macOS keeps their attributes.
+var appleDouble = []byte{0x00, 0x05, 0x16, 0x07}
+
+// litter takes an entry that is known not to be the work of anybody.
+func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
+	name := path.Join(dir, e.Name)
+	switch {
+	case !e.Type.IsRegular():
+		return false, nil
+	case litterFiles[e.Name], isNFS(e.Name):
+	case strings.HasPrefix(e.Name, "._"):
+		first, err := transfer.ReadFile(w.ctx, w.store, w.top, name, 0, int64(len(appleDouble)))
+		if err != nil && w.ctx.Err() != nil {
+			return false, err
+		}
+		if !bytes.Equal(first, appleDouble) {
+			return false, nil
+		}
+	default:
+		return false, nil
+	}
+	w.take(name, e)
+	return true, nil
+}
+
+// isNFS reports whether name is one that NFS gives to a file that was removed
+// while a program had it open.
+func isNFS(name string) bool {
+	id, ok := strings.CutPrefix(name, ".nfs")
+	return ok && len(id) >= 8 && isHex(strings.ToLower(id))
+}
+
+// notebook takes the directory of a notebook server in dir, if all that it has are
+// copies of files that are there: of one that is gone it may be the only one left.
+func (w *walk) notebook(dir string, beside []storage.Entry) (bool, error) {
+	of := path.Join(dir, notebookDir)
+	copies, err := storage.Entries(w.ctx, w.store, path.Join(w.top, of))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	has := map[string]bool{}
+	for _, e := range beside {
+		has[e.Name] = e.Type.IsRegular()
+	}
+	for _, e := range copies {
+		ext := path.Ext(e.Name)
+		stem, ok := strings.CutSuffix(strings.TrimSuffix(e.Name, ext), "-checkpoint")
+		if !e.Type.IsRegular() || !ok || !has[stem+ext] {
+			return false, nil
+		}
+	}
+	w.items = append(w.items, storage.Item{Name: of, Dir: true})
+	for _, e := range copies {
+		w.take(path.Join(of, e.Name), e)
+	}
+	return true, nil
+}

@@ -1,0 +1,181 @@
+package proof
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// partEntry looks at a directory at the root that may be a checkpointable.
+func (w *walk) partEntry(r *rootDocs, e storage.Entry) error {
+	name := path.Join(r.dir, e.Name)
+	if isLink(e) {
+		if r.named[e.Name] {
+			w.take(name, e)
+		} else {
+			w.refuse(name, e)
+		}
+		return nil
+	}
+	before := len(w.items)
+	w.take(name, e)
+	strange, proven := len(w.strange), w.proven
+	err := w.part(r, e.Name, name)
+	if len(w.strange) > strange && !r.named[e.Name] && w.proven == proven { // nothing of it belongs here
+		w.strange, w.items = w.strange[:strange], w.items[:before]
+		w.refuse(name, e)
+	}
+	return err
+}
+
+// part looks at what is in the directory dir of the checkpointable called name.
+func (w *walk) part(r *rootDocs, name, dir string) error {
+	entries, err := w.entries(dir)
+	if err != nil {
+		return err
+	}
+	refuse := func() error {
+		w.strange = append(w.strange, path.Join(r.dir, name)+"/")
+		return nil
+	}
+	ours := slices.Contains([]string{layout.MetricsName, descriptorItem}, name)
+	named := r.named[name] || ours || r.lists(path.Join(r.dir, name))
+	switch {
+	case isNested(entries):
+		return refuse()
+	case !named && (r.all || r.digests != nil):
+		return refuse() // there is no such checkpointable
+	}
+	proven := w.proven
+	rest, isTree, err := w.tree(r, dir, entries)
+	if err != nil {
+		return err
+	}
+	if !named && !w.partial && isTree && w.proven == proven {
+		return refuse() // nothing but names
+	}
+	c := contents{r: r, typ: r.handlers[name]}
+	// Orbax records the handler of such objects for trees that it has finalized.
+	c.own = named && !ours && IsOwn(c.typ) && r.digests == nil && !(isTree && strings.Contains(c.typ, stateful))
+	return w.item(c, dir, rest)
+}
+
+// isNested reports whether a directory holds what makes it a checkpoint of its own,
+// or an unfinished one.
+func isNested(entries []storage.Entry) bool {
+	return slices.ContainsFunc(entries, func(e storage.Entry) bool {
+		switch {
+		case e.Name == layout.CheckpointFile, e.Name == layout.IndicatorFile, e.Name == layout.DeletionFile, e.Name == layout.DigestFile:
+			return true
+		case e.Type.IsDir():
+			return strings.Contains(e.Name, storage.TempMarker) || strings.HasSuffix(e.Name, layout.PartialSuffix) || isPending(e.Name)
+		}
+		return false
+	})
+}
+
+// contents is what is known of the files of a checkpointable that is no tree.
+type contents struct {
+	r   *rootDocs
+	typ string // of its handler
+	own bool   // which has any files, and no list of them exists
+}
+
+// item looks at entries of a checkpointable that are not those of a tree.
+func (w *walk) item(c contents, dir string, entries []storage.Entry) error {
+	for _, e := range entries {
+		name := path.Join(dir, e.Name)
+		var err error
+		switch {
+		case isFile(e) && e.Name == layout.CommitFile:
+			_, err = w.document(name, e, commitDoc)
+		case isFile(e) && (c.r.lists(name) || c.own):
+			w.take(name, e)
+		case isFile(e) && isItemFile(e.Name) && (c.r.digests == nil || path.Base(dir) == layout.MetricsName):
+			_, err = w.document(name, e, itemCheck(e.Name))
+		case e.Type.IsDir() && strings.Contains(c.typ, randomKey):
+			err = w.inside(name, e, func() error { return w.randomKey(c, name) })
+		case e.Type.IsDir() && (c.r.lists(name) || c.own):
+			err = w.inside(name, e, func() error { return w.ownDir(c, name) })
+		default:
+			w.refuse(name, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownDir looks at a directory of a handler's own.
+func (w *walk) ownDir(c contents, dir string) error {
+	entries, err := w.entries(dir)
+	if err != nil {
+		return err
+	}
+	if isNested(entries) {
+		w.strange = append(w.strange, dir+"/")
+		return nil
+	}
+	return w.item(c, dir, entries)
+}
+
+// randomKey is in the types of the handlers of random keys, which have an item for
+// the key and one for what it is.
+const randomKey = "RandomKey"
+
+func (w *walk) randomKey(c contents, dir string) error {
+	entries, err := w.entries(dir)
+	if err != nil {
+		return err
+	}
+	rest, _, err := w.tree(c.r, dir, entries)
+	if err != nil {
+		return err
+	}
+	return w.item(contents{r: c.r}, dir, rest)
+}
+
+// descriptorItem is an item that Orbax may add by itself.
+const descriptorItem = "descriptor"
+
+// isStandard reports whether a type is that of one of Orbax's handlers of documents.
+func isStandard(typ string) bool { return typ != "" && !IsOwn(typ) }
+
+// IsOwn reports whether a handler of this type may write files of any name: that of
+// objects that save themselves, and those that are not Orbax's.
+func IsOwn(typ string) bool {
+	return typ != "" && (!strings.HasPrefix(typ, "orbax.checkpoint.") || strings.Contains(typ, stateful))
+}
+
+// stateful is in the types of Orbax's handlers of objects that save themselves.
+const stateful = "Stateful"
+
+// isItemFile reports whether name is that of the file of a checkpointable that is a
+// document: of JSON, of a protocol buffer, of metrics, of a dataset's iterator.
+func isItemFile(name string) bool {
+	switch name {
+	case "metadata", "data.json", "metrics", protoFile, "descriptor.pbtxt":
+		return true
+	}
+	rest, process := strings.CutPrefix(name, "process_")
+	rest, ofJSON := strings.CutSuffix(rest, ".json")
+	index, count, of := strings.Cut(rest, "-of-")
+	return process && ofJSON && of && isNumber(index) && isNumber(count)
+}
+
+const protoFile = "proto.pbtxt"
+
+// itemCheck returns the check of such a file.
+func itemCheck(name string) func([]byte) verdict {
+	if strings.HasSuffix(name, ".pbtxt") {
+		return textDoc
+	}
+	return jsonDoc
+}
+
+// isNumber reports whether s is decimal digits.
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

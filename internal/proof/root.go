@@ -1,0 +1,153 @@
+package proof
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// rootDocs is what the documents at the root of a checkpoint say.
+type rootDocs struct {
+	dir   string // of the root
+	under string // of what is looked at, in the root, if that is not all of it
+	// named are the checkpointables with a handler, and one that is being deleted.
+	named    map[string]bool
+	handlers map[string]string // their types; "" that of a checkpoint that is one itself
+	all      bool              // named are all checkpointables there are
+	digests  *layout.Digests   // nil if there are none, or they are damaged
+	rest     []storage.Entry   // the other entries
+}
+
+// documents takes the documents at the root of a checkpoint.
+func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
+	entries, err := w.entries(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &rootDocs{dir: dir, named: map[string]bool{}}
+	w.cut = w.partial || !slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == layout.CommitFile })
+	for _, e := range entries {
+		check := rootCheck(e.Name)
+		if check == nil && (session || w.partial) {
+			switch {
+			case isDigestFile(e.Name):
+				check = digestDoc
+			case e.Name == rootMetadataFile:
+				check = objectDoc
+			}
+		}
+		if check == nil || !isFile(e) {
+			r.rest = append(r.rest, e)
+			continue
+		}
+		doc, err := w.document(path.Join(dir, e.Name), e, check)
+		if err != nil {
+			return nil, err
+		}
+		r.read(e.Name, doc)
+	}
+	return r, nil
+}
+
+// rootCheck returns the check of a document at the root of a checkpoint, nil if it is
+// none.
+func rootCheck(name string) func([]byte) verdict {
+	switch name {
+	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, partsFile:
+		return checks[name]
+	}
+	return nil
+}
+
+// read takes what a document says, which is in order if doc is not nil.
+func (r *rootDocs) read(name string, doc []byte) {
+	switch {
+	case doc == nil:
+	case name == layout.CheckpointFile || name == layout.HandlersFile && !r.all:
+		meta, err := layout.ParseCheckpoint(doc)
+		if err != nil {
+			return
+		}
+		r.handlers = meta.Handlers
+		handlers, _ := members(doc)["item_handlers"].(map[string]any)
+		for part := range handlers {
+			r.named[part] = true
+		}
+		r.all = len(handlers) > 0
+	case name == layout.DeletionFile:
+		if part, ok := members(doc)["checkpointable_name"].(string); ok {
+			r.named[part] = true
+		}
+	case name == layout.DigestFile || isDigestFile(name):
+		r.digests, _ = layout.ParseDigests(doc)
+	}
+}
+
+// lists reports whether the digests have a file, or one below it.
+func (r *rootDocs) lists(name string) bool {
+	if r.digests == nil {
+		return false
+	}
+	if r.dir != "" {
+		name = strings.TrimPrefix(name, r.dir+"/")
+	}
+	name = path.Join(r.under, name)
+	if r.digests.Has(name) {
+		return true
+	}
+	for _, file := range r.digests.Names() {
+		if strings.HasPrefix(file, name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// root looks at a checkpoint, or at a session of partial saves.
+func (w *walk) root(dir string, session bool) error {
+	r, err := w.documents(dir, session)
+	if err != nil {
+		return err
+	}
+	rest, _, err := w.tree(r, dir, r.rest)
+	if err != nil {
+		return err
+	}
+	for _, e := range rest {
+		if err := w.rootEntry(r, e, session); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rootEntry looks at an entry of a root that is no document and not of a tree there.
+func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
+	name := path.Join(r.dir, e.Name)
+	switch {
+	case session && e.Type.IsDir() && isPending(e.Name):
+		w.orbax = true
+		return w.inside(name, e, func() error { return w.root(name, false) })
+	case w.partial && e.Type.IsDir() && IsTemporary(e.Name): // of an item of Orbax, or what was removed
+		return w.inside(name, e, func() error { return w.root(name, false) })
+	case isDir(e) && layout.CheckName(e.Name) == nil || e.Type.IsDir() && e.Name == layout.MetricsName:
+		if isLink(e) && !w.leadsToDir(name) {
+			break
+		}
+		return w.partEntry(r, e)
+	case isFile(e) && isItemFile(e.Name) && (w.partial || isStandard(r.handlers[""])):
+		_, err := w.document(name, e, itemCheck(e.Name))
+		return err
+	}
+	w.refuse(name, e)
+	return nil
+}
+
+// leadsToDir reports whether a link leads to a directory.
+func (w *walk) leadsToDir(name string) bool {
+	info, err := w.store.Stat(w.ctx, path.Join(w.top, name))
+	return err == nil && info.Dir
+}

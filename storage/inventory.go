@@ -1,0 +1,150 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// Look decides whether the directory dir may be removed: it returns everything that
+// is below it, directories before what is in them, or an error that says why it must
+// stay. Nothing else is then removed. What is listed first goes last.
+type Look func(ctx context.Context, dir string) ([]Item, error)
+
+// Item is an entry somewhere below a directory that is to be removed.
+type Item struct {
+	Name string // relative to that directory, with slashes
+	Dir  bool   // a directory, and not a link to one
+}
+
+// Entry is an entry of a directory as it is there.
+type Entry struct {
+	Name string // last element
+	// Type is 0 for a regular file, fs.ModeDir, fs.ModeSymlink for a link, whatever it
+	// leads to, or that of another kind.
+	Type fs.FileMode
+}
+
+// EntryLister is a Store that has links, or other things than files and directories.
+// Use [Entries], which takes any Store.
+type EntryLister interface {
+	Store
+	// Entries returns all entries of a directory, without following links, in the
+	// order of their names. It does not look at what they are beyond their type.
+	Entries(ctx context.Context, dir string) ([]Entry, error)
+}
+
+// Entries returns all entries of a directory in the order of their names: as they are,
+// while [Store].List describes what links lead to and leaves out those that lead
+// nowhere.
+func Entries(ctx context.Context, store Store, dir string) ([]Entry, error) {
+	if s, ok := store.(EntryLister); ok {
+		return s.Entries(ctx, dir)
+	}
+	infos, err := store.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(infos))
+	for i, info := range infos {
+		entries[i].Name = info.Name
+		if info.Dir {
+			entries[i].Type = fs.ModeDir
+		}
+	}
+	return entries, nil
+}
+
+func (*local) Entries(ctx context.Context, dir string) ([]Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(all))
+	for i, e := range all {
+		entries[i] = Entry{e.Name(), e.Type()}
+	}
+	return entries, nil
+}
+
+// everything is the Look that lets a directory go with all that is in it.
+func everything(ctx context.Context, dir string) ([]Item, error) {
+	var items []Item
+	var below func(name string) error
+	below = func(name string) error {
+		entries, err := (&local{}).Entries(ctx, path.Join(dir, name))
+		for _, e := range entries {
+			item := Item{path.Join(name, e.Name), e.Type.IsDir()}
+			items = append(items, item)
+			if item.Dir && err == nil {
+				err = below(item.Name)
+			}
+		}
+		return err
+	}
+	return items, below("")
+}
+
+// removeLooks is how often a directory is looked at before what is found in it since
+// counts as the work of others: a file system over a network may not have shown it.
+const removeLooks = 5
+
+// removeLooked removes a directory, of which look says what may go.
+func removeLooked(ctx context.Context, sys system, dir string, look Look) error {
+	for n := 1; ; n++ {
+		items, err := look(ctx, dir)
+		if err == nil {
+			err = sys.remove(dir, items)
+		}
+		if n == removeLooks || !errors.Is(err, errAppeared) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+}
+
+// remove removes from dir what has been looked at, and dir itself if it is empty then.
+func (osSystem) remove(dir string, items []Item) error {
+	for _, item := range slices.Backward(items) {
+		if err := removeEntry(path.Join(dir, item.Name), item.Dir); err != nil {
+			return err
+		}
+	}
+	return removeEntry(dir, true)
+}
+
+// removeEntry removes a file, a link or an empty directory. What is gone is no error.
+func removeEntry(name string, dir bool) error {
+	remove := removeFile
+	if dir {
+		remove = removeDir
+	}
+	err := retryRemove(func() error { return remove(name) })
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return nil
+	case isNotEmpty(err):
+		return appeared(name, err)
+	}
+	return &os.PathError{Op: "remove", Path: name, Err: err}
+}
+
+// appeared is the error for a directory that has got an entry since it was looked at.
+func appeared(dir string, err error) error {
+	entries, lerr := os.ReadDir(dir)
+	if lerr != nil || len(entries) == 0 {
+		return &os.PathError{Op: "remove", Path: dir, Err: err}
+	}
+	return fmt.Errorf("%w: %w: %s", fault.ErrInvalidCheckpoint, errAppeared, path.Join(dir, entries[0].Name()))
+}
+
+// errAppeared is why a directory is left that was to be removed.
+var errAppeared = errors.New("something has appeared in it since it was looked at, and is left")
