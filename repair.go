@@ -21,7 +21,8 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// RepairReport is what Repair has found and done.
+// RepairReport is what Repair has found and done. It is about indexes alone: a
+// checkpoint in which it finds no damage may have some, which [Verify] finds.
 type RepairReport struct {
 	// Trees are the pytrees whose arrays are in databases of several processes,
 	// in the order of their names. Others cannot lack what Repair makes.
@@ -36,7 +37,8 @@ type TreeRepair struct {
 	Databases []string // of processes, in order
 	Keys      int      // that they have together; 0 if nothing is wrong
 	// Damage is what is wrong with the index that unites the databases, or with
-	// what it leads to; nil if nothing is.
+	// the documents and the sizes that it leads to; nil if nothing is. Array data is
+	// not read.
 	Damage error
 	// Obstacle is why no index can be made, nil if it can: two databases differ in
 	// a key, one is damaged, or arrays lack chunks, which are all named.
@@ -60,6 +62,11 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // missing, damaged or incomplete: because its writer died before it was made, or
 // because it was lost. Orbax cannot load such a checkpoint; this package can, as
 // long as nothing else is wrong, but for an index that is damaged.
+//
+// Repair looks at what an index is made of: the databases of the processes, the
+// documents of the tree, and whether every chunk has a place in a file that is long
+// enough. It does not read array data, nor anything of checkpoints that one process has
+// written: [Verify] does.
 //
 // Nothing is written without WriteRepairs, nor if anything that is damaged cannot
 // be repaired. The repaired checkpoint takes the place of the damaged one in one
@@ -238,10 +245,13 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old stora
 	return nil
 }
 
+// notRead ends what the report says of a tree in which nothing was found.
+const notRead = " (array data was not read: Verify does that)"
+
 // String is the report in words.
 func (r *RepairReport) String() string {
 	if len(r.Trees) == 0 {
-		return "no databases of several processes"
+		return "no databases of several processes, so there is nothing to rebuild" + notRead
 	}
 	var b strings.Builder
 	for i, t := range r.Trees {
@@ -253,7 +263,7 @@ func (r *RepairReport) String() string {
 		case t.Obstacle != nil:
 			fmt.Fprintf(&b, "cannot be repaired: %v", t.Obstacle)
 		case t.Damage == nil:
-			b.WriteString("nothing is wrong")
+			b.WriteString("the index is whole" + notRead)
 		case r.Written:
 			fmt.Fprintf(&b, "repaired: %v", t.Damage)
 		default:

@@ -395,9 +395,6 @@ func (o *treeOpener) findLeaf(ctx context.Context, l layout.TreeLeaf, name strin
 		m.WriteShape = l.WriteShape
 		m.PRNGImpl = o.arrays[name].PRNGImpl
 		m.Sharding = o.shardings[name]
-		if m.Sharding == nil && o.shardingErr == nil {
-			m.Sharding = hostSharding // it stays a jax.Array when saved again
-		}
 		if o.arraysErr != nil && m.DType == array.Uint32 { // what the data of keys are
 			return nil, fmt.Errorf("cannot tell whether it is a PRNG key: %w", o.arraysErr)
 		}

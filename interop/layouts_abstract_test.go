@@ -29,7 +29,7 @@ func checkAbstract(t *testing.T, s *stored) {
 		}
 		diffLeaves(t, leavesOf(t, v), s.Leaves)
 		for _, m := range meta.Leaves {
-			if got, ok := at(v, m.Path).(*array.Array); ok && !reflect.DeepEqual(got.Sharding(), m.Sharding) {
+			if got, ok := at(v, m.Path).(*array.Array); ok && !reflect.DeepEqual(got.Sharding(), placed(m)) {
 				t.Errorf("%v is on %v, want %v", m.Path, got.Sharding(), m.Sharding)
 			}
 		}

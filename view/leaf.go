@@ -119,8 +119,18 @@ func (l *Leaf) DType() array.DType { return l.meta.DType }
 // slice.
 func (l *Leaf) Shape() []int { return slices.Clone(l.meta.Shape) }
 
-// Sharding returns the sharding that an array was saved with, or nil.
-func (l *Leaf) Sharding() *sharding.Sharding { return l.meta.Sharding }
+// Sharding returns the sharding that an array was saved with, or nil. For a jax.Array of
+// which none is recorded, so that its Metadata have none, it is that of the host: as
+// what is loaded has it, it stays a jax.Array when it is saved again.
+func (l *Leaf) Sharding() *sharding.Sharding {
+	if l.meta.Sharding == nil && l.meta.ValueType == jaxArray {
+		return hostSharding
+	}
+	return l.meta.Sharding
+}
+
+// hostSharding is that of an array in the memory of the host.
+var hostSharding = sharding.SingleDevice("cpu:0")
 
 // PRNGImpl returns the implementation of a PRNG key; "" for other leaves.
 func (l *Leaf) PRNGImpl() string { return l.meta.PRNGImpl }

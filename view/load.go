@@ -216,7 +216,7 @@ func (l *Leaf) memory(slots []tree.Slot, i int) (*array.Array, error) {
 
 // wanted describes the array that is wanted of leaf number i.
 func (l *Leaf) wanted(slots []tree.Slot, i int) array.ShapeDtypeStruct {
-	w := array.ShapeDtypeStruct{DType: l.meta.DType, Shape: l.meta.Shape, Sharding: l.meta.Sharding}
+	w := array.ShapeDtypeStruct{DType: l.meta.DType, Shape: l.meta.Shape, Sharding: l.Sharding()}
 	if slots == nil {
 		return w
 	}

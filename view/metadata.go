@@ -60,7 +60,7 @@ type LeafMetadata struct {
 	ChunkShape  []int              // of the stored chunks
 	WriteShape  []int              // of a jax.Array, one shard as it was written; may be nil
 	Codecs      string             // how chunks are encoded
-	Sharding    *sharding.Sharding // of a jax.Array
+	Sharding    *sharding.Sharding // of a jax.Array; nil if none is recorded
 	PRNGImpl    string             // of a typed PRNG key, whose key data DType and Shape describe
 	Bytes       int64              // in memory
 	StoredBytes int64              // as stored

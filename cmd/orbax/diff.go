@@ -227,7 +227,10 @@ func (c *comparison) describe(l *view.LeafDiff) string {
 	})
 	add(view.DiffersShape, func(m *view.LeafMetadata) string { return shapeText(m.Shape) })
 	add(view.DiffersSharding, func(m *view.LeafMetadata) string {
-		if m.Sharding == nil {
+		switch {
+		case m.Sharding == nil && m.ValueType == "jax.Array":
+			return "unknown"
+		case m.Sharding == nil:
 			return "none"
 		}
 		return shown(m.Sharding.String())

@@ -61,7 +61,8 @@ The document of --json has these members. Those of unknown value are null.
 
 A leaf whose document or chunks are missing, or of a form that is not known, is
 listed as unreadable, with what is known of it; an error says why, and the exit
-status is 1 if it is damaged. The other leaves can be read.
+status is 1 if it is damaged. The other leaves can be read. The sharding of a jax.Array
+is unknown where the checkpoint does not record one.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
 JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
@@ -301,7 +302,10 @@ func (l *leaf) row(prefix string) []string {
 	if l.Error != nil {
 		row[4] = "unreadable"
 	}
-	if s := l.sharding; s != nil {
+	switch s := l.sharding; {
+	case s == nil && l.Kind == "jax.Array":
+		row[5] = "unknown"
+	case s != nil:
 		row[5] = s.Device
 		if s.Device == "" {
 			row[5] = s.String()

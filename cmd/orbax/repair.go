@@ -17,7 +17,9 @@ func newRepair() *cobra.Command {
 		Long: `Repair looks for pytrees that several processes have saved, each into a database
 of its own, and whose index, the database that unites them, is missing, damaged or
 incomplete. Orbax cannot load them. It says what is wrong and whether the index can
-be rebuilt; with --apply it rebuilds it. Other damage is not repaired: see verify.
+be rebuilt; with --apply it rebuilds it. It looks at the databases, at the documents of
+the tree and at the sizes of the files, and does not read array data: whether that is in
+order is for verify to say. Other damage is not repaired.
 
 Without --apply nothing is written, nor if anything that is damaged cannot be
 repaired. The repaired checkpoint replaces the damaged one in one step.
@@ -30,7 +32,7 @@ The document of --json has the members
   trees           list of the pytrees of several processes, of
     name, databases
     keys          how many keys the new index has; 0 if none is needed or possible
-    damage        what is wrong with the index; null if nothing is
+    damage        what is wrong with the index; null if nothing is (array data is not read)
     obstacle      why it cannot be rebuilt; null if it can` + exitHelp,
 		Example: `  orbax repair /ckpt/step_100
   orbax repair --apply /ckpt/step_100`,
@@ -121,10 +123,13 @@ func (r *repair) possible() bool {
 	return true
 }
 
+// notRead ends a line about what is in order.
+const notRead = " (array data was not read: verify does that)"
+
 // print writes the report for people, a line for each pytree.
 func (r *repair) print(w io.Writer) error {
 	if len(r.Trees) == 0 {
-		_, err := fmt.Fprintf(w, "OK  %s  no databases of several processes\n", shown(r.Path))
+		_, err := fmt.Fprintf(w, "OK  %s  no databases of several processes, so there is nothing to rebuild"+notRead+"\n", shown(r.Path))
 		return err
 	}
 	for _, t := range r.Trees {
@@ -135,7 +140,7 @@ func (r *repair) print(w io.Writer) error {
 		line := ""
 		switch {
 		case t.Damage == nil:
-			line = fmt.Sprintf("OK  %s  %s", title, plural(len(t.Databases), "database"))
+			line = fmt.Sprintf("OK  %s  the index of %s is whole%s", title, plural(len(t.Databases), "database"), notRead)
 		case t.Obstacle != nil:
 			line = fmt.Sprintf("LOST  %s: %s\n  it cannot be repaired: %s", title, *t.Damage, *t.Obstacle)
 		default:
