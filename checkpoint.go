@@ -58,12 +58,19 @@ type Checkpoint struct {
 // ErrNotExist, ErrIncomplete (a temporary directory, or a checkpoint that is committed
 // by its file commit_success.txt and has none), ErrInvalidCheckpoint (something else;
 // the message says what, and the path that may be meant) or ErrCorrupt.
-func Open(ctx context.Context, path string) (*Checkpoint, error) {
+//
+// Symbolic links inside of the checkpoint may lead to other files of it; see
+// FollowLinks. The path itself may be a link to anywhere.
+func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint, error) {
 	store, dir, err := storage.Resolve(path)
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	return openAt(ctx, store, dir, path)
+	var c openConfig
+	for _, o := range options {
+		o.applyOpen(&c)
+	}
+	return openAt(ctx, storage.Confine(store, dir, c.followLinks), dir, path)
 }
 
 // OpenFS opens the checkpoint in the directory dir of fsys, "." for its root: an

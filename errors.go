@@ -28,6 +28,10 @@ var (
 	// group or the resource limits of the process allow. A program that may have more
 	// can try again; a few bytes of a hostile checkpoint can stand for any amount.
 	ErrNoMemory = fault.ErrNoMemory
+	// ErrLink: a symbolic link inside of a checkpoint leads out of it, and
+	// FollowLinks was not given. The directory blobs of a model hub's cache is no
+	// way out for what is in a snapshot of the same model.
+	ErrLink = fault.ErrLink
 	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
 	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint
 	// ErrIncomplete: a checkpoint whose writing was not finished.

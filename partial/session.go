@@ -116,6 +116,7 @@ func newSession(p string) (*session, error) {
 		return nil, fmt.Errorf("%w: it is not the path of a checkpoint", fault.ErrReservedName)
 	}
 	s.dir = s.final + layout.PartialSuffix
+	s.store = storage.Confine(s.store, s.dir, false)
 	return s, nil
 }
 

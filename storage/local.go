@@ -25,26 +25,17 @@ import (
 // moment the target is missing while both versions exist beside it.
 func Local() Store { return &local{sys: osSystem{}} }
 
-type local struct{ sys system }
+type local struct {
+	sys    system
+	within *bounds // nil: none
+}
 
-func (*local) Open(ctx context.Context, name string) (Reader, error) {
+func (l *local) Open(ctx context.Context, name string) (Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(name)
+	f, info, err := l.within.openRegular(name)
 	if err != nil {
-		return nil, err
-	}
-	// Opening a FIFO would block, and a directory cannot be read.
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	if info, err = f.Stat(); err != nil {
-		f.Close()
 		return nil, err
 	}
 	return &localReader{f, info.Size()}, nil
@@ -88,11 +79,11 @@ func localInfo(info fs.FileInfo) Info {
 	return Info{Name: info.Name(), Size: info.Size(), Dir: info.IsDir(), ModTime: info.ModTime()}
 }
 
-func (*local) List(ctx context.Context, dir string) ([]Info, error) {
+func (l *local) List(ctx context.Context, dir string) ([]Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return listStable(ctx, dir, func() ([]fs.DirEntry, error) { return os.ReadDir(dir) }, func(e fs.DirEntry) (Info, bool, error) {
+	return listStable(ctx, dir, func() ([]fs.DirEntry, error) { return l.within.readDir(dir) }, func(e fs.DirEntry) (Info, bool, error) {
 		// Stat, not Lstat: a checkpoint may be assembled from links.
 		info, err := os.Stat(path.Join(dir, e.Name()))
 		if err != nil && e.Type()&fs.ModeSymlink != 0 {

@@ -123,7 +123,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		err = s.syncAll(ctx, dirs)
 	}
 	if err == nil {
-		err = (&local{s.sys}).mkdirParents(s.target)
+		err = (&local{sys: s.sys}).mkdirParents(s.target)
 	}
 	if err == nil {
 		err = s.sys.rename(s.tmp, entry)

@@ -129,6 +129,8 @@ func hintOf(err error) string {
 		return h.hint
 	case !errors.As(err, &lib):
 		return ""
+	case errors.Is(err, orbax.ErrLink):
+		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
 	case strings.Contains(err.Error(), fillAdvice):
 		return "--fill-missing takes missing chunks for the fill value, as zarr does"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
@@ -149,7 +151,11 @@ func hintOf(err error) string {
 // openCheckpoint opens a checkpoint for reading. Its errors speak of the
 // command line, not of the library.
 func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error) {
-	ck, err := orbax.Open(ctx, path)
+	var options []orbax.OpenOption
+	if ctx.Value(followLinks{}) != nil {
+		options = append(options, orbax.FollowLinks())
+	}
+	ck, err := orbax.Open(ctx, path, options...)
 	missing := errors.Is(err, orbax.ErrNotExist)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err

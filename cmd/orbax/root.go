@@ -39,6 +39,10 @@ func run(ctx context.Context, args []string) int {
 	return exitStatus(err)
 }
 
+// followLinks is the key of a context in which checkpoints are opened so that links
+// may lead out of them.
+type followLinks struct{}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "orbax",
@@ -62,6 +66,13 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate(versionLine())
+	follow := root.PersistentFlags().Bool("follow-links", false,
+		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if *follow {
+			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
+		}
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(),
 		newRm(), newRepair(), newPartial(), newVersion())

@@ -18,6 +18,7 @@ var (
 	ErrInPlace                 = errors.New("in place")
 	ErrNoSpace                 = errors.New("the disk has not enough room")
 	ErrNoMemory                = errors.New("more memory is needed than this process can have")
+	ErrLink                    = errors.New("a symbolic link leads out of the checkpoint")
 	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
 	ErrIncomplete              = errors.New("incomplete checkpoint")
 	ErrCorrupt                 = errors.New("corrupt data")
