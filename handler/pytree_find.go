@@ -19,6 +19,19 @@ const maxMissing = 1 << 20
 // fillAdvice follows an error about chunks that are not stored.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
+var errMissing = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
+
+// maxFiles is more chunks than anybody keeps in files of their own.
+const maxFiles = 1 << 22
+
+// stored returns how many chunks there can be.
+func (o *treeOpener) stored() int {
+	if o.ocdbt {
+		return len(o.values.entries)
+	}
+	return maxFiles
+}
+
 // findArray finds an array's document and chunks. Its format is that of zarr: 2
 // or 3. After an error it returns what it has found.
 func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*zarrArray, error) {
@@ -39,10 +52,13 @@ func (o *treeOpener) findChunks(ctx context.Context, name string, format int, do
 	}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
+	if a.fill && chunksOf(a.form.Shape, a.form.ChunkShape) > float64(maxMissing+o.stored()) {
+		return a, errMissing // without asking for each of them
+	}
 	for key := range a.form.keys() {
 		c, err := o.chunk(ctx, a.form, name, key)
 		if err == nil && c.missing && o.tooManyMissing() {
-			err = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
+			err = errMissing
 		}
 		if err == nil {
 			err = ctx.Err()
