@@ -41,6 +41,7 @@ var smallLayouts = [][2]string{
 	{"v0_msgpack_and_files", "ckpt"},
 	{"v0_old_composite", "run/step_000042"},
 	{"v0_old_flat", "ckpt"},
+	{"v0_random_key", "ckpt"},
 	{"v1_bare_leaf_files", "ckpt"},
 	{"v1_keys", "ckpt"},
 	{"v1_rich", "ckpt"},

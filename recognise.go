@@ -308,8 +308,9 @@ func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
 	if c.bare {
 		return true
 	}
-	found, err := treeIn(ctx, c.store, path.Join(c.dir, name))
-	return err == nil && found || c.digests.Has(path.Join(name, layout.TreeFile))
+	dir := path.Join(c.dir, name)
+	found, err := treeIn(ctx, c.store, dir)
+	return err == nil && found || c.digests.Has(path.Join(name, layout.TreeFile)) || handler.IsRandomKey(ctx, c.store, dir)
 }
 
 // handlerType returns the type of the handler that saved a checkpointable. What
@@ -332,6 +333,9 @@ func (c *Checkpoint) handlerType(ctx context.Context, name string) string {
 func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
 	if !isPyTree(c.meta.Handlers[name]) || c.hasTree(ctx, name) {
 		return nil
+	}
+	if handler.IsRandomKeyType(c.meta.Handlers[name]) {
+		return fmt.Errorf("%w: the files of a random generator are missing in %s", fault.ErrCorrupt, path.Join(".", name))
 	}
 	file := path.Join(name, layout.TreeFile)
 	if _, err := c.store.Stat(ctx, path.Join(c.dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {

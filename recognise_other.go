@@ -50,7 +50,7 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 	if err != nil {
 		return nil, err
 	}
-	if aggregate { // which is all that old versions wrote of a tree's metadata
+	if aggregate || handler.IsRandomKey(ctx, store, dir) { // all that old versions wrote of metadata
 		return foreign(store, dir), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {

@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/lfs"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -47,7 +48,7 @@ func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, e
 	if err != nil {
 		return false, err
 	}
-	first, err := transfer.ReadFile(ctx, store, dir, layout.AggregateFile, 0, min(info.Size, 1))
+	first, err := transfer.ReadFile(ctx, store, dir, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
 	if isNotExist(err) {
 		return false, nil // removed meanwhile
 	}

@@ -60,20 +60,29 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if t, err := openFlaxFile(ctx, dir); t != nil || err != nil {
 		return t, err
 	}
-	doc, err := dir.ReadFile(ctx, layout.TreeFile)
-	if isNotExist(err) {
-		if t, err := openAggregate(ctx, dir, options); t != nil || err != nil {
+	o, err := describeTree(ctx, dir, options)
+	if err != nil {
+		return nil, err
+	}
+	if o != nil {
+		return o.tree(ctx)
+	}
+	for _, open := range []func(context.Context, *ReadDir, OpenOptions) (*storedTree, error){openAggregate, openRandomKey} {
+		if t, err := open(ctx, dir, options); t != nil || err != nil {
 			return t, err
 		}
 	}
-	if isNotExist(err) && dir.name == "" { // not part of a checkpoint of Orbax
+	if dir.name == "" { // not part of a checkpoint of Orbax
 		return openBare(ctx, dir, options)
 	}
-	if isNotExist(err) {
-		// Not as an error that says that the checkpoint does not exist.
-		return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.name)
-	}
-	if err != nil {
+	// Not as an error that says that the checkpoint does not exist.
+	return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.name)
+}
+
+// describeTree reads the documents and the index of a pytree; nil if it has no metadata.
+func describeTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*treeOpener, error) {
+	doc, err := dir.readOptional(ctx, layout.TreeFile)
+	if doc == nil || err != nil {
 		return nil, err
 	}
 	o := newTreeOpener(dir, options)
@@ -93,7 +102,7 @@ func openTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTr
 	if err := cmp.Or(err, <-documents, storeErr); err != nil {
 		return nil, err
 	}
-	return o.tree(ctx)
+	return o, nil
 }
 
 // tree returns the tree of all leaves.
@@ -119,6 +128,10 @@ type treeOpener struct {
 	// What keeps these documents of another writer from being understood; nil
 	// mostly. Only what depends on them is not known then.
 	stringsErr, shardingErr, arraysErr error
+
+	// keysUnnamed says that the arrays are PRNG keys, and nothing what generator they are
+	// for.
+	keysUnnamed bool
 
 	ocdbt  bool
 	values valueIndex // of the database
@@ -394,6 +407,9 @@ func (o *treeOpener) findLeaf(ctx context.Context, l layout.TreeLeaf, name strin
 	case l.ValueType == layout.JaxArray:
 		m.WriteShape = l.WriteShape
 		m.PRNGImpl = o.arrays[name].PRNGImpl
+		if o.keysUnnamed {
+			m.PRNGImpl = keyImpl(m.Shape)
+		}
 		m.Sharding = o.shardings[name]
 		if o.arraysErr != nil && m.DType == array.Uint32 { // what the data of keys are
 			return nil, fmt.Errorf("cannot tell whether it is a PRNG key: %w", o.arraysErr)

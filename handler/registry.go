@@ -145,12 +145,26 @@ func TypeByFiles(ctx context.Context, dir *ReadDir) string {
 	return ""
 }
 
+// IsRandomKeyType reports whether a recorded type is that of a handler of random
+// generators of Orbax v0; see IsRandomKey.
+func IsRandomKeyType(typ string) bool {
+	name := className(typ)
+	return name == jaxRandomKey || name == numpyRandomKey
+}
+
+// The classes of Orbax v0 that save the state of random generators, as a pytree in a
+// directory of their own.
+const (
+	jaxRandomKey   = "JaxRandomKeyCheckpointHandler"
+	numpyRandomKey = "NumpyRandomKeyCheckpointHandler"
+)
+
 func className(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }
 
 // aliases lists by class name the classes of Orbax v0 that its v1 handlers
 // stand in for.
 var aliases = map[string][]string{
-	"PyTreeHandler": {"StandardCheckpointHandler", "PyTreeCheckpointHandler"},
+	"PyTreeHandler": {"StandardCheckpointHandler", "PyTreeCheckpointHandler", jaxRandomKey, numpyRandomKey},
 	"JsonHandler":   {"JsonCheckpointHandler"},
 	"ProtoHandler":  {"ProtoCheckpointHandler"},
 }

@@ -108,6 +108,7 @@ func otherDTypes(float, integer, imaginary array.DType) map[array.DType]array.DT
 	for d := array.Int2; d <= array.Uint64; d++ {
 		to[d] = integer
 	}
+	to[integer] = array.Int32 // where an array is of that dtype already
 	for d := array.Float4E2M1FN; d <= array.Float64; d++ {
 		to[d] = float
 	}

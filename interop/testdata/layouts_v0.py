@@ -153,16 +153,51 @@ def v0_proto(out):
     return expect("ckpt", tree(arrays()), {"name": "proto", "proto": value}, names=["proto", "state"])
 
 
-@row(ORBAX)
-def v0_random_keys(out):
-    """Beside a pytree two composites in the composite, which v1 does not load."""
+def random_keys(out):
+    """Beside a pytree composites in the composite, which v1 does not load."""
+    one, many = (Key("threefry2x32", bits("uint32", *shape)) for shape in ((2,), (3, 2)))
+    legacy = bits("uint32", 2)
+    generator = np.random.RandomState(7)
+    generator.standard_normal()  # of two, the second is kept
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(arrays()),
-        key=ocp.args.JaxRandomKeySave(put(Key("threefry2x32", bits("uint32", 2)))),
-        generator=ocp.args.NumpyRandomKeySave(np.random.RandomState(7).get_state()),
+        one=ocp.args.JaxRandomKeySave(put(one)),
+        many=ocp.args.JaxRandomKeySave(put(many)),
+        legacy=ocp.args.JaxRandomKeySave(put(legacy)),
+        tuple=ocp.args.NumpyRandomKeySave(generator.get_state()),
+        dict=ocp.args.NumpyRandomKeySave(generator.get_state(legacy=False)),
     )
     save(out / "ckpt", args, ocp.CompositeCheckpointHandler())
-    return expect("ckpt", tree(arrays()), names=["generator", "key", "state"])
+    return expect(
+        "ckpt",
+        tree(arrays()),
+        tree(one, "one"),
+        tree(many, "many"),
+        tree(legacy, "legacy"),
+        tree(generator.get_state(), "tuple"),
+        tree(generator.get_state(legacy=False), "dict"),
+        names=["dict", "legacy", "many", "one", "state", "tuple"],
+    )
+
+
+@row(ORBAX)
+def v0_random_keys(out):
+    return random_keys(out)
+
+
+@row(ORBAX)
+def v0_old_random_keys(out):
+    row = random_keys(out)
+    forget_metadata(out / "ckpt")
+    return row
+
+
+@row(ORBAX)
+def v0_random_key(out):
+    """A key alone, in directories of another name."""
+    key = Key("threefry2x32", bits("uint32", 4, 2))
+    save(out / "ckpt", ocp.args.JaxRandomKeySave(put(key)), ocp.JaxRandomKeyCheckpointHandler("rng"))
+    return expect("ckpt", tree(key))
 
 
 @row(ORBAX)
