@@ -238,6 +238,9 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		}
 	}
 	old, err := open(ctx, s.store, s.dir)
+	if errors.Is(err, fault.ErrNotExist) {
+		return nil // removed since
+	}
 	if err == nil && old.foreign {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
 	}
@@ -258,6 +261,9 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	// One that is damaged, or not finished, may be replaced.
 	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, errUnfinished) {
 		_, err = look(ctx, s.dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since
 	}
 	if err != nil {
 		return fmt.Errorf("will not overwrite: %w", err)

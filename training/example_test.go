@@ -222,13 +222,14 @@ func ExampleSharing() {
 // Checkpointer and disturbs none.
 func ExampleWatch() {
 	serve := func(ctx context.Context, root string, use func(step int, model *State)) error {
-		for ck, err := range training.Watch(ctx, root, training.ReadOptions{}) {
+		var model *State
+		for ck, err := range training.Watch(ctx, root, training.ReadOptions{
+			Load: func(ctx context.Context, ck *orbax.Checkpoint) error {
+				model = new(State)
+				return ck.LoadInto(ctx, model)
+			},
+		}) {
 			if err != nil {
-				log.Print(err)
-				continue
-			}
-			model := new(State)
-			if err := orbax.LoadInto(ctx, ck.Path, model); err != nil {
 				log.Print(err) // the model that is in use stays
 				continue
 			}

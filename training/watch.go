@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"time"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -19,13 +21,24 @@ type ReadOptions struct {
 	StepNameFormat NameFormat
 	// Interval is how often Watch looks; a second if 0.
 	Interval time.Duration
+	// Load, if not nil, reads what the program wants of a step, before Latest
+	// returns it and Watch yields it: into a target of the program's, with
+	// [orbax.Checkpoint.LoadInto] for instance, or all of it with
+	// [orbax.Checkpoint.Verify]. If its error matches orbax.ErrCorrupt the step is
+	// damaged, and the one before it is tried, as [Checkpointer.Resume] does; what a
+	// failed load has left in a target the next one overwrites. If the step was
+	// removed or replaced meanwhile, the newest is looked for again. Any other error
+	// is returned or yielded. It is called for no step twice while that is as it was.
+	Load func(ctx context.Context, ck *orbax.Checkpoint) error
+	// Logger is told which damaged steps are passed over; nobody if nil.
+	Logger *slog.Logger
 }
 
 // Latest returns the newest step of the run at root whose documents are in order,
 // as one who only reads sees it: it takes no lock, writes nothing, and may run
 // beside the program that trains. A newer step whose documents are damaged is
-// passed over; Checkpointer.Checkpoints lists those too. Array data is not read:
-// a load checks it.
+// passed over; [Steps] lists those too. Array data is not read unless
+// ReadOptions.Load does it: then the step is the newest that can be loaded.
 //
 // If the root does not exist, or has no step, the error matches orbax.ErrNotExist.
 // If it has damaged ones alone, it says what is wrong with the newest.
@@ -40,6 +53,26 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error)
 	}
 	newest, err := newestSound(steps)
 	return newest, r.wrap("latest", noStep, err)
+}
+
+// Steps lists the steps of the run at root, ascending, as
+// [Checkpointer.Checkpoints] does, for a program that only reads: it takes no lock
+// and writes nothing. Of each it reads what the checkpoint says of itself;
+// ReadOptions.Load is not called. If there is none the error is that of [Latest].
+func Steps(ctx context.Context, root string, o ReadOptions) ([]Checkpoint, error) {
+	r, err := newReader(root, o)
+	if err != nil {
+		return nil, wrap("list", root, noStep, err)
+	}
+	var s steps
+	s.init(&r.root)
+	if err = s.refresh(ctx); err == nil {
+		_, err = s.find(LatestStep)
+	}
+	if err != nil {
+		return nil, r.wrap("list", noStep, err)
+	}
+	return s.all(), nil
 }
 
 // Watch yields the newest step of the run at root, as Latest finds it, and then

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -15,8 +18,17 @@ import (
 // opens no more of them than it must, and none again that has not changed.
 type reader struct {
 	root
-	sound Checkpoint   // the newest that was sound
-	entry storage.Info // that one's, in the root
+	options ReadOptions
+	sound   Checkpoint         // the newest that was sound, and loaded
+	entry   storage.Info       // that one's, in the root
+	damaged map[string]unsound // by name
+}
+
+// unsound is a step that was passed over.
+type unsound struct {
+	modTime time.Time
+	ck      Checkpoint
+	loaded  bool // it was found by loading, which is not done again
 }
 
 func newReader(name string, o ReadOptions) (*reader, error) {
@@ -24,7 +36,10 @@ func newReader(name string, o ReadOptions) (*reader, error) {
 		return nil, err
 	}
 	root, err := newRoot(name, o.StepNameFormat)
-	return &reader{root: root}, err
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &reader{root: root, options: o}, err
 }
 
 // steps returns the steps, ascending. Of the newest that are damaged it says so,
@@ -77,20 +92,56 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Checkpoint, sure
 	return steps, sound && !moving, nil
 }
 
-// look reads all documents of a step, unless it is the one that was sound.
+// look reads all documents of a step, and loads it if that is asked for, unless the
+// outcome is known.
 func (r *reader) look(ctx context.Context, c candidate) (Checkpoint, error) {
 	if c.info.Name == r.entry.Name && c.info.ModTime.Equal(r.entry.ModTime) {
 		return r.sound, nil
 	}
+	before, passed := r.damaged[c.info.Name]
+	passed = passed && before.modTime.Equal(c.info.ModTime)
+	if passed && before.loaded {
+		return before.ck, nil
+	}
 	ck, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
-		m, err := ck.CheckpointablesMetadata(ctx)
-		if err == nil {
-			err = m.Err()
-		}
-		return m, err
+		return ck.CheckpointablesMetadata(ctx)
 	})
+	loaded := err == nil && ck.Err == nil
+	if loaded {
+		ck, err = r.load(ctx, ck)
+	}
 	if err == nil && ck.Err == nil {
 		r.sound, r.entry = ck, c.info
 	}
+	if errors.Is(ck.Err, orbax.ErrCorrupt) && ctx.Err() == nil && !passed {
+		r.options.Logger.Warn("passed over", "step", ck.Step, "path", ck.Path, "error", ck.Err)
+		if r.damaged == nil {
+			r.damaged = map[string]unsound{}
+		}
+		r.damaged[c.info.Name] = unsound{c.info.ModTime, ck, loaded}
+	}
 	return ck, err
+}
+
+// load calls ReadOptions.Load. A step that it finds to be damaged, or that somebody
+// removes or replaces, has Err.
+func (r *reader) load(ctx context.Context, at Checkpoint) (Checkpoint, error) {
+	if r.options.Load == nil {
+		return at, nil
+	}
+	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
+		return nil, r.options.Load(ctx, ck)
+	})
+	r.called(err)
+	switch {
+	case r.hasMoved(ctx, at, err):
+		at.Err = fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
+	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
+		at.Err = err
+	case isNoCheckpoint(err): // a checkpointable, say; but there are steps
+		return at, fmt.Errorf("%w: %v", fault.ErrStructure, err)
+	default:
+		return at, err
+	}
+	return at, nil
 }
