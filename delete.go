@@ -172,7 +172,7 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
 	look := proof.Checkpoint(d.store)
 	if isTemporary(path.Base(d.dir)) {
-		if !proof.IsTemporary(path.Base(d.dir)) {
+		if temporary, _ := storage.IsTemporary(path.Base(d.dir)); !temporary {
 			return nil, fmt.Errorf("will not delete: %w: no save gives a directory this name", fault.ErrInvalidCheckpoint)
 		}
 		look = proof.Temporary(d.store)

@@ -167,8 +167,12 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if err := errors.Join(errs...); err != nil || s.into != nil {
 		return err
 	}
-	if s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite); err != nil || !s.overwrite {
+	if s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite); err != nil {
 		return err
+	}
+	s.removeLeft(ctx)
+	if !s.overwrite {
+		return nil
 	}
 	if err := storage.CanReplace(ctx, s.stage); err != nil {
 		return errors.Join(err, s.stage.Abort())
@@ -195,6 +199,10 @@ func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) e
 		return nil
 	}
 	room, err := store.Room(ctx, s.dir)
+	if err == nil && room < s.least {
+		s.removeLeft(ctx)
+		room, err = store.Room(ctx, s.dir)
+	}
 	if err == nil && room < s.least && makeRoom != nil {
 		if err := makeRoom(ctx); err != nil {
 			return err
@@ -214,6 +222,12 @@ func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) e
 		return err
 	}
 	return nil
+}
+
+// removeLeft removes what saves to the same path have left that died. What cannot be
+// removed is in no one's way.
+func (s *saving) removeLeft(ctx context.Context) {
+	_ = proof.RemoveLeft(ctx, s.store, s.dir)
 }
 
 // checkTarget refuses a path that is taken: by anything, or, if overwriting, by

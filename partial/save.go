@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -144,6 +145,8 @@ func (p *newPart) begin(ctx context.Context) (storage.Stage, error) {
 	}); err != nil {
 		return nil, err
 	}
+	// What saves of parts have left that died; if it stays it is in no one's way.
+	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
 	last, err := p.check(ctx)
 	if err != nil {
 		return nil, errors.Join(err, stage.Abort())

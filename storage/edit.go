@@ -22,6 +22,15 @@ type Locker interface {
 	Locks(ctx context.Context, dir string) bool
 }
 
+// Lefter is a Store that knows what dead writers have left.
+type Lefter interface {
+	Store
+	// Left returns the temporary directories of writers of dir that have died, but for
+	// one with what was at dir if nothing is there now. Where a dead writer cannot be
+	// told from a live one there are none.
+	Left(ctx context.Context, dir string) ([]string, error)
+}
+
 // Edit is a directory that one writer has claimed. Its methods may not be called
 // by several goroutines at once. Of a process that dies between them nothing is
 // left in the directory but what they have done.

@@ -293,8 +293,7 @@ func (s *localStage) CanReplace(ctx context.Context) error {
 // replace is exchange for file systems without it: the old directory gets a
 // temporary name, the new one takes its place.
 func (s *localStage) replace() error {
-	const mark = "-old"
-	old := s.tmp[:len(s.tmp)-len(mark)] + mark // no longer than what fitted
+	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than what fitted
 	if err := s.sys.rename(s.target, old); err != nil {
 		return err
 	}

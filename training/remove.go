@@ -231,6 +231,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 	}
 	for _, e := range found.others {
 		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)
+		_, ours := storage.IsTemporary(e.Name)
 		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != metadataDir {
 			continue
 		}
@@ -239,7 +240,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 			// What was replaced when the program died between two renames, on a
 			// file system that cannot exchange directories.
 			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
-		case isOurs(id) && locks || c.options.CleanTemporary:
+		case ours && locks || c.options.CleanTemporary:
 			r.add(removal{path: c.root.path(e.Name)})
 		default:
 			c.log.Warn("a save has left this, or goes on: nobody can tell; CleanTemporary removes it", "path", c.root.path(e.Name))
@@ -250,14 +251,3 @@ func (r *removals) temporaries(ctx context.Context) error {
 
 // replacedMark ends the temporary name of a directory that is being replaced.
 const replacedMark = "-old"
-
-// isOurs reports whether what follows the mark in the name of a temporary directory
-// is as package storage makes it: a hyphen and 16 hexadecimal digits, of which the
-// mark of what was replaced takes four. Its writer holds a lock for as long as it
-// lives.
-func isOurs(id string) bool {
-	id, _, _ = strings.Cut(id, storage.TempMarker) // of one who removed it
-	id = strings.TrimSuffix(id, replacedMark)
-	digits, ok := strings.CutPrefix(id, "-")
-	return ok && len(digits) >= 12 && strings.Trim(digits, "0123456789abcdef") == ""
-}

@@ -54,6 +54,13 @@ func (f *failing) Entries(ctx context.Context, dir string) ([]storage.Entry, err
 	return storage.Entries(ctx, f.Editor, dir)
 }
 
+func (f *failing) Left(ctx context.Context, dir string) ([]string, error) {
+	if l, ok := f.Editor.(storage.Lefter); ok {
+		return l.Left(ctx, dir)
+	}
+	return nil, nil
+}
+
 type edit struct {
 	storage.Edit
 	f *failing

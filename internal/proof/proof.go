@@ -45,7 +45,7 @@ func Replaced(store storage.Store) storage.Look {
 
 // Temporary returns the look at what a save or a removal has left: what a
 // checkpoint can have, of which any part may be missing. The directory's name must
-// pass [IsTemporary].
+// be one of [storage.IsTemporary].
 func Temporary(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, store, dir)
@@ -209,40 +209,7 @@ func (w *walk) inside(name string, e storage.Entry, f func() error) error {
 	return f()
 }
 
-// IsTemporary reports whether name is one that package storage or Orbax gives to
-// the directory of an unfinished save or removal.
-func IsTemporary(name string) bool {
-	of, id, ok := cutLast(name, storage.TempMarker)
-	if !ok || of == "" {
-		return false
-	}
-	if id == "" {
-		return true // Orbax's today, and ours for what is being removed
-	}
-	digits, ok := strings.CutPrefix(id, "-")
-	if !ok || digits == "" {
-		return false
-	}
-	if strings.Trim(digits, "0123456789") == "" {
-		return true // the time, in older versions of Orbax
-	}
-	return IsOurs(id)
-}
-
-// IsOurs reports whether id, which follows the last [storage.TempMarker] in the
-// name of a temporary directory, is as package storage makes it: a hyphen and 16
-// hexadecimal digits, of which the mark of what was replaced takes four. The
-// writer of such a directory holds a lock for as long as it lives.
-func IsOurs(id string) bool {
-	digits, ok := strings.CutPrefix(id, "-")
-	if !ok {
-		return false
-	}
-	if old, is := strings.CutSuffix(digits, "-old"); is {
-		return len(old) == 12 && isHex(old)
-	}
-	return len(digits) == 16 && isHex(digits)
-}
+func isHex(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
 
 func cutLast(s, sep string) (before, after string, found bool) {
 	at := strings.LastIndex(s, sep)
@@ -251,8 +218,6 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	}
 	return s[:at], s[at+len(sep):], true
 }
-
-func isHex(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
 
 // isPending reports whether name is that of a part of a session of partial saves:
 // <session>.pending_<time in ns>_<hexadecimal digits>.

@@ -131,7 +131,7 @@ func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 	case session && e.Type.IsDir() && isPending(e.Name):
 		w.orbax = true
 		return w.inside(name, e, func() error { return w.root(name, false) })
-	case w.partial && e.Type.IsDir() && IsTemporary(e.Name): // of an item of Orbax, or what was removed
+	case w.partial && e.Type.IsDir() && isTemporary(e.Name): // of an item of Orbax, or what was removed
 		return w.inside(name, e, func() error { return w.root(name, false) })
 	case isDir(e) && layout.CheckName(e.Name) == nil || e.Type.IsDir() && e.Name == layout.MetricsName:
 		if isLink(e) && !w.leadsToDir(name) {
@@ -144,6 +144,12 @@ func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 	}
 	w.refuse(name, e)
 	return nil
+}
+
+// isTemporary reports whether a directory of this name has what is not finished.
+func isTemporary(name string) bool {
+	temporary, _ := storage.IsTemporary(name)
+	return temporary
 }
 
 // leadsToDir reports whether a link leads to a directory.

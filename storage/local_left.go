@@ -1,0 +1,43 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+)
+
+// Left makes the local store a Lefter.
+func (l *local) Left(ctx context.Context, dir string) ([]string, error) {
+	dir = path.Clean(dir)
+	parent := path.Dir(dir)
+	entries, err := l.Entries(ctx, parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type.IsDir() && isLeftOf(e.Name, path.Base(dir)) {
+			names = append(names, e.Name)
+		}
+	}
+	if len(names) == 0 || !locks(parent) {
+		return nil, nil
+	}
+	_, err = os.Lstat(dir)
+	var left []string
+	for _, name := range names {
+		if strings.HasSuffix(name, oldMark) && err != nil {
+			continue // the only copy, after a crash between two renames
+		}
+		if name = path.Join(parent, name); !l.sys.locked(name) {
+			left = append(left, name)
+		}
+	}
+	return left, nil
+}
