@@ -105,7 +105,12 @@ func removeLooked(ctx context.Context, sys system, dir string, look Look) error 
 		if err == nil {
 			err = sys.remove(dir, items)
 		}
-		if n == removeLooks || !errors.Is(err, errAppeared) && !errors.Is(err, fs.ErrNotExist) {
+		switch _, serr := os.Lstat(dir); {
+		case err == nil:
+			return nil
+		case errors.Is(serr, fs.ErrNotExist): // by another who takes it for what it is
+			return nil
+		case n == removeLooks || !errors.Is(err, errAppeared) && !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 	}
