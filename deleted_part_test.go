@@ -182,7 +182,10 @@ func TestDeletedPartEveryBit(t *testing.T) {
 // asked for.
 func TestLostParts(t *testing.T) {
 	f, want := stepFiles(t)
-	f = f.with("digests.sha256", nil)
+	if err := verifyFiles(t.Context(), f.with("digests.sha256", nil)); !errors.Is(err, orbax.ErrCorrupt) {
+		t.Errorf("without digests beside what only comes with them: %v", err)
+	}
+	f = f.with("digests.sha256", nil).with("state/go-orbax.chunks", nil) // now nothing shows who wrote it
 	if err := verifyFiles(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}

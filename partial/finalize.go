@@ -199,10 +199,8 @@ func (s *session) checkMade(ctx context.Context) error {
 	return handler.CheckMerged(ctx, handler.NewReadDir(s.store, s.final, layout.DefaultName, digests, nil))
 }
 
-// partsFile is a document of ours at the root of a checkpoint: what it was made
-// of. Orbax ignores it.
-const partsFile = "partial_save.json"
-
+// partsDoc is the document layout.PartsFile at the root of a checkpoint: what it was
+// made of.
 type partsDoc struct {
 	Parts []string `json:"parts"`
 }
@@ -217,7 +215,7 @@ func (s *session) madeOf(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := transfer.ReadFile(ctx, s.store, s.final, partsFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, s.store, s.final, layout.PartsFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -226,7 +224,7 @@ func (s *session) madeOf(ctx context.Context) ([]string, error) {
 	}
 	var d partsDoc
 	if err := json.Unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", fault.ErrCorrupt, partsFile, err)
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrCorrupt, layout.PartsFile, err)
 	}
 	return d.Parts, nil
 }
@@ -297,10 +295,10 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 	if err != nil {
 		return err
 	}
-	if err := transfer.WriteFile(ctx, stage, partsFile, doc); err != nil {
+	if err := transfer.WriteFile(ctx, stage, layout.PartsFile, doc); err != nil {
 		return err
 	}
-	digests.Add(partsFile, sha256.Sum256(doc))
+	digests.Add(layout.PartsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
 	if err := savehook.Documents(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
 		return err

@@ -3,6 +3,7 @@ package training
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,17 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	dir := path.Join(r.dir, metadataDir)
+	digests, err := r.readDigests(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
 	doc, err := transfer.ReadFile(ctx, r.store, dir, metadataFile, 0, -1)
+	if err == nil {
+		err = digests.Check(metadataFile, doc)
+	}
+	if errors.Is(err, fs.ErrNotExist) && digests.Has(metadataFile) {
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, metadataFile)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		doc, err = transfer.ReadFile(ctx, r.store, dir, legacyMetadataFile, 0, -1)
 	}
@@ -85,6 +96,19 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 		}
 	}
 	return custom, nil
+}
+
+// readDigests reads the digest file beside the metadata, which they have if this package
+// wrote them: Orbax does not, nor does it ever write metadata again.
+func (r *root) readDigests(ctx context.Context, dir string) (*layout.Digests, error) {
+	doc, err := transfer.ReadFile(ctx, r.store, dir, layout.DigestFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return layout.ParseDigests(doc)
 }
 
 // writeMetadata stores custom metadata in the root, which keeps what it has.
@@ -126,6 +150,8 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 // putMetadata writes the document, unless there is one.
 func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	dir := path.Join(r.dir, metadataDir)
+	var digests layout.Digests
+	digests.Add(metadataFile, sha256.Sum256(doc))
 	stage, err := r.store.Begin(ctx, dir, false)
 	if errors.Is(err, fs.ErrExist) { // the directory alone is there
 		editor, ok := r.store.(storage.Editor)
@@ -141,7 +167,11 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := transfer.WriteFile(ctx, stage, metadataFile, doc); err != nil {
+	err = transfer.WriteFile(ctx, stage, metadataFile, doc)
+	if err == nil {
+		err = transfer.WriteFile(ctx, stage, layout.DigestFile, digests.Document())
+	}
+	if err != nil {
 		return errors.Join(err, stage.Abort())
 	}
 	return stage.Commit(ctx)

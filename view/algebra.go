@@ -65,7 +65,7 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	if l.meta.Kind == tree.KindScalar {
 		m.Kind = l.meta.Kind
 	}
-	m.ValueType, m.Sharding = l.meta.ValueType, l.meta.Sharding
+	m.ValueType, m.Sharding, m.lostSharding = l.meta.ValueType, l.meta.Sharding, l.meta.lostSharding
 	pieces := slices.Clone(l.pieces)
 	for i := range pieces {
 		pieces[i].casts = append(slices.Clip(pieces[i].casts), d)

@@ -123,7 +123,7 @@ func (l *Leaf) Shape() []int { return slices.Clone(l.meta.Shape) }
 // which none is recorded, so that its Metadata have none, it is that of the host: as
 // what is loaded has it, it stays a jax.Array when it is saved again.
 func (l *Leaf) Sharding() *sharding.Sharding {
-	if l.meta.Sharding == nil && l.meta.ValueType == jaxArray {
+	if l.meta.Sharding == nil && l.meta.ValueType == jaxArray && !l.meta.lostSharding {
 		return hostSharding
 	}
 	return l.meta.Sharding

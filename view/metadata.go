@@ -60,12 +60,14 @@ type LeafMetadata struct {
 	ChunkShape  []int              // of the stored chunks
 	WriteShape  []int              // of a jax.Array, one shard as it was written; may be nil
 	Codecs      string             // how chunks are encoded
-	Sharding    *sharding.Sharding // of a jax.Array; nil if none is recorded
+	Sharding    *sharding.Sharding // of a jax.Array; nil if none is recorded, or none can be read
 	PRNGImpl    string             // of a typed PRNG key, whose key data DType and Shape describe
 	Bytes       int64              // in memory
 	StoredBytes int64              // as stored
 	// MissingChunks is how many chunks are not stored and taken for the fill value.
 	MissingChunks int
+
+	lostSharding bool // there may be one that cannot be read
 
 	// Err says why the leaf cannot be read: something that belongs to it alone is
 	// damaged, or has a form that is not known. What else is known of the leaf is

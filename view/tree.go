@@ -71,10 +71,16 @@ func (t *Tree) WithCustom(custom map[string]string) *Tree {
 	return &c
 }
 
-// WithShardingErr returns the tree with another ShardingErr in its TreeMetadata.
+// WithShardingErr returns the tree with another ShardingErr in its TreeMetadata. Leaves
+// that have no sharding because of it are not taken for leaves of the host.
 func (t *Tree) WithShardingErr(err error) *Tree {
 	c := *t
 	c.shardingErr = err
+	for _, l := range t.leaves {
+		if err != nil && !l.meta.lostSharding {
+			l.meta.lostSharding = true
+		}
+	}
 	return &c
 }
 

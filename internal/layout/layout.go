@@ -36,6 +36,8 @@ const (
 	CommitFile     = "commit_success.txt"
 	DigestFile     = "digests.sha256"
 	DeletionFile   = "_CHECKPOINT_DELETION"
+	// PartsFile is ours: which partial saves a checkpoint was made of. Orbax ignores it.
+	PartsFile = "partial_save.json"
 	// HandlersFile is ours, where a handler may write files of any name: the handlers
 	// of the checkpoint, before they have written anything. Of a save that dies it
 	// says whose the files are. Orbax ignores it.

@@ -37,14 +37,13 @@ var checks = map[string]func(doc []byte) verdict{
 	layout.ShardingFile:   shardingDoc,
 	layout.StringsFile:    objectDoc,
 	layout.ChunksFile:     prefixDoc("go-orbax chunks "),
-	partsFile:             partsDoc,
+	layout.PartsFile:      partsDoc,
 	rootMetadataFile:      objectDoc,
 }
 
 const (
-	partsFile        = "partial_save.json" // of a checkpoint that was saved in parts
-	rootMetadataFile = "_ROOT_METADATA"    // of a run
-	msgpackFile      = "checkpoint"        // a tree before each array had files of its own
+	rootMetadataFile = "_ROOT_METADATA" // of a run
+	msgpackFile      = "checkpoint"     // a tree before each array had files of its own
 	manifestFile     = "manifest.ocdbt"
 )
 

@@ -56,7 +56,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 // none.
 func rootCheck(name string) func([]byte) verdict {
 	switch name {
-	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, partsFile:
+	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, layout.PartsFile:
 		return checks[name]
 	}
 	return nil
