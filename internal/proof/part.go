@@ -57,7 +57,8 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	if !named && !w.partial && isTree && w.proven == proven {
 		return refuse() // nothing but names
 	}
-	c := contents{r: r, typ: r.handlers[name]}
+	w.unlisted(r)
+	c := contents{r: r, typ: r.handlers[name], tree: isTree}
 	// Orbax records the handler of such objects for trees that it has finalized.
 	c.own = named && !ours && IsOwn(c.typ) && r.digests == nil && !(isTree && strings.Contains(c.typ, stateful))
 	return w.item(c, dir, rest)
@@ -82,6 +83,8 @@ type contents struct {
 	r   *rootDocs
 	typ string // of its handler
 	own bool   // which has any files, and no list of them exists
+	// tree says that there are the files of a tree, beside which are no documents.
+	tree bool
 }
 
 // item looks at entries of a checkpointable that are not those of a tree.
@@ -94,9 +97,9 @@ func (w *walk) item(c contents, dir string, entries []storage.Entry) error {
 			_, err = w.document(name, e, commitDoc)
 		case isFile(e) && (c.r.lists(name) || c.own):
 			w.take(name, e)
-		case isFile(e) && isItemFile(e.Name) && (c.r.digests == nil || path.Base(dir) == layout.MetricsName):
+		case isFile(e) && isItemFile(e.Name) && !c.tree && (c.r.digests == nil || path.Base(dir) == layout.MetricsName):
 			_, err = w.document(name, e, itemCheck(e.Name))
-		case e.Type.IsDir() && strings.Contains(c.typ, randomKey):
+		case e.Type.IsDir() && isRandomKey(e.Name) && (c.typ == "" || strings.Contains(c.typ, "RandomKey")):
 			err = w.inside(name, e, func() error { return w.randomKey(c, name) })
 		case e.Type.IsDir() && (c.r.lists(name) || c.own):
 			err = w.inside(name, e, func() error { return w.ownDir(c, name) })
@@ -123,9 +126,12 @@ func (w *walk) ownDir(c contents, dir string) error {
 	return w.item(c, dir, entries)
 }
 
-// randomKey is in the types of the handlers of random keys, which have an item for
-// the key and one for what it is.
-const randomKey = "RandomKey"
+// isRandomKey reports whether name is that of an item of a random key: the key, or what
+// it is.
+func isRandomKey(name string) bool {
+	name = strings.TrimSuffix(name, "_metadata")
+	return name == "jax_random_key" || name == "np_random_key"
+}
 
 func (w *walk) randomKey(c contents, dir string) error {
 	entries, err := w.entries(dir)

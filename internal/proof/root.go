@@ -86,6 +86,22 @@ func (r *rootDocs) read(name string, doc []byte) {
 	}
 }
 
+// unlisted refuses the documents so far that are not what their names say and that the
+// digests do not have: they are not damaged, but of others.
+func (w *walk) unlisted(r *rootDocs) {
+	if r.digests == nil {
+		return
+	}
+	w.doubtful = slices.DeleteFunc(w.doubtful, func(name string) bool {
+		base := path.Base(name)
+		if isManifest(base) || base == layout.DeletionFile || base == layout.DigestFile || isDigestFile(base) || r.lists(name) {
+			return false
+		}
+		w.strange = append(w.strange, name)
+		return true
+	})
+}
+
 // lists reports whether the digests have a file, or one below it.
 func (r *rootDocs) lists(name string) bool {
 	if r.digests == nil {
@@ -112,10 +128,13 @@ func (w *walk) root(dir string, session bool) error {
 	if err != nil {
 		return err
 	}
-	rest, _, err := w.tree(r, dir, r.rest)
-	if err != nil {
-		return err
+	rest := r.rest
+	if _, flat := r.handlers[""]; flat || !r.all { // else it has checkpointables with names
+		if rest, _, err = w.tree(r, dir, rest); err != nil {
+			return err
+		}
 	}
+	w.unlisted(r)
 	for _, e := range rest {
 		if err := w.rootEntry(r, e, session); err != nil {
 			return err
