@@ -208,9 +208,7 @@ func (c *Checkpointer) underWay() *Response {
 // unless it was complete before.
 func (c *Checkpointer) Cancel() {
 	if r := c.underWay(); r != nil {
-		r.tell() // the caller knows
-		r.cancel(errCanceled)
-		<-r.done
+		r.Cancel()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -84,18 +85,23 @@ func with[T any](ctx context.Context, c *Checkpointer, op string, step int, read
 	return v, c.root.wrap(op, step, err)
 }
 
+// withDefaults returns the options of a load, after those of the Checkpointer.
+func withDefaults[O orbax.LoadOption](c *Checkpointer, options []O) []O {
+	return slices.Concat(convert[O](c.options.LoadOptions), options)
+}
+
 // Load reads a step, which may be LatestStep, as it was saved; see orbax.Load. It
 // says so if the step is damaged, and takes no other in its place; Resume does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
 	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return ck.Load(ctx, options...)
+		return ck.Load(ctx, withDefaults(c, options)...)
 	})
 }
 
 // LoadInto reads a step into target, as orbax.LoadInto does.
 func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, options ...orbax.LoadOption) error {
 	_, err := with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return nil, ck.LoadInto(ctx, target, options...)
+		return nil, ck.LoadInto(ctx, target, withDefaults(c, options)...)
 	})
 	return err
 }
@@ -103,7 +109,7 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 // LoadAbstract reads of a step what abstract describes, as orbax.LoadAbstract does.
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
 	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return ck.LoadAbstract(ctx, abstract, options...)
+		return ck.LoadAbstract(ctx, abstract, withDefaults(c, options)...)
 	})
 }
 
@@ -111,7 +117,7 @@ func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any,
 // orbax.LoadCheckpointables does.
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
 	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
-		return ck.LoadCheckpointables(ctx, targets, options...)
+		return ck.LoadCheckpointables(ctx, targets, withDefaults(c, options)...)
 	})
 }
 
@@ -148,8 +154,8 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // If there are no steps the error matches orbax.ErrNotExist: a new run. If there
 // are only damaged ones it does not, and says what is wrong with each.
 func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.LoadOption) (step int, err error) {
-	return resume(ctx, c, convert[any](options), func(ck *orbax.Checkpoint) error {
-		return ck.LoadInto(ctx, target, options...)
+	return resume(ctx, c, convert[any](withDefaults(c, options)), func(ck *orbax.Checkpoint) error {
+		return ck.LoadInto(ctx, target, withDefaults(c, options)...)
 	})
 }
 
@@ -160,8 +166,8 @@ func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[st
 	if len(targets) == 0 {
 		return noStep, c.root.wrap("resume", noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
 	}
-	return resume(ctx, c, convert[any](options), func(ck *orbax.Checkpoint) error {
-		_, err := ck.LoadCheckpointables(ctx, targets, options...)
+	return resume(ctx, c, convert[any](withDefaults(c, options)), func(ck *orbax.Checkpoint) error {
+		_, err := ck.LoadCheckpointables(ctx, targets, withDefaults(c, options)...)
 		return err
 	})
 }

@@ -46,6 +46,10 @@ type Options struct {
 	Progress func(step int, s orbax.Stats)
 	// SaveOptions are for every save, before those that are given to it.
 	SaveOptions []orbax.SaveCheckpointablesOption
+	// LoadOptions are for every load and resume, before those that are given to it.
+	// Those that say how a target is filled, such as [orbax.Cast], have no place in a
+	// load without one.
+	LoadOptions []orbax.LoadCheckpointablesOption
 }
 
 // Sharing says which bytes a step shares with the step before instead of being

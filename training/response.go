@@ -49,6 +49,18 @@ func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 	return r.saved, r.err
 }
 
+// Cancel ends this save, and waits until what it has written is removed. Its Result is
+// an error that matches context.Canceled, unless the save had ended before: then
+// Cancel does nothing.
+func (r *Response) Cancel() {
+	if r.skipped {
+		return
+	}
+	r.tell() // the caller knows
+	r.cancel(errCanceled)
+	<-r.done
+}
+
 // Done is closed when the save has ended, well or not.
 func (r *Response) Done() <-chan struct{} { return r.done }
 

@@ -3,6 +3,7 @@ package training
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -115,8 +116,12 @@ func (p AnySavePolicy) ShouldSave(step Checkpoint, previous []Checkpoint, c Deci
 func (p AnySavePolicy) validate() error { return validateAll("AnySavePolicy", p) }
 
 // validate returns what can be told to be wrong with a policy or name format
-// before it is used. Those of a program are taken as they are.
+// before it is used. Those of a program are taken as they are, unless they are nil
+// inside of the interface.
 func validate(v any) error {
+	if r := reflect.ValueOf(v); (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil() {
+		return fmt.Errorf("%T is nil", v)
+	}
 	if v, ok := v.(interface{ validate() error }); ok {
 		return v.validate()
 	}
