@@ -17,7 +17,7 @@ func newVerify() *cobra.Command {
 	var asJSON, quiet bool
 	var fill fillFlag
 	cmd := &cobra.Command{
-		Use:   "verify CKPT...",
+		Use:   "verify CKPT|RUN...",
 		Short: "Read everything in checkpoints and check it",
 		Long: `Verify reads every byte of checkpoints and checks it against the checksums that
 are stored with it. It prints a line for each that is whole, and what is wrong
@@ -35,13 +35,18 @@ Chunks that a store of zarr arrays does not have are fill value, as its writers 
 those out; that one was lost cannot be seen. How many there are is said. Of a
 checkpoint of Orbax they are damage, unless --fill-missing is given.
 
+Of a run, a directory of steps, all steps are checked, in their order; the last line is
+about the run. A save of a step that goes on or has died, and the metadata of the run,
+are no damage, also where a shell has put them among the arguments.
+
 All checkpoints are looked at, also after one with damage. The exit status is 1
 if any is damaged or incomplete, else 2 if any could not be looked at.
 
 The document of --json is {"checkpoints": [...]}, a list in the order of the
-arguments, of
+arguments, of which a run is replaced by its steps, of
 
-  path, status    the status is "ok", "damaged" or "error"
+  path, status    the status is "ok", "damaged", "error", or "unfinished": a save in
+                  a run that goes on or has died
   leaves, bytes   how many leaves were checked, and their size in memory
   digests         whether digests cover the documents; null if that is unknown
   unchecksummed   how many arrays have no checksum
@@ -50,27 +55,43 @@ arguments, of
   seconds         the time that it took
   problems        list of messages: what is damaged, or the error` + exitHelp,
 		Example: `  orbax verify /ckpt/step_100
-  orbax verify --quiet /ckpt/step_*
+  orbax verify --quiet /ckpt/run
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var results []*verdict
-			for _, path := range args {
-				v := verify(cmd.Context(), path, fill)
-				if err := cmd.Context().Err(); err != nil {
-					return err
+			report := func(v *verdict) error {
+				if !v.isRun {
+					results = append(results, v)
 				}
-				results = append(results, v)
 				if asJSON {
-					continue
+					return nil
 				}
-				if !quiet || v.Status != statusOK {
+				if !quiet || v.Status != statusOK && v.Status != statusUnfinished {
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
 						return err
 					}
 				}
 				if v.hint != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", v.hint)
+				}
+				return nil
+			}
+			for _, path := range args {
+				v := verify(cmd.Context(), path, fill)
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
+				if v.none {
+					if r := readRun(cmd.Context(), path); r != nil {
+						if err := r.verify(cmd.Context(), fill, report); err != nil {
+							return err
+						}
+						continue
+					}
+				}
+				if err := report(v); err != nil {
+					return err
 				}
 			}
 			if asJSON {
@@ -92,6 +113,8 @@ const (
 	statusOK      = "ok"
 	statusDamaged = "damaged"
 	statusError   = "error"
+	// statusUnfinished is that of a save in a run which goes on or has died: no damage.
+	statusUnfinished = "unfinished"
 )
 
 // verdict is what was found out about one checkpoint.
@@ -107,8 +130,12 @@ type verdict struct {
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
 
-	trees int
-	hint  string
+	trees      int
+	hint       string
+	note       string // of what is no checkpoint
+	none       bool   // no checkpoint is there
+	isRun      bool   // it is about a directory of steps
+	unfinished int    // saves in it
 }
 
 func verify(ctx context.Context, path string, fill fillFlag) *verdict {
@@ -127,6 +154,8 @@ func verify(ctx context.Context, path string, fill fillFlag) *verdict {
 	for _, p := range problems(err) {
 		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
 	}
+	v.none = isNone(err)
+	v.explain(ctx, err)
 	return v
 }
 
@@ -190,6 +219,9 @@ func checksummed(l *view.LeafMetadata, format string) bool {
 
 // String returns what verify prints.
 func (v *verdict) String() string {
+	if v.note != "" {
+		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), shown(v.Path), v.note)
+	}
 	if v.Status != statusOK {
 		word := strings.ToUpper(v.Status)
 		if len(v.Problems) == 1 {

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// The names of a run's entries that are no steps.
+const (
+	runMetadataDir  = "metadata"
+	partialSuffix   = ".partial_save"
+	unfinishedStep  = "a save that goes on, or has died"
+	unfinishedParts = "a session of partial saves that is not finalized"
+)
+
+// runMetadataFiles are the documents of a run's metadata, of which old versions of
+// Orbax have the second.
+var runMetadataFiles = []string{"_ROOT_METADATA", "metadata"}
+
+// stepNumber returns the number of a step by its name, in whatever format.
+func stepNumber(name string) (int, bool) {
+	n, err := strconv.Atoi(name[len(strings.TrimRight(name, "0123456789")):])
+	return n, err == nil
+}
+
+// stepsDir is a run: a directory of steps.
+type stepsDir struct {
+	path       string
+	steps      []string // names of directories, in the order of their numbers
+	unfinished []string
+}
+
+// readRun returns the run at a path, or nil if no step is there.
+func readRun(ctx context.Context, dir string) *stepsDir {
+	store, name, err := storage.Resolve(dir)
+	if err != nil {
+		return nil
+	}
+	entries, err := store.List(ctx, name)
+	if err != nil {
+		return nil
+	}
+	r := &stepsDir{path: dir}
+	for _, e := range entries {
+		_, numbered := stepNumber(e.Name)
+		switch {
+		case !e.Dir:
+		case isUnfinished(e.Name):
+			r.unfinished = append(r.unfinished, e.Name)
+		case numbered && !strings.Contains(e.Name, storage.TempMarker):
+			r.steps = append(r.steps, e.Name)
+		}
+	}
+	slices.SortStableFunc(r.steps, func(a, b string) int {
+		i, _ := stepNumber(a)
+		j, _ := stepNumber(b)
+		return cmp.Compare(i, j)
+	})
+	for _, s := range r.steps {
+		ck, err := orbax.Open(ctx, join(dir, s))
+		if err == nil {
+			ck.Close()
+		}
+		if !isNone(err) {
+			return r
+		}
+	}
+	return nil
+}
+
+func join(dir, name string) string {
+	if strings.Contains(dir, "://") {
+		return strings.TrimRight(dir, "/") + "/" + name
+	}
+	return filepath.Join(dir, name)
+}
+
+// isNone reports whether an error says that no checkpoint is there, whole or damaged.
+func isNone(err error) bool {
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || errors.Is(err, orbax.ErrIncomplete)
+}
+
+// isUnfinished reports whether a name is that of an unfinished save of a step, or of a
+// run's metadata.
+func isUnfinished(name string) bool {
+	of, _, temporary := strings.Cut(name, storage.TempMarker)
+	if !temporary {
+		of, temporary = strings.CutSuffix(name, partialSuffix)
+	}
+	_, numbered := stepNumber(of)
+	return temporary && (numbered || of == runMetadataDir)
+}
+
+// explain changes the verdict about what has failed with err, if it is no checkpoint
+// and has its place in a run all the same.
+func (v *verdict) explain(ctx context.Context, err error) {
+	dir, name := filepath.Split(filepath.Clean(v.Path))
+	_, numbered := stepNumber(name)
+	switch {
+	case errors.Is(err, orbax.ErrIncomplete) && (numbered || isUnfinished(name)):
+		if readRun(ctx, cmp.Or(dir, ".")) == nil {
+			return
+		}
+		v.Status, v.note = statusUnfinished, unfinishedStep
+		if strings.HasSuffix(name, partialSuffix) {
+			v.note = unfinishedParts
+		}
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == runMetadataDir && isRunMetadata(ctx, v.Path):
+		v.Status, v.note = statusOK, "the metadata of a run"
+	default:
+		return
+	}
+	v.Problems, v.hint = []string{}, ""
+}
+
+// isRunMetadata reports whether a directory has nothing but the document of a run's
+// metadata.
+func isRunMetadata(ctx context.Context, dir string) bool {
+	store, name, err := storage.Resolve(dir)
+	if err != nil {
+		return false
+	}
+	entries, err := store.List(ctx, name)
+	return err == nil && len(entries) == 1 && !entries[0].Dir && slices.Contains(runMetadataFiles, path.Base(entries[0].Name))
+}
+
+// verify reports on every step, in their order, then on what is unfinished, and last
+// on the run.
+func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdict) error) error {
+	total := &verdict{Path: r.path, Status: statusOK, isRun: true}
+	var bad []string
+	count := 0
+	for _, name := range slices.Concat(r.steps, r.unfinished) {
+		v := verify(ctx, join(r.path, name), fill)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if v.none && v.Status == statusError {
+			continue // no step, or one that was removed since
+		}
+		if err := report(v); err != nil {
+			return err
+		}
+		switch v.Status {
+		case statusUnfinished:
+			total.unfinished++
+			continue
+		case statusOK:
+		default:
+			bad = append(bad, name)
+			if total.Status != statusDamaged {
+				total.Status = v.Status
+			}
+		}
+		count++
+	}
+	total.note = plural(count, "step")
+	if len(bad) > 0 {
+		total.note += fmt.Sprintf(", not in order: %s", shownList(bad))
+	}
+	if total.unfinished > 0 {
+		total.note += fmt.Sprintf(", %s", plural(total.unfinished, "unfinished save"))
+	}
+	return report(total)
+}
