@@ -210,6 +210,37 @@ func TestNewestRemovedWhileRead(t *testing.T) {
 	}
 }
 
+// What is to be overwritten is removed meanwhile: that is no reason not to save.
+func TestOverwriteWhatIsRemoved(t *testing.T) {
+	t.Parallel()
+	for at := range 3 { // reads of its documents that nothing happens at
+		root := t.TempDir()
+		if err := orbax.Save(t.Context(), filepath.Join(root, "1"), stateOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		var h hooks
+		left := at + 1
+		h.open = func(name string) {
+			if strings.HasPrefix(filepath.ToSlash(name), filepath.ToSlash(root)+"/1/") && left > 0 {
+				if left--; left == 0 {
+					if err := os.RemoveAll(filepath.Join(root, "1")); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}
+		path := h.over(t, filepath.Join(root, "1"))
+		if err := orbax.Save(t.Context(), path, stateOf(2), orbax.Overwrite()); err != nil {
+			t.Errorf("removed at read %d: %v", at, err)
+			continue
+		}
+		var s runState
+		if err := orbax.LoadInto(t.Context(), path, &s); err != nil || s.check(2) != nil || left > 0 {
+			t.Error(err, s.check(2), left)
+		}
+	}
+}
+
 // What may be a step and cannot be read is not taken for a new run, and what is
 // certainly none is.
 func TestUnreadableIsNotNone(t *testing.T) {
