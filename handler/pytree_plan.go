@@ -40,9 +40,11 @@ type saveArray struct {
 	copied bool
 }
 
-// hostSharding is recorded for leaves that are on no device: it lets Python
-// load them into jax.eval_shape targets.
-var hostSharding = sharding.SingleDevice("cpu:0")
+// hostSharding is recorded for leaves that are on no device: it lets Python load them
+// into jax.eval_shape targets. A mesh of the first device is there on every host,
+// whatever its devices are called; JAX looks for the device of a
+// SingleDeviceSharding by its name, such as cpu:0 or cuda:0.
+var hostSharding = sharding.Named(sharding.Mesh{Shape: []int{1}, AxisNames: []string{"device"}, DeviceIDs: []int{0}}, sharding.PartitionSpec{})
 
 // Marks for Go types that have no value type in Orbax, see layout.TreeLeaf.
 const (

@@ -169,7 +169,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 			p.metadata[name] = text
 			continue
 		}
-		if m.Sharding != nil && m.Sharding.Device == "" {
+		if s := m.Sharding; s != nil && s.Device == "" && (s.Mesh == nil || len(s.Mesh.DeviceIDs) != 1) {
 			sharded++
 		}
 		tensor := safetensors.Tensor{Name: name, DType: m.DType, Shape: m.Shape}
