@@ -213,8 +213,8 @@ func ExampleStorage() {
 	path := filepath.Join(dir, "ckpt")
 	err := orbax.Save(ctx, path, newState(), orbax.Storage(handler.StorageOptions{
 		ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)},
-		PerLeaf: func(leaf string, o handler.ArrayOptions) handler.ArrayOptions {
-			if leaf == "params.dense.kernel" {
+		PerLeaf: func(_ string, a array.ShapeDtypeStruct, o handler.ArrayOptions) handler.ArrayOptions {
+			if a.DType == array.Float32 && len(a.Shape) == 2 { // matrices
 				o.DType = array.BFloat16
 			}
 			return o

@@ -254,6 +254,63 @@ func TestProto(t *testing.T) {
 	}
 }
 
+// What a proto's text cannot give back is refused.
+func TestProtoRefuses(t *testing.T) {
+	unknown := &structpb.ListValue{}
+	unknown.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
+	deep := structpb.NewNullValue()
+	for range 20_000 {
+		deep = structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{deep}})
+	}
+	for name, m := range map[string]proto.Message{"unknown": unknown, "UTF-8": structpb.NewStringValue("\xff"), "deep": deep} {
+		if write, err := (ProtoHandler{}).Save(t.Context(), m, SaveOptions{}); !errors.Is(err, fault.ErrLeafType) || write != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The files of documents may be called as the program says.
+func TestDocumentFiles(t *testing.T) {
+	ctx := t.Context()
+	write, err := JSONHandler{File: "config.json"}.Save(ctx, JSON{7}, SaveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, path := written(t, write)
+	if doc, err := os.ReadFile(filepath.Join(path, "config.json")); err != nil || string(doc) != "7" {
+		t.Errorf("%s, %v", doc, err)
+	}
+	if got, err := (JSONHandler{File: "config.json"}).Load(ctx, dir, nil, LoadOptions{}); err != nil || got != 7 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := (JSONHandler{}).Load(ctx, dir, nil, LoadOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the name: %v", err)
+	}
+	if write, err = (JSONHandler{}).Save(ctx, JSON{8}, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	dir, _ = written(t, write)
+	if got, err := (JSONHandler{File: "config.json"}).Load(ctx, dir, nil, LoadOptions{}); err != nil || got != 8 {
+		t.Errorf("under Orbax's name: %v, %v", got, err)
+	}
+	m := structpb.NewNumberValue(1.5)
+	if write, err = (ProtoHandler{File: "message.txt"}).Save(ctx, m, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	dir, _ = written(t, write)
+	var got structpb.Value
+	if _, err := (ProtoHandler{File: "message.txt"}).Load(ctx, dir, &got, LoadOptions{}); err != nil || !proto.Equal(&got, m) {
+		t.Errorf("%v, %v", &got, err)
+	}
+	for _, name := range []string{"a/b", "..", ".", "/", "\x00", `a\b`, "\xff", "_METADATA", strings.Repeat("n", 256)} {
+		_, jerr := JSONHandler{File: name}.Save(ctx, JSON{1}, SaveOptions{})
+		_, perr := ProtoHandler{File: name}.Save(ctx, m, SaveOptions{})
+		if !errors.Is(jerr, fault.ErrReservedName) || !errors.Is(perr, fault.ErrReservedName) {
+			t.Errorf("%q: %v, %v", name, jerr, perr)
+		}
+	}
+}
+
 func TestDatasetIterator(t *testing.T) {
 	write, err := DatasetIteratorOf(&position{7}, 1, 2).SaveState(t.Context())
 	if err != nil {

@@ -9,10 +9,12 @@ import (
 	"io"
 	"io/fs"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // JSON marks a checkpointable that is to be stored as a JSON document instead
@@ -27,7 +29,11 @@ type JSON struct{ Value any }
 // Loaded without a target, or into a variable of type any, objects are
 // map[string]any, integers int, or uint64 or *big.Int if they do not fit, and other
 // numbers float64. Python's NaN and infinities are read; they cannot be written.
-type JSONHandler struct{}
+type JSONHandler struct {
+	// File, if set, is the name of the document, in place of those above. A load looks
+	// for it first.
+	File string
+}
 
 // jsonFiles are the names under which Orbax's handlers write the document.
 var jsonFiles = []string{"data.json", "metadata"}
@@ -48,13 +54,20 @@ func (JSONHandler) CanSave(v any) bool {
 // for example, or could not be loaded again as it is, is an error that matches
 // orbax.ErrLeafType: strings that are not UTF-8, two members of one name, more than
 // 512 levels, integers of more than 4,300 digits.
-func (JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+func (h JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+	if err := checkFile(h.File); err != nil {
+		return nil, err
+	}
 	doc, err := layout.EncodeDocument(unwrapJSON(v))
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
-		return dir.WriteFile(ctx, dir.called(ctx, jsonFiles), doc)
+		name := h.File
+		if name == "" {
+			name = dir.called(ctx, jsonFiles)
+		}
+		return dir.WriteFile(ctx, name, doc)
 	}, nil
 }
 
@@ -85,8 +98,8 @@ func (JSONHandler) CanLoad(target any) bool {
 // orbax.ErrInvalidCheckpoint and fs.ErrNotExist, and one that is not UTF-8, or is
 // loaded without a target and is not JSON, orbax.ErrCorrupt. Strings that Go cannot
 // hold, of half a surrogate pair, match orbax.ErrUnsupported.
-func (JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
-	doc, err := readJSON(ctx, dir)
+func (h JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
+	doc, err := readFirst(ctx, dir, h.File, jsonFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +136,30 @@ func decodeInto(doc []byte, into any) error {
 	return nil
 }
 
-func readJSON(ctx context.Context, dir *ReadDir) ([]byte, error) {
-	for _, name := range jsonFiles {
+// readFirst reads the first file that is there: own, if it is set, or one of names.
+func readFirst(ctx context.Context, dir *ReadDir, own string, names []string) ([]byte, error) {
+	if own != "" {
+		names = append([]string{own}, names...)
+	}
+	for _, name := range names {
 		doc, err := dir.ReadFile(ctx, name)
 		if !isNotExist(err) {
 			return doc, err
 		}
 	}
-	return nil, fmt.Errorf("%w: no JSON document (%s): %w", fault.ErrInvalidCheckpoint, jsonFiles[0], fs.ErrNotExist)
+	return nil, fmt.Errorf("%w: no document (%s): %w", fault.ErrInvalidCheckpoint, names[0], fs.ErrNotExist)
+}
+
+// checkFile refuses the name of a document, which may be empty, unless it is that of
+// one file.
+func checkFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	if !fs.ValidPath(name) || strings.ContainsAny(name, "/\\\x00") || name == "." || name == layout.TreeFile || len(name) > 255 || strings.Contains(name, storage.TempMarker) {
+		return fmt.Errorf("%w: %q is not the name of one file", fault.ErrReservedName, name)
+	}
+	return nil
 }
 
 // Metadata has nothing to say.

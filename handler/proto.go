@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -12,7 +13,11 @@ import (
 
 // ProtoHandler stores a protocol buffer in the text format, as proto.pbtxt. The
 // text does not name its message, so loading needs a message to fill.
-type ProtoHandler struct{}
+type ProtoHandler struct {
+	// File, if set, is the name of the text, in place of proto.pbtxt. A load looks for
+	// it first.
+	File string
+}
 
 const protoFile = "proto.pbtxt"
 
@@ -22,8 +27,13 @@ func (ProtoHandler) Type() string { return typePrefix + "proto_handler.ProtoHand
 // CanSave takes every proto.Message.
 func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok }
 
-// Save encodes v at once, so that the caller may change it.
-func (ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+// Save encodes v at once, so that the caller may change it. What the text does not
+// hold, or could not be loaded from it, is an error that matches orbax.ErrLeafType:
+// unknown fields, strings that are not UTF-8, messages that are nested too deep.
+func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+	if err := checkFile(h.File); err != nil {
+		return nil, err
+	}
 	m, ok := v.(proto.Message)
 	if !ok {
 		return nil, fmt.Errorf("%w: %T is not a proto.Message", fault.ErrLeafType, v)
@@ -31,10 +41,18 @@ func (ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, er
 	// Python does not know the package that would resolve an Any's type.
 	text, err := prototext.MarshalOptions{Multiline: true}.Marshal(m)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %T: %w", fault.ErrLeafType, v, err)
+	}
+	// The text has no unknown fields, and there is a limit to the levels that are read.
+	again := m.ProtoReflect().New().Interface()
+	if err := prototext.Unmarshal(text, again); err != nil {
+		return nil, fmt.Errorf("%w: %T cannot be loaded from its text: %w", fault.ErrLeafType, v, err)
+	}
+	if !proto.Equal(m, again) {
+		return nil, fmt.Errorf("%w: %T is not the same when it is loaded from its text, which has no unknown fields", fault.ErrLeafType, v)
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
-		return dir.WriteFile(ctx, protoFile, text)
+		return dir.WriteFile(ctx, cmp.Or(h.File, protoFile), text)
 	}, nil
 }
 
@@ -44,17 +62,17 @@ func (ProtoHandler) CanLoad(target any) bool { _, ok := target.(proto.Message); 
 // Load replaces the contents of target. Without one, and where the text is that
 // of another message, the error matches orbax.ErrStructure; a missing text
 // matches fs.ErrNotExist.
-func (ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
+func (h ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	m, ok := target.(proto.Message)
 	if !ok {
 		return nil, fmt.Errorf("%w: a protocol buffer needs a proto.Message to load into, not %T", fault.ErrStructure, target)
 	}
-	text, err := dir.ReadFile(ctx, protoFile)
+	text, err := readFirst(ctx, dir, h.File, []string{protoFile})
 	if err != nil {
 		return nil, err
 	}
 	if err := prototext.Unmarshal(text, m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", fault.ErrStructure, protoFile, err)
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrStructure, cmp.Or(h.File, protoFile), err)
 	}
 	return m, nil
 }

@@ -129,16 +129,17 @@ func (p *savePlan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, 
 }
 
 // options returns the options of one array.
-func (p *savePlan) options(name string) ArrayOptions {
+func (p *savePlan) options(name string, a array.ShapeDtypeStruct) ArrayOptions {
 	if p.storage.PerLeaf == nil {
 		return p.storage.ArrayOptions
 	}
-	return p.storage.PerLeaf(name, p.storage.ArrayOptions)
+	return p.storage.PerLeaf(name, a, p.storage.ArrayOptions)
 }
 
 func (p *savePlan) addArray(entry layout.TreeLeaf, name string, a array.Reader) error {
-	s := p.options(name)
-	on, impl := array.Abstract(a).Sharding, prngImpl(a)
+	what := array.Abstract(a)
+	s := p.options(name, what)
+	on, impl := what.Sharding, prngImpl(a)
 	if impl != "" {
 		if !array.KnownPRNG(impl) {
 			return fmt.Errorf("%w: keys of the random generator %q, without which JAX refuses the whole checkpoint: save their data as an array of uint32", fault.ErrLeafType, impl)

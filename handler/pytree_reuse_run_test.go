@@ -165,7 +165,7 @@ func TestReuseRuns(t *testing.T) {
 		r.reuse.MaxDead = rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "dead")
 		r.options.Storage.ChunkByteSize = 4096
 		r.options.Snapshot = rapid.Bool().Draw(rt, "snapshot")
-		r.options.Storage.PerLeaf = func(leaf string, o ArrayOptions) ArrayOptions {
+		r.options.Storage.PerLeaf = func(leaf string, _ array.ShapeDtypeStruct, o ArrayOptions) ArrayOptions {
 			if leaf == "a1" {
 				o.Compression = zarr.Zstd(1)
 			}

@@ -160,13 +160,13 @@ func TestShardsAreWholeChunks(t *testing.T) {
 
 func TestStorageOfEachLeaf(t *testing.T) {
 	state := map[string]any{
-		"w": random(t, array.Float32, 16, 8), "v": random(t, array.Float32, 16, 8), "n": 7, "b": []byte("bytes"), "f": 1.5,
+		"w": random(t, array.Float32, 16, 8).WithSharding(sharding.SingleDevice("gpu:1")), "v": random(t, array.Float32, 16, 8), "n": 7, "b": []byte("bytes"), "f": 1.5,
 	}
 	var asked []string
 	s := StorageOptions{
 		ArrayOptions: ArrayOptions{DType: array.BFloat16},
-		PerLeaf: func(leaf string, o ArrayOptions) ArrayOptions {
-			asked = append(asked, leaf)
+		PerLeaf: func(leaf string, a array.ShapeDtypeStruct, o ArrayOptions) ArrayOptions {
+			asked = append(asked, fmt.Sprint(leaf, " ", a, " ", a.Sharding))
 			if leaf == "v" {
 				o.DType, o.ChunkByteSize, o.Compression = array.Invalid, 64, zarr.Zstd(1)
 			}
@@ -175,7 +175,7 @@ func TestStorageOfEachLeaf(t *testing.T) {
 	}
 	opened, _ := savedTree(t, state, s)
 	slices.Sort(asked)
-	if !slices.Equal(asked, []string{"v", "w"}) {
+	if !slices.Equal(asked, []string{"v float32[16 8] none", "w float32[16 8] SingleDeviceSharding(device=gpu:1)"}) {
 		t.Errorf("asked for %q", asked)
 	}
 	got := map[string]string{}

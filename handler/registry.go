@@ -3,6 +3,8 @@ package handler
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,21 +12,48 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Registry finds the handler of a checkpointable. The zero value knows the
-// handlers of this package. It must not be changed while a save or a load uses
-// it.
+// Registry finds the handler of a checkpointable. The zero value, and a nil
+// *Registry, know the handlers of this package; [EmptyRegistry] begins without them.
+// It must not be changed while a save or a load uses it.
 type Registry struct {
-	added []Handler
+	added []registered
 	bound map[string]Handler
+	empty bool // without the handlers of this package
 }
 
-// standard are the handlers that every registry has, the last asked first:
-// pytrees take every value.
-var standard = []Handler{PyTreeHandler{}, ProtoHandler{}, JSONHandler{}, StatefulHandler{}}
+// registered is a handler that was added, and the recorded types that it stands in for.
+type registered struct {
+	Handler
+	secondary []string
+}
+
+// EmptyRegistry returns a registry that knows no handlers: what is not added or bound
+// is neither saved nor loaded.
+func EmptyRegistry() *Registry { return &Registry{empty: true} }
+
+// Clone returns a copy of r, which changes without r.
+func (r *Registry) Clone() *Registry {
+	if r == nil {
+		return &Registry{}
+	}
+	return &Registry{slices.Clone(r.added), maps.Clone(r.bound), r.empty}
+}
+
+// standard are the handlers that every registry has, unless it began empty, the last
+// asked first: pytrees take every value.
+var standard = []registered{
+	{PyTreeHandler{}, []string{"StandardCheckpointHandler", "PyTreeCheckpointHandler", jaxRandomKey, numpyRandomKey}},
+	{ProtoHandler{}, []string{"ProtoCheckpointHandler"}},
+	{JSONHandler{}, []string{"JsonCheckpointHandler"}},
+	{Handler: StatefulHandler{}},
+}
 
 // Add adds a handler, which is asked before those added earlier and before the
-// handlers of this package.
-func (r *Registry) Add(h Handler) { r.added = append(r.added, h) }
+// handlers of this package. It also loads what was saved by the handlers whose
+// recorded types are secondary, such as the names that it had before.
+func (r *Registry) Add(h Handler, secondary ...string) {
+	r.added = append(r.added, registered{h, slices.Clone(secondary)})
+}
 
 // Bind makes h the handler of the checkpointable called name, whatever its
 // type, unless it is Stateful.
@@ -35,16 +64,43 @@ func (r *Registry) Bind(name string, h Handler) {
 	r.bound[name] = h
 }
 
+// Bound returns the handler that is bound to name, if there is one.
+func (r *Registry) Bound(name string) (h Handler, ok bool) {
+	if r == nil {
+		return nil, false
+	}
+	h, ok = r.bound[name]
+	return h, ok
+}
+
+// Names returns the names that have a handler of their own, sorted.
+func (r *Registry) Names() []string {
+	if r == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.bound))
+}
+
+// Handlers yields the handlers that are bound to no name, in the order in which they
+// are asked, and the recorded types that they stand in for besides their own.
+func (r *Registry) Handlers() iter.Seq2[Handler, []string] {
+	return func(yield func(Handler, []string) bool) {
+		r.first(func(h registered) bool { return !yield(h.Handler, slices.Clone(h.secondary)) })
+	}
+}
+
 // ForSave returns the handler that saves v under name. As in Orbax a Stateful
 // object comes first, then the binding of the name, then the type of the value.
 func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if _, ok := v.(Stateful); ok {
-		return r.first(func(h Handler) bool { return h.CanSave(v) }), nil
+		if h := r.first(func(h registered) bool { return h.CanSave(v) }); h != nil {
+			return h, nil
+		}
 	}
-	if h, ok := r.boundTo(name); ok {
+	if h, ok := r.Bound(name); ok {
 		return h, nil
 	}
-	h := r.first(func(h Handler) bool { return h.CanSave(v) })
+	h := r.first(func(h registered) bool { return h.CanSave(v) })
 	_, tree := h.(PyTreeHandler)
 	if t := reflect.TypeOf(v); tree && t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[Stateful]()) {
 		return nil, fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
@@ -61,16 +117,16 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 // type, then the type of the target, and a pytree is the last resort.
 func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	fits := func(h Handler) bool { return target == nil || h.CanLoad(target) }
-	if h, ok := r.boundTo(name); ok && fits(h) {
+	if h, ok := r.Bound(name); ok && fits(h) {
 		return h, nil
 	}
-	if h := r.first(func(h Handler) bool { return sameType(h.Type(), typ) && fits(h) }); h != nil {
+	if h := r.first(func(h registered) bool { return h.loads(typ) && fits(h.Handler) }); h != nil {
 		return h, nil
 	}
 	// A pytree takes every target, so it is no choice for what is known to be
 	// of another kind.
-	claims := func(h Handler) bool {
-		_, tree := h.(PyTreeHandler)
+	claims := func(h registered) bool {
+		_, tree := h.Handler.(PyTreeHandler)
 		return !tree && target != nil && h.CanLoad(target)
 	}
 	if h := r.first(claims); h != nil {
@@ -80,7 +136,10 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 		return nil, fmt.Errorf("%w: checkpointable %q was saved by %s, which does not load into %T%s",
 			fault.ErrStructure, name, className(typ), target, advice[className(typ)])
 	}
-	return PyTreeHandler{}, nil
+	if h := r.first(func(h registered) bool { _, tree := h.Handler.(PyTreeHandler); return tree }); h != nil {
+		return h, nil
+	}
+	return nil, fmt.Errorf("%w: no handler loads checkpointable %q, which was saved by %q", fault.ErrUnsupported, name, typ)
 }
 
 // advice says what the handlers of this package load into.
@@ -92,27 +151,23 @@ var advice = map[string]string{
 
 // Knows reports whether the registry has a handler for the recorded type typ.
 func (r *Registry) Knows(typ string) bool {
-	return r.first(func(h Handler) bool { return sameType(h.Type(), typ) }) != nil
-}
-
-func (r *Registry) boundTo(name string) (Handler, bool) {
-	if r == nil {
-		return nil, false
-	}
-	h, ok := r.bound[name]
-	return h, ok
+	return r.first(func(h registered) bool { return h.loads(typ) }) != nil
 }
 
 // first returns the handler that was added last of those that match, or nil.
-func (r *Registry) first(match func(Handler) bool) Handler {
-	lists := [][]Handler{standard}
-	if r != nil {
+func (r *Registry) first(match func(registered) bool) Handler {
+	lists := [][]registered{standard}
+	switch {
+	case r == nil:
+	case r.empty:
+		lists = [][]registered{r.added}
+	default:
 		lists = append(lists, r.added)
 	}
 	for _, list := range slices.Backward(lists) {
 		for _, h := range slices.Backward(list) {
 			if match(h) {
-				return h
+				return h.Handler
 			}
 		}
 	}
@@ -122,17 +177,16 @@ func (r *Registry) first(match func(Handler) bool) Handler {
 // typePrefix begins the recorded types of Orbax's own handlers.
 const typePrefix = "orbax.checkpoint.experimental.v1._src.handlers."
 
-// sameType compares recorded handler types. Orbax has several classes, old and
-// new, that write the same files.
-func sameType(ours, recorded string) bool {
-	if ours == recorded {
-		return true
-	}
-	return slices.Contains(aliases[className(ours)], className(recorded))
+// loads reports whether typ, which a checkpoint records, is a type of the handler:
+// its own, a secondary one, or the class of one of Orbax v0, whose classes are known
+// by their names alone. Orbax has several classes, old and new, that write the same
+// files.
+func (h registered) loads(typ string) bool {
+	return h.Type() == typ || slices.Contains(h.secondary, typ) || slices.Contains(h.secondary, className(typ))
 }
 
 // IsStateful reports whether a recorded type is that of StatefulHandler.
-func IsStateful(typ string) bool { return sameType(StatefulHandler{}.Type(), typ) }
+func IsStateful(typ string) bool { return typ == StatefulHandler{}.Type() }
 
 // TypeByFiles returns the type of the handler that can load what is in dir, where
 // no type is recorded for it; "" for a pytree, and if nothing tells.
@@ -160,11 +214,3 @@ const (
 )
 
 func className(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }
-
-// aliases lists by class name the classes of Orbax v0 that its v1 handlers
-// stand in for.
-var aliases = map[string][]string{
-	"PyTreeHandler": {"StandardCheckpointHandler", "PyTreeCheckpointHandler", jaxRandomKey, numpyRandomKey},
-	"JsonHandler":   {"JsonCheckpointHandler"},
-	"ProtoHandler":  {"ProtoCheckpointHandler"},
-}

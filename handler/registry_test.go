@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -127,5 +128,67 @@ func TestForLoad(t *testing.T) {
 		if err != nil || h.Type() != c.want {
 			t.Errorf("%s by %q into %T: %v, %v, want %s", c.name, c.typ, c.target, h, err, c.want)
 		}
+	}
+}
+
+// A registry can be asked, listed, copied and begun empty.
+func TestRegistry(t *testing.T) {
+	var r Registry
+	r.Add(own{name: "first"}, "old.module.First", "Second")
+	r.Add(own{name: "second"})
+	r.Bind("b", own{name: "bound"})
+	r.Bind("a", JSONHandler{})
+	list := func(r *Registry) string {
+		var all []string
+		for h, secondary := range r.Handlers() {
+			all = append(all, className(h.Type())+fmt.Sprint(secondary))
+		}
+		return strings.Join(all, " ")
+	}
+	const standard = "StatefulCheckpointableHandler[] JsonHandler[JsonCheckpointHandler] ProtoHandler[ProtoCheckpointHandler] PyTreeHandler[StandardCheckpointHandler PyTreeCheckpointHandler JaxRandomKeyCheckpointHandler NumpyRandomKeyCheckpointHandler]"
+	if got := list(&r); got != "second[] first[old.module.First Second] "+standard {
+		t.Errorf("listed %s", got)
+	}
+	if got := list(nil); got != standard {
+		t.Errorf("nil lists %s", got)
+	}
+	for range r.Handlers() {
+		break
+	}
+	if h, ok := r.Bound("b"); !ok || h.Type() != "test.bound" || fmt.Sprint(r.Names()) != "[a b]" {
+		t.Errorf("bound %v, %v; names %v", h, ok, r.Names())
+	}
+	if h, ok := (*Registry)(nil).Bound("b"); ok || (*Registry)(nil).Names() != nil {
+		t.Errorf("nil has %v", h)
+	}
+	for typ, want := range map[string]string{"old.module.First": "test.first", "other.Second": "test.first", "test.second": "test.second", "old.module.Third": PyTreeHandler{}.Type()} {
+		if h, err := r.ForLoad("state", typ, nil); err != nil || h.Type() != want {
+			t.Errorf("%s is loaded by %v, %v", typ, h, err)
+		}
+	}
+	c := r.Clone()
+	c.Add(own{name: "third"})
+	c.Bind("c", own{name: "bound"})
+	if _, ok := r.Bound("c"); ok || strings.Contains(list(&r), "third") || !strings.HasPrefix(list(c), "third[] second[]") {
+		t.Errorf("a copy is not one: %s, %s", list(&r), list(c))
+	}
+	if list((*Registry)(nil).Clone()) != standard {
+		t.Error("the copy of nil is not the standard one")
+	}
+	e := EmptyRegistry()
+	for name, v := range map[string]any{"a": map[string]any{"x": 1}, "b": JSON{1}, "c": DatasetIterator(&position{})} {
+		if h, err := e.ForSave(name, v); !errors.Is(err, fault.ErrLeafType) {
+			t.Errorf("an empty registry saves %T by %v, %v", v, h, err)
+		}
+		if h, err := e.ForLoad(name, PyTreeHandler{}.Type(), v); !errors.Is(err, fault.ErrUnsupported) {
+			t.Errorf("an empty registry loads %T by %v, %v", v, h, err)
+		}
+	}
+	e.Add(PyTreeHandler{})
+	if h, err := e.Clone().ForSave("a", JSON{1}); err != nil || h != (PyTreeHandler{}) {
+		t.Errorf("%v, %v", h, err)
+	}
+	if h, err := e.ForLoad("a", "", nil); err != nil || h != (PyTreeHandler{}) {
+		t.Errorf("%v, %v", h, err)
 	}
 }

@@ -11,10 +11,10 @@ import (
 type StorageOptions struct {
 	// ArrayOptions hold for every array, but for what PerLeaf changes.
 	ArrayOptions
-	// PerLeaf, if set, returns the options of one array, given its leaf's path
-	// and the options for all. It is called while the save is planned, on the
-	// caller's goroutine.
-	PerLeaf func(leaf string, o ArrayOptions) ArrayOptions
+	// PerLeaf, if set, returns the options of one array, given its leaf's path, its
+	// shape, dtype and sharding, and the options for all. It is called while the save
+	// is planned, on the caller's goroutine.
+	PerLeaf func(leaf string, a array.ShapeDtypeStruct, o ArrayOptions) ArrayOptions
 	// Zarr2 writes zarr format 2 instead of 3.
 	Zarr2 bool
 	// PlainFiles writes each document and chunk as a file of its own instead

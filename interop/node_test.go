@@ -122,7 +122,7 @@ func (n *node) String() string {
 		return "bytes " + shortHex(n.Data)
 	case "array":
 		s := fmt.Sprintf("%s %s%v", n.Lib, n.DType, n.Shape)
-		if n.Sharding != nil {
+		if n.Sharding != nil && !n.Sharding.host() {
 			s += fmt.Sprintf(" over %v%v %v", n.Sharding.Axes, n.Sharding.Mesh, n.Sharding.Spec)
 		}
 		return s + " " + shortHex(n.Data)

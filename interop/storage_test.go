@@ -83,7 +83,7 @@ func TestStorage(t *testing.T) {
 		"auto":           {ArrayOptions: handler.ArrayOptions{Compression: zarr.Auto()}},
 		"zarr2 float64":  {ArrayOptions: handler.ArrayOptions{DType: array.Float64}, Zarr2: true},
 		"files bfloat16": {ArrayOptions: handler.ArrayOptions{DType: array.BFloat16, ChunkByteSize: 64}, PlainFiles: true},
-		"one leaf": {PerLeaf: func(leaf string, o handler.ArrayOptions) handler.ArrayOptions {
+		"one leaf": {PerLeaf: func(leaf string, _ array.ShapeDtypeStruct, o handler.ArrayOptions) handler.ArrayOptions {
 			if strings.HasPrefix(leaf, "b.") {
 				o.Compression, o.ChunkByteSize = zarr.Zstd(19), 48
 			}

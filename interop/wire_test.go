@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/go-orbax/orbax/array"
@@ -40,6 +41,11 @@ type mesh struct {
 	Mesh []int    `json:"mesh"`
 	Axes []string `json:"axes"`
 	Spec []any    `json:"spec"` // nil, string or []any of string
+}
+
+// host reports whether it is the mesh that Go records for leaves that are on no device.
+func (m *mesh) host() bool {
+	return slices.Equal(m.Axes, []string{"device"}) && slices.Equal(m.Mesh, []int{1}) && len(m.Spec) == 0
 }
 
 // wireNode is a node as JSON.
