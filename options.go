@@ -227,7 +227,8 @@ func (o adaptersOption) applyLoad(c *loadConfig) {
 func (o adaptersOption) saveCheckpointables() {}
 func (o adaptersOption) loadCheckpointables() {}
 
-// Adapters make tensors of other packages leaves; see tree.NewAdapter.
+// Adapters make tensors of other packages leaves, see tree.NewAdapter, and other
+// types of theirs nodes, see tree.NewNodeAdapter.
 func Adapters(adapters ...tree.Adapter) CommonOption { return adaptersOption(adapters) }
 
 func newSaveConfig[O SaveOption](options []O) *saveConfig {

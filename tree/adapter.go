@@ -8,11 +8,15 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Adapter makes a foreign tensor type a leaf. See [NewAdapter].
+// Adapter makes a foreign type a leaf, see [NewAdapter], or a node, see
+// [NewNodeAdapter].
 type Adapter struct {
 	typ       reflect.Type
 	toArray   func(reflect.Value) (*array.Array, error)
 	fromArray func(*array.Array, reflect.Value) (reflect.Value, error)
+	// of a node:
+	flatten   func(reflect.Value) (any, error)
+	unflatten func(any, reflect.Value) (reflect.Value, error)
 }
 
 // NewAdapter returns an adapter for values of type T; if T is an interface, for
@@ -33,31 +37,69 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 			return old, fmt.Errorf("%w: the adapter for %v cannot load", fault.ErrLeafType, typ)
 		}
 	}
-	cast := func(v reflect.Value) T {
-		t, _ := v.Interface().(T) // a nil interface is the zero T
-		return t
+	return Adapter{
+		typ:     typ,
+		toArray: func(v reflect.Value) (*array.Array, error) { return toArray(castTo[T](v)) },
+		fromArray: func(a *array.Array, old reflect.Value) (reflect.Value, error) {
+			t, err := fromArray(a, castTo[T](old))
+			return castFrom(t, old, err)
+		},
+	}
+}
+
+// NewNodeAdapter returns an adapter that saves values of type T as what flatten gives
+// in their place, as [Node] does for a type of one's own and
+// jax.tree_util.register_pytree_node in Python; if T is an interface, all types that
+// implement it. On load unflatten takes what was loaded, and returns what takes the
+// place of old, which it may change and return; old is what the target of the load
+// holds. If old is not nil, flatten is called for it first, and what it returns is
+// the template that is filled; else, or if that is nil, children is as saved:
+// map[string]any, []any or a leaf's value. nil values are saved as None. A nil function
+// refuses. Both may be called by several goroutines at the same time.
+func NewNodeAdapter[T any](flatten func(T) (any, error), unflatten func(children any, old T) (T, error)) Adapter {
+	typ := reflect.TypeFor[T]()
+	if flatten == nil {
+		flatten = func(T) (any, error) {
+			return nil, fmt.Errorf("%w: the adapter for %v cannot save", fault.ErrLeafType, typ)
+		}
+	}
+	if unflatten == nil {
+		unflatten = func(_ any, old T) (T, error) {
+			return old, fmt.Errorf("%w: the adapter for %v cannot load", fault.ErrLeafType, typ)
+		}
 	}
 	return Adapter{
 		typ:     typ,
-		toArray: func(v reflect.Value) (*array.Array, error) { return toArray(cast(v)) },
-		fromArray: func(a *array.Array, old reflect.Value) (reflect.Value, error) {
-			t, err := fromArray(a, cast(old))
-			if err != nil {
-				return reflect.Value{}, err
-			}
-			v := reflect.ValueOf(&t).Elem()
-			if typ.Kind() == reflect.Interface {
-				if v.IsNil() {
-					return reflect.Zero(old.Type()), nil
-				}
-				v = v.Elem()
-			}
-			if !v.Type().AssignableTo(old.Type()) {
-				return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.ErrLeafType, v.Type(), old.Type())
-			}
-			return v, nil
+		flatten: func(v reflect.Value) (any, error) { return flatten(castTo[T](v)) },
+		unflatten: func(children any, old reflect.Value) (reflect.Value, error) {
+			t, err := unflatten(children, castTo[T](old))
+			return castFrom(t, old, err)
 		},
 	}
+}
+
+// castTo returns v as a T; a nil interface is the zero T.
+func castTo[T any](v reflect.Value) T {
+	t, _ := v.Interface().(T)
+	return t
+}
+
+// castFrom returns what an adapter for T gave, to be set in the place of old.
+func castFrom[T any](t T, old reflect.Value, err error) (reflect.Value, error) {
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	v := reflect.ValueOf(&t).Elem()
+	if v.Kind() == reflect.Interface {
+		if v.IsNil() {
+			return reflect.Zero(old.Type()), nil
+		}
+		v = v.Elem()
+	}
+	if !v.Type().AssignableTo(old.Type()) {
+		return reflect.Value{}, fmt.Errorf("%w: the adapter gave a %v, the target is a %v", fault.ErrLeafType, v.Type(), old.Type())
+	}
+	return v, nil
 }
 
 // types is what one call of Flatten or Bind knows of the types it met.

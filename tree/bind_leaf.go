@@ -126,6 +126,10 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 		b.attach(dst, reflect.Zero(dst.Type()))
 		return
 	}
+	if a.flatten != nil {
+		b.adaptedNode(a, dst, br)
+		return
+	}
 	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
 	if spec == nil {
 		return

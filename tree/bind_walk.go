@@ -166,11 +166,7 @@ func (b *binder) node(n Node, br *branch) {
 		b.fail(err)
 		return
 	}
-	children := reflect.New(anyType).Elem()
-	if template != nil {
-		children.Set(reflect.ValueOf(template))
-	}
-	b.bind(children, br)
+	children := b.children(template, br)
 	b.claimObject(reflect.ValueOf(n), children.Interface)
 	name := b.path.String()
 	b.commit(func() error {
@@ -179,4 +175,49 @@ func (b *binder) node(n Node, br *branch) {
 		}
 		return nil
 	})
+}
+
+// children plans a load of what is in a node into a new variable that template is
+// set to, unless it is nil.
+func (b *binder) children(template any, br *branch) reflect.Value {
+	children := reflect.New(anyType).Elem()
+	if template != nil {
+		children.Set(reflect.ValueOf(template))
+	}
+	b.bind(children, br)
+	return children
+}
+
+// adaptedNode plans a load into a value that an adapter makes a node.
+func (b *binder) adaptedNode(a *Adapter, dst reflect.Value, br *branch) {
+	var template any
+	if !isNil(dst) {
+		var err error
+		if template, err = a.flatten(dst); err != nil {
+			b.fail(err)
+			return
+		}
+	}
+	children := b.children(template, br)
+	b.claimAttached(dst, children.Interface)
+	if v := inside(dst); v.Kind() == reflect.Pointer && !v.IsNil() {
+		b.claimObject(v, children.Interface)
+	}
+	name := b.path.String()
+	b.commit(func() error {
+		v, err := a.unflatten(children.Interface(), dst)
+		if err != nil {
+			return &fault.Leaf{Path: name, Err: err}
+		}
+		dst.Set(v)
+		return nil
+	})
+}
+
+// inside returns what is in an interface, v itself if it is none.
+func inside(v reflect.Value) reflect.Value {
+	if v.Kind() == reflect.Interface {
+		return v.Elem()
+	}
+	return v
 }

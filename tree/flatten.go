@@ -185,6 +185,10 @@ func (f *flattener) adapted(a *Adapter, v reflect.Value) {
 		f.leaf(None)
 		return
 	}
+	if a.flatten != nil {
+		f.adaptedNode(a, v)
+		return
+	}
 	arr, err := a.toArray(v)
 	switch {
 	case err != nil:
@@ -194,6 +198,16 @@ func (f *flattener) adapted(a *Adapter, v reflect.Value) {
 	default:
 		f.array(arr)
 	}
+}
+
+// adaptedNode walks what an adapter gives in the place of v.
+func (f *flattener) adaptedNode(a *Adapter, v reflect.Value) {
+	children, err := a.flatten(v)
+	if err != nil {
+		f.fail(err)
+		return
+	}
+	f.walk(reflect.ValueOf(children))
 }
 
 func (f *flattener) array(a *array.Array) {
