@@ -41,10 +41,8 @@ type saveArray struct {
 }
 
 // hostSharding is recorded for leaves that are on no device: it lets Python load them
-// into jax.eval_shape targets. A mesh of the first device is there on every host,
-// whatever its devices are called; JAX looks for the device of a
-// SingleDeviceSharding by its name, such as cpu:0 or cuda:0.
-var hostSharding = sharding.Named(sharding.Mesh{Shape: []int{1}, AxisNames: []string{"device"}, DeviceIDs: []int{0}}, sharding.PartitionSpec{})
+// into jax.eval_shape targets.
+var hostSharding = sharding.Host()
 
 // Marks for Go types that have no value type in Orbax, see layout.TreeLeaf.
 const (

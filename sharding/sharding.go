@@ -65,6 +65,13 @@ type PartitionSpec [][]string
 // such as "cpu:0".
 func SingleDevice(device string) *Sharding { return &Sharding{Device: device} }
 
+// Host returns the layout of an array in the memory of a host: a mesh of the device with
+// id 0, which every host of JAX has. A SingleDevice is looked for by its name, such as
+// cpu:0 or cuda:0, and loads only where a device is called so.
+func Host() *Sharding {
+	return Named(Mesh{Shape: []int{1}, AxisNames: []string{"device"}, DeviceIDs: []int{0}}, PartitionSpec{})
+}
+
 // Named returns the layout of an array over mesh as spec says. Validate tells
 // whether the two fit together.
 func Named(mesh Mesh, spec PartitionSpec) *Sharding { return &Sharding{Mesh: &mesh, Spec: spec} }

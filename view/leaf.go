@@ -130,7 +130,7 @@ func (l *Leaf) Sharding() *sharding.Sharding {
 }
 
 // hostSharding is that of an array in the memory of the host.
-var hostSharding = sharding.SingleDevice("cpu:0")
+var hostSharding = sharding.Host()
 
 // PRNGImpl returns the implementation of a PRNG key; "" for other leaves.
 func (l *Leaf) PRNGImpl() string { return l.meta.PRNGImpl }
