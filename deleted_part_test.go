@@ -216,3 +216,24 @@ func TestLostParts(t *testing.T) {
 		}
 	}
 }
+
+// Of what Orbax has written without checksums Verify reads the documents too.
+func TestUncoveredDocuments(t *testing.T) {
+	f, _ := stepFiles(t)
+	f = f.with("digests.sha256", nil).with("state/go-orbax.chunks", nil)
+	for name, f := range map[string]files{
+		"metrics missing":   f.with("metrics/metrics", nil).with("metrics/other", []byte("{}")),
+		"metrics cut":       f.with("metrics/metrics", f["metrics/metrics"][:5]),
+		"metrics empty":     f.with("metrics/metrics", []byte{}),
+		"JSON cut":          f.with("cfg/data.json", f["cfg/data.json"][:5]),
+		"JSON of old Orbax": f.with("cfg/data.json", nil).with("cfg/metadata", []byte("{")),
+		"JSON renamed":      f.with("cfg/data.json", nil).with("cfg/conf.json", []byte("{")),
+	} {
+		if err := verifyFiles(t.Context(), f); !errors.Is(err, orbax.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := verifyFiles(t.Context(), f.with("cfg/data.json", nil).with("cfg/conf.json", []byte("{}"))); err != nil {
+		t.Errorf("a document of another name: %v", err)
+	}
+}

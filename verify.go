@@ -48,10 +48,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	for _, option := range options {
 		option.applyVerify(&o)
 	}
-	errs := []error{c.checkWhole()}
-	if c.lostMetrics {
-		errs = append(errs, fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt))
-	}
+	errs := []error{c.checkWhole(), c.verifyMetrics(ctx)}
 	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.store, c.dir, c.digests))
 	for _, name := range c.parts() {
 		for _, err := range c.verifyTree(ctx, name, o) {
@@ -64,15 +61,68 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	return wrap(ctx, "verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
 }
 
-// verifyTree verifies a checkpointable if it is a pytree.
+// verifyTree verifies a checkpointable: a pytree, or documents that nothing covers.
 func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.OpenOptions) []error {
 	if err := c.lostTree(ctx, name); err != nil {
 		return []error{err}
 	}
-	if !c.hasTree(ctx, name) {
+	if c.hasTree(ctx, name) {
+		return handler.VerifyTree(ctx, c.readDir(name, nil), o)
+	}
+	// Whether it is one must be known.
+	if _, err := c.store.Stat(ctx, path.Join(c.dir, name, layout.TreeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return []error{err}
+	}
+	if isOf[handler.JSONHandler](c.meta.Handlers[name]) {
+		if err := c.verifyJSON(ctx, name); err != nil {
+			return []error{err}
+		}
+	}
+	return nil
+}
+
+// verifyMetrics looks whether the metrics that the checkpoint says it has can be read.
+func (c *Checkpoint) verifyMetrics(ctx context.Context) error {
+	if c.lostMetrics {
+		return fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt)
+	}
+	if _, named := c.meta.Handlers[layout.MetricsName]; !named || c.flat {
 		return nil
 	}
-	return handler.VerifyTree(ctx, c.readDir(name, nil), o)
+	_, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(layout.MetricsName, layout.MetricsName))
+	}
+	return err
+}
+
+// verifyJSON looks whether a JSON checkpointable has a document, which programs may
+// call as they like, and whether all that it has are JSON.
+func (c *Checkpoint) verifyJSON(ctx context.Context, name string) error {
+	dir := c.readDir(name, nil)
+	infos, err := dir.List(ctx, ".")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	found := false
+	for _, info := range infos {
+		if info.Dir || info.Name != "metadata" && path.Ext(info.Name) != ".json" {
+			continue
+		}
+		found = true
+		doc, err := dir.ReadFile(ctx, info.Name)
+		if err == nil {
+			_, err = layout.DecodeJSON(doc)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path.Join(name, info.Name), err))
+		}
+	}
+	if !found && len(infos) == 0 {
+		errs = append(errs, fmt.Errorf("%w: checkpointable %q has no document", fault.ErrCorrupt, name))
+	}
+	return errors.Join(errs...)
 }
 
 // lostDigests returns an error if the digest file is missing beside a file that only this

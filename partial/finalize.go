@@ -256,6 +256,11 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	parts := make([]handler.UnionPart, len(c.parts))
 	for i, p := range c.parts {
 		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
+		if digests, ok := p.digests.(*layout.Digests); ok {
+			if err := savehook.CheckDocuments(ctx, before, p.dir, digests); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
 	}
 	union, err := handler.OpenUnion(ctx, parts...)
 	if err != nil {

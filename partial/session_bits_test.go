@@ -1,0 +1,82 @@
+package partial_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/partial"
+)
+
+// A bit that flips in any file of a session, a file that is cut or that is gone, is
+// found by Finalize, which leaves the session, or, in array data, which Finalize does
+// not read, by Verify of what it has made.
+func TestSessionEveryBit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	model := filepath.Join(dir, "ck")
+	must(t, partial.Save(t.Context(), model, map[string]any{"a": []int32{1, 2, 3}, "s": "one"}, orbax.CustomMetadata(map[string]any{"x": 1})))
+	must(t, partial.Save(t.Context(), model, map[string]any{"long": large(1)[:300]}))
+	var names []string
+	must(t, filepath.WalkDir(model+".partial_save", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, name[len(model):])
+		}
+		return err
+	}))
+	fresh := func(what string) string {
+		path := filepath.Join(t.TempDir(), "ck")
+		must(t, os.CopyFS(path+".partial_save", os.DirFS(model+".partial_save")))
+		return path
+	}
+	path := fresh("")
+	check := func(what, name string, data []byte) {
+		t.Helper()
+		good, err := os.ReadFile(path + name)
+		must(t, err)
+		if data == nil {
+			must(t, os.Remove(path+name))
+		} else {
+			must(t, os.WriteFile(path+name, data, 0o666))
+		}
+		err = partial.Finalize(t.Context(), path)
+		if err == nil {
+			err = orbax.Verify(t.Context(), path)
+			path = fresh(what)
+		} else if _, serr := os.Stat(path); serr == nil {
+			t.Fatalf("%s of %s: %v, and there is a checkpoint", what, name, err)
+		} else {
+			must(t, os.WriteFile(path+name, good, 0o666))
+		}
+		if !errors.Is(err, orbax.ErrCorrupt) {
+			t.Errorf("%s of %s: %v", what, name, err)
+		}
+	}
+	step := 211 * stride()
+	for _, name := range names {
+		good, err := os.ReadFile(model + name)
+		must(t, err)
+		for bit := len(name) % 7; bit < 8*len(good); bit += step {
+			b := bytes.Clone(good)
+			b[bit/8] ^= 1 << (bit % 8)
+			check("a bit", name, b)
+		}
+		if len(good) > 0 {
+			check("an end", name, good[:len(good)-1])
+		}
+		if !isDigestFile(name) { // a part of Orbax's has none
+			check("removal", name, nil)
+		}
+	}
+	must(t, partial.Finalize(t.Context(), path))
+	must(t, orbax.Verify(t.Context(), path))
+}
+
+func isDigestFile(name string) bool {
+	ok, _ := filepath.Match("digests.*.sha256", filepath.Base(name))
+	return ok
+}
