@@ -59,7 +59,8 @@ Orbax v0, --name says what the part is called in DST (default: state). With
   params.*.kernel       * is any text without a dot, ? one character
   params.**             ** is any number of keys
 
-Parts that are no pytrees are copied file by file. Leaves of a checkpoint of Orbax
+Parts that are no pytrees are copied file by file, under the names of their files.
+Leaves of a checkpoint of Orbax
 of which chunks are missing are damage, unless --fill-missing is given.
 
 FROM SAFETENSORS

@@ -15,8 +15,8 @@ import (
 // handler.Stateful, as which a part of any kind but a pytree can be loaded.
 type partFiles struct {
 	typ string // the handler to record
-	// only, if not empty, are the names of which the one that exists is copied,
-	// under the first of them.
+	// only, if not empty, are the names of which the one that exists is copied. It
+	// keeps its name: of the readers of a document some look for one name alone.
 	only []string
 	dir  *handler.ReadDir
 }
@@ -45,7 +45,7 @@ func (p *partFiles) SaveState(context.Context) (handler.WriteFunc, error) {
 			if err != nil {
 				return err
 			}
-			return to.WriteFile(ctx, p.only[0], data)
+			return to.WriteFile(ctx, name, data)
 		}
 		return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
 	}, nil
