@@ -148,6 +148,10 @@ func byteFloat(d DType) *smallFloat {
 	switch d {
 	case Float4E2M1FN:
 		return e2m1fn
+	case Float6E2M3FN:
+		return e2m3fn
+	case Float6E3M2FN:
+		return e3m2fn
 	case Float8E3M4:
 		return e3m4
 	case Float8E4M3B11FNUZ:

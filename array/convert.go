@@ -131,7 +131,7 @@ func viewBoth[S, D Element](src, dst []byte) ([]S, []D, bool) {
 
 // Canonicalize makes data, elements of type d that come from a file, what this
 // package expects in memory: int2 and int4 are sign-extended from their low
-// bits, the upper bits of float4_e2m1fn are cleared, and every bool but 0 is 1.
+// bits, the upper bits of float4 and float6 types are cleared, and every bool but 0 is 1.
 // Other types have no second form and stay as they are.
 func Canonicalize(d DType, data []byte) {
 	switch d {
@@ -155,6 +155,10 @@ func Canonicalize(d DType, data []byte) {
 	case Float4E2M1FN:
 		for i, b := range data {
 			data[i] = b & 0x0f
+		}
+	case Float6E2M3FN, Float6E3M2FN:
+		for i, b := range data {
+			data[i] = b & 0x3f
 		}
 	}
 }

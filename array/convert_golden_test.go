@@ -46,8 +46,8 @@ func dtypeNamed(t *testing.T, name string) DType {
 // Every value of the byte formats is what ml_dtypes says it is.
 func TestGoldenValues(t *testing.T) {
 	c := loadCasts(t)
-	if len(c.Values) != 8 {
-		t.Fatalf("have %d types, want 8", len(c.Values))
+	if len(c.Values) != 10 {
+		t.Fatalf("have %d types, want 10", len(c.Values))
 	}
 	for name, want := range c.Values {
 		d := dtypeNamed(t, name)

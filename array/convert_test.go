@@ -245,6 +245,8 @@ func TestCanonicalize(t *testing.T) {
 				want[i] = byte((i&15 ^ 8) - 8)
 			case Float4E2M1FN:
 				want[i] = byte(i & 15)
+			case Float6E2M3FN, Float6E3M2FN:
+				want[i] = byte(i & 63)
 			}
 		}
 		Canonicalize(d, data)

@@ -11,8 +11,10 @@ import (
 // ml_dtypes, which zarr uses as well.
 type DType uint8
 
-// The element types that TensorStore stores. Int2, Int4 and Float4E2M1FN take
-// one byte an element, in memory and on disk.
+// The element types: those up to Complex128 are what TensorStore, and so a checkpoint
+// of Orbax, stores; the last two are in safetensors files alone. Int2, Int4,
+// Float4E2M1FN and the two of six bits take one byte an element, in memory and in
+// checkpoints.
 const (
 	Invalid DType = iota
 	Bool
@@ -40,6 +42,8 @@ const (
 	Float64
 	Complex64
 	Complex128
+	Float6E2M3FN
+	Float6E3M2FN
 	numDTypes
 )
 
@@ -74,6 +78,8 @@ var dtypes = [numDTypes]struct {
 	Float64:           {"float64", 8, reflect.TypeFor[float64]()},
 	Complex64:         {"complex64", 8, reflect.TypeFor[complex64]()},
 	Complex128:        {"complex128", 16, reflect.TypeFor[complex128]()},
+	Float6E2M3FN:      {"float6_e2m3fn", 1, reflect.TypeFor[F6E2M3FN]()},
+	Float6E3M2FN:      {"float6_e3m2fn", 1, reflect.TypeFor[F6E3M2FN]()},
 }
 
 var dtypeByName = func() map[string]DType {
@@ -114,7 +120,9 @@ func (d DType) Size() int {
 func (d DType) IsInteger() bool { return Int2 <= d && d <= Uint64 }
 
 // IsFloat reports whether the elements are floating-point numbers, of any width.
-func (d DType) IsFloat() bool { return Float4E2M1FN <= d && d <= Float64 }
+func (d DType) IsFloat() bool {
+	return Float4E2M1FN <= d && d <= Float64 || d == Float6E2M3FN || d == Float6E3M2FN
+}
 
 // IsComplex reports whether the elements are complex numbers.
 func (d DType) IsComplex() bool { return d == Complex64 || d == Complex128 }

@@ -15,6 +15,8 @@ type (
 	F8E5M2FNUZ    uint8  // float8_e5m2fnuz
 	F8E8M0FNU     uint8  // float8_e8m0fnu: a power of two, or NaN
 	F4E2M1FN      uint8  // float4_e2m1fn: the lower four bits
+	F6E2M3FN      uint8  // float6_e2m3fn: the lower six bits
+	F6E3M2FN      uint8  // float6_e3m2fn: the lower six bits
 	I2            int8   // int2: -2 to 1
 	I4            int8   // int4: -8 to 7
 )
@@ -105,6 +107,14 @@ func ToF8E8M0FNU(v float32) F8E8M0FNU { return F8E8M0FNU(e8m0fnu.encode(float64(
 // large becomes ±6, and NaN, which the format lacks, becomes a zero.
 func ToF4E2M1FN(v float32) F4E2M1FN { return F4E2M1FN(e2m1fn.encode(float64(v))) }
 
+// ToF6E2M3FN rounds v to the nearest float6_e2m3fn, ties to even. What is too
+// large becomes ±7.5, and NaN, which the format lacks, becomes a zero.
+func ToF6E2M3FN(v float32) F6E2M3FN { return F6E2M3FN(e2m3fn.encode(float64(v))) }
+
+// ToF6E3M2FN rounds v to the nearest float6_e3m2fn, ties to even. What is too
+// large becomes ±28, and NaN, which the format lacks, becomes a zero.
+func ToF6E3M2FN(v float32) F6E3M2FN { return F6E3M2FN(e3m2fn.encode(float64(v))) }
+
 // Float32 returns the value, exactly.
 func (v BF16) Float32() float32 { return bf16ToF32(uint16(v)) }
 
@@ -134,3 +144,9 @@ func (v F8E8M0FNU) Float32() float32 { return e8m0fnu.values[v] }
 
 // Float32 returns the value of the lower four bits, exactly.
 func (v F4E2M1FN) Float32() float32 { return e2m1fn.values[v] }
+
+// Float32 returns the value of the lower six bits, exactly.
+func (v F6E2M3FN) Float32() float32 { return e2m3fn.values[v] }
+
+// Float32 returns the value of the lower six bits, exactly.
+func (v F6E3M2FN) Float32() float32 { return e3m2fn.values[v] }

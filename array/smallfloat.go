@@ -24,6 +24,8 @@ type smallFloat struct {
 
 var (
 	e2m1fn      = newSmallFloat(2, 1, 1, finite)
+	e2m3fn      = newSmallFloat(2, 3, 1, finite)
+	e3m2fn      = newSmallFloat(3, 2, 3, finite)
 	e3m4        = newSmallFloat(3, 4, 3, ieee)
 	e4m3b11fnuz = newSmallFloat(4, 3, 11, fnuz)
 	e4m3fn      = newSmallFloat(4, 3, 7, fn)

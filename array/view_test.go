@@ -361,7 +361,7 @@ func TestDTypes(t *testing.T) {
 			t.Errorf("%q: %v, %v", name, d, err)
 		}
 	}
-	if d := numDTypes; d.Size() != 0 || d.String() != "DType(26)" {
+	if d := numDTypes; d.Size() != 0 || d.String() != "DType(28)" {
 		t.Errorf("%v of %d bytes", d, d.Size())
 	}
 }

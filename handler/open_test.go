@@ -62,34 +62,6 @@ func leafNames(t *view.Tree) (names []string) {
 	return names
 }
 
-// A folder that says which tensors it has must have them.
-func TestSafetensorsIndex(t *testing.T) {
-	index := `{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}`
-	one, two := tensors(t, map[string]string{"a": "x"}), tensors(t, map[string]string{"b": "yz"})
-	for name, c := range map[string]struct {
-		files map[string]string
-		want  error
-	}{
-		"whole":    {map[string]string{"model-1.safetensors": one, "model-2.safetensors": two, "model.safetensors.index.json": index}, nil},
-		"no index": {map[string]string{"model-1.safetensors": one}, nil},
-		"lost":     {map[string]string{"model-1.safetensors": one, "model.safetensors.index.json": index}, fault.ErrCorrupt},
-		"moved":    {map[string]string{"model-1.safetensors": one, "model-3.safetensors": two, "model.safetensors.index.json": index}, fault.ErrCorrupt},
-		"damaged":  {map[string]string{"model-1.safetensors": one, "model.safetensors.index.json": index[:20]}, fault.ErrCorrupt},
-		"twice":    {map[string]string{"model-1.safetensors": one, "model-2.safetensors": one}, fault.ErrKeyCollision},
-	} {
-		dir, _ := bareDir(c.files)
-		_, err := OpenTree(t.Context(), dir, OpenOptions{})
-		if !errors.Is(err, c.want) || errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	dir, _ := bareDir(map[string]string{"model-1.safetensors": one, "model.safetensors.index.json": index})
-	file := NewReadDir(dir.store, "dir/model-1.safetensors", "", nil, nil)
-	if opened, err := OpenTree(t.Context(), file, OpenOptions{}); err != nil || opened.Len() != 1 {
-		t.Errorf("one of the files: %v", err)
-	}
-}
-
 // A file whose header has been read may be replaced before the rest is.
 func TestSafetensorsReplaced(t *testing.T) {
 	dir, fsys := bareDir(map[string]string{"model.safetensors": tensors(t, map[string]string{"a": "xy"})})

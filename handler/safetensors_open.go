@@ -2,13 +2,12 @@ package handler
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/safetensors"
@@ -20,6 +19,10 @@ import (
 // openSafetensors opens a safetensors file, or all those in a directory, as one
 // tree: a dict of the tensors by their names. It returns nil if there is none, or
 // if the directory is a pytree of Orbax's.
+//
+// An index in the directory decides which files count, and of which of them a tensor
+// is. What is wrong with a file is then wrong with those of its tensors; without an
+// index nothing says which these are.
 func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
 	if dir.name != "" {
 		return nil, nil
@@ -28,36 +31,105 @@ func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
 	if len(names) == 0 || err != nil {
 		return nil, err
 	}
-	var leaves []*view.Leaf
-	fileOf := map[string]string{}
-	custom := map[string]string{}
-	for _, name := range names {
-		file, h, err := openSafetensorsFile(ctx, dir, at, name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		maps.Copy(custom, h.Metadata)
-		for _, t := range h.Tensors {
-			if other, taken := fileOf[t.Name]; taken {
-				return nil, &fault.Leaf{Path: t.Name, Err: fmt.Errorf("%w: %s and %s both have it", fault.ErrKeyCollision, other, name)}
-			}
-			fileOf[t.Name] = name
-			leaf, err := view.NewArray(view.LeafMetadata{
-				Path: tree.Path{{Name: t.Name}}, Kind: tree.KindArray, ValueType: string(layout.NumPyArray),
-				DType: t.DType, Shape: t.Shape, Bytes: t.Length, StoredBytes: t.Length, Codecs: "raw",
-			}, &rawArray{rawForm: rawForm{t.DType}, shape: t.Shape, dir: file, file: name, at: t.Offset, length: t.Length})
-			if err != nil {
-				return nil, &fault.Leaf{Path: t.Name, Err: err}
-			}
-			leaves = append(leaves, leaf)
-		}
-	}
+	o := tensorOpener{dir: dir, at: at, custom: map[string]string{}, leafOf: map[string]int{}}
 	if at == dir.path() { // and not a single file
-		if err := checkSafetensorsIndex(ctx, dir, fileOf); err != nil {
+		if o.index, err = readTensorIndex(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
-	return view.New("safetensors", leaves).WithCustom(custom), nil
+	if o.index != nil {
+		names = o.index.files()
+	}
+	failed := map[string]error{}
+	for _, name := range names {
+		if err := o.addFile(ctx, name); err != nil {
+			if o.index == nil || ctx.Err() != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			failed[name] = err
+		}
+	}
+	o.addLost(failed)
+	return view.New("safetensors", o.leaves).WithCustom(o.custom), nil
+}
+
+// tensorOpener gathers the tensors of files.
+type tensorOpener struct {
+	dir    *ReadDir
+	at     string       // the directory that the files are in
+	index  *tensorIndex // nil if there is none
+	leaves []*view.Leaf
+	leafOf map[string]int // by the tensors' names
+	fileOf []string       // of the leaves
+	custom map[string]string
+}
+
+// addFile adds the tensors of a file.
+func (o *tensorOpener) addFile(ctx context.Context, name string) error {
+	file, h, err := openSafetensorsFile(ctx, o.dir, o.at, name)
+	if err != nil {
+		return err
+	}
+	maps.Copy(o.custom, h.Metadata)
+	for _, t := range h.Tensors {
+		if o.index != nil && o.index.of[t.Name].file != name {
+			continue // it is that of another file, or superseded
+		}
+		m := view.LeafMetadata{
+			Path: tree.Path{{Name: t.Name}}, Kind: tree.KindArray, ValueType: string(layout.NumPyArray),
+			DType: t.DType, Shape: t.Shape, Bytes: t.Length, StoredBytes: t.Length, Codecs: "raw",
+		}
+		raw := rawArray{rawForm: rawForm{t.DType}, shape: t.Shape, dir: file, file: name, at: t.Offset, length: t.Length}
+		var stored view.Array = &raw
+		if safetensors.Packed(t.DType) {
+			n, _ := array.NumElements(t.Shape) // checked by the header's reader
+			m.Bytes, m.Codecs = int64(n), "packed"
+			stored = &packedArray{raw, int(t.Length * 8 / int64(max(1, n)))}
+		}
+		leaf, err := view.NewArray(m, stored)
+		if err := cmp.Or(t.Err, err); err != nil {
+			leaf = view.NewBroken(m, err)
+		}
+		o.add(t.Name, name, leaf)
+	}
+	return nil
+}
+
+// add adds a tensor. Two of one name are one that cannot be read.
+func (o *tensorOpener) add(name, file string, leaf *view.Leaf) {
+	if i, taken := o.leafOf[name]; taken {
+		o.leaves[i] = view.NewBroken(view.LeafMetadata{Path: leaf.Metadata().Path},
+			fmt.Errorf("%w: %s and %s both have it, and no index says which counts; to read one of the files give its path", fault.ErrKeyCollision, o.fileOf[i], file))
+		return
+	}
+	o.leafOf[name] = len(o.leaves)
+	o.leaves = append(o.leaves, leaf)
+	o.fileOf = append(o.fileOf, file)
+}
+
+// addLost adds the tensors that the index tells of and that no file has had; failed
+// says why some files could not be read.
+func (o *tensorOpener) addLost(failed map[string]error) {
+	if o.index == nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.index.of)) {
+		if _, found := o.leafOf[name]; found {
+			continue
+		}
+		e := o.index.of[name]
+		err := cmp.Or(e.err, failed[e.file])
+		switch {
+		case err == nil:
+			err = fmt.Errorf("%w: %s says that it is in %s, which does not have it", fault.ErrCorrupt, e.index, e.file)
+		case e.err != nil:
+		case isNotExist(err):
+			err = fmt.Errorf("%w: %s says that it is in %s, which is missing", fault.ErrCorrupt, e.index, e.file)
+		default:
+			err = fmt.Errorf("%s: %w", e.file, err)
+		}
+		o.add(name, e.file, view.NewBroken(view.LeafMetadata{Path: tree.Path{{Name: name}}, ValueType: string(layout.NumPyArray)}, err))
+	}
 }
 
 // safetensorsNames returns the names of the files, and the directory that they
@@ -94,38 +166,6 @@ func openSafetensorsFile(ctx context.Context, dir *ReadDir, at, name string) (*v
 	}
 	h, err := readSafetensors(ctx, file, name)
 	return file, h, err
-}
-
-// checkSafetensorsIndex compares the tensors with those that an index in the
-// directory tells of, if it has one: a file that is missing would take its
-// tensors away, and nothing else would show it.
-func checkSafetensorsIndex(ctx context.Context, dir *ReadDir, fileOf map[string]string) error {
-	entries, err := dir.List(ctx, ".")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Dir || !strings.HasSuffix(e.Name, safetensors.Ext+".index.json") {
-			continue
-		}
-		doc, err := dir.ReadFile(ctx, e.Name)
-		if err != nil {
-			return err
-		}
-		var index struct {
-			WeightMap map[string]string `json:"weight_map"`
-		}
-		if err := json.Unmarshal(doc, &index); err != nil {
-			return fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, e.Name, err)
-		}
-		for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
-			if want := index.WeightMap[name]; fileOf[name] != want {
-				return &fault.Leaf{Path: name, Err: fmt.Errorf("%w: %s says that it is in %s, which is missing or does not have it; to read one of the files give its path",
-					fault.ErrCorrupt, e.Name, want)}
-			}
-		}
-	}
-	return nil
 }
 
 func readSafetensors(ctx context.Context, dir *view.Dir, name string) (*safetensors.Header, error) {

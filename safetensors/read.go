@@ -18,8 +18,8 @@ import (
 // or overlap. It reads nothing but the header.
 //
 // A file that breaks a rule, or that is shorter than its header says, matches
-// ErrCorrupt; a dtype that is unknown or narrower than a byte matches ErrDType;
-// a Git LFS pointer in place of the file matches ErrInvalidCheckpoint.
+// ErrCorrupt; a Git LFS pointer in place of the file matches ErrIncomplete. A dtype
+// that is not known is no error of the file, see Tensor.Err.
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	raw, err := readRaw(r, size)
 	if err != nil {
@@ -72,7 +72,7 @@ func refuseLFSPointer(r io.ReaderAt, size int64) error {
 		return err
 	}
 	if lfs.IsPointer(text) {
-		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrInvalidCheckpoint)
+		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrIncomplete)
 	}
 	return nil
 }
@@ -119,8 +119,11 @@ func place(tensors []Tensor, dataStart, size int64) error {
 // parseTensor makes a Tensor of a header's entry. Offset is within the data.
 func parseTensor(name string, e entry) (Tensor, error) {
 	dtype, err := parseDType(e.dtype)
-	if err != nil {
-		return Tensor{}, fmt.Errorf("safetensors tensor %q: %w", name, err)
+	if err != nil { // where it lies is known, and so are the others
+		if e.end < e.begin {
+			return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: its data_offsets are [%d, %d]", fault.ErrCorrupt, name, e.begin, e.end)
+		}
+		return Tensor{Name: name, Shape: e.shape, Offset: e.begin, Length: e.end - e.begin, Err: err}, nil
 	}
 	want, err := byteLen(dtype, e.shape)
 	if err != nil {

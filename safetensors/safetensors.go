@@ -22,8 +22,9 @@
 // Offsets count from the end of the JSON. What is accepted and written is what
 // version 0.8.0 of the reference implementation accepts and writes, except that
 // repeated names, which it silently merges inside "__metadata__", are refused
-// everywhere, and that the dtypes narrower than a byte (F4, F6_E2M3, F6_E3M2)
-// are not supported.
+// everywhere, that the dtypes narrower than a byte (F4, F6_E2M3, F6_E3M2) are read
+// and not written, see [Packed], and that a dtype which is not known concerns its
+// tensor alone.
 package safetensors
 
 import (
@@ -61,6 +62,9 @@ type Tensor struct {
 	Offset int64
 	// Length is the number of the tensor's bytes, which may be 0.
 	Length int64
+	// Err says why the bytes cannot be understood: they are of a dtype that is not
+	// known, and DType is array.Invalid. It matches ErrDType.
+	Err error
 }
 
 // dtypeNames is in the order of the reference implementation's own list, which
@@ -70,6 +74,9 @@ var dtypeNames = []struct {
 	dtype array.DType
 }{
 	{"BOOL", array.Bool},
+	{"F4", array.Float4E2M1FN},
+	{"F6_E2M3", array.Float6E2M3FN},
+	{"F6_E3M2", array.Float6E3M2FN},
 	{"U8", array.Uint8},
 	{"I8", array.Int8},
 	{"F8_E5M2", array.Float8E5M2},
@@ -97,10 +104,6 @@ func parseDType(name string) (array.DType, error) {
 			return d.dtype, nil
 		}
 	}
-	switch name {
-	case "F4", "F6_E2M3", "F6_E3M2":
-		return array.Invalid, fmt.Errorf("%w: %s packs several elements into a byte, which is not supported", fault.ErrDType, name)
-	}
 	return array.Invalid, fmt.Errorf("%w: unknown safetensors dtype %q", fault.ErrDType, name)
 }
 
@@ -108,7 +111,7 @@ func parseDType(name string) (array.DType, error) {
 // convert d to.
 func rank(d array.DType) (int, error) {
 	for i, n := range dtypeNames {
-		if n.dtype == d {
+		if n.dtype == d && !Packed(d) {
 			return i, nil
 		}
 	}
@@ -116,8 +119,10 @@ func rank(d array.DType) (int, error) {
 	switch d {
 	case array.Int2, array.Int4:
 		advice = "cast it to int8"
-	case array.Float4E2M1FN, array.Float8E3M4, array.Float8E4M3B11FNUZ:
+	case array.Float8E3M4, array.Float8E4M3B11FNUZ:
 		advice = "cast it to bfloat16 or float16"
+	case array.Float4E2M1FN, array.Float6E2M3FN, array.Float6E3M2FN:
+		return 0, fmt.Errorf("%w: several %v share a byte of a safetensors file, which is read and not written: cast it to bfloat16 or float16", fault.ErrDType, d)
 	case array.Complex128:
 		advice = "cast it to complex64, or store its real and imaginary parts as two float64 tensors"
 	default:
@@ -131,6 +136,13 @@ func byteLen(d array.DType, shape []int) (int64, error) {
 	n, err := array.NumElements(shape)
 	if err != nil {
 		return 0, err
+	}
+	if Packed(d) {
+		bits := int64(bitsOf(d))
+		if int64(n)%8*bits%8 != 0 {
+			return 0, fmt.Errorf("%w: %v of %v ends within a byte", fault.ErrShape, shape, d)
+		}
+		return int64(n)/8*bits + int64(n)%8*bits/8, nil
 	}
 	const maxInt64 = 1<<63 - 1
 	if int64(n) > maxInt64/int64(d.Size()) {

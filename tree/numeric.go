@@ -40,7 +40,7 @@ func elemDType(t reflect.Type) array.DType {
 // defines from them count as plain integers.
 func specialDType(t reflect.Type) array.DType {
 	d := array.ElementDType(t)
-	if d == array.Int2 || d == array.Int4 || array.Float4E2M1FN <= d && d <= array.BFloat16 {
+	if d == array.Int2 || d == array.Int4 || array.Float4E2M1FN <= d && d <= array.BFloat16 || d == array.Float6E2M3FN || d == array.Float6E3M2FN {
 		return d
 	}
 	return array.Invalid

@@ -100,7 +100,11 @@ func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) 
 // narrow reports whether elements have bits that are not theirs, which a form
 // clears.
 func narrow(d array.DType) bool {
-	return d == array.Int2 || d == array.Int4 || d == array.Float4E2M1FN
+	switch d {
+	case array.Int2, array.Int4, array.Float4E2M1FN, array.Float6E2M3FN, array.Float6E3M2FN:
+		return true
+	}
+	return false
 }
 
 // Dir is the directory that the files of stored arrays are in.

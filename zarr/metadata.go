@@ -96,6 +96,9 @@ func (m *Metadata) check() (chunkBytes int, err error) {
 	if m.DType.Size() == 0 {
 		return 0, fmt.Errorf("%w: invalid dtype %v", fault.ErrDType, m.DType)
 	}
+	if m.DType > array.Complex128 {
+		return 0, fmt.Errorf("%w: neither TensorStore nor Orbax has %v: cast it to bfloat16", fault.ErrDType, m.DType)
+	}
 	if len(m.Shape) > maxRank {
 		return 0, fmt.Errorf("%w: rank %d, at most %d", fault.ErrUnsupported, len(m.Shape), maxRank)
 	}

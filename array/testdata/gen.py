@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 
 SMALL = ["float4_e2m1fn", "float8_e3m4", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
-         "float8_e5m2fnuz", "float8_e8m0fnu"]
+         "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn"]
+BITS = {"float4_e2m1fn": 4, "float6_e2m3fn": 6, "float6_e3m2fn": 6}
 np.seterr(all="ignore")
 
 
@@ -20,8 +21,7 @@ def values(dt):
     dt = np.dtype(dt)
     if dt.itemsize == 2:
         return np.arange(65536, dtype=np.uint16).view(dt).astype(np.float32)
-    n = 16 if dt == ml_dtypes.float4_e2m1fn else 256
-    return np.arange(n, dtype=np.uint8).view(dt).astype(np.float32)
+    return np.arange(1 << BITS.get(dt.name, 8), dtype=np.uint8).view(dt).astype(np.float32)
 
 
 def hard(dt):

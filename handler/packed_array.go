@@ -1,0 +1,76 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/view"
+)
+
+// packedArray is an array whose elements lie in a file as they are, several in a byte.
+type packedArray struct {
+	rawArray
+	bits int // of an element
+}
+
+// Parts returns runs of rows, along the first axis that has several, that overlap the
+// box. Each begins at a byte.
+func (a *packedArray) Parts(_ context.Context, off, size []int) ([]view.Part, error) {
+	if a.length == 0 {
+		return nil, nil
+	}
+	axis := 0
+	for axis < len(a.shape)-1 && a.shape[axis] == 1 {
+		axis++
+	}
+	if axis >= len(a.shape)-1 && (len(a.shape) == 0 || a.shape[axis] == 1) { // one element
+		return []view.Part{a.part(axis, 0, 1, 1)}, nil
+	}
+	row := 1
+	for _, n := range a.shape[axis+1:] {
+		row *= n
+	}
+	unit := 1 // rows that are whole bytes
+	for unit*row*a.bits%8 != 0 {
+		unit *= 2
+	}
+	step := max(1, pieceBytes/row/unit) * unit
+	var parts []view.Part
+	for first := off[axis] / step * step; first < off[axis]+size[axis]; first += step {
+		parts = append(parts, a.part(axis, first, min(step, a.shape[axis]-first), row))
+	}
+	return parts, nil
+}
+
+// part returns n rows, of which each has row elements.
+func (a *packedArray) part(axis, first, n, row int) view.Part {
+	p := view.Part{
+		Offset: make([]int, len(a.shape)), Size: slices.Clone(a.shape),
+		Form: packedForm{a.dtype}, Dir: a.dir, File: a.file,
+	}
+	if len(a.shape) > 0 {
+		p.Offset[axis], p.Size[axis] = first, n
+	}
+	start, end := a.bytes(first*row), a.bytes((first+n)*row)
+	p.At, p.Length = a.at+start, end-start
+	return p
+}
+
+// bytes returns the bytes that n elements take, which is a whole number.
+func (a *packedArray) bytes(n int) int64 { return int64(n/8*a.bits + n%8*a.bits/8) }
+
+// packedForm is that of elements of which several are in a byte.
+type packedForm struct{ dtype array.DType }
+
+func (f packedForm) Decode(_ *view.Part, dst, enc []byte) error {
+	return safetensors.Unpack(f.dtype, dst, enc)
+}
+
+func (packedForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+
+func (packedForm) Describe(p *view.Part, err error) error {
+	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
+}
