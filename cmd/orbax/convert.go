@@ -60,16 +60,18 @@ Orbax v0, --name says what the part is called in DST (default: state). With
   params.**             ** is any number of keys
 
 Parts that are no pytrees are copied file by file, under the names of their files.
-Leaves of a checkpoint of Orbax
-of which chunks are missing are damage, unless --fill-missing is given.
+Leaves of a checkpoint of Orbax of which chunks are missing are damage, unless
+--fill-missing is given.
 
 FROM SAFETENSORS
 
 SRC is a file or a directory of files. If the directory has an index, such as
-model.safetensors.index.json, all that it lists must be there. The dots of the
-tensors' names make nested dicts: params.dense.kernel becomes the leaf kernel in
-the dict dense in the dict params. With --flat the names stay whole, as the keys
-of one dict. Entries of __metadata__, such as "format", become custom metadata.
+model.safetensors.index.json, all that it lists must be there, and nothing else
+counts. The dots of the tensors' names make nested dicts: params.dense.kernel
+becomes the leaf kernel in the dict dense in the dict params. --separator is for
+names that are divided by other text, such as a slash. With --flat the names stay
+whole, as the keys of one dict. Entries of __metadata__, such as "format", become
+custom metadata.
 
 TO SAFETENSORS
 
@@ -117,6 +119,7 @@ Missing parent directories of DST are made.` + exitHelp,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from safetensors)")
+	f.StringVar(&c.separator, "separator", dot, "the `TEXT` that divides the tensors' names (from safetensors)")
 	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
 	f.StringArrayVar(&c.patterns, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
 	c.fill.add(cmd)
@@ -134,6 +137,7 @@ type conversion struct {
 	src, dst    string
 	name        string
 	flat        bool
+	separator   string
 	overwrite   bool
 	patterns    []string
 	fill        fillFlag
@@ -182,6 +186,12 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 		}
 	}
 	switch {
+	case c.separator == "":
+		return nil, usagef("--separator is empty; --flat keeps the names whole")
+	case c.separator != dot && c.flat:
+		return nil, usagef("--separator divides names, and --flat keeps them whole")
+	case c.separator != dot && (tensors == nil || toFile):
+		return nil, usagef("--separator is for making a checkpoint of %s files", tensorSuffix)
 	case c.flat && (tensors == nil || toFile):
 		return nil, usagef("--flat is for making a checkpoint of %s files", tensorSuffix)
 	case toFile:

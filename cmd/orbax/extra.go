@@ -58,16 +58,19 @@ func (e *extraTree) add(m *view.LeafMetadata) {
 	case tree.KindEmpty:
 		l.Kind = m.Empty.String()
 	}
-	if l.Kind == "" && l.PRNG == "" && slices.Equal(m.Path, nestedPath(m.Path.String())) {
+	if l.Kind == "" && l.PRNG == "" && slices.Equal(m.Path, nestedPath(m.Path.String(), dot)) {
 		return
 	}
 	e.Leaves = append(e.Leaves, l)
 }
 
-// nestedPath is the path that a tensor's name stands for by itself.
-func nestedPath(name string) tree.Path {
+// dot divides the names of leaves, and of most tensors.
+const dot = "."
+
+// nestedPath is the path that a tensor's name, divided at sep, stands for by itself.
+func nestedPath(name, sep string) tree.Path {
 	var p tree.Path
-	for key := range strings.SplitSeq(name, ".") {
+	for key := range strings.SplitSeq(name, sep) {
 		p = append(p, tree.Key{Name: key})
 	}
 	return p

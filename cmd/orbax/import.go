@@ -68,7 +68,7 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 		t := in.tensors[name]
 		in.bytes += t.Metadata().Bytes
 		if !l.tensors[name] {
-			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name)), Value: t})
+			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name, in.separator)), Value: t})
 		}
 	}
 	if len(leaves) == 0 {

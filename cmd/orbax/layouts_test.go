@@ -39,7 +39,7 @@ func TestLayouts(t *testing.T) {
 				t.Fatalf("verify: %v", v)
 			}
 			dst := filepath.Join(t.TempDir(), "ck")
-			c := &conversion{src: src, dst: dst, compression: "none", flat: strings.HasPrefix(name, "safetensors"), warnings: t.Output()}
+			c := &conversion{src: src, dst: dst, compression: "none", separator: dot, flat: strings.HasPrefix(name, "safetensors"), warnings: t.Output()}
 			if name == "v0_json" {
 				c.name = "config"
 			}

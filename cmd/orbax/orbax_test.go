@@ -110,7 +110,7 @@ func TestExtraRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		if text == "" {
-			if m.Kind != tree.KindArray || !slices.Equal(m.Path, nestedPath(m.Path.String())) {
+			if m.Kind != tree.KindArray || !slices.Equal(m.Path, nestedPath(m.Path.String(), dot)) {
 				t.Fatalf("%+v is not listed", m)
 			}
 			return
@@ -237,7 +237,7 @@ func TestInterrupt(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	c := &conversion{src: src, dst: dst, compression: "none", warnings: os.Stderr}
+	c := &conversion{src: src, dst: dst, compression: "none", separator: dot, warnings: os.Stderr}
 	_, err := c.run(ctx)
 	entries, _ := os.ReadDir(out)
 	switch {
