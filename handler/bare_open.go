@@ -24,6 +24,7 @@ import (
 // them out.
 func openBare(ctx context.Context, dir *ReadDir, options OpenOptions) (*storedTree, error) {
 	o := newTreeOpener(dir, OpenOptions{Fill: true})
+	o.unasked = !options.Fill
 	var err error
 	if o.ocdbt, err = o.readDatabase(ctx); err != nil {
 		return nil, err

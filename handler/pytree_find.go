@@ -12,14 +12,32 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// maxMissing is how many chunks of a tree may be missing, where that is allowed: a
-// document of a few bytes can claim any number of them.
-const maxMissing = 1 << 20
+// How many chunks of a tree may be missing, where that is allowed: a document of a
+// few bytes can claim any number of them, and each is looked for.
+const (
+	maxMissing        = 1 << 20 // where it was asked for
+	maxMissingUnasked = 1 << 16 // in a store of zarr arrays otherwise
+)
 
 // fillAdvice follows an error about chunks that are not stored.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
-var errMissing = fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, maxMissing)
+// maxMissing returns how many chunks may be missing.
+func (o *treeOpener) maxMissing() int {
+	if o.unasked {
+		return maxMissingUnasked
+	}
+	return maxMissing
+}
+
+// errMissing says that too many are.
+func (o *treeOpener) errMissing() error {
+	advice := ""
+	if o.unasked {
+		advice = fillAdvice
+	}
+	return fmt.Errorf("%w: more than %d chunks are missing%s", fault.ErrUnsupported, o.maxMissing(), advice)
+}
 
 // maxFiles is more chunks than anybody keeps in files of their own.
 const maxFiles = 1 << 22
@@ -52,13 +70,13 @@ func (o *treeOpener) findChunks(ctx context.Context, name string, format int, do
 	}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
-	if a.fill && chunksOf(a.form.Shape, a.form.ChunkShape) > float64(maxMissing+o.stored()) {
-		return a, errMissing // without asking for each of them
+	if a.fill && chunksOf(a.form.Shape, a.form.ChunkShape) > float64(o.maxMissing()+o.stored()) {
+		return a, o.errMissing() // without asking for each of them
 	}
 	for key := range a.form.keys() {
 		c, err := o.chunk(ctx, a.form, name, key)
-		if err == nil && c.missing && o.tooManyMissing() {
-			err = errMissing
+		if err == nil && c.missing {
+			err = o.countMissing()
 		}
 		if err == nil {
 			err = ctx.Err()
@@ -80,12 +98,14 @@ func (o *treeOpener) open(a *zarrArray, format int, doc []byte) (err error) {
 	return err
 }
 
-// tooManyMissing counts a chunk that is missing.
-func (o *treeOpener) tooManyMissing() bool {
+// countMissing counts a chunk that is missing, and refuses one too many.
+func (o *treeOpener) countMissing() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.missing++
-	return o.missing > maxMissing
+	if o.missing++; o.missing > o.maxMissing() {
+		return o.errMissing()
+	}
+	return nil
 }
 
 // readValue reads a document of a parameter.

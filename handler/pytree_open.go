@@ -140,7 +140,8 @@ type treeOpener struct {
 	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
 	forms   arrayForms
 	opened  []*zarrArray
-	missing int // chunks, of all arrays
+	missing int  // chunks, of all arrays
+	unasked bool // they are filled without an option
 }
 
 func newTreeOpener(dir *ReadDir, options OpenOptions) *treeOpener {
