@@ -128,13 +128,11 @@ func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error)
 		return view.NewString(*m, l.Value.(string)), nil
 	}
 	m.ValueType, m.Codecs = string(layout.NumPyArray), "raw"
-	if l.Kind == tree.KindScalar {
-		m.ValueType = string(layout.Scalar)
-	}
 	if l.Array == nil {
 		s := array.ScalarOf(l.Value)
 		m.DType, m.Bytes = s.DType(), int64(len(s.Bytes()))
 		m.StoredBytes = m.Bytes
+		setScalar(m)
 		return view.NewArray(*m, &knownArray{rawForm{s.DType()}, s.Bytes()})
 	}
 	m.DType, m.Shape = l.Array.DType, l.Array.Shape
@@ -142,7 +140,26 @@ func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error)
 		m.Bytes += r.Length
 	}
 	m.StoredBytes = m.Bytes
+	setScalar(m)
 	return view.NewArray(*m, a.array(l.Array))
+}
+
+// setScalar makes of a scalar what it would be if it were saved by this package: complex
+// numbers have no value type of Orbax, and some dtypes no number of Go, so that they are
+// arrays.
+func setScalar(m *view.LeafMetadata) {
+	if m.Kind != tree.KindScalar {
+		return
+	}
+	zero, err := array.New(m.DType, nil, nil)
+	if err != nil {
+		return
+	}
+	if _, ok := zero.Item(); !ok {
+		m.Kind = tree.KindArray
+	} else if !m.DType.IsComplex() {
+		m.ValueType = string(layout.Scalar)
+	}
 }
 
 func (a *aggregate) array(in *flax.Array) view.Array {

@@ -24,7 +24,8 @@ import tempfile
 import zipfile
 
 from layouts_lib import ROWS, optional
-import layouts_stores  # these three register their rows
+import layouts_old  # these four register their rows
+import layouts_stores
 import layouts_v0
 import layouts_v1
 

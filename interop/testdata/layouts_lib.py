@@ -25,6 +25,7 @@ It all comes from the values that are saved, never from reading them back.
 import dataclasses
 import hashlib
 import importlib
+import importlib.metadata
 import zlib
 
 import ml_dtypes
@@ -32,7 +33,13 @@ import numpy as np
 
 
 def optional(module):
-    """A module, or None where it is not installed."""
+    """A module, or None where it is not installed: also in the version of "name==version"."""
+    if "==" in module:
+        name, version = module.split("==")
+        try:
+            return importlib.metadata.version(name) == version or None
+        except importlib.metadata.PackageNotFoundError:
+            return None
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -161,6 +168,10 @@ def _leaf(value):
         return {"kind": "string", "value": value}
     if isinstance(value, (bool, int, float)):
         return {"kind": "scalar", "dtype": np.asarray(value).dtype.name, "value": value}
+    if isinstance(value, np.generic):
+        return {"kind": "scalar", "dtype": value.dtype.name, "value": value.item()}
+    if isinstance(value, complex):
+        return {"kind": "scalar", "dtype": "complex128", "value": f"({value.real:g}{value.imag:+g}i)"}
     if isinstance(value, Key):
         return {**_leaf(value.data), "impl": value.impl}
     little = value.astype(value.dtype.newbyteorder("<"))
