@@ -25,8 +25,11 @@ func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orba
 		at, err = r.newest(ctx)
 		switch {
 		case err == nil:
+			c.steps.passUnfinished()
 			c.log.Info("resumed", "step", at.Step, "path", at.Path)
 			return at.Step, nil
+		case errors.Is(err, orbax.ErrNotExist): // a new run
+			c.steps.passUnfinished()
 		case errors.Is(err, errMoved) && n < maxLooks:
 			c.log.Debug("looking again", "reason", err)
 			err = nil

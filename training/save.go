@@ -221,10 +221,11 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings)
 	return c.checkStep(step, s)
 }
 
-// replaces reports whether a step is saved in the place of a damaged one.
+// replaces reports whether a step is saved in the place of a damaged or unfinished one
+// that Resume has passed over.
 func (c *Checkpointer) replaces(step int) bool {
 	ck, err := c.steps.find(step)
-	return err == nil && c.steps.replaceable(ck)
+	return err == nil && c.steps.replaceable(ck) || err != nil && c.steps.isPassedUnfinished(c.Path(step))
 }
 
 // checkStep refuses a step that is there already, and one that is older than the

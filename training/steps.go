@@ -254,6 +254,28 @@ func (s *steps) pass(ck Checkpoint) {
 	s.passed[ck.Path] = true
 }
 
+// passUnfinished notes that the run goes on beside saves that have not come to an end
+// and lie where their steps would be, as those that Orbax commits by a marker.
+func (s *steps) passUnfinished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.ignored {
+		if errors.Is(i.Err, orbax.ErrIncomplete) {
+			s.passed[i.Path] = true
+		}
+	}
+}
+
+// isPassedUnfinished reports whether passUnfinished has noted what is at path, and it
+// is unfinished still.
+func (s *steps) isPassedUnfinished(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.passed[path] && slices.ContainsFunc(s.ignored, func(i Ignored) bool {
+		return i.Path == path && errors.Is(i.Err, orbax.ErrIncomplete)
+	})
+}
+
 // replaceable reports whether a step is damaged and was passed over.
 func (s *steps) replaceable(ck Checkpoint) bool {
 	s.mu.Lock()
