@@ -28,7 +28,10 @@ const (
 //
 // The arrays, and the slices and tensors that are made of them, are valid until
 // Checkpoint.Close; one that is used later ends the program ("unexpected fault
-// address"), and never shows other data. An asynchronous save that is Immutable uses
+// address"), and never shows other data: its addresses are not used again. All that a
+// process ever maps may have 32 TiB, 4096 times a model of 8 GiB; a load that would
+// exceed them is an error that matches ErrNoMemory, and the process has to be started
+// anew, or to load without this option. An asynchronous save that is Immutable uses
 // them until it has ended. Without Close the mappings stay for the life of the
 // process, and with them the room that files take which are deleted meanwhile.
 //

@@ -71,6 +71,21 @@ func TestMappedFallsBack(t *testing.T) {
 		load(fmt.Sprint(free, " mappings"), open(t, path), mapped)
 		s.Release()
 	}
+
+	// Without addresses nothing is read in silence instead.
+	var taken []*mmap.Space
+	for size := mmap.MaxSpace / 2; size >= mmap.PageSize(); size /= 2 {
+		if s, err := mmap.Reserve(size, 0); err == nil {
+			taken = append(taken, s)
+		}
+	}
+	if _, err := open(t, path).Load(t.Context(), orbax.Mapped()); !errors.Is(err, orbax.ErrNoMemory) {
+		t.Errorf("no addresses: %v", err)
+	}
+	for _, s := range taken {
+		s.Release()
+	}
+	load("addresses again", open(t, path), 9<<18)
 }
 
 func copyFiles(to fstest.MapFS, dir string) error {

@@ -3,17 +3,24 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/mmap"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
 // run maps what is planned. What cannot be mapped is left out of the plan; only
-// the end of ctx is an error. If nothing is left there is no space.
+// the end of ctx, and that of the process' addresses, is an error. If nothing is left there is no space.
 func (p *mapPlan) run(ctx context.Context) (*mmap.Space, error) {
 	maps := p.settle(ctx)
 	space, err := mmap.Reserve(p.layOut(), maps)
+	if errors.Is(err, mmap.ErrAddresses) {
+		// Not to be read instead: a program that maps all it loads, and has mapped so
+		// much, has no room for it in its own memory.
+		return nil, fmt.Errorf("%w: %w; start the process anew, or load without mapping", fault.ErrNoMemory, err)
+	}
 	if err != nil { // because nothing is left, too
 		p.leaves = nil
 		return nil, ctx.Err()

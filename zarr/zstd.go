@@ -3,6 +3,7 @@ package zarr
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -33,6 +34,16 @@ var zstdDecoders = sync.Pool{New: func() any {
 	}
 	return d
 }}
+
+// encoders has room for one encoder a core: each keeps 8 MiB and more, so that more
+// of them would take memory and no less time.
+var encoders = sync.OnceValue(func() chan struct{} { return make(chan struct{}, runtime.GOMAXPROCS(0)) })
+
+// takeEncoder waits for an encoder's turn, and returns what ends it.
+func takeEncoder() (done func()) {
+	encoders() <- struct{}{}
+	return func() { <-encoders() }
+}
 
 // zstdEncoders has one pool for each speed of the encoder.
 var zstdEncoders [zstd.SpeedBestCompression + 1]sync.Pool
@@ -212,6 +223,7 @@ func appendZstd(dst, src []byte, level int) ([]byte, error) {
 	if len(src) < minLibrary {
 		return appendHuffman(dst, src), nil
 	}
+	defer takeEncoder()()
 	speed := zstd.EncoderLevelFromZstd(level)
 	pool := &zstdEncoders[speed]
 	e, _ := pool.Get().(*zstd.Encoder)

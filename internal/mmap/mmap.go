@@ -33,9 +33,12 @@ const MaxSpace = min(1<<45, math.MaxInt/4)
 // may make.
 var reserved, mapped atomic.Int64
 
-// errLimit is the failure of a Reserve that would leave the process too little of
-// its address space, or too few mappings for its own memory.
-var errLimit = errors.New("too much is mapped")
+// ErrAddresses is the failure of a Reserve that would leave the process too little of
+// its address space: what has ever been mapped counts, as addresses are not used again.
+var ErrAddresses = errors.New("the addresses for mapped memory are used up")
+
+// errMappings is that of one which would leave it too few mappings for its own memory.
+var errMappings = errors.New("too much is mapped")
 
 // Space is a range of the address space. Its parts may be used by different
 // goroutines; Retire and Release wait for nobody.
@@ -53,15 +56,18 @@ func Reserve(size, maps int) (*Space, error) {
 		return nil, fmt.Errorf("a space of %d bytes for %d mappings", size, maps)
 	}
 	if size > MaxSpace {
-		return nil, fmt.Errorf("%w: %d bytes more", errLimit, size)
+		return nil, fmt.Errorf("%w: %d bytes more", ErrAddresses, size)
 	}
 	s := &Space{maps: int64(maps)}
 	n := int64(RoundUp(size))
 	taken, made := reserved.Add(n), mapped.Add(s.maps)
 	var err error
-	if taken > MaxSpace || made > int64(maxMappings()) {
-		err = fmt.Errorf("%w: %d bytes and %d mappings more", errLimit, size, maps)
-	} else {
+	switch {
+	case taken > MaxSpace:
+		err = fmt.Errorf("%w: %d bytes more, and %d are used of %d", ErrAddresses, size, taken-n, int64(MaxSpace))
+	case made > int64(maxMappings()):
+		err = fmt.Errorf("%w: %d mappings more", errMappings, maps)
+	default:
 		s.memory, err = reserve(int(n))
 	}
 	if err != nil {
