@@ -40,6 +40,9 @@ type Stats struct {
 	// many will be: at most, as nobody knows yet how well data compresses.
 	Moved, Planned int64
 	Files          int
+	// Leaf is the path of the leaf whose data was moved last: where several are moved
+	// at once, one of them.
+	Leaf string
 	// Copied is how many of Bytes an asynchronous save has copied.
 	Copied int64
 	// Shared is how many of Bytes were not written again, as they are stored under
@@ -111,6 +114,9 @@ func (s Stats) LogValue() slog.Value {
 		if d.time != 0 {
 			attrs = append(attrs, slog.Duration(d.name, d.time))
 		}
+	}
+	if s.Leaf != "" && s.Phase != PhaseDone {
+		attrs = append(attrs, slog.String("leaf", s.Leaf))
 	}
 	if s.Err != nil {
 		attrs = append(attrs, slog.String("error", s.Err.Error()))
@@ -217,7 +223,7 @@ func (o *observer) stats() Stats {
 		Op: o.op, Phase: o.phase,
 		Arrays: int(m.Arrays.Load()), Bytes: m.Bytes.Load(),
 		Moved: m.Moved.Load(), Planned: m.Planned.Load(), Files: int(m.Files.Load()),
-		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(),
+		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(), Leaf: m.Leaf(),
 		Prepare: o.took[PhasePrepare], Snapshot: o.took[PhaseSnapshot], Digest: o.took[PhaseDigest],
 		Transfer: o.took[PhaseTransfer], Commit: o.took[PhaseCommit],
 		Elapsed: o.since.Sub(o.began),

@@ -30,6 +30,9 @@ func TestReport(t *testing.T) {
 	if s.Op != "save" || s.Phase != orbax.PhaseDone || s.Arrays != 3 || s.Bytes != bytes || s.Shared != 4<<20 || s.Copied != 0 || s.Files < 8 {
 		t.Errorf("saved: %+v", s)
 	}
+	if s.Leaf != "w" && s.Leaf != "tied" {
+		t.Errorf("the data of %q was moved last", s.Leaf)
+	}
 	if s.Moved < 4<<20 || s.Moved > 5<<20 || s.Planned < s.Moved {
 		t.Errorf("moved %d of %d bytes", s.Moved, s.Planned)
 	}
@@ -38,6 +41,9 @@ func TestReport(t *testing.T) {
 	}
 	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s)); err != nil {
 		t.Fatal(err)
+	}
+	if s.Leaf == "" {
+		t.Error("no leaf was loaded last")
 	}
 	if s.Op != "load" || s.Phase != orbax.PhaseDone || s.Arrays != 3 || s.Bytes != bytes || s.Moved < 8<<20 || s.Planned < s.Moved || s.Files == 0 {
 		t.Errorf("loaded: %+v", s)

@@ -51,6 +51,8 @@ type Meter struct {
 	// same memory is, and that were not read but mapped.
 	Arrays, Bytes, Shared, Mapped atomic.Int64
 
+	leaf atomic.Pointer[string]
+
 	// Starting, if set, is called whenever something begins.
 	Starting func(Activity)
 }
@@ -77,6 +79,17 @@ func (m *Meter) Begin(a Activity, planned int64) {
 func (m *Meter) AddArray(bytes int64) {
 	m.Arrays.Add(1)
 	m.Bytes.Add(bytes)
+}
+
+// note remembers the leaf whose data is moved.
+func (m *Meter) note(leaf string) { m.leaf.Store(&leaf) }
+
+// Leaf returns the leaf whose data was moved last, "" if there is none.
+func (m *Meter) Leaf() string {
+	if leaf := m.leaf.Load(); leaf != nil {
+		return *leaf
+	}
+	return ""
 }
 
 // AddFile counts a file of n bytes that was read or written at once.

@@ -115,6 +115,7 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 		},
 		do: func(ctx context.Context, i int, buffer func() ([]byte, error)) error {
 			s := spans[i]
+			meter.note(reads[s.first].Leaf)
 			err := files.serve(ctx, s, reads[s.first:s.end], buffer)
 			if err == nil {
 				meter.Moved.Add(s.len)

@@ -104,6 +104,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 	err = e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
 		if u.body > 0 {
 			it := &items[u.first]
+			e.Counters().note(it.Leaf)
 			buf, err := it.tail(buf, u.body)
 			if err != nil {
 				return err
@@ -117,6 +118,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 		for i := u.first; i < u.end; i++ {
 			at := items[i].align(len(buf))
 			buf = append(buf, zeroPage[:at-len(buf)]...)
+			e.Counters().note(items[i].Leaf)
 			var err error
 			if buf, err = items[i].append(buf); err != nil {
 				return err
@@ -195,6 +197,7 @@ func (e *Engine) WriteFiles(ctx context.Context, stage storage.Stage, names []st
 	}
 	return e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
 		it := &items[u.first]
+		e.Counters().note(it.Leaf)
 		var err error
 		if u.body > 0 {
 			buf, err = it.tail(buf, u.body)
