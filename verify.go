@@ -19,9 +19,10 @@ import (
 //
 // In a checkpoint that this package wrote every bit of every file is covered, but for
 // those that belong only to other steps of a run, in files that it shares with them, and
-// of compressed chunks two fields in the header of a zstd frame (RFC 8878, 3.1.1.1: the
-// single-segment flag and the window descriptor), which say how much memory a decoder may
-// need and have no part in what it decodes to. While the deletion of a checkpointable is
+// of compressed chunks what no decoder of a zstd frame needs (RFC 8878): the single-segment
+// flag and the window descriptor of its header, which say how much memory may be needed,
+// and the bits that fill up the last byte of a table. They have no part in what a chunk
+// decodes to. While the deletion of a checkpointable is
 // under way its files are not looked at, nor is the random id in Orbax's record of it.
 // A checkpoint that has lost its digest file is verified like one of Orbax, whose
 // documents nothing covers, unless something else in it shows that it had one: then
