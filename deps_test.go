@@ -25,7 +25,7 @@ var imports = map[string]string{
 	"safetensors":       "internal/fault internal/lfs internal/memory array",
 	"internal/layout":   "internal/fault internal/jsonscan storage tree",
 	"internal/frozen":   "internal/fault storage",
-	"internal/proof":    "internal/fault internal/layout internal/transfer storage",
+	"internal/proof":    "internal/fault internal/layout internal/msgpack internal/transfer storage",
 	"internal/savehook": "internal/fault internal/layout internal/transfer storage tree golang.org/x/sync",
 	"internal/strided":  "internal/fault internal/region array",
 	"internal/mmap":     "golang.org/x/sys",

@@ -137,14 +137,18 @@ func removeEntry(name string, dir bool) error {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil
 	case isNotEmpty(err):
-		return appeared(name, err)
+		return appeared(name, nil, err)
 	}
 	return &os.PathError{Op: "remove", Path: name, Err: err}
 }
 
 // appeared is the error for a directory that has got an entry since it was looked at.
-func appeared(dir string, err error) error {
+// known are entries of it that were looked at.
+func appeared(dir string, known []Item, err error) error {
 	entries, lerr := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return slices.ContainsFunc(known, func(k Item) bool { return k.Name == e.Name() })
+	})
 	if lerr != nil || len(entries) == 0 {
 		return &os.PathError{Op: "remove", Path: dir, Err: err}
 	}

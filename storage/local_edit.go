@@ -187,7 +187,7 @@ func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []stri
 		return err
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > len(marks) {
-		return appeared(dir, cmp.Or(err, error(fs.ErrExist)))
+		return appeared(dir, marks, cmp.Or(err, error(fs.ErrExist)))
 	}
 	if err := sys.remove(dir, marks); err != nil {
 		return err

@@ -5,12 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/msgpack"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -108,7 +110,9 @@ func (w *walk) read(name string) ([]byte, error) {
 // unfinished reports whether a document may have been cut short while it was
 // written, or have room set aside that was not filled.
 func unfinished(doc []byte) bool {
-	return doc[0] == '{' && !json.Valid(doc) || len(bytes.Trim(doc, "\x00")) == 0
+	var v json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(doc)).Decode(&v)
+	return doc[0] == '{' && errors.Is(err, io.ErrUnexpectedEOF) || len(bytes.Trim(doc, "\x00")) == 0
 }
 
 // members returns those of a JSON object, nil if doc is none. Python's words for
@@ -238,25 +242,35 @@ func arrayMetadataDoc(doc []byte) verdict {
 	return doubt
 }
 
-// msgpackDoc is the check of a tree in msgpack: a map with names for keys.
-func msgpackDoc(doc []byte) verdict {
-	if len(doc) == 0 {
-		return doubt
+// isMsgpack reports whether a file is a tree in MessagePack: a map with names for keys,
+// to the last byte. It may be large: it is looked through and not read as a whole.
+func (w *walk) isMsgpack(name string) (bool, error) {
+	f, err := transfer.Open(w.ctx, w.store, w.top, name)
+	if err != nil {
+		return false, w.ctx.Err()
 	}
-	rest := doc[1:]
-	switch c := doc[0]; {
-	case c > 0x80 && c < 0x90:
-	case c == 0xde && len(rest) > 2:
-		rest = rest[2:]
-	case c == 0xdf && len(rest) > 4:
-		rest = rest[4:]
-	default:
-		return doubt
+	defer f.Close()
+	r := msgpack.NewReader(w.ctx, f)
+	top, err := r.Next()
+	if err != nil || top.Kind != msgpack.Map || top.Len == 0 {
+		return false, w.ctx.Err()
 	}
-	if len(rest) > 0 && (rest[0] >= 0xa0 && rest[0] < 0xc0 || rest[0] >= 0xd9 && rest[0] <= 0xdb) {
-		return proves
+	for left, first := 2*top.Len, true; left > 0; left-- {
+		h, err := r.Next()
+		if err != nil || first && h.Kind != msgpack.String {
+			return false, w.ctx.Err()
+		}
+		first = false
+		switch h.Kind {
+		case msgpack.Array:
+			left += h.Len
+		case msgpack.Map:
+			left += 2 * h.Len
+		default:
+			r.Skip(h.Len)
+		}
 	}
-	return doubt
+	return r.Left() == 0, nil
 }
 
 // isDigestFile reports whether name is that of the digests of a part of a session.

@@ -57,11 +57,12 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	if !named && !w.partial && isTree && w.proven == proven {
 		return refuse() // nothing but names
 	}
-	w.unlisted(r)
 	c := contents{r: r, typ: r.handlers[name], tree: isTree}
 	// Orbax records the handler of such objects for trees that it has finalized.
 	c.own = named && !ours && IsOwn(c.typ) && r.digests == nil && !(isTree && strings.Contains(c.typ, stateful))
-	return w.item(c, dir, rest)
+	err = w.item(c, dir, rest)
+	w.unlisted(r)
+	return err
 }
 
 // isNested reports whether a directory holds what makes it a checkpoint of its own,

@@ -93,8 +93,9 @@ func (w *walk) unlisted(r *rootDocs) {
 		return
 	}
 	w.doubtful = slices.DeleteFunc(w.doubtful, func(name string) bool {
-		base := path.Base(name)
-		if isManifest(base) || base == layout.DeletionFile || base == layout.DigestFile || isDigestFile(base) || r.lists(name) {
+		dir, base := path.Split(name)
+		inTree := r.lists(path.Join(dir, layout.TreeFile)) || r.lists(path.Join(dir, "..", layout.TreeFile))
+		if isManifest(base) && inTree || base == layout.DeletionFile || base == layout.DigestFile || isDigestFile(base) || r.lists(name) {
 			return false
 		}
 		w.strange = append(w.strange, name)
@@ -134,12 +135,12 @@ func (w *walk) root(dir string, session bool) error {
 			return err
 		}
 	}
-	w.unlisted(r)
 	for _, e := range rest {
 		if err := w.rootEntry(r, e, session); err != nil {
 			return err
 		}
 	}
+	w.unlisted(r)
 	return nil
 }
 

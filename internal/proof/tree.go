@@ -62,18 +62,17 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 				leaves = namesOf(doc)
 			}
 		case isFile(e) && e.Name == msgpackFile:
-			doc, err := w.read(name)
+			is, err := w.isMsgpack(name)
 			if err != nil {
 				return nil, false, err
 			}
-			if msgpackDoc(doc) != proves {
+			if !is {
 				rest = append(rest, e)
 				continue
 			}
-			isTree = true
-			if _, err := w.document(name, e, msgpackDoc); err != nil {
-				return nil, false, err
-			}
+			w.take(name, e)
+			w.proven++
+			isTree, w.orbax = true, true
 		case isDir(e):
 			dirs = append(dirs, e)
 		default:
