@@ -50,7 +50,12 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 	if err != nil {
 		return nil, err
 	}
-	if aggregate || handler.IsRandomKey(ctx, store, dir) { // all that old versions wrote of metadata
+	if aggregate { // all that old versions wrote of metadata
+		c := foreign(store, dir)
+		c.bare, c.foreign = false, false
+		return c, nil
+	}
+	if handler.IsRandomKey(ctx, store, dir) {
 		return foreign(store, dir), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {

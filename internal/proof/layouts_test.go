@@ -3,6 +3,7 @@ package proof_test
 import (
 	"archive/zip"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -43,24 +44,22 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// checkpointIn returns the checkpoint that a file has: its only directory, or the only
-// step of a run.
-func checkpointIn(t *testing.T, dir string) string {
+// checkpointIn returns the directory of the checkpoint that a file has, by the document
+// beside it, and whether it is of Orbax.
+func checkpointIn(t *testing.T, file, dir string) (ck string, ofOrbax bool) {
 	t.Helper()
-	for {
-		entries, err := os.ReadDir(dir)
-		must(t, err)
-		var dirs []string
-		for _, e := range entries {
-			if e.IsDir() {
-				dirs = append(dirs, e.Name())
-			}
-		}
-		if len(entries) != 1 || len(dirs) != 1 {
-			return dir
-		}
-		dir = filepath.Join(dir, dirs[0])
+	doc, err := os.ReadFile(strings.TrimSuffix(file, ".zip") + ".json")
+	must(t, err)
+	var row struct{ Open string }
+	must(t, json.Unmarshal(doc, &row))
+	ck = filepath.Join(dir, filepath.FromSlash(row.Open))
+	info, err := os.Stat(ck)
+	must(t, err)
+	if !info.IsDir() {
+		return filepath.Dir(ck), false
 	}
+	writer, _, _ := strings.Cut(filepath.Base(file), "_")
+	return ck, writer != "bare" && writer != "python" && writer != "safetensors"
 }
 
 func look(l func(storage.Store) storage.Look, dir string) ([]storage.Item, error) {
@@ -88,14 +87,13 @@ func TestLayouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			unzip(t, file, dir)
-			ck := checkpointIn(t, dir)
-			first, _, _ := strings.Cut(name, "_")
+			ck, ofOrbax := checkpointIn(t, file, dir)
 			kind := proof.Checkpoint
 			if strings.HasSuffix(name, "partial_open") {
 				kind = proof.Session
 			}
 			items, err := look(kind, ck)
-			if first == "bare" || first == "python" || first == "safetensors" {
+			if !ofOrbax {
 				if !errors.Is(err, fault.ErrInvalidCheckpoint) {
 					t.Fatalf("%v, %v", items, err)
 				}

@@ -1,0 +1,68 @@
+package training_test
+
+import (
+	"archive/zip"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/training"
+)
+
+// A run whose steps are in MessagePack, as releases of Orbax and Flax wrote them until
+// 2024, goes on where it was.
+func TestResumeOldRuns(t *testing.T) {
+	for row, want := range map[string]int{
+		"orbax_0_2_3_manager":         2,
+		"orbax_0_3_5_manager":         2,
+		"orbax_0_4_4_manager":         2,
+		"orbax_0_5_10_manager":        2,
+		"flax_0_6_11_save_checkpoint": 300,
+		"flax_0_8_5_save_checkpoint":  300,
+	} {
+		t.Run(row, func(t *testing.T) {
+			r, err := zip.OpenReader(filepath.Join("..", "interop", "testdata", "layouts", row+".zip"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, r); err != nil {
+				t.Fatal(err)
+			}
+			options := training.Options{}
+			var state map[string]any
+			if strings.HasPrefix(row, "flax") {
+				// Steps of other names must not be taken for none.
+				c, err := training.New(t.Context(), filepath.Join(dir, "run"), options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Resume(t.Context(), &state); err == nil || errors.Is(err, orbax.ErrNotExist) || !strings.Contains(err.Error(), "checkpoint_300") {
+					t.Errorf("Resume without the names of the steps gives %v", err)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+				options.StepNameFormat = training.StandardNameFormat{Prefix: "checkpoint"}
+			}
+			c, err := training.New(t.Context(), filepath.Join(dir, "run"), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			step, err := c.Resume(t.Context(), &state)
+			if err != nil || int(step) != want || state["step"] != 12 {
+				t.Fatalf("Resume gives %v, %v, and the state %v", step, err, state)
+			}
+			if saved, err := c.Save(t.Context(), step+1, state); err != nil || !saved {
+				t.Errorf("Save gives %v, %v", saved, err)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
