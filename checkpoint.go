@@ -44,6 +44,9 @@ type Checkpoint struct {
 	// they are read and never replaced.
 	foreign bool
 	closed  atomic.Bool
+	// item is the only checkpointable that counts, if the path that was opened is that
+	// of its directory; dir is that of the checkpoint around it.
+	item string
 	// deleting is the checkpointable whose deletion was begun and not finished,
 	// deletion the record of it, and recorded whether there is one, valid or not.
 	deleting string
@@ -58,6 +61,9 @@ type Checkpoint struct {
 // ErrNotExist, ErrIncomplete (a temporary directory, or a checkpoint that is committed
 // by its file commit_success.txt and has none), ErrInvalidCheckpoint (something else;
 // the message says what, and the path that may be meant) or ErrCorrupt.
+//
+// The path of a checkpointable, <checkpoint>/params for instance, opens the checkpoint
+// as one that has that checkpointable alone, and Load loads it without Name.
 //
 // Symbolic links inside of the checkpoint may lead to other files of it; see
 // FollowLinks. The path itself may be a link to anywhere.
@@ -157,6 +163,8 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 			return "", err
 		}
 		return name, c.check(name)
+	case c.item != "":
+		return c.item, nil
 	}
 	for _, n := range slices.Concat([]string{layout.DefaultName}, c.names, c.missing) {
 		lost := slices.Contains(c.missing, n) && isPyTree(c.meta.Handlers[n])
@@ -246,13 +254,20 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 
 // loadUnchecked is loadPart, but for an overwrite that comes in between.
 func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
-	typ := c.handlerType(ctx, name)
+	typ, err := c.handlerType(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	h, err := cfg.registry.ForLoad(name, typ, target)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
-		return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
+	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) {
+		if isTree, err := c.hasTree(ctx, name); err != nil {
+			return nil, err
+		} else if !isTree {
+			return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
+		}
 	}
 	if err := cfg.checkViews(h); err != nil {
 		return nil, err
@@ -310,7 +325,13 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if len(targets) == 0 {
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {
-			if name != descriptor || c.hasTree(ctx, name) {
+			isTree := false
+			if name == descriptor {
+				if isTree, err = c.hasTree(ctx, name); err != nil {
+					return nil, wrap(ctx, "load", c.path, err)
+				}
+			}
+			if name != descriptor || isTree {
 				targets[name] = nil
 			}
 		}

@@ -213,11 +213,13 @@ func (c *Checkpoint) partKind(ctx context.Context, name string) (partKind, error
 	if err := c.lostTree(ctx, name); err != nil {
 		return otherPart, err
 	}
-	if c.hasTree(ctx, name) {
-		return treePart, nil
+	isTree, err := c.hasTree(ctx, name)
+	if err != nil || isTree {
+		return treePart, err
 	}
-	if isOf[handler.JSONHandler](c.handlerType(ctx, name)) {
+	typ, err := c.handlerType(ctx, name)
+	if err == nil && isOf[handler.JSONHandler](typ) {
 		return jsonPart, nil
 	}
-	return otherPart, nil
+	return otherPart, err
 }

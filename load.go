@@ -77,7 +77,7 @@ func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCh
 
 // IsCheckpoint reports whether a complete checkpoint of Orbax is at path. It reads
 // the checkpoint's metadata, not its data; Verify reads everything. What is no
-// checkpoint, or an unfinished one, is false without an error. So are safetensors
+// checkpoint, an unfinished one, or a checkpointable, is false without an error. So are safetensors
 // files and stores of zarr arrays: Load reads them too, but nothing in them tells
 // whether they are complete, or a checkpoint at all. A checkpoint that is damaged,
 // or that this version cannot read, is an error, so that nobody takes it for
@@ -86,7 +86,7 @@ func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 	ck, err := Open(ctx, path)
 	switch {
 	case err == nil:
-		return !ck.bare, ck.Close()
+		return !ck.bare && ck.item == "", ck.Close()
 	case errors.Is(err, ErrNotExist), errors.Is(err, ErrInvalidCheckpoint), errors.Is(err, ErrIncomplete):
 		return false, nil
 	}

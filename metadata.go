@@ -129,13 +129,18 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 
 // describe adds to m what the handler of a checkpointable tells of it.
 func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string, m *CheckpointMetadata) error {
-	typ := c.handlerType(ctx, name)
+	typ, err := c.handlerType(ctx, name)
+	if err != nil {
+		return err
+	}
 	h, err := cfg.registry.ForLoad(name, typ, nil)
 	if err != nil {
 		return err
 	}
-	if !cfg.registry.Knows(typ) && !c.hasTree(ctx, name) {
-		return nil // of an unknown kind, and not a pytree either
+	if !cfg.registry.Knows(typ) {
+		if isTree, err := c.hasTree(ctx, name); err != nil || !isTree {
+			return err // nil: of an unknown kind, and not a pytree either
+		}
 	}
 	if err := c.lostTree(ctx, name); err != nil {
 		return err

@@ -2,7 +2,6 @@ package orbax
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,10 @@ func isSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSu
 // since it was opened, or a deletion in it has begun: its files are then those of
 // different saves, or gone.
 var errReplaced = fmt.Errorf("%w: the checkpoint was changed while it was read; open it again", fault.ErrBusy)
+
+// errDeleted is what reading fails with when the checkpoint has been deleted since it
+// was opened.
+var errDeleted = fmt.Errorf("%w: it was deleted while it was read", fault.ErrNotExist)
 
 // errClosed is what everything fails with after Close.
 var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
@@ -60,13 +63,22 @@ func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 	switch {
 	case rerr == nil && bytes.Equal(doc, c.doc):
 		return err
-	case rerr == nil || errors.Is(rerr, fs.ErrNotExist):
+	case rerr == nil:
 		return errReplaced
+	case errors.Is(rerr, fs.ErrNotExist):
+		if _, serr := c.store.Stat(ctx, c.dir); errors.Is(serr, fs.ErrNotExist) {
+			return errDeleted
+		}
+		return errReplaced
+	case ctx.Err() != nil:
+		rerr = ctx.Err()
 	}
-	if ctx.Err() != nil {
-		return cmp.Or(err, rerr) // both say the same
+	// Without that look err may be about files of another save, or none: it is told,
+	// and matches nothing.
+	if err == nil || errors.Is(err, rerr) {
+		return rerr
 	}
-	return errors.Join(err, rerr)
+	return fmt.Errorf("%w (before, reading failed: %v)", rerr, err)
 }
 
 // open recognises a checkpoint.
@@ -120,7 +132,7 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	}
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
-		return openOther(ctx, store, dir)
+		return recogniseOther(ctx, store, dir)
 	}
 	if err != nil {
 		return nil, err
@@ -243,14 +255,6 @@ func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries
 
 // notCheckpoint says what a directory without checkpoint metadata may be.
 func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
-	has := func(elem ...string) bool {
-		_, err := store.Stat(ctx, path.Join(append([]string{dir}, elem...)...))
-		return err == nil
-	}
-	if has("..", layout.CheckpointFile) {
-		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
-			fault.ErrInvalidCheckpoint, path.Dir(dir), path.Base(dir))
-	}
 	if isSession(dir) {
 		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
 	}
@@ -265,7 +269,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	case err != nil:
 		return err
 	case begun:
-		return errUnfinished
+		return fault.ErrUnfinished
 	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
@@ -304,44 +308,52 @@ func (c *Checkpoint) parts() []string {
 }
 
 // hasTree reports whether a checkpointable has the metadata of a pytree.
-func (c *Checkpoint) hasTree(ctx context.Context, name string) bool {
-	if c.bare {
-		return true
+func (c *Checkpoint) hasTree(ctx context.Context, name string) (bool, error) {
+	if c.bare || c.digests.Has(path.Join(name, layout.TreeFile)) {
+		return true, nil
 	}
 	dir := path.Join(c.dir, name)
-	found, err := treeIn(ctx, c.store, dir)
-	return err == nil && found || c.digests.Has(path.Join(name, layout.TreeFile)) || handler.IsRandomKey(ctx, c.store, dir)
+	if found, err := treeIn(ctx, c.store, dir); err != nil || found {
+		return found, err
+	}
+	return handler.IsRandomKey(ctx, c.store, dir)
 }
 
 // handlerType returns the type of the handler that saved a checkpointable. What
 // is a pytree is one whatever the checkpoint says: Orbax records the handler of
 // stateful objects for the pytrees that it finalizes from partial saves. Where
 // nothing is recorded, the files tell.
-func (c *Checkpoint) handlerType(ctx context.Context, name string) string {
+func (c *Checkpoint) handlerType(ctx context.Context, name string) (string, error) {
 	typ := c.meta.Handlers[name]
-	switch {
-	case typ == "" && !c.hasTree(ctx, name):
-		return handler.TypeByFiles(ctx, c.readDir(name, nil))
-	case handler.IsStateful(typ) && c.hasTree(ctx, name):
-		return ""
+	if typ != "" && !handler.IsStateful(typ) {
+		return typ, nil
 	}
-	return typ
+	isTree, err := c.hasTree(ctx, name)
+	switch {
+	case err != nil:
+		return "", err
+	case isTree:
+		return "", nil
+	case typ == "":
+		return handler.TypeByFiles(ctx, c.readDir(name, nil))
+	}
+	return typ, nil
 }
 
 // lostTree returns an error for a checkpointable that was saved as a pytree and
 // has lost the metadata of one.
 func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
-	if !isPyTree(c.meta.Handlers[name]) || c.hasTree(ctx, name) {
+	if !isPyTree(c.meta.Handlers[name]) {
 		return nil
+	}
+	isTree, err := c.hasTree(ctx, name)
+	if err != nil || isTree {
+		return err
 	}
 	if handler.IsRandomKeyType(c.meta.Handlers[name]) {
 		return fmt.Errorf("%w: the files of a random generator are missing in %s", fault.ErrCorrupt, path.Join(".", name))
 	}
-	file := path.Join(name, layout.TreeFile)
-	if _, err := c.store.Stat(ctx, path.Join(c.dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // nobody knows
-	}
-	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, file)
+	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))
 }
 
 // isPyTree reports whether a recorded handler type is that of a pytree.

@@ -22,7 +22,7 @@ import (
 // which old versions of Orbax did not write, nor do other programs.
 func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
-		return nil, notCheckpoint(ctx, store, dir) // a checkpointable of the one above
+		return openItem(ctx, store, dir)
 	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,9 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 		c.bare, c.foreign = false, false
 		return c, nil
 	}
-	if handler.IsRandomKey(ctx, store, dir) {
+	if isKey, err := handler.IsRandomKey(ctx, store, dir); err != nil {
+		return nil, err
+	} else if isKey {
 		return foreign(store, dir), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {

@@ -3,7 +3,6 @@ package orbax
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -28,31 +27,26 @@ import (
 // Orbax's Save functions, and of an item without a step around it. All that there is
 // to load is in place by then, and so such a checkpoint counts as complete.
 
-// errUnfinished is what opening a checkpoint fails with that is committed by marker
-// and has none.
-var errUnfinished = fmt.Errorf("%w: there is no %s in it, so its save has died or goes on; Delete removes it, and Save with Overwrite replaces it",
-	fault.ErrIncomplete, layout.CommitFile)
-
-// unfinished returns errUnfinished if the documents of a checkpoint without the
+// unfinished returns fault.ErrUnfinished if the documents of a checkpoint without the
 // marker say that it is committed by that. It looks at nothing but the checkpointables.
 func (c *Checkpoint) unfinished(ctx context.Context) error {
 	if c.meta.Uncommitted {
-		return errUnfinished
+		return fault.ErrUnfinished
 	}
 	uncertain := c.meta.CommitTime.IsZero() // the document is empty, or of an old release
 	if uncertain && !c.flat && len(c.names)+len(c.missing) == 0 && c.deleting == "" {
-		return errUnfinished // all that there is is the beginning of that document
+		return fault.ErrUnfinished // all that there is is the beginning of that document
 	}
 	// Who commits by marker does so with every checkpointable first.
 	if marked, err := anyMarked(ctx, c.store, c.dir, c.names); marked || err != nil {
-		return errOr(err, errUnfinished)
+		return errOr(err, fault.ErrUnfinished)
 	}
 	if !uncertain {
 		return nil
 	}
 	for _, name := range c.parts() {
 		if unmerged, err := isUnmerged(ctx, c.store, path.Join(c.dir, name)); unmerged || err != nil {
-			return errOr(err, errUnfinished)
+			return errOr(err, fault.ErrUnfinished)
 		}
 	}
 	return nil

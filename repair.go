@@ -89,6 +89,9 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {
+	if err := c.errItem(); err != nil {
+		return nil, err
+	}
 	if info, err := c.store.Stat(ctx, c.dir); err == nil && !info.Dir {
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
@@ -96,7 +99,9 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 	unions := map[string]*handler.Union{} // of the damaged trees
 	var obstacles []error
 	for _, name := range c.parts() {
-		if !c.hasTree(ctx, name) {
+		if isTree, err := c.hasTree(ctx, name); err != nil {
+			return nil, err
+		} else if !isTree {
 			continue
 		}
 		dir := c.readDir(name, nil)
@@ -210,7 +215,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
-	if err := savehook.CheckDocuments(ctx, c.store, stage.Dir(), c.digests); err != nil {
+	if err := savehook.CheckDocuments(ctx, c.store, stage.Dir(), "", c.digests); err != nil {
 		return err
 	}
 	for name, union := range unions {

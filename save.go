@@ -95,30 +95,32 @@ func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveCo
 
 // saving is a save that has been accepted.
 type saving struct {
-	store     storage.Store
-	dir       string
-	overwrite bool
-	stage     storage.Stage
-	meta      layout.CheckpointMetadata
-	writes    map[string]handler.WriteFunc
-	digests   layout.Digests
-	into      *savehook.Into     // of a partial save
-	sharing   *sharing           // with an earlier step; nil: none
-	like      func() *Checkpoint // the step before; nil: none
-	engine    *transfer.Engine
-	observer  *observer
-	least     int64 // bytes that will be written at least
+	store      storage.Store
+	dir        string
+	overwrite  bool
+	unfinished bool // what is overwritten must be unfinished
+	stage      storage.Stage
+	meta       layout.CheckpointMetadata
+	writes     map[string]handler.WriteFunc
+	digests    layout.Digests
+	into       *savehook.Into     // of a partial save
+	sharing    *sharing           // with an earlier step; nil: none
+	like       func() *Checkpoint // the step before; nil: none
+	engine     *transfer.Engine
+	observer   *observer
+	least      int64 // bytes that will be written at least
 }
 
 func newSaving(ctx context.Context, c *saveConfig) *saving {
 	s := &saving{
-		overwrite: c.overwrite,
-		meta:      layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
-		writes:    map[string]handler.WriteFunc{},
-		into:      c.into,
-		sharing:   newSharing(ctx, c.step.Sharing),
-		like:      func() *Checkpoint { return nil },
-		engine:    c.newEngine(),
+		overwrite:  c.overwrite || c.step.ReplaceUnfinished,
+		unfinished: !c.overwrite && c.step.ReplaceUnfinished,
+		meta:       layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
+		writes:     map[string]handler.WriteFunc{},
+		into:       c.into,
+		sharing:    newSharing(ctx, c.step.Sharing),
+		like:       func() *Checkpoint { return nil },
+		engine:     c.newEngine(),
 	}
 	if c.step.Like != "" {
 		s.like = openEarlier(ctx, c.step.Like, func(error) {}) // then they have their own names
@@ -241,6 +243,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	_, err := s.store.Stat(ctx, s.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		s.overwrite = s.overwrite && !s.unfinished // nothing is there to replace
 		return nil
 	case err != nil:
 		return err
@@ -259,12 +262,12 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
 	}
 	switch {
-	case s.overwrite:
+	case s.overwrite && (!s.unfinished || errors.Is(err, fault.ErrUnfinished)):
 	case s.into != nil && err == nil:
 		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
 		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
-	case errors.Is(err, errUnfinished):
+	case errors.Is(err, fault.ErrUnfinished):
 		return fmt.Errorf("%w: %w", fault.ErrExist, err)
 	default:
 		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
@@ -273,7 +276,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return old.pending()
 	}
 	// One that is damaged, or not finished, may be replaced.
-	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, errUnfinished) {
+	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {
 		_, err = look(ctx, s.dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

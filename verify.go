@@ -50,7 +50,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 		option.applyVerify(&o)
 	}
 	errs := []error{c.checkWhole(), c.verifyMetrics(ctx)}
-	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.store, c.dir, c.digests))
+	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.store, c.dir, c.item, c.digests))
 	for _, name := range c.parts() {
 		for _, err := range c.verifyTree(ctx, name, o) {
 			if len(c.names) > 1 {
@@ -67,14 +67,13 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.Open
 	if err := c.lostTree(ctx, name); err != nil {
 		return []error{err}
 	}
-	if c.hasTree(ctx, name) {
-		return handler.VerifyTree(ctx, c.readDir(name, nil), o)
-	}
-	// Whether it is one must be known.
-	if _, err := c.store.Stat(ctx, path.Join(c.dir, name, layout.TreeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	isTree, err := c.hasTree(ctx, name)
+	switch {
+	case err != nil:
 		return []error{err}
-	}
-	if isOf[handler.JSONHandler](c.meta.Handlers[name]) {
+	case isTree:
+		return handler.VerifyTree(ctx, c.readDir(name, nil), o)
+	case isOf[handler.JSONHandler](c.meta.Handlers[name]):
 		if err := c.verifyJSON(ctx, name); err != nil {
 			return []error{err}
 		}
@@ -87,7 +86,7 @@ func (c *Checkpoint) verifyMetrics(ctx context.Context) error {
 	if c.lostMetrics {
 		return fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt)
 	}
-	if _, named := c.meta.Handlers[layout.MetricsName]; !named || c.flat {
+	if _, named := c.meta.Handlers[layout.MetricsName]; !named || c.flat || c.item != "" {
 		return nil
 	}
 	_, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))

@@ -3,7 +3,9 @@ package handler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -32,9 +34,12 @@ const randomKeyMetadata = "_metadata"
 
 // IsRandomKey reports whether a directory has the state of a random generator as a
 // checkpointable of its own, which OpenTree opens as a pytree. Its files tell.
-func IsRandomKey(ctx context.Context, store storage.Store, dir string) bool {
+func IsRandomKey(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	k, err := findRandomKey(ctx, NewReadDir(store, dir, "", nil, nil))
-	return k != nil && err == nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {
+		return false, nil // what is there is something else
+	}
+	return k != nil, err
 }
 
 // findRandomKey returns nil if there is none.

@@ -2,7 +2,9 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"reflect"
@@ -190,13 +192,17 @@ func IsStateful(typ string) bool { return typ == StatefulHandler{}.Type() }
 
 // TypeByFiles returns the type of the handler that can load what is in dir, where
 // no type is recorded for it; "" for a pytree, and if nothing tells.
-func TypeByFiles(ctx context.Context, dir *ReadDir) string {
+func TypeByFiles(ctx context.Context, dir *ReadDir) (string, error) {
 	for _, name := range jsonFiles {
-		if _, err := dir.stat(ctx, name); err == nil {
-			return JSONHandler{}.Type()
+		_, err := dir.stat(ctx, name)
+		if err == nil {
+			return JSONHandler{}.Type(), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // IsRandomKeyType reports whether a recorded type is that of a handler of random

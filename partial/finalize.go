@@ -193,7 +193,7 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := savehook.CheckDocuments(ctx, s.store, s.final, digests); err != nil {
+	if err := savehook.CheckDocuments(ctx, s.store, s.final, "", digests); err != nil {
 		return err
 	}
 	return handler.CheckMerged(ctx, handler.NewReadDir(s.store, s.final, layout.DefaultName, digests, nil))
@@ -257,7 +257,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	for i, p := range c.parts {
 		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
-			if err := savehook.CheckDocuments(ctx, before, p.dir, digests); err != nil {
+			if err := savehook.CheckDocuments(ctx, before, p.dir, "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
@@ -309,7 +309,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 		return err
 	}
 	// The parts go afterwards: what is to replace them is read once more.
-	if err := savehook.CheckDocuments(ctx, s.store, stage.Dir(), &digests); err != nil {
+	if err := savehook.CheckDocuments(ctx, s.store, stage.Dir(), "", &digests); err != nil {
 		return err
 	}
 	return union.Check(ctx, handler.NewReadDir(s.store, stage.Dir(), layout.DefaultName, &digests, nil))

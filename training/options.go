@@ -33,7 +33,10 @@ type Options struct {
 	// Orbax in Python have left, of steps and of the root's metadata. These hold no
 	// lock, so nobody can tell whether their writer is alive: set it only where no
 	// other program saves to the root. Those of writers in Go are removed without
-	// it when these are dead, where locks tell: on local disks of Unix systems.
+	// it when these are dead, where locks tell: on local disks of Unix systems. It
+	// also removes unfinished steps that are committed by marker (Orbax's COMMIT_FILE
+	// mode), which lie at their final path. Without it a save of such a step replaces
+	// what Resume has found there.
 	CleanTemporary bool
 	// Sharing is about the bytes that steps share.
 	Sharing Sharing

@@ -90,6 +90,30 @@ type removals struct {
 type removal struct {
 	path string
 	step *Checkpoint // nil for what a save has left
+	// unfinished says that it is in the place of a step, and no step only as long as
+	// its save has not finished.
+	unfinished bool
+}
+
+// stillThat returns what is asked under the claim of a removal: an error if what is
+// there is something else by now. It is nil for a temporary directory.
+func (r *root) stillThat(which removal) func(ctx context.Context) error {
+	switch {
+	case which.step != nil:
+		return func(ctx context.Context) error { return r.still(ctx, which.step) }
+	case which.unfinished:
+		return func(ctx context.Context) error {
+			_, err := opened(ctx, which.path, readInfo)
+			if err == nil {
+				err = fmt.Errorf("%w: its save has finished", fault.ErrBusy)
+			}
+			if errors.Is(err, fault.ErrUnfinished) {
+				err = nil
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // errSpared is what keeps a step that a policy did not keep when it was asked.
@@ -148,10 +172,8 @@ func (r *removals) run() {
 func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
 	options := []orbax.DeleteOption{orbax.MissingOK()}
-	if which.step != nil {
-		options = append(options, savehook.DeleteIf(func(ctx context.Context) error {
-			return r.c.root.still(ctx, which.step)
-		}).(orbax.DeleteOption))
+	if still := r.c.root.stillThat(which); still != nil {
+		options = append(options, savehook.DeleteIf(still).(orbax.DeleteOption))
 	}
 	err := r.c.root.called(orbax.Delete(context.Background(), which.path, options...))
 	if which.step == nil {
@@ -228,6 +250,15 @@ func (r *removals) temporaries(ctx context.Context) error {
 	names := map[string]bool{}
 	for _, f := range found.steps {
 		names[f.info.Name] = true
+	}
+	for _, i := range c.steps.others() {
+		switch {
+		case !errors.Is(i.Err, fault.ErrUnfinished):
+		case c.options.CleanTemporary:
+			r.add(removal{path: i.Path, unfinished: true})
+		default:
+			c.log.Warn("a save has left this in the place of a step, or goes on: nobody can tell; CleanTemporary removes it, and a save of that step replaces it", "path", i.Path)
+		}
 	}
 	for _, e := range found.others {
 		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)

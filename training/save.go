@@ -225,7 +225,7 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings)
 // that Resume has passed over.
 func (c *Checkpointer) replaces(step int) bool {
 	ck, err := c.steps.find(step)
-	return err == nil && c.steps.replaceable(ck) || err != nil && c.steps.isPassedUnfinished(c.Path(step))
+	return err == nil && c.steps.replaceable(ck)
 }
 
 // checkStep refuses a step that is there already, and one that is older than the
@@ -326,6 +326,7 @@ func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpoi
 			step.Managed = true
 			step.Like = c.newestSound().Path
 			step.MakeRoom = c.removals.drain
+			step.ReplaceUnfinished = c.steps.wasUnfinished(s.path)
 			step.Sharing = c.sharing(s.step, overwrite)
 		}),
 	}

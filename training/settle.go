@@ -133,7 +133,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 // certain that it is none: it is empty, or its writing was not finished.
 func (r *root) unreadable(ctx context.Context, name string) error {
 	_, err := opened(ctx, r.path(name), readInfo)
-	if err == nil || errors.Is(err, orbax.ErrIncomplete) || errors.Is(err, orbax.ErrNotExist) {
+	if err == nil || errors.Is(err, fault.ErrUnfinished) || errors.Is(err, orbax.ErrNotExist) {
 		return nil
 	}
 	if errors.Is(err, orbax.ErrInvalidCheckpoint) {

@@ -41,9 +41,10 @@ type steps struct {
 	// damaged are the steps that could not be loaded, by path, while they are those
 	// that were complete at that time.
 	damaged map[string]damaged
-	// passed are the paths of damaged steps that Resume has passed over. The run
-	// saves them anew when it comes to them.
-	passed map[string]bool
+	// passed are the paths of damaged steps that Resume has passed over, unfinished
+	// those of steps of which there was only that when the run began. The run saves
+	// them anew when it comes to them.
+	passed, unfinished map[string]bool
 }
 
 // known is what an entry was found to be.
@@ -64,6 +65,7 @@ func (s *steps) init(root *root) {
 	s.root, s.none = root, fault.ErrNotExist
 	s.known, s.damaged = map[string]known{}, map[string]damaged{}
 	s.doomed, s.spared, s.passed = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	s.unfinished = map[string]bool{}
 }
 
 // lookers is how many steps are opened at once.
@@ -172,7 +174,7 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	default: // it may be one, so nobody must go on from an older one as if it were not there
 		k.ck.Err = err
 	}
-	if k.moving || err != nil && !isNoCheckpoint(err) {
+	if k.moving || err != nil && (!isNoCheckpoint(err) || errors.Is(err, orbax.ErrIncomplete)) {
 		k.modTime = time.Time{} // to be looked at again
 	}
 	return k, nil
@@ -254,26 +256,23 @@ func (s *steps) pass(ck Checkpoint) {
 	s.passed[ck.Path] = true
 }
 
-// passUnfinished notes that the run goes on beside saves that have not come to an end
-// and lie where their steps would be, as those that Orbax commits by a marker.
+// passUnfinished notes that what saves by marker have left unfinished, in the place of
+// a step, is from before: the run saves such a step anew when it comes to it.
 func (s *steps) passUnfinished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.ignored {
-		if errors.Is(i.Err, orbax.ErrIncomplete) {
-			s.passed[i.Path] = true
+		if errors.Is(i.Err, fault.ErrUnfinished) {
+			s.unfinished[i.Path] = true
 		}
 	}
 }
 
-// isPassedUnfinished reports whether passUnfinished has noted what is at path, and it
-// is unfinished still.
-func (s *steps) isPassedUnfinished(path string) bool {
+// wasUnfinished reports whether Resume has found something unfinished at path.
+func (s *steps) wasUnfinished(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.passed[path] && slices.ContainsFunc(s.ignored, func(i Ignored) bool {
-		return i.Path == path && errors.Is(i.Err, orbax.ErrIncomplete)
-	})
+	return s.unfinished[path]
 }
 
 // replaceable reports whether a step is damaged and was passed over.

@@ -31,6 +31,11 @@ var (
 	ErrUnsupported             = errors.New("unsupported format")
 )
 
+// ErrUnfinished is the ErrIncomplete of a checkpoint that is committed by its file
+// commit_success.txt and has none. Its writer holds no lock if it is Orbax.
+var ErrUnfinished error = &class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on; " +
+	"Delete removes it, and Save with Overwrite replaces it", ErrIncomplete}
+
 // class is a sentinel that matches one of the standard library as well.
 type class struct {
 	text string

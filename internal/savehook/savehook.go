@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +42,9 @@ type Step struct {
 	Managed bool
 	// Force saves the step whatever the policy says of it.
 	Force bool
+	// ReplaceUnfinished is Overwrite of what a save by marker has left unfinished, and
+	// of nothing else.
+	ReplaceUnfinished bool
 	// Metrics, if not nil, are saved beside the checkpointables.
 	Metrics any
 	// MakeRoom, if not nil, is called when the disk has not room enough. It frees
@@ -129,11 +133,14 @@ func CheckDocument(ctx context.Context, store storage.Store, dir, name string, d
 	return nil
 }
 
-// CheckDocuments is CheckDocument for each file that has a digest.
-func CheckDocuments(ctx context.Context, store storage.Store, dir string, digests *layout.Digests) error {
+// CheckDocuments is CheckDocument for each file that has a digest; if part is not "" for
+// those of that checkpointable.
+func CheckDocuments(ctx context.Context, store storage.Store, dir, part string, digests *layout.Digests) error {
 	var errs []error
 	for _, name := range digests.Names() {
-		errs = append(errs, CheckDocument(ctx, store, dir, name, digests))
+		if part == "" || strings.HasPrefix(name, part+"/") {
+			errs = append(errs, CheckDocument(ctx, store, dir, name, digests))
+		}
 	}
 	return errors.Join(errs...)
 }
