@@ -241,7 +241,18 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	if err != nil {
 		return nil, err
 	}
-	return c.loadPart(ctx, name, target, cfg)
+	v, err = c.loadPart(ctx, name, target, cfg)
+	if cfg.name == "" && isMismatch(err) && name != layout.DefaultName && len(c.names) > 1 {
+		err = errors.Join(err, fmt.Errorf("%w: it was %q that was to be loaded, the first pytree of the checkpointables %q; Name chooses another",
+			fault.ErrStructure, name, c.names))
+	}
+	return v, err
+}
+
+// isMismatch reports whether an error says that something else is stored than what is
+// asked for.
+func isMismatch(err error) bool {
+	return errors.Is(err, fault.ErrStructure) || errors.Is(err, fault.ErrShape) || errors.Is(err, fault.ErrDType)
 }
 
 func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {

@@ -269,3 +269,34 @@ func TestCancelledIsNotDamage(t *testing.T) {
 		}
 	}
 }
+
+// A load that takes another checkpointable than the program means says which it was.
+func TestDefaultIsNamed(t *testing.T) {
+	save := func(names ...string) string {
+		parts := map[string]any{}
+		for _, name := range names {
+			parts[name] = map[string]any{name: 1}
+		}
+		path := filepath.Join(t.TempDir(), "ckpt")
+		if err := orbax.SaveCheckpointables(t.Context(), path, parts); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		names []string
+		hint  bool
+	}{{[]string{"model", "aux"}, true}, {[]string{"state", "aux"}, false}, {[]string{"model"}, false}} {
+		target := map[string]int{"other": 0}
+		err := orbax.LoadInto(t.Context(), save(c.names...), &target)
+		if !errors.Is(err, orbax.ErrStructure) {
+			t.Error(err)
+		}
+		if says := strings.Contains(err.Error(), `"aux"`) && strings.Contains(err.Error(), "Name chooses another"); says != c.hint {
+			t.Errorf("%q: %v", c.names, err)
+		}
+		if err := orbax.LoadInto(t.Context(), save(c.names...), &target, orbax.Name(c.names[0])); strings.Contains(err.Error(), "chooses another") {
+			t.Errorf("%q: %v", c.names, err)
+		}
+	}
+}

@@ -57,7 +57,8 @@ func SaveAsync(ctx context.Context, path string, state any, options ...SaveOptio
 
 // SaveCheckpointables writes a checkpoint of several checkpointables, each in a
 // directory of its name. How one is stored follows from its type; see package
-// handler. nil is refused.
+// handler. nil is refused. Of several pytrees a load without Name takes the one called
+// "state", or else the first by name: call the main one so, or name it in loads.
 func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
 	return saveNow(ctx, path, checkpointables, newSaveConfig(options))
 }

@@ -14,15 +14,9 @@ package storage
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Store holds checkpoints under slash-separated names. A missing name is an
@@ -179,30 +173,4 @@ func Register(scheme string, open func(url string) (Store, string, error)) {
 		panic("storage: scheme " + scheme + " registered twice")
 	}
 	schemes.open[scheme] = open
-}
-
-// Resolve returns the store that a path belongs to and its name there. A path
-// without a scheme is on the local disk; a relative one is taken from the
-// working directory.
-func Resolve(path string) (Store, string, error) {
-	if scheme, _, ok := strings.Cut(path, "://"); ok {
-		schemes.RLock()
-		open := schemes.open[scheme]
-		schemes.RUnlock()
-		if open == nil {
-			return nil, "", fmt.Errorf("%w: no store for %s:// (is its package imported?)", fault.ErrUnsupported, scheme)
-		}
-		return open(path)
-	}
-	if path == "" {
-		return nil, "", fmt.Errorf("%w: empty path", fs.ErrInvalid)
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, "", err
-	}
-	// A volume keeps its backslashes: package path would make one slash of the
-	// two that \\server\share begins with.
-	volume := filepath.VolumeName(abs)
-	return Local(), volume + filepath.ToSlash(abs[len(volume):]), nil
 }

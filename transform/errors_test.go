@@ -33,6 +33,7 @@ func TestErrors(t *testing.T) {
 		{fault.ErrKeyCollision, `leaf v: rule 1 (Rename "w" to "v"): key collision: both v and w would have this name`, Rename(map[string]string{"w": "v"})},
 		{fault.ErrKeyCollision, "both", Rename(map[string]string{"w": "z", "v": "z"})},
 		{fault.ErrKeyCollision, "both d.x and v", Set("d.x", Leaf("v"))},
+		{fault.ErrKeyCollision, `would have this name; to have only the second, put Drop("d.x") before`, Set("d.x", Leaf("v"))},
 		{fault.ErrStructure, "it is a leaf", Rename(map[string]string{"w": "v.w"})},
 		{fault.ErrStructure, "it is a leaf", Set("d", Value(1))},
 		{fault.ErrStructure, "none at position 0", Rename(map[string]string{"w": "z[1]"})},

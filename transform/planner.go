@@ -72,7 +72,8 @@ func (p *planner) add(e *entry) {
 		p.addNodes(e)
 	case other.leaf == nil || e.leaf == nil: // reported already
 	default:
-		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name", fault.ErrKeyCollision, other.text, e.text))
+		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name; to have only the second, put Drop(%q) before",
+			fault.ErrKeyCollision, other.text, e.text, e.name))
 	}
 }
 

@@ -161,19 +161,31 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 	})
 }
 
+// hasOneAxis refuses what a slice or Go array cannot hold, as it has one axis.
+func (b *binder) hasOneAxis(spec *Spec, t reflect.Type) bool {
+	if len(spec.Shape) == 1 {
+		return true
+	}
+	advice := "a *array.Array takes any shape"
+	if len(spec.Shape) == 0 {
+		advice = fmt.Sprintf("a %v or a *array.Array takes it", t.Elem())
+	}
+	b.fail(fmt.Errorf("%w: the checkpoint has %v, and a %v has one axis; %s", fault.ErrShape, spec, t, advice))
+	return false
+}
+
 // numbers plans a load into a slice or Go array of numbers.
 func (b *binder) numbers(d array.DType, dst reflect.Value, br *branch) {
 	i, spec := b.leafOf(dst, br, KindArray, KindBytes)
 	if spec == nil {
 		return
 	}
+	if !b.hasOneAxis(spec, dst.Type()) {
+		return
+	}
 	if dst.Kind() == reflect.Slice && dst.Len() == 0 {
-		shape := spec.Shape
-		if len(shape) != 1 {
-			shape = []int{0}
-		}
-		if b.fits(spec, d, shape) {
-			b.place(dst, i, array.ShapeDtypeStruct{Shape: shape, DType: d}, func(v any) (reflect.Value, error) { return sliceOf(v, dst.Type()) })
+		if b.fits(spec, d, spec.Shape) {
+			b.place(dst, i, array.ShapeDtypeStruct{Shape: spec.Shape, DType: d}, func(v any) (reflect.Value, error) { return sliceOf(v, dst.Type()) })
 		}
 		return
 	}
@@ -196,11 +208,8 @@ func (b *binder) bytes(dst reflect.Value, br *branch) {
 		return
 	}
 	shape := spec.Shape
-	if len(shape) != 1 {
-		shape = []int{dst.Len()}
-	}
 	switch {
-	case !b.fits(spec, array.Uint8, shape):
+	case !b.hasOneAxis(spec, dst.Type()), !b.fits(spec, array.Uint8, shape):
 	case dst.Len() > 0 && dst.Len() == shape[0]:
 		a, err := view(array.Uint8, dst)
 		if err != nil {
