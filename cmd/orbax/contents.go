@@ -74,7 +74,7 @@ func kindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) strin
 	typ := m.Handlers[name]
 	if typ == "" {
 		if store, dir, err := storage.Resolve(m.Path); err == nil {
-			typ = handler.TypeByFiles(ctx, handler.NewReadDir(store, dir, name, nil, nil))
+			typ, _ = handler.TypeByFiles(ctx, handler.NewReadDir(store, dir, name, nil, nil)) // unknown if they cannot be seen
 		}
 	}
 	return kindOfHandler(typ)
