@@ -172,6 +172,9 @@ func TestUnfinishedByMarker(t *testing.T) {
 				}
 				_, err = orbax.Load(t.Context(), path)
 				verr := orbax.Verify(t.Context(), path)
+				if errors.Is(err, orbax.ErrIncomplete) && hasFiles(t, path) && i%3 == 0 {
+					replaceUnfinished(t, path)
+				}
 				for _, err := range []error{err, verr} {
 					switch {
 					case errors.Is(err, orbax.ErrIncomplete):
@@ -186,6 +189,31 @@ func TestUnfinishedByMarker(t *testing.T) {
 				t.Errorf("only %d of %d looks said that it is incomplete", incomplete, 2*s.marker)
 			}
 		})
+	}
+}
+
+// replaceUnfinished saves over a copy of what is unfinished, and deletes another.
+func replaceUnfinished(t *testing.T, path string) {
+	t.Helper()
+	tmp := t.TempDir()
+	replaced, deleted := filepath.Join(tmp, "replaced"), filepath.Join(tmp, "deleted")
+	for _, to := range []string{replaced, deleted} {
+		if err := os.CopyFS(to, os.DirFS(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := map[string]any{"a": 1}
+	if err := orbax.Save(t.Context(), replaced, state); !errors.Is(err, orbax.ErrExist) || !errors.Is(err, orbax.ErrIncomplete) {
+		t.Errorf("saved without Overwrite: %v", err)
+	}
+	if err := orbax.Save(t.Context(), replaced, state, orbax.Overwrite()); err != nil {
+		t.Errorf("overwriting: %v", err)
+	}
+	if v, err := orbax.Load(t.Context(), replaced); err != nil || v.(map[string]any)["a"] != 1 {
+		t.Errorf("overwritten: %v, %v", v, err)
+	}
+	if err := orbax.Delete(t.Context(), deleted); err != nil {
+		t.Errorf("deleting: %v", err)
 	}
 }
 

@@ -44,7 +44,8 @@ func (w *walk) arrays(dir string, leaves leafNames, entries []storage.Entry) (re
 
 func hasArray(entries []storage.Entry) bool {
 	return slices.ContainsFunc(entries, func(e storage.Entry) bool {
-		return isFile(e) && (e.Name == ".zarray" || e.Name == "zarr.json")
+		name := strings.TrimSuffix(e.Name, lockSuffix)
+		return isFile(e) && (name == ".zarray" || name == "zarr.json")
 	})
 }
 
@@ -67,7 +68,7 @@ func (w *walk) arrayDir(dir string, leaves leafNames, leaf string, e storage.Ent
 		return false, err
 	}
 	if !leaves.known {
-		is = hasArray(entries) || w.partial && len(entries) > 0 && !slices.ContainsFunc(entries, func(e storage.Entry) bool { return !isChunkName(e.Name) })
+		is = hasArray(entries) || w.partial && len(entries) > 0 && !slices.ContainsFunc(entries, func(e storage.Entry) bool { return !isChunkName(strings.TrimSuffix(e.Name, lockSuffix)) })
 	}
 	if !is && !leaves.known && len(entries) == 0 && !w.partial {
 		return false, nil

@@ -54,6 +54,11 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	if err != nil {
 		return err
 	}
+	if w.partial && !named && !isTree { // an array of a tree at the root that has no document yet
+		if rest, err = w.arrays(dir, leafNames{}, rest); err != nil {
+			return err
+		}
+	}
 	if !named && !w.partial && isTree && w.proven == proven {
 		return refuse() // nothing but names
 	}

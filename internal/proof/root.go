@@ -18,7 +18,9 @@ type rootDocs struct {
 	handlers map[string]string // their types; "" that of a checkpoint that is one itself
 	all      bool              // named are all checkpointables there are
 	digests  *layout.Digests   // nil if there are none, or they are damaged
-	rest     []storage.Entry   // the other entries
+	// uncommitted is set where the metadata say that a save has not ended.
+	uncommitted bool
+	rest        []storage.Entry // the other entries
 }
 
 // documents takes the documents at the root of a checkpoint.
@@ -49,6 +51,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 		}
 		r.read(e.Name, doc)
 	}
+	w.partial = w.partial || r.isUnfinished(entries)
 	return r, nil
 }
 
@@ -71,7 +74,7 @@ func (r *rootDocs) read(name string, doc []byte) {
 		if err != nil {
 			return
 		}
-		r.handlers = meta.Handlers
+		r.handlers, r.uncommitted = meta.Handlers, meta.Uncommitted
 		handlers, _ := members(doc)["item_handlers"].(map[string]any)
 		for part := range handlers {
 			r.named[part] = true

@@ -45,7 +45,7 @@ func namesOf(doc []byte) leafNames {
 func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []storage.Entry, isTree bool, err error) {
 	var leaves leafNames
 	var dirs []storage.Entry
-	for _, e := range entries {
+	for _, e := range w.takeLocks(dir, entries) {
 		name := path.Join(dir, e.Name)
 		switch {
 		case isFile(e) && isTreeFile(e.Name):
@@ -121,10 +121,6 @@ func isManifest(name string) bool {
 	number, ok := strings.CutPrefix(name, "manifest.")
 	return ok && len(number) == 16 && isHex(number)
 }
-
-// lockSuffix is that of the files that TensorStore writes before it gives them their
-// names. It may leave them when it is killed.
-const lockSuffix = ".__lock"
 
 // dataFiles looks at a directory of data files.
 func (w *walk) dataFiles(dir string) error {

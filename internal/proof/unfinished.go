@@ -1,0 +1,47 @@
+package proof
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// isUnfinished reports whether a save by marker was killed in a checkpoint with these
+// entries at its root, so that anything of it may be missing or cut short.
+func (r *rootDocs) isUnfinished(entries []storage.Entry) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == name && isFile(e) })
+	}
+	switch {
+	case has(layout.CommitFile), has(layout.DigestFile):
+		return false
+	case has(layout.CheckpointFile):
+		return r.uncommitted
+	}
+	return has(layout.IndicatorFile)
+}
+
+// lockSuffix is that of the files that TensorStore writes before it gives them their
+// names. It may leave them when it is killed.
+const lockSuffix = ".__lock"
+
+// isLock reports whether an entry is such a file for a document of a tree.
+func isLock(e storage.Entry) bool {
+	name, ok := strings.CutSuffix(e.Name, lockSuffix)
+	return ok && e.Type.IsRegular() && isTreeFile(name)
+}
+
+// takeLocks takes the files of the directory dir that TensorStore has not given their
+// names, and returns the other entries.
+func (w *walk) takeLocks(dir string, entries []storage.Entry) []storage.Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e storage.Entry) bool {
+		if !isLock(e) {
+			return false
+		}
+		w.take(path.Join(dir, e.Name), e)
+		return true
+	})
+}
