@@ -24,7 +24,7 @@ const maxRank = 128
 
 // parsedFactor is about what memory a byte of a header can become: "\"\":\"\"," is an
 // entry of a map.
-const parsedFactor = 24
+const parsedFactor = 48
 
 // parser walks a header token by token: decoding into Go values would keep the
 // last of two equal names, match member names in any case, and turn names that

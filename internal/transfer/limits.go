@@ -18,12 +18,13 @@ type documentLimit struct {
 }
 
 var (
-	// ofOne describes one array. Values of any in memory take 24 bytes for "[],".
-	ofOne = documentLimit{64 << 20, 24}
+	// ofOne describes one array. Values of any in memory take 70 bytes for the three of
+	// "[],", as slices grow, and twice as much until garbage is collected.
+	ofOne = documentLimit{64 << 20, 48}
 	// ofTree has an entry for each leaf: 400 bytes for each of 2,500,000.
-	ofTree = documentLimit{1 << 30, 8}
+	ofTree = documentLimit{1 << 30, 16}
 	// userJSON has what a program likes to say.
-	userJSON = documentLimit{1 << 30, 24}
+	userJSON = documentLimit{1 << 30, 48}
 	// userFile is any file of a program's own, which nobody parses.
 	userFile = documentLimit{4 << 30, 1}
 )
