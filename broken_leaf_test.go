@@ -258,3 +258,29 @@ func TestBrokenLeafAndCancelledContext(t *testing.T) {
 		t.Errorf("%v, %v", m, err)
 	}
 }
+
+// What a notebook server leaves is no part of a checkpoint and no array of a store.
+func TestNotebookDirectory(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	must(t, orbax.Save(ctx, path, map[string]any{"w": array.Of([]float32{1, 2})}))
+	store := t.TempDir()
+	bareArray(t, filepath.Join(store, "a"))
+	writeFile(t, filepath.Join(store, ".zgroup"), `{"zarr_format":2}`)
+	for _, dir := range []string{path, filepath.Join(path, "state"), store, filepath.Join(store, "a")} {
+		copies := filepath.Join(dir, ".ipynb_checkpoints")
+		must(t, os.Mkdir(copies, 0o777))
+		writeFile(t, filepath.Join(copies, ".zarray"), "{")
+	}
+	if v, err := orbax.LoadCheckpointables(ctx, path, nil); err != nil || len(v) != 1 {
+		t.Errorf("checkpoint: %v, %v", v, err)
+	}
+	for _, path := range []string{path, store} {
+		if err := orbax.Verify(ctx, path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if m, err := orbax.Metadata(ctx, path); err != nil || m.Err() != nil || len(m.Tree.Leaves) != 1 {
+			t.Errorf("%s: %+v, %v", path, m, err)
+		}
+	}
+}

@@ -216,7 +216,7 @@ func (c *Checkpoint) findParts(entries []storage.Info) {
 		return
 	}
 	for _, e := range entries {
-		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting {
+		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != c.deleting && e.Name != layout.NotebookDir {
 			c.names = append(c.names, e.Name)
 		}
 	}

@@ -144,7 +144,7 @@ func (c *Checkpoint) watch(ctx context.Context, file string) (err error) {
 func oldParts(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	trees := false
 	for _, e := range entries {
-		if !e.Dir || isTemporary(e.Name) || layout.CheckName(e.Name) != nil {
+		if !e.Dir || isTemporary(e.Name) || layout.CheckName(e.Name) != nil || e.Name == layout.NotebookDir {
 			continue
 		}
 		last := e.Name[strings.LastIndexByte(e.Name, '_')+1:]

@@ -156,7 +156,7 @@ func (o *treeOpener) documentFiles(ctx context.Context, name string, depth int, 
 		}
 	}
 	for _, e := range entries {
-		if e.Dir && !array {
+		if e.Dir && !array && e.Name != layout.NotebookDir {
 			if docs, err = o.documentFiles(ctx, path.Join(name, e.Name), depth+1, docs); err != nil {
 				return nil, err
 			}

@@ -76,6 +76,10 @@ func Absolute(path string) string {
 // the document in it.
 const MetricsName = "metrics"
 
+// NotebookDir is where a notebook server keeps copies of the files that were opened
+// in it: no part of what it is in.
+const NotebookDir = ".ipynb_checkpoints"
+
 // PartialSuffix ends the name of the directory of a session of partial saves.
 const PartialSuffix = ".partial_save"
 

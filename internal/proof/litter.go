@@ -7,13 +7,10 @@ import (
 	"path"
 	"strings"
 
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
-
-// notebookDir is where a notebook server keeps copies of the files that were
-// opened in it.
-const notebookDir = ".ipynb_checkpoints"
 
 // litterFiles are what desktops put into every directory that somebody looks at.
 var litterFiles = map[string]bool{
@@ -55,7 +52,7 @@ func isNFS(name string) bool {
 // notebook takes the directory of a notebook server in dir, if all that it has are
 // copies of files that are there: of one that is gone it may be the only one left.
 func (w *walk) notebook(dir string, beside []storage.Entry) (bool, error) {
-	of := path.Join(dir, notebookDir)
+	of := path.Join(dir, layout.NotebookDir)
 	copies, err := storage.Entries(w.ctx, w.store, path.Join(w.top, of))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil

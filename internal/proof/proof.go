@@ -164,7 +164,7 @@ func (w *walk) entries(dir string) ([]storage.Entry, error) {
 	}
 	// The names that a notebook server has copied must belong here themselves.
 	for i, e := range rest {
-		if e.Name == notebookDir && e.Type.IsDir() {
+		if e.Name == layout.NotebookDir && e.Type.IsDir() {
 			taken, err := w.notebook(dir, rest)
 			if err != nil {
 				return nil, err
