@@ -328,6 +328,9 @@ func TestNothingOfOthersIsDestroyed(t *testing.T) {
 		}
 	})
 	t.Logf("done %v\nrefused %v", done, refused)
+	if testing.Short() {
+		return // so few tries may refuse all
+	}
 	for _, op := range []string{"overwrite", "delete", "abort"} {
 		if !slices.ContainsFunc(slices.Collect(keysOf(done)), func(s string) bool { return strings.HasPrefix(s, op) }) {
 			t.Errorf("%s never did anything", op)

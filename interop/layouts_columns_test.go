@@ -296,7 +296,7 @@ func (s *stored) checkSaved(t *testing.T, path string) {
 // jax.Array of which none is recorded.
 func placed(m view.LeafMetadata) *sharding.Sharding {
 	if m.Sharding == nil && m.ValueType == "jax.Array" {
-		return sharding.SingleDevice("cpu:0")
+		return sharding.Host()
 	}
 	return m.Sharding
 }
