@@ -93,7 +93,9 @@ func (o saveOption) saveCheckpointables()    {}
 
 // Overwrite lets a save replace the checkpoint at its path. The old one stays
 // whole until the new one is durable; then the two change places in one step.
-// Something that is not a checkpoint is never replaced.
+// Something that is not a checkpoint and nothing else is never replaced, but for an
+// empty directory; see [Delete]. A directory that the file system cannot move, as one of
+// a container's image, is refused with ErrUnsupported before anything is written.
 func Overwrite() SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.overwrite = true })
 }
