@@ -10,16 +10,6 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// exists reports whether there is a file or directory. A look that fails for another
-// reason decides nothing, so that it is an error.
-func exists(ctx context.Context, store storage.Store, name string) (bool, error) {
-	_, err := store.Stat(ctx, name)
-	if isAbsent(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // isAbsent reports whether a look has found that nothing is there.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
