@@ -102,6 +102,9 @@ const (
 	// leafCost is about what a leaf takes, with all that is made of it.
 	leafCost = 640
 	keyCost  = 32 // of a key in a path
+	// nameCost is how often the name of a leaf, its keys joined, is in memory with all
+	// that is made of it. One long key stands in the names of all leaves below it.
+	nameCost = 6
 )
 
 // walker goes through a file.
@@ -121,7 +124,11 @@ func (w *walker) spend(bytes int64) error {
 }
 
 func (w *walker) add(l Leaf) error {
-	if err := w.spend(leafCost + keyCost*int64(len(w.path))); err != nil {
+	cost := int64(leafCost)
+	for _, k := range w.path {
+		cost += keyCost + nameCost*int64(len(k.Name)+1)
+	}
+	if err := w.spend(cost); err != nil {
 		return err
 	}
 	l.Path = append(tree.Path{}, w.path...)

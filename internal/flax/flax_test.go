@@ -239,9 +239,16 @@ func TestReadBrokenLeaf(t *testing.T) {
 	}
 }
 
-// A byte of a file can be a leaf, and a short one can claim any length.
+// A byte of a file can be a leaf, a short one can claim any length, and one long key is
+// in the names of all leaves below it.
 func TestReadBounded(t *testing.T) {
+	long := func(n int) string {
+		return "\xdb" + string(binary.BigEndian.AppendUint32(nil, uint32(n))) + strings.Repeat("k", n)
+	}
 	for _, file := range []string{
+		"\x81" + long(1_000_000) + "\xdd\x00\x00\x27\x10" + strings.Repeat("\xc3", 10_000),
+		"\x81" + long(100_000) + "\xdd\x00\x00\x27\x10" + strings.Repeat("\xc3", 10_000),
+		strings.Repeat("\x81"+long(5_000), 500) + "\xdd\x00\x00\x27\x10" + strings.Repeat("\xc3", 10_000),
 		"\xdd\x00\x80\x00\x00" + strings.Repeat("\xc0", 8<<20),
 		strings.Repeat("\x91", 900) + "\xdd\x00\x10\x00\x00" + strings.Repeat("\xc0", 1<<20),
 	} {
