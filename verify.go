@@ -24,6 +24,9 @@ import (
 // and the bits that fill up the last byte of a table. They have no part in what a chunk
 // decodes to. While the deletion of a checkpointable is
 // under way its files are not looked at, nor is the random id in Orbax's record of it.
+// A checksum of array data covers what a chunk holds and not where it belongs: a chunk,
+// or a file of chunks, in whose place another one of the same size lies, such as that of
+// another step, is whole. Documents are held in their places by their digests.
 // A checkpoint that has lost its digest file is verified like one of Orbax, whose
 // documents nothing covers, unless something else in it shows that it had one: then
 // Verify reports the loss. CheckpointMetadata.Digests says whether there is one.
