@@ -53,6 +53,8 @@ type Checkpoint struct {
 	deletion *layout.Deletion
 	recorded bool
 
+	openConfig
+
 	mapped  view.Mappings
 	oneCall bool // the function that opened it closes it
 }
@@ -72,11 +74,13 @@ func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint,
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	var c openConfig
-	for _, o := range options {
-		o.applyOpen(&c)
+	c := newOpenConfig(options)
+	ck, err := openAt(ctx, storage.Confine(store, dir, c.followLinks), dir, path)
+	if err != nil {
+		return nil, err
 	}
-	return openAt(ctx, storage.Confine(store, dir, c.followLinks), dir, path)
+	ck.openConfig = *c
+	return ck, nil
 }
 
 // OpenFS opens the checkpoint in the directory dir of fsys, "." for its root: an
@@ -146,7 +150,7 @@ func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
 
 // pickFor is pick for what has no target to fill.
 func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, error) {
-	if err := cmp.Or(cfg.checkTarget(nil), cfg.checkReading()); err != nil {
+	if err := cmp.Or(cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
 		return "", err
 	}
 	return c.pick(ctx, cfg.name)
@@ -234,7 +238,7 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	cfg := c.config(options)
 	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
 	defer func() { o.end(err) }()
-	if err := cmp.Or(cfg.checkTarget(target), c.checkMapping(cfg)); err != nil {
+	if err := cmp.Or(cfg.checkTarget(target), c.checkLoading(cfg)); err != nil {
 		return nil, err
 	}
 	name, err := c.pick(ctx, cfg.name)
@@ -330,7 +334,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 			filled = target
 		}
 	}
-	if err := cmp.Or(cfg.checkTarget(filled), c.checkMapping(cfg)); err != nil {
+	if err := cmp.Or(cfg.checkTarget(filled), c.checkLoading(cfg)); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
 	if len(targets) == 0 {

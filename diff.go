@@ -51,8 +51,8 @@ func (d *Difference) Equal() bool {
 // A state in memory is compared with a checkpoint by view.Diff, of the trees that
 // view.Of and Checkpoint.Tree return.
 func Diff(ctx context.Context, a, b string, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
-	return with(ctx, a, func(ckA *Checkpoint) (*Difference, error) {
-		return once(ctx, b, func(ckB *Checkpoint) (*Difference, error) { return ckA.Diff(ctx, ckB, o, options...) })
+	return with(ctx, a, opening(options), func(ckA *Checkpoint) (*Difference, error) {
+		return once(ctx, b, opening(options), func(ckB *Checkpoint) (*Difference, error) { return ckA.Diff(ctx, ckB, o, options...) })
 	})
 }
 
@@ -91,11 +91,8 @@ func both[T any](ctx context.Context, d *differ, nameA, nameB string, f func(s s
 }
 
 func (d *differ) run(ctx context.Context) error {
-	if err := cmp.Or(d.a.config.checkTarget(nil), d.a.config.checkReading()); err != nil {
-		return wrap(ctx, "diff", d.a.path, err)
-	}
 	for _, s := range []side{d.a, d.b} {
-		if err := s.checkWhole(); err != nil {
+		if err := cmp.Or(s.config.checkTarget(nil), s.checkReading(s.config), s.checkWhole()); err != nil {
 			return wrap(ctx, "diff", s.path, err)
 		}
 	}

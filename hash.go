@@ -13,7 +13,7 @@ import (
 // saved again has the same. Names are: a safetensors file has other keys than the
 // checkpoint that it was converted from. view.Digest has the definition.
 func Hash(ctx context.Context, path string, options ...LoadOption) (view.Digest, error) {
-	return with(ctx, path, func(ck *Checkpoint) (view.Digest, error) { return ck.Hash(ctx, options...) })
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (view.Digest, error) { return ck.Hash(ctx, options...) })
 }
 
 // Hash is the function Hash. For the digests of leaves see view.Tree.Hash.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/view"
 )
 
 // A chunk that is a link to a file outside of the checkpoint is read only if the
@@ -118,4 +120,120 @@ func TestLinksToItself(t *testing.T) {
 		}
 		ck.Close()
 	}
+}
+
+// What opens a path by itself takes FollowLinks; a checkpoint that is open takes it as
+// far as it was opened so.
+func TestFollowLinksEverywhere(t *testing.T) {
+	ctx := t.Context()
+	top := t.TempDir()
+	path := filepath.Join(top, "ck")
+	state := map[string]any{"a": array.Of([]uint8{1, 2, 3}, 3)}
+	if err := orbax.Save(ctx, path, state, orbax.Storage(handler.StorageOptions{PlainFiles: true})); err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(top, "outside")
+	if err := os.Rename(filepath.Join(path, "state"), outside); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(path, "state")); err != nil {
+		t.Fatal(err)
+	}
+	type target struct {
+		A []uint8 `orbax:"a"`
+	}
+	for name, do := range map[string]func(o ...orbax.LinksOption) error{
+		"Load": func(o ...orbax.LinksOption) error {
+			_, err := orbax.Load(ctx, path, optionsAs[orbax.LoadOption](o)...)
+			return err
+		},
+		"LoadInto": func(o ...orbax.LinksOption) error {
+			return orbax.LoadInto(ctx, path, &target{}, optionsAs[orbax.LoadOption](o)...)
+		},
+		"LoadAs": func(o ...orbax.LinksOption) error {
+			got, err := orbax.LoadAs[target](ctx, path, optionsAs[orbax.LoadOption](o)...)
+			if err == nil && string(got.A) != "\x01\x02\x03" {
+				t.Errorf("loaded %v", got.A)
+			}
+			return err
+		},
+		"LoadAbstract": func(o ...orbax.LinksOption) error {
+			_, err := orbax.LoadAbstract(ctx, path, map[string]any{"a": array.ShapeDtypeStruct{}}, optionsAs[orbax.LoadOption](o)...)
+			if len(o) > 0 && errors.Is(err, orbax.ErrShape) {
+				return nil // it was read as far as the description goes
+			}
+			return err
+		},
+		"LoadAsync": func(o ...orbax.LinksOption) error {
+			_, err := orbax.LoadAsync(ctx, path, optionsAs[orbax.LoadOption](o)...).Result(ctx)
+			return err
+		},
+		"LoadCheckpointables": func(o ...orbax.LinksOption) error {
+			_, err := orbax.LoadCheckpointables(ctx, path, nil, optionsAs[orbax.LoadCheckpointablesOption](o)...)
+			return err
+		},
+		"Metadata": func(o ...orbax.LinksOption) error {
+			_, err := orbax.Metadata(ctx, path, optionsAs[orbax.LoadOption](o)...)
+			return err
+		},
+		"CheckpointablesMetadata": func(o ...orbax.LinksOption) error {
+			_, err := orbax.CheckpointablesMetadata(ctx, path, optionsAs[orbax.LoadCheckpointablesOption](o)...)
+			return err
+		},
+		"Verify": func(o ...orbax.LinksOption) error {
+			return orbax.Verify(ctx, path, optionsAs[orbax.VerifyOption](o)...)
+		},
+		"Hash": func(o ...orbax.LinksOption) error {
+			_, err := orbax.Hash(ctx, path, optionsAs[orbax.LoadOption](o)...)
+			return err
+		},
+		"Diff": func(o ...orbax.LinksOption) error {
+			_, err := orbax.Diff(ctx, path, path, view.DiffOptions{}, optionsAs[orbax.LoadOption](o)...)
+			return err
+		},
+	} {
+		err := do()
+		if !errors.Is(err, orbax.ErrLink) || !strings.Contains(err.Error(), "FollowLinks") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := do(orbax.FollowLinks()); err != nil {
+			t.Errorf("%s with FollowLinks: %v", name, err)
+		}
+	}
+	followed, err := orbax.Open(ctx, path, orbax.FollowLinks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer followed.Close()
+	if _, err := followed.Load(ctx, orbax.FollowLinks()); err != nil {
+		t.Error(err)
+	}
+	if err := followed.Verify(ctx, orbax.FollowLinks()); err != nil {
+		t.Error(err)
+	}
+	whole := filepath.Join(top, "whole")
+	if err := orbax.Save(ctx, whole, state); err != nil {
+		t.Fatal(err)
+	}
+	ck, err := orbax.Open(ctx, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	_, loadErr := ck.Load(ctx, orbax.FollowLinks())
+	_, metaErr := ck.Metadata(ctx, orbax.FollowLinks())
+	_, partsErr := ck.LoadCheckpointables(ctx, nil, orbax.FollowLinks())
+	for _, err := range []error{loadErr, metaErr, partsErr, ck.Verify(ctx, orbax.FollowLinks())} {
+		if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "Open") {
+			t.Errorf("too late: %v", err)
+		}
+	}
+}
+
+func optionsAs[To any](options []orbax.LinksOption) []To {
+	all := make([]To, len(options))
+	for i, o := range options {
+		all[i] = o.(To)
+	}
+	return all
 }

@@ -10,7 +10,7 @@ import (
 // int. Without Name it loads the checkpointable "state" if there is one, else
 // the first pytree.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
-	return with(ctx, path, func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
 }
 
 // LoadInto reads the checkpoint at path into target, a non-nil pointer or map
@@ -22,13 +22,13 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // overwritten while it is read, the error matches ErrBusy; Load and LoadAs, which
 // have no memory to spoil, begin anew instead.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
-	_, err := once(ctx, path, func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
+	_, err := once(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
 	return err
 }
 
 // LoadAs reads the checkpoint at path into a new T; see LoadInto.
 func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, error) {
-	return with(ctx, path, func(ck *Checkpoint) (t T, err error) {
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (t T, err error) {
 		err = ck.LoadInto(ctx, &t, options...)
 		return t, err
 	})
@@ -40,7 +40,7 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 // and tree.Placeholder for what is to be left out; see tree.BindAbstract. What
 // Metadata returns is such a description too. Nothing of abstract is changed.
 func LoadAbstract(ctx context.Context, path string, abstract any, options ...LoadOption) (any, error) {
-	return with(ctx, path, func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
 }
 
 // LoadCheckpointables reads several checkpointables of the checkpoint at path,
@@ -53,10 +53,10 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 	load := func(ck *Checkpoint) (map[string]any, error) { return ck.LoadCheckpointables(ctx, targets, options...) }
 	for _, target := range targets {
 		if target != nil {
-			return once(ctx, path, load)
+			return once(ctx, path, opening(options), load)
 		}
 	}
-	return with(ctx, path, load)
+	return with(ctx, path, opening(options), load)
 }
 
 // Metadata describes the checkpoint at path and one pytree in it, chosen and
@@ -64,13 +64,13 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 // read, as its document or a chunk of it is missing, is no error: the leaf's metadata
 // have its own Err, and CheckpointMetadata.Err has all.
 func Metadata(ctx context.Context, path string, options ...LoadOption) (*CheckpointMetadata, error) {
-	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
 }
 
 // CheckpointablesMetadata describes the checkpoint at path and all its
 // checkpointables.
 func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return with(ctx, path, func(ck *Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, path, opening(options), func(ck *Checkpoint) (*CheckpointMetadata, error) {
 		return ck.CheckpointablesMetadata(ctx, options...)
 	})
 }
@@ -82,8 +82,8 @@ func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCh
 // whether they are complete, or a checkpoint at all. A checkpoint that is damaged,
 // or that this version cannot read, is an error, so that nobody takes it for
 // missing.
-func IsCheckpoint(ctx context.Context, path string) (bool, error) {
-	ck, err := Open(ctx, path)
+func IsCheckpoint(ctx context.Context, path string, options ...OpenOption) (bool, error) {
+	ck, err := Open(ctx, path, options...)
 	switch {
 	case err == nil:
 		return !ck.bare && ck.item == "", ck.Close()
@@ -94,8 +94,8 @@ func IsCheckpoint(ctx context.Context, path string) (bool, error) {
 }
 
 // once calls read with the open checkpoint at path.
-func once[T any](ctx context.Context, path string, read func(*Checkpoint) (T, error)) (T, error) {
-	ck, err := Open(ctx, path)
+func once[T any](ctx context.Context, path string, options []OpenOption, read func(*Checkpoint) (T, error)) (T, error) {
+	ck, err := Open(ctx, path, options...)
 	if err != nil {
 		var none T
 		return none, err
@@ -108,9 +108,9 @@ func once[T any](ctx context.Context, path string, read func(*Checkpoint) (T, er
 // with calls read with the open checkpoint at path, anew if the checkpoint is
 // overwritten meanwhile: read must give the same whatever it has done before,
 // so it is not for what fills a target of the caller's.
-func with[T any](ctx context.Context, path string, read func(*Checkpoint) (T, error)) (T, error) {
+func with[T any](ctx context.Context, path string, options []OpenOption, read func(*Checkpoint) (T, error)) (T, error) {
 	for try := 1; ; try++ {
-		v, err := once(ctx, path, read)
+		v, err := once(ctx, path, options, read)
 		if !errors.Is(err, errReplaced) || try == maxTries {
 			return v, err
 		}

@@ -88,24 +88,25 @@ func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) e
 	return wrap(ctx, "verify", c.path, err)
 }
 
-// checkMapping refuses Mapped where the memory would not outlive the call.
-func (c *Checkpoint) checkMapping(cfg *loadConfig) error {
+// checkLoading refuses Mapped where the memory would not outlive the call, and options
+// that come too late.
+func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
 	if cfg.mapping == mapNothing || !c.oneCall {
-		return nil
+		return c.checkOpening(&cfg.openConfig)
 	}
 	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; "+
 		"use Open and a method of the Checkpoint", fault.ErrUnsupported)
 }
 
 // checkReading refuses options for loads where there is none.
-func (c *loadConfig) checkReading() error {
+func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 	switch {
-	case c.mapping != mapNothing:
+	case cfg.mapping != mapNothing:
 		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
-	case c.reports != nil || c.progress != nil:
+	case cfg.reports != nil || cfg.progress != nil:
 		return fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
 	}
-	return nil
+	return c.checkOpening(&cfg.openConfig)
 }
 
 // loadOptions returns the options of a load for its handler.

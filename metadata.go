@@ -79,7 +79,7 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 // CheckpointablesMetadata is the function CheckpointablesMetadata.
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	cfg := newLoadConfig(options)
-	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil), cfg.checkReading()); err != nil {
+	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	return c.metadata(ctx, cfg, c.parts()...)

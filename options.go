@@ -76,6 +76,7 @@ type saveConfig struct {
 
 type loadConfig struct {
 	sharedOptions
+	openConfig
 	engine   *transfer.Engine
 	name     string // "" for the default
 	registry *handler.Registry
@@ -149,8 +150,9 @@ func init() {
 		c := newSaveConfig(optionsOf[SaveOption](options))
 		return savehook.Settings{Step: c.step, Overwrite: c.overwrite}
 	}
-	savehook.LoadsPartly = func(options []any) bool {
-		return newLoadConfig(optionsOf[LoadOption](options)).handler.Partial
+	savehook.LoadSettings = func(options []any) savehook.Loading {
+		c := newLoadConfig(optionsOf[LoadOption](options))
+		return savehook.Loading{Partly: c.handler.Partial, FollowLinks: c.followLinks}
 	}
 }
 

@@ -52,9 +52,9 @@ func FillMissing() FillOption { return fillOption{} }
 
 type fillOption struct{}
 
-func (fillOption) applyLoad(c *loadConfig)            { c.handler.Fill = true }
-func (fillOption) loadCheckpointables()               {}
-func (fillOption) applyVerify(o *handler.OpenOptions) { o.Fill = true }
+func (fillOption) applyLoad(c *loadConfig)     { c.handler.Fill = true }
+func (fillOption) loadCheckpointables()        {}
+func (fillOption) applyVerify(c *verifyConfig) { c.handler.Fill = true }
 
 // checkTarget refuses options that say how a target is filled where there is
 // none.

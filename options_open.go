@@ -1,17 +1,66 @@
 package orbax
 
-// OpenOption is an option of Open.
+import (
+	"fmt"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// OpenOption is an option of Open and IsCheckpoint.
 type OpenOption interface{ applyOpen(*openConfig) }
 
 type openConfig struct{ followLinks bool }
 
-type openOption func(*openConfig)
-
-func (o openOption) applyOpen(c *openConfig) { o(c) }
+// LinksOption is what FollowLinks returns.
+type LinksOption interface {
+	OpenOption
+	LoadCheckpointablesOption
+	VerifyOption
+}
 
 // FollowLinks lets symbolic links inside of a checkpoint lead to files outside of it,
 // as those of a checkpoint do that its owner has put together of links. Whoever made
 // the checkpoint then decides which files of the machine are read: give it for those
 // that you trust. Without it such a link is an error that matches ErrLink when it is
 // followed.
-func FollowLinks() OpenOption { return openOption(func(c *openConfig) { c.followLinks = true }) }
+//
+// It is an option of [Open] and [IsCheckpoint], and of the functions that open a path
+// by themselves: the loads, [Metadata], [Verify], [Hash] and [Diff], which opens both
+// checkpoints so. A method of a Checkpoint takes it where Open had it, so that options
+// may be shared, and refuses it with ErrUnsupported elsewhere.
+func FollowLinks() LinksOption { return linksOption{} }
+
+type linksOption struct{}
+
+func (linksOption) applyOpen(c *openConfig)     { c.followLinks = true }
+func (linksOption) applyLoad(c *loadConfig)     { c.followLinks = true }
+func (linksOption) loadCheckpointables()        {}
+func (linksOption) applyVerify(c *verifyConfig) { c.followLinks = true }
+
+func newOpenConfig(options []OpenOption) *openConfig {
+	c := &openConfig{}
+	for _, o := range options {
+		o.applyOpen(c)
+	}
+	return c
+}
+
+// opening returns the options with which a load opens its checkpoint.
+func opening[O LoadOption](options []O) []OpenOption {
+	return newLoadConfig(options).opening()
+}
+
+func (c *openConfig) opening() []OpenOption {
+	if c.followLinks {
+		return []OpenOption{linksOption{}}
+	}
+	return nil
+}
+
+// checkOpening refuses options that come too late for a checkpoint that is open.
+func (c *Checkpoint) checkOpening(o *openConfig) error {
+	if o.followLinks && !c.followLinks {
+		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUnsupported)
+	}
+	return nil
+}

@@ -35,7 +35,7 @@ import (
 // is missing, truncated or cannot be decoded. Chunks that a store of zarr arrays does
 // not have are fill value there; see FillMissing.
 func Verify(ctx context.Context, path string, options ...VerifyOption) error {
-	ck, err := Open(ctx, path)
+	ck, err := Open(ctx, path, newVerifyConfig(options).opening()...)
 	if err != nil {
 		return err
 	}
@@ -44,18 +44,31 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 }
 
 // VerifyOption is an option of Verify.
-type VerifyOption interface{ applyVerify(*handler.OpenOptions) }
+type VerifyOption interface{ applyVerify(*verifyConfig) }
+
+type verifyConfig struct {
+	openConfig
+	handler handler.OpenOptions
+}
+
+func newVerifyConfig(options []VerifyOption) *verifyConfig {
+	c := &verifyConfig{}
+	for _, o := range options {
+		o.applyVerify(c)
+	}
+	return c
+}
 
 // Verify is the function Verify.
 func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error {
-	var o handler.OpenOptions
-	for _, option := range options {
-		option.applyVerify(&o)
+	cfg := newVerifyConfig(options)
+	if err := c.checkOpening(&cfg.openConfig); err != nil {
+		return wrap(ctx, "verify", c.path, err)
 	}
 	errs := []error{c.checkWhole(), c.verifyMetrics(ctx)}
 	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.store, c.dir, c.item, c.digests))
 	for _, name := range c.parts() {
-		for _, err := range c.verifyTree(ctx, name, o) {
+		for _, err := range c.verifyTree(ctx, name, cfg.handler) {
 			if len(c.names) > 1 {
 				err = inPart(name, err)
 			}

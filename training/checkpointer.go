@@ -82,7 +82,7 @@ func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 
 func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer, error) {
 	o.setDefaults()
-	root, err := newRoot(name, o.StepNameFormat)
+	root, err := newRoot(name, o.StepNameFormat, opening(o.LoadOptions))
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
 		return nil, err
 	}

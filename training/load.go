@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // Open opens a step, which may be LatestStep. If there is none the error matches
@@ -17,7 +18,7 @@ import (
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
 	var ck *orbax.Checkpoint
 	err := c.onNewest(ctx, step, func() (at Checkpoint, err error) {
-		at, ck, err = c.open(ctx, step)
+		at, ck, err = c.open(ctx, step, c.root.open)
 		return at, err
 	})
 	return ck, c.root.wrap("open", step, err)
@@ -45,12 +46,12 @@ func (r *root) hasMoved(ctx context.Context, at Checkpoint, err error) bool {
 	case !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrCorrupt):
 		return false
 	}
-	m, err := opened(ctx, at.Path, readInfo)
+	m, err := opened(ctx, at.Path, r.open, readInfo)
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrBusy) ||
 		err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(at.Time)
 }
 
-func (c *Checkpointer) open(ctx context.Context, step int) (Checkpoint, *orbax.Checkpoint, error) {
+func (c *Checkpointer) open(ctx context.Context, step int, options []orbax.OpenOption) (Checkpoint, *orbax.Checkpoint, error) {
 	if err := c.checkOpen(); err != nil {
 		return Checkpoint{}, nil, err
 	}
@@ -61,17 +62,18 @@ func (c *Checkpointer) open(ctx context.Context, step int) (Checkpoint, *orbax.C
 	if err != nil {
 		return at, nil, err
 	}
-	ck, err := orbax.Open(ctx, at.Path)
+	ck, err := orbax.Open(ctx, at.Path, options...)
 	return at, ck, err
 }
 
 // with calls read with a step that is open, and takes note of damage.
-func with[T any](ctx context.Context, c *Checkpointer, op string, step int, read func(Checkpoint, *orbax.Checkpoint) (T, error)) (v T, err error) {
+func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Checkpoint, *orbax.Checkpoint) (T, error)) (v T, err error) {
 	var at Checkpoint
+	open := opening(withDefaults(c, options))
 	err = c.onNewest(ctx, step, func() (Checkpoint, error) {
 		var ck *orbax.Checkpoint
 		var err error
-		if at, ck, err = c.open(ctx, step); err == nil {
+		if at, ck, err = c.open(ctx, step, open); err == nil {
 			defer ck.Close()
 			v, err = read(at, ck)
 		}
@@ -85,6 +87,18 @@ func with[T any](ctx context.Context, c *Checkpointer, op string, step int, read
 	return v, c.root.wrap(op, step, err)
 }
 
+// opening returns the options with which a load with these options opens a step.
+func opening[O orbax.LoadOption](options []O) []orbax.OpenOption {
+	return openingOf(convert[any](options))
+}
+
+func openingOf(options []any) []orbax.OpenOption {
+	if savehook.LoadSettings(options).FollowLinks {
+		return []orbax.OpenOption{orbax.FollowLinks()}
+	}
+	return nil
+}
+
 // withDefaults returns the options of a load, after those of the Checkpointer.
 func withDefaults[O orbax.LoadOption](c *Checkpointer, options []O) []O {
 	return slices.Concat(convert[O](c.options.LoadOptions), options)
@@ -93,14 +107,14 @@ func withDefaults[O orbax.LoadOption](c *Checkpointer, options []O) []O {
 // Load reads a step, which may be LatestStep, as it was saved; see orbax.Load. It
 // says so if the step is damaged, and takes no other in its place; Resume does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
-	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
 		return ck.Load(ctx, withDefaults(c, options)...)
 	})
 }
 
 // LoadInto reads a step into target, as orbax.LoadInto does.
 func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, options ...orbax.LoadOption) error {
-	_, err := with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	_, err := with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
 		return nil, ck.LoadInto(ctx, target, withDefaults(c, options)...)
 	})
 	return err
@@ -108,7 +122,7 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 
 // LoadAbstract reads of a step what abstract describes, as orbax.LoadAbstract does.
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
-	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
 		return ck.LoadAbstract(ctx, abstract, withDefaults(c, options)...)
 	})
 }
@@ -116,7 +130,7 @@ func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any,
 // LoadCheckpointables reads several checkpointables of a step, as
 // orbax.LoadCheckpointables does.
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
-	return with(ctx, c, "load", step, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
+	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
 		return ck.LoadCheckpointables(ctx, targets, withDefaults(c, options)...)
 	})
 }
@@ -124,7 +138,7 @@ func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, target
 // Metadata describes a step and the pytree that Load would load; see
 // orbax.Metadata.
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, options, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.Metadata(ctx, options...)
 		if err != nil {
 			return nil, err
@@ -136,7 +150,7 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 // CheckpointablesMetadata describes a step and all its checkpointables; see
 // orbax.CheckpointablesMetadata.
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, options, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.CheckpointablesMetadata(ctx, options...)
 		if err != nil {
 			return nil, err

@@ -51,7 +51,8 @@ type Options struct {
 	SaveOptions []orbax.SaveCheckpointablesOption
 	// LoadOptions are for every load and resume, before those that are given to it.
 	// Those that say how a target is filled, such as [orbax.Cast], have no place in a
-	// load without one.
+	// load without one. With [orbax.FollowLinks] all steps are opened so: those of a run
+	// that its owner has put together of links are listed, and may be loaded.
 	LoadOptions []orbax.LoadCheckpointablesOption
 }
 

@@ -103,7 +103,7 @@ func (r *root) stillThat(which removal) func(ctx context.Context) error {
 		return func(ctx context.Context) error { return r.still(ctx, which.step) }
 	case which.unfinished:
 		return func(ctx context.Context) error {
-			_, err := opened(ctx, which.path, readInfo)
+			_, err := opened(ctx, which.path, r.open, readInfo)
 			if err == nil {
 				err = fmt.Errorf("%w: its save has finished", fault.ErrBusy)
 			}

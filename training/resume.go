@@ -15,7 +15,7 @@ import (
 // failed is overwritten by the next; unless the options leave some of it as it is:
 // then a step is verified before it is loaded.
 func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orbax.Checkpoint) error) (int, error) {
-	r := resumption{c: c, partly: savehook.LoadsPartly(options), load: load}
+	r := resumption{c: c, partly: savehook.LoadSettings(options).Partly, open: openingOf(options), load: load}
 	err := c.checkOpen()
 	for n := 1; err == nil; n++ {
 		if err = c.refresh(ctx); err != nil {
@@ -46,6 +46,7 @@ var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fau
 type resumption struct {
 	c      *Checkpointer
 	partly bool
+	open   []orbax.OpenOption
 	load   func(*orbax.Checkpoint) error
 	failed int // the step that ended it, or noStep
 }
@@ -97,7 +98,7 @@ func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
 
 // attempt loads a step, which it may have to verify before.
 func (r *resumption) attempt(ctx context.Context, at Checkpoint) error {
-	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
+	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
 		if r.partly {
 			if err := ck.Verify(ctx); err != nil {
 				return nil, err

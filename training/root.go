@@ -21,10 +21,11 @@ type root struct {
 	store storage.Store
 	dir   string // in the store
 	names NameFormat
+	open  []orbax.OpenOption // of all steps
 }
 
-func newRoot(name string, names NameFormat) (root, error) {
-	r := root{name: name, base: layout.Absolute(name), names: names}
+func newRoot(name string, names NameFormat, open []orbax.OpenOption) (root, error) {
+	r := root{name: name, base: layout.Absolute(name), names: names, open: open}
 	if r.names == nil {
 		r.names = StandardNameFormat{}
 	}
@@ -104,7 +105,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 func (r *root) inspect(ctx context.Context, c candidate,
 	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Checkpoint, error) {
 	ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
-	m, err := opened(ctx, ck.Path, read)
+	m, err := opened(ctx, ck.Path, r.open, read)
 	switch {
 	case err == nil:
 		ck.Metrics = m.Metrics
@@ -125,8 +126,8 @@ func isMoving(ck Checkpoint, err error) bool {
 }
 
 // opened returns what read returns of the checkpoint at path.
-func opened[T any](ctx context.Context, path string, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
-	ck, err := orbax.Open(ctx, path)
+func opened[T any](ctx context.Context, path string, options []orbax.OpenOption, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
+	ck, err := orbax.Open(ctx, path, options...)
 	if err != nil {
 		return v, err
 	}

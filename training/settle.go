@@ -120,7 +120,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 		if !o.Dir || !otherStep.MatchString(o.Name) {
 			continue
 		}
-		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name))
+		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name), r.open...)
 		if is || errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrUnsupported) {
 			return fmt.Errorf("%w: there are no steps of these names, but %s is a checkpoint; does StepNameFormat fit the run?",
 				fault.ErrUnsupported, r.path(o.Name))
@@ -132,7 +132,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 // unreadable returns why what has the name of a step cannot be read, or nil if it is
 // certain that it is none: it is empty, or its writing was not finished.
 func (r *root) unreadable(ctx context.Context, name string) error {
-	_, err := opened(ctx, r.path(name), readInfo)
+	_, err := opened(ctx, r.path(name), r.open, readInfo)
 	if err == nil || errors.Is(err, fault.ErrUnfinished) || errors.Is(err, orbax.ErrNotExist) {
 		return nil
 	}

@@ -30,6 +30,9 @@ type ReadOptions struct {
 	// removed or replaced meanwhile, the newest is looked for again. Any other error
 	// is returned or yielded. It is called for no step twice while that is as it was.
 	Load func(ctx context.Context, ck *orbax.Checkpoint) error
+	// OpenOptions are those with which steps are opened, such as [orbax.FollowLinks]
+	// for a run that its owner has put together of links.
+	OpenOptions []orbax.OpenOption
 	// Logger is told which damaged steps are passed over; nobody if nil.
 	Logger *slog.Logger
 }

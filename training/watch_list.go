@@ -35,7 +35,7 @@ func newReader(name string, o ReadOptions) (*reader, error) {
 	if err := notNegative("ReadOptions", "Interval", o.Interval); err != nil {
 		return nil, err
 	}
-	root, err := newRoot(name, o.StepNameFormat)
+	root, err := newRoot(name, o.StepNameFormat, o.OpenOptions)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -129,7 +129,7 @@ func (r *reader) load(ctx context.Context, at Checkpoint) (Checkpoint, error) {
 	if r.options.Load == nil {
 		return at, nil
 	}
-	_, err := opened(ctx, at.Path, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
+	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
 		return nil, r.options.Load(ctx, ck)
 	})
 	r.called(err)

@@ -106,6 +106,9 @@ func describe(err error) string {
 // line may do.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
+// withoutAdvice takes out of a message what concerns programs; see hintOf.
+var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "")
+
 // problems returns the messages of err's problems, each once, without what the
 // library says of the checkpoint as a whole.
 func problems(err error) []string {
@@ -115,7 +118,7 @@ func problems(err error) []string {
 	}
 	var lines []string
 	for _, p := range lib.Problems() {
-		lines = append(lines, fault.Printable(strings.ReplaceAll(p.Error(), fillAdvice, "")))
+		lines = append(lines, fault.Printable(withoutAdvice.Replace(p.Error())))
 	}
 	return unique(lines)
 }

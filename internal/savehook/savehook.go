@@ -86,9 +86,15 @@ type Settings struct {
 // Package orbax sets it.
 var SaveSettings func(options []any) Settings
 
-// LoadsPartly reports whether options, which are each an orbax.LoadOption, leave
-// some of a target as it is. Package orbax sets it.
-var LoadsPartly func(options []any) bool
+// Loading is what a Checkpointer needs to know of a load's options.
+type Loading struct {
+	Partly      bool // some of a target is left as it is
+	FollowLinks bool
+}
+
+// LoadSettings returns that of options, which are each an orbax.LoadOption. Package
+// orbax sets it.
+var LoadSettings func(options []any) Loading
 
 // Documents writes the documents at the root of a checkpoint that will be at
 // path: its metadata, the digest file, which covers the others and what digests
