@@ -102,3 +102,26 @@ func TestLeftoversOfRefusedSave(t *testing.T) {
 		t.Errorf("left %q", left)
 	}
 }
+
+// What a save has replaced and could not remove, as something had come into it, is left by
+// the next one too: names of Orbax's documents have no place at the root of a checkpoint
+// that has checkpointables.
+func TestLeftWithFilesOfOthers(t *testing.T) {
+	for _, name := range []string{"data.json", "metadata", "metrics", "process_0-of-1.json", "proto.pbtxt"} {
+		path := filepath.Join(t.TempDir(), "step")
+		must(t, orbax.Save(t.Context(), path, map[string]any{"a": 1}))
+		left := path + ".orbax-checkpoint-tmp-0123456789abcdef"
+		must(t, os.Rename(path, left))
+		mine := filepath.Join(left, name)
+		writeFile(t, mine, `{"mine": 1}`)
+		must(t, orbax.Save(t.Context(), path, map[string]any{"a": 2}))
+		if _, err := os.Stat(mine); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		must(t, os.Remove(mine))
+		must(t, orbax.Save(t.Context(), path, map[string]any{"a": 3}, orbax.Overwrite()))
+		if _, err := os.Stat(left); err == nil {
+			t.Errorf("%s: what was left is there still", name)
+		}
+	}
+}

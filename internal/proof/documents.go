@@ -95,7 +95,10 @@ func (w *walk) read(name string) ([]byte, error) {
 	if err == nil && !info.Dir && info.Size <= maxDocument {
 		var doc []byte
 		if doc, err = transfer.ReadFile(w.ctx, w.store, w.top, name, 0, -1); err == nil {
-			return append([]byte{}, doc...), nil
+			if doc == nil {
+				doc = []byte{} // an empty one is one
+			}
+			return doc, nil
 		}
 	}
 	if cerr := w.ctx.Err(); cerr != nil {

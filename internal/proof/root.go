@@ -161,7 +161,7 @@ func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 			break
 		}
 		return w.partEntry(r, e)
-	case isFile(e) && isItemFile(e.Name) && (w.partial || isStandard(r.handlers[""])):
+	case isFile(e) && isItemFile(e.Name) && (w.partial && !r.all && r.digests == nil || isStandard(r.handlers[""])):
 		_, err := w.document(name, e, itemCheck(e.Name))
 		return err
 	}
