@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -115,7 +118,15 @@ func (v *verdict) explain(ctx context.Context, err error) {
 		if strings.HasSuffix(name, partialSuffix) {
 			v.note = unfinishedParts
 		}
-	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == runMetadataDir && isRunMetadata(ctx, v.Path):
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == runMetadataDir:
+		is, err := checkRunMetadata(ctx, v.Path)
+		switch {
+		case !is:
+			return
+		case err != nil:
+			v.Status, v.Problems, v.hint, v.none = statusDamaged, problems(err), "", false
+			return
+		}
 		v.Status, v.note = statusOK, "the metadata of a run"
 	default:
 		return
@@ -123,15 +134,34 @@ func (v *verdict) explain(ctx context.Context, err error) {
 	v.Problems, v.hint = []string{}, ""
 }
 
-// isRunMetadata reports whether a directory has nothing but the document of a run's
-// metadata.
-func isRunMetadata(ctx context.Context, dir string) bool {
+// checkRunMetadata reports whether a directory has nothing but the documents of a run's
+// metadata, and whether they are those that were written, if there are digests.
+func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
 	store, name, err := storage.Resolve(dir)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	entries, err := store.List(ctx, name)
-	return err == nil && len(entries) == 1 && !entries[0].Dir && slices.Contains(runMetadataFiles, path.Base(entries[0].Name))
+	if err != nil || len(entries) == 0 {
+		return false, nil
+	}
+	for _, e := range entries {
+		if e.Dir || !slices.Contains(runMetadataFiles, e.Name) && e.Name != layout.DigestFile {
+			return false, nil
+		}
+	}
+	doc, err := transfer.ReadFile(ctx, store, name, layout.DigestFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	var digests *layout.Digests
+	if err == nil {
+		digests, err = layout.ParseDigests(doc)
+	}
+	if err == nil {
+		err = savehook.CheckDocuments(ctx, store, name, "", digests)
+	}
+	return true, err
 }
 
 // verify reports on every step, in their order, then on what is unfinished, and last
