@@ -2,6 +2,7 @@ package training
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -56,9 +57,18 @@ func (r *Response) Cancel() {
 	if r.skipped {
 		return
 	}
-	r.tell() // the caller knows
+	select {
+	case <-r.done:
+		return // a failure of it has yet to reach somebody
+	default:
+	}
+	r.ask(1)
+	defer r.ask(-1)
 	r.cancel(errCanceled)
 	<-r.done
+	if errors.Is(r.err, context.Canceled) {
+		r.tell() // the caller knows
+	}
 }
 
 // Done is closed when the save has ended, well or not.

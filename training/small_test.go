@@ -126,3 +126,23 @@ func TestLoadOptionsOfACheckpointer(t *testing.T) {
 		}
 	}
 }
+
+// A save that has failed before it is canceled is reported all the same.
+func TestCancelAfterAFailure(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for _, cancel := range []func(*training.Checkpointer, *training.Response){
+		func(_ *training.Checkpointer, r *training.Response) { r.Cancel() },
+		func(c *training.Checkpointer, r *training.Response) { c.Cancel(); r.Cancel() },
+	} {
+		c := openRun(t, filepath.Join(t.TempDir(), "run"), training.Options{})
+		h, resp := hold(t, t.Context(), c, 1)
+		h.end <- boom
+		<-resp.Done()
+		cancel(c, resp)
+		var earlier *training.EarlierError
+		if err := c.Wait(t.Context()); !errors.Is(err, boom) || !errors.As(err, &earlier) {
+			t.Errorf("Wait: %v", err)
+		}
+	}
+}
