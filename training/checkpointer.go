@@ -130,13 +130,17 @@ const slack = time.Minute
 // reportAhead reports steps whose time lies in the future. The policies of this
 // package do not count on such a time.
 func (c *Checkpointer) reportAhead(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, ck := range c.steps.all() {
-		if ck.Err != nil || !ck.Time.After(now.Add(slack)) || c.ahead[ck.Path].Equal(ck.Time) {
+		if ck.Err != nil || !ck.Time.After(now.Add(slack)) {
 			continue
 		}
+		c.mu.Lock()
+		known := c.ahead[ck.Path].Equal(ck.Time)
 		c.ahead[ck.Path] = ck.Time
+		c.mu.Unlock()
+		if known {
+			continue
+		}
 		c.log.Warn("the time of this step lies in the future: a clock was or is wrong; the step counts as saved before now",
 			"path", ck.Path, "time", ck.Time, "now", now)
 	}

@@ -53,7 +53,9 @@ func (r *root) called(err error) error {
 	var named *orbax.Error
 	if errors.As(err, &named) && r.base != r.name {
 		if entry, err := filepath.Rel(r.base, named.Path); err == nil && filepath.IsLocal(entry) {
-			named.Path = join(r.name, entry)
+			if name := join(r.name, entry); name != named.Path {
+				named.Path = name
+			}
 		}
 	}
 	return err
