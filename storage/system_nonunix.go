@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Directories cannot be opened for syncing here; the file system journals them.
@@ -17,7 +19,9 @@ func (osSystem) syncDir(string) error { return nil }
 var writing sync.Map
 
 func (osSystem) lock(name string) (func(), error) {
-	writing.Store(name, true)
+	if _, taken := writing.LoadOrStore(name, true); taken {
+		return nil, fault.ErrBusy
+	}
 	return func() { writing.Delete(name) }, nil
 }
 
