@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -39,25 +40,17 @@ func (c *Checkpoint) unfinished(ctx context.Context) error {
 	}
 	// Who commits by marker does so with every checkpointable first.
 	if marked, err := anyMarked(ctx, c.store, c.dir, c.names); marked || err != nil {
-		return errOr(err, fault.ErrUnfinished)
+		return cmp.Or(err, fault.ErrUnfinished)
 	}
 	if !uncertain {
 		return nil
 	}
 	for _, name := range c.parts() {
 		if unmerged, err := isUnmerged(ctx, c.store, path.Join(c.dir, name)); unmerged || err != nil {
-			return errOr(err, fault.ErrUnfinished)
+			return cmp.Or(err, fault.ErrUnfinished)
 		}
 	}
 	return nil
-}
-
-// errOr returns the first of two errors that is one.
-func errOr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // anyMarked reports whether one of the checkpointables in dir has a marker of its own.

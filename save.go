@@ -251,7 +251,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	}
 	look := proof.Replaced(s.store)
 	if s.overwrite && s.into == nil {
-		if items, err := look(ctx, s.dir); err == nil && len(items) == 0 {
+		if entries, err := storage.Entries(ctx, s.store, s.dir); err == nil && len(entries) == 0 {
 			return nil // an empty directory, which may have been made for this
 		}
 	}
