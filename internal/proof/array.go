@@ -54,7 +54,10 @@ func hasArray(entries []storage.Entry) bool {
 func (w *walk) arrayDir(dir string, leaves leafNames, leaf string, e storage.Entry) (bool, error) {
 	is, above := leaves.names[leaf]
 	if leaves.known && !above {
-		return false, nil
+		if !w.merging {
+			return false, nil
+		}
+		leaves = leafNames{}
 	}
 	name := path.Join(dir, leaf)
 	if isLink(e) {

@@ -63,7 +63,7 @@ func Session(store storage.Store) storage.Look {
 			return nil, nil
 		}
 		w := newWalk(ctx, store, dir)
-		w.partial = true
+		w.partial, w.merging = true, true
 		return w.result(w.root("", true))
 	}
 }
@@ -93,6 +93,9 @@ type walk struct {
 	// partial is set where anything may be missing or cut short: what a save or a
 	// removal has left half done.
 	partial bool
+	// merging is set where Orbax may be moving arrays into a tree whose document does
+	// not name them yet.
+	merging bool
 	// cut is set where documents may be cut short, as there is no marker that a save
 	// has come to its end.
 	cut bool

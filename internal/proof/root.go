@@ -33,13 +33,8 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 	w.cut = w.partial || !slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == layout.CommitFile })
 	for _, e := range entries {
 		check := rootCheck(e.Name)
-		if check == nil && (session || w.partial) {
-			switch {
-			case isDigestFile(e.Name):
-				check = digestDoc
-			case e.Name == rootMetadataFile:
-				check = objectDoc
-			}
+		if check == nil && (session || w.partial) && e.Name == rootMetadataFile {
+			check = objectDoc
 		}
 		if check == nil || !isFile(e) {
 			r.rest = append(r.rest, e)
@@ -49,7 +44,11 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.read(e.Name, doc)
+		// Orbax moves the digests of a part into the checkpoint that it makes of a
+		// session: there they cover but a part of it.
+		if session || w.partial || !isDigestFile(e.Name) {
+			r.read(e.Name, doc)
+		}
 	}
 	w.partial = w.partial || r.isUnfinished(entries)
 	return r, nil
@@ -61,6 +60,9 @@ func rootCheck(name string) func([]byte) verdict {
 	switch name {
 	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, layout.PartsFile:
 		return checks[name]
+	}
+	if isDigestFile(name) {
+		return digestDoc
 	}
 	return nil
 }
