@@ -23,8 +23,9 @@ import (
 // removed as well, and so is the temporary directory of a save that has died.
 // (That of a save by Orbax in Python, which holds no lock, always looks dead.)
 // What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched: an
-// empty directory, one whose documents are not those of Orbax, and one in which there
-// is anything that neither Orbax nor this package writes, but for what desktops and
+// empty directory, one whose documents are not those of Orbax, one that may be several
+// old checkpoints (trees in directories, no document beside them, and not the name of a
+// step, which ends in a number), and one in which there is anything that neither Orbax nor this package writes, but for what desktops and
 // notebooks leave everywhere. The error names what stands in the way. A handler's own
 // files are known from the digests; where there are none, as Orbax writes none, all
 // that is in the directory of a checkpointable whose handler is not Orbax's belongs to
@@ -187,7 +188,7 @@ func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, e
 // whyNot returns err, the outcome of a look at a directory, or what says more if that is
 // no checkpoint at all.
 func whyNot(ctx context.Context, store storage.Store, dir string, err error) error {
-	if !errors.Is(err, fault.ErrInvalidCheckpoint) || isTemporary(path.Base(dir)) {
+	if !errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, proof.ErrSeveral) || isTemporary(path.Base(dir)) {
 		return err
 	}
 	for _, mark := range markers {

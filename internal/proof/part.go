@@ -54,6 +54,9 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	if err != nil {
 		return err
 	}
+	if isTree {
+		r.trees = append(r.trees, name)
+	}
 	if w.partial && !named && !isTree { // an array of a tree at the root that has no document yet
 		if rest, err = w.arrays(dir, leafNames{}, rest); err != nil {
 			return err
@@ -106,6 +109,7 @@ func (w *walk) item(c contents, dir string, entries []storage.Entry) error {
 		case isFile(e) && isItemFile(e.Name) && !c.tree && (c.r.digests == nil || path.Base(dir) == layout.MetricsName):
 			_, err = w.document(name, e, itemCheck(e.Name))
 		case e.Type.IsDir() && isRandomKey(e.Name) && (c.typ == "" || strings.Contains(c.typ, "RandomKey")):
+			c.r.keys = true
 			err = w.inside(name, e, func() error { return w.randomKey(c, name) })
 		case e.Type.IsDir() && (c.r.lists(name) || c.own):
 			err = w.inside(name, e, func() error { return w.ownDir(c, name) })

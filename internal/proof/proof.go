@@ -105,6 +105,7 @@ type walk struct {
 	doubtful []string // documents that do not parse
 	proven   int      // documents that do
 	orbax    bool     // something that only Orbax and this package write
+	several  []string // trees at a root that has no document of its own
 }
 
 func newWalk(ctx context.Context, store storage.Store, dir string) *walk {
@@ -129,6 +130,8 @@ func (w *walk) result(err error) ([]storage.Item, error) {
 		err = fmt.Errorf("too few of its documents can be recognised: not %s", list(w.doubtful))
 	case !w.orbax:
 		err = errors.New("it has no document of Orbax")
+	case len(w.several) > 0:
+		return nil, fmt.Errorf("%w, and it may be several checkpoints: %s; delete each", ErrSeveral, list(w.several))
 	default:
 		return w.items, nil
 	}

@@ -21,6 +21,9 @@ type rootDocs struct {
 	// uncommitted is set where the metadata say that a save has not ended.
 	uncommitted bool
 	rest        []storage.Entry // the other entries
+	trees       []string        // checkpointables that are trees
+	documented  bool            // there are documents
+	keys        bool            // some are keys of random generators
 }
 
 // documents takes the documents at the root of a checkpoint.
@@ -40,6 +43,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 			r.rest = append(r.rest, e)
 			continue
 		}
+		r.documented = true
 		doc, err := w.document(path.Join(dir, e.Name), e, check)
 		if err != nil {
 			return nil, err
@@ -134,11 +138,13 @@ func (w *walk) root(dir string, session bool) error {
 	if err != nil {
 		return err
 	}
-	rest := r.rest
+	rest, bare := r.rest, !r.documented
 	if _, flat := r.handlers[""]; flat || !r.all { // else it has checkpointables with names
-		if rest, _, err = w.tree(r, dir, rest); err != nil {
+		var isTree bool
+		if rest, isTree, err = w.tree(r, dir, rest); err != nil {
 			return err
 		}
+		bare = bare && !isTree
 	}
 	for _, e := range rest {
 		if err := w.rootEntry(r, e, session); err != nil {
@@ -146,6 +152,9 @@ func (w *walk) root(dir string, session bool) error {
 		}
 	}
 	w.unlisted(r)
+	if bare && dir == "" && !session && !w.partial && !r.keys && !isStep(path.Base(w.top)) {
+		w.several = r.trees
+	}
 	return nil
 }
 

@@ -1,0 +1,54 @@
+package orbax_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+)
+
+// putOld copies the checkpoint at name in a directory that an old release of Orbax wrote.
+func putOld(t *testing.T, row, name, to string) {
+	t.Helper()
+	files, err := fs.Sub(unzip(t, row), name)
+	must(t, err)
+	must(t, os.CopyFS(to, files))
+}
+
+// Several old checkpoints in one directory are not removed as if they were one.
+func TestSeveralOldCheckpoints(t *testing.T) {
+	for _, dirName := range []string{"experiments", "run2", "v1.0"} {
+		dir := filepath.Join(t.TempDir(), dirName)
+		putOld(t, "orbax_0_4_4_aggregated", "ckpt", filepath.Join(dir, "exp1"))
+		putOld(t, "v0_old_flat", "ckpt", filepath.Join(dir, "exp2"))
+		for what, err := range map[string]error{
+			"Delete":    orbax.Delete(t.Context(), dir),
+			"Overwrite": orbax.Save(t.Context(), dir, map[string]any{"a": 1}, orbax.Overwrite()),
+		} {
+			if !errors.Is(err, orbax.ErrInvalidCheckpoint) || what == "Delete" && !strings.Contains(err.Error(), `"exp1", "exp2"; delete each`) {
+				t.Errorf("%s of %s gives %v", what, dirName, err)
+			}
+		}
+		must(t, orbax.Delete(t.Context(), filepath.Join(dir, "exp1")))
+		if err := orbax.Delete(t.Context(), dir); !errors.Is(err, orbax.ErrInvalidCheckpoint) {
+			t.Errorf("Delete of %s with one left gives %v", dirName, err)
+		}
+		must(t, orbax.Delete(t.Context(), filepath.Join(dir, "exp2")))
+	}
+}
+
+// The steps of old managers go as a whole.
+func TestDeleteOldStep(t *testing.T) {
+	for row, name := range map[string]string{"orbax_0_4_4_manager": "run/2", "v0_old_composite": "run/step_000042"} {
+		step := filepath.Join(t.TempDir(), filepath.Base(name))
+		putOld(t, row, name, step)
+		must(t, orbax.Delete(t.Context(), step))
+		if _, err := os.Stat(step); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", row, err)
+		}
+	}
+}
