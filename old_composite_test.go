@@ -29,7 +29,7 @@ func TestSeveralOldCheckpoints(t *testing.T) {
 			"Delete":    orbax.Delete(t.Context(), dir),
 			"Overwrite": orbax.Save(t.Context(), dir, map[string]any{"a": 1}, orbax.Overwrite()),
 		} {
-			if !errors.Is(err, orbax.ErrInvalidCheckpoint) || what == "Delete" && !strings.Contains(err.Error(), `"exp1", "exp2"; delete each`) {
+			if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), `"exp1", "exp2"; delete each`) {
 				t.Errorf("%s of %s gives %v", what, dirName, err)
 			}
 		}
@@ -50,5 +50,31 @@ func TestDeleteOldStep(t *testing.T) {
 		if _, err := os.Stat(step); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", row, err)
 		}
+	}
+}
+
+// An undamaged step of an old manager is replaced, too.
+func TestOverwriteOldStep(t *testing.T) {
+	for row, name := range map[string]string{"orbax_0_4_4_manager": "run/2", "v0_old_composite": "run/step_000042"} {
+		step := filepath.Join(t.TempDir(), filepath.Base(name))
+		putOld(t, row, name, step)
+		if err := orbax.Save(t.Context(), step, map[string]any{"a": 1}); !errors.Is(err, orbax.ErrExist) {
+			t.Errorf("%s: Save without Overwrite gives %v", row, err)
+		}
+		must(t, orbax.Save(t.Context(), step, map[string]any{"a": 1}, orbax.Overwrite()))
+		if state, err := orbax.Load(t.Context(), step); err != nil || state.(map[string]any)["a"] != 1 {
+			t.Errorf("%s: %v, %v", row, state, err)
+		}
+	}
+}
+
+// The hint for a directory of many checkpoints names the newest by its number.
+func TestHintIsNewestByNumber(t *testing.T) {
+	dir := t.TempDir()
+	for _, step := range []string{"50", "60", "70", "80", "90", "100", "200", "250", "9"} {
+		must(t, orbax.Save(t.Context(), filepath.Join(dir, step), map[string]any{"a": 1}))
+	}
+	if _, err := orbax.Load(t.Context(), dir); err == nil || !strings.HasSuffix(err.Error(), "/250") {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -276,7 +277,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	steps := checkpointsIn(ctx, store, dir, entries)
 	switch n := len(steps); {
 	case n > 8:
-		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalidCheckpoint, n, path.Join(dir, steps[n-1]))
+		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalidCheckpoint, n, path.Join(dir, slices.MaxFunc(steps, byNumber)))
 	case n > 0:
 		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
 	case len(entries) == 0:
@@ -285,6 +286,15 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
 	}
 	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
+}
+
+// byNumber compares names by the numbers that they end in, as those of steps do.
+func byNumber(a, b string) int {
+	number := func(name string) string {
+		return strings.TrimLeft(name[len(strings.TrimRight(name, "0123456789")):], "0")
+	}
+	x, y := number(a), number(b)
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
 }
 
 // hasDigests reports whether a directory has the digests of a checkpoint: others

@@ -241,7 +241,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	} else if isSession(name) {
 		return fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
 	}
-	_, err := s.store.Stat(ctx, s.dir)
+	info, err := s.store.Stat(ctx, s.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.overwrite = s.overwrite && !s.unfinished // nothing is there to replace
@@ -261,6 +261,11 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	}
 	if err == nil && old.foreign {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
+		if info.Dir { // old releases wrote no document at the root, but some below
+			if _, lerr := look(ctx, s.dir); !errors.Is(lerr, fault.ErrInvalidCheckpoint) || errors.Is(lerr, proof.ErrSeveral) {
+				err = lerr
+			}
+		}
 	}
 	switch {
 	case s.overwrite && (!s.unfinished || errors.Is(err, fault.ErrUnfinished)):

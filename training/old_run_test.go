@@ -2,11 +2,13 @@ package training_test
 
 import (
 	"archive/zip"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/training"
@@ -65,4 +67,55 @@ func TestResumeOldRuns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A run goes on over a step of an old manager that is damaged.
+func TestSaveOverDamagedOldStep(t *testing.T) {
+	for _, file := range []string{"_METADATA"} {
+		r, err := zip.OpenReader(filepath.Join("..", "interop", "testdata", "layouts", "orbax_0_4_4_manager.zip"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, r); err != nil {
+			t.Fatal(err)
+		}
+		root := filepath.Join(dir, "run")
+		if err := os.Truncate(filepath.Join(root, "2", "default", file), 100); err != nil {
+			t.Fatal(err)
+		}
+		c := openRun(t, root, training.Options{})
+		var state map[string]any
+		if step, err := c.Resume(t.Context(), &state); err != nil || step != 1 {
+			t.Fatalf("%s: Resume gives %v, %v", file, step, err)
+		}
+		if saved, err := c.Save(t.Context(), 2, state); err != nil || !saved {
+			t.Errorf("%s: Save gives %v, %v", file, saved, err)
+		}
+	}
+}
+
+// Readers refuse the path of a checkpoint as New does, and do not wait for steps in it.
+func TestReadersRefuseCheckpoint(t *testing.T) {
+	ck := filepath.Join(t.TempDir(), "250")
+	if err := orbax.Save(t.Context(), ck, map[string]any{"a": 1}); err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, err error) {
+		if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), "is a checkpoint; the root is") {
+			t.Errorf("%s gives %v", what, err)
+		}
+	}
+	_, err := training.Latest(t.Context(), ck, training.ReadOptions{})
+	check("Latest", err)
+	_, err = training.Steps(t.Context(), ck, training.ReadOptions{})
+	check("Steps", err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err = nil
+	for _, err = range training.Watch(ctx, ck, training.ReadOptions{}) {
+		break
+	}
+	check("Watch", err)
 }

@@ -103,6 +103,9 @@ var otherStep = regexp.MustCompile(`[0-9]$`)
 // orbax.ErrNotExist unless something is there that may be a step and cannot be read:
 // that must not be taken for a new run.
 func (r *root) noSteps(ctx context.Context, e *entries) error {
+	if err := r.check(ctx); err != nil { // the path of a checkpoint, say
+		return err
+	}
 	for _, c := range e.steps {
 		err := r.unreadable(ctx, c.info.Name)
 		if err != nil {
