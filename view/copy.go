@@ -57,6 +57,9 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 				})
 			}))
 		}})
+		if err == nil {
+			err = p.runFull(ctx)
+		}
 		if err != nil {
 			return err
 		}

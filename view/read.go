@@ -71,6 +71,7 @@ type planner struct {
 	slab    []source // memory for sources
 	reads   map[*Dir][]transfer.Read
 	dirs    []*Dir
+	planned int // reads in all of the directories
 }
 
 // add divides a request among the stored arrays that its leaf is made of.
@@ -196,15 +197,31 @@ func (p *planner) addPart(part *Part, r transfer.Read) error {
 		p.reads[part.Dir] = make([]transfer.Read, 0, len(p.order)) // most arrays are one part
 	}
 	p.reads[part.Dir] = append(p.reads[part.Dir], r)
+	p.planned++
 	return nil
 }
 
+// maxPlanned is how many reads are planned before they are performed, where they need
+// not be planned together: a read takes some hundred bytes of memory, and a checkpoint
+// of terabytes is millions.
+const maxPlanned = 1 << 14
+
+// runFull is run if there are many reads.
+func (p *planner) runFull(ctx context.Context) error {
+	if p.planned < maxPlanned {
+		return nil
+	}
+	return p.run(ctx)
+}
+
+// run performs the reads that are planned.
 func (p *planner) run(ctx context.Context) error {
 	for _, dir := range p.dirs {
 		if err := dir.ReadAll(ctx, p.reads[dir]); err != nil {
 			return err
 		}
 	}
+	p.reads, p.dirs, p.planned = nil, nil, 0
 	return nil
 }
 

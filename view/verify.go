@@ -27,6 +27,10 @@ func (t *Tree) Verify(ctx context.Context) []error {
 			if err := l.planVerify(ctx, &l.pieces[i], p, report); err != nil {
 				report(l.wrap(err))
 			}
+			if err := ctx.Err(); err != nil {
+				report(err)
+				return errs
+			}
 		}
 	}
 	if err := p.run(ctx); err != nil {
@@ -48,6 +52,9 @@ func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report fun
 		}})
 		if err != nil {
 			report(l.wrap(err))
+		}
+		if err := p.runFull(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
