@@ -84,13 +84,6 @@ func codecBombs(t *testing.T) (stores []hostileStore) {
 	add("shard-same", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", same)
 	add("shard-nowhere", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", bytes.Repeat([]byte{0x7f}, 1<<14))
 	add("shard-absent", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", bytes.Repeat([]byte{0xff}, 1<<10))
-	// A shard of chunks of one byte, all of which are there.
-	small := make([]byte, 1<<20)
-	for i := range 1 << 20 {
-		small = binary.LittleEndian.AppendUint64(small, uint64(i))
-		small = binary.LittleEndian.AppendUint64(small, 1)
-	}
-	add("shard-of-bytes", v3(1<<20, shard(1, "")), "zarr.json", "c/0", small)
 	add("shard-many", v3(1<<40, shard(1, "")), "zarr.json", "c/0", bodies["noise"])
 	add("shard-in-shard", v3(1<<32, fmt.Sprintf(`{"name":"sharding_indexed","configuration":{"chunk_shape":[%d],"codecs":[%s],
 		"index_codecs":[{"name":"bytes","configuration":{"endian":"little"}}]}}`, 1<<32, shard(1<<26, zstdCodec))), "zarr.json", "c/0", same)
