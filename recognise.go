@@ -175,6 +175,11 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	if err != nil {
 		return c, err
 	}
+	// A document that is listed and was not found before has come since, or the store has
+	// failed to find it. Without its digests damage of a checkpoint would pass.
+	if c.digests == nil && hasFile(entries, layout.DigestFile) || !c.recorded && hasFile(entries, layout.DeletionFile) {
+		return c, errReplaced
+	}
 	c.findParts(entries)
 	if !hasFile(entries, layout.CommitFile) {
 		if err := c.unfinished(ctx); err != nil {
