@@ -135,6 +135,7 @@ Missing parent directories of DST are made.` + exitHelp,
 // conversion is a command line of convert.
 type conversion struct {
 	src, dst    string
+	place       string // of dst on the disk
 	name        string
 	flat        bool
 	separator   string
@@ -155,12 +156,19 @@ type converted struct {
 }
 
 func (c *conversion) run(ctx context.Context) (*converted, error) {
-	fromFile, toFile := isTensorPath(c.src), strings.HasSuffix(c.dst, tensorSuffix)
+	src, err := onDisk(c.src)
+	if err != nil {
+		return nil, err
+	}
+	if c.place, err = onDisk(c.dst); err != nil {
+		return nil, err
+	}
+	fromFile, toFile := isTensorPath(src), strings.HasSuffix(c.place, tensorSuffix)
 	switch {
 	case fromFile && toFile:
 		return nil, usagef("both SRC and DST are %s files", tensorSuffix)
-	case !toFile && isFileSuffix(filepath.Ext(c.dst)):
-		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.dst))
+	case !toFile && isFileSuffix(filepath.Ext(c.place)):
+		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.place))
 	case toFile && c.stores:
 		return nil, usagef("--compression, --zarr2, --plain-files and --chunk-bytes are for making a checkpoint")
 	}
@@ -265,7 +273,7 @@ func (c *conversion) warn(format string, args ...any) {
 
 // mayReplace refuses a destination that exists.
 func (c *conversion) mayReplace() error {
-	info, err := os.Lstat(c.dst)
+	info, err := os.Lstat(c.place)
 	switch {
 	case os.IsNotExist(err):
 		return nil
@@ -273,7 +281,7 @@ func (c *conversion) mayReplace() error {
 		return err
 	case !c.overwrite:
 		return withHint(fmt.Errorf("%s: %w", c.dst, orbax.ErrExist), "--overwrite replaces it")
-	case strings.HasSuffix(c.dst, tensorSuffix) && !info.Mode().IsRegular():
+	case strings.HasSuffix(c.place, tensorSuffix) && !info.Mode().IsRegular():
 		return fmt.Errorf("%s: will not overwrite: not a regular file", c.dst)
 	}
 	return nil

@@ -132,6 +132,10 @@ func hintOf(err error) string {
 		return h.hint
 	case !errors.As(err, &lib):
 		return ""
+	case errors.Is(err, orbax.ErrUnsupported) && isURL(lib.Path):
+		if _, diskErr := onDisk(lib.Path); errors.Is(diskErr, orbax.ErrUnsupported) {
+			return noStoreHint
+		}
 	case errors.Is(err, orbax.ErrLink):
 		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
 	case strings.Contains(err.Error(), fillAdvice):
@@ -141,10 +145,14 @@ func hintOf(err error) string {
 	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, sessionSuffix):
 		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
-		if _, statErr := os.Stat(lib.Path); statErr == nil {
+		name, diskErr := onDisk(lib.Path)
+		if diskErr != nil {
+			return ""
+		}
+		if _, statErr := os.Stat(name); statErr == nil {
 			return "" // it is something in it that is not there
 		}
-		if near := closestPath(lib.Path, mayBeCheckpoint); near != "" {
+		if near := closestPath(name, mayBeCheckpoint); near != "" {
 			return "did you mean " + near + "?"
 		}
 	}
@@ -179,7 +187,10 @@ var orbaxMarks = []string{"_CHECKPOINT_METADATA", "_METADATA"}
 // enclosing returns the checkpoint of Orbax that path is inside of, at any depth,
 // or "".
 func enclosing(ctx context.Context, path string) string {
-	inner, err := filepath.Abs(path)
+	inner, err := onDisk(path)
+	if err == nil {
+		inner, err = filepath.Abs(inner)
+	}
 	if err != nil {
 		return ""
 	}

@@ -27,10 +27,10 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := t.Metadata().Err(); err != nil {
 		return nil, inCheckpoint(c.src, err)
 	}
-	if outer := enclosing(ctx, c.dst); outer != "" {
+	if outer := enclosing(ctx, c.place); outer != "" {
 		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
 	}
-	removeDead(c.dst)
+	removeDead(c.place)
 	if err := c.mayReplace(); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := c.checkRoom(ctx, total); err != nil {
 		return nil, err
 	}
-	f, err := createAtomic(c.dst, total)
+	f, err := createAtomic(c.place, total)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 
 // checkRoom refuses a file that does not fit on the disk.
 func (c *conversion) checkRoom(ctx context.Context, need int64) error {
-	store, dir, err := storage.Resolve(filepath.Dir(c.dst))
+	store, dir, err := storage.Resolve(filepath.Dir(c.place))
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,12 @@ checkpoint.` + exitHelp,
 			}
 			if outer := enclosing(ctx, path); outer != "" {
 				err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
-				if abs, absErr := filepath.Abs(path); absErr == nil && filepath.Dir(abs) == outer {
-					err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, shown(filepath.Base(abs)))
+				name, nameErr := onDisk(path)
+				if nameErr == nil {
+					name, nameErr = filepath.Abs(name)
+				}
+				if nameErr == nil && filepath.Dir(name) == outer {
+					err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, shown(filepath.Base(name)))
 				}
 			}
 			return err

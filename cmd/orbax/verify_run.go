@@ -107,7 +107,11 @@ func isUnfinished(name string) bool {
 // explain changes the verdict about what has failed with err, if it is no checkpoint
 // and has its place in a run all the same.
 func (v *verdict) explain(ctx context.Context, err error) {
-	dir, name := filepath.Split(filepath.Clean(v.Path))
+	where, diskErr := onDisk(v.Path)
+	if diskErr != nil {
+		return
+	}
+	dir, name := filepath.Split(filepath.Clean(where))
 	_, numbered := stepNumber(name)
 	switch {
 	case errors.Is(err, orbax.ErrIncomplete) && (numbered || isUnfinished(name)):
