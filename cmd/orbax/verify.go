@@ -36,8 +36,9 @@ Chunks that a store of zarr arrays does not have are fill value, as its writers 
 those out; that one was lost cannot be seen. How many there are is said. Of a
 checkpoint of Orbax they are damage, unless --fill-missing is given.
 
-Of a run, a directory of steps, all steps are checked, in their order; the last line is
-about the run. A save of a step that goes on or has died, and the metadata of the run,
+Of a run, a directory of steps, all steps are checked, in the order of the numbers that
+their names end in, then other checkpoints in the directory, and the digests of the
+run's metadata; the last line is about the run. A save of a step that goes on or has died, and the metadata of the run,
 are no damage, also where a shell has put them among the arguments.
 
 All checkpoints are looked at, also after one with damage. The exit status is 1

@@ -40,13 +40,14 @@ func stepNumber(name string) (int, bool) {
 type stepsDir struct {
 	path       string
 	steps      []string // names of directories, in the order of their numbers
+	others     []string // directories that may be checkpoints and have other names
 	unfinished []string
 }
 
 // readRun returns the run at a path, or nil if no step is there.
 func readRun(ctx context.Context, dir string) *stepsDir {
 	store, name, err := storage.Resolve(dir)
-	if err != nil {
+	if err != nil || strings.HasSuffix(name, partialSuffix) { // parts' names may end in digits
 		return nil
 	}
 	entries, err := store.List(ctx, name)
@@ -60,8 +61,11 @@ func readRun(ctx context.Context, dir string) *stepsDir {
 		case !e.Dir:
 		case isUnfinished(e.Name):
 			r.unfinished = append(r.unfinished, e.Name)
-		case numbered && !strings.Contains(e.Name, storage.TempMarker):
+		case strings.Contains(e.Name, storage.TempMarker):
+		case numbered:
 			r.steps = append(r.steps, e.Name)
+		default:
+			r.others = append(r.others, e.Name)
 		}
 	}
 	slices.SortStableFunc(r.steps, func(a, b string) int {
@@ -168,19 +172,22 @@ func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
 	return true, err
 }
 
-// verify reports on every step, in their order, then on what is unfinished, and last
-// on the run.
+// verify reports on every step, in their order, then on the other checkpoints and on what
+// is unfinished, and last on the run. The run's metadata are reported if they are damaged.
 func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdict) error) error {
 	total := &verdict{Path: r.path, Status: statusOK, isRun: true}
 	var bad []string
-	count := 0
-	for _, name := range slices.Concat(r.steps, r.unfinished) {
+	steps, others := 0, 0
+	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
 		v := verify(ctx, join(r.path, name), fill)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if v.none && v.Status == statusError {
-			continue // no step, or one that was removed since
+			continue // no checkpoint, or one that was removed since
+		}
+		if name == runMetadataDir && v.Status == statusOK {
+			continue
 		}
 		if err := report(v); err != nil {
 			return err
@@ -196,9 +203,17 @@ func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdi
 				total.Status = v.Status
 			}
 		}
-		count++
+		switch {
+		case slices.Contains(r.steps, name):
+			steps++
+		case name != runMetadataDir:
+			others++
+		}
 	}
-	total.note = plural(count, "step")
+	total.note = plural(steps, "step")
+	if others > 0 {
+		total.note += ", " + plural(others, "other checkpoint")
+	}
 	if len(bad) > 0 {
 		total.note += fmt.Sprintf(", not in order: %s", shownList(bad))
 	}
