@@ -196,7 +196,7 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 
 func (c *Checkpoint) check(name string) error {
 	if name == c.deleting && name != "" {
-		return fmt.Errorf("%w: the deletion of checkpointable %q has begun; delete it again to finish that", fault.ErrNotExist, name)
+		return fmt.Errorf("%w: %w: that of checkpointable %q; delete it again to finish that", fault.ErrNotExist, fault.ErrDeletionInProgress, name)
 	}
 	if slices.Contains(c.missing, name) {
 		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.ErrCorrupt, name)

@@ -36,7 +36,7 @@ import (
 // A checkpointable is removed by the protocol of Orbax, with a record in the
 // checkpoint of what is going on. After a crash, or an error that says so, the
 // checkpointable is gone for loads and still takes up space, and the checkpoint
-// can be loaded but not overwritten; Delete, or Orbax, with the same name
+// can be loaded but not overwritten (ErrDeletionInProgress); Delete, or Orbax, with the same name
 // finishes it. The last checkpointable is refused with ErrStructure, one that
 // does not exist with ErrNotExist.
 //
@@ -48,19 +48,23 @@ func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 		o.applyDelete(c)
 	}
 	err := c.delete(ctx, path)
+	for _, deleted := range c.deleted {
+		*deleted = err == nil
+	}
 	if missing := flatten(err); c.missingOK && len(missing) == 1 && errors.Is(err, fault.ErrNotExist) {
 		return nil
 	}
 	return wrap(ctx, "delete", path, err)
 }
 
-// DeleteOption is an option of Delete: Name or MissingOK.
+// DeleteOption is an option of Delete: Name, MissingOK or Deleted.
 type DeleteOption interface{ applyDelete(*deleteConfig) }
 
 type deleteConfig struct {
 	part      bool   // a checkpointable, and not the checkpoint
 	name      string // of the checkpointable
 	missingOK bool
+	deleted   []*bool
 	// still, if not nil, is asked when the place is claimed: its error keeps what is
 	// there.
 	still func(ctx context.Context) error
@@ -74,6 +78,16 @@ func (o nameOption) applyDelete(c *deleteConfig) { c.part, c.name = true, string
 
 // MissingOK makes a deletion succeed where there is nothing to delete.
 func MissingOK() DeleteOption { return deleteOption(func(c *deleteConfig) { c.missingOK = true }) }
+
+// Deleted sets deleted when Delete has ended: to true if it has deleted what was there,
+// and to false if it has failed or, with MissingOK, nothing was there. nil is passed over.
+func Deleted(deleted *bool) DeleteOption {
+	return deleteOption(func(c *deleteConfig) {
+		if deleted != nil {
+			c.deleted = append(c.deleted, deleted)
+		}
+	})
+}
 
 // deletion is what is to be done at a place in a store.
 type deletion interface {

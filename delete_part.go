@@ -94,14 +94,14 @@ func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
 	if d.ck.deleting == "" {
 		err := edit.Put(ctx, layout.DeletionFile, d.record.Document(), false)
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%w: a deletion has begun at the same time", fault.ErrBusy)
+			return fmt.Errorf("%w: %w: one that began at the same time", fault.ErrBusy, fault.ErrDeletionInProgress)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if err := d.finish(ctx, edit, metadata); err != nil {
-		return fmt.Errorf("the deletion of checkpointable %q has begun and is not finished; retry it: %w", d.name, err)
+		return fmt.Errorf("%w: that of checkpointable %q; retry it: %w", fault.ErrDeletionInProgress, d.name, err)
 	}
 	return nil
 }

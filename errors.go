@@ -18,6 +18,11 @@ var (
 	ErrNotExist = fault.ErrNotExist
 	// ErrBusy: another save or deletion is at work on the same path.
 	ErrBusy = fault.ErrBusy
+	// ErrDeletionInProgress: the deletion of a checkpointable has begun and is not
+	// finished: it was interrupted, goes on, or has failed. Delete with the same Name
+	// finishes it; CheckpointMetadata.Deleting has that name. What would change the
+	// checkpoint matches ErrBusy too, and a load of that checkpointable ErrNotExist.
+	ErrDeletionInProgress = fault.ErrDeletionInProgress
 	// ErrInPlace: the checkpoint is complete and at its path; what failed is what
 	// comes after that.
 	ErrInPlace = fault.ErrInPlace

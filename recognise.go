@@ -393,5 +393,5 @@ func (c *Checkpoint) checkWhole() error {
 
 // pending is what refuses to change a checkpoint with an unfinished deletion.
 func (c *Checkpoint) pending() error {
-	return fmt.Errorf("%w: the deletion of its checkpointable %q is not finished; retry that first", fault.ErrBusy, c.deleting)
+	return fmt.Errorf("%w: %w: that of its checkpointable %q; retry that first", fault.ErrBusy, fault.ErrDeletionInProgress, c.deleting)
 }

@@ -12,23 +12,24 @@ import (
 // The classes of failure. Each message is a clause that follows the place of
 // the failure: "leaf params.w: shape mismatch: …".
 var (
-	ErrExist             error = &class{"already exists", fs.ErrExist}
-	ErrNotExist          error = &class{"does not exist", fs.ErrNotExist}
-	ErrBusy                    = errors.New("another save or deletion is at work on this path")
-	ErrInPlace                 = errors.New("in place")
-	ErrNoSpace                 = errors.New("the disk has not enough room")
-	ErrNoMemory                = errors.New("more memory is needed than this process can have")
-	ErrLink                    = errors.New("a symbolic link leads out of the checkpoint")
-	ErrInvalidCheckpoint       = errors.New("not a checkpoint")
-	ErrIncomplete              = errors.New("incomplete checkpoint")
-	ErrCorrupt                 = errors.New("corrupt data")
-	ErrStructure               = errors.New("structure mismatch")
-	ErrShape                   = errors.New("shape mismatch")
-	ErrDType                   = errors.New("dtype mismatch")
-	ErrLeafType                = errors.New("unsupported leaf type")
-	ErrKeyCollision            = errors.New("key collision")
-	ErrReservedName            = errors.New("reserved or unsafe name")
-	ErrUnsupported             = errors.New("unsupported format")
+	ErrExist              error = &class{"already exists", fs.ErrExist}
+	ErrNotExist           error = &class{"does not exist", fs.ErrNotExist}
+	ErrBusy                     = errors.New("another save or deletion is at work on this path")
+	ErrDeletionInProgress       = errors.New("a deletion in the checkpoint has begun and is not finished")
+	ErrInPlace                  = errors.New("in place")
+	ErrNoSpace                  = errors.New("the disk has not enough room")
+	ErrNoMemory                 = errors.New("more memory is needed than this process can have")
+	ErrLink                     = errors.New("a symbolic link leads out of the checkpoint")
+	ErrInvalidCheckpoint        = errors.New("not a checkpoint")
+	ErrIncomplete               = errors.New("incomplete checkpoint")
+	ErrCorrupt                  = errors.New("corrupt data")
+	ErrStructure                = errors.New("structure mismatch")
+	ErrShape                    = errors.New("shape mismatch")
+	ErrDType                    = errors.New("dtype mismatch")
+	ErrLeafType                 = errors.New("unsupported leaf type")
+	ErrKeyCollision             = errors.New("key collision")
+	ErrReservedName             = errors.New("reserved or unsafe name")
+	ErrUnsupported              = errors.New("unsupported format")
 )
 
 // ErrUnfinished is the ErrIncomplete of a checkpoint that is committed by its file
