@@ -45,7 +45,9 @@ import (
 func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 	c := &deleteConfig{}
 	for _, o := range options {
-		o.applyDelete(c)
+		if o != nil {
+			o.applyDelete(c)
+		}
 	}
 	err := c.delete(ctx, path)
 	for _, deleted := range c.deleted {
@@ -150,10 +152,10 @@ func (p place) check(ctx context.Context) error {
 	if !info.Dir {
 		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
-	outer := layout.Enclosing(ctx, p.store, p.dir)
+	outer, err := layout.Enclosing(ctx, p.store, p.dir)
 	switch {
-	case outer == "":
-		return nil
+	case err != nil || outer == "":
+		return err
 	case outer == path.Dir(p.dir):
 		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
 			fault.ErrInvalidCheckpoint, outer, path.Base(p.dir))

@@ -158,9 +158,11 @@ func init() {
 
 // optionsOf returns what package savehook cannot name.
 func optionsOf[O any](options []any) []O {
-	all := make([]O, len(options))
-	for i, o := range options {
-		all[i] = o.(O)
+	all := make([]O, 0, len(options))
+	for _, o := range options {
+		if o != nil {
+			all = append(all, o.(O))
+		}
 	}
 	return all
 }
@@ -238,7 +240,9 @@ func Adapters(adapters ...tree.Adapter) CommonOption { return adaptersOption(ada
 func newSaveConfig[O SaveOption](options []O) *saveConfig {
 	c := &saveConfig{name: layout.DefaultName}
 	for _, o := range options {
-		o.applySave(c)
+		if any(o) != nil { // an option that a program leaves out
+			o.applySave(c)
+		}
 	}
 	return c
 }
@@ -246,7 +250,9 @@ func newSaveConfig[O SaveOption](options []O) *saveConfig {
 func newLoadConfig[O LoadOption](options []O) *loadConfig {
 	c := &loadConfig{}
 	for _, o := range options {
-		o.applyLoad(c)
+		if any(o) != nil {
+			o.applyLoad(c)
+		}
 	}
 	c.engine = c.newEngine()
 	return c

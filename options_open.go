@@ -40,7 +40,9 @@ func (linksOption) applyVerify(c *verifyConfig) { c.followLinks = true }
 func newOpenConfig(options []OpenOption) *openConfig {
 	c := &openConfig{}
 	for _, o := range options {
-		o.applyOpen(c)
+		if o != nil {
+			o.applyOpen(c)
+		}
 	}
 	return c
 }

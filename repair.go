@@ -77,7 +77,9 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairReport, error) {
 	cfg := &repairConfig{}
 	for _, o := range options {
-		o.applyRepair(cfg)
+		if o != nil {
+			o.applyRepair(cfg)
+		}
 	}
 	ck, err := Open(ctx, path)
 	if err != nil {

@@ -186,10 +186,11 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 // checkPlace refuses a path inside of a checkpoint, where the new one would be
 // taken for a part of it, and be removed with it.
 func (s *saving) checkPlace(ctx context.Context) error {
-	if outer := layout.Enclosing(ctx, s.store, s.dir); outer != "" {
-		return fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, outer)
+	outer, err := layout.Enclosing(ctx, s.store, s.dir)
+	if err == nil && outer != "" {
+		err = fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, outer)
 	}
-	return nil
+	return err
 }
 
 // checkRoom refuses a save that cannot fit, after makeRoom, if there is one, has done

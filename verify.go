@@ -54,7 +54,9 @@ type verifyConfig struct {
 func newVerifyConfig(options []VerifyOption) *verifyConfig {
 	c := &verifyConfig{}
 	for _, o := range options {
-		o.applyVerify(c)
+		if o != nil {
+			o.applyVerify(c)
+		}
 	}
 	return c
 }

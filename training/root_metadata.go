@@ -187,8 +187,9 @@ func (r *root) check(ctx context.Context) error {
 	case !info.Dir:
 		return fmt.Errorf("%w: the root is a file", fault.ErrInvalidCheckpoint)
 	}
-	if outer := layout.Enclosing(ctx, r.store, path.Join(r.dir, "step")); outer != "" {
-		return fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer)
+	outer, err := layout.Enclosing(ctx, r.store, path.Join(r.dir, "step"))
+	if err == nil && outer != "" {
+		err = fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer)
 	}
-	return nil
+	return err
 }

@@ -152,9 +152,11 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 
 // convert returns options as values of another of their types.
 func convert[To, From any](options []From) []To {
-	all := make([]To, len(options))
-	for i, o := range options {
-		all[i] = any(o).(To)
+	all := make([]To, 0, len(options))
+	for _, o := range options {
+		if any(o) != nil { // one that a program leaves out
+			all = append(all, any(o).(To))
+		}
 	}
 	return all
 }

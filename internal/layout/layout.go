@@ -19,10 +19,13 @@ package layout
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -109,14 +112,20 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Enclosing returns the checkpoint that dir is inside of, or "".
-func Enclosing(ctx context.Context, store storage.Store, dir string) string {
+// Enclosing returns the checkpoint that dir is inside of, or "". A look that fails is
+// no answer, but an error, except where what is above dir may not be looked at.
+func Enclosing(ctx context.Context, store storage.Store, dir string) (string, error) {
 	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
 		for _, marker := range []string{CheckpointFile, IndicatorFile} {
-			if info, err := store.Stat(ctx, path.Join(up, marker)); err == nil && !info.Dir {
-				return up
+			info, err := store.Stat(ctx, path.Join(up, marker))
+			switch {
+			case err == nil && !info.Dir:
+				return up, nil
+			case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrPermission):
+			default:
+				return "", err
 			}
 		}
 	}
-	return ""
+	return "", nil
 }
