@@ -19,14 +19,14 @@ import (
 // A whole checkpoint goes in one instant, where the store has a way to rename it:
 // whoever reads finds all of it or, with ErrNotExist, nothing, and a crash can
 // only leave what was in it under the name of an unfinished save. It need not be
-// in order: one that is damaged, or whose deletion by Orbax was interrupted, is
+// intact: one that is damaged, or whose deletion by Orbax was interrupted, is
 // removed as well, and so is the temporary directory of a save that has died.
 // (That of a save by Orbax in Python, which holds no lock, always looks dead.)
 // What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched: an
 // empty directory, one whose documents are not those of Orbax, one that may be several
 // old checkpoints (trees in directories, no document beside them, and not the name of a
-// step, which ends in a number), and one in which there is anything that neither Orbax nor this package writes, but for what desktops and
-// notebooks leave everywhere. The error names what stands in the way. A handler's own
+// step, which ends in a number), and one in which there is anything that neither Orbax nor this package writes, except the files that
+// desktops and notebooks leave everywhere. The error names what stands in the way. A handler's own
 // files are known from the digests; where there are none, as Orbax writes none, all
 // that is in the directory of a checkpointable whose handler is not Orbax's belongs to
 // it. Links are removed, and what they lead to stays. What comes into the directory

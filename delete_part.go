@@ -73,7 +73,7 @@ func (d *partDeletion) accept(ctx context.Context) error {
 	return fmt.Errorf("%w: %q is the last checkpointable; delete the whole checkpoint instead", fault.ErrStructure, d.name)
 }
 
-// checkResume accepts the deletion that the record in the checkpoint tells of.
+// checkResume accepts the deletion that the checkpoint's record describes.
 func (d *partDeletion) checkResume() error {
 	d.record = d.ck.deletion
 	if d.record.Name != d.name {

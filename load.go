@@ -80,7 +80,7 @@ func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCh
 // checkpoint, an unfinished one, or a checkpointable, is false without an error. So are safetensors
 // files and stores of zarr arrays: Load reads them too, but nothing in them tells
 // whether they are complete, or a checkpoint at all. A checkpoint that is damaged,
-// or that this version cannot read, is an error, so that nobody takes it for
+// or that this version cannot read, is an error, so that it is not taken for
 // missing.
 func IsCheckpoint(ctx context.Context, path string, options ...OpenOption) (bool, error) {
 	ck, err := Open(ctx, path, options...)

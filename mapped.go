@@ -104,7 +104,7 @@ func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 	case cfg.mapping != mapNothing:
 		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
 	case cfg.reports != nil || cfg.progress != nil:
-		return fmt.Errorf("%w: Report and Progress tell of saves and loads", fault.ErrUnsupported)
+		return fmt.Errorf("%w: Report and Progress are for saves and loads", fault.ErrUnsupported)
 	}
 	return c.checkOpening(&cfg.openConfig)
 }

@@ -74,7 +74,7 @@ func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		rerr = ctx.Err()
 	}
-	// Without that look err may be about files of another save, or none: it is told,
+	// Without that look err may be about files of another save, or none: it is returned,
 	// and matches nothing.
 	if err == nil || errors.Is(err, rerr) {
 		return rerr
@@ -113,7 +113,7 @@ func stat(ctx context.Context, store storage.Store, dir string) (storage.Info, e
 	return info, err
 }
 
-// openOnce is open, but for an overwrite that comes in between. With a
+// openOnce is open without a second try after an overwrite that comes in between. With a
 // checkpoint it returns what is wrong with it.
 func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	info, err := stat(ctx, store, dir)

@@ -123,7 +123,7 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
 
 // foreign returns a checkpoint of one tree at dir itself, about which no document
-// tells anything.
+// says anything.
 func foreign(store storage.Store, dir string) *Checkpoint {
 	return &Checkpoint{
 		store: store, path: dir, dir: dir, flat: true, bare: true, foreign: true,

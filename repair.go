@@ -117,7 +117,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		t := TreeRepair{Name: name, Databases: names, Damage: c.indexDamage(ctx, name)}
 		var failed *fs.PathError
 		if errors.As(t.Damage, &failed) && !errors.Is(t.Damage, fault.ErrCorrupt) {
-			return nil, inPart(name, t.Damage) // nobody knows
+			return nil, inPart(name, t.Damage) // the store cannot say
 		}
 		if t.Damage != nil {
 			unions[name], t.Obstacle = handler.OpenUnion(ctx, handler.UnionPart{Dir: dir})

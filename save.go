@@ -29,7 +29,7 @@ import (
 // which must not exist unless Overwrite is given; missing parents are created. It
 // returns when the checkpoint is complete and durable. After an error, or when ctx
 // is cancelled, nothing is left behind but parents. The one exception: an error
-// that matches ErrInPlace tells what could not be done after the checkpoint was in
+// that matches ErrInPlace reports what could not be done after the checkpoint was in
 // place. A save that cannot fit on the disk is refused before it starts, with
 // ErrNoSpace.
 //
@@ -44,7 +44,7 @@ func Save(ctx context.Context, path string, state any, options ...SaveOption) er
 // SaveAsync is Save in the background: it returns when state has been copied,
 // and the caller may change it at once. With ReuseSnapshot the copies of several
 // saves share their memory, with Immutable none is made. Whatever can be refused is refused by
-// SaveAsync itself; what fails later is told by the response. ctx governs the
+// SaveAsync itself; later failures come from the response. ctx governs the
 // whole save, also after SaveAsync has returned: do not cancel it on the way
 // out of a function that leaves the save running.
 //

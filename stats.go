@@ -37,7 +37,7 @@ type Stats struct {
 	Arrays int
 	Bytes  int64
 	// Moved is how many bytes of files have been written or read, and Planned how
-	// many will be: at most, as nobody knows yet how well data compresses.
+	// many will be: an upper bound, because how well data compresses is not known yet.
 	Moved, Planned int64
 	Files          int
 	// Leaf is the path of the leaf whose data was moved last: where several are moved

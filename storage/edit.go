@@ -14,8 +14,8 @@ type Editor interface {
 	Edit(ctx context.Context, dir string) (Edit, error)
 }
 
-// Locker is a Store that can tell the temporary directories of writers that live
-// from those of dead ones. Of a store that is none nobody can.
+// Locker is a Store that can distinguish the temporary directories of live
+// writers from those of dead ones. In other stores they cannot be distinguished.
 type Locker interface {
 	Store
 	// Locks reports whether it can in dir, which exists, for all that write there.
@@ -25,8 +25,8 @@ type Locker interface {
 // Lefter is a Store that knows what dead writers have left.
 type Lefter interface {
 	Store
-	// Left returns the temporary directories of writers of dir that have died, but for
-	// one with what was at dir if nothing is there now. Where a dead writer cannot be
+	// Left returns the temporary directories of writers of dir that have died, except one that
+	// holds what was at dir, if dir is missing now. Where a dead writer cannot be
 	// told from a live one there are none.
 	Left(ctx context.Context, dir string) ([]string, error)
 }

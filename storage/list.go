@@ -49,7 +49,7 @@ func listStable(ctx context.Context, dir string, names func() ([]fs.DirEntry, er
 				infos = append(infos, info)
 			}
 		}
-		// What two readings list and nobody can describe is not there: a file system
+		// An entry that two readings list and that cannot be described either time does not exist: a file system
 		// over a network may go on to list it for a while.
 		if len(gone) == 0 || maps.Equal(gone, missed) {
 			return infos, nil

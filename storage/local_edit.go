@@ -43,7 +43,7 @@ func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(dir); err != nil { // removed by one who had it until now
+	if _, err := os.Lstat(dir); err != nil { // removed by the writer that held it until now
 		return nil, errors.Join(err, claim.Abort())
 	}
 	return &localEdit{claim: claim}, nil

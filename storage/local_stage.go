@@ -98,9 +98,9 @@ func (s *localStage) make() (unlock func(), err error) {
 	return nil, err
 }
 
-// A temporary directory may be locked for a moment by one who removes it, as its
-// writer is dead. It is looked at so often, and so long in between, until it counts
-// as that of a live writer.
+// A temporary directory may be locked for a moment by a process that removes it
+// because its writer is dead. It counts as that of a live writer after this many looks
+// with this pause between.
 const (
 	writerLooks = 10
 	writerPause = 2 * time.Millisecond
@@ -161,7 +161,7 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 	return asNoSpace(s.mkdirAll(name))
 }
 
-// errFinished is what a stage answers that is used after its end, as by a
+// errFinished is the error of a stage that is used after its end, as by a
 // handler that keeps its directory.
 var errFinished = errors.New("storage: the save has ended")
 
@@ -229,8 +229,8 @@ func (s *localStage) finish() ([]string, error) {
 // system's journal and the disk's cache are then flushed together.
 const syncers = 8
 
-// syncAll makes directories of the stage durable, in any order: nobody sees them
-// before all are.
+// syncAll makes directories of the stage durable, in any order: they become
+// visible only when all are durable.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)

@@ -14,7 +14,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// The exit statuses, as the help of every verb tells them.
+// The exit statuses, as the help of every verb lists them.
 const (
 	exitOK          = 0
 	exitDamaged     = 1

@@ -1,6 +1,6 @@
-// Package frozen reads a directory of a store as one listing has found it. Who
-// merges or copies a directory and then removes it must not take for absent what
-// the store has once failed to find, as network file systems do: here what the
+// Package frozen reads a directory of a store as one listing has found it. A caller that merges
+// a directory and then removes it must not treat a file as absent because the store
+// failed once to find it, as network file systems do: here what the
 // listing has is there or is an error, and what it has not is not there.
 package frozen
 

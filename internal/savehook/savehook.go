@@ -62,7 +62,7 @@ type Sharing struct {
 	Base       string // path of that checkpoint; "" if there is none
 	FreshEvery int
 	MaxDead    float64
-	// Problem is told why something cannot be shared that might have been. It may
+	// Problem is called with the reason why something cannot be shared that might have been. It may
 	// be called by several goroutines.
 	Problem func(error)
 }
@@ -71,8 +71,8 @@ type Sharing struct {
 // that is saved. Package orbax sets it.
 var StepOption func(f func(*Step)) any
 
-// DeleteIf returns an orbax.DeleteOption that calls still when nobody else can
-// change what is to be deleted any more. With an error, which orbax.Delete returns,
+// DeleteIf returns an orbax.DeleteOption that calls still once the target is
+// claimed, so that no other writer can change it. With an error, which orbax.Delete returns,
 // it stays. Package orbax sets it.
 var DeleteIf func(still func(ctx context.Context) error) any
 
