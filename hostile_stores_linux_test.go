@@ -19,6 +19,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/race"
 )
 
 // What a reader of one hostile store may take: memory, and time of the processor for
@@ -35,6 +36,9 @@ const hostileEnv = "ORBAX_TEST_HOSTILE_STORE"
 // TestHostileStores reads stores that are made to take memory or time without end, each
 // in a process of its own that may have 512 MiB: none ends it, or takes long.
 func TestHostileStores(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector needs more memory than the limit leaves")
+	}
 	if path := os.Getenv(hostileEnv); path != "" {
 		if err := readHostile(path); err != nil {
 			t.Fatal(err)

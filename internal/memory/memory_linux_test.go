@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/race"
 )
 
 func TestCheck(t *testing.T) {
@@ -39,6 +40,9 @@ func TestCheck(t *testing.T) {
 // The limits of resources count, and what is refused can be had once garbage is
 // collected.
 func TestResourceLimit(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector needs more memory than the limit leaves")
+	}
 	const size = 300 << 20
 	if os.Getenv("MEMORY_TEST_CHILD") != "" {
 		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 512 << 20, Max: 512 << 20}); err != nil {
