@@ -60,7 +60,7 @@ var genuine = sync.OnceValue(func() map[string]files {
 	save("part.partial_save", partial.Save(ctx, in("part"), state))
 	for _, layout := range []string{"v0_standard", "v0_files_zarr2", "v1_composite", "v0_old_flat", "v1_files_zarr3", "bare_zarr2_folder", "bare_ocdbt_zarr3"} {
 		all[layout] = files{}
-		z, err := zip.OpenReader("interop/testdata/layouts/" + layout + ".zip")
+		z, err := zip.OpenReader("interop/layouts/testdata/layouts/" + layout + ".zip")
 		if err != nil {
 			panic(err)
 		}

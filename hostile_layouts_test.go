@@ -54,7 +54,7 @@ var smallLayouts = [][2]string{
 // unzip returns the files of an archive.
 func unzip(t testing.TB, row string) fstest.MapFS {
 	t.Helper()
-	r, err := zip.OpenReader("interop/testdata/layouts/" + row + ".zip")
+	r, err := zip.OpenReader("interop/layouts/testdata/layouts/" + row + ".zip")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func savedCompressed(t *testing.T) *chunked {
 // layoutOf unpacks a checkpoint that another program has written, see interop.
 func layoutOf(t *testing.T, row string) string {
 	t.Helper()
-	r, err := zip.OpenReader(filepath.Join("interop", "testdata", "layouts", row+".zip"))
+	r, err := zip.OpenReader(filepath.Join("interop", "layouts", "testdata", "layouts", row+".zip"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // TestAccepted saves what is just within the limits of a save: Python loads all of it,
 // and its JSON is the same.
 func TestAccepted(t *testing.T) {
-	needPython(t)
+	interpreter := needPython(t)
 	nested := func(n int) any {
 		v := any(1)
 		for i := range n {
@@ -79,7 +79,7 @@ func TestAccepted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), answerTime)
 	defer cancel()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, orbaxPy.python, "-B", script, dir)
+	cmd := exec.CommandContext(ctx, interpreter, "-B", script, dir)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -10,12 +10,8 @@
 //	go run ./internal/testall
 //	ORBAX_INTEROP=require go test ./interop
 //
-// TestLayouts, which needs no Python, is a table. Its rows are checkpoints in
-// every layout that is written anywhere, in testdata/layouts, and its columns the
-// ways to read them; -v prints it. testdata/layouts.py has made the rows, and
-// TestLayoutsFresh has it make them again.
-//
-// ORBAX_INTEROP_CHECKS is how many random trees go in each direction, 200 if it
-// is not set, and ORBAX_INTEROP_FLIPS how many damaged checkpoints Python is
-// given; 0 damages every bit. A failing random tree prints how to run it again.
+// ORBAX_INTEROP_CHECKS is how many random trees go in each direction, and
+// ORBAX_INTEROP_FLIPS how many damaged checkpoints of each layout Python is given; 0
+// damages every bit. If they are not set they are 50 and 60, or 200 and 300 with
+// ORBAX_LONG_TESTS=1. A failing random tree prints how to run it again.
 package interop

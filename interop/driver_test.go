@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-orbax/orbax/internal/pyenv"
+	"github.com/go-orbax/orbax/interop/internal/python"
 )
 
 // answerTime is what one request may take.
@@ -34,12 +34,9 @@ type driver struct {
 // orbaxPy is the real Orbax, one process for all tests. A process that dies is
 // replaced at the next request.
 var orbaxPy struct {
-	find   sync.Once
-	python string
-	err    error // why there is none
-
-	mu  sync.Mutex // one request at a time
-	run *driver
+	mu     sync.Mutex // one request at a time
+	python string     // the interpreter, once a test has needed it
+	run    *driver
 }
 
 func TestMain(m *testing.M) {
@@ -47,7 +44,7 @@ func TestMain(m *testing.M) {
 	set := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["rapid.checks"] {
-		flag.Set("rapid.checks", envOr("ORBAX_INTEROP_CHECKS", "200"))
+		flag.Set("rapid.checks", envOr("ORBAX_INTEROP_CHECKS", sample("200", "50")))
 	}
 	if !set["rapid.nofailfile"] {
 		flag.Set("rapid.nofailfile", "true") // the seed, which is printed, is enough
@@ -59,6 +56,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// sample returns all if the long tests are wanted, or some.
+func sample(all, some string) string {
+	if os.Getenv("ORBAX_LONG_TESTS") != "" {
+		return all
+	}
+	return some
+}
+
 func envOr(name, value string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
@@ -67,28 +72,17 @@ func envOr(name, value string) string {
 }
 
 // needPython skips the test where there is no Orbax to run, or fails if the
-// environment requires one.
-func needPython(t *testing.T) {
+// environment requires one. It returns the path of the interpreter.
+func needPython(t *testing.T) string {
 	t.Helper()
-	required := os.Getenv("ORBAX_INTEROP") == "require"
-	if testing.Short() && !required {
-		t.Skip("interop: skipped with -short")
-	}
-	orbaxPy.find.Do(func() {
-		var env pyenv.Env
-		env, orbaxPy.err = pyenv.Find(context.Background())
-		orbaxPy.python = env.Python()
-	})
-	switch {
-	case orbaxPy.err == nil:
-	case required:
-		t.Fatalf("interop: ORBAX_INTEROP=require, but Orbax cannot be run: %v", orbaxPy.err)
-	default:
-		t.Skipf("interop: Orbax cannot be run here: %v", orbaxPy.err)
-	}
+	path := python.Need(t)
+	orbaxPy.mu.Lock()
+	defer orbaxPy.mu.Unlock()
+	orbaxPy.python = path
+	return path
 }
 
-func startDriver(python string) (*driver, error) {
+func startDriver(interpreter string) (*driver, error) {
 	script, err := filepath.Abs(filepath.Join("testdata", "driver.py"))
 	if err != nil {
 		return nil, err
@@ -98,7 +92,7 @@ func startDriver(python string) (*driver, error) {
 	if d.workDir, err = os.MkdirTemp("", "orbax-interop-"); err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(python, "-B", script)
+	d.cmd = exec.Command(interpreter, "-B", script)
 	d.cmd.Dir = d.workDir
 	d.cmd.Stderr = &d.stderr
 	if d.in, err = d.cmd.StdinPipe(); err != nil {

@@ -14,7 +14,7 @@ import (
 // TestEvalShapeHosts loads into the targets of jax.eval_shape, and PRNG keys without a
 // target, on hosts whose devices are of other numbers and names.
 func TestEvalShapeHosts(t *testing.T) {
-	needPython(t)
+	interpreter := needPython(t)
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	w := make([]float32, 32)
 	for i := range w {
@@ -34,7 +34,7 @@ func TestEvalShapeHosts(t *testing.T) {
 	}
 	for _, host := range [][]string{{"1", "cpu"}, {"3", "cpu"}, {"1", "cuda"}, {"8", "TPU"}} {
 		ctx, cancel := context.WithTimeout(t.Context(), answerTime)
-		out, err := exec.CommandContext(ctx, orbaxPy.python, append([]string{"-B", script, path}, host...)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, interpreter, append([]string{"-B", script, path}, host...)...).CombinedOutput()
 		cancel()
 		if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "loaded") {
 			t.Errorf("%v: %v\n%s", host, err, out)

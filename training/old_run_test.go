@@ -26,7 +26,7 @@ func TestResumeOldRuns(t *testing.T) {
 		"flax_0_8_5_save_checkpoint":  300,
 	} {
 		t.Run(row, func(t *testing.T) {
-			r, err := zip.OpenReader(filepath.Join("..", "interop", "testdata", "layouts", row+".zip"))
+			r, err := zip.OpenReader(filepath.Join("..", "interop", "layouts", "testdata", "layouts", row+".zip"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestResumeOldRuns(t *testing.T) {
 // A run goes on over a step of an old manager that is damaged.
 func TestSaveOverDamagedOldStep(t *testing.T) {
 	for _, file := range []string{"_METADATA"} {
-		r, err := zip.OpenReader(filepath.Join("..", "interop", "testdata", "layouts", "orbax_0_4_4_manager.zip"))
+		r, err := zip.OpenReader(filepath.Join("..", "interop", "layouts", "testdata", "layouts", "orbax_0_4_4_manager.zip"))
 		if err != nil {
 			t.Fatal(err)
 		}

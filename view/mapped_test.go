@@ -49,7 +49,7 @@ func differ(t testing.TB, got, want any) error {
 // Every layout that Orbax and others write is loaded mapped as it is read.
 func TestMappedLayouts(t *testing.T) {
 	view.MapAll(t)
-	zips, err := filepath.Glob(filepath.Join("..", "interop", "testdata", "layouts", "*.zip"))
+	zips, err := filepath.Glob(filepath.Join("..", "interop", "layouts", "testdata", "layouts", "*.zip"))
 	if err != nil || len(zips) == 0 {
 		t.Fatal(zips, err)
 	}

@@ -200,7 +200,7 @@ func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // goldens are checkpoints in all layouts, as Orbax and other programs wrote them.
-const goldens = "../../interop/testdata/layouts"
+const goldens = "../../interop/layouts/testdata/layouts"
 
 // unpackGolden: golden NAME DIR makes DIR a checkpoint of those that interop has.
 func unpackGolden(ts *testscript.TestScript, _ bool, args []string) {

@@ -77,7 +77,7 @@ func count(t *testing.T, dir string) int {
 // All that Orbax wrote is recognised to the last file; what other programs wrote is not
 // taken for it.
 func TestLayouts(t *testing.T) {
-	files, err := filepath.Glob("../../interop/testdata/layouts/*.zip")
+	files, err := filepath.Glob("../../interop/layouts/testdata/layouts/*.zip")
 	must(t, err)
 	if len(files) < 50 {
 		t.Fatalf("%d layouts", len(files))

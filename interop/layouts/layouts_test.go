@@ -1,4 +1,4 @@
-package interop
+package layouts
 
 import (
 	"archive/zip"
@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/interop/internal/python"
 )
 
 // layout is a row of the table: a checkpoint that another program wrote, and
@@ -52,16 +53,16 @@ func TestLayouts(t *testing.T) {
 // TestLayoutsFresh is TestLayouts with checkpoints that are written now: those
 // that the environment of the other tests can write.
 func TestLayoutsFresh(t *testing.T) {
-	needPython(t)
+	interpreter := python.Need(t)
 	dir := t.TempDir()
 	script, err := filepath.Abs(filepath.Join("testdata", "layouts.py"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), orbaxPy.python, "-B", script, dir)
+	cmd := exec.CommandContext(t.Context(), interpreter, "-B", script, dir)
 	cmd.Dir = t.TempDir()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("layouts.py: %v\n%s", err, tail(out, 4000))
+		t.Fatalf("layouts.py: %v\n%s", err, out[max(0, len(out)-4000):])
 	}
 	for _, golden := range layoutFiles(t, filepath.Join("testdata", "layouts")) {
 		if !slices.ContainsFunc(parseLayout(t, golden).Needs, isPinned) {

@@ -1,4 +1,4 @@
-package interop
+package layouts
 
 import (
 	"crypto/sha256"

@@ -1,4 +1,4 @@
-package interop
+package layouts
 
 import (
 	"path/filepath"
