@@ -254,21 +254,6 @@ func TestProto(t *testing.T) {
 	}
 }
 
-// What a proto's text cannot give back is refused.
-func TestProtoRefuses(t *testing.T) {
-	unknown := &structpb.ListValue{}
-	unknown.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
-	deep := structpb.NewNullValue()
-	for range 20_000 {
-		deep = structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{deep}})
-	}
-	for name, m := range map[string]proto.Message{"unknown": unknown, "UTF-8": structpb.NewStringValue("\xff"), "deep": deep} {
-		if write, err := (ProtoHandler{}).Save(t.Context(), m, SaveOptions{}); !errors.Is(err, fault.ErrLeafType) || write != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // The files of documents may be called as the program says.
 func TestDocumentFiles(t *testing.T) {
 	ctx := t.Context()

@@ -28,8 +28,9 @@ func (ProtoHandler) Type() string { return typePrefix + "proto_handler.ProtoHand
 func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok }
 
 // Save encodes v at once, so that the caller may change it. What the text does not
-// hold, or could not be loaded from it, is an error that matches orbax.ErrLeafType:
-// unknown fields, strings that are not UTF-8, messages that are nested too deep.
+// hold, or could not be loaded from it, here or in Python, is an error that matches
+// orbax.ErrLeafType: unknown fields, strings that are not UTF-8, and messages that are
+// nested more than 256 levels deep, where the entry of a map is a level.
 func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	if err := checkFile(h.File); err != nil {
 		return nil, err
@@ -38,12 +39,14 @@ func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 	if !ok {
 		return nil, fmt.Errorf("%w: %T is not a proto.Message", fault.ErrLeafType, v)
 	}
-	// Python does not know the package that would resolve an Any's type.
+	if err := checkProtoDepth(m.ProtoReflect(), maxProtoDepth); err != nil {
+		return nil, fmt.Errorf("%w: %T: %w", fault.ErrLeafType, v, err)
+	}
 	text, err := prototext.MarshalOptions{Multiline: true}.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", fault.ErrLeafType, v, err)
 	}
-	// The text has no unknown fields, and there is a limit to the levels that are read.
+	// The text has no unknown fields.
 	again := m.ProtoReflect().New().Interface()
 	if err := prototext.Unmarshal(text, again); err != nil {
 		return nil, fmt.Errorf("%w: %T cannot be loaded from its text: %w", fault.ErrLeafType, v, err)
