@@ -36,13 +36,10 @@ func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) 
 }
 
 func (d *document) print(_ context.Context, w *bufio.Writer, _ bool) error {
-	var b bytes.Buffer
-	if err := json.Indent(&b, d.text, "", "  "); err != nil {
-		return err
-	}
+	b := bufio.NewWriter(forJSON(w))
+	writeIndented(b, d.text)
 	b.WriteByte('\n')
-	_, err := b.WriteTo(forJSON(w))
-	return err
+	return b.Flush()
 }
 
 func (d *document) writeRaw(context.Context, io.Writer) error {

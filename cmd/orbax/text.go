@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // size returns a number of bytes for people: "512 B", "1.5 GiB".
@@ -91,13 +91,13 @@ func table(w io.Writer, rows [][]string, right ...int) {
 
 // writeJSON writes v as an indented document.
 func writeJSON(w io.Writer, v any) error {
-	b := bufio.NewWriter(forJSON(w))
-	enc := json.NewEncoder(b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	doc, err := layout.EncodeJSON(v)
+	if err != nil {
 		return err
 	}
+	b := bufio.NewWriter(forJSON(w))
+	writeIndented(b, doc)
+	b.WriteByte('\n')
 	return b.Flush()
 }
 
