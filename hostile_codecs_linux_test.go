@@ -84,6 +84,22 @@ func codecBombs(t *testing.T) (stores []hostileStore) {
 	add("shard-same", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", same)
 	add("shard-nowhere", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", bytes.Repeat([]byte{0x7f}, 1<<14))
 	add("shard-absent", v3(1<<32, shard(1<<26, zstdCodec)), "zarr.json", "c/0", bytes.Repeat([]byte{0xff}, 1<<10))
+	// Shards of chunks of one byte, all of which are there, one after the other or all at
+	// one place; of as many that are raw, zeros, or fill value; and many such shards.
+	for name, place := range map[string]func(i int) uint64{
+		"there": func(i int) uint64 { return uint64(i) }, "same": func(int) uint64 { return 0 },
+		"backwards": func(i int) uint64 { return uint64(1<<20 - 1 - i) },
+	} {
+		small := make([]byte, 1<<20)
+		for i := range 1 << 20 {
+			small = binary.LittleEndian.AppendUint64(small, place(i))
+			small = binary.LittleEndian.AppendUint64(small, 1)
+		}
+		add("shard-of-bytes-"+name, v3(1<<20, shard(1, "")), "zarr.json", "c/0", small)
+	}
+	add("shard-of-bytes-absent", v3(1<<20, shard(1, "")), "zarr.json", "c/0", bytes.Repeat([]byte{0xff}, 1<<24))
+	add("shard-of-bytes-zeros", v3(1<<20, shard(1, crcCodec)), "zarr.json", "c/0", make([]byte, 1<<24))
+	add("shard-of-empty-bytes", v3(1<<20, shard(1, zstdCodec)), "zarr.json", "c/0", make([]byte, 1<<24))
 	add("shard-many", v3(1<<40, shard(1, "")), "zarr.json", "c/0", bodies["noise"])
 	add("shard-in-shard", v3(1<<32, fmt.Sprintf(`{"name":"sharding_indexed","configuration":{"chunk_shape":[%d],"codecs":[%s],
 		"index_codecs":[{"name":"bytes","configuration":{"endian":"little"}}]}}`, 1<<32, shard(1<<26, zstdCodec))), "zarr.json", "c/0", same)

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 
@@ -190,8 +191,10 @@ type knownArray struct {
 }
 
 // Parts returns the element.
-func (a *knownArray) Parts(context.Context, []int, []int) ([]view.Part, error) {
-	return []view.Part{{Form: a.rawForm, Inline: a.element}}, nil
+func (a *knownArray) Parts(context.Context, []int, []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		yield(&view.Part{Form: a.rawForm, Inline: a.element}, nil)
+	}
 }
 
 // openFlaxFile opens a file that Flax wrote, if there is one at the directory's path.

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"iter"
 	"slices"
 
 	"github.com/go-orbax/orbax/view"
@@ -20,8 +21,11 @@ type joinedBox struct {
 }
 
 // Parts returns runs of the boxes that overlap the box of size elements at off.
-func (a *joinedArray) Parts(ctx context.Context, off, size []int) ([]view.Part, error) {
-	var all []view.Part
+func (a *joinedArray) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) { a.runs(ctx, off, size, yield) }
+}
+
+func (a *joinedArray) runs(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) {
 	for _, b := range a.boxes {
 		at, n := make([]int, a.rank), make([]int, a.rank)
 		empty := false
@@ -33,19 +37,18 @@ func (a *joinedArray) Parts(ctx context.Context, off, size []int) ([]view.Part, 
 		if empty {
 			continue
 		}
-		parts, err := b.stored.Parts(ctx, at, n)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range parts {
-			p.Offset = slices.Clone(p.Offset)
-			for i := range p.Offset {
-				p.Offset[i] += b.off[i]
+		for p, err := range b.stored.Parts(ctx, at, n) {
+			if err == nil {
+				p.Offset = slices.Clone(p.Offset)
+				for i := range p.Offset {
+					p.Offset[i] += b.off[i]
+				}
 			}
-			all = append(all, p)
+			if !yield(p, err) || err != nil {
+				return
+			}
 		}
 	}
-	return all, nil
 }
 
 // box is a part of an array.

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -18,16 +19,21 @@ type packedArray struct {
 
 // Parts returns runs of rows, along the first axis that has several, that overlap the
 // box. Each begins at a byte.
-func (a *packedArray) Parts(_ context.Context, off, size []int) ([]view.Part, error) {
+func (a *packedArray) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) { a.rows(off, size, yield) }
+}
+
+func (a *packedArray) rows(off, size []int, yield func(*view.Part, error) bool) {
 	if a.length == 0 {
-		return nil, nil
+		return
 	}
 	axis := 0
 	for axis < len(a.shape)-1 && a.shape[axis] == 1 {
 		axis++
 	}
 	if axis >= len(a.shape)-1 && (len(a.shape) == 0 || a.shape[axis] == 1) { // one element
-		return []view.Part{a.part(axis, 0, 1, 1)}, nil
+		yield(a.part(axis, 0, 1, 1), nil)
+		return
 	}
 	row := 1
 	for _, n := range a.shape[axis+1:] {
@@ -38,16 +44,16 @@ func (a *packedArray) Parts(_ context.Context, off, size []int) ([]view.Part, er
 		unit *= 2
 	}
 	step := max(1, pieceBytes/row/unit) * unit
-	var parts []view.Part
 	for first := off[axis] / step * step; first < off[axis]+size[axis]; first += step {
-		parts = append(parts, a.part(axis, first, min(step, a.shape[axis]-first), row))
+		if !yield(a.part(axis, first, min(step, a.shape[axis]-first), row), nil) {
+			return
+		}
 	}
-	return parts, nil
 }
 
 // part returns n rows, of which each has row elements.
-func (a *packedArray) part(axis, first, n, row int) view.Part {
-	p := view.Part{
+func (a *packedArray) part(axis, first, n, row int) *view.Part {
+	p := &view.Part{
 		Offset: make([]int, len(a.shape)), Size: slices.Clone(a.shape),
 		Form: packedForm{a.dtype}, Dir: a.dir, File: a.file,
 	}

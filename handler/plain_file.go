@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -39,13 +40,15 @@ type rawArray struct {
 }
 
 // Parts returns runs of the array that overlap the box.
-func (a *rawArray) Parts(_ context.Context, off, size []int) ([]view.Part, error) {
-	if a.length == 0 {
-		return nil, nil
+func (a *rawArray) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		if a.length == 0 {
+			return
+		}
+		whole := view.Part{
+			Offset: make([]int, len(a.shape)), Size: a.shape,
+			Dir: a.dir, File: a.file, At: a.at, Length: a.length,
+		}
+		a.pieces(whole, a.shape, off, size, yield)
 	}
-	whole := view.Part{
-		Offset: make([]int, len(a.shape)), Size: a.shape,
-		Dir: a.dir, File: a.file, At: a.at, Length: a.length,
-	}
-	return a.pieces(nil, whole, a.shape, off, size), nil
 }

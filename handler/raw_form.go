@@ -36,9 +36,9 @@ func (f rawForm) Describe(p *view.Part, err error) error {
 const pieceBytes = 8 << 20
 
 // pieces divides what is stored raw, row-major and in shape, as whole, into runs
-// of about pieceBytes, and adds those that overlap the box to parts. whole.Size
-// is what lies in the array; behind it there is padding.
-func (f rawForm) pieces(parts []view.Part, whole view.Part, shape, off, size []int) []view.Part {
+// of about pieceBytes, and yields those that overlap the box. It reports whether more
+// are wanted. whole.Size is what lies in the array; behind it there is padding.
+func (f rawForm) pieces(whole view.Part, shape, off, size []int, yield func(*view.Part, error) bool) bool {
 	// From the last axis: whole ones, as long as a piece has room for them.
 	item := f.dtype.Size()
 	axis, run := len(shape), item
@@ -49,7 +49,7 @@ func (f rawForm) pieces(parts []view.Part, whole view.Part, shape, off, size []i
 	if axis == 0 {
 		p := whole
 		p.Form, p.Index, p.Length = f, nil, int64(run)
-		return append(parts, p)
+		return yield(&p, nil)
 	}
 	axis-- // is divided into steps; those before it into single ones
 	step := max(1, pieceBytes/run)
@@ -71,12 +71,14 @@ func (f rawForm) pieces(parts []view.Part, whole view.Part, shape, off, size []i
 		p.Size[axis] = n
 		p.Form, p.Index = f, nil
 		p.At, p.Length = whole.At+int64(linear)*int64(run), int64(n)*int64(run)
-		parts = append(parts, p)
+		if !yield(&p, nil) {
+			return false
+		}
 		i := axis
 		for at[i] += n; at[i] >= hi[i]; at[i]++ {
 			at[i] = lo[i]
 			if i--; i < 0 {
-				return parts
+				return true
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/region"
@@ -69,29 +71,64 @@ func (a *zarrArray) describe(l *view.LeafMetadata) error {
 	return nil
 }
 
-// Parts returns the chunks that overlap the box. Of a shard that the box does not
+// Parts yields the chunks that overlap the box. Of a shard that the box does not
 // hold whole they are its inner chunks, and pieces of chunks that can be read
 // piecewise.
-func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, error) {
-	var parts []view.Part
+func (a *zarrArray) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		if err := a.parts(ctx, off, size, yield); err != nil && err != errEnough {
+			yield(nil, err)
+		}
+	}
+}
+
+// errEnough says that no more parts are wanted.
+var errEnough = errors.New("no more parts are wanted")
+
+// maxIndices is what indices of shards that are read together may have, beyond the first.
+const maxIndices = 1 << 20
+
+func (a *zarrArray) parts(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) error {
 	var divided []shard
+	var indices int64 // of them, in bytes
 	whole := chunkForm{a.form.Metadata}
 	for p := range a.form.overlapping(off, size) {
 		c := a.chunks[p.number]
 		switch {
 		case c.missing:
-			parts = append(parts, missing(whole.Metadata, p.off, p.size))
+			if !yield(missing(whole.Metadata, p.off, p.size), nil) {
+				return errEnough
+			}
 		case a.form.inner != nil && a.divides(p, c, off, size):
-			divided = append(divided, shard{place: p, chunk: c})
+			s := shard{place: p, chunk: c}
+			var err error
+			if s.table, err = a.form.ShardIndex(c.len()); err != nil {
+				return s.error(err)
+			}
+			divided = append(divided, s)
+			if indices += s.table.Length; indices < maxIndices {
+				break
+			}
+			if err := a.innerParts(ctx, divided, off, size, yield); err != nil {
+				return err
+			}
+			divided, indices = divided[:0], 0
 		default:
-			parts = whole.parts(parts, a.dir, p, c, off, size)
+			if !whole.parts(a.dir, p, c, off, size, yield) {
+				return errEnough
+			}
 		}
 	}
+	return a.innerParts(ctx, divided, off, size, yield)
+}
+
+// innerParts yields the inner chunks of shards.
+func (a *zarrArray) innerParts(ctx context.Context, divided []shard, off, size []int, yield func(*view.Part, error) bool) error {
 	if len(divided) == 0 {
-		return parts, nil
+		return nil
 	}
 	if err := a.readIndices(ctx, divided); err != nil {
-		return nil, err
+		return err
 	}
 	within := chunkForm{a.form.inner}
 	for _, s := range divided {
@@ -100,7 +137,9 @@ func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, er
 			p := place{index: index}
 			p.off, p.size = within.ChunkRegion(index)
 			if r.Absent() && a.fill {
-				parts = append(parts, missing(within.Metadata, p.off, p.size))
+				if !yield(missing(within.Metadata, p.off, p.size), nil) {
+					return errEnough
+				}
 				continue
 			}
 			err := r.Check(s.chunk.len())
@@ -108,31 +147,37 @@ func (a *zarrArray) Parts(ctx context.Context, off, size []int) ([]view.Part, er
 				err = within.CheckStored(r.Length)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err))
+				return fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err))
 			}
 			c := s.chunk.within(r)
-			parts = within.parts(parts, a.dir, &p, c, off, size)
+			if !within.parts(a.dir, &p, c, off, size, yield) {
+				return errEnough
+			}
 		}
 	}
-	return parts, nil
+	return nil
 }
 
 // shard is a chunk that is read by its inner chunks.
 type shard struct {
 	*place
 	chunk  chunk
+	table  zarr.Range   // its index in it
 	ranges []zarr.Range // of the inner chunks in it
 }
 
-// dividedChunk is what a shard must have to be worth reading its index first,
-// when all of it is wanted.
-const dividedChunk = 2 * pieceBytes
+// What a shard must have to be worth reading its index first, when all of it is
+// wanted: of inner chunks that are stored as they are, and decoded.
+const (
+	dividedChunk = 2 * pieceBytes
+	dividedShard = 64 << 20
+)
 
 // divides reports whether a shard is read by its inner chunks: if only some of
 // them are wanted, and if they need not be whole in memory.
 func (a *zarrArray) divides(p *place, c chunk, off, size []int) bool {
 	inner := a.form.inner
-	if inner.Raw() && c.len() >= dividedChunk {
+	if inner.Raw() && c.len() >= dividedChunk || a.form.ChunkBytes() > dividedShard {
 		return true
 	}
 	lo, n := p.off, p.size
@@ -151,15 +196,11 @@ func (a *zarrArray) readIndices(ctx context.Context, shards []shard) error {
 	var reads []transfer.Read
 	for i := range shards {
 		s := &shards[i]
-		r, err := a.form.ShardIndex(s.chunk.len())
-		if err != nil {
-			return s.error(err)
-		}
 		parse := func(enc []byte) (err error) {
 			s.ranges, err = a.form.ParseShardIndex(enc)
 			return s.error(err)
 		}
-		at := s.chunk.within(r)
+		at := s.chunk.within(s.table)
 		if at.inline == nil {
 			reads = append(reads, transfer.Read{Extent: at.extent, Done: parse})
 		} else if err := parse(at.inline); err != nil {

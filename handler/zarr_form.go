@@ -15,17 +15,17 @@ import (
 // shards.
 type chunkForm struct{ *zarr.Metadata }
 
-// parts adds the chunk at p to parts: whole, or, if it can be read so, only
-// the pieces of it that overlap the box.
-func (f chunkForm) parts(parts []view.Part, dir *view.Dir, p *place, c chunk, off, size []int) []view.Part {
+// parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
+// that overlap the box. It reports whether more is wanted.
+func (f chunkForm) parts(dir *view.Dir, p *place, c chunk, off, size []int, yield func(*view.Part, error) bool) bool {
 	whole := view.Part{
 		Offset: p.off, Size: p.size, Index: p.index, Form: f, Inline: c.inline,
 		Dir: dir, File: c.extent.File, At: c.extent.Offset, Length: c.extent.Length,
 	}
 	if c.inline != nil || !f.Raw() || c.len() < dividedChunk {
-		return append(parts, whole)
+		return yield(&whole, nil)
 	}
-	return rawForm{f.DType}.pieces(parts, whole, f.ChunkShape, off, size)
+	return rawForm{f.DType}.pieces(whole, f.ChunkShape, off, size, yield)
 }
 
 // Decode decodes a chunk and leaves out its padding.
@@ -72,8 +72,8 @@ func absent(err error) error {
 }
 
 // missing returns the part for a chunk that is not stored.
-func missing(m *zarr.Metadata, off, size []int) view.Part {
-	return view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
+func missing(m *zarr.Metadata, off, size []int) *view.Part {
+	return &view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
 }
 
 // missingForm is that of chunks that are not stored: all fill value.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"iter"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/region"
@@ -12,10 +13,11 @@ import (
 // Array is an array as a format stores it: in parts, each read and decoded on
 // its own. Its methods may be called by several goroutines.
 type Array interface {
-	// Parts returns parts that together hold at least the box of size elements
-	// at off, and of others as few as it can. They do not overlap. It may read
-	// an index, but no elements.
-	Parts(ctx context.Context, off, size []int) ([]Part, error)
+	// Parts yields parts that together hold at least the box of size elements
+	// at off, and of others as few as it can. They do not overlap, and each is new,
+	// to be kept by the caller. It may read an index, but no elements. An error ends
+	// it. There may be more parts than memory has room for.
+	Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error]
 }
 
 // Part is a box of a stored array, a chunk or an inner chunk of it, and where

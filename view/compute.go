@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -37,12 +38,15 @@ type computed struct {
 }
 
 // Parts has the function make the array.
-func (c *computed) Parts(ctx context.Context, off, size []int) ([]Part, error) {
-	a, err := c.array(ctx)
-	if err != nil {
-		return nil, err
+func (c *computed) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
+	return func(yield func(*Part, error) bool) {
+		a, err := c.array(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		(&reading{a}).Parts(ctx, off, size)(yield)
 	}
-	return (&reading{a}).Parts(ctx, off, size)
 }
 
 func (c *computed) array(ctx context.Context) (*array.Array, error) {

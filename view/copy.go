@@ -40,13 +40,11 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 		return l.copyRows(ctx, w, base)
 	}
 	pc := &l.pieces[0]
-	parts, err := pc.array.Parts(ctx, make([]int, len(l.meta.Shape)), l.meta.Shape)
-	if err != nil {
-		return err
-	}
-	for i := range parts {
-		part := &parts[i]
-		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, pc.casts), Done: func(enc []byte) error {
+	for part, err := range pc.array.Parts(ctx, make([]int, len(l.meta.Shape)), l.meta.Shape) {
+		if err != nil {
+			return err
+		}
+		err = p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, pc.casts), Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func(elements []byte) error {
 				return withCasts(elements, pc.dtype, pc.casts, func(elements []byte, d array.DType) error {
 					return region.EachRun(l.meta.Shape, part.Offset, part.Size, d.Size(), func(at int64, n int) error {
@@ -58,7 +56,7 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 			}))
 		}})
 		if err == nil {
-			err = p.runFull(ctx)
+			err = p.runFull(ctx, maxPlanned)
 		}
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -39,15 +40,20 @@ func lazyGrid(t *testing.T) (*grid, *Leaf) {
 // cache.
 type filed struct{ *grid }
 
-func (f *filed) Parts(ctx context.Context, off, size []int) ([]Part, error) {
-	parts, err := f.grid.Parts(ctx, off, size)
-	for i := range parts {
-		parts[i].Form = filedForm{f.grid, parts[i].Inline}
-		parts[i].Inline = nil
-		parts[i].Dir = emptyDir
-		parts[i].File = "file"
+func (f *filed) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
+	return func(yield func(*Part, error) bool) {
+		for p, err := range f.grid.Parts(ctx, off, size) {
+			if err == nil {
+				p.Form = filedForm{f.grid, p.Inline}
+				p.Inline = nil
+				p.Dir = emptyDir
+				p.File = "file"
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
 	}
-	return parts, err
 }
 
 type filedForm struct {

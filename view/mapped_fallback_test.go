@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -106,7 +107,15 @@ func copyFiles(to fstest.MapFS, dir string) error {
 // invented is an array whose parts say anything. They are uint8.
 type invented []view.Part
 
-func (a *invented) Parts(context.Context, []int, []int) ([]view.Part, error) { return *a, nil }
+func (a *invented) Parts(context.Context, []int, []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		for _, p := range *a {
+			if !yield(&p, nil) {
+				return
+			}
+		}
+	}
+}
 
 // treeOf returns the tree whose leaves are arrays of n elements.
 func treeOf(t testing.TB, n int, arrays ...invented) *view.Tree {

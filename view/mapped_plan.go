@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/internal/mmap"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -118,13 +119,11 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 		dstShape: l.meta.Shape, dstOff: pc.at,
 	}
 	off, size := place.bounds()
-	parts, err := pc.array.Parts(ctx, off, size)
-	if err != nil {
-		return false
-	}
 	item := pc.dtype.Size()
-	for i := range parts {
-		part := &parts[i]
+	for part, err := range pc.array.Parts(ctx, off, size) {
+		if err != nil || !p.room() {
+			return false
+		}
 		first, n, ok := place.run(part)
 		if !ok || part.Inline != nil ||
 			part.At < 0 || part.Length < int64(n*item) || part.At+part.Length < part.At {
@@ -139,6 +138,16 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	}
 	return true
 }
+
+// room reports whether there can be memory for a further part. Where there is not the
+// leaf is read, which plans its parts in groups.
+func (p *mapPlan) room() bool {
+	n := len(p.parts)
+	return n%maxPlanned != 0 || memory.Covers(int64(n+maxPlanned), mappedPartBytes) == nil
+}
+
+// mappedPartBytes is what a part of the plan takes of memory, about, until it is verified.
+const mappedPartBytes = 512
 
 func (p *mapPlan) file(part *Part) *mappedFile {
 	key := fileKey{part.Dir, part.File}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -22,11 +23,15 @@ type grid struct {
 	decoded atomic.Int64
 }
 
-func (g *grid) Parts(_ context.Context, off, size []int) (parts []Part, err error) {
+func (g *grid) Parts(_ context.Context, off, size []int) iter.Seq2[*Part, error] {
+	return func(yield func(*Part, error) bool) { g.parts(off, size, yield) }
+}
+
+func (g *grid) parts(off, size []int, yield func(*Part, error) bool) {
 	shape := g.data.Shape()
 	index := make([]int, len(shape))
 	for {
-		p := Part{Offset: make([]int, len(shape)), Size: make([]int, len(shape)), Form: gridForm{g}}
+		p := &Part{Offset: make([]int, len(shape)), Size: make([]int, len(shape)), Form: gridForm{g}}
 		empty := false
 		for i, d := range shape {
 			p.Offset[i] = index[i] * g.chunk[i]
@@ -37,9 +42,12 @@ func (g *grid) Parts(_ context.Context, off, size []int) (parts []Part, err erro
 			n, _ := array.NumElements(p.Size)
 			p.Inline = make([]byte, n*4)
 			if err := g.data.ReadRegion(context.Background(), p.Inline, p.Offset, p.Size); err != nil {
-				return nil, err
+				yield(nil, err)
+				return
 			}
-			parts = append(parts, p)
+			if !yield(p, nil) {
+				return
+			}
 		}
 		i := len(shape) - 1
 		for ; i >= 0; i-- {
@@ -49,7 +57,7 @@ func (g *grid) Parts(_ context.Context, off, size []int) (parts []Part, err erro
 			index[i] = 0
 		}
 		if i < 0 {
-			return parts, nil
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -85,9 +86,11 @@ func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 // boxes that are asked for.
 type reading struct{ array.Reader }
 
-func (r *reading) Parts(ctx context.Context, off, size []int) ([]Part, error) {
-	form := readingForm{ctx, r.Reader}
-	return []Part{{Offset: slices.Clone(off), Size: slices.Clone(size), Form: form, Inline: []byte{}}}, nil
+func (r *reading) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
+	return func(yield func(*Part, error) bool) {
+		form := readingForm{ctx, r.Reader}
+		yield(&Part{Offset: slices.Clone(off), Size: slices.Clone(size), Form: form, Inline: []byte{}}, nil)
+	}
 }
 
 // readingForm reads elements where others decode them. The context is that of the

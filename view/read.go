@@ -136,12 +136,10 @@ func (p *planner) place(pc *piece, pl placement) {
 // wanted. What comes through the cache is read at once.
 func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 	off, size := s.bounds()
-	parts, err := s.array.Parts(ctx, off, size)
-	if err != nil {
-		return err
-	}
-	for i := range parts {
-		part := &parts[i]
+	for part, err := range s.array.Parts(ctx, off, size) {
+		if err != nil {
+			return err
+		}
 		placed := s.overlapping(part)
 		if len(placed) == 0 {
 			continue
@@ -163,6 +161,9 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 			direct(&r, part, dst)
 		}
 		if err := p.addPart(part, r); err != nil {
+			return err
+		}
+		if err := p.runFull(ctx, maxLoaded); err != nil {
 			return err
 		}
 	}
@@ -194,21 +195,25 @@ func (p *planner) addPart(part *Part, r transfer.Read) error {
 	}
 	if _, ok := p.reads[part.Dir]; !ok {
 		p.dirs = append(p.dirs, part.Dir)
-		p.reads[part.Dir] = make([]transfer.Read, 0, len(p.order)) // most arrays are one part
+		p.reads[part.Dir] = make([]transfer.Read, 0, min(len(p.order), maxLoaded)) // most arrays are one part
 	}
 	p.reads[part.Dir] = append(p.reads[part.Dir], r)
 	p.planned++
 	return nil
 }
 
-// maxPlanned is how many reads are planned before they are performed, where they need
-// not be planned together: a read takes some hundred bytes of memory, and a checkpoint
-// of terabytes is millions.
-const maxPlanned = 1 << 14
+// How many reads are planned before they are performed: a read takes some hundred
+// bytes of memory, and a checkpoint of terabytes, or a small one that is hostile, is
+// millions of them.
+const (
+	maxPlanned = 1 << 14
+	// maxLoaded is that of loads, which report how much is planned.
+	maxLoaded = 1 << 17
+)
 
-// runFull is run if there are many reads.
-func (p *planner) runFull(ctx context.Context) error {
-	if p.planned < maxPlanned {
+// runFull is run if there are as many reads as most.
+func (p *planner) runFull(ctx context.Context, most int) error {
+	if p.planned < most {
 		return nil
 	}
 	return p.run(ctx)

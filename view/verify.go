@@ -41,19 +41,17 @@ func (t *Tree) Verify(ctx context.Context) []error {
 
 func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report func(error) error) error {
 	off, size := pc.view.Bounds()
-	parts, err := pc.array.Parts(ctx, off, size)
-	if err != nil {
-		return err
-	}
-	for i := range parts {
-		part := &parts[i]
-		err := p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, nil), Failed: report, Done: func(enc []byte) error {
+	for part, err := range pc.array.Parts(ctx, off, size) {
+		if err != nil {
+			return err
+		}
+		err = p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, nil), Failed: report, Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func([]byte) error { return nil }))
 		}})
 		if err != nil {
 			report(l.wrap(err))
 		}
-		if err := p.runFull(ctx); err != nil {
+		if err := p.runFull(ctx, maxPlanned); err != nil {
 			return err
 		}
 	}

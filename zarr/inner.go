@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // Inner returns the metadata of the same array with the inner chunks of its
@@ -126,7 +127,8 @@ func (m *Metadata) ShardIndex(n int64) (Range, error) {
 // the bytes that [Metadata.ShardIndex] names. The inner chunks are in row-major
 // order along the array's axes. Checksums of the index are verified. What it says
 // is not: each Range that is used needs its [Range.Check], as damage to one need
-// not keep the others from being read. Errors are those of ShardIndex.
+// not keep the others from being read. Errors are those of ShardIndex, and
+// orbax.ErrNoMemory.
 func (m *Metadata) ParseShardIndex(enc []byte) ([]Range, error) {
 	s := m.chain.shard
 	if s == nil {
@@ -138,8 +140,13 @@ func (m *Metadata) ParseShardIndex(enc []byte) ([]Range, error) {
 	}
 	if m.chain.perm != nil {
 		stored := index
-		index = make([]byte, len(stored))
+		if index, err = memory.Bytes(int64(len(stored))); err != nil {
+			return nil, err
+		}
 		transpose(index, stored, m.innerGrid(), m.chain.perm, indexEntry)
+	}
+	if err := memory.Check(int64(len(index))); err != nil {
+		return nil, err
 	}
 	ranges := make([]Range, len(index)/indexEntry)
 	for i := range ranges {

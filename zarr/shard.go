@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // shard is the codec "sharding_indexed": a chunk divided into inner chunks, each
@@ -31,13 +32,15 @@ func (s *shard) indexAt(n int64) (offset int64, err error) {
 }
 
 // parseIndex decodes the index to entries of indexEntry bytes, in the order of
-// the grid. It allocates in proportion to the input, which holds them
-// uncompressed.
+// the grid, which the input holds uncompressed.
 func (s *shard) parseIndex(enc []byte) ([]byte, error) {
 	if len(enc) != s.indexSize {
 		return nil, fmt.Errorf("%w: shard index of %d bytes, want %d", fault.ErrCorrupt, len(enc), s.indexSize)
 	}
-	index := make([]byte, s.index.size)
+	index, err := memory.Bytes(int64(s.index.size))
+	if err != nil {
+		return nil, err
+	}
 	if err := s.index.decode(index, enc, s.index.shape, nil); err != nil {
 		return nil, fmt.Errorf("shard index: %w", err)
 	}
@@ -62,7 +65,9 @@ func (s *shard) decode(dst, enc []byte, inside []int, absent []byte) error {
 	contiguous := s.contiguous()
 	var buf []byte
 	if !contiguous {
-		buf = make([]byte, s.inner.size)
+		if buf, err = memory.Bytes(int64(s.inner.size)); err != nil {
+			return err
+		}
 	}
 	at := make([]int, len(s.grid))
 	innerInside := make([]int, len(s.grid))
