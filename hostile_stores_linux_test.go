@@ -379,8 +379,6 @@ func linkStores(t *testing.T) (stores []hostileStore) {
 	return stores
 }
 
-const plainZarray = `{"zarr_format":2,"shape":[2],"chunks":[2],"dtype":"<f4","compressor":null,"fill_value":0,"order":"C","filters":null}`
-
 func make8() []byte { return make([]byte, 8) }
 
 // safetensorsBombs are files whose headers claim much.

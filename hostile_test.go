@@ -311,6 +311,13 @@ func FuzzLoad(f *testing.F) {
 		fs, want := save(f, smallItems(f), formats[name])
 		seeds = append(seeds, seed{fs, want})
 	}
+	for _, fs := range msgpackFiles() {
+		want, err := loadFuzzed(f.Context(), fs)
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, seed{fs, want})
+	}
 	for i, s := range seeds {
 		for j := range s.files.names() {
 			f.Add(uint8(i), uint8(j), uint16(10), uint16(1), []byte{0xff}, true)
@@ -327,10 +334,13 @@ func FuzzLoad(f *testing.F) {
 		hi := min(lo+int(remove), len(old))
 		changed := append([]byte{}, slices.Concat(old[:lo], insert, old[hi:])...)
 		damaged := s.files.with(name, changed)
+		if _, ok := s.files["digests.sha256"]; !ok {
+			digests = false // of old versions, which have none
+		}
 		if !digests {
 			damaged = foreign(damaged)
 		}
-		got, err := loadFiles(t.Context(), damaged)
+		got, err := loadFuzzed(t.Context(), damaged)
 		verr := verifyFiles(t.Context(), damaged)
 		if digests && err == nil && !same(got, s.want) {
 			t.Errorf("%s: loaded %v", name, got)
@@ -339,6 +349,36 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%s: Verify accepts a change at %d", name, lo)
 		}
 	})
+}
+
+// msgpackFiles are checkpoints of old versions, whose tree is a file of MessagePack: one
+// with all arrays in it, one with arrays beside it.
+func msgpackFiles() []files {
+	str := func(s string) string { return string([]byte{0xd9, byte(len(s))}) + s }
+	array := "\x93\x92\x02\x01" + str("float32") + "\xc4\x0812345678"
+	values := "\x86" + str("w") + string([]byte{0xc7, byte(len(array)), 1}) + array +
+		str("n") + "\x07" + str("f") + "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00" + str("l") + "\x92\xc0\xc3" +
+		str("s") + str("text") + str("d") + "\x81" + str("b") + "\xc4\x02xy"
+	return []files{
+		{"checkpoint": []byte(values)},
+		{
+			"checkpoint": []byte("\x82" + str("a") + str("PLACEHOLDER://a") + str("n") + "\x07"),
+			"a/.zarray":  []byte(plainZarray),
+			"a/0":        make([]byte, 8),
+		},
+	}
+}
+
+// loadFuzzed loads what has several checkpointables, or, of old versions, one without a
+// name.
+func loadFuzzed(ctx context.Context, f files) (map[string]any, error) {
+	if _, ok := f["checkpoint"]; !ok {
+		return loadFiles(ctx, f)
+	}
+	path, unmount := mount(f)
+	defer unmount()
+	v, err := orbax.Load(ctx, path)
+	return map[string]any{"": v}, err
 }
 
 // headerOnly reports whether only bits that nothing reads differ.
@@ -353,3 +393,5 @@ func headerOnly(old, changed []byte) bool {
 	}
 	return true
 }
+
+const plainZarray = `{"zarr_format":2,"shape":[2],"chunks":[2],"dtype":"<f4","compressor":null,"fill_value":0,"order":"C","filters":null}`

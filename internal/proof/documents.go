@@ -246,7 +246,8 @@ func arrayMetadataDoc(doc []byte) verdict {
 }
 
 // isMsgpack reports whether a file is a tree in MessagePack: a map with names for keys,
-// to the last byte. It may be large: it is looked through and not read as a whole.
+// to the last byte. It may be large: it is looked through and not read as a whole. One
+// of more than maxValues values is none that Orbax or Flax wrote.
 func (w *walk) isMsgpack(name string) (bool, error) {
 	f, err := transfer.Open(w.ctx, w.store, w.top, name)
 	if err != nil {
@@ -258,9 +259,10 @@ func (w *walk) isMsgpack(name string) (bool, error) {
 	if err != nil || top.Kind != msgpack.Map || top.Len == 0 {
 		return false, w.ctx.Err()
 	}
+	seen := 0
 	for left, first := 2*top.Len, true; left > 0; left-- {
 		h, err := r.Next()
-		if err != nil || first && h.Kind != msgpack.String {
+		if seen++; err != nil || left > r.Left()+1 || seen > maxValues || first && h.Kind != msgpack.String {
 			return false, w.ctx.Err()
 		}
 		first = false
@@ -275,6 +277,10 @@ func (w *walk) isMsgpack(name string) (bool, error) {
 	}
 	return r.Left() == 0, nil
 }
+
+// maxValues is how many values of MessagePack are looked at, which takes a second: the
+// arrays of a tree are a few values each.
+const maxValues = 1 << 26
 
 // isDigestFile reports whether name is that of the digests of a part of a session.
 func isDigestFile(name string) bool {
