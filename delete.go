@@ -93,9 +93,8 @@ func Deleted(deleted *bool) DeleteOption {
 
 // deletion is what is to be done at a place in a store.
 type deletion interface {
-	// check refuses what cannot be deleted. It changes nothing. It is called again when
-	// the place is claimed, as that may have changed before.
-	check(ctx context.Context, claimed bool) error
+	// check refuses what cannot be deleted. It changes nothing.
+	check(ctx context.Context) error
 	// run deletes what check has accepted.
 	run(ctx context.Context, edit storage.Edit) error
 }
@@ -115,7 +114,7 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 		d = &partDeletion{place: place, name: c.name}
 	}
 	// What is refused is not even claimed.
-	if err := d.check(ctx, false); err != nil {
+	if err := d.check(ctx); err != nil {
 		return err
 	}
 	edit, err := editor.Edit(ctx, dir)
@@ -125,7 +124,7 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	err = d.check(ctx, true)
+	err = d.check(ctx) // it may have changed before it was claimed
 	if err == nil && c.still != nil {
 		err = c.still(ctx)
 	}
@@ -171,17 +170,15 @@ type wholeDeletion struct{ place }
 // that it removes last.
 var markers = []string{layout.IndicatorFile, layout.TreeFile, layout.CheckpointFile}
 
-func (d *wholeDeletion) check(ctx context.Context, claimed bool) error {
+func (d *wholeDeletion) check(ctx context.Context) error {
 	if err := d.place.check(ctx); err != nil {
 		return err
 	}
 	if isSession(d.dir) {
 		return fmt.Errorf("will not delete: %w: it is a session of partial saves; abort that", fault.ErrIncomplete)
 	}
-	// Once it is claimed the store looks before it removes anything. Of a temporary
-	// directory it knows whether the writer lives, which comes first.
-	if claimed || isTemporary(path.Base(d.dir)) {
-		return nil
+	if isTemporary(path.Base(d.dir)) {
+		return nil // the store knows whether its writer lives, which comes first
 	}
 	_, err := d.look(ctx, d.dir)
 	return err

@@ -31,7 +31,7 @@ type partDeletion struct {
 	record *layout.Deletion // one that is there already, or is to be
 }
 
-func (d *partDeletion) check(ctx context.Context, _ bool) error {
+func (d *partDeletion) check(ctx context.Context) error {
 	if err := d.accept(ctx); err != nil {
 		return err
 	}

@@ -80,11 +80,15 @@ func trainSteps(t testing.TB, n int, s handler.StorageOptions) files {
 		long[i] = float32(x) / 7
 	}
 	for step := range n {
+		other := make([]float32, 300) // of each step its own, out of line
+		for i := range other {
+			other[i] = float32(step*len(other) + i)
+		}
 		items := map[string]any{
 			"state": map[string]any{
-				"long": array.Of(long).WithSharding(sharding.SingleDevice("cpu:0")),
-				"w":    array.Of([]int16{1, 2, int16(step)}),
-				"n":    step, "s": "text", "e": []any{nil},
+				"other": array.Of(other), "long": array.Of(long).WithSharding(sharding.SingleDevice("cpu:0")),
+				"w": array.Of([]int16{1, 2, int16(step)}),
+				"n": step, "s": "text", "e": []any{nil},
 			},
 			"cfg":  handler.JSON{Value: map[string]any{"lr": 0.5, "step": step}},
 			"data": &position{fmt.Sprint("at ", step)},
@@ -410,19 +414,27 @@ func TestEveryFileOfARun(t *testing.T) {
 	}
 }
 
-// A file of one step in the place of the same file of another is seen in both.
+// A file of one step in the place of the same file of another is seen in both; so is a
+// data file, whose name is random, in the place of any of another step.
 func TestExchangedSteps(t *testing.T) {
-	f := trainSteps(t, 2, handler.StorageOptions{})
-	for _, file := range f.below("0").names() {
-		a, b := "0/"+file, "1/"+file
-		if f[b] == nil || bytes.Equal(f[a], f[b]) {
-			continue
-		}
-		for _, step := range []string{"0", "1"} {
-			swapped := f.with(a, f[b]).with(b, f[a]).below(step)
-			if err := verifyFiles(t.Context(), swapped); err == nil && file != "digests.sha256" || err != nil && !errors.Is(err, orbax.ErrCorrupt) {
-				t.Errorf("step %s with %s of the other: %v", step, file, err)
+	for name, s := range map[string]handler.StorageOptions{"database": {}, "files": {PlainFiles: true}} {
+		t.Run(name, func(t *testing.T) {
+			f := trainSteps(t, 2, s)
+			for _, file := range f.below("0").names() {
+				for _, other := range f.below("1").names() {
+					a, b := "0/"+file, "1/"+other
+					data := path.Base(path.Dir(file)) == "d" && path.Dir(file) == path.Dir(other) && f["0/"+other] == nil
+					if file != other && !data || bytes.Equal(f[a], f[b]) {
+						continue
+					}
+					for _, step := range []string{"0", "1"} {
+						swapped := f.with(a, f[b]).with(b, f[a]).below(step)
+						if err := verifyFiles(t.Context(), swapped); err == nil && file != "digests.sha256" || err != nil && !errors.Is(err, orbax.ErrCorrupt) {
+							t.Errorf("step %s with %s in the place of %s: %v", step, other, file, err)
+						}
+					}
+				}
 			}
-		}
+		})
 	}
 }

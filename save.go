@@ -359,26 +359,7 @@ func (s *saving) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.stage.Abort())
 	}
-	return storage.CommitOver(ctx, s.stage, s.replaced())
-}
-
-// replaced returns the look at what the save has replaced.
-func (s *saving) replaced() storage.Look {
-	look := proof.Replaced(s.store)
-	if !s.unfinished {
-		return look
-	}
-	// It was not finished at the last check, before the exchange.
-	return func(ctx context.Context, dir string) ([]storage.Item, error) {
-		_, err := s.store.Stat(ctx, path.Join(dir, layout.CommitFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return look(ctx, dir)
-		}
-		if err == nil {
-			err = fmt.Errorf("%w: its writer has completed it", fault.ErrExist)
-		}
-		return nil, err
-	}
+	return storage.CommitOver(ctx, s.stage, proof.Replaced(s.store))
 }
 
 // writeHandlers writes which handlers there are, if one of them may write any files.

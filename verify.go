@@ -24,9 +24,13 @@ import (
 // and the bits that fill up the last byte of a table. They have no part in what a chunk
 // decodes to. While the deletion of a checkpointable is
 // under way its files are not looked at, nor is the random id in Orbax's record of it.
-// A checksum of array data covers what a chunk holds and not where it belongs: a chunk,
-// or a file of chunks, in whose place another one of the same size lies, such as that of
-// another step, is whole. Documents are held in their places by their digests.
+// Every chunk is also held against the record of what was saved in its place,
+// go-orbax.places in the directory of the pytree, and every document against its digest: a
+// chunk, or a file of chunks, of another leaf or another step is damage where it does not
+// belong, although its checksum is right. So is what another program has written to the
+// arrays of a checkpoint since. Checkpoints that earlier versions saved have no such
+// record, nor have arrays that Orbax saved as a part of the checkpoint, or of which Orbax
+// finalized the session: of these a whole chunk in a wrong place is not found.
 // A checkpoint that has lost its digest file is verified like one of Orbax, whose
 // documents nothing covers, unless something else in it shows that it had one: then
 // Verify reports the loss. CheckpointMetadata.Digests says whether there is one.

@@ -167,6 +167,8 @@ type Digests interface {
 	// Check returns an error that matches orbax.ErrCorrupt if data differs
 	// from the known digest of a file.
 	Check(file string, data []byte) error
+	// Names returns the files whose digest is known, in order.
+	Names() []string
 }
 
 // noDigests are those of a checkpoint of another writer.
@@ -174,6 +176,7 @@ type noDigests struct{}
 
 func (noDigests) Has(string) bool            { return false }
 func (noDigests) Check(string, []byte) error { return nil }
+func (noDigests) Names() []string            { return nil }
 
 // ReadFile returns a file's contents. A missing file is an error that matches
 // fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing

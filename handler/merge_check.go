@@ -43,6 +43,7 @@ func (u *Union) Check(ctx context.Context, dir *ReadDir) error {
 		"shardings":   len(w.shardings) == len(u.shardings),
 		"shapes":      reflect.DeepEqual(w.arrays, u.arrays),
 		"plain files": maps.Equal(size(w.files), size(u.files)),
+		"places":      maps.Equal(size(w.places), size(u.places)),
 		"values":      maps.EqualFunc(w.values, u.values, sameValue),
 	} {
 		if !equal {

@@ -40,6 +40,7 @@ type Union struct {
 	arrays    []layout.ArrayMetadata
 	values    valueSet
 	files     []plainFile // arrays that are in no database
+	places    []plainFile // the parts' records of places
 	ocdbt     bool
 	zarr3     bool
 }
@@ -71,7 +72,7 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 		metas: make([]*layout.TreeMetadata, len(parts)),
 		forms: arrayForms{}, repeated: map[string]bool{},
 	}
-	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readDatabases, o.checkData, o.findArrays} {
+	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readPlaces, o.readDatabases, o.checkData, o.findArrays} {
 		if err := read(ctx); err != nil {
 			return nil, err
 		}
@@ -261,6 +262,25 @@ func (o *unionOpener) readArrays(ctx context.Context) error {
 	for _, l := range o.leaves {
 		if a, ok := known[l.Path.String()]; ok {
 			o.arrays = append(o.arrays, a)
+		}
+	}
+	return nil
+}
+
+// readPlaces finds the records of the places of chunks, each of which stays a file of
+// its own. What other writers have saved has none.
+func (o *unionOpener) readPlaces(ctx context.Context) error {
+	for _, part := range o.parts {
+		names, _ := part.Dir.placesFiles()
+		for _, name := range names {
+			info, err := part.Dir.stat(ctx, name)
+			if isNotExist(err) {
+				err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
+			}
+			if err != nil {
+				return inDir(part, err)
+			}
+			o.places = append(o.places, plainFile{part, name, info.Size, true})
 		}
 	}
 	return nil

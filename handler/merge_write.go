@@ -24,7 +24,7 @@ func (u *Union) Write(ctx context.Context, dir *WriteDir) error {
 			return err
 		}
 	}
-	for _, f := range u.files {
+	for _, f := range slices.Concat(u.files, u.places) {
 		if err := dir.link(ctx, f.part.Dir, f.name, f.name, f.document); err != nil {
 			return err
 		}

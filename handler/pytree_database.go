@@ -28,6 +28,7 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	if len(p.arrays) == 0 {
 		return nil // as Orbax does, where a tree has no arrays
 	}
+	tree := dir
 	if dir.database != "" {
 		in := *dir
 		in.name = path.Join(dir.name, dir.database)
@@ -47,12 +48,14 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 			return err
 		}
 		c.entries = f.appendEntries(c.entries)
+		f.noteSeals()
 	}
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return writeIndex(gctx, dir, c.entries) })
+	group.Go(func() error { return p.writePlaces(gctx, tree, c.seals) })
 	if s != nil {
-		doc := s.wrote(c.known.name, c.known.extents).document()
+		doc := s.wrote(&c.known).document()
 		group.Go(func() error { return dir.WriteFile(gctx, layout.ChunksFile, doc) })
 	}
 	return group.Wait()
@@ -64,7 +67,8 @@ type contents struct {
 	// known has the chunks whose contents are known, other those that no later save
 	// can share: in the file of the former they would be dead bytes.
 	known, other dataFile
-	shared       int64 // bytes of arrays that are not stored again
+	seals        [][]seal // of the chunks of all arrays, once they are written
+	shared       int64    // bytes of arrays that are not stored again
 }
 
 // dataFile is a file of values that is to be written; none if it has no items.
@@ -72,6 +76,7 @@ type dataFile struct {
 	name    string
 	items   []transfer.Item
 	extents []transfer.Extent // where they lie, once written
+	seals   []seal            // of the items, likewise
 	values  []value
 }
 
@@ -79,6 +84,7 @@ type dataFile struct {
 type value struct {
 	key  string
 	item int
+	seal *seal // of the key's chunk
 }
 
 func (f *dataFile) write(ctx context.Context, dir *WriteDir) (err error) {
@@ -86,6 +92,10 @@ func (f *dataFile) write(ctx context.Context, dir *WriteDir) (err error) {
 		return nil
 	}
 	f.name = layout.DataDir + "/" + randomName()
+	f.seals = make([]seal, len(f.items))
+	for i, it := range f.items {
+		f.items[i] = sealed(it, &f.seals[i])
+	}
 	f.extents, err = dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, f.name), f.items)
 	return err
 }
@@ -100,11 +110,18 @@ func (f *dataFile) appendEntries(entries []ocdbt.Entry) []ocdbt.Entry {
 	return entries
 }
 
+// noteSeals notes the seals of all chunks in the file.
+func (f *dataFile) noteSeals() {
+	for _, v := range f.values {
+		*v.seal = f.seals[v.item]
+	}
+}
+
 // contents returns what the database holds. Arrays that are the same memory, such
 // as tied weights, are stored once. Where s knows what chunks contain, so are all that
 // are equal.
 func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) {
-	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays))}
+	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), seals: p.newSeals()}
 	other := &c.other
 	firstItem := make([]int, len(p.arrays))
 	var tied []int
@@ -126,20 +143,22 @@ func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) 
 		}
 		var err error
 		a.chunks(ctx, func(k saveChunk) {
+			to := &c.seals[i][k.number]
 			if k.item.Bound <= maxInline {
 				v, e := k.item.Append(nil)
+				*to = sealOf(v)
 				c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Inline: v}})
 				err = cmp.Or(err, fault.OfLeaf(a.name, e))
 				return
 			}
 			if id, ok := s.id(i, k.number); ok {
-				c.addKnown(ctx, s, id, a, k)
+				c.addKnown(ctx, s, id, a, k, to)
 				return
 			}
 			if next == len(other.items) {
 				other.items = append(other.items, k.item)
 			}
-			other.values = append(other.values, value{k.key, next})
+			other.values = append(other.values, value{k.key, next, to})
 			next++
 		})
 		if err != nil {
@@ -149,10 +168,11 @@ func (p *savePlan) contents(ctx context.Context, s *sharing) (*contents, error) 
 	return c, nil
 }
 
-// addKnown adds a chunk of which s knows the content.
-func (c *contents) addKnown(ctx context.Context, s *sharing, id chunkID, a *saveArray, k saveChunk) {
-	if ref, ok := s.place[id]; ok {
-		c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Ref: ref}})
+// addKnown adds a chunk of which s knows the content; its seal goes to to.
+func (c *contents) addKnown(ctx context.Context, s *sharing, id chunkID, a *saveArray, k saveChunk, to *seal) {
+	if at, ok := s.place[id]; ok {
+		c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Ref: at.ref}})
+		*to = at.seal
 		c.shared += a.regionBytes(k.index)
 		return
 	}
@@ -164,7 +184,7 @@ func (c *contents) addKnown(ctx context.Context, s *sharing, id chunkID, a *save
 		s.items[id] = item
 		c.known.items = append(c.known.items, s.checked(ctx, id, a, k))
 	}
-	c.known.values = append(c.known.values, value{k.key, item})
+	c.known.values = append(c.known.values, value{k.key, item, to})
 }
 
 // writeIndex writes the tree of a database over entries, which are sorted, and its

@@ -53,7 +53,7 @@ func checkDirectory(name string, arrays map[string]*zarr.Metadata) error {
 			continue
 		}
 		switch dir := name[:end]; dir {
-		case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ArrayFile:
+		case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ArrayFile, layout.PlacesFile:
 			return fmt.Errorf("%w: %s is a document of the tree; save without plain files", fault.ErrReservedName, dir)
 		default:
 			if owner, ok := ownerOf(dir, arrays); ok {

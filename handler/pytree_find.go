@@ -68,6 +68,10 @@ func (o *treeOpener) findChunks(ctx context.Context, name string, format int, do
 	if err := o.open(a, format, doc); err != nil {
 		return a, err
 	}
+	var err error
+	if a.seals, err = o.places.of(name, a.form.NumChunks()); err != nil {
+		return a, err
+	}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.
 	if a.fill && chunksOf(a.form.Shape, a.form.ChunkShape) > float64(o.maxMissing()+o.stored()) {

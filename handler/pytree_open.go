@@ -125,6 +125,7 @@ type treeOpener struct {
 	strings   *layout.Strings
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
+	places    *places // nil if there is no record of them
 	// What keeps these documents of another writer from being understood; nil
 	// mostly. Only what depends on them is not known then.
 	stringsErr, shardingErr, arraysErr error
@@ -183,7 +184,10 @@ func (o *treeOpener) readDocuments(ctx context.Context) error {
 	if o.shardingErr, err = o.ofLeaves(layout.ShardingFile, err); err != nil {
 		return err
 	}
-	o.arraysErr, err = o.ofLeaves(path.Dir(layout.ArrayFile), o.readArrayMetadatas(ctx))
+	if o.arraysErr, err = o.ofLeaves(path.Dir(layout.ArrayFile), o.readArrayMetadatas(ctx)); err != nil {
+		return err
+	}
+	o.places, err = o.dir.readPlaces(ctx)
 	return err
 }
 

@@ -88,10 +88,16 @@ type sharing struct {
 	// refers to in them.
 	files []recordFile
 	// place is where these chunks are.
-	place map[chunkID]ocdbt.Ref
+	place map[chunkID]sharedChunk
 	// items are the chunks that are written, by their positions among the items of
 	// their data file.
 	items map[chunkID]int
+}
+
+// sharedChunk is a stored chunk that a save has from its base.
+type sharedChunk struct {
+	ref  ocdbt.Ref
+	seal seal
 }
 
 // share computes the fingerprints of the plan's chunks and links the files of the
@@ -113,7 +119,7 @@ func (p *savePlan) share(ctx context.Context, dir *WriteDir) (*sharing, error) {
 		r.problem(err)
 		return nil, nil
 	}
-	s := &sharing{print: print, place: map[chunkID]ocdbt.Ref{}, items: map[chunkID]int{}}
+	s := &sharing{print: print, place: map[chunkID]sharedChunk{}, items: map[chunkID]int{}}
 	if s.prints, err = p.fingerprint(ctx, dir.engine, print); err != nil {
 		return nil, err
 	}
@@ -138,17 +144,21 @@ func (s *sharing) link(ctx context.Context, stage storage.Sharer, dir *WriteDir,
 		f.age++
 		s.files = append(s.files, f)
 		for _, c := range f.chunks {
-			s.place[c.id] = ocdbt.Ref{File: f.name, Offset: c.offset, Length: c.length}
+			s.place[c.id] = sharedChunk{ocdbt.Ref{File: f.name, Offset: c.offset, Length: c.length}, c.seal}
 		}
 	}
 }
 
 // readBase returns the record of the base, an empty one with a new key if there is
 // none that can be read and trusted: the record's own checksum does not tell whether
-// it is that of this save.
+// it is that of this save. Chunks without seals are not shared: nothing would say which
+// ones they must be.
 func (r *Reuse) readBase(ctx context.Context) *record {
 	if r.Base != nil {
 		rec, err := r.Base.readRecord(ctx)
+		if rec != nil && rec.unsealed {
+			rec, err = nil, nil
+		}
 		if rec != nil && r.Base.digests.Has(path.Join(r.Base.name, layout.ChunksFile)) {
 			return rec
 		}
@@ -246,11 +256,12 @@ func (s *sharing) checked(ctx context.Context, id chunkID, a *saveArray, k saveC
 var errChanged = errors.New("the array was changed while it was being saved (what may change is for SaveAsync, which copies it)")
 
 // wrote returns the record of the save, after the items were written to a file.
-func (s *sharing) wrote(file string, extents []transfer.Extent) *record {
+func (s *sharing) wrote(file *dataFile) *record {
 	rec := &record{key: s.print.key, files: s.files}
-	written := recordFile{name: file}
+	written := recordFile{name: file.name}
 	for id, i := range s.items {
-		written.chunks = append(written.chunks, recordChunk{id, extents[i].Offset, extents[i].Length})
+		at := file.extents[i]
+		written.chunks = append(written.chunks, recordChunk{id, at.Offset, at.Length, file.seals[i]})
 	}
 	slices.SortFunc(written.chunks, func(a, b recordChunk) int { return cmp.Compare(a.offset, b.offset) })
 	if len(written.chunks) > 0 {

@@ -25,12 +25,14 @@ import (
 //	    number of its form
 //	    fingerprint                   16 bytes
 //	    offset and length
+//	    seal                      4 bytes
 //	SHA-256 of all that               32 bytes
 //
-// with numbers as varints of encoding/binary.
+// with numbers as varints of encoding/binary. Records of before had no seals.
 type record struct {
-	key   [keySize]byte
-	files []recordFile
+	key      [keySize]byte
+	files    []recordFile
+	unsealed bool
 }
 
 // recordFile is a data file.
@@ -44,9 +46,13 @@ type recordFile struct {
 type recordChunk struct {
 	id             chunkID
 	offset, length int64
+	seal           seal
 }
 
-const recordMagic = "go-orbax chunks 1\n"
+const (
+	recordMagic   = "go-orbax chunks 2\n"
+	unsealedMagic = "go-orbax chunks 1\n"
+)
 
 // The least that a file and a chunk take in a record.
 const (
@@ -82,6 +88,7 @@ func (r *record) document() []byte {
 			b = append(b, c.id.content[:]...)
 			b = binary.AppendUvarint(b, uint64(c.offset))
 			b = binary.AppendUvarint(b, uint64(c.length))
+			b = append(b, c.seal[:]...)
 		}
 	}
 	sum := sha256.Sum256(b)
@@ -91,7 +98,8 @@ func (r *record) document() []byte {
 // parseRecord parses a record. What is no record is an error that matches ErrCorrupt,
 // or ErrUnsupported if it may be one of a later version.
 func parseRecord(doc []byte) (*record, error) {
-	if !bytes.HasPrefix(doc, []byte(recordMagic)) {
+	r := &record{unsealed: bytes.HasPrefix(doc, []byte(unsealedMagic))}
+	if !bytes.HasPrefix(doc, []byte(recordMagic)) && !r.unsealed {
 		return nil, fmt.Errorf("%w: it begins with %.20q, not with %q", fault.ErrUnsupported, doc, recordMagic)
 	}
 	at := len(doc) - sha256.Size
@@ -102,7 +110,6 @@ func parseRecord(doc []byte) (*record, error) {
 		return nil, fmt.Errorf("%w: it does not match its own checksum", fault.ErrCorrupt)
 	}
 	p := recordParser{rest: doc[len(recordMagic):at]}
-	r := &record{}
 	copy(r.key[:], p.take(keySize))
 	forms := make([]formID, p.count(len(formID{})))
 	for i := range forms {
@@ -126,6 +133,9 @@ func parseRecord(doc []byte) (*record, error) {
 			copy(c.id.content[:], p.take(len(c.id.content)))
 			c.offset = p.number(math.MaxInt64)
 			c.length = p.number(math.MaxInt64 - c.offset)
+			if !r.unsealed {
+				copy(c.seal[:], p.take(sealSize))
+			}
 			p.check(!seen[c.id], "a chunk occurs twice")
 			seen[c.id] = true
 			if p.err != nil {

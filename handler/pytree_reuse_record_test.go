@@ -30,7 +30,7 @@ func drawRecord(t *rapid.T) *record {
 		for j := range f.chunks {
 			n := rapid.Int64Range(1, 1<<rapid.IntRange(1, 40).Draw(t, "bits")).Draw(t, "length")
 			id := chunkID{form: formID{byte(rapid.IntRange(0, 2).Draw(t, "form"))}, content: fingerprint{next}}
-			f.chunks[j] = recordChunk{id, at, n}
+			f.chunks[j] = recordChunk{id, at, n, seal{next, byte(n)}}
 			next++
 			at += n
 		}
@@ -57,15 +57,17 @@ func TestRecord(t *testing.T) {
 }
 
 // summed ends a record as its checksum wants it.
-func summed(body string) []byte {
-	sum := sha256.Sum256([]byte(recordMagic + body))
-	return append([]byte(recordMagic+body), sum[:]...)
+func summed(body string) []byte { return withSum(recordMagic, body) }
+
+func withSum(magic, body string) []byte {
+	sum := sha256.Sum256([]byte(magic + body))
+	return append([]byte(magic+body), sum[:]...)
 }
 
 func TestRecordRefused(t *testing.T) {
 	key, name, print := strings.Repeat("k", keySize), strings.Repeat("a", 32), strings.Repeat("p", 16)
 	form := strings.Repeat("f", 32)
-	chunk := "\x00" + print + "\x00\x01"
+	chunk := "\x00" + print + "\x00\x01" + "seal"
 	const huge = "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
 	for body, want := range map[string]string{
 		"":                   "ends too soon",
@@ -74,13 +76,13 @@ func TestRecordRefused(t *testing.T) {
 		key + huge:           "a number",
 		key + "\x00" + huge:  "a number",
 		key + "\x00\x00more": "more follows",
-		key + "\x00\x01" + strings.Repeat("x", 32) + "\x00\x00":                          "the name",
-		key + "\x00\x01" + name + "\x00" + huge:                                          "a number",
-		key + "\x00\x02" + name + "\x00\x00" + name + "\x00\x00":                         "a file occurs twice",
-		key + "\x00\x01" + name + "\x00\x01" + chunk:                                     "a form that is not there",
-		key + "\x01" + form + "\x01" + name + "\x00\x02" + chunk + chunk:                 "a chunk occurs twice",
-		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + huge + huge:       "a number",
-		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + "\xff\x01" + "zz": "more follows",
+		key + "\x00\x01" + strings.Repeat("x", 32) + "\x00\x00":                                       "the name",
+		key + "\x00\x01" + name + "\x00" + huge:                                                       "a number",
+		key + "\x00\x02" + name + "\x00\x00" + name + "\x00\x00":                                      "a file occurs twice",
+		key + "\x00\x01" + name + "\x00\x01" + chunk:                                                  "a form that is not there",
+		key + "\x01" + form + "\x01" + name + "\x00\x02" + chunk + chunk:                              "a chunk occurs twice",
+		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + huge + huge:                    "a number",
+		key + "\x01" + form + "\x01" + name + "\x00\x01\x00" + print + "\xff\x01\x01" + "seal" + "zz": "more follows",
 	} {
 		if _, err := parseRecord(summed(body)); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", body, err, want)

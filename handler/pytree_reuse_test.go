@@ -258,7 +258,7 @@ func TestReuseProblems(t *testing.T) {
 			r.reuse.Base.digests = noDigests{}
 		}, "its own checksum"},
 		"later version": {func(r *run) {
-			os.WriteFile(filepath.Join(r.step(0), layout.ChunksFile), []byte("go-orbax chunks 2\n"), 0o666)
+			os.WriteFile(filepath.Join(r.step(0), layout.ChunksFile), []byte("go-orbax chunks 3\n"), 0o666)
 			r.reuse.Base.digests = noDigests{}
 		}, "unsupported"},
 		"no data": {func(r *run) { os.RemoveAll(filepath.Join(r.step(0), "d")) }, "no such file"},

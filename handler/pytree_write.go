@@ -62,6 +62,7 @@ func writeDocuments(ctx context.Context, dir *WriteDir, meta *layout.TreeMetadat
 func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
 	var names []string
 	var items []transfer.Item
+	seals := p.newSeals()
 	for i := range p.arrays {
 		a := &p.arrays[i]
 		if err := dir.WriteFile(ctx, joinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
@@ -69,8 +70,11 @@ func (p *savePlan) writeFiles(ctx context.Context, dir *WriteDir) error {
 		}
 		a.chunks(ctx, func(c saveChunk) {
 			names = append(names, path.Join(dir.name, c.key))
-			items = append(items, c.item)
+			items = append(items, sealed(c.item, &seals[i][c.number]))
 		})
 	}
-	return dir.engine.WriteFiles(ctx, dir.stage, names, items)
+	if err := dir.engine.WriteFiles(ctx, dir.stage, names, items); err != nil || len(p.arrays) == 0 {
+		return err
+	}
+	return p.writePlaces(ctx, dir, seals)
 }

@@ -21,6 +21,16 @@ type zarrArray struct {
 	chunks []chunk  // in the order of the grid
 	first  [1]chunk // the memory of chunks, of which most arrays have one
 	fill   bool     // what is missing is fill value
+	seals  string   // of the chunks, one behind the other; "" if they are not known
+}
+
+// chunkForm returns the form of chunk n.
+func (a *zarrArray) chunkForm(n int) chunkForm {
+	f := chunkForm{Metadata: a.form.Metadata}
+	if a.seals != "" {
+		f.seal = a.seals[n*sealSize:][:sealSize]
+	}
+	return f
 }
 
 // chunk is one encoded chunk: its bytes, or where they lie.
@@ -91,12 +101,11 @@ const maxIndices = 1 << 20
 func (a *zarrArray) parts(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) error {
 	var divided []shard
 	var indices int64 // of them, in bytes
-	whole := chunkForm{a.form.Metadata}
 	for p := range a.form.overlapping(off, size) {
 		c := a.chunks[p.number]
 		switch {
 		case c.missing:
-			if !yield(missing(whole.Metadata, p.off, p.size), nil) {
+			if !yield(missing(a.form.Metadata, p.off, p.size), nil) {
 				return errEnough
 			}
 		case a.form.inner != nil && a.divides(p, c, off, size):
@@ -114,7 +123,7 @@ func (a *zarrArray) parts(ctx context.Context, off, size []int, yield func(*view
 			}
 			divided, indices = divided[:0], 0
 		default:
-			if !whole.parts(a.dir, p, c, off, size, yield) {
+			if !a.chunkForm(p.number).parts(a.dir, p, c, off, size, yield) {
 				return errEnough
 			}
 		}
@@ -130,7 +139,7 @@ func (a *zarrArray) innerParts(ctx context.Context, divided []shard, off, size [
 	if err := a.readIndices(ctx, divided); err != nil {
 		return err
 	}
-	within := chunkForm{a.form.inner}
+	within := chunkForm{Metadata: a.form.inner}
 	for _, s := range divided {
 		for pos, index := range a.form.InnerChunks(s.index, off, size) {
 			r := s.ranges[pos]

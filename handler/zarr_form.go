@@ -13,7 +13,10 @@ import (
 
 // chunkForm is the form of the chunks of an array, or of the inner chunks of its
 // shards.
-type chunkForm struct{ *zarr.Metadata }
+type chunkForm struct {
+	*zarr.Metadata
+	seal string // that of the chunk that belongs here; "" if it is not known
+}
 
 // parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
 // that overlap the box. It reports whether more is wanted.
@@ -30,6 +33,13 @@ func (f chunkForm) parts(dir *view.Dir, p *place, c chunk, off, size []int, yiel
 
 // Decode decodes a chunk and leaves out its padding.
 func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
+	if err := f.decode(p, dst, enc); err != nil {
+		return err
+	}
+	return checkSeal(enc, f.seal)
+}
+
+func (f chunkForm) decode(p *view.Part, dst, enc []byte) error {
 	if slices.Equal(p.Size, f.ChunkShape) {
 		return f.DecodeChunk(p.Index, dst, enc)
 	}
@@ -54,7 +64,12 @@ func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done fun
 	if !ok {
 		return nil, nil
 	}
-	return direct.Step, func(rest []byte) error { return direct.Done(dst, rest) }
+	return direct.Step, func(rest []byte) error {
+		if err := direct.Done(dst, rest); err != nil {
+			return err
+		}
+		return checkSeal(rest, f.seal)
+	}
 }
 
 // Describe says which chunk an error is about.

@@ -98,14 +98,10 @@ func everything(ctx context.Context, dir string) ([]Item, error) {
 // counts as the work of others: a file system over a network may not have shown it.
 const removeLooks = 5
 
-// removeLooked removes a directory, of which look says what may go. If it has been
-// looked at just now, that are items.
-func removeLooked(ctx context.Context, sys system, dir string, look Look, items []Item) error {
+// removeLooked removes a directory, of which look says what may go.
+func removeLooked(ctx context.Context, sys system, dir string, look Look) error {
 	for n := 1; ; n++ {
-		var err error
-		if n > 1 || items == nil {
-			items, err = look(ctx, dir)
-		}
+		items, err := look(ctx, dir)
 		if err == nil {
 			err = sys.remove(dir, items)
 		}

@@ -69,7 +69,7 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 		err = move(file, target)
 	}
 	if err != nil {
-		return errors.Join(err, sys.unlink(file)) // the next Put may be of the same name
+		return errors.Join(err, sys.removeAll(file)) // the next Put may be of the same name
 	}
 	return sys.syncDir(filepath.Dir(target))
 }
@@ -86,7 +86,7 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	if look == nil {
 		err = e.claim.sys.removeAll(target)
 	} else {
-		err = removeLooked(ctx, e.claim.sys, target, look, nil)
+		err = removeLooked(ctx, e.claim.sys, target, look)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -123,14 +123,14 @@ func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) er
 	if err != nil {
 		return err
 	}
-	if items, err = look(ctx, removed); err != nil { // others have put something into it meanwhile
+	if _, err = look(ctx, removed); err != nil { // others have put something into it meanwhile
 		return e.putBack(removed, err)
 	}
 	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone but may be back after a power failure: %w", dir, err)
 	}
-	if err := removeLooked(context.WithoutCancel(ctx), sys, removed, look, items); err != nil {
+	if err := removeLooked(context.WithoutCancel(ctx), sys, removed, look); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, removed, err)
 	}
@@ -177,7 +177,7 @@ func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []stri
 		if name := path.Join(dir, entry.Name); entry.Dir {
 			err = sys.remove(name, below[entry.Name])
 		} else {
-			err = sys.unlink(name)
+			err = sys.removeAll(name)
 		}
 		if err != nil {
 			return err

@@ -205,25 +205,10 @@ func (s *localStage) CommitOver(ctx context.Context, look Look) error {
 	// The temporary name now holds what was replaced. Others may have put something
 	// into it after it was looked at and before it got that name. The checkpoint is
 	// complete: that ctx ends is no reason to leave the old one.
-	err = removeLooked(context.WithoutCancel(ctx), s.sys, s.tmp, look, nil)
-	if errors.Is(err, fault.ErrExist) {
-		return s.giveBack(err)
-	}
-	if err != nil {
+	if err := removeLooked(context.WithoutCancel(ctx), s.sys, s.tmp, look); err != nil {
 		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
 	}
 	return nil
-}
-
-// giveBack puts what was replaced in its place again, because of err.
-func (s *localStage) giveBack(err error) error {
-	if xerr := s.sys.exchange(s.tmp, s.target); xerr != nil {
-		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w (%w)", s.target, fault.ErrInPlace, s.tmp, err, xerr)
-	}
-	if serr := s.sys.syncDir(filepath.Dir(s.target)); serr != nil {
-		return errors.Join(fmt.Errorf("since the save began: %w", err), serr)
-	}
-	return errors.Join(fmt.Errorf("since the save began: %w", err), s.remove())
 }
 
 // finish ends the stage for those who write to it and returns its directories.

@@ -115,10 +115,6 @@ func (s recordingSystem) exchange(a, b string) error {
 	})
 }
 
-func (s recordingSystem) unlink(name string) error {
-	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.unlink(name) })
-}
-
 func (s recordingSystem) removeAll(name string) error {
 	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.removeAll(name) })
 }

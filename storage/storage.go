@@ -109,9 +109,7 @@ type Replacer interface {
 	CanReplace(ctx context.Context) error
 	// CommitOver is Commit that removes what it has replaced only as far as look
 	// says of it, when it has got another name and others cannot reach it any more
-	// by its path. If look refuses, it stays under that name, which the error has. With
-	// orbax.ErrExist it gets its place back, where the file system can exchange
-	// directories, and the stage is removed.
+	// by its path. If look refuses, it stays under that name, which the error has.
 	CommitOver(ctx context.Context, look Look) error
 }
 

@@ -24,8 +24,6 @@ type system interface {
 	// remove removes the directory, and of what is in it the items alone: if there
 	// is anything else it fails with fault.ErrInvalidCheckpoint, and that stays.
 	remove(name string, items []Item) error
-	// unlink removes a file or a link. A directory is an error, and stays.
-	unlink(name string) error
 	// removeAll removes what this process has made.
 	removeAll(name string) error
 	// lock takes an advisory lock on a directory until unlock is called or
@@ -55,7 +53,6 @@ type sysFile interface {
 type osSystem struct{}
 
 func (osSystem) mkdir(name string) error     { return os.Mkdir(name, 0o777) }
-func (osSystem) unlink(name string) error    { return removeEntry(name, false) }
 func (osSystem) removeAll(name string) error { return os.RemoveAll(name) }
 
 func (osSystem) create(name string, small bool) (sysFile, error) {

@@ -24,8 +24,9 @@ are stored with it. It prints a line for each that is whole, and what is wrong
 with each leaf and file of those that are not.
 
 In a checkpoint that this project wrote every bit is covered, by the checksums of
-the arrays and the digests of all documents. (A checksum of an array's chunk covers
-what it holds, not where it belongs: verify does not find chunks that were exchanged.) Orbax stores no digests, and no
+the arrays and the digests of all documents. Chunks that were exchanged, and files of
+another step, are found too, by the record go-orbax.places that each pytree has, unless
+an earlier version of this project saved it. Orbax stores no digests, and no
 checksums of array data unless told to: of its checkpoints verify finds what is
 missing, truncated or cannot be decoded, and says that there are no digests, how
 many arrays have no checksum, and which parts are no pytrees, of which it can

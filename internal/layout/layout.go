@@ -13,8 +13,8 @@
 //	  go-orbax.handlers           ours; the handlers, if one may write any files
 //
 // and a pytree's directory holds _METADATA, _sharding, _strings.json,
-// array_metadatas/process_0, the arrays' store, and in the steps of a run
-// go-orbax.chunks, which is ours.
+// array_metadatas/process_0, the arrays' store, and two files of ours: go-orbax.places,
+// and in the steps of a run go-orbax.chunks.
 package layout
 
 import (
@@ -60,11 +60,19 @@ const (
 	// ChunksFile is ours, of the saves of a run: which content the chunks in the
 	// data files have. Orbax ignores it.
 	ChunksFile = "go-orbax.chunks"
+	// PlacesFile is ours: which chunk belongs in which place. Where several saves made the
+	// pytree, each has left one, whose name is PlacesPrefix and letters and digits. Orbax
+	// ignores them.
+	PlacesFile   = "go-orbax.places"
+	PlacesPrefix = PlacesFile + "."
 	// ProcessPrefix begins the names of the databases of single processes:
 	// ocdbt.process_<id>, or with Orbax's enable_replica_parallel_separate_folder
 	// ocdbt.process_replica_<id>.
 	ProcessPrefix = "ocdbt.process_"
 )
+
+// IsPlaces reports whether a pytree's file called name says which chunk belongs where.
+func IsPlaces(name string) bool { return name == PlacesFile || strings.HasPrefix(name, PlacesPrefix) }
 
 // Absolute returns a path that leads to the same place when the program changes its
 // working directory: one with a scheme does already.

@@ -154,7 +154,10 @@ func prefixDoc(prefix string) func([]byte) verdict {
 	}
 }
 
-var commitDoc = prefixDoc("Checkpoint commit was successful")
+var (
+	commitDoc = prefixDoc("Checkpoint commit was successful")
+	placesDoc = prefixDoc("go-orbax places ")
+)
 
 // manifestDoc is the check of an OCDBT manifest, which is TensorStore's: it shows a
 // database, and not whose.

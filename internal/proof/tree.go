@@ -51,7 +51,10 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 		case isFile(e) && isTreeFile(e.Name):
 			isTree = true
 			check := checks[e.Name]
-			if check == nil {
+			switch {
+			case layout.IsPlaces(e.Name):
+				check = placesDoc
+			case check == nil:
 				check = manifestDoc
 			}
 			doc, err := w.document(name, e, check)
@@ -110,7 +113,7 @@ func isTreeFile(name string) bool {
 	case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ChunksFile:
 		return true
 	}
-	return isManifest(name)
+	return layout.IsPlaces(name) || isManifest(name)
 }
 
 func isManifest(name string) bool {

@@ -23,6 +23,8 @@ var (
 	ofOne = documentLimit{64 << 20, 48}
 	// ofTree has an entry for each leaf: 400 bytes for each of 2,500,000.
 	ofTree = documentLimit{1 << 30, 16}
+	// ofChunks has one for each chunk too, of a few bytes.
+	ofChunks = documentLimit{1 << 30, 24}
 	// userJSON has what a program likes to say.
 	userJSON = documentLimit{1 << 30, 48}
 	// userFile is any file of a program's own, which nobody parses.
@@ -43,6 +45,8 @@ func limitOf(name string) documentLimit {
 	switch {
 	case strings.HasSuffix(dir, "array_metadatas/"), strings.HasPrefix(base, "manifest."), strings.HasPrefix(base, "digests."):
 		return ofTree
+	case base == "go-orbax.places", strings.HasPrefix(base, "go-orbax.places."):
+		return ofChunks
 	}
 	return userFile
 }
