@@ -267,7 +267,7 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 	return v, nil
 }
 
-// loadUnchecked is loadPart, but for an overwrite that comes in between.
+// loadUnchecked is loadPart without the look for an overwrite that came in between.
 func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
 	typ, err := c.handlerType(ctx, name)
 	if err != nil {

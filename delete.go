@@ -175,7 +175,7 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 		return err
 	}
 	if isSession(d.dir) {
-		return fmt.Errorf("will not delete: %w: it is a session of partial saves; abort that", fault.ErrIncomplete)
+		return fmt.Errorf("will not delete: %w: it is a session of partial saves; partial.Abort removes it", fault.ErrIncomplete)
 	}
 	if isTemporary(path.Base(d.dir)) {
 		return nil // the store knows whether its writer lives, which comes first

@@ -11,28 +11,34 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// SaveOption is an option of Save and SaveAsync.
+// SaveOption is an option of Save and SaveAsync: Name, each SaveCheckpointablesOption
+// (Overwrite, CustomMetadata, Storage …) and each CommonOption.
 type SaveOption interface{ applySave(*saveConfig) }
 
 // SaveCheckpointablesOption is an option of SaveCheckpointables and
-// SaveCheckpointablesAsync; Save and SaveAsync take it too.
+// SaveCheckpointablesAsync; Save and SaveAsync take it too. It is Overwrite,
+// CustomMetadata, Immutable, ReuseSnapshot, Storage, each CommonOption, and Metrics and
+// Force of package training.
 type SaveCheckpointablesOption interface {
 	SaveOption
 	saveCheckpointables()
 }
 
 // LoadOption is an option of the loads of one checkpointable, and of Metadata,
-// Hash, Diff and Checkpoint.Tree.
+// Hash, Diff and Checkpoint.Tree: Name, Select, SelectFunc, Transform and each
+// LoadCheckpointablesOption.
 type LoadOption interface{ applyLoad(*loadConfig) }
 
 // LoadCheckpointablesOption is an option of LoadCheckpointables; the loads of
-// one checkpointable take it too.
+// one checkpointable take it too. It is Cast, PadOrTruncate, Partial, FillMissing,
+// FollowLinks, Mapped, MappedUnverified and each CommonOption.
 type LoadCheckpointablesOption interface {
 	LoadOption
 	loadCheckpointables()
 }
 
-// CommonOption is an option of all saves and loads.
+// CommonOption is an option of all saves and loads: Budget, Report, Progress, Handlers
+// or Adapters.
 type CommonOption interface {
 	SaveCheckpointablesOption
 	LoadCheckpointablesOption

@@ -6,7 +6,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// OpenOption is an option of Open and IsCheckpoint.
+// OpenOption is an option of Open and IsCheckpoint: FollowLinks, which the loads and
+// other functions that open a path take too.
 type OpenOption interface{ applyOpen(*openConfig) }
 
 type openConfig struct{ followLinks bool }

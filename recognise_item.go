@@ -3,6 +3,7 @@ package orbax
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -23,6 +24,7 @@ func openItem(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	if !c.has(name) {
 		return c, fmt.Errorf("%w: it is inside of the checkpoint %s, and no checkpointable of it", fault.ErrInvalidCheckpoint, outer)
 	}
+	maps.DeleteFunc(c.meta.Handlers, func(other, _ string) bool { return other != name })
 	c.item, c.names, c.missing, c.lostMetrics = name, []string{name}, nil, false
 	return c, nil
 }

@@ -45,7 +45,7 @@ type TreeRepair struct {
 	Obstacle error
 }
 
-// RepairOption is an option of Repair.
+// RepairOption is an option of Repair: WriteRepairs.
 type RepairOption interface{ applyRepair(*repairConfig) }
 
 type repairConfig struct{ write bool }

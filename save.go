@@ -251,9 +251,14 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		return err
 	}
 	look := proof.Replaced(s.store)
-	if s.overwrite && s.into == nil {
-		if entries, err := storage.Entries(ctx, s.store, s.dir); err == nil && len(entries) == 0 {
+	if s.into == nil && info.Dir {
+		entries, err := storage.Entries(ctx, s.store, s.dir)
+		switch {
+		case err != nil || len(entries) > 0:
+		case s.overwrite:
 			return nil // an empty directory, which may have been made for this
+		default:
+			return fmt.Errorf("%w: an empty directory; pass Overwrite to replace it", fault.ErrExist)
 		}
 	}
 	old, err := open(ctx, s.store, s.dir)
@@ -336,7 +341,7 @@ func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConf
 		return inPart(name, fmt.Errorf("%w: handler %s returned no function to write it", fault.ErrUnsupported, h.Type()))
 	}
 	s.writes[name] = write
-	s.meta.Handlers[name] = h.Type()
+	s.meta.Handlers[name] = s.typeOf(name, h)
 	return nil
 }
 

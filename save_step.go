@@ -3,6 +3,7 @@ package orbax
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/go-orbax/orbax/handler"
@@ -49,6 +50,27 @@ func openEarlier(ctx context.Context, path string, problem func(error)) func() *
 		}
 		return c
 	})
+}
+
+// typeOf returns the type that is recorded for h, the handler of a checkpointable: the
+// one that the step before has for it, if that is another name of the same format. Orbax's
+// old CheckpointManager restores an item only by a type that it knows, and it knows those
+// that it has written.
+func (s *saving) typeOf(name string, h handler.Handler) string {
+	before := s.like()
+	if before == nil || !before.has(name) {
+		return h.Type()
+	}
+	var standard *handler.Registry
+	typ := before.meta.Handlers[name]
+	if !standard.Knows(typ) || handler.IsRandomKeyType(typ) {
+		return h.Type()
+	}
+	reader, err := standard.ForLoad("", typ, nil)
+	if err != nil || reflect.TypeOf(reader) != reflect.TypeOf(h) {
+		return h.Type()
+	}
+	return typ
 }
 
 // sharing is what a save shares with an earlier step. It is opened when the first

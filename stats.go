@@ -68,8 +68,12 @@ func (s Stats) Rate() float64 {
 // String returns a line such as "save: 64 arrays of 1.07 GB; moved 1.07 GB in
 // 0.52 s, 2.06 GB/s".
 func (s Stats) String() string {
-	text := fmt.Sprintf("%s: %d arrays of %s; moved %s in %.2f s, %s/s",
-		s.Op, s.Arrays, sizeText(float64(s.Bytes)), sizeText(float64(s.Moved)), s.Elapsed.Seconds(), sizeText(s.Rate()))
+	arrays := "1 array"
+	if s.Arrays != 1 {
+		arrays = fmt.Sprintf("%d arrays", s.Arrays)
+	}
+	text := fmt.Sprintf("%s: %s of %s; moved %s in %.2f s, %s/s",
+		s.Op, arrays, sizeText(float64(s.Bytes)), sizeText(float64(s.Moved)), s.Elapsed.Seconds(), sizeText(s.Rate()))
 	if s.Err != nil {
 		text += "; failed: " + s.Err.Error()
 	}

@@ -47,7 +47,7 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	return ck.Verify(ctx, options...)
 }
 
-// VerifyOption is an option of Verify.
+// VerifyOption is an option of Verify: FillMissing or FollowLinks.
 type VerifyOption interface{ applyVerify(*verifyConfig) }
 
 type verifyConfig struct {

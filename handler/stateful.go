@@ -47,7 +47,8 @@ func (StatefulHandler) CanLoad(target any) bool { _, ok := target.(Stateful); re
 func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	s, ok := target.(Stateful)
 	if !ok {
-		return nil, fmt.Errorf("%w: a stateful object must be given to load into, not %T", fault.ErrStructure, target)
+		return nil, fmt.Errorf("%w: it is a stateful object, such as the position of a dataset, which has no value of its own; "+
+			"give LoadCheckpointables a target for it, such as handler.DatasetIterator(it)", fault.ErrStructure)
 	}
 	return s, s.LoadState(ctx, dir)
 }

@@ -13,8 +13,8 @@ type BuffersWriter interface {
 	// addresses of all are multiples of Alignment, and the lengths of all and off
 	// multiples of PageSize, it may bypass the page cache.
 	WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error
-	// Alignment is what the address of a buffer must be a multiple of to be
-	// written past the page cache.
+	// Alignment is a number of bytes: the address of a buffer must be a multiple of
+	// it for the buffer to be written past the page cache.
 	Alignment() int
 }
 

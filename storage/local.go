@@ -133,11 +133,11 @@ func checkTarget(dir string, overwrite bool) error {
 	case err != nil:
 		return err
 	case !overwrite:
-		return fmt.Errorf("%s: %w", dir, fault.ErrExist)
+		return fault.ErrExist
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s: %w: it is a symbolic link; give the path that it leads to", dir, fault.ErrInvalidCheckpoint)
+		return fmt.Errorf("%w: it is a symbolic link; give the path that it leads to", fault.ErrInvalidCheckpoint)
 	case !info.IsDir():
-		return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalidCheckpoint)
+		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	return nil
 }

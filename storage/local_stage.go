@@ -45,7 +45,7 @@ var claimed sync.Map
 // removed as one: then another is made.
 func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
-		return nil, fmt.Errorf("%s: %w", target, fault.ErrBusy)
+		return nil, fault.ErrBusy
 	}
 	s := &localStage{
 		sys:       sys,
@@ -66,7 +66,7 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 	if other, err := s.otherWriter(); err != nil || other != "" {
 		err = errors.Join(err, s.Abort())
 		if other != "" {
-			err = fmt.Errorf("%s: %w (into %s)", target, fault.ErrBusy, path.Base(other))
+			err = fmt.Errorf("%w (into %s)", fault.ErrBusy, path.Base(other))
 		}
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func unknownScheme(scheme string, registered []string) error {
 	if len(registered) > 0 {
 		known = "paths on this machine and those that begin with " + strings.Join(registered, "://, ") + "://"
 	}
-	return fmt.Errorf("%w: no store for %s:// paths; this program reads %s (a Go program imports a package that calls storage.Register(%q, …))",
+	return fmt.Errorf("%w: no store for %s:// paths; this program reads %s (a Go program can give storage.Register(%q, …) a store; there is no package with one yet)",
 		fault.ErrUnsupported, scheme, known, scheme)
 }
 

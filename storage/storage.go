@@ -78,7 +78,7 @@ type Stage interface {
 	Mkdir(ctx context.Context, name string) error
 	// Create creates a file below the stage, which must not exist yet, and
 	// the directories that it needs. size is about how long the file will be,
-	// seldom less, or -1 if nobody knows; more may be written. A store may set
+	// seldom less, or -1 if that is not known; more may be written. A store may set
 	// the room aside, and fails with ErrNoSpace if there is not as much.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
 	// Link puts the regular file called from, of the same store, below the

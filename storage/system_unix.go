@@ -36,7 +36,7 @@ func (osSystem) lock(name string) (func(), error) {
 		return nil, err
 	}
 	err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
-	// One who looks for writers holds it shared for a moment.
+	// A process that looks for writers holds it shared for a moment.
 	for range 100 {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			break

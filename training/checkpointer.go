@@ -44,7 +44,7 @@ type Checkpointer struct {
 // ownSave is the last step that this Checkpointer has saved.
 type ownSave struct {
 	listed Checkpoint
-	// ended is when the save had ended, by the clock that nobody sets.
+	// ended is when the save had ended, by the monotonic clock.
 	ended time.Time
 }
 

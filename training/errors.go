@@ -61,3 +61,12 @@ func wrap(op, root string, step int, err error) error {
 	}
 	return &Error{Op: op, Root: root, Step: step, Err: err}
 }
+
+// unfit is err of a load that asks a step for what it has not. It matches
+// orbax.ErrStructure, and not orbax.ErrNotExist as err does: that says that there are
+// no steps.
+type unfit struct{ err error }
+
+func (e unfit) Error() string { return e.err.Error() }
+
+func (unfit) Is(target error) bool { return target == orbax.ErrStructure }

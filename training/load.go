@@ -82,7 +82,7 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 	c.root.called(err)
 	if errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil {
 		c.steps.damage(at, err)
-		err = fmt.Errorf("%w (Resume takes the newest step that is in order)", err)
+		err = fmt.Errorf("%w (Resume takes the newest step that is intact)", err)
 	}
 	return v, c.root.wrap(op, step, err)
 }
@@ -159,7 +159,7 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 	})
 }
 
-// Resume reads the newest step that is in order into target, as LoadInto does, and
+// Resume reads the newest step that is intact into target, as LoadInto does, and
 // returns its number, or -1 with an error. A step that is found to be damaged is reported to the log and
 // passed over: it stays as it is until the run comes to its number again, and that
 // save replaces it; so does what a dead save has left in the place of a step, where

@@ -31,7 +31,7 @@ type Options struct {
 	Preempted <-chan struct{}
 	// CleanTemporary makes New remove also the temporary directories that saves of
 	// Orbax in Python have left, of steps and of the root's metadata. These hold no
-	// lock, so nobody can tell whether their writer is alive: set it only where no
+	// lock, so it is not known whether their writer is alive: set it only where no
 	// other program saves to the root. Those of writers in Go are removed without
 	// it when these are dead, where locks tell: on local disks of Unix systems. It
 	// also removes unfinished steps that are committed by marker (Orbax's COMMIT_FILE
@@ -66,7 +66,7 @@ type Sharing struct {
 	// FreshEvery is how many steps in a row have the same bytes at most, before
 	// they are written anew; 10 if it is 0, and 1 shares nothing. A byte that rots
 	// on the disk is lost for all steps that share it: where all that are kept may
-	// be fewer than FreshEvery, as with LatestN{3} alone, that may be every step.
+	// be fewer than FreshEvery, as with LatestN{N: 3} alone, that may be every step.
 	// Keep some older ones too, with EveryNSteps for instance, or set it below the
 	// number that is kept.
 	FreshEvery int

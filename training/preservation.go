@@ -12,7 +12,7 @@ import (
 // and decide as they do; a program can have its own. A policy is asked by one
 // goroutine at a time.
 //
-// Whatever a policy says, the newest step that is in order is never removed, nor is
+// Whatever a policy says, the newest intact step is never removed, nor is
 // a damaged one (see Checkpoint.Err); policies are not told of the latter.
 type PreservationPolicy interface {
 	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.

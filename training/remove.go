@@ -17,7 +17,7 @@ import (
 )
 
 // retain asks the policy which steps are to be kept and has the others removed.
-// The newest that is in order stays whatever it says.
+// The newest that is intact stays whatever it says.
 func (c *Checkpointer) retain() error {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
@@ -120,7 +120,7 @@ func (r *root) stillThat(which removal) func(ctx context.Context) error {
 var errSpared = errors.New("it was changed since, or no newer step is left")
 
 // still returns an error unless the policy's decision about a step holds: it is the
-// one that was found, and a newer one is in order. Nobody can replace it by then.
+// one that was found, and a newer one is intact. No other writer can replace it by then.
 func (r *root) still(ctx context.Context, step *Checkpoint) error {
 	now, err := r.list(ctx)
 	if err != nil {
@@ -257,7 +257,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 		case c.options.CleanTemporary:
 			r.add(removal{path: i.Path, unfinished: true})
 		default:
-			c.log.Warn("a save has left this in the place of a step, or goes on: nobody can tell; CleanTemporary removes it, and a save of that step replaces it", "path", i.Path)
+			c.log.Warn("a save that has died or is running owns this in the place of a step, and the store cannot say which; CleanTemporary removes it, and a save of that step replaces it", "path", i.Path)
 		}
 	}
 	for _, e := range found.others {
@@ -274,7 +274,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 		case ours && locks || c.options.CleanTemporary:
 			r.add(removal{path: c.root.path(e.Name)})
 		default:
-			c.log.Warn("a save has left this, or goes on: nobody can tell; CleanTemporary removes it", "path", c.root.path(e.Name))
+			c.log.Warn("a save that has died or is running owns this, and the store cannot say which; CleanTemporary removes it", "path", c.root.path(e.Name))
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ type resumption struct {
 	failed int // the step that ended it, or noStep
 }
 
-// newest loads the newest of the steps that are listed that is in order, and
+// newest loads the newest intact step of those that are listed, and
 // returns it.
 func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
 	c := r.c
@@ -78,7 +78,7 @@ func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
 			c.steps.damage(at, err)
 		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
 			r.failed = at.Step
-			return at, fmt.Errorf("%w: %v", fault.ErrStructure, err)
+			return at, unfit{err}
 		default:
 			r.failed = at.Step
 			return at, err
@@ -93,7 +93,7 @@ func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("%w: there is a new one", errMoved)
 	}
 	// Not as one that says that there are no steps.
-	return Checkpoint{}, fmt.Errorf("%w: no step is in order (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
+	return Checkpoint{}, fmt.Errorf("%w: no step is intact (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
 }
 
 // attempt loads a step, which it may have to verify before.

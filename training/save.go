@@ -341,7 +341,7 @@ func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpoi
 	return options
 }
 
-// sharing returns what a step shares with the newest that is in order. One that
+// sharing returns what a step shares with the newest that is intact. One that
 // replaces another may be to replace damage, of which other steps may have a share:
 // it shares nothing.
 func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {

@@ -209,7 +209,11 @@ func (s *steps) find(step int) (Checkpoint, error) {
 	if len(s.listed) == 0 {
 		return Checkpoint{}, s.none
 	}
-	return Checkpoint{}, fmt.Errorf("%w: there are %d steps from %d to %d", fault.ErrNotExist, len(s.listed), s.listed[0].Step, s.listed[len(s.listed)-1].Step)
+	first, last := s.listed[0].Step, s.listed[len(s.listed)-1].Step
+	if len(s.listed) == 1 {
+		return Checkpoint{}, fmt.Errorf("%w: there is no step %d; the only one is %d", fault.ErrNotExist, step, last)
+	}
+	return Checkpoint{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(s.listed), first, last)
 }
 
 // damage notes that a step could not be loaded.

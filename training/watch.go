@@ -37,7 +37,7 @@ type ReadOptions struct {
 	Logger *slog.Logger
 }
 
-// Latest returns the newest step of the run at root whose documents are in order,
+// Latest returns the newest step of the run at root whose documents are intact,
 // as one who only reads sees it: it takes no lock, writes nothing, and may run
 // beside the program that trains. A newer step whose documents are damaged is
 // passed over; [Steps] lists those too. Array data is not read unless
@@ -202,5 +202,5 @@ func newestSound(steps []Checkpoint) (Checkpoint, error) {
 	if errors.Is(err, fs.ErrNotExist) { // a file in it, and not the step
 		err = fmt.Errorf("%w: %v", fault.ErrCorrupt, err)
 	}
-	return Checkpoint{}, fmt.Errorf("no step is in order; of the newest, %d: %w", last.Step, err)
+	return Checkpoint{}, fmt.Errorf("no step is intact; of the newest, %d: %w", last.Step, err)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -139,7 +138,7 @@ func (r *reader) load(ctx context.Context, at Checkpoint) (Checkpoint, error) {
 	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 		at.Err = err
 	case isNoCheckpoint(err): // a checkpointable, say; but there are steps
-		return at, fmt.Errorf("%w: %v", fault.ErrStructure, err)
+		return at, unfit{err}
 	default:
 		return at, err
 	}

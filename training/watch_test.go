@@ -53,9 +53,9 @@ func TestNews(t *testing.T) {
 			steps("4", at(1, 1), at(2, 0), at(4, 4)),
 		},
 		"nothing but damaged": {
-			steps("no step is in order; of the newest, 2: damaged", at(1, 0), at(2, 0)), steps("", at(1, 0), at(2, 0)),
-			steps("no step is in order; of the newest, 3: damaged", at(1, 0), at(3, 0)),
-			steps("1", at(1, 1), at(3, 0)), steps("no step is in order; of the newest, 3: damaged", at(3, 0)),
+			steps("no step is intact; of the newest, 2: damaged", at(1, 0), at(2, 0)), steps("", at(1, 0), at(2, 0)),
+			steps("no step is intact; of the newest, 3: damaged", at(1, 0), at(3, 0)),
+			steps("1", at(1, 1), at(3, 0)), steps("no step is intact; of the newest, 3: damaged", at(3, 0)),
 		},
 		"failures": {
 			fails("disk on fire", disk), fails("", disk), fails("disk is gone", errors.New("disk is gone")),

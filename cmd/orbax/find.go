@@ -185,7 +185,7 @@ func (f *finder) others(ctx context.Context, name, leaf string) (searched string
 	for _, n := range f.ck.Names() {
 		m, err := f.ck.Metadata(ctx, orbax.Name(n))
 		if err != nil || m.Tree == nil {
-			continue // this is but for a hint
+			continue // the result is used for a hint only
 		}
 		if name == "" && (searched == "" || n == defaultPart) {
 			searched = n

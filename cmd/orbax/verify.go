@@ -203,7 +203,7 @@ func (v *verdict) check(ctx context.Context, fill fillFlag) error {
 func (v *verdict) lookForIndexes(ctx context.Context) {
 	found, err := orbax.Repair(ctx, v.Path)
 	if err != nil {
-		return // it is but for a hint
+		return // the result is used for a hint only
 	}
 	for _, t := range found.Trees {
 		if t.Damage != nil {

@@ -99,10 +99,15 @@ const DefaultName = "state"
 
 // reserved are names that Orbax or this package uses at a checkpoint's root,
 // or that Orbax treats in a special way.
-var reserved = map[string]bool{
-	IndicatorFile: true, CheckpointFile: true, CommitFile: true, DigestFile: true,
-	DeletionFile: true, HandlersFile: true, MetricsName: true, TreeFile: true, "AUTO": true,
+// Their values say for what.
+var reserved = map[string]string{
+	IndicatorFile: ofFile, CheckpointFile: ofFile, CommitFile: ofFile, DigestFile: ofFile,
+	DeletionFile: ofFile, HandlersFile: ofFile, TreeFile: ofFile,
+	MetricsName: "the metrics of a step, which belong to the step and are deleted with it",
+	"AUTO":      "the checkpointable that it chooses itself",
 }
+
+const ofFile = "a file of each checkpoint"
 
 // CheckName refuses a checkpointable's name that cannot be a directory of its
 // own at the root of a checkpoint, on any system.
@@ -110,8 +115,8 @@ func CheckName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: the empty checkpointable name", fault.ErrReservedName)
-	case reserved[name]:
-		return fmt.Errorf("%w: checkpointable %q", fault.ErrReservedName, name)
+	case reserved[name] != "":
+		return fmt.Errorf("%w: checkpointable %q: Orbax gives that name to %s", fault.ErrReservedName, name, reserved[name])
 	case name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || !utf8.ValidString(name) || len(name) > 255:
 		return fmt.Errorf("%w: checkpointable %q is not the name of one directory", fault.ErrReservedName, name)
 	case strings.Contains(name, storage.TempMarker):

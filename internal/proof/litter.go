@@ -20,7 +20,7 @@ var litterFiles = map[string]bool{
 // appleDouble begins the files beside others in which macOS keeps their attributes.
 var appleDouble = []byte{0x00, 0x05, 0x16, 0x07}
 
-// litter takes an entry that is known not to be the work of anybody.
+// litter takes an entry that no person has made.
 func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
 	name := path.Join(dir, e.Name)
 	switch {

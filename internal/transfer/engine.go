@@ -154,7 +154,7 @@ const maxWorkers = 32
 
 // work is the jobs of one run and what is to be done with each.
 type work[J any] struct {
-	// jobs is how many there are; 0 says that nobody knows.
+	// jobs is how many there are; 0 if that is not known.
 	jobs int
 	// next returns the next job, until there are none. Calls do not overlap.
 	next func() (J, bool)

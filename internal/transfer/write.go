@@ -142,7 +142,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name stri
 	return extents, err
 }
 
-// packedSize returns about how long a file of the items gets: -1 if nobody knows,
+// packedSize returns about how long a file of the items gets: -1 if that is not known,
 // as of much that is compressed. It is never far too much, so that no save is
 // refused room that it does not need.
 func packedSize(items []Item) int64 {
