@@ -316,10 +316,6 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 	return t, nil
 }
 
-// descriptor is a checkpointable that old versions of Orbax added by themselves, to
-// say what the checkpoint is for. It is left out where everything is loaded.
-const descriptor = "descriptor"
-
 // LoadCheckpointables is the function LoadCheckpointables.
 func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (_ map[string]any, err error) {
 	cfg := newLoadConfig(options)
@@ -341,12 +337,12 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		targets = map[string]any{}
 		for _, name := range slices.Concat(c.names, c.missing) {
 			isTree := false
-			if name == descriptor {
+			if name == layout.DescriptorName { // it is left out where everything is loaded
 				if isTree, err = c.hasTree(ctx, name); err != nil {
 					return nil, wrap(ctx, "load", c.path, err)
 				}
 			}
-			if name != descriptor || isTree {
+			if name != layout.DescriptorName || isTree {
 				targets[name] = nil
 			}
 		}

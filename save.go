@@ -173,7 +173,6 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite); err != nil {
 		return err
 	}
-	s.removeLeft(ctx)
 	if !s.overwrite {
 		return nil
 	}
@@ -352,6 +351,8 @@ func (s *saving) run(ctx context.Context) error {
 		if s.stage, err = s.into.Begin(ctx); err != nil {
 			return err
 		}
+	} else {
+		s.removeLeft(ctx) // what has much in it takes seconds, for which SaveAsync does not wait
 	}
 	if s.sharing == nil { // else the fingerprints come first
 		s.observer.enter(PhaseTransfer)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // ProtoHandler stores a protocol buffer in the text format, as proto.pbtxt. The
@@ -18,8 +19,6 @@ type ProtoHandler struct {
 	// it first.
 	File string
 }
-
-const protoFile = "proto.pbtxt"
 
 // Type returns the name of Orbax's own handler of protocol buffers.
 func (ProtoHandler) Type() string { return typePrefix + "proto_handler.ProtoHandler" }
@@ -55,7 +54,7 @@ func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 		return nil, fmt.Errorf("%w: %T is not the same when it is loaded from its text, which has no unknown fields", fault.ErrLeafType, v)
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
-		return dir.WriteFile(ctx, cmp.Or(h.File, protoFile), text)
+		return dir.WriteFile(ctx, cmp.Or(h.File, layout.ProtoFile), text)
 	}, nil
 }
 
@@ -70,12 +69,12 @@ func (h ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ Load
 	if !ok {
 		return nil, fmt.Errorf("%w: a protocol buffer needs a proto.Message to load into, not %T", fault.ErrStructure, target)
 	}
-	text, err := readFirst(ctx, dir, h.File, []string{protoFile})
+	text, err := readFirst(ctx, dir, h.File, []string{layout.ProtoFile})
 	if err != nil {
 		return nil, err
 	}
 	if err := prototext.Unmarshal(text, m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", fault.ErrStructure, cmp.Or(h.File, protoFile), err)
+		return nil, fmt.Errorf("%w: %s: %w", fault.ErrStructure, cmp.Or(h.File, layout.ProtoFile), err)
 	}
 	return m, nil
 }

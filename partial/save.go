@@ -152,7 +152,7 @@ func (p *newPart) begin(ctx context.Context) (storage.Stage, error) {
 		return nil, errors.Join(err, stage.Abort())
 	}
 	// Parts are merged in the order of their names.
-	name := fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), pendingMark, max(time.Now().UnixNano(), last+1), p.id)
+	name := fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id)
 	return &partStage{stage, name}, nil
 }
 

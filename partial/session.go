@@ -22,10 +22,6 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// pendingMark is in the names of Orbax's parts:
-// <session>.pending_<time in ns>_<uuid in hex>.
-const pendingMark = ".pending_"
-
 // Session is a checkpoint that is being saved in parts.
 type Session struct {
 	// Path is where the checkpoint will be.
@@ -216,7 +212,7 @@ func (c *contents) open(ctx context.Context, store storage.Store) error {
 
 // parsePart recognises the directory of a part by its name.
 func parsePart(info storage.Info) (part, bool) {
-	const mark = layout.PartialSuffix + pendingMark
+	const mark = layout.PartialSuffix + layout.PendingMark
 	at := strings.LastIndex(info.Name, mark) // the checkpoint's name may have it too
 	if at < 0 || !info.Dir {
 		return part{}, false

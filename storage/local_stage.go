@@ -276,6 +276,10 @@ func fixed(dir string, err error) error {
 		fault.ErrUnsupported, dir, err)
 }
 
+// errProbe is why a stage is not as empty as before it was asked whether it can replace
+// what is at its path.
+var errProbe = errors.New("the directory that a test of the file system has made cannot be removed")
+
 // CanReplace makes a local stage a Replacer.
 func (s *localStage) CanReplace(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -284,8 +288,11 @@ func (s *localStage) CanReplace(ctx context.Context) error {
 	if _, err := os.Lstat(s.target); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := movable(s.target, s.tmp); errors.Is(err, syscall.EXDEV) {
+	switch err := movable(s.target, s.tmp); {
+	case errors.Is(err, syscall.EXDEV):
 		return fixed(s.target, err)
+	case errors.Is(err, errProbe): // it would become a part of the checkpoint
+		return err
 	}
 	return nil // whatever else there is, the rename will say
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -56,7 +57,8 @@ func (osSystem) exchange(a, b string) error {
 
 // movable returns EXDEV if the directory dir cannot be renamed because it is in a
 // lower layer of overlayfs. That is found by a rename that cannot succeed: to the
-// directory beside it, which is not empty while it is tried.
+// directory beside it, which is not empty while it is tried. An error that matches
+// errProbe says that it still is not.
 func movable(dir, beside string) error {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(beside, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
@@ -70,5 +72,8 @@ func movable(dir, beside string) error {
 	if err == nil { // it did not keep to the rules
 		return os.Rename(beside, dir)
 	}
-	return errors.Join(err, os.Remove(full))
+	if rerr := removeEntry(full, true); rerr != nil {
+		return fmt.Errorf("%w: %w", errProbe, rerr)
+	}
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -25,11 +26,15 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 }
 
 // onNewest calls do, which does something with a step. If that is the newest, and
-// is removed or replaced meanwhile, it calls do again: there is another.
+// is removed or replaced meanwhile, it calls do again: there is another. It waits a
+// little longer each time.
 func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Checkpoint, error)) error {
 	for n := 1; ; n++ {
 		at, err := do()
 		if err == nil || step != LatestStep || n == maxLooks || !c.root.hasMoved(ctx, at, err) {
+			return err
+		}
+		if pause(ctx, time.Duration(n-1)*time.Millisecond) != nil {
 			return err
 		}
 	}

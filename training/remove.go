@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -263,7 +264,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 	for _, e := range found.others {
 		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)
 		_, ours := storage.IsTemporary(e.Name)
-		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != metadataDir {
+		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != layout.RootMetadataDir {
 			continue
 		}
 		switch {

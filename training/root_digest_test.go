@@ -65,3 +65,40 @@ func TestRootMetadataAreCovered(t *testing.T) {
 		}
 	}
 }
+
+// The metadata that are put into a directory that another program has made have
+// digests, too.
+func TestRootMetadataInDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "metadata"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // of which the second finds them
+		c, err := training.New(t.Context(), dir, training.Options{CustomMetadata: map[string]any{"run": 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := c.RootMetadata(t.Context()); err != nil || m.Custom["run"] != 1 {
+			t.Errorf("%v, %v", m, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	name := filepath.Join(dir, "metadata", "_ROOT_METADATA")
+	doc, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, bytes.Replace(doc, []byte("1"), []byte("2"), 1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c, err := training.New(t.Context(), dir, training.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if m, err := c.RootMetadata(t.Context()); !errors.Is(err, orbax.ErrCorrupt) {
+		t.Errorf("damaged: %v, %v", m, err)
+	}
+}

@@ -18,14 +18,6 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// The directory of a root's metadata, and the document in it, which old versions
-// of Orbax called differently.
-const (
-	metadataDir        = "metadata"
-	metadataFile       = "_ROOT_METADATA"
-	legacyMetadataFile = "metadata"
-)
-
 // metadataWait is the time until another look whether somebody else has written
 // the metadata.
 const metadataWait = 10 * time.Millisecond
@@ -56,31 +48,31 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 // readMetadata returns the custom metadata of the root. If there are none the error
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
-	dir := path.Join(r.dir, metadataDir)
+	dir := path.Join(r.dir, layout.RootMetadataDir)
 	digests, err := r.readDigests(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := transfer.ReadFile(ctx, r.store, dir, metadataFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, r.store, dir, layout.RootMetadataFile, 0, -1)
 	if err == nil {
-		err = digests.Check(metadataFile, doc)
+		err = digests.Check(layout.RootMetadataFile, doc)
 	}
-	if errors.Is(err, fs.ErrNotExist) && digests.Has(metadataFile) {
-		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, metadataFile)
+	if errors.Is(err, fs.ErrNotExist) && digests.Has(layout.RootMetadataFile) {
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.RootMetadataFile)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		doc, err = transfer.ReadFile(ctx, r.store, dir, legacyMetadataFile, 0, -1)
+		doc, err = transfer.ReadFile(ctx, r.store, dir, layout.OldRootMetadataFile, 0, -1)
 	}
 	if err != nil {
 		return nil, err
 	}
 	v, err := layout.DecodeJSON(doc)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", metadataFile, err)
+		return nil, fmt.Errorf("%s: %w", layout.RootMetadataFile, err)
 	}
 	members, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("%w: %s is not a JSON object", fault.ErrCorrupt, metadataFile)
+		return nil, fmt.Errorf("%w: %s is not a JSON object", fault.ErrCorrupt, layout.RootMetadataFile)
 	}
 	custom := map[string]any{}
 	switch c := members["custom_metadata"].(type) {
@@ -88,7 +80,7 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	case map[string]any:
 		custom = c
 	default:
-		return nil, fmt.Errorf("%w: %s: custom_metadata is %v", fault.ErrCorrupt, metadataFile, c)
+		return nil, fmt.Errorf("%w: %s: custom_metadata is %v", fault.ErrCorrupt, layout.RootMetadataFile, c)
 	}
 	for name, v := range members { // unknown members count as custom, as in Orbax
 		if _, taken := custom[name]; !taken && name != "custom_metadata" && name != "internal_metadata" {
@@ -149,25 +141,31 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 
 // putMetadata writes the document, unless there is one.
 func (r *root) putMetadata(ctx context.Context, doc []byte) error {
-	dir := path.Join(r.dir, metadataDir)
+	dir := path.Join(r.dir, layout.RootMetadataDir)
 	var digests layout.Digests
-	digests.Add(metadataFile, sha256.Sum256(doc))
+	digests.Add(layout.RootMetadataFile, sha256.Sum256(doc))
 	stage, err := r.store.Begin(ctx, dir, false)
 	if errors.Is(err, fs.ErrExist) { // the directory alone is there
 		editor, ok := r.store.(storage.Editor)
 		if !ok {
-			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, metadataFile)
+			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, layout.RootMetadataFile)
 		}
 		edit, err := editor.Edit(ctx, dir)
 		if err != nil {
 			return err
 		}
-		return errors.Join(edit.Put(ctx, metadataFile, doc, false), edit.Close())
+		// In this order, as a document without digests is taken, and digests without
+		// the document are damage.
+		err = edit.Put(ctx, layout.RootMetadataFile, doc, false)
+		if err == nil {
+			err = edit.Put(ctx, layout.DigestFile, digests.Document(), true)
+		}
+		return errors.Join(err, edit.Close())
 	}
 	if err != nil {
 		return err
 	}
-	err = transfer.WriteFile(ctx, stage, metadataFile, doc)
+	err = transfer.WriteFile(ctx, stage, layout.RootMetadataFile, doc)
 	if err == nil {
 		err = transfer.WriteFile(ctx, stage, layout.DigestFile, digests.Document())
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -145,7 +146,7 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 		}
 	}
 	for _, e := range e.others {
-		if e.Name != metadataDir && !strings.Contains(e.Name, storage.TempMarker) {
+		if e.Name != layout.RootMetadataDir && !strings.Contains(e.Name, storage.TempMarker) {
 			s.ignored = append(s.ignored, Ignored{s.root.path(e.Name), errNoStepName})
 		}
 	}

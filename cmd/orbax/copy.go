@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -127,7 +128,7 @@ var documents = map[string]struct {
 	handler handler.Handler
 }{
 	kindJSON:  {[]string{"data.json", "metadata"}, handler.JSONHandler{}},
-	kindProto: {[]string{"proto.pbtxt"}, handler.ProtoHandler{}},
+	kindProto: {[]string{layout.ProtoFile}, handler.ProtoHandler{}},
 }
 
 // copiedPart returns a part that is no pytree, to be saved as it is.

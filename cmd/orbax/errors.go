@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -142,7 +143,7 @@ func hintOf(err error) string {
 		return "--fill-missing takes missing chunks for the fill value, as zarr does"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
-	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, sessionSuffix):
+	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, layout.PartialSuffix):
 		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
 		name, diskErr := onDisk(lib.Path)

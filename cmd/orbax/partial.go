@@ -11,9 +11,6 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// sessionSuffix ends the names of sessions.
-const sessionSuffix = ".partial_save"
-
 func newPartial() *cobra.Command {
 	verbs := []string{"ls", "finalize", "abort"}
 	cmd := &cobra.Command{

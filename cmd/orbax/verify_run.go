@@ -20,15 +20,9 @@ import (
 
 // The names of a run's entries that are no steps.
 const (
-	runMetadataDir  = "metadata"
-	partialSuffix   = ".partial_save"
 	unfinishedStep  = "a save that goes on, or has died"
 	unfinishedParts = "a session of partial saves that is not finalized"
 )
-
-// runMetadataFiles are the documents of a run's metadata, of which old versions of
-// Orbax have the second.
-var runMetadataFiles = []string{"_ROOT_METADATA", "metadata"}
 
 // stepNumber returns the number of a step by its name, in whatever format.
 func stepNumber(name string) (int, bool) {
@@ -47,7 +41,7 @@ type stepsDir struct {
 // readRun returns the run at a path, or nil if no step is there.
 func readRun(ctx context.Context, dir string) *stepsDir {
 	store, name, err := storage.Resolve(dir)
-	if err != nil || strings.HasSuffix(name, partialSuffix) { // parts' names may end in digits
+	if err != nil || strings.HasSuffix(name, layout.PartialSuffix) { // parts' names may end in digits
 		return nil
 	}
 	entries, err := store.List(ctx, name)
@@ -102,10 +96,10 @@ func isNone(err error) bool {
 func isUnfinished(name string) bool {
 	of, _, temporary := strings.Cut(name, storage.TempMarker)
 	if !temporary {
-		of, temporary = strings.CutSuffix(name, partialSuffix)
+		of, temporary = strings.CutSuffix(name, layout.PartialSuffix)
 	}
 	_, numbered := stepNumber(of)
-	return temporary && (numbered || of == runMetadataDir)
+	return temporary && (numbered || of == layout.RootMetadataDir)
 }
 
 // explain changes the verdict about what has failed with err, if it is no checkpoint
@@ -123,10 +117,10 @@ func (v *verdict) explain(ctx context.Context, err error) {
 			return
 		}
 		v.Status, v.note = statusUnfinished, unfinishedStep
-		if strings.HasSuffix(name, partialSuffix) {
+		if strings.HasSuffix(name, layout.PartialSuffix) {
 			v.note = unfinishedParts
 		}
-	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == runMetadataDir:
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
 		is, err := checkRunMetadata(ctx, v.Path)
 		switch {
 		case !is:
@@ -154,7 +148,7 @@ func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
 		return false, nil
 	}
 	for _, e := range entries {
-		if e.Dir || !slices.Contains(runMetadataFiles, e.Name) && e.Name != layout.DigestFile {
+		if e.Dir || e.Name != layout.RootMetadataFile && e.Name != layout.OldRootMetadataFile && e.Name != layout.DigestFile {
 			return false, nil
 		}
 	}
@@ -186,7 +180,7 @@ func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdi
 		if v.none && v.Status == statusError {
 			continue // no checkpoint, or one that was removed since
 		}
-		if name == runMetadataDir && v.Status == statusOK {
+		if name == layout.RootMetadataDir && v.Status == statusOK {
 			continue
 		}
 		if err := report(v); err != nil {
@@ -206,7 +200,7 @@ func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdi
 		switch {
 		case slices.Contains(r.steps, name):
 			steps++
-		case name != runMetadataDir:
+		case name != layout.RootMetadataDir:
 			others++
 		}
 	}

@@ -55,8 +55,10 @@ const (
 	// AggregateFile has the leaves that Orbax was told to aggregate, until 2024, in
 	// MessagePack: of the oldest checkpoints the whole tree.
 	AggregateFile = "checkpoint"
-	ArrayFile     = "array_metadatas/process_0"
-	DataDir       = "d"
+	// ManifestFile is the one of an OCDBT database, ocdbt.ManifestName.
+	ManifestFile = "manifest.ocdbt"
+	ArrayFile    = "array_metadatas/process_0"
+	DataDir      = "d"
 	// ChunksFile is ours, of the saves of a run: which content the chunks in the
 	// data files have. Orbax ignores it.
 	ChunksFile = "go-orbax.chunks"
@@ -93,6 +95,26 @@ const NotebookDir = ".ipynb_checkpoints"
 
 // PartialSuffix ends the name of the directory of a session of partial saves.
 const PartialSuffix = ".partial_save"
+
+// PendingMark is in the names of Orbax's parts of a session:
+// <session>.pending_<time in ns>_<uuid in hex>.
+const PendingMark = ".pending_"
+
+// RootMetadataDir is the directory of the metadata of a run, in the run's, and
+// RootMetadataFile the document in it. Old versions of Orbax call the document
+// OldRootMetadataFile.
+const (
+	RootMetadataDir     = "metadata"
+	RootMetadataFile    = "_ROOT_METADATA"
+	OldRootMetadataFile = "metadata"
+)
+
+// ProtoFile is the document of a protocol buffer.
+const ProtoFile = "proto.pbtxt"
+
+// DescriptorName is a checkpointable that old versions of Orbax added by themselves, to
+// say what the checkpoint is for.
+const DescriptorName = "descriptor"
 
 // DefaultName is the checkpointable that Save writes and Load prefers.
 const DefaultName = "state"

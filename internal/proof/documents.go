@@ -29,25 +29,19 @@ const (
 
 // checks are the documents whose names say what they are, wherever they may be.
 var checks = map[string]func(doc []byte) verdict{
-	layout.CheckpointFile: checkpointDoc,
-	layout.HandlersFile:   checkpointDoc,
-	layout.DigestFile:     digestDoc,
-	layout.DeletionFile:   deletionDoc,
-	layout.CommitFile:     commitDoc,
-	layout.IndicatorFile:  func([]byte) verdict { return doubt }, // it is empty
-	layout.TreeFile:       treeDoc,
-	layout.ShardingFile:   shardingDoc,
-	layout.StringsFile:    objectDoc,
-	layout.ChunksFile:     prefixDoc("go-orbax chunks "),
-	layout.PartsFile:      partsDoc,
-	rootMetadataFile:      objectDoc,
+	layout.CheckpointFile:   checkpointDoc,
+	layout.HandlersFile:     checkpointDoc,
+	layout.DigestFile:       digestDoc,
+	layout.DeletionFile:     deletionDoc,
+	layout.CommitFile:       commitDoc,
+	layout.IndicatorFile:    func([]byte) verdict { return doubt }, // it is empty
+	layout.TreeFile:         treeDoc,
+	layout.ShardingFile:     shardingDoc,
+	layout.StringsFile:      objectDoc,
+	layout.ChunksFile:       prefixDoc("go-orbax chunks "),
+	layout.PartsFile:        partsDoc,
+	layout.RootMetadataFile: objectDoc,
 }
-
-const (
-	rootMetadataFile = "_ROOT_METADATA" // of a run
-	msgpackFile      = "checkpoint"     // a tree before each array had files of its own
-	manifestFile     = "manifest.ocdbt"
-)
 
 // maxDocument is the largest document that is looked into. A larger one counts as
 // damaged.

@@ -41,7 +41,7 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 		w.strange = append(w.strange, path.Join(r.dir, name)+"/")
 		return nil
 	}
-	ours := slices.Contains([]string{layout.MetricsName, descriptorItem}, name)
+	ours := slices.Contains([]string{layout.MetricsName, layout.DescriptorName}, name)
 	named := r.named[name] || ours || r.lists(path.Join(r.dir, name))
 	switch {
 	case isNested(entries):
@@ -155,9 +155,6 @@ func (w *walk) randomKey(c contents, dir string) error {
 	return w.item(contents{r: c.r}, dir, rest)
 }
 
-// descriptorItem is an item that Orbax may add by itself.
-const descriptorItem = "descriptor"
-
 // isStandard reports whether a type is that of one of Orbax's handlers of documents.
 func isStandard(typ string) bool { return typ != "" && !IsOwn(typ) }
 
@@ -174,7 +171,7 @@ const stateful = "Stateful"
 // document: of JSON, of a protocol buffer, of metrics, of a dataset's iterator.
 func isItemFile(name string) bool {
 	switch name {
-	case "metadata", "data.json", "metrics", protoFile, "descriptor.pbtxt":
+	case "metadata", "data.json", layout.MetricsName, layout.ProtoFile, "descriptor.pbtxt":
 		return true
 	}
 	rest, process := strings.CutPrefix(name, "process_")
@@ -182,8 +179,6 @@ func isItemFile(name string) bool {
 	index, count, of := strings.Cut(rest, "-of-")
 	return process && ofJSON && of && isNumber(index) && isNumber(count)
 }
-
-const protoFile = "proto.pbtxt"
 
 // itemCheck returns the check of such a file.
 func itemCheck(name string) func([]byte) verdict {

@@ -228,7 +228,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 // isPending reports whether name is that of a part of a session of partial saves:
 // <session>.pending_<time in ns>_<hexadecimal digits>.
 func isPending(name string) bool {
-	_, rest, ok := cutLast(name, layout.PartialSuffix+".pending_")
+	_, rest, ok := cutLast(name, layout.PartialSuffix+layout.PendingMark)
 	when, id, cut := strings.Cut(rest, "_")
 	return ok && cut && when != "" && strings.Trim(when, "0123456789") == "" && isHex(id)
 }

@@ -36,7 +36,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 	w.cut = w.partial || !slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == layout.CommitFile })
 	for _, e := range entries {
 		check := rootCheck(e.Name)
-		if check == nil && (session || w.partial) && e.Name == rootMetadataFile {
+		if check == nil && (session || w.partial) && e.Name == layout.RootMetadataFile {
 			check = objectDoc
 		}
 		if check == nil || !isFile(e) {

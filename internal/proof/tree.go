@@ -64,7 +64,7 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 			if e.Name == layout.TreeFile {
 				leaves = namesOf(doc)
 			}
-		case isFile(e) && e.Name == msgpackFile:
+		case isFile(e) && e.Name == layout.AggregateFile:
 			is, err := w.isMsgpack(name)
 			if err != nil {
 				return nil, false, err
@@ -118,7 +118,7 @@ func isTreeFile(name string) bool {
 
 func isManifest(name string) bool {
 	name, _ = strings.CutSuffix(name, lockSuffix)
-	if name == manifestFile {
+	if name == layout.ManifestFile {
 		return true
 	}
 	number, ok := strings.CutPrefix(name, "manifest.")
