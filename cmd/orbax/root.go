@@ -66,17 +66,24 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate(versionLine())
-	follow := root.PersistentFlags().Bool("follow-links", false,
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	for _, verb := range []*cobra.Command{newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(), newRepair()} {
+		mayFollowLinks(verb)
+		root.AddCommand(verb)
+	}
+	root.AddCommand(newRm(), newPartial(), newVersion())
+	return root
+}
+
+// mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
+func mayFollowLinks(verb *cobra.Command) {
+	follow := verb.Flags().Bool("follow-links", false,
 		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+	verb.PreRun = func(cmd *cobra.Command, _ []string) {
 		if *follow {
 			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
 		}
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(),
-		newRm(), newRepair(), newPartial(), newVersion())
-	return root
 }
 
 func unknownVerb(name string) error {
