@@ -31,8 +31,8 @@ import (
 // Equal chunks of one save are stored once.
 type Reuse struct {
 	// Base is the same checkpointable in an earlier, complete checkpoint in the
-	// same store. Nothing is shared if it is nil, was saved without a Reuse, or has
-	// no digest of what that recorded.
+	// same store. Nothing is shared if it is nil, was saved without a Reuse or by a
+	// version that did not record the chunks' seals, or has no digest of what that recorded.
 	Base *ReadDir
 	// FreshEvery is after how many saves bytes are written anew, so that damage to
 	// them does not last: no save shares bytes that FreshEvery-1 others have shared

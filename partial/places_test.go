@@ -56,6 +56,28 @@ func TestPartsInWrongPlaces(t *testing.T) {
 	}
 }
 
+// A new index changes nothing of what belongs where.
+func TestRepairKeepsPlaces(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ck")
+	must(t, partial.Save(t.Context(), path, map[string]any{"a": large(1)}))
+	must(t, partial.Save(t.Context(), path, map[string]any{"b": large(2)}))
+	must(t, partial.Finalize(t.Context(), path))
+	must(t, os.Remove(filepath.Join(path, "state", "manifest.ocdbt")))
+	report, err := orbax.Repair(t.Context(), path, orbax.WriteRepairs())
+	if must(t, err); !report.Written {
+		t.Fatal(report)
+	}
+	must(t, orbax.Verify(t.Context(), path))
+	exchangeData(t, filepath.Join(path, "state", "ocdbt.process_0*", "d", "*"))
+	err = orbax.Verify(t.Context(), path)
+	for _, want := range []string{"leaf a: chunk", "leaf b: chunk"} {
+		if !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), want) {
+			t.Error(err)
+		}
+	}
+}
+
 // exchangeData exchanges the two files that match and hold the data.
 func exchangeData(t *testing.T, pattern string) {
 	t.Helper()
