@@ -38,6 +38,8 @@ type Stats struct {
 	Bytes  int64
 	// Moved is how many bytes of files have been written or read, and Planned how
 	// many will be: an upper bound, because how well data compresses is not known yet.
+	// Of a load of more than 131,072 chunks it counts those that have been planned, in
+	// groups of that many.
 	Moved, Planned int64
 	Files          int
 	// Leaf is the path of the leaf whose data was moved last: where several are moved
