@@ -246,6 +246,38 @@ func hasFile(entries []storage.Info, name string) bool {
 	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
 }
 
+// maxOldLooks bounds how many entries of a directory are looked at, and into.
+const maxOldLooks = 100
+
+// oldCheckpointsIn returns the names of those entries of dir that are checkpoints of
+// Flax or of releases of Orbax that wrote no document at the root: files, trees and
+// directories of trees.
+func oldCheckpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+	has := func(name string) bool {
+		found, err := treeIn(ctx, store, path.Join(dir, name))
+		return err == nil && found
+	}
+	for _, e := range entries[:min(len(entries), maxOldLooks)] {
+		switch {
+		case isTemporary(e.Name) || isSession(e.Name):
+		case !e.Dir:
+			if strings.HasPrefix(e.Name, layout.AggregateFile) && handler.IsFlaxFile(ctx, store, path.Join(dir, e.Name)) {
+				names = append(names, e.Name)
+			}
+		case has(e.Name):
+			names = append(names, e.Name)
+		default:
+			items, err := store.List(ctx, path.Join(dir, e.Name))
+			if err == nil && slices.ContainsFunc(items[:min(len(items), maxOldLooks)], func(i storage.Info) bool {
+				return i.Dir && has(path.Join(e.Name, i.Name))
+			}) {
+				names = append(names, e.Name)
+			}
+		}
+	}
+	return names
+}
+
 // checkpointsIn returns the names of those entries of dir that are checkpoints.
 func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	for _, e := range entries {
@@ -280,17 +312,23 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	steps := checkpointsIn(ctx, store, dir, entries)
+	if len(steps) == 0 {
+		steps = oldCheckpointsIn(ctx, store, dir, entries)
+	}
 	switch n := len(steps); {
 	case n > 8:
-		return fmt.Errorf("%w: it holds %d of them; give the path of one, such as %s", fault.ErrInvalidCheckpoint, n, path.Join(dir, slices.MaxFunc(steps, byNumber)))
+		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(slices.MaxFunc(steps, byNumber)))
 	case n > 0:
-		return fmt.Errorf("%w: it holds some; give the path of one: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
+		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
 	case len(entries) == 0:
 		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
 	case looksBegun(ctx, store, dir, entries):
 		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
 	}
-	return fmt.Errorf("%w: no %s in it", fault.ErrInvalidCheckpoint, layout.CheckpointFile)
+	if len(entries) > maxOldLooks {
+		return fault.ErrInvalidCheckpoint // old ones may be among those that were not looked at
+	}
+	return fmt.Errorf("%w, and none of its entries is one", fault.ErrInvalidCheckpoint)
 }
 
 // byNumber compares names by the numbers that they end in, as those of steps do.

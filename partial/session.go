@@ -60,6 +60,9 @@ func Sessions(ctx context.Context, dir string) ([]*Session, error) {
 		return nil, wrap("open", dir, err)
 	}
 	infos, err := store.List(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fault.ErrNotExist
+	}
 	if err != nil {
 		return nil, wrap("open", dir, err)
 	}

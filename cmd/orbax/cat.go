@@ -32,7 +32,8 @@ output is one.
 LEAF is a path as ls prints it: that of a leaf in the part that --name says, else
 the name of a part, a slash, and a leaf's path in it. The name of a part that is a
 JSON document prints the document, with numbers that JSON does not have as
-strings; where the checkpoint is the document itself that name is ''.
+strings; where the checkpoint is the document itself that name is ''. The name
+metrics prints the metrics of a step in the same way.
 
 REGION is a part of an array, as Python writes it: in brackets, for each of the
 leading axes an index or START:STOP:STEP. What is left out is the whole axis and

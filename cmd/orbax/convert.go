@@ -166,7 +166,7 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 	fromFile, toFile := isTensorPath(src), strings.HasSuffix(c.place, tensorSuffix)
 	switch {
 	case fromFile && toFile:
-		return nil, usagef("both SRC and DST are %s files", tensorSuffix)
+		return nil, usagef("both SRC and DST are %s files: convert SRC to a checkpoint first, and that to DST", tensorSuffix)
 	case !toFile && isFileSuffix(filepath.Ext(c.place)):
 		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.place))
 	case toFile && c.stores:

@@ -89,6 +89,9 @@ EXIT STATUS
 				return trouble{err}
 			}
 			if !c.found.Equal() {
+				if !quiet && c.onlyKeys() {
+					fmt.Fprintln(cmd.ErrOrStderr(), "hint: --ignore-keys compares leaves by their paths, however these are divided into keys")
+				}
 				return errDiffer
 			}
 			return nil
@@ -192,6 +195,23 @@ func (c *comparison) print(w io.Writer) error {
 		fmt.Fprintf(b, "not compared: %s\n", shownList(d.Unknown))
 	}
 	return b.Flush()
+}
+
+// onlyKeys reports whether nothing differs but keys, as those of a tensor's name and of
+// nested dicts do.
+func (c *comparison) onlyKeys() bool {
+	d := c.found
+	if len(d.OnlyA)+len(d.OnlyB) > 0 || slices.Contains(slices.Collect(maps.Values(d.Documents)), true) {
+		return false
+	}
+	for _, leaves := range d.Trees {
+		for i := range leaves {
+			if leaves[i].In != view.DiffersKeys {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // several reports whether leaves must be told apart by their parts.

@@ -108,7 +108,8 @@ func describe(err error) string {
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
 // withoutAdvice takes out of a message what concerns programs; see hintOf.
-var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "")
+var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "",
+	"; partial.Abort removes it", "", "; pass Overwrite to replace it", "")
 
 // problems returns the messages of err's problems, each once, without what the
 // library says of the checkpoint as a whole.
@@ -143,6 +144,8 @@ func hintOf(err error) string {
 		return "--fill-missing takes missing chunks for the fill value, as zarr does"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
+	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, layout.PartialSuffix) && lib.Op == "delete":
+		return "`orbax partial abort " + lib.Path + "` removes it with all its parts"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, layout.PartialSuffix):
 		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
@@ -152,6 +155,9 @@ func hintOf(err error) string {
 		}
 		if _, statErr := os.Stat(name); statErr == nil {
 			return "" // it is something in it that is not there
+		}
+		if info, statErr := os.Stat(name + layout.PartialSuffix); statErr == nil && info.IsDir() {
+			return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its session's parts"
 		}
 		if near := closestPath(name, mayBeCheckpoint); near != "" {
 			return "did you mean " + near + "?"
@@ -175,6 +181,9 @@ func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error)
 	if dir := enclosing(ctx, path); dir != "" {
 		if !missing {
 			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, dir)
+		}
+		if inner, absErr := filepath.Abs(path); absErr == nil && inner == filepath.Join(dir, layout.MetricsName) {
+			return nil, withHint(err, "`orbax cat %s %s` prints the metrics", dir, layout.MetricsName)
 		}
 		return nil, withHint(err, "give the checkpoint's path: %s", dir)
 	}

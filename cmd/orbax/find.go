@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -85,8 +86,11 @@ func (f *finder) find(ctx context.Context, leaf string) (content, error) {
 func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 	part, inPart, isLeaf := strings.Cut(leaf, "/")
 	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
-	if len(f.ck.Names()) == 0 {
+	switch names := f.ck.Names(); {
+	case len(names) == 0:
 		isPart = leaf == "" // the checkpoint itself
+	case len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]):
+		part, isPart = names[0], true // as at the path of a document
 	}
 	t, err := openTree(ctx, f.ck, f.path, f.part, f.options...)
 	switch noTree := errors.Is(err, errNoPytree) || errors.Is(err, orbax.ErrStructure); {
@@ -98,6 +102,11 @@ func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 		}
 	}
 	switch {
+	case leaf == layout.MetricsName && !isPart && f.part == "":
+		if d, err := f.metrics(ctx); d != nil || err != nil {
+			return d, err
+		}
+		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
 	case !isPart || leaf == "" && t != nil:
 		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
 	case !isLeaf:
@@ -112,6 +121,11 @@ func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
 	return nil, f.noLeaf(ctx, t, part, part+"/", inPart)
 }
 
+func (f *finder) isTree(ctx context.Context, name string) bool {
+	m, err := look(ctx, f.ck, name)
+	return err == nil && treeOf(m, name) != nil
+}
+
 // leaf returns a leaf of t, or nil.
 func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
 	l, err := t.Leaf(name)
@@ -119,6 +133,16 @@ func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
 		return nil
 	}
 	return &storedLeaf{l, l.Metadata(), name, f.path}
+}
+
+// metrics returns the metrics of a step as a document, or nil if there are none.
+func (f *finder) metrics(ctx context.Context) (content, error) {
+	m, err := f.ck.CheckpointablesMetadata(ctx)
+	if err != nil || m.Metrics == nil {
+		return nil, err
+	}
+	text, err := layout.EncodeJSON(finite(m.Metrics))
+	return &document{f.path, layout.MetricsName, text}, err
 }
 
 // document returns the document that a part is.

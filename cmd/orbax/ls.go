@@ -26,12 +26,18 @@ func newLs() *cobra.Command {
 	var fill fillFlag
 	cmd := &cobra.Command{
 		Use:   "ls CKPT",
-		Short: "List what is in a checkpoint",
+		Short: "List what is in a checkpoint, or the steps of a run",
 		Long: `Ls lists every leaf of a checkpoint: its path, kind, dtype, shape, size in
-memory and sharding. It reads no array data.
+memory and sharding; then the metrics of a step and the custom metadata, abridged
+if they are long. It reads no array data.
 
-CKPT is the directory of a checkpoint of Orbax, old or new; of safetensors files,
-or one such file; or of zarr arrays, in files or in an OCDBT database.
+CKPT is the directory of a checkpoint of Orbax, old or new, or of one of its parts
+(/ckpt/step_100/params); of safetensors files, or one such file; of zarr arrays, in
+files or in an OCDBT database; or a file of Flax. A path may be a file:// URL.
+
+Of a run, a directory with checkpoints whose names end in a number, it lists these
+steps in the order of their numbers, then the other checkpoints in it: when each was
+committed, how many leaves it has, their size in memory, and the metrics.
 
 A checkpoint can have several parts. Where there is more than one, each leaf's
 path follows the part's name and a slash, which cat takes too; parts that are no
@@ -39,6 +45,7 @@ pytrees are listed with their kind. With --name the paths are those in the part,
 as cat takes them with the same --name.
 
 The document of --json has these members. Those of unknown value are null.
+That of a run follows below.
 
   path, init_time, commit_time, custom_metadata, metrics
   checkpointables   list, by name, of
@@ -59,6 +66,15 @@ The document of --json has these members. Those of unknown value are null.
       error         why the leaf cannot be read; null if nothing is known to be
                     in the way
 
+The document of a run has these:
+
+  path
+  checkpoints       list of
+    name, step      the step is the number in the name
+    commit_time, leaves, bytes, stored_bytes, metrics
+    error           why it cannot be read; null if nothing is known to be in the way
+  unfinished        list of names: of saves that go on or have died
+
 A leaf whose document or chunks are missing, or of a form that is not known, is
 listed as unreadable, with what is known of it; an error says why, and the exit
 status is 1 if it is damaged. The other leaves can be read. The sharding of a jax.Array
@@ -66,21 +82,28 @@ is unknown where the checkpoint does not record one.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
 JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
-		Example: `  orbax ls /ckpt/step_100
+		Example: `  orbax ls /ckpt
+  orbax ls /ckpt/step_100
   orbax ls /ckpt/step_100 --name params
   orbax ls --json /ckpt/step_100 | jq '.checkpointables[].leaves[] | select(.bytes > 1e9) | .path'`,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := list(cmd.Context(), args[0], name, fill)
+			if err == nil {
+				return cmp.Or(write(cmd.OutOrStdout(), l, asJSON), l.err)
+			}
+			run := (*stepsDir)(nil)
+			if name == "" && errors.Is(err, orbax.ErrInvalidCheckpoint) {
+				run = readRun(cmd.Context(), args[0])
+			}
+			if run == nil {
+				return err
+			}
+			of, err := run.list(cmd.Context(), fill)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), l)
-			} else {
-				err = l.print(cmd.OutOrStdout())
-			}
-			return cmp.Or(err, l.err)
+			return cmp.Or(write(cmd.OutOrStdout(), of, asJSON), of.err)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -89,7 +112,15 @@ JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHel
 	return cmd
 }
 
-// listing is what ls prints; its JSON is described in the verb's help.
+// write prints a listing, or its document.
+func write(w io.Writer, l interface{ print(io.Writer) error }, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, l)
+	}
+	return l.print(w)
+}
+
+// listing is what ls prints of a checkpoint; its JSON is described in the verb's help.
 type listing struct {
 	Path       string     `json:"path"`
 	InitTime   *time.Time `json:"init_time"`
@@ -253,6 +284,9 @@ func jsonKeys(p tree.Path) []any {
 	return keys
 }
 
+// maxShownValue is how much is shown of metrics and of custom metadata.
+const maxShownValue = 300
+
 // print writes the listing as a table.
 func (l *listing) print(w io.Writer) error {
 	trees, leaves, bytes, stored := 0, 0, int64(0), int64(0)
@@ -284,6 +318,14 @@ func (l *listing) print(w io.Writer) error {
 	table(b, rows, 4)
 	if trees > 0 {
 		fmt.Fprintf(b, "total %s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), size(bytes), size(stored), strings.Join(unique(formats), ", "))
+	}
+	for _, of := range []struct {
+		title string
+		value any
+	}{{"metrics", l.Metrics}, {"custom metadata", l.Custom}} {
+		if empty, ok := of.value.(map[string]any); of.value != nil && (!ok || len(empty) > 0) {
+			fmt.Fprintf(b, "%s %s\n", of.title, oneLine(of.value, maxShownValue))
+		}
 	}
 	return b.Flush()
 }

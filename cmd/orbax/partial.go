@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/partial"
 )
 
@@ -43,11 +48,11 @@ PATH is the path of the checkpoint or of its session.` + exitHelp,
 func newPartialLs() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "ls DIR",
+		Use:   "ls PATH",
 		Short: "List the sessions in a directory",
-		Long: `Ls lists the sessions of partial saves in DIR: the path of the checkpoint that
-each will be, how many parts and leaves it has, the size of their files, and when
-the last part was saved. If there are none it prints nothing.
+		Long: `Ls lists the sessions of partial saves in the directory PATH, or the session that
+PATH is of: the path of the checkpoint that each will be, how many parts and leaves
+it has, the size of their files, and when the last part was saved.
 
 The document of --json is {"sessions": [...]}, a list of
 
@@ -60,9 +65,9 @@ The document of --json is {"sessions": [...]}, a list of
 Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 		Example: `  orbax partial ls /ckpt
   orbax partial ls --json /ckpt | jq -r '.sessions[].path'`,
-		Args: exactly("DIR"),
+		Args: exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			found, err := partial.Sessions(cmd.Context(), args[0])
+			found, err := sessionsAt(cmd.Context(), args[0])
 			sessions := describeSessions(found)
 			if asJSON {
 				if err == nil || len(found) > 0 {
@@ -70,12 +75,29 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 				}
 				return err
 			}
+			if len(sessions) == 0 && err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", shown(args[0]))
+			}
 			printSessions(cmd.OutOrStdout(), sessions)
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
+}
+
+// sessionsAt describes the sessions in a directory, or the one that a path is of: that
+// of the checkpoint or of the session.
+func sessionsAt(ctx context.Context, path string) ([]*partial.Session, error) {
+	found, err := partial.Sessions(ctx, path)
+	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
+		return found, err
+	}
+	s, openErr := partial.Open(ctx, path)
+	if openErr != nil {
+		return found, cmp.Or(err, openErr)
+	}
+	return []*partial.Session{s}, nil
 }
 
 func newPartialFinalize() *cobra.Command {

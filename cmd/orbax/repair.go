@@ -129,7 +129,7 @@ const notRead = " (array data was not read: verify does that)"
 // print writes the report for people, a line for each pytree.
 func (r *repair) print(w io.Writer) error {
 	if len(r.Trees) == 0 {
-		_, err := fmt.Fprintf(w, "OK  %s  no databases of several processes, so there is nothing to rebuild"+notRead+"\n", shown(r.Path))
+		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", shown(r.Path))
 		return err
 	}
 	for _, t := range r.Trees {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 func newRm() *cobra.Command {
@@ -46,7 +47,11 @@ checkpoint.` + exitHelp,
 				if nameErr == nil {
 					name, nameErr = filepath.Abs(name)
 				}
-				if nameErr == nil && filepath.Dir(name) == outer {
+				switch {
+				case nameErr != nil || filepath.Dir(name) != outer:
+				case filepath.Base(name) == layout.MetricsName:
+					err = fmt.Errorf("%s: it is the metrics of the checkpoint %s, which belong to it and are removed with it", path, outer)
+				default:
 					err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, shown(filepath.Base(name)))
 				}
 			}

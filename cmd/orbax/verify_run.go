@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -53,6 +55,9 @@ func readRun(ctx context.Context, dir string) *stepsDir {
 		_, numbered := stepNumber(e.Name)
 		switch {
 		case !e.Dir:
+			if numbered && handler.IsFlaxFile(ctx, store, path.Join(name, e.Name)) {
+				r.steps = append(r.steps, e.Name)
+			}
 		case isUnfinished(e.Name):
 			r.unfinished = append(r.unfinished, e.Name)
 		case strings.Contains(e.Name, storage.TempMarker):
