@@ -246,38 +246,6 @@ func hasFile(entries []storage.Info, name string) bool {
 	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
 }
 
-// maxOldLooks bounds how many entries of a directory are looked at, and into.
-const maxOldLooks = 100
-
-// oldCheckpointsIn returns the names of those entries of dir that are checkpoints of
-// Flax or of releases of Orbax that wrote no document at the root: files, trees and
-// directories of trees.
-func oldCheckpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
-	has := func(name string) bool {
-		found, err := treeIn(ctx, store, path.Join(dir, name))
-		return err == nil && found
-	}
-	for _, e := range entries[:min(len(entries), maxOldLooks)] {
-		switch {
-		case isTemporary(e.Name) || isSession(e.Name):
-		case !e.Dir:
-			if strings.HasPrefix(e.Name, layout.AggregateFile) && handler.IsFlaxFile(ctx, store, path.Join(dir, e.Name)) {
-				names = append(names, e.Name)
-			}
-		case has(e.Name):
-			names = append(names, e.Name)
-		default:
-			items, err := store.List(ctx, path.Join(dir, e.Name))
-			if err == nil && slices.ContainsFunc(items[:min(len(items), maxOldLooks)], func(i storage.Info) bool {
-				return i.Dir && has(path.Join(e.Name, i.Name))
-			}) {
-				names = append(names, e.Name)
-			}
-		}
-	}
-	return names
-}
-
 // checkpointsIn returns the names of those entries of dir that are checkpoints.
 func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	for _, e := range entries {

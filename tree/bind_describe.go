@@ -21,6 +21,9 @@ func (b *binder) mismatch(dst reflect.Value, br *branch) {
 	if br.leaf >= 0 && b.specs[br.leaf].Kind == KindArray && dst.Kind() == reflect.Slice {
 		advice = "; use *array.Array"
 	}
+	if br.leaf < 0 && br.seq && dst.Kind() == reflect.Slice && dst.Len() > 0 {
+		advice = " (an empty one takes any length)"
+	}
 	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s%s", fault.ErrStructure, b.describe(br), b.describeTarget(dst), advice))
 }
 

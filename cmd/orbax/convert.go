@@ -39,6 +39,9 @@ safetensors files; or, if DST ends with .safetensors, such a file of one pytree 
 a checkpoint. The data passes through memory a few chunks at a time; only PRNG
 keys, byte strings and parts that are no pytrees are held as a whole.
 
+With --overwrite a DST that ends with .safetensors is replaced if it is a regular
+file, whatever is in it; a checkpoint only after it was found to be one.
+
 --dtype converts the arrays of the same class, to a checkpoint and to safetensors:
 bfloat16 leaves integers alone, and scalars and PRNG keys are never converted.
 
@@ -272,7 +275,7 @@ func (c *conversion) warn(format string, args ...any) {
 }
 
 // mayReplace refuses a destination that exists.
-func (c *conversion) mayReplace() error {
+func (c *conversion) mayReplace(ctx context.Context) error {
 	info, err := os.Lstat(c.place)
 	switch {
 	case os.IsNotExist(err):
@@ -280,7 +283,13 @@ func (c *conversion) mayReplace() error {
 	case err != nil:
 		return err
 	case !c.overwrite:
-		return withHint(fmt.Errorf("%s: %w", c.dst, orbax.ErrExist), "--overwrite replaces it")
+		err := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
+		if info.IsDir() {
+			if ok, _ := orbax.IsCheckpoint(ctx, c.dst); !ok {
+				return err // --overwrite may refuse it as well
+			}
+		}
+		return withHint(err, "--overwrite replaces it")
 	case strings.HasSuffix(c.place, tensorSuffix) && !info.Mode().IsRegular():
 		return fmt.Errorf("%s: will not overwrite: not a regular file", c.dst)
 	}

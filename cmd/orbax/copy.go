@@ -23,7 +23,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 	if err != nil {
 		return nil, err
 	}
-	if err := c.mayReplace(); err != nil {
+	if err := c.mayReplace(ctx); err != nil {
 		return nil, err
 	}
 	parts, done := map[string]any{}, &converted{}

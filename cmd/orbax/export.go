@@ -31,7 +31,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
 	}
 	removeDead(c.place)
-	if err := c.mayReplace(); err != nil {
+	if err := c.mayReplace(ctx); err != nil {
 		return nil, err
 	}
 	described := t.Metadata()

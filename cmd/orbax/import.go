@@ -23,7 +23,7 @@ func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.src, err)
 	}
-	if err := c.mayReplace(); err != nil {
+	if err := c.mayReplace(ctx); err != nil {
 		return nil, err
 	}
 	options := []orbax.SaveOption{orbax.Storage(c.storage)}
