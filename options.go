@@ -78,6 +78,7 @@ type saveConfig struct {
 	handler   handler.SaveOptions
 	into      *savehook.Into // of a partial save
 	step      savehook.Step
+	atomicity AtomicityMode
 }
 
 type loadConfig struct {

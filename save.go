@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -100,6 +101,7 @@ type saving struct {
 	dir        string
 	overwrite  bool
 	unfinished bool // what is overwritten must be unfinished
+	inPlace    bool // committed by marker
 	stage      storage.Stage
 	meta       layout.CheckpointMetadata
 	writes     map[string]handler.WriteFunc
@@ -115,7 +117,8 @@ type saving struct {
 func newSaving(ctx context.Context, c *saveConfig) *saving {
 	s := &saving{
 		overwrite:  c.overwrite || c.step.ReplaceUnfinished,
-		unfinished: !c.overwrite && c.step.ReplaceUnfinished,
+		unfinished: !c.overwrite && c.step.ReplaceUnfinished || c.atomicity == CommitFile,
+		inPlace:    c.atomicity == CommitFile,
 		meta:       layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:     map[string]handler.WriteFunc{},
 		into:       c.into,
@@ -148,7 +151,7 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 		return s.checkRoom(ctx, c.step.MakeRoom)
 	}
 	custom, err := layout.CheckCustom(c.custom)
-	errs := []error{err}
+	errs := []error{err, s.checkAtomicity(c)}
 	s.meta.Custom = custom
 	if len(parts) == 0 {
 		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
@@ -170,7 +173,12 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if err := errors.Join(errs...); err != nil || s.into != nil {
 		return err
 	}
-	if s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite); err != nil {
+	if s.inPlace {
+		err = s.beginInPlace(ctx)
+	} else {
+		s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
+	}
+	if err != nil {
 		return err
 	}
 	if !s.overwrite {
@@ -219,7 +227,7 @@ func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) e
 		return err
 	case room < s.least && !s.sharing.has():
 		err = fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, sizeText(float64(s.least)), sizeText(float64(room)))
-		if s.overwrite {
+		if s.overwrite && !s.inPlace {
 			err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)
 		}
 		return err
@@ -276,10 +284,12 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	case s.overwrite && (!s.unfinished || errors.Is(err, fault.ErrUnfinished)):
 	case s.into != nil && err == nil:
 		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
+	case s.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
+		return errNotInPlace
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
 		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
 	case errors.Is(err, fault.ErrUnfinished):
-		return fmt.Errorf("%w: %w", fault.ErrExist, err)
+		return cmp.Or(s.busy(ctx), fmt.Errorf("%w: %w", fault.ErrExist, err))
 	default:
 		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
 	}
@@ -359,7 +369,7 @@ func (s *saving) run(ctx context.Context) error {
 	}
 	err := s.write(ctx)
 	s.observer.enter(PhaseCommit)
-	if err == nil && (s.overwrite || s.into != nil) {
+	if err == nil && (s.overwrite && !s.inPlace || s.into != nil) {
 		err = s.checkTarget(ctx) // it may have changed meanwhile
 	}
 	if err != nil {
@@ -404,7 +414,10 @@ func (s *saving) write(ctx context.Context) error {
 			if s.into != nil {
 				dir.Unmerged()
 			}
-			return write(gctx, dir)
+			if err := write(gctx, dir); err != nil || !s.inPlace {
+				return err
+			}
+			return dir.WriteFile(gctx, layout.CommitFile, savehook.Mark(path.Join(s.dir, name)))
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -95,6 +95,18 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 }
 
 func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) error {
+	if err := e.removeTarget(ctx, look, last...); err != nil {
+		return err
+	}
+	if err := e.Close(); err != nil {
+		return fmt.Errorf("%s is gone; removing what was in it failed: %w", e.claim.target, err)
+	}
+	return nil
+}
+
+// removeTarget is RemoveAll that keeps the claim, unless it fails and leaves what it
+// has moved away.
+func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -133,9 +145,6 @@ func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) er
 	if err := removeLooked(context.WithoutCancel(ctx), sys, removed, look); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, removed, err)
-	}
-	if err := e.Close(); err != nil {
-		return fmt.Errorf("%s is gone; removing what was in it failed: %w", dir, err)
 	}
 	return nil
 }

@@ -131,6 +131,22 @@ func CanReplace(ctx context.Context, stage Stage) error {
 	return nil
 }
 
+// MarkerStore is a Store that can write a directory where it will be. A store that
+// cannot need not be one.
+type MarkerStore interface {
+	Store
+	// BeginInPlace is Begin for a directory that is written where readers find it, and
+	// is complete when the file called marker is in it, which Commit gives its name.
+	// Every other file directly in the directory appears when its Writer is closed:
+	// whole, and after all is durable that was closed before. What is deeper may be
+	// seen half written.
+	//
+	// What is at the path goes before anything is written, if look is not nil and lets
+	// it go; see Edit.RemoveAll. A process that dies leaves the directory without the
+	// marker, or a temporary one beside it.
+	BeginInPlace(ctx context.Context, dir, marker string, look Look) (Stage, error)
+}
+
 // Sharer is a Stage whose store can let checkpoints share bytes.
 type Sharer interface {
 	// Share is Link for the regular file called from of a checkpoint that has been

@@ -32,6 +32,22 @@ func (f *failing) Begin(ctx context.Context, dir string, overwrite bool) (storag
 	return &stage{s, f}, nil
 }
 
+// BeginInPlace fails where the store is no storage.MarkerStore.
+func (f *failing) BeginInPlace(ctx context.Context, dir, marker string, look storage.Look) (storage.Stage, error) {
+	store, ok := f.Editor.(storage.MarkerStore)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	if err := f.before("begin", dir); err != nil {
+		return nil, err
+	}
+	s, err := store.BeginInPlace(ctx, dir, marker, look)
+	if err != nil {
+		return nil, err
+	}
+	return &stage{s, f}, nil
+}
+
 func (f *failing) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	if err := f.before("edit", dir); err != nil {
 		return nil, err

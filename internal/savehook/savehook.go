@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -98,13 +100,15 @@ var LoadSettings func(options []any) Loading
 
 // Documents writes the documents at the root of a checkpoint that will be at
 // path: its metadata, the digest file, which covers the others and what digests
-// has, and last the commit mark.
+// has, and last the commit mark. The indicator is among them, unless it has a digest:
+// then it has been written.
 func Documents(ctx context.Context, e *transfer.Engine, stage storage.Stage, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
 	doc, err := meta.Document()
 	if err != nil {
 		return err
 	}
-	mark := []byte("Checkpoint commit was successful to " + path)
+	mark := Mark(path)
+	begun := digests.Has(layout.IndicatorFile)
 	files := map[string][]byte{layout.IndicatorFile: nil, layout.CheckpointFile: doc, layout.CommitFile: mark}
 	for name, data := range files {
 		digests.Add(name, sha256.Sum256(data))
@@ -113,14 +117,21 @@ func Documents(ctx context.Context, e *transfer.Engine, stage storage.Stage, met
 	files[digestFile] = digests.Document()
 	delete(files, layout.CommitFile)
 	group, gctx := errgroup.WithContext(ctx)
-	for name, data := range files {
-		group.Go(func() error { return e.WriteFile(gctx, stage, name, data) })
+	if begun {
+		delete(files, layout.IndicatorFile)
+		group.SetLimit(1) // readers see each appear: always in the same order
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		group.Go(func() error { return e.WriteFile(gctx, stage, name, files[name]) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
 }
+
+// Mark returns the contents of the commit mark of what is at path.
+func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
 
 // CheckDocument compares a file of the checkpoint at dir with its digest. What is
 // missing or differs is an error that matches fault.ErrCorrupt.

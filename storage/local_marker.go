@@ -1,0 +1,274 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// markerStage writes a directory where it will be. It holds the claim that every other
+// writer of that path makes: a locked temporary directory beside it. There a file gets
+// its contents that is directly in the directory, and there goes what is to be removed,
+// so that the path changes in single steps.
+type markerStage struct {
+	*localStage // writes to the target itself
+	claim       *localStage
+	marker      string
+
+	mu    sync.Mutex
+	files []string        // created, by relative name
+	dirty map[string]bool // directories with entries that may not be durable
+
+	placing sync.Mutex
+	marked  bool // the marker is written, and waits for Commit
+}
+
+// BeginInPlace makes the local store a MarkerStore.
+func (l *local) BeginInPlace(ctx context.Context, dir, marker string, look Look) (Stage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir = path.Clean(dir)
+	if err := checkTarget(dir, look != nil); err != nil {
+		return nil, err
+	}
+	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
+		return nil, asNoSpace(err)
+	}
+	claim, err := newLocalStage(l.sys, dir, look != nil)
+	if err != nil {
+		return nil, asNoSpace(err)
+	}
+	s := &markerStage{
+		localStage: &localStage{sys: l.sys, target: dir, tmp: dir, dirs: map[string]bool{}, open: map[string]sysFile{}},
+		claim:      claim,
+		marker:     marker,
+		dirty:      map[string]bool{},
+	}
+	if err := s.make(ctx, look); err != nil {
+		return nil, errors.Join(asNoSpace(err), claim.Abort())
+	}
+	return s, nil
+}
+
+// make removes what is at the path, if look lets it go, and makes the directory.
+func (s *markerStage) make(ctx context.Context, look Look) error {
+	if _, err := os.Lstat(s.target); err == nil {
+		if err := checkTarget(s.target, look != nil); err != nil {
+			return err
+		}
+		if err := (&localEdit{s.claim}).removeTarget(ctx, look); err != nil {
+			return err
+		}
+	}
+	err := s.sys.mkdir(s.target)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("since the save began: %s: %w", s.target, fault.ErrExist)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
+		return errors.Join(err, s.sys.remove(s.target, nil))
+	}
+	return nil
+}
+
+// note remembers what has been created, if it has been.
+func (s *markerStage) note(name string, err error, file bool) error {
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if file {
+		s.files = append(s.files, name)
+		name = path.Dir(name)
+	}
+	for ; !s.dirty[name]; name = path.Dir(name) { // up to ".", which is its own parent
+		s.dirty[name] = true
+	}
+	return nil
+}
+
+func (s *markerStage) Mkdir(ctx context.Context, name string) error {
+	return s.note(name, s.localStage.Mkdir(ctx, name), false)
+}
+
+func (s *markerStage) Link(ctx context.Context, from, name string) error {
+	return s.note(name, s.localStage.Link(ctx, from, name), true)
+}
+
+func (s *markerStage) Share(ctx context.Context, from, name string) error {
+	return s.note(name, s.localStage.Share(ctx, from, name), true)
+}
+
+func (s *markerStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
+	if path.Dir(name) != "." {
+		w, err := s.localStage.Create(ctx, name, size)
+		return w, s.note(name, err, true)
+	}
+	if err := s.localStage.Mkdir(ctx, "."); err != nil { // the stage has ended
+		return nil, err
+	}
+	w, err := s.claim.Create(ctx, name, size)
+	if err != nil {
+		return nil, err
+	}
+	return &placedWriter{w.(*localWriter), s}, nil
+}
+
+// placedWriter writes a file directly in the directory of a markerStage.
+type placedWriter struct {
+	*localWriter
+	stage *markerStage
+}
+
+func (w *placedWriter) Close() error {
+	if err := w.localWriter.Close(); err != nil {
+		return err
+	}
+	return asNoSpace(w.stage.place(w.name))
+}
+
+// place gives a file its name in the directory, when everything before it is durable.
+// The marker gets it from Commit.
+func (s *markerStage) place(name string) error {
+	s.placing.Lock()
+	defer s.placing.Unlock()
+	if name == s.marker {
+		s.marked = true
+		return nil
+	}
+	if err := s.sync(context.Background()); err != nil {
+		return err
+	}
+	if err := s.moveIn(name); err != nil {
+		return err
+	}
+	_ = s.note(name, nil, true)
+	return s.sync(context.Background())
+}
+
+func (s *markerStage) moveIn(name string) error {
+	err := s.sys.rename(path.Join(s.claim.tmp, name), path.Join(s.target, name))
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", path.Join(s.target, name), fault.ErrExist)
+	}
+	return err
+}
+
+// sync makes all entries durable that have been created; their files were synced when
+// they were closed.
+func (s *markerStage) sync(ctx context.Context) error {
+	s.mu.Lock()
+	dirs := slices.Sorted(maps.Keys(s.dirty))
+	clear(s.dirty)
+	s.mu.Unlock()
+	err := s.syncAll(ctx, dirs)
+	if err != nil { // the next one must not pass over them
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, dir := range dirs {
+			s.dirty[dir] = true
+		}
+	}
+	return err
+}
+
+// Commit gives the marker its name.
+func (s *markerStage) Commit(ctx context.Context) error {
+	_, err := s.finish()
+	if errors.Is(err, errFinished) {
+		return err
+	}
+	if err == nil {
+		err = s.mark(ctx)
+	}
+	if err != nil {
+		return errors.Join(asNoSpace(err), s.remove())
+	}
+	if err = s.sys.syncDir(s.target); err != nil {
+		err = fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
+	}
+	if cerr := s.claim.Abort(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("%s is %w; its temporary directory %s is left: %w", s.target, fault.ErrInPlace, s.claim.tmp, cerr))
+	}
+	return err
+}
+
+func (s *markerStage) mark(ctx context.Context) error {
+	if !s.marked {
+		return fmt.Errorf("%s: %s has not been written", s.target, s.marker)
+	}
+	if err := s.sync(ctx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.moveIn(s.marker)
+}
+
+// CommitOver makes it a Replacer. BeginInPlace has removed what was there.
+func (s *markerStage) CommitOver(ctx context.Context, _ Look) error { return s.Commit(ctx) }
+
+// CanReplace makes it a Replacer.
+func (s *markerStage) CanReplace(ctx context.Context) error { return ctx.Err() }
+
+func (s *markerStage) CommitInto(context.Context, string) error {
+	return errors.Join(fmt.Errorf("%w: what is written in its place cannot become the entry of a directory", fault.ErrUnsupported), s.Abort())
+}
+
+func (s *markerStage) Abort() error {
+	if _, err := s.finish(); errors.Is(err, errFinished) {
+		return nil
+	}
+	return s.remove()
+}
+
+// remove removes what was written. It leaves the path in one step: taken away piece by
+// piece it might look complete in between.
+func (s *markerStage) remove() error {
+	removed := path.Join(s.claim.tmp, "removed"+TempMarker)
+	err := s.sys.rename(s.target, removed)
+	if errors.Is(err, fs.ErrNotExist) { // by others
+		return s.claim.Abort()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s is left, unfinished: %w", s.target, err), s.claim.Abort())
+	}
+	if err = s.sys.syncDir(filepath.Dir(s.target)); err == nil {
+		err = s.sys.remove(removed, s.made())
+	}
+	if err != nil { // others may have put something into it
+		s.claim.abandon()
+		return fmt.Errorf("what was written to %s is left in %s: %w", s.target, removed, err)
+	}
+	return s.claim.Abort()
+}
+
+// made returns everything that the stage has made.
+func (s *markerStage) made() []Item {
+	var items []Item
+	for dir := range s.dirs {
+		items = append(items, Item{dir, true})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range s.files {
+		items = append(items, Item{name, false})
+	}
+	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
+	return items
+}
