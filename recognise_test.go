@@ -145,7 +145,7 @@ func TestRunDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := orbax.Load(t.Context(), dir)
-	if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), "give the path of one: step_1") {
+	if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.Contains(err.Error(), "give the path of one of them: step_1") {
 		t.Errorf("got %v", err)
 	}
 }

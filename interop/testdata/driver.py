@@ -72,19 +72,22 @@ def _context(options, json_names=()):
     if options.pop("rich_types", False):
         rich = type(pytree_options.saving.pytree_metadata_options)(support_rich_types=True)
         pytree_options.saving = ocp.options.PyTreeOptions.Saving(pytree_metadata_options=rich)
-    layout = options.pop("layout", None)
+    layout, atomicity = options.pop("layout", None), options.pop("atomicity", None)
     if options:
         raise ValueError(f"unknown options {sorted(options)}")
     kwargs = {"checkpoint_layout": layout} if layout else {}
     registry = ocp.handlers.local_registry()
     for name in json_names:
         registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
-    return ocp.Context(
+    context = ocp.Context(
         array_options=array_options,
         pytree_options=pytree_options,
         checkpointables_options=ocp.options.CheckpointablesOptions(registry=registry),
         **kwargs,
     )
+    if atomicity:
+        context.atomicity.mode = atomicity
+    return context
 
 
 def _name(request):

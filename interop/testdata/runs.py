@@ -50,7 +50,7 @@ class _V1:
     """ocp.training.Checkpointer.
 
     Options: "prefix" and "length" of names, "custom_metadata" of the root,
-    "latest_n", "every_n" (kept), "clean" (temporary directories).
+    "latest_n", "every_n" (kept), "clean" (temporary directories), "atomicity".
     """
 
     def __init__(self, root, options):
@@ -67,6 +67,9 @@ class _V1:
             kwargs["step_name_format"] = ocp.path.step.standard_name_format(
                 step_prefix=options.get("prefix"), step_format_fixed_length=options.get("length")
             )
+        if "atomicity" in options:
+            kwargs["context"] = ocp.Context()
+            kwargs["context"].atomicity.mode = options["atomicity"]
         self.checkpointer = ocp.training.Checkpointer(
             root,
             custom_metadata=options.get("custom_metadata"),
@@ -209,7 +212,7 @@ def turn(request):
     finally:
         run.close()
     # Nothing that the first one remembers may help.
-    run = cls(request["root"], {k: v for k, v in options.items() if k in ("prefix", "length")})
+    run = cls(request["root"], {k: v for k, v in options.items() if k in ("prefix", "length", "atomicity")})
     try:
         return {"results": results, "latest": run.latest(), **run.listing()}
     finally:
