@@ -46,7 +46,8 @@
 // # Promises
 //
 // At every instant a path holds nothing, or a complete checkpoint, or, while it
-// is being overwritten, the complete old one. Every byte that is saved is
+// is being overwritten, the complete old one. (With Atomicity(CommitFile) it may hold
+// an unfinished one too, which every function refuses.) Every byte that is saved is
 // covered by a checksum; a load that finds a difference fails with ErrCorrupt
 // and names what is damaged: the leaf, or the document or tree node that many
 // leaves share. What can be refused, a leaf that cannot be stored for
