@@ -140,6 +140,14 @@ var children = map[string]func(path string) error{
 			fmt.Println("saved", version)
 		}
 	},
+	"marker": func(path string) error {
+		for version := 1; ; version++ {
+			if err := orbax.Save(context.Background(), fmt.Sprintf("%s-%d", path, version), crashState(version), byMarker); err != nil {
+				return err
+			}
+			fmt.Println("saved", version)
+		}
+	},
 	"overwrite": func(path string) error {
 		for version := 2; ; version++ {
 			if err := orbax.Save(context.Background(), path, crashState(version), orbax.Overwrite()); err != nil {
