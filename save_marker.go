@@ -31,8 +31,8 @@ const (
 // a directory as far as it is. Use it where others look for that file, and otherwise the
 // default.
 //
-// A save by CommitFile that is killed leaves an unfinished checkpoint at its path; after
-// any other failure nothing is left, as with [AtomicRename]. [Overwrite] replaces an
+// A save by CommitFile that is killed leaves an unfinished checkpoint at its path, or an
+// empty directory; after any other failure nothing is left, as with [AtomicRename]. [Overwrite] replaces an
 // unfinished checkpoint or an empty directory. To replace one that is complete or
 // damaged is refused with ErrUnsupported: the old one could not stay until the new one
 // is complete. [Delete] it first, or save by AtomicRename. A partial save refuses
