@@ -22,7 +22,7 @@ import (
 // its checksum covers it. It is Orbax's limit.
 const maxInline = 1024
 
-// writeOCDBT writes one database: a file of values, a file of nodes, and the
+// writeOCDBT writes one database: files of values, a file of nodes, and the
 // manifest.
 func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 	if len(p.arrays) == 0 {
@@ -43,8 +43,8 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 		return err
 	}
 	dir.engine.Counters().Shared.Add(c.shared)
-	for _, f := range []*dataFile{&c.known, &c.other} {
-		if err := f.write(ctx, dir); err != nil {
+	for _, f := range []*dataFiles{&c.known, &c.other} {
+		if err := f.write(ctx, dir, p.storage.DataFileSize); err != nil {
 			return err
 		}
 		c.entries = f.appendEntries(c.entries)
@@ -65,17 +65,16 @@ func (p *savePlan) writeOCDBT(ctx context.Context, dir *WriteDir) error {
 type contents struct {
 	entries []ocdbt.Entry // those whose values lie in the tree itself, or in shared files
 	// known has the chunks whose contents are known, other those that no later save
-	// can share: in the file of the former they would be dead bytes.
-	known, other dataFile
+	// can share: in the files of the former they would be dead bytes.
+	known, other dataFiles
 	seals        [][]seal // of the chunks of all arrays, once they are written
 	shared       int64    // bytes of arrays that are not stored again
 }
 
-// dataFile is a file of values that is to be written; none if it has no items.
-type dataFile struct {
-	name    string
+// dataFiles are files of values that are to be written; none if there are no items.
+type dataFiles struct {
 	items   []transfer.Item
-	extents []transfer.Extent // where they lie, once written
+	extents []transfer.Extent // where they lie, once written; the files are those of the database
 	seals   []seal            // of the items, likewise
 	values  []value
 }
@@ -87,31 +86,56 @@ type value struct {
 	seal *seal // of the key's chunk
 }
 
-func (f *dataFile) write(ctx context.Context, dir *WriteDir) (err error) {
-	if len(f.items) == 0 {
-		return nil
-	}
-	f.name = layout.DataDir + "/" + randomName()
+// write writes the items, to one file, or to several if size is not 0; see
+// [StorageOptions].DataFileSize.
+func (f *dataFiles) write(ctx context.Context, dir *WriteDir, size int64) error {
 	f.seals = make([]seal, len(f.items))
 	for i, it := range f.items {
 		f.items[i] = sealed(it, &f.seals[i])
 	}
-	f.extents, err = dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, f.name), f.items)
-	return err
+	f.extents = make([]transfer.Extent, 0, len(f.items))
+	for len(f.extents) < len(f.items) {
+		items := firstFile(f.items[len(f.extents):], size)
+		name := layout.DataDir + "/" + randomName()
+		extents, err := dir.engine.WritePacked(ctx, dir.stage, path.Join(dir.name, name), items)
+		if err != nil {
+			return err
+		}
+		for _, e := range extents {
+			e.File = name
+			f.extents = append(f.extents, e)
+		}
+	}
+	return nil
 }
 
-// appendEntries appends the entries of a file that has been written.
-func (f *dataFile) appendEntries(entries []ocdbt.Entry) []ocdbt.Entry {
+// firstFile returns the first of items, which is not empty, up to the one that makes a
+// file as large as size, before compression. 0 is no limit.
+func firstFile(items []transfer.Item, size int64) []transfer.Item {
+	if size == 0 {
+		return items
+	}
+	var total int64
+	for i := range items {
+		if total += int64(items[i].Bound); total >= size {
+			return items[:i+1]
+		}
+	}
+	return items
+}
+
+// appendEntries appends the entries of files that have been written.
+func (f *dataFiles) appendEntries(entries []ocdbt.Entry) []ocdbt.Entry {
 	for _, v := range f.values {
 		e := f.extents[v.item]
-		ref := ocdbt.Ref{File: f.name, Offset: e.Offset, Length: e.Length}
+		ref := ocdbt.Ref{File: e.File, Offset: e.Offset, Length: e.Length}
 		entries = append(entries, ocdbt.Entry{Key: v.key, Value: ocdbt.Value{Ref: ref}})
 	}
 	return entries
 }
 
-// noteSeals notes the seals of all chunks in the file.
-func (f *dataFile) noteSeals() {
+// noteSeals notes the seals of all chunks in the files.
+func (f *dataFiles) noteSeals() {
 	for _, v := range f.values {
 		*v.seal = f.seals[v.item]
 	}

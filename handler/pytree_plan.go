@@ -54,6 +54,9 @@ const (
 // planSave decides how each leaf is stored. It refuses, all at once, what
 // cannot be stored or could not be loaded again.
 func planSave(leaves []tree.Leaf, storage StorageOptions) (*savePlan, error) {
+	if err := storage.check(); err != nil {
+		return nil, err
+	}
 	ocdbt := !storage.PlainFiles
 	p := &savePlan{
 		storage:   storage,

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 
@@ -24,7 +25,7 @@ import (
 //
 // A save with a Reuse records the fingerprints of its chunks, for the next one, in
 // a file that Orbax ignores. Both are for the arrays of a database that are in
-// memory, *array.Array. Written always are those of other readers, to a data file of
+// memory, *array.Array. Written always are those of other readers, to data files of
 // their own, and plain files, and chunks of 1024 bytes and less. What cannot be shared
 // for whatever reason is written too.
 //
@@ -255,17 +256,18 @@ func (s *sharing) checked(ctx context.Context, id chunkID, a *saveArray, k saveC
 // errChanged tells of a data race of the program.
 var errChanged = errors.New("the array was changed while it was being saved (what may change is for SaveAsync, which copies it)")
 
-// wrote returns the record of the save, after the items were written to a file.
-func (s *sharing) wrote(file *dataFile) *record {
+// wrote returns the record of the save, after the items were written to files.
+func (s *sharing) wrote(files *dataFiles) *record {
 	rec := &record{key: s.print.key, files: s.files}
-	written := recordFile{name: file.name}
+	chunks := map[string][]recordChunk{} // of each file
 	for id, i := range s.items {
-		at := file.extents[i]
-		written.chunks = append(written.chunks, recordChunk{id, at.Offset, at.Length, file.seals[i]})
+		at := files.extents[i]
+		chunks[at.File] = append(chunks[at.File], recordChunk{id, at.Offset, at.Length, files.seals[i]})
 	}
-	slices.SortFunc(written.chunks, func(a, b recordChunk) int { return cmp.Compare(a.offset, b.offset) })
-	if len(written.chunks) > 0 {
-		rec.files = append(slices.Clip(rec.files), written)
+	rec.files = slices.Clip(rec.files)
+	for _, name := range slices.Sorted(maps.Keys(chunks)) {
+		slices.SortFunc(chunks[name], func(a, b recordChunk) int { return cmp.Compare(a.offset, b.offset) })
+		rec.files = append(rec.files, recordFile{name: name, chunks: chunks[name]})
 	}
 	return rec
 }

@@ -1,7 +1,10 @@
 package handler
 
 import (
+	"fmt"
+
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -20,6 +23,21 @@ type StorageOptions struct {
 	// PlainFiles writes each document and chunk as a file of its own instead
 	// of an OCDBT database.
 	PlainFiles bool
+	// DataFileSize is the size, in bytes before compression, at which a data file of
+	// the database is ended and the next one begun; a chunk lies in one file. 0 is no
+	// limit. It is Orbax's ocdbt_target_data_file_size, whose default is 2 GiB. With
+	// PlainFiles, and below 0, a save refuses it with ErrUnsupported.
+	DataFileSize int64
+}
+
+func (s *StorageOptions) check() error {
+	switch {
+	case s.DataFileSize < 0:
+		return fmt.Errorf("%w: a DataFileSize of %d", fault.ErrUnsupported, s.DataFileSize)
+	case s.DataFileSize > 0 && s.PlainFiles:
+		return fmt.Errorf("%w: DataFileSize is for a database, and PlainFiles writes none; leave one of them out", fault.ErrUnsupported)
+	}
+	return nil
 }
 
 // ArrayOptions say how one array is stored. They are Orbax's storage options.

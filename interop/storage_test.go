@@ -50,7 +50,8 @@ func TestInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, o := range map[string]handler.StorageOptions{
-		"database": {}, "files": {PlainFiles: true}, "huffman": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman()}},
+		"database": {}, "small files": {DataFileSize: 5 << 20}, "files": {PlainFiles: true},
+		"huffman": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Huffman()}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "checkpoint")
