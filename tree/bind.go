@@ -138,6 +138,10 @@ type binder struct {
 	places   []*place // of the beginnings of path, as far as they are known
 	depth    int
 	errs     pathErrors
+	spelled  struct { // see spellings
+		branch *branch
+		keys   map[string]string
+	}
 }
 
 func newBinder(specs []Spec, o BindOptions) *binder {

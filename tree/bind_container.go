@@ -61,7 +61,7 @@ func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.
 				changed = append(changed, n.index)
 			}
 		} else if !isPlaceholder(v) {
-			b.missing(k, v)
+			b.missing(br, k, v)
 		}
 	}
 	if len(changed) > 0 {
@@ -170,7 +170,7 @@ func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 		case fd.omitEmpty:
 			b.attach(loc, reflect.Zero(loc.Type()))
 		default:
-			b.missing(fd.key, loc)
+			b.missing(br, fd.key, loc)
 		}
 	}
 	b.checkKeys(br, found, func(name string) bool {

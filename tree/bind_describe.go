@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -27,8 +28,31 @@ func (b *binder) mismatch(dst reflect.Value, br *branch) {
 	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s%s", fault.ErrStructure, b.describe(br), b.describeTarget(dst), advice))
 }
 
-func (b *binder) missing(k Key, dst reflect.Value) {
-	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s", fault.ErrStructure, b.describeTarget(dst)))
+// missing notes a key of the target that the dict br lacks, and the key of br that it
+// may be.
+func (b *binder) missing(br *branch, k Key, dst reflect.Value) {
+	advice := ""
+	if near, ok := b.spellings(br)[folded(k.Name)]; ok {
+		advice = fmt.Sprintf("; it has the key %s", fault.Shown(near))
+	}
+	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s%s", fault.ErrStructure, b.describeTarget(dst), advice))
+}
+
+// spellings returns the keys of a dict by what folded makes of them.
+func (b *binder) spellings(br *branch) map[string]string {
+	if b.spelled.branch != br {
+		b.spelled.branch, b.spelled.keys = br, make(map[string]string, len(br.kids))
+		for _, kid := range br.kids {
+			b.spelled.keys[folded(kid.name)] = kid.name
+		}
+	}
+	return b.spelled.keys
+}
+
+// folded is the same for the names that Go, Python and JSON give one thing: LayerNorm,
+// layerNorm, layer_norm, layer-norm.
+func folded(name string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
 }
 
 func (b *binder) unexpected(k Key, br *branch) {

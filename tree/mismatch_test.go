@@ -28,6 +28,14 @@ func TestBindMismatches(t *testing.T) {
 				"leaf X: dtype mismatch: the checkpoint has a scalar float64, the target is float32, which would round it; use float64, or orbax.Cast() to convert it|" +
 				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32|" +
 				"leaf Z: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrDType},
+		{"other spelling", map[string]any{"layer_norm": 1.5, "x": 1}, &struct {
+			LayerNorm float64
+			Y         int
+		}{},
+			"leaf LayerNorm: structure mismatch: missing key: the checkpoint has nothing here, the target is float64; it has the key layer_norm|" +
+				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is int|" +
+				"leaf layer_norm: structure mismatch: unexpected key: the checkpoint has a scalar float64, the target nothing; orbax.Partial() leaves it out|" +
+				"leaf x: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrStructure},
 		{"map keys", map[string]any{"a": 1, "c": []any{1}}, map[string]any{"a": 0, "b": array.Of([]int8{1})},
 			"leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is an array int8[1]|leaf c: structure mismatch: unexpected key: the checkpoint has a sequence of 1, the target nothing", fault.ErrStructure},
 		{"dtype and shape", array.Of([]float32{1, 2}), ptr(array.Of([]float64{1, 2}, 1, 2)),
