@@ -298,5 +298,3 @@ func TestPlacesRecord(t *testing.T) {
 		})
 	}
 }
-
-func lastError[T any](_ T, err error) error { return err }

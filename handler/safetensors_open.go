@@ -45,7 +45,10 @@ func openSafetensors(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
 	for _, name := range names {
 		if err := o.addFile(ctx, name); err != nil {
 			if o.index == nil || ctx.Err() != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+				if at == dir.path() { // one of several; a single file is named already
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+				return nil, err
 			}
 			failed[name] = err
 		}
