@@ -1,6 +1,9 @@
 package layout
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -94,32 +97,53 @@ func (s *scanner) array(last ArrayMetadata) (a ArrayMetadata) {
 	return a
 }
 
-type arrayDoc struct {
-	Arrays []struct {
-		Array struct {
-			Name       string `json:"param_name"`
-			WriteShape []int  `json:"write_shape"`
-			ChunkShape []int  `json:"chunk_shape"`
-			Ext        *struct {
-				PRNGImpl string `json:"random_key_impl"`
-			} `json:"ext_metadata"`
-		} `json:"array_metadata"`
-	} `json:"array_metadatas"`
-}
-
 // decodeArrays parses any document that is valid.
 func decodeArrays(doc []byte) (map[string]ArrayMetadata, error) {
-	var d arrayDoc
+	var d struct {
+		Arrays arrayList `json:"array_metadatas"`
+	}
 	if err := unmarshal(doc, &d); err != nil {
 		return nil, fmt.Errorf("%w: array_metadatas: %v", fault.ErrCorrupt, err)
 	}
-	m := make(map[string]ArrayMetadata, len(d.Arrays))
-	for _, e := range d.Arrays {
+	if d.Arrays == nil {
+		d.Arrays = arrayList{}
+	}
+	return d.Arrays, nil
+}
+
+// arrayList has the entries of a list by their names. It decodes one after the other, as
+// an entry can be a hundred times as large as its text.
+type arrayList map[string]ArrayMetadata
+
+// UnmarshalJSON is for [json.Unmarshal].
+func (l *arrayList) UnmarshalJSON(text []byte) error {
+	*l = arrayList{}
+	if string(text) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("the member array_metadatas is no list")
+	}
+	for d.More() {
+		var e struct {
+			Array struct {
+				Name       string `json:"param_name"`
+				WriteShape []int  `json:"write_shape"`
+				ChunkShape []int  `json:"chunk_shape"`
+				Ext        *struct {
+					PRNGImpl string `json:"random_key_impl"`
+				} `json:"ext_metadata"`
+			} `json:"array_metadata"`
+		}
+		if err := d.Decode(&e); err != nil {
+			return err
+		}
 		a := ArrayMetadata{Name: e.Array.Name, WriteShape: e.Array.WriteShape, ChunkShape: e.Array.ChunkShape}
 		if e.Array.Ext != nil {
 			a.PRNGImpl = e.Array.Ext.PRNGImpl
 		}
-		m[a.Name] = a
+		(*l)[a.Name] = a
 	}
-	return m, nil
+	return nil
 }

@@ -162,7 +162,9 @@ func nsecs(v any) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Document returns _CHECKPOINT_METADATA. Custom must have passed CheckCustom.
+// Document returns _CHECKPOINT_METADATA, without the time of a commit that is not known:
+// null would say that there was none, as in Uncommitted. Custom must have passed
+// CheckCustom.
 func (m *CheckpointMetadata) Document() ([]byte, error) {
 	custom := m.Custom
 	switch c := custom.(type) {
@@ -173,14 +175,21 @@ func (m *CheckpointMetadata) Document() ([]byte, error) {
 			custom = map[string]any{listKey: c}
 		}
 	}
+	var commit any
+	switch {
+	case !m.CommitTime.IsZero():
+		commit = m.CommitTime.UnixNano()
+	case m.Uncommitted:
+		commit = json.RawMessage("null")
+	}
 	return EncodeJSON(struct {
 		Handlers    map[string]string `json:"item_handlers"`
 		Metrics     struct{}          `json:"metrics"`
 		Performance struct{}          `json:"performance_metrics"`
 		Init        *int64            `json:"init_timestamp_nsecs"`
-		Commit      *int64            `json:"commit_timestamp_nsecs"`
+		Commit      any               `json:"commit_timestamp_nsecs,omitempty"`
 		Custom      any               `json:"custom_metadata"`
-	}{m.Handlers, struct{}{}, struct{}{}, unixNano(m.InitTime), unixNano(m.CommitTime), custom})
+	}{m.Handlers, struct{}{}, struct{}{}, unixNano(m.InitTime), commit, custom})
 }
 
 // unixNano is the inverse of nsecs: nil for a time that is not known.

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -153,14 +154,35 @@ func TestCheckpointDocument(t *testing.T) {
 			t.Errorf("%#v:\n got %+v\nwant %+v", custom, got, m)
 		}
 	}
-	// Times that are not known stay so.
-	m := &CheckpointMetadata{Handlers: map[string]string{}}
-	doc, err := m.Document()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ParseCheckpoint(doc); err != nil || !got.InitTime.IsZero() || !got.CommitTime.IsZero() {
-		t.Errorf("%s: %+v, %v", doc, got, err)
+	// Times that are not known stay so, and one that is null, as a save has begun, stays
+	// null.
+	for doc, null := range map[string]bool{
+		`{}`:                    false,
+		`{"item_handlers": {}}`: false,
+		`{"item_handlers": {"a": "x.A"}, "init_timestamp_nsecs": 5}`:                                   false,
+		`{"item_handlers": {"a": "x.A"}, "init_timestamp_nsecs": 5, "commit_timestamp_nsecs": null}`:   true,
+		`{"item_handlers": null, "init_timestamp_nsecs": 5, "commit_timestamp_nsecs": null}`:           true,
+		`{"init_timestamp_nsecs": 5, "commit_timestamp_nsecs": null}`:                                  false,
+		`{"item_handlers": {}, "init_timestamp_nsecs": null, "commit_timestamp_nsecs": null}`:          false,
+		`{"item_handlers": {"a": "x.A"}, "commit_timestamp_nsecs": 6}`:                                 false,
+		`{"item_handlers": {"a": "x.A"}, "init_timestamp_nsecs": 5, "commit_timestamp_nsecs": 6}`:      false,
+		`{"item_handlers": {"a": "x.A"}, "init_timestamp_nsecs": 5, "custom_metadata": {"a": [null]}}`: false,
+	} {
+		m, err := ParseCheckpoint([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := m.Document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseCheckpoint(written)
+		if err != nil || !reflect.DeepEqual(got, m) || got.Uncommitted != null {
+			t.Errorf("%s became %s: %+v, %v", doc, written, got, err)
+		}
+		if spelled := bytes.Contains(written, []byte(`"commit_timestamp_nsecs":null`)); spelled != null {
+			t.Errorf("%s became %s", doc, written)
+		}
 	}
 }
 
@@ -276,8 +298,20 @@ func TestParseStrings(t *testing.T) {
 }
 
 func TestParseArrays(t *testing.T) {
-	for _, doc := range []string{``, `[]`, `3`, `{`, `{"array_metadatas": 3}`, `{"array_metadatas": [{"array_metadata": {"write_shape": [1.5]}}]}`} {
+	for _, doc := range []string{``, `[]`, `3`, `{`, `{"array_metadatas": 3}`, `{"array_metadatas": [{"array_metadata": {"write_shape": [1.5]}}]}`,
+		`{"array_metadatas": {}}`, `{"array_metadatas": "["}`, `{"array_metadatas": [3]}`, `{"array_metadatas": [{}, []]}`, `{"array_metadatas": [{}}`} {
 		if m, err := ParseArrays([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
+			t.Errorf("%s: %+v, %v", doc, m, err)
+		}
+	}
+	for doc, want := range map[string]map[string]ArrayMetadata{
+		`{}`: {}, `null`: {}, `{"array_metadatas": null}`: {}, `{"array_metadatas": []}`: {}, `{"array_metadatas": [null]}`: {"": {}},
+		`{"x": [{}], "array_metadatas": [{}, {"y": 1}, {"array_metadata": null}]}`: {"": {}},
+		`{"array_metadatas": [{"array_metadata": {"param_name": "a", "write_shape": [1]}}, {"array_metadata": {"param_name": "a", "chunk_shape": [2]}}, {}]}`: {
+			"a": {Name: "a", ChunkShape: []int{2}}, "": {}},
+		`{"array_metadatas": [{"array_metadata": {"param_name": "a", "ext_metadata": {"random_key_impl": "rbg", "z": {}}}}]}`: {"a": {Name: "a", PRNGImpl: "rbg"}},
+	} {
+		if m, err := ParseArrays([]byte(doc)); err != nil || !reflect.DeepEqual(m, want) {
 			t.Errorf("%s: %+v, %v", doc, m, err)
 		}
 	}
