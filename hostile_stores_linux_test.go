@@ -20,6 +20,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/race"
+	"github.com/go-orbax/orbax/training"
 )
 
 // What a reader of one hostile store may take: memory, and time of the processor for
@@ -54,9 +55,9 @@ func TestHostileStores(t *testing.T) {
 	if len(stores) < 200 {
 		t.Errorf("%d stores, want 200", len(stores))
 	}
-	const every = 32 // of which one is in a sample
+	const every = 32 // of which one is in a sample, and those besides that have ended a program with little work
 	for i, s := range stores {
-		if longTests || i%every == 0 {
+		if longTests || i%every == 0 || s.name == "sums-parts" || s.name == "sums-arrays-empty-8000000" {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "store")
@@ -110,6 +111,17 @@ func readHostile(path string) error {
 		}},
 		{"load", func(ctx context.Context) error {
 			_, err := orbax.Load(ctx, path)
+			return err
+		}},
+		{"parts", func(ctx context.Context) error {
+			_, err := orbax.LoadCheckpointables(ctx, path, nil)
+			return err
+		}},
+		{"steps", func(ctx context.Context) error {
+			steps, err := training.Steps(ctx, path, training.ReadOptions{})
+			for _, s := range steps {
+				err = errors.Join(err, s.Err)
+			}
 			return err
 		}},
 	} {
@@ -195,6 +207,7 @@ func hostileStores(t *testing.T) (stores []hostileStore) {
 	stores = append(stores, safetensorsBombs(t)...)
 	stores = append(stores, linkStores(t)...)
 	stores = append(stores, specialFiles(t)...)
+	stores = append(stores, sumStores(t)...)
 	slices.SortFunc(stores, func(a, b hostileStore) int { return strings.Compare(a.name, b.name) })
 	return stores
 }

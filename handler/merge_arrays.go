@@ -174,9 +174,11 @@ func (o *unionOpener) parse(ctx context.Context, format int, v ownedValue) (*arr
 		if err != nil {
 			return nil, err
 		}
-		if err := transfer.CheckDocument(zarr.DocumentName(format), v.Ref.Length); err != nil {
+		r, err := transfer.ReserveDocument(zarr.DocumentName(format), v.Ref.Length)
+		if err != nil {
 			return nil, err
 		}
+		defer r.Release()
 		if doc, err = transfer.ReadFile(ctx, dir.store, dir.path(), name, v.Ref.Offset, v.Ref.Length); err != nil {
 			return nil, err
 		}

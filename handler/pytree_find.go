@@ -124,9 +124,11 @@ func (o *treeOpener) readValue(ctx context.Context, name, key string) ([]byte, e
 	case at.inline != nil:
 		return at.inline, nil
 	case o.ocdbt:
-		if err := transfer.CheckDocument(joinKey(name, key), at.extent.Length); err != nil {
-			return nil, err
+		r, rerr := transfer.ReserveDocument(joinKey(name, key), at.extent.Length)
+		if rerr != nil {
+			return nil, rerr
 		}
+		defer func() { r.ReleaseWith(doc) }()
 		doc, err = databaseSource{o.dir, "."}.Read(ctx, at.extent.File, at.extent.Offset, at.extent.Length)
 	default:
 		doc, err = o.dir.ReadFile(ctx, at.extent.File)

@@ -20,6 +20,9 @@ const (
 // justified returns how much memory n stored bytes may become.
 func justified(n int64) int64 { return memorySlack + memoryFactor*min(n, 1<<50) }
 
+// checkStep is how much is taken before the process is asked whether it has as much.
+const checkStep = 1 << 20
+
 // entryBytes is what an [Entry] takes, as lists of them grow.
 const entryBytes = 128
 
@@ -42,12 +45,15 @@ func (s *tally) entry(n int) error {
 		return corruptf("the entries up to here take %d bytes of memory, %d of them beyond %d each: too much for nodes of %d bytes",
 			s.taken, s.long, longEntry, s.stored)
 	}
-	if s.taken-s.checked < memory.Small {
+	if s.taken-s.checked < checkStep {
 		return nil
 	}
-	// As much again, as a list that grows is copied.
+	more := s.taken - s.checked
+	if s.checked/memory.Small != s.taken/memory.Small {
+		more = s.taken // as much again, as a list that grows is copied
+	}
 	s.checked = s.taken
-	return memory.Check(s.taken)
+	return memory.Check(more)
 }
 
 // extents are the nodes of a tree that have been visited, by file and in the order

@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // entry is a tensor's JSON object.
@@ -34,9 +33,6 @@ type parser struct {
 }
 
 func newParser(raw []byte) (*parser, error) {
-	if err := memory.Covers(int64(len(raw)), parsedFactor); err != nil {
-		return nil, fmt.Errorf("safetensors header of %d bytes: %w", len(raw), err)
-	}
 	if !utf8.Valid(raw) {
 		return nil, fmt.Errorf("%w: safetensors header is not UTF-8", fault.ErrCorrupt)
 	}

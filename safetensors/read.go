@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/lfs"
+	"github.com/go-orbax/orbax/internal/memory"
 )
 
 // ReadHeader reads and checks the header of a file of size bytes: every tensor
@@ -54,7 +55,10 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	if int64(n) > size-prefixLen {
 		return nil, fmt.Errorf("%w: safetensors header of %d bytes in a file of %d: the file is truncated", fault.ErrCorrupt, n, size)
 	}
-	raw := make([]byte, n)
+	raw, err := memory.Bytes(int64(n))
+	if err != nil {
+		return nil, fmt.Errorf("safetensors header: %w", err)
+	}
 	if err := readFull(r, raw, prefixLen); err != nil {
 		return nil, err
 	}
@@ -138,6 +142,11 @@ func parseTensor(name string, e entry) (Tensor, error) {
 
 // parseHeader reads the JSON document. The tensors' offsets are within the data.
 func parseHeader(raw []byte) (*Header, error) {
+	r, err := memory.ReserveFor(int64(len(raw)), parsedFactor)
+	if err != nil {
+		return nil, fmt.Errorf("safetensors header of %d bytes: %w", len(raw), err)
+	}
+	defer r.Release()
 	p, err := newParser(raw)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,8 @@ type Checkpoint struct {
 	// when its directory was last changed.
 	Time time.Time
 	// Metrics are any JSON value, with numbers as int or float64; nil if there are
-	// none.
+	// none. Those of all steps are kept in memory, as a policy may ask for them; a step
+	// whose metrics find no room has an Err that matches orbax.ErrNoMemory.
 	Metrics any
 	// Err says that the step is damaged, as far as that is known: that its
 	// documents are, or that loading it has failed. It stays in the list, is never

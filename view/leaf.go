@@ -152,13 +152,15 @@ func (l *Leaf) Load(ctx context.Context) (any, error) {
 // orbax.ErrShape.
 func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error) {
 	n, err := l.box(off, size)
-	if err == nil {
-		err = l.wrap(memory.Check(int64(n)))
-	}
 	if err != nil {
 		return nil, err
 	}
+	reserved, err := memory.ReserveFor(int64(n), int64(l.meta.DType.Size()))
+	if err != nil {
+		return nil, l.wrap(err)
+	}
 	a, err := array.New(l.meta.DType, size, nil)
+	reserved.Release()
 	if err != nil {
 		return nil, l.wrap(err)
 	}

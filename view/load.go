@@ -151,30 +151,42 @@ func load(
 // readArrays reads those leaves that are arrays, wanted, and not in arrays yet,
 // which has a place for each leaf.
 func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array) error {
-	requests := make([]request, 0, len(leaves))
 	toRead := func(i int) bool {
 		return leaves[i].isArray() && arrays[i] == nil && (slots == nil || !slots[i].Skip)
 	}
-	if err := checkMemory(leaves, slots, toRead); err != nil {
+	requests, err := makeArrays(leaves, slots, arrays, toRead)
+	if err != nil {
 		return err
 	}
+	return read(ctx, requests, nil)
+}
+
+// makeArrays makes the arrays of those leaves that are to be read, and returns what is to
+// be read into them.
+func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, toRead func(i int) bool) ([]request, error) {
+	reserved, err := reserveArrays(leaves, slots, toRead)
+	if err != nil {
+		return nil, err
+	}
+	defer reserved.Release()
+	requests := make([]request, 0, len(leaves))
 	for i, l := range leaves {
 		if !toRead(i) {
 			continue
 		}
 		a, err := l.memory(slots, i)
 		if err != nil {
-			return l.wrap(err)
+			return nil, l.wrap(err)
 		}
 		arrays[i] = a
 		requests = append(requests, l.into(a))
 	}
-	return read(ctx, requests, nil)
+	return requests, nil
 }
 
-// checkMemory returns an error, of the leaf with which it becomes too much, unless
-// there can be memory for all leaves that are to be read.
-func checkMemory(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) error {
+// reserveArrays returns memory for all leaves that are to be read, or an error, of the
+// leaf with which it becomes too much.
+func reserveArrays(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) (memory.Reservation, error) {
 	var total int64
 	largest, most := -1, int64(-1)
 	for i, l := range leaves {
@@ -184,21 +196,21 @@ func checkMemory(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) err
 		w := l.wanted(slots, i)
 		n, err := region.NumBytes(w.Shape, w.DType.Size())
 		if err != nil {
-			return l.wrap(err)
+			return memory.Reservation{}, l.wrap(err)
 		}
 		if total > math.MaxInt64-int64(n) {
-			return l.wrap(fmt.Errorf("%w: more than 2^63 bytes in all", fault.ErrNoMemory))
+			return memory.Reservation{}, l.wrap(fmt.Errorf("%w: more than 2^63 bytes in all", fault.ErrNoMemory))
 		}
 		total += int64(n)
 		if int64(n) > most {
 			largest, most = i, int64(n)
 		}
 	}
-	err := memory.Check(total)
+	reserved, err := memory.Reserve(total)
 	if err == nil {
-		return nil
+		return reserved, nil
 	}
-	return leaves[largest].wrap(fmt.Errorf("%w; this leaf has %d of the %d bytes of all leaves that are loaded: load fewer, or a part of it", err, most, total))
+	return memory.Reservation{}, leaves[largest].wrap(fmt.Errorf("%w; this leaf has %d of the %d bytes of all leaves that are loaded: load fewer, or a part of it", err, most, total))
 }
 
 // memory returns the array that leaf number i is to be read into.

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/race"
 )
 
 func TestCheck(t *testing.T) {
@@ -40,14 +36,8 @@ func TestCheck(t *testing.T) {
 // The limits of resources count, and what is refused can be had once garbage is
 // collected.
 func TestResourceLimit(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector needs more memory than the limit leaves")
-	}
-	const size = 300 << 20
-	if os.Getenv("MEMORY_TEST_CHILD") != "" {
-		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 512 << 20, Max: 512 << 20}); err != nil {
-			t.Skip(err)
-		}
+	inChild(t, func() {
+		const size = 300 << 20
 		if _, err := Bytes(2 * size); !errors.Is(err, fault.ErrNoMemory) {
 			t.Fatalf("twice the size: %v", err)
 		}
@@ -59,17 +49,7 @@ func TestResourceLimit(t *testing.T) {
 			t.Errorf("once more: %v", err)
 		}
 		b[size-1] = 1
-		return
-	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Skip(err)
-	}
-	cmd := exec.Command(program, "-test.run=^TestResourceLimit$")
-	cmd.Env = append(os.Environ(), "MEMORY_TEST_CHILD=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	})
 }
 
 func TestGroupLimit(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/lfs"
-	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -46,13 +45,12 @@ func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name st
 	if off+n > f.Size() {
 		return nil, tooShort(ctx, f, name, off+n)
 	}
-	if err := CheckDocument(name, n); err != nil {
+	r, err := ReserveDocument(name, n)
+	if err != nil {
 		return nil, err
 	}
-	b, err := memory.Bytes(n)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
+	b := make([]byte, n) // which the reservation covers
+	defer r.ReleaseWith(b)
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
 	}

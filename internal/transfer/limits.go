@@ -51,16 +51,18 @@ func limitOf(name string) documentLimit {
 	return userFile
 }
 
-// CheckDocument returns an error if n bytes are more than the named document may
-// have, which matches fault.ErrCorrupt, or than the process can hold, which matches
-// fault.ErrNoMemory.
-func CheckDocument(name string, n int64) error {
+// ReserveDocument returns memory for n bytes of the named document, and for what is made
+// of them. More bytes than such a document may have are an error that matches
+// fault.ErrCorrupt, and more than the process can hold one that matches
+// fault.ErrNoMemory. The caller releases the memory when the document is parsed.
+func ReserveDocument(name string, n int64) (memory.Reservation, error) {
 	limit := limitOf(name)
 	if n > limit.most {
-		return fmt.Errorf("%w: %d bytes of %s, more than the %d that such a document may have", fault.ErrCorrupt, n, name, limit.most)
+		return memory.Reservation{}, fmt.Errorf("%w: %d bytes of %s, more than the %d that such a document may have", fault.ErrCorrupt, n, name, limit.most)
 	}
-	if err := memory.Covers(n, limit.parsed); err != nil {
-		return fmt.Errorf("%s of %d bytes: %w", name, n, err)
+	r, err := memory.ReserveFor(n, limit.parsed)
+	if err != nil {
+		return r, fmt.Errorf("%s of %d bytes: %w", name, n, err)
 	}
-	return nil
+	return r, nil
 }
