@@ -295,7 +295,9 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 
 // Tree opens the pytree that Name says, chosen as by Load: for those who want
 // single leaves, or to stream the data. Of the other options those count that
-// say what is loaded, not those about a target.
+// say what is loaded, not those about a target. Its own errors are *Error, as those of
+// all methods of a Checkpoint; what the tree and its leaves return is a *LeafError
+// mostly, see package view.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
 	cfg := c.config(options)
 	name, err := c.pickFor(ctx, cfg)

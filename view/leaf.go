@@ -142,7 +142,7 @@ func (l *Leaf) isArray() bool { return l.meta.DType != array.Invalid }
 func (l *Leaf) Load(ctx context.Context) (any, error) {
 	values, err := load(ctx, []*Leaf{l}, nil, nil, nil)
 	if err != nil {
-		return nil, err
+		return nil, l.named(err)
 	}
 	return values[0], nil
 }
@@ -180,10 +180,10 @@ func (l *Leaf) ReadRegion(ctx context.Context, dst []byte, off, size []int) erro
 	if len(dst) != n*l.meta.DType.Size() {
 		return l.wrap(fmt.Errorf("%w: memory of %d bytes for %d elements of %v", fault.ErrShape, len(dst), n, l.meta.DType))
 	}
-	return read(ctx, []request{{
+	return l.named(read(ctx, []request{{
 		leaf: l, off: off, size: size,
 		dst: dst, dtype: l.meta.DType, dstShape: size, dstOff: make([]int, len(size)),
-	}}, l.cache)
+	}}, l.cache))
 }
 
 // box returns the number of elements of a box, which must lie in the array.
@@ -199,6 +199,15 @@ func (l *Leaf) box(off, size []int) (int, error) {
 		box, err = box.Box(off, size)
 	}
 	return box.Len(), l.wrap(err)
+}
+
+// named returns err as one of the leaf, unless it names a leaf already: as one of a
+// context that has ended, or of a checkpoint that is closed, does not.
+func (l *Leaf) named(err error) error {
+	if _, ok := errors.AsType[*fault.Leaf](err); ok {
+		return err
+	}
+	return l.wrap(err)
 }
 
 func (l *Leaf) wrap(err error) error { return fault.OfLeaf(l.meta.Path.String(), err) }

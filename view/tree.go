@@ -12,6 +12,15 @@
 // others and cast before anything is read; only what the result needs is then
 // read, chunk by chunk, straight to its place. Package transform does that by
 // rules.
+//
+// # Errors
+//
+// The errors of trees and leaves match the classes of package orbax, such as
+// orbax.ErrCorrupt, and those of a context that has ended and of a checkpoint that is
+// closed (fs.ErrClosed). One that is about a leaf is, or joins, a *orbax.LeafError,
+// which names the leaf; each error of a method of a Leaf that reads is. They are no
+// *orbax.Error, which names an operation of package orbax and the path of a checkpoint:
+// what is read here may be made of the leaves of several checkpoints.
 package view
 
 import (
