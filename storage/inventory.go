@@ -3,13 +3,9 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"slices"
-
-	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Look decides whether the directory dir may be removed: it returns everything that
@@ -98,12 +94,12 @@ func everything(ctx context.Context, dir string) ([]Item, error) {
 // counts as the work of others: a file system over a network may not have shown it.
 const removeLooks = 5
 
-// removeLooked removes a directory, of which look says what may go.
-func removeLooked(ctx context.Context, sys system, dir string, look Look) error {
+// removeLooked removes a directory, of which look says what may go, by way of remove.
+func removeLooked(ctx context.Context, dir string, look Look, remove func([]Item) error) error {
 	for n := 1; ; n++ {
-		items, err := look(ctx, dir)
+		items, err := lookAt(ctx, dir, look)
 		if err == nil {
-			err = sys.remove(dir, items)
+			err = remove(items)
 		}
 		switch _, serr := os.Lstat(dir); {
 		case err == nil:
@@ -116,44 +112,14 @@ func removeLooked(ctx context.Context, sys system, dir string, look Look) error 
 	}
 }
 
-// remove removes from dir what has been looked at, and dir itself if it is empty then.
-func (osSystem) remove(dir string, items []Item) error {
-	for _, item := range slices.Backward(items) {
-		if err := removeEntry(path.Join(dir, item.Name), item.Dir); err != nil {
-			return err
-		}
+// lookAt looks at a directory, and not at what a link in its place leads to.
+func lookAt(ctx context.Context, dir string, look Look) ([]Item, error) {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
 	}
-	return removeEntry(dir, true)
+	if !info.IsDir() {
+		return nil, appeared(dir)
+	}
+	return look(ctx, dir)
 }
-
-// removeEntry removes a file, a link or an empty directory. What is gone is no error.
-func removeEntry(name string, dir bool) error {
-	remove := removeFile
-	if dir {
-		remove = removeDir
-	}
-	err := retryRemove(func() error { return remove(name) })
-	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
-		return nil
-	case isNotEmpty(err):
-		return appeared(name, nil, err)
-	}
-	return &os.PathError{Op: "remove", Path: name, Err: err}
-}
-
-// appeared is the error for a directory that has got an entry since it was looked at.
-// known are entries of it that were looked at.
-func appeared(dir string, known []Item, err error) error {
-	entries, lerr := os.ReadDir(dir)
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return slices.ContainsFunc(known, func(k Item) bool { return k.Name == e.Name() })
-	})
-	if lerr != nil || len(entries) == 0 {
-		return &os.PathError{Op: "remove", Path: dir, Err: err}
-	}
-	return fmt.Errorf("%w: %w: %s", fault.ErrInvalidCheckpoint, errAppeared, path.Join(dir, entries[0].Name()))
-}
-
-// errAppeared is why a directory is left that was to be removed.
-var errAppeared = errors.New("something has appeared in it since it was looked at, and is left")

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,14 +62,14 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 	if replace {
 		move = sys.replace
 	}
-	file = path.Join(e.claim.tmp, file)
 	err = errors.Join(w.WriteAt(ctx, data, 0), w.Close())
 	if err == nil {
-		err = move(file, target)
+		err = move(path.Join(e.claim.tmp, file), target)
 	}
 	if err != nil {
-		return errors.Join(err, sys.removeAll(file)) // the next Put may be of the same name
+		return errors.Join(err, e.claim.discard(file)) // the next Put may be of the same name
 	}
+	e.claim.forget(file)
 	return sys.syncDir(filepath.Dir(target))
 }
 
@@ -81,17 +80,20 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	if name == "." {
 		return fmt.Errorf("%w: %q", fault.ErrReservedName, name)
 	}
-	target := path.Join(e.claim.target, name)
+	sys, dir := e.claim.sys, e.claim.target
+	target := path.Join(dir, name)
 	var err error
-	if look == nil {
-		err = e.claim.sys.removeAll(target)
+	if info, lerr := os.Lstat(target); look == nil || lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		err = sys.removeEntry(dir, Item{Name: name}, nil) // of a link what it leads to stays
 	} else {
-		err = removeLooked(ctx, e.claim.sys, target, look)
+		err = removeLooked(ctx, target, look, func(items []Item) error {
+			return sys.removeEntry(dir, Item{name, true}, items)
+		})
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return e.claim.sys.syncDir(filepath.Dir(target))
+	return sys.syncDir(filepath.Dir(target))
 }
 
 func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) error {
@@ -135,14 +137,17 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 	if err != nil {
 		return err
 	}
-	if _, err = look(ctx, removed); err != nil { // others have put something into it meanwhile
+	if _, err = lookAt(ctx, removed, look); err != nil { // others have put something into it meanwhile
 		return e.putBack(removed, err)
 	}
 	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone but may be back after a power failure: %w", dir, err)
 	}
-	if err := removeLooked(context.WithoutCancel(ctx), sys, removed, look); err != nil {
+	err = removeLooked(context.WithoutCancel(ctx), removed, look, func(items []Item) error {
+		return sys.removeEntry(e.claim.tmp, Item{path.Base(removed), true}, items)
+	})
+	if err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, removed, err)
 	}
@@ -182,21 +187,21 @@ func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []stri
 			marks = append(marks, entry)
 			continue
 		}
-		var err error
-		if name := path.Join(dir, entry.Name); entry.Dir {
-			err = sys.remove(name, below[entry.Name])
-		} else {
-			err = sys.removeAll(name)
-		}
-		if err != nil {
+		if err := sys.removeEntry(dir, entry, below[entry.Name]); err != nil {
 			return err
 		}
 	}
 	if err := sys.syncDir(dir); err != nil {
 		return err
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > len(marks) {
-		return appeared(dir, marks, cmp.Or(err, error(fs.ErrExist)))
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, l := range left {
+		if !slices.ContainsFunc(marks, func(mark Item) bool { return mark.Name == l.Name() }) {
+			return appeared(path.Join(dir, l.Name()))
+		}
 	}
 	if err := sys.remove(dir, marks); err != nil {
 		return err

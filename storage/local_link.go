@@ -37,7 +37,7 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	}
 	to := path.Join(s.tmp, name)
 	if err := s.sys.syncDir(to); err != nil { // syncs a file just as well
-		return errors.Join(err, s.sys.removeAll(to))
+		return errors.Join(err, s.discard(name))
 	}
 	return nil
 }
@@ -75,7 +75,11 @@ func (s *localStage) link(ctx context.Context, from, name string) error {
 		return err
 	}
 	err := s.sys.link(from, path.Join(s.tmp, name))
-	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
+		s.note(name)
+		return nil
+	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)

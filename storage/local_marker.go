@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -25,9 +24,8 @@ type markerStage struct {
 	claim       *localStage
 	marker      string
 
-	mu    sync.Mutex
-	files []string        // created, by relative name
-	dirty map[string]bool // directories with entries that may not be durable
+	entries sync.Mutex
+	dirty   map[string]bool // directories with entries that may not be durable
 
 	placing sync.Mutex
 	marked  bool // the marker is written, and waits for Commit
@@ -50,11 +48,12 @@ func (l *local) BeginInPlace(ctx context.Context, dir, marker string, look Look)
 		return nil, asNoSpace(err)
 	}
 	s := &markerStage{
-		localStage: &localStage{sys: l.sys, target: dir, tmp: dir, dirs: map[string]bool{}, open: map[string]sysFile{}},
+		localStage: emptyStage(l.sys, dir),
 		claim:      claim,
 		marker:     marker,
 		dirty:      map[string]bool{},
 	}
+	s.tmp = dir
 	if err := s.make(ctx, look); err != nil {
 		return nil, errors.Join(asNoSpace(err), claim.Abort())
 	}
@@ -84,39 +83,36 @@ func (s *markerStage) make(ctx context.Context, look Look) error {
 	return nil
 }
 
-// note remembers what has been created, if it has been.
-func (s *markerStage) note(name string, err error, file bool) error {
+// enter remembers that a directory has got an entry, and those above it, unless err says
+// that it has not.
+func (s *markerStage) enter(dir string, err error) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if file {
-		s.files = append(s.files, name)
-		name = path.Dir(name)
-	}
-	for ; !s.dirty[name]; name = path.Dir(name) { // up to ".", which is its own parent
-		s.dirty[name] = true
+	s.entries.Lock()
+	defer s.entries.Unlock()
+	for ; !s.dirty[dir]; dir = path.Dir(dir) { // up to ".", which is its own parent
+		s.dirty[dir] = true
 	}
 	return nil
 }
 
 func (s *markerStage) Mkdir(ctx context.Context, name string) error {
-	return s.note(name, s.localStage.Mkdir(ctx, name), false)
+	return s.enter(name, s.localStage.Mkdir(ctx, name))
 }
 
 func (s *markerStage) Link(ctx context.Context, from, name string) error {
-	return s.note(name, s.localStage.Link(ctx, from, name), true)
+	return s.enter(path.Dir(name), s.localStage.Link(ctx, from, name))
 }
 
 func (s *markerStage) Share(ctx context.Context, from, name string) error {
-	return s.note(name, s.localStage.Share(ctx, from, name), true)
+	return s.enter(path.Dir(name), s.localStage.Share(ctx, from, name))
 }
 
 func (s *markerStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
 	if path.Dir(name) != "." {
 		w, err := s.localStage.Create(ctx, name, size)
-		return w, s.note(name, err, true)
+		return w, s.enter(path.Dir(name), err)
 	}
 	if err := s.localStage.Mkdir(ctx, "."); err != nil { // the stage has ended
 		return nil, err
@@ -156,7 +152,8 @@ func (s *markerStage) place(name string) error {
 	if err := s.moveIn(name); err != nil {
 		return err
 	}
-	_ = s.note(name, nil, true)
+	s.note(name)
+	_ = s.enter(".", nil)
 	return s.sync(context.Background())
 }
 
@@ -165,20 +162,23 @@ func (s *markerStage) moveIn(name string) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", path.Join(s.target, name), fault.ErrExist)
 	}
+	if err == nil {
+		s.claim.forget(name)
+	}
 	return err
 }
 
 // sync makes all entries durable that have been created; their files were synced when
 // they were closed.
 func (s *markerStage) sync(ctx context.Context) error {
-	s.mu.Lock()
+	s.entries.Lock()
 	dirs := slices.Sorted(maps.Keys(s.dirty))
 	clear(s.dirty)
-	s.mu.Unlock()
+	s.entries.Unlock()
 	err := s.syncAll(ctx, dirs)
 	if err != nil { // the next one must not pass over them
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.entries.Lock()
+		defer s.entries.Unlock()
 		for _, dir := range dirs {
 			s.dirty[dir] = true
 		}
@@ -249,26 +249,11 @@ func (s *markerStage) remove() error {
 		return errors.Join(fmt.Errorf("%s is left, unfinished: %w", s.target, err), s.claim.Abort())
 	}
 	if err = s.sys.syncDir(filepath.Dir(s.target)); err == nil {
-		err = s.sys.remove(removed, s.made())
+		err = s.removeMade(removed)
 	}
 	if err != nil { // others may have put something into it
 		s.claim.abandon()
 		return fmt.Errorf("what was written to %s is left in %s: %w", s.target, removed, err)
 	}
 	return s.claim.Abort()
-}
-
-// made returns everything that the stage has made.
-func (s *markerStage) made() []Item {
-	var items []Item
-	for dir := range s.dirs {
-		items = append(items, Item{dir, true})
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range s.files {
-		items = append(items, Item{name, false})
-	}
-	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
-	return items
 }

@@ -27,10 +27,11 @@ type localStage struct {
 	replaced  bool // tmp is what was at target
 	unlock    func()
 
-	mu   sync.Mutex
-	dirs map[string]bool    // created below tmp, by relative name
-	open map[string]sysFile // not yet closed, or not durable
-	done bool
+	mu    sync.Mutex
+	dirs  map[string]bool    // created below tmp, by relative name
+	files map[string]bool    // likewise
+	open  map[string]sysFile // not yet closed, or not durable
+	done  bool
 }
 
 // claimed has the targets of this process's stages. Of several that begin
@@ -47,13 +48,8 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 	if _, taken := claimed.LoadOrStore(target, true); taken {
 		return nil, fault.ErrBusy
 	}
-	s := &localStage{
-		sys:       sys,
-		target:    target,
-		overwrite: overwrite,
-		dirs:      map[string]bool{},
-		open:      map[string]sysFile{},
-	}
+	s := emptyStage(sys, target)
+	s.overwrite = overwrite
 	unlock, err := s.make()
 	if err != nil {
 		claimed.Delete(target)
@@ -71,6 +67,11 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 		return nil, err
 	}
 	return s, nil
+}
+
+// emptyStage returns the stage that will write to target and has nothing yet.
+func emptyStage(sys system, target string) *localStage {
+	return &localStage{sys: sys, target: target, dirs: map[string]bool{}, files: map[string]bool{}, open: map[string]sysFile{}}
 }
 
 // maxMakes is how often a temporary directory is made anew that was taken for that
@@ -205,7 +206,8 @@ func (s *localStage) CommitOver(ctx context.Context, look Look) error {
 	// The temporary name now holds what was replaced. Others may have put something
 	// into it after it was looked at and before it got that name. The checkpoint is
 	// complete: that ctx ends is no reason to leave the old one.
-	if err := removeLooked(context.WithoutCancel(ctx), s.sys, s.tmp, look); err != nil {
+	err = removeLooked(context.WithoutCancel(ctx), s.tmp, look, func(items []Item) error { return s.sys.remove(s.tmp, items) })
+	if err != nil {
 		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
 	}
 	return nil
@@ -230,7 +232,8 @@ func (s *localStage) finish() ([]string, error) {
 const syncers = 8
 
 // syncAll makes directories of the stage durable, in any order: they become
-// visible only when all are durable.
+// visible only when all are durable. It fails if a link has taken the place of one, or
+// of a file in it, as what is behind that would not be in the checkpoint.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)
@@ -239,7 +242,7 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 			if err := gctx.Err(); err != nil {
 				return err
 			}
-			return s.sys.syncDir(path.Join(s.tmp, dir))
+			return s.sys.syncOwn(s.tmp, dir)
 		})
 	}
 	return group.Wait()
@@ -280,6 +283,9 @@ func fixed(dir string, err error) error {
 // what is at its path.
 var errProbe = errors.New("the directory that a test of the file system has made cannot be removed")
 
+// probeDir is the name of that directory.
+const probeDir = "d"
+
 // CanReplace makes a local stage a Replacer.
 func (s *localStage) CanReplace(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -292,6 +298,9 @@ func (s *localStage) CanReplace(ctx context.Context) error {
 	case errors.Is(err, syscall.EXDEV):
 		return fixed(s.target, err)
 	case errors.Is(err, errProbe): // it would become a part of the checkpoint
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.dirs[probeDir] = true
 		return err
 	}
 	return nil // whatever else there is, the rename will say
@@ -328,11 +337,52 @@ func (s *localStage) abandon() {
 }
 
 // remove removes what was written.
-func (s *localStage) remove() error {
+func (s *localStage) remove() error { return s.removeMade(s.tmp) }
+
+// removeMade removes what was written and is in the directory dir now. What others have
+// put there stays, with an error.
+func (s *localStage) removeMade(dir string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.open {
 		f.close()
 	}
-	return s.sys.removeAll(s.tmp)
+	made := func(context.Context, string) ([]Item, error) { return s.made(), nil }
+	return removeLooked(context.Background(), dir, made, func(items []Item) error { return s.sys.remove(dir, items) })
+}
+
+// made returns everything that the stage has made. Files come last, so that they go
+// first: a directory that has to stay keeps none of them.
+func (s *localStage) made() []Item {
+	var items []Item
+	for _, name := range slices.Sorted(maps.Keys(s.dirs)) {
+		items = append(items, Item{name, true})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		items = append(items, Item{name, false})
+	}
+	return items
+}
+
+// note remembers a file that has been made.
+func (s *localStage) note(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[name] = true
+}
+
+// forget is called when a file has left the temporary directory.
+func (s *localStage) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.files, name)
+}
+
+// discard removes a file of the stage.
+func (s *localStage) discard(name string) error {
+	err := s.sys.removeEntry(s.tmp, Item{Name: name}, nil)
+	if err == nil {
+		s.forget(name)
+	}
+	return err
 }

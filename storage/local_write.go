@@ -23,19 +23,23 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 	if err != nil {
 		return nil, asNoSpace(err)
 	}
+	s.note(name)
 	w := &localWriter{stage: s, name: name, f: f}
 	if size >= smallFile {
 		w.allocated = size
 		if err := f.allocate(size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return nil, errors.Join(asNoSpace(err), f.close(), s.sys.removeAll(full))
+			return nil, errors.Join(asNoSpace(err), f.close(), s.discard(name))
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done {
-		return nil, errors.Join(errFinished, f.close())
+	done := s.done
+	if !done {
+		s.open[name] = f
 	}
-	s.open[name] = f
+	s.mu.Unlock()
+	if done { // while it was created, so that the end may have passed it over
+		return nil, errors.Join(errFinished, f.close(), s.discard(name))
+	}
 	return w, nil
 }
 

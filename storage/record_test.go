@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Recorder struct {
 	// Before, if set, is called before each operation; an error takes the
 	// operation's place.
 	Before func(Op) error
+	// Removing, if set, is called before each entry of a remove operation goes.
+	Removing func(name string)
 
 	mu  sync.Mutex
 	ops []Op
@@ -115,12 +118,23 @@ func (s recordingSystem) exchange(a, b string) error {
 	})
 }
 
-func (s recordingSystem) removeAll(name string) error {
-	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.removeAll(name) })
+func (s recordingSystem) syncOwn(top, name string) error {
+	return s.r.do(Op{Kind: "syncdir", Name: path.Join(top, name)}, func() error {
+		if s.r.NoSync {
+			return nil
+		}
+		return osSystem{}.syncOwn(top, name)
+	})
 }
 
-func (s recordingSystem) remove(name string, items []Item) error {
-	return s.r.do(Op{Kind: "remove", Name: name}, func() error { return osSystem{}.remove(name, items) })
+func (s recordingSystem) remove(dir string, items []Item) error {
+	return s.r.do(Op{Kind: "remove", Name: dir}, func() error { return osSystem{s.r.Removing}.remove(dir, items) })
+}
+
+func (s recordingSystem) removeEntry(dir string, entry Item, items []Item) error {
+	return s.r.do(Op{Kind: "remove", Name: path.Join(dir, entry.Name)}, func() error {
+		return osSystem{s.r.Removing}.removeEntry(dir, entry, items)
+	})
 }
 
 func (s recordingSystem) lock(name string) (func(), error) {

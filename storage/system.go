@@ -13,6 +13,9 @@ type system interface {
 	// bypass the page cache.
 	create(name string, small bool) (sysFile, error)
 	syncDir(name string) error
+	// syncOwn syncs a directory below the directory top, or top itself for ".", and fails
+	// with fault.ErrLink if it is reached by a link from top on, or has one.
+	syncOwn(top, name string) error
 	// link gives a file a second name.
 	link(old, new string) error
 	// rename fails with fs.ErrExist if the new name exists.
@@ -22,10 +25,12 @@ type system interface {
 	// exchange swaps two directories, or fails with errors.ErrUnsupported.
 	exchange(a, b string) error
 	// remove removes the directory, and of what is in it the items alone: if there
-	// is anything else it fails with fault.ErrInvalidCheckpoint, and that stays.
-	remove(name string, items []Item) error
-	// removeAll removes what this process has made.
-	removeAll(name string) error
+	// is anything else it fails with fault.ErrInvalidCheckpoint, and that stays. The
+	// directory is none that a link leads to, nor are those that the items are in.
+	remove(dir string, items []Item) error
+	// removeEntry does so with an entry of a directory, which is none that a link
+	// leads to either, and may be further below; items are in the entry.
+	removeEntry(dir string, entry Item, items []Item) error
 	// lock takes an advisory lock on a directory until unlock is called or
 	// the process ends. Where locks are not supported it does nothing. It fails with
 	// fs.ErrNotExist if the directory is not there any more when the lock is taken,
@@ -50,10 +55,11 @@ type sysFile interface {
 
 // osSystem is the real one; what differs between operating systems is in
 // system_<os>.go.
-type osSystem struct{}
+type osSystem struct {
+	removing func(name string) // called before each removal, if not nil
+}
 
-func (osSystem) mkdir(name string) error     { return os.Mkdir(name, 0o777) }
-func (osSystem) removeAll(name string) error { return os.RemoveAll(name) }
+func (osSystem) mkdir(name string) error { return os.Mkdir(name, 0o777) }
 
 func (osSystem) create(name string, small bool) (sysFile, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -64,7 +65,7 @@ func movable(dir, beside string) error {
 	if err := retry(func() error { return unix.Statfs(beside, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
 		return err
 	}
-	full := filepath.Join(beside, "d")
+	full := filepath.Join(beside, probeDir)
 	if err := os.Mkdir(full, 0o777); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func movable(dir, beside string) error {
 	if err == nil { // it did not keep to the rules
 		return os.Rename(beside, dir)
 	}
-	if rerr := removeEntry(full, true); rerr != nil {
+	if rerr := os.Remove(full); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errProbe, rerr)
 	}
 	return err

@@ -4,7 +4,6 @@ package storage
 
 import (
 	"errors"
-	"os"
 	"sync"
 	"syscall"
 
@@ -29,11 +28,6 @@ func (osSystem) locked(name string) bool {
 	_, ok := writing.Load(name)
 	return ok
 }
-
-func removeFile(name string) error { return os.Remove(name) }
-func removeDir(name string) error  { return os.Remove(name) }
-
-func retryRemove(call func() error) error { return call() }
 
 // isNotEmpty reports whether an error says that a directory has entries.
 func isNotEmpty(err error) bool {

@@ -19,13 +19,18 @@ func (osSystem) syncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
+	return errors.Join(syncFile(d), d.Close())
+}
+
+// syncFile syncs a file or directory.
+func syncFile(f *os.File) error {
+	err := f.Sync()
 	// Some network file systems refuse to sync directories; their metadata
 	// operations are synchronous.
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
 		err = nil
 	}
-	return errors.Join(err, d.Close())
+	return err
 }
 
 // lock uses flock on the directory itself: it goes away with the process and
@@ -77,11 +82,6 @@ func sameDir(d *os.File, name string) error {
 	}
 	return err
 }
-
-func removeFile(name string) error { return unix.Unlink(name) }
-func removeDir(name string) error  { return unix.Rmdir(name) }
-
-func retryRemove(call func() error) error { return retry(call) }
 
 // isNotEmpty reports whether an error says that a directory has entries.
 func isNotEmpty(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) }

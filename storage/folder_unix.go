@@ -1,0 +1,80 @@
+//go:build unix
+
+package storage
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// folder is an open directory. What is done in it does not depend on what its path
+// leads to by now.
+type folder struct{ fd int }
+
+// openFolder opens a directory, or the one that a link leads to.
+func openFolder(name string) (folder, error) {
+	return folder{unix.AT_FDCWD}.openAs(name, 0)
+}
+
+// open opens a directory in d, and no link.
+func (d folder) open(name string) (folder, error) { return d.openAs(name, unix.O_NOFOLLOW) }
+
+func (d folder) openAs(name string, flags int) (folder, error) {
+	fd := -1
+	err := retry(func() (err error) {
+		fd, err = unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|flags, 0)
+		return err
+	})
+	if err != nil {
+		return folder{}, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return folder{fd}, nil
+}
+
+func (d folder) close() { unix.Close(d.fd) }
+
+// isDir reports whether an entry is a directory, and no link to one.
+func (d folder) isDir(name string) (bool, error) {
+	var s unix.Stat_t
+	err := retry(func() error { return unix.Fstatat(d.fd, name, &s, unix.AT_SYMLINK_NOFOLLOW) })
+	return err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR, err
+}
+
+// remove removes an empty directory, or what is no directory.
+func (d folder) remove(name string, dir bool) error {
+	flags := 0
+	if dir {
+		flags = unix.AT_REMOVEDIR
+	}
+	return retry(func() error { return unix.Unlinkat(d.fd, name, flags) })
+}
+
+func (d folder) entries() ([]fs.DirEntry, error) {
+	f, err := d.file()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// sync makes the entries durable.
+func (d folder) sync() error {
+	f, err := d.file()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncFile(f)
+}
+
+// file returns the directory as a file of its own.
+func (d folder) file() (*os.File, error) {
+	again, err := d.openAs(".", 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(again.fd), "."), nil
+}

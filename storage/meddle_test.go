@@ -1,0 +1,321 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// filesOf returns the files below a directory.
+func filesOf(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(file string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			files = append(files, filepath.ToSlash(file))
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// find returns the directory below top whose path ends with name, or "".
+func find(t *testing.T, top, name string) (found string) {
+	t.Helper()
+	must(t, filepath.WalkDir(top, func(file string, e fs.DirEntry, err error) error {
+		if file = filepath.ToSlash(file); err == nil && e.IsDir() && strings.HasSuffix(file, "/"+name) {
+			found = file
+		}
+		return err
+	}))
+	return found
+}
+
+// swap moves a directory away, to safe, and puts a link to it in its place.
+func swap(t *testing.T, dir string) {
+	t.Helper()
+	must(t, os.MkdirAll("safe", 0o777))
+	must(t, os.Rename(dir, "safe/moved"))
+	abs, err := filepath.Abs("safe/moved")
+	must(t, err)
+	must(t, os.Symlink(abs, dir))
+}
+
+// removals are the ways in which directories go.
+var removals = map[string]func(context.Context, string) error{
+	"delete":   func(ctx context.Context, url string) error { return orbax.Delete(ctx, url) },
+	"in place": func(ctx context.Context, url string) error { return orbax.Delete(ctx, url) },
+	"part":     func(ctx context.Context, url string) error { return orbax.Delete(ctx, url, orbax.Name("opt")) },
+	"overwrite": func(ctx context.Context, url string) error {
+		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+	},
+	"fallback": func(ctx context.Context, url string) error {
+		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+	},
+}
+
+// What is moved out of a directory while that is removed is not removed, also if a link
+// to it takes its place.
+func TestRemovalFollowsNoLink(t *testing.T) {
+	for name, run := range removals {
+		for _, moved := range []string{"opt", "opt/d", "state", "removed" + storage.TempMarker} {
+			t.Run(name+" "+path.Base(moved), func(t *testing.T) {
+				t.Chdir(scratch(t))
+				swaps := 0
+				for i, more := 0, true; more; i++ {
+					must(t, os.RemoveAll("run"))
+					must(t, os.RemoveAll("safe"))
+					saveParts(t, "run/step")
+					var before []string
+					n := 0
+					r := deleter(name == "in place", nil)
+					r.NoExchange = name == "fallback"
+					r.Removing = func(next string) {
+						dir := moved
+						if before != nil || n < i {
+							n++
+							return
+						}
+						// That which is being removed, and not the new one.
+						top := next
+						for path.Dir(top) != "." && path.Dir(top) != "run" {
+							top = path.Dir(top)
+						}
+						if dir = find(t, top, dir); dir != "" {
+							swap(t, dir)
+							before = filesOf(t, "safe")
+							swaps++
+						}
+						n++
+					}
+					err := run(t.Context(), record(t, r)+"run/step")
+					more = n > i
+					for _, file := range before {
+						if _, serr := os.Lstat(file); serr != nil {
+							t.Fatalf("before removal %d of %d: %s is lost (%v)", i, n, file, err)
+						}
+					}
+					if err != nil && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
+						t.Errorf("before removal %d of %d: %v", i, n, err)
+					}
+				}
+				// Some of these never have such a directory.
+				if rename := strings.HasPrefix(moved, "removed"); swaps == 0 && !rename && !(name == "part" && moved == "state") {
+					t.Error("nothing was moved")
+				}
+			})
+		}
+	}
+}
+
+// The same between any two operations: the checkpoint itself, or the temporary
+// directory, is replaced by a link. What a deletion may write there is documents only.
+func TestDeletionBehindLink(t *testing.T) {
+	for _, name := range []string{"delete", "in place", "part"} {
+		for _, own := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Chdir(scratch(t))
+				for i, more := 0, true; more; i++ {
+					must(t, os.RemoveAll("run"))
+					must(t, os.RemoveAll("safe"))
+					saveParts(t, "run/step")
+					var before []string
+					n := 0
+					r := deleter(name == "in place", func(op storage.Op) error {
+						if n++; n-1 != i {
+							return nil
+						}
+						dir := "run/step"
+						if own {
+							dir = ""
+							if temp := temporary(t, "run"); len(temp) > 0 {
+								dir = "run/" + temp[0]
+							}
+						}
+						if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+							swap(t, dir)
+							before = filesOf(t, "safe")
+						}
+						return nil
+					})
+					err := removals[name](t.Context(), record(t, r)+"run/step")
+					more = n > i
+					for _, file := range before {
+						if _, serr := os.Lstat(file); serr != nil && !strings.Contains(path.Base(file), "_CHECKPOINT_") && path.Base(file) != "digests.sha256" {
+							t.Fatalf("before operation %d of %d: %s is lost (%v)", i, n, file, err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// A link in the place of a checkpointable goes, and what it leads to stays.
+func TestDeletePartThatIsLink(t *testing.T) {
+	t.Chdir(scratch(t))
+	saveParts(t, "run/step")
+	swap(t, "run/step/opt")
+	before := filesOf(t, "safe")
+	must(t, orbax.Delete(t.Context(), "run/step", orbax.Name("opt")))
+	if after := filesOf(t, "safe"); !slices.Equal(before, after) || len(before) == 0 {
+		t.Errorf("left %q of %q", after, before)
+	}
+	wantParts(t, "run/step", []string{"it", "state"})
+}
+
+// What others put into the temporary directory of a save or a removal, or into a
+// directory that a save has made there, stays, and the error names it.
+func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
+	runs := maps.Clone(removals)
+	runs["failing save"] = func(ctx context.Context, url string) error {
+		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+	}
+	runs["failing marker"] = func(ctx context.Context, url string) error {
+		return orbax.Save(ctx, url, sample(2), orbax.Overwrite(), orbax.Atomicity(orbax.CommitFile))
+	}
+	for name, run := range runs {
+		for _, in := range []string{"", "d", "state"} {
+			if in != "" && !strings.HasPrefix(name, "failing") {
+				continue
+			}
+			t.Run(name+" "+in, func(t *testing.T) {
+				t.Chdir(scratch(t))
+				puts := 0
+				for i, more := 0, true; more; i++ {
+					must(t, os.RemoveAll("run"))
+					must(t, os.Mkdir("run", 0o777))
+					if !strings.HasPrefix(name, "failing") {
+						saveParts(t, "run/step")
+					}
+					n, put := 0, false
+					r := deleter(name == "in place", func(op storage.Op) error {
+						if n++; n-1 == i {
+							for _, temp := range temporary(t, "run") {
+								dir := "run/" + temp
+								if in != "" {
+									dir = find(t, dir, in)
+								}
+								if dir == "" {
+									continue
+								}
+								put = true
+								must(t, os.WriteFile(dir+"/mine.txt", nil, 0o666))
+								must(t, os.MkdirAll(dir+"/mydir", 0o777))
+								must(t, os.WriteFile(dir+"/mydir/mine.too", nil, 0o666))
+							}
+						}
+						if strings.HasPrefix(name, "failing") && op.Kind == "create" && path.Base(op.Name) == "commit_success.txt" {
+							return syscall.EIO
+						}
+						return nil
+					})
+					r.NoExchange = name == "fallback"
+					err := run(t.Context(), record(t, r)+"run/step")
+					more = n > i
+					if !put {
+						continue
+					}
+					puts++
+					files := filesOf(t, "run")
+					for _, mine := range []string{"mine.txt", "mine.too"} {
+						if !slices.ContainsFunc(files, func(f string) bool { return path.Base(f) == mine }) {
+							t.Fatalf("before operation %d of %d: %s is lost (%v)", i, n, mine, err)
+						}
+					}
+					left := temporary(t, "run")
+					if len(left) > 0 && (!errors.Is(err, orbax.ErrInvalidCheckpoint) || !regexp.MustCompile(`\bm(ine|ydir)`).MatchString(err.Error())) {
+						t.Errorf("before operation %d of %d: left %q, but %v", i, n, left, err)
+					}
+					if strings.HasPrefix(name, "failing") && !errors.Is(err, syscall.EIO) {
+						t.Errorf("before operation %d of %d: %v", i, n, err)
+					}
+				}
+				if puts == 0 {
+					t.Error("nothing was put there")
+				}
+			})
+		}
+	}
+}
+
+// A save into whose temporary directory a link is put fails, until it is complete.
+func TestSaveBehindLink(t *testing.T) {
+	for _, what := range []string{"state", "state/d", "file"} {
+		for _, old := range []bool{false, true} {
+			t.Run(strings.ReplaceAll(what, "/", " "), func(t *testing.T) {
+				t.Chdir(scratch(t))
+				refused := 0
+				for i, more := 0, true; more; i++ {
+					must(t, os.RemoveAll("run"))
+					must(t, os.RemoveAll("safe"))
+					must(t, os.Mkdir("run", 0o777))
+					if old {
+						saveParts(t, "run/step")
+					}
+					n, published, swapped := 0, false, false
+					var before []string
+					r := &storage.Recorder{}
+					r.Before = func(op storage.Op) error {
+						n++
+						published = published || op.Kind == "rename"
+						if n-1 != i || published {
+							return nil
+						}
+						for _, temp := range temporary(t, "run") {
+							found := find(t, "run/"+temp, what)
+							if what == "file" {
+								found = "run/" + temp + "/commit_success.txt"
+							}
+							if _, err := os.Lstat(found); err == nil {
+								swap(t, found)
+								swapped = true
+								before = filesOf(t, "safe")
+							}
+						}
+						return nil
+					}
+					err := orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), orbax.Overwrite())
+					more = n > i
+					if !swapped {
+						continue
+					}
+					for _, file := range before {
+						if _, serr := os.Lstat(file); serr != nil {
+							t.Fatalf("before operation %d of %d: %s is lost (%v)", i, n, file, err)
+						}
+					}
+					if err == nil {
+						if _, err := versionAt("run/step"); err != nil {
+							t.Errorf("before operation %d of %d: saved what cannot be loaded: %v", i, n, err)
+						}
+						continue
+					}
+					if errors.Is(err, orbax.ErrLink) {
+						refused++
+					}
+					if _, err := os.Lstat("run/step"); (err == nil) != old {
+						t.Errorf("before operation %d of %d: at the path: %v", i, n, err)
+					}
+				}
+				if refused == 0 {
+					t.Error("no link was found")
+				}
+			})
+		}
+	}
+}
