@@ -61,7 +61,8 @@ const (
 //     embed.FS, or a process that has mapped half of what it may.
 //
 // The functions of this package that open a path by themselves refuse this option,
-// as they close the checkpoint before they return; so does what is no load, such as
+// as they close the checkpoint before they return, and so do the loads of a
+// training.Checkpointer and ReadOptions.Load there; so does what is no load, such as
 // Metadata, Hash and Diff.
 func Mapped() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.mapping = mapVerified })
@@ -95,7 +96,7 @@ func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
 		return c.checkOpening(&cfg.openConfig)
 	}
 	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; "+
-		"use Open and a method of the Checkpoint", fault.ErrUnsupported)
+		"use Open and a method of the Checkpoint that it returns", fault.ErrUnsupported)
 }
 
 // checkReading refuses options for loads where there is none.

@@ -157,9 +157,10 @@ func init() {
 		c := newSaveConfig(optionsOf[SaveOption](options))
 		return savehook.Settings{Step: c.step, Overwrite: c.overwrite}
 	}
+	savehook.CloseAfter = func(ck any) { ck.(*Checkpoint).oneCall = true }
 	savehook.LoadSettings = func(options []any) savehook.Loading {
 		c := newLoadConfig(optionsOf[LoadOption](options))
-		return savehook.Loading{Partly: c.handler.Partial, FollowLinks: c.followLinks}
+		return savehook.Loading{Partly: c.handler.Partial, FollowLinks: c.followLinks, Mapped: c.mapping != mapNothing}
 	}
 }
 

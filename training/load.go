@@ -80,6 +80,7 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 		var err error
 		if at, ck, err = c.open(ctx, step, open); err == nil {
 			defer ck.Close()
+			savehook.CloseAfter(ck)
 			v, err = read(at, ck)
 		}
 		return at, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -134,6 +135,7 @@ func opened[T any](ctx context.Context, path string, options []orbax.OpenOption,
 		return v, err
 	}
 	defer ck.Close()
+	savehook.CloseAfter(ck)
 	return read(ctx, ck)
 }
 

@@ -29,6 +29,8 @@ type ReadOptions struct {
 	// failed load has left in a target the next one overwrites. If the step was
 	// removed or replaced meanwhile, the newest is looked for again. Any other error
 	// is returned or yielded. It is called for no step twice while that is as it was.
+	// The checkpoint is closed when Load returns, so it refuses [orbax.Mapped]; a server
+	// that maps opens the step that is yielded: orbax.Open(ctx, step.Path).
 	Load func(ctx context.Context, ck *orbax.Checkpoint) error
 	// OpenOptions are those with which steps are opened, such as [orbax.FollowLinks]
 	// for a run that its owner has put together of links.

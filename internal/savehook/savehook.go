@@ -88,10 +88,15 @@ type Settings struct {
 // Package orbax sets it.
 var SaveSettings func(options []any) Settings
 
+// CloseAfter notes in ck, an *orbax.Checkpoint, that the function that opened it closes
+// it. Loads that are valid only until then are refused. Package orbax sets it.
+var CloseAfter func(ck any)
+
 // Loading is what a Checkpointer needs to know of a load's options.
 type Loading struct {
 	Partly      bool // some of a target is left as it is
 	FollowLinks bool
+	Mapped      bool
 }
 
 // LoadSettings returns that of options, which are each an orbax.LoadOption. Package
