@@ -134,7 +134,7 @@ func ExampleError() {
 	}
 	fmt.Println(errors.Is(err, orbax.ErrStructure), errors.Is(err, fs.ErrNotExist))
 	// Output:
-	// leaf seed: structure mismatch: missing key: the checkpoint has nothing here, the target is int
+	// leaf seed: structure mismatch: missing key: the checkpoint has nothing here, the target is int; transform.Default gives it a value
 	// leaf step: structure mismatch: the checkpoint has a scalar int64, the target is string
 	// true false
 }

@@ -91,7 +91,7 @@ func TestBindAbstractErrors(t *testing.T) {
 	}{
 		{1, nil, "the checkpoint has a scalar int64, the target is None"},
 		{map[string]any{"a": 1}, map[string]any{}, "leaf a: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial()"},
-		{map[string]any{"a": 1}, map[string]any{"a": 1, "b": nil}, "leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is None"},
+		{map[string]any{"a": 1}, map[string]any{"a": 1, "b": nil}, "leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is None; transform.Default gives it a value"},
 		{[]any{1, 2}, []any{}, "the checkpoint has a sequence of 2, the target is []interface {}"},
 		{[]any{"x"}, []any{array.ShapeDtypeStruct{DType: array.Int8}}, "leaf 0: structure mismatch: the checkpoint has a string, the target is an array int8[]"},
 		{1, func() {}, "unsupported leaf type: func()"},

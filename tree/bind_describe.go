@@ -15,6 +15,7 @@ const (
 	castAdvice    = "; orbax.Cast() converts it"
 	padAdvice     = "; orbax.PadOrTruncate() accepts that"
 	partialAdvice = "; orbax.Partial() leaves it out"
+	defaultAdvice = "; transform.Default gives it a value"
 )
 
 func (b *binder) mismatch(dst reflect.Value, br *branch) {
@@ -31,7 +32,7 @@ func (b *binder) mismatch(dst reflect.Value, br *branch) {
 // missing notes a key of the target that the dict br lacks, and the key of br that it
 // may be.
 func (b *binder) missing(br *branch, k Key, dst reflect.Value) {
-	advice := ""
+	advice := defaultAdvice
 	if near, ok := b.spellings(br)[folded(k.Name)]; ok {
 		advice = fmt.Sprintf("; it has the key %s", fault.Shown(near))
 	}

@@ -97,7 +97,7 @@ func ExampleBind_mismatches() {
 	}, tree.BindOptions{})
 	fmt.Println(err)
 	// Output:
-	// leaf Step: structure mismatch: missing key: the checkpoint has nothing here, the target is int
+	// leaf Step: structure mismatch: missing key: the checkpoint has nothing here, the target is int; transform.Default gives it a value
 	// leaf Weights: shape mismatch: the checkpoint has an array float32[2], the target has shape [3]; orbax.PadOrTruncate() accepts that
 	// leaf epoch: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out
 }

@@ -26,18 +26,18 @@ func TestBindMismatches(t *testing.T) {
 		{"all at once", map[string]any{"X": 1.5, "Z": 1, "P": "x"}, &point{},
 			"leaf P: structure mismatch: the checkpoint has a string, the target is int|" +
 				"leaf X: dtype mismatch: the checkpoint has a scalar float64, the target is float32, which would round it; use float64, or orbax.Cast() to convert it|" +
-				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32|" +
+				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32; transform.Default gives it a value|" +
 				"leaf Z: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrDType},
 		{"other spelling", map[string]any{"layer_norm": 1.5, "x": 1}, &struct {
 			LayerNorm float64
 			Y         int
 		}{},
 			"leaf LayerNorm: structure mismatch: missing key: the checkpoint has nothing here, the target is float64; it has the key layer_norm|" +
-				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is int|" +
+				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is int; transform.Default gives it a value|" +
 				"leaf layer_norm: structure mismatch: unexpected key: the checkpoint has a scalar float64, the target nothing; orbax.Partial() leaves it out|" +
 				"leaf x: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrStructure},
 		{"map keys", map[string]any{"a": 1, "c": []any{1}}, map[string]any{"a": 0, "b": array.Of([]int8{1})},
-			"leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is an array int8[1]|leaf c: structure mismatch: unexpected key: the checkpoint has a sequence of 1, the target nothing", fault.ErrStructure},
+			"leaf b: structure mismatch: missing key: the checkpoint has nothing here, the target is an array int8[1]; transform.Default gives it a value|leaf c: structure mismatch: unexpected key: the checkpoint has a sequence of 1, the target nothing", fault.ErrStructure},
 		{"dtype and shape", array.Of([]float32{1, 2}), ptr(array.Of([]float64{1, 2}, 1, 2)),
 			"leaf at the root: dtype mismatch: the checkpoint has an array float32[2], the target's elements are float64; orbax.Cast() converts it|leaf at the root: shape mismatch: the checkpoint has an array float32[2], the target has shape [1 2]", fault.ErrShape},
 		{"slice length", []int8{1}, ptr([]int8{1, 2}), "shape mismatch: the checkpoint has an array int8[1], the target has shape [2]", fault.ErrShape},
