@@ -208,7 +208,7 @@ func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConf
 		return inPart(name, fmt.Errorf("%w: handler %s returned no function to write it", fault.ErrUnsupported, h.Type()))
 	}
 	s.writes[name] = write
-	s.meta.Handlers[name] = s.typeOf(name, h)
+	s.meta.Handlers[name] = s.typeOf(name, h, c.registry)
 	return nil
 }
 

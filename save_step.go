@@ -3,7 +3,6 @@ package orbax
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"sync"
 
 	"github.com/go-orbax/orbax/handler"
@@ -53,22 +52,25 @@ func openEarlier(ctx context.Context, path string, problem func(error)) func() *
 }
 
 // typeOf returns the type that is recorded for h, the handler of a checkpointable: the
-// one that the step before has for it, if that is another name of the same format. Orbax's
-// old CheckpointManager restores an item only by a type that it knows, and it knows those
-// that it has written.
-func (s *saving) typeOf(name string, h handler.Handler) string {
+// one that the step before has for it, if that is another name of the same format and
+// leads back to h in registry, the save's own. Orbax's old CheckpointManager restores an
+// item only by a type that it knows, and it knows those that it has written.
+func (s *saving) typeOf(name string, h handler.Handler, registry *handler.Registry) string {
 	before := s.like()
 	if before == nil || !before.has(name) {
 		return h.Type()
 	}
-	var standard *handler.Registry
 	typ := before.meta.Handlers[name]
-	if !standard.Knows(typ) || handler.IsRandomKeyType(typ) {
+	if handler.IsRandomKeyType(typ) {
 		return h.Type()
 	}
-	reader, err := standard.ForLoad("", typ, nil)
-	if err != nil || reflect.TypeOf(reader) != reflect.TypeOf(h) {
-		return h.Type()
+	// The standard handler, which is nil's, makes the format Orbax's, and has no field
+	// set. It is comparable, so that h is then too.
+	for _, r := range []*handler.Registry{nil, registry} {
+		reader, err := r.ForLoad(name, typ, nil)
+		if err != nil || !r.Knows(typ) || reader != h {
+			return h.Type()
+		}
 	}
 	return typ
 }
