@@ -30,7 +30,8 @@ import (
 // belong, although its checksum is right. So is what another program has written to the
 // arrays of a checkpoint since. Checkpoints that earlier versions saved have no such
 // record, nor have arrays that Orbax saved as a part of the checkpoint, or of which Orbax
-// finalized the session: of these a whole chunk in a wrong place is not found.
+// finalized the session, or began to, whoever ended it: of these a whole chunk in a wrong
+// place is not found.
 // A checkpoint that has lost its digest file is verified like one of Orbax, whose
 // documents nothing covers, unless something else in it shows that it had one: then
 // Verify reports the loss. CheckpointMetadata.Digests says whether there is one.
