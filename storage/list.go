@@ -15,9 +15,10 @@ import (
 // step that is removed while its successor gets its name: so often, with pauses that
 // grow, until the error says that it changes too fast.
 const (
-	listTries = 40
-	listPause = 100 * time.Microsecond
-	maxPause  = 10 * time.Millisecond
+	listTries  = 40
+	emptyTries = 3 // a reading may miss an entry that is renamed or removed meanwhile
+	listPause  = 100 * time.Microsecond
+	maxPause   = 10 * time.Millisecond
 )
 
 // listStable returns the entries of a directory. names reads the directory; describe
@@ -27,6 +28,7 @@ const (
 // entries of which one comes before the other goes.
 func listStable(ctx context.Context, dir string, names func() ([]fs.DirEntry, error), describe func(fs.DirEntry) (Info, bool, error)) ([]Info, error) {
 	var missed map[string]bool // by the reading before this one
+	empty := 0                 // readings in a row that found nothing
 	pause := listPause
 	for range listTries {
 		if err := ctx.Err(); err != nil {
@@ -49,9 +51,15 @@ func listStable(ctx context.Context, dir string, names func() ([]fs.DirEntry, er
 				infos = append(infos, info)
 			}
 		}
-		// An entry that two readings list and that cannot be described either time does not exist: a file system
-		// over a network may go on to list it for a while.
-		if len(gone) == 0 || maps.Equal(gone, missed) {
+		if len(entries) == 0 {
+			empty++
+		} else {
+			empty = 0
+		}
+		// An entry that two readings list and that cannot be described either time does
+		// not exist: a file system over a network may go on to list it for a while.
+		settled := len(gone) == 0 || maps.Equal(gone, missed)
+		if settled && (len(entries) > 0 || empty == emptyTries) {
 			return infos, nil
 		}
 		missed = gone
