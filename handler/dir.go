@@ -167,8 +167,10 @@ type Digests interface {
 	// Check returns an error that matches orbax.ErrCorrupt if data differs
 	// from the known digest of a file.
 	Check(file string, data []byte) error
-	// Names returns the files whose digest is known, in order.
-	Names() []string
+	// Beginning returns the files whose digest is known and whose names begin with
+	// prefix, in order. It is called for each pytree of a checkpoint, so it must not
+	// look at all files. The caller does not change the result.
+	Beginning(prefix string) []string
 }
 
 // noDigests are those of a checkpoint of another writer.
@@ -176,7 +178,7 @@ type noDigests struct{}
 
 func (noDigests) Has(string) bool            { return false }
 func (noDigests) Check(string, []byte) error { return nil }
-func (noDigests) Names() []string            { return nil }
+func (noDigests) Beginning(string) []string  { return nil }
 
 // ReadFile returns a file's contents. A missing file is an error that matches
 // fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing

@@ -152,8 +152,8 @@ func (d *ReadDir) placesFiles() (names []string, all bool) {
 	if !d.digests.Has(path.Join(d.name, layout.TreeFile)) {
 		return nil, false // of another writer
 	}
-	for _, file := range d.digests.Names() {
-		if dir, name := path.Split(file); path.Clean(dir) == path.Clean(d.name) && layout.IsPlaces(name) {
+	for _, file := range d.digests.Beginning(path.Join(d.name, layout.PlacesPrefix)) {
+		if dir, name := path.Split(file); path.Clean(dir) == path.Clean(d.name) {
 			names = append(names, name)
 		}
 	}

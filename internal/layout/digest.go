@@ -20,6 +20,8 @@ import (
 type Digests struct {
 	mu   sync.Mutex
 	sums map[string][sha256.Size]byte
+	// sorted are the names in order, for Beginning; nil if they have changed since.
+	sorted []string
 	// What proves that Orbax has rewritten the checkpoint's metadata: the handlers
 	// of its checkpointables, and the digest of what Orbax would write of all of it.
 	// Digest files of before have none of these.
@@ -36,6 +38,7 @@ func (d *Digests) Add(name string, sum [sha256.Size]byte) {
 		d.sums = map[string][sha256.Size]byte{}
 	}
 	d.sums[name] = sum
+	d.sorted = nil
 }
 
 // selfPrefix begins the last line, which covers all lines before it.
@@ -126,6 +129,7 @@ func differs(name string) error {
 func (d *Digests) Forget(name string) {
 	if d != nil {
 		delete(d.sums, name)
+		d.sorted = nil
 	}
 }
 
@@ -135,6 +139,7 @@ func (d *Digests) ForgetPart(name string) {
 		return
 	}
 	maps.DeleteFunc(d.sums, func(file string, _ [sha256.Size]byte) bool { return strings.HasPrefix(file, name+"/") })
+	d.sorted = nil
 	delete(d.handlers, name)
 	delete(d.empty, name)
 }
@@ -154,4 +159,23 @@ func (d *Digests) Names() []string {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(d.sums))
+}
+
+// Beginning returns the recorded documents whose names begin with prefix, in order. It
+// sorts the names when it is first called. The caller does not change the result.
+func (d *Digests) Beginning(prefix string) []string {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sorted == nil {
+		d.sorted = slices.Sorted(maps.Keys(d.sums))
+	}
+	from, _ := slices.BinarySearch(d.sorted, prefix)
+	to := from
+	for to < len(d.sorted) && strings.HasPrefix(d.sorted[to], prefix) {
+		to++
+	}
+	return d.sorted[from:to:to]
 }

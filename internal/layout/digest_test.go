@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -159,4 +162,49 @@ func hexOf(sum [sha256.Size]byte) string {
 		b = append(b, digits[c>>4], digits[c&15])
 	}
 	return string(b)
+}
+
+// Beginning agrees with a search in all names, after each change.
+func TestDigestsBeginning(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var d Digests
+		name := rapid.StringMatching(`[ab]{0,2}/?[ab.]{0,2}`)
+		for range rapid.IntRange(0, 20).Draw(t, "changes") {
+			switch n := name.Draw(t, "name"); rapid.IntRange(0, 3).Draw(t, "change") {
+			case 0:
+				d.Forget(n)
+			case 1:
+				d.ForgetPart(n)
+			default:
+				d.Add(n, sha256.Sum256(nil))
+			}
+			prefix := name.Draw(t, "prefix")
+			want := slices.DeleteFunc(d.Names(), func(n string) bool { return !strings.HasPrefix(n, prefix) })
+			if got := d.Beginning(prefix); !slices.Equal(got, want) {
+				t.Fatalf("%q: got %q, want %q", prefix, got, want)
+			}
+		}
+	})
+	if got := (*Digests)(nil).Beginning(""); got != nil {
+		t.Error(got)
+	}
+}
+
+// Asking for each of many directories takes time by its own names alone: a search in all
+// of them takes minutes here.
+func TestDigestsBeginningOfMany(t *testing.T) {
+	var d Digests
+	const n = 20000
+	for i := range n {
+		d.Add(fmt.Sprintf("item%05d/_METADATA", i), [sha256.Size]byte{})
+	}
+	start := time.Now()
+	for i := range n {
+		if got := d.Beginning(fmt.Sprintf("item%05d/", i)); len(got) != 1 {
+			t.Fatal(got)
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("takes %v", took)
+	}
 }
