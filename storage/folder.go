@@ -50,10 +50,26 @@ func openBelow(top, name string) (folder, error) {
 }
 
 func (osSystem) syncOwn(top, name string) error {
+	d, err := openOwn(top, name)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.sync()
+}
+
+func openOwn(top, name string) (folder, error) {
 	d, err := openBelow(path.Dir(top), path.Join(path.Base(top), name))
 	if errors.Is(err, errAppeared) {
-		return fmt.Errorf("%w: %w", fault.ErrLink, err)
+		err = fmt.Errorf("%w: %w", fault.ErrLink, err)
 	}
+	return d, err
+}
+
+// checkOwn fails with fault.ErrLink if a directory below top is reached by a link from
+// top on, or has one.
+func checkOwn(top, name string) error {
+	d, err := openOwn(top, name)
 	if err != nil {
 		return err
 	}
@@ -67,5 +83,5 @@ func (osSystem) syncOwn(top, name string) error {
 			return fmt.Errorf("%w: %w", fault.ErrLink, appeared(path.Join(top, name, e.Name())))
 		}
 	}
-	return d.sync()
+	return nil
 }

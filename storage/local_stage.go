@@ -245,7 +245,17 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 			return s.sys.syncOwn(s.tmp, dir)
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	// All are looked at when the last is durable, so that no link comes in after the
+	// sync of its directory while others are synced.
+	for _, dir := range dirs {
+		if err := checkOwn(s.tmp, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *localStage) publish(ctx context.Context, dirs []string) error {

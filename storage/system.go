@@ -14,7 +14,7 @@ type system interface {
 	create(name string, small bool) (sysFile, error)
 	syncDir(name string) error
 	// syncOwn syncs a directory below the directory top, or top itself for ".", and fails
-	// with fault.ErrLink if it is reached by a link from top on, or has one.
+	// with fault.ErrLink if it is reached by a link from top on.
 	syncOwn(top, name string) error
 	// link gives a file a second name.
 	link(old, new string) error
