@@ -18,7 +18,7 @@ import (
 func TestIncremental(t *testing.T) {
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "result.json")
 	var out strings.Builder
-	err := run(t.Context(), []string{"-dir", dir, "-n", "2", "-only", "incremental", "-incremental", "4x64KiB,2x64KiB:bfloat16", "-q", "-json", file}, &out, io.Discard)
+	err := run(t.Context(), []string{"-dir", dir, "-n", "2", "-only", "incremental", "-incremental", "4x128KiB,2x64KiB:bfloat16", "-q", "-json", file}, &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestIncremental(t *testing.T) {
 			t.Errorf("the tables lack %q:\n%s", want, &out)
 		}
 	}
-	if want := []string{"incremental, 4x64KiB", "incremental, 2x64KiB:bfloat16"}; len(got.Goals) != 2 || got.Goals[0].Case != want[0] || got.Goals[1].Case != want[1] {
+	if want := []string{"incremental, 4x128KiB", "incremental, 2x64KiB:bfloat16"}; len(got.Goals) != 2 || got.Goals[0].Case != want[0] || got.Goals[1].Case != want[1] {
 		t.Errorf("judged %v", got.Goals)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/training"
+	"github.com/go-orbax/orbax/transform"
 )
 
 // State is what a step needs of the one before.
@@ -314,4 +315,38 @@ func ExampleOptions_preempted() {
 	// false <nil>
 	// true <nil>
 	// true
+}
+
+// A state that has got a field, and lost one, since the run began.
+func ExampleCheckpointer_Resume_changed() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "run")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	checkpoints, err := training.New(ctx, root, training.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	before := map[string]any{"w": []float32{1, 2}, "old": 3}
+	items := map[string]any{"state": before, "data": handler.DatasetIterator(&Numbers{next: 7})}
+	if _, err := checkpoints.SaveCheckpointables(ctx, 1, items); err != nil {
+		log.Fatal(err)
+	}
+
+	type State struct {
+		W   []float32 `orbax:"w"`
+		EMA float64   `orbax:"ema"`
+	}
+	state, data := &State{}, &Numbers{}
+	step, err := checkpoints.Resume(ctx, state, orbax.Name("state"),
+		orbax.Transform(transform.Default("ema", 0.999)), // a new field, where a step does not have it
+		orbax.Partial()) // what the state does not have any more
+	if err == nil {
+		_, err = checkpoints.LoadCheckpointables(ctx, step, map[string]any{"data": handler.DatasetIterator(data)})
+	}
+	fmt.Println(step, *state, data.next, err)
+	// Output: 1 {[1 2] 0.999} 7 <nil>
 }
