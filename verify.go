@@ -21,8 +21,8 @@ import (
 // those that belong only to other steps of a run, in files that it shares with them, and
 // of compressed chunks what no decoder of a zstd frame needs (RFC 8878): the single-segment
 // flag and the window descriptor of its header, which say how much memory may be needed,
-// and the bits that fill up the last byte of a table. They have no part in what a chunk
-// decodes to. While the deletion of a checkpointable is
+// the bits that fill up the last byte of a table, and those that spell the same table in
+// another way. They have no part in what a chunk decodes to. While the deletion of a checkpointable is
 // under way its files are not looked at, nor is the random id in Orbax's record of it.
 // Every chunk is also held against the record of what was saved in its place,
 // go-orbax.places in the directory of the pytree, and every document against its digest: a
