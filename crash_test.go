@@ -128,26 +128,23 @@ func hold(ctx context.Context, path string, options ...orbax.SaveCheckpointables
 	return h, resp, err
 }
 
+// saveFresh returns a child that saves to path-1, path-2 and so on.
+func saveFresh(options ...orbax.SaveOption) func(path string) error {
+	return func(path string) error {
+		for version := 1; ; version++ {
+			if err := orbax.Save(context.Background(), fmt.Sprintf("%s-%d", path, version), crashState(version), options...); err != nil {
+				return err
+			}
+			fmt.Println("saved", version)
+		}
+	}
+}
+
 // children are what a child process can do with a path; it ends by itself or
 // is killed.
 var children = map[string]func(path string) error{
-	// fresh saves to path-1, path-2 and so on.
-	"fresh": func(path string) error {
-		for version := 1; ; version++ {
-			if err := orbax.Save(context.Background(), fmt.Sprintf("%s-%d", path, version), crashState(version)); err != nil {
-				return err
-			}
-			fmt.Println("saved", version)
-		}
-	},
-	"marker": func(path string) error {
-		for version := 1; ; version++ {
-			if err := orbax.Save(context.Background(), fmt.Sprintf("%s-%d", path, version), crashState(version), byMarker); err != nil {
-				return err
-			}
-			fmt.Println("saved", version)
-		}
-	},
+	"fresh":  saveFresh(),
+	"marker": saveFresh(byMarker),
 	"overwrite": func(path string) error {
 		for version := 2; ; version++ {
 			if err := orbax.Save(context.Background(), path, crashState(version), orbax.Overwrite()); err != nil {

@@ -32,9 +32,9 @@ const (
 // default.
 //
 // A save by CommitFile that is killed leaves an unfinished checkpoint at its path, or an
-// empty directory; after any other failure nothing is left, as with [AtomicRename]. [Overwrite] replaces an
-// unfinished checkpoint or an empty directory. To replace one that is complete or
-// damaged is refused with ErrUnsupported: the old one could not stay until the new one
+// empty directory; after any other failure nothing is left, as with [AtomicRename].
+// [Overwrite] replaces an unfinished checkpoint or an empty directory. To replace one
+// that is complete or damaged is refused with ErrUnsupported: the old one could not stay until the new one
 // is complete. [Delete] it first, or save by AtomicRename. A partial save refuses
 // CommitFile, and so does a store that cannot write in place, with ErrUnsupported too.
 func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {

@@ -22,13 +22,13 @@ import (
 // of compressed chunks what no decoder of a zstd frame needs (RFC 8878): the single-segment
 // flag and the window descriptor of its header, which say how much memory may be needed,
 // the bits that fill up the last byte of a table, and those that spell the same table in
-// another way. They have no part in what a chunk decodes to. While the deletion of a checkpointable is
-// under way its files are not looked at, nor is the random id in Orbax's record of it.
+// another way. They have no part in what a chunk decodes to. While the deletion of a
+// checkpointable is under way its files are not looked at, nor is the random id in Orbax's record of it.
 // Every chunk is also held against the record of what was saved in its place,
 // go-orbax.places in the directory of the pytree, and every document against its digest: a
 // chunk, or a file of chunks, of another leaf or another step is damage where it does not
-// belong, although its checksum is right. So is what another program has written to the
-// arrays of a checkpoint since. Checkpoints that earlier versions saved have no such
+// belong, although its checksum is right. Bytes of an array that another program has
+// written into the checkpoint after the save are damage too. Checkpoints that earlier versions saved have no such
 // record, nor have arrays that Orbax saved as a part of the checkpoint, or of which Orbax
 // finalized the session, or began to, whoever ended it: of these a whole chunk in a wrong
 // place is not found.
