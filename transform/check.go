@@ -49,9 +49,9 @@ func (p *planner) check() {
 }
 
 // checkInner reports what is wrong with one dict or sequence; leaf is what is in
-// its place.
+// its place. It leaves out what may follow from a rule that failed.
 func (p *planner) checkInner(at string, in *inner, leaf *entry) {
-	if leaf != nil {
+	if leaf != nil && !p.doubts.gone {
 		p.rule = leaf.rule
 		some := cmp.Or(in.seq, in.dict)
 		p.fail(leaf.name, fmt.Errorf("%w: it is a leaf (%s), and %q is below it", fault.ErrStructure, leaf.text, some.name))
@@ -66,6 +66,7 @@ func (p *planner) checkInner(at string, in *inner, leaf *entry) {
 	rule, seated := p.seated[at]
 	switch {
 	case len(in.positions) == 0 || gap >= 0 && !seated: // a dict, or what becomes one
+	case in.dict != nil && p.doubts.gone, in.dict == nil && p.mayHaveMade(whole(in.name)):
 	case in.dict != nil:
 		p.rule = cmp.Or(rule, in.dict.rule)
 		p.fail(in.name, fmt.Errorf("%w: %q would be a key in a sequence, where %q has a position", fault.ErrStructure, in.dict.name, in.seq.name))

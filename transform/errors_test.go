@@ -9,6 +9,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	. "github.com/go-orbax/orbax/transform"
+	"github.com/go-orbax/orbax/view"
 )
 
 func TestErrors(t *testing.T) {
@@ -119,6 +120,64 @@ func TestAllErrors(t *testing.T) {
 	for i, w := range want {
 		if !strings.Contains(lines[i], w) {
 			t.Errorf("error %d is %q, want %s", i, lines[i], w)
+		}
+	}
+}
+
+// TestAllErrorsAfterAnother checks for each kind of mistake that those after it are
+// reported with it, but for those that may follow from it.
+func TestAllErrorsAfterAnother(t *testing.T) {
+	in := dict{"a": floats(1), "b": floats(1, 2), "c": iota32(0, 2, 3), "d": dict{"x": 1}, "l_0": floats(1), "s": []any{1, 2}, "text": "x"}
+	id := func(x Expr) Expr { return x }
+	cast := func(x Expr) Expr { return x.Cast(array.Float64) }
+	of := func(rules ...Rule) []Rule { return rules }
+	missing := Rename(map[string]string{"q": "r"})
+	stack := StackRegexp(`zz_(\d+)`, 0, "zz")
+	for name, c := range map[string]struct {
+		rules []Rule
+		want  []string
+	}{
+		"each of nothing":           {of(Each("yy", id), missing), []string{`rule 1 (Each "yy")`, "leaf q"}},
+		"each func of nothing":      {of(EachFunc(func(*view.LeafMetadata) bool { return false }, id), missing), []string{"rule 1", "leaf q"}},
+		"each without function":     {of(Each("a", nil), missing, stack), []string{"rule 1", "leaf q", "rule 3"}},
+		"each malformed":            {of(Each("[", id), missing, Drop("never")), []string{"rule 1", "leaf q", `"never"`}},
+		"each, then its values":     {of(Each("tex", id), Each("text", cast), Set("z", Leaf("nope"))), []string{"rule 1", "leaf z"}},
+		"names, then values":        {of(missing, Each("text", cast)), []string{"leaf q", "leaf text"}},
+		"unstack malformed":         {of(Unstack("c", 0, "cc"), missing, stack), []string{"rule 1", "leaf q", "rule 3"}},
+		"unstack malformed, last":   {of(missing, stack, Unstack("c", 0, "cc")), []string{"leaf q", "rule 2", "rule 3"}},
+		"unstack of nothing, too":   {of(Unstack("nope", 0, "cc"), missing), []string{"rule 1 (Unstack", "leaf nope", "leaf q"}},
+		"unstack, then what it had": {of(Unstack("c", 0, "cc"), Set("z", Leaf("cc_1")), Drop("cc_*"), Set("c", Value(1)), Each("cc*.w", cast)), []string{"rule 1"}},
+		"unstack of another shape":  {of(Unstack("c", 5, "cc[%d]"), Set("cc[2]", Value(1)), Set("y", Leaf("cc.0")), Drop("cc.1"), Drop("cd")), []string{"leaf c", `"cd"`}},
+		"split malformed":           {of(Split("c", 0, []int{2}, "e", "f.g"), Set("z", Concat(0, Leaf("e"), Leaf("f.g"))), missing, Set("y", Leaf("ee"))), []string{"rule 1", "leaf q", "leaf y"}},
+		"split without targets":     {of(Split("c", 0, nil), Set("z", Leaf("e")), Each("a.b[", cast)), []string{"rule 1", "rule 3"}},
+		"regexp malformed":          {of(RenameRegexp("(", "w.$1"), Set("z", Leaf("w.x")), Unstack("w", 0, "v_%d"), Drop("v_0"), missing), []string{"rule 1", "leaf q"}},
+		"regexp of nothing":         {of(RenameRegexp(`n_(\d)`, "m[$1].k"), Each("m.*.k", id), Each("n.*.k", id), stack), []string{"rule 1", `"n.*.k"`, "rule 4"}},
+		"unknown group":             {of(RenameRegexp(`l_(\d)`, "k_$1_x"), Drop("k_0_x"), Set("l_0", Value(1)), missing), []string{"rule 1", "leaf q"}},
+		"stack malformed":           {of(StackRegexp("(", 0, "w"), Set("z", Leaf("w").Index(0, 0)), Set("y", Leaf("ww")), missing), []string{"rule 1", "leaf y", "leaf q"}},
+		"stack over a leaf":         {of(StackRegexp(`a|b`, 0, "b"), Set("z", Leaf("b").Index(3, 0)), missing), []string{"rule 1", "leaf q"}},
+		"stack, then members":       {of(RenameRegexp(`(x)_`, "l_1"), StackRegexp(`l_(\d)0?`, 0, "l"), Set("z", Leaf("l").Index(0, 1))), []string{"rule 1"}},
+		"stack, other members":      {of(RenameRegexp(`(x)_`, "m_1"), Rename(map[string]string{"a": "l_2"}), StackRegexp(`l_(\d)`, 0, "l")), []string{"rule 1"}},
+		"rename of nothing":         {of(missing, Set("z", Leaf("r")), Drop("r.**"), Set("y", Leaf("rr"))), []string{"leaf q", "leaf y"}},
+		"rename, then its old name": {of(missing, Set("a", Value(1)), Set("s.x", Value(1)), Drop("never")), []string{"leaf q", `"never"`}},
+		"rename to a bad name":      {of(Rename(map[string]string{"a": "e..f"}), Set("z", Leaf("e.f")), Set("y", Leaf("f"))), []string{`leaf e..f`, "leaf y"}},
+		"rename into a sequence":    {of(Rename(map[string]string{"q": "t[0]", "a": "t[1]"}), Drop("never")), []string{"leaf q", `"never"`}},
+		"nest of nothing":           {of(Nest("/"), Set("z", Leaf("w.x")), Each("v.*", cast), Unstack("a", 3, "a_%d")), []string{"rule 1"}},
+		"nest at nothing":           {of(Nest(""), Drop("w.*"), Drop("[")), []string{"rule 1", "rule 3"}},
+		"drop of nothing":           {of(Drop("e"), Set("a", Value(1)), missing), []string{"rule 1", "leaf q"}},
+		"drop malformed":            {of(Drop("[", "never", "{"), Set("a", Value(1)), missing), []string{"rule 1", "rule 1", `"never"`, "leaf q"}},
+		"drop, then the dropped":    {of(Drop("[", "a"), Set("z", Leaf("a"))), []string{"rule 1", "leaf z"}},
+		"include of nothing":        {of(Include("ema", "e"), Set("z", Leaf("e.w")), Set("y", Leaf("f.w")), stack), []string{"leaf e", "leaf y", "rule 4"}},
+		"no rule":                   {of(Rule{}, missing, Drop("never"), Drop("[")), []string{"rule 1", "rule 4"}},
+		"a collision":               {of(Set("a", Value(1)), missing, Set("b", Value(1))), []string{"leaf a", "leaf q"}},
+	} {
+		_, err := apply(t, in, c.rules...)
+		lines := strings.Split(fmt.Sprint(err), "\n")
+		ok := len(lines) == len(c.want)
+		for i := 0; ok && i < len(lines); i++ {
+			ok = strings.Contains(lines[i], c.want[i])
+		}
+		if !ok {
+			t.Errorf("%s: errors about %q are wanted; got\n%v", name, c.want, err)
 		}
 	}
 }

@@ -243,8 +243,12 @@ func (p *planner) make(target, text string, args []value, f func([]*view.Leaf) (
 		from = append(from, a.from...)
 	}
 	l, err := f(leaves)
-	if err != nil {
+	if err != nil && len(args) == 0 {
 		p.fail(target, err)
+		return value{}
+	}
+	if err != nil {
+		p.failValue(target, err)
 		return value{}
 	}
 	switch len(args) {

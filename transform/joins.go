@@ -34,7 +34,9 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 	if err == nil && re.NumSubexp() == 0 {
 		err = fmt.Errorf("%w: %q has no group for the number", fault.ErrStructure, pattern)
 	}
-	return Rule{text: fmt.Sprintf("%sRegexp %q", name, pattern), err: err, apply: func(p *planner) {
+	would := doubts{made: []names{namesOfTarget(replacement, "$")}, gone: true}
+	fails := func(p *planner) { p.doubt(would) }
+	return Rule{text: fmt.Sprintf("%sRegexp %q", name, pattern), err: err, fails: fails, apply: func(p *planner) {
 		groups := map[string][]numbered{}
 		var old, made []*entry
 		for _, e := range p.entries {
@@ -44,12 +46,15 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 			}
 		}
 		if len(old) == 0 {
-			p.failUnused(pattern)
+			p.failUnused(noMatch(pattern), re.names(), would)
 		}
+		more := p.mayHaveMade(re.names()) // leaves may be missing that are to be joined
 		for _, target := range slices.Sorted(maps.Keys(groups)) {
 			members, err := inOrder(groups[target])
-			if err != nil {
+			if err != nil && !more && !p.doubts.gone {
 				p.fail(target, err)
+			}
+			if err != nil || more {
 				made = append(made, p.broken(target)...)
 				continue
 			}
@@ -107,24 +112,35 @@ func Unstack(source string, axis int, target string) Rule {
 	if strings.Count(target, "%d") != 1 {
 		r.err = fmt.Errorf("%w: the target %q must have one %%d, where the number goes", fault.ErrStructure, target)
 	}
-	r.apply = func(p *planner) { p.unstack(source, axis, target) }
+	made := namesOfTarget(target, "%")
+	made.whole = false // whatever the target was to be, it has a number
+	r.fails = func(p *planner) {
+		p.giveUp(source)
+		p.doubt(doubts{made: []names{made}})
+	}
+	r.apply = func(p *planner) {
+		if !p.unstack(source, axis, target) {
+			p.doubt(doubts{made: []names{made}})
+		}
+	}
 	return r
 }
 
-func (p *planner) unstack(source string, axis int, target string) {
+// unstack reports whether it has made all leaves that it should.
+func (p *planner) unstack(source string, axis int, target string) (ok bool) {
 	old := p.take(source)
-	p.unsure = p.unsure || len(old) == 0
+	ok = len(old) > 0
 	var made []*entry
 	var first *entry // the leaf that says how many there are
 	for _, e := range old {
 		if e.leaf == nil {
-			p.unsure = true
+			ok = false
 			continue
 		}
 		n, err := countAlong(axis, e, first)
 		if err != nil {
-			p.fail(e.name, err)
-			p.unsure = true
+			p.failValue(e.name, err)
+			ok = false
 			continue
 		}
 		first = cmp.Or(first, e)
@@ -135,6 +151,7 @@ func (p *planner) unstack(source string, axis int, target string) {
 		}
 	}
 	p.replace(old, made)
+	return ok
 }
 
 // countAlong returns into how many leaves e is divided along an axis: as many as
@@ -166,6 +183,15 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 	if len(targets) == 0 || len(sizes) > 0 && len(sizes) != len(targets) {
 		r.err = fmt.Errorf("%w: %d sizes for %d targets", fault.ErrStructure, len(sizes), len(targets))
 	}
+	r.fails = func(p *planner) {
+		p.giveUp(source)
+		for _, target := range targets {
+			p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
+		}
+		if len(targets) == 0 {
+			p.doubt(doubts{made: []names{anyName}})
+		}
+	}
 	r.apply = func(p *planner) {
 		old := p.take(source)
 		var made []*entry
@@ -175,7 +201,7 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 			if e.leaf != nil {
 				var err error
 				if of, err = parts(e.leaf, axis, sizes, len(targets)); err != nil {
-					p.fail(e.name, err)
+					p.failValue(e.name, err)
 				}
 			}
 			start := 0

@@ -33,7 +33,8 @@ func Set(target string, x Expr) Rule {
 // each leaf, and before that with one that is none.
 func Each(pattern string, f func(x Expr) Expr) Rule {
 	parsed, err := tree.ParsePattern(pattern)
-	r := each(fmt.Sprintf("Each %q", pattern), f, func(p *planner, e *entry) bool { return parsed.Match(e.path) })
+	r := each(fmt.Sprintf("Each %q", pattern), noMatch(pattern), namesOfPattern(pattern), f,
+		func(e *entry) bool { return parsed.Match(e.path) })
 	if err != nil {
 		r.err = err
 	}
@@ -42,13 +43,8 @@ func Each(pattern string, f func(x Expr) Expr) Rule {
 
 // EachFunc is [Each] for the leaves for which match reports true.
 func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
-	r := each("EachFunc", f, func(p *planner, e *entry) bool {
-		if e.leaf == nil {
-			p.unsure = true
-			return false
-		}
-		return match(e.leaf.Metadata())
-	})
+	none := fmt.Errorf("%w: no leaf matches", fault.ErrStructure)
+	r := each("EachFunc", none, anyName, f, func(e *entry) bool { return e.leaf != nil && match(e.leaf.Metadata()) })
 	if match == nil {
 		r.err = errNil
 	}
@@ -57,16 +53,19 @@ func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
 
 var errNil = fmt.Errorf("%w: the function is nil", fault.ErrStructure)
 
-func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rule {
+// each is the rule for the leaves that match, which have some of the names about; none is
+// the error if there are no such leaves.
+func each(text string, none error, about names, f func(Expr) Expr, match func(*entry) bool) Rule {
+	fails := func(p *planner) { p.doubt(doubts{changed: true}) }
 	if f == nil {
-		return Rule{text: text, err: errNil}
+		return Rule{text: text, err: errNil, fails: fails}
 	}
 	var uses []string
 	f(new(entry).expr()).op.reads("", &uses)
-	return Rule{text: text, uses: uses, apply: func(p *planner) {
+	return Rule{text: text, uses: uses, fails: fails, apply: func(p *planner) {
 		var old, made []*entry
 		for _, e := range p.entries {
-			if !match(p, e) {
+			if !match(e) {
 				continue
 			}
 			old = append(old, e)
@@ -77,8 +76,8 @@ func each(text string, f func(Expr) Expr, match func(*planner, *entry) bool) Rul
 			v := p.eval(e.name, f(e.expr()).op)
 			made = append(made, p.entry(e.name, e.path, v)...)
 		}
-		if len(old) == 0 && !p.unsure {
-			p.failRule(fmt.Errorf("%w: no leaf matches", fault.ErrStructure))
+		if len(old) == 0 {
+			p.failUnused(none, about, doubts{changed: true})
 		}
 		p.replace(old, made)
 	}}
@@ -119,13 +118,25 @@ func Include(checkpointable, at string) Rule {
 // Drop removes the leaves that match one of the patterns; see tree.ParsePattern.
 // What was made of them stays.
 func Drop(patterns ...string) Rule {
-	parsed, err := tree.ParsePatterns(patterns...)
-	return Rule{text: "Drop " + quote(patterns), err: err, apply: func(p *planner) {
+	var parsed tree.Patterns
+	var malformed []error
+	for _, pattern := range patterns {
+		one, err := tree.ParsePattern(pattern)
+		if err != nil {
+			malformed = append(malformed, err)
+			continue
+		}
+		parsed = append(parsed, one)
+	}
+	return Rule{text: "Drop " + quote(patterns), apply: func(p *planner) {
 		used := make([]bool, len(parsed))
 		p.drop(func(e *entry) bool { return parsed.Match(e.path, used) })
+		for _, err := range malformed {
+			p.failRule(err, doubts{gone: true})
+		}
 		for i, pattern := range parsed {
-			if !used[i] && !p.unsure { // nothing else depends on it
-				p.errs = append(p.errs, fmt.Errorf("%s: %w: no leaf matches %q", p.rule, fault.ErrStructure, pattern))
+			if !used[i] {
+				p.failUnused(noMatch(pattern.String()), namesOfPattern(pattern.String()), doubts{gone: true})
 			}
 		}
 	}}

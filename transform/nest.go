@@ -17,7 +17,8 @@ import (
 // stays whole.
 func Nest(sep string) Rule {
 	if sep == "" {
-		return Rule{text: "Nest", err: fmt.Errorf("%w: Nest divides at nothing", fault.ErrStructure)}
+		fails := func(p *planner) { p.doubt(doubts{made: []names{anyName}, gone: true}) }
+		return Rule{text: "Nest", err: fmt.Errorf("%w: Nest divides at nothing", fault.ErrStructure), fails: fails}
 	}
 	return Rule{text: fmt.Sprintf("Nest %q", sep), apply: func(p *planner) {
 		var old, made []*entry
@@ -33,7 +34,7 @@ func Nest(sep string) Rule {
 			old, made = append(old, e), append(made, n)
 		}
 		if len(old) == 0 {
-			p.failUnused("*" + sep + "*")
+			p.failUnused(noMatch("*"+sep+"*"), anyName, doubts{made: []names{anyName}, gone: true})
 		}
 		p.replace(old, made)
 	}}

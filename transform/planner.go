@@ -25,7 +25,7 @@ type planner struct {
 
 	rule   string // that is applied, for messages
 	errs   []error
-	unsure bool // a rule failed, and the names that it would have made are unknown
+	doubts doubts
 }
 
 // entry is a leaf of the tree.
@@ -70,7 +70,7 @@ func (p *planner) add(e *entry) {
 		p.entries = append(p.entries, e)
 		p.byName[e.name] = e
 		p.addNodes(e)
-	case other.leaf == nil || e.leaf == nil: // reported already
+	case other.leaf == nil || e.leaf == nil || p.doubts.gone: // reported already, or it may follow from that
 	default:
 		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name; to have only the second, put Drop(%q) before",
 			fault.ErrKeyCollision, other.text, e.text, e.name))
@@ -99,6 +99,7 @@ func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 	path, err := p.resolve(target, source)
 	if err != nil {
 		p.fail(target, err)
+		p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
 		return nil
 	}
 	if v.leaf != nil {
@@ -111,6 +112,7 @@ func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 func (p *planner) broken(target string) []*entry {
 	path, err := p.resolve(target, nil)
 	if err != nil {
+		p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
 		return nil
 	}
 	return []*entry{{name: path.String(), path: path, rule: p.rule}}
@@ -134,7 +136,7 @@ func (p *planner) find(target, name string) value {
 
 // failedAt reports whether name may be what a failed rule would have made.
 func (p *planner) failedAt(name string) bool {
-	if p.unsure {
+	if slices.ContainsFunc(p.doubts.made, whole(name).overlaps) {
 		return true
 	}
 	for prefix := range prefixes(name) {
@@ -160,8 +162,16 @@ func (p *planner) take(name string) []*entry {
 	found := p.below(name)
 	if len(found) == 0 {
 		p.find(name, name)
+		p.doubt(doubts{gone: true})
 	}
 	return found
+}
+
+// giveUp is take for a rule that fails: nothing is known of the leaves that it takes.
+func (p *planner) giveUp(name string) {
+	for _, e := range p.take(name) {
+		e.leaf = nil
+	}
 }
 
 // fail reports that the rule cannot make the leaf target.
@@ -181,17 +191,9 @@ func (p *planner) fail(target string, err error) {
 	p.errs = append(p.errs, &fault.Leaf{Path: target, Err: err})
 }
 
-// failRule reports that the rule cannot be applied at all.
-func (p *planner) failRule(err error) {
+// report reports a mistake of the rule that is not about one leaf.
+func (p *planner) report(err error) {
 	p.errs = append(p.errs, fmt.Errorf("%s: %w", p.rule, err))
-	p.unsure = true
-}
-
-// failUnused reports that none of the leaves is what the rule is about.
-func (p *planner) failUnused(pattern string) {
-	if !p.unsure {
-		p.failRule(fmt.Errorf("%w: no leaf matches %q", fault.ErrStructure, pattern))
-	}
 }
 
 // prefixes yields name and the names of what it is in, from the inside out; the

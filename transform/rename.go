@@ -39,7 +39,7 @@ func Rename(names map[string]string) Rule {
 		}
 		var failed []*entry
 		for _, from := range slices.Sorted(maps.Keys(unused)) {
-			p.find(from, from)
+			p.take(from)
 			failed = append(failed, p.broken(names[from])...)
 		}
 		p.rename(func(e *entry) (string, bool) {
@@ -57,11 +57,18 @@ func Rename(names map[string]string) Rule {
 //	transform.RenameRegexp(`layers_(\d+)\.(.*)`, "blocks[$1].$2")
 func RenameRegexp(pattern, replacement string) Rule {
 	re, err := compile(pattern, replacement)
-	return Rule{text: fmt.Sprintf("RenameRegexp %q", pattern), err: err, apply: func(p *planner) {
+	would := doubts{made: []names{namesOfTarget(replacement, "$")}, gone: true}
+	fails := func(p *planner) { p.doubt(would) }
+	return Rule{text: fmt.Sprintf("RenameRegexp %q", pattern), err: err, fails: fails, apply: func(p *planner) {
 		if !p.rename(func(e *entry) (string, bool) { return re.expand(e.name) }) {
-			p.failUnused(pattern)
+			p.failUnused(noMatch(pattern), re.names(), would)
 		}
 	}}
+}
+
+// noMatch is the error for a pattern that no leaf matches.
+func noMatch(pattern string) error {
+	return fmt.Errorf("%w: no leaf matches %q", fault.ErrStructure, pattern)
 }
 
 // rename gives leaves the names that f returns, and reports whether there are
@@ -81,13 +88,18 @@ func (p *planner) rename(f func(*entry) (string, bool)) bool {
 // replacer is a regular expression on whole names and what is put in their place.
 type replacer struct {
 	*regexp.Regexp
+	begin       string // that all names have which it matches
 	replacement string
 }
+
+// names are those that the expression may match.
+func (r *replacer) names() names { return names{text: r.begin} }
 
 var reference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
 func compile(pattern, replacement string) (*replacer, error) {
-	if _, err := regexp.Compile(pattern); err != nil { // its message has the pattern as it was given
+	given, err := regexp.Compile(pattern)
+	if err != nil { // the message has the pattern as it was given
 		return nil, fmt.Errorf("%w: %w", fault.ErrStructure, err)
 	}
 	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
@@ -103,7 +115,8 @@ func compile(pattern, replacement string) (*replacer, error) {
 				fault.ErrStructure, replacement, group, pattern)
 		}
 	}
-	return &replacer{re, replacement}, nil
+	begin, _ := given.LiteralPrefix()
+	return &replacer{re, begin, replacement}, nil
 }
 
 // expand returns what replaces name, if that matches.

@@ -32,7 +32,11 @@
 // # Errors
 //
 // All mistakes are reported together, before anything is read: a *orbax.LeafError
-// for each, which says the rule and the leaf. Names and patterns that match
+// for each, which says the rule and the leaf. Only what may follow from another
+// mistake is left out, and reported when that is mended: a rule that reads what a
+// failed rule would have made; that gives a leaf the name of one which a failed rule
+// may have renamed or dropped; whose operation does not fit a leaf, after an [Each]
+// that failed. Names and patterns that match
 // nothing match orbax.ErrStructure, as do trees that cannot be; two leaves of one
 // name match orbax.ErrKeyCollision; operations that do not fit their leaves match
 // orbax.ErrShape, orbax.ErrDType or, on leaves that are no arrays,
@@ -53,8 +57,9 @@ import (
 // number of times, by several goroutines.
 type Rule struct {
 	text  string
-	uses  []string // other checkpointables that it reads
-	err   error
+	uses  []string       // other checkpointables that it reads
+	err   error          // what is wrong with its arguments
+	fails func(*planner) // notes what the rule would have done but for err; nil if that may be anything
 	apply func(*planner)
 }
 
@@ -69,10 +74,13 @@ func Compile(t *view.Tree, others map[string]*view.Tree, rules ...Rule) (*Plan, 
 	for i, r := range rules {
 		p.rule = fmt.Sprintf("rule %d (%s)", i+1, r.text)
 		switch {
+		case r.err != nil && r.fails != nil:
+			p.report(r.err)
+			r.fails(p)
 		case r.err != nil:
-			p.failRule(r.err)
+			p.failRule(r.err, anything)
 		case r.apply == nil:
-			p.failRule(fmt.Errorf("%w: the zero Rule", fault.ErrStructure))
+			p.failRule(fmt.Errorf("%w: the zero Rule", fault.ErrStructure), anything)
 		default:
 			r.apply(p)
 		}
