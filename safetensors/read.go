@@ -76,7 +76,7 @@ func refuseLFSPointer(r io.ReaderAt, size int64) error {
 		return err
 	}
 	if lfs.IsPointer(text) {
-		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrIncomplete)
+		return fmt.Errorf("%w: a Git LFS pointer in place of the safetensors file: fetch it with `git lfs pull`", fault.ErrNotFetched)
 	}
 	return nil
 }

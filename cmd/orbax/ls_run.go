@@ -43,7 +43,7 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if errors.Is(err, orbax.ErrIncomplete) {
+		if isUnfinishedSave(err) {
 			l.Unfinished = append(l.Unfinished, name)
 			continue
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -39,17 +41,24 @@ checkpoint of Orbax they are damage, unless --fill-missing is given.
 
 Of a run, a directory of steps, all steps are checked, in the order of the numbers that
 their names end in, then other checkpoints in the directory, and the digests of the
-run's metadata; the last line is about the run. A save of a step that goes on or has died, and the metadata of the run,
-are no damage, also where a shell has put them among the arguments.
+run's metadata; the last line is about the run. The metadata of a run are no checkpoint
+and no damage, also where a shell has put them among the arguments.
+
+UNFINISHED is a save that goes on or has died: a temporary directory, a session of
+partial saves that is not finalized, a checkpoint without the file that commits it.
+In a run it is no damage. As an argument it makes the exit status 1, because there
+is no whole checkpoint at that path. One exception: where a whole checkpoint of the
+same directory is among the arguments, a temporary directory or a session does not
+change the exit status, because a pattern such as run/step_* finds those too.
 
 All checkpoints are looked at, also after one with damage. The exit status is 1
-if any is damaged or incomplete, else 2 if any could not be looked at.
+if any is damaged, or incomplete as said above, else 2 if any could not be looked at.
 
 The document of --json is {"checkpoints": [...]}, a list in the order of the
 arguments, of which a run is replaced by its steps, of
 
-  path, status    the status is "ok", "damaged", "error", or "unfinished": a save in
-                  a run that goes on or has died
+  path, status    the status is "ok", "damaged", "error", or "unfinished": a save that
+                  goes on or has died
   leaves, bytes   how many leaves were checked, and their size in memory
   digests         whether digests cover the documents; null if that is unknown
   unchecksummed   how many arrays have no checksum
@@ -63,22 +72,25 @@ arguments, of which a run is replaced by its steps, of
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var results []*verdict
-			report := func(v *verdict) error {
-				if !v.isRun {
-					results = append(results, v)
-				}
-				if asJSON {
-					return nil
-				}
-				if !quiet || v.Status != statusOK && v.Status != statusUnfinished {
+			show := func(v *verdict, line, hint bool) error {
+				if line && !asJSON {
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
 						return err
 					}
 				}
-				if v.hint != "" {
+				if hint && !asJSON && v.hint != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", v.hint)
 				}
 				return nil
+			}
+			report := func(v *verdict) error {
+				if !v.isRun {
+					results = append(results, v)
+				}
+				if v.Status == statusUnfinished { // whether that matters depends on the others
+					return show(v, !quiet, false)
+				}
+				return show(v, !quiet || v.Status != statusOK, true)
 			}
 			for _, path := range args {
 				v := verify(cmd.Context(), path, fill)
@@ -97,18 +109,24 @@ arguments, of which a run is replaced by its steps, of
 					return err
 				}
 			}
+			missing := lacking(results)
+			for _, v := range missing {
+				if err := show(v, quiet, true); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				doc := map[string]any{"checkpoints": results}
 				if err := writeJSON(cmd.OutOrStdout(), doc); err != nil {
 					return err
 				}
 			}
-			return worst(results)
+			return worst(results, missing)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	fill.add(cmd)
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole, and of what does not change the exit status")
 	return cmd
 }
 
@@ -116,7 +134,7 @@ const (
 	statusOK      = "ok"
 	statusDamaged = "damaged"
 	statusError   = "error"
-	// statusUnfinished is that of a save in a run which goes on or has died: no damage.
+	// statusUnfinished is that of a save which goes on or has died: no damage.
 	statusUnfinished = "unfinished"
 )
 
@@ -138,6 +156,7 @@ type verdict struct {
 	note       string // of what is no checkpoint
 	none       bool   // no checkpoint is there
 	isRun      bool   // it is about a directory of steps
+	inRun      bool   // it was found in one, and was no argument
 	unfinished int    // saves in it
 }
 
@@ -255,9 +274,41 @@ func (v *verdict) String() string {
 	return line
 }
 
-// worst returns the error that the exit status shall tell.
-func worst(results []*verdict) error {
+// lacking returns those of the unfinished arguments that stand for a checkpoint which is
+// not there: all but those that have the name of a temporary directory or a session, and
+// an argument beside them that is whole. A pattern of the shell finds such.
+func lacking(results []*verdict) (missing []*verdict) {
+	whole := map[string]bool{} // directories
+	for _, v := range results {
+		if v.Status == statusOK && v.note == "" {
+			whole[v.dir()] = true
+		}
+	}
+	for _, v := range results {
+		if v.Status == statusUnfinished && !v.inRun && !(isBeside(v.Path) && whole[v.dir()]) {
+			missing = append(missing, v)
+		}
+	}
+	return missing
+}
+
+// dir returns the directory that the checkpoint is in.
+func (v *verdict) dir() string {
+	if name, err := onDisk(v.Path); err == nil {
+		if name, err = filepath.Abs(name); err == nil {
+			return filepath.Dir(name)
+		}
+	}
+	return path.Dir(v.Path)
+}
+
+// worst returns the error that the exit status shall report. missing is what lacking
+// returns.
+func worst(results, missing []*verdict) error {
 	var err error
+	if len(missing) > 0 {
+		return errDamaged
+	}
 	for _, v := range results {
 		switch v.Status {
 		case statusDamaged:

@@ -14,15 +14,16 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
-// The names of a run's entries that are no steps.
+// What is said of a save that is not finished.
 const (
-	unfinishedStep  = "a save that goes on, or has died"
+	unfinishedSave  = "a save that goes on, or has died"
 	unfinishedParts = "a session of partial saves that is not finalized"
 )
 
@@ -43,7 +44,7 @@ type stepsDir struct {
 // readRun returns the run at a path, or nil if no step is there.
 func readRun(ctx context.Context, dir string) *stepsDir {
 	store, name, err := storage.Resolve(dir)
-	if err != nil || strings.HasSuffix(name, layout.PartialSuffix) { // parts' names may end in digits
+	if err != nil || isBeside(name) { // parts' names may end in digits
 		return nil
 	}
 	entries, err := store.List(ctx, name)
@@ -93,7 +94,12 @@ func join(dir, name string) string {
 
 // isNone reports whether an error says that no checkpoint is there, whole or damaged.
 func isNone(err error) bool {
-	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || errors.Is(err, orbax.ErrIncomplete)
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || isUnfinishedSave(err)
+}
+
+// isUnfinishedSave reports whether an error says that a save goes on or has died.
+func isUnfinishedSave(err error) bool {
+	return errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, fault.ErrNotFetched)
 }
 
 // isUnfinished reports whether a name is that of an unfinished save of a step, or of a
@@ -107,24 +113,33 @@ func isUnfinished(name string) bool {
 	return temporary && (numbered || of == layout.RootMetadataDir)
 }
 
-// explain changes the verdict about what has failed with err, if it is no checkpoint
-// and has its place in a run all the same.
+// isBeside reports whether a name is that of what a save has beside its checkpoint until
+// it is finished: a temporary directory, or a session of partial saves.
+func isBeside(name string) bool {
+	return strings.Contains(path.Base(filepath.ToSlash(name)), storage.TempMarker) || isSession(name)
+}
+
+// isSession reports whether a path is that of a session of partial saves.
+func isSession(name string) bool {
+	return strings.HasSuffix(path.Base(filepath.ToSlash(name)), layout.PartialSuffix)
+}
+
+// explain changes the verdict about what has failed with err, if it is unfinished and not
+// damaged, or no checkpoint and has its place in a run all the same.
 func (v *verdict) explain(ctx context.Context, err error) {
+	if isUnfinishedSave(err) {
+		v.Status, v.note, v.Problems = statusUnfinished, unfinishedSave, []string{}
+		if isSession(v.Path) {
+			v.note = unfinishedParts
+		}
+		return
+	}
 	where, diskErr := onDisk(v.Path)
 	if diskErr != nil {
 		return
 	}
-	dir, name := filepath.Split(filepath.Clean(where))
-	_, numbered := stepNumber(name)
+	name := filepath.Base(where)
 	switch {
-	case errors.Is(err, orbax.ErrIncomplete) && (numbered || isUnfinished(name)):
-		if readRun(ctx, cmp.Or(dir, ".")) == nil {
-			return
-		}
-		v.Status, v.note = statusUnfinished, unfinishedStep
-		if strings.HasSuffix(name, layout.PartialSuffix) {
-			v.note = unfinishedParts
-		}
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
 		is, err := checkRunMetadata(ctx, v.Path)
 		switch {
@@ -182,6 +197,7 @@ func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdi
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		v.inRun = true
 		if v.none && v.Status == statusError {
 			continue // no checkpoint, or one that was removed since
 		}

@@ -37,6 +37,10 @@ var (
 var ErrUnfinished error = &class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on; " +
 	"Delete removes it, and Save with Overwrite replaces it", ErrIncomplete}
 
+// ErrNotFetched is the ErrIncomplete of a Git LFS pointer: the save was finished, and its
+// files were not fetched.
+var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}
+
 // class is a sentinel that matches one of the standard library as well.
 type class struct {
 	text string

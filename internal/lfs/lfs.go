@@ -19,5 +19,5 @@ func IsPointer(b []byte) bool {
 
 // Error is for a file with a pointer in its place.
 func Error(name string) error {
-	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.ErrIncomplete, name)
+	return fmt.Errorf("%w: %s is a Git LFS pointer, not the file itself; run `git lfs pull`", fault.ErrNotFetched, name)
 }
