@@ -13,7 +13,7 @@ import (
 // follow from them is not reported.
 type doubts struct {
 	made    []names // that the rules may have made
-	gone    bool    // leaves that they would have renamed or dropped are still there
+	gone    bool    // leaves may still be there that a malformed pattern should have taken
 	changed bool    // leaves that they would have changed hold what they held before
 }
 

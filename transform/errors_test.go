@@ -156,19 +156,19 @@ func TestAllErrorsAfterAnother(t *testing.T) {
 		"stack malformed":           {of(StackRegexp("(", 0, "w"), Set("z", Leaf("w").Index(0, 0)), Set("y", Leaf("ww")), missing), []string{"rule 1", "leaf y", "leaf q"}},
 		"stack over a leaf":         {of(StackRegexp(`a|b`, 0, "b"), Set("z", Leaf("b").Index(3, 0)), missing), []string{"rule 1", "leaf q"}},
 		"stack, then members":       {of(RenameRegexp(`(x)_`, "l_1"), StackRegexp(`l_(\d)0?`, 0, "l"), Set("z", Leaf("l").Index(0, 1))), []string{"rule 1"}},
-		"stack, other members":      {of(RenameRegexp(`(x)_`, "m_1"), Rename(map[string]string{"a": "l_2"}), StackRegexp(`l_(\d)`, 0, "l")), []string{"rule 1"}},
+		"stack, other members":      {of(RenameRegexp(`(x)_`, "m_1"), Rename(map[string]string{"a": "l_2"}), StackRegexp(`l_(\d)`, 0, "l")), []string{"rule 1", "leaf l"}},
 		"rename of nothing":         {of(missing, Set("z", Leaf("r")), Drop("r.**"), Set("y", Leaf("rr"))), []string{"leaf q", "leaf y"}},
-		"rename, then its old name": {of(missing, Set("a", Value(1)), Set("s.x", Value(1)), Drop("never")), []string{"leaf q", `"never"`}},
+		"rename, then its old name": {of(missing, Set("a", Value(1)), Set("s.x", Value(1)), Drop("never")), []string{"leaf q", "leaf a", `"never"`, "leaf s"}},
 		"rename to a bad name":      {of(Rename(map[string]string{"a": "e..f"}), Set("z", Leaf("e.f")), Set("y", Leaf("f"))), []string{`leaf e..f`, "leaf y"}},
 		"rename into a sequence":    {of(Rename(map[string]string{"q": "t[0]", "a": "t[1]"}), Drop("never")), []string{"leaf q", `"never"`}},
 		"nest of nothing":           {of(Nest("/"), Set("z", Leaf("w.x")), Each("v.*", cast), Unstack("a", 3, "a_%d")), []string{"rule 1"}},
 		"nest at nothing":           {of(Nest(""), Drop("w.*"), Drop("[")), []string{"rule 1", "rule 3"}},
-		"drop of nothing":           {of(Drop("e"), Set("a", Value(1)), missing), []string{"rule 1", "leaf q"}},
+		"drop of nothing":           {of(Drop("e"), Set("a", Value(1)), missing), []string{"rule 1", "leaf a", "leaf q"}},
 		"drop malformed":            {of(Drop("[", "never", "{"), Set("a", Value(1)), missing), []string{"rule 1", "rule 1", `"never"`, "leaf q"}},
 		"drop, then the dropped":    {of(Drop("[", "a"), Set("z", Leaf("a"))), []string{"rule 1", "leaf z"}},
 		"include of nothing":        {of(Include("ema", "e"), Set("z", Leaf("e.w")), Set("y", Leaf("f.w")), stack), []string{"leaf e", "leaf y", "rule 4"}},
 		"no rule":                   {of(Rule{}, missing, Drop("never"), Drop("[")), []string{"rule 1", "rule 4"}},
-		"a collision":               {of(Set("a", Value(1)), missing, Set("b", Value(1))), []string{"leaf a", "leaf q"}},
+		"a collision":               {of(Set("a", Value(1)), missing, Set("b", Value(1))), []string{"leaf a", "leaf q", "leaf b"}},
 	} {
 		_, err := apply(t, in, c.rules...)
 		lines := strings.Split(fmt.Sprint(err), "\n")

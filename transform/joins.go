@@ -34,8 +34,8 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 	if err == nil && re.NumSubexp() == 0 {
 		err = fmt.Errorf("%w: %q has no group for the number", fault.ErrStructure, pattern)
 	}
-	would := doubts{made: []names{namesOfTarget(replacement, "$")}, gone: true}
-	fails := func(p *planner) { p.doubt(would) }
+	targets := []names{namesOfTarget(replacement, "$")}
+	fails := func(p *planner) { p.doubt(doubts{made: targets, gone: true}) }
 	return Rule{text: fmt.Sprintf("%sRegexp %q", name, pattern), err: err, fails: fails, apply: func(p *planner) {
 		groups := map[string][]numbered{}
 		var old, made []*entry
@@ -46,7 +46,7 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 			}
 		}
 		if len(old) == 0 {
-			p.failUnused(noMatch(pattern), re.names(), would)
+			p.failUnused(noMatch(pattern), re.names(), doubts{made: targets})
 		}
 		more := p.mayHaveMade(re.names()) // leaves may be missing that are to be joined
 		for _, target := range slices.Sorted(maps.Keys(groups)) {

@@ -136,7 +136,7 @@ func Drop(patterns ...string) Rule {
 		}
 		for i, pattern := range parsed {
 			if !used[i] {
-				p.failUnused(noMatch(pattern.String()), namesOfPattern(pattern.String()), doubts{gone: true})
+				p.failUnused(noMatch(pattern.String()), namesOfPattern(pattern.String()), doubts{})
 			}
 		}
 	}}

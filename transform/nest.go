@@ -34,7 +34,7 @@ func Nest(sep string) Rule {
 			old, made = append(old, e), append(made, n)
 		}
 		if len(old) == 0 {
-			p.failUnused(noMatch("*"+sep+"*"), anyName, doubts{made: []names{anyName}, gone: true})
+			p.failUnused(noMatch("*"+sep+"*"), anyName, doubts{made: []names{anyName}})
 		}
 		p.replace(old, made)
 	}}

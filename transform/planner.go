@@ -162,7 +162,6 @@ func (p *planner) take(name string) []*entry {
 	found := p.below(name)
 	if len(found) == 0 {
 		p.find(name, name)
-		p.doubt(doubts{gone: true})
 	}
 	return found
 }

@@ -57,11 +57,11 @@ func Rename(names map[string]string) Rule {
 //	transform.RenameRegexp(`layers_(\d+)\.(.*)`, "blocks[$1].$2")
 func RenameRegexp(pattern, replacement string) Rule {
 	re, err := compile(pattern, replacement)
-	would := doubts{made: []names{namesOfTarget(replacement, "$")}, gone: true}
-	fails := func(p *planner) { p.doubt(would) }
+	targets := []names{namesOfTarget(replacement, "$")}
+	fails := func(p *planner) { p.doubt(doubts{made: targets, gone: true}) }
 	return Rule{text: fmt.Sprintf("RenameRegexp %q", pattern), err: err, fails: fails, apply: func(p *planner) {
 		if !p.rename(func(e *entry) (string, bool) { return re.expand(e.name) }) {
-			p.failUnused(noMatch(pattern), re.names(), would)
+			p.failUnused(noMatch(pattern), re.names(), doubts{made: targets})
 		}
 	}}
 }

@@ -34,9 +34,9 @@
 // All mistakes are reported together, before anything is read: a *orbax.LeafError
 // for each, which says the rule and the leaf. Only what may follow from another
 // mistake is left out, and reported when that is mended: a rule that reads what a
-// failed rule would have made; that gives a leaf the name of one which a failed rule
-// may have renamed or dropped; whose operation does not fit a leaf, after an [Each]
-// that failed. Names and patterns that match
+// failed rule would have made; that gives a leaf the name of one which a rule with a
+// malformed pattern may have renamed or dropped; whose operation does not fit a leaf,
+// after an [Each] that failed. Names and patterns that match
 // nothing match orbax.ErrStructure, as do trees that cannot be; two leaves of one
 // name match orbax.ErrKeyCollision; operations that do not fit their leaves match
 // orbax.ErrShape, orbax.ErrDType or, on leaves that are no arrays,
