@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func stepFiles(t testing.TB) (files, map[string]any) {
 		"cfg":   handler.JSON{Value: map[string]any{"lr": 0.5}},
 		"data":  handler.JSON{Value: []any{1, "ä"}},
 	}
-	custom := map[string]any{"epoch": 3, "rate": 1e-7, "text": "ä\u2028"}
+	custom := map[string]any{"epoch": 3, "rate": 1e-7, "text": "ä\u2028", "best": math.Inf(-1), "worst": []any{math.NaN()}}
 	if _, err := c.SaveCheckpointables(t.Context(), 5, items, training.Metrics(map[string]any{"loss": 0.25}),
 		orbax.CustomMetadata(custom)); err != nil {
 		t.Fatal(err)

@@ -110,7 +110,9 @@ func Overwrite() SaveCheckpointablesOption {
 
 // CustomMetadata stores a value beside the checkpoint, to be had again from
 // Metadata without loading. It must encode to a JSON object or array, by the
-// rules of encoding/json; the save takes it as it is when called. A list is stored
+// rules of encoding/json; the save takes it as it is when called. NaN and the
+// infinities are stored as the words NaN, Infinity and -Infinity, as Python's json
+// module writes and reads them. A list is stored
 // as the member orbax_go_list of an object, as Orbax reads only objects. What would
 // not be read again as it is, a string that is not UTF-8 for example, or more than
 // 512 levels, is an error that matches ErrLeafType.

@@ -1,10 +1,8 @@
 package orbax
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -144,7 +142,7 @@ func (s *saving) accept(ctx context.Context, state any, c *saveConfig) error {
 	if s.overwrite {
 		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUnsupported)
 	}
-	if custom, _ := s.meta.Custom.(json.RawMessage); bytes.HasPrefix(custom, []byte("[")) {
+	if custom, _ := s.meta.Custom.(layout.CustomJSON); custom.IsList() {
 		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUnsupported)
 	}
 	leaves, err := tree.Flatten(state, c.handler.Adapters...)

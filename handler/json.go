@@ -28,7 +28,8 @@ type JSON struct{ Value any }
 //
 // Loaded without a target, or into a variable of type any, objects are
 // map[string]any, integers int, or uint64 or *big.Int if they do not fit, and other
-// numbers float64. Python's NaN and infinities are read; they cannot be written.
+// numbers float64. Python's NaN and infinities are read only without a target, and are
+// not written.
 type JSONHandler struct {
 	// File, if set, is the name of the document, in place of those above. A load looks
 	// for it first.

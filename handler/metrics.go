@@ -22,7 +22,7 @@ func (MetricsHandler) CanSave(v any) bool { return v != nil }
 // written as Python does, as bare words. What is not JSON, or could not be loaded
 // again, is an error that matches orbax.ErrLeafType, as in JSONHandler.
 func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
-	doc, err := layout.EncodeMetrics(v)
+	doc, err := layout.EncodePython(v)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}

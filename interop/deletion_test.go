@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,7 +46,7 @@ func byGo(t *testing.T) *deletable {
 		"opt":   map[string]any{"mu": make([]float32, 5000), "nu": []float32{1}},
 		"it":    &noFiles{},
 	}, orbax.CustomMetadata(map[string]any{
-		"run": "ä\u2028😀\"\\\x00", "rate": 1e-7, "large": 1e22, "whole": 3.0, "n": int64(1) << 60, "list": []any{nil, true, []any{}},
+		"run": "ä\u2028😀\"\\\x00", "rate": 1e-7, "large": 1e22, "whole": 3.0, "n": int64(1) << 60, "list": []any{nil, true, []any{}}, "words": []any{math.NaN(), math.Inf(1), math.Inf(-1), "NaN"},
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func byPython(t *testing.T) *deletable {
 		"state": request{"kind": "pytree", "tree": tree},
 		"opt":   request{"kind": "pytree", "tree": tree},
 		"it":    request{"kind": "json", "value": map[string]any{"a": 1}},
-	}, "custom_metadata": map[string]any{"run": "ä"}}, nil)
+	}, "custom_json": `{"run": "ä", "best": NaN, "all": [Infinity, -Infinity, 1e22]}`}, nil)
 	return newDeletable(t, path)
 }
 

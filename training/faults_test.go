@@ -64,15 +64,15 @@ func TestWhatIsNotJSON(t *testing.T) {
 	loop := map[string]any{}
 	loop["loop"] = loop
 	values := map[string]any{
-		"NaN": math.NaN(), "infinity": map[string]any{"loss": math.Inf(1)},
+		"a number":   math.NaN(), // which metrics may be
 		"a function": func() {}, "a channel": map[string]any{"c": make(chan int)}, "a loop": loop,
 	}
 	c := openRun(t, root, training.Options{})
 	mustSave(t, c, 1)
 	for name, v := range values {
 		for what, o := range map[string]orbax.SaveOption{"metrics": training.Metrics(v), "custom metadata": orbax.CustomMetadata(v)} {
-			if what == "metrics" && (name == "NaN" || name == "infinity") {
-				continue // which Python's JSON has
+			if what == "metrics" && name == "a number" {
+				continue
 			}
 			if saved, err := c.Save(t.Context(), 2, stateOf(2), o); err == nil || saved {
 				t.Errorf("%s that are %s: %t, %v", what, name, saved, err)

@@ -21,7 +21,8 @@ type Options struct {
 	// StandardNameFormat{} if nil.
 	StepNameFormat NameFormat
 	// CustomMetadata is stored in the root when it has none yet; see
-	// Checkpointer.RootMetadata. It must encode to a JSON object.
+	// Checkpointer.RootMetadata. It must encode to a JSON object, as [orbax.CustomMetadata]
+	// says.
 	CustomMetadata any
 	// Preempted tells, by being closed or sent to, that the program is about to be
 	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is

@@ -1,10 +1,8 @@
 package training
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,14 +110,8 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	if bytes.HasPrefix(doc, []byte("[")) {
+	if doc.IsList() {
 		return fmt.Errorf("%w: the custom metadata of a root must be a JSON object", fault.ErrLeafType)
-	}
-	if doc, err = layout.EncodeJSON(struct {
-		Internal struct{}        `json:"internal_metadata"`
-		Custom   json.RawMessage `json:"custom_metadata"`
-	}{Custom: doc}); err != nil {
-		return err
 	}
 	for {
 		_, err := r.readMetadata(ctx)
@@ -128,7 +120,7 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 			return nil
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = r.putMetadata(ctx, doc)
+			err = r.putMetadata(ctx, layout.RootDocument(doc))
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err

@@ -89,8 +89,10 @@ checkpoint that is made of the file again has the same tree:
     dicts, with their "keys" (strings in dicts, numbers in sequences), their
     "kind" ("scalar", "string", "bytes", "None", "Dict", "List", "Tuple"; an
     array if absent) and their "prng" implementation, and has the rest of the
-    custom metadata. A file that needs none of this has no such entry, nor has
-    one that is made of safetensors files. With --flat its keys are ignored.
+    custom metadata. Numbers that JSON does not have are the words NaN, Infinity
+    and -Infinity in it, as Python's json module writes them. A file that needs
+    none of this has no such entry, nor has one that is made of safetensors files.
+    With --flat its keys are ignored.
 
 Not kept are: the shardings of arrays and whether they were of JAX or NumPy, the
 other parts of the checkpoint, and the metadata of its files. Element types that

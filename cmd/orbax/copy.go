@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
@@ -62,8 +61,8 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 	if m.Metrics != nil {
 		options = append(options, training.Metrics(m.Metrics))
 	}
-	if custom := c.finite("custom metadata", m.Custom); custom != nil {
-		options = append(options, orbax.CustomMetadata(custom))
+	if m.Custom != nil {
+		options = append(options, orbax.CustomMetadata(m.Custom))
 	}
 	return done, c.blame(orbax.SaveCheckpointables(ctx, c.dst, parts, options...))
 }
@@ -101,15 +100,6 @@ func (c *conversion) selection() []orbax.LoadOption {
 		options = append(options, orbax.Select(c.patterns...))
 	}
 	return options
-}
-
-// finite returns custom metadata or metrics for the copy.
-func (c *conversion) finite(what string, v any) any {
-	f := finite(v)
-	if !reflect.DeepEqual(f, v) {
-		c.warn("numbers in the %s that JSON does not have become strings", what)
-	}
-	return f
 }
 
 // blame says of damage that was found by a save that it is the source's.

@@ -223,7 +223,7 @@ func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *ex
 	if len(left) > 0 {
 		c.warn("other parts of the checkpoint are not converted: %s", shownList(left))
 	}
-	switch custom := finite(m.Custom).(type) {
+	switch custom := m.Custom.(type) {
 	case nil:
 	case map[string]any:
 		rest := map[string]any{}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -82,18 +83,13 @@ func (e *extraTree) marshal() (string, error) {
 		return "", nil
 	}
 	e.Version = extraVersion
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
-		return "", err
-	}
-	return strings.TrimSuffix(b.String(), "\n"), nil
+	doc, err := layout.EncodeNumbers(e)
+	return string(doc), err
 }
 
 // parseExtra reads the document. Its leaves have their paths.
 func parseExtra(text string) (*extraTree, error) {
-	dec := json.NewDecoder(strings.NewReader(text))
+	dec := json.NewDecoder(bytes.NewReader(layout.SpellWords([]byte(text))))
 	dec.UseNumber()
 	e := &extraTree{}
 	err := dec.Decode(e)
@@ -105,6 +101,7 @@ func parseExtra(text string) (*extraTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, extraKey, err)
 	}
+	e.Custom = layout.WordsIn(e.Custom)
 	if e.Version != extraVersion {
 		return nil, fmt.Errorf("%w: metadata entry %s is of version %d, this program knows %d", orbax.ErrUnsupported, extraKey, e.Version, extraVersion)
 	}

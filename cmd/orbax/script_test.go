@@ -104,6 +104,11 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	switch kind {
 	case "basic":
 		check(ts, orbax.Save(ctx, dir, basicState(), custom))
+	case "words": // numbers that JSON has no spelling of, between what could be taken for them
+		words := map[string]any{"n": math.NaN(), "l": []any{math.Inf(1), map[string]any{"x": math.Inf(-1)}}, "s": "NaN", "big": json.Number("1180591620717411303424"), "f": 0.5}
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4), "n": 1}, orbax.CustomMetadata(words)))
+	case "wordlist":
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4)}, orbax.CustomMetadata([]any{math.NaN(), "NaN"})))
 	case "step":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50)}, training.Metrics(map[string]any{"loss": 0.25})))
 	case "changed":

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -17,7 +18,7 @@ type CheckpointMetadata struct {
 	Handlers   map[string]string
 	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time
-	Custom     any // map[string]any, []any or nil
+	Custom     any // map[string]any, []any or nil; of what is to be written also CustomJSON
 	// Uncommitted says that Orbax has written the document to begin a save and not
 	// yet to end it: it has the time of the one, and null for the other. (Releases
 	// from before the member item_handlers left it so in some complete checkpoints.)
@@ -105,9 +106,6 @@ func (m *CheckpointMetadata) Merge(doc []byte) error {
 	if err := CheckExact(doc); err != nil {
 		return err
 	}
-	if len(doc) > 0 && !json.Valid(doc) {
-		return fmt.Errorf("%w: NaN or Infinity in the metadata, which are no JSON", fault.ErrUnsupported)
-	}
 	if m.InitTime.IsZero() || !part.InitTime.IsZero() && part.InitTime.Before(m.InitTime) {
 		m.InitTime = part.InitTime
 	}
@@ -116,7 +114,7 @@ func (m *CheckpointMetadata) Merge(doc []byte) error {
 		custom = map[string]any{}
 		m.Custom = custom
 	}
-	mergeObjects(custom, members)
+	mergeObjects(custom, WordsIn(members).(map[string]any))
 	return nil
 }
 
@@ -163,17 +161,11 @@ func nsecs(v any) (time.Time, bool) {
 }
 
 // Document returns _CHECKPOINT_METADATA, without the time of a commit that is not known:
-// null would say that there was none, as in Uncommitted. Custom must have passed
-// CheckCustom.
+// null would say that there was none, as in Uncommitted.
 func (m *CheckpointMetadata) Document() ([]byte, error) {
-	custom := m.Custom
-	switch c := custom.(type) {
-	case nil:
-		custom = map[string]any{}
-	case json.RawMessage:
-		if bytes.HasPrefix(c, []byte("[")) {
-			custom = map[string]any{listKey: c}
-		}
+	custom, err := encodeCustom(m.Custom)
+	if err != nil {
+		return nil, err
 	}
 	var commit any
 	switch {
@@ -182,14 +174,44 @@ func (m *CheckpointMetadata) Document() ([]byte, error) {
 	case m.Uncommitted:
 		commit = json.RawMessage("null")
 	}
-	return EncodeJSON(struct {
+	doc, err := EncodeJSON(struct {
 		Handlers    map[string]string `json:"item_handlers"`
 		Metrics     struct{}          `json:"metrics"`
 		Performance struct{}          `json:"performance_metrics"`
 		Init        *int64            `json:"init_timestamp_nsecs"`
 		Commit      any               `json:"commit_timestamp_nsecs,omitempty"`
-		Custom      any               `json:"custom_metadata"`
-	}{m.Handlers, struct{}{}, struct{}{}, unixNano(m.InitTime), commit, custom})
+	}{m.Handlers, struct{}{}, struct{}{}, unixNano(m.InitTime), commit})
+	if err != nil {
+		return nil, err
+	}
+	return appendCustom(doc, custom), nil
+}
+
+// RootDocument returns _ROOT_METADATA of a run.
+func RootDocument(custom CustomJSON) []byte {
+	return appendCustom([]byte(`{"internal_metadata":{}}`), custom)
+}
+
+// appendCustom adds custom metadata to a document, which is an object with members.
+// Package json cannot write the words that may be in them.
+func appendCustom(doc []byte, custom CustomJSON) []byte {
+	doc = append(bytes.TrimSuffix(doc, []byte("}")), `,"custom_metadata":`...)
+	doc = append(doc, custom...)
+	return append(doc, '}')
+}
+
+// encodeCustom returns the object that custom metadata are in a document.
+func encodeCustom(v any) (CustomJSON, error) {
+	switch v := v.(type) {
+	case nil:
+		return CustomJSON("{}"), nil
+	case CustomJSON:
+		if v.IsList() {
+			return slices.Concat(CustomJSON(`{"`+listKey+`":`), v, CustomJSON("}")), nil
+		}
+		return v, nil
+	}
+	return EncodeNumbers(v)
 }
 
 // unixNano is the inverse of nsecs: nil for a time that is not known.
@@ -201,26 +223,32 @@ func unixNano(t time.Time) *int64 {
 	return &n
 }
 
+// CustomJSON is custom metadata as CheckCustom returns it: a JSON object or list that may
+// have Python's words NaN, Infinity and -Infinity, which package json takes for mistakes.
+type CustomJSON []byte
+
+// IsList reports whether it is a list.
+func (c CustomJSON) IsList() bool { return bytes.HasPrefix(c, []byte("[")) }
+
 // CheckCustom returns custom metadata as JSON, taken at once so that the
 // caller may change it afterwards. It must be nil or encode to a JSON object or
-// array.
-func CheckCustom(v any) (json.RawMessage, error) {
+// array; NaN and the infinities become the words that Python writes.
+func CheckCustom(v any) (CustomJSON, error) {
 	if v == nil || isNilMap(v) {
-		return json.RawMessage("{}"), nil
+		return CustomJSON("{}"), nil
 	}
-	doc, err := EncodeDocument(v)
+	doc, err := EncodePython(v)
 	if err != nil {
 		return nil, fmt.Errorf("custom metadata: %w", err)
 	}
 	if doc[0] != '{' && doc[0] != '[' {
 		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.ErrLeafType, doc)
 	}
-	var members map[string]json.RawMessage
-	if doc[0] == '{' {
-		if err := json.Unmarshal(doc, &members); err != nil {
-			return nil, fmt.Errorf("custom metadata is not JSON: %w", err)
-		}
+	decoded, err := decodeNumbers(doc)
+	if err != nil {
+		return nil, fmt.Errorf("custom metadata is not JSON: %w", err)
 	}
+	members, _ := decoded.(map[string]any)
 	if _, ours := members[listKey]; ours {
 		return nil, fmt.Errorf("%w: custom metadata key %q", fault.ErrReservedName, listKey)
 	}

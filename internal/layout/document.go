@@ -29,8 +29,9 @@ const (
 // reader takes, and what is nested too deep. Every error matches orbax.ErrLeafType.
 func EncodeDocument(v any) ([]byte, error) { return encodeDocument(v, EncodeJSON) }
 
-// EncodeMetrics is EncodeDocument that takes what EncodeNumbers does.
-func EncodeMetrics(v any) ([]byte, error) { return encodeDocument(v, EncodeNumbers) }
+// EncodePython is EncodeDocument that takes what EncodeNumbers does: custom metadata and
+// metrics.
+func EncodePython(v any) ([]byte, error) { return encodeDocument(v, EncodeNumbers) }
 
 func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
 	doc, err := encode(v)
@@ -61,7 +62,7 @@ func checkDocument(doc []byte) error {
 		names  map[string]bool
 		value  bool // of an object: a name has been read, and its value comes next
 	}
-	dec := json.NewDecoder(bytes.NewReader(spellNonFinite(doc)))
+	dec := json.NewDecoder(bytes.NewReader(SpellWords(doc)))
 	dec.UseNumber()
 	var open []container
 	for {

@@ -85,10 +85,10 @@ func TestEncodeDocumentExact(t *testing.T) {
 	if doc, err := EncodeDocument(json.RawMessage(`["\ufffd\ud83d\ude00"]`)); err != nil {
 		t.Errorf("escapes of whole characters: %s, %v", doc, err)
 	}
-	if doc, err := EncodeMetrics(map[string]any{"a": math.NaN(), "b": math.Inf(-1), "NaN": "\ufffd"}); err != nil {
+	if doc, err := EncodePython(map[string]any{"a": math.NaN(), "b": math.Inf(-1), "NaN": "\ufffd"}); err != nil {
 		t.Errorf("words: %s, %v", doc, err)
 	}
-	if doc, err := EncodeMetrics([]any{math.NaN(), "\xff"}); !errors.Is(err, fault.ErrLeafType) {
+	if doc, err := EncodePython([]any{math.NaN(), "\xff"}); !errors.Is(err, fault.ErrLeafType) {
 		t.Errorf("a word beside what is not UTF-8: %s, %v", doc, err)
 	}
 	if doc, err := EncodeDocument([]any{math.Copysign(0, -1), 1e-07, -0.5, json.Number("1e-0")}); err != nil || string(doc) != "[-0.0,1e-7,-0.5,1e-0]" {

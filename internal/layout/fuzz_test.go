@@ -84,7 +84,7 @@ func FuzzParseCheckpoint(f *testing.F) {
 		}
 		custom, err := CheckCustom(m.Custom)
 		if err != nil {
-			return // NaN and the like can be read and not written
+			return // a number of too many digits can be read and not written
 		}
 		m.Custom = custom
 		written, err := m.Document()

@@ -62,7 +62,7 @@ func decodeNumbers(doc []byte) (any, error) {
 	if !utf8.Valid(doc) {
 		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
 	}
-	dec := json.NewDecoder(bytes.NewReader(spellNonFinite(doc)))
+	dec := json.NewDecoder(bytes.NewReader(SpellWords(doc)))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
@@ -83,8 +83,9 @@ func unmarshal(doc []byte, v any) error {
 	return json.Unmarshal(doc, v)
 }
 
-// spellNonFinite replaces the bare words by numbers that JSON can spell.
-func spellNonFinite(doc []byte) []byte {
+// SpellWords replaces Python's bare words in a document by numbers that JSON can spell.
+// WordsIn makes floats of those again.
+func SpellWords(doc []byte) []byte {
 	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) {
 		return doc
 	}

@@ -25,6 +25,27 @@ func pythonNumbers(v any) any {
 	return v
 }
 
+// WordsIn replaces, in what a decoder of package json has left as numbers are spelled,
+// those that JSON has no spelling of by floats, which EncodeNumbers takes. All others
+// stay exact.
+func WordsIn(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = WordsIn(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = WordsIn(v[i])
+		}
+	case json.Number:
+		if f, ok := exactNumber(v).(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return f
+		}
+	}
+	return v
+}
+
 // exactNumber returns a number of a document: an int if it is an integer that fits,
 // else a uint64, else a *big.Int, and a float64 if it is no integer or -0; out of
 // range that is ±Inf, as in Python. An integer that Python refuses for its length

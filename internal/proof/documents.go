@@ -108,7 +108,7 @@ func (w *walk) read(name string) ([]byte, error) {
 // written, or have room set aside that was not filled.
 func unfinished(doc []byte) bool {
 	var v json.RawMessage
-	err := json.NewDecoder(bytes.NewReader(doc)).Decode(&v)
+	err := json.NewDecoder(bytes.NewReader(layout.SpellWords(doc))).Decode(&v)
 	return doc[0] == '{' && errors.Is(err, io.ErrUnexpectedEOF) || len(bytes.Trim(doc, "\x00")) == 0
 }
 

@@ -144,7 +144,7 @@ def ping(request):
 @_op
 def save(request):
     """{"path", "tree", "name": null, "overwrite": false, "options": {},
-    "custom_metadata": null} -> {}
+    "custom_metadata": null | "custom_json": text} -> {}
 
     Without OCDBT, Orbax writes a key that begins with "/" outside of path: to
     that file, or for "/" alone to the working directory."""
@@ -153,7 +153,7 @@ def save(request):
             request["path"],
             wire.decode(request["tree"]),
             overwrite=request.get("overwrite", False),
-            custom_metadata=request.get("custom_metadata"),
+            custom_metadata=runs.custom(request),
             **_name(request),
         )
     return {}
@@ -170,12 +170,12 @@ def load(request):
 
 @_op
 def partial_save(request):
-    """{"path", "tree", "options": {}, "custom_metadata": null} -> {}"""
+    """{"path", "tree", "options": {}, "custom_metadata": null | "custom_json": text} -> {}"""
     with _context(request.get("options")):
         ocp.partial.save(
             request["path"],
             wire.decode(request["tree"]),
-            custom_metadata=request.get("custom_metadata"),
+            custom_metadata=runs.custom(request),
         )
     return {}
 
@@ -288,7 +288,7 @@ def is_checkpoint(request):
 
 def _metadata(m):
     return {
-        "custom_metadata": m.custom_metadata,
+        "custom_metadata": runs.spelled(m.custom_metadata),
         "init_timestamp_nsecs": m.init_timestamp_nsecs,
         "commit_timestamp_nsecs": m.commit_timestamp_nsecs,
     }
@@ -356,7 +356,7 @@ def _json_names(items):
 @_op
 def save_checkpointables(request):
     """{"path", "items": {name: item}, "overwrite": false, "options": {},
-    "custom_metadata": null} -> {"items": {name: item}}
+    "custom_metadata": null | "custom_json": text} -> {"items": {name: item}}
 
     An item is {"kind": "pytree", "tree"}, {"kind": "json", "value"},
     {"kind": "proto", "type": "google.protobuf.Struct", "json"} with the JSON
@@ -384,7 +384,7 @@ def save_checkpointables(request):
             request["path"],
             items,
             overwrite=request.get("overwrite", False),
-            custom_metadata=request.get("custom_metadata"),
+            custom_metadata=runs.custom(request),
         )
     return {"items": answers}
 

@@ -3,8 +3,8 @@
 A turn is one opening of a checkpointer: what a program does between two
 restarts. The actions of one, in "do", are objects with "act", a name below.
 
-  save     {"step", "tree" | "items": {name: tree}, "metrics", "custom_metadata",
-            "async", "force", "overwrite", "nan", "json"} -> {"saved": bool}; with
+  save     {"step", "tree" | "items": {name: tree}, "metrics", "custom_metadata" |
+            "custom_json": text, "async", "force", "overwrite", "nan", "json"} -> {"saved": bool}; with
             "nan", the name of a metric, that one is no number; with "json", of v0,
             the tree is the item "params" and that document the item "config"
   load     {"step", "name"} -> {"step", "tree"}      step null is the latest
@@ -18,6 +18,7 @@ it began before it ended and both are known, "latest" is a step or null, and
 """
 
 import hashlib
+import json
 
 import jax
 import numpy as np
@@ -37,12 +38,20 @@ def _digests(tree):
     return out
 
 
-def _spelled(v):
-    """Metrics for an answer in JSON: what is not finite becomes a string."""
+def custom(request):
+    """The custom metadata of a request: "custom_metadata", or the document "custom_json",
+    which may have NaN and Infinity."""
+    if "custom_json" in request:
+        return json.loads(request["custom_json"])
+    return request.get("custom_metadata")
+
+
+def spelled(v):
+    """A value for an answer in JSON: what is not finite becomes a string."""
     if isinstance(v, dict):
-        return {k: _spelled(e) for k, e in v.items()}
+        return {k: spelled(e) for k, e in v.items()}
     if isinstance(v, list):
-        return [_spelled(e) for e in v]
+        return [spelled(e) for e in v]
     return str(v) if isinstance(v, float) and not np.isfinite(v) else v
 
 
@@ -72,13 +81,14 @@ class _V1:
             kwargs["context"].atomicity.mode = options["atomicity"]
         self.checkpointer = ocp.training.Checkpointer(
             root,
-            custom_metadata=options.get("custom_metadata"),
+            custom_metadata=custom(options),
             cleanup_tmp_directories=options.get("clean", False),
             **kwargs,
         )
 
     def save(self, action):
-        kwargs = {k: action[k] for k in ("metrics", "custom_metadata", "force", "overwrite") if k in action}
+        kwargs = {k: action[k] for k in ("metrics", "force", "overwrite") if k in action}
+        kwargs["custom_metadata"] = custom(action)
         if "nan" in action:
             kwargs["metrics"] = {**kwargs["metrics"], action["nan"]: float("nan")}
         if "items" in action:
@@ -111,11 +121,11 @@ class _V1:
             began, ended = m.init_timestamp_nsecs, m.commit_timestamp_nsecs
             steps.append({
                 "step": listed.step,
-                "metrics": _spelled(listed.metrics),
-                "custom_metadata": m.custom_metadata,
+                "metrics": spelled(listed.metrics),
+                "custom_metadata": spelled(m.custom_metadata),
                 "timed": bool(began and ended and began <= ended),
             })
-        return {"steps": steps, "root": self.checkpointer.root_metadata().custom_metadata}
+        return {"steps": steps, "root": spelled(self.checkpointer.root_metadata().custom_metadata)}
 
     def close(self):
         self.checkpointer.close()
@@ -136,7 +146,7 @@ class _V0:
                 cleanup_tmp_directories=options.get("clean", False),
                 best_fn=lambda metrics: metrics["loss"],
             ),
-            metadata=options.get("custom_metadata"),
+            metadata=custom(options),
         )
 
     def save(self, action):
@@ -150,7 +160,7 @@ class _V0:
             action["step"],
             args=args,
             metrics=action["metrics"],
-            custom_metadata=action.get("custom_metadata"),
+            custom_metadata=custom(action),
             force=action.get("force", False),
         )
         if not action.get("async"):
@@ -179,11 +189,11 @@ class _V0:
             m = self.manager.metadata(step)
             steps.append({
                 "step": step,
-                "metrics": _spelled(self.manager.metrics(step)),
-                "custom_metadata": m.custom_metadata,
+                "metrics": spelled(self.manager.metrics(step)),
+                "custom_metadata": spelled(m.custom_metadata),
                 "timed": bool(m.init_timestamp_nsecs and m.commit_timestamp_nsecs),
             })
-        return {"steps": steps, "root": self.manager.metadata(None).custom_metadata}
+        return {"steps": steps, "root": spelled(self.manager.metadata(None).custom_metadata)}
 
     def close(self):
         self.manager.close()

@@ -1,0 +1,132 @@
+package orbax_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/training"
+)
+
+// customWords are custom metadata with the numbers that JSON has no spelling of, between
+// what could be taken for them.
+func customWords() map[string]any {
+	return map[string]any{
+		"best": math.Inf(1), "worst": []any{math.Inf(-1), map[string]any{"loss": math.NaN()}},
+		"text": "NaN, -Infinity", "NaN": 1e-7, "n": 3,
+	}
+}
+
+// wantCustomWords checks what Metadata gives: nothing but a NaN differs from itself, and
+// all are printed alike.
+func wantCustomWords(t *testing.T, custom any, want any) {
+	t.Helper()
+	if fmt.Sprintf("%#v", custom) != fmt.Sprintf("%#v", want) {
+		t.Errorf("custom metadata are %#v, want %#v", custom, want)
+	}
+}
+
+// What Metadata gives of custom metadata can be stored again, NaN and the infinities
+// too, and its document is the one that Python's json module writes and reads.
+func TestCustomMetadataNotFinite(t *testing.T) {
+	ctx := t.Context()
+	items := map[string]any{"state": map[string]any{"a": 1}, "config": handler.JSON{Value: 2}}
+	for name, save := range map[string]func(path string, custom any) error{
+		"Save": func(path string, custom any) error {
+			return orbax.Save(ctx, path, items["state"], orbax.CustomMetadata(custom))
+		},
+		"SaveCheckpointables": func(path string, custom any) error {
+			return orbax.SaveCheckpointables(ctx, path, items, orbax.CustomMetadata(custom))
+		},
+		"SaveAsync": func(path string, custom any) error {
+			resp, err := orbax.SaveAsync(ctx, path, items["state"], orbax.CustomMetadata(custom))
+			if err != nil {
+				return err
+			}
+			return resp.Result(ctx)
+		},
+		"a part deleted": func(path string, custom any) error {
+			if err := orbax.SaveCheckpointables(ctx, path, items, orbax.CustomMetadata(custom)); err != nil {
+				return err
+			}
+			return orbax.Delete(ctx, path, orbax.Name("config"))
+		},
+		"overwritten": func(path string, custom any) error {
+			if err := orbax.Save(ctx, path, items["state"], orbax.CustomMetadata(custom)); err != nil {
+				return err
+			}
+			return orbax.Save(ctx, path, items["state"], orbax.CustomMetadata(custom), orbax.Overwrite())
+		},
+	} {
+		for what, custom := range map[string]any{"object": customWords(), "list": []any{math.NaN(), []any{math.Inf(-1)}}} {
+			path := filepath.Join(t.TempDir(), "ckpt")
+			if err := save(path, custom); err != nil {
+				t.Errorf("%s, %s: %v", name, what, err)
+				continue
+			}
+			m, err := orbax.Metadata(ctx, path)
+			must(t, err)
+			wantCustomWords(t, m.Custom, custom)
+			must(t, orbax.Verify(ctx, path))
+			again := filepath.Join(t.TempDir(), "again")
+			must(t, orbax.Save(ctx, again, 1, orbax.CustomMetadata(m.Custom)))
+			m, err = orbax.Metadata(ctx, again)
+			must(t, err)
+			wantCustomWords(t, m.Custom, custom)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "ckpt")
+	must(t, orbax.Save(ctx, path, 1, orbax.CustomMetadata(customWords())))
+	doc, err := os.ReadFile(filepath.Join(path, metadataFile))
+	must(t, err)
+	want := `"custom_metadata":{"NaN":1e-7,"best":Infinity,"n":3,"text":"NaN, -Infinity","worst":[-Infinity,{"loss":NaN}]}}`
+	if !strings.HasSuffix(string(doc), want) {
+		t.Errorf("%s\nwant %s", doc, want)
+	}
+}
+
+// Parts of a session, and whoever merges them, have custom metadata with such numbers.
+func TestCustomMetadataNotFiniteInParts(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	must(t, partial.Save(ctx, path, map[string]any{"a": 1}, orbax.CustomMetadata(map[string]any{"best": 1, "of": map[string]any{"x": math.NaN()}})))
+	must(t, partial.Save(ctx, path, map[string]any{"b": 2}, orbax.CustomMetadata(map[string]any{"best": math.Inf(1), "of": map[string]any{"y": math.Inf(-1)}})))
+	must(t, partial.Finalize(ctx, path))
+	m, err := orbax.Metadata(ctx, path)
+	must(t, err)
+	wantCustomWords(t, m.Custom, map[string]any{"best": math.Inf(1), "of": map[string]any{"x": math.NaN(), "y": math.Inf(-1)}})
+	must(t, orbax.Verify(ctx, path))
+}
+
+// The metadata of a run and of its steps take them as well.
+func TestCustomMetadataNotFiniteInRuns(t *testing.T) {
+	ctx := t.Context()
+	root := filepath.Join(t.TempDir(), "run")
+	for range 2 { // the second reads what the first has written
+		c, err := training.New(ctx, root, training.Options{CustomMetadata: customWords()})
+		must(t, err)
+		m, err := c.RootMetadata(ctx)
+		must(t, err)
+		wantCustomWords(t, m.Custom, customWords())
+		n, _ := c.Latest()
+		step := n.Step + 1
+		if saved, err := c.Save(ctx, step, map[string]any{"a": step}, orbax.CustomMetadata(customWords())); err != nil || !saved {
+			t.Fatal(saved, err)
+		}
+		of, err := orbax.Metadata(ctx, c.Path(step))
+		must(t, err)
+		wantCustomWords(t, of.Custom, customWords())
+		must(t, c.Close())
+	}
+	doc, err := os.ReadFile(filepath.Join(root, "metadata", "_ROOT_METADATA"))
+	must(t, err)
+	if want := `{"internal_metadata":{},"custom_metadata":{"NaN":1e-7,"best":Infinity,`; !strings.HasPrefix(string(doc), want) {
+		t.Errorf("%s\nwant %s", doc, want)
+	}
+}
