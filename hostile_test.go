@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,7 +24,15 @@ import (
 
 // foreign removes the digests, so that documents can be changed at will as
 // another writer's could be.
-func foreign(f files) files { return f.with("digests.sha256", nil) }
+func foreign(f files) files {
+	f = f.with("digests.sha256", nil)
+	for _, name := range f.names() {
+		if strings.HasPrefix(path.Base(name), "go-orbax.") {
+			f = f.with(name, nil)
+		}
+	}
+	return f
+}
 
 // bounded loads and verifies f, both of which must fail, soon and without taking
 // much memory.

@@ -32,9 +32,10 @@ import (
 // record, nor have arrays that Orbax saved as a part of the checkpoint, or of which Orbax
 // finalized the session, or began to, whoever ended it: of these a whole chunk in a wrong
 // place is not found.
-// A checkpoint that has lost its digest file is verified like one of Orbax, whose
-// documents nothing covers, unless something else in it shows that it had one: then
-// Verify reports the loss. CheckpointMetadata.Digests says whether there is one.
+// The loss of the digest file is damage where one of go-orbax.places and go-orbax.chunks of
+// a pytree, go-orbax.handlers and partial_save.json shows that there was one. Without
+// these, as earlier versions saved, the checkpoint is verified like one of Orbax, whose
+// documents nothing covers. CheckpointMetadata.Digests says whether there is a digest file.
 //
 // Orbax stores no checksums of array data: of its checkpoints Verify finds what
 // is missing, truncated or cannot be decoded. Chunks that a store of zarr arrays does
@@ -154,9 +155,11 @@ func (c *Checkpoint) lostDigests(ctx context.Context) error {
 	if c.digests != nil || c.bare || c.foreign {
 		return nil
 	}
-	marks := []string{layout.PartsFile}
+	marks := []string{layout.PartsFile, layout.HandlersFile}
 	for _, name := range c.parts() {
-		marks = append(marks, path.Join(name, layout.ChunksFile))
+		// A part of a session has its record under another name, and Orbax, which may
+		// have finalized the session, writes no digests.
+		marks = append(marks, path.Join(name, layout.ChunksFile), path.Join(name, layout.PlacesFile))
 	}
 	for _, mark := range marks {
 		_, err := c.store.Stat(ctx, path.Join(c.dir, mark))

@@ -32,8 +32,8 @@ an earlier version of this project saved it. Orbax stores no digests, and no
 checksums of array data unless told to: of its checkpoints verify finds what is
 missing, truncated or cannot be decoded, and says that there are no digests, how
 many arrays have no checksum, and which parts are no pytrees, of which it can
-check nothing. Where it says so of a checkpoint of this project, the file
-digests.sha256 has been lost.
+check nothing. A checkpoint of this project without its file digests.sha256 is
+damaged; one without digests and without that record is taken for one of Orbax.
 
 Chunks that a store of zarr arrays does not have are fill value, as its writers leave
 those out; that one was lost cannot be seen. How many there are is said. Of a
