@@ -50,6 +50,10 @@ const gapPiece = 8 << 20
 func (t *storedTree) verifyGaps(ctx context.Context) (errs []error) {
 	var mu sync.Mutex
 	report := func(err error) error {
+		// A read names the owner of what it reads, and a gap has none.
+		if l, ok := err.(*fault.Leaf); ok {
+			err = l.Err
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		errs = append(errs, err)
@@ -121,8 +125,7 @@ func (d *ReadDir) gaps(ctx context.Context, values []transfer.Extent, report fun
 	// A file of a database is written in whole pages.
 	written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
 	if err == nil && info.Size >= end && info.Size != written {
-		report(&fault.Leaf{Path: "(none)", Err: fmt.Errorf("%w: %s has %d bytes, %d were written",
-			fault.ErrCorrupt, file, info.Size, written)})
+		report(fmt.Errorf("%w: %s has %d bytes, %d were written", fault.ErrCorrupt, file, info.Size, written))
 	}
 	return append(gaps, transfer.Extent{File: file, Offset: end, Length: min(info.Size, written) - end}), err
 }
