@@ -43,7 +43,8 @@ counts nor whether it was of JAX, of NumPy or a single number, unless --sharding
 or --kinds is given.
 
 Parts of the same name are compared, and the only parts of two checkpoints
-whatever their names; with --name, that part. With patterns, such as "params.**" or
+whatever their names; with --name, that part, which must be a pytree or a JSON
+document. With patterns, such as "params.**" or
 "*.bias", only the leaves whose paths match one of them count.
 
 The document of --json has these members.
@@ -147,6 +148,13 @@ func (c *comparison) run(ctx context.Context, name string, fill fillFlag, o view
 			return nameHint(err, b, name)
 		}
 		return nameHint(err, a, name)
+	}
+	if name != "" && len(c.found.Unknown) > 0 {
+		m, err := look(ctx, a, name)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %s is of kind %s, which cannot be compared", c.A, partTitle(name), kindOf(ctx, m, name))
 	}
 	if i := slices.Index(used, false); i >= 0 {
 		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), "`orbax ls` lists the leaves")
