@@ -27,9 +27,10 @@ const parsedFactor = 48
 
 // parser walks a header token by token: decoding into Go values would keep the
 // last of two equal names, match member names in any case, and turn names that
-// are not text into others.
+// are not text into others. The header is known to be JSON before, so that between
+// tokens there is nothing to check.
 type parser struct {
-	dec *json.Decoder
+	rest []byte
 }
 
 func newParser(raw []byte) (*parser, error) {
@@ -42,18 +43,71 @@ func newParser(raw []byte) (*parser, error) {
 	if hasLoneSurrogate(raw) {
 		return nil, fmt.Errorf("%w: safetensors header has an unpaired surrogate in a string", fault.ErrCorrupt)
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return &parser{dec}, nil
+	return &parser{raw}, nil
+}
+
+// peek returns the first byte of the next token, 0 at the end.
+func (p *parser) peek() byte {
+	for i, c := range p.rest {
+		switch c {
+		case ' ', '\t', '\r', '\n', ',', ':':
+		default:
+			p.rest = p.rest[i:]
+			return c
+		}
+	}
+	p.rest = nil
+	return 0
+}
+
+// token returns the next token as the header spells it: one bracket, a string with its
+// quotation marks, a number or a word; nothing at the end.
+func (p *parser) token() []byte {
+	n := 1
+	switch p.peek() {
+	case 0:
+		return nil
+	case '{', '}', '[', ']':
+	case '"':
+		for p.rest[n] != '"' {
+			if p.rest[n] == '\\' {
+				n++
+			}
+			n++
+		}
+		n++
+	default:
+		for n < len(p.rest) && bytes.IndexByte([]byte(" \t\r\n,:]}"), p.rest[n]) < 0 {
+			n++
+		}
+	}
+	tok := p.rest[:n]
+	p.rest = p.rest[n:]
+	return tok
+}
+
+// shown is a token for a message, cut where it is long.
+func shown(tok []byte) []byte {
+	const most = 60
+	if len(tok) > most {
+		return append(tok[:most:most], "…"...)
+	}
+	return tok
+}
+
+// more reports whether the object or the array has another member.
+func (p *parser) more() bool {
+	c := p.peek()
+	return c != '}' && c != ']'
 }
 
 // object reads an object and calls member for each name in it; member must
 // read the value.
 func (p *parser) object(member func(name string) error) error {
-	if err := p.delim('{'); err != nil {
+	if err := p.bracket('{'); err != nil {
 		return err
 	}
-	for p.dec.More() {
+	for p.more() {
 		name, err := p.str()
 		if err != nil {
 			return err
@@ -62,101 +116,117 @@ func (p *parser) object(member func(name string) error) error {
 			return err
 		}
 	}
-	return p.delim('}')
+	return p.bracket('}')
 }
 
 // array reads an array and calls element for each value in it; element must
 // read the value.
 func (p *parser) array(element func() error) error {
-	if err := p.delim('['); err != nil {
+	if err := p.bracket('['); err != nil {
 		return err
 	}
-	for p.dec.More() {
+	for p.more() {
 		if err := element(); err != nil {
 			return err
 		}
 	}
-	return p.delim(']')
+	return p.bracket(']')
 }
 
-func (p *parser) delim(want json.Delim) error {
-	tok, err := p.dec.Token()
-	if err != nil {
-		return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
-	}
-	if tok != want {
-		return fmt.Errorf("%w: safetensors header has %v where %v was expected", fault.ErrCorrupt, tok, want)
+func (p *parser) bracket(want byte) error {
+	if tok := p.token(); len(tok) == 0 || tok[0] != want {
+		return fmt.Errorf("%w: safetensors header has %s where %c was expected", fault.ErrCorrupt, shown(tok), want)
 	}
 	return nil
 }
 
 func (p *parser) str() (string, error) {
-	tok, err := p.dec.Token()
-	if err != nil {
-		return "", fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
+	tok := p.token()
+	if len(tok) == 0 || tok[0] != '"' {
+		return "", fmt.Errorf("%w: safetensors header has %s where a string was expected", fault.ErrCorrupt, shown(tok))
 	}
-	s, ok := tok.(string)
-	if !ok {
-		return "", fmt.Errorf("%w: safetensors header has %v where a string was expected", fault.ErrCorrupt, tok)
+	if bytes.IndexByte(tok, '\\') < 0 {
+		return string(tok[1 : len(tok)-1]), nil
+	}
+	var s string
+	if err := json.Unmarshal(tok, &s); err != nil {
+		return "", fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
 	}
 	return s, nil
 }
 
 // size reads a non-negative integer that fits an int64.
 func (p *parser) size() (int64, error) {
-	tok, err := p.dec.Token()
+	tok := p.token()
+	n, err := strconv.ParseUint(string(tok), 10, 63)
 	if err != nil {
-		return 0, fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
-	}
-	num, _ := tok.(json.Number)
-	n, err := strconv.ParseUint(num.String(), 10, 63)
-	if err != nil {
-		return 0, fmt.Errorf("%w: safetensors header has %v where a size was expected", fault.ErrCorrupt, tok)
+		return 0, fmt.Errorf("%w: safetensors header has %s where a size was expected", fault.ErrCorrupt, shown(tok))
 	}
 	return int64(n), nil
 }
 
 // skip reads a value of any kind.
-func (p *parser) skip() error {
-	var passed json.RawMessage // in one go, not token by token
-	if err := p.dec.Decode(&passed); err != nil {
-		return fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
+func (p *parser) skip() {
+	for depth := 0; ; {
+		switch tok := p.token(); {
+		case len(tok) == 0:
+			return
+		case tok[0] == '{' || tok[0] == '[':
+			depth++
+		case tok[0] == '}' || tok[0] == ']':
+			depth--
+		}
+		if depth == 0 {
+			return
+		}
 	}
-	return nil
 }
 
 // entry reads a tensor's object. Members that the format does not know are
 // passed over.
 func (p *parser) entry() (entry, error) {
 	var e entry
-	seen := map[string]bool{}
-	err := p.object(func(name string) error {
-		if seen[name] {
-			return fmt.Errorf("%w: member %q is there twice", fault.ErrCorrupt, name)
-		}
-		seen[name] = true
-		var err error
+	var dtype, shape, offsets bool
+	var others map[string]bool
+	err := p.object(func(name string) (err error) {
+		twice := false
 		switch name {
 		case "dtype":
+			twice, dtype = dtype, true
 			e.dtype, err = p.str()
 		case "shape":
+			twice, shape = shape, true
 			e.shape, err = p.shape()
 		case "data_offsets":
+			twice, offsets = offsets, true
 			e.begin, e.end, err = p.offsets()
 		default:
-			err = p.skip()
+			if others == nil {
+				others = map[string]bool{}
+			}
+			twice, others[name] = others[name], true
+			p.skip()
+		}
+		if twice {
+			return fmt.Errorf("%w: member %q is there twice", fault.ErrCorrupt, name)
 		}
 		return err
 	})
 	if err != nil {
 		return entry{}, err
 	}
-	for _, name := range []string{"dtype", "shape", "data_offsets"} {
-		if !seen[name] {
-			return entry{}, fmt.Errorf("%w: member %q is missing", fault.ErrCorrupt, name)
-		}
+	missing := ""
+	switch {
+	case !dtype:
+		missing = "dtype"
+	case !shape:
+		missing = "shape"
+	case !offsets:
+		missing = "data_offsets"
+	default:
+		return e, nil
 	}
-	return e, nil
+	return entry{}, fmt.Errorf("%w: member %q is missing", fault.ErrCorrupt, missing)
 }
 
 func (p *parser) shape() ([]int, error) {
@@ -196,32 +266,26 @@ func (p *parser) offsets() (begin, end int64, err error) {
 
 // metadata reads the value of "__metadata__": an object of strings, or null.
 func (p *parser) metadata() (map[string]string, error) {
-	tok, err := p.dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("%w: safetensors header: %v", fault.ErrCorrupt, err)
-	}
-	if tok == nil {
+	if p.peek() == 'n' {
+		p.token()
 		return nil, nil
 	}
-	if tok != json.Delim('{') {
-		return nil, fmt.Errorf("%w: safetensors %s is %v, not an object of strings", fault.ErrCorrupt, metadataKey, tok)
+	if c := p.peek(); c != '{' {
+		return nil, fmt.Errorf("%w: safetensors %s is %s, not an object of strings", fault.ErrCorrupt, metadataKey, shown(p.token()))
 	}
 	m := map[string]string{}
-	for p.dec.More() {
-		k, err := p.str()
-		if err != nil {
-			return nil, err
-		}
+	err := p.object(func(k string) error {
 		v, err := p.str()
 		if err != nil {
-			return nil, fmt.Errorf("%w (%s, %q)", err, metadataKey, k)
+			return fmt.Errorf("%w (%s, %q)", err, metadataKey, k)
 		}
 		if _, ok := m[k]; ok {
-			return nil, fmt.Errorf("%w: safetensors %s names %q twice", fault.ErrCorrupt, metadataKey, k)
+			return fmt.Errorf("%w: safetensors %s names %q twice", fault.ErrCorrupt, metadataKey, k)
 		}
 		m[k] = v
-	}
-	return m, p.delim('}')
+		return nil
+	})
+	return m, err
 }
 
 // hasLoneSurrogate reports whether valid JSON escapes half of a surrogate
