@@ -37,6 +37,9 @@ var formats = map[string]handler.StorageOptions{
 // longTests asks for the tests that take minutes.
 var longTests = os.Getenv("ORBAX_LONG_TESTS") != ""
 
+// allBits asks for each bit of what the long tests sample, which takes minutes more.
+var allBits = os.Getenv("ORBAX_LONG_TESTS") == "all"
+
 // smallItems are checkpointables with every kind of leaf and every kind of
 // document, in few bytes. The chunk of "long" is stored out of line.
 func smallItems(t testing.TB) map[string]any {

@@ -3,6 +3,7 @@ package partial_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,52 +29,53 @@ func TestSessionEveryBit(t *testing.T) {
 		}
 		return err
 	}))
-	fresh := func(what string) string {
-		path := filepath.Join(t.TempDir(), "ck")
-		must(t, os.CopyFS(path+".partial_save", os.DirFS(model+".partial_save")))
-		return path
-	}
-	path := fresh("")
-	check := func(what, name string, data []byte) {
-		t.Helper()
-		good, err := os.ReadFile(path + name)
-		must(t, err)
-		if data == nil {
-			must(t, os.Remove(path+name))
-		} else {
-			must(t, os.WriteFile(path+name, data, 0o666))
-		}
-		err = partial.Finalize(t.Context(), path)
-		if err == nil {
-			err = orbax.Verify(t.Context(), path)
-			path = fresh(what)
-		} else if _, serr := os.Stat(path); serr == nil {
-			t.Fatalf("%s of %s: %v, and there is a checkpoint", what, name, err)
-		} else {
-			must(t, os.WriteFile(path+name, good, 0o666))
-		}
-		if !errors.Is(err, orbax.ErrCorrupt) {
-			t.Errorf("%s of %s: %v", what, name, err)
-		}
-	}
 	step := 211 * stride()
-	for _, name := range names {
-		good, err := os.ReadFile(model + name)
-		must(t, err)
-		for bit := len(name) % 7; bit < 8*len(good); bit += step {
-			b := bytes.Clone(good)
-			b[bit/8] ^= 1 << (bit % 8)
-			check("a bit", name, b)
-		}
-		if len(good) > 0 {
-			check("an end", name, good[:len(good)-1])
-		}
-		if !isDigestFile(name) { // a part of Orbax's has none
-			check("removal", name, nil)
-		}
+	if os.Getenv("ORBAX_LONG_TESTS") == "all" {
+		step = 1
 	}
-	must(t, partial.Finalize(t.Context(), path))
-	must(t, orbax.Verify(t.Context(), path))
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "ck")
+			must(t, os.CopyFS(path+".partial_save", os.DirFS(model+".partial_save")))
+			good, err := os.ReadFile(path + name)
+			must(t, err)
+			check := func(what string, data []byte) {
+				t.Helper()
+				if data == nil {
+					must(t, os.Remove(path+name))
+				} else {
+					must(t, os.WriteFile(path+name, data, 0o666))
+				}
+				err := partial.Finalize(t.Context(), path)
+				if err == nil {
+					err = orbax.Verify(t.Context(), path)
+					must(t, os.RemoveAll(path))
+					must(t, os.CopyFS(path+".partial_save", os.DirFS(model+".partial_save")))
+				} else if _, serr := os.Stat(path); serr == nil {
+					t.Fatalf("%s: %v, and there is a checkpoint", what, err)
+				} else {
+					must(t, os.WriteFile(path+name, good, 0o666))
+				}
+				if !errors.Is(err, orbax.ErrCorrupt) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			for bit := len(name) % min(7, step); bit < 8*len(good); bit += step {
+				b := bytes.Clone(good)
+				b[bit/8] ^= 1 << (bit % 8)
+				check(fmt.Sprintf("bit %d of byte %d", bit%8, bit/8), b)
+			}
+			if len(good) > 0 {
+				check("an end", good[:len(good)-1])
+			}
+			if !isDigestFile(name) { // a part of Orbax's has none
+				check("removal", nil)
+			}
+			must(t, partial.Finalize(t.Context(), path))
+			must(t, orbax.Verify(t.Context(), path))
+		})
+	}
 }
 
 func isDigestFile(name string) bool {

@@ -7,7 +7,8 @@
 // environment of the tests against the real Orbax, once, outside of any time limit
 // of go test, and runs the rest. Without a Python that is new enough it says so and
 // leaves those tests out; with ORBAX_INTEROP=require in the environment that is an
-// error. ORBAX_LONG_TESTS=1 makes the long tests run too. Arguments are passed to go
+// error. ORBAX_LONG_TESTS=1 makes the long tests run too, and
+// ORBAX_LONG_TESTS=all flips each bit of what those sample. Arguments are passed to go
 // test, such as -race or -short.
 package main
 
