@@ -73,6 +73,16 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 // what steps there are, and begins to remove, in the background, what saves of
 // programs that died have left; see Options.CleanTemporary. Close must be called
 // when the run ends.
+//
+// A directory that holds runs is refused with an error that matches
+// orbax.ErrInvalidCheckpoint and names them, as a program that gives it by mistake
+// would train from nothing beside its run: the directory has no step, no temporary
+// directory of one and no metadata of a run, and a directory in it is a run. That is
+// one which is no checkpoint and in which a directory whose name ends in a digit
+// has the documents of a checkpoint of Orbax: steps in whatever format of names.
+// Everything else may lie in a root, exports, arrays and logs for instance, and so
+// may runs once it has a step. New looks into 32 directories of a root without steps at
+// most. [Latest], [Steps] and [Watch] give that error as well.
 func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 	c, err := newCheckpointer(ctx, root, o)
 	if err != nil {
@@ -96,10 +106,13 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	if err := c.root.check(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
+	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.refresh(ctx); err != nil {
+	if _, err := c.steps.find(LatestStep); errors.As(err, new(errOfRuns)) {
+		return nil, err
+	}
+	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
 		return nil, err
 	}
 	if err := c.removals.temporaries(ctx); err != nil {

@@ -19,6 +19,7 @@ type hooks struct {
 	listed func(dir string)  // after a directory was read, before its entries are looked at
 	open   func(name string) // before a file is opened
 	edit   func(dir string)  // before a directory is claimed
+	stat   func(name string) // before something is looked at
 }
 
 var (
@@ -50,6 +51,13 @@ func (h *hooks) over(t testing.TB, name string) string {
 type hookedStore struct {
 	storage.Editor
 	*hooks
+}
+
+func (s hookedStore) Stat(ctx context.Context, name string) (storage.Info, error) {
+	if s.hooks.stat != nil {
+		s.hooks.stat(name)
+	}
+	return s.Editor.Stat(ctx, name)
 }
 
 func (s hookedStore) Open(ctx context.Context, name string) (storage.Reader, error) {

@@ -106,6 +106,9 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 	if err := r.check(ctx); err != nil { // the path of a checkpoint, say
 		return err
 	}
+	if err := r.ofRuns(ctx, e); err != nil {
+		return err
+	}
 	for _, c := range e.steps {
 		err := r.unreadable(ctx, c.info.Name)
 		if err != nil {

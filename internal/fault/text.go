@@ -20,6 +20,23 @@ func Shown(name string) string {
 	return name
 }
 
+// maxListed is how many names a message lists.
+const maxListed = 8
+
+// List returns names as a message lists them: as [Shown] has each, and the number of all
+// in place of the last ones if they are many.
+func List(names []string) string {
+	shown := make([]string, min(len(names), maxListed))
+	for i := range shown {
+		shown[i] = Shown(names[i])
+	}
+	list := strings.Join(shown, ", ")
+	if len(names) > maxListed {
+		list = fmt.Sprintf("%s … (%d in all)", list, len(names))
+	}
+	return list
+}
+
 // Printable returns a message without what could act on a terminal or forge a line
 // of a log: what [Escape] replaces, and line ends, after which the text is indented.
 func Printable(message string) string {
