@@ -9,12 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDirect opens a file for writing past the page cache, and returns the
+// openDirect opens a file once more, for writing past the page cache, and returns the
 // alignment of memory that its device asks for.
-func openDirect(name string) (f *os.File, align int, err error) {
-	f, err = os.OpenFile(name, os.O_WRONLY|unix.O_DIRECT, 0)
+func openDirect(e entry, file *os.File) (f *os.File, align int, err error) {
+	f, err = e.openFile(os.O_WRONLY|unix.O_DIRECT|nonblock, 0)
 	if err != nil {
 		return nil, PageSize, err
+	}
+	if err := sameFile(f, file); err != nil { // somebody else's may have got the name
+		return nil, PageSize, errors.Join(err, f.Close())
 	}
 	var st unix.Statx_t
 	err = control(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st) })
@@ -25,6 +28,18 @@ func openDirect(name string) (f *os.File, align int, err error) {
 		return nil, PageSize, errors.Join(errors.ErrUnsupported, f.Close())
 	}
 	return f, int(st.Dio_mem_align), nil
+}
+
+func sameFile(a, b *os.File) error {
+	is, err := a.Stat()
+	if err != nil {
+		return err
+	}
+	other, err := b.Stat()
+	if err == nil && !os.SameFile(is, other) {
+		err = appeared(a.Name())
+	}
+	return err
 }
 
 // maxVector is the most buffers that one system call takes.

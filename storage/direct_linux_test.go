@@ -22,7 +22,7 @@ func TestRefusedAlignment(t *testing.T) {
 		page[i] = byte(i)
 	}
 	name := t.TempDir() + "/f"
-	f, err := osSystem{}.create(name, false)
+	f, err := osSystem{}.create(entry{name: name}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,5 +120,40 @@ func TestReadBuffers(t *testing.T) {
 	cancel()
 	if err := r.(BuffersReader).ReadBuffers(ctx, 0, bufs...); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// What has got the name of a new file is not opened for writing past the page cache.
+func TestDirectIsTheSameFile(t *testing.T) {
+	dir := t.TempDir()
+	victim, name := filepath.Join(dir, "victim"), filepath.Join(dir, "f")
+	if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for how, swap := range map[string]func() error{
+		"kept":      func() error { return nil },
+		"link":      func() error { return os.Symlink(victim, name) },
+		"hard link": func() error { return os.Link(victim, name) },
+		"FIFO":      func() error { return syscall.Mkfifo(name, 0o600) },
+	} {
+		os.Remove(name)
+		e := entry{name: name}
+		f, err := e.openFile(os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how != "kept" {
+			if err := errors.Join(os.Remove(name), swap()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		direct, _, err := openDirect(e, f)
+		if direct != nil {
+			direct.Close()
+		}
+		if (direct == nil) != (err != nil) || how != "kept" && direct != nil {
+			t.Errorf("%s: opened %v, %v", how, direct != nil, err)
+		}
+		f.Close()
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-func openDirect(string) (*os.File, int, error) { return nil, PageSize, errors.ErrUnsupported }
+func openDirect(entry, *os.File) (*os.File, int, error) { return nil, PageSize, errors.ErrUnsupported }
 
 func writeVector(*os.File, int64, [][]byte) (int64, error) { return 0, errors.ErrUnsupported }
 

@@ -34,12 +34,7 @@ func openBelow(top, name string) (folder, error) {
 	}
 	for element := range strings.SplitSeq(name, "/") {
 		top = path.Join(top, element)
-		next, err := d.open(element)
-		if err != nil {
-			if now, kerr := d.isDir(element); kerr == nil && !now {
-				err = appeared(top)
-			}
-		}
+		next, err := d.openReal(element, top)
 		d.close()
 		if err != nil {
 			return folder{}, err
@@ -47,6 +42,26 @@ func openBelow(top, name string) (folder, error) {
 		d = next
 	}
 	return d, nil
+}
+
+// openReal opens the directory called name in d, whose path is full.
+func (d folder) openReal(name, full string) (folder, error) {
+	next, err := d.open(name)
+	if err != nil {
+		if now, kerr := d.isDir(name); kerr == nil && !now {
+			err = appeared(full)
+		}
+	}
+	return next, err
+}
+
+// mustBe fails if the directory is another one than that which was at its path before.
+func (d folder) mustBe(before identity, full string) error {
+	now, err := d.id()
+	if err == nil && !now.same(before) {
+		err = appeared(full)
+	}
+	return err
 }
 
 func (osSystem) syncOwn(top, name string) error {
@@ -60,20 +75,32 @@ func (osSystem) syncOwn(top, name string) error {
 
 func openOwn(top, name string) (folder, error) {
 	d, err := openBelow(path.Dir(top), path.Join(path.Base(top), name))
+	return d, asLink(err)
+}
+
+// asLink makes an error match fault.ErrLink if it says that something has taken the
+// place of a directory.
+func asLink(err error) error {
 	if errors.Is(err, errAppeared) {
-		err = fmt.Errorf("%w: %w", fault.ErrLink, err)
+		return fmt.Errorf("%w: %w", fault.ErrLink, err)
 	}
-	return d, err
+	return err
 }
 
 // checkOwn fails with fault.ErrLink if a directory below top is reached by a link from
-// top on, or has one.
-func checkOwn(top, name string) error {
+// top on, or has one. It fails too if another directory has taken the place of the one
+// that has the identity id, if that is not nil.
+func checkOwn(top, name string, id *identity) error {
 	d, err := openOwn(top, name)
 	if err != nil {
 		return err
 	}
 	defer d.close()
+	if id != nil {
+		if err := d.mustBe(*id, path.Join(top, name)); err != nil {
+			return err
+		}
+	}
 	entries, err := d.entries()
 	if err != nil {
 		return err

@@ -46,6 +46,16 @@ func (d folder) open(name string) (folder, error) {
 
 func (d folder) close() { d.root.Close() }
 
+// identity distinguishes the files and directories that there are at one time.
+type identity struct{ fs.FileInfo }
+
+func (i identity) same(other identity) bool { return os.SameFile(i.FileInfo, other.FileInfo) }
+
+func (d folder) id() (identity, error) {
+	info, err := d.root.Stat(".")
+	return identity{info}, err
+}
+
 // isDir reports whether an entry is a directory, and no link to one.
 func (d folder) isDir(name string) (bool, error) {
 	info, err := d.root.Lstat(name)

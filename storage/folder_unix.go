@@ -35,6 +35,19 @@ func (d folder) openAs(name string, flags int) (folder, error) {
 
 func (d folder) close() { unix.Close(d.fd) }
 
+// identity distinguishes the files and directories that there are at one time.
+type identity struct{ device, inode uint64 }
+
+func (i identity) same(other identity) bool { return i == other }
+
+func (d folder) id() (identity, error) {
+	var s unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(d.fd, &s) }); err != nil {
+		return identity{}, os.NewSyscallError("fstat", err)
+	}
+	return identity{uint64(s.Dev), uint64(s.Ino)}, nil
+}
+
 // isDir reports whether an entry is a directory, and no link to one.
 func (d folder) isDir(name string) (bool, error) {
 	var s unix.Stat_t

@@ -162,11 +162,11 @@ func (l *local) mkdirParents(dir string) error {
 	if err := l.mkdirParents(parent); err != nil {
 		return err
 	}
-	if err := l.sys.mkdir(dir); err != nil {
+	if err := l.sys.mkdir(at(dir)); err != nil {
 		// Another process may have been first, but not yet have synced.
 		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
 			return err
 		}
 	}
-	return l.sys.syncDir(parent)
+	return l.sys.syncDir(at(parent))
 }

@@ -52,25 +52,41 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 	if err := checkName(ctx, name); err != nil {
 		return err
 	}
+	to, done, err := e.open(name)
+	if err != nil {
+		return err
+	}
+	defer done()
 	file := path.Base(name) // which is recognised if it is left there
 	w, err := e.claim.Create(ctx, file, int64(len(data)))
 	if err != nil {
 		return err
 	}
-	sys, target := e.claim.sys, path.Join(e.claim.target, name)
-	move := sys.rename
-	if replace {
-		move = sys.replace
+	err = w.WriteAt(ctx, data, 0)
+	if perm, regular := to.perm(); err == nil && replace && regular {
+		err = w.(*localWriter).f.chmod(perm)
 	}
-	err = errors.Join(w.WriteAt(ctx, data, 0), w.Close())
+	err = errors.Join(err, w.Close())
 	if err == nil {
-		err = move(path.Join(e.claim.tmp, file), target)
+		move := e.claim.sys.rename
+		if replace {
+			move = e.claim.sys.replace
+		}
+		err = e.claim.folders.use(file, func(from entry) error { return move(from, to) })
 	}
 	if err != nil {
 		return errors.Join(err, e.claim.discard(file)) // the next Put may be of the same name
 	}
 	e.claim.forget(file)
-	return sys.syncDir(filepath.Dir(target))
+	return e.claim.sys.syncOwn(e.claim.target, path.Dir(name))
+}
+
+// open returns an entry of the claimed directory, which must be reached by no link, and
+// a function that closes the directory that it is in.
+func (e *localEdit) open(name string) (entry, func(), error) {
+	dir := path.Dir(name)
+	d, err := openOwn(e.claim.target, dir)
+	return entry{&openDir{folder: d, path: path.Join(e.claim.target, dir)}, path.Base(name)}, d.close, err
 }
 
 func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
@@ -93,7 +109,7 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return sys.syncDir(filepath.Dir(target))
+	return sys.syncOwn(dir, path.Dir(name))
 }
 
 func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) error {
@@ -118,7 +134,7 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 		return err
 	}
 	// What makes the directory needless may be new beside it: that comes first.
-	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
+	if err := sys.syncDir(at(filepath.Dir(dir))); err != nil {
 		return err
 	}
 	// If it is the temporary directory of a writer, that may have been made just now
@@ -129,8 +145,8 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 	}
 	defer unlock()
 	// The new name keeps everybody from taking it for a checkpoint.
-	removed := path.Join(e.claim.tmp, "removed"+TempMarker)
-	err = sys.rename(dir, removed)
+	removed := path.Join(e.claim.tmp, removedName)
+	err = e.claim.folders.use(removedName, func(e entry) error { return sys.rename(at(dir), e) })
 	if errors.Is(err, syscall.EXDEV) { // as of a directory in a lower layer of overlayfs
 		return e.removeInPlace(ctx, items, last)
 	}
@@ -138,14 +154,14 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 		return err
 	}
 	if _, err = lookAt(ctx, removed, look); err != nil { // others have put something into it meanwhile
-		return e.putBack(removed, err)
+		return e.putBack(err)
 	}
-	if err := sys.syncDir(filepath.Dir(dir)); err != nil {
+	if err := sys.syncDir(at(filepath.Dir(dir))); err != nil {
 		e.claim.abandon()
 		return fmt.Errorf("%s is gone but may be back after a power failure: %w", dir, err)
 	}
 	err = removeLooked(context.WithoutCancel(ctx), removed, look, func(items []Item) error {
-		return sys.removeEntry(e.claim.tmp, Item{path.Base(removed), true}, items)
+		return sys.removeEntry(e.claim.tmp, Item{removedName, true}, items)
 	})
 	if err != nil {
 		e.claim.abandon()
@@ -154,12 +170,17 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 	return nil
 }
 
+// removedName is what a directory is called in the temporary directory while what is in
+// it is being removed.
+const removedName = "removed" + TempMarker
+
 // putBack gives the directory its name back because of err. The new name was never
 // made durable.
-func (e *localEdit) putBack(removed string, err error) error {
-	if rerr := e.claim.sys.rename(removed, e.claim.target); rerr != nil {
+func (e *localEdit) putBack(err error) error {
+	rerr := e.claim.folders.use(removedName, func(from entry) error { return e.claim.sys.rename(from, at(e.claim.target)) })
+	if rerr != nil {
 		e.claim.abandon() // it stays where it is
-		return fmt.Errorf("%w; it is left in %s: %w", err, removed, rerr)
+		return fmt.Errorf("%w; it is left in %s: %w", err, path.Join(e.claim.tmp, removedName), rerr)
 	}
 	return err
 }
@@ -191,7 +212,7 @@ func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []stri
 			return err
 		}
 	}
-	if err := sys.syncDir(dir); err != nil {
+	if err := sys.syncOwn(dir, "."); err != nil {
 		return err
 	}
 	left, err := os.ReadDir(dir)
@@ -206,7 +227,7 @@ func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []stri
 	if err := sys.remove(dir, marks); err != nil {
 		return err
 	}
-	return sys.syncDir(filepath.Dir(dir))
+	return sys.syncDir(at(filepath.Dir(dir)))
 }
 
 func (e *localEdit) Close() error { return e.claim.Abort() }

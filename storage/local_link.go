@@ -12,8 +12,6 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-func (osSystem) link(old, new string) error { return os.Link(old, new) }
-
 // Dir returns the temporary directory.
 func (s *localStage) Dir() string { return filepath.ToSlash(s.tmp) }
 
@@ -35,8 +33,7 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	} else if err != nil {
 		return err
 	}
-	to := path.Join(s.tmp, name)
-	if err := s.sys.syncDir(to); err != nil { // syncs a file just as well
+	if err := s.folders.use(name, s.sys.syncDir); err != nil {
 		return errors.Join(err, s.discard(name))
 	}
 	return nil
@@ -53,7 +50,7 @@ func (s *localStage) Share(ctx context.Context, from, name string) error {
 	if err := checkRegular(from); err != nil {
 		return err
 	}
-	if err := s.sys.syncDir(from); err != nil { // syncs a file just as well
+	if err := s.sys.syncDir(at(from)); err != nil {
 		return err
 	}
 	return s.link(ctx, from, name)
@@ -74,7 +71,7 @@ func (s *localStage) link(ctx context.Context, from, name string) error {
 	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
 		return err
 	}
-	err := s.sys.link(from, path.Join(s.tmp, name))
+	err := s.folders.use(name, func(e entry) error { return s.sys.link(from, e) })
 	if err == nil {
 		s.note(name)
 		return nil
@@ -122,26 +119,43 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		return err
 	}
 	defer s.unlock()
-	entry := path.Join(s.target, name)
 	if err == nil {
 		err = s.syncAll(ctx, dirs)
+	}
+	if err == nil {
+		err = s.check(dirs)
 	}
 	if err == nil {
 		err = (&local{sys: s.sys}).mkdirParents(s.target)
 	}
 	if err == nil {
-		err = s.sys.rename(s.tmp, entry)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("%s: %w", entry, fault.ErrExist)
+		err = s.moveInto(name)
 	}
 	if err != nil {
 		return errors.Join(asNoSpace(err), s.remove())
 	}
-	for _, dir := range []string{s.target, filepath.Dir(s.target)} {
-		if err := s.sys.syncDir(dir); err != nil {
-			return fmt.Errorf("%s is %w but may not survive a power failure: %w", entry, fault.ErrInPlace, err)
-		}
+	err = s.sys.syncOwn(s.target, ".")
+	if err == nil {
+		err = s.sys.syncDir(at(filepath.Dir(s.target)))
+	}
+	if err != nil {
+		return fmt.Errorf("%s is %w but may not survive a power failure: %w", path.Join(s.target, name), fault.ErrInPlace, err)
 	}
 	return nil
+}
+
+// moveInto makes the temporary directory an entry of the target.
+func (s *localStage) moveInto(name string) error {
+	s.folders.end() // not every system renames a directory that is open
+	d, err := s.sys.open(at(s.target))
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	to := entry{&openDir{folder: d, path: s.target}, name}
+	err = s.sys.rename(at(s.tmp), to)
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%s: %w", to.path(), fault.ErrExist)
+	}
+	return err
 }

@@ -70,14 +70,19 @@ func (s *markerStage) make(ctx context.Context, look Look) error {
 			return err
 		}
 	}
-	err := s.sys.mkdir(s.target)
+	err := s.sys.mkdir(at(s.target))
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("since the save began: %s: %w", s.target, fault.ErrExist)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
+	err = s.folders.begin(s.target)
+	if err == nil {
+		err = s.sys.syncDir(at(filepath.Dir(s.target)))
+	}
+	if err != nil {
+		s.folders.end()
 		return errors.Join(err, s.sys.remove(s.target, nil))
 	}
 	return nil
@@ -158,7 +163,9 @@ func (s *markerStage) place(name string) error {
 }
 
 func (s *markerStage) moveIn(name string) error {
-	err := s.sys.rename(path.Join(s.claim.tmp, name), path.Join(s.target, name))
+	err := s.claim.folders.use(name, func(from entry) error {
+		return s.folders.use(name, func(to entry) error { return s.sys.rename(from, to) })
+	})
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", path.Join(s.target, name), fault.ErrExist)
 	}
@@ -188,17 +195,18 @@ func (s *markerStage) sync(ctx context.Context) error {
 
 // Commit gives the marker its name.
 func (s *markerStage) Commit(ctx context.Context) error {
-	_, err := s.finish()
+	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
 		return err
 	}
 	if err == nil {
-		err = s.mark(ctx)
+		err = s.mark(ctx, dirs)
 	}
 	if err != nil {
 		return errors.Join(asNoSpace(err), s.remove())
 	}
-	if err = s.sys.syncDir(s.target); err != nil {
+	s.folders.end()
+	if err = s.sys.syncOwn(s.target, "."); err != nil {
 		err = fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
 	if cerr := s.claim.Abort(); cerr != nil {
@@ -207,11 +215,14 @@ func (s *markerStage) Commit(ctx context.Context) error {
 	return err
 }
 
-func (s *markerStage) mark(ctx context.Context) error {
+func (s *markerStage) mark(ctx context.Context, dirs []string) error {
 	if !s.marked {
 		return fmt.Errorf("%s: %s has not been written", s.target, s.marker)
 	}
 	if err := s.sync(ctx); err != nil {
+		return err
+	}
+	if err := s.check(dirs); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -240,15 +251,16 @@ func (s *markerStage) Abort() error {
 // remove removes what was written. It leaves the path in one step: taken away piece by
 // piece it might look complete in between.
 func (s *markerStage) remove() error {
-	removed := path.Join(s.claim.tmp, "removed"+TempMarker)
-	err := s.sys.rename(s.target, removed)
+	s.folders.end() // not every system renames a directory that is open
+	removed := path.Join(s.claim.tmp, removedName)
+	err := s.claim.folders.use(removedName, func(e entry) error { return s.sys.rename(at(s.target), e) })
 	if errors.Is(err, fs.ErrNotExist) { // by others
 		return s.claim.Abort()
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s is left, unfinished: %w", s.target, err), s.claim.Abort())
 	}
-	if err = s.sys.syncDir(filepath.Dir(s.target)); err == nil {
+	if err = s.sys.syncDir(at(filepath.Dir(s.target))); err == nil {
 		err = s.removeMade(removed)
 	}
 	if err != nil { // others may have put something into it

@@ -27,6 +27,8 @@ type localStage struct {
 	replaced  bool // tmp is what was at target
 	unlock    func()
 
+	folders openDirs
+
 	mu    sync.Mutex
 	dirs  map[string]bool    // created below tmp, by relative name
 	files map[string]bool    // likewise
@@ -56,6 +58,7 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 		return nil, err
 	}
 	s.unlock = func() {
+		s.folders.end()
 		unlock()
 		claimed.Delete(target)
 	}
@@ -71,7 +74,10 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 
 // emptyStage returns the stage that will write to target and has nothing yet.
 func emptyStage(sys system, target string) *localStage {
-	return &localStage{sys: sys, target: target, dirs: map[string]bool{}, files: map[string]bool{}, open: map[string]sysFile{}}
+	return &localStage{
+		sys: sys, target: target, folders: openDirs{sys: sys},
+		dirs: map[string]bool{}, files: map[string]bool{}, open: map[string]sysFile{},
+	}
 }
 
 // maxMakes is how often a temporary directory is made anew that was taken for that
@@ -82,11 +88,15 @@ const maxMakes = 20
 func (s *localStage) make() (unlock func(), err error) {
 	for range maxMakes {
 		s.tmp = tempName(s.target)
-		if err := s.sys.mkdir(s.tmp); err != nil {
+		if err := s.sys.mkdir(at(s.tmp)); err != nil {
 			return nil, err
 		}
 		if unlock, err = s.sys.lock(s.tmp); err == nil {
-			return unlock, nil
+			if err = s.folders.begin(s.tmp); err != nil {
+				err = errors.Join(err, s.sys.remove(s.tmp, nil))
+				unlock()
+			}
+			return unlock, err
 		}
 		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
 		switch {
@@ -173,7 +183,7 @@ func (s *localStage) mkdirAll(name string) error {
 	if err := s.mkdirAll(path.Dir(name)); err != nil {
 		return err
 	}
-	if err := s.sys.mkdir(path.Join(s.tmp, name)); err != nil {
+	if err := s.folders.use(name, s.sys.mkdir); err != nil {
 		return err
 	}
 	s.dirs[name] = true
@@ -197,7 +207,7 @@ func (s *localStage) CommitOver(ctx context.Context, look Look) error {
 	if err != nil {
 		return errors.Join(asNoSpace(err), s.remove())
 	}
-	if err := s.sys.syncDir(filepath.Dir(s.target)); err != nil {
+	if err := s.sys.syncDir(at(filepath.Dir(s.target))); err != nil {
 		return fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
 	if !s.replaced {
@@ -232,8 +242,7 @@ func (s *localStage) finish() ([]string, error) {
 const syncers = 8
 
 // syncAll makes directories of the stage durable, in any order: they become
-// visible only when all are durable. It fails if a link has taken the place of one, or
-// of a file in it, as what is behind that would not be in the checkpoint.
+// visible only when all are durable.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)
@@ -245,13 +254,16 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 			return s.sys.syncOwn(s.tmp, dir)
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	// All are looked at when the last is durable, so that no link comes in after the
-	// sync of its directory while others are synced.
+	return group.Wait()
+}
+
+// check fails if a link has taken the place of a directory of the stage, or of a file in
+// it, or another directory has, as what is there would not be what has been written. All
+// are looked at when the last is durable, so that nothing of the kind comes in after the
+// sync of one while others are synced.
+func (s *localStage) check(dirs []string) error {
 	for _, dir := range dirs {
-		if err := checkOwn(s.tmp, dir); err != nil {
+		if err := checkOwn(s.tmp, dir, s.folders.id(dir)); err != nil {
 			return err
 		}
 	}
@@ -262,7 +274,11 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 	if err := s.syncAll(ctx, dirs); err != nil {
 		return err
 	}
-	err := s.sys.rename(s.tmp, s.target)
+	if err := s.check(dirs); err != nil {
+		return err
+	}
+	s.folders.end() // not every system renames a directory that is open
+	err := s.sys.rename(at(s.tmp), at(s.target))
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -281,53 +297,6 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 	}
 	s.replaced = err == nil
 	return err
-}
-
-// fixed is the error for a directory that the file system cannot rename.
-func fixed(dir string, err error) error {
-	return fmt.Errorf("%w: the file system cannot move %s, which is in a lower layer of it, as that of a container's image is; delete it first, or save to another path: %w",
-		fault.ErrUnsupported, dir, err)
-}
-
-// errProbe is why a stage is not as empty as before it was asked whether it can replace
-// what is at its path.
-var errProbe = errors.New("the directory that a test of the file system has made cannot be removed")
-
-// probeDir is the name of that directory.
-const probeDir = "d"
-
-// CanReplace makes a local stage a Replacer.
-func (s *localStage) CanReplace(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(s.target); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	switch err := movable(s.target, s.tmp); {
-	case errors.Is(err, syscall.EXDEV):
-		return fixed(s.target, err)
-	case errors.Is(err, errProbe): // it would become a part of the checkpoint
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.dirs[probeDir] = true
-		return err
-	}
-	return nil // whatever else there is, the rename will say
-}
-
-// replace is exchange for file systems without it: the old directory gets a
-// temporary name, the new one takes its place.
-func (s *localStage) replace() error {
-	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than what fitted
-	if err := s.sys.rename(s.target, old); err != nil {
-		return err
-	}
-	if err := s.sys.rename(s.tmp, s.target); err != nil {
-		return errors.Join(err, s.sys.rename(old, s.target))
-	}
-	s.tmp = old
-	return nil
 }
 
 func (s *localStage) Abort() error {
@@ -352,6 +321,7 @@ func (s *localStage) remove() error { return s.removeMade(s.tmp) }
 // removeMade removes what was written and is in the directory dir now. What others have
 // put there stays, with an error.
 func (s *localStage) removeMade(dir string) error {
+	s.folders.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.open {

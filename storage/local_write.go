@@ -18,8 +18,11 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
 		return nil, err
 	}
-	full := path.Join(s.tmp, name)
-	f, err := s.sys.create(full, size >= 0 && size < smallFile)
+	var f sysFile
+	err := s.folders.use(name, func(e entry) (err error) {
+		f, err = s.sys.create(e, size >= 0 && size < smallFile)
+		return err
+	})
 	if err != nil {
 		return nil, asNoSpace(err)
 	}

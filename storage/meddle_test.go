@@ -253,69 +253,89 @@ func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
 	}
 }
 
-// A save into whose temporary directory a link is put fails, until it is complete.
+// A save fails whose directory is moved away while it is written, if a link to it or
+// another directory takes its place before it is complete. If one does so before anything
+// is in it, the save may be complete in that.
 func TestSaveBehindLink(t *testing.T) {
 	for _, what := range []string{"state", "state/d", "file"} {
-		for _, old := range []bool{false, true} {
-			t.Run(strings.ReplaceAll(what, "/", " "), func(t *testing.T) {
-				t.Chdir(scratch(t))
-				refused := 0
-				for i, more := 0, true; more; i++ {
-					must(t, os.RemoveAll("run"))
-					must(t, os.RemoveAll("safe"))
-					must(t, os.Mkdir("run", 0o777))
-					if old {
-						saveParts(t, "run/step")
-					}
-					n, published, swapped := 0, false, false
-					var before []string
-					r := &storage.Recorder{}
-					r.Before = func(op storage.Op) error {
-						n++
-						published = published || op.Kind == "rename"
-						if n-1 != i || published {
-							return nil
-						}
-						for _, temp := range temporary(t, "run") {
-							found := find(t, "run/"+temp, what)
-							if what == "file" {
-								found = "run/" + temp + "/commit_success.txt"
-							}
-							if _, err := os.Lstat(found); err == nil {
-								swap(t, found)
-								swapped = true
-								before = filesOf(t, "safe")
-							}
-						}
-						return nil
-					}
-					err := orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), orbax.Overwrite())
-					more = n > i
-					if !swapped {
-						continue
-					}
-					for _, file := range before {
-						if _, serr := os.Lstat(file); serr != nil {
-							t.Fatalf("before operation %d of %d: %s is lost (%v)", i, n, file, err)
-						}
-					}
-					if err == nil {
-						if _, err := versionAt("run/step"); err != nil {
-							t.Errorf("before operation %d of %d: saved what cannot be loaded: %v", i, n, err)
-						}
-						continue
-					}
-					if errors.Is(err, orbax.ErrLink) {
-						refused++
-					}
-					if _, err := os.Lstat("run/step"); (err == nil) != old {
-						t.Errorf("before operation %d of %d: at the path: %v", i, n, err)
-					}
+		for _, by := range []string{"link", "directory"} {
+			for _, mode := range []string{"new", "over another", "by marker"} {
+				if what == "file" && by == "directory" {
+					continue // which could not become a part of the checkpoint unnoticed
 				}
-				if refused == 0 {
-					t.Error("no link was found")
-				}
-			})
+				t.Run(strings.Join([]string{path.Base(what), by, mode}, " "), func(t *testing.T) {
+					t.Chdir(scratch(t))
+					refused := 0
+					for i, more := 0, true; more; i++ {
+						swapped, err := saveBehind(t, what, by, mode, i, &more)
+						switch _, lerr := os.Lstat("run/step"); {
+						case !swapped:
+						case err == nil:
+							if _, err := versionAt("run/step"); err != nil {
+								t.Errorf("before step %d: saved what cannot be loaded: %v", i, err)
+							}
+						case (lerr == nil) != (mode == "over another"):
+							t.Errorf("before step %d: at the path: %v", i, lerr)
+						case errors.Is(err, orbax.ErrLink), by == "directory" && errors.Is(err, orbax.ErrInvalidCheckpoint):
+							refused++
+						}
+					}
+					if refused == 0 {
+						t.Error("none was found")
+					}
+				})
+			}
 		}
 	}
+}
+
+// saveBehind saves, and before one step moves a directory, or a file, to safe.
+func saveBehind(t *testing.T, what, by, mode string, step int, more *bool) (swapped bool, err error) {
+	t.Helper()
+	must(t, os.RemoveAll("run"))
+	must(t, os.RemoveAll("safe"))
+	must(t, os.Mkdir("run", 0o777))
+	options, file := []orbax.SaveOption{orbax.Overwrite()}, "commit_success.txt"
+	switch mode {
+	case "over another":
+		saveParts(t, "run/step")
+	case "by marker":
+		options, file = append(options, byMarker), "_CHECKPOINT_METADATA"
+	}
+	var before []string
+	n, published := 0, false
+	next := func() {
+		if n++; n-1 != step || published {
+			return
+		}
+		for _, dir := range places(t, what) {
+			if what == "file" {
+				dir = path.Dir(dir) + "/" + file
+			}
+			if _, err := os.Lstat(dir); err != nil || mode == "over another" && strings.HasPrefix(dir, "run/step/") {
+				continue
+			}
+			swap(t, dir)
+			if by == "directory" {
+				must(t, os.Remove(dir))
+				must(t, os.Mkdir(dir, 0o777))
+			}
+			swapped = true
+			before = filesOf(t, "safe")
+		}
+	}
+	r := &storage.Recorder{NoSync: true, Opening: func(string) { next() }}
+	r.Before = func(op storage.Op) error {
+		published = published || op.Kind == "rename" && (path.Base(op.To) == "step" || op.To == marker)
+		next()
+		return nil
+	}
+	err = orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), options...)
+	*more = n > step
+	for _, file := range before {
+		if _, serr := os.Lstat(file); serr != nil {
+			t.Fatalf("before step %d of %d: %s is lost (%v)", step, n, file, err)
+		}
+	}
+	return swapped, err
 }

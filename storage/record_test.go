@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"regexp"
@@ -27,13 +28,15 @@ type Recorder struct {
 	Before func(Op) error
 	// Removing, if set, is called before each entry of a remove operation goes.
 	Removing func(name string)
+	// Opening, if set, is called before a directory of a stage is opened.
+	Opening func(name string)
 
 	mu  sync.Mutex
 	ops []Op
 }
 
-// Op is one operation. Kind is mkdir, create, allocate, write, truncate, sync,
-// syncdir, link, rename, replace, exchange, remove, lock or unlock.
+// Op is one operation. Kind is mkdir, create, allocate, write, truncate, chmod,
+// sync, syncdir, link, rename, replace, exchange, remove, lock or unlock.
 type Op struct {
 	Kind string
 	Name string
@@ -70,43 +73,52 @@ func (r *Recorder) do(op Op, f func() error) error {
 
 type recordingSystem struct{ r *Recorder }
 
-func (s recordingSystem) mkdir(name string) error {
-	return s.r.do(Op{Kind: "mkdir", Name: name}, func() error { return osSystem{}.mkdir(name) })
+func (s recordingSystem) mkdir(e entry) error {
+	return s.r.do(Op{Kind: "mkdir", Name: e.path()}, func() error { return osSystem{}.mkdir(e) })
 }
 
-func (s recordingSystem) create(name string, small bool) (sysFile, error) {
+func (s recordingSystem) open(e entry) (folder, error) {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if s.r.Opening != nil {
+		s.r.Opening(e.path())
+	}
+	return osSystem{}.open(e)
+}
+
+func (s recordingSystem) create(e entry, small bool) (sysFile, error) {
 	var f sysFile
-	err := s.r.do(Op{Kind: "create", Name: name}, func() (err error) {
-		f, err = osSystem{}.create(name, small)
+	err := s.r.do(Op{Kind: "create", Name: e.path()}, func() (err error) {
+		f, err = osSystem{}.create(e, small)
 		return err
 	})
-	return &recordingFile{s.r, name, f}, err
+	return &recordingFile{s.r, e.path(), f}, err
 }
 
-func (s recordingSystem) syncDir(name string) error {
-	return s.r.do(Op{Kind: "syncdir", Name: name}, func() error {
+func (s recordingSystem) syncDir(e entry) error {
+	return s.r.do(Op{Kind: "syncdir", Name: e.path()}, func() error {
 		if s.r.NoSync {
 			return nil
 		}
-		return osSystem{}.syncDir(name)
+		return osSystem{}.syncDir(e)
 	})
 }
 
-func (s recordingSystem) link(old, new string) error {
-	return s.r.do(Op{Kind: "link", Name: old, To: new}, func() error {
+func (s recordingSystem) link(old string, new entry) error {
+	return s.r.do(Op{Kind: "link", Name: old, To: new.path()}, func() error {
 		if s.r.NoLink {
-			return linkError("link", old, new, errors.ErrUnsupported)
+			return linkError("link", old, new.path(), errors.ErrUnsupported)
 		}
 		return osSystem{}.link(old, new)
 	})
 }
 
-func (s recordingSystem) rename(old, new string) error {
-	return s.r.do(Op{Kind: "rename", Name: old, To: new}, func() error { return osSystem{}.rename(old, new) })
+func (s recordingSystem) rename(old, new entry) error {
+	return s.r.do(Op{Kind: "rename", Name: old.path(), To: new.path()}, func() error { return osSystem{}.rename(old, new) })
 }
 
-func (s recordingSystem) replace(old, new string) error {
-	return s.r.do(Op{Kind: "replace", Name: old, To: new}, func() error { return osSystem{}.replace(old, new) })
+func (s recordingSystem) replace(old, new entry) error {
+	return s.r.do(Op{Kind: "replace", Name: old.path(), To: new.path()}, func() error { return osSystem{}.replace(old, new) })
 }
 
 func (s recordingSystem) exchange(a, b string) error {
@@ -167,6 +179,10 @@ func (f *recordingFile) allocate(size int64) error {
 
 func (f *recordingFile) truncate(size int64) error {
 	return f.r.do(Op{Kind: "truncate", Name: f.name, Off: size}, func() error { return f.f.truncate(size) })
+}
+
+func (f *recordingFile) chmod(perm fs.FileMode) error {
+	return f.r.do(Op{Kind: "chmod", Name: f.name}, func() error { return f.f.chmod(perm) })
 }
 
 func (f *recordingFile) alignment() int { return f.f.alignment() }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"io/fs"
 	"os"
 	"slices"
 )
@@ -8,20 +9,24 @@ import (
 // system is the part of the operating system that changes what is on disk.
 // Tests record it, and replay it up to any point.
 type system interface {
-	mkdir(name string) error
+	mkdir(e entry) error
+	// open opens a directory. It fails with fault.ErrLink if something else has taken
+	// its place.
+	open(e entry) (folder, error)
 	// create creates a file that does not exist yet. One that is not small may
 	// bypass the page cache.
-	create(name string, small bool) (sysFile, error)
-	syncDir(name string) error
+	create(e entry, small bool) (sysFile, error)
+	// syncDir syncs a directory, or a file just as well.
+	syncDir(e entry) error
 	// syncOwn syncs a directory below the directory top, or top itself for ".", and fails
 	// with fault.ErrLink if it is reached by a link from top on.
 	syncOwn(top, name string) error
 	// link gives a file a second name.
-	link(old, new string) error
+	link(old string, new entry) error
 	// rename fails with fs.ErrExist if the new name exists.
-	rename(old, new string) error
-	// replace renames a file over another one, whose permissions it takes.
-	replace(old, new string) error
+	rename(old, new entry) error
+	// replace renames a file over another one.
+	replace(old, new entry) error
 	// exchange swaps two directories, or fails with errors.ErrUnsupported.
 	exchange(a, b string) error
 	// remove removes the directory, and of what is in it the items alone: if there
@@ -49,6 +54,7 @@ type sysFile interface {
 	// errors.ErrUnsupported.
 	allocate(size int64) error
 	truncate(size int64) error
+	chmod(perm fs.FileMode) error
 	sync() error
 	close() error
 }
@@ -59,17 +65,15 @@ type osSystem struct {
 	removing func(name string) // called before each removal, if not nil
 }
 
-func (osSystem) mkdir(name string) error { return os.Mkdir(name, 0o777) }
-
-func (osSystem) create(name string, small bool) (sysFile, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+func (osSystem) create(e entry, small bool) (sysFile, error) {
+	f, err := e.openFile(os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
 	file := &osFile{buffered: f, align: PageSize}
 	if !small {
 		// Not every file system has it; without, everything is buffered.
-		file.direct, file.align, _ = openDirect(name)
+		file.direct, file.align, _ = openDirect(e, f)
 	}
 	return file, nil
 }
@@ -125,6 +129,8 @@ func skip(bufs [][]byte, n int64) [][]byte {
 }
 
 func (f *osFile) truncate(size int64) error { return f.buffered.Truncate(size) }
+
+func (f *osFile) chmod(perm fs.FileMode) error { return f.buffered.Chmod(perm) }
 
 func (f *osFile) sync() error { return f.buffered.Sync() }
 

@@ -19,12 +19,12 @@ func room(dir string) (int64, error) {
 	return bytesOf(s.Bavail, uint64(s.Bsize)), nil
 }
 
-func (osSystem) rename(old, new string) error {
-	err := unix.RenamexNp(old, new, unix.RENAME_EXCL)
+func (osSystem) rename(old, new entry) error {
+	err := unix.RenameatxNp(old.dir(), old.name, new.dir(), new.name, unix.RENAME_EXCL)
 	if unsupported(err) {
 		return renameIfAbsent(old, new)
 	}
-	return linkError("rename", old, new, err)
+	return linkError("rename", old.path(), new.path(), err)
 }
 
 func (osSystem) exchange(a, b string) error {
@@ -36,4 +36,4 @@ func (osSystem) exchange(a, b string) error {
 }
 
 // movable is for a file system that others do not have.
-func movable(dir, beside string) error { return nil }
+func movable(dir string, beside *openDir) error { return nil }

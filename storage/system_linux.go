@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,12 +39,12 @@ func free(s *unix.Statfs_t) (int64, bool) {
 	return bytesOf(blocks, uint64(max(s.Frsize, 0))), true
 }
 
-func (osSystem) rename(old, new string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, old, unix.AT_FDCWD, new, unix.RENAME_NOREPLACE)
+func (osSystem) rename(old, new entry) error {
+	err := unix.Renameat2(old.dir(), old.name, new.dir(), new.name, unix.RENAME_NOREPLACE)
 	if unsupported(err) {
 		return renameIfAbsent(old, new)
 	}
-	return linkError("rename", old, new, err)
+	return linkError("rename", old.path(), new.path(), err)
 }
 
 func (osSystem) exchange(a, b string) error {
@@ -60,20 +59,19 @@ func (osSystem) exchange(a, b string) error {
 // lower layer of overlayfs. That is found by a rename that cannot succeed: to the
 // directory beside it, which is not empty while it is tried. An error that matches
 // errProbe says that it still is not.
-func movable(dir, beside string) error {
+func movable(dir string, beside *openDir) error {
 	var s unix.Statfs_t
-	if err := retry(func() error { return unix.Statfs(beside, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
+	if err := retry(func() error { return unix.Fstatfs(beside.fd, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
 		return err
 	}
-	full := filepath.Join(beside, probeDir)
-	if err := os.Mkdir(full, 0o777); err != nil {
+	if err := (osSystem{}).mkdir(entry{beside, probeDir}); err != nil {
 		return err
 	}
-	err := retry(func() error { return unix.Rename(dir, beside) })
+	err := retry(func() error { return unix.Rename(dir, beside.path) })
 	if err == nil { // it did not keep to the rules
-		return os.Rename(beside, dir)
+		return os.Rename(beside.path, dir)
 	}
-	if rerr := os.Remove(full); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+	if rerr := beside.remove(probeDir, true); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errProbe, rerr)
 	}
 	return err

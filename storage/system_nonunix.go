@@ -11,7 +11,7 @@ import (
 )
 
 // Directories cannot be opened for syncing here; the file system journals them.
-func (osSystem) syncDir(string) error { return nil }
+func (osSystem) syncDir(entry) error { return nil }
 
 // writing holds the temporary directories of this process: without advisory
 // locks on directories, writers of other processes are not seen.

@@ -4,11 +4,11 @@ package storage
 
 import "errors"
 
-func (osSystem) rename(old, new string) error { return renameIfAbsent(old, new) }
+func (osSystem) rename(old, new entry) error { return renameIfAbsent(old, new) }
 
 func (osSystem) exchange(a, b string) error {
 	return linkError("exchange", a, b, errors.ErrUnsupported)
 }
 
 // movable is for a file system that others do not have.
-func movable(dir, beside string) error { return nil }
+func movable(dir string, beside *openDir) error { return nil }

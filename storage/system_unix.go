@@ -14,8 +14,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-func (osSystem) syncDir(name string) error {
-	d, err := os.Open(name)
+func (osSystem) syncDir(e entry) error {
+	d, err := e.openFile(os.O_RDONLY|nonblock, 0) // nonblock: it may have become a FIFO
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,168 @@
+package storage
+
+import (
+	"path"
+	"sync"
+)
+
+// openDir is a directory that is open.
+type openDir struct {
+	folder
+	path string // where it was when it was opened
+
+	users int
+	used  uint64 // when it was last wanted
+	kept  bool   // it stays open when it has no users
+}
+
+// maxOpenDirs is how many directories of a stage stay open. Those of a save are not
+// many, or hold few files each, which are written together.
+const maxOpenDirs = 32
+
+// openDirs are directories of a stage that are open: the top one until the end, and
+// those below it that were wanted last. Its methods may be called by several goroutines.
+type openDirs struct {
+	sys system
+
+	mu    sync.Mutex
+	open  map[string]*openDir // by name relative to the top one, which is "."
+	ids   map[string]identity // of all that have been open
+	clock uint64
+}
+
+// begin opens the top directory.
+func (o *openDirs) begin(top string) error {
+	d, err := o.sys.open(at(top))
+	if err != nil {
+		return err
+	}
+	id, err := d.id()
+	if err != nil {
+		d.close()
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open = map[string]*openDir{".": {folder: d, path: top, kept: true}}
+	o.ids = map[string]identity{".": id}
+	return nil
+}
+
+// id returns the identity of a directory, or nil if it has never been open.
+func (o *openDirs) id(name string) *identity {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if id, ok := o.ids[name]; ok {
+		return &id
+	}
+	return nil
+}
+
+// use calls f with the entry that has a name relative to the top directory. The
+// directory that it is in must be there, and none on the way to it may be a link.
+func (o *openDirs) use(name string, f func(entry) error) error {
+	d, err := o.enter(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer o.leave(d)
+	return f(entry{d, path.Base(name)})
+}
+
+func (o *openDirs) enter(name string) (*openDir, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.enterLocked(name)
+}
+
+func (o *openDirs) enterLocked(name string) (*openDir, error) {
+	o.clock++
+	d := o.open[name]
+	if d == nil {
+		if name == "." {
+			return nil, errFinished
+		}
+		var err error
+		if d, err = o.openNow(name); err != nil {
+			return nil, err
+		}
+		o.keep(name, d)
+	}
+	d.users++
+	d.used = o.clock
+	return d, nil
+}
+
+// openNow opens a directory, which must be the same as the last time.
+func (o *openDirs) openNow(name string) (*openDir, error) {
+	above, err := o.enterLocked(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer o.leaveLocked(above)
+	e := entry{above, path.Base(name)}
+	f, err := o.sys.open(e)
+	if err != nil {
+		return nil, err
+	}
+	if before, ok := o.ids[name]; ok {
+		err = f.mustBe(before, e.path())
+	} else {
+		o.ids[name], err = f.id()
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	return &openDir{folder: f, path: e.path()}, nil
+}
+
+// keep makes room for a directory among those that stay open. Where all are in use it
+// is open only while it is in use itself.
+func (o *openDirs) keep(name string, d *openDir) {
+	if len(o.open) >= maxOpenDirs {
+		oldest := ""
+		for name, d := range o.open {
+			if name != "." && d.users == 0 && (oldest == "" || d.used < o.open[oldest].used) {
+				oldest = name
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		o.drop(oldest)
+	}
+	d.kept = true
+	o.open[name] = d
+}
+
+// drop closes a directory, if need be when its last user has left it.
+func (o *openDirs) drop(name string) {
+	d := o.open[name]
+	delete(o.open, name)
+	d.kept = false
+	if d.users == 0 {
+		d.close()
+	}
+}
+
+func (o *openDirs) leave(d *openDir) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.leaveLocked(d)
+}
+
+func (o *openDirs) leaveLocked(d *openDir) {
+	if d.users--; d.users == 0 && !d.kept {
+		d.close()
+	}
+}
+
+// end closes all. From then on nothing can be entered.
+func (o *openDirs) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name := range o.open {
+		o.drop(name)
+	}
+}
