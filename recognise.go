@@ -127,7 +127,7 @@ func openOnce(ctx context.Context, store storage.Store, dir string) (*Checkpoint
 	case !info.Dir && handler.IsFlaxFile(ctx, store, dir):
 		return foreign(store, dir), nil
 	case !info.Dir:
-		return nil, fmt.Errorf("%w: it is a file, and none of Flax or safetensors", fault.ErrInvalidCheckpoint)
+		return nil, noFile(path.Base(dir))
 	case isSession(dir): // however far Orbax has come that was merging it
 		return nil, notCheckpoint(ctx, store, dir)
 	}
@@ -280,18 +280,24 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	steps := checkpointsIn(ctx, store, dir, entries)
+	var readable error
 	if len(steps) == 0 {
 		steps = oldCheckpointsIn(ctx, store, dir, entries)
+	}
+	if len(steps) == 0 {
+		readable = holdsReadable(ctx, store, dir, entries)
 	}
 	switch n := len(steps); {
 	case n > 8:
 		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(slices.MaxFunc(steps, byNumber)))
 	case n > 0:
-		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, strings.Join(steps, ", "))
+		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))
 	case len(entries) == 0:
 		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
 	case looksBegun(ctx, store, dir, entries):
 		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
+	case readable != nil:
+		return readable
 	}
 	if len(entries) > maxOldLooks {
 		return fault.ErrInvalidCheckpoint // old ones may be among those that were not looked at

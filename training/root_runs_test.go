@@ -1,12 +1,14 @@
 package training_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/training"
@@ -56,6 +58,7 @@ func TestDirectoryOfRuns(t *testing.T) {
 		"a damaged step":          {[]string{"5/ema_1/_METADATA", "5/2/_METADATA"}, "", nil},
 		"foreign":                 {[]string{"data/train_0/zarr.json", "out/checkpoint-500/model.safetensors", "tf/1/checkpoint", "logs/v1/e", "a.txt"}, "", nil},
 		"deeper":                  {[]string{"old/runs/1/_CHECKPOINT_METADATA", "old/runs/2/_CHECKPOINT_METADATA"}, "", nil},
+		"a session":               {[]string{"x.partial_save/1.pending_1/_CHECKPOINT_METADATA", "x.partial_save/a1/_METADATA"}, "", nil},
 		"a run's temporary":       {[]string{"x.orbax-checkpoint-tmp-9/1/_CHECKPOINT_METADATA"}, "", nil},
 	} {
 		root := t.TempDir()
@@ -78,9 +81,11 @@ func TestDirectoryOfRuns(t *testing.T) {
 			continue
 		}
 		var watchErr error
-		for _, watchErr = range training.Watch(t.Context(), root, training.ReadOptions{StepNameFormat: c.format}) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		for _, watchErr = range training.Watch(ctx, root, training.ReadOptions{StepNameFormat: c.format}) {
 			break
 		}
+		cancel()
 		var ours *training.Error
 		for what, err := range map[string]error{"New": newErr, "Latest": latestErr, "Steps": stepsErr, "Watch": watchErr} {
 			if !errors.Is(err, orbax.ErrInvalidCheckpoint) || errors.Is(err, orbax.ErrNotExist) || !errors.As(err, &ours) || !strings.Contains(err.Error(), c.says) {

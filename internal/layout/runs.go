@@ -27,7 +27,7 @@ const (
 func RunsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info, isStep func(name string) bool) (runs []string, err error) {
 	looked := 0
 	for _, e := range entries {
-		if !e.Dir || strings.Contains(e.Name, storage.TempMarker) {
+		if !e.Dir || strings.Contains(e.Name, storage.TempMarker) || strings.HasSuffix(e.Name, PartialSuffix) {
 			continue
 		}
 		if looked++; looked > maxRuns {

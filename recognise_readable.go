@@ -1,0 +1,89 @@
+package orbax
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// indexSuffix ends the name of the document that lists which of several files of
+// safetensors has what.
+const indexSuffix = safetensors.Ext + ".index.json"
+
+// holdsReadable returns an error that names what is readable among the entries of a
+// directory that is no checkpoint, or nil if there is no such entry among those that
+// it looks at.
+func holdsReadable(ctx context.Context, store storage.Store, dir string, entries []storage.Info) error {
+	runs, err := layout.RunsIn(ctx, store, dir, entries, nil)
+	switch {
+	case err != nil:
+		return err
+	case len(runs) == 1:
+		return fmt.Errorf("%w: its entry %s is a run; give that path", fault.ErrInvalidCheckpoint, fault.List(runs))
+	case len(runs) > 1:
+		return fmt.Errorf("%w: its entries %s are runs; give the path of one", fault.ErrInvalidCheckpoint, fault.List(runs))
+	}
+	switch found := readableIn(ctx, store, dir, entries); len(found) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%w: its entry %s can be read; give that path", fault.ErrInvalidCheckpoint, fault.List(found))
+	default:
+		return fmt.Errorf("%w: its entries %s can be read; give the path of one", fault.ErrInvalidCheckpoint, fault.List(found))
+	}
+}
+
+// readableIn returns the names of those entries that are files of Flax, stores of
+// arrays, directories of arrays or of safetensors files, or runs of the oldest releases
+// of Orbax.
+func readableIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+	for _, e := range entries[:min(len(entries), maxOldLooks)] {
+		at := path.Join(dir, e.Name)
+		switch {
+		case isTemporary(e.Name) || isSession(e.Name):
+		case !e.Dir:
+			if handler.IsFlaxFile(ctx, store, at) {
+				names = append(names, e.Name)
+			}
+		case holdsStore(ctx, store, at):
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// maxInner bounds how many directories of an entry are looked into.
+const maxInner = 3
+
+// holdsStore reports whether a directory has a file by which a store of arrays is known,
+// or directories that are arrays or old checkpoints.
+func holdsStore(ctx context.Context, store storage.Store, dir string) bool {
+	entries, err := store.List(ctx, dir)
+	if err != nil {
+		return false
+	}
+	if slices.ContainsFunc(entries, func(e storage.Info) bool {
+		return !e.Dir && (slices.Contains(storeMarks, e.Name) || path.Ext(e.Name) == safetensors.Ext)
+	}) {
+		return true
+	}
+	inner := slices.DeleteFunc(entries, func(e storage.Info) bool { return !e.Dir })
+	inner = inner[:min(len(inner), maxInner)]
+	return holdsArrays(ctx, store, dir, inner) || len(oldCheckpointsIn(ctx, store, dir, inner)) > 0
+}
+
+// noFile returns the error for a file that is no checkpoint.
+func noFile(name string) error {
+	if strings.HasSuffix(name, indexSuffix) {
+		return fmt.Errorf("%w: it is the index of files of safetensors; give the path of their directory", fault.ErrInvalidCheckpoint)
+	}
+	return fmt.Errorf("%w: it is a file, and none of Flax or safetensors", fault.ErrInvalidCheckpoint)
+}
