@@ -20,7 +20,7 @@ import (
 )
 
 // Small is how much is given in sum without a look at the limits, which takes some
-// microseconds.
+// microseconds; less where the process may have less than half a gigabyte.
 const Small = 32 << 20
 
 // slack is what the runtime takes besides, as it divides memory in pieces of that
@@ -77,7 +77,7 @@ func Reserve(n int64) (Reservation, error) {
 	}
 	for n <= Small {
 		seen := unseen.Load()
-		if seen+n > Small {
+		if seen+n > min(Small, limit()/16) {
 			break
 		}
 		if unseen.CompareAndSwap(seen, seen+n) {
@@ -122,7 +122,7 @@ func look(n int64) (Reservation, error) {
 	looking.Lock()
 	defer looking.Unlock()
 	seen := unseen.Load()
-	if !fits(n) && !(worthCollecting(n) && fitsCollected(n)) {
+	if !fits(n, reserved.Load()+seen) && !fitsLater(n, seen) {
 		return Reservation{}, refused(n)
 	}
 	unseen.Add(-seen)
@@ -130,11 +130,15 @@ func look(n int64) (Reservation, error) {
 	return Reservation{n}, nil
 }
 
-// patience is how much time at once goes into collecting garbage for small pieces that do
-// not fit then either. It comes back with a quarter of the time that passes, so that a
-// program that goes on after an error may find memory free again, and one that asks for
-// many pieces in vain does little else.
-const patience = 2 * time.Second
+const (
+	// patience is how much time at once goes into collecting garbage and waiting for
+	// others. It comes back with a quarter of the time that passes, so that a program that
+	// goes on after an error may find memory free again, and one that asks for many pieces
+	// in vain does little else.
+	patience = 2 * time.Second
+	// making is how long a piece takes, at most, to be made.
+	making = 250 * time.Millisecond
+)
 
 // spent is how much of patience was gone at the time of spentAt. Both belong to looking.
 var (
@@ -142,36 +146,39 @@ var (
 	spentAt time.Time
 )
 
-// worthCollecting reports whether garbage may be collected for n bytes.
-func worthCollecting(n int64) bool {
-	return n > Small || spent-time.Since(spentAt)/4 < patience
-}
-
-// fitsCollected is fits without the garbage, which is no reason to refuse.
-func fitsCollected(n int64) bool {
+// fitsLater is fits without the garbage, which is no reason to refuse, and without what
+// others make or no longer need a moment later: several that each fit alone, such as the
+// steps of a run that are looked at together, follow one another.
+func fitsLater(n, seen int64) bool {
 	start := time.Now()
-	debug.FreeOSMemory()
-	ok := fits(n)
-	// The reservations of documents that were garbage end a little later.
-	for wait := 0; !ok && wait < 10 && reserved.Load() > 0; wait++ {
-		time.Sleep(time.Millisecond)
-		ok = fits(n)
+	left := patience - max(0, spent-start.Sub(spentAt)/4)
+	if left <= 0 && n <= Small {
+		return false
 	}
-	if !ok {
-		now := time.Now()
-		spent = max(0, spent-now.Sub(spentAt)/4) + now.Sub(start)
-		spentAt = now
+	for pause := time.Millisecond; ; pause *= 2 {
+		debug.FreeOSMemory()
+		others := reserved.Load() + unseen.Load()
+		if time.Since(start) >= making {
+			others -= seen
+		}
+		if fits(n, others) {
+			return true
+		}
+		if waited := time.Since(start); waited+pause > left || !fits(n, 0) {
+			spent, spentAt = patience-left+waited, start.Add(waited)
+			return false
+		}
+		time.Sleep(pause)
 	}
-	return ok
 }
 
 func refused(n int64) error { return fmt.Errorf("%w: %d bytes", fault.ErrNoMemory, n) }
 
-// fits reports whether n bytes more are within the limits, with all that is reserved and
-// all that was given without a look, as it may not be made yet.
-func fits(n int64) bool {
+// fits reports whether n bytes more are within the limits, beside the given number of
+// bytes that may be not made yet.
+func fits(n, others int64) bool {
 	piece := n
-	n += reserved.Load() + unseen.Load()
+	n += others
 	held, free := heap()
 	if n > limit()-held {
 		return false

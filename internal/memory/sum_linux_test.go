@@ -139,6 +139,43 @@ func TestReserve(t *testing.T) {
 	})
 }
 
+// What does not fit beside what others have waits for them, for a while.
+func TestReserveWaits(t *testing.T) {
+	inChild(t, func() {
+		for _, hold := range []func(Reservation){
+			func(r Reservation) { time.Sleep(300 * time.Millisecond); r.Release() },
+			func(r Reservation) { r.ReleaseWith(make([]byte, 1<<20)) }, // garbage
+		} {
+			for _, n := range []int64{1 << 20, 200 << 20} {
+				r, err := Reserve(300 << 20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var small []Reservation // all that is given without a look
+				for range Small >> 20 {
+					if s, err := Reserve(1 << 20); err == nil {
+						small = append(small, s)
+					}
+				}
+				done := make(chan struct{})
+				go func() {
+					hold(r)
+					for _, s := range small {
+						s.Release()
+					}
+					close(done)
+				}()
+				again, err := Reserve(n)
+				if err != nil {
+					t.Errorf("%d bytes: %v", n, err)
+				}
+				again.Release()
+				<-done
+			}
+		}
+	})
+}
+
 // A reservation for a document lasts as long as the document.
 func TestReleaseWith(t *testing.T) {
 	before := reserved.Load()
