@@ -123,6 +123,7 @@ func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
 	dir := handler.NewReadDir(c.store, c.dir, name, c.handlerDigests(), c.unchanged)
 	dir.Use(e)
+	dir.While(c.isOpen)
 	return dir
 }
 

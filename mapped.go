@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -83,10 +84,7 @@ func MappedUnverified() LoadCheckpointablesOption {
 // checksums, such as safetensors files, have nothing that could be verified.
 func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) error {
 	err := c.mapped.Verify(ctx, arrays...)
-	if c.closed.Load() {
-		err = errClosed
-	}
-	return wrap(ctx, "verify", c.path, err)
+	return wrap(ctx, "verify", c.path, cmp.Or(c.isOpen(), err))
 }
 
 // checkLoading refuses Mapped where the memory would not outlive the call, and options

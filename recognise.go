@@ -38,6 +38,14 @@ var errDeleted = fmt.Errorf("%w: it was deleted while it was read", fault.ErrNot
 // errClosed is what everything fails with after Close.
 var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
 
+// isOpen returns errClosed after Close.
+func (c *Checkpoint) isOpen() error {
+	if c.closed.Load() {
+		return errClosed
+	}
+	return nil
+}
+
 // maxTries is how often reading begins anew when the checkpoint is overwritten
 // while it is read.
 const maxTries = 4
@@ -45,8 +53,8 @@ const maxTries = 4
 // unchanged returns err, the outcome of having read from the checkpoint, unless
 // the checkpoint has been replaced meanwhile, or has begun to lose a part.
 func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
-	if c.closed.Load() {
-		return errClosed
+	if err := c.isOpen(); err != nil {
+		return err
 	}
 	if c.mark == "" {
 		return err

@@ -137,6 +137,7 @@ type ReadDir struct {
 	// unchanged replaces the outcome of reading if the checkpoint is no longer
 	// the one that was opened.
 	unchanged func(ctx context.Context, err error) error
+	open      func() error // nil: it stays open
 	engine    *transfer.Engine
 }
 
@@ -158,6 +159,10 @@ func NewReadDir(store storage.Store, root, name string, digests Digests, unchang
 // Use makes e read the files. Package orbax calls it; without it each call has an
 // engine of its own.
 func (d *ReadDir) Use(e *transfer.Engine) { d.engine = e }
+
+// While makes the trees that are opened in the directory fail with the error that open
+// returns, if it returns one. Package orbax calls it, as a checkpoint can be closed.
+func (d *ReadDir) While(open func() error) { d.open = open }
 
 // Digests know the SHA-256 of a checkpoint's files, by their names below its
 // root. Several goroutines use them.

@@ -30,14 +30,17 @@ import (
 // At the top of a path that is no checkpoint of Orbax it opens what it finds
 // there: safetensors files, a file of Flax, or a store of zarr arrays.
 func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tree, error) {
-	if t, err := openSafetensors(ctx, dir); t != nil || err != nil {
+	t, err := openSafetensors(ctx, dir)
+	if t == nil && err == nil {
+		var stored *storedTree
+		if stored, err = openTree(ctx, dir, options); err == nil {
+			t = stored.Tree
+		}
+	}
+	if err != nil || dir.open == nil {
 		return t, err
 	}
-	t, err := openTree(ctx, dir, options)
-	if err != nil {
-		return nil, err
-	}
-	return t.Tree, nil
+	return t.While(dir.open), nil
 }
 
 // OpenOptions say how a stored pytree is read.

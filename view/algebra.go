@@ -70,7 +70,7 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	for i := range pieces {
 		pieces[i].casts = append(slices.Clip(pieces[i].casts), d)
 	}
-	return &Leaf{meta: m, pieces: pieces}, nil
+	return &Leaf{meta: m, pieces: pieces, homes: l.homes}, nil
 }
 
 // Slice returns the elements start, start+step … below stop along an axis.
@@ -240,7 +240,7 @@ func Concat(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return joined.At(path), nil
+	return joined.At(path).madeOf(leaves...), nil
 }
 
 // Stack joins arrays of one dtype and shape along a new axis.
@@ -310,5 +310,5 @@ func (l *Leaf) remade(shape []int, pieces []piece) (*Leaf, error) {
 	if l.meta.PRNGImpl != "" {
 		m.ValueType, m.PRNGImpl = l.meta.ValueType, l.meta.PRNGImpl
 	}
-	return &Leaf{meta: m, pieces: pieces}, nil
+	return &Leaf{meta: m, pieces: pieces, homes: l.homes}, nil
 }

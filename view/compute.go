@@ -26,7 +26,11 @@ func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Cont
 	if err != nil {
 		return nil, err
 	}
-	return NewArray(m, &computed{m.DType, m.Shape, f, slices.Clone(args)})
+	l, err := NewArray(m, &computed{m.DType, m.Shape, f, slices.Clone(args)})
+	if err != nil {
+		return nil, err
+	}
+	return l.madeOf(args...), nil
 }
 
 // computed is an array that a function makes of others when it is read.

@@ -14,6 +14,9 @@ import (
 // true. It holds a few chunks in memory at a time, never a whole array. w is
 // used by several goroutines.
 func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetadata) (int64, bool)) error {
+	if err := mayRead(ctx, t.leaves); err != nil {
+		return err
+	}
 	p := &planner{}
 	for _, l := range t.leaves {
 		if !l.isArray() && l.meta.Err == nil {

@@ -121,6 +121,14 @@ func Diff(ctx context.Context, a, b *Tree, o DiffOptions) ([]LeafDiff, error) {
 	if !(o.RTol >= 0 && o.ATol >= 0) {
 		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUnsupported, o.RTol, o.ATol)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !o.MetadataOnly {
+		if err := cmp.Or(sided(false, mayRead(ctx, a.leaves)), sided(true, mayRead(ctx, b.leaves))); err != nil {
+			return nil, err
+		}
+	}
 	pairs := pairUp(a, b, o.Only)
 	if err := checkPairs(pairs, &o); err != nil {
 		return nil, err

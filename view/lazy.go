@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -17,7 +18,7 @@ import (
 // that are written stays in memory until all of it is used. Only scalars, strings,
 // byte strings, and what functions compute are read at once.
 func (t *Tree) Lazy(ctx context.Context) (any, error) {
-	if err := checkAll(t.leaves, nil); err != nil {
+	if err := cmp.Or(mayRead(ctx, t.leaves), checkAll(t.leaves, nil)); err != nil {
 		return nil, err
 	}
 	var now []*Leaf

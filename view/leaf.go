@@ -24,6 +24,7 @@ type Leaf struct {
 	stored [1]piece // the memory of pieces, of an array that is stored as it is
 	value  any      // of other leaves
 
+	homes []*home    // of it and all that it is made of
 	cache *partCache // of a leaf that is read bit by bit
 }
 

@@ -122,6 +122,9 @@ func keyKind(impl string) string {
 func load(
 	ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine,
 ) (values []any, err error) {
+	if err := mayRead(ctx, leaves); err != nil {
+		return nil, err
+	}
 	if err := checkAll(leaves, func(i int) bool { return slots != nil && slots[i].Skip }); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,14 @@ type source struct {
 // read fulfils requests. Each stored chunk is read once, and only if an element
 // of it is wanted. A cache, which may be nil, keeps what other reads will want.
 func read(ctx context.Context, requests []request, cache *partCache) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for i := range requests {
+		if err := requests[i].leaf.isOpen(); err != nil {
+			return err
+		}
+	}
 	p := &planner{
 		sources: make(map[Array]*source, len(requests)),
 		order:   make([]*source, 0, len(requests)),

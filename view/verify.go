@@ -18,6 +18,9 @@ func (t *Tree) Verify(ctx context.Context) []error {
 		errs = append(errs, err)
 		return nil
 	}
+	if err := mayRead(ctx, t.leaves); err != nil {
+		return []error{err}
+	}
 	p := &planner{}
 	for _, l := range t.leaves {
 		if err := l.meta.err(); err != nil {
