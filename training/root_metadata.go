@@ -107,11 +107,11 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 		return nil
 	}
 	doc, err := layout.CheckCustom(custom)
-	if err != nil {
+	if err != nil && !errors.Is(err, layout.ErrNoCustom) {
 		return err
 	}
-	if doc.IsList() {
-		return fmt.Errorf("%w: the custom metadata of a root must be a JSON object", fault.ErrLeafType)
+	if err != nil || doc.IsList() {
+		return fmt.Errorf("%w: the custom metadata of a root must be a JSON object, not %T", fault.ErrLeafType, custom)
 	}
 	for {
 		_, err := r.readMetadata(ctx)

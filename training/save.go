@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"path/filepath"
 	"slices"
@@ -294,6 +295,7 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 	background := false
 	defer func() {
 		if !background {
+			sv.returned = true
 			r.tell()
 			c.finish(ctx, sv, err)
 		}
@@ -317,6 +319,8 @@ type save struct {
 	*Response
 	path  string
 	stats orbax.Stats
+	// returned is set if the call that asks for the save returns how it has ended.
+	returned bool
 }
 
 // saveOptions returns the options of a save that come from the Checkpointer.
@@ -358,6 +362,29 @@ func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
 	return s
 }
 
+// reportSave logs how a save has ended: as an error if nothing else reports that, or if
+// the step is in place nevertheless. One that was cancelled, or that the call refuses to
+// start, is what the program has asked for or gets as the result of its call.
+func (c *Checkpointer) reportSave(s *save, saved bool, err error) {
+	level, message := slog.LevelError, "save failed"
+	stats := s.stats
+	stats.Err = nil // it is the error
+	switch {
+	case err == nil:
+		c.log.Info("saved", "step", s.step, "path", s.path, "stats", stats)
+		return
+	case !saved && errors.Is(err, context.Canceled):
+		level, message = slog.LevelInfo, "save canceled"
+	case !saved && s.returned && stats.Moved == 0:
+		level, message = slog.LevelInfo, "save refused"
+	}
+	attrs := []any{"step", s.step, "path", s.path, "in place", saved, "error", err}
+	if stats.Phase != "" {
+		attrs = append(attrs, "stats", stats)
+	}
+	c.log.Log(context.Background(), level, message, attrs...)
+}
+
 // finish takes note of a save that has ended.
 func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 	s.cancel(nil)
@@ -370,13 +397,9 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 		c.mu.Unlock()
 		s.end()
 	}()
-	if err == nil {
-		c.log.Info("saved", "step", s.step, "path", s.path, "stats", s.stats)
-	} else {
-		c.log.Error("save failed", "step", s.step, "path", s.path, "in place", saved, "error", err, "stats", s.stats)
-		if !saved {
-			c.preemption.missed()
-		}
+	c.reportSave(s, saved, err)
+	if !saved {
+		c.preemption.missed()
 	}
 	ended := time.Now()
 	rerr := c.refresh(context.WithoutCancel(ctx))

@@ -9,6 +9,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/training"
+	"github.com/go-orbax/orbax/view"
 )
 
 // copyCheckpoint makes a checkpoint of another one. Its arrays are read as they
@@ -26,6 +27,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		return nil, err
 	}
 	parts, done := map[string]any{}, &converted{}
+	var trees []*view.TreeMetadata
 	var registry handler.Registry
 	for _, name := range names {
 		to := name
@@ -51,9 +53,11 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		if err := t.Metadata().ShardingErr; err != nil {
 			c.warn("the shardings of arrays are not known: %v", err)
 		}
+		trees = append(trees, t.Metadata())
 		done.leaves += t.Len()
 		done.bytes += t.Metadata().Bytes()
 	}
+	c.warnUncast(trees...)
 	options := []orbax.SaveCheckpointablesOption{orbax.Storage(c.storage), orbax.Handlers(&registry)}
 	if c.overwrite {
 		options = append(options, orbax.Overwrite())

@@ -157,7 +157,7 @@ func (c *comparison) run(ctx context.Context, name string, fill fillFlag, o view
 		return fmt.Errorf("%s: %s is of kind %s, which cannot be compared", c.A, partTitle(name), kindOf(ctx, m, name))
 	}
 	if i := slices.Index(used, false); i >= 0 {
-		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), "`orbax ls` lists the leaves")
+		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), leavesHint)
 	}
 	return nil
 }

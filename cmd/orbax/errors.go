@@ -107,6 +107,9 @@ func describe(err error) string {
 // line may do.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
+// noLeafText is what the library says of a pattern that no leaf matches.
+const noLeafText = "no leaf matches "
+
 // withoutAdvice takes out of a message what concerns programs; see hintOf.
 var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "",
 	"; partial.Abort removes it", "", "; pass Overwrite to replace it", "")
@@ -138,6 +141,8 @@ func hintOf(err error) string {
 		if _, diskErr := onDisk(lib.Path); errors.Is(diskErr, orbax.ErrUnsupported) {
 			return noStoreHint
 		}
+	case errors.Is(err, orbax.ErrStructure) && strings.Contains(err.Error(), noLeafText):
+		return leavesHint
 	case errors.Is(err, orbax.ErrLink):
 		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
 	case strings.Contains(err.Error(), fillAdvice):

@@ -35,6 +35,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		return nil, err
 	}
 	described := t.Metadata()
+	c.warnUncast(described)
 	if t, err = c.cast(t); err != nil {
 		return nil, inCheckpoint(c.src, err)
 	}
@@ -131,7 +132,7 @@ func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
 	leaves := make([]*view.Leaf, 0, t.Len())
 	for _, leaf := range t.Leaves() {
 		m := leaf.Metadata()
-		if m.Kind == tree.KindArray && m.PRNGImpl == "" && m.DType.SameClass(to) {
+		if isCast(m, to) {
 			var err error
 			if leaf, err = leaf.Cast(to); err != nil {
 				return nil, err

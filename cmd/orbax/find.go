@@ -197,10 +197,32 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 	if len(others) > 0 {
 		return withHint(err, "checkpointable %s has one: --name %s", shown(others[0]), shown(others[0]))
 	}
-	if near := closest(leaf, names, 3); len(near) > 0 {
+	near := endingWith(leaf, names)
+	if part, rest, ok := strings.Cut(leaf, dot); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
+		if t, openErr := openTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+			return withHint(err, "did you mean %s?", shown(part+"/"+rest))
+		}
+	}
+	if len(near) == 0 {
+		near = closest(leaf, names, 3)
+	}
+	if len(near) > 0 {
 		return withHint(err, "did you mean %s?", prefixedList(prefix, near))
 	}
-	return withHint(err, "`orbax ls` lists the leaves")
+	return withHint(err, leavesHint)
+}
+
+// leavesHint is the advice where there is no leaf of a name.
+const leavesHint = "`orbax ls` lists the leaves"
+
+// endingWith returns up to three of the names whose last keys are leaf.
+func endingWith(leaf string, names []string) (near []string) {
+	for _, n := range names {
+		if leaf != "" && strings.HasSuffix(n, dot+leaf) && len(near) < 3 {
+			near = append(near, n)
+		}
+	}
+	return near
 }
 
 // others returns the name of the pytree that was searched if name was, and those

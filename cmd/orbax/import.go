@@ -26,6 +26,7 @@ func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted,
 	if err := c.mayReplace(ctx); err != nil {
 		return nil, err
 	}
+	c.warnUncast(t.Metadata())
 	options := []orbax.SaveOption{orbax.Storage(c.storage)}
 	if c.name != "" {
 		options = append(options, orbax.Name(c.name))

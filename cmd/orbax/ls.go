@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -289,11 +290,11 @@ const maxShownValue = 300
 
 // print writes the listing as a table.
 func (l *listing) print(w io.Writer) error {
-	trees, leaves, bytes, stored := 0, 0, int64(0), int64(0)
-	var formats []string
+	leaves, bytes, stored := 0, int64(0), int64(0)
+	var trees, formats []string
 	for _, p := range l.Parts {
 		if p.pytree != nil {
-			trees++
+			trees = append(trees, p.Name)
 			leaves += len(p.Leaves)
 			bytes += p.Bytes
 			stored += p.StoredBytes
@@ -316,8 +317,8 @@ func (l *listing) print(w io.Writer) error {
 	}
 	b := bufio.NewWriter(w)
 	table(b, rows, 4)
-	if trees > 0 {
-		fmt.Fprintf(b, "total %s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), size(bytes), size(stored), strings.Join(unique(formats), ", "))
+	if len(trees) > 0 {
+		fmt.Fprintf(b, "total %s%s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), ofParts(trees), size(bytes), size(stored), strings.Join(unique(formats), ", "))
 	}
 	for _, of := range []struct {
 		title string
@@ -328,6 +329,17 @@ func (l *listing) print(w io.Writer) error {
 		}
 	}
 	return b.Flush()
+}
+
+// ofParts says of which parts leaves are, unless that is the checkpoint itself.
+func ofParts(names []string) string {
+	switch {
+	case names[0] == "":
+		return ""
+	case len(names) == 1:
+		return " of part " + shown(names[0])
+	}
+	return " of parts " + fault.List(names)
 }
 
 func (l *leaf) row(prefix string) []string {

@@ -38,6 +38,12 @@ checkpoint.` + exitHelp,
 				options = append(options, orbax.MissingOK())
 			}
 			err := orbax.Delete(ctx, path, options...)
+			if name != "" && errors.Is(err, orbax.ErrNotExist) {
+				if ck, openErr := orbax.Open(ctx, path); openErr == nil {
+					defer ck.Close()
+					return nameHint(err, ck, name)
+				}
+			}
 			if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				return err
 			}

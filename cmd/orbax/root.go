@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -25,7 +29,10 @@ func run(ctx context.Context, args []string) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	defer errs.Flush()
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := checkVerbs(root, args)
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
 	if ferr := out.Flush(); err == nil {
 		err = ferr
 	}
@@ -66,7 +73,7 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 		SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate(versionLine())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainFlagError(err)} })
 	for _, verb := range []*cobra.Command{newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(), newRepair()} {
 		mayFollowLinks(verb)
 		root.AddCommand(verb)
@@ -84,6 +91,47 @@ func mayFollowLinks(verb *cobra.Command) {
 			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
 		}
 	}
+}
+
+// checkVerbs refuses an unknown verb for which help is asked: cobra prints the help of
+// what is around it, and a script would take that for success. It returns the command
+// that the error is about.
+func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	isHelp := len(args) > 0 && args[0] == "help"
+	if isHelp {
+		args = args[1:]
+	} else if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		return root, nil // the verb says it
+	}
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return root, nil
+	}
+	rest = slices.DeleteFunc(slices.Clone(rest), func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if len(rest) == 0 || cmd.Args == nil {
+		return root, nil
+	}
+	return cmd, cmd.Args(cmd, rest)
+}
+
+// plainFlagError says of a flag's value that is no number what it should be.
+func plainFlagError(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err
+	}
+	text, _ := strings.CutSuffix(err.Error(), ": "+number.Error())
+	switch {
+	case errors.Is(number, strconv.ErrRange):
+		return fmt.Errorf("%s: it is out of range", text)
+	case number.Func == "ParseFloat":
+		return fmt.Errorf("%s: it is no number", text)
+	case number.Func == "ParseBool":
+		return fmt.Errorf("%s: it is neither true nor false", text)
+	}
+	return fmt.Errorf("%s: it is no whole number", text)
 }
 
 func unknownVerb(name string) error {

@@ -242,7 +242,7 @@ func CheckCustom(v any) (CustomJSON, error) {
 		return nil, fmt.Errorf("custom metadata: %w", err)
 	}
 	if doc[0] != '{' && doc[0] != '[' {
-		return nil, fmt.Errorf("%w: custom metadata must be a JSON object or array, not %.40s", fault.ErrLeafType, doc)
+		return nil, fmt.Errorf("%w, not %.40s", ErrNoCustom, doc)
 	}
 	decoded, err := decodeNumbers(doc)
 	if err != nil {
@@ -254,6 +254,9 @@ func CheckCustom(v any) (CustomJSON, error) {
 	}
 	return doc, nil
 }
+
+// ErrNoCustom is what [CheckCustom] refuses JSON with that is neither object nor array.
+var ErrNoCustom = fmt.Errorf("%w: custom metadata must be a JSON object or array", fault.ErrLeafType)
 
 func isNilMap(v any) bool {
 	rv := reflect.ValueOf(v)
