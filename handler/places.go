@@ -27,7 +27,7 @@ import (
 //	    its seal          4 bytes
 //
 // with numbers as varints of encoding/binary.
-const placesMagic = "go-orbax places 1\n"
+const placesMagic = layout.PlacesHeader + "1\n"
 
 // seal is what a stored chunk ends with: the checksum of its contents. All chunks that
 // this package writes have one, a CRC-32C or the checksum of a zstd frame; that of equal

@@ -50,8 +50,8 @@ type recordChunk struct {
 }
 
 const (
-	recordMagic   = "go-orbax chunks 2\n"
-	unsealedMagic = "go-orbax chunks 1\n"
+	recordMagic   = layout.ChunksHeader + "2\n"
+	unsealedMagic = layout.ChunksHeader + "1\n"
 )
 
 // The least that a file and a chunk take in a record.

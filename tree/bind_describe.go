@@ -52,9 +52,9 @@ func (b *binder) spellings(br *branch) map[string]string {
 
 // folded is the same for the names that Go, Python and JSON give one thing: LayerNorm,
 // layerNorm, layer_norm, layer-norm.
-func folded(name string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
-}
+func folded(name string) string { return strings.ToLower(withoutMarks.Replace(name)) }
+
+var withoutMarks = strings.NewReplacer("_", "", "-", "")
 
 func (b *binder) unexpected(k Key, br *branch) {
 	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing%s", fault.ErrStructure, b.describe(br), partialAdvice))

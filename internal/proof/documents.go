@@ -38,7 +38,7 @@ var checks = map[string]func(doc []byte) verdict{
 	layout.TreeFile:         treeDoc,
 	layout.ShardingFile:     shardingDoc,
 	layout.StringsFile:      objectDoc,
-	layout.ChunksFile:       prefixDoc("go-orbax chunks "),
+	layout.ChunksFile:       prefixDoc(layout.ChunksHeader),
 	layout.PartsFile:        partsDoc,
 	layout.RootMetadataFile: objectDoc,
 }
@@ -150,7 +150,7 @@ func prefixDoc(prefix string) func([]byte) verdict {
 
 var (
 	commitDoc = prefixDoc("Checkpoint commit was successful")
-	placesDoc = prefixDoc("go-orbax places ")
+	placesDoc = prefixDoc(layout.PlacesHeader)
 )
 
 // manifestDoc is the check of an OCDBT manifest, which is TensorStore's: it shows a
