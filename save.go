@@ -100,6 +100,8 @@ type saving struct {
 	stage      storage.Stage
 	meta       layout.CheckpointMetadata
 	writes     map[string]handler.WriteFunc
+	handlers   map[string]handler.Handler // of the checkpointables
+	registry   *handler.Registry
 	digests    layout.Digests
 	into       *savehook.Into     // of a partial save
 	sharing    *sharing           // with an earlier step; nil: none
@@ -116,6 +118,8 @@ func newSaving(ctx context.Context, c *saveConfig) *saving {
 		inPlace:    c.atomicity == CommitFile,
 		meta:       layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:     map[string]handler.WriteFunc{},
+		handlers:   map[string]handler.Handler{},
+		registry:   c.registry,
 		into:       c.into,
 		sharing:    newSharing(ctx, c.step.Sharing),
 		like:       func() *Checkpoint { return nil },
@@ -208,7 +212,7 @@ func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConf
 		return inPart(name, fmt.Errorf("%w: handler %s returned no function to write it", fault.ErrUnsupported, h.Type()))
 	}
 	s.writes[name] = write
-	s.meta.Handlers[name] = s.typeOf(name, h, c.registry)
+	s.handlers[name] = h
 	return nil
 }
 
@@ -251,6 +255,9 @@ func (s *saving) writeHandlers(ctx context.Context) error {
 }
 
 func (s *saving) write(ctx context.Context) error {
+	for name, h := range s.handlers {
+		s.meta.Handlers[name] = s.typeOf(name, h)
+	}
 	if err := s.writeHandlers(ctx); err != nil {
 		return err
 	}

@@ -53,9 +53,10 @@ func openEarlier(ctx context.Context, path string, problem func(error)) func() *
 
 // typeOf returns the type that is recorded for h, the handler of a checkpointable: the
 // one that the step before has for it, if that is another name of the same format and
-// leads back to h in registry, the save's own. Orbax's old CheckpointManager restores an
-// item only by a type that it knows, and it knows those that it has written.
-func (s *saving) typeOf(name string, h handler.Handler, registry *handler.Registry) string {
+// leads back to h in the save's own registry. Orbax's old CheckpointManager restores an
+// item only by a type that it knows, and it knows those that it has written. The step
+// before is opened here, which SaveAsync does not wait for.
+func (s *saving) typeOf(name string, h handler.Handler) string {
 	before := s.like()
 	if before == nil || !before.has(name) {
 		return h.Type()
@@ -66,7 +67,7 @@ func (s *saving) typeOf(name string, h handler.Handler, registry *handler.Regist
 	}
 	// The standard handler, which is nil's, makes the format Orbax's, and has no field
 	// set. It is comparable, so that h is then too.
-	for _, r := range []*handler.Registry{nil, registry} {
+	for _, r := range []*handler.Registry{nil, s.registry} {
 		reader, err := r.ForLoad(name, typ, nil)
 		if err != nil || !r.Knows(typ) || reader != h {
 			return h.Type()
