@@ -30,17 +30,32 @@ type RootMetadata struct {
 
 // RootMetadata returns what the root says of the run.
 func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) {
-	custom, err := map[string]any{}, c.checkOpen()
-	if err == nil {
-		custom, err = c.root.readMetadata(ctx)
+	if err := c.checkOpen(); err != nil {
+		return nil, c.root.wrap("metadata", noStep, err)
 	}
+	return c.root.metadata(ctx)
+}
+
+// Metadata returns what the run at root says of itself, for a program that only reads:
+// it takes no lock and writes nothing. A root that does not exist, or says nothing, has
+// no custom metadata. If the document is damaged the error matches orbax.ErrCorrupt.
+func Metadata(ctx context.Context, root string, o ReadOptions) (*RootMetadata, error) {
+	r, err := newReader(root, o)
+	if err != nil {
+		return nil, wrap("metadata", root, noStep, err)
+	}
+	return r.metadata(ctx)
+}
+
+func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
+	custom, err := r.readMetadata(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		custom, err = map[string]any{}, nil
 	}
 	if err != nil {
-		return nil, c.root.wrap("metadata", noStep, err)
+		return nil, r.wrap("metadata", noStep, err)
 	}
-	return &RootMetadata{Root: c.root.name, Custom: custom}, nil
+	return &RootMetadata{Root: r.name, Custom: custom}, nil
 }
 
 // readMetadata returns the custom metadata of the root. If there are none the error

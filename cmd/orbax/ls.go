@@ -38,7 +38,8 @@ files or in an OCDBT database; or a file of Flax. A path may be a file:// URL.
 
 Of a run, a directory with checkpoints whose names end in a number, it lists these
 steps in the order of their numbers, then the other checkpoints in it: when each was
-committed, how many leaves it has, their size in memory, and the metrics.
+committed, how many leaves it has, their size in memory, and the metrics; last the
+custom metadata of the run.
 
 A checkpoint can have several parts. Where there is more than one, each leaf's
 path follows the part's name and a slash, which cat takes too; parts that are no
@@ -75,6 +76,7 @@ The document of a run has these:
     commit_time, leaves, bytes, stored_bytes, metrics
     error           why it cannot be read; null if nothing is known to be in the way
   unfinished        list of names: of saves that go on or have died
+  custom_metadata   what the run itself says
 
 A leaf whose document or chunks are missing, or of a form that is not known, is
 listed as unreadable, with what is known of it; an error says why, and the exit

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/training"
 )
 
 // runListing is what ls prints of a run; its JSON is described in the verb's help.
@@ -18,6 +19,7 @@ type runListing struct {
 	Path        string      `json:"path"`
 	Checkpoints []runMember `json:"checkpoints"`
 	Unfinished  []string    `json:"unfinished"`
+	Custom      any         `json:"custom_metadata"`
 
 	err error // what keeps checkpoints from being read
 }
@@ -69,6 +71,16 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		}
 		l.Checkpoints = append(l.Checkpoints, m)
 	}
+	m, err := training.Metadata(ctx, r.path, training.ReadOptions{})
+	if err != nil {
+		var ours *training.Error
+		if errors.As(err, &ours) {
+			err = ours.Err // without the path
+		}
+		errs = append(errs, fmt.Errorf("metadata of the run: %w", err))
+	} else if len(m.Custom) > 0 {
+		l.Custom = finite(m.Custom)
+	}
 	if len(errs) > 0 {
 		l.err = inCheckpoint(r.path, errors.Join(errs...))
 	}
@@ -113,6 +125,9 @@ func (l *runListing) print(w io.Writer) error {
 	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), size(bytes), size(stored))
 	if len(l.Unfinished) > 0 {
 		fmt.Fprintf(b, "unfinished: %s\n", shownList(l.Unfinished))
+	}
+	if l.Custom != nil {
+		fmt.Fprintf(b, "custom metadata %s\n", oneLine(l.Custom, maxShownValue))
 	}
 	return b.Flush()
 }
