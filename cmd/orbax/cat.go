@@ -33,7 +33,9 @@ LEAF is a path as ls prints it: that of a leaf in the part that --name says, els
 the name of a part, a slash, and a leaf's path in it. The name of a part that is a
 JSON document prints the document, with numbers that JSON does not have as
 strings; where the checkpoint is the document itself that name is ''. The name
-metrics prints the metrics of a step in the same way.
+metrics prints the metrics of a step in the same way. So does that of a stateful part
+whose files are JSON documents, as the positions of data iterators are: of several it
+prints an object by their names.
 
 REGION is a part of an array, as Python writes it: in brackets, for each of the
 leading axes an index or START:STOP:STEP. What is left out is the whole axis and
@@ -53,8 +55,8 @@ With --json the output is one document, with the whole value whatever its size:
            as [real, imaginary], byte strings in base64, None as null; numbers
            that JSON does not have as "NaN", "Infinity" and "-Infinity"
 
-Of a part that is a JSON document the path is its name, the kind "json" and the
-value the document.` + exitHelp,
+Of a part that is a JSON document the path is its name, the kind "json" or
+"stateful" and the value the document.` + exitHelp,
 		Example: `  orbax cat /ckpt/step_100 step
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax cat /ckpt/step_100 ema/dense.kernel

@@ -12,9 +12,10 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// document is a part of a checkpoint that is a JSON document.
+// document is a part of a checkpoint that is a JSON document, or whose files are such.
 type document struct {
 	checkpoint, name string
+	kind             string // of the part
 	text             []byte
 }
 
@@ -32,7 +33,7 @@ func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) 
 	if err != nil {
 		return nil, err
 	}
-	return &document{path, name, text}, nil
+	return &document{path, name, kindJSON, text}, nil
 }
 
 func (d *document) print(_ context.Context, w *bufio.Writer, _ bool) error {
@@ -51,7 +52,7 @@ func (d *document) writeJSON(_ context.Context, w *bufio.Writer) error {
 	if err := json.Compact(&b, d.text); err != nil {
 		return err
 	}
-	return writeValue(w, d.name, kindJSON, nil, nil, func() error {
+	return writeValue(w, d.name, d.kind, nil, nil, func() error {
 		_, err := b.WriteTo(w)
 		return err
 	})

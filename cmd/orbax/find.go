@@ -142,7 +142,7 @@ func (f *finder) metrics(ctx context.Context) (content, error) {
 		return nil, err
 	}
 	text, err := layout.EncodeJSON(finite(m.Metrics))
-	return &document{f.path, layout.MetricsName, text}, err
+	return &document{f.path, layout.MetricsName, kindJSON, text}, err
 }
 
 // document returns the document that a part is.
@@ -154,7 +154,13 @@ func (f *finder) document(ctx context.Context, name string) (content, error) {
 	if t := treeOf(m, name); t != nil {
 		return nil, f.notLeaf(name, name+"/", leafNames(t))
 	}
-	if kind := kindOf(ctx, m, name); kind != kindJSON {
+	kind := kindOf(ctx, m, name)
+	if kind == kindStateful {
+		if d, err := readState(ctx, f.ck, f.path, name); d != nil || err != nil {
+			return d, err
+		}
+	}
+	if kind != kindJSON {
 		return nil, fmt.Errorf("%s: %s is of kind %s, which cannot be printed", f.path, partTitle(name), kind)
 	}
 	return readDocument(ctx, f.ck, f.path, name)

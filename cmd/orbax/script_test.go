@@ -92,6 +92,22 @@ func basicState() map[string]any {
 	}
 }
 
+// stateFiles is a stateful object that saves files.
+type stateFiles map[string]string
+
+func (s stateFiles) SaveState(context.Context) (handler.WriteFunc, error) {
+	return func(ctx context.Context, dir *handler.WriteDir) error {
+		for name, text := range s {
+			if err := dir.WriteFile(ctx, name, []byte(text)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+func (s stateFiles) LoadState(context.Context, *handler.ReadDir) error { return nil }
+
 // makeCheckpoint: mkckpt KIND DIR
 func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	kind, dir := args[0], ts.MkAbs(args[1])
@@ -148,6 +164,15 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		}))
 	case "json":
 		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{"config": json.RawMessage(`{"lr": 12345678901234567890}`)}))
+	case "stateful":
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
+			"state":  map[string]any{"w": 1},
+			"data":   stateFiles{"process_0-of-1.json": `{"pos": 3900}`},
+			"two":    stateFiles{"process_0-of-2.json": `[1]`, "process_1-of-2.json": `NaN`},
+			"binary": stateFiles{"process_0-of-1.json": "{}", "shuffle.bin": "\x00"},
+			"broken": stateFiles{"process_0-of-1.json": "{"},
+			"nested": stateFiles{"process_0-of-1.json": "{}", "d/e.json": "{}"},
+		}))
 	case "brackets":
 		check(ts, orbax.Save(ctx, dir, map[string]any{
 			"w": array.Of([]int8{3, 4}, 2), "w[0]": array.Of([]int8{1, 2}, 2), "x[y]": array.Of([]int8{5}, 1),
