@@ -267,34 +267,38 @@ func TestKillOverwrite(t *testing.T) {
 
 // A process that is killed while it saves leaves whole checkpoints only.
 func TestKillSave(t *testing.T) {
+	killSaves(t, "fresh", func(path string, version int) {
+		switch found, err := crashVersion(path); {
+		case err != nil:
+			t.Error(err)
+		case found == 0:
+			if err := orbax.Save(t.Context(), path, crashState(version)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// killSaves kills processes that save one checkpoint after the other in a way that
+// startChild knows. What they have reported must be whole. The one after these may be
+// complete too, be unfinished or not be there: complete looks at it, and saves it anew if
+// it is not complete.
+func killSaves(t *testing.T, way string, complete func(path string, version int)) {
 	t.Parallel()
 	for range crashes() {
 		dir := t.TempDir()
-		c := startChild(t, "fresh", filepath.Join(dir, "ck"))
+		c := startChild(t, way, filepath.Join(dir, "ck"))
 		<-c.started
 		time.Sleep(rand.N(30 * time.Millisecond))
 		c.kill(t)
-		saved := int(c.saved.Load())
-		path := func(version int) string { return filepath.Join(dir, fmt.Sprintf("ck-%d", version)) }
-		whole := []string{"ck-1"}
-		wantVersion(t, path(1), 1)
-		wantVersion(t, path(saved), saved)
-		for v := 2; v <= saved; v++ {
-			whole = append(whole, filepath.Base(path(v)))
-		}
-		// The next one may be complete without the child having said so.
-		next, err := crashVersion(path(saved + 1))
-		switch {
-		case err != nil:
-			t.Error(err)
-		case next != 0:
-			whole = append(whole, filepath.Base(path(next)))
-		default:
-			if err := orbax.Save(t.Context(), path(saved+1), crashState(saved+1)); err != nil {
-				t.Error(err)
+		var whole []string
+		for v := 1; v <= int(c.saved.Load())+1; v++ {
+			whole = append(whole, fmt.Sprintf("ck-%d", v))
+			path := filepath.Join(dir, whole[v-1])
+			if v > int(c.saved.Load()) {
+				complete(path, v)
 			}
-			wantVersion(t, path(saved+1), saved+1)
-			whole = append(whole, filepath.Base(path(saved+1)))
+			wantVersion(t, path, v)
 		}
 		onlyTemporary(t, dir, whole...)
 		os.RemoveAll(dir)

@@ -3,14 +3,11 @@ package orbax_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/partial"
@@ -222,34 +219,20 @@ func TestRunByMarker(t *testing.T) {
 // A process that is killed while it saves by marker leaves whole checkpoints, and one
 // that is known to be unfinished and can be saved anew.
 func TestKillSaveByMarker(t *testing.T) {
-	t.Parallel()
-	for range crashes() {
-		dir := t.TempDir()
-		c := startChild(t, "marker", filepath.Join(dir, "ck"))
-		<-c.started
-		time.Sleep(rand.N(30 * time.Millisecond))
-		c.kill(t)
-		saved := int(c.saved.Load())
-		path := func(version int) string { return filepath.Join(dir, fmt.Sprintf("ck-%d", version)) }
-		for v := 1; v <= saved; v++ {
-			wantVersion(t, path(v), v)
-		}
-		next := path(saved + 1)
-		entries, lerr := os.ReadDir(next)
-		switch version, err := crashVersion(next); {
-		case err == nil && version == saved+1: // complete without the child having said so
-			continue
+	killSaves(t, "marker", func(path string, version int) {
+		entries, lerr := os.ReadDir(path)
+		switch found, err := crashVersion(path); {
+		case err == nil && found == version:
+			return
 		case lerr == nil && len(entries) == 0 && errors.Is(err, orbax.ErrInvalidCheckpoint): // just made
-		case err != nil && !errors.Is(err, orbax.ErrIncomplete) || version != 0:
-			t.Errorf("the next has version %d, %v", version, err)
+		case err != nil && !errors.Is(err, orbax.ErrIncomplete) || found != 0:
+			t.Errorf("the next has version %d, %v", found, err)
 		}
-		if is, err := orbax.IsCheckpoint(t.Context(), next); is || err != nil {
+		if is, err := orbax.IsCheckpoint(t.Context(), path); is || err != nil {
 			t.Errorf("IsCheckpoint: %v, %v", is, err)
 		}
-		if err := orbax.Save(t.Context(), next, crashState(saved+1), byMarker, orbax.Overwrite()); err != nil {
+		if err := orbax.Save(t.Context(), path, crashState(version), byMarker, orbax.Overwrite()); err != nil {
 			t.Error(err)
 		}
-		wantVersion(t, next, saved+1)
-		os.RemoveAll(dir)
-	}
+	})
 }

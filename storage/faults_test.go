@@ -29,24 +29,45 @@ func eachOp(t *testing.T, old, noExchange bool, f func(r *storage.Recorder, path
 	}
 }
 
+// failAt makes the operation of an index fail, and returns it once that has happened.
+func failAt(r *storage.Recorder, index int) (hit *storage.Op) {
+	hit = &storage.Op{}
+	n := 0
+	r.Before = func(op storage.Op) error {
+		if op.Kind == "unlock" {
+			return nil
+		}
+		if n++; n-1 == index {
+			*hit = op
+			return syscall.EIO
+		}
+		return nil
+	}
+	return hit
+}
+
+// cancelAt returns a context that ends before the operation of an index, and whether there
+// has been one.
+func cancelAt(t *testing.T, r *storage.Recorder, index int) (_ context.Context, hit func() bool) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	n := 0
+	r.Before = func(op storage.Op) error {
+		if n++; n-1 == index {
+			cancel()
+		}
+		return nil
+	}
+	return ctx, func() bool { return n > index }
+}
+
 // A failure of any one operation is reported, and leaves the old checkpoint or
 // the new one.
 func TestEveryFailure(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
-				var hit storage.Op
-				n := 0
-				r.Before = func(op storage.Op) error {
-					if op.Kind == "unlock" {
-						return nil
-					}
-					if n++; n-1 == index {
-						hit = op
-						return syscall.EIO
-					}
-					return nil
-				}
+				hit := failAt(r, index)
 				err := orbax.Save(t.Context(), url, sample(2), orbax.Overwrite())
 				r.Before = nil
 				if hit.Kind == "" {
@@ -82,15 +103,7 @@ func TestEveryCancellation(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				n := 0
-				r.Before = func(op storage.Op) error {
-					if n++; n-1 == index {
-						cancel()
-					}
-					return nil
-				}
+				ctx, hit := cancelAt(t, r, index)
 				err := orbax.Save(ctx, url, sample(2), orbax.Overwrite())
 				version, verr := versionAt("run/step")
 				must(t, verr)
@@ -104,7 +117,7 @@ func TestEveryCancellation(t *testing.T) {
 				if left := temporary(t, "run"); len(left) > 0 {
 					t.Errorf("cancelled at operation %d: left %q", index, left)
 				}
-				return n > index
+				return hit()
 			})
 		})
 	}

@@ -154,18 +154,7 @@ func eachMarkerOp(t *testing.T, f func(r *storage.Recorder, save func(context.Co
 // and is not.
 func TestMarkerEveryFailure(t *testing.T) {
 	eachMarkerOp(t, func(r *storage.Recorder, save func(context.Context) error, index int) bool {
-		var hit storage.Op
-		n := 0
-		r.Before = func(op storage.Op) error {
-			if op.Kind == "unlock" {
-				return nil
-			}
-			if n++; n-1 == index {
-				hit = op
-				return syscall.EIO
-			}
-			return nil
-		}
+		hit := failAt(r, index)
 		err := save(t.Context())
 		if hit.Kind == "" {
 			must(t, err)
@@ -224,21 +213,13 @@ func TestMarkerEveryKill(t *testing.T) {
 
 func TestMarkerEveryCancellation(t *testing.T) {
 	eachMarkerOp(t, func(r *storage.Recorder, save func(context.Context) error, index int) bool {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		n := 0
-		r.Before = func(storage.Op) error {
-			if n++; n-1 == index {
-				cancel()
-			}
-			return nil
-		}
+		ctx, hit := cancelAt(t, r, index)
 		err := save(ctx)
 		version, verr := markedVersion(abs(t, "run/step"))
 		if verr != nil || version != 2*bit(err == nil) || err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled at operation %d: version %d, %v, %v", index, version, verr, err)
 		}
-		return n > index
+		return hit()
 	})
 }
 
