@@ -14,11 +14,11 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// The checksum of a chunk says that the chunk is whole, and not that it is the one that
-// belongs in its place: a file of another step that was copied over one of this step, or
-// two chunks that a misdirected write has exchanged, are whole. So a save records the
-// checksums of its chunks by their places, and whoever decodes a chunk compares them. The
-// record is a file of the pytree that the digests of the checkpoint cover:
+// The checksum of a chunk proves that the chunk is whole. It does not prove that the chunk
+// is in its place: a file of another step may have been copied over a file of this step, or
+// two chunks exchanged. So a save records the checksum of each chunk with its place, and a
+// load compares the two when it decodes the chunk. The record is a file of the pytree, and
+// the digests of the checkpoint cover it:
 //
 //	the line placesMagic
 //	number of arrays, and of each, in the order of their names
@@ -29,9 +29,9 @@ import (
 // with numbers as varints of encoding/binary.
 const placesMagic = layout.PlacesHeader + "1\n"
 
-// seal is what a stored chunk ends with: the checksum of its contents. All chunks that
-// this package writes have one, a CRC-32C or the checksum of a zstd frame; that of equal
-// contents in an equal form is the same.
+// seal is the last four bytes of a stored chunk: the checksum of its contents. All chunks
+// that this package writes end with a checksum, a CRC-32C or that of a zstd frame. Equal
+// contents that are stored in the same form have equal seals.
 type seal [sealSize]byte
 
 const sealSize = 4
@@ -42,7 +42,7 @@ func sealOf(enc []byte) (s seal) {
 	return s
 }
 
-// sealed returns the item that notes the seal of what it encodes.
+// sealed returns an item that encodes the same chunk and writes its seal to the variable to.
 func sealed(it transfer.Item, to *seal) transfer.Item {
 	encode, tail := it.Append, it.Tail
 	it.Append = func(dst []byte) ([]byte, error) {
@@ -60,7 +60,7 @@ func sealed(it transfer.Item, to *seal) transfer.Item {
 	return it
 }
 
-// newSeals returns the memory for the seals of the plan's chunks.
+// newSeals returns a slice for the seals of each array of the plan.
 func (p *savePlan) newSeals() [][]seal {
 	seals := make([][]seal, len(p.arrays))
 	for i := range p.arrays {
@@ -104,10 +104,10 @@ func placesDocument(names []string, seals [][]seal) []byte {
 	return b
 }
 
-// places are the seals of a stored pytree's arrays. Nil places know none.
+// places holds the seals of the arrays of a stored pytree. A nil *places has none.
 type places struct {
 	arrays []placedArray // in the order of their names
-	// all says that there are no other arrays.
+	// all means that the pytree has no other arrays.
 	all bool
 }
 
@@ -116,10 +116,10 @@ type placedArray struct {
 	seals string // of its chunks, one behind the other
 }
 
-// leastPlaced is the least that an array takes in a record.
+// leastPlaced is the smallest number of bytes that an array takes in a record.
 const leastPlaced = 2
 
-// parsePlaces parses a record. It keeps no more of it than the record's own bytes.
+// parsePlaces parses a record. The arrays share one copy of the record's bytes.
 func parsePlaces(doc []byte) ([]placedArray, error) {
 	if !bytes.HasPrefix(doc, []byte(placesMagic)) {
 		return nil, fmt.Errorf("%w: it begins with %.20q, not with %q", fault.ErrUnsupported, doc, placesMagic)
@@ -143,8 +143,8 @@ func parsePlaces(doc []byte) ([]placedArray, error) {
 	return arrays, p.err
 }
 
-// placesFiles returns the names of the records of the pytree that the digests cover, and
-// whether it is one of a save that wrote all of it.
+// placesFiles returns the names of the pytree's records that the digests cover. all reports
+// that one save wrote the whole pytree, so that its record has every array.
 func (d *ReadDir) placesFiles() (names []string, all bool) {
 	if d.digests.Has(path.Join(d.name, layout.PlacesFile)) {
 		return []string{layout.PlacesFile}, true
@@ -160,8 +160,8 @@ func (d *ReadDir) placesFiles() (names []string, all bool) {
 	return names, false
 }
 
-// readPlaces returns what the pytree's records say; nil if it has none. A record that no
-// digest covers may be that of another save, and does not count.
+// readPlaces reads the pytree's records; it returns nil if there are none. A record that no
+// digest covers may belong to another save, and is ignored.
 func (d *ReadDir) readPlaces(ctx context.Context) (*places, error) {
 	names, all := d.placesFiles()
 	if len(names) == 0 {
@@ -213,8 +213,8 @@ func (p *places) of(name string, n int) (seals string, err error) {
 	return p.arrays[i].seals, nil
 }
 
-// checkSeal compares a stored chunk, or the end of one, with the seal of the chunk that
-// belongs in its place; "" if that is not known.
+// checkSeal compares the seal of enc, a stored chunk or the end of one, with the seal that
+// was recorded for its place. If want is "", none is known, and nothing is compared.
 func checkSeal(enc []byte, want string) error {
 	if got := sealOf(enc); want != "" && string(got[:]) != want {
 		return fmt.Errorf("%w: these are the data of another chunk, or of another save: their checksum is right, %08x, and that of the chunk saved here was %08x",

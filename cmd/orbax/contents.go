@@ -40,7 +40,7 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	return m, nameHint(err, ck, name)
 }
 
-// nameHint adds to an error about a part that is not there what parts there are.
+// nameHint adds the names of the parts to an error about a part that is not there.
 func nameHint(err error, ck *orbax.Checkpoint, name string) error {
 	names := ck.Names()
 	if !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrReservedName) || damaged(err) || len(names) == 0 {
@@ -52,7 +52,7 @@ func nameHint(err error, ck *orbax.Checkpoint, name string) error {
 	return withHint(err, "--name takes one of these: %s", shownList(names))
 }
 
-// inCheckpoint says which checkpoint an error of reading belongs to.
+// inCheckpoint adds the path of the checkpoint to an error of reading it.
 func inCheckpoint(path string, err error) error {
 	if err == nil {
 		return nil
@@ -86,7 +86,7 @@ func treeOf(m *orbax.CheckpointMetadata, name string) *view.TreeMetadata {
 	return t
 }
 
-// treesAmong returns those of the named parts that are pytrees.
+// treesAmong returns the names of those parts that are pytrees.
 func treesAmong(m *orbax.CheckpointMetadata, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return treeOf(m, name) == nil })
 }

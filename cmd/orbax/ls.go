@@ -132,7 +132,7 @@ type listing struct {
 	Metrics    any        `json:"metrics"`
 	Parts      []part     `json:"checkpointables"`
 
-	err error // what keeps leaves from being read
+	err error // the errors of leaves that cannot be read
 }
 
 type part struct {
@@ -198,7 +198,7 @@ func list(ctx context.Context, path, name string, fill fillFlag) (*listing, erro
 	return l, nil
 }
 
-// unreadable returns what is wrong with leaves, and with the shardings of all.
+// unreadable returns the errors of leaves that cannot be read, and of the shardings.
 func unreadable(m *orbax.CheckpointMetadata) error {
 	var errs []error
 	var lib *orbax.Error
@@ -287,7 +287,7 @@ func jsonKeys(p tree.Path) []any {
 	return keys
 }
 
-// maxShownValue is how much is shown of metrics and of custom metadata.
+// maxShownValue is how many characters are shown of metrics and of custom metadata.
 const maxShownValue = 300
 
 // print writes the listing as a table.
@@ -333,7 +333,8 @@ func (l *listing) print(w io.Writer) error {
 	return b.Flush()
 }
 
-// ofParts says of which parts leaves are, unless that is the checkpoint itself.
+// ofParts names the parts that leaves belong to. If the checkpoint is itself the only part,
+// it returns "".
 func ofParts(names []string) string {
 	switch {
 	case names[0] == "":

@@ -21,7 +21,7 @@ type runListing struct {
 	Unfinished  []string    `json:"unfinished"`
 	Custom      any         `json:"custom_metadata"`
 
-	err error // what keeps checkpoints from being read
+	err error // the errors of checkpoints that cannot be read
 }
 
 // runMember is a checkpoint in the directory of a run.
@@ -98,7 +98,7 @@ func (m *runMember) describe(l *listing) {
 	}
 }
 
-// maxShownMetrics is how much a table shows of a step's metrics.
+// maxShownMetrics is how many characters a table shows of a step's metrics.
 const maxShownMetrics = 60
 
 // print writes the listing as a table.

@@ -161,8 +161,9 @@ func (d *Digests) Names() []string {
 	return slices.Sorted(maps.Keys(d.sums))
 }
 
-// Beginning returns the recorded documents whose names begin with prefix, in order. It
-// sorts the names when it is first called. The caller does not change the result.
+// Beginning returns the names of the recorded documents that begin with prefix, in order.
+// The caller must not change the result. The first call, and the first after a change,
+// sorts all names; the others search in the sorted names. Several goroutines may call it.
 func (d *Digests) Beginning(prefix string) []string {
 	if d == nil {
 		return nil

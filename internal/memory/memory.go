@@ -1,6 +1,6 @@
-// Package memory refuses memory that the process cannot have: a Go program ends,
-// and cannot recover, when the system denies it what it asks for, and what a
-// damaged or hostile checkpoint asks for can be anything.
+// Package memory refuses memory that the process cannot have. When the system denies
+// memory to a Go program, the program ends and cannot recover; and a damaged or hostile
+// checkpoint can ask for any amount.
 //
 // The limit is the smallest of what the machine has, what the control group of the
 // process may use, and the resource limits that the system holds it to.
@@ -19,21 +19,21 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Small is how much is given in sum without a look at the limits, which takes some
-// microseconds; less where the process may have less than half a gigabyte.
+// Small is how many bytes, in sum, are given between two looks at the limits. A look takes
+// some microseconds. Where the process may have less than half a gigabyte it is less.
 const Small = 32 << 20
 
-// slack is what the runtime takes besides, as it divides memory in pieces of that
-// size.
+// slack is added to what is asked of the system: the runtime takes memory in pieces of
+// that size.
 const slack = 64 << 20
 
 var (
-	// unseen is what has been given since the limits were last looked at.
+	// unseen counts the bytes that were given since the last look at the limits.
 	unseen atomic.Int64
-	// reserved is what has been given and is not made yet, as far as is known.
+	// reserved counts the bytes that were given and are not made yet, as far as is known.
 	reserved atomic.Int64
-	// looking is held by a look at the limits, so that each counts what the one before
-	// has given.
+	// looking is locked during a look at the limits, so that each look counts the bytes
+	// that the one before has given.
 	looking sync.Mutex
 )
 
@@ -96,11 +96,12 @@ func ReserveFor(n, factor int64) (Reservation, error) {
 	return Reserve(n * factor)
 }
 
-// Release says that the memory is made, or not wanted. It must be called once.
+// Release ends the reservation, when the memory is made or not wanted. It must be called
+// once.
 func (r Reservation) Release() { reserved.Add(-r.n) }
 
-// ReleaseWith releases as much as the memory of b, which is made, and the rest once b is
-// garbage: what is made of a document is made while that is there.
+// ReleaseWith releases len(b) bytes at once, as b is made, and the rest when b is garbage.
+// It is for a document b, which stays in use until everything is made of it.
 func (r Reservation) ReleaseWith(b []byte) {
 	rest := Reservation{r.n - min(r.n, int64(len(b)))}
 	if len(b) == 0 || rest.n < noted {
@@ -114,7 +115,8 @@ func (r Reservation) ReleaseWith(b []byte) {
 // noted is the least amount that ReleaseWith keeps reserved: a cleanup takes memory too.
 const noted = 1 << 20
 
-// look gives n bytes if all that may be not made yet fits into the limits with them.
+// look compares the limits with n bytes and all bytes that may be not made yet, and gives
+// the n bytes if there is room for all.
 func look(n int64) (Reservation, error) {
 	if n > math.MaxInt64>>4 || int64(int(n)) != n {
 		return Reservation{}, refused(n)
@@ -146,9 +148,9 @@ var (
 	spentAt time.Time
 )
 
-// fitsLater is fits without the garbage, which is no reason to refuse, and without what
-// others make or no longer need a moment later: several that each fit alone, such as the
-// steps of a run that are looked at together, follow one another.
+// fitsLater collects garbage, waits for others to make or release what they have reserved,
+// and looks again. So requests that fit alone but not together, as of the steps of a run
+// that are looked at together, follow one another.
 func fitsLater(n, seen int64) bool {
 	start := time.Now()
 	left := patience - max(0, spent-start.Sub(spentAt)/4)
@@ -190,8 +192,8 @@ func fits(n, others int64) bool {
 	return n <= 0 || probe(n)
 }
 
-// heap returns what the runtime has of the system's memory in use, and how much besides
-// that it can use without a word to the system.
+// heap returns how many bytes of the system's memory the runtime uses, and how many more
+// it can use without asking the system.
 func heap() (held, free int64) {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
