@@ -77,6 +77,7 @@ type printer struct {
 	elements *elements
 
 	left, right int // width of the elements before and from their points on
+	form        *numpyForm
 }
 
 // shownAt calls f for the positions of an axis that are shown, and gap where
@@ -124,16 +125,25 @@ func (p *printer) empty() bool { return slices.Contains(p.shape, 0) }
 
 // print writes the array as NumPy does: one row a line, in columns.
 func (p *printer) print() error {
-	p.visit(func(i int64) {
-		left, right := halves(p.elements.text(i))
-		p.left, p.right = max(p.left, left), max(p.right, right)
-	})
+	if p.form = newNumpyForm(p.elements.dtype); p.form != nil && len(p.shape) > 0 {
+		p.visit(func(i int64) { p.form.survey(p.elements.text(i)) })
+		p.visit(func(i int64) { p.form.measure(p.elements.text(i)) })
+	} else {
+		p.visit(func(i int64) {
+			left, right := halves(p.elements.text(i))
+			p.left, p.right = max(p.left, left), max(p.right, right)
+		})
+	}
 	switch {
 	case p.failed():
 	case p.empty():
 		p.w.WriteString("[]")
 	case len(p.shape) == 0:
-		p.w.WriteString(p.elements.text(0))
+		text := p.elements.text(0)
+		if number, ok := strings.CutSuffix(text, "i)"); ok {
+			text = number + "j)"
+		}
+		p.w.WriteString(text)
 	default:
 		p.block(0, 0)
 	}
@@ -141,10 +151,10 @@ func (p *printer) print() error {
 }
 
 // halves returns the lengths of a number's text before and from its point on;
-// text that has an exponent, or is of two numbers, is not aligned by its point.
+// text that has an exponent is not aligned by its point.
 func halves(text string) (left, right int) {
 	i := strings.IndexByte(text, '.')
-	if i < 0 || strings.ContainsAny(text, "e(") {
+	if i < 0 || strings.Contains(text, "e") {
 		return len(text), 0
 	}
 	return i, len(text) - i
@@ -153,8 +163,11 @@ func halves(text string) (left, right int) {
 // column returns the text of an element at the width of all.
 func (p *printer) column(i int64) string {
 	text := p.elements.text(i)
+	if p.form != nil {
+		return p.form.text(text)
+	}
 	left, right := halves(text)
-	if right == 0 && strings.ContainsAny(text, "e(") {
+	if right == 0 && strings.Contains(text, "e") {
 		return strings.Repeat(" ", max(0, p.left+p.right-len(text))) + text
 	}
 	return strings.Repeat(" ", max(0, p.left-left)) + text + strings.Repeat(" ", max(0, p.right-right))
@@ -181,6 +194,7 @@ func (p *printer) block(axis int, base int64) {
 func (p *printer) row(axis int, base int64) {
 	indent := strings.Repeat(" ", axis+1)
 	column := axis
+	spaces := "" // behind the last element, which a line does not end with
 	add := func(s string) {
 		switch {
 		case column == axis:
@@ -190,16 +204,18 @@ func (p *printer) row(axis int, base int64) {
 			p.w.WriteString("\n" + indent)
 			column = axis + 1
 		default:
-			p.w.WriteByte(' ')
+			p.w.WriteString(spaces + " ")
 			column++
 		}
-		p.w.WriteString(s)
+		text := strings.TrimRight(s, " ")
+		p.w.WriteString(text)
+		spaces = s[len(text):]
 		column += len(s)
 	}
 	p.shownAt(axis, func(i int) {
 		add(p.column(base*int64(p.shape[axis]) + int64(i)))
 	}, func() { add("...") })
-	p.w.WriteByte(']')
+	p.w.WriteString(spaces + "]")
 }
 
 // printJSON writes the array as a JSON value.
