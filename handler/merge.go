@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -93,6 +94,17 @@ func (s valueSet) addDatabase(ctx context.Context, dir *ReadDir, name, as string
 		}
 	}
 	return nil
+}
+
+// all returns the values, in no order.
+func (s valueSet) all() iter.Seq[ocdbt.Value] {
+	return func(yield func(ocdbt.Value) bool) {
+		for _, v := range s {
+			if !yield(v.Value) {
+				return
+			}
+		}
+	}
 }
 
 func (s valueSet) add(key string, v ownedValue) error {

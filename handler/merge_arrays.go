@@ -14,7 +14,6 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -130,27 +129,14 @@ func (o *unionOpener) findValues(ctx context.Context, format int, name string, v
 // checkData looks whether the data files of the databases are there and as long
 // as the values in them need.
 func (o *unionOpener) checkData(ctx context.Context) error {
-	need := map[string]int64{}
-	for _, v := range o.values {
-		if !v.IsInline() {
-			need[v.Ref.File] = max(need[v.Ref.File], v.Ref.Offset+v.Ref.Length)
-		}
+	broken, err := findBroken(ctx, o.values.all(), o.dataFile)
+	if err != nil {
+		return err
 	}
 	var errs []error
-	for _, file := range slices.Sorted(maps.Keys(need)) {
-		dir, name, err := o.dataFile(file)
-		var info storage.Info
-		if err == nil {
-			info, err = dir.stat(ctx, name)
-		}
-		switch {
-		case isNotExist(err):
-			errs = append(errs, fmt.Errorf("%w: data file %s is missing", fault.ErrCorrupt, file))
-		case err != nil:
-			errs = append(errs, err)
-		case info.Size < need[file]:
-			errs = append(errs, fmt.Errorf("%w: data file %s has %d bytes, its values need %d", fault.ErrCorrupt, file, info.Size, need[file]))
-		}
+	for _, file := range slices.Sorted(maps.Keys(broken)) {
+		f := broken[file]
+		errs = append(errs, f.check(f.need))
 	}
 	return errors.Join(errs...)
 }

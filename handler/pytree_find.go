@@ -169,6 +169,9 @@ func (o *treeOpener) value(ctx context.Context, name, key string) (c chunk, ok b
 		case !ok:
 			return chunk{}, false, nil
 		case v.Ref.File != "":
+			if err := o.broken.check(v.Ref); err != nil {
+				return chunk{}, false, err
+			}
 			return chunk{extent: transfer.Extent(v.Ref)}, true, nil
 		case v.Inline == nil:
 			return chunk{inline: []byte{}}, true, nil

@@ -132,7 +132,8 @@ type treeOpener struct {
 
 	ocdbt  bool
 	values valueIndex // of the database
-	key    []byte     // scratch: one that is looked up
+	broken brokenFiles
+	key    []byte // scratch: one that is looked up
 
 	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
 	forms   arrayForms
@@ -184,10 +185,20 @@ func (o *treeOpener) openStore(ctx context.Context) error {
 	return nil
 }
 
-// readDatabase reads the index of the database in the directory: of the merged
-// one, or of those that several processes wrote and nobody merged. It reports
-// whether there is one.
+// readDatabase reads the index of the database in the directory, and looks at its data
+// files. It reports whether there is one.
 func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
+	found, err := o.readIndex(ctx)
+	if err != nil || !found {
+		return false, err
+	}
+	o.broken, err = findBroken(ctx, o.values.all(), func(file string) (*ReadDir, string, error) { return o.dir, file, nil })
+	return true, err
+}
+
+// readIndex reads the index of the merged database in the directory, or those that
+// several processes wrote and nobody merged. It reports whether there is one.
+func (o *treeOpener) readIndex(ctx context.Context) (bool, error) {
 	db, err := ocdbt.Open(ctx, databaseSource{o.dir, "."})
 	if isNotExist(err) {
 		o.values.entries, err = readDatabases(ctx, o.dir)

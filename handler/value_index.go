@@ -1,12 +1,27 @@
 package handler
 
-import "github.com/go-orbax/orbax/ocdbt"
+import (
+	"iter"
+
+	"github.com/go-orbax/orbax/ocdbt"
+)
 
 // valueIndex finds the values of databases by their keys. It must not be used by
 // several goroutines at once.
 type valueIndex struct {
 	entries []ocdbt.Entry // in the order of their keys
 	last    int           // what was found last: most look-ups are near the one before
+}
+
+// all returns the values.
+func (x *valueIndex) all() iter.Seq[ocdbt.Value] {
+	return func(yield func(ocdbt.Value) bool) {
+		for i := range x.entries {
+			if !yield(x.entries[i].Value) {
+				return
+			}
+		}
+	}
 }
 
 // find returns the value of a key and whether there is one.

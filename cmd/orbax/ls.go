@@ -78,10 +78,11 @@ The document of a run has these:
   unfinished        list of names: of saves that go on or have died
   custom_metadata   what the run itself says
 
-A leaf whose document or chunks are missing, or of a form that is not known, is
-listed as unreadable, with what is known of it; an error says why, and the exit
-status is 1 if it is damaged. The other leaves can be read. The sharding of a jax.Array
-is unknown where the checkpoint does not record one.
+A leaf whose document or chunks are missing or cut off, or of a form that is not
+known, is listed as unreadable, with what is known of it; so is one with chunks in a
+data file of a database that is missing or too short. An error says why, and the
+exit status is 1 if it is damaged. The other leaves can be read. The sharding of a
+jax.Array is unknown where the checkpoint does not record one.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
 JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,

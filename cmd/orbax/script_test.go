@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"golden": unpackGolden,
 			"mkpart": savePart,
 			"flip":   flipByte,
+			"cut":    cutFile,
 			"same":   sameLeaves,
 			"scrub":  scrub,
 			"status": exitStatusIs,
@@ -274,9 +276,19 @@ func savePart(ts *testscript.TestScript, _ bool, args []string) {
 // flipByte: flip DIR changes a bit in the middle of the largest file below DIR, the
 // digest file excepted, flip FILE in that of a file.
 func flipByte(ts *testscript.TestScript, _ bool, args []string) {
-	name, size := "", int64(-1)
-	check(ts, filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || d.Name() == "digests.sha256" && path != ts.MkAbs(args[0]) {
+	name := largestFile(ts, args[0])
+	b, err := os.ReadFile(name)
+	check(ts, err)
+	b[len(b)/2] ^= 0x10
+	check(ts, os.WriteFile(name, b, 0o666))
+}
+
+// largestFile returns the largest file below a directory, the digest file excepted, or
+// the file that is given.
+func largestFile(ts *testscript.TestScript, dir string) (name string) {
+	size := int64(-1)
+	check(ts, filepath.WalkDir(ts.MkAbs(dir), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || d.Name() == "digests.sha256" && path != ts.MkAbs(dir) {
 			return err
 		}
 		if info, err := d.Info(); err == nil && info.Size() > size {
@@ -284,10 +296,19 @@ func flipByte(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return nil
 	}))
-	b, err := os.ReadFile(name)
+	return name
+}
+
+// cutFile: cut DIR SIZE cuts off the largest file below DIR; cut DIR removes it.
+func cutFile(ts *testscript.TestScript, _ bool, args []string) {
+	name := largestFile(ts, args[0])
+	if len(args) == 1 {
+		check(ts, os.Remove(name))
+		return
+	}
+	size, err := strconv.ParseInt(args[1], 10, 64)
 	check(ts, err)
-	b[len(b)/2] ^= 0x10
-	check(ts, os.WriteFile(name, b, 0o666))
+	check(ts, os.Truncate(name, size))
 }
 
 // sameLeaves: same A B compares what is loaded of two checkpoints, but for the
