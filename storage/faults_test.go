@@ -13,19 +13,27 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// eachOp calls f for every operation of a save, until f says that the save had
-// no operation of that index. Whatever f leaves is replaced by the next save.
-func eachOp(t *testing.T, old, noExchange bool, f func(r *storage.Recorder, path string, index int) (more bool)) {
+// eachOp calls f for every operation of a save to run/step, until f says that the save had
+// no operation of that index. Before each, prepare makes what is there, of whatever f has
+// left.
+func eachOp(t *testing.T, noExchange bool, prepare func(t *testing.T), f func(r *storage.Recorder, url string, index int) (more bool)) {
 	t.Helper()
 	t.Chdir(scratch(t))
 	for i, more := 0, true; more; i++ {
+		prepare(t)
 		r := &storage.Recorder{NoSync: true, NoExchange: noExchange}
-		url := record(t, r)
-		must(t, orbax.Save(t.Context(), url+"run/step", sample(1), orbax.Overwrite()))
+		more = f(r, record(t, r)+"run/step", i)
+	}
+}
+
+// version1 saves a checkpoint at run/step, over whatever is there, and removes it unless
+// it is to be old.
+func version1(old bool) func(t *testing.T) {
+	return func(t *testing.T) {
+		must(t, orbax.Save(t.Context(), record(t, &storage.Recorder{NoSync: true})+"run/step", sample(1), orbax.Overwrite()))
 		if !old {
 			must(t, os.RemoveAll("run/step"))
 		}
-		more = f(r, url+"run/step", i)
 	}
 }
 
@@ -66,10 +74,9 @@ func cancelAt(t *testing.T, r *storage.Recorder, index int) (_ context.Context, 
 func TestEveryFailure(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
+			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, url string, index int) bool {
 				hit := failAt(r, index)
 				err := orbax.Save(t.Context(), url, sample(2), orbax.Overwrite())
-				r.Before = nil
 				if hit.Kind == "" {
 					must(t, err)
 					return false
@@ -92,7 +99,7 @@ func TestEveryFailure(t *testing.T) {
 				if left := temporary(t, "run"); len(left) > 0 && !late {
 					t.Errorf("%s %s failed: left %q", hit.Kind, hit.Name, left)
 				}
-				return true // and eachOp saves again
+				return true // and version1 saves over what is left
 			})
 		})
 	}
@@ -102,7 +109,7 @@ func TestEveryFailure(t *testing.T) {
 func TestEveryCancellation(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			eachOp(t, mode.old, mode.noExchange, func(r *storage.Recorder, url string, index int) bool {
+			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, url string, index int) bool {
 				ctx, hit := cancelAt(t, r, index)
 				err := orbax.Save(ctx, url, sample(2), orbax.Overwrite())
 				version, verr := versionAt("run/step")

@@ -130,22 +130,21 @@ func checkMarkerOrder(ops []storage.Op) error {
 	return nil
 }
 
-// eachMarkerOp calls f for every operation of a save by marker, over nothing or over
-// what is unfinished.
+// eachMarkerOp is eachOp for saves by marker, over nothing or over what is unfinished.
 func eachMarkerOp(t *testing.T, f func(r *storage.Recorder, save func(context.Context) error, index int) (more bool)) {
 	for _, old := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unfinished=%v", old), func(t *testing.T) {
-			for i, more := 0, true; more; i++ {
-				t.Chdir(scratch(t))
+			prepare := func(t *testing.T) {
+				must(t, os.RemoveAll("run"))
 				if old {
 					leaveByMarker(t)
 				}
-				r := &storage.Recorder{NoSync: true}
-				url := record(t, r)
-				more = f(r, func(ctx context.Context) error {
-					return orbax.Save(ctx, url+"run/step", sample(2), byMarker, orbax.Overwrite())
-				}, i)
 			}
+			eachOp(t, false, prepare, func(r *storage.Recorder, url string, index int) bool {
+				return f(r, func(ctx context.Context) error {
+					return orbax.Save(ctx, url, sample(2), byMarker, orbax.Overwrite())
+				}, index)
+			})
 		})
 	}
 }
