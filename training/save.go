@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path"
 	"path/filepath"
 	"slices"
@@ -360,29 +359,6 @@ func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
 		s.Base = c.newestSound().Path
 	}
 	return s
-}
-
-// reportSave logs how a save has ended: as an error if nothing else reports that, or if
-// the step is in place nevertheless. One that was cancelled, or that the call refuses to
-// start, is what the program has asked for or gets as the result of its call.
-func (c *Checkpointer) reportSave(s *save, saved bool, err error) {
-	level, message := slog.LevelError, "save failed"
-	stats := s.stats
-	stats.Err = nil // it is the error
-	switch {
-	case err == nil:
-		c.log.Info("saved", "step", s.step, "path", s.path, "stats", stats)
-		return
-	case !saved && errors.Is(err, context.Canceled):
-		level, message = slog.LevelInfo, "save canceled"
-	case !saved && s.returned && stats.Moved == 0:
-		level, message = slog.LevelInfo, "save refused"
-	}
-	attrs := []any{"step", s.step, "path", s.path, "in place", saved, "error", err}
-	if stats.Phase != "" {
-		attrs = append(attrs, "stats", stats)
-	}
-	c.log.Log(context.Background(), level, message, attrs...)
 }
 
 // finish takes note of a save that has ended.

@@ -1,0 +1,84 @@
+package orbax
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// checkpointsIn returns the names of those entries of dir that are checkpoints.
+func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+	for _, e := range entries {
+		if !e.Dir || isTemporary(e.Name) {
+			continue
+		}
+		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// notCheckpoint says what a directory without checkpoint metadata may be.
+func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
+	if isSession(dir) {
+		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
+	}
+	entries, err := store.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.ErrNotExist // removed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	switch begun, err := hasBegun(ctx, store, dir, entries); {
+	case err != nil:
+		return err
+	case begun:
+		return fault.ErrUnfinished
+	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
+	}
+	steps := checkpointsIn(ctx, store, dir, entries)
+	var readable error
+	if len(steps) == 0 {
+		steps = oldCheckpointsIn(ctx, store, dir, entries)
+	}
+	if len(steps) == 0 {
+		readable = holdsReadable(ctx, store, dir, entries)
+	}
+	switch n := len(steps); {
+	case n > 8:
+		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(slices.MaxFunc(steps, byNumber)))
+	case n > 0:
+		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))
+	case len(entries) == 0:
+		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
+	case looksBegun(ctx, store, dir, entries):
+		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
+	case readable != nil:
+		return readable
+	}
+	if len(entries) > maxOldLooks {
+		return fault.ErrInvalidCheckpoint // old ones may be among those that were not looked at
+	}
+	return fmt.Errorf("%w, and none of its entries is one", fault.ErrInvalidCheckpoint)
+}
+
+// byNumber compares names by the numbers that they end in, as those of steps do.
+func byNumber(a, b string) int {
+	number := func(name string) string {
+		return strings.TrimLeft(name[len(strings.TrimRight(name, "0123456789")):], "0")
+	}
+	x, y := number(a), number(b)
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
+}
