@@ -26,6 +26,9 @@ func (p *planner) check() {
 	leaves := map[string]*entry{}
 	for _, e := range p.entries {
 		if e.leaf == nil {
+			if len(p.errs) == 0 {
+				p.errs = append(p.errs, fmt.Errorf("%w: %s did not make %q", fault.ErrStructure, e.rule, e.name))
+			}
 			continue
 		}
 		for i, k := range e.path {

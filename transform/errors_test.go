@@ -24,6 +24,7 @@ func TestErrors(t *testing.T) {
 		rule Rule
 	}{
 		{fault.ErrStructure, `leaf nope: rule 1 (Rename "nope" to "x"): structure mismatch: there is no leaf "nope"`, Rename(map[string]string{"nope": "x"})},
+		{fault.ErrStructure, `leaf d: rule 1 (Rename): structure mismatch: longer names of the same rule fit all leaves below "d"`, Rename(map[string]string{"d": "a", "d.x": "b", "d.y": "c"})},
 		{fault.ErrStructure, `there is no leaf "b.x"`, Rename(map[string]string{"d": "b", "b.x": "c"})},
 		{fault.ErrStructure, `rule 1 (RenameRegexp "nope"): structure mismatch: no leaf matches "nope"`, RenameRegexp("nope", "x")},
 		{fault.ErrStructure, "missing closing", RenameRegexp("(", "x")},

@@ -39,7 +39,9 @@ func Rename(names map[string]string) Rule {
 		}
 		var failed []*entry
 		for _, from := range slices.Sorted(maps.Keys(unused)) {
-			p.take(from)
+			if len(p.take(from)) > 0 {
+				p.fail(from, fmt.Errorf("%w: longer names of the same rule fit all leaves below %q", fault.ErrStructure, from))
+			}
 			failed = append(failed, p.broken(names[from])...)
 		}
 		p.rename(func(e *entry) (string, bool) {
