@@ -247,3 +247,14 @@ func TestUncoveredDocuments(t *testing.T) {
 		t.Errorf("a document of another name: %v", err)
 	}
 }
+
+// A pytree that was copied out of its checkpoint never had the digests.
+func TestPyTreeCopiedOut(t *testing.T) {
+	f := trainSteps(t, 2, handler.StorageOptions{}).below("1/state")
+	if f["go-orbax.places"] == nil || f["go-orbax.chunks"] == nil {
+		t.Fatal(f.names())
+	}
+	if err := verifyFiles(t.Context(), f); err != nil {
+		t.Error(err)
+	}
+}

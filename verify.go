@@ -150,9 +150,11 @@ func (c *Checkpoint) verifyJSON(ctx context.Context, name string) error {
 }
 
 // lostDigests returns an error if the digest file is missing beside a file that only this
-// package writes, and never without one.
+// package writes, and never without one. A pytree that somebody has copied out of its
+// checkpoint is a flat one, and the digests were never in it: this package writes no other
+// flat ones.
 func (c *Checkpoint) lostDigests(ctx context.Context) error {
-	if c.digests != nil || c.bare || c.foreign {
+	if c.digests != nil || c.flat || c.bare || c.foreign {
 		return nil
 	}
 	marks := []string{layout.PartsFile, layout.HandlersFile}
