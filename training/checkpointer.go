@@ -75,14 +75,15 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 // when the run ends.
 //
 // A directory that holds runs is refused with an error that matches
-// orbax.ErrInvalidCheckpoint and names them, as a program that gives it by mistake
-// would train from nothing beside its run: the directory has no step, no temporary
-// directory of one and no metadata of a run, and a directory in it is a run. That is
-// one which is no checkpoint and in which a directory whose name ends in a digit
-// has the documents of a checkpoint of Orbax: steps in whatever format of names.
-// Everything else may lie in a root, exports, arrays and logs for instance, and so
-// may runs once it has a step. New looks into 32 directories of a root without steps at
-// most. [Latest], [Steps] and [Watch] give that error as well.
+// orbax.ErrInvalidCheckpoint and names them, unless Options.RunsInside is set, as a
+// program that gives it by mistake would train from nothing beside its run: the
+// directory has no step, no temporary directory of one and no metadata of a run, and a
+// directory in it is a run. That is one which is no checkpoint and in which a directory
+// whose name ends in a digit has the documents of a checkpoint of Orbax: steps in
+// whatever format of names. Everything else may lie in a root, exports, arrays and logs
+// for instance, and so may runs once it has a step. New looks into 32 directories of a
+// root without steps at most. For [Latest], [Steps] and [Watch] such a directory has no
+// steps; their error names the runs.
 func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 	c, err := newCheckpointer(ctx, root, o)
 	if err != nil {
@@ -109,8 +110,9 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := c.steps.find(LatestStep); errors.As(err, new(errOfRuns)) {
-		return nil, err
+	var of errOfRuns
+	if _, err := c.steps.find(LatestStep); errors.As(err, &of) && !o.RunsInside {
+		return nil, of.refused()
 	}
 	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
 		return nil, err

@@ -24,6 +24,10 @@ type Options struct {
 	// Checkpointer.RootMetadata. It must encode to a JSON object, as [orbax.CustomMetadata]
 	// says.
 	CustomMetadata any
+	// RunsInside makes New take a root without steps that has other runs in it, such as
+	// one of averaged weights that begins before this one has its first step. Without it
+	// New takes the root for a directory of runs that is given by mistake.
+	RunsInside bool
 	// Preempted tells, by being closed or sent to, that the program is about to be
 	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is
 	// that one or an AnySavePolicy that has it, SIGTERM does: from New to Close the program must end

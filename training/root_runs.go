@@ -11,13 +11,28 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// errOfRuns is what a directory of runs is refused with.
-type errOfRuns struct{ error }
+// errOfRuns says that a root has no steps, and which runs are in it.
+type errOfRuns struct{ runs []string }
 
-func (e errOfRuns) Unwrap() error { return e.error }
+func (e errOfRuns) Error() string { return fmt.Sprintf("%v: %s", fault.ErrNotExist, e.text()) }
 
-// ofRuns returns an error for a root without steps that is no run but a directory of runs;
-// see New. A save to it would begin a run beside them.
+// Unwrap makes a root that has only runs one without steps.
+func (errOfRuns) Unwrap() error { return fault.ErrNotExist }
+
+func (e errOfRuns) text() string {
+	if len(e.runs) == 1 {
+		return fmt.Sprintf("there are no steps, and its entry %s is a run; give that", fault.List(e.runs))
+	}
+	return fmt.Sprintf("there are no steps, and its entries %s are runs; give one of them", fault.List(e.runs))
+}
+
+// refused is the error of a program that would begin a run beside them.
+func (e errOfRuns) refused() error {
+	return fmt.Errorf("%w: %s, or a directory without runs for a new one; Options.RunsInside takes this one", fault.ErrInvalidCheckpoint, e.text())
+}
+
+// ofRuns returns an errOfRuns for a root without steps that seems to be no run but a
+// directory of runs; see New.
 func (r *root) ofRuns(ctx context.Context, e *entries) error {
 	inside := e.others
 	for _, c := range e.steps {
@@ -37,15 +52,10 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 		_, is := stepOf(r.names, name)
 		return is
 	})
-	switch len(runs) {
-	case 0:
+	if len(runs) == 0 {
 		return err
-	case 1:
-		return errOfRuns{fmt.Errorf("%w: there are no steps, and its entry %s is a run; give that, or a directory without runs for a new one",
-			fault.ErrInvalidCheckpoint, fault.List(runs))}
 	}
-	return errOfRuns{fmt.Errorf("%w: there are no steps, and its entries %s are runs; give one of them, or a directory without runs for a new one",
-		fault.ErrInvalidCheckpoint, fault.List(runs))}
+	return errOfRuns{runs}
 }
 
 // hasMetadata reports whether the root has the metadata of a run, or what cannot be known

@@ -87,14 +87,26 @@ func TestDirectoryOfRuns(t *testing.T) {
 		}
 		cancel()
 		var ours *training.Error
-		for what, err := range map[string]error{"New": newErr, "Latest": latestErr, "Steps": stepsErr, "Watch": watchErr} {
-			if !errors.Is(err, orbax.ErrInvalidCheckpoint) || errors.Is(err, orbax.ErrNotExist) || !errors.As(err, &ours) || !strings.Contains(err.Error(), c.says) {
+		if !errors.Is(newErr, orbax.ErrInvalidCheckpoint) || errors.Is(newErr, orbax.ErrNotExist) || !errors.As(newErr, &ours) || !strings.Contains(newErr.Error(), c.says) {
+			t.Errorf("%s: New: %v, want %s", name, newErr, c.says)
+		}
+		for what, err := range map[string]error{"Latest": latestErr, "Steps": stepsErr, "Watch": watchErr} {
+			if !errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || !errors.As(err, &ours) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s: %s: %v, want %s", name, what, err, c.says)
 			}
 		}
 		if after, err := os.ReadDir(root); err != nil || len(after) != len(before) {
 			t.Errorf("%s: New left %v, %v", name, after, err)
 		}
+		o.RunsInside = true
+		if ckpts, err = training.New(t.Context(), root, o); err != nil {
+			t.Errorf("%s: New with RunsInside: %v", name, err)
+			continue
+		}
+		if _, err := ckpts.Resume(t.Context(), new(any)); !errors.Is(err, orbax.ErrNotExist) && c.files[0] != "1/100/_CHECKPOINT_METADATA" {
+			t.Errorf("%s: Resume with RunsInside: %v", name, err)
+		}
+		ckpts.Close()
 	}
 }
 

@@ -149,7 +149,8 @@ type news struct {
 // in returns what is to be told when a root has these steps, or reading it has
 // failed, if that is anything new.
 func (n *news) in(steps []Checkpoint, err error) (Checkpoint, error, bool) {
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(steps) == 0 {
+	waits := errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(errOfRuns))
+	if waits || err == nil && len(steps) == 0 {
 		n.failed = ""
 		return Checkpoint{}, nil, false // there is no root yet, or no step
 	}
