@@ -22,16 +22,22 @@ import (
 // intact: one that is damaged, or whose deletion by Orbax was interrupted, is
 // removed as well, and so is the temporary directory of a save that has died.
 // (That of a save by Orbax in Python, which holds no lock, always looks dead.)
-// What is no checkpoint is refused with ErrInvalidCheckpoint, and not touched: an
-// empty directory, one whose documents are not those of Orbax, one that may be several
-// old checkpoints (trees in directories, no document beside them, and not the name of a
-// step, which ends in a number), and one in which there is anything that neither Orbax nor this package writes, except the files that
-// desktops and notebooks leave everywhere. The error names what stands in the way. A handler's own
-// files are known from the digests; where there are none, as Orbax writes none, all
-// that is in the directory of a checkpointable whose handler is not Orbax's belongs to
-// it. Links are removed, and what they lead to stays. What comes into the directory
-// while it is removed stays too. A
-// session of partial saves with ErrIncomplete: partial.Abort removes those.
+//
+// These are refused with ErrInvalidCheckpoint, and not touched; the error names what
+// stands in the way:
+//   - an empty directory;
+//   - a directory whose documents are not those of Orbax;
+//   - a directory that may be several old checkpoints: it has trees in directories, no
+//     document beside them, and not the name of a step, which ends in a number;
+//   - a directory with any file that neither Orbax nor this package writes, except the
+//     files that desktops and notebooks leave everywhere.
+//
+// The files of a handler of the program are known from the digests. Where there are no
+// digests, as Orbax writes none, everything in the directory of a checkpointable
+// whose handler is not one of Orbax belongs to that checkpointable. Links are removed,
+// and what they lead to stays. What comes into the directory while it is removed stays
+// too. A session of partial saves is refused with ErrIncomplete; partial.Abort removes
+// it.
 //
 // A checkpointable is removed by the protocol of Orbax, with a record in the
 // checkpoint of what is going on. After a crash, or an error that says so, the

@@ -53,8 +53,10 @@
 // leaves share. What can be refused, a leaf that cannot be stored for
 // example, is refused before anything is written.
 //
-// All functions may be called by several goroutines at the same time. Errors
-// match the sentinels of this package with errors.Is, and are of type *Error,
-// but for those of a view.Tree's methods, which do not know the checkpoint, and
-// the one of AsyncResponse.Result when the context that it waits with ends.
+// All functions may be called by several goroutines at the same time. Their errors
+// have the type *[Error], and match the sentinels of this package with errors.Is, or
+// those of the file system and of a context that has ended. There are two exceptions.
+// The methods of a view.Tree return no *Error, because a tree does not know its
+// checkpoint. [AsyncResponse.Result] and [LoadResponse.Result] return the error of
+// their context if that ends first.
 package orbax

@@ -28,13 +28,13 @@ const (
 // VerifyMapped.
 //
 // The arrays, and the slices and tensors that are made of them, are valid until
-// Checkpoint.Close; one that is used later ends the program ("unexpected fault
-// address"), and never shows other data: its addresses are not used again. All that a
-// process ever maps may have 32 TiB, 4096 times a model of 8 GiB; a load that would
-// exceed them is an error that matches ErrNoMemory, and the process has to be started
-// anew, or to load without this option. An asynchronous save that is Immutable uses
-// them until it has ended. Without Close the mappings stay for the life of the
-// process, and with them the room that files take which are deleted meanwhile.
+// Checkpoint.Close. A program that uses one later crashes ("unexpected fault
+// address"); it never sees other data. Because addresses are not used again, one
+// process can map 32 TiB in its life, for example a model of 8 GiB 4096 times; a load
+// that needs more fails with an error that matches ErrNoMemory. Such a process has to
+// be started anew, or to load without this option. An asynchronous save that is
+// [Immutable] uses the arrays until it has ended. Without Close the mappings stay for
+// the life of the process, and a file that is deleted meanwhile keeps its room on disk.
 //
 // The program may write to them: that changes its own copy of the page, not the
 // file, nor what another load has mapped. But leaves that are stored as one, as tied

@@ -101,9 +101,10 @@ func (o saveOption) saveCheckpointables()    {}
 
 // Overwrite lets a save replace the checkpoint at its path. The old one stays
 // whole until the new one is durable; then the two change places in one step.
-// Something that is not a checkpoint and nothing else is never replaced, but for an
-// empty directory; see [Delete]. A directory that the file system cannot move, as one of
-// a container's image, is refused with ErrUnsupported before anything is written.
+// Only a checkpoint, intact or not, or an empty directory is ever replaced. A directory
+// that holds anything besides a checkpoint is refused; [Delete] says what that is. A
+// directory that the file system cannot move, for example one of a container's image, is
+// refused with ErrUnsupported before anything is written.
 func Overwrite() SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.overwrite = true })
 }
@@ -182,9 +183,10 @@ type nameOption string
 func (o nameOption) applySave(c *saveConfig) { c.name = string(o) }
 func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
 
-// Name is the checkpointable that is saved, by default "state", or loaded, by
-// default "state" if there is one, else the first pytree, or deleted. To a load
-// "" stands for the default; a save and a deletion refuse it.
+// Name says which checkpointable a call is about. Without it a save writes "state"; a
+// load reads "state" if there is one, and the first pytree otherwise; a deletion
+// removes the whole checkpoint. To a load Name("") is the same as no Name; a save and a
+// deletion refuse it.
 func Name(name string) NameOption { return nameOption(name) }
 
 // sharedOption is an option for every save and load.

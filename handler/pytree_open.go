@@ -38,11 +38,12 @@ func OpenTree(ctx context.Context, dir *ReadDir, options OpenOptions) (*view.Tre
 
 // OpenOptions say how a stored pytree is read.
 type OpenOptions struct {
-	// Fill takes chunks that are missing for chunks of the array's fill value,
-	// which is what zarr says of them. Without it they are damage in a tree of Orbax,
-	// whose v1 writes every chunk; in a store of zarr arrays they are filled even so,
-	// unless there is very little else. With it nothing that is stored justifies the
-	// size of an array.
+	// Fill makes chunks that are missing chunks of the array's fill value, as the
+	// zarr specification has it. Without Fill a missing chunk is damage in a tree of
+	// Orbax, because Orbax v1 writes every chunk; in a store of zarr arrays it is
+	// filled even then, unless hardly any data is stored. With Fill a document of a
+	// few bytes can stand for an array of any size, so set it only for checkpoints
+	// that you trust.
 	Fill bool
 }
 

@@ -23,23 +23,28 @@
 // means all leaves below it.
 //
 // In a name that a rule gives, params.w is a key of a dict, and layers[3] a
-// position in a sequence. The keys that a leaf's new name shares with its old one
-// at the end stay what they were, and so does the part that leads to a dict or
-// sequence which is there: in a sequence, a number is a position. A sequence that
-// loses elements becomes a dict of the others' positions, so that they keep their
-// names; but one in which a rule has made positions must have all of them.
+// position in a sequence. A number after a dot, as in layers.3, may be a key or a
+// position. Where the new name of a leaf ends like its old one, each of these keys
+// and positions stays what it was. Where the new name begins with the name of a dict
+// or sequence that the tree has, a number is a key in the dict and a position in the
+// sequence. Everywhere else it is a key. A sequence that loses elements becomes a
+// dict of the others' positions, so that they keep their names; but a sequence in
+// which a rule has made positions must have all positions from 0 on.
 //
 // # Errors
 //
-// All mistakes are reported together, before anything is read: a *orbax.LeafError
-// for each, which says the rule and the leaf. Only what may follow from another
-// mistake is left out, and reported when that is mended: a rule that reads what a
-// failed rule would have made; that gives a leaf the name of one which a rule with a
-// malformed pattern may have renamed or dropped; whose operation does not fit a leaf,
-// after an [Each] that failed. Names and patterns that match
-// nothing match orbax.ErrStructure, as do trees that cannot be; two leaves of one
-// name match orbax.ErrKeyCollision; operations that do not fit their leaves match
-// orbax.ErrShape, orbax.ErrDType or, on leaves that are no arrays,
+// All mistakes are reported together, before anything is read. Each error names the
+// rule, unless it is about all of them, which leave no leaf. An error that is about a
+// leaf is a *orbax.LeafError, which names the leaf. A
+// mistake that may only be the result of another one is reported when the other is
+// corrected. Three kinds are held back so: a rule reads a leaf that a failed rule was
+// to make; a rule uses a name that a rule with a malformed pattern might have freed or
+// given; an operation does not fit a leaf that a failed [Each] was to change.
+//
+// A name or pattern that matches no leaf is an error that matches orbax.ErrStructure,
+// as is a tree that cannot exist, for example one with a leaf below a leaf. Two leaves
+// of one name match orbax.ErrKeyCollision. An operation that does not fit its leaf
+// matches orbax.ErrShape, orbax.ErrDType or, if the leaf is no array,
 // orbax.ErrLeafType.
 package transform
 
