@@ -65,7 +65,9 @@ arguments of those that could be read, of
 				}
 				switch {
 				case err == nil:
-					results = append(results, h)
+					if asJSON {
+						results = append(results, h)
+					}
 					continue
 				case len(args) == 1:
 					return err

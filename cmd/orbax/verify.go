@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -71,7 +69,7 @@ arguments, of which a run is replaced by its steps, of
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var results []*verdict
+			all := newTally(asJSON)
 			show := func(v *verdict, line, hint bool) error {
 				if line && !asJSON {
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
@@ -85,7 +83,7 @@ arguments, of which a run is replaced by its steps, of
 			}
 			report := func(v *verdict) error {
 				if !v.isRun {
-					results = append(results, v)
+					all.add(v)
 				}
 				if v.Status == statusUnfinished { // whether that matters depends on the others
 					return show(v, !quiet, false)
@@ -109,19 +107,18 @@ arguments, of which a run is replaced by its steps, of
 					return err
 				}
 			}
-			missing := lacking(results)
-			for _, v := range missing {
+			for _, v := range all.lacking() {
 				if err := show(v, quiet, true); err != nil {
 					return err
 				}
 			}
 			if asJSON {
-				doc := map[string]any{"checkpoints": results}
+				doc := map[string]any{"checkpoints": all.verdicts}
 				if err := writeJSON(cmd.OutOrStdout(), doc); err != nil {
 					return err
 				}
 			}
-			return worst(results, missing)
+			return all.err()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -194,7 +191,8 @@ func (v *verdict) check(ctx context.Context, fill fillFlag) error {
 	if err != nil {
 		return err
 	}
-	v.Digests = &m.Digests
+	digests := m.Digests // a pointer into m would keep the metadata of all leaves
+	v.Digests = &digests
 	v.lookForIndexes(ctx)
 	for _, name := range partNames(ck, "") {
 		t := treeOf(m, name)
@@ -272,50 +270,4 @@ func (v *verdict) String() string {
 		line += fmt.Sprintf("  (not a pytree, not checked: %s)", shownList(v.Unchecked))
 	}
 	return line
-}
-
-// lacking returns those of the unfinished arguments that stand for a checkpoint which is
-// not there: all but those that have the name of a temporary directory or a session, and
-// an argument beside them that is whole. A pattern of the shell finds such.
-func lacking(results []*verdict) (missing []*verdict) {
-	whole := map[string]bool{} // directories
-	for _, v := range results {
-		if v.Status == statusOK && v.note == "" {
-			whole[v.dir()] = true
-		}
-	}
-	for _, v := range results {
-		if v.Status == statusUnfinished && !v.inRun && !(isBeside(v.Path) && whole[v.dir()]) {
-			missing = append(missing, v)
-		}
-	}
-	return missing
-}
-
-// dir returns the directory that the checkpoint is in.
-func (v *verdict) dir() string {
-	if name, err := onDisk(v.Path); err == nil {
-		if name, err = filepath.Abs(name); err == nil {
-			return filepath.Dir(name)
-		}
-	}
-	return path.Dir(v.Path)
-}
-
-// worst returns the error that the exit status shall report. missing is what lacking
-// returns.
-func worst(results, missing []*verdict) error {
-	var err error
-	if len(missing) > 0 {
-		return errDamaged
-	}
-	for _, v := range results {
-		switch v.Status {
-		case statusDamaged:
-			return errDamaged
-		case statusError:
-			err = errUnchecked
-		}
-	}
-	return err
 }
