@@ -96,7 +96,8 @@ type saving struct {
 	dir        string
 	overwrite  bool
 	unfinished bool // what is overwritten must be unfinished
-	inPlace    bool // committed by marker
+	marked     bool // committed by marker: each checkpointable has the mark too
+	inPlace    bool // and written where it will be
 	stage      storage.Stage
 	meta       layout.CheckpointMetadata
 	writes     map[string]handler.WriteFunc
@@ -112,10 +113,13 @@ type saving struct {
 }
 
 func newSaving(ctx context.Context, c *saveConfig) *saving {
+	marked := c.atomicity == CommitFile
+	inPlace := marked && !c.step.ReplaceDamaged // else the old one stays until this is complete
 	s := &saving{
 		overwrite:  c.overwrite || c.step.ReplaceUnfinished,
-		unfinished: !c.overwrite && c.step.ReplaceUnfinished || c.atomicity == CommitFile,
-		inPlace:    c.atomicity == CommitFile,
+		unfinished: !c.overwrite && c.step.ReplaceUnfinished || inPlace,
+		marked:     marked,
+		inPlace:    inPlace,
 		meta:       layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:     map[string]handler.WriteFunc{},
 		handlers:   map[string]handler.Handler{},
@@ -279,7 +283,7 @@ func (s *saving) write(ctx context.Context) error {
 			if s.into != nil {
 				dir.Unmerged()
 			}
-			if err := write(gctx, dir); err != nil || !s.inPlace {
+			if err := write(gctx, dir); err != nil || !s.marked {
 				return err
 			}
 			return dir.WriteFile(gctx, layout.CommitFile, savehook.Mark(path.Join(s.dir, name)))

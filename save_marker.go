@@ -35,7 +35,10 @@ const (
 // empty directory; after any other failure nothing is left, as with [AtomicRename].
 // [Overwrite] replaces an unfinished checkpoint or an empty directory. To replace one
 // that is complete or damaged is refused with ErrUnsupported: the old one could not stay until the new one
-// is complete. [Delete] it first, or save by AtomicRename. A partial save refuses
+// is complete. [Delete] it first, or save by AtomicRename. The one exception is a damaged
+// step of a run that training.Checkpointer.Resume has passed over: a Checkpointer replaces
+// it by the files of CommitFile, which it writes under a temporary name and renames, so
+// that the damaged step stays until then. A partial save refuses
 // CommitFile, and so does a store that cannot write in place, with ErrUnsupported too.
 func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {
 	return saveOption(func(c *saveConfig) { c.atomicity = mode })

@@ -168,8 +168,8 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // Resume reads the newest step that is intact into target, as LoadInto does, and
 // returns its number, or -1 with an error. A step that is found to be damaged is reported to the log and
 // passed over: it stays as it is until the run comes to its number again, and that
-// save replaces it; so does what a dead save has left in the place of a step, where
-// saves are committed by a marker. What a load fails with for other reasons, such as a target that
+// save replaces it, in either mode of [orbax.Atomicity]; so does what a dead save has
+// left in the place of a step, where saves are committed by a marker. What a load fails with for other reasons, such as a target that
 // does not fit, is returned.
 //
 // If there are no steps the error matches orbax.ErrNotExist: a new run. If there

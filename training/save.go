@@ -134,7 +134,7 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 	r, err := c.accept(ctx, step, settings)
 	earlier := c.unasked()
 	if err == nil && !r.skipped {
-		err = c.run(ctx, r, settings.Overwrite || c.replaces(step), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		err = c.run(ctx, r, settings.Overwrite, func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 			return start(ctx, path, slices.Concat(convert[O](ours), options))
 		})
 	}
@@ -299,7 +299,7 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 			c.finish(ctx, sv, err)
 		}
 	}()
-	options := c.saveOptions(sv, overwrite)
+	options := c.saveOptions(sv, overwrite, c.replaces(r.step))
 	resp, err := start(ctx, sv.path, options)
 	if err != nil || resp == nil {
 		return err
@@ -322,8 +322,11 @@ type save struct {
 	returned bool
 }
 
-// saveOptions returns the options of a save that come from the Checkpointer.
-func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpointablesOption {
+// saveOptions returns the options of a save that come from the Checkpointer. overwrite
+// says that the program asks to replace the step, and damaged that it is to be replaced
+// because it is damaged.
+func (c *Checkpointer) saveOptions(s *save, overwrite, damaged bool) []orbax.SaveCheckpointablesOption {
+	overwrite = overwrite || damaged
 	options := []orbax.SaveCheckpointablesOption{
 		orbax.ReuseSnapshot(&c.memory),
 		orbax.Report(&s.stats),
@@ -332,6 +335,7 @@ func (c *Checkpointer) saveOptions(s *save, overwrite bool) []orbax.SaveCheckpoi
 			step.Like = c.newestSound().Path
 			step.MakeRoom = c.removals.drain
 			step.ReplaceUnfinished = c.steps.wasUnfinished(s.path)
+			step.ReplaceDamaged = damaged
 			step.Sharing = c.sharing(s.step, overwrite)
 		}),
 	}

@@ -47,6 +47,10 @@ type Step struct {
 	// ReplaceUnfinished is Overwrite of what a save by marker has left unfinished, and
 	// of nothing else.
 	ReplaceUnfinished bool
+	// ReplaceDamaged says that what is at the path is damaged, and that the run has gone
+	// on from before it. A save by marker, which cannot keep what it replaces, then writes
+	// the same files under a temporary name and renames them.
+	ReplaceDamaged bool
 	// Metrics, if not nil, are saved beside the checkpointables.
 	Metrics any
 	// MakeRoom, if not nil, is called when the disk has not room enough. It frees
