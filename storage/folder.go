@@ -89,8 +89,8 @@ func asLink(err error) error {
 
 // checkOwn fails with fault.ErrLink if a directory below top is reached by a link from
 // top on, or has one. It fails too if another directory has taken the place of the one
-// that has the identity id, if that is not nil.
-func checkOwn(top, name string, id *identity) error {
+// that has the identity id, if that is not nil, or if it lacks one of the files.
+func checkOwn(top, name string, id *identity, files []string) error {
 	d, err := openOwn(top, name)
 	if err != nil {
 		return err
@@ -105,9 +105,16 @@ func checkOwn(top, name string, id *identity) error {
 	if err != nil {
 		return err
 	}
+	there := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		if e.Type()&fs.ModeSymlink != 0 {
 			return fmt.Errorf("%w: %w", fault.ErrLink, appeared(path.Join(top, name, e.Name())))
+		}
+		there[e.Name()] = true
+	}
+	for _, file := range files {
+		if !there[file] {
+			return fmt.Errorf("%w: %s was removed while the checkpoint was written", fault.ErrIncomplete, path.Join(top, name, file))
 		}
 	}
 	return nil

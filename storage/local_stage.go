@@ -258,12 +258,18 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 }
 
 // check fails if a link has taken the place of a directory of the stage, or of a file in
-// it, or another directory has, as what is there would not be what has been written. All
-// are looked at when the last is durable, so that nothing of the kind comes in after the
-// sync of one while others are synced.
+// it, or another directory has, or if a file is gone, as what is there would not be what
+// has been written. All are looked at when the last is durable, so that nothing of the
+// kind comes in after the sync of one while others are synced.
 func (s *localStage) check(dirs []string) error {
+	files := map[string][]string{}
+	s.mu.Lock()
+	for name := range s.files {
+		files[path.Dir(name)] = append(files[path.Dir(name)], path.Base(name))
+	}
+	s.mu.Unlock()
 	for _, dir := range dirs {
-		if err := checkOwn(s.tmp, dir, s.folders.id(dir)); err != nil {
+		if err := checkOwn(s.tmp, dir, s.folders.id(dir), files[dir]); err != nil {
 			return err
 		}
 	}

@@ -253,12 +253,12 @@ func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
 	}
 }
 
-// A save fails whose directory is moved away while it is written, if a link to it or
-// another directory takes its place before it is complete. If one does so before anything
-// is in it, the save may be complete in that.
+// A save fails whose directory, or file, is moved away while it is written, if a link to
+// it, another directory or nothing takes its place before it is complete. If one does so
+// before anything is in it, the save may be complete in that.
 func TestSaveBehindLink(t *testing.T) {
 	for _, what := range []string{"state", "state/d", "file"} {
-		for _, by := range []string{"link", "directory"} {
+		for _, by := range []string{"link", "directory", "nothing"} {
 			for _, mode := range []string{"new", "over another", "by marker"} {
 				if what == "file" && by == "directory" {
 					continue // which could not become a part of the checkpoint unnoticed
@@ -276,7 +276,8 @@ func TestSaveBehindLink(t *testing.T) {
 							}
 						case (lerr == nil) != (mode == "over another"):
 							t.Errorf("before step %d: at the path: %v", i, lerr)
-						case errors.Is(err, orbax.ErrLink), by == "directory" && errors.Is(err, orbax.ErrInvalidCheckpoint):
+						case errors.Is(err, orbax.ErrLink), by == "directory" && errors.Is(err, orbax.ErrInvalidCheckpoint),
+							by == "nothing" && (errors.Is(err, orbax.ErrIncomplete) || errors.Is(err, fs.ErrNotExist)):
 							refused++
 						}
 					}
@@ -316,8 +317,10 @@ func saveBehind(t *testing.T, what, by, mode string, step int, more *bool) (swap
 				continue
 			}
 			swap(t, dir)
-			if by == "directory" {
+			if by != "link" {
 				must(t, os.Remove(dir))
+			}
+			if by == "directory" {
 				must(t, os.Mkdir(dir, 0o777))
 			}
 			swapped = true
