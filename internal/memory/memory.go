@@ -70,7 +70,8 @@ type Reservation struct{ n int64 }
 
 // Reserve returns a reservation of n bytes, which may be in several pieces, or an error
 // that matches orbax.ErrNoMemory if the process cannot have them. Goroutines may call
-// it at once: what they get is never more in sum than the limits allow.
+// it at once: what they get is never more in sum than the limits allow. Where the bytes do
+// not fit beside what others have reserved, Reserve waits for them, two seconds at most.
 func Reserve(n int64) (Reservation, error) {
 	if n <= 0 {
 		return Reservation{}, nil
@@ -124,10 +125,14 @@ func look(n int64) (Reservation, error) {
 	looking.Lock()
 	defer looking.Unlock()
 	seen := unseen.Load()
-	if !fits(n, reserved.Load()+seen) && !fitsLater(n, seen) {
-		return Reservation{}, refused(n)
+	if !fits(n, reserved.Load()+seen) {
+		var ok bool
+		if seen, ok = fitsLater(n); !ok {
+			return Reservation{}, refused(n)
+		}
 	}
 	unseen.Add(-seen)
+	looks++
 	reserved.Add(n)
 	return Reservation{n}, nil
 }
@@ -142,35 +147,47 @@ const (
 	making = 250 * time.Millisecond
 )
 
-// spent is how much of patience was gone at the time of spentAt. Both belong to looking.
+// These belong to looking.
 var (
+	// spent is how much of patience was gone at the time of spentAt.
 	spent   time.Duration
 	spentAt time.Time
+	// looks is how many looks have given something.
+	looks int
 )
+
+// gone returns how much of patience is gone now.
+func gone(now time.Time) time.Duration { return max(0, spent-now.Sub(spentAt)/4) }
 
 // fitsLater collects garbage, waits for others to make or release what they have reserved,
 // and looks again. So requests that fit alone but not together, as of the steps of a run
-// that are looked at together, follow one another.
-func fitsLater(n, seen int64) bool {
-	start := time.Now()
-	left := patience - max(0, spent-start.Sub(spentAt)/4)
+// that are looked at together, follow one another. While it waits others may look, so that
+// a small piece that fits does not wait behind a large one that does not. It returns what
+// was unseen when it looked last.
+func fitsLater(n int64) (seen int64, ok bool) {
+	start, before, at := time.Now(), unseen.Load(), looks
+	left := patience - gone(start)
 	if left <= 0 && n <= Small {
-		return false
+		return 0, false
 	}
 	for pause := time.Millisecond; ; pause *= 2 {
 		debug.FreeOSMemory()
-		others := reserved.Load() + unseen.Load()
-		if time.Since(start) >= making {
-			others -= seen
+		seen = unseen.Load()
+		others := reserved.Load() + seen
+		if time.Since(start) >= making && looks == at {
+			others -= before // by now it is made
 		}
 		if fits(n, others) {
-			return true
+			return seen, true
 		}
 		if waited := time.Since(start); waited+pause > left || !fits(n, 0) {
-			spent, spentAt = patience-left+waited, start.Add(waited)
-			return false
+			now := start.Add(waited)
+			spent, spentAt = gone(now)+waited, now
+			return 0, false
 		}
+		looking.Unlock()
 		time.Sleep(pause)
+		looking.Lock()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,6 +174,38 @@ func TestReserveWaits(t *testing.T) {
 				<-done
 			}
 		}
+	})
+}
+
+// Others may look while a large piece waits, so that a small one does not wait behind it.
+func TestOthersLookMeanwhile(t *testing.T) {
+	inChild(t, func() {
+		r, err := Reserve(250 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var done atomic.Bool
+		go func() {
+			if large, err := Reserve(180 << 20); err == nil {
+				large.Release()
+			}
+			done.Store(true)
+		}()
+		for !done.Load() && looking.TryLock() { // until it looks
+			looking.Unlock()
+			runtime.Gosched()
+		}
+		times, free := 0, false
+		for ; !done.Load() && !free; times++ {
+			if free = looking.TryLock(); free {
+				looking.Unlock()
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if !free && times > 20 {
+			t.Errorf("looked at %d times, and never free", times)
+		}
+		r.Release()
 	})
 }
 
