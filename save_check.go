@@ -149,5 +149,5 @@ func (s *saving) accept(ctx context.Context, state any, c *saveConfig) error {
 	if err != nil {
 		return err
 	}
-	return s.into.Accept(ctx, leaves)
+	return s.into.Accept(ctx, leaves, c.handler.Storage.Zarr2)
 }

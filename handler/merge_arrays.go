@@ -39,8 +39,8 @@ func (o *unionOpener) findArrays(ctx context.Context) error {
 	}
 	two, three := formats[zarr.DocumentName(2)], formats[zarr.DocumentName(3)]
 	if len(two) > 0 && len(three) > 0 {
-		return fmt.Errorf("%w: %d arrays are in zarr format 2 (%s …), %d in format 3 (%s …); Orbax loads only one of them",
-			fault.ErrUnsupported, len(two), two[0], len(three), three[0])
+		return fmt.Errorf("%w: arrays are in zarr format 2 (%s) and in format 3 (%s); Orbax loads only one of them",
+			fault.ErrUnsupported, fault.List(two), fault.List(three))
 	}
 	o.ocdbt, o.zarr3 = len(o.values) > 0, len(three) > 0
 	if len(two)+len(three) == 0 { // none are stored: as the parts say

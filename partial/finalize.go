@@ -1,6 +1,7 @@
 package partial
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,7 +38,8 @@ import (
 // Without a session the error matches orbax.ErrNotExist. If path has something
 // that was not made of this session it matches orbax.ErrExist. Parts that are
 // damaged, or that do not fit together, are refused with the errors of
-// handler.OpenUnion.
+// handler.OpenUnion. Parts in several zarr formats, which only a save by Orbax leaves in
+// one session, are named, with what to do.
 func Finalize(ctx context.Context, path string) error {
 	s, err := newSession(path)
 	if err == nil {
@@ -263,6 +265,9 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 		}
 	}
 	union, err := handler.OpenUnion(ctx, parts...)
+	if errors.Is(err, fault.ErrUnsupported) {
+		return cmp.Or(c.checkFormats(ctx, s.dir), err)
+	}
 	if err != nil {
 		return err
 	}

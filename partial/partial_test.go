@@ -254,46 +254,82 @@ func TestDamagedPart(t *testing.T) {
 	}
 }
 
-// Parts that differ in how they are stored become one tree without a copy, unless
-// Orbax has no form for it.
+// Parts that differ in how they are stored become one tree without a copy. One that
+// Orbax could not load beside the others is refused by the save, and the session is as
+// it was.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	files, zarr2 := handler.StorageOptions{PlainFiles: true}, handler.StorageOptions{Zarr2: true}
 	both := handler.StorageOptions{PlainFiles: true, Zarr2: true}
 	for i, c := range []struct {
-		forms []handler.StorageOptions
-		ok    bool
+		forms   []handler.StorageOptions
+		refused int // index
 	}{
-		{[]handler.StorageOptions{files, files}, true},
-		{[]handler.StorageOptions{{}, files, {}}, true},
-		{[]handler.StorageOptions{zarr2, zarr2}, true},
-		{[]handler.StorageOptions{zarr2, both}, true},
-		{[]handler.StorageOptions{zarr2, {}}, false},
-		{[]handler.StorageOptions{files, both}, false},
+		{[]handler.StorageOptions{files, files}, -1},
+		{[]handler.StorageOptions{{}, files, {}}, -1},
+		{[]handler.StorageOptions{zarr2, zarr2}, -1},
+		{[]handler.StorageOptions{zarr2, both}, -1},
+		{[]handler.StorageOptions{zarr2, {}, both}, 1},
+		{[]handler.StorageOptions{{}, zarr2}, 1},
+		{[]handler.StorageOptions{files, {}, both}, 2},
 	} {
 		path := filepath.Join(t.TempDir(), "ck")
-		whole := map[string]any{}
+		// What has no arrays may be beside any format.
+		must(t, partial.Save(ctx, path, map[string]any{"none": nil, "name": "n"}, orbax.Storage(handler.StorageOptions{Zarr2: i%2 == 0})))
+		whole := map[string]any{"none": nil, "name": "n"}
 		for j, form := range c.forms {
 			key := fmt.Sprint("w", j)
+			err := partial.Save(ctx, path, map[string]any{key: large(j)}, orbax.Storage(form))
+			if j == c.refused {
+				if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "part ck.partial_save.pending_") {
+					t.Errorf("%d: part %d: %v", i, j, err)
+				}
+				continue
+			}
+			must(t, err)
 			whole[key] = large(j)
-			must(t, partial.Save(ctx, path, map[string]any{key: whole[key]}, orbax.Storage(form)))
 		}
-		must(t, partial.Save(ctx, path, map[string]any{"text": "t"}, orbax.Storage(c.forms[0])))
+		must(t, partial.Save(ctx, path, map[string]any{"text": "t"}, orbax.Storage(zarr2)))
 		whole["text"] = "t"
-		err := partial.Finalize(ctx, path)
-		if !c.ok {
-			if !errors.Is(err, orbax.ErrUnsupported) {
-				t.Errorf("%d: %v", i, err)
-			}
-			if s, err := partial.Open(ctx, path); err != nil || len(s.Parts) != len(c.forms)+1 {
-				t.Errorf("%d: the session has %+v, %v", i, s, err)
-			}
-			continue
-		}
-		must(t, err)
+		must(t, partial.Finalize(ctx, path))
 		wantSame(t, path, whole)
 	}
+}
+
+// Two parts that are saved at the same time are compared too.
+func TestFormsAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ck")
+	first, err := partial.SaveAsync(t.Context(), path, map[string]any{"a": 1})
+	must(t, err)
+	second, err := partial.SaveAsync(t.Context(), path, map[string]any{"b": 2}, orbax.Storage(handler.StorageOptions{Zarr2: true}))
+	if err == nil {
+		err = second.Result(t.Context())
+	}
+	if !errors.Is(err, orbax.ErrUnsupported) {
+		t.Errorf("the second part: %v", err)
+	}
+	err = first.Result(t.Context())
+	must(t, err)
+	must(t, partial.Finalize(t.Context(), path))
+}
+
+// A session that has parts in two formats, as saves by Orbax leave one, says which parts
+// they are; it is finalized when those of one format are gone.
+func TestFormsInSession(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "ck"), filepath.Join(dir, "other", "ck")
+	must(t, partial.Save(t.Context(), path, map[string]any{"a": 1}))
+	must(t, partial.Save(t.Context(), other, map[string]any{"b": 2}, orbax.Storage(handler.StorageOptions{Zarr2: true})))
+	stray := names(t, other+".partial_save")[0]
+	must(t, os.CopyFS(filepath.Join(path+".partial_save", stray), os.DirFS(filepath.Join(other+".partial_save", stray))))
+	err := partial.Finalize(t.Context(), path)
+	if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "format 2 in "+stray) {
+		t.Errorf("Finalize: %v", err)
+	}
+	must(t, os.RemoveAll(filepath.Join(path+".partial_save", stray)))
+	must(t, partial.Finalize(t.Context(), path))
+	wantSame(t, path, map[string]any{"a": 1})
 }
 
 // The parts' data is in the checkpoint without having been copied.

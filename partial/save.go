@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax"
@@ -27,7 +28,9 @@ import (
 // Leaves that are in the session already, or that cannot be beside those that
 // are, as x and x.y cannot, are refused with an error that joins one
 // *orbax.LeafError for each; they match orbax.ErrKeyCollision. So lists cannot
-// grow. If something is at path, the error matches orbax.ErrExist.
+// grow. Arrays in another zarr format than those of the parts that are there, of which
+// Orbax loads no checkpoint, are refused with orbax.ErrUnsupported. If something is at
+// path, the error matches orbax.ErrExist.
 //
 // Of the options of orbax.Save, Overwrite is refused. Custom metadata of all
 // parts is merged; of two values for one key the later counts.
@@ -79,11 +82,14 @@ type newPart struct {
 	turn    *turn
 	id      string
 	leaves  []tree.Leaf
+	arrays  bool // some leaves are stored as arrays
+	zarr2   bool // in zarr format 2
 }
 
-// accept looks for collisions with the parts that are there.
-func (p *newPart) accept(ctx context.Context, leaves []tree.Leaf) error {
-	p.leaves = leaves
+// accept looks whether the part can be in one checkpoint with the parts that are there.
+func (p *newPart) accept(ctx context.Context, leaves []tree.Leaf, zarr2 bool) error {
+	p.leaves, p.zarr2 = leaves, zarr2
+	p.arrays = slices.ContainsFunc(leaves, hasArray)
 	for i := range p.leaves {
 		if _, text := leaves[i].Value.(string); !text {
 			p.leaves[i].Value = nil // the save may outlive the caller's state
@@ -107,17 +113,23 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 		return 0, err
 	}
 	var keys handler.KeySet
+	var stored formats
 	for _, old := range c.parts {
-		leaves, err := old.leaves(ctx)
+		t, err := old.tree(ctx)
 		if err != nil {
 			return 0, err
 		}
-		for _, l := range leaves {
+		stored.add(old.title(), t)
+		for _, l := range t.Leaves {
 			keys.Add(l.Path, l.ValueType == layout.String) // what is wrong there is for Finalize to tell
 		}
 		last = max(last, old.saved)
 	}
-	return last, errors.Join(collisions(&keys, p.leaves)...)
+	errs := collisions(&keys, p.leaves)
+	if p.arrays {
+		errs = append(errs, stored.accept(p.zarr2))
+	}
+	return last, errors.Join(errs...)
 }
 
 // collisions returns what is wrong with leaves beside keys.

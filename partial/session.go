@@ -298,11 +298,15 @@ type movedDigests struct{ *layout.Digests }
 
 func (movedDigests) Has(string) bool { return false }
 
-// leaves returns the leaves of a part; none if their document has been moved.
-func (p *part) leaves(ctx context.Context) ([]layout.TreeLeaf, error) {
+// title is what messages call the part.
+func (p *part) title() string { return cmp.Or(p.name, path.Base(p.dir)) }
+
+// tree returns the document of a part, with the leaves in order; one without leaves if
+// it has been moved.
+func (p *part) tree(ctx context.Context) (*layout.TreeMetadata, error) {
 	doc, err := p.state.ReadFile(ctx, layout.TreeFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return &layout.TreeMetadata{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.dir, err)
@@ -312,7 +316,7 @@ func (p *part) leaves(ctx context.Context) ([]layout.TreeLeaf, error) {
 		return nil, fmt.Errorf("%s: %w", p.dir, err)
 	}
 	slices.SortFunc(m.Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
-	return m.Leaves, nil
+	return m, nil
 }
 
 func (s *session) describe(ctx context.Context) (*Session, error) {
@@ -326,11 +330,11 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 		if p.name != "" {
 			part.Saved = time.Unix(0, p.saved).UTC()
 		}
-		leaves, err := p.leaves(ctx)
+		t, err := p.tree(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range leaves {
+		for _, l := range t.Leaves {
 			part.Keys = append(part.Keys, l.Path)
 		}
 		if part.Bytes, err = s.size(ctx, p.dir, p.name == ""); err != nil {

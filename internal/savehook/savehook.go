@@ -27,8 +27,9 @@ import (
 // Into makes of orbax.Save a save of one part of the checkpoint at the path,
 // which is stored elsewhere until the others are there.
 type Into struct {
-	// Accept refuses leaves that cannot be saved. Nothing has been copied.
-	Accept func(ctx context.Context, leaves []tree.Leaf) error
+	// Accept refuses leaves that cannot be saved, in arrays of zarr format 2 or 3. Nothing
+	// has been copied.
+	Accept func(ctx context.Context, leaves []tree.Leaf, zarr2 bool) error
 	// Begin starts the stage that is written and committed. It may wait.
 	Begin func(ctx context.Context) (storage.Stage, error)
 	// DigestFile is the name of the digest file in the stage.

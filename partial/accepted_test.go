@@ -1,0 +1,48 @@
+package partial_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/partial"
+)
+
+// A session whose parts were all accepted can be finalized, whatever their names and
+// forms are.
+func TestAcceptedIsFinalized(t *testing.T) {
+	t.Parallel()
+	dir, n := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		path := filepath.Join(dir, fmt.Sprint(n))
+		key := rapid.StringMatching(`[ab/.~%0]{1,3}`)
+		accepted := 0
+		for i := range rapid.IntRange(2, 4).Draw(rt, "parts") {
+			part := map[string]any{}
+			for _, k := range rapid.SliceOfN(key, 1, 2).Draw(rt, "keys") {
+				part[k] = rapid.SampledFrom([]any{"text", nil, 1, []float32{1, 2}, map[string]any{"b": "x"}, map[string]any{"b": 2}, []any{"s", 1}}).Draw(rt, "value")
+			}
+			form := handler.StorageOptions{Zarr2: rapid.Bool().Draw(rt, "zarr2"), PlainFiles: rapid.Bool().Draw(rt, "files")}
+			if err := partial.Save(t.Context(), path, part, orbax.Storage(form), orbax.CustomMetadata(map[string]any{"a": i})); err == nil {
+				accepted++
+			} else if strings.Contains(err.Error(), "corrupt") {
+				rt.Fatalf("%v: %v", part, err)
+			}
+		}
+		if accepted == 0 {
+			return
+		}
+		if err := partial.Finalize(t.Context(), path); err != nil {
+			rt.Fatal(err)
+		}
+		if err := orbax.Verify(t.Context(), path); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
