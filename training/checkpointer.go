@@ -74,16 +74,26 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 // programs that died have left; see Options.CleanTemporary. Close must be called
 // when the run ends.
 //
-// A directory that holds runs is refused with an error that matches
-// orbax.ErrInvalidCheckpoint and names them, unless Options.RunsInside is set, as a
-// program that gives it by mistake would train from nothing beside its run: the
-// directory has no step, no temporary directory of one and no metadata of a run, and a
-// directory in it is a run. That is one which is no checkpoint and in which a directory
-// whose name ends in a digit has the documents of a checkpoint of Orbax: steps in
-// whatever format of names. Everything else may lie in a root, exports, arrays and logs
-// for instance, and so may runs once it has a step. New looks into 32 directories of a
-// root without steps at most. For [Latest], [Steps] and [Watch] such a directory has no
-// steps; their error names the runs.
+// A program that gives a wrong directory would train from nothing beside its run. So New
+// refuses a root that has no step, no temporary directory of one and no metadata of a
+// run, where
+//
+//   - it holds runs: the error matches orbax.ErrInvalidCheckpoint and names them.
+//     Options.RunsInside takes the root nevertheless. A directory in it counts as a run if
+//     it is not a checkpoint itself and has a subdirectory that is one and whose name ends
+//     in a digit. The format of the names does not matter. New looks into 32 directories
+//     at most.
+//   - it holds a checkpoint whose name ends in a digit and does not fit
+//     Options.StepNameFormat: it may be a step, and the error matches
+//     orbax.ErrUnsupported. Call an export that lies in the root before the first step
+//     model or model_v1_final, and not model_1.
+//   - a look into it fails: that error is returned. What the program is not permitted to
+//     read is passed over.
+//
+// The directory of a run's metadata is refused as well. Everything else may lie in a
+// root, exports, arrays and logs for instance, and so may runs and checkpoints of any name
+// once it has a step. For [Latest], [Steps] and [Watch] a directory of runs has no steps;
+// their error names the runs.
 func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 	c, err := newCheckpointer(ctx, root, o)
 	if err != nil {
@@ -110,9 +120,8 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
-	var of errOfRuns
-	if _, err := c.steps.find(LatestStep); errors.As(err, &of) && !o.RunsInside {
-		return nil, of.refused()
+	if err := c.mayBegin(); err != nil {
+		return nil, err
 	}
 	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ type hooks struct {
 	open   func(name string) // before a file is opened
 	edit   func(dir string)  // before a directory is claimed
 	stat   func(name string) // before something is looked at
+	// fail returns the error with which a look at a file or directory fails.
+	fail func(name string) error
 }
 
 var (
@@ -57,6 +59,9 @@ func (s hookedStore) Stat(ctx context.Context, name string) (storage.Info, error
 	if s.hooks.stat != nil {
 		s.hooks.stat(name)
 	}
+	if err := s.failure(name); err != nil {
+		return storage.Info{}, err
+	}
 	return s.Editor.Stat(ctx, name)
 }
 
@@ -68,6 +73,9 @@ func (s hookedStore) Open(ctx context.Context, name string) (storage.Reader, err
 }
 
 func (s hookedStore) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	if err := s.failure(dir); err != nil {
+		return nil, err
+	}
 	before, err := s.Editor.List(ctx, dir)
 	if s.hooks.listed == nil || err != nil {
 		return before, err
@@ -87,4 +95,11 @@ func (s hookedStore) Edit(ctx context.Context, dir string) (storage.Edit, error)
 		s.hooks.edit(dir)
 	}
 	return s.Editor.Edit(ctx, dir)
+}
+
+func (h *hooks) failure(name string) error {
+	if h.fail == nil {
+		return nil
+	}
+	return h.fail(name)
 }

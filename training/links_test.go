@@ -90,3 +90,43 @@ func TestRunOfLinks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a run says of itself is not read from outside of its root, unless the program says
+// that it trusts it.
+func TestMetadataBehindLinks(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for name, link := range map[string]string{"directory": "metadata", "document": "metadata/_ROOT_METADATA", "digests": "metadata/digests.sha256"} {
+		for _, inside := range []bool{false, true} {
+			run := filepath.Join(t.TempDir(), "run")
+			c := openRun(t, run, training.Options{CustomMetadata: map[string]any{"secret": 1}})
+			mustSave(t, c, 1)
+			c.Close()
+			from, to := filepath.Join(run, link), filepath.Join(filepath.Dir(run), "elsewhere")
+			if inside {
+				to = filepath.Join(run, "elsewhere")
+			}
+			if err := errors.Join(os.Rename(from, to), os.Symlink(to, from)); err != nil {
+				t.Fatal(err)
+			}
+			c = openRun(t, run, training.Options{})
+			trusting := openRun(t, run, training.Options{LoadOptions: []orbax.LoadCheckpointablesOption{orbax.FollowLinks()}})
+			for what, read := range map[string]func() (*training.RootMetadata, error){
+				"Metadata":     func() (*training.RootMetadata, error) { return training.Metadata(ctx, run, training.ReadOptions{}) },
+				"RootMetadata": func() (*training.RootMetadata, error) { return c.RootMetadata(ctx) },
+			} {
+				m, err := read()
+				if inside && (err != nil || m.Custom["secret"] != 1) || !inside && (!errors.Is(err, orbax.ErrLink) || m != nil) {
+					t.Errorf("%s, %s, inside %v: %+v, %v", name, what, inside, m, err)
+				}
+			}
+			m, err := training.Metadata(ctx, run, training.ReadOptions{OpenOptions: []orbax.OpenOption{orbax.FollowLinks()}})
+			if err != nil || m.Custom["secret"] != 1 {
+				t.Errorf("%s, followed: %+v, %v", name, m, err)
+			}
+			if m, err := trusting.RootMetadata(ctx); err != nil || m.Custom["secret"] != 1 {
+				t.Errorf("%s, followed by a Checkpointer: %+v, %v", name, m, err)
+			}
+		}
+	}
+}

@@ -37,6 +37,11 @@ func newRoot(name string, names NameFormat, open []orbax.OpenOption) (root, erro
 	return r, err
 }
 
+// followLinks reports whether links may lead out of the root.
+func (r *root) followLinks() bool {
+	return slices.ContainsFunc(r.open, func(o orbax.OpenOption) bool { _, follow := o.(orbax.LinksOption); return follow })
+}
+
 // path returns the path of an entry, which stays right when the program changes its
 // working directory.
 func (r *root) path(entry string) string { return join(r.base, entry) }

@@ -23,12 +23,14 @@ const metadataWait = 10 * time.Millisecond
 // RootMetadata describes a run.
 type RootMetadata struct {
 	Root string
-	// Custom is the custom metadata, with numbers as int or float64; empty if there
-	// is none.
+	// Custom is the custom metadata, with numbers as int, uint64, *big.Int or float64, as
+	// in [orbax.CheckpointMetadata]; empty if there is none.
 	Custom map[string]any
 }
 
-// RootMetadata returns what the root says of the run.
+// RootMetadata returns what the root says of the run. Links that lead out of the root are
+// followed if Options.LoadOptions have [orbax.FollowLinks]; otherwise they are refused with
+// orbax.ErrLink.
 func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) {
 	if err := c.checkOpen(); err != nil {
 		return nil, c.root.wrap("metadata", noStep, err)
@@ -38,7 +40,9 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 
 // Metadata returns what the run at root says of itself, for a program that only reads:
 // it takes no lock and writes nothing. A root that does not exist, or says nothing, has
-// no custom metadata. If the document is damaged the error matches orbax.ErrCorrupt.
+// no custom metadata. If the document is damaged the error matches orbax.ErrCorrupt. If a
+// link leads to it from outside of the root it matches orbax.ErrLink, unless
+// ReadOptions.OpenOptions have [orbax.FollowLinks].
 func Metadata(ctx context.Context, root string, o ReadOptions) (*RootMetadata, error) {
 	r, err := newReader(root, o)
 	if err != nil {
@@ -62,11 +66,12 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	dir := path.Join(r.dir, layout.RootMetadataDir)
-	digests, err := r.readDigests(ctx, dir)
+	store := storage.Confine(r.store, r.dir, r.followLinks())
+	digests, err := readDigests(ctx, store, dir)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := transfer.ReadFile(ctx, r.store, dir, layout.RootMetadataFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.RootMetadataFile, 0, -1)
 	if err == nil {
 		err = digests.Check(layout.RootMetadataFile, doc)
 	}
@@ -74,7 +79,7 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.RootMetadataFile)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		doc, err = transfer.ReadFile(ctx, r.store, dir, layout.OldRootMetadataFile, 0, -1)
+		doc, err = transfer.ReadFile(ctx, store, dir, layout.OldRootMetadataFile, 0, -1)
 	}
 	if err != nil {
 		return nil, err
@@ -105,8 +110,8 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 
 // readDigests reads the digest file beside the metadata, which they have if this package
 // wrote them: Orbax does not, nor does it ever write metadata again.
-func (r *root) readDigests(ctx context.Context, dir string) (*layout.Digests, error) {
-	doc, err := transfer.ReadFile(ctx, r.store, dir, layout.DigestFile, 0, -1)
+func readDigests(ctx context.Context, store storage.Store, dir string) (*layout.Digests, error) {
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -191,6 +196,13 @@ func (r *root) check(ctx context.Context) error {
 		return err
 	case !info.Dir:
 		return fmt.Errorf("%w: the root is a file", fault.ErrInvalidCheckpoint)
+	}
+	is, err := r.isMetadata(ctx)
+	if err != nil {
+		return err
+	}
+	if is {
+		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, path.Dir(r.dir))
 	}
 	outer, err := layout.Enclosing(ctx, r.store, path.Join(r.dir, "step"))
 	if err == nil && outer != "" {

@@ -2,7 +2,9 @@ package training
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -26,9 +28,37 @@ func (e errOfRuns) text() string {
 	return fmt.Sprintf("there are no steps, and its entries %s are runs; give one of them", fault.List(e.runs))
 }
 
+// errNotNew is the error of a root without steps in which a run must not begin: New
+// returns it.
+type errNotNew struct{ error }
+
+func (e errNotNew) Unwrap() error { return e.error }
+
+// notNew returns err of a look at a root without steps as an errNotNew, or nil. What is
+// in a root must be known before a run begins there.
+func notNew(err error) error {
+	if err == nil || errors.As(err, new(errOfRuns)) {
+		return err
+	}
+	return errNotNew{fmt.Errorf("it is not known whether there are steps: %w", err)}
+}
+
 // refused is the error of a program that would begin a run beside them.
 func (e errOfRuns) refused() error {
 	return fmt.Errorf("%w: %s, or a directory without runs for a new one; Options.RunsInside takes this one", fault.ErrInvalidCheckpoint, e.text())
+}
+
+// mayBegin returns an error if the root has no steps, and a run must not begin there.
+func (c *Checkpointer) mayBegin() error {
+	_, none := c.steps.find(LatestStep)
+	var of errOfRuns
+	if errors.As(none, &of) && !c.options.RunsInside {
+		return of.refused()
+	}
+	if errors.As(none, new(errNotNew)) {
+		return none
+	}
+	return nil
 }
 
 // ofRuns returns an errOfRuns for a root without steps that seems to be no run but a
@@ -44,8 +74,10 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 				return nil
 			}
 		}
-		if o.Name == layout.RootMetadataDir && r.hasMetadata(ctx) {
-			return nil
+		if o.Dir && o.Name == layout.RootMetadataDir {
+			if has, err := r.hasMetadata(ctx); has || err != nil {
+				return err
+			}
 		}
 	}
 	runs, err := layout.RunsIn(ctx, r.store, r.dir, inside, func(name string) bool {
@@ -58,13 +90,34 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 	return errOfRuns{runs}
 }
 
-// hasMetadata reports whether the root has the metadata of a run, or what cannot be known
-// not to be that.
-func (r *root) hasMetadata(ctx context.Context) bool {
+// hasMetadata reports whether the root has the metadata of a run, or what may be that and
+// may not be read.
+func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile} {
-		if info, err := r.store.Stat(ctx, path.Join(r.dir, layout.RootMetadataDir, name)); err == nil && !info.Dir {
-			return true
+		info, err := r.store.Stat(ctx, path.Join(r.dir, layout.RootMetadataDir, name))
+		switch {
+		case err == nil && !info.Dir, errors.Is(err, fs.ErrPermission):
+			return true, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return false, err
 		}
 	}
-	return false
+	return false, nil
+}
+
+// isMetadata reports whether the directory is that of the metadata of a run.
+func (r *root) isMetadata(ctx context.Context) (bool, error) {
+	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile} {
+		if name == layout.OldRootMetadataFile && path.Base(r.dir) != layout.RootMetadataDir {
+			continue
+		}
+		info, err := r.store.Stat(ctx, path.Join(r.dir, name))
+		if err == nil && !info.Dir {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }

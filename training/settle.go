@@ -106,7 +106,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 	if err := r.check(ctx); err != nil { // the path of a checkpoint, say
 		return err
 	}
-	if err := r.ofRuns(ctx, e); err != nil {
+	if err := notNew(r.ofRuns(ctx, e)); err != nil {
 		return err
 	}
 	for _, c := range e.steps {
@@ -128,8 +128,11 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 		}
 		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name), r.open...)
 		if is || errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrUnsupported) {
-			return fmt.Errorf("%w: there are no steps of these names, but %s is a checkpoint; does StepNameFormat fit the run?",
-				fault.ErrUnsupported, r.path(o.Name))
+			return errNotNew{fmt.Errorf("%w: there are no steps of these names, but %s may be one of another: if it is, set the StepNameFormat of the run; if not, move it, or give it a name without a number at the end",
+				fault.ErrUnsupported, r.path(o.Name))}
+		}
+		if err != nil && !isNoCheckpoint(err) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, orbax.ErrLink) {
+			return notNew(fmt.Errorf("%s: %w", r.path(o.Name), err))
 		}
 	}
 	return fmt.Errorf("%w: there are no steps", fault.ErrNotExist)

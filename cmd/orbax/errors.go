@@ -171,14 +171,19 @@ func hintOf(err error) string {
 	return ""
 }
 
+// openOptions returns the options by which the flags of the command line open a
+// checkpoint.
+func openOptions(ctx context.Context) []orbax.OpenOption {
+	if ctx.Value(followLinks{}) == nil {
+		return nil
+	}
+	return []orbax.OpenOption{orbax.FollowLinks()}
+}
+
 // openCheckpoint opens a checkpoint for reading. Its errors speak of the
 // command line, not of the library.
 func openCheckpoint(ctx context.Context, path string) (*orbax.Checkpoint, error) {
-	var options []orbax.OpenOption
-	if ctx.Value(followLinks{}) != nil {
-		options = append(options, orbax.FollowLinks())
-	}
-	ck, err := orbax.Open(ctx, path, options...)
+	ck, err := orbax.Open(ctx, path, openOptions(ctx)...)
 	missing := errors.Is(err, orbax.ErrNotExist)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err

@@ -71,7 +71,7 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		}
 		l.Checkpoints = append(l.Checkpoints, m)
 	}
-	m, err := training.Metadata(ctx, r.path, training.ReadOptions{})
+	m, err := training.Metadata(ctx, r.path, training.ReadOptions{OpenOptions: openOptions(ctx)})
 	if err != nil {
 		var ours *training.Error
 		if errors.As(err, &ours) {

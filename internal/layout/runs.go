@@ -1,7 +1,10 @@
 package layout
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -19,13 +22,15 @@ const (
 // RunsIn returns the names of those entries of the directory dir that are runs:
 // directories, and no checkpoints, in which a directory whose name ends in a digit is a
 // checkpoint of Orbax. It looks into a bounded number of entries, so that some may
-// be missing; what cannot be read is none. The error is that of ctx.
+// be missing. What it is not permitted to read is none. Any other failure to read is the
+// error where no run is found, as what could not be read may be one.
 //
 // isStep reports which names may be those of steps in dir itself, none if it is nil. Such
 // a step may be damaged: of it only checkpoints with the document CheckpointFile
 // make a run, as directories of its checkpointables can be like old checkpoints.
 func RunsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info, isStep func(name string) bool) (runs []string, err error) {
 	looked := 0
+	var failed error
 	for _, e := range entries {
 		if !e.Dir || strings.Contains(e.Name, storage.TempMarker) || strings.HasSuffix(e.Name, PartialSuffix) {
 			continue
@@ -33,28 +38,33 @@ func RunsIn(ctx context.Context, store storage.Store, dir string, entries []stor
 		if looked++; looked > maxRuns {
 			break
 		}
-		if isRun(ctx, store, path.Join(dir, e.Name), isStep == nil || !isStep(e.Name)) {
-			runs = append(runs, e.Name)
-		}
+		is, err := isRun(ctx, store, path.Join(dir, e.Name), isStep == nil || !isStep(e.Name))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if is {
+			runs = append(runs, e.Name)
+		}
+		failed = cmp.Or(failed, err)
 	}
-	return runs, nil
+	if len(runs) > 0 {
+		return runs, nil
+	}
+	return nil, failed
 }
 
 // isRun reports whether a directory is a run; old counts checkpoints without
 // CheckpointFile as well.
-func isRun(ctx context.Context, store storage.Store, dir string, old bool) bool {
+func isRun(ctx context.Context, store storage.Store, dir string, old bool) (bool, error) {
 	entries, err := store.List(ctx, dir)
 	if err != nil {
-		return false
+		return false, failure(err)
 	}
 	var steps []string
 	for _, e := range entries {
 		switch {
 		case !e.Dir && slices.Contains([]string{CheckpointFile, TreeFile, DigestFile, IndicatorFile, CommitFile}, e.Name):
-			return false
+			return false, nil
 		case e.Dir && endsInDigit(e.Name) && !strings.Contains(e.Name, storage.TempMarker):
 			steps = append(steps, e.Name)
 		}
@@ -62,7 +72,15 @@ func isRun(ctx context.Context, store storage.Store, dir string, old bool) bool 
 	if n := len(steps); n > maxRunSteps {
 		steps = slices.Delete(steps, maxRunSteps/2, n-maxRunSteps/2)
 	}
-	return slices.ContainsFunc(steps, func(name string) bool { return isOrbax(ctx, store, path.Join(dir, name), old) })
+	var failed error
+	for _, name := range steps {
+		is, err := isOrbax(ctx, store, path.Join(dir, name), old)
+		if is {
+			return true, nil
+		}
+		failed = cmp.Or(failed, err)
+	}
+	return false, failed
 }
 
 // endsInDigit reports whether a name is like those of steps, in whatever format.
@@ -71,20 +89,38 @@ func endsInDigit(name string) bool {
 }
 
 // isOrbax reports whether a directory has the documents of a checkpoint of Orbax.
-func isOrbax(ctx context.Context, store storage.Store, dir string, old bool) bool {
-	has := func(names ...string) bool {
-		info, err := store.Stat(ctx, path.Join(names...))
-		return err == nil && !info.Dir
+func isOrbax(ctx context.Context, store storage.Store, dir string, old bool) (bool, error) {
+	entries, err := store.List(ctx, dir)
+	if err != nil {
+		return false, failure(err)
 	}
-	if has(dir, CheckpointFile) || old && has(dir, TreeFile) {
-		return true
+	var items []string
+	for _, e := range entries {
+		switch {
+		case e.Dir:
+			items = append(items, e.Name)
+		case e.Name == CheckpointFile, old && e.Name == TreeFile:
+			return true, nil
+		}
 	}
 	if !old {
-		return false
+		return false, nil
 	}
-	items, err := store.List(ctx, dir)
-	items = slices.DeleteFunc(items, func(e storage.Info) bool { return !e.Dir })
-	return err == nil && slices.ContainsFunc(items[:min(len(items), maxRunItems)], func(e storage.Info) bool {
-		return has(dir, e.Name, TreeFile)
-	})
+	var failed error
+	for _, item := range items[:min(len(items), maxRunItems)] {
+		info, err := store.Stat(ctx, path.Join(dir, item, TreeFile))
+		if err == nil && !info.Dir {
+			return true, nil
+		}
+		failed = cmp.Or(failed, failure(err))
+	}
+	return false, failed
+}
+
+// failure returns err, or nil if it says that nothing is there that may be read.
+func failure(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
 }
