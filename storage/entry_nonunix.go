@@ -32,6 +32,12 @@ func (e entry) perm() (perm fs.FileMode, regular bool) {
 	return info.Mode().Perm(), true
 }
 
+// id returns the identity of what has the name.
+func (e entry) id() (identity, error) {
+	info, err := e.lstat()
+	return identity{info}, err
+}
+
 // exists reports whether anything has the name.
 func (e entry) exists() bool {
 	_, err := e.lstat()

@@ -40,6 +40,15 @@ func (e entry) perm() (perm fs.FileMode, regular bool) {
 	return fs.FileMode(s.Mode) & fs.ModePerm, err == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
+// id returns the identity of what has the name.
+func (e entry) id() (identity, error) {
+	var s unix.Stat_t
+	if err := retry(func() error { return unix.Fstatat(e.dir(), e.name, &s, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return identity{}, &os.PathError{Op: "stat", Path: e.path(), Err: err}
+	}
+	return identity{uint64(s.Dev), uint64(s.Ino)}, nil
+}
+
 // exists reports whether anything has the name.
 func (e entry) exists() bool {
 	var s unix.Stat_t

@@ -123,7 +123,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		err = s.syncAll(ctx, dirs)
 	}
 	if err == nil {
-		err = s.check(dirs)
+		err = s.check(ctx, dirs)
 	}
 	if err == nil {
 		err = (&local{sys: s.sys}).mkdirParents(s.target)

@@ -222,7 +222,7 @@ func (s *markerStage) mark(ctx context.Context, dirs []string) error {
 	if err := s.sync(ctx); err != nil {
 		return err
 	}
-	if err := s.check(dirs); err != nil {
+	if err := s.check(ctx, dirs); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -183,11 +183,13 @@ func (s *localStage) mkdirAll(name string) error {
 	if err := s.mkdirAll(path.Dir(name)); err != nil {
 		return err
 	}
-	if err := s.folders.use(name, s.sys.mkdir); err != nil {
-		return err
-	}
-	s.dirs[name] = true
-	return nil
+	return s.folders.use(name, func(e entry) error {
+		if err := s.sys.mkdir(e); err != nil {
+			return err
+		}
+		s.dirs[name] = true
+		return s.folders.made(name, e)
+	})
 }
 
 // Commit syncs the directories (their files were synced when they were closed),
@@ -261,7 +263,7 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 // it, or another directory has, or if a file is gone, as what is there would not be what
 // has been written. All are looked at when the last is durable, so that nothing of the
 // kind comes in after the sync of one while others are synced.
-func (s *localStage) check(dirs []string) error {
+func (s *localStage) check(ctx context.Context, dirs []string) error {
 	files := map[string][]string{}
 	s.mu.Lock()
 	for name := range s.files {
@@ -269,6 +271,9 @@ func (s *localStage) check(dirs []string) error {
 	}
 	s.mu.Unlock()
 	for _, dir := range dirs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := checkOwn(s.tmp, dir, s.folders.id(dir), files[dir]); err != nil {
 			return err
 		}
@@ -280,7 +285,7 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 	if err := s.syncAll(ctx, dirs); err != nil {
 		return err
 	}
-	if err := s.check(dirs); err != nil {
+	if err := s.check(ctx, dirs); err != nil {
 		return err
 	}
 	s.folders.end() // not every system renames a directory that is open

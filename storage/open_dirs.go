@@ -69,6 +69,18 @@ func (o *openDirs) use(name string, f func(entry) error) error {
 	return f(entry{d, path.Base(name)})
 }
 
+// made notes the identity of a directory that has just been made.
+func (o *openDirs) made(name string, e entry) error {
+	id, err := e.id()
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ids[name] = id
+	return nil
+}
+
 func (o *openDirs) enter(name string) (*openDir, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,8 +119,10 @@ func (o *openDirs) openNow(name string) (*openDir, error) {
 	}
 	if before, ok := o.ids[name]; ok {
 		err = f.mustBe(before, e.path())
+	} else if id, ierr := f.id(); ierr != nil {
+		err = ierr
 	} else {
-		o.ids[name], err = f.id()
+		o.ids[name] = id
 	}
 	if err != nil {
 		f.close()

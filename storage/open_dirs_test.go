@@ -131,3 +131,28 @@ func TestOpenAgain(t *testing.T) {
 		})
 	}
 }
+
+// A directory is the stage's own from when it is made, and not from its first file on.
+func TestDirectorySwappedBeforeItsFirstFile(t *testing.T) {
+	s := newStage(t)
+	victim := path.Join(t.TempDir(), "victim")
+	if err := errors.Join(os.Mkdir(victim, 0o777), os.WriteFile(path.Join(victim, "of a victim"), nil, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mkdir(t.Context(), "state"); err != nil {
+		t.Fatal(err)
+	}
+	state := path.Join(s.tmp, "state")
+	if err := errors.Join(os.Remove(state), os.Rename(victim, state)); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t.Context(), s, "state/file"); !errors.Is(err, fault.ErrInvalidCheckpoint) {
+		t.Errorf("a file in somebody else's directory: %v", err)
+	}
+	if err := s.Commit(t.Context()); err == nil {
+		t.Error("committed")
+	}
+	if _, err := os.Stat(path.Join(state, "of a victim")); err != nil {
+		t.Error(err)
+	}
+}
