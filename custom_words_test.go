@@ -1,10 +1,12 @@
 package orbax_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,5 +130,34 @@ func TestCustomMetadataNotFiniteInRuns(t *testing.T) {
 	must(t, err)
 	if want := `{"internal_metadata":{},"custom_metadata":{"NaN":1e-7,"best":Infinity,`; !strings.HasPrefix(string(doc), want) {
 		t.Errorf("%s\nwant %s", doc, want)
+	}
+}
+
+// changing is a value whose JSON is never twice the same.
+type changing struct{ n *int }
+
+func (c changing) MarshalJSON() ([]byte, error) {
+	*c.n++
+	return []byte(strconv.Itoa(*c.n)), nil
+}
+
+// What cannot be told from the numbers that stand for NaN while it is encoded is refused.
+func TestCustomMetadataThatChanges(t *testing.T) {
+	at := changing{new(int)}
+	path := t.TempDir() + "/ck"
+	if err := orbax.Save(t.Context(), path, 1, orbax.CustomMetadata(map[string]any{"at": at})); err != nil {
+		t.Error(err)
+	}
+	both := map[string]any{"at": at, "best": math.NaN()}
+	if err := orbax.Save(t.Context(), path, 1, orbax.Overwrite(), orbax.CustomMetadata(both)); !errors.Is(err, orbax.ErrLeafType) {
+		t.Errorf("beside NaN: %v", err)
+	}
+	c, err := training.New(t.Context(), t.TempDir(), training.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Save(t.Context(), 0, 1, training.Metrics(both)); !errors.Is(err, orbax.ErrLeafType) {
+		t.Errorf("metrics: %v", err)
 	}
 }

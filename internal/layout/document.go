@@ -51,6 +51,9 @@ func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
 // checkDocument refuses a document that is JSON, or has the words that Python
 // writes, and is not read as what it says.
 func checkDocument(doc []byte) error {
+	if len(doc) == 0 {
+		return io.ErrUnexpectedEOF
+	}
 	if !utf8.Valid(doc) {
 		return errors.New("a string is not UTF-8")
 	}

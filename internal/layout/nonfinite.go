@@ -32,7 +32,7 @@ func EncodeNumbers(v any) ([]byte, error) {
 		}
 		before = doc
 	}
-	return nil, err
+	return nil, errors.New("it has NaN or an infinity, and a MarshalJSON in it gives something else each time")
 }
 
 // encodeStandIns is EncodeNumbers if v has none of some numbers.
