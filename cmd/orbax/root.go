@@ -99,6 +99,9 @@ func mayFollowLinks(verb *cobra.Command) {
 func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return root, nil // what follows is being typed
+	}
 	isHelp := len(args) > 0 && args[0] == "help"
 	if isHelp {
 		args = args[1:]
