@@ -33,8 +33,8 @@ type op struct {
 // Leaf is the leaf called name, as the rules before have left it.
 func Leaf(name string) Expr { return Expr{&op{name: name}} }
 
-// Of makes a Leaf that of another checkpointable of the checkpoint, as it is
-// stored. To other expressions it means nothing.
+// Of turns a [Leaf] into the leaf of that name in another checkpointable of the
+// checkpoint, as it is stored. It changes no other expression.
 func (x Expr) Of(checkpointable string) Expr {
 	if x.op == nil || x.op.make != nil {
 		return x
@@ -112,7 +112,7 @@ func (x Expr) Slice(axis, start, stop, step int) Expr {
 	})
 }
 
-// Index takes element i along an axis, which the result lacks.
+// Index takes element i along an axis; the result does not have that axis.
 func (x Expr) Index(axis, i int) Expr {
 	return x.then(fmt.Sprintf("index %d %d", axis, i), func(l *view.Leaf) (*view.Leaf, error) {
 		return l.Index(axisOf(axis, len(l.Metadata().Shape)), i)
@@ -148,10 +148,9 @@ func stack(axis int, args []*view.Leaf) (*view.Leaf, error) {
 	return view.Stack(pathOf(args), axis, args...)
 }
 
-// Func computes an array of the given dtype and shape of others. All of args are
-// in memory when f is called, which is when the result is read, possibly more
-// than once and by several goroutines; everything else still streams. What f
-// returns must have the dtype and shape that were said.
+// Func computes an array from others: f returns it, and it must have the dtype d and
+// the given shape. f is called when the result is read, possibly more than once and by
+// several goroutines, with all of args in memory; everything else still streams.
 func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...Expr) Expr {
 	shape = slices.Clone(shape)
 	return join("func", args, func(l []*view.Leaf) (*view.Leaf, error) {
@@ -163,8 +162,8 @@ func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.
 }
 
 // Value is a leaf of the program: anything that tree.Flatten takes for one leaf,
-// such as an *array.Array, a []float32, a number or a string. It must not change
-// as long as the rule or what comes of it is used.
+// such as an *array.Array, a []float32, a number or a string. It must not change as
+// long as the rule, or a tree that the rule has made, is used.
 func Value(v any) Expr {
 	return join("value", nil, func([]*view.Leaf) (*view.Leaf, error) { return leafOf(v) })
 }

@@ -13,17 +13,20 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// StackRegexp joins leaves along a new axis: those whose whole names match the
-// regular expression and get the same name from replacement; see [RenameRegexp].
-// The first group of pattern is a number, which gives their order; each from 0 to
-// n-1 must be there once.
+// StackRegexp joins leaves along a new axis. It takes the leaves whose whole names
+// match the regular expression, and joins those that replacement gives the same name;
+// see [RenameRegexp]. The first group of pattern must match a number, which gives their
+// order: of n leaves that are joined, one has each number from 0 to n-1.
 //
 //	transform.StackRegexp(`params\.layer_(\d+)\.(.*)`, 0, "params.layers.$2")
 func StackRegexp(pattern string, axis int, replacement string) Rule {
 	return joinRegexp("Stack", stack, pattern, axis, replacement)
 }
 
-// ConcatRegexp is [StackRegexp] along an axis that the leaves have.
+// ConcatRegexp is [StackRegexp], but it joins the leaves along an axis that they have
+// already, in the order of their numbers:
+//
+//	transform.ConcatRegexp(`params\.shard_(\d+)\.(.*)`, 0, "params.$2")
 func ConcatRegexp(pattern string, axis int, replacement string) Rule {
 	return joinRegexp("Concat", concat, pattern, axis, replacement)
 }
@@ -102,9 +105,9 @@ func inOrder(leaves []numbered) ([]value, error) {
 // maxLeaves bounds what one leaf can be divided into: a shape may lie.
 const maxLeaves = 1 << 20
 
-// Unstack divides the leaf source, or all that are below source, into as many as
-// they have elements along an axis, which the results lack. In target, which
-// takes the place of source, %d stands for the number, from 0 on:
+// Unstack divides the leaf source, or each leaf below source, into its elements along
+// an axis; the new leaves do not have that axis. target takes the place of source in
+// their names, and %d in it stands for the number of the element, from 0 on:
 //
 //	transform.Unstack("params.layers", 0, "params.layer_%d")
 func Unstack(source string, axis int, target string) Rule {
@@ -172,9 +175,9 @@ func countAlong(axis int, e, first *entry) (int, error) {
 	return n, nil
 }
 
-// Split divides the leaf source, or all that are below source, along an axis into
-// one part for each target, which takes the place of source: parts of the given
-// sizes, or equal ones if sizes is empty.
+// Split divides the leaf source, or each leaf below source, along an axis into parts of
+// the given sizes, or into equal parts if sizes is empty. There is one part for each
+// target, which takes the place of source in its name.
 //
 //	transform.Split("attn.qkv", -1, nil, "attn.q", "attn.k", "attn.v")
 func Split(source string, axis int, sizes []int, targets ...string) Rule {

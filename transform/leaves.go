@@ -29,8 +29,8 @@ func Set(target string, x Expr) Rule {
 }
 
 // Each changes all leaves that match a pattern to what f makes of them; see
-// tree.ParsePattern. f must depend on nothing but its argument; it is called for
-// each leaf, and before that with one that is none.
+// tree.ParsePattern. f must depend on nothing but its argument. It is called once with
+// an expression that stands for no leaf, when the rule is made, and then for each leaf.
 func Each(pattern string, f func(x Expr) Expr) Rule {
 	parsed, err := tree.ParsePattern(pattern)
 	r := each(fmt.Sprintf("Each %q", pattern), noMatch(pattern), namesOfPattern(pattern), f,
@@ -41,7 +41,7 @@ func Each(pattern string, f func(x Expr) Expr) Rule {
 	return r
 }
 
-// EachFunc is [Each] for the leaves for which match reports true.
+// EachFunc is [Each], but match chooses the leaves: those for which it returns true.
 func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
 	none := fmt.Errorf("%w: no leaf matches", fault.ErrStructure)
 	r := each("EachFunc", none, anyName, f, func(e *entry) bool { return e.leaf != nil && match(e.leaf.Metadata()) })
@@ -142,8 +142,8 @@ func Drop(patterns ...string) Rule {
 	}}
 }
 
-// DropRest removes all leaves that are as they were stored: those that no rule
-// before it has named, made or added. What was only read by expressions goes.
+// DropRest removes all leaves that no rule before it has named, made or added. A leaf
+// that expressions have only read is removed too, for example the members of a Concat.
 func DropRest() Rule {
 	return Rule{text: "DropRest", apply: func(p *planner) {
 		p.drop(func(e *entry) bool { return e.rule == "" })

@@ -30,10 +30,9 @@ func (p *planner) plan(of *view.TreeMetadata) *Plan {
 // Tree returns the new tree.
 func (p *Plan) Tree() *view.Tree { return p.tree }
 
-// String returns a table of the new tree: for each leaf the stored leaves that it
-// is made of and the steps from these to it, what they are and what it is, and
-// its bytes in memory; = stands for a leaf that stays as it is. Dropped leaves
-// follow.
+// String returns a table of the new tree. A row says of which stored leaves a leaf is
+// made and by which steps, the dtypes and shapes of these and of the new leaf, and its
+// bytes in memory; = stands for a leaf that stays as it is. Dropped leaves follow.
 func (p *Plan) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

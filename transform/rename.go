@@ -9,10 +9,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Rename gives leaves new names, all at once, so that two may change places. A
-// key of names that is a dict or sequence moves all that is below it; the longest
-// one that fits a leaf counts. "" is the whole tree: {"": "params"} puts it below
-// params, {"params": ""} makes it of what is below params.
+// Rename gives leaves new names, all at once, so that two may change places. A key of
+// names that is the name of a dict or sequence moves all leaves below it. If several
+// keys fit a leaf, the longest counts. "" is the whole tree: {"": "params"} puts it
+// below params, and {"params": ""} makes the leaves below params the whole tree.
 func Rename(names map[string]string) Rule {
 	names = maps.Clone(names)
 	text := "Rename"

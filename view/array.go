@@ -13,10 +13,10 @@ import (
 // Array is an array as a format stores it: in parts, each read and decoded on
 // its own. Its methods may be called by several goroutines.
 type Array interface {
-	// Parts yields parts that together hold at least the box of size elements
-	// at off, and of others as few as it can. They do not overlap, and each is new,
-	// to be kept by the caller. It may read an index, but no elements. An error ends
-	// it. There may be more parts than memory has room for.
+	// Parts yields the parts that hold the box of size elements at off, and as few
+	// other parts as it can. The parts do not overlap, and each is new: the caller may
+	// keep it. Parts may read an index, but no elements. It ends at the first error.
+	// There may be more parts than memory has room for.
 	Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error]
 }
 
