@@ -19,15 +19,11 @@ func Transform(rules ...transform.Rule) LoadOption { return transformOption(rule
 
 func (o transformOption) applyLoad(c *loadConfig) {
 	c.handler.Views = append(c.handler.Views, func(ctx context.Context, t *view.Tree) (*view.Tree, error) {
-		others := map[string]*view.Tree{}
-		for _, name := range transform.Checkpointables(o...) {
-			var err error
-			if others[name], err = c.other(ctx, name); err != nil {
-				return nil, inPart(name, err)
-			}
-		}
-		plan, err := transform.Compile(t, others, o...)
-		if err != nil {
+		plan, err := transform.Compile(t, func(name string) (*view.Tree, error) { return c.other(ctx, name) }, o...)
+		switch {
+		case ctx.Err() != nil: // which is no mistake of a rule
+			return nil, ctx.Err()
+		case err != nil:
 			return nil, err
 		}
 		return plan.Tree(), nil
@@ -44,7 +40,11 @@ func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 		}
 		plain := &loadConfig{registry: cfg.registry, handler: cfg.handler, engine: cfg.engine}
 		plain.handler.Views = nil
-		return c.tree(ctx, name, plain)
+		t, err := c.tree(ctx, name, plain)
+		if err != nil {
+			return nil, inPart(name, err)
+		}
+		return t, nil
 	}
 	return cfg
 }

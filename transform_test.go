@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/heap"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/view"
@@ -101,7 +102,7 @@ func TestTransformCheckpointables(t *testing.T) {
 	parts := map[string]any{
 		"params": map[string]any{"w": []float32{1, 2}},
 		"opt":    map[string]any{"mu": map[string]any{"w": []float32{3, 4}}, "count": 5},
-		"json":   "text",
+		"json":   handler.JSON{Value: 2},
 	}
 	if err := orbax.SaveCheckpointables(ctx, path, parts); err != nil {
 		t.Fatal(err)
@@ -124,6 +125,33 @@ func TestTransformCheckpointables(t *testing.T) {
 	_, err = orbax.Load(ctx, path, orbax.Name("params"), orbax.Transform(transform.Include("nope", "x")))
 	if !errors.Is(err, orbax.ErrNotExist) || !strings.Contains(err.Error(), `"nope"`) {
 		t.Errorf("another checkpointable that is not there: %v", err)
+	}
+
+	// What cannot be opened is reported with the other mistakes, and none hides another.
+	_, err = orbax.Load(ctx, path, orbax.Name("params"), orbax.Transform(
+		transform.Set("q", transform.Leaf("x").Of("json")),
+		transform.Include("nope", "foo"),
+		transform.Drop("never"),
+		transform.Set("w", transform.Leaf("w").Index(0, 9))))
+	var e *orbax.Error
+	if !errors.As(err, &e) || len(e.Leaves()) != 3 || !errors.Is(err, orbax.ErrStructure) || !errors.Is(err, orbax.ErrNotExist) || !errors.Is(err, orbax.ErrShape) {
+		t.Errorf("%v", err)
+	}
+	for _, want := range []string{
+		`leaf q: rule 1 (Set "q"): checkpointable "json": structure mismatch: not a pytree`,
+		`leaf foo: rule 2 (Include "nope"): does not exist: checkpointable "nope"; there are `,
+		`rule 3 (Drop "never")`, `leaf w: rule 4`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %s", err, want)
+		}
+	}
+
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = orbax.Load(cancelled, path, orbax.Name("params"), orbax.Transform(transform.Include("opt", "o")))
+	if !errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Leaf != "" {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

@@ -51,13 +51,24 @@ func (p *planner) check() {
 	}
 }
 
+// last returns the one of two entries that a rule has given its name later.
+func (p *planner) last(a, b *entry) *entry {
+	if slices.Index(p.entries, a) < slices.Index(p.entries, b) {
+		return b
+	}
+	return a
+}
+
 // checkInner reports what is wrong with one dict or sequence; leaf is what is in
 // its place. It leaves out what may follow from a rule that failed.
 func (p *planner) checkInner(at string, in *inner, leaf *entry) {
 	if leaf != nil && !p.doubts.gone {
-		p.rule = leaf.rule
-		some := cmp.Or(in.seq, in.dict)
-		p.fail(leaf.name, fmt.Errorf("%w: it is a leaf (%s), and %q is below it", fault.ErrStructure, leaf.text, some.name))
+		kind, below := "dict", in.dict
+		if below == nil {
+			kind, below = "sequence", in.seq
+		}
+		p.rule = p.last(leaf, below).rule
+		p.fail(leaf.name, fmt.Errorf("%w: it would be %s, and also the %s that %q is in", fault.ErrStructure, leaf.origin(), kind, below.name))
 	}
 	gap := -1
 	for i := range len(in.positions) {
@@ -69,7 +80,7 @@ func (p *planner) checkInner(at string, in *inner, leaf *entry) {
 	rule, seated := p.seated[at]
 	switch {
 	case len(in.positions) == 0 || gap >= 0 && !seated: // a dict, or what becomes one
-	case in.dict != nil && p.doubts.gone, in.dict == nil && p.mayHaveMade(whole(in.name)):
+	case p.doubts.gone, in.dict == nil && p.mayHaveMade(whole(in.name)):
 	case in.dict != nil:
 		p.rule = cmp.Or(rule, in.dict.rule)
 		p.fail(in.name, fmt.Errorf("%w: %q would be a key in a sequence, where %q has a position", fault.ErrStructure, in.dict.name, in.seq.name))

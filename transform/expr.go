@@ -274,29 +274,37 @@ func (p *planner) findOther(target, of, name string) value {
 	return stored(of, l)
 }
 
-// other returns the tree of another checkpointable, or nil.
+// other returns the tree of another checkpointable, or nil. Why there is none is
+// reported once for each rule, for the first leaf that needs it.
 func (p *planner) other(target, of string) *view.Tree {
-	t := p.others[of]
-	if t == nil {
-		p.fail(target, fmt.Errorf("%w: there is no tree of a checkpointable %q", fault.ErrStructure, of))
+	o := p.others[of]
+	if o == nil {
+		o = &other{}
+		if p.open != nil {
+			o.tree, o.err = p.open(of)
+		}
+		if o.tree == nil && o.err == nil {
+			o.err = fmt.Errorf("%w: there is no tree of a checkpointable %q", fault.ErrStructure, of)
+		}
+		p.others[of] = o
 	}
-	return t
+	if o.err == nil {
+		return o.tree
+	}
+	if o.rule != p.rule {
+		o.rule = p.rule
+		p.fail(target, o.err)
+	}
+	return nil
 }
 
-// reads reports whether an expression reads the leaf called name, and adds the
-// other checkpointables that it reads to uses.
-func (o *op) reads(name string, uses *[]string) bool {
+// reads reports whether an expression reads the leaf called name.
+func (o *op) reads(name string) bool {
 	if o == nil {
 		return false
 	}
-	if o.of != "" {
-		*uses = append(*uses, o.of)
-	}
-	found := o.make == nil && o.of == "" && o.bound == nil && o.name == name
-	for _, a := range o.args {
-		found = a.reads(name, uses) || found
-	}
-	return found
+	return o.make == nil && o.of == "" && o.bound == nil && o.name == name ||
+		slices.ContainsFunc(o.args, func(a *op) bool { return a.reads(name) })
 }
 
 // quote quotes names for messages.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -119,7 +120,7 @@ func Unstack(source string, axis int, target string) Rule {
 	made.whole = false // whatever the target was to be, it has a number
 	r.fails = func(p *planner) {
 		p.giveUp(source)
-		p.doubt(doubts{made: []names{made}})
+		p.doubt(doubts{made: append(numberedNames(made.text), made)})
 	}
 	r.apply = func(p *planner) {
 		if !p.unstack(source, axis, target) {
@@ -127,6 +128,17 @@ func Unstack(source string, axis int, target string) Rule {
 		}
 	}
 	return r
+}
+
+// numberedNames are the names that a target which lacks its number may have been meant
+// to give: what begins with any beginning of it and a digit.
+func numberedNames(target string) (made []names) {
+	for i := range len(target) + 1 {
+		for _, digit := range "0123456789" {
+			made = append(made, names{text: target[:i] + string(digit)})
+		}
+	}
+	return made
 }
 
 // unstack reports whether it has made all leaves that it should.
@@ -165,7 +177,7 @@ func countAlong(axis int, e, first *entry) (int, error) {
 	case err != nil:
 		return 0, err
 	case n == 0 || n > maxLeaves:
-		return 0, fmt.Errorf("%w: dividing %s along axis %d into %d leaves", fault.ErrShape, describe(e.leaf.Metadata()), axis, n)
+		return 0, fmt.Errorf("%w: %s has %d elements along axis %d, and can be divided into 1 to %d leaves", fault.ErrShape, describe(e.leaf.Metadata()), n, axis, maxLeaves)
 	case first == nil:
 		return n, nil
 	}
@@ -230,7 +242,7 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 
 // part returns an entry for x, which is a part of e.
 func (p *planner) part(name string, e *entry, x Expr) []*entry {
-	return p.entry(name, e.path, p.eval(name, x.op))
+	return p.renamed(name, e, p.eval(name, x.op))
 }
 
 // dimension returns the elements along an axis.
@@ -242,8 +254,9 @@ func dimension(l *view.Leaf, axis int) (int, error) {
 		return 0, l.Metadata().Err
 	case l.DType() == array.Invalid:
 		return 0, fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.Metadata().Spec())
-	case axis < 0 || axis >= len(shape):
-		return 0, fmt.Errorf("%w: axis %d of %s", fault.ErrShape, axis, describe(l.Metadata()))
+	}
+	if _, err := l.Slice(axis, 0, 0, 1); err != nil { // which says what is wrong with the axis
+		return 0, err
 	}
 	return shape[axis], nil
 }
@@ -270,7 +283,7 @@ func parts(l *view.Leaf, axis int, sizes []int, n int) ([]int, error) {
 		sum += s
 	}
 	if sum != dim {
-		return nil, fmt.Errorf("%w: %d elements along axis %d do not divide into parts of %v", fault.ErrShape, dim, axis, sizes)
+		return nil, fmt.Errorf("%w: axis %d has %d elements, and parts of %v do not add up to that", fault.ErrShape, axis, dim, sizes)
 	}
 	return sizes, nil
 }

@@ -15,9 +15,8 @@ import (
 //	transform.Set("params.qkv", transform.Concat(1,
 //		transform.Leaf("params.q"), transform.Leaf("params.k"), transform.Leaf("params.v")))
 func Set(target string, x Expr) Rule {
-	var uses []string
-	changes := x.op.reads(target, &uses)
-	return Rule{text: fmt.Sprintf("Set %q", target), uses: uses, apply: func(p *planner) {
+	changes := x.op.reads(target)
+	return Rule{text: fmt.Sprintf("Set %q", target), apply: func(p *planner) {
 		v := p.eval(target, x.op)
 		old := p.byName[target]
 		if changes && old != nil {
@@ -29,8 +28,8 @@ func Set(target string, x Expr) Rule {
 }
 
 // Each changes all leaves that match a pattern to what f makes of them; see
-// tree.ParsePattern. f must depend on nothing but its argument. It is called once with
-// an expression that stands for no leaf, when the rule is made, and then for each leaf.
+// tree.ParsePattern. f is called for each leaf, and must depend on nothing but its
+// argument.
 func Each(pattern string, f func(x Expr) Expr) Rule {
 	parsed, err := tree.ParsePattern(pattern)
 	r := each(fmt.Sprintf("Each %q", pattern), noMatch(pattern), namesOfPattern(pattern), f,
@@ -60,9 +59,7 @@ func each(text string, none error, about names, f func(Expr) Expr, match func(*e
 	if f == nil {
 		return Rule{text: text, err: errNil, fails: fails}
 	}
-	var uses []string
-	f(new(entry).expr()).op.reads("", &uses)
-	return Rule{text: text, uses: uses, fails: fails, apply: func(p *planner) {
+	return Rule{text: text, fails: fails, apply: func(p *planner) {
 		var old, made []*entry
 		for _, e := range p.entries {
 			if !match(e) {
@@ -101,7 +98,7 @@ func Default(target string, v any) Rule {
 // Include adds the tree of another checkpointable of the checkpoint below the
 // name at; "" is the root.
 func Include(checkpointable, at string) Rule {
-	return Rule{text: fmt.Sprintf("Include %q", checkpointable), uses: []string{checkpointable}, apply: func(p *planner) {
+	return Rule{text: fmt.Sprintf("Include %q", checkpointable), apply: func(p *planner) {
 		t := p.other(at, checkpointable)
 		if t == nil {
 			p.replace(nil, p.broken(at))

@@ -27,7 +27,7 @@ func Nest(sep string) Rule {
 			if len(path) == len(e.path) {
 				continue
 			}
-			n := &entry{name: path.String(), path: path, value: e.value, rule: p.rule}
+			n := &entry{name: path.String(), path: path, value: e.value, rule: p.rule, was: e.name}
 			if n.leaf != nil {
 				n.leaf = n.leaf.At(path)
 			}

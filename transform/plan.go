@@ -66,6 +66,14 @@ func (e *entry) source() string {
 	return e.text
 }
 
+// origin says in words where the entry comes from.
+func (e *entry) origin() string {
+	if e.asStored() {
+		return "a leaf, as it is stored"
+	}
+	return "a leaf, made from " + e.text
+}
+
 // describe returns what a leaf is, in few characters.
 func describe(m *view.LeafMetadata) string {
 	switch m.Kind {

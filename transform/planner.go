@@ -13,7 +13,8 @@ import (
 
 // planner holds the tree while rules change it.
 type planner struct {
-	others  map[string]*view.Tree
+	open    func(checkpointable string) (*view.Tree, error) // may be nil
+	others  map[string]*other                               // that were opened
 	entries []*entry
 	byName  map[string]*entry
 	dropped []*entry
@@ -23,9 +24,17 @@ type planner struct {
 	// and the rule.
 	seated map[string]string
 
-	rule   string // that is applied, for messages
+	rule   string            // that is applied, for messages
+	named  map[string]string // the names that the rule takes leaves by, if it is a Rename
 	errs   []error
 	doubts doubts
+}
+
+// other is another checkpointable: its tree, or why there is none.
+type other struct {
+	tree *view.Tree
+	err  error
+	rule string // the last that has reported err
 }
 
 // entry is a leaf of the tree.
@@ -34,6 +43,7 @@ type entry struct {
 	path tree.Path
 	value
 	rule string // the last that gave or changed it; "" if it is as it was stored
+	was  string // its name before that rule; "" if it was none, or one of several leaves
 }
 
 // value is what an entry holds. It has no leaf if the rule that makes it failed,
@@ -44,8 +54,8 @@ type value struct {
 	from []string // what these are
 }
 
-func newPlanner(t *view.Tree, others map[string]*view.Tree) *planner {
-	p := &planner{others: others, byName: make(map[string]*entry, t.Len()), seated: map[string]string{}}
+func newPlanner(t *view.Tree, open func(string) (*view.Tree, error)) *planner {
+	p := &planner{open: open, others: map[string]*other{}, byName: make(map[string]*entry, t.Len()), seated: map[string]string{}}
 	for name, l := range t.Leaves() {
 		p.add(&entry{name: name, path: l.Metadata().Path, value: stored("", l)})
 	}
@@ -72,9 +82,25 @@ func (p *planner) add(e *entry) {
 		p.addNodes(e)
 	case other.leaf == nil || e.leaf == nil || p.doubts.gone: // reported already, or it may follow from that
 	default:
-		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name; to have only the second, put Drop(%q) before",
-			fault.ErrKeyCollision, other.text, e.text, e.name))
+		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name%s", fault.ErrKeyCollision, other.text, e.text, p.onlySecond(other, e)))
 	}
+}
+
+// onlySecond says how the rule that is applied can make second without a collision with
+// first, if that is known.
+func (p *planner) onlySecond(first, second *entry) string {
+	drop := first.name
+	if first.rule == p.rule { // which had another name before the rule
+		drop = first.was
+	}
+	if drop == "" || drop == second.was {
+		return ""
+	}
+	also := ""
+	if _, named := p.named[drop]; named {
+		also = fmt.Sprintf(", and leave %q out of this rule", drop)
+	}
+	return fmt.Sprintf("; to have only the second, put Drop(%q) before%s", drop, also)
 }
 
 // replace takes old out of the tree and puts made into it.
@@ -99,7 +125,7 @@ func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 	path, err := p.resolve(target, source)
 	if err != nil {
 		p.fail(target, err)
-		p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
+		p.unnamed(target)
 		return nil
 	}
 	if v.leaf != nil {
@@ -108,14 +134,28 @@ func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 	return []*entry{{name: path.String(), path: path, value: v, rule: p.rule}}
 }
 
+// renamed is entry for what a rule makes of e alone.
+func (p *planner) renamed(target string, e *entry, v value) []*entry {
+	made := p.entry(target, e.path, v)
+	for _, m := range made {
+		m.was = e.name
+	}
+	return made
+}
+
 // broken returns an entry without a leaf for what a failed rule would have made.
 func (p *planner) broken(target string) []*entry {
 	path, err := p.resolve(target, nil)
 	if err != nil {
-		p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
+		p.unnamed(target)
 		return nil
 	}
 	return []*entry{{name: path.String(), path: path, rule: p.rule}}
+}
+
+// unnamed notes that the name target, which a rule gives, cannot be.
+func (p *planner) unnamed(target string) {
+	p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
 }
 
 // find returns the leaf called name. If there is none it reports that, for the
@@ -127,6 +167,9 @@ func (p *planner) find(target, name string) value {
 	switch {
 	case p.failedAt(name):
 	case len(p.below(name)) > 0:
+		if p.doubts.gone { // the leaves below it may be those that a failed rule should have taken
+			break
+		}
 		p.fail(target, fmt.Errorf("%w: %q is no leaf; there are leaves below it", fault.ErrStructure, name))
 	default:
 		p.fail(target, fmt.Errorf("%w: there is no leaf %q", fault.ErrStructure, name))

@@ -44,10 +44,12 @@ func Rename(names map[string]string) Rule {
 			}
 			failed = append(failed, p.broken(names[from])...)
 		}
+		p.named = names
 		p.rename(func(e *entry) (string, bool) {
 			_, to, ok := find(e)
 			return to, ok
 		})
+		p.named = nil
 		p.replace(nil, failed)
 	}}
 }
@@ -62,7 +64,21 @@ func RenameRegexp(pattern, replacement string) Rule {
 	targets := []names{namesOfTarget(replacement, "$")}
 	fails := func(p *planner) { p.doubt(doubts{made: targets, gone: true}) }
 	return Rule{text: fmt.Sprintf("RenameRegexp %q", pattern), err: err, fails: fails, apply: func(p *planner) {
-		if !p.rename(func(e *entry) (string, bool) { return re.expand(e.name) }) {
+		matched := false
+		p.rename(func(e *entry) (string, bool) {
+			to, ok := re.expand(e.name)
+			if !ok {
+				return "", false
+			}
+			matched = true
+			if _, err := p.resolve(to, e.path); err != nil && p.doubts.gone {
+				p.unnamed(to) // the leaf may have had another name if all rules were right
+				e.leaf = nil
+				return "", false
+			}
+			return to, true
+		})
+		if !matched {
 			p.failUnused(noMatch(pattern), re.names(), doubts{made: targets})
 		}
 	}}
@@ -73,18 +89,16 @@ func noMatch(pattern string) error {
 	return fmt.Errorf("%w: no leaf matches %q", fault.ErrStructure, pattern)
 }
 
-// rename gives leaves the names that f returns, and reports whether there are
-// such leaves.
-func (p *planner) rename(f func(*entry) (string, bool)) bool {
+// rename gives leaves the names that f returns.
+func (p *planner) rename(f func(*entry) (string, bool)) {
 	var old, made []*entry
 	for _, e := range p.entries {
 		if to, ok := f(e); ok {
 			old = append(old, e)
-			made = append(made, p.entry(to, e.path, e.value)...)
+			made = append(made, p.renamed(to, e, e.value)...)
 		}
 	}
 	p.replace(old, made)
-	return len(old) > 0
 }
 
 // replacer is a regular expression on whole names and what is put in their place.

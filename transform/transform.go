@@ -51,7 +51,6 @@ package transform
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/view"
@@ -62,7 +61,6 @@ import (
 // number of times, by several goroutines.
 type Rule struct {
 	text  string
-	uses  []string       // other checkpointables that it reads
 	err   error          // what is wrong with its arguments
 	fails func(*planner) // notes what the rule would have done but for err; nil if that may be anything
 	apply func(*planner)
@@ -71,11 +69,12 @@ type Rule struct {
 // String returns how messages call the rule.
 func (r Rule) String() string { return r.text }
 
-// Compile applies rules to t and returns the tree that they make. Nothing is
-// read. others has the trees that the rules call by the names of checkpointables,
-// see [Checkpointables]; it may be nil.
-func Compile(t *view.Tree, others map[string]*view.Tree, rules ...Rule) (*Plan, error) {
-	p := newPlanner(t, others)
+// Compile applies rules to t and returns the tree that they make. No array is read.
+// Where a rule names another checkpointable, see [Include] and [Expr.Of], Compile calls
+// open with that name, once for each name, and the error of open is a mistake of each
+// rule that does. open may be nil if there are no other checkpointables.
+func Compile(t *view.Tree, open func(checkpointable string) (*view.Tree, error), rules ...Rule) (*Plan, error) {
+	p := newPlanner(t, open)
 	for i, r := range rules {
 		p.rule = fmt.Sprintf("rule %d (%s)", i+1, r.text)
 		switch {
@@ -95,15 +94,4 @@ func Compile(t *view.Tree, others map[string]*view.Tree, rules ...Rule) (*Plan, 
 		return nil, err
 	}
 	return p.plan(t.Metadata()), nil
-}
-
-// Checkpointables returns the names of the other checkpointables that rules
-// read, sorted.
-func Checkpointables(rules ...Rule) []string {
-	var names []string
-	for _, r := range rules {
-		names = append(names, r.uses...)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -215,15 +215,15 @@ func TestOthers(t *testing.T) {
 	opt := treeOf(t, dict{"mu": []any{floats(3, 4)}, "nu": floats(5, 6)})
 	twice := func(x Expr) Expr { return Concat(0, x, Leaf("nu").Of("opt")) }
 	rules := []Rule{Include("opt", "state"), Set("mean", Leaf("mu.0").Of("opt")), Each("w", twice)}
-	if got := Checkpointables(rules...); !reflect.DeepEqual(got, []string{"opt"}) {
-		t.Fatal(got)
-	}
-	for _, r := range rules {
-		if got := Checkpointables(r); len(got) != 1 {
-			t.Errorf("%v: %v", r, got)
+	opened := 0
+	open := func(name string) (*view.Tree, error) {
+		opened++
+		if name != "opt" {
+			return nil, fault.ErrNotExist
 		}
+		return opt, nil
 	}
-	plan, err := Compile(params, map[string]*view.Tree{"opt": opt}, rules...)
+	plan, err := Compile(params, open, rules...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,9 +235,26 @@ func TestOthers(t *testing.T) {
 	if d := differ("", got, want); d != "" {
 		t.Error(d)
 	}
-	_, err = Compile(params, map[string]*view.Tree{"opt": opt}, Set("x", Leaf("nope").Of("opt")))
+	if opened != 1 {
+		t.Errorf("opened %d times", opened)
+	}
+	_, err = Compile(params, open, Set("x", Leaf("nope").Of("opt")))
 	if !errors.Is(err, fault.ErrStructure) || !strings.Contains(err.Error(), `no leaf "nope" in checkpointable "opt"`) {
 		t.Error(err)
+	}
+
+	// What cannot be opened is a mistake of each rule that needs it, among the others.
+	_, err = Compile(params, open,
+		Set("q", Concat(0, Leaf("x").Of("lost"), Leaf("y").Of("lost"))), Drop("nope"), Include("lost", "foo"), Each("w", func(x Expr) Expr { return x.Index(0, 7) }))
+	want2 := []string{`leaf q: rule 1 (Set "q"): does not exist`, `rule 2 (Drop "nope")`, `leaf foo: rule 3 (Include "lost"): does not exist`, `leaf w: rule 4`}
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	for i, w := range want2 {
+		if len(lines) != len(want2) || !strings.Contains(lines[i], w) {
+			t.Fatalf("got\n%v\nwant %q", err, want2)
+		}
+	}
+	if !errors.Is(err, fault.ErrNotExist) || opened != 3 {
+		t.Errorf("%v; opened %d times", err, opened)
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 // derived describes an array that is not stored as it is.
 func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
 	if d.Size() == 0 {
-		return LeafMetadata{}, fault.OfLeaf(path.String(), fmt.Errorf("%w: %v", fault.ErrDType, d))
+		return LeafMetadata{}, fault.OfLeaf(path.String(), fmt.Errorf("%w: there are no elements of the dtype %v", fault.ErrDType, d))
 	}
 	n, err := region.NumBytes(shape, d.Size())
 	if err != nil {
@@ -81,11 +81,10 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	if err := l.checkAxis(axis); err != nil {
 		return nil, err
 	}
-	n := l.meta.Shape[axis]
-	if start < 0 || stop < start || stop > n || step < 1 {
-		return nil, l.wrap(fmt.Errorf("%w: slice %d:%d:%d of axis %d of %v", fault.ErrShape, start, stop, step, axis, l.meta.Shape))
+	if err := region.CheckSlice(l.meta.Shape, axis, start, stop, step); err != nil {
+		return nil, l.wrap(err)
 	}
-	step = min(step, max(1, n)) // a longer one takes the first element too, but could overflow
+	step = min(step, max(1, l.meta.Shape[axis])) // a longer one takes the first element too, but could overflow
 	shape := slices.Clone(l.meta.Shape)
 	shape[axis] = (stop - start + step - 1) / step
 	var pieces []piece
@@ -112,6 +111,12 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 func (l *Leaf) Index(axis, i int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
+	}
+	if err := l.checkAxis(axis); err != nil {
+		return nil, err
+	}
+	if err := region.CheckIndex(l.meta.Shape, axis, i); err != nil {
+		return nil, l.wrap(err)
 	}
 	one, err := l.Slice(axis, i, i+1, 1)
 	if err != nil {
@@ -142,11 +147,8 @@ func (l *Leaf) Transpose(perm ...int) (*Leaf, error) {
 			perm = append(perm, rank-1-i)
 		}
 	}
-	sorted := slices.Sorted(slices.Values(perm))
-	for i, x := range sorted {
-		if i != x || len(sorted) != rank {
-			return nil, l.wrap(fmt.Errorf("%w: axes %v are no order of those of %v", fault.ErrShape, perm, l.meta.Shape))
-		}
+	if err := region.CheckOrder(l.meta.Shape, perm); err != nil {
+		return nil, l.wrap(err)
 	}
 	pick := func(of []int) []int {
 		out := make([]int, rank)
@@ -254,7 +256,7 @@ func Stack(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
 			return nil, l.notArray()
 		}
 		if axis < 0 || axis > len(l.meta.Shape) {
-			return nil, l.wrap(fmt.Errorf("%w: new axis %d for %v", fault.ErrShape, axis, l.meta.Shape))
+			return nil, l.wrap(fmt.Errorf("%w: the new axis cannot be %d: in %v it can be 0 to %d", fault.ErrShape, axis, l.meta.Shape, len(l.meta.Shape)))
 		}
 		var err error
 		grown[i], err = l.eachPiece(slices.Insert(slices.Clone(l.meta.Shape), axis, 1), func(p *piece) (err error) {
@@ -273,8 +275,8 @@ func (l *Leaf) checkAxis(axis int) error {
 	if !l.isArray() {
 		return l.notArray()
 	}
-	if axis < 0 || axis >= len(l.meta.Shape) {
-		return l.wrap(fmt.Errorf("%w: axis %d of %v", fault.ErrShape, axis, l.meta.Shape))
+	if err := region.CheckAxis(l.meta.Shape, axis); err != nil {
+		return l.wrap(err)
 	}
 	if axis == len(l.meta.Shape)-1 {
 		return l.notKeys()

@@ -14,11 +14,9 @@
 package strided
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/region"
 )
 
@@ -123,12 +121,11 @@ func (v View) Box(off, size []int) (View, error) {
 // 0 ≤ start ≤ stop ≤ the size of the axis and step ≥ 1, it is an error that
 // matches ErrShape.
 func (v View) Slice(axis, start, stop, step int) (View, error) {
-	if err := v.checkAxis(axis); err != nil {
+	if err := region.CheckAxis(v.shape, axis); err != nil {
 		return View{}, err
 	}
-	if start < 0 || stop < start || stop > v.shape[axis] || step < 1 {
-		return View{}, fmt.Errorf("%w: slice %d:%d:%d of axis %d of a view of shape %v: want 0 ≤ start ≤ stop ≤ %d and a step of at least 1",
-			fault.ErrShape, start, stop, step, axis, v.shape, v.shape[axis])
+	if err := region.CheckSlice(v.shape, axis, start, stop, step); err != nil {
+		return View{}, err
 	}
 	n := 0
 	if stop > start {
@@ -147,11 +144,11 @@ func (v View) Slice(axis, start, stop, step int) (View, error) {
 // Index returns the view at index i of one axis, without that axis. An axis or
 // an index that is not there is an error that matches ErrShape.
 func (v View) Index(axis, i int) (View, error) {
-	if err := v.checkAxis(axis); err != nil {
+	if err := region.CheckAxis(v.shape, axis); err != nil {
 		return View{}, err
 	}
-	if i < 0 || i >= v.shape[axis] {
-		return View{}, fmt.Errorf("%w: index %d of axis %d of a view of shape %v", fault.ErrShape, i, axis, v.shape)
+	if err := region.CheckIndex(v.shape, axis, i); err != nil {
+		return View{}, err
 	}
 	v.offset += i * v.strides[axis]
 	v.shape = slices.Delete(slices.Clone(v.shape), axis, axis+1)
@@ -172,24 +169,12 @@ func (v View) Transpose(perm ...int) (View, error) {
 		v.shape, v.strides = shape, strides
 		return v, nil
 	}
-	seen := make([]bool, rank)
-	if len(perm) != rank {
-		return View{}, fmt.Errorf("%w: transpose %v of a view of shape %v: want %d axes", fault.ErrShape, perm, v.shape, rank)
+	if err := region.CheckOrder(v.shape, perm); err != nil {
+		return View{}, err
 	}
 	for k, axis := range perm {
-		if axis < 0 || axis >= rank || seen[axis] {
-			return View{}, fmt.Errorf("%w: transpose %v of a view of shape %v: want each of its %d axes once", fault.ErrShape, perm, v.shape, rank)
-		}
-		seen[axis] = true
 		shape[k], strides[k] = v.shape[axis], v.strides[axis]
 	}
 	v.shape, v.strides = shape, strides
 	return v, nil
-}
-
-func (v View) checkAxis(axis int) error {
-	if axis < 0 || axis >= len(v.shape) {
-		return fmt.Errorf("%w: axis %d of a view of shape %v", fault.ErrShape, axis, v.shape)
-	}
-	return nil
 }
