@@ -195,6 +195,26 @@ func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
 	return "", fmt.Errorf("%w: no pytree among its checkpointables %q", fault.ErrStructure, c.names)
 }
 
+// pytrees returns the names of the checkpointables of which choose takes one, sorted.
+func (c *Checkpoint) pytrees(ctx context.Context) (names []string, err error) {
+	if c.flat {
+		return nil, nil
+	}
+	for _, n := range slices.Concat(c.names, c.missing) {
+		is := slices.Contains(c.missing, n) && isPyTree(c.meta.Handlers[n]) || c.digests.Has(path.Join(n, layout.TreeFile))
+		if !is && c.has(n) {
+			if is, err = treeIn(ctx, c.store, path.Join(c.dir, n)); err != nil {
+				return nil, wrap(ctx, "open", c.path, c.unchanged(ctx, err))
+			}
+		}
+		if is {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 func (c *Checkpoint) check(name string) error {
 	if name == c.deleting && name != "" {
 		return fmt.Errorf("%w: %w: that of checkpointable %q; delete it again to finish that", fault.ErrNotExist, fault.ErrDeletionInProgress, name)

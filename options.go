@@ -72,6 +72,7 @@ func (o *sharedOptions) newEngine() *transfer.Engine {
 type saveConfig struct {
 	sharedOptions
 	name      string
+	named     bool // name was given
 	overwrite bool
 	custom    any
 	registry  *handler.Registry
@@ -158,12 +159,13 @@ func init() {
 	}
 	savehook.SaveSettings = func(options []any) savehook.Settings {
 		c := newSaveConfig(optionsOf[SaveOption](options))
-		return savehook.Settings{Step: c.step, Overwrite: c.overwrite}
+		return savehook.Settings{Step: c.step, Overwrite: c.overwrite, Named: c.named}
 	}
+	savehook.PyTrees = func(ctx context.Context, ck any) ([]string, error) { return ck.(*Checkpoint).pytrees(ctx) }
 	savehook.CloseAfter = func(ck any) { ck.(*Checkpoint).oneCall = true }
 	savehook.LoadSettings = func(options []any) savehook.Loading {
 		c := newLoadConfig(optionsOf[LoadOption](options))
-		return savehook.Loading{Partly: c.handler.Partial, FollowLinks: c.followLinks, Mapped: c.mapping != mapNothing}
+		return savehook.Loading{Named: c.name != "", Partly: c.handler.Partial, FollowLinks: c.followLinks, Mapped: c.mapping != mapNothing}
 	}
 }
 
@@ -180,7 +182,7 @@ func optionsOf[O any](options []any) []O {
 
 type nameOption string
 
-func (o nameOption) applySave(c *saveConfig) { c.name = string(o) }
+func (o nameOption) applySave(c *saveConfig) { c.name, c.named = string(o), true }
 func (o nameOption) applyLoad(c *loadConfig) { c.name = string(o) }
 
 // Name says which checkpointable a call is about. Without it a save writes "state"; a

@@ -1,9 +1,12 @@
 package training_test
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -53,7 +56,7 @@ func TestFollowTheRun(t *testing.T) {
 	save(3, false, orbax.Overwrite())
 	save(4, true, orbax.Name("params"))
 	save(5, false)
-	for step, want := range [][]string{{"state"}, {"default"}, {"default", "metrics"}, {"default"}, {"params"}, {"state"}} {
+	for step, want := range [][]string{{"state"}, {"default"}, {"default", "metrics"}, {"default"}, {"params"}, {"params"}} {
 		if got := parts(t, c, step); !slices.Equal(got, want) {
 			t.Errorf("step %d has %q, want %q", step, got, want)
 		}
@@ -101,6 +104,69 @@ func TestFollowTheNamesOfDocuments(t *testing.T) {
 		}
 		if err := orbax.Verify(t.Context(), c.Path(step)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A resume and a save without a name are about the same pytree, and about none where
+// several may be meant.
+func TestResumeAndSaveMeanTheSame(t *testing.T) {
+	t.Parallel()
+	note := handler.JSON{Value: map[string]any{"a": 1}}
+	for name, c := range map[string]struct {
+		items map[string]any
+		want  string // "": refused
+	}{
+		"two items":           {map[string]any{"params": stateOf(1), "opt": map[string]any{"mu": 1}}, ""},
+		"two, one is default": {map[string]any{"default": stateOf(1), "ema": stateOf(1)}, ""},
+		"one, and JSON":       {map[string]any{"params": stateOf(1), "extra": note}, "params"},
+		"one of another name": {map[string]any{"model": stateOf(1)}, "model"},
+		"default":             {map[string]any{"default": stateOf(1), "extra": note}, "default"},
+		"state and others":    {map[string]any{"state": stateOf(1), "a": map[string]any{"mu": 1}}, "state"},
+	} {
+		for _, digests := range []bool{true, false} {
+			root := t.TempDir()
+			c1 := openRun(t, root, training.Options{})
+			if saved, err := c1.SaveCheckpointables(t.Context(), 1, c.items); !saved || err != nil {
+				t.Fatal(saved, err)
+			}
+			c1.Close()
+			if !digests {
+				if err := os.Remove(filepath.Join(root, "1", "digests.sha256")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c2 := openRun(t, root, training.Options{})
+			var s runState
+			n, err := c2.Resume(t.Context(), &s)
+			_, saveErr := c2.Save(t.Context(), 2, stateOf(2))
+			if c.want == "" {
+				for what, err := range map[string]error{"Resume": err, "Save": saveErr} {
+					if !errors.Is(err, orbax.ErrStructure) || !strings.Contains(err.Error(), "orbax.Name") {
+						t.Errorf("%s, digests %v: %s: %v", name, digests, what, err)
+					}
+				}
+				named := slices.Sorted(maps.Keys(c.items))[1] // params, or ema
+				if n, err := c2.Resume(t.Context(), &s, orbax.Name(named)); n != 1 || err != nil || s.check(1) != nil {
+					t.Errorf("%s: with a name: %d, %v", name, n, err)
+				}
+				if saved, err := c2.Save(t.Context(), 2, stateOf(2), orbax.Name(named)); !saved || err != nil {
+					t.Errorf("%s: with a name: %v, %v", name, saved, err)
+				}
+				if got := parts(t, c2, 2); !slices.Equal(got, []string{named}) {
+					t.Errorf("%s: step 2 has %q", name, got)
+				}
+				continue
+			}
+			if n != 1 || err != nil || s.check(1) != nil || saveErr != nil {
+				t.Errorf("%s, digests %v: %d, %v, %v", name, digests, n, err, saveErr)
+			}
+			if got := parts(t, c2, 2); !slices.Equal(got, []string{c.want}) {
+				t.Errorf("%s, digests %v: step 2 has %q", name, digests, got)
+			}
+			if n, err := c2.Resume(t.Context(), &s); n != 2 || err != nil || s.check(2) != nil {
+				t.Errorf("%s: again: %d, %v", name, n, err)
+			}
 		}
 	}
 }

@@ -172,10 +172,20 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // left in the place of a step, where saves are committed by a marker. What a load fails with for other reasons, such as a target that
 // does not fit, is returned.
 //
+// Without [orbax.Name] it reads the pytree "state", or the only one that the step has, and
+// a Save without Name goes on with that. If there are several, and none is called so, the
+// error matches orbax.ErrStructure: give a Name to both.
+//
 // If there are no steps the error matches orbax.ErrNotExist: a new run. If there
 // are only damaged ones it does not, and says what is wrong with each.
 func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.LoadOption) (step int, err error) {
-	return resume(ctx, c, convert[any](withDefaults(c, options)), func(ck *orbax.Checkpoint) error {
+	all := convert[any](withDefaults(c, options))
+	return resume(ctx, c, all, func(ck *orbax.Checkpoint) error {
+		if !savehook.LoadSettings(all).Named {
+			if _, err := mainTree(ctx, ck); err != nil {
+				return err
+			}
+		}
 		return ck.LoadInto(ctx, target, withDefaults(c, options)...)
 	})
 }

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 )
 
@@ -36,10 +33,11 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // it, and reports whether it has: then the step is complete and durable. What is
 // no longer to be kept is removed afterwards, in the background.
 //
-// The pytree is called "state" unless [orbax.Name] says otherwise; in a run of Orbax's
-// old CheckpointManager, whose newest step has "default" and no "state", it is called
-// "default", as that manager wants it. Documents of checkpointables keep the file
-// names that they have in the newest step.
+// The pytree is called "state" unless [orbax.Name] says otherwise. Where the newest step
+// has no "state" it keeps the name of the only pytree there, which [Checkpointer.Resume]
+// reads: "default" in a run of Orbax's old CheckpointManager, as that manager wants it. If
+// there are several, Save fails with orbax.ErrStructure: give a Name. Documents of
+// checkpointables keep the file names that they have in the newest step.
 //
 // Refused are, whatever the policy says: a step that is there already, with an
 // error that matches orbax.ErrExist (with orbax.Overwrite it is replaced: the old
@@ -56,7 +54,11 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // The state must not change before Save returns.
 func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
 	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		return nil, orbax.Save(ctx, path, state, c.follow(ctx, options)...)
+		options, err := c.follow(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		return nil, orbax.Save(ctx, path, state, options...)
 	}))
 }
 
@@ -66,7 +68,11 @@ func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ..
 // governs the whole save.
 func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, options ...orbax.SaveOption) (*Response, error) {
 	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		return orbax.SaveAsync(ctx, path, state, c.follow(ctx, options)...)
+		options, err := c.follow(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		return orbax.SaveAsync(ctx, path, state, options...)
 	})
 }
 
@@ -83,23 +89,6 @@ func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, c
 	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 		return orbax.SaveCheckpointablesAsync(ctx, path, checkpointables, options...)
 	})
-}
-
-// oldItem is what the old CheckpointManager of Orbax calls the only item of a step.
-const oldItem = "default"
-
-// follow returns options by which a pytree gets the name that it has in the run: in
-// one of the old manager, its own. A Name among them counts more.
-func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) []orbax.SaveOption {
-	newest := c.newestSound()
-	has := func(item string) bool {
-		info, err := c.root.store.Stat(ctx, path.Join(c.root.dir, filepath.Base(newest.Path), item))
-		return err == nil && info.Dir
-	}
-	if newest.Path == "" || has(layout.DefaultName) || !has(oldItem) {
-		return options
-	}
-	return append([]orbax.SaveOption{orbax.Name(oldItem)}, options...)
 }
 
 // newestSound returns the newest step that is not known to be damaged; the zero

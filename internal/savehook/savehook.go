@@ -87,6 +87,7 @@ var DeleteIf func(still func(ctx context.Context) error) any
 type Settings struct {
 	Step
 	Overwrite bool
+	Named     bool // a Name is given
 }
 
 // SaveSettings returns those of options, which are each an orbax.SaveOption.
@@ -97,8 +98,13 @@ var SaveSettings func(options []any) Settings
 // it. Loads that are valid only until then are refused. Package orbax sets it.
 var CloseAfter func(ck any)
 
+// PyTrees returns the names of those checkpointables of ck, an *orbax.Checkpoint, that are
+// pytrees, sorted: none if it is nothing but a pytree. Package orbax sets it.
+var PyTrees func(ctx context.Context, ck any) ([]string, error)
+
 // Loading is what a Checkpointer needs to know of a load's options.
 type Loading struct {
+	Named       bool // a Name is given
 	Partly      bool // some of a target is left as it is
 	FollowLinks bool
 	Mapped      bool

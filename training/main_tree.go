@@ -1,0 +1,57 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/savehook"
+)
+
+// mainTree returns the name of the pytree of a step that saves and resumes without Name
+// are about: "state", or the only one; "" if none of its pytrees has a name. Of several
+// others none is chosen, as a program would go on with one and leave out the rest.
+func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
+	names, err := savehook.PyTrees(ctx, ck)
+	switch {
+	case err != nil || len(names) == 0:
+		return "", err
+	case slices.Contains(names, layout.DefaultName):
+		return layout.DefaultName, nil
+	case len(names) == 1:
+		return names[0], nil
+	}
+	return "", fmt.Errorf("%w: the step has the pytrees %s, and none called %q; give orbax.Name, the same to resumes and saves, or read and save them together as checkpointables",
+		fault.ErrStructure, fault.List(names), layout.DefaultName)
+}
+
+// follow returns options by which a pytree gets the name that it has in the run. A Name
+// among them counts more.
+func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) ([]orbax.SaveOption, error) {
+	newest := c.newestSound()
+	if newest.Path == "" || savehook.SaveSettings(convert[any](options)).Named {
+		return options, nil
+	}
+	// The usual one is known without opening the step.
+	info, err := c.root.store.Stat(ctx, path.Join(c.root.dir, filepath.Base(newest.Path), layout.DefaultName))
+	if err == nil && info.Dir {
+		return options, nil
+	}
+	name, err := opened(ctx, newest.Path, c.root.open, mainTree)
+	switch {
+	case errors.Is(err, orbax.ErrStructure):
+		return nil, c.root.called(err)
+	case err != nil: // no reason to lose the step that is saved
+		c.log.Warn("it is not known what the pytree of the newest step is called; this one is called state", "path", newest.Path, "error", err)
+		return options, nil
+	case name == "":
+		return options, nil
+	}
+	return append([]orbax.SaveOption{orbax.Name(name)}, options...), nil
+}
