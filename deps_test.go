@@ -17,6 +17,7 @@ var imports = map[string]string{
 	"sharding":          "internal/fault internal/jsonscan",
 	"internal/region":   "internal/fault",
 	"array":             "internal/fault internal/region sharding",
+	"internal/castlog":  "array",
 	"tree":              "internal/fault array",
 	"storage":           "internal/fault golang.org/x/sync golang.org/x/sys",
 	"internal/transfer": "internal/fault internal/lfs internal/memory storage golang.org/x/sync",
@@ -31,8 +32,8 @@ var imports = map[string]string{
 	"internal/mmap":     "golang.org/x/sys",
 	"internal/msgpack":  "internal/fault",
 	"internal/flax":     "internal/fault internal/msgpack internal/region array tree",
-	"view":              "internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
-	"handler": "internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
+	"view":              "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
+	"handler": "internal/castlog internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
 	"transform": "internal/fault array tree view",
 	"":          "internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",

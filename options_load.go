@@ -19,8 +19,11 @@ func (o loadOption) applyLoad(c *loadConfig) { o(c) }
 func (o loadOption) loadCheckpointables()    {}
 
 // Cast lets a load convert arrays and numbers to the dtypes of its target. It
-// rounds to the nearest value, ties to even; to integers it saturates and makes
-// NaN 0, where Orbax wraps around; see array.Convert. Without it a dtype that
+// rounds to the nearest value, ties to even. What is outside of the range of the
+// target's dtype changes without an error: of floats, what is too large becomes
+// infinity, NaN or the largest value, as the format has it, and what is too small 0;
+// to integers it saturates and makes NaN 0, where Orbax wraps around; see
+// array.Convert. Without it a dtype that
 // differs is an error. What has no target refuses this option, and so do
 // PadOrTruncate and Partial.
 func Cast() LoadCheckpointablesOption {

@@ -12,13 +12,15 @@ import (
 // large array can be converted a chunk at a time.
 //
 //   - Between floats it does what NumPy and ml_dtypes do: it rounds to the
-//     nearest value, ties to even, and what is too large becomes infinity, NaN
-//     or the largest value, as the format has it.
+//     nearest value, ties to even; what is too large becomes infinity, NaN
+//     or the largest value, as the format has it, and what is too small 0.
 //   - To integers, floats lose their fraction, NaN becomes 0, and what is out of
 //     range becomes the nearest integer that is in range. NumPy, and so Orbax,
 //     wraps around or leaves it undefined.
 //   - To bool, everything but zero is true; true is 1.
 //   - From complex to real, the imaginary part is dropped.
+//
+// None of this is an error: whoever needs to know compares the elements.
 //
 // A length that does not fit is an error that matches ErrShape, an invalid
 // type one that matches ErrDType.

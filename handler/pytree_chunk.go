@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/castlog"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
@@ -143,6 +144,9 @@ func (a *saveArray) appendChunk(ctx context.Context, dst []byte, index []int) ([
 		return transfer.WithScratch(a.zarr.ChunkBytes(), func(converted []byte) error {
 			if err := array.Convert(converted, a.zarr.DType, chunk, a.src.DType()); err != nil {
 				return err
+			}
+			if log := castlog.From(ctx); log != nil {
+				log(a.name, converted, a.zarr.DType, chunk, a.src.DType())
 			}
 			return a.encode(&dst, index, converted)
 		})

@@ -55,7 +55,8 @@ type ArrayOptions struct {
 	// DType is what arrays are converted to when they are written; see
 	// array.Convert. Invalid means as they are. Only arrays of its own class,
 	// floating-point, integer or complex, are converted; so bfloat16 leaves
-	// integers alone. Scalars, byte strings and PRNG keys are never converted.
+	// integers alone. What is outside of its range changes without an error: integers
+	// become the nearest one in range, floats infinity or 0. Scalars, byte strings and PRNG keys are never converted.
 	// What is loaded has the stored dtype: a []float32 does not take a bfloat16
 	// array, an *array.Array that is nil does.
 	DType array.DType

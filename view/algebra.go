@@ -44,7 +44,8 @@ func (l *Leaf) notArray() error {
 	return l.wrap(fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.meta.Spec()))
 }
 
-// Cast returns the leaf with its elements converted; see array.Convert. PRNG
+// Cast returns the leaf with its elements converted; see array.Convert, also for what
+// becomes of elements that are out of range. PRNG
 // keys and leaves without elements are refused.
 func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/castlog"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/strided"
@@ -39,6 +40,7 @@ type placement struct {
 type source struct {
 	array  Array
 	dtype  array.DType
+	log    castlog.Log // of the context, or nil
 	placed []placement
 	first  [1]placement // the memory of placed, which has most often one
 }
@@ -57,6 +59,7 @@ func read(ctx context.Context, requests []request, cache *partCache) error {
 	p := &planner{
 		sources: make(map[Array]*source, len(requests)),
 		order:   make([]*source, 0, len(requests)),
+		log:     castlog.From(ctx),
 		slab:    make([]source, 0, len(requests)),
 	}
 	for i := range requests {
@@ -80,6 +83,7 @@ type planner struct {
 	reads   map[*Dir][]transfer.Read
 	dirs    []*Dir
 	planned int // reads in all of the directories
+	log     castlog.Log
 }
 
 // add divides a request among the stored arrays that its leaf is made of.
@@ -131,7 +135,7 @@ func (p *planner) place(pc *piece, pl placement) {
 		if len(p.slab) == cap(p.slab) { // leaves of several arrays
 			p.slab = make([]source, 0, 64)
 		}
-		p.slab = append(p.slab, source{array: pc.array, dtype: pc.dtype})
+		p.slab = append(p.slab, source{array: pc.array, dtype: pc.dtype, log: p.log})
 		s = &p.slab[len(p.slab)-1]
 		s.placed = s.first[:0]
 		p.sources[pc.array] = s
@@ -351,14 +355,27 @@ func (s *source) placeAll(part *Part, placed []placement, elements []byte) error
 
 // place brings the decoded elements of a part to one place.
 func (s *source) place(part *Part, pl *placement, elements []byte) error {
-	return withCasts(elements, s.dtype, pl.casts, func(b []byte, d array.DType) error {
+	return withCasts(elements, s.dtype, pl.casts, logOf(s.log, pl.leaf), func(b []byte, d array.DType) error {
 		return pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size())
 	})
 }
 
+// castLog is a castlog.Log of one leaf.
+type castLog func(dst []byte, dstType array.DType, src []byte, srcType array.DType)
+
+// logOf returns the log of a leaf; nil if there is none.
+func logOf(log castlog.Log, leaf string) castLog {
+	if log == nil {
+		return nil
+	}
+	return func(dst []byte, dstType array.DType, src []byte, srcType array.DType) {
+		log(leaf, dst, dstType, src, srcType)
+	}
+}
+
 // withCasts calls f with elements of type d after they were converted to each of
-// casts in turn.
-func withCasts(elements []byte, d array.DType, casts []array.DType, f func([]byte, array.DType) error) error {
+// casts in turn, which log, unless it is nil, looks at.
+func withCasts(elements []byte, d array.DType, casts []array.DType, log castLog, f func([]byte, array.DType) error) error {
 	if len(casts) == 0 {
 		return f(elements, d)
 	}
@@ -367,7 +384,10 @@ func withCasts(elements []byte, d array.DType, casts []array.DType, f func([]byt
 		if err := array.Convert(buf, to, elements, d); err != nil {
 			return err
 		}
-		return withCasts(buf, to, casts[1:], f)
+		if log != nil {
+			log(buf, to, elements, d)
+		}
+		return withCasts(buf, to, casts[1:], log, f)
 	})
 }
 

@@ -43,7 +43,10 @@ With --overwrite a DST that ends with .safetensors is replaced if it is a regula
 file, whatever is in it; a checkpoint only after it was found to be one.
 
 --dtype converts the arrays of the same class, to a checkpoint and to safetensors:
-bfloat16 leaves integers alone, and scalars and PRNG keys are never converted.
+bfloat16 leaves integers alone, and scalars and PRNG keys are never converted. An
+integer outside of the new type's range becomes the nearest one in range; a float
+that is too large becomes infinite, or what the type has in its place, and one that
+is too small 0. A warning says of each such leaf how many elements were changed so.
 
 TO A CHECKPOINT
 
@@ -114,10 +117,11 @@ Missing parent directories of DST are made.` + exitHelp,
 				c.stores = c.stores || cmd.Flags().Changed(name)
 			}
 			start := time.Now()
-			done, err := c.run(cmd.Context())
+			done, err := c.run(c.lost.watch(cmd.Context()))
 			if err != nil {
 				return err
 			}
+			c.warnLost()
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", shown(c.dst), plural(done.leaves, "leaf"), size(done.bytes), pace(done.bytes, time.Since(start)))
 			return err
 		},
@@ -152,6 +156,7 @@ type conversion struct {
 	stores      bool // it was said how a checkpoint is stored
 	storage     handler.StorageOptions
 	warnings    io.Writer
+	lost        losses
 }
 
 // converted is what a conversion has done.

@@ -147,6 +147,12 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 			orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: 1024}, PlainFiles: true, Zarr2: true})))
 	case "numbers":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
+	case "range":
+		check(ts, orbax.Save(ctx, dir, map[string]any{
+			"i": array.Of([]int64{math.MinInt64, 5, 300, 127, -3}, 5), "small": array.Of([]int32{1, 2}, 2),
+			"f": array.Of([]float64{1e10, -1e300, 1e-300, 1, 0, math.Inf(1), math.NaN()}, 7),
+			"c": array.Of([]complex128{complex(1e300, 1e300), complex(1, 1e-300), 1}, 3),
+		}))
 	case "odd":
 		odd, err := array.New(array.Int4, []int{2}, []byte{1, 2})
 		check(ts, err)
