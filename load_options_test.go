@@ -128,6 +128,21 @@ func TestMissingChunks(t *testing.T) {
 	if err := orbax.Verify(ctx, tree, orbax.FillMissing()); err != nil {
 		t.Errorf("Verify of a tree with FillMissing: %v", err)
 	}
+	// Where the writer stored every chunk one that is missing is lost: with FillMissing
+	// the numbers would be wrong.
+	for _, ours := range []bool{true, false} {
+		promised := filepath.Join(t.TempDir(), "ck")
+		must(t, orbax.Save(ctx, promised, map[string]any{"x": array.Of([]uint8{1, 2, 3, 4})}, orbax.Storage(handler.StorageOptions{PlainFiles: true})))
+		if !ours { // as Orbax writes it
+			must(t, os.Remove(filepath.Join(promised, "digests.sha256")))
+			must(t, os.Remove(filepath.Join(promised, "state", "go-orbax.places")))
+		}
+		must(t, os.Remove(filepath.Join(promised, "state", "x", "c", "0")))
+		_, err := orbax.Load(ctx, promised)
+		if verr := orbax.Verify(ctx, promised); !errors.Is(verr, orbax.ErrCorrupt) || !errors.Is(err, orbax.ErrCorrupt) || strings.Contains(fmt.Sprint(verr, err), "FillMissing") {
+			t.Errorf("a promised chunk: Verify %v, Load %v", verr, err)
+		}
+	}
 }
 
 // A document of a few bytes does not make a store of any size.

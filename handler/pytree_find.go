@@ -19,8 +19,18 @@ const (
 	maxMissingUnasked = 1 << 16 // in a store of zarr arrays otherwise
 )
 
-// fillAdvice follows an error about chunks that are not stored.
+// fillAdvice follows an error about chunks that are not stored, where the writer may have
+// left them out. Where it wrote every chunk they are lost, and the advice would lead to
+// wrong numbers.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
+
+// adviceFor returns fillAdvice for an array whose writer may leave chunks out.
+func adviceFor(sparse bool) string {
+	if sparse {
+		return fillAdvice
+	}
+	return ""
+}
 
 // maxMissing returns how many chunks may be missing.
 func (o *treeOpener) maxMissing() int {
@@ -32,11 +42,7 @@ func (o *treeOpener) maxMissing() int {
 
 // errMissing says that too many are.
 func (o *treeOpener) errMissing() error {
-	advice := ""
-	if o.unasked {
-		advice = fillAdvice
-	}
-	return fmt.Errorf("%w: more than %d chunks are missing%s", fault.ErrUnsupported, o.maxMissing(), advice)
+	return fmt.Errorf("%w: more than %d chunks are missing%s", fault.ErrUnsupported, o.maxMissing(), adviceFor(o.unasked))
 }
 
 // maxFiles is more chunks than anybody keeps in files of their own.
@@ -63,7 +69,7 @@ func (o *treeOpener) findArray(ctx context.Context, name string, format int) (*z
 // findChunks finds the chunks of the array that a document describes. After an error
 // it returns what it has found.
 func (o *treeOpener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarrArray, error) {
-	a := &zarrArray{dir: o.files, fill: o.options.Fill}
+	a := &zarrArray{dir: o.files, fill: o.options.Fill, sparse: o.meta.Sparse}
 	a.chunks = a.first[:0]
 	if err := o.open(a, format, doc); err != nil {
 		return a, err
@@ -152,7 +158,7 @@ func (o *treeOpener) chunk(ctx context.Context, form *arrayForm, name, key strin
 	case o.options.Fill:
 		c.missing = true
 	default:
-		err = fmt.Errorf("%w: %s is missing%s", fault.ErrCorrupt, joinKey(name, key), fillAdvice)
+		err = fmt.Errorf("%w: %s is missing%s", fault.ErrCorrupt, joinKey(name, key), adviceFor(o.meta.Sparse))
 	}
 	if err != nil && c.extent.File != "" {
 		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)

@@ -21,12 +21,13 @@ type zarrArray struct {
 	chunks []chunk  // in the order of the grid
 	first  [1]chunk // the memory of chunks, of which most arrays have one
 	fill   bool     // what is missing is fill value
+	sparse bool     // the writer may have left out chunks
 	seals  string   // of the chunks, one behind the other; "" if they are not known
 }
 
 // chunkForm returns the form of chunk n.
 func (a *zarrArray) chunkForm(n int) chunkForm {
-	f := chunkForm{Metadata: a.form.Metadata}
+	f := chunkForm{Metadata: a.form.Metadata, sparse: a.sparse}
 	if a.seals != "" {
 		f.seal = a.seals[n*sealSize:][:sealSize]
 	}
@@ -139,7 +140,7 @@ func (a *zarrArray) innerParts(ctx context.Context, divided []shard, off, size [
 	if err := a.readIndices(ctx, divided); err != nil {
 		return err
 	}
-	within := chunkForm{Metadata: a.form.inner}
+	within := chunkForm{Metadata: a.form.inner, sparse: a.sparse}
 	for _, s := range divided {
 		for pos, index := range a.form.InnerChunks(s.index, off, size) {
 			r := s.ranges[pos]
@@ -156,7 +157,7 @@ func (a *zarrArray) innerParts(ctx context.Context, divided []shard, off, size [
 				err = within.CheckStored(r.Length)
 			}
 			if err != nil {
-				return fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err))
+				return fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err, within.sparse))
 			}
 			c := s.chunk.within(r)
 			if !within.parts(a.dir, &p, c, off, size, yield) {

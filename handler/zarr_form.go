@@ -15,7 +15,8 @@ import (
 // shards.
 type chunkForm struct {
 	*zarr.Metadata
-	seal string // that of the chunk that belongs here; "" if it is not known
+	seal   string // that of the chunk that belongs here; "" if it is not known
+	sparse bool   // the writer may have left out chunks
 }
 
 // parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
@@ -74,16 +75,16 @@ func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done fun
 
 // Describe says which chunk an error is about.
 func (f chunkForm) Describe(p *view.Part, err error) error {
-	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err))
+	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err, f.sparse))
 }
 
 // absent returns what decoding fails with, but for an inner chunk that is absent
 // not as an error that says that the checkpoint does not exist.
-func absent(err error) error {
+func absent(err error, sparse bool) error {
 	if !isNotExist(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %v%s", fault.ErrCorrupt, err, fillAdvice)
+	return fmt.Errorf("%w: %v%s", fault.ErrCorrupt, err, adviceFor(sparse))
 }
 
 // missing returns the part for a chunk that is not stored.

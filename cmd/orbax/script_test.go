@@ -145,6 +145,14 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	case "plain":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "step": 3},
 			orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: 1024}, PlainFiles: true, Zarr2: true})))
+	case "sparse": // as a writer leaves it that does not store chunks which are all fill value
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of([]int8{0}, 1)}, orbax.Storage(handler.StorageOptions{PlainFiles: true, Zarr2: true})))
+		name := filepath.Join(dir, "state", "_METADATA")
+		doc := strings.Replace(ts.ReadFile(name), `"store_array_data_equal_to_fill_value": true`, `"store_array_data_equal_to_fill_value": false`, 1)
+		check(ts, os.WriteFile(name, []byte(doc), 0o666))
+		for _, lost := range []string{"digests.sha256", "state/go-orbax.places", "state/w/0"} {
+			check(ts, os.Remove(filepath.Join(dir, lost)))
+		}
 	case "numbers":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
 	case "range":
