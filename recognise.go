@@ -93,10 +93,10 @@ func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 func open(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
 	for try := 1; ; try++ {
 		c, err := openOnce(ctx, store, dir)
-		if c == nil {
-			return nil, err
+		if c != nil {
+			err = c.unchanged(ctx, err)
 		}
-		if err = c.unchanged(ctx, err); err == nil {
+		if err == nil {
 			return c, nil
 		}
 		if !errors.Is(err, errReplaced) || try == maxTries {

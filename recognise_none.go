@@ -46,6 +46,14 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	case begun:
 		return fault.ErrUnfinished
 	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
+		// A save by marker may have written it, and the marker, since it was looked for.
+		_, err := store.Stat(ctx, path.Join(dir, layout.CheckpointFile))
+		switch {
+		case err == nil:
+			return errReplaced
+		case !isAbsent(err):
+			return err
+		}
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
 	steps := checkpointsIn(ctx, store, dir, entries)

@@ -1,0 +1,83 @@
+package orbax_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// watched is called before each operation of a save at states:// paths.
+var watched atomic.Pointer[func()]
+
+func init() {
+	storage.Register("states", func(url string) (storage.Store, string, error) {
+		store := failstore.New(storage.Local().(storage.Editor), func(string, string) error {
+			(*watched.Load())()
+			return nil
+		})
+		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "states://"))), nil
+	})
+}
+
+// TestReadWhileMarked reads a checkpoint that is being saved by marker, which gets on from
+// any state to the next, or to its end, between any two accesses. It is complete, or not
+// there, or not finished, and never damaged.
+func TestReadWhileMarked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ckpt")
+	var states []files
+	look := func() {
+		if _, err := os.Stat(path); err == nil {
+			if now := readFiles(t, path); len(now) > 0 { // memStore has no empty directories
+				states = append(states, now)
+			}
+		}
+	}
+	watched.Store(&look)
+	parts := map[string]any{"state": map[string]any{"w": make([]float32, 1000), "q": "x"}, "cfg": handler.JSON{Value: 1}}
+	if err := orbax.SaveCheckpointables(t.Context(), "states://"+path, parts, orbax.Atomicity(orbax.CommitFile)); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	last := len(states) - 1
+	if last < 10 {
+		t.Fatalf("only %d states", last)
+	}
+	for name, read := range reads {
+		if name == "IsCheckpoint" {
+			read = func(ctx context.Context, path string) error { _, err := orbax.IsCheckpoint(ctx, path); return err }
+		}
+		t.Run(name, func(t *testing.T) {
+			complete := 0
+			for i := range last {
+				for _, next := range []int{i + 1, last} {
+					for at := 1; ; at++ {
+						s := &brittleStore{swapStore: swapStore{old: states[i], new: states[next], at: at}, failAt: -1}
+						brittle.Store("brittle://marked", s)
+						err := read(t.Context(), "brittle://marked")
+						if s.n < at {
+							break
+						}
+						switch {
+						case err == nil:
+							complete++
+						case errors.Is(err, orbax.ErrCorrupt), !errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, orbax.ErrBusy) && !errors.Is(err, orbax.ErrInvalidCheckpoint):
+							t.Errorf("from %v to %v at access %d: %v", states[i].names(), states[next].names(), at, err)
+						}
+					}
+				}
+			}
+			if complete == 0 {
+				t.Error("never complete")
+			}
+		})
+	}
+}
