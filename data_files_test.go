@@ -170,3 +170,26 @@ func TestLooksAtDataFiles(t *testing.T) {
 		t.Errorf("a look that fails: %v", err)
 	}
 }
+
+// A pytree that Orbax finalized from partial saves is recorded as a stateful object. It is
+// known by its databases when its metadata is lost.
+func TestLostTreeOfSession(t *testing.T) {
+	all := unzip(t, "v1_partial")
+	name := "ckpt/state/_METADATA"
+	if all[name] == nil {
+		t.Fatal("no " + name)
+	}
+	delete(all, name)
+	ck, err := orbax.OpenFS(t.Context(), all, "ckpt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ck.Close()
+	_, loadErr := ck.LoadCheckpointables(t.Context(), nil)
+	_, metadataErr := ck.CheckpointablesMetadata(t.Context())
+	for what, err := range map[string]error{"Verify": ck.Verify(t.Context()), "LoadCheckpointables": loadErr, "Metadata": metadataErr} {
+		if !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), "state/_METADATA") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

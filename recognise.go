@@ -16,6 +16,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -307,14 +308,22 @@ func (c *Checkpoint) handlerType(ctx context.Context, name string) (string, erro
 }
 
 // lostTree returns an error for a checkpointable that was saved as a pytree and
-// has lost the metadata of one.
+// has lost the metadata of one. A pytree that Orbax finalized from partial saves, which
+// has the type of a stateful object, is known by the databases of its parts.
 func (c *Checkpoint) lostTree(ctx context.Context, name string) error {
-	if !isPyTree(c.meta.Handlers[name]) {
+	typ := c.meta.Handlers[name]
+	if !isPyTree(typ) && !handler.IsStateful(typ) {
 		return nil
 	}
 	isTree, err := c.hasTree(ctx, name)
 	if err != nil || isTree {
 		return err
+	}
+	if !isPyTree(typ) {
+		entries, err := c.store.List(ctx, path.Join(c.dir, name))
+		if err != nil || !hasFile(entries, ocdbt.ManifestName) || !slices.ContainsFunc(entries, ofProcess) {
+			return err
+		}
 	}
 	if handler.IsRandomKeyType(c.meta.Handlers[name]) {
 		return fmt.Errorf("%w: the files of a random generator are missing in %s", fault.ErrCorrupt, path.Join(".", name))
