@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/transform"
@@ -349,4 +350,46 @@ func ExampleCheckpointer_Resume_changed() {
 	}
 	fmt.Println(step, *state, data.next, err)
 	// Output: 1 {[1 2] 0.999} 7 <nil>
+}
+
+// A state in which a field has got another name, and one another shape. The rules serve for
+// the step before the change, and for the one after it.
+func ExampleCheckpointer_Resume_renamed() {
+	ctx := context.Background()
+	root, err := os.MkdirTemp("", "run")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	checkpoints, err := training.New(ctx, root, training.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoints.Close()
+	before := map[string]any{"lr": 0.5, "w": array.Of([]float32{1, 2, 3, 4}, 2, 2), "old": 3}
+	if _, err := checkpoints.Save(ctx, 1, before); err != nil {
+		log.Fatal(err)
+	}
+
+	type State struct {
+		Rate float64   `orbax:"rate"`
+		W    []float32 `orbax:"w"`
+	}
+	for range 2 { // as the program is started again
+		state := &State{}
+		step, err := checkpoints.Resume(ctx, state, orbax.Transform(
+			transform.Optional(
+				transform.Rename(map[string]string{"lr": "rate"}), // where a step still has lr
+				transform.Drop("old"),
+			),
+			transform.Set("w", transform.Leaf("w").Reshape(4)), // from either shape
+		))
+		fmt.Println(step, *state, err)
+		if _, err := checkpoints.Save(ctx, step+1, state); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// 1 {0.5 [1 2 3 4]} <nil>
+	// 2 {0.5 [1 2 3 4]} <nil>
 }

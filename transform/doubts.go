@@ -109,10 +109,24 @@ func (p *planner) failRule(err error, d doubts) {
 // failUnused reports that none of the leaves is one that the rule is about, unless a
 // failed rule may have made such a leaf.
 func (p *planner) failUnused(err error, about names, d doubts) {
-	if !p.mayHaveMade(about) {
+	may := p.mayHaveMade(about)
+	switch {
+	case p.optional:
+		p.missing = p.missing || !may
+		return
+	case !may:
 		p.report(err)
 	}
 	p.doubt(d)
+}
+
+// failMissing is fail for a leaf that the rule needs and the tree has not.
+func (p *planner) failMissing(target string, err error) {
+	if p.optional {
+		p.missing = true
+		return
+	}
+	p.fail(target, err)
 }
 
 // failValue reports that the rule cannot make the leaf target of what leaves hold, unless

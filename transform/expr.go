@@ -268,7 +268,7 @@ func (p *planner) findOther(target, of, name string) value {
 	}
 	l, err := t.Leaf(name)
 	if err != nil {
-		p.fail(target, fmt.Errorf("%w: there is no leaf %q in checkpointable %q", fault.ErrStructure, name, of))
+		p.failMissing(target, fmt.Errorf("%w: there is no leaf %q in checkpointable %q", fault.ErrStructure, name, of))
 		return value{}
 	}
 	return stored(of, l)

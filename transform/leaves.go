@@ -125,7 +125,7 @@ func Drop(patterns ...string) Rule {
 		}
 		parsed = append(parsed, one)
 	}
-	return Rule{text: "Drop " + quote(patterns), apply: func(p *planner) {
+	return Rule{text: "Drop " + quote(patterns), each: true, apply: func(p *planner) {
 		used := make([]bool, len(parsed))
 		p.drop(func(e *entry) bool { return parsed.Match(e.path, used) })
 		for _, err := range malformed {

@@ -24,10 +24,13 @@ type planner struct {
 	// and the rule.
 	seated map[string]string
 
-	rule   string            // that is applied, for messages
-	named  map[string]string // the names that the rule takes leaves by, if it is a Rename
-	errs   []error
-	doubts doubts
+	number   int               // of the rule that is applied
+	optional bool              // it is passed over if leaves are missing
+	missing  bool              // and some are
+	rule     string            // that is applied, for messages
+	named    map[string]string // the names that the rule takes leaves by, if it is a Rename
+	errs     []error
+	doubts   doubts
 }
 
 // other is another checkpointable: its tree, or why there is none.
@@ -172,9 +175,19 @@ func (p *planner) find(target, name string) value {
 		}
 		p.fail(target, fmt.Errorf("%w: %q is no leaf; there are leaves below it", fault.ErrStructure, name))
 	default:
-		p.fail(target, fmt.Errorf("%w: there is no leaf %q", fault.ErrStructure, name))
+		p.failMissing(target, fmt.Errorf("%w: there is no leaf %q%s", fault.ErrStructure, name, p.renamedBefore(name)))
 	}
 	return value{}
+}
+
+// renamedBefore says what helps if the rule is a Rename that has been applied to the tree
+// already, before it was saved.
+func (p *planner) renamedBefore(name string) string {
+	to, is := p.named[name]
+	if !is || len(p.below(to)) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %q is there already: Optional makes it a rule for trees of either name", to)
 }
 
 // failedAt reports whether name may be what a failed rule would have made.

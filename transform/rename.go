@@ -30,7 +30,9 @@ func Rename(names map[string]string) Rule {
 		}
 		return "", "", false
 	}
-	return Rule{text: text, apply: func(p *planner) {
+	return Rule{text: text, each: true, apply: func(p *planner) {
+		p.named = names
+		defer func() { p.named = nil }()
 		unused := maps.Clone(names)
 		for _, e := range p.entries {
 			if from, _, ok := find(e); ok {
@@ -39,17 +41,18 @@ func Rename(names map[string]string) Rule {
 		}
 		var failed []*entry
 		for _, from := range slices.Sorted(maps.Keys(unused)) {
-			if len(p.take(from)) > 0 {
+			switch found := p.take(from); {
+			case p.optional:
+				continue
+			case len(found) > 0:
 				p.fail(from, fmt.Errorf("%w: longer names of the same rule fit all leaves below %q", fault.ErrStructure, from))
 			}
 			failed = append(failed, p.broken(names[from])...)
 		}
-		p.named = names
 		p.rename(func(e *entry) (string, bool) {
 			_, to, ok := find(e)
 			return to, ok
 		})
-		p.named = nil
 		p.replace(nil, failed)
 	}}
 }

@@ -41,7 +41,8 @@
 // to make; a rule uses a name that a rule with a malformed pattern might have freed or
 // given; an operation does not fit a leaf that a failed [Each] was to change.
 //
-// A name or pattern that matches no leaf is an error that matches orbax.ErrStructure,
+// A name or pattern that matches no leaf is an error that matches orbax.ErrStructure, but
+// for a rule of [Optional],
 // as is a tree that cannot exist, for example one with a leaf below a leaf. Two leaves
 // of one name match orbax.ErrKeyCollision. An operation that does not fit its leaf
 // matches orbax.ErrShape, orbax.ErrDType or, if the leaf is no array,
@@ -64,6 +65,9 @@ type Rule struct {
 	err   error          // what is wrong with its arguments
 	fails func(*planner) // notes what the rule would have done but for err; nil if that may be anything
 	apply func(*planner)
+	// each says that the rule does without those of its names that no leaf has, where it
+	// is optional.
+	each bool
 }
 
 // String returns how messages call the rule.
@@ -76,22 +80,28 @@ func (r Rule) String() string { return r.text }
 func Compile(t *view.Tree, open func(checkpointable string) (*view.Tree, error), rules ...Rule) (*Plan, error) {
 	p := newPlanner(t, open)
 	for i, r := range rules {
-		p.rule = fmt.Sprintf("rule %d (%s)", i+1, r.text)
-		switch {
-		case r.err != nil && r.fails != nil:
-			p.report(r.err)
-			r.fails(p)
-		case r.err != nil:
-			p.failRule(r.err, anything)
-		case r.apply == nil:
-			p.failRule(fmt.Errorf("%w: the zero Rule", fault.ErrStructure), anything)
-		default:
-			r.apply(p)
-		}
+		p.number = i + 1
+		p.apply(r)
 	}
 	p.check()
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
 	}
 	return p.plan(t.Metadata()), nil
+}
+
+// apply applies a rule, or notes what it leaves unknown.
+func (p *planner) apply(r Rule) {
+	p.rule = fmt.Sprintf("rule %d (%s)", p.number, r.text)
+	switch {
+	case r.err != nil && r.fails != nil:
+		p.report(r.err)
+		r.fails(p)
+	case r.err != nil:
+		p.failRule(r.err, anything)
+	case r.apply == nil:
+		p.failRule(fmt.Errorf("%w: the zero Rule", fault.ErrStructure), anything)
+	default:
+		r.apply(p)
+	}
 }
