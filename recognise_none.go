@@ -64,9 +64,10 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	if len(steps) == 0 {
 		readable = holdsReadable(ctx, store, dir, entries)
 	}
+	slices.SortFunc(steps, byNumber)
 	switch n := len(steps); {
 	case n > 8:
-		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(slices.MaxFunc(steps, byNumber)))
+		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(steps[n-1]))
 	case n > 0:
 		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))
 	case len(entries) == 0:

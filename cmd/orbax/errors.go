@@ -164,8 +164,13 @@ func hintOf(err error) string {
 		if info, statErr := os.Stat(name + layout.PartialSuffix); statErr == nil && info.IsDir() {
 			return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its session's parts"
 		}
-		if near := closestPath(name, mayBeCheckpoint); near != "" {
+		if near := closestPath(name, mayBeCheckpoint); near != "" && lib.Op != "delete" {
 			return "did you mean " + near + "?"
+		}
+		return besideHint(name, lib.Op == "delete")
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && lib.Op != "delete" && lib.Op != "save":
+		if name, diskErr := onDisk(lib.Path); diskErr == nil {
+			return newestHint(name)
 		}
 	}
 	return ""

@@ -72,15 +72,20 @@ func distance(a, b string, limit int) int {
 }
 
 // closestPath returns the neighbour of path that may have been meant, among
-// those that fit, or "".
+// those that fit, or "". A step of another number is not meant: a number is no
+// spelling error.
 func closestPath(path string, fits func(fs.FileInfo) bool) string {
 	dir, name := filepath.Split(filepath.Clean(path))
+	number, numbered := stepNumber(name)
 	entries, err := os.ReadDir(filepath.Clean(cmp.Or(dir, ".")))
 	if err != nil {
 		return ""
 	}
 	var names []string
 	for _, e := range entries {
+		if n, ok := stepNumber(e.Name()); ok && (!numbered || n != number) {
+			continue
+		}
 		if info, err := os.Stat(dir + e.Name()); err == nil && fits(info) {
 			names = append(names, e.Name())
 		}
