@@ -71,7 +71,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	case n > 0:
 		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))
 	case len(entries) == 0:
-		return fmt.Errorf("%w: the directory is empty", fault.ErrInvalidCheckpoint)
+		return fault.ErrEmptyDirectory
 	case looksBegun(ctx, store, dir, entries):
 		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
 	case readable != nil:

@@ -262,12 +262,13 @@ func (s *steps) pass(ck Checkpoint) {
 }
 
 // passUnfinished notes that what saves by marker have left unfinished, in the place of
-// a step, is from before: the run saves such a step anew when it comes to it.
+// a step, is from before: the run saves such a step anew when it comes to it. One that
+// was killed at once has left an empty directory.
 func (s *steps) passUnfinished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.ignored {
-		if errors.Is(i.Err, fault.ErrUnfinished) {
+		if errors.Is(i.Err, fault.ErrUnfinished) || errors.Is(i.Err, fault.ErrEmptyDirectory) {
 			s.unfinished[i.Path] = true
 		}
 	}

@@ -2,6 +2,7 @@ package training_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -131,6 +132,45 @@ func TestCleanUnfinished(t *testing.T) {
 	for step := range 2 {
 		if _, err := os.Stat(c.Path(step)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A save by marker that was killed at once leaves an empty directory in the place of its
+// step, which is no more in the way of the next than a step that was begun.
+func TestResumeBeforeAnEmptyStep(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []orbax.AtomicityMode{orbax.AtomicRename, orbax.CommitFile} {
+		for _, empty := range []int{0, 2} {
+			root := filepath.Join(t.TempDir(), "run")
+			for step := range empty {
+				if err := orbax.Save(t.Context(), filepath.Join(root, fmt.Sprint(step)), stateOf(step)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.MkdirAll(filepath.Join(root, fmt.Sprint(empty)), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			c, err := training.New(t.Context(), root, training.Options{
+				SaveDecision: training.FixedIntervalPolicy{Interval: 1},
+				SaveOptions:  []orbax.SaveCheckpointablesOption{orbax.Atomicity(mode)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s runState
+			if step, err := c.Resume(t.Context(), &s); empty > 0 && (err != nil || step != empty-1) || empty == 0 && !errors.Is(err, orbax.ErrNotExist) {
+				t.Errorf("mode %v: resumed %d, %v", mode, step, err)
+			}
+			if saved, err := c.Save(t.Context(), empty, stateOf(empty)); err != nil || !saved {
+				t.Errorf("mode %v: step %d: %v, %v", mode, empty, saved, err)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := orbax.Verify(t.Context(), filepath.Join(root, fmt.Sprint(empty))); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -37,6 +37,10 @@ var (
 var ErrUnfinished error = &class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on; " +
 	"Delete removes it, and Save with Overwrite replaces it", ErrIncomplete}
 
+// ErrEmptyDirectory is the ErrInvalidCheckpoint of a directory that has nothing in it, as
+// a save that is committed by a file leaves it which is killed at once.
+var ErrEmptyDirectory error = &class{"not a checkpoint: the directory is empty", ErrInvalidCheckpoint}
+
 // ErrNotFetched is the ErrIncomplete of a Git LFS pointer: the save was finished, and its
 // files were not fetched.
 var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}
