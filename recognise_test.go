@@ -2,6 +2,7 @@ package orbax_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -131,6 +132,53 @@ func TestWrongKindOfTarget(t *testing.T) {
 	_, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"config": &config})
 	if !errors.Is(err, orbax.ErrStructure) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a struct for a JSON document: %v", err)
+	}
+}
+
+// seat is an iterator that could be taken for a pytree of its fields.
+type seat struct{ N int }
+
+func (s *seat) State() ([]byte, error)  { return json.Marshal(s) }
+func (s *seat) SetState(b []byte) error { return json.Unmarshal(b, s) }
+
+func TestIteratorsAreNoPyTrees(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tree")
+	for text, v := range map[string]any{
+		"a *orbax_test.seat is a handler.Iterator; wrap it in handler.DatasetIterator":        &seat{7},
+		"a *orbax_test.seat is a handler.Iterator; wrap a pointer in handler.DatasetIterator": seat{7},
+	} {
+		err := orbax.SaveCheckpointables(ctx, path, map[string]any{"data": v})
+		if !errors.Is(err, orbax.ErrLeafType) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%T: %v", v, err)
+		}
+		if err := orbax.Save(ctx, path, v); !errors.Is(err, orbax.ErrLeafType) || !strings.Contains(err.Error(), text) {
+			t.Errorf("Save of %T: %v", v, err)
+		}
+	}
+	r := &handler.Registry{}
+	r.Bind("data", handler.PyTreeHandler{})
+	if err := orbax.SaveCheckpointables(ctx, path, map[string]any{"data": &seat{7}}, orbax.Handlers(r)); err != nil {
+		t.Fatal(err)
+	}
+	for text, target := range map[string]any{
+		"it was saved as a pytree, and not as the position of an iterator; wrap the iterator in handler.DatasetIterator when it is saved, too": handler.DatasetIterator(&seat{}),
+		"it was saved as a pytree, and a *orbax_test.counter loads only what its SaveState has written":                                        &counter{},
+		"it was saved as a pytree, and not as JSON; give a pointer to the value itself as the target":                                          handler.JSON{Value: &seat{}},
+	} {
+		_, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"data": target})
+		if !errors.Is(err, orbax.ErrStructure) || !strings.Contains(err.Error(), `checkpointable "data": structure mismatch: `+text) {
+			t.Errorf("%T: %v\nwant %s", target, err, text)
+		}
+	}
+	path = filepath.Join(dir, "iterator")
+	if err := orbax.SaveCheckpointables(ctx, path, map[string]any{"data": handler.DatasetIterator(&seat{7})}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"data": &seat{}})
+	if !errors.Is(err, orbax.ErrStructure) || !strings.Contains(err.Error(), "use a handler.Stateful, such as handler.DatasetIterator(it)") {
+		t.Errorf("an iterator that is not wrapped: %v", err)
 	}
 }
 

@@ -276,3 +276,27 @@ func saveTransformed(ctx context.Context, from, to string, rules orbax.LoadOptio
 	}
 	return orbax.Save(ctx, to, state)
 }
+
+// TestReshapeAdvice does what the errors about other shapes propose.
+func TestReshapeAdvice(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "ckpt")
+	if err := orbax.Save(ctx, path, map[string]any{"w": array.Of([]float32{1, 2, 3, 4}, 2, 2), "n": array.Of([]int64{7}, 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	type state struct {
+		W []float32 `orbax:"w"`
+		N int64     `orbax:"n"`
+	}
+	_, err := orbax.LoadAs[state](ctx, path)
+	for _, advice := range []string{`transform.Set("w", transform.Leaf("w").Reshape(4))`, `transform.Set("n", transform.Leaf("n").Reshape())`} {
+		if err == nil || !strings.Contains(err.Error(), advice) {
+			t.Errorf("%v lacks %s", err, advice)
+		}
+	}
+	got, err := orbax.LoadAs[state](ctx, path, orbax.Transform(
+		transform.Set("w", transform.Leaf("w").Reshape(4)), transform.Set("n", transform.Leaf("n").Reshape())))
+	if err != nil || !reflect.DeepEqual(got, state{[]float32{1, 2, 3, 4}, 7}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}

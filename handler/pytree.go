@@ -17,13 +17,15 @@ type PyTreeHandler struct{}
 // Type returns the name of Orbax's own handler of pytrees.
 func (PyTreeHandler) Type() string { return typePrefix + "pytree_handler.PyTreeHandler" }
 
-// CanSave takes every value but nil; Save tells which leaves it cannot store.
+// CanSave takes every value except nil; Save reports which leaves it cannot store.
 func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 
 // Save refuses what it cannot store with an error that joins one
 // *orbax.LeafError for each leaf: one that has no form in a checkpoint (see
 // tree.Flatten), whose name clashes with another or, for plain files, cannot be
-// that of a directory, or whose options do not fit the array. An empty tree is
+// that of a directory, or whose options do not fit the array. Options that are wrong
+// for several arrays are reported for the first of them, with the number of the others.
+// An empty tree is
 // an error that matches orbax.ErrStructure, as it is to Orbax. The function that
 // Save returns reads v's arrays unless opts.Snapshot is set.
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
@@ -59,15 +61,19 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 // stands for the tree that it describes.
 type Abstract struct{ Tree any }
 
-// CanLoad takes every target but nil; Load tells what it cannot fill.
+// CanLoad takes every target except nil; Load reports which one it cannot fill.
 func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
 // Load fills target, which tree.Bind must be able to fill, or returns what
-// tree.Build makes of the tree, or the tree that an Abstract asks for. What does
-// not fit is an error that joins one *orbax.LeafError for each mismatch, and
-// nothing has been read then; damage is one that matches orbax.ErrCorrupt.
+// tree.Build makes of the tree, or the tree that an [Abstract] asks for. If the target
+// does not fit, the error joins one *orbax.LeafError for each mismatch, and no array
+// has been read; a target for another kind of checkpointable, such as a [Stateful] or a
+// [JSON], is an error that matches orbax.ErrStructure. Damage matches orbax.ErrCorrupt.
 func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
 	t, err := opts.OpenView(ctx, dir)
+	if err == nil {
+		err = otherKind(target)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -65,12 +65,13 @@ func planSave(leaves []tree.Leaf, storage StorageOptions) (*savePlan, error) {
 		shardings: map[string]*sharding.Sharding{},
 		forms:     map[formKey]*zarr.Metadata{},
 	}
-	var errs []error
+	var wrong mistakes
 	for _, l := range leaves {
 		if err := p.add(l); err != nil {
-			errs = append(errs, &fault.Leaf{Path: l.Path.String(), Err: err})
+			wrong.add(l.Path.String(), err)
 		}
 	}
+	errs := wrong.all()
 	if len(p.strings) > 0 {
 		if _, err := layout.StringsDocument(p.strings); err != nil {
 			errs = append(errs, err)
@@ -210,7 +211,7 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 	}
 	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
 	if err != nil {
-		return err
+		return &optionError{fmt.Sprint(s.ChunkByteSize, s.ShardAxes), err}
 	}
 	o := zarr.Options{Shape: a.Shape(), ChunkShape: chunk, DType: dtype, Compression: s.Compression}
 	if o.Compression == zarr.Auto() {
@@ -218,6 +219,10 @@ func (p *savePlan) store(entry layout.TreeLeaf, name string, a array.Reader, sha
 	}
 	m, err := p.form(o)
 	if err != nil {
+		o.Compression = zarr.Compression{}
+		if _, other := p.form(o); other == nil || dtype != a.DType() {
+			return &optionError{fmt.Sprint(s.Compression, s.DType), err}
+		}
 		return err
 	}
 	if inMemory, ok := a.(*array.Array); ok { // others are looked at as they are encoded

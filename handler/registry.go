@@ -92,7 +92,10 @@ func (r *Registry) Handlers() iter.Seq2[Handler, []string] {
 }
 
 // ForSave returns the handler that saves v under name. As in Orbax a Stateful
-// object comes first, then the binding of the name, then the type of the value.
+// object comes first, then the binding of the name, then the type of the value. An
+// [Iterator], and a value whose pointer is one or is Stateful, are not saved as the
+// pytrees of their fields, unless the name is bound to [PyTreeHandler]: the error
+// matches orbax.ErrLeafType.
 func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if _, ok := v.(Stateful); ok {
 		if h := r.first(func(h registered) bool { return h.CanSave(v) }); h != nil {
@@ -103,14 +106,34 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 		return h, nil
 	}
 	h := r.first(func(h registered) bool { return h.CanSave(v) })
-	_, tree := h.(PyTreeHandler)
-	if t := reflect.TypeOf(v); tree && t != nil && reflect.PointerTo(t).Implements(reflect.TypeFor[Stateful]()) {
-		return nil, fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
+	if _, tree := h.(PyTreeHandler); tree && v != nil {
+		if err := notTree(name, v); err != nil {
+			return nil, err
+		}
 	}
 	if h != nil {
 		return h, nil
 	}
 	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.ErrLeafType, name, v)
+}
+
+// notTree refuses what a pytree of its fields would be made of by mistake.
+func notTree(name string, v any) error {
+	t := reflect.TypeOf(v)
+	has := func(pointer bool, i reflect.Type) bool {
+		return t.Implements(i) || pointer && reflect.PointerTo(t).Implements(i)
+	}
+	switch {
+	case has(true, reflect.TypeFor[Stateful]()):
+		return fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
+	case has(false, reflect.TypeFor[Iterator]()):
+		return fmt.Errorf("%w: checkpointable %q: a %T is a handler.Iterator; wrap it in handler.DatasetIterator to save its position, or bind the name to handler.PyTreeHandler to save its fields",
+			fault.ErrLeafType, name, v)
+	case has(true, reflect.TypeFor[Iterator]()):
+		return fmt.Errorf("%w: checkpointable %q: a *%T is a handler.Iterator; wrap a pointer in handler.DatasetIterator to save its position, or bind the name to handler.PyTreeHandler to save its fields",
+			fault.ErrLeafType, name, v)
+	}
+	return nil
 }
 
 // ForLoad returns the handler that loads the checkpointable called name, saved
@@ -148,7 +171,7 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 var advice = map[string]string{
 	className(JSONHandler{}.Type()):     "; use handler.JSON{Value: pointer}",
 	className(ProtoHandler{}.Type()):    "; use a proto.Message",
-	className(StatefulHandler{}.Type()): "; use a handler.Stateful",
+	className(StatefulHandler{}.Type()): "; use a handler.Stateful, such as handler.DatasetIterator(it)",
 }
 
 // Knows reports whether the registry has a handler for the recorded type typ.

@@ -49,17 +49,19 @@ type ArrayOptions struct {
 	// prime number of rows, an array without shards is divided nearly evenly instead.
 	// More than 1,048,576 chunks of one array are refused with ErrShape.
 	ChunkByteSize int
-	// ShardAxes are axes to divide before all others when the array is larger
-	// than a chunk, down to one element each if need be.
+	// ShardAxes are the axes to divide first when the array is larger than a chunk. Such
+	// an axis is divided into single elements if the chunks are still too large.
 	ShardAxes []int
-	// DType is what arrays are converted to when they are written; see
-	// array.Convert. Invalid means as they are. Only arrays of its own class,
-	// floating-point, integer or complex, are converted; so bfloat16 leaves
-	// integers alone. What is outside of its range changes without an error: integers
-	// become the nearest one in range, floats infinity or 0. Scalars, byte strings and PRNG keys are never converted.
-	// What is loaded has the stored dtype: a []float32 does not take a bfloat16
-	// array, an *array.Array that is nil does.
+	// DType converts arrays when they are written; see array.Convert. Invalid, the
+	// zero value, converts none. Only arrays of the same class, floating-point, integer
+	// or complex, are converted; so bfloat16 leaves integers alone. What is out of the
+	// range of DType changes without an error: an integer becomes the nearest one in
+	// range, a float becomes infinity, NaN, the largest value or 0. Scalars, byte strings
+	// and PRNG keys are never converted. A load gives the stored dtype: a []float32 does
+	// not take a bfloat16 array, a nil *array.Array does.
 	DType array.DType
-	// Compression of the chunks; the zero value is none.
+	// Compression of the chunks: zarr.Zstd(3), for example, or zarr.Huffman() for
+	// floating-point weights, or zarr.Auto() to compress only the arrays that become
+	// much smaller. The zero value is none.
 	Compression zarr.Compression
 }

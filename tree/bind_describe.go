@@ -18,6 +18,19 @@ const (
 	defaultAdvice = "; transform.Default gives it a value"
 )
 
+// reshapeAdvice returns how a load gives an array the shape of the target, if that has
+// as many elements.
+func (b *binder) reshapeAdvice(spec *Spec, shape ...int) string {
+	stored, err := array.NumElements(spec.Shape)
+	wanted, werr := array.NumElements(shape)
+	name := spec.Path.String()
+	if err != nil || werr != nil || stored != wanted || slices.Equal(spec.Shape, shape) || name == "" {
+		return ""
+	}
+	dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
+	return fmt.Sprintf("; transform.Set(%[1]q, transform.Leaf(%[1]q).Reshape(%[2]s)) gives it this shape", name, dims)
+}
+
 func (b *binder) mismatch(dst reflect.Value, br *branch) {
 	advice := ""
 	if br.leaf >= 0 && b.specs[br.leaf].Kind == KindArray && dst.Kind() == reflect.Slice {

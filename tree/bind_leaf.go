@@ -97,6 +97,7 @@ func (b *binder) fits(spec *Spec, d array.DType, shape []int) bool {
 		if sameRank {
 			advice = padAdvice
 		}
+		advice += b.reshapeAdvice(spec, shape...)
 		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target has shape %v%s", fault.ErrShape, spec, shape, advice))
 	}
 	return dtypeFits && shapeFits
@@ -169,6 +170,8 @@ func (b *binder) hasOneAxis(spec *Spec, t reflect.Type) bool {
 	advice := "a *array.Array takes any shape"
 	if len(spec.Shape) == 0 {
 		advice = fmt.Sprintf("a %v or a *array.Array takes it", t.Elem())
+	} else if n, err := array.NumElements(spec.Shape); err == nil && (t.Kind() == reflect.Slice || n == t.Len()) {
+		advice += b.reshapeAdvice(spec, n)
 	}
 	b.fail(fmt.Errorf("%w: the checkpoint has %v, and a %v has one axis; %s", fault.ErrShape, spec, t, advice))
 	return false
@@ -250,7 +253,7 @@ func (b *binder) scalar(dst reflect.Value, br *branch) {
 		return
 	}
 	if len(spec.Shape) > 0 {
-		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v", fault.ErrShape, spec, t))
+		b.fail(fmt.Errorf("%w: the checkpoint has %v, the target is one %v%s", fault.ErrShape, spec, t, b.reshapeAdvice(spec)))
 		return
 	}
 	want := b.stored(i)

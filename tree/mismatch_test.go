@@ -68,6 +68,14 @@ func TestBindMismatches(t *testing.T) {
 		{"bf16 to float32", array.BF16(1), new(float32), "dtype mismatch", fault.ErrDType},
 		{"uint16 to bf16", uint16(1), new(array.BF16), "dtype mismatch", fault.ErrDType},
 		{"array to number", array.Of([]int8{1}), new(int8), "shape mismatch: the checkpoint has an array int8[1], the target is one int8", fault.ErrShape},
+		{"one element to number", map[string]any{"a": array.Of([]int8{1}, 1, 1)}, new(map[string]int8), `the target is one int8; transform.Set("a", transform.Leaf("a").Reshape()) gives it this shape`, fault.ErrShape},
+		{"two elements to number", map[string]any{"a": array.Of([]int8{1, 2})}, new(map[string]int8), "the target is one int8|", fault.ErrShape},
+		{"as many elements", map[string]any{"a": map[string]any{"w": array.Of([]int8{1, 2, 3, 4, 5, 6}, 2, 3)}}, ptr(map[string]any{"a": map[string]any{"w": array.Of(make([]int8, 6))}}),
+			`leaf a.w: shape mismatch: the checkpoint has an array int8[2 3], the target has shape [6]; transform.Set("a.w", transform.Leaf("a.w").Reshape(6)) gives it this shape`, fault.ErrShape},
+		{"as many elements and axes", map[string]any{"a": array.Of([]int8{1, 2, 3, 4, 5, 6}, 2, 3)}, ptr(map[string]any{"a": array.Of(make([]int8, 6), 3, 2)}),
+			`the target has shape [3 2]; orbax.PadOrTruncate() accepts that; transform.Set("a", transform.Leaf("a").Reshape(3, 2)) gives it this shape`, fault.ErrShape},
+		{"other elements", map[string]any{"a": array.Of([]int8{1, 2}, 2, 1)}, ptr(map[string]any{"a": array.Of(make([]int8, 3))}), "the target has shape [3]|", fault.ErrShape},
+		{"axes of a slice", map[string]any{"a": array.Of([]int8{1, 2}, 2, 1)}, new(map[string][]int8), `a *array.Array takes any shape; transform.Set("a", transform.Leaf("a").Reshape(2)) gives it this shape`, fault.ErrShape},
 		{"float to big", 1.0, new(big.Int), "structure mismatch", fault.ErrStructure},
 		{"string to bytes", "x", new([]byte), "structure mismatch", fault.ErrStructure},
 		{"overflow", 300, new(int8), "leaf at the root: dtype mismatch: 300 does not fit in int8", fault.ErrDType},
@@ -90,7 +98,7 @@ func TestBindMismatches(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no error; target %#v", tt.target)
 			}
-			if got := strings.ReplaceAll(err.Error(), "\n", "|"); !strings.Contains(got, tt.want) {
+			if got := strings.ReplaceAll(err.Error(), "\n", "|") + "|"; !strings.Contains(got, tt.want) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 			if tt.is != nil && !errors.Is(err, tt.is) {
