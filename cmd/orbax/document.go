@@ -10,6 +10,7 @@ import (
 	"io"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // document is a part of a checkpoint that is a JSON document, or whose files are such.
@@ -27,7 +28,7 @@ func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) 
 	if errors.Is(err, orbax.ErrStructure) {
 		var v any
 		if v, err = ck.Load(ctx, orbax.Name(name)); err == nil {
-			text, err = json.Marshal(finite(v))
+			text, err = layout.EncodeJSON(finite(v))
 		}
 	}
 	if err != nil {

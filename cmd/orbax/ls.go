@@ -85,7 +85,8 @@ exit status is 1 if it is damaged. The other leaves can be read. The sharding of
 jax.Array is unknown where the checkpoint does not record one.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
-JSON does not have are the strings "NaN", "Infinity" and "-Infinity".` + exitHelp,
+JSON does not have are the strings "NaN", "Infinity" and "-Infinity" in the document,
+and the words NaN, Infinity and -Infinity without --json.` + exitHelp,
 		Example: `  orbax ls /ckpt
   orbax ls /ckpt/step_100
   orbax ls /ckpt/step_100 --name params
@@ -129,8 +130,8 @@ type listing struct {
 	Path       string     `json:"path"`
 	InitTime   *time.Time `json:"init_time"`
 	CommitTime *time.Time `json:"commit_time"`
-	Custom     any        `json:"custom_metadata"`
-	Metrics    any        `json:"metrics"`
+	Custom     jsonValues `json:"custom_metadata"`
+	Metrics    jsonValues `json:"metrics"`
 	Parts      []part     `json:"checkpointables"`
 
 	err error // the errors of leaves that cannot be read
@@ -182,8 +183,8 @@ func list(ctx context.Context, path, name string, fill fillFlag) (*listing, erro
 		Path:       path,
 		InitTime:   known(m.InitTime),
 		CommitTime: known(m.CommitTime),
-		Custom:     finite(m.Custom),
-		Metrics:    finite(m.Metrics),
+		Custom:     jsonValues{m.Custom},
+		Metrics:    jsonValues{m.Metrics},
 		Parts:      []part{},
 	}
 	l.err = unreadable(m)
@@ -325,10 +326,10 @@ func (l *listing) print(w io.Writer) error {
 	}
 	for _, of := range []struct {
 		title string
-		value any
+		value jsonValues
 	}{{"metrics", l.Metrics}, {"custom metadata", l.Custom}} {
-		if empty, ok := of.value.(map[string]any); of.value != nil && (!ok || len(empty) > 0) {
-			fmt.Fprintf(b, "%s %s\n", of.title, oneLine(of.value, maxShownValue))
+		if !of.value.isEmpty() {
+			fmt.Fprintf(b, "%s %s\n", of.title, of.value.oneLine(maxShownValue))
 		}
 	}
 	return b.Flush()

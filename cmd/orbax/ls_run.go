@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -19,7 +18,7 @@ type runListing struct {
 	Path        string      `json:"path"`
 	Checkpoints []runMember `json:"checkpoints"`
 	Unfinished  []string    `json:"unfinished"`
-	Custom      any         `json:"custom_metadata"`
+	Custom      jsonValues  `json:"custom_metadata"`
 
 	err error // the errors of checkpoints that cannot be read
 }
@@ -32,7 +31,7 @@ type runMember struct {
 	Leaves      int        `json:"leaves"`
 	Bytes       int64      `json:"bytes"`
 	StoredBytes int64      `json:"stored_bytes"`
-	Metrics     any        `json:"metrics"`
+	Metrics     jsonValues `json:"metrics"`
 	Error       *string    `json:"error"`
 }
 
@@ -79,7 +78,7 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		}
 		errs = append(errs, fmt.Errorf("metadata of the run: %w", err))
 	} else if len(m.Custom) > 0 {
-		l.Custom = finite(m.Custom)
+		l.Custom = jsonValues{m.Custom}
 	}
 	if len(errs) > 0 {
 		l.err = inCheckpoint(r.path, errors.Join(errs...))
@@ -113,8 +112,8 @@ func (l *runListing) print(w io.Writer) error {
 		if m.Error != nil {
 			row[2], row[3] = "", "unreadable"
 		}
-		if m.Metrics != nil {
-			row[4] = oneLine(m.Metrics, maxShownMetrics)
+		if m.Metrics.v != nil {
+			row[4] = m.Metrics.oneLine(maxShownMetrics)
 		}
 		bytes += m.Bytes
 		stored += m.StoredBytes
@@ -126,21 +125,8 @@ func (l *runListing) print(w io.Writer) error {
 	if len(l.Unfinished) > 0 {
 		fmt.Fprintf(b, "unfinished: %s\n", shownList(l.Unfinished))
 	}
-	if l.Custom != nil {
-		fmt.Fprintf(b, "custom metadata %s\n", oneLine(l.Custom, maxShownValue))
+	if !l.Custom.isEmpty() {
+		fmt.Fprintf(b, "custom metadata %s\n", l.Custom.oneLine(maxShownValue))
 	}
 	return b.Flush()
-}
-
-// oneLine returns a value as JSON in a line of at most n characters, abridged if it is
-// longer.
-func oneLine(v any, n int) string {
-	doc, err := layout.EncodeJSON(v)
-	if err != nil {
-		return "?" // what was parsed from JSON can be encoded again
-	}
-	if text := []rune(string(doc)); len(text) > n {
-		return string(text[:n-3]) + "..."
-	}
-	return string(doc)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,11 +261,19 @@ func jsonElement(text string, d array.DType) string {
 		return `"` + text + `"`
 	case "+Inf", "-Inf":
 		return `"` + strings.TrimPrefix(text[:1], "+") + `Infinity"`
+	case "-0":
+		return minusZero
 	}
 	return text
 }
 
+// minusZero is the float -0 in JSON, where -0 is the integer 0.
+const minusZero = "-0.0"
+
 func jsonFloat(f float64, bits int) string {
+	if f == 0 && math.Signbit(f) {
+		return minusZero
+	}
 	if s := nonFinite(f); s != "" {
 		return `"` + s + `"`
 	}

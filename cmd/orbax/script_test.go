@@ -125,6 +125,15 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	case "words": // numbers that JSON has no spelling of, between what could be taken for them
 		words := map[string]any{"n": math.NaN(), "l": []any{math.Inf(1), map[string]any{"x": math.Inf(-1)}}, "s": "NaN", "big": json.Number("1180591620717411303424"), "f": 0.5}
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4), "n": 1}, orbax.CustomMetadata(words)))
+	case "zeros": // floats that are -0
+		zero := math.Copysign(0, -1)
+		var registry handler.Registry
+		registry.Bind("meta", handler.JSONHandler{})
+		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
+			"state": map[string]any{"f": array.Of([]float32{float32(zero), 1}, 2), "c": array.Of([]complex128{complex(zero, 1)}, 1), "i": 0},
+			"meta":  map[string]any{"z": zero},
+		}, orbax.CustomMetadata(map[string]any{"n": math.NaN(), "s": "NaN", "z": []any{zero, 0}}), training.Metrics(map[string]any{"m": zero, "loss": math.Inf(-1)}),
+			orbax.Handlers(&registry)))
 	case "wordlist":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4)}, orbax.CustomMetadata([]any{math.NaN(), "NaN"})))
 	case "step":

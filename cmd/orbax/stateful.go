@@ -44,7 +44,7 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 			if err != nil {
 				return nil, nil
 			}
-			if text, err = json.Marshal(finite(v)); err != nil {
+			if text, err = layout.EncodeJSON(finite(v)); err != nil {
 				return nil, nil
 			}
 		}

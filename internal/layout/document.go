@@ -45,7 +45,7 @@ func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not JSON that can be loaded: %w", fault.ErrLeafType, err)
 	}
-	return floatZeros(doc), nil
+	return doc, nil
 }
 
 // checkDocument refuses a document that is JSON, or has the words that Python

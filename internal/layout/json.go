@@ -12,7 +12,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// EncodeJSON returns v as one line of JSON, without the escapes for HTML.
+// EncodeJSON returns v as one line of JSON, without the escapes for HTML. The float -0 is
+// -0.0, as -0 is read as the integer 0.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -20,7 +21,7 @@ func EncodeJSON(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return floatZeros(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
 
 // appendString appends s, which is valid UTF-8, as EncodeJSON encodes it.
