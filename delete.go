@@ -137,7 +137,12 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 	if err == nil {
 		err = d.run(ctx, edit)
 	}
-	return errors.Join(err, edit.Close())
+	if err = errors.Join(err, edit.Close()); err == nil && c.still == nil {
+		// What saves and deletions here have left that died; if it stays it is in no one's
+		// way. A run removes what its steps have left.
+		_ = proof.RemoveLeft(ctx, store, dir)
+	}
+	return err
 }
 
 // place is where a checkpoint is.

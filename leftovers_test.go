@@ -89,6 +89,42 @@ func TestPartialSaveRemovesLeftovers(t *testing.T) {
 	}
 }
 
+// The same of deletions, and of what ends a session.
+func TestDeleteRemovesLeftovers(t *testing.T) {
+	for name, c := range map[string]struct {
+		session bool
+		do      func(ctx context.Context, path string) error
+	}{
+		"delete": {false, func(ctx context.Context, path string) error { return orbax.Delete(ctx, path) }},
+		"delete a part": {false, func(ctx context.Context, path string) error {
+			return orbax.Delete(ctx, path, orbax.Name("opt"))
+		}},
+		"finalize": {true, partial.Finalize},
+		"abort":    {true, partial.Abort},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "ck")
+		if c.session {
+			must(t, partial.Save(t.Context(), path, map[string]any{"a": 1}))
+		} else {
+			saveTwo(t, path)
+		}
+		targets := []string{"ck"}
+		if c.session {
+			targets = append(targets, "ck.partial_save")
+		}
+		for i, of := range targets {
+			dead := fmt.Sprintf("%s.orbax-checkpoint-tmp-00000000000000a%d", filepath.Join(dir, of), i)
+			saveTwo(t, filepath.Join(dir, "dead"))
+			must(t, os.Rename(filepath.Join(dir, "dead"), dead))
+		}
+		must(t, c.do(t.Context(), path))
+		if left := unfinished(t, dir); len(left) > 0 {
+			t.Errorf("%s: left %q", name, left)
+		}
+	}
+}
+
 // A save that is refused leaves what is there.
 func TestLeftoversOfRefusedSave(t *testing.T) {
 	dir := t.TempDir()

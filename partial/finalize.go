@@ -72,13 +72,17 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 		return err
 	}
 	claim, err := s.claim(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f(ctx, nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = f(ctx, nil)
+	case err == nil:
+		err = errors.Join(f(ctx, claim), claim.Close())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		// What others have left that died; if it stays it is in no one's way.
+		_ = errors.Join(proof.RemoveLeft(ctx, s.store, s.dir), proof.RemoveLeft(ctx, s.store, s.final))
 	}
-	return errors.Join(f(ctx, claim), claim.Close())
+	return err
 }
 
 // claim claims the session as soon as no other process works on it.
