@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
 )
@@ -48,7 +49,7 @@ func (p BestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) (
 		}
 		metric, err := p.Metric(ck.Metrics)
 		if err != nil {
-			return nil, fmt.Errorf("BestN: metric of step %d: %w", ck.Step, err)
+			return nil, fmt.Errorf("BestN: metric of step %d: %w; nothing is removed until step %d is deleted, or Metric returns NaN for it", ck.Step, err, ck.Step)
 		}
 		order = append(order, rated{i, metric})
 	}
@@ -86,6 +87,10 @@ func MetricAt(keys ...string) func(metrics any) (float64, error) {
 			if v, ok = object[key]; !ok {
 				return 0, fmt.Errorf("metrics have nothing at %q", keys[:i+1])
 			}
+		}
+		if n, ok := v.(*big.Int); ok && n != nil {
+			f, _ := n.Float64()
+			return f, nil
 		}
 		switch n := reflect.ValueOf(v); {
 		case n.CanFloat():

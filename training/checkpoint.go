@@ -13,8 +13,8 @@ type Checkpoint struct {
 	// Time is when the step was complete; of a checkpoint that does not say so,
 	// when its directory was last changed.
 	Time time.Time
-	// Metrics are any JSON value, with numbers as int or float64; nil if there are
-	// none. Those of all steps are kept in memory, as a policy may ask for them; a step
+	// Metrics are any JSON value, with numbers as int, uint64, *big.Int or float64, as in
+	// [orbax.CheckpointMetadata]; nil if there are none. Those of all steps are kept in memory, as a policy may ask for them; a step
 	// whose metrics find no room has an Err that matches orbax.ErrNoMemory.
 	Metrics any
 	// Err says that the step is damaged, as far as that is known: that its

@@ -63,7 +63,9 @@ func (c *Checkpointer) noteOwn(step int, ended time.Time) {
 	}
 }
 
-// LatestStep stands for the newest step.
+// LatestStep stands for the newest step in methods that read one, and in
+// [Checkpointer.Path]. Saves and deletions need the number of a step:
+// [Checkpointer.Latest] has that of the newest.
 const LatestStep = -1
 
 // errClosed is what everything fails with after Close.
@@ -244,7 +246,13 @@ func (c *Checkpointer) Cancel() {
 	}
 }
 
-var errCanceled = fmt.Errorf("canceled by the Checkpointer: %w", context.Canceled)
+// canceled is the cause with which Cancel ends a save. Its text may stand behind that of
+// context.Canceled.
+type canceled struct{}
+
+func (canceled) Error() string { return "canceled by the Checkpointer" }
+
+func (canceled) Unwrap() error { return context.Canceled }
 
 // Wait waits until no save is under way and everything that is to be removed is
 // removed. It returns the failure of a save that nobody has asked about, as an

@@ -11,9 +11,14 @@ import (
 // saved already. Force saves it.
 var ErrOlderStep = errors.New("older than the newest step")
 
-// Error is the error that this package returns. With errors.Is it matches those of
-// package orbax as well: ErrExist if the step is there already, ErrNotExist if
-// there is none.
+// Error is the error of all functions and methods of this package that read or write a
+// root, so that errors.As finds it. It wraps an *orbax.Error where a step could not be
+// saved, loaded or deleted, whose text it has then, as that names the step. With errors.Is
+// it matches the errors of package orbax: ErrExist if the step is there already,
+// ErrNotExist if there is none.
+//
+// Two errors are none: that of a context which ends while [Response.Result] waits, and an
+// [EarlierError] that a save returns beside its own outcome. That one wraps an *Error.
 type Error struct {
 	Op   string // "save", "load", "delete" …
 	Root string
@@ -22,6 +27,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if errors.As(e.Err, new(*orbax.Error)) {
+		return e.Err.Error()
+	}
 	if e.Step < 0 {
 		return fmt.Sprintf("training: %s %s: %v", e.Op, e.Root, e.Err)
 	}
@@ -48,15 +56,12 @@ func (e *EarlierError) Unwrap() error { return e.Err }
 // noStep stands for a step in errors that are about none.
 const noStep = -1
 
-// wrap returns err as an *Error, or nil. Errors of package orbax name the
-// checkpoint, and so the step, already.
+// wrap returns err as an *Error, or nil.
 func wrap(op, root string, step int, err error) error {
 	if err == nil {
 		return nil
 	}
-	var ours *Error
-	var named *orbax.Error
-	if errors.As(err, &ours) || errors.As(err, &named) {
+	if errors.As(err, new(*Error)) {
 		return err
 	}
 	return &Error{Op: op, Root: root, Step: step, Err: err}
@@ -68,5 +73,8 @@ func wrap(op, root string, step int, err error) error {
 type unfit struct{ err error }
 
 func (e unfit) Error() string { return e.err.Error() }
+
+// As finds the *orbax.Error.
+func (e unfit) As(target any) bool { return errors.As(e.err, target) }
 
 func (unfit) Is(target error) bool { return target == orbax.ErrStructure }

@@ -17,12 +17,13 @@ import (
 // orbax.ErrBusy or orbax.ErrNotExist; of LatestStep the one that is there now is
 // taken.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
+	var at Checkpoint
 	var ck *orbax.Checkpoint
-	err := c.onNewest(ctx, step, func() (at Checkpoint, err error) {
+	err := c.onNewest(ctx, step, func() (_ Checkpoint, err error) {
 		at, ck, err = c.open(ctx, step, c.root.open)
 		return at, err
 	})
-	return ck, c.root.wrap("open", step, err)
+	return ck, c.root.wrap("open", meant(step, at), err)
 }
 
 // onNewest calls do, which does something with a step. If that is the newest, and
@@ -90,7 +91,16 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 		c.steps.damage(at, err)
 		err = fmt.Errorf("%w (Resume takes the newest step that is intact)", err)
 	}
-	return v, c.root.wrap(op, step, err)
+	return v, c.root.wrap(op, meant(step, at), err)
+}
+
+// meant returns the number of a step, which may be given as LatestStep; at is what it was
+// found to be, if it was found.
+func meant(step int, at Checkpoint) int {
+	if at.Path != "" {
+		return at.Step
+	}
+	return step
 }
 
 // opening returns the options with which a load with these options opens a step.

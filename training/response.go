@@ -64,7 +64,7 @@ func (r *Response) Cancel() {
 	}
 	r.ask(1)
 	defer r.ask(-1)
-	r.cancel(errCanceled)
+	r.cancel(canceled{})
 	<-r.done
 	if errors.Is(r.err, context.Canceled) {
 		r.tell() // the caller knows

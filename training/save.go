@@ -360,7 +360,7 @@ func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
 	err = c.root.called(err)
 	saved := err == nil || errors.Is(err, fault.ErrInPlace)
 	defer func() { // also if a policy of the program panics
-		s.settle(saved, err)
+		s.settle(saved, c.root.wrap("save", s.step, err))
 		c.mu.Lock()
 		c.saving, c.last = nil, s.Response
 		c.mu.Unlock()

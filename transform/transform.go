@@ -41,9 +41,9 @@
 // to make; a rule uses a name that a rule with a malformed pattern might have freed or
 // given; an operation does not fit a leaf that a failed [Each] was to change.
 //
-// A name or pattern that matches no leaf is an error that matches orbax.ErrStructure, but
-// for a rule of [Optional],
-// as is a tree that cannot exist, for example one with a leaf below a leaf. Two leaves
+// A name or pattern that matches no leaf is an error that matches orbax.ErrStructure,
+// except in [Optional]. So is a tree that cannot exist, for example one with a leaf below
+// a leaf. Two leaves
 // of one name match orbax.ErrKeyCollision. An operation that does not fit its leaf
 // matches orbax.ErrShape, orbax.ErrDType or, if the leaf is no array,
 // orbax.ErrLeafType.
