@@ -6,7 +6,7 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// Checkpoint is a step of a run: what a listing tells of it.
+// Checkpoint is a step of a run, as a listing describes it.
 type Checkpoint struct {
 	Step int
 	Path string
@@ -23,7 +23,7 @@ type Checkpoint struct {
 	Err error
 }
 
-// CheckpointMetadata describes a step: what orbax.Metadata tells, and the step.
+// CheckpointMetadata describes a step: what orbax.Metadata returns, and the step.
 type CheckpointMetadata struct {
 	*orbax.CheckpointMetadata
 	Step int

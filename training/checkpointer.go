@@ -204,8 +204,8 @@ func (c *Checkpointer) Latest() (Checkpoint, bool) {
 	return ck, err == nil
 }
 
-// Ignored returns what is in the root and is not taken for a step, but for the
-// root's metadata and temporary directories.
+// Ignored returns the entries of the root that are no steps, and why. The metadata of the
+// root and temporary directories are not among them.
 func (c *Checkpointer) Ignored() []Ignored { return c.steps.others() }
 
 // Reload reads the root again, to see what others have done.
@@ -255,8 +255,8 @@ func (canceled) Error() string { return "canceled by the Checkpointer" }
 func (canceled) Unwrap() error { return context.Canceled }
 
 // Wait waits until no save is under way and everything that is to be removed is
-// removed. It returns the failure of a save that nobody has asked about, as an
-// *EarlierError, and what could not be removed.
+// removed. It returns the failure of the last save, as an *EarlierError, unless the
+// program has it already, and what could not be removed.
 func (c *Checkpointer) Wait(ctx context.Context) error {
 	return c.root.wrap("wait", noStep, c.wait(ctx))
 }
@@ -271,9 +271,10 @@ func (c *Checkpointer) wait(ctx context.Context) error {
 	return errors.Join(c.unasked(), err)
 }
 
-// Close waits as Wait does, and gives back what the Checkpointer holds. Everything
-// but Wait, Close and what only tells of it then fails with an error that matches
-// fs.ErrClosed.
+// Close waits as Wait does, returns what Wait returns, and gives back what the
+// Checkpointer holds. After it every method that reads or writes the root fails with an
+// error that matches fs.ErrClosed. Wait and Close may be called again, and the methods
+// that read nothing, such as Checkpoints and Path, return what they returned before.
 func (c *Checkpointer) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -305,7 +306,7 @@ func (c *Checkpointer) checkOpen() error {
 	return nil
 }
 
-// unasked returns the failure of the last save if nobody has been told of it.
+// unasked returns the failure of the last save unless the program has it already.
 func (c *Checkpointer) unasked() error {
 	c.mu.Lock()
 	last := c.last

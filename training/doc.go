@@ -1,7 +1,6 @@
 // Package training keeps the checkpoints of a run of training: a directory, the
-// root, with one checkpoint for each step that was saved. It is what
-// ocp.training.Checkpointer is to JAX programs, on the same files: a run may go on
-// in either language.
+// root, with one checkpoint for each step that was saved. Its files are those of
+// ocp.training.Checkpointer, which JAX programs use: a run may go on in either language.
 //
 // A loop usually looks like this:
 //
@@ -37,7 +36,7 @@
 // So every step is complete in itself: any other can be removed, and Orbax loads
 // each. What is shared shares damage too; see Sharing.
 //
-// # Those who only read
+// # Reading beside the run
 //
 // Latest and Watch are for programs beside the run, such as a server that loads
 // the newest model.

@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// ErrOlderStep is what a save is refused with whose step comes before one that is
-// saved already. Force saves it.
+// ErrOlderStep refuses a save of a step that is older than the newest one in the root.
+// Force saves it.
 var ErrOlderStep = errors.New("older than the newest step")
 
 // Error is the error of all functions and methods of this package that read or write a
@@ -38,10 +38,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// EarlierError is the failure of a save in the background that nobody had asked
-// about before another method returned it: Save and SaveAsync, beside the outcome
-// of a save of their own, which it does not concern, or Wait, or Close. It is told
-// once.
+// EarlierError is the failure of a save in the background whose Response the program has
+// not asked. The next save returns it, beside its own outcome, which it does not concern,
+// or Wait does, or Close. It is returned once.
 type EarlierError struct {
 	Step int
 	Err  error

@@ -14,8 +14,8 @@ import (
 
 // Open opens a step, which may be LatestStep. If there is none the error matches
 // orbax.ErrNotExist. A step that is removed while it is read fails with
-// orbax.ErrBusy or orbax.ErrNotExist; of LatestStep the one that is there now is
-// taken.
+// orbax.ErrBusy or orbax.ErrNotExist; with LatestStep the newest that is left is opened
+// instead.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
 	var at Checkpoint
 	var ck *orbax.Checkpoint

@@ -28,11 +28,11 @@ type Options struct {
 	// one of averaged weights that begins before this one has its first step. Without it
 	// New takes the root for a directory of runs that is given by mistake.
 	RunsInside bool
-	// Preempted tells, by being closed or sent to, that the program is about to be
+	// Preempted announces, by being closed or sent to, that the program is about to be
 	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is
-	// that one or an AnySavePolicy that has it, SIGTERM does: from New to Close the program must end
-	// by itself after that signal, see Checkpointer.Preempted. Once the
-	// Checkpointer has seen it a second one ends the program as usual.
+	// that one or an AnySavePolicy that has it, SIGTERM announces it: from New to Close the
+	// program must end by itself after that signal, see Checkpointer.Preempted. Once the
+	// Checkpointer has seen the signal, a second one ends the program as usual.
 	Preempted <-chan struct{}
 	// CleanTemporary makes New remove also the temporary directories that saves of
 	// Orbax in Python have left, of steps and of the root's metadata. These hold no
@@ -45,8 +45,7 @@ type Options struct {
 	CleanTemporary bool
 	// Sharing is about the bytes that steps share.
 	Sharing Sharing
-	// Logger is told what is saved, removed, passed over and what fails; nobody if
-	// nil.
+	// Logger reports what is saved, removed, passed over and what fails, unless it is nil.
 	Logger *slog.Logger
 	// Progress, if not nil, is called while a step is saved; see orbax.Progress. It
 	// must not wait for the Checkpointer, as Cancel does; cancel the save's context

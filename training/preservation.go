@@ -13,7 +13,7 @@ import (
 // goroutine at a time.
 //
 // Whatever a policy says, the newest intact step is never removed, nor is
-// a damaged one (see Checkpoint.Err); policies are not told of the latter.
+// a damaged one (see Checkpoint.Err), which no policy is asked about.
 type PreservationPolicy interface {
 	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.
 	// They are in the order of their steps and must not be changed. After an
@@ -21,7 +21,7 @@ type PreservationPolicy interface {
 	ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error)
 }
 
-// PreservationContext is what a PreservationPolicy may want to know besides the
+// PreservationContext has what a PreservationPolicy may decide by besides the
 // checkpoints.
 type PreservationContext struct {
 	Now time.Time
@@ -55,7 +55,7 @@ func (p LatestN) validate() error { return notNegative("LatestN", "N", p.N) }
 
 // EveryNSeconds keeps the oldest checkpoint, and then each that is Interval or
 // more younger than the last one it kept. Interval must be positive. A checkpoint
-// whose time lies in the future counts as saved with the one that follows it, or now.
+// whose time lies in the future counts as saved when the next one was, or now.
 type EveryNSeconds struct {
 	Interval time.Duration
 }
@@ -189,8 +189,8 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationCont
 	return keep, nil
 }
 
-// LatestDuration keeps the checkpoints from the first on that is no older than
-// Duration, which must be positive. Times in the future count as with EveryNSeconds.
+// LatestDuration keeps the first checkpoint that is no older than Duration, which must be
+// positive, and all that follow it. Times in the future count as with EveryNSeconds.
 type LatestDuration struct {
 	Duration time.Duration
 }

@@ -109,7 +109,7 @@ func (r *Response) end() {
 	}
 }
 
-// unasked returns the failure that nobody has been told of, and counts it as told.
+// unasked returns the failure, unless the program has it already, and counts it as told.
 func (r *Response) unasked() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

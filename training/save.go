@@ -45,8 +45,8 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // ErrOlderStep (Force saves it). Both are given as options, as are those of
 // orbax.Save, and Metrics.
 //
-// If an earlier save in the background has failed and nobody has asked for its
-// outcome, Save returns that as an *EarlierError, beside what it reports of its
+// If an earlier save in the background has failed, and the program has not asked its
+// Response, Save returns that as an *EarlierError, beside what it reports of its
 // own step. After a failure earlier steps are as they were, and the next save is
 // not concerned. saved is true beside an error also where that matches
 // orbax.ErrInPlace.

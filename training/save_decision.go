@@ -19,10 +19,10 @@ type SaveDecisionPolicy interface {
 	ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error)
 }
 
-// DecisionContext is what a SaveDecisionPolicy may want to know besides steps.
+// DecisionContext has what a SaveDecisionPolicy may decide by besides steps.
 type DecisionContext struct {
 	SavingInProgress bool // an earlier step is still being written
-	Preempted        bool // the program has been told to end
+	Preempted        bool // the program is about to be ended
 }
 
 // FixedIntervalPolicy saves the steps that are multiples of Interval, 0 among
@@ -80,7 +80,8 @@ func (p ContinuousCheckpointingPolicy) validate() error {
 	return notNegative("ContinuousCheckpointingPolicy", "MinimumInterval", p.MinimumInterval)
 }
 
-// PreemptionCheckpointingPolicy saves when the program has been told to end.
+// PreemptionCheckpointingPolicy saves when the program is about to be ended; see
+// Options.Preempted.
 type PreemptionCheckpointingPolicy struct{}
 
 // ShouldSave implements SaveDecisionPolicy.

@@ -14,8 +14,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// ReadOptions says how the root of a run is read by those who only read it. The
-// zero value is what most need.
+// ReadOptions says how a program reads the root of a run in which it saves nothing. The
+// zero value serves most.
 type ReadOptions struct {
 	// StepNameFormat is that of the run; StandardNameFormat{} if nil.
 	StepNameFormat NameFormat
@@ -28,19 +28,20 @@ type ReadOptions struct {
 	// damaged, and the one before it is tried, as [Checkpointer.Resume] does; what a
 	// failed load has left in a target the next one overwrites. If the step was
 	// removed or replaced meanwhile, the newest is looked for again. Any other error
-	// is returned or yielded. It is called for no step twice while that is as it was.
+	// is returned or yielded. A step in which Load has found damage is not given to it
+	// again while it is as it was, nor is the newest that it has read.
 	// The checkpoint is closed when Load returns, so it refuses [orbax.Mapped]; a server
 	// that maps opens the step that is yielded: orbax.Open(ctx, step.Path).
 	Load func(ctx context.Context, ck *orbax.Checkpoint) error
 	// OpenOptions are those with which steps are opened, such as [orbax.FollowLinks]
 	// for a run that its owner has put together of links.
 	OpenOptions []orbax.OpenOption
-	// Logger is told which damaged steps are passed over; nobody if nil.
+	// Logger reports which damaged steps are passed over, unless it is nil.
 	Logger *slog.Logger
 }
 
 // Latest returns the newest step of the run at root whose documents are intact,
-// as one who only reads sees it: it takes no lock, writes nothing, and may run
+// for a program that only reads: it takes no lock, writes nothing, and may run
 // beside the program that trains. A newer step whose documents are damaged is
 // passed over; [Steps] lists those too. Array data is not read unless
 // ReadOptions.Load does it: then the step is the newest that can be loaded.
@@ -100,7 +101,7 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Checkpoint, error
 // An error comes with a zero Checkpoint: the root cannot be read, or all steps are
 // damaged. It is yielded once, and again when it has changed or come back. Only
 // options that are wrong end the sequence with their error. Otherwise it ends when
-// the loop does or when ctx does, which is no error; ctx.Err tells.
+// the loop does or when ctx does, which is no error; ctx.Err reports that.
 func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint, error] {
 	r, err := newReader(root, o) // now: the program may change its directory
 	return func(yield func(Checkpoint, error) bool) {
