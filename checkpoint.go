@@ -24,7 +24,8 @@ import (
 )
 
 // Checkpoint is an open checkpoint. Its methods may be called by several
-// goroutines. What it has loaded does not depend on it, but for what is Mapped.
+// goroutines. Values that it has loaded stay valid after Close, except arrays that are
+// [Mapped].
 type Checkpoint struct {
 	store   storage.Store
 	path    string // as the caller gave it
@@ -314,11 +315,11 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	return h.Load(ctx, c.readDir(name, cfg.engine), target, c.loadOptions(cfg))
 }
 
-// Tree opens the pytree that Name says, chosen as by Load: for those who want
-// single leaves, or to stream the data. Of the other options those count that
-// say what is loaded, not those about a target. Its own errors are *Error, as those of
-// all methods of a Checkpoint; what the tree and its leaves return is a *LeafError
-// mostly, see package view.
+// Tree opens a pytree, to read single leaves or parts of them. [Name] and its default
+// choose the pytree as in [Load]. The options that say what is loaded are applied;
+// options about a target are refused. The error of Tree is an *[Error], as in all
+// methods of a Checkpoint; most errors of the tree and its leaves are a *[LeafError],
+// see package view.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
 	cfg := c.config(options)
 	name, err := c.pickFor(ctx, cfg)

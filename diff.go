@@ -42,11 +42,12 @@ func (d *Difference) Equal() bool {
 	return len(d.OnlyA) == 0 && len(d.OnlyB) == 0
 }
 
-// Diff compares the checkpoints at the paths a and b: those of their
-// checkpointables that have the same name, or, with Name, that one; where each
-// has one only, or is one itself as those of other formats are, these two.
-// Both are read in parts, so that memory does not limit their size. The other
-// options say how pytrees are read. What differs is in the result, and no error.
+// Diff compares the checkpoints at the paths a and b. It compares checkpointables that
+// have the same name; with [Name] it compares only that one. If each checkpoint has one
+// checkpointable only, or is itself one, as a file of another format is, these two are
+// compared whatever their names. Both are read in parts, so that memory does not limit
+// their size. The other options say how pytrees are read. A difference is in the result,
+// and is no error.
 //
 // A state in memory is compared with a checkpoint by view.Diff, of the trees that
 // view.Of and Checkpoint.Tree return.

@@ -40,20 +40,20 @@ const (
 // file, nor what another load has mapped. But leaves that are stored as one, as tied
 // weights are, may share their memory.
 //
-// Nothing that happens to the checkpoint's name changes them, deletion and
-// overwriting included; only if a file itself is truncated or written to, which
-// nothing of this module does, or its disk is gone, does the memory change or fault.
-// The memory is that of the page cache, which the system takes back when it needs
-// it; what it reads again later is not verified again.
+// The arrays stay as they are when the checkpoint is deleted, renamed or overwritten.
+// The memory changes or faults only if a file itself is truncated or written to, which
+// this module never does, or if its disk is gone. The memory is that of the page cache:
+// the system may take it back and read it again from the file, and what it reads again is
+// not verified again.
 //
-// Mapped are elements that are stored as they are, in files of which the load wants
-// 64 KiB of them or more:
+// A load maps elements that are stored as they are, if it wants 64 KiB of them or more
+// from a file:
 //   - arrays that this module saved without compression, if they are one chunk or
 //     their chunks begin on pages;
 //   - arrays of other writers that lie like these;
 //   - those of safetensors files.
 //
-// Read as usual are:
+// A load reads the following as usual:
 //   - compressed arrays, bools, and elements of less than a byte;
 //   - arrays that lie at an odd place of their file;
 //   - what a Transform or Cast changes, padding included;
@@ -62,9 +62,9 @@ const (
 //     embed.FS, or a process that has mapped half of what it may.
 //
 // The functions of this package that open a path by themselves refuse this option,
-// as they close the checkpoint before they return, and so do the loads of a
-// training.Checkpointer and ReadOptions.Load there; so does what is no load, such as
-// Metadata, Hash and Diff.
+// because they close the checkpoint before they return. The loads of a
+// training.Checkpointer and training.ReadOptions.Load refuse it for the same reason, and
+// so do calls that are no loads, such as Metadata, Hash and Diff.
 func Mapped() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.mapping = mapVerified })
 }

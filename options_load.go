@@ -18,14 +18,13 @@ type loadOption func(*loadConfig)
 func (o loadOption) applyLoad(c *loadConfig) { o(c) }
 func (o loadOption) loadCheckpointables()    {}
 
-// Cast lets a load convert arrays and numbers to the dtypes of its target. It
-// rounds to the nearest value, ties to even. What is outside of the range of the
-// target's dtype changes without an error: of floats, what is too large becomes
-// infinity, NaN or the largest value, as the format has it, and what is too small 0;
-// to integers it saturates and makes NaN 0, where Orbax wraps around; see
-// array.Convert. Without it a dtype that
-// differs is an error. What has no target refuses this option, and so do
-// PadOrTruncate and Partial.
+// Cast lets a load convert arrays and numbers to the dtypes of its target. It rounds to
+// the nearest value, ties to even. A number outside of the range of the target's dtype
+// changes without an error. In a float, a number that is too large becomes infinity, NaN
+// or the largest value, as the format has it, and one that is too small becomes 0. In an
+// integer, a number out of range becomes the nearest one in range, where Orbax wraps
+// around, and NaN becomes 0; see array.Convert. Without Cast a dtype that differs is an
+// error. A call without a target refuses Cast, PadOrTruncate and Partial.
 func Cast() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.handler.Cast = true })
 }
@@ -44,13 +43,13 @@ func Partial() LoadCheckpointablesOption {
 	return loadOption(func(c *loadConfig) { c.handler.Partial = true })
 }
 
-// FillMissing takes chunks that a checkpoint does not have for chunks of the
-// array's fill value, as zarr does. Without it they are damage in a checkpoint of
-// Orbax: v1 writes every chunk. Old versions left out those of nothing but zeros. In
-// stores of zarr arrays, whose writers leave them out, such chunks are filled without
-// it too, unless they are far more than what is stored. With it a few bytes can stand
-// for an array of any size: of a checkpoint that is not trusted look at the Metadata
-// first.
+// FillMissing makes chunks that a checkpoint does not have chunks of the array's fill
+// value, as zarr does. Without FillMissing they are damage in a checkpoint of Orbax,
+// because v1 writes every chunk; old versions left out chunks of zeros alone. In a store
+// of zarr arrays, whose writers leave chunks of fill value out, they are filled without
+// FillMissing too, unless much more is missing than stored. With FillMissing a few bytes
+// can stand for an array of any size: look at the [Metadata] of a checkpoint first if you
+// do not trust it.
 func FillMissing() FillOption { return fillOption{} }
 
 type fillOption struct{}

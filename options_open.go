@@ -19,11 +19,10 @@ type LinksOption interface {
 	VerifyOption
 }
 
-// FollowLinks lets symbolic links inside of a checkpoint lead to files outside of it,
-// as those of a checkpoint do that its owner has put together of links. Whoever made
-// the checkpoint then decides which files of the machine are read: give it for those
-// that you trust. Without it such a link is an error that matches ErrLink when it is
-// followed.
+// FollowLinks lets symbolic links inside of a checkpoint lead to files outside of it. It
+// is for checkpoints that were put together of links. The author of the checkpoint then
+// decides which files of the machine are read: give it only for checkpoints that you
+// trust. Without FollowLinks a read through such a link is an error that matches ErrLink.
 //
 // It is an option of [Open] and [IsCheckpoint], and of the functions that open a path
 // by themselves: the loads, [Metadata], [Verify], [Hash] and [Diff], which opens both

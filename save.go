@@ -52,9 +52,10 @@ func SaveAsync(ctx context.Context, path string, state any, options ...SaveOptio
 }
 
 // SaveCheckpointables writes a checkpoint of several checkpointables, each in a
-// directory of its name. How one is stored follows from its type; see package
-// handler. nil is refused. Of several pytrees a load without Name takes the one called
-// "state", or else the first by name: call the main one so, or name it in loads.
+// directory of its name. The type of a checkpointable decides how it is stored; see
+// package handler. nil is refused. If there are several pytrees, a load without [Name]
+// takes the one called "state", or the first by name if there is none: call the main
+// pytree "state", or give Name to loads.
 func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
 	return saveNow(ctx, path, checkpointables, newSaveConfig(options))
 }

@@ -17,29 +17,36 @@ import (
 // checksums that are stored with it. The error, which matches ErrCorrupt,
 // names every damaged leaf and file; see Error.Leaves.
 //
-// In a checkpoint that this package wrote every bit of every file is covered, but for
-// those that belong only to other steps of a run, in files that it shares with them, and
-// of compressed chunks what no decoder of a zstd frame needs (RFC 8878): the single-segment
-// flag and the window descriptor of its header, which say how much memory may be needed,
-// the bits that fill up the last byte of a table, and those that spell the same table in
-// another way. They have no part in what a chunk decodes to. While the deletion of a
-// checkpointable is under way its files are not looked at, nor is the random id in Orbax's record of it.
-// Every chunk is also held against the record of what was saved in its place,
-// go-orbax.places in the directory of the pytree, and every document against its digest: a
-// chunk, or a file of chunks, of another leaf or another step is damage where it does not
-// belong, although its checksum is right. Bytes of an array that another program has
-// written into the checkpoint after the save are damage too. Checkpoints that earlier versions saved have no such
-// record, nor have arrays that Orbax saved as a part of the checkpoint, or of which Orbax
-// finalized the session, or began to, whoever ended it: of these a whole chunk in a wrong
-// place is not found.
-// The loss of the digest file is damage where one of go-orbax.places and go-orbax.chunks of
-// a pytree, go-orbax.handlers and partial_save.json shows that there was one. Without
-// these, as earlier versions saved, the checkpoint is verified like one of Orbax, whose
-// documents nothing covers. CheckpointMetadata.Digests says whether there is a digest file.
+// In a checkpoint that this package wrote, Verify covers every bit of every file, with
+// these exceptions:
+//   - bytes that belong only to other steps of a run, in files that the checkpoint shares
+//     with them;
+//   - bits of a compressed chunk that no decoder of a zstd frame needs (RFC 8878): the
+//     single-segment flag and the window descriptor of its header, which say how much
+//     memory may be needed, the bits that fill up the last byte of a table, and the bits
+//     that spell the same table in another way. They do not change what a chunk decodes
+//     to;
+//   - while the deletion of a checkpointable is under way, its files, and the random id in
+//     Orbax's record of the deletion.
 //
-// Orbax stores no checksums of array data: of its checkpoints Verify finds what
-// is missing, truncated or cannot be decoded. Chunks that a store of zarr arrays does
-// not have are fill value there; see FillMissing.
+// Verify checks every document against its digest, and every chunk also against the
+// record of what was saved in its place, the file go-orbax.places in the directory of the
+// pytree. So a chunk, or a file of chunks, of another leaf or another step is damage where
+// it does not belong, although its checksum is right. Bytes of an array that another
+// program has written into the checkpoint after the save are damage too. There is no such
+// record in a checkpoint that an earlier version saved, for an array that Orbax saved as a
+// part of the checkpoint, and where Orbax finalized the session of partial saves, or began
+// to: there a whole chunk in a wrong place is not found.
+//
+// The loss of the digest file is damage if another file shows that there was one:
+// go-orbax.places or go-orbax.chunks of a pytree, go-orbax.handlers or partial_save.json.
+// A checkpoint without these files, as earlier versions saved it, is verified like one of
+// Orbax, where nothing covers the documents. CheckpointMetadata.Digests says whether there
+// is a digest file.
+//
+// Orbax stores no checksums of array data: in its checkpoints Verify finds what is
+// missing, truncated or cannot be decoded. A chunk that a store of zarr arrays does not
+// have consists of the fill value; see FillMissing.
 func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	ck, err := Open(ctx, path, newVerifyConfig(options).opening()...)
 	if err != nil {

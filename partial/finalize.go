@@ -30,10 +30,10 @@ import (
 //
 // The session does not change until the checkpoint is complete and durable at
 // path, and array data is linked, not copied, where the store can. Whenever
-// Finalize fails or dies it can be called again: it makes the checkpoint, or finds
-// that it has been made of this session and only removes that; if that has been
-// done too there is nothing to do, and no error. What a finalize by Orbax has left
-// that failed or died is finished as well.
+// Finalize fails or dies it can be called again. It then makes the checkpoint; or, if the
+// checkpoint has been made of this session already, it only removes the session; or, if
+// the session has been removed too, it does nothing and returns no error. It also
+// finishes a finalize by Orbax that failed or died.
 //
 // Without a session the error matches orbax.ErrNotExist. If path has something
 // that was not made of this session it matches orbax.ErrExist. Parts that are

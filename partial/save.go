@@ -25,12 +25,12 @@ import (
 // are complete and durable. After an error, or when ctx is cancelled, the session
 // is as it was.
 //
-// Leaves that are in the session already, or that cannot be beside those that
-// are, as x and x.y cannot, are refused with an error that joins one
-// *orbax.LeafError for each; they match orbax.ErrKeyCollision. So lists cannot
-// grow. Arrays in another zarr format than those of the parts that are there, of which
-// Orbax loads no checkpoint, are refused with orbax.ErrUnsupported. If something is at
-// path, the error matches orbax.ErrExist.
+// A leaf that is in the session already is refused, and so is a leaf that cannot exist
+// beside one that is there, as x.y cannot beside x. The error joins one *orbax.LeafError
+// for each, and matches orbax.ErrKeyCollision. A list therefore has to be saved in one
+// part. Arrays in another zarr format than that of the parts that are there are refused
+// with orbax.ErrUnsupported, because Orbax loads no checkpoint that mixes them. If
+// something is at path, the error matches orbax.ErrExist.
 //
 // Of the options of orbax.Save, Overwrite is refused. Custom metadata of all
 // parts is merged; of two values for one key the later counts.
@@ -46,8 +46,8 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 
 // SaveAsync is Save in the background, as orbax.SaveAsync is to orbax.Save: it
 // returns when state has been copied. A save that begins while another goes on,
-// and a Finalize, wait for it. What collides with a part that is being saved is
-// told by the response.
+// and a Finalize, wait for it. A collision with a part that is still being saved is an
+// error of the response.
 func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 	s, err := newSession(path)
 	if err != nil {

@@ -32,8 +32,8 @@ type Session struct {
 
 // Part is what one save has put into a session.
 type Part struct {
-	// Name is that of its directory in the session; "" stands for the parts
-	// that a finalize by Orbax has merged before it was interrupted.
+	// Name is the name of the part's directory in the session. It is "" for the parts
+	// that an interrupted finalize by Orbax has merged already.
 	Name  string
 	Saved time.Time // zero if Name is ""
 	Keys  []tree.Path
@@ -52,8 +52,8 @@ func Open(ctx context.Context, path string) (*Session, error) {
 	return info, wrap("open", path, s.orAbsent(ctx, err))
 }
 
-// Sessions describes the sessions in the directory dir, in the order of their
-// names. One that cannot be read is left out of the result and in the error.
+// Sessions describes the sessions in the directory dir, in the order of their names. A
+// session that cannot be read is not in the result; the error says why.
 func Sessions(ctx context.Context, dir string) ([]*Session, error) {
 	store, name, err := storage.Resolve(dir)
 	if err != nil {

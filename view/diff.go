@@ -83,9 +83,9 @@ type ValuesDiff struct {
 	Count, Elements int   // how many differ, of how many
 	First           []int // index of the first that does
 	A, B            any   // its values, as Leaf.Load gives a scalar or string
-	// MaxAbs is the largest |a-b| of those that differ, and MaxRel the largest
-	// |a-b|/|b| of those where b is not 0. Of a number and one that is not finite,
-	// both are infinite; two NaNs are 0 apart.
+	// MaxAbs is the largest |a-b| of the elements that differ, and MaxRel the largest
+	// |a-b|/|b| of those where b is not 0. Both are infinite if one of two numbers is
+	// finite and the other is not; two NaNs are 0 apart.
 	MaxAbs, MaxRel float64
 }
 

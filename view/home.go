@@ -9,9 +9,10 @@ import (
 // are known before they are read, so that no file can report that it is closed.
 type home struct{ open func() error }
 
-// While makes the reads of the tree, and of leaves that are made of its leaves, fail with
-// the error that open returns, if it returns one: as of a checkpoint that has been
-// closed. The tree must be new: its leaves are changed. Several goroutines call open.
+// While makes every read of the tree, and of leaves that are made from its leaves, call
+// open first and fail with its error if it returns one, for example because the
+// checkpoint has been closed. The tree must be new, because While changes its leaves.
+// Several goroutines call open.
 func (t *Tree) While(open func() error) *Tree {
 	homes := []*home{{open}}
 	for _, l := range t.leaves {

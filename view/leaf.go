@@ -69,7 +69,7 @@ func NewString(m LeafMetadata, text string) *Leaf {
 	return &Leaf{meta: m, value: text}
 }
 
-// NewEmpty returns the leaf of a node without data, which m.Empty tells.
+// NewEmpty returns the leaf of a node without data; m.Empty says which kind of node.
 func NewEmpty(m LeafMetadata) *Leaf {
 	m.Kind = tree.KindEmpty
 	return &Leaf{meta: m, value: m.Empty}
@@ -120,9 +120,9 @@ func (l *Leaf) DType() array.DType { return l.meta.DType }
 // slice.
 func (l *Leaf) Shape() []int { return slices.Clone(l.meta.Shape) }
 
-// Sharding returns the sharding that an array was saved with, or nil. For a jax.Array of
-// which none is recorded, so that its Metadata have none, it is that of the host: as
-// what is loaded has it, it stays a jax.Array when it is saved again.
+// Sharding returns the sharding that an array was saved with, or nil. For a jax.Array
+// whose sharding is not recorded, which has none in its Metadata, it is that of the host.
+// The array that is loaded gets that sharding, and so is saved again as a jax.Array.
 func (l *Leaf) Sharding() *sharding.Sharding {
 	if l.meta.Sharding == nil && l.meta.ValueType == jaxArray && !l.meta.lostSharding {
 		return hostSharding

@@ -15,9 +15,9 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Mappings is what loads have mapped of the files of a checkpoint, see
-// [Tree.Mapped]. The zero value has nothing. It may be used by several goroutines,
-// and must not be copied.
+// Mappings are the parts of a checkpoint's files that loads have mapped into memory, see
+// [Tree.Mapped]. The zero value has none. It may be used by several goroutines, and must
+// not be copied.
 type Mappings struct {
 	mu     sync.Mutex
 	closed bool
@@ -32,16 +32,16 @@ type mappedLoad struct {
 	checks []check // in the order of their memory
 }
 
-// Mapped returns the tree whose Load, LoadInto and LoadAbstract copy nothing: what
-// they would allocate for elements is memory that m maps from the files, where
-// these hold the elements as they are. If verify, a load looks at all of them, to
-// verify the checksums that are stored; otherwise [Mappings.Verify] does, on demand.
-// Everything else is read, and so is everything by other methods, and by trees that
-// are selected from this one.
+// Mapped returns the same tree, but where a file holds the elements of an array as they
+// are, its Load, LoadInto and LoadAbstract do not copy them: the array is memory that m
+// maps from the file. If verify is true, a load looks at all mapped elements, to verify
+// the checksums that are stored; otherwise [Mappings.Verify] does that on demand. All
+// other elements are read. Other methods, and trees that are selected from this one, map
+// nothing.
 //
-// The memory is the program's own to write to, which changes no file and no other
-// load, but leaves that are stored as one, as tied weights are, may share it. It
-// lives until m is closed.
+// The program may write to the memory, which changes no file and no other load. Leaves
+// that are stored as one, as tied weights are, may share their memory. It lives until m
+// is closed.
 func (t *Tree) Mapped(m *Mappings, verify bool) *Tree {
 	c := *t
 	c.mapper = &mapper{m, verify}
@@ -49,7 +49,7 @@ func (t *Tree) Mapped(m *Mappings, verify bool) *Tree {
 }
 
 // Close ends the loads that are under way, waits for them, and unmaps all memory.
-// Its addresses are never used again: who touches it faults.
+// Its addresses are never used again: a program that touches one faults.
 func (m *Mappings) Close() error {
 	m.mu.Lock()
 	m.closed = true
@@ -92,10 +92,10 @@ func (m *Mappings) use(ctx context.Context) (_ context.Context, done func(), err
 	}, nil
 }
 
-// Verify verifies the checksums of the mapped leaves that the arrays are in, of all
-// leaves that are mapped if there are no arrays. It looks at the memory as it is:
-// what the program has changed in it does not match. Arrays that are not mapped are
-// passed over; what has checksums was verified when it was read.
+// Verify verifies the checksums of the mapped leaves that the arrays are part of; without
+// arrays, those of all mapped leaves. It looks at the memory as it is: an array that the
+// program has changed does not match. It passes over arrays that are not mapped, because
+// their checksums were verified when they were read.
 func (m *Mappings) Verify(ctx context.Context, arrays ...*array.Array) error {
 	ctx, done, err := m.use(ctx)
 	if err != nil {

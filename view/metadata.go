@@ -17,7 +17,7 @@ type TreeMetadata struct {
 	// Format is the store and array format: "ocdbt+zarr3", "files+zarr2",
 	// "safetensors" ….
 	Format string
-	// Custom is what safetensors files say of themselves.
+	// Custom is the member __metadata__ of safetensors files.
 	Custom map[string]string
 	// ShardingErr says why no leaf has a Sharding though the tree was saved with
 	// some: their document is damaged. It keeps nothing from being loaded.
@@ -33,9 +33,9 @@ func (m *TreeMetadata) Bytes() int64 {
 	return n
 }
 
-// Err returns what is known to keep a load of the whole tree from success: the Err
-// of each leaf that has one, as a *orbax.LeafError, joined; nil if there is none.
-// Only a look at all data, as by orbax.Verify, finds all damage.
+// Err returns why a load of the whole tree would fail, as far as the documents show it:
+// it joins the Err of each leaf that has one, as a *orbax.LeafError, and is nil if no
+// leaf has one. Only a read of all data finds all damage; see orbax.Verify.
 func (m *TreeMetadata) Err() error {
 	var errs []error
 	for i := range m.Leaves {
@@ -73,7 +73,7 @@ type LeafMetadata struct {
 	// damaged, or has a form that is not known. What else is known of the leaf is
 	// here: of some leaves only Path, with a Kind of tree.KindInvalid and no DType. A
 	// load of the tree fails with the errors of all its leaves; one that leaves these
-	// out, as by orbax.Select or orbax.Partial, is not concerned.
+	// out, with orbax.Select or orbax.Partial for example, does not.
 	Err error
 }
 

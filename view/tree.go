@@ -16,11 +16,11 @@
 // # Errors
 //
 // The errors of trees and leaves match the classes of package orbax, such as
-// orbax.ErrCorrupt, and those of a context that has ended and of a checkpoint that is
-// closed (fs.ErrClosed). One that is about a leaf is, or joins, a *orbax.LeafError,
-// which names the leaf; each error of a method of a Leaf that reads is. They are no
-// *orbax.Error, which names an operation of package orbax and the path of a checkpoint:
-// what is read here may be made of the leaves of several checkpoints.
+// orbax.ErrCorrupt, or the error of a context that has ended, or fs.ErrClosed if the
+// checkpoint is closed. An error that is about leaves is a *orbax.LeafError, which names
+// the leaf, or joins several; so is every error of a method of a [Leaf] that reads. No
+// error is a *orbax.Error, which names the path of a checkpoint, because a tree may be
+// made of the leaves of several checkpoints.
 package view
 
 import (
