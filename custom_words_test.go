@@ -1,6 +1,7 @@
 package orbax_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -159,5 +160,22 @@ func TestCustomMetadataThatChanges(t *testing.T) {
 	defer c.Close()
 	if _, err := c.Save(t.Context(), 0, 1, training.Metrics(both)); !errors.Is(err, orbax.ErrLeafType) {
 		t.Errorf("metrics: %v", err)
+	}
+}
+
+// No number that a program spells is taken for one that stands for NaN.
+func TestCustomMetadataOddZero(t *testing.T) {
+	path := t.TempDir() + "/ck"
+	odd := map[string]any{"a": json.RawMessage("0e-7370001"), "b": json.Number("-0e-7370001"), "c": math.NaN()}
+	if err := orbax.Save(t.Context(), path, 1, orbax.CustomMetadata(odd)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := orbax.Metadata(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := m.Custom.(map[string]any)
+	if b, ok := got["b"].(float64); got["a"] != 0.0 || !ok || b != 0 || !math.Signbit(b) || !math.IsNaN(got["c"].(float64)) {
+		t.Errorf("%v", got)
 	}
 }

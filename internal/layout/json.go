@@ -85,9 +85,10 @@ func unmarshal(doc []byte, v any) error {
 }
 
 // SpellWords replaces Python's bare words in a document by numbers that JSON can spell.
-// WordsIn makes floats of those again.
+// WordsIn makes floats of those again. A document that spells a number so itself gets
+// another spelling of the same number.
 func SpellWords(doc []byte) []byte {
-	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) {
+	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) && !bytes.Contains(doc, []byte(nan)) {
 		return doc
 	}
 	var out []byte
@@ -116,12 +117,21 @@ func SpellWords(doc []byte) []byte {
 		case bytes.HasPrefix(rest, []byte("-Infinity")):
 			out = append(out, " -"+infinity+" "...)
 			i += len("-Infinity") - 1
+		case bytes.HasPrefix(rest, []byte(nan)) && !inNumber(doc, i-1) && !inNumber(doc, i+len(nan)):
+			out = append(out, "0.0"...)
+			i += len(nan) - 1
 		default:
 			inString = c == '"'
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// inNumber reports whether the byte at i is a part of the number beside it, other than its
+// sign.
+func inNumber(doc []byte, i int) bool {
+	return i >= 0 && i < len(doc) && (doc[i] == '.' || '0' <= doc[i] && doc[i] <= '9')
 }
 
 // How the words are spelled: a number out of range, and a zero that no encoder

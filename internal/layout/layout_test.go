@@ -48,6 +48,10 @@ func TestDecodeJSON(t *testing.T) {
 		`{"Infinity": Infinity}`:       map[string]any{"Infinity": inf},
 		`["NaN", "a\"NaN", "\\", "é"]`: []any{"NaN", `a"NaN`, `\`, "é"},
 		`["\\", Infinity, "\\\"NaN"]`:  []any{`\`, inf, `\"NaN`},
+		`[0e-7370001,-0e-7370001 ]`:    []any{0.0, math.Copysign(0, -1)},
+		`[10e-7370001, 0e-73700011]`:   []any{0.0, 0.0},
+		`[0.0e-7370001, 1.0e-7370001]`: []any{0.0, 0.0},
+		`"0e-7370001"`:                 "0e-7370001",
 		`{"a": "-Infinity"}`:           map[string]any{"a": "-Infinity"},
 	} {
 		if got, err := DecodeJSON([]byte(doc)); err != nil || !reflect.DeepEqual(got, want) {
