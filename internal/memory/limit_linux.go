@@ -21,8 +21,20 @@ var limit = sync.OnceValue(func() int64 {
 			n += swap
 		}
 	}
-	return min(n, groupLimit("/proc/self/cgroup", "/sys/fs/cgroup"))
+	return min(n, ownGroup().limit)
 })
+
+// ownGroup returns the control group that limits the process most.
+var ownGroup = sync.OnceValue(func() group { return groupOf("/proc/self/cgroup", "/sys/fs/cgroup") })
+
+// inGroup returns how much memory that group holds which it cannot give back, of this
+// process and of others; 0 where that is not known, or another limit is less.
+func inGroup() int64 {
+	if g := ownGroup(); g.limit <= limit() {
+		return g.held()
+	}
+	return 0
+}
 
 func bytesOf(n, unit uint64) int64 {
 	if unit == 0 {
@@ -34,13 +46,37 @@ func bytesOf(n, unit uint64) int64 {
 	return int64(n * unit)
 }
 
-// groupLimit returns the least limit of the control group that a file names, and of
-// those above it, in either version of control groups.
-func groupLimit(file, root string) int64 {
-	n := int64(math.MaxInt64)
+// group is a control group with a limit of memory.
+type group struct {
+	limit int64
+	stat  string // the file with what it holds; "" if there is no limit
+	anon  string // the line that says how much belongs to no file
+}
+
+func (g group) held() int64 {
+	if g.stat == "" {
+		return 0
+	}
+	b, err := os.ReadFile(g.stat)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == g.anon {
+			n, _ := strconv.ParseInt(value, 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// groupOf returns the one with the least limit of the control group that a file names and
+// of those above it, in either version of control groups.
+func groupOf(file, root string) group {
+	least := group{limit: math.MaxInt64}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return n
+		return least
 	}
 	for line := range strings.Lines(string(b)) {
 		// number:controllers:path; without controllers it is version 2.
@@ -48,25 +84,25 @@ func groupLimit(file, root string) int64 {
 		if len(fields) != 3 {
 			continue
 		}
-		dir, name := root, "memory.max"
+		dir, name, anon := root, "memory.max", "anon"
 		switch {
 		case fields[1] == "":
 		case fields[1] == "memory":
-			dir, name = path.Join(root, "memory"), "memory.limit_in_bytes"
+			dir, name, anon = path.Join(root, "memory"), "memory.limit_in_bytes", "total_rss"
 		default:
 			continue
 		}
-		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
-			if b, err := os.ReadFile(path.Join(dir, group, name)); err == nil {
+		for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
+			if b, err := os.ReadFile(path.Join(dir, at, name)); err == nil {
 				// "max" is no number, and no limit.
-				if set, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
-					n = min(n, set)
+				if set, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && set < least.limit {
+					least = group{set, path.Join(dir, at, "memory.stat"), anon}
 				}
 			}
-			if group == "/" {
+			if at == "/" {
 				break
 			}
 		}
 	}
-	return n
+	return least
 }

@@ -3,7 +3,8 @@
 // checkpoint can ask for any amount.
 //
 // The limit is the smallest of what the machine has, what the control group of the
-// process may use, and the resource limits that the system holds it to.
+// process may use beside what other processes in it hold, and the resource limits that the
+// system holds the process to.
 package memory
 
 import (
@@ -199,7 +200,7 @@ func fits(n, others int64) bool {
 	piece := n
 	n += others
 	held, free := heap()
-	if n > limit()-held {
+	if n > limit()-max(held, inGroup()) {
 		return false
 	}
 	n += slack

@@ -78,11 +78,18 @@ func TestGroupLimit(t *testing.T) {
 		"nonsense\n" + "0::/a/b/c/d\n": 1000,
 	} {
 		file := write("cgroup", groups)
-		if got := groupLimit(file, root); got != want {
+		if got := groupOf(file, root).limit; got != want {
 			t.Errorf("%q: %d, want %d", strings.TrimSpace(groups), got, want)
 		}
 	}
-	if got := groupLimit(filepath.Join(root, "none"), root); got != math.MaxInt64 {
+	if got := groupOf(filepath.Join(root, "none"), root).limit; got != math.MaxInt64 {
 		t.Errorf("no file: %d", got)
+	}
+	write("a/memory.stat", "anon 700\nfile 5000\n")
+	write("memory/x/memory.stat", "rss 40\ntotal_rss 60\n")
+	for groups, want := range map[string]int64{"0::/a/b/c\n": 700, "3:memory:/x/y\n": 60, "0::/a/b\n3:memory:/x\n": 60, "0::/\n": 0} {
+		if got := groupOf(write("cgroup", groups), root).held(); got != want {
+			t.Errorf("%q: %d bytes held, want %d", groups, got, want)
+		}
 	}
 }
