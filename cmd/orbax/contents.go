@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
@@ -38,6 +39,40 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	}
 	m, err := ck.Metadata(ctx, append(optionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
 	return m, nameHint(err, ck, name)
+}
+
+// lookAtEach describes those parts of a checkpoint that can be described, where look has
+// failed with err, which it returns if it is about the checkpoint as a whole. lost has why
+// the others cannot be.
+func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...orbax.FillOption) (m *orbax.CheckpointMetadata, lost map[string]error, _ error) {
+	m, infoErr := ck.Info(ctx)
+	if infoErr != nil || !damaged(err) || len(ck.Names()) == 0 {
+		return nil, nil, err
+	}
+	names := ck.Names()
+	for name := range m.Handlers { // a part without its directory is only there
+		if name != m.Deleting && name != layout.MetricsName && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	lost = map[string]error{}
+	for _, name := range names {
+		of, partErr := ck.Metadata(ctx, append(optionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
+		switch {
+		case partErr == nil:
+			if part, ok := of.Checkpointables[name]; ok {
+				m.Checkpointables[name] = part
+			}
+		case damaged(partErr):
+			lost[name] = partErr
+		default:
+			return nil, nil, partErr
+		}
+	}
+	if len(lost) == 0 {
+		return nil, nil, err
+	}
+	return m, lost, nil
 }
 
 // nameHint adds the names of the parts to an error about a part that is not there.

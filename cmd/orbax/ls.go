@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +69,7 @@ That of a run follows below.
       missing_chunks  how many chunks are not stored and taken for fill value
       error         why the leaf cannot be read; null if nothing is known to be
                     in the way
+    error           why nothing can be read of the part; null if it can
 
 The document of a run has these:
 
@@ -81,7 +84,8 @@ The document of a run has these:
 A leaf whose document or chunks are missing or cut off, or of a form that is not
 known, is listed as unreadable, with what is known of it; so is one with chunks in a
 data file of a database that is missing or too short. An error says why, and the
-exit status is 1 if it is damaged. The other leaves can be read. The sharding of a
+exit status is 1 if it is damaged. The other leaves can be read. So is a part whose
+directory or document is missing; the other parts are listed. The sharding of a
 jax.Array is unknown where the checkpoint does not record one.
 
 Times are in the form of RFC 3339. Numbers in custom_metadata and metrics that
@@ -141,6 +145,7 @@ type part struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 	*pytree
+	Error *string `json:"error"` // why nothing can be read of the part
 }
 
 type pytree struct {
@@ -176,6 +181,10 @@ func list(ctx context.Context, path, name string, fill fillFlag) (*listing, erro
 	}
 	defer ck.Close()
 	m, err := look(ctx, ck, name, fill.options()...)
+	var lost map[string]error
+	if err != nil && name == "" && ctx.Err() == nil {
+		m, lost, err = lookAtEach(ctx, ck, err, fill.options()...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +196,18 @@ func list(ctx context.Context, path, name string, fill fillFlag) (*listing, erro
 		Metrics:    jsonValues{m.Metrics},
 		Parts:      []part{},
 	}
-	l.err = unreadable(m)
-	for _, name := range partNames(ck, name) {
+	l.err = unreadable(m, lost)
+	names := slices.AppendSeq(partNames(ck, name), maps.Keys(lost))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		p := part{Name: name, Kind: "pytree"}
-		if t := treeOf(m, name); t == nil {
+		if err := lost[name]; err != nil {
+			text := problemOf(err).Error()
+			p.Error = &text
+			if kind := kindOf(ctx, m, name); !strings.HasPrefix(kind, "PyTree") {
+				p.Kind = kind
+			}
+		} else if t := treeOf(m, name); t == nil {
 			p.Kind = kindOf(ctx, m, name)
 		} else if p.pytree, err = describeTree(t); err != nil {
 			return nil, err
@@ -200,12 +217,25 @@ func list(ctx context.Context, path, name string, fill fillFlag) (*listing, erro
 	return l, nil
 }
 
-// unreadable returns the errors of leaves that cannot be read, and of the shardings.
-func unreadable(m *orbax.CheckpointMetadata) error {
+// problemOf returns what an error of the library says without the path.
+func problemOf(err error) error {
+	var lib *orbax.Error
+	if errors.As(err, &lib) {
+		return lib.Err
+	}
+	return err
+}
+
+// unreadable returns the errors of parts and leaves that cannot be read, and of the
+// shardings.
+func unreadable(m *orbax.CheckpointMetadata, lost map[string]error) error {
 	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(lost)) {
+		errs = append(errs, problemOf(lost[name]))
+	}
 	var lib *orbax.Error
 	if errors.As(m.Err(), &lib) {
-		errs = lib.Problems()
+		errs = append(errs, lib.Problems()...)
 	}
 	for _, part := range m.Checkpointables {
 		if t, ok := part.(*view.TreeMetadata); ok {
@@ -308,7 +338,11 @@ func (l *listing) print(w io.Writer) error {
 	rows := [][]string{{"LEAF", "KIND", "DTYPE", "SHAPE", "SIZE", "SHARDING"}}
 	for _, p := range l.Parts {
 		if p.pytree == nil {
-			rows = append(rows, []string{shown(p.Name), p.Kind, "", "", "", ""})
+			size := ""
+			if p.Error != nil {
+				size = "unreadable"
+			}
+			rows = append(rows, []string{shown(p.Name), p.Kind, "", "", size, ""})
 			continue
 		}
 		prefix := ""
