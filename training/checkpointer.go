@@ -77,14 +77,13 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 // when the run ends.
 //
 // A program that gives a wrong directory would train from nothing beside its run. So New
-// refuses a root that has no step, no temporary directory of one and no metadata of a
-// run, where
+// refuses a root without steps where
 //
-//   - it holds runs: the error matches orbax.ErrInvalidCheckpoint and names them.
-//     Options.RunsInside takes the root nevertheless. A directory in it counts as a run if
-//     it is not a checkpoint itself and has a subdirectory that is one and whose name ends
-//     in a digit. The format of the names does not matter. New looks into 32 directories
-//     at most.
+//   - it holds runs, and neither a temporary directory of a step nor metadata of its own:
+//     the error matches orbax.ErrInvalidCheckpoint and names them. Options.RunsInside takes
+//     the root nevertheless. A directory in it counts as a run if it is not a checkpoint
+//     itself and has a subdirectory that is one and whose name ends in a digit. The format
+//     of the names does not matter. New looks into 32 directories at most.
 //   - it holds a checkpoint whose name ends in a digit and does not fit
 //     Options.StepNameFormat: it may be a step, and the error matches
 //     orbax.ErrUnsupported. Call an export that lies in the root before the first step
