@@ -42,7 +42,8 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 }
 
 // lookAtEach describes those parts of a checkpoint that can be described, where look has
-// failed with err, which it returns if it is about the checkpoint as a whole. lost has why
+// failed with err, which it returns if it is about the checkpoint as a whole, or about all
+// parts. lost has why
 // the others cannot be.
 func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...orbax.FillOption) (m *orbax.CheckpointMetadata, lost map[string]error, _ error) {
 	m, infoErr := ck.Info(ctx)
@@ -69,7 +70,7 @@ func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...or
 			return nil, nil, partErr
 		}
 	}
-	if len(lost) == 0 {
+	if len(lost) == 0 || len(lost) == len(names) {
 		return nil, nil, err
 	}
 	return m, lost, nil
