@@ -298,12 +298,18 @@ func TestRandomRules(t *testing.T) {
 		if (err != nil) != (want != nil) {
 			t.Fatalf("%v: %v, want %v", rules, err, want)
 		}
+		// Rules that are optional make the same where no leaf is missing.
+		optional, optionalErr := Compile(view.New("memory", leaves), nil, Optional(rules...))
 		if err != nil {
 			outcomes["refused"]++
 			return
 		}
 		outcomes["made"]++
 		compare(t, plan, m)
+		if optionalErr != nil {
+			t.Fatalf("Optional: %v", optionalErr)
+		}
+		compare(t, optional, m)
 	})
 	t.Log(outcomes)
 }
