@@ -14,7 +14,7 @@ type ShapeDtypeStruct struct {
 	Sharding *sharding.Sharding // of the new array; nil: as stored
 }
 
-// Abstract returns what r is, without its elements.
+// Abstract returns the shape, dtype and sharding of r, without its elements.
 func Abstract(r Reader) ShapeDtypeStruct {
 	s := ShapeDtypeStruct{Shape: r.Shape(), DType: r.DType()}
 	if r, ok := r.(interface{ Sharding() *sharding.Sharding }); ok {
@@ -26,8 +26,8 @@ func Abstract(r Reader) ShapeDtypeStruct {
 // String returns the dtype and shape as those of an Array, such as float32[2 3].
 func (s ShapeDtypeStruct) String() string { return s.DType.String() + fmt.Sprint(s.Shape) }
 
-// Validate returns an error unless there can be such an array: one that matches
-// ErrDType or ErrShape, or that of the sharding if it does not fit the shape.
+// Validate returns nil if an array of this dtype, shape and sharding can exist. The error
+// matches ErrDType or ErrShape, or is that of the sharding if it does not fit the shape.
 func (s ShapeDtypeStruct) Validate() error {
 	if _, err := byteSize(s.DType, s.Shape); err != nil {
 		return err

@@ -109,9 +109,9 @@ func (a *Array) WithSharding(s *sharding.Sharding) *Array {
 	return &b
 }
 
-// Freeze returns an array that shares a's memory and says that nobody will change
-// it any more, through whatever array or slice: an asynchronous save need not
-// copy it.
+// Freeze returns an array that shares a's memory. The caller promises that the memory
+// does not change any more, through whatever array or slice, so that an asynchronous save
+// need not copy it.
 func (a *Array) Freeze() *Array {
 	b := *a
 	b.frozen = true

@@ -20,7 +20,7 @@ import (
 //   - To bool, everything but zero is true; true is 1.
 //   - From complex to real, the imaginary part is dropped.
 //
-// None of this is an error: whoever needs to know compares the elements.
+// None of this is an error. To find what has changed, convert back and compare.
 //
 // A length that does not fit is an error that matches ErrShape, an invalid
 // type one that matches ErrDType.
@@ -131,10 +131,10 @@ func viewBoth[S, D Element](src, dst []byte) ([]S, []D, bool) {
 	return s, d[:len(s)], true
 }
 
-// Canonicalize makes data, elements of type d that come from a file, what this
-// package expects in memory: int2 and int4 are sign-extended from their low
-// bits, the upper bits of float4 and float6 types are cleared, and every bool but 0 is 1.
-// Other types have no second form and stay as they are.
+// Canonicalize brings data, elements of type d that come from a file, into the form that
+// this package expects in memory: int2 and int4 are sign-extended from their low bits,
+// the upper bits of float4 and float6 types are cleared, and every bool that is not 0
+// becomes 1. Elements of other types have one form only and stay as they are.
 func Canonicalize(d DType, data []byte) {
 	switch d {
 	case Bool:

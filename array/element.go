@@ -34,8 +34,8 @@ type Element interface {
 // DTypeOf returns the dtype of elements of type T.
 func DTypeOf[T Element]() DType { return ElementDType(reflect.TypeFor[T]()) }
 
-// ElementDType returns the dtype of elements of type t, Invalid if t is none
-// that [Element] allows.
+// ElementDType returns the dtype of elements of type t, or Invalid if [Element] does not
+// allow t.
 func ElementDType(t reflect.Type) DType {
 	if t == nil {
 		return Invalid

@@ -6,7 +6,7 @@ import "context"
 // a tree it is saved like an Array, a part at a time, without ever being in
 // memory as a whole. *Section is one, and *Array is.
 //
-// A Reader may have two more methods, which mean what they mean for an Array:
+// A Reader may have two more methods, with the meaning of the methods of [Array]:
 //
 //	Sharding() *sharding.Sharding
 //	PRNGImpl() string

@@ -149,8 +149,9 @@ var prngKeyShapes = map[string][]int{
 	"unsafe_rbg":   {4},
 }
 
-// KnownPRNG reports whether impl is a generator that JAX itself has. Keys of others are
-// loaded and not saved, as JAX refuses the whole checkpoint where one is not registered.
+// KnownPRNG reports whether impl is a generator that JAX itself has. Keys of other
+// generators can be loaded but not saved, because JAX refuses a whole checkpoint if the
+// program has not registered one of its generators.
 func KnownPRNG(impl string) bool { return prngKeyShapes[impl] != nil }
 
 // PRNGKey returns an array of keys of JAX's random generator impl, such as

@@ -41,8 +41,8 @@ func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested
 // engine of its own.
 func (d *WriteDir) Use(e *transfer.Engine) { d.engine = e }
 
-// Like makes the files of documents be called as in the directory that before
-// returns, if it is not nil. Package orbax calls it in a run of training.
+// Like gives the files of documents the names that they have in the directory that before
+// returns, if that is not nil. Package orbax calls it in a run of training.
 func (d *WriteDir) Like(before func() *ReadDir) { d.like = before }
 
 // called returns which of names, of one document, the one in the directory has: that

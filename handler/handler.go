@@ -57,8 +57,8 @@ type SaveOptions struct {
 	Immutable bool
 	// SnapshotMemory, if set, is what a Snapshot copies arrays to.
 	SnapshotMemory *SnapshotMemory
-	// Announce, if set, is told before anything is copied or written how many
-	// bytes will be written, at least, and may refuse them.
+	// Announce, if set, is called before anything is copied or written, with the least
+	// number of bytes that will be written. Its error ends the save.
 	Announce func(bytes int64) error
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions

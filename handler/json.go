@@ -31,8 +31,8 @@ type JSON struct{ Value any }
 // numbers float64. Python's NaN and infinities are read only without a target, and are
 // not written.
 type JSONHandler struct {
-	// File, if set, is the name of the document, in place of those above. A load looks
-	// for it first.
+	// File, if set, is the name that a save gives the document, in place of data.json or
+	// metadata. A load looks for it first.
 	File string
 }
 

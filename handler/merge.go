@@ -21,9 +21,9 @@ import (
 // somebody will merge.
 const ownDatabase = layout.ProcessPrefix + "0"
 
-// Unmerged makes a pytree that is written to d put its database where the
-// process of a save does that others take part in, or that is merged with
-// others later. It can be read when a Union has been made of it.
+// Unmerged puts the database of a pytree that is written to d into a directory of its
+// own, as one of several processes of a save does. The pytree can be read when a [Union]
+// has been made of it.
 func (d *WriteDir) Unmerged() { d.database = ownDatabase }
 
 // Databases returns the names of the databases that the processes of a save have

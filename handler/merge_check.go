@@ -11,10 +11,10 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// CheckMerged looks whether dir is a pytree that a Union was written to, and whole:
-// whether the index has what the databases have, and every array and string of its
-// documents is there with all chunks, in files that are long enough. Array data is not
-// read. What is missing or differs is an error that matches orbax.ErrCorrupt.
+// CheckMerged returns nil if dir has a complete pytree that a [Union] was written to: the
+// index has every key of the databases, and every array and string of its documents is
+// there with all chunks, in files that are long enough. It reads no array data. If
+// something is missing or differs, the error matches orbax.ErrCorrupt.
 func CheckMerged(ctx context.Context, dir *ReadDir) error {
 	u, err := OpenUnion(ctx, UnionPart{Dir: dir})
 	if err != nil {

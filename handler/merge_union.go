@@ -80,8 +80,8 @@ func OpenUnion(ctx context.Context, parts ...UnionPart) (*Union, error) {
 	return o.Union, nil
 }
 
-// Strays returns the names of arrays and strings that are stored and of which no
-// part says that they are leaves: the document that does has been lost.
+// Strays returns the names of arrays and strings that are stored but are no leaves in the
+// documents of any part: the document that names them has been lost.
 func (u *Union) Strays() []string {
 	docs := map[string]bool{}
 	for _, l := range u.leaves {

@@ -78,8 +78,8 @@ func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string, doc
 }
 
 // WriteIndex writes the database that unites the others: its tree and its
-// manifest. It is for a directory that has the files of the union already. There
-// is none where all arrays are plain files, and where there are no arrays.
+// manifest. It is for a directory that has the files of the union already. It writes
+// nothing if all arrays are plain files, or there are no arrays.
 func (u *Union) WriteIndex(ctx context.Context, dir *WriteDir) error {
 	if len(u.values) == 0 {
 		return nil

@@ -15,7 +15,7 @@ type MetricsHandler struct{}
 // Type returns the name of Orbax's own handler of metrics.
 func (MetricsHandler) Type() string { return typePrefix + "json_handler.MetricsHandler" }
 
-// CanSave takes everything but nil; Save tells what is not JSON.
+// CanSave takes every value except nil; Save reports what is not JSON.
 func (MetricsHandler) CanSave(v any) bool { return v != nil }
 
 // Save encodes v at once, by the rules of encoding/json; NaN and the infinities are

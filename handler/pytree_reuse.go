@@ -24,10 +24,10 @@ import (
 // any other may be deleted.
 //
 // A save with a Reuse records the fingerprints of its chunks, for the next one, in
-// a file that Orbax ignores. Both are for the arrays of a database that are in
-// memory, *array.Array. Written always are those of other readers, to data files of
-// their own, and plain files, and chunks of 1024 bytes and less. What cannot be shared
-// for whatever reason is written too.
+// a file that Orbax ignores. Only chunks of arrays in memory (*array.Array) that are
+// stored in a database are recorded and shared. A save always writes the chunks of other
+// readers, to data files of their own, plain files, chunks of 1024 bytes or less, and
+// every chunk that cannot be shared for some other reason.
 //
 // Equal chunks of one save are stored once.
 type Reuse struct {
@@ -35,21 +35,21 @@ type Reuse struct {
 	// same store. Nothing is shared if it is nil, was saved without a Reuse or by a
 	// version that did not record the chunks' seals, or has no digest of what that recorded.
 	Base *ReadDir
-	// FreshEvery is after how many saves bytes are written anew, so that damage to
-	// them does not last: no save shares bytes that FreshEvery-1 others have shared
-	// already. 0 stands for 10; with 1 nothing is shared or recorded.
+	// FreshEvery is the number of saves after which bytes are written anew, so that
+	// damage to them does not last: a save does not share bytes that FreshEvery-1 saves
+	// have shared already. 0 stands for 10; with 1 nothing is shared or recorded.
 	FreshEvery int
 	// MaxDead bounds how much of a shared file may be bytes that are in no chunk of
 	// the save any more, from 0 to 1. A page of 4096 bytes is not counted. 0 stands
 	// for 0.5.
 	MaxDead float64
-	// Problem, if set, is told why less is shared than might be, if that is because
-	// something failed. The save goes on without.
+	// Problem, if set, is called with the error if something failed and less is shared
+	// because of that. The save goes on.
 	Problem func(error)
 }
 
 // Reuse makes the save of a pytree share with an earlier one, and record what it
-// has for the next. Package orbax calls it; nil, as without it, is neither.
+// has for the next. Package orbax calls it. With nil the save does neither.
 func (d *WriteDir) Reuse(r *Reuse) { d.reuse = r }
 
 const (

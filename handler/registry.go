@@ -213,8 +213,8 @@ func (h registered) loads(typ string) bool {
 // IsStateful reports whether a recorded type is that of StatefulHandler.
 func IsStateful(typ string) bool { return typ == StatefulHandler{}.Type() }
 
-// TypeByFiles returns the type of the handler that can load what is in dir, where
-// no type is recorded for it; "" for a pytree, and if nothing tells.
+// TypeByFiles returns the type of the handler that can load the checkpointable in dir, for
+// which no type is recorded. It is "" for a pytree, and if the files do not show the type.
 func TypeByFiles(ctx context.Context, dir *ReadDir) (string, error) {
 	for _, name := range jsonFiles {
 		_, err := dir.stat(ctx, name)

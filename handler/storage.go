@@ -12,7 +12,7 @@ import (
 // that Orbax accepts: zarr format 3 in one OCDBT database, uncompressed, every
 // chunk with a checksum.
 type StorageOptions struct {
-	// ArrayOptions hold for every array, but for what PerLeaf changes.
+	// ArrayOptions are the options of every array, unless PerLeaf changes them.
 	ArrayOptions
 	// PerLeaf, if set, returns the options of one array, given its leaf's path, its
 	// shape, dtype and sharding, and the options for all. It is called while the save

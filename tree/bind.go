@@ -30,14 +30,14 @@ type Slot struct {
 	// Set hands over the value when it has been read: Array itself if that is not
 	// nil, else an *array.Array as Want says or, for a string, the string. A scalar,
 	// and a byte string that is wanted as it is stored, may also come as described at
-	// Leaf. It is nil for leaves that are empty or not wanted, and called once
-	// otherwise. A value that does not fit, such as 300 for an int8, is an error, a
-	// *orbax.LeafError. Set changes nothing of the target but Array and what an
-	// adapter's fromArray changes. Different slots may be set at the same time.
+	// [Leaf]. Set is nil for leaves that are empty or not wanted; the caller calls every
+	// other Set once. For a value that does not fit, such as 300 for an int8, it returns
+	// a *orbax.LeafError. In the target, Set changes only Array and what an adapter's
+	// fromArray changes. Different slots may be set at the same time.
 	Set func(v any) error
 }
 
-// BindOptions says what a load accepts beyond what fits exactly.
+// BindOptions says which differences between a checkpoint and a target a load accepts.
 type BindOptions struct {
 	// Adapters are for the foreign tensor types of the target.
 	Adapters []Adapter
@@ -52,9 +52,9 @@ type BindOptions struct {
 	// []byte, still take the length that is stored.
 	PadOrTruncate bool
 
-	// Partial leaves out what a struct, or a map with elements, does not have. Keys
-	// that it has and the checkpoint lacks remain errors, as do sequences of another
-	// length.
+	// Partial leaves out what the checkpoint has and a struct, or a map with elements, of
+	// the target does not. A key that the target has and the checkpoint lacks remains an
+	// error, and so does a sequence of another length.
 	Partial bool
 
 	// Shared, if set, is the memory of all loads that go on at the same time: each
@@ -101,11 +101,11 @@ type BindOptions struct {
 //   - None makes a pointer, map, slice or interface nil.
 //   - For a [Node] the result of its TreeFlatten is the template.
 //
-// Where two places of the target are the same memory, as with tied weights or a
-// pointer that is there twice, or an array lies inside another, finish checks that
-// the checkpoint holds the same for both. All other places that overlap, such as
-// slices of which one begins in the middle of the other, are refused with
-// orbax.ErrStructure: one leaf would overwrite the other.
+// Two places of the target may be the same memory, as with tied weights or a pointer that
+// is there twice, and an array may lie inside another: finish then checks that the
+// checkpoint holds the same for both. All other places that overlap are refused with
+// orbax.ErrStructure, because one leaf would overwrite the other: two slices, for
+// example, one of which begins in the middle of the other.
 //
 // New values are attached to the target by finish alone. A load that fails
 // before finish leaves the target with its structure and scalars; what can have

@@ -1,10 +1,10 @@
 package tree
 
-// Build makes a value of leaves, in any order: dicts become map[string]any,
-// sequences []any, None nil, other empty containers empty ones of their own
-// (Tuple for EmptyTuple), all other leaves their value. A sequence all of whose
-// keys are marked as a tuple's is a Tuple. A leaf at the root is
-// returned bare, and without leaves the result is nil.
+// Build makes a value of leaves, which may be in any order. A dict becomes a
+// map[string]any, a sequence a []any, or a [Tuple] if all its keys are marked as those of
+// a tuple. None becomes nil; EmptyDict, EmptyList and EmptyTuple become an empty map,
+// []any and Tuple. Every other leaf becomes its value. If the only leaf is at the root,
+// Build returns its value; without leaves the result is nil.
 //
 // The errors wrap orbax.ErrStructure: two leaves with one path, a leaf that is
 // also a container, positions and dict keys in one container, positions that

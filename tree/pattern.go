@@ -36,11 +36,11 @@ const (
 //	**.bias               bias, params.bias, params.dense.bias
 //	{params,opt.mu}.w     braces stand for one pattern for each of their parts
 //
-// A pattern without *, ? and [ also matches all leaves below what it names; one
-// with them matches whole names only. A ** that is not all there is between two
-// dots is any text, dots included. A backslash takes the meaning from the
-// character behind it. As it is the name that is matched, a dot inside a key is
-// like one between keys.
+// A pattern without *, ? and [ also matches all leaves below the dict or sequence that it
+// names; a pattern with one of them matches whole names only. A ** that shares the space
+// between two dots with other characters, as in a**b, is any text, dots included. A
+// backslash takes the special meaning from the character behind it. A dot inside a key is
+// like a dot between keys, because a pattern is matched with the name.
 //
 // A pattern that is empty, malformed or too large (more than 4096 bytes, or more
 // than 1024 patterns in its braces) is an error that matches orbax.ErrStructure.
@@ -60,7 +60,7 @@ func (p Pattern) Match(path Path) bool { return p.re != nil && p.re.MatchString(
 // String returns the text of the pattern.
 func (p Pattern) String() string { return p.text }
 
-// Patterns are patterns of which a leaf is to match any.
+// Patterns match a leaf if one of them does.
 type Patterns []Pattern
 
 // ParsePatterns parses patterns; see [ParsePattern].

@@ -102,9 +102,9 @@ func (p Path) Compare(q Path) int {
 	})
 }
 
-// ID returns the keys quoted, with spaces between: unlike String it tells paths
-// apart that have the same name. Whether a key is a position in a sequence makes
-// no difference.
+// ID returns the keys quoted, with spaces between. Two different paths that have the same
+// String have different IDs. It makes no difference whether a key is a position in a
+// sequence.
 func (p Path) ID() string {
 	var b []byte
 	for i, k := range p {
@@ -119,8 +119,8 @@ func (p Path) ID() string {
 // keys shows the path key by key, for messages.
 func (p Path) keys() string { return "[" + p.ID() + "]" }
 
-// Tuple is a sequence that is a tuple when it is empty, where a slice is a list.
-// Most checkpoints do not tell tuples and lists with elements apart.
+// Tuple is a sequence. An empty Tuple is saved as an empty tuple, an empty slice as an
+// empty list; with elements, most checkpoints store both alike.
 type Tuple []any
 
 // Empty is the value of a leaf that has no data.
@@ -196,9 +196,9 @@ type Spec struct {
 	DType array.DType // of an array, scalar or byte string
 	Shape []int       // of an array or byte string
 	Empty Empty
-	// Err says why the leaf cannot be read, of one that is damaged or of a form that
-	// is not known; all but its Path may be unknown then. Bind refuses a target that
-	// wants it with this error, and passes it over elsewhere.
+	// Err says why the leaf cannot be read, if it is damaged or has a form that is not
+	// known; everything except its Path may be unknown then. Bind returns this error if
+	// the target wants the leaf, and passes the leaf over otherwise.
 	Err error
 }
 
