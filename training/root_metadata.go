@@ -71,26 +71,28 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := transfer.ReadFile(ctx, store, dir, layout.RootMetadataFile, 0, -1)
+	file := layout.RootMetadataFile
+	doc, err := transfer.ReadFile(ctx, store, dir, file, 0, -1)
 	if err == nil {
-		err = digests.Check(layout.RootMetadataFile, doc)
+		err = digests.Check(file, doc)
 	}
 	if errors.Is(err, fs.ErrNotExist) && digests.Has(layout.RootMetadataFile) {
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.RootMetadataFile)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		doc, err = transfer.ReadFile(ctx, store, dir, layout.OldRootMetadataFile, 0, -1)
+		file = layout.OldRootMetadataFile
+		doc, err = transfer.ReadFile(ctx, store, dir, file, 0, -1)
 	}
 	if err != nil {
 		return nil, err
 	}
 	v, err := layout.DecodeJSON(doc)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", layout.RootMetadataFile, err)
+		return nil, fmt.Errorf("%s: %w", path.Join(layout.RootMetadataDir, file), err)
 	}
 	members, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("%w: %s is not a JSON object", fault.ErrCorrupt, layout.RootMetadataFile)
+		return nil, fmt.Errorf("%w: %s is not a JSON object", fault.ErrCorrupt, path.Join(layout.RootMetadataDir, file))
 	}
 	custom := map[string]any{}
 	switch c := members["custom_metadata"].(type) {
@@ -98,7 +100,7 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	case map[string]any:
 		custom = c
 	default:
-		return nil, fmt.Errorf("%w: %s: custom_metadata is %v", fault.ErrCorrupt, layout.RootMetadataFile, c)
+		return nil, fmt.Errorf("%w: %s: custom_metadata is %v", fault.ErrCorrupt, path.Join(layout.RootMetadataDir, file), c)
 	}
 	for name, v := range members { // unknown members count as custom, as in Orbax
 		if _, taken := custom[name]; !taken && name != "custom_metadata" && name != "internal_metadata" {
