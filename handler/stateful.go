@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // Stateful is an object that writes and reads a directory of its own, such as
@@ -58,7 +59,8 @@ func (StatefulHandler) Metadata(context.Context, *ReadDir) (any, error) { return
 
 // Iterator is a dataset iterator whose position is a small document.
 type Iterator interface {
-	// State returns the position, as JSON.
+	// State returns the position, as JSON. A save of what is not JSON fails; the words NaN
+	// and Infinity, which Python writes, may be in it.
 	State() ([]byte, error)
 	// SetState moves the iterator to a position.
 	SetState(state []byte) error
@@ -87,6 +89,9 @@ func (d *datasetIterator) SaveState(context.Context) (WriteFunc, error) {
 	state, err := d.it.State()
 	if err != nil {
 		return nil, err
+	}
+	if _, err := layout.DecodeJSON(state); err != nil {
+		return nil, fmt.Errorf("%w: the state of a %T is not JSON: %w", fault.ErrLeafType, d.it, err)
 	}
 	state = bytes.Clone(state) // the iterator may use the memory again
 	return func(ctx context.Context, dir *WriteDir) error {

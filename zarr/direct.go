@@ -133,7 +133,10 @@ func (m *Metadata) CheckStored(n int64) error {
 		size, _ := product(m.Shape, m.DType.Size(), math.MaxInt)
 		short = n < int64(s.indexSize) || short && m.chain.size/2 > max(size, sparseChunk/2)
 	}
-	if fixed && n != int64(want) || short {
+	if fixed && n != int64(want) {
+		return fmt.Errorf("%w: %d bytes are stored, and a chunk of this array takes %d", fault.ErrCorrupt, n, want)
+	}
+	if short {
 		return fmt.Errorf("%w: %d bytes cannot hold a chunk of %d", fault.ErrCorrupt, n, m.chain.size)
 	}
 	if c := m.chain; c.shard == nil && n > c.encodedMost(len(c.filters)) {

@@ -223,7 +223,8 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 // isFileSuffix reports whether a name that ends so is surely meant for a file.
 func isFileSuffix(ext string) bool {
 	switch strings.ToLower(ext) {
-	case tensorSuffix, ".st", ".npz", ".npy", ".pt", ".pth", ".bin", ".h5", ".gguf", ".onnx":
+	case tensorSuffix, ".st", ".npz", ".npy", ".pt", ".pth", ".bin", ".h5", ".gguf", ".onnx",
+		".msgpack", ".flax", ".ckpt", ".pkl", ".pickle":
 		return true
 	}
 	return false
@@ -291,6 +292,9 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 		return err
 	case !c.overwrite:
 		err := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
+		if !info.IsDir() && !strings.HasSuffix(c.place, tensorSuffix) {
+			return fmt.Errorf("%w, and is no directory, which a checkpoint is", err)
+		}
 		if info.IsDir() {
 			if ok, _ := orbax.IsCheckpoint(ctx, c.dst); !ok {
 				return err // --overwrite may refuse it as well

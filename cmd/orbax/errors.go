@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func describe(err error) string {
 	}
 	lines := problems(err)
 	if len(lines) == 1 {
-		return prefix + lines[0]
+		return prefix + strings.TrimPrefix(lines[0], prefix)
 	}
 	return fmt.Sprintf("%s%d problems:\n  %s", prefix, len(lines), strings.Join(lines, "\n  "))
 }
@@ -107,12 +108,15 @@ func describe(err error) string {
 // line may do.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
+// removeAdvice is what the library says of a checkpoint without the file that commits it.
+const removeAdvice = "; Delete removes it, and Save with Overwrite replaces it"
+
 // noLeafText is what the library says of a pattern that no leaf matches.
 const noLeafText = "no leaf matches "
 
 // withoutAdvice takes out of a message what concerns programs; see hintOf.
 var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "",
-	"; partial.Abort removes it", "", "; pass Overwrite to replace it", "")
+	removeAdvice, "", "; partial.Abort removes it", "", "; pass Overwrite to replace it", "")
 
 // problems returns the messages of err's problems, each once, without what the
 // library says of the checkpoint as a whole.
@@ -147,6 +151,8 @@ func hintOf(err error) string {
 		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
 	case strings.Contains(err.Error(), fillAdvice):
 		return "--fill-missing takes missing chunks for the fill value, as zarr does"
+	case strings.Contains(err.Error(), removeAdvice):
+		return "`orbax rm " + shown(lib.Path) + "` removes it"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.HasSuffix(lib.Path, layout.PartialSuffix) && lib.Op == "delete":
@@ -170,7 +176,7 @@ func hintOf(err error) string {
 		return besideHint(name, lib.Op == "delete")
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && lib.Op != "delete" && lib.Op != "save":
 		if name, diskErr := onDisk(lib.Path); diskErr == nil {
-			return newestHint(name)
+			return cmp.Or(newestHint(name), insideHint(lib.Path, name))
 		}
 	}
 	return ""

@@ -209,6 +209,13 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 			return withHint(err, "did you mean %s?", shown(part+"/"+rest))
 		}
 	}
+	if part, rest, ok := strings.Cut(leaf, "/"); ok && len(near) == 0 && prefix == "" && f.part == "" {
+		for _, part := range closest(part, f.ck.Names(), 1) {
+			if t, openErr := openTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+				return withHint(err, "did you mean %s?", shown(part+"/"+rest))
+			}
+		}
+	}
 	if len(near) == 0 {
 		near = closest(leaf, names, 3)
 	}

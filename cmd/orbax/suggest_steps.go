@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // stepsIn returns the names in a directory of the disk that may be those of steps, in the
@@ -73,4 +75,23 @@ func newestHint(path string) string {
 		return ""
 	}
 	return "the newest is " + shown(filepath.Join(path, steps[len(steps)-1]))
+}
+
+// insideHint says which other verb is for a directory that is no checkpoint: path, which is
+// name on the disk. It returns "" if there is none.
+func insideHint(path, name string) string {
+	if sessions, err := filepath.Glob(filepath.Join(escapeGlob(name), "?*"+layout.PartialSuffix)); err == nil && len(sessions) > 0 {
+		return "`orbax partial ls " + shown(path) + "` lists the sessions of partial saves in it"
+	}
+	if filepath.Base(name) == layout.RootMetadataDir {
+		if _, err := os.Stat(filepath.Join(name, layout.RootMetadataFile)); err == nil {
+			return "`orbax ls " + shown(filepath.Dir(path)) + "` prints the metadata of the run"
+		}
+	}
+	return ""
+}
+
+// escapeGlob returns a path as a pattern that matches nothing else.
+func escapeGlob(path string) string {
+	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }

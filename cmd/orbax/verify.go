@@ -44,7 +44,7 @@ and no damage, also where a shell has put them among the arguments.
 
 UNFINISHED is a save that goes on or has died: a temporary directory, a session of
 partial saves that is not finalized, a checkpoint without the file that commits it.
-In a run it is no damage. As an argument it makes the exit status 1, because there
+In a run, which may have no step yet, it is no damage. As an argument it makes the exit status 1, because there
 is no whole checkpoint at that path. One exception: where a whole checkpoint of the
 same directory is among the arguments, a temporary directory or a session does not
 change the exit status, because a pattern such as run/step_* finds those too.

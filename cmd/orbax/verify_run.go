@@ -41,7 +41,8 @@ type stepsDir struct {
 	unfinished []string
 }
 
-// readRun returns the run at a path, or nil if no step is there.
+// readRun returns the run at a path, or nil if neither a step nor a run's metadata are
+// there.
 func readRun(ctx context.Context, dir string) *stepsDir {
 	store, name, err := storage.Resolve(dir)
 	if err != nil || isBeside(name) { // parts' names may end in digits
@@ -81,6 +82,10 @@ func readRun(ctx context.Context, dir string) *stepsDir {
 		if !isNone(err) {
 			return r
 		}
+	}
+	// A run that has begun has its metadata before its first step.
+	if is, _ := checkRunMetadata(ctx, join(dir, layout.RootMetadataDir)); is {
+		return r
 	}
 	return nil
 }

@@ -41,6 +41,10 @@ var ErrUnfinished error = &class{"incomplete checkpoint: there is no commit_succ
 // a save that is committed by a file leaves it which is killed at once.
 var ErrEmptyDirectory error = &class{"not a checkpoint: the directory is empty", ErrInvalidCheckpoint}
 
+// ErrHoldsOther is the ErrInvalidCheckpoint of a checkpoint that cannot be removed as a
+// whole: there is something else in it.
+var ErrHoldsOther error = &class{"the checkpoint holds what is not part of it", ErrInvalidCheckpoint}
+
 // ErrNotFetched is the ErrIncomplete of a Git LFS pointer: the save was finished, and its
 // files were not fetched.
 var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}

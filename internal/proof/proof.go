@@ -124,6 +124,8 @@ func (w *walk) result(err error) ([]storage.Item, error) {
 		return nil, err
 	}
 	switch {
+	case len(w.strange) > 0 && w.orbax && len(w.doubtful) <= w.proven:
+		return nil, fmt.Errorf("%w: %s; move that away first", fault.ErrHoldsOther, list(w.strange))
 	case len(w.strange) > 0:
 		err = fmt.Errorf("it holds what is not part of a checkpoint: %s; move that away first", list(w.strange))
 	case len(w.doubtful) > w.proven:
