@@ -25,7 +25,8 @@ func newCat() *cobra.Command {
 		Use:   "cat CKPT LEAF[REGION]",
 		Short: "Print a leaf or a region of it, or write its bytes",
 		Long: `Cat prints one leaf of a checkpoint: numbers and strings as they are, arrays in
-NumPy's form, with at most 8 digits behind the point, of which those with more than
+NumPy's form, with at most 8 digits behind the point (6 digits in all for bfloat16 and
+other types of ml_dtypes), of which those with more than
 1000 elements are abridged, byte strings quoted. --json has all digits. Characters of a string that act on a terminal are escaped if the
 output is one.
 

@@ -46,6 +46,36 @@ func newNumpyForm(d array.DType) *numpyForm {
 	return f
 }
 
+// isNumPys reports whether NumPy has a dtype itself; ml_dtypes adds the others.
+func isNumPys(d array.DType) bool {
+	switch d {
+	case array.Bool, array.Int8, array.Int16, array.Int32, array.Int64, array.Uint8, array.Uint16, array.Uint32, array.Uint64,
+		array.Float16, array.Float32, array.Float64, array.Complex64, array.Complex128:
+		return true
+	}
+	return false
+}
+
+// mlText returns the text of an element of a dtype of ml_dtypes. Those of an array are not
+// aligned, and floats have six digits.
+func mlText(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "nan"
+	case math.IsInf(v, 0):
+		return strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(v, 'g', -1, 64), "+"))
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
+}
+
+// boolText returns the text of an element of an array of bools.
+func boolText(text string) string {
+	if text == "true" {
+		return " True"
+	}
+	return "False"
+}
+
 // values returns the numbers in the text of an element.
 func (f *numpyForm) values(text string) []float64 {
 	if f.dtype.IsComplex() {

@@ -20,7 +20,7 @@ const (
 	previewEdge     = 3
 	// maxPreview bounds the previews of arrays with very many axes.
 	maxPreview = 100_000
-	// lineWidth is where rows are broken, as in NumPy.
+	// lineWidth is where rows are broken, less one for each axis, as in NumPy.
 	lineWidth = 75
 )
 
@@ -53,6 +53,15 @@ func (e *elements) text(i int64) string {
 	return e.have.FormatElement(int(i - e.first))
 }
 
+// value returns element i, which text has read, as a number.
+func (e *elements) value(i int64) float64 {
+	var b [8]byte
+	if e.err != nil || array.Convert(b[:], array.Float64, e.have.Bytes()[int(i-e.first)*e.dtype.Size():][:e.dtype.Size()], e.dtype) != nil {
+		return 0
+	}
+	return floatAt(b[:])
+}
+
 func (e *elements) read(i int64) error {
 	if err := e.ctx.Err(); err != nil {
 		return err
@@ -77,8 +86,8 @@ type printer struct {
 	edge     int
 	elements *elements
 
-	left, right int // width of the elements before and from their points on
-	form        *numpyForm
+	width int // of the integers
+	form  *numpyForm
 }
 
 // shownAt calls f for the positions of an axis that are shown, and gap where
@@ -130,10 +139,7 @@ func (p *printer) print() error {
 		p.visit(func(i int64) { p.form.survey(p.elements.text(i)) })
 		p.visit(func(i int64) { p.form.measure(p.elements.text(i)) })
 	} else {
-		p.visit(func(i int64) {
-			left, right := halves(p.elements.text(i))
-			p.left, p.right = max(p.left, left), max(p.right, right)
-		})
+		p.visit(func(i int64) { p.width = max(p.width, len(p.elements.text(i))) })
 	}
 	switch {
 	case p.failed():
@@ -151,27 +157,18 @@ func (p *printer) print() error {
 	return p.elements.err
 }
 
-// halves returns the lengths of a number's text before and from its point on;
-// text that has an exponent is not aligned by its point.
-func halves(text string) (left, right int) {
-	i := strings.IndexByte(text, '.')
-	if i < 0 || strings.Contains(text, "e") {
-		return len(text), 0
-	}
-	return i, len(text) - i
-}
-
 // column returns the text of an element at the width of all.
 func (p *printer) column(i int64) string {
 	text := p.elements.text(i)
-	if p.form != nil {
+	switch d := p.elements.dtype; {
+	case p.form != nil:
 		return p.form.text(text)
+	case d == array.Bool:
+		return boolText(text)
+	case !isNumPys(d):
+		return mlText(p.elements.value(i))
 	}
-	left, right := halves(text)
-	if right == 0 && strings.Contains(text, "e") {
-		return strings.Repeat(" ", max(0, p.left+p.right-len(text))) + text
-	}
-	return strings.Repeat(" ", max(0, p.left-left)) + text + strings.Repeat(" ", max(0, p.right-right))
+	return strings.Repeat(" ", max(0, p.width-len(text))) + text
 }
 
 func (p *printer) block(axis int, base int64) {
@@ -201,7 +198,7 @@ func (p *printer) row(axis int, base int64) {
 		case column == axis:
 			p.w.WriteByte('[')
 			column++
-		case column+1+len(s) >= lineWidth:
+		case column+1+len(s) > lineWidth-len(p.shape) && column > axis+1:
 			p.w.WriteString("\n" + indent)
 			column = axis + 1
 		default:

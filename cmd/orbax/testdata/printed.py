@@ -1,9 +1,10 @@
-"""Writes printed.json: arrays, and how NumPy 2.4 prints them.
+"""Writes printed.json: arrays, and how NumPy 2.4 and ml_dtypes print them.
 
     python printed.py > printed.json
 """
 
 import json
+import ml_dtypes
 import numpy as np
 
 nan, inf = np.nan, np.inf
@@ -34,4 +35,20 @@ with np.errstate(all='ignore'):
         add((rng.normal(size=(2, 3, 2)) * 10.0 ** rng.integers(-9, 9, (2, 3, 2))).astype(t))
     add(np.array(4.1166312e-25 - 6.6770656e25j, np.complex64))
     add(np.zeros((0, 3), np.float32))
+    for row in ([True, False], [True], [False] * 20, [[True] * 3, [False, True, True]]):
+        add(np.array(row))
+    for name in ('bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3b11fnuz', 'int4'):
+        t = np.dtype(getattr(ml_dtypes, name))
+        for row in ([1, 0.1, -3.140625, 0, 7], [nan, -0.0, 1e-5, 200.0], [1e38, -inf, 9.1835e-41, 123392], [100000, 1e6, 12, 0.0001]):
+            if name == 'int4':
+                row = [-8, 7, 0]
+            add(np.array(row, np.float32).astype(t))
+        add(np.arange(-40, 40, dtype=np.float32).reshape(2, 40).clip(-8, 7).astype(t))
+    # Where lines are broken, by the number of axes.
+    for number, t in ((7, np.int8), (100, np.int8), (10000, np.int16), (100000, np.int32), (123456789, np.int32)):
+        for n in (6, 9, 13, 19, 26, 36):
+            for axes in range(1, 6):
+                add(np.full((1,) * (axes - 1) + (n,), number, t))
+    add(rng.normal(size=(2, 1, 2, 20)).astype(np.float16))
+    add(np.full((1, 1, 1, 1, 1, 1, 40), 12345, np.int16))
 print(json.dumps(cases, separators=(',', ':')).replace('},{', '},\n{'))
