@@ -164,6 +164,9 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "numbers":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
+	case "unfinished": // as a save by CommitFile leaves it that died before its end
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": 1}, orbax.Atomicity(orbax.CommitFile)))
+		check(ts, os.Remove(filepath.Join(dir, "commit_success.txt")))
 	case "range":
 		check(ts, orbax.Save(ctx, dir, map[string]any{
 			"i": array.Of([]int64{math.MinInt64, 5, 300, 127, -3}, 5), "small": array.Of([]int32{1, 2}, 2),
