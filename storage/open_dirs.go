@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"path"
 	"sync"
+	"syscall"
 )
 
 // openDir is a directory that is open.
@@ -16,8 +18,9 @@ type openDir struct {
 }
 
 // maxOpenDirs is how many directories of a stage stay open. Those of a save are not
-// many, or hold few files each, which are written together.
-const maxOpenDirs = 32
+// many, or hold few files each, which are written together. They give way where the
+// process may have no more files open.
+const maxOpenDirs = 16
 
 // openDirs are directories of a stage that are open: the top one until the end, and
 // those below it that were wanted last. Its methods may be called by several goroutines.
@@ -61,6 +64,14 @@ func (o *openDirs) id(name string) *identity {
 // use calls f with the entry that has a name relative to the top directory. The
 // directory that it is in must be there, and none on the way to it may be a link.
 func (o *openDirs) use(name string, f func(entry) error) error {
+	err := o.useOnce(name, f)
+	if (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) && o.closeIdle() {
+		err = o.useOnce(name, f)
+	}
+	return err
+}
+
+func (o *openDirs) useOnce(name string, f func(entry) error) error {
 	d, err := o.enter(path.Dir(name))
 	if err != nil {
 		return err
@@ -148,6 +159,19 @@ func (o *openDirs) keep(name string, d *openDir) {
 	}
 	d.kept = true
 	o.open[name] = d
+}
+
+// closeIdle closes the directories that nobody uses, and reports whether there were any.
+func (o *openDirs) closeIdle() (closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name, d := range o.open {
+		if name != "." && d.users == 0 {
+			o.drop(name)
+			closed = true
+		}
+	}
+	return closed
 }
 
 // drop closes a directory, if need be when its last user has left it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -153,6 +154,35 @@ func TestDirectorySwappedBeforeItsFirstFile(t *testing.T) {
 		t.Error("committed")
 	}
 	if _, err := os.Stat(path.Join(state, "of a victim")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Directories that are open to be used again give way to files.
+func TestIdleDirectoriesGiveWay(t *testing.T) {
+	s := newStage(t)
+	for i := range 5 {
+		if err := put(t.Context(), s, fmt.Sprintf("d%d/file", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tries := 0
+	full := func(entry) error {
+		tries++
+		if len(s.folders.open) > 2 { // the top one, and the one that is used
+			return syscall.EMFILE
+		}
+		return nil
+	}
+	if err := s.folders.use("d0/other", full); err != nil || tries != 2 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+	for tries = 0; s.folders.closeIdle(); {
+	}
+	if err := s.folders.use("other", func(entry) error { tries++; return syscall.EMFILE }); !errors.Is(err, syscall.EMFILE) || tries != 1 {
+		t.Errorf("nothing to close: %d tries, %v", tries, err)
+	}
+	if err := s.Commit(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
