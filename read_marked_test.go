@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -33,8 +34,11 @@ func init() {
 // there, or not finished, and never damaged.
 func TestReadWhileMarked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ckpt")
+	var mu sync.Mutex // several files are written at once
 	var states []files
 	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
 		if _, err := os.Stat(path); err == nil {
 			if now := readFiles(t, path); len(now) > 0 { // memStore has no empty directories
 				states = append(states, now)
