@@ -173,8 +173,8 @@ type Digests interface {
 	// from the known digest of a file.
 	Check(file string, data []byte) error
 	// Beginning returns the files whose digest is known and whose names begin with
-	// prefix, in order. It is called for each pytree of a checkpoint, so it must not
-	// look at all files. The caller does not change the result.
+	// prefix, in order. It must not look at all files, as a load calls it for each
+	// pytree. The caller does not change the result.
 	Beginning(prefix string) []string
 }
 

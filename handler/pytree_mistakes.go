@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// optionError is what is wrong with the options of an array.
+// optionError reports options that an array cannot have.
 type optionError struct {
 	options string // those that are wrong, in any form
 	error

@@ -197,8 +197,8 @@ func (o *treeOpener) readDatabase(ctx context.Context) (bool, error) {
 	return true, err
 }
 
-// readIndex reads the index of the merged database in the directory, or those that
-// several processes wrote and nobody merged. It reports whether there is one.
+// readIndex reads the index of the merged database in the directory or, without one, the
+// indexes of the databases of single processes. It reports whether there is any index.
 func (o *treeOpener) readIndex(ctx context.Context) (bool, error) {
 	db, err := ocdbt.Open(ctx, databaseSource{o.dir, "."})
 	if isNotExist(err) {

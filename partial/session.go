@@ -298,7 +298,7 @@ type movedDigests struct{ *layout.Digests }
 
 func (movedDigests) Has(string) bool { return false }
 
-// title is what messages call the part.
+// title returns the name of the part for messages.
 func (p *part) title() string { return cmp.Or(p.name, path.Base(p.dir)) }
 
 // tree returns the document of a part, with the leaves in order; one without leaves if

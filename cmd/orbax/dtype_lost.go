@@ -121,7 +121,8 @@ func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n lost
 
 func floatAt(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
 
-// lostFloat says what became of a that was converted to b. limit is what largest returns.
+// lostFloat reports what a lost when it was converted to b, whose dtype has the largest
+// value limit.
 func lostFloat(a, b, limit float64) lost {
 	switch {
 	case a == b || math.IsNaN(a):

@@ -108,10 +108,10 @@ func describe(err error) string {
 // line may do.
 const fillAdvice = "; FillMissing takes missing chunks for fill values"
 
-// removeAdvice is what the library says of a checkpoint without the file that commits it.
+// removeAdvice ends the library's error for a checkpoint without commit_success.txt.
 const removeAdvice = "; Delete removes it, and Save with Overwrite replaces it"
 
-// noLeafText is what the library says of a pattern that no leaf matches.
+// noLeafText begins the library's error for a pattern that matches no leaf.
 const noLeafText = "no leaf matches "
 
 // withoutAdvice takes out of a message what concerns programs; see hintOf.

@@ -255,7 +255,7 @@ func CheckCustom(v any) (CustomJSON, error) {
 	return doc, nil
 }
 
-// ErrNoCustom is what [CheckCustom] refuses JSON with that is neither object nor array.
+// ErrNoCustom is the error of [CheckCustom] for JSON that is neither an object nor an array.
 var ErrNoCustom = fmt.Errorf("%w: custom metadata must be a JSON object or array", fault.ErrLeafType)
 
 func isNilMap(v any) bool {

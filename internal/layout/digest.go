@@ -20,7 +20,7 @@ import (
 type Digests struct {
 	mu   sync.Mutex
 	sums map[string][sha256.Size]byte
-	// sorted are the names in order, for Beginning; nil if they have changed since.
+	// sorted has the names in order, for Beginning. It is nil after a change of the names.
 	sorted []string
 	// What proves that Orbax has rewritten the checkpoint's metadata: the handlers
 	// of its checkpointables, and the digest of what Orbax would write of all of it.

@@ -62,14 +62,14 @@ const (
 	// ChunksFile is ours, of the saves of a run: which content the chunks in the
 	// data files have. Orbax ignores it.
 	ChunksFile = "go-orbax.chunks"
-	// ChunksHeader is what that file begins with, before the number of its form.
+	// ChunksHeader begins that file. The number of its form follows.
 	ChunksHeader = "go-orbax chunks "
 	// PlacesFile is ours: which chunk belongs in which place. Where several saves made the
 	// pytree, each has left one, whose name is PlacesPrefix and letters and digits. Orbax
 	// ignores them.
 	PlacesFile   = "go-orbax.places"
 	PlacesPrefix = PlacesFile + "."
-	// PlacesHeader is what they begin with, before the number of their form.
+	// PlacesHeader begins these files. The number of their form follows.
 	PlacesHeader = "go-orbax places "
 	// ProcessPrefix begins the names of the databases of single processes:
 	// ocdbt.process_<id>, or with Orbax's enable_replica_parallel_separate_folder
