@@ -74,3 +74,47 @@ func TestImportsPointDown(t *testing.T) {
 		t.Errorf("go list has %d of the %d packages", seen, len(imports))
 	}
 }
+
+// libraries are the modules that a program gets with the library. All others of go.mod
+// belong to the command line and to tests.
+var libraries = []string{
+	"github.com/cespare/xxhash/v2",
+	"github.com/klauspost/compress",
+	"golang.org/x/sync",
+	"golang.org/x/sys",
+	"google.golang.org/protobuf",
+}
+
+// Whoever imports a package of the library builds nothing that only the command line
+// needs, however indirectly.
+func TestCommandLineStaysOutOfTheLibrary(t *testing.T) {
+	const module = "github.com/go-orbax/orbax"
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip(err)
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	within := func(p string, roots ...string) bool {
+		return slices.ContainsFunc(roots, func(r string) bool { return p == r || strings.HasPrefix(p, r+"/") })
+	}
+	seen := false
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name, deps := fields[0], fields[1:]
+		if within(name, module+"/cmd", module+"/internal/cli") {
+			seen = seen || slices.Contains(deps, "github.com/spf13/cobra")
+			continue
+		}
+		for _, p := range deps {
+			first, _, _ := strings.Cut(p, "/")
+			if strings.Contains(first, ".") && !within(p, module) && !within(p, libraries...) {
+				t.Errorf("package %s depends on %s, which only the command line and tests may use", name, p)
+			}
+		}
+	}
+	if !seen {
+		t.Error("the command line does not depend on cobra: is this test looking at the right packages?")
+	}
+}

@@ -10,5 +10,17 @@ require (
 	google.golang.org/protobuf v1.36.12 // checkpointables that are protocol buffers
 )
 
+// The command line only: no package of the library imports it (deps_test.go).
+require github.com/spf13/cobra v1.10.2 // verbs, flags, help and shell completion
+
 // Tests only.
-require pgregory.net/rapid v1.3.0
+require (
+	github.com/rogpeppe/go-internal v1.16.0 // testscript: the scripts of the command line's tests
+	pgregory.net/rapid v1.3.0 // property tests
+)
+
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	golang.org/x/tools v0.26.0 // indirect
+)

@@ -1,4 +1,4 @@
-// Command testall runs all tests of the workspace, and reports what it does while it
+// Command testall runs all tests of the module, and reports what it does while it
 // does it:
 //
 //	go run ./internal/testall
@@ -28,7 +28,7 @@ import (
 	"github.com/go-orbax/orbax/internal/pyenv"
 )
 
-// module is the path of the root module, which the reports leave out.
+// module is the path of the module, which the reports leave out.
 const module = "github.com/go-orbax/orbax"
 
 // slow are the packages whose tests take more than some seconds. What they take is
@@ -76,10 +76,10 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return err
 }
 
-// packages lists the packages of the workspace: those that are tested in seconds,
+// packages lists the packages of the module: those that are tested in seconds,
 // and the others, the longest last.
 func packages(ctx context.Context) (quick, late []string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "work")
+	cmd := exec.CommandContext(ctx, "go", "list", "./...")
 	cmd.Stderr = os.Stderr
 	listed, err := cmd.Output()
 	if err != nil {
