@@ -40,12 +40,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/go-orbax/orbax/internal/cli"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	status := run(ctx, os.Args[1:])
+	status := cli.Run(ctx, os.Args[1:], cli.Stdio{Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(status)
 }

@@ -34,7 +34,7 @@ const module = "github.com/go-orbax/orbax"
 // slow are the packages whose tests take more than some seconds. What they take is
 // known from runs on two cores; a package that is missing here is only tested
 // earlier.
-var slow = []string{"", "/storage", "/partial", "/training", "/cmd/orbax", "/examples/quickstart", "/interop/layouts", "/interop"}
+var slow = []string{"", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
 
 // timeLimit is the limit of one package: several times what the slowest takes on a
 // machine with two busy cores.

@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// errDiffer ends a diff that has found differences.
+var errDiffer = errors.New("different")
+
+// trouble is an error of a diff, whose exit status 1 means a difference.
+type trouble struct{ error }
+
+func (t trouble) Unwrap() error { return t.error }
+
+func newDiff() *cobra.Command {
+	var asJSON, quiet bool
+	var name string
+	var fill fillFlag
+	var o view.DiffOptions
+	cmd := &cobra.Command{
+		Use:   "diff A B [PATTERN...]",
+		Short: "Compare two checkpoints",
+		Long: `Diff compares what two checkpoints hold, however they are stored, and prints a
+line for each leaf that differs: in one of them only, or in its kind, dtype, shape
+or values, with the values of A and B in this order. Arrays must be the same bit by
+bit unless --rtol, --atol or --equal-nan is given. Neither the sharding of an array
+counts nor whether it was of JAX, of NumPy or a single number, unless --shardings
+or --kinds is given.
+
+Parts of the same name are compared, and the only parts of two checkpoints
+whatever their names; with --name, that part, which must be a pytree or a JSON
+document. With patterns, such as "params.**" or
+"*.bias", only the leaves whose paths match one of them count.
+
+The document of --json has these members.
+
+  a, b, equal       the checkpoints, and whether nothing was found
+  leaves            how many there are in the two together
+  only_a, only_b    lists of the parts that only one has
+  not_compared      list of the parts that are neither pytrees nor JSON documents
+  documents         list of the parts that are JSON documents and differ
+  differences       list of
+    part, path
+    in              list of "presence", "keys", "kind", "dtype", "shape",
+                    "sharding" and "values"
+    a, b            the leaf as in ls --json; null if there is none
+    values          null, or what differs in the values:
+      count, elements    how many elements differ, of how many
+      first, a, b        the index of the first, and its values
+      max_abs, max_rel   the largest |a-b|, and the largest |a-b|/|b|; of a
+                         number and NaN or infinity, "Infinity"
+
+EXIT STATUS
+  0    no difference
+  1    there are differences
+  2    anything else: bad usage, nothing at a path, a damaged checkpoint …
+  130  interrupted`,
+		Example: `  orbax diff /ckpt/step_100 /backup/step_100
+  orbax diff --rtol 1e-5 --atol 1e-8 /ckpt/run_a /ckpt/run_b 'params.**'
+  orbax diff --metadata-only --json old new | jq -r '.differences[].path'`,
+		Args: atLeast("A", "B"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := &comparison{A: args[0], B: args[1]}
+			if err := c.run(cmd.Context(), name, fill, o, args[2:]); err != nil {
+				return trouble{err}
+			}
+			var err error
+			switch {
+			case asJSON:
+				err = c.writeJSON(cmd.OutOrStdout())
+			case !quiet:
+				err = c.print(cmd.OutOrStdout())
+			}
+			if err != nil {
+				return trouble{err}
+			}
+			if !c.found.Equal() {
+				if !quiet && c.onlyKeys() {
+					fmt.Fprintln(cmd.ErrOrStderr(), "hint: --ignore-keys compares leaves by their paths, however these are divided into keys")
+				}
+				return errDiffer
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&name, "name", "", "compare this part only")
+	flags.Float64Var(&o.RTol, "rtol", 0, "let numbers differ by this part of B's")
+	flags.Float64Var(&o.ATol, "atol", 0, "let numbers differ by this much")
+	flags.BoolVar(&o.EqualNaN, "equal-nan", false, "take every NaN for the same")
+	flags.BoolVar(&o.IgnoreDType, "ignore-dtype", false, "compare the values of arrays of different dtypes")
+	flags.BoolVar(&o.IgnoreKeys, "ignore-keys", false, "compare leaves of one path, whatever its keys are")
+	flags.BoolVar(&o.Kinds, "kinds", false, "let the kinds that ls prints count")
+	flags.BoolVar(&o.Shardings, "shardings", false, "let shardings count")
+	fill.add(cmd)
+	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "compare no values")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing")
+	return cmd
+}
+
+// comparison is what diff finds out about two checkpoints.
+type comparison struct {
+	A, B  string
+	found *orbax.Difference
+}
+
+func (c *comparison) run(ctx context.Context, name string, fill fillFlag, o view.DiffOptions, patterns []string) error {
+	if !(o.RTol >= 0 && o.ATol >= 0) {
+		return usagef("--rtol and --atol must not be negative")
+	}
+	parsed, err := tree.ParsePatterns(patterns...)
+	if err != nil {
+		return usageError{err}
+	}
+	used := make([]bool, len(patterns))
+	if len(patterns) > 0 {
+		o.Only = func(m *view.LeafMetadata) bool { return parsed.Match(m.Path, used) }
+	}
+	a, err := openCheckpoint(ctx, c.A)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := openCheckpoint(ctx, c.B)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if c.found, err = a.Diff(ctx, b, o, append(optionsOf[orbax.LoadOption](fill.options()), orbax.Name(name))...); err != nil {
+		var of *orbax.Error
+		if errors.As(err, &of) && of.Path == c.B {
+			return nameHint(err, b, name)
+		}
+		return nameHint(err, a, name)
+	}
+	if name != "" && len(c.found.Unknown) > 0 {
+		m, err := look(ctx, a, name)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %s is of kind %s, which cannot be compared", c.A, partTitle(name), kindOf(ctx, m, name))
+	}
+	if i := slices.Index(used, false); i >= 0 {
+		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), leavesHint)
+	}
+	return nil
+}
+
+// print writes a line for each difference, and a summary.
+func (c *comparison) print(w io.Writer) error {
+	d := c.found
+	b := bufio.NewWriter(w)
+	var rows [][]string
+	for _, only := range []struct {
+		names []string
+		path  string
+	}{{d.OnlyA, c.A}, {d.OnlyB, c.B}} {
+		for _, name := range only.names {
+			rows = append(rows, []string{shown(name), "only in " + only.path})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Documents)) {
+		if d.Documents[name] {
+			rows = append(rows, []string{shown(name), "the documents differ"})
+		}
+	}
+	differ := 0
+	for _, part := range slices.Sorted(maps.Keys(d.Trees)) {
+		prefix := ""
+		if c.several() {
+			prefix = part + "/"
+		}
+		for i := range d.Trees[part] {
+			l := &d.Trees[part][i]
+			rows = append(rows, []string{shown(prefix + l.Name), c.describe(l)})
+			differ++
+		}
+	}
+	table(b, rows)
+	switch {
+	case differ > 0:
+		fmt.Fprintf(b, "differences in %d of %s\n", differ, plural(d.Leaves, "leaf"))
+	case d.Equal():
+		fmt.Fprintf(b, "no difference in %s\n", plural(d.Leaves, "leaf"))
+	}
+	if len(d.Unknown) > 0 {
+		fmt.Fprintf(b, "not compared: %s\n", shownList(d.Unknown))
+	}
+	return b.Flush()
+}
+
+// onlyKeys reports whether nothing differs but keys, as those of a tensor's name and of
+// nested dicts do.
+func (c *comparison) onlyKeys() bool {
+	d := c.found
+	if len(d.OnlyA)+len(d.OnlyB) > 0 || slices.Contains(slices.Collect(maps.Values(d.Documents)), true) {
+		return false
+	}
+	for _, leaves := range d.Trees {
+		for i := range leaves {
+			if leaves[i].In != view.DiffersKeys {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// several reports whether leaves must be told apart by their parts.
+func (c *comparison) several() bool {
+	d := c.found
+	return len(d.Trees)+len(d.Documents)+len(d.Unknown)+len(d.OnlyA)+len(d.OnlyB) > 1
+}
+
+// describe says how a leaf differs.
+func (c *comparison) describe(l *view.LeafDiff) string {
+	switch {
+	case l.B == nil:
+		return fmt.Sprintf("only in %s: %v", c.A, l.A.Spec())
+	case l.A == nil:
+		return fmt.Sprintf("only in %s: %v", c.B, l.B.Spec())
+	}
+	var ways []string
+	add := func(in view.Differs, of func(*view.LeafMetadata) string) {
+		if l.In&in != 0 {
+			ways = append(ways, fmt.Sprintf("%v: %s, %s", in, of(l.A), of(l.B)))
+		}
+	}
+	add(view.DiffersKeys, func(m *view.LeafMetadata) string {
+		text, _ := json.Marshal(jsonKeys(m.Path))
+		return string(text)
+	})
+	add(view.DiffersKind, kindWord)
+	add(view.DiffersDType, func(m *view.LeafMetadata) string {
+		if m.PRNGImpl != "" {
+			return "key<" + shown(m.PRNGImpl) + ">"
+		}
+		return m.DType.String()
+	})
+	add(view.DiffersShape, func(m *view.LeafMetadata) string { return shapeText(m.Shape) })
+	add(view.DiffersSharding, func(m *view.LeafMetadata) string {
+		switch {
+		case m.Sharding == nil && m.ValueType == "jax.Array":
+			return "unknown"
+		case m.Sharding == nil:
+			return "none"
+		}
+		return shown(m.Sharding.String())
+	})
+	if v := l.Values; v != nil {
+		ways = append(ways, valuesText(v))
+	}
+	return strings.Join(ways, "; ")
+}
+
+func valuesText(v *view.ValuesDiff) string {
+	a, b := elementText(v.A), elementText(v.B)
+	if len(v.First) == 0 {
+		return fmt.Sprintf("values: %s, %s", a, b)
+	}
+	return fmt.Sprintf("values: %d of %d, max abs %.3g, max rel %.3g, first %s: %s, %s",
+		v.Count, v.Elements, v.MaxAbs, v.MaxRel, shapeText(v.First), a, b)
+}
+
+// maxShownString is how much is printed of a string.
+const maxShownString = 60
+
+// elementText returns the text of an element, or a string in quotes.
+func elementText(v any) string {
+	if s, ok := v.(string); ok {
+		if r := []rune(s); len(r) > maxShownString {
+			return fmt.Sprintf("%q...", string(r[:maxShownString]))
+		}
+		return fmt.Sprintf("%q", s)
+	}
+	if a := elementArray(v); a != nil {
+		return a.FormatElement(0)
+	}
+	return fmt.Sprint(v)
+}
+
+// elementArray returns an element as an array of rank 0.
+func elementArray(v any) *array.Array {
+	if a, ok := v.(*array.Array); ok {
+		return a
+	}
+	return array.ScalarOf(v)
+}

@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// isCast reports whether --dtype converts a leaf to the given type.
+func isCast(m *view.LeafMetadata, to array.DType) bool {
+	return m.Kind == tree.KindArray && m.PRNGImpl == "" && m.DType.SameClass(to)
+}
+
+// warnUncast says so if --dtype converts none of the arrays of trees, as they are of other
+// classes.
+func (c *conversion) warnUncast(trees ...*view.TreeMetadata) {
+	to := c.storage.DType
+	if to == array.Invalid {
+		return
+	}
+	for _, t := range trees {
+		for i := range t.Leaves {
+			if isCast(&t.Leaves[i], to) {
+				return
+			}
+		}
+	}
+	c.warn("--dtype %v converts nothing: there is no array of its class", to)
+}

@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// exportFile makes a safetensors file of a pytree.
+func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*converted, error) {
+	if err := c.refuseGuess(ctx, ck); err != nil {
+		return nil, err
+	}
+	t, err := openTree(ctx, ck, c.src, c.name, c.selection()...)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Metadata().Err(); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	if outer := enclosing(ctx, c.place); outer != "" {
+		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
+	}
+	removeDead(c.place)
+	if err := c.mayReplace(ctx); err != nil {
+		return nil, err
+	}
+	described := t.Metadata()
+	c.warnUncast(described)
+	if t, err = c.cast(t); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	plan, err := c.planExport(ctx, ck, described, t)
+	if err != nil {
+		return nil, err
+	}
+	header, head, err := safetensors.Layout(plan.tensors, plan.metadata)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.dst, err)
+	}
+	places := make(map[string]int64, len(header.Tensors))
+	total := int64(len(head))
+	for _, tensor := range header.Tensors {
+		places[tensor.Name] = tensor.Offset
+		total += tensor.Length
+	}
+	if err := c.checkRoom(ctx, total); err != nil {
+		return nil, err
+	}
+	f, err := createAtomic(c.place, total)
+	if err != nil {
+		return nil, err
+	}
+	defer f.discard()
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return nil, err
+	}
+	err = t.CopyTo(ctx, f, func(m *view.LeafMetadata) (int64, bool) {
+		return places[m.Path.String()], true
+	})
+	if err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := f.commit(c.overwrite); err != nil {
+		return nil, err
+	}
+	return &converted{leaves: t.Len(), bytes: plan.bytes}, nil
+}
+
+// checkRoom refuses a file that does not fit on the disk.
+func (c *conversion) checkRoom(ctx context.Context, need int64) error {
+	store, dir, err := storage.Resolve(filepath.Dir(c.place))
+	if err != nil {
+		return err
+	}
+	disk, ok := store.(storage.Roomer)
+	if !ok {
+		return nil
+	}
+	room, err := disk.Room(ctx, dir)
+	if err != nil || room >= need { // without an answer the write finds out
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, size(need), size(room))
+}
+
+// refuseGuess returns an error if it is not clear which of several pytrees is to be
+// converted.
+func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) error {
+	if c.name != "" {
+		return nil
+	}
+	m, err := ck.Metadata(ctx, orbax.Name(defaultPart))
+	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	if m, err = look(ctx, ck, ""); err != nil {
+		return err
+	}
+	if trees := treesAmong(m, ck.Names()); len(trees) > 1 {
+		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, shownList(trees)),
+			"say which, such as --name %s", shown(trees[0]))
+	}
+	return nil
+}
+
+// exportPlan is what a safetensors file will have in it.
+type exportPlan struct {
+	tensors  []safetensors.Tensor
+	metadata map[string]string
+	bytes    int64
+}
+
+// cast returns the tree with the arrays that --dtype converts converted.
+func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
+	to := c.storage.DType
+	if to == array.Invalid {
+		return t, nil
+	}
+	leaves := make([]*view.Leaf, 0, t.Len())
+	for _, leaf := range t.Leaves() {
+		m := leaf.Metadata()
+		if isCast(m, to) {
+			var err error
+			if leaf, err = leaf.Cast(to); err != nil {
+				return nil, err
+			}
+		}
+		leaves = append(leaves, leaf)
+	}
+	return view.New("", leaves), nil
+}
+
+// planExport plans the file of a tree, which its checkpoint describes.
+func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, described *view.TreeMetadata, t *view.Tree) (*exportPlan, error) {
+	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
+	joined := described.Format == safetensorsFormat // of files that are to be one
+	var extra extraTree
+	var errs []error
+	sharded := 0
+	for name, leaf := range t.Leaves() {
+		m := leaf.Metadata()
+		if !joined {
+			extra.add(m)
+		}
+		switch m.Kind {
+		case tree.KindEmpty:
+			continue
+		case tree.KindString:
+			v, err := leaf.Load(ctx)
+			if err != nil {
+				return nil, inCheckpoint(c.src, err)
+			}
+			text, ok := v.(string)
+			if _, taken := p.metadata[name]; taken || !ok || name == extraKey {
+				errs = append(errs, fmt.Errorf("leaf %s: a string of this name cannot be stored: %w", shown(name), orbax.ErrReservedName))
+			}
+			p.metadata[name] = text
+			continue
+		}
+		if s := m.Sharding; s != nil && s.Device == "" && (s.Mesh == nil || len(s.Mesh.DeviceIDs) != 1) {
+			sharded++
+		}
+		tensor := safetensors.Tensor{Name: name, DType: m.DType, Shape: m.Shape}
+		if _, _, err := safetensors.Layout([]safetensors.Tensor{tensor}, nil); err != nil {
+			errs = append(errs, err)
+		}
+		p.tensors = append(p.tensors, tensor)
+	}
+	if len(errs) > 0 {
+		return nil, c.refuseExport(errs)
+	}
+	if sharded > 0 {
+		c.warn("the shardings of %s are not kept", plural(sharded, "array"))
+	}
+	if joined {
+		if p.metadata = maps.Clone(described.Custom); len(p.metadata) == 0 {
+			p.metadata = nil
+		}
+		return p, nil
+	}
+	if err := c.planCustom(ctx, ck, p, &extra); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *conversion) refuseExport(errs []error) error {
+	err := fmt.Errorf("%s: %w", c.src, errors.Join(errs...))
+	if len(errs) > 1 {
+		err = inCheckpoint(c.src, errors.Join(errs...))
+	}
+	if errors.Is(err, orbax.ErrDType) {
+		return withHint(err, "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8")
+	}
+	return err
+}
+
+// planCustom puts custom metadata where it belongs: strings as entries, other
+// values into the reserved one. It warns of what is left behind.
+func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *exportPlan, extra *extraTree) error {
+	m, err := ck.Metadata(ctx, orbax.Name(c.name))
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, name := range ck.Names() {
+		if _, ok := m.Checkpointables[name]; !ok {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
+		c.warn("other parts of the checkpoint are not converted: %s", shownList(left))
+	}
+	switch custom := m.Custom.(type) {
+	case nil:
+	case map[string]any:
+		rest := map[string]any{}
+		for k, v := range custom {
+			text, ok := v.(string)
+			if _, taken := p.metadata[k]; !ok || taken || k == extraKey {
+				rest[k] = v
+				continue
+			}
+			p.metadata[k] = text
+		}
+		if len(rest) > 0 {
+			extra.Custom = rest
+		}
+	default:
+		extra.Custom = custom
+	}
+	entry, err := extra.marshal()
+	if err != nil {
+		return err
+	}
+	if entry != "" {
+		p.metadata[extraKey] = entry
+	}
+	if len(p.metadata) == 0 {
+		p.metadata = nil // as files without metadata are
+	}
+	return nil
+}

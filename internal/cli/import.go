@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// importFiles makes a checkpoint of the tree that safetensors files are.
+func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted, error) {
+	if err := t.Metadata().Err(); err != nil {
+		return nil, inCheckpoint(c.src, err)
+	}
+	in := &importer{conversion: c, tensors: maps.Collect(t.Leaves()), metadata: t.Metadata().Custom}
+	state, custom, err := in.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.src, err)
+	}
+	if err := c.mayReplace(ctx); err != nil {
+		return nil, err
+	}
+	c.warnUncast(t.Metadata())
+	options := []orbax.SaveOption{orbax.Storage(c.storage)}
+	if c.name != "" {
+		options = append(options, orbax.Name(c.name))
+	}
+	if c.overwrite {
+		options = append(options, orbax.Overwrite())
+	}
+	if custom != nil {
+		options = append(options, orbax.CustomMetadata(custom))
+	}
+	if err := c.blame(orbax.Save(ctx, c.dst, state, options...)); err != nil {
+		return nil, err
+	}
+	return &converted{leaves: in.leaves, bytes: in.bytes}, nil
+}
+
+// importer makes a tree of tensors, which stay in their files.
+type importer struct {
+	*conversion
+	tensors  map[string]*view.Leaf
+	metadata map[string]string // of the files
+	leaves   int
+	bytes    int64
+}
+
+// read returns the tree and the custom metadata.
+func (in *importer) read(ctx context.Context) (state, custom any, err error) {
+	extra := &extraTree{}
+	if text, ok := in.metadata[extraKey]; ok {
+		if extra, err = parseExtra(text); err != nil {
+			return nil, nil, err
+		}
+	}
+	l, err := in.listed(ctx, extra)
+	if err != nil {
+		return nil, nil, err
+	}
+	leaves := l.leaves
+	for _, name := range slices.Sorted(maps.Keys(in.tensors)) {
+		t := in.tensors[name]
+		in.bytes += t.Metadata().Bytes
+		if !l.tensors[name] {
+			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name, in.separator)), Value: t})
+		}
+	}
+	if len(leaves) == 0 {
+		return nil, nil, fmt.Errorf("there are no tensors in it")
+	}
+	in.leaves = len(leaves)
+	state, err = tree.Build(leaves)
+	if errors.Is(err, orbax.ErrStructure) && !in.flat {
+		err = withHint(fmt.Errorf("the names make no tree of nested dicts: %w", err), "--flat keeps the names whole")
+	}
+	return state, in.custom(extra, l.strings), err
+}
+
+// place returns the path of a leaf in the tree: the given one, unless names stay
+// whole.
+func (in *importer) place(name string, path tree.Path) tree.Path {
+	if in.flat {
+		return tree.Path{{Name: name}}
+	}
+	return path
+}
+
+// listedLeaves are the leaves that the reserved entry lists, and the names of the
+// entries and tensors that they are made of.
+type listedLeaves struct {
+	leaves           []tree.Leaf
+	strings, tensors map[string]bool
+}
+
+func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves, error) {
+	patterns, err := tree.ParsePatterns(in.patterns...)
+	if err != nil {
+		return nil, err
+	}
+	listed := &listedLeaves{strings: map[string]bool{}, tensors: map[string]bool{}}
+	for i := range extra.Leaves {
+		l := &extra.Leaves[i]
+		name := l.path.String()
+		if len(patterns) > 0 && !patterns.Match(l.path, nil) {
+			continue // the tensors are selected already
+		}
+		value, err := in.extraValue(ctx, l, name, in.tensors[name])
+		switch {
+		case errors.Is(err, errGone):
+			in.warn("%s has no %s, which its entry %s lists", in.src, shown(name), extraKey)
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", shown(name), err)
+		case l.Kind == kindString:
+			listed.strings[name] = true
+		case l.empty() < 0:
+			listed.tensors[name] = true
+		}
+		listed.leaves = append(listed.leaves, tree.Leaf{Path: in.place(name, l.path), Value: value})
+	}
+	return listed, nil
+}
+
+// errGone says that another program has removed what it did not know.
+var errGone = errors.New("not in the file")
+
+// extraValue returns the value of a leaf that the reserved entry lists.
+func (in *importer) extraValue(ctx context.Context, l *extraLeaf, name string, t *view.Leaf) (any, error) {
+	if i := l.empty(); i >= 0 {
+		return emptyKinds[i], nil
+	}
+	if l.Kind == kindString {
+		text, ok := in.metadata[name]
+		if !ok {
+			return nil, errGone
+		}
+		in.bytes += int64(len(text))
+		return text, nil
+	}
+	if t == nil {
+		return nil, errGone
+	}
+	if l.Kind == "" && l.PRNG == "" {
+		return t, nil
+	}
+	v, err := t.Load(ctx)
+	a, ok := v.(*array.Array)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w: a tensor cannot be %T", orbax.ErrCorrupt, v)
+	case l.Kind == kindScalar:
+		if a.Rank() != 0 {
+			return nil, fmt.Errorf("%w: a scalar cannot be %v", orbax.ErrCorrupt, a)
+		}
+		if v, ok := a.Item(); ok {
+			return v, nil
+		}
+		return a, nil // Go has no such type
+	case l.Kind == kindBytes:
+		if a.DType() != array.Uint8 || a.Rank() != 1 {
+			return nil, fmt.Errorf("%w: a byte string cannot be %v", orbax.ErrCorrupt, a)
+		}
+		return a.Bytes(), nil
+	}
+	return array.PRNGKey(l.PRNG, a)
+}
+
+// custom returns the custom metadata: what the reserved entry has of it, and
+// the entries that are no leaves.
+func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
+	members := map[string]any{}
+	switch c := extra.Custom.(type) {
+	case nil:
+	case map[string]any:
+		members = c
+	default:
+		return c // a list; files with one have no entries of their own
+	}
+	for k, v := range in.metadata {
+		if k != extraKey && !strings[k] {
+			members[k] = v
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	return members
+}

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// here is the directory of this package: scripts run elsewhere.
+var here, _ = os.Getwd()
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"orbax": program})
+}
+
+// program is the command line as a program of its own, as cmd/orbax is.
+func program() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	status := Run(ctx, os.Args[1:], Stdio{Out: os.Stdout, Err: os.Stderr})
+	stop()
+	os.Exit(status)
+}
+
+var update = flag.Bool("update", false, "rewrite the expected output in the scripts")

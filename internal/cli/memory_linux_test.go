@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+// TestConvertMemory checks that convert holds a small part of the state only. It
+// comes first: the system counts in a program's peak that of the one that
+// started it.
+func TestConvertMemory(t *testing.T) {
+	if os.Getenv("ORBAX_LONG_TESTS") == "" {
+		t.Skip("converts 300 MiB; set ORBAX_LONG_TESTS=1")
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	writeLarge(t, "in.safetensors", 300<<20)
+	program, err := os.Executable() // is orbax, under that name
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, "orbax"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"version"},
+		{"convert", "in.safetensors", "ck"},
+		{"convert", "ck", "out.safetensors"},
+		{"convert", "in.safetensors", "z", "--compression", "zstd"},
+		{"convert", "z", "z.safetensors"},
+		{"convert", "ck", "copy"},
+		{"convert", "ck", "small", "--zarr2", "--plain-files", "--chunk-bytes", "1000000"},
+		{"cat", "ck", "a[1:3, ::1000]"},
+		{"cat", "--raw", "ck", "a"},
+		{"cat", "ck", "a"},
+		{"verify", "ck", "z"},
+	} {
+		cmd := exec.Command("./orbax", args...)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // KiB on Linux
+		t.Logf("%s of memory: %q", size(rss), args)
+		if rss > 200<<20 {
+			t.Errorf("%q: %s of memory, want less than 200 MiB", args, size(rss))
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+)
+
+// partFiles is a part of a checkpoint that is copied file by file: a
+// handler.Stateful, as which a part of any kind but a pytree can be loaded.
+type partFiles struct {
+	typ string // the handler to record
+	// only, if not empty, are the names of which the one that exists is copied. It
+	// keeps its name: of the readers of a document some look for one name alone.
+	only []string
+	dir  *handler.ReadDir
+}
+
+// commitMark is what Orbax v0 puts into every part, and v1 into none.
+const commitMark = "commit_success.txt"
+
+// LoadState takes the directory to copy from.
+func (p *partFiles) LoadState(_ context.Context, dir *handler.ReadDir) error {
+	p.dir = dir
+	return nil
+}
+
+// SaveState returns what copies the files. Each is checked against its digest, if
+// the checkpoint has one.
+func (p *partFiles) SaveState(context.Context) (handler.WriteFunc, error) {
+	return func(ctx context.Context, to *handler.WriteDir) error {
+		if len(p.only) == 0 {
+			return p.copyDir(ctx, to, ".")
+		}
+		for _, name := range p.only {
+			data, err := p.dir.ReadFile(ctx, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			return to.WriteFile(ctx, name, data)
+		}
+		return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
+	}, nil
+}
+
+func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir string) error {
+	entries, err := p.dir.List(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name)
+		switch {
+		case e.Dir:
+			err = p.copyDir(ctx, to, name)
+		case name != commitMark:
+			var data []byte
+			if data, err = p.dir.ReadFile(ctx, name); err == nil {
+				err = to.WriteFile(ctx, name, data)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesHandler saves partFiles as what their own handler has saved.
+type filesHandler struct {
+	handler.StatefulHandler
+	typ string
+}
+
+func (h filesHandler) Type() string { return h.typ }
+
+func (h filesHandler) CanSave(v any) bool {
+	p, ok := v.(*partFiles)
+	return ok && p.typ == h.typ
+}

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/partial"
+)
+
+func newPartial() *cobra.Command {
+	verbs := []string{"ls", "finalize", "abort"}
+	cmd := &cobra.Command{
+		Use:   "partial",
+		Short: "List, finish and drop checkpoints that are saved in parts",
+		Long: `Partial works on sessions of partial saves: the directory PATH.partial_save has
+the parts of a checkpoint that will be at PATH when the session is finalized.
+Sessions of Orbax and of this project are the same.
+
+PATH is the path of the checkpoint or of its session.` + exitHelp,
+		Example: `  orbax partial ls /ckpt
+  orbax partial finalize /ckpt/step_100
+  orbax partial abort /ckpt/step_100`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			err := fmt.Errorf("unknown verb %q", args[0])
+			if near := closest(args[0], verbs, 1); len(near) > 0 {
+				err = withHint(err, "did you mean `orbax partial %s`?", near[0])
+			}
+			return usageError{err}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newPartialLs(), newPartialFinalize(), newPartialAbort())
+	return cmd
+}
+
+func newPartialLs() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls PATH",
+		Short: "List the sessions in a directory",
+		Long: `Ls lists the sessions of partial saves in the directory PATH, or the session that
+PATH is of: the path of the checkpoint that each will be, how many parts and leaves
+it has, the size of their files, and when the last part was saved.
+
+The document of --json is {"sessions": [...]}, a list of
+
+  path            of the checkpoint that it will be
+  parts           list, in the order in which they were saved, of
+    name, saved   null for what an interrupted finalize by Orbax has merged
+    leaves        list of their paths
+    bytes         of its files
+
+Sessions that cannot be read are errors; the others are listed.` + exitHelp,
+		Example: `  orbax partial ls /ckpt
+  orbax partial ls --json /ckpt | jq -r '.sessions[].path'`,
+		Args: exactly("PATH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, err := sessionsAt(cmd.Context(), args[0])
+			sessions := describeSessions(found)
+			if asJSON {
+				if err == nil || len(found) > 0 {
+					err = errors.Join(err, writeJSON(cmd.OutOrStdout(), map[string]any{"sessions": sessions}))
+				}
+				return err
+			}
+			if len(sessions) == 0 && err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", shown(args[0]))
+			}
+			printSessions(cmd.OutOrStdout(), sessions)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+// sessionsAt describes the sessions in a directory, or the one that a path is of: that
+// of the checkpoint or of the session.
+func sessionsAt(ctx context.Context, path string) ([]*partial.Session, error) {
+	found, err := partial.Sessions(ctx, path)
+	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
+		return found, err
+	}
+	s, openErr := partial.Open(ctx, path)
+	if openErr != nil {
+		return found, cmp.Or(err, openErr)
+	}
+	return []*partial.Session{s}, nil
+}
+
+func newPartialFinalize() *cobra.Command {
+	return &cobra.Command{
+		Use:   "finalize PATH",
+		Short: "Make the checkpoint of a session",
+		Long: `Finalize makes the checkpoint at PATH of all parts of its session, and removes
+the session, which does not change until the checkpoint is complete. It can be
+called again after a failure. Where that has been done it succeeds, too.
+
+It waits for saves of this project into the session. Orbax takes no locks: make
+sure that no Python process is still saving into it.` + exitHelp,
+		Example: `  orbax partial finalize /ckpt/step_100`,
+		Args:    exactly("PATH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, start := cmd.Context(), time.Now()
+			line := args[0] + "  was finalized before"
+			if s, err := partial.Open(ctx, args[0]); err == nil {
+				line = fmt.Sprintf("%s  %s  %s", shown(s.Path), plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
+			}
+			if err := partial.Finalize(ctx, args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %.2fs\n", line, time.Since(start).Seconds())
+			return err
+		},
+	}
+}
+
+func newPartialAbort() *cobra.Command {
+	return &cobra.Command{
+		Use:   "abort PATH",
+		Short: "Remove a session with all its parts",
+		Long: `Abort removes the session of the checkpoint that would have been at PATH, with
+all its parts. It asks nothing. What is at PATH is not touched.` + exitHelp,
+		Example: `  orbax partial abort /ckpt/step_100`,
+		Args:    exactly("PATH"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return partial.Abort(cmd.Context(), args[0]) },
+	}
+}
+
+// session is what partial ls prints; its JSON is described in the verb's help.
+type session struct {
+	Path  string        `json:"path"`
+	Parts []sessionPart `json:"parts"`
+}
+
+type sessionPart struct {
+	Name   *string    `json:"name"`
+	Saved  *time.Time `json:"saved"`
+	Leaves []string   `json:"leaves"`
+	Bytes  int64      `json:"bytes"`
+}
+
+func describeSessions(found []*partial.Session) []session {
+	sessions := make([]session, len(found))
+	for i, s := range found {
+		sessions[i] = describeSession(s)
+	}
+	return sessions
+}
+
+func describeSession(s *partial.Session) session {
+	d := session{Path: s.Path, Parts: []sessionPart{}}
+	for _, p := range s.Parts {
+		part := sessionPart{Saved: known(p.Saved), Leaves: []string{}, Bytes: p.Bytes}
+		if p.Name != "" {
+			part.Name = &p.Name
+		}
+		for _, k := range p.Keys {
+			part.Leaves = append(part.Leaves, k.String())
+		}
+		d.Parts = append(d.Parts, part)
+	}
+	return d
+}
+
+func (s session) leaves() (n int) {
+	for _, p := range s.Parts {
+		n += len(p.Leaves)
+	}
+	return n
+}
+
+func printSessions(w io.Writer, sessions []session) {
+	if len(sessions) == 0 {
+		return
+	}
+	rows := [][]string{{"PATH", "PARTS", "LEAVES", "SIZE", "LAST SAVE"}}
+	for _, s := range sessions {
+		bytes, last := int64(0), ""
+		for _, p := range s.Parts {
+			bytes += p.Bytes
+			if p.Saved != nil {
+				last = p.Saved.Format(time.RFC3339)
+			}
+		}
+		rows = append(rows, []string{shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), size(bytes), last})
+	}
+	table(w, rows, 1, 2, 3)
+}

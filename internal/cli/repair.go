@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+)
+
+func newRepair() *cobra.Command {
+	var apply, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "repair CKPT",
+		Short: "Rebuild the index of a checkpoint of several processes",
+		Long: `Repair looks for pytrees that several processes have saved, each into a database
+of its own, and whose index, the database that unites them, is missing, damaged or
+incomplete. Orbax cannot load them. It says what is wrong and whether the index can
+be rebuilt; with --apply it rebuilds it. It looks at the databases, at the documents of
+the tree and at the sizes of the files, and does not read array data: whether that is in
+order is for verify to say. Other damage is not repaired.
+
+Without --apply nothing is written, nor if anything that is damaged cannot be
+repaired. The repaired checkpoint replaces the damaged one in one step.
+
+The exit status is 1 if the checkpoint needs a repair that was not made.
+
+The document of --json has the members
+
+  path, written   whether all that was damaged has been repaired
+  trees           list of the pytrees of several processes, of
+    name, databases
+    keys          how many keys the new index has; 0 if none is needed or possible
+    damage        what is wrong with the index; null if nothing is (array data is not read)
+    obstacle      why it cannot be rebuilt; null if it can` + exitHelp,
+		Example: `  orbax repair /ckpt/step_100
+  orbax repair --apply /ckpt/step_100`,
+		Args: exactly("CKPT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ck, err := openCheckpoint(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := ck.Close(); err != nil {
+				return err
+			}
+			var options []orbax.RepairOption
+			if apply {
+				options = append(options, orbax.WriteRepairs())
+			}
+			found, err := orbax.Repair(cmd.Context(), args[0], options...)
+			if found == nil || err != nil && !damaged(err) {
+				return err // and nothing was found
+			}
+			r := describeRepair(args[0], found)
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), r)
+			} else {
+				err = r.print(cmd.OutOrStdout())
+			}
+			if err != nil || !r.needed() {
+				return err
+			}
+			if !apply && r.possible() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "hint: --apply repairs it")
+			}
+			return errDamaged
+		},
+	}
+	cmd.Flags().BoolVar(&apply, "apply", false, "write what is repaired")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+// repair is what repair prints; its JSON is described in the verb's help.
+type repair struct {
+	Path    string       `json:"path"`
+	Written bool         `json:"written"`
+	Trees   []treeRepair `json:"trees"`
+}
+
+type treeRepair struct {
+	Name      string   `json:"name"`
+	Databases []string `json:"databases"`
+	Keys      int      `json:"keys"`
+	Damage    *string  `json:"damage"`
+	Obstacle  *string  `json:"obstacle"`
+}
+
+func describeRepair(path string, found *orbax.RepairReport) *repair {
+	message := func(err error) *string {
+		if err == nil {
+			return nil
+		}
+		text := err.Error()
+		return &text
+	}
+	r := &repair{Path: path, Written: found.Written, Trees: []treeRepair{}}
+	for _, t := range found.Trees {
+		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})
+	}
+	return r
+}
+
+// needed reports whether there is something that was not repaired.
+func (r *repair) needed() bool {
+	for _, t := range r.Trees {
+		if t.Damage != nil && !r.Written {
+			return true
+		}
+	}
+	return false
+}
+
+// possible reports whether all that is damaged can be repaired.
+func (r *repair) possible() bool {
+	for _, t := range r.Trees {
+		if t.Obstacle != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// notRead ends a line about what is in order.
+const notRead = " (array data was not read: verify does that)"
+
+// print writes the report for people, a line for each pytree.
+func (r *repair) print(w io.Writer) error {
+	if len(r.Trees) == 0 {
+		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", shown(r.Path))
+		return err
+	}
+	for _, t := range r.Trees {
+		title := r.Path
+		if t.Name != "" {
+			title += ": checkpointable " + shown(t.Name)
+		}
+		line := ""
+		switch {
+		case t.Damage == nil:
+			line = fmt.Sprintf("OK  %s  the index of %s is whole%s", title, plural(len(t.Databases), "database"), notRead)
+		case t.Obstacle != nil:
+			line = fmt.Sprintf("LOST  %s: %s\n  it cannot be repaired: %s", title, *t.Damage, *t.Obstacle)
+		default:
+			word := "REPAIRABLE"
+			if r.Written {
+				word = "REPAIRED"
+			}
+			line = fmt.Sprintf("%s  %s: %s (%s in %s)", word, title, *t.Damage, plural(t.Keys, "key"), plural(len(t.Databases), "database"))
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

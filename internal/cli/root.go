@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// exitHelp ends the long help of every verb.
+const exitHelp = `
+
+EXIT STATUS
+  0    done
+  1    the checkpoint or file is damaged or incomplete
+  2    anything else: bad usage, nothing at the path, no permission …
+  130  interrupted; nothing half written is left behind`
+
+// Stdio is where a command line writes to. No verb reads from a standard input.
+type Stdio struct {
+	// Out takes results. Text for people is printed without the characters that act on a
+	// terminal; the bytes of a leaf that is printed as it is, and not to a terminal, are not
+	// changed.
+	Out io.Writer
+	// Err takes errors, hints and warnings.
+	Err io.Writer
+}
+
+// Run executes a command line, without the program's name, and returns its exit status, which
+// the help of every verb describes. It ends when ctx does, with the status of an
+// interruption. It can run several times in one process, also at the same time.
+func Run(ctx context.Context, args []string, stdio Stdio) int {
+	root := newRoot()
+	root.SetArgs(args)
+	out, errs := forTerminal(stdio.Out), forTerminal(stdio.Err)
+	root.SetOut(out)
+	root.SetErr(errs)
+	defer errs.Flush()
+	cmd, err := checkVerbs(root, args)
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
+	if ferr := out.Flush(); err == nil {
+		err = ferr
+	}
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	report(errs, cmd.CommandPath(), err)
+	return exitStatus(err)
+}
+
+// followLinks is the key of a context in which checkpoints are opened so that links
+// may lead out of them.
+type followLinks struct{}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "orbax",
+		Short: "Look into, check, convert and mend checkpoints in the format of Orbax",
+		Long: `orbax looks into, checks, converts and mends checkpoints of machine-learning state
+in the format of Google's Orbax, whoever wrote them.` + exitHelp,
+		Example: `  orbax ls /ckpt/step_100
+  orbax cat /ckpt/step_100 params.dense.kernel
+  orbax verify /ckpt/step_*
+  orbax convert model.safetensors /ckpt/imported`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{unknownVerb(args[0])}
+		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:                    version(),
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetVersionTemplate(versionLine())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainFlagError(err)} })
+	for _, verb := range []*cobra.Command{newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(), newRepair()} {
+		mayFollowLinks(verb)
+		root.AddCommand(verb)
+	}
+	root.AddCommand(newRm(), newPartial(), newVersion())
+	return root
+}
+
+// mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
+func mayFollowLinks(verb *cobra.Command) {
+	follow := verb.Flags().Bool("follow-links", false,
+		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
+	verb.PreRun = func(cmd *cobra.Command, _ []string) {
+		if *follow {
+			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
+		}
+	}
+}
+
+// checkVerbs refuses an unknown verb for which help is asked: cobra prints the help of
+// what is around it, and a script would take that for success. It returns the command
+// that the error is about.
+func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return root, nil // what follows is being typed
+	}
+	isHelp := len(args) > 0 && args[0] == "help"
+	if isHelp {
+		args = args[1:]
+	} else if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		return root, nil // the verb says it
+	}
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return root, nil
+	}
+	rest = slices.DeleteFunc(slices.Clone(rest), func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if len(rest) == 0 || cmd.Args == nil {
+		return root, nil
+	}
+	return cmd, cmd.Args(cmd, rest)
+}
+
+// plainFlagError says of a flag's value that is no number what it should be.
+func plainFlagError(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err
+	}
+	text, _ := strings.CutSuffix(err.Error(), ": "+number.Error())
+	switch {
+	case errors.Is(number, strconv.ErrRange):
+		return fmt.Errorf("%s: it is out of range", text)
+	case number.Func == "ParseFloat":
+		return fmt.Errorf("%s: it is no number", text)
+	case number.Func == "ParseBool":
+		return fmt.Errorf("%s: it is neither true nor false", text)
+	}
+	return fmt.Errorf("%s: it is no whole number", text)
+}
+
+func unknownVerb(name string) error {
+	err := fmt.Errorf("unknown verb %q", name)
+	verbs := []string{"ls", "cat", "verify", "hash", "diff", "convert", "rm", "repair", "partial", "version", "help", "completion"}
+	if near := closest(name, verbs, 1); len(near) > 0 {
+		return withHint(err, "did you mean `orbax %s`?", near[0])
+	}
+	return err
+}
+
+// atLeast demands an argument for each of the names; more may follow.
+func atLeast(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usageError{fmt.Errorf("%s is missing", names[len(args)])}
+		}
+		return nil
+	}
+}
+
+// exactly demands as many arguments as there are names.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
+			return usageError{fmt.Errorf("unexpected argument %q", args[len(names)])}
+		}
+		return atLeast(names...)(cmd, args)
+	}
+}

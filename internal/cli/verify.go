@@ -1,0 +1,273 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/view"
+)
+
+func newVerify() *cobra.Command {
+	var asJSON, quiet bool
+	var fill fillFlag
+	cmd := &cobra.Command{
+		Use:   "verify CKPT|RUN...",
+		Short: "Read everything in checkpoints and check it",
+		Long: `Verify reads every byte of checkpoints and checks it against the checksums that
+are stored with it. It prints a line for each that is whole, and what is wrong
+with each leaf and file of those that are not.
+
+In a checkpoint that this project wrote every bit is covered, by the checksums of
+the arrays and the digests of all documents. Chunks that were exchanged, and files of
+another step, are found too, by the record go-orbax.places that each pytree has, unless
+an earlier version of this project saved it. Orbax stores no digests, and no
+checksums of array data unless told to: of its checkpoints verify finds what is
+missing, truncated or cannot be decoded, and says that there are no digests, how
+many arrays have no checksum, and which parts are no pytrees, of which it can
+check nothing. A checkpoint of this project without its file digests.sha256 is
+damaged; one without digests and without that record is taken for one of Orbax.
+
+Chunks that a store of zarr arrays does not have are fill value, as its writers leave
+those out; that one was lost cannot be seen. How many there are is said. Of a
+checkpoint of Orbax they are damage, unless --fill-missing is given.
+
+Of a run, a directory of steps, all steps are checked, in the order of the numbers that
+their names end in, then other checkpoints in the directory, and the digests of the
+run's metadata; the last line is about the run. The metadata of a run are no checkpoint
+and no damage, also where a shell has put them among the arguments.
+
+UNFINISHED is a save that goes on or has died: a temporary directory, a session of
+partial saves that is not finalized, a checkpoint without the file that commits it.
+In a run, which may have no step yet, it is no damage. As an argument it makes the exit status 1, because there
+is no whole checkpoint at that path. One exception: where a whole checkpoint of the
+same directory is among the arguments, a temporary directory or a session does not
+change the exit status, because a pattern such as run/step_* finds those too.
+
+All checkpoints are looked at, also after one with damage. The exit status is 1
+if any is damaged, or incomplete as said above, else 2 if any could not be looked at.
+
+The document of --json is {"checkpoints": [...]}, a list in the order of the
+arguments, of which a run is replaced by its steps, of
+
+  path, status    the status is "ok", "damaged", "error", or "unfinished": a save that
+                  goes on or has died
+  leaves, bytes   how many leaves were checked, and their size in memory
+  digests         whether digests cover the documents; null if that is unknown
+  unchecksummed   how many arrays have no checksum
+  missing_chunks  how many chunks are not stored and taken for fill value
+  unchecked       list of the parts that could not be checked
+  seconds         the time that it took
+  problems        list of messages: what is damaged, or the error` + exitHelp,
+		Example: `  orbax verify /ckpt/step_100
+  orbax verify --quiet /ckpt/run
+  orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
+		Args: atLeast("CKPT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all := newTally(asJSON)
+			show := func(v *verdict, line, hint bool) error {
+				if line && !asJSON {
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
+						return err
+					}
+				}
+				if hint && !asJSON && v.hint != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", v.hint)
+				}
+				return nil
+			}
+			report := func(v *verdict) error {
+				if !v.isRun {
+					all.add(v)
+				}
+				if v.Status == statusUnfinished { // whether that matters depends on the others
+					return show(v, !quiet, false)
+				}
+				return show(v, !quiet || v.Status != statusOK, true)
+			}
+			for _, path := range args {
+				v := verify(cmd.Context(), path, fill)
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
+				if v.none {
+					if r := readRun(cmd.Context(), path); r != nil {
+						if err := r.verify(cmd.Context(), fill, report); err != nil {
+							return err
+						}
+						continue
+					}
+				}
+				if err := report(v); err != nil {
+					return err
+				}
+			}
+			for _, v := range all.lacking() {
+				if err := show(v, quiet, true); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				doc := map[string]any{"checkpoints": all.verdicts}
+				if err := writeJSON(cmd.OutOrStdout(), doc); err != nil {
+					return err
+				}
+			}
+			return all.err()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	fill.add(cmd)
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole, and of what does not change the exit status")
+	return cmd
+}
+
+const (
+	statusOK      = "ok"
+	statusDamaged = "damaged"
+	statusError   = "error"
+	// statusUnfinished is that of a save which goes on or has died: no damage.
+	statusUnfinished = "unfinished"
+)
+
+// verdict is what was found out about one checkpoint.
+type verdict struct {
+	Path          string   `json:"path"`
+	Status        string   `json:"status"`
+	Leaves        int      `json:"leaves"`
+	Bytes         int64    `json:"bytes"`
+	Digests       *bool    `json:"digests"`
+	Unchecksummed int      `json:"unchecksummed"`
+	Missing       int      `json:"missing_chunks"`
+	Unchecked     []string `json:"unchecked"`
+	Seconds       float64  `json:"seconds"`
+	Problems      []string `json:"problems"`
+
+	trees      int
+	hint       string
+	note       string // of what is no checkpoint
+	none       bool   // no checkpoint is there
+	isRun      bool   // it is about a directory of steps
+	inRun      bool   // it was found in one, and was no argument
+	unfinished int    // saves in it
+}
+
+func verify(ctx context.Context, path string, fill fillFlag) *verdict {
+	v := &verdict{Path: path, Status: statusOK, Unchecked: []string{}, Problems: []string{}}
+	start := time.Now()
+	err := v.check(ctx, fill)
+	v.Seconds = time.Since(start).Seconds()
+	if err == nil {
+		return v
+	}
+	v.Status = statusError
+	if damaged(err) {
+		v.Status = statusDamaged
+	}
+	v.hint = hintOf(err)
+	for _, p := range problems(err) {
+		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
+	}
+	v.none = isNone(err)
+	v.explain(ctx, err)
+	return v
+}
+
+func (v *verdict) check(ctx context.Context, fill fillFlag) error {
+	ck, err := openCheckpoint(ctx, v.Path)
+	if err != nil {
+		return err
+	}
+	defer ck.Close()
+	if err := ck.Verify(ctx, optionsOf[orbax.VerifyOption](fill.options())...); err != nil {
+		return err
+	}
+	m, err := look(ctx, ck, "", fill.options()...)
+	if err != nil {
+		return err
+	}
+	digests := m.Digests // a pointer into m would keep the metadata of all leaves
+	v.Digests = &digests
+	v.lookForIndexes(ctx)
+	for _, name := range partNames(ck, "") {
+		t := treeOf(m, name)
+		if t == nil {
+			if !m.Digests {
+				v.Unchecked = append(v.Unchecked, name)
+			}
+			continue
+		}
+		v.trees++
+		v.Leaves += len(t.Leaves)
+		v.Bytes += t.Bytes()
+		for _, l := range t.Leaves {
+			v.Missing += l.MissingChunks
+			if l.DType != array.Invalid && !m.Digests && !checksummed(&l, t.Format) {
+				v.Unchecksummed++
+			}
+		}
+	}
+	return nil
+}
+
+// lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
+// needs an index of the databases of several processes, cannot load.
+func (v *verdict) lookForIndexes(ctx context.Context) {
+	found, err := orbax.Repair(ctx, v.Path)
+	if err != nil {
+		return // the result is used for a hint only
+	}
+	for _, t := range found.Trees {
+		if t.Damage != nil {
+			v.hint = fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
+		}
+	}
+}
+
+// maxInline is the longest value that Orbax stores in a database's own nodes,
+// which have checksums.
+const maxInline = 1024
+
+func checksummed(l *view.LeafMetadata, format string) bool {
+	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
+}
+
+// String returns what verify prints.
+func (v *verdict) String() string {
+	if v.note != "" {
+		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), shown(v.Path), v.note)
+	}
+	if v.Status != statusOK {
+		word := strings.ToUpper(v.Status)
+		if len(v.Problems) == 1 {
+			return fmt.Sprintf("%s  %s: %s", word, shown(v.Path), v.Problems[0])
+		}
+		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
+	}
+	took := time.Duration(v.Seconds * float64(time.Second))
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", shown(v.Path), plural(v.Leaves, "leaf"), size(v.Bytes), pace(v.Bytes, took))
+	if v.trees == 0 {
+		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", shown(v.Path), took.Seconds())
+	}
+	if v.Digests != nil && !*v.Digests {
+		line += "  (no digests: documents not covered)"
+	}
+	if v.Unchecksummed > 0 {
+		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
+	}
+	if v.Missing > 0 {
+		line += fmt.Sprintf("  (%s not stored: taken for fill value)", plural(v.Missing, "chunk"))
+	}
+	switch {
+	case len(v.Unchecked) == 1 && v.Unchecked[0] == "":
+		line += "  (not a pytree, not checked)"
+	case len(v.Unchecked) > 0:
+		line += fmt.Sprintf("  (not a pytree, not checked: %s)", shownList(v.Unchecked))
+	}
+	return line
+}
