@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -27,32 +27,9 @@ import (
 // goroutines. Values that it has loaded stay valid after Close, except arrays that are
 // [Mapped].
 type Checkpoint struct {
-	store   storage.Store
-	path    string // as the caller gave it
-	dir     string // in the store
-	mark    string // a file that differs from save to save, in most layouts
-	doc     []byte // its contents
-	meta    *layout.CheckpointMetadata
-	digests *layout.Digests // nil for checkpoints of other writers
-	names   []string        // of the checkpointables
-	missing []string        // checkpointables that were written and have no directory
-	// lostMetrics says the same of the metrics.
-	lostMetrics bool
-	// flat checkpoints are one pytree, or another checkpointable, without a name.
-	// Those that are bare have no document of Orbax's either.
-	flat, bare bool
-	// foreign checkpoints have nothing at their root that only Orbax writes, so
-	// they are read and never replaced.
-	foreign bool
-	closed  atomic.Bool
-	// item is the only checkpointable that counts, if the path that was opened is that
-	// of its directory; dir is that of the checkpoint around it.
-	item string
-	// deleting is the checkpointable whose deletion was begun and not finished,
-	// deletion the record of it, and recorded whether there is one, valid or not.
-	deleting string
-	deletion *layout.Deletion
-	recorded bool
+	found  *found.Found
+	path   string // as the caller gave it
+	closed atomic.Bool
 
 	openConfig
 
@@ -99,12 +76,11 @@ func OpenFS(ctx context.Context, fsys fs.FS, dir string) (*Checkpoint, error) {
 
 // openAt opens the checkpoint at dir of store, which the caller calls path.
 func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkpoint, error) {
-	ck, err := open(ctx, store, dir)
+	f, err := found.Look(ctx, store, dir)
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	ck.path = path
-	return ck, nil
+	return &Checkpoint{found: f, path: path}, nil
 }
 
 // Close releases the checkpoint. What was loaded stays, unless it is Mapped; the
@@ -118,32 +94,40 @@ func (c *Checkpoint) Close() error {
 
 // Names returns the names of the checkpointables, in order. A checkpoint that is
 // one itself, as Orbax v0 wrote them and as other formats are, has none.
-func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
+func (c *Checkpoint) Names() []string { return slices.Clone(c.found.Names) }
 
 // readDir returns the directory of a checkpointable, which e reads; nil will do.
 func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
-	dir := handler.NewReadDir(c.store, c.dir, name, c.handlerDigests(), c.unchanged)
+	dir := c.found.ReadDir(name, c.unchanged)
 	dir.Use(e)
 	dir.While(c.isOpen)
 	return dir
 }
 
-// handlerDigests are the digests that handlers take: a nil *layout.Digests in the
-// interface would not be nil.
-func (c *Checkpoint) handlerDigests() handler.Digests {
-	if c.digests == nil {
-		return nil
+// errClosed is what everything fails with after Close.
+var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
+
+// isOpen returns errClosed after Close.
+func (c *Checkpoint) isOpen() error {
+	if c.closed.Load() {
+		return errClosed
 	}
-	return c.digests
+	return nil
 }
 
-// has reports whether there is a checkpointable called name.
-func (c *Checkpoint) has(name string) bool { return slices.Contains(c.names, name) }
+// unchanged returns err, the outcome of having read from the checkpoint, unless it has been
+// closed or replaced meanwhile.
+func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
+	if err := c.isOpen(); err != nil {
+		return err
+	}
+	return c.found.Unchanged(ctx, err)
+}
 
 // pick returns the checkpointable that is meant by name, as Orbax does: if it
 // is empty "state", else the first that is a pytree.
 func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
-	name, err := c.choose(ctx, name)
+	name, err := c.found.Choose(ctx, name)
 	if err != nil {
 		err = c.unchanged(ctx, err)
 	}
@@ -158,75 +142,10 @@ func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, erro
 	return c.pick(ctx, cfg.name)
 }
 
-func (c *Checkpoint) choose(ctx context.Context, name string) (string, error) {
-	switch {
-	case c.flat && name != "":
-		return "", fmt.Errorf("%w: it has no checkpointables with names, so none is %q; load it without a name", fault.ErrNotExist, name)
-	case c.flat:
-		return "", nil
-	case name != "":
-		if err := layout.CheckName(name); err != nil {
-			return "", err
-		}
-		return name, c.check(name)
-	case c.item != "":
-		return c.item, nil
-	}
-	for _, n := range slices.Concat([]string{layout.DefaultName}, c.names, c.missing) {
-		lost := slices.Contains(c.missing, n) && isPyTree(c.meta.Handlers[n])
-		if lost || c.digests.Has(path.Join(n, layout.TreeFile)) {
-			return n, c.check(n) // even if it is missing: no other may take its place
-		}
-		if !c.has(n) {
-			continue
-		}
-		found, err := treeIn(ctx, c.store, path.Join(c.dir, n))
-		if err != nil {
-			return "", err
-		}
-		if found {
-			return n, nil
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(c.meta.Handlers)) {
-		if c.has(n) && isPyTree(c.meta.Handlers[n]) {
-			return "", fmt.Errorf("%w: %s of checkpointable %q is missing", fault.ErrCorrupt, layout.TreeFile, n)
-		}
-	}
-	return "", fmt.Errorf("%w: no pytree among its checkpointables %q", fault.ErrStructure, c.names)
-}
-
-// pytrees returns the names of the checkpointables of which choose takes one, sorted.
-func (c *Checkpoint) pytrees(ctx context.Context) (names []string, err error) {
-	if c.flat {
-		return nil, nil
-	}
-	for _, n := range slices.Concat(c.names, c.missing) {
-		is := slices.Contains(c.missing, n) && isPyTree(c.meta.Handlers[n]) || c.digests.Has(path.Join(n, layout.TreeFile))
-		if !is && c.has(n) {
-			if is, err = treeIn(ctx, c.store, path.Join(c.dir, n)); err != nil {
-				return nil, wrap(ctx, "open", c.path, c.unchanged(ctx, err))
-			}
-		}
-		if is {
-			names = append(names, n)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
-}
-
-func (c *Checkpoint) check(name string) error {
-	if name == c.deleting && name != "" {
-		return fmt.Errorf("%w: %w: that of checkpointable %q; delete it again to finish that", fault.ErrNotExist, fault.ErrDeletionInProgress, name)
-	}
-	if slices.Contains(c.missing, name) {
-		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.ErrCorrupt, name)
-	}
-	if !c.has(name) {
-		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.ErrNotExist, name, c.names)
-	}
-	return nil
+// pytrees returns the names of the checkpointables of which pick takes one, sorted.
+func (c *Checkpoint) pytrees(ctx context.Context) ([]string, error) {
+	names, err := c.found.PyTrees(ctx)
+	return names, wrap(ctx, "open", c.path, cmp.Or(c.isOpen(), err))
 }
 
 // Load is the function Load.
@@ -268,9 +187,9 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 		return nil, err
 	}
 	v, err = c.loadPart(ctx, name, target, cfg)
-	if cfg.name == "" && isMismatch(err) && name != layout.DefaultName && len(c.names) > 1 {
+	if cfg.name == "" && isMismatch(err) && name != layout.DefaultName && len(c.found.Names) > 1 {
 		err = errors.Join(err, fmt.Errorf("%w: it was %q that was to be loaded, the first pytree of the checkpointables %q; Name chooses another",
-			fault.ErrStructure, name, c.names))
+			fault.ErrStructure, name, c.found.Names))
 	}
 	return v, err
 }
@@ -291,7 +210,7 @@ func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg 
 
 // loadUnchecked is loadPart without the look for an overwrite that came in between.
 func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
-	typ, err := c.handlerType(ctx, name)
+	typ, err := c.found.HandlerType(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +219,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 		return nil, err
 	}
 	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) {
-		if isTree, err := c.hasTree(ctx, name); err != nil {
+		if isTree, err := c.found.HasTree(ctx, name); err != nil {
 			return nil, err
 		} else if !isTree {
 			return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
@@ -309,7 +228,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if err := cfg.checkViews(h); err != nil {
 		return nil, err
 	}
-	if err := c.lostTree(ctx, name); err != nil {
+	if err := c.found.LostTree(ctx, name); err != nil {
 		return nil, err
 	}
 	return h.Load(ctx, c.readDir(name, cfg.engine), target, c.loadOptions(cfg))
@@ -331,7 +250,7 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 }
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
-	if err = c.lostTree(ctx, name); err == nil {
+	if err = c.found.LostTree(ctx, name); err == nil {
 		t, err = cfg.handler.OpenView(ctx, c.readDir(name, cfg.engine))
 	}
 	if err := c.unchanged(ctx, err); err != nil {
@@ -345,7 +264,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	cfg := newLoadConfig(options)
 	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
 	defer func() { o.end(err) }()
-	if c.flat {
+	if !c.found.HasItems() {
 		return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
 	}
 	var filled any // one of them
@@ -359,10 +278,10 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	}
 	if len(targets) == 0 {
 		targets = map[string]any{}
-		for _, name := range slices.Concat(c.names, c.missing) {
+		for _, name := range slices.Concat(c.found.Names, c.found.Missing) {
 			isTree := false
 			if name == layout.DescriptorName { // it is left out where everything is loaded
-				if isTree, err = c.hasTree(ctx, name); err != nil {
+				if isTree, err = c.found.HasTree(ctx, name); err != nil {
 					return nil, wrap(ctx, "load", c.path, err)
 				}
 			}
@@ -373,7 +292,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
-		errs = append(errs, c.check(name))
+		errs = append(errs, c.found.Check(name))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)

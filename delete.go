@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
@@ -156,7 +157,7 @@ func (p place) check(ctx context.Context) error {
 	if p.dir == path.Dir(p.dir) {
 		return fmt.Errorf("%w: it is the root of the store", fault.ErrInvalidCheckpoint)
 	}
-	info, err := stat(ctx, p.store, p.dir)
+	info, err := found.Stat(ctx, p.store, p.dir)
 	if err != nil {
 		return err
 	}
@@ -185,10 +186,10 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 	if err := d.place.check(ctx); err != nil {
 		return err
 	}
-	if isSession(d.dir) {
+	if found.IsSession(d.dir) {
 		return fmt.Errorf("will not delete: %w: it is a session of partial saves; partial.Abort removes it", fault.ErrIncomplete)
 	}
-	if isTemporary(path.Base(d.dir)) {
+	if found.IsTemporary(path.Base(d.dir)) {
 		return nil // the store knows whether its writer lives, which comes first
 	}
 	_, err := d.look(ctx, d.dir)
@@ -199,7 +200,7 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 // store knows whether the writer of that lives.
 func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
 	look := proof.Checkpoint(d.store)
-	if isTemporary(path.Base(d.dir)) {
+	if found.IsTemporary(path.Base(d.dir)) {
 		if temporary, _ := storage.IsTemporary(path.Base(d.dir)); !temporary {
 			return nil, fmt.Errorf("will not delete: %w: no save gives a directory this name", fault.ErrInvalidCheckpoint)
 		}
@@ -215,7 +216,7 @@ func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, e
 // whyNot returns err, the outcome of a look at a directory, or what says more if that is
 // no checkpoint at all.
 func whyNot(ctx context.Context, store storage.Store, dir string, err error) error {
-	if !errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, proof.ErrSeveral) || isTemporary(path.Base(dir)) {
+	if !errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, proof.ErrSeveral) || found.IsTemporary(path.Base(dir)) {
 		return err
 	}
 	for _, mark := range markers {
@@ -223,7 +224,7 @@ func whyNot(ctx context.Context, store storage.Store, dir string, err error) err
 			return err
 		}
 	}
-	return notCheckpoint(ctx, store, dir)
+	return found.NotCheckpoint(ctx, store, dir)
 }
 
 func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
@@ -27,7 +28,7 @@ import (
 type partDeletion struct {
 	place
 	name   string
-	ck     *Checkpoint      // what check has found
+	found  *found.Found     // by check
 	record *layout.Deletion // one that is there already, or is to be
 }
 
@@ -50,23 +51,23 @@ func (d *partDeletion) accept(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.ck, err = open(ctx, d.store, d.dir); err != nil {
+	if d.found, err = found.Look(ctx, d.store, d.dir); err != nil {
 		return err
 	}
-	if d.ck.flat {
+	if !d.found.HasItems() {
 		return fmt.Errorf("%w: it has no checkpointables with names; delete the whole checkpoint", fault.ErrStructure)
 	}
-	if d.ck.deleting != "" {
+	if d.found.Deleting != "" {
 		return d.checkResume()
 	}
-	if err := d.ck.check(d.name); err != nil {
+	if err := d.found.Check(d.name); err != nil {
 		return err
 	}
-	if d.record, err = layout.NewDeletion(d.ck.doc, d.name); err != nil {
+	if d.record, err = layout.NewDeletion(d.found.Document, d.name); err != nil {
 		return err
 	}
-	for other := range d.ck.meta.Handlers { // Orbax knows no others
-		if other != d.name && d.ck.has(other) {
+	for other := range d.found.Meta.Handlers { // Orbax knows no others
+		if other != d.name && d.found.Has(other) {
 			return nil
 		}
 	}
@@ -75,9 +76,9 @@ func (d *partDeletion) accept(ctx context.Context) error {
 
 // checkResume accepts the deletion that the checkpoint's record describes.
 func (d *partDeletion) checkResume() error {
-	d.record = d.ck.deletion
+	d.record = d.found.Deletion
 	if d.record.Name != d.name {
-		return d.ck.pending()
+		return d.found.Pending()
 	}
 	if d.record.Destination != "" {
 		return fmt.Errorf("%w: the deletion that was begun moves %q to %s, which only Orbax does; finish it with that",
@@ -91,7 +92,7 @@ func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
 	if err != nil {
 		return err
 	}
-	if d.ck.deleting == "" {
+	if d.found.Deleting == "" {
 		err := edit.Put(ctx, layout.DeletionFile, d.record.Document(), false)
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%w: %w: one that began at the same time", fault.ErrBusy, fault.ErrDeletionInProgress)
@@ -119,7 +120,7 @@ func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata [
 	if err := edit.Put(ctx, layout.CheckpointFile, metadata, true); err != nil {
 		return err
 	}
-	if sums := d.ck.digests; sums != nil {
+	if sums := d.found.Digests; sums != nil {
 		sums.ForgetPart(d.name)
 		sums.AddCheckpoint(metadata)
 		if err := edit.Put(ctx, layout.DigestFile, sums.Document(), true); err != nil {

@@ -35,10 +35,11 @@ var imports = map[string]string{
 	"view":              "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
 	"handler": "internal/castlog internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
-	"transform": "internal/fault array tree view",
-	"":          "internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":  "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer storage golang.org/x/sync",
-	"partial":   "github.com/go-orbax/orbax internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer handler storage tree",
+	"transform":      "internal/fault array tree view",
+	"internal/found": "internal/fault internal/layout internal/transfer handler ocdbt safetensors storage",
+	"":               "internal/fault internal/found internal/frozen internal/layout internal/proof internal/savehook internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"training":       "github.com/go-orbax/orbax internal/fault internal/layout internal/savehook internal/transfer storage golang.org/x/sync",
+	"partial":        "github.com/go-orbax/orbax internal/fault internal/frozen internal/layout internal/proof internal/savehook internal/transfer handler storage tree",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/go-orbax/orbax/internal/found"
 	"slices"
 
 	"github.com/go-orbax/orbax/handler"
@@ -93,16 +94,16 @@ func both[T any](ctx context.Context, d *differ, nameA, nameB string, f func(s s
 
 func (d *differ) run(ctx context.Context) error {
 	for _, s := range []side{d.a, d.b} {
-		if err := cmp.Or(s.config.checkTarget(nil), s.checkReading(s.config), s.checkWhole()); err != nil {
+		if err := cmp.Or(s.config.checkTarget(nil), s.checkReading(s.config), s.found.CheckWhole()); err != nil {
 			return wrap(ctx, "diff", s.path, err)
 		}
 	}
-	partsA, partsB := d.a.parts(), d.b.parts()
+	partsA, partsB := d.a.found.Items(), d.b.found.Items()
 	name := d.a.config.name
 	switch {
 	case name == "" && len(partsA) == 1 && len(partsB) == 1:
 		return d.part(ctx, partsA[0], partsB[0])
-	case name != "" || d.a.flat || d.b.flat:
+	case name != "" || !d.a.found.HasItems() || !d.b.found.HasItems():
 		a, b, err := both(ctx, d, name, name, func(s side, name string) (string, error) { return s.pick(ctx, name) })
 		if err != nil {
 			return err
@@ -113,14 +114,14 @@ func (d *differ) run(ctx context.Context) error {
 		return d.part(ctx, a, b)
 	}
 	for _, name := range partsA {
-		if !d.b.has(name) {
+		if !d.b.found.Has(name) {
 			d.found.OnlyA = append(d.found.OnlyA, name)
 		} else if err := d.part(ctx, name, name); err != nil {
 			return err
 		}
 	}
 	for _, name := range partsB {
-		if !d.a.has(name) {
+		if !d.a.found.Has(name) {
 			d.found.OnlyB = append(d.found.OnlyB, name)
 		}
 	}
@@ -208,15 +209,15 @@ const (
 
 // partKind tells of which kind a checkpointable is.
 func (c *Checkpoint) partKind(ctx context.Context, name string) (partKind, error) {
-	if err := c.lostTree(ctx, name); err != nil {
+	if err := c.found.LostTree(ctx, name); err != nil {
 		return otherPart, err
 	}
-	isTree, err := c.hasTree(ctx, name)
+	isTree, err := c.found.HasTree(ctx, name)
 	if err != nil || isTree {
 		return treePart, err
 	}
-	typ, err := c.handlerType(ctx, name)
-	if err == nil && isOf[handler.JSONHandler](typ) {
+	typ, err := c.found.HandlerType(ctx, name)
+	if err == nil && found.IsOf[handler.JSONHandler](typ) {
 		return jsonPart, nil
 	}
 	return otherPart, err

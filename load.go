@@ -3,6 +3,7 @@ package orbax
 import (
 	"context"
 	"errors"
+	"github.com/go-orbax/orbax/internal/found"
 )
 
 // Load reads the checkpoint at path as it was saved: dicts become
@@ -86,7 +87,7 @@ func IsCheckpoint(ctx context.Context, path string, options ...OpenOption) (bool
 	ck, err := Open(ctx, path, options...)
 	switch {
 	case err == nil:
-		return !ck.bare && ck.item == "", ck.Close()
+		return !ck.found.IsBare() && ck.found.Item == "", ck.Close()
 	case errors.Is(err, ErrNotExist), errors.Is(err, ErrInvalidCheckpoint), errors.Is(err, ErrIncomplete):
 		return false, nil
 	}
@@ -111,7 +112,7 @@ func once[T any](ctx context.Context, path string, options []OpenOption, read fu
 func with[T any](ctx context.Context, path string, options []OpenOption, read func(*Checkpoint) (T, error)) (T, error) {
 	for try := 1; ; try++ {
 		v, err := once(ctx, path, options, read)
-		if !errors.Is(err, errReplaced) || try == maxTries {
+		if !errors.Is(err, found.ErrReplaced) || try == found.MaxTries {
 			return v, err
 		}
 	}

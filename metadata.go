@@ -79,10 +79,10 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 // CheckpointablesMetadata is the function CheckpointablesMetadata.
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	cfg := newLoadConfig(options)
-	if err := cmp.Or(c.checkWhole(), cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
+	if err := cmp.Or(c.found.CheckWhole(), cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
-	return c.metadata(ctx, cfg, c.parts()...)
+	return c.metadata(ctx, cfg, c.found.Items()...)
 }
 
 // Info is CheckpointablesMetadata without Checkpointables: what the checkpoint says
@@ -94,13 +94,13 @@ func (c *Checkpoint) Info(ctx context.Context) (*CheckpointMetadata, error) {
 func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...string) (*CheckpointMetadata, error) {
 	m := &CheckpointMetadata{
 		Path:            c.path,
-		InitTime:        c.meta.InitTime,
-		CommitTime:      c.meta.CommitTime,
-		Custom:          c.meta.Custom,
+		InitTime:        c.found.Meta.InitTime,
+		CommitTime:      c.found.Meta.CommitTime,
+		Custom:          c.found.Meta.Custom,
 		Checkpointables: map[string]any{},
-		Handlers:        maps.Clone(c.meta.Handlers),
-		Deleting:        c.deleting,
-		Digests:         c.digests != nil,
+		Handlers:        maps.Clone(c.found.Meta.Handlers),
+		Deleting:        c.found.Deleting,
+		Digests:         c.found.Digests != nil,
 	}
 	var err error
 	if m.Metrics, err = c.metrics(ctx); err != nil {
@@ -129,7 +129,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 
 // describe adds to m what the handler of a checkpointable tells of it.
 func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string, m *CheckpointMetadata) error {
-	typ, err := c.handlerType(ctx, name)
+	typ, err := c.found.HandlerType(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -138,11 +138,11 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		return err
 	}
 	if !cfg.registry.Knows(typ) {
-		if isTree, err := c.hasTree(ctx, name); err != nil || !isTree {
+		if isTree, err := c.found.HasTree(ctx, name); err != nil || !isTree {
 			return err // nil: of an unknown kind, and not a pytree either
 		}
 	}
-	if err := c.lostTree(ctx, name); err != nil {
+	if err := c.found.LostTree(ctx, name); err != nil {
 		return err
 	}
 	if _, ok := h.(handler.PyTreeHandler); !ok {
@@ -161,7 +161,7 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 
 // metrics returns the metrics of a step, or nil.
 func (c *Checkpoint) metrics(ctx context.Context) (any, error) {
-	if c.flat || c.bare || c.foreign {
+	if !c.found.HasItems() || c.found.IsBare() || c.found.IsForeign() {
 		return nil, nil
 	}
 	m, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))

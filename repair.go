@@ -91,17 +91,17 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {
-	if err := c.errItem(); err != nil {
+	if err := c.found.ErrItem(); err != nil {
 		return nil, err
 	}
-	if info, err := c.store.Stat(ctx, c.dir); err == nil && !info.Dir {
+	if info, err := c.found.Store.Stat(ctx, c.found.Dir); err == nil && !info.Dir {
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	report := &RepairReport{}
 	unions := map[string]*handler.Union{} // of the damaged trees
 	var obstacles []error
-	for _, name := range c.parts() {
-		if isTree, err := c.hasTree(ctx, name); err != nil {
+	for _, name := range c.found.Items() {
+		if isTree, err := c.found.HasTree(ctx, name); err != nil {
 			return nil, err
 		} else if !isTree {
 			continue
@@ -145,7 +145,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 
 // indexDamage returns what keeps Orbax from loading a tree by its index.
 func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
-	_, err := c.store.Stat(ctx, path.Join(c.dir, name, ocdbt.ManifestName))
+	_, err := c.found.Store.Stat(ctx, path.Join(c.found.Dir, name, ocdbt.ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, path.Join(name, ocdbt.ManifestName))
 	}
@@ -160,19 +160,19 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 
 // rewrite puts a checkpoint with new indexes in the place of this one.
 func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Union) error {
-	if c.foreign {
+	if c.found.IsForeign() {
 		return fmt.Errorf("%w: it is not a checkpoint of Orbax", fault.ErrUnsupported)
 	}
-	if c.recorded {
-		return c.pending()
+	if c.found.Recorded {
+		return c.found.Pending()
 	}
-	stage, err := c.store.Begin(ctx, c.dir, true)
+	stage, err := c.found.Store.Begin(ctx, c.found.Dir, true)
 	if err != nil {
 		return err
 	}
 	// What the store fails to find for once must not be missing from what takes the
 	// place of the checkpoint.
-	old, err := frozen.New(ctx, c.store, c.dir)
+	old, err := frozen.New(ctx, c.found.Store, c.found.Dir)
 	if err == nil {
 		err = c.writeRepaired(ctx, stage, old, unions)
 	}
@@ -182,11 +182,11 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
-	return storage.CommitOver(ctx, stage, proof.Checkpoint(c.store))
+	return storage.CommitOver(ctx, stage, proof.Checkpoint(c.found.Store))
 }
 
 func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*handler.Union) error {
-	anew := map[string]bool{layout.DigestFile: c.digests != nil}
+	anew := map[string]bool{layout.DigestFile: c.found.Digests != nil}
 	for name := range unions {
 		anew[path.Join(name, ocdbt.ManifestName)] = true
 		anew[path.Join(name, layout.DataDir)] = true // the nodes of the old index
@@ -195,12 +195,12 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 		return err
 	}
 	digested := func(string, [sha256.Size]byte) {}
-	if c.digests != nil {
-		digested = c.digests.Add
+	if c.found.Digests != nil {
+		digested = c.found.Digests.Add
 	}
-	for _, file := range c.digests.Names() {
+	for _, file := range c.found.Digests.Names() {
 		if anew[path.Dir(file)] {
-			c.digests.Forget(file)
+			c.found.Digests.Forget(file)
 		}
 	}
 	for name, union := range unions {
@@ -212,16 +212,16 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
-	if c.digests != nil {
-		if err := transfer.WriteFile(ctx, stage, layout.DigestFile, c.digests.Document()); err != nil {
+	if c.found.Digests != nil {
+		if err := transfer.WriteFile(ctx, stage, layout.DigestFile, c.found.Digests.Document()); err != nil {
 			return err
 		}
 	}
-	if err := savehook.CheckDocuments(ctx, c.store, stage.Dir(), "", c.digests); err != nil {
+	if err := savehook.CheckDocuments(ctx, c.found.Store, stage.Dir(), "", c.found.Digests); err != nil {
 		return err
 	}
 	for name, union := range unions {
-		if err := union.Check(ctx, handler.NewReadDir(c.store, stage.Dir(), name, c.handlerDigests(), nil)); err != nil {
+		if err := union.Check(ctx, c.found.ReadDirAt(stage.Dir(), name, nil)); err != nil {
 			return inPart(name, err)
 		}
 	}
@@ -230,7 +230,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 
 // linkAll links what is below a directory of the checkpoint, but for some entries.
 func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old storage.Store, name string, except map[string]bool) error {
-	infos, err := old.List(ctx, path.Join(c.dir, name))
+	infos, err := old.List(ctx, path.Join(c.found.Dir, name))
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old stora
 				err = c.linkAll(ctx, stage, old, entry, except)
 			}
 		default:
-			err = stage.Link(ctx, path.Join(c.dir, entry), entry)
+			err = stage.Link(ctx, path.Join(c.found.Dir, entry), entry)
 		}
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/savehook"
@@ -105,9 +106,9 @@ type saving struct {
 	handlers   map[string]handler.Handler // of the checkpointables
 	registry   *handler.Registry
 	digests    layout.Digests
-	into       *savehook.Into     // of a partial save
-	sharing    *sharing           // with an earlier step; nil: none
-	like       func() *Checkpoint // the step before; nil: none
+	into       *savehook.Into      // of a partial save
+	sharing    *sharing            // with an earlier step; nil: none
+	like       func() *found.Found // the step before; nil: none
 	engine     *transfer.Engine
 	observer   *observer
 	least      int64 // bytes that will be written at least
@@ -127,7 +128,7 @@ func newSaving(ctx context.Context, c *saveConfig) *saving {
 		registry:   c.registry,
 		into:       c.into,
 		sharing:    newSharing(ctx, c.step.Sharing),
-		like:       func() *Checkpoint { return nil },
+		like:       func() *found.Found { return nil },
 		engine:     c.newEngine(),
 	}
 	if c.step.Like != "" {
@@ -276,8 +277,8 @@ func (s *saving) write(ctx context.Context) error {
 			dir.Use(s.engine)
 			dir.Reuse(s.sharing.of(name))
 			dir.Like(func() *handler.ReadDir {
-				if before := s.like(); before != nil && before.has(name) {
-					return before.readDir(name, nil)
+				if before := s.like(); before != nil && before.Has(name) {
+					return before.ReadDir(name, before.Unchanged)
 				}
 				return nil
 			})

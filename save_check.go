@@ -9,6 +9,7 @@ import (
 	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
@@ -69,9 +70,9 @@ func (s *saving) removeLeft(ctx context.Context) {
 // checkTarget refuses a path that is taken: by anything, or, if overwriting, by
 // anything but a checkpoint.
 func (s *saving) checkTarget(ctx context.Context) error {
-	if name := path.Base(s.dir); isTemporary(name) {
+	if name := path.Base(s.dir); found.IsTemporary(name) {
 		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
-	} else if isSession(name) {
+	} else if found.IsSession(name) {
 		return fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
 	}
 	info, err := s.store.Stat(ctx, s.dir)
@@ -93,11 +94,11 @@ func (s *saving) checkTarget(ctx context.Context) error {
 			return fmt.Errorf("%w: an empty directory; pass Overwrite to replace it", fault.ErrExist)
 		}
 	}
-	old, err := open(ctx, s.store, s.dir)
+	old, err := found.Look(ctx, s.store, s.dir)
 	if errors.Is(err, fault.ErrNotExist) {
 		return nil // removed since
 	}
-	if err == nil && old.foreign {
+	if err == nil && old.IsForeign() {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
 		if info.Dir { // old releases wrote no document at the root, but some below
 			if _, lerr := look(ctx, s.dir); !errors.Is(lerr, fault.ErrInvalidCheckpoint) || errors.Is(lerr, proof.ErrSeveral) {
@@ -118,8 +119,8 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
 	}
-	if err == nil && old.deleting != "" {
-		return old.pending()
+	if err == nil && old.Deleting != "" {
+		return old.Pending()
 	}
 	// One that is damaged, or not finished, may be replaced.
 	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
@@ -35,14 +36,14 @@ func (s *saving) prepareStep(ctx context.Context, c *saveConfig) error {
 
 // openEarlier returns a function that opens an earlier step when it is first called,
 // and returns nil if it cannot.
-func openEarlier(ctx context.Context, path string, problem func(error)) func() *Checkpoint {
-	return sync.OnceValue(func() *Checkpoint {
+func openEarlier(ctx context.Context, path string, problem func(error)) func() *found.Found {
+	return sync.OnceValue(func() *found.Found {
 		store, dir, err := storage.Resolve(path)
 		if err != nil {
 			problem(err)
 			return nil
 		}
-		c, err := open(ctx, store, dir)
+		c, err := found.Look(ctx, store, dir)
 		if err != nil {
 			problem(err)
 			return nil
@@ -58,10 +59,10 @@ func openEarlier(ctx context.Context, path string, problem func(error)) func() *
 // before is opened here, which SaveAsync does not wait for.
 func (s *saving) typeOf(name string, h handler.Handler) string {
 	before := s.like()
-	if before == nil || !before.has(name) {
+	if before == nil || !before.Has(name) {
 		return h.Type()
 	}
-	typ := before.meta.Handlers[name]
+	typ := before.Meta.Handlers[name]
 	if handler.IsRandomKeyType(typ) {
 		return h.Type()
 	}
@@ -80,7 +81,7 @@ func (s *saving) typeOf(name string, h handler.Handler) string {
 // checkpointable asks for it.
 type sharing struct {
 	*savehook.Sharing
-	open func() *Checkpoint
+	open func() *found.Found
 }
 
 func newSharing(ctx context.Context, s *savehook.Sharing) *sharing {
@@ -102,8 +103,8 @@ func (s *sharing) of(name string) *handler.Reuse {
 	}
 	r := &handler.Reuse{FreshEvery: s.FreshEvery, MaxDead: s.MaxDead, Problem: s.Problem}
 	if s.has() {
-		if base := s.open(); base != nil && base.has(name) {
-			r.Base = base.readDir(name, nil)
+		if base := s.open(); base != nil && base.Has(name) {
+			r.Base = base.ReadDir(name, base.Unchanged)
 		}
 	}
 	return r

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/savehook"
 )
@@ -80,11 +81,11 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	if err := c.checkOpening(&cfg.openConfig); err != nil {
 		return wrap(ctx, "verify", c.path, err)
 	}
-	errs := []error{c.checkWhole(), c.verifyMetrics(ctx)}
-	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.store, c.dir, c.item, c.digests))
-	for _, name := range c.parts() {
+	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
+	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.found.Store, c.found.Dir, c.found.Item, c.found.Digests))
+	for _, name := range c.found.Items() {
 		for _, err := range c.verifyTree(ctx, name, cfg.handler) {
-			if len(c.names) > 1 {
+			if len(c.found.Names) > 1 {
 				err = inPart(name, err)
 			}
 			errs = append(errs, err)
@@ -95,16 +96,16 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 
 // verifyTree verifies a checkpointable: a pytree, or documents that nothing covers.
 func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.OpenOptions) []error {
-	if err := c.lostTree(ctx, name); err != nil {
+	if err := c.found.LostTree(ctx, name); err != nil {
 		return []error{err}
 	}
-	isTree, err := c.hasTree(ctx, name)
+	isTree, err := c.found.HasTree(ctx, name)
 	switch {
 	case err != nil:
 		return []error{err}
 	case isTree:
 		return handler.VerifyTree(ctx, c.readDir(name, nil), o)
-	case isOf[handler.JSONHandler](c.meta.Handlers[name]):
+	case found.IsOf[handler.JSONHandler](c.found.Meta.Handlers[name]):
 		if err := c.verifyJSON(ctx, name); err != nil {
 			return []error{err}
 		}
@@ -114,10 +115,10 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.Open
 
 // verifyMetrics looks whether the metrics that the checkpoint says it has can be read.
 func (c *Checkpoint) verifyMetrics(ctx context.Context) error {
-	if c.lostMetrics {
+	if c.found.LostMetrics {
 		return fmt.Errorf("%w: the directory of the metrics is missing", fault.ErrCorrupt)
 	}
-	if _, named := c.meta.Handlers[layout.MetricsName]; !named || c.flat || c.item != "" {
+	if _, named := c.found.Meta.Handlers[layout.MetricsName]; !named || !c.found.HasItems() || c.found.Item != "" {
 		return nil
 	}
 	_, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
@@ -161,17 +162,17 @@ func (c *Checkpoint) verifyJSON(ctx context.Context, name string) error {
 // checkpoint is a flat one, and the digests were never in it: this package writes no other
 // flat ones.
 func (c *Checkpoint) lostDigests(ctx context.Context) error {
-	if c.digests != nil || c.flat || c.bare || c.foreign {
+	if c.found.Digests != nil || !c.found.HasItems() || c.found.IsBare() || c.found.IsForeign() {
 		return nil
 	}
 	marks := []string{layout.PartsFile, layout.HandlersFile}
-	for _, name := range c.parts() {
+	for _, name := range c.found.Items() {
 		// A part of a session has its record under another name, and Orbax, which may
 		// have finalized the session, writes no digests.
 		marks = append(marks, path.Join(name, layout.ChunksFile), path.Join(name, layout.PlacesFile))
 	}
 	for _, mark := range marks {
-		_, err := c.store.Stat(ctx, path.Join(c.dir, mark))
+		_, err := c.found.Store.Stat(ctx, path.Join(c.found.Dir, mark))
 		if err == nil {
 			return fmt.Errorf("%w: missing file %s, which is always written with %s", fault.ErrCorrupt, layout.DigestFile, mark)
 		}

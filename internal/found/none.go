@@ -1,4 +1,4 @@
-package orbax
+package found
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 // checkpointsIn returns the names of those entries of dir that are checkpoints.
 func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	for _, e := range entries {
-		if !e.Dir || isTemporary(e.Name) {
+		if !e.Dir || IsTemporary(e.Name) {
 			continue
 		}
 		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
@@ -28,9 +28,9 @@ func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries
 	return names
 }
 
-// notCheckpoint says what a directory without checkpoint metadata may be.
-func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
-	if isSession(dir) {
+// NotCheckpoint says what a directory without checkpoint metadata may be.
+func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
+	if IsSession(dir) {
 		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
 	}
 	entries, err := store.List(ctx, dir)
@@ -50,7 +50,7 @@ func notCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		_, err := store.Stat(ctx, path.Join(dir, layout.CheckpointFile))
 		switch {
 		case err == nil:
-			return errReplaced
+			return ErrReplaced
 		case !isAbsent(err):
 			return err
 		}

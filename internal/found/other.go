@@ -1,4 +1,4 @@
-package orbax
+package found
 
 import (
 	"context"
@@ -18,11 +18,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// openOther recognises a directory without the document _CHECKPOINT_METADATA,
+// lookOther recognises a directory without the document _CHECKPOINT_METADATA,
 // which old versions of Orbax did not write, nor do other programs.
-func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+func lookOther(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
-		return openItem(ctx, store, dir)
+		return lookItem(ctx, store, dir)
 	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,59 +36,56 @@ func openOther(ctx context.Context, store storage.Store, dir string) (*Checkpoin
 	}
 	switch {
 	case has(layout.DigestFile) && hasDigests(ctx, store, dir), has(layout.IndicatorFile):
-		return nil, notCheckpoint(ctx, store, dir) // a checkpoint that has lost it
+		return nil, NotCheckpoint(ctx, store, dir) // a checkpoint that has lost it
 	case has(layout.TreeFile):
-		c := foreign(store, dir)
-		c.bare, c.foreign = false, false
+		f := only(Tree, store, dir)
 		mark := layout.TreeFile
 		if has(ocdbt.ManifestName) { // it differs even where the tree is the same
 			mark = ocdbt.ManifestName
 		}
-		return c, c.watch(ctx, mark)
+		return f, f.watch(ctx, mark)
 	}
 	aggregate, err := handler.HasAggregate(ctx, store, dir)
 	if err != nil {
 		return nil, err
 	}
 	if aggregate { // all that old versions wrote of metadata
-		c := foreign(store, dir)
-		c.bare, c.foreign = false, false
-		return c, nil
+		return only(Tree, store, dir), nil
 	}
 	if isKey, err := handler.IsRandomKey(ctx, store, dir); err != nil {
 		return nil, err
 	} else if isKey {
-		return foreign(store, dir), nil
+		return only(Key, store, dir), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {
 		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.TreeFile)
 	}
 	for _, mark := range storeMarks {
 		if has(mark) {
-			c := foreign(store, dir)
-			return c, c.watch(ctx, mark)
+			f := only(Arrays, store, dir)
+			return f, f.watch(ctx, mark)
 		}
 	}
 	for _, e := range entries {
 		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) {
-			return foreign(store, dir), nil
+			return only(Arrays, store, dir), nil
 		}
 		if !e.Dir && path.Ext(e.Name) == safetensors.Ext {
 			if len(checkpointsIn(ctx, store, dir, entries)) > 0 { // an export beside the steps of a run
-				return nil, notCheckpoint(ctx, store, dir)
+				return nil, NotCheckpoint(ctx, store, dir)
 			}
-			return foreign(store, dir), nil
+			return only(Tensors, store, dir), nil
 		}
 	}
 	if holdsArrays(ctx, store, dir, entries) {
-		return foreign(store, dir), nil
+		return only(Arrays, store, dir), nil
 	}
 	if names := oldParts(ctx, store, dir, entries); len(names) > 0 {
-		c := foreign(store, dir)
-		c.flat, c.bare, c.names = false, false, names
-		return c, nil
+		f := only(OldComposite, store, dir)
+		f.Names = names
+		return f, nil
 	}
-	return nil, notCheckpoint(ctx, store, dir)
+	return nil, NotCheckpoint(ctx, store, dir)
 }
 
 // ofTree reports whether an entry is one that only Orbax writes beside a tree's
@@ -107,7 +104,7 @@ func ofTree(e storage.Info) bool {
 func holdsArrays(ctx context.Context, store storage.Store, dir string, entries []storage.Info) bool {
 	for _, e := range entries {
 		for _, doc := range []string{".zarray", "zarr.json"} {
-			if !e.Dir || isTemporary(e.Name) {
+			if !e.Dir || IsTemporary(e.Name) {
 				continue
 			}
 			if _, err := store.Stat(ctx, path.Join(dir, e.Name, doc)); err == nil {
@@ -122,29 +119,25 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 // of a tree.
 var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
 
-// foreign returns a checkpoint of one tree at dir itself, about which no document
-// says anything.
-func foreign(store storage.Store, dir string) *Checkpoint {
-	return &Checkpoint{
-		store: store, path: dir, dir: dir, flat: true, bare: true, foreign: true,
-		meta: &layout.CheckpointMetadata{Handlers: map[string]string{}},
-	}
+// only returns a checkpoint of one kind without metadata of the checkpoint.
+func only(kind Kind, store storage.Store, dir string) *Found {
+	return &Found{Kind: kind, Store: store, Dir: dir, Meta: &layout.CheckpointMetadata{Handlers: map[string]string{}}}
 }
 
 // watch makes file the one by which a replaced checkpoint is noticed.
-func (c *Checkpoint) watch(ctx context.Context, file string) (err error) {
-	c.mark = file
-	c.doc, err = transfer.ReadFile(ctx, c.store, c.dir, file, 0, -1)
+func (f *Found) watch(ctx context.Context, file string) (err error) {
+	f.mark = file
+	f.contents, err = transfer.ReadFile(ctx, f.Store, f.Dir, file, 0, -1)
 	return err
 }
 
 // oldParts returns the checkpointables of a checkpoint from before Orbax wrote
 // metadata for it as a whole, of which one at least is a pytree. Numbers, and
-// names that end in one, are steps of a run rather than checkpointables.
+// Names that end in one, are steps of a run rather than checkpointables.
 func oldParts(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	trees := false
 	for _, e := range entries {
-		if !e.Dir || isTemporary(e.Name) || layout.CheckName(e.Name) != nil || e.Name == layout.NotebookDir {
+		if !e.Dir || IsTemporary(e.Name) || layout.CheckName(e.Name) != nil || e.Name == layout.NotebookDir {
 			continue
 		}
 		last := e.Name[strings.LastIndexByte(e.Name, '_')+1:]

@@ -1,4 +1,4 @@
-package orbax
+package found
 
 import (
 	"context"
@@ -48,7 +48,7 @@ func readableIn(ctx context.Context, store storage.Store, dir string, entries []
 	for _, e := range entries[:min(len(entries), maxOldLooks)] {
 		at := path.Join(dir, e.Name)
 		switch {
-		case isTemporary(e.Name) || isSession(e.Name):
+		case IsTemporary(e.Name) || IsSession(e.Name):
 		case !e.Dir:
 			if handler.IsFlaxFile(ctx, store, at) {
 				names = append(names, e.Name)

@@ -1,12 +1,15 @@
-package orbax
+package found
 
 import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -40,15 +43,31 @@ func (l *looks) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return info, err
 }
 
-// recogniseOther is openOther, which must have seen everything to say that there is no
+// hasFile reports whether a file is among the entries of a directory.
+func hasFile(entries []storage.Info, name string) bool {
+	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
+}
+
+// hasDigests reports whether a directory has the digests of a checkpoint: others
+// may call a file like that too.
+func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
+	if err != nil {
+		return false
+	}
+	sums, err := layout.ParseDigests(doc)
+	return err == nil && sums.Has(layout.CheckpointFile)
+}
+
+// lookElsewhere is lookOther, which must have seen everything to say that there is no
 // checkpoint.
-func recogniseOther(ctx context.Context, store storage.Store, dir string) (*Checkpoint, error) {
+func lookElsewhere(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	l := &looks{Store: store}
-	c, err := openOther(ctx, l, dir)
-	if c != nil {
-		c.store = store
+	f, err := lookOther(ctx, l, dir)
+	if f != nil {
+		f.Store = store
 	} else if l.failed != nil && errors.Is(err, fault.ErrInvalidCheckpoint) {
 		err = l.failed
 	}
-	return c, err
+	return f, err
 }

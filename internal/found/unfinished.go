@@ -1,4 +1,4 @@
-package orbax
+package found
 
 import (
 	"cmp"
@@ -30,23 +30,23 @@ import (
 
 // unfinished returns fault.ErrUnfinished if the documents of a checkpoint without the
 // marker say that it is committed by that. It looks at nothing but the checkpointables.
-func (c *Checkpoint) unfinished(ctx context.Context) error {
-	if c.meta.Uncommitted {
+func (f *Found) unfinished(ctx context.Context) error {
+	if f.Meta.Uncommitted {
 		return fault.ErrUnfinished
 	}
-	uncertain := c.meta.CommitTime.IsZero() // the document is empty, or of an old release
-	if uncertain && !c.flat && len(c.names)+len(c.missing) == 0 && c.deleting == "" {
+	uncertain := f.Meta.CommitTime.IsZero() // the document is empty, or of an old release
+	if uncertain && f.HasItems() && len(f.Names)+len(f.Missing) == 0 && f.Deleting == "" {
 		return fault.ErrUnfinished // all that there is is the beginning of that document
 	}
 	// Who commits by marker does so with every checkpointable first.
-	if marked, err := anyMarked(ctx, c.store, c.dir, c.names); marked || err != nil {
+	if marked, err := anyMarked(ctx, f.Store, f.Dir, f.Names); marked || err != nil {
 		return cmp.Or(err, fault.ErrUnfinished)
 	}
 	if !uncertain {
 		return nil
 	}
-	for _, name := range c.parts() {
-		if unmerged, err := isUnmerged(ctx, c.store, path.Join(c.dir, name)); unmerged || err != nil {
+	for _, name := range f.Items() {
+		if unmerged, err := isUnmerged(ctx, f.Store, path.Join(f.Dir, name)); unmerged || err != nil {
 			return cmp.Or(err, fault.ErrUnfinished)
 		}
 	}

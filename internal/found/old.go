@@ -1,4 +1,4 @@
-package orbax
+package found
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func oldCheckpointsIn(ctx context.Context, store storage.Store, dir string, entr
 	}
 	for _, e := range entries[:min(len(entries), maxOldLooks)] {
 		switch {
-		case isTemporary(e.Name) || isSession(e.Name):
+		case IsTemporary(e.Name) || IsSession(e.Name):
 		case !e.Dir:
 			if strings.HasPrefix(e.Name, layout.AggregateFile) && handler.IsFlaxFile(ctx, store, path.Join(dir, e.Name)) {
 				names = append(names, e.Name)

@@ -1,0 +1,160 @@
+// Package found finds out what is at a path: which kind of checkpoint, what it consists
+// of, and whether it is still the same. It is the one place that does, so that the
+// functions above it need not look again.
+//
+//	f, err := found.Look(ctx, store, dir)
+//	name, err := f.Choose(ctx, "") // the item that a load without a name means
+//	…                              // read its files
+//	err = f.Unchanged(ctx, err)    // the outcome, unless it was replaced meanwhile
+//
+// An item is what Orbax calls a checkpointable.
+package found
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Kind is what a checkpoint is on its disk.
+type Kind uint8
+
+const (
+	// Composite is a directory with metadata of the checkpoint and items, each in a
+	// directory of its name.
+	Composite Kind = iota
+	// Single is an item without a name: the directory has metadata of the checkpoint and
+	// the item's files.
+	Single
+	// Tree is a directory with a pytree's files and no metadata of a checkpoint, as
+	// releases of Orbax before v1 wrote.
+	Tree
+	// OldComposite is a directory of items without a document of its own, as releases of
+	// Orbax before those wrote.
+	OldComposite
+	// Key is the directory of a random generator's state.
+	Key
+	// Arrays is a store of zarr arrays without metadata of a tree.
+	Arrays
+	// Tensors is a file of safetensors, or a directory of them.
+	Tensors
+	// Flax is a file of Flax.
+	Flax
+)
+
+// HasItems reports whether items have names, each with a directory of its own.
+func (k Kind) HasItems() bool { return k == Composite || k == OldComposite }
+
+// IsBare reports whether there is no document of Orbax at all: other programs write such
+// files too, and nothing says whether they are complete.
+func (k Kind) IsBare() bool { return k > OldComposite }
+
+// IsForeign reports whether there is no document of Orbax at the top. Such directories are
+// read and never replaced.
+func (k Kind) IsForeign() bool { return k >= OldComposite }
+
+// Found is a checkpoint as [Look] has found it. Its methods change nothing and may be called
+// by several goroutines.
+type Found struct {
+	Kind
+	Store storage.Store
+	Dir   string // in Store
+	// Meta is the metadata of the checkpoint; empty if it has none.
+	Meta *layout.CheckpointMetadata
+	// Document is where Meta comes from; nil if it has none.
+	Document []byte
+	// Digests are nil in checkpoints of other writers.
+	Digests *layout.Digests
+	Names   []string // of the items
+	Missing []string // items that were written and have no directory
+	// LostMetrics says the same of the metrics.
+	LostMetrics bool
+	// Item is the only item that counts, if the path that was given is that of its
+	// directory; Dir is that of the checkpoint around it.
+	Item string
+	// Deleting is the item whose deletion was begun and not finished, Deletion the record
+	// of it, and Recorded whether there is one, valid or not.
+	Deleting string
+	Deletion *layout.Deletion
+	Recorded bool
+
+	mark     string // a file that differs from save to save, in most layouts
+	contents []byte // of mark
+}
+
+// IsTemporary reports whether a name is one that unfinished directories have.
+func IsTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
+
+// IsSession reports whether a path is that of a session of partial saves.
+func IsSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSuffix) }
+
+// Look finds out what is at dir of store. It fails with ErrNotExist, ErrIncomplete,
+// ErrInvalidCheckpoint or ErrCorrupt, as orbax.Open says.
+func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+	for try := 1; ; try++ {
+		f, err := lookOnce(ctx, store, dir)
+		if f != nil {
+			err = f.Unchanged(ctx, err)
+		}
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, ErrReplaced) || try == MaxTries {
+			return nil, err
+		}
+	}
+}
+
+// Stat describes what is at dir, or fails with ErrNotExist.
+func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, error) {
+	info, err := store.Stat(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fault.ErrNotExist
+		if session, serr := store.Stat(ctx, dir+layout.PartialSuffix); serr == nil && session.Dir {
+			err = fmt.Errorf("%w: its session of partial saves is not finalized", err)
+		}
+	case errors.Is(err, syscall.ENOTDIR):
+		err = fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
+	}
+	return info, err
+}
+
+// lookOnce is Look without a second try after an overwrite that comes in between. With a
+// checkpoint it returns what is wrong with it.
+func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+	info, err := Stat(ctx, store, dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case IsTemporary(path.Base(dir)):
+		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
+	case !info.Dir && path.Ext(dir) == safetensors.Ext:
+		return only(Tensors, store, dir), nil
+	case !info.Dir && handler.IsFlaxFile(ctx, store, dir):
+		return only(Flax, store, dir), nil
+	case !info.Dir:
+		return nil, noFile(path.Base(dir))
+	case IsSession(dir): // however far Orbax has come that was merging it
+		return nil, NotCheckpoint(ctx, store, dir)
+	}
+	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return lookElsewhere(ctx, store, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lookComposite(ctx, store, dir, doc)
+}

@@ -1,0 +1,38 @@
+package found
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// lookItem opens the directory of a checkpointable: the checkpoint around it, as far
+// as it consists of that. Programs hand such paths around, as Orbax v0 loads them.
+func lookItem(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+	outer, name := path.Dir(dir), path.Base(dir)
+	f, err := lookOnce(ctx, store, outer)
+	if f == nil || err != nil {
+		return f, err
+	}
+	if f.Deleting == name {
+		return f, f.Check(name)
+	}
+	if !f.Has(name) {
+		return f, fmt.Errorf("%w: it is inside of the checkpoint %s, and no checkpointable of it", fault.ErrInvalidCheckpoint, outer)
+	}
+	maps.DeleteFunc(f.Meta.Handlers, func(other, _ string) bool { return other != name })
+	f.Item, f.Names, f.Missing, f.LostMetrics = name, []string{name}, nil, false
+	return f, nil
+}
+
+// ErrItem is what is refused that concerns a checkpoint and not one checkpointable.
+func (f *Found) ErrItem() error {
+	if f.Item == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: it is the checkpointable %q of the checkpoint %s; give that path", fault.ErrInvalidCheckpoint, f.Item, f.Dir)
+}

@@ -1,0 +1,197 @@
+package found
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/ocdbt"
+	"maps"
+	"path"
+	"slices"
+)
+
+// ReadDir returns the directory of an item, "" for the one without a name.
+// unchanged is [Found.Unchanged], or calls it.
+func (f *Found) ReadDir(name string, unchanged func(context.Context, error) error) *handler.ReadDir {
+	return f.ReadDirAt(f.Dir, name, unchanged)
+}
+
+// ReadDirAt is [Found.ReadDir] in a copy of the checkpoint at root of its store.
+func (f *Found) ReadDirAt(root, name string, unchanged func(context.Context, error) error) *handler.ReadDir {
+	var digests handler.Digests // a nil *layout.Digests in it would not be nil
+	if f.Digests != nil {
+		digests = f.Digests
+	}
+	return handler.NewReadDir(f.Store, root, name, digests, unchanged)
+}
+
+// Items returns what the checkpoint consists of: its checkpointables, or the one
+// without a name that it is itself.
+func (f *Found) Items() []string {
+	if f.HasItems() {
+		return f.Names
+	}
+	return []string{""}
+}
+
+// HasTree reports whether a checkpointable has the metadata of a pytree.
+func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
+	if f.IsBare() || f.Digests.Has(path.Join(name, layout.TreeFile)) {
+		return true, nil
+	}
+	dir := path.Join(f.Dir, name)
+	if found, err := treeIn(ctx, f.Store, dir); err != nil || found {
+		return found, err
+	}
+	return handler.IsRandomKey(ctx, f.Store, dir)
+}
+
+// HandlerType returns the type of the handler that saved a checkpointable. What
+// is a pytree is one whatever the checkpoint says: Orbax records the handler of
+// stateful objects for the pytrees that it finalizes from partial saves. Where
+// nothing is recorded, the files tell.
+func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
+	typ := f.Meta.Handlers[name]
+	if typ != "" && !handler.IsStateful(typ) {
+		return typ, nil
+	}
+	isTree, err := f.HasTree(ctx, name)
+	switch {
+	case err != nil:
+		return "", err
+	case isTree:
+		return "", nil
+	case typ == "":
+		return handler.TypeByFiles(ctx, f.ReadDir(name, f.Unchanged))
+	}
+	return typ, nil
+}
+
+// LostTree returns an error for a checkpointable that was saved as a pytree and
+// has lost the metadata of one. A pytree that Orbax finalized from partial saves, which
+// has the type of a stateful object, is known by the databases of its parts.
+func (f *Found) LostTree(ctx context.Context, name string) error {
+	typ := f.Meta.Handlers[name]
+	if !isPyTree(typ) && !handler.IsStateful(typ) {
+		return nil
+	}
+	isTree, err := f.HasTree(ctx, name)
+	if err != nil || isTree {
+		return err
+	}
+	if !isPyTree(typ) {
+		entries, err := f.Store.List(ctx, path.Join(f.Dir, name))
+		if err != nil || !hasFile(entries, ocdbt.ManifestName) || !slices.ContainsFunc(entries, ofProcess) {
+			return err
+		}
+	}
+	if handler.IsRandomKeyType(f.Meta.Handlers[name]) {
+		return fmt.Errorf("%w: the files of a random generator are missing in %s", fault.ErrCorrupt, path.Join(".", name))
+	}
+	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))
+}
+
+// isPyTree reports whether a recorded handler type is that of a pytree.
+func isPyTree(typ string) bool { return IsOf[handler.PyTreeHandler](typ) }
+
+// IsOf reports whether a recorded type is that of the standard handler H.
+func IsOf[H handler.Handler](typ string) bool {
+	var standard *handler.Registry
+	h, err := standard.ForLoad("", typ, nil)
+	_, ok := h.(H)
+	return err == nil && ok && standard.Knows(typ)
+}
+
+// CheckWhole returns an error if checkpointables have been lost.
+func (f *Found) CheckWhole() error {
+	var errs []error
+	for _, name := range f.Missing {
+		errs = append(errs, f.Check(name))
+	}
+	return errors.Join(errs...)
+}
+
+// Pending is what refuses to change a checkpoint with an unfinished deletion.
+func (f *Found) Pending() error {
+	return fmt.Errorf("%w: %w: that of its checkpointable %q; retry that first", fault.ErrBusy, fault.ErrDeletionInProgress, f.Deleting)
+}
+
+// Has reports whether there is a checkpointable called name.
+func (f *Found) Has(name string) bool { return slices.Contains(f.Names, name) }
+
+// Choose returns the item that is meant by name, as Orbax does: if that is empty the one
+// called "state", else the first that is a pytree.
+func (f *Found) Choose(ctx context.Context, name string) (string, error) {
+	switch {
+	case !f.HasItems() && name != "":
+		return "", fmt.Errorf("%w: it has no checkpointables with names, so none is %q; load it without a name", fault.ErrNotExist, name)
+	case !f.HasItems():
+		return "", nil
+	case name != "":
+		if err := layout.CheckName(name); err != nil {
+			return "", err
+		}
+		return name, f.Check(name)
+	case f.Item != "":
+		return f.Item, nil
+	}
+	for _, n := range slices.Concat([]string{layout.DefaultName}, f.Names, f.Missing) {
+		lost := slices.Contains(f.Missing, n) && isPyTree(f.Meta.Handlers[n])
+		if lost || f.Digests.Has(path.Join(n, layout.TreeFile)) {
+			return n, f.Check(n) // even if it is missing: no other may take its place
+		}
+		if !f.Has(n) {
+			continue
+		}
+		found, err := treeIn(ctx, f.Store, path.Join(f.Dir, n))
+		if err != nil {
+			return "", err
+		}
+		if found {
+			return n, nil
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(f.Meta.Handlers)) {
+		if f.Has(n) && isPyTree(f.Meta.Handlers[n]) {
+			return "", fmt.Errorf("%w: %s of checkpointable %q is missing", fault.ErrCorrupt, layout.TreeFile, n)
+		}
+	}
+	return "", fmt.Errorf("%w: no pytree among its checkpointables %q", fault.ErrStructure, f.Names)
+}
+
+// PyTrees returns the names of the checkpointables of which [Found.Choose] takes one, sorted.
+func (f *Found) PyTrees(ctx context.Context) (names []string, err error) {
+	if !f.HasItems() {
+		return nil, nil
+	}
+	for _, n := range slices.Concat(f.Names, f.Missing) {
+		is := slices.Contains(f.Missing, n) && isPyTree(f.Meta.Handlers[n]) || f.Digests.Has(path.Join(n, layout.TreeFile))
+		if !is && f.Has(n) {
+			if is, err = treeIn(ctx, f.Store, path.Join(f.Dir, n)); err != nil {
+				return nil, f.Unchanged(ctx, err)
+			}
+		}
+		if is {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Check returns an error if no item called name can be read.
+func (f *Found) Check(name string) error {
+	if name == f.Deleting && name != "" {
+		return fmt.Errorf("%w: %w: that of checkpointable %q; delete it again to finish that", fault.ErrNotExist, fault.ErrDeletionInProgress, name)
+	}
+	if slices.Contains(f.Missing, name) {
+		return fmt.Errorf("%w: the directory of checkpointable %q is missing", fault.ErrCorrupt, name)
+	}
+	if !f.Has(name) {
+		return fmt.Errorf("%w: checkpointable %q; there are %q", fault.ErrNotExist, name, f.Names)
+	}
+	return nil
+}
