@@ -187,7 +187,7 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 		return err
 	}
 	if found.IsSession(d.dir) {
-		return fmt.Errorf("will not delete: %w: it is a session of partial saves; partial.Abort removes it", fault.ErrIncomplete)
+		return fault.Advise(fmt.Errorf("will not delete: %w: it is a session of partial saves", fault.ErrIncomplete), fault.PartialAbort, "partial.Abort removes it")
 	}
 	if found.IsTemporary(path.Base(d.dir)) {
 		return nil // the store knows whether its writer lives, which comes first

@@ -105,7 +105,7 @@ func Select(patterns ...string) LoadOption {
 			}
 		}
 		if len(unused) > 0 {
-			return nil, fmt.Errorf("%w: no leaf matches %s", fault.ErrStructure, strings.Join(unused, ", "))
+			return nil, fmt.Errorf("%w: no leaf matches %s", fault.ErrNoMatch, strings.Join(unused, ", "))
 		}
 		return selected, nil
 	})

@@ -16,6 +16,9 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
+// overwriteAdvice follows an error about what Overwrite would replace.
+const overwriteAdvice = "pass Overwrite to replace it"
+
 // checkPlace refuses a path inside of a checkpoint, where the new one would be
 // taken for a part of it, and be removed with it.
 func (s *saving) checkPlace(ctx context.Context) error {
@@ -91,7 +94,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 		case s.overwrite:
 			return nil // an empty directory, which may have been made for this
 		default:
-			return fmt.Errorf("%w: an empty directory; pass Overwrite to replace it", fault.ErrExist)
+			return fault.Advise(fmt.Errorf("%w: an empty directory", fault.ErrExist), fault.Overwrite, overwriteAdvice)
 		}
 	}
 	old, err := found.Look(ctx, s.store, s.dir)
@@ -113,7 +116,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 	case s.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
 		return errNotInPlace
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
-		return fmt.Errorf("%w; pass Overwrite to replace it", fault.ErrExist)
+		return fault.Advise(fault.ErrExist, fault.Overwrite, overwriteAdvice)
 	case errors.Is(err, fault.ErrUnfinished):
 		return cmp.Or(s.busy(ctx), fmt.Errorf("%w: %w", fault.ErrExist, err))
 	default:

@@ -77,8 +77,8 @@ func breakHollow(leaves []*view.Leaf) {
 	}
 	for i, l := range leaves {
 		if m := l.Metadata(); m.MissingChunks > 0 && m.Err == nil {
-			leaves[i] = view.NewBroken(*m, fmt.Errorf("%w: %d of the bytes in the store's arrays are not stored, and %d are%s",
-				fault.ErrUnsupported, hollow, stored, fillAdvice))
+			leaves[i] = view.NewBroken(*m, adviseFill(fmt.Errorf("%w: %d of the bytes in the store's arrays are not stored, and %d are",
+				fault.ErrUnsupported, hollow, stored), true))
 		}
 	}
 }

@@ -19,17 +19,14 @@ const (
 	maxMissingUnasked = 1 << 16 // in a store of zarr arrays otherwise
 )
 
-// fillAdvice follows an error about chunks that are not stored, where the writer may have
-// left them out. Where it wrote every chunk they are lost, and the advice would lead to
-// wrong numbers.
-const fillAdvice = "; FillMissing takes missing chunks for fill values"
-
-// adviceFor returns fillAdvice for an array whose writer may leave chunks out.
-func adviceFor(sparse bool) string {
-	if sparse {
-		return fillAdvice
+// adviseFill advises to take chunks that are not stored for fill value, if the array's writer
+// may have left them out. Where it wrote every chunk they are lost, and the advice would lead
+// to wrong numbers.
+func adviseFill(err error, sparse bool) error {
+	if !sparse {
+		return err
 	}
-	return ""
+	return fault.Advise(err, fault.FillMissing, "FillMissing takes missing chunks for fill values")
 }
 
 // maxMissing returns how many chunks may be missing.
@@ -42,7 +39,7 @@ func (o *treeOpener) maxMissing() int {
 
 // errMissing says that too many are.
 func (o *treeOpener) errMissing() error {
-	return fmt.Errorf("%w: more than %d chunks are missing%s", fault.ErrUnsupported, o.maxMissing(), adviceFor(o.unasked))
+	return adviseFill(fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, o.maxMissing()), o.unasked)
 }
 
 // maxFiles is more chunks than anybody keeps in files of their own.
@@ -158,7 +155,7 @@ func (o *treeOpener) chunk(ctx context.Context, form *arrayForm, name, key strin
 	case o.options.Fill:
 		c.missing = true
 	default:
-		err = fmt.Errorf("%w: %s is missing%s", fault.ErrCorrupt, joinKey(name, key), adviceFor(o.meta.Sparse))
+		err = adviseFill(fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, joinKey(name, key)), o.meta.Sparse)
 	}
 	if err != nil && c.extent.File != "" {
 		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.store, o.dir.path(), c.extent.File), err)

@@ -84,7 +84,7 @@ func absent(err error, sparse bool) error {
 	if !isNotExist(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %v%s", fault.ErrCorrupt, err, adviceFor(sparse))
+	return adviseFill(fmt.Errorf("%w: %v", fault.ErrCorrupt, err), sparse)
 }
 
 // missing returns the part for a chunk that is not stored.

@@ -113,11 +113,9 @@ func (b *bounds) resolve(name string) error {
 	if target == root || strings.HasPrefix(target, strings.TrimSuffix(root, "/")+"/") || inHub(root, target) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: to %s%s", name, fault.ErrLink, target, LinkAdvice)
+	return fault.Advise(fmt.Errorf("%s: %w: to %s", name, fault.ErrLink, target), fault.FollowLinks,
+		"give the option FollowLinks to read it, if you trust whoever made the checkpoint")
 }
-
-// LinkAdvice is what an error that matches orbax.ErrLink ends with.
-const LinkAdvice = "; give the option FollowLinks to read it, if you trust whoever made the checkpoint"
 
 // inHub reports whether the file target is in the blobs of the model in whose cache
 // root is: <type>s--<owner>--<name>/snapshots/<revision>, beside blobs.

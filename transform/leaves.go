@@ -42,7 +42,7 @@ func Each(pattern string, f func(x Expr) Expr) Rule {
 
 // EachFunc is [Each], but match chooses the leaves: those for which it returns true.
 func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
-	none := fmt.Errorf("%w: no leaf matches", fault.ErrStructure)
+	none := fmt.Errorf("%w: no leaf matches", fault.ErrNoMatch)
 	r := each("EachFunc", none, anyName, f, func(e *entry) bool { return e.leaf != nil && match(e.leaf.Metadata()) })
 	if match == nil {
 		r.err = errNil

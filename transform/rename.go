@@ -89,7 +89,7 @@ func RenameRegexp(pattern, replacement string) Rule {
 
 // noMatch is the error for a pattern that no leaf matches.
 func noMatch(pattern string) error {
-	return fmt.Errorf("%w: no leaf matches %q", fault.ErrStructure, pattern)
+	return fmt.Errorf("%w: no leaf matches %q", fault.ErrNoMatch, pattern)
 }
 
 // rename gives leaves the names that f returns.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
@@ -85,7 +86,7 @@ func nameHint(err error, ck *orbax.Checkpoint, name string) error {
 	if near := closest(name, names, 1); len(near) > 0 {
 		return withHint(err, "did you mean --name %s?", shown(near[0]))
 	}
-	return withHint(err, "--name takes one of these: %s", shownList(names))
+	return withHint(err, "--name takes one of these: %s", fault.List(names))
 }
 
 // inCheckpoint adds the path of the checkpoint to an error of reading it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/view"
@@ -94,7 +95,7 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 	case 1:
 		return names, nil
 	}
-	return nil, withHint(usagef("--select is for one pytree, and %s has several: %s", c.src, shownList(trees)),
+	return nil, withHint(usagef("--select is for one pytree, and %s has several: %s", c.src, fault.List(trees)),
 		"say which, such as --name %s", shown(trees[0]))
 }
 

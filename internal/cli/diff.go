@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -200,7 +201,7 @@ func (c *comparison) print(w io.Writer) error {
 		fmt.Fprintf(b, "no difference in %s\n", plural(d.Leaves, "leaf"))
 	}
 	if len(d.Unknown) > 0 {
-		fmt.Fprintf(b, "not compared: %s\n", shownList(d.Unknown))
+		fmt.Fprintf(b, "not compared: %s\n", fault.List(d.Unknown))
 	}
 	return b.Flush()
 }

@@ -104,22 +104,8 @@ func describe(err error) string {
 	return fmt.Sprintf("%s%d problems:\n  %s", prefix, len(lines), strings.Join(lines, "\n  "))
 }
 
-// fillAdvice is what the library says of missing chunks where a flag of the command
-// line may do.
-const fillAdvice = "; FillMissing takes missing chunks for fill values"
-
-// removeAdvice ends the library's error for a checkpoint without commit_success.txt.
-const removeAdvice = "; Delete removes it, and Save with Overwrite replaces it"
-
-// noLeafText begins the library's error for a pattern that matches no leaf.
-const noLeafText = "no leaf matches "
-
-// withoutAdvice takes out of a message what concerns programs; see hintOf.
-var withoutAdvice = strings.NewReplacer(fillAdvice, "", storage.LinkAdvice, "",
-	removeAdvice, "", "; partial.Abort removes it", "", "; pass Overwrite to replace it", "")
-
-// problems returns the messages of err's problems, each once, without what the
-// library says of the checkpoint as a whole.
+// problems returns the messages of err's problems, each once, without the path of the
+// checkpoint and without advice for programs; see hintOf.
 func problems(err error) []string {
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {
@@ -127,7 +113,7 @@ func problems(err error) []string {
 	}
 	var lines []string
 	for _, p := range lib.Problems() {
-		lines = append(lines, fault.Printable(withoutAdvice.Replace(p.Error())))
+		lines = append(lines, fault.Printable(fault.WithoutAdvice(p)))
 	}
 	return unique(lines)
 }
@@ -145,13 +131,13 @@ func hintOf(err error) string {
 		if _, diskErr := onDisk(lib.Path); errors.Is(diskErr, orbax.ErrUnsupported) {
 			return noStoreHint
 		}
-	case errors.Is(err, orbax.ErrStructure) && strings.Contains(err.Error(), noLeafText):
+	case errors.Is(err, fault.ErrNoMatch):
 		return leavesHint
 	case errors.Is(err, orbax.ErrLink):
 		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
-	case strings.Contains(err.Error(), fillAdvice):
+	case fault.RemedyOf(err) == fault.FillMissing:
 		return "--fill-missing takes missing chunks for the fill value, as zarr does"
-	case strings.Contains(err.Error(), removeAdvice):
+	case errors.Is(err, fault.ErrUnfinished):
 		return "`orbax rm " + shown(lib.Path) + "` removes it"
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(filepath.Base(lib.Path), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"

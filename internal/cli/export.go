@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -110,7 +111,7 @@ func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) erro
 		return err
 	}
 	if trees := treesAmong(m, ck.Names()); len(trees) > 1 {
-		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, shownList(trees)),
+		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, fault.List(trees)),
 			"say which, such as --name %s", shown(trees[0]))
 	}
 	return nil
@@ -222,7 +223,7 @@ func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *ex
 		}
 	}
 	if len(left) > 0 {
-		c.warn("other parts of the checkpoint are not converted: %s", shownList(left))
+		c.warn("other parts of the checkpoint are not converted: %s", fault.List(left))
 	}
 	switch custom := m.Custom.(type) {
 	case nil:

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
@@ -259,14 +260,13 @@ func (f *finder) others(ctx context.Context, name, leaf string) (searched string
 	return searched, others
 }
 
-func shownList(names []string) string { return prefixedList("", names) }
-
+// prefixedList lists names with what precedes them on the command line.
 func prefixedList(prefix string, names []string) string {
-	out := make([]string, len(names))
+	full := make([]string, len(names))
 	for i, n := range names {
-		out[i] = shown(prefix + n)
+		full[i] = prefix + n
 	}
-	return strings.Join(out, ", ")
+	return fault.List(full)
 }
 
 var errNoPytree = errors.New("no pytree")

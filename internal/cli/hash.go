@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -139,7 +140,7 @@ func hash(ctx context.Context, path, name string, leaves bool, options []orbax.L
 		h.Parts = append(h.Parts, part)
 	}
 	if trees == 0 {
-		return nil, inCheckpoint(path, fmt.Errorf("%w: no pytree among its checkpointables: %s", orbax.ErrStructure, shownList(names)))
+		return nil, inCheckpoint(path, fmt.Errorf("%w: no pytree among its checkpointables: %s", orbax.ErrStructure, fault.List(names)))
 	}
 	return h, nil
 }

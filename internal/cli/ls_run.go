@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -123,7 +124,7 @@ func (l *runListing) print(w io.Writer) error {
 	table(b, rows, 2, 3)
 	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), size(bytes), size(stored))
 	if len(l.Unfinished) > 0 {
-		fmt.Fprintf(b, "unfinished: %s\n", shownList(l.Unfinished))
+		fmt.Fprintf(b, "unfinished: %s\n", fault.List(l.Unfinished))
 	}
 	if !l.Custom.isEmpty() {
 		fmt.Fprintf(b, "custom metadata %s\n", l.Custom.oneLine(maxShownValue))

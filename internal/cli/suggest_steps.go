@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -43,9 +44,6 @@ func stepsIn(dir string) []string {
 	return steps
 }
 
-// maxStepsShown is how many steps a hint names.
-const maxStepsShown = 8
-
 // besideHint says which steps there are in the directory of a path at which there is
 // nothing, or "". Of what was to be removed it proposes none.
 func besideHint(path string, removal bool) string {
@@ -57,8 +55,8 @@ func besideHint(path string, removal bool) string {
 		return ""
 	case n == 1:
 		hint = "the only step there is " + shown(steps[0])
-	case n <= maxStepsShown:
-		hint = "the steps there are " + shownList(steps)
+	case n <= fault.MaxListed:
+		hint = "the steps there are " + fault.List(steps)
 	default:
 		hint = fmt.Sprintf("%d steps are there, from %s to %s", n, shown(steps[0]), shown(steps[n-1]))
 	}

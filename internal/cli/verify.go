@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -267,7 +268,7 @@ func (v *verdict) String() string {
 	case len(v.Unchecked) == 1 && v.Unchecked[0] == "":
 		line += "  (not a pytree, not checked)"
 	case len(v.Unchecked) > 0:
-		line += fmt.Sprintf("  (not a pytree, not checked: %s)", shownList(v.Unchecked))
+		line += fmt.Sprintf("  (not a pytree, not checked: %s)", fault.List(v.Unchecked))
 	}
 	return line
 }

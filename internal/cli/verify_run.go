@@ -235,7 +235,7 @@ func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdi
 		total.note += ", " + plural(others, "other checkpoint")
 	}
 	if len(bad) > 0 {
-		total.note += fmt.Sprintf(", damaged or unreadable: %s", shownList(bad))
+		total.note += fmt.Sprintf(", damaged or unreadable: %s", fault.List(bad))
 	}
 	if total.unfinished > 0 {
 		total.note += fmt.Sprintf(", %s", plural(total.unfinished, "unfinished save"))

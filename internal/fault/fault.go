@@ -34,8 +34,12 @@ var (
 
 // ErrUnfinished is the ErrIncomplete of a checkpoint that is committed by its file
 // commit_success.txt and has none. Its writer holds no lock if it is Orbax.
-var ErrUnfinished error = &class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on; " +
-	"Delete removes it, and Save with Overwrite replaces it", ErrIncomplete}
+var ErrUnfinished = Advise(
+	&class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on", ErrIncomplete},
+	Delete, "Delete removes it, and Save with Overwrite replaces it")
+
+// ErrNoMatch is the ErrStructure of a pattern that no leaf matches.
+var ErrNoMatch error = &class{"structure mismatch", ErrStructure}
 
 // ErrEmptyDirectory is the ErrInvalidCheckpoint of a directory that has nothing in it, as
 // a save that is committed by a file leaves it which is killed at once.

@@ -20,18 +20,18 @@ func Shown(name string) string {
 	return name
 }
 
-// maxListed is how many names a message lists.
-const maxListed = 8
+// MaxListed is how many names a message lists.
+const MaxListed = 8
 
 // List returns names as a message lists them: as [Shown] has each, and the number of all
 // in place of the last ones if they are many.
 func List(names []string) string {
-	shown := make([]string, min(len(names), maxListed))
+	shown := make([]string, min(len(names), MaxListed))
 	for i := range shown {
 		shown[i] = Shown(names[i])
 	}
 	list := strings.Join(shown, ", ")
-	if len(names) > maxListed {
+	if len(names) > MaxListed {
 		list = fmt.Sprintf("%s … (%d in all)", list, len(names))
 	}
 	return list

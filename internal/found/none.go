@@ -66,7 +66,7 @@ func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	}
 	slices.SortFunc(steps, byNumber)
 	switch n := len(steps); {
-	case n > 8:
+	case n > fault.MaxListed:
 		return fmt.Errorf("%w: it is a directory of %d of them; give the path of one, such as that of %s in it", fault.ErrInvalidCheckpoint, n, fault.Shown(steps[n-1]))
 	case n > 0:
 		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))

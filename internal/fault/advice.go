@@ -1,0 +1,72 @@
+package fault
+
+import (
+	"errors"
+	"strings"
+)
+
+// Remedy names what of this library's API helps with an error. A program that offers the
+// same in another way, as the command line does by a flag, gives advice of its own.
+type Remedy string
+
+// The remedies are options and functions of package orbax and partial.
+const (
+	FillMissing  Remedy = "FillMissing"
+	FollowLinks  Remedy = "FollowLinks"
+	Overwrite    Remedy = "Overwrite"
+	Delete       Remedy = "Delete"
+	PartialAbort Remedy = "partial.Abort"
+)
+
+// Advised is an error whose message ends with advice on what to do.
+type Advised struct {
+	Err    error
+	Remedy Remedy
+	Advice string // a clause that has the remedy's name
+}
+
+// Advise returns err with advice, which follows its message after a semicolon.
+func Advise(err error, remedy Remedy, advice string) error { return &Advised{err, remedy, advice} }
+
+func (e *Advised) Error() string { return e.Err.Error() + e.tail() }
+func (e *Advised) Unwrap() error { return e.Err }
+
+func (e *Advised) tail() string { return "; " + e.Advice }
+
+// RemedyOf returns the remedy that err has advice about, or "".
+func RemedyOf(err error) Remedy {
+	var a *Advised
+	if errors.As(err, &a) {
+		return a.Remedy
+	}
+	return ""
+}
+
+// WithoutAdvice returns the message of err without the advice of every [Advised] in it.
+func WithoutAdvice(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	walk(err, func(e error) {
+		if a, ok := e.(*Advised); ok {
+			text = strings.ReplaceAll(text, a.tail(), "")
+		}
+	})
+	return text
+}
+
+// walk calls visit with err and all that it wraps.
+func walk(err error, visit func(error)) {
+	visit(err)
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := w.Unwrap(); inner != nil {
+			walk(inner, visit)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range w.Unwrap() {
+			walk(inner, visit)
+		}
+	}
+}
