@@ -55,7 +55,7 @@ func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) e
 	case err != nil:
 		return err
 	case room < s.least && !s.sharing.has():
-		err = fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, sizeText(float64(s.least)), sizeText(float64(room)))
+		err = fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, fault.Size(s.least), fault.Size(room))
 		if s.overwrite && !s.inPlace {
 			err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
@@ -67,31 +68,19 @@ func (s Stats) Rate() float64 {
 	return float64(s.Moved) / s.Elapsed.Seconds()
 }
 
-// String returns a line such as "save: 64 arrays of 1.07 GB; moved 1.07 GB in
-// 0.52 s, 2.06 GB/s".
+// String returns a line such as "save: 64 arrays of 1.0 GiB; moved 1.0 GiB in
+// 0.52 s, 1.9 GiB/s".
 func (s Stats) String() string {
 	arrays := "1 array"
 	if s.Arrays != 1 {
 		arrays = fmt.Sprintf("%d arrays", s.Arrays)
 	}
 	text := fmt.Sprintf("%s: %s of %s; moved %s in %.2f s, %s/s",
-		s.Op, arrays, sizeText(float64(s.Bytes)), sizeText(float64(s.Moved)), s.Elapsed.Seconds(), sizeText(s.Rate()))
+		s.Op, arrays, fault.Size(s.Bytes), fault.Size(s.Moved), s.Elapsed.Seconds(), fault.Size(int64(s.Rate())))
 	if s.Err != nil {
 		text += "; failed: " + s.Err.Error()
 	}
 	return text
-}
-
-func sizeText(n float64) string {
-	for _, unit := range []struct {
-		size float64
-		name string
-	}{{1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
-		if n >= unit.size {
-			return fmt.Sprintf("%.2f %s", n/unit.size, unit.name)
-		}
-	}
-	return fmt.Sprintf("%.0f B", n)
 }
 
 // LogValue returns the fields that are not zero as a group.

@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("the log lacks %s: %s", text, &log)
 		}
 	}
-	if text := s.String(); !strings.HasPrefix(text, "load: 3 arrays of 8.39 MB; moved 8.39 MB in ") || s.Err != nil {
+	if text := s.String(); !strings.HasPrefix(text, "load: 3 arrays of 8.0 MiB; moved 8.0 MiB in ") || s.Err != nil {
 		t.Error(text)
 	}
 	s = orbax.Stats{}

@@ -122,7 +122,7 @@ Missing parent directories of DST are made.` + exitHelp,
 				return err
 			}
 			c.warnLost()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", shown(c.dst), plural(done.leaves, "leaf"), size(done.bytes), pace(done.bytes, time.Since(start)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", shown(c.dst), plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
 			return err
 		},
 	}

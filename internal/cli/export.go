@@ -94,7 +94,7 @@ func (c *conversion) checkRoom(ctx context.Context, need int64) error {
 	if err != nil || room >= need { // without an answer the write finds out
 		return ctx.Err()
 	}
-	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, size(need), size(room))
+	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, fault.Size(need), fault.Size(room))
 }
 
 // refuseGuess returns an error if it is not clear which of several pytrees is to be

@@ -46,7 +46,7 @@ func (l *listing) print(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	table(b, rows, 4)
 	if len(trees) > 0 {
-		fmt.Fprintf(b, "total %s%s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), ofParts(trees), size(bytes), size(stored), strings.Join(unique(formats), ", "))
+		fmt.Fprintf(b, "total %s%s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), ofParts(trees), fault.Size(bytes), fault.Size(stored), strings.Join(unique(formats), ", "))
 	}
 	for _, of := range []struct {
 		title string
@@ -80,7 +80,7 @@ func (l *leaf) row(prefix string) []string {
 		row[2] = "key<" + shown(*l.PRNGImpl) + ">"
 	}
 	if l.DType != nil || l.Kind == kindString {
-		row[4] = size(l.Bytes)
+		row[4] = fault.Size(l.Bytes)
 	}
 	if l.Error != nil {
 		row[4] = "unreadable"

@@ -106,7 +106,7 @@ func (l *runListing) print(w io.Writer) error {
 	rows := [][]string{{"CHECKPOINT", "COMMITTED", "LEAVES", "SIZE", "METRICS"}}
 	var bytes, stored int64
 	for _, m := range l.Checkpoints {
-		row := []string{shown(m.Name), "", fmt.Sprint(m.Leaves), size(m.Bytes), ""}
+		row := []string{shown(m.Name), "", fmt.Sprint(m.Leaves), fault.Size(m.Bytes), ""}
 		if m.CommitTime != nil {
 			row[1] = m.CommitTime.Format(time.RFC3339)
 		}
@@ -122,7 +122,7 @@ func (l *runListing) print(w io.Writer) error {
 	}
 	b := bufio.NewWriter(w)
 	table(b, rows, 2, 3)
-	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), size(bytes), size(stored))
+	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), fault.Size(bytes), fault.Size(stored))
 	if len(l.Unfinished) > 0 {
 		fmt.Fprintf(b, "unfinished: %s\n", fault.List(l.Unfinished))
 	}

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // TestConvertMemory checks that convert holds a small part of the state only. It
@@ -43,9 +45,9 @@ func TestConvertMemory(t *testing.T) {
 			t.Fatalf("%q: %v", args, err)
 		}
 		rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // KiB on Linux
-		t.Logf("%s of memory: %q", size(rss), args)
+		t.Logf("%s of memory: %q", fault.Size(rss), args)
 		if rss > 200<<20 {
-			t.Errorf("%q: %s of memory, want less than 200 MiB", args, size(rss))
+			t.Errorf("%q: %s of memory, want less than 200 MiB", args, fault.Size(rss))
 		}
 	}
 }

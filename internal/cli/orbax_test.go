@@ -43,17 +43,6 @@ func TestClosest(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 5 << 30: "5.0 GiB",
-		math.MaxInt64: "8.0 EiB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestShown(t *testing.T) {
 	for name, want := range map[string]string{
 		"params.w": "params.w", "größe 1": "größe 1", "": `""`, " x": `" x"`,

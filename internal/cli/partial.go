@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/partial"
 )
@@ -195,7 +196,7 @@ func printSessions(w io.Writer, sessions []session) {
 				last = p.Saved.Format(time.RFC3339)
 			}
 		}
-		rows = append(rows, []string{shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), size(bytes), last})
+		rows = append(rows, []string{shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), fault.Size(bytes), last})
 	}
 	table(w, rows, 1, 2, 3)
 }

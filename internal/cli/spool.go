@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // spoolMemory is the largest leaf that is held in memory.
@@ -25,7 +27,7 @@ func newSpool(n int64) (*spool, error) {
 	}
 	f, err := os.CreateTemp("", "orbax-cat-")
 	if err != nil {
-		return nil, withHint(err, "the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", size(n))
+		return nil, withHint(err, "the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", fault.Size(n))
 	}
 	// Without a name it goes away whatever happens; some systems refuse that.
 	_ = os.Remove(f.Name())

@@ -13,27 +13,13 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// size returns a number of bytes for people: "512 B", "1.5 GiB".
-func size(n int64) string {
-	if n < 1024 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	f := float64(n)
-	unit := 0
-	for f >= 1023.95 && unit < 6 {
-		f /= 1024
-		unit++
-	}
-	return strconv.FormatFloat(f, 'f', 1, 64) + " " + "BKMGTPE"[unit:unit+1] + "iB"
-}
-
 // pace returns a time and the rate that it means for n bytes.
 func pace(n int64, t time.Duration) string {
 	s := fmt.Sprintf("%.2fs", t.Seconds())
 	if t <= 0 {
 		return s
 	}
-	return s + "  " + size(int64(float64(n)/t.Seconds())) + "/s"
+	return s + "  " + fault.Size(int64(float64(n)/t.Seconds())) + "/s"
 }
 
 func plural(n int, what string) string {

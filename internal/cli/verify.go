@@ -251,7 +251,7 @@ func (v *verdict) String() string {
 		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
 	}
 	took := time.Duration(v.Seconds * float64(time.Second))
-	line := fmt.Sprintf("OK  %s  %s  %s  %s", shown(v.Path), plural(v.Leaves, "leaf"), size(v.Bytes), pace(v.Bytes, took))
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", shown(v.Path), plural(v.Leaves, "leaf"), fault.Size(v.Bytes), pace(v.Bytes, took))
 	if v.trees == 0 {
 		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", shown(v.Path), took.Seconds())
 	}

@@ -37,6 +37,20 @@ func List(names []string) string {
 	return list
 }
 
+// Size returns a number of bytes as messages, reports and tables have it: "512 B", "1.5 GiB".
+func Size(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	f := float64(n)
+	unit := 0
+	for f >= 1023.95 && unit < 6 {
+		f /= 1024
+		unit++
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + "BKMGTPE"[unit:unit+1] + "iB"
+}
+
 // Printable returns a message without what could act on a terminal or forge a line
 // of a log: what [Escape] replaces, and line ends, after which the text is indented.
 func Printable(message string) string {

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"math"
 	"testing"
 )
 
@@ -34,6 +35,17 @@ func TestLeafShowsItsName(t *testing.T) {
 	} {
 		if got := (&Leaf{Path: path, Err: errors.New("bad")}).Error(); got != want {
 			t.Errorf("leaf %q says %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 5 << 30: "5.0 GiB",
+		math.MaxInt64: "8.0 EiB",
+	} {
+		if got := Size(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
 }
