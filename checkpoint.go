@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -31,10 +32,9 @@ type Checkpoint struct {
 	path   string // as the caller gave it
 	closed atomic.Bool
 
-	openConfig
+	opened config.Open // how it was opened
 
-	mapped  view.Mappings
-	oneCall bool // the function that opened it closes it
+	mapped view.Mappings
 }
 
 // Open opens the checkpoint at path and reads its metadata. Errors match
@@ -52,12 +52,12 @@ func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint,
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	c := newOpenConfig(options)
-	ck, err := openAt(ctx, storage.Confine(store, dir, c.followLinks), dir, path)
+	c := config.NewOpen(options)
+	ck, err := openAt(ctx, storage.Confine(store, dir, c.FollowLinks), dir, path)
 	if err != nil {
 		return nil, err
 	}
-	ck.openConfig = *c
+	ck.opened = *c
 	return ck, nil
 }
 
@@ -139,11 +139,13 @@ func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, erro
 	if err := cmp.Or(cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
 		return "", err
 	}
-	return c.pick(ctx, cfg.name)
+	return c.pick(ctx, cfg.Name)
 }
 
-// pytrees returns the names of the checkpointables of which pick takes one, sorted.
-func (c *Checkpoint) pytrees(ctx context.Context) ([]string, error) {
+// PyTrees returns the names of those checkpointables that are pytrees, sorted. A load
+// without [Name] takes one of them. There are none if the checkpoint is a pytree itself,
+// without a name. A directory that cannot be read is an *[Error].
+func (c *Checkpoint) PyTrees(ctx context.Context) ([]string, error) {
 	names, err := c.found.PyTrees(ctx)
 	return names, wrap(ctx, "open", c.path, cmp.Or(c.isOpen(), err))
 }
@@ -177,17 +179,17 @@ func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...
 
 func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOption) (v any, err error) {
 	cfg := c.config(options)
-	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
+	o := newObserver("load", &cfg.Common, cfg.engine.Meter)
 	defer func() { o.end(err) }()
 	if err := cmp.Or(cfg.checkTarget(target), c.checkLoading(cfg)); err != nil {
 		return nil, err
 	}
-	name, err := c.pick(ctx, cfg.name)
+	name, err := c.pick(ctx, cfg.Name)
 	if err != nil {
 		return nil, err
 	}
 	v, err = c.loadPart(ctx, name, target, cfg)
-	if cfg.name == "" && isMismatch(err) && name != layout.DefaultName && len(c.found.Names) > 1 {
+	if cfg.Name == "" && isMismatch(err) && name != layout.DefaultName && len(c.found.Names) > 1 {
 		err = errors.Join(err, fmt.Errorf("%w: it was %q that was to be loaded, the first pytree of the checkpointables %q; Name chooses another",
 			fault.ErrStructure, name, c.found.Names))
 	}
@@ -214,11 +216,11 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if err != nil {
 		return nil, err
 	}
-	h, err := cfg.registry.ForLoad(name, typ, target)
+	h, err := cfg.Registry.ForLoad(name, typ, target)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.registry.Knows(typ) {
+	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.Registry.Knows(typ) {
 		if isTree, err := c.found.HasTree(ctx, name); err != nil {
 			return nil, err
 		} else if !isTree {
@@ -251,7 +253,7 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.found.LostTree(ctx, name); err == nil {
-		t, err = cfg.handler.OpenView(ctx, c.readDir(name, cfg.engine))
+		t, err = cfg.Handler.OpenView(ctx, c.readDir(name, cfg.engine))
 	}
 	if err := c.unchanged(ctx, err); err != nil {
 		return nil, err
@@ -262,7 +264,7 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 // LoadCheckpointables is the function LoadCheckpointables.
 func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (_ map[string]any, err error) {
 	cfg := newLoadConfig(options)
-	o := newObserver("load", &cfg.sharedOptions, cfg.engine.Meter)
+	o := newObserver("load", &cfg.Common, cfg.engine.Meter)
 	defer func() { o.end(err) }()
 	if !c.found.HasItems() {
 		return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
@@ -297,7 +299,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	if err := errors.Join(errs...); err != nil {
 		return nil, wrap(ctx, "load", c.path, err)
 	}
-	cfg.handler.Shared = new(tree.Targets)
+	cfg.Handler.Shared = new(tree.Targets)
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
 	group, gctx := errgroup.WithContext(ctx)

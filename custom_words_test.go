@@ -158,7 +158,7 @@ func TestCustomMetadataThatChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Save(t.Context(), 0, 1, training.Metrics(both)); !errors.Is(err, orbax.ErrLeafType) {
+	if _, err := c.Save(t.Context(), 0, 1, orbax.Metrics(both)); !errors.Is(err, orbax.ErrLeafType) {
 		t.Errorf("metrics: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -50,50 +51,35 @@ import (
 // A path that a save or another deletion is at work on is refused with ErrBusy.
 // A load that the deletion overtakes fails with ErrBusy or ErrNotExist.
 func Delete(ctx context.Context, path string, options ...DeleteOption) error {
-	c := &deleteConfig{}
-	for _, o := range options {
-		if o != nil {
-			o.applyDelete(c)
-		}
-	}
-	err := c.delete(ctx, path)
-	for _, deleted := range c.deleted {
+	c := config.NewDelete(options)
+	err := remove(ctx, path, c)
+	for _, deleted := range c.Deleted {
 		*deleted = err == nil
 	}
-	if missing := flatten(err); c.missingOK && len(missing) == 1 && errors.Is(err, fault.ErrNotExist) {
+	if missing := flatten(err); c.MissingOK && len(missing) == 1 && errors.Is(err, fault.ErrNotExist) {
 		return nil
 	}
 	return wrap(ctx, "delete", path, err)
 }
 
 // DeleteOption is an option of Delete: Name, MissingOK or Deleted.
-type DeleteOption interface{ applyDelete(*deleteConfig) }
+type DeleteOption interface{ ApplyDelete(c *config.Delete) }
 
-type deleteConfig struct {
-	part      bool   // a checkpointable, and not the checkpoint
-	name      string // of the checkpointable
-	missingOK bool
-	deleted   []*bool
-	// still, if not nil, is asked when the place is claimed: its error keeps what is
-	// there.
-	still func(ctx context.Context) error
-}
+type deleteOption func(*config.Delete)
 
-type deleteOption func(*deleteConfig)
+func (o deleteOption) ApplyDelete(c *config.Delete) { o(c) }
 
-func (o deleteOption) applyDelete(c *deleteConfig) { o(c) }
-
-func (o nameOption) applyDelete(c *deleteConfig) { c.part, c.name = true, string(o) }
+func (o nameOption) ApplyDelete(c *config.Delete) { c.Named, c.Name = true, string(o) }
 
 // MissingOK makes a deletion succeed where there is nothing to delete.
-func MissingOK() DeleteOption { return deleteOption(func(c *deleteConfig) { c.missingOK = true }) }
+func MissingOK() DeleteOption { return deleteOption(func(c *config.Delete) { c.MissingOK = true }) }
 
 // Deleted sets deleted when Delete has ended: to true if it has deleted what was there,
 // and to false if it has failed or, with MissingOK, nothing was there. nil is passed over.
 func Deleted(deleted *bool) DeleteOption {
-	return deleteOption(func(c *deleteConfig) {
+	return deleteOption(func(c *config.Delete) {
 		if deleted != nil {
-			c.deleted = append(c.deleted, deleted)
+			c.Deleted = append(c.Deleted, deleted)
 		}
 	})
 }
@@ -106,7 +92,7 @@ type deletion interface {
 	run(ctx context.Context, edit storage.Edit) error
 }
 
-func (c *deleteConfig) delete(ctx context.Context, path string) error {
+func remove(ctx context.Context, path string, c *config.Delete) error {
 	store, dir, err := storage.Resolve(path)
 	if err != nil {
 		return err
@@ -117,8 +103,8 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 	}
 	place := place{store, dir}
 	var d deletion = &wholeDeletion{place}
-	if c.part {
-		d = &partDeletion{place: place, name: c.name}
+	if c.Named {
+		d = &partDeletion{place: place, name: c.Name}
 	}
 	// What is refused is not even claimed.
 	if err := d.check(ctx); err != nil {
@@ -132,13 +118,13 @@ func (c *deleteConfig) delete(ctx context.Context, path string) error {
 		return err
 	}
 	err = d.check(ctx) // it may have changed before it was claimed
-	if err == nil && c.still != nil {
-		err = c.still(ctx)
+	if err == nil && c.Still != nil {
+		err = c.Still(ctx)
 	}
 	if err == nil {
 		err = d.run(ctx, edit)
 	}
-	if err = errors.Join(err, edit.Close()); err == nil && c.still == nil {
+	if err = errors.Join(err, edit.Close()); err == nil && c.Still == nil {
 		// What saves and deletions here have left that died; if it stays it is in no one's
 		// way. A run removes what its steps have left.
 		_ = proof.RemoveLeft(ctx, store, dir)

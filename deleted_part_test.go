@@ -39,7 +39,7 @@ func stepFiles(t testing.TB) (files, map[string]any) {
 		"data":  handler.JSON{Value: []any{1, "ä"}},
 	}
 	custom := map[string]any{"epoch": 3, "rate": 1e-7, "text": "ä\u2028", "best": math.Inf(-1), "worst": []any{math.NaN()}}
-	if _, err := c.SaveCheckpointables(t.Context(), 5, items, training.Metrics(map[string]any{"loss": 0.25}),
+	if _, err := c.SaveCheckpointables(t.Context(), 5, items, orbax.Metrics(map[string]any{"loss": 0.25}),
 		orbax.CustomMetadata(custom)); err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (d *differ) run(ctx context.Context) error {
 		}
 	}
 	partsA, partsB := d.a.found.Items(), d.b.found.Items()
-	name := d.a.config.name
+	name := d.a.config.Name
 	switch {
 	case name == "" && len(partsA) == 1 && len(partsB) == 1:
 		return d.part(ctx, partsA[0], partsB[0])

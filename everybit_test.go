@@ -96,7 +96,7 @@ func trainSteps(t testing.TB, n int, s handler.StorageOptions) files {
 			"cfg":  handler.JSON{Value: map[string]any{"lr": 0.5, "step": step}},
 			"data": &position{fmt.Sprint("at ", step)},
 		}
-		if _, err := c.SaveCheckpointables(t.Context(), step, items, training.Metrics(map[string]any{"loss": 0.25}),
+		if _, err := c.SaveCheckpointables(t.Context(), step, items, orbax.Metrics(map[string]any{"loss": 0.25}),
 			orbax.CustomMetadata(map[string]any{"epoch": step, "rate": 1e-7})); err != nil {
 			t.Fatal(err)
 		}

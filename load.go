@@ -102,7 +102,7 @@ func once[T any](ctx context.Context, path string, options []OpenOption, read fu
 		return none, err
 	}
 	defer ck.Close()
-	ck.oneCall = true
+	ck.opened.OneCall = true
 	return read(ck)
 }
 

@@ -8,17 +8,9 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/view"
-)
-
-// mapping says whether a load maps files.
-type mapping int
-
-const (
-	mapNothing mapping = iota
-	mapVerified
-	mapUnverified
 )
 
 // Mapped makes a load through an open Checkpoint copy nothing: its arrays are views
@@ -66,14 +58,14 @@ const (
 // training.Checkpointer and training.ReadOptions.Load refuse it for the same reason, and
 // so do calls that are no loads, such as Metadata, Hash and Diff.
 func Mapped() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.mapping = mapVerified })
+	return loadOption(func(c *config.Load) { c.Mapping = config.MapVerified })
 }
 
 // MappedUnverified is Mapped without a look at the bytes: the load takes as long as
 // reading the checkpoint's documents, and what is damaged is loaded as it is.
 // Checkpoint.VerifyMapped verifies what is about to be used.
 func MappedUnverified() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.mapping = mapUnverified })
+	return loadOption(func(c *config.Load) { c.Mapping = config.MapUnverified })
 }
 
 // VerifyMapped verifies the stored checksums of mapped arrays that were loaded
@@ -90,8 +82,8 @@ func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) e
 // checkLoading refuses Mapped where the memory would not outlive the call, and options
 // that come too late.
 func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
-	if cfg.mapping == mapNothing || !c.oneCall {
-		return c.checkOpening(&cfg.openConfig)
+	if cfg.Mapping == config.MapNothing || !c.opened.OneCall {
+		return c.checkOpening(&cfg.Open)
 	}
 	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; "+
 		"use Open and a method of the Checkpoint that it returns", fault.ErrUnsupported)
@@ -100,20 +92,20 @@ func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
 // checkReading refuses options for loads where there is none.
 func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 	switch {
-	case cfg.mapping != mapNothing:
+	case cfg.Mapping != config.MapNothing:
 		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
-	case cfg.reports != nil || cfg.progress != nil:
+	case cfg.Reports != nil || cfg.Progress != nil:
 		return fmt.Errorf("%w: Report and Progress are for saves and loads", fault.ErrUnsupported)
 	}
-	return c.checkOpening(&cfg.openConfig)
+	return c.checkOpening(&cfg.Open)
 }
 
 // loadOptions returns the options of a load for its handler.
 func (c *Checkpoint) loadOptions(cfg *loadConfig) handler.LoadOptions {
-	o := cfg.handler
-	if cfg.mapping != mapNothing {
+	o := cfg.Handler
+	if cfg.Mapping != config.MapNothing {
 		mapped := func(_ context.Context, t *view.Tree) (*view.Tree, error) {
-			return t.Mapped(&c.mapped, cfg.mapping == mapVerified), nil
+			return t.Mapped(&c.mapped, cfg.Mapping == config.MapVerified), nil
 		}
 		o.Views = append(slices.Clip(o.Views), mapped)
 	}

@@ -133,11 +133,11 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 	if err != nil {
 		return err
 	}
-	h, err := cfg.registry.ForLoad(name, typ, nil)
+	h, err := cfg.Registry.ForLoad(name, typ, nil)
 	if err != nil {
 		return err
 	}
-	if !cfg.registry.Knows(typ) {
+	if !cfg.Registry.Knows(typ) {
 		if isTree, err := c.found.HasTree(ctx, name); err != nil || !isTree {
 			return err // nil: of an unknown kind, and not a pytree either
 		}
@@ -152,7 +152,7 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name, cfg.engine))
 		return err
 	}
-	t, err := cfg.handler.OpenView(ctx, c.readDir(name, cfg.engine))
+	t, err := cfg.Handler.OpenView(ctx, c.readDir(name, cfg.engine))
 	if err == nil {
 		m.Checkpointables[name] = t.Metadata()
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -13,10 +14,10 @@ import (
 
 // loadOption is an option for every load; it concerns the pytrees among what is
 // loaded.
-type loadOption func(*loadConfig)
+type loadOption func(*config.Load)
 
-func (o loadOption) applyLoad(c *loadConfig) { o(c) }
-func (o loadOption) loadCheckpointables()    {}
+func (o loadOption) ApplyLoad(c *config.Load) { o(c) }
+func (o loadOption) ForCheckpointables()      {}
 
 // Cast lets a load convert arrays and numbers to the dtypes of its target. It rounds to
 // the nearest value, ties to even. A number outside of the range of the target's dtype
@@ -26,21 +27,21 @@ func (o loadOption) loadCheckpointables()    {}
 // around, and NaN becomes 0; see array.Convert. Without Cast a dtype that differs is an
 // error. A call without a target refuses Cast, PadOrTruncate and Partial.
 func Cast() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.handler.Cast = true })
+	return loadOption(func(c *config.Load) { c.Handler.Cast = true })
 }
 
 // PadOrTruncate lets a load fill arrays of other shapes than the stored ones, of
 // the same rank: axis by axis, what is too long is cut off at its end, and what
 // is too short is followed by zeros. Without it a shape that differs is an error.
 func PadOrTruncate() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.handler.PadOrTruncate = true })
+	return loadOption(func(c *config.Load) { c.Handler.PadOrTruncate = true })
 }
 
 // Partial lets the target of a load lack what the checkpoint has: only the keys
 // of the target are loaded. A key that the checkpoint lacks stays an error. To
 // leave out single leaves put a tree.Placeholder in their place.
 func Partial() LoadCheckpointablesOption {
-	return loadOption(func(c *loadConfig) { c.handler.Partial = true })
+	return loadOption(func(c *config.Load) { c.Handler.Partial = true })
 }
 
 // FillMissing makes chunks that a checkpoint does not have chunks of the array's fill
@@ -54,14 +55,14 @@ func FillMissing() FillOption { return fillOption{} }
 
 type fillOption struct{}
 
-func (fillOption) applyLoad(c *loadConfig)     { c.handler.Fill = true }
-func (fillOption) loadCheckpointables()        {}
+func (fillOption) ApplyLoad(c *config.Load)    { c.Handler.Fill = true }
+func (fillOption) ForCheckpointables()         {}
 func (fillOption) applyVerify(c *verifyConfig) { c.handler.Fill = true }
 
 // checkTarget refuses options that say how a target is filled where there is
 // none.
 func (c *loadConfig) checkTarget(target any) error {
-	o := &c.handler.BindOptions
+	o := &c.Handler.BindOptions
 	if target != nil || !o.Cast && !o.PadOrTruncate && !o.Partial {
 		return nil
 	}
@@ -72,7 +73,7 @@ func (c *loadConfig) checkTarget(target any) error {
 // checkViews refuses options that change the tree where h, which is no handler of
 // pytrees, has none.
 func (c *loadConfig) checkViews(h handler.Handler) error {
-	if _, ok := h.(handler.PyTreeHandler); ok || len(c.handler.Views) == 0 {
+	if _, ok := h.(handler.PyTreeHandler); ok || len(c.Handler.Views) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUnsupported, h.Type())
@@ -81,7 +82,7 @@ func (c *loadConfig) checkViews(h handler.Handler) error {
 // viewOption changes the tree that is loaded.
 type viewOption func(context.Context, *view.Tree) (*view.Tree, error)
 
-func (o viewOption) applyLoad(c *loadConfig) { c.handler.Views = append(c.handler.Views, o) }
+func (o viewOption) ApplyLoad(c *config.Load) { c.Handler.Views = append(c.Handler.Views, o) }
 
 // Select loads the leaves that match one of the patterns, such as "params.**";
 // see tree.ParsePattern. That a pattern matches nothing is an error that matches

@@ -3,14 +3,13 @@ package orbax
 import (
 	"fmt"
 
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // OpenOption is an option of Open and IsCheckpoint: FollowLinks, which the loads and
 // other functions that open a path take too.
-type OpenOption interface{ applyOpen(*openConfig) }
-
-type openConfig struct{ followLinks bool }
+type OpenOption interface{ ApplyOpen(c *config.Open) }
 
 // LinksOption is what FollowLinks returns.
 type LinksOption interface {
@@ -32,36 +31,26 @@ func FollowLinks() LinksOption { return linksOption{} }
 
 type linksOption struct{}
 
-func (linksOption) applyOpen(c *openConfig)     { c.followLinks = true }
-func (linksOption) applyLoad(c *loadConfig)     { c.followLinks = true }
-func (linksOption) loadCheckpointables()        {}
-func (linksOption) applyVerify(c *verifyConfig) { c.followLinks = true }
-
-func newOpenConfig(options []OpenOption) *openConfig {
-	c := &openConfig{}
-	for _, o := range options {
-		if o != nil {
-			o.applyOpen(c)
-		}
-	}
-	return c
-}
+func (linksOption) ApplyOpen(c *config.Open)    { c.FollowLinks = true }
+func (linksOption) ApplyLoad(c *config.Load)    { c.FollowLinks = true }
+func (linksOption) ForCheckpointables()         {}
+func (linksOption) applyVerify(c *verifyConfig) { c.FollowLinks = true }
 
 // opening returns the options with which a load opens its checkpoint.
 func opening[O LoadOption](options []O) []OpenOption {
-	return newLoadConfig(options).opening()
+	return openingOf(&config.NewLoad(options).Open)
 }
 
-func (c *openConfig) opening() []OpenOption {
-	if c.followLinks {
+func openingOf(c *config.Open) []OpenOption {
+	if c.FollowLinks {
 		return []OpenOption{linksOption{}}
 	}
 	return nil
 }
 
 // checkOpening refuses options that come too late for a checkpoint that is open.
-func (c *Checkpoint) checkOpening(o *openConfig) error {
-	if o.followLinks && !c.followLinks {
+func (c *Checkpoint) checkOpening(o *config.Open) error {
+	if o.FollowLinks && !c.opened.FollowLinks {
 		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUnsupported)
 	}
 	return nil

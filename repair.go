@@ -10,11 +10,11 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
-	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
@@ -217,7 +217,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
-	if err := savehook.CheckDocuments(ctx, c.found.Store, stage.Dir(), "", c.found.Digests); err != nil {
+	if err := documents.CheckAll(ctx, c.found.Store, stage.Dir(), "", c.found.Digests); err != nil {
 		return err
 	}
 	for name, union := range unions {

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -34,8 +35,8 @@ import (
 // where they lie, and their checksums computed on the way: one that changes in
 // between is found to be damaged when it is loaded.
 func Save(ctx context.Context, path string, state any, options ...SaveOption) error {
-	c := newSaveConfig(options)
-	return saveNow(ctx, path, map[string]any{c.name: state}, c)
+	c := save.NewConfig(options)
+	return saveNow(ctx, path, map[string]any{c.Name: state}, c)
 }
 
 // SaveAsync is Save in the background: it returns when state has been copied,
@@ -48,8 +49,8 @@ func Save(ctx context.Context, path string, state any, options ...SaveOption) er
 // A program that ends without waiting leaves an unfinished temporary directory
 // beside path, and path as it was.
 func SaveAsync(ctx context.Context, path string, state any, options ...SaveOption) (*AsyncResponse, error) {
-	c := newSaveConfig(options)
-	return saveAsync(ctx, path, map[string]any{c.name: state}, c)
+	c := save.NewConfig(options)
+	return saveAsync(ctx, path, map[string]any{c.Name: state}, c)
 }
 
 // SaveCheckpointables writes a checkpoint of several checkpointables, each in a
@@ -58,15 +59,15 @@ func SaveAsync(ctx context.Context, path string, state any, options ...SaveOptio
 // takes the one called "state", or the first by name if there is none: call the main
 // pytree "state", or give Name to loads.
 func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
-	return saveNow(ctx, path, checkpointables, newSaveConfig(options))
+	return saveNow(ctx, path, checkpointables, save.NewConfig(options))
 }
 
 // SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
 func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) (*AsyncResponse, error) {
-	return saveAsync(ctx, path, checkpointables, newSaveConfig(options))
+	return saveAsync(ctx, path, checkpointables, save.NewConfig(options))
 }
 
-func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConfig) (err error) {
+func saveNow(ctx context.Context, path string, parts map[string]any, c *save.Config) (err error) {
 	s := newSaving(ctx, c)
 	defer func() { s.end(err) }()
 	if err = s.begin(ctx, path, parts, c); err == nil {
@@ -75,8 +76,8 @@ func saveNow(ctx context.Context, path string, parts map[string]any, c *saveConf
 	return wrap(ctx, "save", path, err)
 }
 
-func saveAsync(ctx context.Context, path string, parts map[string]any, c *saveConfig) (r *AsyncResponse, err error) {
-	c.handler.Snapshot = true
+func saveAsync(ctx context.Context, path string, parts map[string]any, c *save.Config) (r *AsyncResponse, err error) {
+	c.Handler.Snapshot = true
 	s := newSaving(ctx, c)
 	defer func() {
 		if r == nil { // refused, or a handler has panicked
@@ -106,7 +107,7 @@ type saving struct {
 	handlers   map[string]handler.Handler // of the checkpointables
 	registry   *handler.Registry
 	digests    layout.Digests
-	into       *savehook.Into      // of a partial save
+	into       *save.Into          // of a partial save
 	sharing    *sharing            // with an earlier step; nil: none
 	like       func() *found.Found // the step before; nil: none
 	engine     *transfer.Engine
@@ -114,27 +115,27 @@ type saving struct {
 	least      int64 // bytes that will be written at least
 }
 
-func newSaving(ctx context.Context, c *saveConfig) *saving {
-	marked := c.atomicity == CommitFile
-	inPlace := marked && !c.step.ReplaceDamaged // else the old one stays until this is complete
+func newSaving(ctx context.Context, c *save.Config) *saving {
+	marked := c.Marker
+	inPlace := marked && !c.Step.ReplaceDamaged // else the old one stays until this is complete
 	s := &saving{
-		overwrite:  c.overwrite || c.step.ReplaceUnfinished,
-		unfinished: !c.overwrite && c.step.ReplaceUnfinished || inPlace,
+		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
+		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace,
 		marked:     marked,
 		inPlace:    inPlace,
 		meta:       layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
 		writes:     map[string]handler.WriteFunc{},
 		handlers:   map[string]handler.Handler{},
-		registry:   c.registry,
-		into:       c.into,
-		sharing:    newSharing(ctx, c.step.Sharing),
+		registry:   c.Registry,
+		into:       c.Into,
+		sharing:    newSharing(ctx, c.Step),
 		like:       func() *found.Found { return nil },
-		engine:     c.newEngine(),
+		engine:     c.NewEngine(),
 	}
-	if c.step.Like != "" {
-		s.like = openEarlier(ctx, c.step.Like, func(error) {}) // then they have their own names
+	if c.Step.Like != "" {
+		s.like = openEarlier(ctx, c.Step.Like, func(error) {}) // then they have their own names
 	}
-	s.observer = newObserver("save", &c.sharedOptions, s.engine.Meter)
+	s.observer = newObserver("save", &c.Common, s.engine.Meter)
 	return s
 }
 
@@ -146,16 +147,16 @@ func (s *saving) end(err error) {
 
 // begin checks everything that can be checked, takes what it needs of the
 // parts, and claims the path. Nothing is written before all of it is accepted.
-func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c *saveConfig) (err error) {
+func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c *save.Config) (err error) {
 	if s.store, s.dir, err = storage.Resolve(path); err != nil {
 		return err
 	}
-	c.handler.Use(s.engine)
-	c.handler.Announce = func(bytes int64) error {
+	c.Handler.Use(s.engine)
+	c.Handler.Announce = func(bytes int64) error {
 		s.least += bytes
-		return s.checkRoom(ctx, c.step.MakeRoom)
+		return s.checkRoom(ctx, c.Step.MakeRoom)
 	}
-	custom, err := layout.CheckCustom(c.custom)
+	custom, err := layout.CheckCustom(c.Custom)
 	errs := []error{err, s.checkAtomicity(c)}
 	s.meta.Custom = custom
 	if len(parts) == 0 {
@@ -168,7 +169,7 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if err := errors.Join(append(errs, s.checkPlace(ctx), s.checkTarget(ctx))...); err != nil {
 		return err
 	}
-	if err := s.accept(ctx, parts[c.name], c); err != nil {
+	if err := s.accept(ctx, parts[c.Name], c); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -196,19 +197,19 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 }
 
 // prepare lets the handler of one part check it and take what it needs.
-func (s *saving) prepare(ctx context.Context, name string, part any, c *saveConfig) error {
+func (s *saving) prepare(ctx context.Context, name string, part any, c *save.Config) error {
 	if part == nil {
 		return fmt.Errorf("%w: checkpointable %q is nil", fault.ErrLeafType, name)
 	}
-	h, err := c.registry.ForSave(name, part)
+	h, err := c.Registry.ForSave(name, part)
 	if err != nil {
 		return err
 	}
 	if _, ok := h.(handler.PyTreeHandler); s.into != nil && !ok {
 		return fmt.Errorf("%w: a partial save is of a pytree, not of %T", fault.ErrLeafType, part)
 	}
-	write, err := h.Save(ctx, part, c.handler)
-	if err != nil && name != c.name {
+	write, err := h.Save(ctx, part, c.Handler)
+	if err != nil && name != c.Name {
 		err = inPart(name, err) // one of several, not what Save was given
 	}
 	if err != nil {
@@ -233,10 +234,10 @@ func (s *saving) run(ctx context.Context) error {
 		s.removeLeft(ctx) // what has much in it takes seconds, for which SaveAsync does not wait
 	}
 	if s.sharing == nil { // else the fingerprints come first
-		s.observer.enter(PhaseTransfer)
+		s.engine.Meter.Begin(transfer.Moving, 0)
 	}
 	err := s.write(ctx)
-	s.observer.enter(PhaseCommit)
+	s.engine.Meter.Begin(transfer.Committing, 0)
 	if err == nil && (s.overwrite && !s.inPlace || s.into != nil) {
 		err = s.checkTarget(ctx) // it may have changed meanwhile
 	}
@@ -288,7 +289,7 @@ func (s *saving) write(ctx context.Context) error {
 			if err := write(gctx, dir); err != nil || !s.marked {
 				return err
 			}
-			return dir.WriteFile(gctx, layout.CommitFile, savehook.Mark(path.Join(s.dir, name)))
+			return dir.WriteFile(gctx, layout.CommitFile, documents.Mark(path.Join(s.dir, name)))
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -299,5 +300,5 @@ func (s *saving) write(ctx context.Context) error {
 	if s.into != nil {
 		digestFile = s.into.DigestFile
 	}
-	return savehook.Documents(ctx, s.engine, s.stage, &s.meta, &s.digests, digestFile, s.dir)
+	return documents.Write(ctx, s.engine, s.stage, &s.meta, &s.digests, digestFile, s.dir)
 }

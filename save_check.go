@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -139,7 +140,7 @@ func (s *saving) checkTarget(ctx context.Context) error {
 }
 
 // accept asks whether a partial save may be made.
-func (s *saving) accept(ctx context.Context, state any, c *saveConfig) error {
+func (s *saving) accept(ctx context.Context, state any, c *save.Config) error {
 	if s.into == nil {
 		return nil
 	}
@@ -149,9 +150,9 @@ func (s *saving) accept(ctx context.Context, state any, c *saveConfig) error {
 	if custom, _ := s.meta.Custom.(layout.CustomJSON); custom.IsList() {
 		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUnsupported)
 	}
-	leaves, err := tree.Flatten(state, c.handler.Adapters...)
+	leaves, err := tree.Flatten(state, c.Handler.Adapters...)
 	if err != nil {
 		return err
 	}
-	return s.into.Accept(ctx, leaves, c.handler.Storage.Zarr2)
+	return s.into.Accept(ctx, leaves, c.Handler.Storage.Zarr2)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -41,7 +42,12 @@ const (
 // that the damaged step stays until then. A partial save refuses
 // CommitFile, and so does a store that cannot write in place, with ErrUnsupported too.
 func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {
-	return saveOption(func(c *saveConfig) { c.atomicity = mode })
+	return saveOption(func(c *save.Config) {
+		c.Marker, c.Refused = mode == CommitFile, nil
+		if mode != AtomicRename && mode != CommitFile {
+			c.Refused = fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUnsupported, mode)
+		}
+	})
 }
 
 // errNotInPlace matches ErrExist, for callers that did not ask to overwrite anything.
@@ -49,10 +55,10 @@ var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the che
 	fault.ErrUnsupported, fault.ErrExist)
 
 // checkAtomicity refuses a mode that there is not, or not here.
-func (s *saving) checkAtomicity(c *saveConfig) error {
+func (s *saving) checkAtomicity(c *save.Config) error {
 	switch _, ok := s.store.(storage.MarkerStore); {
-	case c.atomicity != AtomicRename && c.atomicity != CommitFile:
-		return fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUnsupported, c.atomicity)
+	case c.Refused != nil:
+		return c.Refused
 	case s.inPlace && s.into != nil:
 		return fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUnsupported)
 	case s.inPlace && !ok:

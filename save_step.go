@@ -9,23 +9,23 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/storage"
 )
 
 // prepareStep takes what belongs to a step of a run: its metrics.
-func (s *saving) prepareStep(ctx context.Context, c *saveConfig) error {
-	if c.step.Force && !c.step.Managed {
+func (s *saving) prepareStep(ctx context.Context, c *save.Config) error {
+	if c.Step.Force && !c.Step.Managed {
 		return fmt.Errorf("%w: Force is for a Checkpointer, which decides what is saved; this saves always", fault.ErrUnsupported)
 	}
-	if c.step.Metrics == nil {
+	if c.Metrics == nil {
 		return nil
 	}
 	if s.into != nil {
 		return fmt.Errorf("%w: a partial save has no metrics", fault.ErrUnsupported)
 	}
 	h := handler.MetricsHandler{}
-	write, err := h.Save(ctx, c.step.Metrics, c.handler)
+	write, err := h.Save(ctx, c.Metrics, c.Handler)
 	if err != nil {
 		return err
 	}
@@ -80,32 +80,33 @@ func (s *saving) typeOf(name string, h handler.Handler) string {
 // sharing is what a save shares with an earlier step. It is opened when the first
 // checkpointable asks for it.
 type sharing struct {
-	*savehook.Sharing
-	open func() *found.Found
+	reuse *handler.Reuse
+	base  string
+	open  func() *found.Found
 }
 
-func newSharing(ctx context.Context, s *savehook.Sharing) *sharing {
-	if s == nil {
+func newSharing(ctx context.Context, s save.Step) *sharing {
+	if s.Reuse == nil {
 		return nil
 	}
-	return &sharing{s, openEarlier(ctx, s.Base, func(err error) {
-		s.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
+	return &sharing{s.Reuse, s.Base, openEarlier(ctx, s.Base, func(err error) {
+		s.Reuse.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
 	})}
 }
 
 // has reports whether there is a step to share with.
-func (s *sharing) has() bool { return s != nil && s.Base != "" }
+func (s *sharing) has() bool { return s != nil && s.base != "" }
 
 // of returns what the checkpointable called name may reuse.
 func (s *sharing) of(name string) *handler.Reuse {
 	if s == nil || name == layout.MetricsName {
 		return nil
 	}
-	r := &handler.Reuse{FreshEvery: s.FreshEvery, MaxDead: s.MaxDead, Problem: s.Problem}
+	r := *s.reuse
 	if s.has() {
 		if base := s.open(); base != nil && base.Has(name) {
 			r.Base = base.ReadDir(name, base.Unchanged)
 		}
 	}
-	return r
+	return &r
 }

@@ -3,10 +3,9 @@ package orbax
 import (
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
@@ -26,7 +25,15 @@ const (
 	PhaseDone     Phase = "done"     // ended, well or not
 )
 
-var phases = []Phase{PhasePrepare, PhaseSnapshot, PhaseDigest, PhaseTransfer, PhaseCommit, PhaseDone}
+// phases are those that the activities of an engine are, in the same order.
+var phases = [...]Phase{
+	transfer.Preparing:  PhasePrepare,
+	transfer.Copying:    PhaseSnapshot,
+	transfer.Digesting:  PhaseDigest,
+	transfer.Moving:     PhaseTransfer,
+	transfer.Committing: PhaseCommit,
+	transfer.Ended:      PhaseDone,
+}
 
 // Stats tell what a save or a load has done: see Report and Progress. They can be
 // logged: slog.Info("saved", "stats", stats).
@@ -122,109 +129,68 @@ func (s Stats) LogValue() slog.Value {
 // progressInterval is the time between two calls of a function given to Progress.
 const progressInterval = 200 * time.Millisecond
 
-// observer follows a save or a load and tells of it.
-type observer struct {
-	op       string
-	meter    *transfer.Meter
-	reports  []*Stats
-	progress []func(Stats)
-	began    time.Time
+// statsOf returns what a sample of a save or a load tells.
+func statsOf(s transfer.Sample) Stats {
+	m := s.Meter
+	return Stats{
+		Op: s.Op, Phase: phases[s.Activity],
+		Arrays: int(m.Arrays.Load()), Bytes: m.Bytes.Load(),
+		Moved: m.Moved.Load(), Planned: m.Planned.Load(), Files: int(m.Files.Load()),
+		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(), Leaf: m.Leaf(),
+		Prepare: s.Took(transfer.Preparing), Snapshot: s.Took(transfer.Copying), Digest: s.Took(transfer.Digesting),
+		Transfer: s.Took(transfer.Moving), Commit: s.Took(transfer.Committing),
+		Elapsed: s.Elapsed, Err: s.Err,
+	}
+}
 
-	mu    sync.Mutex // Starting of the meter is called by any goroutine
-	phase Phase
-	since time.Time // of the phase
-	took  map[Phase]time.Duration
+// observer calls what Report and Progress were given.
+type observer struct {
+	watch    *transfer.Watch
+	reports  []func(transfer.Sample)
+	progress []func(transfer.Sample)
 
 	stop    chan struct{} // ends the calls of progress
 	stopped chan struct{}
 }
 
-func newObserver(op string, o *sharedOptions, meter *transfer.Meter) *observer {
-	now := time.Now()
-	ob := &observer{
-		op: op, meter: meter, reports: o.reports, progress: o.progress,
-		began: now, phase: PhasePrepare, since: now, took: map[Phase]time.Duration{},
-	}
-	meter.Starting = func(a transfer.Activity) {
-		switch a {
-		case transfer.Copying:
-			ob.enter(PhaseSnapshot)
-		case transfer.Digesting:
-			ob.enter(PhaseDigest)
-		case transfer.Moving:
-			ob.enter(PhaseTransfer)
-		}
-	}
-	if len(o.progress) > 0 {
+func newObserver(op string, o *config.Common, meter *transfer.Meter) *observer {
+	ob := &observer{watch: transfer.NewWatch(op, meter), reports: o.Reports, progress: o.Progress}
+	if len(o.Progress) > 0 {
 		ob.stop, ob.stopped = make(chan struct{}), make(chan struct{})
-		go ob.tell()
+		go ob.run()
 	}
 	return ob
 }
 
-// tell calls progress now and then.
-func (o *observer) tell() {
+// run calls progress now and then.
+func (o *observer) run() {
 	defer close(o.stopped)
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			o.progressed(o.stats())
+			call(o.progress, o.watch.Sample(nil))
 		case <-o.stop:
 			return
 		}
 	}
 }
 
-// enter begins a phase, unless it or a later one has begun.
-func (o *observer) enter(p Phase) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if slices.Index(phases, p) <= slices.Index(phases, o.phase) {
-		return
-	}
-	now := time.Now()
-	o.took[o.phase] += now.Sub(o.since)
-	o.phase, o.since = p, now
-}
-
-// end tells what was done.
+// end reports how the operation has ended.
 func (o *observer) end(err error) {
-	o.enter(PhaseDone)
-	s := o.stats()
-	s.Err = err
-	for _, report := range o.reports {
-		*report = s
-	}
+	o.watch.Enter(transfer.Ended)
+	s := o.watch.Sample(err)
+	call(o.reports, s)
 	if o.stop != nil {
 		close(o.stop)
 		<-o.stopped
-		o.progressed(s)
+		call(o.progress, s)
 	}
 }
 
-func (o *observer) progressed(s Stats) {
-	for _, f := range o.progress {
+func call(all []func(transfer.Sample), s transfer.Sample) {
+	for _, f := range all {
 		f(s)
 	}
-}
-
-func (o *observer) stats() Stats {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	m := o.meter
-	s := Stats{
-		Op: o.op, Phase: o.phase,
-		Arrays: int(m.Arrays.Load()), Bytes: m.Bytes.Load(),
-		Moved: m.Moved.Load(), Planned: m.Planned.Load(), Files: int(m.Files.Load()),
-		Copied: m.Copied.Load(), Shared: m.Shared.Load(), Mapped: m.Mapped.Load(), Leaf: m.Leaf(),
-		Prepare: o.took[PhasePrepare], Snapshot: o.took[PhaseSnapshot], Digest: o.took[PhaseDigest],
-		Transfer: o.took[PhaseTransfer], Commit: o.took[PhaseCommit],
-		Elapsed: o.since.Sub(o.began),
-	}
-	if o.phase != PhaseDone {
-		s.Elapsed = time.Since(o.began)
-	}
-	return s
 }

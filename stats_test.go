@@ -15,7 +15,8 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/handler"
+	saving "github.com/go-orbax/orbax/internal/save"
 )
 
 func TestReport(t *testing.T) {
@@ -242,18 +243,25 @@ func TestSnapshotter(t *testing.T) {
 	}
 }
 
+// sharing makes a save one that shares with the checkpoint at base.
+type sharing struct {
+	base  string
+	reuse *handler.Reuse
+}
+
+func (o sharing) ApplySave(c *saving.Config) { c.Step.Base, c.Step.Reuse = o.base, o.reuse }
+func (sharing) ForCheckpointables()          {}
+
 // A save that shares tells what looking for equal content took, and what it found.
 func TestReportSharing(t *testing.T) {
 	top := t.TempDir()
 	state := map[string]any{"w": array.Of(make([]float32, 1<<18), 1<<18), "step": 1}
 	base := ""
 	for step := range 2 {
-		option := savehook.StepOption(func(s *savehook.Step) {
-			s.Sharing = &savehook.Sharing{Base: base, Problem: func(err error) { t.Error(err) }}
-		})
+		option := sharing{base, &handler.Reuse{Problem: func(err error) { t.Error(err) }}}
 		var s orbax.Stats
 		path := filepath.Join(top, fmt.Sprint(step))
-		if err := orbax.SaveCheckpointables(t.Context(), path, map[string]any{"state": state}, option.(orbax.SaveCheckpointablesOption), orbax.Report(&s)); err != nil {
+		if err := orbax.SaveCheckpointables(t.Context(), path, map[string]any{"state": state}, option, orbax.Report(&s)); err != nil {
 			t.Fatal(err)
 		}
 		if s.Digest <= 0 || s.Transfer <= 0 || s.Prepare+s.Digest+s.Transfer+s.Commit != s.Elapsed {

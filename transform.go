@@ -3,6 +3,7 @@ package orbax
 import (
 	"context"
 
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/view"
 )
@@ -17,9 +18,9 @@ type transformOption []transform.Rule
 // read nothing.
 func Transform(rules ...transform.Rule) LoadOption { return transformOption(rules) }
 
-func (o transformOption) applyLoad(c *loadConfig) {
-	c.handler.Views = append(c.handler.Views, func(ctx context.Context, t *view.Tree) (*view.Tree, error) {
-		plan, err := transform.Compile(t, func(name string) (*view.Tree, error) { return c.other(ctx, name) }, o...)
+func (o transformOption) ApplyLoad(c *config.Load) {
+	c.Handler.Views = append(c.Handler.Views, func(ctx context.Context, t *view.Tree) (*view.Tree, error) {
+		plan, err := transform.Compile(t, func(name string) (*view.Tree, error) { return c.Other(ctx, name) }, o...)
 		switch {
 		case ctx.Err() != nil: // which is no mistake of a rule
 			return nil, ctx.Err()
@@ -33,13 +34,13 @@ func (o transformOption) applyLoad(c *loadConfig) {
 // config returns the options for a load from c.
 func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 	cfg := newLoadConfig(options)
-	cfg.other = func(ctx context.Context, name string) (*view.Tree, error) {
+	cfg.Other = func(ctx context.Context, name string) (*view.Tree, error) {
 		name, err := c.pick(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		plain := &loadConfig{registry: cfg.registry, handler: cfg.handler, engine: cfg.engine}
-		plain.handler.Views = nil
+		plain := &loadConfig{Load: config.Load{Registry: cfg.Registry, Handler: cfg.Handler}, engine: cfg.engine}
+		plain.Handler.Views = nil
 		t, err := c.tree(ctx, name, plain)
 		if err != nil {
 			return nil, inPart(name, err)

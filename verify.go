@@ -8,10 +8,11 @@ import (
 	"path"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // Verify reads everything in the checkpoint at path and checks it against the
@@ -49,7 +50,7 @@ import (
 // missing, truncated or cannot be decoded. A chunk that a store of zarr arrays does not
 // have consists of the fill value; see FillMissing.
 func Verify(ctx context.Context, path string, options ...VerifyOption) error {
-	ck, err := Open(ctx, path, newVerifyConfig(options).opening()...)
+	ck, err := Open(ctx, path, openingOf(&newVerifyConfig(options).Open)...)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 type VerifyOption interface{ applyVerify(*verifyConfig) }
 
 type verifyConfig struct {
-	openConfig
+	config.Open
 	handler handler.OpenOptions
 }
 
@@ -78,11 +79,11 @@ func newVerifyConfig(options []VerifyOption) *verifyConfig {
 // Verify is the function Verify.
 func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error {
 	cfg := newVerifyConfig(options)
-	if err := c.checkOpening(&cfg.openConfig); err != nil {
+	if err := c.checkOpening(&cfg.Open); err != nil {
 		return wrap(ctx, "verify", c.path, err)
 	}
 	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
-	errs = append(errs, c.lostDigests(ctx), savehook.CheckDocuments(ctx, c.found.Store, c.found.Dir, c.found.Item, c.found.Digests))
+	errs = append(errs, c.lostDigests(ctx), documents.CheckAll(ctx, c.found.Store, c.found.Dir, c.found.Item, c.found.Digests))
 	for _, name := range c.found.Items() {
 		for _, err := range c.verifyTree(ctx, name, cfg.handler) {
 			if len(c.found.Names) > 1 {

@@ -108,7 +108,7 @@ func TestTrainingCustomMetadataWords(t *testing.T) {
 					}
 					defer c.Close()
 					parts := map[string]any{map[string]string{"v1": "state", "v0": "default"}[api]: map[string]any{"n": step}}
-					saved, err := c.SaveCheckpointables(t.Context(), step, parts, orbax.CustomMetadata(words), training.Metrics(map[string]any{"loss": 1}))
+					saved, err := c.SaveCheckpointables(t.Context(), step, parts, orbax.CustomMetadata(words), orbax.Metrics(map[string]any{"loss": 1}))
 					if err != nil || !saved {
 						t.Fatal(saved, err)
 					}

@@ -32,7 +32,7 @@ func TestWriteDeleted(t *testing.T) {
 		"state": map[string]any{"w": array.Of([]float32{1, 2}), "n": 7},
 		"cfg":   handler.JSON{Value: map[string]any{"lr": 0.5}},
 		"opt":   map[string]any{"mu": array.Of([]float32{3})},
-	}, training.Metrics(map[string]any{"loss": 0.25}), orbax.CustomMetadata(map[string]any{"rate": 1e-7, "text": "ä"})); err != nil {
+	}, orbax.Metrics(map[string]any{"loss": 0.25}), orbax.CustomMetadata(map[string]any{"rate": 1e-7, "text": "ä"})); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

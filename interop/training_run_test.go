@@ -87,7 +87,7 @@ func takeTurns(r *run) {
 				t.Fatal(err)
 			}
 		}
-		if saved, err := c.SaveCheckpointables(t.Context(), 71, values, training.Force(), training.Metrics(r.steps[71].metrics)); err != nil || !saved {
+		if saved, err := c.SaveCheckpointables(t.Context(), 71, values, training.Force(), orbax.Metrics(r.steps[71].metrics)); err != nil || !saved {
 			t.Fatalf("Go: saved %t, %v", saved, err)
 		}
 		if !shareFiles(t, c.Path(6), c.Path(70)) || !shareFiles(t, c.Path(70), c.Path(71)) {
@@ -219,7 +219,7 @@ func TestTrainingItemsV0(t *testing.T) {
 	for step := 2; step < 4; step++ { // the second follows one of Go's
 		saved, err := c.SaveCheckpointables(t.Context(), step, map[string]any{
 			"params": map[string]any{"n": step}, "config": handler.JSON{Value: map[string]any{"a": step}},
-		}, training.Metrics(map[string]any{"loss": step}))
+		}, orbax.Metrics(map[string]any{"loss": step}))
 		if err != nil || !saved {
 			t.Fatal(saved, err)
 		}
@@ -269,7 +269,7 @@ func TestTrainingNaN(t *testing.T) {
 		if step < 3 {
 			continue
 		}
-		metrics := training.Metrics(map[string]any{"loss": loss, "all": []any{loss}})
+		metrics := orbax.Metrics(map[string]any{"loss": loss, "all": []any{loss}})
 		if saved, err := c.Save(t.Context(), step, map[string]any{"n": step}, metrics, training.Force()); err != nil || !saved {
 			t.Errorf("%t, %v", saved, err)
 		}

@@ -169,7 +169,7 @@ func (r *run) saveGo(c *training.Checkpointer, step int, more ...orbax.SaveOptio
 func (s *runStep) options(r *run) []orbax.SaveOption {
 	o := []orbax.SaveOption{training.Force()} // the name is the run's
 	if s.metrics != nil {
-		o = append(o, training.Metrics(s.metrics))
+		o = append(o, orbax.Metrics(s.metrics))
 	}
 	if s.custom != nil {
 		o = append(o, orbax.CustomMetadata(s.custom))

@@ -15,11 +15,11 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
-	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -199,7 +199,7 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := savehook.CheckDocuments(ctx, s.store, s.final, "", digests); err != nil {
+	if err := documents.CheckAll(ctx, s.store, s.final, "", digests); err != nil {
 		return err
 	}
 	return handler.CheckMerged(ctx, handler.NewReadDir(s.store, s.final, layout.DefaultName, digests, nil))
@@ -263,7 +263,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	for i, p := range c.parts {
 		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
-			if err := savehook.CheckDocuments(ctx, before, p.dir, "", digests); err != nil {
+			if err := documents.CheckAll(ctx, before, p.dir, "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
@@ -314,11 +314,11 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 	}
 	digests.Add(layout.PartsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
-	if err := savehook.Documents(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
+	if err := documents.Write(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
 		return err
 	}
 	// The parts go afterwards: what is to replace them is read once more.
-	if err := savehook.CheckDocuments(ctx, s.store, stage.Dir(), "", &digests); err != nil {
+	if err := documents.CheckAll(ctx, s.store, stage.Dir(), "", &digests); err != nil {
 		return err
 	}
 	return union.Check(ctx, handler.NewReadDir(s.store, stage.Dir(), layout.DefaultName, &digests, nil))

@@ -15,7 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -72,8 +72,12 @@ func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption
 	for _, o := range options {
 		all = append(all, o)
 	}
-	into := savehook.Option(&savehook.Into{Accept: p.accept, Begin: p.begin, DigestFile: digestFile(p.id)})
-	return append(all, into.(orbax.SaveOption))
+	return append(all, p)
+}
+
+// ApplySave makes the save one of the part.
+func (p *newPart) ApplySave(c *save.Config) {
+	c.Into = &save.Into{Accept: p.accept, Begin: p.begin, DigestFile: digestFile(p.id)}
 }
 
 // newPart is a part that is being saved.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/config"
 )
 
 // Checkpointer saves and loads the steps of one run. Its methods may be called by
@@ -105,10 +105,11 @@ func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 
 func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer, error) {
 	o.setDefaults()
-	if savehook.LoadSettings(convert[any](o.LoadOptions)).Mapped {
+	loads := config.NewLoad(o.LoadOptions)
+	if loads.Mapping != config.MapNothing {
 		return nil, fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUnsupported)
 	}
-	root, err := newRoot(name, o.StepNameFormat, opening(o.LoadOptions))
+	root, err := newRoot(name, o.StepNameFormat, openOption(loads.Open))
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@
 //	}
 //	for step++; step <= last; step++ {
 //		train(&state)
-//		if _, err := ckpts.SaveAsync(ctx, step, &state, training.Metrics(metrics)); err != nil {
+//		if _, err := ckpts.SaveAsync(ctx, step, &state, orbax.Metrics(metrics)); err != nil {
 //			return err
 //		}
 //	}

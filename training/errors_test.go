@@ -98,7 +98,7 @@ func TestMetricAtAnyNumber(t *testing.T) {
 		SaveOptions:  []orbax.SaveCheckpointablesOption{orbax.Immutable()},
 	})
 	for step, v := range []any{1, huge, uint64(1 << 63)} {
-		if _, err := c.Save(t.Context(), step, stateOf(step), training.Metrics(map[string]any{"a": v})); err != nil {
+		if _, err := c.Save(t.Context(), step, stateOf(step), orbax.Metrics(map[string]any{"a": v})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestMetricAtAnyNumber(t *testing.T) {
 	}
 	wantSteps(t, c, 1, 2) // the best, and the newest
 	// What is to be done about a step that stands in the way is said.
-	if _, err := c.Save(t.Context(), 3, stateOf(3), training.Metrics(map[string]any{"b": 1})); err != nil {
+	if _, err := c.Save(t.Context(), 3, stateOf(3), orbax.Metrics(map[string]any{"b": 1})); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "until step 3 is deleted, or Metric returns NaN") {

@@ -64,7 +64,7 @@ func fit(ctx context.Context, root string, steps int) (err error) {
 	}
 	for ended := false; !ended && state.Step < steps; {
 		loss := step(state, data)
-		save := []orbax.SaveCheckpointablesOption{training.Metrics(map[string]any{"loss": loss})}
+		save := []orbax.SaveCheckpointablesOption{orbax.Metrics(map[string]any{"loss": loss})}
 		if ended = checkpoints.Preempted(); ended || state.Step == steps {
 			save = append(save, training.Force()) // the last one, whatever the policy says
 		}

@@ -50,7 +50,7 @@ func TestStepsThatAreRefused(t *testing.T) {
 		t.Error("the newest is deleted, without a number")
 	}
 	// Whatever is refused is refused before the old one is touched.
-	for _, o := range []orbax.SaveOption{training.Metrics(make(chan int)), orbax.CustomMetadata(math.NaN())} {
+	for _, o := range []orbax.SaveOption{orbax.Metrics(make(chan int)), orbax.CustomMetadata(math.NaN())} {
 		if saved, err := c.Save(t.Context(), 5, stateOf(5), orbax.Overwrite(), o); err == nil || saved {
 			t.Errorf("overwriting: %t, %v", saved, err)
 		}
@@ -70,7 +70,7 @@ func TestWhatIsNotJSON(t *testing.T) {
 	c := openRun(t, root, training.Options{})
 	mustSave(t, c, 1)
 	for name, v := range values {
-		for what, o := range map[string]orbax.SaveOption{"metrics": training.Metrics(v), "custom metadata": orbax.CustomMetadata(v)} {
+		for what, o := range map[string]orbax.SaveOption{"metrics": orbax.Metrics(v), "custom metadata": orbax.CustomMetadata(v)} {
 			if what == "metrics" && name == "a number" {
 				continue
 			}
@@ -95,7 +95,7 @@ func TestWhatIsNotJSON(t *testing.T) {
 	// Any other value is some JSON.
 	for i, v := range []any{map[string]any{"loss": 0.5}, []any{1, nil}, "good", 3.5, false,
 		math.NaN(), map[string]any{"loss": math.Inf(-1), "eval": []any{math.NaN(), math.Inf(1)}}} {
-		if saved, err := c.Save(t.Context(), 3+i, stateOf(3+i), training.Metrics(v)); err != nil || !saved {
+		if saved, err := c.Save(t.Context(), 3+i, stateOf(3+i), orbax.Metrics(v)); err != nil || !saved {
 			t.Errorf("metrics %v: %t, %v", v, saved, err)
 		}
 		if ck, ok := c.Latest(); !ok || fmt.Sprint(ck.Metrics) != fmt.Sprint(v) {

@@ -51,7 +51,7 @@ func TestFollowTheRun(t *testing.T) {
 	}
 	save(0, false)
 	save(1, false, orbax.Name("default"))
-	save(2, false, training.Metrics(1))
+	save(2, false, orbax.Metrics(1))
 	save(3, true)
 	save(3, false, orbax.Overwrite())
 	save(4, true, orbax.Name("params"))

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // Open opens a step, which may be LatestStep. If there is none the error matches
@@ -57,7 +57,7 @@ func (r *root) hasMoved(ctx context.Context, at Checkpoint, err error) bool {
 		err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(at.Time)
 }
 
-func (c *Checkpointer) open(ctx context.Context, step int, options []orbax.OpenOption) (Checkpoint, *orbax.Checkpoint, error) {
+func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Checkpoint, *orbax.Checkpoint, error) {
 	if err := c.checkOpen(); err != nil {
 		return Checkpoint{}, nil, err
 	}
@@ -68,20 +68,21 @@ func (c *Checkpointer) open(ctx context.Context, step int, options []orbax.OpenO
 	if err != nil {
 		return at, nil, err
 	}
-	ck, err := orbax.Open(ctx, at.Path, options...)
+	ck, err := orbax.Open(ctx, at.Path, open)
 	return at, ck, err
 }
 
-// with calls read with a step that is open, and takes note of damage.
+// with calls read with a step that is opened as a load with these options opens it, and
+// takes note of damage.
 func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Checkpoint, *orbax.Checkpoint) (T, error)) (v T, err error) {
 	var at Checkpoint
-	open := opening(withDefaults(c, options))
+	open := openOption(config.NewLoad(options).Open)
+	open.OneCall = true
 	err = c.onNewest(ctx, step, func() (Checkpoint, error) {
 		var ck *orbax.Checkpoint
 		var err error
 		if at, ck, err = c.open(ctx, step, open); err == nil {
 			defer ck.Close()
-			savehook.CloseAfter(ck)
 			v, err = read(at, ck)
 		}
 		return at, err
@@ -103,58 +104,60 @@ func meant(step int, at Checkpoint) int {
 	return step
 }
 
-// opening returns the options with which a load with these options opens a step.
-func opening[O orbax.LoadOption](options []O) []orbax.OpenOption {
-	return openingOf(convert[any](options))
-}
-
-func openingOf(options []any) []orbax.OpenOption {
-	if savehook.LoadSettings(options).FollowLinks {
-		return []orbax.OpenOption{orbax.FollowLinks()}
+// loadOptions returns the options of a load of one checkpointable, after those of the
+// Checkpointer.
+func (c *Checkpointer) loadOptions(options []orbax.LoadOption) []orbax.LoadOption {
+	all := make([]orbax.LoadOption, 0, len(c.options.LoadOptions)+len(options))
+	for _, o := range c.options.LoadOptions {
+		all = append(all, o)
 	}
-	return nil
+	return append(all, options...)
 }
 
-// withDefaults returns the options of a load, after those of the Checkpointer.
-func withDefaults[O orbax.LoadOption](c *Checkpointer, options []O) []O {
-	return slices.Concat(convert[O](c.options.LoadOptions), options)
+// loadsOptions is loadOptions for loads of several checkpointables.
+func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption) []orbax.LoadCheckpointablesOption {
+	return slices.Concat(c.options.LoadOptions, options)
 }
 
 // Load reads a step, which may be LatestStep, as it was saved; see orbax.Load. It
 // says so if the step is damaged, and takes no other in its place; Resume does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
-	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return ck.Load(ctx, withDefaults(c, options)...)
+	all := c.loadOptions(options)
+	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+		return ck.Load(ctx, all...)
 	})
 }
 
 // LoadInto reads a step into target, as orbax.LoadInto does.
 func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, options ...orbax.LoadOption) error {
-	_, err := with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return nil, ck.LoadInto(ctx, target, withDefaults(c, options)...)
+	all := c.loadOptions(options)
+	_, err := with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+		return nil, ck.LoadInto(ctx, target, all...)
 	})
 	return err
 }
 
 // LoadAbstract reads of a step what abstract describes, as orbax.LoadAbstract does.
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
-	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
-		return ck.LoadAbstract(ctx, abstract, withDefaults(c, options)...)
+	all := c.loadOptions(options)
+	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+		return ck.LoadAbstract(ctx, abstract, all...)
 	})
 }
 
 // LoadCheckpointables reads several checkpointables of a step, as
 // orbax.LoadCheckpointables does.
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
-	return with(ctx, c, "load", step, options, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
-		return ck.LoadCheckpointables(ctx, targets, withDefaults(c, options)...)
+	all := c.loadsOptions(options)
+	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
+		return ck.LoadCheckpointables(ctx, targets, all...)
 	})
 }
 
 // Metadata describes a step and the pytree that Load would load; see
 // orbax.Metadata.
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, options, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, c.loadOptions(options), func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.Metadata(ctx, options...)
 		if err != nil {
 			return nil, err
@@ -166,7 +169,7 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 // CheckpointablesMetadata describes a step and all its checkpointables; see
 // orbax.CheckpointablesMetadata.
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, options, func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, c.loadsOptions(options), func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.CheckpointablesMetadata(ctx, options...)
 		if err != nil {
 			return nil, err
@@ -189,14 +192,15 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // If there are no steps the error matches orbax.ErrNotExist: a new run. If there
 // are only damaged ones it does not, and says what is wrong with each.
 func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.LoadOption) (step int, err error) {
-	all := convert[any](withDefaults(c, options))
-	return resume(ctx, c, all, func(ck *orbax.Checkpoint) error {
-		if !savehook.LoadSettings(all).Named {
+	all := c.loadOptions(options)
+	o := config.NewLoad(all)
+	return resume(ctx, c, o, func(ck *orbax.Checkpoint) error {
+		if o.Name == "" {
 			if _, err := mainTree(ctx, ck); err != nil {
 				return err
 			}
 		}
-		return ck.LoadInto(ctx, target, withDefaults(c, options)...)
+		return ck.LoadInto(ctx, target, all...)
 	})
 }
 
@@ -207,8 +211,9 @@ func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[st
 	if len(targets) == 0 {
 		return noStep, c.root.wrap("resume", noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
 	}
-	return resume(ctx, c, convert[any](withDefaults(c, options)), func(ck *orbax.Checkpoint) error {
-		_, err := ck.LoadCheckpointables(ctx, targets, withDefaults(c, options)...)
+	all := c.loadsOptions(options)
+	return resume(ctx, c, config.NewLoad(all), func(ck *orbax.Checkpoint) error {
+		_, err := ck.LoadCheckpointables(ctx, targets, all...)
 		return err
 	})
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 )
 
 // mainTree returns the name of the pytree of a step that saves and resumes without Name
 // are about: "state", or the only one; "" if none of its pytrees has a name. Of several
 // others none is chosen, as a program would go on with one and leave out the rest.
 func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
-	names, err := savehook.PyTrees(ctx, ck)
+	names, err := ck.PyTrees(ctx)
 	switch {
 	case err != nil || len(names) == 0:
 		return "", err
@@ -35,7 +35,7 @@ func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
 // among them counts more.
 func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) ([]orbax.SaveOption, error) {
 	newest := c.newestSound()
-	if newest.Path == "" || savehook.SaveSettings(convert[any](options)).Named {
+	if newest.Path == "" || save.NewConfig(options).Named {
 		return options, nil
 	}
 	// The usual one is known without opening the step.

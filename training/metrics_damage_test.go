@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -14,7 +15,7 @@ func TestDamagedMetrics(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "run")
 	first := openRun(t, root, training.Options{})
 	for step := range 2 {
-		if _, err := first.Save(t.Context(), step, stateOf(step), training.Metrics(map[string]any{"loss": 1}), training.Force()); err != nil {
+		if _, err := first.Save(t.Context(), step, stateOf(step), orbax.Metrics(map[string]any{"loss": 1}), training.Force()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 )
 
 // Options say how a Checkpointer works. The zero value saves as often as it can
@@ -107,20 +107,14 @@ func (s Sharing) validate() error {
 	return nil
 }
 
-// Metrics are stored with a step: a JSON object mostly, by the rules of
-// encoding/json, such as map[string]any{"loss": 0.25}; NaN and the infinities are
-// numbers too, as in Python. BestN ranks steps by them. A
-// save takes them as they are when it is called.
-func Metrics(v any) orbax.SaveCheckpointablesOption {
-	return stepOption(func(s *savehook.Step) { s.Metrics = v })
-}
-
 // Force saves a step whatever the policy says of it, even one that is older than
 // the newest.
 func Force() orbax.SaveCheckpointablesOption {
-	return stepOption(func(s *savehook.Step) { s.Force = true })
+	return stepOption(func(s *save.Step) { s.Force = true })
 }
 
-func stepOption(f func(*savehook.Step)) orbax.SaveCheckpointablesOption {
-	return savehook.StepOption(f).(orbax.SaveCheckpointablesOption)
-}
+// stepOption is an option that says how a step is saved.
+type stepOption func(*save.Step)
+
+func (o stepOption) ApplySave(c *save.Config) { o(&c.Step) }
+func (o stepOption) ForCheckpointables()      {}

@@ -109,7 +109,7 @@ func trainOn(ctx context.Context, root string, round int) {
 	}
 	for i := range 20 {
 		id := fmt.Sprintf("%d-%d-%d", os.Getpid(), round, i)
-		options := []orbax.SaveOption{training.Metrics(id)}
+		options := []orbax.SaveOption{orbax.Metrics(id)}
 		if err := c.Reload(ctx); err != nil {
 			fmt.Println("wrong: reload:", err)
 		}

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -178,7 +178,7 @@ func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
 	options := []orbax.DeleteOption{orbax.MissingOK()}
 	if still := r.c.root.stillThat(which); still != nil {
-		options = append(options, savehook.DeleteIf(still).(orbax.DeleteOption))
+		options = append(options, deleteIf(still))
 	}
 	err := r.c.root.called(orbax.Delete(context.Background(), which.path, options...))
 	if which.step == nil {
@@ -203,6 +203,12 @@ func (r *removals) remove(which removal) {
 	}
 	log.Info("removed", "step", which.step.Step)
 }
+
+// deleteIf is an option of a deletion: it is called once the target is claimed, and with
+// its error, which orbax.Delete returns, what is there stays.
+type deleteIf func(ctx context.Context) error
+
+func (f deleteIf) ApplyDelete(c *config.Delete) { c.Still = f }
 
 // fail takes a failure that Wait or Close tells.
 func (r *removals) fail(path string, err error) {

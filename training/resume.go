@@ -7,15 +7,15 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/savehook"
 )
 
 // resume finds the newest step that load takes. What is left in a target by one that
 // failed is overwritten by the next; unless the options leave some of it as it is:
 // then a step is verified before it is loaded.
-func resume(ctx context.Context, c *Checkpointer, options []any, load func(*orbax.Checkpoint) error) (int, error) {
-	r := resumption{c: c, partly: savehook.LoadSettings(options).Partly, open: openingOf(options), load: load}
+func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orbax.Checkpoint) error) (int, error) {
+	r := resumption{c: c, partly: o.Handler.Partial, open: openOption(o.Open), load: load}
 	err := c.checkOpen()
 	for n := 1; err == nil; n++ {
 		if err = c.refresh(ctx); err != nil {
@@ -46,7 +46,7 @@ var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fau
 type resumption struct {
 	c      *Checkpointer
 	partly bool
-	open   []orbax.OpenOption
+	open   openOption
 	load   func(*orbax.Checkpoint) error
 	failed int // the step that ended it, or noStep
 }

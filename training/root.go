@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -22,10 +22,10 @@ type root struct {
 	store storage.Store
 	dir   string // in the store
 	names NameFormat
-	open  []orbax.OpenOption // of all steps
+	open  openOption // of all steps
 }
 
-func newRoot(name string, names NameFormat, open []orbax.OpenOption) (root, error) {
+func newRoot(name string, names NameFormat, open openOption) (root, error) {
 	r := root{name: name, base: layout.Absolute(name), names: names, open: open}
 	if r.names == nil {
 		r.names = StandardNameFormat{}
@@ -35,11 +35,6 @@ func newRoot(name string, names NameFormat, open []orbax.OpenOption) (root, erro
 		r.store, r.dir, err = storage.Resolve(name)
 	}
 	return r, err
-}
-
-// followLinks reports whether links may lead out of the root.
-func (r *root) followLinks() bool {
-	return slices.ContainsFunc(r.open, func(o orbax.OpenOption) bool { _, follow := o.(orbax.LinksOption); return follow })
 }
 
 // path returns the path of an entry, which stays right when the program changes its
@@ -133,14 +128,19 @@ func isMoving(ck Checkpoint, err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(ck.Err, orbax.ErrBusy)
 }
 
+// openOption is how a step is opened.
+type openOption config.Open
+
+func (o openOption) ApplyOpen(c *config.Open) { *c = config.Open(o) }
+
 // opened returns what read returns of the checkpoint at path.
-func opened[T any](ctx context.Context, path string, options []orbax.OpenOption, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
-	ck, err := orbax.Open(ctx, path, options...)
+func opened[T any](ctx context.Context, path string, open openOption, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
+	open.OneCall = true
+	ck, err := orbax.Open(ctx, path, open)
 	if err != nil {
 		return v, err
 	}
 	defer ck.Close()
-	savehook.CloseAfter(ck)
 	return read(ctx, ck)
 }
 

@@ -66,7 +66,7 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	dir := path.Join(r.dir, layout.RootMetadataDir)
-	store := storage.Confine(r.store, r.dir, r.followLinks())
+	store := storage.Confine(r.store, r.dir, r.open.FollowLinks)
 	digests, err := readDigests(ctx, store, dir)
 	if err != nil {
 		return nil, err

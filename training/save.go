@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/savehook"
+	"github.com/go-orbax/orbax/internal/save"
 )
 
 // ShouldSave reports whether the policy wants a step to be saved now, for programs
@@ -18,11 +19,11 @@ import (
 // it is not newer than all others. It reads nothing.
 func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	err := c.checkOpen()
-	settings := savehook.SaveSettings(convert[any](c.options.SaveOptions))
+	settings := save.NewConfig(c.options.SaveOptions)
 	if err == nil && c.checkStep(step, settings) != nil {
 		return false, nil
 	}
-	want := settings.Force
+	want := settings.Step.Force
 	if err == nil && !want {
 		want, err = c.decide(step)
 	}
@@ -43,7 +44,7 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 // error that matches orbax.ErrExist (with orbax.Overwrite it is replaced: the old
 // one stays until the new one is complete), and one older than the newest, with
 // ErrOlderStep (Force saves it). Both are given as options, as are those of
-// orbax.Save, and Metrics.
+// orbax.Save.
 //
 // If an earlier save in the background has failed, and the program has not asked its
 // Response, Save returns that as an *EarlierError, beside what it reports of its
@@ -53,8 +54,9 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 //
 // The state must not change before Save returns.
 func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
-	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		options, err := c.follow(ctx, options)
+	options = slices.Concat(single(c.options.SaveOptions), options)
+	return outcome(c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		options, err := c.follow(ctx, slices.Concat(single(ours), options))
 		if err != nil {
 			return nil, err
 		}
@@ -67,8 +69,9 @@ func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ..
 // error; with an *EarlierError there is one too, of the save that has begun. ctx
 // governs the whole save.
 func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, options ...orbax.SaveOption) (*Response, error) {
-	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveOption) (*orbax.AsyncResponse, error) {
-		options, err := c.follow(ctx, options)
+	options = slices.Concat(single(c.options.SaveOptions), options)
+	return c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		options, err := c.follow(ctx, slices.Concat(single(ours), options))
 		if err != nil {
 			return nil, err
 		}
@@ -79,16 +82,27 @@ func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, optio
 // SaveCheckpointables is Save for several checkpointables, such as a state and the
 // iterator of its data; see orbax.SaveCheckpointables.
 func (c *Checkpointer) SaveCheckpointables(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (saved bool, err error) {
-	return outcome(begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
-		return nil, orbax.SaveCheckpointables(ctx, path, checkpointables, options...)
+	options = slices.Concat(c.options.SaveOptions, options)
+	return outcome(c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		return nil, orbax.SaveCheckpointables(ctx, path, checkpointables, slices.Concat(ours, options)...)
 	}))
 }
 
 // SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
 func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (*Response, error) {
-	return begin(c, ctx, step, options, func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
-		return orbax.SaveCheckpointablesAsync(ctx, path, checkpointables, options...)
+	options = slices.Concat(c.options.SaveOptions, options)
+	return c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+		return orbax.SaveCheckpointablesAsync(ctx, path, checkpointables, slices.Concat(ours, options)...)
 	})
+}
+
+// single returns options of saves of several checkpointables as options of a save of one.
+func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
+	all := make([]orbax.SaveOption, len(options))
+	for i, o := range options {
+		all[i] = o
+	}
+	return all
 }
 
 // newestSound returns the newest step that is not known to be damaged; the zero
@@ -110,22 +124,17 @@ func outcome(r *Response, err error) (bool, error) {
 	return r.saved, err
 }
 
-// starter starts a save with these options beside the caller's, or makes all of
-// one that is not in the background: then it returns no response.
-type starter func(ctx context.Context, path string, options []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error)
+// starter starts a save with the options of the Checkpointer and then the caller's, or
+// makes all of one that is not in the background: then it returns no response.
+type starter func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error)
 
-// begin saves a step, or begins to, if it is to be saved. It returns a Response
-// unless the step is refused or its save has failed.
-func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, options []O,
-	start func(ctx context.Context, path string, options []O) (*orbax.AsyncResponse, error)) (*Response, error) {
-	options = slices.Concat(convert[O](c.options.SaveOptions), options)
-	settings := savehook.SaveSettings(convert[any](options))
+// begin saves a step, or begins to, if it is to be saved. settings are what the caller's
+// options say. It returns a Response unless the step is refused or its save has failed.
+func (c *Checkpointer) begin(ctx context.Context, step int, settings *save.Config, start starter) (*Response, error) {
 	r, err := c.accept(ctx, step, settings)
 	earlier := c.unasked()
 	if err == nil && !r.skipped {
-		err = c.run(ctx, r, settings.Overwrite, func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
-			return start(ctx, path, slices.Concat(convert[O](ours), options))
-		})
+		err = c.run(ctx, r, settings.Overwrite, start)
 	}
 	if err == nil {
 		return r, earlier
@@ -139,20 +148,9 @@ func begin[O orbax.SaveOption](c *Checkpointer, ctx context.Context, step int, o
 	return r, c.root.wrap("save", step, err)
 }
 
-// convert returns options as values of another of their types.
-func convert[To, From any](options []From) []To {
-	all := make([]To, 0, len(options))
-	for _, o := range options {
-		if any(o) != nil { // one that a program leaves out
-			all = append(all, any(o).(To))
-		}
-	}
-	return all
-}
-
 // accept decides whether a step is saved. If it is, it has waited until no other
 // save is under way, and c.turn is taken.
-func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings) (*Response, error) {
+func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*Response, error) {
 	if err := c.checkOpen(); err != nil {
 		return nil, err
 	}
@@ -160,7 +158,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings
 		return nil, err
 	}
 	r := &Response{step: step, done: make(chan struct{})}
-	if !s.Force {
+	if !s.Step.Force {
 		want, err := c.decide(step)
 		if err != nil {
 			return nil, err
@@ -192,7 +190,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s savehook.Settings
 
 // ready waits until no save is under way, and looks again whether a step may be
 // saved.
-func (c *Checkpointer) ready(ctx context.Context, step int, s savehook.Settings) error {
+func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) error {
 	if r := c.underWay(); r != nil {
 		if err := await(ctx, r.done); err != nil {
 			return err
@@ -221,7 +219,7 @@ func (c *Checkpointer) replaces(step int) bool {
 
 // checkStep refuses a step that is there already, and one that is older than the
 // newest.
-func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
+func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 	if _, err := nameOf(c.root.names, step); err != nil {
 		return err
 	}
@@ -241,7 +239,7 @@ func (c *Checkpointer) checkStep(step int, s savehook.Settings) error {
 		}
 		newest = max(newest, r.step)
 	}
-	if step < newest && !s.Force {
+	if step < newest && !s.Step.Force {
 		return fmt.Errorf("%w, which is %d; pass training.Force to save it nevertheless", ErrOlderStep, newest)
 	}
 	return nil
@@ -278,7 +276,7 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 	c.mu.Unlock()
 	c.preemption.serve()
 
-	sv := &save{Response: r, path: c.Path(r.step)}
+	sv := &stepSave{Response: r, path: c.Path(r.step)}
 	err = errPanicked
 	background := false
 	defer func() {
@@ -303,7 +301,7 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 var errPanicked = errors.New("it has panicked")
 
 // save is one that goes on.
-type save struct {
+type stepSave struct {
 	*Response
 	path  string
 	stats orbax.Stats
@@ -314,18 +312,23 @@ type save struct {
 // saveOptions returns the options of a save that come from the Checkpointer. overwrite
 // says that the program asks to replace the step, and damaged that it is to be replaced
 // because it is damaged.
-func (c *Checkpointer) saveOptions(s *save, overwrite, damaged bool) []orbax.SaveCheckpointablesOption {
+func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax.SaveCheckpointablesOption {
 	overwrite = overwrite || damaged
 	options := []orbax.SaveCheckpointablesOption{
 		orbax.ReuseSnapshot(&c.memory),
 		orbax.Report(&s.stats),
-		stepOption(func(step *savehook.Step) {
+		stepOption(func(step *save.Step) {
 			step.Managed = true
 			step.Like = c.newestSound().Path
 			step.MakeRoom = c.removals.drain
 			step.ReplaceUnfinished = c.steps.wasUnfinished(s.path)
 			step.ReplaceDamaged = damaged
-			step.Sharing = c.sharing(s.step, overwrite)
+			step.Reuse = c.reuse(s.step)
+			// One that replaces another may be to replace damage, of which other steps may
+			// have a share: it shares nothing.
+			if !overwrite {
+				step.Base = c.newestSound().Path
+			}
 		}),
 	}
 	if progress := c.options.Progress; progress != nil {
@@ -337,25 +340,19 @@ func (c *Checkpointer) saveOptions(s *save, overwrite, damaged bool) []orbax.Sav
 	return options
 }
 
-// sharing returns what a step shares with the newest that is intact. One that
-// replaces another may be to replace damage, of which other steps may have a share:
-// it shares nothing.
-func (c *Checkpointer) sharing(step int, overwrite bool) *savehook.Sharing {
+// reuse returns how a step shares with the newest that is intact, nil if it does not.
+func (c *Checkpointer) reuse(step int) *handler.Reuse {
 	o := c.options.Sharing
 	if o.Off {
 		return nil
 	}
-	s := &savehook.Sharing{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
+	return &handler.Reuse{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
 		c.log.Info("not shared", "step", step, "reason", err)
 	}}
-	if !overwrite {
-		s.Base = c.newestSound().Path
-	}
-	return s
 }
 
 // finish takes note of a save that has ended.
-func (c *Checkpointer) finish(ctx context.Context, s *save, err error) {
+func (c *Checkpointer) finish(ctx context.Context, s *stepSave, err error) {
 	s.cancel(nil)
 	err = c.root.called(err)
 	saved := err == nil || errors.Is(err, fault.ErrInPlace)

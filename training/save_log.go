@@ -9,7 +9,7 @@ import (
 // reportSave logs how a save has ended: as an error if nothing else reports that, or if
 // the step is in place nevertheless. One that was cancelled, or that the call refuses to
 // start, is what the program has asked for or gets as the result of its call.
-func (c *Checkpointer) reportSave(s *save, saved bool, err error) {
+func (c *Checkpointer) reportSave(s *stepSave, saved bool, err error) {
 	level, message := slog.LevelError, "save failed"
 	stats := s.stats
 	stats.Err = nil // it is the error

@@ -126,7 +126,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 		if !o.Dir || !otherStep.MatchString(o.Name) {
 			continue
 		}
-		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name), r.open...)
+		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name), r.open)
 		if is || errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrUnsupported) {
 			return errNotNew{fmt.Errorf("%w: there are no steps of these names, but %s may be one of another: if it is, set the StepNameFormat of the run; if not, move it, or give it a name without a number at the end",
 				fault.ErrUnsupported, r.path(o.Name))}

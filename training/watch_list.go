@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -34,7 +35,7 @@ func newReader(name string, o ReadOptions) (*reader, error) {
 	if err := notNegative("ReadOptions", "Interval", o.Interval); err != nil {
 		return nil, err
 	}
-	root, err := newRoot(name, o.StepNameFormat, o.OpenOptions)
+	root, err := newRoot(name, o.StepNameFormat, openOption(*config.NewOpen(o.OpenOptions)))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -77,7 +77,7 @@ func train(ctx context.Context, r run, out io.Writer) (err error) {
 		}
 		accuracy := t.net.accuracy(testing)
 		options := []orbax.SaveCheckpointablesOption{
-			training.Metrics(map[string]any{"loss": loss, "accuracy": accuracy}),
+			orbax.Metrics(map[string]any{"loss": loss, "accuracy": accuracy}),
 			orbax.CustomMetadata(map[string]any{"preempted": preempted}),
 		}
 		if last {

@@ -9,7 +9,6 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -64,7 +63,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		options = append(options, orbax.Overwrite())
 	}
 	if m.Metrics != nil {
-		options = append(options, training.Metrics(m.Metrics))
+		options = append(options, orbax.Metrics(m.Metrics))
 	}
 	if m.Custom != nil {
 		options = append(options, orbax.CustomMetadata(m.Custom))

@@ -23,7 +23,6 @@ import (
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/sharding"
-	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -122,12 +121,12 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		check(ts, orbax.SaveCheckpointables(ctx, dir, map[string]any{
 			"state": map[string]any{"f": array.Of([]float32{float32(zero), 1}, 2), "c": array.Of([]complex128{complex(zero, 1)}, 1), "i": 0},
 			"meta":  map[string]any{"z": zero},
-		}, orbax.CustomMetadata(map[string]any{"n": math.NaN(), "s": "NaN", "z": []any{zero, 0}}), training.Metrics(map[string]any{"m": zero, "loss": math.Inf(-1)}),
+		}, orbax.CustomMetadata(map[string]any{"n": math.NaN(), "s": "NaN", "z": []any{zero, 0}}), orbax.Metrics(map[string]any{"m": zero, "loss": math.Inf(-1)}),
 			orbax.Handlers(&registry)))
 	case "wordlist":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4)}, orbax.CustomMetadata([]any{math.NaN(), "NaN"})))
 	case "step":
-		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50)}, training.Metrics(map[string]any{"loss": 0.25})))
+		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50)}, orbax.Metrics(map[string]any{"loss": 0.25})))
 	case "changed":
 		state := basicState()
 		params := state["params"].(map[string]any)

@@ -14,9 +14,9 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	rootdocs "github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/savehook"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -186,7 +186,7 @@ func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
 		digests, err = layout.ParseDigests(doc)
 	}
 	if err == nil {
-		err = savehook.CheckDocuments(ctx, store, name, "", digests)
+		err = rootdocs.CheckAll(ctx, store, name, "", digests)
 	}
 	return true, err
 }

@@ -57,13 +57,18 @@ type Meter struct {
 	Starting func(Activity)
 }
 
-// Activity is what an engine does for a plan.
+// Activity is what an operation, or an engine for a plan of it, does.
 type Activity int
 
+// The activities, in the order in which an operation has them. It need not have all.
 const (
-	Copying   Activity = iota // from memory to memory
-	Digesting                 // computing digests of memory
-	Moving                    // between memory and files
+	Preparing  Activity = iota // checking, reading documents, planning
+	Copying                    // from memory to memory
+	Digesting                  // computing digests of memory
+	Moving                     // between memory and files
+	Committing                 // making what was written durable and visible
+	Ended                      // well or not
+	activities                 // how many there are
 )
 
 // Begin tells that something begins, which will move so many bytes between memory

@@ -1,0 +1,86 @@
+// Package documents writes the documents at the root of a checkpoint, which end every
+// save, and compares the files of one that is there with its digests.
+package documents
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Write writes the documents at the root of a checkpoint that will be at path: its
+// metadata, the digest file, which covers the others and what digests has, and last the
+// commit mark. The indicator is among them, unless it has a digest: then it has been
+// written.
+func Write(ctx context.Context, e *transfer.Engine, stage storage.Stage, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
+	doc, err := meta.Document()
+	if err != nil {
+		return err
+	}
+	mark := Mark(path)
+	begun := digests.Has(layout.IndicatorFile)
+	files := map[string][]byte{layout.IndicatorFile: nil, layout.CheckpointFile: doc, layout.CommitFile: mark}
+	for name, data := range files {
+		digests.Add(name, sha256.Sum256(data))
+	}
+	digests.AddCheckpoint(doc)
+	files[digestFile] = digests.Document()
+	delete(files, layout.CommitFile)
+	group, gctx := errgroup.WithContext(ctx)
+	if begun {
+		delete(files, layout.IndicatorFile)
+		group.SetLimit(1) // readers see each appear: always in the same order
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		group.Go(func() error { return e.WriteFile(gctx, stage, name, files[name]) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
+}
+
+// Mark returns the contents of the commit mark of what is at path.
+func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
+
+// Check compares a file of the checkpoint at dir with its digest. What is
+// missing or differs is an error that matches fault.ErrCorrupt.
+func Check(ctx context.Context, store storage.Store, dir, name string, digests *layout.Digests) error {
+	h := sha256.New()
+	err := transfer.HashFile(ctx, store, dir, name, h)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
+		return cmp.Or(transfer.CheckLFS(ctx, store, dir, name), err)
+	}
+	return nil
+}
+
+// CheckAll is [Check] for each file that has a digest; if part is not "" for
+// those of that checkpointable.
+func CheckAll(ctx context.Context, store storage.Store, dir, part string, digests *layout.Digests) error {
+	var errs []error
+	for _, name := range digests.Names() {
+		if part == "" || strings.HasPrefix(name, part+"/") {
+			errs = append(errs, Check(ctx, store, dir, name, digests))
+		}
+	}
+	return errors.Join(errs...)
+}
