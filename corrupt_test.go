@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/zarr"
 )
@@ -34,11 +34,8 @@ var formats = map[string]handler.StorageOptions{
 	"files+zarr2+zstd": {ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}, PlainFiles: true, Zarr2: true},
 }
 
-// longTests asks for the tests that take minutes.
-var longTests = os.Getenv("ORBAX_LONG_TESTS") != ""
-
-// allBits asks for each bit of what the long tests sample, which takes minutes more.
-var allBits = os.Getenv("ORBAX_LONG_TESTS") == "all"
+// longTests asks for the tests that take minutes, allBits for each bit of what these sample.
+var longTests, allBits = testenv.Long(), testenv.EveryBit()
 
 // smallItems are checkpointables with every kind of leaf and every kind of
 // document, in few bytes. The chunk of "long" is stored out of line.
@@ -132,7 +129,7 @@ func TestEveryBitIsCovered(t *testing.T) {
 			flips, total := 0, 0
 			for _, file := range f.names() {
 				stride := 1
-				if !longTests && (testing.Short() || documents[file] || !slices.Contains(every, name)) {
+				if !longTests {
 					stride = sample
 				}
 				documents[file] = true

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -169,7 +170,7 @@ var children = map[string]func(path string) error{
 
 // TestCrashChild is the child process.
 func TestCrashChild(t *testing.T) {
-	mode, path, ok := strings.Cut(os.Getenv("ORBAX_TEST_CHILD"), ":")
+	mode, path, ok := testenv.Child()
 	if !ok {
 		t.Skip("only for the tests of crashes")
 	}
@@ -193,7 +194,7 @@ func startChild(t *testing.T, mode, path string) *child {
 		t.Fatal(err)
 	}
 	c := &child{exec.Command(exe, "-test.run=^TestCrashChild$"), atomic.Int64{}, make(chan struct{}), make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), "ORBAX_TEST_CHILD="+mode+":"+path)
+	testenv.SetChild(c.cmd, mode, path)
 	out, err := c.cmd.StdoutPipe()
 	c.cmd.Stderr = c.cmd.Stdout
 	if err == nil {
@@ -236,12 +237,7 @@ func (c *child) kill(t *testing.T) {
 }
 
 // crashes is how many processes a test kills.
-func crashes() int {
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		return 200
-	}
-	return 10
-}
+func crashes() int { return testenv.Pick(200, 10) }
 
 // A process that is killed while it overwrites leaves the old checkpoint or the
 // new one, and is in nobody's way.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	_ "github.com/go-orbax/orbax/internal/testenv/fewchecks"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/training"
 )

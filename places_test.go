@@ -14,6 +14,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/zarr"
 )
@@ -118,12 +119,15 @@ func TestChunksInWrongPlaces(t *testing.T) {
 							if from.n != to.n || bytes.Equal(from.in(g), to.in(f)) {
 								continue
 							}
+							if found[fmt.Sprint(step, part)]++; found[fmt.Sprint(step, part)]%testenv.Pick(1, 7) != 1%testenv.Pick(1, 7) {
+								continue // a quick run tries some
+							}
 							what := fmt.Sprintf("%s of leaf %s with the bytes of leaf %s of %s of step %d", to.file, to.leaf, from.leaf, part, step)
 							damaged := to.put(f, from.in(g))
 							if step == 0 { // they change places
 								damaged = from.put(damaged, to.in(f))
 							}
-							if found[fmt.Sprint(step, part)]++; i == 0 && found[fmt.Sprint(step, part)] == 1 {
+							if i == 0 && found[fmt.Sprint(step, part)] == 1 {
 								checkEveryReader(t, what, damaged, to.leaf)
 							}
 							checkMisplaced(t, what, verifyFiles(t.Context(), damaged), to.leaf)

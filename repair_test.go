@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -210,10 +211,7 @@ func TestRepairLosesNothing(t *testing.T) {
 	path, state := manyDatabases(t)
 	manifest := filepath.Join(path, "state", "manifest.ocdbt")
 	whole := readFiles(t, path)
-	step := 5
-	if longTests {
-		step = 1
-	}
+	step := testenv.Pick(1, 19)
 	for _, n := range []int64{1, 2, 4} {
 		for at := 0; ; at += step {
 			if err := os.Remove(manifest); err != nil {

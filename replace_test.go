@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // stepState is a state in which every value tells the step.
@@ -60,7 +61,7 @@ func TestLoadWhileOverwriting(t *testing.T) {
 			saved := make(chan error)
 			go func() {
 				var err error
-				for step := 1; step <= 50 && err == nil; step++ {
+				for step := 1; step <= testenv.Pick(50, 12) && err == nil; step++ {
 					err = write(step)
 				}
 				done.Store(true)

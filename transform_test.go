@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -19,6 +18,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/heap"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/view"
 )
@@ -178,10 +178,7 @@ func (c countUp) ReadRegion(_ context.Context, dst []byte, off, size []int) erro
 // TestTransformMemory makes a checkpoint of a model whose layers are stacked into
 // one of separate layers: loaded, and saved again without loading it.
 func TestTransformMemory(t *testing.T) {
-	layers := 24
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		layers = 128
-	}
+	layers := testenv.Pick(128, 24)
 	const limit = 64 << 20
 	// What is in use counts, not what the collector has yet to find: it is made to
 	// keep within the limit if that can be.

@@ -17,7 +17,7 @@ import (
 )
 
 // TestWriteDeleted lets Orbax delete a checkpointable from a step that Go has saved, and
-// die at each of its calls. Go must find no damage in what is left. With ORBAX_UPDATE=1 it
+// die at each of its calls. Go must find no damage in what is left. With -update it
 // writes testdata/deleted.zip, which has the stages that differ, a directory each, and
 // which the tests of package orbax read.
 func TestWriteDeleted(t *testing.T) {
@@ -76,7 +76,7 @@ func TestWriteDeleted(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv("ORBAX_UPDATE") != "" {
+	if *update {
 		if err := os.WriteFile(filepath.Join("testdata", "deleted.zip"), out.Bytes(), 0o666); err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/interop/internal/python"
 )
 
@@ -39,12 +40,17 @@ var orbaxPy struct {
 	run    *driver
 }
 
+var (
+	update = flag.Bool("update", false, "rewrite the golden files")
+	flips  = flag.Int("flips", testenv.Pick(300, 60), "how many damaged checkpoints of each layout Python is given; 0 damages every bit")
+)
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	set := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["rapid.checks"] {
-		flag.Set("rapid.checks", envOr("ORBAX_INTEROP_CHECKS", sample("200", "50")))
+		flag.Set("rapid.checks", testenv.Pick("200", "50"))
 	}
 	if !set["rapid.nofailfile"] {
 		flag.Set("rapid.nofailfile", "true") // the seed, which is printed, is enough
@@ -54,21 +60,6 @@ func TestMain(m *testing.M) {
 		orbaxPy.run.stop()
 	}
 	os.Exit(code)
-}
-
-// sample returns all if the long tests are wanted, or some.
-func sample(all, some string) string {
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		return all
-	}
-	return some
-}
-
-func envOr(name, value string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return value
 }
 
 // needPython skips the test where there is no Orbax to run, or fails if the

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -44,10 +43,6 @@ func TestDamage(t *testing.T) {
 		"s":     "text",
 		"e":     []any{},
 	}
-	flips, err := strconv.Atoi(envOr("ORBAX_INTEROP_FLIPS", sample("300", "60")))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range []handler.StorageOptions{
 		{},
 		{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(3)}},
@@ -67,12 +62,12 @@ func TestDamage(t *testing.T) {
 					!strings.Contains(file, "array_metadatas")
 			}
 			var tally damage
-			for i, f := range pickFlips(t, path, flips, data) {
+			for i, f := range pickFlips(t, path, *flips, data) {
 				tally.data(t, path, filepath.Join(dir, fmt.Sprint("data", i)), f, want)
 			}
 			t.Logf("data: %v", &tally)
 			tally = damage{}
-			for i, f := range pickFlips(t, path, flips/3, func(file string) bool { return !data(file) }) {
+			for i, f := range pickFlips(t, path, *flips/3, func(file string) bool { return !data(file) }) {
 				tally.document(t, path, filepath.Join(dir, fmt.Sprint("doc", i)), f, want)
 			}
 			t.Logf("documents: %v", &tally)

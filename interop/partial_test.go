@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -292,8 +293,8 @@ func init() {
 
 // TestPartialChild is a process that dies while it finalizes.
 func TestPartialChild(t *testing.T) {
-	url := os.Getenv("ORBAX_TEST_FINALIZE")
-	if url == "" {
+	_, url, ok := testenv.Child()
+	if !ok {
 		t.Skip("only for the test of crashes")
 	}
 	if err := partial.Finalize(t.Context(), url); err != nil {
@@ -312,7 +313,7 @@ func TestPartialDeath(t *testing.T) {
 	for n := 0; ; n++ {
 		path := copyTo(t, dir)
 		cmd := exec.Command(exe, "-test.run=^TestPartialChild$")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("ORBAX_TEST_FINALIZE=die://%d%s", n, path))
+		testenv.SetChild(cmd, "finalize", fmt.Sprintf("die://%d%s", n, path))
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() > 0 {
 			t.Fatalf("at %d: %v\n%s", n, err, out)

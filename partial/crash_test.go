@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -66,12 +67,7 @@ func prepare(t *testing.T, n int) (session func() (path string), third any, whol
 
 // stride is how far the operations are apart that a test stops at; it begins with
 // any.
-func stride() int {
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		return 1
-	}
-	return 7
-}
+func stride() int { return testenv.Pick(1, 7) }
 
 // A save or finalize in which any one operation fails leaves the session as it
 // was, or is complete. It can be done again.
@@ -115,7 +111,7 @@ func TestEveryFailure(t *testing.T) {
 
 // TestChild is a process that dies at an operation.
 func TestChild(t *testing.T) {
-	mode, rest, ok := strings.Cut(os.Getenv("ORBAX_TEST_PARTIAL"), ":")
+	mode, rest, ok := testenv.Child()
 	if !ok {
 		t.Skip("only for the test of crashes")
 	}
@@ -138,7 +134,7 @@ func died(t *testing.T, mode string, n int, path string) bool {
 	exe, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(exe, "-test.run=^TestChild$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ORBAX_TEST_PARTIAL=%s:%d:%s", mode, n, path))
+	testenv.SetChild(cmd, mode, fmt.Sprintf("%d:%s", n, path))
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState.ExitCode() > 0 {
 		t.Fatalf("%s at %d: %v\n%s", mode, n, err, out)

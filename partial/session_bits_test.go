@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 )
 
@@ -30,7 +31,7 @@ func TestSessionEveryBit(t *testing.T) {
 		return err
 	}))
 	step := 211 * stride()
-	if os.Getenv("ORBAX_LONG_TESTS") == "all" {
+	if testenv.EveryBit() {
 		step = 1
 	}
 	for _, name := range names {

@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	_ "github.com/go-orbax/orbax/internal/testenv/fewchecks"
 	"github.com/go-orbax/orbax/storage"
 )
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -83,10 +84,7 @@ func TestBeginGivesUp(t *testing.T) {
 // Writers and cleaners at work together, as programs that start on the root of a run.
 func TestWritersAndCleaners(t *testing.T) {
 	top := scratch(t)
-	rounds := 300
-	if testing.Short() {
-		rounds = 60
-	}
+	rounds := testenv.Pick(300, 60)
 	stop := make(chan struct{})
 	var cleaners, writers sync.WaitGroup
 	for range 2 {

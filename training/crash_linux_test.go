@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -58,12 +59,7 @@ func runOn(t *testing.T, root string) {
 }
 
 // crashes is how many processes are killed.
-func crashes() int {
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		return 300
-	}
-	return 20
-}
+func crashes() int { return testenv.Pick(300, 20) }
 
 // A run that is killed at any moment has every step that it was told of, and that
 // is to be kept, whole, and goes on.

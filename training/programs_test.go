@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -179,10 +180,7 @@ func TestPrograms(t *testing.T) {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		roots["memory"] = dir
 	}
-	saves := map[string]int{"disk": 60, "memory": 150}
-	if os.Getenv("ORBAX_LONG_TESTS") != "" {
-		saves = map[string]int{"disk": 500, "memory": 2000}
-	}
+	saves := testenv.Pick(map[string]int{"disk": 500, "memory": 2000}, map[string]int{"disk": 20, "memory": 40})
 	for where, root := range roots {
 		for name, test := range map[string]struct {
 			killEvery int

@@ -9,12 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -23,7 +23,7 @@ var children = map[string]func(t *testing.T, root string){"twin": saveAllOnce}
 
 // TestChild is the child process.
 func TestChild(t *testing.T) {
-	mode, root, ok := strings.Cut(os.Getenv("ORBAX_TRAINING_CHILD"), ":")
+	mode, root, ok := testenv.Child()
 	if !ok {
 		t.Skip("only for the tests with several processes")
 	}
@@ -38,7 +38,7 @@ func startChild(t *testing.T, mode, root string) (*exec.Cmd, <-chan string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "-test.run=^TestChild$")
-	cmd.Env = append(os.Environ(), "ORBAX_TRAINING_CHILD="+mode+":"+root)
+	testenv.SetChild(cmd, mode, root)
 	out, err := cmd.StdoutPipe()
 	cmd.Stderr = cmd.Stdout
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/region"
+	_ "github.com/go-orbax/orbax/internal/testenv/fewchecks"
 	"github.com/go-orbax/orbax/tree"
 )
 

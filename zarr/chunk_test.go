@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	_ "github.com/go-orbax/orbax/internal/testenv/fewchecks"
 )
 
 func allDTypes() []array.DType {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -56,7 +57,7 @@ func TestTerminate(t *testing.T) {
 // manyLives ends a run at random moments, as often as it says in long tests,
 // and resumes it each time, at last to its end. check is called after each life.
 func manyLives(t *testing.T, lives int, end func(*os.Process) error, check func(*testing.T, life)) {
-	if os.Getenv("ORBAX_LONG_TESTS") == "" {
+	if !testenv.Long() {
 		lives = 10
 	}
 	seed := uint64(time.Now().UnixNano())

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // hostileNames are names that act on a terminal, or that look like lines of the
@@ -186,7 +187,7 @@ func TestHostileNames(t *testing.T) {
 			lines = append(lines, []string{verb, filepath.Join(dir, "none"+name)})
 		}
 	}
-	if testing.Short() {
+	if !testenv.Long() {
 		lines = slices.DeleteFunc(lines, func([]string) bool { out++; return out%8 != 0 })
 	}
 	// A string leaf is printed as it is where the output is no terminal.

@@ -7,15 +7,14 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // TestConvertMemory checks that convert holds a small part of the state only. It
 // comes first: the system counts in a program's peak that of the one that
 // started it.
 func TestConvertMemory(t *testing.T) {
-	if os.Getenv("ORBAX_LONG_TESTS") == "" {
-		t.Skip("converts 300 MiB; set ORBAX_LONG_TESTS=1")
-	}
+	testenv.NeedLong(t, "converts 300 MiB")
 	dir := t.TempDir()
 	t.Chdir(dir)
 	writeLarge(t, "in.safetensors", 300<<20)

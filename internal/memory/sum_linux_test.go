@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/race"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // inChild runs test in a process of its own that may have 512 MiB.
@@ -21,7 +22,7 @@ func inChild(t *testing.T, test func()) {
 	if race.Enabled {
 		t.Skip("the race detector needs more memory than the limit leaves")
 	}
-	if os.Getenv("MEMORY_TEST_CHILD") != "" {
+	if _, _, ok := testenv.Child(); ok {
 		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 512 << 20, Max: 512 << 20}); err != nil {
 			t.Skip(err)
 		}
@@ -33,7 +34,7 @@ func inChild(t *testing.T, test func()) {
 		t.Skip(err)
 	}
 	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), "MEMORY_TEST_CHILD=1")
+	testenv.SetChild(cmd, "little memory", "")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out[:min(len(out), 3000)])
 	}

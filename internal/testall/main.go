@@ -5,11 +5,11 @@
 //
 // The packages that are tested in seconds come first. Then it makes the Python
 // environment of the tests against the real Orbax, once, outside of any time limit
-// of go test, and runs the rest. Without a Python that is new enough it says so and
-// leaves those tests out; with ORBAX_INTEROP=require in the environment that is an
-// error. ORBAX_LONG_TESTS=1 makes the long tests run too, and
+// of go test, and runs the rest with ORBAX_INTEROP=1. Without a Python that is new
+// enough it says so and leaves those tests out; with ORBAX_INTEROP=require in the
+// environment that is an error. ORBAX_LONG_TESTS=1 makes the long tests run too, and
 // ORBAX_LONG_TESTS=all flips each bit of what those sample. Arguments are passed to go
-// test, such as -race or -short.
+// test, such as -race.
 package main
 
 import (
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/pyenv"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // module is the path of the module, which the reports leave out.
@@ -60,7 +61,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	if err := test(ctx, out, &total, args, quick); err != nil {
 		return err
 	}
-	left, err := environment(ctx, out, slices.Contains(args, "-short"))
+	left, err := environment(ctx, out)
 	if err != nil {
 		return err
 	}
@@ -95,13 +96,10 @@ func packages(ctx context.Context) (quick, late []string, err error) {
 	return quick, late, nil
 }
 
-// environment makes the Python environment. It returns a line that says which tests
-// are left out without it.
-func environment(ctx context.Context, out io.Writer, short bool) (left string, err error) {
-	required := os.Getenv("ORBAX_INTEROP") == "require"
-	if short && !required {
-		return "", nil
-	}
+// environment makes the Python environment, and lets the tests that need it run. It
+// returns a line that says which tests are left out without it.
+func environment(ctx context.Context, out io.Writer) (left string, err error) {
+	wanted, required := testenv.Python()
 	env, err := pyenv.Find(ctx)
 	if errors.Is(err, pyenv.ErrNotMade) {
 		fmt.Fprintf(out, "== Python: installing the real Orbax into %s, once (about 500 MB are fetched; this can take minutes)\n", env.Dir)
@@ -110,7 +108,10 @@ func environment(ctx context.Context, out io.Writer, short bool) (left string, e
 	switch {
 	case err == nil:
 		fmt.Fprintf(out, "== Python: %s\n", env.Dir)
-		return "", nil
+		if !wanted {
+			err = os.Setenv(testenv.Interop, "1")
+		}
+		return "", err
 	case required || ctx.Err() != nil:
 		return "", err
 	}

@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-orbax/orbax/internal/heap"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
 
 // TestManyFiles writes and reads far more files than a process may have open,
 // in a process of its own.
 func TestManyFiles(t *testing.T) {
-	const env = "ORBAX_TEST_MANY_FILES"
-	if os.Getenv(env) == "" {
+	if _, _, ok := testenv.Child(); !ok {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestManyFiles$", "-test.v")
-		cmd.Env = append(os.Environ(), env+"=1")
+		testenv.SetChild(cmd, "many files", "")
 		if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 			cmd.Env = append(cmd.Env, "TMPDIR=/dev/shm") // syncing thousands of files takes long on a disk
 		}
@@ -34,10 +34,7 @@ func TestManyFiles(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Skip(err)
 	}
-	n := 5000
-	if testing.Short() {
-		n = 500
-	}
+	n := testenv.Pick(5000, 500)
 	s, dir := stage(t)
 	var names []string
 	var items []Item
@@ -63,9 +60,7 @@ func TestManyFiles(t *testing.T) {
 // TestMemoryIsBounded moves half a GiB, by small and large values, plain and
 // through buffers.
 func TestMemoryIsBounded(t *testing.T) {
-	if os.Getenv("ORBAX_LONG_TESTS") == "" {
-		t.Skip("takes long; set ORBAX_LONG_TESTS=1")
-	}
+	testenv.NeedLong(t, "moves 2 GiB")
 	const limit = 128 << 20
 	state := noise(512<<20, 1)
 	for _, size := range []int{2000, 100 << 10, 8 << 20, 50 << 20} {

@@ -3,11 +3,11 @@ package python
 
 import (
 	"context"
-	"os"
 	"sync"
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/pyenv"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 var find = sync.OnceValues(func() (string, error) {
@@ -18,13 +18,14 @@ var find = sync.OnceValues(func() (string, error) {
 	return env.Python(), nil
 })
 
-// Need returns the path of the interpreter. It skips the test where there is none,
-// or with -short, or fails the test if ORBAX_INTEROP=require is in the environment.
+// Need returns the path of the interpreter. It skips the test unless
+// ORBAX_INTEROP is in the environment, and where there is no such Python; with
+// ORBAX_INTEROP=require it fails the test there.
 func Need(t testing.TB) string {
 	t.Helper()
-	required := os.Getenv("ORBAX_INTEROP") == "require"
-	if testing.Short() && !required {
-		t.Skip("interop: skipped with -short")
+	wanted, required := testenv.Python()
+	if !wanted {
+		t.Skipf("interop: set %s=1", testenv.Interop)
 	}
 	path, err := find()
 	switch {
