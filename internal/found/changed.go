@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
+
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
-	"io/fs"
-	"path"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // ErrReplaced is what reading fails with when the checkpoint has been overwritten
@@ -25,14 +27,42 @@ var ErrDeleted = fmt.Errorf("%w: it was deleted while it was read", fault.ErrNot
 // while it is read.
 const MaxTries = 4
 
+// mark is a file that differs from save to save, in most layouts: it says whether a
+// checkpoint is the one that was found. Without a name nothing does.
+type mark struct {
+	name     string
+	version  string // as the directory lists it
+	contents []byte // where the store knows no versions
+}
+
+// versionIn returns the version of a file among the entries of a directory.
+func versionIn(entries []storage.Info, name string) string {
+	return ""
+}
+
+// watch makes file, which is among entries, the checkpoint's mark.
+func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) (err error) {
+	f.mark = mark{name: file, version: versionIn(entries, file)}
+	if f.mark.version == "" {
+		f.mark.contents, err = transfer.ReadFile(ctx, f.Store, f.Dir, file, 0, -1)
+	}
+	return err
+}
+
+// same reports whether the checkpoint's mark is the one that was found.
+func (f *Found) same(ctx context.Context) (bool, error) {
+	doc, err := transfer.ReadFile(ctx, f.Store, f.Dir, f.mark.name, 0, -1)
+	return bytes.Equal(doc, f.mark.contents), err
+}
+
 // Unchanged returns err, the outcome of having read from the checkpoint, unless
-// the checkpoint has been replaced meanwhile, or has begun to lose a part.
+// the checkpoint has been replaced meanwhile, or has begun to lose an item.
 func (f *Found) Unchanged(ctx context.Context, err error) error {
-	if f.mark == "" {
+	if f.mark.name == "" {
 		return err
 	}
-	doc, rerr := transfer.ReadFile(ctx, f.Store, f.Dir, f.mark, 0, -1)
-	if rerr == nil && f.mark == layout.CheckpointFile && !f.Recorded {
+	same, rerr := f.same(ctx)
+	if rerr == nil && f.mark.name == layout.CheckpointFile && !f.Recorded {
 		_, serr := f.Store.Stat(ctx, path.Join(f.Dir, layout.DeletionFile))
 		if serr == nil {
 			return ErrReplaced
@@ -42,7 +72,7 @@ func (f *Found) Unchanged(ctx context.Context, err error) error {
 		}
 	}
 	switch {
-	case rerr == nil && bytes.Equal(doc, f.contents):
+	case rerr == nil && same:
 		return err
 	case rerr == nil:
 		return ErrReplaced

@@ -14,20 +14,39 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// lookComposite recognises a directory with the metadata of a checkpoint, which are doc.
-func lookComposite(ctx context.Context, store storage.Store, dir string, doc []byte) (*Found, error) {
-	f := &Found{Store: store, Dir: dir, Document: doc, mark: layout.CheckpointFile, contents: doc}
-	record, err := transfer.ReadFile(ctx, store, dir, layout.DeletionFile, 0, -1)
-	f.Recorded = !errors.Is(err, fs.ErrNotExist)
-	if err != nil && f.Recorded {
-		return f, err
+// lookComposite recognises a directory that lists the metadata of a checkpoint.
+func lookComposite(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
+	// A document that is listed and is not found has gone since, or the store has failed to
+	// find it. Without its digests damage of a checkpoint would pass.
+	read := func(name string) ([]byte, error) {
+		b, err := transfer.ReadFile(ctx, store, dir, name, 0, -1)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = ErrReplaced
+		}
+		return b, err
 	}
-	sums, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return f, err
-	default:
+	doc, err := read(layout.CheckpointFile)
+	if err != nil {
+		return nil, err
+	}
+	f := &Found{Store: store, Dir: dir, Document: doc, mark: mark{name: layout.CheckpointFile, version: versionIn(entries, layout.CheckpointFile)}}
+	if f.mark.version == "" { // the entries may be those of the checkpoint before
+		f.mark.contents = doc
+		if entries, err = store.List(ctx, dir); err != nil {
+			return f, err
+		}
+	}
+	var record []byte
+	if f.Recorded = hasEntry(entries, layout.DeletionFile); f.Recorded {
+		if record, err = read(layout.DeletionFile); err != nil {
+			return f, err
+		}
+	}
+	if hasEntry(entries, layout.DigestFile) {
+		sums, err := read(layout.DigestFile)
+		if err != nil {
+			return f, err
+		}
 		if f.Digests, err = layout.ParseDigests(sums); err != nil {
 			return f, err
 		}
@@ -48,15 +67,6 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, doc []b
 		}
 		f.Deleting = f.Deletion.Name
 		delete(f.Meta.Handlers, f.Deleting)
-	}
-	entries, err := store.List(ctx, dir)
-	if err != nil {
-		return f, err
-	}
-	// A document that is listed and was not found before has come since, or the store has
-	// failed to find it. Without its digests damage of a checkpoint would pass.
-	if f.Digests == nil && hasFile(entries, layout.DigestFile) || !f.Recorded && hasFile(entries, layout.DeletionFile) {
-		return f, ErrReplaced
 	}
 	f.findItems(entries)
 	if !hasFile(entries, layout.CommitFile) {

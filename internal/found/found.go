@@ -22,7 +22,6 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -89,8 +88,7 @@ type Found struct {
 	Deletion *layout.Deletion
 	Recorded bool
 
-	mark     string // a file that differs from save to save, in most layouts
-	contents []byte // of mark
+	mark mark
 }
 
 // IsTemporary reports whether a name is one that unfinished directories have.
@@ -134,27 +132,39 @@ func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, e
 // lookOnce is Look without a second try after an overwrite that comes in between. With a
 // checkpoint it returns what is wrong with it.
 func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, error) {
-	info, err := Stat(ctx, store, dir)
+	if IsTemporary(path.Base(dir)) {
+		if _, err := Stat(ctx, store, dir); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
+	}
+	entries, err := store.List(ctx, dir)
+	switch {
+	case err != nil:
+		return lookFile(ctx, store, dir, err)
+	case IsSession(dir): // however far Orbax has come that was merging it
+		return nil, NotCheckpoint(ctx, store, dir)
+	case hasEntry(entries, layout.CheckpointFile):
+		return lookComposite(ctx, store, dir, entries)
+	}
+	return lookElsewhere(ctx, store, dir, entries)
+}
+
+// lookFile recognises a file, or returns why there is none: failed is what listing it as a
+// directory has failed with.
+func lookFile(ctx context.Context, store storage.Store, file string, failed error) (*Found, error) {
+	info, err := Stat(ctx, store, file)
 	switch {
 	case err != nil:
 		return nil, err
-	case IsTemporary(path.Base(dir)):
-		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
-	case !info.Dir && path.Ext(dir) == safetensors.Ext:
-		return only(Tensors, store, dir), nil
-	case !info.Dir && handler.IsFlaxFile(ctx, store, dir):
-		return only(Flax, store, dir), nil
-	case !info.Dir:
-		return nil, noFile(path.Base(dir))
-	case IsSession(dir): // however far Orbax has come that was merging it
-		return nil, NotCheckpoint(ctx, store, dir)
+	case info.Dir && errors.Is(failed, fs.ErrNotExist):
+		return nil, ErrReplaced // it has come since
+	case info.Dir:
+		return nil, failed
+	case path.Ext(file) == safetensors.Ext:
+		return only(Tensors, store, file), nil
+	case handler.IsFlaxFile(ctx, store, file):
+		return only(Flax, store, file), nil
 	}
-	doc, err := transfer.ReadFile(ctx, store, dir, layout.CheckpointFile, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return lookElsewhere(ctx, store, dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return lookComposite(ctx, store, dir, doc)
+	return nil, noFile(path.Base(file))
 }

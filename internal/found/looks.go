@@ -43,6 +43,11 @@ func (l *looks) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return info, err
 }
 
+// hasEntry reports whether a name is among the entries of a directory.
+func hasEntry(entries []storage.Info, name string) bool {
+	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name })
+}
+
 // hasFile reports whether a file is among the entries of a directory.
 func hasFile(entries []storage.Info, name string) bool {
 	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
@@ -61,9 +66,9 @@ func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
 
 // lookElsewhere is lookOther, which must have seen everything to say that there is no
 // checkpoint.
-func lookElsewhere(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+func lookElsewhere(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
 	l := &looks{Store: store}
-	f, err := lookOther(ctx, l, dir)
+	f, err := lookOther(ctx, l, dir, entries)
 	if f != nil {
 		f.Store = store
 	} else if l.failed != nil && errors.Is(err, fault.ErrInvalidCheckpoint) {

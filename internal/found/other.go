@@ -12,7 +12,6 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
@@ -20,30 +19,20 @@ import (
 
 // lookOther recognises a directory without the document _CHECKPOINT_METADATA,
 // which old versions of Orbax did not write, nor do other programs.
-func lookOther(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+func lookOther(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
 		return lookItem(ctx, store, dir)
 	}
-	entries, err := store.List(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.ErrNotExist // removed meanwhile
-	}
-	if err != nil {
-		return nil, err
-	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
-	}
+	has := func(name string) bool { return hasFile(entries, name) }
 	switch {
 	case has(layout.DigestFile) && hasDigests(ctx, store, dir), has(layout.IndicatorFile):
 		return nil, NotCheckpoint(ctx, store, dir) // a checkpoint that has lost it
 	case has(layout.TreeFile):
 		f := only(Tree, store, dir)
-		mark := layout.TreeFile
 		if has(ocdbt.ManifestName) { // it differs even where the tree is the same
-			mark = ocdbt.ManifestName
+			return f, f.watch(ctx, ocdbt.ManifestName, entries)
 		}
-		return f, f.watch(ctx, mark)
+		return f, f.watch(ctx, layout.TreeFile, entries)
 	}
 	aggregate, err := handler.HasAggregate(ctx, store, dir)
 	if err != nil {
@@ -63,7 +52,7 @@ func lookOther(ctx context.Context, store storage.Store, dir string) (*Found, er
 	for _, mark := range storeMarks {
 		if has(mark) {
 			f := only(Arrays, store, dir)
-			return f, f.watch(ctx, mark)
+			return f, f.watch(ctx, mark, entries)
 		}
 	}
 	for _, e := range entries {
@@ -122,13 +111,6 @@ var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup",
 // only returns a checkpoint of one kind without metadata of the checkpoint.
 func only(kind Kind, store storage.Store, dir string) *Found {
 	return &Found{Kind: kind, Store: store, Dir: dir, Meta: &layout.CheckpointMetadata{Handlers: map[string]string{}}}
-}
-
-// watch makes file the one by which a replaced checkpoint is noticed.
-func (f *Found) watch(ctx context.Context, file string) (err error) {
-	f.mark = file
-	f.contents, err = transfer.ReadFile(ctx, f.Store, f.Dir, file, 0, -1)
-	return err
 }
 
 // oldParts returns the checkpointables of a checkpoint from before Orbax wrote
