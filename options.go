@@ -56,7 +56,7 @@ type FillOption interface {
 
 // loadConfig is what a load goes by.
 type loadConfig struct {
-	config.Load
+	*config.Load
 	engine *transfer.Engine
 }
 
@@ -192,5 +192,5 @@ func Adapters(adapters ...tree.Adapter) CommonOption { return adaptersOption(ada
 
 func newLoadConfig[O LoadOption](options []O) *loadConfig {
 	c := config.NewLoad(options)
-	return &loadConfig{Load: *c, engine: c.NewEngine()}
+	return &loadConfig{Load: c, engine: c.NewEngine()}
 }

@@ -39,7 +39,7 @@ func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 		if err != nil {
 			return nil, err
 		}
-		plain := &loadConfig{Load: config.Load{Registry: cfg.Registry, Handler: cfg.Handler}, engine: cfg.engine}
+		plain := &loadConfig{Load: &config.Load{Registry: cfg.Registry, Handler: cfg.Handler}, engine: cfg.engine}
 		plain.Handler.Views = nil
 		t, err := c.tree(ctx, name, plain)
 		if err != nil {
