@@ -145,7 +145,7 @@ func TestLooksAtDataFiles(t *testing.T) {
 	must(t, orbax.Save(t.Context(), dir+"/three", state, orbax.Storage(handler.StorageOptions{DataFileSize: 250_000})))
 	var looks atomic.Int64
 	var failure error
-	store := failstore.NewReads(storage.Local().(storage.Editor), func(op, name string) error {
+	store := failstore.NewReads(storage.Local(), func(op, name string) error {
 		if op == "stat" && filepath.Base(filepath.Dir(name)) == "d" {
 			looks.Add(1)
 			return failure

@@ -97,8 +97,7 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if err != nil {
 		return err
 	}
-	editor, ok := store.(storage.Editor)
-	if !ok {
+	if !store.Properties().Edit {
 		return fmt.Errorf("%w: the store of this path cannot delete", fault.ErrUnsupported)
 	}
 	place := place{store, dir}
@@ -110,7 +109,7 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if err := d.check(ctx); err != nil {
 		return err
 	}
-	edit, err := editor.Edit(ctx, dir)
+	edit, err := store.Edit(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.ErrNotExist // removed since
 	}

@@ -2,8 +2,6 @@ package orbax_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -69,7 +67,7 @@ func init() {
 		if !ok {
 			return nil, "", fs.ErrNotExist
 		}
-		return memStore{f.(files)}, dir, nil
+		return memStore{files: f.(files)}, dir, nil
 	})
 }
 
@@ -82,7 +80,10 @@ func mount(f files) (path string, unmount func()) {
 }
 
 // memStore is the read-only store of files, as the directory "ckpt".
-type memStore struct{ files files }
+type memStore struct {
+	storage.Base
+	files files
+}
 
 func missing(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 
@@ -140,10 +141,6 @@ func (s memStore) List(_ context.Context, dir string) ([]storage.Info, error) {
 		infos = append(infos, found[name])
 	}
 	return infos, nil
-}
-
-func (s memStore) Begin(context.Context, string, bool) (storage.Stage, error) {
-	return nil, fmt.Errorf("read-only: %w", errors.ErrUnsupported)
 }
 
 type memReader []byte

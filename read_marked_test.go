@@ -21,7 +21,7 @@ var watched atomic.Pointer[func()]
 
 func init() {
 	storage.Register("states", func(url string) (storage.Store, string, error) {
-		store := failstore.New(storage.Local().(storage.Editor), func(string, string) error {
+		store := failstore.New(storage.Local(), func(string, string) error {
 			(*watched.Load())()
 			return nil
 		})

@@ -166,7 +166,7 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if c.found.Recorded {
 		return c.found.Pending()
 	}
-	stage, err := c.found.Store.Begin(ctx, c.found.Dir, true)
+	stage, err := c.found.Store.Begin(ctx, c.found.Dir, storage.BeginOptions{Replace: proof.Checkpoint(c.found.Store)})
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
-	return storage.CommitOver(ctx, stage, proof.Checkpoint(c.found.Store))
+	return stage.Commit(ctx)
 }
 
 func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*handler.Union) error {
@@ -229,7 +229,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 }
 
 // linkAll links what is below a directory of the checkpoint, but for some entries.
-func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old storage.Store, name string, except map[string]bool) error {
+func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Files, old storage.Store, name string, except map[string]bool) error {
 	infos, err := old.List(ctx, path.Join(c.found.Dir, name))
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Stage, old stora
 				err = c.linkAll(ctx, stage, old, entry, except)
 			}
 		default:
-			err = stage.Link(ctx, path.Join(c.found.Dir, entry), entry)
+			err = stage.Link(ctx, path.Join(c.found.Dir, entry), entry, storage.LinkOptions{})
 		}
 		if err != nil {
 			return err

@@ -170,7 +170,7 @@ func TestRepairFails(t *testing.T) {
 	var left atomic.Int64 // some operations go on at the same time
 	stop := errors.New("stopped")
 	storage.Register("norepair", func(url string) (storage.Store, string, error) {
-		return failstore.New(storage.Local().(storage.Editor), func(string, string) error {
+		return failstore.New(storage.Local(), func(string, string) error {
 			if left.Add(-1) == -1 {
 				return stop
 			}
@@ -200,7 +200,7 @@ func TestRepairFails(t *testing.T) {
 func TestRepairLosesNothing(t *testing.T) {
 	var left, times, lost atomic.Int64
 	storage.Register("lostrepair", func(url string) (storage.Store, string, error) {
-		return failstore.NewReads(storage.Local().(storage.Editor), func(op, name string) error {
+		return failstore.NewReads(storage.Local(), func(op, name string) error {
 			if n := left.Add(-1); n >= 0 || n < -times.Load() {
 				return nil
 			}

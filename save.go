@@ -182,16 +182,15 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if s.inPlace {
 		err = s.beginInPlace(ctx)
 	} else {
-		s.stage, err = s.store.Begin(ctx, s.dir, s.overwrite)
+		s.stage, err = s.store.Begin(ctx, s.dir, storage.BeginOptions{Replace: s.replaces(proof.Replaced(s.store))})
 	}
-	if err != nil {
-		return err
-	}
-	if !s.overwrite {
-		return nil
-	}
-	if err := storage.CanReplace(ctx, s.stage); err != nil {
-		return errors.Join(err, s.stage.Abort())
+	return err
+}
+
+// replaces returns look if the save replaces what is at its path, else nil.
+func (s *saving) replaces(look storage.Look) storage.Look {
+	if s.overwrite {
+		return look
 	}
 	return nil
 }
@@ -244,7 +243,7 @@ func (s *saving) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.stage.Abort())
 	}
-	return storage.CommitOver(ctx, s.stage, proof.Replaced(s.store))
+	return s.stage.Commit(ctx)
 }
 
 // writeHandlers writes which handlers there are, if one of them may write any files.

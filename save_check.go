@@ -35,20 +35,19 @@ func (s *saving) checkPlace(ctx context.Context) error {
 // is not known before, and others may take the room meanwhile; then the save fails
 // when the store is full.
 func (s *saving) checkRoom(ctx context.Context, makeRoom func(context.Context) error) error {
-	store, ok := s.store.(storage.Roomer)
-	if !ok || s.least == 0 {
+	if s.least == 0 {
 		return nil
 	}
-	room, err := store.Room(ctx, s.dir)
+	room, err := s.store.Room(ctx, s.dir)
 	if err == nil && room < s.least {
 		s.removeLeft(ctx)
-		room, err = store.Room(ctx, s.dir)
+		room, err = s.store.Room(ctx, s.dir)
 	}
 	if err == nil && room < s.least && makeRoom != nil {
 		if err := makeRoom(ctx); err != nil {
 			return err
 		}
-		room, err = store.Room(ctx, s.dir)
+		room, err = s.store.Room(ctx, s.dir)
 	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission):

@@ -56,12 +56,12 @@ var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the che
 
 // checkAtomicity refuses a mode that there is not, or not here.
 func (s *saving) checkAtomicity(c *save.Config) error {
-	switch _, ok := s.store.(storage.MarkerStore); {
+	switch {
 	case c.Refused != nil:
 		return c.Refused
 	case s.inPlace && s.into != nil:
 		return fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUnsupported)
-	case s.inPlace && !ok:
+	case s.inPlace && !s.store.Properties().Marker:
 		return fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
 	}
 	return nil
@@ -70,11 +70,8 @@ func (s *saving) checkAtomicity(c *save.Config) error {
 // beginInPlace makes the directory of a save by marker, and the file in it by which it
 // is known to be unfinished.
 func (s *saving) beginInPlace(ctx context.Context) (err error) {
-	var look storage.Look
-	if s.overwrite {
-		look = s.lookUnfinished
-	}
-	if s.stage, err = s.store.(storage.MarkerStore).BeginInPlace(ctx, s.dir, layout.CommitFile, look); err != nil {
+	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: s.replaces(s.lookUnfinished)}
+	if s.stage, err = s.store.Begin(ctx, s.dir, o); err != nil {
 		return err
 	}
 	if err = s.engine.WriteFile(ctx, s.stage, layout.IndicatorFile, nil); err != nil {
@@ -98,11 +95,7 @@ func (s *saving) lookUnfinished(ctx context.Context, dir string) ([]storage.Item
 // busy returns ErrBusy if another writer is at work on the path, as one that writes an
 // unfinished checkpoint there.
 func (s *saving) busy(ctx context.Context) error {
-	editor, ok := s.store.(storage.Editor)
-	if !ok {
-		return nil
-	}
-	edit, err := editor.Edit(ctx, s.dir)
+	edit, err := s.store.Edit(ctx, s.dir)
 	if err == nil {
 		return edit.Close()
 	}

@@ -17,6 +17,7 @@ import (
 // swapStore is a store in which one checkpoint takes the place of another at a
 // chosen access.
 type swapStore struct {
+	storage.Base
 	mu       sync.Mutex
 	old, new files
 	at, n    int // the swap is at the at-th access
@@ -26,9 +27,9 @@ func (s *swapStore) access() storage.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.n++; s.n >= s.at {
-		return memStore{s.new}
+		return memStore{files: s.new}
 	}
-	return memStore{s.old}
+	return memStore{files: s.old}
 }
 
 func (s *swapStore) Open(ctx context.Context, name string) (storage.Reader, error) {
@@ -41,10 +42,6 @@ func (s *swapStore) Stat(ctx context.Context, name string) (storage.Info, error)
 
 func (s *swapStore) List(ctx context.Context, name string) ([]storage.Info, error) {
 	return s.access().List(ctx, name)
-}
-
-func (s *swapStore) Begin(ctx context.Context, name string, overwrite bool) (storage.Stage, error) {
-	return s.access().Begin(ctx, name, overwrite)
 }
 
 var swapping *swapStore

@@ -100,6 +100,10 @@ type watchedStore struct {
 	watch *watch
 }
 
+func (s watchedStore) Confined(root string, outside bool) storage.Store {
+	return watchedStore{storage.Confine(s.Store, root, outside), s.watch}
+}
+
 func (s watchedStore) Open(ctx context.Context, name string) (storage.Reader, error) {
 	r, err := s.Store.Open(ctx, name)
 	if err != nil {

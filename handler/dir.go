@@ -19,7 +19,7 @@ import (
 // are slash-separated and relative to it. Files become visible with the whole
 // checkpoint; each is covered by the checkpoint's digest file.
 type WriteDir struct {
-	stage    storage.Stage
+	stage    storage.Files
 	name     string
 	digested func(file string, sum [sha256.Size]byte)
 	// database is the directory of a pytree's database; "" is the top.
@@ -33,7 +33,7 @@ type WriteDir struct {
 // SHA-256 of each file that is written, by its name in the stage; several
 // goroutines may call it. Package orbax makes the directories of its saves;
 // others need this to test a handler.
-func NewWriteDir(ctx context.Context, stage storage.Stage, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
+func NewWriteDir(ctx context.Context, stage storage.Files, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
 	return &WriteDir{stage: stage, name: name, digested: digested}, stage.Mkdir(ctx, name)
 }
 

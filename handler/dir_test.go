@@ -27,7 +27,7 @@ import (
 func written(t testing.TB, write WriteFunc) (*ReadDir, string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "ckpt")
-	stage, err := storage.Local().Begin(t.Context(), root, false)
+	stage, err := storage.Local().Begin(t.Context(), root, storage.BeginOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,12 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // Write writes the union as one pytree, as Orbax's merge leaves it: the
 // databases of the parts, and one more that refers to them. Array data is not
-// copied but linked, see storage.Stage.
+// copied but linked, see storage.Files.
 func (u *Union) Write(ctx context.Context, dir *WriteDir) error {
 	for _, db := range u.databases {
 		if err := u.linkDatabase(ctx, dir, db, "."); err != nil {
@@ -63,7 +64,7 @@ func (u *Union) linkDatabase(ctx context.Context, dir *WriteDir, db database, na
 // checked, and known here, as is that of every document.
 func (d *WriteDir) link(ctx context.Context, from *ReadDir, name, as string, document bool) error {
 	full := path.Join(d.name, as)
-	if err := d.stage.Link(ctx, path.Join(from.path(), name), full); err != nil {
+	if err := d.stage.Link(ctx, path.Join(from.path(), name), full, storage.LinkOptions{}); err != nil {
 		return err
 	}
 	if !document && !from.digests.Has(path.Join(from.name, name)) {

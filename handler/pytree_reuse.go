@@ -109,8 +109,7 @@ func (p *savePlan) share(ctx context.Context, dir *WriteDir) (*sharing, error) {
 	if r == nil || r.freshEvery() == 1 || dir.database != "" { // a part's files are merged
 		return nil, nil
 	}
-	stage, ok := dir.stage.(storage.Sharer)
-	if !ok {
+	if dir.stage.Properties().Links != storage.LinkHard {
 		r.problem(fmt.Errorf("%w: the store cannot share files between checkpoints", fault.ErrUnsupported))
 		return nil, nil
 	}
@@ -125,17 +124,17 @@ func (p *savePlan) share(ctx context.Context, dir *WriteDir) (*sharing, error) {
 		return nil, err
 	}
 	if len(base.files) > 0 {
-		s.link(ctx, stage, dir, base)
+		s.link(ctx, dir, base)
 	}
 	dir.engine.Counters().Begin(transfer.Moving, 0)
 	return s, ctx.Err()
 }
 
 // link links the files of the base that have enough of the save's chunks into dir.
-func (s *sharing) link(ctx context.Context, stage storage.Sharer, dir *WriteDir, base *record) {
+func (s *sharing) link(ctx context.Context, dir *WriteDir, base *record) {
 	r := dir.reuse
 	for _, f := range base.choose(s.prints.wanted(), r.sizes(ctx, base), r.freshEvery(), r.maxDead()) {
-		if err := stage.Share(ctx, path.Join(r.Base.path(), f.name), path.Join(dir.name, f.name)); err != nil {
+		if err := dir.stage.Link(ctx, path.Join(r.Base.path(), f.name), path.Join(dir.name, f.name), storage.LinkOptions{Share: true}); err != nil {
 			if ctx.Err() != nil {
 				return
 			}

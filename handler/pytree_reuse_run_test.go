@@ -56,7 +56,7 @@ func (r *run) try(ctx context.Context, state any) error {
 		return err
 	}
 	root := filepath.ToSlash(filepath.Join(r.top, fmt.Sprint(r.steps)))
-	stage, err := storage.Local().Begin(ctx, root, false)
+	stage, err := storage.Local().Begin(ctx, root, storage.BeginOptions{})
 	if err != nil {
 		return err
 	}

@@ -205,12 +205,17 @@ type stage struct {
 	create func(name string)
 }
 
-func (s stage) Share(ctx context.Context, from, name string) error {
-	if s.share != nil {
+func (s stage) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
+	if o.Share && s.share != nil {
 		return s.share(ctx, from, name)
 	}
-	return s.Stage.(storage.Sharer).Share(ctx, from, name)
+	return s.Stage.Link(ctx, from, name, o)
 }
+
+// unshared is a stage of a store that cannot share files.
+type unshared struct{ storage.Stage }
+
+func (s unshared) Properties() storage.Properties { return storage.Properties{} }
 
 func (s stage) Create(ctx context.Context, name string, size int64) (storage.Writer, error) {
 	if s.create != nil {
@@ -245,7 +250,7 @@ func TestReuseProblems(t *testing.T) {
 			}
 		}, "cannot be shared"},
 		"no sharer": {func(r *run) {
-			r.stage = func(s storage.Stage) storage.Stage { return struct{ storage.Stage }{s} }
+			r.stage = func(s storage.Stage) storage.Stage { return unshared{s} }
 		}, "the store cannot share"},
 		"no base": {func(r *run) { os.RemoveAll(filepath.Dir(r.step(0))) }, "missing file"},
 		"foreign base": {func(r *run) {

@@ -29,7 +29,7 @@ var errStopped = errors.New("the process is dead")
 // at-th of its steps, from 0. A removal has two, in the first of which one file
 // goes.
 type stopStore struct {
-	storage.Editor
+	storage.Store
 	at, step int
 }
 
@@ -42,7 +42,7 @@ func (s *stopStore) Edit(ctx context.Context, dir string) (storage.Edit, error) 
 	if s.stop() {
 		return nil, errStopped
 	}
-	edit, err := s.Editor.Edit(ctx, dir)
+	edit, err := s.Store.Edit(ctx, dir)
 	return &stopEdit{edit, s, dir}, err
 }
 
@@ -99,7 +99,7 @@ func removeOne(dir string) error {
 // deleteStopped deletes in Go until it is stopped, and reports whether it was.
 func deleteStopped(t *testing.T, path, name string, at int) bool {
 	t.Helper()
-	stopping = &stopStore{Editor: storage.Local().(storage.Editor), at: at}
+	stopping = &stopStore{Store: storage.Local(), at: at}
 	var options []orbax.DeleteOption
 	if name != "" {
 		options = append(options, orbax.Name(name))

@@ -280,7 +280,7 @@ func init() {
 		n, err := strconv.Atoi(at)
 		var left atomic.Int64
 		left.Store(int64(n))
-		return failstore.New(storage.Local().(storage.Editor), func(string, string) error {
+		return failstore.New(storage.Local(), func(string, string) error {
 			if left.Add(-1) == -1 {
 				p, _ := os.FindProcess(os.Getpid())
 				p.Kill()

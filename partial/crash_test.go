@@ -32,7 +32,7 @@ var stopping struct {
 
 func init() {
 	storage.Register("stop", func(url string) (storage.Store, string, error) {
-		store := failstore.New(storage.Local().(storage.Editor), func(op, name string) error {
+		store := failstore.New(storage.Local(), func(op, name string) error {
 			switch {
 			case stopping.left.Add(-1) != -1:
 				return nil

@@ -87,12 +87,11 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 
 // claim claims the session as soon as no other process works on it.
 func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
-	editor, ok := s.store.(storage.Editor)
-	if !ok {
+	if !s.store.Properties().Edit {
 		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir)
 	}
 	err = patiently(ctx, func() error {
-		claim, err = editor.Edit(ctx, s.dir)
+		claim, err = s.store.Edit(ctx, s.dir)
 		return err
 	})
 	return claim, err
@@ -282,7 +281,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	if err != nil {
 		return err
 	}
-	stage, err := s.store.Begin(ctx, s.final, false)
+	stage, err := s.store.Begin(ctx, s.final, storage.BeginOptions{})
 	if err != nil {
 		return err
 	}

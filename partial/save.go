@@ -1,6 +1,7 @@
 package partial
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -155,27 +156,28 @@ func (p *newPart) begin(ctx context.Context) (storage.Stage, error) {
 		return nil, err
 	}
 	var stage storage.Stage
-	if err := patiently(ctx, func() (err error) {
-		stage, err = p.session.store.Begin(ctx, p.session.dir, true)
+	var refused error // what waiting does not change
+	err := patiently(ctx, func() (err error) {
+		stage, err = p.session.store.Begin(ctx, p.session.dir, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
+			name, err = p.entry(ctx)
+			refused = err
+			return name, err
+		}})
+		if refused != nil {
+			refused = err
+			return nil
+		}
 		return err
-	}); err != nil {
-		return nil, err
-	}
+	})
+	return stage, cmp.Or(err, refused)
+}
+
+// entry looks again at the session, which is claimed, and returns the name of the entry
+// that the part will be.
+func (p *newPart) entry(ctx context.Context) (string, error) {
 	// What saves of parts have left that died; if it stays it is in no one's way.
 	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
 	last, err := p.check(ctx)
-	if err != nil {
-		return nil, errors.Join(err, stage.Abort())
-	}
 	// Parts are merged in the order of their names.
-	name := fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id)
-	return &partStage{stage, name}, nil
+	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
 }
-
-// partStage is committed as an entry of the session.
-type partStage struct {
-	storage.Stage
-	name string
-}
-
-func (s *partStage) Commit(ctx context.Context) error { return s.CommitInto(ctx, s.name) }

@@ -25,7 +25,7 @@ var missing struct {
 
 func init() {
 	storage.Register("lost", func(url string) (storage.Store, string, error) {
-		store := failstore.NewReads(storage.Local().(storage.Editor), func(op, name string) error {
+		store := failstore.NewReads(storage.Local(), func(op, name string) error {
 			missing.Lock()
 			defer missing.Unlock()
 			if missing.left--; missing.left >= 0 || missing.left < -missing.times {

@@ -38,7 +38,7 @@ type plain struct{ storage.Writer }
 func newStage(t *testing.T, store storage.Store) (s storage.Stage, dir string) {
 	t.Helper()
 	dir = filepath.ToSlash(t.TempDir()) + "/ck"
-	s, err := store.Begin(t.Context(), dir, false)
+	s, err := store.Begin(t.Context(), dir, storage.BeginOptions{})
 	must(t, err)
 	t.Cleanup(func() { s.Abort() })
 	return s, dir

@@ -20,7 +20,7 @@ func clean(t *testing.T, dir string) (removed int) {
 		if temporary, ours := storage.IsTemporary(name); !temporary || !ours {
 			continue
 		}
-		e, err := storage.Local().(storage.Editor).Edit(t.Context(), filepath.ToSlash(filepath.Join(dir, name)))
+		e, err := storage.Local().Edit(t.Context(), filepath.ToSlash(filepath.Join(dir, name)))
 		if err == nil {
 			err = errors.Join(e.RemoveAll(t.Context(), storage.Everything), e.Close())
 		}
@@ -50,7 +50,7 @@ func TestBeginBesideCleaner(t *testing.T) {
 			}
 			return nil
 		}
-		stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", false)
+		stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", storage.BeginOptions{})
 		must(t, err)
 		if n := clean(t, top); n != 0 {
 			t.Errorf("the cleaner removed %d of a live writer", n)
@@ -73,7 +73,7 @@ func TestBeginGivesUp(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", false); !errors.Is(err, os.ErrNotExist) {
+	if _, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", storage.BeginOptions{}); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	if got := names(t, top); len(got) > 0 {

@@ -2,35 +2,6 @@ package storage
 
 import "context"
 
-// Editor is a Store that can change and remove what has been committed. A store
-// that is only read need not be one.
-type Editor interface {
-	Store
-	// Edit claims the directory dir: until the Edit is closed, Begin and Edit of
-	// the same dir fail with ErrBusy. So does Edit itself if a writer has begun
-	// dir and has neither committed nor aborted, and if dir is the temporary
-	// directory of such a writer. It fails with ErrInvalidCheckpoint if dir is no
-	// directory, or a link to one, and as Stat does if nothing is there.
-	Edit(ctx context.Context, dir string) (Edit, error)
-}
-
-// Locker is a Store that can distinguish the temporary directories of live
-// writers from those of dead ones. In other stores they cannot be distinguished.
-type Locker interface {
-	Store
-	// Locks reports whether it can in dir, which exists, for all that write there.
-	Locks(ctx context.Context, dir string) bool
-}
-
-// Lefter is a Store that knows what dead writers have left.
-type Lefter interface {
-	Store
-	// Left returns the temporary directories of writers of dir that have died, except one that
-	// holds what was at dir, if dir is missing now. Where a dead writer cannot be
-	// told from a live one there are none.
-	Left(ctx context.Context, dir string) ([]string, error)
-}
-
 // Edit is a directory that one writer has claimed. Its methods may not be called
 // by several goroutines at once. Of a process that dies between them nothing is
 // left in the directory but what they have done.

@@ -16,7 +16,7 @@ import (
 
 func edit(t *testing.T, dir string) (storage.Edit, error) {
 	t.Helper()
-	e, err := storage.Local().(storage.Editor).Edit(t.Context(), filepath.ToSlash(dir))
+	e, err := storage.Local().Edit(t.Context(), filepath.ToSlash(dir))
 	if err == nil {
 		t.Cleanup(func() { e.Close() })
 	}
@@ -62,7 +62,7 @@ func TestEdit(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = storage.Local().(storage.Editor).Edit(gone, filepath.ToSlash(dir))
+	_, err = storage.Local().Edit(gone, filepath.ToSlash(dir))
 	for _, err := range []error{err, e.Put(gone, "x", nil, true), e.Remove(gone, "doc", nil), e.RemoveAll(gone, storage.Everything)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
@@ -108,7 +108,7 @@ func TestEditOfWhatIsGone(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := r.Store().(storage.Editor).Edit(t.Context(), filepath.ToSlash(dir)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Store().Edit(t.Context(), filepath.ToSlash(dir)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if got := names(t, top); len(got) > 0 {

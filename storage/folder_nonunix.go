@@ -51,6 +51,9 @@ type identity struct{ fs.FileInfo }
 
 func (i identity) same(other identity) bool { return os.SameFile(i.FileInfo, other.FileInfo) }
 
+// text is what remains of the identity in a ticket: nothing here.
+func (i identity) text() string { return "" }
+
 func (d folder) id() (identity, error) {
 	info, err := d.root.Stat(".")
 	return identity{info}, err

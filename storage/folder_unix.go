@@ -5,6 +5,7 @@ package storage
 import (
 	"io/fs"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,9 @@ func (d folder) close() { unix.Close(d.fd) }
 type identity struct{ device, inode uint64 }
 
 func (i identity) same(other identity) bool { return i == other }
+
+// text is what remains of the identity in a ticket. Devices have other numbers elsewhere.
+func (i identity) text() string { return strconv.FormatUint(i.inode, 16) }
 
 func (d folder) id() (identity, error) {
 	var s unix.Stat_t

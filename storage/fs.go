@@ -16,9 +16,12 @@ import (
 // zip.Reader or a test's fstest.MapFS. Names are those of fsys; "." is its root.
 // Files that are no io.ReaderAt, those of a zip.Reader among them, are read into
 // memory as a whole when they are opened.
-func FS(fsys fs.FS) Store { return fsStore{fsys} }
+func FS(fsys fs.FS) Store { return fsStore{fsys: fsys} }
 
-type fsStore struct{ fsys fs.FS }
+type fsStore struct {
+	Base
+	fsys fs.FS
+}
 
 // check refuses names that lead out of the file system.
 func (s fsStore) check(ctx context.Context, op, name string) error {
@@ -90,7 +93,7 @@ func (s fsStore) List(ctx context.Context, dir string) ([]Info, error) {
 	})
 }
 
-func (fsStore) Begin(context.Context, string, bool) (Stage, error) {
+func (fsStore) Begin(context.Context, string, BeginOptions) (Stage, error) {
 	return nil, fmt.Errorf("%w: an io/fs file system cannot be written", fault.ErrUnsupported)
 }
 

@@ -27,21 +27,12 @@ type Entry struct {
 	Type fs.FileMode
 }
 
-// EntryLister is a Store that has links, or other things than files and directories.
-// Use [Entries], which takes any Store.
-type EntryLister interface {
-	Store
-	// Entries returns all entries of a directory, without following links, in the
-	// order of their names. It does not look at what they are beyond their type.
-	Entries(ctx context.Context, dir string) ([]Entry, error)
-}
-
 // Entries returns all entries of a directory in the order of their names: as they are,
 // while [Store].List describes what links lead to and leaves out those that lead
 // nowhere.
 func Entries(ctx context.Context, store Store, dir string) ([]Entry, error) {
-	if s, ok := store.(EntryLister); ok {
-		return s.Entries(ctx, dir)
+	if entries, err := store.Entries(ctx, dir); !errors.Is(err, errors.ErrUnsupported) {
+		return entries, err
 	}
 	infos, err := store.List(ctx, dir)
 	if err != nil {

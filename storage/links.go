@@ -23,10 +23,14 @@ import (
 // Either way no directory appears inside of itself: one that is a directory above it,
 // by way of a link, is listed as empty. A store that has no links is returned as it is.
 func Confine(s Store, root string, outside bool) Store {
-	l, ok := s.(*local)
-	if !ok {
-		return s
+	if confined := s.Confined(root, outside); confined != nil {
+		return confined
 	}
+	return s
+}
+
+// Confined keeps the bounds of Confine.
+func (l *local) Confined(root string, outside bool) Store {
 	confined := *l
 	confined.within = &bounds{root: path.Clean(root), outside: outside, plain: map[string]bool{}}
 	return &confined

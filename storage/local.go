@@ -30,6 +30,14 @@ type local struct {
 	within *bounds // nil: none
 }
 
+// localProperties are those of the local disk, or what is mounted like one.
+var localProperties = Properties{
+	Rename: true, Marker: true, Edit: true, Links: LinkHard,
+	ReadUnit: 512 << 10, ReadGap: 64 << 10, WriteUnit: 8 << 20,
+}
+
+func (*local) Properties() Properties { return localProperties }
+
 func (l *local) Open(ctx context.Context, name string) (Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -76,7 +84,7 @@ func (*local) Stat(ctx context.Context, name string) (Info, error) {
 }
 
 func localInfo(info fs.FileInfo) Info {
-	return Info{Name: info.Name(), Size: info.Size(), Dir: info.IsDir(), ModTime: info.ModTime()}
+	return Info{Name: info.Name(), Size: info.Size(), Dir: info.IsDir(), ModTime: info.ModTime(), Version: version(info)}
 }
 
 func (l *local) List(ctx context.Context, dir string) ([]Info, error) {
@@ -104,11 +112,15 @@ func (l *local) List(ctx context.Context, dir string) ([]Info, error) {
 	})
 }
 
-func (l *local) Begin(ctx context.Context, dir string, overwrite bool) (Stage, error) {
+func (l *local) Begin(ctx context.Context, dir string, o BeginOptions) (Stage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := o.check(l.Properties()); err != nil {
+		return nil, err
+	}
 	dir = path.Clean(dir)
+	overwrite := o.Replace != nil || o.Into != nil
 	if err := checkTarget(dir, overwrite); err != nil {
 		return nil, err
 	}
@@ -119,7 +131,31 @@ func (l *local) Begin(ctx context.Context, dir string, overwrite bool) (Stage, e
 	if err != nil {
 		return nil, asNoSpace(err)
 	}
+	switch {
+	case o.Marker != "":
+		return newMarkerStage(ctx, s, o)
+	case o.Into != nil:
+		s.entry, err = entryOf(ctx, o)
+	case o.Replace != nil:
+		s.replace = o.Replace
+		err = s.canReplace()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Abort())
+	}
 	return s, nil
+}
+
+// entryOf returns the name of the entry that a stage is to be.
+func entryOf(ctx context.Context, o BeginOptions) (string, error) {
+	name, err := o.Into(ctx)
+	if err == nil {
+		err = checkName(ctx, name)
+	}
+	if err == nil && (path.Base(name) != name || name == ".") {
+		err = fmt.Errorf("%w: %q is not the name of an entry", fault.ErrReservedName, name)
+	}
+	return name, err
 }
 
 // checkTarget refuses to put a directory where something is: anything, or, if
@@ -169,4 +205,12 @@ func (l *local) mkdirParents(dir string) error {
 		}
 	}
 	return l.sys.syncDir(at(parent))
+}
+
+// timeVersion is made of the size and the time of the last write, if that is known.
+func timeVersion(info fs.FileInfo) string {
+	if info.ModTime().IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%x-%x", info.Size(), info.ModTime().UnixNano())
 }

@@ -22,6 +22,7 @@ type localEdit struct {
 	claim *localStage
 }
 
+// Locks tries to lock dir.
 func (*local) Locks(_ context.Context, dir string) bool { return locks(dir) }
 
 func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Left makes the local store a Lefter.
+// Left looks at the locks of the temporary directories beside dir.
 func (l *local) Left(ctx context.Context, dir string) ([]string, error) {
 	dir = path.Clean(dir)
 	parent := path.Dir(dir)

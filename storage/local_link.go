@@ -15,10 +15,16 @@ import (
 // Dir returns the temporary directory.
 func (s *localStage) Dir() string { return filepath.ToSlash(s.tmp) }
 
+// Properties returns those of the local store.
+func (*localStage) Properties() Properties { return localProperties }
+
 // Link makes the bytes durable: who wrote them may not have done so.
-func (s *localStage) Link(ctx context.Context, from, name string) error {
+func (s *localStage) Link(ctx context.Context, from, name string, o LinkOptions) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
+	}
+	if o.Share {
+		return s.share(ctx, from, name)
 	}
 	// A hard link to a symbolic link would share the link, not the bytes.
 	from, err := filepath.EvalSymlinks(from)
@@ -39,14 +45,11 @@ func (s *localStage) Link(ctx context.Context, from, name string) error {
 	return nil
 }
 
-// Share syncs the file: its bytes were durable before the checkpoint that it is of was
+// share syncs the file: its bytes were durable before the checkpoint that it is of was
 // committed, but not if that has been copied here since. Where they are, this costs next
 // to nothing, as the file is clean before it gets its second name, which becomes durable
 // with the stage.
-func (s *localStage) Share(ctx context.Context, from, name string) error {
-	if err := checkName(ctx, name); err != nil {
-		return err
-	}
+func (s *localStage) share(ctx context.Context, from, name string) error {
 	if err := checkRegular(from); err != nil {
 		return err
 	}
@@ -105,15 +108,9 @@ func (s *localStage) copy(ctx context.Context, from, name string) error {
 	return errors.Join(err, w.Close())
 }
 
-// CommitInto renames to an entry of the target. The target itself is made
+// commitInto renames to an entry of the target. The target itself is made
 // durable before it is given one.
-func (s *localStage) CommitInto(ctx context.Context, name string) error {
-	if err := checkName(ctx, name); err != nil {
-		return err
-	}
-	if path.Base(name) != name || name == "." {
-		return fmt.Errorf("%w: %q is not the name of an entry", fault.ErrReservedName, name)
-	}
+func (s *localStage) commitInto(ctx context.Context) error {
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
 		return err
@@ -129,7 +126,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		err = (&local{sys: s.sys}).mkdirParents(s.target)
 	}
 	if err == nil {
-		err = s.moveInto(name)
+		err = s.moveInto(s.entry)
 	}
 	if err != nil {
 		return errors.Join(asNoSpace(err), s.remove())
@@ -139,7 +136,7 @@ func (s *localStage) CommitInto(ctx context.Context, name string) error {
 		err = s.sys.syncDir(at(filepath.Dir(s.target)))
 	}
 	if err != nil {
-		return fmt.Errorf("%s is %w but may not survive a power failure: %w", path.Join(s.target, name), fault.ErrInPlace, err)
+		return fmt.Errorf("%s is %w but may not survive a power failure: %w", path.Join(s.target, s.entry), fault.ErrInPlace, err)
 	}
 	return nil
 }

@@ -25,12 +25,12 @@ func TestLink(t *testing.T) {
 			must(t, os.WriteFile(from, want, 0o666))
 			must(t, os.WriteFile(filepath.Join(top, "empty"), nil, 0o666))
 			r := &storage.Recorder{NoLink: noLink}
-			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", false)
+			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", storage.BeginOptions{})
 			must(t, err)
-			must(t, stage.Link(t.Context(), from, "a/b/large"))
-			must(t, stage.Link(t.Context(), filepath.Join(top, "empty"), "empty"))
+			must(t, stage.Link(t.Context(), from, "a/b/large", storage.LinkOptions{}))
+			must(t, stage.Link(t.Context(), filepath.Join(top, "empty"), "empty", storage.LinkOptions{}))
 			if os.Symlink("from", filepath.Join(top, "symbolic")) == nil {
-				must(t, stage.Link(t.Context(), filepath.Join(top, "symbolic"), "through"))
+				must(t, stage.Link(t.Context(), filepath.Join(top, "symbolic"), "through", storage.LinkOptions{}))
 			}
 			for _, bad := range []struct {
 				from, name string
@@ -42,7 +42,7 @@ func TestLink(t *testing.T) {
 				{from, "../x", orbax.ErrReservedName},
 				{from, "a/b/large/c", nil},
 			} {
-				if err := stage.Link(t.Context(), bad.from, bad.name); err == nil || bad.want != nil && !errors.Is(err, bad.want) {
+				if err := stage.Link(t.Context(), bad.from, bad.name, storage.LinkOptions{}); err == nil || bad.want != nil && !errors.Is(err, bad.want) {
 					t.Errorf("Link(%s, %s): %v", bad.from, bad.name, err)
 				}
 			}
@@ -70,24 +70,24 @@ func TestCommitInto(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "session")
 	for _, entry := range []string{"one", "two"} {
-		stage, err := begin(t, dir, true)
+		for _, bad := range []string{"", ".", "..", "a/b", "../x"} {
+			if _, err := beginInto(t, dir, bad); !errors.Is(err, orbax.ErrReservedName) {
+				t.Errorf("Into %q: %v", bad, err)
+			}
+		}
+		stage, err := beginInto(t, dir, entry)
 		must(t, err)
 		if _, err := begin(t, dir, true); !errors.Is(err, orbax.ErrBusy) {
 			t.Errorf("while it is written: %v", err)
 		}
 		put(t, stage, "a/file", entry)
-		for _, bad := range []string{"", ".", "..", "a/b", "../x"} {
-			if err := stage.CommitInto(t.Context(), bad); !errors.Is(err, orbax.ErrReservedName) {
-				t.Errorf("CommitInto(%q): %v", bad, err)
-			}
-		}
-		must(t, stage.CommitInto(t.Context(), entry))
+		must(t, stage.Commit(t.Context()))
 		must(t, stage.Abort())
 	}
-	stage, err := begin(t, dir, true)
+	stage, err := beginInto(t, dir, "one")
 	must(t, err)
 	put(t, stage, "a/file", "another")
-	if err := stage.CommitInto(t.Context(), "one"); !errors.Is(err, orbax.ErrExist) {
+	if err := stage.Commit(t.Context()); !errors.Is(err, orbax.ErrExist) {
 		t.Errorf("into an entry that exists: %v", err)
 	}
 	if got := names(t, dir); !slices.Equal(got, []string{"one", "two"}) {
@@ -118,7 +118,7 @@ func TestCommitIntoFailures(t *testing.T) {
 			return syscall.EIO
 		}}
 		err := func() error {
-			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(dir), true)
+			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(dir), storage.BeginOptions{Into: called("part")})
 			if err != nil {
 				return err
 			}
@@ -129,7 +129,7 @@ func TestCommitIntoFailures(t *testing.T) {
 			if err := errors.Join(w.WriteAt(t.Context(), []byte("data"), 0), w.Close()); err != nil {
 				return errors.Join(err, stage.Abort())
 			}
-			return stage.CommitInto(t.Context(), "part")
+			return stage.Commit(t.Context())
 		}()
 		if hit != errors.Is(err, syscall.EIO) || !hit && err != nil {
 			if ops := r.Ops(); ops[min(index, len(ops)-1)].Kind != "unlock" {
@@ -150,10 +150,10 @@ func TestCommitIntoOrder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	must(t, os.WriteFile("from", []byte("data"), 0o666))
 	r := &storage.Recorder{}
-	stage, err := r.Store().Begin(t.Context(), "session", true)
+	stage, err := r.Store().Begin(t.Context(), "session", storage.BeginOptions{Into: called("part")})
 	must(t, err)
-	must(t, stage.Link(t.Context(), "from", "d/linked"))
-	must(t, stage.CommitInto(t.Context(), "part"))
+	must(t, stage.Link(t.Context(), "from", "d/linked", storage.LinkOptions{}))
+	must(t, stage.Commit(t.Context()))
 	const tmp = "session.orbax-checkpoint-tmp-<1>"
 	want := strings.Join([]string{
 		"mkdir " + tmp, "lock " + tmp, "mkdir " + tmp + "/d", "link from " + tmp + "/d/linked",

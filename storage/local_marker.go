@@ -31,33 +31,24 @@ type markerStage struct {
 	marked  bool // the marker is written, and waits for Commit
 }
 
-// BeginInPlace makes the local store a MarkerStore.
-func (l *local) BeginInPlace(ctx context.Context, dir, marker string, look Look) (Stage, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+// newMarkerStage returns the stage that writes to the path which claim has claimed.
+func newMarkerStage(ctx context.Context, claim *localStage, o BeginOptions) (Stage, error) {
+	s := emptyMarkerStage(claim, o.Marker)
+	if err := s.make(ctx, o.Replace); err != nil {
+		return nil, errors.Join(asNoSpace(err), claim.Abort())
 	}
-	dir = path.Clean(dir)
-	if err := checkTarget(dir, look != nil); err != nil {
-		return nil, err
-	}
-	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
-		return nil, asNoSpace(err)
-	}
-	claim, err := newLocalStage(l.sys, dir, look != nil)
-	if err != nil {
-		return nil, asNoSpace(err)
-	}
+	return s, nil
+}
+
+func emptyMarkerStage(claim *localStage, marker string) *markerStage {
 	s := &markerStage{
-		localStage: emptyStage(l.sys, dir),
+		localStage: emptyStage(claim.sys, claim.target),
 		claim:      claim,
 		marker:     marker,
 		dirty:      map[string]bool{},
 	}
-	s.tmp = dir
-	if err := s.make(ctx, look); err != nil {
-		return nil, errors.Join(asNoSpace(err), claim.Abort())
-	}
-	return s, nil
+	s.tmp = claim.target
+	return s
 }
 
 // make removes what is at the path, if look lets it go, and makes the directory.
@@ -106,18 +97,17 @@ func (s *markerStage) Mkdir(ctx context.Context, name string) error {
 	return s.enter(name, s.localStage.Mkdir(ctx, name))
 }
 
-func (s *markerStage) Link(ctx context.Context, from, name string) error {
-	return s.enter(path.Dir(name), s.localStage.Link(ctx, from, name))
-}
-
-func (s *markerStage) Share(ctx context.Context, from, name string) error {
-	return s.enter(path.Dir(name), s.localStage.Share(ctx, from, name))
+func (s *markerStage) Link(ctx context.Context, from, name string, o LinkOptions) error {
+	return s.enter(path.Dir(name), s.localStage.Link(ctx, from, name, o))
 }
 
 func (s *markerStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
 	if path.Dir(name) != "." {
 		w, err := s.localStage.Create(ctx, name, size)
 		return w, s.enter(path.Dir(name), err)
+	}
+	if s.live != nil && name == s.marker {
+		return nil, fmt.Errorf("%w: %q is written by whoever has begun the save", fault.ErrReservedName, name)
 	}
 	if err := s.localStage.Mkdir(ctx, "."); err != nil { // the stage has ended
 		return nil, err
@@ -229,16 +219,6 @@ func (s *markerStage) mark(ctx context.Context, dirs []string) error {
 		return err
 	}
 	return s.moveIn(s.marker)
-}
-
-// CommitOver makes it a Replacer. BeginInPlace has removed what was there.
-func (s *markerStage) CommitOver(ctx context.Context, _ Look) error { return s.Commit(ctx) }
-
-// CanReplace makes it a Replacer.
-func (s *markerStage) CanReplace(ctx context.Context) error { return ctx.Err() }
-
-func (s *markerStage) CommitInto(context.Context, string) error {
-	return errors.Join(fmt.Errorf("%w: what is written in its place cannot become the entry of a directory", fault.ErrUnsupported), s.Abort())
 }
 
 func (s *markerStage) Abort() error {

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,11 +23,9 @@ var errProbe = errors.New("the directory that a test of the file system has made
 // probeDir is the name of that directory.
 const probeDir = "d"
 
-// CanReplace makes a local stage a Replacer.
-func (s *localStage) CanReplace(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+// canReplace returns why Commit could not replace what is at the path, where that can be
+// known before anything is written.
+func (s *localStage) canReplace() error {
 	if _, err := os.Lstat(s.target); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -45,9 +42,9 @@ func (s *localStage) CanReplace(ctx context.Context) error {
 	return nil // whatever else there is, the rename will say
 }
 
-// replace is exchange for file systems without it: the old directory gets a
+// moveOld is exchange for file systems without it: the old directory gets a
 // temporary name, the new one takes its place.
-func (s *localStage) replace() error {
+func (s *localStage) moveOld() error {
 	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than what fitted
 	if err := s.sys.rename(at(s.target), at(old)); err != nil {
 		return err

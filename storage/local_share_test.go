@@ -22,8 +22,7 @@ func TestShare(t *testing.T) {
 	must(t, os.WriteFile(from, []byte("data"), 0o666))
 	stage, err := begin(t, filepath.Join(top, "ck"), false)
 	must(t, err)
-	share := stage.(storage.Sharer).Share
-	must(t, share(t.Context(), from, "a/b/shared"))
+	must(t, share(t, stage, from, "a/b/shared"))
 	bad := []struct {
 		from, name string
 		want       error
@@ -39,12 +38,12 @@ func TestShare(t *testing.T) {
 		bad[len(bad)-1].from, bad[len(bad)-1].name, bad[len(bad)-1].want = filepath.Join(top, "symbolic"), "x", nil
 	}
 	for _, b := range bad {
-		if err := share(t.Context(), b.from, b.name); err == nil || b.want != nil && !errors.Is(err, b.want) {
+		if err := share(t, stage, b.from, b.name); err == nil || b.want != nil && !errors.Is(err, b.want) {
 			t.Errorf("Share(%s, %s): %v", b.from, b.name, err)
 		}
 	}
 	must(t, stage.Commit(t.Context()))
-	if err := share(t.Context(), from, "y"); err == nil {
+	if err := share(t, stage, from, "y"); err == nil {
 		t.Error("shared after the commit")
 	}
 	if got := names(t, filepath.Join(top, "ck")); !slices.Equal(got, []string{"a"}) {
@@ -78,9 +77,9 @@ func TestShareWithoutLinks(t *testing.T) {
 			top := t.TempDir()
 			from := filepath.Join(top, "from")
 			must(t, os.WriteFile(from, []byte("data"), 0o666))
-			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", false)
+			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", storage.BeginOptions{})
 			must(t, err)
-			if err := stage.(storage.Sharer).Share(t.Context(), from, "x"); !errors.Is(err, errors.ErrUnsupported) {
+			if err := share(t, stage, from, "x"); !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("shared: %v", err)
 			}
 			put(t, stage, "x", "written instead")
@@ -100,10 +99,10 @@ func TestTraceShare(t *testing.T) {
 	var ops int
 	for step, text := range []string{"first", "second"} {
 		ops = len(r.Ops())
-		s, err := r.Store().Begin(t.Context(), fmt.Sprint("run/", step), false)
+		s, err := r.Store().Begin(t.Context(), fmt.Sprint("run/", step), storage.BeginOptions{})
 		must(t, err)
 		if step > 0 {
-			must(t, s.(storage.Sharer).Share(t.Context(), "run/0/d/first", "d/first"))
+			must(t, share(t, s, "run/0/d/first", "d/first"))
 		}
 		put(t, s, "d/"+text, text)
 		must(t, s.Commit(t.Context()))
@@ -129,11 +128,11 @@ func TestShareFailures(t *testing.T) {
 			return syscall.EIO
 		}}
 		err := func() error {
-			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", false)
+			stage, err := r.Store().Begin(t.Context(), filepath.ToSlash(top)+"/ck", storage.BeginOptions{})
 			if err != nil {
 				return err
 			}
-			if err := stage.(storage.Sharer).Share(t.Context(), from, "d/f"); err != nil {
+			if err := share(t, stage, from, "d/f"); err != nil {
 				return errors.Join(err, stage.Abort())
 			}
 			return stage.Commit(t.Context())
@@ -163,10 +162,10 @@ func TestPowerLossShare(t *testing.T) {
 		if step > 0 {
 			first = r.Ops()
 		}
-		s, err := r.Store().Begin(t.Context(), fmt.Sprint("run/", step), false)
+		s, err := r.Store().Begin(t.Context(), fmt.Sprint("run/", step), storage.BeginOptions{})
 		must(t, err)
 		if step > 0 {
-			must(t, s.(storage.Sharer).Share(t.Context(), "run/0/d/first", "d/first"))
+			must(t, share(t, s, "run/0/d/first", "d/first"))
 		}
 		put(t, s, "d/"+text, text)
 		must(t, s.Commit(t.Context()))

@@ -24,7 +24,9 @@ type localStage struct {
 	target    string
 	tmp       string
 	overwrite bool
-	replaced  bool // tmp is what was at target
+	entry     string // of target that the stage becomes, if not ""
+	replace   Look   // what may be replaced at target
+	replaced  bool   // tmp is what was at target
 	unlock    func()
 
 	folders openDirs
@@ -34,6 +36,10 @@ type localStage struct {
 	files map[string]bool    // likewise
 	open  map[string]sysFile // not yet closed, or not durable
 	done  bool
+	// shared says that others may write to tmp: their files are not in the maps.
+	shared bool
+	// live, if not nil, fails if the stage has ended which this one has joined.
+	live func() error
 }
 
 // claimed has the targets of this process's stages. Of several that begin
@@ -169,6 +175,11 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 	if s.done {
 		return errFinished
 	}
+	if s.live != nil {
+		if err := s.live(); err != nil {
+			return err
+		}
+	}
 	return asNoSpace(s.mkdirAll(name))
 }
 
@@ -184,7 +195,8 @@ func (s *localStage) mkdirAll(name string) error {
 		return err
 	}
 	return s.folders.use(name, func(e entry) error {
-		if err := s.sys.mkdir(e); err != nil {
+		// Of those who share a stage each may be the first that needs a directory.
+		if err := s.sys.mkdir(e); err != nil && !(s.shared && errors.Is(err, fs.ErrExist)) {
 			return err
 		}
 		s.dirs[name] = true
@@ -194,10 +206,10 @@ func (s *localStage) mkdirAll(name string) error {
 
 // Commit syncs the directories (their files were synced when they were closed),
 // so that the rename can only ever publish a complete tree.
-func (s *localStage) Commit(ctx context.Context) error { return s.CommitOver(ctx, everything) }
-
-// CommitOver makes a local stage a Replacer.
-func (s *localStage) CommitOver(ctx context.Context, look Look) error {
+func (s *localStage) Commit(ctx context.Context) error {
+	if s.entry != "" {
+		return s.commitInto(ctx)
+	}
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
 		return err
@@ -218,7 +230,7 @@ func (s *localStage) CommitOver(ctx context.Context, look Look) error {
 	// The temporary name now holds what was replaced. Others may have put something
 	// into it after it was looked at and before it got that name. The checkpoint is
 	// complete: that ctx ends is no reason to leave the old one.
-	err = removeLooked(context.WithoutCancel(ctx), s.tmp, look, func(items []Item) error { return s.sys.remove(s.tmp, items) })
+	err = removeLooked(context.WithoutCancel(ctx), s.tmp, s.replace, func(items []Item) error { return s.sys.remove(s.tmp, items) })
 	if err != nil {
 		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
 	}
@@ -301,7 +313,7 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 	}
 	err = s.sys.exchange(s.tmp, s.target)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) {
-		err = s.replace()
+		err = s.moveOld()
 	}
 	if errors.Is(err, syscall.EXDEV) {
 		return fixed(s.target, err)
@@ -339,6 +351,9 @@ func (s *localStage) removeMade(dir string) error {
 		f.close()
 	}
 	made := func(context.Context, string) ([]Item, error) { return s.made(), nil }
+	if s.shared {
+		made = everything
+	}
 	return removeLooked(context.Background(), dir, made, func(items []Item) error { return s.sys.remove(dir, items) })
 }
 

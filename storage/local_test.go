@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,14 +24,39 @@ import (
 // begin starts to write dir on the local disk, and aborts at the test's end.
 func begin(t *testing.T, dir string, overwrite bool) (storage.Stage, error) {
 	t.Helper()
-	stage, err := storage.Local().Begin(t.Context(), filepath.ToSlash(dir), overwrite)
+	var o storage.BeginOptions
+	if overwrite {
+		o.Replace = storage.Everything
+	}
+	return beginWith(t, dir, o)
+}
+
+// beginInto starts to write an entry of dir.
+func beginInto(t *testing.T, dir, entry string) (storage.Stage, error) {
+	t.Helper()
+	return beginWith(t, dir, storage.BeginOptions{Into: called(entry)})
+}
+
+// called returns the name of an entry.
+func called(entry string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return entry, nil }
+}
+
+// share links a file of another checkpoint.
+func share(t *testing.T, to storage.Files, from, name string) error {
+	return to.Link(t.Context(), from, name, storage.LinkOptions{Share: true})
+}
+
+func beginWith(t *testing.T, dir string, o storage.BeginOptions) (storage.Stage, error) {
+	t.Helper()
+	stage, err := storage.Local().Begin(t.Context(), filepath.ToSlash(dir), o)
 	if err == nil {
 		t.Cleanup(func() { stage.Abort() })
 	}
 	return stage, err
 }
 
-func put(t *testing.T, stage storage.Stage, name, data string) {
+func put(t *testing.T, stage storage.Files, name, data string) {
 	t.Helper()
 	w, err := stage.Create(t.Context(), name, int64(len(data)))
 	must(t, err)
@@ -185,7 +211,7 @@ func TestNotClosed(t *testing.T) {
 		}
 		return nil
 	}}
-	stage, err = r.Store().Begin(t.Context(), filepath.ToSlash(parent)+"/ck", false)
+	stage, err = r.Store().Begin(t.Context(), filepath.ToSlash(parent)+"/ck", storage.BeginOptions{})
 	must(t, err)
 	w, err := stage.Create(t.Context(), "lost", -1)
 	must(t, err)

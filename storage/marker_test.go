@@ -262,7 +262,7 @@ func TestMarkerPowerLoss(t *testing.T) {
 // What others put beside the files of a save stays when it is aborted.
 func TestMarkerAbortKeepsOthers(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
-	s, err := storage.Local().(storage.MarkerStore).BeginInPlace(t.Context(), dir+"/ck", "done", nil)
+	s, err := storage.Local().Begin(t.Context(), dir+"/ck", storage.BeginOptions{Marker: "done"})
 	must(t, err)
 	put(t, s, "a/b", "1")
 	must(t, os.WriteFile(dir+"/ck/a/mine", []byte("mine"), 0o666))
@@ -278,12 +278,11 @@ func TestMarkerAbortKeepsOthers(t *testing.T) {
 // Without its marker nothing is committed, and it cannot become something else.
 func TestMarkerRefuses(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
-	store := storage.Local().(storage.MarkerStore)
+	store := storage.Local()
 	for name, end := range map[string]func(storage.Stage) error{
 		"no marker": func(s storage.Stage) error { return s.Commit(t.Context()) },
-		"into":      func(s storage.Stage) error { return s.CommitInto(t.Context(), "x") },
 	} {
-		s, err := store.BeginInPlace(t.Context(), dir+"/ck", "done", nil)
+		s, err := store.Begin(t.Context(), dir+"/ck", storage.BeginOptions{Marker: "done"})
 		must(t, err)
 		put(t, s, "a", "1")
 		if err := end(s); err == nil {

@@ -15,7 +15,7 @@ import (
 
 func newStage(t *testing.T) *localStage {
 	t.Helper()
-	s, err := Local().Begin(t.Context(), path.Join(t.TempDir(), "ck"), false)
+	s, err := Local().Begin(t.Context(), path.Join(t.TempDir(), "ck"), BeginOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,8 +67,8 @@ var makers = map[string]struct {
 	"delete":         {saveOld, "", deletes()},
 	"in place":       {saveOld, "", deletes()},
 	"part":           {saveOld, "", deletes(orbax.Name("opt"))},
-	"share":          {saveOld, "", stages(func(s storage.Stage) error { return s.Commit(context.Background()) })},
-	"into":           {nil, "", stages(func(s storage.Stage) error { return s.CommitInto(context.Background(), "state") })},
+	"share":          {saveOld, "", stages(storage.BeginOptions{Replace: storage.Everything})},
+	"into":           {nil, "", stages(storage.BeginOptions{Into: called("state")})},
 }
 
 func saveOld(t *testing.T) { saveParts(t, "run/step") }
@@ -84,12 +84,12 @@ func deletes(options ...orbax.DeleteOption) func(*testing.T, string) error {
 }
 
 // stages writes a stage by all of its methods.
-func stages(commit func(storage.Stage) error) func(*testing.T, string) error {
+func stages(o storage.BeginOptions) func(*testing.T, string) error {
 	return func(t *testing.T, url string) error {
 		store, dir, err := storage.Resolve(url)
 		must(t, err)
 		must(t, os.WriteFile("from", []byte("of another"), 0o644))
-		s, err := store.Begin(t.Context(), dir, true)
+		s, err := store.Begin(t.Context(), dir, o)
 		if err != nil {
 			return err
 		}
@@ -97,10 +97,10 @@ func stages(commit func(storage.Stage) error) func(*testing.T, string) error {
 			if err := s.Mkdir(t.Context(), "opt/d"); err != nil {
 				return err
 			}
-			if err := s.(storage.Sharer).Share(t.Context(), "from", "state/d/shared"); err != nil {
+			if err := share(t, s, "from", "state/d/shared"); err != nil {
 				return err
 			}
-			if err := s.Link(t.Context(), "from", "state/linked"); err != nil {
+			if err := s.Link(t.Context(), "from", "state/linked", storage.LinkOptions{}); err != nil {
 				return err
 			}
 			w, err := s.Create(t.Context(), "state/big", 2<<20)
@@ -112,7 +112,7 @@ func stages(commit func(storage.Stage) error) func(*testing.T, string) error {
 		if err := write(); err != nil {
 			return errors.Join(err, s.Abort())
 		}
-		return commit(s)
+		return s.Commit(context.Background())
 	}
 }
 

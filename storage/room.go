@@ -16,17 +16,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Roomer is a Store that knows how much it can take. A store without such a
-// limit need not be one.
-type Roomer interface {
-	Store
-	// Room returns how many bytes the files of a new directory dir could have,
-	// whether dir or its parents exist or not. Others may take the room
-	// meanwhile, and quotas may leave less of it. A store that cannot say fails
-	// with an error that matches errors.ErrUnsupported.
-	Room(ctx context.Context, dir string) (int64, error)
-}
-
+// Room counts what the file system of the directory has.
 func (*local) Room(ctx context.Context, dir string) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

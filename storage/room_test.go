@@ -16,7 +16,7 @@ import (
 )
 
 func TestRoom(t *testing.T) {
-	store := storage.Local().(storage.Roomer)
+	store := storage.Local()
 	dir := filepath.ToSlash(t.TempDir())
 	must(t, os.WriteFile(dir+"/f", nil, 0o666))
 	for _, name := range []string{dir, dir + "/ck", dir + "/a/b/c/ck", dir + "/f", dir + "/../" + path.Base(dir) + "/x", "/"} {
@@ -56,7 +56,7 @@ func TestNoSpace(t *testing.T) {
 			}
 			dir := filepath.ToSlash(t.TempDir())
 			err := func() error {
-				s, err := r.Store().Begin(t.Context(), dir+"/ck", false)
+				s, err := r.Store().Begin(t.Context(), dir+"/ck", storage.BeginOptions{})
 				if err != nil {
 					return err
 				}
@@ -87,7 +87,7 @@ func TestNoSpace(t *testing.T) {
 // A file that cannot have its room is not there, and takes nothing.
 func TestCreateTooLarge(t *testing.T) {
 	s, dir := newStage(t, storage.Local())
-	room, err := storage.Local().(storage.Roomer).Room(t.Context(), dir)
+	room, err := storage.Local().Room(t.Context(), dir)
 	if err != nil || room > math.MaxInt64/2 {
 		t.Skip(room, err)
 	}

@@ -21,7 +21,13 @@ import (
 
 // Store holds checkpoints under slash-separated names. A missing name is an
 // error that matches fs.ErrNotExist. A Store may be used by several goroutines.
+//
+// Embed [Base] in a new store, and implement what the store can do. Embed a Store in a
+// store that wraps another one, and implement what differs, and Confined, which has to wrap
+// what the other returns: nothing else is lost.
 type Store interface {
+	// Properties returns how the store works. They do not change.
+	Properties() Properties
 	// Open opens a regular file for reading.
 	Open(ctx context.Context, name string) (Reader, error)
 	// Stat describes a file or directory.
@@ -32,12 +38,45 @@ type Store interface {
 	// two is. Where that cannot be had, as the directory changes too fast, List fails
 	// with ErrBusy. Links that lead nowhere are left out.
 	List(ctx context.Context, dir string) ([]Info, error)
+	// Entries returns all entries of a directory, without following links, in the
+	// order of their names. It does not look at what they are beyond their type. A
+	// store without links fails with an error that matches errors.ErrUnsupported, and
+	// [Entries] lists instead.
+	Entries(ctx context.Context, dir string) ([]Entry, error)
+	// Confined is for [Confine], which says what it returns: nil from a store that has
+	// no links.
+	Confined(root string, outside bool) Store
+
 	// Begin starts to write the directory dir, creating its parents, which
-	// stay whatever becomes of dir. It fails with ErrExist if dir exists and
-	// overwrite is false, with ErrInvalidCheckpoint if dir is no directory and
-	// overwrite is true, and with ErrBusy if another writer has begun the same
+	// stay whatever becomes of dir. It fails with ErrExist if dir exists and the options
+	// do not let it, with ErrInvalidCheckpoint if they do and dir is no directory,
+	// and with ErrBusy if another writer has begun the same
 	// dir and has neither committed nor aborted.
-	Begin(ctx context.Context, dir string, overwrite bool) (Stage, error)
+	Begin(ctx context.Context, dir string, o BeginOptions) (Stage, error)
+	// Join returns what writes to a stage that has been begun elsewhere, by this process
+	// or another one, and whose Ticket has come here. The stage is still committed by
+	// whoever has begun it. Join fails with ErrNotExist if the stage has ended, and with
+	// ErrReservedName if the ticket is not one of this store.
+	Join(ctx context.Context, ticket string) (Joined, error)
+	// Edit claims the directory dir: until the Edit is closed, Begin and Edit of
+	// the same dir fail with ErrBusy. So does Edit itself if a writer has begun
+	// dir and has neither committed nor aborted, and if dir is the temporary
+	// directory of such a writer. It fails with ErrInvalidCheckpoint if dir is no
+	// directory, or a link to one, and as Stat does if nothing is there.
+	Edit(ctx context.Context, dir string) (Edit, error)
+
+	// Locks reports whether the store can distinguish the temporary directories of live
+	// writers in dir, which exists, from those of dead ones, for all that write there.
+	Locks(ctx context.Context, dir string) bool
+	// Left returns the temporary directories of writers of dir that have died, except
+	// one that holds what was at dir, if dir is missing now. Where dead writers cannot
+	// be distinguished from live ones there are none.
+	Left(ctx context.Context, dir string) ([]string, error)
+	// Room returns how many bytes the files of a new directory dir could have,
+	// whether dir or its parents exist or not. Others may take the room
+	// meanwhile, and quotas may leave less of it. A store that cannot say, or has no
+	// limit, fails with an error that matches errors.ErrUnsupported.
+	Room(ctx context.Context, dir string) (int64, error)
 }
 
 // Info describes a file or directory.
@@ -46,6 +85,10 @@ type Info struct {
 	Size    int64  // bytes, for a file
 	Dir     bool
 	ModTime time.Time
+	// Version differs for two files that had the same name one after the other, and
+	// changes when a file is written anew. Otherwise it stays the same, also when the
+	// file is linked elsewhere. It means nothing but that; "" is unknown.
+	Version string
 }
 
 // Reader reads a file. It may be used by several goroutines.
@@ -68,91 +111,88 @@ type FileReader interface {
 	File() *os.File
 }
 
-// Stage is a directory being written. Its methods may be called by several
-// goroutines, but Commit and Abort only after every Writer is closed.
-type Stage interface {
-	// Dir returns where the store has what was written so far, until Commit: a
-	// directory that its methods read like any other.
-	Dir() string
-	// Mkdir creates a directory, and its parents, below the stage.
+// BeginOptions say what a stage is for. Without any, it becomes a directory that
+// does not exist yet.
+type BeginOptions struct {
+	// Replace, if not nil, lets the stage take the place of a directory, as far as
+	// Replace lets that go: see [Edit].RemoveAll. What is there stays until Commit, which
+	// exchanges the two in one step, looks again at what it has replaced, and removes it;
+	// if Replace refuses then, it stays under another name, which the error has. Begin
+	// fails if the directory cannot be replaced, where the store can know that.
+	Replace Look
+	// Into, if not nil, makes the stage an entry of the directory instead of the
+	// directory itself. The directory is created if it is missing and keeps what it
+	// has. Into is called once, after the directory has been claimed, and returns the
+	// name of the entry, or an error that Begin returns. Commit fails with ErrExist if
+	// there is such an entry. It goes with no other option.
+	Into func(ctx context.Context) (entry string, err error)
+	// Marker, if not "", has the directory written where readers find it. It is complete
+	// when the file with that name is in it, which Commit gives its name.
+	// Every other file directly in the directory appears when its Writer is closed:
+	// whole, and after everything is durable that was closed before. What is deeper may
+	// be seen half written.
+	//
+	// What is at the path goes before anything is written, if Replace lets it go. A
+	// process that dies leaves the directory without the marker, or a temporary one
+	// beside it. A store whose Properties lack Marker refuses.
+	Marker string
+}
+
+// Files is a directory that is being written: what those get who write to a [Stage] and
+// do not publish it. Its methods may be called by several goroutines.
+type Files interface {
+	// Properties returns those of the store.
+	Properties() Properties
+	// Mkdir creates a directory, and its parents.
 	Mkdir(ctx context.Context, name string) error
-	// Create creates a file below the stage, which must not exist yet, and
+	// Create creates a file, which must not exist yet, and
 	// the directories that it needs. size is about how long the file will be,
 	// seldom less, or -1 if that is not known; more may be written. A store may set
 	// the room aside, and fails with ErrNoSpace if there is not as much.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
-	// Link puts the regular file called from, of the same store, below the
-	// stage as name, with the directories that it needs: it shares the file's
+	// Link puts the regular file called from, of the same store, into the directory
+	// as name, with the directories that it needs: it shares the file's
 	// bytes where the store can, and copies them elsewhere. Neither name may be
 	// written to afterwards.
-	Link(ctx context.Context, from, name string) error
-	// Commit makes the directory durable and then visible at its path; an
-	// existing directory there is replaced in the same instant and removed
-	// afterwards. It fails if a Writer is still open or failed to close. An error
+	Link(ctx context.Context, from, name string, o LinkOptions) error
+}
+
+// LinkOptions say how a file is linked.
+type LinkOptions struct {
+	// Share says that the file is one of a checkpoint that has been committed, whose
+	// bytes the two are to share. It is never copied: where the bytes cannot
+	// be shared Link fails with an error that matches errors.ErrUnsupported, and leaves no file.
+	Share bool
+}
+
+// Stage is a directory being written that Commit publishes. Commit and Abort may be
+// called only after every Writer and every [Joined] is closed.
+type Stage interface {
+	Files
+	// Dir returns where the store has what was written so far, until Commit: a
+	// directory that its methods read like any other.
+	Dir() string
+	// Ticket returns what Store.Join takes, in this process or another one that has the
+	// same store, as long as the stage has not ended. It is a line of text.
+	Ticket() string
+	// Commit makes the directory durable and then visible, as the BeginOptions say. It
+	// fails if a Writer is still open or failed to close. An error
 	// that matches orbax.ErrInPlace is about what comes after that. The stage is
 	// finished, whatever Commit returns.
 	Commit(ctx context.Context) error
-	// CommitInto is Commit, but the directory becomes visible as the entry
-	// called name of the stage's path: a directory, which is created if it is
-	// missing and keeps what it has. An entry that exists is ErrExist.
-	CommitInto(ctx context.Context, name string) error
 	// Abort removes everything that was written. After Commit it does nothing.
 	Abort() error
 }
 
-// Replacer is a Stage that can look at what it replaces. Use [CommitOver], which takes
-// any Stage.
-type Replacer interface {
-	Stage
-	// CanReplace reports why Commit could not replace what is at the path, where
-	// that can be known before anything is written.
-	CanReplace(ctx context.Context) error
-	// CommitOver is Commit that removes what it has replaced only as far as look
-	// says of it, when it has got another name and others cannot reach it any more
-	// by its path. If look refuses, it stays under that name, which the error has.
-	CommitOver(ctx context.Context, look Look) error
-}
-
-// CommitOver commits a stage that replaces what is at its path, of which look has said
-// before that it may go. Where the store can, it looks again after the exchange.
-func CommitOver(ctx context.Context, stage Stage, look Look) error {
-	if r, ok := stage.(Replacer); ok {
-		return r.CommitOver(ctx, look)
-	}
-	return stage.Commit(ctx)
-}
-
-// CanReplace returns why a commit of the stage could not replace what is at its path,
-// if that is known.
-func CanReplace(ctx context.Context, stage Stage) error {
-	if r, ok := stage.(Replacer); ok {
-		return r.CanReplace(ctx)
-	}
-	return nil
-}
-
-// MarkerStore is a Store that can write a directory where it will be. A store that
-// cannot need not be one.
-type MarkerStore interface {
-	Store
-	// BeginInPlace is Begin for a directory that is written where readers find it, and
-	// is complete when the file called marker is in it, which Commit gives its name.
-	// Every other file directly in the directory appears when its Writer is closed:
-	// whole, and after all is durable that was closed before. What is deeper may be
-	// seen half written.
-	//
-	// What is at the path goes before anything is written, if look is not nil and lets
-	// it go; see Edit.RemoveAll. A process that dies leaves the directory without the
-	// marker, or a temporary one beside it.
-	BeginInPlace(ctx context.Context, dir, marker string, look Look) (Stage, error)
-}
-
-// Sharer is a Stage whose store can let checkpoints share bytes.
-type Sharer interface {
-	// Share is Link for the regular file called from of a checkpoint that has been
-	// committed, and never copies: where the bytes cannot be shared it fails, and
-	// leaves no file.
-	Share(ctx context.Context, from, name string) error
+// Joined is a [Stage] that has been begun elsewhere. A file or directory may be made by
+// one of those who write to a stage only, except that all may make the same directories.
+type Joined interface {
+	Files
+	// Close makes everything durable that was written through this Joined, and ends it.
+	// It fails if a Writer is still open or failed to close, and if the stage has ended:
+	// then it has not got, or may not have got, what was written. The stage may be
+	// committed only after it has returned without an error.
+	Close(ctx context.Context) error
 }
 
 // Writer writes a file of a Stage. WriteAt may be called by several

@@ -52,7 +52,7 @@ func TestRead(t *testing.T) {
 	_, e1 := store.Open(ctx, dir+"/f")
 	_, e2 := store.Stat(ctx, dir)
 	_, e3 := store.List(ctx, dir)
-	_, e4 := store.Begin(ctx, dir+"/ck", false)
+	_, e4 := store.Begin(ctx, dir+"/ck", storage.BeginOptions{})
 	for _, err := range []error{e1, e2, e3, e4, r.ReadAt(ctx, p, 0)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
@@ -97,7 +97,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	stage, err := store.Begin(ctx, dir, false)
+	stage, err := store.Begin(ctx, dir, storage.BeginOptions{})
 	if err != nil {
 		panic(err)
 	}

@@ -146,7 +146,7 @@ func TestTraceBuffers(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	r := &storage.Recorder{}
-	s, err := r.Store().Begin(t.Context(), "step", false)
+	s, err := r.Store().Begin(t.Context(), "step", storage.BeginOptions{})
 	must(t, err)
 	body, tail := pages(1<<20, 0), pages(storage.PageSize, 0)
 	create := func(name string, size int64) storage.Writer {

@@ -2,6 +2,7 @@ package training_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -37,7 +38,7 @@ func init() {
 			return nil, "", fmt.Errorf("no hooks %s", id)
 		}
 		store, dir, err := storage.Resolve("/" + name)
-		return hookedStore{store.(storage.Editor), h.(*hooks)}, dir, err
+		return hookedStore{store, h.(*hooks)}, dir, err
 	})
 }
 
@@ -51,7 +52,7 @@ func (h *hooks) over(t testing.TB, name string) string {
 }
 
 type hookedStore struct {
-	storage.Editor
+	storage.Store
 	*hooks
 }
 
@@ -62,39 +63,47 @@ func (s hookedStore) Stat(ctx context.Context, name string) (storage.Info, error
 	if err := s.failure(name); err != nil {
 		return storage.Info{}, err
 	}
-	return s.Editor.Stat(ctx, name)
+	return s.Store.Stat(ctx, name)
 }
 
 func (s hookedStore) Open(ctx context.Context, name string) (storage.Reader, error) {
 	if s.hooks.open != nil {
 		s.hooks.open(name)
 	}
-	return s.Editor.Open(ctx, name)
+	return s.Store.Open(ctx, name)
 }
 
 func (s hookedStore) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	if err := s.failure(dir); err != nil {
 		return nil, err
 	}
-	before, err := s.Editor.List(ctx, dir)
+	before, err := s.Store.List(ctx, dir)
 	if s.hooks.listed == nil || err != nil {
 		return before, err
 	}
 	s.hooks.listed(dir)
 	var still []storage.Info // what is gone is left out, as the local disk does
 	for _, e := range before {
-		if _, err := s.Editor.Stat(ctx, dir+"/"+e.Name); err == nil {
+		if _, err := s.Store.Stat(ctx, dir+"/"+e.Name); err == nil {
 			still = append(still, e)
 		}
 	}
 	return still, nil
 }
 
+// Entries fails, so that storage.Entries lists, and calls the hooks.
+func (s hookedStore) Entries(context.Context, string) ([]storage.Entry, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Confined keeps the hooks.
+func (s hookedStore) Confined(string, bool) storage.Store { return nil }
+
 func (s hookedStore) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	if s.hooks.edit != nil {
 		s.hooks.edit(dir)
 	}
-	return s.Editor.Edit(ctx, dir)
+	return s.Store.Edit(ctx, dir)
 }
 
 func (h *hooks) failure(name string) error {

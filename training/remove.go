@@ -256,8 +256,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 		}
 		return err
 	}
-	locker, ok := c.root.store.(storage.Locker)
-	locks := ok && locker.Locks(ctx, c.root.dir)
+	locks := c.root.store.Locks(ctx, c.root.dir)
 	names := map[string]bool{}
 	for _, f := range found.steps {
 		names[f.info.Name] = true

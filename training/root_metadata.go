@@ -158,13 +158,12 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	dir := path.Join(r.dir, layout.RootMetadataDir)
 	var digests layout.Digests
 	digests.Add(layout.RootMetadataFile, sha256.Sum256(doc))
-	stage, err := r.store.Begin(ctx, dir, false)
+	stage, err := r.store.Begin(ctx, dir, storage.BeginOptions{})
 	if errors.Is(err, fs.ErrExist) { // the directory alone is there
-		editor, ok := r.store.(storage.Editor)
-		if !ok {
+		if !r.store.Properties().Edit {
 			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, layout.RootMetadataFile)
 		}
-		edit, err := editor.Edit(ctx, dir)
+		edit, err := r.store.Edit(ctx, dir)
 		if err != nil {
 			return err
 		}

@@ -86,11 +86,7 @@ func (c *conversion) checkRoom(ctx context.Context, need int64) error {
 	if err != nil {
 		return err
 	}
-	disk, ok := store.(storage.Roomer)
-	if !ok {
-		return nil
-	}
-	room, err := disk.Room(ctx, dir)
+	room, err := store.Room(ctx, dir)
 	if err != nil || room >= need { // without an answer the write finds out
 		return ctx.Err()
 	}

@@ -25,7 +25,7 @@ import (
 // metadata, the digest file, which covers the others and what digests has, and last the
 // commit mark. The indicator is among them, unless it has a digest: then it has been
 // written.
-func Write(ctx context.Context, e *transfer.Engine, stage storage.Stage, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
+func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
 	doc, err := meta.Document()
 	if err != nil {
 		return err

@@ -12,69 +12,50 @@ import (
 // New returns store with before called ahead of every operation that changes
 // something; an error takes the operation's place. Several goroutines may call
 // it.
-func New(store storage.Editor, before func(op, name string) error) storage.Store {
+func New(store storage.Store, before func(op, name string) error) storage.Store {
 	return &failing{store, before}
 }
 
 type failing struct {
-	storage.Editor
+	storage.Store
 	before func(op, name string) error
 }
 
-func (f *failing) Begin(ctx context.Context, dir string, overwrite bool) (storage.Stage, error) {
-	if err := f.before("begin", dir); err != nil {
-		return nil, err
-	}
-	s, err := f.Editor.Begin(ctx, dir, overwrite)
-	if err != nil {
-		return nil, err
-	}
-	return &stage{s, f}, nil
+func (f *failing) Confined(root string, outside bool) storage.Store {
+	return &failing{storage.Confine(f.Store, root, outside), f.before}
 }
 
-// BeginInPlace fails where the store is no storage.MarkerStore.
-func (f *failing) BeginInPlace(ctx context.Context, dir, marker string, look storage.Look) (storage.Stage, error) {
-	store, ok := f.Editor.(storage.MarkerStore)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
+func (f *failing) Begin(ctx context.Context, dir string, o storage.BeginOptions) (storage.Stage, error) {
 	if err := f.before("begin", dir); err != nil {
 		return nil, err
 	}
-	s, err := store.BeginInPlace(ctx, dir, marker, look)
+	s, err := f.Store.Begin(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	return &stage{s, f}, nil
+	return &stage{files{s, f}, s}, nil
+}
+
+func (f *failing) Join(ctx context.Context, ticket string) (storage.Joined, error) {
+	if err := f.before("join", ticket); err != nil {
+		return nil, err
+	}
+	j, err := f.Store.Join(ctx, ticket)
+	if err != nil {
+		return nil, err
+	}
+	return &joined{files{j, f}, j}, nil
 }
 
 func (f *failing) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	if err := f.before("edit", dir); err != nil {
 		return nil, err
 	}
-	e, err := f.Editor.Edit(ctx, dir)
+	e, err := f.Store.Edit(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	return &edit{e, f}, nil
-}
-
-func (f *failing) Room(ctx context.Context, dir string) (int64, error) {
-	if r, ok := f.Editor.(storage.Roomer); ok {
-		return r.Room(ctx, dir)
-	}
-	return 0, errors.ErrUnsupported
-}
-
-func (f *failing) Entries(ctx context.Context, dir string) ([]storage.Entry, error) {
-	return storage.Entries(ctx, f.Editor, dir)
-}
-
-func (f *failing) Left(ctx context.Context, dir string) ([]string, error) {
-	if l, ok := f.Editor.(storage.Lefter); ok {
-		return l.Left(ctx, dir)
-	}
-	return nil, nil
 }
 
 type edit struct {
@@ -103,68 +84,68 @@ func (e *edit) RemoveAll(ctx context.Context, look storage.Look, last ...string)
 	return e.Edit.RemoveAll(ctx, look, last...)
 }
 
-type stage struct {
-	storage.Stage
+type files struct {
+	storage.Files
 	f *failing
 }
 
-func (s *stage) Mkdir(ctx context.Context, name string) error {
+func (s *files) Mkdir(ctx context.Context, name string) error {
 	if err := s.f.before("mkdir", name); err != nil {
 		return err
 	}
-	return s.Stage.Mkdir(ctx, name)
+	return s.Files.Mkdir(ctx, name)
 }
 
-func (s *stage) Create(ctx context.Context, name string, size int64) (storage.Writer, error) {
+func (s *files) Create(ctx context.Context, name string, size int64) (storage.Writer, error) {
 	if err := s.f.before("create", name); err != nil {
 		return nil, err
 	}
-	w, err := s.Stage.Create(ctx, name, size)
+	w, err := s.Files.Create(ctx, name, size)
 	if err != nil {
 		return nil, err
 	}
 	return &writer{w, s.f, name}, nil
 }
 
-func (s *stage) Link(ctx context.Context, from, name string) error {
-	if err := s.f.before("link", name); err != nil {
+func (s *files) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
+	op := "link"
+	if o.Share {
+		op = "share"
+	}
+	if err := s.f.before(op, name); err != nil {
 		return err
 	}
-	return s.Stage.Link(ctx, from, name)
+	return s.Files.Link(ctx, from, name, o)
 }
 
-func (s *stage) Share(ctx context.Context, from, name string) error {
-	sharer, ok := s.Stage.(storage.Sharer)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	if err := s.f.before("share", name); err != nil {
-		return err
-	}
-	return sharer.Share(ctx, from, name)
+type stage struct {
+	files
+	all storage.Stage
 }
+
+func (s *stage) Dir() string    { return s.all.Dir() }
+func (s *stage) Ticket() string { return s.all.Ticket() }
+func (s *stage) Abort() error   { return s.all.Abort() }
 
 func (s *stage) Commit(ctx context.Context) error {
 	if err := s.f.before("commit", ""); err != nil {
-		return errors.Join(err, s.Stage.Abort()) // a commit ends the stage
+		return errors.Join(err, s.all.Abort()) // a commit ends the stage
 	}
-	return s.Stage.Commit(ctx)
+	return s.all.Commit(ctx)
 }
 
-func (s *stage) CommitOver(ctx context.Context, look storage.Look) error {
-	if err := s.f.before("commit", ""); err != nil {
-		return errors.Join(err, s.Stage.Abort()) // a commit ends the stage
-	}
-	return storage.CommitOver(ctx, s.Stage, look)
+type joined struct {
+	files
+	all storage.Joined
 }
 
-func (s *stage) CanReplace(ctx context.Context) error { return storage.CanReplace(ctx, s.Stage) }
-
-func (s *stage) CommitInto(ctx context.Context, name string) error {
-	if err := s.f.before("commit", name); err != nil {
-		return errors.Join(err, s.Stage.Abort()) // a commit ends the stage
+func (j *joined) Close(ctx context.Context) error {
+	if err := j.f.before("leave", ""); err != nil {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, j.all.Close(gone))
 	}
-	return s.Stage.CommitInto(ctx, name)
+	return j.all.Close(ctx)
 }
 
 type writer struct {

@@ -17,7 +17,7 @@ import (
 func TestOptionalInterfaces(t *testing.T) {
 	boom := errors.New("boom")
 	var ops []string
-	store := failstore.New(storage.Local().(storage.Editor), func(op, name string) error {
+	store := failstore.New(storage.Local(), func(op, name string) error {
 		ops = append(ops, op)
 		if name == "bad" && op == "write" {
 			return boom
@@ -25,12 +25,12 @@ func TestOptionalInterfaces(t *testing.T) {
 		return nil
 	})
 	dir := filepath.ToSlash(t.TempDir())
-	want, werr := storage.Local().(storage.Roomer).Room(t.Context(), dir+"/ck")
-	got, err := store.(storage.Roomer).Room(t.Context(), dir+"/ck")
+	want, werr := storage.Local().Room(t.Context(), dir+"/ck")
+	got, err := store.Room(t.Context(), dir+"/ck")
 	if (err == nil) != (werr == nil) || (got > 0) != (want > 0) {
 		t.Errorf("room %d, %v; want %d, %v", got, err, want, werr)
 	}
-	s, err := store.Begin(t.Context(), dir+"/ck", false)
+	s, err := store.Begin(t.Context(), dir+"/ck", storage.BeginOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestOptionalInterfaces(t *testing.T) {
 			t.Errorf("%T fills several buffers at once: %v", r, ok)
 		}
 	}
-	if err := s.(storage.Sharer).Share(t.Context(), file, "shared"); err != nil {
+	if err := s.Link(t.Context(), file, "shared", storage.LinkOptions{Share: true}); err != nil {
 		t.Error(err)
 	}
 	if want := []string{"begin", "create", "write", "close", "create", "write", "close", "share"}; !slices.Equal(ops, want) {

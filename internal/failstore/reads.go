@@ -13,7 +13,7 @@ import (
 // something: "open", "stat", "list", and "entry" for each entry of a listing. An error
 // takes the operation's place; an entry that is not found is left out of the listing, as
 // a store does with what it takes for removed. Several goroutines may call before.
-func NewReads(store storage.Editor, before func(op, name string) error) storage.Editor {
+func NewReads(store storage.Store, before func(op, name string) error) storage.Store {
 	return &reading{store, before}
 }
 
@@ -21,7 +21,7 @@ func NewReads(store storage.Editor, before func(op, name string) error) storage.
 func NotFound(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 
 type reading struct {
-	storage.Editor
+	storage.Store
 	before func(op, name string) error
 }
 
@@ -29,40 +29,52 @@ func (r *reading) Open(ctx context.Context, name string) (storage.Reader, error)
 	if err := r.before("open", name); err != nil {
 		return nil, err
 	}
-	return r.Editor.Open(ctx, name)
+	return r.Store.Open(ctx, name)
 }
 
 func (r *reading) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if err := r.before("stat", name); err != nil {
 		return storage.Info{}, err
 	}
-	return r.Editor.Stat(ctx, name)
+	return r.Store.Stat(ctx, name)
 }
 
 func (r *reading) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	if err := r.before("list", dir); err != nil {
 		return nil, err
 	}
-	all, err := r.Editor.List(ctx, dir)
+	all, err := r.Store.List(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	var infos []storage.Info
-	for _, info := range all {
-		err := r.before("entry", path.Join(dir, info.Name))
+	return found(r, dir, all, func(i storage.Info) string { return i.Name })
+}
+
+func (r *reading) Entries(ctx context.Context, dir string) ([]storage.Entry, error) {
+	if err := r.before("list", dir); err != nil {
+		return nil, err
+	}
+	all, err := storage.Entries(ctx, r.Store, dir)
+	if err != nil {
+		return nil, err
+	}
+	return found(r, dir, all, func(e storage.Entry) string { return e.Name })
+}
+
+func (r *reading) Confined(root string, outside bool) storage.Store {
+	return &reading{storage.Confine(r.Store, root, outside), r.before}
+}
+
+// found returns the entries of a listing that are found.
+func found[E any](r *reading, dir string, all []E, name func(E) string) (entries []E, err error) {
+	for _, e := range all {
+		err := r.before("entry", path.Join(dir, name(e)))
 		switch {
 		case err == nil:
-			infos = append(infos, info)
+			entries = append(entries, e)
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
 	}
-	return infos, nil
-}
-
-func (r *reading) Room(ctx context.Context, dir string) (int64, error) {
-	if roomer, ok := r.Editor.(storage.Roomer); ok {
-		return roomer.Room(ctx, dir)
-	}
-	return 0, errors.ErrUnsupported
+	return entries, nil
 }

@@ -110,6 +110,14 @@ func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	return append([]storage.Info(nil), l.entries...), nil
 }
 
+// Entries fails, so that storage.Entries returns what the listing has.
+func (s *Store) Entries(context.Context, string) ([]storage.Entry, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Confined returns nil: the directory has been listed within its bounds.
+func (s *Store) Confined(string, bool) storage.Store { return nil }
+
 // Open opens a file that the listing has. If it is not found, or has another size
 // now, the error matches fault.ErrBusy.
 func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {

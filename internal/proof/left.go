@@ -11,18 +11,13 @@ import (
 // that they did, and what they left is nothing but that. The error is of those that
 // cannot be removed; that they are there is in the way of nothing but room.
 func RemoveLeft(ctx context.Context, store storage.Store, dir string) error {
-	lefter, ok := store.(storage.Lefter)
-	editor, edits := store.(storage.Editor)
-	if !ok || !edits {
-		return nil
-	}
-	left, err := lefter.Left(ctx, dir)
+	left, err := store.Left(ctx, dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range left {
-		edit, err := editor.Edit(ctx, name)
+		edit, err := store.Edit(ctx, name)
 		if err == nil {
 			err = errors.Join(edit.RemoveAll(ctx, Temporary(store)), edit.Close())
 		}

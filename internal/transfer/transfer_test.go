@@ -24,7 +24,7 @@ import (
 func stage(t testing.TB) (storage.Stage, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "dir")
-	s, err := storage.Local().Begin(t.Context(), dir, false)
+	s, err := storage.Local().Begin(t.Context(), dir, storage.BeginOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

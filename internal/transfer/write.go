@@ -92,7 +92,7 @@ func pack(items []Item, alignment int) []unit {
 
 // WritePacked writes items one behind the other into the new file name of
 // stage and returns where each lies. Every write starts and ends on a page.
-func (e *Engine) WritePacked(ctx context.Context, stage storage.Stage, name string, items []Item) ([]Extent, error) {
+func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name string, items []Item) ([]Extent, error) {
 	file, err := stage.Create(ctx, name, packedSize(items))
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (e *Engine) writeBuffers(ctx context.Context, file storage.Writer, at int64
 
 // WriteFiles writes each item as the file of stage that has the name at its
 // position.
-func (e *Engine) WriteFiles(ctx context.Context, stage storage.Stage, names []string, items []Item) error {
+func (e *Engine) WriteFiles(ctx context.Context, stage storage.Files, names []string, items []Item) error {
 	units := make([]unit, len(items))
 	for i := range items {
 		it := &items[i]
@@ -212,12 +212,12 @@ func (e *Engine) WriteFiles(ctx context.Context, stage storage.Stage, names []st
 }
 
 // WriteFile is [Engine.WriteFile] without an engine.
-func WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
+func WriteFile(ctx context.Context, stage storage.Files, name string, data []byte) error {
 	return (*Engine)(nil).WriteFile(ctx, stage, name, data)
 }
 
 // WriteFile writes data as the new file name of stage.
-func (e *Engine) WriteFile(ctx context.Context, stage storage.Stage, name string, data []byte) error {
+func (e *Engine) WriteFile(ctx context.Context, stage storage.Files, name string, data []byte) error {
 	if limit := limitOf(name).most; int64(len(data)) > limit {
 		return fmt.Errorf("%w: %s of %d bytes, which no reader takes: at most %d are allowed", fault.ErrUnsupported, name, len(data), limit)
 	}
@@ -225,7 +225,7 @@ func (e *Engine) WriteFile(ctx context.Context, stage storage.Stage, name string
 	return e.writeFile(ctx, stage, name, nil, data)
 }
 
-func (e *Engine) writeFile(ctx context.Context, stage storage.Stage, name string, body, rest []byte) error {
+func (e *Engine) writeFile(ctx context.Context, stage storage.Files, name string, body, rest []byte) error {
 	file, err := stage.Create(ctx, name, int64(len(body)+len(rest)))
 	if err != nil {
 		return err

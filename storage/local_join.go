@@ -1,0 +1,199 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// localTicket leads from a target to the temporary directory beside it, which is locked
+// as long as the stage goes on.
+type localTicket struct {
+	target string
+	temp   string // last element of the name of the temporary directory
+	id     string // of that directory, "" if the system has none
+	marker string // of a stage that writes to the target itself
+}
+
+// ticketScheme begins the tickets of the local store.
+const ticketScheme = "local-stage:"
+
+func (t localTicket) String() string {
+	v := url.Values{"target": {t.target}, "temp": {t.temp}, "id": {t.id}, "marker": {t.marker}}
+	return ticketScheme + v.Encode()
+}
+
+// parseTicket refuses what leads anywhere but to a temporary directory that a stage of
+// this package has made beside its target.
+func parseTicket(text string) (t localTicket, err error) {
+	rest, ok := strings.CutPrefix(text, ticketScheme)
+	v, err := url.ParseQuery(rest)
+	if ok && err == nil {
+		t = localTicket{v.Get("target"), v.Get("temp"), v.Get("id"), v.Get("marker")}
+		_, ours := IsTemporary(t.temp)
+		ok = ours && t.target != "" && t.target == path.Clean(t.target) && path.Base(t.temp) == t.temp &&
+			isTempOf(t.temp, path.Base(t.target)) && (t.marker == "" || checkName(context.Background(), t.marker) == nil)
+	}
+	if !ok || err != nil {
+		return t, fmt.Errorf("%w: %q is not the ticket of a save to the local disk", fault.ErrReservedName, text)
+	}
+	return t, nil
+}
+
+// Ticket lets others write to the temporary directory.
+func (s *localStage) Ticket() string { return s.ticket("") }
+
+func (s *localStage) ticket(marker string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shared = true
+	t := localTicket{target: s.target, temp: path.Base(s.tmp), marker: marker}
+	if id := s.folders.id("."); id != nil {
+		t.id = id.text()
+	}
+	return t.String()
+}
+
+// Ticket lets others write to the target, and to the temporary directory beside it.
+func (s *markerStage) Ticket() string {
+	s.mu.Lock()
+	s.shared = true
+	s.mu.Unlock()
+	return s.claim.ticket(s.marker)
+}
+
+func (l *local) Join(ctx context.Context, text string) (Joined, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t, err := parseTicket(text)
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.join(t)
+	if err != nil {
+		return nil, err
+	}
+	if t.marker == "" {
+		return &localJoined{s, s.leave}, nil
+	}
+	m := emptyMarkerStage(s, t.marker)
+	m.shared, m.live = true, s.live
+	if err := m.folders.begin(m.tmp); err != nil {
+		s.folders.end()
+		return nil, orEnded(err)
+	}
+	return &localJoined{m, m.leave}, nil
+}
+
+// localJoined hides the methods that only the writer who has begun a stage may call.
+type localJoined struct {
+	Files
+	leave func(context.Context) error
+}
+
+func (j *localJoined) Close(ctx context.Context) error { return j.leave(ctx) }
+
+// join returns the stage of one who writes to a temporary directory of another writer.
+func (l *local) join(t localTicket) (*localStage, error) {
+	s := emptyStage(l.sys, t.target)
+	s.tmp = path.Join(path.Dir(t.target), t.temp)
+	s.shared = true
+	if err := s.folders.begin(s.tmp); err != nil {
+		return nil, orEnded(err)
+	}
+	// Without locks the directory itself must do: it is gone when the stage has ended.
+	locked := l.sys.locked(s.tmp) || locks(path.Dir(s.tmp))
+	s.live = func() error {
+		err := s.same()
+		if err == nil && locked && !l.sys.locked(s.tmp) {
+			err = errEnded
+		}
+		return orEnded(err)
+	}
+	err := s.live()
+	if id := s.folders.id("."); err == nil && id.text() != t.id {
+		err = errEnded
+	}
+	if err != nil {
+		s.folders.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+// same fails if the path of the temporary directory leads to something else by now.
+func (s *localStage) same() error {
+	d, err := openOwn(s.tmp, ".")
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.mustBe(*s.folders.id("."), s.tmp)
+}
+
+// errEnded is the error of a stage that has ended where it was begun.
+var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)
+
+// orEnded makes an error that says that a temporary directory is gone, or has become
+// something else, one that says why.
+func orEnded(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errAppeared) {
+		return fmt.Errorf("%w (%w)", errEnded, err)
+	}
+	return err
+}
+
+// leave makes durable what was written, and ends the stage for the one who has joined it.
+func (s *localStage) leave(ctx context.Context) error {
+	return s.leaveBy(func(dirs []string) error {
+		if err := s.syncAll(ctx, dirs); err != nil {
+			return err
+		}
+		return s.check(ctx, dirs)
+	})
+}
+
+// leaveBy ends the stage for the one who has joined it, when sync has made the directories
+// durable.
+func (s *localStage) leaveBy(sync func(dirs []string) error) error {
+	dirs, err := s.finish()
+	if errors.Is(err, errFinished) {
+		return err
+	}
+	defer s.folders.end()
+	if err == nil {
+		err = s.live()
+	}
+	if err == nil {
+		err = sync(dirs)
+	}
+	if err == nil {
+		err = s.live()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.open {
+		f.close()
+	}
+	return asNoSpace(err)
+}
+
+func (s *markerStage) leave(ctx context.Context) error {
+	err := s.claim.leaveBy(func([]string) error { return nil }) // its files have left it
+	if errors.Is(err, errFinished) {
+		return err
+	}
+	return errors.Join(err, s.localStage.leaveBy(func(dirs []string) error {
+		if err := s.sync(ctx); err != nil {
+			return err
+		}
+		return s.check(ctx, dirs)
+	}))
+}

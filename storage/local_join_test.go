@@ -1,0 +1,229 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// stageKinds are the ways in which a stage is published at "ck".
+func stageKinds() map[string]storage.BeginOptions {
+	return map[string]storage.BeginOptions{
+		"rename":  {},
+		"replace": {Replace: storage.Everything},
+		"into":    {Into: called("part")},
+		"marker":  {Marker: "done"},
+	}
+}
+
+// joinVariable has the ticket of the stage that TestJoinedProcess joins.
+const joinVariable = "ORBAX_TEST_JOIN"
+
+// Another process writes to a stage, and what it has written is published with the rest.
+func TestJoinedProcess(t *testing.T) {
+	if ticket := os.Getenv(joinVariable); ticket != "" {
+		j, err := storage.Local().Join(t.Context(), ticket)
+		must(t, err)
+		put(t, j, "d/child", "of the child")
+		put(t, j, "child", "of the child")
+		must(t, j.Close(t.Context()))
+		return
+	}
+	for name, o := range stageKinds() {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			dir := filepath.Join(top, "ck")
+			stage, err := beginWith(t, dir, o)
+			must(t, err)
+			put(t, stage, "d/parent", "of the parent")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestJoinedProcess$")
+			child.Env = append(os.Environ(), joinVariable+"="+stage.Ticket())
+			if out, err := child.CombinedOutput(); err != nil {
+				t.Fatalf("the child: %v\n%s", err, out)
+			}
+			put(t, stage, "done", "")
+			must(t, stage.Commit(t.Context()))
+			if o.Into != nil {
+				dir = filepath.Join(dir, "part")
+			}
+			if got, want := filesIn(t, dir), []string{"child", "d/child", "d/parent", "done"}; !slices.Equal(got, want) {
+				t.Errorf("the checkpoint has %q, want %q", got, want)
+			}
+			if got, want := names(t, top), []string{"ck"}; !slices.Equal(got, want) {
+				t.Errorf("left %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// filesIn returns the names of the files below a directory, relative to it.
+func filesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	for _, file := range filesOf(t, dir) {
+		names = append(names, strings.TrimPrefix(file, filepath.ToSlash(dir)+"/"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// What several write is removed when the stage is aborted, also what those write who
+// have not left it; and whoever goes on learns that it has ended.
+func TestJoinedAbort(t *testing.T) {
+	for name, o := range stageKinds() {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			stage, err := beginWith(t, filepath.Join(top, "ck"), o)
+			must(t, err)
+			put(t, stage, "d/first", "1")
+			ticket := stage.Ticket()
+			j, err := storage.Local().Join(t.Context(), ticket)
+			must(t, err)
+			put(t, j, "d/e/second", "2")
+			put(t, j, "third", "3")
+			must(t, stage.Abort())
+			if got := names(t, top); len(got) > 0 {
+				t.Errorf("left %q, want nothing", got)
+			}
+			_, createErr := j.Create(t.Context(), "d/late", 1)
+			_, joinErr := storage.Local().Join(t.Context(), ticket)
+			for what, err := range map[string]error{"Mkdir": j.Mkdir(t.Context(), "late"), "Create": createErr, "Close": j.Close(t.Context()), "Join": joinErr} {
+				if !errors.Is(err, orbax.ErrNotExist) {
+					t.Errorf("%s after the end: %v, want ErrNotExist", what, err)
+				}
+			}
+		})
+	}
+}
+
+// A ticket is of no use when the stage has been committed, also where what was replaced
+// has the name of the temporary directory.
+func TestJoinCommitted(t *testing.T) {
+	for name, o := range stageKinds() {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "ck")
+			stage, err := beginWith(t, dir, o)
+			must(t, err)
+			ticket := stage.Ticket()
+			j, err := storage.Local().Join(t.Context(), ticket)
+			must(t, err)
+			put(t, stage, "done", "")
+			must(t, stage.Commit(t.Context()))
+			if err := j.Close(t.Context()); !errors.Is(err, orbax.ErrNotExist) {
+				t.Errorf("Close: %v, want ErrNotExist", err)
+			}
+			if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrNotExist) {
+				t.Errorf("Join: %v, want ErrNotExist", err)
+			}
+		})
+	}
+}
+
+// A writer that is open, or names that lead out of the stage, are refused as they are to
+// the one who has begun it. The marker belongs to that one.
+func TestJoinedRefuses(t *testing.T) {
+	stage, err := beginWith(t, filepath.Join(t.TempDir(), "ck"), storage.BeginOptions{Marker: "done"})
+	must(t, err)
+	j, err := storage.Local().Join(t.Context(), stage.Ticket())
+	must(t, err)
+	for _, name := range []string{"../x", "/x", "done"} {
+		if _, err := j.Create(t.Context(), name, 1); !errors.Is(err, orbax.ErrReservedName) {
+			t.Errorf("Create %q: %v, want ErrReservedName", name, err)
+		}
+	}
+	if _, err := j.Create(t.Context(), "d/open", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(t.Context()); err == nil {
+		t.Error("closed with an open writer")
+	}
+	if err := j.Mkdir(t.Context(), "late"); err == nil {
+		t.Error("written after Close")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	j, err = storage.Local().Join(t.Context(), stage.Ticket())
+	must(t, err)
+	put(t, j, "d/other", "1")
+	cancel()
+	if err := j.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close: %v, want that it was cancelled", err)
+	}
+}
+
+// A ticket that somebody has made up leads nowhere but to a temporary directory beside
+// its target whose writer lives.
+func TestForgedTickets(t *testing.T) {
+	top := filepath.ToSlash(t.TempDir())
+	stage, err := beginWith(t, top+"/ck", storage.BeginOptions{})
+	must(t, err)
+	good := stage.Ticket()
+	scheme, query, _ := strings.Cut(good, ":")
+	forged := func(change func(v url.Values)) string {
+		v, err := url.ParseQuery(query)
+		must(t, err)
+		change(v)
+		return scheme + ":" + v.Encode()
+	}
+	must(t, os.Mkdir(top+"/secret", 0o777))
+	dead := "ck" + storage.TempMarker + "-0123456789abcdef"
+	must(t, os.Mkdir(top+"/"+dead, 0o777))
+	for what, ticket := range map[string]string{
+		"empty":             "",
+		"not one":           "local-stage:%zz",
+		"another scheme":    "mem-" + good,
+		"an ordinary name":  forged(func(v url.Values) { v.Set("temp", "secret") }),
+		"a path":            forged(func(v url.Values) { v.Set("temp", "../"+filepath.Base(top)+"/"+v.Get("temp")) }),
+		"another target":    forged(func(v url.Values) { v.Set("target", top+"/secret") }),
+		"an unclean target": forged(func(v url.Values) { v.Set("target", top+"/x/../ck") }),
+		"a marker outside":  forged(func(v url.Values) { v.Set("marker", "../x") }),
+	} {
+		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrReservedName) {
+			t.Errorf("%s: %v, want ErrReservedName", what, err)
+		}
+	}
+	ended := map[string]string{"a dead writer": forged(func(v url.Values) { v.Set("temp", dead) })}
+	if !strings.HasPrefix(good, "local-stage:id=&") { // on systems that give directories numbers
+		ended["another directory of the name"] = forged(func(v url.Values) { v.Set("id", "1") })
+	}
+	for what, ticket := range ended {
+		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrNotExist) {
+			t.Errorf("%s: %v, want ErrNotExist", what, err)
+		}
+	}
+	j, err := storage.Local().Join(t.Context(), good)
+	must(t, err)
+	must(t, j.Close(t.Context()))
+}
+
+// What a joined writer has made is durable when it leaves, directories included.
+func TestJoinedOrder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	r := &storage.Recorder{}
+	stage, err := r.Store().Begin(t.Context(), "ck", storage.BeginOptions{})
+	must(t, err)
+	put(t, stage, "d/mine", "1")
+	before := len(r.Ops())
+	j, err := r.Store().Join(t.Context(), stage.Ticket())
+	must(t, err)
+	put(t, j, "d/e/theirs", "2")
+	must(t, j.Close(t.Context()))
+	var synced []string
+	for _, op := range r.Ops()[before:] {
+		if op.Kind == "sync" || op.Kind == "syncdir" {
+			synced = append(synced, strings.TrimPrefix(filepath.ToSlash(op.Name), stage.Dir()+"/"))
+		}
+	}
+	slices.Sort(synced)
+	if want := []string{stage.Dir(), "d", "d/e", "d/e/theirs"}; !slices.Equal(synced, want) {
+		t.Errorf("synced %q, want %q", synced, want)
+	}
+	must(t, stage.Commit(t.Context()))
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package storage
+
+import "io/fs"
+
+// version is made of the size and the time of the last write.
+func version(info fs.FileInfo) string { return timeVersion(info) }
