@@ -2,18 +2,9 @@ package cli
 
 import (
 	"bufio"
-	"context"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"io"
-	"strconv"
+	"errors"
 
 	"github.com/spf13/cobra"
-
-	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/tree"
-	"github.com/go-orbax/orbax/view"
 )
 
 func newCat() *cobra.Command {
@@ -70,13 +61,16 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 				return usagef("--raw stands alone")
 			}
 			ctx := cmd.Context()
-			ck, err := openCheckpoint(ctx, args[0])
+			in := inspector(ctx, fill)
+			ck, err := in.Open(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			defer ck.Close()
-			f := &finder{ck: ck, path: args[0], part: name, options: optionsOf[orbax.LoadOption](fill.options())}
-			c, err := f.find(ctx, args[1])
+			c, err := in.Find(ctx, ck, args[0], name, args[1])
+			if errors.As(err, new(RegionError)) {
+				return usageError{err}
+			}
 			if err != nil {
 				return err
 			}
@@ -90,11 +84,11 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 			out := bufio.NewWriter(to)
 			switch {
 			case raw:
-				err = c.writeRaw(ctx, out)
+				err = c.WriteRaw(ctx, out)
 			case asJSON:
-				err = c.writeJSON(ctx, out)
+				err = c.WriteJSON(ctx, out)
 			default:
-				err = c.print(ctx, out, all)
+				err = c.Print(ctx, out, all)
 			}
 			if err != nil {
 				return err
@@ -108,167 +102,4 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 	fill.add(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
 	return cmd
-}
-
-// load reads the leaf as a whole; it is for leaves without a large array.
-func (l *storedLeaf) load(ctx context.Context) (any, error) {
-	v, err := l.leaf.Load(ctx)
-	return v, inCheckpoint(l.checkpoint, err)
-}
-
-// copyTo reads the leaf's elements, row-major and little-endian.
-func (l *storedLeaf) copyTo(ctx context.Context, w io.WriterAt) error {
-	alone := view.New("", []*view.Leaf{l.leaf})
-	return inCheckpoint(l.checkpoint, alone.CopyTo(ctx, w, func(*view.LeafMetadata) (int64, bool) { return 0, true }))
-}
-
-// spool reads the leaf's elements to a place where they can be read from.
-func (l *storedLeaf) spool(ctx context.Context) (*spool, error) {
-	s, err := newSpool(l.meta.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.copyTo(ctx, s); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (l *storedLeaf) writeRaw(ctx context.Context, w io.Writer) error {
-	switch l.meta.Kind {
-	case tree.KindEmpty:
-		return fmt.Errorf("%s: leaf %s has no bytes: it is %v", l.checkpoint, shown(l.meta.Path.String()), l.meta.Spec())
-	case tree.KindString:
-		v, err := l.load(ctx)
-		if err == nil {
-			_, err = fmt.Fprint(w, v)
-		}
-		return err
-	}
-	s, err := l.spool(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	_, err = io.Copy(w, readerWithContext{ctx, io.NewSectionReader(s, 0, l.meta.Bytes)})
-	return err
-}
-
-// print writes the leaf for people.
-func (l *storedLeaf) print(ctx context.Context, w *bufio.Writer, all bool) error {
-	if l.meta.Kind == tree.KindArray || l.meta.Kind == tree.KindScalar {
-		if err := l.printArray(ctx, w, all); err != nil {
-			return err
-		}
-		return w.WriteByte('\n')
-	}
-	v, err := l.load(ctx)
-	if err != nil {
-		return err
-	}
-	text := ""
-	switch v := v.(type) {
-	case tree.Empty:
-		text = map[tree.Empty]string{tree.None: "None", tree.EmptyDict: "{}", tree.EmptyList: "[]", tree.EmptyTuple: "()"}[v]
-	case []byte:
-		rest := ""
-		if len(v) > previewElements && !all {
-			v, rest = v[:previewElements], "..."
-		}
-		text = strconv.Quote(string(v)) + rest
-	default:
-		text = fmt.Sprint(v)
-	}
-	_, err = fmt.Fprintln(w, text)
-	return err
-}
-
-func (l *storedLeaf) printArray(ctx context.Context, w *bufio.Writer, all bool) error {
-	shape, item := l.meta.Shape, int64(l.meta.DType.Size())
-	edge := 0
-	if l.meta.Bytes/item > previewElements && !all {
-		edge = previewEdge
-	}
-	p := &printer{w: w, shape: shape, edge: edge}
-	if edge == 0 {
-		s, err := l.spool(ctx)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		p.elements = newElements(ctx, l.meta.DType, s, l.meta.Bytes)
-		return p.print()
-	}
-	if n := p.count(); n > maxPreview {
-		return withHint(fmt.Errorf("%s: an array of shape %s has no useful preview", l.checkpoint, shapeText(shape)), "--all prints every element, --raw writes the bytes")
-	}
-	// Only the elements that are shown are kept.
-	corners := newSparse(int(item))
-	p.visit(func(i int64) { corners.want(i) })
-	if err := l.copyTo(ctx, corners); err != nil {
-		return err
-	}
-	p.elements = newElements(ctx, l.meta.DType, corners, l.meta.Bytes)
-	p.elements.batch = 1
-	return p.print()
-}
-
-// writeJSON writes the document that the verb's help describes.
-func (l *storedLeaf) writeJSON(ctx context.Context, w *bufio.Writer) error {
-	d, err := describeLeaf(l.meta)
-	if err != nil {
-		return err
-	}
-	return writeValue(w, l.name, d.Kind, d.DType, d.Shape, func() error { return l.writeJSONValue(ctx, w) })
-}
-
-// writeValue writes the document of --json, with the value that is written by
-// value.
-func writeValue(w *bufio.Writer, path, kind string, dtype *string, shape []int, value func() error) error {
-	head, err := json.Marshal(struct {
-		Path  string  `json:"path"`
-		Kind  string  `json:"kind"`
-		DType *string `json:"dtype"`
-		Shape []int   `json:"shape"`
-	}{path, kind, dtype, shape})
-	if err != nil {
-		return err
-	}
-	w.Write(head[:len(head)-1])
-	w.WriteString(`,"value":`)
-	if err := value(); err != nil {
-		return err
-	}
-	_, err = w.WriteString("}\n")
-	return err
-}
-
-func (l *storedLeaf) writeJSONValue(ctx context.Context, w *bufio.Writer) error {
-	switch l.meta.Kind {
-	case tree.KindArray, tree.KindScalar:
-		s, err := l.spool(ctx)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		p := &printer{w: w, shape: l.meta.Shape, elements: newElements(ctx, l.meta.DType, s, l.meta.Bytes)}
-		return p.printJSON()
-	}
-	v, err := l.load(ctx)
-	if err != nil {
-		return err
-	}
-	switch b := v.(type) {
-	case tree.Empty:
-		v = map[tree.Empty]any{tree.None: nil, tree.EmptyDict: struct{}{}, tree.EmptyList: []int{}, tree.EmptyTuple: []int{}}[b]
-	case []byte:
-		v = base64.StdEncoding.EncodeToString(b)
-	}
-	doc, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(doc)
-	return err
 }

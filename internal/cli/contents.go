@@ -34,7 +34,7 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	if len(ck.Names()) == 0 {
 		m, err := ck.CheckpointablesMetadata(ctx)
 		if err == nil {
-			err = withHint(fmt.Errorf("%s: no part %s: it is its only part itself, without a name", m.Path, shown(name)), "leave out --name")
+			err = withNames(fmt.Errorf("%s: no part %s: it is its only part itself, without a name", m.Path, fault.Shown(name)), OnlyItself)
 		}
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 // the others cannot be.
 func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...orbax.FillOption) (m *orbax.CheckpointMetadata, lost map[string]error, _ error) {
 	m, infoErr := ck.Info(ctx)
-	if infoErr != nil || !damaged(err) || len(ck.Names()) == 0 {
+	if infoErr != nil || !IsDamage(err) || len(ck.Names()) == 0 {
 		return nil, nil, err
 	}
 	names := ck.Names()
@@ -65,7 +65,7 @@ func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...or
 			if part, ok := of.Checkpointables[name]; ok {
 				m.Checkpointables[name] = part
 			}
-		case damaged(partErr):
+		case IsDamage(partErr):
 			lost[name] = partErr
 		default:
 			return nil, nil, partErr
@@ -80,13 +80,13 @@ func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...or
 // nameHint adds the names of the parts to an error about a part that is not there.
 func nameHint(err error, ck *orbax.Checkpoint, name string) error {
 	names := ck.Names()
-	if !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrReservedName) || damaged(err) || len(names) == 0 {
+	if !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrReservedName) || IsDamage(err) || len(names) == 0 {
 		return err
 	}
 	if near := closest(name, names, 1); len(near) > 0 {
-		return withHint(err, "did you mean --name %s?", shown(near[0]))
+		return withNames(err, SimilarName, near[0])
 	}
-	return withHint(err, "--name takes one of these: %s", fault.List(names))
+	return withNames(err, ExistingNames, names...)
 }
 
 // inCheckpoint adds the path of the checkpoint to an error of reading it.

@@ -122,7 +122,7 @@ Missing parent directories of DST are made.` + exitHelp,
 				return err
 			}
 			c.warnLost()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", shown(c.dst), plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(c.dst), plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
 			return err
 		},
 	}
@@ -188,7 +188,7 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 	// What passes through memory is buffers of many chunks and few pointers: to
 	// collect them early costs nothing, and as many again would lie about else.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	ck, err := openCheckpoint(ctx, c.src)
+	ck, err := inspector(ctx, c.fill).Open(ctx, c.src)
 	if err != nil {
 		return nil, err
 	}

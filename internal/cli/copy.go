@@ -41,7 +41,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 			continue
 		}
 		if to == "" {
-			to = defaultPart
+			to = layout.DefaultName
 		}
 		t, err := openTree(ctx, ck, c.src, name, c.selection()...)
 		if err != nil {
@@ -95,11 +95,11 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 		return names, nil
 	}
 	return nil, withHint(usagef("--select is for one pytree, and %s has several: %s", c.src, fault.List(trees)),
-		"say which, such as --name %s", shown(trees[0]))
+		"say which, such as --name %s", fault.Shown(trees[0]))
 }
 
 func (c *conversion) selection() []orbax.LoadOption {
-	options := optionsOf[orbax.LoadOption](c.fill.options())
+	options := optionsOf[orbax.LoadOption](inspector(context.Background(), c.fill).fill())
 	if len(c.patterns) > 0 {
 		options = append(options, orbax.Select(c.patterns...))
 	}
@@ -138,7 +138,7 @@ func (c *conversion) copiedPart(ctx context.Context, ck *orbax.Checkpoint, m *or
 	case kind == kindStateful:
 		p.typ = handler.StatefulHandler{}.Type()
 	default:
-		c.warn("checkpointable %s is of kind %s: its files are copied as they are", shown(name), kind)
+		c.warn("checkpointable %s is of kind %s: its files are copied as they are", fault.Shown(name), kind)
 	}
 	if name == "" && c.name == "" {
 		return nil, withHint(usagef("%s is one document, which needs a name in a checkpoint", c.src), "give it one, such as --name config")

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -76,21 +73,29 @@ EXIT STATUS
   orbax diff --metadata-only --json old new | jq -r '.differences[].path'`,
 		Args: atLeast("A", "B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := &comparison{A: args[0], B: args[1]}
-			if err := c.run(cmd.Context(), name, fill, o, args[2:]); err != nil {
+			if !(o.RTol >= 0 && o.ATol >= 0) {
+				return trouble{usagef("--rtol and --atol must not be negative")}
+			}
+			if _, err := tree.ParsePatterns(args[2:]...); err != nil {
+				return trouble{usageError{err}}
+			}
+			c, err := inspector(cmd.Context(), fill).Diff(cmd.Context(), args[0], args[1], name, args[2:], o)
+			if err != nil {
 				return trouble{err}
 			}
-			var err error
 			switch {
 			case asJSON:
-				err = c.writeJSON(cmd.OutOrStdout())
+				var doc any
+				if doc, err = c.Document(); err == nil {
+					err = writeJSON(cmd.OutOrStdout(), doc)
+				}
 			case !quiet:
-				err = c.print(cmd.OutOrStdout())
+				err = printDiff(cmd.OutOrStdout(), c)
 			}
 			if err != nil {
 				return trouble{err}
 			}
-			if !c.found.Equal() {
+			if !c.Found.Equal() {
 				if !quiet && c.onlyKeys() {
 					fmt.Fprintln(cmd.ErrOrStderr(), "hint: --ignore-keys compares leaves by their paths, however these are divided into keys")
 				}
@@ -115,57 +120,9 @@ EXIT STATUS
 	return cmd
 }
 
-// comparison is what diff finds out about two checkpoints.
-type comparison struct {
-	A, B  string
-	found *orbax.Difference
-}
-
-func (c *comparison) run(ctx context.Context, name string, fill fillFlag, o view.DiffOptions, patterns []string) error {
-	if !(o.RTol >= 0 && o.ATol >= 0) {
-		return usagef("--rtol and --atol must not be negative")
-	}
-	parsed, err := tree.ParsePatterns(patterns...)
-	if err != nil {
-		return usageError{err}
-	}
-	used := make([]bool, len(patterns))
-	if len(patterns) > 0 {
-		o.Only = func(m *view.LeafMetadata) bool { return parsed.Match(m.Path, used) }
-	}
-	a, err := openCheckpoint(ctx, c.A)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	b, err := openCheckpoint(ctx, c.B)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if c.found, err = a.Diff(ctx, b, o, append(optionsOf[orbax.LoadOption](fill.options()), orbax.Name(name))...); err != nil {
-		var of *orbax.Error
-		if errors.As(err, &of) && of.Path == c.B {
-			return nameHint(err, b, name)
-		}
-		return nameHint(err, a, name)
-	}
-	if name != "" && len(c.found.Unknown) > 0 {
-		m, err := look(ctx, a, name)
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("%s: %s is of kind %s, which cannot be compared", c.A, partTitle(name), kindOf(ctx, m, name))
-	}
-	if i := slices.Index(used, false); i >= 0 {
-		return withHint(fmt.Errorf("no leaf matches %q", patterns[i]), leavesHint)
-	}
-	return nil
-}
-
-// print writes a line for each difference, and a summary.
-func (c *comparison) print(w io.Writer) error {
-	d := c.found
+// printDiff writes a line for each difference, and a summary.
+func printDiff(w io.Writer, c *comparison) error {
+	d := c.Found
 	b := bufio.NewWriter(w)
 	var rows [][]string
 	for _, only := range []struct {
@@ -173,12 +130,12 @@ func (c *comparison) print(w io.Writer) error {
 		path  string
 	}{{d.OnlyA, c.A}, {d.OnlyB, c.B}} {
 		for _, name := range only.names {
-			rows = append(rows, []string{shown(name), "only in " + only.path})
+			rows = append(rows, []string{fault.Shown(name), "only in " + only.path})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Documents)) {
 		if d.Documents[name] {
-			rows = append(rows, []string{shown(name), "the documents differ"})
+			rows = append(rows, []string{fault.Shown(name), "the documents differ"})
 		}
 	}
 	differ := 0
@@ -189,7 +146,7 @@ func (c *comparison) print(w io.Writer) error {
 		}
 		for i := range d.Trees[part] {
 			l := &d.Trees[part][i]
-			rows = append(rows, []string{shown(prefix + l.Name), c.describe(l)})
+			rows = append(rows, []string{fault.Shown(prefix + l.Name), describeLeafDiff(c, l)})
 			differ++
 		}
 	}
@@ -206,31 +163,8 @@ func (c *comparison) print(w io.Writer) error {
 	return b.Flush()
 }
 
-// onlyKeys reports whether nothing differs but keys, as those of a tensor's name and of
-// nested dicts do.
-func (c *comparison) onlyKeys() bool {
-	d := c.found
-	if len(d.OnlyA)+len(d.OnlyB) > 0 || slices.Contains(slices.Collect(maps.Values(d.Documents)), true) {
-		return false
-	}
-	for _, leaves := range d.Trees {
-		for i := range leaves {
-			if leaves[i].In != view.DiffersKeys {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// several reports whether leaves must be told apart by their parts.
-func (c *comparison) several() bool {
-	d := c.found
-	return len(d.Trees)+len(d.Documents)+len(d.Unknown)+len(d.OnlyA)+len(d.OnlyB) > 1
-}
-
-// describe says how a leaf differs.
-func (c *comparison) describe(l *view.LeafDiff) string {
+// describeLeafDiff says how a leaf differs.
+func describeLeafDiff(c *comparison, l *view.LeafDiff) string {
 	switch {
 	case l.B == nil:
 		return fmt.Sprintf("only in %s: %v", c.A, l.A.Spec())
@@ -250,7 +184,7 @@ func (c *comparison) describe(l *view.LeafDiff) string {
 	add(view.DiffersKind, kindWord)
 	add(view.DiffersDType, func(m *view.LeafMetadata) string {
 		if m.PRNGImpl != "" {
-			return "key<" + shown(m.PRNGImpl) + ">"
+			return "key<" + fault.Shown(m.PRNGImpl) + ">"
 		}
 		return m.DType.String()
 	})
@@ -262,7 +196,7 @@ func (c *comparison) describe(l *view.LeafDiff) string {
 		case m.Sharding == nil:
 			return "none"
 		}
-		return shown(m.Sharding.String())
+		return fault.Shown(m.Sharding.String())
 	})
 	if v := l.Values; v != nil {
 		ways = append(ways, valuesText(v))
@@ -294,12 +228,4 @@ func elementText(v any) string {
 		return a.FormatElement(0)
 	}
 	return fmt.Sprint(v)
-}
-
-// elementArray returns an element as an array of rank 0.
-func elementArray(v any) *array.Array {
-	if a, ok := v.(*array.Array); ok {
-		return a
-	}
-	return array.ScalarOf(v)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -10,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// diffDocument is what diff --json prints; the verb's help describes it.
+// diffDocument is the document of a comparison.
 type diffDocument struct {
 	A           string     `json:"a"`
 	B           string     `json:"b"`
@@ -42,8 +41,9 @@ type valuesDiff struct {
 	MaxRel   any   `json:"max_rel"`
 }
 
-func (c *comparison) writeJSON(w io.Writer) error {
-	d := c.found
+// Document returns the comparison as a JSON document. The help of orbax diff describes it.
+func (c *comparison) Document() (any, error) {
+	d := c.Found
 	// Lists, and not null, where there is nothing.
 	doc := diffDocument{
 		A: c.A, B: c.B, Equal: d.Equal(), Leaves: d.Leaves,
@@ -60,12 +60,12 @@ func (c *comparison) writeJSON(w io.Writer) error {
 		for i := range d.Trees[part] {
 			l, err := describeDiff(part, &d.Trees[part][i])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			doc.Differences = append(doc.Differences, l)
 		}
 	}
-	return writeJSON(w, doc)
+	return doc, nil
 }
 
 func describeDiff(part string, l *view.LeafDiff) (leafDiff, error) {

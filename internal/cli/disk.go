@@ -10,12 +10,6 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// noStoreHint is for paths such as gs://bucket/m.
-const noStoreHint = "object stores are not supported; copy what is there to the disk first, or write to the disk and copy that"
-
-// isURL reports whether a path has a scheme.
-func isURL(path string) bool { return strings.Contains(path, "://") }
-
 // onDisk returns the name on the local disk of what a path or the URL of a file stands
 // for, a path as it was given. Every path must pass here before package os sees it, which
 // takes gs://bucket/m for a relative path.

@@ -37,18 +37,18 @@ func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) 
 	return &document{path, name, kindJSON, text}, nil
 }
 
-func (d *document) print(_ context.Context, w *bufio.Writer, _ bool) error {
+func (d *document) Print(_ context.Context, w *bufio.Writer, _ bool) error {
 	b := bufio.NewWriter(forJSON(w))
 	writeIndented(b, d.text)
 	b.WriteByte('\n')
 	return b.Flush()
 }
 
-func (d *document) writeRaw(context.Context, io.Writer) error {
-	return withHint(fmt.Errorf("%s: %s is a JSON document, not a leaf", d.checkpoint, partTitle(d.name)), "leave out --raw")
+func (d *document) WriteRaw(context.Context, io.Writer) error {
+	return withNames(fmt.Errorf("%s: %s is a JSON document, not a leaf", d.checkpoint, partTitle(d.name)), NotRaw)
 }
 
-func (d *document) writeJSON(_ context.Context, w *bufio.Writer) error {
+func (d *document) WriteJSON(_ context.Context, w *bufio.Writer) error {
 	var b bytes.Buffer
 	if err := json.Compact(&b, d.text); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // lost counts the elements of a leaf that are outside of the range of the dtype that
@@ -74,7 +75,7 @@ const maxLossesShown = 20
 func (c *conversion) warnLost() {
 	names := slices.Sorted(maps.Keys(c.lost.leaves))
 	for _, name := range names[:min(len(names), maxLossesShown)] {
-		c.warn("leaf %s: --dtype %v: %v", shown(name), c.storage.DType, c.lost.leaves[name])
+		c.warn("leaf %s: --dtype %v: %v", fault.Shown(name), c.storage.DType, c.lost.leaves[name])
 	}
 	if rest := names[min(len(names), maxLossesShown):]; len(rest) > 0 {
 		var sum lost

@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -28,7 +29,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := t.Metadata().Err(); err != nil {
 		return nil, inCheckpoint(c.src, err)
 	}
-	if outer := enclosing(ctx, c.place); outer != "" {
+	if outer, _ := inspector(ctx, false).Enclosing(ctx, c.place); outer != "" {
 		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
 	}
 	removeDead(c.place)
@@ -99,7 +100,7 @@ func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) erro
 	if c.name != "" {
 		return nil
 	}
-	m, err := ck.Metadata(ctx, orbax.Name(defaultPart))
+	m, err := ck.Metadata(ctx, orbax.Name(layout.DefaultName))
 	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
 		return err
 	}
@@ -107,8 +108,8 @@ func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) erro
 		return err
 	}
 	if trees := treesAmong(m, ck.Names()); len(trees) > 1 {
-		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, defaultPart, fault.List(trees)),
-			"say which, such as --name %s", shown(trees[0]))
+		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, layout.DefaultName, fault.List(trees)),
+			"say which, such as --name %s", fault.Shown(trees[0]))
 	}
 	return nil
 }
@@ -162,7 +163,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 			}
 			text, ok := v.(string)
 			if _, taken := p.metadata[name]; taken || !ok || name == extraKey {
-				errs = append(errs, fmt.Errorf("leaf %s: a string of this name cannot be stored: %w", shown(name), orbax.ErrReservedName))
+				errs = append(errs, fmt.Errorf("leaf %s: a string of this name cannot be stored: %w", fault.Shown(name), orbax.ErrReservedName))
 			}
 			p.metadata[name] = text
 			continue

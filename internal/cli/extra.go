@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -111,7 +112,7 @@ func parseExtra(text string) (*extraTree, error) {
 			return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, extraKey, err)
 		}
 		if !slices.Contains([]string{"", kindScalar, kindString, kindBytes}, l.Kind) && l.empty() < 0 {
-			return nil, fmt.Errorf("%w: metadata entry %s: leaf %s of unknown kind %q", orbax.ErrUnsupported, extraKey, shown(l.path.String()), l.Kind)
+			return nil, fmt.Errorf("%w: metadata entry %s: leaf %s of unknown kind %q", orbax.ErrUnsupported, extraKey, fault.Shown(l.path.String()), l.Kind)
 		}
 	}
 	return e, nil

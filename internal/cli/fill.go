@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
+	"context"
 
-	"github.com/go-orbax/orbax"
+	"github.com/spf13/cobra"
 )
 
 // fillFlag is the flag --fill-missing of the verbs that read.
@@ -13,19 +13,22 @@ func (f *fillFlag) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar((*bool)(f), "fill-missing", false, "take chunks that are missing for the fill value, as zarr does")
 }
 
-// options returns what the flag asks for.
-func (f fillFlag) options() []orbax.FillOption {
-	if !f {
-		return nil
+// followLinks is the key of a context in which checkpoints are opened so that links
+// may lead out of them.
+type followLinks struct{}
+
+// mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
+func mayFollowLinks(verb *cobra.Command) {
+	follow := verb.Flags().Bool("follow-links", false,
+		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
+	verb.PreRun = func(cmd *cobra.Command, _ []string) {
+		if *follow {
+			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
+		}
 	}
-	return []orbax.FillOption{orbax.FillMissing()}
 }
 
-// optionsOf returns options as those of another kind that they are too.
-func optionsOf[O any](fill []orbax.FillOption) []O {
-	options := make([]O, len(fill))
-	for i, o := range fill {
-		options[i] = any(o).(O)
-	}
-	return options
+// inspector returns what opens checkpoints as the flags of the command line say.
+func inspector(ctx context.Context, fill fillFlag) Inspector {
+	return Inspector{FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill), Resolve: resolve}
 }

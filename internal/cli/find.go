@@ -15,16 +15,17 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// defaultPart is the part that Orbax loads if none is named.
-const defaultPart = "state"
+// keySeparator divides the keys of a leaf's path.
+const keySeparator = "."
 
-// content is what cat can print.
-type content interface {
-	// print writes it for people, an array with every element if all is set.
-	print(ctx context.Context, w *bufio.Writer, all bool) error
-	writeRaw(ctx context.Context, w io.Writer) error
-	// writeJSON writes the document that the help of cat describes.
-	writeJSON(ctx context.Context, w *bufio.Writer) error
+// Content is what has an address in a checkpoint: a leaf, a region of one, or a document.
+type Content interface {
+	// Print writes it for people, an array with every element if all is set.
+	Print(ctx context.Context, w *bufio.Writer, all bool) error
+	// WriteRaw writes the bytes of a leaf.
+	WriteRaw(ctx context.Context, w io.Writer) error
+	// WriteJSON writes the document that the help of orbax cat describes.
+	WriteJSON(ctx context.Context, w *bufio.Writer) error
 }
 
 // storedLeaf is a leaf of an open pytree, or a region of one.
@@ -56,9 +57,18 @@ type noLeafError struct{ error }
 
 func (e noLeafError) Unwrap() error { return e.error }
 
-// find returns what leaf means: what exactly finds under that name, else the
-// region that the brackets at its end say of what it finds under the rest.
-func (f *finder) find(ctx context.Context, leaf string) (content, error) {
+// Find returns what leaf means in an open checkpoint at path: a leaf of the checkpointable
+// called part, "" for the one that Orbax loads; else a leaf that follows the name of its
+// checkpointable and a slash; else a checkpointable that is a document. If there is none of
+// that name, the brackets at its end say the region of what the rest means.
+func (in Inspector) Find(ctx context.Context, ck *orbax.Checkpoint, path, part, leaf string) (Content, error) {
+	f := &finder{ck: ck, path: path, part: part, options: optionsOf[orbax.LoadOption](in.fill())}
+	return f.find(ctx, leaf)
+}
+
+// find returns what exactly finds under the name leaf, else the region that the brackets at
+// its end say of what it finds under the rest.
+func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
 	c, err := f.exactly(ctx, leaf)
 	base, text, ok := cutRegion(leaf)
 	if !ok || !errors.As(err, new(noLeafError)) {
@@ -72,11 +82,11 @@ func (f *finder) find(ctx context.Context, leaf string) (content, error) {
 	case baseErr != nil:
 		return nil, baseErr
 	case regionErr != nil:
-		return nil, usageError{regionErr}
+		return nil, regionErr
 	}
 	l, ok := c.(*storedLeaf)
 	if !ok {
-		return nil, fmt.Errorf("%s: %s is a JSON document, which has no regions", f.path, shown(base))
+		return nil, fmt.Errorf("%s: %s is a JSON document, which has no regions", f.path, fault.Shown(base))
 	}
 	return l.region(r, text)
 }
@@ -84,7 +94,7 @@ func (f *finder) find(ctx context.Context, leaf string) (content, error) {
 // exactly returns what has the name leaf: a leaf of the part to look in; else,
 // as ls prints it, a leaf that follows the name of its part, or a part that is a
 // document.
-func (f *finder) exactly(ctx context.Context, leaf string) (content, error) {
+func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
 	part, inPart, isLeaf := strings.Cut(leaf, "/")
 	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
 	switch names := f.ck.Names(); {
@@ -137,7 +147,7 @@ func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
 }
 
 // metrics returns the metrics of a step as a document, or nil if there are none.
-func (f *finder) metrics(ctx context.Context) (content, error) {
+func (f *finder) metrics(ctx context.Context) (Content, error) {
 	m, err := f.ck.CheckpointablesMetadata(ctx)
 	if err != nil || m.Metrics == nil {
 		return nil, err
@@ -147,7 +157,7 @@ func (f *finder) metrics(ctx context.Context) (content, error) {
 }
 
 // document returns the document that a part is.
-func (f *finder) document(ctx context.Context, name string) (content, error) {
+func (f *finder) document(ctx context.Context, name string) (Content, error) {
 	m, err := look(ctx, f.ck, name)
 	if err != nil {
 		return nil, err
@@ -178,8 +188,8 @@ func leafNames(m *view.TreeMetadata) []string {
 // notLeaf says that there are leaves below a path, whose names it takes with
 // what precedes them on the command line.
 func (f *finder) notLeaf(path, prefix string, leaves []string) error {
-	err := fmt.Errorf("%s: %s is not a leaf: it holds %s", f.path, shown(path), plural(len(leaves), "leaf"))
-	return withHint(err, "such as %s; `orbax ls` lists all", prefixedList(prefix, leaves[:min(3, len(leaves))]))
+	err := fmt.Errorf("%s: %s is not a leaf: it holds %s", f.path, fault.Shown(path), plural(len(leaves), "leaf"))
+	return withNames(err, LeavesBelow, prefixed(prefix, leaves[:min(3, len(leaves))])...)
 }
 
 // noLeaf says that the part called name has no such leaf, and which may have
@@ -188,7 +198,7 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 	names := leafNames(t.Metadata())
 	var under []string
 	for _, n := range names {
-		if strings.HasPrefix(n, leaf+".") {
+		if strings.HasPrefix(n, leaf+keySeparator) {
 			under = append(under, n)
 		}
 	}
@@ -198,22 +208,22 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 	searched, others := f.others(ctx, name, leaf)
 	in := ""
 	if searched != "" {
-		in = " in checkpointable " + shown(searched)
+		in = " in checkpointable " + fault.Shown(searched)
 	}
-	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, shown(leaf), in)})
+	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, fault.Shown(leaf), in)})
 	if len(others) > 0 {
-		return withHint(err, "checkpointable %s has one: --name %s", shown(others[0]), shown(others[0]))
+		return withNames(err, OtherHasLeaf, others[0])
 	}
 	near := endingWith(leaf, names)
-	if part, rest, ok := strings.Cut(leaf, dot); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
+	if part, rest, ok := strings.Cut(leaf, keySeparator); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
 		if t, openErr := openTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
-			return withHint(err, "did you mean %s?", shown(part+"/"+rest))
+			return withNames(err, SimilarLeaves, part+"/"+rest)
 		}
 	}
 	if part, rest, ok := strings.Cut(leaf, "/"); ok && len(near) == 0 && prefix == "" && f.part == "" {
 		for _, part := range closest(part, f.ck.Names(), 1) {
 			if t, openErr := openTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
-				return withHint(err, "did you mean %s?", shown(part+"/"+rest))
+				return withNames(err, SimilarLeaves, part+"/"+rest)
 			}
 		}
 	}
@@ -221,18 +231,15 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 		near = closest(leaf, names, 3)
 	}
 	if len(near) > 0 {
-		return withHint(err, "did you mean %s?", prefixedList(prefix, near))
+		return withNames(err, SimilarLeaves, prefixed(prefix, near)...)
 	}
-	return withHint(err, leavesHint)
+	return withNames(err, AnyLeaf)
 }
-
-// leavesHint is the advice where there is no leaf of a name.
-const leavesHint = "`orbax ls` lists the leaves"
 
 // endingWith returns up to three of the names whose last keys are leaf.
 func endingWith(leaf string, names []string) (near []string) {
 	for _, n := range names {
-		if leaf != "" && strings.HasSuffix(n, dot+leaf) && len(near) < 3 {
+		if leaf != "" && strings.HasSuffix(n, keySeparator+leaf) && len(near) < 3 {
 			near = append(near, n)
 		}
 	}
@@ -247,7 +254,7 @@ func (f *finder) others(ctx context.Context, name, leaf string) (searched string
 		if err != nil || m.Tree == nil {
 			continue // the result is used for a hint only
 		}
-		if name == "" && (searched == "" || n == defaultPart) {
+		if name == "" && (searched == "" || n == layout.DefaultName) {
 			searched = n
 		}
 		if slices.Contains(leafNames(m.Tree), leaf) {
@@ -260,13 +267,13 @@ func (f *finder) others(ctx context.Context, name, leaf string) (searched string
 	return searched, others
 }
 
-// prefixedList lists names with what precedes them on the command line.
-func prefixedList(prefix string, names []string) string {
+// prefixed returns names with what precedes them where a leaf is addressed.
+func prefixed(prefix string, names []string) []string {
 	full := make([]string, len(names))
 	for i, n := range names {
 		full[i] = prefix + n
 	}
-	return fault.List(full)
+	return full
 }
 
 var errNoPytree = errors.New("no pytree")
@@ -291,11 +298,7 @@ func openTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, opti
 	kind := kindOf(ctx, m, name)
 	err = fmt.Errorf("%s: %s is %w: its kind is %s", path, partTitle(name), errNoPytree, kind)
 	if kind == kindJSON {
-		arg := shown(name)
-		if name == "" {
-			arg = "''" // for a shell
-		}
-		return nil, withHint(err, "`orbax cat %s %s` prints it", path, arg)
+		return nil, hintError{err, Hint{Kind: PrintsDocument, Checkpoint: path, Names: []string{name}}}
 	}
 	return nil, err
 }
@@ -305,5 +308,5 @@ func partTitle(name string) string {
 	if name == "" {
 		return "it"
 	}
-	return "checkpointable " + shown(name)
+	return "checkpointable " + fault.Shown(name)
 }

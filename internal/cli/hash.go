@@ -2,16 +2,12 @@ package cli
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/view"
 )
 
 func newHash() *cobra.Command {
@@ -52,14 +48,11 @@ arguments of those that could be read, of
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
 			results := []*hashed{}
-			options := optionsOf[orbax.LoadOption](fill.options())
-			if len(patterns) > 0 {
-				options = append(options, orbax.Select(patterns...))
-			}
+			in := inspector(cmd.Context(), fill)
 			for _, path := range args {
-				h, err := hash(cmd.Context(), path, name, leaves, options)
+				h, err := in.Hash(cmd.Context(), path, name, patterns, leaves)
 				if err == nil && !asJSON {
-					err = h.print(cmd.OutOrStdout())
+					err = printHashes(cmd.OutOrStdout(), h)
 				}
 				if ctxErr := cmd.Context().Err(); ctxErr != nil {
 					return ctxErr
@@ -95,76 +88,8 @@ arguments of those that could be read, of
 	return cmd
 }
 
-// hashed is what hash prints of a checkpoint; its JSON is described in the verb's
-// help.
-type hashed struct {
-	Path  string       `json:"path"`
-	Parts []hashedPart `json:"checkpointables"`
-}
-
-type hashedPart struct {
-	Name   string       `json:"name"`
-	Digest *view.Digest `json:"digest"`
-	Leaves []hashedLeaf `json:"leaves,omitempty"`
-}
-
-type hashedLeaf struct {
-	Path   string      `json:"path"`
-	Keys   []any       `json:"keys"`
-	Digest view.Digest `json:"digest"`
-}
-
-// hash hashes the pytrees of a checkpoint, or the one called name.
-func hash(ctx context.Context, path, name string, leaves bool, options []orbax.LoadOption) (*hashed, error) {
-	ck, err := openCheckpoint(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer ck.Close()
-	names := partNames(ck, name)
-	h := &hashed{Path: path}
-	trees := 0
-	for _, n := range names {
-		part := hashedPart{Name: n}
-		t, err := openTree(ctx, ck, path, n, options...)
-		switch {
-		case errors.Is(err, errNoPytree) && name == "":
-		case err != nil:
-			return nil, err
-		default:
-			if err := part.add(ctx, t, leaves); err != nil {
-				return nil, inCheckpoint(path, err)
-			}
-			trees++
-		}
-		h.Parts = append(h.Parts, part)
-	}
-	if trees == 0 {
-		return nil, inCheckpoint(path, fmt.Errorf("%w: no pytree among its checkpointables: %s", orbax.ErrStructure, fault.List(names)))
-	}
-	return h, nil
-}
-
-// add hashes the part's tree.
-func (p *hashedPart) add(ctx context.Context, t *view.Tree, leaves bool) error {
-	sum, sums, err := t.Hash(ctx)
-	if err != nil {
-		return err
-	}
-	p.Digest = &sum
-	if !leaves {
-		return nil
-	}
-	m := t.Metadata()
-	for i := range m.Leaves {
-		path := m.Leaves[i].Path
-		p.Leaves = append(p.Leaves, hashedLeaf{path.String(), jsonKeys(path), sums[i]})
-	}
-	return nil
-}
-
-// print writes a line for each digest.
-func (h *hashed) print(w io.Writer) error {
+// printHashes writes a line for each digest.
+func printHashes(w io.Writer, h *hashed) error {
 	b := bufio.NewWriter(w)
 	several := len(h.Parts) > 1
 	for _, p := range h.Parts {
@@ -176,11 +101,11 @@ func (h *hashed) print(w io.Writer) error {
 			prefix = p.Name + "/"
 		}
 		for _, l := range p.Leaves {
-			fmt.Fprintf(b, "%v  %s  %s\n", l.Digest, shown(h.Path), shown(prefix+l.Path))
+			fmt.Fprintf(b, "%v  %s  %s\n", l.Digest, fault.Shown(h.Path), fault.Shown(prefix+l.Path))
 		}
-		fmt.Fprintf(b, "%v  %s", p.Digest, shown(h.Path))
+		fmt.Fprintf(b, "%v  %s", p.Digest, fault.Shown(h.Path))
 		if several {
-			fmt.Fprintf(b, "  %s", shown(p.Name))
+			fmt.Fprintf(b, "  %s", fault.Shown(p.Name))
 		}
 		b.WriteByte('\n')
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -114,10 +115,10 @@ func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves
 		value, err := in.extraValue(ctx, l, name, in.tensors[name])
 		switch {
 		case errors.Is(err, errGone):
-			in.warn("%s has no %s, which its entry %s lists", in.src, shown(name), extraKey)
+			in.warn("%s has no %s, which its entry %s lists", in.src, fault.Shown(name), extraKey)
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", shown(name), err)
+			return nil, fmt.Errorf("%s: %w", fault.Shown(name), err)
 		case l.Kind == kindString:
 			listed.strings[name] = true
 		case l.empty() < 0:

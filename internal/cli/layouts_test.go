@@ -32,10 +32,10 @@ func TestLayouts(t *testing.T) {
 			if !loads {
 				t.Skip("it cannot be loaded without options")
 			}
-			if l, err := list(t.Context(), src, "", false); err != nil || len(l.Parts) == 0 {
+			if l, err := (Inspector{}).List(t.Context(), src, ""); err != nil || len(l.Parts) == 0 {
 				t.Fatalf("ls: %+v, %v", l, err)
 			}
-			if v := verify(t.Context(), src, false); v.Status != statusOK || v.Leaves == 0 && len(v.Unchecked) == 0 {
+			if v := (Inspector{}).Verify(t.Context(), src); v.Status != statusOK || v.Leaves == 0 && len(v.Unchecked) == 0 {
 				t.Fatalf("verify: %v", v)
 			}
 			dst := filepath.Join(t.TempDir(), "ck")
@@ -46,7 +46,7 @@ func TestLayouts(t *testing.T) {
 			if _, err := c.run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if v := verify(t.Context(), dst, false); v.Status != statusOK || !*v.Digests {
+			if v := (Inspector{}).Verify(t.Context(), dst); v.Status != statusOK || !*v.Digests {
 				t.Fatalf("verify: %v", v)
 			}
 			compareParts(t, src, dst)
@@ -71,7 +71,7 @@ func compareParts(t *testing.T, src, dst string) {
 		}
 		to := name
 		if name == "" {
-			if l, _ := list(t.Context(), dst, "", false); l != nil {
+			if l, _ := (Inspector{}).List(t.Context(), dst, ""); l != nil {
 				to = l.Parts[0].Name
 			}
 		}

@@ -12,8 +12,8 @@ import (
 // maxShownValue is how many characters are shown of metrics and of custom metadata.
 const maxShownValue = 300
 
-// print writes the listing as a table.
-func (l *listing) print(w io.Writer) error {
+// printListing writes the listing as a table.
+func printListing(w io.Writer, l *listing) error {
 	leaves, bytes, stored := 0, int64(0), int64(0)
 	var trees, formats []string
 	for _, p := range l.Parts {
@@ -32,7 +32,7 @@ func (l *listing) print(w io.Writer) error {
 			if p.Error != nil {
 				size = "unreadable"
 			}
-			rows = append(rows, []string{shown(p.Name), p.Kind, "", "", size, ""})
+			rows = append(rows, []string{fault.Shown(p.Name), p.Kind, "", "", size, ""})
 			continue
 		}
 		prefix := ""
@@ -40,7 +40,7 @@ func (l *listing) print(w io.Writer) error {
 			prefix = p.Name + "/"
 		}
 		for i := range p.Leaves {
-			rows = append(rows, p.Leaves[i].row(prefix))
+			rows = append(rows, leafRow(&p.Leaves[i], prefix))
 		}
 	}
 	b := bufio.NewWriter(w)
@@ -66,26 +66,27 @@ func ofParts(names []string) string {
 	case names[0] == "":
 		return ""
 	case len(names) == 1:
-		return " of part " + shown(names[0])
+		return " of part " + fault.Shown(names[0])
 	}
 	return " of parts " + fault.List(names)
 }
 
-func (l *leaf) row(prefix string) []string {
-	row := []string{shown(prefix + l.Path), l.Kind, "", "", "", ""}
+// leafRow returns the row of a leaf.
+func leafRow(l *leaf, prefix string) []string {
+	row := []string{fault.Shown(prefix + l.Path), l.Kind, "", "", "", ""}
 	if l.DType != nil {
 		row[2], row[3] = *l.DType, shapeText(l.Shape)
 	}
 	if l.PRNGImpl != nil {
-		row[2] = "key<" + shown(*l.PRNGImpl) + ">"
+		row[2] = "key<" + fault.Shown(*l.PRNGImpl) + ">"
 	}
-	if l.DType != nil || l.Kind == kindString {
+	if l.DType != nil || l.Kind == "string" {
 		row[4] = fault.Size(l.Bytes)
 	}
 	if l.Error != nil {
 		row[4] = "unreadable"
 	}
-	switch s := l.sharding; {
+	switch s := l.Placement; {
 	case s == nil && l.Kind == "jax.Array":
 		row[5] = "unknown"
 	case s != nil:
@@ -93,23 +94,7 @@ func (l *leaf) row(prefix string) []string {
 		if s.Device == "" {
 			row[5] = s.String()
 		}
-		row[5] = shown(row[5])
+		row[5] = fault.Shown(row[5])
 	}
 	return row
-}
-
-// shapeText returns a shape as in Python: "[2, 3]".
-func shapeText(shape []int) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ") }
-
-// unique drops repetitions.
-func unique(list []string) []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, s := range list {
-		if !seen[s] {
-			seen[s] = true
-			out = append(out, s)
-		}
-	}
-	return out
 }

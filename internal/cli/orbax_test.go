@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,58 +17,19 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
-
-func TestClosest(t *testing.T) {
-	leaves := []string{"params.dense.bias", "params.dense.kernel", "step", "opt.mu"}
-	for _, c := range []struct {
-		name string
-		want []string
-	}{
-		{"params.dense.kernal", []string{"params.dense.kernel"}},
-		{"kernel", []string{"params.dense.kernel"}},
-		{"Step", []string{"step"}},
-		{"setp", []string{"step"}},
-		{"dense", []string{"params.dense.bias", "params.dense.kernel"}},
-		{"zzz", nil},
-		{"", nil},
-	} {
-		if got := closest(c.name, leaves, 3); !slices.Equal(got, c.want) {
-			t.Errorf("%q: %q, want %q", c.name, got, c.want)
-		}
-	}
-}
 
 func TestShown(t *testing.T) {
 	for name, want := range map[string]string{
 		"params.w": "params.w", "größe 1": "größe 1", "": `""`, " x": `" x"`,
 		"a\x1b[31m": `"a\x1b[31m"`, "a\nb": `"a\nb"`,
 	} {
-		if got := shown(name); got != want {
+		if got := fault.Shown(name); got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
-		}
-	}
-}
-
-func TestJSONElement(t *testing.T) {
-	for _, c := range []struct {
-		a    *array.Array
-		want string
-	}{
-		{array.Of([]float32{0.1}), `0.1`},
-		{array.Of([]float64{1e300}), `1e+300`},
-		{array.Of([]float32{float32(math.NaN())}), `"NaN"`},
-		{array.Of([]float64{math.Inf(1)}), `"Infinity"`},
-		{array.Of([]float64{math.Inf(-1)}), `"-Infinity"`},
-		{array.Of([]bool{true}), `true`},
-		{array.Of([]complex64{complex(0.1, float32(math.Inf(-1)))}), `[0.1,"-Infinity"]`},
-		{array.Of([]uint64{math.MaxUint64}), `18446744073709551615`},
-	} {
-		if got := jsonElement(c.a.FormatElement(0), c.a.DType()); got != c.want {
-			t.Errorf("%v: %s, want %s", c.a, got, c.want)
 		}
 	}
 }
@@ -146,31 +106,6 @@ func FuzzParseExtra(f *testing.F) {
 			t.Fatalf("%v, then %v", e.Leaves, e2.Leaves)
 		}
 	})
-}
-
-// TestSparse compares a preview's elements with those of the whole array.
-func TestSparse(t *testing.T) {
-	data := make([]byte, 1000*4)
-	for i := range data {
-		data[i] = byte(i * 7)
-	}
-	s := newSparse(4)
-	p := &printer{shape: []int{10, 100}, edge: 2}
-	p.visit(s.want)
-	if len(s.wanted) != 16 || p.count() != 16 {
-		t.Fatalf("%d elements are wanted, %d counted, want 16", len(s.wanted), p.count())
-	}
-	for off := 0; off < len(data); off += 200 {
-		if _, err := s.WriteAt(data[off:off+200], int64(off)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, i := range s.wanted {
-		var b [4]byte
-		if _, err := s.ReadAt(b[:], i*4); err != nil || !bytes.Equal(b[:], data[i*4:][:4]) {
-			t.Errorf("element %d: %v, %v", i, b, err)
-		}
-	}
 }
 
 // writeLarge writes a safetensors file of n bytes without holding them.

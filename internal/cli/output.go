@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -35,16 +34,6 @@ func asIs(w io.Writer) io.Writer {
 		}
 		w = e.w
 	}
-}
-
-// isTerminal reports whether a person is likely to see what is written to w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (e *escaper) Write(p []byte) (int, error) {

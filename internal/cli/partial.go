@@ -1,19 +1,14 @@
 package cli
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/partial"
 )
 
@@ -77,7 +72,7 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 				return err
 			}
 			if len(sessions) == 0 && err == nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", shown(args[0]))
+				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", fault.Shown(args[0]))
 			}
 			printSessions(cmd.OutOrStdout(), sessions)
 			return err
@@ -85,20 +80,6 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
-}
-
-// sessionsAt describes the sessions in a directory, or the one that a path is of: that
-// of the checkpoint or of the session.
-func sessionsAt(ctx context.Context, path string) ([]*partial.Session, error) {
-	found, err := partial.Sessions(ctx, path)
-	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
-		return found, err
-	}
-	s, openErr := partial.Open(ctx, path)
-	if openErr != nil {
-		return found, cmp.Or(err, openErr)
-	}
-	return []*partial.Session{s}, nil
 }
 
 func newPartialFinalize() *cobra.Command {
@@ -117,7 +98,7 @@ sure that no Python process is still saving into it.` + exitHelp,
 			ctx, start := cmd.Context(), time.Now()
 			line := args[0] + "  was finalized before"
 			if s, err := partial.Open(ctx, args[0]); err == nil {
-				line = fmt.Sprintf("%s  %s  %s", shown(s.Path), plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
+				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
 			}
 			if err := partial.Finalize(ctx, args[0]); err != nil {
 				return err
@@ -140,49 +121,6 @@ all its parts. It asks nothing. What is at PATH is not touched.` + exitHelp,
 	}
 }
 
-// session is what partial ls prints; its JSON is described in the verb's help.
-type session struct {
-	Path  string        `json:"path"`
-	Parts []sessionPart `json:"parts"`
-}
-
-type sessionPart struct {
-	Name   *string    `json:"name"`
-	Saved  *time.Time `json:"saved"`
-	Leaves []string   `json:"leaves"`
-	Bytes  int64      `json:"bytes"`
-}
-
-func describeSessions(found []*partial.Session) []session {
-	sessions := make([]session, len(found))
-	for i, s := range found {
-		sessions[i] = describeSession(s)
-	}
-	return sessions
-}
-
-func describeSession(s *partial.Session) session {
-	d := session{Path: s.Path, Parts: []sessionPart{}}
-	for _, p := range s.Parts {
-		part := sessionPart{Saved: known(p.Saved), Leaves: []string{}, Bytes: p.Bytes}
-		if p.Name != "" {
-			part.Name = &p.Name
-		}
-		for _, k := range p.Keys {
-			part.Leaves = append(part.Leaves, k.String())
-		}
-		d.Parts = append(d.Parts, part)
-	}
-	return d
-}
-
-func (s session) leaves() (n int) {
-	for _, p := range s.Parts {
-		n += len(p.Leaves)
-	}
-	return n
-}
-
 func printSessions(w io.Writer, sessions []session) {
 	if len(sessions) == 0 {
 		return
@@ -196,7 +134,7 @@ func printSessions(w io.Writer, sessions []session) {
 				last = p.Saved.Format(time.RFC3339)
 			}
 		}
-		rows = append(rows, []string{shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), fault.Size(bytes), last})
+		rows = append(rows, []string{fault.Shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), fault.Size(bytes), last})
 	}
 	table(w, rows, 1, 2, 3)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"io"
 	"math"
 	"slices"
@@ -59,7 +60,7 @@ func (e *elements) value(i int64) float64 {
 	if e.err != nil || array.Convert(b[:], array.Float64, e.have.Bytes()[int(i-e.first)*e.dtype.Size():][:e.dtype.Size()], e.dtype) != nil {
 		return 0
 	}
-	return floatAt(b[:])
+	return math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
 }
 
 func (e *elements) read(i int64) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -28,8 +29,12 @@ func cutRegion(arg string) (leaf, text string, ok bool) {
 }
 
 // parseRegion parses what is between the brackets.
-func parseRegion(text string) ([]span, error) {
-	var region []span
+func parseRegion(text string) (region []span, err error) {
+	defer func() {
+		if err != nil {
+			err = RegionError{err}
+		}
+	}()
 	for axis := range strings.SplitSeq(text, ",") {
 		fields := strings.Split(axis, ":")
 		if len(fields) > 3 {
@@ -54,6 +59,11 @@ func parseRegion(text string) ([]span, error) {
 	}
 	return region, nil
 }
+
+// RegionError says what is wrong with the text of a region.
+type RegionError struct{ error }
+
+func (e RegionError) Unwrap() error { return e.error }
 
 // of returns what the span takes of an axis of a leaf, by the rules of Python.
 func (s span) of(l *view.Leaf, axis int) (*view.Leaf, error) {
@@ -91,17 +101,17 @@ func (s span) of(l *view.Leaf, axis int) (*view.Leaf, error) {
 func (l *storedLeaf) region(spans []span, text string) (*storedLeaf, error) {
 	name := fmt.Sprintf("%s[%s]", l.name, text)
 	if l.meta.DType == array.Invalid {
-		return nil, fmt.Errorf("%s: leaf %s is %v, which has no regions", l.checkpoint, shown(l.name), l.meta.Spec())
+		return nil, fmt.Errorf("%s: leaf %s is %v, which has no regions", l.checkpoint, fault.Shown(l.name), l.meta.Spec())
 	}
 	if rank := len(l.meta.Shape); len(spans) > rank {
-		return nil, fmt.Errorf("%s: leaf %s has the shape %s: region [%s] has more axes", l.checkpoint, shown(l.name), shapeText(l.meta.Shape), text)
+		return nil, fmt.Errorf("%s: leaf %s has the shape %s: region [%s] has more axes", l.checkpoint, fault.Shown(l.name), shapeText(l.meta.Shape), text)
 	}
 	leaf := l.leaf
 	// From the last, as an index takes its axis away.
 	for axis, s := range slices.Backward(spans) {
 		var err error
 		if leaf, err = s.of(leaf, axis); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", l.checkpoint, shown(name), err)
+			return nil, fmt.Errorf("%s: %s: %w", l.checkpoint, fault.Shown(name), err)
 		}
 	}
 	return &storedLeaf{leaf, leaf.Metadata(), name, l.checkpoint}, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 func newRepair() *cobra.Command {
@@ -38,7 +39,7 @@ The document of --json has the members
   orbax repair --apply /ckpt/step_100`,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ck, err := openCheckpoint(cmd.Context(), args[0])
+			ck, err := inspector(cmd.Context(), false).Open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -57,7 +58,7 @@ The document of --json has the members
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), r)
 			} else {
-				err = r.print(cmd.OutOrStdout())
+				err = printRepair(cmd.OutOrStdout(), r)
 			}
 			if err != nil || !r.needed() {
 				return err
@@ -73,69 +74,19 @@ The document of --json has the members
 	return cmd
 }
 
-// repair is what repair prints; its JSON is described in the verb's help.
-type repair struct {
-	Path    string       `json:"path"`
-	Written bool         `json:"written"`
-	Trees   []treeRepair `json:"trees"`
-}
-
-type treeRepair struct {
-	Name      string   `json:"name"`
-	Databases []string `json:"databases"`
-	Keys      int      `json:"keys"`
-	Damage    *string  `json:"damage"`
-	Obstacle  *string  `json:"obstacle"`
-}
-
-func describeRepair(path string, found *orbax.RepairReport) *repair {
-	message := func(err error) *string {
-		if err == nil {
-			return nil
-		}
-		text := err.Error()
-		return &text
-	}
-	r := &repair{Path: path, Written: found.Written, Trees: []treeRepair{}}
-	for _, t := range found.Trees {
-		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})
-	}
-	return r
-}
-
-// needed reports whether there is something that was not repaired.
-func (r *repair) needed() bool {
-	for _, t := range r.Trees {
-		if t.Damage != nil && !r.Written {
-			return true
-		}
-	}
-	return false
-}
-
-// possible reports whether all that is damaged can be repaired.
-func (r *repair) possible() bool {
-	for _, t := range r.Trees {
-		if t.Obstacle != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // notRead ends a line about what is in order.
 const notRead = " (array data was not read: verify does that)"
 
-// print writes the report for people, a line for each pytree.
-func (r *repair) print(w io.Writer) error {
+// printRepair writes the report for people, a line for each pytree.
+func printRepair(w io.Writer, r *repair) error {
 	if len(r.Trees) == 0 {
-		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", shown(r.Path))
+		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", fault.Shown(r.Path))
 		return err
 	}
 	for _, t := range r.Trees {
 		title := r.Path
 		if t.Name != "" {
-			title += ": checkpointable " + shown(t.Name)
+			title += ": checkpointable " + fault.Shown(t.Name)
 		}
 		line := ""
 		switch {

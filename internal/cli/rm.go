@@ -3,11 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -47,19 +48,16 @@ checkpoint.` + exitHelp,
 			if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				return err
 			}
-			if outer := enclosing(ctx, path); outer != "" {
-				err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
-				name, nameErr := onDisk(path)
-				if nameErr == nil {
-					name, nameErr = filepath.Abs(name)
-				}
-				switch {
-				case nameErr != nil || filepath.Dir(name) != outer:
-				case filepath.Base(name) == layout.MetricsName:
-					err = fmt.Errorf("%s: it is the metrics of the checkpoint %s, which belong to it and are removed with it", path, outer)
-				default:
-					err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, shown(filepath.Base(name)))
-				}
+			outer, rest := inspector(ctx, false).Enclosing(ctx, path)
+			switch {
+			case outer == "":
+				return err
+			case rest == layout.MetricsName:
+				return fmt.Errorf("%s: it is the metrics of the checkpoint %s, which belong to it and are removed with it", path, outer)
+			}
+			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
+			if !strings.Contains(rest, "/") {
+				err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, fault.Shown(rest))
 			}
 			return err
 		},

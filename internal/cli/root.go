@@ -58,10 +58,6 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	return exitStatus(err)
 }
 
-// followLinks is the key of a context in which checkpoints are opened so that links
-// may lead out of them.
-type followLinks struct{}
-
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "orbax",
@@ -92,17 +88,6 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 	}
 	root.AddCommand(newRm(), newPartial(), newVersion())
 	return root
-}
-
-// mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
-func mayFollowLinks(verb *cobra.Command) {
-	follow := verb.Flags().Bool("follow-links", false,
-		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
-	verb.PreRun = func(cmd *cobra.Command, _ []string) {
-		if *follow {
-			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))
-		}
-	}
 }
 
 // checkVerbs refuses an unknown verb for which help is asked: cobra prints the help of

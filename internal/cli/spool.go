@@ -7,8 +7,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-
-	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // spoolMemory is the largest leaf that is held in memory.
@@ -27,7 +25,7 @@ func newSpool(n int64) (*spool, error) {
 	}
 	f, err := os.CreateTemp("", "orbax-cat-")
 	if err != nil {
-		return nil, withHint(err, "the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", fault.Size(n))
+		return nil, hintError{err, Hint{Kind: NeedsTemporary, Bytes: n}}
 	}
 	// Without a name it goes away whatever happens; some systems refuse that.
 	_ = os.Remove(f.Name())

@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"path"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -19,7 +21,7 @@ const (
 // what its file says, or if there are several an object of what each says. It returns nil
 // if not all files are JSON, or if they are many or large.
 func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name string) (*document, error) {
-	var part partFiles
+	var part stateDir
 	if err := ck.LoadInto(ctx, &part, orbax.Name(name)); err != nil {
 		return nil, err
 	}
@@ -29,7 +31,7 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 	}
 	files, last := map[string]json.RawMessage{}, ""
 	for _, e := range entries {
-		if e.Name == commitMark {
+		if e.Name == layout.CommitFile {
 			continue
 		}
 		if e.Dir || path.Ext(e.Name) != ".json" || e.Size > maxStateBytes || len(files) == maxStateFiles {
@@ -58,4 +60,16 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 	}
 	text, err := json.Marshal(files)
 	return &document{checkpoint, name, kindStateful, text}, err
+}
+
+// stateDir is a handler.Stateful that only keeps the directory of its state.
+type stateDir struct{ dir *handler.ReadDir }
+
+func (s *stateDir) LoadState(_ context.Context, dir *handler.ReadDir) error {
+	s.dir = dir
+	return nil
+}
+
+func (s *stateDir) SaveState(context.Context) (handler.WriteFunc, error) {
+	return nil, errors.ErrUnsupported
 }

@@ -1,107 +1,44 @@
 package cli
 
 import (
-	"cmp"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
+	"context"
+	"path"
 	"strings"
 
+	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
 
-// closest returns up to n candidates that may have been meant by name: those
-// that a few typing errors lead to, and those that name is a part of.
-func closest(name string, candidates []string, n int) []string {
-	type scored struct {
-		name string
-		cost int
-	}
-	var near []scored
-	if name == "" {
-		return nil
-	}
-	lower := strings.ToLower(name)
-	for _, c := range candidates {
-		limit := max(1, len(name)/4)
-		cost := distance(lower, strings.ToLower(c), limit)
-		if cost > limit {
-			if len(name) < 2 || !strings.Contains(strings.ToLower(c), lower) {
-				continue
-			}
-			cost = limit + 1
-		}
-		near = append(near, scored{c, cost})
-	}
-	slices.SortStableFunc(near, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name))
-	})
-	var names []string
-	for _, s := range near[:min(n, len(near))] {
-		names = append(names, s.name)
-	}
-	return names
-}
-
-// distance returns how many bytes must be inserted, removed, replaced or swapped
-// with their neighbours to make b of a; more than limit if it is more than limit.
-func distance(a, b string, limit int) int {
-	if d := len(a) - len(b); d > limit || -d > limit {
-		return limit + 1
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before, last, row = last, row, before
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := last[j]
-			if a[i] != b[j] {
-				replace++
-			}
-			row[j+1] = min(replace, row[j]+1, last[j+1]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-	}
-	return row[len(b)]
-}
-
-// closestPath returns the neighbour of path that may have been meant, among
+// closestPath returns the neighbour of a place that may have been meant, among
 // those that fit, or "". A step of another number is not meant: a number is no
 // spelling error.
-func closestPath(path string, fits func(fs.FileInfo) bool) string {
-	dir, name := filepath.Split(filepath.Clean(path))
+func closestPath(at place, fits func(storage.Info) bool) string {
+	dir, name := path.Split(at.name)
 	number, numbered := stepNumber(name)
-	entries, err := os.ReadDir(filepath.Clean(cmp.Or(dir, ".")))
+	entries, err := at.store.List(context.Background(), path.Clean(dir))
 	if err != nil {
 		return ""
 	}
 	var names []string
 	for _, e := range entries {
-		if n, ok := stepNumber(e.Name()); ok && (!numbered || n != number) {
+		if n, ok := stepNumber(e.Name); ok && (!numbered || n != number) {
 			continue
 		}
-		if info, err := os.Stat(dir + e.Name()); err == nil && fits(info) {
-			names = append(names, e.Name())
+		if fits(e) {
+			names = append(names, e.Name)
 		}
 	}
 	if near := closest(name, names, 1); len(near) > 0 {
-		return dir + near[0]
+		return at.dir() + near[0]
 	}
 	return ""
 }
 
 // mayBeCheckpoint reports whether a path can be that of a checkpoint, or lead to
 // one.
-func mayBeCheckpoint(info fs.FileInfo) bool {
-	return info.IsDir() && !strings.Contains(info.Name(), storage.TempMarker) || isTensorFile(info)
-}
-
-func isTensorFile(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && strings.HasSuffix(info.Name(), tensorSuffix)
+func mayBeCheckpoint(info storage.Info) bool {
+	if info.Dir {
+		return !strings.Contains(info.Name, storage.TempMarker)
+	}
+	return strings.HasSuffix(info.Name, safetensors.Ext)
 }

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,20 +14,18 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// stepsIn returns the names in a directory of the disk that may be those of steps, in the
-// order of their numbers; none if the newest is no checkpoint.
-func stepsIn(dir string) []string {
-	entries, err := os.ReadDir(dir)
+// stepsIn returns the names in a directory that may be those of steps, in the order of their
+// numbers; none if the newest is no checkpoint. Text is the directory's path for people.
+func stepsIn(dir place) []string {
+	ctx := context.Background()
+	entries, err := dir.store.List(ctx, dir.name)
 	if err != nil {
 		return nil
 	}
 	var steps []string
 	for _, e := range entries {
-		if _, ok := stepNumber(e.Name()); !ok {
-			continue
-		}
-		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && mayBeCheckpoint(info) {
-			steps = append(steps, e.Name())
+		if _, ok := stepNumber(e.Name); ok && mayBeCheckpoint(e) {
+			steps = append(steps, e.Name)
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b string) int {
@@ -38,7 +36,7 @@ func stepsIn(dir string) []string {
 	if len(steps) == 0 {
 		return nil
 	}
-	if is, err := orbax.IsCheckpoint(context.Background(), filepath.Join(dir, steps[len(steps)-1])); err != nil || !is {
+	if is, err := orbax.IsCheckpoint(ctx, dir.in(steps[len(steps)-1])); err != nil || !is {
 		return nil
 	}
 	return steps
@@ -46,50 +44,52 @@ func stepsIn(dir string) []string {
 
 // besideHint says which steps there are in the directory of a path at which there is
 // nothing, or "". Of what was to be removed it proposes none.
-func besideHint(path string, removal bool) string {
-	dir := filepath.Dir(path)
+func besideHint(at place, removal bool) string {
+	dir := at.parent()
 	steps := stepsIn(dir)
 	hint := ""
 	switch n := len(steps); {
 	case n == 0:
 		return ""
 	case n == 1:
-		hint = "the only step there is " + shown(steps[0])
+		hint = "the only step there is " + fault.Shown(steps[0])
 	case n <= fault.MaxListed:
 		hint = "the steps there are " + fault.List(steps)
 	default:
-		hint = fmt.Sprintf("%d steps are there, from %s to %s", n, shown(steps[0]), shown(steps[n-1]))
+		hint = fmt.Sprintf("%d steps are there, from %s to %s", n, fault.Shown(steps[0]), fault.Shown(steps[n-1]))
 	}
 	if removal || len(steps) == 1 {
 		return hint
 	}
-	return hint + "; the newest is " + shown(filepath.Join(dir, steps[len(steps)-1]))
+	return hint + "; the newest is " + fault.Shown(dir.in(steps[len(steps)-1]))
 }
 
-// newestHint says which step of the run at a path of the disk is the newest, or "".
-func newestHint(path string) string {
-	steps := stepsIn(path)
+// newestHint says which step of the run at a place is the newest, or "".
+func newestHint(at place) string {
+	steps := stepsIn(at)
 	if len(steps) == 0 {
 		return ""
 	}
-	return "the newest is " + shown(filepath.Join(path, steps[len(steps)-1]))
+	return "the newest is " + fault.Shown(at.in(steps[len(steps)-1]))
 }
 
-// insideHint says which other verb is for a directory that is no checkpoint: path, which is
-// name on the disk. It returns "" if there is none.
-func insideHint(path, name string) string {
-	if sessions, err := filepath.Glob(filepath.Join(escapeGlob(name), "?*"+layout.PartialSuffix)); err == nil && len(sessions) > 0 {
-		return "`orbax partial ls " + shown(path) + "` lists the sessions of partial saves in it"
+// insideHint says which other verb is for a directory that is no checkpoint, at the given
+// path. It returns "" if there is none.
+func insideHint(given string, at place) string {
+	ctx := context.Background()
+	entries, err := at.store.List(ctx, at.name)
+	if err != nil {
+		return ""
 	}
-	if filepath.Base(name) == layout.RootMetadataDir {
-		if _, err := os.Stat(filepath.Join(name, layout.RootMetadataFile)); err == nil {
-			return "`orbax ls " + shown(filepath.Dir(path)) + "` prints the metadata of the run"
+	for _, e := range entries {
+		if e.Name != layout.PartialSuffix && strings.HasSuffix(e.Name, layout.PartialSuffix) {
+			return "`orbax partial ls " + fault.Shown(given) + "` lists the sessions of partial saves in it"
+		}
+	}
+	if path.Base(at.name) == layout.RootMetadataDir {
+		if _, err := at.store.Stat(ctx, path.Join(at.name, layout.RootMetadataFile)); err == nil {
+			return "`orbax ls " + fault.Shown(filepath.Dir(given)) + "` prints the metadata of the run"
 		}
 	}
 	return ""
-}
-
-// escapeGlob returns a path as a pattern that matches nothing else.
-func escapeGlob(path string) string {
-	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }

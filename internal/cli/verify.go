@@ -1,17 +1,13 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/view"
 )
 
 func newVerify() *cobra.Command {
@@ -70,15 +66,15 @@ arguments, of which a run is replaced by its steps, of
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all := newTally(asJSON)
+			in, all := inspector(cmd.Context(), fill), newTally(asJSON)
 			show := func(v *verdict, line, hint bool) error {
 				if line && !asJSON {
-					if _, err := fmt.Fprintln(cmd.OutOrStdout(), v); err != nil {
+					if _, err := fmt.Fprintln(cmd.OutOrStdout(), verdictText(v)); err != nil {
 						return err
 					}
 				}
-				if hint && !asJSON && v.hint != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", v.hint)
+				if text := verdictHint(v); hint && !asJSON && text != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", text)
 				}
 				return nil
 			}
@@ -92,13 +88,13 @@ arguments, of which a run is replaced by its steps, of
 				return show(v, !quiet || v.Status != statusOK, true)
 			}
 			for _, path := range args {
-				v := verify(cmd.Context(), path, fill)
+				v := in.Verify(cmd.Context(), path)
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
 				if v.none {
-					if r := readRun(cmd.Context(), path); r != nil {
-						if err := r.verify(cmd.Context(), fill, report); err != nil {
+					if r := in.Run(cmd.Context(), path); r != nil {
+						if err := r.Verify(cmd.Context(), report); err != nil {
 							return err
 						}
 						continue
@@ -128,132 +124,33 @@ arguments, of which a run is replaced by its steps, of
 	return cmd
 }
 
-const (
-	statusOK      = "ok"
-	statusDamaged = "damaged"
-	statusError   = "error"
-	// statusUnfinished is that of a save which goes on or has died: no damage.
-	statusUnfinished = "unfinished"
-)
-
-// verdict is what was found out about one checkpoint.
-type verdict struct {
-	Path          string   `json:"path"`
-	Status        string   `json:"status"`
-	Leaves        int      `json:"leaves"`
-	Bytes         int64    `json:"bytes"`
-	Digests       *bool    `json:"digests"`
-	Unchecksummed int      `json:"unchecksummed"`
-	Missing       int      `json:"missing_chunks"`
-	Unchecked     []string `json:"unchecked"`
-	Seconds       float64  `json:"seconds"`
-	Problems      []string `json:"problems"`
-
-	trees      int
-	hint       string
-	note       string // of what is no checkpoint
-	none       bool   // no checkpoint is there
-	isRun      bool   // it is about a directory of steps
-	inRun      bool   // it was found in one, and was no argument
-	unfinished int    // saves in it
+// verdictHint returns what can be done about a verdict, or "".
+func verdictHint(v *verdict) string {
+	switch {
+	case v.NeedsIndex:
+		return fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
+	case v.Err == nil:
+		return ""
+	}
+	return hintOf(v.Err)
 }
 
-func verify(ctx context.Context, path string, fill fillFlag) *verdict {
-	v := &verdict{Path: path, Status: statusOK, Unchecked: []string{}, Problems: []string{}}
-	start := time.Now()
-	err := v.check(ctx, fill)
-	v.Seconds = time.Since(start).Seconds()
-	if err == nil {
-		return v
-	}
-	v.Status = statusError
-	if damaged(err) {
-		v.Status = statusDamaged
-	}
-	v.hint = hintOf(err)
-	for _, p := range problems(err) {
-		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
-	}
-	v.none = isNone(err)
-	v.explain(ctx, err)
-	return v
-}
-
-func (v *verdict) check(ctx context.Context, fill fillFlag) error {
-	ck, err := openCheckpoint(ctx, v.Path)
-	if err != nil {
-		return err
-	}
-	defer ck.Close()
-	if err := ck.Verify(ctx, optionsOf[orbax.VerifyOption](fill.options())...); err != nil {
-		return err
-	}
-	m, err := look(ctx, ck, "", fill.options()...)
-	if err != nil {
-		return err
-	}
-	digests := m.Digests // a pointer into m would keep the metadata of all leaves
-	v.Digests = &digests
-	v.lookForIndexes(ctx)
-	for _, name := range partNames(ck, "") {
-		t := treeOf(m, name)
-		if t == nil {
-			if !m.Digests {
-				v.Unchecked = append(v.Unchecked, name)
-			}
-			continue
-		}
-		v.trees++
-		v.Leaves += len(t.Leaves)
-		v.Bytes += t.Bytes()
-		for _, l := range t.Leaves {
-			v.Missing += l.MissingChunks
-			if l.DType != array.Invalid && !m.Digests && !checksummed(&l, t.Format) {
-				v.Unchecksummed++
-			}
-		}
-	}
-	return nil
-}
-
-// lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
-// needs an index of the databases of several processes, cannot load.
-func (v *verdict) lookForIndexes(ctx context.Context) {
-	found, err := orbax.Repair(ctx, v.Path)
-	if err != nil {
-		return // the result is used for a hint only
-	}
-	for _, t := range found.Trees {
-		if t.Damage != nil {
-			v.hint = fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
-		}
-	}
-}
-
-// maxInline is the longest value that Orbax stores in a database's own nodes,
-// which have checksums.
-const maxInline = 1024
-
-func checksummed(l *view.LeafMetadata, format string) bool {
-	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
-}
-
-// String returns what verify prints.
-func (v *verdict) String() string {
+// verdictText returns what verify prints.
+func verdictText(v *verdict) string {
 	if v.note != "" {
-		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), shown(v.Path), v.note)
+		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), fault.Shown(v.Path), v.note)
 	}
 	if v.Status != statusOK {
 		word := strings.ToUpper(v.Status)
 		if len(v.Problems) == 1 {
-			return fmt.Sprintf("%s  %s: %s", word, shown(v.Path), v.Problems[0])
+			return fmt.Sprintf("%s  %s: %s", word, fault.Shown(v.Path), v.Problems[0])
 		}
-		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
+		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, fault.Shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
 	}
 	took := time.Duration(v.Seconds * float64(time.Second))
-	line := fmt.Sprintf("OK  %s  %s  %s  %s", shown(v.Path), plural(v.Leaves, "leaf"), fault.Size(v.Bytes), pace(v.Bytes, took))
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", fault.Shown(v.Path), plural(v.Leaves, "leaf"), fault.Size(v.Bytes), pace(v.Bytes, took))
 	if v.trees == 0 {
-		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", shown(v.Path), took.Seconds())
+		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", fault.Shown(v.Path), took.Seconds())
 	}
 	if v.Digests != nil && !*v.Digests {
 		line += "  (no digests: documents not covered)"

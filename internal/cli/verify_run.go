@@ -35,16 +35,17 @@ func stepNumber(name string) (int, bool) {
 
 // stepsDir is a run: a directory of steps.
 type stepsDir struct {
+	in         Inspector
 	path       string
 	steps      []string // names of directories, in the order of their numbers
 	others     []string // directories that may be checkpoints and have other names
 	unfinished []string
 }
 
-// readRun returns the run at a path, or nil if neither a step nor a run's metadata are
+// Run returns the run at a path, or nil if neither a step nor a run's metadata are
 // there.
-func readRun(ctx context.Context, dir string) *stepsDir {
-	store, name, err := storage.Resolve(dir)
+func (in Inspector) Run(ctx context.Context, dir string) *stepsDir {
+	store, name, err := in.resolve(dir)
 	if err != nil || isBeside(name) { // parts' names may end in digits
 		return nil
 	}
@@ -52,7 +53,7 @@ func readRun(ctx context.Context, dir string) *stepsDir {
 	if err != nil {
 		return nil
 	}
-	r := &stepsDir{path: dir}
+	r := &stepsDir{in: in, path: dir}
 	for _, e := range entries {
 		_, numbered := stepNumber(e.Name)
 		switch {
@@ -84,7 +85,7 @@ func readRun(ctx context.Context, dir string) *stepsDir {
 		}
 	}
 	// A run that has begun has its metadata before its first step.
-	if is, _ := checkRunMetadata(ctx, join(dir, layout.RootMetadataDir)); is {
+	if is, _ := in.checkRunMetadata(ctx, join(dir, layout.RootMetadataDir)); is {
 		return r
 	}
 	return nil
@@ -131,7 +132,7 @@ func isSession(name string) bool {
 
 // explain changes the verdict about what has failed with err, if it is unfinished and not
 // damaged, or no checkpoint and has its place in a run all the same.
-func (v *verdict) explain(ctx context.Context, err error) {
+func (in Inspector) explain(ctx context.Context, v *verdict, err error) {
 	if isUnfinishedSave(err) {
 		v.Status, v.note, v.Problems = statusUnfinished, unfinishedSave, []string{}
 		if isSession(v.Path) {
@@ -139,32 +140,32 @@ func (v *verdict) explain(ctx context.Context, err error) {
 		}
 		return
 	}
-	where, diskErr := onDisk(v.Path)
-	if diskErr != nil {
+	_, name, resolveErr := in.resolve(v.Path)
+	if resolveErr != nil {
 		return
 	}
-	name := filepath.Base(where)
+	name = path.Base(name)
 	switch {
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
-		is, err := checkRunMetadata(ctx, v.Path)
+		is, err := in.checkRunMetadata(ctx, v.Path)
 		switch {
 		case !is:
 			return
 		case err != nil:
-			v.Status, v.Problems, v.hint, v.none = statusDamaged, problems(err), "", false
+			v.Status, v.Problems, v.Err, v.none = statusDamaged, problems(err), nil, false
 			return
 		}
 		v.Status, v.note = statusOK, "the metadata of a run"
 	default:
 		return
 	}
-	v.Problems, v.hint = []string{}, ""
+	v.Problems, v.Err = []string{}, nil
 }
 
 // checkRunMetadata reports whether a directory has nothing but the documents of a run's
 // metadata, and whether they are those that were written, if there are digests.
-func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
-	store, name, err := storage.Resolve(dir)
+func (in Inspector) checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
+	store, name, err := in.resolve(dir)
 	if err != nil {
 		return false, nil
 	}
@@ -191,14 +192,14 @@ func checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
 	return true, err
 }
 
-// verify reports on every step, in their order, then on the other checkpoints and on what
+// Verify reports on every step, in their order, then on the other checkpoints and on what
 // is unfinished, and last on the run. The run's metadata are reported if they are damaged.
-func (r *stepsDir) verify(ctx context.Context, fill fillFlag, report func(*verdict) error) error {
+func (r *stepsDir) Verify(ctx context.Context, report func(*verdict) error) error {
 	total := &verdict{Path: r.path, Status: statusOK, isRun: true}
 	var bad []string
 	steps, others := 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
-		v := verify(ctx, join(r.path, name), fill)
+		v := r.in.Verify(ctx, join(r.path, name))
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"path"
-	"path/filepath"
 )
 
 // tally gathers what all verdicts of one verify together say. It keeps no more of a
@@ -28,7 +27,7 @@ func (t *tally) add(v *verdict) {
 	switch v.Status {
 	case statusOK:
 		if v.note == "" {
-			t.whole[v.dir()] = true
+			t.whole[dirOf(v)] = true
 		}
 	case statusUnfinished:
 		if !v.inRun {
@@ -48,7 +47,7 @@ func (t *tally) add(v *verdict) {
 // an argument beside them that is whole. A pattern of the shell finds such.
 func (t *tally) lacking() (missing []*verdict) {
 	for _, v := range t.pending {
-		if !(isBeside(v.Path) && t.whole[v.dir()]) {
+		if !(isBeside(v.Path) && t.whole[dirOf(v)]) {
 			missing = append(missing, v)
 		}
 	}
@@ -63,12 +62,10 @@ func (t *tally) err() error {
 	return t.worst
 }
 
-// dir returns the directory that the checkpoint is in.
-func (v *verdict) dir() string {
-	if name, err := onDisk(v.Path); err == nil {
-		if name, err = filepath.Abs(name); err == nil {
-			return filepath.Dir(name)
-		}
+// dirOf returns the directory that the checkpoint is in.
+func dirOf(v *verdict) string {
+	if _, name, err := resolve(v.Path); err == nil {
+		return path.Dir(name)
 	}
 	return path.Dir(v.Path)
 }

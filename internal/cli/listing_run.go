@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -14,14 +12,14 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// runListing is what ls prints of a run; its JSON is described in the verb's help.
+// runListing describes a run. The help of orbax ls describes its JSON.
 type runListing struct {
 	Path        string      `json:"path"`
 	Checkpoints []runMember `json:"checkpoints"`
 	Unfinished  []string    `json:"unfinished"`
 	Custom      jsonValues  `json:"custom_metadata"`
 
-	err error // the errors of checkpoints that cannot be read
+	Err error `json:"-"` // the errors of checkpoints that cannot be read
 }
 
 // runMember is a checkpoint in the directory of a run.
@@ -36,12 +34,12 @@ type runMember struct {
 	Error       *string    `json:"error"`
 }
 
-// list describes the checkpoints of a run. It reads their documents only.
-func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error) {
+// List describes the checkpoints of a run. It reads their documents only.
+func (r *stepsDir) List(ctx context.Context) (*runListing, error) {
 	l := &runListing{Path: r.path, Checkpoints: []runMember{}, Unfinished: append([]string{}, r.unfinished...)}
 	var errs []error
 	for _, name := range slices.Concat(r.steps, r.others) {
-		c, err := list(ctx, join(r.path, name), "", fill)
+		c, err := r.in.List(ctx, join(r.path, name), "")
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -58,7 +56,7 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		}
 		if err == nil {
 			m.describe(c)
-			err = c.err
+			err = c.Err
 		}
 		if err != nil {
 			var lib *orbax.Error
@@ -67,11 +65,11 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 			}
 			text := err.Error()
 			m.Error = &text
-			errs = append(errs, fmt.Errorf("%s: %w", shown(name), err))
+			errs = append(errs, fmt.Errorf("%s: %w", fault.Shown(name), err))
 		}
 		l.Checkpoints = append(l.Checkpoints, m)
 	}
-	m, err := training.Metadata(ctx, r.path, training.ReadOptions{OpenOptions: openOptions(ctx)})
+	m, err := training.Metadata(ctx, r.path, training.ReadOptions{OpenOptions: r.in.openOptions()})
 	if err != nil {
 		var ours *training.Error
 		if errors.As(err, &ours) {
@@ -82,7 +80,7 @@ func (r *stepsDir) list(ctx context.Context, fill fillFlag) (*runListing, error)
 		l.Custom = jsonValues{m.Custom}
 	}
 	if len(errs) > 0 {
-		l.err = inCheckpoint(r.path, errors.Join(errs...))
+		l.Err = inCheckpoint(r.path, errors.Join(errs...))
 	}
 	return l, nil
 }
@@ -96,38 +94,4 @@ func (m *runMember) describe(l *listing) {
 			m.StoredBytes += p.StoredBytes
 		}
 	}
-}
-
-// maxShownMetrics is how many characters a table shows of a step's metrics.
-const maxShownMetrics = 60
-
-// print writes the listing as a table.
-func (l *runListing) print(w io.Writer) error {
-	rows := [][]string{{"CHECKPOINT", "COMMITTED", "LEAVES", "SIZE", "METRICS"}}
-	var bytes, stored int64
-	for _, m := range l.Checkpoints {
-		row := []string{shown(m.Name), "", fmt.Sprint(m.Leaves), fault.Size(m.Bytes), ""}
-		if m.CommitTime != nil {
-			row[1] = m.CommitTime.Format(time.RFC3339)
-		}
-		if m.Error != nil {
-			row[2], row[3] = "", "unreadable"
-		}
-		if m.Metrics.v != nil {
-			row[4] = m.Metrics.oneLine(maxShownMetrics)
-		}
-		bytes += m.Bytes
-		stored += m.StoredBytes
-		rows = append(rows, row)
-	}
-	b := bufio.NewWriter(w)
-	table(b, rows, 2, 3)
-	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), fault.Size(bytes), fault.Size(stored))
-	if len(l.Unfinished) > 0 {
-		fmt.Fprintf(b, "unfinished: %s\n", fault.List(l.Unfinished))
-	}
-	if !l.Custom.isEmpty() {
-		fmt.Fprintf(b, "custom metadata %s\n", l.Custom.oneLine(maxShownValue))
-	}
-	return b.Flush()
 }

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// noStoreHint is for paths such as gs://bucket/m.
+const noStoreHint = "object stores are not supported; copy what is there to the disk first, or write to the disk and copy that"
+
+// leavesHint is the advice where there is no leaf of a name.
+const leavesHint = "`orbax ls` lists the leaves"
+
+// hintOf returns what can be done about err, or "".
+func hintOf(err error) string {
+	var ours hinted
+	if errors.As(err, &ours) {
+		return ours.hint
+	}
+	if h, ok := HintOf(err); ok {
+		return hintText(h)
+	}
+	var lib *orbax.Error
+	if !errors.As(err, &lib) {
+		return ""
+	}
+	switch fault.RemedyOf(err) {
+	case fault.FollowLinks:
+		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
+	case fault.FillMissing:
+		return "--fill-missing takes missing chunks for the fill value, as zarr does"
+	case fault.Delete:
+		return "`orbax rm " + fault.Shown(lib.Path) + "` removes it"
+	}
+	if errors.Is(err, fault.ErrNoMatch) {
+		return leavesHint
+	}
+	at, placeErr := placeOf(lib.Path)
+	if placeErr != nil {
+		if isURL(lib.Path) && errors.Is(err, orbax.ErrUnsupported) && errors.Is(placeErr, orbax.ErrUnsupported) {
+			return noStoreHint
+		}
+		return ""
+	}
+	session := strings.HasSuffix(at.name, layout.PartialSuffix)
+	switch {
+	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(path.Base(at.name), storage.TempMarker):
+		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
+	case errors.Is(err, orbax.ErrIncomplete) && session && lib.Op == "delete":
+		return "`orbax partial abort " + lib.Path + "` removes it with all its parts"
+	case errors.Is(err, orbax.ErrIncomplete) && session:
+		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
+	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
+		return absentHint(lib.Path, at, lib.Op == "delete")
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && lib.Op != "delete" && lib.Op != "save":
+		return cmp.Or(newestHint(at), insideHint(lib.Path, at))
+	}
+	return ""
+}
+
+// absentHint is for a path at which there is nothing. Of what was to be removed it proposes
+// no other.
+func absentHint(path string, at place, removal bool) string {
+	ctx := context.Background()
+	if _, err := at.store.Stat(ctx, at.name); err == nil {
+		return "" // it is something in it that is not there
+	}
+	if info, err := at.store.Stat(ctx, at.name+layout.PartialSuffix); err == nil && info.Dir {
+		return "`orbax partial finalize " + path + "` makes the checkpoint of its session's parts"
+	}
+	if near := closestPath(at, mayBeCheckpoint); near != "" && !removal {
+		return "did you mean " + near + "?"
+	}
+	return besideHint(at, removal)
+}
+
+// hintText says a hint in the words of the command line.
+func hintText(h Hint) string {
+	names := fault.List(h.Names)
+	switch h.Kind {
+	case SimilarLeaves:
+		return "did you mean " + names + "?"
+	case AnyLeaf:
+		return leavesHint
+	case LeavesBelow:
+		return "such as " + names + "; `orbax ls` lists all"
+	case OtherHasLeaf:
+		return fmt.Sprintf("checkpointable %s has one: --name %s", names, names)
+	case SimilarName:
+		return "did you mean --name " + names + "?"
+	case ExistingNames:
+		return "--name takes one of these: " + names
+	case OnlyItself:
+		return "leave out --name"
+	case PrintsDocument:
+		if h.Names[0] == "" {
+			names = "''" // for a shell
+		}
+		return fmt.Sprintf("`orbax cat %s %s` prints it", h.Checkpoint, names)
+	case PrintsMetrics:
+		return fmt.Sprintf("`orbax cat %s %s` prints the metrics", h.Checkpoint, names)
+	case OfCheckpoint:
+		return "give the checkpoint's path: " + h.Checkpoint
+	case NotRaw:
+		return "leave out --raw"
+	case NoPreview:
+		return "--all prints every element, --raw writes the bytes"
+	case NeedsTemporary:
+		return fmt.Sprintf("the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", fault.Size(h.Bytes))
+	}
+	return ""
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// resolve returns the store that a path of the command line belongs to, and the name there.
+// Every path that the command line looks at itself passes here.
+func resolve(name string) (storage.Store, string, error) { return storage.Resolve(name) }
+
+// isURL reports whether a path has a scheme.
+func isURL(name string) bool { return strings.Contains(name, "://") }
+
+// place is where a path of the command line leads.
+type place struct {
+	store storage.Store
+	name  string // in the store
+	text  string // the path for people: as it was given, or what the URL of a file stands for
+}
+
+func placeOf(given string) (place, error) {
+	store, name, err := resolve(given)
+	if err != nil {
+		return place{}, err
+	}
+	if scheme, _, ok := strings.Cut(given, "://"); ok && strings.EqualFold(scheme, "file") {
+		given = filepath.FromSlash(name)
+	}
+	return place{store, name, given}, nil
+}
+
+// dir returns the path of the directory that the place is in, with what divides it from a
+// name in it; "" if the path is a name alone.
+func (p place) dir() string {
+	if isURL(p.text) {
+		text := strings.TrimRight(p.text, "/")
+		return text[:strings.LastIndexByte(text, '/')+1]
+	}
+	dir, _ := filepath.Split(filepath.Clean(p.text))
+	return dir
+}
+
+// parent returns the directory that the place is in.
+func (p place) parent() place {
+	text := filepath.Dir(p.text)
+	if isURL(p.text) {
+		text = strings.TrimRight(p.dir(), "/")
+	}
+	return place{p.store, path.Dir(p.name), text}
+}
+
+// in returns the path of an entry of the place.
+func (p place) in(name string) string { return join(p.text, name) }

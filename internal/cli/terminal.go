@@ -1,0 +1,16 @@
+package cli
+
+import (
+	"io"
+	"os"
+)
+
+// isTerminal reports whether a person is likely to see what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
