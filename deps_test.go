@@ -35,13 +35,15 @@ var imports = map[string]string{
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
 	"handler": "internal/castlog internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
 		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
-	"transform":       "internal/fault array tree view",
-	"internal/config": "internal/transfer handler view",
-	"internal/save":   "internal/config internal/layout handler storage tree",
-	"internal/found":  "internal/fault internal/layout internal/transfer handler ocdbt safetensors storage",
-	"":                "internal/config internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/save internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":        "github.com/go-orbax/orbax internal/config internal/fault internal/layout internal/save internal/transfer handler storage golang.org/x/sync",
-	"partial":         "github.com/go-orbax/orbax internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer handler storage tree",
+	"transform":        "internal/fault array tree view",
+	"internal/config":  "internal/transfer handler view",
+	"internal/save":    "internal/config internal/layout handler storage tree",
+	"internal/found":   "internal/fault internal/layout internal/transfer handler ocdbt safetensors storage",
+	"":                 "internal/config internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/save internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"training":         "github.com/go-orbax/orbax internal/config internal/fault internal/layout internal/save internal/transfer handler storage golang.org/x/sync",
+	"partial":          "github.com/go-orbax/orbax internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer handler storage tree",
+	"internal/inspect": "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/layout internal/transfer partial sharding storage training tree view",
+	"internal/cli":     "github.com/go-orbax/orbax array handler internal/castlog internal/fault internal/inspect internal/layout partial safetensors storage training tree view zarr github.com/spf13/cobra",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 func newCat() *cobra.Command {
@@ -68,7 +70,7 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 			}
 			defer ck.Close()
 			c, err := in.Find(ctx, ck, args[0], name, args[1])
-			if errors.As(err, new(RegionError)) {
+			if errors.As(err, new(inspect.RegionError)) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -77,9 +79,9 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 			to := cmd.OutOrStdout()
 			switch {
 			case asJSON:
-				to = forJSON(to)
-			case raw || !isTerminal(asIs(to)):
-				to = asIs(to)
+				to = inspect.ForJSON(to)
+			case raw || !isTerminal(inspect.AsIs(to)):
+				to = inspect.AsIs(to)
 			}
 			out := bufio.NewWriter(to)
 			switch {

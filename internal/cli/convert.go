@@ -18,6 +18,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
@@ -122,7 +123,7 @@ Missing parent directories of DST are made.` + exitHelp,
 				return err
 			}
 			c.warnLost()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(c.dst), plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(c.dst), inspect.Plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
 			return err
 		},
 	}
@@ -195,9 +196,9 @@ func (c *conversion) run(ctx context.Context) (*converted, error) {
 	defer ck.Close()
 	var tensors *view.Tree
 	if len(ck.Names()) == 0 {
-		t, err := openTree(ctx, ck, c.src, "", c.selection()...)
+		t, err := inspect.OpenTree(ctx, ck, c.src, "", c.selection()...)
 		switch {
-		case err != nil && !errors.Is(err, errNoPytree):
+		case err != nil && !errors.Is(err, inspect.ErrNoPytree):
 			return nil, err
 		case err == nil && t.Metadata().Format == safetensorsFormat:
 			tensors = t

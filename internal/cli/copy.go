@@ -8,6 +8,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
@@ -34,7 +35,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		if name == "" {
 			to = c.name
 		}
-		if treeOf(m, name) == nil {
+		if inspect.TreeOf(m, name) == nil {
 			if parts[to], err = c.copiedPart(ctx, ck, m, name, &registry); err != nil {
 				return nil, err
 			}
@@ -43,12 +44,12 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 		if to == "" {
 			to = layout.DefaultName
 		}
-		t, err := openTree(ctx, ck, c.src, name, c.selection()...)
+		t, err := inspect.OpenTree(ctx, ck, c.src, name, c.selection()...)
 		if err != nil {
 			return nil, err
 		}
 		if parts[to], err = t.Lazy(ctx); err != nil {
-			return nil, inCheckpoint(c.src, err)
+			return nil, inspect.InCheckpoint(c.src, err)
 		}
 		if err := t.Metadata().ShardingErr; err != nil {
 			c.warn("the shardings of arrays are not known: %v", err)
@@ -73,9 +74,9 @@ func (c *conversion) copyCheckpoint(ctx context.Context, ck *orbax.Checkpoint) (
 
 // chosen returns the names of the parts that are copied.
 func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string, error) {
-	names := partNames(ck, "")
+	names := inspect.PartNames(ck, "")
 	if c.name != "" && names[0] != "" {
-		if _, err := look(ctx, ck, c.name); err != nil {
+		if _, err := inspect.Look(ctx, ck, c.name); err != nil {
 			return nil, err
 		}
 		names = []string{c.name}
@@ -83,11 +84,11 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 	if len(c.patterns) == 0 {
 		return names, nil
 	}
-	m, err := look(ctx, ck, "")
+	m, err := inspect.Look(ctx, ck, "")
 	if err != nil {
 		return nil, err
 	}
-	trees := treesAmong(m, names)
+	trees := inspect.TreesAmong(m, names)
 	switch len(trees) {
 	case 0:
 		return nil, usagef("--select is for pytrees, and there is none to be converted")
@@ -99,7 +100,7 @@ func (c *conversion) chosen(ctx context.Context, ck *orbax.Checkpoint) ([]string
 }
 
 func (c *conversion) selection() []orbax.LoadOption {
-	options := optionsOf[orbax.LoadOption](inspector(context.Background(), c.fill).fill())
+	options := inspect.OptionsOf[orbax.LoadOption](inspector(context.Background(), c.fill).Fill())
 	if len(c.patterns) > 0 {
 		options = append(options, orbax.Select(c.patterns...))
 	}
@@ -110,7 +111,7 @@ func (c *conversion) selection() []orbax.LoadOption {
 func (c *conversion) blame(err error) error {
 	var lib *orbax.Error
 	if errors.Is(err, orbax.ErrCorrupt) && errors.As(err, &lib) {
-		return inCheckpoint(c.src, lib.Err)
+		return inspect.InCheckpoint(c.src, lib.Err)
 	}
 	return err
 }
@@ -121,13 +122,13 @@ var documents = map[string]struct {
 	files   []string
 	handler handler.Handler
 }{
-	kindJSON:  {[]string{"data.json", "metadata"}, handler.JSONHandler{}},
-	kindProto: {[]string{layout.ProtoFile}, handler.ProtoHandler{}},
+	inspect.KindJSON:  {[]string{"data.json", "metadata"}, handler.JSONHandler{}},
+	inspect.KindProto: {[]string{layout.ProtoFile}, handler.ProtoHandler{}},
 }
 
 // copiedPart returns a part that is no pytree, to be saved as it is.
 func (c *conversion) copiedPart(ctx context.Context, ck *orbax.Checkpoint, m *orbax.CheckpointMetadata, name string, registry *handler.Registry) (*partFiles, error) {
-	kind := kindOf(ctx, m, name)
+	kind := inspect.KindOf(ctx, m, name)
 	p := &partFiles{typ: m.Handlers[name]}
 	doc, isDocument := documents[kind]
 	switch {
@@ -135,7 +136,7 @@ func (c *conversion) copiedPart(ctx context.Context, ck *orbax.Checkpoint, m *or
 		p.typ, p.only = doc.handler.Type(), doc.files
 	case name == "":
 		return nil, fmt.Errorf("%s: it is of kind %s, which cannot be converted", c.src, kind)
-	case kind == kindStateful:
+	case kind == inspect.KindStateful:
 		p.typ = handler.StatefulHandler{}.Type()
 	default:
 		c.warn("checkpointable %s is of kind %s: its files are copied as they are", fault.Shown(name), kind)
@@ -143,7 +144,7 @@ func (c *conversion) copiedPart(ctx context.Context, ck *orbax.Checkpoint, m *or
 	if name == "" && c.name == "" {
 		return nil, withHint(usagef("%s is one document, which needs a name in a checkpoint", c.src), "give it one, such as --name config")
 	}
-	if kind == kindJSON { // what is none is damaged
+	if kind == inspect.KindJSON { // what is none is damaged
 		if _, err := ck.Load(ctx, orbax.Name(name)); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -87,7 +88,7 @@ EXIT STATUS
 			case asJSON:
 				var doc any
 				if doc, err = c.Document(); err == nil {
-					err = writeJSON(cmd.OutOrStdout(), doc)
+					err = inspect.WriteJSON(cmd.OutOrStdout(), doc)
 				}
 			case !quiet:
 				err = printDiff(cmd.OutOrStdout(), c)
@@ -96,7 +97,7 @@ EXIT STATUS
 				return trouble{err}
 			}
 			if !c.Found.Equal() {
-				if !quiet && c.onlyKeys() {
+				if !quiet && c.OnlyKeys() {
 					fmt.Fprintln(cmd.ErrOrStderr(), "hint: --ignore-keys compares leaves by their paths, however these are divided into keys")
 				}
 				return errDiffer
@@ -121,7 +122,7 @@ EXIT STATUS
 }
 
 // printDiff writes a line for each difference, and a summary.
-func printDiff(w io.Writer, c *comparison) error {
+func printDiff(w io.Writer, c *inspect.Comparison) error {
 	d := c.Found
 	b := bufio.NewWriter(w)
 	var rows [][]string
@@ -141,7 +142,7 @@ func printDiff(w io.Writer, c *comparison) error {
 	differ := 0
 	for _, part := range slices.Sorted(maps.Keys(d.Trees)) {
 		prefix := ""
-		if c.several() {
+		if c.Several() {
 			prefix = part + "/"
 		}
 		for i := range d.Trees[part] {
@@ -153,9 +154,9 @@ func printDiff(w io.Writer, c *comparison) error {
 	table(b, rows)
 	switch {
 	case differ > 0:
-		fmt.Fprintf(b, "differences in %d of %s\n", differ, plural(d.Leaves, "leaf"))
+		fmt.Fprintf(b, "differences in %d of %s\n", differ, inspect.Plural(d.Leaves, "leaf"))
 	case d.Equal():
-		fmt.Fprintf(b, "no difference in %s\n", plural(d.Leaves, "leaf"))
+		fmt.Fprintf(b, "no difference in %s\n", inspect.Plural(d.Leaves, "leaf"))
 	}
 	if len(d.Unknown) > 0 {
 		fmt.Fprintf(b, "not compared: %s\n", fault.List(d.Unknown))
@@ -164,7 +165,7 @@ func printDiff(w io.Writer, c *comparison) error {
 }
 
 // describeLeafDiff says how a leaf differs.
-func describeLeafDiff(c *comparison, l *view.LeafDiff) string {
+func describeLeafDiff(c *inspect.Comparison, l *view.LeafDiff) string {
 	switch {
 	case l.B == nil:
 		return fmt.Sprintf("only in %s: %v", c.A, l.A.Spec())
@@ -178,17 +179,17 @@ func describeLeafDiff(c *comparison, l *view.LeafDiff) string {
 		}
 	}
 	add(view.DiffersKeys, func(m *view.LeafMetadata) string {
-		text, _ := json.Marshal(jsonKeys(m.Path))
+		text, _ := json.Marshal(inspect.Keys(m.Path))
 		return string(text)
 	})
-	add(view.DiffersKind, kindWord)
+	add(view.DiffersKind, inspect.KindWord)
 	add(view.DiffersDType, func(m *view.LeafMetadata) string {
 		if m.PRNGImpl != "" {
 			return "key<" + fault.Shown(m.PRNGImpl) + ">"
 		}
 		return m.DType.String()
 	})
-	add(view.DiffersShape, func(m *view.LeafMetadata) string { return shapeText(m.Shape) })
+	add(view.DiffersShape, func(m *view.LeafMetadata) string { return inspect.ShapeText(m.Shape) })
 	add(view.DiffersSharding, func(m *view.LeafMetadata) string {
 		switch {
 		case m.Sharding == nil && m.ValueType == "jax.Array":
@@ -210,7 +211,7 @@ func valuesText(v *view.ValuesDiff) string {
 		return fmt.Sprintf("values: %s, %s", a, b)
 	}
 	return fmt.Sprintf("values: %d of %d, max abs %.3g, max rel %.3g, first %s: %s, %s",
-		v.Count, v.Elements, v.MaxAbs, v.MaxRel, shapeText(v.First), a, b)
+		v.Count, v.Elements, v.MaxAbs, v.MaxRel, inspect.ShapeText(v.First), a, b)
 }
 
 // maxShownString is how much is printed of a string.
@@ -224,7 +225,7 @@ func elementText(v any) string {
 		}
 		return fmt.Sprintf("%q", s)
 	}
-	if a := elementArray(v); a != nil {
+	if a := inspect.ElementArray(v); a != nil {
 		return a.FormatElement(0)
 	}
 	return fmt.Sprint(v)

@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // lost counts the elements of a leaf that are outside of the range of the dtype that
@@ -36,7 +37,7 @@ func (l lost) String() string {
 		if n == 1 {
 			words = one
 		}
-		said = append(said, plural(n, "element")+" "+words)
+		said = append(said, inspect.Plural(n, "element")+" "+words)
 	}
 	say(l.clipped, "was clipped", "were clipped")
 	say(l.infinite, "became infinite", "became infinite")
@@ -82,7 +83,7 @@ func (c *conversion) warnLost() {
 		for _, name := range rest {
 			sum.add(*c.lost.leaves[name])
 		}
-		c.warn("%s more: --dtype %v: %v", plural(len(rest), "leaf"), c.storage.DType, sum)
+		c.warn("%s more: --dtype %v: %v", inspect.Plural(len(rest), "leaf"), c.storage.DType, sum)
 	}
 }
 

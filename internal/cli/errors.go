@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // The exit statuses, as the help of every verb lists them.
@@ -65,7 +66,7 @@ func exitStatus(err error) int {
 // damaged reports whether err says that data is not what was written, or not
 // all of it.
 func damaged(err error) bool {
-	return errors.Is(err, errDamaged) || IsDamage(err)
+	return errors.Is(err, errDamaged) || inspect.IsDamage(err)
 }
 
 // report tells a person what went wrong.
@@ -91,7 +92,7 @@ func describe(err error) string {
 	if errors.As(err, &lib) {
 		prefix = fault.Printable(lib.Path) + ": "
 	}
-	lines := problems(err)
+	lines := inspect.Problems(err)
 	if len(lines) == 1 {
 		return prefix + strings.TrimPrefix(lines[0], prefix)
 	}

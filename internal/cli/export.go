@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
@@ -22,12 +23,12 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	if err := c.refuseGuess(ctx, ck); err != nil {
 		return nil, err
 	}
-	t, err := openTree(ctx, ck, c.src, c.name, c.selection()...)
+	t, err := inspect.OpenTree(ctx, ck, c.src, c.name, c.selection()...)
 	if err != nil {
 		return nil, err
 	}
 	if err := t.Metadata().Err(); err != nil {
-		return nil, inCheckpoint(c.src, err)
+		return nil, inspect.InCheckpoint(c.src, err)
 	}
 	if outer, _ := inspector(ctx, false).Enclosing(ctx, c.place); outer != "" {
 		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
@@ -39,7 +40,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 	described := t.Metadata()
 	c.warnUncast(described)
 	if t, err = c.cast(t); err != nil {
-		return nil, inCheckpoint(c.src, err)
+		return nil, inspect.InCheckpoint(c.src, err)
 	}
 	plan, err := c.planExport(ctx, ck, described, t)
 	if err != nil {
@@ -70,7 +71,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		return places[m.Path.String()], true
 	})
 	if err != nil {
-		return nil, inCheckpoint(c.src, err)
+		return nil, inspect.InCheckpoint(c.src, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -104,10 +105,10 @@ func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) erro
 	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
 		return err
 	}
-	if m, err = look(ctx, ck, ""); err != nil {
+	if m, err = inspect.Look(ctx, ck, ""); err != nil {
 		return err
 	}
-	if trees := treesAmong(m, ck.Names()); len(trees) > 1 {
+	if trees := inspect.TreesAmong(m, ck.Names()); len(trees) > 1 {
 		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, layout.DefaultName, fault.List(trees)),
 			"say which, such as --name %s", fault.Shown(trees[0]))
 	}
@@ -159,7 +160,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 		case tree.KindString:
 			v, err := leaf.Load(ctx)
 			if err != nil {
-				return nil, inCheckpoint(c.src, err)
+				return nil, inspect.InCheckpoint(c.src, err)
 			}
 			text, ok := v.(string)
 			if _, taken := p.metadata[name]; taken || !ok || name == extraKey {
@@ -181,7 +182,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 		return nil, c.refuseExport(errs)
 	}
 	if sharded > 0 {
-		c.warn("the shardings of %s are not kept", plural(sharded, "array"))
+		c.warn("the shardings of %s are not kept", inspect.Plural(sharded, "array"))
 	}
 	if joined {
 		if p.metadata = maps.Clone(described.Custom); len(p.metadata) == 0 {
@@ -198,7 +199,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 func (c *conversion) refuseExport(errs []error) error {
 	err := fmt.Errorf("%s: %w", c.src, errors.Join(errs...))
 	if len(errs) > 1 {
-		err = inCheckpoint(c.src, errors.Join(errs...))
+		err = inspect.InCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
 		return withHint(err, "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -49,7 +50,7 @@ var emptyKinds = []tree.Empty{tree.None, tree.EmptyDict, tree.EmptyList, tree.Em
 
 // add lists a leaf if its name alone does not say everything.
 func (e *extraTree) add(m *view.LeafMetadata) {
-	l := extraLeaf{Keys: jsonKeys(m.Path), PRNG: m.PRNGImpl}
+	l := extraLeaf{Keys: inspect.Keys(m.Path), PRNG: m.PRNGImpl}
 	switch m.Kind {
 	case tree.KindScalar:
 		l.Kind = kindScalar

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // fillFlag is the flag --fill-missing of the verbs that read.
@@ -29,6 +31,6 @@ func mayFollowLinks(verb *cobra.Command) {
 }
 
 // inspector returns what opens checkpoints as the flags of the command line say.
-func inspector(ctx context.Context, fill fillFlag) Inspector {
-	return Inspector{FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill), Resolve: resolve}
+func inspector(ctx context.Context, fill fillFlag) inspect.Inspector {
+	return inspect.Inspector{FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill), Resolve: resolve}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 func newHash() *cobra.Command {
@@ -47,7 +48,7 @@ arguments of those that could be read, of
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
-			results := []*hashed{}
+			results := []*inspect.Hashes{}
 			in := inspector(cmd.Context(), fill)
 			for _, path := range args {
 				h, err := in.Hash(cmd.Context(), path, name, patterns, leaves)
@@ -73,7 +74,7 @@ arguments of those that could be read, of
 				report(cmd.ErrOrStderr(), cmd.CommandPath(), err)
 			}
 			if asJSON {
-				if err := writeJSON(cmd.OutOrStdout(), map[string]any{"checkpoints": results}); err != nil {
+				if err := inspect.WriteJSON(cmd.OutOrStdout(), map[string]any{"checkpoints": results}); err != nil {
 					return err
 				}
 			}
@@ -89,7 +90,7 @@ arguments of those that could be read, of
 }
 
 // printHashes writes a line for each digest.
-func printHashes(w io.Writer, h *hashed) error {
+func printHashes(w io.Writer, h *inspect.Hashes) error {
 	b := bufio.NewWriter(w)
 	several := len(h.Parts) > 1
 	for _, p := range h.Parts {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -26,7 +27,7 @@ func hintOf(err error) string {
 	if errors.As(err, &ours) {
 		return ours.hint
 	}
-	if h, ok := HintOf(err); ok {
+	if h, ok := inspect.HintOf(err); ok {
 		return hintText(h)
 	}
 	var lib *orbax.Error
@@ -84,37 +85,37 @@ func absentHint(path string, at place, removal bool) string {
 }
 
 // hintText says a hint in the words of the command line.
-func hintText(h Hint) string {
+func hintText(h inspect.Hint) string {
 	names := fault.List(h.Names)
 	switch h.Kind {
-	case SimilarLeaves:
+	case inspect.SimilarLeaves:
 		return "did you mean " + names + "?"
-	case AnyLeaf:
+	case inspect.AnyLeaf:
 		return leavesHint
-	case LeavesBelow:
+	case inspect.LeavesBelow:
 		return "such as " + names + "; `orbax ls` lists all"
-	case OtherHasLeaf:
+	case inspect.OtherHasLeaf:
 		return fmt.Sprintf("checkpointable %s has one: --name %s", names, names)
-	case SimilarName:
+	case inspect.SimilarName:
 		return "did you mean --name " + names + "?"
-	case ExistingNames:
+	case inspect.ExistingNames:
 		return "--name takes one of these: " + names
-	case OnlyItself:
+	case inspect.OnlyItself:
 		return "leave out --name"
-	case PrintsDocument:
+	case inspect.PrintsDocument:
 		if h.Names[0] == "" {
 			names = "''" // for a shell
 		}
 		return fmt.Sprintf("`orbax cat %s %s` prints it", h.Checkpoint, names)
-	case PrintsMetrics:
+	case inspect.PrintsMetrics:
 		return fmt.Sprintf("`orbax cat %s %s` prints the metrics", h.Checkpoint, names)
-	case OfCheckpoint:
+	case inspect.OfCheckpoint:
 		return "give the checkpoint's path: " + h.Checkpoint
-	case NotRaw:
+	case inspect.NotRaw:
 		return "leave out --raw"
-	case NoPreview:
+	case inspect.NoPreview:
 		return "--all prints every element, --raw writes the bytes"
-	case NeedsTemporary:
+	case inspect.NeedsTemporary:
 		return fmt.Sprintf("the leaf passes through a temporary file; set TMPDIR to a directory with %s of room", fault.Size(h.Bytes))
 	}
 	return ""

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
@@ -215,5 +216,24 @@ func TestHostileNames(t *testing.T) {
 		if slices.Contains(args, "--json") && cmd.ProcessState.ExitCode() == 0 && !json.Valid(stdout.Bytes()) {
 			t.Errorf("orbax %q: the output is no JSON:\n%q", args, stdout.Bytes())
 		}
+	}
+}
+
+// TestEscapedJSON wants the same values of a document whose characters were escaped.
+func TestEscapedJSON(t *testing.T) {
+	want := strings.Join(hostileNames, "") + "größe 😀 \x00\xff"
+	var b bytes.Buffer
+	if err := inspect.WriteJSON(&b, map[string]string{"v": want}); err != nil {
+		t.Fatal(err)
+	}
+	if found := acting(b.Bytes()); len(found) > 0 {
+		t.Errorf("%q has %v", b.Bytes(), found)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if want = strings.ToValidUTF8(want, "\ufffd"); got["v"] != want {
+		t.Errorf("got %q, want %q", got["v"], want)
 	}
 }

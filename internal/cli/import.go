@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -17,7 +18,7 @@ import (
 // importFiles makes a checkpoint of the tree that safetensors files are.
 func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted, error) {
 	if err := t.Metadata().Err(); err != nil {
-		return nil, inCheckpoint(c.src, err)
+		return nil, inspect.InCheckpoint(c.src, err)
 	}
 	in := &importer{conversion: c, tensors: maps.Collect(t.Leaves()), metadata: t.Metadata().Custom}
 	state, custom, err := in.read(ctx)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -32,10 +33,10 @@ func TestLayouts(t *testing.T) {
 			if !loads {
 				t.Skip("it cannot be loaded without options")
 			}
-			if l, err := (Inspector{}).List(t.Context(), src, ""); err != nil || len(l.Parts) == 0 {
+			if l, err := (inspect.Inspector{}).List(t.Context(), src, ""); err != nil || len(l.Parts) == 0 {
 				t.Fatalf("ls: %+v, %v", l, err)
 			}
-			if v := (Inspector{}).Verify(t.Context(), src); v.Status != statusOK || v.Leaves == 0 && len(v.Unchecked) == 0 {
+			if v := (inspect.Inspector{}).Verify(t.Context(), src); v.Status != inspect.StatusOK || v.Leaves == 0 && len(v.Unchecked) == 0 {
 				t.Fatalf("verify: %v", v)
 			}
 			dst := filepath.Join(t.TempDir(), "ck")
@@ -46,7 +47,7 @@ func TestLayouts(t *testing.T) {
 			if _, err := c.run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if v := (Inspector{}).Verify(t.Context(), dst); v.Status != statusOK || !*v.Digests {
+			if v := (inspect.Inspector{}).Verify(t.Context(), dst); v.Status != inspect.StatusOK || !*v.Digests {
 				t.Fatalf("verify: %v", v)
 			}
 			compareParts(t, src, dst)
@@ -61,7 +62,7 @@ func compareParts(t *testing.T, src, dst string) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	for _, name := range partNames(ck, "") {
+	for _, name := range inspect.PartNames(ck, "") {
 		want, err := ck.Load(t.Context(), orbax.Name(name))
 		if errors.Is(err, orbax.ErrUnsupported) || errors.Is(err, orbax.ErrStructure) {
 			continue // of a kind that needs a target
@@ -71,7 +72,7 @@ func compareParts(t *testing.T, src, dst string) {
 		}
 		to := name
 		if name == "" {
-			if l, _ := (Inspector{}).List(t.Context(), dst, ""); l != nil {
+			if l, _ := (inspect.Inspector{}).List(t.Context(), dst, ""); l != nil {
 				to = l.Parts[0].Name
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 func newLs() *cobra.Command {
@@ -86,7 +87,7 @@ and the words NaN, Infinity and -Infinity without --json.` + exitHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write := func(doc any, print func(io.Writer) error) error {
 				if asJSON {
-					return writeJSON(cmd.OutOrStdout(), doc)
+					return inspect.WriteJSON(cmd.OutOrStdout(), doc)
 				}
 				return print(cmd.OutOrStdout())
 			}
@@ -95,7 +96,7 @@ and the words NaN, Infinity and -Infinity without --json.` + exitHelp,
 			if err == nil {
 				return cmp.Or(write(l, func(w io.Writer) error { return printListing(w, l) }), l.Err)
 			}
-			run := (*stepsDir)(nil)
+			run := (*inspect.Run)(nil)
 			if name == "" && errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				run = in.Run(cmd.Context(), args[0])
 			}

@@ -7,17 +7,18 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // maxShownValue is how many characters are shown of metrics and of custom metadata.
 const maxShownValue = 300
 
 // printListing writes the listing as a table.
-func printListing(w io.Writer, l *listing) error {
+func printListing(w io.Writer, l *inspect.Listing) error {
 	leaves, bytes, stored := 0, int64(0), int64(0)
 	var trees, formats []string
 	for _, p := range l.Parts {
-		if p.pytree != nil {
+		if p.Pytree != nil {
 			trees = append(trees, p.Name)
 			leaves += len(p.Leaves)
 			bytes += p.Bytes
@@ -27,7 +28,7 @@ func printListing(w io.Writer, l *listing) error {
 	}
 	rows := [][]string{{"LEAF", "KIND", "DTYPE", "SHAPE", "SIZE", "SHARDING"}}
 	for _, p := range l.Parts {
-		if p.pytree == nil {
+		if p.Pytree == nil {
 			size := ""
 			if p.Error != nil {
 				size = "unreadable"
@@ -46,14 +47,14 @@ func printListing(w io.Writer, l *listing) error {
 	b := bufio.NewWriter(w)
 	table(b, rows, 4)
 	if len(trees) > 0 {
-		fmt.Fprintf(b, "total %s%s, %s, stored in %s (%s)\n", plural(leaves, "leaf"), ofParts(trees), fault.Size(bytes), fault.Size(stored), strings.Join(unique(formats), ", "))
+		fmt.Fprintf(b, "total %s%s, %s, stored in %s (%s)\n", inspect.Plural(leaves, "leaf"), ofParts(trees), fault.Size(bytes), fault.Size(stored), strings.Join(inspect.Unique(formats), ", "))
 	}
 	for _, of := range []struct {
 		title string
-		value jsonValues
+		value inspect.Values
 	}{{"metrics", l.Metrics}, {"custom metadata", l.Custom}} {
-		if !of.value.isEmpty() {
-			fmt.Fprintf(b, "%s %s\n", of.title, of.value.oneLine(maxShownValue))
+		if !of.value.IsEmpty() {
+			fmt.Fprintf(b, "%s %s\n", of.title, of.value.OneLine(maxShownValue))
 		}
 	}
 	return b.Flush()
@@ -72,10 +73,10 @@ func ofParts(names []string) string {
 }
 
 // leafRow returns the row of a leaf.
-func leafRow(l *leaf, prefix string) []string {
+func leafRow(l *inspect.Leaf, prefix string) []string {
 	row := []string{fault.Shown(prefix + l.Path), l.Kind, "", "", "", ""}
 	if l.DType != nil {
-		row[2], row[3] = *l.DType, shapeText(l.Shape)
+		row[2], row[3] = *l.DType, inspect.ShapeText(l.Shape)
 	}
 	if l.PRNGImpl != nil {
 		row[2] = "key<" + fault.Shown(*l.PRNGImpl) + ">"

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // maxShownMetrics is how many characters a table shows of a step's metrics.
 const maxShownMetrics = 60
 
 // printRun writes the listing as a table.
-func printRun(w io.Writer, l *runListing) error {
+func printRun(w io.Writer, l *inspect.RunListing) error {
 	rows := [][]string{{"CHECKPOINT", "COMMITTED", "LEAVES", "SIZE", "METRICS"}}
 	var bytes, stored int64
 	for _, m := range l.Checkpoints {
@@ -24,8 +25,8 @@ func printRun(w io.Writer, l *runListing) error {
 		if m.Error != nil {
 			row[2], row[3] = "", "unreadable"
 		}
-		if m.Metrics.v != nil {
-			row[4] = m.Metrics.oneLine(maxShownMetrics)
+		if m.Metrics.V != nil {
+			row[4] = m.Metrics.OneLine(maxShownMetrics)
 		}
 		bytes += m.Bytes
 		stored += m.StoredBytes
@@ -33,12 +34,12 @@ func printRun(w io.Writer, l *runListing) error {
 	}
 	b := bufio.NewWriter(w)
 	table(b, rows, 2, 3)
-	fmt.Fprintf(b, "total %s, %s, stored in %s\n", plural(len(l.Checkpoints), "checkpoint"), fault.Size(bytes), fault.Size(stored))
+	fmt.Fprintf(b, "total %s, %s, stored in %s\n", inspect.Plural(len(l.Checkpoints), "checkpoint"), fault.Size(bytes), fault.Size(stored))
 	if len(l.Unfinished) > 0 {
 		fmt.Fprintf(b, "unfinished: %s\n", fault.List(l.Unfinished))
 	}
-	if !l.Custom.isEmpty() {
-		fmt.Fprintf(b, "custom metadata %s\n", l.Custom.oneLine(maxShownValue))
+	if !l.Custom.IsEmpty() {
+		fmt.Fprintf(b, "custom metadata %s\n", l.Custom.OneLine(maxShownValue))
 	}
 	return b.Flush()
 }

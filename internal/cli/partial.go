@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/partial"
 )
 
@@ -30,7 +31,7 @@ PATH is the path of the checkpoint or of its session.` + exitHelp,
 				return nil
 			}
 			err := fmt.Errorf("unknown verb %q", args[0])
-			if near := closest(args[0], verbs, 1); len(near) > 0 {
+			if near := inspect.Closest(args[0], verbs, 1); len(near) > 0 {
 				err = withHint(err, "did you mean `orbax partial %s`?", near[0])
 			}
 			return usageError{err}
@@ -63,11 +64,11 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
   orbax partial ls --json /ckpt | jq -r '.sessions[].path'`,
 		Args: exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			found, err := sessionsAt(cmd.Context(), args[0])
-			sessions := describeSessions(found)
+			found, err := inspect.FindSessions(cmd.Context(), args[0])
+			sessions := inspect.DescribeSessions(found)
 			if asJSON {
 				if err == nil || len(found) > 0 {
-					err = errors.Join(err, writeJSON(cmd.OutOrStdout(), map[string]any{"sessions": sessions}))
+					err = errors.Join(err, inspect.WriteJSON(cmd.OutOrStdout(), map[string]any{"sessions": sessions}))
 				}
 				return err
 			}
@@ -98,7 +99,7 @@ sure that no Python process is still saving into it.` + exitHelp,
 			ctx, start := cmd.Context(), time.Now()
 			line := args[0] + "  was finalized before"
 			if s, err := partial.Open(ctx, args[0]); err == nil {
-				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), plural(len(s.Parts), "part"), plural(describeSession(s).leaves(), "leaf"))
+				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), inspect.Plural(len(s.Parts), "part"), inspect.Plural(inspect.DescribeSession(s).LeafCount(), "leaf"))
 			}
 			if err := partial.Finalize(ctx, args[0]); err != nil {
 				return err
@@ -121,7 +122,7 @@ all its parts. It asks nothing. What is at PATH is not touched.` + exitHelp,
 	}
 }
 
-func printSessions(w io.Writer, sessions []session) {
+func printSessions(w io.Writer, sessions []inspect.Session) {
 	if len(sessions) == 0 {
 		return
 	}
@@ -134,7 +135,7 @@ func printSessions(w io.Writer, sessions []session) {
 				last = p.Saved.Format(time.RFC3339)
 			}
 		}
-		rows = append(rows, []string{fault.Shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.leaves()), fault.Size(bytes), last})
+		rows = append(rows, []string{fault.Shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.LeafCount()), fault.Size(bytes), last})
 	}
 	table(w, rows, 1, 2, 3)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -54,4 +55,4 @@ func (p place) parent() place {
 }
 
 // in returns the path of an entry of the place.
-func (p place) in(name string) string { return join(p.text, name) }
+func (p place) in(name string) string { return inspect.Join(p.text, name) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 func newRepair() *cobra.Command {
@@ -54,16 +55,16 @@ The document of --json has the members
 			if found == nil || err != nil && !damaged(err) {
 				return err // and nothing was found
 			}
-			r := describeRepair(args[0], found)
+			r := inspect.DescribeRepair(args[0], found)
 			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), r)
+				err = inspect.WriteJSON(cmd.OutOrStdout(), r)
 			} else {
 				err = printRepair(cmd.OutOrStdout(), r)
 			}
-			if err != nil || !r.needed() {
+			if err != nil || !r.Needed() {
 				return err
 			}
-			if !apply && r.possible() {
+			if !apply && r.Possible() {
 				fmt.Fprintln(cmd.ErrOrStderr(), "hint: --apply repairs it")
 			}
 			return errDamaged
@@ -78,7 +79,7 @@ The document of --json has the members
 const notRead = " (array data was not read: verify does that)"
 
 // printRepair writes the report for people, a line for each pytree.
-func printRepair(w io.Writer, r *repair) error {
+func printRepair(w io.Writer, r *inspect.Repair) error {
 	if len(r.Trees) == 0 {
 		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", fault.Shown(r.Path))
 		return err
@@ -91,7 +92,7 @@ func printRepair(w io.Writer, r *repair) error {
 		line := ""
 		switch {
 		case t.Damage == nil:
-			line = fmt.Sprintf("OK  %s  the index of %s is whole%s", title, plural(len(t.Databases), "database"), notRead)
+			line = fmt.Sprintf("OK  %s  the index of %s is whole%s", title, inspect.Plural(len(t.Databases), "database"), notRead)
 		case t.Obstacle != nil:
 			line = fmt.Sprintf("LOST  %s: %s\n  it cannot be repaired: %s", title, *t.Damage, *t.Obstacle)
 		default:
@@ -99,7 +100,7 @@ func printRepair(w io.Writer, r *repair) error {
 			if r.Written {
 				word = "REPAIRED"
 			}
-			line = fmt.Sprintf("%s  %s: %s (%s in %s)", word, title, *t.Damage, plural(t.Keys, "key"), plural(len(t.Databases), "database"))
+			line = fmt.Sprintf("%s  %s: %s (%s in %s)", word, title, *t.Damage, inspect.Plural(t.Keys, "key"), inspect.Plural(len(t.Databases), "database"))
 		}
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err

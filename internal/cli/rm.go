@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -42,7 +43,7 @@ checkpoint.` + exitHelp,
 			if name != "" && errors.Is(err, orbax.ErrNotExist) {
 				if ck, openErr := orbax.Open(ctx, path); openErr == nil {
 					defer ck.Close()
-					return nameHint(err, ck, name)
+					return inspect.NameHint(err, ck, name)
 				}
 			}
 			if !errors.Is(err, orbax.ErrInvalidCheckpoint) {

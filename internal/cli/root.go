@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // exitHelp ends the long help of every verb.
@@ -37,7 +39,7 @@ type Stdio struct {
 func Run(ctx context.Context, args []string, stdio Stdio) int {
 	root := newRoot()
 	root.SetArgs(args)
-	out, errs := forTerminal(stdio.Out), forTerminal(stdio.Err)
+	out, errs := inspect.ForTerminal(stdio.Out), inspect.ForTerminal(stdio.Err)
 	root.SetOut(out)
 	root.SetErr(errs)
 	defer errs.Flush()
@@ -137,7 +139,7 @@ func plainFlagError(err error) error {
 func unknownVerb(name string) error {
 	err := fmt.Errorf("unknown verb %q", name)
 	verbs := []string{"ls", "cat", "verify", "hash", "diff", "convert", "rm", "repair", "partial", "version", "help", "completion"}
-	if near := closest(name, verbs, 1); len(near) > 0 {
+	if near := inspect.Closest(name, verbs, 1); len(near) > 0 {
 		return withHint(err, "did you mean `orbax %s`?", near[0])
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -14,21 +15,21 @@ import (
 // spelling error.
 func closestPath(at place, fits func(storage.Info) bool) string {
 	dir, name := path.Split(at.name)
-	number, numbered := stepNumber(name)
+	number, numbered := inspect.StepNumber(name)
 	entries, err := at.store.List(context.Background(), path.Clean(dir))
 	if err != nil {
 		return ""
 	}
 	var names []string
 	for _, e := range entries {
-		if n, ok := stepNumber(e.Name); ok && (!numbered || n != number) {
+		if n, ok := inspect.StepNumber(e.Name); ok && (!numbered || n != number) {
 			continue
 		}
 		if fits(e) {
 			names = append(names, e.Name)
 		}
 	}
-	if near := closest(name, names, 1); len(near) > 0 {
+	if near := inspect.Closest(name, names, 1); len(near) > 0 {
 		return at.dir() + near[0]
 	}
 	return ""

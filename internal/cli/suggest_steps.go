@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -24,13 +25,13 @@ func stepsIn(dir place) []string {
 	}
 	var steps []string
 	for _, e := range entries {
-		if _, ok := stepNumber(e.Name); ok && mayBeCheckpoint(e) {
+		if _, ok := inspect.StepNumber(e.Name); ok && mayBeCheckpoint(e) {
 			steps = append(steps, e.Name)
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b string) int {
-		i, _ := stepNumber(a)
-		j, _ := stepNumber(b)
+		i, _ := inspect.StepNumber(a)
+		j, _ := inspect.StepNumber(b)
 		return cmp.Compare(i, j)
 	})
 	if len(steps) == 0 {

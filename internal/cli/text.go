@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // pace returns a time and the rate that it means for n bytes.
@@ -57,16 +55,4 @@ func table(w io.Writer, rows [][]string, right ...int) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
-}
-
-// writeJSON writes v as an indented document.
-func writeJSON(w io.Writer, v any) error {
-	doc, err := layout.EncodeJSON(v)
-	if err != nil {
-		return err
-	}
-	b := bufio.NewWriter(forJSON(w))
-	writeIndented(b, doc)
-	b.WriteByte('\n')
-	return b.Flush()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 func newVerify() *cobra.Command {
@@ -67,7 +68,7 @@ arguments, of which a run is replaced by its steps, of
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, all := inspector(cmd.Context(), fill), newTally(asJSON)
-			show := func(v *verdict, line, hint bool) error {
+			show := func(v *inspect.Verdict, line, hint bool) error {
 				if line && !asJSON {
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), verdictText(v)); err != nil {
 						return err
@@ -78,21 +79,21 @@ arguments, of which a run is replaced by its steps, of
 				}
 				return nil
 			}
-			report := func(v *verdict) error {
-				if !v.isRun {
+			report := func(v *inspect.Verdict) error {
+				if !v.IsRun {
 					all.add(v)
 				}
-				if v.Status == statusUnfinished { // whether that matters depends on the others
+				if v.Status == inspect.StatusUnfinished { // whether that matters depends on the others
 					return show(v, !quiet, false)
 				}
-				return show(v, !quiet || v.Status != statusOK, true)
+				return show(v, !quiet || v.Status != inspect.StatusOK, true)
 			}
 			for _, path := range args {
 				v := in.Verify(cmd.Context(), path)
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
-				if v.none {
+				if v.None {
 					if r := in.Run(cmd.Context(), path); r != nil {
 						if err := r.Verify(cmd.Context(), report); err != nil {
 							return err
@@ -111,7 +112,7 @@ arguments, of which a run is replaced by its steps, of
 			}
 			if asJSON {
 				doc := map[string]any{"checkpoints": all.verdicts}
-				if err := writeJSON(cmd.OutOrStdout(), doc); err != nil {
+				if err := inspect.WriteJSON(cmd.OutOrStdout(), doc); err != nil {
 					return err
 				}
 			}
@@ -125,7 +126,7 @@ arguments, of which a run is replaced by its steps, of
 }
 
 // verdictHint returns what can be done about a verdict, or "".
-func verdictHint(v *verdict) string {
+func verdictHint(v *inspect.Verdict) string {
 	switch {
 	case v.NeedsIndex:
 		return fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
@@ -136,11 +137,11 @@ func verdictHint(v *verdict) string {
 }
 
 // verdictText returns what verify prints.
-func verdictText(v *verdict) string {
-	if v.note != "" {
-		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), fault.Shown(v.Path), v.note)
+func verdictText(v *inspect.Verdict) string {
+	if v.Note != "" {
+		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), fault.Shown(v.Path), v.Note)
 	}
-	if v.Status != statusOK {
+	if v.Status != inspect.StatusOK {
 		word := strings.ToUpper(v.Status)
 		if len(v.Problems) == 1 {
 			return fmt.Sprintf("%s  %s: %s", word, fault.Shown(v.Path), v.Problems[0])
@@ -148,18 +149,18 @@ func verdictText(v *verdict) string {
 		return fmt.Sprintf("%s  %s: %d problems:\n  %s", word, fault.Shown(v.Path), len(v.Problems), strings.Join(v.Problems, "\n  "))
 	}
 	took := time.Duration(v.Seconds * float64(time.Second))
-	line := fmt.Sprintf("OK  %s  %s  %s  %s", fault.Shown(v.Path), plural(v.Leaves, "leaf"), fault.Size(v.Bytes), pace(v.Bytes, took))
-	if v.trees == 0 {
+	line := fmt.Sprintf("OK  %s  %s  %s  %s", fault.Shown(v.Path), inspect.Plural(v.Leaves, "leaf"), fault.Size(v.Bytes), pace(v.Bytes, took))
+	if v.Trees == 0 {
 		line = fmt.Sprintf("OK  %s  no pytrees  %.2fs", fault.Shown(v.Path), took.Seconds())
 	}
 	if v.Digests != nil && !*v.Digests {
 		line += "  (no digests: documents not covered)"
 	}
 	if v.Unchecksummed > 0 {
-		line += fmt.Sprintf("  (%s without checksum)", plural(v.Unchecksummed, "array"))
+		line += fmt.Sprintf("  (%s without checksum)", inspect.Plural(v.Unchecksummed, "array"))
 	}
 	if v.Missing > 0 {
-		line += fmt.Sprintf("  (%s not stored: taken for fill value)", plural(v.Missing, "chunk"))
+		line += fmt.Sprintf("  (%s not stored: taken for fill value)", inspect.Plural(v.Missing, "chunk"))
 	}
 	switch {
 	case len(v.Unchecked) == 1 && v.Unchecked[0] == "":

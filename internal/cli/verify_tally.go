@@ -2,40 +2,42 @@ package cli
 
 import (
 	"path"
+
+	"github.com/go-orbax/orbax/internal/inspect"
 )
 
 // tally gathers what all verdicts of one verify together say. It keeps no more of a
 // verdict than what is printed or counts later: a run can have any number of steps.
 type tally struct {
 	keep     bool // all verdicts, for the document of --json
-	verdicts []*verdict
+	verdicts []*inspect.Verdict
 
-	whole   map[string]bool // directories that have a checkpoint which is whole
-	pending []*verdict      // unfinished arguments
+	whole   map[string]bool    // directories that have a checkpoint which is whole
+	pending []*inspect.Verdict // unfinished arguments
 	worst   error
 }
 
 func newTally(keep bool) *tally {
-	return &tally{keep: keep, verdicts: []*verdict{}, whole: map[string]bool{}}
+	return &tally{keep: keep, verdicts: []*inspect.Verdict{}, whole: map[string]bool{}}
 }
 
 // add takes a verdict about a checkpoint.
-func (t *tally) add(v *verdict) {
+func (t *tally) add(v *inspect.Verdict) {
 	if t.keep {
 		t.verdicts = append(t.verdicts, v)
 	}
 	switch v.Status {
-	case statusOK:
-		if v.note == "" {
+	case inspect.StatusOK:
+		if v.Note == "" {
 			t.whole[dirOf(v)] = true
 		}
-	case statusUnfinished:
-		if !v.inRun {
+	case inspect.StatusUnfinished:
+		if !v.InRun {
 			t.pending = append(t.pending, v)
 		}
-	case statusDamaged:
+	case inspect.StatusDamaged:
 		t.worst = errDamaged
-	case statusError:
+	case inspect.StatusError:
 		if t.worst == nil {
 			t.worst = errUnchecked
 		}
@@ -45,9 +47,9 @@ func (t *tally) add(v *verdict) {
 // lacking returns those of the unfinished arguments that stand for a checkpoint which is
 // not there: all but those that have the name of a temporary directory or a session, and
 // an argument beside them that is whole. A pattern of the shell finds such.
-func (t *tally) lacking() (missing []*verdict) {
+func (t *tally) lacking() (missing []*inspect.Verdict) {
 	for _, v := range t.pending {
-		if !(isBeside(v.Path) && t.whole[dirOf(v)]) {
+		if !(inspect.IsBeside(v.Path) && t.whole[dirOf(v)]) {
 			missing = append(missing, v)
 		}
 	}
@@ -63,7 +65,7 @@ func (t *tally) err() error {
 }
 
 // dirOf returns the directory that the checkpoint is in.
-func dirOf(v *verdict) string {
+func dirOf(v *inspect.Verdict) string {
 	if _, name, err := resolve(v.Path); err == nil {
 		return path.Dir(name)
 	}

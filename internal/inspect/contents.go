@@ -1,0 +1,147 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/view"
+)
+
+// PartNames returns name, or if it is "" the names of all parts of a checkpoint.
+// One that is a pytree or document itself, as Orbax v0 wrote them and as other
+// formats are, is its only part and has the name "".
+func PartNames(ck *orbax.Checkpoint, name string) []string {
+	if names := ck.Names(); name == "" && len(names) > 0 {
+		return names
+	}
+	return []string{name}
+}
+
+// Look describes a checkpoint with the part called name, or with all of its
+// parts if name is "".
+func Look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.FillOption) (*orbax.CheckpointMetadata, error) {
+	if name == "" {
+		return ck.CheckpointablesMetadata(ctx, OptionsOf[orbax.LoadCheckpointablesOption](fill)...)
+	}
+	if len(ck.Names()) == 0 {
+		m, err := ck.CheckpointablesMetadata(ctx)
+		if err == nil {
+			err = withNames(fmt.Errorf("%s: no part %s: it is its only part itself, without a name", m.Path, fault.Shown(name)), OnlyItself)
+		}
+		return nil, err
+	}
+	m, err := ck.Metadata(ctx, append(OptionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
+	return m, NameHint(err, ck, name)
+}
+
+// lookAtEach describes those parts of a checkpoint that can be described, where look has
+// failed with err, which it returns if it is about the checkpoint as a whole, or about all
+// parts. lost has why
+// the others cannot be.
+func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...orbax.FillOption) (m *orbax.CheckpointMetadata, lost map[string]error, _ error) {
+	m, infoErr := ck.Info(ctx)
+	if infoErr != nil || !IsDamage(err) || len(ck.Names()) == 0 {
+		return nil, nil, err
+	}
+	names := ck.Names()
+	for name := range m.Handlers { // a part without its directory is only there
+		if name != m.Deleting && name != layout.MetricsName && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	lost = map[string]error{}
+	for _, name := range names {
+		of, partErr := ck.Metadata(ctx, append(OptionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
+		switch {
+		case partErr == nil:
+			if part, ok := of.Checkpointables[name]; ok {
+				m.Checkpointables[name] = part
+			}
+		case IsDamage(partErr):
+			lost[name] = partErr
+		default:
+			return nil, nil, partErr
+		}
+	}
+	if len(lost) == 0 || len(lost) == len(names) {
+		return nil, nil, err
+	}
+	return m, lost, nil
+}
+
+// NameHint adds the names of the parts to an error about a part that is not there.
+func NameHint(err error, ck *orbax.Checkpoint, name string) error {
+	names := ck.Names()
+	if !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrReservedName) || IsDamage(err) || len(names) == 0 {
+		return err
+	}
+	if near := Closest(name, names, 1); len(near) > 0 {
+		return withNames(err, SimilarName, near[0])
+	}
+	return withNames(err, ExistingNames, names...)
+}
+
+// InCheckpoint adds the path of the checkpoint to an error of reading it.
+func InCheckpoint(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &orbax.Error{Op: "load", Path: path, Err: err}
+}
+
+// The kinds of parts that are no pytrees, besides names of handlers.
+const (
+	KindJSON     = "json"
+	KindProto    = "proto"
+	KindStateful = "stateful"
+	kindUnknown  = "unknown"
+)
+
+// KindOf returns the kind of a part that is no pytree: what the checkpoint says
+// of it, else what its files say.
+func KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
+	typ := m.Handlers[name]
+	if typ == "" {
+		if store, dir, err := storage.Resolve(m.Path); err == nil {
+			typ, _ = handler.TypeByFiles(ctx, handler.NewReadDir(store, dir, name, nil, nil)) // unknown if they cannot be seen
+		}
+	}
+	return kindOfHandler(typ)
+}
+
+// TreeOf returns the metadata of the part called name, nil if it is no pytree.
+func TreeOf(m *orbax.CheckpointMetadata, name string) *view.TreeMetadata {
+	t, _ := m.Checkpointables[name].(*view.TreeMetadata)
+	return t
+}
+
+// TreesAmong returns the names of those parts that are pytrees.
+func TreesAmong(m *orbax.CheckpointMetadata, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return TreeOf(m, name) == nil })
+}
+
+// kindOfHandler makes a word of the recorded type of a handler that is not for
+// pytrees, such as
+// "orbax.checkpoint.experimental.v1._src.handlers.json_handler.JsonHandler".
+func kindOfHandler(typ string) string {
+	class := typ[strings.LastIndexByte(typ, '.')+1:]
+	switch class {
+	case "":
+		return kindUnknown
+	case "JsonHandler", "JsonCheckpointHandler":
+		return KindJSON
+	case "ProtoHandler", "ProtoCheckpointHandler":
+		return KindProto
+	case "StatefulCheckpointableHandler":
+		return KindStateful
+	}
+	return class
+}

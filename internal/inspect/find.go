@@ -1,0 +1,312 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/view"
+)
+
+// keySeparator divides the keys of a leaf's path.
+const keySeparator = "."
+
+// Content is what has an address in a checkpoint: a leaf, a region of one, or a document.
+type Content interface {
+	// Print writes it for people, an array with every element if all is set.
+	Print(ctx context.Context, w *bufio.Writer, all bool) error
+	// WriteRaw writes the bytes of a leaf.
+	WriteRaw(ctx context.Context, w io.Writer) error
+	// WriteJSON writes the document that the help of orbax cat describes.
+	WriteJSON(ctx context.Context, w *bufio.Writer) error
+}
+
+// storedLeaf is a leaf of an open pytree, or a region of one.
+type storedLeaf struct {
+	leaf       *view.Leaf
+	meta       *view.LeafMetadata
+	name       string // its path, and the region
+	checkpoint string // its path
+}
+
+// err says why the leaf cannot be read; nil if nothing is known to be in the way.
+func (l *storedLeaf) err() error {
+	if l.meta.Err == nil {
+		return nil
+	}
+	return InCheckpoint(l.checkpoint, &orbax.LeafError{Path: l.name, Err: l.meta.Err})
+}
+
+// finder looks for what paths of leaves mean in a checkpoint.
+type finder struct {
+	ck      *orbax.Checkpoint
+	path    string // of the checkpoint
+	part    string // to look in; "" is the one that Orbax loads
+	options []orbax.LoadOption
+}
+
+// noLeafError says that there is no leaf of a name.
+type noLeafError struct{ error }
+
+func (e noLeafError) Unwrap() error { return e.error }
+
+// Find returns what leaf means in an open checkpoint at path: a leaf of the checkpointable
+// called part, "" for the one that Orbax loads; else a leaf that follows the name of its
+// checkpointable and a slash; else a checkpointable that is a document. If there is none of
+// that name, the brackets at its end say the region of what the rest means.
+func (in Inspector) Find(ctx context.Context, ck *orbax.Checkpoint, path, part, leaf string) (Content, error) {
+	f := &finder{ck: ck, path: path, part: part, options: OptionsOf[orbax.LoadOption](in.Fill())}
+	return f.find(ctx, leaf)
+}
+
+// find returns what exactly finds under the name leaf, else the region that the brackets at
+// its end say of what it finds under the rest.
+func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
+	c, err := f.exactly(ctx, leaf)
+	base, text, ok := cutRegion(leaf)
+	if !ok || !errors.As(err, new(noLeafError)) {
+		return c, err
+	}
+	c, baseErr := f.exactly(ctx, base)
+	r, regionErr := parseRegion(text)
+	switch {
+	case baseErr != nil && regionErr != nil:
+		return nil, err // they are no region's, but of the name that is not there
+	case baseErr != nil:
+		return nil, baseErr
+	case regionErr != nil:
+		return nil, regionErr
+	}
+	l, ok := c.(*storedLeaf)
+	if !ok {
+		return nil, fmt.Errorf("%s: %s is a JSON document, which has no regions", f.path, fault.Shown(base))
+	}
+	return l.region(r, text)
+}
+
+// exactly returns what has the name leaf: a leaf of the part to look in; else,
+// as ls prints it, a leaf that follows the name of its part, or a part that is a
+// document.
+func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
+	part, inPart, isLeaf := strings.Cut(leaf, "/")
+	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
+	switch names := f.ck.Names(); {
+	case len(names) == 0:
+		isPart = leaf == "" // the checkpoint itself
+	case len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]):
+		part, isPart = names[0], true // as at the path of a document
+	}
+	t, err := OpenTree(ctx, f.ck, f.path, f.part, f.options...)
+	switch noTree := errors.Is(err, ErrNoPytree) || errors.Is(err, orbax.ErrStructure); {
+	case err != nil && !(noTree && isPart):
+		return nil, err
+	case err == nil:
+		if l := f.leaf(t, leaf); l != nil {
+			return l, l.err()
+		}
+	}
+	switch {
+	case leaf == layout.MetricsName && !isPart && f.part == "":
+		if d, err := f.metrics(ctx); d != nil || err != nil {
+			return d, err
+		}
+		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
+	case !isPart || leaf == "" && t != nil:
+		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
+	case !isLeaf:
+		return f.document(ctx, part)
+	}
+	if t, err = OpenTree(ctx, f.ck, f.path, part, f.options...); err != nil {
+		return nil, err
+	}
+	if l := f.leaf(t, inPart); l != nil {
+		return l, l.err()
+	}
+	return nil, f.noLeaf(ctx, t, part, part+"/", inPart)
+}
+
+func (f *finder) isTree(ctx context.Context, name string) bool {
+	m, err := Look(ctx, f.ck, name)
+	return err == nil && TreeOf(m, name) != nil
+}
+
+// leaf returns a leaf of t, or nil.
+func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
+	l, err := t.Leaf(name)
+	if err != nil {
+		return nil
+	}
+	return &storedLeaf{l, l.Metadata(), name, f.path}
+}
+
+// metrics returns the metrics of a step as a document, or nil if there are none.
+func (f *finder) metrics(ctx context.Context) (Content, error) {
+	m, err := f.ck.CheckpointablesMetadata(ctx)
+	if err != nil || m.Metrics == nil {
+		return nil, err
+	}
+	text, err := layout.EncodeJSON(finite(m.Metrics))
+	return &document{f.path, layout.MetricsName, KindJSON, text}, err
+}
+
+// document returns the document that a part is.
+func (f *finder) document(ctx context.Context, name string) (Content, error) {
+	m, err := Look(ctx, f.ck, name)
+	if err != nil {
+		return nil, err
+	}
+	if t := TreeOf(m, name); t != nil {
+		return nil, f.notLeaf(name, name+"/", leafNames(t))
+	}
+	kind := KindOf(ctx, m, name)
+	if kind == KindStateful {
+		if d, err := readState(ctx, f.ck, f.path, name); d != nil || err != nil {
+			return d, err
+		}
+	}
+	if kind != KindJSON {
+		return nil, fmt.Errorf("%s: %s is of kind %s, which cannot be printed", f.path, partTitle(name), kind)
+	}
+	return readDocument(ctx, f.ck, f.path, name)
+}
+
+func leafNames(m *view.TreeMetadata) []string {
+	names := make([]string, len(m.Leaves))
+	for i := range m.Leaves {
+		names[i] = m.Leaves[i].Path.String()
+	}
+	return names
+}
+
+// notLeaf says that there are leaves below a path, whose names it takes with
+// what precedes them on the command line.
+func (f *finder) notLeaf(path, prefix string, leaves []string) error {
+	err := fmt.Errorf("%s: %s is not a leaf: it holds %s", f.path, fault.Shown(path), Plural(len(leaves), "leaf"))
+	return withNames(err, LeavesBelow, prefixed(prefix, leaves[:min(3, len(leaves))])...)
+}
+
+// noLeaf says that the part called name has no such leaf, and which may have
+// been meant.
+func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf string) error {
+	names := leafNames(t.Metadata())
+	var under []string
+	for _, n := range names {
+		if strings.HasPrefix(n, leaf+keySeparator) {
+			under = append(under, n)
+		}
+	}
+	if len(under) > 0 {
+		return f.notLeaf(prefix+leaf, prefix, under)
+	}
+	searched, others := f.others(ctx, name, leaf)
+	in := ""
+	if searched != "" {
+		in = " in checkpointable " + fault.Shown(searched)
+	}
+	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, fault.Shown(leaf), in)})
+	if len(others) > 0 {
+		return withNames(err, OtherHasLeaf, others[0])
+	}
+	near := endingWith(leaf, names)
+	if part, rest, ok := strings.Cut(leaf, keySeparator); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
+		if t, openErr := OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+			return withNames(err, SimilarLeaves, part+"/"+rest)
+		}
+	}
+	if part, rest, ok := strings.Cut(leaf, "/"); ok && len(near) == 0 && prefix == "" && f.part == "" {
+		for _, part := range Closest(part, f.ck.Names(), 1) {
+			if t, openErr := OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+				return withNames(err, SimilarLeaves, part+"/"+rest)
+			}
+		}
+	}
+	if len(near) == 0 {
+		near = Closest(leaf, names, 3)
+	}
+	if len(near) > 0 {
+		return withNames(err, SimilarLeaves, prefixed(prefix, near)...)
+	}
+	return withNames(err, AnyLeaf)
+}
+
+// endingWith returns up to three of the names whose last keys are leaf.
+func endingWith(leaf string, names []string) (near []string) {
+	for _, n := range names {
+		if leaf != "" && strings.HasSuffix(n, keySeparator+leaf) && len(near) < 3 {
+			near = append(near, n)
+		}
+	}
+	return near
+}
+
+// others returns the name of the pytree that was searched if name was, and those
+// of the others that have the leaf.
+func (f *finder) others(ctx context.Context, name, leaf string) (searched string, others []string) {
+	for _, n := range f.ck.Names() {
+		m, err := f.ck.Metadata(ctx, orbax.Name(n))
+		if err != nil || m.Tree == nil {
+			continue // the result is used for a hint only
+		}
+		if name == "" && (searched == "" || n == layout.DefaultName) {
+			searched = n
+		}
+		if slices.Contains(leafNames(m.Tree), leaf) {
+			others = append(others, n)
+		}
+	}
+	if name != "" {
+		searched = name
+	}
+	return searched, others
+}
+
+// prefixed returns names with what precedes them where a leaf is addressed.
+func prefixed(prefix string, names []string) []string {
+	full := make([]string, len(names))
+	for i, n := range names {
+		full[i] = prefix + n
+	}
+	return full
+}
+
+var ErrNoPytree = errors.New("no pytree")
+
+// OpenTree opens the pytree called name in the checkpoint at path; "" stands for
+// the one that Orbax loads.
+func OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, options ...orbax.LoadOption) (*view.Tree, error) {
+	t, err := ck.Tree(ctx, append([]orbax.LoadOption{orbax.Name(name)}, options...)...)
+	if err == nil {
+		return t, nil
+	}
+	if name == "" && len(ck.Names()) > 0 {
+		return nil, err
+	}
+	m, lookErr := Look(ctx, ck, name)
+	switch {
+	case lookErr != nil && name != "":
+		return nil, lookErr
+	case lookErr != nil || TreeOf(m, name) != nil:
+		return nil, err
+	}
+	kind := KindOf(ctx, m, name)
+	err = fmt.Errorf("%s: %s is %w: its kind is %s", path, partTitle(name), ErrNoPytree, kind)
+	if kind == KindJSON {
+		return nil, hintError{err, Hint{Kind: PrintsDocument, Checkpoint: path, Names: []string{name}}}
+	}
+	return nil, err
+}
+
+// partTitle names a part in a message.
+func partTitle(name string) string {
+	if name == "" {
+		return "it"
+	}
+	return "checkpointable " + fault.Shown(name)
+}

@@ -1,0 +1,108 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Inspector opens checkpoints and describes them. Several goroutines may use one.
+type Inspector struct {
+	// FollowLinks lets symbolic links inside of a checkpoint lead out of it.
+	FollowLinks bool
+	// FillMissing takes chunks that are missing for fill value.
+	FillMissing bool
+	// Resolve returns the store that a path belongs to and the name there;
+	// storage.Resolve if it is nil.
+	Resolve func(path string) (storage.Store, string, error)
+}
+
+func (in Inspector) resolve(path string) (storage.Store, string, error) {
+	if in.Resolve != nil {
+		return in.Resolve(path)
+	}
+	return storage.Resolve(path)
+}
+
+func (in Inspector) openOptions() []orbax.OpenOption {
+	if !in.FollowLinks {
+		return nil
+	}
+	return []orbax.OpenOption{orbax.FollowLinks()}
+}
+
+func (in Inspector) Fill() []orbax.FillOption {
+	if !in.FillMissing {
+		return nil
+	}
+	return []orbax.FillOption{orbax.FillMissing()}
+}
+
+// OptionsOf returns options as those of another kind that they are too.
+func OptionsOf[O any](fill []orbax.FillOption) []O {
+	options := make([]O, len(fill))
+	for i, o := range fill {
+		options[i] = any(o).(O)
+	}
+	return options
+}
+
+// Open opens a checkpoint for reading. Of a path inside of a checkpoint its error has a
+// hint; see [HintOf].
+func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, error) {
+	ck, err := orbax.Open(ctx, path, in.openOptions()...)
+	missing := errors.Is(err, orbax.ErrNotExist)
+	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
+		return ck, err
+	}
+	outer, rest := in.Enclosing(ctx, path)
+	if outer == "" {
+		return nil, err
+	}
+	if !missing {
+		err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
+	}
+	hint := Hint{Kind: OfCheckpoint, Checkpoint: outer}
+	if rest == layout.MetricsName {
+		hint.Kind, hint.Names = PrintsMetrics, []string{rest}
+	}
+	return nil, hintError{err, hint}
+}
+
+// Enclosing returns the checkpoint that a path is inside of, at any depth, and the rest of
+// the path; "" if it is inside of none, or if that cannot be seen.
+func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest string) {
+	store, name, err := in.resolve(of)
+	if err != nil {
+		return "", ""
+	}
+	dir, err := layout.Enclosing(ctx, store, name)
+	if err != nil || dir == "" {
+		return "", ""
+	}
+	rest = strings.TrimPrefix(strings.TrimPrefix(name, dir), "/")
+	if scheme, _, isURL := strings.Cut(of, "://"); isURL && !strings.EqualFold(scheme, "file") {
+		outer = of
+		for range strings.Split(rest, "/") {
+			outer = outer[:strings.LastIndexByte(strings.TrimRight(outer, "/"), '/')]
+		}
+	} else {
+		outer = filepath.FromSlash(dir)
+	}
+	if is, _ := orbax.IsCheckpoint(ctx, outer); !is {
+		return "", ""
+	}
+	return outer, path.Clean(rest)
+}
+
+// IsDamage reports whether err says that data is not what was written, or not all of it.
+func IsDamage(err error) bool {
+	return errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrIncomplete)
+}

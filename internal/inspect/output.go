@@ -1,0 +1,92 @@
+package inspect
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+)
+
+// escaper replaces what could act on a terminal, or mislead the reader of one, in
+// what is written to it. Names in a checkpoint are whatever its writer chose, and
+// every message may have one.
+type escaper struct {
+	w       io.Writer
+	asJSON  bool
+	pending []byte // the beginning of a rune
+}
+
+// ForTerminal returns a writer of text for people, which escapes as fault.Escape does.
+func ForTerminal(w io.Writer) *escaper { return &escaper{w: w} }
+
+// ForJSON returns a writer of JSON documents, in which the same characters are
+// escaped as in JSON.
+func ForJSON(w io.Writer) *escaper { return &escaper{w: w, asJSON: true} }
+
+// AsIs returns the writer behind those that escape.
+func AsIs(w io.Writer) io.Writer {
+	for {
+		e, ok := w.(*escaper)
+		if !ok {
+			return w
+		}
+		w = e.w
+	}
+}
+
+func (e *escaper) Write(p []byte) (int, error) {
+	in := append(e.pending, p...)
+	out := make([]byte, 0, len(in))
+	for len(in) > 0 && utf8.FullRune(in) {
+		r, n := utf8.DecodeRune(in)
+		out = e.append(out, r, string(in[:n]))
+		in = in[n:]
+	}
+	e.pending = append([]byte(nil), in...)
+	if _, err := e.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Flush writes the bytes of a rune that has not been completed.
+func (e *escaper) Flush() error {
+	var out []byte
+	for _, b := range e.pending {
+		out = e.append(out, utf8.RuneError, string([]byte{b}))
+	}
+	e.pending = nil
+	_, err := e.w.Write(out)
+	return err
+}
+
+func (e *escaper) append(out []byte, r rune, text string) []byte {
+	switch {
+	case !e.asJSON:
+		return fault.Escape(out, r, text)
+	case r == utf8.RuneError && len(text) == 1:
+		return append(out, `\ufffd`...)
+	case r == '\n' || r == '\t' || !fault.Acts(r):
+		return append(out, text...)
+	case r > 0xffff:
+		high, low := utf16.EncodeRune(r)
+		return fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+	}
+	return fmt.Appendf(out, `\u%04x`, r)
+}
+
+// WriteJSON writes v as an indented document.
+func WriteJSON(w io.Writer, v any) error {
+	doc, err := layout.EncodeJSON(v)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(ForJSON(w))
+	WriteIndented(b, doc)
+	b.WriteByte('\n')
+	return b.Flush()
+}

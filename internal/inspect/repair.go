@@ -1,0 +1,53 @@
+package inspect
+
+import "github.com/go-orbax/orbax"
+
+// Repair is what repair prints; its JSON is described in the verb's help.
+type Repair struct {
+	Path    string       `json:"path"`
+	Written bool         `json:"written"`
+	Trees   []treeRepair `json:"trees"`
+}
+
+type treeRepair struct {
+	Name      string   `json:"name"`
+	Databases []string `json:"databases"`
+	Keys      int      `json:"keys"`
+	Damage    *string  `json:"damage"`
+	Obstacle  *string  `json:"obstacle"`
+}
+
+func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
+	message := func(err error) *string {
+		if err == nil {
+			return nil
+		}
+		text := err.Error()
+		return &text
+	}
+	r := &Repair{Path: path, Written: found.Written, Trees: []treeRepair{}}
+	for _, t := range found.Trees {
+		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})
+	}
+	return r
+}
+
+// Needed reports whether there is something that was not repaired.
+func (r *Repair) Needed() bool {
+	for _, t := range r.Trees {
+		if t.Damage != nil && !r.Written {
+			return true
+		}
+	}
+	return false
+}
+
+// Possible reports whether all that is damaged can be repaired.
+func (r *Repair) Possible() bool {
+	for _, t := range r.Trees {
+		if t.Obstacle != nil {
+			return false
+		}
+	}
+	return true
+}

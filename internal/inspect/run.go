@@ -1,0 +1,245 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	rootdocs "github.com/go-orbax/orbax/internal/documents"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// What is said of a save that is not finished.
+const (
+	unfinishedSave  = "a save that goes on, or has died"
+	unfinishedParts = "a session of partial saves that is not finalized"
+)
+
+// StepNumber returns the number of a step by its name, in whatever format.
+func StepNumber(name string) (int, bool) {
+	n, err := strconv.Atoi(name[len(strings.TrimRight(name, "0123456789")):])
+	return n, err == nil
+}
+
+// stepsDir is a run: a directory of steps.
+type Run struct {
+	in         Inspector
+	path       string
+	steps      []string // names of directories, in the order of their numbers
+	others     []string // directories that may be checkpoints and have other names
+	unfinished []string
+}
+
+// Run returns the run at a path, or nil if neither a step nor a run's metadata are
+// there.
+func (in Inspector) Run(ctx context.Context, dir string) *Run {
+	store, name, err := in.resolve(dir)
+	if err != nil || IsBeside(name) { // parts' names may end in digits
+		return nil
+	}
+	entries, err := store.List(ctx, name)
+	if err != nil {
+		return nil
+	}
+	r := &Run{in: in, path: dir}
+	for _, e := range entries {
+		_, numbered := StepNumber(e.Name)
+		switch {
+		case !e.Dir:
+			if numbered && handler.IsFlaxFile(ctx, store, path.Join(name, e.Name)) {
+				r.steps = append(r.steps, e.Name)
+			}
+		case isUnfinished(e.Name):
+			r.unfinished = append(r.unfinished, e.Name)
+		case strings.Contains(e.Name, storage.TempMarker):
+		case numbered:
+			r.steps = append(r.steps, e.Name)
+		default:
+			r.others = append(r.others, e.Name)
+		}
+	}
+	slices.SortStableFunc(r.steps, func(a, b string) int {
+		i, _ := StepNumber(a)
+		j, _ := StepNumber(b)
+		return cmp.Compare(i, j)
+	})
+	for _, s := range r.steps {
+		ck, err := orbax.Open(ctx, Join(dir, s))
+		if err == nil {
+			ck.Close()
+		}
+		if !isNone(err) {
+			return r
+		}
+	}
+	// A run that has begun has its metadata before its first step.
+	if is, _ := in.checkRunMetadata(ctx, Join(dir, layout.RootMetadataDir)); is {
+		return r
+	}
+	return nil
+}
+
+func Join(dir, name string) string {
+	if strings.Contains(dir, "://") {
+		return strings.TrimRight(dir, "/") + "/" + name
+	}
+	return filepath.Join(dir, name)
+}
+
+// isNone reports whether an error says that no checkpoint is there, whole or damaged.
+func isNone(err error) bool {
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || isUnfinishedSave(err)
+}
+
+// isUnfinishedSave reports whether an error says that a save goes on or has died.
+func isUnfinishedSave(err error) bool {
+	return errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, fault.ErrNotFetched)
+}
+
+// isUnfinished reports whether a name is that of an unfinished save of a step, or of a
+// run's metadata.
+func isUnfinished(name string) bool {
+	of, _, temporary := strings.Cut(name, storage.TempMarker)
+	if !temporary {
+		of, temporary = strings.CutSuffix(name, layout.PartialSuffix)
+	}
+	_, numbered := StepNumber(of)
+	return temporary && (numbered || of == layout.RootMetadataDir)
+}
+
+// IsBeside reports whether a name is that of what a save has beside its checkpoint until
+// it is finished: a temporary directory, or a session of partial saves.
+func IsBeside(name string) bool {
+	return strings.Contains(path.Base(filepath.ToSlash(name)), storage.TempMarker) || isSession(name)
+}
+
+// isSession reports whether a path is that of a session of partial saves.
+func isSession(name string) bool {
+	return strings.HasSuffix(path.Base(filepath.ToSlash(name)), layout.PartialSuffix)
+}
+
+// explain changes the verdict about what has failed with err, if it is unfinished and not
+// damaged, or no checkpoint and has its place in a run all the same.
+func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
+	if isUnfinishedSave(err) {
+		v.Status, v.Note, v.Problems = StatusUnfinished, unfinishedSave, []string{}
+		if isSession(v.Path) {
+			v.Note = unfinishedParts
+		}
+		return
+	}
+	_, name, resolveErr := in.resolve(v.Path)
+	if resolveErr != nil {
+		return
+	}
+	name = path.Base(name)
+	switch {
+	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
+		is, err := in.checkRunMetadata(ctx, v.Path)
+		switch {
+		case !is:
+			return
+		case err != nil:
+			v.Status, v.Problems, v.Err, v.None = StatusDamaged, Problems(err), nil, false
+			return
+		}
+		v.Status, v.Note = StatusOK, "the metadata of a run"
+	default:
+		return
+	}
+	v.Problems, v.Err = []string{}, nil
+}
+
+// checkRunMetadata reports whether a directory has nothing but the documents of a run's
+// metadata, and whether they are those that were written, if there are digests.
+func (in Inspector) checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
+	store, name, err := in.resolve(dir)
+	if err != nil {
+		return false, nil
+	}
+	entries, err := store.List(ctx, name)
+	if err != nil || len(entries) == 0 {
+		return false, nil
+	}
+	for _, e := range entries {
+		if e.Dir || e.Name != layout.RootMetadataFile && e.Name != layout.OldRootMetadataFile && e.Name != layout.DigestFile {
+			return false, nil
+		}
+	}
+	doc, err := transfer.ReadFile(ctx, store, name, layout.DigestFile, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	var digests *layout.Digests
+	if err == nil {
+		digests, err = layout.ParseDigests(doc)
+	}
+	if err == nil {
+		err = rootdocs.CheckAll(ctx, store, name, "", digests)
+	}
+	return true, err
+}
+
+// Verify reports on every step, in their order, then on the other checkpoints and on what
+// is unfinished, and last on the run. The run's metadata are reported if they are damaged.
+func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
+	total := &Verdict{Path: r.path, Status: StatusOK, IsRun: true}
+	var bad []string
+	steps, others := 0, 0
+	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
+		v := r.in.Verify(ctx, Join(r.path, name))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v.InRun = true
+		if v.None && v.Status == StatusError {
+			continue // no checkpoint, or one that was removed since
+		}
+		if name == layout.RootMetadataDir && v.Status == StatusOK {
+			continue
+		}
+		if err := report(v); err != nil {
+			return err
+		}
+		switch v.Status {
+		case StatusUnfinished:
+			total.unfinished++
+			continue
+		case StatusOK:
+		default:
+			bad = append(bad, name)
+			if total.Status != StatusDamaged {
+				total.Status = v.Status
+			}
+		}
+		switch {
+		case slices.Contains(r.steps, name):
+			steps++
+		case name != layout.RootMetadataDir:
+			others++
+		}
+	}
+	total.Note = Plural(steps, "step")
+	if others > 0 {
+		total.Note += ", " + Plural(others, "other checkpoint")
+	}
+	if len(bad) > 0 {
+		total.Note += fmt.Sprintf(", damaged or unreadable: %s", fault.List(bad))
+	}
+	if total.unfinished > 0 {
+		total.Note += fmt.Sprintf(", %s", Plural(total.unfinished, "unfinished save"))
+	}
+	return report(total)
+}

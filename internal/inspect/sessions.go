@@ -1,0 +1,70 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/partial"
+)
+
+// sessionsAt describes the sessions in a directory, or the one that a path is of: that
+// of the checkpoint or of the session.
+func FindSessions(ctx context.Context, path string) ([]*partial.Session, error) {
+	found, err := partial.Sessions(ctx, path)
+	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
+		return found, err
+	}
+	s, openErr := partial.Open(ctx, path)
+	if openErr != nil {
+		return found, cmp.Or(err, openErr)
+	}
+	return []*partial.Session{s}, nil
+}
+
+// Session is what partial ls prints; its JSON is described in the verb's help.
+type Session struct {
+	Path  string        `json:"path"`
+	Parts []sessionPart `json:"parts"`
+}
+
+type sessionPart struct {
+	Name   *string    `json:"name"`
+	Saved  *time.Time `json:"saved"`
+	Leaves []string   `json:"leaves"`
+	Bytes  int64      `json:"bytes"`
+}
+
+func DescribeSessions(found []*partial.Session) []Session {
+	sessions := make([]Session, len(found))
+	for i, s := range found {
+		sessions[i] = DescribeSession(s)
+	}
+	return sessions
+}
+
+func DescribeSession(s *partial.Session) Session {
+	d := Session{Path: s.Path, Parts: []sessionPart{}}
+	for _, p := range s.Parts {
+		part := sessionPart{Saved: known(p.Saved), Leaves: []string{}, Bytes: p.Bytes}
+		if p.Name != "" {
+			part.Name = &p.Name
+		}
+		for _, k := range p.Keys {
+			part.Leaves = append(part.Leaves, k.String())
+		}
+		d.Parts = append(d.Parts, part)
+	}
+	return d
+}
+
+func (s Session) LeafCount() (n int) {
+	for _, p := range s.Parts {
+		n += len(p.Leaves)
+	}
+	return n
+}

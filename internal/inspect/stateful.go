@@ -1,0 +1,75 @@
+package inspect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
+)
+
+// The files of a stateful object that cat prints are no more and no larger than this.
+const (
+	maxStateFiles = 64
+	maxStateBytes = 1 << 20
+)
+
+// readState reads the part called name, which a stateful object has saved, as a document:
+// what its file says, or if there are several an object of what each says. It returns nil
+// if not all files are JSON, or if they are many or large.
+func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name string) (*document, error) {
+	var part stateDir
+	if err := ck.LoadInto(ctx, &part, orbax.Name(name)); err != nil {
+		return nil, err
+	}
+	entries, err := part.dir.List(ctx, ".")
+	if err != nil {
+		return nil, InCheckpoint(checkpoint, err)
+	}
+	files, last := map[string]json.RawMessage{}, ""
+	for _, e := range entries {
+		if e.Name == layout.CommitFile {
+			continue
+		}
+		if e.Dir || path.Ext(e.Name) != ".json" || e.Size > maxStateBytes || len(files) == maxStateFiles {
+			return nil, nil
+		}
+		text, err := part.dir.ReadFile(ctx, e.Name)
+		if err != nil {
+			return nil, InCheckpoint(checkpoint, err)
+		}
+		if !json.Valid(text) { // it may have numbers that JSON does not have
+			v, err := layout.DecodeJSON(text)
+			if err != nil {
+				return nil, nil
+			}
+			if text, err = layout.EncodeJSON(finite(v)); err != nil {
+				return nil, nil
+			}
+		}
+		files[e.Name], last = text, e.Name
+	}
+	switch len(files) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &document{checkpoint, name, KindStateful, files[last]}, nil
+	}
+	text, err := json.Marshal(files)
+	return &document{checkpoint, name, KindStateful, text}, err
+}
+
+// stateDir is a handler.Stateful that only keeps the directory of its state.
+type stateDir struct{ dir *handler.ReadDir }
+
+func (s *stateDir) LoadState(_ context.Context, dir *handler.ReadDir) error {
+	s.dir = dir
+	return nil
+}
+
+func (s *stateDir) SaveState(context.Context) (handler.WriteFunc, error) {
+	return nil, errors.ErrUnsupported
+}

@@ -1,0 +1,51 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+func Plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	if base, ok := strings.CutSuffix(what, "f"); ok {
+		what = base + "ve" // leaf
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// ShapeText returns a shape as in Python: "[2, 3]".
+func ShapeText(shape []int) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ") }
+
+// Unique drops repetitions.
+func Unique(list []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Problems returns the messages of err's problems, each once, without the path of the
+// checkpoint and without advice for programs; see hintOf.
+func Problems(err error) []string {
+	var lib *orbax.Error
+	if !errors.As(err, &lib) {
+		return []string{fault.Printable(err.Error())}
+	}
+	var lines []string
+	for _, p := range lib.Problems() {
+		lines = append(lines, fault.Printable(fault.WithoutAdvice(p)))
+	}
+	return Unique(lines)
+}

@@ -1,0 +1,126 @@
+package inspect
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/view"
+)
+
+const (
+	StatusOK      = "ok"
+	StatusDamaged = "damaged"
+	StatusError   = "error"
+	// StatusUnfinished is that of a save which goes on or has died: no damage.
+	StatusUnfinished = "unfinished"
+)
+
+// Verdict is what was found out about one checkpoint.
+type Verdict struct {
+	Path          string   `json:"path"`
+	Status        string   `json:"status"`
+	Leaves        int      `json:"leaves"`
+	Bytes         int64    `json:"bytes"`
+	Digests       *bool    `json:"digests"`
+	Unchecksummed int      `json:"unchecksummed"`
+	Missing       int      `json:"missing_chunks"`
+	Unchecked     []string `json:"unchecked"`
+	Seconds       float64  `json:"seconds"`
+	Problems      []string `json:"problems"`
+
+	Trees int `json:"-"`
+	// Err is the error that the problems are from, for hints about it.
+	Err error `json:"-"`
+	// NeedsIndex says that Orbax in Python cannot load a pytree without an index, and
+	// nothing is lost.
+	NeedsIndex bool   `json:"-"`
+	Note       string `json:"-"` // of what is no checkpoint
+	None       bool   `json:"-"` // no checkpoint is there
+	IsRun      bool   `json:"-"` // it is about a directory of steps
+	InRun      bool   `json:"-"` // it was found in one, and was no argument
+	unfinished int    // saves in it
+}
+
+// Verify reads everything in the checkpoint at path and checks it.
+func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
+	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
+	start := time.Now()
+	err := in.check(ctx, v)
+	v.Seconds = time.Since(start).Seconds()
+	if err == nil {
+		return v
+	}
+	v.Status = StatusError
+	if IsDamage(err) {
+		v.Status = StatusDamaged
+	}
+	v.Err = err
+	for _, p := range Problems(err) {
+		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
+	}
+	v.None = isNone(err)
+	in.explain(ctx, v, err)
+	return v
+}
+
+func (in Inspector) check(ctx context.Context, v *Verdict) error {
+	ck, err := in.Open(ctx, v.Path)
+	if err != nil {
+		return err
+	}
+	defer ck.Close()
+	if err := ck.Verify(ctx, OptionsOf[orbax.VerifyOption](in.Fill())...); err != nil {
+		return err
+	}
+	m, err := Look(ctx, ck, "", in.Fill()...)
+	if err != nil {
+		return err
+	}
+	digests := m.Digests // a pointer into m would keep the metadata of all leaves
+	v.Digests = &digests
+	v.lookForIndexes(ctx)
+	for _, name := range PartNames(ck, "") {
+		t := TreeOf(m, name)
+		if t == nil {
+			if !m.Digests {
+				v.Unchecked = append(v.Unchecked, name)
+			}
+			continue
+		}
+		v.Trees++
+		v.Leaves += len(t.Leaves)
+		v.Bytes += t.Bytes()
+		for _, l := range t.Leaves {
+			v.Missing += l.MissingChunks
+			if l.DType != array.Invalid && !m.Digests && !checksummed(&l, t.Format) {
+				v.Unchecksummed++
+			}
+		}
+	}
+	return nil
+}
+
+// lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
+// needs an index of the databases of several processes, cannot load.
+func (v *Verdict) lookForIndexes(ctx context.Context) {
+	found, err := orbax.Repair(ctx, v.Path)
+	if err != nil {
+		return // the result is used for a hint only
+	}
+	for _, t := range found.Trees {
+		if t.Damage != nil {
+			v.NeedsIndex = true
+		}
+	}
+}
+
+// maxInline is the longest value that Orbax stores in a database's own nodes,
+// which have checksums.
+const maxInline = 1024
+
+func checksummed(l *view.LeafMetadata, format string) bool {
+	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
+}
