@@ -128,7 +128,7 @@ func TestDataFileSizeShared(t *testing.T) {
 func TestDataFileSizeRefused(t *testing.T) {
 	for _, s := range []handler.StorageOptions{{DataFileSize: -1}, {DataFileSize: 1, PlainFiles: true}} {
 		path := filepath.Join(t.TempDir(), "ck")
-		if err := orbax.Save(t.Context(), path, map[string]any{"a": 1}, orbax.Storage(s)); !errors.Is(err, orbax.ErrUnsupported) {
+		if err := orbax.Save(t.Context(), path, map[string]any{"a": 1}, orbax.Storage(s)); !errors.Is(err, orbax.ErrUsage) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}

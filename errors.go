@@ -55,8 +55,12 @@ var (
 	ErrKeyCollision = fault.ErrKeyCollision
 	// ErrReservedName: a name that has another meaning, or is unsafe.
 	ErrReservedName = fault.ErrReservedName
-	// ErrUnsupported: a format or feature that this version does not know.
+	// ErrUnsupported: a format or a feature that this version, the store or the
+	// checkpoint does not have.
 	ErrUnsupported = fault.ErrUnsupported
+	// ErrUsage: an option or an argument that has no meaning for this call, whatever
+	// is at the path. The program has to be changed.
+	ErrUsage = fault.ErrUsage
 )
 
 // Error is the error that this package returns.

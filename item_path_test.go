@@ -59,7 +59,7 @@ func TestItemPath(t *testing.T) {
 	}
 
 	// It is a part of the checkpoint, so that nothing is written there.
-	if err := orbax.Save(ctx, path, params, orbax.Overwrite()); !errors.Is(err, orbax.ErrReservedName) {
+	if err := orbax.Save(ctx, path, params, orbax.Overwrite()); !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		t.Errorf("Save: %v", err)
 	}
 	if err := orbax.Delete(ctx, path); !errors.Is(err, orbax.ErrInvalidCheckpoint) {

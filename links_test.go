@@ -224,7 +224,7 @@ func TestFollowLinksEverywhere(t *testing.T) {
 	_, metaErr := ck.Metadata(ctx, orbax.FollowLinks())
 	_, partsErr := ck.LoadCheckpointables(ctx, nil, orbax.FollowLinks())
 	for _, err := range []error{loadErr, metaErr, partsErr, ck.Verify(ctx, orbax.FollowLinks())} {
-		if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "Open") {
+		if !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "Open") {
 			t.Errorf("too late: %v", err)
 		}
 	}

@@ -219,10 +219,10 @@ func TestOptionsThatDoNothing(t *testing.T) {
 	for name, o := range map[string]orbax.LoadCheckpointablesOption{
 		"Cast": orbax.Cast(), "PadOrTruncate": orbax.PadOrTruncate(), "Partial": orbax.Partial(),
 	} {
-		if _, err := orbax.Load(ctx, path, o); !errors.Is(err, orbax.ErrUnsupported) {
+		if _, err := orbax.Load(ctx, path, o); !errors.Is(err, orbax.ErrUsage) {
 			t.Errorf("%s: Load: %v", name, err)
 		}
-		if _, err := orbax.LoadCheckpointables(ctx, path, nil, o); !errors.Is(err, orbax.ErrUnsupported) {
+		if _, err := orbax.LoadCheckpointables(ctx, path, nil, o); !errors.Is(err, orbax.ErrUsage) {
 			t.Errorf("%s: LoadCheckpointables: %v", name, err)
 		}
 	}
@@ -233,7 +233,7 @@ func TestOptionsThatDoNothing(t *testing.T) {
 	}{
 		"no pattern":       {[]orbax.LoadOption{orbax.Select()}, orbax.ErrStructure},
 		"nothing selected": {[]orbax.LoadOption{none}, orbax.ErrStructure},
-		"of JSON":          {[]orbax.LoadOption{orbax.Name("config"), orbax.Select("a")}, orbax.ErrUnsupported},
+		"of JSON":          {[]orbax.LoadOption{orbax.Name("config"), orbax.Select("a")}, orbax.ErrUsage},
 	} {
 		_, lerr := orbax.Load(ctx, path, c.options...)
 		_, merr := orbax.Metadata(ctx, path, c.options...)

@@ -86,16 +86,16 @@ func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
 		return c.checkOpening(&cfg.Open)
 	}
 	return fmt.Errorf("%w: what Mapped loads is valid until the checkpoint is closed, which this function does; "+
-		"use Open and a method of the Checkpoint that it returns", fault.ErrUnsupported)
+		"use Open and a method of the Checkpoint that it returns", fault.ErrUsage)
 }
 
 // checkReading refuses options for loads where there is none.
 func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 	switch {
 	case cfg.Mapping != config.MapNothing:
-		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUnsupported)
+		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUsage)
 	case cfg.Reports != nil || cfg.Progress != nil:
-		return fmt.Errorf("%w: Report and Progress are for saves and loads", fault.ErrUnsupported)
+		return fmt.Errorf("%w: Report and Progress are for saves and loads", fault.ErrUsage)
 	}
 	return c.checkOpening(&cfg.Open)
 }

@@ -154,10 +154,10 @@ func TestOverwriteByMarker(t *testing.T) {
 func TestAtomicityRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ck")
 	state := map[string]any{"a": 1}
-	if err := orbax.Save(t.Context(), path, state, orbax.Atomicity(7)); !errors.Is(err, orbax.ErrUnsupported) {
+	if err := orbax.Save(t.Context(), path, state, orbax.Atomicity(7)); !errors.Is(err, orbax.ErrUsage) {
 		t.Error(err)
 	}
-	if err := partial.Save(t.Context(), path, state, byMarker); !errors.Is(err, orbax.ErrUnsupported) {
+	if err := partial.Save(t.Context(), path, state, byMarker); !errors.Is(err, orbax.ErrUsage) {
 		t.Error(err)
 	}
 }

@@ -67,7 +67,7 @@ func (c *loadConfig) checkTarget(target any) error {
 		return nil
 	}
 	return fmt.Errorf("%w: Cast, PadOrTruncate and Partial say how a target is filled, and there is none; use LoadInto or LoadAbstract, or Select for a part",
-		fault.ErrUnsupported)
+		fault.ErrUsage)
 }
 
 // checkViews refuses options that change the tree where h, which is no handler of
@@ -76,7 +76,7 @@ func (c *loadConfig) checkViews(h handler.Handler) error {
 	if _, ok := h.(handler.PyTreeHandler); ok || len(c.Handler.Views) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUnsupported, h.Type())
+	return fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUsage, h.Type())
 }
 
 // viewOption changes the tree that is loaded.

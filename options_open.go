@@ -51,7 +51,7 @@ func openingOf(c *config.Open) []OpenOption {
 // checkOpening refuses options that come too late for a checkpoint that is open.
 func (c *Checkpoint) checkOpening(o *config.Open) error {
 	if o.FollowLinks && !c.opened.FollowLinks {
-		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUnsupported)
+		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUsage)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestSaveInsideACheckpoint(t *testing.T) {
 	for _, inner := range []string{"inner", "state/inner", "state/d/x/y"} {
 		for _, options := range [][]orbax.SaveOption{nil, {orbax.Overwrite()}} {
 			err := orbax.Save(ctx, filepath.Join(path, inner), 1, options...)
-			if !errors.Is(err, orbax.ErrReservedName) {
+			if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				t.Errorf("save to %s: %v", inner, err)
 			}
 		}

@@ -69,7 +69,7 @@ func TestMappedRefused(t *testing.T) {
 		for _, calls := range c.refused {
 			for what, call := range calls {
 				err := call(t.Context(), c.option)
-				if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), c.name) {
+				if !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), c.name) {
 					t.Errorf("%s: %s: %v", what, c.name, err)
 				}
 			}

@@ -25,7 +25,7 @@ const overwriteAdvice = "pass Overwrite to replace it"
 func (s *saving) checkPlace(ctx context.Context) error {
 	outer, err := layout.Enclosing(ctx, s.store, s.dir)
 	if err == nil && outer != "" {
-		err = fmt.Errorf("%w: the path is inside of the checkpoint %s", fault.ErrReservedName, outer)
+		err = fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
 	}
 	return err
 }
@@ -144,10 +144,10 @@ func (s *saving) accept(ctx context.Context, state any, c *save.Config) error {
 		return nil
 	}
 	if s.overwrite {
-		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUnsupported)
+		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUsage)
 	}
 	if custom, _ := s.meta.Custom.(layout.CustomJSON); custom.IsList() {
-		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUnsupported)
+		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUsage)
 	}
 	leaves, err := tree.Flatten(state, c.Handler.Adapters...)
 	if err != nil {

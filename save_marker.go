@@ -40,12 +40,12 @@ const (
 // step of a run that training.Checkpointer.Resume has passed over: a Checkpointer replaces
 // it by the files of CommitFile, which it writes under a temporary name and renames, so
 // that the damaged step stays until then. A partial save refuses
-// CommitFile, and so does a store that cannot write in place, with ErrUnsupported too.
+// CommitFile with ErrUsage, and a store that cannot write in place with ErrUnsupported.
 func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) {
 		c.Marker, c.Refused = mode == CommitFile, nil
 		if mode != AtomicRename && mode != CommitFile {
-			c.Refused = fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUnsupported, mode)
+			c.Refused = fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUsage, mode)
 		}
 	})
 }
@@ -60,7 +60,7 @@ func (s *saving) checkAtomicity(c *save.Config) error {
 	case c.Refused != nil:
 		return c.Refused
 	case s.inPlace && s.into != nil:
-		return fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUnsupported)
+		return fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUsage)
 	case s.inPlace && !s.store.Properties().Marker:
 		return fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
 	}

@@ -16,13 +16,13 @@ import (
 // prepareStep takes what belongs to a step of a run: its metrics.
 func (s *saving) prepareStep(ctx context.Context, c *save.Config) error {
 	if c.Step.Force && !c.Step.Managed {
-		return fmt.Errorf("%w: Force is for a Checkpointer, which decides what is saved; this saves always", fault.ErrUnsupported)
+		return fmt.Errorf("%w: Force is for a Checkpointer, which decides what is saved; this saves always", fault.ErrUsage)
 	}
 	if c.Metrics == nil {
 		return nil
 	}
 	if s.into != nil {
-		return fmt.Errorf("%w: a partial save has no metrics", fault.ErrUnsupported)
+		return fmt.Errorf("%w: a partial save has no metrics", fault.ErrUsage)
 	}
 	h := handler.MetricsHandler{}
 	write, err := h.Save(ctx, c.Metrics, c.Handler)

@@ -72,7 +72,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ck.Close()
-	if _, err := ck.Tree(t.Context(), orbax.Report(&s)); !errors.Is(err, orbax.ErrUnsupported) {
+	if _, err := ck.Tree(t.Context(), orbax.Report(&s)); !errors.Is(err, orbax.ErrUsage) {
 		t.Errorf("a report of what loads nothing: %v", err)
 	}
 }

@@ -159,10 +159,11 @@ func KnownPRNG(impl string) bool { return prngKeyShapes[impl] != nil }
 // data is uint32 and its last dimension is that of one key: 2 for
 // threefry2x32, 4 for rbg and unsafe_rbg, anything for a generator that JAX itself
 // does not have, whose keys can be loaded and not saved. The result's shape is that of the data. A misfit is
-// an error that matches ErrDType or ErrShape.
+// an error that matches ErrDType or ErrShape, and an empty impl one that matches
+// ErrUsage.
 func PRNGKey(impl string, keyData *Array) (*Array, error) {
 	if impl == "" {
-		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUnsupported)
+		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUsage)
 	}
 	if keyData.dtype != Uint32 {
 		return nil, fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.ErrDType, keyData.dtype)

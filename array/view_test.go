@@ -296,7 +296,7 @@ func TestPRNGKey(t *testing.T) {
 		{"threefry2x32", data(4), fault.ErrShape},
 		{"rbg", data(4, 2), fault.ErrShape},
 		{"rbg", Of([]int32{1, 2, 3, 4}), fault.ErrDType},
-		{"", data(2), fault.ErrUnsupported},
+		{"", data(2), fault.ErrUsage},
 	} {
 		key, err := PRNGKey(tt.impl, tt.data)
 		if !errors.Is(err, tt.want) {

@@ -21,7 +21,7 @@ func TestOptionsReportedOnce(t *testing.T) {
 		options StorageOptions
 		want    []string
 	}{
-		{StorageOptions{ArrayOptions: ArrayOptions{Compression: zarr.Zstd(99)}}, []string{"leaf a: unsupported format: zstd level 99 is outside -131072 to 22 (and 3 other leaves)"}},
+		{StorageOptions{ArrayOptions: ArrayOptions{Compression: zarr.Zstd(99)}}, []string{"leaf a: invalid request: zstd level 99 is outside -131072 to 22 (and 3 other leaves)"}},
 		{StorageOptions{ArrayOptions: ArrayOptions{ChunkByteSize: 1}}, []string{"leaf a: shape mismatch: chunks of 1 bytes with elements of 4 (and 2 other leaves)"}},
 		{StorageOptions{ArrayOptions: ArrayOptions{ChunkByteSize: -1}}, []string{"leaf a: shape mismatch: negative chunk size -1 (and 3 other leaves)"}},
 		{StorageOptions{ArrayOptions: ArrayOptions{ChunkByteSize: 4}}, []string{"leaf b: shape mismatch: chunks of 4 bytes with elements of 8"}},
@@ -35,14 +35,14 @@ func TestOptionsReportedOnce(t *testing.T) {
 				o.Compression = zarr.Zstd(24)
 			}
 			return o
-		}}, []string{"leaf a: unsupported format: zstd level 23 is outside -131072 to 22 (and 1 other leaf)", "leaf b: unsupported format: zstd level 24 is outside -131072 to 22"}},
+		}}, []string{"leaf a: invalid request: zstd level 23 is outside -131072 to 22 (and 1 other leaf)", "leaf b: invalid request: zstd level 24 is outside -131072 to 22"}},
 	} {
 		_, err := PyTreeHandler{}.Save(t.Context(), state, SaveOptions{Storage: c.options})
 		if got := fmt.Sprint(err); got != strings.Join(c.want, "\n") {
 			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(c.want, "\n"))
 		}
 		var leaf *fault.Leaf
-		if !errors.As(err, &leaf) || !errors.Is(err, fault.ErrShape) && !errors.Is(err, fault.ErrUnsupported) {
+		if !errors.As(err, &leaf) || !errors.Is(err, fault.ErrShape) && !errors.Is(err, fault.ErrUsage) {
 			t.Errorf("%v has no leaf or class", err)
 		}
 	}

@@ -33,9 +33,9 @@ type StorageOptions struct {
 func (s *StorageOptions) check() error {
 	switch {
 	case s.DataFileSize < 0:
-		return fmt.Errorf("%w: a DataFileSize of %d", fault.ErrUnsupported, s.DataFileSize)
+		return fmt.Errorf("%w: a DataFileSize of %d", fault.ErrUsage, s.DataFileSize)
 	case s.DataFileSize > 0 && s.PlainFiles:
-		return fmt.Errorf("%w: DataFileSize is for a database, and PlainFiles writes none; leave one of them out", fault.ErrUnsupported)
+		return fmt.Errorf("%w: DataFileSize is for a database, and PlainFiles writes none; leave one of them out", fault.ErrUsage)
 	}
 	return nil
 }

@@ -150,10 +150,10 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 		return err
 	}
 	if err := before.Unchanged(ctx); err != nil {
-		return fmt.Errorf("the checkpoint is %w; its session is left: %w", fault.ErrInPlace, err)
+		return fmt.Errorf("%w; its session is left: %w", fault.ErrInPlace, err)
 	}
 	if err := claim.RemoveAll(ctx, proof.Session(s.store)); err != nil {
-		return fmt.Errorf("the checkpoint is %w; removing its session failed: %w", fault.ErrInPlace, err)
+		return fmt.Errorf("%w; removing its session failed: %w", fault.ErrInPlace, err)
 	}
 	return nil
 }

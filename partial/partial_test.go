@@ -170,8 +170,8 @@ func TestRefusals(t *testing.T) {
 		err  error
 		want error
 	}{
-		"overwrite":       {partial.Save(ctx, path, state, orbax.Overwrite()), orbax.ErrUnsupported},
-		"list of custom":  {partial.Save(ctx, path, state, orbax.CustomMetadata([]int{1})), orbax.ErrUnsupported},
+		"overwrite":       {partial.Save(ctx, path, state, orbax.Overwrite()), orbax.ErrUsage},
+		"list of custom":  {partial.Save(ctx, path, state, orbax.CustomMetadata([]int{1})), orbax.ErrUsage},
 		"json":            {partial.Save(ctx, path, handler.JSON{Value: 1}), orbax.ErrLeafType},
 		"empty":           {partial.Save(ctx, path, map[string]any{}), orbax.ErrStructure},
 		"leaf":            {partial.Save(ctx, path, map[string]any{"x": make(chan int)}), orbax.ErrLeafType},

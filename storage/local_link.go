@@ -136,7 +136,7 @@ func (s *localStage) commitInto(ctx context.Context) error {
 		err = s.sys.syncDir(at(filepath.Dir(s.target)))
 	}
 	if err != nil {
-		return fmt.Errorf("%s is %w but may not survive a power failure: %w", path.Join(s.target, s.entry), fault.ErrInPlace, err)
+		return fmt.Errorf("%s: %w, but may not survive a power failure: %w", path.Join(s.target, s.entry), fault.ErrInPlace, err)
 	}
 	return nil
 }

@@ -197,10 +197,10 @@ func (s *markerStage) Commit(ctx context.Context) error {
 	}
 	s.folders.end()
 	if err = s.sys.syncOwn(s.target, "."); err != nil {
-		err = fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
+		err = fmt.Errorf("%s: %w, but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
 	if cerr := s.claim.Abort(); cerr != nil {
-		err = errors.Join(err, fmt.Errorf("%s is %w; its temporary directory %s is left: %w", s.target, fault.ErrInPlace, s.claim.tmp, cerr))
+		err = errors.Join(err, fmt.Errorf("%s: %w; its temporary directory %s is left: %w", s.target, fault.ErrInPlace, s.claim.tmp, cerr))
 	}
 	return err
 }

@@ -222,7 +222,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 		return errors.Join(asNoSpace(err), s.remove())
 	}
 	if err := s.sys.syncDir(at(filepath.Dir(s.target))); err != nil {
-		return fmt.Errorf("%s is %w but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
+		return fmt.Errorf("%s: %w, but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)
 	}
 	if !s.replaced {
 		return nil
@@ -232,7 +232,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 	// complete: that ctx ends is no reason to leave the old one.
 	err = removeLooked(context.WithoutCancel(ctx), s.tmp, s.replace, func(items []Item) error { return s.sys.remove(s.tmp, items) })
 	if err != nil {
-		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
+		return fmt.Errorf("%s: %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
 	}
 	return nil
 }

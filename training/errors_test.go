@@ -76,7 +76,7 @@ func TestEveryErrorIsAnError(t *testing.T) {
 			t.Errorf("%s says twice: %v", name, err)
 		}
 	}
-	if err := c.Delete(ctx, training.LatestStep); !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "LatestStep") {
+	if err := c.Delete(ctx, training.LatestStep); !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "LatestStep") {
 		t.Errorf("Delete of LatestStep: %v", err)
 	}
 	if _, ok := c.Latest(); !ok {

@@ -53,7 +53,7 @@ func TestMappedRefused(t *testing.T) {
 				return nil
 			},
 		} {
-			if err := f(); !errors.Is(err, orbax.ErrUnsupported) {
+			if err := f(); !errors.Is(err, orbax.ErrUsage) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

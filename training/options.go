@@ -57,7 +57,7 @@ type Options struct {
 	// Those that say how a target is filled, such as [orbax.Cast], have no place in a
 	// load without one. With [orbax.FollowLinks] all steps are opened so: those of a run
 	// that its owner has put together of links are listed, and may be loaded.
-	// [orbax.Mapped] is refused here and in each load, with orbax.ErrUnsupported: what is
+	// [orbax.Mapped] is refused here and in each load, with orbax.ErrUsage: what is
 	// mapped is valid while the step is open, and [Checkpointer.Open] gives it.
 	LoadOptions []orbax.LoadCheckpointablesOption
 }

@@ -47,7 +47,7 @@ func (c *Checkpointer) retain() error {
 }
 
 // Delete removes a step, with orbax.Name one of its checkpointables, whatever the
-// policy says of it; see orbax.Delete. LatestStep is refused with orbax.ErrUnsupported: the
+// policy says of it; see orbax.Delete. LatestStep is refused with orbax.ErrUsage: the
 // number says which step goes, whatever others save meanwhile. Other steps keep what they share with it.
 func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
 	return c.root.wrap("delete", step, c.delete(ctx, step, options))
@@ -58,7 +58,7 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 		return err
 	}
 	if step == LatestStep {
-		return fmt.Errorf("%w: LatestStep is for what reads a step; a deletion needs its number, which Latest returns", fault.ErrUnsupported)
+		return fmt.Errorf("%w: LatestStep is for what reads a step; a deletion needs its number, which Latest returns", fault.ErrUsage)
 	}
 	if _, err := nameOf(c.root.names, step); err != nil {
 		return fmt.Errorf("%w: %v", fault.ErrNotExist, err)

@@ -119,7 +119,7 @@ func sided(b bool, err error) error {
 // of reading is a *SideError; differences are no error.
 func Diff(ctx context.Context, a, b *Tree, o DiffOptions) ([]LeafDiff, error) {
 	if !(o.RTol >= 0 && o.ATol >= 0) {
-		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUnsupported, o.RTol, o.ATol)
+		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUsage, o.RTol, o.ATol)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -78,9 +78,9 @@ func (c Compression) String() string {
 func (c Compression) check() error {
 	switch {
 	case c.method == methodAuto:
-		return fmt.Errorf("%w: compression %v, for which Choose has to choose first", fault.ErrUnsupported, c)
+		return fmt.Errorf("%w: compression %v, for which Choose has to choose first", fault.ErrUsage, c)
 	case c.method == methodZstd && (c.level < minZstdLevel || c.level > maxZstdLevel):
-		return fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.ErrUnsupported, c.level, minZstdLevel, maxZstdLevel)
+		return fmt.Errorf("%w: zstd level %d is outside %d to %d", fault.ErrUsage, c.level, minZstdLevel, maxZstdLevel)
 	}
 	return nil
 }

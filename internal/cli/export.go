@@ -31,7 +31,7 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		return nil, inspect.InCheckpoint(c.src, err)
 	}
 	if outer, _ := inspector(ctx, false).Enclosing(ctx, c.place); outer != "" {
-		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrReservedName, outer)
+		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrInvalidCheckpoint, outer)
 	}
 	removeDead(c.place)
 	if err := c.mayReplace(ctx); err != nil {

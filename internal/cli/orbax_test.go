@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -173,5 +174,12 @@ func TestInterrupt(t *testing.T) {
 	}
 	if got := Run(ctx, []string{"ls", src}, Stdio{Out: os.Stdout, Err: os.Stderr}); got != exitInterrupted {
 		t.Errorf("exit status %d, want %d", got, exitInterrupted)
+	}
+}
+
+// What a verb asks of the library and cannot be asked for is bad usage, and no damage.
+func TestExitStatusOfUsage(t *testing.T) {
+	if got := exitStatus(fmt.Errorf("a: %w: b", orbax.ErrUsage)); got != exitFailed {
+		t.Errorf("exit status %d, want %d", got, exitFailed)
 	}
 }

@@ -16,7 +16,7 @@ var (
 	ErrNotExist           error = &class{"does not exist", fs.ErrNotExist}
 	ErrBusy                     = errors.New("another save or deletion is at work on this path")
 	ErrDeletionInProgress       = errors.New("a deletion in the checkpoint has begun and is not finished")
-	ErrInPlace                  = errors.New("in place")
+	ErrInPlace                  = errors.New("the checkpoint is in place")
 	ErrNoSpace                  = errors.New("the disk has not enough room")
 	ErrNoMemory                 = errors.New("more memory is needed than this process can have")
 	ErrLink                     = errors.New("a symbolic link leads out of the checkpoint")
@@ -29,7 +29,8 @@ var (
 	ErrLeafType                 = errors.New("unsupported leaf type")
 	ErrKeyCollision             = errors.New("key collision")
 	ErrReservedName             = errors.New("reserved or unsafe name")
-	ErrUnsupported              = errors.New("unsupported format")
+	ErrUnsupported              = errors.New("unsupported")
+	ErrUsage                    = errors.New("invalid request")
 )
 
 // ErrUnfinished is the ErrIncomplete of a checkpoint that is committed by its file

@@ -115,8 +115,8 @@ func TestRead(t *testing.T) {
 		`"g": text`,
 		`"h": uint8[5] "bytes"`,
 		`"i": PLACEHOLDER://i`,
-		`"j": unsupported format: Flax stored the array of several processes apart, in a directory beside the file`,
-		`"k": unsupported format: MessagePack extension of type 7`,
+		`"j": unsupported: Flax stored the array of several processes apart, in a directory beside the file`,
+		`"k": unsupported: MessagePack extension of type 7`,
 		`"l": dtype mismatch: unknown dtype "datetime64[ns]"`,
 		`"m": int4[1] "\x0f"`,
 	}
