@@ -37,6 +37,11 @@ type mark struct {
 
 // versionIn returns the version of a file among the entries of a directory.
 func versionIn(entries []storage.Info, name string) string {
+	for i := range entries {
+		if entries[i].Name == name {
+			return entries[i].Version
+		}
+	}
 	return ""
 }
 
@@ -51,6 +56,10 @@ func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) 
 
 // same reports whether the checkpoint's mark is the one that was found.
 func (f *Found) same(ctx context.Context) (bool, error) {
+	if f.mark.version != "" {
+		info, err := f.Store.Stat(ctx, path.Join(f.Dir, f.mark.name))
+		return info.Version == f.mark.version, err
+	}
 	doc, err := transfer.ReadFile(ctx, f.Store, f.Dir, f.mark.name, 0, -1)
 	return bytes.Equal(doc, f.mark.contents), err
 }
