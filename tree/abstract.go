@@ -9,28 +9,30 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Placeholder, in the target of a load, stands for what is not to be loaded: see
+// Placeholder, in the target of a load, marks a value that the load leaves out; see
 // [Bind]. Python writes it `...`.
 const Placeholder placeholder = "..."
 
 type placeholder string
 
-// BindAbstract plans how a checkpoint is loaded into a new tree that abstract
-// describes. It is any value that Flatten takes, and its leaves say what is
-// wanted:
+// BindAbstract plans a load into a new tree that abstract describes. abstract is any
+// value that [Flatten] takes. Its leaves say which values the load makes:
 //
-//   - An array.ShapeDtypeStruct, a pointer to one, an array, a slice of numbers or
-//     a tensor of an adapter: an *array.Array of that dtype, shape and sharding.
-//   - A number, bool or string: one of that type, whatever its value.
-//   - A []byte, nil too: one of any length.
-//   - [Placeholder]: nothing; it stays, and a key for it may be missing.
-//   - Other nils: None and nothing else. None may be in the place of everything.
-//   - An empty container: an empty one.
+//   - An [array.ShapeDtypeStruct], a pointer to one, an array, a slice of numbers or a
+//     tensor of an adapter: an *array.Array of the same dtype, shape and sharding.
+//   - A number, bool or string: a value of that type. The value in abstract does not
+//     matter.
+//   - A []byte, nil too: a []byte of any length.
+//   - [Placeholder]: nothing. The placeholder stays in the tree, and the checkpoint may
+//     lack its key.
+//   - Any other nil: None and nothing else. The checkpoint may have None in the place of
+//     any leaf or container.
+//   - An empty container: an empty container.
 //
-// What Bind says of the slots, the options and the errors is true here too. The
-// caller calls Set of every slot and then build. The tree that this returns is
-// made of what [Build] makes, where a [Tuple] in abstract remains one; it shares
-// no memory with abstract.
+// The rules of [Bind] for slots, options and errors hold here too. The caller calls Set
+// of every slot and then build. The tree that build returns consists of the types that
+// [Build] makes, except that a [Tuple] in abstract remains a [Tuple]. It shares no memory
+// with abstract.
 func BindAbstract(abstract any, specs []Spec, o BindOptions) (slots []Slot, build func() (any, error), err error) {
 	f := flattener{types: newTypes(o.Adapters), abstract: true}
 	leaves, err := f.flatten(abstract)
@@ -81,7 +83,7 @@ func isPlaceholder(v reflect.Value) bool {
 	return v.Type() == placeholderType
 }
 
-// newArray plans a load of a new array, which dst, an interface, is set to.
+// newArray plans a load of a new array and sets dst, an interface, to it.
 func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *branch) {
 	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
 	if spec == nil || !b.fits(spec, want.DType, want.Shape) {
@@ -105,7 +107,7 @@ func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *br
 	})
 }
 
-// standIn takes what stands for a leaf of a load.
+// standIn adds a value that stands for a leaf in the target of a load.
 func (f *flattener) standIn(v reflect.Value) {
 	if !f.abstract {
 		name := "tree.Placeholder"

@@ -8,23 +8,25 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Adapter makes a foreign type a leaf, see [NewAdapter], or a node, see
-// [NewNodeAdapter].
+// Adapter makes a foreign type a leaf ([NewAdapter]) or a node ([NewNodeAdapter]).
 type Adapter struct {
 	typ       reflect.Type
 	toArray   func(reflect.Value) (*array.Array, error)
 	fromArray func(*array.Array, reflect.Value) (reflect.Value, error)
-	// of a node:
+	// The functions of a node:
 	flatten   func(reflect.Value) (any, error)
 	unflatten func(any, reflect.Value) (reflect.Value, error)
 }
 
-// NewAdapter returns an adapter for values of type T; if T is an interface, for
-// all types that implement it. toArray gives the array that is saved, which may
-// share the tensor's memory; nil is saved as None. fromArray gives the value
-// that takes the place of old, which it may change and return; old is what the
-// target of the load holds, the zero T if nothing. It may keep the array. A nil
-// function refuses. Both may be called by several goroutines at the same time.
+// NewAdapter returns an adapter that makes values of type T leaves. If T is an interface,
+// the adapter is for all types that implement it.
+//
+// toArray returns the array to save, which may share the tensor's memory; a nil array is
+// saved as None. fromArray returns the value that replaces old in the target of the load;
+// old is the zero T if the target holds nothing. fromArray may change old and return it,
+// and it may keep the array a. Without toArray saves of such values fail, without
+// fromArray loads do, with orbax.ErrLeafType. Several goroutines may call both functions
+// at the same time.
 func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *array.Array, old T) (T, error)) Adapter {
 	typ := reflect.TypeFor[T]()
 	if toArray == nil {
@@ -47,15 +49,20 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 	}
 }
 
-// NewNodeAdapter returns an adapter that saves values of type T as what flatten gives
-// in their place, as [Node] does for a type of one's own and
-// jax.tree_util.register_pytree_node in Python; if T is an interface, all types that
-// implement it. On load unflatten takes what was loaded, and returns what takes the
-// place of old, which it may change and return; old is what the target of the load
-// holds. If old is not nil, flatten is called for it first, and what it returns is
-// the template that is filled; else, or if that is nil, children is as saved:
-// map[string]any, []any or a leaf's value. nil values are saved as None. A nil function
-// refuses. Both may be called by several goroutines at the same time.
+// NewNodeAdapter returns an adapter that makes values of type T nodes. It saves the value
+// that flatten returns in place of the T, as [Node] does for a program's own types and
+// jax.tree_util.register_pytree_node does in Python. If T is an interface, the adapter is
+// for all types that implement it.
+//
+// On load, unflatten gets the children that were loaded and returns the value that
+// replaces old, which is the value in the target. It may change old and return it. If old
+// is not nil, the load first calls flatten(old) and fills the value that flatten returns.
+// If old or that value is nil, children is as saved: map[string]any, []any or a leaf's
+// value.
+//
+// nil values are saved as None. Without flatten saves of such values fail, and loads over
+// values that are not nil; without unflatten loads fail. The error matches
+// orbax.ErrLeafType. Several goroutines may call both functions at the same time.
 func NewNodeAdapter[T any](flatten func(T) (any, error), unflatten func(children any, old T) (T, error)) Adapter {
 	typ := reflect.TypeFor[T]()
 	if flatten == nil {
@@ -84,7 +91,7 @@ func castTo[T any](v reflect.Value) T {
 	return t
 }
 
-// castFrom returns what an adapter for T gave, to be set in the place of old.
+// castFrom returns the value that an adapter for T returned, ready to replace old.
 func castFrom[T any](t T, old reflect.Value, err error) (reflect.Value, error) {
 	if err != nil {
 		return reflect.Value{}, err
@@ -102,7 +109,7 @@ func castFrom[T any](t T, old reflect.Value, err error) (reflect.Value, error) {
 	return v, nil
 }
 
-// types is what one call of Flatten or Bind knows of the types it met.
+// types holds the facts that one call of Flatten or Bind has found about types.
 type types struct {
 	adapters []Adapter
 	adapted  map[reflect.Type]*Adapter // nil entry: no adapter
@@ -119,8 +126,8 @@ func newTypes(adapters []Adapter) types {
 	}
 }
 
-// adapter returns the adapter for values of static type t, or nil: the last
-// given for t itself, else the last for an interface that t implements.
+// adapter returns the adapter for values of static type t, or nil. The last adapter given
+// for t itself comes first, then the last for an interface that t implements.
 func (ts *types) adapter(t reflect.Type) *Adapter {
 	if len(ts.adapters) == 0 {
 		return nil

@@ -10,109 +10,114 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Slot is where one leaf of a checkpoint goes.
+// Slot is the place in the target where one leaf of a checkpoint goes.
 type Slot struct {
-	// Skip says that the leaf is not wanted and need not be read. All else is zero
-	// then.
+	// Skip says that the target does not want the leaf, so that it need not be read. All
+	// other fields are zero then.
 	Skip bool
 
-	// Want is the array that Set takes, of a leaf that is stored as one. Its dtype
-	// and shape are those of the Spec unless BindOptions let them differ: then the
-	// reader converts as array.Convert does, cuts each axis off at its end, and fills
-	// with zeros what is not in the checkpoint. Sharding is that of the array, nil
-	// for the one that is stored.
+	// Want describes the array that Set takes, if the leaf is stored as an array. Dtype
+	// and shape are those of the Spec unless [BindOptions] lets them differ. In that case
+	// the reader converts the elements by the rules of [array.Convert], cuts each axis
+	// off at its end, and fills the elements that the checkpoint lacks with zeros.
+	// Want.Sharding is the sharding for the array; nil means the stored one.
 	Want array.ShapeDtypeStruct
 
-	// Array is memory of the target with Want's dtype and shape, to be filled in
-	// place. If it is nil, the caller allocates.
+	// Array is memory of the target with the dtype and shape of Want, to be filled in
+	// place. If Array is nil, the caller allocates.
 	Array *array.Array
 
-	// Set hands over the value when it has been read: Array itself if that is not
-	// nil, else an *array.Array as Want says or, for a string, the string. A scalar,
-	// and a byte string that is wanted as it is stored, may also come as described at
-	// [Leaf]. Set is nil for leaves that are empty or not wanted; the caller calls every
-	// other Set once. For a value that does not fit, such as 300 for an int8, it returns
-	// a *orbax.LeafError. In the target, Set changes only Array and what an adapter's
-	// fromArray changes. Different slots may be set at the same time.
+	// Set hands over the value after it has been read. The value is Array itself if Array
+	// is not nil; otherwise an *array.Array that Want describes, or the string for a
+	// string leaf. A scalar may also come in the types that [Leaf] lists, and so may a
+	// byte string whose stored form is wanted.
+	//
+	// Set is nil for leaves that are empty or not wanted. The caller calls every other
+	// Set once, and may call different ones at the same time. For a value that does not
+	// fit, such as 300 for an int8, Set returns a *orbax.LeafError. In the target, Set
+	// changes only Array and whatever the fromArray of an adapter changes.
 	Set func(v any) error
 }
 
 // BindOptions says which differences between a checkpoint and a target a load accepts.
 type BindOptions struct {
-	// Adapters are for the foreign tensor types of the target.
+	// Adapters are the adapters for foreign types in the target.
 	Adapters []Adapter
 
-	// Cast converts arrays and numbers to the target's dtype, by the rules of
-	// array.Convert: float to int drops the fraction, what is too large for an
-	// integer becomes the largest, and NaN becomes 0.
+	// Cast converts arrays and numbers to the dtype of the target by the rules of
+	// [array.Convert]: float to integer drops the fraction, a value too large for an
+	// integer type becomes the largest value of that type, and NaN becomes 0.
 	Cast bool
 
-	// PadOrTruncate lets arrays of the same rank differ in shape: each axis is cut
-	// off at its end, or continued with zeros. Slices of numbers that are empty, and
-	// []byte, still take the length that is stored.
+	// PadOrTruncate lets arrays of the same rank differ in shape: each axis is cut off at
+	// its end, or continued with zeros. Empty slices of numbers and every []byte still
+	// take the stored length.
 	PadOrTruncate bool
 
-	// Partial leaves out what the checkpoint has and a struct, or a map with elements, of
-	// the target does not. A key that the target has and the checkpoint lacks remains an
-	// error, and so does a sequence of another length.
+	// Partial skips the keys that the checkpoint has and that a struct, or a map with
+	// elements, of the target lacks. A key that the target has and the checkpoint lacks
+	// remains an error, and so does a sequence of another length.
 	Partial bool
 
-	// Shared, if set, is the memory of all loads that go on at the same time: each
-	// load refuses memory that another one writes, and adds its own.
+	// Shared, if set, collects the target memory of all loads that run at the same time.
+	// Each load refuses memory that another load writes, and adds its own.
 	Shared *Targets
 }
 
-// Bind plans how what a checkpoint holds, one spec a leaf, is loaded into
-// target: a non-nil pointer or a non-nil map. The slots are parallel to the
-// specs. The caller reads the data, calls Set of every slot and then finish:
+// Bind plans how the leaves of a checkpoint, described by specs, are loaded into target.
+// target is a non-nil pointer or a non-nil map. The slots are parallel to the specs. The
+// caller reads the data, calls Set of every slot and then finish:
 //
 //	slots, finish, err := tree.Bind(&state, specs, tree.BindOptions{})
 //
-// The specs are kept until then.
+// Bind keeps the specs until finish has returned.
 //
-// The structures must match, unless the options say otherwise. Every mismatch is
-// reported, as a *orbax.LeafError that shows both sides and the option that would
-// accept it, wrapping orbax.ErrStructure, orbax.ErrDType, orbax.ErrShape or
-// orbax.ErrLeafType. Then nothing of the target has been changed.
+// The structures must match unless the options allow a difference. The error joins all
+// mismatches. Each is a *orbax.LeafError that shows both sides, names the option that
+// would accept the difference, and wraps orbax.ErrStructure, orbax.ErrDType,
+// orbax.ErrShape or orbax.ErrLeafType. If Bind returns an error, it has changed nothing
+// in the target.
 //
-//   - A struct takes a dict that has its fields and no others; a field with
-//     omitempty may be missing and is set to zero then. The fields of an embedded
-//     nil pointer may be missing together. A sequence struct takes a sequence of
-//     as many elements. A struct without fields takes all that is empty, None too.
-//   - A map with elements takes a dict of the same keys, and the elements are
-//     templates; an empty or nil map takes all keys that its type can hold.
-//   - A nil or empty slice takes a sequence of any length, others and Go arrays
-//     one of their own. Lists and tuples are not told apart.
-//   - A nil `any` takes everything, as Build gives it. A non-nil interface is a
-//     template for a value of the type it holds. Nil pointers are allocated.
-//   - [Placeholder] in an interface takes everything and loads nothing: it stays,
-//     and what the checkpoint has there is skipped. A key for it may be missing.
-//   - array.ShapeDtypeStruct in an interface, or a pointer to one, takes what an
-//     *array.Array of its dtype and shape takes, and is replaced by a new array
-//     with its sharding.
-//   - *array.Array that is not nil takes an array of its dtype and shape, in place;
-//     nil takes any. It takes scalars as arrays of rank 0, and byte strings.
-//   - A slice of numbers takes a rank-1 array of its dtype and length, in place; a
-//     nil or empty one any length. A Go array takes its length. []byte takes byte
-//     strings and uint8 arrays of any length, one of its own length in place.
-//   - Integer types and *big.Int take integers of any width, checked by Set when
-//     the value is there. Otherwise numbers only widen: float32 to float64,
-//     complex64 to complex128. A scalar also takes an array of rank 0.
+//   - A struct takes a dict that has its fields and no others. A field with omitempty may
+//     be missing and is set to zero then. The fields of an embedded nil pointer may be
+//     missing together. A sequence struct takes a sequence of as many elements. A struct
+//     without fields takes any empty container, and None.
+//   - A map with elements takes a dict of the same keys, and the elements are templates.
+//     An empty or nil map takes all keys that its type can hold.
+//   - A nil or empty slice takes a sequence of any length. Other slices and Go arrays
+//     take a sequence of their own length. Lists and tuples count as the same.
+//   - A nil `any` takes everything, in the types that [Build] makes. A non-nil interface
+//     is a template for a value of the type that it holds. Bind allocates nil pointers.
+//   - [Placeholder] in an interface takes everything and loads nothing: it stays, and the
+//     load skips the leaves that the checkpoint has there. The checkpoint may lack its
+//     key.
+//   - [array.ShapeDtypeStruct] in an interface, or a pointer to one, takes the same
+//     leaves as an *array.Array of its dtype and shape. A new array with its sharding
+//     replaces it.
+//   - *array.Array that is not nil takes an array of its dtype and shape, in place; nil
+//     takes any array. Both take scalars as arrays of rank 0, and byte strings.
+//   - A slice of numbers takes a rank-1 array of its dtype and length, in place; a nil or
+//     empty slice takes any length. A Go array takes its own length. []byte takes byte
+//     strings and uint8 arrays of any length, and is filled in place if the lengths are
+//     equal.
+//   - Integer types and *big.Int take integers of any width; Set checks the value. Other
+//     numbers only widen: float32 to float64, complex64 to complex128. A scalar also
+//     takes an array of rank 0.
 //   - None makes a pointer, map, slice or interface nil.
 //   - For a [Node] the result of its TreeFlatten is the template.
 //
 // Two places of the target may be the same memory, as with tied weights or a pointer that
-// is there twice, and an array may lie inside another: finish then checks that the
-// checkpoint holds the same for both. All other places that overlap are refused with
-// orbax.ErrStructure, because one leaf would overwrite the other: two slices, for
-// example, one of which begins in the middle of the other.
+// occurs twice, and one array may lie inside another. finish then checks that the
+// checkpoint holds the same elements for both. Bind refuses all other places that overlap
+// with orbax.ErrStructure, because one leaf would overwrite the other: for example two
+// slices, the second of which begins in the middle of the first.
 //
-// New values are attached to the target by finish alone. A load that fails
-// before finish leaves the target with its structure and scalars; what can have
-// changed is the contents of the arrays, slices of numbers, Go arrays of
-// numbers and adapted tensors that were to be filled in place. If finish itself
-// fails, which an error of TreeUnflatten or differing shared arrays cause, the
-// contents of the target are unspecified.
+// Only finish attaches new values to the target. A load that fails before finish leaves
+// the structure and the scalars of the target as they were; it can have changed the
+// elements of arrays, slices of numbers, Go arrays of numbers and adapted tensors that
+// were to be filled in place. finish itself fails if a TreeUnflatten fails, or if the
+// checkpoint has different elements for shared memory; the contents of the target are
+// unspecified then.
 func Bind(target any, specs []Spec, o BindOptions) (slots []Slot, finish func() error, err error) {
 	b := newBinder(specs, o)
 	if err := b.run(target); err != nil {
@@ -124,18 +129,18 @@ func Bind(target any, specs []Spec, o BindOptions) (slots []Slot, finish func() 
 type binder struct {
 	types
 	BindOptions
-	exact    bool // nil takes None alone, and empty containers take empty ones
+	exact    bool // nil takes None alone, and empty containers take empty containers alone
 	specs    []Spec
 	slots    []Slot
-	values   []any  // what Set got, normalized, by slot
+	values   []any  // the values that Set got, normalized, by slot
 	set      []bool // whether Set was called, by slot
 	commits  []func() error
-	claims   []claim          // memory that is written
-	objects  map[object]claim // maps and nodes that are written
+	claims   []claim          // memory that the load writes
+	objects  map[object]claim // maps and nodes that the load writes
 	attached []attached
-	loaded   []*array.Array // what adapters got, by slot, if that matters
+	loaded   []*array.Array // the arrays that adapters got, by slot, where that matters
 	path     Path
-	places   []*place // of the beginnings of path, as far as they are known
+	places   []*place // of the prefixes of path, as far as they are known
 	depth    int
 	errs     pathErrors
 	spelled  struct { // see spellings
@@ -188,8 +193,8 @@ func (b *binder) run(target any) error {
 	return nil
 }
 
-// finish attaches the values. Commits are in post-order: what is inside of a new
-// container or a node is complete before that itself is attached.
+// finish attaches the values. Commits are in post-order: the contents of a new container
+// or a node are complete before the container or node itself is attached.
 func (b *binder) finish() error {
 	for i, s := range b.slots {
 		if s.Set != nil && !b.set[i] {
@@ -214,7 +219,7 @@ func (b *binder) attach(dst, v reflect.Value) {
 	b.attachLater(dst, func() reflect.Value { return v })
 }
 
-// attachLater is attach for a value that is not there before all leaves are; the
+// attachLater is attach for a value that exists only after all leaves have been read; the
 // zero Value leaves dst as it is.
 func (b *binder) attachLater(dst reflect.Value, value func() reflect.Value) {
 	b.claimAttached(dst, func() any {
@@ -231,7 +236,7 @@ func (b *binder) attachLater(dst reflect.Value, value func() reflect.Value) {
 	})
 }
 
-// child binds what is under key k.
+// child binds the branch under key k.
 func (b *binder) child(k Key, dst reflect.Value, br *branch) {
 	b.path = append(b.path, k)
 	b.bind(dst, br)

@@ -73,7 +73,7 @@ func (b *binder) dictTemplate(dst reflect.Value, br *branch, spell func(reflect.
 	})
 }
 
-// setElements sets n elements of a map in finish, which which numbers.
+// setElements sets n elements of a map in finish; which maps 0 to n-1 to their numbers.
 func (b *binder) setElements(m reflect.Value, e elements, n int, which func(int) int) {
 	b.claimObject(m, func() any {
 		all := reflect.MakeMapWithSize(m.Type(), n)
@@ -90,8 +90,8 @@ func (b *binder) setElements(m reflect.Value, e elements, n int, which func(int)
 	})
 }
 
-// checkKeys reports the keys of br that the target does not have, or leaves them
-// out; it has found of them.
+// checkKeys reports the keys of br that the target lacks, or skips them. found is the
+// number of keys of br that the target has.
 func (b *binder) checkKeys(br *branch, found int, has func(name string) bool) {
 	if found == len(br.kids) {
 		return
@@ -179,9 +179,9 @@ func (b *binder) dictStruct(dst reflect.Value, s *structInfo, br *branch) {
 	})
 }
 
-// location returns the field of dst at index. Embedded nil pointers on the way
-// are allocated if the checkpoint has any field behind them, which used says;
-// made holds them. Otherwise ok is false and the pointer stays nil.
+// location returns the field of dst at index. It allocates embedded nil pointers on the
+// way if used reports that the checkpoint has any field behind them, and keeps them in
+// made. Otherwise the pointer stays nil and ok is false.
 func (b *binder) location(dst reflect.Value, index []int, made map[string]reflect.Value, used func(prefix []int) bool) (loc reflect.Value, ok bool) {
 	v := dst
 	for i, x := range index {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// What to do about a mismatch that an option of the load accepts.
+// Advice on mismatches that an option of the load accepts.
 const (
 	castAdvice    = "; orbax.Cast() converts it"
 	padAdvice     = "; orbax.PadOrTruncate() accepts that"
@@ -18,8 +18,8 @@ const (
 	defaultAdvice = "; transform.Default gives it a value"
 )
 
-// reshapeAdvice returns how a load gives an array the shape of the target, if that has
-// as many elements.
+// reshapeAdvice says how a load can give an array the shape of the target, if both have
+// the same number of elements.
 func (b *binder) reshapeAdvice(spec *Spec, shape ...int) string {
 	stored, err := array.NumElements(spec.Shape)
 	wanted, werr := array.NumElements(shape)
@@ -42,8 +42,8 @@ func (b *binder) mismatch(dst reflect.Value, br *branch) {
 	b.fail(fmt.Errorf("%w: the checkpoint has %s, the target is %s%s", fault.ErrStructure, b.describe(br), b.describeTarget(dst), advice))
 }
 
-// missing notes a key of the target that the dict br lacks, and the key of br that it
-// may be.
+// missing reports a key of the target that the dict br lacks, and names a key of br that
+// is spelled alike.
 func (b *binder) missing(br *branch, k Key, dst reflect.Value) {
 	advice := defaultAdvice
 	if near, ok := b.spellings(br)[folded(k.Name)]; ok {
@@ -52,7 +52,7 @@ func (b *binder) missing(br *branch, k Key, dst reflect.Value) {
 	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: missing key: the checkpoint has nothing here, the target is %s%s", fault.ErrStructure, b.describeTarget(dst), advice))
 }
 
-// spellings returns the keys of a dict by what folded makes of them.
+// spellings returns the keys of a dict, indexed by their folded form.
 func (b *binder) spellings(br *branch) map[string]string {
 	if b.spelled.branch != br {
 		b.spelled.branch, b.spelled.keys = br, make(map[string]string, len(br.kids))
@@ -63,7 +63,7 @@ func (b *binder) spellings(br *branch) map[string]string {
 	return b.spelled.keys
 }
 
-// folded is the same for the names that Go, Python and JSON give one thing: LayerNorm,
+// folded maps the names that Go, Python and JSON give one thing to one string: LayerNorm,
 // layerNorm, layer_norm, layer-norm.
 func folded(name string) string { return strings.ToLower(withoutMarks.Replace(name)) }
 
@@ -73,7 +73,7 @@ func (b *binder) unexpected(k Key, br *branch) {
 	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing%s", fault.ErrStructure, b.describe(br), partialAdvice))
 }
 
-// describe says what the checkpoint has at br.
+// describe describes the checkpoint at br.
 func (b *binder) describe(br *branch) string {
 	switch {
 	case br.leaf >= 0:
@@ -86,7 +86,7 @@ func (b *binder) describe(br *branch) string {
 	return fmt.Sprintf("a dict with %d keys", len(br.kids))
 }
 
-// describeTarget says what the target is at v.
+// describeTarget describes the target at v.
 func (b *binder) describeTarget(v reflect.Value) string {
 	for v.Kind() == reflect.Interface && !v.IsNil() {
 		v = v.Elem()

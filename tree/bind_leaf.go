@@ -10,7 +10,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// stored returns the array that leaf i is stored as, the zero one if it is none.
+// stored returns dtype and shape of the stored array of leaf i, or the zero value if leaf
+// i is not stored as an array.
 func (b *binder) stored(i int) array.ShapeDtypeStruct {
 	switch s := &b.specs[i]; s.Kind {
 	case KindArray, KindScalar, KindBytes:
@@ -19,9 +20,9 @@ func (b *binder) stored(i int) array.ShapeDtypeStruct {
 	return array.ShapeDtypeStruct{}
 }
 
-// slot makes the slot of leaf i, which takes what want says: into is memory to
-// fill in place or nil, convert turns the leaf's value into what is kept for the
-// commit; nil keeps it.
+// slot makes the slot of leaf i, which takes the array that want describes. into is
+// memory to fill in place, or nil. convert turns the leaf's value into the value that is
+// kept for the commit; a nil convert keeps the value as it is.
 func (b *binder) slot(i int, want array.ShapeDtypeStruct, into *array.Array, convert func(v any) (any, error)) {
 	b.slots[i] = Slot{Want: want, Array: into, Set: func(v any) error {
 		spec := &b.specs[i]
@@ -43,7 +44,7 @@ func (b *binder) slot(i int, want array.ShapeDtypeStruct, into *array.Array, con
 	}}
 }
 
-// filled returns a, which it gives the elements of v.
+// filled gives the array a the elements of v and returns a.
 func filled(a *array.Array, v any) (any, error) {
 	loaded, err := asArray(v)
 	if err != nil {
@@ -55,7 +56,7 @@ func filled(a *array.Array, v any) (any, error) {
 	return a, checkBools(a)
 }
 
-// place makes a slot whose converted value, a reflect.Value, dst is set to.
+// place makes a slot that sets dst to its converted value, a reflect.Value.
 func (b *binder) place(dst reflect.Value, i int, want array.ShapeDtypeStruct, convert func(v any) (reflect.Value, error)) {
 	b.placeAs(usePlaced, dst, i, want, convert)
 }
@@ -72,8 +73,8 @@ func (b *binder) fill(i int, a *array.Array, shape []int) {
 	b.slot(i, array.ShapeDtypeStruct{Shape: shape, DType: a.DType()}, a, nil)
 }
 
-// leafOf returns the leaf's number and its spec if br is a leaf of one of the
-// kinds; otherwise it reports the mismatch.
+// leafOf returns the number and the spec of br if br is a leaf of one of the kinds;
+// otherwise it reports the mismatch.
 func (b *binder) leafOf(dst reflect.Value, br *branch, kinds ...Kind) (int, *Spec) {
 	if br.leaf < 0 || !slices.Contains(kinds, b.specs[br.leaf].Kind) {
 		b.mismatch(dst, br)
@@ -82,9 +83,9 @@ func (b *binder) leafOf(dst reflect.Value, br *branch, kinds ...Kind) (int, *Spe
 	return br.leaf, &b.specs[br.leaf]
 }
 
-// fits reports whether an array of the target can take what spec describes: it
-// has the same dtype and shape, or the options let them differ. All mismatches
-// are reported.
+// fits reports whether an array of the target can take the leaf that spec describes: it
+// has the same dtype and shape, or the options let them differ. fits records all
+// mismatches.
 func (b *binder) fits(spec *Spec, d array.DType, shape []int) bool {
 	sameRank := len(spec.Shape) == len(shape)
 	dtypeFits := spec.DType == d || b.Cast && spec.DType.Size() > 0
@@ -162,7 +163,7 @@ func (b *binder) adapted(a *Adapter, dst reflect.Value, br *branch) {
 	})
 }
 
-// hasOneAxis refuses what a slice or Go array cannot hold, as it has one axis.
+// hasOneAxis refuses a leaf that a slice or Go array, with its one axis, cannot hold.
 func (b *binder) hasOneAxis(spec *Spec, t reflect.Type) bool {
 	if len(spec.Shape) == 1 {
 		return true

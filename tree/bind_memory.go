@@ -13,13 +13,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// claim is memory of the target that a load writes. The pointer keeps it from being
-// used for anything else before the claims are compared.
+// claim is memory of the target that a load writes. The pointer keeps the memory from
+// being reused before the claims are compared.
 type claim struct {
 	start unsafe.Pointer
 	len   uintptr
 	use   use
-	index int // of a leaf; for useAttached in binder.attached
+	index int // number of the leaf; for useAttached, index in binder.attached
 }
 
 func (c *claim) end() uintptr { return uintptr(c.start) + c.len }
@@ -30,18 +30,18 @@ type use uint8
 const (
 	useFilled   use = iota // a leaf's elements are read into it
 	useTensor              // an adapter may write a leaf's elements to it
-	usePlaced              // a variable that is set to a leaf's value
-	useAttached            // a variable, map or node that is set to something else
+	usePlaced              // a variable that a leaf's value is assigned to
+	useAttached            // a variable, map or node that another value is assigned to
 )
 
-// attached is what a load sets that is no leaf's value.
+// attached is a value that a load sets and that belongs to no leaf.
 type attached struct {
 	at    *place
-	value func() any // what it is set to, when all leaves are there
+	value func() any // returns the value, after all leaves have been read
 }
 
-// place is a place in the tree; nil is the root. Places share what leads to them, so
-// that noting one costs the same in trees of any depth.
+// place is a place in the tree; nil is the root. Places share their parents, so that
+// adding a place costs the same at any depth of the tree.
 type place struct {
 	up  *place
 	key Key
@@ -78,14 +78,14 @@ func (b *binder) claimVariable(dst reflect.Value, u use, i int) {
 	b.claim(dst.Addr().UnsafePointer(), dst.Type().Size(), u, i)
 }
 
-// claimAttached claims dst for a value that is no leaf's.
+// claimAttached claims dst for a value that belongs to no leaf.
 func (b *binder) claimAttached(dst reflect.Value, value func() any) {
 	b.attached = append(b.attached, attached{b.here(), value})
 	b.claimVariable(dst, useAttached, len(b.attached)-1)
 }
 
-// claimObject claims a map, or what a pointer to a node points at. It has no extent:
-// it is the same as another or has nothing to do with it.
+// claimObject claims a map, or the node that a pointer points at. Such a claim has no
+// extent: it is identical to another claim or independent of it.
 func (b *binder) claimObject(p reflect.Value, value func() any) {
 	if p.Kind() == reflect.Pointer && p.Type().Elem().Size() == 0 {
 		return
@@ -112,12 +112,13 @@ func (b *binder) claim(at unsafe.Pointer, size uintptr, u use, i int) {
 	}
 }
 
-// byAddress orders claims by where they begin, the longest first.
+// byAddress orders claims by their start; of those with one start, the longest comes
+// first.
 func byAddress(x, y claim) int {
 	return cmp.Or(cmp.Compare(uintptr(x.start), uintptr(y.start)), cmp.Compare(y.len, x.len))
 }
 
-// pathOf returns where in the tree a claim comes from.
+// pathOf returns the path that made a claim.
 func (b *binder) pathOf(c *claim) Path {
 	if c.use == useAttached {
 		return b.attached[c.index].at.path()
@@ -125,15 +126,15 @@ func (b *binder) pathOf(c *claim) Path {
 	return b.specs[c.index].Path
 }
 
-// settleMemory refuses a target of which two places overlap, where one leaf would
-// overwrite another. Where both are the same memory, as with tied weights, or the
-// array of one lies inside that of the other, finish checks that the checkpoint has
-// the same for both.
+// settleMemory refuses a target in which two places overlap, so that one leaf would
+// overwrite another. Where both places are the same memory, as with tied weights, or one
+// array lies inside the other, finish checks that the checkpoint has the same elements
+// for both.
 func (b *binder) settleMemory() {
 	if !slices.IsSortedFunc(b.claims, byAddress) {
 		slices.SortStableFunc(b.claims, byAddress)
 	}
-	var last *claim // of those so far the one that ends last
+	var last *claim // the claim so far that ends last
 	for i := range b.claims {
 		c := &b.claims[i]
 		switch {
@@ -156,14 +157,14 @@ func errOverlap(other string) error {
 	return fmt.Errorf("%w: the target's memory here overlaps that of %s, so that one would overwrite the other; give each its own", fault.ErrStructure, other)
 }
 
-// tie makes finish check that the checkpoint has the same for two claims of the same
-// memory.
+// tie makes finish check that the checkpoint has the same elements for two claims of the
+// same memory.
 func (b *binder) tie(first, second *claim) {
 	same := func() bool { return b.sameValue(b.valueOf(first), b.valueOf(second)) }
 	i, j := first.index, second.index
 	switch first.use {
 	case useFilled:
-		shared := b.slots[j].Array.Bytes() // which the first slot fills
+		shared := b.slots[j].Array.Bytes() // the first slot fills these bytes
 		b.slot(j, b.slots[j].Want, nil, func(v any) (any, error) { return asArray(v) })
 		same = func() bool { return bytes.Equal(shared, b.values[j].(*array.Array).Bytes()) }
 	case useTensor:
@@ -181,7 +182,7 @@ func (b *binder) tie(first, second *claim) {
 	})
 }
 
-// valueOf returns what a claimed variable is set to.
+// valueOf returns the value that the load gives a claimed variable.
 func (b *binder) valueOf(c *claim) any {
 	if c.use == useAttached {
 		return b.attached[c.index].value()
@@ -214,14 +215,14 @@ func (b *binder) sameValue(x, y any) bool {
 	})
 }
 
-// Targets is the memory of the targets of several loads that go on at the same time,
-// see BindOptions. The zero value is ready.
+// Targets collects the target memory of several loads that run at the same time, for
+// [BindOptions]. The zero value is ready to use.
 type Targets struct {
 	mu     sync.Mutex
 	claims []claim // disjoint, sorted
 }
 
-// shareMemory refuses memory that another load writes, and adds that of this one.
+// shareMemory refuses memory that another load writes, and adds the memory of this one.
 func (b *binder) shareMemory() {
 	t := b.Shared
 	t.mu.Lock()
@@ -229,7 +230,7 @@ func (b *binder) shareMemory() {
 	for i := range b.claims {
 		c := &b.claims[i]
 		k, _ := slices.BinarySearchFunc(t.claims, uintptr(c.start), func(o claim, at uintptr) int {
-			return cmp.Compare(o.end(), at+1) // the first that ends behind it
+			return cmp.Compare(o.end(), at+1) // the first claim that ends after at
 		})
 		if k < len(t.claims) && uintptr(t.claims[k].start) < c.end() {
 			b.errs.add(b.pathOf(c), errOverlap("another target that is loaded at the same time"))

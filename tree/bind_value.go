@@ -10,9 +10,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// normalize checks that v is a value of the leaf that spec describes, as want
-// says, and returns it in the form that Leaf has. A scalar that is still as
-// stored is converted.
+// normalize checks that v is a value of the leaf that spec describes, in the form that
+// want describes. It returns v in one of the types that Leaf lists. It converts a scalar
+// that is still in its stored dtype.
 func normalize(spec *Spec, want array.ShapeDtypeStruct, v any) (any, error) {
 	a, isArray := v.(*array.Array)
 	got := Leaf{Value: v}.Spec()
@@ -55,8 +55,8 @@ func castScalar(v any, d array.DType) (any, error) {
 	return item(a)
 }
 
-// item returns the element of an array of rank 0 as a scalar. Element types that
-// Go lacks stay arrays.
+// item returns the element of an array of rank 0 as a scalar. An element whose type Go
+// lacks stays an array.
 func item(a *array.Array) (any, error) {
 	if err := checkBools(a); err != nil {
 		return nil, err

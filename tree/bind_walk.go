@@ -22,7 +22,7 @@ func (b *binder) isSeq(br *branch) bool {
 	return br.seq || b.emptyIs(br, EmptyList, EmptyTuple)
 }
 
-// bind plans how what is at br goes to dst, which is settable: a place in the
+// bind plans how the branch br is loaded into dst, which is settable: a place in the
 // target, or in a new value that a later commit attaches.
 func (b *binder) bind(dst reflect.Value, br *branch) {
 	if b.depth >= maxSteps {
@@ -74,7 +74,8 @@ func (b *binder) bind(dst reflect.Value, br *branch) {
 	}
 }
 
-// unreadable reports whether br is a leaf that cannot be read, and says so.
+// unreadable reports whether br is a leaf that cannot be read, and records the error if
+// so.
 func (b *binder) unreadable(br *branch) bool {
 	if br.leaf < 0 || b.specs[br.leaf].Err == nil {
 		return false
@@ -106,15 +107,15 @@ func (b *binder) iface(dst reflect.Value, br *branch) {
 	}
 }
 
-// changes reports whether what bind plans will change v itself: a reference that
-// nothing is set to, and through which nothing is set, stays as it is.
+// changes reports whether the loads that bind plans will change v itself. A reference
+// stays as it is if nothing is assigned to it or through it.
 func (b *binder) changes(v reflect.Value, bind func()) bool {
 	planned := len(b.commits)
 	bind()
 	return len(b.commits) > planned || !canBeNil(v.Kind())
 }
 
-// asSaved makes dst what Build would make of the leaves.
+// asSaved plans a load that sets dst to the value that Build makes of the leaves.
 func (b *binder) asSaved(dst reflect.Value, br *branch) {
 	b.keep(br)
 	b.attachLater(dst, func() reflect.Value {
@@ -177,8 +178,8 @@ func (b *binder) node(n Node, br *branch) {
 	})
 }
 
-// children plans a load of what is in a node into a new variable that template is
-// set to, unless it is nil.
+// children plans a load of a node's children into a new variable. The variable starts as
+// template, unless template is nil.
 func (b *binder) children(template any, br *branch) reflect.Value {
 	children := reflect.New(anyType).Elem()
 	if template != nil {
@@ -214,7 +215,7 @@ func (b *binder) adaptedNode(a *Adapter, dst reflect.Value, br *branch) {
 	})
 }
 
-// inside returns what is in an interface, v itself if it is none.
+// inside returns the value in an interface, or v itself if v is not an interface.
 func inside(v reflect.Value) reflect.Value {
 	if v.Kind() == reflect.Interface {
 		return v.Elem()

@@ -9,26 +9,25 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// branch is a node of a tree of leaves that are known by number.
+// branch is a node of a tree whose leaves are known by number.
 type branch struct {
 	leaf  int // the number of the leaf, -1 for a container
 	seq   bool
-	tuple bool  // of a seq
+	tuple bool  // for a seq: it is a tuple
 	kids  []kid // in their order, once the tree has been grown
-	next  int   // where the kid probably is that is looked for next
-	// byName are the kids while the tree grows, if they do not come in their
-	// order.
+	next  int   // guess for the index of the next kid to be looked up
+	// byName holds the kids while the tree grows, if they do not come in their order.
 	byName map[string]*branch
 }
 
-// kid is what a container has under a name.
+// kid is a child of a container, with its name.
 type kid struct {
 	name string
 	*branch
 }
 
-// grow makes a tree of n leaves with the given paths and checks that it is one.
-// The recursion of all who walk it is bounded by maxDepth.
+// grow makes a tree of n leaves with the given paths and checks that the paths form a
+// tree. maxDepth bounds the recursion of all functions that walk it.
 func grow(n int, path func(int) Path) (*branch, error) {
 	root := &branch{leaf: -1}
 	var slab branches
@@ -87,8 +86,8 @@ func (b *branch) insert(p Path, leaf int, slab *branches) error {
 	return nil
 }
 
-// under returns what is under a name, which is made if it is not there. Leaves
-// mostly come in the order of their paths.
+// under returns the child with a name, and makes it if there is none. It is fastest if
+// the leaves come in the order of their paths, as they mostly do.
 func (b *branch) under(name string, slab *branches) *branch {
 	if n := len(b.kids); n > 0 && b.byName == nil {
 		switch order := b.compare(b.kids[n-1].name, name); {
@@ -112,7 +111,7 @@ func (b *branch) under(name string, slab *branches) *branch {
 	return k.branch
 }
 
-// compare is Path.Compare for two keys of the branch.
+// compare is [Path.Compare] for two keys of the branch.
 func (b *branch) compare(x, y string) int {
 	if b.seq && len(x) != len(y) {
 		return len(x) - len(y)
@@ -120,8 +119,8 @@ func (b *branch) compare(x, y string) int {
 	return strings.Compare(x, y)
 }
 
-// settle brings the kids into their order, and checks that the keys of each
-// sequence are the decimal numbers from 0 to n-1.
+// settle sorts the kids, and checks that the keys of each sequence are the decimal
+// numbers from 0 to n-1.
 func (b *branch) settle(p Path, errs *pathErrors) {
 	if b.byName != nil {
 		slices.SortFunc(b.kids, func(x, y kid) int { return b.compare(x.name, y.name) })
@@ -142,8 +141,8 @@ func (b *branch) settle(p Path, errs *pathErrors) {
 	}
 }
 
-// kid returns what is under a name, or nil. It is fastest where names are asked
-// for in their order.
+// kid returns the child with a name, or nil. It is fastest if the names are looked up in
+// their order.
 func (b *branch) kid(name string) *branch {
 	if b.next >= len(b.kids) || b.kids[b.next].name != name {
 		i, ok := slices.BinarySearchFunc(b.kids, name, func(k kid, name string) int { return b.compare(k.name, name) })

@@ -10,7 +10,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// keyNamer returns how keys of type t are spelled, or nil if they cannot be.
+// keyNamer returns the function that spells keys of type t, or nil if such keys have no
+// spelling.
 func keyNamer(t reflect.Type) func(reflect.Value) string {
 	switch {
 	case t.Kind() == reflect.String:
@@ -23,7 +24,7 @@ func keyNamer(t reflect.Type) func(reflect.Value) string {
 	return nil
 }
 
-// setKey sets v, a key of a map, to what keyNamer spells as name.
+// setKey sets v, a key of a map, to the key that keyNamer spells as name.
 func setKey(v reflect.Value, name string) error {
 	var err error
 	spelled := name
@@ -47,7 +48,7 @@ func setKey(v reflect.Value, name string) error {
 	return nil
 }
 
-// elements are keys and values for a map, in slices: memory that can be set.
+// elements holds keys and values for a map in slices, so that they can be set.
 type elements struct{ keys, values reflect.Value }
 
 // makeElements returns n elements for a map of type t.

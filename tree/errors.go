@@ -7,7 +7,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// pathErrors gathers the errors of one call.
+// pathErrors collects the errors of one call.
 type pathErrors []pathError
 
 type pathError struct {

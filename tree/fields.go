@@ -11,11 +11,11 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// structInfo is how a struct type appears in a tree.
+// structInfo describes how a struct type appears in a tree.
 type structInfo struct {
 	seq    bool
 	fields []field // sorted by name; of a sequence, in order
-	err    error   // why the type cannot be in a tree
+	err    error   // reason why the type cannot be in a tree
 }
 
 // field is one field of a struct, possibly inlined from an embedded one.
@@ -56,7 +56,7 @@ func parseTag(f reflect.StructField) (t fieldTag, skip bool, err error) {
 	if t.seq && f.Name != "_" {
 		return t, false, fmt.Errorf("%w: field %s has the tag option seq, which belongs on a blank field of the struct that is the sequence: _ struct{} `orbax:\",seq\"`", fault.ErrLeafType, f.Name)
 	}
-	// Such a field is left out, which is not what its tag says.
+	// The walk leaves such a field out, against the word of its tag.
 	switch {
 	case tag == "" || f.IsExported() || f.Anonymous && name == "":
 	case f.Name == "_" && !t.seq:
@@ -67,7 +67,7 @@ func parseTag(f reflect.StructField) (t fieldTag, skip bool, err error) {
 	return t, false, nil
 }
 
-// structOf returns how t appears in a tree, from the cache of this call.
+// structOf returns the description of t, from the cache of this call.
 func (ts *types) structOf(t reflect.Type) *structInfo {
 	if s, ok := ts.structs[t]; ok {
 		return s
@@ -118,10 +118,10 @@ func seqFields(t reflect.Type) ([]field, error) {
 	return fields, nil
 }
 
-// dictFields lists the fields of t by name. An embedded struct that has no name
-// of its own is inlined level by level: of fields with one name the shallowest
-// counts, and among those the only tagged one. Where encoding/json would drop
-// fields that are still ambiguous, the type is refused.
+// dictFields lists the fields of t by name. It inlines an embedded struct without a name
+// of its own, level by level: the shallowest of the fields with one name counts, and
+// among several at that level the only tagged one. It refuses a type with fields that are
+// still ambiguous, where encoding/json would drop them.
 func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 	type embedded struct {
 		typ   reflect.Type
@@ -198,7 +198,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 	return fields, nil
 }
 
-// dominant returns the field that counts among those with one name and depth.
+// dominant returns the field that counts among fields with one name and depth.
 func dominant(fs []field) (field, bool) {
 	if len(fs) == 1 {
 		return fs[0], true
@@ -215,8 +215,8 @@ func dominant(fs []field) (field, bool) {
 	return field{}, false
 }
 
-// opaque reports whether t has fields, all of them unexported: its value is out
-// of reach, and saving it as an empty dict would lose it.
+// opaque reports whether t has fields, all of them unexported. The value of such a type
+// is out of reach, and saving it as an empty dict would lose it.
 func opaque(t reflect.Type) bool {
 	hidden := false
 	for i := range t.NumField() {
@@ -236,21 +236,21 @@ func errOpaque(t reflect.Type) error {
 	return fmt.Errorf("%w: %v has only unexported fields; implement tree.Node, pass an adapter, or leave it out with the tag `orbax:\"-\"`", fault.ErrLeafType, t)
 }
 
-// errByValue refuses the struct of package array that is a leaf as a pointer.
+// errByValue refuses a struct of package array that is a leaf only as a pointer.
 func errByValue(t reflect.Type) error {
 	return fmt.Errorf("%w: %v by value; use *%v", fault.ErrLeafType, t, t)
 }
 
 func seqKey(i int) Key { return Key{Name: strconv.Itoa(i), Seq: true} }
 
-// isEmpty is what omitempty means, as in encoding/json.
+// isEmpty reports whether omitempty leaves v out, by the rules of encoding/json.
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
 		return v.Len() == 0
 	case reflect.Struct:
 		return false
-	case reflect.Float32, reflect.Float64: // -0 is not empty: it would be loaded as 0
+	case reflect.Float32, reflect.Float64: // -0 is not empty: it would come back as 0
 		return math.Float64bits(v.Float()) == 0
 	case reflect.Complex64, reflect.Complex128:
 		c := v.Complex()
@@ -259,7 +259,7 @@ func isEmpty(v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// fieldOf returns the field of v, or false if it is inside an embedded nil
+// fieldOf returns the field of v, or false if the field is inside an embedded nil
 // pointer.
 func fieldOf(v reflect.Value, index []int) (reflect.Value, bool) {
 	for i, x := range index {

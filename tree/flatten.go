@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	// maxDepth bounds the keys of a path, in trees that are saved and in those that
-	// are loaded. Python cannot load trees that are nearly as deep.
+	// maxDepth bounds the keys of a path, in trees that are saved and in trees that are
+	// loaded. Python fails long before: it cannot load trees that are nearly as deep.
 	maxDepth = 4096
-	// maxSteps bounds the containers, pointers, interfaces and nodes inside each
-	// other: a container in a variable of type any takes two steps, and one key.
+	// maxSteps bounds how many containers, pointers, interfaces and nodes may be inside
+	// each other. A container in a variable of type any takes two steps and one key.
 	maxSteps = 8 * maxDepth
 )
 
-// Flatten lists the leaves of v, dict keys in the order of their bytes and
-// sequences in their own. Arrays, slices and addressable Go arrays are not
-// copied: the leaves share their memory. A v that is nil or an empty container
-// gives one leaf of type Empty at the root.
+// Flatten lists the leaves of v, dict keys in the order of their bytes and sequences in
+// their own. It does not copy arrays, slices and addressable Go arrays: the leaves share
+// their memory. A v that is nil or an empty container gives one leaf of type [Empty] at
+// the root.
 //
-// The errors wrap orbax.ErrLeafType for what has no form in a checkpoint (also
-// for a value that contains itself) and orbax.ErrKeyCollision for leaves whose
-// paths differ and whose names, the keys joined with dots, do not. Errors of
-// TreeFlatten and of adapters are passed on. The leaves that have no error are
-// returned even then, for further checks.
+// The errors wrap orbax.ErrLeafType for a value that a checkpoint cannot hold (also for a
+// value that contains itself), and orbax.ErrKeyCollision for leaves with different paths
+// and one name, which is the keys joined with dots. Errors of TreeFlatten and of adapters
+// are passed on. Flatten returns the leaves without errors even if it returns an error,
+// for further checks.
 func Flatten(v any, adapters ...Adapter) ([]Leaf, error) {
 	f := flattener{types: newTypes(adapters)}
 	return f.flatten(v)
@@ -47,10 +47,10 @@ func (f *flattener) flatten(v any) ([]Leaf, error) {
 
 type flattener struct {
 	types
-	abstract bool // take what stands for leaves, and tell tuples apart
+	abstract bool // take values that stand for leaves, and distinguish tuples from lists
 	path     Path
 	depth    int
-	dotted   bool // a key contains a dot, so that names may collide
+	dotted   bool // a key contains a dot, so names may collide
 	open     []visit
 	slab     []Key // memory for the paths of leaves
 	leaves   []Leaf
@@ -96,8 +96,8 @@ func (f *flattener) child(k Key, v reflect.Value) {
 	f.path = f.path[:len(f.path)-1]
 }
 
-// enter notes that the memory at p is being walked, and reports whether it
-// already is, which is an error.
+// enter records that the walk is inside the memory of v, which has length n. If the walk
+// is inside it already, enter reports an error and returns false.
 func (f *flattener) enter(v reflect.Value, n int) bool {
 	e := visit{v.Type(), v.UnsafePointer(), n, len(f.path)}
 	for _, o := range f.open {
@@ -157,8 +157,8 @@ func (f *flattener) walk(v reflect.Value) {
 	}
 }
 
-// nodeOf returns v as a Node if v or, where T is v's type, *T is one. For a
-// pointer it says no: the walk comes to what it points at.
+// nodeOf returns v as a Node if v is one or, where T is v's type, *T is one. For a
+// pointer it returns false: the walk reaches the value behind it later.
 func nodeOf(v reflect.Value) (Node, bool) {
 	t := v.Type()
 	if k := t.Kind(); k == reflect.Pointer || k == reflect.Interface || t.PkgPath() == "" && k != reflect.Struct {
@@ -200,7 +200,7 @@ func (f *flattener) adapted(a *Adapter, v reflect.Value) {
 	}
 }
 
-// adaptedNode walks what an adapter gives in the place of v.
+// adaptedNode walks the value that an adapter returns in place of v.
 func (f *flattener) adaptedNode(a *Adapter, v reflect.Value) {
 	children, err := a.flatten(v)
 	if err != nil {
@@ -370,7 +370,7 @@ func (f *flattener) structure(v reflect.Value) {
 	}
 }
 
-// isNil reports whether v is nil; false for what never is.
+// isNil reports whether v is nil. It returns false for kinds that have no nil.
 func isNil(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.Func, reflect.Chan:
@@ -379,7 +379,7 @@ func isNil(v reflect.Value) bool {
 	return false
 }
 
-// checkNames reports leaves that have one name.
+// checkNames reports leaves that share a name.
 func (f *flattener) checkNames() {
 	first := make(map[string]Path, len(f.leaves))
 	for _, l := range f.leaves {

@@ -23,8 +23,8 @@ var (
 	tupleType       = reflect.TypeFor[Tuple]()
 )
 
-// elemDType returns the dtype of a []t's elements, or array.Invalid if t is
-// not the type of an array's element. A uintptr is saved as a uint.
+// elemDType returns the dtype of a []t's elements, or array.Invalid if t is not an
+// element type of arrays. A uintptr is saved as a uint.
 func elemDType(t reflect.Type) array.DType {
 	switch {
 	case t == emptyType:
@@ -35,9 +35,9 @@ func elemDType(t reflect.Type) array.DType {
 	return array.ElementDType(t)
 }
 
-// specialDType returns the dtype of an element type that package array defines
-// because Go has none, array.Invalid for all other types. Types that a program
-// defines from them count as plain integers.
+// specialDType returns the dtype of an element type that package array defines because Go
+// has none, and array.Invalid for all other types. Types that a program defines from
+// these types count as plain integers.
 func specialDType(t reflect.Type) array.DType {
 	d := array.ElementDType(t)
 	if d == array.Int2 || d == array.Int4 || array.Float4E2M1FN <= d && d <= array.BFloat16 || d == array.Float6E2M3FN || d == array.Float6E3M2FN {
@@ -56,8 +56,8 @@ func scalarDType(v any) array.DType {
 	return array.ElementDType(t)
 }
 
-// scalarValue returns v without its name: a bool, number or string of a
-// predeclared type. ok is false for any other kind.
+// scalarValue returns v as a bool, number or string of a predeclared type, without the
+// name of its own type. ok is false for any other kind.
 func scalarValue(v reflect.Value) (x any, ok bool) {
 	switch v.Kind() {
 	case reflect.String:
@@ -67,8 +67,8 @@ func scalarValue(v reflect.Value) (x any, ok bool) {
 	case reflect.Uint:
 		return uint(v.Uint()), true
 	}
-	// Package reflect's conversions would change signaling NaNs: they go by way
-	// of float64 and complex128.
+	// The conversions of package reflect go by way of float64 and complex128, and would
+	// change signaling NaNs.
 	a, err := view(elemDType(v.Type()), addressable(v))
 	if err != nil {
 		return nil, false
@@ -76,7 +76,7 @@ func scalarValue(v reflect.Value) (x any, ok bool) {
 	return a.Item()
 }
 
-// addressable returns v itself if it has an address, else a copy that has.
+// addressable returns v itself if it is addressable, else an addressable copy.
 func addressable(v reflect.Value) reflect.Value {
 	if v.CanAddr() {
 		return v
@@ -111,7 +111,7 @@ func view(d array.DType, v reflect.Value) (*array.Array, error) {
 	return array.New(d, []int{}, memory(v.Addr().UnsafePointer(), 1, v.Type().Size()))
 }
 
-// bigInt returns the smallest of Go's own integers that v is saved as.
+// bigInt returns v as int, int64 or uint64: the first that can hold it.
 func bigInt(v *big.Int) (any, error) {
 	switch {
 	case v.IsInt64():

@@ -16,36 +16,35 @@ type Pattern struct {
 	re   *regexp.Regexp
 }
 
-// Limits on what one pattern stands for; the text of a program's own is far
-// below them.
+// Limits on the size of one pattern. Patterns that a program contains are far below them.
 const (
 	maxPattern    = 4096    // bytes of the text
 	maxExpansions = 1024    // patterns without braces
-	maxTokens     = 1 << 16 // in all of these
+	maxTokens     = 1 << 16 // in all of these patterns
 )
 
-// ParsePattern parses a pattern on the names of leaves, which are their keys
-// joined with dots, as [Path.String] gives them and every message shows them:
+// ParsePattern parses a pattern for the names of leaves. The name of a leaf is its keys
+// joined with dots, as [Path.String] returns it and every message shows it:
 //
 //	params.dense.kernel   this leaf; if it is no leaf, all below it
 //	params.*.kernel       * is any text without a dot: a key, or part of one
-//	layers.?.w            ? is any one character but a dot
-//	layers.[0-37].w       one of these characters; [!0-3] is any but these and a dot
+//	layers.?.w            ? is any one character except a dot
+//	layers.[0-37].w       one of these characters; [!0-3] is any except these and a dot
 //	params.**             ** between dots is any number of keys, none included:
 //	                      params itself, params.w, params.dense.w
 //	**.bias               bias, params.bias, params.dense.bias
 //	{params,opt.mu}.w     braces stand for one pattern for each of their parts
 //
 // A pattern without *, ? and [ also matches all leaves below the dict or sequence that it
-// names; a pattern with one of them matches whole names only. A ** that shares the space
-// between two dots with other characters, as in a**b, is any text, dots included. A
-// backslash takes the special meaning from the character behind it. A dot inside a key is
-// like a dot between keys, because a pattern is matched with the name.
+// names; a pattern with one of these characters matches whole names only. A ** that
+// shares the space between two dots with other characters, as in a**b, is any text, dots
+// included. A backslash makes the character after it an ordinary one. A dot inside a key
+// is like a dot between keys, because the pattern is matched with the name.
 //
-// A pattern that is empty, malformed or too large (more than 4096 bytes, or more
-// than 1024 patterns in its braces) is an error that matches orbax.ErrStructure.
-// Matching takes time proportional to the length of the name and the size of the
-// pattern: it never backtracks.
+// A pattern that is empty, malformed or too large (more than 4096 bytes, or more than
+// 1024 patterns in its braces) is an error that matches orbax.ErrStructure. Matching
+// takes time proportional to the length of the name times the size of the pattern: it
+// never backtracks.
 func ParsePattern(s string) (Pattern, error) {
 	re, err := compilePattern(s)
 	if err != nil {
@@ -60,10 +59,10 @@ func (p Pattern) Match(path Path) bool { return p.re != nil && p.re.MatchString(
 // String returns the text of the pattern.
 func (p Pattern) String() string { return p.text }
 
-// Patterns match a leaf if one of them does.
+// Patterns is a list of patterns. It matches a leaf if one of them does.
 type Patterns []Pattern
 
-// ParsePatterns parses patterns; see [ParsePattern].
+// ParsePatterns parses several patterns; see [ParsePattern].
 func ParsePatterns(texts ...string) (Patterns, error) {
 	ps := make(Patterns, len(texts))
 	for i, s := range texts {
@@ -75,9 +74,9 @@ func ParsePatterns(texts ...string) (Patterns, error) {
 	return ps, nil
 }
 
-// Match reports whether the name of path matches one of the patterns. Unless used
-// is nil it must be as long as ps, and Match sets it to true for each pattern that
-// matches, to tell later which one has matched nothing.
+// Match reports whether the name of path matches one of the patterns. used is nil or as
+// long as ps. Match sets used[i] to true for each pattern ps[i] that matches, so that the
+// caller can report the patterns that have matched nothing.
 func (ps Patterns) Match(path Path, used []bool) bool {
 	match := false
 	for i, p := range ps {
@@ -92,9 +91,8 @@ func (ps Patterns) Match(path Path, used []bool) bool {
 	return match
 }
 
-// compilePattern returns a regular expression that matches as s does, which Go
-// matches in linear time. Its errors are the ends of sentences that begin with
-// the pattern.
+// compilePattern returns a regular expression that matches the same names as s, in linear
+// time. Its errors are the ends of sentences that begin with the pattern.
 func compilePattern(s string) (*regexp.Regexp, error) {
 	switch {
 	case s == "":
@@ -139,7 +137,7 @@ func writeRegexp(b *strings.Builder, tokens []token) {
 	}
 	keys = append(keys, tokens[start:])
 
-	dot := "" // what is between the last key and the next
+	dot := "" // the text between the last key and the next
 	for i, key := range keys {
 		switch {
 		case len(key) != 1 || key[0].kind != doubleStar:

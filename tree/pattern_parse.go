@@ -11,7 +11,7 @@ import (
 // token is one element of a pattern.
 type token struct {
 	kind tokenKind
-	text string // of a literal the character, of a class the regular expression
+	text string // the character of a literal; the regular expression of a class
 }
 
 type tokenKind uint8
@@ -29,7 +29,7 @@ const (
 
 func (t token) isDot() bool { return t.kind == literal && t.text == "." }
 
-// regexp returns the regular expression of a token that is no brace.
+// regexp returns the regular expression of a token other than a brace.
 func (t token) regexp() string {
 	switch t.kind {
 	case star:
@@ -158,8 +158,8 @@ func scanClass(s string) (n int, re string, err error) {
 	return n, `[` + b.String() + `]`, nil
 }
 
-// sequence returns the sequences of tokens without braces that the tokens up to
-// the end, or inside of braces to the next comma or brace, stand for.
+// sequence parses the tokens up to the end or, inside braces, up to the next comma or
+// brace. It returns the sequences without braces that those tokens stand for.
 func (p *patternParser) sequence() (seqs [][]token, err error) {
 	seqs = [][]token{nil}
 	for p.pos < len(p.tokens) {

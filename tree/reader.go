@@ -14,12 +14,12 @@ type readerForm uint8
 const (
 	notReader readerForm = iota
 	isReader
-	readerByValue // the pointer to the type is one
+	readerByValue // the pointer to the type is a Reader
 )
 
-// readerForm returns the form of t. An *array.Array has rules of its own. A
-// struct that embeds a Reader, or an Array, has its methods as well, and other
-// fields that would be lost: it is a struct.
+// readerForm returns the form of t. An *array.Array has its own rules. A struct that
+// embeds a Reader or an Array has its methods too, and may have further fields, which
+// would be lost: it counts as a struct.
 func (ts *types) readerForm(t reflect.Type) readerForm {
 	switch t.Kind() {
 	case reflect.Struct:
@@ -47,7 +47,7 @@ func (ts *types) readerForm(t reflect.Type) readerForm {
 	return form
 }
 
-// baseOf returns what t points at if it is a pointer.
+// baseOf returns the type that t points at, or t if it is not a pointer.
 func baseOf(t reflect.Type) reflect.Type {
 	if t.Kind() == reflect.Pointer {
 		return t.Elem()

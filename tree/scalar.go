@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// scalarFits returns an error unless every value of the checkpoint's dtype, for
-// integers some, can be a t.
+// scalarFits returns an error unless a t can hold every value of the checkpoint's dtype
+// or, for integers, some values of it.
 func scalarFits(spec *Spec, t reflect.Type) error {
 	have, want := spec.DType, elemDType(t)
 	switch {

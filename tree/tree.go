@@ -1,47 +1,45 @@
-// Package tree turns Go values into leaves with key paths, and fills Go values
-// from such leaves.
+// Package tree turns Go values into leaves with key paths, and fills Go values from such
+// leaves.
 //
-// A checkpoint holds a tree: dicts, sequences and leaves. [Flatten] walks any Go
-// value (maps, structs, slices, pointers, types that implement [Node]) and lists
-// its leaves:
+// A checkpoint holds a tree: dicts, sequences and leaves. [Flatten] walks any Go value
+// (maps, structs, slices, pointers, types that implement [Node]) and lists its leaves:
 //
 //	leaves, err := tree.Flatten(map[string]any{"w": w, "opt": tree.Tuple{mu, nu}})
 //	// leaves[0].Path.String() == "opt.0"
 //
-// Loading goes the other way in two forms. [Build] makes plain maps and slices
-// of the leaves. [Bind] matches what a checkpoint holds with a value of the
-// caller's and says, before any data is read, where each leaf goes;
-// [BindAbstract] does so for a new tree that is described without data. A
-// [Pattern] selects leaves by name.
+// Three functions go the other way. [Build] makes plain maps and slices from the leaves.
+// [Bind] compares the leaves of a checkpoint with a value of the caller and says, before
+// any data is read, where each leaf goes. [BindAbstract] does so for a new tree that is
+// described without data. A [Pattern] selects leaves by name.
 //
 // # Which Go value is which tree
 //
 //   - A map with string or integer keys is a dict; integers become decimal keys.
-//   - A struct is a dict of its exported fields, named by the tag
-//     `orbax:"name,omitempty"`, else by the field's name in its exact case;
-//     `orbax:"-"` leaves a field out. Embedded structs without a name are inlined
-//     by the rules of encoding/json, so that an embedded nil pointer has no
-//     fields; where those rules drop ambiguous fields, the type is refused. A
-//     blank field `_ struct{}` tagged `orbax:",seq"` makes the struct a sequence of
-//     its fields in their order, where embedded structs are elements. A struct
-//     that has unexported fields only is refused.
-//   - omitempty changes the tree: a field that is false, 0, nil or of length 0 is
-//     not saved, and loading a checkpoint without it makes the field zero.
-//   - Slices and Go arrays of numbers and bools are rank-1 arrays, []byte is a
-//     byte string, all other slices and arrays are sequences, as is [Tuple].
-//   - *array.Array, numbers, bools, strings and *big.Int are leaves. The element
-//     types of package array (array.BF16 …) are arrays of rank 0.
-//   - Every other type that implements array.Reader, as *array.Section does, is an
-//     array that is read as it is saved, and nothing can be loaded into it. This
-//     comes before all rules but that on adapters. A struct that only embeds an
-//     Array or Reader is a struct all the same.
-//   - Pointers and interfaces are followed. Nil ones, nil maps and nil slices are
-//     [None]; containers without elements are [EmptyDict], [EmptyList] or
-//     [EmptyTuple]; an empty slice of numbers is an array of shape (0). A value of
-//     type [Empty] stands for itself.
+//   - A struct is a dict of its exported fields. The tag `orbax:"name,omitempty"` names a
+//     field; without a tag the key is the field's name in its exact case. `orbax:"-"`
+//     leaves a field out. Embedded structs without a name are inlined by the rules of
+//     encoding/json, so an embedded nil pointer has no fields. A type whose fields would
+//     be ambiguous is refused, where those rules drop the fields. A blank field `_
+//     struct{}` tagged `orbax:",seq"` makes the struct a sequence of its fields in their
+//     order, and embedded structs are elements of it. A struct that has unexported fields
+//     only is refused.
+//   - omitempty changes the tree: a field that is false, 0, nil or of length 0 is not
+//     saved, and loading a checkpoint without it makes the field zero.
+//   - Slices and Go arrays of numbers and bools are rank-1 arrays, and []byte is a byte
+//     string. All other slices and arrays are sequences, as is [Tuple].
+//   - *array.Array, numbers, bools, strings and *big.Int are leaves. Values of the
+//     element types of package array ([array.BF16] and others) are arrays of rank 0.
+//   - Every other type that implements [array.Reader], as *array.Section does, is an
+//     array. A save reads it piece by piece, and a load cannot fill it. This rule comes
+//     before all others except the rule on adapters. A struct that only embeds an Array
+//     or Reader is still a struct.
+//   - Pointers and interfaces are followed. Nil pointers, interfaces, maps and slices are
+//     [None]. Containers without elements are [EmptyDict], [EmptyList] or [EmptyTuple].
+//     An empty slice of numbers is an array of shape (0). A value of type [Empty] stands
+//     for itself.
 //
-// All problems of a value are reported at once: the error joins one
-// *orbax.LeafError for each, in the order of their paths.
+// A value's problems are all reported at once: the error joins one *orbax.LeafError for
+// each, in the order of their paths.
 package tree
 
 import (
@@ -54,21 +52,22 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// Key is one step of a path: a key of a dict (key_type 2 in a checkpoint's
-// metadata), or with Seq a position in a sequence (key_type 1), whose Name is
-// the decimal index. Tuple marks the positions of a tuple, where that is known;
-// it matters to [Build] alone.
+// Key is one step of a path: a key of a dict, or a position in a sequence if Seq is set.
+// In a checkpoint's metadata a dict key has key_type 2 and a position has key_type 1. The
+// Name of a position is the decimal index. Tuple marks the positions of a tuple, where
+// that is known; only [Build] uses it.
 type Key struct {
 	Name  string
 	Seq   bool
 	Tuple bool
 }
 
-// Path leads from the root of a tree to a node. The root's path is empty.
+// Path is the list of keys that lead from the root of a tree to a node. The root's path
+// is empty.
 type Path []Key
 
-// String returns the keys joined with dots: the name that Orbax gives the
-// leaf's parameter. Different paths may have the same name, see [Flatten].
+// String returns the keys joined with dots, which is the name that Orbax gives the leaf's
+// parameter. Different paths may have the same name; see [Flatten].
 func (p Path) String() string {
 	switch len(p) {
 	case 0:
@@ -91,8 +90,8 @@ func (p Path) String() string {
 	return b.String()
 }
 
-// Compare orders paths as Flatten lists them: dict keys by their bytes,
-// positions by number, a path before those below it.
+// Compare orders paths as [Flatten] lists them: dict keys by their bytes, positions by
+// number, and a path before the paths below it.
 func (p Path) Compare(q Path) int {
 	return slices.CompareFunc(p, q, func(a, b Key) int {
 		if a.Seq && b.Seq && len(a.Name) != len(b.Name) {
@@ -102,8 +101,8 @@ func (p Path) Compare(q Path) int {
 	})
 }
 
-// ID returns the keys quoted, with spaces between. Two different paths that have the same
-// String have different IDs. It makes no difference whether a key is a position in a
+// ID returns the keys quoted, with spaces between them. Different paths have different
+// IDs, also where [Path.String] is the same. ID ignores whether a key is a position in a
 // sequence.
 func (p Path) ID() string {
 	var b []byte
@@ -119,14 +118,15 @@ func (p Path) ID() string {
 // keys shows the path key by key, for messages.
 func (p Path) keys() string { return "[" + p.ID() + "]" }
 
-// Tuple is a sequence. An empty Tuple is saved as an empty tuple, an empty slice as an
-// empty list; with elements, most checkpoints store both alike.
+// Tuple is a sequence that Python knows as a tuple. An empty Tuple is saved as an empty
+// tuple, and an empty slice as an empty list; most checkpoints do not distinguish the two
+// if they have elements.
 type Tuple []any
 
 // Empty is the value of a leaf that has no data.
 type Empty uint8
 
-// The empty values, which a checkpoint's metadata calls None, Dict, List and
+// These are the empty values. A checkpoint's metadata calls them None, Dict, List and
 // Tuple.
 const (
 	None Empty = iota
@@ -150,7 +150,7 @@ func (e Empty) String() string {
 	return fmt.Sprintf("Empty(%d)", uint8(e))
 }
 
-// value returns what an empty value is in Go when nothing says otherwise.
+// value returns the Go value of an empty leaf, for targets that name no type.
 func (e Empty) value() any {
 	switch e {
 	case EmptyDict:
@@ -163,23 +163,23 @@ func (e Empty) value() any {
 	return nil
 }
 
-// Leaf is a leaf of a tree. Value is one of
+// Leaf is a leaf of a tree. Value has one of these types:
 //
-//   - *array.Array or another array.Reader, never nil; Bind gives Arrays only
-//   - bool, int, int8 … int64, uint, uint8 … uint64, float32, float64,
-//     complex64, complex128: a scalar, named types reduced to these
+//   - *array.Array or another [array.Reader], never nil; [Bind] gives Arrays only
+//   - bool, int, int8 … int64, uint, uint8 … uint64, float32, float64, complex64,
+//     complex128: a scalar; named types are reduced to these
 //   - string, which is valid UTF-8
 //   - []byte, never nil
-//   - Empty
+//   - [Empty]
 type Leaf struct {
 	Path  Path
 	Value any
 }
 
-// Kind says what sort of value a checkpoint holds at a leaf.
+// Kind is the sort of value that a checkpoint holds at a leaf.
 type Kind uint8
 
-// The kinds of leaves.
+// These are the kinds of leaves.
 const (
 	KindInvalid Kind = iota
 	KindArray        // an array with DType and Shape
@@ -189,21 +189,21 @@ const (
 	KindEmpty // no data; Empty says which
 )
 
-// Spec is what a checkpoint holds at one leaf, without the data.
+// Spec describes one leaf of a checkpoint, without its data.
 type Spec struct {
 	Path  Path
 	Kind  Kind
 	DType array.DType // of an array, scalar or byte string
 	Shape []int       // of an array or byte string
 	Empty Empty
-	// Err says why the leaf cannot be read, if it is damaged or has a form that is not
-	// known; everything except its Path may be unknown then. Bind returns this error if
-	// the target wants the leaf, and passes the leaf over otherwise.
+	// Err is the reason why the leaf cannot be read: it is damaged, or its form is
+	// unknown. Everything except Path may be unknown then. Bind returns Err if the target
+	// wants the leaf, and skips the leaf otherwise.
 	Err error
 }
 
-// Spec describes the leaf's value. Its Kind is KindInvalid if the value is
-// none that a Leaf may have.
+// Spec describes the leaf's value. Its Kind is [KindInvalid] if the value has none of the
+// types that [Leaf] lists.
 func (l Leaf) Spec() Spec {
 	s := Spec{Path: l.Path}
 	switch v := l.Value.(type) {
@@ -229,7 +229,7 @@ func (l Leaf) Spec() Spec {
 	return s
 }
 
-// String describes what the checkpoint holds, for messages.
+// String describes the leaf for messages.
 func (s Spec) String() string {
 	switch s.Kind {
 	case KindArray:
@@ -252,17 +252,17 @@ func (s Spec) String() string {
 	return "an unknown value"
 }
 
-// Node is implemented by types that choose their own form in a checkpoint, as
-// registered pytree nodes do in Python. The methods are usually those of a
-// pointer type; a value of the type is then a node as well.
+// Node is implemented by types that choose their own form in a checkpoint, as registered
+// pytree nodes do in Python. The methods usually have a pointer receiver; a value of the
+// type is then a node as well.
 type Node interface {
-	// TreeFlatten returns the value that is saved in place of the node: a map,
-	// struct, Tuple, slice, leaf, or another node. It may share the node's memory.
+	// TreeFlatten returns the value that is saved in place of the node: a map, struct,
+	// Tuple, slice, leaf, or another node. It may share the node's memory.
 	TreeFlatten() (any, error)
 
-	// TreeUnflatten takes what was loaded. On load TreeFlatten is called first, and
-	// what it returns is the template that is filled and passed here, with the same
-	// type; if it returns nil, children is as saved: map[string]any, []any or a
-	// leaf's value. Nodes inside of children are complete.
+	// TreeUnflatten takes the children that were loaded. A load calls TreeFlatten first,
+	// fills the value that it returns, and passes that value here with the same type. If
+	// TreeFlatten returns nil, children is as saved: map[string]any, []any or a leaf's
+	// value. Nodes inside children are complete.
 	TreeUnflatten(children any) error
 }
