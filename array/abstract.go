@@ -6,12 +6,12 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 )
 
-// ShapeDtypeStruct is an array without elements, under JAX's name. In the target
-// of a load it asks for a new array of that shape and dtype.
+// ShapeDtypeStruct describes an array without its elements; the name is JAX's. In the
+// target of a load it asks for a new array of that shape and dtype.
 type ShapeDtypeStruct struct {
 	Shape    []int
 	DType    DType
-	Sharding *sharding.Sharding // of the new array; nil: as stored
+	Sharding *sharding.Sharding // sharding of the new array; nil: as stored
 }
 
 // Abstract returns the shape, dtype and sharding of r, without its elements.
@@ -23,11 +23,13 @@ func Abstract(r Reader) ShapeDtypeStruct {
 	return s
 }
 
-// String returns the dtype and shape as those of an Array, such as float32[2 3].
+// String returns the dtype and shape in the format of [Array.String], such as float32[2
+// 3].
 func (s ShapeDtypeStruct) String() string { return s.DType.String() + fmt.Sprint(s.Shape) }
 
 // Validate returns nil if an array of this dtype, shape and sharding can exist. The error
-// matches ErrDType or ErrShape, or is that of the sharding if it does not fit the shape.
+// matches orbax.ErrDType or orbax.ErrShape, or is the error of the sharding if the
+// sharding does not fit the shape.
 func (s ShapeDtypeStruct) Validate() error {
 	if _, err := byteSize(s.DType, s.Shape); err != nil {
 		return err

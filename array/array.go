@@ -1,8 +1,9 @@
-// Package array holds n-dimensional arrays in host memory, with all the element
-// types of a checkpoint: NumPy's, and ml_dtypes' small floats and integers,
-// which Go has no types for. It views Go slices as arrays and arrays as Go
-// slices, converts elements, and copies boxes of one array into another. An array
-// that is not in memory is a [Reader], one without elements a [ShapeDtypeStruct].
+// Package array holds n-dimensional arrays in host memory.
+//
+// It has all the element types of a checkpoint: those of NumPy, and the small floats and
+// integers of ml_dtypes, which Go lacks. It views Go slices as arrays and arrays as Go
+// slices, converts elements, and copies boxes of one array into another. A [Reader] is an
+// array outside memory, and a [ShapeDtypeStruct] is an array without elements.
 //
 //	a := array.Of([]float32{1, 2, 3, 4, 5, 6}, 2, 3) // no copy
 //	b, err := a.Cast(array.BFloat16)
@@ -20,9 +21,9 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 )
 
-// Array is an n-dimensional array in host memory: row-major, little-endian,
-// contiguous. Its dtype and shape do not change; its bytes are shared with
-// whoever made it. An Array may be used by several goroutines as long as none
+// Array is an n-dimensional array in host memory: row-major, little-endian, contiguous.
+// Its dtype and shape never change. It shares its bytes with the slice that it was made
+// from, if there is one. Several goroutines may use an Array as long as none of them
 // writes its bytes.
 type Array struct {
 	dtype    DType
@@ -33,18 +34,18 @@ type Array struct {
 	frozen   bool
 }
 
-// maxBytes is above the memory of any host and below what Go refuses, with a
-// panic, to allocate.
+// maxBytes is more than the memory of any host, and less than the size at which an
+// allocation in Go panics.
 const maxBytes = min(math.MaxInt/2, 1<<46)
 
-// NumElements returns the number of elements of an array of the given shape,
-// or an error if a dimension is negative or the product does not fit.
+// NumElements returns the number of elements of an array of the given shape. It returns
+// an error if a dimension is negative or the product overflows.
 func NumElements(shape []int) (int, error) {
 	return region.NumElements(shape)
 }
 
-// New returns an array over data, which is kept, not copied, and must hold
-// exactly the elements of shape. With nil data it allocates zeroed memory.
+// New returns an array over data. It keeps data without a copy; data must hold exactly
+// the elements of shape. If data is nil, New allocates zeroed memory.
 func New(d DType, shape []int, data []byte) (*Array, error) {
 	n, err := byteSize(d, shape)
 	if err != nil {
@@ -59,7 +60,7 @@ func New(d DType, shape []int, data []byte) (*Array, error) {
 	return &Array{dtype: d, shape: slices.Clone(shape), data: data}, nil
 }
 
-// byteSize returns the bytes that an array takes.
+// byteSize returns the number of bytes of an array.
 func byteSize(d DType, shape []int) (int, error) {
 	if d == Invalid || d >= numDTypes {
 		return 0, fmt.Errorf("%w: %v", fault.ErrDType, d)
@@ -93,25 +94,25 @@ func (a *Array) Shape() []int { return slices.Clone(a.shape) }
 // Rank returns the number of dimensions.
 func (a *Array) Rank() int { return len(a.shape) }
 
-// Bytes returns the elements' memory, row-major and little-endian. It is the
-// array's own memory, not a copy.
+// Bytes returns the memory of the elements, row-major and little-endian. It is the
+// array's own memory and not a copy.
 func (a *Array) Bytes() []byte { return a.data }
 
-// Sharding returns how the array was, or is to be, laid out over devices, or
-// nil for a plain host array.
+// Sharding returns the layout of the array over devices, as it was loaded or as it is to
+// be saved. It is nil for a plain host array.
 func (a *Array) Sharding() *sharding.Sharding { return a.sharding }
 
-// WithSharding returns an array that shares a's memory and carries s. An array
-// with a sharding is saved as a jax.Array, one without as an np.ndarray.
+// WithSharding returns an array that shares a's memory and carries s. A save stores an
+// array with a sharding as a jax.Array, and an array without one as an np.ndarray.
 func (a *Array) WithSharding(s *sharding.Sharding) *Array {
 	b := *a
 	b.sharding = s
 	return &b
 }
 
-// Freeze returns an array that shares a's memory. The caller promises that the memory
-// does not change any more, through whatever array or slice, so that an asynchronous save
-// need not copy it.
+// Freeze returns an array that shares a's memory. With it the caller promises that the
+// memory no longer changes, through any array or slice, so that an asynchronous save need
+// not copy it.
 func (a *Array) Freeze() *Array {
 	b := *a
 	b.frozen = true
@@ -121,6 +122,6 @@ func (a *Array) Freeze() *Array {
 // Frozen reports whether [Array.Freeze] made the array.
 func (a *Array) Frozen() bool { return a.frozen }
 
-// PRNGImpl returns the name of the random generator whose key data the array
-// holds, such as "threefry2x32", or "" for an ordinary array.
+// PRNGImpl returns the name of the random generator whose keys the array holds, such as
+// "threefry2x32", or "" for an ordinary array.
 func (a *Array) PRNGImpl() string { return a.prngImpl }

@@ -5,13 +5,14 @@ import (
 	"math"
 )
 
-// blockLen is how many elements convertBlock takes: enough to hide the choice
-// of the types, few enough for the stack and the first-level cache.
+// blockLen is the number of elements that convertBlock converts at a time: many enough to
+// hide the cost of choosing the types, few enough for the stack and the first-level
+// cache.
 const blockLen = 256
 
-// convertBlock converts up to blockLen elements. It goes by way of the widest
-// type of the source's kind, which holds every value of that kind, so that
-// the code grows with the sum of the types and not with their pairs.
+// convertBlock converts up to blockLen elements. It goes by way of the widest type of the
+// source's kind, which holds every value of that kind, so that the size of the code grows
+// with the sum of the types and not with their pairs.
 func convertBlock(dst []byte, dstType DType, src []byte, srcType DType) {
 	n := len(src) / srcType.Size()
 	switch srcType {
@@ -135,7 +136,7 @@ func loadComplex(dst []complex128, src []byte, d DType) {
 	}
 }
 
-// byteValues returns the values of the 256 bytes of a float type of one byte.
+// byteValues returns the values of the 256 bytes of a one-byte float type.
 func byteValues(d DType) *[256]float32 {
 	if d == Float8E8M0FNU {
 		return &e8m0fnu.values
@@ -143,7 +144,7 @@ func byteValues(d DType) *[256]float32 {
 	return &byteFloat(d).values
 }
 
-// byteFloat returns the format of a float type of one byte with a mantissa.
+// byteFloat returns the format of a one-byte float type that has a mantissa.
 func byteFloat(d DType) *smallFloat {
 	switch d {
 	case Float4E2M1FN:
@@ -295,7 +296,7 @@ func storeComplex(dst []byte, d DType, block []complex128) {
 	}
 }
 
-// saturateInt returns v, less its fraction, as the nearest int64; 0 for NaN.
+// saturateInt returns v without its fraction as the nearest int64; 0 for NaN.
 func saturateInt[S wide](v S) int64 {
 	switch v := any(v).(type) {
 	case int64:
@@ -316,7 +317,7 @@ func saturateInt[S wide](v S) int64 {
 	return 0
 }
 
-// saturateUint returns v, less its fraction, as the nearest uint64; 0 for NaN.
+// saturateUint returns v without its fraction as the nearest uint64; 0 for NaN.
 func saturateUint[S wide](v S) uint64 {
 	switch v := any(v).(type) {
 	case int64:

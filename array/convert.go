@@ -6,24 +6,25 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Convert converts the elements of src, of type srcType, to elements of
-// dstType in dst, which must have room for exactly as many. The memory must
-// not overlap unless the types are the same. It allocates nothing, so that a
-// large array can be converted a chunk at a time.
+// Convert converts the elements of src to elements of dstType in dst. srcType is the type
+// of the elements in src, and dst must have room for exactly as many. The memory must not
+// overlap unless the types are the same. Convert allocates nothing, so a large array can
+// be converted one chunk at a time.
 //
-//   - Between floats it does what NumPy and ml_dtypes do: it rounds to the
-//     nearest value, ties to even; what is too large becomes infinity, NaN
-//     or the largest value, as the format has it, and what is too small 0.
-//   - To integers, floats lose their fraction, NaN becomes 0, and what is out of
-//     range becomes the nearest integer that is in range. NumPy, and so Orbax,
-//     wraps around or leaves it undefined.
-//   - To bool, everything but zero is true; true is 1.
-//   - From complex to real, the imaginary part is dropped.
+//   - Between floats it does the same as NumPy and ml_dtypes: it rounds to the nearest
+//     value, ties to even. A value that is too large becomes infinity, NaN or the largest
+//     value, depending on the format, and a value that is too small becomes 0.
+//   - Floats that become integers lose their fraction, NaN becomes 0, and a value out of
+//     range becomes the nearest integer in range. NumPy, and so Orbax, wraps around or
+//     leaves the result undefined.
+//   - Bools are true for every value except zero; true becomes 1.
+//   - Complex numbers that become real lose their imaginary part.
 //
-// None of this is an error. To find what has changed, convert back and compare.
+// None of this is an error. To find the elements that have changed, convert back and
+// compare.
 //
-// A length that does not fit is an error that matches ErrShape, an invalid
-// type one that matches ErrDType.
+// A length that does not fit is an error that matches orbax.ErrShape; an invalid type is
+// an error that matches orbax.ErrDType.
 func Convert(dst []byte, dstType DType, src []byte, srcType DType) error {
 	ds, ss := dstType.Size(), srcType.Size()
 	if ds == 0 || ss == 0 {
@@ -48,9 +49,9 @@ func Convert(dst []byte, dstType DType, src []byte, srcType DType) error {
 	return nil
 }
 
-// Cast returns a with its elements converted to d as Convert does. The memory
-// of the result is its own, even if a has that type already. The keys of a
-// random generator have no other type.
+// Cast returns a copy of a with its elements converted to d, by the rules of [Convert].
+// The result has its own memory, even if a has dtype d already. The keys of a random
+// generator cannot be converted.
 func (a *Array) Cast(d DType) (*Array, error) {
 	if d == a.dtype {
 		return a.Clone(), nil
@@ -69,9 +70,9 @@ func (a *Array) Cast(d DType) (*Array, error) {
 	return b, nil
 }
 
-// convertFast does the conversions that loads spend their time in, without the
-// detour by a block, and reports whether this is one of them. It reads and
-// writes whole elements, so it leaves memory that is not aligned to others.
+// convertFast does the conversions in which loads spend most time, without the detour by
+// way of a block. It reports whether it has done the conversion. It reads and writes
+// whole elements, so it returns false for memory that is not aligned.
 func convertFast(dst []byte, dstType DType, src []byte, srcType DType) bool {
 	switch [2]DType{srcType, dstType} {
 	case [2]DType{Float32, BFloat16}:
@@ -131,10 +132,10 @@ func viewBoth[S, D Element](src, dst []byte) ([]S, []D, bool) {
 	return s, d[:len(s)], true
 }
 
-// Canonicalize brings data, elements of type d that come from a file, into the form that
-// this package expects in memory: int2 and int4 are sign-extended from their low bits,
-// the upper bits of float4 and float6 types are cleared, and every bool that is not 0
-// becomes 1. Elements of other types have one form only and stay as they are.
+// Canonicalize brings elements of type d from a file into the form that this package
+// expects in memory. It changes data in place: it sign-extends int2 and int4 from their
+// low bits, clears the upper bits of float4 and float6 types, and sets every bool other
+// than 0 to 1. Elements of other types have only one form and stay as they are.
 func Canonicalize(d DType, data []byte) {
 	switch d {
 	case Bool:

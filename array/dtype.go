@@ -7,14 +7,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// DType is the type of an array's elements. The names are those of NumPy and
-// ml_dtypes, which zarr uses as well.
+// DType is the type of an array's elements. The names are those of NumPy and ml_dtypes,
+// which zarr also uses.
 type DType uint8
 
-// The element types: those up to Complex128 are what TensorStore, and so a checkpoint
-// of Orbax, stores; the last two are in safetensors files alone. Int2, Int4,
-// Float4E2M1FN and the two of six bits take one byte an element, in memory and in
-// checkpoints.
+// These are the element types. TensorStore, and so a checkpoint of Orbax, stores the
+// types up to Complex128; the last two occur in safetensors files alone. Int2, Int4,
+// [Float4E2M1FN] and the two types of six bits take one byte for each element, in memory
+// and in checkpoints.
 const (
 	Invalid DType = iota
 	Bool
@@ -50,7 +50,7 @@ const (
 var dtypes = [numDTypes]struct {
 	name    string
 	size    int
-	element reflect.Type // that an array of the dtype is viewed as
+	element reflect.Type // Go type of the elements in a view
 }{
 	Invalid:           {name: "invalid"},
 	Bool:              {"bool", 1, reflect.TypeFor[bool]()},
@@ -90,8 +90,8 @@ var dtypeByName = func() map[string]DType {
 	return m
 }()
 
-// ParseDType returns the element type called name, such as "float32" or
-// "float8_e4m3fn". An unknown name is an error that matches ErrDType.
+// ParseDType returns the element type with the given name, such as "float32" or
+// "float8_e4m3fn". An unknown name is an error that matches orbax.ErrDType.
 func ParseDType(name string) (DType, error) {
 	if d, ok := dtypeByName[name]; ok {
 		return d, nil
@@ -107,7 +107,7 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Size returns the bytes that one element takes, 0 for an invalid dtype.
+// Size returns the number of bytes that one element takes, 0 for an invalid dtype.
 func (d DType) Size() int {
 	if d >= numDTypes {
 		return 0
@@ -115,8 +115,8 @@ func (d DType) Size() int {
 	return dtypes[d].size
 }
 
-// IsInteger reports whether the elements are signed or unsigned integers; bools
-// are not.
+// IsInteger reports whether the elements are signed or unsigned integers. Bools are not
+// integers.
 func (d DType) IsInteger() bool { return Int2 <= d && d <= Uint64 }
 
 // IsFloat reports whether the elements are floating-point numbers, of any width.
@@ -128,7 +128,7 @@ func (d DType) IsFloat() bool {
 func (d DType) IsComplex() bool { return d == Complex64 || d == Complex128 }
 
 // SameClass reports whether d and other are both floating-point, both integer or both
-// complex. A conversion between classes would change what the numbers are.
+// complex. A conversion from one class to another changes the meaning of the numbers.
 func (d DType) SameClass(other DType) bool {
 	return d.IsInteger() && other.IsInteger() || d.IsFloat() && other.IsFloat() || d.IsComplex() && other.IsComplex()
 }

@@ -2,8 +2,8 @@ package array
 
 import "reflect"
 
-// The Go types of elements that the language has no type for. Each holds an
-// element's bits; conversions to and from float32 are methods and functions.
+// These are the Go types of elements that the language has no type for. Each holds an
+// element's bits; methods and functions convert it to and from float32.
 type (
 	BF16          uint16 // bfloat16: the upper half of a float32
 	F16           uint16 // float16: IEEE 754 binary16
@@ -21,9 +21,9 @@ type (
 	I4            int8   // int4: -8 to 7
 )
 
-// Element is a Go type that an array's elements can be viewed as. A type of
-// the caller's own counts as the type that it is defined from; int and uint
-// are int64 and uint64 on 64-bit hosts.
+// Element lists the Go types as which an array's elements can be viewed. A defined type
+// counts as its underlying type, except the types of this package; int and uint are int64
+// and uint64 on 64-bit hosts.
 type Element interface {
 	~bool |
 		~int | ~int8 | ~int16 | ~int32 | ~int64 |
@@ -57,8 +57,8 @@ func ElementDType(t reflect.Type) DType {
 	return dtypeByKind[k]
 }
 
-// dtypeByType has the types of this package, dtypeByKind those of the language
-// that state their size.
+// dtypeByType has the types of this package, dtypeByKind the language's types of fixed
+// size.
 var dtypeByType, dtypeByKind = func() (map[reflect.Type]DType, map[reflect.Kind]DType) {
 	types, kinds := map[reflect.Type]DType{}, map[reflect.Kind]DType{}
 	for d := Bool; d < numDTypes; d++ {
@@ -80,38 +80,38 @@ func ToF16(v float32) F16 { return F16(f32ToF16(v)) }
 // ToF8E3M4 rounds v to the nearest float8_e3m4, ties to even.
 func ToF8E3M4(v float32) F8E3M4 { return F8E3M4(e3m4.encode(float64(v))) }
 
-// ToF8E4M3B11FNUZ rounds v to the nearest float8_e4m3b11fnuz, ties to even.
-// What is too large becomes NaN.
+// ToF8E4M3B11FNUZ rounds v to the nearest float8_e4m3b11fnuz, ties to even. A value that
+// is too large becomes NaN.
 func ToF8E4M3B11FNUZ(v float32) F8E4M3B11FNUZ { return F8E4M3B11FNUZ(e4m3b11fnuz.encode(float64(v))) }
 
-// ToF8E4M3FN rounds v to the nearest float8_e4m3fn, ties to even. What is too
+// ToF8E4M3FN rounds v to the nearest float8_e4m3fn, ties to even. A value that is too
 // large becomes NaN.
 func ToF8E4M3FN(v float32) F8E4M3FN { return F8E4M3FN(e4m3fn.encode(float64(v))) }
 
-// ToF8E4M3FNUZ rounds v to the nearest float8_e4m3fnuz, ties to even. What is
-// too large becomes NaN.
+// ToF8E4M3FNUZ rounds v to the nearest float8_e4m3fnuz, ties to even. A value that is too
+// large becomes NaN.
 func ToF8E4M3FNUZ(v float32) F8E4M3FNUZ { return F8E4M3FNUZ(e4m3fnuz.encode(float64(v))) }
 
 // ToF8E5M2 rounds v to the nearest float8_e5m2, ties to even.
 func ToF8E5M2(v float32) F8E5M2 { return F8E5M2(e5m2.encode(float64(v))) }
 
-// ToF8E5M2FNUZ rounds v to the nearest float8_e5m2fnuz, ties to even. What is
-// too large becomes NaN.
+// ToF8E5M2FNUZ rounds v to the nearest float8_e5m2fnuz, ties to even. A value that is too
+// large becomes NaN.
 func ToF8E5M2FNUZ(v float32) F8E5M2FNUZ { return F8E5M2FNUZ(e5m2fnuz.encode(float64(v))) }
 
-// ToF8E8M0FNU rounds v to the nearest power of two that float8_e8m0fnu holds,
-// ties up. Zero, negative numbers and what is too large become NaN.
+// ToF8E8M0FNU rounds v to the nearest power of two that float8_e8m0fnu holds, ties up.
+// Zero, negative numbers and values that are too large become NaN.
 func ToF8E8M0FNU(v float32) F8E8M0FNU { return F8E8M0FNU(e8m0fnu.encode(float64(v))) }
 
-// ToF4E2M1FN rounds v to the nearest float4_e2m1fn, ties to even. What is too
+// ToF4E2M1FN rounds v to the nearest float4_e2m1fn, ties to even. A value that is too
 // large becomes ±6, and NaN, which the format lacks, becomes a zero.
 func ToF4E2M1FN(v float32) F4E2M1FN { return F4E2M1FN(e2m1fn.encode(float64(v))) }
 
-// ToF6E2M3FN rounds v to the nearest float6_e2m3fn, ties to even. What is too
+// ToF6E2M3FN rounds v to the nearest float6_e2m3fn, ties to even. A value that is too
 // large becomes ±7.5, and NaN, which the format lacks, becomes a zero.
 func ToF6E2M3FN(v float32) F6E2M3FN { return F6E2M3FN(e2m3fn.encode(float64(v))) }
 
-// ToF6E3M2FN rounds v to the nearest float6_e3m2fn, ties to even. What is too
+// ToF6E3M2FN rounds v to the nearest float6_e3m2fn, ties to even. A value that is too
 // large becomes ±28, and NaN, which the format lacks, becomes a zero.
 func ToF6E3M2FN(v float32) F6E3M2FN { return F6E3M2FN(e3m2fn.encode(float64(v))) }
 

@@ -2,7 +2,7 @@
 
 package array
 
-// An Array's bytes are little-endian, as they are in a checkpoint, and Values
-// views them as Go values without a copy. That holds on little-endian hosts
-// only, so the build stops here on the others.
+// An Array's bytes are little-endian, as they are in a checkpoint, and Values views them
+// as Go values without a copy. This works on little-endian hosts only, so the build stops
+// here on all others.
 const _ = bigEndianHostsAreNotSupported

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// String returns the array's dtype and shape, such as float32[2 3], and the
-// generator of PRNG keys: key<threefry2x32>[8 2].
+// String returns the array's dtype and shape, such as float32[2 3]. For PRNG keys it also
+// returns the generator: key<threefry2x32>[8 2].
 func (a *Array) String() string {
 	name := a.dtype.String()
 	if a.prngImpl != "" {
@@ -17,9 +17,10 @@ func (a *Array) String() string {
 	return name + fmt.Sprint(a.shape)
 }
 
-// FormatElement returns the text of the i-th element, row-major: the shortest
-// that gives its value back, such as 0.1, -3, true, NaN or (1+2i). Floats of
-// at most 16 bits print as float32. It panics unless 0 <= i < a.Len().
+// FormatElement returns the text of the i-th element in row-major order. It is the
+// shortest text that gives the same value when parsed, such as 0.1, -3, true, NaN or
+// (1+2i). Floats of at most 16 bits print as float32. FormatElement panics unless 0 <= i
+// < a.Len().
 func (a *Array) FormatElement(i int) string {
 	size := a.dtype.Size()
 	e := a.data[i*size : (i+1)*size]
@@ -41,8 +42,8 @@ func (a *Array) FormatElement(i int) string {
 		loadComplex(v[:], e, a.dtype)
 		return strconv.FormatComplex(v[0], 'g', -1, size*8)
 	}
-	// Floats of at most 32 bits are exact as float32 and print as such: digits that
-	// fit only the narrow type would show 448 as 450.
+	// Floats of at most 32 bits are exact as float32 and print as such. The shortest
+	// digits for the narrow type itself would show 448 as 450.
 	var v [1]float64
 	loadFloats(v[:], e, a.dtype)
 	return strconv.FormatFloat(v[0], 'g', -1, 32)

@@ -8,15 +8,15 @@ import (
 	"github.com/go-orbax/orbax/internal/region"
 )
 
-// CopyRegion copies a box of size elements along each axis from one row-major
-// array to another: from srcOffset in src, which has shape srcShape, to
-// dstOffset in dst, which has shape dstShape. Elements take elemSize bytes.
-// The two arrays may differ in shape, not in rank; for rank 0 it copies the
+// CopyRegion copies a box of elements from one row-major array to another. The box has
+// size elements along each axis. It begins at srcOffset in src, which has shape srcShape,
+// and at dstOffset in dst, which has shape dstShape. Each element takes elemSize bytes.
+// The two arrays may differ in shape but not in rank; for rank 0 CopyRegion copies the
 // one element. The memory must not overlap.
 //
-// Everything is checked before the first byte moves; a box that does not lie
-// in both arrays, or memory that is not that of its shape, is an error that
-// matches ErrShape.
+// CopyRegion checks everything before it moves the first byte. If the box does not lie in
+// both arrays, or the length of dst or src is not that of its shape, the error matches
+// orbax.ErrShape.
 func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, srcOffset []int, size []int, elemSize int) error {
 	rank := len(size)
 	if elemSize < 1 {
@@ -36,8 +36,8 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 		}
 	}
 
-	// The trailing axes that the box covers whole in both arrays, and the one
-	// before them, lie contiguous: one copy moves them all.
+	// The trailing axes that the box covers whole in both arrays are contiguous together
+	// with the axis before them: one copy moves them all.
 	run := elemSize
 	axis := rank
 	for axis > 0 {
@@ -48,7 +48,7 @@ func CopyRegion(dst []byte, dstShape, dstOffset []int, src []byte, srcShape, src
 		}
 	}
 
-	// The axes outside a run are walked as the digits of an odometer.
+	// The loop walks the axes outside a run like the digits of an odometer.
 	digits := make([]digit, 0, 8)
 	dstPos, srcPos := 0, 0
 	dstStride, srcStride := elemSize, elemSize // bytes between neighbours along axis i

@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax/internal/region"
 )
 
-// Section is an array whose elements lie in a file, row-major, little-endian
-// and contiguous, and are read when they are needed, see [Reader].
+// Section is an array whose elements lie in a file: row-major, little-endian and
+// contiguous. They are read when they are needed; see [Reader].
 type Section struct {
 	dtype DType
 	shape []int
@@ -20,9 +20,9 @@ type Section struct {
 	off   int64
 }
 
-// NewSection returns the array that starts at offset off of r. The reader may
-// be used by several goroutines, and must give the same bytes until the save
-// that uses the section is complete.
+// NewSection returns the array that starts at offset off of r. Several goroutines may use
+// r at the same time. r must return the same bytes until the save that uses the section
+// is complete.
 func NewSection(d DType, shape []int, r io.ReaderAt, off int64) (*Section, error) {
 	n, err := byteSize(d, shape)
 	if err != nil {
@@ -43,12 +43,12 @@ func (s *Section) DType() DType { return s.dtype }
 // Shape returns the dimensions; the caller may keep and change the slice.
 func (s *Section) Shape() []int { return slices.Clone(s.shape) }
 
-// ReadAt reads the array's bytes from offset off on, as io.ReaderAt.
+// ReadAt reads the array's bytes from offset off on. It implements [io.ReaderAt].
 func (s *Section) ReadAt(p []byte, off int64) (int, error) { return s.r.ReadAt(p, s.off+off) }
 
-// ReadRegion reads the box of the given size at off into dst, see [Reader]: one
-// read for each of its contiguous runs. A file that ends before the box does is
-// an error that matches io.ErrUnexpectedEOF.
+// ReadRegion reads the box of the given size at off into dst; see [Reader]. It reads once
+// for each contiguous run of the box. If the file ends before the box does, the error
+// matches [io.ErrUnexpectedEOF].
 func (s *Section) ReadRegion(ctx context.Context, dst []byte, off, size []int) error {
 	item := s.dtype.Size()
 	if item == 0 {

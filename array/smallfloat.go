@@ -2,19 +2,18 @@ package array
 
 import "math"
 
-// specials is what a small float format does with the values that are not
-// finite numbers.
+// specials says how a small float format treats values that are not finite numbers.
 type specials uint8
 
 const (
 	ieee   specials = iota // the top exponent holds infinities and NaNs
-	fn                     // all ones is NaN; no infinity
-	fnuz                   // negative zero's bits are NaN; no infinity, no -0
-	finite                 // neither
+	fn                     // all ones are NaN; no infinity
+	fnuz                   // the bits of negative zero are NaN; no infinity, no -0
+	finite                 // no NaN, no infinity
 )
 
-// smallFloat is a float format of at most 16 bits, narrower than a float32 in
-// its exponent, as ml_dtypes defines it.
+// smallFloat is a float format of ml_dtypes with at most 16 bits, whose exponent is
+// narrower than that of a float32.
 type smallFloat struct {
 	expBits, manBits, bias int
 	specials               specials
@@ -54,7 +53,7 @@ func newSmallFloat(expBits, manBits, bias int, s specials) *smallFloat {
 
 func (f *smallFloat) signBit() uint16 { return 1 << (f.expBits + f.manBits) }
 
-// decode returns the value of bits; bits above the format's own are ignored.
+// decode returns the value of bits; it ignores bits above the format's width.
 func (f *smallFloat) decode(bits uint16) float64 {
 	sign := f.signBit()
 	mag := bits & (sign - 1)
@@ -94,9 +93,9 @@ func (f *smallFloat) encode(v float64) uint16 {
 	if exp > 1<<f.expBits {
 		return f.overflow(sign)
 	}
-	// Shift the mantissa so that its last bit is the format's. Normal numbers
-	// keep their exponent above it, so that a carry out of the mantissa moves
-	// to the next power of two; subnormal ones get their leading 1 back.
+	// Shift the mantissa so that its last bit is the last bit of the format. Normal
+	// numbers keep their exponent above the mantissa, so that a carry out of the mantissa
+	// moves to the next power of two; subnormal numbers get their leading 1 back.
 	shift := manBits - f.manBits
 	if exp >= 1 {
 		mag = b - uint64(bias-f.bias)<<manBits
@@ -121,8 +120,8 @@ func (f *smallFloat) encode(v float64) uint16 {
 	return sign | uint16(mag)
 }
 
-// nan returns the bits that ml_dtypes gives to a NaN of that sign; in the format
-// without NaN it is the zero of the other sign.
+// nan returns the bits that ml_dtypes gives to a NaN of that sign. In the format without
+// NaN these are the bits of the zero of the other sign.
 func (f *smallFloat) nan(sign uint16) uint16 {
 	switch f.specials {
 	case ieee:
@@ -135,7 +134,7 @@ func (f *smallFloat) nan(sign uint16) uint16 {
 	return sign ^ f.signBit()
 }
 
-// overflow returns what stands for a magnitude above the largest finite one.
+// overflow returns the bits for a magnitude above the largest finite value.
 func (f *smallFloat) overflow(sign uint16) uint16 {
 	switch f.specials {
 	case ieee:
@@ -160,10 +159,10 @@ func newPowerOfTwo() *powerOfTwo {
 	return f
 }
 
-// encode rounds v to the nearest power of two as ml_dtypes does: a tie goes up,
-// and so does everything between the two smallest powers. Below the smallest
-// there is no zero to go to. What has no logarithm, and what is too large, is
-// NaN.
+// encode rounds v to the nearest power of two as ml_dtypes does: a tie goes up, and so
+// does every value between the two smallest powers. Values below the smallest power
+// become the smallest power, because the format has no zero. Values that have no
+// logarithm, and values that are too large, become NaN.
 func (f *powerOfTwo) encode(v float64) uint16 {
 	if !(v > 0) || math.IsInf(v, 1) {
 		return 255
@@ -189,8 +188,8 @@ func f32ToBF16(v float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
-// f16ToF32 scales the bits, as a float32 of the same digits, by the difference
-// of the two biases: a multiplication that is exact and normalizes subnormals.
+// f16ToF32 reads the digits of h as a float32 and scales it by the difference of the two
+// biases. The multiplication is exact and normalizes subnormals.
 func f16ToF32(h uint16) float32 {
 	mag := uint32(h&0x7fff) << 13
 	v := math.Float32frombits(mag) * 0x1p112
@@ -201,8 +200,8 @@ func f16ToF32(h uint16) float32 {
 	return math.Float32frombits(b | uint32(h&0x8000)<<16)
 }
 
-// f32ToF16 rounds to nearest, ties to even. The bits of a NaN move along as
-// far as there is room, as in NumPy.
+// f32ToF16 rounds to nearest, ties to even. As in NumPy, it keeps as many bits of a NaN
+// as there is room for.
 func f32ToF16(v float32) uint16 {
 	b := math.Float32bits(v)
 	sign, mag := uint16(b>>16)&0x8000, b&0x7fffffff
@@ -212,8 +211,8 @@ func f32ToF16(v float32) uint16 {
 	case mag >= 0x47800000: // 65536
 		return sign | 0x7c00
 	case mag < 0x38800000: // 2^-14, the smallest normal float16
-		// A float32 at 1/2 has the digits of a float16 subnormal, so the
-		// addition does the rounding.
+		// A float32 at 1/2 has the digits of a float16 subnormal, so the addition does
+		// the rounding.
 		sum := math.Float32frombits(mag) + 0.5
 		return sign | uint16(math.Float32bits(sum)-0x3f000000)
 	}

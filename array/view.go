@@ -11,10 +11,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Of returns an array over data, which is kept, not copied. Without a shape it
-// has one dimension. Like regexp.MustCompile it is for shapes that the program
-// itself knows: it panics if the shape does not hold len(data) elements. New
-// is the form that returns an error.
+// Of returns an array over data, without a copy. If no shape is given, the array has one
+// dimension. Like [regexp.MustCompile], Of is for shapes that are known to the program:
+// it panics if the shape does not hold len(data) elements. [New] returns an error
+// instead.
 func Of[T Element](data []T, shape ...int) *Array {
 	if len(shape) == 0 {
 		shape = []int{len(data)}
@@ -31,16 +31,16 @@ func Scalar[T Element](v T) *Array {
 	return &Array{dtype: DTypeOf[T](), shape: []int{}, data: bytesOf([]T{v})}
 }
 
-// ScalarOf returns an array of rank 0 that holds v, a bool or a number of one of
-// the language's own types, or nil for anything else. It is the inverse of
-// [Array.Item], for a v whose type only the running program knows.
+// ScalarOf returns an array of rank 0 that holds v, a bool or a number of one of the
+// language's own types. It returns nil for any other v. It is the inverse of
+// [Array.Item], for values whose type is known only at run time.
 func ScalarOf(v any) *Array {
 	t := reflect.TypeOf(v)
 	d := ElementDType(t)
 	if d == Invalid || t.PkgPath() != "" {
 		return nil
 	}
-	// Set moves the bits, as package reflect's conversions would not those of a
+	// Set moves the bits. The conversions of package reflect would change those of a
 	// signaling NaN.
 	p := reflect.New(t)
 	p.Elem().Set(reflect.ValueOf(v))
@@ -74,12 +74,14 @@ func bytesOf[T Element](data []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), len(data)*int(unsafe.Sizeof(data[0])))
 }
 
-// Values returns the elements of a, row-major, as a view of its memory: a
-// write to one is seen by the other. The error matches ErrDType if T is not
-// the type of the elements; Cast converts them. It matches ErrUnsupported if
-// the memory, which New took from the caller, is not aligned as T must be, and
-// ErrCorrupt if a byte of a bool array is neither 0 nor 1; Clone cures the
-// first, Canonicalize the second.
+// Values returns the elements of a in row-major order, as a view of its memory: a write
+// to one changes the other.
+//
+// The error matches orbax.ErrDType if T is not the type of the elements; [Array.Cast]
+// converts them. It matches orbax.ErrUnsupported if the memory that New took from the
+// caller is not aligned for T; [Array.Clone] returns an aligned copy. It matches
+// orbax.ErrCorrupt if a byte of a bool array is neither 0 nor 1; [Canonicalize] corrects
+// that.
 func Values[T Element](a *Array) ([]T, error) {
 	d := DTypeOf[T]()
 	if d != a.dtype {
@@ -95,7 +97,7 @@ func Values[T Element](a *Array) ([]T, error) {
 	return values, nil
 }
 
-// view views data, which holds whole elements, as T; false if it is not
+// view views data, which holds whole elements, as T. It returns false if data is not
 // aligned.
 func view[T Element](data []byte) ([]T, bool) {
 	if len(data) == 0 {
@@ -108,8 +110,8 @@ func view[T Element](data []byte) ([]T, bool) {
 	return unsafe.Slice((*T)(p), uintptr(len(data))/unsafe.Sizeof(*new(T))), true
 }
 
-// canonicalBools reports whether all bytes are 0 or 1. The compiler relies on
-// that for values of type bool.
+// canonicalBools reports whether all bytes are 0 or 1. The compiler relies on this for
+// values of type bool.
 func canonicalBools(data []byte) bool {
 	const notBool = 0xfefefefefefefefe
 	for ; len(data) >= 8; data = data[8:] {
@@ -123,8 +125,7 @@ func canonicalBools(data []byte) bool {
 // Len returns the number of elements.
 func (a *Array) Len() int { return len(a.data) / a.dtype.Size() }
 
-// Clone returns a copy of a, with memory of its own that is aligned for every
-// element type.
+// Clone returns a copy of a, whose memory is aligned for every element type.
 func (a *Array) Clone() *Array {
 	b := *a
 	b.data = alloc(len(a.data))
@@ -132,9 +133,8 @@ func (a *Array) Clone() *Array {
 	return &b
 }
 
-// Equal reports whether a and b have the same dtype, shape and bytes. A NaN is
-// equal to one of the same bits, and 0 is not equal to -0. How the arrays lie
-// over devices does not matter.
+// Equal reports whether a and b have the same dtype, shape and bytes. NaNs with the same
+// bits are equal, and 0 is not equal to -0. The layout over devices does not matter.
 func (a *Array) Equal(b *Array) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -142,25 +142,26 @@ func (a *Array) Equal(b *Array) bool {
 	return a.dtype == b.dtype && a.prngImpl == b.prngImpl && slices.Equal(a.shape, b.shape) && bytes.Equal(a.data, b.data)
 }
 
-// prngKeyShapes is the shape of the key data of JAX's generators.
+// prngKeyShapes maps JAX's generators to the shape of their key data.
 var prngKeyShapes = map[string][]int{
 	"threefry2x32": {2},
 	"rbg":          {4},
 	"unsafe_rbg":   {4},
 }
 
-// KnownPRNG reports whether impl is a generator that JAX itself has. Keys of other
-// generators can be loaded but not saved, because JAX refuses a whole checkpoint if the
-// program has not registered one of its generators.
+// KnownPRNG reports whether JAX itself has the generator impl. Keys of other generators
+// can be loaded but not saved, because JAX refuses a whole checkpoint if the program has
+// not registered one of its generators.
 func KnownPRNG(impl string) bool { return prngKeyShapes[impl] != nil }
 
 // PRNGKey returns an array of keys of JAX's random generator impl, such as
-// "threefry2x32", over the keys' data, as jax.random.wrap_key_data does. The
-// data is uint32 and its last dimension is that of one key: 2 for
-// threefry2x32, 4 for rbg and unsafe_rbg, anything for a generator that JAX itself
-// does not have, whose keys can be loaded and not saved. The result's shape is that of the data. A misfit is
-// an error that matches ErrDType or ErrShape, and an empty impl one that matches
-// ErrUsage.
+// "threefry2x32". It is made from the keys' data, as by jax.random.wrap_key_data.
+//
+// The data is uint32, and its last dimension is the length of one key: 2 for
+// threefry2x32, 4 for rbg and unsafe_rbg, any length for a generator that JAX itself does
+// not have. Keys of such a generator can be loaded but not saved. The shape of the result
+// is the shape of the data. If the data does not fit, the error matches orbax.ErrDType or
+// orbax.ErrShape. An empty impl is an error that matches orbax.ErrUsage.
 func PRNGKey(impl string, keyData *Array) (*Array, error) {
 	if impl == "" {
 		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUsage)

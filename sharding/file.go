@@ -13,14 +13,15 @@ import (
 	"github.com/go-orbax/orbax/internal/jsonscan"
 )
 
-// ParseFile reads a _sharding document: a JSON object from the URL-safe base64
-// of a parameter's name, padded, to the JSON text of its sharding. It returns
-// the shardings by name; leaves with equal ones share them.
+// ParseFile parses a _sharding document and returns the shardings by the name of the
+// parameter. The document is a JSON object. Its keys are the names in padded URL-safe
+// base64, and its values are the JSON texts of the shardings. Leaves with equal shardings
+// share one Sharding.
 //
-// A sharding_type that is neither SingleDeviceSharding nor NamedSharding, and an
-// axis type that is not one of the three, makes a Sharding that keeps the text
-// in Raw. Unknown members of the known kinds are ignored, as Orbax ignores them.
-// Any other fault is an error that matches ErrCorrupt and names the parameter.
+// If the sharding_type is neither SingleDeviceSharding nor NamedSharding, or an axis type
+// is not one of the three, the Sharding keeps the text in Raw. Unknown members of the two
+// known types are ignored, as Orbax ignores them. Any other fault is an error that
+// matches orbax.ErrCorrupt and names the parameter.
 func ParseFile(data []byte) (map[string]*Sharding, error) {
 	if shardings, ok := scanFile(data); ok {
 		return shardings, nil
@@ -28,16 +29,16 @@ func ParseFile(data []byte) (map[string]*Sharding, error) {
 	return decodeFile(data)
 }
 
-// entryBytes is about what an entry takes in a document, rather less.
+// entryBytes is less than the usual size of an entry in a document.
 const entryBytes = 96
 
-// scanFile parses a document that has no fault, at a fraction of the cost of
-// decodeFile. Most leaves of a tree have the same few shardings, so that little
-// more is to be done than to look up their texts.
+// scanFile parses a document without faults, at a fraction of the cost of decodeFile.
+// Most leaves of a tree have one of a few shardings, so that looking up the text of the
+// sharding is most of the work.
 func scanFile(data []byte) (shardings map[string]*Sharding, ok bool) {
 	s := jsonscan.New(data)
 	shardings = make(map[string]*Sharding, len(data)/entryBytes)
-	parsed := map[string]*Sharding{} // by their text as the document spells it
+	parsed := map[string]*Sharding{} // indexed by their text as the document spells it
 	var name []byte
 	for s.Begin('{'); s.Next('}'); {
 		var err error
@@ -61,11 +62,10 @@ func scanFile(data []byte) (shardings map[string]*Sharding, ok bool) {
 	return shardings, s.Done()
 }
 
-// nameEncoding is how a document spells the names of parameters.
+// nameEncoding is the encoding of the names of parameters in a document.
 var nameEncoding = base64.URLEncoding.Strict()
 
-// decodeFile parses any document that is valid, and says what is wrong with one
-// that is not.
+// decodeFile parses any valid document, and reports the fault of one that is not valid.
 func decodeFile(data []byte) (map[string]*Sharding, error) {
 	var texts map[string]*string
 	if err := json.Unmarshal(data, &texts); err != nil {
@@ -96,9 +96,10 @@ func decodeFile(data []byte) (map[string]*Sharding, error) {
 	return out, nil
 }
 
-// MarshalFile returns the _sharding document of the shardings, by parameter
-// name: compact, with sorted keys, byte for byte what Orbax writes. It fails
-// if a sharding is not valid or a name is not UTF-8.
+// MarshalFile returns the _sharding document for shardings, which are indexed by the name
+// of the parameter. The document is compact, with sorted keys, and equals the one that
+// Orbax writes byte for byte. MarshalFile fails if a sharding is not valid or a name is
+// not UTF-8.
 func MarshalFile(shardings map[string]*Sharding) ([]byte, error) {
 	type entry struct {
 		key  string

@@ -12,15 +12,15 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// The names that Orbax writes; see orbax/checkpoint/_src/metadata/sharding.py.
+// These are the names that Orbax writes; see orbax/checkpoint/_src/metadata/sharding.py.
 const (
 	singleDevice   = "SingleDeviceSharding"
 	named          = "NamedSharding"
 	axisTypePrefix = "AxisType."
 )
 
-// parse reads the JSON text of one sharding, as a _sharding document holds for
-// one array; see ParseFile.
+// parse parses the JSON text that a _sharding document holds for one array; see
+// ParseFile.
 func parse(text string) (*Sharding, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
@@ -50,7 +50,7 @@ func parse(text string) (*Sharding, error) {
 	return s, nil
 }
 
-// checkRaw refuses a text that is kept as it is and that parse would not keep.
+// checkRaw refuses a Raw text that parse would not keep as Raw.
 func checkRaw(text string) error {
 	var members map[string]json.RawMessage
 	var kind string
@@ -66,7 +66,7 @@ func checkRaw(text string) error {
 	return nil
 }
 
-// member decodes the member called name, which must be there and not null.
+// member decodes the member called name, which must be present and not null.
 func member(members map[string]json.RawMessage, name string, v any) error {
 	raw, ok := members[name]
 	if !ok || string(raw) == "null" {
@@ -78,7 +78,8 @@ func member(members map[string]json.RawMessage, name string, v any) error {
 	return nil
 }
 
-// knownAxisTypes is false for the axis types of another version of JAX.
+// knownAxisTypes reports whether JAX's axis types are all known; those of another version
+// of JAX may not be.
 func knownAxisTypes(members map[string]json.RawMessage) bool {
 	var types []string
 	if json.Unmarshal(members["axis_types"], &types) != nil {
@@ -98,7 +99,7 @@ func parseNamed(members map[string]json.RawMessage) (*Sharding, error) {
 	if err := member(members, "axis_names", &m.AxisNames); err != nil {
 		return nil, err
 	}
-	if err := m.validate(); err != nil { // before the shape guides appendIDs
+	if err := m.validate(); err != nil { // before appendIDs relies on the shape
 		return nil, fmt.Errorf("%w: %s: %v", fault.ErrCorrupt, named, err)
 	}
 	if optional(members, "axis_types") {
@@ -150,8 +151,8 @@ func parseSpecEntry(raw json.RawMessage) ([]string, error) {
 	return axes, err
 }
 
-// appendIDs reads the nested lists of {"id": n} that have the mesh's shape. It
-// allocates as the text does, whatever the shape says.
+// appendIDs reads the nested lists of {"id": n} that have the mesh's shape. It allocates
+// in proportion to the text and not to the shape, which may be wrong.
 func appendIDs(ids []int, raw json.RawMessage, shape []int) ([]int, error) {
 	if len(shape) == 0 {
 		var device map[string]json.RawMessage
@@ -180,8 +181,8 @@ func appendIDs(ids []int, raw json.RawMessage, shape []int) ([]int, error) {
 	return ids, nil
 }
 
-// Marshal returns the JSON text of the sharding, byte for byte what Orbax
-// writes. It fails if s is not valid.
+// Marshal returns the JSON text of the sharding. It equals the text that Orbax writes
+// byte for byte. Marshal fails if s is not valid.
 func (s *Sharding) Marshal() (string, error) {
 	if err := s.Validate(); err != nil {
 		return "", err
@@ -233,7 +234,7 @@ func appendDevices(b []byte, ids []int, shape []int) []byte {
 
 func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
 
-// appendList writes a list as Python's json.dumps does, a space after a comma.
+// appendList writes a list as Python's json.dumps does, with a space after each comma.
 func appendList[T any](b []byte, list []T, item func([]byte, T) []byte) []byte {
 	b = append(b, '[')
 	for i, v := range list {

@@ -1,9 +1,9 @@
-// Package sharding says how an array lies over devices, in the words of JAX,
-// and reads and writes the _sharding document of a checkpoint, which holds one
-// such description for each jax.Array.
+// Package sharding describes how an array lies over devices, in the terms of JAX. It
+// reads and writes the _sharding document of a checkpoint, which holds one such
+// description for each jax.Array.
 //
-// Most programs meet it in one call, to mark a host array as one that JAX
-// shall load on a device:
+// Most programs need one call of it, which marks a host array as an array that JAX loads
+// on a device:
 //
 //	a = a.WithSharding(sharding.SingleDevice("cpu:0"))
 package sharding
@@ -17,70 +17,71 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Sharding is the layout of one array over devices. Exactly one of Device,
-// Mesh and Raw is set; Spec belongs to Mesh. A Sharding may be shared by many
-// arrays and goroutines, so it must not change once it is in use.
+// Sharding is the layout of one array over devices. Exactly one of Device, Mesh and Raw
+// is set; Spec belongs to Mesh. Many arrays and goroutines may share a Sharding, so it
+// must not change once it is in use.
 type Sharding struct {
 	// Device names the device that holds the whole array, such as "cpu:0" or
-	// "TPU_0(process=0,(0,0,0,0))": what str(device) prints in JAX.
+	// "TPU_0(process=0,(0,0,0,0))". It is the text that str(device) returns in JAX.
 	Device string
 	// Mesh is the mesh of devices of a JAX NamedSharding.
 	Mesh *Mesh
 	// Spec says which mesh axes split each axis of the array.
 	Spec PartitionSpec
-	// Raw is the JSON of a layout that this package does not interpret. It is
-	// written back as it was read.
+	// Raw is the JSON text of a layout that this package does not interpret. A save
+	// writes it unchanged.
 	Raw string
 }
 
-// Mesh is a grid of devices with named axes, as jax.sharding.Mesh.
+// Mesh is a grid of devices with named axes, like jax.sharding.Mesh.
 type Mesh struct {
-	Shape     []int    // devices along each axis, all positive
+	Shape     []int    // number of devices along each axis, all positive
 	AxisNames []string // one for each axis, all different
-	// AxisTypes holds one of Auto, Explicit and Manual for each axis. nil
-	// leaves the choice to JAX.
+	// AxisTypes holds [Auto], [Explicit] or [Manual] for each axis. If it is nil, JAX
+	// chooses.
 	AxisTypes []string
-	// DeviceIDs holds the device at each place of the mesh, row-major. nil
-	// stands for all devices of the loading program, in their own order.
+	// DeviceIDs holds the id of the device at each place of the mesh, row-major. If it is
+	// nil, the mesh has all devices of the program that loads the array, in their own
+	// order.
 	DeviceIDs []int
 }
 
-// maxAxes is the limit of NumPy, whose arrays JAX's meshes are.
+// maxAxes is NumPy's limit on axes: a mesh of JAX is a NumPy array.
 const maxAxes = 64
 
-// The axis types of a mesh. They say who decides how values are laid out along
-// the axis in a JAX program: its compiler, its types, or its author.
+// These are the axis types of a mesh. They say which part of a JAX program decides how
+// values lie along the axis: the compiler, the types, or the author's code.
 const (
 	Auto     = "Auto"
 	Explicit = "Explicit"
 	Manual   = "Manual"
 )
 
-// PartitionSpec lists, for each axis of an array, the mesh axes that split it,
-// outermost first. A nil or empty entry, and an axis without an entry, is not
-// split: each device along the unused mesh axes holds a replica.
+// PartitionSpec lists, for each axis of an array, the mesh axes that split it, outermost
+// first. An axis with a nil or empty entry, or without an entry, is not split: each
+// device along the unused mesh axes holds a replica.
 type PartitionSpec [][]string
 
-// SingleDevice returns the layout of an array that lies whole on one device,
-// such as "cpu:0".
+// SingleDevice returns the layout of an array that lies on one device, such as "cpu:0".
 func SingleDevice(device string) *Sharding { return &Sharding{Device: device} }
 
-// Host returns the layout of an array in the memory of a host: a mesh of the device with
-// id 0, which every host of JAX has. A SingleDevice is looked for by its name, such as
-// cpu:0 or cuda:0, and loads only where a device is called so.
+// Host returns the layout of an array in the memory of a host. It is a mesh of the device
+// with id 0, which every host of JAX has. JAX finds the device of a [SingleDevice] by its
+// name, such as cpu:0 or cuda:0, and loads the array only if a device has that name.
 func Host() *Sharding {
 	return Named(Mesh{Shape: []int{1}, AxisNames: []string{"device"}, DeviceIDs: []int{0}}, PartitionSpec{})
 }
 
-// Named returns the layout of an array over mesh as spec says. Validate tells
-// whether the two fit together.
+// Named returns the layout of an array over mesh that spec describes. [Sharding.Validate]
+// reports whether mesh and spec fit together.
 func Named(mesh Mesh, spec PartitionSpec) *Sharding { return &Sharding{Mesh: &mesh, Spec: spec} }
 
-// Validate reports whether s is a layout that JAX can build: one kind is set,
-// the members of the mesh have equal lengths, its device ids fill its shape,
-// names are UTF-8, the partition spec uses axes of the mesh, each at most once, and
-// Raw is of a kind that is not known. Sizes that do not fit match ErrShape, the rest
-// ErrStructure.
+// Validate returns nil if s is a layout that JAX can build. It checks that exactly one
+// kind is set, that the members of the mesh have equal lengths, that the device ids fill
+// the mesh's shape, that names are UTF-8, that the partition spec uses axes of the mesh,
+// each at most once, and that this package does not know the kind of a Raw layout. The
+// error matches orbax.ErrShape for sizes that do not fit, and orbax.ErrStructure for
+// everything else.
 func (s *Sharding) Validate() error {
 	if s == nil {
 		return fmt.Errorf("%w: nil sharding", fault.ErrStructure)
@@ -186,11 +187,11 @@ func (p PartitionSpec) validate(m *Mesh) error {
 	return nil
 }
 
-// ShardShape returns the shape of the part that one device holds of an array
-// of the given shape. As in JAX, each axis must be a multiple of the number of
-// parts it is split into, and the spec may have fewer entries than the array
-// has axes, not more; otherwise the error matches ErrShape. A layout that is
-// kept as Raw has no known shards, an error that matches ErrUnsupported.
+// ShardShape returns the shape of the piece that one device holds of an array of the
+// given shape. As in JAX, each axis must be a multiple of the number of pieces it is
+// split into, and the spec must not have more entries than the array has axes; otherwise
+// the error matches orbax.ErrShape. The shards of a Raw layout are unknown; the error
+// matches orbax.ErrUnsupported.
 func (s *Sharding) ShardShape(shape []int) ([]int, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func (s *Sharding) ShardShape(shape []int) ([]int, error) {
 	for i, axes := range s.Spec {
 		parts := 1
 		for _, name := range axes {
-			// The product divides that of the mesh, which Validate bounded.
+			// The product divides that of the mesh, so Validate has bounded it.
 			parts *= s.Mesh.Shape[slices.Index(s.Mesh.AxisNames, name)]
 		}
 		if shape[i]%parts != 0 {

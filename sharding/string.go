@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// String returns what JAX prints for the sharding, less the kind of memory:
+// String returns the text that JAX prints for the sharding, without the kind of memory:
 //
 //	SingleDeviceSharding(device=cpu:0)
 //	NamedSharding(mesh=Mesh('x': 2, 'y': 4, axis_types=(Auto, Auto)), spec=P('x', None))
 //
-// A layout of another kind gives its JSON.
+// For a layout of another kind it returns the JSON.
 func (s *Sharding) String() string {
 	switch {
 	case s == nil:
@@ -23,7 +23,7 @@ func (s *Sharding) String() string {
 	return "SingleDeviceSharding(device=" + s.Device + ")"
 }
 
-// String returns what JAX prints, such as Mesh('x': 2, 'y': 4).
+// String returns the text that JAX prints, such as Mesh('x': 2, 'y': 4).
 func (m *Mesh) String() string {
 	var parts []string
 	for i, name := range m.AxisNames {
@@ -40,7 +40,7 @@ func (m *Mesh) String() string {
 	return "Mesh(" + axes + ", axis_types=" + tuple(m.AxisTypes) + ")"
 }
 
-// String returns what JAX prints, such as P('x', None, ('y', 'z')).
+// String returns the text that JAX prints, such as P('x', None, ('y', 'z')).
 func (p PartitionSpec) String() string {
 	parts := make([]string, len(p))
 	for i, axes := range p {
@@ -60,7 +60,7 @@ func (p PartitionSpec) String() string {
 	return "P" + tuple(parts)
 }
 
-// tuple joins parts as Python prints a tuple, with its comma after a lone one.
+// tuple joins parts as Python prints a tuple, with a comma after a single part.
 func tuple(parts []string) string {
 	if len(parts) == 1 {
 		return "(" + parts[0] + ",)"
@@ -68,8 +68,8 @@ func tuple(parts []string) string {
 	return "(" + strings.Join(parts, ", ") + ")"
 }
 
-// quote puts a name in single quotes. Names that need escapes, which hardly
-// exist, get Go's.
+// quote puts a name in single quotes. Names that need escapes are rare and get Go's
+// escapes.
 func quote(name string) string {
 	q := strconv.Quote(name)
 	if strings.ContainsAny(name, `'"\`) {
