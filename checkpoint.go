@@ -18,7 +18,6 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -95,14 +94,6 @@ func (c *Checkpoint) Close() error {
 // Names returns the names of the checkpointables, in order. A checkpoint that is
 // one itself, as Orbax v0 wrote them and as other formats are, has none.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.found.Names) }
-
-// readDir returns the directory of a checkpointable, which e reads; nil will do.
-func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
-	dir := c.found.ReadDir(name, c.unchanged)
-	dir.Use(e)
-	dir.While(c.isOpen)
-	return dir
-}
 
 // errClosed is what everything fails with after Close.
 var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
@@ -220,7 +211,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := h.(handler.PyTreeHandler); ok && typ != "" && !cfg.Registry.Knows(typ) {
+	if _, ok := h.(handler.TreeHandler); ok && typ != "" && !cfg.Registry.Knows(typ) {
 		if isTree, err := c.found.HasTree(ctx, name); err != nil {
 			return nil, err
 		} else if !isTree {
@@ -253,7 +244,7 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.found.LostTree(ctx, name); err == nil {
-		t, err = cfg.Handler.OpenView(ctx, c.readDir(name, cfg.engine))
+		t, err = cfg.Handler.OpenView(ctx, c.treeHandler(name, cfg.Registry), c.readDir(name, cfg.engine))
 	}
 	if err := c.unchanged(ctx, err); err != nil {
 		return nil, err

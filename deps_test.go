@@ -31,18 +31,32 @@ var imports = map[string]string{
 	"internal/strided":   "internal/fault internal/region array",
 	"internal/mmap":      "golang.org/x/sys",
 	"internal/msgpack":   "internal/fault",
-	"internal/flax":      "internal/fault internal/msgpack internal/region array tree",
+	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
-	"handler": "internal/castlog internal/fault internal/flax internal/layout internal/lfs internal/region internal/transfer array ocdbt safetensors sharding " +
-		"storage tree view zarr golang.org/x/sync google.golang.org/protobuf",
+	"internal/ckdir":     "internal/fault internal/transfer storage",
+	"internal/binscan":   "internal/fault",
+	"internal/places":    "internal/binscan internal/fault internal/layout",
+	"internal/reuse":     "internal/binscan internal/ckdir internal/fault internal/layout internal/places array storage zarr",
+	"internal/database":  "internal/ckdir internal/fault internal/layout internal/transfer ocdbt storage golang.org/x/sync",
+	"internal/rawarray":  "internal/ckdir internal/fault array view zarr",
+	"internal/zarray":    "internal/ckdir internal/fault internal/places internal/rawarray internal/region internal/transfer array tree view zarr",
+	"internal/tensors":   "internal/ckdir internal/fault internal/layout internal/lfs internal/rawarray array safetensors storage tree view",
+	"internal/pytree": "internal/ckdir internal/database internal/fault internal/flax internal/layout internal/lfs internal/places internal/rawarray " +
+		"internal/region internal/reuse internal/tensors internal/transfer internal/zarray array ocdbt sharding storage tree view zarr golang.org/x/sync",
+	"internal/treesave": "internal/castlog internal/ckdir internal/database internal/fault internal/layout internal/places internal/region internal/reuse " +
+		"internal/transfer array ocdbt sharding storage tree zarr golang.org/x/sync",
+	"internal/union": "internal/ckdir internal/database internal/fault internal/layout internal/pytree internal/transfer internal/treesave internal/zarray " +
+		"ocdbt sharding tree zarr",
+	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
+		"google.golang.org/protobuf",
 	"transform":        "internal/fault array tree view",
 	"internal/config":  "internal/transfer handler view",
-	"internal/save":    "internal/config internal/layout handler storage tree",
-	"internal/found":   "internal/fault internal/layout internal/transfer handler ocdbt safetensors storage",
-	"":                 "internal/config internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/save internal/transfer array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":         "github.com/go-orbax/orbax internal/config internal/fault internal/layout internal/save internal/transfer handler storage golang.org/x/sync",
-	"partial":          "github.com/go-orbax/orbax internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer handler storage tree",
-	"internal/inspect": "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/layout internal/transfer partial sharding storage training tree view",
+	"internal/save":    "internal/ckdir internal/config internal/layout handler storage tree",
+	"internal/found":   "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
+	"":                 "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"training":         "github.com/go-orbax/orbax internal/ckdir internal/config internal/fault internal/layout internal/save internal/transfer storage golang.org/x/sync",
+	"partial":          "github.com/go-orbax/orbax internal/ckdir internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
+	"internal/inspect": "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
 	"internal/cli":     "github.com/go-orbax/orbax array handler internal/castlog internal/fault internal/inspect internal/layout partial safetensors storage training tree view zarr github.com/spf13/cobra",
 }
 

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/go-orbax/orbax/internal/found"
 	"slices"
+
+	"github.com/go-orbax/orbax/internal/found"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/view"

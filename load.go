@@ -3,6 +3,7 @@ package orbax
 import (
 	"context"
 	"errors"
+
 	"github.com/go-orbax/orbax/internal/found"
 )
 

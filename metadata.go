@@ -145,14 +145,15 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 	if err := c.found.LostTree(ctx, name); err != nil {
 		return err
 	}
-	if _, ok := h.(handler.PyTreeHandler); !ok {
+	trees, ok := h.(handler.TreeHandler)
+	if !ok {
 		if err := cfg.checkViews(h); err != nil {
 			return err
 		}
 		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name, cfg.engine))
 		return err
 	}
-	t, err := cfg.Handler.OpenView(ctx, c.readDir(name, cfg.engine))
+	t, err := cfg.Handler.OpenView(ctx, trees, c.readDir(name, cfg.engine))
 	if err == nil {
 		m.Checkpointables[name] = t.Metadata()
 	}

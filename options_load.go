@@ -73,7 +73,7 @@ func (c *loadConfig) checkTarget(target any) error {
 // checkViews refuses options that change the tree where h, which is no handler of
 // pytrees, has none.
 func (c *loadConfig) checkViews(h handler.Handler) error {
-	if _, ok := h.(handler.PyTreeHandler); ok || len(c.Handler.Views) == 0 {
+	if _, ok := h.(handler.TreeHandler); ok || len(c.Handler.Views) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: only a part of a pytree can be loaded, and this is saved by %s", fault.ErrUsage, h.Type())

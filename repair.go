@@ -9,13 +9,16 @@ import (
 	"path"
 	"strings"
 
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/pytree"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/union"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
@@ -98,7 +101,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	report := &RepairReport{}
-	unions := map[string]*handler.Union{} // of the damaged trees
+	unions := map[string]*union.Union{} // of the damaged trees
 	var obstacles []error
 	for _, name := range c.found.Items() {
 		if isTree, err := c.found.HasTree(ctx, name); err != nil {
@@ -106,8 +109,8 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		} else if !isTree {
 			continue
 		}
-		dir := c.readDir(name, nil)
-		names, err := handler.Databases(ctx, dir)
+		dir := c.itemDir(name, nil)
+		names, err := database.Names(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +123,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 			return nil, inPart(name, t.Damage) // the store cannot say
 		}
 		if t.Damage != nil {
-			unions[name], t.Obstacle = handler.OpenUnion(ctx, handler.UnionPart{Dir: dir})
+			unions[name], t.Obstacle = union.Open(ctx, union.Part{Dir: dir})
 		}
 		if t.Obstacle != nil {
 			obstacles = append(obstacles, inPart(name, t.Obstacle))
@@ -151,7 +154,7 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 	}
 	if err == nil {
 		var t *view.Tree
-		if t, err = handler.OpenTree(ctx, c.readDir(name, nil), handler.OpenOptions{}); err == nil {
+		if t, err = pytree.Open(ctx, c.itemDir(name, nil), pytree.Options{}); err == nil {
 			err = t.Metadata().Err()
 		}
 	}
@@ -159,7 +162,7 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 }
 
 // rewrite puts a checkpoint with new indexes in the place of this one.
-func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Union) error {
+func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union) error {
 	if c.found.IsForeign() {
 		return fmt.Errorf("%w: it is not a checkpoint of Orbax", fault.ErrUnsupported)
 	}
@@ -185,7 +188,7 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*handler.Uni
 	return stage.Commit(ctx)
 }
 
-func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*handler.Union) error {
+func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*union.Union) error {
 	anew := map[string]bool{layout.DigestFile: c.found.Digests != nil}
 	for name := range unions {
 		anew[path.Join(name, ocdbt.ManifestName)] = true
@@ -203,10 +206,10 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			c.found.Digests.Forget(file)
 		}
 	}
-	for name, union := range unions {
-		dir, err := handler.NewWriteDir(ctx, stage, path.Join(".", name), digested)
+	for name, u := range unions {
+		dir, err := ckdir.NewWriteDir(ctx, nil, stage, path.Join(".", name), digested)
 		if err == nil {
-			err = union.WriteIndex(ctx, dir)
+			err = u.WriteIndex(ctx, dir)
 		}
 		if err != nil {
 			return err
@@ -220,8 +223,8 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 	if err := documents.CheckAll(ctx, c.found.Store, stage.Dir(), "", c.found.Digests); err != nil {
 		return err
 	}
-	for name, union := range unions {
-		if err := union.Check(ctx, c.found.ReadDirAt(stage.Dir(), name, nil)); err != nil {
+	for name, u := range unions {
+		if err := u.Check(ctx, ckdir.NewReadDir(c.found.Place(stage.Dir(), name, nil))); err != nil {
 			return inPart(name, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
@@ -151,11 +152,21 @@ func (s *saving) begin(ctx context.Context, path string, parts map[string]any, c
 	if s.store, s.dir, err = storage.Resolve(path); err != nil {
 		return err
 	}
-	c.Handler.Use(s.engine)
-	c.Handler.Announce = func(bytes int64) error {
-		s.least += bytes
-		return s.checkRoom(ctx, c.Step.MakeRoom)
-	}
+	c.Handler.Operation = (*handler.Operation)(ckdir.NewOperation(ckdir.Settings{
+		Engine: s.engine,
+		Announce: func(bytes int64) error {
+			s.least += bytes
+			return s.checkRoom(ctx, c.Step.MakeRoom)
+		},
+		Unmerged: s.into != nil,
+		Reuse:    s.sharing.of,
+		Like: func(name string) *ckdir.ReadDir {
+			if before := s.like(); before != nil && before.Has(name) {
+				return before.ReadDir(name, before.Unchanged)
+			}
+			return nil
+		},
+	}))
 	custom, err := layout.CheckCustom(c.Custom)
 	errs := []error{err, s.checkAtomicity(c)}
 	s.meta.Custom = custom
@@ -270,22 +281,11 @@ func (s *saving) write(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	for name, write := range s.writes {
 		group.Go(func() error {
-			dir, err := handler.NewWriteDir(gctx, s.stage, name, s.digests.Add)
+			dir, err := ckdir.NewWriteDir(gctx, s.engine, s.stage, name, s.digests.Add)
 			if err != nil {
 				return err
 			}
-			dir.Use(s.engine)
-			dir.Reuse(s.sharing.of(name))
-			dir.Like(func() *handler.ReadDir {
-				if before := s.like(); before != nil && before.Has(name) {
-					return before.ReadDir(name, before.Unchanged)
-				}
-				return nil
-			})
-			if s.into != nil {
-				dir.Unmerged()
-			}
-			if err := write(gctx, dir); err != nil || !s.marked {
+			if err := write(gctx, (*handler.WriteDir)(dir)); err != nil || !s.marked {
 				return err
 			}
 			return dir.WriteFile(gctx, layout.CommitFile, documents.Mark(path.Join(s.dir, name)))

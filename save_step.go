@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -63,7 +64,7 @@ func (s *saving) typeOf(name string, h handler.Handler) string {
 		return h.Type()
 	}
 	typ := before.Meta.Handlers[name]
-	if handler.IsRandomKeyType(typ) {
+	if layout.IsRandomKeyType(typ) {
 		return h.Type()
 	}
 	// The standard handler, which is nil's, makes the format Orbax's, and has no field
@@ -80,7 +81,7 @@ func (s *saving) typeOf(name string, h handler.Handler) string {
 // sharing is what a save shares with an earlier step. It is opened when the first
 // checkpointable asks for it.
 type sharing struct {
-	reuse *handler.Reuse
+	reuse *ckdir.Reuse
 	base  string
 	open  func() *found.Found
 }
@@ -98,7 +99,7 @@ func newSharing(ctx context.Context, s save.Step) *sharing {
 func (s *sharing) has() bool { return s != nil && s.base != "" }
 
 // of returns what the checkpointable called name may reuse.
-func (s *sharing) of(name string) *handler.Reuse {
+func (s *sharing) of(name string) *ckdir.Reuse {
 	if s == nil || name == layout.MetricsName {
 		return nil
 	}

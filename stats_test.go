@@ -15,7 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	saving "github.com/go-orbax/orbax/internal/save"
 )
 
@@ -246,7 +246,7 @@ func TestSnapshotter(t *testing.T) {
 // sharing makes a save one that shares with the checkpoint at base.
 type sharing struct {
 	base  string
-	reuse *handler.Reuse
+	reuse *ckdir.Reuse
 }
 
 func (o sharing) ApplySave(c *saving.Config) { c.Step.Base, c.Step.Reuse = o.base, o.reuse }
@@ -258,7 +258,7 @@ func TestReportSharing(t *testing.T) {
 	state := map[string]any{"w": array.Of(make([]float32, 1<<18), 1<<18), "step": 1}
 	base := ""
 	for step := range 2 {
-		option := sharing{base, &handler.Reuse{Problem: func(err error) { t.Error(err) }}}
+		option := sharing{base, &ckdir.Reuse{Problem: func(err error) { t.Error(err) }}}
 		var s orbax.Stats
 		path := filepath.Join(top, fmt.Sprint(step))
 		if err := orbax.SaveCheckpointables(t.Context(), path, map[string]any{"state": state}, option, orbax.Report(&s)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
 )
 
 // Verify reads everything in the checkpoint at path and checks it against the
@@ -105,7 +106,7 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.Open
 	case err != nil:
 		return []error{err}
 	case isTree:
-		return handler.VerifyTree(ctx, c.readDir(name, nil), o)
+		return pytree.Verify(ctx, c.itemDir(name, nil), pytree.Options(o))
 	case found.IsOf[handler.JSONHandler](c.found.Meta.Handlers[name]):
 		if err := c.verifyJSON(ctx, name); err != nil {
 			return []error{err}

@@ -15,9 +15,7 @@ package handler
 import (
 	"context"
 
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
-	"github.com/go-orbax/orbax/view"
 )
 
 // Handler saves and loads one kind of checkpointable. Its methods may be called
@@ -57,38 +55,11 @@ type SaveOptions struct {
 	Immutable bool
 	// SnapshotMemory, if set, is what a Snapshot copies arrays to.
 	SnapshotMemory *SnapshotMemory
-	// Announce, if set, is called before anything is copied or written, with the least
-	// number of bytes that will be written. Its error ends the save.
-	Announce func(bytes int64) error
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions
 	// Adapters bring in tensors of other packages as leaves.
 	Adapters []tree.Adapter
-
-	engine *transfer.Engine
-}
-
-// Use makes e take the snapshots. Package orbax calls it; without it each snapshot
-// has an engine of its own.
-func (o *SaveOptions) Use(e *transfer.Engine) { o.engine = e }
-
-// LoadOptions are the parts of a load that concern its handlers. All of them are
-// about pytrees. Where another handler is alone, package orbax refuses them.
-type LoadOptions struct {
-	tree.BindOptions
-	OpenOptions
-	// Views change the tree before it is read, one after the other.
-	Views []func(context.Context, *view.Tree) (*view.Tree, error)
-}
-
-// OpenView opens the pytree in dir as the options want it. It reads no arrays.
-func (o *LoadOptions) OpenView(ctx context.Context, dir *ReadDir) (*view.Tree, error) {
-	t, err := OpenTree(ctx, dir, o.OpenOptions)
-	for _, change := range o.Views {
-		if err != nil {
-			return nil, err
-		}
-		t, err = change(ctx, t)
-	}
-	return t, err
+	// Operation is the save that the options are for. A handler that calls another
+	// passes it on with the other options; nil is a save of its own.
+	Operation *Operation
 }

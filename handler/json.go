@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
@@ -36,11 +37,8 @@ type JSONHandler struct {
 	File string
 }
 
-// jsonFiles are the names under which Orbax's handlers write the document.
-var jsonFiles = []string{"data.json", "metadata"}
-
 // Type returns the name of Orbax's own handler of JSON documents.
-func (JSONHandler) Type() string { return typePrefix + "json_handler.JsonHandler" }
+func (JSONHandler) Type() string { return layout.JSONHandler }
 
 // CanSave takes a JSON, a *JSON and a json.RawMessage.
 func (JSONHandler) CanSave(v any) bool {
@@ -55,7 +53,7 @@ func (JSONHandler) CanSave(v any) bool {
 // for example, or could not be loaded again as it is, is an error that matches
 // orbax.ErrLeafType: strings that are not UTF-8, two members of one name, more than
 // 512 levels, integers of more than 4,300 digits.
-func (h JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+func (h JSONHandler) Save(_ context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	if err := checkFile(h.File); err != nil {
 		return nil, err
 	}
@@ -66,10 +64,27 @@ func (h JSONHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, e
 	return func(ctx context.Context, dir *WriteDir) error {
 		name := h.File
 		if name == "" {
-			name = dir.called(ctx, jsonFiles)
+			name = called(ctx, opts, dir, layout.JSONFiles)
 		}
 		return dir.WriteFile(ctx, name, doc)
 	}, nil
+}
+
+// called returns which of names, of one document, the one in the directory has: that
+// which it has in the step before, or the first.
+func called(ctx context.Context, opts SaveOptions, dir *WriteDir, names []string) string {
+	like := opts.Operation.settings().Like
+	if like == nil {
+		return names[0]
+	}
+	if before := like(dir.inner().Name()); before != nil {
+		for _, name := range names {
+			if _, err := before.Stat(ctx, name); err == nil {
+				return name
+			}
+		}
+	}
+	return names[0]
 }
 
 func unwrapJSON(v any) any {
@@ -100,7 +115,7 @@ func (JSONHandler) CanLoad(target any) bool {
 // loaded without a target and is not JSON, orbax.ErrCorrupt. Strings that Go cannot
 // hold, of half a surrogate pair, match orbax.ErrUnsupported.
 func (h JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
-	doc, err := readFirst(ctx, dir, h.File, jsonFiles)
+	doc, err := readFirst(ctx, dir, h.File, layout.JSONFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +159,7 @@ func readFirst(ctx context.Context, dir *ReadDir, own string, names []string) ([
 	}
 	for _, name := range names {
 		doc, err := dir.ReadFile(ctx, name)
-		if !isNotExist(err) {
+		if !ckdir.NotExist(err) {
 			return doc, err
 		}
 	}

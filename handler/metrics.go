@@ -13,7 +13,7 @@ import (
 type MetricsHandler struct{}
 
 // Type returns the name of Orbax's own handler of metrics.
-func (MetricsHandler) Type() string { return typePrefix + "json_handler.MetricsHandler" }
+func (MetricsHandler) Type() string { return layout.HandlerPrefix + "json_handler.MetricsHandler" }
 
 // CanSave takes every value except nil; Save reports what is not JSON.
 func (MetricsHandler) CanSave(v any) bool { return v != nil }

@@ -6,6 +6,10 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/treesave"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -15,7 +19,7 @@ import (
 type PyTreeHandler struct{}
 
 // Type returns the name of Orbax's own handler of pytrees.
-func (PyTreeHandler) Type() string { return typePrefix + "pytree_handler.PyTreeHandler" }
+func (PyTreeHandler) Type() string { return layout.HandlerPrefix + "pytree_handler.PyTreeHandler" }
 
 // CanSave takes every value except nil; Save reports which leaves it cannot store.
 func (PyTreeHandler) CanSave(v any) bool { return v != nil }
@@ -31,7 +35,7 @@ func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	leaves, err := tree.Flatten(v, opts.Adapters...)
 	if err != nil {
-		_, more := planSave(leaves, opts.Storage)
+		_, more := treesave.New(leaves, opts.Storage.plan())
 		return nil, errors.Join(err, more)
 	}
 	if len(leaves) == 1 && len(leaves[0].Path) == 0 {
@@ -39,65 +43,49 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 			return nil, fmt.Errorf("%w: the tree is empty (%v)", fault.ErrStructure, e)
 		}
 	}
-	p, err := planSave(leaves, opts.Storage)
+	p, err := treesave.New(leaves, opts.Storage.plan())
 	if err != nil {
 		return nil, err
 	}
-	if opts.Announce != nil {
-		if err := opts.Announce(p.leastBytes()); err != nil {
+	save := opts.Operation.settings()
+	if save.Announce != nil {
+		if err := save.Announce(p.LeastBytes()); err != nil {
 			return nil, err
 		}
 	}
 	if opts.Snapshot && !opts.Immutable {
-		if err := p.snapshot(ctx, &opts); err != nil {
+		var memory *transfer.Memory
+		if opts.SnapshotMemory != nil {
+			memory = &opts.SnapshotMemory.memory
+		}
+		if err := p.Snapshot(ctx, save.Engine, memory); err != nil {
 			return nil, err
 		}
 	}
-	return p.write, nil
+	return func(ctx context.Context, dir *WriteDir) error { return p.Write(ctx, dir.inner(), &save) }, nil
 }
-
-// Abstract as the target of a load asks for a new tree of the structure, dtypes,
-// shapes and shardings of Tree; see tree.BindAbstract. A *view.TreeMetadata
-// stands for the tree that it describes.
-type Abstract struct{ Tree any }
 
 // CanLoad takes every target except nil; Load reports which one it cannot fill.
 func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
-// Load fills target, which tree.Bind must be able to fill, or returns what
-// tree.Build makes of the tree, or the tree that an [Abstract] asks for. If the target
-// does not fit, the error joins one *orbax.LeafError for each mismatch, and no array
-// has been read; a target for another kind of checkpointable, such as a [Stateful] or a
-// [JSON], is an error that matches orbax.ErrStructure. Damage matches orbax.ErrCorrupt.
-func (PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
-	t, err := opts.OpenView(ctx, dir)
-	if err == nil {
-		err = otherKind(target)
-	}
-	if err != nil {
-		return nil, err
-	}
-	t = t.Counted(dir.engine)
-	switch target := target.(type) {
-	case nil:
-		return t.Load(ctx)
-	case Abstract:
-		abstract := target.Tree
-		if m, ok := abstract.(*view.TreeMetadata); ok && m != nil {
-			if abstract, err = m.Abstract(); err != nil {
-				return nil, err
-			}
-		}
-		return t.LoadAbstract(ctx, abstract, opts.BindOptions)
-	}
-	return target, t.LoadInto(ctx, target, opts.BindOptions)
+// Load is [LoadTree] for the handler.
+func (h PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error) {
+	return LoadTree(ctx, h, dir, target, opts)
 }
 
 // Metadata returns a *view.TreeMetadata. It reads documents and no arrays.
-func (PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
-	t, err := OpenTree(ctx, dir, OpenOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return t.Metadata(), nil
+func (h PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
+	return TreeMetadata(ctx, h, dir)
+}
+
+// OpenTree reads the documents and the index of the pytree in dir, and no
+// arrays. What is wrong with a leaf alone, such as a document or a chunk of it that
+// is missing, or a codec that is not known, is in its view.LeafMetadata, and no error
+// of the tree; what is wrong with a document of the whole tree, or with the index, is
+// an error.
+//
+// At the top of a path that is no checkpoint of Orbax it opens what it finds
+// there: safetensors files, a file of Flax, or a store of zarr arrays.
+func (PyTreeHandler) OpenTree(ctx context.Context, dir *ReadDir, opts OpenOptions) (*view.Tree, error) {
+	return pytree.Open(ctx, dir.inner(), pytree.Options(opts))
 }

@@ -1,17 +1,14 @@
 package handler
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // Registry finds the handler of a checkpointable. The zero value, and a nil
@@ -44,7 +41,7 @@ func (r *Registry) Clone() *Registry {
 // standard are the handlers that every registry has, unless it began empty, the last
 // asked first: pytrees take every value.
 var standard = []registered{
-	{PyTreeHandler{}, []string{"StandardCheckpointHandler", "PyTreeCheckpointHandler", jaxRandomKey, numpyRandomKey}},
+	{PyTreeHandler{}, []string{"StandardCheckpointHandler", "PyTreeCheckpointHandler", layout.JAXRandomKey, layout.NumPyRandomKey}},
 	{ProtoHandler{}, []string{"ProtoCheckpointHandler"}},
 	{JSONHandler{}, []string{"JsonCheckpointHandler"}},
 	{Handler: StatefulHandler{}},
@@ -106,7 +103,7 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 		return h, nil
 	}
 	h := r.first(func(h registered) bool { return h.CanSave(v) })
-	if _, tree := h.(PyTreeHandler); tree && v != nil {
+	if _, tree := h.(TreeHandler); tree && v != nil && h.CanSave(anything{}) {
 		if err := notTree(name, v); err != nil {
 			return nil, err
 		}
@@ -116,6 +113,9 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	}
 	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.ErrLeafType, name, v)
 }
+
+// anything is of a type that no handler knows: one that takes it takes every value.
+type anything struct{}
 
 // notTree refuses what a pytree of its fields would be made of by mistake.
 func notTree(name string, v any) error {
@@ -139,7 +139,8 @@ func notTree(name string, v any) error {
 // ForLoad returns the handler that loads the checkpointable called name, saved
 // by the handler whose Type was typ ("" if unknown), into target (nil to load
 // as saved). As in Orbax the binding of the name comes first, then the recorded
-// type, then the type of the target, and a pytree is the last resort.
+// type, then the type of the target. The last resort is the handler of pytrees:
+// PyTreeHandler, or the one that was added with its Type as a secondary one.
 func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	fits := func(h Handler) bool { return target == nil || h.CanLoad(target) }
 	if h, ok := r.Bound(name); ok && fits(h) {
@@ -148,20 +149,20 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	if h := r.first(func(h registered) bool { return h.loads(typ) && fits(h.Handler) }); h != nil {
 		return h, nil
 	}
-	// A pytree takes every target, so it is no choice for what is known to be
-	// of another kind.
+	// A handler of trees that takes every target is no choice for what is known to be of
+	// another kind.
 	claims := func(h registered) bool {
-		_, tree := h.Handler.(PyTreeHandler)
-		return !tree && target != nil && h.CanLoad(target)
+		_, tree := h.Handler.(TreeHandler)
+		return target != nil && h.CanLoad(target) && !(tree && h.CanLoad(anything{}))
 	}
 	if h := r.first(claims); h != nil {
 		return h, nil
 	}
 	if r.Knows(typ) {
 		return nil, fmt.Errorf("%w: checkpointable %q was saved by %s, which does not load into %T%s",
-			fault.ErrStructure, name, className(typ), target, advice[className(typ)])
+			fault.ErrStructure, name, layout.HandlerClass(typ), target, advice[layout.HandlerClass(typ)])
 	}
-	if h := r.first(func(h registered) bool { _, tree := h.Handler.(PyTreeHandler); return tree }); h != nil {
+	if h := r.first(func(h registered) bool { return h.loads(PyTreeHandler{}.Type()) }); h != nil {
 		return h, nil
 	}
 	return nil, fmt.Errorf("%w: no handler loads checkpointable %q, which was saved by %q", fault.ErrUnsupported, name, typ)
@@ -169,9 +170,9 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 
 // advice says what the handlers of this package load into.
 var advice = map[string]string{
-	className(JSONHandler{}.Type()):     "; use handler.JSON{Value: pointer}",
-	className(ProtoHandler{}.Type()):    "; use a proto.Message",
-	className(StatefulHandler{}.Type()): "; use a handler.Stateful, such as handler.DatasetIterator(it)",
+	layout.HandlerClass(JSONHandler{}.Type()):     "; use handler.JSON{Value: pointer}",
+	layout.HandlerClass(ProtoHandler{}.Type()):    "; use a proto.Message",
+	layout.HandlerClass(StatefulHandler{}.Type()): "; use a handler.Stateful, such as handler.DatasetIterator(it)",
 }
 
 // Knows reports whether the registry has a handler for the recorded type typ.
@@ -199,47 +200,10 @@ func (r *Registry) first(match func(registered) bool) Handler {
 	return nil
 }
 
-// typePrefix begins the recorded types of Orbax's own handlers.
-const typePrefix = "orbax.checkpoint.experimental.v1._src.handlers."
-
 // loads reports whether typ, which a checkpoint records, is a type of the handler:
 // its own, a secondary one, or the class of one of Orbax v0, whose classes are known
 // by their names alone. Orbax has several classes, old and new, that write the same
 // files.
 func (h registered) loads(typ string) bool {
-	return h.Type() == typ || slices.Contains(h.secondary, typ) || slices.Contains(h.secondary, className(typ))
+	return h.Type() == typ || slices.Contains(h.secondary, typ) || slices.Contains(h.secondary, layout.HandlerClass(typ))
 }
-
-// IsStateful reports whether a recorded type is that of StatefulHandler.
-func IsStateful(typ string) bool { return typ == StatefulHandler{}.Type() }
-
-// TypeByFiles returns the type of the handler that can load the checkpointable in dir, for
-// which no type is recorded. It is "" for a pytree, and if the files do not show the type.
-func TypeByFiles(ctx context.Context, dir *ReadDir) (string, error) {
-	for _, name := range jsonFiles {
-		_, err := dir.stat(ctx, name)
-		if err == nil {
-			return JSONHandler{}.Type(), nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", nil
-}
-
-// IsRandomKeyType reports whether a recorded type is that of a handler of random
-// generators of Orbax v0; see IsRandomKey.
-func IsRandomKeyType(typ string) bool {
-	name := className(typ)
-	return name == jaxRandomKey || name == numpyRandomKey
-}
-
-// The classes of Orbax v0 that save the state of random generators, as a pytree in a
-// directory of their own.
-const (
-	jaxRandomKey   = "JaxRandomKeyCheckpointHandler"
-	numpyRandomKey = "NumpyRandomKeyCheckpointHandler"
-)
-
-func className(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }

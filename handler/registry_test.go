@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // own is a handler for values of type string only.
@@ -141,7 +142,7 @@ func TestRegistry(t *testing.T) {
 	list := func(r *Registry) string {
 		var all []string
 		for h, secondary := range r.Handlers() {
-			all = append(all, className(h.Type())+fmt.Sprint(secondary))
+			all = append(all, layout.HandlerClass(h.Type())+fmt.Sprint(secondary))
 		}
 		return strings.Join(all, " ")
 	}

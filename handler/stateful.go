@@ -25,7 +25,7 @@ type StatefulHandler struct{}
 
 // Type returns the name of Orbax's own handler of stateful objects.
 func (StatefulHandler) Type() string {
-	return typePrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
+	return layout.StatefulHandler
 }
 
 // CanSave takes every Stateful.

@@ -1,10 +1,9 @@
 package handler
 
 import (
-	"fmt"
-
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/treesave"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -26,18 +25,8 @@ type StorageOptions struct {
 	// DataFileSize is the size, in bytes before compression, at which a data file of
 	// the database is ended and the next one begun; a chunk lies in one file. 0 is no
 	// limit. It is Orbax's ocdbt_target_data_file_size, whose default is 2 GiB. With
-	// PlainFiles, and below 0, a save refuses it with ErrUnsupported.
+	// PlainFiles, and below 0, a save refuses it with ErrUsage.
 	DataFileSize int64
-}
-
-func (s *StorageOptions) check() error {
-	switch {
-	case s.DataFileSize < 0:
-		return fmt.Errorf("%w: a DataFileSize of %d", fault.ErrUsage, s.DataFileSize)
-	case s.DataFileSize > 0 && s.PlainFiles:
-		return fmt.Errorf("%w: DataFileSize is for a database, and PlainFiles writes none; leave one of them out", fault.ErrUsage)
-	}
-	return nil
 }
 
 // ArrayOptions say how one array is stored. They are Orbax's storage options.
@@ -65,3 +54,24 @@ type ArrayOptions struct {
 	// much smaller. The zero value is none.
 	Compression zarr.Compression
 }
+
+// plan returns the options as the plan of a save takes them.
+func (s *StorageOptions) plan() treesave.Storage {
+	p := treesave.Storage{Arrays: treesave.ArrayOptions(s.ArrayOptions), Zarr2: s.Zarr2, PlainFiles: s.PlainFiles, DataFileSize: s.DataFileSize}
+	if s.PerLeaf != nil {
+		p.PerLeaf = func(leaf string, a array.ShapeDtypeStruct, o treesave.ArrayOptions) treesave.ArrayOptions {
+			return treesave.ArrayOptions(s.PerLeaf(leaf, a, ArrayOptions(o)))
+		}
+	}
+	return p
+}
+
+// SnapshotMemory is memory that asynchronous saves copy arrays to. It is kept from
+// one save to the next, as memory that is new takes several times as long to copy
+// to. The zero value is ready; it grows to what is copied for one save, and for
+// each save that goes on at the same time once more. It may be used by several
+// goroutines.
+type SnapshotMemory struct{ memory transfer.Memory }
+
+// Free gives up the memory that no save uses now.
+func (m *SnapshotMemory) Free() { m.memory.Free() }

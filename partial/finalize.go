@@ -15,12 +15,14 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/union"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -201,7 +203,7 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err := documents.CheckAll(ctx, s.store, s.final, "", digests); err != nil {
 		return err
 	}
-	return handler.CheckMerged(ctx, handler.NewReadDir(s.store, s.final, layout.DefaultName, digests, nil))
+	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: s.final, Name: layout.DefaultName, Digests: digests}))
 }
 
 // partsDoc is the document layout.PartsFile at the root of a checkpoint: what it was
@@ -258,23 +260,23 @@ func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, erro
 
 // merge writes the checkpoint, if the session is still in the state before.
 func (s *session) merge(ctx context.Context, c *contents, ids []string, before *frozen.Store) error {
-	parts := make([]handler.UnionPart, len(c.parts))
+	parts := make([]union.Part, len(c.parts))
 	for i, p := range c.parts {
-		parts[i] = handler.UnionPart{Dir: p.state, Suffix: p.id}
+		parts[i] = union.Part{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
 			if err := documents.CheckAll(ctx, before, p.dir, "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 	}
-	union, err := handler.OpenUnion(ctx, parts...)
+	u, err := union.Open(ctx, parts...)
 	if errors.Is(err, fault.ErrUnsupported) {
 		return cmp.Or(c.checkFormats(ctx, s.dir), err)
 	}
 	if err != nil {
 		return err
 	}
-	if strays := union.Strays(); len(strays) > 0 {
+	if strays := u.Strays(); len(strays) > 0 {
 		return fmt.Errorf("%w: no part has the metadata of the arrays %q", fault.ErrCorrupt, strays)
 	}
 	meta, err := c.metadata()
@@ -285,7 +287,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	if err != nil {
 		return err
 	}
-	err = s.write(ctx, stage, union, meta, ids)
+	err = s.write(ctx, stage, u, meta, ids)
 	if err == nil {
 		err = before.Unchanged(ctx)
 	}
@@ -295,13 +297,13 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	return stage.Commit(ctx)
 }
 
-func (s *session) write(ctx context.Context, stage storage.Stage, union *handler.Union, meta *layout.CheckpointMetadata, ids []string) error {
+func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union, meta *layout.CheckpointMetadata, ids []string) error {
 	var digests layout.Digests
-	dir, err := handler.NewWriteDir(ctx, stage, layout.DefaultName, digests.Add)
+	dir, err := ckdir.NewWriteDir(ctx, nil, stage, layout.DefaultName, digests.Add)
 	if err != nil {
 		return err
 	}
-	if err := union.Write(ctx, dir); err != nil {
+	if err := u.Write(ctx, dir); err != nil {
 		return err
 	}
 	doc, err := layout.EncodeJSON(partsDoc{ids})
@@ -320,7 +322,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, union *handler
 	if err := documents.CheckAll(ctx, s.store, stage.Dir(), "", &digests); err != nil {
 		return err
 	}
-	return union.Check(ctx, handler.NewReadDir(s.store, stage.Dir(), layout.DefaultName, &digests, nil))
+	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: stage.Dir(), Name: layout.DefaultName, Digests: &digests}))
 }
 
 // metadata merges the metadata of the parts.

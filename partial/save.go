@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/internal/union"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -117,7 +117,7 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var keys handler.KeySet
+	var keys union.KeySet
 	var stored formats
 	for _, old := range c.parts {
 		t, err := old.tree(ctx)
@@ -138,7 +138,7 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 }
 
 // collisions returns what is wrong with leaves beside keys.
-func collisions(keys *handler.KeySet, leaves []tree.Leaf) (errs []error) {
+func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
 	// Leaves of one tree do not collide with each other, but through names in
 	// the store; those the save refuses itself.
 	for _, l := range leaves {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -155,8 +155,8 @@ type part struct {
 	saved   int64  // ns
 	dir     string
 	doc     []byte // _CHECKPOINT_METADATA, nil if it is gone
-	state   *handler.ReadDir
-	digests handler.Digests // nil if it is of another writer
+	state   *ckdir.ReadDir
+	digests ckdir.Digests // nil if it is of another writer
 }
 
 // contents is what is in a session.
@@ -265,8 +265,8 @@ func (p *part) open(ctx context.Context, store storage.Store, merging bool, c *c
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	p.state = handler.NewReadDir(store, p.dir, layout.DefaultName, p.digests, nil)
-	doc, err := handler.NewReadDir(store, p.dir, ".", p.digests, nil).ReadFile(ctx, layout.CheckpointFile)
+	p.state = ckdir.NewReadDir(ckdir.Place{Store: store, Root: p.dir, Name: layout.DefaultName, Digests: p.digests})
+	doc, err := ckdir.NewReadDir(ckdir.Place{Store: store, Root: p.dir, Name: ".", Digests: p.digests}).ReadFile(ctx, layout.CheckpointFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", p.dir, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/save"
 )
@@ -341,12 +341,12 @@ func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax
 }
 
 // reuse returns how a step shares with the newest that is intact, nil if it does not.
-func (c *Checkpointer) reuse(step int) *handler.Reuse {
+func (c *Checkpointer) reuse(step int) *ckdir.Reuse {
 	o := c.options.Sharing
 	if o.Off {
 		return nil
 	}
-	return &handler.Reuse{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
+	return &ckdir.Reuse{FreshEvery: o.FreshEvery, MaxDead: o.MaxDead, Problem: func(err error) {
 		c.log.Info("not shared", "step", step, "reason", err)
 	}}
 }

@@ -19,8 +19,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
@@ -163,7 +163,7 @@ func lookFile(ctx context.Context, store storage.Store, file string, failed erro
 		return nil, failed
 	case path.Ext(file) == safetensors.Ext:
 		return only(Tensors, store, file), nil
-	case handler.IsFlaxFile(ctx, store, file):
+	case flax.IsFile(ctx, store, file):
 		return only(Flax, store, file), nil
 	}
 	return nil, noFile(path.Base(file))

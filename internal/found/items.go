@@ -9,24 +9,27 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
 // ReadDir returns the directory of an item, "" for the one without a name.
 // unchanged is [Found.Unchanged], or calls it.
-func (f *Found) ReadDir(name string, unchanged func(context.Context, error) error) *handler.ReadDir {
-	return f.ReadDirAt(f.Dir, name, unchanged)
+func (f *Found) ReadDir(name string, unchanged func(context.Context, error) error) *ckdir.ReadDir {
+	return ckdir.NewReadDir(f.Place(f.Dir, name, unchanged))
 }
 
-// ReadDirAt is [Found.ReadDir] in a copy of the checkpoint at root of its store.
-func (f *Found) ReadDirAt(root, name string, unchanged func(context.Context, error) error) *handler.ReadDir {
-	var digests handler.Digests // a nil *layout.Digests in it would not be nil
+// Place says where the directory of an item is in the checkpoint, or in a copy of it, at
+// root of its store.
+func (f *Found) Place(root, name string, unchanged func(context.Context, error) error) ckdir.Place {
+	var digests ckdir.Digests // a nil *layout.Digests in it would not be nil
 	if f.Digests != nil {
 		digests = f.Digests
 	}
-	return handler.NewReadDir(f.Store, root, name, digests, unchanged)
+	return ckdir.Place{Store: f.Store, Root: root, Name: name, Digests: digests, Unchanged: unchanged}
 }
 
 // Items returns what the checkpoint consists of: its checkpointables, or the one
@@ -47,7 +50,7 @@ func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
 	if found, err := treeIn(ctx, f.Store, dir); err != nil || found {
 		return found, err
 	}
-	return handler.IsRandomKey(ctx, f.Store, dir)
+	return pytree.IsRandomKey(ctx, f.Store, dir)
 }
 
 // HandlerType returns the type of the handler that saved a checkpointable. What
@@ -56,7 +59,7 @@ func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
 // nothing is recorded, the files tell.
 func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 	typ := f.Meta.Handlers[name]
-	if typ != "" && !handler.IsStateful(typ) {
+	if typ != "" && typ != layout.StatefulHandler {
 		return typ, nil
 	}
 	isTree, err := f.HasTree(ctx, name)
@@ -66,7 +69,7 @@ func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 	case isTree:
 		return "", nil
 	case typ == "":
-		return handler.TypeByFiles(ctx, f.ReadDir(name, f.Unchanged))
+		return layout.TypeByFiles(ctx, f.Store, path.Join(f.Dir, name))
 	}
 	return typ, nil
 }
@@ -76,7 +79,7 @@ func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 // has the type of a stateful object, is known by the databases of its parts.
 func (f *Found) LostTree(ctx context.Context, name string) error {
 	typ := f.Meta.Handlers[name]
-	if !isPyTree(typ) && !handler.IsStateful(typ) {
+	if !isPyTree(typ) && typ != layout.StatefulHandler {
 		return nil
 	}
 	isTree, err := f.HasTree(ctx, name)
@@ -89,7 +92,7 @@ func (f *Found) LostTree(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if handler.IsRandomKeyType(f.Meta.Handlers[name]) {
+	if layout.IsRandomKeyType(f.Meta.Handlers[name]) {
 		return fmt.Errorf("%w: the files of a random generator are missing in %s", fault.ErrCorrupt, path.Join(".", name))
 	}
 	return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(name, layout.TreeFile))

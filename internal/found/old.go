@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -26,7 +26,7 @@ func oldCheckpointsIn(ctx context.Context, store storage.Store, dir string, entr
 		switch {
 		case IsTemporary(e.Name) || IsSession(e.Name):
 		case !e.Dir:
-			if strings.HasPrefix(e.Name, layout.AggregateFile) && handler.IsFlaxFile(ctx, store, path.Join(dir, e.Name)) {
+			if strings.HasPrefix(e.Name, layout.AggregateFile) && flax.IsFile(ctx, store, path.Join(dir, e.Name)) {
 				names = append(names, e.Name)
 			}
 		case has(e.Name):

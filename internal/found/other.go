@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
@@ -34,14 +34,14 @@ func lookOther(ctx context.Context, store storage.Store, dir string, entries []s
 		}
 		return f, f.watch(ctx, layout.TreeFile, entries)
 	}
-	aggregate, err := handler.HasAggregate(ctx, store, dir)
+	aggregate, err := pytree.HasAggregate(ctx, store, dir)
 	if err != nil {
 		return nil, err
 	}
 	if aggregate { // all that old versions wrote of metadata
 		return only(Tree, store, dir), nil
 	}
-	if isKey, err := handler.IsRandomKey(ctx, store, dir); err != nil {
+	if isKey, err := pytree.IsRandomKey(ctx, store, dir); err != nil {
 		return nil, err
 	} else if isKey {
 		return only(Key, store, dir), nil
@@ -144,7 +144,7 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 func treeIn(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	_, err := store.Stat(ctx, path.Join(dir, layout.TreeFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return handler.HasAggregate(ctx, store, dir)
+		return pytree.HasAggregate(ctx, store, dir)
 	}
 	return err == nil, err
 }

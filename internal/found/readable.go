@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/storage"
@@ -50,7 +50,7 @@ func readableIn(ctx context.Context, store storage.Store, dir string, entries []
 		switch {
 		case IsTemporary(e.Name) || IsSession(e.Name):
 		case !e.Dir:
-			if handler.IsFlaxFile(ctx, store, at) {
+			if flax.IsFile(ctx, store, at) {
 				names = append(names, e.Name)
 			}
 		case holdsStore(ctx, store, at):

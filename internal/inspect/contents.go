@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
@@ -111,7 +111,7 @@ func KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) strin
 	typ := m.Handlers[name]
 	if typ == "" {
 		if store, dir, err := storage.Resolve(m.Path); err == nil {
-			typ, _ = handler.TypeByFiles(ctx, handler.NewReadDir(store, dir, name, nil, nil)) // unknown if they cannot be seen
+			typ, _ = layout.TypeByFiles(ctx, store, path.Join(dir, name)) // unknown if they cannot be seen
 		}
 	}
 	return kindOfHandler(typ)

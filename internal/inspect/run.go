@@ -13,9 +13,9 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	rootdocs "github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -58,7 +58,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		_, numbered := StepNumber(e.Name)
 		switch {
 		case !e.Dir:
-			if numbered && handler.IsFlaxFile(ctx, store, path.Join(name, e.Name)) {
+			if numbered && flax.IsFile(ctx, store, path.Join(name, e.Name)) {
 				r.steps = append(r.steps, e.Name)
 			}
 		case isUnfinished(e.Name):

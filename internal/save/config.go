@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
@@ -66,7 +67,7 @@ type Step struct {
 	Like string
 	// Reuse, if not nil, lets pytrees share bytes with the checkpoint at the path Base, if
 	// that is not "". Each pytree has the Base of its own Reuse set.
-	Reuse *handler.Reuse
+	Reuse *ckdir.Reuse
 	Base  string
 }
 

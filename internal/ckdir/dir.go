@@ -1,0 +1,159 @@
+// Package ckdir is the directory of an item of a checkpoint, as the packages that store
+// items see it: where it is, the engine that moves its files, and the digests that cover
+// them. Package handler shows its authors less of it.
+package ckdir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// ReadDir is the directory of an item that is being loaded. File names
+// are slash-separated and relative to it. It may be used by several goroutines.
+type ReadDir struct{ in Place }
+
+// Place says where a [ReadDir] is, and how it is read.
+type Place struct {
+	Store storage.Store
+	Root  string // of the checkpoint
+	Name  string // of the directory in it; "" for the root itself
+	// Digests are those of the checkpoint; nil if it has none.
+	Digests Digests
+	// Unchanged, if set, is called with the outcome of reading data and may replace it,
+	// if the checkpoint has been replaced meanwhile.
+	Unchanged func(ctx context.Context, err error) error
+	// Open, if set, returns an error once the checkpoint has been closed.
+	Open func() error
+	// Engine reads the files; with nil each call has an engine of its own.
+	Engine *transfer.Engine
+}
+
+// NewReadDir returns the directory at a place.
+func NewReadDir(p Place) *ReadDir {
+	if p.Digests == nil {
+		p.Digests = noDigests{}
+	}
+	if p.Unchanged == nil {
+		p.Unchanged = func(_ context.Context, err error) error { return err }
+	}
+	return &ReadDir{p}
+}
+
+// Store returns the store that the directory is in.
+func (d *ReadDir) Store() storage.Store { return d.in.Store }
+
+// Name returns the name of the directory in its checkpoint: "" if it is at the top of a
+// path that may be no checkpoint of Orbax.
+func (d *ReadDir) Name() string { return d.in.Name }
+
+// Path returns where the directory is in its store.
+func (d *ReadDir) Path() string { return path.Join(d.in.Root, d.in.Name) }
+
+// Engine returns the engine that reads the files; nil will do for it.
+func (d *ReadDir) Engine() *transfer.Engine { return d.in.Engine }
+
+// Unchanged returns err, or what replaces the outcome of reading if the checkpoint is no
+// longer the one that was opened.
+func (d *ReadDir) Unchanged(ctx context.Context, err error) error { return d.in.Unchanged(ctx, err) }
+
+// Open returns the function that returns an error once the checkpoint has been closed;
+// nil if it stays open.
+func (d *ReadDir) Open() func() error { return d.in.Open }
+
+// Sub returns the directory called name in d.
+func (d *ReadDir) Sub(name string) *ReadDir {
+	in := d.in
+	in.Name = path.Join(in.Name, name)
+	return &ReadDir{in}
+}
+
+// Covered reports whether the digest of a file is known.
+func (d *ReadDir) Covered(name string) bool {
+	return d.in.Digests.Has(path.Join(d.in.Name, name))
+}
+
+// CoveredBeginning returns the files in the directory itself whose digest is known and
+// whose names begin with prefix, in order.
+func (d *ReadDir) CoveredBeginning(prefix string) (names []string) {
+	for _, file := range d.in.Digests.Beginning(path.Join(d.in.Name, prefix)) {
+		if dir, name := path.Split(file); path.Clean(dir) == path.Clean(d.in.Name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Digests know the SHA-256 of a checkpoint's files, by their names below its
+// root. Several goroutines use them.
+type Digests interface {
+	// Has reports whether the digest of a file is known.
+	Has(file string) bool
+	// Check returns an error that matches orbax.ErrCorrupt if data differs
+	// from the known digest of a file.
+	Check(file string, data []byte) error
+	// Beginning returns the files whose digest is known and whose names begin with
+	// prefix, in order. It must not look at all files, as a load calls it for each
+	// pytree. The caller does not change the result.
+	Beginning(prefix string) []string
+}
+
+// noDigests are those of a checkpoint of another writer.
+type noDigests struct{}
+
+func (noDigests) Has(string) bool            { return false }
+func (noDigests) Check(string, []byte) error { return nil }
+func (noDigests) Beginning(string) []string  { return nil }
+
+// ReadFile returns a file's contents. A missing file is an error that matches
+// fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing
+// or differs, matches ErrCorrupt instead.
+func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
+	}
+	full := path.Join(d.in.Name, name)
+	b, err := d.in.Engine.ReadFile(ctx, d.in.Store, d.in.Root, full, 0, -1)
+	if NotExist(err) && d.Covered(name) {
+		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, d.in.Digests.Check(full, b)
+}
+
+// ReadOptional is ReadFile for a file that a checkpoint need not have: nil if
+// it does not exist.
+func (d *ReadDir) ReadOptional(ctx context.Context, name string) ([]byte, error) {
+	b, err := d.ReadFile(ctx, name)
+	if NotExist(err) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// List returns the entries of the directory called name, "." for the top.
+func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error) {
+	if !fs.ValidPath(name) {
+		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
+	}
+	return d.in.Store.List(ctx, path.Join(d.Path(), name))
+}
+
+// Stat describes the file or directory called name.
+func (d *ReadDir) Stat(ctx context.Context, name string) (storage.Info, error) {
+	if !fs.ValidPath(name) {
+		return storage.Info{}, fs.ErrInvalid
+	}
+	return d.in.Store.Stat(ctx, path.Join(d.Path(), name))
+}
+
+// NotExist reports whether an error says that a file does not exist.
+func NotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,163 @@
+// Package database is the OCDBT databases in the directory of a pytree: the keys of
+// documents and chunks, the values of several databases as one set, the data files that
+// they lie in, and the index that is written over them.
+package database
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Own is the name of the database of the only process of a save that
+// somebody will merge.
+const Own = layout.ProcessPrefix + "0"
+
+// Names returns the names of the databases that the processes of a save have
+// written in dir, one each, in order. Merging them puts one more at the top, which
+// refers to their files.
+func Names(ctx context.Context, dir *ckdir.ReadDir) ([]string, error) {
+	infos, err := dir.List(ctx, ".")
+	if ckdir.NotExist(err) {
+		return nil, nil
+	}
+	var names []string
+	for _, info := range infos {
+		if info.Dir && strings.HasPrefix(info.Name, layout.ProcessPrefix) {
+			names = append(names, info.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// ReadAll returns the union of the databases of processes in dir, in the
+// order of its keys. Values refer to files relative to dir. A key that two of them
+// give different values is an error that matches orbax.ErrKeyCollision: processes
+// write different keys, but for equal documents, and which of two values Orbax's own
+// merge takes is a matter of chance (observed).
+func ReadAll(ctx context.Context, dir *ckdir.ReadDir) ([]ocdbt.Entry, error) {
+	names, err := Names(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	all := Values{}
+	for _, name := range names {
+		if err := all.AddFrom(ctx, dir, name, name); err != nil {
+			return nil, err
+		}
+	}
+	return all.Entries(), nil
+}
+
+// Value is a value, and the database or file that it comes from.
+type Value struct {
+	ocdbt.Value
+	Owner string
+}
+
+// Values is the union of databases.
+type Values map[string]Value
+
+// AddFrom adds the entries of the database called name in dir, which is to be
+// called as. A database without a manifest is one to which nothing was written.
+func (s Values) AddFrom(ctx context.Context, dir *ckdir.ReadDir, name, as string) error {
+	db, err := ocdbt.Open(ctx, Source{dir, name})
+	if ckdir.NotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for e, err := range db.Entries(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if !e.Value.IsInline() {
+			e.Value.Ref.File = path.Join(as, e.Value.Ref.File)
+		}
+		if err := s.Add(e.Key, Value{e.Value, as}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// All returns the values, in no order.
+func (s Values) All() iter.Seq[ocdbt.Value] {
+	return func(yield func(ocdbt.Value) bool) {
+		for _, v := range s {
+			if !yield(v.Value) {
+				return
+			}
+		}
+	}
+}
+
+func (s Values) Add(key string, v Value) error {
+	old, taken := s[key]
+	if taken && (old.Ref != v.Ref || !bytes.Equal(old.Inline, v.Inline)) {
+		return fmt.Errorf("%w: %s and %s have different values for %s", fault.ErrKeyCollision, old.Owner, v.Owner, key)
+	}
+	s[key] = v
+	return nil
+}
+
+// Entries returns the union as WriteTree takes it.
+func (s Values) Entries() []ocdbt.Entry {
+	entries := make([]ocdbt.Entry, 0, len(s))
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		entries = append(entries, ocdbt.Entry{Key: key, Value: s[key].Value})
+	}
+	return entries
+}
+
+// Source reads the files of the database called name in dir, "." for the one
+// that dir is itself.
+type Source struct {
+	Dir  *ckdir.ReadDir
+	Name string
+}
+
+func (s Source) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	return transfer.ReadFile(ctx, s.Dir.Store(), path.Join(s.Dir.Path(), s.Name), name, off, n)
+}
+
+func (s Source) List(ctx context.Context, prefix string) ([]string, error) {
+	infos, err := s.Dir.List(ctx, s.Name)
+	var names []string
+	for _, info := range infos {
+		if strings.HasPrefix(info.Name, prefix) {
+			names = append(names, info.Name)
+		}
+	}
+	return names, err
+}
+
+// Wrote reports whether this package wrote the data files in the directory
+// called name: then it has a file of nodes, whose digest is known. A merged tree
+// can also have data files of Orbax, and plain files.
+func Wrote(ctx context.Context, d *ckdir.ReadDir, name string) (bool, error) {
+	if path.Base(name) != layout.DataDir {
+		return false, nil
+	}
+	infos, err := d.List(ctx, name)
+	if ckdir.NotExist(err) {
+		return false, nil // the reads of its values tell
+	}
+	return slices.ContainsFunc(infos, func(i storage.Info) bool {
+		return len(i.Name) == len(RandomName()) && d.Covered(path.Join(name, i.Name))
+	}), err
+}

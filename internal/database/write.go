@@ -1,0 +1,56 @@
+package database
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/ocdbt"
+	"golang.org/x/sync/errgroup"
+)
+
+// WriteIndex writes the tree of a database over entries, which are sorted, and its
+// manifest. The nodes have checksums of their own; the digest of their file
+// covers its length.
+func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries []ocdbt.Entry) error {
+	file := layout.DataDir + "/" + RandomName()
+	w, err := dir.Create(ctx, file)
+	if err != nil {
+		return err
+	}
+	var size int64
+	root, err := ocdbt.WriteTree(slices.Values(entries), 0, func(node []byte) (ocdbt.Ref, error) {
+		ref := ocdbt.Ref{File: file, Offset: size, Length: int64(len(node))}
+		size += ref.Length
+		_, err := w.Write(node)
+		return ref, err
+	})
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
+	// Both are made durable at once; neither counts before the whole checkpoint is.
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(w.Close)
+	group.Go(func() error {
+		manifest := ocdbt.Manifest(root, randomID(), time.Now())
+		return dir.Engine().WriteFile(gctx, dir.Stage(), path.Join(dir.Name(), ocdbt.ManifestName), manifest)
+	})
+	return group.Wait()
+}
+
+func randomID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}
+
+// RandomName names a data file as Orbax does.
+func RandomName() string {
+	id := randomID()
+	return hex.EncodeToString(id[:])
+}

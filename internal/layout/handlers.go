@@ -1,0 +1,57 @@
+package layout
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+// HandlerPrefix begins the recorded types of Orbax's own handlers.
+const HandlerPrefix = "orbax.checkpoint.experimental.v1._src.handlers."
+
+// The recorded types of the handlers of documents and of objects that write their own
+// directory.
+const (
+	JSONHandler     = HandlerPrefix + "json_handler.JsonHandler"
+	StatefulHandler = HandlerPrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
+)
+
+// The classes of Orbax v0 that save the state of random generators, as a pytree in a
+// directory of their own.
+const (
+	JAXRandomKey   = "JaxRandomKeyCheckpointHandler"
+	NumPyRandomKey = "NumpyRandomKeyCheckpointHandler"
+)
+
+// JSONFiles are the names under which Orbax's handlers write a JSON document.
+var JSONFiles = []string{"data.json", "metadata"}
+
+// HandlerClass returns the name of the class in a recorded type.
+func HandlerClass(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }
+
+// IsRandomKeyType reports whether a recorded type is that of a handler of random
+// generators of Orbax v0.
+func IsRandomKeyType(typ string) bool {
+	name := HandlerClass(typ)
+	return name == JAXRandomKey || name == NumPyRandomKey
+}
+
+// TypeByFiles returns the type of the handler that can load the item in the directory
+// dir, for which no type is recorded. It is "" for a pytree, and if the files do not show
+// the type.
+func TypeByFiles(ctx context.Context, store storage.Store, dir string) (string, error) {
+	for _, name := range JSONFiles {
+		_, err := store.Stat(ctx, path.Join(dir, name))
+		if err == nil {
+			return JSONHandler, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,217 @@
+package pytree
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/flax"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/lfs"
+	"github.com/go-orbax/orbax/internal/rawarray"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+)
+
+// aggregate is a file of MessagePack that has leaves of a pytree in it: the one in which
+// Orbax gathered those that it was told to aggregate, with placeholders for the others,
+// or one that Flax wrote, which has all leaves. A nil *aggregate has none.
+type aggregate struct {
+	dir    *view.Dir
+	file   string
+	leaves []flax.Leaf
+	byPath map[string]*flax.Leaf // without placeholders
+}
+
+// HasAggregate reports whether the directory dir has the file in which Orbax gathered
+// leaves. TensorFlow has a text file of the same name.
+func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, error) {
+	info, err := store.Stat(ctx, path.Join(dir, layout.AggregateFile))
+	if ckdir.NotExist(err) || err == nil && info.Dir {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	first, err := transfer.ReadFile(ctx, store, dir, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
+	if ckdir.NotExist(err) {
+		return false, nil // removed meanwhile
+	}
+	if err != nil || len(first) == 0 || first[0] < 0x80 { // no container, and no array
+		return false, err
+	}
+	return true, nil
+}
+
+// readAggregate reads the file with aggregated leaves that is in the directory; nil if
+// there is none, or if it was added to a checkpoint of this package.
+func readAggregate(ctx context.Context, dir *ckdir.ReadDir) (*aggregate, error) {
+	if dir.Covered(layout.TreeFile) {
+		return nil, nil
+	}
+	ok, err := HasAggregate(ctx, dir.Store(), dir.Path())
+	if err != nil || !ok {
+		return nil, err
+	}
+	return readFlax(ctx, dir, dir.Path(), layout.AggregateFile)
+}
+
+// readFlax reads the tree in the file name in the directory at.
+func readFlax(ctx context.Context, dir *ckdir.ReadDir, at, name string) (*aggregate, error) {
+	file, err := rawarray.Open(ctx, dir, at, name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dir.Store().Open(ctx, path.Join(at, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a := &aggregate{dir: file, file: name}
+	a.leaves, err = flax.Read(ctx, f)
+	if err := file.Unchanged(ctx, err); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	a.byPath = make(map[string]*flax.Leaf, len(a.leaves))
+	for i := range a.leaves {
+		if l := &a.leaves[i]; !l.IsPlaceholder() {
+			a.byPath[l.Path.ID()] = l
+		}
+	}
+	return a, nil
+}
+
+// find returns the leaf at a path, nil if its value is not in the file.
+func (a *aggregate) find(p tree.Path) *flax.Leaf {
+	if a == nil {
+		return nil
+	}
+	return a.byPath[p.ID()]
+}
+
+// describe returns the metadata of a tree of which the file is all that is known.
+func (a *aggregate) describe() *layout.TreeMetadata {
+	m := &layout.TreeMetadata{Sparse: true, Leaves: make([]layout.TreeLeaf, len(a.leaves))}
+	for i, l := range a.leaves {
+		m.Leaves[i] = layout.TreeLeaf{Path: l.Path, ValueType: layout.NumPyArray}
+	}
+	return m
+}
+
+// leaf returns a leaf of the tree, whose path is in m, and completes m as far as it can.
+func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error) {
+	*m = view.LeafMetadata{Path: m.Path, Kind: l.Kind}
+	switch {
+	case l.Err != nil:
+		return nil, fmt.Errorf("%s: %w", a.file, l.Err)
+	case l.Kind == tree.KindEmpty:
+		m.Empty = l.Value.(tree.Empty)
+		m.ValueType = m.Empty.String()
+		return view.NewEmpty(*m), nil
+	case l.Kind == tree.KindString:
+		m.ValueType = string(layout.String)
+		return view.NewString(*m, l.Value.(string)), nil
+	}
+	m.ValueType, m.Codecs = string(layout.NumPyArray), "raw"
+	if l.Array == nil {
+		s := array.ScalarOf(l.Value)
+		m.DType, m.Bytes = s.DType(), int64(len(s.Bytes()))
+		m.StoredBytes = m.Bytes
+		setScalar(m)
+		return view.NewArray(*m, &knownArray{rawarray.Form{DType: s.DType()}, s.Bytes()})
+	}
+	m.DType, m.Shape = l.Array.DType, l.Array.Shape
+	for _, r := range l.Array.Runs {
+		m.Bytes += r.Length
+	}
+	m.StoredBytes = m.Bytes
+	setScalar(m)
+	return view.NewArray(*m, a.array(l.Array))
+}
+
+// setScalar makes of a scalar what it would be if it were saved by this package: complex
+// numbers have no value type of Orbax, and some dtypes no number of Go, so that they are
+// arrays.
+func setScalar(m *view.LeafMetadata) {
+	if m.Kind != tree.KindScalar {
+		return
+	}
+	zero, err := array.New(m.DType, nil, nil)
+	if err != nil {
+		return
+	}
+	if _, ok := zero.Item(); !ok {
+		m.Kind = tree.KindArray
+	} else if !m.DType.IsComplex() {
+		m.ValueType = string(layout.Scalar)
+	}
+}
+
+func (a *aggregate) array(in *flax.Array) view.Array {
+	raw := func(r flax.Run, shape []int) *rawarray.Array {
+		return &rawarray.Array{Form: rawarray.Form{DType: in.DType}, Shape: shape, Dir: a.dir, File: a.file, At: r.At, Length: r.Length}
+	}
+	if len(in.Runs) == 1 {
+		return raw(in.Runs[0], in.Shape)
+	}
+	all := &rawarray.Joined{Rank: len(in.Shape)}
+	first := 0 // of the elements of a run
+	for _, r := range in.Runs {
+		n := int(r.Length) / in.DType.Size()
+		for _, b := range rawarray.BoxesOf(in.Shape, first, n) {
+			length := int64(b.Elements()) * int64(in.DType.Size())
+			all.Boxes = append(all.Boxes, rawarray.JoinedBox{Box: b, Stored: raw(flax.Run{At: r.At, Length: length}, b.Size)})
+			r.At += length
+		}
+		first += n
+	}
+	return all
+}
+
+// openFlaxFile opens a file that Flax wrote, if there is one at the directory's path.
+func openFlaxFile(ctx context.Context, dir *ckdir.ReadDir) (*stored, error) {
+	if dir.Name() != "" || !flax.IsFile(ctx, dir.Store(), dir.Path()) {
+		return nil, nil
+	}
+	a, err := readFlax(ctx, dir, path.Dir(dir.Path()), path.Base(dir.Path()))
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.leaves {
+		if l := &a.leaves[i]; l.IsPlaceholder() {
+			l.Err = fmt.Errorf("%w: its array is not in this file, but beside it; give the path of the directory", fault.ErrInvalidCheckpoint)
+			a.byPath[l.Path.ID()] = l
+		}
+	}
+	o := newOpener(dir, Options{})
+	o.aggregate, o.meta = a, a.describe()
+	return o.tree(ctx)
+}
+
+// openAggregate opens a pytree of which the file with aggregated leaves is all that says
+// what is in it; nil if there is none.
+func openAggregate(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored, error) {
+	a, err := readAggregate(ctx, dir)
+	if err != nil || a == nil {
+		return nil, err
+	}
+	o := newOpener(dir, options)
+	o.aggregate, o.meta = a, a.describe()
+	if err := o.openStore(ctx); err != nil {
+		return nil, err
+	}
+	return o.tree(ctx)
+}
+
+// aggregated reports whether all leaves that have a value are in the aggregate.
+func (o *opener) aggregated() bool {
+	return !slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
+		return !l.Empty && o.aggregate.find(l.Path) == nil
+	})
+}

@@ -1,0 +1,187 @@
+package pytree
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/lfs"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/zarray"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// How many chunks of a tree may be missing, where that is allowed: a document of a
+// few bytes can claim any number of them, and each is looked for.
+const (
+	maxMissing        = 1 << 20 // where it was asked for
+	maxMissingUnasked = 1 << 16 // in a store of zarr arrays otherwise
+)
+
+// maxMissing returns how many chunks may be missing.
+func (o *opener) maxMissing() int {
+	if o.unasked {
+		return maxMissingUnasked
+	}
+	return maxMissing
+}
+
+// errMissing says that too many are.
+func (o *opener) errMissing() error {
+	return zarray.AdviseFill(fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, o.maxMissing()), o.unasked)
+}
+
+// maxFiles is more chunks than anybody keeps in files of their own.
+const maxFiles = 1 << 22
+
+// stored returns how many chunks there can be.
+func (o *opener) stored() int {
+	if o.ocdbt {
+		return len(o.values.Entries)
+	}
+	return maxFiles
+}
+
+// findArray finds an array's document and chunks. Its format is that of zarr: 2
+// or 3. After an error it returns what it has found.
+func (o *opener) findArray(ctx context.Context, name string, format int) (*zarray.Array, error) {
+	doc, err := o.readValue(ctx, name, zarr.DocumentName(format))
+	if err != nil {
+		return &zarray.Array{}, err
+	}
+	return o.findChunks(ctx, name, format, doc)
+}
+
+// findChunks finds the chunks of the array that a document describes. After an error
+// it returns what it has found.
+func (o *opener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarray.Array, error) {
+	a := &zarray.Array{Dir: o.files, Fill: o.options.Fill, Sparse: o.meta.Sparse}
+	a.Chunks = a.First[:0]
+	if err := o.open(a, format, doc); err != nil {
+		return a, err
+	}
+	var err error
+	if a.Seals, err = o.places.Of(name, a.Meta.NumChunks()); err != nil {
+		return a, err
+	}
+	// A hostile document can claim any number of chunks: stop at the first
+	// that is missing, or when too many are.
+	if a.Fill && region.Chunks(a.Meta.Shape, a.Meta.ChunkShape) > float64(o.maxMissing()+o.stored()) {
+		return a, o.errMissing() // without asking for each of them
+	}
+	for key := range a.Meta.Keys() {
+		c, err := o.chunk(ctx, a.Meta, name, key)
+		if err == nil && c.Missing {
+			err = o.countMissing()
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return a, err
+		}
+		a.Chunks = append(a.Chunks, c)
+	}
+	return a, nil
+}
+
+// open sets the form of an array, of which the opener keeps account.
+func (o *opener) open(a *zarray.Array, format int, doc []byte) (err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a.Meta, err = o.metas.Parse(format, doc, o.options.Fill)
+	o.opened = append(o.opened, a)
+	return err
+}
+
+// countMissing counts a chunk that is missing, and refuses one too many.
+func (o *opener) countMissing() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.missing++; o.missing > o.maxMissing() {
+		return o.errMissing()
+	}
+	return nil
+}
+
+// readValue reads a document of a parameter.
+func (o *opener) readValue(ctx context.Context, name, key string) ([]byte, error) {
+	at, ok, err := o.value(ctx, name, key)
+	var doc []byte
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, database.JoinKey(name, key))
+	case at.Inline != nil:
+		return at.Inline, nil
+	case o.ocdbt:
+		r, rerr := transfer.ReserveDocument(database.JoinKey(name, key), at.Extent.Length)
+		if rerr != nil {
+			return nil, rerr
+		}
+		defer func() { r.ReleaseWith(doc) }()
+		doc, err = database.Source{Dir: o.dir, Name: "."}.Read(ctx, at.Extent.File, at.Extent.Offset, at.Extent.Length)
+	default:
+		doc, err = o.dir.ReadFile(ctx, at.Extent.File)
+	}
+	if err == nil && lfs.IsPointer(doc) {
+		return nil, lfs.Error(at.Extent.File)
+	}
+	if ckdir.NotExist(err) { // not as an error that says that the checkpoint does not exist
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, at.Extent.File)
+	}
+	return doc, err
+}
+
+// chunk finds a chunk of a parameter and checks that it can be one.
+func (o *opener) chunk(ctx context.Context, form *zarray.Meta, name, key string) (zarray.Chunk, error) {
+	c, ok, err := o.value(ctx, name, key)
+	switch {
+	case err != nil:
+	case ok:
+		err = form.CheckStored(c.Len())
+	case o.options.Fill:
+		c.Missing = true
+	default:
+		err = zarray.AdviseFill(fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, database.JoinKey(name, key)), o.meta.Sparse)
+	}
+	if err != nil && c.Extent.File != "" {
+		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.Store(), o.dir.Path(), c.Extent.File), err)
+	}
+	return c, err
+}
+
+// value finds a document or chunk of a parameter and reports whether it is there.
+func (o *opener) value(ctx context.Context, name, key string) (c zarray.Chunk, ok bool, err error) {
+	if o.ocdbt {
+		o.key = database.AppendKey(o.key[:0], name, key)
+		v, ok := o.values.Find(o.key)
+		switch {
+		case !ok:
+			return zarray.Chunk{}, false, nil
+		case v.Ref.File != "":
+			if err := o.broken.Check(v.Ref); err != nil {
+				return zarray.Chunk{}, false, err
+			}
+			return zarray.Chunk{Extent: transfer.Extent(v.Ref)}, true, nil
+		case v.Inline == nil:
+			return zarray.Chunk{Inline: []byte{}}, true, nil
+		}
+		return zarray.Chunk{Inline: v.Inline}, true, nil
+	}
+	file := database.JoinKey(name, key)
+	if !fs.ValidPath(file) {
+		return zarray.Chunk{}, false, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, file)
+	}
+	info, err := o.dir.Stat(ctx, file)
+	if ckdir.NotExist(err) {
+		return zarray.Chunk{}, false, nil
+	}
+	return zarray.Chunk{Extent: transfer.Extent{File: file, Length: info.Size}}, err == nil, err
+}

@@ -1,0 +1,226 @@
+// Package pytree opens and verifies pytrees as they are stored: those that Orbax and this
+// module write, those of old releases, files of Flax, and stores of zarr arrays. Package
+// treesave writes them.
+package pytree
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/places"
+	"github.com/go-orbax/orbax/internal/tensors"
+	"github.com/go-orbax/orbax/internal/zarray"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/view"
+)
+
+// Open reads the documents and the index of the pytree in dir, and no
+// arrays. What is wrong with a leaf alone, such as a document or a chunk of it that
+// is missing, or a codec that is not known, is in its view.LeafMetadata, and no error
+// of the tree; what is wrong with a document of the whole tree, or with the index, is
+// an error.
+//
+// At the top of a path that is no checkpoint of Orbax it opens what it finds
+// there: safetensors files, a file of Flax, or a store of zarr arrays.
+func Open(ctx context.Context, dir *ckdir.ReadDir, options Options) (*view.Tree, error) {
+	t, err := tensors.Open(ctx, dir)
+	if t == nil && err == nil {
+		var stored *stored
+		if stored, err = openTree(ctx, dir, options); err == nil {
+			t = stored.Tree
+		}
+	}
+	if err != nil || dir.Open() == nil {
+		return t, err
+	}
+	return t.While(dir.Open()), nil
+}
+
+// Options say how a stored pytree is read; see handler.OpenOptions, whose fields it
+// has.
+type Options struct{ Fill bool }
+
+// stored is a tree as it is stored in one directory.
+type stored struct {
+	*view.Tree
+	opener *opener
+}
+
+func openTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored, error) {
+	if t, err := openFlaxFile(ctx, dir); t != nil || err != nil {
+		return t, err
+	}
+	o, err := describeTree(ctx, dir, options)
+	if err != nil {
+		return nil, err
+	}
+	if o != nil {
+		return o.tree(ctx)
+	}
+	for _, open := range []func(context.Context, *ckdir.ReadDir, Options) (*stored, error){openAggregate, openRandomKey} {
+		if t, err := open(ctx, dir, options); t != nil || err != nil {
+			return t, err
+		}
+	}
+	if dir.Name() == "" { // not part of a checkpoint of Orbax
+		return openBare(ctx, dir, options)
+	}
+	// Not as an error that says that the checkpoint does not exist.
+	return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.Name())
+}
+
+// describeTree reads the documents and the index of a pytree; nil if it has no metadata.
+func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*opener, error) {
+	doc, err := dir.ReadOptional(ctx, layout.TreeFile)
+	if doc == nil || err != nil {
+		return nil, err
+	}
+	o := newOpener(dir, options)
+	documents := make(chan error, 1)
+	go func() { documents <- o.readDocuments(ctx) }()
+	o.meta, err = layout.ParseTree(doc)
+	if err == nil {
+		o.aggregate, err = readAggregate(ctx, dir)
+	}
+	if o.aggregate != nil && len(o.aggregate.byPath) == 0 {
+		o.aggregate = nil // of placeholders alone
+	}
+	var storeErr error
+	if err == nil {
+		storeErr = o.openStore(ctx)
+	}
+	if err := cmp.Or(err, <-documents, storeErr); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// tree returns the tree of all leaves.
+func (o *opener) tree(ctx context.Context) (*stored, error) {
+	leaves, err := o.leaves(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := view.New(o.format(), leaves).WithShardingErr(o.shardingErr)
+	return &stored{t, o}, nil
+}
+
+// opener gathers what is known of a stored pytree's leaves.
+type opener struct {
+	dir       *ckdir.ReadDir
+	files     *view.Dir
+	options   Options
+	meta      *layout.TreeMetadata
+	aggregate *aggregate // nil if no leaves are aggregated
+	strings   *layout.Strings
+	shardings map[string]*sharding.Sharding
+	arrays    map[string]layout.ArrayMetadata
+	places    *places.Places // nil if there is no record of them
+	// What keeps these documents of another writer from being understood; nil
+	// mostly. Only what depends on them is not known then.
+	stringsErr, shardingErr, arraysErr error
+
+	// keysUnnamed says that the arrays are PRNG keys, and nothing what generator they are
+	// for.
+	keysUnnamed bool
+
+	ocdbt  bool
+	values database.Index // of the database
+	broken database.Broken
+	key    []byte // scratch: one that is looked up
+
+	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
+	metas   zarray.Metas
+	opened  []*zarray.Array
+	missing int  // chunks, of all arrays
+	unasked bool // they are filled without an option
+}
+
+func newOpener(dir *ckdir.ReadDir, options Options) *opener {
+	return &opener{
+		dir: dir, options: options, meta: &layout.TreeMetadata{}, metas: zarray.Metas{},
+		files: &view.Dir{Store: dir.Store(), Path: dir.Path(), Unchanged: dir.Unchanged, Engine: dir.Engine()},
+	}
+}
+
+func (o *opener) format() string {
+	format, store := "zarr2", "files"
+	if o.meta.Zarr3 {
+		format = "zarr3"
+	}
+	if o.ocdbt {
+		store = "ocdbt"
+	}
+	if o.aggregate != nil && o.aggregated() {
+		return "msgpack"
+	}
+	if o.aggregate != nil {
+		store = "msgpack+" + store
+	}
+	return store + "+" + format
+}
+
+// openStore reads the index of the database, if the arrays are in one. A tree
+// without arrays has none.
+func (o *opener) openStore(ctx context.Context) error {
+	stored := slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
+		return !l.Empty && l.ValueType != layout.String && o.aggregate.find(l.Path) == nil
+	})
+	if !stored || o.meta.OCDBT != nil && !*o.meta.OCDBT {
+		return nil
+	}
+	var err error
+	if o.ocdbt, err = o.readDatabase(ctx); err != nil {
+		return err
+	}
+	if !o.ocdbt && o.meta.OCDBT != nil {
+		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, ocdbt.ManifestName)
+	}
+	return nil
+}
+
+// readDatabase reads the index of the database in the directory, and looks at its data
+// files. It reports whether there is one.
+func (o *opener) readDatabase(ctx context.Context) (bool, error) {
+	found, err := o.readIndex(ctx)
+	if err != nil || !found {
+		return false, err
+	}
+	o.broken, err = database.FindBroken(ctx, o.values.All(), func(file string) (*ckdir.ReadDir, string, error) { return o.dir, file, nil })
+	return true, err
+}
+
+// readIndex reads the index of the merged database in the directory or, without one, the
+// indexes of the databases of single processes. It reports whether there is any index.
+func (o *opener) readIndex(ctx context.Context) (bool, error) {
+	db, err := ocdbt.Open(ctx, database.Source{Dir: o.dir, Name: "."})
+	if ckdir.NotExist(err) {
+		o.values.Entries, err = database.ReadAll(ctx, o.dir)
+		return len(o.values.Entries) > 0, err
+	}
+	if err != nil {
+		return false, err
+	}
+	entries := o.values.Entries
+	for e, err := range db.Entries(ctx, "") {
+		if err != nil {
+			return false, err
+		}
+		if len(entries) == cap(entries) { // twice as many, where append makes it a quarter more
+			entries = slices.Grow(entries, max(len(entries), 256))
+		}
+		entries = append(entries, e)
+	}
+	o.values.Entries = entries
+	// A merged database has all keys or is damaged, so nothing can be lost here.
+	o.options.Fill = o.options.Fill || o.meta.Sparse
+	return true, nil
+}

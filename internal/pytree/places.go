@@ -1,0 +1,60 @@
+package pytree
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/places"
+)
+
+// PlacesFiles returns the names of the pytree's records that the digests cover. all reports
+// that one save wrote the whole pytree, so that its record has every array.
+func PlacesFiles(d *ckdir.ReadDir) (names []string, all bool) {
+	if d.Covered(layout.PlacesFile) {
+		return []string{layout.PlacesFile}, true
+	}
+	if !d.Covered(layout.TreeFile) {
+		return nil, false // of another writer
+	}
+	return d.CoveredBeginning(layout.PlacesPrefix), false
+}
+
+// readPlaces reads the pytree's records; it returns nil if there are none. A record that no
+// digest covers may belong to another save, and is ignored.
+func readPlaces(ctx context.Context, d *ckdir.ReadDir) (*places.Places, error) {
+	names, all := PlacesFiles(d)
+	if len(names) == 0 {
+		return nil, nil
+	}
+	p := &places.Places{All: all}
+	for _, name := range names {
+		doc, err := d.ReadFile(ctx, name)
+		if ckdir.NotExist(err) {
+			err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		arrays, err := places.Parse(doc)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		p.Arrays = append(p.Arrays, arrays...)
+	}
+	if len(names) == 1 {
+		return p, nil
+	}
+	byName := func(a, b places.Array) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(p.Arrays, byName)
+	for i := range p.Arrays[min(1, len(p.Arrays)):] {
+		if p.Arrays[i].Name == p.Arrays[i+1].Name {
+			return nil, fmt.Errorf("%w: array %q is in two of the files %q", fault.ErrCorrupt, p.Arrays[i].Name, names)
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,153 @@
+package pytree
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/tensors"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// Verify reads and decodes every chunk of the pytree in dir, within a bounded
+// memory, and returns what is wrong with each leaf. In a checkpoint of this
+// package it also looks at the space between the values.
+func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
+	if t, err := tensors.Open(ctx, dir); err != nil {
+		return []error{err}
+	} else if t != nil {
+		return t.Verify(ctx)
+	}
+	t, err := openTree(ctx, dir, options)
+	if err != nil {
+		return []error{err}
+	}
+	errs := t.Verify(ctx)
+	for _, err := range []error{t.opener.shardingErr, t.opener.arraysErr} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// Where a leaf is broken, what belongs to it is not known.
+	whole := t.Metadata().Err() == nil
+	if whole && dir.Covered(layout.TreeFile) { // we wrote it
+		errs = append(errs, t.verifyGaps(ctx)...)
+	}
+	return errs
+}
+
+// gapPiece is how much of a gap is read at once: values can be large, and the
+// space that a lost one leaves is a gap.
+const gapPiece = 8 << 20
+
+// verifyGaps reads what lies between the values of each data file, which this
+// package fills with zeros.
+func (t *stored) verifyGaps(ctx context.Context) (errs []error) {
+	var mu sync.Mutex
+	report := func(err error) error {
+		// A read names the owner of what it reads, and a gap has none.
+		if l, ok := err.(*fault.Leaf); ok {
+			err = l.Err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+		return nil
+	}
+	reads, err := t.planGaps(ctx, report)
+	if err == nil {
+		err = t.opener.files.ReadAll(ctx, reads)
+	}
+	if err != nil {
+		report(err)
+	}
+	return errs
+}
+
+func (t *stored) planGaps(ctx context.Context, report func(error) error) ([]transfer.Read, error) {
+	var extents []transfer.Extent
+	for _, a := range t.opener.opened {
+		for _, c := range a.Chunks {
+			if c.Inline == nil {
+				extents = append(extents, c.Extent)
+			}
+		}
+	}
+	slices.SortFunc(extents, func(a, b transfer.Extent) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
+	})
+	shared := sharedFiles(ctx, t.opener.dir)
+	var reads []transfer.Read
+	for len(extents) > 0 {
+		n := 1
+		for n < len(extents) && extents[n].File == extents[0].File {
+			n++
+		}
+		if shared(extents[0].File) { // earlier saves have their values between those of this one
+			extents = extents[n:]
+			continue
+		}
+		gaps, err := gapsOf(ctx, t.opener.dir, extents[:n], report)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range gaps {
+			reads = append(reads, readZeros(g, report)...)
+		}
+		extents = extents[n:]
+	}
+	return reads, nil
+}
+
+// gapsOf returns what lies between the values of one file, which are sorted, and
+// behind them; nothing of a file that another program wrote: Orbax leaves other
+// things there.
+func gapsOf(ctx context.Context, d *ckdir.ReadDir, values []transfer.Extent, report func(error) error) ([]transfer.Extent, error) {
+	file := values[0].File
+	if ours, err := database.Wrote(ctx, d, path.Dir(file)); err != nil || !ours {
+		return nil, err
+	}
+	var gaps []transfer.Extent
+	end := int64(0)
+	for _, v := range values {
+		gaps = append(gaps, transfer.Extent{File: file, Offset: end, Length: v.Offset - end})
+		end = max(end, v.Offset+v.Length)
+	}
+	info, err := d.Stat(ctx, file)
+	if ckdir.NotExist(err) {
+		return nil, nil // the reads of its values tell
+	}
+	// A file of a database is written in whole pages.
+	written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
+	if err == nil && info.Size >= end && info.Size != written {
+		report(fmt.Errorf("%w: %s has %d bytes, %d were written", fault.ErrCorrupt, file, info.Size, written))
+	}
+	return append(gaps, transfer.Extent{File: file, Offset: end, Length: min(info.Size, written) - end}), err
+}
+
+// readZeros returns reads of a gap, which is of zeros; it may have a length of 0 or
+// less.
+func readZeros(gap transfer.Extent, report func(error) error) (reads []transfer.Read) {
+	for at, end := gap.Offset, gap.Offset+gap.Length; at < end; at += gapPiece {
+		reads = append(reads, transfer.Read{
+			Leaf:   "(none)",
+			Extent: transfer.Extent{File: gap.File, Offset: at, Length: min(end-at, gapPiece)},
+			Failed: report,
+			Done: func(b []byte) error {
+				if i := slices.IndexFunc(b, func(c byte) bool { return c != 0 }); i >= 0 {
+					return fmt.Errorf("%w: byte %d of %s is not zero, and belongs to no value", fault.ErrCorrupt, at+int64(i), gap.File)
+				}
+				return nil
+			},
+		})
+	}
+	return reads
+}

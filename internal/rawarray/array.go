@@ -1,0 +1,57 @@
+// Package rawarray reads arrays whose elements lie in files as they are, in one run or in
+// several, so that any part of them can be read alone.
+package rawarray
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/view"
+)
+
+// Open returns the directory at, to read the file name in it, which has no
+// checksums. Nothing in such a file tells its contents from those of another version of
+// it, so what is read from the returned directory counts only if the file has kept its
+// size and time.
+func Open(ctx context.Context, d *ckdir.ReadDir, at, name string) (*view.Dir, error) {
+	full := path.Join(at, name)
+	was, err := d.Store().Stat(ctx, full)
+	if err != nil {
+		return nil, err
+	}
+	return &view.Dir{Store: d.Store(), Path: at, Engine: d.Engine(), Unchanged: func(ctx context.Context, err error) error {
+		now, serr := d.Store().Stat(ctx, full)
+		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || ckdir.NotExist(serr) {
+			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)
+		}
+		return d.Unchanged(ctx, cmp.Or(err, serr))
+	}}, nil
+}
+
+// Array is an array whose elements lie in a file as they are.
+type Array struct {
+	Form
+	Shape      []int
+	Dir        *view.Dir
+	File       string
+	At, Length int64
+}
+
+// Parts returns runs of the array that overlap the box.
+func (a *Array) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		if a.Length == 0 {
+			return
+		}
+		whole := view.Part{
+			Offset: make([]int, len(a.Shape)), Size: a.Shape,
+			Dir: a.Dir, File: a.File, At: a.At, Length: a.Length,
+		}
+		a.Pieces(whole, a.Shape, off, size, yield)
+	}
+}

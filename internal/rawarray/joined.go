@@ -1,0 +1,100 @@
+package rawarray
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/go-orbax/orbax/view"
+)
+
+// Joined is an array whose elements are in several places, in each some that follow
+// one another. It is made of boxes that lie there as they are.
+type Joined struct {
+	Rank  int
+	Boxes []JoinedBox // in the order of their elements
+}
+
+type JoinedBox struct {
+	Box
+	Stored *Array
+}
+
+// Parts returns runs of the boxes that overlap the box of size elements at off.
+func (a *Joined) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) { a.runs(ctx, off, size, yield) }
+}
+
+func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) {
+	for _, b := range a.Boxes {
+		at, n := make([]int, a.Rank), make([]int, a.Rank)
+		empty := false
+		for i := range at {
+			at[i] = max(off[i], b.off[i]) - b.off[i]
+			n[i] = min(off[i]+size[i], b.off[i]+b.Size[i]) - b.off[i] - at[i]
+			empty = empty || n[i] <= 0
+		}
+		if empty {
+			continue
+		}
+		for p, err := range b.Stored.Parts(ctx, at, n) {
+			if err == nil {
+				p.Offset = slices.Clone(p.Offset)
+				for i := range p.Offset {
+					p.Offset[i] += b.off[i]
+				}
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Box is a part of an array.
+type Box struct{ off, Size []int }
+
+func (b Box) Elements() int {
+	n := 1
+	for _, d := range b.Size {
+		n *= d
+	}
+	return n
+}
+
+// BoxesOf returns the boxes that n elements of an array fill from the first one on, in
+// row-major order: rows that are there in part, whole rows between them, and the same
+// within rows.
+func BoxesOf(shape []int, first, n int) []Box {
+	if n <= 0 {
+		return nil
+	}
+	if len(shape) == 0 {
+		return []Box{{}}
+	}
+	row := 1
+	for _, d := range shape[1:] {
+		row *= d
+	}
+	var boxes []Box
+	within := func(i, first, n int) { // elements of row i
+		for _, b := range BoxesOf(shape[1:], first, n) {
+			boxes = append(boxes, Box{append([]int{i}, b.off...), append([]int{1}, b.Size...)})
+		}
+	}
+	i, skip := first/row, first%row
+	if skip > 0 {
+		head := min(n, row-skip)
+		within(i, skip, head)
+		i, n = i+1, n-head
+	}
+	if rows := n / row; rows > 0 {
+		boxes = append(boxes, Box{
+			append([]int{i}, make([]int, len(shape)-1)...),
+			append([]int{rows}, shape[1:]...),
+		})
+		i, n = i+rows, n-rows*row
+	}
+	within(i, 0, n)
+	return boxes
+}

@@ -1,0 +1,83 @@
+package tensors
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/rawarray"
+	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/view"
+)
+
+// packedArray is an array whose elements lie in a file as they are, several in a byte.
+type packedArray struct {
+	rawarray.Array
+	bits int // of an element
+}
+
+// Parts returns runs of rows, along the first axis that has several, that overlap the
+// box. Each begins at a byte.
+func (a *packedArray) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) { a.rows(off, size, yield) }
+}
+
+func (a *packedArray) rows(off, size []int, yield func(*view.Part, error) bool) {
+	if a.Length == 0 {
+		return
+	}
+	axis := 0
+	for axis < len(a.Shape)-1 && a.Shape[axis] == 1 {
+		axis++
+	}
+	if axis >= len(a.Shape)-1 && (len(a.Shape) == 0 || a.Shape[axis] == 1) { // one element
+		yield(a.part(axis, 0, 1, 1), nil)
+		return
+	}
+	row := 1
+	for _, n := range a.Shape[axis+1:] {
+		row *= n
+	}
+	unit := 1 // rows that are whole bytes
+	for unit*row*a.bits%8 != 0 {
+		unit *= 2
+	}
+	step := max(1, rawarray.PieceBytes/row/unit) * unit
+	for first := off[axis] / step * step; first < off[axis]+size[axis]; first += step {
+		if !yield(a.part(axis, first, min(step, a.Shape[axis]-first), row), nil) {
+			return
+		}
+	}
+}
+
+// part returns n rows, of which each has row elements.
+func (a *packedArray) part(axis, first, n, row int) *view.Part {
+	p := &view.Part{
+		Offset: make([]int, len(a.Shape)), Size: slices.Clone(a.Shape),
+		Form: packedForm{a.DType}, Dir: a.Dir, File: a.File,
+	}
+	if len(a.Shape) > 0 {
+		p.Offset[axis], p.Size[axis] = first, n
+	}
+	start, end := a.bytes(first*row), a.bytes((first+n)*row)
+	p.At, p.Length = a.At+start, end-start
+	return p
+}
+
+// bytes returns the bytes that n elements take, which is a whole number.
+func (a *packedArray) bytes(n int) int64 { return int64(n/8*a.bits + n%8*a.bits/8) }
+
+// packedForm is that of elements of which several are in a byte.
+type packedForm struct{ dtype array.DType }
+
+func (f packedForm) Decode(_ *view.Part, dst, enc []byte) error {
+	return safetensors.Unpack(f.dtype, dst, enc)
+}
+
+func (packedForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+
+func (packedForm) Describe(p *view.Part, err error) error {
+	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
+}

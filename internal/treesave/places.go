@@ -1,0 +1,51 @@
+package treesave
+
+import (
+	"context"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/places"
+	"github.com/go-orbax/orbax/internal/transfer"
+)
+
+// sealed returns an item that encodes the same chunk and writes its seal to the variable to.
+func sealed(it transfer.Item, to *places.Seal) transfer.Item {
+	encode, tail := it.Append, it.Tail
+	it.Append = func(dst []byte) ([]byte, error) {
+		out, err := encode(dst)
+		*to = places.SealOf(out[min(len(dst), len(out)):])
+		return out, err
+	}
+	if tail != nil {
+		it.Tail = func(dst []byte) []byte {
+			out := tail(dst)
+			*to = places.SealOf(out)
+			return out
+		}
+	}
+	return it
+}
+
+// newSeals returns a slice for the seals of each array of the plan.
+func (p *Plan) newSeals() [][]places.Seal {
+	seals := make([][]places.Seal, len(p.arrays))
+	for i := range p.arrays {
+		seals[i] = make([]places.Seal, p.arrays[i].zarr.NumChunks())
+	}
+	return seals
+}
+
+// writePlaces writes the record of the arrays' seals.
+func (p *Plan) writePlaces(ctx context.Context, dir *ckdir.WriteDir, unmerged bool, seals [][]places.Seal) error {
+	name := layout.PlacesFile
+	if unmerged { // to be merged with other parts, which have their own
+		name = layout.PlacesPrefix + database.RandomName()
+	}
+	names := make([]string, len(p.arrays))
+	for i := range p.arrays {
+		names[i] = p.arrays[i].name
+	}
+	return dir.WriteFile(ctx, name, places.Document(names, seals))
+}

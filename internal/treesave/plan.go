@@ -1,0 +1,361 @@
+// Package treesave plans and writes a pytree. A [Plan] is made of the leaves first, and
+// everything that can be refused is refused then; writing it shares bytes with an earlier
+// save where it may. Package pytree opens what was written.
+package treesave
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// defaultChunk is what a chunk has if nothing else is asked for: large enough
+// for the full rate of a disk, small enough to be read in parallel.
+const defaultChunk = 8 << 20
+
+// Plan is everything that a save of a pytree writes.
+type Plan struct {
+	storage   Storage
+	meta      layout.TreeMetadata
+	strings   map[string]string
+	shardings map[string]*sharding.Sharding
+	jax       []layout.ArrayMetadata
+	arrays    []planned
+	metas     map[metaKey]*zarr.Metadata
+}
+
+// planned is one array to be stored.
+type planned struct {
+	name string // parameter name
+	src  array.Reader
+	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
+	// compression is what was asked for; until it is chosen, zarr has none.
+	compression zarr.Compression
+	// copied says that src is a copy that only the save knows.
+	copied bool
+}
+
+// hostSharding is recorded for leaves that are on no device: it lets Python load them
+// into jax.eval_shape targets.
+var hostSharding = sharding.Host()
+
+// New decides how each leaf is stored. It refuses, all at once, what
+// cannot be stored or could not be loaded again.
+func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
+	if err := storage.check(); err != nil {
+		return nil, err
+	}
+	ocdbt := !storage.PlainFiles
+	p := &Plan{
+		storage:   storage,
+		meta:      layout.TreeMetadata{OCDBT: &ocdbt, Zarr3: !storage.Zarr2, Leaves: make([]layout.TreeLeaf, 0, len(leaves))},
+		strings:   map[string]string{},
+		shardings: map[string]*sharding.Sharding{},
+		metas:     map[metaKey]*zarr.Metadata{},
+	}
+	var wrong mistakes
+	for _, l := range leaves {
+		if err := p.add(l); err != nil {
+			wrong.add(l.Path.String(), err)
+		}
+	}
+	errs := wrong.all()
+	if len(p.strings) > 0 {
+		if _, err := layout.StringsDocument(p.strings); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, p.checkKeys()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, p.checkFiles()
+}
+
+func (p *Plan) add(l tree.Leaf) error {
+	name := l.Path.String()
+	entry := layout.TreeLeaf{Path: l.Path}
+	switch v := l.Value.(type) {
+	case tree.Empty:
+		entry.ValueType, entry.Empty = layout.ValueType(v.String()), true
+	case string:
+		if err := layout.CheckStringName(name); err != nil {
+			return err
+		}
+		entry.ValueType = layout.String
+		p.strings[name] = v
+	case array.Reader:
+		return p.addArray(entry, name, v)
+	case []byte:
+		a, err := array.New(array.Uint8, []int{len(v)}, v)
+		if err != nil {
+			return err
+		}
+		entry.GoType = layout.GoBytes
+		return p.addPlain(entry, name, a, layout.NumPyArray)
+	default:
+		a := array.ScalarOf(v)
+		if a == nil {
+			return fmt.Errorf("%w: %T", fault.ErrLeafType, v)
+		}
+		kind := layout.Scalar
+		switch a.DType() { // Orbax has no complex scalars
+		case array.Complex64:
+			kind, entry.GoType = layout.NumPyArray, layout.GoComplex64
+		case array.Complex128:
+			kind, entry.GoType = layout.NumPyArray, layout.GoComplex128
+		}
+		return p.addPlain(entry, name, a, kind)
+	}
+	p.meta.Leaves = append(p.meta.Leaves, entry)
+	return nil
+}
+
+// addPlain adds a leaf that is stored as the given array, in one piece.
+func (p *Plan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, kind layout.ValueType) error {
+	entry.ValueType = kind
+	p.shardings[name] = hostSharding
+	return p.store(entry, name, a, nil, ArrayOptions{})
+}
+
+// options returns the options of one array.
+func (p *Plan) options(name string, a array.ShapeDtypeStruct) ArrayOptions {
+	if p.storage.PerLeaf == nil {
+		return p.storage.Arrays
+	}
+	return p.storage.PerLeaf(name, a, p.storage.Arrays)
+}
+
+func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) error {
+	what := array.Abstract(a)
+	s := p.options(name, what)
+	on, impl := what.Sharding, prngImpl(a)
+	if impl != "" {
+		if !array.KnownPRNG(impl) {
+			return fmt.Errorf("%w: keys of the random generator %q, without which JAX refuses the whole checkpoint: save their data as an array of uint32", fault.ErrLeafType, impl)
+		}
+		s.DType = array.Invalid
+	}
+	if on == nil && impl == "" {
+		entry.ValueType = layout.NumPyArray
+		p.shardings[name] = hostSharding
+		return p.store(entry, name, a, nil, s)
+	}
+	entry.ValueType = layout.JaxArray
+	if on == nil {
+		on = hostSharding // a PRNG key is always a jax.Array
+	}
+	var err error
+	if entry.WriteShape, err = shardShape(on, a.Shape()); err != nil {
+		return err // JAX could not load it
+	}
+	p.shardings[name] = on
+	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
+		return err
+	}
+	p.jax = append(p.jax, layout.ArrayMetadata{
+		Name:       name,
+		WriteShape: entry.WriteShape,
+		ChunkShape: p.arrays[len(p.arrays)-1].zarr.ChunkShape,
+		PRNGImpl:   impl,
+	})
+	return nil
+}
+
+// prngImpl returns what the elements of an array are the keys of, if any.
+func prngImpl(a array.Reader) string {
+	if k, ok := a.(interface{ PRNGImpl() string }); ok {
+		return k.PRNGImpl()
+	}
+	return ""
+}
+
+// shardShape returns the shape of one shard of an array, each dimension at least
+// 1; the array's own for a sharding of a kind that is not known.
+func shardShape(on *sharding.Sharding, shape []int) ([]int, error) {
+	if on.Raw != "" {
+		return atLeastOne(shape), on.Validate()
+	}
+	shard, err := on.ShardShape(shape)
+	return atLeastOne(shard), err
+}
+
+// atLeastOne returns shape with the zeros replaced: a chunk has elements, even
+// of an array that has none.
+func atLeastOne(shape []int) []int {
+	shape = slices.Clone(shape)
+	for i := range shape {
+		shape[i] = max(1, shape[i])
+	}
+	return shape
+}
+
+// store adds an array to be written in chunks as s says, which divide shards of
+// the given shape (nil: the array is one shard).
+func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard []int, s ArrayOptions) error {
+	dtype := a.DType()
+	if dtype.SameClass(s.DType) {
+		dtype = s.DType
+	}
+	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
+	if err != nil {
+		return &optionError{fmt.Sprint(s.ChunkByteSize, s.ShardAxes), err}
+	}
+	o := zarr.Options{Shape: a.Shape(), ChunkShape: chunk, DType: dtype, Compression: s.Compression}
+	if o.Compression == zarr.Auto() {
+		o.Compression = zarr.Compression{}
+	}
+	m, err := p.metadata(o)
+	if err != nil {
+		o.Compression = zarr.Compression{}
+		if _, other := p.metadata(o); other == nil || dtype != a.DType() {
+			return &optionError{fmt.Sprint(s.Compression, s.DType), err}
+		}
+		return err
+	}
+	if inMemory, ok := a.(*array.Array); ok { // others are looked at as they are encoded
+		if err := zarr.CheckElements(dtype, inMemory.Bytes()); err != nil {
+			return err
+		}
+	}
+	p.arrays = append(p.arrays, planned{name: name, src: a, zarr: m, compression: s.Compression})
+	p.meta.Leaves = append(p.meta.Leaves, entry)
+	return nil
+}
+
+// metadata returns the metadata of an array, which many arrays of a tree share.
+func (p *Plan) metadata(o zarr.Options) (*zarr.Metadata, error) {
+	o.Format = 3
+	if p.storage.Zarr2 {
+		o.Format = 2
+	}
+	shapes := make([]byte, 0, 64)
+	for _, n := range slices.Concat(o.Shape, o.ChunkShape) {
+		shapes = append(strconv.AppendInt(shapes, int64(n), 10), ' ')
+	}
+	key := metaKey{o.DType, o.Compression, string(shapes)}
+	m, err := p.metas[key], error(nil)
+	if m == nil {
+		if m, err = zarr.New(o); err == nil {
+			p.metas[key] = m
+		}
+	}
+	return m, err
+}
+
+// metaKey tells the forms of one save apart.
+type metaKey struct {
+	dtype       array.DType
+	compression zarr.Compression
+	shapes      string
+}
+
+// chunkShape picks the chunks of an array. Those of a sharded array divide its
+// shards, so that each device's part is whole chunks.
+func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error) {
+	if s.ChunkByteSize < 0 {
+		return nil, fmt.Errorf("%w: negative chunk size %d", fault.ErrShape, s.ChunkByteSize)
+	}
+	if shard == nil {
+		shard = atLeastOne(shape)
+	}
+	sharded := !slices.Equal(atLeastOne(shape), shard)
+	if s.ChunkByteSize > 0 || len(s.ShardAxes) > 0 {
+		chunk, err := zarr.SplitShape(shape, shard, itemSize, s.ChunkByteSize, s.ShardAxes)
+		if err == nil && !sharded && splinters(shape, chunk, itemSize, s.ChunkByteSize) {
+			chunk = zarr.SplitEvenly(shape, itemSize, s.ChunkByteSize, s.ShardAxes)
+		}
+		if err == nil {
+			err = checkChunks(shape, chunk)
+		}
+		return chunk, err
+	}
+	if !sharded {
+		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil
+	}
+	return divideShard(shard, itemSize), nil
+}
+
+// splinters reports whether chunks are many, and much smaller than they may be:
+// what comes of a dimension without divisors, such as a prime.
+func splinters(shape, chunk []int, itemSize, chunkBytes int) bool {
+	const few = 1024
+	bytes := itemSize
+	for _, n := range chunk {
+		bytes *= n // is at most chunkBytes
+	}
+	return chunkBytes > 0 && bytes < chunkBytes/4 && region.Chunks(shape, chunk) > few
+}
+
+// maxChunks is how many chunks an array may be divided into: each is an entry of an
+// index, which every reader keeps in memory.
+const maxChunks = 1 << 20
+
+// checkChunks refuses chunks that are too many to be read again at a reasonable cost.
+func checkChunks(shape, chunk []int) error {
+	if n := region.Chunks(shape, chunk); n > maxChunks {
+		return fmt.Errorf("%w: the options divide an array of shape %v into %.0f chunks of %v, at most %d are allowed: choose a larger ChunkByteSize, or other ShardAxes",
+			fault.ErrShape, shape, n, chunk, maxChunks)
+	}
+	return nil
+}
+
+// divideShard divides a shard along its leading axes into about defaultChunk.
+// A dimension without a fitting divisor stays whole: large chunks are better
+// than millions of small ones.
+func divideShard(shard []int, itemSize int) []int {
+	chunk := slices.Clone(shard)
+	rest := itemSize
+	for _, d := range shard {
+		rest *= d
+	}
+	for i, d := range shard {
+		if rest <= 2*defaultChunk {
+			break
+		}
+		rest /= d
+		n := min(d, max(1, 2*defaultChunk/rest))
+		for d%n != 0 {
+			n--
+		}
+		if n*rest < defaultChunk/32 {
+			return chunk
+		}
+		chunk[i] = n
+		rest *= n
+	}
+	return chunk
+}
+
+const (
+	maxKey      = 65535 // of a key in OCDBT
+	maxChunkKey = 21    // of one index in a chunk's key, with its separator
+)
+
+// checkKeys refuses arrays that would share their keys: TensorStore adds a slash
+// to a name only where there is none (observed), so "a" and "a/" are the same.
+func (p *Plan) checkKeys() []error {
+	var errs []error
+	owner := make(map[string]string, len(p.arrays))
+	for _, a := range p.arrays {
+		key := database.JoinKey(a.name, "")
+		if len(key)+maxChunkKey*(1+len(a.src.Shape())) > maxKey {
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: a name of %d bytes is too long for the store", fault.ErrReservedName, len(a.name))})
+		}
+		if other, taken := owner[key]; taken && other != a.name { // the same name has been reported
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
+		}
+		owner[key] = a.name
+	}
+	return errs
+}

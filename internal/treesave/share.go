@@ -1,0 +1,188 @@
+package treesave
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/places"
+	"github.com/go-orbax/orbax/internal/reuse"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// sharing is what a save knows of the contents of its chunks. A nil one knows
+// nothing.
+type sharing struct {
+	print  *reuse.Printer
+	prints *prints
+	// files are those of the base that the save has, with the chunks that it
+	// refers to in them.
+	files []reuse.File
+	// place is where these chunks are.
+	place map[reuse.ID]sharedChunk
+	// items are the chunks that are written, by their positions among the items of
+	// their data file.
+	items map[reuse.ID]int
+}
+
+// sharedChunk is a stored chunk that a save has from its base.
+type sharedChunk struct {
+	ref  ocdbt.Ref
+	seal places.Seal
+}
+
+// share computes the fingerprints of the plan's chunks and links the files of the
+// base that have enough of them into dir. It returns nil if the save is to be as
+// any other.
+func (p *Plan) share(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings) (*sharing, error) {
+	if set.Reuse == nil || set.Unmerged { // a part's files are merged
+		return nil, nil
+	}
+	r := set.Reuse(dir.Name())
+	if r == nil || r.Fresh() == 1 {
+		return nil, nil
+	}
+	if dir.Stage().Properties().Links != storage.LinkHard {
+		r.Report(fmt.Errorf("%w: the store cannot share files between checkpoints", fault.ErrUnsupported))
+		return nil, nil
+	}
+	base := readBase(ctx, r)
+	print, err := reuse.NewPrinter(base.Key)
+	if err != nil {
+		r.Report(err)
+		return nil, nil
+	}
+	s := &sharing{print: print, place: map[reuse.ID]sharedChunk{}, items: map[reuse.ID]int{}}
+	if s.prints, err = p.fingerprint(ctx, dir.Engine(), print); err != nil {
+		return nil, err
+	}
+	if len(base.Files) > 0 {
+		s.link(ctx, dir, r, base)
+	}
+	dir.Engine().Counters().Begin(transfer.Moving, 0)
+	return s, ctx.Err()
+}
+
+// link links the files of the base that have enough of the save's chunks into dir.
+func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse, base *reuse.Record) {
+	for _, f := range base.Choose(s.prints.wanted(), sizesOf(ctx, r, base), r.Fresh(), r.Dead()) {
+		if err := dir.Stage().Link(ctx, path.Join(r.Base.Path(), f.Name), path.Join(dir.Name(), f.Name), storage.LinkOptions{Share: true}); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			r.Report(fmt.Errorf("%s cannot be shared: %w", f.Name, err))
+			continue
+		}
+		f.Age++
+		s.files = append(s.files, f)
+		for _, c := range f.Chunks {
+			s.place[c.ID] = sharedChunk{ocdbt.Ref{File: f.Name, Offset: c.Offset, Length: c.Length}, c.Seal}
+		}
+	}
+}
+
+// readBase returns the record of the base, an empty one with a new key if there is
+// none that can be read and trusted: the record's own checksum does not tell whether
+// it is that of this save. Chunks without seals are not shared: nothing would say which
+// ones they must be.
+func readBase(ctx context.Context, r *ckdir.Reuse) *reuse.Record {
+	if r.Base != nil {
+		rec, err := reuse.Read(ctx, r.Base)
+		if rec != nil && rec.Unsealed {
+			rec, err = nil, nil
+		}
+		if rec != nil && r.Base.Covered(layout.ChunksFile) {
+			return rec
+		}
+		if rec != nil {
+			err = fmt.Errorf("%w: the digests of the checkpoint do not cover %s", fault.ErrCorrupt, layout.ChunksFile)
+		}
+		r.Report(err)
+	}
+	rec := new(reuse.Record)
+	rand.Read(rec.Key[:])
+	return rec
+}
+
+// sizesOf returns the sizes of the files of the base's record that are there, with all
+// their chunks.
+func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string]int64 {
+	sizes := map[string]int64{}
+	for _, f := range base.Files {
+		end := int64(0)
+		for _, c := range f.Chunks {
+			end = max(end, c.Offset+c.Length)
+		}
+		info, err := r.Base.Stat(ctx, f.Name)
+		switch {
+		case err != nil:
+			r.Report(err)
+		case info.Dir:
+			r.Report(fmt.Errorf("%w: %s is a directory", fault.ErrCorrupt, f.Name))
+		case info.Size < end:
+			r.Report(fmt.Errorf("%w: %s has %d bytes, its chunks end at %d", fault.ErrCorrupt, f.Name, info.Size, end))
+		default:
+			sizes[f.Name] = info.Size
+		}
+	}
+	return sizes
+}
+
+// id returns what tells chunk n of an array from those of other content or form.
+func (s *sharing) id(array, n int) (id reuse.ID, ok bool) {
+	if s == nil {
+		return id, false
+	}
+	return s.prints.id(array, n)
+}
+
+// checked returns the item of a chunk, with the check that the chunk still is what it
+// was when its fingerprint was computed once it has been written. Else a later save
+// could take the stored bytes for something that they are not. Only what the save
+// itself has copied is certain not to change. Arrays that are said not to, frozen or
+// of a save that is Immutable, are no exception: what breaks such a promise harms one
+// save, and must not harm the next ones. A chunk that has its first content again
+// when it is checked passes, whatever it was while it was encoded.
+func (s *sharing) checked(ctx context.Context, id reuse.ID, a *planned, k plannedChunk) transfer.Item {
+	if a.copied {
+		return k.item
+	}
+	k.item.Written = func() error {
+		return a.withChunk(ctx, k.index, func(chunk []byte) error {
+			if s.print.Of(chunk) != id.Content {
+				return errChanged
+			}
+			return nil
+		})
+	}
+	return k.item
+}
+
+// errChanged tells of a data race of the program.
+var errChanged = errors.New("the array was changed while it was being saved (what may change is for SaveAsync, which copies it)")
+
+// wrote returns the record of the save, after the items were written to files.
+func (s *sharing) wrote(files *dataFiles) *reuse.Record {
+	rec := &reuse.Record{Key: s.print.Key, Files: s.files}
+	chunks := map[string][]reuse.Chunk{} // of each file
+	for id, i := range s.items {
+		at := files.extents[i]
+		chunks[at.File] = append(chunks[at.File], reuse.Chunk{ID: id, Offset: at.Offset, Length: at.Length, Seal: files.seals[i]})
+	}
+	rec.Files = slices.Clip(rec.Files)
+	for _, name := range slices.Sorted(maps.Keys(chunks)) {
+		slices.SortFunc(chunks[name], func(a, b reuse.Chunk) int { return cmp.Compare(a.Offset, b.Offset) })
+		rec.Files = append(rec.Files, reuse.File{Name: name, Chunks: chunks[name]})
+	}
+	return rec
+}

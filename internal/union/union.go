@@ -1,0 +1,313 @@
+// Package union makes one pytree of several: of the directories that the processes of a
+// save, or the sessions of partial saves, have written.
+package union
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
+	"github.com/go-orbax/orbax/internal/zarray"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// Part is the directory of a pytree, or what is left of one: files that are
+// missing are expected in another part.
+type Part struct {
+	Dir *ckdir.ReadDir
+	// Suffix goes behind the names of the part's databases, to tell them from
+	// those of other parts. It has letters and digits only.
+	Suffix string
+}
+
+// Union is the pytree that several directories make together: those of a save
+// that several processes took part in, or of several saves. No array data has
+// been read. It may be used by several goroutines.
+type Union struct {
+	parts     []Part
+	databases []partDatabase
+	leaves    []layout.TreeLeaf // in order
+	strings   map[string]string
+	texts     []string // names of strings that are no leaves
+	shardings map[string]*sharding.Sharding
+	arrays    []layout.ArrayMetadata
+	values    database.Values
+	files     []plainFile // arrays that are in no database
+	places    []plainFile // the parts' records of places
+	ocdbt     bool
+	zarr3     bool
+}
+
+// partDatabase is one of a part's databases, and its name in the union.
+type partDatabase struct {
+	part     Part
+	name, as string
+}
+
+// plainFile is a document or chunk that is a file of its own.
+type plainFile struct {
+	part     Part
+	name     string
+	size     int64
+	document bool
+}
+
+// Open reads the documents and indexes of the parts and looks whether every
+// array has its document and all chunks. What does not fit together matches
+// orbax.ErrKeyCollision (see KeySet), or orbax.ErrUnsupported if some arrays are
+// in zarr format 2 and others in 3, which Orbax cannot load from one tree; what is
+// missing matches orbax.ErrCorrupt. Errors name all leaves that they are about.
+func Open(ctx context.Context, parts ...Part) (*Union, error) {
+	o := &unionOpener{
+		Union: &Union{
+			parts: parts, strings: map[string]string{}, shardings: map[string]*sharding.Sharding{}, values: database.Values{},
+		},
+		metas:      make([]*layout.TreeMetadata, len(parts)),
+		arrayMetas: zarray.Metas{}, repeated: map[string]bool{},
+	}
+	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readPlaces, o.readDatabases, o.checkData, o.findArrays} {
+		if err := read(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return o.Union, nil
+}
+
+// Strays returns the names of arrays and strings that are stored but are no leaves in the
+// documents of any part: the document that names them has been lost.
+func (u *Union) Strays() []string {
+	docs := map[string]bool{}
+	for _, l := range u.leaves {
+		for _, doc := range []string{zarr.DocumentName(2), zarr.DocumentName(3)} {
+			docs[database.JoinKey(l.Path.String(), doc)] = true
+		}
+	}
+	strays := map[string]bool{}
+	for key := range u.values {
+		name, doc := path.Split(key)
+		if !docs[key] && (doc == zarr.DocumentName(2) || doc == zarr.DocumentName(3)) {
+			strays[strings.TrimSuffix(name, "/")] = true
+		}
+	}
+	for _, name := range u.texts {
+		strays[name] = true
+	}
+	return slices.Sorted(maps.Keys(strays))
+}
+
+// Keys returns how many keys the union's index has.
+func (u *Union) Keys() int { return len(u.values) }
+
+// unionOpener gathers what is known of a Union.
+type unionOpener struct {
+	*Union
+	metas      []*layout.TreeMetadata // by part; nil for one without
+	arrayMetas zarray.Metas
+	// repeated are the names of leaves that several parts say they have.
+	repeated map[string]bool
+	// sparse allows chunks that are missing: they were written so.
+	sparse bool
+}
+
+func (o *unionOpener) readTrees(ctx context.Context) error {
+	known := map[string]layout.TreeLeaf{}
+	var keys KeySet
+	var errs []error
+	found := false
+	for i, part := range o.parts {
+		doc, err := part.Dir.ReadOptional(ctx, layout.TreeFile)
+		if doc == nil || err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		found = true
+		if o.metas[i], err = layout.ParseTree(doc); err != nil {
+			errs = append(errs, inDir(part, err))
+			continue
+		}
+		o.sparse = o.sparse || o.metas[i].Sparse
+		slices.SortFunc(o.metas[i].Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
+		for _, l := range o.metas[i].Leaves {
+			// A merge that was interrupted leaves entries in both places. What is
+			// stored is in one of them.
+			id := l.Path.ID()
+			if same, ok := known[id]; ok && reflect.DeepEqual(same, l) {
+				o.repeated[l.Path.String()] = true
+				continue
+			}
+			known[id] = l
+			errs = append(errs, keys.Add(l.Path, l.ValueType == layout.String))
+			o.leaves = append(o.leaves, l)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: no %s", fault.ErrCorrupt, layout.TreeFile)
+	}
+	slices.SortFunc(o.leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
+	return nil
+}
+
+// inDir says which part an error is about.
+func inDir(part Part, err error) error {
+	return fmt.Errorf("%s: %w", part.Dir.Path(), err)
+}
+
+func (o *unionOpener) readStrings(ctx context.Context) error {
+	leaves := map[string]bool{}
+	for _, l := range o.leaves {
+		leaves[l.Path.String()] = true
+	}
+	var errs []error
+	for _, part := range o.parts {
+		doc, err := part.Dir.ReadOptional(ctx, layout.StringsFile)
+		if doc == nil || err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		texts, err := layout.ParseStrings(doc)
+		if err != nil {
+			return inDir(part, err)
+		}
+		o.texts = append(o.texts, strayTexts(doc, leaves)...)
+		for _, l := range o.leaves {
+			name := l.Path.String()
+			text, ok := texts.Get(name)
+			if !ok || l.ValueType != layout.String {
+				continue
+			}
+			if other, taken := o.strings[name]; taken && other != text {
+				errs = append(errs, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: it is %q and %q", fault.ErrKeyCollision, other, text)})
+			}
+			o.strings[name] = text
+		}
+	}
+	for _, l := range o.leaves {
+		if name := l.Path.String(); l.ValueType == layout.String {
+			if _, ok := o.strings[name]; !ok {
+				errs = append(errs, &fault.Leaf{Path: name, Err: fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile)})
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxStrays is how many strings of a document are named that are no leaves.
+const maxStrays = 100
+
+// strayTexts returns the names of strings in their document that are no leaves,
+// but for those that have escapes.
+func strayTexts(doc []byte, leaves map[string]bool) (strays []string) {
+	var name []byte // of v, after a slash
+	var walk func(v any)
+	walk = func(v any) {
+		if members, ok := v.(map[string]any); ok {
+			above := len(name)
+			for member, v := range members {
+				name = append(append(name[:above], '/'), member...)
+				walk(v)
+			}
+		} else if n := name[1:]; len(strays) < maxStrays && !leaves[string(n)] && !bytes.Contains(n, []byte("~")) {
+			strays = append(strays, string(n))
+		}
+	}
+	var root map[string]any
+	if json.Unmarshal(doc, &root) == nil {
+		walk(root)
+	}
+	return strays
+}
+
+func (o *unionOpener) readShardings(ctx context.Context) error {
+	for _, part := range o.parts {
+		doc, err := part.Dir.ReadOptional(ctx, layout.ShardingFile)
+		if doc == nil && err == nil {
+			continue
+		}
+		var shardings map[string]*sharding.Sharding
+		if err == nil {
+			shardings, err = sharding.ParseFile(doc)
+		}
+		if err != nil {
+			return inDir(part, err)
+		}
+		for name, s := range shardings {
+			o.shardings[name] = s
+		}
+	}
+	return nil
+}
+
+// ReadArrays unites the array_metadatas of all processes of all parts.
+func (o *unionOpener) readArrays(ctx context.Context) error {
+	var known map[string]layout.ArrayMetadata
+	for _, part := range o.parts {
+		names, err := pytree.ArrayFiles(ctx, part.Dir)
+		if err == nil {
+			known, err = pytree.ReadArrays(ctx, part.Dir, names, known)
+		}
+		if err != nil {
+			return inDir(part, err)
+		}
+	}
+	for _, l := range o.leaves {
+		if a, ok := known[l.Path.String()]; ok {
+			o.arrays = append(o.arrays, a)
+		}
+	}
+	return nil
+}
+
+// readPlaces finds the records of the places of chunks, each of which stays a file of
+// its own. What other writers have saved has none.
+func (o *unionOpener) readPlaces(ctx context.Context) error {
+	for _, part := range o.parts {
+		names, _ := pytree.PlacesFiles(part.Dir)
+		for _, name := range names {
+			info, err := part.Dir.Stat(ctx, name)
+			if ckdir.NotExist(err) {
+				err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
+			}
+			if err != nil {
+				return inDir(part, err)
+			}
+			o.places = append(o.places, plainFile{part, name, info.Size, true})
+		}
+	}
+	return nil
+}
+
+func (o *unionOpener) readDatabases(ctx context.Context) error {
+	for _, part := range o.parts {
+		names, err := database.Names(ctx, part.Dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			db := partDatabase{part, name, name + part.Suffix}
+			if slices.ContainsFunc(o.databases, func(other partDatabase) bool { return other.as == db.as }) {
+				return fmt.Errorf("%w: two databases %s", fault.ErrKeyCollision, db.as)
+			}
+			o.databases = append(o.databases, db)
+			if err := o.values.AddFrom(ctx, part.Dir, name, db.as); err != nil {
+				return inDir(part, err)
+			}
+		}
+	}
+	return nil
+}

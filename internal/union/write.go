@@ -1,0 +1,93 @@
+package union
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/database"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/treesave"
+	"github.com/go-orbax/orbax/ocdbt"
+)
+
+// Write writes the union as one pytree, as Orbax's merge leaves it: the
+// databases of the parts, and one more that refers to them. Array data is not
+// copied but linked, see storage.Files.
+func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
+	for _, db := range u.databases {
+		if err := u.linkDatabase(ctx, dir, db, "."); err != nil {
+			return err
+		}
+	}
+	for _, f := range slices.Concat(u.files, u.places) {
+		if err := dir.Link(ctx, f.part.Dir, f.name, f.name, f.document); err != nil {
+			return err
+		}
+	}
+	if err := u.WriteIndex(ctx, dir); err != nil {
+		return err
+	}
+	if err := u.checkStrings(); err != nil {
+		return err
+	}
+	meta := layout.TreeMetadata{Leaves: u.leaves, OCDBT: &u.ocdbt, Zarr3: u.zarr3}
+	return treesave.WriteDocuments(ctx, dir, &meta, u.strings, u.shardings, u.arrays)
+}
+
+// linkDatabase links the files in a directory of a database.
+func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db partDatabase, name string) error {
+	infos, err := db.part.Dir.List(ctx, path.Join(db.name, name))
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		entry := path.Join(name, info.Name)
+		if info.Dir {
+			err = u.linkDatabase(ctx, dir, db, entry)
+		} else {
+			err = dir.Link(ctx, db.part.Dir, path.Join(db.name, entry), path.Join(db.as, entry), entry == ocdbt.ManifestName)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteIndex writes the database that unites the others: its tree and its
+// manifest. It is for a directory that has the files of the union already. It writes
+// nothing if all arrays are plain files, or there are no arrays.
+func (u *Union) WriteIndex(ctx context.Context, dir *ckdir.WriteDir) error {
+	if len(u.values) == 0 {
+		return nil
+	}
+	return database.WriteIndex(ctx, dir, u.values.Entries())
+}
+
+// checkStrings looks whether the strings will be read back under their names: not
+// all that Orbax writes can be written in one document.
+func (u *Union) checkStrings() error {
+	doc, err := layout.StringsDocument(u.strings)
+	if err != nil {
+		return err
+	}
+	s, err := layout.ParseStrings(doc)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(u.strings)) {
+		if got, ok := s.Get(name); !ok || got != u.strings[name] {
+			err := cmp.Or(layout.CheckStringName(name), fmt.Errorf("%w: it cannot be stored beside the others", fault.ErrKeyCollision))
+			errs = append(errs, &fault.Leaf{Path: name, Err: err})
+		}
+	}
+	return errors.Join(errs...)
+}

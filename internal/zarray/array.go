@@ -1,0 +1,233 @@
+// Package zarray reads arrays that are stored in the chunks of zarr, of which the places
+// are known.
+package zarray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/places"
+	"github.com/go-orbax/orbax/internal/rawarray"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/tree"
+	"github.com/go-orbax/orbax/view"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// Array is an array that is stored in chunks, of which it knows the places.
+type Array struct {
+	Meta   *Meta
+	Dir    *view.Dir
+	Chunks []Chunk  // in the order of the grid
+	First  [1]Chunk // the memory of chunks, of which most arrays have one
+	Fill   bool     // what is missing is fill value
+	Sparse bool     // the writer may have left out chunks
+	Seals  string   // of the chunks, one behind the other; "" if they are not known
+}
+
+// chunkForm returns the form of chunk n.
+func (a *Array) chunkForm(n int) chunkForm {
+	f := chunkForm{Metadata: a.Meta.Metadata, sparse: a.Sparse}
+	if a.Seals != "" {
+		f.seal = a.Seals[n*places.SealSize:][:places.SealSize]
+	}
+	return f
+}
+
+// Chunk is one encoded chunk: its bytes, or where they lie.
+type Chunk struct {
+	Inline []byte
+	Extent transfer.Extent // if inline is nil
+	// Missing chunks are all fill value.
+	Missing bool
+}
+
+func (c Chunk) Len() int64 {
+	if c.Inline != nil {
+		return int64(len(c.Inline))
+	}
+	return c.Extent.Length
+}
+
+// within returns a range of the encoded chunk as a chunk of its own.
+func (c Chunk) within(r zarr.Range) Chunk {
+	if c.Inline != nil {
+		return Chunk{Inline: c.Inline[r.Offset:][:r.Length:r.Length]}
+	}
+	c.Extent.Offset += r.Offset
+	c.Extent.Length = r.Length
+	return c
+}
+
+// Describe fills in what is known of a leaf that is stored as the array: nothing if
+// its document is not known.
+func (a *Array) Describe(l *view.LeafMetadata) error {
+	m := a.Meta
+	if m == nil {
+		return nil
+	}
+	n, err := region.NumBytes(m.Shape, m.DType.Size())
+	if err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrCorrupt, err)
+	}
+	l.Kind, l.DType, l.Shape = tree.KindArray, m.DType, m.Shape
+	l.ChunkShape, l.Codecs = m.ChunkShape, m.codecs
+	l.Bytes = int64(n)
+	for _, c := range a.Chunks {
+		l.StoredBytes += c.Len()
+		if c.Missing {
+			l.MissingChunks++
+		}
+	}
+	return nil
+}
+
+// Parts yields the chunks that overlap the box. Of a shard that the box does not
+// hold whole they are its inner chunks, and pieces of chunks that can be read
+// piecewise.
+func (a *Array) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
+	return func(yield func(*view.Part, error) bool) {
+		if err := a.parts(ctx, off, size, yield); err != nil && err != errEnough {
+			yield(nil, err)
+		}
+	}
+}
+
+// errEnough says that no more parts are wanted.
+var errEnough = errors.New("no more parts are wanted")
+
+// maxIndices is what indices of shards that are read together may have, beyond the first.
+const maxIndices = 1 << 20
+
+func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) error {
+	var divided []shard
+	var indices int64 // of them, in bytes
+	for p := range a.Meta.overlapping(off, size) {
+		c := a.Chunks[p.number]
+		switch {
+		case c.Missing:
+			if !yield(missing(a.Meta.Metadata, p.off, p.size), nil) {
+				return errEnough
+			}
+		case a.Meta.inner != nil && a.divides(p, c, off, size):
+			s := shard{place: p, chunk: c}
+			var err error
+			if s.table, err = a.Meta.ShardIndex(c.Len()); err != nil {
+				return s.error(err)
+			}
+			divided = append(divided, s)
+			if indices += s.table.Length; indices < maxIndices {
+				break
+			}
+			if err := a.innerParts(ctx, divided, off, size, yield); err != nil {
+				return err
+			}
+			divided, indices = divided[:0], 0
+		default:
+			if !a.chunkForm(p.number).parts(a.Dir, p, c, off, size, yield) {
+				return errEnough
+			}
+		}
+	}
+	return a.innerParts(ctx, divided, off, size, yield)
+}
+
+// innerParts yields the inner chunks of shards.
+func (a *Array) innerParts(ctx context.Context, divided []shard, off, size []int, yield func(*view.Part, error) bool) error {
+	if len(divided) == 0 {
+		return nil
+	}
+	if err := a.readIndices(ctx, divided); err != nil {
+		return err
+	}
+	within := chunkForm{Metadata: a.Meta.inner, sparse: a.Sparse}
+	for _, s := range divided {
+		for pos, index := range a.Meta.InnerChunks(s.index, off, size) {
+			r := s.ranges[pos]
+			p := place{index: index}
+			p.off, p.size = within.ChunkRegion(index)
+			if r.Absent() && a.Fill {
+				if !yield(missing(within.Metadata, p.off, p.size), nil) {
+					return errEnough
+				}
+				continue
+			}
+			err := r.Check(s.chunk.Len())
+			if err == nil {
+				err = within.CheckStored(r.Length)
+			}
+			if err != nil {
+				return fmt.Errorf("chunk %s: inner chunk %v: %w", s.key, index, absent(err, within.sparse))
+			}
+			c := s.chunk.within(r)
+			if !within.parts(a.Dir, &p, c, off, size, yield) {
+				return errEnough
+			}
+		}
+	}
+	return nil
+}
+
+// shard is a chunk that is read by its inner chunks.
+type shard struct {
+	*place
+	chunk  Chunk
+	table  zarr.Range   // its index in it
+	ranges []zarr.Range // of the inner chunks in it
+}
+
+// What a shard must have to be worth reading its index first, when all of it is
+// wanted: of inner chunks that are stored as they are, and decoded.
+const (
+	dividedChunk = 2 * rawarray.PieceBytes
+	dividedShard = 64 << 20
+)
+
+// divides reports whether a shard is read by its inner chunks: if only some of
+// them are wanted, and if they need not be whole in memory.
+func (a *Array) divides(p *place, c Chunk, off, size []int) bool {
+	inner := a.Meta.inner
+	if inner.Raw() && c.Len() >= dividedChunk || a.Meta.ChunkBytes() > dividedShard {
+		return true
+	}
+	lo, n := p.off, p.size
+	for i := range lo {
+		first, last := max(lo[i], off[i]), min(lo[i]+n[i], off[i]+size[i])-1
+		d := inner.ChunkShape[i]
+		if first/d != lo[i]/d || last/d != (lo[i]+n[i]-1)/d {
+			return true
+		}
+	}
+	return false
+}
+
+// readIndices reads the indices of shards.
+func (a *Array) readIndices(ctx context.Context, shards []shard) error {
+	var reads []transfer.Read
+	for i := range shards {
+		s := &shards[i]
+		parse := func(enc []byte) (err error) {
+			s.ranges, err = a.Meta.ParseShardIndex(enc)
+			return s.error(err)
+		}
+		at := s.chunk.within(s.table)
+		if at.Inline == nil {
+			reads = append(reads, transfer.Read{Extent: at.Extent, Done: parse})
+		} else if err := parse(at.Inline); err != nil {
+			return err
+		}
+	}
+	return a.Dir.ReadAll(ctx, reads)
+}
+
+// error says of err, unless it is nil, that it is about the shard.
+func (s *shard) error(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("chunk %s: %w", s.key, err)
+}

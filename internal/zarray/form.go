@@ -1,0 +1,108 @@
+package zarray
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/places"
+	"github.com/go-orbax/orbax/internal/rawarray"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/view"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// chunkForm is the form of the chunks of an array, or of the inner chunks of its
+// shards.
+type chunkForm struct {
+	*zarr.Metadata
+	seal   string // that of the chunk that belongs here; "" if it is not known
+	sparse bool   // the writer may have left out chunks
+}
+
+// parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
+// that overlap the box. It reports whether more is wanted.
+func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yield func(*view.Part, error) bool) bool {
+	whole := view.Part{
+		Offset: p.off, Size: p.size, Index: p.index, Form: f, Inline: c.Inline,
+		Dir: dir, File: c.Extent.File, At: c.Extent.Offset, Length: c.Extent.Length,
+	}
+	if c.Inline != nil || !f.Raw() || c.Len() < dividedChunk {
+		return yield(&whole, nil)
+	}
+	return rawarray.Form{DType: f.DType}.Pieces(whole, f.ChunkShape, off, size, yield)
+}
+
+// Decode decodes a chunk and leaves out its padding.
+func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
+	if err := f.decode(p, dst, enc); err != nil {
+		return err
+	}
+	return places.CheckSeal(enc, f.seal)
+}
+
+func (f chunkForm) decode(p *view.Part, dst, enc []byte) error {
+	if slices.Equal(p.Size, f.ChunkShape) {
+		return f.DecodeChunk(p.Index, dst, enc)
+	}
+	if err := f.CheckEncoded(enc); err != nil {
+		return err
+	}
+	return transfer.WithScratch(f.ChunkBytes(), func(buf []byte) error {
+		if err := f.DecodeChunk(p.Index, buf, enc); err != nil {
+			return err
+		}
+		origin := make([]int, len(p.Size))
+		return array.CopyRegion(dst, p.Size, origin, buf, f.ChunkShape, origin, p.Size, f.DType.Size())
+	})
+}
+
+// Check refuses bytes that cannot stand for as many as a chunk has.
+func (f chunkForm) Check(_ *view.Part, enc []byte) error { return f.CheckEncoded(enc) }
+
+// Direct reads a chunk whose stored bytes are the array's own, checked on the way.
+func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {
+	direct, ok := f.Metadata.Direct(p.Index)
+	if !ok {
+		return nil, nil
+	}
+	return direct.Step, func(rest []byte) error {
+		if err := direct.Done(dst, rest); err != nil {
+			return err
+		}
+		return places.CheckSeal(rest, f.seal)
+	}
+}
+
+// Describe says which chunk an error is about.
+func (f chunkForm) Describe(p *view.Part, err error) error {
+	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err, f.sparse))
+}
+
+// absent returns what decoding fails with, but for an inner chunk that is absent
+// not as an error that says that the checkpoint does not exist.
+func absent(err error, sparse bool) error {
+	if !ckdir.NotExist(err) {
+		return err
+	}
+	return AdviseFill(fmt.Errorf("%w: %v", fault.ErrCorrupt, err), sparse)
+}
+
+// missing returns the part for a chunk that is not stored.
+func missing(m *zarr.Metadata, off, size []int) *view.Part {
+	return &view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
+}
+
+// missingForm is that of chunks that are not stored: all fill value.
+type missingForm struct{ *zarr.Metadata }
+
+func (f missingForm) Decode(_ *view.Part, dst, _ []byte) error {
+	f.Fill(dst)
+	return nil
+}
+
+func (f missingForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+
+func (f missingForm) Describe(_ *view.Part, err error) error { return err }
