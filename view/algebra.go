@@ -12,20 +12,20 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// At returns the leaf at another path.
+// At returns the same leaf at another path.
 func (l *Leaf) At(path tree.Path) *Leaf {
 	c := *l
 	c.meta.Path = path
 	return &c
 }
 
-// Orbax's names of the kinds of arrays.
+// These are Orbax's names of the kinds of arrays.
 const (
 	jaxArray   = "jax.Array"
 	numpyArray = "np.ndarray"
 )
 
-// derived describes an array that is not stored as it is.
+// derived describes an array that is made of stored ones.
 func derived(path tree.Path, d array.DType, shape []int) (LeafMetadata, error) {
 	if d.Size() == 0 {
 		return LeafMetadata{}, fault.OfLeaf(path.String(), fmt.Errorf("%w: there are no elements of the dtype %v", fault.ErrDType, d))
@@ -44,9 +44,8 @@ func (l *Leaf) notArray() error {
 	return l.wrap(fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.meta.Spec()))
 }
 
-// Cast returns the leaf with its elements converted; see array.Convert, also for what
-// becomes of elements that are out of range. PRNG
-// keys and leaves without elements are refused.
+// Cast returns the leaf with its elements converted to d. [array.Convert] has the rules,
+// also for elements out of range. PRNG keys and leaves without elements are refused.
 func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
@@ -74,7 +73,7 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	return &Leaf{meta: m, pieces: pieces, homes: l.homes}, nil
 }
 
-// Slice returns the elements start, start+step … below stop along an axis.
+// Slice returns every step-th element along an axis, from start to before stop.
 func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
@@ -85,12 +84,12 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	if err := region.CheckSlice(l.meta.Shape, axis, start, stop, step); err != nil {
 		return nil, l.wrap(err)
 	}
-	step = min(step, max(1, l.meta.Shape[axis])) // a longer one takes the first element too, but could overflow
+	step = min(step, max(1, l.meta.Shape[axis])) // a larger step takes the first element too, but could overflow
 	shape := slices.Clone(l.meta.Shape)
 	shape[axis] = (stop - start + step - 1) / step
 	var pieces []piece
 	for _, p := range l.pieces {
-		// The first and last of the elements that lie in the piece.
+		// The first and last of the wanted elements that lie in the piece.
 		from, end := p.at[axis], p.at[axis]+p.view.Shape()[axis]
 		k := max(0, (from-start+step-1)/step)
 		first, last := start+k*step, min(stop, end)
@@ -108,7 +107,7 @@ func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	return l.remade(shape, pieces)
 }
 
-// Index returns element i along an axis, which the result lacks.
+// Index returns element i along an axis. The result does not have that axis.
 func (l *Leaf) Index(axis, i int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
@@ -130,8 +129,8 @@ func (l *Leaf) Index(axis, i int) (*Leaf, error) {
 	})
 }
 
-// Transpose returns the array with its axes in another order: axis k of the
-// result is axis perm[k]. Without perm the axes are reversed.
+// Transpose returns the array with its axes in another order. Axis k of the result is
+// axis perm[k] of the leaf. Without perm the order of the axes is reversed.
 func (l *Leaf) Transpose(perm ...int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
@@ -165,11 +164,11 @@ func (l *Leaf) Transpose(perm ...int) (*Leaf, error) {
 	})
 }
 
-// Reshape returns the array with another shape and the same elements in
-// row-major order. One dimension may be -1: it is what the others leave. What
-// cannot be had without a copy is refused: transposed arrays where NumPy would
-// copy them, with an error that matches orbax.ErrShape, and arrays that were
-// joined of several, with one that matches orbax.ErrUnsupported.
+// Reshape returns the array with another shape and the same elements in row-major order.
+// One dimension may be -1: its size follows from the others. Reshape makes no copy. It
+// refuses transposed arrays where NumPy would copy them, with an error that matches
+// orbax.ErrShape, and arrays that were joined from several, with an error that matches
+// orbax.ErrUnsupported.
 func (l *Leaf) Reshape(shape ...int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil
@@ -202,7 +201,7 @@ func (l *Leaf) Reshape(shape ...int) (*Leaf, error) {
 	return l.remade(p.view.Shape(), []piece{p})
 }
 
-// Concat joins arrays along an axis. They must have one dtype, and shapes that
+// Concat joins arrays along an axis. They must have one dtype, and their shapes may
 // differ along that axis only.
 func Concat(path tree.Path, axis int, leaves ...*Leaf) (*Leaf, error) {
 	if b := brokenOf(path, leaves...); b != nil {
@@ -285,7 +284,7 @@ func (l *Leaf) checkAxis(axis int) error {
 	return nil
 }
 
-// notKeys refuses what would divide the data of a PRNG key.
+// notKeys refuses operations that would divide the data of a PRNG key.
 func (l *Leaf) notKeys() error {
 	if l.meta.PRNGImpl == "" {
 		return nil
@@ -304,7 +303,7 @@ func (l *Leaf) eachPiece(shape []int, f func(*piece) error) (*Leaf, error) {
 	return l.remade(shape, pieces)
 }
 
-// remade returns an array of the leaf's path and dtype, made of pieces.
+// remade returns an array of the leaf's path and dtype that consists of pieces.
 func (l *Leaf) remade(shape []int, pieces []piece) (*Leaf, error) {
 	m, err := derived(l.meta.Path, l.meta.DType, shape)
 	if err != nil {

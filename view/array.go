@@ -10,55 +10,56 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Array is an array as a format stores it: in parts, each read and decoded on
-// its own. Its methods may be called by several goroutines.
+// Array is an array as a format stores it: in parts that are read and decoded one by one.
+// Several goroutines may call its methods.
 type Array interface {
-	// Parts yields the parts that hold the box of size elements at off, and as few
-	// other parts as it can. The parts do not overlap, and each is new: the caller may
-	// keep it. Parts may read an index, but no elements. It ends at the first error.
-	// There may be more parts than memory has room for.
+	// Parts yields the parts that hold the box of size elements at off, and as few other
+	// parts as possible. The parts do not overlap. Each is new, so the caller may keep
+	// it. Parts may read an index but reads no elements. It ends at the first error.
+	// There may be more parts than fit in memory.
 	Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error]
 }
 
-// Part is a box of a stored array, a chunk or an inner chunk of it, and where
-// its bytes are.
+// Part is a box of a stored array, which is one of its chunks or inner chunks. It says
+// where the bytes of the box are.
 type Part struct {
 	Offset, Size []int // the box
 	Form         Form
-	Index        []int // the form's own
-	// Inline is what is stored, if it is known already; else it is the range
-	// of Length bytes at At of the file File in Dir.
+	Index        []int // for use by the Form
+	// Inline holds the stored bytes if they are known already. Otherwise they are Length
+	// bytes from offset At of the file File in Dir.
 	Inline     []byte
 	Dir        *Dir
 	File       string
 	At, Length int64
 }
 
-// Form says how the elements of parts are stored.
+// Form is the way in which the elements of parts are stored.
 type Form interface {
-	// Decode decodes the stored bytes of a part into dst, which gets the elements
-	// of the part's box, row-major, as package array wants them.
+	// Decode decodes enc, the stored bytes of a part, into dst. It fills dst with the
+	// elements of the part's box, row-major, in the form that package array requires.
 	Decode(p *Part, dst, enc []byte) error
 
-	// Direct returns the way to read a part without a second copy of it: no done
-	// if its stored bytes are not the elements of its box themselves. They are
-	// then read into dst, step is called with successive pieces of it, if it is
-	// not nil, and done at the end with what is stored behind them.
+	// Direct lets the caller read a part into dst without a second copy. done is nil if
+	// the stored bytes of the part do not begin with the elements of its box as they are
+	// in memory. Otherwise the caller reads these elements into dst and calls step,
+	// unless it is nil, with successive pieces of dst. At the end it calls done with the
+	// bytes that are stored after the elements.
 	Direct(p *Part, dst []byte) (step func(piece []byte), done func(rest []byte) error)
 
-	// Describe says of an error which part it is about.
+	// Describe adds to err which part it concerns.
 	Describe(p *Part, err error) error
 }
 
-// Checker is a Form that can refuse stored bytes that claim to be more than they can
-// be, before memory is taken for what they claim.
+// Checker is a [Form] that can refuse stored bytes whose stated size cannot be true,
+// before memory of that size is allocated.
 type Checker interface {
-	// Check returns an error, which Decode would return too, if enc cannot be the
-	// stored bytes of the part.
+	// Check returns an error if enc cannot be the stored bytes of the part. Decode would
+	// return an error too.
 	Check(p *Part, enc []byte) error
 }
 
-// describe says of an error which part it is about.
+// describe adds to err which part it concerns.
 func (p *Part) describe(err error) error {
 	if err == nil {
 		return nil
@@ -66,10 +67,10 @@ func (p *Part) describe(err error) error {
 	return p.Form.Describe(p, err)
 }
 
-// decode calls f with the elements of the part, of type d, that enc encodes. If
-// they are stored as they are f gets them in enc itself, unless that is the
-// part's own Inline, or the form may change them: other leaves may share what
-// was read.
+// decode calls f with the elements of the part, of type d, that enc encodes. If the
+// elements are stored as they are in memory, f gets them in enc itself. The exceptions
+// are the part's own Inline, and types whose elements the form changes: other leaves may
+// share the bytes that were read.
 func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
 	n, err := region.NumBytes(p.Size, d.Size())
 	if err != nil {
@@ -99,8 +100,7 @@ func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) 
 	})
 }
 
-// narrow reports whether elements have bits that are not theirs, which a form
-// clears.
+// narrow reports whether elements have unused bits, which a form clears.
 func narrow(d array.DType) bool {
 	switch d {
 	case array.Int2, array.Int4, array.Float4E2M1FN, array.Float6E2M3FN, array.Float6E3M2FN:
@@ -109,12 +109,12 @@ func narrow(d array.DType) bool {
 	return false
 }
 
-// Dir is the directory that the files of stored arrays are in.
+// Dir is the directory that holds the files of stored arrays.
 type Dir struct {
 	Store storage.Store
 	Path  string
-	// Unchanged, if set, is called with the outcome of reading, and may replace
-	// it: by an error if the files have been replaced meanwhile.
+	// Unchanged, if set, is called with the outcome of each reading. It returns that
+	// outcome, or an error if the files have been replaced meanwhile.
 	Unchanged func(ctx context.Context, err error) error
 	// Engine reads the files.
 	Engine *transfer.Engine

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// blockBytes is about what is read at once by those who look at every element:
-	// a box of a large leaf, or many small leaves.
+	// blockBytes is about the number of bytes that a pass over every element reads at
+	// once: a box of a large leaf, or many small leaves.
 	blockBytes = 8 << 20
-	// blockLeaves is how many leaves are read at once at most.
+	// blockLeaves is the largest number of leaves that are read at once.
 	blockLeaves = 512
-	// windowBytes is what such blocks take in memory together. One that needs more
-	// is alone.
+	// windowBytes bounds the memory of all such blocks together. A block that needs more
+	// is read alone.
 	windowBytes = 64 << 20
 	// wideWindow bounds a single block, however large the stored chunks are.
 	wideWindow = 1 << 30
@@ -27,15 +27,15 @@ type box struct {
 	leaf      *Leaf
 	off, size []int
 	bytes     int
-	whole     bool // it is all of the array
+	whole     bool // the box is all of the array
 }
 
-// chunks returns the shape of the stored chunks of an array, nil if it is made of
-// several, or they lie in another order.
+// chunks returns the shape of the stored chunks of an array. It returns nil if the array
+// consists of several stored arrays, or if its chunks lie in another order.
 func (l *Leaf) chunks() []int {
 	if len(l.pieces) == 1 {
 		if _, ok := l.pieces[0].array.(*reading); ok && l.pieces[0].view.Identity() {
-			return ones(len(l.meta.Shape)) // any box is as good
+			return ones(len(l.meta.Shape)) // any box costs the same
 		}
 	}
 	if len(l.meta.ChunkShape) != len(l.meta.Shape) {
@@ -50,7 +50,7 @@ func (l *Leaf) chunks() []int {
 
 func ones(n int) []int { return slices.Repeat([]int{1}, n) }
 
-// bytes returns what the elements of the leaf take: nothing if it is no array.
+// bytes returns the size of the leaf's elements, 0 if the leaf is not an array.
 func (l *Leaf) bytes() (int, error) {
 	if !l.isArray() {
 		return 0, nil
@@ -59,8 +59,8 @@ func (l *Leaf) bytes() (int, error) {
 	return n, l.wrap(err)
 }
 
-// window returns how much one block may take for arrays in the given chunks:
-// more for large chunks, as decoding them takes their size anyway.
+// window returns the number of bytes that one block may take for arrays in the given
+// chunks. It is more for large chunks, because decoding them takes their size anyway.
 func window(chunk []int, item int) int {
 	n, err := region.NumBytes(chunk, item)
 	if err != nil || n > wideWindow/4 {
@@ -69,8 +69,8 @@ func window(chunk []int, item int) int {
 	return max(windowBytes, 4*n)
 }
 
-// blockSize returns the size of boxes that an array is to be read in: whole
-// chunks, if boxes of them fit in limit, so that each is decoded once.
+// blockSize returns the size of the boxes in which an array is read: whole chunks, if
+// boxes of them fit in limit, so that each chunk is decoded once.
 func blockSize(shape, chunk []int, item, limit int) []int {
 	if chunk == nil {
 		return grow(ones(len(shape)), shape, item, windowBytes)
@@ -81,7 +81,7 @@ func blockSize(shape, chunk []int, item, limit int) []int {
 	return grow(chunk, shape, item, blockBytes)
 }
 
-// grow multiplies a box, last axis first, as long as it takes no more than limit.
+// grow multiplies a box, last axis first, as long as its elements fit in limit bytes.
 func grow(size, shape []int, item, limit int) []int {
 	size = slices.Clone(size)
 	for i := len(size) - 1; i >= 0; i-- {
@@ -96,8 +96,9 @@ func grow(size, shape []int, item, limit int) []int {
 	return size
 }
 
-// inRows returns a chunk widened to whole rows: all axes behind the first that it
-// spans. Boxes that are multiples of it are runs of the row-major order.
+// inRows returns a chunk widened to whole rows: it spans all axes after the first axis
+// along which it is longer than 1. Boxes that are multiples of it are contiguous in
+// row-major order.
 func inRows(chunk, shape []int) []int {
 	if chunk == nil {
 		return nil
@@ -113,8 +114,8 @@ func inRows(chunk, shape []int) []int {
 	return rows
 }
 
-// boxesOf yields the boxes of the given size that an array, which is not empty, is
-// divided into, in row-major order.
+// boxesOf divides an array that is not empty into boxes of the given size, and yields
+// them in row-major order.
 func boxesOf(shape, size []int) iter.Seq2[[]int, []int] {
 	return func(yield func(off, size []int) bool) {
 		off := make([]int, len(shape))
@@ -141,19 +142,19 @@ func boxesOf(shape, size []int) iter.Seq2[[]int, []int] {
 	}
 }
 
-// block is what is read at once: boxes of arrays, or pairs of them.
+// block is a unit of reading: boxes of arrays, or pairs of them.
 type block[B any] struct {
 	boxes []B
-	bytes int // that its memory takes
+	bytes int // size of its memory
 }
 
-// gather puts boxes together to blocks: those that are whole arrays, as bounds of
-// several boxes of one array may be much larger than they are. need returns what
-// the memory of one takes, and whether it is whole.
+// gather combines boxes to blocks. Only boxes that are whole arrays are combined, because
+// the bounds of several boxes of one array may be much larger than the boxes. need
+// returns the size of a box in memory, and whether the box is a whole array.
 func gather[B any](boxes iter.Seq[B], need func(*B) (bytes int, whole bool)) iter.Seq[block[B]] {
 	return func(yield func(block[B]) bool) {
 		var b block[B]
-		shared := false // it may be, with further boxes
+		shared := false // b may take further boxes
 		for x := range boxes {
 			n, whole := need(&x)
 			if len(b.boxes) > 0 && !(shared && whole && b.bytes+n <= blockBytes && len(b.boxes) < blockLeaves) {
@@ -172,9 +173,9 @@ func gather[B any](boxes iter.Seq[B], need func(*B) (bytes int, whole bool)) ite
 	}
 }
 
-// eachBlock calls do for the blocks, each with memory for it, whose content is any.
-// They start in order, several at a time. The engine is their own: those of the
-// directories, which read what the blocks ask for, have budgets besides.
+// eachBlock calls do for the blocks, each with memory for it whose content is arbitrary.
+// The blocks start in their order, several at a time. They share an engine of their own;
+// the engines of the directories, which do the reads of the blocks, have other budgets.
 func eachBlock[B any](ctx context.Context, blocks iter.Seq[block[B]], do func(ctx context.Context, boxes []B, memory []byte) error) error {
 	e := &transfer.Engine{Budget: windowBytes}
 	need := func(b block[B]) int64 { return int64(b.bytes) }
@@ -183,8 +184,8 @@ func eachBlock[B any](ctx context.Context, blocks iter.Seq[block[B]], do func(ct
 	})
 }
 
-// readBoxes reads boxes to dst, one behind the other, and returns where each is,
-// and what is left of dst.
+// readBoxes reads boxes to dst, one after the other. It returns the memory of each box,
+// and the rest of dst.
 func readBoxes(ctx context.Context, dst []byte, boxes []box) (data [][]byte, rest []byte, err error) {
 	requests := make([]request, len(boxes))
 	data = make([][]byte, len(boxes))

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// compareRun is how many elements are converted at a time to be compared.
+// compareRun is the number of elements that are converted at a time for a comparison.
 const compareRun = 2048
 
 // comparer compares the elements of two boxes of one shape.
@@ -27,8 +27,8 @@ type findings struct {
 	maxAbs, maxRel float64
 }
 
-// run looks at all elements. Most of what is compared is the same, so bytes are
-// compared first where that is enough.
+// run compares all elements. Most elements are equal, so it first compares bytes where
+// that is enough.
 func (c *comparer) run() (findings, error) {
 	itemA, itemB := c.dtypeA.Size(), c.dtypeB.Size()
 	n := len(c.a) / itemA
@@ -51,8 +51,8 @@ func (c *comparer) run() (findings, error) {
 
 func (c *comparer) same(a, b []byte) bool { return c.dtypeA == c.dtypeB && bytes.Equal(a, b) }
 
-// comparison returns what compares runs of elements of the two types, which it
-// converts to a common one.
+// comparison returns a function that compares runs of elements of the two types. It
+// converts both to a common type.
 func (c *comparer) comparison() func(at int, a, b []byte) error {
 	switch {
 	case c.dtypeA.IsComplex() || c.dtypeB.IsComplex():
@@ -71,13 +71,14 @@ func (c *comparer) comparison() func(at int, a, b []byte) error {
 	})
 }
 
-// nan reports whether a part of the number is NaN, whatever the other is.
+// nan reports whether the real or the imaginary part of the number is NaN.
 func nan(z complex128) bool { return real(z) != real(z) || imag(z) != imag(z) }
 
-// isExact reports whether int64 or uint64 has every element.
+// isExact reports whether int64 or uint64 can hold every element of type d.
 func isExact(d array.DType) bool { return d == array.Bool || d.IsInteger() }
 
-// integers returns what compares integers: as int64, but for those of uint64.
+// integers returns a function that compares integers. Elements of uint64 stay as they
+// are; all others become int64.
 func (c *comparer) integers() func(at int, a, b []byte) error {
 	unsignedA, unsignedB := c.dtypeA == array.Uint64, c.dtypeB == array.Uint64
 	common := func(unsigned bool) array.DType {
@@ -105,8 +106,8 @@ func (c *comparer) integers() func(at int, a, b []byte) error {
 	})
 }
 
-// converted returns a comparison of elements that are converted to wideA and wideB,
-// both of type T, or of its size.
+// converted returns a comparison that converts elements to wideA and wideB. Both types
+// have the Go type T or its size.
 func converted[T uint64 | float64 | complex128](c *comparer, wideA, wideB array.DType, f func(at int, x, y []T)) func(at int, a, b []byte) error {
 	x, y := make([]T, compareRun), make([]T, compareRun)
 	return func(at int, a, b []byte) error {
@@ -123,7 +124,7 @@ func converted[T uint64 | float64 | complex128](c *comparer, wideA, wideB array.
 	}
 }
 
-// element notes element i if it differs: distance is |a-b|, size is |b|.
+// element records element i if it differs: distance is |a-b|, size is |b|.
 func (c *comparer) element(i int, equal bool, distance, size float64, nanA, nanB bool) {
 	o := c.options
 	switch {
@@ -169,7 +170,7 @@ func (c *comparer) sameBits(i int) bool {
 	return true
 }
 
-// elementAt returns an element as a scalar of its type is loaded.
+// elementAt returns an element in the Go type in which a scalar of its dtype is loaded.
 func elementAt(data []byte, d array.DType, i int) (any, error) {
 	item := d.Size()
 	a, err := array.New(d, nil, slices.Clone(data[i*item:][:item]))

@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Compute returns the leaf of the given dtype and shape that f makes of other
-// leaves. f is called whenever the leaf is read, with all of args in memory.
+// Compute returns a leaf of the given dtype and shape whose array f computes from other
+// leaves. f runs whenever the leaf is read, with the arrays of all args in memory.
 func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...*Leaf) (*Leaf, error) {
 	if b := brokenOf(path, args...); b != nil {
 		return b, nil
@@ -33,7 +33,7 @@ func Compute(path tree.Path, d array.DType, shape []int, f func(ctx context.Cont
 	return l.madeOf(args...), nil
 }
 
-// computed is an array that a function makes of others when it is read.
+// computed is an array that a function computes from others when it is read.
 type computed struct {
 	dtype array.DType
 	shape []int
@@ -41,7 +41,7 @@ type computed struct {
 	args  []*Leaf
 }
 
-// Parts has the function make the array.
+// Parts calls the function to make the array.
 func (c *computed) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
 	return func(yield func(*Part, error) bool) {
 		a, err := c.array(ctx)
@@ -65,8 +65,8 @@ func (c *computed) array(ctx context.Context) (*array.Array, error) {
 	return a, err
 }
 
-// settled returns the leaf with arrays in memory in the place of functions, so
-// that reading it in boxes calls each of them once.
+// settled returns the leaf with the computed arrays in memory in place of the functions,
+// so that reading the leaf in boxes calls each function once.
 func (l *Leaf) settled(ctx context.Context) (*Leaf, error) {
 	settled := *l
 	settled.pieces = slices.Clone(l.pieces)

@@ -10,10 +10,9 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// CopyTo writes the elements of arrays, row-major and little-endian, to w: the
-// array of each leaf at the offset that place returns for it, if it reports
-// true. It holds a few chunks in memory at a time, never a whole array. w is
-// used by several goroutines.
+// CopyTo writes the elements of arrays, row-major and little-endian, to w. It writes each
+// leaf for which place returns true, at the offset that place returns. It holds a few
+// chunks in memory at a time, never a whole array. It calls w from several goroutines.
 func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetadata) (int64, bool)) error {
 	if err := mayRead(ctx, t.leaves); err != nil {
 		return err
@@ -37,8 +36,8 @@ func (t *Tree) CopyTo(ctx context.Context, w io.WriterAt, place func(*LeafMetada
 	return p.run(ctx)
 }
 
-// planCopy plans to write the leaf to w. A leaf whose elements are in another
-// order than they are stored in is written in rows instead of in chunks.
+// planCopy plans to write the leaf to w. If the elements are not in their stored order,
+// the leaf is written in rows instead of chunks.
 func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int64) error {
 	if len(l.pieces) != 1 || !l.pieces[0].view.Identity() {
 		return l.copyRows(ctx, w, base)
@@ -69,7 +68,7 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 	return nil
 }
 
-// copyRows writes the leaf to w in runs of its leading axes.
+// copyRows writes the leaf to w in runs along its leading axes.
 func (l *Leaf) copyRows(ctx context.Context, w io.WriterAt, base int64) error {
 	if total, err := l.bytes(); err != nil || total == 0 {
 		return err

@@ -13,40 +13,39 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// DiffOptions say what is a difference. The zero value finds one between two trees
-// if and only if their digests differ, see Digest.
+// DiffOptions says which differences count. With the zero value, two trees differ if and
+// only if their digests do; see [Digest].
 type DiffOptions struct {
-	// RTol and ATol let numbers differ: a and b are the same if their difference is
-	// at most ATol + RTol·|b|, as in numpy.allclose. With both 0 the bits must be the
-	// same; with one of them -0 is 0.
+	// RTol and ATol let numbers differ: a and b count as equal if their difference is at
+	// most ATol + RTol·|b|, as in numpy.allclose. If both are 0 the bits must be the
+	// same; otherwise -0 equals 0.
 	RTol, ATol float64
-	// EqualNaN makes every NaN equal to every other. Otherwise it is equal to those of
-	// the same bits.
+	// EqualNaN makes all NaNs equal. Otherwise NaNs are equal if their bits are.
 	EqualNaN bool
-	// IgnoreDType compares arrays of different element types by value: two of
+	// IgnoreDType compares arrays of different element types by value: integers with
 	// integers exactly, others as float64 or complex128.
 	IgnoreDType bool
-	// IgnoreKeys compares what has the same name, keys joined with dots, whatever
-	// the keys are: a position in a sequence or a key of a dict, and one key or
+	// IgnoreKeys compares leaves with the same name, which is the keys joined with dots,
+	// even if the keys differ: a position in a sequence or a key of a dict, one key or
 	// several.
 	IgnoreKeys bool
-	// Kinds makes it a difference whether a leaf is an array of JAX or NumPy, a
-	// scalar or a byte string, and Shardings how an array is sharded.
+	// Kinds makes it a difference whether a leaf is an array of JAX or NumPy, a scalar or
+	// a byte string. Shardings makes different shardings a difference.
 	Kinds, Shardings bool
-	// MetadataOnly reads no arrays and compares no values.
+	// MetadataOnly compares no values of arrays, so that no array is read.
 	MetadataOnly bool
-	// Only says which leaves are compared; nil: all.
+	// Only returns whether a leaf is compared; nil compares all.
 	Only func(*LeafMetadata) bool
 }
 
-// Differs is in what leaves differ: a sum of the constants.
+// Differs is a set of ways in which leaves differ, a sum of the constants.
 type Differs uint8
 
-// The ways in which leaves differ.
+// These are the ways in which leaves differ.
 const (
-	DiffersPresence Differs = 1 << iota // only one of the trees has it
+	DiffersPresence Differs = 1 << iota // only one of the trees has the leaf
 	DiffersKeys                         // the names are the same, the keys are not
-	DiffersKind                         // an array, a string, an empty node …
+	DiffersKind                         // array, string, empty node and so on
 	DiffersDType                        // or the generator of PRNG keys
 	DiffersShape
 	DiffersSharding
@@ -66,32 +65,32 @@ func (d Differs) String() string {
 	return strings.Join(words, ", ")
 }
 
-// LeafDiff is a leaf that differs between two trees, a and b.
+// LeafDiff is a leaf that differs between two trees a and b.
 type LeafDiff struct {
-	Name string        // its keys, joined with dots
-	A, B *LeafMetadata // nil if the tree does not have it
+	Name string        // the leaf's keys, joined with dots
+	A, B *LeafMetadata // nil if the tree lacks the leaf
 	In   Differs
-	// Values tells how values differ, if In has DiffersValues. They are compared only
-	// if there is no difference that forbids it: arrays of one shape, and of one type
-	// of elements unless that is ignored; strings.
+	// Values describes how the values differ, if In has [DiffersValues]. [Diff] compares
+	// the values of strings, and of arrays that have one shape and, unless
+	// [DiffOptions.IgnoreDType] is set, one dtype.
 	Values *ValuesDiff
 }
 
-// ValuesDiff tells how the elements of two arrays differ, or two strings, which
-// count as one element.
+// ValuesDiff describes how the elements of two arrays differ, or two strings, each of
+// which counts as one element.
 type ValuesDiff struct {
-	Count, Elements int   // how many differ, of how many
-	First           []int // index of the first that does
-	A, B            any   // its values, as Leaf.Load gives a scalar or string
+	Count, Elements int   // number of elements that differ, and of all elements
+	First           []int // index of the first element that differs
+	A, B            any   // its values, in the Go type that Leaf.Load gives a scalar or string
 	// MaxAbs is the largest |a-b| of the elements that differ, and MaxRel the largest
 	// |a-b|/|b| of those where b is not 0. Both are infinite if one of two numbers is
-	// finite and the other is not; two NaNs are 0 apart.
+	// finite and the other is not. Two NaNs have the distance 0.
 	MaxAbs, MaxRel float64
 }
 
-// SideError says which of two trees could not be read.
+// SideError is an error in reading one of two trees, and says which.
 type SideError struct {
-	B   bool // it is the second
+	B   bool // it is the second tree
 	Err error
 }
 
@@ -104,7 +103,7 @@ func (e *SideError) Error() string {
 
 func (e *SideError) Unwrap() error { return e.Err }
 
-// sided says that err, if there is one, belongs to tree a, or b.
+// sided marks err, unless it is nil, as an error of tree b or else of tree a.
 func sided(b bool, err error) error {
 	if err == nil {
 		return nil
@@ -112,11 +111,11 @@ func sided(b bool, err error) error {
 	return &SideError{b, err}
 }
 
-// Diff compares two trees, leaf by leaf, and returns those that differ, in the
-// order of their names. It reads both in boxes of whole stored chunks, several at
-// a time, and holds about 64 MiB of them, or eight chunks where these are larger;
-// chunks of two arrays that cross each other may be read several times. An error
-// of reading is a *SideError; differences are no error.
+// Diff compares two trees, leaf by leaf, and returns the leaves that differ, in the order
+// of their paths. It reads both trees in boxes of whole stored chunks, several at a time.
+// It holds about 64 MiB of them, or eight chunks if these are larger. It may read chunks
+// several times if the chunks of the two arrays cross each other. An error in reading is
+// a *[SideError]; differences are not an error.
 func Diff(ctx context.Context, a, b *Tree, o DiffOptions) ([]LeafDiff, error) {
 	if !(o.RTol >= 0 && o.ATol >= 0) {
 		return nil, fmt.Errorf("%w: tolerances %v and %v; they must not be negative", fault.ErrUsage, o.RTol, o.ATol)
@@ -155,11 +154,11 @@ type pair struct {
 	a, b *Leaf
 	diff LeafDiff
 
-	mu sync.Mutex // of diff.Values, while arrays are compared
+	mu sync.Mutex // guards diff.Values while arrays are compared
 }
 
-// pairUp finds the leaves that have the same name. Should a tree have several of
-// one name, they are taken in their order.
+// pairUp pairs the leaves that have the same name. If a tree has several leaves of one
+// name, they are paired in their order.
 func pairUp(a, b *Tree, only func(*LeafMetadata) bool) []*pair {
 	byName := func(t *Tree) []*Leaf {
 		var leaves []*Leaf
@@ -198,9 +197,9 @@ func pairUp(a, b *Tree, only func(*LeafMetadata) bool) []*pair {
 	return pairs
 }
 
-// checkPairs returns the errors of leaves that cannot be read and would have to be,
-// those of the first tree if both have some. Of one that only one tree has it is known
-// all the same that it differs.
+// checkPairs returns the errors of leaves that must be read and cannot be: those of the
+// first tree, or else those of the second. A leaf that only one tree has differs in any
+// case, so it need not be read.
 func checkPairs(pairs []*pair, o *DiffOptions) error {
 	var leaves, others []*Leaf
 	for _, p := range pairs {
@@ -216,7 +215,7 @@ func checkPairs(pairs []*pair, o *DiffOptions) error {
 
 func (p *pair) first() *Leaf { return cmp.Or(p.a, p.b) }
 
-// compareMetadata finds the differences that can be seen without reading arrays.
+// compareMetadata finds the differences that are visible without reading arrays.
 func (p *pair) compareMetadata(o *DiffOptions) {
 	if p.a == nil || p.b == nil {
 		p.diff.In = DiffersPresence

@@ -14,13 +14,13 @@ func (p *pair) comparable() bool {
 	return p.a != nil && p.b != nil && p.a.isArray() && p.b.isArray() && p.diff.In&(DiffersDType|DiffersShape) == 0
 }
 
-// pairBox is the same box of both leaves of a pair.
+// pairBox is one box in both leaves of a pair.
 type pairBox struct {
 	a, b box
 	pair *pair
 }
 
-// diffValues compares the elements of all pairs that can be compared.
+// diffValues compares the elements of all comparable pairs.
 func diffValues(ctx context.Context, pairs []*pair, o *DiffOptions) error {
 	var failed error
 	boxes := func(yield func(pairBox) bool) {
@@ -91,7 +91,7 @@ func (p *pair) boxes(ctx context.Context, yield func(pairBox) bool) error {
 	return nil
 }
 
-// joint returns the smallest boxes that are whole chunks of two grids of an array.
+// joint returns the smallest box that consists of whole chunks in two grids of one array.
 func joint(a, b, shape []int) []int {
 	switch {
 	case a == nil:
@@ -119,7 +119,7 @@ func (b *pairBox) compare(dataA, dataB []byte, o *DiffOptions) error {
 	da, db := b.a.leaf.meta.DType, b.b.leaf.meta.DType
 	c := comparer{a: dataA, b: dataB, dtypeA: da, dtypeB: db, options: o}
 	if b.pair.a.meta.PRNGImpl != "" {
-		c.options = &DiffOptions{} // keys are no numbers
+		c.options = &DiffOptions{} // tolerances do not apply to keys
 	}
 	found, err := c.run()
 	if err != nil || found.count == 0 {

@@ -19,60 +19,59 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Digest identifies the content of a tree or of a leaf: two with one digest hold
-// the same. It does not depend on how they are stored. Digests can be compared
-// with ==.
+// Digest identifies the content of a tree or of a leaf: equal digests mean equal content.
+// A digest does not depend on how the content is stored. Digests can be compared with ==.
 //
-// It is the SHA-256 hash of these bytes, where + joins them. The hash of an array
-// is over a header of text and the hashes of its pieces, so that large arrays can
+// A digest is the SHA-256 hash of these bytes, where + joins them. The hash of an array
+// covers a header of text and the hashes of the array's pieces, so that large arrays can
 // be hashed in parallel:
 //
 //	array   "array\n" + dtype + "\n" + shape + "\n" + generator + "\n" + pieces
 //	string  "string\n" + the string, in UTF-8
 //	empty   "empty\n" + "None", "Dict", "List" or "Tuple"
 //
-// dtype is the name of the elements' type, such as float32; shape are the
-// dimensions in decimal, with a comma between two; generator is that of PRNG keys,
-// such as threefry2x32, and nothing for other arrays. The elements, row-major and
-// little-endian, are divided into pieces of 1 MiB, the last of which may be
-// shorter; pieces are the SHA-256 hashes of these, in order. Elements of types of
-// fewer than eight bits take a byte each, int2 and int4 with their sign extended.
-// Scalars and byte strings are arrays, of rank 0 and of uint8.
+// dtype is the name of the element type, such as float32. shape is the list of dimensions
+// in decimal, separated by commas. generator is the name of the generator of PRNG keys,
+// such as threefry2x32, and empty for other arrays. The elements, row-major and
+// little-endian, are divided into pieces of 1 MiB, the last of which may be shorter;
+// pieces is the sequence of the SHA-256 hashes of these pieces. Elements of types with
+// fewer than eight bits take a byte each, int2 and int4 with their sign extended. Scalars
+// are arrays of rank 0, and byte strings are arrays of uint8.
 //
-// That of a tree is over "orbax 1\n" and one record for each leaf, sorted as byte
-// strings:
+// The digest of a tree is the hash of "orbax 1\n" and one record for each leaf, sorted as
+// byte strings:
 //
 //	record  number of keys + keys + the leaf's digest
 //	key     "k" in a dict or "i" in a sequence + length of the name + name
 //
-// Numbers are 8 bytes, little-endian; names are in UTF-8, that of a position in a
+// Numbers are 8 bytes, little-endian. Names are in UTF-8; the name of a position in a
 // sequence is its number in decimal.
 //
-// So it counts whether a node is a dict or a sequence, and what an empty one is,
-// but not whether a dict's keys were integers; shapes, dtypes and every bit of
-// the elements count, those of a NaN too. What does not count is whether an
-// array was of JAX or NumPy or a number of the language, whether bytes were a byte
-// string or an array, whether a sequence that is not empty was a list or a tuple,
-// and shardings: writers differ in these.
+// A digest therefore depends on whether a node is a dict or a sequence, on the kind of an
+// empty node, and on shapes, dtypes and every bit of the elements, also of NaNs. It does
+// not depend on whether a dict's keys were integers, whether an array was of JAX or NumPy
+// or a number of the language, whether bytes were a byte string or an array, whether a
+// sequence with elements was a list or a tuple, and on shardings: writers differ in
+// these.
 type Digest [sha256.Size]byte
 
-// digestPrefix tells the version of the definition of digests.
+// digestPrefix contains the version of the definition of digests.
 const digestPrefix = "orbax1:"
 
 const treeHeader = "orbax 1\n"
 
-// pieceBytes is what is hashed on its own of an array's elements.
+// pieceBytes is the size of the pieces of an array that are hashed on their own.
 const pieceBytes = 1 << 20
 
-// String returns "orbax1:", where 1 is the version of the definition, and the hash
-// in hexadecimal.
+// String returns "orbax1:" and the hash in hexadecimal. The 1 is the version of the
+// definition.
 func (d Digest) String() string { return digestPrefix + hex.EncodeToString(d[:]) }
 
-// MarshalText returns the text of String.
+// MarshalText returns the text that [Digest.String] returns.
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads the text of String. Digests of another version are an error
-// that matches orbax.ErrUnsupported.
+// UnmarshalText parses the text that [Digest.String] returns. A digest of another version
+// is an error that matches orbax.ErrUnsupported.
 func (d *Digest) UnmarshalText(text []byte) error {
 	rest, ok := bytes.CutPrefix(text, []byte(digestPrefix))
 	if !ok || len(rest) != hex.EncodedLen(len(d)) {
@@ -86,11 +85,11 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Hash reads the tree and returns its digest, and those of the leaves in their
-// order. Several leaves, and parts of one, are hashed at a time. The memory that it
-// takes does not grow with the leaves: it is about 64 MiB, or four of the stored
-// chunks where these are larger. A leaf of more than that whose chunks divide its
-// last axes is read several times.
+// Hash reads the tree and returns its digest, and the digests of the leaves in their
+// order. It hashes several leaves, and several pieces of one leaf, at a time. Its memory
+// does not grow with the leaves: it takes about 64 MiB, or four of the stored chunks if
+// these are larger. It reads a larger leaf several times if the chunks of that leaf
+// divide its last axes.
 func (t *Tree) Hash(ctx context.Context) (Digest, []Digest, error) {
 	if err := cmp.Or(mayRead(ctx, t.leaves), checkAll(t.leaves, nil)); err != nil {
 		return Digest{}, nil, err
@@ -127,7 +126,7 @@ func (t *Tree) Hash(ctx context.Context) (Digest, []Digest, error) {
 	return t.digest(sums), sums, nil
 }
 
-// digest returns the digest of the tree whose leaves have the given ones.
+// digest returns the digest of the tree from the digests of its leaves.
 func (t *Tree) digest(leaves []Digest) Digest {
 	records := make([][]byte, len(t.leaves))
 	for i, l := range t.leaves {
@@ -156,8 +155,8 @@ func appendPath(b []byte, p tree.Path) []byte {
 	return b
 }
 
-// header returns what the hash of a leaf begins with; all of it if the leaf has no
-// elements.
+// header returns the beginning of the bytes that the hash of a leaf covers. For a leaf
+// without elements these are all of them.
 func (l *Leaf) header() string {
 	m := &l.meta
 	switch m.Kind {
@@ -177,16 +176,16 @@ func (l *Leaf) header() string {
 // hashBox is a run of an array's elements in row-major order, to be hashed.
 type hashBox struct {
 	box
-	at     int               // of its first byte in the array
-	before <-chan *arrayHash // gives the hash of all before it; nil if it is the first
-	after  chan<- *arrayHash // takes it on; nil if it is the last
-	sum    *Digest           // what the last one sets
+	at     int               // offset in the array of its first byte
+	before <-chan *arrayHash // delivers the hash of all boxes before it; nil for the first box
+	after  chan<- *arrayHash // takes the hash after this box; nil for the last box
+	sum    *Digest           // the last box sets it
 }
 
-// errStop ends the division of leaves into boxes that nobody wants any more.
+// errStop ends the division of leaves into boxes when no more boxes are wanted.
 var errStop = errors.New("stopped")
 
-// hashBoxes yields the boxes of a leaf, whose digest goes to sum.
+// hashBoxes yields the boxes of a leaf. Its digest goes to sum.
 func (l *Leaf) hashBoxes(ctx context.Context, sum *Digest, yield func(hashBox) bool) error {
 	total, err := l.bytes()
 	if err != nil {
@@ -220,8 +219,8 @@ func (l *Leaf) hashBoxes(ctx context.Context, sum *Digest, yield func(hashBox) b
 	return nil
 }
 
-// hash hashes the bytes of the box. Whole pieces are hashed at once; then the hash
-// of what is before them must be known.
+// hash hashes the bytes of the box. It hashes whole pieces at once, and then waits for
+// the hash of the boxes before this one.
 func (b *hashBox) hash(ctx context.Context, data []byte) error {
 	head := data[:min(len(data), (pieceBytes-b.at%pieceBytes)%pieceBytes)]
 	data = data[len(head):]
@@ -268,7 +267,7 @@ func (b *hashBox) hash(ctx context.Context, data []byte) error {
 // arrayHash is the hash of an array up to some byte.
 type arrayHash struct {
 	sum   hash.Hash // of the header and the pieces before the current one
-	piece hash.Hash // of the current one; nil if it has no bytes yet
+	piece hash.Hash // of the current piece; nil if it has no bytes yet
 }
 
 func (h *arrayHash) endPiece() {

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// home is what leaves are stored in, as long as it is open. Of some leaves the values
-// are known before they are read, so that no file can report that it is closed.
+// home is the checkpoint that leaves are stored in. Values of some leaves are known
+// without a read, so no file can report that the checkpoint is closed; home does.
 type home struct{ open func() error }
 
 // While makes every read of the tree, and of leaves that are made from its leaves, call
-// open first and fail with its error if it returns one, for example because the
-// checkpoint has been closed. The tree must be new, because While changes its leaves.
+// open first. If open returns an error, for example because the checkpoint has been
+// closed, the read fails with it. The tree must be new, because While changes its leaves.
 // Several goroutines call open.
 func (t *Tree) While(open func() error) *Tree {
 	homes := []*home{{open}}
@@ -21,7 +21,7 @@ func (t *Tree) While(open func() error) *Tree {
 	return t
 }
 
-// madeOf returns the leaf, which is new, with all homes of those that it is made of.
+// madeOf gives the leaf, which is new, the homes of all leaves that it is made from.
 func (l *Leaf) madeOf(leaves ...*Leaf) *Leaf {
 	for _, of := range leaves {
 		for _, o := range of.homes {
@@ -33,7 +33,7 @@ func (l *Leaf) madeOf(leaves ...*Leaf) *Leaf {
 	return l
 }
 
-// mayRead fails if ctx has ended, or if what leaves are stored in is not open.
+// mayRead fails if ctx has ended, or if a home of the leaves is closed.
 func mayRead(ctx context.Context, leaves []*Leaf) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -12,11 +12,11 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Lazy returns the tree as Load does, but with a *Leaf in the place of each
-// array: it can be saved again, and is then read as it is written. Saving reads
-// the chunks of an array in their order, so a chunk that is larger than those
-// that are written stays in memory until all of it is used. Only scalars, strings,
-// byte strings, and what functions compute are read at once.
+// Lazy returns the tree like [Tree.Load], but with a *[Leaf] in place of each array. A
+// save of the result reads each array while it writes it. It reads the chunks of an array
+// in their order, so a stored chunk that is larger than the chunks of the save stays in
+// memory until all of it has been used. Lazy itself reads scalars, strings, byte strings,
+// and the leaves that functions compute.
 func (t *Tree) Lazy(ctx context.Context) (any, error) {
 	if err := cmp.Or(mayRead(ctx, t.leaves), checkAll(t.leaves, nil)); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (t *Tree) Lazy(ctx context.Context) (any, error) {
 	return tree.Build(leaves)
 }
 
-// streams reports whether the leaf can be read in parts.
+// streams reports whether the leaf can be read in pieces.
 func (l *Leaf) streams() bool {
 	return l.meta.Kind == tree.KindArray && !slices.ContainsFunc(l.pieces, func(p piece) bool {
 		_, whole := p.array.(*computed)
@@ -54,18 +54,18 @@ func (l *Leaf) streams() bool {
 	})
 }
 
-// cacheBytes is what decoded parts may take that are not used up, beyond the
+// cacheBytes bounds the memory of decoded parts that are not used up, in addition to the
 // last cacheParts of them.
 const (
 	cacheBytes = 32 << 20
 	cacheParts = 2
 )
 
-// partCache keeps decoded parts of stored arrays of which only some elements were
-// wanted, for those who want the others.
+// partCache keeps decoded parts of stored arrays after a read of only some of their
+// elements, for later reads of the others.
 type partCache struct {
 	mu      sync.Mutex
-	entries []*cachedPart // the one that was used last comes last
+	entries []*cachedPart // the most recently used entry is the last
 	bytes   int
 }
 
@@ -73,13 +73,13 @@ type cachedPart struct {
 	array  Array
 	offset []int
 	bytes  int
-	unused int // elements that nobody has wanted yet
+	unused int // number of elements that no read has wanted yet
 
 	reading  sync.Mutex
-	elements []byte // nil until they have been read
+	elements []byte // nil until the part has been read
 }
 
-// get returns the entry for a part, of which n elements are wanted now.
+// get returns the entry for a part. The caller now reads n elements of it.
 func (c *partCache) get(a Array, part *Part, bytes, elements, n int) *cachedPart {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +104,7 @@ func (c *partCache) get(a Array, part *Part, bytes, elements, n int) *cachedPart
 	return e
 }
 
-// placeCached brings what is wanted of a part to its places.
+// placeCached copies the wanted elements of a part to their places.
 func (s *source) placeCached(ctx context.Context, part *Part, placed []placement, c *partCache) error {
 	n, err := array.NumElements(part.Size)
 	if err != nil {
@@ -124,8 +124,9 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 	return s.placeAll(part, placed, elements)
 }
 
-// read returns the elements of the part, which decode reads if nobody has before. A
-// failure is the caller's alone: others may have a context that has not ended.
+// read returns the elements of the part. It calls decode to read them if no earlier call
+// has. Only this caller gets the error of decode, because the contexts of others may not
+// have ended.
 func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
@@ -157,8 +158,8 @@ func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []
 	return one.run(ctx)
 }
 
-// elementsIn returns how many elements of the placement lie in the part, or, where
-// a view has merged axes, how many at least.
+// elementsIn returns the number of elements of the placement that lie in the part. If a
+// view has merged axes, it returns a lower bound.
 func (pl *placement) elementsIn(part *Part) int {
 	lo, size := pl.view.Bounds()
 	_, n, ok := intersect(part.Offset, part.Size, lo, size)

@@ -14,18 +14,18 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Leaf is a leaf that has not been read: one that is stored, or one that is made
-// of others. It may be used by several goroutines. A leaf that is an array is an
-// array.Reader, and can be saved: it is then read in parts as it is written.
+// Leaf is a leaf that has not been read. It is stored in a checkpoint, or made from other
+// leaves. Several goroutines may use it. A leaf that is an array implements
+// [array.Reader] and can be saved; the save reads it piece by piece while it writes.
 type Leaf struct {
 	meta LeafMetadata
 
-	pieces []piece  // of an array: together they fill it
-	stored [1]piece // the memory of pieces, of an array that is stored as it is
-	value  any      // of other leaves
+	pieces []piece  // for an array: together they fill it
+	stored [1]piece // the memory of pieces, for an array that is stored as it is
+	value  any      // for other leaves
 
-	homes []*home    // of it and all that it is made of
-	cache *partCache // of a leaf that is read bit by bit
+	homes []*home    // of the leaf and all leaves that it is made from
+	cache *partCache // for a leaf that is read in small pieces
 }
 
 var _ array.Reader = (*Leaf)(nil)
@@ -34,13 +34,13 @@ var _ array.Reader = (*Leaf)(nil)
 type piece struct {
 	array Array
 	dtype array.DType   // of the stored array
-	view  strided.View  // which of its elements
-	casts []array.DType // what they are converted to, one after the other
-	at    []int         // where in the leaf the box begins that they fill
+	view  strided.View  // the elements of the stored array that the piece has
+	casts []array.DType // the dtypes that they are converted to, one after the other
+	at    []int         // where in the leaf the box begins that the piece fills
 }
 
-// NewArray returns the leaf that m describes, whose elements are all those of a,
-// with the same dtype and shape.
+// NewArray returns the leaf that m describes. Its elements are all those of a, with the
+// same dtype and shape.
 func NewArray(m LeafMetadata, a Array) (*Leaf, error) {
 	whole, err := strided.Of(m.Shape)
 	if err != nil {
@@ -51,11 +51,11 @@ func NewArray(m LeafMetadata, a Array) (*Leaf, error) {
 	return l, nil
 }
 
-// zeros is the origin of all arrays that are likely.
+// zeros is the origin of arrays of the usual ranks.
 var zeros [8]int
 
-// origin returns the index of the first element of an array, which must not be
-// changed.
+// origin returns the index of the first element of an array. The caller must not change
+// it.
 func origin(rank int) []int {
 	if rank <= len(zeros) {
 		return zeros[:rank:rank]
@@ -75,10 +75,10 @@ func NewEmpty(m LeafMetadata) *Leaf {
 	return &Leaf{meta: m, value: m.Empty}
 }
 
-// NewBroken returns a leaf that cannot be read, because of err. m has what is known
-// of it: where m.DType is array.Invalid, not even whether it is an array. Every
-// method that wants its value returns err; a leaf that is made of it cannot be read
-// either.
+// NewBroken returns a leaf that cannot be read because of err. m holds the facts that are
+// known about it; if m.DType is [array.Invalid], not even the kind of the leaf is known.
+// Every method that needs the leaf's value returns err, and a leaf that is made from it
+// is broken too.
 func NewBroken(m LeafMetadata, err error) *Leaf {
 	m.Err = err
 	if m.DType == array.Invalid {
@@ -87,8 +87,8 @@ func NewBroken(m LeafMetadata, err error) *Leaf {
 	return &Leaf{meta: m}
 }
 
-// brokenOf returns what is made of leaves of which one cannot be read: nil if all
-// can.
+// brokenOf returns a broken leaf if one of the leaves cannot be read, for an operation
+// that makes a leaf from them. It returns nil if all can be read.
 func brokenOf(path tree.Path, leaves ...*Leaf) *Leaf {
 	for _, l := range leaves {
 		if err := l.meta.err(); err != nil {
@@ -98,8 +98,8 @@ func brokenOf(path tree.Path, leaves ...*Leaf) *Leaf {
 	return nil
 }
 
-// checkAll returns the errors of those leaves that cannot be read and are not
-// skipped.
+// checkAll returns the errors of the leaves that cannot be read, except those that skip
+// skips.
 func checkAll(leaves []*Leaf, skip func(i int) bool) error {
 	var errs []error
 	for i, l := range leaves {
@@ -110,19 +110,19 @@ func checkAll(leaves []*Leaf, skip func(i int) bool) error {
 	return errors.Join(errs...)
 }
 
-// Metadata describes the leaf. Its slices must not be changed.
+// Metadata returns the description of the leaf. The caller must not change its slices.
 func (l *Leaf) Metadata() *LeafMetadata { return &l.meta }
 
-// DType returns the type of the elements; array.Invalid if the leaf has none.
+// DType returns the type of the elements, [array.Invalid] if the leaf has none.
 func (l *Leaf) DType() array.DType { return l.meta.DType }
 
-// Shape returns the dimensions of an array; the caller may keep and change the
-// slice.
+// Shape returns the dimensions of an array. The caller may keep and change the slice.
 func (l *Leaf) Shape() []int { return slices.Clone(l.meta.Shape) }
 
-// Sharding returns the sharding that an array was saved with, or nil. For a jax.Array
-// whose sharding is not recorded, which has none in its Metadata, it is that of the host.
-// The array that is loaded gets that sharding, and so is saved again as a jax.Array.
+// Sharding returns the sharding that an array was saved with, or nil. If the sharding of
+// a jax.Array is not recorded, so that its [LeafMetadata] has none, Sharding returns
+// [sharding.Host]. A load gives the array this sharding, so that a later save stores it
+// as a jax.Array again.
 func (l *Leaf) Sharding() *sharding.Sharding {
 	if l.meta.Sharding == nil && l.meta.ValueType == jaxArray && !l.meta.lostSharding {
 		return hostSharding
@@ -130,16 +130,16 @@ func (l *Leaf) Sharding() *sharding.Sharding {
 	return l.meta.Sharding
 }
 
-// hostSharding is that of an array in the memory of the host.
+// hostSharding is the sharding of an array in the memory of the host.
 var hostSharding = sharding.Host()
 
-// PRNGImpl returns the implementation of a PRNG key; "" for other leaves.
+// PRNGImpl returns the name of the generator of PRNG keys; "" for other leaves.
 func (l *Leaf) PRNGImpl() string { return l.meta.PRNGImpl }
 
 // isArray reports whether the leaf has elements.
 func (l *Leaf) isArray() bool { return l.meta.DType != array.Invalid }
 
-// Load reads the leaf. Its value is as orbax.Load gives it.
+// Load reads the leaf. The value has the Go type that orbax.Load gives it.
 func (l *Leaf) Load(ctx context.Context) (any, error) {
 	values, err := load(ctx, []*Leaf{l}, nil, nil, nil)
 	if err != nil {
@@ -148,8 +148,8 @@ func (l *Leaf) Load(ctx context.Context) (any, error) {
 	return values[0], nil
 }
 
-// Region reads the box of size elements at off of an array. Only the chunks that
-// overlap it are read. A box that is not inside is an error that matches
+// Region reads the box of size elements at off from an array. It reads only the chunks
+// that overlap the box. A box that exceeds the array is an error that matches
 // orbax.ErrShape.
 func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error) {
 	n, err := l.box(off, size)
@@ -171,8 +171,9 @@ func (l *Leaf) Region(ctx context.Context, off, size []int) (*array.Array, error
 	return a, nil
 }
 
-// ReadRegion is Region into the caller's memory: dst gets the elements row-major
-// and little-endian, as package array has them.
+// ReadRegion reads the box of size elements at off into dst. dst gets the elements
+// row-major and little-endian, in the form of package array. The errors are those of
+// [Leaf.Region].
 func (l *Leaf) ReadRegion(ctx context.Context, dst []byte, off, size []int) error {
 	n, err := l.box(off, size)
 	if err != nil {
@@ -202,8 +203,8 @@ func (l *Leaf) box(off, size []int) (int, error) {
 	return box.Len(), l.wrap(err)
 }
 
-// named returns err as one of the leaf, unless it names a leaf already: as one of a
-// context that has ended, or of a checkpoint that is closed, does not.
+// named adds the leaf's name to err, unless err names a leaf already. The errors of an
+// ended context and of a closed checkpoint name none.
 func (l *Leaf) named(err error) error {
 	if _, ok := errors.AsType[*fault.Leaf](err); ok {
 		return err

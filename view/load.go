@@ -15,7 +15,7 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Load reads the tree as it was saved: see tree.Build.
+// Load reads the tree into maps and slices, in the types that [tree.Build] makes.
 func (t *Tree) Load(ctx context.Context) (any, error) {
 	ctx, done, err := t.mapper.use(ctx)
 	if err != nil {
@@ -33,9 +33,9 @@ func (t *Tree) Load(ctx context.Context) (any, error) {
 	return tree.Build(leaves)
 }
 
-// LoadInto reads the tree into target: see tree.Bind. An array that is filled in
-// place keeps its own sharding, and must be a PRNG key if and only if the leaf
-// is one. After an error the contents of arrays in target are unspecified.
+// LoadInto reads the tree into target by the rules of [tree.Bind]. An array that is
+// filled in place keeps its own sharding, and must hold PRNG keys if and only if the leaf
+// does. After an error the contents of arrays in target are unspecified.
 func (t *Tree) LoadInto(ctx context.Context, target any, o tree.BindOptions) error {
 	slots, finish, err := tree.Bind(target, t.specs(), o)
 	if err != nil {
@@ -44,8 +44,8 @@ func (t *Tree) LoadInto(ctx context.Context, target any, o tree.BindOptions) err
 	return t.fill(ctx, slots, finish)
 }
 
-// LoadAbstract reads what abstract describes into a new tree of the same
-// structure: see tree.BindAbstract.
+// LoadAbstract reads the leaves that abstract describes into a new tree of the same
+// structure; see [tree.BindAbstract].
 func (t *Tree) LoadAbstract(ctx context.Context, abstract any, o tree.BindOptions) (any, error) {
 	slots, finish, err := tree.BindAbstract(abstract, t.specs(), o)
 	if err != nil {
@@ -59,7 +59,7 @@ func (t *Tree) LoadAbstract(ctx context.Context, abstract any, o tree.BindOption
 	return v, err
 }
 
-// fill reads what the slots want, hands it over and finishes.
+// fill reads the leaves that the slots want, hands them over and finishes.
 func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error) error {
 	if err := t.checkKeys(slots); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error)
 	}
 	var errs []error
 	for i, v := range values {
-		if slots[i].Set == nil { // an empty node, or one that is not wanted
+		if slots[i].Set == nil { // an empty node, or a leaf that is not wanted
 			continue
 		}
 		if a := slots[i].Array; a != nil {
@@ -91,8 +91,9 @@ func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error)
 	return finish()
 }
 
-// checkKeys refuses to fill memory in place whose array would then say something
-// else of the numbers than the checkpoint does.
+// checkKeys refuses to fill an array of PRNG keys with numbers, or the reverse, because
+// the array would keep its own generator. It also refuses to cast, pad or truncate PRNG
+// keys.
 func (t *Tree) checkKeys(slots []tree.Slot) error {
 	var errs []error
 	for i, l := range t.leaves {
@@ -117,8 +118,8 @@ func keyKind(impl string) string {
 	return "a PRNG key of " + impl
 }
 
-// load reads leaves, into the slots' arrays where there are some, or maps them, and
-// returns their values; nil for those that are not wanted. e counts them.
+// load reads leaves, into the slots' arrays where there are some, or maps them. It
+// returns their values, nil for leaves that are not wanted. e counts them.
 func load(
 	ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine,
 ) (values []any, err error) {
@@ -151,8 +152,8 @@ func load(
 	return values, nil
 }
 
-// readArrays reads those leaves that are arrays, wanted, and not in arrays yet,
-// which has a place for each leaf.
+// readArrays reads the leaves that are arrays, wanted, and not yet in arrays. arrays has
+// a place for each leaf.
 func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array) error {
 	toRead := func(i int) bool {
 		return leaves[i].isArray() && arrays[i] == nil && (slots == nil || !slots[i].Skip)
@@ -164,8 +165,8 @@ func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays [
 	return read(ctx, requests, nil)
 }
 
-// makeArrays makes the arrays of those leaves that are to be read, and returns what is to
-// be read into them.
+// makeArrays makes the arrays of the leaves that are to be read, and returns the requests
+// that fill them.
 func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, toRead func(i int) bool) ([]request, error) {
 	reserved, err := reserveArrays(leaves, slots, toRead)
 	if err != nil {
@@ -187,8 +188,8 @@ func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, toRead
 	return requests, nil
 }
 
-// reserveArrays returns memory for all leaves that are to be read, or an error, of the
-// leaf with which it becomes too much.
+// reserveArrays reserves memory for all leaves that are to be read. If there is too
+// little, it returns an error of the leaf that exceeds it.
 func reserveArrays(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) (memory.Reservation, error) {
 	var total int64
 	largest, most := -1, int64(-1)
@@ -229,7 +230,7 @@ func (l *Leaf) memory(slots []tree.Slot, i int) (*array.Array, error) {
 	return a.WithSharding(w.Sharding), nil
 }
 
-// wanted describes the array that is wanted of leaf number i.
+// wanted describes the array that the slots want for leaf number i.
 func (l *Leaf) wanted(slots []tree.Slot, i int) array.ShapeDtypeStruct {
 	w := array.ShapeDtypeStruct{DType: l.meta.DType, Shape: l.meta.Shape, Sharding: l.Sharding()}
 	if slots == nil {
@@ -245,8 +246,8 @@ func (l *Leaf) wanted(slots []tree.Slot, i int) array.ShapeDtypeStruct {
 	return w
 }
 
-// into asks for the leaf in all of a, from the origin on: what a has beyond the
-// leaf becomes zero.
+// into returns a request that fills a with the leaf, from the origin on. Elements of a
+// outside the leaf become zero.
 func (l *Leaf) into(a *array.Array) request {
 	shape := a.Shape()
 	origin := make([]int, len(shape))
@@ -270,7 +271,7 @@ func (l *Leaf) valueOf(a *array.Array) (any, error) {
 	switch l.meta.Kind {
 	case tree.KindBytes:
 		if a.DType() != l.meta.DType || !slices.Equal(a.Shape(), l.meta.Shape) {
-			return a, nil // wanted as another array
+			return a, nil // the target wants another array
 		}
 		return a.Bytes(), nil
 	case tree.KindScalar:
@@ -290,8 +291,8 @@ func (l *Leaf) valueOf(a *array.Array) (any, error) {
 	return key.WithSharding(on), nil
 }
 
-// scalarValue returns the element of an array of rank 0, an int64 as int, as it
-// is in most trees. A dtype that no Go type has stays an array.
+// scalarValue returns the element of an array of rank 0. An int64 becomes an int, as most
+// trees have it. An element whose dtype Go lacks stays an array.
 func scalarValue(a *array.Array) any {
 	v, ok := a.Item()
 	if !ok {

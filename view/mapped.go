@@ -15,41 +15,43 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Mappings are the parts of a checkpoint's files that loads have mapped into memory, see
-// [Tree.Mapped]. The zero value has none. It may be used by several goroutines, and must
-// not be copied.
+// Mappings holds the ranges of a checkpoint's files that loads have mapped into memory;
+// see [Tree.Mapped]. The zero value has none. Several goroutines may use it. It must not
+// be copied.
 type Mappings struct {
 	mu     sync.Mutex
 	closed bool
 	loads  []*mappedLoad
 	uses   map[*context.CancelCauseFunc]bool
-	used   sync.WaitGroup // by uses
+	used   sync.WaitGroup // counts uses
 }
 
-// mappedLoad is what one load has mapped.
+// mappedLoad is the memory that one load has mapped.
 type mappedLoad struct {
 	space  *mmap.Space
-	checks []check // in the order of their memory
+	checks []check // in the order of their addresses
 }
 
-// Mapped returns the same tree, but where a file holds the elements of an array as they
-// are, its Load, LoadInto and LoadAbstract do not copy them: the array is memory that m
-// maps from the file. If verify is true, a load looks at all mapped elements, to verify
-// the checksums that are stored; otherwise [Mappings.Verify] does that on demand. All
-// other elements are read. Other methods, and trees that are selected from this one, map
+// Mapped returns the same tree, with loads that map arrays into memory where they can. If
+// a file holds the elements of an array as they are in memory, the tree's Load, LoadInto
+// and LoadAbstract do not copy them: the array is memory that m maps from the file. They
+// read all other elements. Other methods, and trees that are selected from this one, map
 // nothing.
 //
+// If verify is true, a load reads all mapped elements to verify the stored checksums;
+// otherwise [Mappings.Verify] does so on demand.
+//
 // The program may write to the memory, which changes no file and no other load. Leaves
-// that are stored as one, as tied weights are, may share their memory. It lives until m
-// is closed.
+// that share one stored array, such as tied weights, may share their memory. The memory
+// lives until m is closed.
 func (t *Tree) Mapped(m *Mappings, verify bool) *Tree {
 	c := *t
 	c.mapper = &mapper{m, verify}
 	return &c
 }
 
-// Close ends the loads that are under way, waits for them, and unmaps all memory.
-// Its addresses are never used again: a program that touches one faults.
+// Close ends the running loads, waits for them, and unmaps all memory. The addresses are
+// never used again: a program that accesses one of them faults.
 func (m *Mappings) Close() error {
 	m.mu.Lock()
 	m.closed = true
@@ -69,8 +71,8 @@ func (m *Mappings) Close() error {
 	return errors.Join(errs...)
 }
 
-// use keeps what is mapped, and returns a context that ends when m is about to be
-// closed. done must be called when it is used no more.
+// use keeps the mapped memory, and returns a context that ends when m is about to be
+// closed. The caller must call done when it no longer uses the memory.
 func (m *Mappings) use(ctx context.Context) (_ context.Context, done func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,10 +94,10 @@ func (m *Mappings) use(ctx context.Context) (_ context.Context, done func(), err
 	}, nil
 }
 
-// Verify verifies the checksums of the mapped leaves that the arrays are part of; without
-// arrays, those of all mapped leaves. It looks at the memory as it is: an array that the
-// program has changed does not match. It passes over arrays that are not mapped, because
-// their checksums were verified when they were read.
+// Verify verifies the checksums of the mapped leaves that contain the given arrays.
+// Without arrays it verifies all mapped leaves. It reads the memory as it is: an array
+// that the program has changed does not match. It skips arrays that are not mapped,
+// because the load that read them has verified their checksums.
 func (m *Mappings) Verify(ctx context.Context, arrays ...*array.Array) error {
 	ctx, done, err := m.use(ctx)
 	if err != nil {
@@ -119,7 +121,7 @@ func (m *Mappings) Verify(ctx context.Context, arrays ...*array.Array) error {
 	return verifyAll(ctx, nil, checks)
 }
 
-// of returns the checks of the leaves that memory is in.
+// of returns the checks of the leaves that contain memory.
 func (l *mappedLoad) of(memory []byte) []check {
 	if len(memory) == 0 {
 		return nil
@@ -133,7 +135,8 @@ func (l *mappedLoad) of(memory []byte) []check {
 	}
 	first, found := find(start)
 	if !found && first > 0 {
-		// It may begin inside the part before, which each of several leaves may have.
+		// The memory may begin inside the part before, which may belong to several
+		// leaves.
 		first, _ = find(address(l.checks[first-1].data))
 	}
 	var checks []check
@@ -163,8 +166,8 @@ func (m *mapper) use(ctx context.Context) (context.Context, func(), error) {
 	return m.Mappings.use(ctx)
 }
 
-// arrays returns the arrays of those leaves that can be mapped, nil in the place of
-// others, and what was mapped, for keep: nil if that is nothing.
+// arrays returns the arrays of the leaves that can be mapped, and nil for each other
+// leaf. load is the mapped memory, for keep; it is nil if nothing is mapped.
 func (m *mapper) arrays(
 	ctx context.Context, leaves []*Leaf, slots []tree.Slot,
 ) (arrays []*array.Array, load *mappedLoad, err error) {
@@ -202,8 +205,8 @@ func (m *mapper) arrays(
 	return arrays, load, p.unchanged(ctx, err)
 }
 
-// keep keeps what a load has mapped, unless the load failed with err: then nobody
-// has seen the memory, and the addresses are given back.
+// keep keeps the memory that a load has mapped. If the load failed with err, the caller
+// has not seen the memory, and keep releases its addresses.
 func (m *mapper) keep(load *mappedLoad, err error) {
 	if load == nil {
 		return
@@ -220,7 +223,7 @@ func (m *mapper) keep(load *mappedLoad, err error) {
 	m.loads = append(m.loads, load)
 }
 
-// unchanged returns err, the outcome of mapping, unless files have been replaced
+// unchanged returns err, the outcome of mapping, or an error if files have been replaced
 // meanwhile.
 func (p *mapPlan) unchanged(ctx context.Context, err error) error {
 	asked := map[*Dir]bool{}

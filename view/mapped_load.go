@@ -11,17 +11,18 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// run maps what is planned. What cannot be mapped is left out of the plan; only
-// the end of ctx, and that of the process' addresses, is an error. If nothing is left there is no space.
+// run maps the planned leaves, and drops those that cannot be mapped from the plan. It
+// returns an error only if ctx ends or the process has no more addresses. If no leaf is
+// left, it returns a nil space.
 func (p *mapPlan) run(ctx context.Context) (*mmap.Space, error) {
 	maps := p.settle(ctx)
 	space, err := mmap.Reserve(p.layOut(), maps)
 	if errors.Is(err, mmap.ErrAddresses) {
-		// Not to be read instead: a program that maps all it loads, and has mapped so
-		// much, has no room for it in its own memory.
+		// Do not read the leaves instead: a program that maps everything it loads, and
+		// has mapped so much, has no room for them in its own memory.
 		return nil, fmt.Errorf("%w: %w; start the process anew, or load without mapping", fault.ErrNoMemory, err)
 	}
-	if err != nil { // because nothing is left, too
+	if err != nil { // also if no leaf is left
 		p.leaves = nil
 		return nil, ctx.Err()
 	}
@@ -41,7 +42,7 @@ func (p *mapPlan) run(ctx context.Context) (*mmap.Space, error) {
 	return space, nil
 }
 
-// layOut gives everything its place in the space, and returns how large that is: 0
+// layOut gives every range its place in the space, and returns the size of the space: 0
 // if it would be too large.
 func (p *mapPlan) layOut() int {
 	end := 0
@@ -80,7 +81,7 @@ func (p *mapPlan) layOut() int {
 	return end
 }
 
-// errNotMappable is why a file is not mapped.
+// errNotMappable is the reason why a file is not mapped.
 var errNotMappable = errors.New("the file cannot be mapped")
 
 // mapTo maps the file.
@@ -117,13 +118,14 @@ func (m *mappedLeaf) memory(space *mmap.Space) []byte {
 	return space.Bytes(m.at, last.to+last.n)
 }
 
-// memory returns n bytes of the file that are in the range of it.
+// memory returns n bytes of the file, from offset off, which lie in its mapped range.
 func (f *mappedFile) memory(space *mmap.Space, off, n int64) []byte {
 	return space.Bytes(f.at+int(off-f.lo), int(n))
 }
 
-// addChecks adds what verifies the leaf, whose elements are in data. Of parts
-// without a checksum there is nothing to verify but what they end with: now.
+// addChecks adds the checks that verify the leaf, whose elements are in data. Parts
+// without a checksum need no check later; addChecks verifies the bytes after their
+// elements at once.
 func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (all []check, ok bool) {
 	added := checks
 	for _, part := range m.parts {
@@ -142,5 +144,5 @@ func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (
 	return added, true
 }
 
-// engine is that of the load.
+// engine returns the engine that the load uses.
 func (m *mappedLeaf) engine() *transfer.Engine { return m.runs[0].file.dir.Engine }

@@ -11,18 +11,18 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// mappedFileBytes is what must be wanted of a file for it to be mapped: less is
-// copied sooner than it is mapped and its pages are found. Only tests change it.
+// mappedFileBytes is the least number of wanted bytes for which a file is mapped: copying
+// fewer is faster than mapping them and faulting their pages in. Only tests change it.
 var mappedFileBytes int64 = 64 << 10
 
-// mapPlan is what one load maps. Of each file one range is mapped, in which are
-// all leaves that lie there in one run, and all checksums. A leaf of several runs
-// gets memory of its own, to which each of them is mapped once more.
+// mapPlan is the plan of the mappings of one load. It maps one range of each file, which
+// has all leaves that lie there in one run, and all checksums. A leaf of several runs
+// gets its own memory, to which each run is mapped once more.
 type mapPlan struct {
 	leaves []mappedLeaf
 	files  map[fileKey]*mappedFile
 	order  []*mappedFile
-	// The memory of what the leaves have of them.
+	// The memory that the slices of the leaves use.
 	parts []mappedPart
 	runs  []mappedRun
 }
@@ -32,53 +32,53 @@ type fileKey struct {
 	name string
 }
 
-// mappedFile is a file of which something is mapped.
+// mappedFile is a file with a mapped range.
 type mappedFile struct {
 	fileKey
-	wanted int64 // bytes of elements
-	size   int64 // what the file must have
-	bad    bool  // it is not mapped
+	wanted int64 // number of bytes of wanted elements
+	size   int64 // the size that the file must have at least
+	bad    bool  // the file is not mapped
 
-	// The range [lo, hi), if it is not empty, is mapped to the place at of the space.
+	// The range [lo, hi), if it is not empty, is mapped to offset at of the space.
 	lo, hi int64
 	at     int
-	// apart is mapped to places of its own.
+	// apart holds the runs that are mapped to places of their own.
 	apart []mappedRun
 }
 
 // mappedLeaf is a leaf that can be mapped.
 type mappedLeaf struct {
 	leaf   *Leaf
-	number int // in the load
+	number int // its number in the load
 	want   array.ShapeDtypeStruct
 	parts  []mappedPart
-	runs   []mappedRun // that the parts make together
-	at     int         // in the space, if there are several runs
+	runs   []mappedRun // that all parts form together
+	at     int         // offset in the space, if there are several runs
 }
 
-// mappedPart is a part and where its elements are.
+// mappedPart is a part and the place of its elements.
 type mappedPart struct {
 	*Part
 	mappedRun
-	summed bool // it has a checksum, which it takes the elements to verify
+	summed bool // the part has a checksum that covers its elements
 }
 
-// mappedRun is n bytes of a file, at off, for the place to of the leaf, or later of
-// the space.
+// mappedRun is n bytes of a file at off. to is their offset in the leaf, and later in the
+// space.
 type mappedRun struct {
 	file  *mappedFile
 	off   int64
 	to, n int
 }
 
-// add adds leaf l, number i of the load, to the plan, if all elements that are
-// wanted lie in files as they are. Why a part cannot be had is left to those who
-// read it then.
+// add adds leaf l, number i of the load, to the plan, if files hold all wanted elements
+// as they are in memory. If it finds an error, it leaves the leaf out; reading the leaf
+// reports that error.
 func (p *mapPlan) add(ctx context.Context, l *Leaf, i int, want array.ShapeDtypeStruct) {
 	d := l.meta.DType
 	n, err := l.bytes()
 	if err != nil || n == 0 || l.meta.Kind == tree.KindScalar ||
-		d == array.Bool || narrow(d) || // not any byte is an element
+		d == array.Bool || narrow(d) || // not every byte is a valid element
 		want.DType != d || !slices.Equal(want.Shape, l.meta.Shape) {
 		return
 	}
@@ -94,8 +94,8 @@ func (p *mapPlan) add(ctx context.Context, l *Leaf, i int, want array.ShapeDtype
 	p.leaves = append(p.leaves, m)
 }
 
-// addParts adds the parts of the leaf in the order of their elements, if each is
-// one run of them.
+// addParts adds the parts of the leaf in the order of their elements, if each part is one
+// run of elements.
 func (p *mapPlan) addParts(ctx context.Context, m *mappedLeaf) bool {
 	start := len(p.parts)
 	for i := range m.leaf.pieces {
@@ -108,7 +108,7 @@ func (p *mapPlan) addParts(ctx context.Context, m *mappedLeaf) bool {
 	return true
 }
 
-// addPiece adds those of one piece.
+// addPiece adds the parts of one piece.
 func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	switch pc.array.(type) {
 	case *reading, *computed: // are in no file
@@ -131,7 +131,7 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 		}
 		step, done := part.Form.Direct(part, nil)
 		if done == nil {
-			return false // its elements are not what is stored
+			return false // the file does not hold its elements as they are
 		}
 		run := mappedRun{p.file(part), part.At, first * item, n * item}
 		p.parts = append(p.parts, mappedPart{part, run, step != nil})
@@ -139,14 +139,14 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	return true
 }
 
-// room reports whether there can be memory for a further part. Where there is not the
-// leaf is read, which plans its parts in groups.
+// room reports whether memory has room for a further part. If not, the leaf is read
+// instead of mapped; reading plans its parts in groups.
 func (p *mapPlan) room() bool {
 	n := len(p.parts)
 	return n%maxPlanned != 0 || memory.Covers(int64(n+maxPlanned), mappedPartBytes) == nil
 }
 
-// mappedPartBytes is what a part of the plan takes of memory, about, until it is verified.
+// mappedPartBytes is about the memory that a part of the plan takes until it is verified.
 const mappedPartBytes = 512
 
 func (p *mapPlan) file(part *Part) *mappedFile {
@@ -160,8 +160,8 @@ func (p *mapPlan) file(part *Part) *mappedFile {
 	return f
 }
 
-// addRuns joins those parts of the leaf that follow one another in the file too. It
-// reports whether together they are the n bytes of the leaf.
+// addRuns joins the parts of the leaf that are adjacent in the file too. It reports
+// whether they make up the n bytes of the leaf.
 func (p *mapPlan) addRuns(m *mappedLeaf, n int) bool {
 	start, end := len(p.runs), 0
 	for _, part := range m.parts {
@@ -179,13 +179,13 @@ func (p *mapPlan) addRuns(m *mappedLeaf, n int) bool {
 	return end == n
 }
 
-// goesOn reports whether next follows the run in its file.
+// goesOn reports whether next follows the run in the same file.
 func (r mappedRun) goesOn(next mappedRun) bool {
 	return r.file == next.file && r.off+int64(r.n) == next.off
 }
 
-// aligned reports whether the elements will be aligned in memory, and several runs
-// are all of pages, but for the end of the last.
+// aligned reports whether the elements will be aligned in memory. Several runs must begin
+// at page boundaries, in the file and in the leaf.
 func (m *mappedLeaf) aligned() bool {
 	if len(m.runs) == 1 {
 		return m.runs[0].off%int64(min(m.leaf.meta.DType.Size(), 8)) == 0
@@ -196,9 +196,9 @@ func (m *mappedLeaf) aligned() bool {
 	})
 }
 
-// settle leaves out leaves whose files cannot be mapped, or are not worth it, and
-// those that would need more mappings than there may be. It returns how many are
-// needed.
+// settle drops the leaves whose files cannot be mapped or are not worth it, and the
+// leaves that would exceed the allowed number of mappings. It returns the number of
+// mappings that are needed.
 func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	for _, f := range p.order {
 		f.bad = f.wanted < mappedFileBytes
@@ -207,8 +207,8 @@ func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	for i := range p.leaves {
 		p.leaves[i].need()
 	}
-	// What is reserved must not depend on what a damaged checkpoint says of the
-	// sizes of its files.
+	// The size of the reservation must not depend on sizes of files that a damaged
+	// checkpoint states.
 	for _, f := range p.order {
 		if f.size > 0 {
 			info, err := f.dir.Store.Stat(ctx, f.dir.Path+"/"+f.name)
@@ -231,7 +231,7 @@ func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	return maps
 }
 
-// drop leaves out leaves.
+// drop removes the leaves for which out returns true.
 func (p *mapPlan) drop(out func(*mappedLeaf) bool) {
 	kept := p.leaves[:0]
 	for i := range p.leaves {
@@ -242,19 +242,19 @@ func (p *mapPlan) drop(out func(*mappedLeaf) bool) {
 	p.leaves = kept
 }
 
-// bad reports whether one of the leaf's files is.
+// bad reports whether one of the leaf's files is bad.
 func (m *mappedLeaf) bad() bool {
 	return slices.ContainsFunc(m.runs, func(r mappedRun) bool { return r.file.bad })
 }
 
-// need makes the files of the leaf have what is needed of them.
+// need extends the ranges of the leaf's files so that they cover the leaf.
 func (m *mappedLeaf) need() {
 	for _, part := range m.parts {
 		f, end := part.file, part.At+part.Length
 		f.size = max(f.size, end)
 		lo := part.At
 		if len(m.runs) > 1 {
-			lo += int64(part.n) // what follows the elements
+			lo += int64(part.n) // the bytes after the elements
 		}
 		if lo == end {
 			continue

@@ -16,21 +16,21 @@ type check struct {
 	leaf *Leaf
 	part *Part
 	data []byte // its elements
-	rest []byte // what is stored behind them
+	rest []byte // the bytes that are stored after them
 }
 
 const (
-	// checkBytes is about what is verified by one job.
+	// checkBytes is about the number of bytes that one job verifies.
 	checkBytes = 1 << 20
-	// populateBytes is read at once where the elements are not in memory yet: enough
-	// for the full rate of a disk.
+	// populateBytes is the number of bytes that are read at once if the elements are not
+	// in memory yet: enough for the full rate of a disk.
 	populateBytes = 2 << 20
-	// checkStep keeps ctx in view.
+	// checkStep is the number of bytes between two looks at ctx.
 	checkStep = 256 << 10
 )
 
-// verifyAll verifies checks, which reads their elements. The error joins those of
-// all that fail.
+// verifyAll reads the elements of checks and verifies them. Its error joins the errors of
+// all checks that fail.
 func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
 	planned := int64(0)
 	for i := range checks {
@@ -56,7 +56,8 @@ func verifyAll(ctx context.Context, e *transfer.Engine, checks []check) error {
 	return errors.Join(errs...)
 }
 
-// jobsOf yields checks, by first and end, of about checkBytes together.
+// jobsOf divides checks into jobs of about checkBytes each, and yields the bounds of each
+// job.
 func jobsOf(checks []check) iter.Seq[[2]int] {
 	return func(yield func([2]int) bool) {
 		first, bytes := 0, 0
@@ -91,8 +92,8 @@ func (c *check) verify(ctx context.Context) error {
 	return done(c.rest)
 }
 
-// populate has elements in memory that will be touched. A few pages are brought
-// there by touching them.
+// populate brings elements into memory before they are read. For a few pages, the read
+// itself does it.
 func populate(elements []byte) error {
 	if len(elements) < checkStep {
 		return nil

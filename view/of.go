@@ -11,10 +11,9 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Of returns the tree of a value in memory, with the leaves that saving it would
-// store: to compare it with a checkpoint, for example. Arrays are not copied; they
-// must not change as long as the tree is used. The errors are those of
-// tree.Flatten.
+// Of returns the tree of a value in memory, for example to compare it with a checkpoint.
+// It has the leaves that a save of the value would store. Arrays are not copied and must
+// not change as long as the tree is used. The errors are those of [tree.Flatten].
 func Of(value any, adapters ...tree.Adapter) (*Tree, error) {
 	flat, err := tree.Flatten(value, adapters...)
 	if err != nil {
@@ -56,13 +55,13 @@ func leafOf(l tree.Leaf) (*Leaf, error) {
 	return readerLeaf(l.Path, tree.KindScalar, a)
 }
 
-// Constant returns the leaf of an array in memory, which must not change as long
-// as the leaf is used.
+// Constant returns the leaf of an array in memory. The array must not change as long as
+// the leaf is used.
 func Constant(path tree.Path, a *array.Array) (*Leaf, error) {
 	return readerLeaf(path, tree.KindArray, a)
 }
 
-// readerLeaf returns the leaf of an array that is read when it is needed.
+// readerLeaf returns the leaf of an array whose elements are read when they are needed.
 func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 	m, err := derived(path, r.DType(), r.Shape())
 	if err != nil {
@@ -82,8 +81,8 @@ func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 	return NewArray(m, &reading{r})
 }
 
-// reading is the stored array that an array.Reader stands for. Its parts are the
-// boxes that are asked for.
+// reading presents an array.Reader as a stored array. Its parts are the boxes that
+// callers ask for.
 type reading struct{ array.Reader }
 
 func (r *reading) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
@@ -93,8 +92,8 @@ func (r *reading) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, e
 	}
 }
 
-// readingForm reads elements where others decode them. The context is that of the
-// call that asked for the part, which is also the one that decodes it.
+// readingForm reads elements where other forms decode them. It uses the context of the
+// call that asked for the part, because the same call decodes it.
 type readingForm struct {
 	ctx context.Context
 	r   array.Reader

@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// request asks for a box of a leaf: as the box of the same size at dstOff of an
-// array of shape dstShape in dst, converted to dtype.
+// request asks for the box of size elements at off of a leaf. The elements go to dst, an
+// array of shape dstShape, into the box of the same size at dstOff, converted to dtype.
 type request struct {
 	leaf      *Leaf
 	off, size []int
@@ -23,30 +23,30 @@ type request struct {
 	dstShape, dstOff []int
 }
 
-// placement is what one stored array contributes to a request.
+// placement is the share of one stored array in a request.
 type placement struct {
 	leaf string
 	view strided.View // the elements of the stored array
-	// whole says that the view is the stored array, and dst is for it alone: what
-	// is most often so, and needs no arithmetic.
+	// whole says that the view is the whole stored array and dst has nothing else. This
+	// is the usual case, and needs no arithmetic.
 	whole bool
 
-	casts            []array.DType // from the stored array's to dst's
+	casts            []array.DType // from the dtype of the stored array to that of dst
 	dst              []byte
 	dstShape, dstOff []int
 }
 
-// source is a stored array and all that is wanted of it.
+// source is a stored array and all elements that are wanted from it.
 type source struct {
 	array  Array
 	dtype  array.DType
-	log    castlog.Log // of the context, or nil
+	log    castlog.Log // from the context, or nil
 	placed []placement
-	first  [1]placement // the memory of placed, which has most often one
+	first  [1]placement // the memory of placed, which usually has one element
 }
 
-// read fulfils requests. Each stored chunk is read once, and only if an element
-// of it is wanted. A cache, which may be nil, keeps what other reads will want.
+// read fulfils requests. It reads each stored chunk once, and only if an element of the
+// chunk is wanted. A cache, which may be nil, keeps elements for later reads.
 func read(ctx context.Context, requests []request, cache *partCache) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -82,11 +82,11 @@ type planner struct {
 	slab    []source // memory for sources
 	reads   map[*Dir][]transfer.Read
 	dirs    []*Dir
-	planned int // reads in all of the directories
+	planned int // number of planned reads in all directories
 	log     castlog.Log
 }
 
-// add divides a request among the stored arrays that its leaf is made of.
+// add divides a request among the stored arrays of its leaf.
 func (p *planner) add(r *request) error {
 	l := r.leaf
 	if err := l.meta.err(); err != nil {
@@ -103,7 +103,7 @@ func (p *planner) add(r *request) error {
 	}
 	for i := range l.pieces {
 		pc := &l.pieces[i]
-		// Where the request's box meets the piece's, in the leaf.
+		// The intersection of the boxes of the request and of the piece, in the leaf.
 		off, size, ok := intersect(r.off, r.size, pc.at, pc.view.Shape())
 		if !ok {
 			continue
@@ -120,7 +120,7 @@ func (p *planner) add(r *request) error {
 	return nil
 }
 
-// castsTo returns the casts from the stored array to dtype, by way of the leaf's.
+// castsTo returns the casts from the stored array to dtype, by way of the leaf's dtype.
 func castsTo(pc *piece, leaf, dtype array.DType) []array.DType {
 	if dtype == leaf {
 		return pc.casts
@@ -128,11 +128,11 @@ func castsTo(pc *piece, leaf, dtype array.DType) []array.DType {
 	return append(slices.Clip(pc.casts), dtype)
 }
 
-// place adds a placement to those of its stored array.
+// place adds a placement to its stored array.
 func (p *planner) place(pc *piece, pl placement) {
 	s := p.sources[pc.array]
 	if s == nil {
-		if len(p.slab) == cap(p.slab) { // leaves of several arrays
+		if len(p.slab) == cap(p.slab) { // there are leaves of several arrays
 			p.slab = make([]source, 0, 64)
 		}
 		p.slab = append(p.slab, source{array: pc.array, dtype: pc.dtype, log: p.log})
@@ -144,8 +144,8 @@ func (p *planner) place(pc *piece, pl placement) {
 	s.placed = append(s.placed, pl)
 }
 
-// plan plans the reads of the parts of a stored array that hold something that is
-// wanted. What comes through the cache is read at once.
+// plan plans reads of the parts of a stored array that hold wanted elements. Reads
+// through the cache happen at once.
 func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 	off, size := s.bounds()
 	for part, err := range s.array.Parts(ctx, off, size) {
@@ -182,10 +182,10 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 	return nil
 }
 
-// overlapping returns the placements that want something of a part.
+// overlapping returns the placements that want elements of a part.
 func (s *source) overlapping(part *Part) (placed []placement) {
 	if len(s.placed) == 1 {
-		return s.placed // no other parts were asked for
+		return s.placed // no other parts were requested
 	}
 	for _, pl := range s.placed {
 		lo, n := pl.view.Bounds()
@@ -196,7 +196,8 @@ func (s *source) overlapping(part *Part) (placed []placement) {
 	return placed
 }
 
-// addPart plans r to read a part. One that is known already is delivered at once.
+// addPart plans r to read a part. If the bytes of the part are known, r gets them at
+// once.
 func (p *planner) addPart(part *Part, r transfer.Read) error {
 	if part.Inline != nil {
 		return r.Done(part.Inline)
@@ -207,23 +208,23 @@ func (p *planner) addPart(part *Part, r transfer.Read) error {
 	}
 	if _, ok := p.reads[part.Dir]; !ok {
 		p.dirs = append(p.dirs, part.Dir)
-		p.reads[part.Dir] = make([]transfer.Read, 0, min(len(p.order), maxLoaded)) // most arrays are one part
+		p.reads[part.Dir] = make([]transfer.Read, 0, min(len(p.order), maxLoaded)) // most arrays have one part
 	}
 	p.reads[part.Dir] = append(p.reads[part.Dir], r)
 	p.planned++
 	return nil
 }
 
-// How many reads are planned before they are performed: a read takes some hundred
-// bytes of memory, and a checkpoint of terabytes, or a small one that is hostile, is
-// millions of them.
+// maxPlanned is the number of reads that are planned before they are performed. A read
+// takes some hundred bytes of memory, and a checkpoint of terabytes, or a small hostile
+// one, has millions of reads.
 const (
 	maxPlanned = 1 << 14
-	// maxLoaded is that of loads, which report how much is planned.
+	// maxLoaded is the same for loads, which report how much is planned.
 	maxLoaded = 1 << 17
 )
 
-// runFull is run if there are as many reads as most.
+// runFull calls run if most reads or more are planned.
 func (p *planner) runFull(ctx context.Context, most int) error {
 	if p.planned < most {
 		return nil
@@ -231,7 +232,7 @@ func (p *planner) runFull(ctx context.Context, most int) error {
 	return p.run(ctx)
 }
 
-// run performs the reads that are planned.
+// run performs the planned reads.
 func (p *planner) run(ctx context.Context) error {
 	for _, dir := range p.dirs {
 		if err := dir.ReadAll(ctx, p.reads[dir]); err != nil {
@@ -242,7 +243,7 @@ func (p *planner) run(ctx context.Context) error {
 	return nil
 }
 
-// ReadAll performs reads of files in the directory; see transfer.Engine.ReadAll.
+// ReadAll performs reads of files in the directory; see [transfer.Engine.ReadAll].
 func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
 	err := d.Engine.ReadAll(ctx, d.Store, d.Path, reads)
 	if d.Unchanged != nil {
@@ -251,7 +252,7 @@ func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
 	return err
 }
 
-// bounds returns a box of the array that holds everything that is wanted of it.
+// bounds returns a box of the array that holds all wanted elements.
 func (s *source) bounds() (off, size []int) {
 	for i := range s.placed {
 		lo, n := s.placed[i].bounds()
@@ -271,8 +272,7 @@ func (s *source) bounds() (off, size []int) {
 	return off, size
 }
 
-// bounds returns a box of the stored array that holds everything that is wanted of
-// it for this.
+// bounds returns a box of the stored array that holds all elements of the placement.
 func (pl *placement) bounds() (off, size []int) {
 	if pl.whole {
 		return origin(len(pl.dstShape)), pl.dstShape
@@ -280,8 +280,8 @@ func (pl *placement) bounds() (off, size []int) {
 	return pl.view.Bounds()
 }
 
-// run returns the memory that all elements of a part go to, in their order and
-// without others between them, if there is such memory.
+// run returns the memory that takes all elements of a part, in their order and without
+// others between them, if there is such memory.
 func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
 	if len(placed) != 1 {
 		return nil, false
@@ -294,8 +294,8 @@ func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
 	return placed[0].dst[first*item:][:n*item], true
 }
 
-// run returns the run of elements of the destination that all elements of a part
-// go to, in their order and as they are, if there is one.
+// run returns the run of elements of the destination that takes all elements of a part,
+// in their order and unconverted, if there is one.
 func (pl *placement) run(part *Part) (first, n int, ok bool) {
 	if len(pl.casts) > 0 {
 		return 0, 0, false
@@ -308,8 +308,9 @@ func (pl *placement) run(part *Part) (first, n int, ok bool) {
 	return base + first, n, ok && contiguous
 }
 
-// scratch returns about what decoding a part takes that does not go straight into
-// place: its elements, of type d, and what they are converted to.
+// scratch returns about how many bytes it takes to decode a part that does not go
+// straight to its place: its elements, of type d, and the elements that they are
+// converted to.
 func (p *Part) scratch(d array.DType, casts []array.DType) int64 {
 	item := d.Size()
 	for _, c := range casts {
@@ -317,17 +318,17 @@ func (p *Part) scratch(d array.DType, casts []array.DType) int64 {
 	}
 	n, err := region.NumBytes(p.Size, item)
 	if err != nil {
-		return 0 // reading it will say what is wrong
+		return 0 // reading the part will report the error
 	}
 	return int64(n)
 }
 
-// directBytes is what a part must have to be read straight into place. Smaller ones
-// are decoded from what is read together with their neighbours: less to keep for
-// each.
+// directBytes is the least size of a part that is read straight to its place. Smaller
+// parts are read together with their neighbours and then decoded, which takes less memory
+// for each.
 const directBytes = 32 << 10
 
-// direct makes r bring the part straight to dst, if its form allows it.
+// direct makes r read the part straight into dst, if the form of the part allows it.
 func direct(r *transfer.Read, part *Part, dst []byte) {
 	if step, done := part.Form.Direct(part, dst); done != nil {
 		r.Dst, r.Step = dst, step
@@ -335,7 +336,7 @@ func direct(r *transfer.Read, part *Part, dst []byte) {
 	}
 }
 
-// deliver decodes a part and brings its elements to where they are wanted.
+// deliver decodes a part and copies its elements to all places that want them.
 func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
 	if dst, ok := s.run(part, placed); ok {
 		return part.Form.Decode(part, dst, enc)
@@ -343,7 +344,7 @@ func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
 	return part.decode(s.dtype, enc, func(elements []byte) error { return s.placeAll(part, placed, elements) })
 }
 
-// placeAll brings the decoded elements of a part to where they are wanted.
+// placeAll copies the decoded elements of a part to all places that want them.
 func (s *source) placeAll(part *Part, placed []placement, elements []byte) error {
 	for i := range placed {
 		if err := s.place(part, &placed[i], elements); err != nil {
@@ -353,7 +354,7 @@ func (s *source) placeAll(part *Part, placed []placement, elements []byte) error
 	return nil
 }
 
-// place brings the decoded elements of a part to one place.
+// place copies the decoded elements of a part to one place.
 func (s *source) place(part *Part, pl *placement, elements []byte) error {
 	return withCasts(elements, s.dtype, pl.casts, logOf(s.log, pl.leaf), func(b []byte, d array.DType) error {
 		return pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size())
@@ -363,7 +364,7 @@ func (s *source) place(part *Part, pl *placement, elements []byte) error {
 // castLog is a castlog.Log of one leaf.
 type castLog func(dst []byte, dstType array.DType, src []byte, srcType array.DType)
 
-// logOf returns the log of a leaf; nil if there is none.
+// logOf returns the log of a leaf, or nil if there is none.
 func logOf(log castlog.Log, leaf string) castLog {
 	if log == nil {
 		return nil
@@ -373,8 +374,8 @@ func logOf(log castlog.Log, leaf string) castLog {
 	}
 }
 
-// withCasts calls f with elements of type d after they were converted to each of
-// casts in turn, which log, unless it is nil, looks at.
+// withCasts converts elements of type d to each of casts in turn, and calls f with the
+// result. log, unless it is nil, gets each conversion.
 func withCasts(elements []byte, d array.DType, casts []array.DType, log castLog, f func([]byte, array.DType) error) error {
 	if len(casts) == 0 {
 		return f(elements, d)
@@ -391,7 +392,7 @@ func withCasts(elements []byte, d array.DType, casts []array.DType, log castLog,
 	})
 }
 
-// intersect returns where two boxes meet.
+// intersect returns the intersection of two boxes.
 func intersect(off, size, off2, size2 []int) (at, n []int, ok bool) {
 	at, n = make([]int, len(off)), make([]int, len(off))
 	for i := range off {

@@ -7,9 +7,10 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Select returns the tree of those leaves for which keep reports true. A sequence
-// of which elements are left out becomes a dict of the others' positions, so that
-// nothing changes its name; but if only the last ones are, it stays one.
+// Select returns the tree of the leaves for which keep reports true. A sequence that
+// loses elements becomes a dict, with the positions of the remaining elements as keys, so
+// that every leaf keeps its name. A sequence that loses only its last elements stays a
+// sequence.
 func (t *Tree) Select(keep func(*LeafMetadata) bool) *Tree {
 	var kept []*Leaf
 	for _, l := range t.leaves {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// Verify reads and decodes everything that the tree's arrays are stored in,
-// within a bounded memory, and returns what is wrong with each leaf.
+// Verify reads and decodes the data of all arrays of the tree, in bounded memory. It
+// returns the errors of each leaf.
 func (t *Tree) Verify(ctx context.Context) []error {
 	var mu sync.Mutex
 	var errs []error
