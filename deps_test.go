@@ -49,15 +49,17 @@ var imports = map[string]string{
 		"ocdbt sharding tree zarr",
 	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
 		"google.golang.org/protobuf",
-	"transform":        "internal/fault array tree view",
-	"internal/config":  "internal/transfer handler view",
-	"internal/save":    "internal/ckdir internal/config internal/layout handler storage tree",
-	"internal/found":   "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
-	"":                 "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":         "github.com/go-orbax/orbax internal/ckdir internal/config internal/fault internal/layout internal/save internal/transfer storage golang.org/x/sync",
-	"partial":          "github.com/go-orbax/orbax internal/ckdir internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
-	"internal/inspect": "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
-	"internal/cli":     "github.com/go-orbax/orbax array handler internal/castlog internal/fault internal/inspect internal/layout partial safetensors storage training tree view zarr github.com/spf13/cobra",
+	"transform":           "internal/fault array tree view",
+	"internal/config":     "internal/transfer handler view",
+	"internal/save":       "internal/ckdir internal/config internal/layout handler storage tree",
+	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
+	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/layout internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
+	"training":            "github.com/go-orbax/orbax internal/ckdir internal/config internal/fault internal/layout internal/save internal/transfer storage golang.org/x/sync",
+	"partial":             "github.com/go-orbax/orbax internal/ckdir internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
+	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
+	"internal/atomicfile": "",
+	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
+	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -5,33 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"maps"
+	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
-	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/convert"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/safetensors"
-	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
-const (
-	tensorSuffix = safetensors.Ext
-	// safetensorsFormat is what a tree of such files is called.
-	safetensorsFormat = "safetensors"
-)
+// tensorSuffix ends the names of safetensors files.
+const tensorSuffix = safetensors.Ext
 
 func newConvert() *cobra.Command {
-	c := &conversion{}
+	c := &conversionFlags{}
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
 		Short: "Convert a checkpoint, from and to .safetensors too",
@@ -112,113 +108,143 @@ Missing parent directories of DST are made.` + exitHelp,
   orbax convert /ckpt/step_100 /ckpt/serving --select 'params.**' --dtype bfloat16`,
 		Args: exactly("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.src, c.dst = args[0], args[1]
-			c.warnings = cmd.ErrOrStderr()
 			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes"} {
 				c.stores = c.stores || cmd.Flags().Changed(name)
 			}
+			c.o.FollowLinks = inspector(cmd.Context(), c.fill).FollowLinks
+			c.o.FillMissing = bool(c.fill)
 			start := time.Now()
-			done, err := c.run(c.lost.watch(cmd.Context()))
-			if err != nil {
-				return err
+			done, err := c.run(cmd.Context(), args[0], args[1])
+			if done != nil {
+				c.warn(cmd.ErrOrStderr(), args[0], done)
 			}
-			c.warnLost()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(c.dst), inspect.Plural(done.leaves, "leaf"), fault.Size(done.bytes), pace(done.bytes, time.Since(start)))
+			if err != nil {
+				return convertError(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(args[1]), inspect.Plural(done.Leaves, "leaf"), fault.Size(done.Bytes), pace(done.Bytes, time.Since(start)))
 			return err
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&c.flat, "flat", false, "keep the tensors' names whole (from safetensors)")
-	f.StringVar(&c.separator, "separator", dot, "the `TEXT` that divides the tensors' names (from safetensors)")
-	f.StringVar(&c.name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
-	f.StringArrayVar(&c.patterns, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
+	f.BoolVar(&c.o.Flat, "flat", false, "keep the tensors' names whole (from safetensors)")
+	f.StringVar(&c.separator, "separator", ".", "the `TEXT` that divides the tensors' names (from safetensors)")
+	f.StringVar(&c.o.Name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
+	f.StringArrayVar(&c.o.Select, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
 	c.fill.add(cmd)
-	f.BoolVar(&c.overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
+	f.BoolVar(&c.o.Overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
 	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
-	f.BoolVar(&c.storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
-	f.BoolVar(&c.storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
-	f.IntVar(&c.storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
+	f.BoolVar(&c.o.Storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
+	f.BoolVar(&c.o.Storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
+	f.IntVar(&c.o.Storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
 	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16")
 	return cmd
 }
 
-// conversion is a command line of convert.
-type conversion struct {
-	src, dst    string
-	place       string // of dst on the disk
-	name        string
-	flat        bool
-	separator   string
-	overwrite   bool
-	patterns    []string
-	fill        fillFlag
-	compression string
-	dtype       string
-	stores      bool // it was said how a checkpoint is stored
-	storage     handler.StorageOptions
-	warnings    io.Writer
-	lost        losses
+// conversionFlags are those of convert.
+type conversionFlags struct {
+	o                             convert.Options
+	fill                          fillFlag
+	separator, compression, dtype string
+	stores                        bool // it was said how a checkpoint is stored
 }
 
-// converted is what a conversion has done.
-type converted struct {
-	leaves int
-	bytes  int64
-}
+// lowGarbage is the share of garbage at which memory is collected while a conversion runs. What
+// passes through memory is buffers of many chunks and few pointers: to collect them early
+// costs nothing, and as many again would lie about else.
+const lowGarbage = 20
 
-func (c *conversion) run(ctx context.Context) (*converted, error) {
-	src, err := onDisk(c.src)
+func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Report, error) {
+	from, err := locate(src)
 	if err != nil {
 		return nil, err
 	}
-	if c.place, err = onDisk(c.dst); err != nil {
+	to, err := locate(dst)
+	if err != nil {
 		return nil, err
 	}
-	fromFile, toFile := isTensorPath(src), strings.HasSuffix(c.place, tensorSuffix)
+	fromFile, toFile := isTensorFile(ctx, from), strings.HasSuffix(to.name, tensorSuffix)
 	switch {
 	case fromFile && toFile:
 		return nil, usagef("both SRC and DST are %s files: convert SRC to a checkpoint first, and that to DST", tensorSuffix)
-	case !toFile && isFileSuffix(filepath.Ext(c.place)):
-		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, filepath.Ext(c.place))
+	case !toFile && isFileSuffix(path.Ext(to.name)):
+		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, path.Ext(to.name))
 	case toFile && c.stores:
 		return nil, usagef("--compression, --zarr2, --plain-files and --chunk-bytes are for making a checkpoint")
+	case c.separator == "":
+		return nil, usagef("--separator is empty; --flat keeps the names whole")
+	case c.separator != "." && c.o.Flat:
+		return nil, usagef("--separator divides names, and --flat keeps them whole")
+	}
+	if c.separator != "." {
+		c.o.Separator = c.separator
 	}
 	if err := c.parseStorage(); err != nil {
 		return nil, err
 	}
-	// What passes through memory is buffers of many chunks and few pointers: to
-	// collect them early costs nothing, and as many again would lie about else.
-	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	ck, err := inspector(ctx, c.fill).Open(ctx, c.src)
-	if err != nil {
-		return nil, err
+	defer debug.SetGCPercent(debug.SetGCPercent(lowGarbage))
+	if toFile {
+		return convert.ToSafetensors(ctx, src, dst, c.o)
 	}
-	defer ck.Close()
-	var tensors *view.Tree
-	if len(ck.Names()) == 0 {
-		t, err := inspect.OpenTree(ctx, ck, c.src, "", c.selection()...)
-		switch {
-		case err != nil && !errors.Is(err, inspect.ErrNoPytree):
-			return nil, err
-		case err == nil && t.Metadata().Format == safetensorsFormat:
-			tensors = t
-		}
-	}
+	return convert.Copy(ctx, src, dst, c.o)
+}
+
+// optionFlags are the flags that stand for options of package convert.
+var optionFlags = map[string]string{"Name": "--name", "Select": "--select", "Separator": "--separator", "Flat": "--flat"}
+
+// convertError puts an error of package convert in the words of the command line.
+func convertError(err error) error {
+	var option *convert.OptionError
+	var name *convert.NameError
 	switch {
-	case c.separator == "":
-		return nil, usagef("--separator is empty; --flat keeps the names whole")
-	case c.separator != dot && c.flat:
-		return nil, usagef("--separator divides names, and --flat keeps them whole")
-	case c.separator != dot && (tensors == nil || toFile):
-		return nil, usagef("--separator is for making a checkpoint of %s files", tensorSuffix)
-	case c.flat && (tensors == nil || toFile):
-		return nil, usagef("--flat is for making a checkpoint of %s files", tensorSuffix)
-	case toFile:
-		return c.exportFile(ctx, ck)
-	case tensors != nil:
-		return c.importFiles(ctx, tensors)
+	case errors.As(err, &option):
+		err = usagef("%s %s", optionFlags[option.Option], option.Text)
+		if len(option.Names) > 0 {
+			err = withHint(err, "say which, such as --name %s", fault.Shown(option.Names[0]))
+		}
+	case errors.As(err, &name) && len(name.Names) > 0:
+		err = withHint(err, "say which, such as --name %s", fault.Shown(name.Names[0]))
+	case errors.As(err, &name):
+		err = withHint(usageError{err}, "give it one, such as --name config")
 	}
-	return c.copyCheckpoint(ctx, ck)
+	return err
+}
+
+// maxLossesShown is how many leaves the warnings name.
+const maxLossesShown = 20
+
+// warn says what the destination does not have.
+func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
+	warn := func(format string, args ...any) {
+		fmt.Fprintf(w, "orbax convert: warning: %s\n", fault.Printable(fmt.Sprintf(format, args...)))
+	}
+	for _, name := range r.Gone {
+		warn("%s has no %s, which its entry %s lists", src, fault.Shown(name), convert.Entry)
+	}
+	if r.ShardingErr != nil {
+		warn("the shardings of arrays are not known: %v", r.ShardingErr)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Opaque)) {
+		warn("checkpointable %s is of kind %s: its files are copied as they are", fault.Shown(name), r.Opaque[name])
+	}
+	if r.Uncast {
+		warn("--dtype %v converts nothing: there is no array of its class", c.o.Storage.DType)
+	}
+	if r.Unsharded > 0 {
+		warn("the shardings of %s are not kept", inspect.Plural(r.Unsharded, "array"))
+	}
+	if len(r.Left) > 0 {
+		warn("other parts of the checkpoint are not converted: %s", fault.List(r.Left))
+	}
+	for _, loss := range r.Losses[:min(len(r.Losses), maxLossesShown)] {
+		warn("leaf %s: --dtype %v: %v", fault.Shown(loss.Leaf), c.o.Storage.DType, loss)
+	}
+	if rest := r.Losses[min(len(r.Losses), maxLossesShown):]; len(rest) > 0 {
+		var sum convert.Loss
+		for _, loss := range rest {
+			sum.Add(loss)
+		}
+		warn("%s more: --dtype %v: %v", inspect.Plural(len(rest), "leaf"), c.o.Storage.DType, sum)
+	}
 }
 
 // isFileSuffix reports whether a name that ends so is surely meant for a file.
@@ -231,79 +257,50 @@ func isFileSuffix(ext string) bool {
 	return false
 }
 
-// isTensorPath reports whether a path is that of a safetensors file, rather than
-// of a directory.
-func isTensorPath(path string) bool {
-	if !strings.HasSuffix(path, tensorSuffix) {
+// isTensorFile reports whether a path is that of a safetensors file, rather than of a
+// directory.
+func isTensorFile(ctx context.Context, at place) bool {
+	if !strings.HasSuffix(at.name, tensorSuffix) {
 		return false
 	}
-	info, err := os.Stat(path)
-	return err != nil || !info.IsDir()
+	info, err := at.store.Stat(ctx, at.name)
+	return err != nil || !info.Dir
 }
 
 // parseStorage completes what the flags say of the arrays.
-func (c *conversion) parseStorage() (err error) {
-	if c.storage.ChunkByteSize < 0 {
-		return usagef("--chunk-bytes %d: it is a positive number", c.storage.ChunkByteSize)
+func (c *conversionFlags) parseStorage() (err error) {
+	if c.o.Storage.ChunkByteSize < 0 {
+		return usagef("--chunk-bytes %d: it is a positive number", c.o.Storage.ChunkByteSize)
 	}
 	if c.dtype != "" {
-		if c.storage.DType, err = array.ParseDType(c.dtype); err != nil {
+		if c.o.Storage.DType, err = array.ParseDType(c.dtype); err != nil {
 			return usagef("--dtype %q: there is no such type; bfloat16 is one", c.dtype)
 		}
 	}
 	return c.parseCompression()
 }
 
-func (c *conversion) parseCompression() error {
+func (c *conversionFlags) parseCompression() error {
 	kind, level, hasLevel := strings.Cut(c.compression, ":")
 	switch {
 	case c.compression == "none":
 		return nil
 	case c.compression == "huffman":
-		c.storage.Compression = zarr.Huffman()
+		c.o.Storage.Compression = zarr.Huffman()
 		return nil
 	case c.compression == "auto":
-		c.storage.Compression = zarr.Auto()
+		c.o.Storage.Compression = zarr.Auto()
 		return nil
 	case kind == "zstd" && !hasLevel:
-		c.storage.Compression = zarr.Zstd(3)
+		c.o.Storage.Compression = zarr.Zstd(3)
 		return nil
 	case kind == "zstd":
 		n, err := strconv.Atoi(level)
 		if err != nil || n < -131072 || n > 22 {
 			return usagef("--compression %s: the level is a number up to 22", c.compression)
 		}
-		c.storage.Compression = zarr.Zstd(n)
+		c.o.Storage.Compression = zarr.Zstd(n)
 		return nil
 	}
 	return usagef("--compression %q: it is none, auto, huffman, zstd or zstd:LEVEL", c.compression)
-}
-
-func (c *conversion) warn(format string, args ...any) {
-	fmt.Fprintf(c.warnings, "orbax convert: warning: %s\n", fault.Printable(fmt.Sprintf(format, args...)))
-}
-
-// mayReplace refuses a destination that exists.
-func (c *conversion) mayReplace(ctx context.Context) error {
-	info, err := os.Lstat(c.place)
-	switch {
-	case os.IsNotExist(err):
-		return nil
-	case err != nil:
-		return err
-	case !c.overwrite:
-		err := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
-		if !info.IsDir() && !strings.HasSuffix(c.place, tensorSuffix) {
-			return fmt.Errorf("%w, and is no directory, which a checkpoint is", err)
-		}
-		if info.IsDir() {
-			if ok, _ := orbax.IsCheckpoint(ctx, c.dst); !ok {
-				return err // --overwrite may refuse it as well
-			}
-		}
-		return withHint(err, "--overwrite replaces it")
-	case strings.HasSuffix(c.place, tensorSuffix) && !info.Mode().IsRegular():
-		return fmt.Errorf("%s: will not overwrite: not a regular file", c.dst)
-	}
-	return nil
 }

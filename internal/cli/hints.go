@@ -30,8 +30,17 @@ func hintOf(err error) string {
 	if h, ok := inspect.HintOf(err); ok {
 		return hintText(h)
 	}
+	switch fault.RemedyOf(err) {
+	case fault.Flat:
+		return "--flat keeps the names whole"
+	case fault.DType:
+		return "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8"
+	}
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {
+		if fault.RemedyOf(err) == fault.Overwrite { // of convert, which is the only verb that writes to a new path
+			return "--overwrite replaces it"
+		}
 		return ""
 	}
 	switch fault.RemedyOf(err) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/convert"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -40,11 +41,11 @@ func TestLayouts(t *testing.T) {
 				t.Fatalf("verify: %v", v)
 			}
 			dst := filepath.Join(t.TempDir(), "ck")
-			c := &conversion{src: src, dst: dst, compression: "none", separator: dot, flat: strings.HasPrefix(name, "safetensors"), warnings: t.Output()}
+			o := convert.Options{Flat: strings.HasPrefix(name, "safetensors")}
 			if name == "v0_json" {
-				c.name = "config"
+				o.Name = "config"
 			}
-			if _, err := c.run(t.Context()); err != nil {
+			if _, err := convert.Copy(t.Context(), src, dst, o); err != nil {
 				t.Fatal(err)
 			}
 			if v := (inspect.Inspector{}).Verify(t.Context(), dst); v.Status != inspect.StatusOK || !*v.Digests {

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -56,3 +59,16 @@ func (p place) parent() place {
 
 // in returns the path of an entry of the place.
 func (p place) in(name string) string { return inspect.Join(p.text, name) }
+
+// locate is placeOf, with an error about the path that a person reads.
+func locate(given string) (place, error) {
+	at, err := placeOf(given)
+	if err == nil {
+		return at, nil
+	}
+	err = fmt.Errorf("%s: %w", given, err)
+	if isURL(given) && errors.Is(err, orbax.ErrUnsupported) {
+		err = withHint(err, noStoreHint)
+	}
+	return place{}, err
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/convert"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/safetensors"
@@ -226,13 +227,13 @@ func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
 	case "empty":
 	case "renamed":
 		add("w", array.Float32, 2)
-		metadata = map[string]string{extraKey: `{"version":1,"leaves":[{"keys":["step"],"kind":"scalar"},{"keys":["s"],"kind":"string"}]}`}
+		metadata = map[string]string{convert.Entry: `{"version":1,"leaves":[{"keys":["step"],"kind":"scalar"},{"keys":["s"],"kind":"string"}]}`}
 	case "future":
 		add("w", array.Float32, 2)
-		metadata = map[string]string{extraKey: `{"version":2}`}
+		metadata = map[string]string{convert.Entry: `{"version":2}`}
 	case "broken":
 		add("w", array.Float32, 2)
-		metadata = map[string]string{extraKey: `{"version":1,"leaves":[{"keys":[-1]}]}`}
+		metadata = map[string]string{convert.Entry: `{"version":1,"leaves":[{"keys":[-1]}]}`}
 	default:
 		ts.Fatalf("unknown kind %q", args[0])
 	}

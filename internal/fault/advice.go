@@ -9,13 +9,15 @@ import (
 // same in another way, as the command line does by a flag, gives advice of its own.
 type Remedy string
 
-// The remedies are options and functions of package orbax and partial.
+// The remedies are options and functions of the packages orbax, partial and convert.
 const (
 	FillMissing  Remedy = "FillMissing"
 	FollowLinks  Remedy = "FollowLinks"
 	Overwrite    Remedy = "Overwrite"
 	Delete       Remedy = "Delete"
 	PartialAbort Remedy = "partial.Abort"
+	DType        Remedy = "Storage.DType"
+	Flat         Remedy = "Flat"
 )
 
 // Advised is an error whose message ends with advice on what to do.

@@ -41,7 +41,7 @@ func Unique(list []string) []string {
 func Problems(err error) []string {
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {
-		return []string{fault.Printable(err.Error())}
+		return []string{fault.Printable(fault.WithoutAdvice(err))}
 	}
 	var lines []string
 	for _, p := range lib.Problems() {

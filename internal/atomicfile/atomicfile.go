@@ -1,4 +1,7 @@
-package cli
+// Package atomicfile writes a file of the local disk that comes to its path when it is complete,
+// and is durable then. Package storage publishes directories, as checkpoints are; a single
+// file, such as one of safetensors, has no store to be written to.
+package atomicfile
 
 import (
 	"crypto/rand"
@@ -11,8 +14,8 @@ import (
 	"strings"
 )
 
-// atomicFile is a file that comes to its path when it is complete.
-type atomicFile struct {
+// File is a file that comes to its path when it is complete.
+type File struct {
 	*os.File
 	path string
 	made []string // directories, the outermost first
@@ -25,10 +28,10 @@ func unfinished(path string) string {
 	return dir + "." + name + ".tmp-"
 }
 
-// createAtomic creates a file of size bytes that commit will move to path, and
+// Create creates a file of size bytes that Commit will move to path, and
 // the directories that path lacks. Until then it lies beside path under another
-// name, locked, so that what a killed conversion has left can be told from it.
-func createAtomic(path string, size int64) (*atomicFile, error) {
+// name, locked, so that what a killed program has left can be told from it.
+func Create(path string, size int64) (*File, error) {
 	made, err := makeDirs(filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -43,9 +46,9 @@ func createAtomic(path string, size int64) (*atomicFile, error) {
 		}
 		return nil, err
 	}
-	a := &atomicFile{File: f, path: path, made: made}
+	a := &File{File: f, path: path, made: made}
 	if err := f.Truncate(size); err != nil {
-		a.discard()
+		a.Discard()
 		return nil, err
 	}
 	return a, nil
@@ -80,9 +83,9 @@ func createLocked(prefix string) (*os.File, error) {
 	}
 }
 
-// removeDead removes what killed conversions to path have left. Nothing depends on
+// RemoveDead removes what killed programs at path have left. Nothing depends on
 // it, so that failures have no consequence.
-func removeDead(path string) {
+func RemoveDead(path string) {
 	prefix := unfinished(path)
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
@@ -104,9 +107,9 @@ func removeDead(path string) {
 	}
 }
 
-// commit makes the file durable and moves it to its path. Without replace it
+// Commit makes the file durable and moves it to its path. Without replace it
 // fails if something is there.
-func (a *atomicFile) commit(replace bool) error {
+func (a *File) Commit(replace bool) error {
 	if err := a.Sync(); err != nil {
 		return err
 	}
@@ -183,8 +186,8 @@ func renameNew(old, path string) error {
 	return os.Rename(old, path)
 }
 
-// discard removes the file unless it was committed.
-func (a *atomicFile) discard() {
+// Discard removes the file unless it was committed.
+func (a *File) Discard() {
 	if !a.done {
 		_ = a.Close()
 		_ = os.Remove(a.Name())

@@ -1,6 +1,7 @@
-package cli
+package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,33 +17,34 @@ import (
 )
 
 // importFiles makes a checkpoint of the tree that safetensors files are.
-func (c *conversion) importFiles(ctx context.Context, t *view.Tree) (*converted, error) {
+func (c *conversion) importFiles(ctx context.Context, t *view.Tree) error {
 	if err := t.Metadata().Err(); err != nil {
-		return nil, inspect.InCheckpoint(c.src, err)
+		return inspect.InCheckpoint(c.src, err)
 	}
 	in := &importer{conversion: c, tensors: maps.Collect(t.Leaves()), metadata: t.Metadata().Custom}
 	state, custom, err := in.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.src, err)
+		return fmt.Errorf("%s: %w", c.src, err)
 	}
 	if err := c.mayReplace(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	c.warnUncast(t.Metadata())
-	options := []orbax.SaveOption{orbax.Storage(c.storage)}
-	if c.name != "" {
-		options = append(options, orbax.Name(c.name))
+	c.noteUncast(t.Metadata())
+	options := []orbax.SaveOption{orbax.Storage(c.Storage)}
+	if c.Name != "" {
+		options = append(options, orbax.Name(c.Name))
 	}
-	if c.overwrite {
+	if c.Overwrite {
 		options = append(options, orbax.Overwrite())
 	}
 	if custom != nil {
 		options = append(options, orbax.CustomMetadata(custom))
 	}
 	if err := c.blame(orbax.Save(ctx, c.dst, state, options...)); err != nil {
-		return nil, err
+		return err
 	}
-	return &converted{leaves: in.leaves, bytes: in.bytes}, nil
+	c.report.Leaves, c.report.Bytes = in.leaves, in.bytes
+	return nil
 }
 
 // importer makes a tree of tensors, which stay in their files.
@@ -57,7 +59,7 @@ type importer struct {
 // read returns the tree and the custom metadata.
 func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	extra := &extraTree{}
-	if text, ok := in.metadata[extraKey]; ok {
+	if text, ok := in.metadata[Entry]; ok {
 		if extra, err = parseExtra(text); err != nil {
 			return nil, nil, err
 		}
@@ -71,7 +73,7 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 		t := in.tensors[name]
 		in.bytes += t.Metadata().Bytes
 		if !l.tensors[name] {
-			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name, in.separator)), Value: t})
+			leaves = append(leaves, tree.Leaf{Path: in.place(name, nestedPath(name, cmp.Or(in.Separator, dot))), Value: t})
 		}
 	}
 	if len(leaves) == 0 {
@@ -79,8 +81,8 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	}
 	in.leaves = len(leaves)
 	state, err = tree.Build(leaves)
-	if errors.Is(err, orbax.ErrStructure) && !in.flat {
-		err = withHint(fmt.Errorf("the names make no tree of nested dicts: %w", err), "--flat keeps the names whole")
+	if errors.Is(err, orbax.ErrStructure) && !in.Flat {
+		err = fault.Advise(fmt.Errorf("the names make no tree of nested dicts: %w", err), fault.Flat, "Flat keeps the names whole")
 	}
 	return state, in.custom(extra, l.strings), err
 }
@@ -88,7 +90,7 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 // place returns the path of a leaf in the tree: the given one, unless names stay
 // whole.
 func (in *importer) place(name string, path tree.Path) tree.Path {
-	if in.flat {
+	if in.Flat {
 		return tree.Path{{Name: name}}
 	}
 	return path
@@ -102,7 +104,7 @@ type listedLeaves struct {
 }
 
 func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves, error) {
-	patterns, err := tree.ParsePatterns(in.patterns...)
+	patterns, err := tree.ParsePatterns(in.Select...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves
 		value, err := in.extraValue(ctx, l, name, in.tensors[name])
 		switch {
 		case errors.Is(err, errGone):
-			in.warn("%s has no %s, which its entry %s lists", in.src, fault.Shown(name), extraKey)
+			in.report.Gone = append(in.report.Gone, name)
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", fault.Shown(name), err)
@@ -188,7 +190,7 @@ func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 		return c // a list; files with one have no entries of their own
 	}
 	for k, v := range in.metadata {
-		if k != extraKey && !strings[k] {
+		if k != Entry && !strings[k] {
 			members[k] = v
 		}
 	}

@@ -1,4 +1,4 @@
-package cli
+package convert
 
 import (
 	"bytes"
@@ -17,13 +17,15 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// extraKey is the entry of a file's metadata that has what safetensors cannot
-// express. The help of convert describes it.
-const extraKey = "__orbax__"
+// Entry is the name of the entry of a safetensors file's __metadata__ that has what safetensors
+// cannot express. The comment of the package describes it.
+const Entry = "__orbax__"
 
+// extraVersion is the version of its document that this package writes, and the only one that
+// it reads.
 const extraVersion = 1
 
-// extraTree is the document under extraKey.
+// extraTree is the document under Entry.
 type extraTree struct {
 	Version int         `json:"version"`
 	Leaves  []extraLeaf `json:"leaves,omitempty"`
@@ -101,19 +103,19 @@ func parseExtra(text string) (*extraTree, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, extraKey, err)
+		return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, Entry, err)
 	}
 	e.Custom = layout.WordsIn(e.Custom)
 	if e.Version != extraVersion {
-		return nil, fmt.Errorf("%w: metadata entry %s is of version %d, this program knows %d", orbax.ErrUnsupported, extraKey, e.Version, extraVersion)
+		return nil, fmt.Errorf("%w: metadata entry %s is of version %d, this program knows %d", orbax.ErrUnsupported, Entry, e.Version, extraVersion)
 	}
 	for i := range e.Leaves {
 		l := &e.Leaves[i]
 		if l.path, err = pathOf(l.Keys); err != nil {
-			return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, extraKey, err)
+			return nil, fmt.Errorf("%w: metadata entry %s: %v", orbax.ErrCorrupt, Entry, err)
 		}
 		if !slices.Contains([]string{"", kindScalar, kindString, kindBytes}, l.Kind) && l.empty() < 0 {
-			return nil, fmt.Errorf("%w: metadata entry %s: leaf %s of unknown kind %q", orbax.ErrUnsupported, extraKey, fault.Shown(l.path.String()), l.Kind)
+			return nil, fmt.Errorf("%w: metadata entry %s: leaf %s of unknown kind %q", orbax.ErrUnsupported, Entry, fault.Shown(l.path.String()), l.Kind)
 		}
 	}
 	return e, nil
@@ -143,3 +145,6 @@ func pathOf(keys []any) (tree.Path, error) {
 	}
 	return p, nil
 }
+
+// safetensorsFormat is what the metadata of a tree of safetensors files call them.
+const safetensorsFormat = "safetensors"

@@ -1,4 +1,4 @@
-package cli
+package convert
 
 import (
 	"github.com/go-orbax/orbax/array"
@@ -6,15 +6,15 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// isCast reports whether --dtype converts a leaf to the given type.
+// isCast reports whether Storage.DType converts a leaf to the given type.
 func isCast(m *view.LeafMetadata, to array.DType) bool {
 	return m.Kind == tree.KindArray && m.PRNGImpl == "" && m.DType.SameClass(to)
 }
 
-// warnUncast says so if --dtype converts none of the arrays of trees, as they are of other
+// noteUncast reports it if Storage.DType converts none of the arrays of trees, as they are of other
 // classes.
-func (c *conversion) warnUncast(trees ...*view.TreeMetadata) {
-	to := c.storage.DType
+func (c *conversion) noteUncast(trees ...*view.TreeMetadata) {
+	to := c.Storage.DType
 	if to == array.Invalid {
 		return
 	}
@@ -25,5 +25,5 @@ func (c *conversion) warnUncast(trees ...*view.TreeMetadata) {
 			}
 		}
 	}
-	c.warn("--dtype %v converts nothing: there is no array of its class", to)
+	c.report.Uncast = true
 }

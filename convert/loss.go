@@ -1,4 +1,4 @@
-package cli
+package convert
 
 import (
 	"context"
@@ -11,23 +11,27 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// lost counts the elements of a leaf that are outside of the range of the dtype that
-// --dtype converts them to.
-type lost struct{ clipped, infinite, nan, zero int }
+// Loss counts the elements of a leaf that are outside of the range of the dtype that they were
+// converted to.
+type Loss struct {
+	Leaf string // its path
+	// What became of the elements: the nearest value in range, infinity, NaN, or 0.
+	Clipped, Infinite, NaN, Zero int
+}
 
-func (l *lost) add(m lost) {
-	l.clipped += m.clipped
-	l.infinite += m.infinite
-	l.nan += m.nan
-	l.zero += m.zero
+// Add adds the counts of another loss.
+func (l *Loss) Add(m Loss) {
+	l.Clipped += m.Clipped
+	l.Infinite += m.Infinite
+	l.NaN += m.NaN
+	l.Zero += m.Zero
 }
 
 // String says what became of the elements: "2 elements were clipped, 1 became 0".
-func (l lost) String() string {
+func (l Loss) String() string {
 	var said []string
 	say := func(n int, one, many string) {
 		if n == 0 {
@@ -39,52 +43,47 @@ func (l lost) String() string {
 		}
 		said = append(said, inspect.Plural(n, "element")+" "+words)
 	}
-	say(l.clipped, "was clipped", "were clipped")
-	say(l.infinite, "became infinite", "became infinite")
-	say(l.nan, "became NaN", "became NaN")
-	say(l.zero, "became 0", "became 0")
+	say(l.Clipped, "was clipped", "were clipped")
+	say(l.Infinite, "became infinite", "became infinite")
+	say(l.NaN, "became NaN", "became NaN")
+	say(l.Zero, "became 0", "became 0")
 	return strings.Join(said, ", ")
 }
 
 // losses are those of all leaves.
 type losses struct {
 	mu     sync.Mutex
-	leaves map[string]*lost
+	leaves map[string]*Loss
 }
 
-// watch returns a context in which the conversions of --dtype are looked at.
+// watch returns a context in which the conversions to Storage.DType are looked at.
 func (l *losses) watch(ctx context.Context) context.Context {
-	l.leaves = map[string]*lost{}
+	l.leaves = map[string]*Loss{}
 	return castlog.With(ctx, func(leaf string, dst []byte, to array.DType, src []byte, from array.DType) {
 		n := countLost(dst, to, src, from)
-		if n == (lost{}) {
+		if n == (Loss{}) {
 			return
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.leaves[leaf] == nil {
-			l.leaves[leaf] = &lost{}
+			l.leaves[leaf] = &Loss{}
 		}
-		l.leaves[leaf].add(n)
+		l.leaves[leaf].Add(n)
 	})
 }
 
-// maxLossesShown is how many leaves the warnings name.
-const maxLossesShown = 20
-
-// warnLost warns of each leaf of which elements were out of range.
-func (c *conversion) warnLost() {
-	names := slices.Sorted(maps.Keys(c.lost.leaves))
-	for _, name := range names[:min(len(names), maxLossesShown)] {
-		c.warn("leaf %s: --dtype %v: %v", fault.Shown(name), c.storage.DType, c.lost.leaves[name])
+// list returns the losses in the order of the leaves' paths.
+func (l *losses) list() []Loss {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []Loss
+	for _, name := range slices.Sorted(maps.Keys(l.leaves)) {
+		loss := *l.leaves[name]
+		loss.Leaf = name
+		all = append(all, loss)
 	}
-	if rest := names[min(len(names), maxLossesShown):]; len(rest) > 0 {
-		var sum lost
-		for _, name := range rest {
-			sum.add(*c.lost.leaves[name])
-		}
-		c.warn("%s more: --dtype %v: %v", inspect.Plural(len(rest), "leaf"), c.storage.DType, sum)
-	}
+	return all
 }
 
 // lostBlock is how many elements countLost widens at a time.
@@ -92,9 +91,9 @@ const lostBlock = 1024
 
 // countLost compares elements with what they were converted to, which is of the same
 // class.
-func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n lost) {
+func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n Loss) {
 	if from.IsInteger() {
-		return lost{clipped: countClipped(dst, to, src, from)}
+		return Loss{Clipped: countClipped(dst, to, src, from)}
 	}
 	wide, parts := array.Float64, 1
 	if from.IsComplex() {
@@ -110,8 +109,8 @@ func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n lost
 		}
 		for i := 0; i < len(x); i += 8 * parts {
 			for p := range parts { // the first part that is lost counts
-				if e := lostFloat(floatAt(x[i+8*p:]), floatAt(y[i+8*p:]), limit); e != (lost{}) {
-					n.add(e)
+				if e := lostFloat(floatAt(x[i+8*p:]), floatAt(y[i+8*p:]), limit); e != (Loss{}) {
+					n.Add(e)
 					break
 				}
 			}
@@ -125,20 +124,20 @@ func floatAt(b []byte) float64 { return math.Float64frombits(binary.LittleEndian
 
 // lostFloat reports what a lost when it was converted to b, whose dtype has the largest
 // value limit.
-func lostFloat(a, b, limit float64) lost {
+func lostFloat(a, b, limit float64) Loss {
 	switch {
 	case a == b || math.IsNaN(a):
-		return lost{}
+		return Loss{}
 	case math.IsNaN(b):
-		return lost{nan: 1}
+		return Loss{NaN: 1}
 	case math.IsInf(b, 0):
-		return lost{infinite: 1}
+		return Loss{Infinite: 1}
 	case b == 0:
-		return lost{zero: 1}
+		return Loss{Zero: 1}
 	case math.Abs(a) > limit:
-		return lost{clipped: 1}
+		return Loss{Clipped: 1}
 	}
-	return lost{}
+	return Loss{}
 }
 
 // largest returns the largest value of a float type that has neither infinities nor NaN,

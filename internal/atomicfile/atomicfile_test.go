@@ -1,19 +1,13 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
 
-package cli
+package atomicfile
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
-
-	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/array"
 )
 
 // TestRemovesDeadFiles wants only files removed that a killed conversion to the same
@@ -21,7 +15,7 @@ import (
 func TestRemovesDeadFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.safetensors")
-	live, err := createAtomic(path, 10)
+	live, err := Create(path, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +29,7 @@ func TestRemovesDeadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	stays = append(stays, ".x.safetensors.tmp-CCCCCCCC")
-	removeDead(path)
+	RemoveDead(path)
 	var left []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -48,7 +42,7 @@ func TestRemovesDeadFiles(t *testing.T) {
 	if !slices.Equal(left, stays) {
 		t.Errorf("left are %q, want %q", left, stays)
 	}
-	if err := live.commit(false); err != nil {
+	if err := live.Commit(false); err != nil {
 		t.Error(err)
 	}
 }
@@ -65,15 +59,15 @@ func TestCreatesDespiteCleaners(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					removeDead(path)
+					RemoveDead(path)
 				}
 			}
 		})
 	}
 	for i := range 300 {
-		f, err := createAtomic(path, 1)
+		f, err := Create(path, 1)
 		if err == nil {
-			err = f.commit(true)
+			err = f.Commit(true)
 		}
 		if err != nil {
 			t.Errorf("file %d: %v", i, err)
@@ -82,43 +76,4 @@ func TestCreatesDespiteCleaners(t *testing.T) {
 	}
 	close(stop)
 	cleaners.Wait()
-}
-
-// TestKilledConversion kills conversions to a file, and wants the next one to leave
-// nothing but its result.
-func TestKilledConversion(t *testing.T) {
-	dir := t.TempDir()
-	ck, dst := filepath.Join(dir, "ck"), filepath.Join(dir, "out", "x.safetensors")
-	if err := orbax.Save(t.Context(), ck, map[string]any{"w": array.Of(make([]float32, 8<<20), 8<<20)}); err != nil {
-		t.Fatal(err)
-	}
-	killed := 0
-	for i := range 20 {
-		cmd := orbaxCommand(t, "convert", ck, dst, "--overwrite")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(i) * 5 * time.Millisecond)
-		cmd.Process.Kill()
-		cmd.Wait()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			killed++
-		}
-	}
-	if killed == 0 {
-		t.Skip("every conversion had ended before it was killed")
-	}
-	if out, err := orbaxCommand(t, "convert", ck, dst, "--overwrite").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	entries, err := os.ReadDir(filepath.Dir(dst))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(entries) != 1 || entries[0].Name() != "x.safetensors" {
-		t.Errorf("after %d kills there are %v, want x.safetensors alone", killed, entries)
-	}
-	if err := orbaxCommand(t, "verify", dst).Run(); err != nil {
-		t.Error(errors.Join(err))
-	}
 }

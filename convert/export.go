@@ -1,14 +1,18 @@
-package cli
+package convert
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/atomicfile"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -18,37 +22,41 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// exportFile makes a safetensors file of a pytree.
-func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*converted, error) {
-	if err := c.refuseGuess(ctx, ck); err != nil {
-		return nil, err
-	}
-	t, err := inspect.OpenTree(ctx, ck, c.src, c.name, c.selection()...)
+// exportFile makes a safetensors file of a pytree, on the local disk.
+func (c *conversion) exportFile(ctx context.Context) error {
+	file, err := localFile(c.dst)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if err := c.refuseGuess(ctx); err != nil {
+		return err
+	}
+	t, err := inspect.OpenTree(ctx, c.ck, c.src, c.Name, c.selection()...)
+	if err != nil {
+		return err
 	}
 	if err := t.Metadata().Err(); err != nil {
-		return nil, inspect.InCheckpoint(c.src, err)
+		return inspect.InCheckpoint(c.src, err)
 	}
-	if outer, _ := inspector(ctx, false).Enclosing(ctx, c.place); outer != "" {
-		return nil, fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrInvalidCheckpoint, outer)
+	if outer, _ := c.inspector().Enclosing(ctx, file); outer != "" {
+		return fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrInvalidCheckpoint, outer)
 	}
-	removeDead(c.place)
-	if err := c.mayReplace(ctx); err != nil {
-		return nil, err
+	atomicfile.RemoveDead(file)
+	if err := c.mayReplaceFile(file); err != nil {
+		return err
 	}
 	described := t.Metadata()
-	c.warnUncast(described)
+	c.noteUncast(described)
 	if t, err = c.cast(t); err != nil {
-		return nil, inspect.InCheckpoint(c.src, err)
+		return inspect.InCheckpoint(c.src, err)
 	}
-	plan, err := c.planExport(ctx, ck, described, t)
+	plan, err := c.planExport(ctx, described, t)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	header, head, err := safetensors.Layout(plan.tensors, plan.metadata)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.dst, err)
+		return fmt.Errorf("%s: %w", c.dst, err)
 	}
 	places := make(map[string]int64, len(header.Tensors))
 	total := int64(len(head))
@@ -56,35 +64,57 @@ func (c *conversion) exportFile(ctx context.Context, ck *orbax.Checkpoint) (*con
 		places[tensor.Name] = tensor.Offset
 		total += tensor.Length
 	}
-	if err := c.checkRoom(ctx, total); err != nil {
-		return nil, err
+	if err := c.checkRoom(ctx, file, total); err != nil {
+		return err
 	}
-	f, err := createAtomic(c.place, total)
+	f, err := atomicfile.Create(file, total)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.discard()
+	defer f.Discard()
 	if _, err := f.WriteAt(head, 0); err != nil {
-		return nil, err
+		return err
 	}
 	err = t.CopyTo(ctx, f, func(m *view.LeafMetadata) (int64, bool) {
 		return places[m.Path.String()], true
 	})
 	if err != nil {
-		return nil, inspect.InCheckpoint(c.src, err)
+		return inspect.InCheckpoint(c.src, err)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := f.commit(c.overwrite); err != nil {
-		return nil, err
+	if err := f.Commit(c.Overwrite); err != nil {
+		return err
 	}
-	return &converted{leaves: t.Len(), bytes: plan.bytes}, nil
+	c.report.Leaves, c.report.Bytes = t.Len(), plan.bytes
+	return nil
+}
+
+// mayReplaceFile refuses a file's path at which there is something, or something else than a
+// regular file.
+func (c *conversion) mayReplaceFile(file string) error {
+	info, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !c.Overwrite:
+		exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
+		if info.IsDir() {
+			return exists // Overwrite does not replace it
+		}
+		return fault.Advise(exists, fault.Overwrite, "pass Overwrite to replace it")
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: will not overwrite: not a regular file", c.dst)
+	}
+	return nil
 }
 
 // checkRoom refuses a file that does not fit on the disk.
-func (c *conversion) checkRoom(ctx context.Context, need int64) error {
-	store, dir, err := storage.Resolve(filepath.Dir(c.place))
+func (c *conversion) checkRoom(ctx context.Context, file string, need int64) error {
+	store, dir, err := storage.Resolve(filepath.Dir(file))
 	if err != nil {
 		return err
 	}
@@ -97,20 +127,19 @@ func (c *conversion) checkRoom(ctx context.Context, need int64) error {
 
 // refuseGuess returns an error if it is not clear which of several pytrees is to be
 // converted.
-func (c *conversion) refuseGuess(ctx context.Context, ck *orbax.Checkpoint) error {
-	if c.name != "" {
+func (c *conversion) refuseGuess(ctx context.Context) error {
+	if c.Name != "" {
 		return nil
 	}
-	m, err := ck.Metadata(ctx, orbax.Name(layout.DefaultName))
+	m, err := c.ck.Metadata(ctx, orbax.Name(layout.DefaultName))
 	if err == nil && m.Tree != nil || err != nil && !errors.Is(err, orbax.ErrNotExist) {
 		return err
 	}
-	if m, err = inspect.Look(ctx, ck, ""); err != nil {
+	if m, err = inspect.Look(ctx, c.ck, ""); err != nil {
 		return err
 	}
-	if trees := inspect.TreesAmong(m, ck.Names()); len(trees) > 1 {
-		return withHint(fmt.Errorf("%s: it has several pytrees, and none is called %s: %s", c.src, layout.DefaultName, fault.List(trees)),
-			"say which, such as --name %s", fault.Shown(trees[0]))
+	if trees := inspect.TreesAmong(m, c.ck.Names()); len(trees) > 1 {
+		return &NameError{Names: trees, text: fmt.Sprintf("%s: it has several pytrees, and none is called %s: %s", c.src, layout.DefaultName, fault.List(trees))}
 	}
 	return nil
 }
@@ -124,7 +153,7 @@ type exportPlan struct {
 
 // cast returns the tree with the arrays that --dtype converts converted.
 func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
-	to := c.storage.DType
+	to := c.Storage.DType
 	if to == array.Invalid {
 		return t, nil
 	}
@@ -143,7 +172,7 @@ func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
 }
 
 // planExport plans the file of a tree, which its checkpoint describes.
-func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, described *view.TreeMetadata, t *view.Tree) (*exportPlan, error) {
+func (c *conversion) planExport(ctx context.Context, described *view.TreeMetadata, t *view.Tree) (*exportPlan, error) {
 	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
 	joined := described.Format == safetensorsFormat // of files that are to be one
 	var extra extraTree
@@ -163,7 +192,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 				return nil, inspect.InCheckpoint(c.src, err)
 			}
 			text, ok := v.(string)
-			if _, taken := p.metadata[name]; taken || !ok || name == extraKey {
+			if _, taken := p.metadata[name]; taken || !ok || name == Entry {
 				errs = append(errs, fmt.Errorf("leaf %s: a string of this name cannot be stored: %w", fault.Shown(name), orbax.ErrReservedName))
 			}
 			p.metadata[name] = text
@@ -182,7 +211,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 		return nil, c.refuseExport(errs)
 	}
 	if sharded > 0 {
-		c.warn("the shardings of %s are not kept", inspect.Plural(sharded, "array"))
+		c.report.Unsharded = sharded
 	}
 	if joined {
 		if p.metadata = maps.Clone(described.Custom); len(p.metadata) == 0 {
@@ -190,7 +219,7 @@ func (c *conversion) planExport(ctx context.Context, ck *orbax.Checkpoint, descr
 		}
 		return p, nil
 	}
-	if err := c.planCustom(ctx, ck, p, &extra); err != nil {
+	if err := c.planCustom(ctx, p, &extra); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -202,26 +231,26 @@ func (c *conversion) refuseExport(errs []error) error {
 		err = inspect.InCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
-		return withHint(err, "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8")
+		return fault.Advise(err, fault.DType, "nothing was written; Storage.DType converts arrays to a type of the same class, such as float16 or int8")
 	}
 	return err
 }
 
 // planCustom puts custom metadata where it belongs: strings as entries, other
 // values into the reserved one. It warns of what is left behind.
-func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *exportPlan, extra *extraTree) error {
-	m, err := ck.Metadata(ctx, orbax.Name(c.name))
+func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extraTree) error {
+	m, err := c.ck.Metadata(ctx, orbax.Name(c.Name))
 	if err != nil {
 		return err
 	}
 	var left []string
-	for _, name := range ck.Names() {
+	for _, name := range c.ck.Names() {
 		if _, ok := m.Checkpointables[name]; !ok {
 			left = append(left, name)
 		}
 	}
 	if len(left) > 0 {
-		c.warn("other parts of the checkpoint are not converted: %s", fault.List(left))
+		c.report.Left = left
 	}
 	switch custom := m.Custom.(type) {
 	case nil:
@@ -229,7 +258,7 @@ func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *ex
 		rest := map[string]any{}
 		for k, v := range custom {
 			text, ok := v.(string)
-			if _, taken := p.metadata[k]; !ok || taken || k == extraKey {
+			if _, taken := p.metadata[k]; !ok || taken || k == Entry {
 				rest[k] = v
 				continue
 			}
@@ -246,10 +275,25 @@ func (c *conversion) planCustom(ctx context.Context, ck *orbax.Checkpoint, p *ex
 		return err
 	}
 	if entry != "" {
-		p.metadata[extraKey] = entry
+		p.metadata[Entry] = entry
 	}
 	if len(p.metadata) == 0 {
 		p.metadata = nil // as files without metadata are
 	}
 	return nil
+}
+
+// localFile returns the path on the local disk of what a path or the URL of a file stands for.
+func localFile(path string) (string, error) {
+	scheme, _, isURL := strings.Cut(path, "://")
+	_, name, err := storage.Resolve(path)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", path, err)
+	case isURL && !strings.EqualFold(scheme, "file"):
+		return "", fmt.Errorf("%s: %w: a safetensors file is written to the local disk", path, orbax.ErrUnsupported)
+	case isURL:
+		return filepath.FromSlash(name), nil
+	}
+	return path, nil
 }

@@ -1,4 +1,4 @@
-package cli
+package convert
 
 import (
 	"math"
@@ -42,17 +42,17 @@ func TestCountLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var want lost
+		var want Loss
 		for i := range n {
 			x, y := a.FormatElement(i), b.FormatElement(i)
 			switch {
 			case from.IsInteger() && x != y:
-				want.clipped++
+				want.Clipped++
 			case from.IsInteger() || x == y:
 			case y == "+Inf" || y == "-Inf":
-				want.infinite++
+				want.Infinite++
 			case (y == "0" || y == "-0") && x != "0" && x != "-0":
-				want.zero++
+				want.Zero++
 			}
 		}
 		if got := countLost(b.Bytes(), to, a.Bytes(), from); got != want {
