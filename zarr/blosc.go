@@ -10,15 +10,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// bloscFilter is a container of the C-Blosc 1 library: a header that describes
-// everything needed for reading, then blocks that are shuffled and compressed
-// one by one.
+// bloscFilter is a container of the C-Blosc 1 library. A header describes everything that
+// a reader needs. Blocks follow that are shuffled and compressed one by one.
 type bloscFilter struct{}
 
 // Flags in the header.
 const (
-	bloscShuffle    = 1 << 0 // by bytes
-	bloscCopied     = 1 << 1 // not compressed as a whole
+	bloscShuffle    = 1 << 0 // of bytes
+	bloscCopied     = 1 << 1 // the content is not compressed
 	bloscBitShuffle = 1 << 2
 	bloscWhole      = 1 << 4 // blocks are not split into streams
 	// bits 5 to 7 are the compressor
@@ -71,7 +70,7 @@ func (bloscFilter) most(enc []byte, _ int64) (int64, error) {
 	return int64(size), nil
 }
 
-// openBlosc reads the header of a container, and returns what it decodes to.
+// openBlosc reads the header of a container, and returns the size of its content.
 func openBlosc(enc []byte) (b blosc, size uint64, err error) {
 	if len(enc) < bloscHeader {
 		return b, 0, fmt.Errorf("%w: blosc: %d bytes are too short", fault.ErrCorrupt, len(enc))
@@ -101,7 +100,7 @@ type blosc struct {
 	enc   []byte
 	flags byte
 	item  int // size of an element
-	block int // size of a block but the last
+	block int // size of each block except the last
 }
 
 func (b blosc) decodeBlocks(dst []byte) error {
@@ -114,8 +113,8 @@ func (b blosc) decodeBlocks(dst []byte) error {
 	})
 }
 
-// eachBlock calls do for the blocks of a container of size bytes: with the block's
-// number, its decoded length, and what begins with its encoded form.
+// eachBlock calls do for the blocks of a container of size bytes. do gets the block's
+// number, its decoded length, and the bytes from the start of its encoded form on.
 func (b blosc) eachBlock(size int, do func(i, n int, enc []byte) error) error {
 	starts := b.enc[bloscHeader:]
 	blocks := (size-1)/b.block + 1
@@ -134,8 +133,8 @@ func (b blosc) eachBlock(size int, do func(i, n int, enc []byte) error) error {
 	return nil
 }
 
-// check looks whether the streams can decode to size bytes: none to more than the
-// compressor reaches, and each byte counted once.
+// check reports whether the streams can decode to size bytes. No stream may decode to
+// more than its compressor can reach, and each byte counts once.
 func (b blosc) check(size int) error {
 	left := len(b.enc)
 	return b.eachBlock(size, func(_, n int, enc []byte) error {
@@ -151,7 +150,7 @@ func (b blosc) check(size int) error {
 	})
 }
 
-// bloscRatio is more than any of the compressors reaches.
+// bloscRatio is higher than the ratio that any of the compressors reaches.
 const bloscRatio = 1 << 16
 
 func (b blosc) shuffled() bool {
@@ -180,8 +179,8 @@ func (b blosc) decodeBlock(dst, scratch, enc []byte) error {
 	return nil
 }
 
-// eachStream calls do for the streams that a block of size bytes is made of, all of
-// one decoded length.
+// eachStream calls do for the streams of a block of size bytes. All have the same decoded
+// length.
 func (b blosc) eachStream(size int, enc []byte, do func(i, n int, enc []byte) error) error {
 	streams := 1
 	if whole := size == b.block; whole && b.flags&bloscWhole == 0 &&
@@ -209,8 +208,8 @@ func (b blosc) eachStream(size int, enc []byte, do func(i, n int, enc []byte) er
 	return nil
 }
 
-// decodeStream decompresses enc, which must give exactly dst. A stream that
-// compression would not make smaller is stored.
+// decodeStream decompresses enc, which must give exactly dst. If compression did not make
+// the stream smaller, it is stored.
 func (b blosc) decodeStream(dst, enc []byte) error {
 	if len(enc) == len(dst) {
 		copy(dst, enc)
@@ -241,8 +240,8 @@ func (b blosc) decodeStream(dst, enc []byte) error {
 	return err
 }
 
-// unshuffle puts together elements whose first bytes come first in src, then
-// all second ones and so on. Bytes after the last whole element stay.
+// unshuffle reassembles elements from src, which has the first bytes of all elements,
+// then all second bytes and so on. Bytes after the last whole element stay.
 func unshuffle(dst, src []byte, item int) {
 	n := len(src) / item
 	for k := range item {
@@ -254,9 +253,9 @@ func unshuffle(dst, src []byte, item int) {
 	copy(dst[n*item:], src[n*item:])
 }
 
-// unshuffleBits does the same for bits: bit b of byte k of all elements comes in
-// row 8*k+b, lowest bit first. A number of elements that does not fill the bytes
-// of the rows is not shuffled at all.
+// unshuffleBits does the same for bits: bit b of byte k of all elements is row 8*k+b,
+// lowest bit first. If the elements do not fill the bytes of the rows, they are not
+// shuffled at all.
 func unshuffleBits(dst, src []byte, item int) {
 	n := len(src) / item
 	if n%8 != 0 {
@@ -283,8 +282,8 @@ func unshuffleBits(dst, src []byte, item int) {
 	copy(dst[n*item:], src[n*item:])
 }
 
-// checkBlosc checks the parameters of the codec, for which format 2 has defaults
-// and numbers instead of names; strict is for format 3.
+// checkBlosc checks the parameters of the codec. Format 2 has defaults for them, and
+// numbers instead of names; strict is for format 3.
 func checkBlosc(conf object, strict bool) error {
 	own := "id"
 	if strict {

@@ -10,36 +10,37 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// chain is a codec chain: transposes, which are composed into one; then the
-// codec that makes bytes of an array, either plain bytes or a shard; then
-// filters over bytes, in the order in which encoding applies them. TensorStore
-// allows no filter after a shard.
+// chain is a codec chain. First come transposes, which are composed into one, then the
+// codec that makes bytes of an array (plain bytes or a shard), then filters over bytes,
+// in the order in which encoding applies them. TensorStore allows no filter after a
+// shard.
 type chain struct {
 	shape   []int    // of the decoded chunk
-	item    int      // bytes of an element
-	size    int      // bytes of the decoded chunk
+	item    int      // size of an element in bytes
+	size    int      // size of the decoded chunk in bytes
 	perm    []int    // stored axis i is chunk axis perm[i]; nil: same order
-	swap    int      // bytes of each unit stored big-endian; below 2: none
+	swap    int      // size of the units whose bytes are stored big-endian; below 2: none
 	shard   *shard   // nil: plain bytes
-	filters []filter // last one outermost
+	filters []filter // the last is the outermost
 	labels  []string // the codecs' names, for people
 }
 
 // filter is a codec from bytes to bytes.
 type filter interface {
-	// decode returns the decoded form of enc: at most len(buf) bytes, which
-	// are either at the start of buf or part of enc.
+	// decode returns the decoded form of enc. It is at most len(buf) bytes, which are
+	// either at the start of buf or a part of enc.
 	decode(buf, enc []byte) ([]byte, error)
-	// most returns an upper bound for the length of the decoded form of enc that
-	// follows from what is in enc, however long enc says that it is. The bound may
-	// be low for what decodes to more than limit. It takes little memory.
+	// most returns an upper bound for the length of the decoded form of enc. The bound
+	// follows from the content of enc and not from the length that enc states. If the
+	// decoded form is longer than limit, the bound may be too low. most takes little
+	// memory.
 	most(enc []byte, limit int64) (int64, error)
 }
 
-// maxRatio bounds what one byte of a chunk can stand for: more than any of the
-// compressors reaches (observed with zeros: zstd 32,750, bzip2 1,370,000). One
-// behind the other they may reach what the best of all does alone. It keeps memory
-// in proportion to the input.
+// maxRatio bounds how many bytes one byte of a chunk can decode to, so that memory stays
+// in proportion to the input. The bound is more than any of the compressors reaches
+// (observed with zeros: zstd 32,750, bzip2 1,370,000). Several filters together may reach
+// as much as the best filter alone.
 func (c *chain) maxRatio() int64 {
 	if c.shard != nil {
 		return max(c.shard.inner.maxRatio(), 1<<16) // inner chunks that are all padding are absent
@@ -61,11 +62,11 @@ func filterRatio(f filter) int64 {
 	return 1 << 16
 }
 
-// decode decodes enc into dst, which has the chain's size and does not overlap
-// enc. The chunk lies within the array as far as the size inside; the rest is
-// padding, which a shard may leave out. Other inner chunks that are absent are
-// filled with the element absent; if it is nil, they are an error. After an error
-// the contents of dst are unspecified.
+// decode decodes enc into dst, which has the chain's size and does not overlap enc.
+// inside is the size of the region of the chunk that lies within the array; the rest is
+// padding, which a shard may leave out. If other inner chunks are absent, decode fills
+// them with the element absent, or fails if absent is nil. After an error the contents of
+// dst are unspecified.
 func (c *chain) decode(dst, enc []byte, inside []int, absent []byte) error {
 	out := dst
 	var err error
@@ -93,7 +94,7 @@ func (c *chain) decode(dst, enc []byte, inside []int, absent []byte) error {
 func (c *chain) unpack(dst, enc []byte) error {
 	switch last := len(c.filters) - 1; {
 	case last == 0 && c.filters[0] == filter(crcFilter{}) && len(enc) == len(dst)+crcSize:
-		// What this project writes: verify and copy in one pass.
+		// The chunks that this package writes: verify and copy in one pass.
 		if err := checkCRC(copyCRC(dst, enc[:len(dst)]), enc[len(dst):]); err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (c *chain) unpack(dst, enc []byte) error {
 	return nil
 }
 
-// outer undoes all filters but the first, the innermost.
+// outer undoes all filters except the first, which is the innermost.
 func (c *chain) outer(enc []byte) ([]byte, error) {
 	for i := len(c.filters) - 1; i > 0; i-- {
 		buf, err := c.intermediate(i, enc)
@@ -132,9 +133,9 @@ func (c *chain) outer(enc []byte) ([]byte, error) {
 	return enc, nil
 }
 
-// intermediate returns a buffer for what filter i makes of enc: no longer than
-// enc can fill, nor than what the filters before it can make of a chunk. It is nil
-// for a filter that needs none.
+// intermediate returns a buffer for the result of filter i on enc. It is no longer than
+// enc can fill, and no longer than the earlier filters can make a chunk. It is nil for a
+// filter that needs no buffer.
 func (c *chain) intermediate(i int, enc []byte) ([]byte, error) {
 	if c.filters[i] == filter(crcFilter{}) {
 		return nil, nil
@@ -147,7 +148,7 @@ func (c *chain) intermediate(i int, enc []byte) ([]byte, error) {
 	return memory.Bytes(min(n, limit))
 }
 
-// encodedMost returns the most bytes that the first n filters may make of a chunk.
+// encodedMost returns an upper bound for the length of a chunk after the first n filters.
 func (c *chain) encodedMost(n int) int64 {
 	limit := c.size
 	for range n {
@@ -156,16 +157,16 @@ func (c *chain) encodedMost(n int) int64 {
 	return int64(limit)
 }
 
-// check returns an error if enc, which is long enough for [Metadata.CheckStored],
-// cannot be a whole chunk: it takes no memory in proportion to what enc says of
-// itself.
+// check returns an error if enc, which is long enough for [Metadata.CheckStored], cannot
+// be a whole chunk. The sizes that enc states do not influence how much memory check
+// takes.
 func (c *chain) check(enc []byte) error {
 	if c.shard != nil || len(c.filters) == 0 {
-		return nil // is checked by its parts; has the size of its elements
+		return nil // a shard's parts are checked; plain bytes have their exact size
 	}
 	var err error
 	if len(c.filters) == 2 && c.filters[1] == filter(crcFilter{}) {
-		enc = enc[:max(0, len(enc)-crcSize)] // is verified once, by decode
+		enc = enc[:max(0, len(enc)-crcSize)] // decode verifies the checksum
 	} else if enc, err = c.outer(enc); err != nil {
 		return err
 	}
@@ -176,9 +177,8 @@ func (c *chain) check(enc []byte) error {
 	return err
 }
 
-// encodedLimit returns the most bytes that a filter's encoding of n bytes is
-// allowed to have. Compressors store what they cannot compress, with less
-// overhead than this.
+// encodedLimit returns the largest length that a filter's encoding of n bytes may have.
+// Compressors store bytes that they cannot compress, with less overhead than this.
 func encodedLimit(n int) int { return n + n/8 + 4096 }
 
 // swapBytes reverses the bytes of each unit.
@@ -199,7 +199,7 @@ func swapBytes(b []byte, unit int) {
 	}
 }
 
-// encodedSize returns the size of an encoded chunk if it is always the same.
+// encodedSize returns the size of an encoded chunk, if all encoded chunks have the same.
 func (c *chain) encodedSize() (n int, fixed bool) {
 	if c.shard != nil {
 		return 0, false
@@ -216,8 +216,8 @@ func (c *chain) encodedSize() (n int, fixed bool) {
 
 func (c *chain) String() string { return strings.Join(c.labels, " + ") }
 
-// transpose copies src, an array whose axis i is axis perm[i] of dst, into dst,
-// which has the given shape. Both are row-major with elements of item bytes.
+// transpose copies src to dst. dst has the given shape, and axis i of src is axis perm[i]
+// of dst. Both are row-major with elements of item bytes.
 func transpose(dst, src []byte, shape, perm []int, item int) {
 	rank := len(shape)
 	if rank == 0 {
@@ -265,8 +265,7 @@ const crcSize = 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// crcFilter is the codec "crc32c": a CRC-32C of the bytes, little-endian, after
-// them.
+// crcFilter is the codec "crc32c". It appends the CRC-32C of the bytes, little-endian.
 type crcFilter struct{}
 
 func (crcFilter) most(enc []byte, _ int64) (int64, error) { return int64(len(enc)), nil }

@@ -9,14 +9,15 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// DecodeChunk decodes enc, the chunk at index, into dst, which must have
-// [Metadata.ChunkBytes] bytes and not overlap enc. Checksums are verified, the
-// decoded size must be exact, and elements come out as package array wants them
-// ([array.Canonicalize]). Damage is an error that matches orbax.ErrCorrupt; so
-// does a shard without one of its inner chunks, which matches fs.ErrNotExist
-// besides, unless the metadata is [Metadata.Filling]. Inner chunks beyond the
-// array's edge may always be absent, which is why the index matters. After an
-// error the contents of dst are unspecified.
+// DecodeChunk decodes enc, the chunk at index, into dst. dst must have
+// [Metadata.ChunkBytes] bytes and must not overlap enc. The elements in dst have the form
+// that package array requires ([array.Canonicalize]).
+//
+// DecodeChunk verifies checksums, and the decoded size must be exact. Damage is an error
+// that matches orbax.ErrCorrupt. A shard that lacks one of its inner chunks is such an
+// error too, and also matches fs.ErrNotExist, unless the metadata is [Metadata.Filling].
+// Inner chunks beyond the array's edge may always be absent; index says which ones are.
+// After an error the contents of dst are unspecified.
 func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	if err := m.checkIndex(index); err != nil {
 		return err
@@ -31,10 +32,10 @@ func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	return Finish(m.DType, dst)
 }
 
-// Finish gives elements of dtype d that were read from a store the form that
-// package array wants, in place: [array.Canonicalize]. A bool that is neither 0
-// nor 1 is an error that matches orbax.ErrCorrupt, as it is to TensorStore.
-// [Metadata.DecodeChunk] does it by itself.
+// Finish brings elements of dtype d that were read from a store into the form that
+// package array requires, in place; see [array.Canonicalize]. A bool that is neither 0
+// nor 1 is an error that matches orbax.ErrCorrupt; TensorStore refuses it too.
+// [Metadata.DecodeChunk] calls Finish.
 func Finish(d array.DType, elements []byte) error {
 	if d == array.Bool {
 		if i := badBool(elements); i >= 0 {
@@ -46,9 +47,9 @@ func Finish(d array.DType, elements []byte) error {
 	return nil
 }
 
-// CheckElements refuses elements of dtype d that no reader takes, with an error that
-// matches orbax.ErrLeafType: bools other than 0 and 1. [Metadata.AppendChunk] does it
-// by itself; who writes many chunks looks first.
+// CheckElements refuses elements of dtype d that no reader accepts, which are bools other
+// than 0 and 1. The error matches orbax.ErrLeafType. [Metadata.AppendChunk] makes the
+// same check; callers that write many chunks call CheckElements first.
 func CheckElements(d array.DType, elements []byte) error {
 	if d != array.Bool {
 		return nil
@@ -59,7 +60,7 @@ func CheckElements(d array.DType, elements []byte) error {
 	return nil
 }
 
-// badBool returns the place of the first byte that is neither 0 nor 1, or -1.
+// badBool returns the index of the first byte that is neither 0 nor 1, or -1.
 func badBool(b []byte) int {
 	i := 0
 	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:])&^0x0101010101010101 == 0 {
@@ -85,8 +86,8 @@ func (m *Metadata) checkIndex(index []int) error {
 	return nil
 }
 
-// EncodedBound returns how long an encoded chunk can get, 0 for metadata whose
-// chunks [Metadata.AppendChunk] cannot encode.
+// EncodedBound returns an upper bound for the length of an encoded chunk. It is 0 for
+// metadata whose chunks [Metadata.AppendChunk] cannot encode.
 func (m *Metadata) EncodedBound() int {
 	switch m.encoding() {
 	case encodeVerbatim:
@@ -101,11 +102,13 @@ func (m *Metadata) EncodedBound() int {
 }
 
 // AppendChunk appends the encoded form of chunk to dst. The chunk must have
-// [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded
-// at the array's edge. As in TensorStore, bits that the dtype does not use are
-// written as zero; a bool that is neither 0 nor 1, which TensorStore refuses to
-// read, is an error that matches orbax.ErrLeafType. It encodes what [New] can ask
-// for, and matches orbax.ErrUnsupported for other metadata. The chunk is only read.
+// [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded at the
+// array's edge. AppendChunk does not change it.
+//
+// As in TensorStore, bits that the dtype does not use are written as zero. A bool that is
+// neither 0 nor 1, which TensorStore refuses to read, is an error that matches
+// orbax.ErrLeafType. AppendChunk encodes the chunks of metadata that [New] can make; for
+// other metadata the error matches orbax.ErrUnsupported.
 func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 	if len(chunk) != m.chain.size {
 		return nil, fmt.Errorf("%w: chunk of %d bytes, want %d", fault.ErrShape, len(chunk), m.chain.size)
@@ -145,10 +148,10 @@ func (m *Metadata) AppendChunk(dst, chunk []byte) ([]byte, error) {
 type encoding int
 
 const (
-	encodeZstd     encoding = iota // zstd frame by the library
+	encodeZstd     encoding = iota // zstd frame that the library makes
 	encodeHuffman                  // zstd frame of literals
 	encodeStored                   // zstd frame of stored blocks
-	encodeVerbatim                 // the chunk as it is, with a CRC-32C if the metadata says so
+	encodeVerbatim                 // the unchanged chunk, with a CRC-32C if the metadata says so
 	encodeNothing
 )
 
@@ -163,7 +166,7 @@ func (m *Metadata) encoding() encoding {
 	return m.frames
 }
 
-// usedBits returns the bits of each byte that dtype d uses.
+// usedBits returns a mask of the bits that dtype d uses in each byte.
 func usedBits(d array.DType) byte {
 	switch d {
 	case array.Int2:

@@ -6,13 +6,12 @@ import (
 )
 
 const (
-	maxCodecs = 16 // in one chain; nested shards have chains of their own
+	maxCodecs = 16 // in one chain; nested shards have their own chains
 	maxDepth  = 8  // of shards within shards
 )
 
-// parseChain reads the codecs of format 3 for chunks of the given shape, with
-// elements of item bytes in which the byte order matters for units of unit
-// bytes.
+// parseChain parses the codecs of format 3 for chunks of the given shape. An element has
+// item bytes, and the byte order applies to units of unit bytes.
 func parseChain(codecs []any, shape []int, item, unit, depth int) (*chain, error) {
 	if len(codecs) > maxCodecs {
 		return nil, unsupported("%d codecs, at most %d", len(codecs), maxCodecs)
@@ -23,8 +22,8 @@ func parseChain(codecs []any, shape []int, item, unit, depth int) (*chain, error
 	}
 	c := &chain{shape: shape, item: item, size: size}
 	var perm []int
-	stored := shape // after the transposes so far
-	packed := false // the codec that makes bytes was there
+	stored := shape // shape after the transposes so far
+	packed := false // the codec that makes bytes has occurred
 	for _, v := range codecs {
 		name, conf, err := codecEntry(v)
 		if err != nil {
@@ -120,8 +119,8 @@ func codecEntry(v any) (name string, conf object, err error) {
 	return name, conf, err
 }
 
-// parseOrder reads the order of a transpose: axis i of the result is axis
-// order[i] of the argument. "C" and "F" are an older spelling.
+// parseOrder parses the order of a transpose: axis i of the result is axis order[i] of
+// the argument. "C" and "F" are an older spelling.
 func parseOrder(conf object, rank int) ([]int, error) {
 	if err := conf.only("transpose", "order"); err != nil {
 		return nil, err
@@ -159,7 +158,7 @@ func pick(s, order []int) []int {
 	return out
 }
 
-// parseEndian reads the byte order, which only one-byte types may leave out.
+// parseEndian parses the byte order. Only one-byte types may leave it out.
 func parseEndian(conf object, unit int) (string, error) {
 	if err := conf.only("bytes", "endian"); err != nil {
 		return "", err
@@ -177,8 +176,7 @@ func parseEndian(conf object, unit int) (string, error) {
 	return endian, nil
 }
 
-// parseShard reads the configuration of sharding_indexed for chunks of the given
-// shape.
+// parseShard parses the configuration of sharding_indexed for chunks of the given shape.
 func parseShard(conf object, shape []int, item, unit, depth int) (*shard, error) {
 	if depth >= maxDepth {
 		return nil, unsupported("shards nested more than %d deep", maxDepth)

@@ -6,9 +6,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value
-// leaves the elements as they are and adds a checksum. The others write zstd
-// frames with a checksum, which every zstd decoder reads. Values can be compared.
+// Compression says how [Metadata.AppendChunk] encodes chunks. The zero value leaves the
+// elements as they are and adds a checksum. The other values write zstd frames with a
+// checksum, which every zstd decoder reads. Values can be compared with ==.
 type Compression struct {
 	method method
 	level  int
@@ -23,33 +23,34 @@ const (
 	methodAuto
 )
 
-// Zstd compresses with zstd. The level is the zstd library's, from -131072 to
-// 22, and goes into the metadata as it is. The encoder has four speeds, picked
-// by level: below 3, 3 to 5, 6 to 9, and 10 and above. Chunks of less than 256
-// bytes are encoded as by [Huffman].
+// Zstd returns the compression with zstd at the given level. The level is that of the
+// zstd library, from -131072 to 22, and goes into the metadata unchanged. The encoder has
+// four speeds, which the level selects: below 3, 3 to 5, 6 to 9, and 10 and above. Chunks
+// of less than 256 bytes are encoded as by [Huffman].
 func Zstd(level int) Compression { return Compression{methodZstd, level} }
 
-// Huffman codes bytes by how frequent they are, and looks for no repetitions,
-// of which floating-point weights have none: it takes less time than [Zstd] to
-// shrink bfloat16 weights to the same 0.78 of their size and float32 weights to
-// 0.93. Blocks of 128 KiB that do not get smaller are stored. The metadata says
-// zstd, level 1.
+// Huffman returns the compression that codes bytes by their frequency. It does not look
+// for repetitions, which floating-point weights do not have. It is faster than [Zstd] and
+// shrinks bfloat16 weights to the same 0.78 of their size and float32 weights to 0.93. It
+// stores blocks of 128 KiB that it cannot make smaller. The metadata says zstd, level 1.
 func Huffman() Compression { return Compression{method: methodHuffman} }
 
-// Auto leaves the choice between none and zstd to [Compression.Choose], once
-// for each array. [New] wants to know what was chosen, and refuses Auto itself.
+// Auto returns the compression that leaves the choice between none and zstd to
+// [Compression.Choose], once for each array. [New] needs the choice, and refuses Auto
+// itself.
 func Auto() Compression { return Compression{method: methodAuto} }
 
-// autoRatio is the ratio from which on Auto compresses. Weights, at 0.75 and
-// more, would be read several times slower for little.
+// autoRatio is the highest ratio at which Auto compresses. Weights, at 0.75 and more,
+// would be read several times slower for a small gain.
 const autoRatio = 0.7
 
-// Choose returns c itself, or for [Auto] what suits an array of which sample is a
-// part: Zstd(1) if it makes at most 0.7 of the sample, and none otherwise. That
-// leaves weights as they are; zeros, repetitions, masks and small integers are
-// compressed. The sample should be some tens of KiB from several places of the
-// array, in pieces of some KiB, and takes about 2 µs a KiB. Of an empty one
-// nothing is known, and it is none.
+// Choose returns c itself, or for [Auto] the compression that suits an array, judged by a
+// sample of it. That is Zstd(1) if it shrinks the sample to at most 0.7 of its size, and
+// none otherwise. Weights are therefore not compressed; zeros, repetitions, masks and
+// small integers are.
+//
+// The sample should be some tens of KiB from several places of the array, in pieces of
+// some KiB. Choose takes about 2 µs for each KiB. For an empty sample it returns none.
 func (c Compression) Choose(sample []byte) Compression {
 	if c.method != methodAuto {
 		return c
@@ -61,7 +62,7 @@ func (c Compression) Choose(sample []byte) Compression {
 	return Zstd(1)
 }
 
-// String returns "none", "huffman", "auto" or, for example, "zstd(3)".
+// String returns "none", "huffman", "auto" or the level too, as in "zstd(3)".
 func (c Compression) String() string {
 	switch c.method {
 	case methodZstd:
@@ -74,7 +75,7 @@ func (c Compression) String() string {
 	return "none"
 }
 
-// check returns an error if no metadata can say c.
+// check returns an error if metadata cannot express c.
 func (c Compression) check() error {
 	switch {
 	case c.method == methodAuto:
@@ -85,8 +86,8 @@ func (c Compression) check() error {
 	return nil
 }
 
-// frames returns how zstd frames are written, and the level that the metadata
-// says.
+// frames returns the way in which zstd frames are written, and the level for the
+// metadata.
 func (c Compression) frames() (encoding, int) {
 	switch c.method {
 	case methodZstd:
@@ -97,5 +98,5 @@ func (c Compression) frames() (encoding, int) {
 	return encodeStored, orbaxLevel
 }
 
-// orbaxLevel is the level that Orbax writes. Decoders do not look at it.
+// orbaxLevel is the level that Orbax writes. Decoders ignore it.
 const orbaxLevel = 1

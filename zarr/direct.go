@@ -11,12 +11,12 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Direct reads a chunk whose stored bytes are its elements straight into place,
-// see [Metadata.Direct].
+// Direct reads a chunk whose stored bytes are its elements straight to its place in
+// memory; see [Metadata.Direct].
 type Direct struct {
-	// Step must be called with the elements as they arrive, piece by piece and
-	// in order, while they are in the cache. It is nil if the chunk has no
-	// checksum that would need it.
+	// Step must be called with the elements as they arrive, piece by piece and in order,
+	// while they are in the cache. It is nil if the chunk has no checksum of the
+	// elements.
 	Step func(piece []byte)
 
 	dtype array.DType
@@ -24,14 +24,15 @@ type Direct struct {
 	sum   uint32
 }
 
-// Direct returns the way to read the chunk at index without a second copy of it.
-// There is one if the stored chunk begins with the elements that are in the
-// array, those of [Metadata.ChunkRegion], row-major and little-endian, and only
-// padding and a checksum follow. Otherwise ok is false, and the chunk is one for
-// [Metadata.DecodeChunk]. The index must lie within the grid.
+// Direct returns the way to read the chunk at index without a second copy of it. The
+// index must lie within the grid.
 //
-// Bools without a checksum are not read so: damage, a byte that is neither 0
-// nor 1, is found before it is in the array.
+// ok is true if the stored chunk begins with the elements that are in the array, those of
+// [Metadata.ChunkRegion], row-major and little-endian, and only padding and a checksum
+// follow. Otherwise the chunk needs [Metadata.DecodeChunk].
+//
+// For bools without a checksum ok is false: a byte that is neither 0 nor 1 is damage, and
+// must be found before it is in the array.
 func (m *Metadata) Direct(index []int) (d *Direct, ok bool) {
 	crc, ok := m.verbatim()
 	if !ok || m.DType == array.Bool && !crc {
@@ -39,7 +40,7 @@ func (m *Metadata) Direct(index []int) (d *Direct, ok bool) {
 	}
 	_, size := m.ChunkRegion(index)
 	if inner := min(1, len(size)); !slices.Equal(size[inner:], m.ChunkShape[inner:]) {
-		return nil, false // padding between the elements
+		return nil, false // there is padding between the elements
 	}
 	d = &Direct{dtype: m.DType, crc: crc}
 	if crc {
@@ -48,9 +49,9 @@ func (m *Metadata) Direct(index []int) (d *Direct, ok bool) {
 	return d, true
 }
 
-// Done verifies the chunk once Step has seen all of its elements in the array.
-// They are data, which Done changes to what package array wants, and rest is
-// what follows them in the stored chunk. Its errors are those of
+// Done verifies the chunk after Step has seen all of its elements in the array. data is
+// these elements, which Done brings into the form that package array requires. rest is
+// the bytes after the elements in the stored chunk. The errors are those of
 // [Metadata.DecodeChunk].
 func (d *Direct) Done(data, rest []byte) error {
 	if d.crc {
@@ -65,8 +66,8 @@ func (d *Direct) Done(data, rest []byte) error {
 	return Finish(d.dtype, data)
 }
 
-// verbatim reports whether an encoded chunk is the decoded chunk itself, row-major
-// and little-endian, followed by its CRC-32C if crc.
+// verbatim reports whether an encoded chunk is the decoded chunk itself, row-major and
+// little-endian. If crc is true, its CRC-32C follows.
 func (m *Metadata) verbatim() (crc, ok bool) {
 	c := m.chain
 	if c.perm != nil || c.shard != nil || c.swap > 1 {
@@ -81,7 +82,7 @@ func (m *Metadata) verbatim() (crc, ok bool) {
 	return false, false
 }
 
-// EncodedLeast returns how short an encoded chunk can get: as long as
+// EncodedLeast returns a lower bound for the length of an encoded chunk:
 // [Metadata.EncodedBound] if nothing is compressed, else 0.
 func (m *Metadata) EncodedLeast() int {
 	if how := m.encoding(); how == encodeVerbatim || how == encodeStored {
@@ -90,11 +91,11 @@ func (m *Metadata) EncodedLeast() int {
 	return 0
 }
 
-// Tail is for a writer that takes the chunk from where it lies, in place of
-// [Metadata.AppendChunk]. If that would append the chunk as it is, ok is true, and
-// appendTail appends what would follow it: the CRC-32C, if the metadata asks for
-// one, else nothing. The chunk must not change until then. Dtypes for which
-// AppendChunk looks at the elements, bool among them, are never ok.
+// Tail lets a caller write the chunk from the place where it lies, instead of with
+// [Metadata.AppendChunk]. ok is true if AppendChunk would append the chunk unchanged.
+// appendTail then appends the bytes that would follow it: the CRC-32C if the metadata
+// asks for one, else nothing. The chunk must not change before that. ok is false for
+// dtypes whose elements AppendChunk checks, such as bool.
 func (m *Metadata) Tail(chunk []byte) (appendTail func(dst []byte) []byte, ok bool) {
 	crc, ok := m.verbatim()
 	if !ok || m.DType == array.Bool || usedBits(m.DType) != 0xff {
@@ -108,24 +109,24 @@ func (m *Metadata) Tail(chunk []byte) (appendTail func(dst []byte) []byte, ok bo
 	}, true
 }
 
-// Raw reports whether a stored chunk is its elements, row-major and
-// little-endian, with nothing around them: no checksum either, which only the
-// whole chunk can be held against. Then any part of it can be read by itself:
-// element k of the chunk, of all the ChunkShape with its padding, is at byte k
-// times the size of the dtype. Pass what was read through [Finish].
+// Raw reports whether a stored chunk consists of its elements, row-major and
+// little-endian, and nothing else. There is no checksum either, which could only be
+// verified with the whole chunk. Any range of a raw chunk can be read by itself: element
+// k of the chunk, which has all of [ChunkShape] with its padding, is at byte k times the
+// size of the dtype. Pass the bytes that were read to [Finish].
 func (m *Metadata) Raw() bool {
 	crc, ok := m.verbatim()
 	return ok && !crc
 }
 
-// CheckStored returns an error that matches orbax.ErrCorrupt if no stored chunk
-// of this array has n bytes: it would have to have another size, or more bytes
-// to stand for so many. A reader checks that before it allocates
-// [Metadata.ChunkBytes], which a damaged document can claim to be anything.
+// CheckStored returns an error that matches orbax.ErrCorrupt if no stored chunk of this
+// array has n bytes. Chunks have another size then, or need more bytes for so much
+// content. A reader calls it before it allocates [Metadata.ChunkBytes], which may be any
+// number in a damaged document.
 //
-// [Metadata.Filling] metadata lets a shard be short of any number of inner
-// chunks. Only shards of more than twice the size of the array, and of 64 MiB,
-// are held to the rule then.
+// With [Metadata.Filling] metadata any number of inner chunks may be missing from a
+// shard. CheckStored then applies its rule only to shards of more than twice the size of
+// the array and more than 64 MiB.
 func (m *Metadata) CheckStored(n int64) error {
 	want, fixed := m.chain.encodedSize()
 	short := int64(m.chain.size)/m.chain.maxRatio() > n
@@ -145,11 +146,11 @@ func (m *Metadata) CheckStored(n int64) error {
 	return nil
 }
 
-// CheckEncoded returns an error if enc, of a length that [Metadata.CheckStored]
-// accepts, cannot be a chunk of [Metadata.ChunkBytes]: what it is made of cannot
-// stand for so many. The error is that of [Metadata.DecodeChunk]. A reader calls it
-// before it takes the memory that a chunk of a large array claims.
+// CheckEncoded returns an error if the content of enc cannot decode to a chunk of
+// [Metadata.ChunkBytes]. enc has a length that [Metadata.CheckStored] accepts. The error
+// is that of [Metadata.DecodeChunk]. A reader calls it before it takes the memory that a
+// chunk of a large array claims.
 func (m *Metadata) CheckEncoded(enc []byte) error { return m.chain.check(enc) }
 
-// sparseChunk is the size up to which a shard may always be all fill value.
+// sparseChunk is the size up to which a shard may always consist of the fill value alone.
 const sparseChunk = 64 << 20

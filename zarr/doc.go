@@ -1,9 +1,9 @@
-// Package zarr reads and writes the two documents and the chunk encodings of
-// zarr format 2 (".zarray") and format 3 ("zarr.json"), as TensorStore does.
+// Package zarr reads and writes the documents and the chunk encodings of zarr format 2
+// (".zarray") and format 3 ("zarr.json"), as TensorStore does.
 //
-// A [Metadata] is what such a document says: the shape, dtype and chunk grid of
-// an array, the key of each chunk, and how a chunk's bytes are encoded. The
-// package does no I/O; callers fetch and store the bytes under the keys.
+// A [Metadata] holds the content of such a document: the shape, dtype and chunk grid of
+// an array, the key of each chunk, and the encoding of a chunk's bytes. The package does
+// no I/O; callers fetch and store the bytes under the keys.
 //
 // To write an array:
 //
@@ -15,25 +15,24 @@
 //		put(m.Key(index), enc)
 //	}
 //
-// Chunks are left as they are, or compressed by [Zstd] or [Huffman]. [Auto] looks
-// at a sample of the array to choose:
+// Chunks are left as they are, or compressed by [Zstd] or [Huffman]. [Auto] looks at a
+// sample of the array to choose:
 //
 //	options.Compression = zarr.Auto().Choose(sample)
 //
-// To read one, [Parse] the document and give each chunk's bytes to
-// [Metadata.DecodeChunk]. Chunks are row-major and little-endian in memory,
-// whatever their encoding, and always full: those at the edge of the array
-// carry padding, and [Metadata.ChunkRegion] says which part of them is array.
+// To read an array, [Parse] the document and pass each chunk's bytes to
+// [Metadata.DecodeChunk]. In memory chunks are row-major and little-endian, whatever
+// their encoding. They are always full: chunks at the edge of the array carry padding,
+// and [Metadata.ChunkRegion] returns the region of the array that they hold.
 //
-// To read a box of one, fetch the chunks that [Metadata.Overlapping] yields. Of
-// shards, [Metadata.Inner] and what it names give the inner chunks that overlap
-// the box; of [Metadata.Raw] chunks any part can be read. [Metadata.Fill] makes
-// what a chunk that is not stored stands for; whether that, or an error, is right
-// is for the caller to say.
+// To read a box of an array, fetch the chunks that [Metadata.Overlapping] yields. For
+// shards, [Metadata.Inner] and the methods that it names find the inner chunks that
+// overlap the box. From [Metadata.Raw] chunks any range can be read. [Metadata.Fill]
+// gives a chunk that is not stored its fill value; the caller decides whether that is
+// right, or whether a missing chunk is an error.
 //
-// What is written carries a checksum that TensorStore verifies: CRC-32C after
-// raw format 3 chunks, the content checksum of a zstd frame otherwise. What is
-// read is everything that TensorStore reads, for the dtypes of package array.
-// All sizes that a document or a chunk claims are checked before memory is
-// allocated for them.
+// Everything that the package writes carries a checksum that TensorStore verifies:
+// CRC-32C after raw format 3 chunks, the content checksum of a zstd frame otherwise. The
+// package reads everything that TensorStore reads, for the dtypes of package array. It
+// checks all sizes that a document or a chunk states before it allocates memory for them.
 package zarr

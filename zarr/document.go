@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// document3 returns the zarr.json of metadata made by New, in the bytes that
+// document3 returns the zarr.json of metadata that New has made. The bytes are those that
 // TensorStore writes: compact, members sorted.
 func (m *Metadata) document3() []byte {
 	codecs := `{"configuration":{"endian":"little"},"name":"bytes"}`
@@ -28,8 +28,8 @@ func (m *Metadata) document3() []byte {
 		jsonInts(m.ChunkShape), codecs, m.DType, zeroFill(m.DType), jsonInts(m.Shape))
 }
 
-// document2 does the same for the .zarray. An uncompressed array says zstd too,
-// for the checksum that a frame of stored blocks carries.
+// document2 does the same for the .zarray. An uncompressed array says zstd too, because
+// frames of stored blocks carry a checksum.
 func (m *Metadata) document2() []byte {
 	m.chain.labels = []string{"C", "zstd"}
 	return fmt.Appendf(nil, `{"chunks":%s,"compressor":{"id":"zstd","level":%d},"dimension_separator":".",`+

@@ -8,8 +8,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// names2 holds the format 2 names that differ from the dtype's own, without the
-// byte order that comes before them.
+// names2 holds the format 2 names that differ from the dtype's own, without the byte
+// order that precedes them.
 var names2 = map[array.DType]string{
 	array.Bool:       "b1",
 	array.Int8:       "i1",
@@ -47,8 +47,8 @@ func name2(d array.DType) string {
 	return "<" + name
 }
 
-// parseName2 parses a format 2 dtype. As in TensorStore, "|" is for one-byte
-// types only, which may also carry a meaningless byte order.
+// parseName2 parses a format 2 dtype. As in TensorStore, only one-byte types may have
+// "|", and they may also have a byte order, which means nothing.
 func parseName2(name string) (d array.DType, big bool, err error) {
 	if name != "" && strings.Contains("<>|", name[:1]) {
 		d, ok := dtypes2[name[1:]]
@@ -61,7 +61,7 @@ func parseName2(name string) (d array.DType, big bool, err error) {
 	return array.Invalid, false, fmt.Errorf("%w: dtype %q", fault.ErrUnsupported, name)
 }
 
-// swapUnit returns the size of the unit whose bytes a byte order orders.
+// swapUnit returns the size of the unit to which a byte order applies.
 func swapUnit(d array.DType) int {
 	if d.IsComplex() {
 		return d.Size() / 2
@@ -69,8 +69,8 @@ func swapUnit(d array.DType) int {
 	return d.Size()
 }
 
-// intBits returns the width and signedness of an integer dtype, and whether it
-// is one.
+// intBits returns the width and signedness of an integer dtype. ok is false for other
+// dtypes.
 func intBits(d array.DType) (bits int, signed, ok bool) {
 	switch d {
 	case array.Int2:

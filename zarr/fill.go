@@ -12,15 +12,16 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// Fill sets dst, elements of the array, to the fill value: what an array holds
-// where no chunk is stored. A format 2 array without one is filled with zeros, as
-// TensorStore does.
+// Fill sets dst, elements of the array, to the fill value, which is the value of elements
+// whose chunk is not stored. As in TensorStore, the fill value of a format 2 array that
+// states none is zero.
 func (m *Metadata) Fill(dst []byte) { fillWith(dst, m.fill) }
 
-// Filling returns metadata that differs in what [Metadata.DecodeChunk] does with
-// a shard without one of its inner chunks: it fills that part with the fill value,
-// as TensorStore does, and so cannot tell a lost inner chunk from one that never
-// was. [Metadata.CheckStored] allows for it.
+// Filling returns metadata for readers that accept shards without some of their inner
+// chunks. [Metadata.DecodeChunk] fills the region of a missing inner chunk with the fill
+// value, as TensorStore does. It therefore cannot distinguish an inner chunk that was
+// lost from one that was never stored. [Metadata.CheckStored] allows for missing inner
+// chunks.
 func (m *Metadata) Filling() *Metadata {
 	filling := *m
 	filling.absent = m.fill
@@ -38,8 +39,8 @@ func fillWith(dst, element []byte) {
 	}
 }
 
-// parseFill3 returns the element of dtype d that v, a format 3 fill value, stands
-// for. Which values there are is what TensorStore accepts.
+// parseFill3 returns the element of dtype d for v, a format 3 fill value. It accepts the
+// values that TensorStore accepts.
 func parseFill3(v any, d array.DType) ([]byte, error) {
 	fill := make([]byte, d.Size())
 	bits, signed, isInt := intBits(d)
@@ -61,9 +62,9 @@ func parseFill3(v any, d array.DType) ([]byte, error) {
 	return fill, nil
 }
 
-// parseFill2 does the same for format 2. There, integers narrower than a byte may
-// be any int8, strings are decimal or hexadecimal numbers, and some types can be,
-// or must be, the stored bytes in base64.
+// parseFill2 does the same for format 2. In that format integers narrower than a byte may
+// be any int8, strings are decimal or hexadecimal numbers, and some types can be, or must
+// be, the stored bytes in base64.
 func parseFill2(v any, d array.DType, big bool) ([]byte, error) {
 	fill := make([]byte, d.Size())
 	_, signed, isInt := intBits(d)
@@ -101,8 +102,8 @@ func fillBool(dst []byte, v any) bool {
 	return ok
 }
 
-// fillInt stores a whole number of so many bits. Like TensorStore it accepts 3.0
-// and 1e18.
+// fillInt stores a whole number of the given number of bits. Like TensorStore it accepts
+// 3.0 and 1e18.
 func fillInt(dst []byte, v any, bits int, signed bool) bool {
 	number, ok := v.(json.Number)
 	if !ok {
@@ -129,14 +130,14 @@ func fillInt(dst []byte, v any, bits int, signed bool) bool {
 	return err == nil && i >= -1<<(bits-1) && i <= 1<<(bits-1)-1
 }
 
-// storeBits stores as many low bytes of word as dst has room for.
+// storeBits stores the low bytes of word, as many as fit in dst.
 func storeBits(dst []byte, word uint64) {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], word)
 	copy(dst, b[:])
 }
 
-// fillPair stores a complex number, of which float stores the parts.
+// fillPair stores a complex number. float stores its real and imaginary parts.
 func fillPair(dst []byte, v any, float func([]byte, any, array.DType) bool) bool {
 	l, ok := v.([]any)
 	half := len(dst) / 2
@@ -147,8 +148,8 @@ func fillPair(dst []byte, v any, float func([]byte, any, array.DType) bool) bool
 	return ok && len(l) == 2 && float(dst[:half], l[0], part) && float(dst[half:], l[1], part)
 }
 
-// fillFloat3 stores a number, a special value by name, or an element by its bits
-// in hexadecimal.
+// fillFloat3 stores a number, a special value by name, or an element by its bits in
+// hexadecimal.
 func fillFloat3(dst []byte, v any, d array.DType) bool {
 	s, isString := v.(string)
 	if hex, ok := strings.CutPrefix(s, "0x"); ok && hex != "" && len(hex) <= 2*len(dst) {
@@ -183,7 +184,7 @@ func fillNumber(dst []byte, v any, d array.DType) bool {
 	}
 	f, err := strconv.ParseFloat(string(number), 64)
 	if number == "-0" {
-		f = 0 // an integer
+		f = 0 // v is an integer
 	}
 	return err == nil && storeFloat(dst, f, d)
 }
@@ -200,8 +201,8 @@ func special(s string) (f float64, ok bool) {
 	return 0, false
 }
 
-// parseNumeral parses what C's strtod takes for a number, but for its names of
-// special values, between white space.
+// parseNumeral parses the numbers that C's strtod accepts, except the names of special
+// values, with white space around them.
 func parseNumeral(s string) (f float64, ok bool) {
 	s = strings.Trim(s, " \t\n\v\f\r")
 	lower := strings.ToLower(s)
@@ -215,8 +216,8 @@ func parseNumeral(s string) (f float64, ok bool) {
 	return f, err == nil
 }
 
-// storeFloat stores f, rounded to d as TensorStore does: to the 16-bit types by
-// way of float32, to others at once.
+// storeFloat stores f, rounded to d as TensorStore does: to the 16-bit types by way of
+// float32, to others directly.
 func storeFloat(dst []byte, f float64, d array.DType) bool {
 	src, from := binary.LittleEndian.AppendUint64(nil, math.Float64bits(f)), array.Float64
 	switch {
@@ -231,8 +232,8 @@ func storeFloat(dst []byte, f float64, d array.DType) bool {
 	return array.Convert(dst, d, src, from) == nil
 }
 
-// roundOdd returns f cut off to a float32 whose last bit is set if anything was
-// cut off. Rounding that to fewer bits gives what rounding f gives.
+// roundOdd returns f truncated to a float32, with the last bit set if the truncation lost
+// anything. Rounding the result to fewer bits gives the same as rounding f.
 func roundOdd(f float64) float32 {
 	cut := float32(f)
 	if float64(cut) == f || math.IsNaN(f) {
@@ -245,9 +246,9 @@ func roundOdd(f float64) float32 {
 	return math.Float32frombits(bits | 1)
 }
 
-// e8m0 returns the float8_e8m0fnu that TensorStore 0.1.86 reads from a number, and
-// for which it writes that number. Both are wrong, by a factor of 2 to the 64 and
-// the sign, and so fit each other.
+// e8m0 returns the float8_e8m0fnu that TensorStore 0.1.86 reads from a number, and for
+// which it writes that number. Its reader and its writer are both wrong, by a factor of 2
+// to the 64 and by the sign, and so agree with each other.
 func e8m0(f float64) byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0xff
@@ -267,8 +268,8 @@ func e8m0(f float64) byte {
 	return byte(exp)
 }
 
-// fillBase64 stores bytes in base64, with or without padding. TensorStore's
-// decoder ignores white space and takes dots for padding.
+// fillBase64 stores bytes in base64, with or without padding. TensorStore's decoder
+// ignores white space and treats dots as padding.
 func fillBase64(dst []byte, v any) bool {
 	s, ok := v.(string)
 	if !ok {

@@ -12,24 +12,24 @@ import (
 // huffCoders holds scratch memory for appendHuffman, of type *huff0.Scratch.
 var huffCoders = sync.Pool{New: func() any { return new(huff0.Scratch) }}
 
-// appendStored appends src as one zstd frame of stored blocks, which adds a
-// checksum to data that stays as it is.
+// appendStored appends src as one zstd frame of stored blocks, which adds a checksum to
+// the unchanged data.
 func appendStored(dst, src []byte) []byte { return appendLiterals(dst, src, nil) }
 
-// appendHuffman appends src as one zstd frame of literals, and each block is
-// Huffman-coded where that makes it smaller. It takes at most storedSize bytes.
+// appendHuffman appends src as one zstd frame of literals. It codes each block with
+// Huffman codes if that makes the block smaller. The frame has at most storedSize bytes.
 func appendHuffman(dst, src []byte) []byte {
 	s := huffCoders.Get().(*huff0.Scratch)
 	defer huffCoders.Put(s)
-	// A table takes about a hundred bytes of a block: to code by the table of
-	// the block before saves less than it loses.
+	// A table takes about a hundred bytes of a block. Coding with the table of the block
+	// before saves less than it loses.
 	s.Reuse = huff0.ReusePolicyNone
 	return appendLiterals(dst, src, s)
 }
 
-// appendLiterals appends src as one zstd frame whose blocks have literals alone,
-// no sequences, with content size and checksum (RFC 8878 section 3.1.1). Blocks
-// are stored if s is nil.
+// appendLiterals appends src as one zstd frame whose blocks have literals only, no
+// sequences, with content size and checksum (RFC 8878 section 3.1.1). If s is nil, all
+// blocks are stored.
 func appendLiterals(dst, src []byte, s *huff0.Scratch) []byte {
 	dst = appendFrameHeader(dst, len(src))
 	var hash xxhash.Digest
@@ -46,19 +46,19 @@ func appendLiterals(dst, src []byte, s *huff0.Scratch) []byte {
 	return binary.LittleEndian.AppendUint32(dst, uint32(hash.Sum64()))
 }
 
-// storedSize returns the length of what appendStored makes of n bytes.
+// storedSize returns the length of the frame that appendStored makes of n bytes.
 func storedSize(n int) int {
 	header := appendFrameHeader(make([]byte, 0, maxFrameHeader), n)
 	blocks := max(1, (n-1)/zstdBlockSize+1)
 	return len(header) + 3*blocks + n + 4
 }
 
-// maxFrameHeader is how long a frame header gets without a dictionary.
+// maxFrameHeader is the largest length of a frame header without a dictionary.
 const maxFrameHeader = 14
 
-// appendFrameHeader appends the header of a frame with checksum of n bytes of
-// content. Content over one block gets a window of one block, not one of its own
-// size, so that decoders need no memory in proportion to it.
+// appendFrameHeader appends the header of a frame with a checksum and n bytes of content.
+// If the content is longer than one block, the window has the size of one block and not
+// of the content, so that decoders need no memory in proportion to the content.
 func appendFrameHeader(dst []byte, n int) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
 	const checksum, single, window = 0x04, 0x20, 7 << 3 // 2^(10+7) bytes
@@ -76,9 +76,9 @@ func appendFrameHeader(dst []byte, n int) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(n))
 }
 
-// appendBlock appends one block of a frame of literals: repeated, if it
-// consists of one value, or Huffman-coded if s is not nil and that makes it
-// smaller, or else stored.
+// appendBlock appends one block of a frame of literals. A block of a single value is
+// repeated. Other blocks are Huffman-coded if s is not nil and that makes them smaller,
+// and stored otherwise.
 func appendBlock(dst, block []byte, last bool, s *huff0.Scratch) []byte {
 	if s != nil && len(block) >= minCoded {
 		if bytes.Equal(block[1:], block[:len(block)-1]) {
@@ -99,9 +99,9 @@ func appendBlock(dst, block []byte, last bool, s *huff0.Scratch) []byte {
 // minCoded is the size below which a block has no room for a table.
 const minCoded = 32
 
-// huffCode returns the Huffman-coded block, table first, in memory of s; nil if
-// that is not smaller. It has four streams, which decode faster than one, unless
-// the header has the short form, which stands for one.
+// huffCode returns the Huffman-coded block, table first, in memory of s. It returns nil
+// if the coded block is not smaller. The block has four streams, which decode faster than
+// one, unless its header has the short form, which means one stream.
 func huffCode(block []byte, s *huff0.Scratch) []byte {
 	compress := huff0.Compress4X
 	if literalsHeaderSize(len(block)) == 3 {
@@ -122,12 +122,12 @@ func appendBlockHeader(dst []byte, kind, size int, last bool) []byte {
 	return append(dst, byte(head), byte(head>>8), byte(head>>16))
 }
 
-// appendLiteralsHeader appends the header of Huffman-coded literals that bring
-// their table, which decode to size bytes. RFC 8878 section 3.1.1.3.1.1.
+// appendLiteralsHeader appends the header of Huffman-coded literals with their table. The
+// literals decode to size bytes. See RFC 8878 section 3.1.1.3.1.1.
 func appendLiteralsHeader(dst []byte, size, coded int) []byte {
 	n := literalsHeaderSize(size)
 	format := [6]int{3: 0, 4: 2, 5: 3}[n]
-	bits := 4*n - 2 // of each of the two sizes, after 4 bits
+	bits := 4*n - 2 // width of each of the two sizes, after 4 bits
 	head := literalsCoded | format<<2 | size<<4 | coded<<(4+bits)
 	for range n {
 		dst = append(dst, byte(head))
@@ -136,8 +136,8 @@ func appendLiteralsHeader(dst []byte, size, coded int) []byte {
 	return dst
 }
 
-// literalsHeaderSize returns the length of the header of so many literals, coded
-// in less bytes than that.
+// literalsHeaderSize returns the length of the header of size literals that are coded in
+// fewer bytes.
 func literalsHeaderSize(size int) int {
 	switch {
 	case size < 1<<10:

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// keyEncoding is a chunk key encoding: "default" has the prefix "c", "v2" and
-// format 2 have none.
+// keyEncoding is a chunk key encoding: "default" has the prefix "c", "v2" and format 2
+// have no prefix.
 type keyEncoding struct {
 	prefix, separator string
-	inner             []int // inner chunks in a stored one along each axis; nil: they are none
+	inner             []int // number of inner chunks in a stored chunk along each axis; nil: the keys are not of inner chunks
 }
 
 // grid returns the number of chunks along each axis. An axis of size 0 has none.
@@ -40,11 +40,10 @@ func (m *Metadata) NumChunks() int {
 	return n
 }
 
-// Overlapping yields the index of each chunk that holds elements of the box of
-// the given size at off, in row-major order; it visits no others. Each index is
-// a fresh slice. What of the box lies outside of the array is ignored. A box
-// without elements overlaps no chunk, nor does one of another rank than the
-// array's.
+// Overlapping yields the index of each chunk that holds elements of the box of the given
+// size at off, in row-major order. It visits no other chunks. Each index is a fresh
+// slice. Overlapping ignores the region of the box outside the array. A box without
+// elements, or with another rank than the array, overlaps no chunk.
 func (m *Metadata) Overlapping(off, size []int) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		off, size, ok := clipBox(off, size, m.Shape)
@@ -69,8 +68,7 @@ func (m *Metadata) Overlapping(off, size []int) iter.Seq[[]int] {
 	}
 }
 
-// clipBox returns the part of a box that lies within shape, and whether there is
-// one.
+// clipBox returns the region of a box that lies within shape, and whether there is one.
 func clipBox(off, size, shape []int) (o, s []int, ok bool) {
 	if len(off) != len(shape) || len(size) != len(shape) {
 		return nil, nil, false
@@ -87,8 +85,8 @@ func clipBox(off, size, shape []int) (o, s []int, ok bool) {
 	return o, s, true
 }
 
-// next advances index within grid in row-major order and reports whether there
-// was a next one.
+// next advances index within grid in row-major order. It returns false at the end of the
+// grid.
 func next(index, grid []int) bool {
 	for i := len(index) - 1; i >= 0; i-- {
 		if index[i]++; index[i] < grid[i] {
@@ -99,11 +97,10 @@ func next(index, grid []int) bool {
 	return false
 }
 
-// Key returns the key of the chunk at index, relative to the array: "c/0/1" in
-// format 3 ("c" for a scalar), "0.1" in format 2 ("0" for a scalar), or as the
-// document's separator and encoding say. The index needs the array's rank. The
-// key of an inner chunk, see [Metadata.Inner], is that of the stored chunk which
-// it is in.
+// Key returns the key of the chunk at index, relative to the array: "c/0/1" in format 3
+// ("c" for a scalar), "0.1" in format 2 ("0" for a scalar). The document may name another
+// separator and encoding. The index must have the array's rank. The key of an inner chunk
+// (see [Metadata.Inner]) is the key of the stored chunk that contains it.
 func (m *Metadata) Key(index []int) string {
 	if len(index) == 0 {
 		if m.keys.prefix != "" {
@@ -125,10 +122,9 @@ func (m *Metadata) Key(index []int) string {
 	return b.String()
 }
 
-// ChunkRegion returns the part of the array that the chunk at index holds: where
-// it starts and its size along each axis. At the array's edge the size is less
-// than ChunkShape, and the rest of the chunk is padding. The index must lie
-// within the grid.
+// ChunkRegion returns the region of the array that the chunk at index holds: its start
+// and its size along each axis. At the array's edge the size is less than [ChunkShape],
+// and the rest of the chunk is padding. The index must lie within the grid.
 func (m *Metadata) ChunkRegion(index []int) (offset, size []int) {
 	offset, size = make([]int, len(index)), make([]int, len(index))
 	for i, x := range index {

@@ -72,21 +72,22 @@ func (f bzip2Filter) most(enc []byte, limit int64) (int64, error) {
 	return mostOf(enc, limit, func(in *bytes.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil })
 }
 
-// usualRatio is what one byte of a stream may stand for without a look, beyond the
-// first unlooked bytes: more than anything but constants compresses to.
+// usualRatio is the number of bytes that one byte of a stream may decode to without a
+// closer look, after the first unlooked bytes: only constants compress better.
 const (
 	usualRatio = 64
 	unlooked   = 8 << 20
 )
 
-// mostOf bounds the decoded form of a stream, whose header says nothing of its
-// length. One that would have to be very dense is decoded to find out, to nowhere.
+// mostOf bounds the length of the decoded form of a stream whose header does not state
+// it. If the stream would have to be very dense to decode to limit bytes, mostOf decodes
+// it, without keeping the result.
 func mostOf(enc []byte, limit int64, open func(*bytes.Reader) (io.Reader, error)) (int64, error) {
 	if usual := int64(len(enc))*usualRatio + unlooked; limit <= usual {
 		return usual, nil
 	}
 	if err := memory.Check(limit); err != nil {
-		return 0, err // and not after a long look
+		return 0, err // before the stream is decoded at length
 	}
 	r, err := open(bytes.NewReader(enc))
 	if err != nil {
@@ -99,8 +100,8 @@ func mostOf(enc []byte, limit int64, open func(*bytes.Reader) (io.Reader, error)
 	return n, nil
 }
 
-// readAll reads what r decodes from in into buf. It reads to the end, where the
-// checksum is verified, and demands that in ends there too.
+// readAll reads the bytes that r decodes from in into buf. It reads to the end, where the
+// checksum is verified, and requires that in ends there too.
 func readAll(what string, buf []byte, r io.Reader, in *bytes.Reader) ([]byte, error) {
 	n, err := io.ReadFull(r, buf)
 	if err == nil {
@@ -111,8 +112,8 @@ func readAll(what string, buf []byte, r io.Reader, in *bytes.Reader) ([]byte, er
 			return nil, fmt.Errorf("%w: %s: more than %d bytes", fault.ErrCorrupt, what, len(buf))
 		}
 	}
-	// ReadFull turns an early end into ErrUnexpectedEOF, but so does a
-	// decoder whose input is cut off: only another read tells them apart.
+	// ReadFull turns an early end into ErrUnexpectedEOF, but so does a decoder whose
+	// input is cut off. Only another read distinguishes the two.
 	if err == io.ErrUnexpectedEOF {
 		var more [1]byte
 		_, err = r.Read(more[:])

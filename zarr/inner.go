@@ -11,15 +11,14 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// Inner returns the metadata of the same array with the inner chunks of its
-// shards (the codec "sharding_indexed") as chunks. If its chunks are no shards,
-// ok is false.
+// Inner returns the metadata of the same array with the inner chunks of its shards (the
+// codec "sharding_indexed") as chunks. ok is false if its chunks are not shards.
 //
-// Indices are then those of the array's grid of inner chunks, ChunkShape is
-// theirs, and the methods are about inner chunks, so that they can be read one
-// by one: find them with [Metadata.InnerChunks] and [Metadata.ParseShardIndex] of
-// m. Only Key and Document are about what is stored by itself. Inner chunks that
-// are shards in turn have inner chunks again.
+// The methods of inner are about inner chunks, so that these can be read one by one:
+// indices are those of the array's grid of inner chunks, and [ChunkShape] is the shape of
+// an inner chunk. Find the inner chunks with [Metadata.InnerChunks] and
+// [Metadata.ParseShardIndex] of m. Only Key and Document are about the stored chunk and
+// the stored document. Inner chunks that are shards in turn have inner chunks again.
 func (m *Metadata) Inner() (inner *Metadata, ok bool) {
 	s := m.chain.shard
 	if s == nil {
@@ -35,8 +34,8 @@ func (m *Metadata) Inner() (inner *Metadata, ok bool) {
 	return &i, true
 }
 
-// innerChain returns the chain of the inner chunks, as the array's axes see them:
-// what transposes a shard transposes its inner chunks too.
+// innerChain returns the chain of the inner chunks with the array's axes. A transpose
+// before the shard applies to its inner chunks too.
 func (c *chain) innerChain() *chain {
 	inner := *c.shard.inner
 	inner.labels = append(slices.Clone(c.labels[:len(c.labels)-1]), inner.labels...)
@@ -63,8 +62,8 @@ func unpick(s, order []int) []int {
 	return out
 }
 
-// innerGrid returns the number of inner chunks in a shard along each of the
-// array's axes. The slice is a copy.
+// innerGrid returns the number of inner chunks in a shard along each of the array's axes.
+// The slice is a copy.
 func (m *Metadata) innerGrid() []int {
 	if m.chain.perm == nil {
 		return slices.Clone(m.chain.shard.grid)
@@ -72,11 +71,11 @@ func (m *Metadata) innerGrid() []int {
 	return unpick(m.chain.shard.grid, m.chain.perm)
 }
 
-// InnerChunks yields the inner chunks of the shard at index that hold elements of
-// the box of the given size at off, in row-major order; it visits no others. The
-// first value is the position in what [Metadata.ParseShardIndex] returns, the
-// second the index for the methods of [Metadata.Inner], a fresh slice. There are
-// none if the chunk is no shard, or does not overlap the box.
+// InnerChunks yields the inner chunks of the shard at index that hold elements of the box
+// of the given size at off, in row-major order. It visits no others. The first value is
+// the position in the result of [Metadata.ParseShardIndex], the second the index for the
+// methods of [Metadata.Inner], a fresh slice. InnerChunks yields nothing if the chunk is
+// not a shard or does not overlap the box.
 func (m *Metadata) InnerChunks(index, off, size []int) iter.Seq2[int, []int] {
 	return func(yield func(int, []int) bool) {
 		inner, ok := m.Inner()
@@ -87,7 +86,7 @@ func (m *Metadata) InnerChunks(index, off, size []int) iter.Seq2[int, []int] {
 		if !ok {
 			return
 		}
-		// The part of the box in this chunk.
+		// The region of the box in this chunk.
 		start, n := m.ChunkRegion(index)
 		for i := range start {
 			end := min(off[i]+size[i], start[i]+n[i])
@@ -107,9 +106,9 @@ func (m *Metadata) InnerChunks(index, off, size []int) iter.Seq2[int, []int] {
 	}
 }
 
-// ShardIndex returns which part of a stored chunk of n bytes is the index of its
-// inner chunks. A chunk that is too short for it is an error that matches
-// orbax.ErrCorrupt; metadata whose chunks are no shards, one that matches
+// ShardIndex returns the range of a stored chunk of n bytes that holds the index of its
+// inner chunks. A chunk that is too short for the index is an error that matches
+// orbax.ErrCorrupt. If the chunks of m are not shards, the error matches
 // orbax.ErrUnsupported.
 func (m *Metadata) ShardIndex(n int64) (Range, error) {
 	s := m.chain.shard
@@ -123,12 +122,13 @@ func (m *Metadata) ShardIndex(n int64) (Range, error) {
 	return Range{offset, int64(s.indexSize)}, nil
 }
 
-// ParseShardIndex returns where in the stored chunk each inner chunk lies, from
-// the bytes that [Metadata.ShardIndex] names. The inner chunks are in row-major
-// order along the array's axes. Checksums of the index are verified. What it says
-// is not: each Range that is used needs its [Range.Check], as damage to one need
-// not keep the others from being read. Errors are those of ShardIndex, and
-// orbax.ErrNoMemory.
+// ParseShardIndex returns the range of each inner chunk in the stored chunk. enc is the
+// bytes in the range that [Metadata.ShardIndex] returns. The inner chunks are in
+// row-major order along the array's axes.
+//
+// ParseShardIndex verifies checksums of the index, but not the ranges in it: call
+// [Range.Check] for each Range that you use, so that damage to one does not prevent
+// reading the others. The errors are those of ShardIndex, and orbax.ErrNoMemory.
 func (m *Metadata) ParseShardIndex(enc []byte) ([]Range, error) {
 	s := m.chain.shard
 	if s == nil {
@@ -159,22 +159,22 @@ func (m *Metadata) noShard() error {
 	return fmt.Errorf("%w: chunks encoded by %s have no index of inner chunks", fault.ErrUnsupported, m.Codecs())
 }
 
-// Range is a part of a stored chunk.
+// Range is a range of bytes in a stored chunk.
 type Range struct{ Offset, Length int64 }
 
-// indexEntry is the size of an entry of a shard's index: offset and length, or
-// all ones for an inner chunk that is absent.
+// indexEntry is the size of an entry of a shard's index: offset and length, or all ones
+// for an inner chunk that is absent.
 const indexEntry = 16
 
 func entryRange(entry []byte) Range {
 	return Range{int64(binary.LittleEndian.Uint64(entry)), int64(binary.LittleEndian.Uint64(entry[8:]))}
 }
 
-// Absent reports whether r stands for an inner chunk that was not stored.
+// Absent reports whether r is the range of an inner chunk that was not stored.
 func (r Range) Absent() bool { return r == Range{-1, -1} }
 
-// Check returns an error that matches orbax.ErrCorrupt if r does not lie within a
-// stored chunk of n bytes. For one that is absent it matches fs.ErrNotExist too.
+// Check returns an error that matches orbax.ErrCorrupt if r does not lie within a stored
+// chunk of n bytes. If r is absent, the error also matches [fs.ErrNotExist].
 func (r Range) Check(n int64) error {
 	switch {
 	case r.Absent():

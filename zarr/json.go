@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// object is a JSON object. Unlike struct decoding it keeps the case of names
-// and tells an absent member from a null one.
+// object is a JSON object. Unlike struct decoding it keeps the case of names, and
+// distinguishes an absent member from a null member.
 type object map[string]any
 
 // corrupt returns an error about a malformed document.
@@ -20,8 +20,8 @@ func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: zarr metadata: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
-// unsupported returns an error about a document that may be valid but asks for
-// what is not implemented.
+// unsupported returns an error about a document that may be valid but asks for a feature
+// that is not implemented.
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: zarr metadata: %w", fault.ErrUnsupported, fmt.Errorf(format, args...))
 }
@@ -80,7 +80,7 @@ func (o object) obj(name string) (object, error) {
 
 func (o object) list(name string) ([]any, error) { return member[[]any](o, name, "an array") }
 
-// member returns a member that must be a T, which what describes.
+// member returns a member that must be a T; what describes a T for the error.
 func member[T any](o object, name, what string) (T, error) {
 	v, err := o.get(name)
 	t, ok := v.(T)
@@ -109,7 +109,7 @@ func (o object) ints(name string) ([]int, error) {
 	return out, nil
 }
 
-// intIn reads a member that must be an integer from lo to hi.
+// intIn checks that a member is an integer from lo to hi.
 func (o object) intIn(name string, lo, hi int) error {
 	v, err := o.get(name)
 	if err != nil {

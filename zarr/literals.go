@@ -13,25 +13,25 @@ import (
 // huffDecoders holds scratch memory for decodeLiterals, of type *huff0.Scratch.
 var huffDecoders = sync.Pool{New: func() any { return new(huff0.Scratch) }}
 
-// Kinds of literals. The first two are those of blocks as well.
+// Kinds of literals. The first two are kinds of blocks as well.
 const (
 	literalsRaw      = blockRaw
 	literalsRLE      = blockRLE
-	literalsCoded    = 2 // a Huffman table and what it codes
-	literalsTreeless = 3 // coded by the table of a block before
+	literalsCoded    = 2 // a Huffman table and the bytes that it codes
+	literalsTreeless = 3 // coded with the table of an earlier block
 )
 
 // literals is the first section of a compressed block, RFC 8878 section
 // 3.1.1.3.1.
 type literals struct {
 	kind    int
-	streams int // of Huffman code, 1 or 4
-	size    int // decoded
+	streams int // number of Huffman-coded streams, 1 or 4
+	size    int // decoded size
 	data    []byte
 }
 
-// parseLiterals reads a compressed block that has nothing but literals, no
-// sequences. Of others, and of damaged ones, ok is false.
+// parseLiterals parses a compressed block that has only literals and no sequences. ok is
+// false for other blocks, and for damaged ones.
 func parseLiterals(block []byte) (l literals, ok bool) {
 	if len(block) == 0 {
 		return l, false
@@ -52,7 +52,7 @@ func parseLiterals(block []byte) (l literals, ok bool) {
 	var stored int
 	switch {
 	case coded:
-		bits := 4*header - 2 // of each of the two sizes, after 4 bits
+		bits := 4*header - 2 // width of each of the two sizes, after 4 bits
 		mask := 1<<bits - 1
 		l.size = int(head>>4) & mask
 		stored = int(head>>(4+bits)) & mask
@@ -70,7 +70,7 @@ func parseLiterals(block []byte) (l literals, ok bool) {
 	if l.kind == literalsRLE {
 		stored = 1
 	}
-	// What follows is the number of sequences.
+	// The number of sequences follows.
 	if len(block) != header+stored+1 || block[header+stored] != 0 {
 		return l, false
 	}
@@ -78,8 +78,8 @@ func parseLiterals(block []byte) (l literals, ok bool) {
 	return l, true
 }
 
-// decodeLiterals decodes a frame that is literalsOnly. Each block is decoded to
-// where it belongs and goes into the checksum while it is in the cache.
+// decodeLiterals decodes a frame that is literalsOnly. It decodes each block to its place
+// and adds it to the checksum while it is in the cache.
 func (f zstdFrame) decodeLiterals(buf, enc []byte) ([]byte, error) {
 	limit := int(min(f.window, zstdBlockSize)) // of a block
 	var huff huffDecoder
@@ -94,7 +94,7 @@ func (f zstdFrame) decodeLiterals(buf, enc []byte) ([]byte, error) {
 		last = head.last
 		l := literals{kind: head.kind, size: head.size, data: data}
 		if head.kind == blockCompressed {
-			l, _ = parseLiterals(data) // parseZstd has seen that this is all
+			l, _ = parseLiterals(data) // parseZstd has checked that the block is nothing else
 		}
 		if size := max(l.size, len(data)); size > limit || l.size > len(buf)-n {
 			return nil, badFrame("block of %d bytes after %d, at most %d expected in blocks of %d", size, n, len(buf), limit)
@@ -147,7 +147,7 @@ func (h *huffDecoder) decode(dst []byte, l literals) error {
 	if h.scratch == nil {
 		return errors.New("literals that reuse a table, and none before them")
 	}
-	// The capacity is how much the decoder may, and has to, decode.
+	// The capacity is the number of bytes that the decoder may, and must, decode.
 	out := dst[:0:len(dst)]
 	var err error
 	if l.streams == 1 {
@@ -164,7 +164,7 @@ func (h *huffDecoder) decode(dst []byte, l literals) error {
 	return nil
 }
 
-// release gives the scratch memory back.
+// release returns the scratch memory to the pool.
 func (h *huffDecoder) release() {
 	if h.scratch != nil {
 		huffDecoders.Put(h.scratch)

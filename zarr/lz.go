@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// The two LZ77 formats that blosc has of its own or shares with LZ4. Both
-// decoders write to dst and return the part they filled.
+// The two LZ77 formats of blosc: its own, and LZ4. Both decoders write to dst and return
+// the part that they filled.
 
 var (
 	errLZShort  = errors.New("compressed data is cut off")
@@ -14,8 +14,8 @@ var (
 	errLZOffset = errors.New("match before the start of the data")
 )
 
-// copyMatch appends n bytes that begin offset bytes before the end of dst. They
-// may overlap what it appends.
+// copyMatch appends n bytes that begin offset bytes before the end of dst. They may
+// overlap the appended bytes.
 func copyMatch(dst []byte, offset, n int) ([]byte, error) {
 	switch {
 	case offset < 1 || offset > len(dst):
@@ -24,7 +24,7 @@ func copyMatch(dst []byte, offset, n int) ([]byte, error) {
 		return nil, errLZLong
 	}
 	for n > 0 {
-		// The bytes from there on repeat with period offset.
+		// From that byte on the bytes repeat with period offset.
 		k := min(n, offset)
 		start := len(dst) - offset
 		dst = append(dst, dst[start:start+k]...)
@@ -89,18 +89,19 @@ func decodeLZ4(dst, enc []byte) ([]byte, error) {
 	}
 }
 
-// decodeBloscLZ decodes BloscLZ, a descendant of FastLZ. A control byte below 32
-// announces as many literals, plus one. Otherwise its upper three bits are the
-// length of a match and its lower five the high bits of the distance; a distance
-// field of all ones is followed by a 16-bit one for matches further away.
+// decodeBloscLZ decodes BloscLZ, a descendant of FastLZ. A control byte below 32 is the
+// number of literals that follow, minus one. In other control bytes the upper three bits
+// are the length of a match and the lower five bits the high bits of the distance. If all
+// bits of the distance field are ones, a 16-bit distance follows, for matches further
+// away.
 func decodeBloscLZ(dst, enc []byte) ([]byte, error) {
-	const farthest = 8191 // what the 13 bits reach
+	const farthest = 8191 // largest distance in 13 bits
 	dst = dst[:0:len(dst)]
 	first := true
 	for len(enc) > 0 {
 		control := int(enc[0])
 		enc = enc[1:]
-		if first { // always literals; the upper bits tell the variant
+		if first { // always literals; the upper bits contain the variant
 			control &= 31
 			first = false
 		}

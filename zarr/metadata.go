@@ -13,13 +13,13 @@ const (
 	maxRank = 32      // TensorStore's limit
 	maxDim  = 1 << 62 // largest dimension, TensorStore's index range
 
-	// maxChunkBytes bounds a decoded chunk, so that sizes derived from it
-	// (a shard index, an upper bound with overhead) cannot overflow.
+	// maxChunkBytes bounds a decoded chunk, so that sizes derived from it (a shard index,
+	// an upper bound with overhead) cannot overflow.
 	maxChunkBytes = 1 << 56
 )
 
-// Metadata describes a stored array. It comes from [Parse] or [New], must not be
-// changed, and may then be used by several goroutines at once.
+// Metadata describes a stored array. [Parse] and [New] make it. It must not be changed;
+// several goroutines may use it at the same time.
 type Metadata struct {
 	Format     int         // 2 or 3
 	Shape      []int       // of the array
@@ -29,8 +29,8 @@ type Metadata struct {
 	doc    []byte
 	keys   keyEncoding
 	chain  *chain
-	fill   []byte   // an element
-	absent []byte   // the same if it stands for absent inner chunks
+	fill   []byte   // one element
+	absent []byte   // the fill value for absent inner chunks; nil: they are errors
 	frames encoding // how zstd frames are written
 	level  int      // of zstd
 }
@@ -39,13 +39,13 @@ type Metadata struct {
 type Options struct {
 	Format      int // 2 or 3; 0 means 3
 	Shape       []int
-	ChunkShape  []int // each at least 1; nil means one chunk for the array
+	ChunkShape  []int // each at least 1; nil means one chunk for the whole array
 	DType       array.DType
 	Compression Compression
 }
 
-// New returns the metadata of an array to be written. Its slices are copies.
-// Options that no document can express are an error.
+// New returns the metadata of an array to be written. It copies the slices of o. Options
+// that no document can express are an error.
 func New(o Options) (*Metadata, error) {
 	m := &Metadata{
 		Format:     o.Format,
@@ -90,8 +90,7 @@ func New(o Options) (*Metadata, error) {
 	return m, nil
 }
 
-// check verifies shape, chunk shape and dtype and returns the decoded size of a
-// chunk.
+// check verifies shape, chunk shape and dtype, and returns the decoded size of a chunk.
 func (m *Metadata) check() (chunkBytes int, err error) {
 	if m.DType.Size() == 0 {
 		return 0, fmt.Errorf("%w: invalid dtype %v", fault.ErrDType, m.DType)
@@ -123,8 +122,8 @@ func (m *Metadata) check() (chunkBytes int, err error) {
 	return n, nil
 }
 
-// product returns item times the product of shape, and whether the product of
-// its non-zero dimensions stays within limit.
+// product returns item times the product of shape. ok reports whether the product of item
+// and the non-zero dimensions stays within limit.
 func product(shape []int, item, limit int) (n int, ok bool) {
 	n = item
 	zero := false
@@ -147,8 +146,8 @@ func product(shape []int, item, limit int) (n int, ok bool) {
 // MetadataName returns the key of the document; see [DocumentName].
 func (m *Metadata) MetadataName() string { return DocumentName(m.Format) }
 
-// DocumentName returns the key of the documents of a format, relative to the
-// array: "zarr.json", or ".zarray" for format 2.
+// DocumentName returns the key of the document in a format, relative to the array:
+// "zarr.json", or ".zarray" for format 2.
 func DocumentName(format int) string {
 	if format == 2 {
 		return ".zarray"
@@ -156,14 +155,14 @@ func DocumentName(format int) string {
 	return "zarr.json"
 }
 
-// Document returns the JSON document: for metadata from [New] the bytes that
-// TensorStore writes, for metadata from [Parse] the bytes that were parsed.
-// The caller may keep and change the slice.
+// Document returns the JSON document. For metadata from [New] these are the bytes that
+// TensorStore writes, for metadata from [Parse] the bytes that were parsed. The caller
+// may keep and change the slice.
 func (m *Metadata) Document() []byte { return slices.Clone(m.doc) }
 
-// Codecs describes how chunks are encoded, for people:
-// "bytes(little) + crc32c", "F + blosc", "sharding_indexed[2 2](bytes + zstd)".
+// Codecs describes the encoding of chunks, for people: "bytes(little) + crc32c", "F +
+// blosc", "sharding_indexed[2 2](bytes + zstd)".
 func (m *Metadata) Codecs() string { return m.chain.String() }
 
-// ChunkBytes returns the size of one decoded chunk.
+// ChunkBytes returns the size of one decoded chunk in bytes.
 func (m *Metadata) ChunkBytes() int { return m.chain.size }

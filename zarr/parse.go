@@ -9,11 +9,11 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Parse reads a metadata document: "zarr.json" for format 3, ".zarray" for
-// format 2. It is as strict as TensorStore, so that what it accepts, Orbax can
-// load. A malformed document is an error that matches orbax.ErrCorrupt; one that
-// asks for something that is not implemented, an unknown codec for example,
-// matches orbax.ErrUnsupported.
+// Parse parses a metadata document: "zarr.json" for format 3, ".zarray" for format 2. It
+// is as strict as TensorStore, so Orbax can load every array whose document Parse
+// accepts. A malformed document is an error that matches orbax.ErrCorrupt. A document
+// that asks for a feature that is not implemented, such as an unknown codec, is an error
+// that matches orbax.ErrUnsupported.
 func Parse(format int, doc []byte) (*Metadata, error) {
 	if format != 2 && format != 3 {
 		return nil, fmt.Errorf("%w: zarr format %d, want 2 or 3", fault.ErrUnsupported, format)
@@ -37,7 +37,7 @@ func Parse(format int, doc []byte) (*Metadata, error) {
 	return m, nil
 }
 
-// parse2 reads a .zarray. Members that it does not know are ignored.
+// parse2 parses a .zarray. It ignores unknown members.
 func (m *Metadata) parse2(o object) (err error) {
 	if m.Shape, err = o.ints("shape"); err != nil {
 		return err
@@ -119,7 +119,7 @@ func reversed(rank int) []int {
 	return perm
 }
 
-// parseCompressor reads the one codec of format 2.
+// parseCompressor parses the one codec of format 2.
 func (m *Metadata) parseCompressor(o object) error {
 	v, err := o.get("compressor")
 	if err != nil {
@@ -149,10 +149,10 @@ func (m *Metadata) parseCompressor(o object) error {
 	return nil
 }
 
-// parseCompression checks the parameters of a compressor, which decoding does
-// not need, and returns its filter, nil for an unknown name. Format 2 has
-// defaults for them and keeps the name among them, as "id"; strict is for
-// format 3, which demands them.
+// parseCompression checks the parameters of a compressor, which decoding does not need.
+// It returns the filter, or nil for an unknown name. Format 2 has defaults for the
+// parameters and keeps the name among them, as "id". Format 3 requires the parameters;
+// strict is for format 3.
 func parseCompression(name string, conf object, strict bool) (filter, error) {
 	level := func(lo, hi int, others ...string) error {
 		if !strict {
@@ -188,17 +188,17 @@ func parseCompression(name string, conf object, strict bool) (filter, error) {
 	return nil, nil
 }
 
-// IsGroup reports whether doc, a "zarr.json", is the document of a group, of
-// which [Parse] makes an error, and not that of an array.
+// IsGroup reports whether doc, a "zarr.json", is the document of a group and not of an
+// array. [Parse] returns an error for it.
 func IsGroup(doc []byte) bool {
 	if !bytes.Contains(doc, []byte("group")) && !bytes.Contains(doc, []byte{'\\'}) {
-		return false // the word is not there, nor an escape that could spell it
+		return false // neither the word nor an escape that could spell it occurs
 	}
 	o, err := parseObject(doc)
 	return err == nil && o["node_type"] == "group"
 }
 
-// parse3 reads a zarr.json.
+// parse3 parses a zarr.json.
 func (m *Metadata) parse3(o object) (err error) {
 	if node, err := o.str("node_type"); err != nil {
 		return err
@@ -311,8 +311,8 @@ func (m *Metadata) parseKeys(o object) error {
 	return nil
 }
 
-// checkOptional checks the members that have no influence on the data, and that
-// the writer allows to ignore those it does not know.
+// checkOptional checks the members that do not influence the data. It accepts unknown
+// members that say that a reader may ignore them.
 func checkOptional(o object, rank int) error {
 	for name, v := range o {
 		switch name {

@@ -7,18 +7,18 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// page is what the size of raw chunks is a multiple of where possible, so that
-// they can be written past the page cache and mapped.
+// page divides the size of raw chunks where possible, so that they can be written past
+// the page cache, and mapped.
 const page = 4096
 
-// ChunkShape plans the chunks of an array: runs of its row-major memory of
-// about targetBytes, between half and double of it where the shape allows. The
-// chunks are nearly equal, so that the padding of the last ones stays within 1 %
-// of the array, and where the shape allows their size is a multiple of 4096
-// bytes. Each dimension is at least 1, also for an array without elements.
+// ChunkShape plans the chunks of an array as runs of its row-major memory. A chunk has
+// about targetBytes, between half and double of it where the shape allows. The chunks are
+// nearly equal, so that the padding of the last ones stays within 1 % of the array. Where
+// the shape allows, their size is a multiple of 4096 bytes. Each dimension of a chunk is
+// at least 1, also for an array without elements.
 func ChunkShape(shape []int, itemSize, targetBytes int) []int {
 	chunk := make([]int, len(shape))
-	row := itemSize // bytes of one step along the axis
+	row := itemSize // size in bytes of one step along the axis
 	for i := len(shape) - 1; i >= 0; i-- {
 		d := max(1, shape[i])
 		if row <= targetBytes/d {
@@ -26,8 +26,8 @@ func ChunkShape(shape []int, itemSize, targetBytes int) []int {
 			row *= d
 			continue
 		}
-		// This axis is divided; those before it have size 1, as the rest
-		// would not be contiguous.
+		// This axis is divided. The axes before it have size 1; the chunk would not be
+		// contiguous otherwise.
 		chunk[i] = divide(d, row, targetBytes)
 		for j := range i {
 			chunk[j] = 1
@@ -37,18 +37,18 @@ func ChunkShape(shape []int, itemSize, targetBytes int) []int {
 	return chunk
 }
 
-// divide returns how many of d steps of row bytes each make up a chunk. Together
-// they are larger than the target.
+// divide returns how many of d steps of row bytes each make up a chunk. All d steps
+// together are larger than the target.
 func divide(d, row, target int) int {
 	want := max(1, target/max(1, row))
-	unit := page / gcd(row, page) // steps that fill whole pages
+	unit := page / gcd(row, page) // number of steps that fill whole pages
 	acceptable := func(k int) bool {
 		pieces := (d-1)/k + 1
 		padding := k - 1 - (d-1)%k
 		return k <= 2*want && 2*k >= want && padding <= d/100 && (pieces > 1 || k == d)
 	}
 	// Try numbers of pieces near the wanted one, outwards from it.
-	even := 0 // best choice so far that is not whole pages
+	even := 0 // best choice so far that does not fill whole pages
 	pieces := (d-1)/want + 1
 	for away := 0; away <= min(pieces, 1<<12); away++ {
 		for _, p := range [2]int{pieces + away, pieces - away} {
@@ -67,8 +67,8 @@ func divide(d, row, target int) int {
 	if even > 0 {
 		return even
 	}
-	// Few large steps that do not divide well: smaller chunks, at worst one
-	// step each.
+	// There are few large steps that do not divide well: make smaller chunks, at worst of
+	// one step each.
 	for k := min(want, d); k > 1; k-- {
 		if k-1-(d-1)%k <= d/100 {
 			return k
@@ -84,15 +84,16 @@ func gcd(a, b int) int {
 	return a
 }
 
-// SplitShape returns the chunk shape that Orbax chooses for a shard of the given
-// shape when a program sets chunk_byte_size or shard_axes, so that both write
-// the same grid. Chunks divide the shard. First each of shardAxes is reduced to
-// size 1; then, until a chunk has at most chunkBytes, the largest dimension is
-// reduced to its next smaller divisor, where dimensions that are divided
-// already, by shardAxes or because they differ from those of the whole array's
-// shape global, go first. A chunkBytes of 0 sets no limit.
+// SplitShape returns the chunk shape that Orbax chooses for a shard of the given shape if
+// a program sets chunk_byte_size or shard_axes. Both then write the same grid.
 //
-// A limit below itemSize and an axis that the shape does not have are errors.
+// The chunks divide the shard. SplitShape first reduces each of shardAxes to size 1.
+// Until a chunk has at most chunkBytes, it then reduces the largest dimension to its next
+// smaller divisor. Dimensions that are divided already go first: those of shardAxes, and
+// those in which the shard differs from global, the shape of the whole array. A
+// chunkBytes of 0 sets no limit.
+//
+// A limit below itemSize is an error, and so is an axis that the shape does not have.
 func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) ([]int, error) {
 	if len(global) != len(shape) {
 		return nil, fmt.Errorf("%w: array shape %v, shard shape %v", fault.ErrShape, global, shape)
@@ -114,7 +115,7 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 		return chunk, nil
 	}
 	if slices.Contains(global, 0) {
-		return chunk, nil // nothing is stored; the other sizes can be any
+		return chunk, nil // nothing is stored, so the other sizes do not matter
 	}
 	if chunkBytes < itemSize || itemSize < 1 {
 		return nil, fmt.Errorf("%w: chunks of %d bytes with elements of %d", fault.ErrShape, chunkBytes, itemSize)
@@ -137,16 +138,16 @@ func SplitShape(global, shape []int, itemSize, chunkBytes int, shardAxes []int) 
 	return chunk, nil
 }
 
-// SplitEvenly returns a chunk shape for an array that no shards have to be divided
-// in: runs of its row-major memory of at most chunkBytes, which is at least
-// itemSize, nearly equal along the axis that is divided, and of size 1 along
-// axes. The last chunks may be padded.
+// SplitEvenly returns a chunk shape for an array whose chunks need not divide shards. A
+// chunk is a run of the array's row-major memory of at most chunkBytes, which must be at
+// least itemSize. The chunks are nearly equal along the axis that is divided, and have
+// size 1 along axes. The last chunks may be padded.
 func SplitEvenly(shape []int, itemSize, chunkBytes int, axes []int) []int {
 	chunk := make([]int, len(shape))
 	row := itemSize
 	for i := len(shape) - 1; i >= 0; i-- {
 		d := max(1, shape[i])
-		most := max(1, chunkBytes/row) // steps that a chunk has room for
+		most := max(1, chunkBytes/row) // number of steps that fit in a chunk
 		if slices.Contains(axes, i) {
 			most = 1
 		}
@@ -155,7 +156,7 @@ func SplitEvenly(shape []int, itemSize, chunkBytes int, axes []int) []int {
 		row *= chunk[i]
 		if pieces > 1 && !slices.Contains(axes, i) {
 			for j := range i {
-				chunk[j] = 1 // else a chunk is no run
+				chunk[j] = 1 // otherwise a chunk is not contiguous
 			}
 			break
 		}
@@ -175,7 +176,7 @@ func fits(shape []int, limit int) bool {
 	return true
 }
 
-// nextDivisor returns the largest divisor of whole below n, which is above 1.
+// nextDivisor returns the largest divisor of whole below n. n is greater than 1.
 func nextDivisor(whole, n int) int {
 	best := 1
 	for i := 1; i <= whole/i; i++ {
@@ -183,7 +184,7 @@ func nextDivisor(whole, n int) int {
 			continue
 		}
 		if whole/i < n {
-			return max(best, whole/i) // the next ones are smaller
+			return max(best, whole/i) // all later ones are smaller
 		}
 		if i < n {
 			best = i

@@ -8,8 +8,8 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// shard is the codec "sharding_indexed": a chunk divided into inner chunks, each
-// encoded by itself, with an index of where they are.
+// shard is the codec "sharding_indexed". It divides a chunk into inner chunks, each
+// encoded by itself, with an index of their places.
 type shard struct {
 	shape     []int // of the whole chunk
 	grid      []int // number of inner chunks along each axis
@@ -17,10 +17,10 @@ type shard struct {
 	inner     *chain // shape and codecs of an inner chunk
 	index     *chain // of a uint64 array of shape grid + [2]: offset, length
 	start     bool   // the index comes first
-	indexSize int    // encoded
+	indexSize int    // size of the encoded index
 }
 
-// indexAt returns where the index of a stored shard of n bytes is.
+// indexAt returns the offset of the index in a stored shard of n bytes.
 func (s *shard) indexAt(n int64) (offset int64, err error) {
 	if n < int64(s.indexSize) {
 		return 0, fmt.Errorf("%w: shard of %d bytes is too short for its index of %d", fault.ErrCorrupt, n, s.indexSize)
@@ -31,8 +31,8 @@ func (s *shard) indexAt(n int64) (offset int64, err error) {
 	return n - int64(s.indexSize), nil
 }
 
-// parseIndex decodes the index to entries of indexEntry bytes, in the order of
-// the grid, which the input holds uncompressed.
+// parseIndex decodes the index to entries of indexEntry bytes, in the order of the grid.
+// The result is as large as enc, because the index is not compressed.
 func (s *shard) parseIndex(enc []byte) ([]byte, error) {
 	if len(enc) != s.indexSize {
 		return nil, fmt.Errorf("%w: shard index of %d bytes, want %d", fault.ErrCorrupt, len(enc), s.indexSize)
@@ -47,10 +47,9 @@ func (s *shard) parseIndex(enc []byte) ([]byte, error) {
 	return index, nil
 }
 
-// decode decodes enc into dst. Where inner chunks lie, and whether they overlap
-// or leave gaps, is the writer's business. Those that are all padding may be
-// absent, and are not looked at; others may be if there is an element to fill
-// them with.
+// decode decodes enc into dst. It accepts inner chunks at any place, also if they overlap
+// or leave gaps. Inner chunks that are all padding may be absent, and are not looked at;
+// other inner chunks may be absent if there is an element to fill them with.
 func (s *shard) decode(dst, enc []byte, inside []int, absent []byte) error {
 	start, err := s.indexAt(int64(len(enc)))
 	if err != nil {
@@ -104,8 +103,8 @@ func (s *shard) decode(dst, enc []byte, inside []int, absent []byte) error {
 	return nil
 }
 
-// clip sets innerInside to the part of the inner chunk at index that lies within
-// the array, and reports whether there is one.
+// clip sets innerInside to the size of the region of the inner chunk at index that lies
+// within the array. It returns false if there is none.
 func (s *shard) clip(innerInside, inside, at []int) bool {
 	for i, size := range s.inner.shape {
 		innerInside[i] = min(size, inside[i]-at[i]*size)
@@ -116,9 +115,9 @@ func (s *shard) clip(innerInside, inside, at []int) bool {
 	return true
 }
 
-// contiguous reports whether the inner chunks follow each other in the chunk's
-// memory in the order of the grid: after the first axis that an inner chunk does
-// not span with size 1, it spans all others.
+// contiguous reports whether the inner chunks follow each other in the chunk's memory in
+// the order of the grid. That holds if an inner chunk has size 1 along the leading axes,
+// any size along the next axis, and spans all further axes.
 func (s *shard) contiguous() bool {
 	i := 0
 	for i < len(s.grid) && s.inner.shape[i] == 1 {

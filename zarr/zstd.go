@@ -16,16 +16,15 @@ const (
 	maxZstdLevel = 22
 
 	zstdMagic     = 0xfd2fb528
-	zstdBlockSize = 128 << 10 // largest block the format allows
+	zstdBlockSize = 128 << 10 // largest block that the format allows
 )
 
-// zstdFilter is one zstd frame. TensorStore's decoder stops after the first
-// frame, so several frames, or a skippable one, are an error here as they are
-// there.
+// zstdFilter is one zstd frame. TensorStore's decoder stops after the first frame, so
+// several frames, or a skippable frame, are an error in both.
 type zstdFilter struct{}
 
-// The decoders keep no state between calls, and are only used with DecodeAll,
-// which starts no goroutine. The memory for the result is the caller's.
+// The decoders keep no state between calls, and only DecodeAll is called, which starts no
+// goroutine. The caller provides the memory for the result.
 var zstdDecoders = sync.Pool{New: func() any {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecodeAllCapLimit(true))
@@ -35,11 +34,12 @@ var zstdDecoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// encoders has room for one encoder a core: each keeps 8 MiB and more, so that more
-// of them would take memory and no less time.
+// encoders has room for one encoder for each core. Each encoder keeps 8 MiB and more, so
+// more of them would take memory and save no time.
 var encoders = sync.OnceValue(func() chan struct{} { return make(chan struct{}, runtime.GOMAXPROCS(0)) })
 
-// takeEncoder waits for an encoder's turn, and returns what ends it.
+// takeEncoder waits until an encoder may run. The caller calls done when the encoder has
+// finished.
 func takeEncoder() (done func()) {
 	encoders() <- struct{}{}
 	return func() { <-encoders() }
@@ -83,7 +83,7 @@ func (zstdFilter) most(enc []byte, _ int64) (int64, error) {
 	return int64(f.most), nil
 }
 
-// badFrame says what is wrong with a frame.
+// badFrame returns an error about a frame.
 func badFrame(format string, args ...any) error {
 	return fmt.Errorf("%w: zstd frame: %w", fault.ErrCorrupt, fmt.Errorf(format, args...))
 }
@@ -91,16 +91,16 @@ func badFrame(format string, args ...any) error {
 // zstdFrame is the outline of a frame, RFC 8878 section 3.1.1.
 type zstdFrame struct {
 	blocks       int    // offset of the first block
-	window       uint64 // how far back matches can reach; no block is larger
-	hasSize      bool   // the header tells the content size
-	contentSize  uint64 // 0 if it does not
+	window       uint64 // largest distance of a match; no block is larger
+	hasSize      bool   // the header has the content size
+	contentSize  uint64 // 0 if the header has none
 	checksum     bool   // the low half of XXH64 of the content follows the blocks
-	literalsOnly bool   // no block has sequences: decodeLiterals can decode it
-	most         uint64 // the blocks hold no more than that
+	literalsOnly bool   // no block has sequences, so decodeLiterals can decode the frame
+	most         uint64 // upper bound for the content of the blocks
 }
 
-// parseZstd reads the outline of the frame that must fill enc. Of compressed
-// blocks it looks at no more than whether they have sequences.
+// parseZstd parses the outline of the frame that must fill enc. In compressed blocks it
+// only looks whether they have sequences.
 func parseZstd(enc []byte) (zstdFrame, error) {
 	var f zstdFrame
 	if len(enc) < 5 {
@@ -136,7 +136,7 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 		f.contentSize += 256
 	}
 	if single {
-		f.window = max(f.contentSize, 1<<10) // the smallest there is
+		f.window = max(f.contentSize, 1<<10) // the smallest window there is
 	} else {
 		exponent, eighths := enc[5]>>3, enc[5]&7
 		f.window = (8 + uint64(eighths)) << (7 + exponent)
@@ -144,7 +144,7 @@ func parseZstd(enc []byte) (zstdFrame, error) {
 	at += sizeBytes
 	f.blocks = at
 
-	f.literalsOnly = desc&3 == 0 // the library deals with dictionaries
+	f.literalsOnly = desc&3 == 0 // the library handles dictionaries
 	for last := false; !last; {
 		if len(enc)-at < 3 {
 			return f, badFrame("ends within its blocks, after %d bytes", len(enc))
@@ -187,7 +187,7 @@ const (
 type zstdBlock struct {
 	last bool
 	kind int
-	size int // of a compressed block that of its data, otherwise the decoded one
+	size int // of the data of a compressed block, otherwise of the decoded block
 }
 
 func zstdBlockHeader(b []byte) zstdBlock {
@@ -203,7 +203,7 @@ func (b zstdBlock) dataSize() int {
 	return b.size
 }
 
-// most returns an upper bound for what a block of a frame decodes to.
+// most returns an upper bound for the decoded size of a block.
 func (b zstdBlock) most(window uint64) uint64 {
 	limit := min(window, zstdBlockSize)
 	if b.kind == blockCompressed {
@@ -212,13 +212,13 @@ func (b zstdBlock) most(window uint64) uint64 {
 	return min(uint64(b.size), limit)
 }
 
-// minLibrary is the length below which the library's frames do not tell their
-// content size, which some decoders of zarr chunks want to know.
+// minLibrary is the length below which the library's frames lack their content size,
+// which some decoders of zarr chunks need.
 const minLibrary = 256
 
-// appendZstd appends src as one frame with content size and checksum. Blocks
-// without sequences, those of most weights, are entropy-coded too, as the C library
-// does; by default this one stores them.
+// appendZstd appends src as one frame with content size and checksum. Blocks without
+// sequences, as most blocks of weights are, are entropy-coded too, as in the C library;
+// by default the library that is used here stores them.
 func appendZstd(dst, src []byte, level int) ([]byte, error) {
 	if len(src) < minLibrary {
 		return appendHuffman(dst, src), nil
@@ -239,7 +239,7 @@ func appendZstd(dst, src []byte, level int) ([]byte, error) {
 	return e.EncodeAll(src, dst), nil
 }
 
-// zstdBound returns an upper bound for the length of what appendZstd makes of n
-// bytes: the encoder stores each block that it cannot make smaller. Its fastest
-// level has blocks of half the largest size.
+// zstdBound returns an upper bound for the length of the frame that appendZstd makes of n
+// bytes. The encoder stores each block that it cannot make smaller. At its fastest level
+// blocks have half the largest size.
 func zstdBound(n int) int { return n + 3*(2*n/zstdBlockSize+1) + 32 }
