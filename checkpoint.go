@@ -298,7 +298,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		group.Go(func() error {
 			v, err := c.loadPart(gctx, name, target, cfg)
 			if err != nil {
-				return inPart(name, err)
+				return fault.InItem(name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -310,9 +310,4 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		return nil, wrap(ctx, "load", c.path, err)
 	}
 	return loaded, nil
-}
-
-// inPart names the checkpointable that an error belongs to.
-func inPart(name string, err error) error {
-	return fmt.Errorf("checkpointable %q: %w", name, err)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
@@ -53,7 +54,7 @@ func (m *CheckpointMetadata) Err() error {
 		if t, ok := m.Checkpointables[name].(*view.TreeMetadata); ok {
 			err := t.Err()
 			if err != nil && len(m.Checkpointables) > 1 {
-				err = inPart(name, err)
+				err = fault.InItem(name, err)
 			}
 			errs = append(errs, err)
 		}
@@ -109,7 +110,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 	for _, name := range names {
 		if err = c.describe(ctx, cfg, name, m); err != nil {
 			if name != "" {
-				err = inPart(name, err)
+				err = fault.InItem(name, err)
 			}
 			break
 		}

@@ -120,13 +120,13 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		t := TreeRepair{Name: name, Databases: names, Damage: c.indexDamage(ctx, name)}
 		var failed *fs.PathError
 		if errors.As(t.Damage, &failed) && !errors.Is(t.Damage, fault.ErrCorrupt) {
-			return nil, inPart(name, t.Damage) // the store cannot say
+			return nil, fault.InItem(name, t.Damage) // the store cannot say
 		}
 		if t.Damage != nil {
 			unions[name], t.Obstacle = union.Open(ctx, union.Part{Dir: dir})
 		}
 		if t.Obstacle != nil {
-			obstacles = append(obstacles, inPart(name, t.Obstacle))
+			obstacles = append(obstacles, fault.InItem(name, t.Obstacle))
 		} else if t.Damage != nil {
 			t.Keys = unions[name].Keys()
 		}
@@ -225,7 +225,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 	}
 	for name, u := range unions {
 		if err := u.Check(ctx, ckdir.NewReadDir(c.found.Place(stage.Dir(), name, nil))); err != nil {
-			return inPart(name, err)
+			return fault.InItem(name, err)
 		}
 	}
 	return nil

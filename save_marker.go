@@ -1,16 +1,10 @@
 package orbax
 
 import (
-	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/save"
-	"github.com/go-orbax/orbax/storage"
 )
 
 // AtomicityMode is how a save makes its checkpoint complete in one step; see [Atomicity].
@@ -48,59 +42,4 @@ func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {
 			c.Refused = fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUsage, mode)
 		}
 	})
-}
-
-// errNotInPlace matches ErrExist, for callers that did not ask to overwrite anything.
-var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename",
-	fault.ErrUnsupported, fault.ErrExist)
-
-// checkAtomicity refuses a mode that there is not, or not here.
-func (s *saving) checkAtomicity(c *save.Config) error {
-	switch {
-	case c.Refused != nil:
-		return c.Refused
-	case s.inPlace && s.into != nil:
-		return fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUsage)
-	case s.inPlace && !s.store.Properties().Marker:
-		return fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
-	}
-	return nil
-}
-
-// beginInPlace makes the directory of a save by marker, and the file in it by which it
-// is known to be unfinished.
-func (s *saving) beginInPlace(ctx context.Context) (err error) {
-	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: s.replaces(s.lookUnfinished)}
-	if s.stage, err = s.store.Begin(ctx, s.dir, o); err != nil {
-		return err
-	}
-	if err = s.engine.WriteFile(ctx, s.stage, layout.IndicatorFile, nil); err != nil {
-		return errors.Join(err, s.stage.Abort())
-	}
-	s.digests.Add(layout.IndicatorFile, sha256.Sum256(nil))
-	return nil
-}
-
-// lookUnfinished is the look at what a save by marker may remove: it is looked at where
-// it was, and again under its temporary name.
-func (s *saving) lookUnfinished(ctx context.Context, dir string) ([]storage.Item, error) {
-	if dir == s.dir {
-		if err := s.checkTarget(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return proof.Replaced(s.store)(ctx, dir)
-}
-
-// busy returns ErrBusy if another writer is at work on the path, as one that writes an
-// unfinished checkpoint there.
-func (s *saving) busy(ctx context.Context) error {
-	edit, err := s.store.Edit(ctx, s.dir)
-	if err == nil {
-		return edit.Close()
-	}
-	if errors.Is(err, fault.ErrBusy) {
-		return err
-	}
-	return nil
 }

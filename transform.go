@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/view"
 )
@@ -43,7 +44,7 @@ func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 		plain.Handler.Views = nil
 		t, err := c.tree(ctx, name, plain)
 		if err != nil {
-			return nil, inPart(name, err)
+			return nil, fault.InItem(name, err)
 		}
 		return t, nil
 	}

@@ -88,7 +88,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	for _, name := range c.found.Items() {
 		for _, err := range c.verifyTree(ctx, name, cfg.handler) {
 			if len(c.found.Names) > 1 {
-				err = inPart(name, err)
+				err = fault.InItem(name, err)
 			}
 			errs = append(errs, err)
 		}

@@ -49,7 +49,7 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	}
 	save := opts.Operation.settings()
 	if save.Announce != nil {
-		if err := save.Announce(p.LeastBytes()); err != nil {
+		if err := save.Announce(leaves, p.LeastBytes()); err != nil {
 			return nil, err
 		}
 	}

@@ -1,24 +1,12 @@
 package partial
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"path"
-	"slices"
-	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/save"
-	"github.com/go-orbax/orbax/internal/union"
-	"github.com/go-orbax/orbax/storage"
-	"github.com/go-orbax/orbax/tree"
 )
 
 // Save adds the leaves of state, a pytree, to the session of the checkpoint that
@@ -66,118 +54,24 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 
 // saveOptions makes orbax.Save save a part when it is its turn.
 func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
-	var id [16]byte
-	rand.Read(id[:])
-	p := &newPart{session: s, turn: t, id: hex.EncodeToString(id[:])}
 	all := make([]orbax.SaveOption, 0, len(options)+1)
 	for _, o := range options {
 		all = append(all, o)
 	}
-	return append(all, p)
+	return append(all, partOption{s, t})
 }
 
-// ApplySave makes the save one of the part.
-func (p *newPart) ApplySave(c *save.Config) {
-	c.Into = &save.Into{Accept: p.accept, Begin: p.begin, DigestFile: digestFile(p.id)}
-}
-
-// newPart is a part that is being saved.
-type newPart struct {
+// partOption makes a save one of a part of a session.
+type partOption struct {
 	session *session
 	turn    *turn
-	id      string
-	leaves  []tree.Leaf
-	arrays  bool // some leaves are stored as arrays
-	zarr2   bool // in zarr format 2
 }
 
-// accept looks whether the part can be in one checkpoint with the parts that are there.
-func (p *newPart) accept(ctx context.Context, leaves []tree.Leaf, zarr2 bool) error {
-	p.leaves, p.zarr2 = leaves, zarr2
-	p.arrays = slices.ContainsFunc(leaves, hasArray)
-	for i := range p.leaves {
-		if _, text := leaves[i].Value.(string); !text {
-			p.leaves[i].Value = nil // the save may outlive the caller's state
-		}
+func (o partOption) ApplySave(c *save.Config) {
+	c.Unmerged = true
+	c.Target = func(at save.Place) save.Target {
+		var id [16]byte
+		rand.Read(id[:])
+		return &newPart{Place: at, session: o.session, turn: o.turn, id: hex.EncodeToString(id[:])}
 	}
-	_, err := p.check(ctx)
-	if err = p.session.orAbsent(ctx, err); errors.Is(err, fault.ErrNotExist) {
-		return nil // another process finalizes it; begin looks again
-	}
-	return err
-}
-
-// check returns the time of the last part.
-func (p *newPart) check(ctx context.Context) (last int64, err error) {
-	exists, err := p.session.exists(ctx)
-	if !exists {
-		return 0, err
-	}
-	c, err := p.session.read(ctx)
-	if err != nil {
-		return 0, err
-	}
-	var keys union.KeySet
-	var stored formats
-	for _, old := range c.parts {
-		t, err := old.tree(ctx)
-		if err != nil {
-			return 0, err
-		}
-		stored.add(old.title(), t)
-		for _, l := range t.Leaves {
-			keys.Add(l.Path, l.ValueType == layout.String) // what is wrong there is for Finalize to tell
-		}
-		last = max(last, old.saved)
-	}
-	errs := collisions(&keys, p.leaves)
-	if p.arrays {
-		errs = append(errs, stored.accept(p.zarr2))
-	}
-	return last, errors.Join(errs...)
-}
-
-// collisions returns what is wrong with leaves beside keys.
-func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
-	// Leaves of one tree do not collide with each other, but through names in
-	// the store; those the save refuses itself.
-	for _, l := range leaves {
-		_, text := l.Value.(string)
-		if err := keys.Add(l.Path, text); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
-
-// begin waits for its turn, looks again and starts the stage.
-func (p *newPart) begin(ctx context.Context) (storage.Stage, error) {
-	if err := p.turn.wait(ctx); err != nil {
-		return nil, err
-	}
-	var stage storage.Stage
-	var refused error // what waiting does not change
-	err := patiently(ctx, func() (err error) {
-		stage, err = p.session.store.Begin(ctx, p.session.dir, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
-			name, err = p.entry(ctx)
-			refused = err
-			return name, err
-		}})
-		if refused != nil {
-			refused = err
-			return nil
-		}
-		return err
-	})
-	return stage, cmp.Or(err, refused)
-}
-
-// entry looks again at the session, which is claimed, and returns the name of the entry
-// that the part will be.
-func (p *newPart) entry(ctx context.Context) (string, error) {
-	// What saves of parts have left that died; if it stays it is in no one's way.
-	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
-	last, err := p.check(ctx)
-	// Parts are merged in the order of their names.
-	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
 }

@@ -1,6 +1,9 @@
 package ckdir
 
-import "github.com/go-orbax/orbax/internal/transfer"
+import (
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/tree"
+)
 
 // Operation is a save as the packages that store items know it, beyond what the author
 // of a handler sees of it. A nil *Operation is that of a handler that is used alone.
@@ -10,9 +13,10 @@ type Operation struct{ settings Settings }
 type Settings struct {
 	// Engine takes the snapshots.
 	Engine *transfer.Engine
-	// Announce is called before anything is copied or written, with the least number of
-	// bytes that will be written. Its error ends the save.
-	Announce func(bytes int64) error
+	// Announce is called before anything is copied or written, with the leaves of a pytree
+	// and the least number of bytes that will be written. Its error ends the save. It
+	// neither changes nor keeps the leaves.
+	Announce func(leaves []tree.Leaf, bytes int64) error
 	// Unmerged puts the database of a pytree into a directory of its own, as one of
 	// several processes of a save does.
 	Unmerged bool

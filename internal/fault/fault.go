@@ -89,3 +89,8 @@ func (e *Leaf) Error() string {
 }
 
 func (e *Leaf) Unwrap() error { return e.Err }
+
+// InItem names the checkpointable that an error belongs to.
+func InItem(name string, err error) error {
+	return fmt.Errorf("checkpointable %q: %w", name, err)
+}

@@ -1,4 +1,3 @@
-// Package save is how a checkpoint is saved.
 package save
 
 import (
@@ -8,8 +7,6 @@ import (
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
-	"github.com/go-orbax/orbax/tree"
 )
 
 // Config is what the options of a save fill.
@@ -31,19 +28,20 @@ type Config struct {
 	Registry *handler.Registry
 	Handler  handler.SaveOptions
 	Step     Step
-	Into     *Into // of a partial save
+	// Unmerged gives the database of each pytree a directory of its own, as others are put
+	// beside it before the checkpoint is complete.
+	Unmerged bool
+	// Target makes the target of the save of a checkpoint that is to be at a place; nil is
+	// that of the whole checkpoint.
+	Target func(Place) Target
 }
 
-// Into makes of a save one of a part of the checkpoint at the path, which is stored
-// elsewhere until the others are there.
-type Into struct {
-	// Accept refuses leaves that cannot be saved, in arrays of zarr format 2 or 3. Nothing
-	// has been copied.
-	Accept func(ctx context.Context, leaves []tree.Leaf, zarr2 bool) error
-	// Begin starts the stage that is written and committed. It may wait.
-	Begin func(ctx context.Context) (storage.Stage, error)
-	// DigestFile is the name of the digest file in the stage.
-	DigestFile string
+// target returns where the save goes.
+func (c *Config) target(at Place) Target {
+	if c.Target != nil {
+		return c.Target(at)
+	}
+	return newWhole(at, c)
 }
 
 // Step makes of a save that of a step of a run. A training.Checkpointer sets it.

@@ -1,0 +1,212 @@
+// Package save is how a checkpoint is saved: one pipeline, whatever is saved and wherever
+// it goes.
+//
+//	plan      the items and their handlers, and what the options say
+//	Check     the target refuses the place
+//	Accept    each handler plans its item, and the target refuses what does not fit
+//	snapshot  an asynchronous save copies the item
+//	Claim     the target takes the place
+//	Open      the target gives the directory to write to
+//	write     each handler writes its item
+//	Publish   the target writes the documents and commits
+//
+// A [Target] is the whole checkpoint, or the part of a session (package partial). What the
+// options of a save fill is [Config].
+package save
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// Saving is a save that has been accepted. What it writes is under way from Run on.
+type Saving struct {
+	plan   *Plan
+	target Target
+}
+
+// Begin checks everything that can be checked, takes what it needs of the values, and
+// claims the path. Nothing is written before all of it is accepted. e moves the data; its
+// meter reports what goes on.
+func Begin(ctx context.Context, e *transfer.Engine, path string, values map[string]any, c *Config) (*Saving, error) {
+	store, dir, err := storage.Resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	p := newPlan(ctx, e, Place{store, dir}, c)
+	s := &Saving{plan: p, target: c.target(p.Place)}
+	if err := s.check(ctx, values); err != nil {
+		return nil, err
+	}
+	if err := s.accept(ctx, values); err != nil {
+		return nil, err
+	}
+	return s, s.target.Claim(ctx, p)
+}
+
+func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *Plan {
+	p := &Plan{
+		Config:  c,
+		Place:   place,
+		Engine:  e,
+		Meta:    layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
+		sharing: newSharing(ctx, c.Step),
+		like:    func() *earlier { return nil },
+	}
+	if c.Step.Like != "" {
+		p.like = openEarlier(ctx, c.Step.Like, func(error) {}) // then they have their own names
+	}
+	return p
+}
+
+// check refuses what the options and the names say, and the place. No value has been
+// looked at.
+func (s *Saving) check(ctx context.Context, values map[string]any) error {
+	p, c := s.plan, s.plan.Config
+	custom, err := layout.CheckCustom(c.Custom)
+	p.Meta.Custom = custom
+	errs := []error{err, c.Refused}
+	if len(values) == 0 {
+		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		errs = append(errs, layout.CheckName(name))
+	}
+	return errors.Join(append(errs, s.target.Check(ctx, p))...)
+}
+
+// accept lets the handlers check the values and take what they need.
+func (s *Saving) accept(ctx context.Context, values map[string]any) error {
+	p, c := s.plan, s.plan.Config
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		errs = append(errs, s.acceptItem(ctx, name, values[name]))
+	}
+	if c.Step.Force && !c.Step.Managed {
+		errs = append(errs, fmt.Errorf("%w: Force is for a Checkpointer, which decides what is saved; this saves always", fault.ErrUsage))
+	} else if c.Metrics != nil {
+		h := handler.MetricsHandler{}
+		write, err := h.Save(ctx, c.Metrics, c.Handler)
+		errs = append(errs, err)
+		p.Items = append(p.Items, &Item{Name: layout.MetricsName, Handler: h, write: write})
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Saving) acceptItem(ctx context.Context, name string, value any) error {
+	p, c := s.plan, s.plan.Config
+	if value == nil {
+		return fmt.Errorf("%w: checkpointable %q is nil", fault.ErrLeafType, name)
+	}
+	h, err := c.Registry.ForSave(name, value)
+	if err != nil {
+		return err
+	}
+	item := &Item{Name: name, Handler: h, Value: value}
+	if err := s.prepare(ctx, item); err != nil {
+		if name != c.Name {
+			err = fault.InItem(name, err) // one of several, not what Save was given
+		}
+		return err
+	}
+	if item.write == nil {
+		return fault.InItem(name, fmt.Errorf("%w: handler %s returned no function to write it", fault.ErrUnsupported, h.Type()))
+	}
+	p.Items = append(p.Items, item)
+	return nil
+}
+
+// prepare lets the handler of an item plan it and copy what may change, and the target
+// refuse it in between. A handler of pytrees announces what it has planned.
+func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
+	p := s.plan
+	defer func() { item.Value, item.Leaves = nil, nil }()
+	accepted := false
+	accept := func() error {
+		accepted = true
+		return s.target.Accept(ctx, p, item)
+	}
+	opts := p.Config.Handler
+	opts.Operation = p.operation(func(leaves []tree.Leaf, bytes int64) error {
+		item.Leaves = leaves
+		p.Bytes += bytes
+		return accept()
+	})
+	if _, announces := item.Handler.(handler.PyTreeHandler); !announces {
+		if err := accept(); err != nil {
+			return err
+		}
+	}
+	if item.write, err = item.Handler.Save(ctx, item.Value, opts); err == nil && !accepted {
+		err = accept()
+	}
+	return err
+}
+
+// operation is what the handler of an item knows of the save.
+func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *handler.Operation {
+	return (*handler.Operation)(ckdir.NewOperation(ckdir.Settings{
+		Engine:   p.Engine,
+		Announce: announce,
+		Unmerged: p.Config.Unmerged,
+		Reuse:    p.sharing.of,
+		Like:     func(name string) *ckdir.ReadDir { return p.like().dir(name) },
+	}))
+}
+
+// Run writes what has been accepted and publishes it.
+func (s *Saving) Run(ctx context.Context) error {
+	p := s.plan
+	for _, item := range p.Items {
+		p.Meta.Handlers[item.Name] = p.typeOf(item)
+	}
+	stage, err := s.target.Open(ctx, p)
+	if err == nil {
+		if p.sharing == nil { // else the fingerprints come first
+			p.Engine.Meter.Begin(transfer.Moving, 0)
+		}
+		err = p.write(ctx, stage)
+	}
+	if err != nil {
+		p.Engine.Meter.Begin(transfer.Committing, 0)
+		return errors.Join(err, s.target.Abort())
+	}
+	p.Meta.CommitTime = time.Now()
+	return s.target.Publish(ctx, p)
+}
+
+// write writes all items, each to its directory of the stage.
+func (p *Plan) write(ctx context.Context, stage storage.Files) error {
+	group, gctx := errgroup.WithContext(ctx)
+	for _, item := range p.Items {
+		group.Go(func() error {
+			dir, err := ckdir.NewWriteDir(gctx, p.Engine, stage, item.Name, p.Digests.Add)
+			if err != nil {
+				return err
+			}
+			return item.write(gctx, (*handler.WriteDir)(dir))
+		})
+	}
+	return group.Wait()
+}
+
+// WriteFile writes a file of the stage, and keeps its digest.
+func (p *Plan) WriteFile(ctx context.Context, stage storage.Files, name string, data []byte) error {
+	p.Digests.Add(name, sha256.Sum256(data))
+	return p.Engine.WriteFile(ctx, stage, name, data)
+}

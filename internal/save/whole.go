@@ -1,0 +1,189 @@
+package save
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/documents"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// whole is the target of a save of a whole checkpoint by one process.
+type whole struct {
+	Place
+	overwrite  bool
+	unfinished bool // what is overwritten must be unfinished
+	marked     bool // committed by marker: each item has the mark too
+	inPlace    bool // and written where it will be
+	stage      storage.Stage
+}
+
+func newWhole(at Place, c *Config) *whole {
+	inPlace := c.Marker && !c.Step.ReplaceDamaged // else the old one stays until this is complete
+	return &whole{
+		Place:      at,
+		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
+		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace,
+		marked:     c.Marker,
+		inPlace:    inPlace,
+	}
+}
+
+// Check refuses a place at which a checkpoint cannot be saved.
+func (w *whole) Check(ctx context.Context, p *Plan) error {
+	var mode error
+	if w.inPlace && !w.Store.Properties().Marker {
+		mode = fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
+	}
+	return errors.Join(mode, w.CheckOutside(ctx), w.checkFree(ctx))
+}
+
+// errNotInPlace matches ErrExist, for callers that did not ask to overwrite anything.
+var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename",
+	fault.ErrUnsupported, fault.ErrExist)
+
+// checkFree refuses a path that is taken: by anything, or, if overwriting, by anything
+// but a checkpoint.
+func (w *whole) checkFree(ctx context.Context) error {
+	info, ok, err := w.Stat(ctx)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		w.overwrite = w.overwrite && !w.unfinished // nothing is there to replace
+		return nil
+	}
+	if info.Dir {
+		entries, err := storage.Entries(ctx, w.Store, w.Dir)
+		switch {
+		case err != nil || len(entries) > 0:
+		case w.overwrite:
+			return nil // an empty directory, which may have been made for this
+		default:
+			return fault.Advise(fmt.Errorf("%w: an empty directory", fault.ErrExist), fault.Overwrite, overwriteAdvice)
+		}
+	}
+	old, err := w.Look(ctx, info)
+	switch {
+	case errors.Is(err, fault.ErrNotExist):
+		return nil // removed since
+	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished)):
+	case w.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
+		return errNotInPlace
+	default:
+		return w.Taken(ctx, err)
+	}
+	if err == nil && old.Deleting != "" {
+		return old.Pending()
+	}
+	// One that is damaged, or not finished, may be replaced.
+	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {
+		_, err = w.proof(ctx, w.Dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since
+	}
+	if err != nil {
+		return fmt.Errorf("will not overwrite: %w", err)
+	}
+	return nil
+}
+
+// Accept refuses what does not fit on the disk.
+func (w *whole) Accept(ctx context.Context, p *Plan, item *Item) error {
+	err := p.CheckRoom(ctx)
+	if errors.Is(err, fault.ErrNoSpace) && w.overwrite && !w.inPlace {
+		err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)
+	}
+	return err
+}
+
+// Claim begins the stage.
+func (w *whole) Claim(ctx context.Context, p *Plan) (err error) {
+	if w.inPlace {
+		return w.beginInPlace(ctx, p)
+	}
+	w.stage, err = w.Store.Begin(ctx, w.Dir, storage.BeginOptions{Replace: w.replaces(w.proof)})
+	return err
+}
+
+// replaces returns look if the save replaces what is at its path, else nil.
+func (w *whole) replaces(look storage.Look) storage.Look {
+	if w.overwrite {
+		return look
+	}
+	return nil
+}
+
+// beginInPlace makes the directory of a save by marker, and the file in it by which it
+// is known to be unfinished.
+func (w *whole) beginInPlace(ctx context.Context, p *Plan) (err error) {
+	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: w.replaces(w.lookUnfinished)}
+	if w.stage, err = w.Store.Begin(ctx, w.Dir, o); err != nil {
+		return err
+	}
+	if err := p.WriteFile(ctx, w.stage, layout.IndicatorFile, nil); err != nil {
+		return errors.Join(err, w.stage.Abort())
+	}
+	return nil
+}
+
+// lookUnfinished is the look at what a save by marker may remove: it is looked at where
+// it was, and again under its temporary name.
+func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item, error) {
+	if dir == w.Dir {
+		if err := w.checkFree(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return w.proof(ctx, dir)
+}
+
+// Open writes which handlers there are, if one of them may write any files.
+func (w *whole) Open(ctx context.Context, p *Plan) (storage.Files, error) {
+	w.removeLeft(ctx) // what has much in it takes seconds, for which SaveAsync does not wait
+	if !slices.ContainsFunc(p.Items, func(item *Item) bool { return proof.IsOwn(p.Meta.Handlers[item.Name]) }) {
+		return w.stage, nil
+	}
+	doc, err := layout.EncodeJSON(map[string]any{"item_handlers": p.Meta.Handlers})
+	if err != nil {
+		return nil, err
+	}
+	return w.stage, p.WriteFile(ctx, w.stage, layout.HandlersFile, doc)
+}
+
+// Publish writes the documents and commits the stage, unless what it replaces has become
+// something else meanwhile.
+func (w *whole) Publish(ctx context.Context, p *Plan) error {
+	err := w.writeDocuments(ctx, p)
+	p.Engine.Meter.Begin(transfer.Committing, 0)
+	if err == nil && w.overwrite && !w.inPlace {
+		err = w.checkFree(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, w.stage.Abort())
+	}
+	return w.stage.Commit(ctx)
+}
+
+func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
+	if w.marked {
+		for _, item := range p.Items {
+			if err := p.WriteFile(ctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Dir, item.Name))); err != nil {
+				return err
+			}
+		}
+	}
+	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Dir)
+}
+
+// Abort gives up the stage.
+func (w *whole) Abort() error { return w.stage.Abort() }

@@ -1,0 +1,194 @@
+package partial
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/go-orbax/orbax/internal/documents"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/internal/union"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/tree"
+)
+
+// newPart is the target of a save of a part: a directory in the session of the place.
+type newPart struct {
+	save.Place
+	session *session
+	turn    *turn
+	id      string
+	leaves  []tree.Leaf
+	arrays  bool // some leaves are stored as arrays
+	zarr2   bool // in zarr format 2
+	stage   storage.Stage
+}
+
+// Check refuses options that a part cannot have, and a place that is taken.
+func (p *newPart) Check(ctx context.Context, plan *save.Plan) error {
+	c := plan.Config
+	var mode error
+	if c.Marker {
+		mode = fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUsage)
+	}
+	if err := errors.Join(mode, p.CheckOutside(ctx), p.checkFree(ctx)); err != nil {
+		return err
+	}
+	if c.Overwrite {
+		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUsage)
+	}
+	if custom, _ := plan.Meta.Custom.(layout.CustomJSON); custom.IsList() {
+		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUsage)
+	}
+	if c.Metrics != nil {
+		return fmt.Errorf("%w: a partial save has no metrics", fault.ErrUsage)
+	}
+	return nil
+}
+
+// checkFree refuses a place where something is: the checkpoint must not exist yet.
+func (p *newPart) checkFree(ctx context.Context) error {
+	info, ok, err := p.Stat(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	switch _, err := p.Look(ctx, info); {
+	case err == nil:
+		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
+	case errors.Is(err, fault.ErrNotExist):
+		return nil // removed since
+	default:
+		return p.Taken(ctx, err)
+	}
+}
+
+// Accept looks whether the part can be in one checkpoint with the parts that are there.
+func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) error {
+	if item.Leaves == nil {
+		return fmt.Errorf("%w: a partial save is of a pytree, not of %T", fault.ErrLeafType, item.Value)
+	}
+	p.leaves, p.zarr2 = slices.Clone(item.Leaves), plan.Config.Handler.Storage.Zarr2
+	p.arrays = slices.ContainsFunc(p.leaves, hasArray)
+	for i := range p.leaves {
+		if _, text := p.leaves[i].Value.(string); !text {
+			p.leaves[i].Value = nil // the save may outlive the caller's state
+		}
+	}
+	_, err := p.check(ctx)
+	err = p.session.orAbsent(ctx, err)
+	if err != nil && !errors.Is(err, fault.ErrNotExist) { // else another process finalizes it; Open looks again
+		return err
+	}
+	return plan.CheckRoom(ctx)
+}
+
+// check returns the time of the last part.
+func (p *newPart) check(ctx context.Context) (last int64, err error) {
+	exists, err := p.session.exists(ctx)
+	if !exists {
+		return 0, err
+	}
+	c, err := p.session.read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var keys union.KeySet
+	var stored formats
+	for _, old := range c.parts {
+		t, err := old.tree(ctx)
+		if err != nil {
+			return 0, err
+		}
+		stored.add(old.title(), t)
+		for _, l := range t.Leaves {
+			keys.Add(l.Path, l.ValueType == layout.String) // what is wrong there is for Finalize to tell
+		}
+		last = max(last, old.saved)
+	}
+	errs := collisions(&keys, p.leaves)
+	if p.arrays {
+		errs = append(errs, stored.accept(p.zarr2))
+	}
+	return last, errors.Join(errs...)
+}
+
+// collisions returns what is wrong with leaves beside keys.
+func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
+	// Leaves of one tree do not collide with each other, but through names in
+	// the store; those the save refuses itself.
+	for _, l := range leaves {
+		_, text := l.Value.(string)
+		if err := keys.Add(l.Path, text); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// Claim does nothing: the session is claimed when it is the part's turn.
+func (p *newPart) Claim(context.Context, *save.Plan) error { return nil }
+
+// Open waits for its turn and begins the stage.
+func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error) {
+	if err := p.turn.wait(ctx); err != nil {
+		return nil, err
+	}
+	var refused error // what waiting does not change
+	err := patiently(ctx, func() (err error) {
+		p.stage, err = p.session.store.Begin(ctx, p.session.dir, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
+			name, err = p.entry(ctx)
+			refused = err
+			return name, err
+		}})
+		if refused != nil {
+			refused = err
+			return nil
+		}
+		return err
+	})
+	if err = cmp.Or(err, refused); err != nil {
+		p.stage = nil
+		return nil, err
+	}
+	return p.stage, nil
+}
+
+// entry looks again at the session, which is claimed, and returns the name of the entry
+// that the part will be.
+func (p *newPart) entry(ctx context.Context) (string, error) {
+	// What saves of parts have left that died; if it stays it is in no one's way.
+	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
+	last, err := p.check(ctx)
+	// Parts are merged in the order of their names.
+	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
+}
+
+// Publish writes the documents of the part, looks again whether the place is free, and
+// adds the part to the session.
+func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
+	err := documents.Write(ctx, plan.Engine, p.stage, &plan.Meta, &plan.Digests, digestFile(p.id), p.Dir)
+	plan.Engine.Meter.Begin(transfer.Committing, 0)
+	if err == nil {
+		err = p.checkFree(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, p.stage.Abort())
+	}
+	return p.stage.Commit(ctx)
+}
+
+// Abort gives up the stage, if it has been begun.
+func (p *newPart) Abort() error {
+	if p.stage == nil {
+		return nil
+	}
+	return p.stage.Abort()
+}
