@@ -135,7 +135,6 @@ func checkBroken(t *testing.T, path string, broken []string, want error, shape b
 			_, err := orbax.LoadAbstract(ctx, path, m)
 			return err
 		}(),
-		"LoadAsync":       second(orbax.LoadAsync(ctx, path).Result(ctx)),
 		"Checkpointables": second(orbax.LoadCheckpointables(ctx, path, nil)),
 		"Verify":          orbax.Verify(ctx, path),
 		"Hash":            second(orbax.Hash(ctx, path)),

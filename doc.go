@@ -57,6 +57,6 @@
 // have the type *[Error], and match the sentinels of this package with errors.Is, or
 // those of the file system and of a context that has ended. There are two exceptions.
 // The methods of a view.Tree return no *Error, because a tree does not know its
-// checkpoint. [AsyncResponse.Result] and [LoadResponse.Result] return the error of
-// their context if that ends first.
+// checkpoint. [AsyncResponse.Result] returns the error of its context if that ends
+// first.
 package orbax

@@ -164,10 +164,6 @@ func TestFollowLinksEverywhere(t *testing.T) {
 			}
 			return err
 		},
-		"LoadAsync": func(o ...orbax.LinksOption) error {
-			_, err := orbax.LoadAsync(ctx, path, optionsAs[orbax.LoadOption](o)...).Result(ctx)
-			return err
-		},
 		"LoadCheckpointables": func(o ...orbax.LinksOption) error {
 			_, err := orbax.LoadCheckpointables(ctx, path, nil, optionsAs[orbax.LoadCheckpointablesOption](o)...)
 			return err

@@ -188,7 +188,6 @@ func TestFillMissingEverywhere(t *testing.T) {
 		"LoadAbstract": func(o ...orbax.LoadOption) (any, error) {
 			return orbax.LoadAbstract(ctx, path, array.Abstract(want), o...)
 		},
-		"LoadAsync": func(o ...orbax.LoadOption) (any, error) { return orbax.LoadAsync(ctx, path, o...).Result(ctx) },
 	} {
 		if v, err := read(orbax.FillMissing()); err != nil || !v.(*array.Array).Equal(want) {
 			t.Errorf("%s: %v, %v", name, v, err)

@@ -34,9 +34,6 @@ func TestMappedRefused(t *testing.T) {
 		"LoadCheckpointables": func(ctx context.Context, o orbax.LoadCheckpointablesOption) error {
 			return errorOf(orbax.LoadCheckpointables(ctx, path, nil, o))
 		},
-		"LoadAsync": func(ctx context.Context, o orbax.LoadCheckpointablesOption) error {
-			return errorOf(orbax.LoadAsync(ctx, path, o).Result(ctx))
-		},
 	}
 	others := calls{
 		"Metadata": func(ctx context.Context, o orbax.LoadCheckpointablesOption) error {

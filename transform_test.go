@@ -71,8 +71,6 @@ func TestTransform(t *testing.T) {
 		}
 	}
 	asMap("Load", v, err)
-	v, err = orbax.LoadAsync(ctx, path, rules).Result(ctx)
-	asMap("LoadAsync", v, err)
 	v, err = orbax.Load(ctx, path, rules, orbax.Select("layers.1.w"))
 	if want := (map[string]any{"layers": map[string]any{"1": map[string]any{"w": array.Of([]float32{3, 4})}}}); err != nil || !reflect.DeepEqual(v, want) {
 		t.Errorf("with Select: %v, %v", v, err)

@@ -263,7 +263,7 @@ func (c *Checkpointer) Wait(ctx context.Context) error {
 
 func (c *Checkpointer) wait(ctx context.Context) error {
 	if r := c.underWay(); r != nil {
-		if err := await(ctx, r.done); err != nil {
+		if err := r.ended.Wait(ctx); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/go-orbax/orbax/internal/future"
 )
 
 // Response is the answer to a save in the background. Its methods may be called by
@@ -12,16 +14,15 @@ import (
 type Response struct {
 	step    int
 	began   time.Time
-	done    chan struct{}
 	cancel  context.CancelCauseFunc
 	skipped bool
+	ended   *future.Future[bool] // whether it is saved
 
-	mu        sync.Mutex
-	saved     bool // set before done is closed, as is err
-	err       error
-	told      bool // the outcome has reached somebody
-	asking    int  // calls of Result that wait for it
-	callbacks []func(bool, error)
+	mu     sync.Mutex
+	saved  bool // the outcome, as ended has it then
+	err    error
+	told   bool // the outcome has reached somebody
+	asking int  // calls of Result that wait for it
 }
 
 // Step returns the step that is saved.
@@ -37,57 +38,37 @@ func (r *Response) Skipped() bool { return r.skipped }
 func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 	r.ask(1)
 	defer r.ask(-1)
-	select {
-	case <-r.done: // counts also when ctx has ended
-	default:
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
-		}
+	if err := r.ended.Wait(ctx); err != nil {
+		return false, err
 	}
 	r.tell()
-	return r.saved, r.err
+	return r.ended.Outcome()
 }
 
 // Cancel ends this save, and waits until what it has written is removed. Its Result is
 // an error that matches context.Canceled, unless the save had ended before: then
 // Cancel does nothing.
 func (r *Response) Cancel() {
-	if r.skipped {
+	if r.skipped || r.ended.Ended() { // a failure of it has yet to reach somebody
 		return
-	}
-	select {
-	case <-r.done:
-		return // a failure of it has yet to reach somebody
-	default:
 	}
 	r.ask(1)
 	defer r.ask(-1)
 	r.cancel(canceled{})
-	<-r.done
-	if errors.Is(r.err, context.Canceled) {
+	if _, err := r.ended.Outcome(); errors.Is(err, context.Canceled) {
 		r.tell() // the caller knows
 	}
 }
 
 // Done is closed when the save has ended, well or not.
-func (r *Response) Done() <-chan struct{} { return r.done }
+func (r *Response) Done() <-chan struct{} { return r.ended.Done() }
 
 // OnComplete calls f once with what Result returns, when the save has ended: on the
 // save's goroutine, or at once if it has ended already. f must not wait for the
 // Checkpointer.
 func (r *Response) OnComplete(f func(saved bool, err error)) {
-	r.mu.Lock()
-	r.told = true
-	select {
-	case <-r.done:
-		r.mu.Unlock()
-		f(r.saved, r.err)
-	default:
-		r.callbacks = append(r.callbacks, f)
-		r.mu.Unlock()
-	}
+	r.tell()
+	r.ended.Then(f)
 }
 
 // settle sets the outcome, which end makes known.
@@ -97,17 +78,8 @@ func (r *Response) settle(saved bool, err error) {
 	r.saved, r.err = saved, err
 }
 
-// end tells that the save has ended.
-func (r *Response) end() {
-	r.mu.Lock()
-	close(r.done)
-	callbacks := r.callbacks
-	r.callbacks = nil
-	r.mu.Unlock()
-	for _, f := range callbacks {
-		f(r.saved, r.err)
-	}
-}
+// end makes known that the save has ended.
+func (r *Response) end() { r.ended.Set(r.saved, r.err) }
 
 // unasked returns the failure, unless the program has it already, and counts it as told.
 func (r *Response) unasked() error {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/save"
 )
 
@@ -157,7 +158,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*R
 	if err := c.checkStep(step, s); err != nil {
 		return nil, err
 	}
-	r := &Response{step: step, done: make(chan struct{})}
+	r := &Response{step: step, ended: future.New[bool]()}
 	if !s.Step.Force {
 		want, err := c.decide(step)
 		if err != nil {
@@ -166,7 +167,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*R
 		if !want {
 			c.log.Debug("skipped", "step", step)
 			r.skipped = true
-			close(r.done)
+			r.end()
 			return r, nil
 		}
 	}
@@ -192,7 +193,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*R
 // saved.
 func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) error {
 	if r := c.underWay(); r != nil {
-		if err := await(ctx, r.done); err != nil {
+		if err := r.ended.Wait(ctx); err != nil {
 			return err
 		}
 	}

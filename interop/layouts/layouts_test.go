@@ -254,7 +254,7 @@ func equalProto(t *testing.T, got proto.Message, it item) {
 	}
 }
 
-// checkTogether loads all checkpointables at once, in the background.
+// checkTogether loads all checkpointables at once.
 func checkTogether(t *testing.T, path string, l *layout) {
 	targets := map[string]any{}
 	for _, it := range l.Items {
@@ -263,7 +263,7 @@ func checkTogether(t *testing.T, path string, l *layout) {
 			targets[it.Name] = &structpb.Struct{}
 		}
 	}
-	got, err := orbax.LoadCheckpointablesAsync(t.Context(), path, targets).Result(t.Context())
+	got, err := orbax.LoadCheckpointables(t.Context(), path, targets)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,21 +14,20 @@ import (
 
 // A load that is cancelled ends at once, whatever it waits for, and leaves no
 // goroutine behind.
-func TestLoadAsyncCancelled(t *testing.T) {
+func TestLoadCancelled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ckpt")
 	state := map[string]any{"w": noise(t, 64, 1024), "b": []float64{1, 2}, "name": "run"}
 	must(t, orbax.Save(t.Context(), path, state, orbax.Storage(handler.StorageOptions{PlainFiles: true})))
 	for name, load := range map[string]func(ctx context.Context, path string) error{
-		"LoadAsync": func(ctx context.Context, path string) error {
-			_, err := orbax.LoadAsync(ctx, path).Result(context.Background())
+		"Load": func(ctx context.Context, path string) error {
+			_, err := orbax.Load(ctx, path)
 			return err
 		},
-		"LoadIntoAsync": func(ctx context.Context, path string) error {
-			_, err := orbax.LoadIntoAsync(ctx, path, new(any)).Result(context.Background())
-			return err
+		"LoadInto": func(ctx context.Context, path string) error {
+			return orbax.LoadInto(ctx, path, new(any))
 		},
-		"LoadCheckpointablesAsync": func(ctx context.Context, path string) error {
-			_, err := orbax.LoadCheckpointablesAsync(ctx, path, nil).Result(context.Background())
+		"LoadCheckpointables": func(ctx context.Context, path string) error {
+			_, err := orbax.LoadCheckpointables(ctx, path, nil)
 			return err
 		},
 	} {
@@ -84,34 +83,4 @@ func blockedLoad(t *testing.T, path string, n int, load func(context.Context, st
 		t.Fatalf("blocked in read %d: the load did not end", n)
 	}
 	return true
-}
-
-// Result's own context ends the wait and not the load.
-func TestLoadAsyncResult(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ckpt")
-	must(t, orbax.Save(t.Context(), path, map[string]any{"step": 7}))
-	open := make(chan struct{})
-	w := &watch{before: func(context.Context, int) error { <-open; return nil }}
-	resp := orbax.LoadAsync(t.Context(), w.over(t, path))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := resp.Result(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("the wait ended with %v", err)
-	}
-	select {
-	case <-resp.Done():
-		t.Error("the load is done while its store blocks")
-	default:
-	}
-	close(open)
-	for range 2 {
-		v, err := resp.Result(t.Context())
-		if err != nil || v.(map[string]any)["step"] != 7 {
-			t.Errorf("got %v, %v", v, err)
-		}
-	}
-	<-resp.Done()
-	if v, err := resp.Result(ctx); err != nil || v == nil {
-		t.Errorf("a load that is done gives %v, %v to a context that has ended", v, err)
-	}
 }
