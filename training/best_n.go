@@ -29,7 +29,7 @@ type BestN struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p BestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p BestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type Checkpointer struct {
 
 // ownSave is the last step that this Checkpointer has saved.
 type ownSave struct {
-	listed Checkpoint
+	listed Step
 	// ended is when the save had ended, by the monotonic clock.
 	ended time.Time
 }
@@ -196,10 +196,10 @@ func (c *Checkpointer) Path(step int) string {
 
 // Checkpoints returns the complete steps, ascending, as they were when the root was
 // last read: by New, Reload, and every save and load of this Checkpointer.
-func (c *Checkpointer) Checkpoints() []Checkpoint { return c.steps.all() }
+func (c *Checkpointer) Checkpoints() []Step { return c.steps.all() }
 
 // Latest returns the newest of Checkpoints, or false if there is none.
-func (c *Checkpointer) Latest() (Checkpoint, bool) {
+func (c *Checkpointer) Latest() (Step, bool) {
 	ck, err := c.steps.find(LatestStep)
 	return ck, err == nil
 }

@@ -21,16 +21,16 @@ import (
 func TestClockThatWasAhead(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	at := func(hours ...float64) (checkpoints []training.Checkpoint) {
+	at := func(hours ...float64) (checkpoints []training.Step) {
 		for i, h := range hours {
-			checkpoints = append(checkpoints, training.Checkpoint{Step: i, Time: now.Add(time.Duration(h * float64(time.Hour)))})
+			checkpoints = append(checkpoints, training.Step{Step: i, Time: now.Add(time.Duration(h * float64(time.Hour)))})
 		}
 		return checkpoints
 	}
 	const year = 365 * 24
 	for _, hours := range [][]float64{{year}, {-5, year}, {-5, 0.001}, {-5, year, -2, year}} {
 		yes, err := training.ContinuousCheckpointingPolicy{MinimumInterval: time.Hour}.ShouldSave(
-			training.Checkpoint{Step: 9, Time: now}, at(hours...), training.DecisionContext{})
+			training.Step{Step: 9, Time: now}, at(hours...), training.DecisionContext{})
 		if !yes || err != nil {
 			t.Errorf("after %v nothing is saved: %v", hours, err)
 		}
@@ -120,7 +120,7 @@ func TestIntervalSinceTheOwnSave(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	asked := 0
-	c := openRun(t, root, training.Options{SaveDecision: decide(func(step training.Checkpoint, previous []training.Checkpoint) bool {
+	c := openRun(t, root, training.Options{SaveDecision: decide(func(step training.Step, previous []training.Step) bool {
 		if asked++; len(previous) == 0 {
 			return true
 		}
@@ -143,8 +143,8 @@ func TestIntervalSinceTheOwnSave(t *testing.T) {
 	}
 }
 
-type decide func(step training.Checkpoint, previous []training.Checkpoint) bool
+type decide func(step training.Step, previous []training.Step) bool
 
-func (d decide) ShouldSave(step training.Checkpoint, previous []training.Checkpoint, _ training.DecisionContext) (bool, error) {
+func (d decide) ShouldSave(step training.Step, previous []training.Step, _ training.DecisionContext) (bool, error) {
 	return d(step, previous), nil
 }

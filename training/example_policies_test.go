@@ -16,8 +16,8 @@ func ExampleAnySavePolicy() {
 		training.PreemptionCheckpointingPolicy{},
 	}
 	start := time.Now()
-	saved := []training.Checkpoint{{Step: 0, Time: start}}
-	step := training.Checkpoint{Step: 50, Time: start.Add(time.Minute)}
+	saved := []training.Step{{Step: 0, Time: start}}
+	step := training.Step{Step: 50, Time: start.Add(time.Minute)}
 
 	save, err := policy.ShouldSave(step, saved, training.DecisionContext{})
 	fmt.Println(save, err)
@@ -40,9 +40,9 @@ func ExampleAnyPreservationPolicy() {
 		},
 		training.EveryNSteps{Interval: 1000},
 	}
-	var checkpoints []training.Checkpoint
+	var checkpoints []training.Step
 	for i, loss := range []float64{9, 4, 2, 5, 1, 6, 3, 8, 7} {
-		checkpoints = append(checkpoints, training.Checkpoint{Step: 250 * i, Metrics: map[string]any{"loss": loss}})
+		checkpoints = append(checkpoints, training.Step{Step: 250 * i, Metrics: map[string]any{"loss": loss}})
 	}
 	keep, err := policy.ShouldPreserve(checkpoints, training.PreservationContext{Now: time.Now()})
 	if err != nil {

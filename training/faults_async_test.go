@@ -331,14 +331,14 @@ func TestNothingRunsAfterClose(t *testing.T) {
 // panicking is the code of a user that panics when it is asked about step 2.
 type panicking struct{}
 
-func (panicking) ShouldSave(ck training.Checkpoint, _ []training.Checkpoint, _ training.DecisionContext) (bool, error) {
+func (panicking) ShouldSave(ck training.Step, _ []training.Step, _ training.DecisionContext) (bool, error) {
 	if ck.Step == 2 {
 		panic("boom")
 	}
 	return true, nil
 }
 
-func (panicking) ShouldPreserve(cks []training.Checkpoint, _ training.PreservationContext) ([]bool, error) {
+func (panicking) ShouldPreserve(cks []training.Step, _ training.PreservationContext) ([]bool, error) {
 	if cks[len(cks)-1].Step == 2 {
 		panic("boom")
 	}

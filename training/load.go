@@ -17,9 +17,9 @@ import (
 // orbax.ErrBusy or orbax.ErrNotExist; with LatestStep the newest that is left is opened
 // instead.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
-	var at Checkpoint
+	var at Step
 	var ck *orbax.Checkpoint
-	err := c.onNewest(ctx, step, func() (_ Checkpoint, err error) {
+	err := c.onNewest(ctx, step, func() (_ Step, err error) {
 		at, ck, err = c.open(ctx, step, c.root.open)
 		return at, err
 	})
@@ -29,7 +29,7 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 // onNewest calls do, which does something with a step. If that is the newest, and
 // is removed or replaced meanwhile, it calls do again: there is another. It waits a
 // little longer each time.
-func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Checkpoint, error)) error {
+func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Step, error)) error {
 	for n := 1; ; n++ {
 		at, err := do()
 		if err == nil || step != LatestStep || n == maxLooks || !c.root.hasMoved(ctx, at, err) {
@@ -43,7 +43,7 @@ func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Checkp
 
 // hasMoved reports whether what failed with err has failed because the step was
 // removed or replaced.
-func (r *root) hasMoved(ctx context.Context, at Checkpoint, err error) bool {
+func (r *root) hasMoved(ctx context.Context, at Step, err error) bool {
 	switch {
 	case ctx.Err() != nil || at.Path == "":
 		return false
@@ -57,12 +57,12 @@ func (r *root) hasMoved(ctx context.Context, at Checkpoint, err error) bool {
 		err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(at.Time)
 }
 
-func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Checkpoint, *orbax.Checkpoint, error) {
+func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Step, *orbax.Checkpoint, error) {
 	if err := c.checkOpen(); err != nil {
-		return Checkpoint{}, nil, err
+		return Step{}, nil, err
 	}
 	if err := c.refresh(ctx); err != nil {
-		return Checkpoint{}, nil, err
+		return Step{}, nil, err
 	}
 	at, err := c.steps.find(step)
 	if err != nil {
@@ -74,11 +74,11 @@ func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Che
 
 // with calls read with a step that is opened as a load with these options opens it, and
 // takes note of damage.
-func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Checkpoint, *orbax.Checkpoint) (T, error)) (v T, err error) {
-	var at Checkpoint
+func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Step, *orbax.Checkpoint) (T, error)) (v T, err error) {
+	var at Step
 	open := openOption(config.NewLoad(options).Open)
 	open.OneCall = true
-	err = c.onNewest(ctx, step, func() (Checkpoint, error) {
+	err = c.onNewest(ctx, step, func() (Step, error) {
 		var ck *orbax.Checkpoint
 		var err error
 		if at, ck, err = c.open(ctx, step, open); err == nil {
@@ -97,7 +97,7 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 
 // meant returns the number of a step, which may be given as LatestStep; at is what it was
 // found to be, if it was found.
-func meant(step int, at Checkpoint) int {
+func meant(step int, at Step) int {
 	if at.Path != "" {
 		return at.Step
 	}
@@ -123,7 +123,7 @@ func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption) [
 // says so if the step is damaged, and takes no other in its place; Resume does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
-	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
 		return ck.Load(ctx, all...)
 	})
 }
@@ -131,7 +131,7 @@ func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.Load
 // LoadInto reads a step into target, as orbax.LoadInto does.
 func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, options ...orbax.LoadOption) error {
 	all := c.loadOptions(options)
-	_, err := with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	_, err := with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
 		return nil, ck.LoadInto(ctx, target, all...)
 	})
 	return err
@@ -140,7 +140,7 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 // LoadAbstract reads of a step what abstract describes, as orbax.LoadAbstract does.
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
-	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (any, error) {
+	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
 		return ck.LoadAbstract(ctx, abstract, all...)
 	})
 }
@@ -149,7 +149,7 @@ func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any,
 // orbax.LoadCheckpointables does.
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
 	all := c.loadsOptions(options)
-	return with(ctx, c, "load", step, all, func(_ Checkpoint, ck *orbax.Checkpoint) (map[string]any, error) {
+	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (map[string]any, error) {
 		return ck.LoadCheckpointables(ctx, targets, all...)
 	})
 }
@@ -157,7 +157,7 @@ func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, target
 // Metadata describes a step and the pytree that Load would load; see
 // orbax.Metadata.
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, c.loadOptions(options), func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, c.loadOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.Metadata(ctx, options...)
 		if err != nil {
 			return nil, err
@@ -169,7 +169,7 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 // CheckpointablesMetadata describes a step and all its checkpointables; see
 // orbax.CheckpointablesMetadata.
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, c.loadsOptions(options), func(at Checkpoint, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+	return with(ctx, c, "metadata", step, c.loadsOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.CheckpointablesMetadata(ctx, options...)
 		if err != nil {
 			return nil, err

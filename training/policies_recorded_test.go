@@ -189,9 +189,9 @@ func TestPreservationAsOrbax(t *testing.T) {
 			t.Error(err)
 		}
 		for i, s := range record.Sequences {
-			var checkpoints []Checkpoint
+			var checkpoints []Step
 			for j, step := range s.Steps {
-				ck := Checkpoint{Step: step, Time: recordedTime(s.Times[j])}
+				ck := Step{Step: step, Time: recordedTime(s.Times[j])}
 				if m := s.Metrics[j]; m != nil {
 					ck.Metrics = map[string]any{"m": *m}
 				}
@@ -218,10 +218,10 @@ func TestSaveDecisionsAsOrbax(t *testing.T) {
 			t.Error(err)
 		}
 		for i, run := range record.Runs {
-			var previous []Checkpoint
+			var previous []Step
 			var decisions []bool
 			for j, step := range run.Steps {
-				ck := Checkpoint{Step: step, Time: recordedTime(run.Times[j])}
+				ck := Step{Step: step, Time: recordedTime(run.Times[j])}
 				c := DecisionContext{SavingInProgress: run.Saving[j] == '1', Preempted: run.Preempted[j] == '1'}
 				save, err := policy.ShouldSave(ck, previous, c)
 				if err != nil {

@@ -13,12 +13,12 @@ import (
 // goroutine at a time.
 //
 // Whatever a policy says, the newest intact step is never removed, nor is
-// a damaged one (see Checkpoint.Err), which no policy is asked about.
+// a damaged one (see Step.Err), which no policy is asked about.
 type PreservationPolicy interface {
 	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.
 	// They are in the order of their steps and must not be changed. After an
 	// error nothing is removed.
-	ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error)
+	ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error)
 }
 
 // PreservationContext has what a PreservationPolicy may decide by besides the
@@ -31,7 +31,7 @@ type PreservationContext struct {
 type PreserveAll struct{}
 
 // ShouldPreserve implements PreservationPolicy.
-func (PreserveAll) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (PreserveAll) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	return keepAll(checkpoints), nil
 }
 
@@ -42,7 +42,7 @@ type LatestN struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p LatestN) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p LatestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ type EveryNSeconds struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p EveryNSeconds) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+func (p EveryNSeconds) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ type EveryNSteps struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p EveryNSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p EveryNSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ type EveryNStepsClosest struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p EveryNStepsClosest) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p EveryNStepsClosest) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ type CustomSteps struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p CustomSteps) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (p CustomSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	listed := make(map[int]bool, len(p.Steps))
 	for _, step := range p.Steps {
 		listed[step] = true
@@ -196,7 +196,7 @@ type LatestDuration struct {
 }
 
 // ShouldPreserve implements PreservationPolicy.
-func (p LatestDuration) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+func (p LatestDuration) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (p LatestDuration) validate() error { return positive("LatestDuration", "Du
 type AnyPreservationPolicy []PreservationPolicy
 
 // ShouldPreserve implements PreservationPolicy.
-func (p AnyPreservationPolicy) ShouldPreserve(checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
+func (p AnyPreservationPolicy) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (p AnyPreservationPolicy) validate() error {
 // timesOf returns when the checkpoints were saved. A time that lies in the future, as
 // a clock leaves it that was ahead, is no evidence: such a step was saved by now, and
 // before the one that follows it.
-func timesOf(checkpoints []Checkpoint, now time.Time) []time.Time {
+func timesOf(checkpoints []Step, now time.Time) []time.Time {
 	times := make([]time.Time, len(checkpoints))
 	next := now
 	for i, ck := range slices.Backward(checkpoints) {
@@ -257,8 +257,8 @@ func timesOf(checkpoints []Checkpoint, now time.Time) []time.Time {
 
 // preserve asks p which of the checkpoints are kept. Damaged ones are kept
 // without asking, and an answer of the wrong length is an error.
-func preserve(p PreservationPolicy, checkpoints []Checkpoint, c PreservationContext) ([]bool, error) {
-	sound := make([]Checkpoint, 0, len(checkpoints))
+func preserve(p PreservationPolicy, checkpoints []Step, c PreservationContext) ([]bool, error) {
+	sound := make([]Step, 0, len(checkpoints))
 	for _, ck := range checkpoints {
 		if ck.Err == nil {
 			sound = append(sound, ck)
@@ -283,7 +283,7 @@ func preserve(p PreservationPolicy, checkpoints []Checkpoint, c PreservationCont
 }
 
 // keepAll returns a yes for each checkpoint.
-func keepAll(checkpoints []Checkpoint) []bool {
+func keepAll(checkpoints []Step) []bool {
 	return slices.Repeat([]bool{true}, len(checkpoints))
 }
 

@@ -15,28 +15,28 @@ import (
 type kept struct {
 	answer []bool
 	err    error
-	got    *[]Checkpoint // what it was asked about, if set
+	got    *[]Step // what it was asked about, if set
 }
 
-func (k kept) ShouldPreserve(checkpoints []Checkpoint, _ PreservationContext) ([]bool, error) {
+func (k kept) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if k.got != nil {
 		*k.got = checkpoints
 	}
 	return k.answer, k.err
 }
 
-func numbered(steps ...int) []Checkpoint {
-	var all []Checkpoint
+func numbered(steps ...int) []Step {
+	var all []Step
 	for _, s := range steps {
-		all = append(all, Checkpoint{Step: s})
+		all = append(all, Step{Step: s})
 	}
 	return all
 }
 
-func measured(values ...float64) []Checkpoint {
-	var all []Checkpoint
+func measured(values ...float64) []Step {
+	var all []Step
 	for i, v := range values {
-		all = append(all, Checkpoint{Step: i, Metrics: map[string]any{"m": v}})
+		all = append(all, Step{Step: i, Metrics: map[string]any{"m": v}})
 	}
 	return all
 }
@@ -144,7 +144,7 @@ func TestPreserve(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		policy      PreservationPolicy
-		checkpoints []Checkpoint
+		checkpoints []Step
 		want        string
 		err         string
 	}{
@@ -155,7 +155,7 @@ func TestPreserve(t *testing.T) {
 		{"within another", AnyPreservationPolicy{PreserveAll{}, kept{answer: []bool{true}}}, numbered(1, 2), "", "1 decisions for 2"},
 		{"failure", AnyPreservationPolicy{PreserveAll{}, kept{err: failure}}, numbered(1, 2), "", "no policy"},
 		{"damaged are kept, and not counted", LatestN{1}, damaged, "0111", ""},
-		{"all damaged", LatestN{1}, []Checkpoint{damaged[1], damaged[3]}, "11", ""},
+		{"all damaged", LatestN{1}, []Step{damaged[1], damaged[3]}, "11", ""},
 	} {
 		keep, err := preserve(c.policy, c.checkpoints, PreservationContext{})
 		if c.err != "" {
@@ -164,7 +164,7 @@ func TestPreserve(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", c.name, bits(keep), err, c.want)
 		}
 	}
-	var got []Checkpoint
+	var got []Step
 	if _, err := preserve(kept{answer: []bool{false, false}, got: &got}, damaged, PreservationContext{}); err != nil {
 		t.Fatal(err)
 	}
@@ -237,16 +237,16 @@ func drawPreservation(depth int) *rapid.Generator[PreservationPolicy] {
 
 func TestPreservationProperties(t *testing.T) {
 	start := time.Unix(1e9, 0)
-	checkpoint := rapid.Custom(func(t *rapid.T) Checkpoint {
-		ck := Checkpoint{Step: rapid.IntRange(0, 60).Draw(t, "step"), Time: start.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "time")) * time.Second)}
+	checkpoint := rapid.Custom(func(t *rapid.T) Step {
+		ck := Step{Step: rapid.IntRange(0, 60).Draw(t, "step"), Time: start.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "time")) * time.Second)}
 		if rapid.Bool().Draw(t, "measured") {
 			ck.Metrics = map[string]any{"m": float64(rapid.IntRange(-3, 3).Draw(t, "m"))}
 		}
 		return ck
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		all := rapid.SliceOfNDistinct(checkpoint, 0, 30, func(c Checkpoint) int { return c.Step }).Draw(t, "checkpoints")
-		slices.SortFunc(all, func(a, b Checkpoint) int { return a.Step - b.Step })
+		all := rapid.SliceOfNDistinct(checkpoint, 0, 30, func(c Step) int { return c.Step }).Draw(t, "checkpoints")
+		slices.SortFunc(all, func(a, b Step) int { return a.Step - b.Step })
 		c := PreservationContext{Now: start.Add(time.Minute)}
 		before := slices.Clone(all)
 

@@ -67,7 +67,7 @@ func allowed(err error, these ...error) bool {
 // reporting is a policy that prints what it does not keep, before it is removed.
 type reporting struct{ training.PreservationPolicy }
 
-func (p reporting) ShouldPreserve(checkpoints []training.Checkpoint, c training.PreservationContext) ([]bool, error) {
+func (p reporting) ShouldPreserve(checkpoints []training.Step, c training.PreservationContext) ([]bool, error) {
 	keep, err := p.PreservationPolicy.ShouldPreserve(checkpoints, c)
 	for i, k := range keep {
 		if !k {
@@ -78,7 +78,7 @@ func (p reporting) ShouldPreserve(checkpoints []training.Checkpoint, c training.
 }
 
 // idOf returns what tells one save of a step from another.
-func idOf(ck training.Checkpoint) string { return fmt.Sprint(ck.Metrics) }
+func idOf(ck training.Step) string { return fmt.Sprint(ck.Metrics) }
 
 // deletable are the steps that the deleter removes.
 func deletable(step int) bool { return step%10 == 7 }

@@ -28,7 +28,7 @@ func (c *Checkpointer) retain() error {
 		return err
 	}
 	newest := true // of those that follow, which go backwards
-	var gone []Checkpoint
+	var gone []Step
 	for i, ck := range slices.Backward(all) {
 		if ck.Err != nil {
 			continue
@@ -94,7 +94,7 @@ type removals struct {
 // removal is a directory to be removed: a step, or what a save has left.
 type removal struct {
 	path string
-	step *Checkpoint // nil for what a save has left
+	step *Step // nil for what a save has left
 	// unfinished says that it is in the place of a step, and no step only as long as
 	// its save has not finished.
 	unfinished bool
@@ -126,7 +126,7 @@ var errSpared = errors.New("it was changed since, or no newer step is left")
 
 // still returns an error unless the policy's decision about a step holds: it is the
 // one that was found, and a newer one is intact. No other writer can replace it by then.
-func (r *root) still(ctx context.Context, step *Checkpoint) error {
+func (r *root) still(ctx context.Context, step *Step) error {
 	now, err := r.list(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %v", errSpared, err)

@@ -21,7 +21,7 @@ func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orb
 		if err = c.refresh(ctx); err != nil {
 			break
 		}
-		var at Checkpoint
+		var at Step
 		at, err = r.newest(ctx)
 		switch {
 		case err == nil:
@@ -53,13 +53,13 @@ type resumption struct {
 
 // newest loads the newest intact step of those that are listed, and
 // returns it.
-func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
+func (r *resumption) newest(ctx context.Context) (Step, error) {
 	c := r.c
 	r.failed = noStep
 	if at, err := c.steps.find(LatestStep); err != nil {
 		return at, err
 	}
-	var passed []Checkpoint
+	var passed []Step
 	var errs []error
 	for _, at := range slices.Backward(c.steps.all()) {
 		err := at.Err // its documents are damaged
@@ -87,17 +87,17 @@ func (r *resumption) newest(ctx context.Context) (Checkpoint, error) {
 		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
 	}
 	if err := c.refresh(ctx); err != nil {
-		return Checkpoint{}, err
+		return Step{}, err
 	}
-	if slices.ContainsFunc(c.steps.all(), func(ck Checkpoint) bool { return ck.Err == nil }) {
-		return Checkpoint{}, fmt.Errorf("%w: there is a new one", errMoved)
+	if slices.ContainsFunc(c.steps.all(), func(ck Step) bool { return ck.Err == nil }) {
+		return Step{}, fmt.Errorf("%w: there is a new one", errMoved)
 	}
 	// Not as one that says that there are no steps.
-	return Checkpoint{}, fmt.Errorf("%w: no step is intact (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
+	return Step{}, fmt.Errorf("%w: no step is intact (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
 }
 
 // attempt loads a step, which it may have to verify before.
-func (r *resumption) attempt(ctx context.Context, at Checkpoint) error {
+func (r *resumption) attempt(ctx context.Context, at Step) error {
 	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
 		if r.partly {
 			if err := ck.Verify(ctx); err != nil {

@@ -106,8 +106,8 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 // damaged has Err; the error is for what is no checkpoint, see isNoCheckpoint, or
 // cannot be read.
 func (r *root) inspect(ctx context.Context, c candidate,
-	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Checkpoint, error) {
-	ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
+	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Step, error) {
+	ck := Step{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
 	m, err := opened(ctx, ck.Path, r.open, read)
 	switch {
 	case err == nil:
@@ -124,7 +124,7 @@ func (r *root) inspect(ctx context.Context, c candidate,
 
 // isMoving reports whether inspect has found that somebody removes or replaces the
 // step: what it returns may be past already.
-func isMoving(ck Checkpoint, err error) bool {
+func isMoving(ck Step, err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(ck.Err, orbax.ErrBusy)
 }
 

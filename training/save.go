@@ -107,8 +107,8 @@ func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
 }
 
 // newestSound returns the newest step that is not known to be damaged; the zero
-// Checkpoint if there is none.
-func (c *Checkpointer) newestSound() (newest Checkpoint) {
+// Step if there is none.
+func (c *Checkpointer) newestSound() (newest Step) {
 	for _, ck := range c.steps.all() {
 		if ck.Err == nil {
 			newest = ck
@@ -250,7 +250,7 @@ func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 func (c *Checkpointer) decide(step int) (bool, error) {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
-	previous := slices.DeleteFunc(c.steps.all(), func(ck Checkpoint) bool { return ck.Err != nil || ck.Step == step })
+	previous := slices.DeleteFunc(c.steps.all(), func(ck Step) bool { return ck.Err != nil || ck.Step == step })
 	r := c.underWay()
 	own := c.ownSave()
 	for i, ck := range previous {
@@ -259,11 +259,11 @@ func (c *Checkpointer) decide(step int) (bool, error) {
 		}
 	}
 	if r != nil {
-		previous = append(previous, Checkpoint{Step: r.step, Path: c.Path(r.step), Time: r.began})
-		slices.SortFunc(previous, func(a, b Checkpoint) int { return cmp.Compare(a.Step, b.Step) })
+		previous = append(previous, Step{Step: r.step, Path: c.Path(r.step), Time: r.began})
+		slices.SortFunc(previous, func(a, b Step) int { return cmp.Compare(a.Step, b.Step) })
 	}
 	_, preempted := c.preemption.look()
-	candidate := Checkpoint{Step: step, Path: c.Path(step), Time: time.Now()}
+	candidate := Step{Step: step, Path: c.Path(step), Time: time.Now()}
 	return c.options.SaveDecision.ShouldSave(candidate, previous, DecisionContext{SavingInProgress: r != nil, Preempted: preempted})
 }
 

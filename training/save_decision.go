@@ -16,7 +16,7 @@ type SaveDecisionPolicy interface {
 	// the present one, are known, is to be saved. previous has the steps that
 	// the run has saved, ascending; it must not be changed. An error fails the
 	// save.
-	ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error)
+	ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error)
 }
 
 // DecisionContext has what a SaveDecisionPolicy may decide by besides steps.
@@ -32,7 +32,7 @@ type FixedIntervalPolicy struct {
 }
 
 // ShouldSave implements SaveDecisionPolicy.
-func (p FixedIntervalPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ DecisionContext) (bool, error) {
+func (p FixedIntervalPolicy) ShouldSave(step Step, _ []Step, _ DecisionContext) (bool, error) {
 	if err := p.validate(); err != nil {
 		return false, err
 	}
@@ -49,7 +49,7 @@ type SpecificStepsPolicy struct {
 }
 
 // ShouldSave implements SaveDecisionPolicy.
-func (p SpecificStepsPolicy) ShouldSave(step Checkpoint, _ []Checkpoint, _ DecisionContext) (bool, error) {
+func (p SpecificStepsPolicy) ShouldSave(step Step, _ []Step, _ DecisionContext) (bool, error) {
 	return slices.Contains(p.Steps, step.Step), nil
 }
 
@@ -63,7 +63,7 @@ type ContinuousCheckpointingPolicy struct {
 }
 
 // ShouldSave implements SaveDecisionPolicy.
-func (p ContinuousCheckpointingPolicy) ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error) {
+func (p ContinuousCheckpointingPolicy) ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error) {
 	switch err := p.validate(); {
 	case err != nil:
 		return false, err
@@ -85,7 +85,7 @@ func (p ContinuousCheckpointingPolicy) validate() error {
 type PreemptionCheckpointingPolicy struct{}
 
 // ShouldSave implements SaveDecisionPolicy.
-func (PreemptionCheckpointingPolicy) ShouldSave(_ Checkpoint, _ []Checkpoint, c DecisionContext) (bool, error) {
+func (PreemptionCheckpointingPolicy) ShouldSave(_ Step, _ []Step, c DecisionContext) (bool, error) {
 	return c.Preempted, nil
 }
 
@@ -93,7 +93,7 @@ func (PreemptionCheckpointingPolicy) ShouldSave(_ Checkpoint, _ []Checkpoint, c 
 type InitialSavePolicy struct{}
 
 // ShouldSave implements SaveDecisionPolicy.
-func (InitialSavePolicy) ShouldSave(_ Checkpoint, previous []Checkpoint, _ DecisionContext) (bool, error) {
+func (InitialSavePolicy) ShouldSave(_ Step, previous []Step, _ DecisionContext) (bool, error) {
 	return len(previous) == 0, nil
 }
 
@@ -102,7 +102,7 @@ func (InitialSavePolicy) ShouldSave(_ Checkpoint, previous []Checkpoint, _ Decis
 type AnySavePolicy []SaveDecisionPolicy
 
 // ShouldSave implements SaveDecisionPolicy.
-func (p AnySavePolicy) ShouldSave(step Checkpoint, previous []Checkpoint, c DecisionContext) (bool, error) {
+func (p AnySavePolicy) ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error) {
 	for i, policy := range p {
 		if policy == nil {
 			return false, fmt.Errorf("AnySavePolicy: policy %d is nil", i)

@@ -14,7 +14,7 @@ type answer struct {
 	asked *int
 }
 
-func (a answer) ShouldSave(Checkpoint, []Checkpoint, DecisionContext) (bool, error) {
+func (a answer) ShouldSave(Step, []Step, DecisionContext) (bool, error) {
 	*a.asked++
 	return a.yes, a.err
 }
@@ -32,7 +32,7 @@ func TestSavePolicyErrors(t *testing.T) {
 	} {
 		err := validate(c.policy)
 		checkMentions(t, err, c.want...)
-		yes, asked := c.policy.ShouldSave(Checkpoint{Step: 5}, nil, DecisionContext{})
+		yes, asked := c.policy.ShouldSave(Step{Step: 5}, nil, DecisionContext{})
 		if yes || asked == nil || !strings.Contains(err.Error(), asked.Error()) {
 			t.Errorf("%#v: asked: %t, %v; validated: %v", c.policy, yes, asked, err)
 		}
@@ -58,14 +58,14 @@ func TestAnySavePolicyAsksUntilOneSaysYes(t *testing.T) {
 	var first, second, third int
 	yes, err := AnySavePolicy{
 		answer{asked: &first}, answer{yes: true, asked: &second}, answer{asked: &third},
-	}.ShouldSave(Checkpoint{}, nil, DecisionContext{})
+	}.ShouldSave(Step{}, nil, DecisionContext{})
 	if !yes || err != nil || first != 1 || second != 1 || third != 0 {
 		t.Errorf("%t, %v; asked %d, %d, %d times", yes, err, first, second, third)
 	}
 	failure := errors.New("no clock")
 	yes, err = AnySavePolicy{
 		answer{yes: true, err: failure, asked: &first}, answer{yes: true, asked: &third},
-	}.ShouldSave(Checkpoint{}, nil, DecisionContext{})
+	}.ShouldSave(Step{}, nil, DecisionContext{})
 	if yes || !errors.Is(err, failure) || third != 0 {
 		t.Errorf("%t, %v; asked on %d times", yes, err, third)
 	}
@@ -73,9 +73,9 @@ func TestAnySavePolicyAsksUntilOneSaysYes(t *testing.T) {
 
 func TestContinuousWithoutMinimumIgnoresTheClock(t *testing.T) {
 	now := time.Now()
-	previous := []Checkpoint{{Step: 1, Time: now.Add(-time.Second)}}
+	previous := []Step{{Step: 1, Time: now.Add(-time.Second)}}
 	for interval, want := range map[time.Duration]bool{0: true, time.Minute: false} {
-		yes, err := ContinuousCheckpointingPolicy{interval}.ShouldSave(Checkpoint{Step: 2, Time: now}, previous, DecisionContext{})
+		yes, err := ContinuousCheckpointingPolicy{interval}.ShouldSave(Step{Step: 2, Time: now}, previous, DecisionContext{})
 		if yes != want || err != nil {
 			t.Errorf("interval %v: %t, %v", interval, yes, err)
 		}

@@ -18,7 +18,7 @@ type (
 	ownSave   func()
 )
 
-func (f ownSave) ShouldSave(training.Checkpoint, []training.Checkpoint, training.DecisionContext) (bool, error) {
+func (f ownSave) ShouldSave(training.Step, []training.Step, training.DecisionContext) (bool, error) {
 	f()
 	return true, nil
 }

@@ -30,7 +30,7 @@ type steps struct {
 
 	mu      sync.Mutex
 	known   map[string]known // by name in the root
-	listed  []Checkpoint     // ascending
+	listed  []Step           // ascending
 	ignored []Ignored
 	// doomed are the names of steps that are to be removed, and so no steps any
 	// more.
@@ -51,14 +51,14 @@ type steps struct {
 // known is what an entry was found to be.
 type known struct {
 	modTime time.Time
-	ck      Checkpoint
+	ck      Step
 	ignored error // it is no step
 	moving  bool  // see isMoving
 }
 
 // damaged is what is wrong with a step.
 type damaged struct {
-	time time.Time // see Checkpoint
+	time time.Time // see Step
 	err  error
 }
 
@@ -182,7 +182,7 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 }
 
 // all returns the steps, ascending. The caller may change what it gets.
-func (s *steps) all() []Checkpoint {
+func (s *steps) all() []Step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.listed)
@@ -196,7 +196,7 @@ func (s *steps) others() []Ignored {
 }
 
 // find returns the step that is meant; LatestStep is the newest.
-func (s *steps) find(step int) (Checkpoint, error) {
+func (s *steps) find(step int) (Step, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.listed); step == LatestStep && n > 0 {
@@ -208,17 +208,17 @@ func (s *steps) find(step int) (Checkpoint, error) {
 		}
 	}
 	if len(s.listed) == 0 {
-		return Checkpoint{}, s.none
+		return Step{}, s.none
 	}
 	first, last := s.listed[0].Step, s.listed[len(s.listed)-1].Step
 	if len(s.listed) == 1 {
-		return Checkpoint{}, fmt.Errorf("%w: there is no step %d; the only one is %d", fault.ErrNotExist, step, last)
+		return Step{}, fmt.Errorf("%w: there is no step %d; the only one is %d", fault.ErrNotExist, step, last)
 	}
-	return Checkpoint{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(s.listed), first, last)
+	return Step{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(s.listed), first, last)
 }
 
 // damage notes that a step could not be loaded.
-func (s *steps) damage(at Checkpoint, err error) {
+func (s *steps) damage(at Step, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.listed {
@@ -230,12 +230,12 @@ func (s *steps) damage(at Checkpoint, err error) {
 }
 
 // doom takes steps out of the list until they are removed, or spared.
-func (s *steps) doom(which []Checkpoint) {
+func (s *steps) doom(which []Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ck := range which {
 		s.doomed[filepath.Base(ck.Path)] = true
-		s.listed = slices.DeleteFunc(s.listed, func(l Checkpoint) bool { return l.Path == ck.Path })
+		s.listed = slices.DeleteFunc(s.listed, func(l Step) bool { return l.Path == ck.Path })
 	}
 }
 
@@ -247,7 +247,7 @@ func (s *steps) isDoomed(path string) bool {
 }
 
 // spare ends what doom began.
-func (s *steps) spare(ck Checkpoint) {
+func (s *steps) spare(ck Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.doomed, filepath.Base(ck.Path))
@@ -255,7 +255,7 @@ func (s *steps) spare(ck Checkpoint) {
 }
 
 // pass notes that the run goes on from before a damaged step.
-func (s *steps) pass(ck Checkpoint) {
+func (s *steps) pass(ck Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passed[ck.Path] = true
@@ -282,7 +282,7 @@ func (s *steps) wasUnfinished(path string) bool {
 }
 
 // replaceable reports whether a step is damaged and was passed over.
-func (s *steps) replaceable(ck Checkpoint) bool {
+func (s *steps) replaceable(ck Step) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ck.Err != nil && s.passed[ck.Path]

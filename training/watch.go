@@ -48,14 +48,14 @@ type ReadOptions struct {
 //
 // If the root does not exist, or has no step, the error matches orbax.ErrNotExist.
 // If it has damaged ones alone, it says what is wrong with the newest.
-func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error) {
+func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
 	r, err := newReader(root, o)
 	if err != nil {
-		return Checkpoint{}, wrap("latest", root, noStep, err)
+		return Step{}, wrap("latest", root, noStep, err)
 	}
 	steps, err := r.steps(ctx)
 	if err != nil {
-		return Checkpoint{}, r.wrap("latest", noStep, err)
+		return Step{}, r.wrap("latest", noStep, err)
 	}
 	newest, err := newestSound(steps)
 	return newest, r.wrap("latest", noStep, err)
@@ -65,7 +65,7 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Checkpoint, error)
 // [Checkpointer.Checkpoints] does, for a program that only reads: it takes no lock
 // and writes nothing. Of each it reads what the checkpoint says of itself;
 // ReadOptions.Load is not called. If there is none the error is that of [Latest].
-func Steps(ctx context.Context, root string, o ReadOptions) ([]Checkpoint, error) {
+func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 	r, err := newReader(root, o)
 	if err != nil {
 		return nil, wrap("list", root, noStep, err)
@@ -98,19 +98,19 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Checkpoint, error
 // when a run is rolled back, the newest that is left is yielded, though it is
 // older; while there is none it waits. It waits for a root that does not exist yet.
 //
-// An error comes with a zero Checkpoint: the root cannot be read, or all steps are
+// An error comes with a zero Step: the root cannot be read, or all steps are
 // damaged. It is yielded once, and again when it has changed or come back. Only
 // options that are wrong end the sequence with their error. Otherwise it ends when
 // the loop does or when ctx does, which is no error; ctx.Err reports that.
-func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint, error] {
+func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Step, error] {
 	r, err := newReader(root, o) // now: the program may change its directory
-	return func(yield func(Checkpoint, error) bool) {
+	return func(yield func(Step, error) bool) {
 		if err != nil {
-			yield(Checkpoint{}, wrap("watch", root, noStep, err))
+			yield(Step{}, wrap("watch", root, noStep, err))
 			return
 		}
 		r := *r // the sequence may be read more than once
-		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Checkpoint, error) {
+		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Step, error) {
 			steps, err := r.steps(ctx)
 			return steps, r.wrap("watch", noStep, err)
 		})(yield)
@@ -119,8 +119,8 @@ func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Checkpoint
 
 // watch yields what news finds each time that list is called, which is at once
 // and then every interval, until ctx ends.
-func watch(ctx context.Context, interval time.Duration, list func() ([]Checkpoint, error)) iter.Seq2[Checkpoint, error] {
-	return func(yield func(Checkpoint, error) bool) {
+func watch(ctx context.Context, interval time.Duration, list func() ([]Step, error)) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
 		var n news
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
@@ -143,30 +143,30 @@ func watch(ctx context.Context, interval time.Duration, list func() ([]Checkpoin
 
 // news finds out what has happened in a root since it was last looked at.
 type news struct {
-	told   *Checkpoint // the last that was told
-	failed string      // the error that was told, if it lasts
+	told   *Step  // the last that was told
+	failed string // the error that was told, if it lasts
 }
 
 // in returns what is to be told when a root has these steps, or reading it has
 // failed, if that is anything new.
-func (n *news) in(steps []Checkpoint, err error) (Checkpoint, error, bool) {
+func (n *news) in(steps []Step, err error) (Step, error, bool) {
 	waits := errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(errOfRuns))
 	if waits || err == nil && len(steps) == 0 {
 		n.failed = ""
-		return Checkpoint{}, nil, false // there is no root yet, or no step
+		return Step{}, nil, false // there is no root yet, or no step
 	}
-	var newest Checkpoint
+	var newest Step
 	if err == nil {
 		newest, err = newestSound(steps)
 	}
 	if err != nil {
 		is := err.Error() != n.failed
 		n.failed = err.Error()
-		return Checkpoint{}, err, is
+		return Step{}, err, is
 	}
 	n.failed = ""
 	if n.told != nil && !n.supersedes(newest, steps) {
-		return Checkpoint{}, nil, false
+		return Step{}, nil, false
 	}
 	n.told = &newest
 	return newest, nil, true
@@ -175,7 +175,7 @@ func (n *news) in(steps []Checkpoint, err error) (Checkpoint, error, bool) {
 // supersedes reports whether newest, of these steps, is to be told after what
 // was: it is newer, or was written in its place, or is what was left when it was
 // removed. A step whose documents were damaged after it was told is still there.
-func (n *news) supersedes(newest Checkpoint, steps []Checkpoint) bool {
+func (n *news) supersedes(newest Step, steps []Step) bool {
 	switch {
 	case newest.Step > n.told.Step:
 		return true
@@ -192,19 +192,19 @@ func (n *news) supersedes(newest Checkpoint, steps []Checkpoint) bool {
 
 // newestSound returns the newest of steps, which ascend, whose documents are in
 // order. Where there are only others it says what is wrong with the newest.
-func newestSound(steps []Checkpoint) (Checkpoint, error) {
+func newestSound(steps []Step) (Step, error) {
 	for i := len(steps) - 1; i >= 0; i-- {
 		if steps[i].Err == nil {
 			return steps[i], nil
 		}
 	}
 	if len(steps) == 0 {
-		return Checkpoint{}, fmt.Errorf("it has no steps: %w", fault.ErrNotExist)
+		return Step{}, fmt.Errorf("it has no steps: %w", fault.ErrNotExist)
 	}
 	last := steps[len(steps)-1]
 	err := last.Err
 	if errors.Is(err, fs.ErrNotExist) { // a file in it, and not the step
 		err = fmt.Errorf("%w: %v", fault.ErrCorrupt, err)
 	}
-	return Checkpoint{}, fmt.Errorf("no step is intact; of the newest, %d: %w", last.Step, err)
+	return Step{}, fmt.Errorf("no step is intact; of the newest, %d: %w", last.Step, err)
 }

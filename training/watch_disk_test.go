@@ -34,7 +34,7 @@ func damage(t *testing.T, path ...string) {
 	}
 }
 
-func checkLatest(t *testing.T, root string, o ReadOptions, want string) Checkpoint {
+func checkLatest(t *testing.T, root string, o ReadOptions, want string) Step {
 	t.Helper()
 	ck, err := Latest(t.Context(), root, o)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type reader struct {
 	root
 	options ReadOptions
-	sound   Checkpoint         // the newest that was sound, and loaded
+	sound   Step               // the newest that was sound, and loaded
 	entry   storage.Info       // that one's, in the root
 	damaged map[string]unsound // by name
 }
@@ -27,7 +27,7 @@ type reader struct {
 // unsound is a step that was passed over.
 type unsound struct {
 	modTime time.Time
-	ck      Checkpoint
+	ck      Step
 	loaded  bool // it was found by loading, which is not done again
 }
 
@@ -44,7 +44,7 @@ func newReader(name string, o ReadOptions) (*reader, error) {
 
 // steps returns the steps, ascending. Of the newest that are damaged it says so,
 // and of the newest that is not it tells everything; of older ones the number.
-func (r *reader) steps(ctx context.Context) (steps []Checkpoint, err error) {
+func (r *reader) steps(ctx context.Context) (steps []Step, err error) {
 	var last *entries
 	err = r.settled(ctx, func(e *entries) (sure bool, err error) {
 		last = e
@@ -62,7 +62,7 @@ func (r *reader) steps(ctx context.Context) (steps []Checkpoint, err error) {
 
 // take finds out what the entries of the root are. It is sure if it has found a step
 // that is not damaged, and before it none that somebody removes or replaces.
-func (r *reader) take(ctx context.Context, e *entries) (steps []Checkpoint, sure bool, err error) {
+func (r *reader) take(ctx context.Context, e *entries) (steps []Step, sure bool, err error) {
 	found := slices.Clone(e.steps) // descending, as steps
 	sound, moving := false, false
 	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.step, a.step) })
@@ -72,7 +72,7 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Checkpoint, sure
 		if again && steps[last].Err == nil {
 			continue
 		}
-		ck := Checkpoint{Step: c.step, Path: r.path(c.info.Name)}
+		ck := Step{Step: c.step, Path: r.path(c.info.Name)}
 		if !sound {
 			ck, err = r.look(ctx, c)
 			moving = moving || isMoving(ck, err)
@@ -94,7 +94,7 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Checkpoint, sure
 
 // look reads all documents of a step, and loads it if that is asked for, unless the
 // outcome is known.
-func (r *reader) look(ctx context.Context, c candidate) (Checkpoint, error) {
+func (r *reader) look(ctx context.Context, c candidate) (Step, error) {
 	if c.info.Name == r.entry.Name && c.info.ModTime.Equal(r.entry.ModTime) {
 		return r.sound, nil
 	}
@@ -125,7 +125,7 @@ func (r *reader) look(ctx context.Context, c candidate) (Checkpoint, error) {
 
 // load calls ReadOptions.Load. A step that it finds to be damaged, or that somebody
 // removes or replaces, has Err.
-func (r *reader) load(ctx context.Context, at Checkpoint) (Checkpoint, error) {
+func (r *reader) load(ctx context.Context, at Step) (Step, error) {
 	if r.options.Load == nil {
 		return at, nil
 	}

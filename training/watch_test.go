@@ -14,8 +14,8 @@ import (
 )
 
 // at returns a step of a listing, committed at second, or damaged if that is 0.
-func at(step, second int) Checkpoint {
-	ck := Checkpoint{Step: step, Path: fmt.Sprint(step), Time: time.Unix(int64(second), 0)}
+func at(step, second int) Step {
+	ck := Step{Step: step, Path: fmt.Sprint(step), Time: time.Unix(int64(second), 0)}
 	if second == 0 {
 		ck.Err = errors.New("damaged")
 	}
@@ -24,11 +24,11 @@ func at(step, second int) Checkpoint {
 
 func TestNews(t *testing.T) {
 	type look struct {
-		steps []Checkpoint
+		steps []Step
 		err   error
 		want  string // what is told
 	}
-	steps := func(want string, steps ...Checkpoint) look { return look{steps: steps, want: want} }
+	steps := func(want string, steps ...Step) look { return look{steps: steps, want: want} }
 	fails := func(want string, err error) look { return look{err: err, want: want} }
 	disk := errors.New("disk on fire")
 	moved := at(7, 1)
@@ -88,7 +88,7 @@ func TestWatchTellsTheNewestInTime(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		// A step every 700 ms from the third second on; each load takes 5 s.
-		list := func() (all []Checkpoint, err error) {
+		list := func() (all []Step, err error) {
 			for s := 1; time.Since(start) >= 3*time.Second+time.Duration(s)*700*time.Millisecond; s++ {
 				all = append(all, at(s, s))
 			}
@@ -120,7 +120,7 @@ func TestWatchTellsTheNewestInTime(t *testing.T) {
 func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
-		list := func() ([]Checkpoint, error) { looks++; return []Checkpoint{at(looks, looks)}, nil }
+		list := func() ([]Step, error) { looks++; return []Step{at(looks, looks)}, nil }
 		for ck := range watch(t.Context(), time.Hour, list) {
 			if ck.Step == 3 {
 				break
@@ -131,14 +131,14 @@ func TestWatchEnds(t *testing.T) {
 		}
 		// A context that ends while the root is read is not news, but the end.
 		ctx, cancel := context.WithCancel(t.Context())
-		for ck, err := range watch(ctx, time.Hour, func() ([]Checkpoint, error) { cancel(); return nil, ctx.Err() }) {
+		for ck, err := range watch(ctx, time.Hour, func() ([]Step, error) { cancel(); return nil, ctx.Err() }) {
 			t.Errorf("told %v, %v", ck, err)
 		}
 		// One that ends meanwhile ends the wait.
 		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
-		for range watch(ctx, time.Hour, func() ([]Checkpoint, error) { return nil, nil }) {
+		for range watch(ctx, time.Hour, func() ([]Step, error) { return nil, nil }) {
 			t.Error("told something")
 		}
 		if time.Since(start) != time.Minute {

@@ -168,7 +168,7 @@ func sound(t *testing.T, root string) []int {
 }
 
 // newest returns the last step in root.
-func newest(t *testing.T, root string) training.Checkpoint {
+func newest(t *testing.T, root string) training.Step {
 	t.Helper()
 	ck, err := training.Latest(t.Context(), root, training.ReadOptions{})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// Checkpoint is a step of a run, as a listing describes it.
-type Checkpoint struct {
+// Step is a step of a run, as a listing describes it.
+type Step struct {
 	Step int
 	Path string
 	// Time is when the step was complete; of a checkpoint that does not say so,
@@ -27,7 +27,7 @@ type Checkpoint struct {
 type CheckpointMetadata struct {
 	*orbax.CheckpointMetadata
 	Step int
-	Time time.Time // see Checkpoint
+	Time time.Time // see Step
 }
 
 // Ignored is an entry of the root that is not taken for a step, and why. It is
