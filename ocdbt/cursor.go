@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// A cursor takes fields from the front of b. After the first failure, which err
-// keeps, it returns zeros; callers check err before they act on what they got.
-// The format calls "varint" what encoding/binary calls uvarint.
+// cursor takes fields from the front of b. After the first failure, which err keeps, it
+// returns zeros. Callers check err before they use the fields. A "varint" of the format
+// is a uvarint of encoding/binary.
 type cursor struct {
 	b   []byte
 	err error
@@ -20,8 +20,8 @@ func (c *cursor) fail(format string, args ...any) {
 	c.b = nil
 }
 
-// bytes takes n bytes, which are not copied. The argument field names them in
-// an error, as in the other methods.
+// bytes takes n bytes without a copy. Here and in the other methods, field names the
+// bytes in an error.
 func (c *cursor) bytes(field string, n int) []byte {
 	if n > len(c.b) {
 		c.fail("%s: %d bytes needed, %d left", field, n, len(c.b))
@@ -74,9 +74,9 @@ func (c *cursor) uvarint(field string, limit uint64) uint64 {
 	return v
 }
 
-// count takes the number of items that follow, each of which takes at least
-// size bytes, less one byte in all that a first item may save. What the caller
-// allocates for them is thus bounded by the input.
+// count takes the number of items that follow. Each takes at least size bytes; a first
+// item may take one byte less. The input therefore bounds the memory that the caller
+// allocates for them.
 func (c *cursor) count(field string, limit uint64, size int) int {
 	n := c.uvarint(field, limit)
 	if n > (uint64(len(c.b))+1)/uint64(size) {
@@ -86,7 +86,7 @@ func (c *cursor) count(field string, limit uint64, size int) int {
 	return int(n)
 }
 
-// end checks that nothing is left.
+// end checks that no bytes are left.
 func (c *cursor) end() error {
 	if c.err == nil && len(c.b) > 0 {
 		c.fail("%d bytes left over after the last field", len(c.b))

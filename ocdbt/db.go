@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// DB is the newest version of a database, as of Open. It may be used from
-// several goroutines at once if its Source may.
+// DB is a database, read at the version that was the newest when [Open] opened it.
+// Several goroutines may use a DB at the same time if its [Source] allows it.
 type DB struct {
 	src     Source
 	config  config
 	version Version
 }
 
-// Open reads the manifest of the database in src. If there is none, the error
-// matches fs.ErrNotExist; a missing file of any other kind does not match it.
-// A database needs no closing.
+// Open reads the manifest of the database in src. If there is no manifest, the error
+// matches fs.ErrNotExist; an error about any other missing file does not match it. A
+// database needs no closing.
 func Open(ctx context.Context, src Source) (*DB, error) {
 	cfg, version, err := readManifest(ctx, src)
 	if err != nil {
@@ -27,12 +27,12 @@ func Open(ctx context.Context, src Source) (*DB, error) {
 	return &DB{src: src, config: cfg, version: version}, nil
 }
 
-// Version returns the version that is read.
+// Version returns the version that the DB reads.
 func (db *DB) Version() Version { return db.version }
 
-// Get returns the value of key and whether there is one. An inline value must
-// not be modified. Each call reads and decodes the nodes from the root to
-// a leaf; to look up many keys, Entries is faster.
+// Get returns the value of key and whether there is one. An inline value must not be
+// modified. Each call reads and decodes the nodes from the root to a leaf. To look up
+// many keys, [DB.Entries] is faster.
 func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
 	t, ok := db.root()
 	for ok {
@@ -40,8 +40,8 @@ func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
 		if err != nil {
 			return Value{}, false, err
 		}
-		// The last entry whose key is not beyond the one sought: in a leaf that
-		// is the key itself, elsewhere its subtree is the only one to hold it.
+		// Find the last entry whose key is not greater than key. In a leaf it may have
+		// the key itself; elsewhere only its subtree can hold the key.
 		found := -1
 		var lower []byte
 		k := newKeys(t.prefix, n)
@@ -65,11 +65,10 @@ func (db *DB) Get(ctx context.Context, key string) (Value, bool, error) {
 	return Value{}, false, nil
 }
 
-// Entries returns the entries whose keys begin with prefix, in ascending order
-// of bytes. It reads only the nodes that may hold such keys, one at a time. The
-// sequence ends with the first error, which comes with a zero Entry. Inline
-// values must not be modified; they keep in memory the node that holds them, and a
-// key the few hundred keys beside it.
+// Entries yields the entries whose keys begin with prefix, in ascending order of bytes.
+// It reads only the nodes that may hold such keys, one at a time. After an error, which
+// comes with a zero Entry, the sequence ends. Inline values must not be modified. A value
+// that is kept keeps its node in memory, and a key keeps a few hundred neighbouring keys.
 func (db *DB) Entries(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if t, ok := db.root(); ok {
@@ -79,17 +78,17 @@ func (db *DB) Entries(ctx context.Context, prefix string) iter.Seq2[Entry, error
 	}
 }
 
-// A subtree is a node as its parent describes it.
+// subtree describes a node as its parent does.
 type subtree struct {
 	ref    Ref
 	base   string // as in dataFile
 	height uint8
-	prefix string // what all its keys begin with and its nodes leave out
-	lower  string // no key is less than this
-	upper  string // all keys are less than this; "" is no limit
+	prefix string // the prefix of all its keys, which its nodes leave out
+	lower  string // no key is less than lower
+	upper  string // all keys are less than upper; "" is no limit
 }
 
-// error says of err that it is about the node.
+// error adds to err which node it concerns.
 func (t subtree) error(err error) error {
 	return fmt.Errorf("OCDBT node in %s at offset %d (%d bytes): %w", t.ref.File, t.ref.Offset, t.ref.Length, err)
 }
@@ -99,8 +98,8 @@ func (db *DB) root() (subtree, bool) {
 	return subtree{ref: r.Ref, base: r.base, height: r.Height}, !r.Empty()
 }
 
-// child returns the subtree of entry i, whose full key is lower, of the node n
-// that t describes. The next entry's key is upper.
+// child returns the subtree of entry i of the node n that t describes. lower is the full
+// key of the entry, and upper is the key of the next entry.
 func (n *node) child(t subtree, i int, lower, upper string) subtree {
 	return subtree{
 		ref:    n.ref(i),
@@ -146,15 +145,15 @@ func (db *DB) loadNode(ctx context.Context, t subtree) (*node, error) {
 	return n, n.check(t)
 }
 
-// keyFactor and keySlack bound the total length of a node's keys by the size of
-// its body, as each key may repeat up to 64 KiB of the one before.
+// keyFactor and keySlack bound the total length of a node's keys by the size of its body.
+// Without the bound each key could repeat up to 64 KiB of the key before it.
 const (
 	keyFactor = 256
 	keySlack  = 16 << 20
 )
 
-// check compares the node with what its parent says of it, and checks what
-// only full keys tell.
+// check compares the node with the description by its parent, and makes the checks that
+// need full keys.
 func (n *node) check(t subtree) error {
 	if n.height != t.height {
 		return corruptf("height %d, the parent says %d", n.height, t.height)
@@ -183,7 +182,7 @@ type keys struct {
 	n      *node
 	prefix int // length of the prefix that the node leaves out
 	i      int // index of the current key
-	at     int // where the next suffix begins
+	at     int // offset of the next suffix
 	key    []byte
 }
 
@@ -191,7 +190,7 @@ func newKeys(prefix string, n *node) *keys {
 	return &keys{n: n, prefix: len(prefix), i: -1, key: []byte(prefix)}
 }
 
-// next advances to the next key, if there is one. The last stays in place.
+// next advances to the next key, if there is one. At the end, key remains the last key.
 func (k *keys) next() bool {
 	if k.i++; k.i >= len(k.n.keys) {
 		return false
@@ -202,7 +201,7 @@ func (k *keys) next() bool {
 	return true
 }
 
-// A scan yields the entries of a tree whose keys begin with prefix.
+// scan yields the entries of a tree whose keys begin with prefix.
 type scan struct {
 	db     *DB
 	ctx    context.Context
@@ -212,7 +211,7 @@ type scan struct {
 	tally  tally
 }
 
-// walk yields the entries below t, and reports whether to go on.
+// walk yields the entries below t, and reports whether the scan goes on.
 func (s *scan) walk(t subtree) bool {
 	if !s.seen.add(t.ref) {
 		s.yield(Entry{}, t.error(corruptf("reached a second time in the same tree")))
@@ -247,7 +246,7 @@ func (s *scan) walk(t subtree) bool {
 	return true
 }
 
-// keyBatch is how many keys share the memory of one string.
+// keyBatch is the number of keys that share the memory of one string.
 const keyBatch = 256
 
 func (s *scan) leaf(t subtree, n *node) bool {
@@ -272,7 +271,7 @@ func (s *scan) leaf(t subtree, n *node) bool {
 			more = k.next()
 		}
 		if len(ends) == 0 {
-			return false // beyond the keys that are wanted
+			return false // after the keys that begin with prefix
 		}
 		all, at := string(text), 0
 		for i, end := range ends {

@@ -1,11 +1,11 @@
 // Package ocdbt reads and writes databases in the OCDBT format of TensorStore
-// (optionally-cooperative distributed B+tree), a key-value store that lives in
-// a directory: a manifest, and data files that hold B+tree nodes and values.
+// (optionally-cooperative distributed B+tree).
 //
-// The package deals with the tree, not with the bytes of large values. Reading
-// yields, for each key, either the value itself or a [Ref] that says in which
-// file it lies; writing takes the same. The files are reached through
-// a [Source] and a [Placer], so that they may lie anywhere.
+// OCDBT is a key-value store in a directory: a manifest, and data files that hold B+tree
+// nodes and values. The package handles the tree and not the bytes of large values. When
+// it reads, it yields for each key either the value itself or a [Ref] to the range of a
+// file that holds the value. When it writes, it takes the same. It reaches the files
+// through a [Source] and a [Placer], so that they may be anywhere.
 //
 // To read the newest version of a database:
 //
@@ -20,16 +20,15 @@
 //		fmt.Println(entry.Key, entry.Value.Len())
 //	}
 //
-// To write one, store the values first, then build the tree over them with
+// To write a database, store the values first, then build the tree over them with
 // [WriteTree], and store the bytes of [Manifest] last, as "manifest.ocdbt".
 //
-// Databases are immutable here: versions are not added to one that exists.
-// Of a database with several versions, the newest is read.
+// The package writes a database once and adds no versions to an existing one. If a
+// database has several versions, it reads the newest.
 //
-// Errors match, with errors.Is, sentinels of package orbax: ErrCorrupt for bytes
-// that are not what the format demands and files that are missing,
-// ErrUnsupported for features of later formats.
+// Errors match, with errors.Is, sentinels of package orbax: ErrCorrupt for bytes that
+// violate the format and for missing files, ErrUnsupported for features of later formats.
 //
-// The format is described by TensorStore's documentation of its "ocdbt"
-// key-value store driver. Names in comments follow it.
+// TensorStore's documentation of its "ocdbt" key-value store driver describes the format.
+// Comments use its names.
 package ocdbt

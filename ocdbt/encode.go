@@ -2,8 +2,8 @@ package ocdbt
 
 import "encoding/binary"
 
-// encodeNode returns the envelope with the node of the items, whose keys lack
-// their first common bytes.
+// encodeNode returns a node of the items in its envelope. The node leaves out the first
+// common bytes of all keys.
 func encodeNode(items []item, h, common int) []byte {
 	size := 0
 	var table tableBuilder

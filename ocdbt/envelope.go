@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// Manifests and nodes are wrapped alike:
+// Manifests and nodes have the same envelope:
 //
 //	magic          4 bytes, big endian
 //	length         8 bytes, little endian: all bytes from the magic to the checksum
@@ -25,14 +25,14 @@ const (
 	manifestMagic = 0x0cdb3a2a
 	nodeMagic     = 0x0cdb20de
 
-	envelopeHeader = 14 // with the two varints, which are one byte each
+	envelopeHeader = 14 // with the two varints of one byte each
 	minEnvelope    = 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// openEnvelope checks the wrapping of b, which is one whole object, and returns
-// the body. It aliases b if it is not compressed.
+// openEnvelope checks the envelope b, which is one whole object, and returns the body.
+// The body aliases b if it is not compressed.
 func openEnvelope(b []byte, magic uint32) ([]byte, error) {
 	if len(b) < minEnvelope {
 		return nil, corruptf("%d bytes, fewer than the minimum of %d", len(b), minEnvelope)
@@ -64,15 +64,15 @@ func openEnvelope(b []byte, magic uint32) ([]byte, error) {
 	return nil, fmt.Errorf("%w: compression method %d, only 0 (none) and 1 (zstd) are known", fault.ErrUnsupported, compression)
 }
 
-// beginEnvelope returns a buffer to which a body of about size bytes is
-// appended as it is.
+// beginEnvelope returns a buffer to which the caller appends an uncompressed body of
+// about size bytes.
 func beginEnvelope(magic uint32, size int) []byte {
 	b := make([]byte, envelopeHeader, envelopeHeader+size+4)
 	binary.BigEndian.PutUint32(b, magic)
 	return b
 }
 
-// endEnvelope completes what beginEnvelope began.
+// endEnvelope completes the envelope that beginEnvelope began.
 func endEnvelope(b []byte) []byte {
 	binary.LittleEndian.PutUint64(b[4:], uint64(len(b)+4))
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -82,7 +82,7 @@ func endEnvelope(b []byte) []byte {
 // splits nodes at max_decoded_node_bytes, which Orbax sets to 100 MB.
 const maxUnzipped = 256 << 20
 
-// maxNode bounds a stored node, and so one that is not compressed.
+// maxNode bounds the stored size of a node, and so the size of an uncompressed node.
 const maxNode = maxUnzipped + envelopeHeader + 4
 
 var newDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
@@ -103,7 +103,7 @@ func unzstd(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	var out []byte
-	if bound > maxBlock { // left to itself the decoder doubles what it has until it fits
+	if bound > maxBlock { // without a capacity the decoder doubles its buffer until the content fits
 		if out, err = memory.Bytes(int64(bound)); err != nil {
 			return nil, err
 		}
@@ -112,7 +112,7 @@ func unzstd(b []byte) ([]byte, error) {
 		return nil, corruptf("zstd frame: %w", err)
 	}
 	if len(out) < cap(out)/2 {
-		out = bytes.Clone(out) // it may be kept for long
+		out = bytes.Clone(out) // the caller may keep it for long
 	}
 	return out, nil
 }
@@ -120,10 +120,9 @@ func unzstd(b []byte) ([]byte, error) {
 // maxBlock is the largest decoded size of a zstd block.
 const maxBlock = 128 << 10
 
-// frameBound checks that b is one zstd frame with nothing after it, as
-// TensorStore does, and returns an upper bound of its decoded size that the
-// number of its blocks justifies; the size that the frame declares must not
-// exceed it. See RFC 8878, section 3.1.1.
+// frameBound checks that b is one zstd frame with nothing after it, as TensorStore does.
+// It returns an upper bound of the decoded size, which follows from the number of blocks.
+// The size that the frame declares must not exceed it. See RFC 8878, section 3.1.1.
 func frameBound(b []byte) (uint64, error) {
 	var h zstd.Header
 	if err := h.Decode(b); err != nil {

@@ -15,20 +15,20 @@ import (
 	"github.com/go-orbax/orbax/internal/lfs"
 )
 
-// ManifestName is the name of the manifest in the root of a database. A database
-// exists from the moment at which this file does.
+// ManifestName is the name of the manifest in the root of a database. A database exists
+// once this file exists.
 const ManifestName = "manifest.ocdbt"
 
-// numberedPrefix begins the names of numbered manifests; 16 hexadecimal digits of
-// a generation number follow.
+// numberedPrefix begins the names of numbered manifests. 16 hexadecimal digits of a
+// generation number follow.
 const numberedPrefix = "manifest."
 
-// config is what a database says of itself in its manifest. It governs how
-// TensorStore would add to the database, and nothing about how it is read.
+// config is the configuration of a database in its manifest. It controls how TensorStore
+// would add to the database, and has no influence on reading.
 type config struct {
 	UUID                 [16]byte
-	Numbered             bool   // the versions lie in manifests of their own, one for each commit
-	MaxInlineValueBytes  uint32 // longer values go out of line
+	Numbered             bool   // the versions are in separate manifests, one for each commit
+	MaxInlineValueBytes  uint32 // longer values are stored out of line
 	MaxDecodedNodeBytes  uint32 // larger nodes are split
 	VersionTreeArityLog2 uint8  // 1 to 16
 	Zstd                 bool   // nodes are compressed, at ZstdLevel
@@ -42,7 +42,7 @@ type Version struct {
 	Root       Root
 }
 
-// Root is the root of a tree. The zero Root is that of an empty database.
+// Root is the root of a tree. The zero Root is the root of an empty database.
 type Root struct {
 	Ref    Ref   // the encoded root node
 	Height uint8 // 0 if the root is a leaf
@@ -51,11 +51,10 @@ type Root struct {
 	base string // as in dataFile
 }
 
-// Empty reports whether there is no tree at all.
+// Empty reports whether there is no tree.
 func (r Root) Empty() bool { return r.Ref.File == "" }
 
-// Stats are totals over a tree, as recorded by its writer; readers do not check
-// them.
+// Stats holds totals over a tree that its writer has recorded. Readers do not check them.
 type Stats struct {
 	Keys       uint64
 	TreeBytes  uint64 // of encoded nodes
@@ -152,8 +151,8 @@ func readConfig(c *cursor) (cfg config) {
 	return cfg
 }
 
-// readVersions takes the latest versions, which the manifest holds itself, and
-// returns the last of them.
+// readVersions takes the latest versions, which are in the manifest itself, and returns
+// the last of them.
 func readVersions(c *cursor, files []dataFile, arity uint8) (last Version) {
 	const size = 1 + 1 + 3 + 3 + 8 // generation, height, reference, statistics, time
 	n := c.count("number of versions", 1<<arity, size)
@@ -188,8 +187,8 @@ func readVersions(c *cursor, files []dataFile, arity uint8) (last Version) {
 	return last
 }
 
-// readRootRefs takes n references to root nodes, any of which may be missing,
-// and returns the last and its base path.
+// readRootRefs takes n references to root nodes, any of which may be missing. It returns
+// the last reference and its base path.
 func readRootRefs(c *cursor, files []dataFile, n int) (Ref, string) {
 	if c.err != nil {
 		return Ref{}, ""
@@ -228,8 +227,8 @@ func readRootRefs(c *cursor, files []dataFile, n int) (Ref, string) {
 	return last, base
 }
 
-// checkVersionNodes takes the references to the nodes that hold older versions.
-// They are not followed.
+// checkVersionNodes takes the references to the nodes that hold older versions. It does
+// not follow them.
 func checkVersionNodes(c *cursor, files []dataFile, arity uint8) {
 	if c.err != nil {
 		return
@@ -262,10 +261,10 @@ func checkVersionNodes(c *cursor, files []dataFile, arity uint8) {
 	}
 }
 
-// Manifest returns the contents of the manifest of a database whose only version
-// has the given root, as returned by WriteTree: generation 1, committed at the
-// given time, with the configuration that Orbax gives its databases. The uuid
-// tells databases apart and should be random.
+// Manifest returns the bytes of the manifest of a database with one version. The version
+// has generation 1, the given commit time, and the root that [WriteTree] returned. The
+// configuration is the one that Orbax gives its databases. The uuid identifies the
+// database and should be random.
 func Manifest(root Root, uuid [16]byte, commit time.Time) []byte {
 	cfg := config{
 		UUID:                 uuid,
@@ -280,7 +279,7 @@ func Manifest(root Root, uuid [16]byte, commit time.Time) []byte {
 func encodeManifest(cfg config, v Version) []byte {
 	b := beginEnvelope(manifestMagic, 128)
 	b = append(b, cfg.UUID[:]...)
-	b = append(b, 0) // single
+	b = append(b, 0) // one file
 	b = binary.AppendUvarint(b, uint64(cfg.MaxInlineValueBytes))
 	b = binary.AppendUvarint(b, uint64(cfg.MaxDecodedNodeBytes))
 	b = append(b, cfg.VersionTreeArityLog2)

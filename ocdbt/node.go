@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// A node is a decoded B+tree node. Its keys lack the prefix that all keys of
-// the subtree share, which only the way from the root to the node tells.
+// node is a decoded B+tree node. Its keys lack the prefix that all keys of the subtree
+// share. The prefix is known only from the way from the root to the node.
 type node struct {
 	height   uint8 // 0 is a leaf
 	size     int   // of the body, in bytes
@@ -14,19 +14,19 @@ type node struct {
 	keys     []nodeKey
 	suffixes []byte     // of all keys, concatenated
 	refs     []location // of the values or children, one for each key
-	inline   []byte     // values held by the node itself, concatenated
+	inline   []byte     // the values in the node itself, concatenated
 }
 
-// A nodeKey is the first prefix bytes of the key before it, and the next suffix
-// bytes of node.suffixes.
+// nodeKey is a key of a node: the first prefix bytes of the key before it, followed by
+// the next suffix bytes of node.suffixes.
 type nodeKey struct {
 	prefix, suffix uint16
 	// common is the number of leading bytes that the keys of the child lack.
 	common uint16
 }
 
-// A location is a range of bytes in a file of the table, or, if file is inline,
-// in node.inline.
+// location is a range of bytes in a file of the table or, if file is inline, in
+// node.inline.
 type location struct {
 	file           int
 	offset, length int64
@@ -171,7 +171,7 @@ func (n *node) readValues(c *cursor, count int) {
 	n.inline = c.bytes("inline values", int(min(at, math.MaxInt)))
 }
 
-// readRefs takes n references, none of which may be to nothing.
+// readRefs takes n references. Each must refer to a file.
 func readRefs(c *cursor, files []dataFile, n int) []location {
 	if c.err != nil {
 		return nil

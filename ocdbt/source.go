@@ -13,24 +13,22 @@ import (
 	"github.com/go-orbax/orbax/internal/lfs"
 )
 
-// Source gives access to the files of a database. Its methods may be called
-// from several goroutines at once, if the DB is used so.
+// Source gives access to the files of a database. If several goroutines use the [DB],
+// they call its methods at the same time.
 type Source interface {
-	// Read returns n bytes at offset off of the file called name, which is
-	// relative to the root of the database and separated by slashes. A negative
-	// n stands for everything up to the end. Where the file ends early, Read
-	// returns the bytes that are there and no error. It must not allocate more
-	// than the file holds. For a missing file, the error matches
-	// fs.ErrNotExist. The result belongs to the caller.
+	// Read returns n bytes at offset off of the file called name. name is relative to the
+	// root of the database and separated by slashes. A negative n means everything up to
+	// the end. If the file ends early, Read returns the bytes that are there and no
+	// error. Read must not allocate more than the file holds. For a missing file, the
+	// error matches [fs.ErrNotExist]. The result belongs to the caller.
 	Read(ctx context.Context, name string, off, n int64) ([]byte, error)
 
-	// List returns the names, in any order, of the files in the root directory
-	// whose name begins with prefix. It is called only for databases with
-	// numbered manifests.
+	// List returns the names of the files in the root directory whose names begin with
+	// prefix, in any order. It is called only for databases with numbered manifests.
 	List(ctx context.Context, prefix string) ([]string, error)
 }
 
-// FS returns the Source for a database at the root of fsys.
+// FS returns a [Source] for a database at the root of fsys.
 func FS(fsys fs.FS) Source { return fsSource{fsys} }
 
 type fsSource struct{ fs.FS }
@@ -89,9 +87,9 @@ func isEOF(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// readRange reads exactly n bytes, or the whole file if n is negative. Whatever
-// keeps a file that the database refers to from being read makes the database
-// incomplete or corrupt, unlike an error of the transport, which is passed on.
+// readRange reads exactly n bytes, or the whole file if n is negative. If a file that the
+// database refers to is missing or too short, the database is incomplete or corrupt. An
+// error of the transport is passed on.
 func readRange(ctx context.Context, src Source, name string, off, n int64) ([]byte, error) {
 	b, err := src.Read(ctx, name, off, n)
 	switch {
@@ -105,15 +103,15 @@ func readRange(ctx context.Context, src Source, name string, off, n int64) ([]by
 	return b, nil
 }
 
-// missingError is for a file that the database refers to. It does not match
-// fs.ErrNotExist: that a part is missing must not be taken for the absence of
-// the whole.
+// missingError returns the error about a missing file that the database refers to. It
+// does not match fs.ErrNotExist, so that callers cannot take it for the absence of the
+// whole database.
 func missingError(name string) error {
 	return fmt.Errorf("%w: file %q is missing", fault.ErrCorrupt, name)
 }
 
-// explainLFS returns err, unless it says that the file called name is corrupt
-// and that file is a Git LFS pointer; then the error says so.
+// explainLFS returns err, except if err reports that the file called name is corrupt and
+// the file is a Git LFS pointer. The error then reports that.
 func explainLFS(ctx context.Context, src Source, name string, err error) error {
 	if !errors.Is(err, fault.ErrCorrupt) {
 		return err

@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// A dataFile names a file that a node or the manifest refers to.
+// dataFile names a file that a node or the manifest refers to.
 type dataFile struct {
 	path string // relative to the root of the database; "" is no file
-	// base is the part of path from which the file's own nodes resolve their
-	// paths. Databases that were merged refer in this way to nodes that were
-	// written for another root.
+	// base is the leading part of path to which the paths in the file's own nodes are
+	// relative. Merged databases refer in this way to nodes that were written for another
+	// root.
 	base string
 }
 
-// tableFactor and tableSlack bound the size of decoded paths by the size of
-// their encoding, as each path may repeat up to 64 KiB of the one before.
+// tableFactor and tableSlack bound the size of decoded paths by the size of their
+// encoding. Without the bound each path could repeat up to 64 KiB of the path before it.
 const (
 	tableFactor = 16
 	tableSlack  = 1 << 20
@@ -100,11 +100,11 @@ func appendTable(b []byte, paths []string) []byte {
 	return b
 }
 
-// A tableBuilder collects the files that a node refers to.
+// tableBuilder collects the files that a node refers to.
 type tableBuilder struct {
-	index map[string]int // first 0, and the rank once the table is written
+	index map[string]int // value 0 at first, and the file's number once the table is written
 	paths []string
-	last  string // spares a look-up where neighbours share a file
+	last  string // saves a look-up if neighbours share a file
 }
 
 func (t *tableBuilder) add(path string) {
@@ -121,7 +121,7 @@ func (t *tableBuilder) add(path string) {
 	}
 }
 
-// appendTo appends the table to b; from then on, index gives the files' numbers.
+// appendTo appends the table to b. After that, index holds the files' numbers.
 func (t *tableBuilder) appendTo(b []byte) []byte {
 	slices.SortFunc(t.paths, cmp.Compare)
 	for i, p := range t.paths {

@@ -6,10 +6,11 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// What is decoded from stored nodes may take so many times their bytes of memory, and
-// some more. The keys and documents of many equal arrays nearly vanish when they are
-// compressed (observed: 3,500 times as much). Of a long key or inline value only the
-// beginning counts so: Orbax has no others, its inline values end at 1024 bytes.
+// These bound the memory for the decoded form of stored nodes: memoryFactor times their
+// bytes, and memorySlack more. The factor is high because compression removes nearly all
+// of the keys and documents of many equal arrays (observed: 3,500 times). For the bytes
+// of a key or inline value after the first longEntry the lower longFactor applies. Orbax
+// writes no such entries: its inline values have at most 1024 bytes.
 const (
 	memoryFactor = 4096
 	longFactor   = 64
@@ -20,24 +21,24 @@ const (
 // justified returns how much memory n stored bytes may become.
 func justified(n int64) int64 { return memorySlack + memoryFactor*min(n, 1<<50) }
 
-// checkStep is how much is taken before the process is asked whether it has as much.
+// checkStep is the number of bytes between two checks of the process's free memory.
 const checkStep = 1 << 20
 
-// entryBytes is what an [Entry] takes, as lists of them grow.
+// entryBytes is the memory of an [Entry] in a growing list.
 const entryBytes = 128
 
-// tally counts the memory that the entries of a tree take if they are all kept.
+// tally counts the memory that the entries of a tree take if all are kept.
 type tally struct {
 	stored  int64 // bytes of the nodes so far
 	taken   int64
-	long    int64 // of it, what is beyond longEntry of each
-	checked int64 // how much of taken the process was found to have memory for
+	long    int64 // the part of taken that exceeds longEntry for each entry
+	checked int64 // the part of taken for which memory was checked
 }
 
 // node counts a node whose entries follow.
 func (s *tally) node(ref Ref) { s.stored += ref.Length }
 
-// entry counts an entry of that many bytes.
+// entry counts an entry of n bytes.
 func (s *tally) entry(n int) error {
 	s.taken += entryBytes + int64(n)
 	s.long += int64(max(0, n-longEntry))
@@ -50,18 +51,18 @@ func (s *tally) entry(n int) error {
 	}
 	more := s.taken - s.checked
 	if s.checked/memory.Small != s.taken/memory.Small {
-		more = s.taken // as much again, as a list that grows is copied
+		more = s.taken // a list that grows is copied, so it needs the same again
 	}
 	s.checked = s.taken
 	return memory.Check(more)
 }
 
-// extents are the nodes of a tree that have been visited, by file and in the order
-// of their offsets. No tree has a node twice, or one inside of another; without that
-// a few nodes that share children could stand for a tree of any size.
+// extents holds the nodes of a tree that have been visited, by file and in the order of
+// their offsets. A valid tree has no node twice, and no node inside another. Without this
+// check a few nodes that share children could represent a tree of any size.
 type extents map[string][]Ref
 
-// add adds a node, and reports whether it lies apart from all others.
+// add adds a node. It returns false if the node overlaps another.
 func (x *extents) add(r Ref) bool {
 	if *x == nil {
 		*x = extents{}

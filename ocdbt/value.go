@@ -6,23 +6,22 @@ import (
 	"strings"
 )
 
-// Ref names a range of bytes in a file of the database.
+// Ref is a range of bytes in a file of the database.
 type Ref struct {
 	File   string // path relative to the root of the database, with slashes
 	Offset int64
 	Length int64
 }
 
-// Value is the value of a key. It lies either in the tree itself, then Inline
-// holds it and Ref is zero, or elsewhere, then Ref says where. The format keeps
-// no checksum of bytes that lie elsewhere.
+// Value is the value of a key. If the tree itself contains the value, Inline holds it and
+// Ref is zero; otherwise Ref refers to it. The format has no checksum of the bytes that a
+// Ref refers to.
 type Value struct {
 	Inline []byte
 	Ref    Ref
 }
 
-// IsInline reports whether the value is held by Inline; otherwise Ref refers to
-// it.
+// IsInline reports whether Inline holds the value; otherwise Ref refers to it.
 func (v Value) IsInline() bool { return v.Ref.File == "" }
 
 // Len returns the length of the value in bytes.
@@ -43,11 +42,11 @@ type Entry struct {
 const (
 	maxKeyLength   = math.MaxUint16
 	maxPathLength  = math.MaxUint16
-	maxInline      = 1 << 20 // bytes of an inline value
+	maxInline      = 1 << 20 // length of an inline value in bytes
 	maxNodeEntries = 1 << 20
 )
 
-// validPath reports whether name may be joined to a root without leaving it.
+// validPath reports whether name, joined to a root, stays inside that root.
 func validPath(name string) bool {
 	return name != "." && fs.ValidPath(name) && strings.IndexByte(name, 0) < 0
 }

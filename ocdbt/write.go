@@ -11,19 +11,19 @@ import (
 // defaultNodeBytes is the size at which WriteTree splits nodes by default.
 const defaultNodeBytes = 8 << 20
 
-// Placer stores an encoded node, which it may keep, and returns where it lies.
+// Placer stores an encoded node, which it may keep, and returns the place of the node.
 // The path of the file is relative to the root of the database.
 type Placer func(node []byte) (Ref, error)
 
-// WriteTree builds a tree over entries, from the leaves to the root, and passes
-// each node to place. Its result goes into [Manifest]. Without entries there is
-// no node, and the root is empty.
+// WriteTree builds a tree over entries, from the leaves to the root, and passes each node
+// to place. Its result is an argument of [Manifest]. Without entries there is no node,
+// and the root is empty.
 //
-// Keys must ascend strictly, by bytes; keys that repeat are an error that
-// matches orbax.ErrKeyCollision. Inline values may have up to 1 MiB, and must not
-// change until WriteTree returns. A node is split when it would hold more than
-// about maxNodeBytes when decoded; zero stands for 8 MiB. Memory
-// use is about one node for each level.
+// Keys must ascend strictly, by bytes; a repeated key is an error that matches
+// orbax.ErrKeyCollision. Inline values may have up to 1 MiB, and must not change until
+// WriteTree returns. A node is split if its decoded form would have more than about
+// maxNodeBytes bytes; 0 means 8 MiB. WriteTree uses memory for about one node of each
+// level.
 func WriteTree(entries iter.Seq[Entry], maxNodeBytes int, place Placer) (Root, error) {
 	if maxNodeBytes <= 0 {
 		maxNodeBytes = defaultNodeBytes
@@ -81,26 +81,26 @@ func checkRef(r Ref) error {
 	return nil
 }
 
-// An item is an entry of a node that is being built.
+// item is an entry of a node that is being built.
 type item struct {
 	key   string
-	value Value // in a leaf; elsewhere, Ref is the child
-	// Of a child: its totals, and the length of the prefix that its keys lack.
+	value Value // in a leaf; elsewhere, Ref refers to the child
+	// For a child: its totals, and the length of the prefix that its keys lack.
 	stats  Stats
 	common int
 }
 
-// size estimates the decoded size of it, as TensorStore does.
+// size estimates the decoded size of the item, as TensorStore does.
 func (it *item) size() int {
 	return 16 + len(it.key) + len(it.value.Inline) + len(it.value.Ref.File)
 }
 
-// A treeWriter collects the items of the last node of each level.
+// treeWriter collects the items of the last node of each level.
 type treeWriter struct {
 	limit  int
 	place  Placer
 	levels []level
-	tally  tally // what a reader will count
+	tally  tally // counts as a reader will
 }
 
 type level struct {
@@ -108,7 +108,8 @@ type level struct {
 	size  int
 }
 
-// add appends an item to level h, before which it completes a full node there.
+// add appends an item to level h. If the node of that level is full, add completes it
+// first.
 func (w *treeWriter) add(h int, it item) error {
 	if h == len(w.levels) {
 		if h > math.MaxUint8 {
@@ -116,7 +117,8 @@ func (w *treeWriter) add(h int, it item) error {
 		}
 		w.levels = append(w.levels, level{})
 	}
-	// A node above the leaves needs two children, or the tree would not narrow.
+	// A node above the leaves needs two children; otherwise the tree would not get
+	// narrower.
 	least := min(h, 1) + 1
 	l := &w.levels[h]
 	if len(l.items) >= least && (l.size+it.size() > w.limit || len(l.items) == maxNodeEntries) {
@@ -158,8 +160,7 @@ func (w *treeWriter) finish() (Root, error) {
 	return Root{}, nil
 }
 
-// write places the node of level h and returns the item that stands for it in
-// the level above.
+// write places the node of level h and returns its item for the level above.
 func (w *treeWriter) write(h int, isRoot bool) (item, error) {
 	items := w.levels[h].items
 	common := 0
@@ -183,8 +184,8 @@ func (w *treeWriter) write(h int, isRoot bool) (item, error) {
 	return it, w.readable(h, ref, items)
 }
 
-// readable refuses entries of a leaf that readers would, as too many long keys are
-// stored in too few bytes.
+// readable refuses entries of a leaf that readers would refuse, because too few stored
+// bytes hold too many long keys.
 func (w *treeWriter) readable(h int, ref Ref, items []item) error {
 	if h > 0 {
 		return nil
@@ -198,9 +199,9 @@ func (w *treeWriter) readable(h int, ref Ref, items []item) error {
 	return nil
 }
 
-// leaveOut returns the length of the prefix that a node of the items may leave
-// out of its keys. A node above the leaves must keep what distinguishes its
-// children's prefixes.
+// leaveOut returns the length of the prefix that a node of the items may leave out of its
+// keys. A node above the leaves must keep the bytes that distinguish its children's
+// prefixes.
 func leaveOut(items []item, h int) int {
 	n := commonPrefix(items[0].key, items[len(items)-1].key)
 	if h > 0 {

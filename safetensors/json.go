@@ -10,25 +10,25 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// entry is a tensor's JSON object.
+// entry is the JSON object of a tensor.
 type entry struct {
 	dtype      string
 	shape      []int
 	begin, end int64
 }
 
-// maxRank is more than the dimensions that any library of arrays allows: NumPy 64,
+// maxRank is more than the number of dimensions that any array library allows: NumPy 64,
 // PyTorch 64 in most of its operations.
 const maxRank = 128
 
-// parsedFactor is about what memory a byte of a header can become: "\"\":\"\"," is an
-// entry of a map.
+// parsedFactor bounds about how much memory a byte of a header can become. The worst case
+// is "\"\":\"\",", an entry of a map.
 const parsedFactor = 48
 
-// parser walks a header token by token: decoding into Go values would keep the
-// last of two equal names, match member names in any case, and turn names that
-// are not text into others. The header is known to be JSON before, so that between
-// tokens there is nothing to check.
+// parser walks a header token by token. Decoding into Go values would keep the last of
+// two equal names, match member names in any case, and change names that are not valid
+// text. The header is known to be valid JSON, so there is nothing to check between
+// tokens.
 type parser struct {
 	rest []byte
 }
@@ -61,7 +61,7 @@ func (p *parser) peek() byte {
 }
 
 // token returns the next token as the header spells it: one bracket, a string with its
-// quotation marks, a number or a word; nothing at the end.
+// quotation marks, a number or a word. At the end it returns nothing.
 func (p *parser) token() []byte {
 	n := 1
 	switch p.peek() {
@@ -86,7 +86,7 @@ func (p *parser) token() []byte {
 	return tok
 }
 
-// shown is a token for a message, cut where it is long.
+// shown returns a token for a message, cut if it is long.
 func shown(tok []byte) []byte {
 	const most = 60
 	if len(tok) > most {
@@ -182,8 +182,7 @@ func (p *parser) skip() {
 	}
 }
 
-// entry reads a tensor's object. Members that the format does not know are
-// passed over.
+// entry reads a tensor's object. It skips members that the format does not define.
 func (p *parser) entry() (entry, error) {
 	var e entry
 	var dtype, shape, offsets bool
@@ -288,8 +287,8 @@ func (p *parser) metadata() (map[string]string, error) {
 	return m, err
 }
 
-// hasLoneSurrogate reports whether valid JSON escapes half of a surrogate
-// pair. encoding/json reads each as U+FFFD, so that different names become one.
+// hasLoneSurrogate reports whether valid JSON has an escaped half of a surrogate pair.
+// encoding/json reads each such half as U+FFFD, so that different names would become one.
 func hasLoneSurrogate(raw []byte) bool {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
@@ -313,8 +312,8 @@ func hasLoneSurrogate(raw []byte) bool {
 	return false
 }
 
-// escapedUnit returns the UTF-16 unit of an escape without its backslash
-// ("u12ab"), 0 for one of another kind.
+// escapedUnit returns the UTF-16 unit of an escape without its backslash ("u12ab"), or 0
+// for another kind of escape.
 func escapedUnit(b []byte) uint64 {
 	if len(b) < 5 || b[0] != 'u' {
 		return 0

@@ -7,7 +7,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// bitsOf returns how many bits an element of dtype d takes in a file.
+// bitsOf returns the number of bits of an element of dtype d in a file.
 func bitsOf(d array.DType) int {
 	switch d {
 	case array.Float4E2M1FN:
@@ -18,17 +18,20 @@ func bitsOf(d array.DType) int {
 	return 8 * d.Size()
 }
 
-// Packed reports whether elements of dtype d share bytes in a file: those of F4,
-// F6_E2M3 and F6_E3M2. [Unpack] gives each a byte of its own. Layout refuses them.
+// Packed reports whether elements of dtype d share bytes in a file, as those of F4,
+// F6_E2M3 and F6_E3M2 do. [Unpack] gives each element its own byte. [Layout] refuses
+// these dtypes.
 func Packed(d array.DType) bool { return d.Size() > 0 && bitsOf(d) < 8 }
 
-// Unpack sets dst, a byte for each element, to the elements of a packed dtype that src
-// holds from its first bit on. Elements follow each other from the lowest bit of a byte
-// up, and the first of two in a byte is in its lower half: so PyTorch has F4, in
-// float4_e2m1fn_x2. Of the types of six bits no library defines the order; they are
-// read the same way, four elements in three bytes.
+// Unpack sets dst, which has a byte for each element, to the elements of a packed dtype
+// in src. The elements begin at the first bit of src. They follow each other from the
+// lowest bit of a byte up, so the first of two in a byte is in its lower half. This is
+// PyTorch's order for F4, in float4_e2m1fn_x2. No library defines the order for the types
+// of six bits; Unpack reads them in the same way, four elements in three bytes.
 //
-// A dtype that is not packed matches ErrDType, a src of another length than the elements take ErrCorrupt. dst and src must not overlap.
+// A dtype that is not packed is an error that matches orbax.ErrDType. If src does not
+// have the length of the elements, the error matches orbax.ErrCorrupt. dst and src must
+// not overlap.
 func Unpack(d array.DType, dst, src []byte) error {
 	if !Packed(d) {
 		return fmt.Errorf("%w: elements of %v do not share bytes", fault.ErrDType, d)
@@ -43,7 +46,7 @@ func Unpack(d array.DType, dst, src []byte) error {
 		}
 		return nil
 	}
-	held, n := uint(0), 0 // bits of src that are not in dst yet
+	held, n := uint(0), 0 // bits of src that are not in dst yet, and their number
 	for i := range dst {
 		if n < bits {
 			held |= uint(src[0]) << n

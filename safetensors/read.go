@@ -13,14 +13,14 @@ import (
 	"github.com/go-orbax/orbax/internal/memory"
 )
 
-// ReadHeader reads and checks the header of a file of size bytes: every tensor
-// lies in the file, its length is that of its dtype and shape, and the tensors
-// cover the file from the end of the header to the end of the file without gap
-// or overlap. It reads nothing but the header.
+// ReadHeader reads and checks the header of a file of size bytes. Every tensor must lie
+// in the file and have the length of its dtype and shape. The tensors must cover the file
+// from the end of the header to the end of the file without gap or overlap. ReadHeader
+// reads only the header.
 //
-// A file that breaks a rule, or that is shorter than its header says, matches
-// ErrCorrupt; a Git LFS pointer in place of the file matches ErrIncomplete. A dtype
-// that is not known is no error of the file, see Tensor.Err.
+// A file that breaks a rule, or that is shorter than its header says, is an error that
+// matches orbax.ErrCorrupt. A Git LFS pointer in place of the file matches
+// orbax.ErrIncomplete. An unknown dtype is not an error of the file; see [Tensor.Err].
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	raw, err := readRaw(r, size)
 	if err != nil {
@@ -46,7 +46,7 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 		return nil, err
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
-	if n > maxHeader { // as the text of a pointer would be
+	if n > maxHeader { // the text of a pointer would give such a number
 		if err := refuseLFSPointer(r, size); err != nil {
 			return nil, err
 		}
@@ -65,8 +65,8 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	return raw, nil
 }
 
-// refuseLFSPointer returns an error if the file is the text that Git LFS leaves
-// in place of a file that it has not fetched.
+// refuseLFSPointer returns an error if the file is the text that Git LFS leaves in place
+// of a file that it has not fetched.
 func refuseLFSPointer(r io.ReaderAt, size int64) error {
 	if size >= lfs.MaxSize {
 		return nil
@@ -81,8 +81,7 @@ func refuseLFSPointer(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// readFull fills b from offset off. A reader that ends early is a truncated
-// file.
+// readFull fills b from offset off. If the reader ends early, the file is truncated.
 func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	switch {
@@ -95,10 +94,10 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	}
 }
 
-// place sorts tensors into file order, turns their offsets from ones within
-// the data into ones within the file, and checks that they cover the data.
+// place sorts tensors into file order, turns offsets within the data into offsets within
+// the file, and checks that the tensors cover the data.
 func place(tensors []Tensor, dataStart, size int64) error {
-	// Stable, so that empty tensors at one offset keep the header's order.
+	// The sort is stable, so that empty tensors at one offset keep the header's order.
 	slices.SortStableFunc(tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
 	})
@@ -120,10 +119,10 @@ func place(tensors []Tensor, dataStart, size int64) error {
 	return nil
 }
 
-// parseTensor makes a Tensor of a header's entry. Offset is within the data.
+// parseTensor makes a Tensor from an entry of the header. Its Offset is within the data.
 func parseTensor(name string, e entry) (Tensor, error) {
 	dtype, err := parseDType(e.dtype)
-	if err != nil { // where it lies is known, and so are the others
+	if err != nil { // the place of its bytes is known, and the other tensors are readable
 		if e.end < e.begin {
 			return Tensor{}, fmt.Errorf("%w: safetensors tensor %q: its data_offsets are [%d, %d]", fault.ErrCorrupt, name, e.begin, e.end)
 		}

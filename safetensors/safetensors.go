@@ -1,8 +1,8 @@
-// Package safetensors reads and writes the flat tensor file of the safetensors
-// project: named tensors in one file, with string metadata, no nesting.
+// Package safetensors reads and writes the flat tensor files of the safetensors project:
+// named tensors in one file, with string metadata, without nesting.
 //
-// The package lays files out and checks them; it moves no tensor data, so the
-// caller decides how bytes travel. To read, call [ReadHeader] and read each
+// The package computes and checks the layout of files. It moves no tensor data, so the
+// caller decides how bytes are read and written. To read, call [ReadHeader] and read each
 // tensor's bytes at its offset:
 //
 //	h, err := safetensors.ReadHeader(f, size)
@@ -10,21 +10,23 @@
 //		_, err = f.ReadAt(buf[:t.Length], t.Offset)
 //	}
 //
-// To write, call [Layout], write the bytes it returns, then the tensors: one
-// after the other in the order of Header.Tensors, or in any order, also
+// To write, call [Layout] and write the bytes that it returns. Then write the tensors:
+// one after the other in the order of [Header.Tensors], or in any order, also
 // concurrently, at their offsets.
 //
-// A file is a little-endian uint64 N, N bytes of JSON, and the tensors' bytes,
-// row-major and little-endian, without gaps:
+// A file is a little-endian uint64 N, N bytes of JSON, and the tensors' bytes, row-major
+// and little-endian, without gaps:
 //
 //	{"__metadata__": {"k": "v"}, "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
 //
-// Offsets count from the end of the JSON. What is accepted and written is what
-// version 0.8.0 of the reference implementation accepts and writes, except that
-// repeated names, which it silently merges inside "__metadata__", are refused
-// everywhere, that the dtypes narrower than a byte (F4, F6_E2M3, F6_E3M2) are read
-// and not written, see [Packed], and that a dtype which is not known concerns its
-// tensor alone.
+// Offsets count from the end of the JSON. The package accepts and writes the same files
+// as version 0.8.0 of the reference implementation, with three exceptions:
+//
+//   - Repeated names are refused everywhere. The reference silently merges them inside
+//     "__metadata__".
+//   - The dtypes narrower than a byte (F4, F6_E2M3, F6_E3M2) are read but not written;
+//     see [Packed].
+//   - An unknown dtype makes only its own tensor unreadable.
 package safetensors
 
 import (
@@ -34,7 +36,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Ext ends the names of safetensors files.
+// Ext is the extension of safetensors files.
 const Ext = ".safetensors"
 
 // maxHeader is the longest JSON header that the reference implementation reads.
@@ -49,26 +51,26 @@ const metadataKey = "__metadata__"
 type Header struct {
 	// Tensors are in the order of their bytes in the file, without gaps.
 	Tensors []Tensor
-	// Metadata is the file's free-form metadata, nil where it has none.
+	// Metadata is the file's free-form metadata, nil if the file has none.
 	Metadata map[string]string
 }
 
-// Tensor describes one tensor and where its bytes are.
+// Tensor describes one tensor and the place of its bytes.
 type Tensor struct {
 	Name  string
 	DType array.DType
 	Shape []int // outermost dimension first; empty for a scalar
-	// Offset is where the tensor's bytes start, from the start of the file.
+	// Offset is the offset of the tensor's bytes from the start of the file.
 	Offset int64
-	// Length is the number of the tensor's bytes, which may be 0.
+	// Length is the number of the tensor's bytes. It may be 0.
 	Length int64
-	// Err says why the bytes cannot be understood: they are of a dtype that is not
-	// known, and DType is array.Invalid. It matches ErrDType.
+	// Err is set if the dtype is unknown, so that the bytes cannot be interpreted. DType
+	// is then [array.Invalid]. Err matches orbax.ErrDType.
 	Err error
 }
 
-// dtypeNames is in the order of the reference implementation's own list, which
-// a writer sorts by: the widest types come last here and first in the file.
+// dtypeNames is in the order of the list in the reference implementation, which is the
+// sort order of its writer. The widest types come last here and first in the file.
 var dtypeNames = []struct {
 	name  string
 	dtype array.DType
@@ -97,7 +99,7 @@ var dtypeNames = []struct {
 	{"U64", array.Uint64},
 }
 
-// parseDType returns the element type that a file calls name.
+// parseDType returns the element type with the given name in files.
 func parseDType(name string) (array.DType, error) {
 	for _, d := range dtypeNames {
 		if d.name == name {
@@ -107,8 +109,8 @@ func parseDType(name string) (array.DType, error) {
 	return array.Invalid, fmt.Errorf("%w: unknown safetensors dtype %q", fault.ErrDType, name)
 }
 
-// rank returns d's position in dtypeNames, or an error that says what to
-// convert d to.
+// rank returns d's position in dtypeNames, or an error that names a dtype to which d can
+// be converted.
 func rank(d array.DType) (int, error) {
 	for i, n := range dtypeNames {
 		if n.dtype == d && !Packed(d) {

@@ -15,19 +15,21 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// headerAlign is the multiple at which the data starts.
+// headerAlign divides the offset at which the data starts.
 const headerAlign = 8
 
-// Layout decides where the bytes of tensors go, of which it uses Name, DType
-// and Shape. It returns the header, with Offset and Length filled in, and the
-// bytes with which the file starts; the first tensor follows them. The tensors
-// are in the order in which the reference implementation writes them: wide
-// element types first, which aligns every tensor for its type, then by name.
-// The arguments are not changed; the shapes are copied.
+// Layout plans a file with the given tensors, of which it uses Name, DType and Shape. It
+// returns the header, with Offset and Length filled in, and the bytes at the start of the
+// file; the first tensor follows them.
 //
-// A dtype that the format lacks matches ErrDType; a name that is there twice
-// ErrKeyCollision; one that is not UTF-8, or "__metadata__", ErrReservedName; a
-// shape that is negative or too large ErrShape. The error names the tensor.
+// The tensors in the header are in the order in which the reference implementation writes
+// them: wide element types first, which aligns every tensor for its type, then by name.
+// Layout does not change its arguments, and copies the shapes.
+//
+// A dtype that the format lacks is an error that matches orbax.ErrDType. A repeated name
+// matches orbax.ErrKeyCollision. A name that is not UTF-8, or is "__metadata__", matches
+// orbax.ErrReservedName. A negative or too large shape matches orbax.ErrShape. The error
+// names the tensor.
 func Layout(tensors []Tensor, metadata map[string]string) (*Header, []byte, error) {
 	ranks, err := checkTensors(tensors)
 	if err != nil {
@@ -112,8 +114,8 @@ func assignOffsets(tensors []Tensor) (int64, error) {
 	return end, nil
 }
 
-// appendHeader appends the JSON header, whose tensors' offsets are within the
-// data: compact, in file order, as the reference implementation writes it.
+// appendHeader appends the JSON header with offsets within the data: compact and in file
+// order, as the reference implementation writes it.
 func appendHeader(b []byte, h *Header) []byte {
 	b = append(b, '{')
 	if h.Metadata != nil {
@@ -137,7 +139,7 @@ func appendHeader(b []byte, h *Header) []byte {
 }
 
 func appendTensor(b []byte, t Tensor) []byte {
-	r, _ := rank(t.DType) // checked by checkTensors
+	r, _ := rank(t.DType) // checkTensors has checked d
 	b = append(appendString(b, t.Name), `:{"dtype":`...)
 	b = append(appendString(b, dtypeNames[r].name), `,"shape":[`...)
 	for i, d := range t.Shape {
@@ -152,8 +154,8 @@ func appendTensor(b []byte, t Tensor) []byte {
 	return append(b, "]}"...)
 }
 
-// appendString appends s as a JSON string. Unlike json.Marshal it leaves <, >
-// and & as they are, so that names with them stay legible.
+// appendString appends s as a JSON string. Unlike json.Marshal it leaves <, > and & as
+// they are, so that names with them stay legible.
 func appendString(b []byte, s string) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

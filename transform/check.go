@@ -14,15 +14,15 @@ import (
 type inner struct {
 	name      string
 	positions map[string]bool
-	seq, dict *entry // one that is below a position, and below a key of a dict
+	seq, dict *entry // an entry below a position, and an entry below a key of a dict
 }
 
-// check reports what is wrong with the tree as a whole.
+// check reports mistakes that concern the tree as a whole.
 func (p *planner) check() {
 	if len(p.entries) == 0 && len(p.errs) == 0 {
 		p.errs = append(p.errs, fmt.Errorf("%w: the rules leave no leaf of the tree", fault.ErrStructure))
 	}
-	inners := map[string]*inner{} // by the IDs of their paths
+	inners := map[string]*inner{} // indexed by the ID of the path
 	leaves := map[string]*entry{}
 	for _, e := range p.entries {
 		if e.leaf == nil {
@@ -51,7 +51,7 @@ func (p *planner) check() {
 	}
 }
 
-// last returns the one of two entries that a rule has given its name later.
+// last returns the entry whose name was given later.
 func (p *planner) last(a, b *entry) *entry {
 	if slices.Index(p.entries, a) < slices.Index(p.entries, b) {
 		return b
@@ -59,8 +59,8 @@ func (p *planner) last(a, b *entry) *entry {
 	return a
 }
 
-// checkInner reports what is wrong with one dict or sequence; leaf is what is in
-// its place. It leaves out what may follow from a rule that failed.
+// checkInner reports mistakes in one dict or sequence. leaf is a leaf at the same place,
+// or nil. checkInner does not report mistakes that may follow from a rule that failed.
 func (p *planner) checkInner(at string, in *inner, leaf *entry) {
 	if leaf != nil && !p.doubts.gone {
 		kind, below := "dict", in.dict
@@ -79,7 +79,7 @@ func (p *planner) checkInner(at string, in *inner, leaf *entry) {
 	}
 	rule, seated := p.seated[at]
 	switch {
-	case len(in.positions) == 0 || gap >= 0 && !seated: // a dict, or what becomes one
+	case len(in.positions) == 0 || gap >= 0 && !seated: // a dict, or a sequence that becomes one
 	case p.doubts.gone, in.dict == nil && p.mayHaveMade(whole(in.name)):
 	case in.dict != nil:
 		p.rule = cmp.Or(rule, in.dict.rule)

@@ -9,31 +9,31 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// doubts are what is unknown of the tree because rules failed. A mistake that may
+// doubts describes how the tree may be wrong because rules failed. A mistake that may
 // follow from them is not reported.
 type doubts struct {
-	made    []names // that the rules may have made
-	gone    bool    // leaves may still be there that a malformed pattern should have taken
-	changed bool    // leaves that they would have changed hold what they held before
+	made    []names // names of leaves that the failed rules may have made
+	gone    bool    // the tree may have leaves that a malformed pattern should have taken
+	changed bool    // leaves that the failed rules would have changed are unchanged
 }
 
-// names are the names of some leaves: those that begin with text, or, if it is a whole
-// name, text and what is below it.
+// names is a set of names of leaves: the names that begin with text, or, if whole is set,
+// text and the names below it.
 type names struct {
 	text  string
 	whole bool
 }
 
-// anyName are all names.
+// anyName is the set of all names.
 var anyName = names{}
 
-// anything is what a rule may do of which nothing is known.
+// anything is the doubts that a rule leaves if nothing is known about its effect.
 var anything = doubts{made: []names{anyName}, gone: true, changed: true}
 
-// whole are a name and those below it.
+// whole returns the set of a name and the names below it.
 func whole(name string) names { return names{name, true} }
 
-// overlaps reports whether a name may be one of both, or one of n may be below one of m.
+// overlaps reports whether a name may be in both sets, or a name in n below one in m.
 func (n names) overlaps(m names) bool {
 	switch {
 	case n.whole && m.whole:
@@ -49,8 +49,8 @@ func (n names) overlaps(m names) bool {
 	return strings.HasPrefix(n.text, m.text) || strings.HasPrefix(m.text, n.text)
 }
 
-// namesOfTarget are the names that a rule gives with target, in which what begins with
-// one of marks stands for something else.
+// namesOfTarget returns the names that a rule may give with target. Text that begins with
+// one of marks stands for other text.
 func namesOfTarget(target, marks string) names {
 	if i := strings.IndexAny(target, marks+"["); i >= 0 {
 		return names{text: target[:i]}
@@ -58,7 +58,7 @@ func namesOfTarget(target, marks string) names {
 	if keys, err := parseKeys(target); err == nil {
 		return whole(tree.Path(keys).String())
 	}
-	// A key is empty: what the name was to be is known up to there.
+	// A key is empty: the name that was meant is known up to there.
 	known, _, _ := strings.Cut(target, "..")
 	if strings.HasPrefix(target, ".") {
 		return anyName
@@ -66,18 +66,18 @@ func namesOfTarget(target, marks string) names {
 	return names{text: strings.TrimSuffix(known, ".")}
 }
 
-// namesOfPattern are the names that a pattern may match; see tree.ParsePattern.
+// namesOfPattern returns the names that a pattern may match; see tree.ParsePattern.
 func namesOfPattern(pattern string) names {
 	if i := strings.IndexAny(pattern, `*?[{\`); i >= 0 {
-		// With no key for the ** the pattern matches what is before the dot.
+		// The ** may stand for no key: the pattern then matches the name before the dot.
 		return names{text: strings.TrimSuffix(pattern[:i], ".")}
 	}
 	return whole(pattern)
 }
 
-// doubt notes what a failed rule leaves unknown. What would have gone or changed may be
-// any leaf; but of those that have a name that may have been made, it is certain that
-// they do not hold what the rules after it read.
+// doubt adds the doubts that a failed rule leaves. If leaves may be wrong, all may. An
+// entry with a name that may have been made loses its leaf: later rules cannot rely on
+// it.
 func (p *planner) doubt(d doubts) {
 	p.doubts.made = append(p.doubts.made, d.made...)
 	p.doubts.gone = p.doubts.gone || d.gone
@@ -92,22 +92,23 @@ func (p *planner) doubt(d doubts) {
 	}
 }
 
-// mayHaveMade reports whether a leaf of such a name may be what a failed rule would have
-// made, or be below it.
+// mayHaveMade reports whether a failed rule may have made a leaf with such a name, or a
+// leaf above it.
 func (p *planner) mayHaveMade(n names) bool {
 	return slices.ContainsFunc(p.doubts.made, n.overlaps) || slices.ContainsFunc(p.entries, func(e *entry) bool {
 		return e.leaf == nil && n.overlaps(whole(e.name))
 	})
 }
 
-// failRule reports that the rule cannot be applied at all; d is what it would have done.
+// failRule reports that the rule cannot be applied at all. d describes the effect that it
+// would have had.
 func (p *planner) failRule(err error, d doubts) {
 	p.report(err)
 	p.doubt(d)
 }
 
-// failUnused reports that none of the leaves is one that the rule is about, unless a
-// failed rule may have made such a leaf.
+// failUnused reports that no leaf is one that the rule is about, unless a failed rule may
+// have made such a leaf.
 func (p *planner) failUnused(err error, about names, d doubts) {
 	may := p.mayHaveMade(about)
 	switch {
@@ -120,7 +121,7 @@ func (p *planner) failUnused(err error, about names, d doubts) {
 	p.doubt(d)
 }
 
-// failMissing is fail for a leaf that the rule needs and the tree has not.
+// failMissing is fail for a leaf that the rule needs and the tree lacks.
 func (p *planner) failMissing(target string, err error) {
 	if p.optional {
 		p.missing = true
@@ -129,8 +130,8 @@ func (p *planner) failMissing(target string, err error) {
 	p.fail(target, err)
 }
 
-// failValue reports that the rule cannot make the leaf target of what leaves hold, unless
-// these may hold something else once a failed rule is mended.
+// failValue reports that the rule cannot make the leaf target from its leaves, unless
+// these may change when a failed rule is corrected.
 func (p *planner) failValue(target string, err error) {
 	of := func(kind error) bool { return errors.Is(err, kind) }
 	if p.doubts.changed && (of(fault.ErrShape) || of(fault.ErrDType) || of(fault.ErrLeafType)) {

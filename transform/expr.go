@@ -12,29 +12,29 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Expr says how a leaf is made of others; see [Set] and [Each]. Its methods
-// return new expressions. An axis may be negative, as in NumPy: -1 is the last.
+// Expr describes how a leaf is made from others; see [Set] and [Each]. Its methods return
+// new expressions. An axis may be negative, as in NumPy: -1 is the last.
 //
-// An expression of the leaf alone is the leaf, of whatever kind. All operations
-// are for arrays, numbers and byte strings (as arrays of uint8), and none divides
-// the last axis of PRNG keys.
+// An expression that is only a leaf may have any kind of leaf. All operations are for
+// arrays, numbers and byte strings (as arrays of uint8), and none divides the last axis
+// of PRNG keys.
 type Expr struct{ op *op }
 
 // op is a node of an expression: a leaf of the tree, or an operation.
 type op struct {
 	name, of string
-	bound    *value // the leaf itself, where it is known
+	bound    *value // the leaf itself, if it is known
 
 	text string
 	args []*op
 	make func(args []*view.Leaf) (*view.Leaf, error)
 }
 
-// Leaf is the leaf called name, as the rules before have left it.
+// Leaf returns the leaf called name, as the earlier rules have left it.
 func Leaf(name string) Expr { return Expr{&op{name: name}} }
 
-// Of turns a [Leaf] into the leaf of that name in another checkpointable of the
-// checkpoint, as it is stored. It changes no other expression.
+// Of turns a [Leaf] into the leaf with that name in another checkpointable of the
+// checkpoint, as it is stored. Of changes no other expression.
 func (x Expr) Of(checkpointable string) Expr {
 	if x.op == nil || x.op.make != nil {
 		return x
@@ -42,13 +42,13 @@ func (x Expr) Of(checkpointable string) Expr {
 	return Expr{&op{name: x.op.name, of: checkpointable}}
 }
 
-// Cast converts the elements; see array.Convert.
+// Cast converts the elements to d; see [array.Convert].
 func (x Expr) Cast(d array.DType) Expr {
 	return x.then(fmt.Sprintf("cast %v", d), func(l *view.Leaf) (*view.Leaf, error) { return l.Cast(d) })
 }
 
-// Transpose puts the axes in another order: axis k of the result is axis axes[k].
-// Without axes it reverses them.
+// Transpose changes the order of the axes: axis k of the result is axis axes[k]. Without
+// axes it reverses them.
 func (x Expr) Transpose(axes ...int) Expr {
 	text := "transpose"
 	if len(axes) > 0 {
@@ -64,9 +64,9 @@ func (x Expr) Transpose(axes ...int) Expr {
 	})
 }
 
-// Reshape gives the array another shape, with its elements in row-major order;
-// one dimension may be -1. An array that was joined, or whose transposed axes
-// merge, is then in memory as a whole while it is read; see view.Leaf.Reshape.
+// Reshape gives the array another shape, with its elements in row-major order. One
+// dimension may be -1. An array that was joined, or whose transposed axes merge, is in
+// memory as a whole while it is read; see [view.Leaf.Reshape].
 func (x Expr) Reshape(shape ...int) Expr {
 	shape = slices.Clone(shape)
 	return x.then(fmt.Sprint("reshape ", shape), func(l *view.Leaf) (*view.Leaf, error) { return reshape(l, shape) })
@@ -87,8 +87,8 @@ func reshape(l *view.Leaf, shape []int) (*view.Leaf, error) {
 	}, l)
 }
 
-// wholeShape returns shape without the -1 that it may have, if an array of shape
-// from can get it.
+// wholeShape returns shape with the value that a -1 in it stands for, if an array of
+// shape from can be reshaped to it.
 func wholeShape(from, shape []int) ([]int, bool) {
 	n, err := array.NumElements(from)
 	if err != nil {
@@ -105,7 +105,7 @@ func wholeShape(from, shape []int) ([]int, bool) {
 	return whole, err == nil && got == n
 }
 
-// Slice takes the elements start, start+step … below stop along an axis.
+// Slice takes every step-th element along an axis, from start to before stop.
 func (x Expr) Slice(axis, start, stop, step int) Expr {
 	return x.then(fmt.Sprintf("slice %d %d:%d:%d", axis, start, stop, step), func(l *view.Leaf) (*view.Leaf, error) {
 		return l.Slice(axisOf(axis, len(l.Metadata().Shape)), start, stop, step)
@@ -123,7 +123,7 @@ func (x Expr) then(text string, f func(*view.Leaf) (*view.Leaf, error)) Expr {
 	return Expr{&op{text: text, args: []*op{x.op}, make: func(args []*view.Leaf) (*view.Leaf, error) { return f(args[0]) }}}
 }
 
-// Concat joins arrays along an axis. They must have one dtype, and shapes that
+// Concat joins arrays along an axis. They must have one dtype, and their shapes may
 // differ along that axis only.
 func Concat(axis int, args ...Expr) Expr {
 	return join(fmt.Sprintf("concat %d", axis), args, func(l []*view.Leaf) (*view.Leaf, error) { return concat(axis, l) })
@@ -148,9 +148,9 @@ func stack(axis int, args []*view.Leaf) (*view.Leaf, error) {
 	return view.Stack(pathOf(args), axis, args...)
 }
 
-// Func computes an array from others: f returns it, and it must have the dtype d and
-// the given shape. f is called when the result is read, possibly more than once and by
-// several goroutines, with all of args in memory; everything else still streams.
+// Func computes an array from others with f. The array that f returns must have dtype d
+// and the given shape. f runs when the result is read, possibly more than once and in
+// several goroutines, with all of args in memory. Everything else still streams.
 func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.Array) (*array.Array, error), args ...Expr) Expr {
 	shape = slices.Clone(shape)
 	return join("func", args, func(l []*view.Leaf) (*view.Leaf, error) {
@@ -161,9 +161,9 @@ func Func(d array.DType, shape []int, f func(ctx context.Context, args []*array.
 	})
 }
 
-// Value is a leaf of the program: anything that tree.Flatten takes for one leaf,
-// such as an *array.Array, a []float32, a number or a string. It must not change as
-// long as the rule, or a tree that the rule has made, is used.
+// Value returns a leaf that the program provides. v is any value that [tree.Flatten]
+// makes one leaf of, such as an *array.Array, a []float32, a number or a string. It must
+// not change as long as the rule, or a tree that the rule has made, is used.
 func Value(v any) Expr {
 	return join("value", nil, func([]*view.Leaf) (*view.Leaf, error) { return leafOf(v) })
 }
@@ -176,7 +176,7 @@ func join(text string, args []Expr, f func([]*view.Leaf) (*view.Leaf, error)) Ex
 	return Expr{o}
 }
 
-// leafOf returns the leaf that v is.
+// leafOf returns the leaf of v.
 func leafOf(v any) (*view.Leaf, error) {
 	t, err := view.Of(v)
 	if err != nil {
@@ -190,7 +190,7 @@ func leafOf(v any) (*view.Leaf, error) {
 	return nil, fmt.Errorf("%w: %T is not one leaf", fault.ErrLeafType, v)
 }
 
-// axisOf returns the axis that is meant in an array of the given rank.
+// axisOf returns the axis in an array of the given rank, counted from the first.
 func axisOf(axis, rank int) int {
 	if axis < 0 && axis+rank >= 0 {
 		return axis + rank
@@ -198,7 +198,7 @@ func axisOf(axis, rank int) int {
 	return axis
 }
 
-// pathOf returns the path that something made of args has until it gets its own.
+// pathOf returns the path of a leaf made from args, until it gets its own.
 func pathOf(args []*view.Leaf) tree.Path {
 	if len(args) == 0 {
 		return nil
@@ -206,7 +206,7 @@ func pathOf(args []*view.Leaf) tree.Path {
 	return args[0].Metadata().Path
 }
 
-// expr is what the entry holds, as an expression.
+// expr returns the content of the entry as an expression.
 func (e *entry) expr() Expr { return Expr{&op{bound: &e.value}} }
 
 // eval returns the value of an expression for the leaf target.
@@ -274,8 +274,8 @@ func (p *planner) findOther(target, of, name string) value {
 	return stored(of, l)
 }
 
-// other returns the tree of another checkpointable, or nil. Why there is none is
-// reported once for each rule, for the first leaf that needs it.
+// other returns the tree of another checkpointable, or nil. It reports the reason for nil
+// once for each rule, for the first leaf that needs the tree.
 func (p *planner) other(target, of string) *view.Tree {
 	o := p.others[of]
 	if o == nil {

@@ -14,18 +14,19 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// StackRegexp joins leaves along a new axis. It takes the leaves whose whole names
-// match the regular expression, and joins those that replacement gives the same name;
-// see [RenameRegexp]. The first group of pattern must match a number, which gives their
-// order: of n leaves that are joined, one has each number from 0 to n-1.
+// StackRegexp joins leaves along a new axis. It takes the leaves whose whole names match
+// the regular expression pattern, and joins the leaves to which replacement gives the
+// same name; see [RenameRegexp]. The first group of pattern must match a number, which
+// gives the order of the leaves. The numbers of n leaves that are joined must be 0 to
+// n-1.
 //
 //	transform.StackRegexp(`params\.layer_(\d+)\.(.*)`, 0, "params.layers.$2")
 func StackRegexp(pattern string, axis int, replacement string) Rule {
 	return joinRegexp("Stack", stack, pattern, axis, replacement)
 }
 
-// ConcatRegexp is [StackRegexp], but it joins the leaves along an axis that they have
-// already, in the order of their numbers:
+// ConcatRegexp is [StackRegexp], except that it joins the leaves along an axis that they
+// have already, in the order of their numbers:
 //
 //	transform.ConcatRegexp(`params\.shard_(\d+)\.(.*)`, 0, "params.$2")
 func ConcatRegexp(pattern string, axis int, replacement string) Rule {
@@ -52,7 +53,7 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 		if len(old) == 0 {
 			p.failUnused(noMatch(pattern), re.names(), doubts{made: targets})
 		}
-		more := p.mayHaveMade(re.names()) // leaves may be missing that are to be joined
+		more := p.mayHaveMade(re.names()) // some of the leaves to be joined may be missing
 		for _, target := range slices.Sorted(maps.Keys(groups)) {
 			members, err := inOrder(groups[target])
 			if err != nil && !more && !p.doubts.gone {
@@ -69,13 +70,13 @@ func joinRegexp(name string, join func(axis int, args []*view.Leaf) (*view.Leaf,
 	}}
 }
 
-// numbered is a leaf with its number, as it is in its name.
+// numbered is a leaf with the number in its name.
 type numbered struct {
 	number string
 	*entry
 }
 
-// groupNumber returns a number that is in a name, or -1.
+// groupNumber returns the number that s spells, or -1.
 func groupNumber(s string) int {
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
@@ -84,7 +85,7 @@ func groupNumber(s string) int {
 	return int(n)
 }
 
-// inOrder returns what the leaves hold in the order of their numbers.
+// inOrder returns the values of the leaves in the order of their numbers.
 func inOrder(leaves []numbered) ([]value, error) {
 	ordered := make([]value, len(leaves))
 	taken := make([]string, len(leaves))
@@ -103,12 +104,13 @@ func inOrder(leaves []numbered) ([]value, error) {
 	return ordered, nil
 }
 
-// maxLeaves bounds what one leaf can be divided into: a shape may lie.
+// maxLeaves bounds the number of leaves into which one leaf is divided, because the shape
+// of a hostile checkpoint can be anything.
 const maxLeaves = 1 << 20
 
-// Unstack divides the leaf source, or each leaf below source, into its elements along
-// an axis; the new leaves do not have that axis. target takes the place of source in
-// their names, and %d in it stands for the number of the element, from 0 on:
+// Unstack divides the leaf source, or each leaf below source, into its elements along an
+// axis. The new leaves do not have that axis. In their names target replaces source, and
+// %d in target is the number of the element, from 0 on:
 //
 //	transform.Unstack("params.layers", 0, "params.layer_%d")
 func Unstack(source string, axis int, target string) Rule {
@@ -117,7 +119,7 @@ func Unstack(source string, axis int, target string) Rule {
 		r.err = fmt.Errorf("%w: the target %q must have one %%d, where the number goes", fault.ErrStructure, target)
 	}
 	made := namesOfTarget(target, "%")
-	made.whole = false // whatever the target was to be, it has a number
+	made.whole = false // the intended target contains a number
 	r.fails = func(p *planner) {
 		p.giveUp(source)
 		p.doubt(doubts{made: append(numberedNames(made.text), made)})
@@ -130,8 +132,8 @@ func Unstack(source string, axis int, target string) Rule {
 	return r
 }
 
-// numberedNames are the names that a target which lacks its number may have been meant
-// to give: what begins with any beginning of it and a digit.
+// numberedNames returns the names that may have been meant by a target that lacks its %d:
+// those that begin with any prefix of target and a digit.
 func numberedNames(target string) (made []names) {
 	for i := range len(target) + 1 {
 		for _, digit := range "0123456789" {
@@ -141,12 +143,12 @@ func numberedNames(target string) (made []names) {
 	return made
 }
 
-// unstack reports whether it has made all leaves that it should.
+// unstack reports whether it has made all leaves.
 func (p *planner) unstack(source string, axis int, target string) (ok bool) {
 	old := p.take(source)
 	ok = len(old) > 0
 	var made []*entry
-	var first *entry // the leaf that says how many there are
+	var first *entry // its size along the axis is required of the others
 	for _, e := range old {
 		if e.leaf == nil {
 			ok = false
@@ -169,8 +171,8 @@ func (p *planner) unstack(source string, axis int, target string) (ok bool) {
 	return ok
 }
 
-// countAlong returns into how many leaves e is divided along an axis: as many as
-// first is, if there is one.
+// countAlong returns the number of leaves into which e is divided along an axis. It must
+// equal that of first, if first is not nil.
 func countAlong(axis int, e, first *entry) (int, error) {
 	n, err := dimension(e.leaf, axis)
 	switch {
@@ -187,9 +189,9 @@ func countAlong(axis int, e, first *entry) (int, error) {
 	return n, nil
 }
 
-// Split divides the leaf source, or each leaf below source, along an axis into parts of
-// the given sizes, or into equal parts if sizes is empty. There is one part for each
-// target, which takes the place of source in its name.
+// Split divides the leaf source, or each leaf below source, into pieces along an axis.
+// The pieces have the given sizes, or equal sizes if sizes is empty. There is one piece
+// for each target, which replaces source in its name:
 //
 //	transform.Split("attn.qkv", -1, nil, "attn.q", "attn.k", "attn.v")
 func Split(source string, axis int, sizes []int, targets ...string) Rule {
@@ -240,12 +242,12 @@ func Split(source string, axis int, sizes []int, targets ...string) Rule {
 	return r
 }
 
-// part returns an entry for x, which is a part of e.
+// part returns an entry for x, which is a piece of e.
 func (p *planner) part(name string, e *entry, x Expr) []*entry {
 	return p.renamed(name, e, p.eval(name, x.op))
 }
 
-// dimension returns the elements along an axis.
+// dimension returns the number of elements along an axis.
 func dimension(l *view.Leaf, axis int) (int, error) {
 	shape := l.Metadata().Shape
 	axis = axisOf(axis, len(shape))
@@ -255,14 +257,13 @@ func dimension(l *view.Leaf, axis int) (int, error) {
 	case l.DType() == array.Invalid:
 		return 0, fmt.Errorf("%w: it is %v, not an array", fault.ErrLeafType, l.Metadata().Spec())
 	}
-	if _, err := l.Slice(axis, 0, 0, 1); err != nil { // which says what is wrong with the axis
+	if _, err := l.Slice(axis, 0, 0, 1); err != nil { // the error describes the fault of the axis
 		return 0, err
 	}
 	return shape[axis], nil
 }
 
-// parts returns the sizes of n parts along an axis: those that are given, or
-// equal ones.
+// parts returns the sizes of n pieces along an axis: the given sizes, or equal ones.
 func parts(l *view.Leaf, axis int, sizes []int, n int) ([]int, error) {
 	dim, err := dimension(l, axis)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Set adds the leaf target, or changes it if x reads it. The other leaves that x
-// reads stay; see [Drop].
+// Set adds the leaf target, or replaces it if x reads it. The other leaves that x reads
+// stay; see [Drop].
 //
 //	transform.Set("params.qkv", transform.Concat(1,
 //		transform.Leaf("params.q"), transform.Leaf("params.k"), transform.Leaf("params.v")))
@@ -27,9 +27,9 @@ func Set(target string, x Expr) Rule {
 	}}
 }
 
-// Each changes all leaves that match a pattern to what f makes of them; see
-// tree.ParsePattern. f is called for each leaf, and must depend on nothing but its
-// argument.
+// Each replaces all leaves that match a pattern by the expressions that f returns for
+// them. See [tree.ParsePattern] for patterns. f is called once for each leaf. Its result
+// must depend only on its argument.
 func Each(pattern string, f func(x Expr) Expr) Rule {
 	parsed, err := tree.ParsePattern(pattern)
 	r := each(fmt.Sprintf("Each %q", pattern), noMatch(pattern), namesOfPattern(pattern), f,
@@ -40,7 +40,7 @@ func Each(pattern string, f func(x Expr) Expr) Rule {
 	return r
 }
 
-// EachFunc is [Each], but match chooses the leaves: those for which it returns true.
+// EachFunc is [Each] for the leaves for which match returns true.
 func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
 	none := fmt.Errorf("%w: no leaf matches", fault.ErrNoMatch)
 	r := each("EachFunc", none, anyName, f, func(e *entry) bool { return e.leaf != nil && match(e.leaf.Metadata()) })
@@ -52,8 +52,8 @@ func EachFunc(match func(*view.LeafMetadata) bool, f func(x Expr) Expr) Rule {
 
 var errNil = fmt.Errorf("%w: the function is nil", fault.ErrStructure)
 
-// each is the rule for the leaves that match, which have some of the names about; none is
-// the error if there are no such leaves.
+// each returns the rule for the leaves that match. about is the set of their names, and
+// none is the error if no leaf matches.
 func each(text string, none error, about names, f func(Expr) Expr, match func(*entry) bool) Rule {
 	fails := func(p *planner) { p.doubt(doubts{changed: true}) }
 	if f == nil {
@@ -80,8 +80,8 @@ func each(text string, none error, about names, f func(Expr) Expr, match func(*e
 	}}
 }
 
-// Default adds the leaf target with a value of the program, see [Value], unless the
-// tree has a leaf, dict or sequence of that name.
+// Default adds the leaf target with a value of the program (see [Value]), unless the tree
+// has a leaf, dict or sequence of that name.
 func Default(target string, v any) Rule {
 	x := Value(v)
 	return Rule{text: fmt.Sprintf("Default %q", target), apply: func(p *planner) {
@@ -95,8 +95,8 @@ func Default(target string, v any) Rule {
 	}}
 }
 
-// Include adds the tree of another checkpointable of the checkpoint below the
-// name at; "" is the root.
+// Include adds the tree of another checkpointable of the checkpoint below the name at; ""
+// is the root.
 func Include(checkpointable, at string) Rule {
 	return Rule{text: fmt.Sprintf("Include %q", checkpointable), apply: func(p *planner) {
 		t := p.other(at, checkpointable)
@@ -112,8 +112,8 @@ func Include(checkpointable, at string) Rule {
 	}}
 }
 
-// Drop removes the leaves that match one of the patterns; see tree.ParsePattern.
-// What was made of them stays.
+// Drop removes the leaves that match one of the patterns; see [tree.ParsePattern]. Leaves
+// that were made from them stay.
 func Drop(patterns ...string) Rule {
 	var parsed tree.Patterns
 	var malformed []error
@@ -139,8 +139,8 @@ func Drop(patterns ...string) Rule {
 	}}
 }
 
-// DropRest removes all leaves that no rule before it has named, made or added. A leaf
-// that expressions have only read is removed too, for example the members of a Concat.
+// DropRest removes all leaves that no earlier rule has named, made or added. It also
+// removes leaves that expressions have only read, such as the members of a [Concat].
 func DropRest() Rule {
 	return Rule{text: "DropRest", apply: func(p *planner) {
 		p.drop(func(e *entry) bool { return e.rule == "" })

@@ -15,7 +15,7 @@ type node struct {
 	seq  bool
 }
 
-// addNodes notes what e is in, if that is noted at all.
+// addNodes adds the dicts and sequences that contain e to nodes, if nodes is set.
 func (p *planner) addNodes(e *entry) {
 	if p.nodes == nil {
 		return
@@ -39,8 +39,9 @@ func (p *planner) node(name string) *node {
 	return p.nodes[name]
 }
 
-// resolve returns the path that the name target means for what was at source:
-// the keys that both end with stay, and so do those of what is there already.
+// resolve returns the path of the name target, given to a leaf that was at source. Keys
+// at the end that target shares with source keep their kind, and so do keys of dicts and
+// sequences that exist.
 func (p *planner) resolve(target string, source tree.Path) (tree.Path, error) {
 	head, tail := target, tree.Path(nil)
 	for i := len(source) - 1; i >= 0; i-- {
@@ -74,8 +75,8 @@ func (p *planner) resolve(target string, source tree.Path) (tree.Path, error) {
 	return append(path, tail...), nil
 }
 
-// known returns the path of the innermost dict or sequence of the tree that keys
-// lead to or through, and how many of the keys lead to it.
+// known returns the path of the innermost existing dict or sequence along keys, and the
+// number of keys that lead to it.
 func (p *planner) known(keys tree.Path) (path tree.Path, n int) {
 	for n := len(keys); n > 0; n-- {
 		at := p.node(keys[:n].String())
@@ -93,7 +94,7 @@ func (p *planner) known(keys tree.Path) (path tree.Path, n int) {
 	return nil, 0
 }
 
-// parseKeys parses a name that a rule gives.
+// parseKeys parses a name that a rule gives to a leaf.
 func parseKeys(name string) (tree.Path, error) {
 	var keys tree.Path
 	for i, s := range strings.Split(name, ".") {
@@ -111,7 +112,7 @@ func parseKeys(name string) (tree.Path, error) {
 	return keys, nil
 }
 
-// cutPositions cuts what is like [3] off the end of a key.
+// cutPositions cuts positions, such as [3], off the end of a key.
 func cutPositions(s string) (key string, positions []string) {
 	for strings.HasSuffix(s, "]") {
 		i := strings.LastIndexByte(s, '[')
@@ -124,7 +125,7 @@ func cutPositions(s string) (key string, positions []string) {
 	return s, positions
 }
 
-// isPosition reports whether s is a number as positions are written.
+// isPosition reports whether s is a number in the spelling of positions.
 func isPosition(s string) bool {
 	n, err := strconv.Atoi(s)
 	return err == nil && n >= 0 && strconv.Itoa(n) == s

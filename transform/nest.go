@@ -9,12 +9,12 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Nest divides the keys of all leaves at sep, and makes dicts of their parts. So
-// the flat names of other formats become a tree: with Nest(".") the tensor
-// model.norm.weight of a safetensors file is weight in norm in model, and with
-// Nest("/") the zarr array model/norm is norm in model. Numbers become keys of
-// dicts; see [RenameRegexp] to make positions of them. A key with an empty part
-// stays whole.
+// Nest splits the keys of all leaves at sep and makes nested dicts of the pieces. The
+// flat names of other formats become a tree in this way: with Nest(".") the tensor
+// model.norm.weight of a safetensors file becomes weight in norm in model, and with
+// Nest("/") the zarr array model/norm becomes norm in model. Numbers become keys of
+// dicts; [RenameRegexp] can make positions of them. A key with an empty piece stays
+// whole.
 func Nest(sep string) Rule {
 	if sep == "" {
 		fails := func(p *planner) { p.doubt(doubts{made: []names{anyName}, gone: true}) }
@@ -40,7 +40,7 @@ func Nest(sep string) Rule {
 	}}
 }
 
-// nested returns the path with its keys divided at sep.
+// nested returns the path with its keys split at sep.
 func nested(path tree.Path, sep string) (divided tree.Path) {
 	for _, k := range path {
 		parts := strings.Split(k.Name, sep)

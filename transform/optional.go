@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Optional makes rules that may stay in a program after the first checkpoint of the new
-// shape: it applies those of rules, one after the other, whose leaves the tree has, and
-// passes over the others.
+// Optional returns a rule that applies rules one after the other and skips those whose
+// leaves the tree lacks. Optional rules may stay in a program after it has saved its
+// first checkpoint in the new shape:
 //
 //	transform.Optional(
 //		transform.Rename(map[string]string{"lr": "rate"}),
@@ -16,13 +16,14 @@ import (
 //		transform.Drop("params.q", "params.k", "params.v"),
 //	)
 //
-// A rule is passed over if a name that it takes is that of no leaf, dict or sequence, or
-// if no leaf matches its pattern. A [Rename] or [Drop] does without those of its names and
-// patterns alone of which that is true. All other mistakes are reported. A name that is
-// misspelled is passed over too: a load then reports that its target does not fit. Names
-// that change places, as a to b and b to a, are there before and after, so that such a
-// Rename must not stay. [DropRest] does not spare what a rule that was passed over would
-// have named.
+// A rule is skipped if it takes a name that no leaf, dict or sequence has, or if no leaf
+// matches its pattern. Of a [Rename] or [Drop] only the names and patterns without leaves
+// are skipped. All other mistakes are reported. A misspelled name is skipped too: a load
+// then reports that its target does not fit.
+//
+// Names that change places, a to b and b to a, exist before and after the rule. Such a
+// Rename applies every time, so it must not stay in the program. [DropRest] also removes
+// leaves that only skipped rules have named.
 func Optional(rules ...Rule) Rule {
 	rules = slices.Clone(rules)
 	for i := range rules {
@@ -35,7 +36,7 @@ func Optional(rules ...Rule) Rule {
 	}}
 }
 
-// try applies a rule, unless leaves are missing that it needs.
+// try applies a rule, unless the tree lacks leaves that it needs.
 func (p *planner) try(r Rule) {
 	if r.err != nil {
 		p.apply(r)

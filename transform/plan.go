@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Plan is what rules make of a tree.
+// Plan is the tree that rules make from another tree.
 type Plan struct {
 	tree    *view.Tree
 	made    []*entry
@@ -22,7 +22,7 @@ func (p *planner) plan(of *view.TreeMetadata) *Plan {
 	for i, e := range p.entries {
 		leaves[i] = e.leaf
 	}
-	// Select makes dicts of sequences that have lost elements.
+	// Select turns sequences that have lost elements into dicts.
 	t := view.New(of.Format, leaves).WithCustom(of.Custom).WithShardingErr(of.ShardingErr).Select(func(*view.LeafMetadata) bool { return true })
 	return &Plan{t, p.entries, p.dropped}
 }
@@ -30,8 +30,8 @@ func (p *planner) plan(of *view.TreeMetadata) *Plan {
 // Tree returns the new tree.
 func (p *Plan) Tree() *view.Tree { return p.tree }
 
-// String returns a table of the new tree. A row says of which stored leaves a leaf is
-// made and by which steps, the dtypes and shapes of these and of the new leaf, and its
+// String returns a table of the new tree. Each row shows a leaf, the stored leaves and
+// the steps that make it, the dtypes and shapes of these and of the new leaf, and its
 // bytes in memory; = stands for a leaf that stays as it is. Dropped leaves follow.
 func (p *Plan) String() string {
 	var b strings.Builder
@@ -58,7 +58,7 @@ func (p *Plan) String() string {
 // asStored reports whether the entry is a leaf of the tree that no step changes.
 func (e *entry) asStored() bool { return e.text == e.name }
 
-// source returns how the table says what the entry is made of.
+// source returns the table's text for the origin of the entry.
 func (e *entry) source() string {
 	if e.asStored() {
 		return "="
@@ -66,7 +66,7 @@ func (e *entry) source() string {
 	return e.text
 }
 
-// origin says in words where the entry comes from.
+// origin describes the origin of the entry in words.
 func (e *entry) origin() string {
 	if e.asStored() {
 		return "a leaf, as it is stored"
@@ -74,7 +74,7 @@ func (e *entry) origin() string {
 	return "a leaf, made from " + e.text
 }
 
-// describe returns what a leaf is, in few characters.
+// describe describes a leaf in few characters.
 func describe(m *view.LeafMetadata) string {
 	switch m.Kind {
 	case tree.KindArray:
@@ -94,7 +94,7 @@ func describe(m *view.LeafMetadata) string {
 	return "unknown"
 }
 
-// summary lists texts: equal ones as their number, and not more than a few.
+// summary lists a few texts, or for more of them their number.
 func summary(texts []string, between string) string {
 	const most = 3
 	switch n := len(texts); {

@@ -14,47 +14,47 @@ import (
 // planner holds the tree while rules change it.
 type planner struct {
 	open    func(checkpointable string) (*view.Tree, error) // may be nil
-	others  map[string]*other                               // that were opened
+	others  map[string]*other                               // that rules have opened
 	entries []*entry
 	byName  map[string]*entry
 	dropped []*entry
 
-	nodes map[string]*node // the dicts and sequences by name; nil if they are to be found anew
-	// seated has the sequences, by the ID of their path, in which a rule has made positions,
-	// and the rule.
+	nodes map[string]*node // the dicts and sequences by name; nil if they must be found again
+	// seated maps the sequences in which a rule has made positions, by the ID of their
+	// path, to that rule.
 	seated map[string]string
 
-	number   int               // of the rule that is applied
-	optional bool              // it is passed over if leaves are missing
-	missing  bool              // and some are
-	rule     string            // that is applied, for messages
-	named    map[string]string // the names that the rule takes leaves by, if it is a Rename
+	number   int               // of the current rule
+	optional bool              // the rule is skipped if leaves are missing
+	missing  bool              // leaves are missing
+	rule     string            // the current rule, for messages
+	named    map[string]string // the names of the current rule, if it is a Rename
 	errs     []error
 	doubts   doubts
 }
 
-// other is another checkpointable: its tree, or why there is none.
+// other is another checkpointable: its tree, or the reason why there is none.
 type other struct {
 	tree *view.Tree
 	err  error
-	rule string // the last that has reported err
+	rule string // the last rule that has reported err
 }
 
 // entry is a leaf of the tree.
 type entry struct {
-	name string // that of path
+	name string // name of path
 	path tree.Path
 	value
-	rule string // the last that gave or changed it; "" if it is as it was stored
-	was  string // its name before that rule; "" if it was none, or one of several leaves
+	rule string // the last rule that named or changed it; "" for an untouched leaf
+	was  string // its name before that rule; "" if it had none, or was made of several leaves
 }
 
-// value is what an entry holds. It has no leaf if the rule that makes it failed,
-// which is reported already: what is made of it fails silently.
+// value is the content of an entry. It has no leaf if the rule that makes it failed. That
+// failure is reported already, so everything that is made from it fails silently.
 type value struct {
 	leaf *view.Leaf
-	text string   // how it is made of stored leaves
-	from []string // what these are
+	text string   // the steps that make it from stored leaves
+	from []string // the stored leaves
 }
 
 func newPlanner(t *view.Tree, open func(string) (*view.Tree, error)) *planner {
@@ -65,8 +65,8 @@ func newPlanner(t *view.Tree, open func(string) (*view.Tree, error)) *planner {
 	return p
 }
 
-// stored is the value of a leaf of a checkpointable, "" for the one that is
-// changed.
+// stored is the value of a leaf of the checkpointable of; "" is the one that the rules
+// change.
 func stored(of string, l *view.Leaf) value {
 	name := l.Metadata().Path.String()
 	if of != "" {
@@ -75,7 +75,7 @@ func stored(of string, l *view.Leaf) value {
 	return value{l, name, []string{describe(l.Metadata())}}
 }
 
-// add puts an entry into the tree.
+// add adds an entry to the tree.
 func (p *planner) add(e *entry) {
 	other, taken := p.byName[e.name]
 	switch {
@@ -83,17 +83,17 @@ func (p *planner) add(e *entry) {
 		p.entries = append(p.entries, e)
 		p.byName[e.name] = e
 		p.addNodes(e)
-	case other.leaf == nil || e.leaf == nil || p.doubts.gone: // reported already, or it may follow from that
+	case other.leaf == nil || e.leaf == nil || p.doubts.gone: // reported already, or perhaps a consequence
 	default:
 		p.fail(e.name, fmt.Errorf("%w: both %s and %s would have this name%s", fault.ErrKeyCollision, other.text, e.text, p.onlySecond(other, e)))
 	}
 }
 
-// onlySecond says how the rule that is applied can make second without a collision with
-// first, if that is known.
+// onlySecond advises how the current rule can make second without a collision with first,
+// if it can.
 func (p *planner) onlySecond(first, second *entry) string {
 	drop := first.name
-	if first.rule == p.rule { // which had another name before the rule
+	if first.rule == p.rule { // it had another name before the rule
 		drop = first.was
 	}
 	if drop == "" || drop == second.was {
@@ -106,7 +106,7 @@ func (p *planner) onlySecond(first, second *entry) string {
 	return fmt.Sprintf("; to have only the second, put Drop(%q) before%s", drop, also)
 }
 
-// replace takes old out of the tree and puts made into it.
+// replace removes old from the tree and adds made.
 func (p *planner) replace(old, made []*entry) {
 	if len(old) > 0 {
 		gone := make(map[*entry]bool, len(old))
@@ -122,8 +122,8 @@ func (p *planner) replace(old, made []*entry) {
 	}
 }
 
-// entry returns an entry for v at the name target, which a rule gives to what
-// was at source before; nil if that cannot be.
+// entry returns an entry for v with the name target. source is the path of the leaf
+// before. The result is empty if the entry cannot exist.
 func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 	path, err := p.resolve(target, source)
 	if err != nil {
@@ -137,7 +137,7 @@ func (p *planner) entry(target string, source tree.Path, v value) []*entry {
 	return []*entry{{name: path.String(), path: path, value: v, rule: p.rule}}
 }
 
-// renamed is entry for what a rule makes of e alone.
+// renamed is entry for a value that a rule makes from e alone.
 func (p *planner) renamed(target string, e *entry, v value) []*entry {
 	made := p.entry(target, e.path, v)
 	for _, m := range made {
@@ -146,7 +146,8 @@ func (p *planner) renamed(target string, e *entry, v value) []*entry {
 	return made
 }
 
-// broken returns an entry without a leaf for what a failed rule would have made.
+// broken returns an entry without a leaf in place of a leaf that a failed rule would have
+// made.
 func (p *planner) broken(target string) []*entry {
 	path, err := p.resolve(target, nil)
 	if err != nil {
@@ -156,13 +157,13 @@ func (p *planner) broken(target string) []*entry {
 	return []*entry{{name: path.String(), path: path, rule: p.rule}}
 }
 
-// unnamed notes that the name target, which a rule gives, cannot be.
+// unnamed records that a rule gives the name target, which is not valid.
 func (p *planner) unnamed(target string) {
 	p.doubt(doubts{made: []names{namesOfTarget(target, "")}})
 }
 
-// find returns the leaf called name. If there is none it reports that, for the
-// leaf target, and returns one without a leaf.
+// find returns the leaf called name. If there is none, it reports that for the leaf
+// target, and returns a value without a leaf.
 func (p *planner) find(target, name string) value {
 	if e := p.byName[name]; e != nil {
 		return e.value
@@ -170,7 +171,7 @@ func (p *planner) find(target, name string) value {
 	switch {
 	case p.failedAt(name):
 	case len(p.below(name)) > 0:
-		if p.doubts.gone { // the leaves below it may be those that a failed rule should have taken
+		if p.doubts.gone { // a failed rule may have been meant to take the leaves below name
 			break
 		}
 		p.fail(target, fmt.Errorf("%w: %q is no leaf; there are leaves below it", fault.ErrStructure, name))
@@ -180,8 +181,8 @@ func (p *planner) find(target, name string) value {
 	return value{}
 }
 
-// renamedBefore says what helps if the rule is a Rename that has been applied to the tree
-// already, before it was saved.
+// renamedBefore returns advice for a Rename that was applied to the tree already before
+// the tree was saved.
 func (p *planner) renamedBefore(name string) string {
 	to, is := p.named[name]
 	if !is || len(p.below(to)) == 0 {
@@ -190,7 +191,7 @@ func (p *planner) renamedBefore(name string) string {
 	return fmt.Sprintf("; %q is there already: Optional makes it a rule for trees of either name", to)
 }
 
-// failedAt reports whether name may be what a failed rule would have made.
+// failedAt reports whether a failed rule may have made name.
 func (p *planner) failedAt(name string) bool {
 	if slices.ContainsFunc(p.doubts.made, whole(name).overlaps) {
 		return true
@@ -203,7 +204,7 @@ func (p *planner) failedAt(name string) bool {
 	return false
 }
 
-// below returns the leaf called name, or all that are below it.
+// below returns the leaf called name, or all leaves below it.
 func (p *planner) below(name string) (found []*entry) {
 	for _, e := range p.entries {
 		if _, ok := cutName(e.name, name); ok {
@@ -213,7 +214,7 @@ func (p *planner) below(name string) (found []*entry) {
 	return found
 }
 
-// take is below for a rule that needs a leaf there; target is for messages.
+// take is below for a rule that needs a leaf there. It reports if there is none.
 func (p *planner) take(name string) []*entry {
 	found := p.below(name)
 	if len(found) == 0 {
@@ -222,7 +223,7 @@ func (p *planner) take(name string) []*entry {
 	return found
 }
 
-// giveUp is take for a rule that fails: nothing is known of the leaves that it takes.
+// giveUp is take for a rule that fails. The leaves that it takes lose their content.
 func (p *planner) giveUp(name string) {
 	for _, e := range p.take(name) {
 		e.leaf = nil
@@ -246,13 +247,13 @@ func (p *planner) fail(target string, err error) {
 	p.errs = append(p.errs, &fault.Leaf{Path: target, Err: err})
 }
 
-// report reports a mistake of the rule that is not about one leaf.
+// report reports a mistake of the rule that does not concern one leaf.
 func (p *planner) report(err error) {
 	p.errs = append(p.errs, fmt.Errorf("%s: %w", p.rule, err))
 }
 
-// prefixes yields name and the names of what it is in, from the inside out; the
-// last is "", the root.
+// prefixes yields name and the names of the nodes that contain it, from the inside out.
+// The last is "", the root.
 func prefixes(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for name != "" {
@@ -265,7 +266,7 @@ func prefixes(name string) iter.Seq[string] {
 	}
 }
 
-// cutName returns what name has behind prefix, if it is prefix or below it.
+// cutName returns the rest of name after prefix, if name is prefix or below it.
 func cutName(name, prefix string) (rest string, ok bool) {
 	switch {
 	case prefix == "":

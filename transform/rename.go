@@ -9,10 +9,11 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Rename gives leaves new names, all at once, so that two may change places. A key of
-// names that is the name of a dict or sequence moves all leaves below it. If several
-// keys fit a leaf, the longest counts. "" is the whole tree: {"": "params"} puts it
-// below params, and {"params": ""} makes the leaves below params the whole tree.
+// Rename gives leaves new names, all at once, so that two leaves may change places. names
+// maps old names to new ones. If an old name is that of a dict or sequence, all leaves
+// below it move. If several old names fit a leaf, the longest counts. "" is the whole
+// tree: {"": "params"} puts it below params, and {"params": ""} makes the leaves below
+// params the whole tree.
 func Rename(names map[string]string) Rule {
 	names = maps.Clone(names)
 	text := "Rename"
@@ -57,9 +58,9 @@ func Rename(names map[string]string) Rule {
 	}}
 }
 
-// RenameRegexp gives each leaf whose whole name matches a regular expression the
-// name replacement, in which $1 or ${name} stand for the groups of pattern, as in
-// regexp.Regexp.Expand:
+// RenameRegexp gives each leaf whose whole name matches a regular expression the name
+// replacement. In it $1 or ${name} stand for the groups of pattern, as in
+// [regexp.Regexp.Expand]:
 //
 //	transform.RenameRegexp(`layers_(\d+)\.(.*)`, "blocks[$1].$2")
 func RenameRegexp(pattern, replacement string) Rule {
@@ -75,7 +76,7 @@ func RenameRegexp(pattern, replacement string) Rule {
 			}
 			matched = true
 			if _, err := p.resolve(to, e.path); err != nil && p.doubts.gone {
-				p.unnamed(to) // the leaf may have had another name if all rules were right
+				p.unnamed(to) // the leaf might have had another name if no rule had failed
 				e.leaf = nil
 				return "", false
 			}
@@ -104,21 +105,21 @@ func (p *planner) rename(f func(*entry) (string, bool)) {
 	p.replace(old, made)
 }
 
-// replacer is a regular expression on whole names and what is put in their place.
+// replacer is a regular expression for whole names, with its replacement.
 type replacer struct {
 	*regexp.Regexp
-	begin       string // that all names have which it matches
+	begin       string // common beginning of all names that it matches
 	replacement string
 }
 
-// names are those that the expression may match.
+// names returns the names that the expression may match.
 func (r *replacer) names() names { return names{text: r.begin} }
 
 var reference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
 func compile(pattern, replacement string) (*replacer, error) {
 	given, err := regexp.Compile(pattern)
-	if err != nil { // the message has the pattern as it was given
+	if err != nil { // the message shows the pattern as the caller wrote it
 		return nil, fmt.Errorf("%w: %w", fault.ErrStructure, err)
 	}
 	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
@@ -138,7 +139,7 @@ func compile(pattern, replacement string) (*replacer, error) {
 	return &replacer{re, begin, replacement}, nil
 }
 
-// expand returns what replaces name, if that matches.
+// expand returns the replacement for name, if name matches.
 func (r *replacer) expand(name string) (string, bool) {
 	m := r.FindStringSubmatchIndex(name)
 	if m == nil {

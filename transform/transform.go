@@ -1,7 +1,8 @@
-// Package transform turns the pytree of a checkpoint into another one by rules,
-// which are checked and planned before anything is read: leaves get new names,
-// are cast, cut, split, joined, computed, added and dropped. A load that uses
-// rules reads each chunk that the result needs once, straight to its place.
+// Package transform turns the pytree of a checkpoint into another one by rules.
+//
+// Rules rename, cast, cut, split, join, compute, add and drop leaves. They are checked
+// and planned before anything is read. A load that uses rules reads each chunk that the
+// result needs once, straight to its place.
 //
 //	state, err := orbax.LoadAs[State](ctx, path, orbax.Transform(
 //		transform.Rename(map[string]string{"params.embed": "params.embedding"}),
@@ -12,41 +13,44 @@
 //		transform.Drop("opt_state"),
 //	))
 //
-// Rules act one after the other, each on the tree as those before it have left
-// it. What no rule names stays as it is. [Compile] gives the tree without loading
-// it, to be shown, loaded, or saved as a new checkpoint; see view.Tree.Lazy.
+// Rules act one after the other, each on the tree that the earlier rules have left.
+// Leaves that no rule names stay as they are. [Compile] returns the new tree without
+// loading it. A program can show it, load it, or save it as a new checkpoint; see
+// [view.Tree.Lazy].
 //
 // # Names
 //
-// Leaves are named as everywhere: their keys joined with dots. A rule that takes
-// a leaf's name takes that of a dict or sequence as well where it says so, and
-// means all leaves below it.
+// The name of a leaf is its keys joined with dots, as everywhere. Where the documentation
+// of a rule says so, a rule that takes a leaf's name also takes the name of a dict or
+// sequence, and means all leaves below it.
 //
-// In a name that a rule gives, params.w is a key of a dict, and layers[3] a
+// In a name that a rule gives to a leaf, params.w is a key of a dict, and layers[3] a
 // position in a sequence. A number after a dot, as in layers.3, may be a key or a
-// position. Where the new name of a leaf ends like its old one, each of these keys
-// and positions stays what it was. Where the new name begins with the name of a dict
-// or sequence that the tree has, a number is a key in the dict and a position in the
-// sequence. Everywhere else it is a key. A sequence that loses elements becomes a
-// dict of the others' positions, so that they keep their names; but a sequence in
-// which a rule has made positions must have all positions from 0 on.
+// position. Where the new name of a leaf ends like its old one, each of these keys and
+// positions stays what it was. Where the new name begins with the name of a dict or
+// sequence that the tree has, a number is a key in the dict and a position in the
+// sequence. Everywhere else it is a key.
+//
+// A sequence that loses elements becomes a dict with the positions of the remaining
+// elements as keys, so that they keep their names. But a sequence in which a rule has
+// made positions must have all positions from 0 on.
 //
 // # Errors
 //
-// All mistakes are reported together, before anything is read. Each error names the
-// rule, unless it is about all of them, which leave no leaf. An error that is about a
-// leaf is a *orbax.LeafError, which names the leaf. A
-// mistake that may only be the result of another one is reported when the other is
-// corrected. Three kinds are held back so: a rule reads a leaf that a failed rule was
-// to make; a rule uses a name that a rule with a malformed pattern might have freed or
-// given; an operation does not fit a leaf that a failed [Each] was to change.
+// All mistakes are reported together, before anything is read. Each error names the rule,
+// except the error that the rules leave no leaf. An error about a leaf is a
+// *orbax.LeafError, which names the leaf.
+//
+// A mistake that may only be the result of another one is not reported until the other is
+// corrected. There are three cases: a rule reads a leaf that a failed rule was to make; a
+// rule uses a name that a rule with a malformed pattern might have freed or given; an
+// operation does not fit a leaf that a failed [Each] was to change.
 //
 // A name or pattern that matches no leaf is an error that matches orbax.ErrStructure,
 // except in [Optional]. So is a tree that cannot exist, for example one with a leaf below
-// a leaf. Two leaves
-// of one name match orbax.ErrKeyCollision. An operation that does not fit its leaf
-// matches orbax.ErrShape, orbax.ErrDType or, if the leaf is no array,
-// orbax.ErrLeafType.
+// a leaf. Two leaves with one name match orbax.ErrKeyCollision. An operation that does
+// not fit its leaf matches orbax.ErrShape, orbax.ErrDType or, if the leaf is not an
+// array, orbax.ErrLeafType.
 package transform
 
 import (
@@ -57,26 +61,26 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Rule changes a tree. The functions of this package make rules; what is wrong
-// with their arguments is reported when the rule is used. A Rule can be used any
-// number of times, by several goroutines.
+// Rule changes a tree. The functions of this package make rules. Mistakes in their
+// arguments are reported when the rule is used. A Rule can be used any number of times,
+// by several goroutines.
 type Rule struct {
 	text  string
-	err   error          // what is wrong with its arguments
-	fails func(*planner) // notes what the rule would have done but for err; nil if that may be anything
+	err   error          // mistake in its arguments
+	fails func(*planner) // records the effect that the rule would have had without err; nil if that may be anything
 	apply func(*planner)
-	// each says that the rule does without those of its names that no leaf has, where it
-	// is optional.
+	// each says that an optional rule skips only those of its names that no leaf has.
 	each bool
 }
 
-// String returns how messages call the rule.
+// String returns the name of the rule in messages.
 func (r Rule) String() string { return r.text }
 
-// Compile applies rules to t and returns the tree that they make. No array is read.
-// Where a rule names another checkpointable, see [Include] and [Expr.Of], Compile calls
-// open with that name, once for each name, and the error of open is a mistake of each
-// rule that does. open may be nil if there are no other checkpointables.
+// Compile applies rules to t and returns a [Plan] of the tree that they make. It reads no
+// array. If a rule names another checkpointable (see [Include] and [Expr.Of]), Compile
+// calls open with that name, once for each name. An error of open is a mistake of each
+// rule that names the checkpointable. open may be nil if there are no other
+// checkpointables.
 func Compile(t *view.Tree, open func(checkpointable string) (*view.Tree, error), rules ...Rule) (*Plan, error) {
 	p := newPlanner(t, open)
 	for i, r := range rules {
@@ -90,7 +94,7 @@ func Compile(t *view.Tree, open func(checkpointable string) (*view.Tree, error),
 	return p.plan(t.Metadata()), nil
 }
 
-// apply applies a rule, or notes what it leaves unknown.
+// apply applies a rule. If the rule fails, it records the doubts that the rule leaves.
 func (p *planner) apply(r Rule) {
 	p.rule = fmt.Sprintf("rule %d (%s)", p.number, r.text)
 	switch {
