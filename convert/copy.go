@@ -115,7 +115,7 @@ var documents = map[string]struct {
 	files   []string
 	handler handler.Handler
 }{
-	inspect.KindJSON:  {[]string{"data.json", "metadata"}, handler.JSONHandler{}},
+	inspect.KindJSON:  {layout.JSONFiles, handler.JSONHandler{}},
 	inspect.KindProto: {[]string{layout.ProtoFile}, handler.ProtoHandler{}},
 }
 

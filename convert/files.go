@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/layout"
 )
 
 // partFiles is a part of a checkpoint that is copied file by file: a
@@ -20,9 +21,6 @@ type partFiles struct {
 	only []string
 	dir  *handler.ReadDir
 }
-
-// commitMark is what Orbax v0 puts into every part, and v1 into none.
-const commitMark = "commit_success.txt"
 
 // LoadState takes the directory to copy from.
 func (p *partFiles) LoadState(_ context.Context, dir *handler.ReadDir) error {
@@ -61,7 +59,7 @@ func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir strin
 		switch {
 		case e.Dir:
 			err = p.copyDir(ctx, to, name)
-		case name != commitMark:
+		case name != layout.CommitFile: // Orbax v0 puts it into every part, and v1 into none
 			var data []byte
 			if data, err = p.dir.ReadFile(ctx, name); err == nil {
 				err = to.WriteFile(ctx, name, data)

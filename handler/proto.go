@@ -21,7 +21,7 @@ type ProtoHandler struct {
 }
 
 // Type returns the name of Orbax's own handler of protocol buffers.
-func (ProtoHandler) Type() string { return layout.HandlerPrefix + "proto_handler.ProtoHandler" }
+func (ProtoHandler) Type() string { return layout.ProtoHandler }
 
 // CanSave takes every proto.Message.
 func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok }

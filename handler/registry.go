@@ -42,8 +42,8 @@ func (r *Registry) Clone() *Registry {
 // asked first: pytrees take every value.
 var standard = []registered{
 	{PyTreeHandler{}, []string{"StandardCheckpointHandler", "PyTreeCheckpointHandler", layout.JAXRandomKey, layout.NumPyRandomKey}},
-	{ProtoHandler{}, []string{"ProtoCheckpointHandler"}},
-	{JSONHandler{}, []string{"JsonCheckpointHandler"}},
+	{ProtoHandler{}, []string{layout.OldProtoHandler}},
+	{JSONHandler{}, []string{layout.OldJSONHandler}},
 	{Handler: StatefulHandler{}},
 }
 

@@ -61,7 +61,8 @@ arguments, of which a run is replaced by its steps, of
   missing_chunks  how many chunks are not stored and taken for fill value
   unchecked       list of the parts that could not be checked
   seconds         the time that it took
-  problems        list of messages: what is damaged, or the error` + exitHelp,
+  problems        list of messages: what is damaged, or the error
+  reason          only of what is unfinished: why it is taken for that` + exitHelp,
 		Example: `  orbax verify /ckpt/step_100
   orbax verify --quiet /ckpt/run
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -132,16 +131,16 @@ func TreesAmong(m *orbax.CheckpointMetadata, names []string) []string {
 // pytrees, such as
 // "orbax.checkpoint.experimental.v1._src.handlers.json_handler.JsonHandler".
 func kindOfHandler(typ string) string {
-	class := typ[strings.LastIndexByte(typ, '.')+1:]
-	switch class {
+	switch class := layout.HandlerClass(typ); class {
 	case "":
 		return kindUnknown
-	case "JsonHandler", "JsonCheckpointHandler":
+	case layout.HandlerClass(layout.JSONHandler), layout.OldJSONHandler:
 		return KindJSON
-	case "ProtoHandler", "ProtoCheckpointHandler":
+	case layout.HandlerClass(layout.ProtoHandler), layout.OldProtoHandler:
 		return KindProto
-	case "StatefulCheckpointableHandler":
+	case layout.HandlerClass(layout.StatefulHandler):
 		return KindStateful
+	default:
+		return class
 	}
-	return class
 }

@@ -85,7 +85,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		}
 	}
 	// A run that has begun has its metadata before its first step.
-	if is, _ := in.checkRunMetadata(ctx, Join(dir, layout.RootMetadataDir)); is {
+	if is, _ := in.checkRunMetadata(ctx, Join(dir, layout.RootMetadataDir), dir); is {
 		return r
 	}
 	return nil
@@ -132,9 +132,10 @@ func isSession(name string) bool {
 
 // explain changes the verdict about what has failed with err, if it is unfinished and not
 // damaged, or no checkpoint and has its place in a run all the same.
-func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
+func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err error) {
 	if isUnfinishedSave(err) {
-		v.Status, v.Note, v.Problems = StatusUnfinished, unfinishedSave, []string{}
+		reason := strings.Join(v.Problems, "; ")
+		v.Status, v.Note, v.Reason, v.Problems = StatusUnfinished, unfinishedSave, &reason, []string{}
 		if isSession(v.Path) {
 			v.Note = unfinishedParts
 		}
@@ -147,12 +148,15 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
 	name = path.Base(name)
 	switch {
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
-		is, err := in.checkRunMetadata(ctx, v.Path)
+		is, err := in.checkRunMetadata(ctx, v.Path, root)
 		switch {
 		case !is:
 			return
 		case err != nil:
-			v.Status, v.Problems, v.Err, v.None = StatusDamaged, Problems(err), nil, false
+			v.Status, v.Problems, v.Err, v.None = StatusError, Problems(err), err, false
+			if IsDamage(err) {
+				v.Status, v.Err = StatusDamaged, nil
+			}
 			return
 		}
 		v.Status, v.Note = StatusOK, "the metadata of a run"
@@ -163,19 +167,35 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
 }
 
 // checkRunMetadata reports whether a directory has nothing but the documents of a run's
-// metadata, and whether they are those that were written, if there are digests.
-func (in Inspector) checkRunMetadata(ctx context.Context, dir string) (is bool, err error) {
+// metadata, and whether they can be read and are those that were written, if there are digests.
+// Links in it may lead to what is below root.
+func (in Inspector) checkRunMetadata(ctx context.Context, dir, root string) (is bool, err error) {
 	store, name, err := in.resolve(dir)
 	if err != nil {
 		return false, nil
 	}
+	if _, confines, err := in.resolve(root); err == nil {
+		store = storage.Confine(store, confines, in.FollowLinks)
+	}
 	entries, err := store.List(ctx, name)
+	if errors.Is(err, orbax.ErrLink) {
+		return true, inRun(root, err)
+	}
 	if err != nil || len(entries) == 0 {
 		return false, nil
 	}
 	for _, e := range entries {
 		if e.Dir || e.Name != layout.RootMetadataFile && e.Name != layout.OldRootMetadataFile && e.Name != layout.DigestFile {
 			return false, nil
+		}
+	}
+	for _, e := range entries {
+		f, err := store.Open(ctx, path.Join(name, e.Name))
+		if errors.Is(err, orbax.ErrLink) {
+			return true, inRun(root, err)
+		}
+		if err == nil {
+			f.Close()
 		}
 	}
 	doc, err := transfer.ReadFile(ctx, store, name, layout.DigestFile, 0, -1)
@@ -192,6 +212,11 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir string) (is bool, 
 	return true, err
 }
 
+// inRun adds the path of the run to an error of reading its metadata.
+func inRun(run string, err error) error {
+	return &orbax.Error{Op: "verify", Path: run, Err: err}
+}
+
 // Verify reports on every step, in their order, then on the other checkpoints and on what
 // is unfinished, and last on the run. The run's metadata are reported if they are damaged.
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
@@ -199,7 +224,7 @@ func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	var bad []string
 	steps, others := 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
-		v := r.in.Verify(ctx, Join(r.path, name))
+		v := r.in.verify(ctx, Join(r.path, name), r.path)
 		if err := ctx.Err(); err != nil {
 			return err
 		}

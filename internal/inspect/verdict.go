@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -30,6 +31,8 @@ type Verdict struct {
 	Unchecked     []string `json:"unchecked"`
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
+	// Reason says of an unfinished checkpoint what it lacks.
+	Reason *string `json:"reason,omitempty"`
 
 	Trees int `json:"-"`
 	// Err is the error that the problems are from, for hints about it.
@@ -46,6 +49,11 @@ type Verdict struct {
 
 // Verify reads everything in the checkpoint at path and checks it.
 func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
+	return in.verify(ctx, path, path)
+}
+
+// verify is Verify for what is in the run at root, or is root itself.
+func (in Inspector) verify(ctx context.Context, path, root string) *Verdict {
 	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
 	err := in.check(ctx, v)
@@ -62,7 +70,7 @@ func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
 		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
 	}
 	v.None = isNone(err)
-	in.explain(ctx, v, err)
+	in.explain(ctx, v, root, err)
 	return v
 }
 
@@ -117,10 +125,6 @@ func (v *Verdict) lookForIndexes(ctx context.Context) {
 	}
 }
 
-// maxInline is the longest value that Orbax stores in a database's own nodes,
-// which have checksums.
-const maxInline = 1024
-
 func checksummed(l *view.LeafMetadata, format string) bool {
-	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= maxInline
+	return strings.Contains(l.Codecs, "crc32c") || strings.HasPrefix(format, "ocdbt") && l.StoredBytes <= layout.MaxInline
 }

@@ -14,8 +14,11 @@ import (
 const HandlerPrefix = "orbax.checkpoint.experimental.v1._src.handlers."
 
 // The recorded types of the handlers of documents and of objects that write their own
-// directory.
+// directory, and the classes of Orbax v0 that wrote such documents.
 const (
+	ProtoHandler    = HandlerPrefix + "proto_handler.ProtoHandler"
+	OldProtoHandler = "ProtoCheckpointHandler"
+	OldJSONHandler  = "JsonCheckpointHandler"
 	JSONHandler     = HandlerPrefix + "json_handler.JsonHandler"
 	StatefulHandler = HandlerPrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
 )

@@ -77,6 +77,10 @@ const (
 	ProcessPrefix = "ocdbt.process_"
 )
 
+// MaxInline is how many bytes the longest value has that lies in a database's tree itself, where
+// its checksum covers it. It is Orbax's limit.
+const MaxInline = 1024
+
 // IsPlaces reports whether a pytree's file called name says which chunk belongs where.
 func IsPlaces(name string) bool { return name == PlacesFile || strings.HasPrefix(name, PlacesPrefix) }
 

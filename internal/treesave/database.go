@@ -18,10 +18,6 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// maxInline is the longest value that lies in the database's tree itself, where
-// its checksum covers it. It is Orbax's limit.
-const maxInline = 1024
-
 // writeOCDBT writes one database: files of values, a file of nodes, and the
 // manifest.
 func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings) error {
@@ -159,14 +155,14 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 		})
 		next := len(other.items)
 		firstItem[i] = next
-		if s == nil && tied[i] != i && a.zarr.EncodedBound() > maxInline {
+		if s == nil && tied[i] != i && a.zarr.EncodedBound() > layout.MaxInline {
 			next = firstItem[tied[i]]
 			c.shared += a.bytes()
 		}
 		var err error
 		a.chunks(ctx, func(k plannedChunk) {
 			to := &c.seals[i][k.number]
-			if k.item.Bound <= maxInline {
+			if k.item.Bound <= layout.MaxInline {
 				v, e := k.item.Append(nil)
 				*to = places.SealOf(v)
 				c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Inline: v}})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/reuse"
 	"github.com/go-orbax/orbax/internal/transfer"
 )
@@ -37,7 +38,7 @@ func (p *prints) wanted() map[reuse.ID]bool {
 // printable reports whether the chunks of the array get fingerprints.
 func (a *planned) printable() bool {
 	_, ok := a.src.(*array.Array)
-	return ok && a.zarr.EncodedBound() > maxInline
+	return ok && a.zarr.EncodedBound() > layout.MaxInline
 }
 
 // fingerprint computes the fingerprints of the plan's chunks.
