@@ -116,9 +116,9 @@ func (c *Checkpoint) unchanged(ctx context.Context, err error) error {
 }
 
 // pick returns the checkpointable that is meant by name, as Orbax does: if it
-// is empty "state", else the first that is a pytree.
-func (c *Checkpoint) pick(ctx context.Context, name string) (string, error) {
-	name, err := c.found.Choose(ctx, name)
+// is empty "state", else the first that is a pytree, or a tree by a handler of r.
+func (c *Checkpoint) pick(ctx context.Context, name string, r *handler.Registry) (string, error) {
+	name, err := c.found.Choose(ctx, name, func(item string) bool { return c.ownTrees(item, r) != nil })
 	if err != nil {
 		err = c.unchanged(ctx, err)
 	}
@@ -130,7 +130,7 @@ func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, erro
 	if err := cmp.Or(cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
 		return "", err
 	}
-	return c.pick(ctx, cfg.Name)
+	return c.pick(ctx, cfg.Name, cfg.Registry)
 }
 
 // PyTrees returns the names of those checkpointables that are pytrees, sorted. A load
@@ -175,7 +175,7 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	if err := cmp.Or(cfg.checkTarget(target), c.checkLoading(cfg)); err != nil {
 		return nil, err
 	}
-	name, err := c.pick(ctx, cfg.Name)
+	name, err := c.pick(ctx, cfg.Name, cfg.Registry)
 	if err != nil {
 		return nil, err
 	}

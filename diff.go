@@ -105,7 +105,7 @@ func (d *differ) run(ctx context.Context) error {
 	case name == "" && len(partsA) == 1 && len(partsB) == 1:
 		return d.part(ctx, partsA[0], partsB[0])
 	case name != "" || !d.a.found.HasItems() || !d.b.found.HasItems():
-		a, b, err := both(ctx, d, name, name, func(s side, name string) (string, error) { return s.pick(ctx, name) })
+		a, b, err := both(ctx, d, name, name, func(s side, name string) (string, error) { return s.pick(ctx, name, s.config.Registry) })
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func without(names []string, name string) []string {
 // part compares the checkpointable nameA of a with nameB of b.
 func (d *differ) part(ctx context.Context, nameA, nameB string) error {
 	name := cmp.Or(nameA, nameB)
-	kindA, kindB, err := both(ctx, d, nameA, nameB, func(s side, name string) (partKind, error) { return s.partKind(ctx, name) })
+	kindA, kindB, err := both(ctx, d, nameA, nameB, func(s side, name string) (partKind, error) { return s.kind(ctx, name) })
 	if err != nil {
 		return err
 	}
@@ -208,10 +208,13 @@ const (
 	otherPart
 )
 
-// partKind tells of which kind a checkpointable is.
-func (c *Checkpoint) partKind(ctx context.Context, name string) (partKind, error) {
+// kind reports of which kind a checkpointable is.
+func (c side) kind(ctx context.Context, name string) (partKind, error) {
 	if err := c.found.LostTree(ctx, name); err != nil {
 		return otherPart, err
+	}
+	if c.ownTrees(name, c.config.Registry) != nil {
+		return treePart, nil
 	}
 	isTree, err := c.found.HasTree(ctx, name)
 	if err != nil || isTree {

@@ -168,13 +168,19 @@ func Progress(f func(Stats)) CommonOption {
 
 type handlersOption struct{ r *handler.Registry }
 
-func (o handlersOption) ApplySave(c *save.Config) { c.Registry = o.r }
-func (o handlersOption) ApplyLoad(c *config.Load) { c.Registry = o.r }
-func (o handlersOption) ForCheckpointables()      {}
+func (o handlersOption) ApplySave(c *save.Config)    { c.Registry = o.r }
+func (o handlersOption) ApplyLoad(c *config.Load)    { c.Registry = o.r }
+func (o handlersOption) applyVerify(c *verifyConfig) { c.registry = o.r }
+func (o handlersOption) ForCheckpointables()         {}
 
-// Handlers makes a registry with handlers of one's own choose how
-// checkpointables are saved and loaded.
-func Handlers(r *handler.Registry) CommonOption { return handlersOption{r} }
+// Handlers makes a registry with handlers of one's own choose how checkpointables are
+// saved and loaded, and how Verify opens those that a [handler.TreeHandler] has saved.
+func Handlers(r *handler.Registry) interface {
+	CommonOption
+	VerifyOption
+} {
+	return handlersOption{r}
+}
 
 type adaptersOption []tree.Adapter
 

@@ -123,7 +123,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 			return nil, fault.InItem(name, t.Damage) // the store cannot say
 		}
 		if t.Damage != nil {
-			unions[name], t.Obstacle = union.Open(ctx, union.Part{Dir: dir})
+			unions[name], t.Obstacle = union.Open(ctx, union.Input{Dir: dir})
 		}
 		if t.Obstacle != nil {
 			obstacles = append(obstacles, fault.InItem(name, t.Obstacle))

@@ -36,7 +36,7 @@ func (o transformOption) ApplyLoad(c *config.Load) {
 func (c *Checkpoint) config(options []LoadOption) *loadConfig {
 	cfg := newLoadConfig(options)
 	cfg.Other = func(ctx context.Context, name string) (*view.Tree, error) {
-		name, err := c.pick(ctx, name)
+		name, err := c.pick(ctx, name, cfg.Registry)
 		if err != nil {
 			return nil, err
 		}

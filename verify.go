@@ -14,6 +14,7 @@ import (
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/pytree"
+	"github.com/go-orbax/orbax/view"
 )
 
 // Verify reads everything in the checkpoint at path and checks it against the
@@ -59,12 +60,13 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	return ck.Verify(ctx, options...)
 }
 
-// VerifyOption is an option of Verify: FillMissing or FollowLinks.
+// VerifyOption is an option of Verify: FillMissing, FollowLinks or Handlers.
 type VerifyOption interface{ applyVerify(*verifyConfig) }
 
 type verifyConfig struct {
 	config.Open
-	handler handler.OpenOptions
+	handler  handler.OpenOptions
+	registry *handler.Registry
 }
 
 func newVerifyConfig(options []VerifyOption) *verifyConfig {
@@ -86,7 +88,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
 	errs = append(errs, c.lostDigests(ctx), documents.CheckAll(ctx, c.found.Store, c.found.Dir, c.found.Item, c.found.Digests))
 	for _, name := range c.found.Items() {
-		for _, err := range c.verifyTree(ctx, name, cfg.handler) {
+		for _, err := range c.verifyTree(ctx, name, cfg) {
 			if len(c.found.Names) > 1 {
 				err = fault.InItem(name, err)
 			}
@@ -96,17 +98,32 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 	return wrap(ctx, "verify", c.path, c.unchanged(ctx, errors.Join(errs...)))
 }
 
-// verifyTree verifies a checkpointable: a pytree, or documents that nothing covers.
-func (c *Checkpoint) verifyTree(ctx context.Context, name string, o handler.OpenOptions) []error {
+// verifyTree verifies a checkpointable: a pytree, a tree of a handler that was given, or
+// documents that nothing covers.
+func (c *Checkpoint) verifyTree(ctx context.Context, name string, cfg *verifyConfig) []error {
 	if err := c.found.LostTree(ctx, name); err != nil {
 		return []error{err}
 	}
 	isTree, err := c.found.HasTree(ctx, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return []error{err}
-	case isTree:
-		return pytree.Verify(ctx, c.itemDir(name, nil), pytree.Options(o))
+	}
+	own := c.ownTrees(name, cfg.registry)
+	var t *view.Tree
+	if own != nil {
+		if t, err = own.OpenTree(ctx, c.readDir(name, nil), cfg.handler); err != nil && !isTree {
+			return []error{err}
+		}
+	}
+	switch {
+	case isTree: // all that is stored, which may be more than the handler shows
+		errs := pytree.Verify(ctx, c.itemDir(name, nil), pytree.Options(cfg.handler))
+		if len(errs) == 0 && err != nil {
+			errs = []error{err}
+		}
+		return errs
+	case own != nil:
+		return t.Verify(ctx)
 	case found.IsOf[handler.JSONHandler](c.found.Meta.Handlers[name]):
 		if err := c.verifyJSON(ctx, name); err != nil {
 			return []error{err}

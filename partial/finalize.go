@@ -260,9 +260,9 @@ func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, erro
 
 // merge writes the checkpoint, if the session is still in the state before.
 func (s *session) merge(ctx context.Context, c *contents, ids []string, before *frozen.Store) error {
-	parts := make([]union.Part, len(c.parts))
+	parts := make([]union.Input, len(c.parts))
 	for i, p := range c.parts {
-		parts[i] = union.Part{Dir: p.state, Suffix: p.id}
+		parts[i] = union.Input{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
 			if err := documents.CheckAll(ctx, before, p.dir, "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)

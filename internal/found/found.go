@@ -3,7 +3,7 @@
 // functions above it need not look again.
 //
 //	f, err := found.Look(ctx, store, dir)
-//	name, err := f.Choose(ctx, "") // the item that a load without a name means
+//	name, err := f.Choose(ctx, "", nil) // the item that a load without a name means
 //	…                              // read its files
 //	err = f.Unchanged(ctx, err)    // the outcome, unless it was replaced meanwhile
 //

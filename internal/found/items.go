@@ -127,8 +127,9 @@ func (f *Found) Pending() error {
 func (f *Found) Has(name string) bool { return slices.Contains(f.Names, name) }
 
 // Choose returns the item that is meant by name, as Orbax does: if that is empty the one
-// called "state", else the first that is a pytree.
-func (f *Found) Choose(ctx context.Context, name string) (string, error) {
+// called "state", else the first that is a pytree. opens, if not nil, reports whether an
+// item without the files of a pytree can be opened as a tree too.
+func (f *Found) Choose(ctx context.Context, name string, opens func(item string) bool) (string, error) {
 	switch {
 	case !f.HasItems() && name != "":
 		return "", fmt.Errorf("%w: it has no checkpointables with names, so none is %q; load it without a name", fault.ErrNotExist, name)
@@ -154,7 +155,7 @@ func (f *Found) Choose(ctx context.Context, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if found {
+		if found || opens != nil && opens(n) {
 			return n, nil
 		}
 	}

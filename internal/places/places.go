@@ -31,7 +31,7 @@ const magic = layout.PlacesHeader + "1\n"
 
 // Seal is the last four bytes of a stored chunk: the checksum of its contents. All chunks
 // that this package writes end with a checksum, a CRC-32C or that of a zstd frame. Equal
-// contents that are stored in the same form have equal seals.
+// contents that are encoded in the same way have equal seals.
 type Seal [SealSize]byte
 
 const SealSize = 4

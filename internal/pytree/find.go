@@ -60,8 +60,7 @@ func (o *opener) findArray(ctx context.Context, name string, format int) (*zarra
 // findChunks finds the chunks of the array that a document describes. After an error
 // it returns what it has found.
 func (o *opener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarray.Array, error) {
-	a := &zarray.Array{Dir: o.files, Fill: o.options.Fill, Sparse: o.meta.Sparse}
-	a.Chunks = a.First[:0]
+	a := zarray.New(o.files, o.options.Fill, o.meta.Sparse)
 	if err := o.open(a, format, doc); err != nil {
 		return a, err
 	}
@@ -90,7 +89,7 @@ func (o *opener) findChunks(ctx context.Context, name string, format int, doc []
 	return a, nil
 }
 
-// open sets the form of an array, of which the opener keeps account.
+// open sets the metadata of an array, of which the opener keeps account.
 func (o *opener) open(a *zarray.Array, format int, doc []byte) (err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -140,12 +139,12 @@ func (o *opener) readValue(ctx context.Context, name, key string) ([]byte, error
 }
 
 // chunk finds a chunk of a parameter and checks that it can be one.
-func (o *opener) chunk(ctx context.Context, form *zarray.Meta, name, key string) (zarray.Chunk, error) {
+func (o *opener) chunk(ctx context.Context, meta *zarray.Meta, name, key string) (zarray.Chunk, error) {
 	c, ok, err := o.value(ctx, name, key)
 	switch {
 	case err != nil:
 	case ok:
-		err = form.CheckStored(c.Len())
+		err = meta.CheckStored(c.Len())
 	case o.options.Fill:
 		c.Missing = true
 	default:

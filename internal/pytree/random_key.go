@@ -34,7 +34,7 @@ type randomKey struct {
 const randomKeyMetadata = "_metadata"
 
 // IsRandomKey reports whether a directory has the state of a random generator as a
-// checkpointable of its own, which OpenTree opens as a pytree. Its files tell.
+// checkpointable of its own, which Open opens as a pytree. Its files show it.
 func IsRandomKey(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Store: store, Root: dir}))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {

@@ -66,7 +66,7 @@ type ID struct {
 // says how chunks are encoded, of what shape and dtype.
 type EncodingID [sha256.Size]byte
 
-// Encoding is what a EncodingID is of; arrays of one form share its metadata.
+// Encoding is what an EncodingID is of. Arrays of one encoding share their metadata.
 type Encoding struct {
 	DType array.DType
 	Zarr  *zarr.Metadata

@@ -21,12 +21,12 @@ import (
 //
 //	the line recordMagic
 //	key of the fingerprints           16 bytes
-//	number of forms, and each         32 bytes
+//	number of encodings, and each     32 bytes
 //	number of files, and of each
 //	  its name                        32 hexadecimal digits, in the directory d
 //	  its age
 //	  number of chunks, and of each
-//	    number of its form
+//	    number of its encoding
 //	    fingerprint                   16 bytes
 //	    offset and length
 //	    seal                      4 bytes
@@ -71,17 +71,17 @@ const dataNameBytes = 16
 func (r *Record) Document() []byte {
 	b := append([]byte(recordMagic), r.Key[:]...)
 	number := map[EncodingID]int{}
-	var forms []byte
+	var encodings []byte
 	for _, f := range r.Files {
 		for _, c := range f.Chunks {
 			if _, ok := number[c.ID.Encoding]; !ok {
 				number[c.ID.Encoding] = len(number)
-				forms = append(forms, c.ID.Encoding[:]...)
+				encodings = append(encodings, c.ID.Encoding[:]...)
 			}
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(number)))
-	b = append(b, forms...)
+	b = append(b, encodings...)
 	b = binary.AppendUvarint(b, uint64(len(r.Files)))
 	for _, f := range r.Files {
 		b = append(b, strings.TrimPrefix(f.Name, layout.DataDir+"/")...)
@@ -115,9 +115,9 @@ func Parse(doc []byte) (*Record, error) {
 	}
 	p := binscan.Parser{Rest: doc[len(recordMagic):at]}
 	copy(r.Key[:], p.Take(KeySize))
-	forms := make([]EncodingID, p.Count(len(EncodingID{})))
-	for i := range forms {
-		copy(forms[i][:], p.Take(len(EncodingID{})))
+	encodings := make([]EncodingID, p.Count(len(EncodingID{})))
+	for i := range encodings {
+		copy(encodings[i][:], p.Take(len(EncodingID{})))
 	}
 	seen := map[ID]bool{}
 	names := map[string]bool{}
@@ -131,8 +131,8 @@ func Parse(doc []byte) (*Record, error) {
 		f.Chunks = make([]Chunk, p.Count(leastChunkEntry))
 		for j := range f.Chunks {
 			c := &f.Chunks[j]
-			if n := p.Number(math.MaxInt32); p.Check(n < int64(len(forms)), "a form that is not there") {
-				c.ID.Encoding = forms[n]
+			if n := p.Number(math.MaxInt32); p.Check(n < int64(len(encodings)), "a form that is not there") {
+				c.ID.Encoding = encodings[n]
 			}
 			copy(c.ID.Content[:], p.Take(len(c.ID.Content)))
 			c.Offset = p.Number(math.MaxInt64)

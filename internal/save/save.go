@@ -147,7 +147,7 @@ func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 		p.Bytes += bytes
 		return accept()
 	})
-	if _, announces := item.Handler.(handler.PyTreeHandler); !announces {
+	if _, announces := item.Handler.(handler.TreeHandler); !announces {
 		if err := accept(); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 // optionError reports options that an array cannot have.
 type optionError struct {
-	options string // those that are wrong, in any form
+	options string // those that are wrong, as a text of any kind
 	error
 }
 

@@ -79,7 +79,7 @@ func ownerOf(file string, arrays map[string]*zarr.Metadata) (string, bool) {
 	return "", false
 }
 
-// isKeyOf reports whether key has the form of a key of the array, whatever the
+// isKeyOf reports whether key looks like a key of the array, whatever the
 // size of its grid.
 func isKeyOf(m *zarr.Metadata, key string) bool {
 	if key == m.MetadataName() {

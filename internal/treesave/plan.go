@@ -253,7 +253,7 @@ func (p *Plan) metadata(o zarr.Options) (*zarr.Metadata, error) {
 	return m, err
 }
 
-// metaKey tells the forms of one save apart.
+// metaKey is what arrays that share their metadata have in common.
 type metaKey struct {
 	dtype       array.DType
 	compression zarr.Compression

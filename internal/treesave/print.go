@@ -45,7 +45,7 @@ func (a *planned) printable() bool {
 func (p *Plan) fingerprint(ctx context.Context, e *transfer.Engine, print *reuse.Printer) (*prints, error) {
 	all := &prints{make([]reuse.EncodingID, len(p.arrays)), make([][]reuse.Fingerprint, len(p.arrays))}
 	tied := p.tied()
-	forms := map[reuse.Encoding]reuse.EncodingID{}
+	ids := map[reuse.Encoding]reuse.EncodingID{}
 	for i := range p.arrays {
 		a := &p.arrays[i]
 		if !a.printable() {
@@ -55,11 +55,11 @@ func (p *Plan) fingerprint(ctx context.Context, e *transfer.Engine, print *reuse
 			all.encodings[i], all.contents[i] = all.encodings[first], all.contents[first]
 			continue
 		}
-		form := reuse.Encoding{DType: a.src.DType(), Zarr: a.zarr}
-		if _, ok := forms[form]; !ok {
-			forms[form] = form.ID()
+		encoding := reuse.Encoding{DType: a.src.DType(), Zarr: a.zarr}
+		if _, ok := ids[encoding]; !ok {
+			ids[encoding] = encoding.ID()
 		}
-		all.encodings[i] = forms[form]
+		all.encodings[i] = ids[encoding]
 		all.contents[i] = make([]reuse.Fingerprint, a.zarr.NumChunks())
 	}
 	type job struct {

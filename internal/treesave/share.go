@@ -138,7 +138,7 @@ func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string
 	return sizes
 }
 
-// id returns what tells chunk n of an array from those of other content or form.
+// id returns what tells chunk n of an array from those of other content or encoding.
 func (s *sharing) id(array, n int) (id reuse.ID, ok bool) {
 	if s == nil {
 		return id, false

@@ -24,7 +24,7 @@ func (p *Plan) tied() []int {
 			continue
 		}
 		b := &p.arrays[j]
-		if a.src.DType() == b.src.DType() && a.zarr == b.zarr { // forms are shared
+		if a.src.DType() == b.src.DType() && a.zarr == b.zarr { // metadata is shared
 			first[i] = j
 		}
 	}

@@ -46,7 +46,7 @@ func (o *unionOpener) findArrays(ctx context.Context) error {
 			fault.ErrUnsupported, fault.List(two), fault.List(three))
 	}
 	o.ocdbt, o.zarr3 = len(o.values) > 0, len(three) > 0
-	if len(two)+len(three) == 0 { // none are stored: as the parts say
+	if len(two)+len(three) == 0 { // none are stored: as the inputs say
 		o.ocdbt, o.zarr3 = o.declared()
 	}
 	if len(o.values) > 0 {
@@ -67,7 +67,7 @@ func (o *unionOpener) indexFiles() error {
 	return nil
 }
 
-// declared returns the form that the last part says its arrays have.
+// declared returns how the last input says that its arrays are stored.
 func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
 	for _, m := range slices.Backward(o.metas) {
 		if m != nil {
@@ -88,8 +88,8 @@ func (o *unionOpener) findArray(ctx context.Context, name string) (*zarray.Meta,
 			}
 			found = m
 		}
-		for _, part := range o.parts {
-			m, err := o.findFiles(ctx, part, format, name)
+		for _, input := range o.inputs {
+			m, err := o.findFiles(ctx, input, format, name)
 			switch {
 			case err != nil:
 				return nil, err
@@ -149,7 +149,7 @@ func (o *unionOpener) dataFile(file string) (*ckdir.ReadDir, string, error) {
 	as, rest, _ := strings.Cut(file, "/")
 	for _, db := range o.databases {
 		if db.as == as {
-			return db.part.Dir, path.Join(db.name, rest), nil
+			return db.input.Dir, path.Join(db.name, rest), nil
 		}
 	}
 	return nil, "", fmt.Errorf("%w: %s is in no database", fault.ErrCorrupt, file)
@@ -175,13 +175,13 @@ func (o *unionOpener) parse(ctx context.Context, format int, v database.Value) (
 	return o.arrayMetas.Parse(format, doc, false)
 }
 
-// findFiles finds an array that a part has in plain files; nil if it has not.
-func (o *unionOpener) findFiles(ctx context.Context, part Part, format int, name string) (*zarray.Meta, error) {
+// findFiles finds an array that an input has in plain files; nil if it has not.
+func (o *unionOpener) findFiles(ctx context.Context, input Input, format int, name string) (*zarray.Meta, error) {
 	file := database.JoinKey(name, zarr.DocumentName(format))
 	if !fs.ValidPath(file) {
 		return nil, nil // it can only be in a database
 	}
-	doc, err := part.Dir.ReadOptional(ctx, file)
+	doc, err := input.Dir.ReadOptional(ctx, file)
 	if doc == nil || err != nil {
 		return nil, err
 	}
@@ -189,10 +189,10 @@ func (o *unionOpener) findFiles(ctx context.Context, part Part, format int, name
 	if err != nil {
 		return nil, err
 	}
-	files := []plainFile{{part, file, int64(len(doc)), true}}
+	files := []plainFile{{input, file, int64(len(doc)), true}}
 	for key := range m.Keys() {
 		file := database.JoinKey(name, key)
-		info, err := part.Dir.Stat(ctx, file)
+		info, err := input.Dir.Stat(ctx, file)
 		if ckdir.NotExist(err) {
 			return nil, fmt.Errorf("%w: file %s is missing", fault.ErrCorrupt, file)
 		}
@@ -202,7 +202,7 @@ func (o *unionOpener) findFiles(ctx context.Context, part Part, format int, name
 		if err := m.CheckStored(info.Size); err != nil {
 			return nil, fmt.Errorf("chunk %s: %w", file, err)
 		}
-		files = append(files, plainFile{part, file, info.Size, false})
+		files = append(files, plainFile{input, file, info.Size, false})
 	}
 	o.files = append(o.files, files...)
 	return m, nil

@@ -18,17 +18,17 @@ import (
 // there with all chunks, in files that are long enough. It reads no array data. If
 // something is missing or differs, the error matches orbax.ErrCorrupt.
 func Check(ctx context.Context, dir *ckdir.ReadDir) error {
-	u, err := Open(ctx, Part{Dir: dir})
+	u, err := Open(ctx, Input{Dir: dir})
 	if err != nil {
 		return err
 	}
 	return u.checkIndex(ctx, dir)
 }
 
-// Check is CheckMerged, and looks whether dir is this very union. It is for a
-// directory that the union was written to, before its parts are removed.
+// Check is the function [Check], and looks whether dir is this very union. It is for a
+// directory that the union was written to, before its inputs are removed.
 func (u *Union) Check(ctx context.Context, dir *ckdir.ReadDir) error {
-	w, err := Open(ctx, Part{Dir: dir})
+	w, err := Open(ctx, Input{Dir: dir})
 	if err != nil {
 		return err
 	}

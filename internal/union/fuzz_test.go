@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// FuzzUnion makes a union of two parts, one of which has documents of any bytes.
+// FuzzUnion makes a union of two inputs, one of which has documents of any bytes.
 func FuzzUnion(f *testing.F) {
 	dir, item := writtenItem(f, planned(f, map[string]any{"w": []float32{1, 2, 3}, "s": "text"}, treesave.Storage{PlainFiles: true}, &ckdir.Settings{}))
 	doc := func(name string) []byte {
@@ -35,9 +35,9 @@ func FuzzUnion(f *testing.F) {
 		for i, b := range [][]byte{tree, texts, shardings, array, chunk} {
 			files["item/"+names[i]] = &fstest.MapFile{Data: b}
 		}
-		part := readDir(storage.FS(files), ".", nil)
-		for _, parts := range [][]Part{{{part, ""}}, {{dir, "a"}, {part, "b"}}} {
-			u, err := Open(t.Context(), parts...)
+		input := readDir(storage.FS(files), ".", nil)
+		for _, inputs := range [][]Input{{{input, ""}}, {{dir, "a"}, {input, "b"}}} {
+			u, err := Open(t.Context(), inputs...)
 			if err == nil && (len(u.leaves) == 0 || u.Keys() > 0) {
 				t.Errorf("a union of %d leaves and %d keys", len(u.leaves), u.Keys())
 			}

@@ -24,12 +24,12 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Part is the directory of a pytree, or what is left of one: files that are
-// missing are expected in another part.
-type Part struct {
+// Input is the directory of a pytree, or what is left of one: files that are
+// missing are expected in another input.
+type Input struct {
 	Dir *ckdir.ReadDir
-	// Suffix goes behind the names of the part's databases, to tell them from
-	// those of other parts. It has letters and digits only.
+	// Suffix goes behind the names of the input's databases, to tell them from
+	// those of other inputs. It has letters and digits only.
 	Suffix string
 }
 
@@ -37,8 +37,8 @@ type Part struct {
 // that several processes took part in, or of several saves. No array data has
 // been read. It may be used by several goroutines.
 type Union struct {
-	parts     []Part
-	databases []partDatabase
+	inputs    []Input
+	databases []inputDatabase
 	leaves    []layout.TreeLeaf // in order
 	strings   map[string]string
 	texts     []string // names of strings that are no leaves
@@ -46,36 +46,36 @@ type Union struct {
 	arrays    []layout.ArrayMetadata
 	values    database.Values
 	files     []plainFile // arrays that are in no database
-	places    []plainFile // the parts' records of places
+	places    []plainFile // the inputs' records of places
 	ocdbt     bool
 	zarr3     bool
 }
 
-// partDatabase is one of a part's databases, and its name in the union.
-type partDatabase struct {
-	part     Part
+// inputDatabase is one of an input's databases, and its name in the union.
+type inputDatabase struct {
+	input    Input
 	name, as string
 }
 
 // plainFile is a document or chunk that is a file of its own.
 type plainFile struct {
-	part     Part
+	input    Input
 	name     string
 	size     int64
 	document bool
 }
 
-// Open reads the documents and indexes of the parts and looks whether every
+// Open reads the documents and indexes of the inputs and looks whether every
 // array has its document and all chunks. What does not fit together matches
 // orbax.ErrKeyCollision (see KeySet), or orbax.ErrUnsupported if some arrays are
 // in zarr format 2 and others in 3, which Orbax cannot load from one tree; what is
 // missing matches orbax.ErrCorrupt. Errors name all leaves that they are about.
-func Open(ctx context.Context, parts ...Part) (*Union, error) {
+func Open(ctx context.Context, inputs ...Input) (*Union, error) {
 	o := &unionOpener{
 		Union: &Union{
-			parts: parts, strings: map[string]string{}, shardings: map[string]*sharding.Sharding{}, values: database.Values{},
+			inputs: inputs, strings: map[string]string{}, shardings: map[string]*sharding.Sharding{}, values: database.Values{},
 		},
-		metas:      make([]*layout.TreeMetadata, len(parts)),
+		metas:      make([]*layout.TreeMetadata, len(inputs)),
 		arrayMetas: zarray.Metas{}, repeated: map[string]bool{},
 	}
 	for _, read := range []func(context.Context) error{o.readTrees, o.readStrings, o.readShardings, o.readArrays, o.readPlaces, o.readDatabases, o.checkData, o.findArrays} {
@@ -87,7 +87,7 @@ func Open(ctx context.Context, parts ...Part) (*Union, error) {
 }
 
 // Strays returns the names of arrays and strings that are stored but are no leaves in the
-// documents of any part: the document that names them has been lost.
+// documents of any input: the document that names them has been lost.
 func (u *Union) Strays() []string {
 	docs := map[string]bool{}
 	for _, l := range u.leaves {
@@ -114,9 +114,9 @@ func (u *Union) Keys() int { return len(u.values) }
 // unionOpener gathers what is known of a Union.
 type unionOpener struct {
 	*Union
-	metas      []*layout.TreeMetadata // by part; nil for one without
+	metas      []*layout.TreeMetadata // by input; nil for one without
 	arrayMetas zarray.Metas
-	// repeated are the names of leaves that several parts say they have.
+	// repeated are the names of leaves that several inputs say they have.
 	repeated map[string]bool
 	// sparse allows chunks that are missing: they were written so.
 	sparse bool
@@ -127,15 +127,15 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	var keys KeySet
 	var errs []error
 	found := false
-	for i, part := range o.parts {
-		doc, err := part.Dir.ReadOptional(ctx, layout.TreeFile)
+	for i, input := range o.inputs {
+		doc, err := input.Dir.ReadOptional(ctx, layout.TreeFile)
 		if doc == nil || err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		found = true
 		if o.metas[i], err = layout.ParseTree(doc); err != nil {
-			errs = append(errs, inDir(part, err))
+			errs = append(errs, inDir(input, err))
 			continue
 		}
 		o.sparse = o.sparse || o.metas[i].Sparse
@@ -163,9 +163,9 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	return nil
 }
 
-// inDir says which part an error is about.
-func inDir(part Part, err error) error {
-	return fmt.Errorf("%s: %w", part.Dir.Path(), err)
+// inDir says which input an error is about.
+func inDir(input Input, err error) error {
+	return fmt.Errorf("%s: %w", input.Dir.Path(), err)
 }
 
 func (o *unionOpener) readStrings(ctx context.Context) error {
@@ -174,15 +174,15 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 		leaves[l.Path.String()] = true
 	}
 	var errs []error
-	for _, part := range o.parts {
-		doc, err := part.Dir.ReadOptional(ctx, layout.StringsFile)
+	for _, input := range o.inputs {
+		doc, err := input.Dir.ReadOptional(ctx, layout.StringsFile)
 		if doc == nil || err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		texts, err := layout.ParseStrings(doc)
 		if err != nil {
-			return inDir(part, err)
+			return inDir(input, err)
 		}
 		o.texts = append(o.texts, strayTexts(doc, leaves)...)
 		for _, l := range o.leaves {
@@ -234,8 +234,8 @@ func strayTexts(doc []byte, leaves map[string]bool) (strays []string) {
 }
 
 func (o *unionOpener) readShardings(ctx context.Context) error {
-	for _, part := range o.parts {
-		doc, err := part.Dir.ReadOptional(ctx, layout.ShardingFile)
+	for _, input := range o.inputs {
+		doc, err := input.Dir.ReadOptional(ctx, layout.ShardingFile)
 		if doc == nil && err == nil {
 			continue
 		}
@@ -244,7 +244,7 @@ func (o *unionOpener) readShardings(ctx context.Context) error {
 			shardings, err = sharding.ParseFile(doc)
 		}
 		if err != nil {
-			return inDir(part, err)
+			return inDir(input, err)
 		}
 		for name, s := range shardings {
 			o.shardings[name] = s
@@ -253,16 +253,16 @@ func (o *unionOpener) readShardings(ctx context.Context) error {
 	return nil
 }
 
-// ReadArrays unites the array_metadatas of all processes of all parts.
+// readArrays unites the array_metadatas of all processes of all inputs.
 func (o *unionOpener) readArrays(ctx context.Context) error {
 	var known map[string]layout.ArrayMetadata
-	for _, part := range o.parts {
-		names, err := pytree.ArrayFiles(ctx, part.Dir)
+	for _, input := range o.inputs {
+		names, err := pytree.ArrayFiles(ctx, input.Dir)
 		if err == nil {
-			known, err = pytree.ReadArrays(ctx, part.Dir, names, known)
+			known, err = pytree.ReadArrays(ctx, input.Dir, names, known)
 		}
 		if err != nil {
-			return inDir(part, err)
+			return inDir(input, err)
 		}
 	}
 	for _, l := range o.leaves {
@@ -276,36 +276,36 @@ func (o *unionOpener) readArrays(ctx context.Context) error {
 // readPlaces finds the records of the places of chunks, each of which stays a file of
 // its own. What other writers have saved has none.
 func (o *unionOpener) readPlaces(ctx context.Context) error {
-	for _, part := range o.parts {
-		names, _ := pytree.PlacesFiles(part.Dir)
+	for _, input := range o.inputs {
+		names, _ := pytree.PlacesFiles(input.Dir)
 		for _, name := range names {
-			info, err := part.Dir.Stat(ctx, name)
+			info, err := input.Dir.Stat(ctx, name)
 			if ckdir.NotExist(err) {
 				err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 			}
 			if err != nil {
-				return inDir(part, err)
+				return inDir(input, err)
 			}
-			o.places = append(o.places, plainFile{part, name, info.Size, true})
+			o.places = append(o.places, plainFile{input, name, info.Size, true})
 		}
 	}
 	return nil
 }
 
 func (o *unionOpener) readDatabases(ctx context.Context) error {
-	for _, part := range o.parts {
-		names, err := database.Names(ctx, part.Dir)
+	for _, input := range o.inputs {
+		names, err := database.Names(ctx, input.Dir)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			db := partDatabase{part, name, name + part.Suffix}
-			if slices.ContainsFunc(o.databases, func(other partDatabase) bool { return other.as == db.as }) {
+			db := inputDatabase{input, name, name + input.Suffix}
+			if slices.ContainsFunc(o.databases, func(other inputDatabase) bool { return other.as == db.as }) {
 				return fmt.Errorf("%w: two databases %s", fault.ErrKeyCollision, db.as)
 			}
 			o.databases = append(o.databases, db)
-			if err := o.values.AddFrom(ctx, part.Dir, name, db.as); err != nil {
-				return inDir(part, err)
+			if err := o.values.AddFrom(ctx, input.Dir, name, db.as); err != nil {
+				return inDir(input, err)
 			}
 		}
 	}

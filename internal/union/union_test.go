@@ -111,7 +111,7 @@ func TestKeySetOfDeepPaths(t *testing.T) {
 func TestUnion(t *testing.T) {
 	a := saveUnmerged(t, map[string]any{"a": []float32{1, 2}, "s": "one"}, treesave.Storage{})
 	b := saveUnmerged(t, map[string]any{"b": []int32{3}, "t": "two"}, treesave.Storage{PlainFiles: true})
-	u, err := Open(t.Context(), Part{a, "a"}, Part{b, "b"})
+	u, err := Open(t.Context(), Input{a, "a"}, Input{b, "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,24 +132,24 @@ func TestUnion(t *testing.T) {
 	}
 
 	same := saveUnmerged(t, map[string]any{"a": []float32{1, 2}}, treesave.Storage{})
-	if _, err := Open(t.Context(), Part{a, "a"}, Part{same, "b"}); err != nil {
+	if _, err := Open(t.Context(), Input{a, "a"}, Input{same, "b"}); err != nil {
 		t.Errorf("an equal leaf, as a merge that was interrupted leaves: %v", err)
 	}
 	other := saveUnmerged(t, map[string]any{"a": []float32{1, 3}}, treesave.Storage{})
 	file := saveUnmerged(t, map[string]any{"a": []float32{1, 3}}, treesave.Storage{PlainFiles: true})
 	two := saveUnmerged(t, map[string]any{"z": 1}, treesave.Storage{Zarr2: true})
 	for name, c := range map[string]struct {
-		parts []Part
-		want  error
+		inputs []Input
+		want   error
 	}{
-		"other values": {[]Part{{a, "a"}, {other, "b"}}, fault.ErrKeyCollision},
-		"in a file":    {[]Part{{a, "a"}, {file, "b"}}, fault.ErrKeyCollision},
-		"in two files": {[]Part{{file, "a"}, {file, "b"}}, fault.ErrKeyCollision},
-		"one suffix":   {[]Part{{a, ""}, {two, ""}}, fault.ErrKeyCollision},
-		"two formats":  {[]Part{{a, "a"}, {two, "b"}}, fault.ErrUnsupported},
+		"other values": {[]Input{{a, "a"}, {other, "b"}}, fault.ErrKeyCollision},
+		"in a file":    {[]Input{{a, "a"}, {file, "b"}}, fault.ErrKeyCollision},
+		"in two files": {[]Input{{file, "a"}, {file, "b"}}, fault.ErrKeyCollision},
+		"one suffix":   {[]Input{{a, ""}, {two, ""}}, fault.ErrKeyCollision},
+		"two formats":  {[]Input{{a, "a"}, {two, "b"}}, fault.ErrUnsupported},
 		"no parts":     {nil, fault.ErrCorrupt},
 	} {
-		if _, err := Open(t.Context(), c.parts...); !errors.Is(err, c.want) {
+		if _, err := Open(t.Context(), c.inputs...); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -163,17 +163,17 @@ func TestUnion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Open(t.Context(), Part{short, ""}); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), "10000 bytes") {
+	if _, err := Open(t.Context(), Input{short, ""}); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), "10000 bytes") {
 		t.Errorf("with a truncated data file: %v", err)
 	}
 	// What documents are lost is noticed.
 	for _, lost := range []string{"_METADATA", "_strings.json", "ocdbt.process_0/d", "ocdbt.process_0/manifest.ocdbt"} {
-		part := saveUnmerged(t, map[string]any{"w": make([]float32, 5000), "s": "one"}, treesave.Storage{})
-		part = readDir(storage.Local(), filepath.ToSlash(filepath.Dir(part.Path())), nil)
-		if err := os.RemoveAll(filepath.Join(part.Path(), lost)); err != nil {
+		input := saveUnmerged(t, map[string]any{"w": make([]float32, 5000), "s": "one"}, treesave.Storage{})
+		input = readDir(storage.Local(), filepath.ToSlash(filepath.Dir(input.Path())), nil)
+		if err := os.RemoveAll(filepath.Join(input.Path(), lost)); err != nil {
 			t.Fatal(err)
 		}
-		u, err := Open(t.Context(), Part{b, "b"}, Part{part, "p"})
+		u, err := Open(t.Context(), Input{b, "b"}, Input{input, "p"})
 		if lost == "_METADATA" {
 			if err != nil || !slices.Equal(u.Strays(), []string{"s", "w"}) {
 				t.Errorf("without %s: %v", lost, err)

@@ -18,7 +18,7 @@ import (
 )
 
 // Write writes the union as one pytree, as Orbax's merge leaves it: the
-// databases of the parts, and one more that refers to them. Array data is not
+// databases of the inputs, and one more that refers to them. Array data is not
 // copied but linked, see storage.Files.
 func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 	for _, db := range u.databases {
@@ -27,7 +27,7 @@ func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 		}
 	}
 	for _, f := range slices.Concat(u.files, u.places) {
-		if err := dir.Link(ctx, f.part.Dir, f.name, f.name, f.document); err != nil {
+		if err := dir.Link(ctx, f.input.Dir, f.name, f.name, f.document); err != nil {
 			return err
 		}
 	}
@@ -42,8 +42,8 @@ func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 }
 
 // linkDatabase links the files in a directory of a database.
-func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db partDatabase, name string) error {
-	infos, err := db.part.Dir.List(ctx, path.Join(db.name, name))
+func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db inputDatabase, name string) error {
+	infos, err := db.input.Dir.List(ctx, path.Join(db.name, name))
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db partDa
 		if info.Dir {
 			err = u.linkDatabase(ctx, dir, db, entry)
 		} else {
-			err = dir.Link(ctx, db.part.Dir, path.Join(db.name, entry), path.Join(db.as, entry), entry == ocdbt.ManifestName)
+			err = dir.Link(ctx, db.input.Dir, path.Join(db.name, entry), path.Join(db.as, entry), entry == ocdbt.ManifestName)
 		}
 		if err != nil {
 			return err

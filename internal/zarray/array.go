@@ -23,10 +23,18 @@ type Array struct {
 	Meta   *Meta
 	Dir    *view.Dir
 	Chunks []Chunk  // in the order of the grid
-	First  [1]Chunk // the memory of chunks, of which most arrays have one
+	first  [1]Chunk // the memory of chunks, of which most arrays have one
 	Fill   bool     // what is missing is fill value
 	Sparse bool     // the writer may have left out chunks
 	Seals  string   // of the chunks, one behind the other; "" if they are not known
+}
+
+// New returns an array in dir of which nothing is known yet. fill makes what is missing fill
+// value; sparse says that the writer may have left out chunks.
+func New(dir *view.Dir, fill, sparse bool) *Array {
+	a := &Array{Dir: dir, Fill: fill, Sparse: sparse}
+	a.Chunks = a.first[:0]
+	return a
 }
 
 // chunkForm returns the form of chunk n.

@@ -98,10 +98,10 @@ func (p *place) overlaps(off, size []int) bool {
 	return true
 }
 
-// Metas are the forms of arrays by their documents.
+// Metas have what documents say of arrays, by the text of the documents.
 type Metas map[string]*Meta
 
-// Parse returns the form that a document of zarr's format 2 or 3 says.
+// Parse returns what a document of zarr's format 2 or 3 says.
 func (fs Metas) Parse(format int, doc []byte, fill bool) (*Meta, error) {
 	if f := fs[string(doc)]; f != nil {
 		return f, nil
