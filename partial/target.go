@@ -186,7 +186,7 @@ func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
 }
 
 // Abort gives up the stage, if it has been begun.
-func (p *newPart) Abort() error {
+func (p *newPart) Abort(error) error {
 	if p.stage == nil {
 		return nil
 	}

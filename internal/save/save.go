@@ -50,13 +50,20 @@ func Begin(ctx context.Context, e *transfer.Engine, path string, values map[stri
 	}
 	p := newPlan(ctx, e, Place{store, dir}, c)
 	s := &Saving{plan: p, target: c.target(p.Place)}
-	if err := s.check(ctx, values); err != nil {
-		return nil, err
+	err = s.check(ctx, values)
+	if err == nil {
+		err = s.accept(ctx, values)
 	}
-	if err := s.accept(ctx, values); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.target.Claim(ctx, p)
 	}
-	return s, s.target.Claim(ctx, p)
+	if err == nil {
+		return s, nil
+	}
+	if aerr := s.target.Abort(err); aerr != nil {
+		err = errors.Join(err, aerr)
+	}
+	return nil, err
 }
 
 func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *Plan {
@@ -184,7 +191,7 @@ func (s *Saving) Run(ctx context.Context) error {
 	}
 	if err != nil {
 		p.Engine.Meter.Begin(transfer.Committing, 0)
-		return errors.Join(err, s.target.Abort())
+		return errors.Join(err, s.target.Abort(err))
 	}
 	p.Meta.CommitTime = time.Now()
 	return s.target.Publish(ctx, p)

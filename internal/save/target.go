@@ -11,13 +11,13 @@ import (
 )
 
 // Target is where a save goes, and how it becomes visible there. The methods are called
-// in this order, never two at a time except Accept. After an error of Check, Accept or
-// Claim nothing is left to give up; after an error of Open or of the writes Abort is
-// called.
+// in this order, never two at a time. If the save fails before Publish, Abort is called,
+// whichever step has failed.
 //
 // A target of several processes that write one checkpoint fits: each calls all of it.
 // Claim compares their plans and has one of them begin the stage, Open joins the stage,
-// and Publish gathers the digests, of which the one that has begun makes the documents.
+// Publish gathers the digests, of which the one that has begun makes the documents, and
+// Abort makes the others give up too.
 type Target interface {
 	// Check refuses the place. The plan has no items yet.
 	Check(ctx context.Context, p *Plan) error
@@ -33,8 +33,9 @@ type Target interface {
 	// Publish writes the documents at the root and makes the save durable and visible.
 	// All items are written. After an error nothing is left, unless it matches ErrInPlace.
 	Publish(ctx context.Context, p *Plan) error
-	// Abort gives up what Claim and Open have begun.
-	Abort() error
+	// Abort gives up what Claim and Open have begun, if they have begun anything. why is
+	// what the save fails with.
+	Abort(why error) error
 }
 
 // Plan is what is to be saved, and what is known of it so far.

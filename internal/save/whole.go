@@ -107,11 +107,18 @@ func (w *whole) Accept(ctx context.Context, p *Plan, item *Item) error {
 }
 
 // Claim begins the stage.
-func (w *whole) Claim(ctx context.Context, p *Plan) (err error) {
+func (w *whole) Claim(ctx context.Context, p *Plan) error {
 	if w.inPlace {
 		return w.beginInPlace(ctx, p)
 	}
-	w.stage, err = w.Store.Begin(ctx, w.Dir, storage.BeginOptions{Replace: w.replaces(w.proof)})
+	return w.begin(ctx, storage.BeginOptions{Replace: w.replaces(w.proof)})
+}
+
+func (w *whole) begin(ctx context.Context, o storage.BeginOptions) error {
+	stage, err := w.Store.Begin(ctx, w.Dir, o)
+	if err == nil {
+		w.stage = stage
+	}
 	return err
 }
 
@@ -125,15 +132,12 @@ func (w *whole) replaces(look storage.Look) storage.Look {
 
 // beginInPlace makes the directory of a save by marker, and the file in it by which it
 // is known to be unfinished.
-func (w *whole) beginInPlace(ctx context.Context, p *Plan) (err error) {
+func (w *whole) beginInPlace(ctx context.Context, p *Plan) error {
 	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: w.replaces(w.lookUnfinished)}
-	if w.stage, err = w.Store.Begin(ctx, w.Dir, o); err != nil {
+	if err := w.begin(ctx, o); err != nil {
 		return err
 	}
-	if err := p.WriteFile(ctx, w.stage, layout.IndicatorFile, nil); err != nil {
-		return errors.Join(err, w.stage.Abort())
-	}
-	return nil
+	return p.WriteFile(ctx, w.stage, layout.IndicatorFile, nil)
 }
 
 // lookUnfinished is the look at what a save by marker may remove: it is looked at where
@@ -185,5 +189,10 @@ func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
 	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Dir)
 }
 
-// Abort gives up the stage.
-func (w *whole) Abort() error { return w.stage.Abort() }
+// Abort gives up the stage, if it has been begun.
+func (w *whole) Abort(error) error {
+	if w.stage == nil {
+		return nil
+	}
+	return w.stage.Abort()
+}
