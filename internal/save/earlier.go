@@ -70,34 +70,27 @@ func (p *Plan) typeOf(item *Item) string {
 	return typ
 }
 
-// sharing is what a save shares with an earlier step. It is opened when the first
-// checkpointable asks for it.
-type sharing struct {
-	reuse *ckdir.Reuse
-	base  string
-	open  func() *earlier
-}
-
-func newSharing(ctx context.Context, s Step) *sharing {
+// reuseOf returns the function that returns what each item shares with the step Base and
+// records for later ones; nil if no item does. Base is opened when an item first asks.
+func reuseOf(ctx context.Context, s Step) func(name string) *ckdir.Reuse {
 	if s.Reuse == nil {
 		return nil
 	}
-	return &sharing{s.Reuse, s.Base, openEarlier(ctx, s.Base, func(err error) {
-		s.Reuse.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
-	})}
+	base := func() *earlier { return nil }
+	if s.Base != "" {
+		base = openEarlier(ctx, s.Base, func(err error) {
+			s.Reuse.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
+		})
+	}
+	return func(name string) *ckdir.Reuse {
+		if name == layout.MetricsName {
+			return nil
+		}
+		r := *s.Reuse
+		r.Base = base().dir(name)
+		return &r
+	}
 }
 
-// has reports whether there is a step to share with.
-func (s *sharing) has() bool { return s != nil && s.base != "" }
-
-// of returns what the checkpointable called name may reuse.
-func (s *sharing) of(name string) *ckdir.Reuse {
-	if s == nil || name == layout.MetricsName {
-		return nil
-	}
-	r := *s.reuse
-	if s.has() {
-		r.Base = s.open().dir(name)
-	}
-	return &r
-}
+// shares reports whether there is a step to share bytes with.
+func (s *Step) shares() bool { return s.Reuse != nil && s.Base != "" }

@@ -124,7 +124,7 @@ func (p *Plan) CheckRoom(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return err
-	case room < p.Bytes && !p.sharing.has():
+	case room < p.Bytes && !p.Config.Step.shares():
 		return fmt.Errorf("%w: the arrays take %s, and there is room for %s", fault.ErrNoSpace, fault.Size(p.Bytes), fault.Size(room))
 	}
 	return nil

@@ -68,12 +68,12 @@ func Begin(ctx context.Context, e *transfer.Engine, path string, values map[stri
 
 func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *Plan {
 	p := &Plan{
-		Config:  c,
-		Place:   place,
-		Engine:  e,
-		Meta:    layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
-		sharing: newSharing(ctx, c.Step),
-		like:    func() *earlier { return nil },
+		Config: c,
+		Place:  place,
+		Engine: e,
+		Meta:   layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
+		reuse:  reuseOf(ctx, c.Step),
+		like:   func() *earlier { return nil },
 	}
 	if c.Step.Like != "" {
 		p.like = openEarlier(ctx, c.Step.Like, func(error) {}) // then they have their own names
@@ -171,7 +171,7 @@ func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *
 		Engine:   p.Engine,
 		Announce: announce,
 		Unmerged: p.Config.Unmerged,
-		Reuse:    p.sharing.of,
+		Reuse:    p.reuse,
 		Like:     func(name string) *ckdir.ReadDir { return p.like().dir(name) },
 	}))
 }
@@ -184,7 +184,7 @@ func (s *Saving) Run(ctx context.Context) error {
 	}
 	stage, err := s.target.Open(ctx, p)
 	if err == nil {
-		if p.sharing == nil { // else the fingerprints come first
+		if p.reuse == nil { // else the fingerprints come first
 			p.Engine.Meter.Begin(transfer.Moving, 0)
 		}
 		err = p.write(ctx, stage)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -52,8 +53,8 @@ type Plan struct {
 	// Digests are of the files that have been written.
 	Digests layout.Digests
 
-	sharing *sharing
-	like    func() *earlier // the step before; nil: none
+	reuse func(name string) *ckdir.Reuse // what each item shares; nil: no item does
+	like  func() *earlier                // the step before; nil: none
 }
 
 // Item is what is saved as one directory of the checkpoint.
