@@ -10,19 +10,19 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Array is an array as a format stores it: in parts that are read and decoded one by one.
+// Array is an array as a format stores it: in chunks that are read and decoded one by one.
 // Several goroutines may call its methods.
 type Array interface {
-	// Parts yields the parts that hold the box of size elements at off, and as few other
-	// parts as possible. The parts do not overlap. Each is new, so the caller may keep
-	// it. Parts may read an index but reads no elements. It ends at the first error.
-	// There may be more parts than fit in memory.
-	Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error]
+	// Chunks yields the chunks that hold the box of size elements at off, and as few other
+	// chunks as possible. The chunks do not overlap. Each is new, so the caller may keep
+	// it. Chunks may read an index but reads no elements. It ends at the first error.
+	// There may be more chunks than fit in memory.
+	Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk, error]
 }
 
-// Part is a box of a stored array, which is one of its chunks or inner chunks. It says
+// Chunk is a box of a stored array, which is one of its chunks or inner chunks. It says
 // where the bytes of the box are.
-type Part struct {
+type Chunk struct {
 	Offset, Size []int // the box
 	Form         Form
 	Index        []int // for use by the Form
@@ -34,44 +34,44 @@ type Part struct {
 	At, Length int64
 }
 
-// Form is the way in which the elements of parts are stored.
+// Form is the way in which the elements of chunks are stored.
 type Form interface {
-	// Decode decodes enc, the stored bytes of a part, into dst. It fills dst with the
-	// elements of the part's box, row-major, in the form that package array requires.
-	Decode(p *Part, dst, enc []byte) error
+	// Decode decodes enc, the stored bytes of a chunk, into dst. It fills dst with the
+	// elements of the chunk's box, row-major, in the form that package array requires.
+	Decode(p *Chunk, dst, enc []byte) error
 
-	// Direct lets the caller read a part into dst without a second copy. done is nil if
-	// the stored bytes of the part do not begin with the elements of its box as they are
+	// Direct lets the caller read a chunk into dst without a second copy. done is nil if
+	// the stored bytes of the chunk do not begin with the elements of its box as they are
 	// in memory. Otherwise the caller reads these elements into dst and calls step,
 	// unless it is nil, with successive pieces of dst. At the end it calls done with the
 	// bytes that are stored after the elements.
-	Direct(p *Part, dst []byte) (step func(piece []byte), done func(rest []byte) error)
+	Direct(p *Chunk, dst []byte) (step func(piece []byte), done func(rest []byte) error)
 
-	// Describe adds to err which part it concerns.
-	Describe(p *Part, err error) error
+	// Describe adds to err which chunk it concerns.
+	Describe(p *Chunk, err error) error
 }
 
 // Checker is a [Form] that can refuse stored bytes whose stated size cannot be true,
 // before memory of that size is allocated.
 type Checker interface {
-	// Check returns an error if enc cannot be the stored bytes of the part. Decode would
+	// Check returns an error if enc cannot be the stored bytes of the chunk. Decode would
 	// return an error too.
-	Check(p *Part, enc []byte) error
+	Check(p *Chunk, enc []byte) error
 }
 
-// describe adds to err which part it concerns.
-func (p *Part) describe(err error) error {
+// describe adds to err which chunk it concerns.
+func (p *Chunk) describe(err error) error {
 	if err == nil {
 		return nil
 	}
 	return p.Form.Describe(p, err)
 }
 
-// decode calls f with the elements of the part, of type d, that enc encodes. If the
+// decode calls f with the elements of the chunk, of type d, that enc encodes. If the
 // elements are stored as they are in memory, f gets them in enc itself. The exceptions
-// are the part's own Inline, and types whose elements the form changes: other leaves may
+// are the chunk's own Inline, and types whose elements the form changes: other leaves may
 // share the bytes that were read.
-func (p *Part) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
+func (p *Chunk) decode(d array.DType, enc []byte, f func(elements []byte) error) error {
 	n, err := region.NumBytes(p.Size, d.Size())
 	if err != nil {
 		return err

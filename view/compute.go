@@ -41,15 +41,15 @@ type computed struct {
 	args  []*Leaf
 }
 
-// Parts calls the function to make the array.
-func (c *computed) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
-	return func(yield func(*Part, error) bool) {
+// Chunks calls the function to make the array.
+func (c *computed) Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) {
 		a, err := c.array(ctx)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		(&reading{a}).Parts(ctx, off, size)(yield)
+		(&reading{a}).Chunks(ctx, off, size)(yield)
 	}
 }
 

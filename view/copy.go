@@ -43,11 +43,11 @@ func (l *Leaf) planCopy(ctx context.Context, p *planner, w io.WriterAt, base int
 		return l.copyRows(ctx, w, base)
 	}
 	pc, log := &l.pieces[0], logOf(castlog.From(ctx), l.meta.Path.String())
-	for part, err := range pc.array.Parts(ctx, make([]int, len(l.meta.Shape)), l.meta.Shape) {
+	for part, err := range pc.array.Chunks(ctx, make([]int, len(l.meta.Shape)), l.meta.Shape) {
 		if err != nil {
 			return err
 		}
-		err = p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, pc.casts), Done: func(enc []byte) error {
+		err = p.addChunk(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, pc.casts), Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func(elements []byte) error {
 				return withCasts(elements, pc.dtype, pc.casts, log, func(elements []byte, d array.DType) error {
 					return region.EachRun(l.meta.Shape, part.Offset, part.Size, d.Size(), func(at int64, n int) error {

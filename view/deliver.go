@@ -12,7 +12,7 @@ import (
 const directBytes = 32 << 10
 
 // direct makes r read the part straight into dst, if the form of the part allows it.
-func direct(r *transfer.Read, part *Part, dst []byte) {
+func direct(r *transfer.Read, part *Chunk, dst []byte) {
 	if step, done := part.Form.Direct(part, dst); done != nil {
 		r.Dst, r.Step = dst, step
 		r.Done = func(rest []byte) error { return part.describe(done(rest)) }
@@ -20,7 +20,7 @@ func direct(r *transfer.Read, part *Part, dst []byte) {
 }
 
 // deliver decodes a part and copies its elements to all places that want them.
-func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
+func (s *source) deliver(part *Chunk, placed []placement, enc []byte) error {
 	if dst, ok := s.run(part, placed); ok {
 		return part.Form.Decode(part, dst, enc)
 	}
@@ -28,7 +28,7 @@ func (s *source) deliver(part *Part, placed []placement, enc []byte) error {
 }
 
 // placeAll copies the decoded elements of a part to all places that want them.
-func (s *source) placeAll(part *Part, placed []placement, elements []byte) error {
+func (s *source) placeAll(part *Chunk, placed []placement, elements []byte) error {
 	for i := range placed {
 		if err := s.place(part, &placed[i], elements); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (s *source) placeAll(part *Part, placed []placement, elements []byte) error
 }
 
 // place copies the decoded elements of a part to one place.
-func (s *source) place(part *Part, pl *placement, elements []byte) error {
+func (s *source) place(part *Chunk, pl *placement, elements []byte) error {
 	return withCasts(elements, s.dtype, pl.casts, logOf(s.log, pl.leaf), func(b []byte, d array.DType) error {
 		return pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size())
 	})

@@ -31,7 +31,7 @@ func (t *Tree) Lazy(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache := &partCache{}
+	cache := &chunkCache{}
 	leaves := make([]tree.Leaf, len(t.leaves))
 	for i, l := range t.leaves {
 		leaves[i].Path = l.meta.Path
@@ -61,15 +61,15 @@ const (
 	cacheParts = 2
 )
 
-// partCache keeps decoded parts of stored arrays after a read of only some of their
+// chunkCache keeps decoded parts of stored arrays after a read of only some of their
 // elements, for later reads of the others.
-type partCache struct {
+type chunkCache struct {
 	mu      sync.Mutex
-	entries []*cachedPart // the most recently used entry is the last
+	entries []*cachedChunk // the most recently used entry is the last
 	bytes   int
 }
 
-type cachedPart struct {
+type cachedChunk struct {
 	array  Array
 	offset []int
 	bytes  int
@@ -80,16 +80,16 @@ type cachedPart struct {
 }
 
 // get returns the entry for a part. The caller now reads n elements of it.
-func (c *partCache) get(a Array, part *Part, bytes, elements, n int) *cachedPart {
+func (c *chunkCache) get(a Array, part *Chunk, bytes, elements, n int) *cachedChunk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.entries, func(e *cachedPart) bool { return e.array == a && slices.Equal(e.offset, part.Offset) })
-	var e *cachedPart
+	i := slices.IndexFunc(c.entries, func(e *cachedChunk) bool { return e.array == a && slices.Equal(e.offset, part.Offset) })
+	var e *cachedChunk
 	if i >= 0 {
 		e = c.entries[i]
 		c.entries = slices.Delete(c.entries, i, i+1)
 	} else {
-		e = &cachedPart{array: a, offset: part.Offset, bytes: bytes, unused: elements}
+		e = &cachedChunk{array: a, offset: part.Offset, bytes: bytes, unused: elements}
 		c.bytes += bytes
 	}
 	if e.unused -= n; e.unused > 0 {
@@ -105,7 +105,7 @@ func (c *partCache) get(a Array, part *Part, bytes, elements, n int) *cachedPart
 }
 
 // placeCached copies the wanted elements of a part to their places.
-func (s *source) placeCached(ctx context.Context, part *Part, placed []placement, c *partCache) error {
+func (s *source) placeCached(ctx context.Context, part *Chunk, placed []placement, c *chunkCache) error {
 	n, err := array.NumElements(part.Size)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (s *source) placeCached(ctx context.Context, part *Part, placed []placement
 // read returns the elements of the part. It calls decode to read them if no earlier call
 // has. Only this caller gets the error of decode, because the contexts of others may not
 // have ended.
-func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
+func (e *cachedChunk) read(decode func(dst []byte) error) ([]byte, error) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
 	if e.elements == nil {
@@ -144,7 +144,7 @@ func (e *cachedPart) read(decode func(dst []byte) error) ([]byte, error) {
 }
 
 // decodeInto reads all of a part into dst.
-func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []byte) error {
+func (s *source) decodeInto(ctx context.Context, part *Chunk, leaf string, dst []byte) error {
 	r := transfer.Read{Leaf: leaf, Done: func(enc []byte) error {
 		return part.describe(part.Form.Decode(part, dst, enc))
 	}}
@@ -152,7 +152,7 @@ func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []
 		direct(&r, part, dst)
 	}
 	one := &planner{}
-	if err := one.addPart(part, r); err != nil {
+	if err := one.addChunk(part, r); err != nil {
 		return err
 	}
 	return one.run(ctx)
@@ -160,7 +160,7 @@ func (s *source) decodeInto(ctx context.Context, part *Part, leaf string, dst []
 
 // elementsIn returns the number of elements of the placement that lie in the part. If a
 // view has merged axes, it returns a lower bound.
-func (pl *placement) elementsIn(part *Part) int {
+func (pl *placement) elementsIn(part *Chunk) int {
 	lo, size := pl.view.Bounds()
 	_, n, ok := intersect(part.Offset, part.Size, lo, size)
 	if !ok {

@@ -40,9 +40,9 @@ func lazyGrid(t *testing.T) (*grid, *Leaf) {
 // cache.
 type filed struct{ *grid }
 
-func (f *filed) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
-	return func(yield func(*Part, error) bool) {
-		for p, err := range f.grid.Parts(ctx, off, size) {
+func (f *filed) Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) {
+		for p, err := range f.grid.Chunks(ctx, off, size) {
 			if err == nil {
 				p.Form = filedForm{f.grid, p.Inline}
 				p.Inline = nil
@@ -61,13 +61,13 @@ type filedForm struct {
 	elements []byte
 }
 
-func (f filedForm) Decode(_ *Part, dst, _ []byte) error {
+func (f filedForm) Decode(_ *Chunk, dst, _ []byte) error {
 	f.decoded.Add(1)
 	copy(dst, f.elements)
 	return nil
 }
-func (filedForm) Direct(*Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
-func (filedForm) Describe(_ *Part, err error) error                       { return err }
+func (filedForm) Direct(*Chunk, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+func (filedForm) Describe(_ *Chunk, err error) error                       { return err }
 
 // A leaf that is read row by row decodes each of its chunks once, also if
 // several goroutines do it.

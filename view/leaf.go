@@ -24,8 +24,8 @@ type Leaf struct {
 	stored [1]piece // the memory of pieces, for an array that is stored as it is
 	value  any      // for other leaves
 
-	homes []*home    // of the leaf and all leaves that it is made from
-	cache *partCache // for a leaf that is read in small pieces
+	homes []*home     // of the leaf and all leaves that it is made from
+	cache *chunkCache // for a leaf that is read in small pieces
 }
 
 var _ array.Reader = (*Leaf)(nil)

@@ -105,10 +105,10 @@ func copyFiles(to fstest.MapFS, dir string) error {
 }
 
 // invented is an array whose parts say anything. They are uint8.
-type invented []view.Part
+type invented []view.Chunk
 
-func (a *invented) Parts(context.Context, []int, []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) {
+func (a *invented) Chunks(context.Context, []int, []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) {
 		for _, p := range *a {
 			if !yield(&p, nil) {
 				return
@@ -136,18 +136,18 @@ func treeOf(t testing.TB, n int, arrays ...invented) *view.Tree {
 // asStored is the form of elements that are stored as they are.
 type asStored struct{}
 
-func (asStored) Decode(_ *view.Part, dst, enc []byte) error {
+func (asStored) Decode(_ *view.Chunk, dst, enc []byte) error {
 	copy(dst, enc)
 	return nil
 }
 
-func (asStored) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) {
+func (asStored) Direct(*view.Chunk, []byte) (func([]byte), func([]byte) error) {
 	return func([]byte) {}, func([]byte) error { return nil }
 }
 
-func (asStored) Describe(_ *view.Part, err error) error { return err }
+func (asStored) Describe(_ *view.Chunk, err error) error { return err }
 
-// Parts that lie about where they are do no harm: what cannot be mapped is read,
+// Chunks that lie about where they are do no harm: what cannot be mapped is read,
 // and fails as it does without.
 func TestMappedHostile(t *testing.T) {
 	view.MapAll(t)
@@ -162,8 +162,8 @@ func TestMappedHostile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	part := func(off, n int, file string, at, length int64) view.Part {
-		return view.Part{
+	part := func(off, n int, file string, at, length int64) view.Chunk {
+		return view.Chunk{
 			Offset: []int{off}, Size: []int{n}, Form: asStored{},
 			Dir: dir, File: file, At: at, Length: length,
 		}
@@ -220,7 +220,7 @@ type whenVerified struct {
 	then func()
 }
 
-func (v whenVerified) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) {
+func (v whenVerified) Direct(*view.Chunk, []byte) (func([]byte), func([]byte) error) {
 	return func([]byte) { v.then() }, func([]byte) error { return nil }
 }
 
@@ -246,7 +246,7 @@ func TestMappedCanceled(t *testing.T) {
 			least = mmap.Free()
 			cancel()
 		}}
-		part := view.Part{Offset: []int{0}, Size: []int{n}, Form: form, Dir: dir, File: "good", Length: int64(n)}
+		part := view.Chunk{Offset: []int{0}, Size: []int{n}, Form: form, Dir: dir, File: "good", Length: int64(n)}
 		arrays := []invented{{part}}
 		if rest >= 0 {
 			part.Form, part.File, part.Length = asStored{}, "short", int64(n)+rest

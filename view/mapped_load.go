@@ -123,13 +123,13 @@ func (f *mappedFile) memory(space *mmap.Space, off, n int64) []byte {
 	return space.Bytes(f.at+int(off-f.lo), int(n))
 }
 
-// addChecks adds the checks that verify the leaf, whose elements are in data. Parts
+// addChecks adds the checks that verify the leaf, whose elements are in data. Chunks
 // without a checksum need no check later; addChecks verifies the bytes after their
 // elements at once.
 func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (all []check, ok bool) {
 	added := checks
 	for _, part := range m.parts {
-		c := check{leaf: m.leaf, part: part.Part, data: data[part.to:][:part.n:part.n]}
+		c := check{leaf: m.leaf, part: part.Chunk, data: data[part.to:][:part.n:part.n]}
 		if rest := part.Length - int64(part.n); rest > 0 {
 			c.rest = part.file.memory(space, part.off+int64(part.n), rest)
 		}
@@ -137,7 +137,7 @@ func (m *mappedLeaf) addChecks(checks []check, space *mmap.Space, data []byte) (
 			added = append(added, c)
 			continue
 		}
-		if _, done := part.Form.Direct(part.Part, c.data); done(c.rest) != nil {
+		if _, done := part.Form.Direct(part.Chunk, c.data); done(c.rest) != nil {
 			return checks, false
 		}
 	}

@@ -58,7 +58,7 @@ type mappedLeaf struct {
 
 // mappedPart is a part and the place of its elements.
 type mappedPart struct {
-	*Part
+	*Chunk
 	mappedRun
 	summed bool // the part has a checksum that covers its elements
 }
@@ -120,7 +120,7 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 	}
 	off, size := place.bounds()
 	item := pc.dtype.Size()
-	for part, err := range pc.array.Parts(ctx, off, size) {
+	for part, err := range pc.array.Chunks(ctx, off, size) {
 		if err != nil || !p.room() {
 			return false
 		}
@@ -149,7 +149,7 @@ func (p *mapPlan) room() bool {
 // mappedPartBytes is about the memory that a part of the plan takes until it is verified.
 const mappedPartBytes = 512
 
-func (p *mapPlan) file(part *Part) *mappedFile {
+func (p *mapPlan) file(part *Chunk) *mappedFile {
 	key := fileKey{part.Dir, part.File}
 	f := p.files[key]
 	if f == nil {

@@ -14,7 +14,7 @@ import (
 // check is a part of a mapped leaf that has a checksum.
 type check struct {
 	leaf *Leaf
-	part *Part
+	part *Chunk
 	data []byte // its elements
 	rest []byte // the bytes that are stored after them
 }

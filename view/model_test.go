@@ -23,15 +23,15 @@ type grid struct {
 	decoded atomic.Int64
 }
 
-func (g *grid) Parts(_ context.Context, off, size []int) iter.Seq2[*Part, error] {
-	return func(yield func(*Part, error) bool) { g.parts(off, size, yield) }
+func (g *grid) Chunks(_ context.Context, off, size []int) iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) { g.parts(off, size, yield) }
 }
 
-func (g *grid) parts(off, size []int, yield func(*Part, error) bool) {
+func (g *grid) parts(off, size []int, yield func(*Chunk, error) bool) {
 	shape := g.data.Shape()
 	index := make([]int, len(shape))
 	for {
-		p := &Part{Offset: make([]int, len(shape)), Size: make([]int, len(shape)), Form: gridForm{g}}
+		p := &Chunk{Offset: make([]int, len(shape)), Size: make([]int, len(shape)), Form: gridForm{g}}
 		empty := false
 		for i, d := range shape {
 			p.Offset[i] = index[i] * g.chunk[i]
@@ -64,13 +64,13 @@ func (g *grid) parts(off, size []int, yield func(*Part, error) bool) {
 
 type gridForm struct{ *grid }
 
-func (g gridForm) Decode(_ *Part, dst, enc []byte) error {
+func (g gridForm) Decode(_ *Chunk, dst, enc []byte) error {
 	g.decoded.Add(1)
 	copy(dst, enc)
 	return nil
 }
-func (g gridForm) Direct(*Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
-func (g gridForm) Describe(p *Part, err error) error {
+func (g gridForm) Direct(*Chunk, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+func (g gridForm) Describe(p *Chunk, err error) error {
 	return fmt.Errorf("part %v: %w", p.Offset, err)
 }
 

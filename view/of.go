@@ -85,10 +85,10 @@ func readerLeaf(path tree.Path, kind tree.Kind, r array.Reader) (*Leaf, error) {
 // callers ask for.
 type reading struct{ array.Reader }
 
-func (r *reading) Parts(ctx context.Context, off, size []int) iter.Seq2[*Part, error] {
-	return func(yield func(*Part, error) bool) {
+func (r *reading) Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) {
 		form := readingForm{ctx, r.Reader}
-		yield(&Part{Offset: slices.Clone(off), Size: slices.Clone(size), Form: form, Inline: []byte{}}, nil)
+		yield(&Chunk{Offset: slices.Clone(off), Size: slices.Clone(size), Form: form, Inline: []byte{}}, nil)
 	}
 }
 
@@ -99,10 +99,10 @@ type readingForm struct {
 	r   array.Reader
 }
 
-func (f readingForm) Decode(p *Part, dst, _ []byte) error {
+func (f readingForm) Decode(p *Chunk, dst, _ []byte) error {
 	return f.r.ReadRegion(f.ctx, dst, p.Offset, p.Size)
 }
 
-func (readingForm) Direct(*Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+func (readingForm) Direct(*Chunk, []byte) (func([]byte), func([]byte) error) { return nil, nil }
 
-func (readingForm) Describe(_ *Part, err error) error { return err }
+func (readingForm) Describe(_ *Chunk, err error) error { return err }

@@ -47,7 +47,7 @@ type source struct {
 
 // read fulfils requests. It reads each stored chunk once, and only if an element of the
 // chunk is wanted. A cache, which may be nil, keeps elements for later reads.
-func read(ctx context.Context, requests []request, cache *partCache) error {
+func read(ctx context.Context, requests []request, cache *chunkCache) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -146,9 +146,9 @@ func (p *planner) place(pc *piece, pl placement) {
 
 // plan plans reads of the parts of a stored array that hold wanted elements. Reads
 // through the cache happen at once.
-func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
+func (p *planner) plan(ctx context.Context, s *source, cache *chunkCache) error {
 	off, size := s.bounds()
-	for part, err := range s.array.Parts(ctx, off, size) {
+	for part, err := range s.array.Chunks(ctx, off, size) {
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 		case part.Inline == nil && part.Length >= directBytes:
 			direct(&r, part, dst)
 		}
-		if err := p.addPart(part, r); err != nil {
+		if err := p.addChunk(part, r); err != nil {
 			return err
 		}
 		if err := p.runFull(ctx, maxLoaded); err != nil {
@@ -183,7 +183,7 @@ func (p *planner) plan(ctx context.Context, s *source, cache *partCache) error {
 }
 
 // overlapping returns the placements that want elements of a part.
-func (s *source) overlapping(part *Part) (placed []placement) {
+func (s *source) overlapping(part *Chunk) (placed []placement) {
 	if len(s.placed) == 1 {
 		return s.placed // no other parts were requested
 	}
@@ -196,9 +196,9 @@ func (s *source) overlapping(part *Part) (placed []placement) {
 	return placed
 }
 
-// addPart plans r to read a part. If the bytes of the part are known, r gets them at
+// addChunk plans r to read a part. If the bytes of the part are known, r gets them at
 // once.
-func (p *planner) addPart(part *Part, r transfer.Read) error {
+func (p *planner) addChunk(part *Chunk, r transfer.Read) error {
 	if part.Inline != nil {
 		return r.Done(part.Inline)
 	}
@@ -282,7 +282,7 @@ func (pl *placement) bounds() (off, size []int) {
 
 // run returns the memory that takes all elements of a part, in their order and without
 // others between them, if there is such memory.
-func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
+func (s *source) run(part *Chunk, placed []placement) ([]byte, bool) {
 	if len(placed) != 1 {
 		return nil, false
 	}
@@ -296,7 +296,7 @@ func (s *source) run(part *Part, placed []placement) ([]byte, bool) {
 
 // run returns the run of elements of the destination that takes all elements of a part,
 // in their order and unconverted, if there is one.
-func (pl *placement) run(part *Part) (first, n int, ok bool) {
+func (pl *placement) run(part *Chunk) (first, n int, ok bool) {
 	if len(pl.casts) > 0 {
 		return 0, 0, false
 	}
@@ -311,7 +311,7 @@ func (pl *placement) run(part *Part) (first, n int, ok bool) {
 // scratch returns about how many bytes it takes to decode a part that does not go
 // straight to its place: its elements, of type d, and the elements that they are
 // converted to.
-func (p *Part) scratch(d array.DType, casts []array.DType) int64 {
+func (p *Chunk) scratch(d array.DType, casts []array.DType) int64 {
 	item := d.Size()
 	for _, c := range casts {
 		item += c.Size()

@@ -44,11 +44,11 @@ func (t *Tree) Verify(ctx context.Context) []error {
 
 func (l *Leaf) planVerify(ctx context.Context, pc *piece, p *planner, report func(error) error) error {
 	off, size := pc.view.Bounds()
-	for part, err := range pc.array.Parts(ctx, off, size) {
+	for part, err := range pc.array.Chunks(ctx, off, size) {
 		if err != nil {
 			return err
 		}
-		err = p.addPart(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, nil), Failed: report, Done: func(enc []byte) error {
+		err = p.addChunk(part, transfer.Read{Leaf: l.meta.Path.String(), Scratch: part.scratch(pc.dtype, nil), Failed: report, Done: func(enc []byte) error {
 			return part.describe(part.decode(pc.dtype, enc, func([]byte) error { return nil }))
 		}})
 		if err != nil {

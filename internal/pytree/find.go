@@ -84,7 +84,7 @@ func (o *opener) findChunks(ctx context.Context, name string, format int, doc []
 		if err != nil {
 			return a, err
 		}
-		a.Chunks = append(a.Chunks, c)
+		a.Grid = append(a.Grid, c)
 	}
 	return a, nil
 }

@@ -14,9 +14,9 @@ type knownArray struct {
 	element []byte
 }
 
-// Parts returns the element.
-func (a *knownArray) Parts(context.Context, []int, []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) {
-		yield(&view.Part{Form: a.Form, Inline: a.element}, nil)
+// Chunks returns the element.
+func (a *knownArray) Chunks(context.Context, []int, []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) {
+		yield(&view.Chunk{Form: a.Form, Inline: a.element}, nil)
 	}
 }

@@ -75,7 +75,7 @@ func (t *stored) verifyGaps(ctx context.Context) (errs []error) {
 func (t *stored) planGaps(ctx context.Context, report func(error) error) ([]transfer.Read, error) {
 	var extents []transfer.Extent
 	for _, a := range t.opener.opened {
-		for _, c := range a.Chunks {
+		for _, c := range a.Grid {
 			if c.Inline == nil {
 				extents = append(extents, c.Extent)
 			}

@@ -42,13 +42,13 @@ type Array struct {
 	At, Length int64
 }
 
-// Parts returns runs of the array that overlap the box.
-func (a *Array) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) {
+// Chunks returns runs of the array that overlap the box.
+func (a *Array) Chunks(_ context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) {
 		if a.Length == 0 {
 			return
 		}
-		whole := view.Part{
+		whole := view.Chunk{
 			Offset: make([]int, len(a.Shape)), Size: a.Shape,
 			Dir: a.Dir, File: a.File, At: a.At, Length: a.Length,
 		}

@@ -13,21 +13,21 @@ import (
 // checksum over them, so that any run of them can be read.
 type Form struct{ DType array.DType }
 
-func (f Form) Decode(_ *view.Part, dst, enc []byte) error {
+func (f Form) Decode(_ *view.Chunk, dst, enc []byte) error {
 	copy(dst, enc)
 	return zarr.Finish(f.DType, dst)
 }
 
 // Direct reads in place, but for bools: a byte that is neither 0 nor 1 is found
 // before it is in an array.
-func (f Form) Direct(_ *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {
+func (f Form) Direct(_ *view.Chunk, dst []byte) (step func([]byte), done func([]byte) error) {
 	if f.DType == array.Bool {
 		return nil, nil
 	}
 	return nil, func([]byte) error { return zarr.Finish(f.DType, dst) }
 }
 
-func (f Form) Describe(p *view.Part, err error) error {
+func (f Form) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
 }
 
@@ -38,7 +38,7 @@ const PieceBytes = 8 << 20
 // Pieces divides what is stored raw, row-major and in shape, as whole, into runs
 // of about PieceBytes, and yields those that overlap the box. It reports whether more
 // are wanted. whole.Size is what lies in the array; behind it there is padding.
-func (f Form) Pieces(whole view.Part, shape, off, size []int, yield func(*view.Part, error) bool) bool {
+func (f Form) Pieces(whole view.Chunk, shape, off, size []int, yield func(*view.Chunk, error) bool) bool {
 	// From the last axis: whole ones, as long as a piece has room for them.
 	item := f.DType.Size()
 	axis, run := len(shape), item

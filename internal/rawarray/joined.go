@@ -20,12 +20,12 @@ type JoinedBox struct {
 	Stored *Array
 }
 
-// Parts returns runs of the boxes that overlap the box of size elements at off.
-func (a *Joined) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) { a.runs(ctx, off, size, yield) }
+// Chunks returns runs of the boxes that overlap the box of size elements at off.
+func (a *Joined) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) { a.runs(ctx, off, size, yield) }
 }
 
-func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) {
+func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Chunk, error) bool) {
 	for _, b := range a.Boxes {
 		at, n := make([]int, a.Rank), make([]int, a.Rank)
 		empty := false
@@ -37,7 +37,7 @@ func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Par
 		if empty {
 			continue
 		}
-		for p, err := range b.Stored.Parts(ctx, at, n) {
+		for p, err := range b.Stored.Chunks(ctx, at, n) {
 			if err == nil {
 				p.Offset = slices.Clone(p.Offset)
 				for i := range p.Offset {

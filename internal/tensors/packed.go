@@ -18,13 +18,13 @@ type packedArray struct {
 	bits int // of an element
 }
 
-// Parts returns runs of rows, along the first axis that has several, that overlap the
+// Chunks returns runs of rows, along the first axis that has several, that overlap the
 // box. Each begins at a byte.
-func (a *packedArray) Parts(_ context.Context, off, size []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) { a.rows(off, size, yield) }
+func (a *packedArray) Chunks(_ context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) { a.rows(off, size, yield) }
 }
 
-func (a *packedArray) rows(off, size []int, yield func(*view.Part, error) bool) {
+func (a *packedArray) rows(off, size []int, yield func(*view.Chunk, error) bool) {
 	if a.Length == 0 {
 		return
 	}
@@ -53,8 +53,8 @@ func (a *packedArray) rows(off, size []int, yield func(*view.Part, error) bool) 
 }
 
 // part returns n rows, of which each has row elements.
-func (a *packedArray) part(axis, first, n, row int) *view.Part {
-	p := &view.Part{
+func (a *packedArray) part(axis, first, n, row int) *view.Chunk {
+	p := &view.Chunk{
 		Offset: make([]int, len(a.Shape)), Size: slices.Clone(a.Shape),
 		Form: packedForm{a.DType}, Dir: a.Dir, File: a.File,
 	}
@@ -72,12 +72,12 @@ func (a *packedArray) bytes(n int) int64 { return int64(n/8*a.bits + n%8*a.bits/
 // packedForm is that of elements of which several are in a byte.
 type packedForm struct{ dtype array.DType }
 
-func (f packedForm) Decode(_ *view.Part, dst, enc []byte) error {
+func (f packedForm) Decode(_ *view.Chunk, dst, enc []byte) error {
 	return safetensors.Unpack(f.dtype, dst, enc)
 }
 
-func (packedForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+func (packedForm) Direct(*view.Chunk, []byte) (func([]byte), func([]byte) error) { return nil, nil }
 
-func (packedForm) Describe(p *view.Part, err error) error {
+func (packedForm) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
 }

@@ -22,8 +22,8 @@ import (
 type Array struct {
 	Meta   *Meta
 	Dir    *view.Dir
-	Chunks []Chunk  // in the order of the grid
-	first  [1]Chunk // the memory of chunks, of which most arrays have one
+	Grid   []Chunk  // the chunks, in the order of the grid
+	first  [1]Chunk // the memory of Grid for most arrays, which have one chunk
 	Fill   bool     // what is missing is fill value
 	Sparse bool     // the writer may have left out chunks
 	Seals  string   // of the chunks, one behind the other; "" if they are not known
@@ -33,7 +33,7 @@ type Array struct {
 // value; sparse says that the writer may have left out chunks.
 func New(dir *view.Dir, fill, sparse bool) *Array {
 	a := &Array{Dir: dir, Fill: fill, Sparse: sparse}
-	a.Chunks = a.first[:0]
+	a.Grid = a.first[:0]
 	return a
 }
 
@@ -85,7 +85,7 @@ func (a *Array) Describe(l *view.LeafMetadata) error {
 	l.Kind, l.DType, l.Shape = tree.KindArray, m.DType, m.Shape
 	l.ChunkShape, l.Codecs = m.ChunkShape, m.codecs
 	l.Bytes = int64(n)
-	for _, c := range a.Chunks {
+	for _, c := range a.Grid {
 		l.StoredBytes += c.Len()
 		if c.Missing {
 			l.MissingChunks++
@@ -94,11 +94,11 @@ func (a *Array) Describe(l *view.LeafMetadata) error {
 	return nil
 }
 
-// Parts yields the chunks that overlap the box. Of a shard that the box does not
+// Chunks yields the chunks that overlap the box. Of a shard that the box does not
 // hold whole they are its inner chunks, and pieces of chunks that can be read
 // piecewise.
-func (a *Array) Parts(ctx context.Context, off, size []int) iter.Seq2[*view.Part, error] {
-	return func(yield func(*view.Part, error) bool) {
+func (a *Array) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
+	return func(yield func(*view.Chunk, error) bool) {
 		if err := a.parts(ctx, off, size, yield); err != nil && err != errEnough {
 			yield(nil, err)
 		}
@@ -111,11 +111,11 @@ var errEnough = errors.New("no more parts are wanted")
 // maxIndices is what indices of shards that are read together may have, beyond the first.
 const maxIndices = 1 << 20
 
-func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Part, error) bool) error {
+func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Chunk, error) bool) error {
 	var divided []shard
 	var indices int64 // of them, in bytes
 	for p := range a.Meta.overlapping(off, size) {
-		c := a.Chunks[p.number]
+		c := a.Grid[p.number]
 		switch {
 		case c.Missing:
 			if !yield(missing(a.Meta.Metadata, p.off, p.size), nil) {
@@ -145,7 +145,7 @@ func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Par
 }
 
 // innerParts yields the inner chunks of shards.
-func (a *Array) innerParts(ctx context.Context, divided []shard, off, size []int, yield func(*view.Part, error) bool) error {
+func (a *Array) innerParts(ctx context.Context, divided []shard, off, size []int, yield func(*view.Chunk, error) bool) error {
 	if len(divided) == 0 {
 		return nil
 	}

@@ -24,8 +24,8 @@ type chunkForm struct {
 
 // parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
 // that overlap the box. It reports whether more is wanted.
-func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yield func(*view.Part, error) bool) bool {
-	whole := view.Part{
+func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yield func(*view.Chunk, error) bool) bool {
+	whole := view.Chunk{
 		Offset: p.off, Size: p.size, Index: p.index, Form: f, Inline: c.Inline,
 		Dir: dir, File: c.Extent.File, At: c.Extent.Offset, Length: c.Extent.Length,
 	}
@@ -36,14 +36,14 @@ func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yiel
 }
 
 // Decode decodes a chunk and leaves out its padding.
-func (f chunkForm) Decode(p *view.Part, dst, enc []byte) error {
+func (f chunkForm) Decode(p *view.Chunk, dst, enc []byte) error {
 	if err := f.decode(p, dst, enc); err != nil {
 		return err
 	}
 	return places.CheckSeal(enc, f.seal)
 }
 
-func (f chunkForm) decode(p *view.Part, dst, enc []byte) error {
+func (f chunkForm) decode(p *view.Chunk, dst, enc []byte) error {
 	if slices.Equal(p.Size, f.ChunkShape) {
 		return f.DecodeChunk(p.Index, dst, enc)
 	}
@@ -60,10 +60,10 @@ func (f chunkForm) decode(p *view.Part, dst, enc []byte) error {
 }
 
 // Check refuses bytes that cannot stand for as many as a chunk has.
-func (f chunkForm) Check(_ *view.Part, enc []byte) error { return f.CheckEncoded(enc) }
+func (f chunkForm) Check(_ *view.Chunk, enc []byte) error { return f.CheckEncoded(enc) }
 
 // Direct reads a chunk whose stored bytes are the array's own, checked on the way.
-func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done func([]byte) error) {
+func (f chunkForm) Direct(p *view.Chunk, dst []byte) (step func([]byte), done func([]byte) error) {
 	direct, ok := f.Metadata.Direct(p.Index)
 	if !ok {
 		return nil, nil
@@ -77,7 +77,7 @@ func (f chunkForm) Direct(p *view.Part, dst []byte) (step func([]byte), done fun
 }
 
 // Describe says which chunk an error is about.
-func (f chunkForm) Describe(p *view.Part, err error) error {
+func (f chunkForm) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err, f.sparse))
 }
 
@@ -91,18 +91,18 @@ func absent(err error, sparse bool) error {
 }
 
 // missing returns the part for a chunk that is not stored.
-func missing(m *zarr.Metadata, off, size []int) *view.Part {
-	return &view.Part{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
+func missing(m *zarr.Metadata, off, size []int) *view.Chunk {
+	return &view.Chunk{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
 }
 
 // missingForm is that of chunks that are not stored: all fill value.
 type missingForm struct{ *zarr.Metadata }
 
-func (f missingForm) Decode(_ *view.Part, dst, _ []byte) error {
+func (f missingForm) Decode(_ *view.Chunk, dst, _ []byte) error {
 	f.Fill(dst)
 	return nil
 }
 
-func (f missingForm) Direct(*view.Part, []byte) (func([]byte), func([]byte) error) { return nil, nil }
+func (f missingForm) Direct(*view.Chunk, []byte) (func([]byte), func([]byte) error) { return nil, nil }
 
-func (f missingForm) Describe(_ *view.Part, err error) error { return err }
+func (f missingForm) Describe(_ *view.Chunk, err error) error { return err }
