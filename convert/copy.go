@@ -146,7 +146,9 @@ func (c *conversion) copiedPart(ctx context.Context, m *orbax.CheckpointMetadata
 		}
 	}
 	registry.Add(filesHandler{typ: p.typ})
-	return p, c.ck.LoadInto(ctx, p, orbax.Name(name))
+	var err error
+	p.dir, err = c.ck.Files(name)
+	return p, err
 }
 
 // mayReplace refuses a checkpoint's path at which there is something.

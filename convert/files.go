@@ -12,8 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// partFiles is a part of a checkpoint that is copied file by file: a
-// handler.Stateful, as which a part of any kind but a pytree can be loaded.
+// partFiles is a part of a checkpoint that is copied file by file.
 type partFiles struct {
 	typ string // the handler to record
 	// only, if not empty, are the names of which the one that exists is copied. It
@@ -22,31 +21,22 @@ type partFiles struct {
 	dir  *handler.ReadDir
 }
 
-// LoadState takes the directory to copy from.
-func (p *partFiles) LoadState(_ context.Context, dir *handler.ReadDir) error {
-	p.dir = dir
-	return nil
-}
-
-// SaveState returns what copies the files. Each is checked against its digest, if
-// the checkpoint has one.
-func (p *partFiles) SaveState(context.Context) (handler.WriteFunc, error) {
-	return func(ctx context.Context, to *handler.WriteDir) error {
-		if len(p.only) == 0 {
-			return p.copyDir(ctx, to, ".")
+// copy copies the files. Each is checked against its digest, if the checkpoint has one.
+func (p *partFiles) copy(ctx context.Context, to *handler.WriteDir) error {
+	if len(p.only) == 0 {
+		return p.copyDir(ctx, to, ".")
+	}
+	for _, name := range p.only {
+		data, err := p.dir.ReadFile(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		for _, name := range p.only {
-			data, err := p.dir.ReadFile(ctx, name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			return to.WriteFile(ctx, name, data)
+		if err != nil {
+			return err
 		}
-		return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
-	}, nil
+		return to.WriteFile(ctx, name, data)
+	}
+	return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
 }
 
 func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir string) error {
@@ -72,11 +62,8 @@ func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir strin
 	return nil
 }
 
-// filesHandler saves partFiles as what their own handler has saved.
-type filesHandler struct {
-	handler.StatefulHandler
-	typ string
-}
+// filesHandler saves partFiles as what the handler of the type has saved. It loads nothing.
+type filesHandler struct{ typ string }
 
 func (h filesHandler) Type() string { return h.typ }
 
@@ -84,3 +71,15 @@ func (h filesHandler) CanSave(v any) bool {
 	p, ok := v.(*partFiles)
 	return ok && p.typ == h.typ
 }
+
+func (h filesHandler) Save(_ context.Context, v any, _ handler.SaveOptions) (handler.WriteFunc, error) {
+	return v.(*partFiles).copy, nil
+}
+
+func (h filesHandler) CanLoad(any) bool { return false }
+
+func (h filesHandler) Load(context.Context, *handler.ReadDir, any, handler.LoadOptions) (any, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (h filesHandler) Metadata(context.Context, *handler.ReadDir) (any, error) { return nil, nil }

@@ -3,11 +3,9 @@ package inspect
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"path"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -21,11 +19,11 @@ const (
 // what its file says, or if there are several an object of what each says. It returns nil
 // if not all files are JSON, or if they are many or large.
 func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name string) (*document, error) {
-	var part stateDir
-	if err := ck.LoadInto(ctx, &part, orbax.Name(name)); err != nil {
+	dir, err := ck.Files(name)
+	if err != nil {
 		return nil, err
 	}
-	entries, err := part.dir.List(ctx, ".")
+	entries, err := dir.List(ctx, ".")
 	if err != nil {
 		return nil, InCheckpoint(checkpoint, err)
 	}
@@ -37,7 +35,7 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 		if e.Dir || path.Ext(e.Name) != ".json" || e.Size > maxStateBytes || len(files) == maxStateFiles {
 			return nil, nil
 		}
-		text, err := part.dir.ReadFile(ctx, e.Name)
+		text, err := dir.ReadFile(ctx, e.Name)
 		if err != nil {
 			return nil, InCheckpoint(checkpoint, err)
 		}
@@ -60,16 +58,4 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 	}
 	text, err := json.Marshal(files)
 	return &document{checkpoint, name, KindStateful, text}, err
-}
-
-// stateDir is a handler.Stateful that only keeps the directory of its state.
-type stateDir struct{ dir *handler.ReadDir }
-
-func (s *stateDir) LoadState(_ context.Context, dir *handler.ReadDir) error {
-	s.dir = dir
-	return nil
-}
-
-func (s *stateDir) SaveState(context.Context) (handler.WriteFunc, error) {
-	return nil, errors.ErrUnsupported
 }
