@@ -1,6 +1,7 @@
 package partial_test
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -46,4 +47,17 @@ func TestAcceptedIsFinalized(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// Overwrite is refused whatever is at the path: the advice of others to pass it would
+// lead nowhere.
+func TestOverwriteOfCheckpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ck")
+	if err := orbax.Save(t.Context(), path, map[string]any{"a": 1}); err != nil {
+		t.Fatal(err)
+	}
+	err := partial.Save(t.Context(), path, map[string]any{"b": 1}, orbax.Overwrite())
+	if !errors.Is(err, orbax.ErrUsage) || errors.Is(err, orbax.ErrExist) {
+		t.Errorf("got %v, want ErrUsage alone", err)
+	}
 }

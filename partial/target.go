@@ -35,15 +35,15 @@ type newPart struct {
 // Check refuses options that a part cannot have, and a place that is taken.
 func (p *newPart) Check(ctx context.Context, plan *save.Plan) error {
 	c := plan.Config
+	if c.Overwrite {
+		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUsage)
+	}
 	var mode error
 	if c.Marker {
 		mode = fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUsage)
 	}
 	if err := errors.Join(mode, p.CheckOutside(ctx), p.checkFree(ctx)); err != nil {
 		return err
-	}
-	if c.Overwrite {
-		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUsage)
 	}
 	if custom, _ := plan.Meta.Custom.(layout.CustomJSON); custom.IsList() {
 		return fmt.Errorf("%w: the custom metadata of a part must be a JSON object, to be merged with that of others", fault.ErrUsage)
