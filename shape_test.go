@@ -2,6 +2,9 @@ package orbax_test
 
 import (
 	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path"
@@ -42,5 +45,83 @@ func TestShape(t *testing.T) {
 	}
 	if files == 0 || files > maxHandlerFiles {
 		t.Errorf("package handler has %d files, from 1 to %d are wanted: what its authors need not read belongs to an internal package", files, maxHandlerFiles)
+	}
+}
+
+// TestHandlerHidesInternals checks that no exported function, method or field of package
+// handler has a type of an internal package, which its authors could not name.
+func TestHandlerHidesInternals(t *testing.T) {
+	names, err := fs.Glob(os.DirFS("."), "handler/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		internal := map[string]bool{} // packages, by their names in the file
+		for _, i := range f.Imports {
+			if p := strings.Trim(i.Path.Value, `"`); strings.Contains(p, "/internal/") {
+				internal[path.Base(p)] = true
+			}
+		}
+		check := func(what string, typ ast.Node) {
+			checked++
+			ast.Inspect(typ, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && internal[x.Name] {
+						t.Errorf("%s: %s has the type %s.%s", set.Position(n.Pos()), what, x.Name, s.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+		fields := func(what string, list *ast.FieldList) {
+			for _, field := range list.List {
+				exported := len(field.Names) == 0 // embedded
+				for _, n := range field.Names {
+					exported = exported || n.IsExported()
+				}
+				if exported {
+					check(what, field.Type)
+				}
+			}
+		}
+		for _, d := range f.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() {
+					check(d.Name.Name, d.Type)
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					s, ok := s.(*ast.TypeSpec)
+					if !ok || !s.Name.IsExported() {
+						continue
+					}
+					switch typ := s.Type.(type) {
+					case *ast.StructType:
+						fields(s.Name.Name, typ.Fields)
+					case *ast.InterfaceType:
+						fields(s.Name.Name, typ.Methods)
+					case *ast.FuncType:
+						check(s.Name.Name, typ)
+					case *ast.SelectorExpr: // its methods and fields are not those of the other
+						if s.Assign.IsValid() {
+							check(s.Name.Name, typ)
+						}
+					}
+				}
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("%d functions and fields were checked, more are wanted", checked)
 	}
 }

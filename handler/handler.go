@@ -10,6 +10,11 @@
 //	var r handler.Registry
 //	r.Add(TokenizerHandler{})
 //	err := orbax.SaveCheckpointables(ctx, path, items, orbax.Handlers(&r))
+//
+// A handler of one's own writes files to a [WriteDir] and reads them from a [ReadDir]. If
+// what it stores is a tree of leaves it is a [TreeHandler], and all that package orbax does
+// with pytrees works with it; to change what is saved or loaded as a pytree, embed
+// [PyTreeHandler] in it.
 package handler
 
 import (
