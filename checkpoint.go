@@ -47,12 +47,12 @@ type Checkpoint struct {
 // Symbolic links inside of the checkpoint may lead to other files of it; see
 // FollowLinks. The path itself may be a link to anywhere.
 func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint, error) {
-	store, dir, err := storage.Resolve(path)
+	c := config.NewOpen(options)
+	at, err := config.Locate(ctx, c.Store, path)
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	c := config.NewOpen(options)
-	ck, err := openAt(ctx, storage.Confine(store, dir, c.FollowLinks), dir, path)
+	ck, err := openAt(ctx, storage.Confine(at.Store, at.Name, c.FollowLinks), at.Name, path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package orbax_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,7 +154,8 @@ func TestLooksAtDataFiles(t *testing.T) {
 		}
 		return nil
 	})
-	storage.Register("looksatdata", func(url string) (storage.Store, string, error) {
+	storage.Register("looksatdata", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		return store, filepath.ToSlash(strings.TrimPrefix(url, "looksatdata://")), nil
 	})
 	for name, want := range map[string]int64{"one": 1, "three": 3} {

@@ -93,10 +93,11 @@ type deletion interface {
 }
 
 func remove(ctx context.Context, path string, c *config.Delete) error {
-	store, dir, err := storage.Resolve(path)
+	at, err := config.Locate(ctx, c.Store, path)
 	if err != nil {
 		return err
 	}
+	store, dir := at.Store, at.Name
 	if !store.Properties().Edit {
 		return fmt.Errorf("%w: the store of this path cannot delete", fault.ErrUnsupported)
 	}

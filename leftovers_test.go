@@ -99,8 +99,8 @@ func TestDeleteRemovesLeftovers(t *testing.T) {
 		"delete a part": {false, func(ctx context.Context, path string) error {
 			return orbax.Delete(ctx, path, orbax.Name("opt"))
 		}},
-		"finalize": {true, partial.Finalize},
-		"abort":    {true, partial.Abort},
+		"finalize": {true, func(ctx context.Context, path string) error { return partial.Finalize(ctx, path) }},
+		"abort":    {true, func(ctx context.Context, path string) error { return partial.Abort(ctx, path) }},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "ck")

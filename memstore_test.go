@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -61,7 +62,8 @@ var (
 )
 
 func init() {
-	storage.Register("mem", func(url string) (storage.Store, string, error) {
+	storage.Register("mem", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		id, dir, _ := strings.Cut(strings.TrimPrefix(url, "mem://"), "/")
 		f, ok := mounted.Load(id)
 		if !ok {

@@ -3,6 +3,7 @@ package orbax_test
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,8 @@ import (
 var watched atomic.Pointer[func()]
 
 func init() {
-	storage.Register("states", func(url string) (storage.Store, string, error) {
+	storage.Register("states", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		store := failstore.New(storage.Local(), func(string, string) error {
 			(*watched.Load())()
 			return nil

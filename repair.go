@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -48,10 +49,13 @@ type TreeRepair struct {
 	Obstacle error
 }
 
-// RepairOption is an option of Repair: WriteRepairs.
+// RepairOption is an option of Repair: WriteRepairs or In.
 type RepairOption interface{ applyRepair(*repairConfig) }
 
-type repairConfig struct{ write bool }
+type repairConfig struct {
+	config.Open
+	write bool
+}
 
 type repairOption func(*repairConfig)
 
@@ -84,7 +88,7 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 			o.applyRepair(cfg)
 		}
 	}
-	ck, err := Open(ctx, path)
+	ck, err := Open(ctx, path, openingOf(&cfg.Open)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package orbax_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -169,7 +171,8 @@ func TestRepairRefuses(t *testing.T) {
 func TestRepairFails(t *testing.T) {
 	var left atomic.Int64 // some operations go on at the same time
 	stop := errors.New("stopped")
-	storage.Register("norepair", func(url string) (storage.Store, string, error) {
+	storage.Register("norepair", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		return failstore.New(storage.Local(), func(string, string) error {
 			if left.Add(-1) == -1 {
 				return stop
@@ -199,7 +202,8 @@ func TestRepairFails(t *testing.T) {
 // fails and changes nothing, or repairs all.
 func TestRepairLosesNothing(t *testing.T) {
 	var left, times, lost atomic.Int64
-	storage.Register("lostrepair", func(url string) (storage.Store, string, error) {
+	storage.Register("lostrepair", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		return failstore.NewReads(storage.Local(), func(op, name string) error {
 			if n := left.Add(-1); n >= 0 || n < -times.Load() {
 				return nil

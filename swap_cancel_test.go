@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -63,7 +64,8 @@ func (s *brittleStore) List(ctx context.Context, name string) ([]storage.Info, e
 var brittle sync.Map // by name
 
 func init() {
-	storage.Register("brittle", func(url string) (storage.Store, string, error) {
+	storage.Register("brittle", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		s, ok := brittle.Load(url)
 		if !ok {
 			return nil, "", fmt.Errorf("no store %s", url)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func (s *swapStore) List(ctx context.Context, name string) ([]storage.Info, erro
 var swapping *swapStore
 
 func init() {
-	storage.Register("swap", func(string) (storage.Store, string, error) { return swapping, "ckpt", nil })
+	storage.Register("swap", func(context.Context, *url.URL) (storage.Store, string, error) { return swapping, "ckpt", nil })
 }
 
 // TestReplacedAtEveryAccess replaces a checkpoint at each access of a read in

@@ -60,7 +60,7 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	return ck.Verify(ctx, options...)
 }
 
-// VerifyOption is an option of Verify: FillMissing, FollowLinks or Handlers.
+// VerifyOption is an option of Verify: FillMissing, FollowLinks, Handlers or In.
 type VerifyOption interface{ applyVerify(*verifyConfig) }
 
 type verifyConfig struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -33,14 +34,15 @@ var (
 )
 
 func init() {
-	storage.Register("watch", func(url string) (storage.Store, string, error) {
+	storage.Register("watch", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		id, name, _ := strings.Cut(strings.TrimPrefix(url, "watch://"), "/")
 		w, ok := watches.Load(id)
 		if !ok {
 			return nil, "", fmt.Errorf("no watch %s", id)
 		}
-		store, dir, err := storage.Resolve("/" + name)
-		return watchedStore{store, w.(*watch)}, dir, err
+		at, err := storage.Resolve(context.Background(), "/"+name)
+		return watchedStore{at.Store, w.(*watch)}, at.Name, err
 	})
 }
 

@@ -156,11 +156,11 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 	if c.Overwrite {
 		return nil // the save looks at what it replaces
 	}
-	store, name, err := storage.Resolve(c.dst)
+	at, err := storage.Resolve(ctx, c.dst)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.dst, err)
 	}
-	info, err := store.Stat(ctx, name)
+	info, err := at.Store.Stat(ctx, at.Name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

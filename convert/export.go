@@ -114,11 +114,11 @@ func (c *conversion) mayReplaceFile(file string) error {
 
 // checkRoom refuses a file that does not fit on the disk.
 func (c *conversion) checkRoom(ctx context.Context, file string, need int64) error {
-	store, dir, err := storage.Resolve(filepath.Dir(file))
+	at, err := storage.Resolve(ctx, filepath.Dir(file))
 	if err != nil {
 		return err
 	}
-	room, err := store.Room(ctx, dir)
+	room, err := at.Store.Room(ctx, at.Name)
 	if err != nil || room >= need { // without an answer the write finds out
 		return ctx.Err()
 	}
@@ -286,14 +286,14 @@ func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extra
 // localFile returns the path on the local disk of what a path or the URL of a file stands for.
 func localFile(path string) (string, error) {
 	scheme, _, isURL := strings.Cut(path, "://")
-	_, name, err := storage.Resolve(path)
+	at, err := storage.Resolve(context.Background(), path)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", path, err)
 	case isURL && !strings.EqualFold(scheme, "file"):
 		return "", fmt.Errorf("%s: %w: a safetensors file is written to the local disk", path, orbax.ErrUnsupported)
 	case isURL:
-		return filepath.FromSlash(name), nil
+		return filepath.FromSlash(at.Name), nil
 	}
 	return path, nil
 }

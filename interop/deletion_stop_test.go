@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,7 +19,8 @@ import (
 var stopping *stopStore
 
 func init() {
-	storage.Register("stop", func(url string) (storage.Store, string, error) {
+	storage.Register("stop", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		return stopping, strings.TrimPrefix(url, "stop://"), nil
 	})
 }

@@ -1,9 +1,11 @@
 package interop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -275,7 +277,8 @@ func TestPartialReplacement(t *testing.T) {
 func init() {
 	// die://<n>/<path> is the local disk, of which the n-th operation is the
 	// process's last.
-	storage.Register("die", func(url string) (storage.Store, string, error) {
+	storage.Register("die", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		at, path, _ := strings.Cut(strings.TrimPrefix(url, "die://"), "/")
 		n, err := strconv.Atoi(at)
 		var left atomic.Int64

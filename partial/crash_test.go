@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,8 @@ var stopping struct {
 }
 
 func init() {
-	storage.Register("stop", func(url string) (storage.Store, string, error) {
+	storage.Register("stop", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		store := failstore.New(storage.Local(), func(op, name string) error {
 			switch {
 			case stopping.left.Add(-1) != -1:

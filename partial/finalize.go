@@ -42,8 +42,8 @@ import (
 // damaged, or that do not fit together, are refused with the errors of
 // handler.OpenUnion. Parts in several zarr formats, which only a save by Orbax leaves in
 // one session, are named, with what to do.
-func Finalize(ctx context.Context, path string) error {
-	s, err := newSession(path)
+func Finalize(ctx context.Context, path string, options ...orbax.StoreOption) error {
+	s, err := newSession(ctx, path, storeOf(options))
 	if err == nil {
 		err = s.alone(ctx, s.finalize)
 	}
@@ -52,8 +52,8 @@ func Finalize(ctx context.Context, path string) error {
 
 // Abort removes the session of the checkpoint that would have been at path, with
 // all parts. Without a session the error matches orbax.ErrNotExist.
-func Abort(ctx context.Context, path string) error {
-	s, err := newSession(path)
+func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error {
+	s, err := newSession(ctx, path, storeOf(options))
 	if err == nil {
 		err = s.alone(ctx, func(ctx context.Context, claim storage.Edit) error {
 			if claim == nil {
@@ -182,7 +182,7 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 
 // checkMade looks whether the checkpoint that is there is whole.
 func (s *session) checkMade(ctx context.Context) error {
-	m, err := orbax.Metadata(ctx, s.path)
+	m, err := orbax.Metadata(ctx, s.path, orbax.In(s.given))
 	if err == nil {
 		err = m.Err()
 	}

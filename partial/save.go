@@ -24,7 +24,7 @@ import (
 // Of the options of orbax.Save, Overwrite is refused. Custom metadata of all
 // parts is merged; of two values for one key the later counts.
 func Save(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) error {
-	s, err := newSession(path)
+	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
 		return wrap("save", path, err)
 	}
@@ -38,7 +38,7 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 // and a Finalize, wait for it. A collision with a part that is still being saved is an
 // error of the response.
 func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
-	s, err := newSession(path)
+	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
 		return nil, wrap("save", path, err)
 	}

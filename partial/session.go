@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -43,8 +44,8 @@ type Part struct {
 // Open describes the session of the checkpoint that will be at path, which may
 // also be that of the session itself. Without a session the error matches
 // orbax.ErrNotExist.
-func Open(ctx context.Context, path string) (*Session, error) {
-	s, err := newSession(path)
+func Open(ctx context.Context, path string, options ...orbax.StoreOption) (*Session, error) {
+	s, err := newSession(ctx, path, storeOf(options))
 	if err != nil {
 		return nil, wrap("open", path, err)
 	}
@@ -54,12 +55,12 @@ func Open(ctx context.Context, path string) (*Session, error) {
 
 // Sessions describes the sessions in the directory dir, in the order of their names. A
 // session that cannot be read is not in the result; the error says why.
-func Sessions(ctx context.Context, dir string) ([]*Session, error) {
-	store, name, err := storage.Resolve(dir)
+func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]*Session, error) {
+	at, err := config.Locate(ctx, storeOf(options), dir)
 	if err != nil {
 		return nil, wrap("open", dir, err)
 	}
-	infos, err := store.List(ctx, name)
+	infos, err := at.Store.List(ctx, at.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.ErrNotExist
 	}
@@ -73,7 +74,7 @@ func Sessions(ctx context.Context, dir string) ([]*Session, error) {
 		if !ok || base == "" || !info.Dir {
 			continue
 		}
-		s, err := Open(ctx, strings.TrimRight(dir, "/")+"/"+base)
+		s, err := Open(ctx, strings.TrimRight(dir, "/")+"/"+base, options...)
 		switch {
 		case err == nil:
 			sessions = append(sessions, s)
@@ -95,20 +96,24 @@ func wrap(op, path string, err error) error {
 
 // session is where the parts of a checkpoint are.
 type session struct {
-	path  string // of the checkpoint, as the caller gave it
+	path  string        // of the checkpoint, as the caller gave it
+	given storage.Store // by the caller, or nil
 	store storage.Store
 	final string // of the checkpoint, in the store
 	dir   string // of the session, in the store
 }
 
-func newSession(p string) (*session, error) {
-	store, name, err := storage.Resolve(p)
+// storeOf returns the store of options, or nil.
+func storeOf(options []orbax.StoreOption) storage.Store { return config.NewOpen(options).Store }
+
+func newSession(ctx context.Context, p string, store storage.Store) (*session, error) {
+	at, err := config.Locate(ctx, store, p)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{path: p, store: store}
+	s := &session{path: p, given: store, store: at.Store}
 	var ofSession bool
-	if s.final, ofSession = strings.CutSuffix(path.Clean(name), layout.PartialSuffix); ofSession {
+	if s.final, ofSession = strings.CutSuffix(path.Clean(at.Name), layout.PartialSuffix); ofSession {
 		s.path = strings.TrimSuffix(strings.TrimRight(p, "/"), layout.PartialSuffix)
 	}
 	if base := path.Base(s.final); base == "/" || base == "." || strings.HasSuffix(s.final, "/") {

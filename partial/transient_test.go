@@ -1,8 +1,10 @@
 package partial_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +26,8 @@ var missing struct {
 }
 
 func init() {
-	storage.Register("lost", func(url string) (storage.Store, string, error) {
+	storage.Register("lost", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		store := failstore.NewReads(storage.Local(), func(op, name string) error {
 			missing.Lock()
 			defer missing.Unlock()

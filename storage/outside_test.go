@@ -86,10 +86,10 @@ func deletes(options ...orbax.DeleteOption) func(*testing.T, string) error {
 // stages writes a stage by all of its methods.
 func stages(o storage.BeginOptions) func(*testing.T, string) error {
 	return func(t *testing.T, url string) error {
-		store, dir, err := storage.Resolve(url)
+		at, err := storage.Resolve(t.Context(), url)
 		must(t, err)
 		must(t, os.WriteFile("from", []byte("of another"), 0o644))
-		s, err := store.Begin(t.Context(), dir, o)
+		s, err := at.Store.Begin(t.Context(), at.Name, o)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -12,11 +13,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Resolve returns the store that a path belongs to and its name there. A path
+// Resolve returns the location that a path leads to. A path
 // without a scheme is on the local disk; a relative one is taken from the
 // working directory. So is a URL of a file: file:///<absolute path>, in which % and
-// two digits stand for a byte, as for those that mean something in a URL.
-func Resolve(path string) (Store, string, error) {
+// two digits stand for a byte, as for those that mean something in a URL. Paths with another
+// scheme are for the function that [Register] got for it.
+func Resolve(ctx context.Context, path string) (Location, error) {
+	called := path
 	if scheme, _, ok := strings.Cut(path, "://"); ok {
 		schemes.RLock()
 		open := schemes.open[scheme]
@@ -24,26 +27,36 @@ func Resolve(path string) (Store, string, error) {
 		schemes.RUnlock()
 		switch {
 		case open != nil:
-			return open(path)
+			return resolveURL(ctx, path, open)
 		case !strings.EqualFold(scheme, "file"):
-			return nil, "", unknownScheme(scheme, registered)
+			return Location{}, unknownScheme(scheme, registered)
 		}
 		var err error
 		if path, err = fileOf(path); err != nil {
-			return nil, "", err
+			return Location{}, err
 		}
 	}
 	if path == "" {
-		return nil, "", fmt.Errorf("%w: empty path", fs.ErrInvalid)
+		return Location{}, fmt.Errorf("%w: empty path", fs.ErrInvalid)
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, "", err
+		return Location{}, err
 	}
 	// A volume keeps its backslashes: package path would make one slash of the
 	// two that \\server\share begins with.
 	volume := filepath.VolumeName(abs)
-	return Local(), volume + filepath.ToSlash(abs[len(volume):]), nil
+	return Location{Local(), volume + filepath.ToSlash(abs[len(volume):]), called}, nil
+}
+
+// resolveURL has the function of a scheme open a URL.
+func resolveURL(ctx context.Context, path string, open OpenFunc) (Location, error) {
+	u, err := url.Parse(path)
+	if err != nil {
+		return Location{}, fmt.Errorf("%w: %w", fs.ErrInvalid, err)
+	}
+	store, name, err := open(ctx, u)
+	return Location{store, name, path}, err
 }
 
 // unknownScheme says what a program lacks that is given a path with a scheme.

@@ -20,13 +20,14 @@ func TestResolveFileURL(t *testing.T) {
 		"file:///what%3F%23":           "/what?#",
 		"file:///a b/ü":                "/a b/ü",
 	} {
-		_, got, err := storage.Resolve(url)
+		at, err := storage.Resolve(t.Context(), url)
+		got := at.Name
 		if abs, aerr := filepath.Abs(filepath.FromSlash(want)); err != nil || aerr != nil || got != filepath.ToSlash(abs) {
 			t.Errorf("%s: %q, %v", url, got, err)
 		}
 	}
 	for _, url := range []string{"file://", "file://relative/path", "file://host", "file://./x", "file:///a?b", "file:///a#b", "file:///%zz", "file://user@localhost/x", "file://localhost"} {
-		if _, _, err := storage.Resolve(url); !errors.Is(err, fs.ErrInvalid) {
+		if _, err := storage.Resolve(t.Context(), url); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
@@ -49,7 +50,7 @@ func TestFileURL(t *testing.T) {
 }
 
 func TestUnknownScheme(t *testing.T) {
-	_, _, err := storage.Resolve("gs://bucket/ckpt")
+	_, err := storage.Resolve(t.Context(), "gs://bucket/ckpt")
 	if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "trace://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
 		t.Error(err)
 	}

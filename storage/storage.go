@@ -5,8 +5,8 @@
 // starts one in a place that readers do not see; Stage.Commit makes it appear,
 // complete and durable, at its path. What a program usually needs is
 //
-//	store, dir, err := storage.Resolve("/ckpt/step_100")
-//	info, err := store.List(ctx, dir)
+//	loc, err := storage.Resolve(ctx, "/ckpt/step_100")
+//	info, err := loc.Store.List(ctx, loc.Name)
 //
 // Names inside a store are slash-separated. Other stores register a scheme, as
 // drivers of database/sql do.
@@ -14,6 +14,7 @@ package storage
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -216,13 +217,17 @@ const TempMarker = ".orbax-checkpoint-tmp"
 
 var schemes = struct {
 	sync.RWMutex
-	open map[string]func(url string) (Store, string, error)
-}{open: map[string]func(string) (Store, string, error){}}
+	open map[string]OpenFunc
+}{open: map[string]OpenFunc{}}
 
-// Register makes Resolve pass paths that begin with scheme + "://" to open,
-// which returns the store and the name within it. It is meant to be called
-// from init functions; a scheme registered twice is a panic.
-func Register(scheme string, open func(url string) (Store, string, error)) {
+// OpenFunc opens the store that a URL belongs to, and returns it with the name in it that
+// the URL stands for. It is called for each path that is resolved.
+type OpenFunc func(ctx context.Context, u *url.URL) (Store, string, error)
+
+// Register makes Resolve pass paths that begin with scheme + "://" to open. It is meant
+// to be called from init functions; a scheme registered twice is a panic. A program that
+// has made a store itself needs no scheme: it gives the store to orbax.In.
+func Register(scheme string, open OpenFunc) {
 	schemes.Lock()
 	defer schemes.Unlock()
 	if _, dup := schemes.open[scheme]; dup {

@@ -70,14 +70,14 @@ func TestResolve(t *testing.T) {
 		"..":       filepath.Dir(wd),
 		wd + "/x/": filepath.Join(wd, "x"),
 	} {
-		if _, got, err := storage.Resolve(path); err != nil || got != filepath.ToSlash(want) {
-			t.Errorf("%q: %q, %v", path, got, err)
+		if at, err := storage.Resolve(t.Context(), path); err != nil || at.Name != filepath.ToSlash(want) {
+			t.Errorf("%q: %q, %v", path, at.Name, err)
 		}
 	}
-	if _, _, err := storage.Resolve(""); !errors.Is(err, fs.ErrInvalid) {
+	if _, err := storage.Resolve(t.Context(), ""); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("empty path: %v", err)
 	}
-	if _, _, err := storage.Resolve("nosuch://bucket/x"); !errors.Is(err, orbax.ErrUnsupported) {
+	if _, err := storage.Resolve(t.Context(), "nosuch://bucket/x"); !errors.Is(err, orbax.ErrUnsupported) {
 		t.Errorf("unknown scheme: %v", err)
 	}
 	defer func() {
@@ -93,11 +93,11 @@ func Example() {
 	tmp, _ := os.MkdirTemp("", "")
 	defer os.RemoveAll(tmp)
 
-	store, dir, err := storage.Resolve(filepath.Join(tmp, "ckpt"))
+	at, err := storage.Resolve(ctx, filepath.Join(tmp, "ckpt"))
 	if err != nil {
 		panic(err)
 	}
-	stage, err := store.Begin(ctx, dir, storage.BeginOptions{})
+	stage, err := at.Store.Begin(ctx, at.Name, storage.BeginOptions{})
 	if err != nil {
 		panic(err)
 	}
@@ -112,7 +112,7 @@ func Example() {
 	if err := stage.Commit(ctx); err != nil {
 		panic(err)
 	}
-	infos, err := store.List(ctx, dir+"/notes")
+	infos, err := at.Store.List(ctx, at.Join("notes").Name)
 	fmt.Println(infos[0].Name, infos[0].Size, err)
 	// Output: hello.txt 5 <nil>
 }

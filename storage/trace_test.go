@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -25,7 +26,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var recorders sync.Map
 
 func init() {
-	storage.Register("trace", func(url string) (storage.Store, string, error) {
+	storage.Register("trace", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		name, dir, _ := strings.Cut(strings.TrimPrefix(url, "trace://"), "/")
 		r, ok := recorders.Load(name)
 		if !ok {
@@ -38,7 +40,7 @@ func init() {
 // record makes r the recorder of URLs that begin with what it returns.
 func record(t *testing.T, r *storage.Recorder) string {
 	t.Helper()
-	name := strings.NewReplacer("/", "-").Replace(t.Name())
+	name := strings.NewReplacer("/", "-", "#", "-").Replace(t.Name())
 	recorders.Store(name, r)
 	t.Cleanup(func() { recorders.Delete(name) })
 	return "trace://" + name + "/"

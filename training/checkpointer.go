@@ -109,7 +109,7 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	if loads.Mapping != config.MapNothing {
 		return nil, fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
 	}
-	root, err := newRoot(name, o.StepNameFormat, openOption(loads.Open))
+	root, err := newRoot(ctx, name, o.Store, o.StepNameFormat, openOption(loads.Open))
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
 		return nil, err
 	}

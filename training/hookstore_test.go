@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,14 +32,15 @@ var (
 )
 
 func init() {
-	storage.Register("hooks", func(url string) (storage.Store, string, error) {
+	storage.Register("hooks", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		url := u.Scheme + "://" + u.Host + u.Path
 		id, name, _ := strings.Cut(strings.TrimPrefix(url, "hooks://"), "/")
 		h, ok := hooked.Load(id)
 		if !ok {
 			return nil, "", fmt.Errorf("no hooks %s", id)
 		}
-		store, dir, err := storage.Resolve("/" + name)
-		return hookedStore{store, h.(*hooks)}, dir, err
+		at, err := storage.Resolve(context.Background(), "/"+name)
+		return hookedStore{at.Store, h.(*hooks)}, at.Name, err
 	})
 }
 

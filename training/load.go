@@ -78,6 +78,9 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 	var at Step
 	open := openOption(config.NewLoad(options).Open)
 	open.OneCall = true
+	if err := open.in(c.root.given); err != nil {
+		return v, c.root.wrap(op, step, err)
+	}
 	err = c.onNewest(ctx, step, func() (Step, error) {
 		var ck *orbax.Checkpoint
 		var err error

@@ -39,7 +39,7 @@ func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) (
 		return options, nil
 	}
 	// The usual one is known without opening the step.
-	info, err := c.root.store.Stat(ctx, path.Join(c.root.dir, filepath.Base(newest.Path), layout.DefaultName))
+	info, err := c.root.at.Store.Stat(ctx, path.Join(c.root.at.Name, filepath.Base(newest.Path), layout.DefaultName))
 	if err == nil && info.Dir {
 		return options, nil
 	}

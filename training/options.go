@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // Options say how a Checkpointer works. The zero value saves as often as it can
@@ -17,6 +18,9 @@ type Options struct {
 	SaveDecision SaveDecisionPolicy
 	// Preservation says which steps are kept; PreserveAll{} if nil.
 	Preservation PreservationPolicy
+	// Store, if not nil, is the one in which the root is a name; see orbax.In. It is for
+	// all that the Checkpointer does.
+	Store storage.Store
 	// StepNameFormat says how the directories of steps are called;
 	// StandardNameFormat{} if nil.
 	StepNameFormat NameFormat

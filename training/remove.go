@@ -72,7 +72,7 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 			return fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
 		}
 	}
-	if err := orbax.Delete(ctx, path, options...); err != nil {
+	if err := orbax.Delete(ctx, path, append(slices.Clone(options), orbax.In(c.root.given))...); err != nil {
 		return err
 	}
 	c.log.Info("deleted", "step", step, "path", path)
@@ -176,7 +176,7 @@ func (r *removals) run() {
 
 func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
-	options := []orbax.DeleteOption{orbax.MissingOK()}
+	options := []orbax.DeleteOption{orbax.MissingOK(), orbax.In(r.c.root.given)}
 	if still := r.c.root.stillThat(which); still != nil {
 		options = append(options, deleteIf(still))
 	}
@@ -256,7 +256,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 		}
 		return err
 	}
-	locks := c.root.store.Locks(ctx, c.root.dir)
+	locks := c.root.at.Store.Locks(ctx, c.root.at.Name)
 	names := map[string]bool{}
 	for _, f := range found.steps {
 		names[f.info.Name] = true

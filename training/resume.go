@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 // then a step is verified before it is loaded.
 func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orbax.Checkpoint) error) (int, error) {
 	r := resumption{c: c, partly: o.Handler.Partial, open: openOption(o.Open), load: load}
-	err := c.checkOpen()
+	err := cmp.Or(c.checkOpen(), r.open.in(c.root.given))
 	for n := 1; err == nil; n++ {
 		if err = c.refresh(ctx); err != nil {
 			break

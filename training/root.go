@@ -4,59 +4,57 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
 // root is the directory of a run.
 type root struct {
-	name  string // as the caller calls it
-	base  string // the same, wherever the program goes: absolute
-	store storage.Store
-	dir   string // in the store
+	name  string           // as the caller calls it
+	at    storage.Location // called by a path that stays right wherever the program goes
+	given storage.Store    // by the caller, or nil
 	names NameFormat
 	open  openOption // of all steps
 }
 
-func newRoot(name string, names NameFormat, open openOption) (root, error) {
-	r := root{name: name, base: layout.Absolute(name), names: names, open: open}
+func newRoot(ctx context.Context, name string, store storage.Store, names NameFormat, open openOption) (root, error) {
+	r := root{name: name, given: store, names: names}
+	if err := open.in(store); err != nil {
+		return r, err
+	}
+	r.open = open
 	if r.names == nil {
 		r.names = StandardNameFormat{}
 	}
 	err := validate(r.names)
 	if err == nil {
-		r.store, r.dir, err = storage.Resolve(name)
+		r.at, err = config.Locate(ctx, store, name)
+	}
+	if store == nil {
+		r.at.Called = layout.Absolute(name)
 	}
 	return r, err
 }
 
 // path returns the path of an entry, which stays right when the program changes its
 // working directory.
-func (r *root) path(entry string) string { return join(r.base, entry) }
-
-func join(dir, entry string) string {
-	if strings.Contains(dir, "://") {
-		return strings.TrimRight(dir, "/") + "/" + entry
-	}
-	return filepath.Join(dir, entry)
-}
+func (r *root) path(entry string) string { return r.at.Join(entry).String() }
 
 // called returns err, in which a step is called as the caller calls the root. err is
 // of a call that has ended, and nobody else has it yet.
 func (r *root) called(err error) error {
 	var named *orbax.Error
-	if errors.As(err, &named) && r.base != r.name {
-		if entry, err := filepath.Rel(r.base, named.Path); err == nil && filepath.IsLocal(entry) {
-			if name := join(r.name, entry); name != named.Path {
-				named.Path = name
-			}
+	if base := r.at.String(); errors.As(err, &named) && base != r.name {
+		if entry, err := filepath.Rel(base, named.Path); err == nil && filepath.IsLocal(entry) {
+			named.Path = storage.Location{Called: r.name}.Join(filepath.ToSlash(entry)).String()
 		}
 	}
 	return err
@@ -76,7 +74,7 @@ type candidate struct {
 
 // list returns what there is. A root that does not exist is ErrNotExist.
 func (r *root) list(ctx context.Context) (*entries, error) {
-	infos, err := r.store.List(ctx, r.dir)
+	infos, err := r.at.Store.List(ctx, r.at.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
 	}
@@ -94,7 +92,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	slices.SortFunc(all.steps, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.rank, b.rank))
 	})
-	info, err := r.store.Stat(ctx, r.dir)
+	info, err := r.at.Store.Stat(ctx, r.at.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
 	}
@@ -130,6 +128,18 @@ func isMoving(ck Step, err error) bool {
 
 // openOption is how a step is opened.
 type openOption config.Open
+
+// in makes store the one in which steps are opened.
+func (o *openOption) in(store storage.Store) error {
+	if o.Store != nil {
+		return errIn
+	}
+	o.Store = store
+	return nil
+}
+
+// errIn is the error of a store that is given for a step, and not for the run.
+var errIn = fmt.Errorf("%w: a run has one store; give it to Options.Store or ReadOptions.Store, and not to In", fault.ErrUsage)
 
 func (o openOption) ApplyOpen(c *config.Open) { *c = config.Open(o) }
 

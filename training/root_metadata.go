@@ -44,7 +44,7 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 // link leads to it from outside of the root it matches orbax.ErrLink, unless
 // ReadOptions.OpenOptions have [orbax.FollowLinks].
 func Metadata(ctx context.Context, root string, o ReadOptions) (*RootMetadata, error) {
-	r, err := newReader(root, o)
+	r, err := newReader(ctx, root, o)
 	if err != nil {
 		return nil, wrap("metadata", root, noStep, err)
 	}
@@ -65,8 +65,8 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 // readMetadata returns the custom metadata of the root. If there are none the error
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
-	dir := path.Join(r.dir, layout.RootMetadataDir)
-	store := storage.Confine(r.store, r.dir, r.open.FollowLinks)
+	dir := path.Join(r.at.Name, layout.RootMetadataDir)
+	store := storage.Confine(r.at.Store, r.at.Name, r.open.FollowLinks)
 	digests, err := readDigests(ctx, store, dir)
 	if err != nil {
 		return nil, err
@@ -155,15 +155,15 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 
 // putMetadata writes the document, unless there is one.
 func (r *root) putMetadata(ctx context.Context, doc []byte) error {
-	dir := path.Join(r.dir, layout.RootMetadataDir)
+	dir := path.Join(r.at.Name, layout.RootMetadataDir)
 	var digests layout.Digests
 	digests.Add(layout.RootMetadataFile, sha256.Sum256(doc))
-	stage, err := r.store.Begin(ctx, dir, storage.BeginOptions{})
+	stage, err := r.at.Store.Begin(ctx, dir, storage.BeginOptions{})
 	if errors.Is(err, fs.ErrExist) { // the directory alone is there
-		if !r.store.Properties().Edit {
+		if !r.at.Store.Properties().Edit {
 			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, layout.RootMetadataFile)
 		}
-		edit, err := r.store.Edit(ctx, dir)
+		edit, err := r.at.Store.Edit(ctx, dir)
 		if err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 
 // check refuses a path that cannot be the root of a run.
 func (r *root) check(ctx context.Context) error {
-	info, err := r.store.Stat(ctx, r.dir)
+	info, err := r.at.Store.Stat(ctx, r.at.Name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -203,9 +203,9 @@ func (r *root) check(ctx context.Context) error {
 		return err
 	}
 	if is {
-		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, path.Dir(r.dir))
+		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, path.Dir(r.at.Name))
 	}
-	outer, err := layout.Enclosing(ctx, r.store, path.Join(r.dir, "step"))
+	outer, err := layout.Enclosing(ctx, r.at.Store, path.Join(r.at.Name, "step"))
 	if err == nil && outer != "" {
 		err = fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer)
 	}

@@ -80,7 +80,7 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 			}
 		}
 	}
-	runs, err := layout.RunsIn(ctx, r.store, r.dir, inside, func(name string) bool {
+	runs, err := layout.RunsIn(ctx, r.at.Store, r.at.Name, inside, func(name string) bool {
 		_, is := stepOf(r.names, name)
 		return is
 	})
@@ -94,7 +94,7 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 // may not be read.
 func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile} {
-		info, err := r.store.Stat(ctx, path.Join(r.dir, layout.RootMetadataDir, name))
+		info, err := r.at.Store.Stat(ctx, path.Join(r.at.Name, layout.RootMetadataDir, name))
 		switch {
 		case err == nil && !info.Dir, errors.Is(err, fs.ErrPermission):
 			return true, nil
@@ -108,10 +108,10 @@ func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 // isMetadata reports whether the directory is that of the metadata of a run.
 func (r *root) isMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile} {
-		if name == layout.OldRootMetadataFile && path.Base(r.dir) != layout.RootMetadataDir {
+		if name == layout.OldRootMetadataFile && path.Base(r.at.Name) != layout.RootMetadataDir {
 			continue
 		}
-		info, err := r.store.Stat(ctx, path.Join(r.dir, name))
+		info, err := r.at.Store.Stat(ctx, path.Join(r.at.Name, name))
 		if err == nil && !info.Dir {
 			return true, nil
 		}

@@ -132,6 +132,9 @@ type starter func(ctx context.Context, path string, ours []orbax.SaveCheckpointa
 // begin saves a step, or begins to, if it is to be saved. settings are what the caller's
 // options say. It returns a Response unless the step is refused or its save has failed.
 func (c *Checkpointer) begin(ctx context.Context, step int, settings *save.Config, start starter) (*Response, error) {
+	if settings.Store != nil {
+		return nil, c.root.wrap("save", step, errIn)
+	}
 	r, err := c.accept(ctx, step, settings)
 	earlier := c.unasked()
 	if err == nil && !r.skipped {
@@ -316,6 +319,7 @@ type stepSave struct {
 func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax.SaveCheckpointablesOption {
 	overwrite = overwrite || damaged
 	options := []orbax.SaveCheckpointablesOption{
+		orbax.In(c.root.given),
 		orbax.ReuseSnapshot(&c.memory),
 		orbax.Report(&s.stats),
 		stepOption(func(step *save.Step) {

@@ -146,7 +146,7 @@ func (r *root) unreadable(ctx context.Context, name string) error {
 		return nil
 	}
 	if errors.Is(err, orbax.ErrInvalidCheckpoint) {
-		inside, lerr := r.store.List(ctx, path.Join(r.dir, name))
+		inside, lerr := r.at.Store.List(ctx, path.Join(r.at.Name, name))
 		if lerr == nil && len(inside) == 0 || errors.Is(lerr, fs.ErrNotExist) {
 			return nil
 		}

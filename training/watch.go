@@ -12,11 +12,14 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // ReadOptions says how a program reads the root of a run in which it saves nothing. The
 // zero value serves most.
 type ReadOptions struct {
+	// Store, if not nil, is the one in which the root is a name; see orbax.In.
+	Store storage.Store
 	// StepNameFormat is that of the run; StandardNameFormat{} if nil.
 	StepNameFormat NameFormat
 	// Interval is how often Watch looks; a second if 0.
@@ -49,7 +52,7 @@ type ReadOptions struct {
 // If the root does not exist, or has no step, the error matches orbax.ErrNotExist.
 // If it has damaged ones alone, it says what is wrong with the newest.
 func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
-	r, err := newReader(root, o)
+	r, err := newReader(ctx, root, o)
 	if err != nil {
 		return Step{}, wrap("latest", root, noStep, err)
 	}
@@ -66,7 +69,7 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
 // and writes nothing. Of each it reads what the checkpoint says of itself;
 // ReadOptions.Load is not called. If there is none the error is that of [Latest].
 func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
-	r, err := newReader(root, o)
+	r, err := newReader(ctx, root, o)
 	if err != nil {
 		return nil, wrap("list", root, noStep, err)
 	}
@@ -103,7 +106,7 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 // options that are wrong end the sequence with their error. Otherwise it ends when
 // the loop does or when ctx does, which is no error; ctx.Err reports that.
 func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Step, error] {
-	r, err := newReader(root, o) // now: the program may change its directory
+	r, err := newReader(ctx, root, o) // now: the program may change its directory
 	return func(yield func(Step, error) bool) {
 		if err != nil {
 			yield(Step{}, wrap("watch", root, noStep, err))

@@ -31,11 +31,11 @@ type unsound struct {
 	loaded  bool // it was found by loading, which is not done again
 }
 
-func newReader(name string, o ReadOptions) (*reader, error) {
+func newReader(ctx context.Context, name string, o ReadOptions) (*reader, error) {
 	if err := notNegative("ReadOptions", "Interval", o.Interval); err != nil {
 		return nil, err
 	}
-	root, err := newRoot(name, o.StepNameFormat, openOption(*config.NewOpen(o.OpenOptions)))
+	root, err := newRoot(ctx, name, o.Store, o.StepNameFormat, openOption(*config.NewOpen(o.OpenOptions)))
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -12,9 +13,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// resolve returns the store that a path of the command line belongs to, and the name there.
-// Every path that the command line looks at itself passes here.
-func resolve(name string) (storage.Store, string, error) { return storage.Resolve(name) }
+// resolve returns the location that a path of the command line leads to. Every path that
+// the command line looks at itself passes here.
+func resolve(ctx context.Context, name string) (storage.Location, error) {
+	return storage.Resolve(ctx, name)
+}
 
 // isURL reports whether a path has a scheme.
 func isURL(name string) bool { return strings.Contains(name, "://") }
@@ -27,14 +30,14 @@ type place struct {
 }
 
 func placeOf(given string) (place, error) {
-	store, name, err := resolve(given)
+	at, err := resolve(context.Background(), given)
 	if err != nil {
 		return place{}, err
 	}
 	if scheme, _, ok := strings.Cut(given, "://"); ok && strings.EqualFold(scheme, "file") {
-		given = filepath.FromSlash(name)
+		given = filepath.FromSlash(at.Name)
 	}
-	return place{store, name, given}, nil
+	return place{at.Store, at.Name, given}, nil
 }
 
 // dir returns the path of the directory that the place is in, with what divides it from a

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"path"
 
 	"github.com/go-orbax/orbax/internal/inspect"
@@ -66,8 +67,8 @@ func (t *tally) err() error {
 
 // dirOf returns the directory that the checkpoint is in.
 func dirOf(v *inspect.Verdict) string {
-	if _, name, err := resolve(v.Path); err == nil {
-		return path.Dir(name)
+	if at, err := resolve(context.Background(), v.Path); err == nil {
+		return at.Dir().Name
 	}
 	return path.Dir(v.Path)
 }

@@ -6,9 +6,12 @@ package config
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -29,6 +32,8 @@ func (c *Common) NewEngine() *transfer.Engine {
 
 // Open is what the options of Open fill.
 type Open struct {
+	// Store, if not nil, is the one in which the path is a name.
+	Store storage.Store
 	// FollowLinks lets symbolic links lead out of the checkpoint.
 	FollowLinks bool
 	// OneCall says that the function that opens the checkpoint closes it. Loads that are
@@ -61,6 +66,8 @@ type Load struct {
 
 // Delete is what the options of a deletion fill.
 type Delete struct {
+	// Store, if not nil, is the one in which the path is a name.
+	Store storage.Store
 	// Named says that the checkpointable Name is meant, and not the checkpoint.
 	Named bool
 	Name  string
@@ -105,4 +112,15 @@ func NewDelete[O interface{ ApplyDelete(*Delete) }](options []O) *Delete {
 		}
 	}
 	return c
+}
+
+// Locate returns the location that a path leads to: in store, if that is not nil.
+func Locate(ctx context.Context, store storage.Store, path string) (storage.Location, error) {
+	switch {
+	case store == nil:
+		return storage.Resolve(ctx, path)
+	case path == "":
+		return storage.Location{}, fmt.Errorf("%w: empty path", fs.ErrInvalid)
+	}
+	return storage.At(store, path), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 
 	"github.com/go-orbax/orbax"
@@ -109,8 +108,8 @@ const (
 func KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
 	typ := m.Handlers[name]
 	if typ == "" {
-		if store, dir, err := storage.Resolve(m.Path); err == nil {
-			typ, _ = layout.TypeByFiles(ctx, store, path.Join(dir, name)) // unknown if they cannot be seen
+		if at, err := storage.Resolve(ctx, m.Path); err == nil {
+			typ, _ = layout.TypeByFiles(ctx, at.Store, at.Join(name).Name) // unknown if they cannot be seen
 		}
 	}
 	return kindOfHandler(typ)

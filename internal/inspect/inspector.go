@@ -19,16 +19,15 @@ type Inspector struct {
 	FollowLinks bool
 	// FillMissing takes chunks that are missing for fill value.
 	FillMissing bool
-	// Resolve returns the store that a path belongs to and the name there;
-	// storage.Resolve if it is nil.
-	Resolve func(path string) (storage.Store, string, error)
+	// Resolve returns the location that a path leads to; storage.Resolve if it is nil.
+	Resolve func(ctx context.Context, path string) (storage.Location, error)
 }
 
-func (in Inspector) resolve(path string) (storage.Store, string, error) {
+func (in Inspector) resolve(ctx context.Context, path string) (storage.Location, error) {
 	if in.Resolve != nil {
-		return in.Resolve(path)
+		return in.Resolve(ctx, path)
 	}
-	return storage.Resolve(path)
+	return storage.Resolve(ctx, path)
 }
 
 func (in Inspector) openOptions() []orbax.OpenOption {
@@ -79,15 +78,15 @@ func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, e
 // Enclosing returns the checkpoint that a path is inside of, at any depth, and the rest of
 // the path; "" if it is inside of none, or if that cannot be seen.
 func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest string) {
-	store, name, err := in.resolve(of)
+	at, err := in.resolve(ctx, of)
 	if err != nil {
 		return "", ""
 	}
-	dir, err := layout.Enclosing(ctx, store, name)
+	dir, err := layout.Enclosing(ctx, at.Store, at.Name)
 	if err != nil || dir == "" {
 		return "", ""
 	}
-	rest = strings.TrimPrefix(strings.TrimPrefix(name, dir), "/")
+	rest = strings.TrimPrefix(strings.TrimPrefix(at.Name, dir), "/")
 	if scheme, _, isURL := strings.Cut(of, "://"); isURL && !strings.EqualFold(scheme, "file") {
 		outer = of
 		for range strings.Split(rest, "/") {

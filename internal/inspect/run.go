@@ -45,11 +45,11 @@ type Run struct {
 // Run returns the run at a path, or nil if neither a step nor a run's metadata are
 // there.
 func (in Inspector) Run(ctx context.Context, dir string) *Run {
-	store, name, err := in.resolve(dir)
-	if err != nil || IsBeside(name) { // parts' names may end in digits
+	at, err := in.resolve(ctx, dir)
+	if err != nil || IsBeside(at.Name) { // parts' names may end in digits
 		return nil
 	}
-	entries, err := store.List(ctx, name)
+	entries, err := at.Store.List(ctx, at.Name)
 	if err != nil {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		_, numbered := StepNumber(e.Name)
 		switch {
 		case !e.Dir:
-			if numbered && flax.IsFile(ctx, store, path.Join(name, e.Name)) {
+			if numbered && flax.IsFile(ctx, at.Store, at.Join(e.Name).Name) {
 				r.steps = append(r.steps, e.Name)
 			}
 		case isUnfinished(e.Name):
@@ -141,11 +141,11 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err er
 		}
 		return
 	}
-	_, name, resolveErr := in.resolve(v.Path)
+	at, resolveErr := in.resolve(ctx, v.Path)
 	if resolveErr != nil {
 		return
 	}
-	name = path.Base(name)
+	name := at.Base()
 	switch {
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
 		is, err := in.checkRunMetadata(ctx, v.Path, root)
@@ -170,12 +170,13 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err er
 // metadata, and whether they can be read and are those that were written, if there are digests.
 // Links in it may lead to what is below root.
 func (in Inspector) checkRunMetadata(ctx context.Context, dir, root string) (is bool, err error) {
-	store, name, err := in.resolve(dir)
+	at, err := in.resolve(ctx, dir)
 	if err != nil {
 		return false, nil
 	}
-	if _, confines, err := in.resolve(root); err == nil {
-		store = storage.Confine(store, confines, in.FollowLinks)
+	store, name := at.Store, at.Name
+	if confines, err := in.resolve(ctx, root); err == nil {
+		store = storage.Confine(store, confines.Name, in.FollowLinks)
 	}
 	entries, err := store.List(ctx, name)
 	if errors.Is(err, orbax.ErrLink) {

@@ -7,11 +7,14 @@ import (
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // Config is what the options of a save fill.
 type Config struct {
 	config.Common
+	// Store, if not nil, is the one in which paths are names.
+	Store storage.Store
 	// Name is the checkpointable that Save writes, and Named whether an option says so.
 	Name  string
 	Named bool

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
@@ -17,14 +18,14 @@ type earlier struct{ *found.Found }
 
 // openEarlier returns a function that opens an earlier step when it is first called,
 // and returns nil if it cannot.
-func openEarlier(ctx context.Context, path string, problem func(error)) func() *earlier {
+func openEarlier(ctx context.Context, store storage.Store, path string, problem func(error)) func() *earlier {
 	return sync.OnceValue(func() *earlier {
-		store, dir, err := storage.Resolve(path)
+		at, err := config.Locate(ctx, store, path)
 		if err != nil {
 			problem(err)
 			return nil
 		}
-		f, err := found.Look(ctx, store, dir)
+		f, err := found.Look(ctx, at.Store, at.Name)
 		if err != nil {
 			problem(err)
 			return nil
@@ -72,13 +73,14 @@ func (p *Plan) typeOf(item *Item) string {
 
 // reuseOf returns the function that returns what each item shares with the step Base and
 // records for later ones; nil if no item does. Base is opened when an item first asks.
-func reuseOf(ctx context.Context, s Step) func(name string) *ckdir.Reuse {
+func reuseOf(ctx context.Context, c *Config) func(name string) *ckdir.Reuse {
+	s := c.Step
 	if s.Reuse == nil {
 		return nil
 	}
 	base := func() *earlier { return nil }
 	if s.Base != "" {
-		base = openEarlier(ctx, s.Base, func(err error) {
+		base = openEarlier(ctx, c.Store, s.Base, func(err error) {
 			s.Reuse.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
 		})
 	}

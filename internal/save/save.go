@@ -27,6 +27,7 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -44,11 +45,11 @@ type Saving struct {
 // claims the path. Nothing is written before all of it is accepted. e moves the data; its
 // meter reports what goes on.
 func Begin(ctx context.Context, e *transfer.Engine, path string, values map[string]any, c *Config) (*Saving, error) {
-	store, dir, err := storage.Resolve(path)
+	at, err := config.Locate(ctx, c.Store, path)
 	if err != nil {
 		return nil, err
 	}
-	p := newPlan(ctx, e, Place{store, dir}, c)
+	p := newPlan(ctx, e, Place{at.Store, at.Name}, c)
 	s := &Saving{plan: p, target: c.target(p.Place)}
 	err = s.check(ctx, values)
 	if err == nil {
@@ -72,11 +73,11 @@ func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *P
 		Place:  place,
 		Engine: e,
 		Meta:   layout.CheckpointMetadata{Handlers: map[string]string{}, InitTime: time.Now()},
-		reuse:  reuseOf(ctx, c.Step),
+		reuse:  reuseOf(ctx, c),
 		like:   func() *earlier { return nil },
 	}
 	if c.Step.Like != "" {
-		p.like = openEarlier(ctx, c.Step.Like, func(error) {}) // then they have their own names
+		p.like = openEarlier(ctx, c.Store, c.Step.Like, func(error) {}) // then they have their own names
 	}
 	return p
 }

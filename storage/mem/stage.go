@@ -1,0 +1,241 @@
+package mem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// stage is a directory that is written. Store.mu guards it.
+type stage struct {
+	store  *Store
+	target string
+	temp   string // its temporary name, which holds the claim
+	o      storage.BeginOptions
+	entry  string // that it becomes, of target
+	top    *node  // what is written
+	placed map[string]*node
+	done   bool
+	*files
+}
+
+// Begin starts to write a directory.
+func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (storage.Stage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if o.Into != nil && (o.Replace != nil || o.Marker != "") {
+		return nil, fmt.Errorf("%w: the entry of a directory neither replaces anything nor is written in its place", fault.ErrUnsupported)
+	}
+	dir = clean(dir)
+	g, err := s.claim(dir, o.Replace != nil || o.Into != nil, true)
+	if err != nil {
+		return nil, err
+	}
+	g.o = o
+	switch {
+	case o.Into != nil:
+		g.entry, err = o.Into(ctx)
+		if err == nil && (checkName(ctx, g.entry) != nil || path.Base(g.entry) != g.entry || g.entry == ".") {
+			err = fmt.Errorf("%w: %q is not the name of an entry", fault.ErrReservedName, g.entry)
+		}
+	case o.Marker != "":
+		err = g.writeInPlace(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, g.Abort())
+	}
+	return g, nil
+}
+
+// claim makes a stage, which is the only one of dir, and its temporary directory.
+// overwrite says that there may be a directory.
+func (s *Store) claim(dir string, overwrite, create bool) (*stage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.root.at(dir)
+	switch {
+	case dir == ".":
+		return nil, fmt.Errorf("%w: the root of the store", fault.ErrReservedName)
+	case n == nil && !create:
+		return nil, missing("stat", dir)
+	case n != nil && !overwrite:
+		return nil, fault.ErrExist
+	case n != nil && n.entries == nil:
+		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
+	case s.claims[dir]:
+		return nil, fault.ErrBusy
+	}
+	above, err := s.mkdirs(s.root, path.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	s.changes++
+	g := &stage{store: s, target: dir, temp: fmt.Sprintf("%s%s-a%015x", dir, storage.TempMarker, s.changes), top: s.newDir(), placed: map[string]*node{}}
+	g.files = &files{stage: g, open: map[*writer]bool{}}
+	s.put(above, path.Base(g.temp), g.top)
+	s.claims[dir] = true
+	s.stages[g.temp] = g
+	return g, nil
+}
+
+// end gives the claim back.
+func (g *stage) end() {
+	g.done = true
+	delete(g.store.claims, g.target)
+	delete(g.store.stages, g.temp)
+}
+
+// parent returns the directory that a name is in, which exists.
+func (s *Store) parent(name string) *node { return s.root.at(path.Dir(name)) }
+
+// writeInPlace removes what is at the path, if it may go, and puts the directory there.
+func (g *stage) writeInPlace(ctx context.Context) error {
+	s := g.store
+	if err := s.removeAll(ctx, g.target, path.Join(g.temp, "removed"+storage.TempMarker), g.o.Replace); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.root.at(g.target) != nil {
+		return fmt.Errorf("since the save began: %s: %w", g.target, fault.ErrExist)
+	}
+	g.top = s.newDir()
+	s.put(s.parent(g.target), path.Base(g.target), g.top)
+	return nil
+}
+
+// Dir returns the temporary directory, or the path of what is written in its place.
+func (g *stage) Dir() string {
+	if g.o.Marker != "" {
+		return g.target
+	}
+	return g.temp
+}
+
+// ticketScheme begins the tickets of these stores.
+const ticketScheme = "mem-stage:"
+
+// Ticket is the temporary name, which no other stage of the store has or gets.
+func (g *stage) Ticket() string { return ticketScheme + g.temp }
+
+// Commit makes the directory visible.
+func (g *stage) Commit(ctx context.Context) error {
+	old, err := g.publish(ctx)
+	if err != nil || !old {
+		return err
+	}
+	items, err := g.o.Replace(context.WithoutCancel(ctx), g.temp)
+	if err == nil {
+		err = g.store.removeItems(g.temp, items)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", g.target, fault.ErrInPlace, g.temp, err)
+	}
+	return nil
+}
+
+// publish reports whether the temporary name has now what was at the path.
+func (g *stage) publish(ctx context.Context) (old bool, err error) {
+	s := g.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.done {
+		return false, errFinished
+	}
+	defer g.end()
+	if err = ctx.Err(); err == nil {
+		err = g.files.closed()
+	}
+	if err == nil {
+		old, err = g.move()
+	}
+	if err != nil {
+		g.remove()
+	}
+	return old, err
+}
+
+func (g *stage) move() (old bool, err error) {
+	s, base := g.store, path.Base(g.target)
+	above := s.parent(g.target)
+	switch there := above.entries[base]; {
+	case g.o.Marker != "":
+		mark := g.placed[g.o.Marker]
+		if mark == nil {
+			return false, fmt.Errorf("%s: %s has not been written", g.target, g.o.Marker)
+		}
+		s.put(g.top, g.o.Marker, mark)
+		s.drop(above, path.Base(g.temp))
+	case g.o.Into != nil:
+		d, err := s.mkdirs(above, base)
+		if err != nil {
+			return false, err
+		}
+		if d.entries[g.entry] != nil {
+			return false, fmt.Errorf("%s: %w", path.Join(g.target, g.entry), fault.ErrExist)
+		}
+		s.put(d, g.entry, g.top)
+		s.drop(above, path.Base(g.temp))
+	case there == nil:
+		s.put(above, base, g.top)
+		s.drop(above, path.Base(g.temp))
+	case g.o.Replace == nil:
+		return false, fmt.Errorf("since the save began: %w", fault.ErrExist)
+	case there.entries == nil:
+		return false, fmt.Errorf("since the save began: %w: it is a file", fault.ErrInvalidCheckpoint)
+	default:
+		s.put(above, base, g.top)
+		s.put(above, path.Base(g.temp), there)
+		return true, nil
+	}
+	return false, nil
+}
+
+// Abort removes what was written.
+func (g *stage) Abort() error {
+	g.store.mu.Lock()
+	defer g.store.mu.Unlock()
+	if !g.done {
+		g.remove()
+		g.end()
+	}
+	return nil
+}
+
+// remove removes what was written.
+func (g *stage) remove() {
+	above := g.store.parent(g.target)
+	g.store.drop(above, path.Base(g.temp))
+	if base := path.Base(g.target); g.o.Marker != "" && above.entries[base] == g.top {
+		g.store.drop(above, base)
+	}
+}
+
+var errFinished = errors.New("storage: the save has ended")
+
+// Join returns what writes to a stage.
+func (s *Store) Join(ctx context.Context, ticket string) (storage.Joined, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	temp, ok := strings.CutPrefix(ticket, ticketScheme)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q is not the ticket of a save to a store in memory", fault.ErrReservedName, ticket)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.stages[temp]
+	if g == nil || g.done {
+		return nil, errEnded
+	}
+	return &files{stage: g, open: map[*writer]bool{}, joined: true}, nil
+}
+
+// errEnded is the error of a stage that has ended where it was begun.
+var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)
