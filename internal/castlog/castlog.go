@@ -1,4 +1,4 @@
-// Package castlog lets a program look at the conversions of elements from one dtype to
+// Package castlog lets a program observe the conversions of elements from one dtype to
 // another while a tree is copied or saved.
 package castlog
 
@@ -8,13 +8,14 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// Log is called with elements of a leaf, and what they were converted to, each element
+// Log is called with elements of a leaf before and after their conversion, each element
 // once. It must not keep or change them. Several goroutines may call it.
 type Log func(leaf string, dst []byte, dstType array.DType, src []byte, srcType array.DType)
 
 type key struct{}
 
-// With returns a context whose saves with a dtype, and copies of cast trees, call log.
+// With returns a context with log. Saves with a dtype, and copies of cast trees, call log
+// if they get this context.
 func With(ctx context.Context, log Log) context.Context { return context.WithValue(ctx, key{}, log) }
 
 // From returns the log of a context, or nil.

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Remedy names what of this library's API helps with an error. A program that offers the
-// same in another way, as the command line does by a flag, gives advice of its own.
+// Remedy names the part of this library's API that helps with an error. A program that
+// offers the same in another way, as the command line does with a flag, gives its own
+// advice.
 type Remedy string
 
 // The remedies are options and functions of the packages orbax, partial and convert.
@@ -24,10 +25,10 @@ const (
 type Advised struct {
 	Err    error
 	Remedy Remedy
-	Advice string // a clause that has the remedy's name
+	Advice string // a clause that contains the remedy's name
 }
 
-// Advise returns err with advice, which follows its message after a semicolon.
+// Advise returns err with advice. The advice follows the message after a semicolon.
 func Advise(err error, remedy Remedy, advice string) error { return &Advised{err, remedy, advice} }
 
 func (e *Advised) Error() string { return e.Err.Error() + e.tail() }
@@ -35,7 +36,7 @@ func (e *Advised) Unwrap() error { return e.Err }
 
 func (e *Advised) tail() string { return "; " + e.Advice }
 
-// RemedyOf returns the remedy that err has advice about, or "".
+// RemedyOf returns the [Remedy] in the advice of err, or "".
 func RemedyOf(err error) Remedy {
 	var a *Advised
 	if errors.As(err, &a) {
@@ -58,7 +59,7 @@ func WithoutAdvice(err error) string {
 	return text
 }
 
-// walk calls visit with err and all that it wraps.
+// walk calls visit with err and all errors that it wraps.
 func walk(err error, visit func(error)) {
 	visit(err)
 	switch w := err.(type) {

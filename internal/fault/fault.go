@@ -1,6 +1,6 @@
-// Package fault holds the errors that every layer reports and that package
-// orbax exports under the same names, so that errors.Is works across packages
-// that may not import each other.
+// Package fault holds the errors that all layers report. Package orbax exports them under
+// the same names. Because they are defined once, [errors.Is] works across packages that
+// may not import each other.
 package fault
 
 import (
@@ -9,7 +9,7 @@ import (
 	"io/fs"
 )
 
-// The classes of failure. Each message is a clause that follows the place of
+// These are the classes of failure. Each message is a clause that follows the place of
 // the failure: "leaf params.w: shape mismatch: …".
 var (
 	ErrExist              error = &class{"already exists", fs.ErrExist}
@@ -33,28 +33,28 @@ var (
 	ErrUsage                    = errors.New("invalid request")
 )
 
-// ErrUnfinished is the ErrIncomplete of a checkpoint that is committed by its file
-// commit_success.txt and has none. Its writer holds no lock if it is Orbax.
+// ErrUnfinished is the [ErrIncomplete] of a checkpoint that is committed by the file
+// commit_success.txt and lacks it. If Orbax is its writer, it holds no lock.
 var ErrUnfinished = Advise(
 	&class{"incomplete checkpoint: there is no commit_success.txt in it, so its save has died or goes on", ErrIncomplete},
 	Delete, "Delete removes it, and Save with Overwrite replaces it")
 
-// ErrNoMatch is the ErrStructure of a pattern that no leaf matches.
+// ErrNoMatch is the [ErrStructure] of a pattern that no leaf matches.
 var ErrNoMatch error = &class{"structure mismatch", ErrStructure}
 
-// ErrEmptyDirectory is the ErrInvalidCheckpoint of a directory that has nothing in it, as
-// a save that is committed by a file leaves it which is killed at once.
+// ErrEmptyDirectory is the [ErrInvalidCheckpoint] of an empty directory. A save that
+// commits by a file leaves one if it is killed at once.
 var ErrEmptyDirectory error = &class{"not a checkpoint: the directory is empty", ErrInvalidCheckpoint}
 
-// ErrHoldsOther is the ErrInvalidCheckpoint of a checkpoint that cannot be removed as a
-// whole: there is something else in it.
+// ErrHoldsOther is the [ErrInvalidCheckpoint] of a checkpoint that cannot be removed as a
+// whole, because its directory has other content too.
 var ErrHoldsOther error = &class{"the checkpoint holds what is not part of it", ErrInvalidCheckpoint}
 
-// ErrNotFetched is the ErrIncomplete of a Git LFS pointer: the save was finished, and its
-// files were not fetched.
+// ErrNotFetched is the [ErrIncomplete] of a Git LFS pointer: the save was finished, but
+// its files were not fetched.
 var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}
 
-// class is a sentinel that matches one of the standard library as well.
+// class is a sentinel that also matches another sentinel.
 type class struct {
 	text string
 	as   error
@@ -69,8 +69,8 @@ type Leaf struct {
 	Err  error
 }
 
-// OfLeaf returns err as one of the leaf at path, unless it is that already. It is
-// nil if err is.
+// OfLeaf returns err as an error of the leaf at path, unless it is one already. It
+// returns nil if err is nil.
 func OfLeaf(path string, err error) error {
 	if err == nil {
 		return nil
@@ -90,7 +90,7 @@ func (e *Leaf) Error() string {
 
 func (e *Leaf) Unwrap() error { return e.Err }
 
-// InItem names the checkpointable that an error belongs to.
+// InItem adds the name of the checkpointable to err.
 func InItem(name string, err error) error {
 	return fmt.Errorf("checkpointable %q: %w", name, err)
 }

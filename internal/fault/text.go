@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Shown returns a name from a checkpoint as it may stand in a message: quoted, as in
-// Go, if it is empty, has characters that do not print, or begins or ends with a
-// space. Whoever wrote the checkpoint chose the name, and a message may go to a
+// Shown returns a name from a checkpoint in a form for messages. It quotes the name, as
+// in Go, if the name is empty, has characters that do not print, or begins or ends with a
+// space. The writer of the checkpoint chose the name, and the message may go to a
 // terminal or a log, where a line end or an escape sequence would mislead.
 func Shown(name string) string {
 	odd := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
@@ -20,11 +20,11 @@ func Shown(name string) string {
 	return name
 }
 
-// MaxListed is how many names a message lists.
+// MaxListed is the largest number of names that a message lists.
 const MaxListed = 8
 
-// List returns names as a message lists them: as [Shown] has each, and the number of all
-// in place of the last ones if they are many.
+// List returns names as a message lists them: each as by [Shown], and if there are many,
+// the number of all in place of the last ones.
 func List(names []string) string {
 	shown := make([]string, min(len(names), MaxListed))
 	for i := range shown {
@@ -37,7 +37,8 @@ func List(names []string) string {
 	return list
 }
 
-// Size returns a number of bytes as messages, reports and tables have it: "512 B", "1.5 GiB".
+// Size returns a number of bytes in the format of messages, reports and tables: "512 B",
+// "1.5 GiB".
 func Size(n int64) string {
 	if n < 1024 {
 		return strconv.FormatInt(n, 10) + " B"
@@ -51,8 +52,9 @@ func Size(n int64) string {
 	return strconv.FormatFloat(f, 'f', 1, 64) + " " + "BKMGTPE"[unit:unit+1] + "iB"
 }
 
-// Printable returns a message without what could act on a terminal or forge a line
-// of a log: what [Escape] replaces, and line ends, after which the text is indented.
+// Printable returns a message without characters that could control a terminal or forge a
+// line of a log. It replaces the characters that [Escape] replaces, and indents the text
+// after line ends.
 func Printable(message string) string {
 	var b []byte
 	for i := 0; i < len(message); {
@@ -66,9 +68,9 @@ func Printable(message string) string {
 	return string(b)
 }
 
-// Escape appends the character r, whose encoding is text: as an escape of Go if it is
-// a control character except a line end or a tab, if it does not show or changes the
-// direction of text, and if text is a byte that is no UTF-8.
+// Escape appends the character r, whose encoding is text. It appends an escape of Go for
+// a control character other than a line end or a tab, for a character that is invisible
+// or changes the direction of text, and for a byte that is not UTF-8.
 func Escape(to []byte, r rune, text string) []byte {
 	switch {
 	case r == utf8.RuneError && len(text) == 1:
@@ -83,6 +85,6 @@ func Escape(to []byte, r rune, text string) []byte {
 	return fmt.Appendf(to, `\u%04x`, r)
 }
 
-// Acts reports whether a character does something rather than show: control
-// characters, those that change the direction of text, separators of lines.
+// Acts reports whether a character controls the display instead of showing: control
+// characters, characters that change the direction of text, and line separators.
 func Acts(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }

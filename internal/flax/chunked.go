@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// chunkedKey marks a dict that stands for one array, which is stored in parts because it
+// chunkedKey marks a dict that represents one array, which is stored in pieces because it
 // is larger than 1 GiB:
 //
 //	{"__msgpack_chunked_array__": True,
@@ -19,8 +19,8 @@ import (
 // The chunks are arrays of rank 1, which together have the elements of the array.
 const chunkedKey = "__msgpack_chunked_array__"
 
-// joinChunks returns the array that a dict with chunkedKey stands for, without its path.
-// leaves are those of the dict, whose path has depth keys.
+// joinChunks returns the array that a dict with chunkedKey represents, without its path.
+// leaves are the leaves of the dict, and the path of the dict has depth keys.
 func joinChunks(leaves []Leaf, depth int) Leaf {
 	a, err := chunkedArray(leaves, depth)
 	return Leaf{Kind: tree.KindArray, Array: a, Err: err}
@@ -80,7 +80,7 @@ func chunkedArray(leaves []Leaf, depth int) (*Array, error) {
 	return a, nil
 }
 
-// notChunked is the error of a dict with chunkedKey that is none.
+// notChunked returns the error about a dict that has chunkedKey and is not a valid array.
 func notChunked(format string, args ...any) error {
 	return fmt.Errorf("%w: an array in chunks: %s", fault.ErrCorrupt, fmt.Sprintf(format, args...))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// IsFile reports whether the file called name begins as one that Flax wrote.
+// IsFile reports whether the file called name begins like a file that Flax wrote.
 func IsFile(ctx context.Context, store storage.Store, name string) bool {
 	dir, file := path.Split(name)
 	info, err := store.Stat(ctx, name)

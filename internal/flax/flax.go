@@ -1,7 +1,7 @@
-// Package flax reads the trees that Flax and Orbax store in files of MessagePack: plain
-// files of flax.serialization, and the file called checkpoint in which Orbax gathers the
-// leaves of a pytree that it was told to aggregate. Arrays are not read; the package
-// reports where they lie.
+// Package flax reads the trees that Flax and Orbax store in MessagePack files. These are
+// plain files of flax.serialization, and the file called checkpoint, in which Orbax
+// collects the leaves that a program asks it to aggregate. The package reads no arrays;
+// it reports their place.
 package flax
 
 import (
@@ -19,13 +19,12 @@ import (
 type Leaf struct {
 	Path tree.Path
 	Kind tree.Kind // KindInvalid if Err is set
-	// Value is a bool, int64, uint64, float64 or complex128 of a scalar that Python
-	// stored as its own, the string, or the tree.Empty.
+	// Value is a bool, int64, uint64, float64 or complex128 for a scalar of Python's own
+	// types, a string, or a [tree.Empty].
 	Value any
-	// Array says where the elements are of an array, a scalar of NumPy's, or a byte
-	// string.
+	// Array is the place of the elements of an array, a NumPy scalar, or a byte string.
 	Array *Array
-	// Err says why the leaf cannot be read, where that keeps no other from being read.
+	// Err is the reason why the leaf cannot be read, if the others still can.
 	Err error
 }
 
@@ -33,19 +32,19 @@ type Leaf struct {
 type Array struct {
 	DType array.DType
 	Shape []int
-	Runs  []Run // of elements, one after the other
+	Runs  []Run // of elements, in their order
 }
 
 // Run is a range of bytes of the file.
 type Run struct{ At, Length int64 }
 
-// The beginnings of strings that stand for arrays which are stored elsewhere.
+// The beginnings of strings that represent arrays stored elsewhere.
 var (
 	orbaxPlaceholders = []string{"PLACEHOLDER://", "AGGREGATED://"}
 	flaxPlaceholders  = []string{"//GDAPlaceholder:", "//MPAPlaceholder:"}
 )
 
-// IsPlaceholder reports whether the leaf stands for one that Orbax stored apart, under
+// IsPlaceholder reports whether the leaf represents one that Orbax stored apart, under
 // the name that its path makes.
 func (l *Leaf) IsPlaceholder() bool {
 	text, ok := l.Value.(string)
@@ -61,9 +60,9 @@ func hasPrefix(s string, prefixes []string) bool {
 	return false
 }
 
-// Read reads the tree in src. Its leaves are in the order of the file. What cannot be
-// parsed is an error of the leaf where that was seen, which matches orbax.ErrCorrupt; a
-// tree that is too deep, or too large to be described in memory, matches
+// Read reads the tree in src. Its leaves are in the order of the file. A leaf at which
+// the file cannot be parsed is an error that matches orbax.ErrCorrupt and names the leaf.
+// A tree that is too deep, or too large for its description to fit in memory, matches
 // orbax.ErrUnsupported.
 func Read(ctx context.Context, src msgpack.Source) ([]Leaf, error) {
 	w := &walker{r: msgpack.NewReader(ctx, src)}
@@ -77,9 +76,8 @@ func Read(ctx context.Context, src msgpack.Source) ([]Leaf, error) {
 	return w.leaves, nil
 }
 
-// Begins reports whether a file that begins with b is taken for a tree of Flax's: a dict
-// whose first key is a string, as all of them are but those of a single leaf or of
-// nothing.
+// Begins reports whether a file that begins with b looks like a tree of Flax: a dict
+// whose first key is a string. All such trees do, except a single leaf and an empty tree.
 func Begins(b []byte) bool {
 	h, n := msgpack.ParseHead(b)
 	if h.Kind != msgpack.Map || h.Len == 0 {
@@ -89,33 +87,33 @@ func Begins(b []byte) bool {
 	return key.Kind == msgpack.String
 }
 
-// SniffBytes is how many bytes of a file Begins wants.
+// SniffBytes is the number of bytes that [Begins] needs.
 const SniffBytes = 16
 
 const (
-	// maxDepth is how deep containers may be nested: as deep as Python's msgpack reads
-	// them.
+	// maxDepth is the largest nesting depth of containers, that of Python's msgpack.
 	maxDepth = 1024
-	// maxCost is what the description of the tree may take in memory, about. A byte of
+	// maxCost is about the memory that the description of the tree may take. One byte of
 	// the file can be a leaf.
 	maxCost = 256 << 20
-	// leafCost is about what a leaf takes, with all that is made of it.
+	// leafCost is about the memory of a leaf, with everything that is made from it.
 	leafCost = 640
 	keyCost  = 32 // of a key in a path
-	// nameCost is how often the name of a leaf, its keys joined, is in memory with all
-	// that is made of it. One long key stands in the names of all leaves below it.
+	// nameCost is the number of copies of a leaf's name (its keys joined) in memory, with
+	// everything that is made from it. One long key is in the names of all leaves below
+	// it.
 	nameCost = 6
 )
 
 // walker goes through a file.
 type walker struct {
 	r      *msgpack.Reader
-	path   tree.Path // of the value that is read
+	path   tree.Path // of the current value
 	leaves []Leaf
 	cost   int64
 }
 
-// spend accounts for memory that is about to be taken.
+// spend counts memory before it is taken, and fails above maxCost.
 func (w *walker) spend(bytes int64) error {
 	if w.cost += bytes; w.cost > maxCost {
 		return fmt.Errorf("%w: the tree without its arrays takes more than %d MiB of memory", fault.ErrUnsupported, maxCost>>20)
@@ -139,7 +137,8 @@ func (w *walker) add(l Leaf) error {
 	return nil
 }
 
-// value reads the value at w.path. After an error the path stays where it was met.
+// value reads the value at w.path. After an error w.path is the path of the value with
+// the error.
 func (w *walker) value() error {
 	h, err := w.r.Next()
 	if err != nil {

@@ -35,7 +35,7 @@ func scalar(h msgpack.Head) any {
 	return int64(h.Bits)
 }
 
-// The types of extensions, as Flax and Orbax number them.
+// The types of extensions, by the numbers of Flax and Orbax.
 const (
 	extArray   = 1
 	extComplex = 2
@@ -43,7 +43,7 @@ const (
 	extTuple   = 4 // of Orbax alone
 )
 
-// extension reads what is in an extension: all that may be read.
+// extension reads the whole content of an extension.
 func (w *walker) extension(typ int8) error {
 	if typ == extTuple {
 		h, err := w.r.Next()
@@ -81,7 +81,8 @@ func (w *walker) extension(typ int8) error {
 	return w.add(l)
 }
 
-// isOfData reports whether an error is about what is in the file, not about reading it.
+// isOfData reports whether an error is about the content of the file, not about reading
+// it.
 func isOfData(err error) bool {
 	for _, class := range []error{fault.ErrCorrupt, fault.ErrUnsupported, fault.ErrDType} {
 		if errors.Is(err, class) {
@@ -91,10 +92,10 @@ func isOfData(err error) bool {
 	return false
 }
 
-// maxRank is the most dimensions that NumPy knows.
+// maxRank is NumPy's largest number of dimensions.
 const maxRank = 64
 
-// maxName is more than the length of the name of any dtype.
+// maxName exceeds the length of the name of any dtype.
 const maxName = 64
 
 // array reads the shape, the dtype and the place of an array.
@@ -159,7 +160,7 @@ func (w *walker) shape() ([]int, error) {
 	return shape, nil
 }
 
-// complex reads a complex number of Python's.
+// complex reads a complex number of Python.
 func (w *walker) complex() (any, error) {
 	if err := w.expect(msgpack.Array, 2); err != nil {
 		return nil, err

@@ -14,25 +14,25 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// ErrReplaced is what reading fails with when the checkpoint has been overwritten
-// since it was opened, or a deletion in it has begun: its files are then those of
-// different saves, or gone.
+// ErrReplaced is the error of a read if the checkpoint has been overwritten since it was
+// opened, or a deletion in it has begun. Its files are then missing, or come from
+// different saves.
 var ErrReplaced = fmt.Errorf("%w: the checkpoint was changed while it was read; open it again", fault.ErrBusy)
 
-// ErrDeleted is what reading fails with when the checkpoint has been deleted since it
-// was opened.
+// ErrDeleted is the error of a read if the checkpoint has been deleted since it was
+// opened.
 var ErrDeleted = fmt.Errorf("%w: it was deleted while it was read", fault.ErrNotExist)
 
-// MaxTries is how often reading begins anew when the checkpoint is overwritten
-// while it is read.
+// MaxTries bounds how many times a read starts again because the checkpoint is
+// overwritten while it is read.
 const MaxTries = 4
 
-// mark is a file that differs from save to save, in most layouts: it says whether a
-// checkpoint is the one that was found. Without a name nothing does.
+// mark is a file that in most layouts differs from save to save. It shows whether the
+// checkpoint is still the one that was found. If name is empty, no file does.
 type mark struct {
 	name     string
-	version  string // as the directory lists it
-	contents []byte // where the store knows no versions
+	version  string // from the listing of the directory
+	contents []byte // if the store has no versions
 }
 
 // versionIn returns the version of a file among the entries of a directory.
@@ -54,7 +54,7 @@ func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) 
 	return err
 }
 
-// same reports whether the checkpoint's mark is the one that was found.
+// same reports whether the checkpoint still has the mark that was found.
 func (f *Found) same(ctx context.Context) (bool, error) {
 	if f.mark.version != "" {
 		info, err := f.Store.Stat(ctx, path.Join(f.Dir, f.mark.name))
@@ -64,8 +64,9 @@ func (f *Found) same(ctx context.Context) (bool, error) {
 	return bytes.Equal(doc, f.mark.contents), err
 }
 
-// Unchanged returns err, the outcome of having read from the checkpoint, unless
-// the checkpoint has been replaced meanwhile, or has begun to lose an item.
+// Unchanged returns err, the outcome of reading from the checkpoint, unless the
+// checkpoint has been replaced meanwhile or a deletion of an item has begun. It returns
+// [ErrReplaced] or [ErrDeleted] then.
 func (f *Found) Unchanged(ctx context.Context, err error) error {
 	if f.mark.name == "" {
 		return err
@@ -93,8 +94,8 @@ func (f *Found) Unchanged(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		rerr = ctx.Err()
 	}
-	// Without that look err may be about files of another save, or none: it is returned,
-	// and matches nothing.
+	// The check itself failed, so err may be about files of another save. The message
+	// keeps it, but the error does not match it.
 	if err == nil || errors.Is(err, rerr) {
 		return rerr
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// lookComposite recognises a directory that lists the metadata of a checkpoint.
+// lookComposite recognises a directory whose listing has the metadata of a checkpoint.
 func lookComposite(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
-	// A document that is listed and is not found has gone since, or the store has failed to
-	// find it. Without its digests damage of a checkpoint would pass.
+	// A document that is listed and not found has been removed since, or the store has
+	// failed to find it. Without the digests, damage to a checkpoint would go unnoticed.
 	read := func(name string) ([]byte, error) {
 		b, err := transfer.ReadFile(ctx, store, dir, name, 0, -1)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, entries
 		return nil, err
 	}
 	f := &Found{Store: store, Dir: dir, Document: doc, mark: mark{name: layout.CheckpointFile, version: versionIn(entries, layout.CheckpointFile)}}
-	if f.mark.version == "" { // the entries may be those of the checkpoint before
+	if f.mark.version == "" { // the entries may be those of the replaced checkpoint
 		f.mark.contents = doc
 		if entries, err = store.List(ctx, dir); err != nil {
 			return f, err
@@ -80,9 +80,9 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, entries
 	return f, f.forgetDeleted(deleted)
 }
 
-// forgetDeleted drops the digests that a deletion by Orbax makes void: those of
-// the part that it is removing, and of those that it has removed before it wrote
-// the metadata again, which are then as they should be.
+// forgetDeleted drops the digests that a deletion by Orbax makes void. These are the
+// digests of the item that is being removed, and of the items that Orbax removed before
+// it wrote the metadata again. The new metadata then gets a digest.
 func (f *Found) forgetDeleted(deleted []string) error {
 	for _, name := range deleted {
 		if f.Has(name) {
@@ -99,11 +99,11 @@ func (f *Found) forgetDeleted(deleted []string) error {
 	return nil
 }
 
-// findItems finds the items: all directories but those with names of
-// another meaning, and one that is being deleted.
+// findItems finds the items: all directories except those whose names have another
+// meaning, and an item that is being deleted.
 func (f *Found) findItems(entries []storage.Info) {
 	_, single := f.Meta.Handlers[""]
-	if single || f.Digests == nil && hasFile(entries, layout.TreeFile) { // we write none of these
+	if single || f.Digests == nil && hasFile(entries, layout.TreeFile) { // this package writes neither
 		f.Kind = Single
 		return
 	}
@@ -112,8 +112,8 @@ func (f *Found) findItems(entries []storage.Info) {
 			f.Names = append(f.Names, e.Name)
 		}
 	}
-	// Orbax names the handlers of what it saves and of nothing else, in each release
-	// that writes them, and makes a directory for each.
+	// In every release that records handlers, Orbax records them for the items that it
+	// saves and for nothing else, and makes a directory for each.
 	for _, name := range slices.Sorted(maps.Keys(f.Meta.Handlers)) {
 		isPart := layout.CheckName(name) == nil
 		dir := slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Dir && e.Name == name })

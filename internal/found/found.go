@@ -1,13 +1,13 @@
-// Package found finds out what is at a path: which kind of checkpoint, what it consists
-// of, and whether it is still the same. It is the one place that does, so that the
-// functions above it need not look again.
+// Package found finds out what is at a path: the kind of checkpoint, its items, and
+// whether it is still the same. It is the only package that does, so that the functions
+// above it need not look again.
 //
 //	f, err := found.Look(ctx, store, dir)
 //	name, err := f.Choose(ctx, "", nil) // the item that a load without a name means
 //	…                              // read its files
 //	err = f.Unchanged(ctx, err)    // the outcome, unless it was replaced meanwhile
 //
-// An item is what Orbax calls a checkpointable.
+// An item is a checkpointable in the terms of Orbax.
 package found
 
 import (
@@ -26,23 +26,23 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Kind is what a checkpoint is on its disk.
+// Kind is the layout of a checkpoint on its disk.
 type Kind uint8
 
 const (
 	// Composite is a directory with metadata of the checkpoint and items, each in a
-	// directory of its name.
+	// directory with its name.
 	Composite Kind = iota
 	// Single is an item without a name: the directory has metadata of the checkpoint and
 	// the item's files.
 	Single
 	// Tree is a directory with a pytree's files and no metadata of a checkpoint, as
-	// releases of Orbax before v1 wrote.
+	// releases of Orbax before v1 wrote it.
 	Tree
-	// OldComposite is a directory of items without a document of its own, as releases of
-	// Orbax before those wrote.
+	// OldComposite is a directory of items without a document of its own, as the oldest
+	// releases of Orbax wrote it.
 	OldComposite
-	// Key is the directory of a random generator's state.
+	// Key is the directory with the state of a random generator.
 	Key
 	// Arrays is a store of zarr arrays without metadata of a tree.
 	Arrays
@@ -52,38 +52,38 @@ const (
 	Flax
 )
 
-// HasItems reports whether items have names, each with a directory of its own.
+// HasItems reports whether items have names, each with its own directory.
 func (k Kind) HasItems() bool { return k == Composite || k == OldComposite }
 
-// IsBare reports whether there is no document of Orbax at all: other programs write such
-// files too, and nothing says whether they are complete.
+// IsBare reports whether there is no document of Orbax at all. Other programs write such
+// files too, and nothing shows whether they are complete.
 func (k Kind) IsBare() bool { return k > OldComposite }
 
-// IsForeign reports whether there is no document of Orbax at the top. Such directories are
-// read and never replaced.
+// IsForeign reports whether there is no document of Orbax at the top. Such directories
+// are read and never replaced.
 func (k Kind) IsForeign() bool { return k >= OldComposite }
 
-// Found is a checkpoint as [Look] has found it. Its methods change nothing and may be called
-// by several goroutines.
+// Found is a checkpoint as [Look] has found it. Its methods change nothing. Several
+// goroutines may call them.
 type Found struct {
 	Kind
 	Store storage.Store
 	Dir   string // in Store
 	// Meta is the metadata of the checkpoint; empty if it has none.
 	Meta *layout.CheckpointMetadata
-	// Document is where Meta comes from; nil if it has none.
+	// Document is the text of Meta; nil if there is none.
 	Document []byte
-	// Digests are nil in checkpoints of other writers.
+	// Digests is nil in checkpoints of other writers.
 	Digests *layout.Digests
 	Names   []string // of the items
-	Missing []string // items that were written and have no directory
-	// LostMetrics says the same of the metrics.
+	Missing []string // items that were saved and have no directory
+	// LostMetrics says that metrics were saved and have no directory.
 	LostMetrics bool
-	// Item is the only item that counts, if the path that was given is that of its
-	// directory; Dir is that of the checkpoint around it.
+	// Item is the only item that counts, if the given path was that of its directory. Dir
+	// is then the directory of the checkpoint around it.
 	Item string
-	// Deleting is the item whose deletion was begun and not finished, Deletion the record
-	// of it, and Recorded whether there is one, valid or not.
+	// Deleting is the item whose deletion has begun and not finished. Deletion is the
+	// record of that deletion, and Recorded says whether there is a record, valid or not.
 	Deleting string
 	Deletion *layout.Deletion
 	Recorded bool
@@ -91,14 +91,14 @@ type Found struct {
 	mark mark
 }
 
-// IsTemporary reports whether a name is one that unfinished directories have.
+// IsTemporary reports whether a name marks an unfinished directory.
 func IsTemporary(name string) bool { return strings.Contains(name, storage.TempMarker) }
 
-// IsSession reports whether a path is that of a session of partial saves.
+// IsSession reports whether a path is the path of a session of partial saves.
 func IsSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSuffix) }
 
 // Look finds out what is at dir of store. It fails with ErrNotExist, ErrIncomplete,
-// ErrInvalidCheckpoint or ErrCorrupt, as orbax.Open says.
+// ErrInvalidCheckpoint or ErrCorrupt in the cases that orbax.Open documents.
 func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	for try := 1; ; try++ {
 		f, err := lookOnce(ctx, store, dir)
@@ -114,7 +114,7 @@ func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) 
 	}
 }
 
-// Stat describes what is at dir, or fails with ErrNotExist.
+// Stat returns the entry at dir, or an error that matches ErrNotExist.
 func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, error) {
 	info, err := store.Stat(ctx, dir)
 	switch {
@@ -129,8 +129,8 @@ func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, e
 	return info, err
 }
 
-// lookOnce is Look without a second try after an overwrite that comes in between. With a
-// checkpoint it returns what is wrong with it.
+// lookOnce is Look without another try after an overwrite. With a checkpoint it may
+// return the error that makes the checkpoint unreadable.
 func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	if IsTemporary(path.Base(dir)) {
 		if _, err := Stat(ctx, store, dir); err != nil {
@@ -142,7 +142,7 @@ func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, err
 	switch {
 	case err != nil:
 		return lookFile(ctx, store, dir, err)
-	case IsSession(dir): // however far Orbax has come that was merging it
+	case IsSession(dir): // no matter how far a merge by Orbax has got
 		return nil, NotCheckpoint(ctx, store, dir)
 	case hasEntry(entries, layout.CheckpointFile):
 		return lookComposite(ctx, store, dir, entries)
@@ -150,15 +150,15 @@ func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, err
 	return lookElsewhere(ctx, store, dir, entries)
 }
 
-// lookFile recognises a file, or returns why there is none: failed is what listing it as a
-// directory has failed with.
+// lookFile recognises a file, or returns the reason why there is no checkpoint. failed is
+// the error of listing it as a directory.
 func lookFile(ctx context.Context, store storage.Store, file string, failed error) (*Found, error) {
 	info, err := Stat(ctx, store, file)
 	switch {
 	case err != nil:
 		return nil, err
 	case info.Dir && errors.Is(failed, fs.ErrNotExist):
-		return nil, ErrReplaced // it has come since
+		return nil, ErrReplaced // it appeared after the listing
 	case info.Dir:
 		return nil, failed
 	case path.Ext(file) == safetensors.Ext:

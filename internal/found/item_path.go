@@ -10,8 +10,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// lookItem opens the directory of a checkpointable: the checkpoint around it, as far
-// as it consists of that. Programs hand such paths around, as Orbax v0 loads them.
+// lookItem opens the directory of an item: the checkpoint around it, reduced to that
+// item. Programs pass such paths on, because Orbax v0 loads them.
 func lookItem(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	outer, name := path.Dir(dir), path.Base(dir)
 	f, err := lookOnce(ctx, store, outer)
@@ -29,7 +29,8 @@ func lookItem(ctx context.Context, store storage.Store, dir string) (*Found, err
 	return f, nil
 }
 
-// ErrItem is what is refused that concerns a checkpoint and not one checkpointable.
+// ErrItem returns an error if the path was that of an item, for operations that need a
+// whole checkpoint.
 func (f *Found) ErrItem() error {
 	if f.Item == "" {
 		return nil

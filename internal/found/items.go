@@ -16,24 +16,24 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// ReadDir returns the directory of an item, "" for the one without a name.
-// unchanged is [Found.Unchanged], or calls it.
+// ReadDir returns the directory of an item; "" is the item without a name. unchanged is
+// [Found.Unchanged], or calls it.
 func (f *Found) ReadDir(name string, unchanged func(context.Context, error) error) *ckdir.ReadDir {
 	return ckdir.NewReadDir(f.Place(f.Dir, name, unchanged))
 }
 
-// Place says where the directory of an item is in the checkpoint, or in a copy of it, at
-// root of its store.
+// Place returns the place of the directory of an item, in the checkpoint or in a copy of
+// it at root of the same store.
 func (f *Found) Place(root, name string, unchanged func(context.Context, error) error) ckdir.Place {
-	var digests ckdir.Digests // a nil *layout.Digests in it would not be nil
+	var digests ckdir.Digests // an interface that holds a nil *layout.Digests would not be nil
 	if f.Digests != nil {
 		digests = f.Digests
 	}
 	return ckdir.Place{Store: f.Store, Root: root, Name: name, Digests: digests, Unchanged: unchanged}
 }
 
-// Items returns what the checkpoint consists of: its checkpointables, or the one
-// without a name that it is itself.
+// Items returns the names of the items. A checkpoint that is an item without a name has
+// the one name "".
 func (f *Found) Items() []string {
 	if f.HasItems() {
 		return f.Names
@@ -41,7 +41,7 @@ func (f *Found) Items() []string {
 	return []string{""}
 }
 
-// HasTree reports whether a checkpointable has the metadata of a pytree.
+// HasTree reports whether an item has the metadata of a pytree.
 func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
 	if f.IsBare() || f.Digests.Has(path.Join(name, layout.TreeFile)) {
 		return true, nil
@@ -53,10 +53,10 @@ func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
 	return pytree.IsRandomKey(ctx, f.Store, dir)
 }
 
-// HandlerType returns the type of the handler that saved a checkpointable. What
-// is a pytree is one whatever the checkpoint says: Orbax records the handler of
-// stateful objects for the pytrees that it finalizes from partial saves. Where
-// nothing is recorded, the files tell.
+// HandlerType returns the type of the handler that saved an item. An item with the files
+// of a pytree is a pytree whatever the checkpoint records: Orbax records the handler of
+// stateful objects for pytrees that it finalizes from partial saves. If nothing is
+// recorded, the files decide.
 func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 	typ := f.Meta.Handlers[name]
 	if typ != "" && typ != layout.StatefulHandler {
@@ -74,9 +74,9 @@ func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 	return typ, nil
 }
 
-// LostTree returns an error for a checkpointable that was saved as a pytree and
-// has lost the metadata of one. A pytree that Orbax finalized from partial saves, which
-// has the type of a stateful object, is known by the databases of its parts.
+// LostTree returns an error for an item that was saved as a pytree and has lost the
+// metadata of the pytree. A pytree that Orbax finalized from partial saves has the
+// handler type of a stateful object; the databases of its parts identify it.
 func (f *Found) LostTree(ctx context.Context, name string) error {
 	typ := f.Meta.Handlers[name]
 	if !isPyTree(typ) && typ != layout.StatefulHandler {
@@ -109,7 +109,7 @@ func IsOf[H handler.Handler](typ string) bool {
 	return err == nil && ok && standard.Knows(typ)
 }
 
-// CheckWhole returns an error if checkpointables have been lost.
+// CheckWhole returns an error if items have been lost.
 func (f *Found) CheckWhole() error {
 	var errs []error
 	for _, name := range f.Missing {
@@ -118,17 +118,18 @@ func (f *Found) CheckWhole() error {
 	return errors.Join(errs...)
 }
 
-// Pending is what refuses to change a checkpoint with an unfinished deletion.
+// Pending returns the error of an attempt to change a checkpoint with an unfinished
+// deletion.
 func (f *Found) Pending() error {
 	return fmt.Errorf("%w: %w: that of its checkpointable %q; retry that first", fault.ErrBusy, fault.ErrDeletionInProgress, f.Deleting)
 }
 
-// Has reports whether there is a checkpointable called name.
+// Has reports whether there is an item called name.
 func (f *Found) Has(name string) bool { return slices.Contains(f.Names, name) }
 
-// Choose returns the item that is meant by name, as Orbax does: if that is empty the one
-// called "state", else the first that is a pytree. opens, if not nil, reports whether an
-// item without the files of a pytree can be opened as a tree too.
+// Choose returns the item that name means, as Orbax does. For an empty name this is the
+// item "state", else the first item that is a pytree. opens, if not nil, reports whether
+// an item without the files of a pytree can be opened as a tree too.
 func (f *Found) Choose(ctx context.Context, name string, opens func(item string) bool) (string, error) {
 	switch {
 	case !f.HasItems() && name != "":
@@ -146,7 +147,7 @@ func (f *Found) Choose(ctx context.Context, name string, opens func(item string)
 	for _, n := range slices.Concat([]string{layout.DefaultName}, f.Names, f.Missing) {
 		lost := slices.Contains(f.Missing, n) && isPyTree(f.Meta.Handlers[n])
 		if lost || f.Digests.Has(path.Join(n, layout.TreeFile)) {
-			return n, f.Check(n) // even if it is missing: no other may take its place
+			return n, f.Check(n) // even if it is missing: another item must not take its place
 		}
 		if !f.Has(n) {
 			continue
@@ -167,7 +168,7 @@ func (f *Found) Choose(ctx context.Context, name string, opens func(item string)
 	return "", fmt.Errorf("%w: no pytree among its checkpointables %q", fault.ErrStructure, f.Names)
 }
 
-// PyTrees returns the names of the checkpointables of which [Found.Choose] takes one, sorted.
+// PyTrees returns the sorted names of the items from which [Found.Choose] chooses.
 func (f *Found) PyTrees(ctx context.Context) (names []string, err error) {
 	if !f.HasItems() {
 		return nil, nil

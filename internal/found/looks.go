@@ -13,13 +13,13 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// isAbsent reports whether a look has found that nothing is there.
+// isAbsent reports whether an error says that nothing is at a path.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// looks is a store that remembers the first look that failed, for a series of looks of
-// which any may find what the others do not.
+// looks is a store that remembers the first failed operation, for a series of lookups in
+// which one may find a file that the others miss.
 type looks struct {
 	storage.Store
 	failed error
@@ -53,8 +53,8 @@ func hasFile(entries []storage.Info, name string) bool {
 	return slices.ContainsFunc(entries, func(e storage.Info) bool { return e.Name == name && !e.Dir })
 }
 
-// hasDigests reports whether a directory has the digests of a checkpoint: others
-// may call a file like that too.
+// hasDigests reports whether a directory has the digests of a checkpoint. Other programs
+// may give a file the same name.
 func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
 	if err != nil {
@@ -64,8 +64,8 @@ func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
 	return err == nil && sums.Has(layout.CheckpointFile)
 }
 
-// lookElsewhere is lookOther, which must have seen everything to say that there is no
-// checkpoint.
+// lookElsewhere is lookOther, except that it reports a missing checkpoint only if no
+// lookup has failed.
 func lookElsewhere(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
 	l := &looks{Store: store}
 	f, err := lookOther(ctx, l, dir, entries)

@@ -15,7 +15,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// checkpointsIn returns the names of those entries of dir that are checkpoints.
+// checkpointsIn returns the names of the entries of dir that are checkpoints.
 func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	for _, e := range entries {
 		if !e.Dir || IsTemporary(e.Name) {
@@ -28,14 +28,15 @@ func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries
 	return names
 }
 
-// NotCheckpoint says what a directory without checkpoint metadata may be.
+// NotCheckpoint returns an error that says what a directory without checkpoint metadata
+// may be.
 func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	if IsSession(dir) {
 		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
 	}
 	entries, err := store.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.ErrNotExist // removed meanwhile
+		return fault.ErrNotExist // it was removed meanwhile
 	}
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 	case begun:
 		return fault.ErrUnfinished
 	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
-		// A save by marker may have written it, and the marker, since it was looked for.
+		// A save by marker may have written it, and the marker, since the first lookup.
 		_, err := store.Stat(ctx, path.Join(dir, layout.CheckpointFile))
 		switch {
 		case err == nil:
@@ -78,12 +79,12 @@ func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return readable
 	}
 	if len(entries) > maxOldLooks {
-		return fault.ErrInvalidCheckpoint // old ones may be among those that were not looked at
+		return fault.ErrInvalidCheckpoint // there may be old checkpoints among the entries that were not looked at
 	}
 	return fmt.Errorf("%w, and none of its entries is one", fault.ErrInvalidCheckpoint)
 }
 
-// byNumber compares names by the numbers that they end in, as those of steps do.
+// byNumber compares names by the numbers at their ends, as the names of steps have them.
 func byNumber(a, b string) int {
 	number := func(name string) string {
 		return strings.TrimLeft(name[len(strings.TrimRight(name, "0123456789")):], "0")

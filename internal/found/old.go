@@ -11,11 +11,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// maxOldLooks bounds how many entries of a directory are looked at, and into.
+// maxOldLooks bounds the number of entries of a directory that are looked at.
 const maxOldLooks = 100
 
-// oldCheckpointsIn returns the names of those entries of dir that are checkpoints of
-// Flax or of releases of Orbax that wrote no document at the root: files, trees and
+// oldCheckpointsIn returns the names of the entries of dir that are checkpoints of Flax
+// or of releases of Orbax that wrote no document at the root: files, trees and
 // directories of trees.
 func oldCheckpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	has := func(name string) bool {

@@ -17,8 +17,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// lookOther recognises a directory without the document _CHECKPOINT_METADATA,
-// which old versions of Orbax did not write, nor do other programs.
+// lookOther recognises a directory without the document _CHECKPOINT_METADATA. Old
+// versions of Orbax and other programs do not write that document.
 func lookOther(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
 	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
 		return lookItem(ctx, store, dir)
@@ -26,10 +26,10 @@ func lookOther(ctx context.Context, store storage.Store, dir string, entries []s
 	has := func(name string) bool { return hasFile(entries, name) }
 	switch {
 	case has(layout.DigestFile) && hasDigests(ctx, store, dir), has(layout.IndicatorFile):
-		return nil, NotCheckpoint(ctx, store, dir) // a checkpoint that has lost it
+		return nil, NotCheckpoint(ctx, store, dir) // a checkpoint that has lost its metadata
 	case has(layout.TreeFile):
 		f := only(Tree, store, dir)
-		if has(ocdbt.ManifestName) { // it differs even where the tree is the same
+		if has(ocdbt.ManifestName) { // it differs even if the tree is the same
 			return f, f.watch(ctx, ocdbt.ManifestName, entries)
 		}
 		return f, f.watch(ctx, layout.TreeFile, entries)
@@ -38,7 +38,7 @@ func lookOther(ctx context.Context, store storage.Store, dir string, entries []s
 	if err != nil {
 		return nil, err
 	}
-	if aggregate { // all that old versions wrote of metadata
+	if aggregate { // old versions wrote no other metadata
 		return only(Tree, store, dir), nil
 	}
 	if isKey, err := pytree.IsRandomKey(ctx, store, dir); err != nil {
@@ -60,7 +60,7 @@ func lookOther(ctx context.Context, store storage.Store, dir string, entries []s
 			return only(Arrays, store, dir), nil
 		}
 		if !e.Dir && path.Ext(e.Name) == safetensors.Ext {
-			if len(checkpointsIn(ctx, store, dir, entries)) > 0 { // an export beside the steps of a run
+			if len(checkpointsIn(ctx, store, dir, entries)) > 0 { // an export next to the steps of a run
 				return nil, NotCheckpoint(ctx, store, dir)
 			}
 			return only(Tensors, store, dir), nil
@@ -77,8 +77,8 @@ func lookOther(ctx context.Context, store storage.Store, dir string, entries []s
 	return nil, NotCheckpoint(ctx, store, dir)
 }
 
-// ofTree reports whether an entry is one that only Orbax writes beside a tree's
-// arrays. Without the tree's metadata a tree of other leaves would be loaded.
+// ofTree reports whether an entry is one that only Orbax writes next to a tree's arrays.
+// If the tree's metadata is lost, such an entry prevents loading a tree of other leaves.
 func ofTree(e storage.Info) bool {
 	switch e.Name {
 	case layout.CommitFile, layout.ShardingFile, layout.StringsFile:
@@ -104,8 +104,7 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 	return false
 }
 
-// storeMarks are files by which a store of arrays is known that has no metadata
-// of a tree.
+// storeMarks are files that identify a store of arrays without metadata of a tree.
 var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
 
 // only returns a checkpoint of one kind without metadata of the checkpoint.
@@ -113,9 +112,9 @@ func only(kind Kind, store storage.Store, dir string) *Found {
 	return &Found{Kind: kind, Store: store, Dir: dir, Meta: &layout.CheckpointMetadata{Handlers: map[string]string{}}}
 }
 
-// oldParts returns the checkpointables of a checkpoint from before Orbax wrote
-// metadata for it as a whole, of which one at least is a pytree. Numbers, and
-// Names that end in one, are steps of a run rather than checkpointables.
+// oldParts returns the items of a checkpoint that Orbax wrote without metadata of the
+// whole. At least one of them is a pytree. Numbers, and names that end in one, are steps
+// of a run and not items.
 func oldParts(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	trees := false
 	for _, e := range entries {
@@ -139,8 +138,8 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 	return names
 }
 
-// treeIn reports whether a directory is that of a pytree: it has the metadata of one, or
-// what old versions of Orbax wrote instead.
+// treeIn reports whether a directory is the directory of a pytree: it has the metadata of
+// one, or the files that old versions of Orbax wrote instead.
 func treeIn(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	_, err := store.Stat(ctx, path.Join(dir, layout.TreeFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,13 +14,12 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// indexSuffix ends the name of the document that lists which of several files of
-// safetensors has what.
+// indexSuffix ends the name of the document that says which of several safetensors files
+// has which tensor.
 const indexSuffix = safetensors.Ext + ".index.json"
 
-// holdsReadable returns an error that names what is readable among the entries of a
-// directory that is no checkpoint, or nil if there is no such entry among those that
-// it looks at.
+// holdsReadable returns an error that names the readable entries of a directory that is
+// not a checkpoint, or nil if it finds none among the entries that it looks at.
 func holdsReadable(ctx context.Context, store storage.Store, dir string, entries []storage.Info) error {
 	runs, err := layout.RunsIn(ctx, store, dir, entries, nil)
 	switch {
@@ -41,9 +40,8 @@ func holdsReadable(ctx context.Context, store storage.Store, dir string, entries
 	}
 }
 
-// readableIn returns the names of those entries that are files of Flax, stores of
-// arrays, directories of arrays or of safetensors files, or runs of the oldest releases
-// of Orbax.
+// readableIn returns the names of the entries that are files of Flax, stores of arrays,
+// directories of arrays or of safetensors files, or runs of the oldest releases of Orbax.
 func readableIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
 	for _, e := range entries[:min(len(entries), maxOldLooks)] {
 		at := path.Join(dir, e.Name)
@@ -60,11 +58,11 @@ func readableIn(ctx context.Context, store storage.Store, dir string, entries []
 	return names
 }
 
-// maxInner bounds how many directories of an entry are looked into.
+// maxInner bounds the number of directories of an entry that are looked into.
 const maxInner = 3
 
-// holdsStore reports whether a directory has a file by which a store of arrays is known,
-// or directories that are arrays or old checkpoints.
+// holdsStore reports whether a directory has a file that identifies a store of arrays, or
+// directories that are arrays or old checkpoints.
 func holdsStore(ctx context.Context, store storage.Store, dir string) bool {
 	entries, err := store.List(ctx, dir)
 	if err != nil {
@@ -80,7 +78,7 @@ func holdsStore(ctx context.Context, store storage.Store, dir string) bool {
 	return holdsArrays(ctx, store, dir, inner) || len(oldCheckpointsIn(ctx, store, dir, inner)) > 0
 }
 
-// noFile returns the error for a file that is no checkpoint.
+// noFile returns the error about a file that is not a checkpoint.
 func noFile(name string) error {
 	if strings.HasSuffix(name, indexSuffix) {
 		return fmt.Errorf("%w: it is the index of files of safetensors; give the path of their directory", fault.ErrInvalidCheckpoint)

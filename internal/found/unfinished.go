@@ -16,29 +16,29 @@ import (
 )
 
 // A checkpoint is committed in one of two ways. By rename: it is written under a
-// temporary name, so that what has its final name is complete. Or by marker: it is
-// written in its final place, and complete when layout.CommitFile is there. Orbax
-// renames on file systems and uses the marker on Google Cloud Storage and wherever
+// temporary name, so that everything under a final name is complete. Or by marker: it is
+// written in its final place, and is complete when layout.CommitFile is there. Orbax
+// renames on file systems. It uses the marker on Google Cloud Storage and wherever
 // AtomicityOptions say so.
 //
-// Where the marker is, a checkpoint is complete. Where it is not, a checkpoint may be
-// complete nevertheless: releases of Orbax before August 2026 wrote no marker into
-// what they renamed. Then the documents decide; see Checkpoint.unfinished. They
-// cannot do so in the moment between the last document and the marker of a save by
-// Orbax's Save functions, and of an item without a step around it. All that there is
-// to load is in place by then, and so such a checkpoint counts as complete.
+// A checkpoint with the marker is complete. A checkpoint without it may be complete too,
+// because releases of Orbax before August 2026 wrote no marker into checkpoints that they
+// renamed. The documents decide then; see [Found.unfinished]. They cannot decide between
+// the last document and the marker of a save by Orbax's Save functions, and of an item
+// without a step around it. Everything that can be loaded is in place at that time, so
+// such a checkpoint counts as complete.
 
 // unfinished returns fault.ErrUnfinished if the documents of a checkpoint without the
-// marker say that it is committed by that. It looks at nothing but the checkpointables.
+// marker show that it is committed by marker. It looks only at the items.
 func (f *Found) unfinished(ctx context.Context) error {
 	if f.Meta.Uncommitted {
 		return fault.ErrUnfinished
 	}
-	uncertain := f.Meta.CommitTime.IsZero() // the document is empty, or of an old release
+	uncertain := f.Meta.CommitTime.IsZero() // the document is empty, or comes from an old release
 	if uncertain && f.HasItems() && len(f.Names)+len(f.Missing) == 0 && f.Deleting == "" {
-		return fault.ErrUnfinished // all that there is is the beginning of that document
+		return fault.ErrUnfinished // the checkpoint has only the beginning of that document
 	}
-	// Who commits by marker does so with every checkpointable first.
+	// A writer that commits by marker marks every item first.
 	if marked, err := anyMarked(ctx, f.Store, f.Dir, f.Names); marked || err != nil {
 		return cmp.Or(err, fault.ErrUnfinished)
 	}
@@ -53,7 +53,7 @@ func (f *Found) unfinished(ctx context.Context) error {
 	return nil
 }
 
-// anyMarked reports whether one of the checkpointables in dir has a marker of its own.
+// anyMarked reports whether one of the items in dir has its own marker.
 func anyMarked(ctx context.Context, store storage.Store, dir string, names []string) (bool, error) {
 	for _, name := range names {
 		info, err := store.Stat(ctx, path.Join(dir, name, layout.CommitFile))
@@ -67,8 +67,8 @@ func anyMarked(ctx context.Context, store storage.Store, dir string, names []str
 	return false, nil
 }
 
-// isUnmerged reports whether a pytree's directory has the databases of processes and
-// not yet the one that Orbax makes of them.
+// isUnmerged reports whether a pytree's directory has the databases of processes and not
+// yet the one that Orbax merges them into.
 func isUnmerged(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	entries, err := store.List(ctx, dir)
 	if err != nil {
@@ -83,8 +83,8 @@ func isUnmerged(ctx context.Context, store storage.Store, dir string) (bool, err
 // ofProcess reports whether an entry is the database of a process.
 func ofProcess(e storage.Info) bool { return e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) }
 
-// hasBegun reports whether a directory without metadata of a checkpoint, and without
-// its marker, is what a save by marker has made of it so far.
+// hasBegun reports whether a directory without metadata of a checkpoint, and without its
+// marker, is an unfinished save by marker.
 func hasBegun(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (bool, error) {
 	switch {
 	case hasFile(entries, layout.CommitFile) || !hasFile(entries, layout.IndicatorFile):
@@ -98,11 +98,11 @@ func hasBegun(ctx context.Context, store storage.Store, dir string, entries []st
 			names = append(names, e.Name)
 		}
 	}
-	return anyMarked(ctx, store, dir, names) // else it was renamed, and has lost its metadata
+	return anyMarked(ctx, store, dir, names) // otherwise it was renamed, and has lost its metadata
 }
 
-// looksBegun reports whether there is nothing in a directory but others, and one of
-// them is that of a pytree that Orbax has begun to write.
+// looksBegun reports whether a directory holds only directories, and one of them is a
+// pytree that Orbax has begun to write.
 func looksBegun(ctx context.Context, store storage.Store, dir string, entries []storage.Info) bool {
 	if slices.ContainsFunc(entries, func(e storage.Info) bool { return !e.Dir }) {
 		return false

@@ -1,7 +1,8 @@
-// Package frozen reads a directory of a store as one listing has found it. A caller that merges
-// a directory and then removes it must not treat a file as absent because the store
-// failed once to find it, as network file systems do: here what the
-// listing has is there or is an error, and what it has not is not there.
+// Package frozen presents a directory of a store as one listing has found it.
+//
+// Network file systems may fail once to find a file. A caller that merges a directory and
+// then removes it must not treat such a file as absent. With this package a file in the
+// listing exists or is an error, and a file that is not in the listing does not exist.
 package frozen
 
 import (
@@ -16,12 +17,12 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Store is a storage.Store in which one directory is as it was listed. What lies
-// elsewhere, and Begin, are those of the store below.
+// Store is a [storage.Store] in which one directory stays as it was listed. Files
+// elsewhere, and Begin, are those of the underlying store.
 type Store struct {
 	storage.Store
 	dir string
-	all map[string]listed // by name in the store
+	all map[string]listed // indexed by name in the store
 }
 
 type listed struct {
@@ -29,7 +30,7 @@ type listed struct {
 	entries []storage.Info // of a directory
 }
 
-// New lists all that is below dir.
+// New lists everything below dir.
 func New(ctx context.Context, store storage.Store, dir string) (*Store, error) {
 	s := &Store{store, dir, map[string]listed{}}
 	return s, s.list(ctx, storage.Info{Name: path.Base(dir), Dir: true}, dir)
@@ -59,8 +60,8 @@ func (s *Store) changed(name string) error {
 	return fmt.Errorf("%w: %s changes while it is read (%s)", fault.ErrBusy, s.dir, strings.TrimPrefix(strings.TrimPrefix(name, s.dir), "/"))
 }
 
-// Unchanged lists the directory anew, and returns an error that matches
-// fault.ErrBusy if anything differs.
+// Unchanged lists the directory again. It returns an error that matches [fault.ErrBusy]
+// if anything differs.
 func (s *Store) Unchanged(ctx context.Context) error {
 	now, err := New(ctx, s.Store, s.dir)
 	if err != nil {
@@ -80,13 +81,14 @@ func (s *Store) Unchanged(ctx context.Context) error {
 	return nil
 }
 
-// inside reports whether a name is one of the directory, and what the listing has.
+// inside reports whether a name lies in the directory, and returns its entry in the
+// listing, if there is one.
 func (s *Store) inside(name string) (_ listed, there, inside bool) {
 	l, there := s.all[name]
 	return l, there, there || strings.HasPrefix(name, strings.TrimSuffix(s.dir, "/")+"/")
 }
 
-// Stat describes what the listing has.
+// Stat returns the entry of name in the listing.
 func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	l, there, inside := s.inside(path.Clean(name))
 	switch {
@@ -98,7 +100,7 @@ func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return l.Info, nil
 }
 
-// List returns the entries that the listing has.
+// List returns the entries of dir in the listing.
 func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	l, there, inside := s.inside(path.Clean(dir))
 	switch {
@@ -110,7 +112,7 @@ func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	return append([]storage.Info(nil), l.entries...), nil
 }
 
-// Entries fails, so that storage.Entries returns what the listing has.
+// Entries fails, so that [storage.Entries] calls List and gets the listing.
 func (s *Store) Entries(context.Context, string) ([]storage.Entry, error) {
 	return nil, errors.ErrUnsupported
 }
@@ -118,8 +120,8 @@ func (s *Store) Entries(context.Context, string) ([]storage.Entry, error) {
 // Confined returns nil: the directory has been listed within its bounds.
 func (s *Store) Confined(string, bool) storage.Store { return nil }
 
-// Open opens a file that the listing has. If it is not found, or has another size
-// now, the error matches fault.ErrBusy.
+// Open opens a file of the listing. If the file is not found, or now has another size,
+// the error matches [fault.ErrBusy].
 func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
 	l, there, inside := s.inside(path.Clean(name))
 	if inside && !there {

@@ -1,12 +1,12 @@
-// Package jsonscan reads JSON documents whose form the caller knows, several
-// times as fast as package encoding/json: the documents of a tree say the same few
-// things about each of its leaves.
+// Package jsonscan reads JSON documents whose form the caller knows, several times as
+// fast as package encoding/json. The documents of a tree have the same few members for
+// each of its leaves.
 //
-// A Scanner goes through a document from front to back. Whatever is not of the
-// form that it is asked for fails it for good, and everything that it gives from
-// then on is zero. It does not say what is wrong, and refuses much that is
-// valid: a caller that learns from Done that the document is of another form
-// leaves it to encoding/json to accept it or to explain what is wrong.
+// A [Scanner] goes through a document from front to back. If the document does not have
+// the form that the caller asks for, the Scanner fails for good, and returns zeros from
+// then on. It does not report the fault, and refuses many valid documents. If
+// [Scanner.Done] returns false, the caller parses the document with encoding/json, which
+// accepts it or reports its fault.
 //
 //	s := jsonscan.New(doc) // {"sizes": [1, 2]}
 //	for s.Begin('{'); s.Next('}'); {
@@ -25,7 +25,7 @@ import (
 	"unicode/utf8"
 )
 
-// Scanner reads one document. Its zero value reads the empty one, which is none.
+// Scanner reads one document. The zero value reads an empty document, which is not valid.
 type Scanner struct {
 	doc   []byte
 	at    int
@@ -33,15 +33,14 @@ type Scanner struct {
 	bad   bool
 }
 
-// New returns a Scanner of doc, which must not change while it is read. One that
-// is not UTF-8 fails.
+// New returns a [Scanner] of doc, which must not change while it is read. The Scanner
+// fails if doc is not UTF-8.
 func New(doc []byte) *Scanner { return &Scanner{doc: doc, bad: !utf8.Valid(doc)} }
 
-// Fail says that the document is not of the form that the caller knows.
+// Fail makes the Scanner fail: the document does not have the form that the caller knows.
 func (s *Scanner) Fail() { s.bad = true }
 
-// Done reports whether the document was of the form that was read, and has been
-// read to its end.
+// Done reports whether the document had the form that was read, and was read to its end.
 func (s *Scanner) Done() bool { return !s.bad && s.peek() == 0 && s.at == len(s.doc) }
 
 // Begin enters a list: an array with open '[', an object with '{'.
@@ -50,8 +49,8 @@ func (s *Scanner) Begin(open byte) {
 	s.first = true
 }
 
-// Next reports whether the list has another item, which is to be read then, or
-// leaves it: an array with end ']', an object with '}'.
+// Next reports whether the list has another item, which the caller must then read.
+// Otherwise it leaves the list: an array with end ']', an object with '}'.
 func (s *Scanner) Next(end byte) bool {
 	c := s.peek()
 	switch {
@@ -68,14 +67,14 @@ func (s *Scanner) Next(end byte) bool {
 	return s.take(',')
 }
 
-// Name reads the name of an object's member, as Text does.
+// Name reads the name of an object's member, like [Scanner.Text].
 func (s *Scanner) Name() []byte {
 	name := s.Text()
 	s.take(':')
 	return name
 }
 
-// Text reads a string. The result may be part of the document.
+// Text reads a string. The result may alias the document.
 func (s *Scanner) Text() []byte {
 	spelled, escapes := s.literal()
 	switch {
@@ -91,8 +90,8 @@ func (s *Scanner) Text() []byte {
 	return []byte(text)
 }
 
-// Literal reads a string and returns it as the document spells it, in quotes: part
-// of the document. Its escapes are not checked.
+// Literal reads a string and returns it as the document spells it, in quotes. The result
+// aliases the document. Literal does not check escapes.
 func (s *Scanner) Literal() []byte {
 	spelled, _ := s.literal()
 	return spelled
@@ -105,7 +104,7 @@ func (s *Scanner) literal() (spelled []byte, escapes bool) {
 	doc, begin := s.doc, s.at-1
 	for i := s.at; i < len(doc); i++ {
 		switch c := doc[i]; {
-		case c > '\\': // as most are
+		case c > '\\': // as most characters are
 		case c == '"':
 			s.at = i + 1
 			return doc[begin:s.at:s.at], escapes
@@ -121,7 +120,7 @@ func (s *Scanner) literal() (spelled []byte, escapes bool) {
 	return nil, false
 }
 
-// maxDigits is how many digits an int can always have.
+// maxDigits is the number of digits that always fit in an int.
 const maxDigits = 18
 
 // Int reads an integer that is spelled without a fraction and an exponent.
@@ -171,7 +170,8 @@ func (s *Scanner) Bool() bool {
 	return false
 }
 
-// Is reports whether the next value begins with c, which tells of what kind it is.
+// Is reports whether the next value begins with c, which identifies the kind of the
+// value.
 func (s *Scanner) Is(c byte) bool { return s.peek() == c }
 
 // Null reads null.
@@ -196,8 +196,8 @@ func (s *Scanner) take(c byte) bool {
 	return true
 }
 
-// peek returns the next character that is not white space; 0 at the end, and when
-// the Scanner has failed.
+// peek returns the next character that is not white space. It returns 0 at the end, and
+// if the Scanner has failed.
 func (s *Scanner) peek() byte {
 	if s.bad {
 		return 0

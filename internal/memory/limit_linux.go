@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit returns what the machine and the control group of the process have.
+// limit returns the memory that the machine and the control group allow the process.
 var limit = sync.OnceValue(func() int64 {
 	n := int64(math.MaxInt64)
 	var s unix.Sysinfo_t
@@ -24,11 +24,11 @@ var limit = sync.OnceValue(func() int64 {
 	return min(n, ownGroup().limit)
 })
 
-// ownGroup returns the control group that limits the process most.
+// ownGroup returns the control group with the smallest limit for the process.
 var ownGroup = sync.OnceValue(func() group { return groupOf("/proc/self/cgroup", "/sys/fs/cgroup") })
 
-// inGroup returns how much memory that group holds which it cannot give back, of this
-// process and of others; 0 where that is not known, or another limit is less.
+// inGroup returns how much memory that group holds and cannot release, for this process
+// and others. It returns 0 if that is unknown, or if another limit is smaller.
 func inGroup() int64 {
 	if g := ownGroup(); g.limit <= limit() {
 		return g.held()
@@ -46,11 +46,11 @@ func bytesOf(n, unit uint64) int64 {
 	return int64(n * unit)
 }
 
-// group is a control group with a limit of memory.
+// group is a control group with a memory limit.
 type group struct {
 	limit int64
-	stat  string // the file with what it holds; "" if there is no limit
-	anon  string // the line that says how much belongs to no file
+	stat  string // file with the memory that it holds; "" if there is no limit
+	anon  string // name of the line with the memory that belongs to no file
 }
 
 func (g group) held() int64 {
@@ -70,8 +70,8 @@ func (g group) held() int64 {
 	return 0
 }
 
-// groupOf returns the one with the least limit of the control group that a file names and
-// of those above it, in either version of control groups.
+// groupOf returns the group with the smallest limit among the control group that a file
+// names and the groups above it, in either version of control groups.
 func groupOf(file, root string) group {
 	least := group{limit: math.MaxInt64}
 	b, err := os.ReadFile(file)
@@ -94,7 +94,7 @@ func groupOf(file, root string) group {
 		}
 		for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
 			if b, err := os.ReadFile(path.Join(dir, at, name)); err == nil {
-				// "max" is no number, and no limit.
+				// "max" does not parse, and is no limit.
 				if set, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && set < least.limit {
 					least = group{set, path.Join(dir, at, "memory.stat"), anon}
 				}

@@ -4,7 +4,7 @@ package memory
 
 import "math"
 
-// limit is not known: systems other than Linux are asked by probe alone.
+// limit is unknown: on systems other than Linux only probe asks the system.
 func limit() int64 { return math.MaxInt64 }
 
 func inGroup() int64 { return 0 }

@@ -1,10 +1,10 @@
 // Package memory refuses memory that the process cannot have. When the system denies
-// memory to a Go program, the program ends and cannot recover; and a damaged or hostile
+// memory to a Go program, the program ends and cannot recover, and a damaged or hostile
 // checkpoint can ask for any amount.
 //
-// The limit is the smallest of what the machine has, what the control group of the
-// process may use beside what other processes in it hold, and the resource limits that the
-// system holds the process to.
+// The limit is the smallest of three: the memory of the machine, the memory of the
+// control group without the part that other processes in it hold, and the resource limits
+// of the process.
 package memory
 
 import (
@@ -20,21 +20,23 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Small is how many bytes, in sum, are given between two looks at the limits. A look takes
-// some microseconds. Where the process may have less than half a gigabyte it is less.
+// Small is the number of bytes that are granted, in sum, between two checks of the
+// limits. A check takes some microseconds. If the process may have less than half a
+// gigabyte, the number is smaller.
 const Small = 32 << 20
 
-// slack is added to what is asked of the system: the runtime takes memory in pieces of
-// that size.
+// slack is added to each request to the system, because the runtime takes memory in
+// pieces of that size.
 const slack = 64 << 20
 
 var (
-	// unseen counts the bytes that were given since the last look at the limits.
+	// unseen counts the bytes that were granted since the last check of the limits.
 	unseen atomic.Int64
-	// reserved counts the bytes that were given and are not made yet, as far as is known.
+	// reserved counts the bytes that were granted and, as far as is known, not allocated
+	// yet.
 	reserved atomic.Int64
-	// looking is locked during a look at the limits, so that each look counts the bytes
-	// that the one before has given.
+	// looking is locked during a check of the limits, so that each check counts the bytes
+	// that the one before has granted.
 	looking sync.Mutex
 )
 
@@ -48,9 +50,9 @@ func Bytes(n int64) ([]byte, error) {
 	return make([]byte, n), nil
 }
 
-// Check returns an error that matches orbax.ErrNoMemory if the process cannot have
-// n bytes more, which may be in several pieces. It is for what is made at once;
-// [Reserve] is for what takes longer.
+// Check returns an error that matches orbax.ErrNoMemory if the process cannot have n more
+// bytes, which may be in several pieces. It is for memory that is allocated at once.
+// [Reserve] is for memory that is allocated over some time.
 func Check(n int64) error {
 	r, err := Reserve(n)
 	r.Release()
@@ -58,21 +60,22 @@ func Check(n int64) error {
 }
 
 // Covers returns an error that matches orbax.ErrNoMemory if the process cannot have
-// factor bytes for each of n.
+// factor bytes for each of n items.
 func Covers(n, factor int64) error {
 	r, err := ReserveFor(n, factor)
 	r.Release()
 	return err
 }
 
-// Reservation is memory that was given and is being made. Until its holder releases it,
-// nothing else is given of it. The zero value is of no memory.
+// Reservation is memory that was granted and is being allocated. Until it is released,
+// the memory is granted to no other caller. The zero value reserves no memory.
 type Reservation struct{ n int64 }
 
-// Reserve returns a reservation of n bytes, which may be in several pieces, or an error
-// that matches orbax.ErrNoMemory if the process cannot have them. Goroutines may call
-// it at once: what they get is never more in sum than the limits allow. Where the bytes do
-// not fit beside what others have reserved, Reserve waits for them, two seconds at most.
+// Reserve reserves n bytes, which may be in several pieces. It returns an error that
+// matches orbax.ErrNoMemory if the process cannot have them. Several goroutines may call
+// Reserve at the same time; together they never get more than the limits allow. If the
+// bytes do not fit next to the reservations of others, Reserve waits for these, two
+// seconds at most.
 func Reserve(n int64) (Reservation, error) {
 	if n <= 0 {
 		return Reservation{}, nil
@@ -90,7 +93,7 @@ func Reserve(n int64) (Reservation, error) {
 	return look(n)
 }
 
-// ReserveFor is Reserve of factor bytes for each of n.
+// ReserveFor is [Reserve] with factor bytes for each of n items.
 func ReserveFor(n, factor int64) (Reservation, error) {
 	if n > math.MaxInt64/factor {
 		return Reservation{}, refused(n)
@@ -98,12 +101,13 @@ func ReserveFor(n, factor int64) (Reservation, error) {
 	return Reserve(n * factor)
 }
 
-// Release ends the reservation, when the memory is made or not wanted. It must be called
-// once.
+// Release ends the reservation. The holder must call it once, when the memory has been
+// allocated or is not wanted.
 func (r Reservation) Release() { reserved.Add(-r.n) }
 
-// ReleaseWith releases len(b) bytes at once, as b is made, and the rest when b is garbage.
-// It is for a document b, which stays in use until everything is made of it.
+// ReleaseWith releases len(b) bytes at once, because b is allocated, and the rest when b
+// is garbage. It is for a document b that stays in use until everything has been made
+// from it.
 func (r Reservation) ReleaseWith(b []byte) {
 	rest := Reservation{r.n - min(r.n, int64(len(b)))}
 	if len(b) == 0 || rest.n < noted {
@@ -114,11 +118,12 @@ func (r Reservation) ReleaseWith(b []byte) {
 	runtime.AddCleanup(&b[0], Reservation.Release, rest)
 }
 
-// noted is the least amount that ReleaseWith keeps reserved: a cleanup takes memory too.
+// noted is the smallest amount that ReleaseWith keeps reserved, because a cleanup takes
+// memory too.
 const noted = 1 << 20
 
-// look compares the limits with n bytes and all bytes that may be not made yet, and gives
-// the n bytes if there is room for all.
+// look compares the limits with n bytes and all bytes that may not be allocated yet. If
+// there is room for all, it grants the n bytes.
 func look(n int64) (Reservation, error) {
 	if n > math.MaxInt64>>4 || int64(int(n)) != n {
 		return Reservation{}, refused(n)
@@ -139,32 +144,32 @@ func look(n int64) (Reservation, error) {
 }
 
 const (
-	// patience is how much time at once goes into collecting garbage and waiting for
-	// others. It comes back with a quarter of the time that passes, so that a program that
-	// goes on after an error may find memory free again, and one that asks for many pieces
-	// in vain does little else.
+	// patience is the time that may go into collecting garbage and waiting for others in
+	// a row. It recovers at a quarter of the time that passes. A program that continues
+	// after an error may therefore find memory free again, and a program that asks for
+	// many pieces in vain spends little time waiting.
 	patience = 2 * time.Second
-	// making is how long a piece takes, at most, to be made.
+	// making is the longest time that the allocation of a piece takes.
 	making = 250 * time.Millisecond
 )
 
-// These belong to looking.
+// The lock looking guards these.
 var (
-	// spent is how much of patience was gone at the time of spentAt.
+	// spent is the part of patience that was used at the time spentAt.
 	spent   time.Duration
 	spentAt time.Time
-	// looks is how many looks have given something.
+	// looks is the number of checks that have granted memory.
 	looks int
 )
 
-// gone returns how much of patience is gone now.
+// gone returns the part of patience that is used now.
 func gone(now time.Time) time.Duration { return max(0, spent-now.Sub(spentAt)/4) }
 
-// fitsLater collects garbage, waits for others to make or release what they have reserved,
-// and looks again. So requests that fit alone but not together, as of the steps of a run
-// that are looked at together, follow one another. While it waits others may look, so that
-// a small piece that fits does not wait behind a large one that does not. It returns what
-// was unseen when it looked last.
+// fitsLater collects garbage, waits until others allocate or release their reservations,
+// and checks again. Requests that fit alone but not together therefore follow one
+// another, for example those of several steps of a run. While it waits other callers may
+// check, so that a small piece that fits does not wait behind a large one that does not.
+// seen is the value of unseen at the last check.
 func fitsLater(n int64) (seen int64, ok bool) {
 	start, before, at := time.Now(), unseen.Load(), looks
 	left := patience - gone(start)
@@ -176,7 +181,7 @@ func fitsLater(n int64) (seen int64, ok bool) {
 		seen = unseen.Load()
 		others := reserved.Load() + seen
 		if time.Since(start) >= making && looks == at {
-			others -= before // by now it is made
+			others -= before // by now these bytes are allocated
 		}
 		if fits(n, others) {
 			return seen, true
@@ -194,8 +199,8 @@ func fitsLater(n int64) (seen int64, ok bool) {
 
 func refused(n int64) error { return fmt.Errorf("%w: %d bytes", fault.ErrNoMemory, n) }
 
-// fits reports whether n bytes more are within the limits, beside the given number of
-// bytes that may be not made yet.
+// fits reports whether n more bytes are within the limits, in addition to others bytes
+// that may not be allocated yet.
 func fits(n, others int64) bool {
 	piece := n
 	n += others
@@ -205,13 +210,13 @@ func fits(n, others int64) bool {
 	}
 	n += slack
 	if piece <= Small {
-		n -= free / 2 // the other half may be in pieces that are too small
+		n -= free / 2 // the other half may consist of pieces that are too small
 	}
 	return n <= 0 || probe(n)
 }
 
-// heap returns how many bytes of the system's memory the runtime uses, and how many more
-// it can use without asking the system.
+// heap returns how many bytes of the system's memory the runtime holds, and how many of
+// them it can use without asking the system.
 func heap() (held, free int64) {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},

@@ -2,5 +2,5 @@
 
 package memory
 
-// probe trusts a system that it cannot ask.
+// probe returns true on systems that it cannot ask.
 func probe(int64) bool { return true }

@@ -1,19 +1,19 @@
-// Package mmap maps files into memory, privately, in ranges of the address space
-// that nothing else ever gets: memory that is used after its end faults, and
-// never shows other data.
+// Package mmap maps files into memory, privately, in ranges of the address space that are
+// never used for anything else. A program that uses mapped memory after its end faults,
+// and never sees other data.
 //
 //	space, err := mmap.Reserve(size, 1)
 //	err = space.Map(0, file, 0, size)
 //	data := space.Bytes(0, size) // is read when it is touched
 //	err = space.Retire()         // data faults from here on
 //
-// Mapped memory is the program's own: what it writes there changes its copy of
-// the page and neither the file nor another mapping. The garbage collector does
-// not know the memory. Touching a page that the file no longer has, because it
-// was truncated, or that cannot be read, is a fault too.
+// Mapped memory belongs to the program: a write changes its copy of the page, and neither
+// the file nor another mapping. The garbage collector does not know the memory. Touching
+// a page that the file no longer has, because it was truncated, or a page that cannot be
+// read, is a fault too.
 //
-// Where the system cannot do that, Reserve fails with an error that matches
-// errors.ErrUnsupported.
+// On systems that cannot do this, [Reserve] fails with an error that matches
+// [errors.ErrUnsupported].
 package mmap
 
 import (
@@ -24,33 +24,35 @@ import (
 	"sync/atomic"
 )
 
-// MaxSpace is what all spaces of the process may have together: a quarter of the
-// addresses that most systems give a program. The rest is for the heap, which
-// ends the program if it finds no place. Retired spaces count.
+// MaxSpace bounds the size of all spaces of the process together: a quarter of the
+// addresses that most systems give a program. The rest is for the heap; if the heap finds
+// no addresses, the program ends. Retired spaces count.
 const MaxSpace = min(1<<45, math.MaxInt/4)
 
-// reserved is what all spaces have together, and mapped how many mappings they
-// may make.
+// reserved is the size of all spaces together, and mapped the number of mappings that
+// they may make.
 var reserved, mapped atomic.Int64
 
-// ErrAddresses is the failure of a Reserve that would leave the process too little of
-// its address space: what has ever been mapped counts, as addresses are not used again.
+// ErrAddresses is the error of a [Reserve] that would leave the process too little
+// address space. Everything that was ever mapped counts, because addresses are not used
+// again.
 var ErrAddresses = errors.New("the addresses for mapped memory are used up")
 
-// errMappings is that of one which would leave it too few mappings for its own memory.
+// errMappings is the error of a Reserve that would leave the process too few mappings for
+// its own memory.
 var errMappings = errors.New("too much is mapped")
 
-// Space is a range of the address space. Its parts may be used by different
-// goroutines; Retire and Release wait for nobody.
+// Space is a range of the address space. Several goroutines may use different parts of
+// it. [Space.Retire] and [Space.Release] do not wait for them.
 type Space struct {
 	memory  []byte // nil after Release
-	maps    int64  // how many mappings it may make
+	maps    int64  // number of mappings that the space may make
 	retired bool
 }
 
-// Reserve takes size bytes of the address space, and the right to make maps
-// mappings in it. It takes no memory: the bytes fault until something is mapped
-// there. It fails if the process has too much already.
+// Reserve takes size bytes of the address space, and the right to make maps mappings in
+// them. It takes no memory: accesses fault until something is mapped there. Reserve fails
+// if the process has too much already.
 func Reserve(size, maps int) (*Space, error) {
 	if size <= 0 || maps < 0 {
 		return nil, fmt.Errorf("a space of %d bytes for %d mappings", size, maps)
@@ -78,12 +80,12 @@ func Reserve(size, maps int) (*Space, error) {
 	return s, nil
 }
 
-// Bytes returns n bytes of the space.
+// Bytes returns n bytes of the space from offset at.
 func (s *Space) Bytes(at, n int) []byte { return s.memory[at : at+n : at+n] }
 
-// Map maps n bytes at offset off of f to the place at of the space. Both must be
-// multiples of [PageSize]. What the last page has beyond n is mapped as well. f
-// must be open for reading, and may be closed afterwards.
+// Map maps n bytes at offset off of f to offset at of the space. Both offsets must be
+// multiples of [PageSize]. The rest of the last page is mapped as well. f must be open
+// for reading, and may be closed afterwards.
 func (s *Space) Map(at int, f *os.File, off int64, n int) error {
 	inside := at >= 0 && n > 0 && at <= len(s.memory)-n && off >= 0
 	if !inside || at%pageSize != 0 || off%int64(pageSize) != 0 {
@@ -92,8 +94,8 @@ func (s *Space) Map(at int, f *os.File, off int64, n int) error {
 	return mapFile(s.memory[at:at+n], f, off)
 }
 
-// Retire ends all mappings. The addresses stay taken as long as the process
-// lives, so that a stale use of the memory faults.
+// Retire ends all mappings. The addresses stay reserved as long as the process lives, so
+// that a stale use of the memory faults.
 func (s *Space) Retire() error {
 	if s.memory == nil || s.retired {
 		return nil
@@ -106,8 +108,8 @@ func (s *Space) Retire() error {
 	return nil
 }
 
-// Release ends all mappings and gives the addresses back. It is for memory that
-// nobody has seen.
+// Release ends all mappings and returns the addresses to the system. It is for memory
+// that was never handed out.
 func (s *Space) Release() error {
 	if s.memory == nil {
 		return nil
@@ -121,7 +123,7 @@ func (s *Space) Release() error {
 	return nil
 }
 
-// Free returns how many mappings more the spaces of the process may make.
+// Free returns the number of mappings that the spaces of the process may still make.
 func Free() int { return max(0, maxMappings()-int(mapped.Load())) }
 
 // PageSize returns the size of the system's pages.

@@ -11,15 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Without noReserve Linux counts private memory as if all of it would be written
-// to, and refuses what is larger than its memory.
+// Without noReserve Linux counts private memory as if all of it would be written to, and
+// refuses sizes above its memory.
 const noReserve = unix.MAP_NORESERVE
 
-// defaultMappings is how many mappings Linux gives a process unless it is told
-// otherwise.
+// defaultMappings is the default number of mappings that Linux allows a process.
 const defaultMappings = 65530
 
-// maxMappings is half of what the system allows the process.
+// maxMappings is half of the number that the system allows the process.
 var maxMappings = sync.OnceValue(func() int {
 	n := defaultMappings
 	if b, err := os.ReadFile("/proc/sys/vm/max_map_count"); err == nil {
@@ -30,9 +29,9 @@ var maxMappings = sync.OnceValue(func() int {
 	return n / 2
 })
 
-// Populate reads the pages of mapped memory that are not in memory yet, many at a
-// time, where touching them would read few. Pages that the file no longer has, or
-// that cannot be read, are an error instead of a fault.
+// Populate reads the pages of mapped memory that are not in memory yet, many at a time.
+// Touching them would read few at a time. For a page that the file no longer has, or that
+// cannot be read, Populate returns an error, where touching it would be a fault.
 func Populate(memory []byte) error {
 	if len(memory) == 0 {
 		return nil

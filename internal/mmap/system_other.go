@@ -4,9 +4,9 @@ package mmap
 
 const noReserve = 0
 
-// maxMappings is what a process can be trusted to have: systems other than Linux
-// do not tell.
+// maxMappings is a number that a process can be expected to have: systems other than
+// Linux do not report it.
 func maxMappings() int { return 1 << 15 }
 
-// Populate is a hint that this system does not take.
+// Populate does nothing on this system.
 func Populate([]byte) error { return nil }

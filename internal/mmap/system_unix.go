@@ -37,8 +37,8 @@ func mapFile(at []byte, f *os.File, off int64) error {
 	return nil
 }
 
-// retire replaces all mappings in one step, so that at no time another mapping
-// of the process can get the addresses.
+// retire replaces all mappings in one step, so that another mapping of the process never
+// gets the addresses.
 func retire(memory []byte) error {
 	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(memory)), uintptr(len(memory)),
 		unix.PROT_NONE, private|unix.MAP_ANON|unix.MAP_FIXED)

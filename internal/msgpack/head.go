@@ -1,6 +1,5 @@
-// Package msgpack reads files in MessagePack value by value. It looks at the heads of
-// values and at short contents. Long contents stay in the file, and the reader reports
-// where they lie.
+// Package msgpack reads files in MessagePack value by value. It reads the heads of values
+// and short contents. Long contents stay in the file, and the reader reports their place.
 package msgpack
 
 import (
@@ -11,7 +10,7 @@ import (
 // Kind is the type of a value.
 type Kind uint8
 
-// The kinds of values.
+// These are the kinds of values.
 const (
 	Invalid Kind = iota
 	Nil
@@ -36,15 +35,14 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Head is what stands at the beginning of a value: all of it, if it is a number, a bool
-// or nil.
+// Head is the beginning of a value. For a number, a bool or nil it is the whole value.
 type Head struct {
 	Kind Kind
 	// Bits is a Bool as 0 or 1, an Int in two's complement, a Uint, or a Float as an
 	// IEEE 754 double.
 	Bits uint64
-	// Len is how many bytes of a String, Binary or Ext follow, how many values of an
-	// Array, or how many pairs of a key and a value of a Map.
+	// Len is the number of bytes of a String, Binary or Ext that follow, the number of
+	// values of an Array, or the number of pairs of a Map.
 	Len int64
 	// Ext is the type of an Ext.
 	Ext int8
@@ -53,8 +51,8 @@ type Head struct {
 // maxHead is the size of the longest head.
 const maxHead = 9
 
-// ParseHead parses the head at the beginning of b and returns how many bytes it has: 0
-// if b is too short for it. A byte that begins no value is a Head of Kind Invalid.
+// ParseHead parses the head at the beginning of b and returns its length in bytes, or 0
+// if b is too short for it. If the first byte begins no value, the Kind is [Invalid].
 func ParseHead(b []byte) (h Head, n int) {
 	if len(b) == 0 {
 		return Head{}, 0
@@ -82,7 +80,7 @@ func ParseHead(b []byte) (h Head, n int) {
 	return f.parse(b), n
 }
 
-// form is what one of the bytes 0xc0 to 0xdf says: how the head goes on.
+// form is the meaning of one of the bytes 0xc0 to 0xdf: how the head continues.
 type form struct {
 	kind  Kind
 	width int8  // of the number that follows, in bytes
@@ -102,7 +100,7 @@ var forms = [32]form{
 	{kind: Map, width: 2}, {kind: Map, width: 4},
 }
 
-// parse parses a head of the form, which is complete.
+// parse parses a complete head of the form.
 func (f form) parse(b []byte) Head {
 	var number uint64
 	switch f.width {

@@ -8,25 +8,25 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Source is a file of which any part can be read.
+// Source is a file that can be read at any offset.
 type Source interface {
-	// ReadAt fills p with what is in the file from off on, or returns an error.
+	// ReadAt fills p with the bytes of the file from off on, or returns an error.
 	ReadAt(ctx context.Context, p []byte, off int64) error
 	Size() int64
 }
 
-// windowBytes is how much of the file a Reader has in memory.
+// windowBytes is the number of bytes of the file that a Reader holds in memory.
 const windowBytes = 64 << 10
 
-// Reader reads a file from its beginning. Its errors match orbax.ErrCorrupt, but for
-// those of the file itself and of ctx.
+// Reader reads a file from its beginning. Its errors match orbax.ErrCorrupt, except
+// errors of the file itself and of ctx.
 type Reader struct {
 	ctx    context.Context
 	src    Source
-	off    int64 // of the next byte
-	end    int64 // of what may be read
+	off    int64 // offset of the next byte
+	end    int64 // offset at which reading must stop
 	window []byte
-	at     int64 // where in the file the window is
+	at     int64 // offset of the window in the file
 }
 
 // NewReader returns a reader of all of src. It reads nothing yet.
@@ -34,14 +34,14 @@ func NewReader(ctx context.Context, src Source) *Reader {
 	return &Reader{ctx: ctx, src: src, end: src.Size()}
 }
 
-// Offset returns where in the file the next byte is.
+// Offset returns the offset of the next byte in the file.
 func (r *Reader) Offset() int64 { return r.off }
 
-// Left returns how many bytes may still be read.
+// Left returns the number of bytes that may still be read.
 func (r *Reader) Left() int64 { return r.end - r.off }
 
-// Next reads the head of the next value. What the head says of its length is checked:
-// so many bytes are there, and at least one for each value that follows.
+// Next reads the head of the next value. It checks the length in the head: so many bytes
+// must be left, and at least one byte for each value that follows.
 func (r *Reader) Next() (Head, error) {
 	b, err := r.peek(min(maxHead, r.Left()))
 	if err != nil {
@@ -65,8 +65,8 @@ func (r *Reader) Next() (Head, error) {
 	return h, nil
 }
 
-// truncated is the error of a value at the current place that is longer than what there
-// is.
+// truncated returns the error about a value at the current offset that is longer than the
+// bytes that are left.
 func (r *Reader) truncated() error {
 	if r.end < r.src.Size() {
 		return fmt.Errorf("%w: the value at byte %d goes on beyond byte %d, where what it is a part of ends", fault.ErrCorrupt, r.off, r.end)
@@ -74,8 +74,7 @@ func (r *Reader) truncated() error {
 	return fmt.Errorf("%w: the value at byte %d goes on beyond the end of the file, which has %d bytes: the file is truncated", fault.ErrCorrupt, r.off, r.end)
 }
 
-// peek returns the next n bytes, at most windowBytes, of which it knows that they are
-// there.
+// peek returns the next n bytes, at most windowBytes. The caller knows that they exist.
 func (r *Reader) peek(n int64) ([]byte, error) {
 	if r.off >= r.at && r.off+n <= r.at+int64(len(r.window)) {
 		return r.window[r.off-r.at:][:n], nil
@@ -103,10 +102,11 @@ func (r *Reader) read(p []byte, off int64) error {
 	return err
 }
 
-// Skip passes over n bytes. That they are there is known from the head before them.
+// Skip skips n bytes. The caller knows from the head before them that they exist.
 func (r *Reader) Skip(n int64) { r.off += n }
 
-// Text returns the next n bytes. That they are there is known from the head before them.
+// Text returns the next n bytes. The caller knows from the head before them that they
+// exist.
 func (r *Reader) Text(n int64) (string, error) {
 	if n <= windowBytes {
 		b, err := r.peek(n)
@@ -124,8 +124,8 @@ func (r *Reader) Text(n int64) (string, error) {
 	return string(b), nil
 }
 
-// Within calls f, which can read the next n bytes and no more, and goes on behind them
-// however many f has read.
+// Within calls f, which can read only the next n bytes. Reading then continues after
+// these bytes, however many f has read.
 func (r *Reader) Within(n int64, f func() error) error {
 	end, next := r.end, r.off+n
 	r.end = next

@@ -22,8 +22,8 @@ func CheckAxis(shape []int, axis int) error {
 	}
 }
 
-// CheckIndex returns an error that matches ErrShape unless the axis, which an array of
-// the given shape has, has an element i.
+// CheckIndex returns an error that matches ErrShape unless i is an index along the axis,
+// which an array of the given shape must have.
 func CheckIndex(shape []int, axis, i int) error {
 	if i >= 0 && i < shape[axis] {
 		return nil
@@ -32,7 +32,7 @@ func CheckIndex(shape []int, axis, i int) error {
 }
 
 // CheckSlice returns an error that matches ErrShape unless start:stop:step lies inside
-// of the axis, which an array of the given shape has.
+// the axis, which an array of the given shape must have.
 func CheckSlice(shape []int, axis, start, stop, step int) error {
 	var wrong string
 	switch {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// NumElements returns the number of elements of an array, or an error if a
-// dimension is negative or the product does not fit.
+// NumElements returns the number of elements of an array. It returns an error if a
+// dimension is negative or the product overflows.
 func NumElements(shape []int) (int, error) {
 	n := 1
 	for _, d := range shape {
@@ -23,8 +23,8 @@ func NumElements(shape []int) (int, error) {
 	return n, nil
 }
 
-// NumBytes returns what the elements of an array take, each of item bytes, or an
-// error if there is no such number.
+// NumBytes returns the size of an array whose elements have item bytes. It returns an
+// error if the size overflows.
 func NumBytes(shape []int, item int) (int, error) {
 	n, err := NumElements(shape)
 	if err != nil {
@@ -36,8 +36,8 @@ func NumBytes(shape []int, item int) (int, error) {
 	return n * item, nil
 }
 
-// CheckMemory returns an error unless an array of elements of item bytes fills
-// have bytes. For the message which says what array it is.
+// CheckMemory returns an error unless an array with elements of item bytes has exactly
+// have bytes. which names the array in the message.
 func CheckMemory(which string, have int, shape []int, item int) error {
 	n, err := NumBytes(shape, item)
 	if err != nil {
@@ -49,8 +49,8 @@ func CheckMemory(which string, have int, shape []int, item int) error {
 	return nil
 }
 
-// CheckBox returns an error unless the box lies inside of an array. For the
-// message which says what array it is.
+// CheckBox returns an error unless the box lies inside the array. which names the array
+// in the message.
 func CheckBox(which string, shape, off, size []int) error {
 	if len(off) != len(shape) || len(size) != len(shape) {
 		return fmt.Errorf("%w: box %v at %v in %s of shape %v: ranks differ", fault.ErrShape, size, off, which, shape)

@@ -1,7 +1,7 @@
 package region
 
-// Chunks returns how many chunks an array is divided into. The number may be
-// beyond every integer.
+// Chunks returns the number of chunks of an array. The number may exceed every integer
+// type.
 func Chunks(shape, chunk []int) float64 {
 	n := 1.0
 	for i, d := range shape {

@@ -1,11 +1,11 @@
-// Package region is the arithmetic of row-major arrays and of boxes of them: what
-// memory they take, and which runs of memory a box is.
+// Package region has the arithmetic of row-major arrays and of boxes in them: their sizes
+// in memory, and the runs of memory that make up a box.
 package region
 
 import "slices"
 
-// runAxis returns the first of the axes that together make one run of a region
-// of an array: all axes behind it are taken whole.
+// runAxis returns the first of the axes that together make one run of a region: the
+// region spans all later axes.
 func runAxis(shape, size []int) int {
 	axis := len(shape)
 	for axis > 0 && (axis == len(shape) || size[axis] == shape[axis]) {
@@ -14,8 +14,8 @@ func runAxis(shape, size []int) int {
 	return axis
 }
 
-// Run reports whether a region of an array is one run of elements, and
-// which.
+// Run reports whether a region of an array is one run of elements. first and n are the
+// index of its first element and its length.
 func Run(shape, off, size []int) (first, n int, ok bool) {
 	axis := runAxis(shape, size)
 	n, ok = 1, true
@@ -27,8 +27,9 @@ func Run(shape, off, size []int) (first, n int, ok bool) {
 	return first, n, ok
 }
 
-// EachRun calls f for every contiguous run of a region of an array, which is not
-// empty, in row-major order: its place in the array and its length, in bytes.
+// EachRun calls f for every contiguous run of a region of an array, in row-major order. f
+// gets the offset of the run in the array and its length, in bytes. The region must not
+// be empty.
 func EachRun(shape, off, size []int, item int, f func(at int64, n int) error) error {
 	axis := runAxis(shape, size)
 	run := item
