@@ -151,7 +151,7 @@ type exportPlan struct {
 	bytes    int64
 }
 
-// cast returns the tree with the arrays that --dtype converts converted.
+// cast returns the tree with the arrays that Storage.DType converts converted.
 func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
 	to := c.Storage.DType
 	if to == array.Invalid {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -153,6 +154,29 @@ type conversionFlags struct {
 // costs nothing, and as many again would lie about else.
 const lowGarbage = 20
 
+// early counts the conversions that run, and has what the first of them has changed.
+var early struct {
+	sync.Mutex
+	running, before int
+}
+
+// collectEarly makes the process collect memory early until the last conversion has called
+// the function that it returns.
+func collectEarly() (done func()) {
+	early.Lock()
+	defer early.Unlock()
+	if early.running++; early.running == 1 {
+		early.before = debug.SetGCPercent(lowGarbage)
+	}
+	return func() {
+		early.Lock()
+		defer early.Unlock()
+		if early.running--; early.running == 0 {
+			debug.SetGCPercent(early.before)
+		}
+	}
+}
+
 func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Report, error) {
 	from, err := locate(src)
 	if err != nil {
@@ -181,7 +205,7 @@ func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Re
 	if err := c.parseStorage(); err != nil {
 		return nil, err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(lowGarbage))
+	defer collectEarly()()
 	if toFile {
 		return convert.ToSafetensors(ctx, src, dst, c.o)
 	}

@@ -2,7 +2,7 @@ package inspect
 
 import "github.com/go-orbax/orbax"
 
-// Repair is what repair prints; its JSON is described in the verb's help.
+// Repair describes a report of orbax.Repair. The help of orbax repair describes its JSON.
 type Repair struct {
 	Path    string       `json:"path"`
 	Written bool         `json:"written"`

@@ -26,7 +26,8 @@ func FindSessions(ctx context.Context, path string) ([]*partial.Session, error) 
 	return []*partial.Session{s}, nil
 }
 
-// Session is what partial ls prints; its JSON is described in the verb's help.
+// Session describes a session of partial saves. The help of orbax partial ls describes its
+// JSON.
 type Session struct {
 	Path  string        `json:"path"`
 	Parts []sessionPart `json:"parts"`

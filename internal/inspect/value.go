@@ -119,7 +119,7 @@ func (l *storedLeaf) printArray(ctx context.Context, w *bufio.Writer, all bool) 
 	return p.print()
 }
 
-// WriteJSON writes the document that the verb's help describes.
+// WriteJSON writes the document that the help of orbax cat describes.
 func (l *storedLeaf) WriteJSON(ctx context.Context, w *bufio.Writer) error {
 	d, err := describeLeaf(l.meta)
 	if err != nil {
