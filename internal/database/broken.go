@@ -18,6 +18,7 @@ import (
 // their names. The index has the names, and the least sizes.
 type Broken map[string]BrokenFile
 
+// BrokenFile is a data file that does not have all of its values.
 type BrokenFile struct {
 	name       string
 	size, Need int64 // need is where the last of the values ends

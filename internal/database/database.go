@@ -106,6 +106,8 @@ func (s Values) All() iter.Seq[ocdbt.Value] {
 	}
 }
 
+// Add adds the value of a key. Another value of a key that is there is an error that matches
+// orbax.ErrKeyCollision.
 func (s Values) Add(key string, v Value) error {
 	old, taken := s[key]
 	if taken && (old.Ref != v.Ref || !bytes.Equal(old.Inline, v.Inline)) {
@@ -131,10 +133,12 @@ type Source struct {
 	Name string
 }
 
+// Read returns n bytes at off of the file called name, and all with n < 0.
 func (s Source) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	return transfer.ReadFile(ctx, s.Dir.Store(), path.Join(s.Dir.Path(), s.Name), name, off, n)
 }
 
+// List returns the names of the files that begin with prefix.
 func (s Source) List(ctx context.Context, prefix string) ([]string, error) {
 	infos, err := s.Dir.List(ctx, s.Name)
 	var names []string

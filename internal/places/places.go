@@ -34,6 +34,7 @@ const magic = layout.PlacesHeader + "1\n"
 // contents that are encoded in the same way have equal seals.
 type Seal [SealSize]byte
 
+// SealSize is the number of bytes of a [Seal].
 const SealSize = 4
 
 // SealOf returns the seal of an encoded chunk.
@@ -71,6 +72,7 @@ type Places struct {
 	All bool
 }
 
+// Array has the seals of one array.
 type Array struct {
 	Name  string
 	Seals string // of its chunks, one behind the other

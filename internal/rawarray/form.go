@@ -13,6 +13,7 @@ import (
 // checksum over them, so that any run of them can be read.
 type Form struct{ DType array.DType }
 
+// Decode copies the elements, and checks those of which not every bit pattern is one.
 func (f Form) Decode(_ *view.Chunk, dst, enc []byte) error {
 	copy(dst, enc)
 	return zarr.Finish(f.DType, dst)
@@ -27,6 +28,7 @@ func (f Form) Direct(_ *view.Chunk, dst []byte) (step func([]byte), done func([]
 	return nil, func([]byte) error { return zarr.Finish(f.DType, dst) }
 }
 
+// Describe says which elements an error is about.
 func (f Form) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
 }

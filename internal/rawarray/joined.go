@@ -15,6 +15,7 @@ type Joined struct {
 	Boxes []JoinedBox // in the order of their elements
 }
 
+// JoinedBox is a box of a [Joined], and where its elements are stored.
 type JoinedBox struct {
 	Box
 	Stored *Array
@@ -54,6 +55,7 @@ func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Chu
 // Box is a part of an array.
 type Box struct{ off, Size []int }
 
+// Elements returns how many elements the box has.
 func (b Box) Elements() int {
 	n := 1
 	for _, d := range b.Size {

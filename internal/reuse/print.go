@@ -30,6 +30,7 @@ type Printer struct {
 	aead cipher.AEAD
 }
 
+// KeySize is the number of bytes of the key of a [Printer].
 const KeySize = 16
 
 // Fingerprint tells the contents of chunks apart.
@@ -50,6 +51,7 @@ func NewPrinter(key [KeySize]byte) (*Printer, error) {
 
 var nonce [12]byte
 
+// Of returns the fingerprint of a chunk.
 func (p *Printer) Of(chunk []byte) Fingerprint {
 	var tag [16]byte
 	return Fingerprint(p.aead.Seal(tag[:0], nonce[:], nil, chunk))
@@ -72,6 +74,7 @@ type Encoding struct {
 	Zarr  *zarr.Metadata
 }
 
+// ID returns the ID of the encoding.
 func (f Encoding) ID() EncodingID {
 	return sha256.Sum256(fmt.Appendf(nil, "%v\n%s", f.DType, f.Zarr.Document()))
 }

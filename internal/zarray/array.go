@@ -54,6 +54,7 @@ type Chunk struct {
 	Missing bool
 }
 
+// Len returns the number of bytes of the encoded chunk.
 func (c Chunk) Len() int64 {
 	if c.Inline != nil {
 		return int64(len(c.Inline))
