@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -93,22 +92,6 @@ func verifyFiles(ctx context.Context, f files) error {
 	path, unmount := mount(f)
 	defer unmount()
 	return orbax.Verify(ctx, path)
-}
-
-// same compares loaded values; arrays by all that a user sees of them.
-func same(a, b any) bool {
-	switch a := a.(type) {
-	case map[string]any:
-		b, ok := b.(map[string]any)
-		return ok && maps.EqualFunc(a, b, same)
-	case []any:
-		b, ok := b.([]any)
-		return ok && slices.EqualFunc(a, b, same)
-	case *array.Array:
-		b, ok := b.(*array.Array)
-		return ok && a.Equal(b) && a.PRNGImpl() == b.PRNGImpl() && reflect.DeepEqual(a.Sharding(), b.Sharding())
-	}
-	return reflect.DeepEqual(a, b)
 }
 
 // TestEveryBitIsCovered flips each bit of each file, one at a time: Verify must

@@ -267,13 +267,6 @@ func TestDeletePartRefuses(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What a save is writing is not deleted, neither where it is to be nor where it is
 // written, and the save is not disturbed.
 func TestDeleteBusy(t *testing.T) {

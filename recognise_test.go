@@ -65,22 +65,6 @@ func TestDamageIsNotAbsence(t *testing.T) {
 	}
 }
 
-func remove(name string) func(*testing.T, string) {
-	return func(t *testing.T, path string) {
-		t.Helper()
-		if err := os.RemoveAll(filepath.Join(path, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSaveInsideACheckpoint(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "ckpt")

@@ -10,15 +10,11 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/training"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = orbaxtest.Must
 
 const commitFile = "commit_success.txt"
 

@@ -14,16 +14,12 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/tree"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = orbaxtest.Must
 
 // names returns the names in dir.
 func names(t *testing.T, dir string) []string {

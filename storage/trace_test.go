@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -263,9 +264,4 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = orbaxtest.Must

@@ -9,15 +9,11 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = orbaxtest.Must
 
 // What the listing has is there or an error, and what it has not is not there.
 func TestStore(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -37,12 +38,7 @@ func unzip(t *testing.T, file, dir string) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = orbaxtest.Must
 
 // checkpointIn returns the directory of the checkpoint that a file has, by the document
 // beside it, and whether it is of Orbax.
