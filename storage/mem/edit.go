@@ -111,7 +111,7 @@ func (e *edit) RemoveAll(ctx context.Context, look storage.Look, _ ...string) er
 		return err
 	}
 	unlock()
-	if err := e.claim.store.removeAll(ctx, e.claim.target, path.Join(e.claim.temp, "removed"+storage.TempMarker), look); err != nil {
+	if err := e.claim.removeTarget(ctx, look); err != nil {
 		return err
 	}
 	return e.Close()
@@ -119,9 +119,11 @@ func (e *edit) RemoveAll(ctx context.Context, look storage.Look, _ ...string) er
 
 func (e *edit) Close() error { return e.claim.Abort() }
 
-// removeAll moves a directory away, if look lets it go before and after that, and removes
-// what look has found.
-func (s *Store) removeAll(ctx context.Context, dir, away string, look storage.Look) error {
+// removeTarget moves what is at the path away, if look lets it go before and after that, and
+// removes what look has found. If it fails and leaves something under the temporary name,
+// the stage has ended.
+func (g *stage) removeTarget(ctx context.Context, look storage.Look) error {
+	s, dir, away := g.store, g.target, path.Join(g.temp, "removed"+storage.TempMarker)
 	s.mu.RLock()
 	there := s.root.at(dir) != nil
 	s.mu.RUnlock()
@@ -141,7 +143,13 @@ func (s *Store) removeAll(ctx context.Context, dir, away string, look storage.Lo
 	if err != nil {
 		return errors.Join(err, s.rename(away, dir))
 	}
-	return s.removeItems(away, items)
+	if err := s.removeItems(away, items); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		g.end()
+		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, away, err)
+	}
+	return nil
 }
 
 // rename gives a directory another name.

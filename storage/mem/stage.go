@@ -97,7 +97,7 @@ func (s *Store) parent(name string) *node { return s.root.at(path.Dir(name)) }
 // writeInPlace removes what is at the path, if it may go, and puts the directory there.
 func (g *stage) writeInPlace(ctx context.Context) error {
 	s := g.store
-	if err := s.removeAll(ctx, g.target, path.Join(g.temp, "removed"+storage.TempMarker), g.o.Replace); err != nil {
+	if err := g.removeTarget(ctx, g.o.Replace); err != nil {
 		return err
 	}
 	s.mu.Lock()

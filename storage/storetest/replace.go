@@ -1,0 +1,295 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+var old = map[string]string{"d/old": "1", "file": "old"}
+
+var replaceTests = []test{
+	{"old or new", renames, func(e *env) {
+		e.save("ck", old)
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		e.put(s, "file", "new")
+		e.has("ck", old)
+		e.must(s.Commit(e.Context()))
+		e.has("ck", map[string]string{"file": "new"})
+		e.alone(e.dir, "ck")
+	}},
+	{"nothing there", renames, func(e *env) {
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		e.put(s, "file", "new")
+		e.must(s.Commit(e.Context()))
+		e.has("ck", map[string]string{"file": "new"})
+	}},
+	{"aborted", renames, func(e *env) {
+		e.save("ck", old)
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		e.put(s, "file", "new")
+		e.must(s.Abort())
+		e.has("ck", old)
+		e.alone(e.dir, "ck")
+	}},
+	{"what appears meanwhile", renames, func(e *env) {
+		s := e.begin("ck/inner", storage.BeginOptions{})
+		e.put(s, "file", "1")
+		e.must(s.Commit(e.Context()))
+		s = e.begin("ck", storage.BeginOptions{Replace: nothing})
+		e.put(s, "file", "new")
+		e.want("Commit", s.Commit(e.Context()), fault.ErrInPlace)
+		e.has("ck", map[string]string{"file": "new"})
+		infos, err := e.store.List(e.Context(), e.dir)
+		e.must(err)
+		if len(infos) != 2 {
+			e.Errorf("what must stay is gone: %v", infos)
+		}
+	}},
+	{"a file", renames, func(e *env) {
+		e.save("ck", old)
+		e.refuseBegin("ck/file", storage.BeginOptions{Replace: e.everything}, fault.ErrInvalidCheckpoint)
+		e.refuseBegin("ck/file", storage.BeginOptions{Into: entry("x")}, fault.ErrInvalidCheckpoint)
+	}},
+}
+
+// entry returns the name of the entry that a stage becomes.
+func entry(name string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return name, nil }
+}
+
+var intoTests = []test{
+	{"entries", renames, func(e *env) {
+		for _, name := range []string{"one", "two"} {
+			s := e.begin("a/dir", storage.BeginOptions{Into: entry(name)})
+			e.refuseBegin("a/dir", storage.BeginOptions{Into: entry("three")}, fault.ErrBusy)
+			e.put(s, "d/file", name)
+			e.must(s.Commit(e.Context()))
+		}
+		e.has("a/dir", map[string]string{"one/d/file": "one", "two/d/file": "two"})
+		s := e.begin("a/dir", storage.BeginOptions{Into: entry("one")})
+		e.put(s, "d/file", "again")
+		e.want("an entry that exists", s.Commit(e.Context()), fs.ErrExist)
+		e.has("a/dir", map[string]string{"one/d/file": "one", "two/d/file": "two"})
+		e.alone(e.at("a"), "dir")
+	}},
+	{"asked when claimed", renames, func(e *env) {
+		e.refuseBegin("dir", storage.BeginOptions{Into: func(ctx context.Context) (string, error) {
+			e.refuseBegin("dir", storage.BeginOptions{}, fault.ErrBusy)
+			return "", errNo
+		}}, errNo)
+		e.alone(e.dir)
+	}},
+	{"names", renames, func(e *env) {
+		for _, name := range append([]string{".", "a/b"}, badNames...) {
+			e.refuseBegin("dir", storage.BeginOptions{Into: entry(name)}, errReserved)
+		}
+		for what, o := range map[string]storage.BeginOptions{"Replace": {Replace: e.everything}, "Marker": {Marker: "done"}} {
+			o.Into = entry("x")
+			_, err := e.store.Begin(e.Context(), e.at("dir"), o)
+			e.want("Into and "+what, err, fault.ErrUnsupported)
+		}
+		e.alone(e.dir)
+	}},
+}
+
+func marks(p storage.Properties) bool { return p.Marker }
+
+var markerTests = []test{
+	{"refused", func(p storage.Properties) bool { return !p.Marker }, func(e *env) {
+		e.refuseBegin("ck", storage.BeginOptions{Marker: "done"}, fault.ErrUnsupported)
+	}},
+	{"in its place", marks, func(e *env) {
+		s := e.begin("a/ck", storage.BeginOptions{Marker: "done"})
+		e.refuseBegin("a/ck", storage.BeginOptions{Marker: "done"}, fault.ErrExist)
+		e.put(s, "d/file", "1")
+		e.put(s, "doc", "2")
+		w, err := s.Create(e.Context(), "open", -1)
+		e.must(err)
+		e.must(w.WriteAt(e.Context(), []byte("3"), 0))
+		e.put(s, "done", "")
+		got, err := e.tree(e.at("a/ck"))
+		if want := map[string]string{"d/file": "1", "doc": "2"}; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			e.Errorf("before the commit it has %q, %v; want %q", got, err, want)
+		}
+		if dir := s.Dir(); dir != e.at("a/ck") {
+			e.Errorf("Dir is %q, want %q", dir, e.at("a/ck"))
+		}
+		e.must(w.Close())
+		_, err = s.Create(e.Context(), "doc", 1)
+		e.want("a file that exists", closed(err, s, e), fs.ErrExist)
+		e.must(s.Abort())
+		e.alone(e.at("a"))
+
+		s = e.begin("a/ck", storage.BeginOptions{Marker: "done"})
+		e.put(s, "done", "")
+		e.put(s, "doc", "2")
+		e.must(s.Commit(e.Context()))
+		e.has("a/ck", map[string]string{"doc": "2", "done": ""})
+		e.alone(e.at("a"), "ck")
+	}},
+	{"without its marker", marks, func(e *env) {
+		s := e.begin("ck", storage.BeginOptions{Marker: "done"})
+		e.put(s, "doc", "1")
+		e.refused("Commit", s.Commit(e.Context()))
+		e.alone(e.dir)
+	}},
+	{"replacing", func(p storage.Properties) bool { return p.Marker && p.Rename }, func(e *env) {
+		e.save("ck", old)
+		e.refuseBegin("ck", storage.BeginOptions{Marker: "done"}, fault.ErrExist)
+		e.refuseBegin("ck", storage.BeginOptions{Marker: "done", Replace: nothing}, errNo)
+		e.has("ck", old)
+		e.alone(e.dir, "ck")
+		s := e.begin("ck", storage.BeginOptions{Marker: "done", Replace: e.everything})
+		e.has("ck", map[string]string{})
+		e.put(s, "done", "")
+		e.must(s.Commit(e.Context()))
+		e.has("ck", map[string]string{"done": ""})
+	}},
+}
+
+// closed returns err; if a file directly in the directory of a marker gets its name only
+// when it is closed, that of its writer.
+func closed(err error, s storage.Files, e *env) error {
+	if err != nil {
+		return err
+	}
+	return write(e.Context(), s, "doc", nil)
+}
+
+var linkTests = []test{
+	{"bytes", renames, func(e *env) {
+		e.save("ck", map[string]string{"d/file": "data", "empty": ""})
+		s := e.begin("other", storage.BeginOptions{})
+		e.must(s.Link(e.Context(), e.at("ck/d/file"), "x/linked", storage.LinkOptions{}))
+		e.must(s.Link(e.Context(), e.at("ck/empty"), "empty", storage.LinkOptions{}))
+		for what, o := range map[string]storage.LinkOptions{"Link": {}, "Share": {Share: true}} {
+			if o.Share && e.can.Links != storage.LinkHard {
+				continue
+			}
+			e.want(what+" of nothing", s.Link(e.Context(), e.at("ck/none"), "none", o), fs.ErrNotExist)
+			e.want(what+" to a name that is taken", s.Link(e.Context(), e.at("ck/empty"), "empty", o), fs.ErrExist)
+			e.refused(what+" of a directory", s.Link(e.Context(), e.at("ck/d"), "dir", o))
+		}
+		err := s.Link(e.Context(), e.at("ck/d/file"), "shared", storage.LinkOptions{Share: true})
+		want := map[string]string{"x/linked": "data", "empty": ""}
+		if e.can.Links == storage.LinkHard {
+			want["shared"] = "data"
+			e.must(err)
+		} else {
+			e.want("Share", err, fault.ErrUnsupported)
+		}
+		e.must(s.Commit(e.Context()))
+		e.refused("Link after Commit", s.Link(e.Context(), e.at("ck/empty"), "late", storage.LinkOptions{}))
+		if e.can.Edit {
+			edit, err := e.store.Edit(e.Context(), e.at("ck"))
+			e.must(err)
+			e.must(edit.RemoveAll(e.Context(), e.everything))
+			e.must(edit.Close())
+		}
+		e.has("other", want)
+	}},
+}
+
+func edits(p storage.Properties) bool { return p.Edit && p.Rename }
+
+// edit claims a directory.
+func (e *env) edit(name string) storage.Edit {
+	e.Helper()
+	edit, err := e.store.Edit(e.Context(), e.at(name))
+	e.must(err)
+	e.Cleanup(func() { edit.Close() })
+	return edit
+}
+
+var editTests = []test{
+	{"refused", func(p storage.Properties) bool { return !p.Edit }, func(e *env) {
+		_, err := e.store.Edit(e.Context(), e.dir)
+		e.want("Edit", err, fault.ErrUnsupported)
+	}},
+	{"claims", edits, func(e *env) {
+		e.save("ck", old)
+		edit := e.edit("ck")
+		_, err := e.store.Edit(e.Context(), e.at("ck"))
+		e.want("the second Edit", err, fault.ErrBusy)
+		e.refuseBegin("ck", storage.BeginOptions{Replace: e.everything}, fault.ErrBusy)
+		e.must(edit.Close())
+		e.alone(e.dir, "ck")
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		_, err = e.store.Edit(e.Context(), e.at("ck"))
+		e.want("Edit of what is written", err, fault.ErrBusy)
+		e.must(s.Abort())
+		_, err = e.store.Edit(e.Context(), e.at("none"))
+		e.want("Edit of nothing", err, fs.ErrNotExist)
+		_, err = e.store.Edit(e.Context(), e.at("ck/file"))
+		e.want("Edit of a file", err, fault.ErrInvalidCheckpoint)
+	}},
+	{"files", edits, func(e *env) {
+		e.save("ck", old)
+		edit := e.edit("ck")
+		e.must(edit.Put(e.Context(), "new", []byte("2"), false))
+		e.want("Put of what exists", edit.Put(e.Context(), "file", []byte("3"), false), fs.ErrExist)
+		e.must(edit.Put(e.Context(), "d/old", []byte("4"), true))
+		e.want("Put without a directory", edit.Put(e.Context(), "none/file", []byte("5"), true), fs.ErrNotExist)
+		e.has("ck", map[string]string{"d/old": "4", "file": "old", "new": "2"})
+		e.must(edit.Remove(e.Context(), "file", nil))
+		e.must(edit.Remove(e.Context(), "file", nil))
+		e.want("Remove of what must stay", edit.Remove(e.Context(), "d", nothing), errNo)
+		e.refused("Remove of a directory without a look", edit.Remove(e.Context(), "d", nil))
+		e.must(edit.Remove(e.Context(), "d", e.everything))
+		for _, name := range append([]string{"."}, badNames...) {
+			e.want(fmt.Sprintf("Remove %q", name), edit.Remove(e.Context(), name, e.everything), errReserved)
+		}
+		e.must(edit.Close())
+		e.has("ck", map[string]string{"new": "2"})
+		e.alone(e.dir, "ck")
+	}},
+	{"all", edits, func(e *env) {
+		e.save("ck", old)
+		edit := e.edit("ck")
+		e.want("RemoveAll of what must stay", edit.RemoveAll(e.Context(), nothing), errNo)
+		e.has("ck", old)
+		looks := 0
+		second := func(ctx context.Context, dir string) ([]storage.Item, error) {
+			if looks++; looks > 1 {
+				return nil, errNo
+			}
+			return e.everything(ctx, dir)
+		}
+		e.want("RemoveAll that is refused by the second look", edit.RemoveAll(e.Context(), second), errNo)
+		e.has("ck", old)
+		e.must(edit.RemoveAll(e.Context(), e.everything, "file"))
+		e.must(edit.Close())
+		e.has("ck", nil)
+		e.alone(e.dir)
+	}},
+	{"what others have put there", edits, func(e *env) {
+		e.save("ck", old)
+		part := func(ctx context.Context, dir string) ([]storage.Item, error) {
+			return []storage.Item{{Name: "file"}}, nil
+		}
+		edit := e.edit("ck")
+		e.want("RemoveAll of a part", edit.RemoveAll(e.Context(), part), fault.ErrInvalidCheckpoint)
+		e.must(edit.Close())
+		if got := e.find("old"); got != 1 {
+			e.Errorf("found %d of the file that nobody has let go, want 1", got)
+		}
+	}},
+}
+
+// find returns the number of files with a name anywhere below the directory of the test.
+func (e *env) find(name string) (n int) {
+	e.Helper()
+	files, err := e.tree(e.dir)
+	e.must(err)
+	for file := range files {
+		if path.Base(file) == name {
+			n++
+		}
+	}
+	return n
+}
