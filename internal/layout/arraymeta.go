@@ -14,7 +14,7 @@ type ArrayMetadata struct {
 	Name       string
 	WriteShape []int
 	ChunkShape []int
-	PRNGImpl   string // of a typed PRNG key, or ""
+	PRNGImpl   string // generator of typed PRNG keys, or ""
 }
 
 // ArraysDocument returns array_metadatas/process_0.
@@ -51,8 +51,8 @@ func ParseArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	return decodeArrays(doc)
 }
 
-// scanArrays parses a document of the form that Orbax and this package write, and
-// reports whether it is one.
+// scanArrays parses a document of the form that Orbax and this package write. It reports
+// whether the document has that form.
 func scanArrays(doc []byte) (m map[string]ArrayMetadata, ok bool) {
 	s := newScanner(doc)
 	m = make(map[string]ArrayMetadata, len(doc)/entryBytes)
@@ -68,8 +68,7 @@ func scanArrays(doc []byte) (m map[string]ArrayMetadata, ok bool) {
 	return m, s.Done()
 }
 
-// array reads the entry that follows last, with which it shares shapes that are
-// equal.
+// array reads the next entry. It shares the shapes of last if they are equal.
 func (s *scanner) array(last ArrayMetadata) (a ArrayMetadata) {
 	var seen members
 	for s.Begin('{'); s.Next('}'); {
@@ -97,7 +96,7 @@ func (s *scanner) array(last ArrayMetadata) (a ArrayMetadata) {
 	return a
 }
 
-// decodeArrays parses any document that is valid.
+// decodeArrays parses any valid document.
 func decodeArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	var d struct {
 		Arrays arrayList `json:"array_metadatas"`
@@ -111,11 +110,11 @@ func decodeArrays(doc []byte) (map[string]ArrayMetadata, error) {
 	return d.Arrays, nil
 }
 
-// arrayList has the entries of a list by their names. It decodes one after the other, as
-// an entry can be a hundred times as large as its text.
+// arrayList holds the entries of a list by their names. It decodes them one after the
+// other, because an entry can be a hundred times as large as its text.
 type arrayList map[string]ArrayMetadata
 
-// UnmarshalJSON is for [json.Unmarshal].
+// UnmarshalJSON decodes the list. It implements [json.Unmarshaler].
 func (l *arrayList) UnmarshalJSON(text []byte) error {
 	*l = arrayList{}
 	if string(text) == "null" {

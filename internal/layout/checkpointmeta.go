@@ -13,23 +13,23 @@ import (
 
 // CheckpointMetadata is the document _CHECKPOINT_METADATA.
 type CheckpointMetadata struct {
-	// Handlers has the handler type of each checkpointable. A checkpoint that is
-	// itself one has it under the empty name.
+	// Handlers has the handler type of each checkpointable. If the checkpoint is itself
+	// one checkpointable, its type has the empty name.
 	Handlers   map[string]string
 	InitTime   time.Time // when the save began; zero if unknown
 	CommitTime time.Time
-	Custom     any // map[string]any, []any or nil; of what is to be written also CustomJSON
-	// Uncommitted says that Orbax has written the document to begin a save and not
-	// yet to end it: it has the time of the one, and null for the other. (Releases
-	// from before the member item_handlers left it so in some complete checkpoints.)
+	Custom     any // map[string]any, []any or nil; to be written, also CustomJSON
+	// Uncommitted says that Orbax has written the document at the beginning of a save and
+	// not yet at its end: it has the time of the beginning, and null for the end.
+	// (Releases before the member item_handlers left it so in some complete checkpoints.)
 	Uncommitted bool
 }
 
-// listKey wraps custom metadata that is a list: Orbax reads only objects.
+// listKey wraps custom metadata that is a list, because Orbax reads only objects.
 const listKey = "orbax_go_list"
 
-// ParseCheckpoint parses _CHECKPOINT_METADATA. Every member may be missing, and
-// unknown ones count as custom metadata, as in Orbax.
+// ParseCheckpoint parses _CHECKPOINT_METADATA. Every member may be missing. Unknown
+// members count as custom metadata, as in Orbax.
 func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	m, err := parseCheckpoint(doc)
 	if err == nil {
@@ -38,11 +38,11 @@ func ParseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	return m, err
 }
 
-// parseCheckpoint is ParseCheckpoint that leaves the numbers of custom metadata as
-// they are spelled.
+// parseCheckpoint is ParseCheckpoint without the conversion of numbers in custom
+// metadata.
 func parseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	if len(doc) == 0 {
-		doc = []byte("{}") // observed in checkpoints of Orbax, which reads it so
+		doc = []byte("{}") // Orbax reads an empty document so; observed in its checkpoints
 	}
 	v, err := decodeNumbers(doc)
 	if err != nil {
@@ -90,10 +90,10 @@ func parseCheckpoint(doc []byte) (*CheckpointMetadata, error) {
 	return m, nil
 }
 
-// Merge adds the metadata of a part of a checkpoint, which was saved after those
-// that were added before. The save began when its first part began. Custom metadata
-// is merged like Orbax's: objects member by member, of other values the later
-// counts. What cannot be written again as it is read is ErrUnsupported.
+// Merge adds the metadata of a part of a checkpoint. The part was saved after the parts
+// that were merged before. The save began when its first part began. Custom metadata is
+// merged as by Orbax: objects member by member; for other values the later part wins. If
+// the result cannot be written so that it reads the same, the error is ErrUnsupported.
 func (m *CheckpointMetadata) Merge(doc []byte) error {
 	part, err := parseCheckpoint(doc)
 	if err != nil {
@@ -129,8 +129,8 @@ func mergeObjects(dst, src map[string]any) {
 	}
 }
 
-// setHandlers takes the handlers of a checkpoint; one that is not composite
-// has a single string.
+// setHandlers takes the handlers of a checkpoint. A checkpoint that is not composite has
+// a single string.
 func (m *CheckpointMetadata) setHandlers(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -160,8 +160,8 @@ func nsecs(v any) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Document returns _CHECKPOINT_METADATA, without the time of a commit that is not known:
-// null would say that there was none, as in Uncommitted.
+// Document returns _CHECKPOINT_METADATA. It leaves out an unknown time of the commit,
+// because null would mean that there was no commit; see Uncommitted.
 func (m *CheckpointMetadata) Document() ([]byte, error) {
 	custom, err := encodeCustom(m.Custom)
 	if err != nil {
@@ -193,14 +193,14 @@ func RootDocument(custom CustomJSON) []byte {
 }
 
 // appendCustom adds custom metadata to a document, which is an object with members.
-// Package json cannot write the words that may be in them.
+// Package json cannot write the words that custom metadata may contain.
 func appendCustom(doc []byte, custom CustomJSON) []byte {
 	doc = append(bytes.TrimSuffix(doc, []byte("}")), `,"custom_metadata":`...)
 	doc = append(doc, custom...)
 	return append(doc, '}')
 }
 
-// encodeCustom returns the object that custom metadata are in a document.
+// encodeCustom returns the object that represents custom metadata in a document.
 func encodeCustom(v any) (CustomJSON, error) {
 	switch v := v.(type) {
 	case nil:
@@ -214,7 +214,7 @@ func encodeCustom(v any) (CustomJSON, error) {
 	return EncodeNumbers(v)
 }
 
-// unixNano is the inverse of nsecs: nil for a time that is not known.
+// unixNano is the inverse of nsecs: nil for an unknown time.
 func unixNano(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
@@ -223,16 +223,17 @@ func unixNano(t time.Time) *int64 {
 	return &n
 }
 
-// CustomJSON is custom metadata as CheckCustom returns it: a JSON object or list that may
-// have Python's words NaN, Infinity and -Infinity, which package json takes for mistakes.
+// CustomJSON is custom metadata as [CheckCustom] returns it. It is a JSON object or list
+// that may contain Python's words NaN, Infinity and -Infinity, which package json
+// refuses.
 type CustomJSON []byte
 
-// IsList reports whether it is a list.
+// IsList reports whether the metadata is a list.
 func (c CustomJSON) IsList() bool { return bytes.HasPrefix(c, []byte("[")) }
 
-// CheckCustom returns custom metadata as JSON, taken at once so that the
-// caller may change it afterwards. It must be nil or encode to a JSON object or
-// array; NaN and the infinities become the words that Python writes.
+// CheckCustom returns custom metadata as JSON, encoded at once so that the caller may
+// change v afterwards. v must be nil or encode to a JSON object or array. NaN and the
+// infinities become the words that Python writes.
 func CheckCustom(v any) (CustomJSON, error) {
 	if v == nil || isNilMap(v) {
 		return CustomJSON("{}"), nil

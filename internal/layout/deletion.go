@@ -10,23 +10,23 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Deletion is the record of the deletion of one checkpointable, in the form of
-// Orbax v1. It is at the root of the checkpoint, as _CHECKPOINT_DELETION, from
-// before the first file of the checkpointable is removed until after the
-// checkpoint's metadata has been replaced.
+// Deletion is the record of the deletion of one checkpointable, in the form of Orbax v1.
+// It is the file _CHECKPOINT_DELETION at the root of the checkpoint. It exists from
+// before the first file of the checkpointable is removed until after the checkpoint's
+// metadata has been replaced.
 type Deletion struct {
 	Name string // of the checkpointable
-	// Destination is where Orbax moves the directory, on some stores, instead of
-	// removing it; else "".
+	// Destination is the directory to which Orbax moves the checkpointable's directory on
+	// some stores, instead of removing it; else "".
 	Destination string
 
 	id                string
 	original, updated map[string]any
-	exact             error // why the metadata cannot be written, or nil
+	exact             error // reason why the metadata cannot be written, or nil
 }
 
-// NewDeletion returns the record of a deletion that begins: metadata is the
-// checkpoint's _CHECKPOINT_METADATA, which must name a handler of name.
+// NewDeletion returns the record of a deletion that begins. metadata is the checkpoint's
+// _CHECKPOINT_METADATA, which must have a handler of name.
 func NewDeletion(metadata []byte, name string) (*Deletion, error) {
 	original, err := decodeObject(CheckpointFile, metadata)
 	if err != nil {
@@ -42,9 +42,8 @@ func NewDeletion(metadata []byte, name string) (*Deletion, error) {
 	return d, d.exact
 }
 
-// ParseDeletion parses a record. metadata is the checkpoint's
-// _CHECKPOINT_METADATA, which must be what the record replaces, or what it
-// replaces that with.
+// ParseDeletion parses a record. metadata is the checkpoint's _CHECKPOINT_METADATA. It
+// must be the document before or after the replacement that the record describes.
 func ParseDeletion(doc, metadata []byte) (*Deletion, error) {
 	record, err := decodeObject(DeletionFile, doc)
 	if err != nil {
@@ -86,7 +85,7 @@ func ParseDeletion(doc, metadata []byte) (*Deletion, error) {
 	return d, nil
 }
 
-// Document returns the record, as Orbax writes it.
+// Document returns the record in the form that Orbax writes.
 func (d *Deletion) Document() []byte {
 	var destination any
 	if d.Destination != "" {
@@ -101,8 +100,8 @@ func (d *Deletion) Document() []byte {
 	}))
 }
 
-// Metadata returns the _CHECKPOINT_METADATA that is to be, in the very bytes
-// that Orbax writes: a digest of it stays right if Orbax finishes the deletion.
+// Metadata returns the new _CHECKPOINT_METADATA, in the same bytes that Orbax writes: a
+// digest of it stays right if Orbax finishes the deletion.
 func (d *Deletion) Metadata() ([]byte, error) {
 	if d.exact != nil {
 		return nil, d.exact

@@ -14,7 +14,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// dumpsJSON returns what decodeNumbers has decoded in the bytes of Python's
+// dumpsJSON returns a value from decodeNumbers in the bytes of Python's
 // json.dumps(json.loads(doc), sort_keys=True).
 func dumpsJSON(v any) string {
 	var b strings.Builder
@@ -43,7 +43,7 @@ func writePython(b *strings.Builder, v any) {
 		b.WriteByte(']')
 	case map[string]any:
 		b.WriteByte('{')
-		// Bytes of UTF-8 are in the order of the characters, as Python sorts.
+		// The order of UTF-8 bytes is the order of characters, by which Python sorts.
 		for i, k := range slices.Sorted(maps.Keys(v)) {
 			if i > 0 {
 				b.WriteString(", ")
@@ -56,7 +56,7 @@ func writePython(b *strings.Builder, v any) {
 	}
 }
 
-// pythonNumber returns a number as Python prints it after it has read it.
+// pythonNumber returns a number as Python prints it after reading it.
 func pythonNumber(n json.Number) string {
 	s := string(n)
 	switch {
@@ -67,7 +67,7 @@ func pythonNumber(n json.Number) string {
 	case !strings.ContainsAny(s, ".eE"):
 		return s // an integer of any size
 	}
-	f, _ := strconv.ParseFloat(s, 64) // ±Inf if it is out of range, as in Python
+	f, _ := strconv.ParseFloat(s, 64) // ±Inf if out of range, as in Python
 	if math.IsInf(f, 0) {
 		return strings.TrimPrefix(strconv.FormatFloat(f, 'f', -1, 64), "+") + "inity"
 	}
@@ -106,11 +106,10 @@ func quotePython(b *strings.Builder, s string) {
 	b.WriteByte('"')
 }
 
-// CheckExact refuses a document that would not be the same after it has been
-// decoded and encoded again: Python keeps half of a surrogate pair in a string,
-// which Go's strings cannot hold.
+// CheckExact refuses a document that decoding and encoding would change: Python keeps
+// half of a surrogate pair in a string, which Go's strings cannot hold.
 func CheckExact(doc []byte) error {
-	unit := func(at int) rune { // of the escape at a place, or -1
+	unit := func(at int) rune { // value of the escape at a position, or -1
 		var b [2]byte
 		if at+6 > len(doc) || doc[at] != '\\' || doc[at+1] != 'u' {
 			return -1
@@ -130,7 +129,7 @@ func CheckExact(doc []byte) error {
 		case r >= 0 && utf16.IsSurrogate(r):
 			i += 11
 		default:
-			i++ // what is escaped
+			i++ // the escaped character
 		}
 	}
 	return nil

@@ -13,21 +13,21 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Digests collects the SHA-256 of every document of a checkpoint that has no
-// checksum of its own, by its slash-separated name. Orbax ignores the file;
-// `sha256sum -c` checks it. The zero value is empty; Add may be called by
-// several goroutines.
+// Digests collects the SHA-256 of every document of a checkpoint that has no checksum of
+// its own, by its slash-separated name. Orbax ignores the file; `sha256sum -c` checks it.
+// The zero value is empty. Several goroutines may call [Digests.Add].
 type Digests struct {
 	mu   sync.Mutex
 	sums map[string][sha256.Size]byte
-	// sorted has the names in order, for Beginning. It is nil after a change of the names.
+	// sorted holds the sorted names, for Beginning. It is nil after a change of the
+	// names.
 	sorted []string
-	// What proves that Orbax has rewritten the checkpoint's metadata: the handlers
-	// of its checkpointables, and the digest of what Orbax would write of all of it.
-	// Digest files of before have none of these.
+	// The proof that Orbax has rewritten the checkpoint's metadata: the handlers of its
+	// checkpointables, and the digest of the whole document in the form that Orbax would
+	// write. Older digest files have neither.
 	handlers map[string]string
 	canon    *[sha256.Size]byte
-	empty    map[string]bool // checkpointables without documents, in digest files of before
+	empty    map[string]bool // checkpointables without documents, in older digest files
 }
 
 // Add records the digest of a document.
@@ -51,7 +51,7 @@ func (d *Digests) Document() []byte {
 	var b bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(d.sums)) {
 		sum := d.sums[name]
-		// GNU's escape for names that would break a line.
+		// This is GNU's escape for names that would break a line.
 		mark, quoted := "", name
 		if strings.ContainsAny(name, "\\\n\r") {
 			mark, quoted = `\`, digestEscape.Replace(name)
@@ -69,7 +69,8 @@ var (
 	digestUnescape = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
 )
 
-// ParseDigests parses a digest file; any change to it is fault.ErrCorrupt.
+// ParseDigests parses a digest file. If the file was changed, the error matches
+// [fault.ErrCorrupt].
 func ParseDigests(doc []byte) (*Digests, error) {
 	corrupt := fmt.Errorf("%w: %s does not match its own checksum", fault.ErrCorrupt, DigestFile)
 	at := bytes.LastIndex(doc, []byte(selfPrefix))
@@ -104,8 +105,8 @@ func ParseDigests(doc []byte) (*Digests, error) {
 	return d, nil
 }
 
-// Check compares a document with what was recorded for it. A nil Digests, and
-// a name that was not recorded, pass: checkpoints of Orbax have no digests.
+// Check compares a document with its recorded digest. A nil Digests passes, and so does a
+// name that was not recorded, because checkpoints of Orbax have no digests.
 func (d *Digests) Check(name string, doc []byte) error {
 	if d == nil {
 		return nil
@@ -113,7 +114,7 @@ func (d *Digests) Check(name string, doc []byte) error {
 	return d.CheckSum(name, sha256.Sum256(doc))
 }
 
-// CheckSum is Check for a document of which the caller has the SHA-256.
+// CheckSum is [Digests.Check] for a document whose SHA-256 the caller has.
 func (d *Digests) CheckSum(name string, sum [sha256.Size]byte) error {
 	if want, ok := d.sums[name]; ok && want != sum {
 		return differs(name)
@@ -153,7 +154,7 @@ func (d *Digests) Has(name string) bool {
 	return ok
 }
 
-// Names returns the recorded documents in order.
+// Names returns the names of the recorded documents, sorted.
 func (d *Digests) Names() []string {
 	if d == nil {
 		return nil
@@ -161,9 +162,10 @@ func (d *Digests) Names() []string {
 	return slices.Sorted(maps.Keys(d.sums))
 }
 
-// Beginning returns the names of the recorded documents that begin with prefix, in order.
+// Beginning returns the sorted names of the recorded documents that begin with prefix.
 // The caller must not change the result. The first call, and the first after a change,
-// sorts all names; the others search in the sorted names. Several goroutines may call it.
+// sorts all names; later calls search in the sorted names. Several goroutines may call
+// it.
 func (d *Digests) Beginning(prefix string) []string {
 	if d == nil {
 		return nil

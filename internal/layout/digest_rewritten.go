@@ -13,24 +13,23 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Orbax takes a checkpointable out of a checkpoint by its own protocol: it removes
-// the directory and writes the checkpoint's metadata again, without the handler of
-// that checkpointable and in a form of its own (see dumpsJSON). What else the
-// document says stays the same. So with the handlers that it had put back it must be
-// what Orbax would have written of the document that was saved, the digest of which is
-// recorded beside the handlers. Nothing else is forgiven.
+// Orbax deletes a checkpointable from a checkpoint by its own protocol. It removes the
+// directory and writes the checkpoint's metadata again, without the handler of that
+// checkpointable and in its own form (see dumpsJSON). The rest of the document stays the
+// same. If the handlers that it removed are put back, the document must therefore be the
+// one that Orbax would have written for the saved document. The digest of that form is
+// recorded next to the handlers. No other difference is accepted.
 
-// Beginnings of lines of the digest file that prove a rewriting. To sha256sum they
-// are comments. The last was written for each checkpointable without documents, before
-// there were the others.
+// Beginnings of lines of the digest file that prove a rewriting. sha256sum takes them for
+// comments. Older versions wrote the last one, for each checkpointable without documents.
 const (
 	handlerPrefix = "# handler of "
 	canonPrefix   = "# sha256 of " + CheckpointFile + " as Orbax would write it: "
 	emptyPrefix   = "# no documents: "
 )
 
-// AddCheckpoint records the checkpoint's metadata: the digest of the document, and
-// what Rewritten needs.
+// AddCheckpoint records the checkpoint's metadata: the digest of the document, and the
+// data for [Digests.Rewritten].
 func (d *Digests) AddCheckpoint(doc []byte) {
 	d.Add(CheckpointFile, sha256.Sum256(doc))
 	d.mu.Lock()
@@ -39,7 +38,7 @@ func (d *Digests) AddCheckpoint(doc []byte) {
 	members, err := decodeObject(CheckpointFile, doc)
 	handlers, ok := members["item_handlers"].(map[string]any)
 	if err != nil || !ok || CheckExact(doc) != nil {
-		return // Orbax could not delete from it, or nobody could say what it would write
+		return // Orbax could not delete from it, or its result is not predictable
 	}
 	d.handlers = map[string]string{}
 	for name, typ := range handlers {
@@ -61,7 +60,7 @@ func (d *Digests) writeProof(b *bytes.Buffer) {
 	}
 }
 
-// parseProof takes a line of what writeProof writes, or reports that it is none.
+// parseProof parses a line of writeProof. ok is false if the line is another one.
 func (d *Digests) parseProof(line string) (ok bool, err error) {
 	if text, ok := strings.CutPrefix(line, emptyPrefix); ok {
 		if d.empty == nil {
@@ -99,9 +98,9 @@ func (d *Digests) parseProof(line string) (ok bool, err error) {
 	return true, nil
 }
 
-// Rewritten compares the checkpoint's metadata with what was recorded. It returns the
-// names of the checkpointables that Orbax has deleted since, in order; what differs in
-// any other way is an error that matches fault.ErrCorrupt.
+// Rewritten compares the checkpoint's metadata with the recorded digest. It returns the
+// sorted names of the checkpointables that Orbax has deleted since. Any other difference
+// is an error that matches [fault.ErrCorrupt].
 func (d *Digests) Rewritten(doc []byte) (deleted []string, err error) {
 	if d == nil {
 		return nil, nil
@@ -132,7 +131,7 @@ func (d *Digests) Rewritten(doc []byte) (deleted []string, err error) {
 	switch {
 	case len(deleted) == 0 || len(before) != len(known):
 		return nil, damaged
-	case d.canon == nil && !looksComplete(doc): // nothing proves more
+	case d.canon == nil && !looksComplete(doc): // there is no further proof
 		return nil, damaged
 	case d.canon != nil && sha256.Sum256([]byte(dumpsJSON(members))) != *d.canon:
 		return nil, damaged
@@ -140,8 +139,8 @@ func (d *Digests) Rewritten(doc []byte) (deleted []string, err error) {
 	return deleted, nil
 }
 
-// known returns the handlers of all checkpointables that were recorded. Digest
-// files of before have the names alone.
+// known returns the handlers of all recorded checkpointables. Older digest files have
+// only the names.
 func (d *Digests) known() map[string]string {
 	if d.canon != nil {
 		return d.handlers

@@ -15,22 +15,23 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// The limits of the JSON of a program: custom metadata, metrics, JSON
-// checkpointables. Python's parser takes a thousand levels, less those of the calls
-// that it is in, and 4,300 digits; Go's takes ten thousand levels.
+// These are the limits for the JSON of a program: custom metadata, metrics, JSON
+// checkpointables. Python's parser takes a thousand levels, fewer inside nested calls,
+// and 4,300 digits; Go's takes ten thousand levels.
 const (
 	MaxJSONDepth  = 512
 	maxJSONDigits = 4300
 )
 
-// EncodeDocument returns a value of the program's as EncodeJSON does, if the document
-// is read again, here and by Python, as what it was. Package json replaces what is
-// not UTF-8; this refuses it, as it refuses two members of one name, numbers that no
-// reader takes, and what is nested too deep. Every error matches orbax.ErrLeafType.
+// EncodeDocument encodes a value like [EncodeJSON], and refuses it if a reader, here or
+// in Python, would get another value. Package json replaces strings that are not UTF-8;
+// EncodeDocument refuses them. It also refuses two members with one name, numbers that no
+// reader takes, and values that are nested too deep. Every error matches
+// orbax.ErrLeafType.
 func EncodeDocument(v any) ([]byte, error) { return encodeDocument(v, EncodeJSON) }
 
-// EncodePython is EncodeDocument that takes what EncodeNumbers does: custom metadata and
-// metrics.
+// EncodePython is [EncodeDocument] for custom metadata and metrics. Like [EncodeNumbers]
+// it accepts NaN and the infinities.
 func EncodePython(v any) ([]byte, error) { return encodeDocument(v, EncodeNumbers) }
 
 func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
@@ -38,7 +39,8 @@ func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
 	if err == nil {
 		err = checkDocument(doc)
 	}
-	// The encoder's own mark of what was not UTF-8; U+FFFD itself is written as it is.
+	// The encoder writes this escape for bytes that are not UTF-8. It writes U+FFFD
+	// itself unescaped.
 	if err == nil && bytes.Contains(doc, []byte(`\ufffd`)) {
 		err = checkStrings(reflect.ValueOf(v))
 	}
@@ -48,8 +50,8 @@ func encodeDocument(v any, encode func(any) ([]byte, error)) ([]byte, error) {
 	return doc, nil
 }
 
-// checkDocument refuses a document that is JSON, or has the words that Python
-// writes, and is not read as what it says.
+// checkDocument refuses a document, in JSON or with the words that Python writes, that a
+// reader would read as something else.
 func checkDocument(doc []byte) error {
 	if len(doc) == 0 {
 		return io.ErrUnexpectedEOF
@@ -63,7 +65,7 @@ func checkDocument(doc []byte) error {
 	type container struct {
 		object bool
 		names  map[string]bool
-		value  bool // of an object: a name has been read, and its value comes next
+		value  bool // in an object: a name has been read, and its value comes next
 	}
 	dec := json.NewDecoder(bytes.NewReader(SpellWords(doc)))
 	dec.UseNumber()
@@ -129,7 +131,7 @@ func checkNumber(n json.Number) error {
 }
 
 // checkStrings refuses strings that are not UTF-8 in a value that package json has
-// encoded. It looks at everything that is exported, which may be more than that.
+// encoded. It looks at all exported fields, which may be more than were encoded.
 func checkStrings(v reflect.Value) error {
 	if !v.IsValid() {
 		return nil
@@ -137,7 +139,7 @@ func checkStrings(v reflect.Value) error {
 	t := v.Type()
 	switch k := t.Kind(); {
 	case k != reflect.Interface && (t.Implements(jsonMarshaler) || reflect.PointerTo(t).Implements(jsonMarshaler)):
-		return nil // its text is encoded as it is
+		return nil // its text is encoded unchanged
 	case k != reflect.Interface && t.Implements(textMarshaler):
 		if k == reflect.Pointer && v.IsNil() || !v.CanInterface() {
 			return nil
@@ -188,8 +190,8 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// floatZeros spells -0, which package json makes of a float, as a float: it is the
-// integer 0 otherwise.
+// floatZeros turns -0, which package json writes for a float, into -0.0. Readers would
+// take -0 for the integer 0.
 func floatZeros(doc []byte) []byte {
 	if !bytes.Contains(doc, []byte("-0")) {
 		return doc
@@ -212,12 +214,12 @@ func floatZeros(doc []byte) []byte {
 	return out
 }
 
-// continues reports whether rest goes on with a number.
+// continues reports whether rest continues a number.
 func continues(rest []byte) bool {
 	return len(rest) > 0 && (rest[0] == '.' || rest[0] == 'e' || rest[0] == 'E' || '0' <= rest[0] && rest[0] <= '9')
 }
 
-// isExponent reports whether the sign at i is that of an exponent.
+// isExponent reports whether the sign at i is the sign of an exponent.
 func isExponent(doc []byte, i int) bool {
 	return i > 0 && (doc[i-1] == 'e' || doc[i-1] == 'E')
 }

@@ -1,6 +1,6 @@
 package layout
 
-// Marks for Go types that have no value type in Orbax, see [TreeLeaf].
+// These are marks for Go types that have no value type in Orbax; see [TreeLeaf].
 const (
 	GoBytes      = "[]byte"
 	GoComplex64  = "complex64"

@@ -13,8 +13,9 @@ import (
 // HandlerPrefix begins the recorded types of Orbax's own handlers.
 const HandlerPrefix = "orbax.checkpoint.experimental.v1._src.handlers."
 
-// The recorded types of the handlers of documents and of objects that write their own
-// directory, and the classes of Orbax v0 that wrote such documents.
+// These are the recorded types of the handlers of documents, and of objects that write
+// their own directory. The old ones are the classes of Orbax v0 that wrote such
+// documents.
 const (
 	ProtoHandler    = HandlerPrefix + "proto_handler.ProtoHandler"
 	OldProtoHandler = "ProtoCheckpointHandler"
@@ -23,29 +24,29 @@ const (
 	StatefulHandler = HandlerPrefix + "stateful_checkpointable_handler.StatefulCheckpointableHandler"
 )
 
-// The classes of Orbax v0 that save the state of random generators, as a pytree in a
-// directory of their own.
+// These are the classes of Orbax v0 that save the state of random generators, as a pytree
+// in its own directory.
 const (
 	JAXRandomKey   = "JaxRandomKeyCheckpointHandler"
 	NumPyRandomKey = "NumpyRandomKeyCheckpointHandler"
 )
 
-// JSONFiles are the names under which Orbax's handlers write a JSON document.
+// JSONFiles are the file names that Orbax's handlers use for a JSON document.
 var JSONFiles = []string{"data.json", "metadata"}
 
 // HandlerClass returns the name of the class in a recorded type.
 func HandlerClass(typ string) string { return typ[strings.LastIndexByte(typ, '.')+1:] }
 
 // IsRandomKeyType reports whether a recorded type is that of a handler of random
-// generators of Orbax v0.
+// generators in Orbax v0.
 func IsRandomKeyType(typ string) bool {
 	name := HandlerClass(typ)
 	return name == JAXRandomKey || name == NumPyRandomKey
 }
 
 // TypeByFiles returns the type of the handler that can load the item in the directory
-// dir, for which no type is recorded. It is "" for a pytree, and if the files do not show
-// the type.
+// dir, for an item without a recorded type. It returns "" for a pytree, and if the files
+// do not show the type.
 func TypeByFiles(ctx context.Context, store storage.Store, dir string) (string, error) {
 	for _, name := range JSONFiles {
 		_, err := store.Stat(ctx, path.Join(dir, name))

@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// EncodeJSON returns v as one line of JSON, without the escapes for HTML. The float -0 is
-// -0.0, as -0 is read as the integer 0.
+// EncodeJSON returns v as one line of JSON, without the escapes for HTML. It writes the
+// float -0 as -0.0, because readers take -0 for the integer 0.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -24,7 +24,7 @@ func EncodeJSON(v any) ([]byte, error) {
 	return floatZeros(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
 
-// appendString appends s, which is valid UTF-8, as EncodeJSON encodes it.
+// appendString appends s, which is valid UTF-8, in the encoding of EncodeJSON.
 func appendString[S string | []byte](b []byte, s S) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -49,16 +49,15 @@ func appendInts(b []byte, list []int, separator string) []byte {
 	return append(b, ']')
 }
 
-// DecodeJSON decodes a document as Python's json module does: integers become int, or
-// uint64 or *big.Int if they do not fit, other numbers float64, -0 too, and the bare
+// DecodeJSON decodes a document as Python's json module does. Integers become int, or
+// uint64 or *big.Int if they do not fit. Other numbers, and -0, become float64. The bare
 // words NaN, Infinity and -Infinity, which Python writes, are numbers.
 func DecodeJSON(doc []byte) (any, error) {
 	v, err := decodeNumbers(doc)
 	return pythonNumbers(v), err
 }
 
-// decodeNumbers is DecodeJSON that leaves numbers as they are spelled, all of
-// them as json.Number.
+// decodeNumbers is DecodeJSON that leaves all numbers as json.Number.
 func decodeNumbers(doc []byte) (any, error) {
 	if !utf8.Valid(doc) {
 		return nil, fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
@@ -75,8 +74,8 @@ func decodeNumbers(doc []byte) (any, error) {
 	return v, nil
 }
 
-// unmarshal is json.Unmarshal for documents that are damaged if they are not
-// UTF-8; package json would replace what is not.
+// unmarshal is json.Unmarshal that refuses documents that are not UTF-8. Package json
+// would replace the invalid bytes.
 func unmarshal(doc []byte, v any) error {
 	if !utf8.Valid(doc) {
 		return errors.New("invalid JSON: not UTF-8")
@@ -85,8 +84,8 @@ func unmarshal(doc []byte, v any) error {
 }
 
 // SpellWords replaces Python's bare words in a document by numbers that JSON can spell.
-// WordsIn makes floats of those again. A document that spells a number so itself gets
-// another spelling of the same number.
+// [WordsIn] turns these into floats. If the document itself contains a number with that
+// spelling, SpellWords gives it another spelling of the same number.
 func SpellWords(doc []byte) []byte {
 	if !bytes.Contains(doc, []byte("NaN")) && !bytes.Contains(doc, []byte("Infinity")) && !bytes.Contains(doc, []byte(nan)) {
 		return doc
@@ -105,8 +104,7 @@ func SpellWords(doc []byte) []byte {
 			}
 			continue
 		}
-		// The spaces keep a word apart from a number that it is glued to,
-		// which is a mistake.
+		// The spaces separate the word from an adjacent number, which is a mistake.
 		switch rest := doc[i:]; {
 		case bytes.HasPrefix(rest, []byte("NaN")):
 			out = append(out, " "+nan+" "...)
@@ -128,14 +126,13 @@ func SpellWords(doc []byte) []byte {
 	return out
 }
 
-// inNumber reports whether the byte at i is a part of the number beside it, other than its
-// sign.
+// inNumber reports whether the byte at i belongs to a number, apart from its sign.
 func inNumber(doc []byte, i int) bool {
 	return i >= 0 && i < len(doc) && (doc[i] == '.' || '0' <= doc[i] && doc[i] <= '9')
 }
 
-// How the words are spelled: a number out of range, and a zero that no encoder
-// writes so.
+// The spellings of the words: a number out of range, and a zero that no encoder writes in
+// this form.
 const (
 	infinity = "1e999"
 	nan      = "0e-7370001"

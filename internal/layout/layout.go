@@ -1,5 +1,5 @@
-// Package layout knows the names and JSON documents inside a checkpoint
-// directory. It neither reads nor writes array data.
+// Package layout knows the names and JSON documents inside a checkpoint directory. It
+// neither reads nor writes array data.
 //
 // A checkpoint in the layout of Orbax v1 is
 //
@@ -12,9 +12,9 @@
 //	  digests.sha256              ours; covers every document
 //	  go-orbax.handlers           ours; the handlers, if one may write any files
 //
-// and a pytree's directory holds _METADATA, _sharding, _strings.json,
-// array_metadatas/process_0, the arrays' store, and two files of ours: go-orbax.places,
-// and in the steps of a run go-orbax.chunks.
+// A pytree's directory holds _METADATA, _sharding, _strings.json,
+// array_metadatas/process_0, the arrays' store, and two files of this package:
+// go-orbax.places, and in the steps of a run go-orbax.chunks.
 package layout
 
 import (
@@ -32,41 +32,42 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Names at the root of a checkpoint.
+// These are the names at the root of a checkpoint.
 const (
 	IndicatorFile  = "orbax.checkpoint"
 	CheckpointFile = "_CHECKPOINT_METADATA"
 	CommitFile     = "commit_success.txt"
 	DigestFile     = "digests.sha256"
 	DeletionFile   = "_CHECKPOINT_DELETION"
-	// PartsFile is ours: which partial saves a checkpoint was made of. Orbax ignores it.
+	// PartsFile is this package's list of the partial saves that a checkpoint consists
+	// of. Orbax ignores it.
 	PartsFile = "partial_save.json"
-	// HandlersFile is ours, where a handler may write files of any name: the handlers
-	// of the checkpoint, before they have written anything. Of a save that dies it
-	// says whose the files are. Orbax ignores it.
+	// HandlersFile is this package's list of the handlers of the checkpoint, if a handler
+	// may write files of any name. It is written before the handlers write anything. If
+	// the save dies, it shows to which save the files belong. Orbax ignores it.
 	HandlersFile = "go-orbax.handlers"
 )
 
-// Names inside a pytree's directory.
+// These are the names inside a pytree's directory.
 const (
 	TreeFile     = "_METADATA"
 	ShardingFile = "_sharding"
 	StringsFile  = "_strings.json"
-	// AggregateFile has the leaves that Orbax was told to aggregate, until 2024, in
-	// MessagePack: of the oldest checkpoints the whole tree.
+	// AggregateFile holds the leaves that a program asked Orbax to aggregate, until 2024,
+	// in MessagePack. In the oldest checkpoints it holds the whole tree.
 	AggregateFile = "checkpoint"
-	// ManifestFile is the one of an OCDBT database, ocdbt.ManifestName.
+	// ManifestFile is the manifest of an OCDBT database, ocdbt.ManifestName.
 	ManifestFile = "manifest.ocdbt"
 	ArrayFile    = "array_metadatas/process_0"
 	DataDir      = "d"
-	// ChunksFile is ours, of the saves of a run: which content the chunks in the
-	// data files have. Orbax ignores it.
+	// ChunksFile is this package's record of the content of the chunks in the data files,
+	// in the saves of a run. Orbax ignores it.
 	ChunksFile = "go-orbax.chunks"
 	// ChunksHeader begins that file. The number of its form follows.
 	ChunksHeader = "go-orbax chunks "
-	// PlacesFile is ours: which chunk belongs in which place. Where several saves made the
-	// pytree, each has left one, whose name is PlacesPrefix and letters and digits. Orbax
-	// ignores them.
+	// PlacesFile is this package's record of which chunk belongs in which place. If
+	// several saves made the pytree, each has its own record, whose name is
+	// [PlacesPrefix] and letters and digits. Orbax ignores them.
 	PlacesFile   = "go-orbax.places"
 	PlacesPrefix = PlacesFile + "."
 	// PlacesHeader begins these files. The number of their form follows.
@@ -77,39 +78,39 @@ const (
 	ProcessPrefix = "ocdbt.process_"
 )
 
-// MaxInline is how many bytes the longest value has that lies in a database's tree itself, where
-// its checksum covers it. It is Orbax's limit.
+// MaxInline is the length of the longest value that a database's tree itself holds, where
+// its checksum covers the value. It is Orbax's limit.
 const MaxInline = 1024
 
-// IsPlaces reports whether a pytree's file called name says which chunk belongs where.
+// IsPlaces reports whether a pytree's file called name records which chunk belongs where.
 func IsPlaces(name string) bool { return name == PlacesFile || strings.HasPrefix(name, PlacesPrefix) }
 
-// Absolute returns a path that leads to the same place when the program changes its
-// working directory: one with a scheme does already.
+// Absolute returns a path that still leads to the same place after the program changes
+// its working directory. A path with a scheme stays as it is.
 func Absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil && path != "" && !strings.Contains(path, "://") {
 		return abs
 	}
-	return path // using it says what is wrong with it
+	return path // using the path reports the error
 }
 
-// MetricsName is the directory of a step's metrics, which are no checkpointable, and
-// the document in it.
+// MetricsName is the name of the directory of a step's metrics, and of the document in
+// it. Metrics are not a checkpointable.
 const MetricsName = "metrics"
 
-// NotebookDir is where a notebook server keeps copies of the files that were opened
-// in it: no part of what it is in.
+// NotebookDir is the directory in which a notebook server keeps copies of files that were
+// opened. It is not part of the directory that contains it.
 const NotebookDir = ".ipynb_checkpoints"
 
 // PartialSuffix ends the name of the directory of a session of partial saves.
 const PartialSuffix = ".partial_save"
 
-// PendingMark is in the names of Orbax's parts of a session:
-// <session>.pending_<time in ns>_<uuid in hex>.
+// PendingMark occurs in the names of Orbax's parts of a session: <session>.pending_<time
+// in ns>_<uuid in hex>.
 const PendingMark = ".pending_"
 
-// RootMetadataDir is the directory of the metadata of a run, in the run's, and
-// RootMetadataFile the document in it. Old versions of Orbax call the document
+// RootMetadataDir is the directory of a run's metadata, in the run's directory, and
+// [RootMetadataFile] is the document in it. Old versions of Orbax call the document
 // OldRootMetadataFile.
 const (
 	RootMetadataDir     = "metadata"
@@ -120,16 +121,15 @@ const (
 // ProtoFile is the document of a protocol buffer.
 const ProtoFile = "proto.pbtxt"
 
-// DescriptorName is a checkpointable that old versions of Orbax added by themselves, to
-// say what the checkpoint is for.
+// DescriptorName is a checkpointable that old versions of Orbax added without being
+// asked, to describe the purpose of the checkpoint.
 const DescriptorName = "descriptor"
 
 // DefaultName is the checkpointable that Save writes and Load prefers.
 const DefaultName = "state"
 
-// reserved are names that Orbax or this package uses at a checkpoint's root,
-// or that Orbax treats in a special way.
-// Their values say for what.
+// reserved maps names to their use. Orbax or this package uses them at a checkpoint's
+// root, or Orbax treats them in a special way.
 var reserved = map[string]string{
 	IndicatorFile: ofFile, CheckpointFile: ofFile, CommitFile: ofFile, DigestFile: ofFile,
 	DeletionFile: ofFile, HandlersFile: ofFile, TreeFile: ofFile,
@@ -139,8 +139,8 @@ var reserved = map[string]string{
 
 const ofFile = "a file of each checkpoint"
 
-// CheckName refuses a checkpointable's name that cannot be a directory of its
-// own at the root of a checkpoint, on any system.
+// CheckName refuses a checkpointable's name that cannot be the name of a directory at the
+// root of a checkpoint, on any system.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -155,8 +155,9 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Enclosing returns the checkpoint that dir is inside of, or "". A look that fails is
-// no answer, but an error, except where what is above dir may not be looked at.
+// Enclosing returns the checkpoint that contains dir, or "". It returns an error if it
+// cannot look, except in directories above dir that the process has no permission to
+// read.
 func Enclosing(ctx context.Context, store storage.Store, dir string) (string, error) {
 	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
 		for _, marker := range []string{CheckpointFile, IndicatorFile} {

@@ -10,18 +10,19 @@ import (
 	"reflect"
 )
 
-// EncodeNumbers is EncodeJSON that takes also NaN and the infinities, as Python's json
-// module does: they become the bare words NaN, Infinity and -Infinity, which
-// DecodeJSON reads.
+// EncodeNumbers is [EncodeJSON] that also accepts NaN and the infinities. Like Python's
+// json module, it writes them as the bare words NaN, Infinity and -Infinity, which
+// [DecodeJSON] reads.
 func EncodeNumbers(v any) ([]byte, error) {
 	doc, err := EncodeJSON(v)
 	var unsupported *json.UnsupportedValueError
 	if !errors.As(err, &unsupported) || !unsupported.Value.CanFloat() {
 		return doc, err
 	}
-	// Package json cannot be asked to write the words. So it gets a copy with
-	// numbers in their place, which the words then replace. Where v has one of the
-	// numbers itself, the next numbers give another document.
+	// Package json cannot write the words. It therefore encodes a copy of v with ordinary
+	// numbers in their place, and the words replace these numbers in the text. If v
+	// itself contains one of the numbers, the next try with other numbers gives another
+	// document.
 	var before []byte
 	for range 100 {
 		if doc, err = encodeStandIns(v); err != nil {
@@ -35,7 +36,7 @@ func EncodeNumbers(v any) ([]byte, error) {
 	return nil, errors.New("it has NaN or an infinity, and a MarshalJSON in it gives something else each time")
 }
 
-// encodeStandIns is EncodeNumbers if v has none of some numbers.
+// encodeStandIns is EncodeNumbers, provided that v does not contain the stand-ins.
 func encodeStandIns(v any) ([]byte, error) {
 	s := newStandIns()
 	copied, err := s.replace(reflect.ValueOf(v), 0)
@@ -49,9 +50,9 @@ func encodeStandIns(v any) ([]byte, error) {
 	return s.words(doc)
 }
 
-// standIns are numbers that stand for those that JSON has no spelling of.
+// standIns are numbers that represent the values that JSON cannot spell.
 type standIns struct {
-	nan, inf, minusInf float32 // which every type of float has
+	nan, inf, minusInf float32 // float32 values, which every float type holds exactly
 }
 
 func newStandIns() *standIns {
@@ -63,7 +64,7 @@ func newStandIns() *standIns {
 	return s
 }
 
-// words replaces the numbers by the words.
+// words replaces the stand-ins by the words.
 func (s *standIns) words(doc []byte) ([]byte, error) {
 	for n, word := range map[float32]string{s.nan: "NaN", s.inf: "Infinity", s.minusInf: "-Infinity"} {
 		for _, number := range []any{n, float64(n)} {
@@ -77,11 +78,11 @@ func (s *standIns) words(doc []byte) ([]byte, error) {
 	return doc, nil
 }
 
-// maxCopied is how deep a value is copied; EncodeJSON refuses what has cycles before.
+// maxCopied is the depth to which a value is copied. EncodeJSON has refused cycles
+// before.
 const maxCopied = 10_000
 
-// replace returns v, or a copy of it with the numbers in the place of floats that are
-// not finite.
+// replace returns v, or a copy of v with stand-ins for the floats that are not finite.
 func (s *standIns) replace(v reflect.Value, depth int) (reflect.Value, error) {
 	if depth > maxCopied {
 		return v, errors.New("it is nested too deep")
@@ -132,13 +133,13 @@ func (s *standIns) replace(v reflect.Value, depth int) (reflect.Value, error) {
 		return c, s.each(c, v, v.Len(), reflect.Value.Index, depth)
 	case reflect.Struct:
 		c := reflect.New(v.Type()).Elem()
-		c.Set(v) // with what is not exported
+		c.Set(v) // includes unexported fields
 		return c, s.each(c, v, v.NumField(), reflect.Value.Field, depth)
 	}
 	return v, nil
 }
 
-// encodesItself reports whether package json leaves the encoding of a type to it.
+// encodesItself reports whether values of type t encode themselves to JSON.
 func encodesItself(t reflect.Type) bool {
 	for _, t := range []reflect.Type{t, reflect.PointerTo(t)} {
 		if t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
@@ -148,17 +149,17 @@ func encodesItself(t reflect.Type) bool {
 	return false
 }
 
-// each sets the parts of c to what replaces those of v.
+// each sets the elements or fields of c to the replacements of those of v.
 func (s *standIns) each(c, v reflect.Value, n int, part func(reflect.Value, int) reflect.Value, depth int) error {
 	for i := range n {
 		switch p := part(c, i); {
 		case p.CanSet():
-		case p.Kind() == reflect.Struct && c.Type().Field(i).Anonymous: // what it has may be exported
+		case p.Kind() == reflect.Struct && c.Type().Field(i).Anonymous: // its fields may be exported
 			if err := s.each(p, part(v, i), p.NumField(), part, depth+1); err != nil {
 				return err
 			}
 			continue
-		default: // not exported, so it is not encoded
+		default: // an unexported field is not encoded
 			continue
 		}
 		inner, err := s.replace(part(v, i), depth+1)

@@ -25,9 +25,9 @@ func pythonNumbers(v any) any {
 	return v
 }
 
-// WordsIn replaces, in what a decoder of package json has left as numbers are spelled,
-// those that JSON has no spelling of by floats, which EncodeNumbers takes. All others
-// stay exact.
+// WordsIn replaces the numbers of [SpellWords] in a decoded value by the floats that they
+// represent, which [EncodeNumbers] accepts. The value has [json.Number] for each number.
+// All other numbers stay exact.
 func WordsIn(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -46,10 +46,9 @@ func WordsIn(v any) any {
 	return v
 }
 
-// exactNumber returns a number of a document: an int if it is an integer that fits,
-// else a uint64, else a *big.Int, and a float64 if it is no integer or -0; out of
-// range that is ±Inf, as in Python. An integer that Python refuses for its length
-// stays as it is spelled.
+// exactNumber returns a number of a document. An integer becomes an int if it fits, else
+// a uint64, else a *big.Int. Other numbers, and -0, become a float64; out of range that
+// is ±Inf, as in Python. An integer that is too long for Python stays a json.Number.
 func exactNumber(n json.Number) any {
 	switch {
 	case n == nan:
@@ -72,12 +71,11 @@ func exactNumber(n json.Number) any {
 	return n
 }
 
-// NumbersIn replaces, in the variables of type any that the pointer v leads to, the
-// numbers that a decoder of package json has left as they are spelled: by what
-// [DecodeJSON] makes of them.
+// NumbersIn replaces each [json.Number] in the variables of type any that the pointer v
+// leads to, by the number that [DecodeJSON] returns for it.
 func NumbersIn(v any) { numbers{}.in(reflect.ValueOf(v)) }
 
-// numbers has the pointers and maps that have been looked through.
+// numbers is the set of pointers and maps that have been searched.
 type numbers map[any]bool
 
 func (seen numbers) in(v reflect.Value) {
@@ -120,7 +118,7 @@ func (seen numbers) in(v reflect.Value) {
 	}
 }
 
-// mayHoldAny reports whether there can be a variable of type any in a t.
+// mayHoldAny reports whether a t may contain a variable of type any.
 func mayHoldAny(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Interface, reflect.Slice, reflect.Array, reflect.Struct:

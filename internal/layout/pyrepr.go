@@ -9,9 +9,8 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// appendTuple appends Python's repr of the tuple of a path's keys, which Orbax
-// uses as the name of a leaf's entry in _METADATA and parses again when it merges
-// partial saves.
+// appendTuple appends Python's repr of the tuple of a path's keys. Orbax uses it as the
+// name of a leaf's entry in _METADATA, and parses it again when it merges partial saves.
 func appendTuple(b []byte, p tree.Path) []byte {
 	b = append(b, '(')
 	for i, k := range p {
@@ -26,8 +25,8 @@ func appendTuple(b []byte, p tree.Path) []byte {
 	return append(b, ')')
 }
 
-// appendRepr appends Python's repr of a string: single quotes unless the string
-// has some and no double quotes; escapes for what is not printable.
+// appendRepr appends Python's repr of a string. It uses single quotes, unless the string
+// has single quotes and no double quotes, and escapes characters that do not print.
 func appendRepr(b []byte, s string) []byte {
 	quote := byte('\'')
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {

@@ -8,13 +8,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// richNode is a container in the document value_metadata_tree, which Orbax writes
-// if its option support_rich_types is set. Leaves and empty containers are nil or
-// have no kids. Everything but what tells tuples from lists is in the rest of
-// _METADATA too.
+// richNode is a container in the document value_metadata_tree, which Orbax writes if its
+// option support_rich_types is set. Leaves and empty containers are nil or have no kids.
+// The document adds the difference between tuples and lists; everything else is in the
+// rest of _METADATA too.
 type richNode struct {
 	tuple bool
-	kids  map[string]*richNode // those that are containers
+	kids  map[string]*richNode // the children that are containers
 }
 
 // markTuples marks the keys of tuples in the paths of the leaves.
@@ -40,8 +40,8 @@ func (m *TreeMetadata) markTuples(doc string) error {
 	return nil
 }
 
-// parseRich returns the containers at and below a node; nil for a leaf. Package
-// json bounds how deep they are nested.
+// parseRich returns the containers at and below a node; nil for a leaf. Package json
+// bounds their depth.
 func parseRich(v any) (*richNode, error) {
 	switch v := v.(type) {
 	case nil:
@@ -80,8 +80,7 @@ func parseRichList(list []any, tuple bool) (*richNode, error) {
 	return n, nil
 }
 
-// parseRichFields parses the fields of a named tuple, which is a dict to
-// _METADATA.
+// parseRichFields parses the fields of a named tuple, which _METADATA has as a dict.
 func parseRichFields(entries []any) (*richNode, error) {
 	n := &richNode{kids: make(map[string]*richNode, len(entries))}
 	for _, e := range entries {

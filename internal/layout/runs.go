@@ -12,22 +12,23 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// RunsIn looks at no more than this.
+// These bound the lookups of RunsIn.
 const (
 	maxRuns     = 32 // directories
-	maxRunSteps = 6  // steps in each: the first and the last
+	maxRunSteps = 6  // steps in each: the first and the last ones
 	maxRunItems = 8  // checkpointables in each of these
 )
 
-// RunsIn returns the names of those entries of the directory dir that are runs:
-// directories, and no checkpoints, in which a directory whose name ends in a digit is a
-// checkpoint of Orbax. It looks into a bounded number of entries, so that some may
-// be missing. What it is not permitted to read is none. Any other failure to read is the
-// error where no run is found, as what could not be read may be one.
+// RunsIn returns the names of the entries of the directory dir that are runs. A run is a
+// directory that is not a checkpoint and contains a checkpoint of Orbax in a directory
+// whose name ends in a digit. RunsIn looks into a bounded number of entries, so it may
+// miss some. It skips directories that it has no permission to read. If it finds no run,
+// it returns any other failure to read, because the unread directory may be one.
 //
-// isStep reports which names may be those of steps in dir itself, none if it is nil. Such
-// a step may be damaged: of it only checkpoints with the document CheckpointFile
-// make a run, as directories of its checkpointables can be like old checkpoints.
+// isStep reports which names may be names of steps in dir itself; nil means none. Such a
+// step may be damaged, and directories of its checkpointables can look like old
+// checkpoints. In such a step only checkpoints with the document [CheckpointFile] make a
+// run.
 func RunsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info, isStep func(name string) bool) (runs []string, err error) {
 	looked := 0
 	var failed error
@@ -53,8 +54,8 @@ func RunsIn(ctx context.Context, store storage.Store, dir string, entries []stor
 	return nil, failed
 }
 
-// isRun reports whether a directory is a run; old counts checkpoints without
-// CheckpointFile as well.
+// isRun reports whether a directory is a run. If old is set, checkpoints without
+// CheckpointFile count too.
 func isRun(ctx context.Context, store storage.Store, dir string, old bool) (bool, error) {
 	entries, err := store.List(ctx, dir)
 	if err != nil {
@@ -83,7 +84,7 @@ func isRun(ctx context.Context, store storage.Store, dir string, old bool) (bool
 	return false, failed
 }
 
-// endsInDigit reports whether a name is like those of steps, in whatever format.
+// endsInDigit reports whether a name may be that of a step, in any format.
 func endsInDigit(name string) bool {
 	return name != "" && strings.Contains("0123456789", name[len(name)-1:])
 }
@@ -117,7 +118,8 @@ func isOrbax(ctx context.Context, store storage.Store, dir string, old bool) (bo
 	return false, failed
 }
 
-// failure returns err, or nil if it says that nothing is there that may be read.
+// failure returns err, or nil if err reports that nothing is there or that reading it is
+// not permitted.
 func failure(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"github.com/go-orbax/orbax/internal/jsonscan"
 )
 
-// scanner reads documents with an entry for each leaf.
+// scanner reads documents that have an entry for each leaf.
 type scanner struct {
 	*jsonscan.Scanner
 	ints []int // scratch
@@ -14,14 +14,14 @@ type scanner struct {
 
 func newScanner(doc []byte) scanner { return scanner{Scanner: jsonscan.New(doc)} }
 
-// entryBytes is about what an entry takes in the document, rather less.
+// entryBytes is less than the usual size of an entry in the document.
 const entryBytes = 128
 
-// members is the set of an object's members that were read.
+// members is the set of the members of an object that were read.
 type members uint8
 
-// once fails the document if an object has a member twice: encoding/json knows
-// which of them counts.
+// once fails the document if an object has a member twice: encoding/json decides which
+// one counts.
 func (s *scanner) once(seen *members, member members) {
 	if *seen&member != 0 {
 		s.Fail()
@@ -29,8 +29,8 @@ func (s *scanner) once(seen *members, member members) {
 	*seen |= member
 }
 
-// only reads an object that has the named member alone, whose value it leaves to
-// value.
+// only reads an object whose only member has the given name. value reads the value of
+// that member.
 func (s *scanner) only(name string, value func()) {
 	var seen members
 	for s.Begin('{'); s.Next('}'); {
@@ -45,7 +45,7 @@ func (s *scanner) only(name string, value func()) {
 	}
 }
 
-// shape reads a list of integers: last, if that is equal.
+// shape reads a list of integers. It returns last if that is equal.
 func (s *scanner) shape(last []int) []int {
 	s.ints = s.AppendInts(s.ints[:0])
 	if last != nil && slices.Equal(s.ints, last) {
@@ -54,7 +54,7 @@ func (s *scanner) shape(last []int) []int {
 	return append([]int{}, s.ints...)
 }
 
-// share returns text as a string: s, if that is equal.
+// share returns text as a string, and uses s if it is equal.
 func share(text []byte, s string) string {
 	if string(text) == s {
 		return s

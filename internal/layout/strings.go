@@ -9,12 +9,12 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// _strings.json is addressed by JSON pointers "/" + parameter name, which
-// Orbax does not escape: a slash in a name nests objects, and a "~" that does
-// not begin "~0" or "~1" cannot be written.
+// Orbax addresses strings in _strings.json by JSON pointers "/" + parameter name, which
+// it does not escape. A slash in a name therefore nests objects, and a "~" that does not
+// begin "~0" or "~1" cannot be written.
 
-// CheckStringName refuses the name of a string leaf that Orbax could not read
-// back under the same name.
+// CheckStringName refuses the name of a string leaf that Orbax could not read under the
+// same name.
 func CheckStringName(name string) error {
 	if strings.Contains(name, "~") {
 		return fmt.Errorf("%w: %q: Orbax cannot address a string whose name has a ~", fault.ErrReservedName, name)
@@ -22,8 +22,8 @@ func CheckStringName(name string) error {
 	return nil
 }
 
-// StringsDocument returns _strings.json for string leaves by parameter name.
-// Names of which one is the beginning of another up to a slash are refused.
+// StringsDocument returns _strings.json for string leaves, by parameter name. It refuses
+// a name that is a prefix of another name up to a slash.
 func StringsDocument(values map[string]string) ([]byte, error) {
 	root := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {

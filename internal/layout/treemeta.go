@@ -9,10 +9,10 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// ValueType is what Orbax calls the kind of a leaf in _METADATA.
+// ValueType is the kind of a leaf in _METADATA, in the words of Orbax.
 type ValueType string
 
-// The value types that Orbax writes. The last four are empty nodes, which have
+// These are the value types that Orbax writes. The last four are empty nodes, which have
 // no stored data.
 const (
 	JaxArray   ValueType = "jax.Array"
@@ -25,18 +25,18 @@ const (
 	TupleNode  ValueType = "Tuple"
 )
 
-// IsValue reports whether leaves of the type have a value: one of the first four.
+// IsValue reports whether leaves of the type have a value. The first four types do.
 func (t ValueType) IsValue() bool {
 	return t == JaxArray || t == NumPyArray || t == Scalar || t == String
 }
 
-// TreeLeaf is one leaf's entry in _METADATA.
+// TreeLeaf is the entry of one leaf in _METADATA.
 type TreeLeaf struct {
 	Path       tree.Path
 	ValueType  ValueType
 	Empty      bool  // skip_deserialize: nothing is stored for it, or it is in the AggregateFile
-	WriteShape []int // of a jax.Array, the shape of one written shard; or nil
-	// GoType is a member of ours: the Go type that the leaf had where Orbax
+	WriteShape []int // shape of one written shard of a jax.Array; or nil
+	// GoType is a member that only this package writes: the Go type of the leaf, if Orbax
 	// has no value type for it. Orbax ignores it.
 	GoType string
 }
@@ -44,10 +44,10 @@ type TreeLeaf struct {
 // TreeMetadata is the document _METADATA.
 type TreeMetadata struct {
 	Leaves []TreeLeaf
-	OCDBT  *bool // nil: OCDBT if there is a manifest
+	OCDBT  *bool // nil: the tree is in OCDBT if there is a manifest
 	Zarr3  bool
-	// Sparse trees were written without the chunks that are all fill value, as
-	// Orbax did before v1. It is set by ParseTree alone.
+	// Sparse says that the tree was written without the chunks that consist of the fill
+	// value, as Orbax did before v1. Only [ParseTree] sets it.
 	Sparse bool
 }
 
@@ -73,8 +73,8 @@ type treeEntry struct {
 	} `json:"value_metadata"`
 }
 
-// keyName is a key, which is a string but for documents of other writers that
-// have sequence indices as numbers.
+// keyName is a key. It is a string, except in documents of other writers, which have
+// numbers for sequence indices.
 type keyName string
 
 func (k *keyName) UnmarshalJSON(b []byte) error {
@@ -111,7 +111,7 @@ func ParseTree(doc []byte) (*TreeMetadata, error) {
 	return m, nil
 }
 
-// decodeTree parses any document that is valid.
+// decodeTree parses any valid document.
 func decodeTree(doc []byte) (m *TreeMetadata, rich string, err error) {
 	var d treeDoc
 	if err := unmarshal(doc, &d); err != nil {
@@ -145,8 +145,8 @@ func decodeTree(doc []byte) (m *TreeMetadata, rich string, err error) {
 	return m, d.Rich, nil
 }
 
-// Document returns _METADATA as Orbax writes it, leaves in the given order.
-// OCDBT must not be nil.
+// Document returns _METADATA in the form that Orbax writes, with the leaves in the given
+// order. OCDBT must not be nil.
 func (m *TreeMetadata) Document() []byte {
 	b := make([]byte, 0, 256*(1+len(m.Leaves)))
 	var name []byte

@@ -8,8 +8,8 @@ import (
 )
 
 // scanTree parses a _METADATA of the form that Orbax and this package write, at a
-// fraction of the cost of decodeTree. It reports whether the document is of that
-// form; one that is not is decodeTree's.
+// fraction of the cost of decodeTree. ok is false if the document has another form;
+// decodeTree parses it then.
 func scanTree(doc []byte) (m *TreeMetadata, rich string, ok bool) {
 	t := treeScanner{scanner: newScanner(doc), slab: tree.Path{}}
 	m = &TreeMetadata{Sparse: true}
@@ -45,7 +45,7 @@ func scanTree(doc []byte) (m *TreeMetadata, rich string, ok bool) {
 type treeScanner struct {
 	scanner
 	slab tree.Path // memory for paths
-	last TreeLeaf  // whose strings and shape the next leaf shares if they are equal
+	last TreeLeaf  // the next leaf shares its strings and shape if they are equal
 }
 
 func (t *treeScanner) leaves(size int) []TreeLeaf {
@@ -149,7 +149,7 @@ func (t *treeScanner) value(l *TreeLeaf) {
 	}
 }
 
-// distinct reports whether no two of the names are equal. It may sort them.
+// distinct reports whether all names differ. It may sort them.
 func distinct(names [][]byte) bool {
 	ascending := func() bool {
 		for i := range names[min(1, len(names)):] {

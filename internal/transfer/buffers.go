@@ -10,17 +10,17 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// bufferPool keeps the buffers of an engine for its next jobs. Left to the garbage
-// collector, which waits for the heap to double, they would pile up to the size
+// bufferPool keeps the buffers of an engine for its next jobs. The garbage collector
+// waits until the heap has doubled, so without the pool buffers would pile up to the size
 // of the state.
 type bufferPool struct {
 	mu   sync.Mutex
 	free [][]byte // by capacity, ascending
-	kept int64    // the sum of the capacities
+	kept int64    // sum of the capacities
 }
 
-// pools are those that no engine uses now: the many small reads that writing a tree
-// makes which is read lazily need no new memory each.
+// pools holds the pools that no engine uses now. A tree that is read lazily while it is
+// written makes many small reads, which then need no new memory.
 var pools = sync.Pool{New: func() any { return new(bufferPool) }}
 
 func borrowPool(budget int64) *bufferPool {
@@ -31,7 +31,7 @@ func borrowPool(budget int64) *bufferPool {
 
 func (p *bufferPool) release() { pools.Put(p) }
 
-// shrink gives up the smallest buffers until the others take no more than limit.
+// shrink drops the smallest buffers until the others take at most limit.
 func (p *bufferPool) shrink(limit int64) {
 	for len(p.free) > 0 && p.kept > limit {
 		p.kept -= int64(cap(p.free[0]))
@@ -39,9 +39,9 @@ func (p *bufferPool) shrink(limit int64) {
 	}
 }
 
-// get returns n bytes: of the smallest buffer that has them, else new ones, for
-// which smaller buffers are given up, so that all stay within the budget. What the
-// process cannot have is an error that matches fault.ErrNoMemory.
+// get returns n bytes from the smallest buffer that is large enough. If there is none it
+// makes one, and drops smaller buffers so that all stay within the budget. If the process
+// cannot have the memory, the error matches fault.ErrNoMemory.
 func (p *bufferPool) get(n, budget int64) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
@@ -74,7 +74,7 @@ func (p *bufferPool) take(n, size, budget int64) []byte {
 func (p *bufferPool) put(b []byte, budget int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// One is kept even if it exceeds the budget: the next job may need as much.
+	// One buffer is kept even if it exceeds the budget: the next job may need as much.
 	if size := int64(cap(b)); size > 0 && (p.kept == 0 || p.kept+size <= budget) {
 		i, _ := slices.BinarySearchFunc(p.free, size, func(b []byte, n int64) int { return int(int64(cap(b)) - n) })
 		p.free = slices.Insert(p.free, i, b[:0])
@@ -82,15 +82,15 @@ func (p *bufferPool) put(b []byte, budget int64) {
 	}
 }
 
-// sizeClass rounds n up by at most a quarter, so that jobs of nearly equal
-// sizes, as compressed chunks are, can use the same buffers.
+// sizeClass rounds n up by at most a quarter, so that jobs of nearly equal sizes, such as
+// compressed chunks, can use the same buffers.
 func sizeClass(n int64) int64 {
 	step := int64(1) << max(16, bits.Len64(uint64(n))-3)
 	return (n + step - 1) / step * step
 }
 
-// pageMemory is pageBuffer for an amount that a checkpoint asks for. What the process
-// cannot have is an error.
+// pageMemory is pageBuffer for a size that a checkpoint states. It returns an error if
+// the process cannot have the memory.
 func pageMemory(capacity int64) ([]byte, error) {
 	b, err := memory.Bytes(capacity + storage.PageSize)
 	if err != nil {
@@ -111,7 +111,7 @@ func onPage(b []byte, capacity int) []byte {
 	return b[skip : skip : skip+uintptr(capacity)]
 }
 
-// address returns where b begins.
+// address returns the address of b.
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // roundUp returns n rounded up to a whole number of pages.

@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// Memory is memory for copies, which is kept from one use to the next: memory
-// that the system has just handed out takes several times as long to copy to. The
-// zero value is ready. It may be used by several goroutines.
+// Memory is memory for copies that is kept from one use to the next, because copying to
+// memory that the system has just handed out takes several times as long. The zero value
+// is ready to use. Several goroutines may use a Memory.
 type Memory struct {
 	mu   sync.Mutex
 	free [][]byte // by capacity, ascending
 }
 
-// copies is memory that Copy has taken from another.
+// copies is memory that Copy has taken from a Memory.
 type copies struct {
 	of     *Memory
 	memory []byte
 }
 
-// Copy returns copies of src, made in parallel. They are in memory of m, if that
-// is not nil, until the engine's Release.
+// Copy returns copies of src, made in parallel. If m is not nil they are in memory of m
+// until the engine's [Engine.Release].
 func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, error) {
 	total := 0
 	at := make([]int, len(src))
@@ -30,11 +30,11 @@ func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, e
 			total = roundUp(total)
 		}
 		at[i] = total
-		total = (total + len(s) + 63) &^ 63 // fit for elements of every size
+		total = (total + len(s) + 63) &^ 63 // aligned for elements of every size
 	}
 	e.Counters().Begin(Copying, 0)
 	if e == nil {
-		m = nil // nobody could release it
+		m = nil // a nil engine has no Release
 	}
 	memory := m.take(total)
 	if m != nil {
@@ -59,8 +59,8 @@ func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, e
 	}})
 }
 
-// Release gives the memory of all copies back to where it is from. Nobody may use
-// them any more.
+// Release returns the memory of all copies to the [Memory] that it was taken from. The
+// copies must not be used afterwards.
 func (e *Engine) Release() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -70,8 +70,8 @@ func (e *Engine) Release() {
 	e.copies = nil
 }
 
-// take returns n bytes that nobody else uses: of the smallest memory that has them.
-// If none has, the largest is given up: a state that grows does so for good.
+// take returns n bytes that are not in use, from the smallest memory that is large
+// enough. If none is, it drops the largest: a state that has grown stays large.
 func (m *Memory) take(n int) []byte {
 	if m != nil {
 		m.mu.Lock()
@@ -96,7 +96,7 @@ func (m *Memory) put(b []byte) {
 	m.free = slices.Insert(m.free, i, b)
 }
 
-// Free gives up the memory that is not in use.
+// Free drops the memory that is not in use.
 func (m *Memory) Free() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,67 +12,66 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// defaultBudget is the budget of an engine that has been given none: a few units
-// in flight.
+// defaultBudget is the budget of an engine without a Budget: a few units in flight.
 const defaultBudget = 48 << 20
 
-// An Engine runs plans, several jobs at a time. What its plans take of memory at
-// once stays within its budget, so a job must not run a further plan on the
-// engine that runs it. The zero value, and a nil *Engine, work; an Engine may be
-// used by several goroutines, and must not be copied.
+// Engine runs plans, several jobs at a time. All jobs that run together stay within its
+// budget of memory, so a job must not run another plan on the same engine. The zero value
+// and a nil *Engine work. Several goroutines may use an Engine. It must not be copied.
 type Engine struct {
-	// Budget bounds the memory of all buffers, in bytes; 0 is 48 MiB. One job that
-	// needs more runs alone.
+	// Budget bounds the memory of all buffers, in bytes; 0 means 48 MiB. A job that needs
+	// more runs alone.
 	Budget int64
-	// Meter, if set, counts what is done.
+	// Meter, if set, counts the work of the engine.
 	Meter *Meter
 
 	mu      sync.Mutex
-	room    *semaphore.Weighted // of the budget, from the first plan on
-	copies  []copies            // that Release gives back
+	room    *semaphore.Weighted // in the budget, from the first plan on
+	copies  []copies            // for Release
 	buffers *bufferPool         // while a plan runs
-	running int                 // plans
+	running int                 // number of plans
 }
 
-// Meter counts what an engine does, and what its plans are for.
+// Meter counts the work of an engine, and the arrays that its plans are for.
 type Meter struct {
-	// Planned is how many bytes the plans so far move between memory and files,
-	// at most.
+	// Planned is an upper bound for the bytes that the plans so far move between memory
+	// and files.
 	Planned atomic.Int64
-	// Moved is how many bytes have been moved.
+	// Moved is the number of bytes that have been moved.
 	Moved atomic.Int64
-	// Files is how many files were opened or created.
+	// Files is the number of files that were opened or created.
 	Files atomic.Int64
-	// Copied is how many bytes Copy has copied.
+	// Copied is the number of bytes that [Engine.Copy] has copied.
 	Copied atomic.Int64
 
-	// The owners of plans count the following: arrays, the bytes of their
-	// elements, and those of them that were not written, as another array of the
-	// same memory is, and that were not read but mapped.
+	// The owners of plans count these. Arrays is the number of arrays, and Bytes the
+	// bytes of their elements. Shared is the bytes that were not written because another
+	// array has the same memory. Mapped is the bytes that were mapped instead of read.
 	Arrays, Bytes, Shared, Mapped atomic.Int64
 
 	leaf atomic.Pointer[string]
 
-	// Starting, if set, is called whenever something begins.
+	// Starting, if set, is called whenever an activity begins.
 	Starting func(Activity)
 }
 
-// Activity is what an operation, or an engine for a plan of it, does.
+// Activity is a phase of an operation, or of an engine that runs a plan for it.
 type Activity int
 
-// The activities, in the order in which an operation has them. It need not have all.
+// These are the activities, in the order in which they occur in an operation. An
+// operation may lack some.
 const (
 	Preparing  Activity = iota // checking, reading documents, planning
 	Copying                    // from memory to memory
 	Digesting                  // computing digests of memory
 	Moving                     // between memory and files
-	Committing                 // making what was written durable and visible
-	Ended                      // well or not
-	activities                 // how many there are
+	Committing                 // making the written files durable and visible
+	Ended                      // with or without an error
+	activities                 // number of activities
 )
 
-// Begin tells that something begins, which will move so many bytes between memory
-// and files.
+// Begin records that an activity begins, which will move planned bytes between memory and
+// files.
 func (m *Meter) Begin(a Activity, planned int64) {
 	m.Planned.Add(planned)
 	if m.Starting != nil {
@@ -80,7 +79,7 @@ func (m *Meter) Begin(a Activity, planned int64) {
 	}
 }
 
-// AddArray counts an array of so many bytes of elements.
+// AddArray counts an array whose elements have the given number of bytes.
 func (m *Meter) AddArray(bytes int64) {
 	m.Arrays.Add(1)
 	m.Bytes.Add(bytes)
@@ -89,7 +88,7 @@ func (m *Meter) AddArray(bytes int64) {
 // note remembers the leaf whose data is moved.
 func (m *Meter) note(leaf string) { m.leaf.Store(&leaf) }
 
-// Leaf returns the leaf whose data was moved last, "" if there is none.
+// Leaf returns the leaf whose data was moved last, or "".
 func (m *Meter) Leaf() string {
 	if leaf := m.leaf.Load(); leaf != nil {
 		return *leaf
@@ -97,14 +96,14 @@ func (m *Meter) Leaf() string {
 	return ""
 }
 
-// AddFile counts a file of n bytes that was read or written at once.
+// AddFile counts a file of n bytes that was read or written in one piece.
 func (m *Meter) AddFile(n int64) {
 	m.Files.Add(1)
 	m.Planned.Add(n)
 	m.Moved.Add(n)
 }
 
-// Counters returns the engine's meter, or one that nobody looks at.
+// Counters returns the engine's meter, or a new one if the engine has none.
 func (e *Engine) Counters() *Meter {
 	if e == nil || e.Meter == nil {
 		return new(Meter)
@@ -119,8 +118,8 @@ func (e *Engine) budget() int64 {
 	return e.Budget
 }
 
-// start begins a run and returns what all runs of the engine share: the budget, of
-// which jobs take their part, and the buffers.
+// start begins a run. It returns the budget, from which jobs take their memory, and the
+// buffers; all runs of the engine share both.
 func (e *Engine) start() (*semaphore.Weighted, *bufferPool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -143,9 +142,8 @@ func (e *Engine) finish() {
 	}
 }
 
-// workers is how many of so many jobs are in flight: enough to keep every core
-// encoding while the device has something queued. The budget holds back those that
-// take memory.
+// workers returns the number of jobs in flight: enough to keep every core encoding while
+// the device has requests queued. The budget limits the jobs that take memory.
 func workers(jobs int) int {
 	n := min(runtime.GOMAXPROCS(0)+2, maxWorkers)
 	if jobs > 0 {
@@ -154,22 +152,22 @@ func workers(jobs int) int {
 	return n
 }
 
-// maxWorkers is more than any device or memory needs to be busy.
+// maxWorkers is enough to keep any device or memory busy.
 const maxWorkers = 32
 
-// work is the jobs of one run and what is to be done with each.
+// work is the jobs of one run, and the function that does one of them.
 type work[J any] struct {
-	// jobs is how many there are; 0 if that is not known.
+	// jobs is the number of jobs; 0 if it is not known.
 	jobs int
-	// next returns the next job, until there are none. Calls do not overlap.
+	// next returns the next job; ok is false after the last. Calls do not overlap.
 	next func() (J, bool)
-	// need is how long a job's buffer is, extra what it takes besides; nil is
-	// nothing.
+	// need returns the length of a job's buffer, and extra the memory that the job takes
+	// in addition; nil means none.
 	need, extra func(J) int64
-	// do does a job. It may ask once for the buffer: page-aligned, of any content,
-	// its own during the call. A plan made of a damaged checkpoint can need any
-	// amount, so a job asks only once it knows better; what the process cannot have
-	// is an error.
+	// do does a job. It may ask once for the buffer, which is page-aligned, has arbitrary
+	// content, and belongs to the job during the call. A plan that comes from a damaged
+	// checkpoint can need any amount, so a job asks for the buffer only after it has
+	// checked the size. If the process cannot have the memory, buffer returns an error.
 	do func(ctx context.Context, job J, buffer func() ([]byte, error)) error
 }
 
@@ -183,8 +181,8 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 	room, buffers := e.start()
 	defer e.finish()
 	var mu sync.Mutex
-	// take waits for room with the lock held: a job that needs much is not
-	// overtaken by later ones.
+	// take holds the lock while it waits for room, so that later jobs do not overtake a
+	// job that needs much.
 	take := func(ctx context.Context) (job J, need, weight int64, ok bool, err error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -229,7 +227,7 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 	return cmp.Or(group.Wait(), ctx.Err())
 }
 
-// runAll is run for jobs that are known, given by their positions.
+// runAll is run for n jobs that are numbered from 0.
 func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 	if n == 0 {
 		return ctx.Err()
@@ -243,10 +241,10 @@ func runAll(ctx context.Context, e *Engine, n int, w work[int]) error {
 	return run(ctx, e, w)
 }
 
-// Each calls do with the jobs of a sequence, which start in their order, several
-// at a time, until one fails or ctx ends. Each job gets need(job) bytes of
-// memory, of any content, its own during the call; none if need is nil. The
-// sequence goes on while jobs are done, and is not called by two goroutines at once.
+// Each calls do with the jobs of a sequence. The jobs start in their order, several at a
+// time, until one fails or ctx ends. Each job gets need(job) bytes of memory, which have
+// arbitrary content and belong to the job during the call; none if need is nil. The
+// sequence runs on while jobs run, and is not called by two goroutines at the same time.
 func Each[J any](ctx context.Context, e *Engine, jobs iter.Seq[J], need func(J) int64, do func(ctx context.Context, job J, memory []byte) error) error {
 	next, stop := iter.Pull(jobs)
 	defer stop()

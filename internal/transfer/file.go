@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Open opens a file whose name comes from a checkpoint, and may not lead
-// out of it.
+// Open opens a file below dir. Its name comes from a checkpoint, and must not lead out of
+// it.
 func Open(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
 	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, name)
@@ -26,10 +26,10 @@ func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n
 	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
 }
 
-// ReadFile returns the range of the file name below dir that starts at off and
-// has n bytes, or runs to the end if n is negative. More than a document of that
-// name can have is an error that matches fault.ErrCorrupt, and what the process has
-// no memory for one that matches fault.ErrNoMemory.
+// ReadFile returns n bytes from offset off of the file name below dir, or everything from
+// off on if n is negative. If the range is longer than a document of that name can be,
+// the error matches [fault.ErrCorrupt]. If the process has no memory for it, the error
+// matches [fault.ErrNoMemory].
 func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
 	f, err := Open(ctx, store, dir, name)
 	if err != nil {
@@ -49,7 +49,7 @@ func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name st
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, n) // which the reservation covers
+	b := make([]byte, n) // the reservation covers it
 	defer r.ReleaseWith(b)
 	if err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, readError(name, err)
@@ -79,8 +79,8 @@ func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash
 	return nil
 }
 
-// CheckLFS returns an error if the file name below dir is a Git LFS pointer: a
-// better one for a file that is not what it should be.
+// CheckLFS returns an error if the file name below dir is a Git LFS pointer. For a file
+// with wrong content this error is the more helpful one.
 func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error {
 	f, err := Open(ctx, store, dir, name)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// fileSet opens each file once and closes it after the last of its spans: a
-// checkpoint of plain files can have more of them than a process may open.
+// fileSet opens each file once and closes it after the last of its spans. A checkpoint of
+// plain files can have more files than a process may open.
 type fileSet struct {
 	store storage.Store
 	dir   string
@@ -21,7 +21,7 @@ type fileSet struct {
 }
 
 type openFile struct {
-	spans int // still to be read
+	spans int // number of spans still to be read
 	r     storage.Reader
 }
 

@@ -11,27 +11,29 @@ import (
 
 // documentLimit bounds a document, which is read into memory as a whole.
 type documentLimit struct {
-	most int64 // bytes; more is damage, such as a file system leaves that has lost its place
-	// parsed is about how many bytes of memory a byte of the document can become. What
-	// the process cannot have is refused before the document is read.
+	most int64 // in bytes; more is damage, for example by a file system that has lost its place
+	// parsed is about how many bytes of memory a byte of the document can become. If the
+	// process cannot have that memory, the document is refused before it is read.
 	parsed int64
 }
 
 var (
-	// ofOne describes one array. Values of any in memory take 70 bytes for the three of
-	// "[],", as slices grow, and twice as much until garbage is collected.
+	// ofOne is for a document that describes one array. Values of type any take 70 bytes
+	// in memory for the three of "[],", as slices grow, and twice as much until garbage
+	// is collected.
 	ofOne = documentLimit{64 << 20, 48}
-	// ofTree has an entry for each leaf: 400 bytes for each of 2,500,000.
+	// ofTree is for a document with an entry for each leaf: 400 bytes for each of
+	// 2,500,000.
 	ofTree = documentLimit{1 << 30, 16}
-	// ofChunks has one for each chunk too, of a few bytes.
+	// ofChunks is for a document that also has an entry of a few bytes for each chunk.
 	ofChunks = documentLimit{1 << 30, 24}
-	// userJSON has what a program likes to say.
+	// userJSON is for JSON with the content of a program's choice.
 	userJSON = documentLimit{1 << 30, 48}
-	// userFile is any file of a program's own, which nobody parses.
+	// userFile is for any file of a program, which is never parsed.
 	userFile = documentLimit{4 << 30, 1}
 )
 
-// limitOf returns the limit of the document of a name.
+// limitOf returns the limit of the document with the given name.
 func limitOf(name string) documentLimit {
 	dir, base := path.Split(name)
 	switch base {
@@ -51,10 +53,10 @@ func limitOf(name string) documentLimit {
 	return userFile
 }
 
-// ReserveDocument returns memory for n bytes of the named document, and for what is made
-// of them. More bytes than such a document may have are an error that matches
-// fault.ErrCorrupt, and more than the process can hold one that matches
-// fault.ErrNoMemory. The caller releases the memory when the document is parsed.
+// ReserveDocument reserves memory for n bytes of the named document, and for everything
+// that is parsed from them. If n is more than such a document may have, the error matches
+// [fault.ErrCorrupt]; if it is more than the process can hold, [fault.ErrNoMemory]. The
+// caller releases the memory when the document has been parsed.
 func ReserveDocument(name string, n int64) (memory.Reservation, error) {
 	limit := limitOf(name)
 	if n > limit.most {

@@ -23,20 +23,20 @@ type Read struct {
 	// Step, if set, is called with successive pieces of Dst as they arrive,
 	// while they are hot in the cache.
 	Step func(piece []byte)
-	// Scratch is what Done takes of memory besides, about.
+	// Scratch is about how much memory Done takes in addition.
 	Scratch int64
-	// Done is called once with what follows Dst, after Dst and all Steps. The
-	// bytes are valid only during the call.
+	// Done is called once, after Dst has been filled and after all Steps, with the bytes
+	// after Dst. They are valid only during the call.
 	Done func(rest []byte) error
-	// Failed, if set, is told why the read failed, Done's errors included, and
-	// decides whether that ends the whole plan (its result) or not (nil).
+	// Failed, if set, gets the error of the read, which may be Done's. The error that it
+	// returns ends the whole plan; if it returns nil, the plan goes on.
 	Failed func(error) error
 }
 
 const (
 	// stepBytes keeps a piece in a core's cache between reading and verifying.
 	stepBytes = 256 << 10
-	// gapBytes is how much is read for nothing rather than by a further call.
+	// gapBytes is the largest gap that is read in vain to save another call.
 	gapBytes = 64 << 10
 	// smallRead is the size up to which reads are joined with neighbours.
 	smallRead = 512 << 10
@@ -48,10 +48,10 @@ type span struct {
 	offset, len int64
 }
 
-// join sorts reads by place and joins small neighbours.
+// join sorts reads by file and offset, and joins small neighbours.
 func join(reads []Read) []span {
 	byPlace := func(a, b Read) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset)) }
-	if !slices.IsSortedFunc(reads, byPlace) { // as they most often are
+	if !slices.IsSortedFunc(reads, byPlace) { // they usually are
 		slices.SortStableFunc(reads, byPlace)
 	}
 	var spans []span
@@ -73,8 +73,8 @@ func join(reads []Read) []span {
 	return spans
 }
 
-// ReadAll performs reads, in any order, from the files below dir. It reorders
-// the slice. A missing or short file is fault.ErrCorrupt.
+// ReadAll performs reads, in any order, from the files below dir. It reorders the slice.
+// A missing or short file is an error that matches [fault.ErrCorrupt].
 func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
 	var bad error
 	reads = slices.DeleteFunc(reads, func(r Read) bool {
@@ -125,8 +125,8 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 	})
 }
 
-// serve performs the reads of a span; the buffer is for what does not go
-// straight into place.
+// serve performs the reads of a span. The buffer is for bytes that do not go straight to
+// their place.
 func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func() ([]byte, error)) error {
 	name := rs[0].File
 	f, err := files.open(ctx, name)
@@ -147,8 +147,8 @@ func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func(
 	return readSpan(ctx, f, s, rs, buf)
 }
 
-// serveShort performs reads of a file that is too short for all of them, one by
-// one, so that only those are failed that it is too short for.
+// serveShort performs the reads of a span that exceeds its file one by one, so that only
+// the reads beyond the file's end fail.
 func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 	for i := range rs {
 		r := &rs[i]
@@ -167,9 +167,9 @@ func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 	return nil
 }
 
-// direct reads one range: its head straight into place, its rest into buf.
+// direct reads one range: the head straight to its place, the rest into buf.
 func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
-	limit := unitBytes // look at ctx now and then
+	limit := unitBytes // so that ctx is checked now and then
 	if r.Step != nil {
 		limit = stepBytes
 	}
@@ -196,11 +196,11 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 	return nil
 }
 
-// readSpan reads the ranges rs by one call, which puts what has a destination there
-// if it can, and the rest where it lies in buf.
+// readSpan reads the ranges rs in one call. If possible the call puts bytes with a
+// destination there, and the others into buf.
 func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []byte) error {
 	pieces := [][]byte{buf}
-	_, placed := f.(storage.BuffersReader) // others would need a call for each piece
+	_, placed := f.(storage.BuffersReader) // other readers would need a call for each piece
 	if placed = placed && apart(rs); placed {
 		pieces = scatter(s, rs, buf)
 	}
@@ -226,7 +226,7 @@ func readSpan(ctx context.Context, f storage.Reader, s span, rs []Read, buf []by
 	return nil
 }
 
-// apart reports whether no ranges overlap, as those of tied weights do.
+// apart reports whether no ranges overlap. Those of tied weights do overlap.
 func apart(rs []Read) bool {
 	for i := range rs[1:] {
 		if rs[i].Offset+rs[i].Length > rs[i+1].Offset {
@@ -236,11 +236,12 @@ func apart(rs []Read) bool {
 	return true
 }
 
-// scatter returns the memory for all bytes of a span, whose ranges are apart, in
-// their order: destinations, and between them the pieces of buf that have no other.
+// scatter returns the memory for all bytes of a span in their order. The ranges of the
+// span are apart. The memory is the destinations, and between them pieces of buf for the
+// other bytes.
 func scatter(s span, rs []Read, buf []byte) [][]byte {
 	pieces := make([][]byte, 0, 2*len(rs)+1)
-	at := 0 // everything before has its place
+	at := 0 // all bytes before at have their place
 	for i := range rs {
 		r := &rs[i]
 		if len(r.Dst) == 0 {
@@ -267,7 +268,7 @@ func (r *Read) fail(err error) error {
 	return err
 }
 
-// failAll fails reads that were to be served by one call.
+// failAll fails reads that one call was to serve.
 func failAll(rs []Read, err error) error {
 	for i := range rs {
 		if err := rs[i].fail(err); err != nil {

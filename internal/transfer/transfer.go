@@ -1,21 +1,20 @@
-// Package transfer moves bytes between memory and the files of a store: a plan
-// goes in, one engine runs it, in parallel and within a budget of memory.
+// Package transfer moves bytes between memory and the files of a store. An [Engine] runs
+// a plan in parallel, within a budget of memory.
 //
-// A plan is plain data. It knows files, offsets and lengths; what the bytes
-// mean is in the functions that it carries: an Item appends its encoded form to
-// a buffer, a Read hands what it has read to its owner, who verifies and
-// decodes it.
+// A plan is plain data. It has files, offsets and lengths, and functions that know the
+// meaning of the bytes: an [Item] appends its encoded form to a buffer, and a [Read]
+// passes the bytes that it has read to its owner, which verifies and decodes them.
 //
 //	e := &transfer.Engine{Budget: 64 << 20}
 //	extents, err := e.WritePacked(ctx, stage, "d/values", items)
 //	err = e.ReadAll(ctx, store, dir, reads)
 package transfer
 
-// unitBytes is what the engine aims to write or read at once: large enough for
-// the full rate of a disk, small enough that a few in flight are little memory.
+// unitBytes is the number of bytes that the engine aims to write or read at once: enough
+// for the full rate of a disk, and so few that some units in flight take little memory.
 const unitBytes = 8 << 20
 
-// Extent is where a value lies in a file.
+// Extent is the place of a value in a file.
 type Extent struct {
 	File           string
 	Offset, Length int64

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Watch times the activities of an operation, such as a save or a load. Its methods may
-// be called by several goroutines.
+// Watch times the activities of an operation, such as a save or a load. Several
+// goroutines may call its methods.
 type Watch struct {
 	op    string
 	meter *Meter
@@ -14,12 +14,12 @@ type Watch struct {
 
 	mu       sync.Mutex
 	activity Activity
-	since    time.Time // of the activity
+	since    time.Time // start of the activity
 	took     [activities]time.Duration
 }
 
-// NewWatch starts the clock of the operation op, whose engine has the meter m: what the
-// engine begins enters the watch.
+// NewWatch starts the clock of the operation op. Activities that the engine of the
+// operation begins, which has the meter m, enter the watch.
 func NewWatch(op string, m *Meter) *Watch {
 	now := time.Now()
 	w := &Watch{op: op, meter: m, began: now, since: now}
@@ -39,23 +39,23 @@ func (w *Watch) Enter(a Activity) {
 	w.activity, w.since = a, now
 }
 
-// Sample is what a Watch shows at one moment.
+// Sample is the reading of a [Watch] at one moment.
 type Sample struct {
-	// Op is the operation, as NewWatch was called with it.
+	// Op is the operation that was passed to [NewWatch].
 	Op       string
 	Meter    *Meter
 	Activity Activity
 	Elapsed  time.Duration
-	// Err is why the operation failed, if it has ended.
+	// Err is the error of the operation, if it has failed.
 	Err error
 
 	took [activities]time.Duration
 }
 
-// Took returns how long an activity took; 0 while it goes on.
+// Took returns the duration of an activity; 0 while it runs.
 func (s *Sample) Took(a Activity) time.Duration { return s.took[a] }
 
-// Sample returns what the watch shows now. err is the outcome of the operation, if it
+// Sample returns the reading of the watch now. err is the outcome of the operation, if it
 // has ended.
 func (w *Watch) Sample(err error) Sample {
 	w.mu.Lock()

@@ -13,38 +13,38 @@ import (
 type Item struct {
 	// Leaf names the value's leaf in errors.
 	Leaf string
-	// Bound is the most bytes that Append appends, and Least the fewest.
+	// Bound is the largest number of bytes that Append appends, and Least the smallest.
 	Bound, Least int
-	// Scratch is what Append takes of memory besides, about.
+	// Scratch is about how much memory Append takes in addition.
 	Scratch int
-	// Append appends the encoded value to dst, whose capacity has room for
-	// Bound more bytes. It is called once, from any goroutine.
+	// Append appends the encoded value to dst, whose capacity has room for Bound more
+	// bytes. It is called once, by any goroutine.
 	Append func(dst []byte) ([]byte, error)
-	// Body, which may be nil, is what the encoded value begins with, as it lies
-	// in memory, and Tail appends what follows it. A large Body that starts on a
-	// page is written from where it lies; then Tail is called instead of Append.
+	// Body, which may be nil, is memory with the beginning of the encoded value, and Tail
+	// appends the rest. A large Body that starts on a page is written without a copy;
+	// Tail is then called instead of Append.
 	Body []byte
 	Tail func(dst []byte) []byte
-	// Written, if set, is called once the value has been written, and may say that
-	// it must not count.
+	// Written, if set, is called after the value has been written. If it returns an
+	// error, the value does not count as written.
 	Written func() error
 }
 
-// PageValue is the size from which a value starts on a page of its file, so that
-// readers can map it, and a Body is written from where it lies.
+// PageValue is the size from which a value starts on a page of its file, so that readers
+// can map it, and a Body can be written without a copy.
 const PageValue = 1 << 20
 
-// smallAlign is what smaller values are aligned to, for those who map them: the
-// largest element.
+// smallAlign is the alignment of smaller values, for readers that map them: the size of
+// the largest element.
 const smallAlign = 16
 
-// inPlace reports whether the item is written from where its Body lies, which the
-// device takes at multiples of alignment.
+// inPlace reports whether the item's Body is written without a copy. The device takes
+// memory at multiples of alignment.
 func (it *Item) inPlace(alignment int) bool {
 	return len(it.Body) >= PageValue && address(it.Body)%uintptr(alignment) == 0
 }
 
-// align returns at moved on to where the item may start.
+// align returns the first offset from at on where the item may start.
 func (it *Item) align(at int) int {
 	if it.Bound >= PageValue {
 		return roundUp(at)
@@ -55,13 +55,13 @@ func (it *Item) align(at int) int {
 // unit is a run of items that are encoded into one buffer and written at once.
 type unit struct {
 	first, end int // items[first:end]
-	bound      int // of the buffer
-	body       int // bytes that are written in place before it
-	scratch    int // the most of the items'
+	bound      int // length of the buffer
+	body       int // bytes that are written in place before the buffer
+	scratch    int // the largest Scratch of the items
 }
 
-// pack divides items into units of about unitBytes. An item that is written in
-// place, see inPlace, is alone: its buffer has what does not fill a page.
+// pack divides items into units of about unitBytes. An item that is written in place is a
+// unit of its own, whose buffer has the bytes that do not fill a page; see inPlace.
 func pack(items []Item, alignment int) []unit {
 	var units []unit
 	for i := 0; i < len(items); {
@@ -90,8 +90,8 @@ func pack(items []Item, alignment int) []unit {
 	return units
 }
 
-// WritePacked writes items one behind the other into the new file name of
-// stage and returns where each lies. Every write starts and ends on a page.
+// WritePacked writes items one after the other into the new file name of stage. It
+// returns the place of each. Every write starts and ends on a page.
 func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name string, items []Item) ([]Extent, error) {
 	file, err := stage.Create(ctx, name, packedSize(items))
 	if err != nil {
@@ -142,9 +142,9 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name stri
 	return extents, err
 }
 
-// packedSize returns about how long a file of the items gets: -1 if that is not known,
-// as of much that is compressed. It is never far too much, so that no save is
-// refused room that it does not need.
+// packedSize returns about the length of a file with the items. It returns -1 if the
+// length is not known, as for many compressed items. It never returns far too much, so
+// that a save is not refused for lack of room that it does not need.
 func packedSize(items []Item) int64 {
 	var least, most int64
 	for i := range items {
@@ -157,8 +157,8 @@ func packedSize(items []Item) int64 {
 	return int64(roundUp(int(least)))
 }
 
-// write writes a body that lies in memory, a few units at most at a time, and what
-// follows it.
+// write writes a body from its place in memory, a few units at most at a time, and rest
+// after it.
 func (e *Engine) write(ctx context.Context, file storage.Writer, at int64, body, rest []byte) error {
 	for len(body) > 2*unitBytes {
 		if err := e.writeBuffers(ctx, file, at, body[:unitBytes]); err != nil {
@@ -183,8 +183,8 @@ func (e *Engine) writeBuffers(ctx context.Context, file storage.Writer, at int64
 	return err
 }
 
-// WriteFiles writes each item as the file of stage that has the name at its
-// position.
+// WriteFiles writes each item as a separate file of stage, with the name at the same
+// index.
 func (e *Engine) WriteFiles(ctx context.Context, stage storage.Files, names []string, items []Item) error {
 	units := make([]unit, len(items))
 	for i := range items {
@@ -257,7 +257,7 @@ func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context
 	})
 }
 
-// append is Append with its result checked.
+// append calls Append and checks its result.
 func (it *Item) append(buf []byte) ([]byte, error) {
 	out, err := it.Append(buf)
 	if err == nil {
@@ -269,13 +269,13 @@ func (it *Item) append(buf []byte) ([]byte, error) {
 	return out, nil
 }
 
-// tail appends what follows the first n bytes of the body.
+// tail appends the value except the first n bytes of the body.
 func (it *Item) tail(buf []byte, n int) ([]byte, error) {
 	buf = it.Tail(append(buf, it.Body[n:]...))
 	return buf, fault.OfLeaf(it.Leaf, it.checkLength(n+len(buf)))
 }
 
-// written is Written with the leaf in its error.
+// written calls Written, and adds the leaf to its error.
 func (it *Item) written() error {
 	if it.Written == nil {
 		return nil
@@ -283,7 +283,7 @@ func (it *Item) written() error {
 	return fault.OfLeaf(it.Leaf, it.Written())
 }
 
-// errOr returns err, or if it is nil what f returns.
+// errOr returns err, or the result of f if err is nil.
 func errOr(err error, f func() error) error {
 	if err != nil {
 		return err
