@@ -195,7 +195,7 @@ func isMismatch(err error) bool {
 
 func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
 	v, err := c.loadUnchecked(ctx, name, target, cfg)
-	if err := c.unchanged(ctx, err); err != nil {
+	if err := c.loaded(ctx, cfg, err); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -224,7 +224,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	if err := c.found.LostTree(ctx, name); err != nil {
 		return nil, err
 	}
-	return h.Load(ctx, c.readDir(name, cfg.engine), target, c.loadOptions(cfg))
+	return h.Load(ctx, c.readDir(name, cfg), target, c.loadOptions(cfg))
 }
 
 // Tree opens a pytree, to read single leaves or parts of them. [Name] and its default
@@ -244,9 +244,9 @@ func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tre
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.found.LostTree(ctx, name); err == nil {
-		t, err = cfg.Handler.OpenView(ctx, c.treeHandler(name, cfg.Registry), c.readDir(name, cfg.engine))
+		t, err = cfg.Handler.OpenView(ctx, c.treeHandler(name, cfg.Registry), c.readDir(name, cfg))
 	}
-	if err := c.unchanged(ctx, err); err != nil {
+	if err := c.described(ctx, cfg, err); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -5,21 +5,58 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// readDir returns the directory of a checkpointable, which e reads; nil will do.
-func (c *Checkpoint) readDir(name string, e *transfer.Engine) *handler.ReadDir {
-	return (*handler.ReadDir)(c.itemDir(name, e))
+// readDir returns the directory of a checkpointable for what cfg asks of it.
+func (c *Checkpoint) readDir(name string, cfg *loadConfig) *handler.ReadDir {
+	p := c.place(name)
+	p.Engine, p.Unproven = cfg.engine, &cfg.unproven
+	return (*handler.ReadDir)(ckdir.NewReadDir(p))
 }
 
-// itemDir is readDir for what is no handler.
-func (c *Checkpoint) itemDir(name string, e *transfer.Engine) *ckdir.ReadDir {
+// itemDir returns the directory of a checkpointable, of which each read has an engine of
+// its own.
+func (c *Checkpoint) itemDir(name string) *ckdir.ReadDir { return ckdir.NewReadDir(c.place(name)) }
+
+// ownDir is itemDir for handlers.
+func (c *Checkpoint) ownDir(name string) *handler.ReadDir { return (*handler.ReadDir)(c.itemDir(name)) }
+
+// place says where the directory of a checkpointable is.
+func (c *Checkpoint) place(name string) ckdir.Place {
 	p := c.found.Place(c.found.Dir, name, c.unchanged)
-	p.Engine, p.Open = e, c.isOpen
-	return ckdir.NewReadDir(p)
+	p.Open = c.isOpen
+	return p
+}
+
+// loaded returns err, the outcome of a load, unless the checkpoint has been closed or
+// replaced meanwhile. A success needs no look where checksums prove that all that was read
+// is of this checkpoint: the digests of the documents, the seals of the chunks.
+func (c *Checkpoint) loaded(ctx context.Context, cfg *loadConfig, err error) error {
+	if err == nil && c.proven(cfg) && cfg.Mapping == config.MapNothing {
+		return c.isOpen()
+	}
+	return c.unchanged(ctx, err)
+}
+
+// described is loaded for what reads no chunks: nothing proves that an index is of this
+// checkpoint.
+func (c *Checkpoint) described(ctx context.Context, cfg *loadConfig, err error) error {
+	if err != nil || !c.proven(cfg) {
+		return c.unchanged(ctx, err)
+	}
+	if err := c.isOpen(); err != nil {
+		return err
+	}
+	return c.found.NotReplaced(ctx)
+}
+
+// proven reports whether digests cover every document that was read, and no chunk may be
+// missing.
+func (c *Checkpoint) proven(cfg *loadConfig) bool {
+	return c.found.Digests != nil && !cfg.unproven.Load() && !cfg.Handler.Fill
 }
 
 // treeHandler returns the handler that opens a checkpointable as a tree: the one of the
@@ -70,5 +107,5 @@ func (c *Checkpoint) Files(name string) (*handler.ReadDir, error) {
 	if err != nil {
 		return nil, wrap(context.Background(), "open", c.path, err)
 	}
-	return c.readDir(name, nil), nil
+	return c.ownDir(name), nil
 }

@@ -104,7 +104,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 		Digests:         c.found.Digests != nil,
 	}
 	var err error
-	if m.Metrics, err = c.metrics(ctx); err != nil {
+	if m.Metrics, err = c.metrics(ctx, cfg); err != nil {
 		names = nil
 	}
 	for _, name := range names {
@@ -115,7 +115,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 			break
 		}
 	}
-	if err := c.unchanged(ctx, err); err != nil {
+	if err := c.described(ctx, cfg, err); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	if t, ok := m.Checkpointables[""].(*view.TreeMetadata); ok && len(t.Custom) > 0 {
@@ -151,10 +151,10 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		if err := cfg.checkViews(h); err != nil {
 			return err
 		}
-		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name, cfg.engine))
+		m.Checkpointables[name], err = h.Metadata(ctx, c.readDir(name, cfg))
 		return err
 	}
-	t, err := cfg.Handler.OpenView(ctx, trees, c.readDir(name, cfg.engine))
+	t, err := cfg.Handler.OpenView(ctx, trees, c.readDir(name, cfg))
 	if err == nil {
 		m.Checkpointables[name] = t.Metadata()
 	}
@@ -162,11 +162,11 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 }
 
 // metrics returns the metrics of a step, or nil.
-func (c *Checkpoint) metrics(ctx context.Context) (any, error) {
-	if !c.found.HasItems() || c.found.IsBare() || c.found.IsForeign() {
+func (c *Checkpoint) metrics(ctx context.Context, cfg *loadConfig) (any, error) {
+	if !c.found.HasMetrics {
 		return nil, nil
 	}
-	m, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
+	m, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, cfg))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

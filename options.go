@@ -1,6 +1,8 @@
 package orbax
 
 import (
+	"sync/atomic"
+
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/save"
@@ -58,6 +60,8 @@ type FillOption interface {
 type loadConfig struct {
 	*config.Load
 	engine *transfer.Engine
+	// unproven says that something was read that no digest covers.
+	unproven atomic.Bool
 }
 
 // saveOption is an option for every save.

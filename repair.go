@@ -113,7 +113,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 		} else if !isTree {
 			continue
 		}
-		dir := c.itemDir(name, nil)
+		dir := c.itemDir(name)
 		names, err := database.Names(ctx, dir)
 		if err != nil {
 			return nil, err
@@ -158,7 +158,7 @@ func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
 	}
 	if err == nil {
 		var t *view.Tree
-		if t, err = pytree.Open(ctx, c.itemDir(name, nil), pytree.Options{}); err == nil {
+		if t, err = pytree.Open(ctx, c.itemDir(name), pytree.Options{}); err == nil {
 			err = t.Metadata().Err()
 		}
 	}

@@ -111,13 +111,13 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, cfg *verifyCon
 	own := c.ownTrees(name, cfg.registry)
 	var t *view.Tree
 	if own != nil {
-		if t, err = own.OpenTree(ctx, c.readDir(name, nil), cfg.handler); err != nil && !isTree {
+		if t, err = own.OpenTree(ctx, c.ownDir(name), cfg.handler); err != nil && !isTree {
 			return []error{err}
 		}
 	}
 	switch {
 	case isTree: // all that is stored, which may be more than the handler shows
-		errs := pytree.Verify(ctx, c.itemDir(name, nil), pytree.Options(cfg.handler))
+		errs := pytree.Verify(ctx, c.itemDir(name), pytree.Options(cfg.handler))
 		if len(errs) == 0 && err != nil {
 			errs = []error{err}
 		}
@@ -140,7 +140,7 @@ func (c *Checkpoint) verifyMetrics(ctx context.Context) error {
 	if _, named := c.found.Meta.Handlers[layout.MetricsName]; !named || !c.found.HasItems() || c.found.Item != "" {
 		return nil
 	}
-	_, err := handler.MetricsHandler{}.Metadata(ctx, c.readDir(layout.MetricsName, nil))
+	_, err := handler.MetricsHandler{}.Metadata(ctx, c.ownDir(layout.MetricsName))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, path.Join(layout.MetricsName, layout.MetricsName))
 	}
@@ -150,7 +150,7 @@ func (c *Checkpoint) verifyMetrics(ctx context.Context) error {
 // verifyJSON looks whether a JSON checkpointable has a document, which programs may
 // call as they like, and whether all that it has are JSON.
 func (c *Checkpoint) verifyJSON(ctx context.Context, name string) error {
-	dir := c.readDir(name, nil)
+	dir := c.ownDir(name)
 	infos, err := dir.List(ctx, ".")
 	if err != nil {
 		return err

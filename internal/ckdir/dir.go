@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"sync/atomic"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -31,6 +32,9 @@ type Place struct {
 	Unchanged func(ctx context.Context, err error) error
 	// Open, if set, returns an error once the checkpoint has been closed.
 	Open func() error
+	// Unproven, if set, becomes true when something is read that no digest covers: a file
+	// without one, or which files there are.
+	Unproven *atomic.Bool
 	// Engine reads the files; with nil each call has an engine of its own.
 	Engine *transfer.Engine
 }
@@ -118,6 +122,9 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
 	}
+	if !d.Covered(name) {
+		d.noteUnproven()
+	}
 	full := path.Join(d.in.Name, name)
 	b, err := d.in.Engine.ReadFile(ctx, d.in.Store, d.in.Root, full, 0, -1)
 	if NotExist(err) && d.Covered(name) {
@@ -144,6 +151,7 @@ func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error)
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
 	}
+	d.noteUnproven()
 	return d.in.Store.List(ctx, path.Join(d.Path(), name))
 }
 
@@ -153,6 +161,13 @@ func (d *ReadDir) Stat(ctx context.Context, name string) (storage.Info, error) {
 		return storage.Info{}, fs.ErrInvalid
 	}
 	return d.in.Store.Stat(ctx, path.Join(d.Path(), name))
+}
+
+// noteUnproven notes that something is read that no digest covers.
+func (d *ReadDir) noteUnproven() {
+	if d.in.Unproven != nil {
+		d.in.Unproven.Store(true)
+	}
 }
 
 // NotExist reports whether an error says that a file does not exist.

@@ -38,6 +38,7 @@ func (f dirFS) Open(name string) (fs.File, error) {
 }
 
 func (f dirFS) open(name string) (fs.File, error) {
+	f.dir.noteUnproven() // its size and time
 	info, err := f.dir.Stat(f.ctx, name)
 	switch {
 	case NotExist(err) && f.dir.Covered(name):

@@ -68,11 +68,20 @@ func (f *Found) same(ctx context.Context) (bool, error) {
 // checkpoint has been replaced meanwhile or a deletion of an item has begun. It returns
 // [ErrReplaced] or [ErrDeleted] then.
 func (f *Found) Unchanged(ctx context.Context, err error) error {
+	return f.unchanged(ctx, err, f.mark.name == layout.CheckpointFile && !f.Recorded)
+}
+
+// NotReplaced is [Found.Unchanged] after a success that the beginning of a deletion cannot
+// make wrong, as digests cover everything that was read.
+func (f *Found) NotReplaced(ctx context.Context) error { return f.unchanged(ctx, nil, false) }
+
+// unchanged is Unchanged, which looks for the record of a deletion if that is asked.
+func (f *Found) unchanged(ctx context.Context, err error, deletion bool) error {
 	if f.mark.name == "" {
 		return err
 	}
 	same, rerr := f.same(ctx)
-	if rerr == nil && f.mark.name == layout.CheckpointFile && !f.Recorded {
+	if rerr == nil && deletion {
 		_, serr := f.Store.Stat(ctx, path.Join(f.Dir, layout.DeletionFile))
 		if serr == nil {
 			return ErrReplaced

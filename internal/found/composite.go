@@ -99,6 +99,15 @@ func (f *Found) forgetDeleted(deleted []string) error {
 	return nil
 }
 
+// proven reports whether the documents are proven to be of the save whose directory was
+// listed: the digests say that they belong together, and they name what is listed.
+func (f *Found) proven() bool {
+	_, metrics := f.Meta.Handlers[layout.MetricsName]
+	named := func(name string) bool { _, ok := f.Meta.Handlers[name]; return ok }
+	return f.Digests != nil && len(f.Missing) == 0 && metrics == f.HasMetrics &&
+		!slices.ContainsFunc(f.Names, func(name string) bool { return !named(name) })
+}
+
 // findItems finds the items: all directories except those whose names have another
 // meaning, and an item that is being deleted.
 func (f *Found) findItems(entries []storage.Info) {
@@ -108,6 +117,9 @@ func (f *Found) findItems(entries []storage.Info) {
 		return
 	}
 	for _, e := range entries {
+		if e.Dir && e.Name == layout.MetricsName {
+			f.HasMetrics = true
+		}
 		if e.Dir && layout.CheckName(e.Name) == nil && e.Name != f.Deleting && e.Name != layout.NotebookDir {
 			f.Names = append(f.Names, e.Name)
 		}

@@ -77,7 +77,9 @@ type Found struct {
 	Digests *layout.Digests
 	Names   []string // of the items
 	Missing []string // items that were saved and have no directory
-	// LostMetrics says that metrics were saved and have no directory.
+	// HasMetrics says that metrics have a directory, LostMetrics that metrics were saved and
+	// have none.
+	HasMetrics  bool
 	LostMetrics bool
 	// Item is the only item that counts, if the given path was that of its directory. Dir
 	// is then the directory of the checkpoint around it.
@@ -102,7 +104,7 @@ func IsSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSu
 func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) {
 	for try := 1; ; try++ {
 		f, err := lookOnce(ctx, store, dir)
-		if f != nil {
+		if f != nil && (err != nil || !f.proven()) {
 			err = f.Unchanged(ctx, err)
 		}
 		if err == nil {

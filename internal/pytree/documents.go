@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
@@ -16,25 +15,31 @@ import (
 
 // readDocuments reads the documents of a pytree that have entries for its leaves.
 func (o *opener) readDocuments(ctx context.Context) error {
-	doc, err := o.dir.ReadOptional(ctx, layout.StringsFile)
+	doc, err := o.readDocument(ctx, layout.StringsFile)
 	if err == nil && doc != nil {
 		o.strings, err = layout.ParseStrings(doc)
 	}
 	if o.stringsErr, err = o.ofLeaves(layout.StringsFile, err); err != nil {
 		return err
 	}
-	doc, err = o.dir.ReadOptional(ctx, layout.ShardingFile)
+	doc, err = o.readDocument(ctx, layout.ShardingFile)
 	if err == nil && doc != nil {
 		o.shardings, err = sharding.ParseFile(doc)
 	}
 	if o.shardingErr, err = o.ofLeaves(layout.ShardingFile, err); err != nil {
 		return err
 	}
-	if o.arraysErr, err = o.ofLeaves(path.Dir(layout.ArrayFile), o.readArrayMetadatas(ctx)); err != nil {
-		return err
-	}
-	o.places, err = readPlaces(ctx, o.dir)
+	o.arraysErr, err = o.ofLeaves(path.Dir(layout.ArrayFile), o.readArrayMetadatas(ctx))
 	return err
+}
+
+// readDocument reads a document that a pytree need not have; nil if there is none. Our
+// digests cover every document, so that what they do not name need not be looked for.
+func (o *opener) readDocument(ctx context.Context, name string) ([]byte, error) {
+	if o.dir.Covered(layout.TreeFile) && !o.dir.Covered(name) {
+		return nil, nil
+	}
+	return o.dir.ReadOptional(ctx, name)
 }
 
 // ofLeaves divides the errors of a document of which some leaves have an entry: it is
@@ -54,22 +59,28 @@ func (o *opener) readArrayMetadatas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ours := layout.ArrayFile; o.dir.Covered(ours) && !slices.Contains(names, ours) {
-		names = append(names, ours) // to learn that it is missing
-	}
 	o.arrays, err = ReadArrays(ctx, o.dir, names, nil)
 	return err
 }
 
+// arraysOfProcess begins the names of the files in array_metadatas.
+const arraysOfProcess = "process_"
+
 // ArrayFiles returns the names of the array_metadatas of all processes.
 func ArrayFiles(ctx context.Context, d *ckdir.ReadDir) (names []string, err error) {
 	dir := path.Dir(layout.ArrayFile)
+	if d.Covered(layout.TreeFile) { // so are these
+		for _, name := range d.Sub(dir).CoveredBeginning(arraysOfProcess) {
+			names = append(names, path.Join(dir, name))
+		}
+		return names, nil
+	}
 	infos, err := d.List(ctx, dir)
 	if err != nil && !ckdir.NotExist(err) {
 		return nil, err
 	}
 	for _, info := range infos {
-		if !info.Dir && strings.HasPrefix(info.Name, "process_") {
+		if !info.Dir && strings.HasPrefix(info.Name, arraysOfProcess) {
 			names = append(names, path.Join(dir, info.Name))
 		}
 	}

@@ -64,9 +64,9 @@ func (o *opener) findChunks(ctx context.Context, name string, format int, doc []
 	if err := o.open(a, format, doc); err != nil {
 		return a, err
 	}
-	var err error
-	if a.Seals, err = o.places.Of(name, a.Meta.NumChunks()); err != nil {
-		return a, err
+	if o.records != nil {
+		n := a.Meta.NumChunks()
+		a.Seals = func(ctx context.Context) (string, error) { return o.records.of(ctx, name, n) }
 	}
 	// A hostile document can claim any number of chunks: stop at the first
 	// that is missing, or when too many are.

@@ -14,7 +14,6 @@ import (
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/places"
 	"github.com/go-orbax/orbax/internal/tensors"
 	"github.com/go-orbax/orbax/internal/zarray"
 	"github.com/go-orbax/orbax/ocdbt"
@@ -123,7 +122,7 @@ type opener struct {
 	strings   *layout.Strings
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
-	places    *places.Places // nil if there is no record of them
+	records   *records // of the places of chunks; nil if there are none
 	// What keeps these documents of another writer from being understood; nil
 	// mostly. Only what depends on them is not known then.
 	stringsErr, shardingErr, arraysErr error
@@ -146,7 +145,7 @@ type opener struct {
 
 func newOpener(dir *ckdir.ReadDir, options Options) *opener {
 	return &opener{
-		dir: dir, options: options, meta: &layout.TreeMetadata{}, metas: zarray.Metas{},
+		dir: dir, options: options, records: newRecords(dir), meta: &layout.TreeMetadata{}, metas: zarray.Metas{},
 		files: &view.Dir{Store: dir.Store(), Path: dir.Path(), Unchanged: dir.Unchanged, Engine: dir.Engine()},
 	}
 }

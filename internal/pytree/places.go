@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -22,6 +23,37 @@ func PlacesFiles(d *ckdir.ReadDir) (names []string, all bool) {
 		return nil, false // of another writer
 	}
 	return d.CoveredBeginning(layout.PlacesPrefix), false
+}
+
+// records are a pytree's records of places. They are read when the first array is, as what
+// describes the arrays does not need them.
+type records struct {
+	dir *ckdir.ReadDir
+
+	mu     sync.Mutex
+	places *places.Places // once they have been read
+}
+
+// newRecords returns the records of the pytree in dir; nil if there are none.
+func newRecords(dir *ckdir.ReadDir) *records {
+	if names, _ := PlacesFiles(dir); len(names) == 0 {
+		return nil
+	}
+	return &records{dir: dir}
+}
+
+// of returns the seals of an array of n chunks; see [places.Places.Of].
+func (r *records) of(ctx context.Context, name string, n int) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.places == nil {
+		p, err := readPlaces(ctx, r.dir)
+		if err != nil {
+			return "", r.dir.Unchanged(ctx, err)
+		}
+		r.places = p
+	}
+	return r.places.Of(name, n)
 }
 
 // readPlaces reads the pytree's records; it returns nil if there are none. A record that no

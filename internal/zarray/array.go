@@ -26,7 +26,9 @@ type Array struct {
 	first  [1]Chunk // the memory of Grid for most arrays, which have one chunk
 	Fill   bool     // what is missing is fill value
 	Sparse bool     // the writer may have left out chunks
-	Seals  string   // of the chunks, one behind the other; "" if they are not known
+	// Seals, if not nil, returns those of the chunks, one after the other; "" if they are
+	// not known.
+	Seals func(ctx context.Context) (string, error)
 }
 
 // New returns an array in dir of which nothing is known yet. fill makes what is missing fill
@@ -37,11 +39,11 @@ func New(dir *view.Dir, fill, sparse bool) *Array {
 	return a
 }
 
-// chunkForm returns the form of chunk n.
-func (a *Array) chunkForm(n int) chunkForm {
+// chunkForm returns the form of chunk n, one of those with the given seals.
+func (a *Array) chunkForm(n int, seals string) chunkForm {
 	f := chunkForm{Metadata: a.Meta.Metadata, sparse: a.Sparse}
-	if a.Seals != "" {
-		f.seal = a.Seals[n*places.SealSize:][:places.SealSize]
+	if seals != "" {
+		f.seal = seals[n*places.SealSize:][:places.SealSize]
 	}
 	return f
 }
@@ -113,6 +115,13 @@ var errEnough = errors.New("no more parts are wanted")
 const maxIndices = 1 << 20
 
 func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Chunk, error) bool) error {
+	var seals string
+	if a.Seals != nil {
+		var err error
+		if seals, err = a.Seals(ctx); err != nil {
+			return err
+		}
+	}
 	var divided []shard
 	var indices int64 // of them, in bytes
 	for p := range a.Meta.overlapping(off, size) {
@@ -137,7 +146,7 @@ func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Chu
 			}
 			divided, indices = divided[:0], 0
 		default:
-			if !a.chunkForm(p.number).parts(a.Dir, p, c, off, size, yield) {
+			if !a.chunkForm(p.number, seals).parts(a.Dir, p, c, off, size, yield) {
 				return errEnough
 			}
 		}
