@@ -117,7 +117,7 @@ func leavesOf(rt *rapid.T, v any) map[string]string {
 func TestSavedLoads(t *testing.T) {
 	ctx, root := t.Context(), t.TempDir()
 	accepted := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	check := func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(root, "")
 		if err != nil {
 			rt.Fatal(err)
@@ -159,7 +159,13 @@ func TestSavedLoads(t *testing.T) {
 			}
 			loaded = got[name]
 		}
-	})
+	}
+	rapid.Check(t, check)
+	for range 30 { // most states are refused: a short run may have tried no other
+		if accepted == 0 {
+			rapid.Check(t, check)
+		}
+	}
 	if accepted == 0 {
 		t.Error("nothing was accepted")
 	}
