@@ -1,17 +1,17 @@
-// Package interop holds tests alone: they run Google's Orbax, in Python, beside
-// this module, and check that each loads what the other saves, bit for bit.
+// Package interop holds only tests. They run Google's Orbax in Python and this module,
+// and check that each loads the checkpoints of the other, bit for bit.
 //
-// They need a virtual environment with the versions that
-// internal/pyenv/requirements.txt pins. The command internal/testall makes it, once,
-// in the user's cache directory, and runs all tests. go test runs these tests with
-// ORBAX_INTEROP=1 in the environment, and skips them where there is no such Python;
-// with ORBAX_INTEROP=require they fail there, and say what is missing.
+// They need a virtual environment with the versions that internal/pyenv/requirements.txt
+// pins. The command internal/testall makes it once, in the user's cache directory, and
+// runs all tests. go test runs these tests with ORBAX_INTEROP=1 in the environment, and
+// skips them if that Python does not exist. With ORBAX_INTEROP=require they fail then,
+// and report the missing packages.
 //
 //	go run ./internal/testall
 //	ORBAX_INTEROP=require go test ./interop
 //
-// The flag -rapid.checks is how many random trees go in each direction, and -flips how
-// many damaged checkpoints of each layout Python is given; 0 damages every bit. Without
-// them they are 50 and 60, or 200 and 300 with ORBAX_LONG_TESTS=1. A failing random
-// tree prints how to run it again.
+// The flag -rapid.checks is the number of random trees in each direction, and -flips the
+// number of damaged checkpoints of each layout that Python gets; 0 damages every bit. The
+// defaults are 50 and 60, or 200 and 300 with ORBAX_LONG_TESTS=1. A failing random tree
+// prints how to run it again.
 package interop

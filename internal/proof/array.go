@@ -8,8 +8,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// zarrDocs are the documents of an array in files of its own, and what else zarr may
-// put beside them.
+// zarrDocs are the documents of an array in its own files, and other documents that zarr
+// may put next to them.
 var zarrDocs = map[string]func([]byte) verdict{
 	".zarray": zarrDoc, "zarr.json": zarrDoc, ".zattrs": objectDoc, ".zgroup": zarrDoc, ".zmetadata": objectDoc,
 }
@@ -22,10 +22,10 @@ func zarrDoc(doc []byte) verdict {
 	return doubt
 }
 
-// arrays takes those entries of a tree's directory that are arrays in files of their
-// own, and returns the others.
+// arrays takes the entries of a tree's directory that are arrays in their own files, and
+// returns the others.
 func (w *walk) arrays(dir string, leaves leafNames, entries []storage.Entry) (rest []storage.Entry, err error) {
-	if leaves.names[""] || !leaves.known && hasArray(entries) { // the tree is one array
+	if leaves.names[""] || !leaves.known && hasArray(entries) { // the whole tree is one array
 		return w.array(dir, leaves, "", entries)
 	}
 	for _, e := range entries {
@@ -49,8 +49,8 @@ func hasArray(entries []storage.Entry) bool {
 	})
 }
 
-// arrayDir takes the directory of an array, or one in which there are others: a
-// leaf's name may have slashes.
+// arrayDir takes the directory of an array, or a directory that contains arrays: a leaf's
+// name may have slashes.
 func (w *walk) arrayDir(dir string, leaves leafNames, leaf string, e storage.Entry) (bool, error) {
 	is, above := leaves.names[leaf]
 	if leaves.known && !above {
@@ -103,8 +103,8 @@ func (w *walk) arrayDir(dir string, leaves leafNames, leaf string, e storage.Ent
 	return true, nil
 }
 
-// array takes the documents and the chunks of an array, and returns the other entries
-// of its directory.
+// array takes the documents and the chunks of an array, and returns the other entries of
+// its directory.
 func (w *walk) array(dir string, leaves leafNames, leaf string, entries []storage.Entry) (rest []storage.Entry, err error) {
 	rank := -1
 	var chunks []storage.Entry
@@ -139,7 +139,7 @@ func (w *walk) array(dir string, leaves leafNames, leaf string, entries []storag
 	return rest, nil
 }
 
-// chunk takes a chunk, or a directory of some. above are the parts of its key so far.
+// chunk takes a chunk, or a directory of chunks. above are the parts of its key so far.
 func (w *walk) chunk(dir string, above []string, rank int, e storage.Entry) (bool, error) {
 	base := strings.TrimSuffix(e.Name, lockSuffix)
 	if !isChunkName(base) || len(above) > 0 && strings.HasPrefix(base, "c") {
@@ -157,8 +157,8 @@ func (w *walk) chunk(dir string, above []string, rank int, e storage.Entry) (boo
 	return true, nil
 }
 
-// isChunkName reports whether name can be that of a chunk, or a part of it: c, and
-// numbers with dots between.
+// isChunkName reports whether name can be the name of a chunk or a part of one: c, and
+// numbers separated by dots.
 func isChunkName(name string) bool {
 	if name == "c" {
 		return true
@@ -172,7 +172,7 @@ func isChunkName(name string) bool {
 	return true
 }
 
-// isKey reports whether the parts of a key are those of an array of a rank.
+// isKey reports whether the parts of a key are those of an array with the given rank.
 func isKey(key []string, rank int) bool {
 	if key[0] == "c" {
 		return len(key)-1 == rank

@@ -17,24 +17,24 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// verdict is what a document says of the directory that it is in.
+// verdict is the evidence that a document gives about its directory.
 type verdict int
 
 const (
-	doubt   verdict = iota // it is not what its name says, or damaged
-	neutral                // it may be of anyone
-	known                  // it is in order, and may be of another program
-	proves                 // it is Orbax's or ours
+	doubt   verdict = iota // the document is damaged, or not of the kind that its name says
+	neutral                // any program may have written it
+	known                  // it is intact, and another program may have written it
+	proves                 // Orbax or this package wrote it
 )
 
-// checks are the documents whose names say what they are, wherever they may be.
+// checks are the documents whose names identify them, wherever they are.
 var checks = map[string]func(doc []byte) verdict{
 	layout.CheckpointFile:   checkpointDoc,
 	layout.HandlersFile:     checkpointDoc,
 	layout.DigestFile:       digestDoc,
 	layout.DeletionFile:     deletionDoc,
 	layout.CommitFile:       commitDoc,
-	layout.IndicatorFile:    func([]byte) verdict { return doubt }, // it is empty
+	layout.IndicatorFile:    func([]byte) verdict { return doubt }, // an intact one is empty
 	layout.TreeFile:         treeDoc,
 	layout.ShardingFile:     shardingDoc,
 	layout.StringsFile:      objectDoc,
@@ -43,12 +43,12 @@ var checks = map[string]func(doc []byte) verdict{
 	layout.RootMetadataFile: objectDoc,
 }
 
-// maxDocument is the largest document that is looked into. A larger one counts as
+// maxDocument is the size of the largest document that is read. A larger one counts as
 // damaged.
 const maxDocument = 512 << 20
 
-// document takes a document and counts what it says. It returns its contents, nil if
-// they are not what they should be.
+// document takes a document and counts its verdict. It returns its contents, or nil if
+// they are not valid.
 func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict) ([]byte, error) {
 	w.take(name, e)
 	doc, err := w.read(name)
@@ -59,7 +59,7 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 	case doc == nil:
 		w.doubtful = append(w.doubtful, name)
 		return nil, nil
-	case len(doc) == 0: // what a power failure leaves; the indicator always is
+	case len(doc) == 0: // as a power failure leaves it; the indicator is always empty
 		base := path.Base(name)
 		w.orbax = w.orbax || base == layout.IndicatorFile || base == layout.CheckpointFile
 		return nil, nil
@@ -76,21 +76,21 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 		return doc, nil
 	}
 	if w.cut && unfinished(doc) {
-		w.orbax = w.orbax || bytes.HasPrefix(doc, []byte(`{"item_handlers":`)) // which Orbax writes first
+		w.orbax = w.orbax || bytes.HasPrefix(doc, []byte(`{"item_handlers":`)) // Orbax writes this member first
 		return nil, nil
 	}
 	w.doubtful = append(w.doubtful, name)
 	return nil, nil
 }
 
-// read returns a document, nil if it cannot be read.
+// read returns a document, or nil if it cannot be read.
 func (w *walk) read(name string) ([]byte, error) {
 	info, err := w.store.Stat(w.ctx, path.Join(w.top, name))
 	if err == nil && !info.Dir && info.Size <= maxDocument {
 		var doc []byte
 		if doc, err = transfer.ReadFile(w.ctx, w.store, w.top, name, 0, -1); err == nil {
 			if doc == nil {
-				doc = []byte{} // an empty one is one
+				doc = []byte{} // not nil: an empty document is a document
 			}
 			return doc, nil
 		}
@@ -101,19 +101,19 @@ func (w *walk) read(name string) ([]byte, error) {
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	return nil, nil // of another kind, too large, unreadable or a link that leads nowhere
+	return nil, nil // not a file, too large, unreadable, or a link that leads nowhere
 }
 
-// unfinished reports whether a document may have been cut short while it was
-// written, or have room set aside that was not filled.
+// unfinished reports whether a document may have been cut short while it was written, or
+// may end in allocated space that was not filled.
 func unfinished(doc []byte) bool {
 	var v json.RawMessage
 	err := json.NewDecoder(bytes.NewReader(layout.SpellWords(doc))).Decode(&v)
 	return doc[0] == '{' && errors.Is(err, io.ErrUnexpectedEOF) || len(bytes.Trim(doc, "\x00")) == 0
 }
 
-// members returns those of a JSON object, nil if doc is none. Python's words for
-// numbers that JSON does not have make no difference.
+// members returns the members of a JSON object, or nil if doc is not one. It accepts
+// Python's words for numbers that JSON lacks.
 func members(doc []byte) map[string]any {
 	v, err := layout.DecodeJSON(doc)
 	object, _ := v.(map[string]any)
@@ -123,7 +123,7 @@ func members(doc []byte) map[string]any {
 	return object
 }
 
-// objectDoc is the check of documents that are any JSON object.
+// objectDoc checks documents that may be any JSON object.
 func objectDoc(doc []byte) verdict {
 	if members(doc) == nil {
 		return doubt
@@ -131,7 +131,7 @@ func objectDoc(doc []byte) verdict {
 	return neutral
 }
 
-// jsonDoc is the check of documents that are any JSON value.
+// jsonDoc checks documents that may be any JSON value.
 func jsonDoc(doc []byte) verdict {
 	if _, err := layout.DecodeJSON(doc); err != nil {
 		return doubt
@@ -153,8 +153,8 @@ var (
 	placesDoc = prefixDoc(layout.PlacesHeader)
 )
 
-// manifestDoc is the check of an OCDBT manifest, which is TensorStore's: it shows a
-// database, and not whose.
+// manifestDoc checks an OCDBT manifest. The format is TensorStore's, so the manifest
+// proves a database, but not which program wrote it.
 func manifestDoc(doc []byte) verdict {
 	if bytes.HasPrefix(doc, []byte{0x0c, 0xdb, 0x3a, 0x2a}) {
 		return known
@@ -205,8 +205,7 @@ func partsDoc(doc []byte) verdict {
 	return doubt
 }
 
-// treeDoc is the check of _METADATA: of a tree, or of an array that is a checkpoint
-// of its own.
+// treeDoc checks _METADATA of a tree, or of an array that is itself a checkpoint.
 func treeDoc(doc []byte) verdict {
 	if _, err := layout.ParseTree(doc); err == nil {
 		return proves
@@ -217,7 +216,7 @@ func treeDoc(doc []byte) verdict {
 	return doubt
 }
 
-// shardingDoc is the check of _sharding, whose members are base64 names.
+// shardingDoc checks _sharding, whose members are base64 names.
 func shardingDoc(doc []byte) verdict {
 	object := members(doc)
 	if object == nil {
@@ -243,8 +242,8 @@ func arrayMetadataDoc(doc []byte) verdict {
 }
 
 // isMsgpack reports whether a file is a tree in MessagePack: a map with names for keys,
-// to the last byte. It may be large: it is looked through and not read as a whole. One
-// of more than maxValues values is none that Orbax or Flax wrote.
+// to the last byte. It may be large, so it is scanned and not read as a whole. A file
+// with more than maxValues values is not from Orbax or Flax.
 func (w *walk) isMsgpack(name string) (bool, error) {
 	f, err := transfer.Open(w.ctx, w.store, w.top, name)
 	if err != nil {
@@ -275,18 +274,18 @@ func (w *walk) isMsgpack(name string) (bool, error) {
 	return r.Left() == 0, nil
 }
 
-// maxValues is how many values of MessagePack are looked at, which takes a second: the
-// arrays of a tree are a few values each.
+// maxValues is the number of MessagePack values that are scanned, which takes a second.
+// Each array of a tree is a few values.
 const maxValues = 1 << 26
 
-// isDigestFile reports whether name is that of the digests of a part of a session.
+// isDigestFile reports whether name is the name of the digests of a part of a session.
 func isDigestFile(name string) bool {
 	id, ok := strings.CutPrefix(name, "digests.")
 	id, sum := strings.CutSuffix(id, ".sha256")
 	return ok && sum && isHex(id)
 }
 
-// textDoc is the check of documents that are text.
+// textDoc checks documents that are text.
 func textDoc(doc []byte) verdict {
 	if !utf8.Valid(doc) || bytes.IndexByte(doc, 0) >= 0 {
 		return doubt

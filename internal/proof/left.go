@@ -7,9 +7,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// RemoveLeft removes what writers of dir have left that died, where the store knows
-// that they did, and what they left is nothing but that. The error is of those that
-// cannot be removed; that they are there is in the way of nothing but room.
+// RemoveLeft removes the remains of dead writers of dir, if the store knows that they are
+// dead and the remains consist of nothing else. Its error is about remains that it could
+// not remove. Such remains only take room.
 func RemoveLeft(ctx context.Context, store storage.Store, dir string) error {
 	left, err := store.Left(ctx, dir)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// litterFiles are what desktops put into every directory that somebody looks at.
+// litterFiles are files that desktops put into every directory that a user looks at.
 var litterFiles = map[string]bool{
 	".DS_Store": true, "Thumbs.db": true, "ehthumbs.db": true, "desktop.ini": true, "Desktop.ini": true, ".directory": true,
 }
 
-// appleDouble begins the files beside others in which macOS keeps their attributes.
+// appleDouble begins the files in which macOS keeps the attributes of other files.
 var appleDouble = []byte{0x00, 0x05, 0x16, 0x07}
 
-// litter takes an entry that no person has made.
+// litter takes an entry that a desktop, a file system or a notebook server has made.
 func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
 	name := path.Join(dir, e.Name)
 	switch {
@@ -42,15 +42,15 @@ func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
 	return true, nil
 }
 
-// isNFS reports whether name is one that NFS gives to a file that was removed
-// while a program had it open.
+// isNFS reports whether name is a name that NFS gives to a file that was removed while a
+// program had it open.
 func isNFS(name string) bool {
 	id, ok := strings.CutPrefix(name, ".nfs")
 	return ok && len(id) >= 8 && isHex(strings.ToLower(id))
 }
 
-// notebook takes the directory of a notebook server in dir, if all that it has are
-// copies of files that are there: of one that is gone it may be the only one left.
+// notebook takes the directory of a notebook server in dir, if it has only copies of
+// files that still exist. The copy of a file that is gone may be the last one.
 func (w *walk) notebook(dir string, beside []storage.Entry) (bool, error) {
 	of := path.Join(dir, layout.NotebookDir)
 	copies, err := storage.Entries(w.ctx, w.store, path.Join(w.top, of))

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// partEntry looks at a directory at the root that may be a checkpointable.
+// partEntry examines a directory at the root that may be a checkpointable.
 func (w *walk) partEntry(r *rootDocs, e storage.Entry) error {
 	name := path.Join(r.dir, e.Name)
 	if isLink(e) {
@@ -24,14 +24,14 @@ func (w *walk) partEntry(r *rootDocs, e storage.Entry) error {
 	w.take(name, e)
 	strange, proven := len(w.strange), w.proven
 	err := w.part(r, e.Name, name)
-	if len(w.strange) > strange && !r.named[e.Name] && w.proven == proven { // nothing of it belongs here
+	if len(w.strange) > strange && !r.named[e.Name] && w.proven == proven { // none of its entries belongs to a checkpoint
 		w.strange, w.items = w.strange[:strange], w.items[:before]
 		w.refuse(name, e)
 	}
 	return err
 }
 
-// part looks at what is in the directory dir of the checkpointable called name.
+// part examines the directory dir of the checkpointable called name.
 func (w *walk) part(r *rootDocs, name, dir string) error {
 	entries, err := w.entries(dir)
 	if err != nil {
@@ -63,7 +63,7 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 		}
 	}
 	if !named && !w.partial && isTree && w.proven == proven {
-		return refuse() // nothing but names
+		return refuse() // only the names match
 	}
 	c := contents{r: r, typ: r.handlers[name], tree: isTree}
 	// Orbax records the handler of such objects for trees that it has finalized.
@@ -73,8 +73,8 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	return err
 }
 
-// isNested reports whether a directory holds what makes it a checkpoint of its own,
-// or an unfinished one.
+// isNested reports whether a directory holds files that make it a checkpoint itself, or
+// an unfinished one.
 func isNested(entries []storage.Entry) bool {
 	return slices.ContainsFunc(entries, func(e storage.Entry) bool {
 		switch {
@@ -87,16 +87,17 @@ func isNested(entries []storage.Entry) bool {
 	})
 }
 
-// contents is what is known of the files of a checkpointable that is no tree.
+// contents holds the facts about the files of a checkpointable that is not a tree.
 type contents struct {
 	r   *rootDocs
-	typ string // of its handler
-	own bool   // which has any files, and no list of them exists
-	// tree says that there are the files of a tree, beside which are no documents.
+	typ string // type of its handler
+	own bool   // the handler may write any files, and there is no list of them
+	// tree says that there are the files of a tree, which have no other documents next to
+	// them.
 	tree bool
 }
 
-// item looks at entries of a checkpointable that are not those of a tree.
+// item examines entries of a checkpointable that do not belong to a tree.
 func (w *walk) item(c contents, dir string, entries []storage.Entry) error {
 	for _, e := range entries {
 		name := path.Join(dir, e.Name)
@@ -123,7 +124,7 @@ func (w *walk) item(c contents, dir string, entries []storage.Entry) error {
 	return nil
 }
 
-// ownDir looks at a directory of a handler's own.
+// ownDir examines a directory that a handler has made.
 func (w *walk) ownDir(c contents, dir string) error {
 	entries, err := w.entries(dir)
 	if err != nil {
@@ -136,8 +137,8 @@ func (w *walk) ownDir(c contents, dir string) error {
 	return w.item(c, dir, entries)
 }
 
-// isRandomKey reports whether name is that of an item of a random key: the key, or what
-// it is.
+// isRandomKey reports whether name is the name of an item of a random key: the key
+// itself, or its description.
 func isRandomKey(name string) bool {
 	name = strings.TrimSuffix(name, "_metadata")
 	return name == "jax_random_key" || name == "np_random_key"
@@ -158,17 +159,17 @@ func (w *walk) randomKey(c contents, dir string) error {
 // isStandard reports whether a type is that of one of Orbax's handlers of documents.
 func isStandard(typ string) bool { return typ != "" && !IsOwn(typ) }
 
-// IsOwn reports whether a handler of this type may write files of any name: that of
-// objects that save themselves, and those that are not Orbax's.
+// IsOwn reports whether a handler of this type may write files of any name. Handlers of
+// objects that save themselves may, and all handlers that are not Orbax's.
 func IsOwn(typ string) bool {
 	return typ != "" && (!strings.HasPrefix(typ, "orbax.checkpoint.") || strings.Contains(typ, stateful))
 }
 
-// stateful is in the types of Orbax's handlers of objects that save themselves.
+// stateful occurs in the types of Orbax's handlers of objects that save themselves.
 const stateful = "Stateful"
 
-// isItemFile reports whether name is that of the file of a checkpointable that is a
-// document: of JSON, of a protocol buffer, of metrics, of a dataset's iterator.
+// isItemFile reports whether name is the name of the file of a checkpointable that is a
+// document: JSON, a protocol buffer, metrics, or a dataset's iterator.
 func isItemFile(name string) bool {
 	switch name {
 	case "metadata", "data.json", layout.MetricsName, layout.ProtoFile, "descriptor.pbtxt":
@@ -188,5 +189,5 @@ func itemCheck(name string) func([]byte) verdict {
 	return jsonDoc
 }
 
-// isNumber reports whether s is decimal digits.
+// isNumber reports whether s consists of decimal digits.
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

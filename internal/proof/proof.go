@@ -1,11 +1,13 @@
-// Package proof finds out whether a directory is a checkpoint and nothing else,
-// before it is removed or replaced. It goes by what Orbax and this package write:
-// names in their places, documents that parse, the files that documents name, and
-// the litter that desktops and notebooks leave everywhere. Whatever else it finds
-// keeps the directory.
+// Package proof finds out whether a directory is a checkpoint and nothing else, before it
+// is removed or replaced.
 //
-// A checkpoint that is damaged is one still, as long as most of its documents can
-// be recognised. Symbolic links count as entries and are never followed down.
+// It accepts the files that Orbax and this package write: names in their places,
+// documents that parse, and the files that documents name. It also accepts the litter
+// that desktops and notebooks leave everywhere. Any other file keeps the directory from
+// being removed.
+//
+// A damaged checkpoint still counts as one, as long as most of its documents can be
+// recognised. Symbolic links count as entries and are never followed.
 package proof
 
 import (
@@ -21,9 +23,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Checkpoint returns the look at directories that are a checkpoint and nothing
-// else. What is none fails with ErrInvalidCheckpoint, and with the first of the
-// entries that stand in the way.
+// Checkpoint returns a [storage.Look] for directories that must be a checkpoint and
+// nothing else. For any other directory it fails with ErrInvalidCheckpoint and names the
+// first entries that do not belong to a checkpoint.
 func Checkpoint(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, store, dir)
@@ -31,7 +33,7 @@ func Checkpoint(store storage.Store) storage.Look {
 	}
 }
 
-// Replaced is [Checkpoint] that accepts an empty directory as well: to replace it
+// Replaced is [Checkpoint] that also accepts an empty directory, because replacing it
 // destroys nothing.
 func Replaced(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
@@ -43,9 +45,9 @@ func Replaced(store storage.Store) storage.Look {
 	}
 }
 
-// Temporary returns the look at what a save or a removal has left: what a
-// checkpoint can have, of which any part may be missing. The directory's name must
-// be one of [storage.IsTemporary].
+// Temporary returns a [storage.Look] for the remains of a save or a removal. It accepts
+// the files of a checkpoint, any of which may be missing. [storage.IsTemporary] must
+// accept the directory's name.
 func Temporary(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, store, dir)
@@ -54,8 +56,9 @@ func Temporary(store storage.Store) storage.Look {
 	}
 }
 
-// Session returns the look at the directory of a session of partial saves: its
-// parts, what a finalize by Orbax has merged of them, or nothing at all.
+// Session returns a [storage.Look] for the directory of a session of partial saves. It
+// accepts the session's parts, the result of a finalize by Orbax that merged them, and an
+// empty directory.
 func Session(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		entries, err := storage.Entries(ctx, store, dir)
@@ -68,9 +71,9 @@ func Session(store storage.Store) storage.Look {
 	}
 }
 
-// Part returns the look at the directory of the checkpointable called name: what
-// its documents, and those of the checkpoint that it is in, say that it has. Some
-// of it may have been removed already.
+// Part returns a [storage.Look] for the directory of the checkpointable called name. It
+// accepts the files that its documents, and those of the checkpoint around it, name. Some
+// of them may have been removed already.
 func Part(store storage.Store, checkpoint, name string) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, store, dir)
@@ -85,40 +88,40 @@ func Part(store storage.Store, checkpoint, name string) storage.Look {
 	}
 }
 
-// walk is a look at one directory.
+// walk examines one directory.
 type walk struct {
 	ctx   context.Context
 	store storage.Store
 	top   string
-	// partial is set where anything may be missing or cut short: what a save or a
-	// removal has left half done.
+	// partial says that anything may be missing or cut short, because a save or a removal
+	// did not finish.
 	partial bool
-	// merging is set where Orbax may be moving arrays into a tree whose document does
-	// not name them yet.
+	// merging says that Orbax may be moving arrays into a tree whose document does not
+	// name them yet.
 	merging bool
-	// cut is set where documents may be cut short, as there is no marker that a save
-	// has come to its end.
+	// cut says that documents may be cut short, because there is no marker that the save
+	// has ended.
 	cut bool
 
 	items    []storage.Item
-	strange  []string // entries that have no place in a checkpoint
+	strange  []string // entries that do not belong to a checkpoint
 	doubtful []string // documents that do not parse
-	proven   int      // documents that do
-	orbax    bool     // something that only Orbax and this package write
-	several  []string // trees at a root that has no document of its own
+	proven   int      // number of documents that do parse
+	orbax    bool     // there is a file that only Orbax and this package write
+	several  []string // trees at a root that has no document itself
 }
 
 func newWalk(ctx context.Context, store storage.Store, dir string) *walk {
 	return &walk{ctx: ctx, store: store, top: dir}
 }
 
-// maxNamed is how many entries an error names.
+// maxNamed is the largest number of entries that an error names.
 const maxNamed = 5
 
-// result returns what the walk has found, if all of it may go.
+// result returns the entries that the walk has found, if all of them may be removed.
 func (w *walk) result(err error) ([]storage.Item, error) {
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.ErrNotExist // removed meanwhile
+		return nil, fault.ErrNotExist // it was removed meanwhile
 	}
 	if err != nil {
 		return nil, err
@@ -140,7 +143,7 @@ func (w *walk) result(err error) ([]storage.Item, error) {
 	return nil, fmt.Errorf("%w: %w", fault.ErrInvalidCheckpoint, err)
 }
 
-// list names the first of some entries.
+// list joins the first of some names.
 func list(names []string) string {
 	var b strings.Builder
 	for i, name := range names {
@@ -156,7 +159,7 @@ func list(names []string) string {
 	return b.String()
 }
 
-// entries returns the entries of a directory that are not litter, which it takes.
+// entries returns the entries of a directory except litter, which it takes.
 func (w *walk) entries(dir string) ([]storage.Entry, error) {
 	all, err := storage.Entries(w.ctx, w.store, path.Join(w.top, dir))
 	if err != nil {
@@ -170,7 +173,7 @@ func (w *walk) entries(dir string) ([]storage.Entry, error) {
 			rest = append(rest, e)
 		}
 	}
-	// The names that a notebook server has copied must belong here themselves.
+	// The originals of a notebook server's copies must be in this directory.
 	for i, e := range rest {
 		if e.Name == layout.NotebookDir && e.Type.IsDir() {
 			taken, err := w.notebook(dir, rest)
@@ -191,7 +194,7 @@ func (w *walk) take(name string, e storage.Entry) {
 	w.items = append(w.items, storage.Item{Name: name, Dir: e.Type.IsDir()})
 }
 
-// refuse notes an entry that has no place here.
+// refuse records an entry that does not belong here.
 func (w *walk) refuse(name string, e storage.Entry) {
 	if e.Type.IsDir() {
 		name += "/"
@@ -207,8 +210,8 @@ func isLink(e storage.Entry) bool { return e.Type&fs.ModeSymlink != 0 }
 // isDir reports whether an entry is a directory, or a link that can lead to one.
 func isDir(e storage.Entry) bool { return e.Type.IsDir() || isLink(e) }
 
-// inside calls f for a directory that has been accepted, and for a link nothing:
-// what it leads to stays.
+// inside takes a directory and calls f for it. For a link it does not call f: the target
+// of the link stays.
 func (w *walk) inside(name string, e storage.Entry, f func() error) error {
 	w.take(name, e)
 	if isLink(e) {
@@ -227,7 +230,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:at], s[at+len(sep):], true
 }
 
-// isPending reports whether name is that of a part of a session of partial saves:
+// isPending reports whether name is the name of a part of a session of partial saves:
 // <session>.pending_<time in ns>_<hexadecimal digits>.
 func isPending(name string) bool {
 	_, rest, ok := cutLast(name, layout.PartialSuffix+layout.PendingMark)

@@ -9,16 +9,17 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// rootDocs is what the documents at the root of a checkpoint say.
+// rootDocs holds the content of the documents at the root of a checkpoint.
 type rootDocs struct {
-	dir   string // of the root
-	under string // of what is looked at, in the root, if that is not all of it
-	// named are the checkpointables with a handler, and one that is being deleted.
+	dir   string // path of the root
+	under string // path in the root of the examined part, if that is not the whole root
+	// named are the checkpointables with a handler, and a checkpointable that is being
+	// deleted.
 	named    map[string]bool
-	handlers map[string]string // their types; "" that of a checkpoint that is one itself
-	all      bool              // named are all checkpointables there are
+	handlers map[string]string // the types of the handlers, by name; "" if the checkpoint is itself a checkpointable
+	all      bool              // the checkpoint has no checkpointables other than named
 	digests  *layout.Digests   // nil if there are none, or they are damaged
-	// uncommitted is set where the metadata say that a save has not ended.
+	// uncommitted says that by the metadata the save has not ended.
 	uncommitted bool
 	rest        []storage.Entry // the other entries
 	trees       []string        // checkpointables that are trees
@@ -48,8 +49,8 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Orbax moves the digests of a part into the checkpoint that it makes of a
-		// session: there they cover but a part of it.
+		// When Orbax makes a checkpoint of a session, it moves the digests of a part into
+		// the checkpoint, where they cover only a part of it.
 		if session || w.partial || !isDigestFile(e.Name) {
 			r.read(e.Name, doc)
 		}
@@ -58,8 +59,8 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 	return r, nil
 }
 
-// rootCheck returns the check of a document at the root of a checkpoint, nil if it is
-// none.
+// rootCheck returns the check of a document at the root of a checkpoint, or nil if the
+// name is not that of a document.
 func rootCheck(name string) func([]byte) verdict {
 	switch name {
 	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, layout.PartsFile:
@@ -71,7 +72,7 @@ func rootCheck(name string) func([]byte) verdict {
 	return nil
 }
 
-// read takes what a document says, which is in order if doc is not nil.
+// read adds the content of a document. doc is nil unless the document is intact.
 func (r *rootDocs) read(name string, doc []byte) {
 	switch {
 	case doc == nil:
@@ -95,8 +96,8 @@ func (r *rootDocs) read(name string, doc []byte) {
 	}
 }
 
-// unlisted refuses the documents so far that are not what their names say and that the
-// digests do not have: they are not damaged, but of others.
+// unlisted refuses the invalid documents found so far that the digests do not list: they
+// are not damaged documents of this checkpoint but files of other programs.
 func (w *walk) unlisted(r *rootDocs) {
 	if r.digests == nil {
 		return
@@ -112,7 +113,7 @@ func (w *walk) unlisted(r *rootDocs) {
 	})
 }
 
-// lists reports whether the digests have a file, or one below it.
+// lists reports whether the digests list a file with this name, or one below it.
 func (r *rootDocs) lists(name string) bool {
 	if r.digests == nil {
 		return false
@@ -132,14 +133,14 @@ func (r *rootDocs) lists(name string) bool {
 	return false
 }
 
-// root looks at a checkpoint, or at a session of partial saves.
+// root examines a checkpoint, or a session of partial saves.
 func (w *walk) root(dir string, session bool) error {
 	r, err := w.documents(dir, session)
 	if err != nil {
 		return err
 	}
 	rest, bare := r.rest, !r.documented
-	if _, flat := r.handlers[""]; flat || !r.all { // else it has checkpointables with names
+	if _, flat := r.handlers[""]; flat || !r.all { // otherwise it has checkpointables with names
 		var isTree bool
 		if rest, isTree, err = w.tree(r, dir, rest); err != nil {
 			return err
@@ -158,14 +159,15 @@ func (w *walk) root(dir string, session bool) error {
 	return nil
 }
 
-// rootEntry looks at an entry of a root that is no document and not of a tree there.
+// rootEntry examines an entry of a root that is not a document and does not belong to a
+// tree there.
 func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 	name := path.Join(r.dir, e.Name)
 	switch {
 	case session && e.Type.IsDir() && isPending(e.Name):
 		w.orbax = true
 		return w.inside(name, e, func() error { return w.root(name, false) })
-	case w.partial && e.Type.IsDir() && isTemporary(e.Name): // of an item of Orbax, or what was removed
+	case w.partial && e.Type.IsDir() && isTemporary(e.Name): // of an item of Orbax, or of a removal
 		return w.inside(name, e, func() error { return w.root(name, false) })
 	case isDir(e) && layout.CheckName(e.Name) == nil || e.Type.IsDir() && e.Name == layout.MetricsName:
 		if isLink(e) && !w.leadsToDir(name) {
@@ -180,7 +182,7 @@ func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 	return nil
 }
 
-// isTemporary reports whether a directory of this name has what is not finished.
+// isTemporary reports whether a name marks an unfinished directory.
 func isTemporary(name string) bool {
 	temporary, _ := storage.IsTemporary(name)
 	return temporary

@@ -8,11 +8,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// leafNames are the names of a tree's arrays, which are those of directories where
-// each has its own files.
+// leafNames holds the names of a tree's arrays. If each array has its own files, these
+// are the names of their directories.
 type leafNames struct {
-	known bool            // else the tree's document is missing or damaged
-	names map[string]bool // with those of directories above them, as false
+	known bool            // false: the tree's document is missing or damaged
+	names map[string]bool // true for arrays, false for directories above them
 }
 
 func namesOf(doc []byte) leafNames {
@@ -40,8 +40,8 @@ func namesOf(doc []byte) leafNames {
 	return l
 }
 
-// tree takes the entries of the directory dir that a pytree has, if it has one, and
-// returns the others.
+// tree takes the entries of the directory dir that belong to a pytree, if there is one,
+// and returns the others.
 func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []storage.Entry, isTree bool, err error) {
 	var leaves leafNames
 	var dirs []storage.Entry
@@ -107,7 +107,7 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 	return rest, isTree, err
 }
 
-// isTreeFile reports whether name is that of a document that only a tree has.
+// isTreeFile reports whether name is the name of a document that only a tree has.
 func isTreeFile(name string) bool {
 	switch name {
 	case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ChunksFile:
@@ -125,7 +125,7 @@ func isManifest(name string) bool {
 	return ok && len(number) == 16 && isHex(number)
 }
 
-// dataFiles looks at a directory of data files.
+// dataFiles examines a directory of data files.
 func (w *walk) dataFiles(dir string) error {
 	return w.each(dir, func(name string, e storage.Entry) (bool, error) {
 		id := strings.TrimSuffix(e.Name, lockSuffix)
@@ -137,7 +137,7 @@ func (w *walk) dataFiles(dir string) error {
 	})
 }
 
-// database looks at the directory of the database of one process.
+// database examines the directory of the database of one process.
 func (w *walk) database(dir string) error {
 	return w.each(dir, func(name string, e storage.Entry) (bool, error) {
 		switch {
@@ -163,8 +163,8 @@ func (w *walk) arrayMetadatas(dir string) error {
 	})
 }
 
-// each calls f for the entries of a directory, and refuses those that it does not
-// take.
+// each calls f for the entries of a directory, and refuses those for which f returns
+// false.
 func (w *walk) each(dir string, f func(name string, e storage.Entry) (bool, error)) error {
 	entries, err := w.entries(dir)
 	if err != nil {

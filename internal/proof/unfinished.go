@@ -10,7 +10,7 @@ import (
 )
 
 // isUnfinished reports whether a save by marker was killed in a checkpoint with these
-// entries at its root, so that anything of it may be missing or cut short.
+// entries at its root. Any of its files may then be missing or cut short.
 func (r *rootDocs) isUnfinished(entries []storage.Entry) bool {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == name && isFile(e) })
@@ -24,8 +24,8 @@ func (r *rootDocs) isUnfinished(entries []storage.Entry) bool {
 	return has(layout.IndicatorFile)
 }
 
-// lockSuffix is that of the files that TensorStore writes before it gives them their
-// names. It may leave them when it is killed.
+// lockSuffix ends the names of files that TensorStore writes before it gives them their
+// final names. It may leave them if it is killed.
 const lockSuffix = ".__lock"
 
 // isLock reports whether an entry is such a file for a document of a tree.
@@ -34,8 +34,8 @@ func isLock(e storage.Entry) bool {
 	return ok && e.Type.IsRegular() && isTreeFile(name)
 }
 
-// takeLocks takes the files of the directory dir that TensorStore has not given their
-// names, and returns the other entries.
+// takeLocks takes the files in the directory dir that still have a lockSuffix, and
+// returns the other entries.
 func (w *walk) takeLocks(dir string, entries []storage.Entry) []storage.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e storage.Entry) bool {
 		if !isLock(e) {

@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// copyLoops copies elements of item bytes from src at s to dst at d and on
-// along the loops, whose distances are in bytes. The loops may run in any
-// order.
+// copyLoops copies elements of item bytes along the loops, from offset s of src to offset
+// d of dst. The distances of the loops are in bytes. The order of the loops does not
+// matter.
 func copyLoops(dst, src []byte, d, s int, loops []axis, item int) {
 	var buf [8]axis
 	nest := append(buf[:0], loops...)
@@ -28,7 +28,7 @@ func copyLoops(dst, src []byte, d, s int, loops []axis, item int) {
 	walk(nest, d, s, func(d, s int) { copyLine(dst, src, d, s, line, item) })
 }
 
-// walk calls visit at each combination of indices, the last fastest.
+// walk calls visit for each combination of indices; the last index changes fastest.
 func walk(nest []axis, d, s int, visit func(d, s int)) {
 	if len(nest) == 0 {
 		visit(d, s)
@@ -64,10 +64,10 @@ func copyLine(dst, src []byte, d, s int, a axis, item int) {
 	}
 }
 
-// copyWords is copyLine for the sizes of elements that the hardware can move.
-// As distances are positive, a look at both ends of the line stands for a look
-// at each of its elements, which would take three times as long. Elements need
-// not be aligned: src may begin anywhere in a block that was read.
+// copyWords is copyLine for the element sizes that the hardware can move. Distances are
+// positive, so one bounds check at each end of the line replaces a check of each element,
+// which would take three times as long. Elements need not be aligned: src may begin
+// anywhere in a block that was read.
 func copyWords[T uint8 | uint16 | uint32 | uint64 | [2]uint64](dst, src []byte, d, s int, a axis) {
 	var word T
 	size := int(unsafe.Sizeof(word))

@@ -1,25 +1,23 @@
 package strided
 
-// group is a range of neighbouring axes of the source, seen as one axis, and
-// those axes of the view that walk along it. A view is the product of its
-// groups: an index of the view moves in each group on its own, and never from
-// one into the next.
+// group is a range of neighbouring axes of the source, seen as one axis, and the axes of
+// the view that walk along it. A view is the product of its groups: each index of the
+// view moves inside one group and never into the next.
 //
-// For views that have only been cut and transposed each axis of the source is a
-// group. An axis of the view that runs over several axes of the source is split
-// between their groups if it can be (the flattened form of whole rows); if it
-// cannot (the flattened form from the middle of one row to the middle of
-// another) those axes are one group.
+// If a view has only been cut and transposed, each axis of the source is a group. An axis
+// of the view that runs over several axes of the source is split between their groups if
+// it can be (a flattened box of whole rows). If it cannot (a flattened range from the
+// middle of one row to the middle of another), those axes are one group.
 type group struct {
 	from, to int    // the axes of the source
 	unit     int    // distance in the source between neighbours along the group
-	start    int    // first element of the view, in units
-	axes     []axis // src in units, largest first
+	start    int    // the first element of the view, in units
+	axes     []axis // with src in units, largest first
 }
 
-// factor splits a view that has elements into groups, innermost first. They
-// cover all axes of the source. The dst of their axes is derived from dst, the
-// distance of neighbours along each axis of the view.
+// factor splits a view that has elements into groups, innermost first. They cover all
+// axes of the source. dst is the distance of neighbours along each axis of the view; the
+// dst of the groups' axes follows from it.
 func (v View) factor(dst []int) []group {
 	axes := v.axes(dst)
 	bySource(axes)
@@ -48,9 +46,9 @@ func (v View) factor(dst []int) []group {
 	return groups
 }
 
-// cut divides axes into those that move in steps of bound and those that never
-// leave a stretch of bound elements, from start. An axis that does both is
-// split. It is not ok where that is impossible.
+// cut divides axes into those that move in steps of bound, and those that never leave a
+// stretch of bound elements from start. It splits an axis that does both. ok is false if
+// that is impossible.
 func cut(axes []axis, start, bound int) (outer, inner []axis, ok bool) {
 	outer, inner = make([]axis, 0, len(axes)), make([]axis, 0, len(axes))
 	for _, a := range axes {
@@ -70,18 +68,18 @@ func cut(axes []axis, start, bound int) (outer, inner []axis, ok bool) {
 	return outer, inner, start%bound+span(inner) < bound
 }
 
-// Bounds returns a box of the source that holds all elements of the view: the
-// smallest for a view made by Box, Slice, Index and Transpose, and for one that
-// Reshape has made out of whole rows; else it may be larger. A view without
-// elements has a box of size 0 along every axis.
+// Bounds returns a box of the source that holds all elements of the view. It is the
+// smallest such box for a view made by Box, Slice, Index and Transpose, and for a view
+// that Reshape has made from whole rows; for others it may be larger. For a view without
+// elements the box has size 0 along every axis.
 func (v View) Bounds() (off, size []int) {
 	off, size = make([]int, len(v.source)), make([]int, len(v.source))
 	if v.Len() == 0 {
 		return off, size
 	}
 	for _, g := range v.factor(v.strides) {
-		// All elements lie between the first and the last. Behind the outermost
-		// coordinate in which these two differ any may occur.
+		// All elements lie between the first and the last. After the outermost coordinate
+		// in which these two differ, any coordinate may occur.
 		first, last := g.start, g.start+span(g.axes)
 		extent := 1
 		for _, d := range v.source[g.from:g.to] {

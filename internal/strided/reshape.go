@@ -8,12 +8,11 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Reshape returns the view of the same elements, in the same row-major order,
-// under another shape, in which one -1 stands for what the others leave. As in
-// NumPy, axes are split freely, and merged if the source has them one after the
-// other; if the elements in that order are no strided view of the source, or
-// the shape has another number of elements, it is an error that matches
-// ErrShape.
+// Reshape returns a view of the same elements, in the same row-major order, under another
+// shape. One dimension may be -1: its size follows from the others. As in NumPy, axes are
+// split freely, and merged if the source has them one after the other. If the elements in
+// that order are not a strided view of the source, or the shape has another number of
+// elements, the error matches ErrShape.
 func (v View) Reshape(shape ...int) (View, error) {
 	shape, err := v.inferShape(shape)
 	if err != nil {
@@ -28,7 +27,7 @@ func (v View) Reshape(shape ...int) (View, error) {
 		return v, nil
 	}
 	digits := v.digits()
-	left, stride := 1, 1 // what is not yet split off the last digit
+	left, stride := 1, 1 // the rest of the last digit, which is not split off yet
 	for i := len(shape) - 1; i >= 0; i-- {
 		if left == 1 && len(digits) > 0 {
 			last := digits[len(digits)-1]
@@ -47,8 +46,8 @@ func (v View) Reshape(shape ...int) (View, error) {
 	return v, nil
 }
 
-// inferShape returns a copy of shape with its -1 replaced, if the result has as
-// many elements as the view.
+// inferShape returns a copy of shape with its -1 replaced. The result must have as many
+// elements as the view.
 func (v View) inferShape(shape []int) ([]int, error) {
 	n := v.Len()
 	fail := func(format string, args ...any) error {
@@ -78,18 +77,18 @@ func (v View) inferShape(shape []int) ([]int, error) {
 	return full, nil
 }
 
-// axis is one loop of a walk: n steps, and how far each goes in the two arrays.
+// axis is one loop of a walk: n steps, and their distance in each of the two arrays.
 type axis struct{ n, src, dst int }
 
-// digits returns the axes of the view, in its order, with those that the source
-// has one after the other merged and those of one element dropped. Counting
-// through them is the row-major order of the view. Their dst is that of a dense
-// array of the shape of the view. The view must have elements.
+// digits returns the axes of the view, in its order. It merges axes that the source has
+// one after the other, and drops axes of one element. Counting through the digits gives
+// the row-major order of the view. Their dst is that of a dense array with the shape of
+// the view. The view must have elements.
 func (v View) digits() []axis {
 	return merge(v.axes(denseStrides(v.shape, 1)))
 }
 
-// axes returns the axes of more than one element, in the order of the view.
+// axes returns the axes with more than one element, in the order of the view.
 func (v View) axes(dst []int) []axis {
 	axes := make([]axis, 0, len(v.shape))
 	for i, n := range v.shape {
@@ -127,7 +126,7 @@ func span(axes []axis) int {
 	return n
 }
 
-// floorDiv is a/b rounded down, for positive b.
+// floorDiv returns a/b rounded down, for positive b.
 func floorDiv(a, b int) int {
 	if a < 0 {
 		return -((-a-1)/b + 1)

@@ -2,15 +2,14 @@ package strided
 
 import "github.com/go-orbax/orbax/internal/region"
 
-// Run reports whether the elements of a box of the source all lie in the view
-// and fill, in the row-major order of the box, one run of the row-major order
-// of the view; if so, where in the view the run begins and how long it is. The
-// memory of that run can then be handed to whoever reads the box.
+// Run reports whether a box of the source is one run of the view: all elements of the box
+// lie in the view and are contiguous in its row-major order, in the row-major order of
+// the box. It returns the start of the run in the view and its length. The reader of the
+// box can then write into the memory of that run.
 //
-// A box that exceeds the source, or the view, has no run; an empty box has an
-// empty one. Run does not look for runs that exist by coincidence, because the
-// step from the end of one row of a reshaped view to the next is the same as
-// that inside the box.
+// A box that exceeds the source, or the view, has no run; an empty box has an empty one.
+// Run does not find runs that exist by coincidence, because the step from the end of one
+// row of a reshaped view to the next equals the step inside the box.
 func (v View) Run(off, size []int) (first, n int, ok bool) {
 	if region.CheckBox("", v.source, off, size) != nil {
 		return 0, 0, false
@@ -32,8 +31,8 @@ func (v View) Run(off, size []int) (first, n int, ok bool) {
 		return 0, 0, false
 	}
 
-	// Both are counted through from their last digits. A digit of the view below
-	// the first of the box must be counted through whole, from 0.
+	// Both are compared from their last digits. The view must have each digit below the
+	// first digit of the box whole, from 0.
 	want, have := box.digits(), v.digits()
 	c := len(have)
 	for b := len(want) - 1; b >= 0; b-- {
@@ -49,8 +48,8 @@ func (v View) Run(off, size []int) (first, n int, ok bool) {
 	return first, n, true
 }
 
-// find returns the place of a source element in the row-major order of the
-// view, which must have elements.
+// find returns the index of a source element in the row-major order of the view, which
+// must have elements.
 func (v View) find(linear int) (index int, ok bool) {
 	rest := linear - v.offset
 	if rest < 0 {

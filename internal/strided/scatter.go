@@ -7,16 +7,15 @@ import (
 	"github.com/go-orbax/orbax/internal/region"
 )
 
-// Scatter copies what the view has of a box of the source to its place. src
-// holds the elements of the box, size of them along each axis from off, dense
-// and row-major; dst is a dense row-major array of shape dstShape, in which the
-// view takes the box at dstOff, of its own shape. Elements of the box that the
-// view lacks are not copied; no other byte of dst is written. Elements take
-// item bytes. The memory must not overlap.
+// Scatter copies the elements that the view has of a box of the source to their places.
+// src holds the box, size elements along each axis from off, dense and row-major. dst is
+// a dense row-major array of shape dstShape; the view fills the box of its own shape at
+// dstOff in it. Scatter does not copy elements of the box that the view lacks, and writes
+// no other byte of dst. Elements have item bytes. The memory must not overlap.
 //
-// Everything is checked before the first byte moves; a box that does not lie in
-// its array, or memory that is not that of its shape, is an error that matches
-// ErrShape. Boxes that share no element may be scattered concurrently.
+// Scatter checks everything before it moves the first byte. If a box does not lie in its
+// array, or memory does not have the size of its shape, the error matches ErrShape. Boxes
+// that share no element may be scattered concurrently.
 func (v View) Scatter(dst []byte, dstShape, dstOff []int, src []byte, off, size []int, item int) error {
 	if item < 1 {
 		return fmt.Errorf("%w: elements of %d bytes", fault.ErrShape, item)
@@ -62,20 +61,20 @@ func (v View) Scatter(dst []byte, dstShape, dstOff []int, src []byte, off, size 
 	return nil
 }
 
-// boxed is a group and what a box has of it: stretches of the same length.
+// boxed is a group and its intersection with a box: stretches of the same length.
 type boxed struct {
 	group
 	step    int    // bytes in the memory of the box between neighbours along the group
-	low     int    // where the first stretch begins, relative to the start of the view
+	low     int    // start of the first stretch, relative to the start of the view
 	length  int    // of each stretch
 	rows    []axis // the other stretches: src is along the group, dst unused; outermost first
-	reaches []int  // for each axis of the view, the distance that the axes behind it span
+	reaches []int  // for each axis of the view, the distance that the later axes span
 }
 
 // newBoxed intersects a group with the box of the source.
 func newBoxed(g group, source, off, size []int, step int) boxed {
 	b := boxed{group: g, step: step, low: -g.start, length: 1}
-	whole := true // all axes behind this one are
+	whole := true // all later axes are whole
 	unit := 1
 	for i := g.to - 1; i >= g.from; i-- {
 		b.low += off[i] * unit
@@ -100,19 +99,18 @@ func (b *boxed) misses() bool {
 	return b.low > span(b.axes) || b.low+span(b.rows)+b.length <= 0
 }
 
-// scatter is one call of Scatter. It divides the elements to copy into nests of
-// loops: group by group, outermost first, it finds the index ranges of the view
-// in which all elements lie in the box, and leaves the copying to copyLoops
-// once every group has one.
+// scatter is one call of Scatter. It divides the elements to copy into nests of loops.
+// Group by group, outermost first, it finds the index ranges of the view in which all
+// elements lie in the box. Once every group has a range, copyLoops copies.
 type scatter struct {
 	dst, src []byte
 	item     int
 	groups   []boxed // outermost first
-	loops    []axis  // of the groups before the current one; in bytes
+	loops    []axis  // of the earlier groups; in bytes
 }
 
-// group handles group k and those behind it. dst and src are the positions of
-// the first element in the view and of the first in the box.
+// group handles group k and the later groups. dst and src are the positions of the first
+// element in the view and of the first in the box.
 func (s *scatter) group(k, dst, src int) {
 	if k == len(s.groups) {
 		copyLoops(s.dst, s.src, dst, src, s.loops, s.item)
@@ -121,8 +119,8 @@ func (s *scatter) group(k, dst, src int) {
 	s.rows(k, s.groups[k].rows, s.groups[k].low, dst, src)
 }
 
-// rows handles the stretches of group k that rows walks over, the first of
-// which begins at low. It returns the position in the box behind the last.
+// rows handles the stretches of group k along rows. The first of them begins at low. It
+// returns the position in the box after the last.
 func (s *scatter) rows(k int, rows []axis, low, dst, src int) int {
 	g := &s.groups[k]
 	if len(rows) == 0 {
@@ -135,10 +133,10 @@ func (s *scatter) rows(k int, rows []axis, low, dst, src int) int {
 	return src
 }
 
-// stretch handles the elements of the view with axes of group k from level on
-// whose place along the group is at least low and below high. Places are
-// relative to the element with index 0 along these axes; dst is where it goes,
-// and src where it would be in the memory of the box.
+// stretch handles elements of the view along the axes of group k from level on: those
+// whose place along the group is at least low and below high. Places are relative to the
+// element with index 0 along these axes. That element goes to dst, and would be at src in
+// the memory of the box.
 func (s *scatter) stretch(k, level, low, high, dst, src int) {
 	g := &s.groups[k]
 	if level == len(g.axes) {
@@ -148,9 +146,8 @@ func (s *scatter) stretch(k, level, low, high, dst, src int) {
 		return
 	}
 	a, reach := g.axes[level], g.reaches[level]
-	// Index i stands for the places i·a.src to i·a.src+reach. Those of the
-	// indices from begin to end are all in the stretch; those of the one before
-	// and the one after may be in part.
+	// Index i covers the places i·a.src to i·a.src+reach. For the indices from begin to
+	// end all of these are in the stretch; for the indices before and after some may be.
 	begin := max(0, floorDiv(low+a.src-1, a.src))
 	end := min(a.n, floorDiv(high-1-reach, a.src)+1)
 	part := func(i int) {

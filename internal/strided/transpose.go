@@ -2,22 +2,22 @@ package strided
 
 import "slices"
 
-// A transpose reads along one loop and writes along another, so that one of the
-// two leaves only an element in each line of cache that it touches; and where
-// the distances are powers of two these lines compete for the same few places.
-// It is therefore done in tiles that are first gathered in a scratch of their
-// own: each line of src is read once, in full, and each of dst written once.
+// A transpose reads along one loop and writes along another, so it uses only one element
+// of each cache line in one of the two arrays. If the distances are powers of two, these
+// lines also compete for the same few places in the cache. The copy therefore collects
+// tiles in a separate scratch buffer: it reads each line of src once, in full, and writes
+// each line of dst once.
 const (
-	tileBytes = 256     // of src that are read at a stretch
-	tileRows  = 64      // of these that make a tile
-	tilePad   = 16      // keeps the columns of a tile from competing in their turn
+	tileBytes = 256     // bytes of src that are read in a row
+	tileRows  = 64      // number of such reads that make a tile
+	tilePad   = 16      // keeps the columns of a tile from competing for places in the cache
 	fewSteps  = 8       // loops shorter than this are not worth a tile
-	fewBytes  = 4 << 10 // and neither is what stays in the cache by itself
-	stripSize = 1 << 10 // steps along the long loop when the other is short
+	fewBytes  = 4 << 10 // copies smaller than this stay in the cache without tiles
+	stripSize = 1 << 10 // steps along the long loop if the other is short
 )
 
-// crossed reports whether a nest, which is sorted by dst, reads along another
-// loop than it writes along, and which.
+// crossed reports whether a nest, which is sorted by dst, reads along another loop than
+// it writes along. along is that loop.
 func crossed(nest []axis, item int) (along int, ok bool) {
 	last := len(nest) - 1
 	if last < 1 || item > tileBytes/fewSteps {
@@ -37,7 +37,7 @@ func crossed(nest []axis, item int) (along int, ok bool) {
 func copyCrossed(dst, src []byte, d, s int, nest []axis, along, item int) {
 	column := nest[along]
 	nest = slices.Delete(nest, along, along+1)
-	// The loops that dst has one after the other are the rows of the tiles.
+	// The loops that are contiguous in dst are the rows of the tiles.
 	k := len(nest) - 1
 	rows := nest[k].n
 	for k > 0 && nest[k-1].dst == nest[k].n*nest[k].dst {
@@ -56,15 +56,15 @@ func copyCrossed(dst, src []byte, d, s int, nest []axis, along, item int) {
 	copyTiled(dst, src, d, s, nest[:k], nest[k:], rows, column, item)
 }
 
-// copyTiled is copyCrossed for what is worth tiles. It is a function of its own
-// so that nobody else clears its scratch.
+// copyTiled is copyCrossed for copies that are worth tiles. It is a separate function so
+// that only these copies clear the scratch buffer.
 func copyTiled(dst, src []byte, d, s int, outer, inner []axis, rows int, column axis, item int) {
 	var scratch [tileRows * (tileBytes + tilePad)]byte
 	walk(outer, d, s, func(d, s int) { copyTiles(dst, src, d, s, inner, rows, column, item, scratch[:]) })
 }
 
-// copyStrips copies along two loops of which one has few steps, in strips short
-// enough for their lines to stay in the cache.
+// copyStrips copies along two loops, one of which has few steps, in strips whose lines
+// stay in the cache.
 func copyStrips(dst, src []byte, d, s int, few, many axis, item int) {
 	for i := 0; i < many.n; i += stripSize {
 		strip := many
@@ -75,8 +75,8 @@ func copyStrips(dst, src []byte, d, s int, few, many axis, item int) {
 	}
 }
 
-// copyTiles transposes rows, which dst has one after the other, of which each
-// goes along column in src.
+// copyTiles transposes rows that are contiguous in dst. Each row goes along column in
+// src.
 func copyTiles(dst, src []byte, d, s int, nest []axis, rows int, column axis, item int, scratch []byte) {
 	cols := tileBytes / item
 	pitch := cols*item + tilePad
@@ -95,7 +95,7 @@ func copyTiles(dst, src []byte, d, s int, nest []axis, rows int, column axis, it
 	}
 }
 
-// place returns where in src the loops are after a number of steps.
+// place returns the offset in src after a number of steps along the loops.
 func place(nest []axis, steps int) int {
 	at := 0
 	for i := len(nest) - 1; i > 0; i-- {

@@ -1,7 +1,8 @@
-// Package strided is the index arithmetic of views: slices, transposes and
-// reshapes of a dense row-major array that are described, not carried out.
-// A loader describes what is wanted of a stored array as a View, asks which
-// stored chunks hold any of it, and moves each chunk straight to its place:
+// Package strided has the index arithmetic of views: slices, transposes and reshapes of a
+// dense row-major array that are described but not carried out.
+//
+// A loader describes the wanted elements of a stored array as a [View], finds the stored
+// chunks that hold them, and moves each chunk straight to its place:
 //
 //	v, err := strided.Of(stored)                // the whole array
 //	v, err = v.Index(0, 7)                      // layer 7 of a stack of layers
@@ -9,8 +10,8 @@
 //	off, size := v.Bounds()                     // the chunks worth reading
 //	err = v.Scatter(dst, v.Shape(), zero, chunk, chunkOff, chunkSize, 4)
 //
-// The package does no I/O and knows nothing of element types. A View is
-// immutable: all of its methods may be called concurrently.
+// The package does no I/O and knows nothing of element types. A View is immutable, so all
+// of its methods may be called concurrently.
 package strided
 
 import (
@@ -20,18 +21,18 @@ import (
 	"github.com/go-orbax/orbax/internal/region"
 )
 
-// View picks elements of a dense row-major source array. It is an array of its
-// own, whose element at index i is the source element of linear index
-// offset + Σ i[k]·strides[k]. The zero View is that of a scalar.
+// View selects elements of a dense row-major source array. It is itself an array: its
+// element at index i is the source element with the linear index offset + Σ
+// i[k]·strides[k]. The zero View is the view of a scalar.
 //
-// Views are made by Of and the methods of View alone, which keeps them nested:
-// of the axes with more than one element, the stride of each exceeds the
-// distance between the first and the last element that the axes of smaller
-// stride can reach. So no source element occurs twice, and dividing a linear
-// index by the strides, largest first, finds its place in the view.
+// Only Of and the methods of View make views, which keeps them nested: for each axis with
+// more than one element, the stride exceeds the distance between the first and the last
+// element that the axes of smaller stride can reach. No source element therefore occurs
+// twice, and dividing a linear index by the strides, largest first, finds its place in
+// the view.
 //
-// If the source has no elements, strides and offset mean nothing; they are kept
-// small, so that arithmetic on them cannot overflow.
+// If the source has no elements, strides and offset have no meaning; they are kept small,
+// so that arithmetic on them cannot overflow.
 type View struct {
 	source  []int
 	shape   []int
@@ -39,9 +40,8 @@ type View struct {
 	offset  int
 }
 
-// Of returns the view of the whole of an array of the given shape. A negative
-// dimension or a number of elements that does not fit an int is an error that
-// matches ErrShape.
+// Of returns the view of a whole array of the given shape. If a dimension is negative, or
+// the number of elements overflows an int, the error matches ErrShape.
 func Of(shape []int) (View, error) {
 	n, err := array.NumElements(shape)
 	if err != nil {
@@ -57,8 +57,8 @@ func Of(shape []int) (View, error) {
 	return View{source: shape, shape: shape, strides: strides}, nil
 }
 
-// denseStrides returns the distances between neighbours along each axis of a
-// dense row-major array of elements that take unit.
+// denseStrides returns the distances between neighbours along each axis of a dense
+// row-major array whose elements have size unit.
 func denseStrides(shape []int, unit int) []int {
 	strides := make([]int, len(shape))
 	for i := len(shape) - 1; i >= 0; i-- {
@@ -68,7 +68,7 @@ func denseStrides(shape []int, unit int) []int {
 	return strides
 }
 
-// Shape returns the shape of the view. The caller may keep it and change it.
+// Shape returns the shape of the view. The caller may keep and change the slice.
 func (v View) Shape() []int { return slices.Clone(v.shape) }
 
 // Len returns the number of elements of the view.
@@ -83,8 +83,7 @@ func (v View) Len() int {
 	return n
 }
 
-// Identity reports whether the view is the whole source in its own order and
-// shape.
+// Identity reports whether the view is the whole source in its own order and shape.
 func (v View) Identity() bool {
 	if !slices.Equal(v.shape, v.source) {
 		return false
@@ -101,8 +100,8 @@ func (v View) Identity() bool {
 	return v.offset == 0
 }
 
-// Box returns the view of size elements along each axis, from off. A box that
-// does not lie in the view is an error that matches ErrShape.
+// Box returns the view of size elements along each axis, from off. If the box does not
+// lie in the view, the error matches ErrShape.
 func (v View) Box(off, size []int) (View, error) {
 	if err := region.CheckBox("the view", v.shape, off, size); err != nil {
 		return View{}, err
@@ -116,10 +115,9 @@ func (v View) Box(off, size []int) (View, error) {
 	return v, nil
 }
 
-// Slice returns the view of the indices start, start+step, … below stop of one
-// axis, as start:stop:step means in NumPy, but without its leniency: unless
-// 0 ≤ start ≤ stop ≤ the size of the axis and step ≥ 1, it is an error that
-// matches ErrShape.
+// Slice returns the view of every step-th index of one axis, from start to before stop.
+// It means the same as start:stop:step in NumPy, without NumPy's leniency: unless 0 ≤
+// start ≤ stop ≤ the size of the axis and step ≥ 1, the error matches ErrShape.
 func (v View) Slice(axis, start, stop, step int) (View, error) {
 	if err := region.CheckAxis(v.shape, axis); err != nil {
 		return View{}, err
@@ -134,15 +132,15 @@ func (v View) Slice(axis, start, stop, step int) (View, error) {
 	}
 	v.shape = slices.Clone(v.shape)
 	v.shape[axis] = n
-	if n > 1 { // else the step may be so large that the product overflows
+	if n > 1 { // for one element, a large step could make the product overflow
 		v.strides = slices.Clone(v.strides)
 		v.strides[axis] *= step
 	}
 	return v, nil
 }
 
-// Index returns the view at index i of one axis, without that axis. An axis or
-// an index that is not there is an error that matches ErrShape.
+// Index returns the view at index i of one axis, without that axis. If the axis or the
+// index does not exist, the error matches ErrShape.
 func (v View) Index(axis, i int) (View, error) {
 	if err := region.CheckAxis(v.shape, axis); err != nil {
 		return View{}, err
@@ -156,9 +154,9 @@ func (v View) Index(axis, i int) (View, error) {
 	return v, nil
 }
 
-// Transpose returns the view with its axes permuted: axis k of the result is
-// axis perm[k]. Without arguments it reverses the axes. If perm does not name
-// each axis once it is an error that matches ErrShape.
+// Transpose returns the view with its axes permuted: axis k of the result is axis
+// perm[k]. Without arguments it reverses the axes. Unless perm has each axis once, the
+// error matches ErrShape.
 func (v View) Transpose(perm ...int) (View, error) {
 	rank := len(v.shape)
 	shape, strides := make([]int, rank), make([]int, rank)
