@@ -16,7 +16,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// benchCase is a state to be measured: a flat tree of equal arrays of normally
+// benchCase is a state to be measured: a flat tree of equal arrays with normally
 // distributed values.
 type benchCase struct {
 	Name   string `json:"name"`
@@ -25,7 +25,7 @@ type benchCase struct {
 	DType  string `json:"dtype"`
 }
 
-// maxCase bounds a case to what a mistyped size does not exceed by far.
+// maxCase is the largest size of a case, to catch mistyped sizes.
 const maxCase = 1 << 42
 
 func parseCase(s string) (benchCase, error) {
@@ -54,7 +54,7 @@ func parseCase(s string) (benchCase, error) {
 	return c, nil
 }
 
-// parseCases reads a list of cases, which may be empty.
+// parseCases parses a list of cases, which may be empty.
 func parseCases(list string) ([]benchCase, error) {
 	var cases []benchCase
 	for s := range strings.SplitSeq(list, ",") {
@@ -72,17 +72,18 @@ func parseCases(list string) ([]benchCase, error) {
 
 func (c benchCase) total() int64 { return int64(c.Arrays) * int64(c.Bytes) }
 
-// large says that the disk and the memory decide, not the number of arrays.
+// large reports whether the disk and the memory decide the time, not the number of
+// arrays.
 func (c benchCase) large() bool { return c.Bytes >= 1<<20 }
 
-// bulk says that the arrays are large and so many that what a save or a load
-// costs whatever its size does not count.
+// bulk reports whether the arrays are large, and so many that the fixed cost of a save or
+// a load does not count.
 func (c benchCase) bulk() bool { return c.large() && c.total() >= 256<<20 }
 
-// few says that Orbax does not take ten seconds and more.
+// few reports whether Orbax takes less than ten seconds.
 func (c benchCase) few() bool { return c.Arrays <= 10_000 }
 
-// manyArrays is how many arrays make their number decide.
+// manyArrays is the number of arrays from which on their number decides the time.
 const manyArrays = 1000
 
 func (c benchCase) dtype() array.DType {
@@ -95,7 +96,7 @@ func (c benchCase) dtype() array.DType {
 	return array.Invalid
 }
 
-// shape gives an array two dimensions where its size allows.
+// shape gives an array two dimensions if its size allows it.
 func (c benchCase) shape() []int {
 	n := c.Bytes / c.dtype().Size()
 	if n%1024 == 0 {
@@ -106,9 +107,9 @@ func (c benchCase) shape() []int {
 
 func leafName(i int) string { return fmt.Sprintf("w%05d", i) }
 
-// values returns the place of an array's values in the file that writeData wrote:
-// a circle of them, where small states lie side by side, and large ones one turn
-// after the other, each a little further along, so that no two arrays are equal.
+// values returns the offset of an array's values in the file that writeData wrote. The
+// file is a circular buffer. Small states fit in it once. Large states go around it
+// several times, each time a little further along, so that no two arrays are equal.
 func (c benchCase) values(i int) (offset int64) {
 	if c.total() <= maxData {
 		return int64(i) * int64(c.Bytes)
@@ -119,10 +120,10 @@ func (c benchCase) values(i int) (offset int64) {
 // maxData is the size of the file with the values of a large state.
 const maxData = 256 << 20
 
-// dataBytes is the size of that file.
+// dataBytes returns the size of that file.
 func (c benchCase) dataBytes() int64 { return min(c.total(), maxData) }
 
-// newState returns the state, with none of its memory touched.
+// newState returns the state. It touches none of the state's memory.
 func (c benchCase) newState() (map[string]*array.Array, error) {
 	state := make(map[string]*array.Array, c.Arrays)
 	for i := range c.Arrays {
@@ -135,7 +136,7 @@ func (c benchCase) newState() (map[string]*array.Array, error) {
 	return state, nil
 }
 
-// owned returns a state of which every page has been written to.
+// owned returns a state with every page written to.
 func (c benchCase) owned() (map[string]*array.Array, error) {
 	state, err := c.newState()
 	if err != nil {
@@ -154,16 +155,16 @@ func (c benchCase) owned() (map[string]*array.Array, error) {
 	return state, err
 }
 
-// writeData writes the values of all arrays to a file, so that all who are
-// measured, in whatever language, save the same.
+// writeData writes the values of all arrays to a file, so that all programs, in any
+// language, save the same values.
 func (c benchCase) writeData(ctx context.Context, name string) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	// A piece of 64 KiB for each task; with a source of its own, whoever computes
-	// it.
+	// Each task is a piece of 64 KiB with its own source, so that the values do not
+	// depend on the worker that computes them.
 	const piece = 64 << 10
 	total := c.dataBytes()
 	err = parallel(int((total+piece-1)/piece), func() func(i int) error {
@@ -201,7 +202,7 @@ func (c benchCase) fill(data string, state map[string]*array.Array) error {
 	})
 }
 
-// verify compares a state that was loaded with the values that were saved.
+// verify compares a loaded state with the saved values.
 func (c benchCase) verify(data string, get func(leaf string) *array.Array) error {
 	return c.eachArray(data, func() useArray {
 		want := make([]byte, c.Bytes)
@@ -218,11 +219,11 @@ func (c benchCase) verify(data string, get func(leaf string) *array.Array) error
 	})
 }
 
-// useArray is called with an array's name and what reads its values.
+// useArray is called with an array's name and a function that reads its values.
 type useArray func(leaf string, read func(dst []byte) error) error
 
-// eachArray has workers use every array, with the values from the file that
-// writeData wrote.
+// eachArray has workers use every array, with the values from the file that writeData
+// wrote.
 func (c benchCase) eachArray(data string, worker func() useArray) error {
 	f, err := os.Open(data)
 	if err != nil {
@@ -246,8 +247,8 @@ func (c benchCase) eachArray(data string, worker func() useArray) error {
 	})
 }
 
-// parallel calls what worker returns for every i below n; each processor has a
-// worker of its own.
+// parallel calls the function that worker returns for every i below n. Each processor has
+// its own worker.
 func parallel(n int, worker func() func(i int) error) error {
 	var group errgroup.Group
 	var next atomic.Int64

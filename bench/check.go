@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// goal is what this module wants to reach, and whether a run showed it.
+// goal is a goal of this module, and whether a run met it.
 type goal struct {
 	Number int     `json:"number"`
 	Case   string  `json:"case"`
 	What   string  `json:"what"`
 	Value  float64 `json:"value"`
 	Limit  float64 `json:"limit"`
-	Least  bool    `json:"least"` // the value must reach the limit, not stay below it
+	Least  bool    `json:"least"` // the value must be at least the limit, not at most
 	Met    bool    `json:"met"`
-	// Bound is what the value would be if nothing but the limits of the machine
-	// took time; 0 if that was not measured.
+	// Bound is the value if only the limits of the machine took time; 0 if that was not
+	// measured.
 	Bound float64 `json:"bound,omitempty"`
 }
 
@@ -35,7 +35,7 @@ func (g goal) String() string {
 	return fmt.Sprintf("%d\t%s\t%s\t%s\t%.4g\t%s %g%s", g.Number, verdict, g.Case, g.What, g.Value, sign, g.Limit, bound)
 }
 
-// goals collects what can be judged: what was not measured is left out.
+// goals collects the goals that can be judged. Goals that were not measured are left out.
 type goals []goal
 
 func (all *goals) add(number int, name, what string, value, limit float64, least bool) {
@@ -56,7 +56,7 @@ func (all *goals) atLeast(number int, name, what string, value, limit float64) {
 	all.add(number, name, what, value, limit, true)
 }
 
-// timesOrbax wants ours to be so many times as fast as a row of Orbax.
+// timesOrbax adds the goal that ours is times as fast as a row of Orbax.
 func (all *goals) timesOrbax(number int, c *caseResult, group, who string, times float64) {
 	orbax, before := c.orbax(group, who), len(*all)
 	all.atLeast(number, c.Case.Name, group+", times as fast as "+who, c.row(group, whoOurs).faster(orbax), times)
@@ -65,10 +65,10 @@ func (all *goals) timesOrbax(number int, c *caseResult, group, who string, times
 	}
 }
 
-// faster is how many times as fast as base a row is.
+// faster returns how many times as fast as base the row is.
 func (r *row) faster(base *row) float64 { return base.ratio(r).Median }
 
-// judge compares everything that was measured with the goals.
+// judge compares all measurements with the goals.
 func (r *report) judge() {
 	var all goals
 	for _, c := range r.Cases {
@@ -117,7 +117,7 @@ func (c *caseResult) judgeMany(all *goals) {
 	c.judgeExchange(all)
 }
 
-// judgeMemory looks at the most of all rounds. It is for large arrays: of small
+// judgeMemory judges the most memory of all rounds. It is for large arrays: with small
 // ones the documents and the plan of every leaf count.
 func (c *caseResult) judgeMemory(all *goals, name string) {
 	for _, r := range c.Rows {
@@ -127,8 +127,8 @@ func (c *caseResult) judgeMemory(all *goals, name string) {
 	}
 }
 
-// judgeExchange compares how long Orbax takes for our files and for its own, as it
-// writes them unless told otherwise.
+// judgeExchange compares how long Orbax takes to load our files and the files that it
+// writes with its defaults.
 func (c *caseResult) judgeExchange(all *goals) {
 	load := c.row(groupLoad, whoOrbaxOnOurs)
 	all.atMost(8, c.Case.Name, "Orbax loads Go's files, times its own", load.ratio(c.row(groupLoad, whoOrbax)).Median, 1)

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// childVariable is set in the environment of a process that is to serve one
-// job. It reads the job, a line of JSON; prepares; writes an empty line; waits
-// for another; does the job; and writes a sample. child.py does the same.
+// childVariable is set in the environment of a process that serves one job. It reads the
+// job, a line of JSON; prepares; writes an empty line; waits for another line; does the
+// job; and writes a sample. child.py does the same.
 const childVariable = "ORBAX_BENCH_CHILD"
 
 // sample is one measurement.
@@ -22,20 +22,20 @@ type sample struct {
 	Seconds float64 `json:"seconds"`
 	Again   float64 `json:"again,omitempty"` // see method.again
 	CPU     float64 `json:"cpu_seconds"`
-	// Beyond is the peak of the resident memory less what was resident just
-	// before, and less the state itself if the job allocates it.
+	// Beyond is the peak of the resident memory minus the resident memory just before,
+	// and minus the state itself if the job allocates it.
 	Beyond int64  `json:"beyond_bytes"`
 	Memory string `json:"memory_source,omitempty"`
-	// Moved is how many bytes the time is for, if not those of the state, and
-	// Stored how many what was written takes.
+	// Moved is the number of bytes that the time is for, if it is not the size of the
+	// state. Stored is the size of the written files.
 	Moved  int64 `json:"moved_bytes,omitempty"`
 	Stored int64 `json:"stored_bytes,omitempty"`
-	// Digest and Copy are the parts of the time of a step of a run that went into
-	// fingerprints of the state, and into a copy of it.
+	// Digest and Copy are the parts of the time of a step of a run for fingerprints of
+	// the state, and for a copy of it.
 	Digest float64 `json:"digest_seconds,omitempty"`
 	Copy   float64 `json:"copy_seconds,omitempty"`
 	Error  string  `json:"error,omitempty"`
-	// Unsupported says of the error that this machine cannot do it.
+	// Unsupported says that the error means that this machine cannot do the job.
 	Unsupported bool `json:"unsupported,omitempty"`
 }
 
@@ -108,7 +108,7 @@ func startMeter() meter {
 	return m
 }
 
-// stop fills in what s does not have yet.
+// stop sets the fields of s that are not set yet.
 func (m meter) stop(s *sample) {
 	if s.Seconds == 0 {
 		s.Seconds = time.Since(m.start).Seconds()

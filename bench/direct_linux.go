@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alignedMemory returns memory that begins on a page.
+// alignedMemory returns memory that starts on a page.
 func alignedMemory(n int) ([]byte, error) {
 	return unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 }
 
-// createDirect makes a file that has its place on the disk and is written past
-// the page cache.
+// createDirect makes a file with allocated space on the disk. It is written past the page
+// cache.
 func createDirect(path string, size int64) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_DIRECT, 0o666)
 	if err != nil {
@@ -27,7 +27,7 @@ func createDirect(path string, size int64) (*os.File, error) {
 	return f, nil
 }
 
-// openDirect opens a file to be read past the page cache.
+// openDirect opens a file for reading past the page cache.
 func openDirect(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {

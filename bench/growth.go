@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// series is a row of states, each larger than the one before, that tells how the
-// time for a leaf or a byte changes with their number.
+// series is a list of states, each larger than the one before. It shows how the time for
+// a leaf or a byte changes with their number.
 type series struct {
-	// Cold loads, where the largest state and its checkpoint may not fit in
-	// memory together.
+	// Cold says that loads are cold, because the largest state and its checkpoint may not
+	// fit in memory together.
 	Cold  bool          `json:"cold"`
 	Cases []*caseResult `json:"cases"`
 }
@@ -21,7 +21,7 @@ type series struct {
 // coldFrom is the size of a state from which on its series is loaded cold.
 const coldFrom = 2 << 30
 
-// rounds are a third as many, rounded up, where they take long.
+// rounds returns n, or for a series that takes long a third of it, rounded up.
 func (s *series) rounds(n int) int {
 	if s.Cold {
 		return (n + 2) / 3
@@ -29,7 +29,7 @@ func (s *series) rounds(n int) int {
 	return n
 }
 
-// parseSeries reads lists of cases, separated by semicolons.
+// parseSeries parses lists of cases, separated by semicolons.
 func parseSeries(lists string) ([]*series, error) {
 	var all []*series
 	for list := range strings.SplitSeq(lists, ";") {
@@ -49,7 +49,7 @@ func parseSeries(lists string) ([]*series, error) {
 	return all, nil
 }
 
-// measureSeries has every state saved, then loaded in place, in every round.
+// measureSeries saves every state and loads it in place, in every round.
 func (r *runner) measureSeries(ctx context.Context, s *series) error {
 	largest := slices.MaxFunc(s.Cases, func(a, b *caseResult) int { return int(a.Case.total() - b.Case.total()) })
 	if err := largest.Case.writeData(ctx, r.data()); err != nil {
@@ -97,16 +97,16 @@ func (r *runner) saveAndLoad(ctx context.Context, c *caseResult, round int, labe
 	})
 }
 
-// cost is the median time for a byte; in a series of equal arrays, that for a
-// leaf is the same but for a factor.
+// cost returns the median time for a byte. In a series of equal arrays the time for a
+// leaf is proportional to it.
 func (c *caseResult) cost(row int) float64 {
 	return c.Rows[row].seconds().Median / float64(c.Case.total())
 }
 
-// judge wants no state to cost more, for a byte, than 1.5 times what a smaller one
-// does; it may cost less, as what a save costs whatever its size is spread over
-// more. How much memory a series takes is a goal where it is loaded cold, for its
-// states of large arrays.
+// judge requires that a byte of no state costs more than 1.5 times as much as a byte of a
+// smaller state. It may cost less, because the fixed cost of a save is spread over more.
+// For a series that is loaded cold, the memory of its states of large arrays is a goal
+// too.
 func (s *series) judge(all *goals) {
 	name := s.Cases[0].Case.Name + " to " + s.Cases[len(s.Cases)-1].Case.Name
 	for i, row := range s.Cases[0].Rows {

@@ -15,13 +15,13 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// incremental is what the steps of runs cost that change one array of a state from
-// step to step: saved whole, and sharing with the step before what has not changed.
+// incremental is the cost of the steps of runs that change one array of a state from step
+// to step: saved whole, and sharing unchanged bytes with the step before.
 type incremental struct {
 	caseResult
-	// Steps are those of one long run that shares, and Verified how many of them
-	// were looked at, and Damaged how many of these were in disorder, after others
-	// had been removed.
+	// Steps are the steps of one long run that shares. Verified is the number of steps
+	// that were verified after others had been removed, and Damaged the number of these
+	// that were damaged.
 	Steps    []runStep `json:"steps"`
 	Verified int       `json:"verified"`
 	Damaged  int       `json:"damaged"`
@@ -31,11 +31,11 @@ type incremental struct {
 type runStep struct {
 	Seconds float64 `json:"seconds"`
 	Written int64   `json:"written_bytes"`
-	Disk    int64   `json:"disk_bytes"` // of all steps together, 0 if nobody knows
+	Disk    int64   `json:"disk_bytes"` // of all steps together, 0 if unknown
 }
 
-// longRun is how many steps it has: enough for all bytes to be written afresh once
-// with the defaults, and then once more.
+// longRun is the number of its steps: enough for all bytes to be written again twice with
+// the defaults.
 const longRun = 20
 
 func parseIncremental(list string) ([]*incremental, error) {
@@ -50,8 +50,8 @@ func parseIncremental(list string) ([]*incremental, error) {
 	return all, nil
 }
 
-// measureIncremental has one process, this one, save every kind of step in every
-// round, and then the steps of a long run.
+// measureIncremental saves every kind of step in every round, and then the steps of a
+// long run, all in this process.
 func (r *runner) measureIncremental(ctx context.Context, in *incremental) error {
 	if err := in.Case.writeData(ctx, r.data()); err != nil {
 		return err
@@ -91,8 +91,8 @@ func (r *runner) measureIncremental(ctx context.Context, in *incremental) error 
 	return nil
 }
 
-// measureSteps gives the rows a sample each, in two new runs: one that shares, and
-// one that does not.
+// measureSteps adds a sample to each row, from two new runs: one that shares and one that
+// does not.
 func (r *runner) measureSteps(ctx context.Context, in *incremental, t *trainer, round int, rows []*row) (err error) {
 	shared, err := r.newRun(ctx, "shared", training.Options{})
 	if err != nil {
@@ -150,8 +150,8 @@ func (r *runner) measureLongRun(ctx context.Context, in *incremental, t *trainer
 	return r.removeSteps(ctx, in, run)
 }
 
-// removeSteps removes half of the steps, half of the rest, and so on, in an order of
-// chance until one is left. Those that remain must be in order every time.
+// removeSteps removes half of the steps at random, half of the rest, and so on until one
+// is left. The remaining steps must be intact every time.
 func (r *runner) removeSteps(ctx context.Context, in *incremental, run *trainingRun) error {
 	steps := rand.Perm(len(in.Steps))
 	for n := len(steps); n > 1; n /= 2 {
@@ -175,11 +175,11 @@ func (r *runner) removeSteps(ctx context.Context, in *incremental, run *training
 	return nil
 }
 
-// trainingRun is a run with its steps in a directory of its own.
+// trainingRun is a run with its steps in its own directory.
 type trainingRun struct {
 	*training.Checkpointer
 	root string
-	next int // step
+	next int // number of the next step
 }
 
 func (r *runner) newRun(ctx context.Context, name string, o training.Options) (*trainingRun, error) {
@@ -206,14 +206,15 @@ func (run *trainingRun) save(ctx context.Context, op string, state any, options 
 	return r.Result(ctx)
 }
 
-// trainer has the state of a run, and what its asynchronous saves copy it to.
+// trainer has the state of a run, and the memory for the copies of its asynchronous
+// saves.
 type trainer struct {
 	state   map[string]*array.Array
 	memory  orbax.SnapshotMemory
 	changes int
 }
 
-// change changes every page of one array, and in the next step of another.
+// change changes every page of one array, and of another array in the next step.
 func (t *trainer) change() {
 	b := t.state[leafName(t.changes%len(t.state))].Bytes()
 	for i := 0; i < len(b); i += 4096 {
@@ -222,7 +223,7 @@ func (t *trainer) change() {
 	t.changes++
 }
 
-// save measures the save of the run's next step, until it is durable.
+// save measures the save of the run's next step, until the step is durable.
 func (t *trainer) save(ctx context.Context, run *trainingRun, op string) (s sample, err error) {
 	settle()
 	debug.FreeOSMemory()
@@ -241,8 +242,8 @@ func (t *trainer) save(ctx context.Context, run *trainingRun, op string) (s samp
 	return s, nil
 }
 
-// judge holds large states to what a step may cost, and all to what the removal of
-// steps may do to others: nothing.
+// judge compares the cost of a step of large states with the goals. For all states it
+// requires that the removal of steps damages no other step.
 func (in *incremental) judge(all *goals) {
 	name := "incremental, " + in.Case.Name
 	if in.Case.bulk() {

@@ -11,16 +11,15 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// What the disk is given at most: directBlock bytes at a time, directFlight of
-// them at once. More of either made no disk faster that it was tried on.
+// The load on the disk: directBlock bytes at a time, directFlight of them at once. Larger
+// numbers made no disk faster that was tried.
 const (
 	directBlock  = 8 << 20
 	directFlight = 4
 )
 
-// prepareDisk writes as many bytes as the state has, from memory that lies as the
-// disk wants it, past the page cache, and flushes them: the least that a durable
-// save takes.
+// prepareDisk writes as many bytes as the state has, from aligned memory past the page
+// cache, and flushes them. A durable save cannot take less time.
 func (j job) prepareDisk(context.Context) (task, error) {
 	source, err := alignedMemory(directFlight * directBlock)
 	if err != nil {
@@ -118,7 +117,7 @@ func readDirect(name string, memory []byte) (int64, error) {
 	})
 }
 
-// inFlight calls do directFlight times at once.
+// inFlight runs do in directFlight goroutines at the same time.
 func inFlight(do func(i int) error) error {
 	errs := make(chan error, directFlight)
 	for i := range directFlight {
@@ -131,7 +130,7 @@ func inFlight(do func(i int) error) error {
 	return err
 }
 
-// prepareCopy copies the state into memory already in use, on all cores.
+// prepareCopy copies the state into memory that is already in use, on all cores.
 func (j job) prepareCopy(context.Context) (task, error) {
 	src, err := j.filled()
 	if err != nil {

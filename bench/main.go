@@ -1,12 +1,13 @@
-// Bench measures saving and loading side by side, in one run and on one disk:
-// this module; the real Orbax, PyTorch and safetensors in Python; and what the
-// disk and the memory of the machine can do at most.
+// Bench measures saving and loading side by side, in one run and on one disk: this
+// module; the real Orbax, PyTorch and safetensors in Python; and the limits of the
+// machine's disk and memory.
 //
 //	go run ./bench -dir /mnt/fast -n 7 -python ~/venv/bin/python -json result.json -svg result.svg
 //
-// Every measurement is made by a process of its own, those of incremental saves by
-// one together, and the methods take turns, in one order and then in the reverse, so
-// that a machine that is slow for a while is slow for all. docs/performance.md says what is measured and how.
+// Every measurement runs in its own process, except that those of incremental saves share
+// one. The methods take turns, in one order and then in the reverse, so that a machine
+// that is slow for a while is slow for all. docs/performance.md describes the
+// measurements.
 package main
 
 import (

@@ -2,32 +2,32 @@ package main
 
 import "slices"
 
-// work is what is done.
+// work describes an operation and the program that does it.
 type work struct {
 	Program program `json:"program"`
 	Op      string  `json:"op"`
 	How     string  `json:"how"` // one of the options of the program
 }
 
-// method is a row of the table: who does what.
+// method is a row of the table.
 type method struct {
-	Group string `json:"group"` // what is done
-	Who   string `json:"who"`   // by whom, and how
+	Group string `json:"group"` // the operation
+	Who   string `json:"who"`   // the program and its options
 	work
 	// reads is the checkpoint to load, by the Who of the save that makes it.
 	reads string
 	cold  bool
-	// rare says that it takes part in every other round only.
+	// rare says that the method takes part in every other round only.
 	rare bool
-	// again is the row of the second time in a sample, if there is one.
+	// again is the row for the second time in a sample, if there is one.
 	again *method
-	// for which states; nil for all.
+	// when reports whether a state is measured; nil means all.
 	when func(benchCase) bool
 }
 
 func (m method) String() string { return m.Group + ": " + m.Who }
 
-// job is what a child process is told to do.
+// job is the task of a child process.
 type job struct {
 	work
 	Case    benchCase `json:"case"`
@@ -36,7 +36,7 @@ type job struct {
 	Scratch string    `json:"scratch"` // directory for a checkpoint to warm up with
 }
 
-// program is what does the work.
+// program is the program that does the work.
 type program string
 
 const (
@@ -53,11 +53,11 @@ var needs = map[program][]string{
 	safetensors: {"safetensors", "torch", "numpy"},
 }
 
-// Operations: of all, of some, and of the limits of the machine.
+// Operations: of all programs, of some, and of the limits of the machine.
 const (
 	opSave     = "save"
 	opLoad     = "load"      // into fresh memory
-	opInto     = "load-into" // into memory of the program's own
+	opInto     = "load-into" // into memory that the program already has
 	opMap      = "map"
 	opAsync    = "async"
 	opCodec    = "codec"
@@ -68,7 +68,7 @@ const (
 	opFresh    = "copy-fresh"
 )
 
-// How Go saves and maps.
+// Options of Go's saves and mapped loads.
 const (
 	howImmutable = "immutable"
 	howReuse     = "reuse"
@@ -81,7 +81,7 @@ const (
 	howWhole = "whole"
 )
 
-// How others save.
+// Options of the other programs' saves.
 const (
 	howRaw = "uncompressed"
 	howJAX = "jax"
@@ -100,10 +100,10 @@ const (
 	groupEncode = "encode, one core"
 	groupDecode = "decode, one core"
 
-	groupResult = "save async, to the end" // of a step of a run
+	groupResult = "save async, to the end" // for a step of a run
 )
 
-// groups in the order of the tables.
+// groups is the order of the tables.
 var groups = []string{groupLimit, groupSave, groupAsync, groupAgain, groupInto, groupLoad, groupMap, groupTouch, groupCold, groupEncode, groupDecode}
 
 const (
@@ -138,14 +138,14 @@ const (
 	whoSafe        = "safetensors"
 )
 
-// States for which a method is measured.
+// These report whether a method is measured for a state.
 func float32Large(c benchCase) bool  { return c.large() && c.DType == "float32" }
 func bfloat16Large(c benchCase) bool { return c.large() && c.DType == "bfloat16" }
 
-// methods lists what is measured, of ours and of others. Orbax is measured as it
-// comes and without compression with NumPy arrays, which like ours lie in host
-// memory, and as it comes with jax.Arrays on the CPU. What no goal asks for is
-// rare.
+// methods lists the measured methods, of this module and of others. Orbax is measured
+// with its defaults and without compression with NumPy arrays, which lie in host memory
+// like ours, and with its defaults with jax.Arrays on the CPU. Methods that no goal needs
+// are rare.
 var methods = []method{
 	{Group: groupLimit, Who: whoDD, work: work{"", opDD, ""}},
 	{Group: groupSave, Who: whoOurs, work: work{ours, opSave, ""}},
@@ -190,7 +190,7 @@ var methods = []method{
 	{Group: groupEncode, Who: whoZstd, work: work{ours, opCodec, howZstd}, again: &method{Group: groupDecode, Who: whoZstd}, when: benchCase.large},
 }
 
-// methodsFor are those for a state.
+// methodsFor returns the methods for a state.
 func methodsFor(c benchCase) []method {
 	return slices.DeleteFunc(slices.Clone(methods), func(m method) bool { return m.when != nil && !m.when(c) })
 }

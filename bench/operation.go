@@ -16,15 +16,15 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// task is an operation that has been prepared: the clock sees work, and check
-// tells whether it did what it should have. check also keeps the memory of the
-// operation alive while work is measured.
+// task is an operation that has been prepared. The clock measures work; check verifies
+// the result afterwards. check also keeps the memory of the operation alive while work is
+// measured.
 type task struct {
 	work  func(*sample) error
 	check func(*sample) error
 }
 
-// operations are those that this program does itself.
+// operations are the operations that this program does itself.
 var operations = map[string]func(job, context.Context) (task, error){
 	opSave:     job.prepareSave,
 	opAsync:    job.prepareAsync,
@@ -38,7 +38,7 @@ var operations = map[string]func(job, context.Context) (task, error){
 	opFresh:    job.prepareFresh,
 }
 
-// compressions are the values of job.How that are one.
+// compressions maps values of job.How to compressions.
 var compressions = map[string]zarr.Compression{
 	"":         {},
 	howHuffman: zarr.Huffman(),
@@ -46,7 +46,7 @@ var compressions = map[string]zarr.Compression{
 	howAuto:    zarr.Auto(),
 }
 
-// saveOptions are those that job.How stands for.
+// saveOptions returns the options that job.How names.
 func (j job) saveOptions() []orbax.SaveOption {
 	var s handler.StorageOptions
 	s.Compression = compressions[j.How]
@@ -63,8 +63,7 @@ func (j job) saveOptions() []orbax.SaveOption {
 	return options
 }
 
-// warmUp does everything once that is slower the first time, in Python above
-// all.
+// warmUp does everything once that is slower the first time, in Python above all.
 func (j job) warmUp(ctx context.Context) error {
 	path := filepath.Join(j.Scratch, "warm-up")
 	state := map[string]*array.Array{"a": array.Of(make([]float32, 4096), 64, 64)}
@@ -84,7 +83,7 @@ func (j job) filled() (map[string]*array.Array, error) {
 	return state, j.Case.fill(j.Data, state)
 }
 
-// keep is the check of an operation that has none.
+// keep returns a check for an operation that has none.
 func keep(memory any) func(*sample) error {
 	return func(*sample) error {
 		runtime.KeepAlive(memory)
@@ -100,7 +99,7 @@ func (j job) prepareSave(ctx context.Context) (task, error) {
 	}, err
 }
 
-// prepareAsync saves the state in the background, waits, and does so again.
+// prepareAsync saves the state in the background, waits, and saves it again.
 func (j job) prepareAsync(ctx context.Context) (task, error) {
 	state, err := j.filled()
 	options := j.saveOptions()
@@ -162,7 +161,7 @@ func (j job) prepareMap(ctx context.Context) (task, error) {
 	return task{
 		work: func(s *sample) (err error) {
 			start := time.Now()
-			s.Beyond = -j.Case.total() // all of it is in memory in the end
+			s.Beyond = -j.Case.total() // at the end all of it is in memory
 			if ck, err = orbax.Open(ctx, j.Path); err != nil {
 				return err
 			}
@@ -176,7 +175,7 @@ func (j job) prepareMap(ctx context.Context) (task, error) {
 				for b := state[leaf].Bytes(); len(b) > 0; b = b[min(len(b), os.Getpagesize()):] {
 					n += int(b[0])
 				}
-				sum.Add(int64(n)) // so that nothing is left out
+				sum.Add(int64(n)) // so that the compiler keeps the reads
 			})
 			s.Again = time.Since(start).Seconds()
 			return err
@@ -188,7 +187,7 @@ func (j job) prepareMap(ctx context.Context) (task, error) {
 	}, nil
 }
 
-// prepareCodec encodes and decodes what lies in memory, on one goroutine.
+// prepareCodec encodes and decodes chunks in memory, on one goroutine.
 func (j job) prepareCodec(context.Context) (task, error) {
 	data, err := os.ReadFile(j.Data)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// writeSVG draws the medians to a file, if there is a name for it.
+// writeSVG draws the medians to the file name, if name is not empty.
 func (r *report) writeSVG(name string) error {
 	if name == "" {
 		return nil
@@ -32,8 +32,8 @@ const (
 	lineHeight  = 19
 )
 
-// style has colours for light and for dark pages. The card that everything lies
-// on makes the plot readable where neither is known.
+// style has colours for light and for dark pages. The card behind everything keeps the
+// plot readable where neither is known.
 const style = `
 text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 18px; font-weight: 600 } .head { font-size: 13px; font-weight: 600 } .soft { fill: #656d76 }
@@ -80,8 +80,8 @@ type chart interface {
 	draw(c *canvas, x, y float64)
 }
 
-// charts are those that compare Go with others; if there are none, as without
-// Python, those of Go and the limits alone. The series follow.
+// charts returns the charts that compare Go with others, or without Python the charts of
+// Go and the limits alone. The series follow.
 func (r *report) charts() []chart {
 	var all, comparing []chart
 	for _, c := range r.Cases {
@@ -156,21 +156,21 @@ type bars struct {
 }
 
 type bar struct {
-	section string // of the chart, that begins with this bar
+	section string // title of the section of the chart that begins with this bar
 	label   string
 	class   string
 	seconds spread
 }
 
-// has says whether a bar is of a class.
+// has reports whether a bar has the class.
 func (b bars) has(class string) bool {
 	return slices.ContainsFunc(b.bars, func(bar bar) bool { return bar.class == class })
 }
 
-// compares says whether there is more than Go and the limits.
+// compares reports whether the chart shows more than Go and the limits.
 func (b bars) compares() bool { return b.has("orbax") || b.has("other") }
 
-// charts are the parts of the plot for a state that show more than limits.
+// charts returns the charts for a state that show more than limits.
 func (c *caseResult) charts() []bars {
 	var all []bars
 	for _, part := range []struct {
@@ -203,7 +203,7 @@ func (c *caseResult) charts() []bars {
 	return all
 }
 
-// short is a title for a chart.
+// short returns a title for a chart.
 func (c benchCase) short() string {
 	return fmt.Sprintf("%d × %s %s", c.Arrays, sizeText(int64(c.Bytes)), c.DType)
 }
@@ -270,7 +270,7 @@ func (b bars) draw(c *canvas, x, y float64) {
 	}
 }
 
-// ours is the median of Go in the section that begins with bar i.
+// ours returns the median of Go in the section that begins with bar i.
 func (b bars) ours(i int) float64 {
 	for _, bar := range b.bars[i:] {
 		if bar.class == "go" {
@@ -280,7 +280,7 @@ func (b bars) ours(i int) float64 {
 	return math.NaN()
 }
 
-// secondsText has two or three digits that count.
+// secondsText returns a duration with two or three significant digits.
 func secondsText(s float64) string {
 	switch {
 	case s < 1e-3:
@@ -301,7 +301,7 @@ func factorText(f float64) string {
 	return fmt.Sprintf("%.0f", f)
 }
 
-// measured says whether there is anything to draw.
+// measured reports whether there is anything to draw.
 func (s *series) measured() bool {
 	return slices.ContainsFunc(s.Cases, func(c *caseResult) bool {
 		return slices.ContainsFunc(c.Rows, func(r *row) bool { return len(r.Samples) > 0 })

@@ -16,8 +16,8 @@ import (
 //go:embed child.py
 var childScript string
 
-// child has a process of its own do a job. Before the job begins, and after the
-// process has made all its preparations, prepare is called if it is not nil.
+// child does a job in a new process. When the process is prepared, and before the job
+// begins, child calls prepare if it is not nil.
 func (r *runner) child(ctx context.Context, j job, prepare func() error) (sample, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -61,8 +61,7 @@ func (r *runner) child(ctx context.Context, j job, prepare func() error) (sample
 	return s, err
 }
 
-// converse is the parent's part of the conversation that childVariable
-// describes.
+// converse is the parent's side of the exchange that childVariable describes.
 func converse(job *json.Encoder, in io.Writer, out *bufio.Reader, j job, prepare func() error) (sample, error) {
 	var s sample
 	if err := job.Encode(j); err != nil {
@@ -72,7 +71,7 @@ func converse(job *json.Encoder, in io.Writer, out *bufio.Reader, j job, prepare
 	if err != nil {
 		return s, err
 	}
-	if len(line) > 1 { // an error came before the job
+	if len(line) > 1 { // the child reported an error before the job
 		return s, json.Unmarshal(line, &s)
 	}
 	settle()

@@ -45,7 +45,7 @@ func (r *report) write(out io.Writer) error {
 	return w.Flush()
 }
 
-// versions lists what was measured in Python.
+// versions returns the versions of the measured Python packages.
 func (r *report) versions() string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(r.Python)) {
@@ -54,7 +54,7 @@ func (r *report) versions() string {
 	return strings.Join(all, ", ")
 }
 
-// plural counts things of which the plural has an s.
+// plural returns a number and a noun whose plural ends in s.
 func plural(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -62,7 +62,7 @@ func plural(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
-// durationText is in minutes from two of them on.
+// durationText returns a duration in seconds, or above two minutes in minutes.
 func durationText(seconds float64) string {
 	if seconds <= 120 {
 		return plural(int(math.Ceil(seconds)), "second")
@@ -70,13 +70,13 @@ func durationText(seconds float64) string {
 	return plural(int(math.Ceil(seconds/60)), "minute")
 }
 
-// title says what the state is.
+// title describes the state.
 func (c benchCase) title() string {
 	name, _, _ := strings.Cut(c.Name, ":")
 	return fmt.Sprintf("%s of %s, %s in all", name, c.DType, sizeText(c.total()))
 }
 
-// sizeText is a size of at least a byte in binary units.
+// sizeText returns a size of at least a byte in binary units.
 func sizeText(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	v, i := float64(n), 0
@@ -106,7 +106,7 @@ func (c *caseResult) writeRows(out io.Writer, columns string, cells func(*row) [
 	return w.Flush()
 }
 
-// cells are a row's part of the table.
+// cells returns the row's cells in the table.
 func (c *caseResult) cells(r *row) []string {
 	cells := make([]string, 7)
 	if len(r.Samples) == 0 {
@@ -159,7 +159,7 @@ func (in *incremental) write(out io.Writer) error {
 	return in.writeSteps(out)
 }
 
-// cells are a row's part of the table.
+// cells returns the row's cells in the table.
 func (in *incremental) cells(r *row) []string {
 	if len(r.Samples) == 0 {
 		return append([]string{cmp.Or(r.Skipped, "not measured")}, make([]string, 6)...)
@@ -221,7 +221,7 @@ func (s spread) text(format string) string {
 	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Min, s.Max)
 }
 
-// readJSON reads what writeJSON has written.
+// readJSON reads a file that writeJSON has written.
 func (r *report) readJSON(name string) error {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -233,7 +233,7 @@ func (r *report) readJSON(name string) error {
 	return nil
 }
 
-// writeJSON writes everything to a file, if there is a name for it.
+// writeJSON writes the report to the file name, if name is not empty.
 func (r *report) writeJSON(name string) error {
 	if name == "" {
 		return nil

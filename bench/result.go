@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// report is everything that one run measured.
+// report is the result of one run.
 type report struct {
 	Time        time.Time         `json:"time"`
 	Took        float64           `json:"took_seconds"`
@@ -16,14 +16,14 @@ type report struct {
 	CPUs        int               `json:"cpus"`
 	Go          string            `json:"go"`
 	Rounds      int               `json:"rounds"`
-	Python      map[string]string `json:"python,omitempty"` // versions of what was measured in it
+	Python      map[string]string `json:"python,omitempty"` // versions of the Python packages
 	Cases       []*caseResult     `json:"cases"`
 	Growth      []*series         `json:"growth"`
 	Incremental []*incremental    `json:"incremental,omitempty"`
 	Goals       []goal            `json:"goals"`
 }
 
-// caseResult is what was measured of one state.
+// caseResult is the result for one state.
 type caseResult struct {
 	Case benchCase `json:"case"`
 	Rows []*row    `json:"rows"`
@@ -84,7 +84,7 @@ func (r *row) seconds() spread { return r.over(func(s sample) float64 { return s
 
 func (r *row) cpu() spread { return r.over(func(s sample) float64 { return s.CPU }) }
 
-// beyond is in MiB.
+// beyond returns the memory in addition to the state, in MiB.
 func (r *row) beyond() spread {
 	return r.over(func(s sample) float64 { return float64(s.Beyond) / (1 << 20) })
 }
@@ -108,17 +108,17 @@ func (r *row) ratioOf(base *row, part func(sample) float64) spread {
 	return spreadOf(values)
 }
 
-// moved is how many bytes the time of a sample is for.
+// moved returns the number of bytes that the time of a sample is for.
 func (c *caseResult) moved(s sample) float64 {
 	return float64(cmp.Or(s.Moved, c.Case.total()))
 }
 
-// rate is in GB/s.
+// rate returns the rate in GB/s.
 func (c *caseResult) rate(r *row) spread {
 	return r.over(func(s sample) float64 { return c.moved(s) / s.Seconds / 1e9 })
 }
 
-// stored is the size of what was written, as a part of what it was made of.
+// stored returns the size of the written files as a fraction of the data.
 func (c *caseResult) stored(r *row) spread {
 	return r.over(func(s sample) float64 { return float64(s.Stored) / c.moved(s) })
 }
@@ -132,7 +132,7 @@ func (c *caseResult) row(group, who string) *row {
 	return nil
 }
 
-// disk is the faster of the two ways to write past the page cache.
+// disk returns the faster of the two rows that write past the page cache.
 func (c *caseResult) disk() *row {
 	dd, own := c.row(groupLimit, whoDD), c.row(groupLimit, whoDisk)
 	if own.seconds().Median < dd.seconds().Median || math.IsNaN(dd.seconds().Median) {
@@ -141,7 +141,7 @@ func (c *caseResult) disk() *row {
 	return dd
 }
 
-// limit is the row that says how fast at most the work of a group is done.
+// limit returns the row that limits the speed of a group.
 func (c *caseResult) limit(group string) *row {
 	switch group {
 	case groupSave:
@@ -156,8 +156,8 @@ func (c *caseResult) limit(group string) *row {
 	return nil
 }
 
-// orbax is the row of Orbax as it comes that a group is compared with. Orbax
-// always loads into fresh memory.
+// orbax returns the row of Orbax with which a group is compared. Orbax always loads into
+// fresh memory.
 func (c *caseResult) orbax(group, who string) *row {
 	if group == groupInto {
 		group = groupLoad

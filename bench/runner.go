@@ -25,22 +25,22 @@ type runner struct {
 	rounds int
 	log    io.Writer
 	start  time.Time
-	failed []error // of rows, but not those that this machine cannot measure
-	// versions are those of the Python packages that there are.
+	failed []error // of rows, except those that this machine cannot measure
+	// versions are the versions of the installed Python packages.
 	versions map[string]string
 }
 
-// row is a method with what was measured of it, a sample for each round.
+// row is a method with its samples, one for each round.
 type row struct {
 	method
 	Samples []sample `json:"samples"`
-	Skipped string   `json:"skipped,omitempty"` // why there are none
+	Skipped string   `json:"skipped,omitempty"` // reason why there are no samples
 }
 
-// errSkip says that this machine cannot do what a row measures.
+// errSkip reports that this machine cannot measure a row.
 var errSkip = errors.New("skipped")
 
-// findPackages learns what the interpreter has of what can be measured in Python.
+// findPackages finds the Python packages that the interpreter has.
 func (r *runner) findPackages(ctx context.Context) error {
 	if r.python == "" {
 		return nil
@@ -67,7 +67,7 @@ print(json.dumps(found))`
 	return json.Unmarshal(out, &r.versions)
 }
 
-// missing says what the interpreter lacks for a program; "" if nothing.
+// missing names the packages that the interpreter lacks for a program; "" if none.
 func (r *runner) missing(p program) string {
 	var lacks []string
 	for _, name := range needs[p] {
@@ -81,7 +81,7 @@ func (r *runner) missing(p program) string {
 	return "needs " + strings.Join(lacks, ", ") + " for Python"
 }
 
-// measureAll fills the report, in a directory of its own that is gone afterwards.
+// measureAll fills the report. It works in a new directory, which it removes at the end.
 func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series, changing []*incremental) error {
 	if err := r.checkRows(cases); err != nil {
 		return err
@@ -119,12 +119,12 @@ func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCa
 	return nil
 }
 
-// selects says whether a method is to be measured.
+// selects reports whether a method is to be measured.
 func (r *runner) selects(m method) bool {
 	return r.rows.MatchString(m.String()) || m.again != nil && r.rows.MatchString(m.again.String())
 }
 
-// checkRows fails if there is an expression for rows, and no case has such a row.
+// checkRows fails if there is an expression for rows and no case has such a row.
 func (r *runner) checkRows(cases []benchCase) error {
 	if r.rows.String() == "" {
 		return nil
@@ -173,8 +173,8 @@ func (r *runner) measureCase(ctx context.Context, c benchCase) (*caseResult, err
 	return newCaseResult(c, rows), nil
 }
 
-// sample gives the row one sample more, or a reason to have none: a run of many
-// minutes goes on without a row that fails, and fails at its end.
+// sample adds a sample to the row, or the reason why there is none: a run of many minutes
+// continues without a row that fails, and fails at its end.
 func (r *runner) sample(ctx context.Context, row *row, round int, label string, measure func() (sample, error)) error {
 	s, err := measure()
 	if ctx.Err() != nil {
@@ -194,23 +194,23 @@ func (r *runner) sample(ctx context.Context, row *row, round int, label string, 
 	return nil
 }
 
-// checkpoint is where the checkpoint lies that all loads of one kind read.
+// checkpoint returns the path of the checkpoint that all loads of one kind read.
 func (r *runner) checkpoint(who string) string {
 	return filepath.Join(r.dir, "for-loads-"+strings.NewReplacer(" ", "", ",", "-", "'", "").Replace(who))
 }
 
-// written is where checkpoints lie that are measured while they are written.
+// written returns the path of checkpoints whose writing is measured.
 func (r *runner) written() string { return filepath.Join(r.dir, "written") }
 
-// data is the file with the values of what is measured.
+// data returns the path of the file with the values.
 func (r *runner) data() string { return filepath.Join(r.dir, "data") }
 
 func (r *runner) job(w work, c benchCase, path string) job {
 	return job{work: w, Case: c, Data: r.data(), Path: path, Scratch: r.dir}
 }
 
-// saveForLoads makes the checkpoints that are loaded. Rows that read one that
-// could not be made say why.
+// saveForLoads makes the checkpoints that are loaded. If one cannot be made, the rows
+// that read it report the reason.
 func (r *runner) saveForLoads(ctx context.Context, c benchCase, rows []*row) error {
 	for _, save := range methods {
 		reads := func(load *row) bool { return save.Group == groupSave && load.reads == save.Who }
@@ -252,7 +252,7 @@ func (r *runner) measure(ctx context.Context, m method, c benchCase) (sample, er
 	return r.save(ctx, j)
 }
 
-// save has a checkpoint written that does not exist yet.
+// save measures the writing of a checkpoint that does not exist yet.
 func (r *runner) save(ctx context.Context, j job) (s sample, err error) {
 	if j.Op == opDD {
 		return dd(ctx, j.Path, j.Case.total())
@@ -269,7 +269,7 @@ func (r *runner) save(ctx context.Context, j job) (s sample, err error) {
 	return s, err
 }
 
-// load has a checkpoint read.
+// load measures the reading of a checkpoint.
 func (r *runner) load(ctx context.Context, j job, cold bool) (sample, error) {
 	return r.child(ctx, j, func() error {
 		if !cold {
@@ -282,7 +282,7 @@ func (r *runner) load(ctx context.Context, j job, cold bool) (sample, error) {
 	})
 }
 
-// readAll brings all files below dir into the page cache.
+// readAll reads all files below dir, to bring them into the page cache.
 func readAll(dir string) error {
 	return eachFile(dir, func(f *os.File) error {
 		// Discard alone would take pieces of 8 KiB.
@@ -291,7 +291,7 @@ func readAll(dir string) error {
 	})
 }
 
-// eachFile calls do with every file below dir, or dir if it is a file, opened.
+// eachFile calls do with every open file below dir, or with dir if it is a file.
 func eachFile(dir string, do func(*os.File) error) error {
 	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -306,14 +306,14 @@ func eachFile(dir string, do func(*os.File) error) error {
 	})
 }
 
-// dd writes as many zeros as the state has bytes, past the page cache, and
-// flushes them, as everybody can.
+// dd writes as many zeros as the state has bytes, past the page cache, with the program
+// dd, and flushes them.
 func dd(ctx context.Context, path string, n int64) (sample, error) {
 	program, err := exec.LookPath("dd")
 	if err != nil {
 		return sample{}, fmt.Errorf("%w: there is no dd in PATH", errSkip)
 	}
-	// The last block may be a part of one.
+	// The last block may be shorter.
 	cmd := exec.CommandContext(ctx, program, "if=/dev/zero", "of="+path, "bs=16M",
 		fmt.Sprintf("count=%d", n), "iflag=count_bytes", "oflag=direct", "conv=fsync")
 	settle()

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryNow returns the resident memory of this process and makes the peak
-// start from it, where the kernel lets one; source says what memoryPeak is to
-// read.
+// memoryNow returns the resident memory of this process, and resets the peak to it if the
+// kernel permits. source is the argument for memoryPeak.
 func memoryNow() (n int64, source string) {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 		return memoryPeak(maxRSS), maxRSS
@@ -37,9 +36,9 @@ func status(field string) int64 {
 	return kib << 10
 }
 
-// evict takes the files below dir out of the page cache. Unlike dropping all of
-// the cache it needs no privileges and leaves programs and libraries in memory,
-// the Python interpreter's among them.
+// evict takes the files below dir out of the page cache. Unlike dropping the whole cache
+// it needs no privileges, and leaves programs and libraries in memory, the Python
+// interpreter's among them.
 func evict(dir string) error {
 	return eachFile(dir, func(f *os.File) error {
 		if err := f.Sync(); err != nil { // dirty pages stay

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRSS says that a peak is that of the whole life of the process: growth is
-// missed that stays below an earlier peak.
+// maxRSS says that a peak is that of the whole life of the process, so growth that stays
+// below an earlier peak is missed.
 const maxRSS = "maxrss"
 
 func rusage() (u unix.Rusage) {
-	// It fails only for a bad argument.
+	// Getrusage fails only for a bad argument.
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return u
 }
@@ -33,11 +33,11 @@ func maxRSSBytes() int64 {
 	return n
 }
 
-// settle waits until the disk has nothing left to do for us.
+// settle waits until the disk has written everything.
 func settle() { unix.Sync() }
 
-// allocated returns what everything below dir takes on the disk: a file with
-// several names counts once.
+// allocated returns the space on the disk of everything below dir. A file with several
+// names counts once.
 func allocated(dir string) (int64, error) {
 	type file struct{ device, inode uint64 }
 	seen := map[file]bool{}

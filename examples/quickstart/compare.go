@@ -11,9 +11,8 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// compare loads the steps at two paths and returns how many parts they have, the
-// leaves of the state and the position in the data, and the names of those that
-// differ in any bit.
+// compare loads the steps at two paths. It returns the number of parts (the leaves of the
+// state and the position in the data), and the names of the parts that differ in any bit.
 func compare(ctx context.Context, path1, path2 string) (parts int, differ []string, err error) {
 	one, err := loadParts(ctx, path1)
 	if err != nil {
@@ -34,7 +33,7 @@ func compare(ctx context.Context, path1, path2 string) (parts int, differ []stri
 	return len(one), differ, nil
 }
 
-// loadParts loads the step at path and takes it apart.
+// loadParts loads the step at path and divides it into parts.
 func loadParts(ctx context.Context, path string) ([]tree.Leaf, error) {
 	var state State
 	var data document
@@ -45,7 +44,7 @@ func loadParts(ctx context.Context, path string) ([]tree.Leaf, error) {
 	return tree.Flatten(map[string]any{"state": &state, "data": []byte(data)})
 }
 
-// document is an iterator that is nothing but its position.
+// document is an iterator that consists of its position.
 type document []byte
 
 func (d *document) State() ([]byte, error) { return *d, nil }

@@ -20,7 +20,7 @@ const (
 
 // images are pictures of digits, scaled to 0…1, with their labels.
 type images struct {
-	pixels []float32 // pixels of them for each label
+	pixels []float32 // pixels of each label's image
 	labels []uint8
 }
 
@@ -53,10 +53,10 @@ func loadDigits() (training, testing images, err error) {
 	}
 }
 
-// Batches deals out training images in random order, again and again. Its
-// position is saved beside the state, as a run that is resumed must see the images
-// that it would have seen: it is a handler.Iterator. The order follows from seed
-// and epoch, so that the position is three numbers, however large the data is.
+// Batches returns training images in random order, again and again. Its position is saved
+// with the state, so that a resumed run sees the images that it would have seen without a
+// crash: Batches is a handler.Iterator. The order follows from seed and epoch, so the
+// position is three numbers, however large the data is.
 type Batches struct {
 	images
 	at    position

@@ -21,8 +21,8 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// A run that is killed at random moments, and resumed each time, ends with what
-// an uninterrupted one ends with, bit for bit.
+// A run that is killed at random moments, and resumed each time, ends with the same
+// result as an uninterrupted run, bit for bit.
 func TestKill(t *testing.T) {
 	manyLives(t, 200, func(p *os.Process) error { return p.Kill() }, func(t *testing.T, l life) {
 		if l.exit == 0 || strings.Contains(l.stderr, "quickstart") {
@@ -31,13 +31,13 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// So does one that is told to end: it saves first, and ends by itself.
+// A run that gets SIGTERM at random moments does too: it saves first, and ends by itself.
 func TestTerminate(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals between processes")
 	}
 	manyLives(t, 50, func(p *os.Process) error { return p.Signal(syscall.SIGTERM) }, func(t *testing.T, l life) {
-		if !l.began { // nobody had looked for the signal yet
+		if !l.began { // the process did not handle the signal yet
 			return
 		}
 		ck := newest(t, l.root)
@@ -54,8 +54,8 @@ func TestTerminate(t *testing.T) {
 	})
 }
 
-// manyLives ends a run at random moments, as often as it says in long tests,
-// and resumes it each time, at last to its end. check is called after each life.
+// manyLives ends a run at random moments, lives times in long tests, and resumes it each
+// time; the last life runs to the end. It calls check after each life.
 func manyLives(t *testing.T, lives int, end func(*os.Process) error, check func(*testing.T, life)) {
 	if !testenv.Long() {
 		lives = 10
@@ -125,8 +125,8 @@ type life struct {
 	stderr string
 }
 
-// live goes on with the run at root, in a process of its own, which it ends after
-// delay, counted from its first line of output if afterLine is set.
+// live continues the run at root in a new process, which it ends after delay, counted
+// from its first line of output if afterLine is set.
 func live(t *testing.T, root string, delay time.Duration, afterLine bool, end func(*os.Process) error) life {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,15 +1,15 @@
-// Quickstart trains a small network on pictures of digits and saves it as it
-// goes. It loses the process in the middle, goes on from the last checkpoint,
-// and shows that the end is, bit for bit, that of a run without a crash:
+// Quickstart trains a small network on pictures of digits and saves it while it trains.
+// It kills the process in the middle, resumes from the last checkpoint, and shows that
+// the result equals, bit for bit, that of a run without a crash:
 //
 //	go run ./examples/quickstart
 //
 // The part to copy from is train.go: it resumes, trains, saves with a
-// training.Checkpointer, and ends in order when it is told to. State in model.go
-// says what a checkpoint holds, and Batches in data.go is an iterator whose
-// position is saved beside it. The rest is the network and the demonstration.
+// training.Checkpointer, and ends cleanly on a signal. State in model.go defines the
+// content of a checkpoint, and Batches in data.go is an iterator whose position is saved
+// with it. The rest is the network and the demonstration.
 //
-// A single run, which goes on from the last checkpoint in its directory:
+// A single run, which resumes from the last checkpoint in its directory:
 //
 //	go run ./examples/quickstart train -dir /tmp/digits -steps 2000
 //
@@ -80,7 +80,7 @@ func tourCommand(ctx context.Context, args []string) error {
 		}
 		t.dir = dir
 	}
-	abs, err := filepath.Abs(t.dir) // Python's Orbax takes no other paths
+	abs, err := filepath.Abs(t.dir) // Python's Orbax takes only absolute paths
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func tourCommand(ctx context.Context, args []string) error {
 	return t.run(ctx)
 }
 
-// parse parses flags that nothing else may follow. It exits if they are wrong.
+// parse parses flags, and refuses other arguments. It exits if they are wrong.
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// State is all that the next step depends on but the data. In the checkpoint it
-// is a dict with the names in the tags: the kernel of the first layer is the leaf
+// State is everything that the next step depends on, except the data. In the checkpoint
+// it is a dict with the names in the tags: the kernel of the first layer is the leaf
 // "params.0.kernel".
 type State struct {
 	Step   int     `orbax:"step"`
@@ -76,10 +76,10 @@ func tensors(layers []Dense) ([][]float32, error) {
 	return all, nil
 }
 
-// network computes with parameters and keeps what it needs for the gradients.
+// network computes with parameters, and keeps the values that the gradients need.
 type network struct {
 	params, grads [][]float32
-	acts          [][]float32 // acts[0] is an image, acts[l+1] what layer l makes of it
+	acts          [][]float32 // acts[0] is an image, acts[l+1] the output of layer l
 	deltas        [][]float32 // gradients of the loss by acts
 }
 
@@ -137,7 +137,7 @@ func (n *network) backward(label uint8) float64 {
 		for i, x := range in {
 			deltaIn[i] = 0
 			if x == 0 {
-				continue // and the gradient of max(0, x) is 0 too
+				continue // where the gradient of max(0, x) is 0 too
 			}
 			row, gradRow := kernel[i*len(deltaOut):], gradK[i*len(deltaOut):]
 			var sum float32
@@ -168,7 +168,7 @@ func softmax(delta, scores []float32, label uint8) float64 {
 	return math.Log(sum) - float64(scores[label]-top)
 }
 
-// accuracy is the share of the images that the network gets right.
+// accuracy returns the fraction of the images that the network classifies correctly.
 func (n *network) accuracy(im images) float64 {
 	right := 0
 	for i, label := range im.labels {

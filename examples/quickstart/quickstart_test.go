@@ -20,7 +20,7 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// TestMain lets the test's own binary be the program that the tour runs.
+// TestMain lets the test binary be the program that the tour runs.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "train" {
 		main()
@@ -76,8 +76,8 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// However a run is cancelled, all that it leaves is complete, and another run
-// goes on from it to the same end.
+// However a run is cancelled, everything that it leaves is complete, and another run
+// continues from it to the same end.
 func TestCancel(t *testing.T) {
 	const steps = 20
 	whole := t.TempDir()
@@ -142,8 +142,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// sound returns the steps in root, every byte of which it checks. There must be
-// nothing else there, no temporary directories in particular.
+// sound returns the steps in root after checking every byte of them. root must have no
+// other entries, temporary directories in particular.
 func sound(t *testing.T, root string) []int {
 	t.Helper()
 	entries, err := os.ReadDir(root)

@@ -16,8 +16,8 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// tour trains twice, once with a crash in the middle and once without, and
-// shows that both end with the same state.
+// tour trains twice, once with a crash in the middle and once without, and shows that
+// both runs end with the same state.
 type tour struct {
 	dir   string
 	steps int
@@ -90,9 +90,8 @@ Next
 	return nil
 }
 
-// train runs this program again as "quickstart train", with args, in a process
-// of its own. If ctx is cancelled the process is told by a signal, so that it
-// can clean up.
+// train runs this program again as "quickstart train", with args, in a new process. If
+// ctx is cancelled the process gets a signal, so that it can clean up.
 func (t tour) train(ctx context.Context, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -107,8 +106,8 @@ func (t tour) train(ctx context.Context, args ...string) error {
 	return cmd.Run()
 }
 
-// list prints what is in dir. The temporary directory of a save that was under
-// way may be there; it is never taken for a step, and the next run removes it.
+// list prints the entries of dir. The temporary directory of a save that was running may
+// be there. It is never taken for a step, and the next run removes it.
 func list(dir string, out io.Writer) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -121,7 +120,7 @@ func list(dir string, out io.Writer) error {
 	return nil
 }
 
-// listSteps prints the steps of the run at root, and how good they are.
+// listSteps prints the steps of the run at root, with their metrics.
 func listSteps(ctx context.Context, root string, out io.Writer) (err error) {
 	c, err := training.New(ctx, root, training.Options{})
 	if err != nil {
@@ -134,7 +133,7 @@ func listSteps(ctx context.Context, root string, out io.Writer) (err error) {
 	return nil
 }
 
-// describe prints what the checkpoint at path holds. It reads no weights.
+// describe prints the content of the checkpoint at path. It reads no weights.
 func describe(ctx context.Context, path string, out io.Writer) error {
 	m, err := orbax.Metadata(ctx, path)
 	if err != nil {

@@ -17,19 +17,19 @@ import (
 // run is one run of training.
 type run struct {
 	dir     string // root of its checkpoints
-	steps   int    // to train up to
+	steps   int    // last step
 	every   int    // steps from one save to the next
-	crashAt int    // step after which the process dies; 0 is never
+	crashAt int    // step after which the process kills itself; 0 is never
 	logger  *slog.Logger
 }
 
-// crashed is the exit status of a process that dies at crashAt.
+// crashed is the exit status of a process that kills itself at crashAt.
 const crashed = 3
 
-// train goes on from the last checkpoint in r.dir, or begins, and trains up to
-// r.steps. On SIGTERM it saves the step that it is at and ends with
-// errPreempted. When ctx is cancelled it ends at once, and so does a save that is
-// under way. Whatever happens, the steps that are saved stay.
+// train resumes from the last checkpoint in r.dir, or starts from the beginning, and
+// trains up to step r.steps. On SIGTERM it saves its current step and returns
+// errPreempted. When ctx is cancelled it ends at once, and so does a running save. In any
+// case the saved steps remain.
 func train(ctx context.Context, r run, out io.Writer) (err error) {
 	digits, testing, err := loadDigits()
 	if err != nil {
@@ -40,23 +40,23 @@ func train(ctx context.Context, r run, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	// What a step is: all that the rest of the run depends on.
+	// The checkpointables of a step: everything that the rest of the run depends on.
 	items := map[string]any{"state": state, "data": handler.DatasetIterator(data)}
 
 	checkpoints, err := training.New(ctx, r.dir, r.options())
 	if err != nil {
 		return err
 	}
-	// Close waits for the last save, and tells what has become of it.
+	// Close waits for the last save, and returns its error.
 	defer func() { err = errors.Join(err, checkpoints.Close()) }()
 
 	switch step, err := checkpoints.ResumeCheckpointables(ctx, items); {
 	case err == nil:
 		fmt.Fprintf(out, "  resumed from step %d\n", step)
-	case !errors.Is(err, orbax.ErrNotExist): // if there is none, this is the beginning
+	case !errors.Is(err, orbax.ErrNotExist): // without a step, this is the beginning
 		return err
 	}
-	t, err := newTrainer(state, data) // which works in the memory of state
+	t, err := newTrainer(state, data) // the trainer works in the memory of state
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,8 @@ func train(ctx context.Context, r run, out io.Writer) (err error) {
 			options = append(options, training.Force()) // whatever the policy says
 		}
 		start := time.Now()
-		// It returns once it has a copy of state, and does the rest in the background.
+		// The save returns once it has a copy of state, and does the rest in the
+		// background.
 		if _, err := checkpoints.SaveCheckpointablesAsync(ctx, state.Step, items, options...); err != nil {
 			return err
 		}
@@ -104,11 +105,11 @@ func train(ctx context.Context, r run, out io.Writer) (err error) {
 	return nil
 }
 
-// errPreempted says that a run has ended early.
+// errPreempted reports that a run has ended early.
 var errPreempted = errors.New("told to end")
 
-// options say which steps are saved and which are kept. The zero Options save as
-// often as the disk allows, and keep everything.
+// options says which steps are saved and which are kept. The zero Options save as often
+// as the disk allows, and keep everything.
 func (r run) options() training.Options {
 	return training.Options{
 		SaveDecision: training.AnySavePolicy{

@@ -10,8 +10,8 @@ const (
 	epsilon      = 1e-8
 )
 
-// trainer trains a state, step by step. Given the same state and position in the
-// data it does the same, to the last bit.
+// trainer trains a state, step by step. With the same state and position in the data it
+// computes the same, to the last bit.
 type trainer struct {
 	state  *State
 	data   *Batches
@@ -19,7 +19,7 @@ type trainer struct {
 	mu, nu [][]float32
 }
 
-// newTrainer returns a trainer of state, whose memory it works on.
+// newTrainer returns a trainer that works in the memory of state.
 func newTrainer(state *State, data *Batches) (*trainer, error) {
 	net, err := newNetwork(state.Params)
 	if err != nil {
