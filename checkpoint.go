@@ -46,6 +46,16 @@ type Checkpoint struct {
 //
 // Symbolic links inside of the checkpoint may lead to other files of it; see
 // FollowLinks. The path itself may be a link to anywhere.
+//
+// A checkpoint in an embed.FS or a zip.Reader is opened with [In] and storage.FS, by its
+// name there; "." is the root. Checkpoints have files whose
+// names begin with an underscore, which a go:embed directive takes only where it
+// says all:
+//
+//	//go:embed all:ckpt
+//	var files embed.FS
+//
+//	ck, err := orbax.Open(ctx, "ckpt", orbax.In(storage.FS(files)))
 func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint, error) {
 	c := config.NewOpen(options)
 	at, err := config.Locate(ctx, c.Store, path)
@@ -58,19 +68,6 @@ func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint,
 	}
 	ck.opened = *c
 	return ck, nil
-}
-
-// OpenFS opens the checkpoint in the directory dir of fsys, "." for its root: an
-// embed.FS, for example, or a zip.Reader. See Open. Checkpoints have files whose
-// names begin with an underscore, which a go:embed directive takes only where it
-// says all:
-//
-//	//go:embed all:ckpt
-//	var files embed.FS
-//
-//	ck, err := orbax.OpenFS(ctx, files, "ckpt")
-func OpenFS(ctx context.Context, fsys fs.FS, dir string) (*Checkpoint, error) {
-	return openAt(ctx, storage.FS(fsys), dir, dir)
 }
 
 // openAt opens the checkpoint at dir of store, which the caller calls path.

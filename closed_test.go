@@ -11,6 +11,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -39,7 +40,7 @@ func TestEveryReadAfterClose(t *testing.T) {
 	}
 	for _, layout := range smallLayouts {
 		t.Run(layout[0]+" "+filepath.Base(layout[1]), func(t *testing.T) {
-			ck, err := orbax.OpenFS(t.Context(), unzip(t, layout[0]), layout[1])
+			ck, err := orbax.Open(t.Context(), layout[1], orbax.In(storage.FS(unzip(t, layout[0]))))
 			if err != nil {
 				t.Fatal(err)
 			}

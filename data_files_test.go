@@ -183,7 +183,7 @@ func TestLostTreeOfSession(t *testing.T) {
 		t.Fatal("no " + name)
 	}
 	delete(all, name)
-	ck, err := orbax.OpenFS(t.Context(), all, "ckpt")
+	ck, err := orbax.Open(t.Context(), "ckpt", orbax.In(storage.FS(all)))
 	if err != nil {
 		t.Fatal(err)
 	}

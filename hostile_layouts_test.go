@@ -18,6 +18,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/testenv"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -124,7 +125,7 @@ func readInAllWays(t *testing.T, all fstest.MapFS, dir string) {
 	ctx := t.Context()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	ck, err := orbax.OpenFS(ctx, all, dir)
+	ck, err := orbax.Open(ctx, dir, orbax.In(storage.FS(all)))
 	if err != nil {
 		if _, serr := fs.Stat(all, dir); serr == nil {
 			classed(t, "Open", err)
@@ -299,7 +300,7 @@ func eachValue(v any, f func(set func(any))) {
 func TestSmallLayouts(t *testing.T) {
 	for _, row := range smallLayouts {
 		all := unzip(t, row[0])
-		ck, err := orbax.OpenFS(t.Context(), all, row[1])
+		ck, err := orbax.Open(t.Context(), row[1], orbax.In(storage.FS(all)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -32,7 +33,7 @@ func TestRandomKeyDamage(t *testing.T) {
 	} {
 		files := maps.Clone(whole)
 		change(files)
-		ck, err := orbax.OpenFS(t.Context(), files, "ckpt")
+		ck, err := orbax.Open(t.Context(), "ckpt", orbax.In(storage.FS(files)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +85,7 @@ func uncompressed(t *testing.T, doc string) string {
 
 func loadPart(t *testing.T, files fs.FS, part string) any {
 	t.Helper()
-	ck, err := orbax.OpenFS(t.Context(), files, "ckpt")
+	ck, err := orbax.Open(t.Context(), "ckpt", orbax.In(storage.FS(files)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func loadPart(t *testing.T, files fs.FS, part string) any {
 
 // A state of NumPy's is a tuple, which fills a struct of Go's as it is.
 func TestRandomKeyInto(t *testing.T) {
-	ck, err := orbax.OpenFS(t.Context(), unzip(t, "v0_random_keys"), "ckpt")
+	ck, err := orbax.Open(t.Context(), "ckpt", orbax.In(storage.FS(unzip(t, "v0_random_keys"))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -344,7 +344,7 @@ func ExampleCheckpointer_Resume_changed() {
 	state, data := &State{}, &Numbers{}
 	step, err := checkpoints.Resume(ctx, state, orbax.Name("state"),
 		orbax.Transform(transform.Default("ema", 0.999)), // a new field, where a step does not have it
-		orbax.Partial()) // what the state does not have any more
+		orbax.Partial()) // fields that the state has lost
 	if err == nil {
 		_, err = checkpoints.LoadCheckpointables(ctx, step, map[string]any{"data": handler.DatasetIterator(data)})
 	}

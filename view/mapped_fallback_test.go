@@ -56,7 +56,7 @@ func TestMappedFallsBack(t *testing.T) {
 	if err := copyFiles(files, path); err != nil {
 		t.Fatal(err)
 	}
-	ck, err := orbax.OpenFS(t.Context(), files, ".")
+	ck, err := orbax.Open(t.Context(), ".", orbax.In(storage.FS(files)))
 	if err != nil {
 		t.Fatal(err)
 	}

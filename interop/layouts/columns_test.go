@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -220,7 +221,7 @@ func checkFS(t *testing.T, s *stored) {
 		{os.DirFS(filepath.Dir(s.path)), filepath.Base(s.path)},
 		{archive, s.layout.Open},
 	} {
-		ck, err := orbax.OpenFS(t.Context(), f.FS, f.name)
+		ck, err := orbax.Open(t.Context(), f.name, orbax.In(storage.FS(f.FS)))
 		if err != nil {
 			t.Fatal(err)
 		}
