@@ -10,25 +10,24 @@ import (
 	"slices"
 )
 
-// BestN keeps the N checkpoints whose metric is greatest, and those without
-// metrics. Of equal ones the later is kept. A metric that is NaN is worse than all
-// others, with Reverse as well. If there are no more than N
-// checkpoints, or N is 0, which is Orbax's None, it keeps all of them and does
-// not ask for their metrics.
+// BestN keeps the N steps with the greatest metric, and the steps without metrics. If two
+// metrics are equal, the later step is better. NaN is worse than all other metrics, with
+// Reverse too. If there are at most N steps, or N is 0 (Orbax's None), BestN keeps all
+// steps and does not ask for their metrics.
 type BestN struct {
 	N int
-	// Metric returns the number by which checkpoints are compared, from the
-	// metrics that the step was saved with. It must be set; MetricAt makes one.
-	// An error is an error of the policy.
+	// Metric returns the number by which steps are compared, from the metrics that the
+	// step was saved with. It must be set; [MetricAt] makes one. An error of Metric is an
+	// error of the policy.
 	Metric func(metrics any) (float64, error)
-	// Reverse makes the least metric the best one.
+	// Reverse makes the smallest metric the best one.
 	Reverse bool
-	// DropWithoutMetrics does not keep checkpoints without metrics. It is
-	// Orbax's keep_checkpoints_without_metrics=False.
+	// DropWithoutMetrics removes steps without metrics. It is Orbax's
+	// keep_checkpoints_without_metrics=False.
 	DropWithoutMetrics bool
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p BestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -72,10 +71,10 @@ func (p BestN) validate() error {
 	return notNegative("BestN", "N", p.N)
 }
 
-// MetricAt returns a function for BestN that takes a number out of metrics:
-// MetricAt("eval", "loss") takes {"eval": {"loss": 0.25}} for 0.25, and MetricAt()
-// metrics that are nothing but a number. Metrics that have none there are an error,
-// with which BestN fails, so that nothing is removed until that step is deleted.
+// MetricAt returns a function for [BestN] that takes a number out of metrics:
+// MetricAt("eval", "loss") returns 0.25 for {"eval": {"loss": 0.25}}, and MetricAt() is
+// for metrics that consist of a number. If the metrics of a step have no such number,
+// [BestN] fails, and nothing is removed until that step has been deleted.
 func MetricAt(keys ...string) func(metrics any) (float64, error) {
 	return func(metrics any) (float64, error) {
 		v := metrics

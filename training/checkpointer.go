@@ -13,13 +13,12 @@ import (
 	"github.com/go-orbax/orbax/internal/config"
 )
 
-// Checkpointer saves and loads the steps of one run. Its methods may be called by
-// several goroutines. Several Checkpointers, in one program or in several, and
-// those of Orbax in Python, may work on one root: no step is ever written over by
-// accident.
+// Checkpointer saves and loads the steps of one run. Several goroutines may call its
+// methods. Several Checkpointers, in one program or in several, and those of Orbax in
+// Python, may work on one root: no step is ever overwritten by accident.
 //
-// It saves one step at a time: a save that is accepted while another goes on waits
-// for it.
+// A Checkpointer saves one step at a time. A save that is accepted while another runs
+// waits for it.
 type Checkpointer struct {
 	options    Options
 	root       root
@@ -63,38 +62,39 @@ func (c *Checkpointer) noteOwn(step int, ended time.Time) {
 	}
 }
 
-// LatestStep stands for the newest step in methods that read one, and in
-// [Checkpointer.Path]. Saves and deletions need the number of a step:
-// [Checkpointer.Latest] has that of the newest.
+// LatestStep means the newest step in methods that read one, and in [Checkpointer.Path].
+// Saves and deletions need the number of a step; [Checkpointer.Latest] returns the newest
+// step with its number.
 const LatestStep = -1
 
 // errClosed is what everything fails with after Close.
 var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 
-// New returns a Checkpointer of the run at root, which need not exist yet. It reads
-// what steps there are, and begins to remove, in the background, what saves of
-// programs that died have left; see Options.CleanTemporary. Close must be called
-// when the run ends.
+// New returns a [Checkpointer] of the run at root, which need not exist yet. It reads the
+// list of steps, and begins to remove, in the background, the remains of saves whose
+// programs have died; see [Options.CleanTemporary]. The program must call Close when the
+// run ends.
 //
-// A program that gives a wrong directory would train from nothing beside its run. So New
-// refuses a root without steps where
+// A program with a wrong directory would start from nothing next to its run. Therefore
+// New refuses a root without steps in these cases:
 //
-//   - it holds runs, and neither a temporary directory of a step nor metadata of its own:
-//     the error matches orbax.ErrInvalidCheckpoint and names them. Options.RunsInside takes
-//     the root nevertheless. A directory in it counts as a run if it is not a checkpoint
-//     itself and has a subdirectory that is one and whose name ends in a digit. The format
-//     of the names does not matter. New looks into 32 directories at most.
-//   - it holds a checkpoint whose name ends in a digit and does not fit
-//     Options.StepNameFormat: it may be a step, and the error matches
-//     orbax.ErrUnsupported. Call an export that lies in the root before the first step
+//   - The root holds runs, and neither a temporary directory of a step nor metadata of a
+//     run: the error matches [orbax.ErrInvalidCheckpoint] and names the runs.
+//     [Options.RunsInside] accepts such a root. A directory in it counts as a run if it
+//     is not itself a checkpoint and has a subdirectory that is a checkpoint and whose
+//     name ends in a digit. The format of the names does not matter. New looks into 32
+//     directories at most.
+//   - The root holds a checkpoint whose name ends in a digit and does not fit
+//     [Options.StepNameFormat]. It may be a step, and the error matches
+//     [orbax.ErrUnsupported]. If an export is in the root before the first step, call it
 //     model or model_v1_final, and not model_1.
-//   - a look into it fails: that error is returned. What the program is not permitted to
-//     read is passed over.
+//   - Looking into the root fails: New returns that error. It skips entries that the
+//     program has no permission to read.
 //
-// The directory of a run's metadata is refused as well. Everything else may lie in a
-// root, exports, arrays and logs for instance, and so may runs and checkpoints of any name
-// once it has a step. For [Latest], [Steps] and [Watch] a directory of runs has no steps;
-// their error names the runs.
+// New also refuses the directory of a run's metadata. Anything else may be in a root, for
+// instance exports, arrays and logs, and runs and checkpoints of any name once the root
+// has a step. For [Latest], [Steps] and [Watch] a directory of runs has no steps; their
+// error names the runs.
 func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 	c, err := newCheckpointer(ctx, root, o)
 	if err != nil {
@@ -176,13 +176,13 @@ func (c *Checkpointer) reportAhead(now time.Time) {
 	}
 }
 
-// Root returns the root, as it was given to New.
+// Root returns the root that was passed to [New].
 func (c *Checkpointer) Root() string { return c.root.name }
 
-// Path returns the path at which a step is, or at which it would be saved; of
-// LatestStep the newest's. It is "" if there is none, and for a number that is no
-// step. It serves the functions of
-// package orbax.
+// Path returns the path at which a step is, or at which it would be saved. For
+// [LatestStep] it returns the path of the newest step, or "" if there is none. For a
+// number that cannot be a step it returns "". The path is for the functions of package
+// orbax.
 func (c *Checkpointer) Path(step int) string {
 	if ck, err := c.steps.find(step); err == nil {
 		return ck.Path
@@ -194,21 +194,21 @@ func (c *Checkpointer) Path(step int) string {
 	return c.root.path(name)
 }
 
-// Checkpoints returns the complete steps, ascending, as they were when the root was
-// last read: by New, Reload, and every save and load of this Checkpointer.
+// Checkpoints returns the complete steps, ascending, as they were when the root was last
+// read. [New], Reload, and every save and load of this Checkpointer read it.
 func (c *Checkpointer) Checkpoints() []Step { return c.steps.all() }
 
-// Latest returns the newest of Checkpoints, or false if there is none.
+// Latest returns the newest of [Checkpointer.Checkpoints], or false if there is none.
 func (c *Checkpointer) Latest() (Step, bool) {
 	ck, err := c.steps.find(LatestStep)
 	return ck, err == nil
 }
 
-// Ignored returns the entries of the root that are no steps, and why. The metadata of the
-// root and temporary directories are not among them.
+// Ignored returns the entries of the root that are not steps, with the reasons. It leaves
+// out the metadata of the root and temporary directories.
 func (c *Checkpointer) Ignored() []Ignored { return c.steps.others() }
 
-// Reload reads the root again, to see what others have done.
+// Reload reads the root again, to see the changes of other programs.
 func (c *Checkpointer) Reload(ctx context.Context) error {
 	err := c.checkOpen()
 	if err == nil {
@@ -217,15 +217,14 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 	return c.root.wrap("reload", noStep, err)
 }
 
-// Preempted reports whether the program is about to be ended; see
-// Options.Preempted. A loop that asks it before its Save can end after a Save that
-// answers it:
+// Preempted reports whether the program is about to be ended; see [Options.Preempted]. A
+// loop that calls it before a save can end after that save:
 //
 //	ended = ckpts.Preempted()
 //	_, err = ckpts.SaveAsync(ctx, step, state)
 //
-// The first save after Preempted has become true is wanted by a
-// PreemptionCheckpointingPolicy, even if the notice has been answered before.
+// A [PreemptionCheckpointingPolicy] wants the first save after Preempted has become true,
+// even if a step was saved for the notice before.
 func (c *Checkpointer) Preempted() bool { return c.preemption.tell() }
 
 // SavingInProgress reports whether a step is being saved.
@@ -237,9 +236,9 @@ func (c *Checkpointer) underWay() *Response {
 	return c.saving
 }
 
-// Cancel ends the save that is under way, if there is one, and waits until what it
-// has written is removed. Its Result is an error that matches context.Canceled,
-// unless it was complete before.
+// Cancel ends the running save, if there is one, and waits until its files are removed.
+// The Result of that save is an error that matches [context.Canceled], unless the save
+// was complete before.
 func (c *Checkpointer) Cancel() {
 	if r := c.underWay(); r != nil {
 		r.Cancel()
@@ -254,9 +253,9 @@ func (canceled) Error() string { return "canceled by the Checkpointer" }
 
 func (canceled) Unwrap() error { return context.Canceled }
 
-// Wait waits until no save is under way and everything that is to be removed is
-// removed. It returns the failure of the last save, as an *EarlierError, unless the
-// program has it already, and what could not be removed.
+// Wait waits until no save is running and all removals have ended. It returns the failure
+// of the last save, as an *[EarlierError], unless the program has it already, and the
+// errors of removals.
 func (c *Checkpointer) Wait(ctx context.Context) error {
 	return c.root.wrap("wait", noStep, c.wait(ctx))
 }
@@ -271,10 +270,10 @@ func (c *Checkpointer) wait(ctx context.Context) error {
 	return errors.Join(c.unasked(), err)
 }
 
-// Close waits as Wait does, returns what Wait returns, and gives back what the
-// Checkpointer holds. After it every method that reads or writes the root fails with an
-// error that matches fs.ErrClosed. Wait and Close may be called again, and the methods
-// that read nothing, such as Checkpoints and Path, return what they returned before.
+// Close waits as [Checkpointer.Wait] does, returns the same, and releases the resources
+// of the Checkpointer. After Close every method that reads or writes the root fails with
+// an error that matches [fs.ErrClosed]. Wait and Close may be called again, and the
+// methods that read nothing, such as Checkpoints and Path, still work.
 func (c *Checkpointer) Close() error {
 	c.mu.Lock()
 	c.closed = true

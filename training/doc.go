@@ -1,6 +1,7 @@
-// Package training keeps the checkpoints of a run of training: a directory, the
-// root, with one checkpoint for each step that was saved. Its files are those of
-// ocp.training.Checkpointer, which JAX programs use: a run may go on in either language.
+// Package training keeps the checkpoints of a training run in one directory, the root,
+// with one checkpoint for each saved step. The files are those of
+// ocp.training.Checkpointer, which JAX programs use: Go and Python can continue each
+// other's runs.
 //
 // A loop usually looks like this:
 //
@@ -23,21 +24,21 @@
 //		}
 //	}
 //
-// A SaveDecisionPolicy says which of these saves are made, and a
-// PreservationPolicy which steps stay; they have the names of Orbax's and decide
-// as these do.
+// A [SaveDecisionPolicy] decides which of these saves are made, and a
+// [PreservationPolicy] which steps are kept. The policies have the names of Orbax's
+// policies and decide in the same way.
 //
 // # Shared bytes
 //
-// A step is not written again where it is equal to the step before. Chunks of
-// arrays (8 MiB, if nothing else is asked for) are recognised by fingerprints,
-// which are kept in each step in a file that Orbax ignores, and the files of the
-// earlier step that hold them get a second name, by a hard link, in the new one.
-// So every step is complete in itself: any other can be removed, and Orbax loads
-// each. What is shared shares damage too; see Sharing.
+// Bytes that are equal to those of the step before are not written again. Fingerprints
+// identify equal chunks of arrays (8 MiB by default); each step keeps them in a file that
+// Orbax ignores. The files of the earlier step that hold such chunks get a second name,
+// by a hard link, in the new step. Every step is therefore complete in itself: any other
+// can be removed, and Orbax loads each. Steps that share bytes also share damage to them;
+// see [Sharing].
 //
-// # Reading beside the run
+// # Reading while the run saves
 //
-// Latest and Watch are for programs beside the run, such as a server that loads
-// the newest model.
+// [Latest] and [Watch] are for other programs, such as a server that loads the newest
+// model.
 package training

@@ -7,22 +7,23 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// ErrOlderStep refuses a save of a step that is older than the newest one in the root.
-// Force saves it.
+// ErrOlderStep is the error of a save of a step that is older than the newest step in the
+// root. [Force] saves it.
 var ErrOlderStep = errors.New("older than the newest step")
 
 // Error is the error of all functions and methods of this package that read or write a
-// root, so that errors.As finds it. It wraps an *orbax.Error where a step could not be
-// saved, loaded or deleted, whose text it has then, as that names the step. With errors.Is
-// it matches the errors of package orbax: ErrExist if the step is there already,
-// ErrNotExist if there is none.
+// root, so [errors.As] finds it. If a step could not be saved, loaded or deleted, it
+// wraps an *orbax.Error and has its text, which names the step. With [errors.Is] it
+// matches the errors of package orbax: ErrExist if the step exists already, ErrNotExist
+// if there is none.
 //
-// Two errors are none: that of a context which ends while [Response.Result] waits, and an
-// [EarlierError] that a save returns beside its own outcome. That one wraps an *Error.
+// Two errors are not of this type: the error of a context that ends while
+// [Response.Result] waits, and an [EarlierError] that a save returns together with its
+// own outcome. An [EarlierError] wraps an *Error.
 type Error struct {
 	Op   string // "save", "load", "delete" …
 	Root string
-	Step int // -1 if it is not about one
+	Step int // -1 if the error is not about a step
 	Err  error
 }
 
@@ -38,9 +39,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// EarlierError is the failure of a save in the background whose Response the program has
-// not asked. The next save returns it, beside its own outcome, which it does not concern,
-// or Wait does, or Close. It is returned once.
+// EarlierError is the failure of a background save whose [Response] the program has not
+// asked. The next save returns it together with its own outcome, which the failure does
+// not affect; or Wait or Close returns it. It is returned once.
 type EarlierError struct {
 	Step int
 	Err  error

@@ -12,10 +12,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Open opens a step, which may be LatestStep. If there is none the error matches
-// orbax.ErrNotExist. A step that is removed while it is read fails with
-// orbax.ErrBusy or orbax.ErrNotExist; with LatestStep the newest that is left is opened
-// instead.
+// Open opens a step, which may be [LatestStep]. If there is none the error matches
+// [orbax.ErrNotExist]. If the step is removed while Open reads it, the error matches
+// [orbax.ErrBusy] or [orbax.ErrNotExist]; with [LatestStep] Open then opens the newest
+// step that is left.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
 	var at Step
 	var ck *orbax.Checkpoint
@@ -122,8 +122,8 @@ func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption) [
 	return slices.Concat(c.options.LoadOptions, options)
 }
 
-// Load reads a step, which may be LatestStep, as it was saved; see orbax.Load. It
-// says so if the step is damaged, and takes no other in its place; Resume does.
+// Load reads a step, which may be [LatestStep], as it was saved; see [orbax.Load]. If the
+// step is damaged, Load reports that and loads no other step; [Checkpointer.Resume] does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
@@ -131,7 +131,7 @@ func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.Load
 	})
 }
 
-// LoadInto reads a step into target, as orbax.LoadInto does.
+// LoadInto reads a step into target; see [orbax.LoadInto].
 func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, options ...orbax.LoadOption) error {
 	all := c.loadOptions(options)
 	_, err := with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
@@ -140,7 +140,8 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 	return err
 }
 
-// LoadAbstract reads of a step what abstract describes, as orbax.LoadAbstract does.
+// LoadAbstract reads the leaves of a step that abstract describes; see
+// [orbax.LoadAbstract].
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
@@ -148,8 +149,8 @@ func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any,
 	})
 }
 
-// LoadCheckpointables reads several checkpointables of a step, as
-// orbax.LoadCheckpointables does.
+// LoadCheckpointables reads several checkpointables of a step; see
+// [orbax.LoadCheckpointables].
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
 	all := c.loadsOptions(options)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (map[string]any, error) {
@@ -157,8 +158,7 @@ func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, target
 	})
 }
 
-// Metadata describes a step and the pytree that Load would load; see
-// orbax.Metadata.
+// Metadata describes a step and the pytree that Load would load; see [orbax.Metadata].
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
 	return with(ctx, c, "metadata", step, c.loadOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.Metadata(ctx, options...)
@@ -170,7 +170,7 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 }
 
 // CheckpointablesMetadata describes a step and all its checkpointables; see
-// orbax.CheckpointablesMetadata.
+// [orbax.CheckpointablesMetadata].
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	return with(ctx, c, "metadata", step, c.loadsOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
 		m, err := ck.CheckpointablesMetadata(ctx, options...)
@@ -181,19 +181,21 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 	})
 }
 
-// Resume reads the newest step that is intact into target, as LoadInto does, and
-// returns its number, or -1 with an error. A step that is found to be damaged is reported to the log and
-// passed over: it stays as it is until the run comes to its number again, and that
-// save replaces it, in either mode of [orbax.Atomicity]; so does what a dead save has
-// left in the place of a step, where saves are committed by a marker. What a load fails with for other reasons, such as a target that
-// does not fit, is returned.
+// Resume reads the newest intact step into target, as [Checkpointer.LoadInto] does, and
+// returns its number, or -1 with an error.
 //
-// Without [orbax.Name] it reads the pytree "state", or the only one that the step has, and
-// a Save without Name goes on with that. If there are several, and none is called so, the
-// error matches orbax.ErrStructure: give a Name to both.
+// If Resume finds that a step is damaged, it logs that and reads the step before it. The
+// damaged step stays until the run comes to its number again, and that save replaces it,
+// in either mode of [orbax.Atomicity]. The same holds for the remains of a dead save that
+// commits by a marker. If a load fails for another reason, such as a target that does not
+// fit, Resume returns that error.
 //
-// If there are no steps the error matches orbax.ErrNotExist: a new run. If there
-// are only damaged ones it does not, and says what is wrong with each.
+// Without [orbax.Name] Resume reads the pytree "state", or the only pytree of the step,
+// and a Save without Name then keeps that name. If there are several pytrees and none is
+// called "state", the error matches orbax.ErrStructure: pass a Name to both.
+//
+// If there are no steps the error matches orbax.ErrNotExist: this is a new run. If all
+// steps are damaged the error does not match it, and describes the damage to each.
 func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.LoadOption) (step int, err error) {
 	all := c.loadOptions(options)
 	o := config.NewLoad(all)
@@ -207,9 +209,9 @@ func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.
 	})
 }
 
-// ResumeCheckpointables is Resume for several checkpointables, each with the target
-// that it is read into; there must be one. A stateful object may be loaded more than
-// once.
+// ResumeCheckpointables is [Checkpointer.Resume] for several checkpointables. targets has
+// the target for each, and must have at least one. A stateful object may be loaded more
+// than once.
 func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (step int, err error) {
 	if len(targets) == 0 {
 		return noStep, c.root.wrap("resume", noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))

@@ -9,80 +9,87 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Options say how a Checkpointer works. The zero value saves as often as it can
-// without making the program wait, and keeps everything, as Orbax does.
+// Options configures a [Checkpointer]. The zero value saves as often as it can without
+// making the program wait, and keeps everything, as Orbax does.
 type Options struct {
-	// SaveDecision says which steps are saved. If nil it is, as Orbax's,
+	// SaveDecision decides which steps are saved. If it is nil the policy is, as in
+	// Orbax,
 	//
 	//	AnySavePolicy{InitialSavePolicy{}, ContinuousCheckpointingPolicy{}, PreemptionCheckpointingPolicy{}}
 	SaveDecision SaveDecisionPolicy
-	// Preservation says which steps are kept; PreserveAll{} if nil.
+	// Preservation decides which steps are kept; nil means PreserveAll{}.
 	Preservation PreservationPolicy
-	// Store, if not nil, is the one in which the root is a name; see orbax.In. It is for
-	// all that the Checkpointer does.
+	// Store, if not nil, is the store in which root is a name; see [orbax.In]. The
+	// Checkpointer uses it for everything.
 	Store storage.Store
-	// StepNameFormat says how the directories of steps are called;
-	// StandardNameFormat{} if nil.
+	// StepNameFormat is the format of the names of steps' directories; nil means
+	// StandardNameFormat{}.
 	StepNameFormat NameFormat
-	// CustomMetadata is stored in the root when it has none yet; see
-	// Checkpointer.RootMetadata. It must encode to a JSON object, as [orbax.CustomMetadata]
-	// says.
+	// CustomMetadata is saved in the root if the root has none yet; see
+	// [Checkpointer.RootMetadata]. It must encode to a JSON object; see
+	// [orbax.CustomMetadata].
 	CustomMetadata any
-	// RunsInside makes New take a root without steps that has other runs in it, such as
-	// one of averaged weights that begins before this one has its first step. Without it
-	// New takes the root for a directory of runs that is given by mistake.
+	// RunsInside makes [New] accept a root without steps that contains other runs, for
+	// example a run of averaged weights that begins before this one has its first step.
+	// Without it New refuses such a root, because it may be a directory of runs that was
+	// passed by mistake.
 	RunsInside bool
-	// Preempted announces, by being closed or sent to, that the program is about to be
-	// ended, for PreemptionCheckpointingPolicy. If it is nil, and the policy is
-	// that one or an AnySavePolicy that has it, SIGTERM announces it: from New to Close the
-	// program must end by itself after that signal, see Checkpointer.Preempted. Once the
-	// Checkpointer has seen the signal, a second one ends the program as usual.
+	// Preempted announces that the program is about to be ended, for
+	// [PreemptionCheckpointingPolicy]: the program closes the channel or sends to it.
+	//
+	// If Preempted is nil, and the policy is that one or an [AnySavePolicy] that contains
+	// it, SIGTERM announces it. From [New] to Close the program must then end by itself
+	// after that signal; see [Checkpointer.Preempted]. Once the Checkpointer has handled
+	// the signal, a second one ends the program as usual.
 	Preempted <-chan struct{}
-	// CleanTemporary makes New remove also the temporary directories that saves of
-	// Orbax in Python have left, of steps and of the root's metadata. These hold no
-	// lock, so it is not known whether their writer is alive: set it only where no
-	// other program saves to the root. Those of writers in Go are removed without
-	// it when these are dead, where locks tell: on local disks of Unix systems. It
-	// also removes unfinished steps that are committed by marker (Orbax's COMMIT_FILE
-	// mode), which lie at their final path. Without it a save of such a step replaces
-	// what Resume has found there.
+	// CleanTemporary makes [New] also remove the temporary directories, of steps and of
+	// the root's metadata, that saves of Orbax in Python have left. These hold no lock,
+	// so it is not known whether their writer is alive: set CleanTemporary only if no
+	// other program saves to the root. It also removes unfinished steps that are
+	// committed by marker (Orbax's COMMIT_FILE mode), which lie at their final path.
+	// Without it a save of such a step replaces it if Resume has found it.
+	//
+	// New always removes the directories of dead writers in Go, if locks show that they
+	// are dead, which they do on local disks of Unix systems.
 	CleanTemporary bool
-	// Sharing is about the bytes that steps share.
+	// Sharing configures the bytes that steps share.
 	Sharing Sharing
-	// Logger reports what is saved, removed, passed over and what fails, unless it is nil.
+	// Logger, unless it is nil, reports steps that are saved, removed or skipped, and
+	// failures.
 	Logger *slog.Logger
-	// Progress, if not nil, is called while a step is saved; see orbax.Progress. It
+	// Progress, if not nil, is called while a step is saved; see [orbax.Progress]. It
 	// must not wait for the Checkpointer, as Cancel does; cancel the save's context
 	// instead.
 	Progress func(step int, s orbax.Stats)
-	// SaveOptions are for every save, before those that are given to it.
+	// SaveOptions are options for every save. The options of the save itself come after
+	// them.
 	SaveOptions []orbax.SaveCheckpointablesOption
-	// LoadOptions are for every load and resume, before those that are given to it.
-	// Those that say how a target is filled, such as [orbax.Cast], have no place in a
-	// load without one. With [orbax.FollowLinks] all steps are opened so: those of a run
-	// that its owner has put together of links are listed, and may be loaded.
-	// [orbax.Mapped] is refused here and in each load, with orbax.ErrUsage: what is
-	// mapped is valid while the step is open, and [Checkpointer.Open] gives it.
+	// LoadOptions are options for every load and resume. The options of the call itself
+	// come after them. Options about filling a target, such as [orbax.Cast], do not
+	// affect a load without a target. With [orbax.FollowLinks] all steps are opened in
+	// that way: steps that consist of links are listed and may be loaded. [orbax.Mapped]
+	// is refused here and in each load, with [orbax.ErrUsage], because mapped memory is
+	// valid only while the step is open; use [Checkpointer.Open].
 	LoadOptions []orbax.LoadCheckpointablesOption
 }
 
-// Sharing says which bytes a step shares with the step before instead of being
-// written again; see the package's documentation. It concerns arrays in memory that
-// are stored in a database, which is the default. Where the store has no links, all
-// is written; so it is by a save that replaces a step.
+// Sharing configures which bytes a step shares with the step before instead of writing
+// them again; see the package documentation. Sharing is for arrays in memory that are
+// stored in a database, which is the default. If the store has no links, or the save
+// replaces a step, everything is written.
 type Sharing struct {
-	// Off makes each step be written as a whole.
+	// Off writes each step as a whole.
 	Off bool
-	// FreshEvery is how many steps in a row have the same bytes at most, before
-	// they are written anew; 10 if it is 0, and 1 shares nothing. A byte that rots
-	// on the disk is lost for all steps that share it: where all that are kept may
-	// be fewer than FreshEvery, as with LatestN{N: 3} alone, that may be every step.
-	// Keep some older ones too, with EveryNSteps for instance, or set it below the
-	// number that is kept.
+	// FreshEvery is the largest number of consecutive steps that have the same bytes,
+	// before these are written again; 0 means 10, and 1 shares nothing. A byte that rots
+	// on the disk is lost for all steps that share it. If fewer than FreshEvery steps are
+	// kept, as with LatestN{N: 3} alone, that may be every step. Keep some older steps
+	// too, for instance with [EveryNSteps], or set FreshEvery below the number of steps
+	// that are kept.
 	FreshEvery int
-	// MaxDead is the part of a shared file, from 0 to 1, that may belong to no leaf
-	// of the step any more; what is left of a file with more is written anew. It is
-	// 0.5 if it is 0.
+	// MaxDead is the largest fraction of a shared file, from 0 to 1, that may belong to
+	// no leaf of the step any more. Beyond it the used rest of the file is written again.
+	// 0 means 0.5.
 	MaxDead float64
 }
 
@@ -111,8 +118,8 @@ func (s Sharing) validate() error {
 	return nil
 }
 
-// Force saves a step whatever the policy says of it, even one that is older than
-// the newest.
+// Force returns an option that saves a step whatever the policy says, even if it is older
+// than the newest.
 func Force() orbax.SaveCheckpointablesOption {
 	return stepOption(func(s *save.Step) { s.Force = true })
 }

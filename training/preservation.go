@@ -7,41 +7,39 @@ import (
 	"time"
 )
 
-// PreservationPolicy says which steps of a run are kept; the others are removed
-// after the next save. The policies of this package have the names of Orbax's
-// and decide as they do; a program can have its own. A policy is asked by one
-// goroutine at a time.
+// PreservationPolicy decides which steps of a run are kept; the others are removed after
+// the next save. The policies of this package have the names of Orbax's and decide in the
+// same way; a program can have its own. Only one goroutine at a time calls a policy.
 //
-// Whatever a policy says, the newest intact step is never removed, nor is
-// a damaged one (see Step.Err), which no policy is asked about.
+// Whatever a policy decides, the newest intact step is never removed. Damaged steps (see
+// [Step.Err]) are not removed either, and the policy does not see them.
 type PreservationPolicy interface {
-	// ShouldPreserve returns, for each of the checkpoints, whether it is kept.
-	// They are in the order of their steps and must not be changed. After an
-	// error nothing is removed.
+	// ShouldPreserve returns, for each of the checkpoints, whether it is kept. They are
+	// in the order of their steps and must not be changed. If it returns an error,
+	// nothing is removed.
 	ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error)
 }
 
-// PreservationContext has what a PreservationPolicy may decide by besides the
-// checkpoints.
+// PreservationContext holds facts, other than the steps, for the decision of a
+// [PreservationPolicy].
 type PreservationContext struct {
 	Now time.Time
 }
 
-// PreserveAll keeps every checkpoint.
+// PreserveAll keeps every step.
 type PreserveAll struct{}
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (PreserveAll) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	return keepAll(checkpoints), nil
 }
 
-// LatestN keeps the newest N checkpoints, or all of them if N is 0, which is
-// Orbax's None.
+// LatestN keeps the newest N steps, or all of them if N is 0 (Orbax's None).
 type LatestN struct {
 	N int
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p LatestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -53,14 +51,14 @@ func (p LatestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bo
 
 func (p LatestN) validate() error { return notNegative("LatestN", "N", p.N) }
 
-// EveryNSeconds keeps the oldest checkpoint, and then each that is Interval or
-// more younger than the last one it kept. Interval must be positive. A checkpoint
-// whose time lies in the future counts as saved when the next one was, or now.
+// EveryNSeconds keeps the oldest step, and then each step that is at least Interval
+// younger than the last one it kept. Interval must be positive. If the time of a step
+// lies in the future, the time of the next step counts instead, or the present.
 type EveryNSeconds struct {
 	Interval time.Duration
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p EveryNSeconds) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -78,18 +76,18 @@ func (p EveryNSeconds) ShouldPreserve(checkpoints []Step, c PreservationContext)
 
 func (p EveryNSeconds) validate() error { return positive("EveryNSeconds", "Interval", p.Interval) }
 
-// EveryNSteps keeps the checkpoints whose steps are multiples of Interval, which
-// is at least 1.
+// EveryNSteps keeps the steps that are multiples of Interval, which must be at least 1.
 type EveryNSteps struct {
 	Interval int
-	// Inexact keeps the first checkpoint, and then each that is Interval steps
-	// or more after the last one it kept. It is Orbax's exact_interval=False.
+	// Inexact keeps the first step, and then each that is at least Interval steps after
+	// the last one it kept. It is Orbax's exact_interval=False.
 	Inexact bool
-	// MaxToKeep is how many of these are kept at most, the newest; 0 is all.
+	// MaxToKeep is the largest number of these steps that are kept, the newest ones; 0
+	// keeps all.
 	MaxToKeep int
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p EveryNSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -116,17 +114,18 @@ func (p EveryNSteps) validate() error {
 		notNegative("EveryNSteps", "MaxToKeep", p.MaxToKeep))
 }
 
-// EveryNStepsClosest keeps, for each multiple of Interval, the checkpoint whose
-// step is closest to it, and the newest checkpoint. A step belongs to the
-// multiple that it is nearest to; one in the middle of two to the even one of
-// them. Of two that are equally close the later is kept. Interval is at least 1.
+// EveryNStepsClosest keeps, for each multiple of Interval, the step that is closest to
+// it, and the newest step. A step belongs to the nearest multiple; a step in the middle
+// of two belongs to the even one. Of two steps that are equally close the later is kept.
+// Interval must be at least 1.
 type EveryNStepsClosest struct {
 	Interval int
-	// MaxToKeep is how many of these are kept at most, the newest; 0 is all.
+	// MaxToKeep is the largest number of these steps that are kept, the newest ones; 0
+	// keeps all.
 	MaxToKeep int
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p EveryNStepsClosest) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -171,12 +170,12 @@ func nearestMultiple(step, n int) (k, distance int) {
 	return k, below
 }
 
-// CustomSteps keeps the checkpoints of the steps that are listed.
+// CustomSteps keeps the listed steps.
 type CustomSteps struct {
 	Steps []int
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p CustomSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool, error) {
 	listed := make(map[int]bool, len(p.Steps))
 	for _, step := range p.Steps {
@@ -189,13 +188,13 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) (
 	return keep, nil
 }
 
-// LatestDuration keeps the first checkpoint that is no older than Duration, which must be
-// positive, and all that follow it. Times in the future count as with EveryNSeconds.
+// LatestDuration keeps the first step that is at most Duration old, and all steps after
+// it. Duration must be positive. Times in the future count as with [EveryNSeconds].
 type LatestDuration struct {
 	Duration time.Duration
 }
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p LatestDuration) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
@@ -211,11 +210,11 @@ func (p LatestDuration) ShouldPreserve(checkpoints []Step, c PreservationContext
 
 func (p LatestDuration) validate() error { return positive("LatestDuration", "Duration", p.Duration) }
 
-// AnyPreservationPolicy keeps what any of its policies keeps. One without
-// policies is an error, as it would keep nothing.
+// AnyPreservationPolicy keeps every step that one of its policies keeps. An empty one is
+// an error, because it would keep nothing.
 type AnyPreservationPolicy []PreservationPolicy
 
-// ShouldPreserve implements PreservationPolicy.
+// ShouldPreserve implements [PreservationPolicy].
 func (p AnyPreservationPolicy) ShouldPreserve(checkpoints []Step, c PreservationContext) ([]bool, error) {
 	if err := p.validate(); err != nil {
 		return nil, err

@@ -46,9 +46,10 @@ func (c *Checkpointer) retain() error {
 	return nil
 }
 
-// Delete removes a step, with orbax.Name one of its checkpointables, whatever the
-// policy says of it; see orbax.Delete. LatestStep is refused with orbax.ErrUsage: the
-// number says which step goes, whatever others save meanwhile. Other steps keep what they share with it.
+// Delete removes a step, or with [orbax.Name] one of its checkpointables, whatever the
+// policy says; see [orbax.Delete]. [LatestStep] is refused with orbax.ErrUsage: a number
+// names the same step whatever other programs save meanwhile. Other steps keep the bytes
+// that they share with it.
 func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
 	return c.root.wrap("delete", step, c.delete(ctx, step, options))
 }

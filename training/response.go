@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/internal/future"
 )
 
-// Response is the answer to a save in the background. Its methods may be called by
-// several goroutines.
+// Response is the handle of a save in the background. Several goroutines may call its
+// methods.
 type Response struct {
 	step    int
 	began   time.Time
@@ -28,13 +28,13 @@ type Response struct {
 // Step returns the step that is saved.
 func (r *Response) Step() int { return r.step }
 
-// Skipped reports whether the policy did not want the step: there is no save.
+// Skipped reports whether the policy did not want the step, so that there is no save.
 func (r *Response) Skipped() bool { return r.skipped }
 
 // Result waits until the save has ended and reports whether its step is in place,
-// complete and durable. It is false without an error if the policy has skipped the
-// step. It returns the same whenever it is called. If ctx ends first Result
-// returns its error, and the save goes on.
+// complete and durable. It returns false without an error if the policy has skipped the
+// step. It returns the same result every time. If ctx ends first Result returns the error
+// of ctx, and the save continues.
 func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 	r.ask(1)
 	defer r.ask(-1)
@@ -45,9 +45,9 @@ func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 	return r.ended.Outcome()
 }
 
-// Cancel ends this save, and waits until what it has written is removed. Its Result is
-// an error that matches context.Canceled, unless the save had ended before: then
-// Cancel does nothing.
+// Cancel ends this save, and waits until its files are removed. Its Result is then an
+// error that matches [context.Canceled]. If the save has ended before, Cancel does
+// nothing.
 func (r *Response) Cancel() {
 	if r.skipped || r.ended.Ended() { // a failure of it has yet to reach somebody
 		return
@@ -60,12 +60,13 @@ func (r *Response) Cancel() {
 	}
 }
 
-// Done is closed when the save has ended, well or not.
+// Done returns a channel that is closed when the save has ended, with or without an
+// error.
 func (r *Response) Done() <-chan struct{} { return r.ended.Done() }
 
-// OnComplete calls f once with what Result returns, when the save has ended: on the
-// save's goroutine, or at once if it has ended already. f must not wait for the
-// Checkpointer.
+// OnComplete calls f once with the results of [Response.Result], when the save has ended:
+// on the save's goroutine, or at once if the save has ended already. f must not wait for
+// the Checkpointer.
 func (r *Response) OnComplete(f func(saved bool, err error)) {
 	r.tell()
 	r.ended.Then(f)

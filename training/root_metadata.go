@@ -24,12 +24,12 @@ const metadataWait = 10 * time.Millisecond
 type RootMetadata struct {
 	Root string
 	// Custom is the custom metadata, with numbers as int, uint64, *big.Int or float64, as
-	// in [orbax.CheckpointMetadata]; empty if there is none.
+	// in [orbax.CheckpointMetadata]. It is empty if there is none.
 	Custom map[string]any
 }
 
-// RootMetadata returns what the root says of the run. Links that lead out of the root are
-// followed if Options.LoadOptions have [orbax.FollowLinks]; otherwise they are refused with
+// RootMetadata returns the metadata of the run. It follows links that lead out of the
+// root if [Options.LoadOptions] has [orbax.FollowLinks]; otherwise it refuses them with
 // orbax.ErrLink.
 func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) {
 	if err := c.checkOpen(); err != nil {
@@ -38,11 +38,11 @@ func (c *Checkpointer) RootMetadata(ctx context.Context) (*RootMetadata, error) 
 	return c.root.metadata(ctx)
 }
 
-// Metadata returns what the run at root says of itself, for a program that only reads:
-// it takes no lock and writes nothing. A root that does not exist, or says nothing, has
-// no custom metadata. If the document is damaged the error matches orbax.ErrCorrupt. If a
-// link leads to it from outside of the root it matches orbax.ErrLink, unless
-// ReadOptions.OpenOptions have [orbax.FollowLinks].
+// Metadata returns the metadata of the run at root, for a program that only reads: it
+// takes no lock and writes nothing. If the root does not exist, or has no metadata, there
+// is no custom metadata. If the document is damaged the error matches orbax.ErrCorrupt.
+// If a link leads out of the root to the document, the error matches orbax.ErrLink,
+// unless [ReadOptions.OpenOptions] has [orbax.FollowLinks].
 func Metadata(ctx context.Context, root string, o ReadOptions) (*RootMetadata, error) {
 	r, err := newReader(ctx, root, o)
 	if err != nil {

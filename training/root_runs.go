@@ -18,7 +18,7 @@ type errOfRuns struct{ runs []string }
 
 func (e errOfRuns) Error() string { return fmt.Sprintf("%v: %s", fault.ErrNotExist, e.text()) }
 
-// Unwrap makes a root that has only runs one without steps.
+// Unwrap makes the error of a root that has only runs match that of a root without steps.
 func (errOfRuns) Unwrap() error { return fault.ErrNotExist }
 
 func (e errOfRuns) text() string {

@@ -15,9 +15,9 @@ import (
 	"github.com/go-orbax/orbax/internal/save"
 )
 
-// ShouldSave reports whether the policy wants a step to be saved now, for programs
-// that prepare something for it. It is false for a step that Save would refuse, as
-// it is not newer than all others. It reads nothing.
+// ShouldSave reports whether the policy wants a step to be saved now, for programs that
+// prepare something for the save. It is false for a step that Save would refuse because
+// it is not newer than all others. ShouldSave reads nothing.
 func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	err := c.checkOpen()
 	settings := save.NewConfig(c.options.SaveOptions)
@@ -31,27 +31,28 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	return want, c.root.wrap("decide on", step, err)
 }
 
-// Save saves state, a pytree as orbax.Save takes it, as a step, if the policy wants
-// it, and reports whether it has: then the step is complete and durable. What is
-// no longer to be kept is removed afterwards, in the background.
+// Save saves state, a pytree, as a step if the policy wants it; see [orbax.Save]. It
+// reports whether the step was saved, which is then complete and durable. Steps that are
+// no longer to be kept are removed afterwards, in the background.
 //
-// The pytree is called "state" unless [orbax.Name] says otherwise. Where the newest step
-// has no "state" it keeps the name of the only pytree there, which [Checkpointer.Resume]
-// reads: "default" in a run of Orbax's old CheckpointManager, as that manager wants it. If
-// there are several, Save fails with orbax.ErrStructure: give a Name. Documents of
-// checkpointables keep the file names that they have in the newest step.
+// The pytree is called "state" unless [orbax.Name] gives another name. If the newest step
+// has no "state" and only one pytree, Save keeps the name of that pytree, which
+// [Checkpointer.Resume] reads. In a run of Orbax's old CheckpointManager that name is
+// "default", as the manager requires. If there are several pytrees, Save fails with
+// orbax.ErrStructure: pass a Name. Documents of checkpointables keep the file names that
+// they have in the newest step.
 //
-// Refused are, whatever the policy says: a step that is there already, with an
-// error that matches orbax.ErrExist (with orbax.Overwrite it is replaced: the old
-// one stays until the new one is complete), and one older than the newest, with
-// ErrOlderStep (Force saves it). Both are given as options, as are those of
-// orbax.Save.
+// Whatever the policy says, Save refuses two kinds of step. A step that exists already is
+// an error that matches [orbax.ErrExist]; with [orbax.Overwrite] Save replaces it, and
+// the old one stays until the new one is complete. A step that is older than the newest
+// is an error that matches [ErrOlderStep]; with [Force] Save saves it. Both are passed as
+// options, like those of [orbax.Save].
 //
 // If an earlier save in the background has failed, and the program has not asked its
-// Response, Save returns that as an *EarlierError, beside what it reports of its
-// own step. After a failure earlier steps are as they were, and the next save is
-// not concerned. saved is true beside an error also where that matches
-// orbax.ErrInPlace.
+// [Response], Save returns that failure as an *[EarlierError], together with the outcome
+// of its own step. After a failure earlier steps are as they were, and the next save is
+// not affected. saved is also true with an error if that error matches
+// [orbax.ErrInPlace].
 //
 // The state must not change before Save returns.
 func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ...orbax.SaveOption) (saved bool, err error) {
@@ -65,10 +66,10 @@ func (c *Checkpointer) Save(ctx context.Context, step int, state any, options ..
 	}))
 }
 
-// SaveAsync is Save in the background: it returns when state has been copied. Before
-// that it waits for a save that is under way. The Response is never nil without an
-// error; with an *EarlierError there is one too, of the save that has begun. ctx
-// governs the whole save.
+// SaveAsync is [Checkpointer.Save] in the background: it returns when state has been
+// copied. If another save is running, it waits for it first. Without an error the
+// Response is never nil. With an *[EarlierError] there is a Response too, that of the
+// save that has begun. ctx governs the whole save.
 func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, options ...orbax.SaveOption) (*Response, error) {
 	options = slices.Concat(single(c.options.SaveOptions), options)
 	return c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
@@ -80,8 +81,8 @@ func (c *Checkpointer) SaveAsync(ctx context.Context, step int, state any, optio
 	})
 }
 
-// SaveCheckpointables is Save for several checkpointables, such as a state and the
-// iterator of its data; see orbax.SaveCheckpointables.
+// SaveCheckpointables is [Checkpointer.Save] for several checkpointables, such as a state
+// and the iterator of its data; see [orbax.SaveCheckpointables].
 func (c *Checkpointer) SaveCheckpointables(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (saved bool, err error) {
 	options = slices.Concat(c.options.SaveOptions, options)
 	return outcome(c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
@@ -89,7 +90,8 @@ func (c *Checkpointer) SaveCheckpointables(ctx context.Context, step int, checkp
 	}))
 }
 
-// SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
+// SaveCheckpointablesAsync is [Checkpointer.SaveCheckpointables] in the background; see
+// [Checkpointer.SaveAsync].
 func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, checkpointables map[string]any, options ...orbax.SaveCheckpointablesOption) (*Response, error) {
 	options = slices.Concat(c.options.SaveOptions, options)
 	return c.begin(ctx, step, save.NewConfig(options), func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {

@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-// SaveDecisionPolicy says which steps of a run are saved. The policies of this
-// package have the names of Orbax's and decide as they do; a program can have
-// its own. A policy is asked by one goroutine at a time.
+// SaveDecisionPolicy decides which steps of a run are saved. The policies of this package
+// have the names of Orbax's and decide in the same way; a program can have its own. Only
+// one goroutine at a time calls a policy.
 type SaveDecisionPolicy interface {
-	// ShouldSave reports whether step, of which only the number and the time,
-	// the present one, are known, is to be saved. previous has the steps that
-	// the run has saved, ascending; it must not be changed. An error fails the
-	// save.
+	// ShouldSave reports whether step is to be saved. step has only its number and its
+	// time, which is the present. previous has the steps that the run has saved,
+	// ascending; it must not be changed. If ShouldSave returns an error, the save fails.
 	ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error)
 }
 
-// DecisionContext has what a SaveDecisionPolicy may decide by besides steps.
+// DecisionContext holds facts, other than the steps, for the decision of a
+// [SaveDecisionPolicy].
 type DecisionContext struct {
 	SavingInProgress bool // an earlier step is still being written
 	Preempted        bool // the program is about to be ended
 }
 
-// FixedIntervalPolicy saves the steps that are multiples of Interval, 0 among
-// them. An Interval below 1 is an error.
+// FixedIntervalPolicy saves the steps that are multiples of Interval, including 0. An
+// Interval below 1 is an error.
 type FixedIntervalPolicy struct {
 	Interval int
 }
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (p FixedIntervalPolicy) ShouldSave(step Step, _ []Step, _ DecisionContext) (bool, error) {
 	if err := p.validate(); err != nil {
 		return false, err
@@ -43,26 +43,26 @@ func (p FixedIntervalPolicy) validate() error {
 	return atLeastOne("FixedIntervalPolicy", "Interval", p.Interval)
 }
 
-// SpecificStepsPolicy saves the steps that are listed.
+// SpecificStepsPolicy saves the listed steps.
 type SpecificStepsPolicy struct {
 	Steps []int
 }
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (p SpecificStepsPolicy) ShouldSave(step Step, _ []Step, _ DecisionContext) (bool, error) {
 	return slices.Contains(p.Steps, step.Step), nil
 }
 
-// ContinuousCheckpointingPolicy saves as often as it can without making the
-// program wait: whenever no save is in progress.
+// ContinuousCheckpointingPolicy saves as often as it can without making the program wait:
+// whenever no save is in progress.
 type ContinuousCheckpointingPolicy struct {
-	// MinimumInterval is the least time from the newest saved step to the next;
-	// 0 is none, and a negative one an error. A newest step whose time lies in the
-	// future, as a clock leaves it that was ahead, counts as old enough.
+	// MinimumInterval is the shortest time from the newest saved step to the next; 0
+	// means none, and a negative one is an error. If the clock was ahead, so that the
+	// time of the newest step lies in the future, that step counts as old enough.
 	MinimumInterval time.Duration
 }
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (p ContinuousCheckpointingPolicy) ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error) {
 	switch err := p.validate(); {
 	case err != nil:
@@ -81,10 +81,10 @@ func (p ContinuousCheckpointingPolicy) validate() error {
 }
 
 // PreemptionCheckpointingPolicy saves when the program is about to be ended; see
-// Options.Preempted.
+// [Options.Preempted].
 type PreemptionCheckpointingPolicy struct{}
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (PreemptionCheckpointingPolicy) ShouldSave(_ Step, _ []Step, c DecisionContext) (bool, error) {
 	return c.Preempted, nil
 }
@@ -92,16 +92,16 @@ func (PreemptionCheckpointingPolicy) ShouldSave(_ Step, _ []Step, c DecisionCont
 // InitialSavePolicy saves when the run has no step yet.
 type InitialSavePolicy struct{}
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (InitialSavePolicy) ShouldSave(_ Step, previous []Step, _ DecisionContext) (bool, error) {
 	return len(previous) == 0, nil
 }
 
-// AnySavePolicy saves what any of its policies saves. It asks them in order
-// until one says yes; without policies it saves nothing.
+// AnySavePolicy saves every step that one of its policies saves. It asks them in order
+// until one returns true. Without policies it saves nothing.
 type AnySavePolicy []SaveDecisionPolicy
 
-// ShouldSave implements SaveDecisionPolicy.
+// ShouldSave implements [SaveDecisionPolicy].
 func (p AnySavePolicy) ShouldSave(step Step, previous []Step, c DecisionContext) (bool, error) {
 	for i, policy := range p {
 		if policy == nil {

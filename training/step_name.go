@@ -11,38 +11,38 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// NameFormat says how the directories of steps are called. A program can have
-// its own: Name must return an element of a path, a different one for each step,
-// and Step must find the step in it. Both are called by several goroutines.
+// NameFormat defines the names of the directories of steps. A program can have its own:
+// Name must return an element of a path, a different one for each step, and Step must
+// find the step in it. Several goroutines call both.
 type NameFormat interface {
 	// Name returns the name for step, which is not negative.
 	Name(step int) string
-	// Step returns the step that name is of, or false if it is of none: a root
-	// may have other directories too.
+	// Step returns the step whose name is name, or false if name is not the name of a
+	// step: a root may have other directories too.
 	Step(name string) (step int, ok bool)
 }
 
 // maxLength is how many digits every int has room for.
 const maxLength = 18
 
-// StandardNameFormat is the names that Orbax gives: the decimal number, padded
-// with zeros to Length digits, after Prefix and an underscore. {} gives 7, and
-// {Prefix: "ck", Length: 6} gives ck_000007.
+// StandardNameFormat is the format of Orbax's names: the decimal number, padded with
+// zeros to Length digits, after Prefix and an underscore. {} gives 7, and {Prefix: "ck",
+// Length: 6} gives ck_000007.
 type StandardNameFormat struct {
-	// Prefix is put before the number, with an underscore; none if empty. It has
-	// no slash, backslash or NUL, nor what marks temporary directories.
+	// Prefix is put before the number, with an underscore; none if empty. It must not
+	// contain a slash, backslash or NUL, or the mark of temporary directories.
 	Prefix string
-	// Length is the least number of digits, at most 18; 0 is no padding.
+	// Length is the least number of digits, at most 18; 0 means no padding.
 	Length int
 }
 
-// Name implements NameFormat.
+// Name implements [NameFormat].
 func (f StandardNameFormat) Name(step int) string {
 	return fmt.Sprintf("%s%0*d", f.prefix(), min(max(f.Length, 1), maxLength), step)
 }
 
-// Step implements NameFormat. It finds exactly the names that Name gives: with a
-// Length of 4, 0007 and 12345 but not 7.
+// Step implements [NameFormat]. It finds exactly the names that Name returns: with a
+// Length of 4 it finds 0007 and 12345 but not 7.
 func (f StandardNameFormat) Step(name string) (step int, ok bool) {
 	digits, ok := strings.CutPrefix(name, f.prefix())
 	if !ok {
@@ -73,22 +73,21 @@ func (f StandardNameFormat) validate() error {
 	return errors.Join(errs...)
 }
 
-// CompositeNameFormat reads names of several formats and gives those of one: for
-// a run whose format was changed.
+// CompositeNameFormat reads names of several formats and writes names of one, for a run
+// whose format has changed.
 //
-// If a root has one step under several names, the name of the format that comes
-// first in Read is the step. Write need not be in Read; then it comes before all
-// of them. (Orbax demands it there. It finds a step by the same order, but
-// lists such a step once for each name.)
+// If a root has one step under several names, the name whose format comes first in Read
+// is the step. If Write is not in Read, it comes before all of them. (Orbax requires it
+// in Read. It finds a step by the same order, but lists such a step once for each name.)
 type CompositeNameFormat struct {
 	Write NameFormat
 	Read  []NameFormat
 }
 
-// Name implements NameFormat: the name that Write gives.
+// Name implements [NameFormat]. It returns the name that Write gives.
 func (f CompositeNameFormat) Name(step int) string { return f.Write.Name(step) }
 
-// Step implements NameFormat: what the first format says that finds one.
+// Step implements [NameFormat]. It returns the step that the first format finds.
 func (f CompositeNameFormat) Step(name string) (step int, ok bool) {
 	for _, format := range f.formats() {
 		if step, ok = format.Step(name); ok {

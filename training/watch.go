@@ -15,42 +15,44 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// ReadOptions says how a program reads the root of a run in which it saves nothing. The
-// zero value serves most.
+// ReadOptions configures how a program reads the root of a run to which it saves nothing.
+// The zero value suits most programs.
 type ReadOptions struct {
-	// Store, if not nil, is the one in which the root is a name; see orbax.In.
+	// Store, if not nil, is the store in which root is a name; see [orbax.In].
 	Store storage.Store
-	// StepNameFormat is that of the run; StandardNameFormat{} if nil.
+	// StepNameFormat is the format of the run; nil means StandardNameFormat{}.
 	StepNameFormat NameFormat
-	// Interval is how often Watch looks; a second if 0.
+	// Interval is the time between two looks of [Watch]; 0 means a second.
 	Interval time.Duration
-	// Load, if not nil, reads what the program wants of a step, before Latest
-	// returns it and Watch yields it: into a target of the program's, with
-	// [orbax.Checkpoint.LoadInto] for instance, or all of it with
-	// [orbax.Checkpoint.Verify]. If its error matches orbax.ErrCorrupt the step is
-	// damaged, and the one before it is tried, as [Checkpointer.Resume] does; what a
-	// failed load has left in a target the next one overwrites. If the step was
-	// removed or replaced meanwhile, the newest is looked for again. Any other error
-	// is returned or yielded. A step in which Load has found damage is not given to it
-	// again while it is as it was, nor is the newest that it has read.
-	// The checkpoint is closed when Load returns, so it refuses [orbax.Mapped]; a server
+	// Load, if not nil, reads a step before [Latest] returns it and [Watch] yields it:
+	// into a target of the program, for instance with [orbax.Checkpoint.LoadInto], or all
+	// of it with [orbax.Checkpoint.Verify].
+	//
+	// If its error matches [orbax.ErrCorrupt] the step is damaged, and the step before it
+	// is tried, as by [Checkpointer.Resume]; the next load overwrites the remains of the
+	// failed one in the target. If the step was removed or replaced meanwhile, the newest
+	// is looked for again. Any other error is returned or yielded. A step in which Load
+	// has found damage is not passed to it again as long as it is unchanged, and neither
+	// is the newest step that it has read.
+	//
+	// The checkpoint is closed when Load returns, so it refuses [orbax.Mapped]. A server
 	// that maps opens the step that is yielded: orbax.Open(ctx, step.Path).
 	Load func(ctx context.Context, ck *orbax.Checkpoint) error
-	// OpenOptions are those with which steps are opened, such as [orbax.FollowLinks]
-	// for a run that its owner has put together of links.
+	// OpenOptions are the options with which steps are opened, such as
+	// [orbax.FollowLinks] for a run whose steps consist of links.
 	OpenOptions []orbax.OpenOption
-	// Logger reports which damaged steps are passed over, unless it is nil.
+	// Logger, unless it is nil, reports damaged steps that are skipped.
 	Logger *slog.Logger
 }
 
-// Latest returns the newest step of the run at root whose documents are intact,
-// for a program that only reads: it takes no lock, writes nothing, and may run
-// beside the program that trains. A newer step whose documents are damaged is
-// passed over; [Steps] lists those too. Array data is not read unless
-// ReadOptions.Load does it: then the step is the newest that can be loaded.
+// Latest returns the newest step of the run at root whose documents are intact. It is for
+// a program that only reads: it takes no lock, writes nothing, and may run while another
+// program trains. It skips newer steps whose documents are damaged; [Steps] lists these
+// too. It reads no array data, unless [ReadOptions.Load] does: then it returns the newest
+// step that can be loaded.
 //
-// If the root does not exist, or has no step, the error matches orbax.ErrNotExist.
-// If it has damaged ones alone, it says what is wrong with the newest.
+// If the root does not exist, or has no step, the error matches [orbax.ErrNotExist]. If
+// all steps are damaged, it describes the damage to the newest.
 func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
 	r, err := newReader(ctx, root, o)
 	if err != nil {
@@ -64,10 +66,10 @@ func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
 	return newest, r.wrap("latest", noStep, err)
 }
 
-// Steps lists the steps of the run at root, ascending, as
-// [Checkpointer.Checkpoints] does, for a program that only reads: it takes no lock
-// and writes nothing. Of each it reads what the checkpoint says of itself;
-// ReadOptions.Load is not called. If there is none the error is that of [Latest].
+// Steps lists the steps of the run at root, ascending, as [Checkpointer.Checkpoints]
+// does. It is for a program that only reads: it takes no lock and writes nothing. It
+// reads the documents of each checkpoint, and does not call [ReadOptions.Load]. If there
+// is no step the error is that of [Latest].
 func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 	r, err := newReader(ctx, root, o)
 	if err != nil {
@@ -84,8 +86,8 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 	return s.all(), nil
 }
 
-// Watch yields the newest step of the run at root, as Latest finds it, and then
-// every newer one, for programs that load the model anew as it is trained:
+// Watch yields the newest step of the run at root, as [Latest] finds it, and then every
+// newer one. It is for programs that load the model again while it is trained:
 //
 //	for ck, err := range training.Watch(ctx, root, training.ReadOptions{}) {
 //		if err != nil {
@@ -95,16 +97,16 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 //		reload(ck.Path)
 //	}
 //
-// It looks every Interval, while the loop's body is not running: of several steps
-// that were saved since the last look it yields the newest. A step that has been
-// overwritten is yielded again. If the step that was yielded last is removed, as
-// when a run is rolled back, the newest that is left is yielded, though it is
-// older; while there is none it waits. It waits for a root that does not exist yet.
+// Watch looks every Interval, while the loop's body is not running. Of several steps that
+// were saved since the last look it yields the newest. It yields a step that has been
+// overwritten again. If the step that it yielded last is removed, as when a run is rolled
+// back, it yields the newest that is left, although it is older; if there is none, it
+// waits. It also waits for a root that does not exist yet.
 //
-// An error comes with a zero Step: the root cannot be read, or all steps are
-// damaged. It is yielded once, and again when it has changed or come back. Only
-// options that are wrong end the sequence with their error. Otherwise it ends when
-// the loop does or when ctx does, which is no error; ctx.Err reports that.
+// An error comes with a zero Step: the root cannot be read, or all steps are damaged. An
+// error is yielded once, and again when it has changed or come back. Only wrong options
+// end the sequence with their error. Otherwise it ends when the loop does, or when ctx
+// does, which is not an error; ctx.Err reports that.
 func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Step, error] {
 	r, err := newReader(ctx, root, o) // now: the program may change its directory
 	return func(yield func(Step, error) bool) {

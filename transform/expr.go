@@ -105,7 +105,8 @@ func wholeShape(from, shape []int) ([]int, bool) {
 	return whole, err == nil && got == n
 }
 
-// Slice takes every step-th element along an axis, from start to before stop.
+// Slice takes the elements start, start+step and so on, up to but not including stop,
+// along an axis.
 func (x Expr) Slice(axis, start, stop, step int) Expr {
 	return x.then(fmt.Sprintf("slice %d %d:%d:%d", axis, start, stop, step), func(l *view.Leaf) (*view.Leaf, error) {
 		return l.Slice(axisOf(axis, len(l.Metadata().Shape)), start, stop, step)

@@ -73,7 +73,8 @@ func (l *Leaf) Cast(d array.DType) (*Leaf, error) {
 	return &Leaf{meta: m, pieces: pieces, homes: l.homes}, nil
 }
 
-// Slice returns every step-th element along an axis, from start to before stop.
+// Slice returns the elements start, start+step and so on, up to but not including stop,
+// along an axis.
 func (l *Leaf) Slice(axis, start, stop, step int) (*Leaf, error) {
 	if b := brokenOf(l.meta.Path, l); b != nil {
 		return b, nil

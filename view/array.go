@@ -20,8 +20,8 @@ type Array interface {
 	Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk, error]
 }
 
-// Chunk is a box of a stored array, which is one of its chunks or inner chunks. It says
-// where the bytes of the box are.
+// Chunk is a chunk of a stored array, or an inner chunk of a shard. It says which box of
+// the array it holds, and where its bytes are.
 type Chunk struct {
 	Offset, Size []int // the box
 	Form         Form
@@ -51,8 +51,8 @@ type Form interface {
 	Describe(p *Chunk, err error) error
 }
 
-// Checker is a [Form] that can refuse stored bytes whose stated size cannot be true,
-// before memory of that size is allocated.
+// Checker is a [Form] that can refuse stored bytes that state an impossible size, before
+// memory of that size is allocated.
 type Checker interface {
 	// Check returns an error if enc cannot be the stored bytes of the chunk. Decode would
 	// return an error too.

@@ -25,16 +25,16 @@ type DiffOptions struct {
 	// IgnoreDType compares arrays of different element types by value: integers with
 	// integers exactly, others as float64 or complex128.
 	IgnoreDType bool
-	// IgnoreKeys compares leaves with the same name, which is the keys joined with dots,
-	// even if the keys differ: a position in a sequence or a key of a dict, one key or
-	// several.
+	// IgnoreKeys compares leaves that have the same name, which is their keys joined with
+	// dots, also if the keys themselves differ: a position in a sequence against a key of
+	// a dict, or one key against several.
 	IgnoreKeys bool
 	// Kinds makes it a difference whether a leaf is an array of JAX or NumPy, a scalar or
 	// a byte string. Shardings makes different shardings a difference.
 	Kinds, Shardings bool
 	// MetadataOnly compares no values of arrays, so that no array is read.
 	MetadataOnly bool
-	// Only returns whether a leaf is compared; nil compares all.
+	// Only selects the leaves to compare; nil selects all.
 	Only func(*LeafMetadata) bool
 }
 

@@ -115,9 +115,10 @@ func (v View) Box(off, size []int) (View, error) {
 	return v, nil
 }
 
-// Slice returns the view of every step-th index of one axis, from start to before stop.
-// It means the same as start:stop:step in NumPy, without NumPy's leniency: unless 0 ≤
-// start ≤ stop ≤ the size of the axis and step ≥ 1, the error matches ErrShape.
+// Slice returns the view of the indices start, start+step and so on, up to but not
+// including stop, of one axis. It means the same as start:stop:step in NumPy, without
+// NumPy's leniency: unless 0 ≤ start ≤ stop ≤ the size of the axis and step ≥ 1, the
+// error matches ErrShape.
 func (v View) Slice(axis, start, stop, step int) (View, error) {
 	if err := region.CheckAxis(v.shape, axis); err != nil {
 		return View{}, err
