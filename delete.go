@@ -101,10 +101,10 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if !store.Properties().Edit {
 		return fmt.Errorf("%w: the store of this path cannot delete", fault.ErrUnsupported)
 	}
-	place := place{store, dir}
+	place := place{at}
 	var d deletion = &wholeDeletion{place}
 	if c.Named {
-		d = &partDeletion{place: place, name: c.Name}
+		d = &partDeletion{place: place, item: c.Name}
 	}
 	// What is refused is not even claimed.
 	if err := d.check(ctx); err != nil {
@@ -133,30 +133,27 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 }
 
 // place is where a checkpoint is.
-type place struct {
-	store storage.Store
-	dir   string
-}
+type place struct{ storage.Location }
 
 // check refuses a path at which there can be no checkpoint of its own.
 func (p place) check(ctx context.Context) error {
-	if p.dir == path.Dir(p.dir) {
+	if p.Name == path.Dir(p.Name) {
 		return fmt.Errorf("%w: it is the root of the store", fault.ErrInvalidCheckpoint)
 	}
-	info, err := found.Stat(ctx, p.store, p.dir)
+	info, err := found.Stat(ctx, p.Store, p.Name)
 	if err != nil {
 		return err
 	}
 	if !info.Dir {
 		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
-	outer, err := layout.Enclosing(ctx, p.store, p.dir)
+	outer, err := layout.Enclosing(ctx, p.Store, p.Name)
 	switch {
 	case err != nil || outer == "":
 		return err
-	case outer == path.Dir(p.dir):
+	case outer == path.Dir(p.Name):
 		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
-			fault.ErrInvalidCheckpoint, outer, path.Base(p.dir))
+			fault.ErrInvalidCheckpoint, outer, path.Base(p.Name))
 	}
 	return fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
 }
@@ -172,29 +169,29 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 	if err := d.place.check(ctx); err != nil {
 		return err
 	}
-	if found.IsSession(d.dir) {
+	if found.IsSession(d.Name) {
 		return fault.Advise(fmt.Errorf("will not delete: %w: it is a session of partial saves", fault.ErrIncomplete), fault.PartialAbort, "partial.Abort removes it")
 	}
-	if found.IsTemporary(path.Base(d.dir)) {
+	if found.IsTemporary(path.Base(d.Name)) {
 		return nil // the store knows whether its writer lives, which comes first
 	}
-	_, err := d.look(ctx, d.dir)
+	_, err := d.look(ctx, d.Name)
 	return err
 }
 
 // look is the look at what is to be removed: a checkpoint, or what a save has left. The
 // store knows whether the writer of that lives.
 func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
-	look := proof.Checkpoint(d.store)
-	if found.IsTemporary(path.Base(d.dir)) {
-		if temporary, _ := storage.IsTemporary(path.Base(d.dir)); !temporary {
+	look := proof.Checkpoint(d.Store)
+	if found.IsTemporary(path.Base(d.Name)) {
+		if temporary, _ := storage.IsTemporary(path.Base(d.Name)); !temporary {
 			return nil, fmt.Errorf("will not delete: %w: no save gives a directory this name", fault.ErrInvalidCheckpoint)
 		}
-		look = proof.Temporary(d.store)
+		look = proof.Temporary(d.Store)
 	}
 	items, err := look(ctx, dir)
 	if err != nil && !errors.Is(err, fault.ErrNotExist) {
-		err = fmt.Errorf("will not delete: %w", whyNot(ctx, d.store, dir, err))
+		err = fmt.Errorf("will not delete: %w", whyNot(ctx, d.Store, dir, err))
 	}
 	return items, err
 }

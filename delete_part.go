@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
@@ -27,7 +26,7 @@ import (
 // leave behind is not taken for damage, see forgetDeleted.
 type partDeletion struct {
 	place
-	name   string
+	item   string
 	found  *found.Found     // by check
 	record *layout.Deletion // one that is there already, or is to be
 }
@@ -36,22 +35,22 @@ func (d *partDeletion) check(ctx context.Context) error {
 	if err := d.accept(ctx); err != nil {
 		return err
 	}
-	if _, err := d.look(ctx, path.Join(d.dir, d.name)); err != nil && !errors.Is(err, fault.ErrNotExist) {
-		return fmt.Errorf("will not delete %q: %w", d.name, err)
+	if _, err := d.look(ctx, d.Join(d.item).Name); err != nil && !errors.Is(err, fault.ErrNotExist) {
+		return fmt.Errorf("will not delete %q: %w", d.item, err)
 	}
 	return nil
 }
 
 // accept finds out whether there is such a checkpointable that can be deleted.
 func (d *partDeletion) accept(ctx context.Context) error {
-	if err := layout.CheckName(d.name); err != nil {
+	if err := layout.CheckName(d.item); err != nil {
 		return err
 	}
 	if err := d.place.check(ctx); err != nil {
 		return err
 	}
 	var err error
-	if d.found, err = found.Look(ctx, d.store, d.dir); err != nil {
+	if d.found, err = found.Look(ctx, d.Store, d.Name); err != nil {
 		return err
 	}
 	if !d.found.HasItems() {
@@ -60,29 +59,29 @@ func (d *partDeletion) accept(ctx context.Context) error {
 	if d.found.Deleting != "" {
 		return d.checkResume()
 	}
-	if err := d.found.Check(d.name); err != nil {
+	if err := d.found.Check(d.item); err != nil {
 		return err
 	}
-	if d.record, err = layout.NewDeletion(d.found.Document, d.name); err != nil {
+	if d.record, err = layout.NewDeletion(d.found.Document, d.item); err != nil {
 		return err
 	}
 	for other := range d.found.Meta.Handlers { // Orbax knows no others
-		if other != d.name && d.found.Has(other) {
+		if other != d.item && d.found.Has(other) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %q is the last checkpointable; delete the whole checkpoint instead", fault.ErrStructure, d.name)
+	return fmt.Errorf("%w: %q is the last checkpointable; delete the whole checkpoint instead", fault.ErrStructure, d.item)
 }
 
 // checkResume accepts the deletion that the checkpoint's record describes.
 func (d *partDeletion) checkResume() error {
 	d.record = d.found.Deletion
-	if d.record.Name != d.name {
+	if d.record.Name != d.item {
 		return d.found.Pending()
 	}
 	if d.record.Destination != "" {
 		return fmt.Errorf("%w: the deletion that was begun moves %q to %s, which only Orbax does; finish it with that",
-			fault.ErrUnsupported, d.name, d.record.Destination)
+			fault.ErrUnsupported, d.item, d.record.Destination)
 	}
 	return nil
 }
@@ -102,26 +101,26 @@ func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
 		}
 	}
 	if err := d.finish(ctx, edit, metadata); err != nil {
-		return fmt.Errorf("%w: that of checkpointable %q; retry it: %w", fault.ErrDeletionInProgress, d.name, err)
+		return fmt.Errorf("%w: that of checkpointable %q; retry it: %w", fault.ErrDeletionInProgress, d.item, err)
 	}
 	return nil
 }
 
 // look is the look at the directory of the checkpointable.
 func (d *partDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
-	return proof.Part(d.store, d.dir, d.name)(ctx, dir)
+	return proof.Part(d.Store, d.Name, d.item)(ctx, dir)
 }
 
 // finish is what follows the record. All of it may be done again.
 func (d *partDeletion) finish(ctx context.Context, edit storage.Edit, metadata []byte) error {
-	if err := edit.Remove(ctx, d.name, d.look); err != nil {
+	if err := edit.Remove(ctx, d.item, d.look); err != nil {
 		return err
 	}
 	if err := edit.Put(ctx, layout.CheckpointFile, metadata, true); err != nil {
 		return err
 	}
 	if sums := d.found.Digests; sums != nil {
-		sums.ForgetPart(d.name)
+		sums.ForgetPart(d.item)
 		sums.AddCheckpoint(metadata)
 		if err := edit.Put(ctx, layout.DigestFile, sums.Document(), true); err != nil {
 			return err

@@ -174,7 +174,7 @@ func (p *newPart) entry(ctx context.Context) (string, error) {
 // Publish writes the documents of the part, looks again whether the place is free, and
 // adds the part to the session.
 func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
-	err := documents.Write(ctx, plan.Engine, p.stage, &plan.Meta, &plan.Digests, digestFile(p.id), p.Dir)
+	err := documents.Write(ctx, plan.Engine, p.stage, &plan.Meta, &plan.Digests, digestFile(p.id), p.Name)
 	plan.Engine.Meter.Begin(transfer.Committing, 0)
 	if err == nil {
 		err = p.checkFree(ctx)

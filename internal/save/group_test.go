@@ -104,7 +104,7 @@ func (m *member) Claim(ctx context.Context, _ *save.Plan) error {
 	}
 	return m.meet("begun", func() (err error) {
 		if m.first {
-			if m.stage, err = m.Store.Begin(ctx, m.Dir, storage.BeginOptions{}); err == nil {
+			if m.stage, err = m.Store.Begin(ctx, m.Name, storage.BeginOptions{}); err == nil {
 				m.ticket = m.stage.Ticket()
 			}
 		}
@@ -152,7 +152,7 @@ func (m *member) Publish(ctx context.Context, p *save.Plan) error {
 		for _, item := range m.leaves {
 			p.Meta.Handlers[item] = p.Items[0].Handler.Type()
 		}
-		if err := documents.Write(ctx, p.Engine, m.stage, &p.Meta, &p.Digests, layout.DigestFile, m.Dir); err != nil {
+		if err := documents.Write(ctx, p.Engine, m.stage, &p.Meta, &p.Digests, layout.DigestFile, m.Name); err != nil {
 			return errors.Join(err, m.stage.Abort())
 		}
 		return m.stage.Commit(ctx)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
@@ -19,15 +18,12 @@ import (
 const overwriteAdvice = "pass Overwrite to replace it"
 
 // Place is where a checkpoint is to be.
-type Place struct {
-	Store storage.Store
-	Dir   string // in Store
-}
+type Place struct{ storage.Location }
 
 // CheckOutside refuses a path inside of a checkpoint, where the new one would be taken
 // for a part of it, and be removed with it.
 func (p Place) CheckOutside(ctx context.Context) error {
-	outer, err := layout.Enclosing(ctx, p.Store, p.Dir)
+	outer, err := layout.Enclosing(ctx, p.Store, p.Name)
 	if err == nil && outer != "" {
 		err = fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
 	}
@@ -37,12 +33,12 @@ func (p Place) CheckOutside(ctx context.Context) error {
 // Stat describes what is at the place; ok is false if there is nothing. It refuses names
 // that no checkpoint can have.
 func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error) {
-	if name := path.Base(p.Dir); found.IsTemporary(name) {
+	if name := p.Base(); found.IsTemporary(name) {
 		return info, false, fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
 	} else if found.IsSession(name) {
 		return info, false, fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
 	}
-	info, err = p.Store.Stat(ctx, p.Dir)
+	info, err = p.Store.Stat(ctx, p.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return info, false, nil
 	}
@@ -52,11 +48,11 @@ func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error)
 // Look finds out what checkpoint is at the place, which info describes. The error says
 // why there is none that is intact; it matches ErrNotExist if nothing is left there.
 func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error) {
-	old, err := found.Look(ctx, p.Store, p.Dir)
+	old, err := found.Look(ctx, p.Store, p.Name)
 	if err == nil && old.IsForeign() {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
 		if info.Dir { // old releases wrote no document at the root, but some below
-			if _, lerr := p.proof(ctx, p.Dir); !errors.Is(lerr, fault.ErrInvalidCheckpoint) || errors.Is(lerr, proof.ErrSeveral) {
+			if _, lerr := p.proof(ctx, p.Name); !errors.Is(lerr, fault.ErrInvalidCheckpoint) || errors.Is(lerr, proof.ErrSeveral) {
 				err = lerr
 			}
 		}
@@ -84,7 +80,7 @@ func (p Place) Taken(ctx context.Context, err error) error {
 // busy returns ErrBusy if another writer is at work on the path, as one that writes an
 // unfinished checkpoint there.
 func (p Place) busy(ctx context.Context) error {
-	edit, err := p.Store.Edit(ctx, p.Dir)
+	edit, err := p.Store.Edit(ctx, p.Name)
 	if err == nil {
 		return edit.Close()
 	}
@@ -97,7 +93,7 @@ func (p Place) busy(ctx context.Context) error {
 // removeLeft removes what saves to the same path have left that died. What cannot be
 // removed is in no one's way.
 func (p Place) removeLeft(ctx context.Context) {
-	_ = proof.RemoveLeft(ctx, p.Store, p.Dir)
+	_ = proof.RemoveLeft(ctx, p.Store, p.Name)
 }
 
 // CheckRoom refuses a save that cannot fit, after Step.MakeRoom, if there is one, has
@@ -108,16 +104,16 @@ func (p *Plan) CheckRoom(ctx context.Context) error {
 	if p.Bytes == 0 {
 		return nil
 	}
-	room, err := p.Store.Room(ctx, p.Dir)
+	room, err := p.Store.Room(ctx, p.Name)
 	if err == nil && room < p.Bytes {
 		p.removeLeft(ctx)
-		room, err = p.Store.Room(ctx, p.Dir)
+		room, err = p.Store.Room(ctx, p.Name)
 	}
 	if err == nil && room < p.Bytes && p.Config.Step.MakeRoom != nil {
 		if err := p.Config.Step.MakeRoom(ctx); err != nil {
 			return err
 		}
-		room, err = p.Store.Room(ctx, p.Dir)
+		room, err = p.Store.Room(ctx, p.Name)
 	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission):

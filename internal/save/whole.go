@@ -62,7 +62,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 		return nil
 	}
 	if info.Dir {
-		entries, err := storage.Entries(ctx, w.Store, w.Dir)
+		entries, err := storage.Entries(ctx, w.Store, w.Name)
 		switch {
 		case err != nil || len(entries) > 0:
 		case w.overwrite:
@@ -86,7 +86,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 	}
 	// One that is damaged, or not finished, may be replaced.
 	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {
-		_, err = w.proof(ctx, w.Dir)
+		_, err = w.proof(ctx, w.Name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed since
@@ -115,7 +115,7 @@ func (w *whole) Claim(ctx context.Context, p *Plan) error {
 }
 
 func (w *whole) begin(ctx context.Context, o storage.BeginOptions) error {
-	stage, err := w.Store.Begin(ctx, w.Dir, o)
+	stage, err := w.Store.Begin(ctx, w.Name, o)
 	if err == nil {
 		w.stage = stage
 	}
@@ -143,7 +143,7 @@ func (w *whole) beginInPlace(ctx context.Context, p *Plan) error {
 // lookUnfinished is the look at what a save by marker may remove: it is looked at where
 // it was, and again under its temporary name.
 func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item, error) {
-	if dir == w.Dir {
+	if dir == w.Name {
 		if err := w.checkFree(ctx); err != nil {
 			return nil, err
 		}
@@ -181,12 +181,12 @@ func (w *whole) Publish(ctx context.Context, p *Plan) error {
 func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
 	if w.marked {
 		for _, item := range p.Items {
-			if err := p.WriteFile(ctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Dir, item.Name))); err != nil {
+			if err := p.WriteFile(ctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Name, item.Name))); err != nil {
 				return err
 			}
 		}
 	}
-	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Dir)
+	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Name)
 }
 
 // Abort gives up the stage, if it has been begun.
