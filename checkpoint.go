@@ -23,9 +23,8 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Checkpoint is an open checkpoint. Its methods may be called by several
-// goroutines. Values that it has loaded stay valid after Close, except arrays that are
-// [Mapped].
+// Checkpoint is an open checkpoint. Several goroutines may call its methods. Values that
+// it has loaded stay valid after Close, except [Mapped] arrays.
 type Checkpoint struct {
 	found  *found.Found
 	path   string // as the caller gave it
@@ -36,21 +35,20 @@ type Checkpoint struct {
 	mapped view.Mappings
 }
 
-// Open opens the checkpoint at path and reads its metadata. Errors match
-// ErrNotExist, ErrIncomplete (a temporary directory, or a checkpoint that is committed
-// by its file commit_success.txt and has none), ErrInvalidCheckpoint (something else;
-// the message says what, and the path that may be meant) or ErrCorrupt.
+// Open opens the checkpoint at path and reads its metadata. Errors match [ErrNotExist],
+// [ErrIncomplete] (a temporary directory, or a checkpoint that is committed by its file
+// commit_success.txt and lacks it), [ErrInvalidCheckpoint] (something else; the message
+// names it, and the path that may be meant) or [ErrCorrupt].
 //
-// The path of a checkpointable, <checkpoint>/params for instance, opens the checkpoint
-// as one that has that checkpointable alone, and Load loads it without Name.
+// The path of a checkpointable, <checkpoint>/params for instance, opens the checkpoint as
+// if it had that checkpointable alone, and Load loads it without Name.
 //
-// Symbolic links inside of the checkpoint may lead to other files of it; see
-// FollowLinks. The path itself may be a link to anywhere.
+// Symbolic links inside the checkpoint may lead to other files of it; see [FollowLinks].
+// The path itself may be a link to anywhere.
 //
-// A checkpoint in an embed.FS or a zip.Reader is opened with [In] and storage.FS, by its
-// name there; "." is the root. Checkpoints have files whose
-// names begin with an underscore, which a go:embed directive takes only where it
-// says all:
+// To open a checkpoint in an embed.FS or a zip.Reader, pass [In] with storage.FS, and its
+// name there; "." is the root. Checkpoints have files whose names begin with an
+// underscore, which a go:embed directive includes only with all:
 //
 //	//go:embed all:ckpt
 //	var files embed.FS
@@ -79,17 +77,16 @@ func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkp
 	return &Checkpoint{found: f, path: path}, nil
 }
 
-// Close releases the checkpoint. What was loaded stays, unless it is Mapped; the
-// checkpoint, and trees that it has opened, fail afterwards with an error that
-// matches fs.ErrClosed. So do mapped loads that are under way, for which Close
-// waits.
+// Close releases the checkpoint. Loaded values stay valid, except [Mapped] arrays. The
+// checkpoint, and trees that it has opened, fail afterwards with an error that matches
+// fs.ErrClosed. Running mapped loads fail in the same way; Close waits for them.
 func (c *Checkpoint) Close() error {
 	c.closed.Store(true)
 	return wrap(context.Background(), "close", c.path, c.mapped.Close())
 }
 
-// Names returns the names of the checkpointables, in order. A checkpoint that is
-// one itself, as Orbax v0 wrote them and as other formats are, has none.
+// Names returns the sorted names of the checkpointables. A checkpoint without named
+// checkpointables, as Orbax v0 wrote them and as other formats are, has none.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.found.Names) }
 
 // errClosed is what everything fails with after Close.
@@ -130,21 +127,21 @@ func (c *Checkpoint) pickFor(ctx context.Context, cfg *loadConfig) (string, erro
 	return c.pick(ctx, cfg.Name, cfg.Registry)
 }
 
-// PyTrees returns the names of those checkpointables that are pytrees, sorted. A load
-// without [Name] takes one of them. There are none if the checkpoint is a pytree itself,
+// PyTrees returns the sorted names of the checkpointables that are pytrees. A load
+// without [Name] takes one of them. There are none if the checkpoint is itself a pytree,
 // without a name. A directory that cannot be read is an *[Error].
 func (c *Checkpoint) PyTrees(ctx context.Context) ([]string, error) {
 	names, err := c.found.PyTrees(ctx)
 	return names, wrap(ctx, "open", c.path, cmp.Or(c.isOpen(), err))
 }
 
-// Load is the function Load.
+// Load reads a checkpointable as it was saved; see the function [Load].
 func (c *Checkpoint) Load(ctx context.Context, options ...LoadOption) (any, error) {
 	v, err := c.loadOne(ctx, nil, options)
 	return v, wrap(ctx, "load", c.path, err)
 }
 
-// LoadInto is the function LoadInto.
+// LoadInto reads a checkpointable into target; see the function [LoadInto].
 func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOption) error {
 	if target == nil {
 		return wrap(ctx, "load", c.path, fmt.Errorf("%w: cannot load into nil", fault.ErrLeafType))
@@ -153,7 +150,7 @@ func (c *Checkpoint) LoadInto(ctx context.Context, target any, options ...LoadOp
 	return wrap(ctx, "load", c.path, err)
 }
 
-// LoadAbstract is the function LoadAbstract.
+// LoadAbstract reads the leaves that abstract describes; see the function [LoadAbstract].
 func (c *Checkpoint) LoadAbstract(ctx context.Context, abstract any, options ...LoadOption) (any, error) {
 	if m, ok := abstract.(*CheckpointMetadata); ok {
 		if m == nil || m.Tree == nil {
@@ -224,11 +221,11 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 	return h.Load(ctx, c.readDir(name, cfg), target, c.loadOptions(cfg))
 }
 
-// Tree opens a pytree, to read single leaves or parts of them. [Name] and its default
-// choose the pytree as in [Load]. The options that say what is loaded are applied;
-// options about a target are refused. The error of Tree is an *[Error], as in all
-// methods of a Checkpoint; most errors of the tree and its leaves are a *[LeafError],
-// see package view.
+// Tree opens a pytree, to read single leaves or regions of them. [Name] and its default
+// choose the pytree as in [Load]. Options that select what is loaded apply; options about
+// a target are refused. The error of Tree is an *[Error], as in all methods of a
+// Checkpoint. Most errors of the tree and its leaves are a *[LeafError]; see package
+// view.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
 	cfg := c.config(options)
 	name, err := c.pickFor(ctx, cfg)
@@ -249,7 +246,8 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 	return t, nil
 }
 
-// LoadCheckpointables is the function LoadCheckpointables.
+// LoadCheckpointables reads several checkpointables; see the function
+// [LoadCheckpointables].
 func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string]any, options ...LoadCheckpointablesOption) (_ map[string]any, err error) {
 	cfg := newLoadConfig(options)
 	o := newObserver("load", &cfg.Common, cfg.engine.Meter)

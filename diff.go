@@ -13,23 +13,24 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Difference is what Diff finds between two checkpoints, a and b.
+// Difference is the result of [Diff] for two checkpoints a and b.
 type Difference struct {
-	// OnlyA and OnlyB name the checkpointables that only one of them has. One that is
-	// of different kinds in the two, such as a pytree and a JSON document, is in both.
+	// OnlyA and OnlyB name the checkpointables that only one of them has. A
+	// checkpointable whose kind differs, such as a pytree in one and a JSON document in
+	// the other, is in both lists.
 	OnlyA, OnlyB []string
-	// Trees has an entry for each pytree that both have: the leaves that differ.
+	// Trees has the leaves that differ, for each pytree that both have.
 	Trees map[string][]view.LeafDiff
-	// Documents tells of each JSON document that both have whether its values differ.
+	// Documents says, for each JSON document that both have, whether its values differ.
 	Documents map[string]bool
-	// Unknown names what both have and what cannot be compared: checkpointables of
-	// other kinds.
+	// Unknown names the checkpointables that both have and that cannot be compared,
+	// because they are of other kinds.
 	Unknown []string
-	// Leaves is how many leaves the pytrees have together, each counted once.
+	// Leaves is the number of leaves in the pytrees of both, each counted once.
 	Leaves int
 }
 
-// Equal reports whether no difference was found in what can be compared.
+// Equal reports whether the comparison found no difference. It ignores Unknown.
 func (d *Difference) Equal() bool {
 	for _, leaves := range d.Trees {
 		if len(leaves) > 0 {
@@ -45,21 +46,21 @@ func (d *Difference) Equal() bool {
 }
 
 // Diff compares the checkpoints at the paths a and b. It compares checkpointables that
-// have the same name; with [Name] it compares only that one. If each checkpoint has one
-// checkpointable only, or is itself one, as a file of another format is, these two are
-// compared whatever their names. Both are read in parts, so that memory does not limit
-// their size. The other options say how pytrees are read. A difference is in the result,
-// and is no error.
+// have the same name, or with [Name] only that one. If each checkpoint has only one
+// checkpointable, or is itself one, as a file of another format is, Diff compares these
+// two whatever their names. It reads both in pieces, so that memory does not limit their
+// size. The other options say how pytrees are read. A difference is in the result and is
+// not an error.
 //
-// A state in memory is compared with a checkpoint by view.Diff, of the trees that
-// view.Of and Checkpoint.Tree return.
+// To compare a state in memory with a checkpoint, use [view.Diff] with the trees that
+// [view.Of] and [Checkpoint.Tree] return.
 func Diff(ctx context.Context, a, b string, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
 	return with(ctx, a, opening(options), func(ckA *Checkpoint) (*Difference, error) {
 		return once(ctx, b, opening(options), func(ckB *Checkpoint) (*Difference, error) { return ckA.Diff(ctx, ckB, o, options...) })
 	})
 }
 
-// Diff is the function Diff: c is its a.
+// Diff compares c with b; see the function [Diff].
 func (c *Checkpoint) Diff(ctx context.Context, b *Checkpoint, o view.DiffOptions, options ...LoadOption) (*Difference, error) {
 	d := &differ{a: side{c, c.config(options)}, b: side{b, b.config(options)}, options: o}
 	d.found.Trees, d.found.Documents = map[string][]view.LeafDiff{}, map[string]bool{}

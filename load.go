@@ -7,28 +7,28 @@ import (
 	"github.com/go-orbax/orbax/internal/found"
 )
 
-// Load reads the checkpoint at path as it was saved: dicts become
-// map[string]any, sequences []any, arrays *array.Array, integers of 64 bits
-// int. Without Name it loads the checkpointable "state" if there is one, else
-// the first pytree.
+// Load reads the checkpoint at path as it was saved. Dicts become map[string]any,
+// sequences []any, arrays *array.Array, and integers of 64 bits int. Without [Name] it
+// loads the checkpointable "state" if there is one, else the first pytree.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
 }
 
-// LoadInto reads the checkpoint at path into target, a non-nil pointer or map
-// whose structure must match; package tree has the rules. Arrays and slices
-// that target has already are filled in place. All mismatches are reported at
-// once, before anything is read. After a later error the contents of those
-// arrays are unspecified. Arrays that are filled in place keep their own
-// sharding; a nil *array.Array takes that of the checkpoint. If the checkpoint is
-// overwritten while it is read, the error matches ErrBusy; Load and LoadAs, which
-// have no memory to spoil, begin anew instead.
+// LoadInto reads the checkpoint at path into target, a non-nil pointer or map whose
+// structure must match. [tree.Bind] has the rules. Arrays and slices that target already
+// has are filled in place. LoadInto reports all mismatches at once, before it reads
+// anything. After a later error the contents of those arrays are unspecified. Arrays that
+// are filled in place keep their own sharding; a nil *array.Array takes that of the
+// checkpoint.
+//
+// If the checkpoint is overwritten while it is read, the error matches [ErrBusy]. [Load]
+// and [LoadAs], which fill no memory of the caller, start again instead.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
 	_, err := once(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
 	return err
 }
 
-// LoadAs reads the checkpoint at path into a new T; see LoadInto.
+// LoadAs reads the checkpoint at path into a new T; see [LoadInto].
 func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (t T, err error) {
 		err = ck.LoadInto(ctx, &t, options...)
@@ -36,21 +36,21 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 	})
 }
 
-// LoadAbstract reads what abstract describes into a new tree of the same
-// structure: maps, slices and structs whose leaves are array.ShapeDtypeStruct or
-// arrays for arrays, values of the type that is wanted for numbers and strings,
-// and tree.Placeholder for what is to be left out; see tree.BindAbstract. What
-// Metadata returns is such a description too. Nothing of abstract is changed.
+// LoadAbstract reads the leaves that abstract describes into a new tree of the same
+// structure. abstract consists of maps, slices and structs. Its leaves are
+// array.ShapeDtypeStruct or arrays for arrays, values of the wanted type for numbers and
+// strings, and tree.Placeholder for leaves that are left out; see tree.BindAbstract. The
+// result of [Metadata] is such a description too. LoadAbstract does not change abstract.
 func LoadAbstract(ctx context.Context, path string, abstract any, options ...LoadOption) (any, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
 }
 
-// LoadCheckpointables reads several checkpointables of the checkpoint at path,
-// in parallel. targets names them: nil as a value loads one as it was saved,
-// another value is what it is loaded into. nil or empty targets load every
-// checkpointable as it was saved, which fails for those that need a target or a
-// handler of their own: stateful objects, protocol buffers, and kinds that the
-// registry does not know. The result has what was loaded by name.
+// LoadCheckpointables reads several checkpointables of the checkpoint at path, in
+// parallel. targets names them. A nil value loads the checkpointable as it was saved; any
+// other value is the target that it is loaded into. If targets is nil or empty, every
+// checkpointable is loaded as it was saved. That fails for checkpointables that need a
+// target or a special handler: stateful objects, protocol buffers, and kinds that the
+// registry does not know. The result has the loaded values by name.
 func LoadCheckpointables(ctx context.Context, path string, targets map[string]any, options ...LoadCheckpointablesOption) (map[string]any, error) {
 	load := func(ck *Checkpoint) (map[string]any, error) { return ck.LoadCheckpointables(ctx, targets, options...) }
 	for _, target := range targets {
@@ -61,29 +61,29 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 	return with(ctx, path, opening(options), load)
 }
 
-// Metadata describes the checkpoint at path and one pytree in it, chosen and
-// changed by the options as by Load. It reads no array data. A leaf that cannot be
-// read, as its document or a chunk of it is missing, is no error: the leaf's metadata
-// have its own Err, and CheckpointMetadata.Err has all.
+// Metadata describes the checkpoint at path and one pytree in it. The options choose and
+// change the pytree as for [Load]. Metadata reads no array data. A leaf that cannot be
+// read, because its document or a chunk of it is missing, is not an error: the leaf's
+// metadata have their own Err, and [CheckpointMetadata.Err] joins all of these.
 func Metadata(ctx context.Context, path string, options ...LoadOption) (*CheckpointMetadata, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (*CheckpointMetadata, error) { return ck.Metadata(ctx, options...) })
 }
 
-// CheckpointablesMetadata describes the checkpoint at path and all its
-// checkpointables.
+// CheckpointablesMetadata describes the checkpoint at path and all its checkpointables.
 func CheckpointablesMetadata(ctx context.Context, path string, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (*CheckpointMetadata, error) {
 		return ck.CheckpointablesMetadata(ctx, options...)
 	})
 }
 
-// IsCheckpoint reports whether a complete checkpoint of Orbax is at path. It reads
-// the checkpoint's metadata, not its data; Verify reads everything. What is no
-// checkpoint, an unfinished one, or a checkpointable, is false without an error. So are safetensors
-// files and stores of zarr arrays: Load reads them too, but nothing in them tells
-// whether they are complete, or a checkpoint at all. A checkpoint that is damaged,
-// or that this version cannot read, is an error, so that it is not taken for
-// missing.
+// IsCheckpoint reports whether a complete checkpoint of Orbax is at path. It reads the
+// checkpoint's metadata and not its data; [Verify] reads everything.
+//
+// It returns false without an error for an unfinished checkpoint, for a checkpointable,
+// and for anything that is not a checkpoint. That includes safetensors files and stores
+// of zarr arrays: [Load] reads them too, but nothing in them shows whether they are
+// complete, or a checkpoint at all. A checkpoint that is damaged, or that this version
+// cannot read, is an error, so that it does not pass for missing.
 func IsCheckpoint(ctx context.Context, path string, options ...OpenOption) (bool, error) {
 	ck, err := Open(ctx, path, options...)
 	switch {

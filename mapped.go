@@ -13,67 +13,66 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Mapped makes a load through an open Checkpoint copy nothing: its arrays are views
-// of the checkpoint's files, mapped into memory. The values are the same as without
-// it, and Stats tell how much was mapped. The load looks at every byte of them once,
-// to verify the checksums that are stored; MappedUnverified leaves that to
-// VerifyMapped.
+// Mapped makes a load through an open [Checkpoint] copy nothing: its arrays are views of
+// the checkpoint's files, mapped into memory. The values are the same as without it, and
+// [Stats] say how much was mapped. The load reads every mapped byte once, to verify the
+// stored checksums; [MappedUnverified] leaves that to [Checkpoint.VerifyMapped].
 //
-// The arrays, and the slices and tensors that are made of them, are valid until
-// Checkpoint.Close. A program that uses one later crashes ("unexpected fault
-// address"); it never sees other data. Because addresses are not used again, one
-// process can map 32 TiB in its life, for example a model of 8 GiB 4096 times; a load
-// that needs more fails with an error that matches ErrNoMemory. Such a process has to
-// be started anew, or to load without this option. An asynchronous save that is
-// [Immutable] uses the arrays until it has ended. Without Close the mappings stay for
-// the life of the process, and a file that is deleted meanwhile keeps its room on disk.
+// The arrays, and the slices and tensors that are made from them, are valid until
+// [Checkpoint.Close]. A program that uses one later crashes ("unexpected fault address");
+// it never sees other data. Because addresses are not used again, one process can map 32
+// TiB in its life, for example a model of 8 GiB 4096 times. A load that needs more fails
+// with an error that matches [ErrNoMemory]. The process then has to be restarted, or to
+// load without this option. An asynchronous save that is [Immutable] uses the arrays
+// until it has ended. Without Close the mappings stay for the life of the process, and a
+// file that is deleted meanwhile keeps its room on disk.
 //
-// The program may write to them: that changes its own copy of the page, not the
-// file, nor what another load has mapped. But leaves that are stored as one, as tied
-// weights are, may share their memory.
+// The program may write to the arrays. A write changes its own copy of the page, and
+// neither the file nor the arrays of another load. Leaves that share one stored array,
+// such as tied weights, may share their memory.
 //
-// The arrays stay as they are when the checkpoint is deleted, renamed or overwritten.
-// The memory changes or faults only if a file itself is truncated or written to, which
-// this module never does, or if its disk is gone. The memory is that of the page cache:
-// the system may take it back and read it again from the file, and what it reads again is
-// not verified again.
+// The arrays stay as they are if the checkpoint is deleted, renamed or overwritten. The
+// memory changes or faults only if a file itself is truncated or written to, which this
+// module never does, or if its disk is gone. The memory belongs to the page cache: the
+// system may take it back and read it again from the file, and these bytes are not
+// verified again.
 //
-// A load maps elements that are stored as they are, if it wants 64 KiB of them or more
+// A load maps elements that are stored as they are in memory, if it wants 64 KiB or more
 // from a file:
-//   - arrays that this module saved without compression, if they are one chunk or
-//     their chunks begin on pages;
-//   - arrays of other writers that lie like these;
-//   - those of safetensors files.
+//   - arrays that this module saved without compression, if they are one chunk or their
+//     chunks begin on pages;
+//   - arrays of other writers with the same layout;
+//   - arrays of safetensors files.
 //
 // A load reads the following as usual:
 //   - compressed arrays, bools, and elements of less than a byte;
-//   - arrays that lie at an odd place of their file;
-//   - what a Transform or Cast changes, padding included;
-//   - what goes into memory that the target of the load has already;
-//   - everything where the system or the store cannot map files: Windows, an
-//     embed.FS, or a process that has mapped half of what it may.
+//   - arrays that are not aligned in their file;
+//   - arrays that a [Transform] or [Cast] changes, padding included;
+//   - arrays that go into memory that the target of the load already has;
+//   - everything if the system or the store cannot map files: on Windows, in an embed.FS,
+//     or in a process that has mapped half of the number that the system allows.
 //
-// The functions of this package that open a path by themselves refuse this option,
-// because they close the checkpoint before they return. The loads of a
-// training.Checkpointer and training.ReadOptions.Load refuse it for the same reason, and
-// so do calls that are no loads, such as Metadata, Hash and Diff.
+// The functions of this package that open a path themselves refuse this option, because
+// they close the checkpoint before they return. The loads of a training.Checkpointer and
+// training.ReadOptions.Load refuse it for the same reason, and so do functions that do
+// not load, such as [Metadata], [Hash] and [Diff].
 func Mapped() LoadCheckpointablesOption {
 	return loadOption(func(c *config.Load) { c.Mapping = config.MapVerified })
 }
 
-// MappedUnverified is Mapped without a look at the bytes: the load takes as long as
-// reading the checkpoint's documents, and what is damaged is loaded as it is.
-// Checkpoint.VerifyMapped verifies what is about to be used.
+// MappedUnverified is [Mapped] without reading the bytes. The load takes as long as
+// reading the checkpoint's documents, and damage goes unnoticed.
+// [Checkpoint.VerifyMapped] verifies arrays before they are used.
 func MappedUnverified() LoadCheckpointablesOption {
 	return loadOption(func(c *config.Load) { c.Mapping = config.MapUnverified })
 }
 
-// VerifyMapped verifies the stored checksums of mapped arrays that were loaded
-// through c: of all of them, or of those that the given arrays are, or are made of.
-// The error, which matches ErrCorrupt, names every leaf that is damaged. What the
-// program has written to does not match its checksum any more. Arrays that are not
-// mapped are passed over, as they were verified when they were read; files without
-// checksums, such as safetensors files, have nothing that could be verified.
+// VerifyMapped verifies the stored checksums of mapped arrays that were loaded through c.
+// Without arguments it verifies all of them, otherwise those that the given arrays are,
+// or are made from. The error, which matches [ErrCorrupt], names every damaged leaf.
+// Memory that the program has written to no longer matches its checksum. VerifyMapped
+// skips arrays that are not mapped, because they were verified when they were read. Files
+// without checksums, such as safetensors files, cannot be verified.
 func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) error {
 	err := c.mapped.Verify(ctx, arrays...)
 	return wrap(ctx, "verify", c.path, cmp.Or(c.isOpen(), err))

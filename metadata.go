@@ -19,35 +19,35 @@ import (
 type CheckpointMetadata struct {
 	Path       string
 	InitTime   time.Time // when the save began; zero if unknown
-	CommitTime time.Time // when it was complete; zero if unknown
-	// Custom is the custom metadata: map[string]any or []any, with integers as int,
-	// or uint64 or *big.Int if they do not fit, and other numbers as float64; of
-	// safetensors files what they say of themselves.
+	CommitTime time.Time // when it was completed; zero if unknown
+	// Custom is the custom metadata: map[string]any or []any, with integers as int, or
+	// uint64 or *big.Int if they do not fit, and other numbers as float64. For
+	// safetensors files it is the metadata in the file.
 	Custom any
-	// Metrics are those of a step of training: any JSON value, with numbers as in
+	// Metrics holds the metrics of a training step: any JSON value, with numbers as in
 	// Custom; nil if there are none.
 	Metrics any
-	// Tree describes the pytree that was asked for; nil from
-	// CheckpointablesMetadata.
+	// Tree describes the chosen pytree. It is nil in the result of
+	// [CheckpointablesMetadata].
 	Tree *view.TreeMetadata
-	// Checkpointables has what the handler of each checkpointable tells of it:
-	// for a pytree a *view.TreeMetadata, nil for other kinds. From Metadata
-	// it has the one that was asked for.
+	// Checkpointables has the metadata that the handler of each checkpointable returns:
+	// for a pytree a *[view.TreeMetadata], nil for other kinds. In the result of
+	// [Metadata] it has the chosen one.
 	Checkpointables map[string]any
-	// Handlers has the type that is recorded for the handler of each
-	// checkpointable, see handler.Handler; other writers may record none.
+	// Handlers has the recorded type of the handler of each checkpointable; see
+	// handler.Handler. Other writers may record none.
 	Handlers map[string]string
-	// Deleting is the checkpointable whose deletion was begun and not finished,
-	// which cannot be loaded any more; see Delete. Mostly "".
+	// Deleting is the checkpointable whose deletion has begun and not finished, or "". It
+	// can no longer be loaded; see [Delete].
 	Deleting string
-	// Digests says that the checkpoint has the digests that this package writes:
-	// a checksum covers every bit of it. Other writers may store none.
+	// Digests says that the checkpoint has the digests that this package writes: a
+	// checksum covers every bit of it. Other writers may store none.
 	Digests bool
 }
 
-// Err returns what is known to keep a load of all that is described from success:
-// errors of single leaves, which Metadata does not fail for. See
-// [view.TreeMetadata.Err]; only Verify finds all damage.
+// Err returns the known errors that would make a load of all described checkpointables
+// fail. These are errors of single leaves, for which [Metadata] does not fail. See
+// [view.TreeMetadata.Err]; only [Verify] finds all damage.
 func (m *CheckpointMetadata) Err() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(m.Checkpointables)) {
@@ -62,7 +62,7 @@ func (m *CheckpointMetadata) Err() error {
 	return wrap(context.Background(), "metadata", m.Path, errors.Join(errs...))
 }
 
-// Metadata is the function Metadata.
+// Metadata describes the checkpoint and one pytree; see the function [Metadata].
 func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*CheckpointMetadata, error) {
 	cfg := c.config(options)
 	name, err := c.pickFor(ctx, cfg)
@@ -77,7 +77,8 @@ func (c *Checkpoint) Metadata(ctx context.Context, options ...LoadOption) (*Chec
 	return m, nil
 }
 
-// CheckpointablesMetadata is the function CheckpointablesMetadata.
+// CheckpointablesMetadata describes all checkpointables; see the function
+// [CheckpointablesMetadata].
 func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...LoadCheckpointablesOption) (*CheckpointMetadata, error) {
 	cfg := newLoadConfig(options)
 	if err := cmp.Or(c.found.CheckWhole(), cfg.checkTarget(nil), c.checkReading(cfg)); err != nil {
@@ -86,8 +87,8 @@ func (c *Checkpoint) CheckpointablesMetadata(ctx context.Context, options ...Loa
 	return c.metadata(ctx, cfg, c.found.Items()...)
 }
 
-// Info is CheckpointablesMetadata without Checkpointables: what the checkpoint says
-// of itself. It reads at most one small file.
+// Info is [Checkpoint.CheckpointablesMetadata] without Checkpointables. It returns the
+// metadata of the checkpoint itself, and reads at most one small file.
 func (c *Checkpoint) Info(ctx context.Context) (*CheckpointMetadata, error) {
 	return c.metadata(ctx, newLoadConfig[LoadOption](nil))
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// Phase is what a save or a load is doing.
+// Phase is a phase of a save or a load.
 type Phase string
 
-// The phases, in their order. A load has no PhaseSnapshot, PhaseDigest or
-// PhaseCommit. Only asynchronous saves have a PhaseSnapshot, and only those that
-// share bytes with an earlier one a PhaseDigest.
+// These are the phases, in their order. A load has no PhaseSnapshot, PhaseDigest or
+// PhaseCommit. Only asynchronous saves have a PhaseSnapshot, and only saves that share
+// bytes with an earlier one a PhaseDigest.
 const (
 	PhasePrepare  Phase = "prepare"  // checking, reading documents, planning
-	PhaseSnapshot Phase = "snapshot" // copying what may change
-	PhaseDigest   Phase = "digest"   // looking for what an earlier save has already
+	PhaseSnapshot Phase = "snapshot" // copying memory that may change
+	PhaseDigest   Phase = "digest"   // finding the bytes that an earlier save already has
 	PhaseTransfer Phase = "transfer" // moving data between memory and the store
 	PhaseCommit   Phase = "commit"   // making the checkpoint durable and visible
-	PhaseDone     Phase = "done"     // ended, well or not
+	PhaseDone     Phase = "done"     // ended, with or without an error
 )
 
 // phases are those that the activities of an engine are, in the same order.
@@ -35,39 +35,39 @@ var phases = [...]Phase{
 	transfer.Ended:      PhaseDone,
 }
 
-// Stats tell what a save or a load has done: see Report and Progress. They can be
-// logged: slog.Info("saved", "stats", stats).
+// Stats describes the work that a save or a load has done; see [Report] and [Progress].
+// It can be logged: slog.Info("saved", "stats", stats).
 type Stats struct {
 	Op    string // "save" or "load"
 	Phase Phase
-	// Arrays is how many arrays of pytrees were, or are to be, saved or loaded,
-	// numbers among them, and Bytes what their elements take in memory.
+	// Arrays is the number of arrays of pytrees, including numbers, that were saved or
+	// loaded or will be. Bytes is the size of their elements in memory.
 	Arrays int
 	Bytes  int64
-	// Moved is how many bytes of files have been written or read, and Planned how
-	// many will be: an upper bound, because how well data compresses is not known yet.
-	// Of a load of more than 131,072 chunks it counts those that have been planned, in
-	// groups of that many.
+	// Moved is the number of bytes of files that have been written or read. Planned is an
+	// upper bound for the number that will be, because the compressed size is not known
+	// beforehand. A load of more than 131,072 chunks plans them in groups of that many,
+	// and Planned counts the groups that have been planned.
 	Moved, Planned int64
 	Files          int
-	// Leaf is the path of the leaf whose data was moved last: where several are moved
-	// at once, one of them.
+	// Leaf is the path of the leaf whose data was moved last. If several are moved at the
+	// same time, it is one of them.
 	Leaf string
-	// Copied is how many of Bytes an asynchronous save has copied.
+	// Copied is the number of Bytes that an asynchronous save has copied.
 	Copied int64
-	// Shared is how many of Bytes were not written again, as they are stored under
-	// another name, or by an earlier save.
+	// Shared is the number of Bytes that were not written again, because they are stored
+	// under another name or by an earlier save.
 	Shared int64
-	// Mapped is how many of Bytes are views of the files; see the option Mapped.
+	// Mapped is the number of Bytes that are views of the files; see the option [Mapped].
 	Mapped int64
-	// What the phases took, and all of it.
+	// The durations of the phases, and of the whole.
 	Prepare, Snapshot, Digest, Transfer, Commit, Elapsed time.Duration
-	// Err is why it failed, in the Stats of one that has ended.
+	// Err is the error of a save or load that has failed.
 	Err error
 }
 
-// Rate returns the bytes of files that were moved per second, or 0 before the time
-// counts.
+// Rate returns the number of bytes of files that were moved per second, or 0 before the
+// time counts.
 func (s Stats) Rate() float64 {
 	if s.Elapsed <= 0 {
 		return 0
@@ -90,7 +90,8 @@ func (s Stats) String() string {
 	return text
 }
 
-// LogValue returns the fields that are not zero as a group.
+// LogValue returns the fields that are not zero as a group. It implements
+// [slog.LogValuer].
 func (s Stats) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("op", s.Op), slog.String("phase", string(s.Phase)),

@@ -17,9 +17,9 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Verify reads everything in the checkpoint at path and checks it against the
-// checksums that are stored with it. The error, which matches ErrCorrupt,
-// names every damaged leaf and file; see Error.Leaves.
+// Verify reads everything in the checkpoint at path and checks it against the checksums
+// that are stored with it. The error, which matches [ErrCorrupt], names every damaged
+// leaf and file; see [Error.Leaves].
 //
 // In a checkpoint that this package wrote, Verify covers every bit of every file, with
 // these exceptions:
@@ -28,29 +28,29 @@ import (
 //   - bits of a compressed chunk that no decoder of a zstd frame needs (RFC 8878): the
 //     single-segment flag and the window descriptor of its header, which say how much
 //     memory may be needed, the bits that fill up the last byte of a table, and the bits
-//     that spell the same table in another way. They do not change what a chunk decodes
-//     to;
-//   - while the deletion of a checkpointable is under way, its files, and the random id in
-//     Orbax's record of the deletion.
+//     that spell the same table in another way. They do not change the decoded chunk;
+//   - while a checkpointable is being deleted, its files, and the random id in Orbax's
+//     record of the deletion.
 //
-// Verify checks every document against its digest, and every chunk also against the
-// record of what was saved in its place, the file go-orbax.places in the directory of the
-// pytree. So a chunk, or a file of chunks, of another leaf or another step is damage where
-// it does not belong, although its checksum is right. Bytes of an array that another
-// program has written into the checkpoint after the save are damage too. There is no such
-// record in a checkpoint that an earlier version saved, for an array that Orbax saved as a
-// part of the checkpoint, and where Orbax finalized the session of partial saves, or began
-// to: there a whole chunk in a wrong place is not found.
+// Verify checks every document against its digest. It also checks every chunk against the
+// record of the chunk that was saved in its place, the file go-orbax.places in the
+// directory of the pytree. A chunk, or a file of chunks, from another leaf or another
+// step is therefore damage, although its checksum is right. Bytes of an array that
+// another program has written into the checkpoint after the save are damage too.
+//
+// Some checkpoints have no such record: those of earlier versions, arrays that Orbax
+// saved as a part of the checkpoint, and sessions of partial saves that Orbax finalized
+// or began to finalize. In these Verify does not find a whole chunk in a wrong place.
 //
 // The loss of the digest file is damage if another file shows that there was one:
 // go-orbax.places or go-orbax.chunks of a pytree, go-orbax.handlers or partial_save.json.
-// A checkpoint without these files, as earlier versions saved it, is verified like one of
-// Orbax, where nothing covers the documents. CheckpointMetadata.Digests says whether there
-// is a digest file.
+// A checkpoint without these files, as earlier versions saved it, is verified like a
+// checkpoint of Orbax, in which nothing covers the documents.
+// [CheckpointMetadata.Digests] says whether there is a digest file.
 //
-// Orbax stores no checksums of array data: in its checkpoints Verify finds what is
-// missing, truncated or cannot be decoded. A chunk that a store of zarr arrays does not
-// have consists of the fill value; see FillMissing.
+// Orbax stores no checksums of array data: in its checkpoints Verify finds data that is
+// missing, truncated or cannot be decoded. A missing chunk in a store of zarr arrays has
+// the fill value; see [FillMissing].
 func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	ck, err := Open(ctx, path, openingOf(&newVerifyConfig(options).Open)...)
 	if err != nil {
@@ -60,7 +60,8 @@ func Verify(ctx context.Context, path string, options ...VerifyOption) error {
 	return ck.Verify(ctx, options...)
 }
 
-// VerifyOption is an option of Verify: FillMissing, FollowLinks, Handlers or In.
+// VerifyOption is an option of [Verify]: [FillMissing], [FollowLinks], [Handlers] or
+// [In].
 type VerifyOption interface{ applyVerify(*verifyConfig) }
 
 type verifyConfig struct {
@@ -79,7 +80,7 @@ func newVerifyConfig(options []VerifyOption) *verifyConfig {
 	return c
 }
 
-// Verify is the function Verify.
+// Verify verifies the checkpoint; see the function [Verify].
 func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error {
 	cfg := newVerifyConfig(options)
 	if err := c.checkOpening(&cfg.Open); err != nil {
