@@ -22,8 +22,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// written runs write for a part called "item" and returns its directory, and
-// where it is.
+// written runs write for an item called "item". It returns the item's directory, and the
+// path of that directory.
 func written(t testing.TB, write WriteFunc) (*ReadDir, string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "ckpt")
@@ -118,7 +118,7 @@ func TestReadDir(t *testing.T) {
 	if _, err := dir.ReadFile(ctx, "none"); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {
 		t.Errorf("a file that never was: %v", err)
 	}
-	// A change, and a loss, of what was written.
+	// Change one of the files, and remove another.
 	if err := os.WriteFile(filepath.Join(path, "empty"), []byte("x"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// Documents of other writers, under another name and with what Python writes.
+// Documents of other writers have another file name, and words that only Python writes.
 func TestJSONOfPython(t *testing.T) {
 	file := func(name, doc string) *ReadDir {
 		dir, _ := written(t, func(ctx context.Context, d *WriteDir) error { return d.WriteFile(ctx, name, []byte(doc)) })
@@ -254,7 +254,7 @@ func TestProto(t *testing.T) {
 	}
 }
 
-// The files of documents may be called as the program says.
+// Programs may choose the file names of documents.
 func TestDocumentFiles(t *testing.T) {
 	ctx := t.Context()
 	write, err := JSONHandler{File: "config.json"}.Save(ctx, JSON{7}, SaveOptions{})

@@ -57,7 +57,7 @@ func (Vocabulary) Load(ctx context.Context, dir *handler.ReadDir, target any, _ 
 	return words, nil
 }
 
-// A handler of one's own, bound to the name of a checkpointable.
+// A program can bind a handler of its own to the name of a checkpointable.
 func ExampleRegistry_Bind() {
 	ctx := context.Background()
 	dir := tempDir()
@@ -88,8 +88,8 @@ type counter struct{ next int }
 func (c *counter) State() ([]byte, error)      { return json.Marshal(c.next) }
 func (c *counter) SetState(state []byte) error { return json.Unmarshal(state, &c.next) }
 
-// The position in the data is saved with the model, so that training goes on
-// with the example that comes next.
+// The position in the data is saved with the model, so that training continues with the
+// next example.
 func ExampleDatasetIterator() {
 	ctx := context.Background()
 	dir := tempDir()
@@ -109,8 +109,8 @@ func ExampleDatasetIterator() {
 	// Output: 224 <nil>
 }
 
-// Arrays are written to a file one after the other, whatever their size, with a
-// few chunks in memory at a time.
+// CopyTo writes arrays of any size to a file, one after the other, with a few chunks in
+// memory at a time.
 func ExampleTree_CopyTo() {
 	ctx := context.Background()
 	dir := tempDir()

@@ -14,12 +14,12 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Net is a model whose parameters are its own affair.
+// Net is a model whose parameters are not exported.
 type Net struct{ weight, bias []float32 }
 
-// NetHandler stores a *Net as a pytree, which other programs can load. What it does not
-// change it has from PyTreeHandler. In old checkpoints of the program the leaf "w" was
-// called "kernel".
+// NetHandler stores a *Net as a pytree, which other programs can load. It inherits from
+// PyTreeHandler every method that it does not define. In old checkpoints of the program
+// the leaf "w" was called "kernel".
 type NetHandler struct{ handler.PyTreeHandler }
 
 func (NetHandler) Type() string            { return "example.com/net.Handler" }
@@ -34,7 +34,7 @@ func (h NetHandler) Save(ctx context.Context, v any, opts handler.SaveOptions) (
 	return h.PyTreeHandler.Save(ctx, map[string]any{"w": net.weight, "b": net.bias}, opts)
 }
 
-// OpenTree gives the leaves the names that they have now.
+// OpenTree gives the leaves their present names.
 func (h NetHandler) OpenTree(ctx context.Context, dir *handler.ReadDir, opts handler.OpenOptions) (*view.Tree, error) {
 	t, err := h.PyTreeHandler.OpenTree(ctx, dir, opts)
 	if err != nil {
@@ -50,8 +50,8 @@ func (h NetHandler) OpenTree(ctx context.Context, dir *handler.ReadDir, opts han
 	return view.New(t.Metadata().Format, leaves), nil
 }
 
-// Load fills a *Net, or returns one if there is no target. Options such as Select are
-// applied by LoadTree.
+// Load fills a *Net, or returns a new one if there is no target. LoadTree applies options
+// such as Select.
 func (h NetHandler) Load(ctx context.Context, dir *handler.ReadDir, target any, opts handler.LoadOptions) (any, error) {
 	net, ok := target.(*Net)
 	if !ok {
@@ -72,9 +72,9 @@ func (h NetHandler) Metadata(ctx context.Context, dir *handler.ReadDir) (any, er
 	return handler.TreeMetadata(ctx, h, dir)
 }
 
-// A handler that has most of its methods from PyTreeHandler. What needs the tree and not a
-// *Net works as for any pytree: Select, Transform, Metadata, Tree, Hash, Diff, Verify and
-// partial saves.
+// NetHandler has most of its methods from PyTreeHandler. Operations on the tree instead
+// of the *Net work as for any pytree: Select, Transform, Metadata, Tree, Hash, Diff,
+// Verify and partial saves.
 func ExampleTreeHandler() {
 	ctx := context.Background()
 	dir := tempDir()

@@ -1,20 +1,20 @@
-// Package handler saves and loads the kinds of things that a checkpoint is made
-// of, its checkpointables: pytrees, JSON documents, protocol buffers, and
-// objects that write their own directory. Each has a directory of its own in
-// the checkpoint, and a Handler that owns what is in it.
+// Package handler saves and loads checkpointables, the named things that a checkpoint
+// consists of: pytrees, JSON documents, protocol buffers, and objects that write their
+// own directory. Each checkpointable has its own directory in the checkpoint, and a
+// [Handler] that decides what is in that directory.
 //
-// Package orbax picks the handler through a Registry: by the checkpointable's
-// name if one is bound to it, else by the value's type. A handler for a type of
-// one's own is added like this:
+// Package orbax chooses the handler through a [Registry]: by the checkpointable's name if
+// a handler is bound to that name, else by the value's type. A program adds a handler for
+// its own type like this:
 //
 //	var r handler.Registry
 //	r.Add(TokenizerHandler{})
 //	err := orbax.SaveCheckpointables(ctx, path, items, orbax.Handlers(&r))
 //
-// A handler of one's own writes files to a [WriteDir] and reads them from a [ReadDir]. If
-// what it stores is a tree of leaves it is a [TreeHandler], and all that package orbax does
-// with pytrees works with it; to change what is saved or loaded as a pytree, embed
-// [PyTreeHandler] in it.
+// Such a handler writes files to a [WriteDir] and reads them from a [ReadDir]. A handler
+// that stores a tree of leaves can implement [TreeHandler]; everything that package orbax
+// does with pytrees then works with its checkpointables too. To change what is saved or
+// loaded as a pytree, embed [PyTreeHandler] in your handler.
 package handler
 
 import (
@@ -23,48 +23,50 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Handler saves and loads one kind of checkpointable. Its methods may be called
-// by several goroutines.
+// Handler saves and loads one kind of checkpointable. Several goroutines may call its
+// methods.
 type Handler interface {
-	// Type is the name that the checkpoint records for the handler, and by
-	// which it is found again on loading. Orbax takes a name that it does not
-	// know for a pytree's.
+	// Type returns the name that the checkpoint records for the handler. A load finds the
+	// handler by this name. Orbax for Python takes a checkpointable with an unknown name
+	// for a pytree.
 	Type() string
 	// CanSave reports whether the handler saves values like v.
 	CanSave(v any) bool
-	// Save checks v and returns what writes it. Everything that can be
-	// refused is refused here. If opts.Snapshot is set the returned function
-	// runs while the caller goes on to change v, and must not look at it.
+	// Save checks v and returns the function that writes it. Everything that can be
+	// refused must be refused here, not by the function. If opts.Snapshot is set, the
+	// caller may change v while the returned function runs, so the function must not read
+	// v.
 	Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error)
-	// CanLoad reports whether the handler loads into targets like target,
-	// which is not nil.
+	// CanLoad reports whether the handler loads into targets like target. target is not
+	// nil.
 	CanLoad(target any) bool
-	// Load reads what Save wrote: into target, or, if target is nil, into a
-	// new value. It returns target or the new value.
+	// Load reads the checkpointable that Save wrote. It fills target and returns it. If
+	// target is nil, it returns a new value.
 	Load(ctx context.Context, dir *ReadDir, target any, opts LoadOptions) (any, error)
-	// Metadata describes what is stored, without reading the bulk of it; nil
-	// if there is nothing to say.
+	// Metadata describes the stored checkpointable without reading the bulk of it. It
+	// returns nil if there is nothing to describe.
 	Metadata(ctx context.Context, dir *ReadDir) (any, error)
 }
 
-// WriteFunc writes a checkpointable into its directory, which is empty. It is
-// called at most once, before the save ends.
+// WriteFunc writes a checkpointable into its directory, which is empty at first. A save
+// calls it at most once, and the call ends before the save does.
 type WriteFunc func(ctx context.Context, dir *WriteDir) error
 
-// SaveOptions are the parts of a save that concern its handlers.
+// SaveOptions are the settings of a save that concern its handlers.
 type SaveOptions struct {
-	// Snapshot makes Save copy what it needs of the value.
+	// Snapshot makes Save copy all it needs of the value before it returns.
 	Snapshot bool
-	// Immutable says that the arrays of pytrees do not change while they are
-	// saved: a Snapshot copies none.
+	// Immutable promises that the arrays of pytrees do not change while they are saved. A
+	// Snapshot then copies no arrays.
 	Immutable bool
-	// SnapshotMemory, if set, is what a Snapshot copies arrays to.
+	// SnapshotMemory, if set, is the memory to which a Snapshot copies arrays.
 	SnapshotMemory *SnapshotMemory
 	// Storage says how the arrays of pytrees are stored.
 	Storage StorageOptions
-	// Adapters bring in tensors of other packages as leaves.
+	// Adapters make leaves of the tensors of other packages.
 	Adapters []tree.Adapter
-	// Operation is the save that the options are for. A handler that calls another
-	// passes it on with the other options; nil is a save of its own.
+	// Operation is the save that these options belong to. A handler that calls another
+	// handler passes Operation on with the other options. nil stands for a save of its
+	// own.
 	Operation *Operation
 }

@@ -18,29 +18,30 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// JSON marks a checkpointable that is to be stored as a JSON document instead
-// of a pytree. Loading takes a JSON whose Value is a pointer to decode into.
+// JSON marks a checkpointable that is stored as a JSON document instead of a pytree. As
+// the target of a load, a JSON holds in Value a pointer to decode into.
 type JSON struct{ Value any }
 
-// JSONHandler stores a checkpointable as the document data.json, with the rules
-// of encoding/json; in a run of training whose step before has the document called
-// metadata, as Orbax v0 calls it, under that name. It takes values of type JSON and json.RawMessage, and, where
-// it is bound to a name, everything that json.Marshal takes.
+// JSONHandler stores a checkpointable as the JSON document data.json, by the rules of
+// encoding/json. Orbax v0 calls the document metadata: if the previous step of a training
+// run has it under that name, a save keeps the name. The handler takes values of type
+// [JSON] and [json.RawMessage]. If it is bound to a name, it takes every value that
+// [json.Marshal] takes.
 //
-// Loaded without a target, or into a variable of type any, objects are
-// map[string]any, integers int, or uint64 or *big.Int if they do not fit, and other
-// numbers float64. Python's NaN and infinities are read only without a target, and are
-// not written.
+// A load without a target, or into a variable of type any, makes objects map[string]any.
+// It makes integers int, or uint64 or *big.Int if they do not fit, and all other numbers
+// float64. The handler reads Python's NaN and infinities only without a target, and never
+// writes them.
 type JSONHandler struct {
 	// File, if set, is the name that a save gives the document, in place of data.json or
-	// metadata. A load looks for it first.
+	// metadata. A load looks for a document of this name first.
 	File string
 }
 
-// Type returns the name of Orbax's own handler of JSON documents.
+// Type returns the name of Orbax's handler of JSON documents.
 func (JSONHandler) Type() string { return layout.JSONHandler }
 
-// CanSave takes a JSON, a *JSON and a json.RawMessage.
+// CanSave accepts a [JSON], a *JSON and a [json.RawMessage].
 func (JSONHandler) CanSave(v any) bool {
 	switch v.(type) {
 	case JSON, *JSON, json.RawMessage:
@@ -49,10 +50,10 @@ func (JSONHandler) CanSave(v any) bool {
 	return false
 }
 
-// Save encodes v at once, so that the caller may change it. What is not JSON, NaN
-// for example, or could not be loaded again as it is, is an error that matches
-// orbax.ErrLeafType: strings that are not UTF-8, two members of one name, more than
-// 512 levels, integers of more than 4,300 digits.
+// Save encodes v before it returns, so that the caller may change v. The error matches
+// orbax.ErrLeafType if v has no JSON form, as NaN has none, or if the document could not
+// be loaded again unchanged. The latter holds for strings that are not UTF-8, two members
+// of the same name, more than 512 levels, and integers of more than 4,300 digits.
 func (h JSONHandler) Save(_ context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	if err := checkFile(h.File); err != nil {
 		return nil, err
@@ -70,8 +71,8 @@ func (h JSONHandler) Save(_ context.Context, v any, opts SaveOptions) (WriteFunc
 	}, nil
 }
 
-// called returns which of names, of one document, the one in the directory has: that
-// which it has in the step before, or the first.
+// called chooses one of names for a document that is being saved: the name that the
+// document has in the step before, else the first.
 func called(ctx context.Context, opts SaveOptions, dir *WriteDir, names []string) string {
 	like := opts.Operation.settings().Like
 	if like == nil {
@@ -99,7 +100,7 @@ func unwrapJSON(v any) any {
 	return v
 }
 
-// CanLoad takes a JSON, a *JSON and a *json.RawMessage.
+// CanLoad accepts a [JSON], a *JSON and a *json.RawMessage.
 func (JSONHandler) CanLoad(target any) bool {
 	switch target.(type) {
 	case JSON, *JSON, *json.RawMessage:
@@ -108,12 +109,13 @@ func (JSONHandler) CanLoad(target any) bool {
 	return false
 }
 
-// Load decodes the document into target: the pointer that a JSON holds, or any
-// other pointer where the handler is bound to a name. A document that does not
-// fit is an error that matches orbax.ErrStructure, a missing one matches
-// orbax.ErrInvalidCheckpoint and fs.ErrNotExist, and one that is not UTF-8, or is
-// loaded without a target and is not JSON, orbax.ErrCorrupt. Strings that Go cannot
-// hold, of half a surrogate pair, match orbax.ErrUnsupported.
+// Load decodes the document into target: into the pointer that a [JSON] holds, or, if the
+// handler is bound to a name, into any other pointer. The error matches
+// orbax.ErrStructure if the document does not fit the target, and both
+// orbax.ErrInvalidCheckpoint and [fs.ErrNotExist] if the document is missing. It matches
+// orbax.ErrCorrupt if the document is not UTF-8, or is not JSON and there is no target.
+// It matches orbax.ErrUnsupported for strings that Go cannot hold, because they have half
+// of a surrogate pair.
 func (h JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	doc, err := readFirst(ctx, dir, h.File, layout.JSONFiles)
 	if err != nil {
@@ -132,7 +134,7 @@ func (h JSONHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadO
 	return target, decodeInto(doc, into)
 }
 
-// decodeInto decodes a document into what the pointer into points at.
+// decodeInto decodes a document into the variable that into points to.
 func decodeInto(doc []byte, into any) error {
 	if !utf8.Valid(doc) {
 		return fmt.Errorf("%w: invalid JSON: not UTF-8", fault.ErrCorrupt)
@@ -152,7 +154,7 @@ func decodeInto(doc []byte, into any) error {
 	return nil
 }
 
-// readFirst reads the first file that is there: own, if it is set, or one of names.
+// readFirst reads the first of several files that exists: own, if it is set, then names.
 func readFirst(ctx context.Context, dir *ReadDir, own string, names []string) ([]byte, error) {
 	if own != "" {
 		names = append([]string{own}, names...)
@@ -166,8 +168,7 @@ func readFirst(ctx context.Context, dir *ReadDir, own string, names []string) ([
 	return nil, fmt.Errorf("%w: no document (%s): %w", fault.ErrInvalidCheckpoint, names[0], fs.ErrNotExist)
 }
 
-// checkFile refuses the name of a document, which may be empty, unless it is that of
-// one file.
+// checkFile refuses a document's name unless it is empty or names a single file.
 func checkFile(name string) error {
 	if name == "" {
 		return nil
@@ -178,5 +179,5 @@ func checkFile(name string) error {
 	return nil
 }
 
-// Metadata has nothing to say.
+// Metadata returns nil: a document has no metadata.
 func (JSONHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

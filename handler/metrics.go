@@ -7,20 +7,20 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// MetricsHandler stores the metrics of a step of training, which are not a
-// checkpointable but are beside them, as the JSON document metrics/metrics.
+// MetricsHandler stores the metrics of a training step as the JSON document
+// metrics/metrics. Metrics are stored beside the checkpointables and are not one of them.
 // Package training saves them.
 type MetricsHandler struct{}
 
-// Type returns the name of Orbax's own handler of metrics.
+// Type returns the name of Orbax's handler of metrics.
 func (MetricsHandler) Type() string { return layout.HandlerPrefix + "json_handler.MetricsHandler" }
 
-// CanSave takes every value except nil; Save reports what is not JSON.
+// CanSave accepts every value except nil. Save reports the values that are not JSON.
 func (MetricsHandler) CanSave(v any) bool { return v != nil }
 
-// Save encodes v at once, by the rules of encoding/json; NaN and the infinities are
-// written as Python does, as bare words. What is not JSON, or could not be loaded
-// again, is an error that matches orbax.ErrLeafType, as in JSONHandler.
+// Save encodes v before it returns, by the rules of encoding/json. It writes NaN and the
+// infinities as Python does, as bare words. The error matches orbax.ErrLeafType if v has
+// no JSON form or could not be loaded again, as in [JSONHandler].
 func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	doc, err := layout.EncodePython(v)
 	if err != nil {
@@ -31,10 +31,10 @@ func (MetricsHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 	}, nil
 }
 
-// CanLoad takes no targets.
+// CanLoad accepts no target.
 func (MetricsHandler) CanLoad(any) bool { return false }
 
-// Load returns the metrics: objects are map[string]any, and numbers as JSONHandler
+// Load returns the metrics. Objects are map[string]any, and numbers are as [JSONHandler]
 // loads them.
 func (MetricsHandler) Load(ctx context.Context, dir *ReadDir, _ any, _ LoadOptions) (any, error) {
 	doc, err := dir.ReadFile(ctx, layout.MetricsName)
@@ -48,7 +48,7 @@ func (MetricsHandler) Load(ctx context.Context, dir *ReadDir, _ any, _ LoadOptio
 	return v, nil
 }
 
-// Metadata returns what Load does.
+// Metadata returns the metrics, as Load does.
 func (h MetricsHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
 	return h.Load(ctx, dir, nil, LoadOptions{})
 }

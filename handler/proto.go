@@ -12,24 +12,25 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// ProtoHandler stores a protocol buffer in the text format, as proto.pbtxt. The
-// text does not name its message, so loading needs a message to fill.
+// ProtoHandler stores a protocol buffer in the text format, as proto.pbtxt. The text does
+// not name the type of its message, so a load needs a message to fill.
 type ProtoHandler struct {
-	// File, if set, is the name of the text, in place of proto.pbtxt. A load looks for
-	// it first.
+	// File, if set, is the name of the text file, in place of proto.pbtxt. A load looks
+	// for a file of this name first.
 	File string
 }
 
-// Type returns the name of Orbax's own handler of protocol buffers.
+// Type returns the name of Orbax's handler of protocol buffers.
 func (ProtoHandler) Type() string { return layout.ProtoHandler }
 
-// CanSave takes every proto.Message.
+// CanSave accepts every [proto.Message].
 func (ProtoHandler) CanSave(v any) bool { _, ok := v.(proto.Message); return ok }
 
-// Save encodes v at once, so that the caller may change it. What the text does not
-// hold, or could not be loaded from it, here or in Python, is an error that matches
-// orbax.ErrLeafType: unknown fields, strings that are not UTF-8, and messages that are
-// nested more than 256 levels deep, where the entry of a map is a level.
+// Save encodes v before it returns, so that the caller may change v. The error matches
+// orbax.ErrLeafType if the text format cannot hold the message, or if Go or Python could
+// not load it from the text. This holds for unknown fields, strings that are not UTF-8,
+// and messages nested more than 256 levels deep, where the entry of a map counts as a
+// level.
 func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	if err := checkFile(h.File); err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", fault.ErrLeafType, v, err)
 	}
-	// The text has no unknown fields.
+	// The text format has no unknown fields.
 	again := m.ProtoReflect().New().Interface()
 	if err := prototext.Unmarshal(text, again); err != nil {
 		return nil, fmt.Errorf("%w: %T cannot be loaded from its text: %w", fault.ErrLeafType, v, err)
@@ -58,12 +59,12 @@ func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 	}, nil
 }
 
-// CanLoad takes every proto.Message.
+// CanLoad accepts every [proto.Message].
 func (ProtoHandler) CanLoad(target any) bool { _, ok := target.(proto.Message); return ok }
 
-// Load replaces the contents of target. Without one, and where the text is that
-// of another message, the error matches orbax.ErrStructure; a missing text
-// matches fs.ErrNotExist.
+// Load replaces the contents of target. The error matches orbax.ErrStructure if there is
+// no target or the text is of another message, and [fs.ErrNotExist] if the text is
+// missing.
 func (h ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	m, ok := target.(proto.Message)
 	if !ok {
@@ -79,5 +80,5 @@ func (h ProtoHandler) Load(ctx context.Context, dir *ReadDir, target any, _ Load
 	return m, nil
 }
 
-// Metadata has nothing to say.
+// Metadata returns nil: a protocol buffer has no metadata.
 func (ProtoHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }

@@ -8,15 +8,15 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// maxProtoDepth is how deep messages may be nested. Python's parser of the text
-// format ends at 329 levels, less the calls that it is in: it takes three of the
-// thousand calls that Python allows for each.
+// maxProtoDepth is the number of levels to which messages may be nested. Python's parser
+// of the text format reaches 329 levels, less the calls that the program is in already:
+// it takes three of the thousand calls that Python allows for each level.
 const maxProtoDepth = 256
 
-// checkProtoDepth refuses a message of more levels than left. It must come before
-// the text is made: each line is indented, so that the text of a chain of messages
-// grows with the square of its length. The entries of maps are levels, as they are in
-// the text, and so is the message of an Any, which the text spells out.
+// checkProtoDepth refuses a message with more than left levels. It must run before the
+// text is made: each line is indented, so the text of a chain of messages grows with the
+// square of its length. The entries of maps are levels, as they are in the text. So is
+// the message in an Any, which the text spells out.
 func checkProtoDepth(m protoreflect.Message, left int) error {
 	if left <= 0 {
 		return fmt.Errorf("messages are nested more than %d levels deep", maxProtoDepth)
@@ -45,7 +45,8 @@ func checkProtoDepth(m protoreflect.Message, left int) error {
 	return err
 }
 
-// checkEntriesDepth is checkProtoDepth of the entries of a map.
+// checkEntriesDepth does for the entries of a map what checkProtoDepth does for a
+// message.
 func checkEntriesDepth(fd protoreflect.FieldDescriptor, entries protoreflect.Map, left int) error {
 	if left <= 0 {
 		return fmt.Errorf("messages are nested more than %d levels deep", maxProtoDepth)
@@ -61,8 +62,9 @@ func checkEntriesDepth(fd protoreflect.FieldDescriptor, entries protoreflect.Map
 	return err
 }
 
-// spelledOut returns the message in an Any. It is nil where the text has its bytes:
-// its type is not known to the program, or the bytes are not of that type.
+// spelledOut returns the message in an Any. It returns nil if the text contains the bytes
+// of that message instead: the program does not know its type, or the bytes are not of
+// that type.
 func spelledOut(a protoreflect.Message) protoreflect.Message {
 	fields := a.Descriptor().Fields()
 	t, err := protoregistry.GlobalTypes.FindMessageByURL(a.Get(fields.ByName("type_url")).String())

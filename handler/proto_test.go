@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// What a proto's text cannot give back is refused.
+// Save refuses a message that its text could not give back.
 func TestProtoRefuses(t *testing.T) {
 	unknown := &structpb.ListValue{}
 	unknown.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
@@ -24,8 +24,8 @@ func TestProtoRefuses(t *testing.T) {
 	}
 }
 
-// The text of messages that are nested deep grows with the square of their number: of
-// 20,000 it takes gigabytes. What is refused is refused before it is made.
+// The text of deeply nested messages grows with the square of their number: 20,000 levels
+// take gigabytes. Save refuses such messages before it makes the text.
 func TestProtoDepth(t *testing.T) {
 	null := structpb.NewNullValue
 	list := func(v *structpb.Value) *structpb.Value {

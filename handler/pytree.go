@@ -14,24 +14,23 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// PyTreeHandler stores a tree of arrays, scalars and strings; package tree says
-// which Go value is which tree. Its Metadata is a *view.TreeMetadata.
+// PyTreeHandler stores a tree of arrays, scalars and strings. Package [tree] says which
+// Go values are trees. The handler's Metadata is a *[view.TreeMetadata].
 type PyTreeHandler struct{}
 
-// Type returns the name of Orbax's own handler of pytrees.
+// Type returns the name of Orbax's handler of pytrees.
 func (PyTreeHandler) Type() string { return layout.HandlerPrefix + "pytree_handler.PyTreeHandler" }
 
-// CanSave takes every value except nil; Save reports which leaves it cannot store.
+// CanSave accepts every value except nil. Save reports the leaves that it cannot store.
 func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 
-// Save refuses what it cannot store with an error that joins one
-// *orbax.LeafError for each leaf: one that has no form in a checkpoint (see
-// tree.Flatten), whose name clashes with another or, for plain files, cannot be
-// that of a directory, or whose options do not fit the array. Options that are wrong
-// for several arrays are reported for the first of them, with the number of the others.
-// An empty tree is
-// an error that matches orbax.ErrStructure, as it is to Orbax. The function that
-// Save returns reads v's arrays unless opts.Snapshot is set.
+// Save checks the tree v and returns the function that writes it. That function reads v's
+// arrays, unless opts.Snapshot is set. The error joins one *orbax.LeafError for each leaf
+// that Save refuses: the leaf has no form in a checkpoint (see [tree.Flatten]), its name
+// clashes with another, its name cannot be that of a directory and the save writes plain
+// files, or its options do not fit the array. If the same options are wrong for several
+// arrays, the error names the first array and the number of the others. For an empty tree
+// the error matches orbax.ErrStructure, because Orbax refuses empty trees too.
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	leaves, err := tree.Flatten(v, opts.Adapters...)
 	if err != nil {
@@ -65,7 +64,7 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	return func(ctx context.Context, dir *WriteDir) error { return p.Write(ctx, dir.inner(), &save) }, nil
 }
 
-// CanLoad takes every target except nil; Load reports which one it cannot fill.
+// CanLoad accepts every target except nil. Load reports the targets that it cannot fill.
 func (PyTreeHandler) CanLoad(target any) bool { return target != nil }
 
 // Load is [LoadTree] for the handler.
@@ -73,19 +72,19 @@ func (h PyTreeHandler) Load(ctx context.Context, dir *ReadDir, target any, opts 
 	return LoadTree(ctx, h, dir, target, opts)
 }
 
-// Metadata returns a *view.TreeMetadata. It reads documents and no arrays.
+// Metadata returns a *[view.TreeMetadata]. It reads documents but no arrays.
 func (h PyTreeHandler) Metadata(ctx context.Context, dir *ReadDir) (any, error) {
 	return TreeMetadata(ctx, h, dir)
 }
 
-// OpenTree reads the documents and the index of the pytree in dir, and no
-// arrays. What is wrong with a leaf alone, such as a document or a chunk of it that
-// is missing, or a codec that is not known, is in its view.LeafMetadata, and no error
-// of the tree; what is wrong with a document of the whole tree, or with the index, is
-// an error.
+// OpenTree reads the documents and the index of the pytree in dir, but no arrays. If
+// something is wrong with a single leaf, the tree opens and the leaf's
+// [view.LeafMetadata] reports it: a document or a chunk is missing, for example, or a
+// codec is unknown. If something is wrong with a document of the whole tree, or with the
+// index, OpenTree returns an error.
 //
-// At the top of a path that is no checkpoint of Orbax it opens what it finds
-// there: safetensors files, a file of Flax, or a store of zarr arrays.
+// If dir is the top of a path that is no checkpoint of Orbax, OpenTree opens safetensors
+// files, a file of Flax, or a store of zarr arrays.
 func (PyTreeHandler) OpenTree(ctx context.Context, dir *ReadDir, opts OpenOptions) (*view.Tree, error) {
 	return pytree.Open(ctx, dir.inner(), pytree.Options(opts))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// TestOptionsReportedOnce gives options that are wrong for many arrays.
+// TestOptionsReportedOnce checks that wrong options for many arrays are reported once.
 func TestOptionsReportedOnce(t *testing.T) {
 	state := map[string]any{
 		"a": []float32{1, 2}, "b": array.Of([]float64{1, 2, 3, 4}, 2, 2), "c": []int16{1}, "d": []int8{1}, "text": "x", "n": 7,

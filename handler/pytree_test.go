@@ -23,7 +23,7 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// savedTree saves v and opens what was written.
+// savedTree saves v and opens the tree that was written.
 func savedTree(t testing.TB, v any, s StorageOptions) (*view.Tree, string) {
 	t.Helper()
 	write, err := PyTreeHandler{}.Save(t.Context(), v, SaveOptions{Storage: s})
@@ -57,15 +57,14 @@ func random(t testing.TB, d array.DType, shape ...int) *array.Array {
 }
 
 var allDTypes = func() (all []array.DType) {
-	for d := array.Bool; d <= array.Complex128; d++ { // those that are stored
+	for d := array.Bool; d <= array.Complex128; d++ { // every dtype that can be stored
 		all = append(all, d)
 	}
 	return all
 }()
 
-// TestArrays saves arrays of any dtype and odd shapes, in any format and in
-// chunks of any size, some sharded, and reads them in each of the ways that
-// there are.
+// TestArrays saves arrays of any dtype and of odd shapes, in any format and in chunks of
+// any size, some sharded, and reads them in every way.
 func TestArrays(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		shape := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1, 2, 3, 5, 7, 8, 16, 33}), 0, 4).Draw(rt, "shape")
@@ -187,7 +186,7 @@ func TestStorageOfEachLeaf(t *testing.T) {
 		"v": "float32[16 8][4 4] true", "w": "bfloat16[16 8][16 8] false",
 	}
 	if c := got["v"]; strings.HasPrefix(c, "float32[16 8]") && strings.HasSuffix(c, "true") {
-		want["v"] = c // how 64 bytes are shaped is zarr's affair
+		want["v"] = c // zarr decides how 64 bytes are shaped
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
@@ -210,7 +209,7 @@ func TestFormats(t *testing.T) {
 	for want, s := range map[string]StorageOptions{
 		"ocdbt+zarr3": {}, "ocdbt+zarr2": {Zarr2: true}, "files+zarr3": {PlainFiles: true}, "files+zarr2": {Zarr2: true, PlainFiles: true},
 	} {
-		// Names that are awkward as files, and a bare leaf.
+		// These names are awkward as file names. The second state is a bare leaf.
 		state := map[string]any{
 			"a.b": 1, "c/d": 2, "é 😀": 3, "line\nfeed": 4, "x": map[string]any{"y": []any{5, nil, "s"}}, "zarr.json": 6, "c": 7, "0": 8,
 		}
@@ -262,7 +261,7 @@ func TestLoadLeaf(t *testing.T) {
 	}
 }
 
-// Verify names each damaged leaf, and no other.
+// Verify names each damaged leaf and no other leaf.
 func TestVerifyNamesLeaves(t *testing.T) {
 	state := map[string]any{}
 	for i := range 6 {

@@ -11,26 +11,26 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// Registry finds the handler of a checkpointable. The zero value, and a nil
-// *Registry, know the handlers of this package; [EmptyRegistry] begins without them.
-// It must not be changed while a save or a load uses it.
+// Registry finds the handler of a checkpointable. The zero value and a nil *Registry have
+// the handlers of this package; [EmptyRegistry] starts without them. It must not be
+// changed while a save or a load uses it.
 type Registry struct {
 	added []registered
 	bound map[string]Handler
 	empty bool // without the handlers of this package
 }
 
-// registered is a handler that was added, and the recorded types that it stands in for.
+// registered is a handler that was added, with the recorded types that it stands in for.
 type registered struct {
 	Handler
 	secondary []string
 }
 
-// EmptyRegistry returns a registry that knows no handlers: what is not added or bound
-// is neither saved nor loaded.
+// EmptyRegistry returns a registry without handlers. It saves and loads only with
+// handlers that are added or bound.
 func EmptyRegistry() *Registry { return &Registry{empty: true} }
 
-// Clone returns a copy of r, which changes without r.
+// Clone returns a copy of r that is independent of r.
 func (r *Registry) Clone() *Registry {
 	if r == nil {
 		return &Registry{}
@@ -38,8 +38,8 @@ func (r *Registry) Clone() *Registry {
 	return &Registry{slices.Clone(r.added), maps.Clone(r.bound), r.empty}
 }
 
-// standard are the handlers that every registry has, unless it began empty, the last
-// asked first: pytrees take every value.
+// standard are the handlers of every registry that did not start empty, in reverse order
+// of asking: PyTreeHandler, which takes every value, comes last.
 var standard = []registered{
 	{PyTreeHandler{}, []string{"StandardCheckpointHandler", "PyTreeCheckpointHandler", layout.JAXRandomKey, layout.NumPyRandomKey}},
 	{ProtoHandler{}, []string{layout.OldProtoHandler}},
@@ -47,15 +47,15 @@ var standard = []registered{
 	{Handler: StatefulHandler{}},
 }
 
-// Add adds a handler, which is asked before those added earlier and before the
-// handlers of this package. It also loads what was saved by the handlers whose
-// recorded types are secondary, such as the names that it had before.
+// Add adds a handler. The registry asks it before the handlers that were added earlier
+// and before those of this package. The handler also loads checkpointables whose recorded
+// type is one of secondary, such as a former name of the handler.
 func (r *Registry) Add(h Handler, secondary ...string) {
 	r.added = append(r.added, registered{h, slices.Clone(secondary)})
 }
 
-// Bind makes h the handler of the checkpointable called name, whatever its
-// type, unless it is Stateful.
+// Bind makes h the handler of the checkpointable called name. The type of the value does
+// not matter, with one exception: saves of [Stateful] values; see [Registry.ForSave].
 func (r *Registry) Bind(name string, h Handler) {
 	if r.bound == nil {
 		r.bound = map[string]Handler{}
@@ -63,7 +63,7 @@ func (r *Registry) Bind(name string, h Handler) {
 	r.bound[name] = h
 }
 
-// Bound returns the handler that is bound to name, if there is one.
+// Bound returns the handler that is bound to name. ok is false if there is none.
 func (r *Registry) Bound(name string) (h Handler, ok bool) {
 	if r == nil {
 		return nil, false
@@ -72,7 +72,7 @@ func (r *Registry) Bound(name string) (h Handler, ok bool) {
 	return h, ok
 }
 
-// Names returns the names that have a handler of their own, sorted.
+// Names returns the names to which a handler is bound, sorted.
 func (r *Registry) Names() []string {
 	if r == nil {
 		return nil
@@ -80,19 +80,20 @@ func (r *Registry) Names() []string {
 	return slices.Sorted(maps.Keys(r.bound))
 }
 
-// Handlers yields the handlers that are bound to no name, in the order in which they
-// are asked, and the recorded types that they stand in for besides their own.
+// Handlers yields the handlers that are not bound to a name, in the order in which the
+// registry asks them. With each it yields the secondary recorded types.
 func (r *Registry) Handlers() iter.Seq2[Handler, []string] {
 	return func(yield func(Handler, []string) bool) {
 		r.first(func(h registered) bool { return !yield(h.Handler, slices.Clone(h.secondary)) })
 	}
 }
 
-// ForSave returns the handler that saves v under name. As in Orbax a Stateful
-// object comes first, then the binding of the name, then the type of the value. An
-// [Iterator], and a value whose pointer is one or is Stateful, are not saved as the
-// pytrees of their fields, unless the name is bound to [PyTreeHandler]: the error
-// matches orbax.ErrLeafType.
+// ForSave returns the handler that saves v under name. As in Orbax, the handler of
+// [Stateful] objects comes first, then the handler that is bound to the name, then the
+// handler of the value's type. ForSave refuses some values that would otherwise be saved
+// as pytrees of their fields: an [Iterator], and a value whose pointer is an Iterator or
+// is Stateful. The error matches orbax.ErrLeafType. To save such a value as a pytree,
+// bind the name to [PyTreeHandler].
 func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	if _, ok := v.(Stateful); ok {
 		if h := r.first(func(h registered) bool { return h.CanSave(v) }); h != nil {
@@ -114,10 +115,10 @@ func (r *Registry) ForSave(name string, v any) (Handler, error) {
 	return nil, fmt.Errorf("%w: no handler saves checkpointable %q of type %T", fault.ErrLeafType, name, v)
 }
 
-// anything is of a type that no handler knows: one that takes it takes every value.
+// anything is a type that no handler knows, so a handler that takes it takes every value.
 type anything struct{}
 
-// notTree refuses what a pytree of its fields would be made of by mistake.
+// notTree refuses a value that would by mistake be saved as a pytree of its fields.
 func notTree(name string, v any) error {
 	t := reflect.TypeOf(v)
 	has := func(pointer bool, i reflect.Type) bool {
@@ -136,11 +137,12 @@ func notTree(name string, v any) error {
 	return nil
 }
 
-// ForLoad returns the handler that loads the checkpointable called name, saved
-// by the handler whose Type was typ ("" if unknown), into target (nil to load
-// as saved). As in Orbax the binding of the name comes first, then the recorded
-// type, then the type of the target. The last resort is the handler of pytrees:
-// PyTreeHandler, or the one that was added with its Type as a secondary one.
+// ForLoad returns the handler that loads the checkpointable called name into target. typ
+// is the Type of the handler that saved it, "" if that is unknown. A nil target loads the
+// checkpointable as it was saved. As in Orbax, the handler that is bound to the name
+// comes first, then the recorded type, then the type of the target. The last resort is
+// the handler of pytrees: PyTreeHandler, or a handler that was added with PyTreeHandler's
+// Type as a secondary type.
 func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	fits := func(h Handler) bool { return target == nil || h.CanLoad(target) }
 	if h, ok := r.Bound(name); ok && fits(h) {
@@ -149,8 +151,8 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	if h := r.first(func(h registered) bool { return h.loads(typ) && fits(h.Handler) }); h != nil {
 		return h, nil
 	}
-	// A handler of trees that takes every target is no choice for what is known to be of
-	// another kind.
+	// A handler of trees that takes every target is not chosen for a checkpointable that
+	// is known to be of another kind.
 	claims := func(h registered) bool {
 		_, tree := h.Handler.(TreeHandler)
 		return target != nil && h.CanLoad(target) && !(tree && h.CanLoad(anything{}))
@@ -168,7 +170,7 @@ func (r *Registry) ForLoad(name, typ string, target any) (Handler, error) {
 	return nil, fmt.Errorf("%w: no handler loads checkpointable %q, which was saved by %q", fault.ErrUnsupported, name, typ)
 }
 
-// advice says what the handlers of this package load into.
+// advice names the targets that the handlers of this package load into.
 var advice = map[string]string{
 	layout.HandlerClass(JSONHandler{}.Type()):     "; use handler.JSON{Value: pointer}",
 	layout.HandlerClass(ProtoHandler{}.Type()):    "; use a proto.Message",
@@ -180,7 +182,7 @@ func (r *Registry) Knows(typ string) bool {
 	return r.first(func(h registered) bool { return h.loads(typ) }) != nil
 }
 
-// first returns the handler that was added last of those that match, or nil.
+// first returns the matching handler that is asked first, or nil.
 func (r *Registry) first(match func(registered) bool) Handler {
 	lists := [][]registered{standard}
 	switch {
@@ -200,10 +202,10 @@ func (r *Registry) first(match func(registered) bool) Handler {
 	return nil
 }
 
-// loads reports whether typ, which a checkpoint records, is a type of the handler:
-// its own, a secondary one, or the class of one of Orbax v0, whose classes are known
-// by their names alone. Orbax has several classes, old and new, that write the same
-// files.
+// loads reports whether the handler loads checkpointables of the recorded type typ. It
+// does if typ is its own type, a secondary type, or an Orbax v0 class that is listed as
+// secondary by its bare class name. Orbax has several classes, old and new, that write
+// the same files.
 func (h registered) loads(typ string) bool {
 	return h.Type() == typ || slices.Contains(h.secondary, typ) || slices.Contains(h.secondary, layout.HandlerClass(typ))
 }

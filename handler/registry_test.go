@@ -58,7 +58,7 @@ func TestForSave(t *testing.T) {
 		{&r, "state", "text", "test.second"},
 		{&r, "state", 1, PyTreeHandler{}.Type()},
 		{&r, "bound", "text", "test.bound"},
-		{&r, "bound", 1, "test.bound"}, // whatever its type
+		{&r, "bound", 1, "test.bound"}, // whatever the type of the value
 		{&r, "config", map[string]any{}, JSONHandler{}.Type()},
 		{&r, "config", DatasetIterator(&position{}), StatefulHandler{}.Type()},
 		{&r, "bound", stringState("x"), StatefulHandler{}.Type()},
@@ -86,7 +86,7 @@ func TestForLoad(t *testing.T) {
 		target    any
 		want      string
 	}{
-		// As saved: by what is recorded, else a pytree.
+		// Without a target the recorded type decides. The default is a pytree.
 		{nil, "state", pytree, nil, pytree},
 		{nil, "state", "", nil, pytree},
 		{nil, "state", "some.Unknown", nil, pytree},
@@ -94,26 +94,27 @@ func TestForLoad(t *testing.T) {
 		{nil, "state", prefix + "json_handler.JsonHandler", nil, jsonType},
 		{nil, "state", proto, nil, proto},
 		{nil, "state", stateful, nil, stateful},
-		// Names of classes of earlier versions.
+		// These are class names of earlier versions.
 		{nil, "state", "orbax.checkpoint._src.handlers.json_checkpoint_handler.JsonCheckpointHandler", nil, jsonType},
 		{nil, "state", "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler", nil, pytree},
 		{nil, "state", "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler", nil, pytree},
 		{nil, "state", "orbax.checkpoint._src.handlers.proto_checkpoint_handler.ProtoCheckpointHandler", nil, proto},
-		// With a target: what is recorded if it fits, else by the target.
+		// With a target the recorded type decides if the target fits it, else the type of
+		// the target.
 		{nil, "state", pytree, &map[string]any{}, pytree},
 		{nil, "state", jsonType, &JSON{}, jsonType},
-		{nil, "state", jsonType, &map[string]any{}, ""}, // a pytree takes it, but is not what was saved
+		{nil, "state", jsonType, &map[string]any{}, ""}, // a pytree handler takes the target, but JSON was saved
 		{nil, "state", "", JSON{}, jsonType},
 		{nil, "state", "", DatasetIterator(&position{}), stateful},
 		{nil, "state", "", wrapperspb.Int32(1), proto},
 		{nil, "state", stateful, DatasetIterator(&position{}), stateful},
-		{nil, "state", pytree, DatasetIterator(&position{}), pytree}, // which refuses it
-		// Bound names go first, if they accept the target.
+		{nil, "state", pytree, DatasetIterator(&position{}), pytree}, // the pytree handler refuses the target
+		// Bound names come first if they accept the target.
 		{&r, "bound", pytree, nil, "test.bound"},
 		{&r, "bound", pytree, new(string), "test.bound"},
 		{&r, "bound", pytree, new(int), pytree},
 		{&r, "bound", "", new(int), pytree},
-		// Those added last go before others.
+		// Handlers that were added last come before the others.
 		{&r, "state", "test.first", nil, "test.first"},
 		{&r, "state", "test.first", new(string), "test.first"},
 		{&r, "state", "", new(string), "test.second"},
@@ -132,7 +133,7 @@ func TestForLoad(t *testing.T) {
 	}
 }
 
-// A registry can be asked, listed, copied and begun empty.
+// A registry can be asked, listed, copied and started empty.
 func TestRegistry(t *testing.T) {
 	var r Registry
 	r.Add(own{name: "first"}, "old.module.First", "Second")

@@ -9,29 +9,28 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// Stateful is an object that writes and reads a directory of its own, such as
-// the iterator of a dataset.
+// Stateful is an object that writes and reads its own directory, such as the iterator of
+// a dataset.
 type Stateful interface {
-	// SaveState captures the object's state and returns what writes it, which
-	// may run while the object goes on to change.
+	// SaveState captures the object's state and returns the function that writes it. The
+	// object may change while that function runs.
 	SaveState(ctx context.Context) (WriteFunc, error)
-	// LoadState replaces the object's state by what SaveState wrote.
+	// LoadState replaces the object's state by the state that SaveState wrote.
 	LoadState(ctx context.Context, dir *ReadDir) error
 }
 
-// StatefulHandler saves and loads Stateful objects. Loading needs the object to
-// load into.
+// StatefulHandler saves and loads [Stateful] objects. A load needs a target.
 type StatefulHandler struct{}
 
-// Type returns the name of Orbax's own handler of stateful objects.
+// Type returns the name of Orbax's handler of stateful objects.
 func (StatefulHandler) Type() string {
 	return layout.StatefulHandler
 }
 
-// CanSave takes every Stateful.
+// CanSave accepts every [Stateful].
 func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
 
-// Save calls SaveState and passes its error on.
+// Save calls SaveState of v and returns its results.
 func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFunc, error) {
 	s, ok := v.(Stateful)
 	if !ok {
@@ -40,11 +39,11 @@ func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFun
 	return s.SaveState(ctx)
 }
 
-// CanLoad takes every Stateful.
+// CanLoad accepts every [Stateful].
 func (StatefulHandler) CanLoad(target any) bool { _, ok := target.(Stateful); return ok }
 
-// Load calls LoadState of target and passes its error on. Without a target there
-// is nothing to load into, an error that matches orbax.ErrStructure.
+// Load calls LoadState of target and returns its error. Without a target the error
+// matches orbax.ErrStructure.
 func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ LoadOptions) (any, error) {
 	s, ok := target.(Stateful)
 	if !ok {
@@ -54,24 +53,24 @@ func (StatefulHandler) Load(ctx context.Context, dir *ReadDir, target any, _ Loa
 	return s, s.LoadState(ctx, dir)
 }
 
-// Metadata has nothing to say.
+// Metadata returns nil: a stateful object has no metadata.
 func (StatefulHandler) Metadata(context.Context, *ReadDir) (any, error) { return nil, nil }
 
-// Iterator is a dataset iterator whose position is a small document.
+// Iterator is a dataset iterator whose position is a small JSON document.
 type Iterator interface {
-	// State returns the position, as JSON. A save of what is not JSON fails; the words NaN
-	// and Infinity, which Python writes, may be in it.
+	// State returns the position as JSON, in which Python's words NaN and Infinity are
+	// allowed. A save of anything else fails.
 	State() ([]byte, error)
-	// SetState moves the iterator to a position.
+	// SetState moves the iterator to the position that State returned as state.
 	SetState(state []byte) error
 }
 
-// DatasetIterator makes an iterator Stateful, in the files that grain's
-// iterators use: process_0-of-1.json holds the state.
+// DatasetIterator makes an iterator [Stateful]. It uses the file of the iterators of
+// grain: process_0-of-1.json holds the state.
 func DatasetIterator(it Iterator) Stateful { return &datasetIterator{it, 0, 1} }
 
-// DatasetIteratorOf is DatasetIterator for process index of count processes
-// that each have an iterator of their own over the same dataset.
+// DatasetIteratorOf is [DatasetIterator] for process index of count processes. Each
+// process has its own iterator over the same dataset.
 func DatasetIteratorOf(it Iterator, index, count int) Stateful {
 	return &datasetIterator{it, index, count}
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// stateText is an iterator whose position is whatever text.
+// stateText is an iterator whose position is any text.
 type stateText string
 
 func (s stateText) State() ([]byte, error) { return []byte(s), nil }
 func (s stateText) SetState([]byte) error  { return nil }
 
-// What an iterator gives as its position is refused before anything is written, unless it
-// is JSON, with the words that Python has more.
+// A save refuses an iterator's position before anything is written, unless it is JSON or
+// JSON with Python's extra words.
 func TestIteratorStateIsJSON(t *testing.T) {
 	for text, ok := range map[string]bool{
 		`{"next": 3}`: true, `7`: true, `[NaN, -Infinity]`: true, ` null `: true, `"text"`: true,

@@ -7,55 +7,59 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// StorageOptions say how a pytree is stored. The zero value is the fastest form
-// that Orbax accepts: zarr format 3 in one OCDBT database, uncompressed, every
-// chunk with a checksum.
+// StorageOptions say how a pytree is stored. The zero value is the fastest form that
+// Orbax accepts: zarr format 3 in one OCDBT database, uncompressed, with a checksum for
+// every chunk.
 type StorageOptions struct {
-	// ArrayOptions are the options of every array, unless PerLeaf changes them.
+	// ArrayOptions are the options of every array. PerLeaf may change them.
 	ArrayOptions
-	// PerLeaf, if set, returns the options of one array, given its leaf's path, its
-	// shape, dtype and sharding, and the options for all. It is called while the save
-	// is planned, on the caller's goroutine.
+	// PerLeaf, if set, returns the options of one array. leaf is the leaf's path, a has
+	// the array's shape, dtype and sharding, and o holds the options for all arrays. A
+	// save calls it on the caller's goroutine, before it writes anything.
 	PerLeaf func(leaf string, a array.ShapeDtypeStruct, o ArrayOptions) ArrayOptions
 	// Zarr2 writes zarr format 2 instead of 3.
 	Zarr2 bool
-	// PlainFiles writes each document and chunk as a file of its own instead
-	// of an OCDBT database.
+	// PlainFiles writes each document and chunk as a separate file instead of into an
+	// OCDBT database.
 	PlainFiles bool
-	// DataFileSize is the size, in bytes before compression, at which a data file of
-	// the database is ended and the next one begun; a chunk lies in one file. 0 is no
-	// limit. It is Orbax's ocdbt_target_data_file_size, whose default is 2 GiB. With
-	// PlainFiles, and below 0, a save refuses it with ErrUsage.
+	// DataFileSize limits the data files of the database. When a file has reached this
+	// size, in bytes before compression, the next file begins. No chunk is split between
+	// files. 0 means no limit. The option is Orbax's ocdbt_target_data_file_size, whose
+	// default is 2 GiB. With orbax.ErrUsage a save refuses negative values, and all but 0
+	// together with PlainFiles.
 	DataFileSize int64
 }
 
 // ArrayOptions say how one array is stored. They are Orbax's storage options.
 type ArrayOptions struct {
-	// ChunkByteSize is the most that a chunk may have before compression, in
-	// bytes. 0 means about 8 MiB, in runs of the leading axes. The chunks are those
-	// that Orbax chooses, whose shape divides the array's, or its shards'; where that
-	// would make more than 1024 chunks of less than a quarter of the size, as of a
-	// prime number of rows, an array without shards is divided nearly evenly instead.
-	// More than 1,048,576 chunks of one array are refused with ErrShape.
+	// ChunkByteSize is the largest size of a chunk before compression, in bytes. 0 means
+	// about 8 MiB, in runs of the leading axes. The chunks are those that Orbax chooses:
+	// their shape divides the shape of the array, or of its shards. For an array with,
+	// say, a prime number of rows, this may give more than 1024 chunks of less than a
+	// quarter of the size. If such an array has no shards, it is divided nearly evenly
+	// instead. A save refuses more than 1,048,576 chunks of one array with
+	// orbax.ErrShape.
 	ChunkByteSize int
-	// ShardAxes are the axes to divide first when the array is larger than a chunk. Such
-	// an axis is divided into single elements if the chunks are still too large.
+	// ShardAxes are the axes that are divided first when the array is larger than a
+	// chunk. Such an axis is divided into single elements if the chunks are still too
+	// large.
 	ShardAxes []int
-	// DType converts arrays when they are written; see array.Convert. Invalid, the
-	// zero value, converts none. Only arrays of the same class, floating-point, integer
-	// or complex, are converted; so bfloat16 leaves integers alone. What is out of the
-	// range of DType changes without an error: an integer becomes the nearest one in
-	// range, a float becomes infinity, NaN, the largest value or 0. Scalars, byte strings
-	// and PRNG keys are never converted. A load gives the stored dtype: a []float32 does
-	// not take a bfloat16 array, a nil *array.Array does.
+	// DType is the dtype to which arrays are converted when they are written; see
+	// [array.Convert]. The zero value, [array.Invalid], converts none. Arrays are
+	// converted only within their class, which is floating-point, integer or complex; so
+	// [array.BFloat16] leaves integers alone. Elements out of the range of DType change
+	// without an error: an integer becomes the nearest integer in range; a float becomes
+	// infinity, NaN, the largest value or 0. Scalars, byte strings and PRNG keys are
+	// never converted. A load gives the stored dtype: a []float32 does not take a
+	// bfloat16 array, but a nil *[array.Array] does.
 	DType array.DType
-	// Compression of the chunks: zarr.Zstd(3), for example, or zarr.Huffman() for
-	// floating-point weights, or zarr.Auto() to compress only the arrays that become
-	// much smaller. The zero value is none.
+	// Compression is the compression of the chunks. [zarr.Zstd] is one; [zarr.Huffman] is
+	// made for floating-point weights; [zarr.Auto] compresses only the arrays that become
+	// much smaller. The zero value does not compress.
 	Compression zarr.Compression
 }
 
-// plan returns the options as the plan of a save takes them.
+// plan converts the options to those of package treesave.
 func (s *StorageOptions) plan() treesave.Storage {
 	p := treesave.Storage{Arrays: treesave.ArrayOptions(s.ArrayOptions), Zarr2: s.Zarr2, PlainFiles: s.PlainFiles, DataFileSize: s.DataFileSize}
 	if s.PerLeaf != nil {
@@ -66,12 +70,12 @@ func (s *StorageOptions) plan() treesave.Storage {
 	return p
 }
 
-// SnapshotMemory is memory that asynchronous saves copy arrays to. It is kept from
-// one save to the next, as memory that is new takes several times as long to copy
-// to. The zero value is ready; it grows to what is copied for one save, and for
-// each save that goes on at the same time once more. It may be used by several
-// goroutines.
+// SnapshotMemory is the memory to which asynchronous saves copy arrays. It is kept from
+// one save to the next, because copying to new memory takes several times as long. The
+// zero value is ready for use. It grows to the size of the arrays that one save copies,
+// and by as much again for each save that runs at the same time. Several goroutines may
+// use it.
 type SnapshotMemory struct{ memory transfer.Memory }
 
-// Free gives up the memory that no save uses now.
+// Free releases the memory that no save uses now.
 func (m *SnapshotMemory) Free() { m.memory.Free() }

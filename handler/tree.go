@@ -10,43 +10,43 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// TreeHandler is a [Handler] whose checkpointables are trees of leaves, as those of
-// [PyTreeHandler] are. Package orbax asks for it wherever it needs the tree and not a
-// value: for Tree, Metadata, Hash, Diff and Verify, and for the options that select or
-// transform leaves.
+// TreeHandler is a [Handler] whose checkpointables are trees of leaves, like those of
+// [PyTreeHandler]. Package orbax asks for a TreeHandler wherever it needs the tree
+// instead of a value: in Tree, Metadata, Hash, Diff and Verify, and for the options that
+// select or transform leaves.
 //
-// A handler that embeds PyTreeHandler is one. If it changes what OpenTree returns, its
-// Load and Metadata must be its own too, as the methods of PyTreeHandler call
-// PyTreeHandler.OpenTree; [LoadTree] and [TreeMetadata] make them.
+// A handler that embeds PyTreeHandler is a TreeHandler. If it changes what OpenTree
+// returns, it must also define Load and Metadata, because the methods of PyTreeHandler
+// call PyTreeHandler.OpenTree. [LoadTree] and [TreeMetadata] do the work of these two
+// methods.
 type TreeHandler interface {
 	Handler
-	// OpenTree opens the tree in dir and reads no arrays. What is wrong with a leaf
-	// alone is in its view.LeafMetadata, and no error.
+	// OpenTree opens the tree in dir and reads no arrays. If something is wrong with a
+	// single leaf, its [view.LeafMetadata] reports it and OpenTree returns no error.
 	OpenTree(ctx context.Context, dir *ReadDir, opts OpenOptions) (*view.Tree, error)
 }
 
-// LoadOptions are the parts of a load that concern its handlers. They are about
-// trees: where an item is loaded alone by a handler that is no [TreeHandler], package orbax
-// refuses them.
+// LoadOptions are the settings of a load that concern its handlers. They apply to trees:
+// if a checkpointable is loaded alone by a handler that is no [TreeHandler], package
+// orbax refuses them.
 type LoadOptions struct {
 	tree.BindOptions
 	OpenOptions
-	// Views change the tree before it is read, one after the other.
+	// Views change the tree before it is read. They are applied one after the other.
 	Views []func(context.Context, *view.Tree) (*view.Tree, error)
 }
 
 // OpenOptions say how a stored pytree is read.
 type OpenOptions struct {
-	// Fill makes chunks that are missing chunks of the array's fill value, as the
-	// zarr specification has it. Without Fill a missing chunk is damage in a tree of
-	// Orbax, because Orbax v1 writes every chunk; in a store of zarr arrays it is
-	// filled even then, unless hardly any data is stored. With Fill a document of a
-	// few bytes can stand for an array of any size, so set it only for checkpoints
-	// that you trust.
+	// Fill replaces missing chunks by the array's fill value, as the zarr specification
+	// demands. Without Fill, a missing chunk is damage in a tree of Orbax, because Orbax
+	// v1 writes every chunk. A store of zarr arrays is filled even without Fill, unless
+	// hardly any of its data is stored. With Fill, a document of a few bytes can stand
+	// for an array of any size, so set it only for checkpoints that you trust.
 	Fill bool
 }
 
-// OpenView opens the tree in dir by h, as the options want it. It reads no arrays.
+// OpenView opens the tree in dir by h and applies the options. It reads no arrays.
 func (o *LoadOptions) OpenView(ctx context.Context, h TreeHandler, dir *ReadDir) (*view.Tree, error) {
 	t, err := h.OpenTree(ctx, dir, o.OpenOptions)
 	for _, change := range o.Views {
@@ -58,17 +58,18 @@ func (o *LoadOptions) OpenView(ctx context.Context, h TreeHandler, dir *ReadDir)
 	return t, err
 }
 
-// Abstract as the target of a load asks for a new tree of the structure, dtypes,
-// shapes and shardings of Tree; see tree.BindAbstract. A *view.TreeMetadata
-// stands for the tree that it describes.
+// Abstract, as the target of a load, asks for a new tree with the structure, dtypes,
+// shapes and shardings of Tree; see [tree.BindAbstract]. If Tree is a
+// *[view.TreeMetadata], it stands for the tree that it describes.
 type Abstract struct{ Tree any }
 
-// LoadTree is the Load of a [TreeHandler]. It opens the tree in dir by h, applies the
-// options, and fills target, which tree.Bind must be able to fill, or returns what
-// tree.Build makes of the tree, or the tree that an [Abstract] asks for. If the target
-// does not fit, the error joins one *orbax.LeafError for each mismatch, and no array
-// has been read; a target for another kind of checkpointable, such as a [Stateful] or a
-// [JSON], is an error that matches orbax.ErrStructure. Damage matches orbax.ErrCorrupt.
+// LoadTree loads the tree in dir; a [TreeHandler] can use it as its Load. It opens the
+// tree by h, applies the options and fills target, which [tree.Bind] must be able to
+// fill. If target is nil, it returns the tree that [tree.Build] makes. If target is an
+// [Abstract], it returns the tree that the Abstract asks for. If the target does not fit,
+// the error joins one *orbax.LeafError for each mismatch, and no array has been read. If
+// the target is for another kind of checkpointable, such as a [Stateful] or a [JSON], the
+// error matches orbax.ErrStructure. Damage matches orbax.ErrCorrupt.
 func LoadTree(ctx context.Context, h TreeHandler, dir *ReadDir, target any, opts LoadOptions) (any, error) {
 	t, err := opts.OpenView(ctx, h, dir)
 	if err == nil {
@@ -93,8 +94,8 @@ func LoadTree(ctx context.Context, h TreeHandler, dir *ReadDir, target any, opts
 	return target, t.LoadInto(ctx, target, opts.BindOptions)
 }
 
-// TreeMetadata is the Metadata of a [TreeHandler]: a *view.TreeMetadata of the tree that h
-// opens.
+// TreeMetadata returns the *[view.TreeMetadata] of the tree that h opens in dir. A
+// [TreeHandler] can use it as its Metadata.
 func TreeMetadata(ctx context.Context, h TreeHandler, dir *ReadDir) (any, error) {
 	t, err := h.OpenTree(ctx, dir, OpenOptions{})
 	if err != nil {
@@ -103,8 +104,8 @@ func TreeMetadata(ctx context.Context, h TreeHandler, dir *ReadDir) (any, error)
 	return t.Metadata(), nil
 }
 
-// otherKind refuses targets of a load that are for what other handlers save, and could
-// otherwise be taken for a pytree of their fields.
+// otherKind refuses targets that belong to other handlers and could otherwise be taken
+// for a pytree of their fields.
 func otherKind(target any) error {
 	const saved = "it was saved as a pytree"
 	switch t := target.(type) {
