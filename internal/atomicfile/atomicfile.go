@@ -1,6 +1,6 @@
-// Package atomicfile writes a file of the local disk that comes to its path when it is complete,
-// and is durable then. Package storage publishes directories, as checkpoints are; a single
-// file, such as one of safetensors, has no store to be written to.
+// Package atomicfile writes a file of the local disk that appears at its path when it is
+// complete and durable. Package storage publishes directories, such as checkpoints. A
+// single file, such as a safetensors file, belongs to no store.
 package atomicfile
 
 import (
@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// File is a file that comes to its path when it is complete.
+// File is a file that appears at its path when it is complete.
 type File struct {
 	*os.File
 	path string
@@ -22,15 +22,15 @@ type File struct {
 	done bool
 }
 
-// unfinished is the beginning of the names under which files for a path are written.
+// unfinished returns the beginning of the names of unfinished files for path.
 func unfinished(path string) string {
 	dir, name := filepath.Split(path)
 	return dir + "." + name + ".tmp-"
 }
 
-// Create creates a file of size bytes that Commit will move to path, and
-// the directories that path lacks. Until then it lies beside path under another
-// name, locked, so that what a killed program has left can be told from it.
+// Create creates a file of size bytes, and the directories that path lacks. Commit moves
+// the file to path. Until then the file lies beside path under another name. It is
+// locked, so that it can be told from the files that killed programs have left.
 func Create(path string, size int64) (*File, error) {
 	made, err := makeDirs(filepath.Dir(path))
 	if err != nil {
@@ -39,7 +39,7 @@ func Create(path string, size int64) (*File, error) {
 	f, err := createLocked(unfinished(path))
 	if err != nil {
 		removeDirs(made)
-		// Of the path that was asked for, not of the name beside it.
+		// Name the path that was asked for, not the name beside it.
 		var cause *fs.PathError
 		if errors.As(err, &cause) {
 			err = &fs.PathError{Op: "create", Path: path, Err: cause.Err}
@@ -54,22 +54,22 @@ func Create(path string, size int64) (*File, error) {
 	return a, nil
 }
 
-// base32 are the characters of rand.Text.
+// base32 are the characters of [rand.Text].
 const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 // errLocked reports that another program has locked a file.
 var errLocked = errors.New("locked")
 
-// createLocked creates and locks a file with a name that begins with prefix. A
-// conversion that looks between the two takes the file for dead and removes it; then
-// another one is created.
+// createLocked creates and locks a file whose name begins with prefix. Another program
+// that looks between the two takes the file for dead and removes it. Then createLocked
+// creates another one.
 func createLocked(prefix string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(prefix+rand.Text()[:8], os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if err != nil {
 			return nil, err
 		}
-		if !errors.Is(lockFile(f), errLocked) { // without locks nobody removes it
+		if !errors.Is(lockFile(f), errLocked) { // without locks no program removes it
 			here, err := os.Lstat(f.Name())
 			if err == nil {
 				if mine, serr := f.Stat(); serr == nil && os.SameFile(here, mine) {
@@ -79,12 +79,12 @@ func createLocked(prefix string) (*os.File, error) {
 				return nil, errors.Join(err, f.Close())
 			}
 		}
-		f.Close() // whoever has locked it removes it
+		f.Close() // the program that has locked it removes it
 	}
 }
 
-// RemoveDead removes what killed programs at path have left. Nothing depends on
-// it, so that failures have no consequence.
+// RemoveDead removes the unfinished files that killed programs have left for path.
+// Nothing depends on it, so it ignores failures.
 func RemoveDead(path string) {
 	prefix := unfinished(path)
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -107,13 +107,13 @@ func RemoveDead(path string) {
 	}
 }
 
-// Commit makes the file durable and moves it to its path. Without replace it
-// fails if something is there.
+// Commit makes the file durable and moves it to its path. If replace is false, it fails
+// if the path exists.
 func (a *File) Commit(replace bool) error {
 	if err := a.Sync(); err != nil {
 		return err
 	}
-	if runtime.GOOS == "windows" { // elsewhere it stays locked until it has its name
+	if runtime.GOOS == "windows" { // elsewhere it stays locked until it has its final name
 		if err := a.Close(); err != nil {
 			return err
 		}
@@ -137,8 +137,8 @@ func (a *File) Commit(replace bool) error {
 	return err
 }
 
-// makeDirs makes dir and the directories above it that are missing. It returns
-// those that it made, the outermost first.
+// makeDirs creates dir and the missing directories above it. It returns those that it
+// created, the outermost first.
 func makeDirs(dir string) ([]string, error) {
 	var missing []string
 	for {
@@ -154,7 +154,7 @@ func makeDirs(dir string) ([]string, error) {
 		switch {
 		case err == nil:
 			made = append(made, dir)
-		case !errors.Is(err, fs.ErrExist): // another process may be as fast
+		case !errors.Is(err, fs.ErrExist): // another process may have created it at the same time
 			removeDirs(made)
 			return nil, err
 		}
@@ -162,16 +162,16 @@ func makeDirs(dir string) ([]string, error) {
 	return made, nil
 }
 
-// removeDirs removes what makeDirs made, but for directories that others have
-// put something into.
+// removeDirs removes the directories that makeDirs created, except those that are no
+// longer empty.
 func removeDirs(made []string) {
 	for _, dir := range slices.Backward(made) {
 		_ = os.Remove(dir)
 	}
 }
 
-// renameNew renames a file, but never over another. A link refuses to replace;
-// where the file system has no links, a look must do.
+// renameNew renames a file but never replaces one. A link refuses to replace. If the file
+// system has no links, renameNew looks for a file first.
 func renameNew(old, path string) error {
 	err := os.Link(old, path)
 	if err == nil {
@@ -198,7 +198,7 @@ func (a *File) Discard() {
 // syncDir makes a rename in a directory durable.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it cannot open directories
+		return nil // Windows cannot open directories
 	}
 	d, err := os.Open(dir)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestRemovesDeadFiles wants only files removed that a killed conversion to the same
-// path has left.
+// TestRemovesDeadFiles checks that only the files of a killed program for the same path
+// are removed.
 func TestRemovesDeadFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.safetensors")
@@ -47,7 +47,7 @@ func TestRemovesDeadFiles(t *testing.T) {
 	}
 }
 
-// TestCreatesDespiteCleaners creates and commits files while others clean.
+// TestCreatesDespiteCleaners creates and commits files while other goroutines clean up.
 func TestCreatesDespiteCleaners(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	stop := make(chan struct{})

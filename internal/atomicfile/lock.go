@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile locks a file until it is closed. It fails with errLocked if another
-// program has locked it, and otherwise where the file system has no locks.
+// lockFile locks a file until it is closed. It fails with errLocked if another program
+// has locked the file, and with another error if the file system has no locks.
 func lockFile(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -1,5 +1,5 @@
-// Package binscan takes binary records apart that this module has written: numbers and
-// bytes, within bounds, up to the first thing that is wrong.
+// Package binscan parses binary records that this module has written. It takes numbers
+// and bytes, within bounds, up to the first error.
 package binscan
 
 import (
@@ -9,13 +9,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Parser takes a record apart, up to the first thing that is wrong.
+// Parser parses a record up to the first error. Rest is the part that has not been
+// parsed.
 type Parser struct {
 	Rest []byte
 	Err  error
 }
 
-// Check notes an error unless ok, and reports whether there is none.
+// Check records a problem unless ok. It reports whether there has been no error so far.
 func (p *Parser) Check(ok bool, problem string) bool {
 	if !ok && p.Err == nil {
 		p.Err = fmt.Errorf("%w: %s", fault.ErrCorrupt, problem)
@@ -24,7 +25,7 @@ func (p *Parser) Check(ok bool, problem string) bool {
 	return p.Err == nil
 }
 
-// Take returns the next n bytes, none if there are not as many.
+// Take returns the next n bytes. It returns nil if fewer than n are left.
 func (p *Parser) Take(n int) []byte {
 	if !p.Check(n <= len(p.Rest), "it ends too soon") {
 		return nil
@@ -34,7 +35,7 @@ func (p *Parser) Take(n int) []byte {
 	return b
 }
 
-// Number returns the next number, 0 if it is more than limit.
+// Number returns the next number. It returns 0 if the number is greater than limit.
 func (p *Parser) Number(limit int64) int64 {
 	v, n := binary.Uvarint(p.Rest)
 	if !p.Check(n > 0 && v <= uint64(limit), "a number that cannot be") {
@@ -44,7 +45,7 @@ func (p *Parser) Number(limit int64) int64 {
 	return int64(v)
 }
 
-// Count returns the next number, of things that take at least so many bytes each.
+// Count returns the next number as a count of things that take at least least bytes each.
 func (p *Parser) Count(least int) int {
 	return int(p.Number(int64(len(p.Rest) / least)))
 }

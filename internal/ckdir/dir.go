@@ -1,6 +1,6 @@
-// Package ckdir is the directory of an item of a checkpoint, as the packages that store
-// items see it: where it is, the engine that moves its files, and the digests that cover
-// them. Package handler shows its authors less of it.
+// Package ckdir provides the directory of an item of a checkpoint to the packages that
+// store items: its location, the engine that moves its files, and the digests that cover
+// them. Package handler shows a part of it to authors of handlers.
 package ckdir
 
 import (
@@ -16,26 +16,26 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// ReadDir is the directory of an item that is being loaded. File names
-// are slash-separated and relative to it. It may be used by several goroutines.
+// ReadDir is the directory from which an item is loaded. File names are slash-separated
+// and relative to it. Several goroutines may use a ReadDir.
 type ReadDir struct{ in Place }
 
-// Place says where a [ReadDir] is, and how it is read.
+// Place says where a [ReadDir] is and how it is read.
 type Place struct {
 	Store storage.Store
 	Root  string // of the checkpoint
-	Name  string // of the directory in it; "" for the root itself
-	// Digests are those of the checkpoint; nil if it has none.
+	Name  string // of the directory in the checkpoint; "" for the root itself
+	// Digests are those of the checkpoint, nil if it has none.
 	Digests Digests
-	// Unchanged, if set, is called with the outcome of reading data and may replace it,
-	// if the checkpoint has been replaced meanwhile.
+	// Unchanged, if set, is called with the outcome of reading data. It returns that
+	// outcome, or an error if the checkpoint has been replaced meanwhile.
 	Unchanged func(ctx context.Context, err error) error
 	// Open, if set, returns an error once the checkpoint has been closed.
 	Open func() error
 	// Unproven, if set, becomes true when something is read that no digest covers: a file
-	// without one, or which files there are.
+	// without a digest, or a list of files.
 	Unproven *atomic.Bool
-	// Engine reads the files; with nil each call has an engine of its own.
+	// Engine reads the files. If it is nil, each call has its own engine.
 	Engine *transfer.Engine
 }
 
@@ -50,25 +50,25 @@ func NewReadDir(p Place) *ReadDir {
 	return &ReadDir{p}
 }
 
-// Store returns the store that the directory is in.
+// Store returns the store that holds the directory.
 func (d *ReadDir) Store() storage.Store { return d.in.Store }
 
-// Name returns the name of the directory in its checkpoint: "" if it is at the top of a
+// Name returns the name of the directory in its checkpoint. It is "" for the top of a
 // path that may be no checkpoint of Orbax.
 func (d *ReadDir) Name() string { return d.in.Name }
 
-// Path returns where the directory is in its store.
+// Path returns the path of the directory in its store.
 func (d *ReadDir) Path() string { return path.Join(d.in.Root, d.in.Name) }
 
-// Engine returns the engine that reads the files; nil will do for it.
+// Engine returns the engine that reads the files. It may be nil.
 func (d *ReadDir) Engine() *transfer.Engine { return d.in.Engine }
 
-// Unchanged returns err, or what replaces the outcome of reading if the checkpoint is no
-// longer the one that was opened.
+// Unchanged takes and returns the outcome of reading. It returns another error if the
+// checkpoint is no longer the one that was opened.
 func (d *ReadDir) Unchanged(ctx context.Context, err error) error { return d.in.Unchanged(ctx, err) }
 
-// Open returns the function that returns an error once the checkpoint has been closed;
-// nil if it stays open.
+// Open returns a function that fails once the checkpoint has been closed. It returns nil
+// if the checkpoint stays open.
 func (d *ReadDir) Open() func() error { return d.in.Open }
 
 // Sub returns the directory called name in d.
@@ -78,13 +78,13 @@ func (d *ReadDir) Sub(name string) *ReadDir {
 	return &ReadDir{in}
 }
 
-// Covered reports whether the digest of a file is known.
+// Covered reports whether the digest of the file called name is known.
 func (d *ReadDir) Covered(name string) bool {
 	return d.in.Digests.Has(path.Join(d.in.Name, name))
 }
 
-// CoveredBeginning returns the files in the directory itself whose digest is known and
-// whose names begin with prefix, in order.
+// CoveredBeginning returns the files of the directory, in order, that have a known digest
+// and whose names begin with prefix. It leaves out files in directories below.
 func (d *ReadDir) CoveredBeginning(prefix string) (names []string) {
 	for _, file := range d.in.Digests.Beginning(path.Join(d.in.Name, prefix)) {
 		if dir, name := path.Split(file); path.Clean(dir) == path.Clean(d.in.Name) {
@@ -94,30 +94,30 @@ func (d *ReadDir) CoveredBeginning(prefix string) (names []string) {
 	return names
 }
 
-// Digests know the SHA-256 of a checkpoint's files, by their names below its
-// root. Several goroutines use them.
+// Digests hold the SHA-256 of each file of a checkpoint. Files are named relative to the
+// checkpoint's root. Several goroutines may call the methods.
 type Digests interface {
 	// Has reports whether the digest of a file is known.
 	Has(file string) bool
 	// Check returns an error that matches orbax.ErrCorrupt if data differs
 	// from the known digest of a file.
 	Check(file string, data []byte) error
-	// Beginning returns the files whose digest is known and whose names begin with
-	// prefix, in order. It must not look at all files, as a load calls it for each
-	// pytree. The caller does not change the result.
+	// Beginning returns, in order, the files with a known digest whose names begin with
+	// prefix. A load calls it for each pytree, so it must not look at all files. The
+	// caller does not change the result.
 	Beginning(prefix string) []string
 }
 
-// noDigests are those of a checkpoint of another writer.
+// noDigests are the digests of a checkpoint of another writer, which has none.
 type noDigests struct{}
 
 func (noDigests) Has(string) bool            { return false }
 func (noDigests) Check(string, []byte) error { return nil }
 func (noDigests) Beginning(string) []string  { return nil }
 
-// ReadFile returns a file's contents. A missing file is an error that matches
-// fs.ErrNotExist; one that the checkpoint's digests mention, and that is missing
-// or differs, matches ErrCorrupt instead.
+// ReadFile returns the contents of the file called name. If the checkpoint's digests list
+// the file and it is missing or differs, the error matches ErrCorrupt. For any other
+// missing file it matches [fs.ErrNotExist].
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
@@ -136,8 +136,8 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	return b, d.in.Digests.Check(full, b)
 }
 
-// ReadOptional is ReadFile for a file that a checkpoint need not have: nil if
-// it does not exist.
+// ReadOptional returns the contents of a file that a checkpoint need not have. It returns
+// nil if the file does not exist.
 func (d *ReadDir) ReadOptional(ctx context.Context, name string) ([]byte, error) {
 	b, err := d.ReadFile(ctx, name)
 	if NotExist(err) {
@@ -146,7 +146,7 @@ func (d *ReadDir) ReadOptional(ctx context.Context, name string) ([]byte, error)
 	return b, err
 }
 
-// List returns the entries of the directory called name, "." for the top.
+// List returns the entries of the directory called name. The top directory is ".".
 func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error) {
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
@@ -163,12 +163,12 @@ func (d *ReadDir) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return d.in.Store.Stat(ctx, path.Join(d.Path(), name))
 }
 
-// noteUnproven notes that something is read that no digest covers.
+// noteUnproven records that something is read that no digest covers.
 func (d *ReadDir) noteUnproven() {
 	if d.in.Unproven != nil {
 		d.in.Unproven.Store(true)
 	}
 }
 
-// NotExist reports whether an error says that a file does not exist.
+// NotExist reports whether err means that a file does not exist.
 func NotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

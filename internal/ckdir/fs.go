@@ -13,8 +13,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// FS returns the directory as a file system for code that takes one. Files are
-// read whole, and checked, when they are opened. ctx governs all reads.
+// FS returns the directory as a file system. It reads and checks each file as a whole
+// when the file is opened. ctx governs all reads.
 func (d *ReadDir) FS(ctx context.Context) fs.ReadFileFS { return dirFS{ctx, d} }
 
 type dirFS struct {
@@ -38,7 +38,7 @@ func (f dirFS) Open(name string) (fs.File, error) {
 }
 
 func (f dirFS) open(name string) (fs.File, error) {
-	f.dir.noteUnproven() // its size and time
+	f.dir.noteUnproven() // no digest covers its size and time
 	info, err := f.dir.Stat(f.ctx, name)
 	switch {
 	case NotExist(err) && f.dir.Covered(name):
@@ -53,7 +53,7 @@ func (f dirFS) open(name string) (fs.File, error) {
 	return &openFile{bytes.NewReader(b), fileInfo{info}}, err
 }
 
-// fileInfo is a storage.Info in the terms of io/fs.
+// fileInfo makes an [fs.FileInfo] of a [storage.Info].
 type fileInfo struct{ info storage.Info }
 
 func (i fileInfo) Name() string       { return i.info.Name }

@@ -14,10 +14,10 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// WriteDir is the directory of an item that is being saved. File names are
-// slash-separated and relative to it. Files become visible with the whole
-// checkpoint; each is covered by the checkpoint's digest file. Several goroutines
-// may use it.
+// WriteDir is the directory into which a save writes an item. File names are
+// slash-separated and relative to it. The files become visible together with the whole
+// checkpoint. The checkpoint's digest file covers each of them. Several goroutines may
+// use a WriteDir.
 type WriteDir struct {
 	stage    storage.Files
 	name     string
@@ -25,9 +25,10 @@ type WriteDir struct {
 	engine   *transfer.Engine
 }
 
-// NewWriteDir creates the directory called name in stage. e writes its files; with nil
-// each call has an engine of its own. digested gets the SHA-256 of each file that is
-// written, by its name in the stage; several goroutines may call it.
+// NewWriteDir creates the directory called name in stage. e writes its files; if e is
+// nil, each call has its own engine. NewWriteDir calls digested with the SHA-256 of each
+// file that is written and the file's name in the stage; several goroutines may make
+// these calls.
 func NewWriteDir(ctx context.Context, e *transfer.Engine, stage storage.Files, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
 	return &WriteDir{stage: stage, name: name, digested: digested, engine: e}, stage.Mkdir(ctx, name)
 }
@@ -35,22 +36,23 @@ func NewWriteDir(ctx context.Context, e *transfer.Engine, stage storage.Files, n
 // Name returns the name of the directory in its stage.
 func (d *WriteDir) Name() string { return d.name }
 
-// Stage returns what the directory is in. Files that are written to it directly have no
-// digest.
+// Stage returns the stage that holds the directory. Files that are written directly to
+// the stage have no digest.
 func (d *WriteDir) Stage() storage.Files { return d.stage }
 
-// Engine returns the engine that writes the files; nil will do for it.
+// Engine returns the engine that writes the files. It may be nil.
 func (d *WriteDir) Engine() *transfer.Engine { return d.engine }
 
-// Sub returns the directory called name in d, which the first file in it creates.
+// Sub returns the directory called name in d. The first file in it creates it.
 func (d *WriteDir) Sub(name string) *WriteDir {
 	in := *d
 	in.name = path.Join(d.name, name)
 	return &in
 }
 
-// Link links a file of another directory. If its digest is known there it is
-// checked, and known here, as is that of every document.
+// Link links the file called name in the directory from, under the name as. If from knows
+// the file's digest, Link checks the file and records the digest. It records the digest
+// of every document.
 func (d *WriteDir) Link(ctx context.Context, from *ReadDir, name, as string, document bool) error {
 	full := path.Join(d.name, as)
 	if err := d.stage.Link(ctx, path.Join(from.Path(), name), full, storage.LinkOptions{}); err != nil {
@@ -67,7 +69,7 @@ func (d *WriteDir) Link(ctx context.Context, from *ReadDir, name, as string, doc
 	return nil
 }
 
-// WriteFile writes a file.
+// WriteFile writes data to the file called name.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
 	if !fs.ValidPath(name) {
 		return fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
@@ -80,8 +82,8 @@ func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) erro
 	return nil
 }
 
-// Create starts a file that is written from beginning to end. It counts only
-// once Close has returned nil.
+// Create starts the file called name, which the caller writes from beginning to end. The
+// file is part of the checkpoint only after Close has returned nil.
 func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, error) {
 	if !fs.ValidPath(name) {
 		return nil, fmt.Errorf("%w: file %q", fault.ErrReservedName, name)
@@ -94,7 +96,7 @@ func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, err
 	return &fileWriter{ctx: ctx, w: w, dir: d, name: full, sum: sha256.New()}, nil
 }
 
-// fileWriter turns a storage.Writer into a stream, digesting what passes.
+// fileWriter turns a [storage.Writer] into a stream and computes the digest of the bytes.
 type fileWriter struct {
 	ctx  context.Context
 	w    storage.Writer

@@ -1,7 +1,8 @@
-// Package config has what the options of package orbax fill. The methods of the option
-// interfaces take these structs: the packages of this module can define options of their
-// own and read what is set, and programs, which cannot name the structs, cannot. The
-// options of saves fill [github.com/go-orbax/orbax/internal/save.Config].
+// Package config has the structs that the options of package orbax fill. The methods of
+// the option interfaces take these structs. So the packages of this module can define
+// options of their own and read which options are set. Programs cannot name the structs,
+// so they can do neither. The options of saves fill
+// [github.com/go-orbax/orbax/internal/save.Config].
 package config
 
 import (
@@ -15,47 +16,48 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Common is what saves and loads have in common.
+// Common holds the options that saves and loads have in common.
 type Common struct {
-	// Budget bounds the memory for buffers, in bytes; 0 is the default.
+	// Budget bounds the memory for buffers, in bytes. 0 means the default.
 	Budget int64
 	// Reports are called when the operation has ended.
 	Reports []func(transfer.Sample)
-	// Progress is called now and then, and when the operation has ended, after Reports.
+	// Progress is called now and then, and once when the operation has ended, after
+	// Reports.
 	Progress []func(transfer.Sample)
 }
 
-// NewEngine returns what moves the data of a save or a load.
+// NewEngine returns an engine that moves the data of a save or a load.
 func (c *Common) NewEngine() *transfer.Engine {
 	return &transfer.Engine{Budget: c.Budget, Meter: new(transfer.Meter)}
 }
 
-// Open is what the options of Open fill.
+// Open holds the options of orbax.Open.
 type Open struct {
-	// Store, if not nil, is the one in which the path is a name.
+	// Store, if not nil, is the store in which the path is a name.
 	Store storage.Store
-	// FollowLinks lets symbolic links lead out of the checkpoint.
+	// FollowLinks allows symbolic links to lead out of the checkpoint.
 	FollowLinks bool
-	// OneCall says that the function that opens the checkpoint closes it. Loads that are
-	// valid only until then are refused.
+	// OneCall says that one function opens and closes the checkpoint. Loads whose results
+	// are valid only while the checkpoint is open are refused.
 	OneCall bool
 }
 
 // Mapping says whether a load maps files.
 type Mapping int
 
-// The ways of mapping.
+// These are the ways to map files.
 const (
 	MapNothing    Mapping = iota
-	MapVerified           // with a look at every byte
-	MapUnverified         // without
+	MapVerified           // after checking every byte
+	MapUnverified         // without checking
 )
 
-// Load is what the options of a load fill.
+// Load holds the options of a load.
 type Load struct {
 	Common
 	Open
-	// Name is the checkpointable that is meant; "" is the default.
+	// Name is the name of the checkpointable; "" means the default.
 	Name     string
 	Registry *handler.Registry
 	Handler  handler.LoadOptions
@@ -64,24 +66,26 @@ type Load struct {
 	Other func(ctx context.Context, name string) (*view.Tree, error)
 }
 
-// Delete is what the options of a deletion fill.
+// Delete holds the options of a deletion.
 type Delete struct {
-	// Store, if not nil, is the one in which the path is a name.
+	// Store, if not nil, is the store in which the path is a name.
 	Store storage.Store
-	// Named says that the checkpointable Name is meant, and not the checkpoint.
+	// Named says that the checkpointable called Name is deleted instead of the
+	// checkpoint.
 	Named bool
 	Name  string
-	// MissingOK makes the deletion succeed where there is nothing to delete.
+	// MissingOK makes the deletion succeed if there is nothing to delete.
 	MissingOK bool
-	// Deleted are set to whether something was deleted.
+	// Deleted point to variables that are set to whether something was deleted.
 	Deleted []*bool
-	// Still, if not nil, is called once the place is claimed, so that no other writer can
-	// change it. With an error, which the deletion returns, what is there stays.
+	// Still, if not nil, is called after the deletion has claimed the place, so that no
+	// other writer can change it. If Still returns an error, nothing is deleted and the
+	// deletion returns that error.
 	Still func(ctx context.Context) error
 }
 
-// NewLoad returns what options of a load fill. A nil among them is one that the program
-// leaves out; so it is for the other functions.
+// NewLoad returns a [Load] that options have filled. It ignores a nil option, by which a
+// program leaves an option out. The other functions do so too.
 func NewLoad[O interface{ ApplyLoad(*Load) }](options []O) *Load {
 	c := &Load{}
 	for _, o := range options {
@@ -92,7 +96,7 @@ func NewLoad[O interface{ ApplyLoad(*Load) }](options []O) *Load {
 	return c
 }
 
-// NewOpen returns what options of Open fill.
+// NewOpen returns an [Open] that options have filled.
 func NewOpen[O interface{ ApplyOpen(*Open) }](options []O) *Open {
 	c := &Open{}
 	for _, o := range options {
@@ -103,7 +107,7 @@ func NewOpen[O interface{ ApplyOpen(*Open) }](options []O) *Open {
 	return c
 }
 
-// NewDelete returns what options of a deletion fill.
+// NewDelete returns a [Delete] that options have filled.
 func NewDelete[O interface{ ApplyDelete(*Delete) }](options []O) *Delete {
 	c := &Delete{}
 	for _, o := range options {
@@ -114,7 +118,8 @@ func NewDelete[O interface{ ApplyDelete(*Delete) }](options []O) *Delete {
 	return c
 }
 
-// Locate returns the location that a path leads to: in store, if that is not nil.
+// Locate returns the location of path: in store, or, if store is nil, where the path
+// itself leads.
 func Locate(ctx context.Context, store storage.Store, path string) (storage.Location, error) {
 	switch {
 	case store == nil:

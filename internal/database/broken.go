@@ -14,18 +14,18 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// Broken are those data files of a database that do not have all of its values, by
-// their names. The index has the names, and the least sizes.
+// Broken holds, by name, the data files of a database that lack some of its values. The
+// names and the sizes that the files need come from the index.
 type Broken map[string]BrokenFile
 
-// BrokenFile is a data file that does not have all of its values.
+// BrokenFile is a data file that lacks some of its values.
 type BrokenFile struct {
 	name       string
-	size, Need int64 // need is where the last of the values ends
-	err        error // why nothing of the file can be read; nil if it has its first size bytes
+	size, Need int64 // Need is the end of its last value
+	err        error // the reason if the file cannot be read at all; nil if its first size bytes can be read
 }
 
-// Check returns why a value cannot be read, or nil.
+// Check returns the reason why the value at the place at cannot be read, or nil.
 func (b Broken) Check(at ocdbt.Ref) error {
 	f, broken := b[at.File]
 	if !broken {
@@ -34,7 +34,7 @@ func (b Broken) Check(at ocdbt.Ref) error {
 	return f.Check(at.Offset + at.Length)
 }
 
-// Check returns why the bytes before end cannot be read, or nil.
+// Check returns the reason why the bytes before end cannot be read, or nil.
 func (f BrokenFile) Check(end int64) error {
 	if f.err == nil && end > f.size {
 		return fmt.Errorf("%w: %s has %d bytes, %d are needed", fault.ErrCorrupt, f.name, f.size, end)
@@ -42,11 +42,11 @@ func (f BrokenFile) Check(end int64) error {
 	return f.err
 }
 
-// filesAtOnce is how many data files are looked at together.
+// filesAtOnce is the number of data files that are looked at together.
 const filesAtOnce = 16
 
-// FindBroken looks at the data files that values lie in, once at each. where returns the
-// directory of a file, and its name there. An error is that of ctx.
+// FindBroken looks once at each data file that holds some of values. where returns the
+// directory of a file and its name there. FindBroken fails only with the error of ctx.
 func FindBroken(ctx context.Context, values iter.Seq[ocdbt.Value], where func(file string) (*ckdir.ReadDir, string, error)) (Broken, error) {
 	var group errgroup.Group
 	group.SetLimit(filesAtOnce)
@@ -75,10 +75,10 @@ func FindBroken(ctx context.Context, values iter.Seq[ocdbt.Value], where func(fi
 	return broken, err
 }
 
-// endsOf returns for each file that values lie in where the last of them ends.
+// endsOf returns the end of the last value in each file that holds values.
 func endsOf(values iter.Seq[ocdbt.Value]) map[string]int64 {
 	ends := map[string]int64{}
-	var file string // of the values before: mostly those of one file follow each other
+	var file string // of the values before: the values of one file mostly follow each other
 	var end int64
 	note := func() {
 		if file != "" {
@@ -99,7 +99,7 @@ func endsOf(values iter.Seq[ocdbt.Value]) map[string]int64 {
 	return ends
 }
 
-// look asks for the size of the file, which is called name in dir.
+// look finds out the size of the file, which is called name in dir.
 func (f *BrokenFile) look(ctx context.Context, dir *ckdir.ReadDir, name string) {
 	info, err := dir.Stat(ctx, name)
 	switch {

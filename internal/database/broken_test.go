@@ -13,7 +13,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// What a file needs is the end of its last value, in whatever order the values come.
+// A file needs the bytes up to the end of its last value, whatever the order of the
+// values.
 func TestEndsOf(t *testing.T) {
 	at := func(file string, off, n int64) ocdbt.Value {
 		return ocdbt.Value{Ref: ocdbt.Ref{File: file, Offset: off, Length: n}}
@@ -25,7 +26,7 @@ func TestEndsOf(t *testing.T) {
 	}
 }
 
-// The end of a context is no state of a file.
+// The end of a context says nothing about a file.
 func TestFindBrokenCancelled(t *testing.T) {
 	dir := ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: filepath.ToSlash(t.TempDir())})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,6 +1,6 @@
-// Package database is the OCDBT databases in the directory of a pytree: the keys of
-// documents and chunks, the values of several databases as one set, the data files that
-// they lie in, and the index that is written over them.
+// Package database reads and writes the OCDBT databases in the directory of a pytree. It
+// has the keys of documents and chunks, the values of several databases as one set, the
+// data files that hold them, and the index over them.
 package database
 
 import (
@@ -21,13 +21,13 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Own is the name of the database of the only process of a save that
-// somebody will merge.
+// Own is the name of the database that a save by a single process writes if it will be
+// merged later.
 const Own = layout.ProcessPrefix + "0"
 
-// Names returns the names of the databases that the processes of a save have
-// written in dir, one each, in order. Merging them puts one more at the top, which
-// refers to their files.
+// Names returns, in order, the names of the databases in dir that the processes of a save
+// have written, one each. Merging the databases adds one at the top, which refers to
+// their files and is not in the list.
 func Names(ctx context.Context, dir *ckdir.ReadDir) ([]string, error) {
 	infos, err := dir.List(ctx, ".")
 	if ckdir.NotExist(err) {
@@ -43,11 +43,11 @@ func Names(ctx context.Context, dir *ckdir.ReadDir) ([]string, error) {
 	return names, err
 }
 
-// ReadAll returns the union of the databases of processes in dir, in the
-// order of its keys. Values refer to files relative to dir. A key that two of them
-// give different values is an error that matches orbax.ErrKeyCollision: processes
-// write different keys, but for equal documents, and which of two values Orbax's own
-// merge takes is a matter of chance (observed).
+// ReadAll returns the union of the databases of processes in dir, in the order of its
+// keys. Values refer to files relative to dir. If two databases give one key different
+// values, the error matches orbax.ErrKeyCollision. Processes write different keys, or
+// equal documents. Of two different values, Orbax's own merge takes one by chance
+// (observed).
 func ReadAll(ctx context.Context, dir *ckdir.ReadDir) ([]ocdbt.Entry, error) {
 	names, err := Names(ctx, dir)
 	if err != nil {
@@ -62,17 +62,17 @@ func ReadAll(ctx context.Context, dir *ckdir.ReadDir) ([]ocdbt.Entry, error) {
 	return all.Entries(), nil
 }
 
-// Value is a value, and the database or file that it comes from.
+// Value is a value with the name of the database or file that it comes from.
 type Value struct {
 	ocdbt.Value
 	Owner string
 }
 
-// Values is the union of databases.
+// Values is the union of databases, by key.
 type Values map[string]Value
 
-// AddFrom adds the entries of the database called name in dir, which is to be
-// called as. A database without a manifest is one to which nothing was written.
+// AddFrom adds the entries of the database called name in dir. as is the name of the
+// database in the union. A database without a manifest is empty.
 func (s Values) AddFrom(ctx context.Context, dir *ckdir.ReadDir, name, as string) error {
 	db, err := ocdbt.Open(ctx, Source{dir, name})
 	if ckdir.NotExist(err) {
@@ -95,7 +95,7 @@ func (s Values) AddFrom(ctx context.Context, dir *ckdir.ReadDir, name, as string
 	return nil
 }
 
-// All returns the values, in no order.
+// All yields the values, in no particular order.
 func (s Values) All() iter.Seq[ocdbt.Value] {
 	return func(yield func(ocdbt.Value) bool) {
 		for _, v := range s {
@@ -106,8 +106,8 @@ func (s Values) All() iter.Seq[ocdbt.Value] {
 	}
 }
 
-// Add adds the value of a key. Another value of a key that is there is an error that matches
-// orbax.ErrKeyCollision.
+// Add adds the value of a key. If the key has a different value already, the error
+// matches orbax.ErrKeyCollision.
 func (s Values) Add(key string, v Value) error {
 	old, taken := s[key]
 	if taken && (old.Ref != v.Ref || !bytes.Equal(old.Inline, v.Inline)) {
@@ -117,7 +117,7 @@ func (s Values) Add(key string, v Value) error {
 	return nil
 }
 
-// Entries returns the union as WriteTree takes it.
+// Entries returns the union in the form that WriteTree takes.
 func (s Values) Entries() []ocdbt.Entry {
 	entries := make([]ocdbt.Entry, 0, len(s))
 	for _, key := range slices.Sorted(maps.Keys(s)) {
@@ -126,19 +126,20 @@ func (s Values) Entries() []ocdbt.Entry {
 	return entries
 }
 
-// Source reads the files of the database called name in dir, "." for the one
-// that dir is itself.
+// Source reads the files of the database called name in dir. "." names the database in
+// dir itself.
 type Source struct {
 	Dir  *ckdir.ReadDir
 	Name string
 }
 
-// Read returns n bytes at off of the file called name, and all with n < 0.
+// Read returns n bytes from offset off of the file called name. With n < 0 it returns the
+// whole file.
 func (s Source) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	return transfer.ReadFile(ctx, s.Dir.Store(), path.Join(s.Dir.Path(), s.Name), name, off, n)
 }
 
-// List returns the names of the files that begin with prefix.
+// List returns the names of the files whose names begin with prefix.
 func (s Source) List(ctx context.Context, prefix string) ([]string, error) {
 	infos, err := s.Dir.List(ctx, s.Name)
 	var names []string
@@ -150,16 +151,16 @@ func (s Source) List(ctx context.Context, prefix string) ([]string, error) {
 	return names, err
 }
 
-// Wrote reports whether this package wrote the data files in the directory
-// called name: then it has a file of nodes, whose digest is known. A merged tree
-// can also have data files of Orbax, and plain files.
+// Wrote reports whether this package wrote the data files in the directory called name.
+// Then the directory has a file of nodes with a known digest. A merged tree can also have
+// data files of Orbax, and plain files.
 func Wrote(ctx context.Context, d *ckdir.ReadDir, name string) (bool, error) {
 	if path.Base(name) != layout.DataDir {
 		return false, nil
 	}
 	infos, err := d.List(ctx, name)
 	if ckdir.NotExist(err) {
-		return false, nil // the reads of its values tell
+		return false, nil // reading its values reports the missing files
 	}
 	return slices.ContainsFunc(infos, func(i storage.Info) bool {
 		return len(i.Name) == len(RandomName()) && d.Covered(path.Join(name, i.Name))

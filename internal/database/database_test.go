@@ -18,8 +18,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// putDatabase writes a database of inline values, and of one that is elsewhere
-// for each that begins with "@".
+// putDatabase writes a database of inline values. A value that begins with "@" is stored
+// elsewhere.
 func putDatabase(t *testing.T, dir string, values map[string]string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "d"), 0o777); err != nil {
@@ -56,7 +56,7 @@ func TestReadDatabases(t *testing.T) {
 	putDatabase(t, filepath.Join(item, "ocdbt.process_0"), map[string]string{"a/zarr.json": "doc", "a/c/0": "@12345", "same": "x"})
 	putDatabase(t, filepath.Join(item, "ocdbt.process_1"), map[string]string{"a/c/1": "inline", "same": "x"})
 	putDatabase(t, filepath.Join(item, "ocdbt.process_replica_0"), map[string]string{"a/c/2": "@123"})
-	if err := os.MkdirAll(filepath.Join(item, "ocdbt.process_2"), 0o777); err != nil { // wrote nothing
+	if err := os.MkdirAll(filepath.Join(item, "ocdbt.process_2"), 0o777); err != nil { // this process wrote nothing
 		t.Fatal(err)
 	}
 	values, err := ReadAll(t.Context(), dir)

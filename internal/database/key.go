@@ -4,14 +4,13 @@ import (
 	"strings"
 )
 
-// JoinKey returns the key of a document or chunk of a parameter, as TensorStore
-// makes it.
+// JoinKey returns the key of a document or chunk of a parameter, in TensorStore's form.
 func JoinKey(name, key string) string {
 	name, separator := keyPrefix(name)
 	return name + separator + key
 }
 
-// AppendKey appends what JoinKey returns.
+// AppendKey appends to b the key that JoinKey returns.
 func AppendKey(b []byte, name, key string) []byte {
 	name, separator := keyPrefix(name)
 	b = append(b, name...)
@@ -19,9 +18,9 @@ func AppendKey(b []byte, name, key string) []byte {
 	return append(b, key...)
 }
 
-// keyPrefix returns what the keys of a parameter begin with: the name and a slash,
-// but nothing for that of a bare leaf, whose name is empty, and for the name "/",
-// and no second slash for a name that ends with one.
+// keyPrefix returns the beginning of the keys of a parameter: its name and a slash. A
+// name that ends with a slash gets no second one. The prefix is empty for the name "/",
+// and for a bare leaf, whose name is empty.
 func keyPrefix(name string) (prefix, separator string) {
 	switch {
 	case name == "" || name == "/":

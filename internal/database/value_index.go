@@ -6,14 +6,14 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// Index finds the values of databases by their keys. It must not be used by
-// several goroutines at once.
+// Index finds the values of databases by their keys. Only one goroutine may use it at a
+// time.
 type Index struct {
 	Entries []ocdbt.Entry // in the order of their keys
-	last    int           // what was found last: most look-ups are near the one before
+	last    int           // the place that was found last: most look-ups are near the one before
 }
 
-// All returns the values.
+// All yields the values in the order of their keys.
 func (x *Index) All() iter.Seq[ocdbt.Value] {
 	return func(yield func(ocdbt.Value) bool) {
 		for i := range x.Entries {
@@ -24,10 +24,10 @@ func (x *Index) All() iter.Seq[ocdbt.Value] {
 	}
 }
 
-// Find returns the value of a key and whether there is one.
+// Find returns the value of a key. ok is false if there is none.
 func (x *Index) Find(key []byte) (v ocdbt.Value, ok bool) {
 	less := func(i int) bool { return x.Entries[i].Key < string(key) }
-	// All entries before lo are less than the key, none from hi on is.
+	// All entries before lo are less than the key; no entry from hi on is.
 	lo, hi := x.last, x.last
 	for step := 1; hi < len(x.Entries) && less(hi); step *= 2 {
 		lo, hi = hi+1, min(len(x.Entries), hi+step)

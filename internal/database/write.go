@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// WriteIndex writes the tree of a database over entries, which are sorted, and its
-// manifest. The nodes have checksums of their own; the digest of their file
+// WriteIndex writes the tree of a database over entries, which are sorted, and the
+// manifest of the database. The nodes have their own checksums; the digest of their file
 // covers its length.
 func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries []ocdbt.Entry) error {
 	file := layout.DataDir + "/" + RandomName()
@@ -34,7 +34,8 @@ func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries []ocdbt.Entry)
 	if err != nil {
 		return errors.Join(err, w.Close())
 	}
-	// Both are made durable at once; neither counts before the whole checkpoint is.
+	// Both become durable at the same time. Neither counts before the whole checkpoint
+	// does.
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(w.Close)
 	group.Go(func() error {
@@ -49,7 +50,7 @@ func randomID() (id [16]byte) {
 	return id
 }
 
-// RandomName names a data file as Orbax does.
+// RandomName returns a random name for a data file, as Orbax chooses them.
 func RandomName() string {
 	id := randomID()
 	return hex.EncodeToString(id[:])

@@ -1,5 +1,5 @@
 // Package documents writes the documents at the root of a checkpoint, which end every
-// save, and compares the files of one that is there with its digests.
+// save. It also compares the files of an existing checkpoint with its digests.
 package documents
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Write writes the documents at the root of a checkpoint that will be at path: its
-// metadata, the digest file, which covers the others and what digests has, and last the
-// commit mark. The indicator is among them, unless it has a digest: then it has been
-// written.
+// Write writes the documents at the root of a checkpoint that will be at path. They are
+// its metadata, the digest file, which covers the other documents and the files in
+// digests, and last the commit mark. Write also writes the indicator, unless digests has
+// it, because then it exists already.
 func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *layout.CheckpointMetadata, digests *layout.Digests, digestFile, path string) error {
 	doc, err := meta.Document()
 	if err != nil {
@@ -42,7 +42,7 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 	group, gctx := errgroup.WithContext(ctx)
 	if begun {
 		delete(files, layout.IndicatorFile)
-		group.SetLimit(1) // readers see each appear: always in the same order
+		group.SetLimit(1) // readers see each document appear, so the order is always the same
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		group.Go(func() error { return e.WriteFile(gctx, stage, name, files[name]) })
@@ -53,11 +53,11 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
 }
 
-// Mark returns the contents of the commit mark of what is at path.
+// Mark returns the contents of the commit mark of a checkpoint at path.
 func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
 
-// Check compares a file of the checkpoint at dir with its digest. What is
-// missing or differs is an error that matches fault.ErrCorrupt.
+// Check compares a file of the checkpoint at dir with its digest. If the file is missing
+// or differs, the error matches fault.ErrCorrupt.
 func Check(ctx context.Context, store storage.Store, dir, name string, digests *layout.Digests) error {
 	h := sha256.New()
 	err := transfer.HashFile(ctx, store, dir, name, h)
@@ -73,8 +73,8 @@ func Check(ctx context.Context, store storage.Store, dir, name string, digests *
 	return nil
 }
 
-// CheckAll is [Check] for each file that has a digest; if part is not "" for
-// those of that checkpointable.
+// CheckAll calls [Check] for each file that has a digest. If part is not "", it checks
+// only the files of that item.
 func CheckAll(ctx context.Context, store storage.Store, dir, part string, digests *layout.Digests) error {
 	var errs []error
 	for _, name := range digests.Names() {

@@ -1,5 +1,5 @@
-// Package future has the outcome of work that goes on in the background, which the
-// responses of packages orbax and training are made of.
+// Package future provides the outcome of background work. The responses of packages orbax
+// and training are made of it.
 package future
 
 import (
@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Future is a value and an error that there will be. Its methods may be called by
-// several goroutines.
+// Future is a value and an error that will be set later. Several goroutines may call its
+// methods.
 type Future[T any] struct {
 	done  chan struct{}
 	value T // both are set before done is closed
@@ -18,18 +18,18 @@ type Future[T any] struct {
 	callbacks []func(T, error)
 }
 
-// New returns a Future whose outcome [Future.Set] sets.
+// New returns a [Future] whose outcome [Future.Set] sets.
 func New[T any]() *Future[T] { return &Future[T]{done: make(chan struct{})} }
 
-// Go runs work in a goroutine of its own and returns its outcome to come.
+// Go runs work in a new goroutine and returns the [Future] of its outcome.
 func Go[T any](work func() (T, error)) *Future[T] {
 	f := New[T]()
 	go func() { f.Set(work()) }()
 	return f
 }
 
-// Set sets the outcome, which must be done once, and then calls what [Future.Then] has
-// been given.
+// Set sets the outcome and then calls the functions that [Future.Then] was given. It must
+// be called exactly once.
 func (f *Future[T]) Set(value T, err error) {
 	f.value, f.err = value, err
 	f.mu.Lock()
@@ -42,7 +42,7 @@ func (f *Future[T]) Set(value T, err error) {
 	}
 }
 
-// Done is closed when there is an outcome.
+// Done returns a channel that is closed when there is an outcome.
 func (f *Future[T]) Done() <-chan struct{} { return f.done }
 
 // Ended reports whether there is an outcome.
@@ -57,7 +57,7 @@ func (f *Future[T]) Ended() bool {
 
 // Wait waits for the outcome. If ctx ends before there is one, Wait returns its cause.
 func (f *Future[T]) Wait(ctx context.Context) error {
-	if f.Ended() { // which counts also when ctx has ended; a select would take either
+	if f.Ended() { // an outcome counts even when ctx has ended; a select could take either
 		return nil
 	}
 	select {
@@ -68,14 +68,14 @@ func (f *Future[T]) Wait(ctx context.Context) error {
 	}
 }
 
-// Outcome returns the outcome, for which it waits.
+// Outcome waits for the outcome and returns it.
 func (f *Future[T]) Outcome() (T, error) {
 	<-f.done
 	return f.value, f.err
 }
 
-// Then calls call once with the outcome: on the goroutine that sets it, or at once if
-// there is one already.
+// Then calls call once with the outcome: on the goroutine that calls [Future.Set], or at
+// once if there is an outcome already.
 func (f *Future[T]) Then(call func(T, error)) {
 	f.mu.Lock()
 	if !f.Ended() {

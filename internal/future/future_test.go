@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/internal/future"
 )
 
-// The end of a wait's context ends the wait, not the work, and no longer counts once
-// there is an outcome.
+// The end of a wait's context ends the wait and not the work. Once there is an outcome,
+// it has no effect.
 func TestWait(t *testing.T) {
 	open := make(chan struct{})
 	f := future.Go(func() (int, error) { <-open; return 7, nil })
@@ -33,15 +33,15 @@ func TestWait(t *testing.T) {
 		}
 	}
 	<-f.Done()
-	for range 100 { // a select would take either
+	for range 100 { // a select could take either
 		if err := f.Wait(ctx); err != nil {
 			t.Fatalf("what has ended is waited for: %v", err)
 		}
 	}
 }
 
-// Every callback is called once, with the outcome, whether it comes before or after
-// that, and is free to use the Future.
+// Every callback is called once with the outcome, whether it was added before or after
+// the outcome was set. It may use the Future.
 func TestThen(t *testing.T) {
 	f := future.New[string]()
 	failed := errors.New("failed")

@@ -1,5 +1,5 @@
-// Package places records which chunk belongs in which place of a pytree, and checks it.
-// It reads and writes no files.
+// Package places records the place of each chunk of a pytree and checks the places of
+// chunks that are loaded. It reads and writes no files.
 package places
 
 import (
@@ -14,24 +14,24 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// The checksum of a chunk proves that the chunk is whole. It does not prove that the chunk
-// is in its place: a file of another step may have been copied over a file of this step, or
-// two chunks exchanged. So a save records the checksum of each chunk with its place, and a
-// load compares the two when it decodes the chunk. The record is a file of the pytree, and
-// the digests of the checkpoint cover it:
+// The checksum of a chunk proves that the chunk is whole. It does not prove that the
+// chunk is in its place: a file of another step may have been copied over a file of this
+// step, or two chunks exchanged. So a save records the checksum of each chunk with its
+// place, and a load compares the two when it decodes the chunk. The record is a file of
+// the pytree, and the digests of the checkpoint cover it:
 //
 //	the line magic
-//	number of arrays, and of each, in the order of their names
+//	number of arrays, and for each, in the order of their names
 //	  length of its name, and the name
-//	  number of its chunks, and of each, in the order of the grid
+//	  number of its chunks, and for each, in the order of the grid
 //	    its seal          4 bytes
 //
-// with numbers as varints of encoding/binary.
+// Numbers are varints of encoding/binary.
 const magic = layout.PlacesHeader + "1\n"
 
-// Seal is the last four bytes of a stored chunk: the checksum of its contents. All chunks
-// that this package writes end with a checksum, a CRC-32C or that of a zstd frame. Equal
-// contents that are encoded in the same way have equal seals.
+// Seal is the last four bytes of a stored chunk: the checksum of its contents. Every
+// chunk that this module writes ends with a checksum, either a CRC-32C or that of a zstd
+// frame. Equal contents that are encoded in the same way have equal seals.
 type Seal [SealSize]byte
 
 // SealSize is the number of bytes of a [Seal].
@@ -43,7 +43,8 @@ func SealOf(enc []byte) (s Seal) {
 	return s
 }
 
-// Document returns the record of arrays of the given names, in any order.
+// Document returns the record of the arrays called names, in any order, with the seals of
+// each.
 func Document(names []string, seals [][]Seal) []byte {
 	order := make([]int, len(names))
 	size := len(magic) + binary.MaxVarintLen64
@@ -65,17 +66,17 @@ func Document(names []string, seals [][]Seal) []byte {
 	return b
 }
 
-// Places holds the seals of the arrays of a stored pytree. A nil *places has none.
+// Places holds the seals of the arrays of a stored pytree. A nil *Places has none.
 type Places struct {
 	Arrays []Array // in the order of their names
-	// All means that the pytree has no other arrays.
+	// All means that the pytree has no arrays except these.
 	All bool
 }
 
-// Array has the seals of one array.
+// Array holds the seals of one array.
 type Array struct {
 	Name  string
-	Seals string // of its chunks, one behind the other
+	Seals string // of its chunks, one after the other
 }
 
 // leastPlaced is the smallest number of bytes that an array takes in a record.
@@ -105,7 +106,7 @@ func Parse(doc []byte) ([]Array, error) {
 	return arrays, p.Err
 }
 
-// Of returns the seals of an array that has n chunks, "" if they are not known.
+// Of returns the seals of an array that has n chunks. They are "" if they are not known.
 func (p *Places) Of(name string, n int) (seals string, err error) {
 	if p == nil {
 		return "", nil
@@ -123,8 +124,9 @@ func (p *Places) Of(name string, n int) (seals string, err error) {
 	return p.Arrays[i].Seals, nil
 }
 
-// CheckSeal compares the seal of enc, a stored chunk or the end of one, with the seal that
-// was recorded for its place. If want is "", none is known, and nothing is compared.
+// CheckSeal compares the seal of enc, a stored chunk or the end of one, with want, the
+// recorded seal of its place. If want is "", the seal is not known and nothing is
+// compared.
 func CheckSeal(enc []byte, want string) error {
 	if got := SealOf(enc); want != "" && string(got[:]) != want {
 		return fmt.Errorf("%w: these are the data of another chunk, or of another save: their checksum is right, %08x, and that of the chunk saved here was %08x",

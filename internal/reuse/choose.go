@@ -7,12 +7,13 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Choose returns which files of a record a save shares that wants some chunks: each
-// with those of its chunks that are wanted, and the files with the most bytes of them
-// first. sizes are those of the files that are there with all their chunks. The others
-// are dropped, and the save writes what it wants of them: files that freshEvery saves
-// have by now, those of which more than a share of maxDead is not wanted, and, of more
-// than maxShared files, those with the fewest bytes.
+// Choose returns the files of the record that a save shares, each with its wanted chunks.
+// The file with the most wanted bytes comes first. wanted has the chunks that the save
+// needs. sizes has the sizes of the files that exist with all their chunks. Choose drops
+// all other files, files that are in freshEvery saves by now, and files of which more
+// than the share maxDead is not wanted. If more than maxShared files remain, it drops
+// those with the fewest wanted bytes. The save itself writes the wanted chunks of dropped
+// files.
 func (r *Record) Choose(wanted map[ID]bool, sizes map[string]int64, freshEvery int, maxDead float64) []File {
 	type candidate struct {
 		File
@@ -44,6 +45,6 @@ func (r *Record) Choose(wanted map[ID]bool, sizes map[string]int64, freshEvery i
 	return files
 }
 
-// maxShared bounds the files of a save. It matters for a run of which each save
-// changes little; those that it drops have the fewest bytes to share.
+// maxShared is the largest number of files that a save shares. It matters in runs whose
+// saves each change little. The files that it drops have the fewest bytes to share.
 const maxShared = 128

@@ -12,19 +12,19 @@ import (
 
 // Printer computes fingerprints of chunks under a key.
 //
-// A fingerprint is a GMAC: AES-GCM's tag of the chunk as additional data, for one
-// fixed nonce. The processor's instructions for AES make that several times as
-// fast as SHA-256. Under one nonce the tag is a universal hash, GHASH, plus a
-// constant of the key: the difference of the hashes of two chunks is a polynomial
-// in a secret of the key, with a degree of at most the number of 16-byte blocks
-// plus one. So for any two different chunks of n blocks, which do not depend on
-// the key, no more than n+1 of 2^128 secrets make them equal. Of chunks of 8 MiB
-// that is 2^-109 a pair, and of 2^20 such chunks, 8 TiB, 2^-70 that any two are
-// taken for the same.
+// A fingerprint is a GMAC: AES-GCM's tag of the chunk as additional data, for one fixed
+// nonce. The processor's instructions for AES make that several times as fast as SHA-256.
+// Under one nonce the tag is a universal hash, GHASH, plus a constant that depends on the
+// key only: the difference of the hashes of two chunks is a polynomial in a secret that
+// the key determines, with a degree of at most the number of 16-byte blocks plus one. So
+// for any two different chunks of n blocks that do not depend on the key, no more than
+// n+1 of 2^128 secrets give equal fingerprints. For chunks of 8 MiB the chance is 2^-109
+// for each pair. Among 2^20 such chunks, 8 TiB, the chance that any two are confused is
+// 2^-70.
 //
-// That a nonce must not be used twice is a rule for those who must not learn the
-// key. It is no secret here: it lies beside the data, and who can read it can make
-// two chunks of one fingerprint. A run's own states do not do that.
+// A nonce must not be used twice if the key has to stay secret. Here the key is no
+// secret: it lies beside the data, and whoever can read it can make two chunks with the
+// same fingerprint. The states of a run do not do that.
 type Printer struct {
 	Key  [KeySize]byte
 	aead cipher.AEAD
@@ -33,10 +33,11 @@ type Printer struct {
 // KeySize is the number of bytes of the key of a [Printer].
 const KeySize = 16
 
-// Fingerprint tells the contents of chunks apart.
+// Fingerprint identifies the contents of a chunk.
 type Fingerprint [16]byte
 
-// NewPrinter fails only where the use of GCM is restricted, as by GODEBUG=fips140=only.
+// NewPrinter returns a [Printer] with the given key. It fails only where the use of GCM
+// is restricted, as by GODEBUG=fips140=only.
 func NewPrinter(key [KeySize]byte) (*Printer, error) {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
@@ -57,18 +58,19 @@ func (p *Printer) Of(chunk []byte) Fingerprint {
 	return Fingerprint(p.aead.Seal(tag[:0], nonce[:], nil, chunk))
 }
 
-// ID is what decides the bytes of a stored chunk: two chunks of one ID are
-// stored as the same bytes, or as different ones that decode to the same.
+// ID identifies the contents and the encoding of a chunk. Two chunks with equal IDs are
+// stored as the same bytes, or as different bytes that decode to the same elements.
 type ID struct {
 	Encoding EncodingID
 	Content  Fingerprint // in the source's dtype, with the padding of edge chunks
 }
 
-// EncodingID is the SHA-256 of an array's dtype in memory and of its document, which
-// says how chunks are encoded, of what shape and dtype.
+// EncodingID is the SHA-256 of an [Encoding]: of the array's dtype in memory, and of its
+// document, which gives the codecs, shape and dtype of the chunks.
 type EncodingID [sha256.Size]byte
 
-// Encoding is what an EncodingID is of. Arrays of one encoding share their metadata.
+// Encoding is how the chunks of an array are encoded. Arrays of one encoding share their
+// metadata.
 type Encoding struct {
 	DType array.DType
 	Zarr  *zarr.Metadata

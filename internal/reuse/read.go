@@ -8,7 +8,7 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// Read returns the record of a pytree, nil if it has none.
+// Read returns the record of the pytree in d. It returns nil if there is none.
 func Read(ctx context.Context, d *ckdir.ReadDir) (*Record, error) {
 	doc, err := d.ReadOptional(ctx, layout.ChunksFile)
 	if doc == nil || err != nil {

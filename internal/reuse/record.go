@@ -1,5 +1,6 @@
-// Package reuse decides which bytes of an earlier save a save shares: what the chunks are
-// known by, the record of those that a save has, and the choice among its data files.
+// Package reuse chooses the bytes that a save shares with an earlier save. It has the
+// fingerprints of chunks, the record of the chunks of a save, and the choice among its
+// data files.
 package reuse
 
 import (
@@ -17,36 +18,37 @@ import (
 	"github.com/go-orbax/orbax/internal/places"
 )
 
-// Record says which content the chunks in a save's data files have. As a file it is
+// Record lists the chunks in the data files of a save, with the fingerprint of each. As a
+// file it is
 //
 //	the line recordMagic
 //	key of the fingerprints           16 bytes
 //	number of encodings, and each     32 bytes
-//	number of files, and of each
+//	number of files, and for each
 //	  its name                        32 hexadecimal digits, in the directory d
 //	  its age
-//	  number of chunks, and of each
+//	  number of chunks, and for each
 //	    number of its encoding
 //	    fingerprint                   16 bytes
 //	    offset and length
 //	    seal                      4 bytes
 //	SHA-256 of all that               32 bytes
 //
-// with numbers as varints of encoding/binary. Records of before had no seals.
+// Numbers are varints of encoding/binary. Records of an earlier version have no seals.
 type Record struct {
 	Key      [KeySize]byte
 	Files    []File
 	Unsealed bool
 }
 
-// File is a data file.
+// File is a data file of a [Record].
 type File struct {
 	Name   string // relative to the pytree's directory
-	Age    int    // how many saves have shared it, after the one that wrote it
+	Age    int    // number of saves that have shared it, without the save that wrote it
 	Chunks []Chunk
 }
 
-// Chunk is where a chunk lies. Each occurs once in a record.
+// Chunk says where a chunk lies. Each chunk occurs once in a record.
 type Chunk struct {
 	ID             ID
 	Offset, Length int64
@@ -58,16 +60,16 @@ const (
 	unsealedMagic = layout.ChunksHeader + "1\n"
 )
 
-// The least that a file and a chunk take in a record.
+// These are the smallest numbers of bytes that a file and a chunk take in a record.
 const (
 	leastFileEntry  = 2*dataNameBytes + 2
 	leastChunkEntry = 1 + len(Fingerprint{}) + 1 + 1
 )
 
-// dataNameBytes is what the name of a data file is made of.
+// dataNameBytes is the number of random bytes in the name of a data file.
 const dataNameBytes = 16
 
-// Document returns the record as a file.
+// Document returns the record in the form of its file.
 func (r *Record) Document() []byte {
 	b := append([]byte(recordMagic), r.Key[:]...)
 	number := map[EncodingID]int{}
@@ -99,8 +101,8 @@ func (r *Record) Document() []byte {
 	return append(b, sum[:]...)
 }
 
-// Parse parses a record. What is no record is an error that matches ErrCorrupt,
-// or ErrUnsupported if it may be one of a later version.
+// Parse parses a record. The error matches ErrUnsupported if doc may be a record of a
+// later version, and ErrCorrupt if it is no record.
 func Parse(doc []byte) (*Record, error) {
 	r := &Record{Unsealed: bytes.HasPrefix(doc, []byte(unsealedMagic))}
 	if !bytes.HasPrefix(doc, []byte(recordMagic)) && !r.Unsealed {
@@ -154,7 +156,7 @@ func Parse(doc []byte) (*Record, error) {
 	return r, nil
 }
 
-// dataFile returns the name of a data file.
+// dataFile parses the name of a data file.
 func dataFile(p *binscan.Parser) string {
 	digits := p.Take(2 * dataNameBytes)
 	var id [dataNameBytes]byte

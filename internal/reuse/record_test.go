@@ -16,7 +16,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// drawRecord draws a record of few files, whose chunks lie one behind the other.
+// drawRecord draws a record of few files whose chunks lie one after the other.
 func drawRecord(t *rapid.T) *Record {
 	r := &Record{}
 	copy(r.Key[:], rapid.SliceOfN(rapid.Byte(), KeySize, KeySize).Draw(t, "key"))
@@ -57,7 +57,7 @@ func TestRecord(t *testing.T) {
 	})
 }
 
-// summed ends a record as its checksum wants it.
+// summed adds the checksum to a record.
 func summed(body string) []byte { return withSum(recordMagic, body) }
 
 func withSum(magic, body string) []byte {
@@ -120,8 +120,8 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// Of every record a save keeps only files that it may, with chunks that it wants, and
-// the largest first.
+// A save keeps only files that it may share, with chunks that it wants, and the largest
+// files first.
 func TestChoose(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRecord(t)
@@ -165,7 +165,7 @@ func TestChoose(t *testing.T) {
 			}
 			last, kept[f.Name] = live, true
 		}
-		// What is dropped has a reason.
+		// Every file that is dropped is dropped for a reason.
 		for _, f := range r.Files {
 			live, want := int64(0), 0
 			size, there := sizes[f.Name]

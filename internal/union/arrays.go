@@ -20,8 +20,8 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// findArrays finds the documents and chunks of all arrays, and decides how they
-// are stored together.
+// findArrays finds the documents and chunks of all arrays and decides how the union
+// stores them.
 func (o *unionOpener) findArrays(ctx context.Context) error {
 	formats := map[string][]string{} // by the name of the document
 	var errs []error
@@ -46,7 +46,7 @@ func (o *unionOpener) findArrays(ctx context.Context) error {
 			fault.ErrUnsupported, fault.List(two), fault.List(three))
 	}
 	o.ocdbt, o.zarr3 = len(o.values) > 0, len(three) > 0
-	if len(two)+len(three) == 0 { // none are stored: as the inputs say
+	if len(two)+len(three) == 0 { // no array is stored: take the form that the inputs declare
 		o.ocdbt, o.zarr3 = o.declared()
 	}
 	if len(o.values) > 0 {
@@ -55,8 +55,8 @@ func (o *unionOpener) findArrays(ctx context.Context) error {
 	return nil
 }
 
-// indexFiles makes of arrays in plain files what the index knows as well: values
-// that are elsewhere, as all large ones.
+// indexFiles adds arrays in plain files to the index, as values that are stored
+// elsewhere, like all large values.
 func (o *unionOpener) indexFiles() error {
 	for _, f := range o.files {
 		v := ocdbt.Value{Ref: ocdbt.Ref{File: f.name, Length: f.size}}
@@ -67,7 +67,7 @@ func (o *unionOpener) indexFiles() error {
 	return nil
 }
 
-// declared returns how the last input says that its arrays are stored.
+// declared returns the form in which the last input says that its arrays are stored.
 func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
 	for _, m := range slices.Backward(o.metas) {
 		if m != nil {
@@ -77,7 +77,7 @@ func (o *unionOpener) declared() (ocdbt, zarr3 bool) {
 	return true, true
 }
 
-// findArray finds an array and looks whether all chunks are there.
+// findArray finds an array and checks that all its chunks exist.
 func (o *unionOpener) findArray(ctx context.Context, name string) (*zarray.Meta, error) {
 	var found *zarray.Meta
 	for _, format := range []int{3, 2} {
@@ -109,12 +109,11 @@ func (o *unionOpener) findArray(ctx context.Context, name string) (*zarray.Meta,
 	return found, nil
 }
 
-// findValues looks whether the databases have all chunks of the array whose
-// document is v.
+// findValues checks that the databases have all chunks of the array whose document is v.
 func (o *unionOpener) findValues(ctx context.Context, format int, name string, v database.Value) (*zarray.Meta, error) {
 	m, err := o.parse(ctx, format, v)
 	if err != nil || o.sparse {
-		return m, err // chunks may be missing; which are not is no matter
+		return m, err // chunks may be missing, and it does not matter which
 	}
 	for key := range m.Keys() {
 		key := database.JoinKey(name, key)
@@ -129,8 +128,8 @@ func (o *unionOpener) findValues(ctx context.Context, format int, name string, v
 	return m, nil
 }
 
-// checkData looks whether the data files of the databases are there and as long
-// as the values in them need.
+// checkData checks that the data files of the databases exist, and are as long as their
+// values need.
 func (o *unionOpener) checkData(ctx context.Context) error {
 	broken, err := database.FindBroken(ctx, o.values.All(), o.dataFile)
 	if err != nil {
@@ -144,7 +143,7 @@ func (o *unionOpener) checkData(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// dataFile returns where a data file of the union lies now.
+// dataFile returns the place where a data file of the union lies now.
 func (o *unionOpener) dataFile(file string) (*ckdir.ReadDir, string, error) {
 	as, rest, _ := strings.Cut(file, "/")
 	for _, db := range o.databases {
@@ -155,7 +154,7 @@ func (o *unionOpener) dataFile(file string) (*ckdir.ReadDir, string, error) {
 	return nil, "", fmt.Errorf("%w: %s is in no database", fault.ErrCorrupt, file)
 }
 
-// parse parses an array's document, wherever its value lies.
+// parse parses an array's document, wherever its value is stored.
 func (o *unionOpener) parse(ctx context.Context, format int, v database.Value) (*zarray.Meta, error) {
 	doc := v.Inline
 	if !v.IsInline() {
@@ -175,11 +174,12 @@ func (o *unionOpener) parse(ctx context.Context, format int, v database.Value) (
 	return o.arrayMetas.Parse(format, doc, false)
 }
 
-// findFiles finds an array that an input has in plain files; nil if it has not.
+// findFiles finds an array that input has in plain files. It returns nil if there is
+// none.
 func (o *unionOpener) findFiles(ctx context.Context, input Input, format int, name string) (*zarray.Meta, error) {
 	file := database.JoinKey(name, zarr.DocumentName(format))
 	if !fs.ValidPath(file) {
-		return nil, nil // it can only be in a database
+		return nil, nil // the array can only be in a database
 	}
 	doc, err := input.Dir.ReadOptional(ctx, file)
 	if doc == nil || err != nil {

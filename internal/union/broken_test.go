@@ -12,7 +12,8 @@ import (
 	"github.com/go-orbax/orbax/internal/treesave"
 )
 
-// The data files of a database of one process, that nothing has merged, are looked at too.
+// FindBroken also looks at the data files of a process whose database has not been
+// merged.
 func TestBrokenDataFileOfProcess(t *testing.T) {
 	dir := saveUnmerged(t, map[string]any{"a": make([]float32, 3000), "n": 1}, treesave.Storage{})
 	files, err := filepath.Glob(filepath.Join(dir.Path(), database.Own, "d", "*"))

@@ -13,9 +13,9 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// Check returns nil if dir has a complete pytree that a [Union] was written to: the
-// index has every key of the databases, and every array and string of its documents is
-// there with all chunks, in files that are long enough. It reads no array data. If
+// Check returns nil if dir has a complete pytree that a [Union] was written to. The index
+// must have every key of the databases, and every array and string of the documents must
+// exist with all chunks, in files that are long enough. Check reads no array data. If
 // something is missing or differs, the error matches orbax.ErrCorrupt.
 func Check(ctx context.Context, dir *ckdir.ReadDir) error {
 	u, err := Open(ctx, Input{Dir: dir})
@@ -25,8 +25,8 @@ func Check(ctx context.Context, dir *ckdir.ReadDir) error {
 	return u.checkIndex(ctx, dir)
 }
 
-// Check is the function [Check], and looks whether dir is this very union. It is for a
-// directory that the union was written to, before its inputs are removed.
+// Check is the function [Check], and also checks that dir holds exactly this union. Call
+// it for a directory to which the union was written, before its inputs are removed.
 func (u *Union) Check(ctx context.Context, dir *ckdir.ReadDir) error {
 	w, err := Open(ctx, Input{Dir: dir})
 	if err != nil {
@@ -59,7 +59,7 @@ func sameValue(a, b database.Value) bool {
 	return a.Ref == b.Ref && a.IsInline() == b.IsInline() && bytes.Equal(a.Inline, b.Inline)
 }
 
-// checkIndex compares the index in dir with what is in the databases.
+// checkIndex compares the index in dir with the values in the databases.
 func (u *Union) checkIndex(ctx context.Context, dir *ckdir.ReadDir) error {
 	if len(u.values) == 0 {
 		return nil

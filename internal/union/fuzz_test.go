@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// FuzzUnion makes a union of two inputs, one of which has documents of any bytes.
+// FuzzUnion makes a union of two inputs, one of which has documents of arbitrary bytes.
 func FuzzUnion(f *testing.F) {
 	dir, item := writtenItem(f, planned(f, map[string]any{"w": []float32{1, 2, 3}, "s": "text"}, treesave.Storage{PlainFiles: true}, &ckdir.Settings{}))
 	doc := func(name string) []byte {

@@ -12,14 +12,14 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// saveUnmerged saves a tree with its database apart, in the directory called name.
+// saveUnmerged saves a tree with its database in a separate directory.
 func saveUnmerged(t *testing.T, v any, o treesave.Storage) *ckdir.ReadDir {
 	t.Helper()
 	dir, _ := writtenItem(t, planned(t, v, o, &ckdir.Settings{Unmerged: true}))
 	return dir
 }
 
-// planned returns what writes v.
+// planned returns the function that writes v.
 func planned(t testing.TB, v any, o treesave.Storage, s *ckdir.Settings) func(context.Context, *ckdir.WriteDir) error {
 	t.Helper()
 	leaves, err := tree.Flatten(v)
@@ -33,8 +33,8 @@ func planned(t testing.TB, v any, o treesave.Storage, s *ckdir.Settings) func(co
 	return func(ctx context.Context, d *ckdir.WriteDir) error { return p.Write(ctx, d, s) }
 }
 
-// writtenItem runs write for an item called "item" and returns its directory, and
-// where it is.
+// writtenItem runs write for an item called "item". It returns the item's directory, and
+// the path of that directory.
 func writtenItem(t testing.TB, write func(context.Context, *ckdir.WriteDir) error) (*ckdir.ReadDir, string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "ckpt")

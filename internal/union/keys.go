@@ -9,25 +9,27 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// KeySet are the leaves of trees that are to become one. The zero value is
-// empty. It must not be used by several goroutines at once.
+// KeySet is the set of the leaves of trees that are to become one tree. The zero value is
+// empty. Only one goroutine may use it at a time.
 type KeySet struct {
 	root   keyNode
-	stored map[string]string // by name in the store: the param name of its leaf
-	texts  map[string]string // by name of a string leaf, and of what is above it in their document
+	stored map[string]string // by name in the store: the parameter name of its leaf
+	texts  map[string]string // by name of a string leaf, and by each name above it in their document
 }
 
-// keyNode is a leaf, or what is above leaves. One that is neither has no keys yet.
+// keyNode is a leaf or an inner node of a tree. A node that is neither has no keys yet.
 type keyNode struct {
 	leaf  bool
-	below map[string]*keyNode // by key: those of a sequence do not differ, as in Orbax
+	below map[string]*keyNode // by key: a list and a tuple have equal keys, as in Orbax
 	seq   bool                // whether below is a sequence
 }
 
-// Add adds the leaf at p; text says that it is a string. One that cannot be
-// beside those that are there is not added, and is an error that matches
-// orbax.ErrKeyCollision: the same leaf, one above or below another, one of the
-// same name in the store, or a key in a sequence that is a dict elsewhere.
+// Add adds the leaf at p. text says that the leaf is a string. If the leaf cannot exist
+// beside the leaves of the set, Add leaves it out, with an error that matches
+// orbax.ErrKeyCollision. The reasons are: the set has the same leaf, a leaf above or
+// below it, or a leaf with the same name in the store; a key would belong both to a
+// sequence and to a dict; or Orbax cannot keep two strings apart, as those named a and
+// a/b.
 func (s *KeySet) Add(p tree.Path, text bool) error {
 	if s.stored == nil {
 		s.stored, s.texts = map[string]string{}, map[string]string{}

@@ -1,5 +1,5 @@
-// Package union makes one pytree of several: of the directories that the processes of a
-// save, or the sessions of partial saves, have written.
+// Package union makes one pytree of several pytree directories, which the processes of a
+// save or the sessions of partial saves have written.
 package union
 
 import (
@@ -24,40 +24,40 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Input is the directory of a pytree, or what is left of one: files that are
-// missing are expected in another input.
+// Input is the directory of a pytree, which may be incomplete: missing files are expected
+// in another input.
 type Input struct {
 	Dir *ckdir.ReadDir
-	// Suffix goes behind the names of the input's databases, to tell them from
-	// those of other inputs. It has letters and digits only.
+	// Suffix is appended to the names of the input's databases, so that they differ from
+	// those of other inputs. It consists of letters and digits.
 	Suffix string
 }
 
-// Union is the pytree that several directories make together: those of a save
-// that several processes took part in, or of several saves. No array data has
-// been read. It may be used by several goroutines.
+// Union is the pytree that several directories form together: those of one save by
+// several processes, or of several saves. It holds no array data. Several goroutines may
+// use it.
 type Union struct {
 	inputs    []Input
 	databases []inputDatabase
 	leaves    []layout.TreeLeaf // in order
 	strings   map[string]string
-	texts     []string // names of strings that are no leaves
+	texts     []string // names of stored strings that are not leaves
 	shardings map[string]*sharding.Sharding
 	arrays    []layout.ArrayMetadata
 	values    database.Values
-	files     []plainFile // arrays that are in no database
+	files     []plainFile // arrays that are not in a database
 	places    []plainFile // the inputs' records of places
 	ocdbt     bool
 	zarr3     bool
 }
 
-// inputDatabase is one of an input's databases, and its name in the union.
+// inputDatabase is one of an input's databases, with its name in the union.
 type inputDatabase struct {
 	input    Input
 	name, as string
 }
 
-// plainFile is a document or chunk that is a file of its own.
+// plainFile is a document or chunk that is stored as a separate file.
 type plainFile struct {
 	input    Input
 	name     string
@@ -65,11 +65,11 @@ type plainFile struct {
 	document bool
 }
 
-// Open reads the documents and indexes of the inputs and looks whether every
-// array has its document and all chunks. What does not fit together matches
-// orbax.ErrKeyCollision (see KeySet), or orbax.ErrUnsupported if some arrays are
-// in zarr format 2 and others in 3, which Orbax cannot load from one tree; what is
-// missing matches orbax.ErrCorrupt. Errors name all leaves that they are about.
+// Open reads the documents and indexes of the inputs and checks that every array has its
+// document and all chunks. The error matches orbax.ErrKeyCollision if leaves do not fit
+// together (see [KeySet.Add]), orbax.ErrCorrupt if something is missing, and
+// orbax.ErrUnsupported if some arrays are in zarr format 2 and others in 3, which Orbax
+// cannot load from one tree. Errors name all leaves concerned.
 func Open(ctx context.Context, inputs ...Input) (*Union, error) {
 	o := &unionOpener{
 		Union: &Union{
@@ -86,8 +86,8 @@ func Open(ctx context.Context, inputs ...Input) (*Union, error) {
 	return o.Union, nil
 }
 
-// Strays returns the names of arrays and strings that are stored but are no leaves in the
-// documents of any input: the document that names them has been lost.
+// Strays returns the names of arrays and strings that are stored but are not leaves in
+// the documents of any input. Their document has been lost.
 func (u *Union) Strays() []string {
 	docs := map[string]bool{}
 	for _, l := range u.leaves {
@@ -108,17 +108,17 @@ func (u *Union) Strays() []string {
 	return slices.Sorted(maps.Keys(strays))
 }
 
-// Keys returns how many keys the union's index has.
+// Keys returns the number of keys in the union's index.
 func (u *Union) Keys() int { return len(u.values) }
 
-// unionOpener gathers what is known of a Union.
+// unionOpener gathers the contents of a Union.
 type unionOpener struct {
 	*Union
-	metas      []*layout.TreeMetadata // by input; nil for one without
+	metas      []*layout.TreeMetadata // by input; nil for an input without metadata
 	arrayMetas zarray.Metas
-	// repeated are the names of leaves that several inputs say they have.
+	// repeated are the names of leaves that are in the documents of several inputs.
 	repeated map[string]bool
-	// sparse allows chunks that are missing: they were written so.
+	// sparse allows missing chunks, because the arrays were written without them.
 	sparse bool
 }
 
@@ -141,8 +141,8 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 		o.sparse = o.sparse || o.metas[i].Sparse
 		slices.SortFunc(o.metas[i].Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
 		for _, l := range o.metas[i].Leaves {
-			// A merge that was interrupted leaves entries in both places. What is
-			// stored is in one of them.
+			// A merge that was interrupted leaves entries in both places. The array
+			// itself is in one of them.
 			id := l.Path.ID()
 			if same, ok := known[id]; ok && reflect.DeepEqual(same, l) {
 				o.repeated[l.Path.String()] = true
@@ -163,7 +163,7 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 	return nil
 }
 
-// inDir says which input an error is about.
+// inDir adds the path of the input to err.
 func inDir(input Input, err error) error {
 	return fmt.Errorf("%s: %w", input.Dir.Path(), err)
 }
@@ -207,11 +207,12 @@ func (o *unionOpener) readStrings(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// maxStrays is how many strings of a document are named that are no leaves.
+// maxStrays is the largest number of strings of a document that are named though they are
+// not leaves.
 const maxStrays = 100
 
-// strayTexts returns the names of strings in their document that are no leaves,
-// but for those that have escapes.
+// strayTexts returns the names of strings in their document that are not leaves, except
+// those with escapes.
 func strayTexts(doc []byte, leaves map[string]bool) (strays []string) {
 	var name []byte // of v, after a slash
 	var walk func(v any)
@@ -253,7 +254,7 @@ func (o *unionOpener) readShardings(ctx context.Context) error {
 	return nil
 }
 
-// readArrays unites the array_metadatas of all processes of all inputs.
+// readArrays merges the array_metadatas of all processes of all inputs.
 func (o *unionOpener) readArrays(ctx context.Context) error {
 	var known map[string]layout.ArrayMetadata
 	for _, input := range o.inputs {
@@ -273,8 +274,8 @@ func (o *unionOpener) readArrays(ctx context.Context) error {
 	return nil
 }
 
-// readPlaces finds the records of the places of chunks, each of which stays a file of
-// its own. What other writers have saved has none.
+// readPlaces finds the records of the places of chunks. Each record stays a separate
+// file. Checkpoints of other writers have none.
 func (o *unionOpener) readPlaces(ctx context.Context) error {
 	for _, input := range o.inputs {
 		names, _ := pytree.PlacesFiles(input.Dir)

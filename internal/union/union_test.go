@@ -17,7 +17,7 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// pathOf makes a path of names; those that begin with a digit are of a sequence.
+// pathOf makes a path of names. A name that begins with a digit is the key of a sequence.
 func pathOf(names ...string) tree.Path {
 	var p tree.Path
 	for _, name := range names {
@@ -64,8 +64,8 @@ func TestKeySet(t *testing.T) {
 	}
 }
 
-// A leaf is refused exactly if it is equal to, above or below another, whatever
-// the order in which they come.
+// A leaf is refused exactly if it is equal to another leaf, or above or below it, in
+// whatever order they come.
 func TestKeySetOfAnyPaths(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"a", "b", "ab", "1:a"})
@@ -91,7 +91,7 @@ func TestKeySetOfAnyPaths(t *testing.T) {
 	})
 }
 
-// What a deep path takes grows with its length and no faster.
+// The memory for a deep path grows with its length and no faster.
 func TestKeySetOfDeepPaths(t *testing.T) {
 	var s KeySet
 	deep := make(tree.Path, 200_000)
@@ -159,14 +159,14 @@ func TestUnion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range data {
-		if err := os.Truncate(file, 10000); err != nil { // the nodes' is shorter
+		if err := os.Truncate(file, 10000); err != nil { // the file of the nodes is shorter
 			t.Fatal(err)
 		}
 	}
 	if _, err := Open(t.Context(), Input{short, ""}); !errors.Is(err, fault.ErrCorrupt) || !strings.Contains(err.Error(), "10000 bytes") {
 		t.Errorf("with a truncated data file: %v", err)
 	}
-	// What documents are lost is noticed.
+	// Lost documents are noticed.
 	for _, lost := range []string{"_METADATA", "_strings.json", "ocdbt.process_0/d", "ocdbt.process_0/manifest.ocdbt"} {
 		input := saveUnmerged(t, map[string]any{"w": make([]float32, 5000), "s": "one"}, treesave.Storage{})
 		input = readDir(storage.Local(), filepath.ToSlash(filepath.Dir(input.Path())), nil)

@@ -17,9 +17,9 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// Write writes the union as one pytree, as Orbax's merge leaves it: the
-// databases of the inputs, and one more that refers to them. Array data is not
-// copied but linked, see storage.Files.
+// Write writes the union as one pytree, in the form that Orbax's merge leaves: the
+// databases of the inputs, and one more that refers to them. It links the array data
+// instead of copying it; see [storage.Files].
 func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 	for _, db := range u.databases {
 		if err := u.linkDatabase(ctx, dir, db, "."); err != nil {
@@ -41,7 +41,7 @@ func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 	return treesave.WriteDocuments(ctx, dir, &meta, u.strings, u.shardings, u.arrays)
 }
 
-// linkDatabase links the files in a directory of a database.
+// linkDatabase links the files in the directory called name of a database.
 func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db inputDatabase, name string) error {
 	infos, err := db.input.Dir.List(ctx, path.Join(db.name, name))
 	if err != nil {
@@ -61,9 +61,9 @@ func (u *Union) linkDatabase(ctx context.Context, dir *ckdir.WriteDir, db inputD
 	return nil
 }
 
-// WriteIndex writes the database that unites the others: its tree and its
-// manifest. It is for a directory that has the files of the union already. It writes
-// nothing if all arrays are plain files, or there are no arrays.
+// WriteIndex writes the database that unites the others: its tree and its manifest. dir
+// has the files of the union already. WriteIndex writes nothing if all arrays are plain
+// files, or there are no arrays.
 func (u *Union) WriteIndex(ctx context.Context, dir *ckdir.WriteDir) error {
 	if len(u.values) == 0 {
 		return nil
@@ -71,8 +71,8 @@ func (u *Union) WriteIndex(ctx context.Context, dir *ckdir.WriteDir) error {
 	return database.WriteIndex(ctx, dir, u.values.Entries())
 }
 
-// checkStrings looks whether the strings will be read back under their names: not
-// all that Orbax writes can be written in one document.
+// checkStrings checks that the strings can be read back under their names. Not all
+// strings that Orbax writes fit in one document.
 func (u *Union) checkStrings() error {
 	doc, err := layout.StringsDocument(u.strings)
 	if err != nil {
