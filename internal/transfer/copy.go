@@ -48,7 +48,7 @@ func (e *Engine) Copy(ctx context.Context, src [][]byte, m *Memory) ([][]byte, e
 	for i, s := range src {
 		out[i] = memory[at[i]:][:len(s):len(s)]
 		for d := out[i]; len(d) > 0; {
-			n := min(len(d), unitBytes)
+			n := min(len(d), diskUnit)
 			pieces = append(pieces, piece{d[:n], s[:n]})
 			d, s = d[n:], s[n:]
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"iter"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -142,23 +141,12 @@ func (e *Engine) finish() {
 	}
 }
 
-// workers returns the number of jobs in flight: enough to keep every core encoding while
-// the device has requests queued. The budget limits the jobs that take memory.
-func workers(jobs int) int {
-	n := min(runtime.GOMAXPROCS(0)+2, maxWorkers)
-	if jobs > 0 {
-		n = min(n, jobs)
-	}
-	return n
-}
-
-// maxWorkers is enough to keep any device or memory busy.
-const maxWorkers = 32
-
 // work is the jobs of one run, and the function that does one of them.
 type work[J any] struct {
 	// jobs is the number of jobs; 0 if it is not known.
 	jobs int
+	// workers is the number of jobs at the same time; 0: see [workers].
+	workers int
 	// next returns the next job; ok is false after the last. Calls do not overlap.
 	next func() (J, bool)
 	// need returns the length of a job's buffer, and extra the memory that the job takes
@@ -204,7 +192,7 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 		return
 	}
 	group, gctx := errgroup.WithContext(ctx)
-	for range workers(w.jobs) {
+	for range workers(w.jobs, w.workers) {
 		group.Go(func() error {
 			for {
 				job, need, weight, ok, err := take(gctx)

@@ -16,7 +16,7 @@ import (
 
 func TestCopy(t *testing.T) {
 	var src [][]byte
-	for i, n := range []int{0, 1, 63, 64, 65, 4096, PageValue - 1, PageValue, unitBytes + 17, 3} {
+	for i, n := range []int{0, 1, 63, 64, 65, 4096, PageValue - 1, PageValue, diskUnit + 17, 3} {
 		src = append(src, noise(n, uint64(i)))
 	}
 	src = append(src, nil)

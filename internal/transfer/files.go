@@ -14,6 +14,7 @@ import (
 // fileSet opens each file once and closes it after the last of its spans. A checkpoint of
 // plain files can have more files than a process may open.
 type fileSet struct {
+	size  sizes
 	store storage.Store
 	dir   string
 	mu    sync.Mutex

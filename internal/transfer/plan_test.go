@@ -10,7 +10,7 @@ import (
 )
 
 func TestPack(t *testing.T) {
-	size := rapid.OneOf(rapid.IntRange(0, 5000), rapid.IntRange(PageValue-2, PageValue+2), rapid.IntRange(0, 3*unitBytes))
+	size := rapid.OneOf(rapid.IntRange(0, 5000), rapid.IntRange(PageValue-2, PageValue+2), rapid.IntRange(0, 3*diskUnit))
 	rapid.Check(t, func(t *rapid.T) {
 		bounds := rapid.SliceOf(size).Draw(t, "bounds")
 		items := make([]Item, len(bounds))
@@ -18,7 +18,7 @@ func TestPack(t *testing.T) {
 			items[i].Bound = n
 		}
 		next := 0
-		for _, u := range pack(items, storage.PageSize) {
+		for _, u := range pack(items, storage.PageSize, diskUnit) {
 			if u.first != next || u.end <= u.first {
 				t.Fatalf("unit %+v follows item %d", u, next)
 			}
@@ -26,8 +26,8 @@ func TestPack(t *testing.T) {
 			if u.bound%storage.PageSize != 0 {
 				t.Errorf("unit %+v does not end on a page", u)
 			}
-			if u.bound > unitBytes && u.end-u.first > 1 {
-				t.Errorf("unit %+v is larger than %d and has several items", u, unitBytes)
+			if u.bound > diskUnit && u.end-u.first > 1 {
+				t.Errorf("unit %+v is larger than %d and has several items", u, diskUnit)
 			}
 			// The bound must hold whatever the items turn out to take.
 			longest := 0
@@ -52,13 +52,13 @@ func TestPackJoinsSmallItems(t *testing.T) {
 	for i := range items {
 		items[i].Bound = 4000
 	}
-	if n := len(pack(items, storage.PageSize)); n > 6 {
+	if n := len(pack(items, storage.PageSize, diskUnit)); n > 6 {
 		t.Errorf("40 MB in %d units", n)
 	}
 }
 
 func TestPlan(t *testing.T) {
-	length := rapid.OneOf(rapid.Int64Range(0, 3000), rapid.Int64Range(smallRead-2, smallRead+2), rapid.Int64Range(0, 2*unitBytes))
+	length := rapid.OneOf(rapid.Int64Range(0, 3000), rapid.Int64Range(cheapRead-2, cheapRead+2), rapid.Int64Range(0, 2*diskUnit))
 	offset := rapid.OneOf(rapid.Int64Range(0, 1<<20), rapid.Int64Range(0, 1<<40))
 	rapid.Check(t, func(t *rapid.T) {
 		reads := rapid.SliceOf(rapid.Custom(func(t *rapid.T) Read {
@@ -71,7 +71,7 @@ func TestPlan(t *testing.T) {
 			count[r.Extent]++
 		}
 		next := 0
-		for _, s := range join(reads) {
+		for _, s := range join(reads, sizesOf(storage.Local().Properties())) {
 			if s.first != next || s.end <= s.first {
 				t.Fatalf("span %+v follows read %d", s, next)
 			}
@@ -90,10 +90,10 @@ func TestPlan(t *testing.T) {
 			if s.end-s.first == 1 {
 				continue
 			}
-			if s.len > unitBytes {
-				t.Errorf("span %+v is larger than %d", s, unitBytes)
+			if s.len > diskUnit {
+				t.Errorf("span %+v is larger than %d", s, diskUnit)
 			}
-			if waste := s.len - wanted; waste > gapBytes*int64(s.end-s.first-1) {
+			if waste := s.len - wanted; waste > (64<<10)*int64(s.end-s.first-1) {
 				t.Errorf("span %+v reads %d bytes for nothing", s, waste)
 			}
 		}
@@ -111,7 +111,7 @@ func TestPlanJoinsNeighbours(t *testing.T) {
 		reads = append(reads, Read{Extent: Extent{"f", int64(i) * 1000, 900}})
 	}
 	slices.Reverse(reads)
-	if spans := join(reads); len(spans) != 1 {
+	if spans := join(reads, sizesOf(storage.Local().Properties())); len(spans) != 1 {
 		t.Errorf("100 neighbours are read by %d calls", len(spans))
 	}
 }

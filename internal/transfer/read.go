@@ -33,15 +33,6 @@ type Read struct {
 	Failed func(error) error
 }
 
-const (
-	// stepBytes keeps a piece in a core's cache between reading and verifying.
-	stepBytes = 256 << 10
-	// gapBytes is the largest gap that is read in vain to save another call.
-	gapBytes = 64 << 10
-	// smallRead is the size up to which reads are joined with neighbours.
-	smallRead = 512 << 10
-)
-
 // span is a run of reads of one file that one call serves.
 type span struct {
 	first, end  int
@@ -49,7 +40,7 @@ type span struct {
 }
 
 // join sorts reads by file and offset, and joins small neighbours.
-func join(reads []Read) []span {
+func join(reads []Read, size sizes) []span {
 	byPlace := func(a, b Read) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset)) }
 	if !slices.IsSortedFunc(reads, byPlace) { // they usually are
 		slices.SortStableFunc(reads, byPlace)
@@ -58,11 +49,11 @@ func join(reads []Read) []span {
 	for i := 0; i < len(reads); {
 		r := &reads[i]
 		s := span{first: i, offset: r.Offset, len: r.Length}
-		for i++; i < len(reads) && s.len < smallRead; i++ {
+		for i++; i < len(reads) && s.len < size.joined; i++ {
 			r := &reads[i]
 			end := s.offset + s.len
-			if r.File != reads[s.first].File || r.Length >= smallRead || r.Offset > end+gapBytes ||
-				r.Offset+r.Length-s.offset > unitBytes {
+			if r.File != reads[s.first].File || r.Length >= size.joined || r.Offset > end+size.gap ||
+				r.Offset+r.Length-s.offset > int64(size.read) {
 				break
 			}
 			s.len = max(s.len, r.Offset+r.Length-s.offset)
@@ -88,8 +79,9 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 	if bad != nil {
 		return bad
 	}
-	spans := join(reads)
-	files := &fileSet{store: store, dir: dir, files: map[string]*openFile{}}
+	size := sizesOf(store.Properties())
+	spans := join(reads, size)
+	files := &fileSet{size: size, store: store, dir: dir, files: map[string]*openFile{}}
 	defer files.close()
 	meter := e.Counters()
 	var planned int64
@@ -100,6 +92,7 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 	meter.Files.Add(int64(len(files.files)))
 	meter.Begin(Moving, planned)
 	return runAll(ctx, e, len(spans), work[int]{
+		workers: size.workers,
 		need: func(i int) int64 {
 			s := spans[i]
 			if s.end-s.first == 1 {
@@ -135,21 +128,21 @@ func (files *fileSet) serve(ctx context.Context, s span, rs []Read, buffer func(
 	case err != nil:
 		return failAll(rs, err)
 	case s.offset+s.len > f.Size():
-		return serveShort(ctx, f, rs)
+		return serveShort(ctx, f, files.size, rs)
 	}
 	buf, err := buffer()
 	switch {
 	case err != nil:
 		return failAll(rs, err)
 	case len(rs) == 1:
-		return rs[0].direct(ctx, f, buf)
+		return rs[0].direct(ctx, f, files.size, buf)
 	}
 	return readSpan(ctx, f, s, rs, buf)
 }
 
 // serveShort performs the reads of a span that exceeds its file one by one, so that only
 // the reads beyond the file's end fail.
-func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
+func serveShort(ctx context.Context, f storage.Reader, size sizes, rs []Read) error {
 	for i := range rs {
 		r := &rs[i]
 		var err error
@@ -158,7 +151,7 @@ func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 		} else if buf, merr := memory.Bytes(r.Length - int64(len(r.Dst))); merr != nil {
 			err = r.fail(merr)
 		} else {
-			err = r.direct(ctx, f, buf)
+			err = r.direct(ctx, f, size, buf)
 		}
 		if err != nil {
 			return err
@@ -168,10 +161,10 @@ func serveShort(ctx context.Context, f storage.Reader, rs []Read) error {
 }
 
 // direct reads one range: the head straight to its place, the rest into buf.
-func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
-	limit := unitBytes // so that ctx is checked now and then
+func (r *Read) direct(ctx context.Context, f storage.Reader, size sizes, buf []byte) error {
+	limit := size.read // so that ctx is checked now and then
 	if r.Step != nil {
-		limit = stepBytes
+		limit = size.step
 	}
 	off := r.Offset
 	for dst := r.Dst; len(dst) > 0; {
@@ -180,7 +173,9 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, buf []byte) error {
 			return r.fail(readError(r.File, err))
 		}
 		if r.Step != nil {
-			r.Step(piece)
+			for b := range slices.Chunk(piece, stepBytes) {
+				r.Step(b)
+			}
 		}
 		off += int64(len(piece))
 		dst = dst[len(piece):]

@@ -10,10 +10,6 @@
 //	err = e.ReadAll(ctx, store, dir, reads)
 package transfer
 
-// unitBytes is the number of bytes that the engine aims to write or read at once: enough
-// for the full rate of a disk, and so few that some units in flight take little memory.
-const unitBytes = 8 << 20
-
 // Extent is the place of a value in a file.
 type Extent struct {
 	File           string

@@ -93,8 +93,8 @@ func readBack(t testing.TB, dir string, extents []Extent) [][]byte {
 
 func TestRoundTrip(t *testing.T) {
 	for _, sizes := range [][]int{
-		{}, {0}, {1}, {0, 0, 5}, {4096, 4095, 4097}, {PageValue, 3, PageValue - 1, PageValue + 1}, {unitBytes + 5, 1, unitBytes},
-		{smallRead, smallRead - 1, 10, smallRead + 1}, slices.Repeat([]int{100, 3000}, 3000), {3 * unitBytes, 2 * PageValue},
+		{}, {0}, {1}, {0, 0, 5}, {4096, 4095, 4097}, {PageValue, 3, PageValue - 1, PageValue + 1}, {diskUnit + 5, 1, diskUnit},
+		{cheapRead, cheapRead - 1, 10, cheapRead + 1}, slices.Repeat([]int{100, 3000}, 3000), {3 * diskUnit, 2 * PageValue},
 	} {
 		for _, slack := range []int{0, 3000} {
 			s, dir := stage(t)
@@ -193,7 +193,7 @@ func TestBodies(t *testing.T) {
 	const p = storage.PageSize
 	bodies := [][]byte{
 		page(PageValue, 0), page(PageValue, 8), page(100, 0), page(PageValue+1, 0), page(PageValue+p-4, 0), page(PageValue+p-3, 0),
-		page(PageValue-4, 0), page(PageValue-1, 0), page(5*unitBytes+p+7, 0), page(2*unitBytes, p), page(10, 0),
+		page(PageValue-4, 0), page(PageValue-1, 0), page(5*diskUnit+p+7, 0), page(2*diskUnit, p), page(10, 0),
 	}
 	var items []Item
 	var names []string

@@ -60,9 +60,9 @@ type unit struct {
 	scratch    int // the largest Scratch of the items
 }
 
-// pack divides items into units of about unitBytes. An item that is written in place is a
+// pack divides items into units of about size bytes. An item that is written in place is a
 // unit of its own, whose buffer has the bytes that do not fill a page; see inPlace.
-func pack(items []Item, alignment int) []unit {
+func pack(items []Item, alignment, size int) []unit {
 	var units []unit
 	for i := 0; i < len(items); {
 		u := unit{first: i}
@@ -77,7 +77,7 @@ func pack(items []Item, alignment int) []unit {
 				break
 			}
 			at := it.align(u.bound)
-			if i > u.first && at+it.Bound > unitBytes {
+			if i > u.first && at+it.Bound > size {
 				break
 			}
 			u.bound = at + it.Bound
@@ -97,11 +97,16 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name stri
 	if err != nil {
 		return nil, err
 	}
-	units := pack(items, storage.Alignment(file))
+	p := stage.Properties()
+	size := sizesOf(p)
+	if p.Sequential {
+		size.workers = 1
+	}
+	units := pack(items, storage.Alignment(file), size.write)
 	e.Counters().Files.Add(1)
 	extents := make([]Extent, len(items))
-	var size atomic.Int64
-	err = e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
+	var length atomic.Int64 // of the file so far
+	err = e.runUnits(ctx, size, units, func(ctx context.Context, u unit, buf []byte) error {
 		if u.body > 0 {
 			it := &items[u.first]
 			e.Counters().note(it.Leaf)
@@ -109,11 +114,11 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name stri
 			if err != nil {
 				return err
 			}
-			length := u.body + len(buf)
+			n := u.body + len(buf)
 			buf = padPage(buf)
-			base := size.Add(int64(u.body+len(buf))) - int64(u.body+len(buf))
-			extents[u.first] = Extent{name, base, int64(length)}
-			return errOr(e.write(ctx, file, base, it.Body[:u.body], buf), it.written)
+			base := length.Add(int64(u.body+len(buf))) - int64(u.body+len(buf))
+			extents[u.first] = Extent{name, base, int64(n)}
+			return errOr(e.write(ctx, file, size, base, it.Body[:u.body], buf), it.written)
 		}
 		for i := u.first; i < u.end; i++ {
 			at := items[i].align(len(buf))
@@ -126,11 +131,11 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name stri
 			extents[i] = Extent{name, int64(at), int64(len(buf) - at)}
 		}
 		buf = padPage(buf)
-		base := size.Add(int64(len(buf))) - int64(len(buf))
+		base := length.Add(int64(len(buf))) - int64(len(buf))
 		for i := u.first; i < u.end; i++ {
 			extents[i].Offset += base
 		}
-		err := e.write(ctx, file, base, nil, buf)
+		err := e.write(ctx, file, size, base, nil, buf)
 		for i := u.first; i < u.end; i++ {
 			err = errOr(err, items[i].written)
 		}
@@ -159,13 +164,13 @@ func packedSize(items []Item) int64 {
 
 // write writes a body from its place in memory, a few units at most at a time, and rest
 // after it.
-func (e *Engine) write(ctx context.Context, file storage.Writer, at int64, body, rest []byte) error {
-	for len(body) > 2*unitBytes {
-		if err := e.writeBuffers(ctx, file, at, body[:unitBytes]); err != nil {
+func (e *Engine) write(ctx context.Context, file storage.Writer, size sizes, at int64, body, rest []byte) error {
+	for len(body) > 2*size.write {
+		if err := e.writeBuffers(ctx, file, at, body[:size.write]); err != nil {
 			return err
 		}
-		at += unitBytes
-		body = body[unitBytes:]
+		at += int64(size.write)
+		body = body[size.write:]
 	}
 	if len(body) == 0 {
 		return e.writeBuffers(ctx, file, at, rest)
@@ -195,7 +200,7 @@ func (e *Engine) WriteFiles(ctx context.Context, stage storage.Files, names []st
 			units[i].bound -= units[i].body
 		}
 	}
-	return e.runUnits(ctx, units, func(ctx context.Context, u unit, buf []byte) error {
+	return e.runUnits(ctx, sizesOf(stage.Properties()), units, func(ctx context.Context, u unit, buf []byte) error {
 		it := &items[u.first]
 		e.Counters().note(it.Leaf)
 		var err error
@@ -231,22 +236,23 @@ func (e *Engine) writeFile(ctx context.Context, stage storage.Files, name string
 		return err
 	}
 	e.Counters().Files.Add(1)
-	err = e.write(ctx, file, 0, body, rest)
+	err = e.write(ctx, file, sizesOf(stage.Properties()), 0, body, rest)
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
 	return err
 }
 
-func (e *Engine) runUnits(ctx context.Context, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
+func (e *Engine) runUnits(ctx context.Context, size sizes, units []unit, do func(ctx context.Context, u unit, buf []byte) error) error {
 	var planned int64
 	for _, u := range units {
 		planned += int64(u.body + u.bound)
 	}
 	e.Counters().Begin(Moving, planned)
 	return runAll(ctx, e, len(units), work[int]{
-		need:  func(i int) int64 { return int64(units[i].bound) },
-		extra: func(i int) int64 { return int64(units[i].scratch) },
+		workers: size.workers,
+		need:    func(i int) int64 { return int64(units[i].bound) },
+		extra:   func(i int) int64 { return int64(units[i].scratch) },
 		do: func(ctx context.Context, i int, buffer func() ([]byte, error)) error {
 			buf, err := buffer()
 			if err != nil {

@@ -22,7 +22,7 @@ func TestWritten(t *testing.T) {
 			s, _ := stage(t)
 			counted := &countingStage{Stage: s}
 			var calls [4]atomic.Int32
-			items := []Item{itemOf("0", noise(10, 1), 0), itemOf("1", noise(5000, 2), 0), itemOf("2", noise(unitBytes, 3), 0), {
+			items := []Item{itemOf("0", noise(10, 1), 0), itemOf("1", noise(5000, 2), 0), itemOf("2", noise(diskUnit, 3), 0), {
 				Leaf: "3", Bound: len(aligned), Body: aligned, Tail: func(dst []byte) []byte { return dst },
 			}}
 			for i := range items {
