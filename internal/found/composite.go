@@ -42,7 +42,16 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, entries
 			return f, err
 		}
 	}
-	if hasEntry(entries, layout.DigestFile) {
+	if !hasEntry(entries, layout.DigestFile) { // and so nothing proves that the listing is whole
+		if err := confirmAbsent(ctx, store, dir, layout.DigestFile); err != nil {
+			return f, err
+		}
+		if !f.Recorded {
+			if err := confirmAbsent(ctx, store, dir, layout.DeletionFile); err != nil {
+				return f, err
+			}
+		}
+	} else {
 		sums, err := read(layout.DigestFile)
 		if err != nil {
 			return f, err

@@ -149,6 +149,9 @@ func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, err
 	case hasEntry(entries, layout.CheckpointFile):
 		return lookComposite(ctx, store, dir, entries)
 	}
+	if err := confirmAbsent(ctx, store, dir, layout.CheckpointFile); err != nil {
+		return nil, err
+	}
 	return lookElsewhere(ctx, store, dir, entries)
 }
 

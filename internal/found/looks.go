@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"syscall"
 
@@ -41,6 +42,19 @@ func (l *looks) Stat(ctx context.Context, name string) (storage.Info, error) {
 	info, err := l.Store.Stat(ctx, name)
 	l.note(err)
 	return info, err
+}
+
+// confirmAbsent returns an error if a file exists that a listing of dir does not have: it
+// appeared after the listing, or the store failed to list it.
+func confirmAbsent(ctx context.Context, store storage.Store, dir, name string) error {
+	_, err := store.Stat(ctx, path.Join(dir, name))
+	switch {
+	case err == nil:
+		return ErrReplaced
+	case isAbsent(err):
+		return nil
+	}
+	return err
 }
 
 // hasEntry reports whether a name is among the entries of a directory.
