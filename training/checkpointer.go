@@ -25,26 +25,26 @@ type Checkpointer struct {
 	steps      steps
 	log        *slog.Logger
 	preemption *preemption
-	memory     orbax.SnapshotMemory // of saves in the background
+	memory     orbax.SnapshotMemory // for saves in the background
 	removals   removals
 
-	deciding sync.Mutex // held while a policy is asked
+	deciding sync.Mutex // held during calls of a policy
 
 	// turn holds a value while a save is being started.
 	turn chan struct{}
 
 	mu     sync.Mutex
-	saving *Response // under way
-	last   *Response // that has ended
+	saving *Response // the running save
+	last   *Response // the last save that has ended
 	own    ownSave
-	ahead  map[string]time.Time // times in the future that the log has, by path
+	ahead  map[string]time.Time // times in the future that were logged, by path
 	closed bool
 }
 
 // ownSave is the last step that this Checkpointer has saved.
 type ownSave struct {
 	listed Step
-	// ended is when the save had ended, by the monotonic clock.
+	// ended is the time at which the save had ended, by the monotonic clock.
 	ended time.Time
 }
 
@@ -67,7 +67,7 @@ func (c *Checkpointer) noteOwn(step int, ended time.Time) {
 // step with its number.
 const LatestStep = -1
 
-// errClosed is what everything fails with after Close.
+// errClosed is the error of all methods after Close.
 var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 
 // New returns a [Checkpointer] of the run at root, which need not exist yet. It reads the
@@ -135,8 +135,7 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	return c, nil
 }
 
-// refresh reads which steps there are, and tells of entries that were not known to
-// be passed over.
+// refresh reads the list of steps, and logs ignored entries that are new.
 func (c *Checkpointer) refresh(ctx context.Context) error {
 	before := map[string]bool{}
 	for _, i := range c.Ignored() {
@@ -154,11 +153,11 @@ func (c *Checkpointer) refresh(ctx context.Context) error {
 	return nil
 }
 
-// slack is how far clocks of different computers may be apart without a report.
+// slack is the difference between clocks of different computers that is not reported.
 const slack = time.Minute
 
-// reportAhead reports steps whose time lies in the future. The policies of this
-// package do not count on such a time.
+// reportAhead logs steps whose time lies in the future. The policies of this package
+// ignore such a time.
 func (c *Checkpointer) reportAhead(now time.Time) {
 	for _, ck := range c.steps.all() {
 		if ck.Err != nil || !ck.Time.After(now.Add(slack)) {
@@ -245,7 +244,7 @@ func (c *Checkpointer) Cancel() {
 	}
 }
 
-// canceled is the cause with which Cancel ends a save. Its text may stand behind that of
+// canceled is the cause with which Cancel ends a save. Its text reads well after that of
 // context.Canceled.
 type canceled struct{}
 
@@ -278,7 +277,7 @@ func (c *Checkpointer) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.turn <- struct{}{} // of a save that is being started
+	c.turn <- struct{}{} // held by a save that is being started
 	<-c.turn
 	err := c.wait(context.Background())
 	c.preemption.stop()

@@ -53,7 +53,7 @@ func (e *EarlierError) Error() string {
 
 func (e *EarlierError) Unwrap() error { return e.Err }
 
-// noStep stands for a step in errors that are about none.
+// noStep is the step in errors that are not about a step.
 const noStep = -1
 
 // wrap returns err as an *Error, or nil.
@@ -67,9 +67,9 @@ func wrap(op, root string, step int, err error) error {
 	return &Error{Op: op, Root: root, Step: step, Err: err}
 }
 
-// unfit is err of a load that asks a step for what it has not. It matches
-// orbax.ErrStructure, and not orbax.ErrNotExist as err does: that says that there are
-// no steps.
+// unfit is the error err of a load that asks a step for something that it lacks. It
+// matches orbax.ErrStructure. It does not match orbax.ErrNotExist as err does, because
+// that means that there are no steps.
 type unfit struct{ err error }
 
 func (e unfit) Error() string { return e.err.Error() }

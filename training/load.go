@@ -26,9 +26,9 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 	return ck, c.root.wrap("open", meant(step, at), err)
 }
 
-// onNewest calls do, which does something with a step. If that is the newest, and
-// is removed or replaced meanwhile, it calls do again: there is another. It waits a
-// little longer each time.
+// onNewest calls do, which works on a step. If that step is the newest, and is removed or
+// replaced meanwhile, onNewest calls do again, because there is another newest step. It
+// waits a little longer each time.
 func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Step, error)) error {
 	for n := 1; ; n++ {
 		at, err := do()
@@ -41,8 +41,7 @@ func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Step, 
 	}
 }
 
-// hasMoved reports whether what failed with err has failed because the step was
-// removed or replaced.
+// hasMoved reports whether err occurred because the step was removed or replaced.
 func (r *root) hasMoved(ctx context.Context, at Step, err error) bool {
 	switch {
 	case ctx.Err() != nil || at.Path == "":
@@ -72,8 +71,7 @@ func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Ste
 	return at, ck, err
 }
 
-// with calls read with a step that is opened as a load with these options opens it, and
-// takes note of damage.
+// with opens a step with the opening options of a load, calls read, and records damage.
 func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Step, *orbax.Checkpoint) (T, error)) (v T, err error) {
 	var at Step
 	open := openOption(config.NewLoad(options).Open)
@@ -98,8 +96,8 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 	return v, c.root.wrap(op, meant(step, at), err)
 }
 
-// meant returns the number of a step, which may be given as LatestStep; at is what it was
-// found to be, if it was found.
+// meant returns the number of a step, which may be given as LatestStep. at is the step
+// that was found for it, if one was.
 func meant(step int, at Step) int {
 	if at.Path != "" {
 		return at.Step
@@ -107,8 +105,8 @@ func meant(step int, at Step) int {
 	return step
 }
 
-// loadOptions returns the options of a load of one checkpointable, after those of the
-// Checkpointer.
+// loadOptions returns the options of the Checkpointer for a load of one checkpointable,
+// followed by options.
 func (c *Checkpointer) loadOptions(options []orbax.LoadOption) []orbax.LoadOption {
 	all := make([]orbax.LoadOption, 0, len(c.options.LoadOptions)+len(options))
 	for _, o := range c.options.LoadOptions {

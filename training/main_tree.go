@@ -14,9 +14,9 @@ import (
 	"github.com/go-orbax/orbax/internal/save"
 )
 
-// mainTree returns the name of the pytree of a step that saves and resumes without Name
-// are about: "state", or the only one; "" if none of its pytrees has a name. Of several
-// others none is chosen, as a program would go on with one and leave out the rest.
+// mainTree returns the name of the pytree for saves and resumes without Name: "state", or
+// the only one; "" if none of the step's pytrees has a name. It does not choose one of
+// several others, because a program would continue with one and leave out the rest.
 func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
 	names, err := ck.PyTrees(ctx)
 	switch {
@@ -31,14 +31,14 @@ func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
 		fault.ErrStructure, fault.List(names), layout.DefaultName)
 }
 
-// follow returns options by which a pytree gets the name that it has in the run. A Name
-// among them counts more.
+// follow returns options that give a pytree the name that it has in the run. A Name among
+// them takes precedence.
 func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) ([]orbax.SaveOption, error) {
 	newest := c.newestSound()
 	if newest.Path == "" || save.NewConfig(options).Named {
 		return options, nil
 	}
-	// The usual one is known without opening the step.
+	// The usual name is known without opening the step.
 	info, err := c.root.at.Store.Stat(ctx, path.Join(c.root.at.Name, filepath.Base(newest.Path), layout.DefaultName))
 	if err == nil && info.Dir {
 		return options, nil
@@ -47,7 +47,7 @@ func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) (
 	switch {
 	case errors.Is(err, orbax.ErrStructure):
 		return nil, c.root.called(err)
-	case err != nil: // no reason to lose the step that is saved
+	case err != nil: // not a reason to lose the step that is being saved
 		c.log.Warn("it is not known what the pytree of the newest step is called; this one is called state", "path", newest.Path, "error", err)
 		return options, nil
 	case name == "":

@@ -124,7 +124,7 @@ func Force() orbax.SaveCheckpointablesOption {
 	return stepOption(func(s *save.Step) { s.Force = true })
 }
 
-// stepOption is an option that says how a step is saved.
+// stepOption is an option about how a step is saved.
 type stepOption func(*save.Step)
 
 func (o stepOption) ApplySave(c *save.Config) { o(&c.Step) }

@@ -7,18 +7,18 @@ import (
 	"syscall"
 )
 
-// preemption is whether the program is about to be ended.
+// preemption records whether the program is about to be ended.
 type preemption struct {
-	notice  <-chan struct{} // of the user
-	signals chan os.Signal  // or of the system
+	notice  <-chan struct{} // from the program
+	signals chan os.Signal  // from the system
 
 	mu      sync.Mutex
 	reached bool
-	told    bool // the program knows
-	served  bool // a save has begun since it was reached, and told if it was
+	told    bool // Preempted has returned true
+	served  bool // a save has begun since reached, and if told is set, since told
 }
 
-// newPreemption listens for what tells of it, if the policy looks for that.
+// newPreemption starts to listen for the notice, if the policy needs it.
 func newPreemption(o *Options) *preemption {
 	p := &preemption{notice: o.Preempted}
 	if p.notice == nil && looksForPreemption(o.SaveDecision) {
@@ -42,8 +42,8 @@ func looksForPreemption(policy SaveDecisionPolicy) bool {
 	return false
 }
 
-// look reports whether the notice has come, and whether a save that answers it is
-// still to be made.
+// look reports whether the notice has come, and whether a save for it still has to be
+// made.
 func (p *preemption) look() (reached, unserved bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +60,8 @@ func (p *preemption) look() (reached, unserved bool) {
 	return p.reached, p.reached && !p.served
 }
 
-// tell reports whether the notice has come, to the program: a save that it makes
-// afterwards answers the notice too, whatever was saved before.
+// tell reports to the program whether the notice has come. If it has, the next save
+// counts as a save for the notice, even if there was one before.
 func (p *preemption) tell() bool {
 	reached, _ := p.look()
 	p.mu.Lock()
@@ -72,14 +72,14 @@ func (p *preemption) tell() bool {
 	return reached
 }
 
-// serve is told that a save begins.
+// serve records that a save begins.
 func (p *preemption) serve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.served = p.reached
 }
 
-// missed is told that the save has failed.
+// missed records that the save has failed.
 func (p *preemption) missed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

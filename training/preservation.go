@@ -155,9 +155,9 @@ func (p EveryNStepsClosest) validate() error {
 		notNegative("EveryNStepsClosest", "MaxToKeep", p.MaxToKeep))
 }
 
-// nearestMultiple returns k such that k*n is nearest to step, an even k if two
-// are as near, and how far away that is. n is at least 1. It is exact where
-// Python's round(step / n), which goes through a float, is not.
+// nearestMultiple returns the k for which k*n is nearest to step, and the distance. If
+// two are equally near, k is even. n is at least 1. The result is exact, while Python's
+// round(step / n), which goes through a float, is not.
 func nearestMultiple(step, n int) (k, distance int) {
 	k, below := step/n, step%n
 	if below < 0 {
@@ -239,9 +239,9 @@ func (p AnyPreservationPolicy) validate() error {
 	return validateAll("AnyPreservationPolicy", p)
 }
 
-// timesOf returns when the checkpoints were saved. A time that lies in the future, as
-// a clock leaves it that was ahead, is no evidence: such a step was saved by now, and
-// before the one that follows it.
+// timesOf returns the times at which the checkpoints were saved. A time in the future
+// comes from a clock that was ahead, and is not used: such a step was saved before the
+// present, and before the step that follows it.
 func timesOf(checkpoints []Step, now time.Time) []time.Time {
 	times := make([]time.Time, len(checkpoints))
 	next := now
@@ -254,8 +254,8 @@ func timesOf(checkpoints []Step, now time.Time) []time.Time {
 	return times
 }
 
-// preserve asks p which of the checkpoints are kept. Damaged ones are kept
-// without asking, and an answer of the wrong length is an error.
+// preserve asks p which of the checkpoints are kept. It keeps damaged ones without
+// asking. An answer of the wrong length is an error.
 func preserve(p PreservationPolicy, checkpoints []Step, c PreservationContext) ([]bool, error) {
 	sound := make([]Step, 0, len(checkpoints))
 	for _, ck := range checkpoints {
@@ -281,12 +281,12 @@ func preserve(p PreservationPolicy, checkpoints []Step, c PreservationContext) (
 	return keep, nil
 }
 
-// keepAll returns a yes for each checkpoint.
+// keepAll returns true for each checkpoint.
 func keepAll(checkpoints []Step) []bool {
 	return slices.Repeat([]bool{true}, len(checkpoints))
 }
 
-// keepNewest takes back all but the last n of the yeses; 0 is no limit.
+// keepNewest sets all but the last n true values to false; 0 is no limit.
 func keepNewest(keep []bool, n int) {
 	if n == 0 {
 		return

@@ -17,8 +17,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// retain asks the policy which steps are to be kept and has the others removed.
-// The newest that is intact stays whatever it says.
+// retain asks the policy which steps to keep, and queues the others for removal. The
+// newest intact step stays in any case.
 func (c *Checkpointer) retain() error {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
@@ -27,7 +27,7 @@ func (c *Checkpointer) retain() error {
 	if err != nil {
 		return err
 	}
-	newest := true // of those that follow, which go backwards
+	newest := true // the first intact step in this loop, which goes backwards
 	var gone []Step
 	for i, ck := range slices.Backward(all) {
 		if ck.Err != nil {
@@ -87,22 +87,22 @@ type removals struct {
 	mu    sync.Mutex
 	queue []removal
 	idle  chan struct{} // closed when the queue is empty; nil if nothing runs
-	// failed is to be told by Wait or Close: the last failure by path, and that of
-	// the policy by "".
+	// failed holds the failures that Wait or Close returns: the last one of each path,
+	// and that of the policy under "".
 	failed map[string]error
 }
 
-// removal is a directory to be removed: a step, or what a save has left.
+// removal is a directory to be removed: a step, or the remains of a save.
 type removal struct {
 	path string
-	step *Step // nil for what a save has left
-	// unfinished says that it is in the place of a step, and no step only as long as
-	// its save has not finished.
+	step *Step // nil for the remains of a save
+	// unfinished says that the directory is in the place of a step, and is not a step
+	// only as long as its save has not finished.
 	unfinished bool
 }
 
-// stillThat returns what is asked under the claim of a removal: an error if what is
-// there is something else by now. It is nil for a temporary directory.
+// stillThat returns the check that a removal makes once it has claimed the directory: it
+// fails if another directory is there by now. It is nil for a temporary directory.
 func (r *root) stillThat(which removal) func(ctx context.Context) error {
 	switch {
 	case which.step != nil:
@@ -122,11 +122,12 @@ func (r *root) stillThat(which removal) func(ctx context.Context) error {
 	return nil
 }
 
-// errSpared is what keeps a step that a policy did not keep when it was asked.
+// errSpared keeps a step that the policy did not want to keep, because that decision no
+// longer holds.
 var errSpared = errors.New("it was changed since, or no newer step is left")
 
-// still returns an error unless the policy's decision about a step holds: it is the
-// one that was found, and a newer one is intact. No other writer can replace it by then.
+// still returns an error unless the policy's decision about a step still holds: it is the
+// same step, and a newer one is intact. No other writer can replace it by then.
 func (r *root) still(ctx context.Context, step *Step) error {
 	now, err := r.list(ctx)
 	if err != nil {
@@ -186,7 +187,7 @@ func (r *removals) remove(which removal) {
 		switch {
 		case err == nil:
 			log.Info("removed what a save has left")
-		case errors.Is(err, orbax.ErrBusy): // its writer lives
+		case errors.Is(err, orbax.ErrBusy): // its writer is alive
 		default:
 			log.Warn("what a save has left could not be removed", "error", err)
 		}
@@ -205,13 +206,13 @@ func (r *removals) remove(which removal) {
 	log.Info("removed", "step", which.step.Step)
 }
 
-// deleteIf is an option of a deletion: it is called once the target is claimed, and with
-// its error, which orbax.Delete returns, what is there stays.
+// deleteIf is an option of a deletion. It is called once the target is claimed. If it
+// returns an error, the target stays, and orbax.Delete returns that error.
 type deleteIf func(ctx context.Context) error
 
 func (f deleteIf) ApplyDelete(c *config.Delete) { c.Still = f }
 
-// fail takes a failure that Wait or Close tells.
+// fail records a failure for Wait or Close.
 func (r *removals) fail(path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -232,7 +233,7 @@ func (r *removals) drain(ctx context.Context) error {
 	return await(ctx, idle)
 }
 
-// wait is drain that returns what could not be removed, once.
+// wait is drain that also returns the failures of removals, each once.
 func (r *removals) wait(ctx context.Context) error {
 	if err := r.drain(ctx); err != nil {
 		return err
@@ -247,7 +248,7 @@ func (r *removals) wait(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// temporaries finds what saves of steps have left that did not come to an end.
+// temporaries finds the remains of saves of steps that did not finish.
 func (r *removals) temporaries(ctx context.Context) error {
 	c := r.c
 	found, err := c.root.list(ctx)
@@ -279,8 +280,8 @@ func (r *removals) temporaries(ctx context.Context) error {
 		}
 		switch {
 		case strings.HasSuffix(id, replacedMark) && !names[of]:
-			// What was replaced when the program died between two renames, on a
-			// file system that cannot exchange directories.
+			// This step was being replaced when the program died between two renames, on
+			// a file system that cannot exchange directories.
 			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
 		case ours && locks || c.options.CleanTemporary:
 			r.add(removal{path: c.root.path(e.Name)})

@@ -19,10 +19,10 @@ type Response struct {
 	ended   *future.Future[bool] // whether it is saved
 
 	mu     sync.Mutex
-	saved  bool // the outcome, as ended has it then
+	saved  bool // the outcome that ended will have
 	err    error
-	told   bool // the outcome has reached somebody
-	asking int  // calls of Result that wait for it
+	told   bool // the program has the outcome
+	asking int  // number of calls of Result that wait for it
 }
 
 // Step returns the step that is saved.
@@ -49,14 +49,14 @@ func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 // error that matches [context.Canceled]. If the save has ended before, Cancel does
 // nothing.
 func (r *Response) Cancel() {
-	if r.skipped || r.ended.Ended() { // a failure of it has yet to reach somebody
+	if r.skipped || r.ended.Ended() { // its failure, if any, still has to be reported
 		return
 	}
 	r.ask(1)
 	defer r.ask(-1)
 	r.cancel(canceled{})
 	if _, err := r.ended.Outcome(); errors.Is(err, context.Canceled) {
-		r.tell() // the caller knows
+		r.tell() // the caller knows the outcome
 	}
 }
 
@@ -72,17 +72,18 @@ func (r *Response) OnComplete(f func(saved bool, err error)) {
 	r.ended.Then(f)
 }
 
-// settle sets the outcome, which end makes known.
+// settle sets the outcome. end publishes it.
 func (r *Response) settle(saved bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.saved, r.err = saved, err
 }
 
-// end makes known that the save has ended.
+// end publishes that the save has ended.
 func (r *Response) end() { r.ended.Set(r.saved, r.err) }
 
-// unasked returns the failure, unless the program has it already, and counts it as told.
+// unasked returns the failure, unless the program has it already, and marks it as
+// reported.
 func (r *Response) unasked() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +100,7 @@ func (r *Response) ask(n int) {
 	r.asking += n
 }
 
-// tell counts the outcome as told.
+// tell marks the outcome as reported.
 func (r *Response) tell() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

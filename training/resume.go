@@ -12,9 +12,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// resume finds the newest step that load takes. What is left in a target by one that
-// failed is overwritten by the next; unless the options leave some of it as it is:
-// then a step is verified before it is loaded.
+// resume finds the newest step that load can load. A later load overwrites the remains of
+// a failed one in the target. If the options leave some of the target as it is, that is
+// not so, and resume verifies a step before it loads it.
 func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orbax.Checkpoint) error) (int, error) {
 	r := resumption{c: c, partly: o.Handler.Partial, open: openOption(o.Open), load: load}
 	err := cmp.Or(c.checkOpen(), r.open.in(c.root.given))
@@ -39,21 +39,20 @@ func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orb
 	return noStep, c.root.wrap("resume", r.failed, err)
 }
 
-// errMoved is what reading fails with when steps were removed or replaced meanwhile:
-// there are others by now.
+// errMoved is the error of a read during which steps were removed or replaced: there are
+// others by now.
 var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fault.ErrBusy)
 
-// resumption is what goes on in a Resume.
+// resumption is the state of one Resume.
 type resumption struct {
 	c      *Checkpointer
 	partly bool
 	open   openOption
 	load   func(*orbax.Checkpoint) error
-	failed int // the step that ended it, or noStep
+	failed int // the step whose error ended it, or noStep
 }
 
-// newest loads the newest intact step of those that are listed, and
-// returns it.
+// newest loads the newest intact step of the list, and returns it.
 func (r *resumption) newest(ctx context.Context) (Step, error) {
 	c := r.c
 	r.failed = noStep
@@ -77,7 +76,7 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 			return at, fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
 		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 			c.steps.damage(at, err)
-		case errors.Is(err, orbax.ErrNotExist): // a checkpointable, say; but there are steps
+		case errors.Is(err, orbax.ErrNotExist): // for example a missing checkpointable; there are steps
 			r.failed = at.Step
 			return at, unfit{err}
 		default:
@@ -93,11 +92,11 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 	if slices.ContainsFunc(c.steps.all(), func(ck Step) bool { return ck.Err == nil }) {
 		return Step{}, fmt.Errorf("%w: there is a new one", errMoved)
 	}
-	// Not as one that says that there are no steps.
+	// The error must not match ErrNotExist, because there are steps.
 	return Step{}, fmt.Errorf("%w: no step is intact (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
 }
 
-// attempt loads a step, which it may have to verify before.
+// attempt loads a step, and verifies it first if necessary.
 func (r *resumption) attempt(ctx context.Context, at Step) error {
 	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
 		if r.partly {

@@ -18,11 +18,11 @@ import (
 
 // root is the directory of a run.
 type root struct {
-	name  string           // as the caller calls it
-	at    storage.Location // called by a path that stays right wherever the program goes
-	given storage.Store    // by the caller, or nil
+	name  string           // the caller's name for it
+	at    storage.Location // absolute, so that it stays right if the working directory changes
+	given storage.Store    // from the caller, or nil
 	names NameFormat
-	open  openOption // of all steps
+	open  openOption // for all steps
 }
 
 func newRoot(ctx context.Context, name string, store storage.Store, names NameFormat, open openOption) (root, error) {
@@ -44,12 +44,11 @@ func newRoot(ctx context.Context, name string, store storage.Store, names NameFo
 	return r, err
 }
 
-// path returns the path of an entry, which stays right when the program changes its
-// working directory.
+// path returns the absolute path of an entry.
 func (r *root) path(entry string) string { return r.at.Join(entry).String() }
 
-// called returns err, in which a step is called as the caller calls the root. err is
-// of a call that has ended, and nobody else has it yet.
+// called changes err so that it names a step in the caller's way of naming the root. err
+// comes from a call that has ended, and has no other users yet.
 func (r *root) called(err error) error {
 	var named *orbax.Error
 	if base := r.at.String(); errors.As(err, &named) && base != r.name {
@@ -69,10 +68,11 @@ func (r *root) wrap(op string, step int, err error) error {
 type candidate struct {
 	step int
 	info storage.Info
-	rank int // the lower counts of several that have one step
+	rank int // of several with one step the lowest rank counts
 }
 
-// list returns what there is. A root that does not exist is ErrNotExist.
+// list returns the entries of the root. If the root does not exist, the error matches
+// ErrNotExist.
 func (r *root) list(ctx context.Context) (*entries, error) {
 	infos, err := r.at.Store.List(ctx, r.at.Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -100,9 +100,9 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	return all, err
 }
 
-// inspect returns what the documents of a step say, read by read. One that is
-// damaged has Err; the error is for what is no checkpoint, see isNoCheckpoint, or
-// cannot be read.
+// inspect describes a step by its documents, which read reads. A damaged step has Err.
+// The error is for an entry that is not a checkpoint (see isNoCheckpoint) or cannot be
+// read.
 func (r *root) inspect(ctx context.Context, c candidate,
 	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Step, error) {
 	ck := Step{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
@@ -120,16 +120,16 @@ func (r *root) inspect(ctx context.Context, c candidate,
 	return ck, err
 }
 
-// isMoving reports whether inspect has found that somebody removes or replaces the
-// step: what it returns may be past already.
+// isMoving reports whether inspect has found that another program is removing or
+// replacing the step. Its result may be outdated.
 func isMoving(ck Step, err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(ck.Err, orbax.ErrBusy)
 }
 
-// openOption is how a step is opened.
+// openOption holds the settings with which a step is opened.
 type openOption config.Open
 
-// in makes store the one in which steps are opened.
+// in sets the store in which steps are opened.
 func (o *openOption) in(store storage.Store) error {
 	if o.Store != nil {
 		return errIn
@@ -138,12 +138,12 @@ func (o *openOption) in(store storage.Store) error {
 	return nil
 }
 
-// errIn is the error of a store that is given for a step, and not for the run.
+// errIn is the error of an option In for a step; the store belongs to the run.
 var errIn = fmt.Errorf("%w: a run has one store; give it to Options.Store or ReadOptions.Store, and not to In", fault.ErrUsage)
 
 func (o openOption) ApplyOpen(c *config.Open) { *c = config.Open(o) }
 
-// opened returns what read returns of the checkpoint at path.
+// opened opens the checkpoint at path and returns the result of read.
 func opened[T any](ctx context.Context, path string, open openOption, read func(context.Context, *orbax.Checkpoint) (T, error)) (v T, err error) {
 	open.OneCall = true
 	ck, err := orbax.Open(ctx, path, open)
@@ -154,7 +154,7 @@ func opened[T any](ctx context.Context, path string, open openOption, read func(
 	return read(ctx, ck)
 }
 
-// isNoCheckpoint reports whether an error of inspect says that there is none.
+// isNoCheckpoint reports whether an error of inspect says that there is no checkpoint.
 func isNoCheckpoint(err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || errors.Is(err, orbax.ErrIncomplete)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// metadataWait is the time until another look whether somebody else has written
-// the metadata.
+// metadataWait is the time between two checks whether another program has written the
+// metadata.
 const metadataWait = 10 * time.Millisecond
 
 // RootMetadata describes a run.
@@ -110,8 +110,8 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	return custom, nil
 }
 
-// readDigests reads the digest file beside the metadata, which they have if this package
-// wrote them: Orbax does not, nor does it ever write metadata again.
+// readDigests reads the digest file next to the metadata. It exists if this package wrote
+// them. Orbax writes no such file, and never writes metadata again.
 func readDigests(ctx context.Context, store storage.Store, dir string) (*layout.Digests, error) {
 	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +123,7 @@ func readDigests(ctx context.Context, store storage.Store, dir string) (*layout.
 	return layout.ParseDigests(doc)
 }
 
-// writeMetadata stores custom metadata in the root, which keeps what it has.
+// writeMetadata saves custom metadata in the root, unless the root has some.
 func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) error {
 	if custom == nil {
 		return nil
@@ -147,7 +147,7 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
-		if err := pause(ctx, metadataWait); err != nil { // another writes them
+		if err := pause(ctx, metadataWait); err != nil { // another program is writing them
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	var digests layout.Digests
 	digests.Add(layout.RootMetadataFile, sha256.Sum256(doc))
 	stage, err := r.at.Store.Begin(ctx, dir, storage.BeginOptions{})
-	if errors.Is(err, fs.ErrExist) { // the directory alone is there
+	if errors.Is(err, fs.ErrExist) { // only the directory exists
 		if !r.at.Store.Properties().Edit {
 			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, layout.RootMetadataFile)
 		}
@@ -167,8 +167,8 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 		if err != nil {
 			return err
 		}
-		// In this order, as a document without digests is taken, and digests without
-		// the document are damage.
+		// The order matters: a document without digests is valid, and digests without the
+		// document are damage.
 		err = edit.Put(ctx, layout.RootMetadataFile, doc, false)
 		if err == nil {
 			err = edit.Put(ctx, layout.DigestFile, digests.Document(), true)

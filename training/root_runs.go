@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// errOfRuns says that a root has no steps, and which runs are in it.
+// errOfRuns reports that a root has no steps, and names the runs in it.
 type errOfRuns struct{ runs []string }
 
 func (e errOfRuns) Error() string { return fmt.Sprintf("%v: %s", fault.ErrNotExist, e.text()) }
@@ -28,14 +28,14 @@ func (e errOfRuns) text() string {
 	return fmt.Sprintf("there are no steps, and its entries %s are runs; give one of them", fault.List(e.runs))
 }
 
-// errNotNew is the error of a root without steps in which a run must not begin: New
-// returns it.
+// errNotNew is the error that New returns for a root without steps in which a run must
+// not begin.
 type errNotNew struct{ error }
 
 func (e errNotNew) Unwrap() error { return e.error }
 
-// notNew returns err of a look at a root without steps as an errNotNew, or nil. What is
-// in a root must be known before a run begins there.
+// notNew wraps err, the error of a look at a root without steps, in an errNotNew; nil
+// stays nil. The content of a root must be known before a run begins there.
 func notNew(err error) error {
 	if err == nil || errors.As(err, new(errOfRuns)) {
 		return err
@@ -43,12 +43,12 @@ func notNew(err error) error {
 	return errNotNew{fmt.Errorf("it is not known whether there are steps: %w", err)}
 }
 
-// refused is the error of a program that would begin a run beside them.
+// refused returns the error of a program that would begin a run next to these.
 func (e errOfRuns) refused() error {
 	return fmt.Errorf("%w: %s, or a directory without runs for a new one; Options.RunsInside takes this one", fault.ErrInvalidCheckpoint, e.text())
 }
 
-// mayBegin returns an error if the root has no steps, and a run must not begin there.
+// mayBegin returns an error if the root has no steps and a run must not begin there.
 func (c *Checkpointer) mayBegin() error {
 	_, none := c.steps.find(LatestStep)
 	var of errOfRuns
@@ -61,8 +61,8 @@ func (c *Checkpointer) mayBegin() error {
 	return nil
 }
 
-// ofRuns returns an errOfRuns for a root without steps that seems to be no run but a
-// directory of runs; see New.
+// ofRuns returns an errOfRuns for a root without steps that seems to be a directory of
+// runs; see New.
 func (r *root) ofRuns(ctx context.Context, e *entries) error {
 	inside := e.others
 	for _, c := range e.steps {
@@ -90,8 +90,8 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 	return errOfRuns{runs}
 }
 
-// hasMetadata reports whether the root has the metadata of a run, or what may be that and
-// may not be read.
+// hasMetadata reports whether the root has the metadata of a run. It returns true for an
+// entry of that name that it has no permission to read.
 func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile} {
 		info, err := r.at.Store.Stat(ctx, path.Join(r.at.Name, layout.RootMetadataDir, name))
@@ -105,7 +105,7 @@ func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// isMetadata reports whether the directory is that of the metadata of a run.
+// isMetadata reports whether the directory is the directory of a run's metadata.
 func (r *root) isMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile} {
 		if name == layout.OldRootMetadataFile && path.Base(r.at.Name) != layout.RootMetadataDir {

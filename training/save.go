@@ -99,7 +99,8 @@ func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, c
 	})
 }
 
-// single returns options of saves of several checkpointables as options of a save of one.
+// single converts options for saves of several checkpointables to options for a save of
+// one.
 func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
 	all := make([]orbax.SaveOption, len(options))
 	for i, o := range options {
@@ -108,8 +109,7 @@ func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
 	return all
 }
 
-// newestSound returns the newest step that is not known to be damaged; the zero
-// Step if there is none.
+// newestSound returns the newest step that is not known to be damaged, or the zero Step.
 func (c *Checkpointer) newestSound() (newest Step) {
 	for _, ck := range c.steps.all() {
 		if ck.Err == nil {
@@ -119,7 +119,7 @@ func (c *Checkpointer) newestSound() (newest Step) {
 	return newest
 }
 
-// outcome returns what a save that has ended reports.
+// outcome returns the results of a save that has ended.
 func outcome(r *Response, err error) (bool, error) {
 	if r == nil {
 		return false, err
@@ -127,12 +127,13 @@ func outcome(r *Response, err error) (bool, error) {
 	return r.saved, err
 }
 
-// starter starts a save with the options of the Checkpointer and then the caller's, or
-// makes all of one that is not in the background: then it returns no response.
+// starter starts a save with the options of the Checkpointer followed by the caller's.
+// For a save that is not in the background it makes the whole save, and returns no
+// response.
 type starter func(ctx context.Context, path string, ours []orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error)
 
-// begin saves a step, or begins to, if it is to be saved. settings are what the caller's
-// options say. It returns a Response unless the step is refused or its save has failed.
+// begin saves a step, or begins to, if the step is to be saved. settings are the caller's
+// options. It returns a Response unless the step is refused or its save has failed.
 func (c *Checkpointer) begin(ctx context.Context, step int, settings *save.Config, start starter) (*Response, error) {
 	if settings.Store != nil {
 		return nil, c.root.wrap("save", step, errIn)
@@ -148,14 +149,14 @@ func (c *Checkpointer) begin(ctx context.Context, step int, settings *save.Confi
 	if r != nil && !r.saved {
 		r = nil
 	}
-	if earlier != nil { // told, but not as one that comes beside a Response
+	if earlier != nil { // the failure counts as reported, but not as an EarlierError next to a Response
 		err = fmt.Errorf("%w (and %v)", err, earlier)
 	}
 	return r, c.root.wrap("save", step, err)
 }
 
-// accept decides whether a step is saved. If it is, it has waited until no other
-// save is under way, and c.turn is taken.
+// accept decides whether a step is saved. If it is, accept has waited until no other save
+// is running, and has taken c.turn.
 func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*Response, error) {
 	if err := c.checkOpen(); err != nil {
 		return nil, err
@@ -194,8 +195,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*R
 	return r, nil
 }
 
-// ready waits until no save is under way, and looks again whether a step may be
-// saved.
+// ready waits until no save is running, and checks again whether the step may be saved.
 func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) error {
 	if r := c.underWay(); r != nil {
 		if err := r.ended.Wait(ctx); err != nil {
@@ -206,7 +206,7 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) erro
 		return err
 	}
 	if c.steps.isDoomed(c.Path(step)) {
-		if err := c.removals.drain(ctx); err != nil { // else it would take the new one
+		if err := c.removals.drain(ctx); err != nil { // otherwise a removal could take the new step
 			return err
 		}
 	}
@@ -216,15 +216,14 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) erro
 	return c.checkStep(step, s)
 }
 
-// replaces reports whether a step is saved in the place of a damaged or unfinished one
-// that Resume has passed over.
+// replaces reports whether the save replaces a damaged or unfinished step that Resume has
+// skipped.
 func (c *Checkpointer) replaces(step int) bool {
 	ck, err := c.steps.find(step)
 	return err == nil && c.steps.replaceable(ck)
 }
 
-// checkStep refuses a step that is there already, and one that is older than the
-// newest.
+// checkStep refuses a step that exists already, and a step that is older than the newest.
 func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 	if _, err := nameOf(c.root.names, step); err != nil {
 		return err
@@ -303,20 +302,20 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 	return nil
 }
 
-// errPanicked is the outcome of a save in which the code of the user has panicked.
+// errPanicked is the outcome of a save in which the program's code has panicked.
 var errPanicked = errors.New("it has panicked")
 
-// save is one that goes on.
+// stepSave is a running save.
 type stepSave struct {
 	*Response
 	path  string
 	stats orbax.Stats
-	// returned is set if the call that asks for the save returns how it has ended.
+	// returned says that the call that asked for the save returns its outcome.
 	returned bool
 }
 
 // saveOptions returns the options of a save that come from the Checkpointer. overwrite
-// says that the program asks to replace the step, and damaged that it is to be replaced
+// says that the program asks to replace the step, and damaged that the step is replaced
 // because it is damaged.
 func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax.SaveCheckpointablesOption {
 	overwrite = overwrite || damaged
@@ -331,8 +330,8 @@ func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax
 			step.ReplaceUnfinished = c.steps.wasUnfinished(s.path)
 			step.ReplaceDamaged = damaged
 			step.Reuse = c.reuse(s.step)
-			// One that replaces another may be to replace damage, of which other steps may
-			// have a share: it shares nothing.
+			// A save that replaces a step shares nothing: it may replace damage, which
+			// other steps may share.
 			if !overwrite {
 				step.Base = c.newestSound().Path
 			}
@@ -347,7 +346,8 @@ func (c *Checkpointer) saveOptions(s *stepSave, overwrite, damaged bool) []orbax
 	return options
 }
 
-// reuse returns how a step shares with the newest that is intact, nil if it does not.
+// reuse returns how a step shares bytes with the newest intact step, or nil if it does
+// not.
 func (c *Checkpointer) reuse(step int) *ckdir.Reuse {
 	o := c.options.Sharing
 	if o.Off {
@@ -358,7 +358,7 @@ func (c *Checkpointer) reuse(step int) *ckdir.Reuse {
 	}}
 }
 
-// finish takes note of a save that has ended.
+// finish records the end of a save.
 func (c *Checkpointer) finish(ctx context.Context, s *stepSave, err error) {
 	s.cancel(nil)
 	err = c.root.called(err)

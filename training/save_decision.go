@@ -116,9 +116,9 @@ func (p AnySavePolicy) ShouldSave(step Step, previous []Step, c DecisionContext)
 
 func (p AnySavePolicy) validate() error { return validateAll("AnySavePolicy", p) }
 
-// validate returns what can be told to be wrong with a policy or name format
-// before it is used. Those of a program are taken as they are, unless they are nil
-// inside of the interface.
+// validate returns the mistakes in a policy or name format that can be found before it is
+// used. Types of the program are accepted as they are, unless they are nil inside the
+// interface.
 func validate(v any) error {
 	if r := reflect.ValueOf(v); (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil() {
 		return fmt.Errorf("%T is nil", v)
@@ -129,8 +129,7 @@ func validate(v any) error {
 	return nil
 }
 
-// validateAll is validate for the parts of the policy called name, which may
-// not be nil.
+// validateAll is validate for the parts of the policy called name. They must not be nil.
 func validateAll[P any](name string, parts []P) error {
 	var errs []error
 	for i, part := range parts {

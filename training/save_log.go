@@ -6,13 +6,13 @@ import (
 	"log/slog"
 )
 
-// reportSave logs how a save has ended: as an error if nothing else reports that, or if
-// the step is in place nevertheless. One that was cancelled, or that the call refuses to
-// start, is what the program has asked for or gets as the result of its call.
+// reportSave logs the end of a save. It logs an error if nothing else reports it, or if
+// the step is in place in spite of it. It is not an error if the program has cancelled
+// the save, or gets the failure as the result of its call.
 func (c *Checkpointer) reportSave(s *stepSave, saved bool, err error) {
 	level, message := slog.LevelError, "save failed"
 	stats := s.stats
-	stats.Err = nil // it is the error
+	stats.Err = nil // it is logged as the error
 	switch {
 	case err == nil:
 		c.log.Info("saved", "step", s.step, "path", s.path, "stats", stats)

@@ -15,32 +15,32 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// A listing of a directory is no picture of one moment: of a root with one step, in
-// whose place another comes, it may have neither. So a root is looked at again when
-// what was listed is gone, or when nothing was.
+// A listing of a directory does not show one moment: if one step of a root is replaced by
+// another, the listing may have neither. A root is therefore read again if a listed entry
+// is gone, or if nothing was listed.
 const (
-	// maxLooks is how often that is done while the root changes from look to look.
+	// maxLooks bounds the number of readings while the root changes between them.
 	maxLooks = 100
-	// maxEmpty is how often a root must be found without steps that others write to.
+	// maxEmpty is the number of times that a root to which others write must be found
+	// without steps.
 	maxEmpty = 10
-	// tick is the time until another look at a root that has not changed. It is
-	// longer than what the times of files are rounded to.
+	// tick is the time between two readings of an unchanged root. It exceeds the
+	// resolution of file times.
 	tick = 20 * time.Millisecond
 )
 
-// errMoving is what a root is refused with whose steps come and go faster than they
-// can be looked at.
+// errMoving is the error for a root whose steps come and go faster than they can be read.
 var errMoving = fmt.Errorf("%w: its steps are removed faster than they are read", fault.ErrBusy)
 
-// entries are what a root has.
+// entries holds the entries of a root.
 type entries struct {
 	steps  []candidate // directories with names of steps, in the order of the steps
 	others []storage.Info
-	// changed is when the root was last changed, seen after the rest.
+	// changed is the time of the last change of the root, read after the rest.
 	changed time.Time
 }
 
-// same reports whether two listings say the same.
+// same reports whether two listings are equal.
 func (e *entries) same(other *entries) bool {
 	if len(e.steps) != len(other.steps) || len(e.others) != len(other.others) || !e.changed.Equal(other.changed) {
 		return false
@@ -53,13 +53,12 @@ func (e *entries) same(other *entries) bool {
 	return true
 }
 
-// settled calls look with what is in the root, until look is sure of what it has
-// seen, or the root is the same in two listings with some time between them. Its
-// error is look's, or says that the root could not be listed or does not come to
-// rest.
+// settled calls look with the entries of the root until look is sure of its result, or
+// the root is the same in two listings with some time between them. It returns the error
+// of look, or an error if the root cannot be listed or keeps changing.
 func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err error)) error {
 	var before *entries
-	empty := 0 // looks one after the other
+	empty := 0 // consecutive readings
 	for n := 1; ; n++ {
 		now, err := r.list(ctx)
 		if err != nil {
@@ -77,7 +76,7 @@ func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err 
 		case n == maxLooks:
 			return errMoving
 		case before == nil && len(now.steps) > 0:
-			// What was seen is gone: something else is there by now.
+			// The entries are gone; others are there by now.
 		default:
 			if err := pause(ctx, tick); err != nil {
 				return err
@@ -96,14 +95,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// otherStep matches names that a step has in some format.
+// otherStep matches names that a step has in any format.
 var otherStep = regexp.MustCompile(`[0-9]$`)
 
 // noSteps returns the error for a root in which no step was found. It matches
-// orbax.ErrNotExist unless something is there that may be a step and cannot be read:
-// that must not be taken for a new run.
+// orbax.ErrNotExist, unless an entry that may be a step cannot be read: the program must
+// not take such a root for a new run.
 func (r *root) noSteps(ctx context.Context, e *entries) error {
-	if err := r.check(ctx); err != nil { // the path of a checkpoint, say
+	if err := r.check(ctx); err != nil { // for example the path of a checkpoint
 		return err
 	}
 	if err := notNew(r.ofRuns(ctx, e)); err != nil {
@@ -138,8 +137,9 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 	return fmt.Errorf("%w: there are no steps", fault.ErrNotExist)
 }
 
-// unreadable returns why what has the name of a step cannot be read, or nil if it is
-// certain that it is none: it is empty, or its writing was not finished.
+// unreadable returns the reason why an entry with the name of a step cannot be read. It
+// returns nil if the entry certainly is not a step, because it is empty or was not
+// finished.
 func (r *root) unreadable(ctx context.Context, name string) error {
 	_, err := opened(ctx, r.path(name), r.open, readInfo)
 	if err == nil || errors.Is(err, fault.ErrUnfinished) || errors.Is(err, orbax.ErrNotExist) {

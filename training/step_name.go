@@ -22,7 +22,7 @@ type NameFormat interface {
 	Step(name string) (step int, ok bool)
 }
 
-// maxLength is how many digits every int has room for.
+// maxLength is the number of digits that fit in every int.
 const maxLength = 18
 
 // StandardNameFormat is the format of Orbax's names: the decimal number, padded with
@@ -97,7 +97,7 @@ func (f CompositeNameFormat) Step(name string) (step int, ok bool) {
 	return 0, false
 }
 
-// formats returns the formats that names are read by, the preferred ones first.
+// formats returns the formats for reading names, the preferred ones first.
 func (f CompositeNameFormat) formats() []NameFormat {
 	all := f.Read
 	if !containsFormat(f.Read, f.Write) {
@@ -139,7 +139,7 @@ func (f CompositeNameFormat) validate() error {
 	return errors.Join(errs...)
 }
 
-// nameRank says which of several names of one step is preferred: the least.
+// nameRank returns the rank of a name; of several names of one step the lowest counts.
 func nameRank(f NameFormat, name string) int {
 	c, ok := f.(CompositeNameFormat)
 	if !ok {
@@ -154,8 +154,8 @@ func nameRank(f NameFormat, name string) int {
 	return len(formats)
 }
 
-// stepOf returns the step that an entry of a root is of. Whatever a format of
-// the program's says, that is no temporary name and no negative number.
+// stepOf returns the step of an entry of a root. Whatever a format of the program
+// returns, temporary names and negative numbers are not steps.
 func stepOf(f NameFormat, name string) (step int, ok bool) {
 	if strings.Contains(name, storage.TempMarker) {
 		return 0, false
@@ -164,8 +164,8 @@ func stepOf(f NameFormat, name string) (step int, ok bool) {
 	return step, ok && step >= 0
 }
 
-// nameOf returns the name for a step that is to be written, if it is one that
-// can be a directory's and that will be found again.
+// nameOf returns the name for a new step. It fails if the name cannot be a directory's
+// name or would not be found again.
 func nameOf(f NameFormat, step int) (string, error) {
 	if step < 0 {
 		return "", fmt.Errorf("step %d is negative", step)
@@ -183,7 +183,8 @@ func nameOf(f NameFormat, step int) (string, error) {
 	return name, nil
 }
 
-// checkName returns an error if name has what no part of a directory's name may.
+// checkName returns an error if name has characters that a directory's name must not
+// have.
 func checkName(name string) error {
 	for _, bad := range []string{"/", `\`, "\x00", storage.TempMarker} {
 		if strings.Contains(name, bad) {

@@ -20,9 +20,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// steps are what is known of the steps of a root. It is read again before
-// everything that depends on it, as other programs may save and remove steps; what
-// has not changed is not opened again.
+// steps holds the known facts about the steps of a root. It is read again before
+// everything that depends on it, because other programs may save and remove steps. Steps
+// that have not changed are not opened again.
 type steps struct {
 	root *root
 
@@ -32,31 +32,30 @@ type steps struct {
 	known   map[string]known // by name in the root
 	listed  []Step           // ascending
 	ignored []Ignored
-	// doomed are the names of steps that are to be removed, and so no steps any
-	// more.
+	// doomed are the names of steps that are about to be removed, and so no longer count.
 	doomed map[string]bool
-	// spared are the names that doom no longer has since the root was last read.
+	// spared are the names that were removed from doomed since the root was last read.
 	spared map[string]bool
-	// none is the error for LatestStep where no step is listed.
+	// none is the error for LatestStep if no step is listed.
 	none error
-	// damaged are the steps that could not be loaded, by path, while they are those
-	// that were complete at that time.
+	// damaged are the steps that could not be loaded, by path, as long as they are
+	// unchanged.
 	damaged map[string]damaged
-	// passed are the paths of damaged steps that Resume has passed over, unfinished
-	// those of steps of which there was only that when the run began. The run saves
-	// them anew when it comes to them.
+	// passed are the paths of damaged steps that Resume has skipped. unfinished are the
+	// paths of unfinished saves that were in the place of a step when the run began. The
+	// run saves both again when it comes to them.
 	passed, unfinished map[string]bool
 }
 
-// known is what an entry was found to be.
+// known is the result of looking at an entry.
 type known struct {
 	modTime time.Time
 	ck      Step
-	ignored error // it is no step
+	ignored error // reason why it is not a step
 	moving  bool  // see isMoving
 }
 
-// damaged is what is wrong with a step.
+// damaged is the damage to a step.
 type damaged struct {
 	time time.Time // see Step
 	err  error
@@ -69,10 +68,10 @@ func (s *steps) init(root *root) {
 	s.unfinished = map[string]bool{}
 }
 
-// lookers is how many steps are opened at once.
+// lookers is the number of steps that are opened at the same time.
 const lookers = 16
 
-// refresh reads the root. One that does not exist has no steps.
+// refresh reads the root. A root that does not exist has no steps.
 func (s *steps) refresh(ctx context.Context) error {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
@@ -89,18 +88,18 @@ func (s *steps) refresh(ctx context.Context) error {
 		_, err = s.take(ctx, last)
 	}
 	if none := len(s.all()) == 0; none && err == nil {
-		none := s.root.called(s.root.noSteps(ctx, last)) // now: all finds return it
+		none := s.root.called(s.root.noSteps(ctx, last)) // computed once, for all later calls of find
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.none = none
 	} else if !none && errors.Is(err, errMoving) {
-		return nil // there are some, and more cannot be known
+		return nil // there are steps, and more cannot be known
 	}
 	return err
 }
 
-// take finds out what the entries of the root are. It is sure if it has found steps,
-// and none that somebody removes or replaces.
+// take looks at the entries of the root. It is sure if it has found steps and no other
+// program is removing or replacing one.
 func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 	found := e.steps
 	now := make([]known, len(found))
@@ -155,12 +154,12 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 
 var errNoStepName = fmt.Errorf("%w: not the name of a step", fault.ErrInvalidCheckpoint)
 
-// readInfo reads what a checkpoint says of itself.
+// readInfo reads the metadata of the checkpoint itself.
 func readInfo(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
 	return ck.Info(ctx)
 }
 
-// look finds out what an entry is.
+// look finds out whether an entry is a step.
 func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	k := known{modTime: c.info.ModTime}
 	var err error
@@ -172,30 +171,30 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	case err == nil:
 	case isNoCheckpoint(err), errors.Is(err, fs.ErrPermission):
 		k.ignored = err
-	default: // it may be one, so nobody must go on from an older one as if it were not there
+	default: // it may be a step, so the run must not continue from an older one as if it did not exist
 		k.ck.Err = err
 	}
 	if k.moving || err != nil && (!isNoCheckpoint(err) || errors.Is(err, orbax.ErrIncomplete)) {
-		k.modTime = time.Time{} // to be looked at again
+		k.modTime = time.Time{} // so that it is looked at again
 	}
 	return k, nil
 }
 
-// all returns the steps, ascending. The caller may change what it gets.
+// all returns the steps, ascending. The caller may change the slice.
 func (s *steps) all() []Step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.listed)
 }
 
-// others returns what is no step.
+// others returns the entries that are not steps.
 func (s *steps) others() []Ignored {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.ignored)
 }
 
-// find returns the step that is meant; LatestStep is the newest.
+// find returns the step with the given number; LatestStep is the newest.
 func (s *steps) find(step int) (Step, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +216,7 @@ func (s *steps) find(step int) (Step, error) {
 	return Step{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(s.listed), first, last)
 }
 
-// damage notes that a step could not be loaded.
+// damage records that a step could not be loaded.
 func (s *steps) damage(at Step, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,7 +228,7 @@ func (s *steps) damage(at Step, err error) {
 	}
 }
 
-// doom takes steps out of the list until they are removed, or spared.
+// doom takes steps out of the list until they are removed or spared.
 func (s *steps) doom(which []Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,14 +238,14 @@ func (s *steps) doom(which []Step) {
 	}
 }
 
-// isDoomed reports whether what is at path is to be removed.
+// isDoomed reports whether the step at path is about to be removed.
 func (s *steps) isDoomed(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.doomed[filepath.Base(path)]
 }
 
-// spare ends what doom began.
+// spare undoes doom for a step.
 func (s *steps) spare(ck Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,15 +253,15 @@ func (s *steps) spare(ck Step) {
 	s.spared[filepath.Base(ck.Path)] = true
 }
 
-// pass notes that the run goes on from before a damaged step.
+// pass records that the run continues from before a damaged step.
 func (s *steps) pass(ck Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passed[ck.Path] = true
 }
 
-// passUnfinished notes that what saves by marker have left unfinished, in the place of
-// a step, is from before: the run saves such a step anew when it comes to it. One that
+// passUnfinished records the unfinished saves by marker in the place of steps, which are
+// older than the run: the run saves such a step again when it comes to it. A save that
 // was killed at once has left an empty directory.
 func (s *steps) passUnfinished() {
 	s.mu.Lock()
@@ -274,14 +273,14 @@ func (s *steps) passUnfinished() {
 	}
 }
 
-// wasUnfinished reports whether Resume has found something unfinished at path.
+// wasUnfinished reports whether Resume has found an unfinished save at path.
 func (s *steps) wasUnfinished(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unfinished[path]
 }
 
-// replaceable reports whether a step is damaged and was passed over.
+// replaceable reports whether a step is damaged and was skipped.
 func (s *steps) replaceable(ck Step) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

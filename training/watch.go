@@ -108,13 +108,13 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 // end the sequence with their error. Otherwise it ends when the loop does, or when ctx
 // does, which is not an error; ctx.Err reports that.
 func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Step, error] {
-	r, err := newReader(ctx, root, o) // now: the program may change its directory
+	r, err := newReader(ctx, root, o) // at once, because the program may change its directory
 	return func(yield func(Step, error) bool) {
 		if err != nil {
 			yield(Step{}, wrap("watch", root, noStep, err))
 			return
 		}
-		r := *r // the sequence may be read more than once
+		r := *r // a copy, because the sequence may be used more than once
 		watch(ctx, cmp.Or(o.Interval, time.Second), func() ([]Step, error) {
 			steps, err := r.steps(ctx)
 			return steps, r.wrap("watch", noStep, err)
@@ -122,8 +122,8 @@ func Watch(ctx context.Context, root string, o ReadOptions) iter.Seq2[Step, erro
 	}
 }
 
-// watch yields what news finds each time that list is called, which is at once
-// and then every interval, until ctx ends.
+// watch calls list at once and then every interval, until ctx ends. It yields the news of
+// each list.
 func watch(ctx context.Context, interval time.Duration, list func() ([]Step, error)) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		var n news
@@ -132,7 +132,7 @@ func watch(ctx context.Context, interval time.Duration, list func() ([]Step, err
 		for {
 			steps, err := list()
 			if ctx.Err() != nil {
-				return // whatever was found is the work of a list that was cut short
+				return // the results come from a list that was cut short
 			}
 			if ck, err, is := n.in(steps, err); is && !yield(ck, err) {
 				return
@@ -146,14 +146,14 @@ func watch(ctx context.Context, interval time.Duration, list func() ([]Step, err
 	}
 }
 
-// news finds out what has happened in a root since it was last looked at.
+// news finds the changes in a root since the last look.
 type news struct {
-	told   *Step  // the last that was told
-	failed string // the error that was told, if it lasts
+	told   *Step  // the last reported step
+	failed string // the last reported error, if it persists
 }
 
-// in returns what is to be told when a root has these steps, or reading it has
-// failed, if that is anything new.
+// in returns the report for a root with these steps, or for an error in reading it. ok is
+// false if there is nothing new.
 func (n *news) in(steps []Step, err error) (Step, error, bool) {
 	waits := errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(errOfRuns))
 	if waits || err == nil && len(steps) == 0 {
@@ -177,9 +177,9 @@ func (n *news) in(steps []Step, err error) (Step, error, bool) {
 	return newest, nil, true
 }
 
-// supersedes reports whether newest, of these steps, is to be told after what
-// was: it is newer, or was written in its place, or is what was left when it was
-// removed. A step whose documents were damaged after it was told is still there.
+// supersedes reports whether newest, of these steps, is to be reported after told: it is
+// newer, was written in the place of told, or is left after told was removed. A step
+// whose documents were damaged after it was reported is still there.
 func (n *news) supersedes(newest Step, steps []Step) bool {
 	switch {
 	case newest.Step > n.told.Step:
@@ -195,8 +195,8 @@ func (n *news) supersedes(newest Step, steps []Step) bool {
 	return true
 }
 
-// newestSound returns the newest of steps, which ascend, whose documents are in
-// order. Where there are only others it says what is wrong with the newest.
+// newestSound returns the newest of steps, which ascend, whose documents are intact. If
+// there is none, it returns the error of the newest.
 func newestSound(steps []Step) (Step, error) {
 	for i := len(steps) - 1; i >= 0; i-- {
 		if steps[i].Err == nil {
@@ -208,7 +208,7 @@ func newestSound(steps []Step) (Step, error) {
 	}
 	last := steps[len(steps)-1]
 	err := last.Err
-	if errors.Is(err, fs.ErrNotExist) { // a file in it, and not the step
+	if errors.Is(err, fs.ErrNotExist) { // a file in it is missing, and not the step
 		err = fmt.Errorf("%w: %v", fault.ErrCorrupt, err)
 	}
 	return Step{}, fmt.Errorf("no step is intact; of the newest, %d: %w", last.Step, err)

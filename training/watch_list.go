@@ -14,21 +14,21 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// reader lists the steps of a root, for those who want to know of the newest. It
-// opens no more of them than it must, and none again that has not changed.
+// reader lists the steps of a root, for programs that need the newest one. It opens no
+// more steps than necessary, and opens none again that has not changed.
 type reader struct {
 	root
 	options ReadOptions
-	sound   Step               // the newest that was sound, and loaded
-	entry   storage.Info       // that one's, in the root
+	sound   Step               // the newest step that was intact, and loaded
+	entry   storage.Info       // its entry in the root
 	damaged map[string]unsound // by name
 }
 
-// unsound is a step that was passed over.
+// unsound is a damaged step that was skipped.
 type unsound struct {
 	modTime time.Time
 	ck      Step
-	loaded  bool // it was found by loading, which is not done again
+	loaded  bool // the damage was found by loading, which is not repeated
 }
 
 func newReader(ctx context.Context, name string, o ReadOptions) (*reader, error) {
@@ -42,8 +42,8 @@ func newReader(ctx context.Context, name string, o ReadOptions) (*reader, error)
 	return &reader{root: root, options: o}, err
 }
 
-// steps returns the steps, ascending. Of the newest that are damaged it says so,
-// and of the newest that is not it tells everything; of older ones the number.
+// steps returns the steps, ascending. Those newer than the newest intact step have their
+// error, that step has all fields, and older steps only their number.
 func (r *reader) steps(ctx context.Context) (steps []Step, err error) {
 	var last *entries
 	err = r.settled(ctx, func(e *entries) (sure bool, err error) {
@@ -60,15 +60,15 @@ func (r *reader) steps(ctx context.Context) (steps []Step, err error) {
 	return steps, err
 }
 
-// take finds out what the entries of the root are. It is sure if it has found a step
-// that is not damaged, and before it none that somebody removes or replaces.
+// take looks at the entries of the root. It is sure if it has found an intact step and no
+// other program is removing or replacing a newer one.
 func (r *reader) take(ctx context.Context, e *entries) (steps []Step, sure bool, err error) {
 	found := slices.Clone(e.steps) // descending, as steps
 	sound, moving := false, false
 	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.step, a.step) })
 	for _, c := range found {
 		last := len(steps) - 1
-		again := last >= 0 && steps[last].Step == c.step // under a name that counts less
+		again := last >= 0 && steps[last].Step == c.step // under a name with a higher rank
 		if again && steps[last].Err == nil {
 			continue
 		}
@@ -92,8 +92,8 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Step, sure bool,
 	return steps, sound && !moving, nil
 }
 
-// look reads all documents of a step, and loads it if that is asked for, unless the
-// outcome is known.
+// look reads all documents of a step, and loads it if the options ask for that, unless
+// the outcome is known.
 func (r *reader) look(ctx context.Context, c candidate) (Step, error) {
 	if c.info.Name == r.entry.Name && c.info.ModTime.Equal(r.entry.ModTime) {
 		return r.sound, nil
@@ -123,8 +123,8 @@ func (r *reader) look(ctx context.Context, c candidate) (Step, error) {
 	return ck, err
 }
 
-// load calls ReadOptions.Load. A step that it finds to be damaged, or that somebody
-// removes or replaces, has Err.
+// load calls ReadOptions.Load. A step that is damaged, or that another program removes or
+// replaces, gets Err.
 func (r *reader) load(ctx context.Context, at Step) (Step, error) {
 	if r.options.Load == nil {
 		return at, nil
@@ -138,7 +138,7 @@ func (r *reader) load(ctx context.Context, at Step) (Step, error) {
 		at.Err = fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
 	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 		at.Err = err
-	case isNoCheckpoint(err): // a checkpointable, say; but there are steps
+	case isNoCheckpoint(err): // for example a missing checkpointable; there are steps
 		return at, unfit{err}
 	default:
 		return at, err
