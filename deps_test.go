@@ -57,9 +57,9 @@ var imports = map[string]string{
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
 	"training":            "github.com/go-orbax/orbax internal/ckdir internal/config internal/fault internal/future internal/layout internal/save internal/transfer storage golang.org/x/sync",
 	"partial":             "github.com/go-orbax/orbax internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
-	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
+	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",
-	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
+	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
 	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
 }
 

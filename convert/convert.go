@@ -9,12 +9,17 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/inspect"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
 )
 
 // Options are those of a conversion. The zero value converts all that there is, as it is.
 type Options struct {
+	// From, if not nil, is the store in which src is a name, and To the one in which dst is;
+	// see [orbax.In]. A safetensors file is written to the local disk: [ToSafetensors] takes
+	// no To.
+	From, To storage.Store
 	// Name is the checkpointable to convert. "" is all of them, and of a conversion to
 	// safetensors the pytree "state", or the only one. Where the source is its only
 	// checkpointable itself and has no names, as safetensors files and the checkpoints of
@@ -96,6 +101,8 @@ func ToSafetensors(ctx context.Context, src, dst string, o Options) (*Report, er
 	arrays := o.Storage
 	arrays.DType = array.Invalid
 	switch {
+	case o.To != nil:
+		return nil, &OptionError{Option: "To", Text: "is for making a checkpoint; a safetensors file is written to the local disk"}
 	case o.Flat || o.Separator != "":
 		return nil, o.notTensors()
 	case arrays.PerLeaf != nil || arrays.Compression != (zarr.Compression{}) || arrays.Zarr2 || arrays.PlainFiles || arrays.ChunkByteSize != 0 ||
@@ -175,7 +182,7 @@ func (o Options) run(ctx context.Context, src, dst string, convert func(context.
 }
 
 func (o *Options) inspector() inspect.Inspector {
-	return inspect.Inspector{FollowLinks: o.FollowLinks, FillMissing: o.FillMissing}
+	return inspect.Inspector{Store: o.From, FollowLinks: o.FollowLinks, FillMissing: o.FillMissing}
 }
 
 // selection returns the options by which the source's pytree is opened.
@@ -192,7 +199,7 @@ func (c *conversion) tensors(ctx context.Context) (*view.Tree, error) {
 	if len(c.ck.Names()) > 0 {
 		return nil, nil
 	}
-	t, err := inspect.OpenTree(ctx, c.ck, c.src, "", c.selection()...)
+	t, err := c.inspector().OpenTree(ctx, c.ck, c.src, "", c.selection()...)
 	switch {
 	case errors.Is(err, inspect.ErrNoPytree):
 		return nil, nil

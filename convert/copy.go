@@ -8,10 +8,10 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -46,7 +46,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context) error {
 		if to == "" {
 			to = layout.DefaultName
 		}
-		t, err := inspect.OpenTree(ctx, c.ck, c.src, name, c.selection()...)
+		t, err := c.inspector().OpenTree(ctx, c.ck, c.src, name, c.selection()...)
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context) error {
 		c.report.Bytes += t.Metadata().Bytes()
 	}
 	c.noteUncast(trees...)
-	options := []orbax.SaveCheckpointablesOption{orbax.Storage(c.Storage), orbax.Handlers(&registry)}
+	options := []orbax.SaveCheckpointablesOption{orbax.In(c.To), orbax.Storage(c.Storage), orbax.Handlers(&registry)}
 	if c.Overwrite {
 		options = append(options, orbax.Overwrite())
 	}
@@ -121,7 +121,7 @@ var documents = map[string]struct {
 
 // copiedPart returns a part that is no pytree, to be saved as it is.
 func (c *conversion) copiedPart(ctx context.Context, m *orbax.CheckpointMetadata, name string, registry *handler.Registry) (*partFiles, error) {
-	kind := inspect.KindOf(ctx, m, name)
+	kind := c.inspector().KindOf(ctx, m, name)
 	p := &partFiles{typ: m.Handlers[name]}
 	doc, isDocument := documents[kind]
 	switch {
@@ -156,7 +156,7 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 	if c.Overwrite {
 		return nil // the save looks at what it replaces
 	}
-	at, err := storage.Resolve(ctx, c.dst)
+	at, err := config.Locate(ctx, c.To, c.dst)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.dst, err)
 	}
@@ -170,7 +170,7 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 		return fmt.Errorf("%s: %w, and is no directory, which a checkpoint is", c.dst, orbax.ErrExist)
 	}
 	exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
-	if ok, _ := orbax.IsCheckpoint(ctx, c.dst); !ok {
+	if ok, _ := orbax.IsCheckpoint(ctx, c.dst, orbax.In(c.To)); !ok {
 		return exists // Overwrite may refuse it as well
 	}
 	return fault.Advise(exists, fault.Overwrite, "pass Overwrite to replace it")

@@ -5,6 +5,10 @@
 //	report, err := convert.FromSafetensors(ctx, "model.safetensors", "/ckpt/imported", convert.Options{})
 //	report, err := convert.Copy(ctx, "/ckpt/v0/100", "/ckpt/v1/100", convert.Options{})
 //
+// Paths are those of the local disk, URLs of registered schemes, or names in the stores that
+// [Options] have in From and To. A checkpoint and the safetensors files that one is made of may
+// be in any store; a safetensors file is made on the local disk.
+//
 // A destination is complete or as it was before, whatever fails. Errors have the path that
 // they are about, and match the errors of package orbax.
 //

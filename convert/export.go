@@ -24,21 +24,21 @@ import (
 
 // exportFile makes a safetensors file of a pytree, on the local disk.
 func (c *conversion) exportFile(ctx context.Context) error {
-	file, err := localFile(c.dst)
+	file, err := localFile(ctx, c.dst)
 	if err != nil {
 		return err
 	}
 	if err := c.refuseGuess(ctx); err != nil {
 		return err
 	}
-	t, err := inspect.OpenTree(ctx, c.ck, c.src, c.Name, c.selection()...)
+	t, err := c.inspector().OpenTree(ctx, c.ck, c.src, c.Name, c.selection()...)
 	if err != nil {
 		return err
 	}
 	if err := t.Metadata().Err(); err != nil {
 		return inspect.InCheckpoint(c.src, err)
 	}
-	if outer, _ := c.inspector().Enclosing(ctx, file); outer != "" {
+	if outer, _ := (inspect.Inspector{}).Enclosing(ctx, file); outer != "" {
 		return fmt.Errorf("%s: %w: it is inside of the checkpoint %s", c.dst, orbax.ErrInvalidCheckpoint, outer)
 	}
 	atomicfile.RemoveDead(file)
@@ -284,9 +284,9 @@ func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extra
 }
 
 // localFile returns the path on the local disk of what a path or the URL of a file stands for.
-func localFile(path string) (string, error) {
+func localFile(ctx context.Context, path string) (string, error) {
 	scheme, _, isURL := strings.Cut(path, "://")
-	at, err := storage.Resolve(context.Background(), path)
+	at, err := storage.Resolve(ctx, path)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", path, err)

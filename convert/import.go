@@ -30,7 +30,7 @@ func (c *conversion) importFiles(ctx context.Context, t *view.Tree) error {
 		return err
 	}
 	c.noteUncast(t.Metadata())
-	options := []orbax.SaveOption{orbax.Storage(c.Storage)}
+	options := []orbax.SaveOption{orbax.In(c.To), orbax.Storage(c.Storage)}
 	if c.Name != "" {
 		options = append(options, orbax.Name(c.Name))
 	}

@@ -47,7 +47,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	status := cli.Run(ctx, os.Args[1:], cli.Stdio{Out: os.Stdout, Err: os.Stderr})
+	status := cli.Run(ctx, os.Args[1:], cli.Config{Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(status)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-func newCat() *cobra.Command {
+func (c Config) newCat() *cobra.Command {
 	var all, raw, asJSON bool
 	var name string
 	var fill fillFlag
@@ -63,13 +63,13 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 				return usagef("--raw stands alone")
 			}
 			ctx := cmd.Context()
-			in := inspector(ctx, fill)
+			in := c.inspector(ctx, fill)
 			ck, err := in.Open(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			defer ck.Close()
-			c, err := in.Find(ctx, ck, args[0], name, args[1])
+			content, err := in.Find(ctx, ck, args[0], name, args[1])
 			if errors.As(err, new(inspect.RegionError)) {
 				return usageError{err}
 			}
@@ -86,11 +86,11 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 			out := bufio.NewWriter(to)
 			switch {
 			case raw:
-				err = c.WriteRaw(ctx, out)
+				err = content.WriteRaw(ctx, out)
 			case asJSON:
-				err = c.WriteJSON(ctx, out)
+				err = content.WriteJSON(ctx, out)
 			default:
-				err = c.Print(ctx, out, all)
+				err = content.Print(ctx, out, all)
 			}
 			if err != nil {
 				return err

@@ -16,19 +16,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/convert"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/zarr"
 )
 
 // tensorSuffix ends the names of safetensors files.
 const tensorSuffix = safetensors.Ext
 
-func newConvert() *cobra.Command {
-	c := &conversionFlags{}
+func (line Config) newConvert() *cobra.Command {
+	c := &conversionFlags{line: line}
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
 		Short: "Convert a checkpoint, from and to .safetensors too",
@@ -112,7 +114,7 @@ Missing parent directories of DST are made.` + exitHelp,
 			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes"} {
 				c.stores = c.stores || cmd.Flags().Changed(name)
 			}
-			c.o.FollowLinks = inspector(cmd.Context(), c.fill).FollowLinks
+			c.o.FollowLinks = line.inspector(cmd.Context(), c.fill).FollowLinks
 			c.o.FillMissing = bool(c.fill)
 			start := time.Now()
 			done, err := c.run(cmd.Context(), args[0], args[1])
@@ -120,7 +122,7 @@ Missing parent directories of DST are made.` + exitHelp,
 				c.warn(cmd.ErrOrStderr(), args[0], done)
 			}
 			if err != nil {
-				return convertError(err)
+				return c.withPlace(cmd.Context(), args[0], convertError(err))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(args[1]), inspect.Plural(done.Leaves, "leaf"), fault.Size(done.Bytes), pace(done.Bytes, time.Since(start)))
 			return err
@@ -143,6 +145,7 @@ Missing parent directories of DST are made.` + exitHelp,
 
 // conversionFlags are those of convert.
 type conversionFlags struct {
+	line                          Config
 	o                             convert.Options
 	fill                          fillFlag
 	separator, compression, dtype string
@@ -178,20 +181,22 @@ func collectEarly() (done func()) {
 }
 
 func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Report, error) {
-	from, err := locate(src)
+	inFrom, inTo := c.line.holding(src), c.line.holding(dst)
+	c.o.From, c.o.To = inFrom.Store, inTo.Store
+	from, err := inFrom.argument(ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	to, err := locate(dst)
+	to, err := inTo.argument(ctx, dst)
 	if err != nil {
 		return nil, err
 	}
-	fromFile, toFile := isTensorFile(ctx, from), strings.HasSuffix(to.name, tensorSuffix)
+	fromFile, toFile := isTensorFile(ctx, from), strings.HasSuffix(to.Name, tensorSuffix)
 	switch {
 	case fromFile && toFile:
 		return nil, usagef("both SRC and DST are %s files: convert SRC to a checkpoint first, and that to DST", tensorSuffix)
-	case !toFile && isFileSuffix(path.Ext(to.name)):
-		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, path.Ext(to.name))
+	case !toFile && isFileSuffix(path.Ext(to.Name)):
+		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, path.Ext(to.Name))
 	case toFile && c.stores:
 		return nil, usagef("--compression, --zarr2, --plain-files and --chunk-bytes are for making a checkpoint")
 	case c.separator == "":
@@ -210,6 +215,28 @@ func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Re
 		return convert.ToSafetensors(ctx, src, dst, c.o)
 	}
 	return convert.Copy(ctx, src, dst, c.o)
+}
+
+// holding returns the command line as it is for SRC or DST: without the store if the path is
+// one of safetensors files, which are on the local disk.
+func (c Config) holding(given string) Config {
+	if path.Ext(path.Clean(given)) == tensorSuffix {
+		c.Store = nil
+	}
+	return c
+}
+
+// withPlace says of a SRC at which there is nothing that it was looked for on the local disk,
+// if the command line has a store.
+func (c *conversionFlags) withPlace(ctx context.Context, src string, err error) error {
+	if c.line.Store == nil || c.o.From != nil || !errors.Is(err, orbax.ErrNotExist) {
+		return err
+	}
+	hint := "a SRC whose name ends with " + tensorSuffix + " is on the local disk"
+	if more := c.line.holding(src).hintOf(ctx, err); more != "" {
+		hint += "; " + more
+	}
+	return hinted{err, hint}
 }
 
 // optionFlags are the flags that stand for options of package convert.
@@ -283,11 +310,11 @@ func isFileSuffix(ext string) bool {
 
 // isTensorFile reports whether a path is that of a safetensors file, rather than of a
 // directory.
-func isTensorFile(ctx context.Context, at place) bool {
-	if !strings.HasSuffix(at.name, tensorSuffix) {
+func isTensorFile(ctx context.Context, at storage.Location) bool {
+	if !strings.HasSuffix(at.Name, tensorSuffix) {
 		return false
 	}
-	info, err := at.store.Stat(ctx, at.name)
+	info, err := at.Store.Stat(ctx, at.Name)
 	return err != nil || !info.Dir
 }
 

@@ -26,7 +26,7 @@ type trouble struct{ error }
 
 func (t trouble) Unwrap() error { return t.error }
 
-func newDiff() *cobra.Command {
+func (c Config) newDiff() *cobra.Command {
 	var asJSON, quiet bool
 	var name string
 	var fill fillFlag
@@ -80,7 +80,7 @@ EXIT STATUS
 			if _, err := tree.ParsePatterns(args[2:]...); err != nil {
 				return trouble{usageError{err}}
 			}
-			c, err := inspector(cmd.Context(), fill).Diff(cmd.Context(), args[0], args[1], name, args[2:], o)
+			c, err := c.inspector(cmd.Context(), fill).Diff(cmd.Context(), args[0], args[1], name, args[2:], o)
 			if err != nil {
 				return trouble{err}
 			}

@@ -69,13 +69,13 @@ func damaged(err error) bool {
 	return errors.Is(err, errDamaged) || inspect.IsDamage(err)
 }
 
-// report tells a person what went wrong.
-func report(w io.Writer, command string, err error) {
+// report says what went wrong, and the hint about it unless that is "".
+func report(w io.Writer, command string, err error, hint string) {
 	if err == errDamaged || err == errUnchecked || err == errDiffer {
 		return
 	}
 	fmt.Fprintf(w, "%s: %s\n", command, describe(err))
-	if hint := hintOf(err); hint != "" {
+	if hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 	var usage usageError

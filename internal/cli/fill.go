@@ -31,6 +31,6 @@ func mayFollowLinks(verb *cobra.Command) {
 }
 
 // inspector returns what opens checkpoints as the flags of the command line say.
-func inspector(ctx context.Context, fill fillFlag) inspect.Inspector {
-	return inspect.Inspector{FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill), Resolve: resolve}
+func (c Config) inspector(ctx context.Context, fill fillFlag) inspect.Inspector {
+	return inspect.Inspector{Store: c.Store, FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill)}
 }

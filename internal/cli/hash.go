@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-func newHash() *cobra.Command {
+func (c Config) newHash() *cobra.Command {
 	var asJSON, leaves bool
 	var name string
 	var fill fillFlag
@@ -49,7 +49,7 @@ arguments of those that could be read, of
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var worst error
 			results := []*inspect.Hashes{}
-			in := inspector(cmd.Context(), fill)
+			in := c.inspector(cmd.Context(), fill)
 			for _, path := range args {
 				h, err := in.Hash(cmd.Context(), path, name, patterns, leaves)
 				if err == nil && !asJSON {
@@ -71,7 +71,7 @@ arguments of those that could be read, of
 				case worst == nil:
 					worst = errUnchecked
 				}
-				report(cmd.ErrOrStderr(), cmd.CommandPath(), err)
+				report(cmd.ErrOrStderr(), cmd.CommandPath(), err, c.hintOf(cmd.Context(), err))
 			}
 			if asJSON {
 				if err := inspect.WriteJSON(cmd.OutOrStdout(), map[string]any{"checkpoints": results}); err != nil {

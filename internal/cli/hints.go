@@ -22,7 +22,7 @@ const noStoreHint = "object stores are not supported; copy what is there to the 
 const leavesHint = "`orbax ls` lists the leaves"
 
 // hintOf returns what can be done about err, or "".
-func hintOf(err error) string {
+func (c Config) hintOf(ctx context.Context, err error) string {
 	var ours hinted
 	if errors.As(err, &ours) {
 		return ours.hint
@@ -54,43 +54,42 @@ func hintOf(err error) string {
 	if errors.Is(err, fault.ErrNoMatch) {
 		return leavesHint
 	}
-	at, placeErr := placeOf(lib.Path)
+	at, placeErr := c.locate(ctx, lib.Path)
 	if placeErr != nil {
 		if isURL(lib.Path) && errors.Is(err, orbax.ErrUnsupported) && errors.Is(placeErr, orbax.ErrUnsupported) {
 			return noStoreHint
 		}
 		return ""
 	}
-	session := strings.HasSuffix(at.name, layout.PartialSuffix)
+	session := strings.HasSuffix(at.Name, layout.PartialSuffix)
 	switch {
-	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(path.Base(at.name), storage.TempMarker):
+	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(path.Base(at.Name), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
 	case errors.Is(err, orbax.ErrIncomplete) && session && lib.Op == "delete":
 		return "`orbax partial abort " + lib.Path + "` removes it with all its parts"
 	case errors.Is(err, orbax.ErrIncomplete) && session:
 		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
-		return absentHint(lib.Path, at, lib.Op == "delete")
+		return absentHint(ctx, lib.Path, at, lib.Op == "delete")
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && lib.Op != "delete" && lib.Op != "save":
-		return cmp.Or(newestHint(at), insideHint(lib.Path, at))
+		return cmp.Or(newestHint(ctx, at), insideHint(ctx, lib.Path, at))
 	}
 	return ""
 }
 
 // absentHint is for a path at which there is nothing. Of what was to be removed it proposes
 // no other.
-func absentHint(path string, at place, removal bool) string {
-	ctx := context.Background()
-	if _, err := at.store.Stat(ctx, at.name); err == nil {
+func absentHint(ctx context.Context, path string, at storage.Location, removal bool) string {
+	if _, err := at.Store.Stat(ctx, at.Name); err == nil {
 		return "" // it is something in it that is not there
 	}
-	if info, err := at.store.Stat(ctx, at.name+layout.PartialSuffix); err == nil && info.Dir {
+	if info, err := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); err == nil && info.Dir {
 		return "`orbax partial finalize " + path + "` makes the checkpoint of its session's parts"
 	}
-	if near := closestPath(at, mayBeCheckpoint); near != "" && !removal {
+	if near := closestPath(ctx, at, mayBeCheckpoint); near != "" && !removal {
 		return "did you mean " + near + "?"
 	}
-	return besideHint(at, removal)
+	return besideHint(ctx, at, removal)
 }
 
 // hintText says a hint in the words of the command line.

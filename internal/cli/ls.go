@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-func newLs() *cobra.Command {
+func (c Config) newLs() *cobra.Command {
 	var asJSON bool
 	var name string
 	var fill fillFlag
@@ -91,7 +91,7 @@ and the words NaN, Infinity and -Infinity without --json.` + exitHelp,
 				}
 				return print(cmd.OutOrStdout())
 			}
-			in := inspector(cmd.Context(), fill)
+			in := c.inspector(cmd.Context(), fill)
 			l, err := in.List(cmd.Context(), args[0], name)
 			if err == nil {
 				return cmp.Or(write(l, func(w io.Writer) error { return printListing(w, l) }), l.Err)

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 func program() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	status := Run(ctx, os.Args[1:], Stdio{Out: os.Stdout, Err: os.Stderr})
+	status := Run(ctx, os.Args[1:], Config{Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(status)
 }

@@ -65,7 +65,7 @@ func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	file, src := filepath.Join(dir, "in"+tensorSuffix), filepath.Join(dir, "ck")
 	writeLarge(t, file, 96<<20)
-	if got := Run(t.Context(), []string{"convert", file, src}, Stdio{Out: os.Stdout, Err: os.Stderr}); got != exitOK {
+	if got := Run(t.Context(), []string{"convert", file, src}, Config{Out: os.Stdout, Err: os.Stderr}); got != exitOK {
 		t.Fatalf("exit status %d", got)
 	}
 	out := filepath.Join(dir, "out")
@@ -92,7 +92,7 @@ func TestInterrupt(t *testing.T) {
 	case len(entries) > 0:
 		t.Fatalf("left behind: %v", entries)
 	}
-	if got := Run(ctx, []string{"ls", src}, Stdio{Out: os.Stdout, Err: os.Stderr}); got != exitInterrupted {
+	if got := Run(ctx, []string{"ls", src}, Config{Out: os.Stdout, Err: os.Stderr}); got != exitInterrupted {
 		t.Errorf("exit status %d, want %d", got, exitInterrupted)
 	}
 }

@@ -8,12 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/partial"
 )
 
-func newPartial() *cobra.Command {
+func (c Config) newPartial() *cobra.Command {
 	verbs := []string{"ls", "finalize", "abort"}
 	cmd := &cobra.Command{
 		Use:   "partial",
@@ -38,11 +39,11 @@ PATH is the path of the checkpoint or of its session.` + exitHelp,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPartialLs(), newPartialFinalize(), newPartialAbort())
+	cmd.AddCommand(c.newPartialLs(), c.newPartialFinalize(), c.newPartialAbort())
 	return cmd
 }
 
-func newPartialLs() *cobra.Command {
+func (c Config) newPartialLs() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ls PATH",
@@ -64,7 +65,7 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
   orbax partial ls --json /ckpt | jq -r '.sessions[].path'`,
 		Args: exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			found, err := inspect.FindSessions(cmd.Context(), args[0])
+			found, err := c.inspector(cmd.Context(), false).Sessions(cmd.Context(), args[0])
 			sessions := inspect.DescribeSessions(found)
 			if asJSON {
 				if err == nil || len(found) > 0 {
@@ -83,7 +84,7 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 	return cmd
 }
 
-func newPartialFinalize() *cobra.Command {
+func (c Config) newPartialFinalize() *cobra.Command {
 	return &cobra.Command{
 		Use:   "finalize PATH",
 		Short: "Make the checkpoint of a session",
@@ -98,10 +99,10 @@ sure that no Python process is still saving into it.` + exitHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, start := cmd.Context(), time.Now()
 			line := args[0] + "  was finalized before"
-			if s, err := partial.Open(ctx, args[0]); err == nil {
+			if s, err := partial.Open(ctx, args[0], orbax.In(c.Store)); err == nil {
 				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), inspect.Plural(len(s.Parts), "part"), inspect.Plural(inspect.DescribeSession(s).LeafCount(), "leaf"))
 			}
-			if err := partial.Finalize(ctx, args[0]); err != nil {
+			if err := partial.Finalize(ctx, args[0], orbax.In(c.Store)); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %.2fs\n", line, time.Since(start).Seconds())
@@ -110,7 +111,7 @@ sure that no Python process is still saving into it.` + exitHelp,
 	}
 }
 
-func newPartialAbort() *cobra.Command {
+func (c Config) newPartialAbort() *cobra.Command {
 	return &cobra.Command{
 		Use:   "abort PATH",
 		Short: "Remove a session with all its parts",
@@ -118,7 +119,9 @@ func newPartialAbort() *cobra.Command {
 all its parts. It asks nothing. What is at PATH is not touched.` + exitHelp,
 		Example: `  orbax partial abort /ckpt/step_100`,
 		Args:    exactly("PATH"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return partial.Abort(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return partial.Abort(cmd.Context(), args[0], orbax.In(c.Store))
+		},
 	}
 }
 

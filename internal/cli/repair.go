@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-func newRepair() *cobra.Command {
+func (c Config) newRepair() *cobra.Command {
 	var apply, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "repair CKPT",
@@ -40,14 +40,14 @@ The document of --json has the members
   orbax repair --apply /ckpt/step_100`,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ck, err := inspector(cmd.Context(), false).Open(cmd.Context(), args[0])
+			ck, err := c.inspector(cmd.Context(), false).Open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			if err := ck.Close(); err != nil {
 				return err
 			}
-			var options []orbax.RepairOption
+			options := []orbax.RepairOption{orbax.In(c.Store)}
 			if apply {
 				options = append(options, orbax.WriteRepairs())
 			}

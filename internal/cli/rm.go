@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-func newRm() *cobra.Command {
+func (c Config) newRm() *cobra.Command {
 	var name string
 	var missingOK bool
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ checkpoint.` + exitHelp,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, path := cmd.Context(), args[0]
-			var options []orbax.DeleteOption
+			options := []orbax.DeleteOption{orbax.In(c.Store)}
 			if cmd.Flags().Changed("name") {
 				options = append(options, orbax.Name(name))
 			}
@@ -41,7 +41,7 @@ checkpoint.` + exitHelp,
 			}
 			err := orbax.Delete(ctx, path, options...)
 			if name != "" && errors.Is(err, orbax.ErrNotExist) {
-				if ck, openErr := orbax.Open(ctx, path); openErr == nil {
+				if ck, openErr := orbax.Open(ctx, path, orbax.In(c.Store)); openErr == nil {
 					defer ck.Close()
 					return inspect.NameHint(err, ck, name)
 				}
@@ -49,7 +49,7 @@ checkpoint.` + exitHelp,
 			if !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				return err
 			}
-			outer, rest := inspector(ctx, false).Enclosing(ctx, path)
+			outer, rest := c.inspector(ctx, false).Enclosing(ctx, path)
 			switch {
 			case outer == "":
 				return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax/internal/inspect"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // exitHelp ends the long help of every verb.
@@ -23,23 +24,28 @@ EXIT STATUS
   2    anything else: bad usage, nothing at the path, no permission …
   130  interrupted; nothing half written is left behind`
 
-// Stdio is where a command line writes to. No verb reads from a standard input.
-type Stdio struct {
+// Config is what a command line works with. No verb reads from a standard input.
+type Config struct {
 	// Out takes results. Text for people is printed without the characters that act on a
 	// terminal; the bytes of a leaf that is printed as it is, and not to a terminal, are not
 	// changed.
 	Out io.Writer
 	// Err takes errors, hints and warnings.
 	Err io.Writer
+	// Store, if not nil, is the one in which the paths of the command line are names, as
+	// [orbax.In] has it. Except of convert: a SRC or DST whose name ends with .safetensors
+	// is on the local disk all the same. If it is nil, paths are those of the local disk and
+	// URLs of registered schemes.
+	Store storage.Store
 }
 
 // Run executes a command line, without the program's name, and returns its exit status, which
 // the help of every verb describes. It ends when ctx does, with the status of an
 // interruption. It can run several times in one process, also at the same time.
-func Run(ctx context.Context, args []string, stdio Stdio) int {
-	root := newRoot()
+func Run(ctx context.Context, args []string, c Config) int {
+	root := c.newRoot()
 	root.SetArgs(args)
-	out, errs := inspect.ForTerminal(stdio.Out), inspect.ForTerminal(stdio.Err)
+	out, errs := inspect.ForTerminal(c.Out), inspect.ForTerminal(c.Err)
 	root.SetOut(out)
 	root.SetErr(errs)
 	defer errs.Flush()
@@ -56,11 +62,11 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
-	report(errs, cmd.CommandPath(), err)
+	report(errs, cmd.CommandPath(), err, c.hintOf(ctx, err))
 	return exitStatus(err)
 }
 
-func newRoot() *cobra.Command {
+func (c Config) newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "orbax",
 		Short: "Look into, check, convert and mend checkpoints in the format of Orbax",
@@ -84,11 +90,11 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainFlagError(err)} })
-	for _, verb := range []*cobra.Command{newLs(), newCat(), newVerify(), newHash(), newDiff(), newConvert(), newRepair()} {
+	for _, verb := range []*cobra.Command{c.newLs(), c.newCat(), c.newVerify(), c.newHash(), c.newDiff(), c.newConvert(), c.newRepair()} {
 		mayFollowLinks(verb)
 		root.AddCommand(verb)
 	}
-	root.AddCommand(newRm(), newPartial(), newVersion())
+	root.AddCommand(c.newRm(), c.newPartial(), newVersion())
 	return root
 }
 

@@ -35,7 +35,7 @@ func TestRunsInAProcess(t *testing.T) {
 	} {
 		runs.Go(func() {
 			var out, errs bytes.Buffer
-			status := Run(t.Context(), c.args, Stdio{Out: &out, Err: &errs})
+			status := Run(t.Context(), c.args, Config{Out: &out, Err: &errs})
 			if text := out.String() + errs.String(); status != c.status || !strings.Contains(text, c.out) {
 				t.Errorf("%q: status %d, %q; want status %d, %q", c.args, status, text, c.status, c.out)
 			}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"path"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/inspect"
@@ -10,13 +9,13 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// closestPath returns the neighbour of a place that may have been meant, among
+// closestPath returns the neighbour of a location that may have been meant, among
 // those that fit, or "". A step of another number is not meant: a number is no
 // spelling error.
-func closestPath(at place, fits func(storage.Info) bool) string {
-	dir, name := path.Split(at.name)
+func closestPath(ctx context.Context, at storage.Location, fits func(storage.Info) bool) string {
+	dir, name := at.Dir(), at.Base()
 	number, numbered := inspect.StepNumber(name)
-	entries, err := at.store.List(context.Background(), path.Clean(dir))
+	entries, err := dir.Store.List(ctx, dir.Name)
 	if err != nil {
 		return ""
 	}
@@ -30,7 +29,7 @@ func closestPath(at place, fits func(storage.Info) bool) string {
 		}
 	}
 	if near := inspect.Closest(name, names, 1); len(near) > 0 {
-		return at.dir() + near[0]
+		return dir.Join(near[0]).String()
 	}
 	return ""
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,13 +11,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // stepsIn returns the names in a directory that may be those of steps, in the order of their
-// numbers; none if the newest is no checkpoint. Text is the directory's path for people.
-func stepsIn(dir place) []string {
-	ctx := context.Background()
-	entries, err := dir.store.List(ctx, dir.name)
+// numbers; none if the newest is no checkpoint.
+func stepsIn(ctx context.Context, dir storage.Location) []string {
+	entries, err := dir.Store.List(ctx, dir.Name)
 	if err != nil {
 		return nil
 	}
@@ -37,7 +35,7 @@ func stepsIn(dir place) []string {
 	if len(steps) == 0 {
 		return nil
 	}
-	if is, err := orbax.IsCheckpoint(ctx, dir.in(steps[len(steps)-1])); err != nil || !is {
+	if is, err := orbax.IsCheckpoint(ctx, dir.Join(steps[len(steps)-1]).Name, orbax.In(dir.Store)); err != nil || !is {
 		return nil
 	}
 	return steps
@@ -45,9 +43,9 @@ func stepsIn(dir place) []string {
 
 // besideHint says which steps there are in the directory of a path at which there is
 // nothing, or "". Of what was to be removed it proposes none.
-func besideHint(at place, removal bool) string {
-	dir := at.parent()
-	steps := stepsIn(dir)
+func besideHint(ctx context.Context, at storage.Location, removal bool) string {
+	dir := at.Dir()
+	steps := stepsIn(ctx, dir)
 	hint := ""
 	switch n := len(steps); {
 	case n == 0:
@@ -62,23 +60,22 @@ func besideHint(at place, removal bool) string {
 	if removal || len(steps) == 1 {
 		return hint
 	}
-	return hint + "; the newest is " + fault.Shown(dir.in(steps[len(steps)-1]))
+	return hint + "; the newest is " + fault.Shown(dir.Join(steps[len(steps)-1]).String())
 }
 
-// newestHint says which step of the run at a place is the newest, or "".
-func newestHint(at place) string {
-	steps := stepsIn(at)
+// newestHint says which step of the run at a location is the newest, or "".
+func newestHint(ctx context.Context, at storage.Location) string {
+	steps := stepsIn(ctx, at)
 	if len(steps) == 0 {
 		return ""
 	}
-	return "the newest is " + fault.Shown(at.in(steps[len(steps)-1]))
+	return "the newest is " + fault.Shown(at.Join(steps[len(steps)-1]).String())
 }
 
 // insideHint says which other verb is for a directory that is no checkpoint, at the given
 // path. It returns "" if there is none.
-func insideHint(given string, at place) string {
-	ctx := context.Background()
-	entries, err := at.store.List(ctx, at.name)
+func insideHint(ctx context.Context, given string, at storage.Location) string {
+	entries, err := at.Store.List(ctx, at.Name)
 	if err != nil {
 		return ""
 	}
@@ -87,9 +84,9 @@ func insideHint(given string, at place) string {
 			return "`orbax partial ls " + fault.Shown(given) + "` lists the sessions of partial saves in it"
 		}
 	}
-	if path.Base(at.name) == layout.RootMetadataDir {
-		if _, err := at.store.Stat(ctx, path.Join(at.name, layout.RootMetadataFile)); err == nil {
-			return "`orbax ls " + fault.Shown(filepath.Dir(given)) + "` prints the metadata of the run"
+	if at.Base() == layout.RootMetadataDir {
+		if _, err := at.Store.Stat(ctx, at.Join(layout.RootMetadataFile).Name); err == nil {
+			return "`orbax ls " + fault.Shown(at.Dir().String()) + "` prints the metadata of the run"
 		}
 	}
 	return ""

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-func newVerify() *cobra.Command {
+func (c Config) newVerify() *cobra.Command {
 	var asJSON, quiet bool
 	var fill fillFlag
 	cmd := &cobra.Command{
@@ -68,14 +69,15 @@ arguments, of which a run is replaced by its steps, of
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
 		Args: atLeast("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, all := inspector(cmd.Context(), fill), newTally(asJSON)
+			in := c.inspector(cmd.Context(), fill)
+			all := newTally(asJSON, in)
 			show := func(v *inspect.Verdict, line, hint bool) error {
 				if line && !asJSON {
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), verdictText(v)); err != nil {
 						return err
 					}
 				}
-				if text := verdictHint(v); hint && !asJSON && text != "" {
+				if text := c.verdictHint(cmd.Context(), v); hint && !asJSON && text != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", text)
 				}
 				return nil
@@ -127,14 +129,14 @@ arguments, of which a run is replaced by its steps, of
 }
 
 // verdictHint returns what can be done about a verdict, or "".
-func verdictHint(v *inspect.Verdict) string {
+func (c Config) verdictHint(ctx context.Context, v *inspect.Verdict) string {
 	switch {
 	case v.NeedsIndex:
 		return fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
 	case v.Err == nil:
 		return ""
 	}
-	return hintOf(v.Err)
+	return c.hintOf(ctx, v.Err)
 }
 
 // verdictText returns what verify prints.

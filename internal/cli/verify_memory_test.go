@@ -44,7 +44,7 @@ func TestVerifyMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cmd, out := newVerify(), &heapAtWrite{}
+		cmd, out := (Config{}).newVerify(), &heapAtWrite{}
 		cmd.SetArgs(append(flags, run))
 		cmd.SetOut(out)
 		cmd.SetErr(io.Discard)

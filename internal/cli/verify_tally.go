@@ -10,7 +10,8 @@ import (
 // tally gathers what all verdicts of one verify together say. It keeps no more of a
 // verdict than what is printed or counts later: a run can have any number of steps.
 type tally struct {
-	keep     bool // all verdicts, for the document of --json
+	in       inspect.Inspector // that the verdicts are from
+	keep     bool              // all verdicts, for the document of --json
 	verdicts []*inspect.Verdict
 
 	whole   map[string]bool    // directories that have a checkpoint which is whole
@@ -18,8 +19,8 @@ type tally struct {
 	worst   error
 }
 
-func newTally(keep bool) *tally {
-	return &tally{keep: keep, verdicts: []*inspect.Verdict{}, whole: map[string]bool{}}
+func newTally(keep bool, in inspect.Inspector) *tally {
+	return &tally{in: in, keep: keep, verdicts: []*inspect.Verdict{}, whole: map[string]bool{}}
 }
 
 // add takes a verdict about a checkpoint.
@@ -30,7 +31,7 @@ func (t *tally) add(v *inspect.Verdict) {
 	switch v.Status {
 	case inspect.StatusOK:
 		if v.Note == "" {
-			t.whole[dirOf(v)] = true
+			t.whole[t.dirOf(v)] = true
 		}
 	case inspect.StatusUnfinished:
 		if !v.InRun {
@@ -50,7 +51,7 @@ func (t *tally) add(v *inspect.Verdict) {
 // an argument beside them that is whole. A pattern of the shell finds such.
 func (t *tally) lacking() (missing []*inspect.Verdict) {
 	for _, v := range t.pending {
-		if !(inspect.IsBeside(v.Path) && t.whole[dirOf(v)]) {
+		if !(inspect.IsBeside(v.Path) && t.whole[t.dirOf(v)]) {
 			missing = append(missing, v)
 		}
 	}
@@ -66,8 +67,8 @@ func (t *tally) err() error {
 }
 
 // dirOf returns the directory that the checkpoint is in.
-func dirOf(v *inspect.Verdict) string {
-	if at, err := resolve(context.Background(), v.Path); err == nil {
+func (t *tally) dirOf(v *inspect.Verdict) string {
+	if at, err := t.in.Locate(context.Background(), v.Path); err == nil {
 		return at.Dir().Name
 	}
 	return path.Dir(v.Path)

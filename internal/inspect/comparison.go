@@ -53,7 +53,7 @@ func (in Inspector) Diff(ctx context.Context, a, b, name string, patterns []stri
 		if err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %s is of kind %s, which cannot be compared", a, partTitle(name), KindOf(ctx, m, name))
+		return nil, fmt.Errorf("%s: %s is of kind %s, which cannot be compared", a, partTitle(name), in.KindOf(ctx, m, name))
 	}
 	if i := slices.Index(used, false); i >= 0 {
 		return nil, withNames(fmt.Errorf("no leaf matches %q", patterns[i]), AnyLeaf)

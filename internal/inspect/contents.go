@@ -9,7 +9,6 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -105,10 +104,10 @@ const (
 
 // KindOf returns the kind of a part that is no pytree: what the checkpoint says
 // of it, else what its files say.
-func KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
+func (in Inspector) KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
 	typ := m.Handlers[name]
 	if typ == "" {
-		if at, err := storage.Resolve(ctx, m.Path); err == nil {
+		if at, err := in.Locate(ctx, m.Path); err == nil {
 			typ, _ = layout.TypeByFiles(ctx, at.Store, at.Join(name).Name) // unknown if they cannot be seen
 		}
 	}

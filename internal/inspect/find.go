@@ -46,6 +46,7 @@ func (l *storedLeaf) err() error {
 
 // finder looks for what paths of leaves mean in a checkpoint.
 type finder struct {
+	in      Inspector
 	ck      *orbax.Checkpoint
 	path    string // of the checkpoint
 	part    string // to look in; "" is the one that Orbax loads
@@ -62,7 +63,7 @@ func (e noLeafError) Unwrap() error { return e.error }
 // checkpointable and a slash; else a checkpointable that is a document. If there is none of
 // that name, the brackets at its end say the region of what the rest means.
 func (in Inspector) Find(ctx context.Context, ck *orbax.Checkpoint, path, part, leaf string) (Content, error) {
-	f := &finder{ck: ck, path: path, part: part, options: OptionsOf[orbax.LoadOption](in.Fill())}
+	f := &finder{in: in, ck: ck, path: path, part: part, options: OptionsOf[orbax.LoadOption](in.Fill())}
 	return f.find(ctx, leaf)
 }
 
@@ -103,7 +104,7 @@ func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
 	case len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]):
 		part, isPart = names[0], true // as at the path of a document
 	}
-	t, err := OpenTree(ctx, f.ck, f.path, f.part, f.options...)
+	t, err := f.in.OpenTree(ctx, f.ck, f.path, f.part, f.options...)
 	switch noTree := errors.Is(err, ErrNoPytree) || errors.Is(err, orbax.ErrStructure); {
 	case err != nil && !(noTree && isPart):
 		return nil, err
@@ -123,7 +124,7 @@ func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
 	case !isLeaf:
 		return f.document(ctx, part)
 	}
-	if t, err = OpenTree(ctx, f.ck, f.path, part, f.options...); err != nil {
+	if t, err = f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); err != nil {
 		return nil, err
 	}
 	if l := f.leaf(t, inPart); l != nil {
@@ -165,7 +166,7 @@ func (f *finder) document(ctx context.Context, name string) (Content, error) {
 	if t := TreeOf(m, name); t != nil {
 		return nil, f.notLeaf(name, name+"/", leafNames(t))
 	}
-	kind := KindOf(ctx, m, name)
+	kind := f.in.KindOf(ctx, m, name)
 	if kind == KindStateful {
 		if d, err := readState(ctx, f.ck, f.path, name); d != nil || err != nil {
 			return d, err
@@ -216,13 +217,13 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 	}
 	near := endingWith(leaf, names)
 	if part, rest, ok := strings.Cut(leaf, keySeparator); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
-		if t, openErr := OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+		if t, openErr := f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
 			return withNames(err, SimilarLeaves, part+"/"+rest)
 		}
 	}
 	if part, rest, ok := strings.Cut(leaf, "/"); ok && len(near) == 0 && prefix == "" && f.part == "" {
 		for _, part := range Closest(part, f.ck.Names(), 1) {
-			if t, openErr := OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
+			if t, openErr := f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
 				return withNames(err, SimilarLeaves, part+"/"+rest)
 			}
 		}
@@ -280,7 +281,7 @@ var ErrNoPytree = errors.New("no pytree")
 
 // OpenTree opens the pytree called name in the checkpoint at path; "" stands for
 // the one that Orbax loads.
-func OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, options ...orbax.LoadOption) (*view.Tree, error) {
+func (in Inspector) OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, options ...orbax.LoadOption) (*view.Tree, error) {
 	t, err := ck.Tree(ctx, append([]orbax.LoadOption{orbax.Name(name)}, options...)...)
 	if err == nil {
 		return t, nil
@@ -295,7 +296,7 @@ func OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, opti
 	case lookErr != nil || TreeOf(m, name) != nil:
 		return nil, err
 	}
-	kind := KindOf(ctx, m, name)
+	kind := in.KindOf(ctx, m, name)
 	err = fmt.Errorf("%s: %s is %w: its kind is %s", path, partTitle(name), ErrNoPytree, kind)
 	if kind == KindJSON {
 		return nil, hintError{err, Hint{Kind: PrintsDocument, Checkpoint: path, Names: []string{name}}}

@@ -45,7 +45,7 @@ func (in Inspector) Hash(ctx context.Context, path, name string, patterns []stri
 	trees := 0
 	for _, n := range names {
 		part := hashedPart{Name: n}
-		t, err := OpenTree(ctx, ck, path, n, options...)
+		t, err := in.OpenTree(ctx, ck, path, n, options...)
 		switch {
 		case errors.Is(err, ErrNoPytree) && name == "":
 		case err != nil:

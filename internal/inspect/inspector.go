@@ -9,28 +9,28 @@ import (
 	"strings"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
 // Inspector opens checkpoints and describes them. Several goroutines may use one.
 type Inspector struct {
+	// Store, if not nil, is the one in which paths are names; see [orbax.In].
+	Store storage.Store
 	// FollowLinks lets symbolic links inside of a checkpoint lead out of it.
 	FollowLinks bool
 	// FillMissing takes chunks that are missing for fill value.
 	FillMissing bool
-	// Resolve returns the location that a path leads to; storage.Resolve if it is nil.
-	Resolve func(ctx context.Context, path string) (storage.Location, error)
 }
 
-func (in Inspector) resolve(ctx context.Context, path string) (storage.Location, error) {
-	if in.Resolve != nil {
-		return in.Resolve(ctx, path)
-	}
-	return storage.Resolve(ctx, path)
+// Locate returns the location that a path leads to.
+func (in Inspector) Locate(ctx context.Context, path string) (storage.Location, error) {
+	return config.Locate(ctx, in.Store, path)
 }
 
-func (in Inspector) openOptions() []orbax.OpenOption {
+// links returns the options of opening what may have links.
+func (in Inspector) links() []orbax.OpenOption {
 	if !in.FollowLinks {
 		return nil
 	}
@@ -56,7 +56,7 @@ func OptionsOf[O any](fill []orbax.FillOption) []O {
 // Open opens a checkpoint for reading. Of a path inside of a checkpoint its error has a
 // hint; see [HintOf].
 func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, error) {
-	ck, err := orbax.Open(ctx, path, in.openOptions()...)
+	ck, err := orbax.Open(ctx, path, append(in.links(), orbax.In(in.Store))...)
 	missing := errors.Is(err, orbax.ErrNotExist)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err
@@ -78,7 +78,7 @@ func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, e
 // Enclosing returns the checkpoint that a path is inside of, at any depth, and the rest of
 // the path; "" if it is inside of none, or if that cannot be seen.
 func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest string) {
-	at, err := in.resolve(ctx, of)
+	at, err := in.Locate(ctx, of)
 	if err != nil {
 		return "", ""
 	}
@@ -87,18 +87,16 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 		return "", ""
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(at.Name, dir), "/")
-	if scheme, _, isURL := strings.Cut(of, "://"); isURL && !strings.EqualFold(scheme, "file") {
-		outer = of
-		for range strings.Split(rest, "/") {
-			outer = outer[:strings.LastIndexByte(strings.TrimRight(outer, "/"), '/')]
-		}
-	} else {
-		outer = filepath.FromSlash(dir)
-	}
-	if is, _ := orbax.IsCheckpoint(ctx, outer); !is {
+	if is, _ := orbax.IsCheckpoint(ctx, dir, orbax.In(at.Store)); !is {
 		return "", ""
 	}
-	return outer, path.Clean(rest)
+	if scheme, _, isURL := strings.Cut(at.Called, "://"); at.Called != "" && (!isURL || strings.EqualFold(scheme, "file")) {
+		return filepath.FromSlash(dir), path.Clean(rest)
+	}
+	for at.Name != dir {
+		at = at.Dir()
+	}
+	return strings.TrimRight(at.String(), "/"), path.Clean(rest)
 }
 
 // IsDamage reports whether err says that data is not what was written, or not all of it.

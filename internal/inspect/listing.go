@@ -95,11 +95,11 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 		if err := lost[name]; err != nil {
 			text := problemOf(err).Error()
 			p.Error = &text
-			if kind := KindOf(ctx, m, name); !strings.HasPrefix(kind, "PyTree") {
+			if kind := in.KindOf(ctx, m, name); !strings.HasPrefix(kind, "PyTree") {
 				p.Kind = kind
 			}
 		} else if t := TreeOf(m, name); t == nil {
-			p.Kind = KindOf(ctx, m, name)
+			p.Kind = in.KindOf(ctx, m, name)
 		} else if p.Pytree, err = describeTree(t); err != nil {
 			return nil, err
 		}

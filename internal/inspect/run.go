@@ -36,7 +36,7 @@ func StepNumber(name string) (int, bool) {
 // stepsDir is a run: a directory of steps.
 type Run struct {
 	in         Inspector
-	path       string
+	at         storage.Location
 	steps      []string // names of directories, in the order of their numbers
 	others     []string // directories that may be checkpoints and have other names
 	unfinished []string
@@ -45,7 +45,7 @@ type Run struct {
 // Run returns the run at a path, or nil if neither a step nor a run's metadata are
 // there.
 func (in Inspector) Run(ctx context.Context, dir string) *Run {
-	at, err := in.resolve(ctx, dir)
+	at, err := in.Locate(ctx, dir)
 	if err != nil || IsBeside(at.Name) { // parts' names may end in digits
 		return nil
 	}
@@ -53,7 +53,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 	if err != nil {
 		return nil
 	}
-	r := &Run{in: in, path: dir}
+	r := &Run{in: in, at: at}
 	for _, e := range entries {
 		_, numbered := StepNumber(e.Name)
 		switch {
@@ -76,7 +76,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		return cmp.Compare(i, j)
 	})
 	for _, s := range r.steps {
-		ck, err := orbax.Open(ctx, Join(dir, s))
+		ck, err := orbax.Open(ctx, at.Join(s).String(), orbax.In(in.Store))
 		if err == nil {
 			ck.Close()
 		}
@@ -85,17 +85,10 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		}
 	}
 	// A run that has begun has its metadata before its first step.
-	if is, _ := in.checkRunMetadata(ctx, Join(dir, layout.RootMetadataDir), dir); is {
+	if is, _ := in.checkRunMetadata(ctx, at.Join(layout.RootMetadataDir), at); is {
 		return r
 	}
 	return nil
-}
-
-func Join(dir, name string) string {
-	if strings.Contains(dir, "://") {
-		return strings.TrimRight(dir, "/") + "/" + name
-	}
-	return filepath.Join(dir, name)
 }
 
 // isNone reports whether an error says that no checkpoint is there, whole or damaged.
@@ -132,7 +125,7 @@ func isSession(name string) bool {
 
 // explain changes the verdict about what has failed with err, if it is unfinished and not
 // damaged, or no checkpoint and has its place in a run all the same.
-func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err error) {
+func (in Inspector) explain(ctx context.Context, v *Verdict, root storage.Location, err error) {
 	if isUnfinishedSave(err) {
 		reason := strings.Join(v.Problems, "; ")
 		v.Status, v.Note, v.Reason, v.Problems = StatusUnfinished, unfinishedSave, &reason, []string{}
@@ -141,14 +134,14 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err er
 		}
 		return
 	}
-	at, resolveErr := in.resolve(ctx, v.Path)
+	at, resolveErr := in.Locate(ctx, v.Path)
 	if resolveErr != nil {
 		return
 	}
 	name := at.Base()
 	switch {
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
-		is, err := in.checkRunMetadata(ctx, v.Path, root)
+		is, err := in.checkRunMetadata(ctx, at, root)
 		switch {
 		case !is:
 			return
@@ -169,18 +162,11 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root string, err er
 // checkRunMetadata reports whether a directory has nothing but the documents of a run's
 // metadata, and whether they can be read and are those that were written, if there are digests.
 // Links in it may lead to what is below root.
-func (in Inspector) checkRunMetadata(ctx context.Context, dir, root string) (is bool, err error) {
-	at, err := in.resolve(ctx, dir)
-	if err != nil {
-		return false, nil
-	}
-	store, name := at.Store, at.Name
-	if confines, err := in.resolve(ctx, root); err == nil {
-		store = storage.Confine(store, confines.Name, in.FollowLinks)
-	}
+func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Location) (is bool, err error) {
+	store, name := storage.Confine(root.Store, root.Name, in.FollowLinks), dir.Name
 	entries, err := store.List(ctx, name)
 	if errors.Is(err, orbax.ErrLink) {
-		return true, inRun(root, err)
+		return true, inRun(root.String(), err)
 	}
 	if err != nil || len(entries) == 0 {
 		return false, nil
@@ -193,7 +179,7 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir, root string) (is 
 	for _, e := range entries {
 		f, err := store.Open(ctx, path.Join(name, e.Name))
 		if errors.Is(err, orbax.ErrLink) {
-			return true, inRun(root, err)
+			return true, inRun(root.String(), err)
 		}
 		if err == nil {
 			f.Close()
@@ -221,11 +207,11 @@ func inRun(run string, err error) error {
 // Verify reports on every step, in their order, then on the other checkpoints and on what
 // is unfinished, and last on the run. The run's metadata are reported if they are damaged.
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
-	total := &Verdict{Path: r.path, Status: StatusOK, IsRun: true}
+	total := &Verdict{Path: r.at.String(), Status: StatusOK, IsRun: true}
 	var bad []string
 	steps, others := 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
-		v := r.in.verify(ctx, Join(r.path, name), r.path)
+		v := r.in.verify(ctx, r.at.Join(name).String(), r.at)
 		if err := ctx.Err(); err != nil {
 			return err
 		}

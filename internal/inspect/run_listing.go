@@ -36,10 +36,10 @@ type runMember struct {
 
 // List describes the checkpoints of a run. It reads their documents only.
 func (r *Run) List(ctx context.Context) (*RunListing, error) {
-	l := &RunListing{Path: r.path, Checkpoints: []runMember{}, Unfinished: append([]string{}, r.unfinished...)}
+	l := &RunListing{Path: r.at.String(), Checkpoints: []runMember{}, Unfinished: append([]string{}, r.unfinished...)}
 	var errs []error
 	for _, name := range slices.Concat(r.steps, r.others) {
-		c, err := r.in.List(ctx, Join(r.path, name), "")
+		c, err := r.in.List(ctx, r.at.Join(name).String(), "")
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -69,7 +69,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 		}
 		l.Checkpoints = append(l.Checkpoints, m)
 	}
-	m, err := training.Metadata(ctx, r.path, training.ReadOptions{OpenOptions: r.in.openOptions()})
+	m, err := training.Metadata(ctx, r.at.String(), training.ReadOptions{Store: r.in.Store, OpenOptions: r.in.links()})
 	if err != nil {
 		var ours *training.Error
 		if errors.As(err, &ours) {
@@ -80,7 +80,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 		l.Custom = Values{m.Custom}
 	}
 	if len(errs) > 0 {
-		l.Err = InCheckpoint(r.path, errors.Join(errs...))
+		l.Err = InCheckpoint(r.at.String(), errors.Join(errs...))
 	}
 	return l, nil
 }

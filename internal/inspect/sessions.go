@@ -12,14 +12,14 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// sessionsAt describes the sessions in a directory, or the one that a path is of: that
+// Sessions returns the sessions in a directory, or the one that a path is of: that
 // of the checkpoint or of the session.
-func FindSessions(ctx context.Context, path string) ([]*partial.Session, error) {
-	found, err := partial.Sessions(ctx, path)
+func (in Inspector) Sessions(ctx context.Context, path string) ([]*partial.Session, error) {
+	found, err := partial.Sessions(ctx, path, orbax.In(in.Store))
 	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
 		return found, err
 	}
-	s, openErr := partial.Open(ctx, path)
+	s, openErr := partial.Open(ctx, path, orbax.In(in.Store))
 	if openErr != nil {
 		return found, cmp.Or(err, openErr)
 	}

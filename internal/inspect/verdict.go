@@ -8,6 +8,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -49,11 +50,12 @@ type Verdict struct {
 
 // Verify reads everything in the checkpoint at path and checks it.
 func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
-	return in.verify(ctx, path, path)
+	root, _ := in.Locate(ctx, path) // without it the checkpoint cannot be opened
+	return in.verify(ctx, path, root)
 }
 
 // verify is Verify for what is in the run at root, or is root itself.
-func (in Inspector) verify(ctx context.Context, path, root string) *Verdict {
+func (in Inspector) verify(ctx context.Context, path string, root storage.Location) *Verdict {
 	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
 	err := in.check(ctx, v)
@@ -89,7 +91,7 @@ func (in Inspector) check(ctx context.Context, v *Verdict) error {
 	}
 	digests := m.Digests // a pointer into m would keep the metadata of all leaves
 	v.Digests = &digests
-	v.lookForIndexes(ctx)
+	in.lookForIndexes(ctx, v)
 	for _, name := range PartNames(ck, "") {
 		t := TreeOf(m, name)
 		if t == nil {
@@ -113,8 +115,8 @@ func (in Inspector) check(ctx context.Context, v *Verdict) error {
 
 // lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
 // needs an index of the databases of several processes, cannot load.
-func (v *Verdict) lookForIndexes(ctx context.Context) {
-	found, err := orbax.Repair(ctx, v.Path)
+func (in Inspector) lookForIndexes(ctx context.Context, v *Verdict) {
+	found, err := orbax.Repair(ctx, v.Path, orbax.In(in.Store))
 	if err != nil {
 		return // the result is used for a hint only
 	}
