@@ -6,8 +6,8 @@ import (
 	"github.com/go-orbax/orbax/internal/future"
 )
 
-// AsyncResponse is a save that goes on in the background. Its methods may be
-// called by several goroutines.
+// AsyncResponse is the handle of a save in the background. Several goroutines may call
+// its methods.
 type AsyncResponse struct{ save *future.Future[struct{}] }
 
 // respond runs work in the background.
@@ -15,12 +15,12 @@ func respond(work func() error) *AsyncResponse {
 	return &AsyncResponse{future.Go(func() (struct{}, error) { return struct{}{}, work() })}
 }
 
-// Result waits until the save has finished and returns its error: nil once the
-// checkpoint is complete and durable. It returns the same whenever it is
-// called. If ctx ends first Result returns its error, and the save goes on.
+// Result waits until the save has finished and returns its error: nil once the checkpoint
+// is complete and durable. It returns the same result every time. If ctx ends first
+// Result returns the error of ctx, and the save continues.
 //
-// A save whose own context is cancelled still has to clean up. A program that
-// waits for that before it exits must not wait with the same context:
+// A save whose own context is cancelled still has to clean up. A program that waits for
+// that before it exits must not wait with the same context:
 //
 //	cancel()
 //	err := resp.Result(context.WithoutCancel(ctx))
@@ -32,11 +32,12 @@ func (r *AsyncResponse) Result(ctx context.Context) error {
 	return err
 }
 
-// Done is closed when the save has finished, well or not.
+// Done returns a channel that is closed when the save has finished, with or without an
+// error.
 func (r *AsyncResponse) Done() <-chan struct{} { return r.save.Done() }
 
-// OnComplete calls f once with what Result returns, when the save has finished:
-// on the save's goroutine, or at once if it has finished already.
+// OnComplete calls f once with the result of [AsyncResponse.Result], when the save has
+// finished: on the save's goroutine, or at once if the save has finished already.
 func (r *AsyncResponse) OnComplete(f func(error)) {
 	r.save.Then(func(_ struct{}, err error) { f(err) })
 }

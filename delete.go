@@ -15,41 +15,40 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Delete removes the checkpoint at path; with Name one of its checkpointables,
-// and the others stay as they are.
+// Delete removes the checkpoint at path. With [Name] it removes one of its
+// checkpointables, and the others stay as they are.
 //
-// A whole checkpoint goes in one instant, where the store has a way to rename it:
-// whoever reads finds all of it or, with ErrNotExist, nothing, and a crash can
-// only leave what was in it under the name of an unfinished save. It need not be
-// intact: one that is damaged, or whose deletion by Orbax was interrupted, is
-// removed as well, and so is the temporary directory of a save that has died.
-// (That of a save by Orbax in Python, which holds no lock, always looks dead.)
+// If the store can rename, a whole checkpoint disappears in one instant: a reader finds
+// all of it or, with [ErrNotExist], nothing, and a crash can only leave its content under
+// the name of an unfinished save. The checkpoint need not be intact: Delete also removes
+// a damaged checkpoint, a checkpoint whose deletion by Orbax was interrupted, and the
+// temporary directory of a save that has died. (That of a save by Orbax in Python, which
+// holds no lock, always looks dead.)
 //
-// These are refused with ErrInvalidCheckpoint, and not touched; the error names what
-// stands in the way:
+// Delete refuses the following with [ErrInvalidCheckpoint], and does not touch them; the
+// error names the entries that it does not know:
 //   - an empty directory;
 //   - a directory whose documents are not those of Orbax;
 //   - a directory that may be several old checkpoints: it has trees in directories, no
-//     document beside them, and not the name of a step, which ends in a number;
+//     document next to them, and not the name of a step, which ends in a number;
 //   - a directory with any file that neither Orbax nor this package writes, except the
 //     files that desktops and notebooks leave everywhere.
 //
-// The files of a handler of the program are known from the digests. Where there are no
-// digests, as Orbax writes none, everything in the directory of a checkpointable
-// whose handler is not one of Orbax belongs to that checkpointable. Links are removed,
-// and what they lead to stays. What comes into the directory while it is removed stays
-// too. A session of partial saves is refused with ErrIncomplete; partial.Abort removes
-// it.
+// The digests list the files of a program's own handlers. If there are no digests, as in
+// checkpoints of Orbax, everything in the directory of a checkpointable whose handler is
+// not one of Orbax belongs to that checkpointable. Links are removed, and their targets
+// stay. Files that come into the directory while it is removed stay too. A session of
+// partial saves is refused with [ErrIncomplete]; partial.Abort removes it.
 //
-// A checkpointable is removed by the protocol of Orbax, with a record in the
-// checkpoint of what is going on. After a crash, or an error that says so, the
-// checkpointable is gone for loads and still takes up space, and the checkpoint
-// can be loaded but not overwritten (ErrDeletionInProgress); Delete, or Orbax, with the same name
-// finishes it. The last checkpointable is refused with ErrStructure, one that
-// does not exist with ErrNotExist.
+// Delete removes a checkpointable by the protocol of Orbax, with a record of the deletion
+// in the checkpoint. After a crash, or an error that says so, loads no longer find the
+// checkpointable, but it still takes up space. The checkpoint can then be loaded but not
+// overwritten ([ErrDeletionInProgress]); Delete with the same name, or Orbax, finishes
+// the deletion. Deleting the last checkpointable is refused with [ErrStructure], and
+// deleting one that does not exist with [ErrNotExist].
 //
-// A path that a save or another deletion is at work on is refused with ErrBusy.
-// A load that the deletion overtakes fails with ErrBusy or ErrNotExist.
+// If a save or another deletion is working on the path, the error matches [ErrBusy]. A
+// load that the deletion overtakes fails with ErrBusy or ErrNotExist.
 func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 	c := config.NewDelete(options)
 	err := remove(ctx, path, c)
@@ -62,7 +61,7 @@ func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 	return wrap(ctx, "delete", path, err)
 }
 
-// DeleteOption is an option of Delete: Name, MissingOK or Deleted.
+// DeleteOption is an option of [Delete]: [Name], [MissingOK] or [Deleted].
 type DeleteOption interface{ ApplyDelete(c *config.Delete) }
 
 type deleteOption func(*config.Delete)
@@ -71,11 +70,12 @@ func (o deleteOption) ApplyDelete(c *config.Delete) { o(c) }
 
 func (o nameOption) ApplyDelete(c *config.Delete) { c.Named, c.Name = true, string(o) }
 
-// MissingOK makes a deletion succeed where there is nothing to delete.
+// MissingOK makes a deletion succeed if there is nothing to delete.
 func MissingOK() DeleteOption { return deleteOption(func(c *config.Delete) { c.MissingOK = true }) }
 
-// Deleted sets deleted when Delete has ended: to true if it has deleted what was there,
-// and to false if it has failed or, with MissingOK, nothing was there. nil is passed over.
+// Deleted sets deleted when [Delete] has ended: to true if Delete has deleted something,
+// and to false if it has failed or, with [MissingOK], found nothing. If deleted is nil,
+// the option has no effect.
 func Deleted(deleted *bool) DeleteOption {
 	return deleteOption(func(c *config.Delete) {
 		if deleted != nil {

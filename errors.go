@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// The classes of failure, for errors.Is. ErrExist and ErrNotExist match
-// fs.ErrExist and fs.ErrNotExist as well.
+// These are the classes of failure, for errors.Is. ErrExist and ErrNotExist also match
+// fs.ErrExist and fs.ErrNotExist.
 var (
 	// ErrExist: something is at the path, and Overwrite was not given.
 	ErrExist = fault.ErrExist
@@ -18,32 +18,32 @@ var (
 	ErrNotExist = fault.ErrNotExist
 	// ErrBusy: another save or deletion is at work on the same path.
 	ErrBusy = fault.ErrBusy
-	// ErrDeletionInProgress: the deletion of a checkpointable has begun and is not
-	// finished: it was interrupted, goes on, or has failed. Delete with the same Name
-	// finishes it; CheckpointMetadata.Deleting has that name. What would change the
-	// checkpoint matches ErrBusy too, and a load of that checkpointable ErrNotExist.
+	// ErrDeletionInProgress: the deletion of a checkpointable has begun and not finished.
+	// It was interrupted, is running, or has failed. [Delete] with the same Name finishes
+	// it; [CheckpointMetadata.Deleting] has that name. The error of a change to the
+	// checkpoint matches [ErrBusy] too, and that of a load of the checkpointable
+	// [ErrNotExist].
 	ErrDeletionInProgress = fault.ErrDeletionInProgress
-	// ErrInPlace: the checkpoint is complete and at its path; what failed is what
-	// comes after that.
+	// ErrInPlace: the checkpoint is complete and at its path; a later action has failed.
 	ErrInPlace = fault.ErrInPlace
-	// ErrNoSpace: the disk, or the user's quota of it, has not enough room. It
-	// matches syscall.ENOSPC as well where the system said so.
+	// ErrNoSpace: the disk, or the user's quota on it, has too little room. The error
+	// also matches syscall.ENOSPC if the system returned that.
 	ErrNoSpace = fault.ErrNoSpace
-	// ErrNoMemory: more memory is needed than the machine has, or than the control
-	// group or the resource limits of the process allow. A program that may have more
-	// can try again; a few bytes of a hostile checkpoint can stand for any amount.
+	// ErrNoMemory: the call needs more memory than the machine has, or than the control
+	// group or the resource limits of the process allow. A program that gets more can try
+	// again. A few bytes of a hostile checkpoint can ask for any amount.
 	ErrNoMemory = fault.ErrNoMemory
-	// ErrLink: a symbolic link inside of a checkpoint leads out of it, and
-	// FollowLinks was not given. The directory blobs of a model hub's cache is no
-	// way out for what is in a snapshot of the same model.
+	// ErrLink: a symbolic link inside a checkpoint leads out of it, and [FollowLinks] was
+	// not given. In a model hub's cache, links from a snapshot to the directory blobs of
+	// the same model are allowed.
 	ErrLink = fault.ErrLink
-	// ErrInvalidCheckpoint: what is at the path is no checkpoint.
+	// ErrInvalidCheckpoint: the path does not hold a checkpoint.
 	ErrInvalidCheckpoint = fault.ErrInvalidCheckpoint
 	// ErrIncomplete: a checkpoint whose writing was not finished.
 	ErrIncomplete = fault.ErrIncomplete
-	// ErrCorrupt: bytes that are not what was written.
+	// ErrCorrupt: stored bytes differ from the bytes that were written.
 	ErrCorrupt = fault.ErrCorrupt
-	// ErrStructure: a tree that does not have the keys that are asked for.
+	// ErrStructure: a tree lacks the requested keys.
 	ErrStructure = fault.ErrStructure
 	// ErrShape: an array of another shape.
 	ErrShape = fault.ErrShape
@@ -53,22 +53,22 @@ var (
 	ErrLeafType = fault.ErrLeafType
 	// ErrKeyCollision: different leaves that would have the same name.
 	ErrKeyCollision = fault.ErrKeyCollision
-	// ErrReservedName: a name that has another meaning, or is unsafe.
+	// ErrReservedName: a name has another meaning, or is unsafe.
 	ErrReservedName = fault.ErrReservedName
-	// ErrUnsupported: a format or a feature that this version, the store or the
-	// checkpoint does not have.
+	// ErrUnsupported: this version, the store or the checkpoint lacks the format or
+	// feature.
 	ErrUnsupported = fault.ErrUnsupported
-	// ErrUsage: an option or an argument that has no meaning for this call, whatever
-	// is at the path. The program has to be changed.
+	// ErrUsage: an option or an argument has no meaning for this call, whatever is at the
+	// path. The program has to be changed.
 	ErrUsage = fault.ErrUsage
 )
 
-// Error is the error that this package returns.
+// Error is the type of the errors that this package returns.
 type Error struct {
 	Op   string // "save", "load", "open" …
 	Path string // of the checkpoint
-	// Leaf is the leaf that failed, its keys joined with dots, if it was one;
-	// see Leaves.
+	// Leaf is the leaf that failed, if it was one: its keys joined with dots. See
+	// [Error.Leaves].
 	Leaf string
 	Err  error
 }
@@ -98,8 +98,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Problems returns the errors that e joins, or the one that it wraps: a
-// function that goes on after a failure returns all failures at once.
+// Problems returns the errors that e joins, or the one that it wraps. A function that
+// continues after a failure returns all failures at once.
 func (e *Error) Problems() []error { return flatten(e.Err) }
 
 // flatten returns the errors that errors.Join has joined in err, or err alone.
@@ -122,8 +122,8 @@ func flatten(err error) []error {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Leaves returns the failure of each leaf that failed: a save or a load that is
-// refused names all of them at once.
+// Leaves returns the failure of each leaf that failed. A save or a load that is refused
+// names all such leaves at once.
 func (e *Error) Leaves() []*LeafError { return leafErrors(e.Err) }
 
 func leafErrors(err error) []*LeafError {

@@ -91,12 +91,12 @@ func (c *Checkpoint) ownTrees(name string, r *handler.Registry) handler.TreeHand
 	return trees
 }
 
-// Files returns the directory of the checkpointable called name, to look at its files or
-// to copy them as they are: they are read as they were written, each checked against its
-// digest if the checkpoint has one. The name is "" for a checkpoint that is a
-// checkpointable itself, as Orbax v0 wrote them and as other formats are; if that is a
-// single file, reading fails as the store has it. A name that is not there is an *[Error]
-// that matches ErrNotExist.
+// Files returns the directory of the checkpointable called name, so that its files can be
+// listed or copied. They are read as they were written, each checked against its digest
+// if the checkpoint has one. The name is "" for a checkpoint that is itself a
+// checkpointable, as Orbax v0 wrote them and as other formats are; if that is a single
+// file, reading fails as the store reports it. A name that does not exist is an *[Error]
+// that matches [ErrNotExist].
 func (c *Checkpoint) Files(name string) (*handler.ReadDir, error) {
 	err := c.isOpen()
 	switch {

@@ -25,31 +25,30 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// RepairReport is what Repair has found and done. It is about indexes alone: a
-// checkpoint in which it finds no damage may have some, which [Verify] finds.
+// RepairReport is the result of [Repair]. It is about indexes only: a checkpoint in which
+// Repair finds no damage may have other damage, which [Verify] finds.
 type RepairReport struct {
-	// Trees are the pytrees whose arrays are in databases of several processes,
-	// in the order of their names. Others cannot lack what Repair makes.
+	// Trees are the pytrees whose arrays are in databases of several processes, in the
+	// order of their names. Other pytrees do not need the index that Repair makes.
 	Trees []TreeRepair
 	// Written says that every damaged tree has been repaired.
 	Written bool
 }
 
-// TreeRepair is what Repair has found in one pytree.
+// TreeRepair is the result of [Repair] for one pytree.
 type TreeRepair struct {
 	Name      string   // of the checkpointable; "" if the checkpoint is a single one
 	Databases []string // of processes, in order
-	Keys      int      // that they have together; 0 if nothing is wrong
-	// Damage is what is wrong with the index that unites the databases, or with
-	// the documents and the sizes that it leads to; nil if nothing is. Array data is
-	// not read.
+	Keys      int      // that they have together; 0 if nothing is damaged
+	// Damage is the error in the index that unites the databases, or in the documents and
+	// file sizes that it refers to; nil if there is none. Array data is not read.
 	Damage error
-	// Obstacle is why no index can be made, nil if it can: two databases differ in
-	// a key, one is damaged, or arrays lack chunks, which are all named.
+	// Obstacle is the reason why no index can be made, or nil: two databases differ in a
+	// key, one is damaged, or arrays lack chunks, all of which the error names.
 	Obstacle error
 }
 
-// RepairOption is an option of Repair: WriteRepairs or In.
+// RepairOption is an option of [Repair]: [WriteRepairs] or [In].
 type RepairOption interface{ applyRepair(*repairConfig) }
 
 type repairConfig struct {
@@ -61,26 +60,26 @@ type repairOption func(*repairConfig)
 
 func (o repairOption) applyRepair(c *repairConfig) { o(c) }
 
-// WriteRepairs lets Repair write. Without it Repair only reports.
+// WriteRepairs lets [Repair] write. Without it Repair only reports.
 func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c.write = true }) }
 
-// Repair rebuilds the index of a checkpoint that several processes have written,
-// each into a database of its own, and in which the database that unites them is
-// missing, damaged or incomplete: because its writer died before it was made, or
-// because it was lost. Orbax cannot load such a checkpoint; this package can, as
-// long as nothing else is wrong, but for an index that is damaged.
+// Repair rebuilds the index of a checkpoint that several processes have written, each
+// into its own database. In such a checkpoint the database that unites them may be
+// missing, damaged or incomplete, because its writer died before it was made, or because
+// it was lost. Orbax cannot load such a checkpoint. This package can if nothing else is
+// wrong, except if the index is damaged.
 //
-// Repair looks at what an index is made of: the databases of the processes, the
-// documents of the tree, and whether every chunk has a place in a file that is long
-// enough. It does not read array data, nor anything of checkpoints that one process has
-// written: [Verify] does.
+// Repair reads the sources of an index: the databases of the processes, and the documents
+// of the tree. It also checks whether every chunk has a place in a file that is long
+// enough. It does not read array data, and nothing of checkpoints that one process has
+// written; [Verify] does.
 //
-// Nothing is written without WriteRepairs, nor if anything that is damaged cannot
-// be repaired. The repaired checkpoint takes the place of the damaged one in one
-// step, with the same files but the index and its digests, which are linked and not
-// copied where the store can. The error is about reading and writing; what is wrong with the
-// checkpoint is in the report, and an error that matches ErrCorrupt if something
-// should have been written and cannot be repaired.
+// Repair writes nothing without [WriteRepairs], or if any damage cannot be repaired. The
+// repaired checkpoint replaces the damaged one in one step. It has the same files except
+// the index and its digests; the store links them if it can, and copies them otherwise.
+// The error is about reading and writing. The report describes the damage to the
+// checkpoint. If Repair was to write and cannot repair it, the error matches
+// [ErrCorrupt].
 func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairReport, error) {
 	cfg := &repairConfig{}
 	for _, o := range options {
@@ -262,7 +261,7 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Files, old stora
 // notRead ends what the report says of a tree in which nothing was found.
 const notRead = " (array data was not read: Verify does that)"
 
-// String is the report in words.
+// String returns the report in words.
 func (r *RepairReport) String() string {
 	if len(r.Trees) == 0 {
 		return "no databases of several processes, so there is nothing to rebuild" + notRead

@@ -12,10 +12,10 @@ import (
 // transformOption applies rules to the tree that is loaded.
 type transformOption []transform.Rule
 
-// Transform loads what rules make of the pytree: with leaves renamed, cast, cut,
-// split, joined, computed, added or dropped; see package transform. Everything is
-// checked before anything is read. Several options that change the tree act in
-// the order in which they are given. Metadata and Checkpoint.Tree take it too, and
+// Transform loads the pytree that rules make of the stored one, with leaves renamed,
+// cast, cut, split, joined, computed, added or dropped; see package transform. Everything
+// is checked before anything is read. Several options that change the tree act in the
+// order in which they are given. [Metadata] and [Checkpoint.Tree] take Transform too, and
 // read nothing.
 func Transform(rules ...transform.Rule) LoadOption { return transformOption(rules) }
 

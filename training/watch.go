@@ -152,8 +152,8 @@ type news struct {
 	failed string // the last reported error, if it persists
 }
 
-// in returns the report for a root with these steps, or for an error in reading it. ok is
-// false if there is nothing new.
+// in returns the report for a root with these steps, or for an error in reading it. The
+// bool is false if there is nothing new.
 func (n *news) in(steps []Step, err error) (Step, error, bool) {
 	waits := errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(errOfRuns))
 	if waits || err == nil && len(steps) == 0 {

@@ -15,9 +15,9 @@ import (
 // Expr describes how a leaf is made from others; see [Set] and [Each]. Its methods return
 // new expressions. An axis may be negative, as in NumPy: -1 is the last.
 //
-// An expression that is only a leaf may have any kind of leaf. All operations are for
-// arrays, numbers and byte strings (as arrays of uint8), and none divides the last axis
-// of PRNG keys.
+// An expression without operations is a leaf of any kind. All operations are for arrays,
+// numbers and byte strings (as arrays of uint8), and none divides the last axis of PRNG
+// keys.
 type Expr struct{ op *op }
 
 // op is a node of an expression: a leaf of the tree, or an operation.

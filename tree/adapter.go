@@ -24,9 +24,9 @@ type Adapter struct {
 // toArray returns the array to save, which may share the tensor's memory; a nil array is
 // saved as None. fromArray returns the value that replaces old in the target of the load;
 // old is the zero T if the target holds nothing. fromArray may change old and return it,
-// and it may keep the array a. Without toArray saves of such values fail, without
-// fromArray loads do, with orbax.ErrLeafType. Several goroutines may call both functions
-// at the same time.
+// and it may keep the array a. If toArray is nil, saves of such values fail; if fromArray
+// is nil, loads do. The errors match orbax.ErrLeafType. Several goroutines may call both
+// functions at the same time.
 func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *array.Array, old T) (T, error)) Adapter {
 	typ := reflect.TypeFor[T]()
 	if toArray == nil {
@@ -60,9 +60,9 @@ func NewAdapter[T any](toArray func(T) (*array.Array, error), fromArray func(a *
 // If old or that value is nil, children is as saved: map[string]any, []any or a leaf's
 // value.
 //
-// nil values are saved as None. Without flatten saves of such values fail, and loads over
-// values that are not nil; without unflatten loads fail. The error matches
-// orbax.ErrLeafType. Several goroutines may call both functions at the same time.
+// nil values are saved as None. If flatten is nil, saves of such values fail, and so do
+// loads over values that are not nil; if unflatten is nil, all loads fail. The errors
+// match orbax.ErrLeafType. Several goroutines may call both functions at the same time.
 func NewNodeAdapter[T any](flatten func(T) (any, error), unflatten func(children any, old T) (T, error)) Adapter {
 	typ := reflect.TypeFor[T]()
 	if flatten == nil {
