@@ -76,7 +76,7 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 //
 // Repair writes nothing without [WriteRepairs], or if any damage cannot be repaired. The
 // repaired checkpoint replaces the damaged one in one step. It has the same files except
-// the index and its digests; the store links them if it can, and copies them otherwise.
+// the index and its digests; the store links these if it can, and copies them otherwise.
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
 // [ErrCorrupt].
