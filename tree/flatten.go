@@ -80,7 +80,7 @@ func (f *flattener) pathCopy() Path {
 	return p
 }
 
-// child walks what is under key k.
+// child walks the value under key k.
 func (f *flattener) child(k Key, v reflect.Value) {
 	if len(f.path) == maxDepth {
 		f.fail(fmt.Errorf("%w: nested more than %d levels deep", fault.ErrLeafType, maxDepth))
