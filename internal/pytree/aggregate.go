@@ -19,9 +19,9 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// aggregate is a file of MessagePack that has leaves of a pytree in it: the one in which
-// Orbax gathered those that it was told to aggregate, with placeholders for the others,
-// or one that Flax wrote, which has all leaves. A nil *aggregate has none.
+// aggregate is a MessagePack file with leaves of a pytree. Either Orbax wrote it and
+// gathered in it the leaves that were to be aggregated, with placeholders for the others,
+// or Flax wrote it with all leaves. A nil *aggregate has no leaves.
 type aggregate struct {
 	dir    *view.Dir
 	file   string
@@ -29,8 +29,8 @@ type aggregate struct {
 	byPath map[string]*flax.Leaf // without placeholders
 }
 
-// HasAggregate reports whether the directory dir has the file in which Orbax gathered
-// leaves. TensorFlow has a text file of the same name.
+// HasAggregate reports whether dir has the file in which Orbax gathers leaves. A text
+// file of TensorFlow with the same name does not count.
 func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	info, err := store.Stat(ctx, path.Join(dir, layout.AggregateFile))
 	if ckdir.NotExist(err) || err == nil && info.Dir {
@@ -43,14 +43,14 @@ func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, e
 	if ckdir.NotExist(err) {
 		return false, nil // removed meanwhile
 	}
-	if err != nil || len(first) == 0 || first[0] < 0x80 { // no container, and no array
+	if err != nil || len(first) == 0 || first[0] < 0x80 { // not a container, and not an array
 		return false, err
 	}
 	return true, nil
 }
 
-// readAggregate reads the file with aggregated leaves that is in the directory; nil if
-// there is none, or if it was added to a checkpoint of this package.
+// readAggregate reads the file with aggregated leaves in dir. It returns nil if there is
+// none, or if the file was added to a checkpoint of this package.
 func readAggregate(ctx context.Context, dir *ckdir.ReadDir) (*aggregate, error) {
 	if dir.Covered(layout.TreeFile) {
 		return nil, nil
@@ -62,7 +62,7 @@ func readAggregate(ctx context.Context, dir *ckdir.ReadDir) (*aggregate, error) 
 	return readFlax(ctx, dir, dir.Path(), layout.AggregateFile)
 }
 
-// readFlax reads the tree in the file name in the directory at.
+// readFlax reads the tree in the file name of the directory at.
 func readFlax(ctx context.Context, dir *ckdir.ReadDir, at, name string) (*aggregate, error) {
 	file, err := rawarray.Open(ctx, dir, at, name)
 	if err != nil {
@@ -87,7 +87,7 @@ func readFlax(ctx context.Context, dir *ckdir.ReadDir, at, name string) (*aggreg
 	return a, nil
 }
 
-// find returns the leaf at a path, nil if its value is not in the file.
+// find returns the leaf at p. It returns nil if the leaf's value is not in the file.
 func (a *aggregate) find(p tree.Path) *flax.Leaf {
 	if a == nil {
 		return nil
@@ -95,7 +95,7 @@ func (a *aggregate) find(p tree.Path) *flax.Leaf {
 	return a.byPath[p.ID()]
 }
 
-// describe returns the metadata of a tree of which the file is all that is known.
+// describe returns the metadata of a tree for which there is only the file.
 func (a *aggregate) describe() *layout.TreeMetadata {
 	m := &layout.TreeMetadata{Sparse: true, Leaves: make([]layout.TreeLeaf, len(a.leaves))}
 	for i, l := range a.leaves {
@@ -104,7 +104,7 @@ func (a *aggregate) describe() *layout.TreeMetadata {
 	return m
 }
 
-// leaf returns a leaf of the tree, whose path is in m, and completes m as far as it can.
+// leaf returns the leaf l, whose path is in m, and completes m as far as possible.
 func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error) {
 	*m = view.LeafMetadata{Path: m.Path, Kind: l.Kind}
 	switch {
@@ -135,9 +135,9 @@ func (a *aggregate) leaf(l *flax.Leaf, m *view.LeafMetadata) (*view.Leaf, error)
 	return view.NewArray(*m, a.array(l.Array))
 }
 
-// setScalar makes of a scalar what it would be if it were saved by this package: complex
-// numbers have no value type of Orbax, and some dtypes no number of Go, so that they are
-// arrays.
+// setScalar changes the metadata of a scalar to the form in which this package would save
+// it. Orbax has no value type for complex numbers, and Go has no numbers of some dtypes;
+// such scalars are arrays.
 func setScalar(m *view.LeafMetadata) {
 	if m.Kind != tree.KindScalar {
 		return
@@ -161,7 +161,7 @@ func (a *aggregate) array(in *flax.Array) view.Array {
 		return raw(in.Runs[0], in.Shape)
 	}
 	all := &rawarray.Joined{Rank: len(in.Shape)}
-	first := 0 // of the elements of a run
+	first := 0 // first element of a run
 	for _, r := range in.Runs {
 		n := int(r.Length) / in.DType.Size()
 		for _, b := range rawarray.BoxesOf(in.Shape, first, n) {
@@ -174,7 +174,7 @@ func (a *aggregate) array(in *flax.Array) view.Array {
 	return all
 }
 
-// openFlaxFile opens a file that Flax wrote, if there is one at the directory's path.
+// openFlaxFile opens the file at dir's path if Flax wrote it.
 func openFlaxFile(ctx context.Context, dir *ckdir.ReadDir) (*stored, error) {
 	if dir.Name() != "" || !flax.IsFile(ctx, dir.Store(), dir.Path()) {
 		return nil, nil
@@ -194,8 +194,8 @@ func openFlaxFile(ctx context.Context, dir *ckdir.ReadDir) (*stored, error) {
 	return o.tree(ctx)
 }
 
-// openAggregate opens a pytree of which the file with aggregated leaves is all that says
-// what is in it; nil if there is none.
+// openAggregate opens a pytree that only the file with aggregated leaves describes. It
+// returns nil if there is no such file.
 func openAggregate(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored, error) {
 	a, err := readAggregate(ctx, dir)
 	if err != nil || a == nil {
@@ -209,7 +209,7 @@ func openAggregate(ctx context.Context, dir *ckdir.ReadDir, options Options) (*s
 	return o.tree(ctx)
 }
 
-// aggregated reports whether all leaves that have a value are in the aggregate.
+// aggregated reports whether all leaves with values are in the aggregate.
 func (o *opener) aggregated() bool {
 	return !slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
 		return !l.Empty && o.aggregate.find(l.Path) == nil

@@ -20,10 +20,10 @@ import (
 )
 
 // openBare opens a store of zarr arrays without the metadata of a tree: an OCDBT
-// database, a zarr array, or a directory of them. A single array at the top is the
-// whole tree; else each array is a leaf under its name in the store. Chunks that are
-// not stored are all fill value, as zarr says and TensorStore and zarr-python leave
-// them out.
+// database, a zarr array, or a directory of zarr arrays. A single array at the top is the
+// whole tree. Otherwise each array is a leaf under its name in the store. Chunks that are
+// not stored have the fill value, as the zarr specification says; TensorStore and
+// zarr-python leave such chunks out.
 func openBare(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored, error) {
 	o := newOpener(dir, Options{Fill: true})
 	o.unasked = !options.Fill
@@ -58,15 +58,15 @@ func openBare(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored
 	return &stored{view.New(o.format(), leaves), o}, nil
 }
 
-// What may be filled of a store that is not known to be trusted: as a document of a
-// few bytes can claim an array of any size, not much more than is stored.
+// These bound what is filled of a store that may not be trusted. A document of a few
+// bytes can claim an array of any size, so not much more is filled than is stored.
 const (
 	hollowBytes = 256 << 20
 	hollowRatio = 16
 )
 
-// breakHollow breaks the leaves that lack chunks, if these are too many to be filled
-// unasked.
+// breakHollow breaks the leaves that lack chunks, if they lack too many to be filled
+// without the option Fill.
 func breakHollow(leaves []*view.Leaf) {
 	var stored, hollow int64
 	for _, l := range leaves {
@@ -85,7 +85,7 @@ func breakHollow(leaves []*view.Leaf) {
 	}
 }
 
-// hollowOf returns how many bytes of the leaf are in chunks that are not stored.
+// hollowOf returns the number of bytes of the leaf in chunks that are not stored.
 func hollowOf(m *view.LeafMetadata) int64 {
 	if m.MissingChunks == 0 {
 		return 0
@@ -97,14 +97,14 @@ func hollowOf(m *view.LeafMetadata) int64 {
 	return min(m.Bytes, int64(n*m.MissingChunks))
 }
 
-// documentNames are the names of the documents that describe arrays, by format.
+// documentNames maps the names of documents that describe arrays to the zarr format.
 var documentNames = map[string]int{zarr.DocumentName(2): 2, zarr.DocumentName(3): 3}
 
 // bareDocument is a document that describes an array or a group.
 type bareDocument struct {
 	key  string
 	text []byte // nil if it has not been read
-	err  error  // why it cannot be read
+	err  error  // why the document cannot be read
 }
 
 func compareKeys(a, b bareDocument) int { return strings.Compare(a.key, b.key) }
@@ -119,8 +119,8 @@ func (o *opener) documentKeys() (docs []bareDocument) {
 	return docs
 }
 
-// preferred sorts the documents, and leaves out those of format 2 of arrays that
-// are described in format 3 too: what a conversion leaves, as to zarr-python.
+// preferred sorts the documents. If an array has documents of both formats, it drops that
+// of format 2, as zarr-python does: a conversion has left it.
 func preferred(docs []bareDocument) []bareDocument {
 	slices.SortFunc(docs, compareKeys)
 	return slices.DeleteFunc(slices.Clone(docs), func(doc bareDocument) bool {
@@ -133,11 +133,11 @@ func preferred(docs []bareDocument) []bareDocument {
 	})
 }
 
-// maxBareDepth is how deep groups may be nested.
+// maxBareDepth is the number of levels to which groups may be nested.
 const maxBareDepth = 64
 
-// documentFiles appends the documents in the files below name. What is below
-// an array is its own.
+// documentFiles appends the documents in the files below name. It does not look below an
+// array.
 func (o *opener) documentFiles(ctx context.Context, name string, depth int, docs []bareDocument) ([]bareDocument, error) {
 	if depth > maxBareDepth {
 		return nil, fmt.Errorf("%w: directories nested more than %d deep at %s", fault.ErrUnsupported, maxBareDepth, name)
@@ -150,7 +150,7 @@ func (o *opener) documentFiles(ctx context.Context, name string, depth int, docs
 	for _, e := range entries {
 		if format := documentNames[e.Name]; format != 0 && !e.Dir {
 			doc := bareDocument{key: path.Join(name, e.Name)}
-			if format == 3 { // which describes groups too
+			if format == 3 { // the document may describe a group
 				doc.text, doc.err = o.dir.ReadFile(ctx, doc.key)
 			}
 			docs = append(docs, doc)
@@ -167,8 +167,8 @@ func (o *opener) documentFiles(ctx context.Context, name string, depth int, docs
 	return docs, nil
 }
 
-// bareLeaf returns the array that a document describes, a broken leaf if it cannot
-// be read; nil for the document of a group.
+// bareLeaf returns the array that a document describes. It returns a broken leaf if the
+// array cannot be read, and nil for a document of a group.
 func (o *opener) bareLeaf(ctx context.Context, doc bareDocument, formats map[int]bool) *view.Leaf {
 	dir, docName := path.Split(doc.key)
 	name := strings.TrimSuffix(dir, "/")

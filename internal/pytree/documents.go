@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 )
 
-// readDocuments reads the documents of a pytree that have entries for its leaves.
+// readDocuments reads the documents that have entries for the leaves of a pytree.
 func (o *opener) readDocuments(ctx context.Context) error {
 	doc, err := o.readDocument(ctx, layout.StringsFile)
 	if err == nil && doc != nil {
@@ -33,8 +33,9 @@ func (o *opener) readDocuments(ctx context.Context) error {
 	return err
 }
 
-// readDocument reads a document that a pytree need not have; nil if there is none. Our
-// digests cover every document, so that what they do not name need not be looked for.
+// readDocument reads a document that a pytree need not have. It returns nil if there is
+// none. Digests of this package cover every document, so it does not look for documents
+// without a digest.
 func (o *opener) readDocument(ctx context.Context, name string) ([]byte, error) {
 	if o.dir.Covered(layout.TreeFile) && !o.dir.Covered(name) {
 		return nil, nil
@@ -42,9 +43,10 @@ func (o *opener) readDocument(ctx context.Context, name string) ([]byte, error) 
 	return o.dir.ReadOptional(ctx, name)
 }
 
-// ofLeaves divides the errors of a document of which some leaves have an entry: it is
-// theirs if the document is damaged, as those of other writers can be, which do not
-// sync them; else, and in a checkpoint with digests, of the whole tree.
+// ofLeaves decides whom an error in a document with entries for some leaves concerns. If
+// another writer's document is damaged, which happens because other writers do not sync
+// documents, the error concerns those leaves. In all other cases, and in every checkpoint
+// with digests, it concerns the whole tree.
 func (o *opener) ofLeaves(name string, err error) (leaves, tree error) {
 	if !errors.Is(err, fault.ErrCorrupt) || o.dir.Covered(layout.TreeFile) {
 		return nil, err
@@ -52,8 +54,8 @@ func (o *opener) ofLeaves(name string, err error) (leaves, tree error) {
 	return fmt.Errorf("%s: %w", name, err), nil
 }
 
-// readArrayMetadatas reads the files of all processes; an array that several
-// mention is described by the first.
+// readArrayMetadatas reads the files of all processes. If several files describe an
+// array, the first counts.
 func (o *opener) readArrayMetadatas(ctx context.Context) error {
 	names, err := ArrayFiles(ctx, o.dir)
 	if err != nil {
@@ -63,13 +65,13 @@ func (o *opener) readArrayMetadatas(ctx context.Context) error {
 	return err
 }
 
-// arraysOfProcess begins the names of the files in array_metadatas.
+// arraysOfProcess is the beginning of the names of the files in array_metadatas.
 const arraysOfProcess = "process_"
 
-// ArrayFiles returns the names of the array_metadatas of all processes.
+// ArrayFiles returns the names of the array_metadatas files of all processes.
 func ArrayFiles(ctx context.Context, d *ckdir.ReadDir) (names []string, err error) {
 	dir := path.Dir(layout.ArrayFile)
-	if d.Covered(layout.TreeFile) { // so are these
+	if d.Covered(layout.TreeFile) { // then the array_metadatas are covered too
 		for _, name := range d.Sub(dir).CoveredBeginning(arraysOfProcess) {
 			names = append(names, path.Join(dir, name))
 		}
@@ -87,8 +89,8 @@ func ArrayFiles(ctx context.Context, d *ckdir.ReadDir) (names []string, err erro
 	return names, nil
 }
 
-// ReadArrays returns arrays, which it may change, with those of the named files that
-// are not there yet.
+// ReadArrays adds to arrays the entries of the files called names, unless arrays has them
+// already. It returns arrays, or a new map if arrays is nil.
 func ReadArrays(ctx context.Context, d *ckdir.ReadDir, names []string, arrays map[string]layout.ArrayMetadata) (map[string]layout.ArrayMetadata, error) {
 	for _, name := range names {
 		doc, err := d.ReadFile(ctx, name)

@@ -16,14 +16,14 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// How many chunks of a tree may be missing, where that is allowed: a document of a
-// few bytes can claim any number of them, and each is looked for.
+// These bound the number of missing chunks in a tree where chunks may be missing. A
+// document of a few bytes can claim any number of chunks, and each is looked for.
 const (
-	maxMissing        = 1 << 20 // where it was asked for
-	maxMissingUnasked = 1 << 16 // in a store of zarr arrays otherwise
+	maxMissing        = 1 << 20 // with the option Fill
+	maxMissingUnasked = 1 << 16 // in a store of zarr arrays without the option
 )
 
-// maxMissing returns how many chunks may be missing.
+// maxMissing returns the number of chunks that may be missing.
 func (o *opener) maxMissing() int {
 	if o.unasked {
 		return maxMissingUnasked
@@ -31,15 +31,15 @@ func (o *opener) maxMissing() int {
 	return maxMissing
 }
 
-// errMissing says that too many are.
+// errMissing returns the error for too many missing chunks.
 func (o *opener) errMissing() error {
 	return zarray.AdviseFill(fmt.Errorf("%w: more than %d chunks are missing", fault.ErrUnsupported, o.maxMissing()), o.unasked)
 }
 
-// maxFiles is more chunks than anybody keeps in files of their own.
+// maxFiles is a number of files with one chunk each that no checkpoint reaches.
 const maxFiles = 1 << 22
 
-// stored returns how many chunks there can be.
+// stored returns an upper bound for the number of stored chunks.
 func (o *opener) stored() int {
 	if o.ocdbt {
 		return len(o.values.Entries)
@@ -47,8 +47,8 @@ func (o *opener) stored() int {
 	return maxFiles
 }
 
-// findArray finds an array's document and chunks. Its format is that of zarr: 2
-// or 3. After an error it returns what it has found.
+// findArray finds an array's document and chunks. format is the zarr format, 2 or 3.
+// After an error findArray returns everything it has found so far.
 func (o *opener) findArray(ctx context.Context, name string, format int) (*zarray.Array, error) {
 	doc, err := o.readValue(ctx, name, zarr.DocumentName(format))
 	if err != nil {
@@ -57,8 +57,8 @@ func (o *opener) findArray(ctx context.Context, name string, format int) (*zarra
 	return o.findChunks(ctx, name, format, doc)
 }
 
-// findChunks finds the chunks of the array that a document describes. After an error
-// it returns what it has found.
+// findChunks finds the chunks of the array that a document describes. After an error it
+// returns everything it has found so far.
 func (o *opener) findChunks(ctx context.Context, name string, format int, doc []byte) (*zarray.Array, error) {
 	a := zarray.New(o.files, o.options.Fill, o.meta.Sparse)
 	if err := o.open(a, format, doc); err != nil {
@@ -68,10 +68,10 @@ func (o *opener) findChunks(ctx context.Context, name string, format int, doc []
 		n := a.Meta.NumChunks()
 		a.Seals = func(ctx context.Context) (string, error) { return o.records.of(ctx, name, n) }
 	}
-	// A hostile document can claim any number of chunks: stop at the first
-	// that is missing, or when too many are.
+	// A hostile document can claim any number of chunks. So stop at the first missing
+	// chunk, or when too many are missing.
 	if a.Fill && region.Chunks(a.Meta.Shape, a.Meta.ChunkShape) > float64(o.maxMissing()+o.stored()) {
-		return a, o.errMissing() // without asking for each of them
+		return a, o.errMissing() // without looking for each chunk
 	}
 	for key := range a.Meta.Keys() {
 		c, err := o.chunk(ctx, a.Meta, name, key)
@@ -89,7 +89,7 @@ func (o *opener) findChunks(ctx context.Context, name string, format int, doc []
 	return a, nil
 }
 
-// open sets the metadata of an array, of which the opener keeps account.
+// open sets the metadata of an array, and adds the array to the opener's list.
 func (o *opener) open(a *zarray.Array, format int, doc []byte) (err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -98,7 +98,7 @@ func (o *opener) open(a *zarray.Array, format int, doc []byte) (err error) {
 	return err
 }
 
-// countMissing counts a chunk that is missing, and refuses one too many.
+// countMissing counts a missing chunk. It fails if too many are missing.
 func (o *opener) countMissing() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,13 +132,13 @@ func (o *opener) readValue(ctx context.Context, name, key string) ([]byte, error
 	if err == nil && lfs.IsPointer(doc) {
 		return nil, lfs.Error(at.Extent.File)
 	}
-	if ckdir.NotExist(err) { // not as an error that says that the checkpoint does not exist
+	if ckdir.NotExist(err) { // the error must not say that the checkpoint does not exist
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, at.Extent.File)
 	}
 	return doc, err
 }
 
-// chunk finds a chunk of a parameter and checks that it can be one.
+// chunk finds a chunk of a parameter and checks that its stored size is possible.
 func (o *opener) chunk(ctx context.Context, meta *zarray.Meta, name, key string) (zarray.Chunk, error) {
 	c, ok, err := o.value(ctx, name, key)
 	switch {
@@ -156,7 +156,7 @@ func (o *opener) chunk(ctx context.Context, meta *zarray.Meta, name, key string)
 	return c, err
 }
 
-// value finds a document or chunk of a parameter and reports whether it is there.
+// value finds a document or chunk of a parameter. ok is false if there is none.
 func (o *opener) value(ctx context.Context, name, key string) (c zarray.Chunk, ok bool, err error) {
 	if o.ocdbt {
 		o.key = database.AppendKey(o.key[:0], name, key)

@@ -14,7 +14,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// leaves describes all leaves. Those that cannot be read say why.
+// leaves describes all leaves. A leaf that cannot be read has the reason in its metadata.
 func (o *opener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	names := make([]string, len(o.meta.Leaves))
 	for i, l := range o.meta.Leaves {
@@ -26,7 +26,7 @@ func (o *opener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 		return nil, err
 	}
 	for i := range names[min(1, len(names)):] {
-		if names[i] >= names[i+1] { // else all differ
+		if names[i] >= names[i+1] { // otherwise all names differ
 			o.breakEqual(names, leaves)
 			break
 		}
@@ -34,10 +34,10 @@ func (o *opener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	return leaves, nil
 }
 
-// breakEqual breaks the leaves of one name that are stored under it: one has taken
-// the place of the others, and nothing says which.
+// breakEqual breaks the leaves that are stored under equal names. One of them has
+// replaced the others, and nothing shows which.
 func (o *opener) breakEqual(names []string, leaves []*view.Leaf) {
-	// Arrays and strings are stored apart, and empty nodes not at all.
+	// Arrays and strings are stored separately, and empty nodes are not stored.
 	type key struct {
 		name string
 		text bool
@@ -60,7 +60,8 @@ func (o *opener) breakEqual(names []string, leaves []*view.Leaf) {
 	}
 }
 
-// atOnce is how many leaves are looked for at once, where that takes reading files.
+// atOnce is the number of leaves that are looked for at the same time, if that takes
+// reading files.
 const atOnce = 16
 
 // each calls find for each of n leaves.
@@ -82,7 +83,7 @@ func (o *opener) each(n int, find func(i int)) {
 	group.Wait()
 }
 
-// leaf describes one leaf: a broken one if it cannot be read.
+// leaf describes one leaf. It returns a broken leaf if the leaf cannot be read.
 func (o *opener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *view.Leaf {
 	m := view.LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}
 	leaf, err := o.findLeaf(ctx, l, name, &m)
@@ -92,7 +93,7 @@ func (o *opener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *view
 	return leaf
 }
 
-// findLeaf finds what is stored of a leaf, and completes m as far as it can.
+// findLeaf finds the stored parts of a leaf, and completes m as far as possible.
 func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m *view.LeafMetadata) (*view.Leaf, error) {
 	found := o.aggregate.find(l.Path)
 	switch {
@@ -128,7 +129,7 @@ func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m
 			m.PRNGImpl = keyImpl(m.Shape)
 		}
 		m.Sharding = o.shardings[name]
-		if o.arraysErr != nil && m.DType == array.Uint32 { // what the data of keys are
+		if o.arraysErr != nil && m.DType == array.Uint32 { // the data of PRNG keys has this dtype
 			return nil, fmt.Errorf("cannot tell whether it is a PRNG key: %w", o.arraysErr)
 		}
 	case l.ValueType == layout.Scalar || l.GoType == layout.GoComplex64 || l.GoType == layout.GoComplex128:

@@ -1,6 +1,6 @@
-// Package pytree opens and verifies pytrees as they are stored: those that Orbax and this
-// module write, those of old releases, files of Flax, and stores of zarr arrays. Package
-// treesave writes them.
+// Package pytree opens and verifies stored pytrees: those that Orbax and this module
+// write, those of old releases, files of Flax, and stores of zarr arrays. Package
+// treesave writes pytrees.
 package pytree
 
 import (
@@ -21,14 +21,14 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Open reads the documents and the index of the pytree in dir, and no
-// arrays. What is wrong with a leaf alone, such as a document or a chunk of it that
-// is missing, or a codec that is not known, is in its view.LeafMetadata, and no error
-// of the tree; what is wrong with a document of the whole tree, or with the index, is
-// an error.
+// Open opens the pytree in dir. It reads the documents and the index of the pytree, but
+// no arrays. If something is wrong with a single leaf, the tree opens and the leaf's
+// [view.LeafMetadata] reports it: a document or a chunk is missing, for example, or a
+// codec is unknown. If something is wrong with a document of the whole tree, or with the
+// index, Open returns an error.
 //
-// At the top of a path that is no checkpoint of Orbax it opens what it finds
-// there: safetensors files, a file of Flax, or a store of zarr arrays.
+// If dir is the top of a path that is no checkpoint of Orbax, Open opens safetensors
+// files, a file of Flax, or a store of zarr arrays.
 func Open(ctx context.Context, dir *ckdir.ReadDir, options Options) (*view.Tree, error) {
 	t, err := tensors.Open(ctx, dir)
 	if t == nil && err == nil {
@@ -43,11 +43,11 @@ func Open(ctx context.Context, dir *ckdir.ReadDir, options Options) (*view.Tree,
 	return t.While(dir.Open()), nil
 }
 
-// Options say how a stored pytree is read; see handler.OpenOptions, whose fields it
-// has.
+// Options say how a stored pytree is read. The fields are those of handler.OpenOptions,
+// which explains them.
 type Options struct{ Fill bool }
 
-// stored is a tree as it is stored in one directory.
+// stored is the tree that is stored in one directory.
 type stored struct {
 	*view.Tree
 	opener *opener
@@ -72,11 +72,12 @@ func openTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored
 	if dir.Name() == "" { // not part of a checkpoint of Orbax
 		return openBare(ctx, dir, options)
 	}
-	// Not as an error that says that the checkpoint does not exist.
+	// The error must not say that the checkpoint does not exist.
 	return nil, fmt.Errorf("%w: not a pytree: no %s in %s", fault.ErrStructure, layout.TreeFile, dir.Name())
 }
 
-// describeTree reads the documents and the index of a pytree; nil if it has no metadata.
+// describeTree reads the documents and the index of a pytree. It returns nil if the
+// pytree has no metadata.
 func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*opener, error) {
 	doc, err := dir.ReadOptional(ctx, layout.TreeFile)
 	if doc == nil || err != nil {
@@ -90,7 +91,7 @@ func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*op
 		o.aggregate, err = readAggregate(ctx, dir)
 	}
 	if o.aggregate != nil && len(o.aggregate.byPath) == 0 {
-		o.aggregate = nil // of placeholders alone
+		o.aggregate = nil // it has only placeholders
 	}
 	var storeErr error
 	if err == nil {
@@ -112,7 +113,7 @@ func (o *opener) tree(ctx context.Context) (*stored, error) {
 	return &stored{t, o}, nil
 }
 
-// opener gathers what is known of a stored pytree's leaves.
+// opener gathers the descriptions of the leaves of a stored pytree.
 type opener struct {
 	dir       *ckdir.ReadDir
 	files     *view.Dir
@@ -123,24 +124,24 @@ type opener struct {
 	shardings map[string]*sharding.Sharding
 	arrays    map[string]layout.ArrayMetadata
 	records   *records // of the places of chunks; nil if there are none
-	// What keeps these documents of another writer from being understood; nil
-	// mostly. Only what depends on them is not known then.
+	// These say why documents of another writer cannot be used; mostly they are nil. Only
+	// leaves that depend on such a document are broken then.
 	stringsErr, shardingErr, arraysErr error
 
-	// keysUnnamed says that the arrays are PRNG keys, and nothing what generator they are
-	// for.
+	// keysUnnamed says that the arrays are PRNG keys, but the name of their generator is
+	// not stored.
 	keysUnnamed bool
 
 	ocdbt  bool
 	values database.Index // of the database
 	broken database.Broken
-	key    []byte // scratch: one that is looked up
+	key    []byte // scratch for a key that is looked up
 
-	mu      sync.Mutex // guards what follows, as leaves in files are found several at once
+	mu      sync.Mutex // guards the fields below, because leaves in files are found several at a time
 	metas   zarray.Metas
 	opened  []*zarray.Array
 	missing int  // chunks, of all arrays
-	unasked bool // they are filled without an option
+	unasked bool // missing chunks are filled without an option
 }
 
 func newOpener(dir *ckdir.ReadDir, options Options) *opener {
@@ -167,8 +168,8 @@ func (o *opener) format() string {
 	return store + "+" + format
 }
 
-// openStore reads the index of the database, if the arrays are in one. A tree
-// without arrays has none.
+// openStore reads the index of the database if the arrays are in a database. A tree
+// without arrays has no database.
 func (o *opener) openStore(ctx context.Context) error {
 	stored := slices.ContainsFunc(o.meta.Leaves, func(l layout.TreeLeaf) bool {
 		return !l.Empty && l.ValueType != layout.String && o.aggregate.find(l.Path) == nil
@@ -186,8 +187,8 @@ func (o *opener) openStore(ctx context.Context) error {
 	return nil
 }
 
-// readDatabase reads the index of the database in the directory, and looks at its data
-// files. It reports whether there is one.
+// readDatabase reads the index of the database in the directory, and finds out which of
+// its data files are broken. It reports whether there is a database.
 func (o *opener) readDatabase(ctx context.Context) (bool, error) {
 	found, err := o.readIndex(ctx)
 	if err != nil || !found {
@@ -197,8 +198,9 @@ func (o *opener) readDatabase(ctx context.Context) (bool, error) {
 	return true, err
 }
 
-// readIndex reads the index of the merged database in the directory or, without one, the
-// indexes of the databases of single processes. It reports whether there is any index.
+// readIndex reads the index of the merged database in the directory. If there is none, it
+// reads the indexes of the databases of single processes. It reports whether there is any
+// index.
 func (o *opener) readIndex(ctx context.Context) (bool, error) {
 	db, err := ocdbt.Open(ctx, database.Source{Dir: o.dir, Name: "."})
 	if ckdir.NotExist(err) {
@@ -213,13 +215,13 @@ func (o *opener) readIndex(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if len(entries) == cap(entries) { // twice as many, where append makes it a quarter more
+		if len(entries) == cap(entries) { // double the capacity; append would add only a quarter
 			entries = slices.Grow(entries, max(len(entries), 256))
 		}
 		entries = append(entries, e)
 	}
 	o.values.Entries = entries
-	// A merged database has all keys or is damaged, so nothing can be lost here.
+	// A merged database has all keys or is damaged, so Fill cannot hide a loss here.
 	o.options.Fill = o.options.Fill || o.meta.Sparse
 	return true, nil
 }

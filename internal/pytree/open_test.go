@@ -19,8 +19,7 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// bareDir is the directory of files, as that of something that is no checkpoint of
-// Orbax.
+// bareDir is a directory of files that is no checkpoint of Orbax.
 func bareDir(all map[string]string) (*ckdir.ReadDir, fstest.MapFS) {
 	fsys := fstest.MapFS{}
 	for name, data := range all {
@@ -29,7 +28,7 @@ func bareDir(all map[string]string) (*ckdir.ReadDir, fstest.MapFS) {
 	return ckdir.NewReadDir(ckdir.Place{Store: storage.FS(fsys), Root: "dir"}), fsys
 }
 
-// tensorFile returns a safetensors file of bytes.
+// tensorFile returns a safetensors file of tensors of bytes.
 func tensorFile(t *testing.T, all map[string]string) string {
 	t.Helper()
 	var list []safetensors.Tensor
@@ -46,7 +45,7 @@ func tensorFile(t *testing.T, all map[string]string) string {
 	return string(b)
 }
 
-// zarrDoc returns the document of an array of bytes.
+// zarrDoc returns the zarr document of an array of bytes.
 func zarrDoc(t *testing.T, format int, shape, chunk []int) string {
 	t.Helper()
 	m, err := zarr.New(zarr.Options{Format: format, Shape: shape, ChunkShape: chunk, DType: array.Uint8})
@@ -63,7 +62,7 @@ func leafNames(t *view.Tree) (names []string) {
 	return names
 }
 
-// A file whose header has been read may be replaced before the rest is.
+// A file may be replaced after its header has been read and before the rest is.
 func TestSafetensorsReplaced(t *testing.T) {
 	dir, fsys := bareDir(map[string]string{"model.safetensors": tensorFile(t, map[string]string{"a": "xy"})})
 	opened, err := Open(t.Context(), dir, Options{})
@@ -83,7 +82,7 @@ func TestSafetensorsReplaced(t *testing.T) {
 	}
 }
 
-// A pytree of Orbax is one, whatever else lies beside it.
+// A pytree of Orbax is opened as such, whatever other files lie beside it.
 func TestPytreeBesideTensors(t *testing.T) {
 	dir, _ := bareDir(map[string]string{
 		"_METADATA":          `{"tree_metadata": {"x": {"key_metadata": [{"key": "n", "key_type": 2}], "value_metadata": {"value_type": "None", "skip_deserialize": true}}}}`,
@@ -98,7 +97,7 @@ func TestPytreeBesideTensors(t *testing.T) {
 	}
 }
 
-// An array that is described in both formats is one array.
+// An array with documents of both formats is one array.
 func TestBothFormats(t *testing.T) {
 	dir, _ := bareDir(map[string]string{
 		"a/.zarray": zarrDoc(t, 2, []int{1}, []int{1}), "a/0": "x",
@@ -114,8 +113,7 @@ func TestBothFormats(t *testing.T) {
 	}
 }
 
-// A document of a few bytes can claim any number of chunks, and to be short of
-// them.
+// A document of a few bytes can claim any number of chunks, all of them missing.
 func TestMissingChunksAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, shape := range [][]int{{maxMissing + 1}, {1 << 31, 1 << 31}} {
@@ -142,8 +140,8 @@ func TestMissingChunksAreBounded(t *testing.T) {
 	}
 }
 
-// An inner chunk that a shard of a tree lacks is damage, by whatever way it is read, and not
-// a checkpoint that does not exist.
+// A shard without one of its inner chunks is damaged, in whatever way it is read. The
+// error does not say that the checkpoint does not exist.
 func TestAbsentInnerChunk(t *testing.T) {
 	doc := func(shape, shard, inner string) string {
 		return fmt.Sprintf(`{"zarr_format":3,"node_type":"array","shape":%s,"data_type":"uint8","fill_value":7,

@@ -13,28 +13,28 @@ import (
 	"github.com/go-orbax/orbax/internal/places"
 )
 
-// PlacesFiles returns the names of the pytree's records that the digests cover. all reports
-// that one save wrote the whole pytree, so that its record has every array.
+// PlacesFiles returns the names of the pytree's records of places that the digests cover.
+// all reports that one save wrote the whole pytree, so its record has every array.
 func PlacesFiles(d *ckdir.ReadDir) (names []string, all bool) {
 	if d.Covered(layout.PlacesFile) {
 		return []string{layout.PlacesFile}, true
 	}
 	if !d.Covered(layout.TreeFile) {
-		return nil, false // of another writer
+		return nil, false // another writer's
 	}
 	return d.CoveredBeginning(layout.PlacesPrefix), false
 }
 
-// records are a pytree's records of places. They are read when the first array is, as what
-// describes the arrays does not need them.
+// records are a pytree's records of places. They are read with the first array, because
+// the metadata of arrays does not need them.
 type records struct {
 	dir *ckdir.ReadDir
 
 	mu     sync.Mutex
-	places *places.Places // once they have been read
+	places *places.Places // nil until they have been read
 }
 
-// newRecords returns the records of the pytree in dir; nil if there are none.
+// newRecords returns the records of the pytree in dir. It returns nil if there are none.
 func newRecords(dir *ckdir.ReadDir) *records {
 	if names, _ := PlacesFiles(dir); len(names) == 0 {
 		return nil
@@ -56,8 +56,8 @@ func (r *records) of(ctx context.Context, name string, n int) (string, error) {
 	return r.places.Of(name, n)
 }
 
-// readPlaces reads the pytree's records; it returns nil if there are none. A record that no
-// digest covers may belong to another save, and is ignored.
+// readPlaces reads the pytree's records. It returns nil if there are none. It ignores a
+// record that no digest covers, because that may belong to another save.
 func readPlaces(ctx context.Context, d *ckdir.ReadDir) (*places.Places, error) {
 	names, all := PlacesFiles(d)
 	if len(names) == 0 {

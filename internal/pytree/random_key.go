@@ -18,32 +18,32 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// randomKey is what JaxRandomKeySave and NumpyRandomKeySave of Orbax v0 make of the
-// state of a random generator: a pytree in one directory, and in another, whose name is
-// that of the first with "_metadata" behind it, a document that says what it was. As a
-// pytree it is a single array or PRNG key of JAX's, or the tuple or dict that NumPy
-// gives as the state of a generator.
+// randomKey is the state of a random generator as JaxRandomKeySave and NumpyRandomKeySave
+// of Orbax v0 store it. One directory has a pytree. A second directory, with "_metadata"
+// at the end of its name, has a document that says what the pytree is. The pytree is a
+// single array or PRNG key of JAX, or the tuple or dict that NumPy returns as the state
+// of a generator.
 type randomKey struct {
-	name string // of the first directory
-	// The member that the document has: "typed" of a key of JAX's, whether it is a PRNG
-	// key; "legacy" of a state of NumPy's, whether it is a tuple.
+	name string // name of the first directory
+	// The document has one of these members. "typed" says whether a key of JAX is a PRNG
+	// key; "legacy" says whether a state of NumPy is a tuple.
 	Typed, Legacy *bool
 }
 
-// randomKeyMetadata ends the name of the second directory.
+// randomKeyMetadata is the end of the second directory's name.
 const randomKeyMetadata = "_metadata"
 
-// IsRandomKey reports whether a directory has the state of a random generator as a
-// checkpointable of its own, which Open opens as a pytree. Its files show it.
+// IsRandomKey reports whether dir has the state of a random generator as a separate
+// checkpointable. Open opens that as a pytree. IsRandomKey finds out by the files in dir.
 func IsRandomKey(ctx context.Context, store storage.Store, dir string) (bool, error) {
 	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Store: store, Root: dir}))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {
-		return false, nil // what is there is something else
+		return false, nil // the directory has something else
 	}
 	return k != nil, err
 }
 
-// findRandomKey returns nil if there is none.
+// findRandomKey finds the state of a random generator. It returns nil if there is none.
 func findRandomKey(ctx context.Context, dir *ckdir.ReadDir) (*randomKey, error) {
 	entries, err := dir.List(ctx, ".")
 	if err != nil {
@@ -69,7 +69,7 @@ func findRandomKey(ctx context.Context, dir *ckdir.ReadDir) (*randomKey, error) 
 	return nil, nil
 }
 
-// openRandomKey opens the state of a random generator; nil if there is none.
+// openRandomKey opens the state of a random generator. It returns nil if there is none.
 func openRandomKey(ctx context.Context, dir *ckdir.ReadDir, options Options) (*stored, error) {
 	k, err := findRandomKey(ctx, dir)
 	if k == nil || err != nil {
@@ -101,8 +101,8 @@ func openRandomKey(ctx context.Context, dir *ckdir.ReadDir, options Options) (*s
 	return &stored{view.New(o.format(), leaves), o}, nil
 }
 
-// inTuple returns a path whose first key is a position in a tuple, where it was one in a
-// list.
+// inTuple returns p with its first key changed from a position in a list to one in a
+// tuple.
 func inTuple(p tree.Path) tree.Path {
 	p = slices.Clone(p)
 	if len(p) > 0 && p[0].Seq {
@@ -111,9 +111,9 @@ func inTuple(p tree.Path) tree.Path {
 	return p
 }
 
-// keyImpl returns the generator of a PRNG key that was stored without the name of one,
-// where its data leave no choice: two words are those of Threefry. Four words are those
-// of two generators, so that they stay an array.
+// keyImpl returns the generator of a PRNG key that was stored without its generator's
+// name, if the data allow only one. Keys of two words are Threefry's. Keys of four words
+// may be those of two generators, so they stay an array.
 func keyImpl(shape []int) string {
 	if n := len(shape); n > 0 && shape[n-1] == 2 {
 		return "threefry2x32"

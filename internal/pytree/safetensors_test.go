@@ -17,8 +17,8 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// An index decides which files count, and what is wrong with a file is wrong with the
-// tensors that the index says are in it.
+// An index decides which files count. An error in a file is an error of the tensors that
+// the index places in it.
 func TestSafetensorsIndex(t *testing.T) {
 	const (
 		indexed = `{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}`
@@ -29,8 +29,8 @@ func TestSafetensorsIndex(t *testing.T) {
 	old := tensorFile(t, map[string]string{"a": "o", "b": "ld", "c": "!"})
 	for name, c := range map[string]struct {
 		files map[string]string
-		whole error            // of the tree
-		leaf  map[string]error // of those that cannot be read
+		whole error            // error of the tree
+		leaf  map[string]error // errors of the leaves that cannot be read
 		want  map[string]string
 	}{
 		"whole":         {files: map[string]string{"model-1.safetensors": one, "model-2.safetensors": two, doc: indexed}, want: map[string]string{"a": "x", "b": "yz"}},
@@ -96,7 +96,7 @@ func TestSafetensorsIndex(t *testing.T) {
 	}
 }
 
-// packedFile returns a safetensors file of one tensor of random bytes, after one of
+// packedFile returns a safetensors file with one tensor of random bytes after a tensor of
 // another dtype.
 func packedFile(dtype string, shape []int, bytes int) (file string, data []byte) {
 	data = make([]byte, bytes)
@@ -109,8 +109,8 @@ func packedFile(dtype string, shape []int, bytes int) (file string, data []byte)
 	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(head)))) + head + string(data) + "xyz", data
 }
 
-// Elements that share bytes are what they are one by one, in whatever part they are
-// read; a tensor of a dtype that is not known is alone with that.
+// Elements that share bytes are read correctly in whatever part they are read. A tensor
+// of an unknown dtype does not affect the others.
 func TestSafetensorsPacked(t *testing.T) {
 	ctx := t.Context()
 	for _, c := range []struct {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax/internal/reuse"
 )
 
-// sharedFiles tells the data files that a save may have shared with earlier ones. Of
-// one whose record cannot be read they are all.
+// sharedFiles returns a function that reports whether a save may have shared a data file
+// with earlier saves. If the record cannot be read, every file counts as shared.
 func sharedFiles(ctx context.Context, d *ckdir.ReadDir) func(file string) bool {
 	r, err := reuse.Read(ctx, d)
 	shared := map[string]bool{}

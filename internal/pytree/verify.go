@@ -17,9 +17,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Verify reads and decodes every chunk of the pytree in dir, within a bounded
-// memory, and returns what is wrong with each leaf. In a checkpoint of this
-// package it also looks at the space between the values.
+// Verify reads and decodes every chunk of the pytree in dir, within bounded memory. It
+// returns the errors of each leaf. In a checkpoint of this package it also checks the
+// space between the values.
 func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
 	if t, err := tensors.Open(ctx, dir); err != nil {
 		return []error{err}
@@ -36,7 +36,7 @@ func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
 			errs = append(errs, err)
 		}
 	}
-	// Where a leaf is broken, what belongs to it is not known.
+	// If a leaf is broken, the bytes that belong to it are not known.
 	whole := t.Metadata().Err() == nil
 	if whole && dir.Covered(layout.TreeFile) { // we wrote it
 		errs = append(errs, t.verifyGaps(ctx)...)
@@ -44,16 +44,16 @@ func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
 	return errs
 }
 
-// gapPiece is how much of a gap is read at once: values can be large, and the
-// space that a lost one leaves is a gap.
+// gapPiece is the number of bytes of a gap that are read at once. Gaps can be large:
+// values can be, and the space of a lost value is a gap.
 const gapPiece = 8 << 20
 
-// verifyGaps reads what lies between the values of each data file, which this
-// package fills with zeros.
+// verifyGaps reads the space between the values of each data file, which this package
+// fills with zeros.
 func (t *stored) verifyGaps(ctx context.Context) (errs []error) {
 	var mu sync.Mutex
 	report := func(err error) error {
-		// A read names the owner of what it reads, and a gap has none.
+		// A read names the leaf that it reads. A gap belongs to no leaf.
 		if l, ok := err.(*fault.Leaf); ok {
 			err = l.Err
 		}
@@ -91,7 +91,7 @@ func (t *stored) planGaps(ctx context.Context, report func(error) error) ([]tran
 		for n < len(extents) && extents[n].File == extents[0].File {
 			n++
 		}
-		if shared(extents[0].File) { // earlier saves have their values between those of this one
+		if shared(extents[0].File) { // earlier saves have values between those of this save
 			extents = extents[n:]
 			continue
 		}
@@ -107,9 +107,9 @@ func (t *stored) planGaps(ctx context.Context, report func(error) error) ([]tran
 	return reads, nil
 }
 
-// gapsOf returns what lies between the values of one file, which are sorted, and
-// behind them; nothing of a file that another program wrote: Orbax leaves other
-// things there.
+// gapsOf returns the gaps between the values of one file, which are sorted, and the gap
+// after them. It returns none for a file that another program wrote, because Orbax leaves
+// other data there.
 func gapsOf(ctx context.Context, d *ckdir.ReadDir, values []transfer.Extent, report func(error) error) ([]transfer.Extent, error) {
 	file := values[0].File
 	if ours, err := database.Wrote(ctx, d, path.Dir(file)); err != nil || !ours {
@@ -123,7 +123,7 @@ func gapsOf(ctx context.Context, d *ckdir.ReadDir, values []transfer.Extent, rep
 	}
 	info, err := d.Stat(ctx, file)
 	if ckdir.NotExist(err) {
-		return nil, nil // the reads of its values tell
+		return nil, nil // reading its values reports the missing file
 	}
 	// A file of a database is written in whole pages.
 	written := (end + storage.PageSize - 1) / storage.PageSize * storage.PageSize
@@ -133,8 +133,8 @@ func gapsOf(ctx context.Context, d *ckdir.ReadDir, values []transfer.Extent, rep
 	return append(gaps, transfer.Extent{File: file, Offset: end, Length: min(info.Size, written) - end}), err
 }
 
-// readZeros returns reads of a gap, which is of zeros; it may have a length of 0 or
-// less.
+// readZeros returns reads of a gap that check that it is zero. The length of the gap may
+// be 0 or negative.
 func readZeros(gap transfer.Extent, report func(error) error) (reads []transfer.Read) {
 	for at, end := gap.Offset, gap.Offset+gap.Length; at < end; at += gapPiece {
 		reads = append(reads, transfer.Read{

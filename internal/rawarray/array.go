@@ -1,5 +1,5 @@
-// Package rawarray reads arrays whose elements lie in files as they are, in one run or in
-// several, so that any part of them can be read alone.
+// Package rawarray reads arrays whose elements lie in files without an encoding, in one
+// run or in several, so that any part of them can be read alone.
 package rawarray
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Open returns the directory at, to read the file name in it, which has no
-// checksums. Nothing in such a file tells its contents from those of another version of
-// it, so what is read from the returned directory counts only if the file has kept its
-// size and time.
+// Open returns the directory at for reading the file name in it, which has no checksums.
+// Nothing in such a file shows whether its contents are those of another version of it.
+// So reads from the returned directory fail if the size or the time of the file has
+// changed.
 func Open(ctx context.Context, d *ckdir.ReadDir, at, name string) (*view.Dir, error) {
 	full := path.Join(at, name)
 	was, err := d.Store().Stat(ctx, full)
@@ -33,7 +33,7 @@ func Open(ctx context.Context, d *ckdir.ReadDir, at, name string) (*view.Dir, er
 	}}, nil
 }
 
-// Array is an array whose elements lie in a file as they are.
+// Array is an array whose elements lie in a file without an encoding, in one run.
 type Array struct {
 	Form
 	Shape      []int
@@ -42,7 +42,7 @@ type Array struct {
 	At, Length int64
 }
 
-// Chunks returns runs of the array that overlap the box.
+// Chunks yields runs of the array that overlap the box.
 func (a *Array) Chunks(_ context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
 	return func(yield func(*view.Chunk, error) bool) {
 		if a.Length == 0 {

@@ -9,17 +9,18 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Form is the form of elements that are stored as they are, without a
-// checksum over them, so that any run of them can be read.
+// Form is the form of elements that are stored without an encoding and without a
+// checksum, so that any run of them can be read.
 type Form struct{ DType array.DType }
 
-// Decode copies the elements, and checks those of which not every bit pattern is one.
+// Decode copies the elements. It checks elements of dtypes that do not allow every bit
+// pattern.
 func (f Form) Decode(_ *view.Chunk, dst, enc []byte) error {
 	copy(dst, enc)
 	return zarr.Finish(f.DType, dst)
 }
 
-// Direct reads in place, but for bools: a byte that is neither 0 nor 1 is found
+// Direct reads in place, except for bools: a byte that is neither 0 nor 1 must be found
 // before it is in an array.
 func (f Form) Direct(_ *view.Chunk, dst []byte) (step func([]byte), done func([]byte) error) {
 	if f.DType == array.Bool {
@@ -28,20 +29,21 @@ func (f Form) Direct(_ *view.Chunk, dst []byte) (step func([]byte), done func([]
 	return nil, func([]byte) error { return zarr.Finish(f.DType, dst) }
 }
 
-// Describe says which elements an error is about.
+// Describe adds to err which elements it concerns.
 func (f Form) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
 }
 
-// PieceBytes is about what is read at a time of elements that can be read by any
-// run: enough for the full rate of a disk.
+// PieceBytes is about the number of bytes that are read at a time from arrays of which
+// any run can be read. It is enough for the full rate of a disk.
 const PieceBytes = 8 << 20
 
-// Pieces divides what is stored raw, row-major and in shape, as whole, into runs
-// of about PieceBytes, and yields those that overlap the box. It reports whether more
-// are wanted. whole.Size is what lies in the array; behind it there is padding.
+// Pieces divides the raw, row-major chunk whole of the given shape into runs of about
+// PieceBytes, and yields the runs that overlap the box. It reports whether more are
+// wanted. whole.Size is the part of shape that lies in the array; the rest of shape is
+// padding.
 func (f Form) Pieces(whole view.Chunk, shape, off, size []int, yield func(*view.Chunk, error) bool) bool {
-	// From the last axis: whole ones, as long as a piece has room for them.
+	// Begin with the last axis: take whole axes as long as a piece has room for them.
 	item := f.DType.Size()
 	axis, run := len(shape), item
 	for axis > 0 && run <= PieceBytes/shape[axis-1] && whole.Size[axis-1] == shape[axis-1] {
@@ -53,9 +55,9 @@ func (f Form) Pieces(whole view.Chunk, shape, off, size []int, yield func(*view.
 		p.Form, p.Index, p.Length = f, nil, int64(run)
 		return yield(&p, nil)
 	}
-	axis-- // is divided into steps; those before it into single ones
+	axis-- // this axis is divided into steps; the axes before it into single elements
 	step := max(1, PieceBytes/run)
-	lo, hi := make([]int, axis+1), make([]int, axis+1) // of the box, in the chunk
+	lo, hi := make([]int, axis+1), make([]int, axis+1) // bounds of the box in the chunk
 	for i := range lo {
 		lo[i] = max(0, off[i]-whole.Offset[i])
 		hi[i] = min(whole.Size[i], off[i]+size[i]-whole.Offset[i])

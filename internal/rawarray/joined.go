@@ -8,20 +8,20 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Joined is an array whose elements are in several places, in each some that follow
-// one another. It is made of boxes that lie there as they are.
+// Joined is an array whose elements are stored in several runs. Each run consists of
+// boxes that lie there without an encoding.
 type Joined struct {
 	Rank  int
 	Boxes []JoinedBox // in the order of their elements
 }
 
-// JoinedBox is a box of a [Joined], and where its elements are stored.
+// JoinedBox is a box of a [Joined], with the place of its elements.
 type JoinedBox struct {
 	Box
 	Stored *Array
 }
 
-// Chunks returns runs of the boxes that overlap the box of size elements at off.
+// Chunks yields runs of the boxes that overlap the box of size elements at off.
 func (a *Joined) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
 	return func(yield func(*view.Chunk, error) bool) { a.runs(ctx, off, size, yield) }
 }
@@ -52,10 +52,10 @@ func (a *Joined) runs(ctx context.Context, off, size []int, yield func(*view.Chu
 	}
 }
 
-// Box is a part of an array.
+// Box is a box of elements of an array.
 type Box struct{ off, Size []int }
 
-// Elements returns how many elements the box has.
+// Elements returns the number of elements in the box.
 func (b Box) Elements() int {
 	n := 1
 	for _, d := range b.Size {
@@ -64,9 +64,9 @@ func (b Box) Elements() int {
 	return n
 }
 
-// BoxesOf returns the boxes that n elements of an array fill from the first one on, in
-// row-major order: rows that are there in part, whole rows between them, and the same
-// within rows.
+// BoxesOf returns the boxes that n elements of an array fill in row-major order,
+// beginning with element first: a part of a row, whole rows, and a part of a row. The
+// parts of rows are divided in the same way.
 func BoxesOf(shape []int, first, n int) []Box {
 	if n <= 0 {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The boxes of a run of elements have these elements, each once and in their order.
+// The boxes of a run of elements have exactly these elements, in their order.
 func TestBoxesOf(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		shape := rapid.SliceOfN(rapid.IntRange(1, 4), 0, 4).Draw(t, "shape")
@@ -17,7 +17,7 @@ func TestBoxesOf(t *testing.T) {
 		boxes := BoxesOf(shape, first, n)
 		for _, b := range boxes {
 			for k := range b.Elements() {
-				at := 0 // of element k of the box, in the array
+				at := 0 // position of element k of the box in the array
 				for i, rest := 0, k; i < len(shape); i++ {
 					inner := Box{Size: b.Size[i+1:]}.Elements()
 					at = at*shape[i] + b.off[i] + rest/inner

@@ -10,19 +10,19 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Config is what the options of a save fill.
+// Config holds the options of a save.
 type Config struct {
 	config.Common
-	// Store, if not nil, is the one in which paths are names.
+	// Store, if not nil, is the store in which paths are names.
 	Store storage.Store
-	// Name is the checkpointable that Save writes, and Named whether an option says so.
+	// Name is the checkpointable that Save writes. Named says that an option has set it.
 	Name  string
 	Named bool
 	// Overwrite lets the save replace a checkpoint.
 	Overwrite bool
-	// Marker commits the save by a file, in the checkpoint's place.
+	// Marker writes the checkpoint in its final place and commits it by a file.
 	Marker bool
-	// Refused is why the way to commit that was asked for does not exist, or nil.
+	// Refused, if not nil, says why the requested way to commit does not exist.
 	Refused error
 	// Custom is the custom metadata.
 	Custom any
@@ -31,15 +31,15 @@ type Config struct {
 	Registry *handler.Registry
 	Handler  handler.SaveOptions
 	Step     Step
-	// Unmerged gives the database of each pytree a directory of its own, as others are put
-	// beside it before the checkpoint is complete.
+	// Unmerged puts the database of each pytree into a separate directory, because
+	// databases of other writers are put beside it before the checkpoint is complete.
 	Unmerged bool
-	// Target makes the target of the save of a checkpoint that is to be at a place; nil is
-	// that of the whole checkpoint.
+	// Target makes the target of a save to a place. nil makes the target of a whole
+	// checkpoint.
 	Target func(Place) Target
 }
 
-// target returns where the save goes.
+// target returns the target of the save.
 func (c *Config) target(at Place) Target {
 	if c.Target != nil {
 		return c.Target(at)
@@ -47,33 +47,35 @@ func (c *Config) target(at Place) Target {
 	return newWhole(at, c)
 }
 
-// Step makes of a save that of a step of a run. A training.Checkpointer sets it.
+// Step holds the options of a save that is a step of a run. A training.Checkpointer sets
+// it.
 type Step struct {
-	// Managed says that a Checkpointer makes the save: Force has a meaning only there.
+	// Managed says that a Checkpointer makes the save. Force is allowed only there.
 	Managed bool
-	// Force saves the step whatever the policy says of it.
+	// Force saves the step even if the policy would not.
 	Force bool
-	// ReplaceUnfinished is Overwrite of what a save by marker has left unfinished, and
-	// of nothing else.
+	// ReplaceUnfinished is Overwrite, but only for an unfinished checkpoint of a save by
+	// marker.
 	ReplaceUnfinished bool
-	// ReplaceDamaged says that what is at the path is damaged, and that the run has gone
-	// on from before it. A save by marker, which cannot keep what it replaces, then writes
-	// the same files under a temporary name and renames them.
+	// ReplaceDamaged says that the checkpoint at the path is damaged, and that the run
+	// has continued from an earlier step. A save by marker cannot keep the checkpoint
+	// that it replaces. So it then writes the same files under a temporary name and
+	// renames them.
 	ReplaceDamaged bool
-	// MakeRoom, if not nil, is called when the disk has not room enough. It frees
-	// what it can.
+	// MakeRoom, if not nil, is called when the disk does not have enough room. It frees
+	// as much as it can.
 	MakeRoom func(ctx context.Context) error
-	// Like, if not "", is the path of the step before: JSON documents are called as
-	// there.
+	// Like, if not "", is the path of the step before. JSON documents get the names that
+	// they have there.
 	Like string
-	// Reuse, if not nil, lets pytrees share bytes with the checkpoint at the path Base, if
-	// that is not "". Each pytree has the Base of its own Reuse set.
+	// Reuse, if not nil, lets pytrees share bytes with the checkpoint at the path Base,
+	// unless Base is "". The Reuse of each pytree has its own Base.
 	Reuse *ckdir.Reuse
 	Base  string
 }
 
-// NewConfig returns what options of a save fill. A nil among them is one that the
-// program leaves out.
+// NewConfig returns a [Config] that options have filled. It ignores a nil option, by
+// which a program leaves an option out.
 func NewConfig[O interface{ ApplySave(*Config) }](options []O) *Config {
 	c := &Config{Name: layout.DefaultName}
 	for _, o := range options {

@@ -13,11 +13,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// earlier is a checkpoint that the save looks at. A nil one has nothing.
+// earlier is an earlier checkpoint that the save reads. A nil *earlier has no items.
 type earlier struct{ *found.Found }
 
-// openEarlier returns a function that opens an earlier step when it is first called,
-// and returns nil if it cannot.
+// openEarlier returns a function that opens an earlier step when it is first called. The
+// function returns nil if it cannot open the step.
 func openEarlier(ctx context.Context, store storage.Store, path string, problem func(error)) func() *earlier {
 	return sync.OnceValue(func() *earlier {
 		at, err := config.Locate(ctx, store, path)
@@ -34,7 +34,7 @@ func openEarlier(ctx context.Context, store storage.Store, path string, problem 
 	})
 }
 
-// dir returns the directory of an item, nil if there is none.
+// dir returns the directory of an item. It returns nil if there is none.
 func (e *earlier) dir(name string) *ckdir.ReadDir {
 	if e == nil || !e.Has(name) {
 		return nil
@@ -42,11 +42,11 @@ func (e *earlier) dir(name string) *ckdir.ReadDir {
 	return e.ReadDir(name, e.Unchanged)
 }
 
-// typeOf returns the type that is recorded for the handler of an item: the one that the
-// step before has for it, if that is another name of the same format and leads back to
-// the handler in the save's own registry. Orbax's old CheckpointManager restores an item
-// only by a type that it knows, and it knows those that it has written. The step before
-// is opened here, which SaveAsync does not wait for.
+// typeOf returns the type that the checkpoint records for the handler of an item. It is
+// the type that the step before has for the item, if that is another name of the same
+// format and leads back to the handler in the save's own registry. Orbax's old
+// CheckpointManager restores an item only by a type that it knows, and it knows the types
+// that it has written. typeOf opens the step before; SaveAsync does not wait for that.
 func (p *Plan) typeOf(item *Item) string {
 	own := item.Handler.Type()
 	if item.Name == layout.MetricsName {
@@ -60,8 +60,9 @@ func (p *Plan) typeOf(item *Item) string {
 	if layout.IsRandomKeyType(typ) {
 		return own
 	}
-	// The standard handler, which is nil's, makes the format Orbax's, and has no field
-	// set. It is comparable, so that the item's is then too.
+	// The nil registry has the standard handlers. If it returns the item's handler, the
+	// format is Orbax's and the handler has no field set. A standard handler is
+	// comparable, so the item's handler is comparable too if the two are equal.
 	for _, r := range []*handler.Registry{nil, p.Config.Registry} {
 		reader, err := r.ForLoad(item.Name, typ, nil)
 		if err != nil || !r.Knows(typ) || reader != item.Handler {
@@ -71,8 +72,9 @@ func (p *Plan) typeOf(item *Item) string {
 	return typ
 }
 
-// reuseOf returns the function that returns what each item shares with the step Base and
-// records for later ones; nil if no item does. Base is opened when an item first asks.
+// reuseOf returns a function that gives each item the data that it shares with the step
+// Base and the record that it keeps for later steps. It returns nil if no item shares
+// anything. Base is opened when an item first asks for it.
 func reuseOf(ctx context.Context, c *Config) func(name string) *ckdir.Reuse {
 	s := c.Step
 	if s.Reuse == nil {
@@ -94,5 +96,5 @@ func reuseOf(ctx context.Context, c *Config) func(name string) *ckdir.Reuse {
 	}
 }
 
-// shares reports whether there is a step to share bytes with.
+// shares reports whether there is a step with which the save can share bytes.
 func (s *Step) shares() bool { return s.Reuse != nil && s.Base != "" }

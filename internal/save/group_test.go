@@ -19,16 +19,16 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// group is what processes that save one checkpoint have in common, here in memory.
+// group is the common state of processes that save one checkpoint, here in memory.
 type group struct {
 	size int
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	came    map[string]int // how many have come to a meeting
-	failed  error          // why all give up
+	came    map[string]int // number of processes that have come to a meeting
+	failed  error          // why all processes give up
 
-	leaves  map[string]string // of all items, the item that has planned each
+	leaves  map[string]string // for each leaf of all items, the item that has planned it
 	ticket  string
 	digests map[string][sha256.Size]byte
 }
@@ -39,7 +39,8 @@ func newGroup(size int) *group {
 	return g
 }
 
-// meet calls do and returns when all have come, with an error if one has failed.
+// meet calls do when all processes have come, and then returns in each. If one of them
+// has failed, meet fails in all.
 func (g *group) meet(at string, do func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,14 +64,14 @@ func (g *group) giveUp(why error) {
 	g.changed.Broadcast()
 }
 
-// member is the target of one process of a group. The first begins the stage and
+// member is the target of one process of a group. The first member begins the stage and
 // publishes it; the others join it.
 type member struct {
 	save.Place
 	*group
 	first  bool
-	stage  storage.Stage  // of the first
-	joined storage.Joined // of the others
+	stage  storage.Stage  // of the first member
+	joined storage.Joined // of the other members
 	calls  []string
 }
 
@@ -168,8 +169,8 @@ func (m *member) Abort(why error) error {
 	return nil
 }
 
-// saveTogether saves each state as an item of one checkpoint, as one process each, and
-// returns how they ended.
+// saveTogether saves each state as an item of one checkpoint, one process for each item.
+// It returns the members and the error of each.
 func saveTogether(t *testing.T, path string, states ...map[string]any) ([]*member, []error) {
 	g := newGroup(len(states))
 	members, errs := make([]*member, len(states)), make([]error, len(states))
@@ -189,8 +190,8 @@ func saveTogether(t *testing.T, path string, states ...map[string]any) ([]*membe
 	return members, errs
 }
 
-// Several writers of one checkpoint are a target like the others: each writes only its
-// own files, and one of them publishes all.
+// Several writers of one checkpoint are a target like any other: each writes only its own
+// files, and one of them publishes all.
 func TestGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ck")
 	members, errs := saveTogether(t, path, map[string]any{"a": []float32{1, 2}}, map[string]any{"b": 3}, map[string]any{"c": "text"})
@@ -213,7 +214,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// What one process cannot save, none does, and nothing is begun.
+// If one process cannot save its item, no process saves, and nothing is begun.
 func TestGroupRefusesAll(t *testing.T) {
 	dir := t.TempDir()
 	for what, state := range map[string]map[string]any{"a key of another process": {"a": 2}, "no leaf": {"f": func() {}}} {

@@ -14,14 +14,14 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// overwriteAdvice follows an error about what Overwrite would replace.
+// overwriteAdvice follows an error about a path that Overwrite would replace.
 const overwriteAdvice = "pass Overwrite to replace it"
 
-// Place is where a checkpoint is to be.
+// Place is the future place of a checkpoint.
 type Place struct{ storage.Location }
 
-// CheckOutside refuses a path inside of a checkpoint, where the new one would be taken
-// for a part of it, and be removed with it.
+// CheckOutside refuses a path inside a checkpoint. There the new checkpoint would be
+// taken for a part of the other and be removed with it.
 func (p Place) CheckOutside(ctx context.Context) error {
 	outer, err := layout.Enclosing(ctx, p.Store, p.Name)
 	if err == nil && outer != "" {
@@ -30,8 +30,8 @@ func (p Place) CheckOutside(ctx context.Context) error {
 	return err
 }
 
-// Stat describes what is at the place; ok is false if there is nothing. It refuses names
-// that no checkpoint can have.
+// Stat describes the file or directory at the place. ok is false if there is none. Stat
+// refuses names that no checkpoint can have.
 func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error) {
 	if name := p.Base(); found.IsTemporary(name) {
 		return info, false, fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
@@ -45,13 +45,13 @@ func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error)
 	return info, err == nil, err
 }
 
-// Look finds out what checkpoint is at the place, which info describes. The error says
-// why there is none that is intact; it matches ErrNotExist if nothing is left there.
+// Look recognises the checkpoint at the place, which info describes. The error says why
+// it is not intact. It matches ErrNotExist if nothing is left there.
 func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error) {
 	old, err := found.Look(ctx, p.Store, p.Name)
 	if err == nil && old.IsForeign() {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
-		if info.Dir { // old releases wrote no document at the root, but some below
+		if info.Dir { // old releases wrote no document at the root, but documents below it
 			if _, lerr := p.proof(ctx, p.Name); !errors.Is(lerr, fault.ErrInvalidCheckpoint) || errors.Is(lerr, proof.ErrSeveral) {
 				err = lerr
 			}
@@ -60,13 +60,12 @@ func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error
 	return old, err
 }
 
-// proof is the look at a directory that is to be replaced.
+// proof looks at a directory that is to be replaced.
 func (p Place) proof(ctx context.Context, dir string) ([]storage.Item, error) {
 	return proof.Replaced(p.Store)(ctx, dir)
 }
 
-// Taken returns the error of a save that finds something at its place, of which Look has
-// returned err.
+// Taken returns the error of a save whose place is not free. err is the error of Look.
 func (p Place) Taken(ctx context.Context, err error) error {
 	switch {
 	case err == nil || errors.Is(err, fault.ErrCorrupt):
@@ -77,7 +76,7 @@ func (p Place) Taken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
 }
 
-// busy returns ErrBusy if another writer is at work on the path, as one that writes an
+// busy returns ErrBusy if another writer is at work on the path, such as the writer of an
 // unfinished checkpoint there.
 func (p Place) busy(ctx context.Context) error {
 	edit, err := p.Store.Edit(ctx, p.Name)
@@ -90,15 +89,15 @@ func (p Place) busy(ctx context.Context) error {
 	return nil
 }
 
-// removeLeft removes what saves to the same path have left that died. What cannot be
-// removed is in no one's way.
+// removeLeft removes the leftovers of dead saves to the same path. Leftovers that cannot
+// be removed do no harm.
 func (p Place) removeLeft(ctx context.Context) {
 	_ = proof.RemoveLeft(ctx, p.Store, p.Name)
 }
 
-// CheckRoom refuses a save that cannot fit, after Step.MakeRoom, if there is one, has
-// done what it can. What compression leaves, and what can be shared with an earlier step,
-// is not known before, and others may take the room meanwhile; then the save fails
+// CheckRoom refuses a save that cannot fit. If there is not enough room, it first calls
+// Step.MakeRoom, if that is set. The savings of compression and of sharing are not known
+// before the save, and other programs may take the room meanwhile. Then the save fails
 // when the store is full.
 func (p *Plan) CheckRoom(ctx context.Context) error {
 	if p.Bytes == 0 {

@@ -1,17 +1,17 @@
-// Package save is how a checkpoint is saved: one pipeline, whatever is saved and wherever
-// it goes.
+// Package save has the pipeline by which every checkpoint is saved, whatever is saved and
+// wherever it goes.
 //
-//	plan      the items and their handlers, and what the options say
+//	plan      the items and their handlers, and the options
 //	Check     the target refuses the place
-//	Accept    each handler plans its item, and the target refuses what does not fit
+//	Accept    each handler plans its item, and the target refuses items that do not fit
 //	snapshot  an asynchronous save copies the item
 //	Claim     the target takes the place
 //	Open      the target gives the directory to write to
 //	write     each handler writes its item
 //	Publish   the target writes the documents and commits
 //
-// A [Target] is the whole checkpoint, or the part of a session (package partial). What the
-// options of a save fill is [Config].
+// A [Target] is the whole checkpoint, or the part of a session (package partial).
+// [Config] holds the options of a save.
 package save
 
 import (
@@ -35,15 +35,15 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Saving is a save that has been accepted. What it writes is under way from Run on.
+// Saving is a save that has been accepted. [Saving.Run] writes it.
 type Saving struct {
 	plan   *Plan
 	target Target
 }
 
-// Begin checks everything that can be checked, takes what it needs of the values, and
-// claims the path. Nothing is written before all of it is accepted. e moves the data; its
-// meter reports what goes on.
+// Begin checks everything that can be checked, copies the values if necessary, and claims
+// the path. It writes nothing before everything is accepted. e moves the data; its meter
+// reports the progress.
 func Begin(ctx context.Context, e *transfer.Engine, path string, values map[string]any, c *Config) (*Saving, error) {
 	at, err := config.Locate(ctx, c.Store, path)
 	if err != nil {
@@ -77,13 +77,12 @@ func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *P
 		like:   func() *earlier { return nil },
 	}
 	if c.Step.Like != "" {
-		p.like = openEarlier(ctx, c.Store, c.Step.Like, func(error) {}) // then they have their own names
+		p.like = openEarlier(ctx, c.Store, c.Step.Like, func(error) {}) // without it, documents have their own names
 	}
 	return p
 }
 
-// check refuses what the options and the names say, and the place. No value has been
-// looked at.
+// check checks the options, the names and the place. It does not look at any value.
 func (s *Saving) check(ctx context.Context, values map[string]any) error {
 	p, c := s.plan, s.plan.Config
 	custom, err := layout.CheckCustom(c.Custom)
@@ -98,7 +97,7 @@ func (s *Saving) check(ctx context.Context, values map[string]any) error {
 	return errors.Join(append(errs, s.target.Check(ctx, p))...)
 }
 
-// accept lets the handlers check the values and take what they need.
+// accept lets the handlers check the values and copy what they need.
 func (s *Saving) accept(ctx context.Context, values map[string]any) error {
 	p, c := s.plan, s.plan.Config
 	var errs []error
@@ -128,7 +127,7 @@ func (s *Saving) acceptItem(ctx context.Context, name string, value any) error {
 	item := &Item{Name: name, Handler: h, Value: value}
 	if err := s.prepare(ctx, item); err != nil {
 		if name != c.Name {
-			err = fault.InItem(name, err) // one of several, not what Save was given
+			err = fault.InItem(name, err) // Save was given several items
 		}
 		return err
 	}
@@ -139,8 +138,8 @@ func (s *Saving) acceptItem(ctx context.Context, name string, value any) error {
 	return nil
 }
 
-// prepare lets the handler of an item plan it and copy what may change, and the target
-// refuse it in between. A handler of pytrees announces what it has planned.
+// prepare lets the handler of an item plan it and copy the data that may change. In
+// between, the target may refuse the item. A handler of pytrees announces its plan.
 func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 	p := s.plan
 	defer func() { item.Value, item.Leaves = nil, nil }()
@@ -166,7 +165,7 @@ func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 	return err
 }
 
-// operation is what the handler of an item knows of the save.
+// operation returns the part of the save that the handler of an item sees.
 func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *handler.Operation {
 	return (*handler.Operation)(ckdir.NewOperation(ckdir.Settings{
 		Engine:   p.Engine,
@@ -177,7 +176,7 @@ func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *
 	}))
 }
 
-// Run writes what has been accepted and publishes it.
+// Run writes the accepted items and publishes the checkpoint.
 func (s *Saving) Run(ctx context.Context) error {
 	p := s.plan
 	for _, item := range p.Items {
@@ -185,7 +184,7 @@ func (s *Saving) Run(ctx context.Context) error {
 	}
 	stage, err := s.target.Open(ctx, p)
 	if err == nil {
-		if p.reuse == nil { // else the fingerprints come first
+		if p.reuse == nil { // otherwise computing fingerprints comes first
 			p.Engine.Meter.Begin(transfer.Moving, 0)
 		}
 		err = p.write(ctx, stage)
@@ -198,7 +197,7 @@ func (s *Saving) Run(ctx context.Context) error {
 	return s.target.Publish(ctx, p)
 }
 
-// write writes all items, each to its directory of the stage.
+// write writes each item to its directory in the stage.
 func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 	group, gctx := errgroup.WithContext(ctx)
 	for _, item := range p.Items {
@@ -213,7 +212,7 @@ func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 	return group.Wait()
 }
 
-// WriteFile writes a file of the stage, and keeps its digest.
+// WriteFile writes a file of the stage and adds its digest to p.Digests.
 func (p *Plan) WriteFile(ctx context.Context, stage storage.Files, name string, data []byte) error {
 	p.Digests.Add(name, sha256.Sum256(data))
 	return p.Engine.WriteFile(ctx, stage, name, data)

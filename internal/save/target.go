@@ -11,38 +11,39 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Target is where a save goes, and how it becomes visible there. The methods are called
-// in this order, never two at a time. If the save fails before Publish, Abort is called,
-// whichever step has failed.
+// Target is the destination of a save, and makes the save visible there. A save calls the
+// methods in this order, one at a time. If a step before Publish fails, the save calls
+// Abort.
 //
-// A target of several processes that write one checkpoint fits: each calls all of it.
-// Claim compares their plans and has one of them begin the stage, Open joins the stage,
-// Publish gathers the digests, of which the one that has begun makes the documents, and
-// Abort makes the others give up too.
+// A target can also be shared by several processes that write one checkpoint; each
+// process calls all methods. Claim compares the plans, and one process begins the stage.
+// Open joins the stage. Publish gathers the digests, from which the process that began
+// the stage makes the documents. Abort makes the other processes give up too.
 type Target interface {
-	// Check refuses the place. The plan has no items yet.
+	// Check may refuse the place. The plan has no items yet.
 	Check(ctx context.Context, p *Plan) error
-	// Accept refuses an item. Nothing of it has been copied.
+	// Accept may refuse an item. No data of the item has been copied yet.
 	Accept(ctx context.Context, p *Plan, item *Item) error
-	// Claim takes the place, as far as that needs no waiting for other writers: what it
-	// refuses, an asynchronous save refuses at once. Every item has been accepted, and
-	// copied if the caller may change it.
+	// Claim takes the place, as far as this is possible without waiting for other
+	// writers. An asynchronous save reports an error of Claim at once. Every item has
+	// been accepted, and copied if the caller may change it.
 	Claim(ctx context.Context, p *Plan) error
-	// Open returns the directory that the items are written to. It may wait. An
-	// asynchronous save calls Open, and what follows, in the background.
+	// Open returns the directory to which the items are written. It may wait. An
+	// asynchronous save calls Open and the later methods in the background.
 	Open(ctx context.Context, p *Plan) (storage.Files, error)
-	// Publish writes the documents at the root and makes the save durable and visible.
-	// All items are written. After an error nothing is left, unless it matches ErrInPlace.
+	// Publish writes the documents at the root, and makes the save durable and visible.
+	// All items have been written. After an error nothing is left at the place, unless
+	// the error matches ErrInPlace.
 	Publish(ctx context.Context, p *Plan) error
-	// Abort gives up what Claim and Open have begun, if they have begun anything. why is
-	// what the save fails with.
+	// Abort undoes Claim and Open, if they have begun anything. why is the error of the
+	// save.
 	Abort(why error) error
 }
 
-// Plan is what is to be saved, and what is known of it so far.
+// Plan holds the data of a save, and grows while the save is prepared.
 type Plan struct {
 	Config *Config
-	Place  // where the checkpoint will be
+	Place  // of the future checkpoint
 	Engine *transfer.Engine
 	// Meta is the metadata of the checkpoint, complete when all items are written.
 	Meta layout.CheckpointMetadata
@@ -50,18 +51,19 @@ type Plan struct {
 	Items []*Item
 	// Bytes is the least number of bytes that the items accepted so far will take.
 	Bytes int64
-	// Digests are of the files that have been written.
+	// Digests are the digests of the files that have been written.
 	Digests layout.Digests
 
-	reuse func(name string) *ckdir.Reuse // what each item shares; nil: no item does
-	like  func() *earlier                // the step before; nil: none
+	reuse func(name string) *ckdir.Reuse // returns the data that an item shares; nil if no item shares any
+	like  func() *earlier                // returns the step before; nil if there is none
 }
 
-// Item is what is saved as one directory of the checkpoint.
+// Item is the data that is saved as one directory of the checkpoint.
 type Item struct {
 	Name    string
 	Handler handler.Handler
-	// Value is what is saved, and Leaves are those of a pytree, while it is accepted.
+	// Value is the value to save, and Leaves are its leaves if it is a pytree. Both are
+	// set only while the item is accepted.
 	Value  any
 	Leaves []tree.Leaf
 

@@ -20,14 +20,14 @@ import (
 type whole struct {
 	Place
 	overwrite  bool
-	unfinished bool // what is overwritten must be unfinished
-	marked     bool // committed by marker: each item has the mark too
-	inPlace    bool // and written where it will be
+	unfinished bool // only an unfinished checkpoint may be overwritten
+	marked     bool // commit by marker: each item has the mark too
+	inPlace    bool // write at the final place
 	stage      storage.Stage
 }
 
 func newWhole(at Place, c *Config) *whole {
-	inPlace := c.Marker && !c.Step.ReplaceDamaged // else the old one stays until this is complete
+	inPlace := c.Marker && !c.Step.ReplaceDamaged // else the old checkpoint stays until the new one is complete
 	return &whole{
 		Place:      at,
 		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
@@ -50,8 +50,8 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename",
 	fault.ErrUnsupported, fault.ErrExist)
 
-// checkFree refuses a path that is taken: by anything, or, if overwriting, by anything
-// but a checkpoint.
+// checkFree refuses a path that is taken. A save that overwrites may take the path of a
+// checkpoint, but of nothing else.
 func (w *whole) checkFree(ctx context.Context) error {
 	info, ok, err := w.Stat(ctx)
 	if err != nil {
@@ -66,7 +66,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 		switch {
 		case err != nil || len(entries) > 0:
 		case w.overwrite:
-			return nil // an empty directory, which may have been made for this
+			return nil // an empty directory may have been made for the checkpoint
 		default:
 			return fault.Advise(fmt.Errorf("%w: an empty directory", fault.ErrExist), fault.Overwrite, overwriteAdvice)
 		}
@@ -84,7 +84,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 	if err == nil && old.Deleting != "" {
 		return old.Pending()
 	}
-	// One that is damaged, or not finished, may be replaced.
+	// A damaged or unfinished checkpoint may be replaced.
 	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {
 		_, err = w.proof(ctx, w.Name)
 	}
@@ -97,7 +97,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 	return nil
 }
 
-// Accept refuses what does not fit on the disk.
+// Accept refuses items that do not fit on the disk.
 func (w *whole) Accept(ctx context.Context, p *Plan, item *Item) error {
 	err := p.CheckRoom(ctx)
 	if errors.Is(err, fault.ErrNoSpace) && w.overwrite && !w.inPlace {
@@ -122,7 +122,7 @@ func (w *whole) begin(ctx context.Context, o storage.BeginOptions) error {
 	return err
 }
 
-// replaces returns look if the save replaces what is at its path, else nil.
+// replaces returns look if the save replaces a checkpoint at its path, else nil.
 func (w *whole) replaces(look storage.Look) storage.Look {
 	if w.overwrite {
 		return look
@@ -130,8 +130,8 @@ func (w *whole) replaces(look storage.Look) storage.Look {
 	return nil
 }
 
-// beginInPlace makes the directory of a save by marker, and the file in it by which it
-// is known to be unfinished.
+// beginInPlace makes the directory of a save by marker, and the file in it that shows
+// that the checkpoint is unfinished.
 func (w *whole) beginInPlace(ctx context.Context, p *Plan) error {
 	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: w.replaces(w.lookUnfinished)}
 	if err := w.begin(ctx, o); err != nil {
@@ -140,8 +140,8 @@ func (w *whole) beginInPlace(ctx context.Context, p *Plan) error {
 	return p.WriteFile(ctx, w.stage, layout.IndicatorFile, nil)
 }
 
-// lookUnfinished is the look at what a save by marker may remove: it is looked at where
-// it was, and again under its temporary name.
+// lookUnfinished looks at an unfinished checkpoint that a save by marker may remove:
+// first at its own path, then again under its temporary name.
 func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item, error) {
 	if dir == w.Name {
 		if err := w.checkFree(ctx); err != nil {
@@ -151,9 +151,9 @@ func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item,
 	return w.proof(ctx, dir)
 }
 
-// Open writes which handlers there are, if one of them may write any files.
+// Open writes the list of handlers if one of them may write arbitrary files.
 func (w *whole) Open(ctx context.Context, p *Plan) (storage.Files, error) {
-	w.removeLeft(ctx) // what has much in it takes seconds, for which SaveAsync does not wait
+	w.removeLeft(ctx) // removing large leftovers takes seconds, for which SaveAsync does not wait
 	if !slices.ContainsFunc(p.Items, func(item *Item) bool { return proof.IsOwn(p.Meta.Handlers[item.Name]) }) {
 		return w.stage, nil
 	}
@@ -164,8 +164,8 @@ func (w *whole) Open(ctx context.Context, p *Plan) (storage.Files, error) {
 	return w.stage, p.WriteFile(ctx, w.stage, layout.HandlersFile, doc)
 }
 
-// Publish writes the documents and commits the stage, unless what it replaces has become
-// something else meanwhile.
+// Publish writes the documents and commits the stage, unless the checkpoint that it
+// replaces has changed meanwhile.
 func (w *whole) Publish(ctx context.Context, p *Plan) error {
 	err := w.writeDocuments(ctx, p)
 	p.Engine.Meter.Begin(transfer.Committing, 0)

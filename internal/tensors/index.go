@@ -15,18 +15,18 @@ import (
 	"github.com/go-orbax/orbax/safetensors"
 )
 
-// tensorIndex says in which files of a directory tensors are.
+// tensorIndex says which file of a directory holds each tensor.
 type tensorIndex struct{ of map[string]tensorEntry }
 
-// tensorEntry is what an index says of a tensor.
+// tensorEntry is the entry of a tensor in an index.
 type tensorEntry struct {
 	file  string
-	index string // the document
-	err   error  // why the tensor cannot be had
+	index string // name of the index document
+	err   error  // why the tensor cannot be read
 }
 
-// readTensorIndex reads the indexes of a directory of safetensors files; nil if there
-// is none that names a tensor.
+// readTensorIndex reads the indexes of a directory of safetensors files. It returns nil
+// if no index names a tensor.
 func readTensorIndex(ctx context.Context, dir *ckdir.ReadDir) (*tensorIndex, error) {
 	entries, err := dir.List(ctx, ".")
 	if err != nil {
@@ -51,7 +51,7 @@ func readTensorIndex(ctx context.Context, dir *ckdir.ReadDir) (*tensorIndex, err
 	return &x, nil
 }
 
-// add adds what a document says.
+// add adds the entries of the document called name.
 func (x *tensorIndex) add(name string, doc []byte) error {
 	if lfs.IsPointer(doc) {
 		return lfs.Error(name)
@@ -77,7 +77,7 @@ func (x *tensorIndex) add(name string, doc []byte) error {
 	return nil
 }
 
-// files returns the names of the files that tensors are in, in order.
+// files returns, in order, the names of the files that hold tensors.
 func (x *tensorIndex) files() []string {
 	files := map[string]bool{}
 	for _, e := range x.of {

@@ -1,5 +1,5 @@
-// Package tensors opens safetensors files as a tree: one file, or those of a directory
-// with the index that says which tensor is in which.
+// Package tensors opens safetensors files as a tree: a single file, or the files of a
+// directory, with the index that says which file holds each tensor.
 package tensors
 
 import (
@@ -21,13 +21,14 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Open opens a safetensors file, or all those in a directory, as one
-// tree: a dict of the tensors by their names. It returns nil if there is none, or
-// if the directory is a pytree of Orbax's.
+// Open opens a safetensors file, or all safetensors files of a directory, as one tree: a
+// dict of the tensors by their names. It returns nil if there are none, or if the
+// directory is a pytree of Orbax.
 //
-// An index in the directory decides which files count, and of which of them a tensor
-// is. What is wrong with a file is then wrong with those of its tensors; without an
-// index nothing says which these are.
+// An index in the directory decides which files count and which file holds a tensor. With
+// an index, an error in a file is an error of the tensors in that file. Without an index
+// the tensors of a file that cannot be read are unknown, so the error is one of the whole
+// tree.
 func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 	if dir.Name() != "" {
 		return nil, nil
@@ -37,7 +38,7 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 		return nil, err
 	}
 	o := tensorOpener{dir: dir, at: at, custom: map[string]string{}, leafOf: map[string]int{}}
-	if at == dir.Path() { // and not a single file
+	if at == dir.Path() { // not a single file
 		if o.index, err = readTensorIndex(ctx, dir); err != nil {
 			return nil, err
 		}
@@ -49,7 +50,7 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 	for _, name := range names {
 		if err := o.addFile(ctx, name); err != nil {
 			if o.index == nil || ctx.Err() != nil {
-				if at == dir.Path() { // one of several; a single file is named already
+				if at == dir.Path() { // one of several files; the path of a single file is named already
 					err = fmt.Errorf("%s: %w", name, err)
 				}
 				return nil, err
@@ -64,11 +65,11 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 // tensorOpener gathers the tensors of files.
 type tensorOpener struct {
 	dir    *ckdir.ReadDir
-	at     string       // the directory that the files are in
+	at     string       // the directory of the files
 	index  *tensorIndex // nil if there is none
 	leaves []*view.Leaf
 	leafOf map[string]int // by the tensors' names
-	fileOf []string       // of the leaves
+	fileOf []string       // for each leaf
 	custom map[string]string
 }
 
@@ -81,7 +82,7 @@ func (o *tensorOpener) addFile(ctx context.Context, name string) error {
 	maps.Copy(o.custom, h.Metadata)
 	for _, t := range h.Tensors {
 		if o.index != nil && o.index.of[t.Name].file != name {
-			continue // it is that of another file, or superseded
+			continue // it belongs to another file, or another file replaces it
 		}
 		m := view.LeafMetadata{
 			Path: tree.Path{{Name: t.Name}}, Kind: tree.KindArray, ValueType: string(layout.NumPyArray),
@@ -90,7 +91,7 @@ func (o *tensorOpener) addFile(ctx context.Context, name string) error {
 		raw := rawarray.Array{Form: rawarray.Form{DType: t.DType}, Shape: t.Shape, Dir: file, File: name, At: t.Offset, Length: t.Length}
 		var stored view.Array = &raw
 		if safetensors.Packed(t.DType) {
-			n, _ := array.NumElements(t.Shape) // checked by the header's reader
+			n, _ := array.NumElements(t.Shape) // safetensors has checked the shape when it read the header
 			m.Bytes, m.Codecs = int64(n), "packed"
 			stored = &packedArray{raw, int(t.Length * 8 / int64(max(1, n)))}
 		}
@@ -103,7 +104,7 @@ func (o *tensorOpener) addFile(ctx context.Context, name string) error {
 	return nil
 }
 
-// add adds a tensor. Two of one name are one that cannot be read.
+// add adds a tensor. If the name is taken, the leaf becomes one that cannot be read.
 func (o *tensorOpener) add(name, file string, leaf *view.Leaf) {
 	if i, taken := o.leafOf[name]; taken {
 		o.leaves[i] = view.NewBroken(view.LeafMetadata{Path: leaf.Metadata().Path},
@@ -115,8 +116,8 @@ func (o *tensorOpener) add(name, file string, leaf *view.Leaf) {
 	o.fileOf = append(o.fileOf, file)
 }
 
-// addLost adds the tensors that the index tells of and that no file has had; failed
-// says why some files could not be read.
+// addLost adds the tensors in the index that no file has. failed has the errors of the
+// files that could not be read.
 func (o *tensorOpener) addLost(failed map[string]error) {
 	if o.index == nil {
 		return
@@ -140,8 +141,7 @@ func (o *tensorOpener) addLost(failed map[string]error) {
 	}
 }
 
-// safetensorsNames returns the names of the files, and the directory that they
-// are in.
+// safetensorsNames returns the names of the files, and their directory.
 func safetensorsNames(ctx context.Context, dir *ckdir.ReadDir) (at string, names []string, err error) {
 	info, err := dir.Store().Stat(ctx, dir.Path())
 	if err != nil {
@@ -185,7 +185,7 @@ func readSafetensors(ctx context.Context, dir *view.Dir, name string) (*safetens
 	return safetensors.ReadHeader(readerAt{ctx, f}, f.Size())
 }
 
-// readerAt is a storage.Reader as an io.ReaderAt.
+// readerAt makes an [io.ReaderAt] of a [storage.Reader].
 type readerAt struct {
 	ctx context.Context
 	f   storage.Reader

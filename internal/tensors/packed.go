@@ -12,14 +12,15 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// packedArray is an array whose elements lie in a file as they are, several in a byte.
+// packedArray is an array whose elements lie in a file without an encoding, several to a
+// byte.
 type packedArray struct {
 	rawarray.Array
-	bits int // of an element
+	bits int // size of an element
 }
 
-// Chunks returns runs of rows, along the first axis that has several, that overlap the
-// box. Each begins at a byte.
+// Chunks yields runs of rows that overlap the box. Rows are along the first axis that is
+// longer than 1. Each run begins at a whole byte.
 func (a *packedArray) Chunks(_ context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
 	return func(yield func(*view.Chunk, error) bool) { a.rows(off, size, yield) }
 }
@@ -40,7 +41,7 @@ func (a *packedArray) rows(off, size []int, yield func(*view.Chunk, error) bool)
 	for _, n := range a.Shape[axis+1:] {
 		row *= n
 	}
-	unit := 1 // rows that are whole bytes
+	unit := 1 // number of rows that together are whole bytes
 	for unit*row*a.bits%8 != 0 {
 		unit *= 2
 	}
@@ -52,7 +53,7 @@ func (a *packedArray) rows(off, size []int, yield func(*view.Chunk, error) bool)
 	}
 }
 
-// part returns n rows, of which each has row elements.
+// part returns n rows of row elements each, beginning with row first.
 func (a *packedArray) part(axis, first, n, row int) *view.Chunk {
 	p := &view.Chunk{
 		Offset: make([]int, len(a.Shape)), Size: slices.Clone(a.Shape),
@@ -66,10 +67,10 @@ func (a *packedArray) part(axis, first, n, row int) *view.Chunk {
 	return p
 }
 
-// bytes returns the bytes that n elements take, which is a whole number.
+// bytes returns the size of n elements, which take whole bytes.
 func (a *packedArray) bytes(n int) int64 { return int64(n/8*a.bits + n%8*a.bits/8) }
 
-// packedForm is that of elements of which several are in a byte.
+// packedForm is the form of elements that lie several to a byte.
 type packedForm struct{ dtype array.DType }
 
 func (f packedForm) Decode(_ *view.Chunk, dst, enc []byte) error {

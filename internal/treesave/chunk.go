@@ -12,12 +12,12 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// plannedChunk is one chunk of an array to be stored.
+// plannedChunk is one chunk of an array that will be stored.
 type plannedChunk struct {
 	number int   // in the order of the grid
 	index  []int // in the grid
 	key    string
-	item   transfer.Item // that encodes it
+	item   transfer.Item // encodes the chunk
 }
 
 // chunks calls add with each chunk of an array, in order.
@@ -40,8 +40,8 @@ func (a *planned) chunks(ctx context.Context, add func(plannedChunk)) {
 	}
 }
 
-// setBody lets a chunk be written from the array's memory, if it is stored as it
-// is there.
+// setBody lets a chunk be written straight from the array's memory, if it is stored in
+// the form that it has there.
 func (a *planned) setBody(it *transfer.Item, index []int) {
 	if a.src.DType() != a.zarr.DType {
 		return
@@ -56,7 +56,8 @@ func (a *planned) setBody(it *transfer.Item, index []int) {
 	}
 }
 
-// inMemory returns a chunk of the array as it lies in memory; nil if it does not.
+// inMemory returns a chunk of the array as it lies in memory. It returns nil if the chunk
+// is not one run of memory.
 func (a *planned) inMemory(off, size []int) []byte {
 	m := a.zarr
 	src, ok := a.src.(*array.Array)
@@ -71,27 +72,27 @@ func (a *planned) inMemory(off, size []int) []byte {
 	return src.Bytes()[lo*item:][:n*item]
 }
 
-// bytes returns what the elements of the array take.
+// bytes returns the size of the array's elements.
 func (a *planned) bytes() int64 {
 	n, _ := region.NumBytes(a.zarr.Shape, a.src.DType().Size()) // zarr.New has checked them
 	return int64(n)
 }
 
-// regionBytes returns what those elements of the array take that are in a chunk.
+// regionBytes returns the size of the array's elements that are in the chunk at index.
 func (a *planned) regionBytes(index []int) int64 {
 	_, size := a.zarr.ChunkRegion(index)
 	n, _ := region.NumBytes(size, a.src.DType().Size())
 	return int64(n)
 }
 
-// sourceBytes returns what the elements of a chunk take before they are converted.
+// sourceBytes returns the size of the elements of a chunk before they are converted.
 func (a *planned) sourceBytes() int {
 	return a.zarr.ChunkBytes() / a.zarr.DType.Size() * a.src.DType().Size()
 }
 
-// scratch returns about what encoding a chunk takes beside the result: the chunk,
-// unless it is a run of an array in memory, the chunk in another dtype, and what
-// is read to get it, which may be larger chunks.
+// scratch returns about the memory that encoding a chunk takes besides the result: the
+// chunk, unless it is a run of an array in memory; the chunk in another dtype; and the
+// chunks of the source that are read for it, which may be larger.
 func (a *planned) scratch() int {
 	n := 0
 	if a.src.DType() != a.zarr.DType {
@@ -107,7 +108,7 @@ func (a *planned) scratch() int {
 	return n
 }
 
-// appendChunk appends the encoded chunk at index.
+// appendChunk appends the encoded chunk at index to dst.
 func (a *planned) appendChunk(ctx context.Context, dst []byte, index []int) ([]byte, error) {
 	err := a.withChunk(ctx, index, func(chunk []byte) error {
 		if a.zarr.DType == a.src.DType() {
@@ -133,8 +134,8 @@ func (a *planned) encode(dst *[]byte, index []int, chunk []byte) (err error) {
 	return nil
 }
 
-// withChunk calls f with a chunk in the dtype of the source: where it lies in
-// memory, if it does.
+// withChunk calls f with a chunk in the dtype of the source. It does not copy a chunk
+// that is a run of memory.
 func (a *planned) withChunk(ctx context.Context, index []int, f func(chunk []byte) error) error {
 	off, size := a.zarr.ChunkRegion(index)
 	if chunk := a.inMemory(off, size); chunk != nil {
@@ -148,8 +149,8 @@ func (a *planned) withChunk(ctx context.Context, index []int, f func(chunk []byt
 	})
 }
 
-// gather brings a chunk's part of the array into chunk and fills what is left
-// of it with zeros.
+// gather reads the elements of a chunk from the array into chunk and fills the rest of
+// chunk with zeros.
 func (a *planned) gather(ctx context.Context, chunk []byte, off, size []int) error {
 	m, item := a.zarr, a.src.DType().Size()
 	if slices.Equal(size, m.ChunkShape) {

@@ -8,8 +8,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// A dimension without divisors is divided all the same, unless there are shards that
-// the chunks have to divide.
+// A dimension without divisors is divided all the same, unless the chunks have to divide
+// shards.
 func TestChunkShapePrime(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
@@ -25,13 +25,14 @@ func TestChunkShapePrime(t *testing.T) {
 		{shape: []int{50257, 768}, item: 4, bytes: 8 * mib, want: []int{1733, 768}},
 		{shape: []int{3, 1_000_003}, item: 4, bytes: mib, want: []int{1, 250001}},
 		{shape: []int{1_000_003, 4}, item: 4, bytes: mib, axes: []int{1}, want: []int{250001, 1}},
-		// Orbax's own choice, where it is fair, or the chunks are few.
+		// These chunks are the choice of Orbax, where it is fair, or where the chunks are
+		// few.
 		{shape: []int{4096, 4096}, item: 4, bytes: mib, want: []int{512, 512}},
 		{shape: []int{1009, 64}, item: 4, bytes: 4096, want: []int{1, 64}},
-		// Shards: the chunks must divide them.
+		// The chunks must divide the shards.
 		{shape: []int{2 * 20011, 8}, shard: []int{20011, 8}, item: 4, bytes: 4096, want: []int{1, 8}},
 		{shape: []int{4 * 1_000_003}, shard: []int{1_000_003}, item: 4, bytes: mib, refused: true},
-		// What is asked for in so many words.
+		// These chunks were asked for explicitly.
 		{shape: []int{20_000_000}, item: 4, bytes: 4, refused: true},
 		{shape: []int{1 << 21, 3}, item: 4, axes: []int{0}, refused: true},
 	} {

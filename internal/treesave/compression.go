@@ -15,9 +15,9 @@ const (
 	pieceSize    = 4 << 10 // bytes
 )
 
-// choose decides for the arrays whose compression is automatic, by samples of them.
-// That is left until they are written: it takes time that the caller of an
-// asynchronous save need not wait for.
+// choose chooses the compression of the arrays for which it is automatic, by samples of
+// the arrays. It runs when the arrays are written: it takes time for which the caller of
+// an asynchronous save need not wait.
 func (p *Plan) choose(ctx context.Context, e *transfer.Engine) error {
 	var arrays []*planned
 	for i := range p.arrays {
@@ -49,7 +49,7 @@ func (p *Plan) choose(ctx context.Context, e *transfer.Engine) error {
 
 func (a *planned) automatic() bool { return a.compression == zarr.Auto() }
 
-// sample reads pieces of the array from all over it, as they would be stored.
+// sample reads pieces from all over the array, in the form in which they would be stored.
 func (a *planned) sample(ctx context.Context, memory []byte) ([]byte, error) {
 	shape, item := a.zarr.Shape, a.src.DType().Size()
 	total, err := array.NumElements(shape)

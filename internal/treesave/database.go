@@ -18,11 +18,10 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// writeOCDBT writes one database: files of values, a file of nodes, and the
-// manifest.
+// writeOCDBT writes one database: files of values, a file of nodes, and the manifest.
 func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings) error {
 	if len(p.arrays) == 0 {
-		return nil // as Orbax does, where a tree has no arrays
+		return nil // as Orbax does for a tree without arrays
 	}
 	tree := dir
 	if set.Unmerged {
@@ -55,33 +54,34 @@ func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.S
 	return group.Wait()
 }
 
-// contents is what a database is to hold.
+// contents is the future contents of a database.
 type contents struct {
-	entries []ocdbt.Entry // those whose values lie in the tree itself, or in shared files
-	// known has the chunks whose contents are known, other those that no later save
-	// can share: in the files of the former they would be dead bytes.
+	entries []ocdbt.Entry // values in the tree itself or in shared files
+	// known has the chunks with known contents. other has the chunks that no later save
+	// can share: in the files of known they would be dead bytes.
 	known, other dataFiles
 	seals        [][]places.Seal // of the chunks of all arrays, once they are written
 	shared       int64           // bytes of arrays that are not stored again
 }
 
-// dataFiles are files of values that are to be written; none if there are no items.
+// dataFiles are files of values that will be written. There are no files if there are no
+// items.
 type dataFiles struct {
 	items   []transfer.Item
-	extents []transfer.Extent // where they lie, once written; the files are those of the database
-	seals   []places.Seal     // of the items, likewise
+	extents []transfer.Extent // the place of each item, once written; files are named as in the database
+	seals   []places.Seal     // of the items, once written
 	values  []value
 }
 
-// value is a key whose value is an item, which several may share.
+// value is a key with the item that is its value. Several keys may share one item.
 type value struct {
 	key  string
 	item int
 	seal *places.Seal // of the key's chunk
 }
 
-// write writes the items, to one file, or to several if size is not 0; see
-// [StorageOptions].DataFileSize.
+// write writes the items to one file, or, if size is not 0, to files of that size; see
+// handler.StorageOptions.DataFileSize.
 func (f *dataFiles) write(ctx context.Context, dir *ckdir.WriteDir, size int64) error {
 	f.seals = make([]places.Seal, len(f.items))
 	for i, it := range f.items {
@@ -103,8 +103,8 @@ func (f *dataFiles) write(ctx context.Context, dir *ckdir.WriteDir, size int64) 
 	return nil
 }
 
-// firstFile returns the first of items, which is not empty, up to the one that makes a
-// file as large as size, before compression. 0 is no limit.
+// firstFile returns the first of items, up to the item with which a file reaches size,
+// before compression. items is not empty. If size is 0, it returns all items.
 func firstFile(items []transfer.Item, size int64) []transfer.Item {
 	if size == 0 {
 		return items
@@ -128,16 +128,16 @@ func (f *dataFiles) appendEntries(entries []ocdbt.Entry) []ocdbt.Entry {
 	return entries
 }
 
-// noteSeals notes the seals of all chunks in the files.
+// noteSeals sets the seals of all chunks in the files.
 func (f *dataFiles) noteSeals() {
 	for _, v := range f.values {
 		*v.seal = f.seals[v.item]
 	}
 }
 
-// contents returns what the database holds. Arrays that are the same memory, such
-// as tied weights, are stored once. Where s knows what chunks contain, so are all that
-// are equal.
+// contents returns the contents of the database. Arrays in the same memory, such as tied
+// weights, are stored once. Where s has the fingerprints of chunks, equal chunks are
+// stored once too.
 func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), seals: p.newSeals()}
 	other := &c.other
@@ -186,7 +186,7 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 	return c, nil
 }
 
-// addKnown adds a chunk of which s knows the content; its seal goes to to.
+// addKnown adds a chunk whose content s knows. The chunk's seal goes to to.
 func (c *contents) addKnown(ctx context.Context, s *sharing, id reuse.ID, a *planned, k plannedChunk, to *places.Seal) {
 	if at, ok := s.place[id]; ok {
 		c.entries = append(c.entries, ocdbt.Entry{Key: k.key, Value: ocdbt.Value{Ref: at.ref}})

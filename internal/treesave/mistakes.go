@@ -8,17 +8,17 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// optionError reports options that an array cannot have.
+// optionError reports options that do not fit an array.
 type optionError struct {
-	options string // those that are wrong, as a text of any kind
+	options string // the wrong options, as a text of any kind
 	error
 }
 
 func (e *optionError) Unwrap() error { return e.error }
 
-// sameAs returns what is the same for all arrays that the same options are wrong for in
-// the same way: the message has the shape and dtype of the array only behind what is
-// wrong.
+// sameAs returns a text that is equal for all arrays for which the same options are wrong
+// in the same way. The message of the error names the shape and dtype of the array only
+// after the mistake.
 func (e *optionError) sameAs() string {
 	text := e.Error()
 	if i := strings.IndexAny(text, "0123456789-["); i >= 0 {
@@ -27,8 +27,8 @@ func (e *optionError) sameAs() string {
 	return e.options + "\n" + text
 }
 
-// mistakes are what is wrong with leaves that are to be saved. Options are given once
-// for all arrays: what is wrong with them is reported once, for the first.
+// mistakes are the errors of leaves that are to be saved. Options are given once for all
+// arrays, so an error in them is reported once, for the first array.
 type mistakes struct {
 	errs    []error
 	options map[string]*optionMistake

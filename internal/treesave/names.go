@@ -10,9 +10,8 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// checkFiles refuses names that cannot be files where every leaf is a directory
-// of its own: unsafe ones, and those that another leaf or a document has as a
-// file.
+// checkFiles refuses names that cannot be file names when every leaf has its own
+// directory: unsafe names, and names of files of another leaf or of documents.
 func (p *Plan) checkFiles() error {
 	if !p.storage.PlainFiles {
 		return nil
@@ -46,7 +45,7 @@ func checkFileName(name string) error {
 	return nil
 }
 
-// checkDirectory refuses a name of which a part is a file.
+// checkDirectory refuses a name if a part of it is the name of a file.
 func checkDirectory(name string, arrays map[string]*zarr.Metadata) error {
 	for end := range len(name) + 1 {
 		if end < len(name) && name[end] != '/' {
@@ -64,7 +63,7 @@ func checkDirectory(name string, arrays map[string]*zarr.Metadata) error {
 	return nil
 }
 
-// ownerOf returns the array that has file as its document or a chunk.
+// ownerOf returns the array whose document or chunk is called file.
 func ownerOf(file string, arrays map[string]*zarr.Metadata) (string, bool) {
 	if m, ok := arrays[""]; ok && isKeyOf(m, file) {
 		return "", true
@@ -79,8 +78,7 @@ func ownerOf(file string, arrays map[string]*zarr.Metadata) (string, bool) {
 	return "", false
 }
 
-// isKeyOf reports whether key looks like a key of the array, whatever the
-// size of its grid.
+// isKeyOf reports whether key has the form of a key of the array, for a grid of any size.
 func isKeyOf(m *zarr.Metadata, key string) bool {
 	if key == m.MetadataName() {
 		return true

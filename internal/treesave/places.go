@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// sealed returns an item that encodes the same chunk and writes its seal to the variable to.
+// sealed returns an item that encodes the same chunk and stores its seal in to.
 func sealed(it transfer.Item, to *places.Seal) transfer.Item {
 	encode, tail := it.Append, it.Tail
 	it.Append = func(dst []byte) ([]byte, error) {
@@ -28,7 +28,7 @@ func sealed(it transfer.Item, to *places.Seal) transfer.Item {
 	return it
 }
 
-// newSeals returns a slice for the seals of each array of the plan.
+// newSeals returns slices for the seals of the plan's arrays.
 func (p *Plan) newSeals() [][]places.Seal {
 	seals := make([][]places.Seal, len(p.arrays))
 	for i := range p.arrays {
@@ -40,7 +40,7 @@ func (p *Plan) newSeals() [][]places.Seal {
 // writePlaces writes the record of the arrays' seals.
 func (p *Plan) writePlaces(ctx context.Context, dir *ckdir.WriteDir, unmerged bool, seals [][]places.Seal) error {
 	name := layout.PlacesFile
-	if unmerged { // to be merged with other parts, which have their own
+	if unmerged { // it will be merged with other parts, which have their own records
 		name = layout.PlacesPrefix + database.RandomName()
 	}
 	names := make([]string, len(p.arrays))

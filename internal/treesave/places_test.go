@@ -19,7 +19,7 @@ import (
 	"github.com/go-orbax/orbax/internal/reuse"
 )
 
-// anyDigests have the files of a directory, and find nothing wrong with them.
+// anyDigests has a digest for each file of a list, and accepts any contents.
 type anyDigests []string
 
 func (d anyDigests) Has(file string) bool { return slices.Contains(d, file) }
@@ -30,7 +30,7 @@ func (d anyDigests) Beginning(prefix string) []string {
 	return slices.DeleteFunc(slices.Sorted(slices.Values(d)), func(file string) bool { return !strings.HasPrefix(file, prefix) })
 }
 
-// Of a record that fits its digest and not the arrays, the errors name these.
+// If a record fits its digest but not the arrays, the errors name the arrays.
 func TestPlacesOfOtherArrays(t *testing.T) {
 	t.Parallel()
 	for form, s := range map[string]Storage{"database": {}, "files": {PlainFiles: true}} {
@@ -81,8 +81,8 @@ func TestPlacesOfOtherArrays(t *testing.T) {
 	}
 }
 
-// What a save shares with an earlier one keeps its seals: bytes of another chunk are
-// found in each step that has them.
+// Chunks that a save shares with an earlier save keep their seals: each step that has the
+// bytes of another chunk reports them.
 func TestReuseKeepsPlaces(t *testing.T) {
 	t.Parallel()
 	for name, options := range shareOptions {
@@ -105,10 +105,10 @@ func TestReuseKeepsPlaces(t *testing.T) {
 			}
 			chunks := rec.Files[0].Chunks // in the order of their offsets
 			a, b := chunks[0], chunks[len(chunks)-1]
-			if a.Length != b.Length { // compressed to different lengths
+			if a.Length != b.Length { // they compress to different lengths
 				return
 			}
-			file := filepath.Join(r.step(0), rec.Files[0].Name) // the same file as in the step after it
+			file := filepath.Join(r.step(0), rec.Files[0].Name) // the next step has the same file
 			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -125,7 +125,7 @@ func TestReuseKeepsPlaces(t *testing.T) {
 					t.Errorf("no %q in %s", leaf, text)
 				}
 			}
-			state["step"] = 3 // it shares the damaged file, and says what belongs there
+			state["step"] = 3 // the step shares the damaged file, and its record has the right seals
 			if err := r.try(t.Context(), state); err != nil || r.linked() != 1 {
 				t.Fatal(err, r.linked())
 			}
@@ -136,8 +136,8 @@ func TestReuseKeepsPlaces(t *testing.T) {
 	}
 }
 
-// A base whose record has no seals, as earlier versions wrote it, has nothing to share:
-// the save writes all of it, and the next one shares again.
+// A base whose record has no seals, as earlier versions wrote it, shares nothing. The
+// save writes everything, and the next save shares again.
 func TestReuseWithoutSeals(t *testing.T) {
 	t.Parallel()
 	r := newRun(t)

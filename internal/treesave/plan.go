@@ -1,6 +1,6 @@
 // Package treesave plans and writes a pytree. A [Plan] is made of the leaves first, and
-// everything that can be refused is refused then; writing it shares bytes with an earlier
-// save where it may. Package pytree opens what was written.
+// refuses everything that can be refused. Writing it shares bytes with an earlier save
+// where that is allowed. Package pytree opens the result.
 package treesave
 
 import (
@@ -19,11 +19,11 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// defaultChunk is what a chunk has if nothing else is asked for: large enough
-// for the full rate of a disk, small enough to be read in parallel.
+// defaultChunk is the size of a chunk without options: large enough for the full rate of
+// a disk, small enough for reading in parallel.
 const defaultChunk = 8 << 20
 
-// Plan is everything that a save of a pytree writes.
+// Plan holds everything that a save of a pytree writes.
 type Plan struct {
 	storage   Storage
 	meta      layout.TreeMetadata
@@ -34,23 +34,23 @@ type Plan struct {
 	metas     map[metaKey]*zarr.Metadata
 }
 
-// planned is one array to be stored.
+// planned is one array that will be stored.
 type planned struct {
 	name string // parameter name
 	src  array.Reader
-	zarr *zarr.Metadata // as it is stored; its dtype may differ from src's
-	// compression is what was asked for; until it is chosen, zarr has none.
+	zarr *zarr.Metadata // as stored; its dtype may differ from that of src
+	// compression is the requested compression; zarr has none until it is chosen.
 	compression zarr.Compression
-	// copied says that src is a copy that only the save knows.
+	// copied says that src is a copy that only the save uses.
 	copied bool
 }
 
-// hostSharding is recorded for leaves that are on no device: it lets Python load them
-// into jax.eval_shape targets.
+// hostSharding is the recorded sharding of leaves that are on no device. With it Python
+// can load them into jax.eval_shape targets.
 var hostSharding = sharding.Host()
 
-// New decides how each leaf is stored. It refuses, all at once, what
-// cannot be stored or could not be loaded again.
+// New decides how each leaf is stored. Its error joins all leaves that cannot be stored
+// or could not be loaded again.
 func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
 	if err := storage.check(); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (p *Plan) add(l tree.Leaf) error {
 	return nil
 }
 
-// addPlain adds a leaf that is stored as the given array, in one piece.
+// addPlain adds a leaf that is stored as array a, in one chunk.
 func (p *Plan) addPlain(entry layout.TreeLeaf, name string, a *array.Array, kind layout.ValueType) error {
 	entry.ValueType = kind
 	p.shardings[name] = hostSharding
@@ -157,7 +157,7 @@ func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) erro
 	}
 	var err error
 	if entry.WriteShape, err = shardShape(on, a.Shape()); err != nil {
-		return err // JAX could not load it
+		return err // here, because JAX could not load it
 	}
 	p.shardings[name] = on
 	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
@@ -172,7 +172,8 @@ func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) erro
 	return nil
 }
 
-// prngImpl returns what the elements of an array are the keys of, if any.
+// prngImpl returns the generator of the PRNG keys in an array, "" if the array has no
+// keys.
 func prngImpl(a array.Reader) string {
 	if k, ok := a.(interface{ PRNGImpl() string }); ok {
 		return k.PRNGImpl()
@@ -180,8 +181,8 @@ func prngImpl(a array.Reader) string {
 	return ""
 }
 
-// shardShape returns the shape of one shard of an array, each dimension at least
-// 1; the array's own for a sharding of a kind that is not known.
+// shardShape returns the shape of one shard of an array, each dimension at least 1. For a
+// sharding of an unknown kind it returns the shape of the array.
 func shardShape(on *sharding.Sharding, shape []int) ([]int, error) {
 	if on.Raw != "" {
 		return atLeastOne(shape), on.Validate()
@@ -190,8 +191,8 @@ func shardShape(on *sharding.Sharding, shape []int) ([]int, error) {
 	return atLeastOne(shard), err
 }
 
-// atLeastOne returns shape with the zeros replaced: a chunk has elements, even
-// of an array that has none.
+// atLeastOne returns shape with 1 in place of 0: a chunk has elements, even if its array
+// has none.
 func atLeastOne(shape []int) []int {
 	shape = slices.Clone(shape)
 	for i := range shape {
@@ -200,8 +201,8 @@ func atLeastOne(shape []int) []int {
 	return shape
 }
 
-// store adds an array to be written in chunks as s says, which divide shards of
-// the given shape (nil: the array is one shard).
+// store adds an array that is written in chunks according to s. The chunks divide shards
+// of the shape shard; if shard is nil, the array is one shard.
 func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard []int, s ArrayOptions) error {
 	dtype := a.DType()
 	if dtype.SameClass(s.DType) {
@@ -223,7 +224,7 @@ func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard [
 		}
 		return err
 	}
-	if inMemory, ok := a.(*array.Array); ok { // others are looked at as they are encoded
+	if inMemory, ok := a.(*array.Array); ok { // other arrays are checked when they are encoded
 		if err := zarr.CheckElements(dtype, inMemory.Bytes()); err != nil {
 			return err
 		}
@@ -233,7 +234,7 @@ func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard [
 	return nil
 }
 
-// metadata returns the metadata of an array, which many arrays of a tree share.
+// metadata returns the zarr metadata for o, which many arrays of a tree share.
 func (p *Plan) metadata(o zarr.Options) (*zarr.Metadata, error) {
 	o.Format = 3
 	if p.storage.Zarr2 {
@@ -253,15 +254,15 @@ func (p *Plan) metadata(o zarr.Options) (*zarr.Metadata, error) {
 	return m, err
 }
 
-// metaKey is what arrays that share their metadata have in common.
+// metaKey identifies the metadata of an array. Arrays with equal keys share it.
 type metaKey struct {
 	dtype       array.DType
 	compression zarr.Compression
 	shapes      string
 }
 
-// chunkShape picks the chunks of an array. Those of a sharded array divide its
-// shards, so that each device's part is whole chunks.
+// chunkShape chooses the shape of the chunks of an array. The chunks of a sharded array
+// divide its shards, so that each device's part consists of whole chunks.
 func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error) {
 	if s.ChunkByteSize < 0 {
 		return nil, fmt.Errorf("%w: negative chunk size %d", fault.ErrShape, s.ChunkByteSize)
@@ -286,22 +287,22 @@ func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error)
 	return divideShard(shard, itemSize), nil
 }
 
-// splinters reports whether chunks are many, and much smaller than they may be:
-// what comes of a dimension without divisors, such as a prime.
+// splinters reports whether chunks are many, and much smaller than they may be. A
+// dimension without divisors, such as a prime, leads to such chunks.
 func splinters(shape, chunk []int, itemSize, chunkBytes int) bool {
 	const few = 1024
 	bytes := itemSize
 	for _, n := range chunk {
-		bytes *= n // is at most chunkBytes
+		bytes *= n // at most chunkBytes
 	}
 	return chunkBytes > 0 && bytes < chunkBytes/4 && region.Chunks(shape, chunk) > few
 }
 
-// maxChunks is how many chunks an array may be divided into: each is an entry of an
+// maxChunks is the largest number of chunks of an array. Each chunk is an entry of an
 // index, which every reader keeps in memory.
 const maxChunks = 1 << 20
 
-// checkChunks refuses chunks that are too many to be read again at a reasonable cost.
+// checkChunks refuses more chunks than can be read at a reasonable cost.
 func checkChunks(shape, chunk []int) error {
 	if n := region.Chunks(shape, chunk); n > maxChunks {
 		return fmt.Errorf("%w: the options divide an array of shape %v into %.0f chunks of %v, at most %d are allowed: choose a larger ChunkByteSize, or other ShardAxes",
@@ -310,9 +311,9 @@ func checkChunks(shape, chunk []int) error {
 	return nil
 }
 
-// divideShard divides a shard along its leading axes into about defaultChunk.
-// A dimension without a fitting divisor stays whole: large chunks are better
-// than millions of small ones.
+// divideShard divides a shard along its leading axes into chunks of about defaultChunk
+// bytes. A dimension without a fitting divisor stays whole: large chunks are better than
+// millions of small ones.
 func divideShard(shard []int, itemSize int) []int {
 	chunk := slices.Clone(shard)
 	rest := itemSize
@@ -338,12 +339,12 @@ func divideShard(shard []int, itemSize int) []int {
 }
 
 const (
-	maxKey      = 65535 // of a key in OCDBT
-	maxChunkKey = 21    // of one index in a chunk's key, with its separator
+	maxKey      = 65535 // largest size of a key in OCDBT
+	maxChunkKey = 21    // largest size of one index in a chunk's key, with its separator
 )
 
-// checkKeys refuses arrays that would share their keys: TensorStore adds a slash
-// to a name only where there is none (observed), so "a" and "a/" are the same.
+// checkKeys refuses arrays that would share their keys. TensorStore adds a slash to a
+// name only if the name does not end with one (observed), so "a" and "a/" are the same.
 func (p *Plan) checkKeys() []error {
 	var errs []error
 	owner := make(map[string]string, len(p.arrays))
@@ -352,7 +353,7 @@ func (p *Plan) checkKeys() []error {
 		if len(key)+maxChunkKey*(1+len(a.src.Shape())) > maxKey {
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: a name of %d bytes is too long for the store", fault.ErrReservedName, len(a.name))})
 		}
-		if other, taken := owner[key]; taken && other != a.name { // the same name has been reported
+		if other, taken := owner[key]; taken && other != a.name { // equal names have been reported already
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
 		}
 		owner[key] = a.name

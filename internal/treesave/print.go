@@ -13,10 +13,10 @@ import (
 // prints are the fingerprints of a plan's chunks.
 type prints struct {
 	encodings []reuse.EncodingID    // of the arrays
-	contents  [][]reuse.Fingerprint // of their chunks, in order; nil for an array that has none
+	contents  [][]reuse.Fingerprint // of their chunks, in order; nil for an array without fingerprints
 }
 
-// id returns the ID of chunk n of an array, if it has a fingerprint.
+// id returns the ID of chunk n of an array. ok is false if the chunk has no fingerprint.
 func (p *prints) id(array, n int) (id reuse.ID, ok bool) {
 	if n >= len(p.contents[array]) {
 		return id, false

@@ -20,32 +20,32 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// sharing is what a save knows of the contents of its chunks. A nil one knows
-// nothing.
+// sharing holds the fingerprints of a save's chunks and the places of equal chunks. A nil
+// *sharing has none.
 type sharing struct {
 	print  *reuse.Printer
 	prints *prints
-	// files are those of the base that the save has, with the chunks that it
-	// refers to in them.
+	// files are the files of the base that the save shares, with the chunks in them that
+	// the save uses.
 	files []reuse.File
-	// place is where these chunks are.
+	// place has the places of these chunks.
 	place map[reuse.ID]sharedChunk
-	// items are the chunks that are written, by their positions among the items of
+	// items has the chunks that are written, with their positions among the items of
 	// their data file.
 	items map[reuse.ID]int
 }
 
-// sharedChunk is a stored chunk that a save has from its base.
+// sharedChunk is a stored chunk that a save shares with its base.
 type sharedChunk struct {
 	ref  ocdbt.Ref
 	seal places.Seal
 }
 
-// share computes the fingerprints of the plan's chunks and links the files of the
-// base that have enough of them into dir. It returns nil if the save is to be as
-// any other.
+// share computes the fingerprints of the plan's chunks, and links into dir those files of
+// the base that have enough of them. It returns nil if the save shares nothing and
+// records nothing.
 func (p *Plan) share(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings) (*sharing, error) {
-	if set.Reuse == nil || set.Unmerged { // a part's files are merged
+	if set.Reuse == nil || set.Unmerged { // the files of a part are merged
 		return nil, nil
 	}
 	r := set.Reuse(dir.Name())
@@ -91,10 +91,10 @@ func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse,
 	}
 }
 
-// readBase returns the record of the base, an empty one with a new key if there is
-// none that can be read and trusted: the record's own checksum does not tell whether
-// it is that of this save. Chunks without seals are not shared: nothing would say which
-// ones they must be.
+// readBase returns the record of the base. It returns an empty record with a new key if
+// there is no record that can be read and trusted; the record's own checksum does not
+// prove that the record belongs to this save. Chunks without seals are not shared,
+// because nothing would show which chunks they have to be.
 func readBase(ctx context.Context, r *ckdir.Reuse) *reuse.Record {
 	if r.Base != nil {
 		rec, err := reuse.Read(ctx, r.Base)
@@ -114,8 +114,8 @@ func readBase(ctx context.Context, r *ckdir.Reuse) *reuse.Record {
 	return rec
 }
 
-// sizesOf returns the sizes of the files of the base's record that are there, with all
-// their chunks.
+// sizesOf returns the sizes of the files in the base's record that exist with all their
+// chunks.
 func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string]int64 {
 	sizes := map[string]int64{}
 	for _, f := range base.Files {
@@ -138,7 +138,7 @@ func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string
 	return sizes
 }
 
-// id returns what tells chunk n of an array from those of other content or encoding.
+// id returns the ID of chunk n of an array. ok is false if the chunk has no fingerprint.
 func (s *sharing) id(array, n int) (id reuse.ID, ok bool) {
 	if s == nil {
 		return id, false
@@ -146,13 +146,13 @@ func (s *sharing) id(array, n int) (id reuse.ID, ok bool) {
 	return s.prints.id(array, n)
 }
 
-// checked returns the item of a chunk, with the check that the chunk still is what it
-// was when its fingerprint was computed once it has been written. Else a later save
-// could take the stored bytes for something that they are not. Only what the save
-// itself has copied is certain not to change. Arrays that are said not to, frozen or
-// of a save that is Immutable, are no exception: what breaks such a promise harms one
-// save, and must not harm the next ones. A chunk that has its first content again
-// when it is checked passes, whatever it was while it was encoded.
+// checked returns the item of a chunk, with a check that runs once the chunk has been
+// written: the chunk must still have the content of which the fingerprint was computed.
+// Otherwise a later save could take the stored bytes for something else. Only copies that
+// the save itself has made are certain not to change. Arrays that are promised not to
+// change, because they are frozen or the save is Immutable, are checked too: a broken
+// promise harms one save, and must not harm the next saves. If a chunk changes and has
+// its first content again when it is checked, the check passes.
 func (s *sharing) checked(ctx context.Context, id reuse.ID, a *planned, k plannedChunk) transfer.Item {
 	if a.copied {
 		return k.item
@@ -168,10 +168,10 @@ func (s *sharing) checked(ctx context.Context, id reuse.ID, a *planned, k planne
 	return k.item
 }
 
-// errChanged tells of a data race of the program.
+// errChanged reports a data race of the program.
 var errChanged = errors.New("the array was changed while it was being saved (what may change is for SaveAsync, which copies it)")
 
-// wrote returns the record of the save, after the items were written to files.
+// wrote returns the record of the save after its items have been written to files.
 func (s *sharing) wrote(files *dataFiles) *reuse.Record {
 	rec := &reuse.Record{Key: s.print.Key, Files: s.files}
 	chunks := map[string][]reuse.Chunk{} // of each file

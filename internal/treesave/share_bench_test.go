@@ -11,8 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/reuse"
 )
 
-// BenchmarkFingerprint is the cost of a save that finds nothing changed, but for
-// its documents.
+// BenchmarkFingerprint measures a save that finds nothing changed, without its documents.
 func BenchmarkFingerprint(b *testing.B) {
 	print, err := reuse.NewPrinter([reuse.KeySize]byte{1})
 	if err != nil {
@@ -35,7 +34,7 @@ func BenchmarkFingerprint(b *testing.B) {
 	}
 }
 
-// manyArrays returns 64 arrays of 16 MiB, with no two equal chunks.
+// manyArrays returns 64 arrays of 16 MiB, no two of whose chunks are equal.
 func manyArrays() map[string]any {
 	state := map[string]any{}
 	for i := range 64 {
@@ -48,8 +47,8 @@ func manyArrays() map[string]any {
 	return state
 }
 
-// BenchmarkReuse saves 64 arrays of 16 MiB, of which one changes from save to save:
-// without sharing, recording all but sharing nothing, and sharing.
+// BenchmarkReuse saves 64 arrays of 16 MiB, one of which changes from save to save:
+// without sharing, with recording but without sharing, and with sharing.
 func BenchmarkReuse(b *testing.B) {
 	state := manyArrays()
 	for _, mode := range []string{"full", "recorded", "incremental"} {

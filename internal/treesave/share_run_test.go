@@ -26,15 +26,15 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// run is a run of saves, each in a directory of its own.
+// run is a run of saves, each in its own directory.
 type run struct {
 	t       testing.TB
 	top     string
 	steps   int
-	reuse   ckdir.Reuse // Base is the last step
+	reuse   ckdir.Reuse // Base is set to the last step
 	options runOptions
-	stage   func(storage.Stage) storage.Stage // wraps those of the saves
-	// problems are of the last save, meter is its own.
+	stage   func(storage.Stage) storage.Stage // wraps the stages of the saves
+	// problems and meter belong to the last save.
 	problems []error
 	meter    *transfer.Meter
 }
@@ -43,7 +43,7 @@ func newRun(t testing.TB) *run {
 	return &run{t: t, top: t.TempDir(), stage: func(s storage.Stage) storage.Stage { return s }}
 }
 
-// step is the directory of a pytree.
+// step returns the directory of a pytree.
 func (r *run) step(n int) string { return filepath.Join(r.top, fmt.Sprint(n), "item") }
 
 // try saves the next step.
@@ -93,18 +93,18 @@ type runOptions struct {
 	storage  Storage
 }
 
-// base makes an item of the checkpoint at root the one to share with.
+// base makes an item of the checkpoint at root the base of the next save.
 func (r *run) base(root, name string, digests ckdir.Digests) {
 	r.reuse.Base = ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: root, Name: name, Digests: digests})
 }
 
-// digested makes digests those of the last step.
+// digested sets the digests of the last step.
 func (r *run) digested(digests ckdir.Digests) {
 	r.base(filepath.ToSlash(filepath.Dir(r.step(r.steps-1))), "item", digests)
 }
 
-// save saves the next step and returns how many of its data files the one before has
-// too.
+// save saves the next step. It returns the number of its data files that the step before
+// has too.
 func (r *run) save(state any) int {
 	r.t.Helper()
 	if err := r.try(r.t.Context(), state); err != nil {
@@ -114,7 +114,7 @@ func (r *run) save(state any) int {
 	return r.linked()
 }
 
-// linked returns how many data files the last two steps have in common.
+// linked returns the number of data files that the last two steps have in common.
 func (r *run) linked() (n int) {
 	files, _ := filepath.Glob(filepath.Join(r.step(r.steps-1), "d", "*"))
 	for _, name := range files {
@@ -179,10 +179,10 @@ func noise(seed byte, shape ...int) *array.Array {
 	return array.Of(data, shape...)
 }
 
-// In any run of saves, of which any may be removed, each that is left has what was
-// saved, and no file is older or has more dead bytes than it may.
+// In any run of saves, any of which may be removed, each remaining save has the state
+// that was saved, and no file is older or has more dead bytes than allowed.
 func TestReuseRuns(t *testing.T) {
-	// Each check saves several times, to a real disk. The flag is of the process, so
+	// Each check saves several times to a real disk. The flag belongs to the process, so
 	// the test is not parallel.
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		t.Cleanup(func() { flag.Set(f.Name, f.DefValue) })

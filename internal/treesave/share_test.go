@@ -42,8 +42,8 @@ func (r reader) ReadRegion(ctx context.Context, dst []byte, off, size []int) err
 	return r.of.ReadRegion(ctx, dst, off, size)
 }
 
-// Whatever the form of the chunks, those that have not changed are in the files of
-// the step before, and every step is complete without the others.
+// Whatever the form of the chunks, unchanged chunks are in the files of the step before,
+// and every step is complete without the others.
 func TestReuse(t *testing.T) {
 	t.Parallel()
 	for name, options := range shareOptions {
@@ -71,7 +71,7 @@ func TestReuse(t *testing.T) {
 			if moved := r.meter.Moved.Load(); moved > all/10 {
 				t.Errorf("moved %d bytes, of %d at first", moved, all)
 			}
-			if shared, bytes := r.meter.Shared.Load(), r.meter.Bytes.Load(); bytes-shared > 50*400*4+1000*4+500*4+20*4+8 { // some lie in the index
+			if shared, bytes := r.meter.Shared.Load(), r.meter.Bytes.Load(); bytes-shared > 50*400*4+1000*4+500*4+20*4+8 { // some values lie in the index
 				t.Errorf("%d of %d bytes are shared", shared, bytes)
 			}
 			second := r.reuse.Base
@@ -111,7 +111,7 @@ func TestReuseEdge(t *testing.T) {
 	}
 }
 
-// Nothing is shared with what has another form, even of the same bytes.
+// A save shares nothing with chunks of another form, even if the bytes are equal.
 func TestReuseOtherForm(t *testing.T) {
 	t.Parallel()
 	forms := slices.Sorted(maps.Keys(shareOptions))
@@ -130,7 +130,7 @@ func TestReuseOtherForm(t *testing.T) {
 	}
 }
 
-// Equal chunks are stored once, and stay shared: arrays of zeros are common.
+// Equal chunks are stored once and stay shared. Arrays of zeros are common.
 func TestReuseEqualChunks(t *testing.T) {
 	t.Parallel()
 	r := newRun(t)
@@ -147,8 +147,7 @@ func TestReuseEqualChunks(t *testing.T) {
 	}
 }
 
-// A file is shared by FreshEvery saves at most, and only while enough of it is
-// wanted.
+// At most FreshEvery saves share a file, and only while enough of it is wanted.
 func TestReuseLimits(t *testing.T) {
 	t.Parallel()
 	r := newRun(t)
@@ -166,7 +165,7 @@ func TestReuseLimits(t *testing.T) {
 		state[fmt.Sprint(i)] = noise(byte(i), 1<<15)
 	}
 	r.save(state)
-	for i, want := range []int{1, 2, 0} { // with 1 and 2 of 8 arrays dead, and more
+	for i, want := range []int{1, 2, 0} { // 1 of 8 arrays is dead, then 2, then more
 		state[fmt.Sprint(i)] = noise(byte(100+i), 1<<15)
 		if i == 2 {
 			state["1"], state["0"] = noise(110, 1<<15), noise(111, 1<<15)
@@ -175,7 +174,8 @@ func TestReuseLimits(t *testing.T) {
 			t.Errorf("with %d arrays changed: shares %d files, not %d", i+1, n, want)
 		}
 	}
-	// Chunks of readers lie in another file: it would have half of its bytes dead.
+	// The chunks of readers lie in another file. Here they would make half of the bytes
+	// dead.
 	r = newRun(t)
 	r.reuse.MaxDead = 0.1
 	read := map[string]any{"w": noise(1, 1<<15), "read": reader{noise(2, 1<<15)}}
@@ -199,7 +199,7 @@ func TestReuseLimits(t *testing.T) {
 	}
 }
 
-// stage is one of which a test changes what it does.
+// stage is a stage whose behaviour a test changes.
 type stage struct {
 	storage.Stage
 	share  func(ctx context.Context, from, name string) error
@@ -225,7 +225,7 @@ func (s stage) Create(ctx context.Context, name string, size int64) (storage.Wri
 	return s.Stage.Create(ctx, name, size)
 }
 
-// What keeps a save from sharing is told, and everything is written.
+// A save reports why it shares nothing, and writes everything.
 func TestReuseProblems(t *testing.T) {
 	t.Parallel()
 	state := map[string]any{"w": noise(1, 100, 100), "v": noise(2, 100)}
@@ -243,7 +243,7 @@ func TestReuseProblems(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		spoil   func(r *run)
-		problem string // "" says that nothing has failed
+		problem string // "" means that nothing has failed
 	}{
 		"no links": {func(r *run) {
 			r.stage = func(s storage.Stage) storage.Stage {
@@ -291,7 +291,7 @@ func TestReuseProblems(t *testing.T) {
 			r.stage = func(s storage.Stage) storage.Stage { return s }
 			want := 1
 			if name == "no sharer" {
-				want = 0 // it had no use for a record
+				want = 0 // the save had no use for a record
 			}
 			if n := r.save(state); n != want {
 				t.Errorf("the next save shares %d files", n)
@@ -300,8 +300,8 @@ func TestReuseProblems(t *testing.T) {
 	}
 }
 
-// An array that changes while it is saved fails the save, as the next could share
-// what was written of it; a copy does not change.
+// If an array changes while it is saved, the save fails, because the next save could
+// share the bytes that were written. A copy does not change.
 func TestReuseChanged(t *testing.T) {
 	t.Parallel()
 	for _, snapshot := range []bool{false, true} {
@@ -309,7 +309,7 @@ func TestReuseChanged(t *testing.T) {
 			r := newRun(t)
 			r.options.snapshot = snapshot
 			r.options.storage.Arrays.ChunkByteSize = 1 << 21
-			if w.Shape()[0] == 50 { // its chunks are no runs
+			if w.Shape()[0] == 50 { // its chunks are not runs of memory
 				r.options.storage.Arrays.ChunkByteSize = 20000
 			}
 			var change atomic.Bool

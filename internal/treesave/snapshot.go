@@ -10,16 +10,16 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// snapshotter is an array.Reader that hands over a stable copy of itself.
+// snapshotter is an [array.Reader] that returns a stable copy of itself.
 type snapshotter interface {
 	Snapshot(ctx context.Context) (array.Reader, error)
 }
 
-// Snapshot replaces arrays that may change by copies, which e makes in memory, or in new
-// memory if that is nil.
+// Snapshot replaces arrays that may change by copies. e makes the copies in memory, or in
+// new memory if memory is nil.
 func (p *Plan) Snapshot(ctx context.Context, e *transfer.Engine, memory *transfer.Memory) error {
 	var src [][]byte
-	var of []int // its number in src, for each array that is copied, or -1
+	var of []int // for each array, the number of its memory in src, or -1 if it is not copied
 	seen := map[memoryID]int{}
 	frozen := p.frozen()
 	for i := range p.arrays {
@@ -64,7 +64,7 @@ func (p *Plan) Snapshot(ctx context.Context, e *transfer.Engine, memory *transfe
 	return nil
 }
 
-// frozen returns the memory that one of the arrays says nobody changes.
+// frozen returns the memory that an array of the plan promises not to change.
 func (p *Plan) frozen() map[memoryID]bool {
 	frozen := map[memoryID]bool{}
 	for i := range p.arrays {
@@ -77,7 +77,7 @@ func (p *Plan) frozen() map[memoryID]bool {
 	return frozen
 }
 
-// sameArray refuses a snapshot that is not of the array that it was taken of.
+// sameArray refuses a snapshot that does not have the dtype and shape of its array.
 func sameArray(got, want array.Reader) error {
 	if got == nil || got.DType() != want.DType() || !slices.Equal(got.Shape(), want.Shape()) {
 		return fmt.Errorf("%w: the snapshot is %v, not %v of %v", fault.ErrShape, got, want.DType(), want.Shape())

@@ -8,17 +8,18 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Storage says how a pytree is stored; see handler.StorageOptions, whose fields it has.
+// Storage says how a pytree is stored. The fields are those of handler.StorageOptions,
+// which explains them.
 type Storage struct {
-	Arrays       ArrayOptions // of every array, unless PerLeaf changes them
+	Arrays       ArrayOptions // options of every array; PerLeaf may change them
 	PerLeaf      func(leaf string, a array.ShapeDtypeStruct, o ArrayOptions) ArrayOptions
 	Zarr2        bool
 	PlainFiles   bool
 	DataFileSize int64
 }
 
-// ArrayOptions say how one array is stored; see handler.ArrayOptions, whose fields it
-// has.
+// ArrayOptions say how one array is stored. The fields are those of handler.ArrayOptions,
+// which explains them.
 type ArrayOptions struct {
 	ChunkByteSize int
 	ShardAxes     []int

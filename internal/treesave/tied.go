@@ -6,8 +6,8 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// tied returns for each array the first that is the same memory, stored in the
-// same way; most often itself.
+// tied returns for each array the number of the first array that is in the same memory
+// and is stored in the same way. Most often that is the array itself.
 func (p *Plan) tied() []int {
 	first := make([]int, len(p.arrays))
 	seen := make(map[memoryID]int, len(p.arrays))
@@ -24,7 +24,7 @@ func (p *Plan) tied() []int {
 			continue
 		}
 		b := &p.arrays[j]
-		if a.src.DType() == b.src.DType() && a.zarr == b.zarr { // metadata is shared
+		if a.src.DType() == b.src.DType() && a.zarr == b.zarr { // arrays stored in the same way share their metadata
 			first[i] = j
 		}
 	}
@@ -37,7 +37,7 @@ type memoryID struct {
 	len   int
 }
 
-// memoryOf returns the memory of an array that has some.
+// memoryOf returns the memory of an array. ok is false if it has none.
 func memoryOf(r array.Reader) (memoryID, bool) {
 	a, ok := r.(*array.Array)
 	if !ok || len(a.Bytes()) == 0 {
@@ -47,7 +47,7 @@ func memoryOf(r array.Reader) (memoryID, bool) {
 	return memoryID{unsafe.SliceData(b), len(b)}, true
 }
 
-// LeastBytes returns how many bytes the arrays take in the store at least.
+// LeastBytes returns the least number of bytes that the arrays take in the store.
 func (p *Plan) LeastBytes() int64 {
 	var n int64
 	for i, first := range p.tied() {

@@ -13,8 +13,8 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 )
 
-// Write writes everything that is planned, the documents beside the arrays, for the
-// save with the settings s.
+// Write writes the arrays of the plan and the documents beside them, for the save with
+// the settings s.
 func (p *Plan) Write(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings) error {
 	for i := range p.arrays {
 		dir.Engine().Counters().AddArray(p.arrays[i].bytes())
@@ -32,8 +32,8 @@ func (p *Plan) Write(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings
 	return group.Wait()
 }
 
-// WriteDocuments writes the documents of a pytree. Those without entries are left
-// out, but for the tree's own.
+// WriteDocuments writes the documents of a pytree. It leaves out documents without
+// entries, except the document of the tree itself.
 func WriteDocuments(ctx context.Context, dir *ckdir.WriteDir, meta *layout.TreeMetadata, strings map[string]string,
 	shardings map[string]*sharding.Sharding, arrays []layout.ArrayMetadata) error {
 	group, gctx := errgroup.WithContext(ctx)

@@ -2,9 +2,9 @@ package zarray
 
 import "github.com/go-orbax/orbax/internal/fault"
 
-// AdviseFill advises to take chunks that are not stored for fill value, if the array's writer
-// may have left them out. Where it wrote every chunk they are lost, and the advice would lead
-// to wrong numbers.
+// AdviseFill advises the reader to fill missing chunks, if the array's writer may have
+// left them out. If the writer wrote every chunk, missing chunks are lost, and the advice
+// would lead to wrong numbers.
 func AdviseFill(err error, sparse bool) error {
 	if !sparse {
 		return err

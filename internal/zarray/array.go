@@ -1,5 +1,4 @@
-// Package zarray reads arrays that are stored in the chunks of zarr, of which the places
-// are known.
+// Package zarray reads arrays that are stored in zarr chunks at known places.
 package zarray
 
 import (
@@ -18,28 +17,28 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Array is an array that is stored in chunks, of which it knows the places.
+// Array is an array that is stored in chunks. It has the place of each chunk.
 type Array struct {
 	Meta   *Meta
 	Dir    *view.Dir
 	Grid   []Chunk  // the chunks, in the order of the grid
 	first  [1]Chunk // the memory of Grid for most arrays, which have one chunk
-	Fill   bool     // what is missing is fill value
+	Fill   bool     // missing chunks have the fill value
 	Sparse bool     // the writer may have left out chunks
-	// Seals, if not nil, returns those of the chunks, one after the other; "" if they are
-	// not known.
+	// Seals, if not nil, returns the seals of the chunks, one after the other. It returns
+	// "" if they are not known.
 	Seals func(ctx context.Context) (string, error)
 }
 
-// New returns an array in dir of which nothing is known yet. fill makes what is missing fill
-// value; sparse says that the writer may have left out chunks.
+// New returns an array in dir without metadata and chunks. fill gives missing chunks the
+// fill value; sparse says that the writer may have left out chunks.
 func New(dir *view.Dir, fill, sparse bool) *Array {
 	a := &Array{Dir: dir, Fill: fill, Sparse: sparse}
 	a.Grid = a.first[:0]
 	return a
 }
 
-// chunkForm returns the form of chunk n, one of those with the given seals.
+// chunkForm returns the form of chunk n. seals are those of all chunks.
 func (a *Array) chunkForm(n int, seals string) chunkForm {
 	f := chunkForm{Metadata: a.Meta.Metadata, sparse: a.Sparse}
 	if seals != "" {
@@ -48,11 +47,11 @@ func (a *Array) chunkForm(n int, seals string) chunkForm {
 	return f
 }
 
-// Chunk is one encoded chunk: its bytes, or where they lie.
+// Chunk is one encoded chunk: its bytes, or their place.
 type Chunk struct {
 	Inline []byte
 	Extent transfer.Extent // if inline is nil
-	// Missing chunks are all fill value.
+	// Missing says that the chunk is not stored and has the fill value.
 	Missing bool
 }
 
@@ -64,7 +63,7 @@ func (c Chunk) Len() int64 {
 	return c.Extent.Length
 }
 
-// within returns a range of the encoded chunk as a chunk of its own.
+// within returns a range of the encoded chunk as a separate chunk.
 func (c Chunk) within(r zarr.Range) Chunk {
 	if c.Inline != nil {
 		return Chunk{Inline: c.Inline[r.Offset:][:r.Length:r.Length]}
@@ -74,8 +73,8 @@ func (c Chunk) within(r zarr.Range) Chunk {
 	return c
 }
 
-// Describe fills in what is known of a leaf that is stored as the array: nothing if
-// its document is not known.
+// Describe completes the metadata of a leaf that is stored as the array. It changes
+// nothing if the array has no metadata.
 func (a *Array) Describe(l *view.LeafMetadata) error {
 	m := a.Meta
 	if m == nil {
@@ -97,8 +96,8 @@ func (a *Array) Describe(l *view.LeafMetadata) error {
 	return nil
 }
 
-// Chunks yields the chunks that overlap the box. Of a shard that the box does not
-// hold whole they are its inner chunks, and pieces of chunks that can be read
+// Chunks yields the chunks that overlap the box. If the box does not hold all of a shard,
+// it yields the shard's inner chunks instead. It yields pieces of chunks that can be read
 // piecewise.
 func (a *Array) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
 	return func(yield func(*view.Chunk, error) bool) {
@@ -108,10 +107,11 @@ func (a *Array) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chu
 	}
 }
 
-// errEnough says that no more parts are wanted.
+// errEnough says that the consumer wants no more chunks.
 var errEnough = errors.New("no more parts are wanted")
 
-// maxIndices is what indices of shards that are read together may have, beyond the first.
+// maxIndices bounds the size of the shard indices that are read together, without the
+// first one.
 const maxIndices = 1 << 20
 
 func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Chunk, error) bool) error {
@@ -123,7 +123,7 @@ func (a *Array) parts(ctx context.Context, off, size []int, yield func(*view.Chu
 		}
 	}
 	var divided []shard
-	var indices int64 // of them, in bytes
+	var indices int64 // their size in bytes
 	for p := range a.Meta.overlapping(off, size) {
 		c := a.Grid[p.number]
 		switch {
@@ -194,19 +194,21 @@ func (a *Array) innerParts(ctx context.Context, divided []shard, off, size []int
 type shard struct {
 	*place
 	chunk  Chunk
-	table  zarr.Range   // its index in it
-	ranges []zarr.Range // of the inner chunks in it
+	table  zarr.Range   // the place of the shard's index
+	ranges []zarr.Range // the places of the inner chunks
 }
 
-// What a shard must have to be worth reading its index first, when all of it is
-// wanted: of inner chunks that are stored as they are, and decoded.
+// A shard of which everything is wanted is still read by its inner chunks if it reaches
+// one of these sizes. Reading the index first is worth it from dividedChunk on for inner
+// chunks that are stored as they are, and from dividedShard on for inner chunks that are
+// decoded.
 const (
 	dividedChunk = 2 * rawarray.PieceBytes
 	dividedShard = 64 << 20
 )
 
-// divides reports whether a shard is read by its inner chunks: if only some of
-// them are wanted, and if they need not be whole in memory.
+// divides reports whether a shard is read by its inner chunks. It is if only some of them
+// are wanted, or if the shard need not be whole in memory.
 func (a *Array) divides(p *place, c Chunk, off, size []int) bool {
 	inner := a.Meta.inner
 	if inner.Raw() && c.Len() >= dividedChunk || a.Meta.ChunkBytes() > dividedShard {
@@ -242,7 +244,7 @@ func (a *Array) readIndices(ctx context.Context, shards []shard) error {
 	return a.Dir.ReadAll(ctx, reads)
 }
 
-// error says of err, unless it is nil, that it is about the shard.
+// error adds to err, unless it is nil, that it concerns the shard.
 func (s *shard) error(err error) error {
 	if err == nil {
 		return nil

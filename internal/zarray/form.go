@@ -14,16 +14,15 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// chunkForm is the form of the chunks of an array, or of the inner chunks of its
-// shards.
+// chunkForm is the form of the chunks of an array, or of the inner chunks of its shards.
 type chunkForm struct {
 	*zarr.Metadata
-	seal   string // that of the chunk that belongs here; "" if it is not known
+	seal   string // seal of the chunk that belongs here; "" if it is not known
 	sparse bool   // the writer may have left out chunks
 }
 
-// parts yields the chunk at p: whole, or, if it can be read so, only the pieces of it
-// that overlap the box. It reports whether more is wanted.
+// parts yields the chunk at p: the whole chunk, or, if it can be read piecewise, only the
+// pieces that overlap the box. It reports whether more is wanted.
 func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yield func(*view.Chunk, error) bool) bool {
 	whole := view.Chunk{
 		Offset: p.off, Size: p.size, Index: p.index, Form: f, Inline: c.Inline,
@@ -35,7 +34,7 @@ func (f chunkForm) parts(dir *view.Dir, p *place, c Chunk, off, size []int, yiel
 	return rawarray.Form{DType: f.DType}.Pieces(whole, f.ChunkShape, off, size, yield)
 }
 
-// Decode decodes a chunk and leaves out its padding.
+// Decode decodes a chunk without its padding and compares its seal.
 func (f chunkForm) Decode(p *view.Chunk, dst, enc []byte) error {
 	if err := f.decode(p, dst, enc); err != nil {
 		return err
@@ -59,10 +58,11 @@ func (f chunkForm) decode(p *view.Chunk, dst, enc []byte) error {
 	})
 }
 
-// Check refuses bytes that cannot stand for as many as a chunk has.
+// Check refuses bytes that cannot decode to the size of a chunk.
 func (f chunkForm) Check(_ *view.Chunk, enc []byte) error { return f.CheckEncoded(enc) }
 
-// Direct reads a chunk whose stored bytes are the array's own, checked on the way.
+// Direct reads a chunk whose stored bytes are the elements themselves, and checks them on
+// the way.
 func (f chunkForm) Direct(p *view.Chunk, dst []byte) (step func([]byte), done func([]byte) error) {
 	direct, ok := f.Metadata.Direct(p.Index)
 	if !ok {
@@ -76,13 +76,13 @@ func (f chunkForm) Direct(p *view.Chunk, dst []byte) (step func([]byte), done fu
 	}
 }
 
-// Describe says which chunk an error is about.
+// Describe adds the name of the chunk to err.
 func (f chunkForm) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("chunk %s: %w", f.Key(p.Index), absent(err, f.sparse))
 }
 
-// absent returns what decoding fails with, but for an inner chunk that is absent
-// not as an error that says that the checkpoint does not exist.
+// absent returns the error of decoding. For an absent inner chunk it replaces the error,
+// so that it does not say that the checkpoint does not exist.
 func absent(err error, sparse bool) error {
 	if !ckdir.NotExist(err) {
 		return err
@@ -90,12 +90,13 @@ func absent(err error, sparse bool) error {
 	return AdviseFill(fmt.Errorf("%w: %v", fault.ErrCorrupt, err), sparse)
 }
 
-// missing returns the part for a chunk that is not stored.
+// missing returns the chunk in place of one that is not stored.
 func missing(m *zarr.Metadata, off, size []int) *view.Chunk {
 	return &view.Chunk{Offset: off, Size: size, Form: missingForm{m}, Inline: []byte{}}
 }
 
-// missingForm is that of chunks that are not stored: all fill value.
+// missingForm is the form of chunks that are not stored: every element has the fill
+// value.
 type missingForm struct{ *zarr.Metadata }
 
 func (f missingForm) Decode(_ *view.Chunk, dst, _ []byte) error {

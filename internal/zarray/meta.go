@@ -7,16 +7,16 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Meta is what a document says of an array. Most arrays of a tree share
-// theirs with many others.
+// Meta is the contents of an array's document. Most arrays of a tree share their Meta
+// with many others.
 type Meta struct {
 	*zarr.Metadata
-	inner  *zarr.Metadata // of the inner chunks of shards; nil if the chunks are none
+	inner  *zarr.Metadata // of the inner chunks of shards; nil if the chunks are not shards
 	codecs string
 	few    []place // all chunks, in the order of the grid; nil if there are many
 }
 
-// place is where a chunk is in its array. Its slices must not be changed.
+// place is the position of a chunk in its array. Its slices must not be changed.
 type place struct {
 	number    int    // in the order of the grid
 	key       string // relative to the array
@@ -24,7 +24,8 @@ type place struct {
 	off, size []int
 }
 
-// fewChunks is up to how many chunks arrays with equal documents share the places.
+// fewChunks is the largest number of chunks for which arrays with equal documents share
+// the places.
 const fewChunks = 16
 
 func newMeta(m *zarr.Metadata) *Meta {
@@ -88,7 +89,7 @@ func (f *Meta) overlapping(off, size []int) iter.Seq[*place] {
 	}
 }
 
-// overlaps reports whether the chunk holds elements of a box.
+// overlaps reports whether the chunk holds elements of the box.
 func (p *place) overlaps(off, size []int) bool {
 	for i := range p.off {
 		if max(off[i], p.off[i]) >= min(off[i]+size[i], p.off[i]+p.size[i]) {
@@ -98,10 +99,10 @@ func (p *place) overlaps(off, size []int) bool {
 	return true
 }
 
-// Metas have what documents say of arrays, by the text of the documents.
+// Metas has the contents of documents, by the text of the documents.
 type Metas map[string]*Meta
 
-// Parse returns what a document of zarr's format 2 or 3 says.
+// Parse returns the contents of a document of zarr format 2 or 3.
 func (fs Metas) Parse(format int, doc []byte, fill bool) (*Meta, error) {
 	if f := fs[string(doc)]; f != nil {
 		return f, nil

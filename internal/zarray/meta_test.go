@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The chunks of an array are the same whether their places are kept or not.
+// The chunks of an array are the same, whether or not their places are kept.
 func TestArrayFormPlaces(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rank := rapid.IntRange(0, 3).Draw(t, "rank")
