@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// A database of two keys is written to a directory, and read.
+// This example writes a database of two keys to a directory, and reads it.
 func Example() {
 	dir, err := os.MkdirTemp("", "ocdbt")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/safetensors"
 )
 
-// Write a file tensor by tensor, then read one tensor of it.
+// This example writes a file tensor by tensor, then reads one tensor of it.
 func Example() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

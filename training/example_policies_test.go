@@ -7,8 +7,8 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// A step every ten minutes at most, never while the last one is still being
-// written, and one more when the program is told to end.
+// This policy saves at most one step every ten minutes, none while the last one is still
+// being written, and one more when the program is about to be ended.
 func ExampleAnySavePolicy() {
 	policy := training.AnySavePolicy{
 		training.InitialSavePolicy{},
@@ -28,8 +28,8 @@ func ExampleAnySavePolicy() {
 	// true <nil>
 }
 
-// The last three steps to fall back on, the two of the least loss, and every
-// thousandth for good.
+// This policy keeps the last three steps to fall back on, the two steps with the smallest
+// loss, and every thousandth step for good.
 func ExampleAnyPreservationPolicy() {
 	policy := training.AnyPreservationPolicy{
 		training.LatestN{N: 3},
@@ -56,7 +56,7 @@ func ExampleAnyPreservationPolicy() {
 	// Output: 0 500 1000 1500 1750 2000
 }
 
-// A run whose first steps were written without padding.
+// This format is for a run whose first steps were written without padding.
 func ExampleCompositeNameFormat() {
 	format := training.CompositeNameFormat{
 		Write: training.StandardNameFormat{Prefix: "ck", Length: 6},

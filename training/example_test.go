@@ -17,14 +17,14 @@ import (
 	"github.com/go-orbax/orbax/transform"
 )
 
-// State is what a step needs of the one before.
+// State is everything that a step needs from the step before.
 type State struct {
 	Params []float32 `orbax:"params"`
 	Step   int       `orbax:"step"`
 }
 
-// Numbers is a dataset. Its position is saved with a step, as it is a
-// handler.Iterator.
+// Numbers is a dataset. It is a handler.Iterator, so that its position is saved with a
+// step.
 type Numbers struct{ next int }
 
 func (n *Numbers) State() ([]byte, error)      { return json.Marshal(n.next) }
@@ -75,7 +75,7 @@ func fit(ctx context.Context, root string, steps int) (err error) {
 	return nil
 }
 
-// A run that is begun, and later goes on: the loop is the same.
+// This example begins a run and later continues it, with the same loop.
 func Example() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "orbax-run-")
@@ -106,8 +106,8 @@ func Example() {
 	// 1000 1300 1350
 }
 
-// A save in the background tells what has become of it: a program that does not
-// ask is told by the next save, or by Close.
+// A background save reports its outcome through its response. If a program does not ask
+// the response, the next save or Close returns a failure.
 func ExampleCheckpointer_SaveAsync() {
 	save := func(ctx context.Context, checkpoints *training.Checkpointer, state *State) error {
 		resp, err := checkpoints.SaveAsync(ctx, state.Step, state)
@@ -145,8 +145,8 @@ func ExampleCheckpointer_SaveAsync() {
 	// true <nil>
 }
 
-// What the policies do not decide: a step that is saved whatever they say, one
-// that replaces another, one that is removed.
+// This example shows three actions that the policies do not decide: saving a step in any
+// case, replacing a step, and removing one.
 func ExampleForce() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "orbax-run-")
@@ -186,8 +186,7 @@ func ExampleForce() {
 	// 130
 }
 
-// Steps share the bytes of arrays that have not changed, here of one that is
-// frozen.
+// Steps share the bytes of arrays that have not changed, here of one that is frozen.
 func ExampleSharing() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "orbax-run-")
@@ -220,7 +219,7 @@ func ExampleSharing() {
 	// step 2: 4198400 bytes, of which 4194304 are shared
 }
 
-// A server that loads the model anew whenever there is a new step. It needs no
+// This server loads the model again whenever there is a new step. It needs no
 // Checkpointer and disturbs none.
 func ExampleWatch() {
 	serve := func(ctx context.Context, root string, use func(step int, model *State)) error {
@@ -259,7 +258,7 @@ func ExampleWatch() {
 	// context canceled
 }
 
-// How old the last good step is.
+// This example computes the age of the last intact step.
 func ExampleLatest() {
 	age := func(ctx context.Context, root string) (time.Duration, error) {
 		ck, err := training.Latest(ctx, root, training.ReadOptions{})
@@ -287,7 +286,7 @@ func ExampleLatest() {
 	// true <nil>
 }
 
-// A program that learns otherwise than from SIGTERM that it is about to end.
+// This program learns from a channel, and not from SIGTERM, that it is about to be ended.
 func ExampleOptions_preempted() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "orbax-run-")
@@ -318,7 +317,7 @@ func ExampleOptions_preempted() {
 	// true
 }
 
-// A state that has got a field, and lost one, since the run began.
+// The state has gained a field, and lost one, since the run began.
 func ExampleCheckpointer_Resume_changed() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "run")
@@ -352,8 +351,8 @@ func ExampleCheckpointer_Resume_changed() {
 	// Output: 1 {[1 2] 0.999} 7 <nil>
 }
 
-// A state in which a field has got another name, and one another shape. The rules serve for
-// the step before the change, and for the one after it.
+// In this state one field has got another name, and another field another shape. The
+// rules work for the step before the change and for the step after it.
 func ExampleCheckpointer_Resume_renamed() {
 	ctx := context.Background()
 	root, err := os.MkdirTemp("", "run")

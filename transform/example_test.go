@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/transform"
 )
 
-// A checkpoint of stacked layers becomes one of separate layers: first as a plan,
-// then on disk, read chunk by chunk as it is written.
+// This example turns a checkpoint of stacked layers into one of separate layers: first as
+// a plan, then on disk, read chunk by chunk while it is written.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "orbax-example-")

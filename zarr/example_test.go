@@ -57,8 +57,8 @@ func Example() {
 	// c/1 102
 }
 
-// Reading a box of an array in shards, of each only the index and the inner
-// chunks that hold elements of the box.
+// This example reads a box of an array in shards. From each shard it reads only the index
+// and the inner chunks that hold elements of the box.
 func ExampleMetadata_Inner() {
 	m, err := zarr.Parse(3, []byte(`{
 		"zarr_format": 3, "node_type": "array", "shape": [8], "data_type": "uint8", "fill_value": 0,
@@ -119,7 +119,7 @@ func ExampleMetadata_Inner() {
 	// [4] [14 15]
 }
 
-// Of each array, a sample decides how it is stored.
+// A sample of each array decides how the array is stored.
 func ExampleCompression_Choose() {
 	moments := make([]byte, 64<<10) // of a fresh optimizer: zeros
 	weights := make([]byte, 64<<10)
