@@ -1,5 +1,6 @@
 // Package failstore is a store for tests, in which any operation that changes
 // something can be made to fail, or to be the last thing that the process does.
+// [Counter] counts the operations on a store.
 package failstore
 
 import (
