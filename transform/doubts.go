@@ -75,9 +75,9 @@ func namesOfPattern(pattern string) names {
 	return whole(pattern)
 }
 
-// doubt adds the doubts that a failed rule leaves. If leaves may be wrong, all may. An
-// entry with a name that may have been made loses its leaf: later rules cannot rely on
-// it.
+// doubt adds the doubts that a failed rule leaves. Any leaf may be one that should be
+// gone or changed. If leaves should be gone, entries with a name that may have been made
+// lose their leaf, because it is certain that later rules do not read it.
 func (p *planner) doubt(d doubts) {
 	p.doubts.made = append(p.doubts.made, d.made...)
 	p.doubts.gone = p.doubts.gone || d.gone

@@ -18,11 +18,11 @@
 //   - A struct is a dict of its exported fields. The tag `orbax:"name,omitempty"` names a
 //     field; without a tag the key is the field's name in its exact case. `orbax:"-"`
 //     leaves a field out. Embedded structs without a name are inlined by the rules of
-//     encoding/json, so an embedded nil pointer has no fields. A type whose fields would
-//     be ambiguous is refused, where those rules drop the fields. A blank field `_
-//     struct{}` tagged `orbax:",seq"` makes the struct a sequence of its fields in their
-//     order, and embedded structs are elements of it. A struct that has unexported fields
-//     only is refused.
+//     encoding/json, so an embedded nil pointer has no fields. Where encoding/json would
+//     drop ambiguous fields without an error, the type is refused. A struct that has
+//     unexported fields only is refused too.
+//   - A struct with a blank field `_ struct{}` tagged `orbax:",seq"` is a sequence of its
+//     fields in their order. Embedded structs are elements of it.
 //   - omitempty changes the tree: a field that is false, 0, nil or of length 0 is not
 //     saved, and loading a checkpoint without it makes the field zero.
 //   - Slices and Go arrays of numbers and bools are rank-1 arrays, and []byte is a byte

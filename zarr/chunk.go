@@ -17,7 +17,8 @@ import (
 // that matches orbax.ErrCorrupt. A shard that lacks one of its inner chunks is such an
 // error too, and also matches fs.ErrNotExist, unless the metadata is [Metadata.Filling].
 // Inner chunks beyond the array's edge may always be absent; index says which ones are.
-// After an error the contents of dst are unspecified.
+// An index outside the grid, or a dst of another length, is an error that matches
+// orbax.ErrShape. After an error the contents of dst are unspecified.
 func (m *Metadata) DecodeChunk(index []int, dst, enc []byte) error {
 	if err := m.checkIndex(index); err != nil {
 		return err
@@ -103,7 +104,8 @@ func (m *Metadata) EncodedBound() int {
 
 // AppendChunk appends the encoded form of chunk to dst. The chunk must have
 // [Metadata.ChunkBytes] bytes: a full chunk, row-major and little-endian, padded at the
-// array's edge. AppendChunk does not change it.
+// array's edge; otherwise the error matches orbax.ErrShape. AppendChunk does not change
+// it.
 //
 // As in TensorStore, bits that the dtype does not use are written as zero. A bool that is
 // neither 0 nor 1, which TensorStore refuses to read, is an error that matches
