@@ -33,7 +33,7 @@ var imports = map[string]string{
 	"internal/mmap":      "golang.org/x/sys",
 	"internal/msgpack":   "internal/fault",
 	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
-	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree",
+	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"internal/ckdir":     "internal/fault internal/transfer storage tree",
 	"internal/binscan":   "internal/fault",
 	"internal/places":    "internal/binscan internal/fault internal/layout",

@@ -73,7 +73,8 @@ type Error struct {
 	Err  error
 }
 
-// LeafError is the failure of one leaf.
+// LeafError is the failure of one leaf. Its fields are Path, the keys of the leaf joined
+// with dots, and Err, the cause. Every package of this module returns it.
 type LeafError = fault.Leaf
 
 // maxProblems is how many errors a message lists; Problems has all.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -78,7 +79,7 @@ func LoadTree(ctx context.Context, h TreeHandler, dir *ReadDir, target any, opts
 	if err != nil {
 		return nil, err
 	}
-	t = t.Counted(dir.inner().Engine())
+	ctx = transfer.WithMeter(ctx, dir.inner().Engine().Counters())
 	switch target := target.(type) {
 	case nil:
 		return t.Load(ctx)

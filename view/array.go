@@ -7,7 +7,6 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
-	"github.com/go-orbax/orbax/storage"
 )
 
 // Array is an array as a format stores it: in chunks that are read and decoded one by one.
@@ -109,13 +108,6 @@ func narrow(d array.DType) bool {
 	return false
 }
 
-// Dir is the directory that holds the files of stored arrays.
-type Dir struct {
-	Store storage.Store
-	Path  string
-	// Unchanged, if set, is called with the outcome of each reading. It returns that
-	// outcome, or an error if the files have been replaced meanwhile.
-	Unchanged func(ctx context.Context, err error) error
-	// Engine reads the files.
-	Engine *transfer.Engine
-}
+// Dir is the directory that holds the files of stored arrays. The packages of this module
+// that open checkpoints make it; to others it only says which chunks lie together.
+type Dir transfer.Dir

@@ -27,7 +27,7 @@ func (t *Tree) Lazy(ctx context.Context) (any, error) {
 			now = append(now, l)
 		}
 	}
-	values, err := load(ctx, now, nil, nil, nil)
+	values, err := load(ctx, now, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ func (l *Leaf) isArray() bool { return l.meta.DType != array.Invalid }
 
 // Load reads the leaf. The value has the Go type that orbax.Load gives it.
 func (l *Leaf) Load(ctx context.Context) (any, error) {
-	values, err := load(ctx, []*Leaf{l}, nil, nil, nil)
+	values, err := load(ctx, []*Leaf{l}, nil, nil)
 	if err != nil {
 		return nil, l.named(err)
 	}

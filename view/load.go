@@ -22,7 +22,7 @@ func (t *Tree) Load(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	defer done()
-	values, err := load(ctx, t.leaves, nil, t.mapper, t.engine)
+	values, err := load(ctx, t.leaves, nil, t.mapper)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error)
 		return err
 	}
 	defer done()
-	values, err := load(ctx, t.leaves, slots, t.mapper, t.engine)
+	values, err := load(ctx, t.leaves, slots, t.mapper)
 	if err != nil {
 		return err
 	}
@@ -119,10 +119,8 @@ func keyKind(impl string) string {
 }
 
 // load reads leaves, into the slots' arrays where there are some, or maps them. It
-// returns their values, nil for leaves that are not wanted. e counts them.
-func load(
-	ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper, e *transfer.Engine,
-) (values []any, err error) {
+// returns their values, nil for leaves that are not wanted.
+func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) (values []any, err error) {
 	if err := mayRead(ctx, leaves); err != nil {
 		return nil, err
 	}
@@ -138,12 +136,13 @@ func load(
 		return nil, err
 	}
 	values = make([]any, len(leaves))
+	meter := transfer.MeterOf(ctx)
 	for i, l := range leaves {
 		if l.isArray() {
 			if arrays[i] == nil {
 				continue
 			}
-			e.Counters().AddArray(int64(len(arrays[i].Bytes())))
+			meter.AddArray(int64(len(arrays[i].Bytes())))
 		}
 		if values[i], err = l.valueOf(arrays[i]); err != nil {
 			return nil, l.wrap(err)

@@ -1,8 +1,11 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
@@ -232,25 +235,26 @@ func (p *planner) runFull(ctx context.Context, most int) error {
 	return p.run(ctx)
 }
 
-// run performs the planned reads.
+// run performs the planned reads. Those of several directories go on at the same time if
+// they share an engine, whose budget then bounds all of them.
 func (p *planner) run(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(dirsAtOnce)
 	for _, dir := range p.dirs {
-		if err := dir.ReadAll(ctx, p.reads[dir]); err != nil {
-			return err
+		if dir.Engine == nil || dir.Engine != p.dirs[0].Engine {
+			group.SetLimit(1)
 		}
 	}
-	p.reads, p.dirs, p.planned = nil, nil, 0
-	return nil
-}
-
-// ReadAll performs reads of files in the directory; see [transfer.Engine.ReadAll].
-func (d *Dir) ReadAll(ctx context.Context, reads []transfer.Read) error {
-	err := d.Engine.ReadAll(ctx, d.Store, d.Path, reads)
-	if d.Unchanged != nil {
-		err = d.Unchanged(ctx, err)
+	for _, dir := range p.dirs {
+		group.Go(func() error { return (*transfer.Dir)(dir).ReadAll(gctx, p.reads[dir]) })
 	}
+	err := cmp.Or(group.Wait(), ctx.Err())
+	p.reads, p.dirs, p.planned = nil, nil, 0
 	return err
 }
+
+// dirsAtOnce bounds how many directories have files open for one load.
+const dirsAtOnce = 4
 
 // bounds returns a box of the array that holds all wanted elements.
 func (s *source) bounds() (off, size []int) {

@@ -29,7 +29,6 @@ import (
 	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -42,7 +41,6 @@ type Tree struct {
 	// shardingErr is TreeMetadata.ShardingErr.
 	shardingErr error
 	mapper      *mapper // for loads; nil if they read
-	engine      *transfer.Engine
 }
 
 // New returns the tree of the given leaves. Their paths must form one tree. format
@@ -90,13 +88,6 @@ func (t *Tree) WithShardingErr(err error) *Tree {
 			l.meta.lostSharding = true
 		}
 	}
-	return &c
-}
-
-// Counted returns the tree with loads that report the arrays they return to e.
-func (t *Tree) Counted(e *transfer.Engine) *Tree {
-	c := *t
-	c.engine = e
 	return &c
 }
 

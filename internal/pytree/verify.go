@@ -64,7 +64,7 @@ func (t *stored) verifyGaps(ctx context.Context) (errs []error) {
 	}
 	reads, err := t.planGaps(ctx, report)
 	if err == nil {
-		err = t.opener.files.ReadAll(ctx, reads)
+		err = (*transfer.Dir)(t.opener.files).ReadAll(ctx, reads)
 	}
 	if err != nil {
 		report(err)

@@ -102,6 +102,21 @@ func (m *Meter) AddFile(n int64) {
 	m.Moved.Add(n)
 }
 
+type meterKey struct{}
+
+// WithMeter returns a context for a load whose arrays m counts, wherever they are made.
+func WithMeter(ctx context.Context, m *Meter) context.Context {
+	return context.WithValue(ctx, meterKey{}, m)
+}
+
+// MeterOf returns the meter that counts the arrays of a load, or an unused one.
+func MeterOf(ctx context.Context) *Meter {
+	if m, ok := ctx.Value(meterKey{}).(*Meter); ok {
+		return m
+	}
+	return new(Meter)
+}
+
 // Counters returns the engine's meter, or a new one if the engine has none.
 func (e *Engine) Counters() *Meter {
 	if e == nil || e.Meter == nil {

@@ -162,20 +162,29 @@ func packedSize(items []Item) int64 {
 	return int64(roundUp(int(least)))
 }
 
-// write writes a body from its place in memory, a few units at most at a time, and rest
-// after it.
+// write writes a body from its place in memory, and rest after it, at most about two units
+// at a time.
 func (e *Engine) write(ctx context.Context, file storage.Writer, size sizes, at int64, body, rest []byte) error {
-	for len(body) > 2*size.write {
-		if err := e.writeBuffers(ctx, file, at, body[:size.write]); err != nil {
-			return err
+	// begin writes the beginning of b, as long as more than two units are left of it.
+	begin := func(b []byte) (left []byte, err error) {
+		for len(b) > 2*size.write && err == nil {
+			err = e.writeBuffers(ctx, file, at, b[:size.write])
+			at += int64(size.write)
+			b = b[size.write:]
 		}
-		at += int64(size.write)
-		body = body[size.write:]
+		return b, err
 	}
-	if len(body) == 0 {
-		return e.writeBuffers(ctx, file, at, rest)
+	body, err := begin(body)
+	if err != nil {
+		return err
 	}
-	return e.writeBuffers(ctx, file, at, body, rest)
+	if len(body) > 0 {
+		return e.writeBuffers(ctx, file, at, body, rest)
+	}
+	if rest, err = begin(rest); err != nil {
+		return err
+	}
+	return e.writeBuffers(ctx, file, at, rest)
 }
 
 func (e *Engine) writeBuffers(ctx context.Context, file storage.Writer, at int64, bufs ...[]byte) error {

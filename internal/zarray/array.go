@@ -241,7 +241,7 @@ func (a *Array) readIndices(ctx context.Context, shards []shard) error {
 			return err
 		}
 	}
-	return a.Dir.ReadAll(ctx, reads)
+	return (*transfer.Dir)(a.Dir).ReadAll(ctx, reads)
 }
 
 // error adds to err, unless it is nil, that it concerns the shard.
