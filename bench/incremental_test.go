@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// TestIncremental measures the steps of tiny runs alone, whatever the other flags
+// TestIncremental measures only the steps of tiny runs, whatever states the other flags
 // name.
 func TestIncremental(t *testing.T) {
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "result.json")
@@ -71,7 +71,7 @@ func TestOnlyUnknown(t *testing.T) {
 	}
 }
 
-// TestDamagedStep damages what all steps share, which fails the run.
+// TestDamagedStep damages a file that all steps share. The run then fails.
 func TestDamagedStep(t *testing.T) {
 	r := &runner{dir: t.TempDir(), log: io.Discard, start: time.Now()}
 	c, err := parseCase("4x64KiB")
@@ -104,7 +104,7 @@ func TestDamagedStep(t *testing.T) {
 	}
 }
 
-// damage changes a byte in the middle of the largest file below dir, where it lies.
+// damage changes a byte in the middle of the largest file below dir, in place.
 func damage(t *testing.T, dir string) {
 	t.Helper()
 	var largest string
@@ -162,7 +162,7 @@ func TestJudgeIncremental(t *testing.T) {
 	if !slices.Equal(r.Goals, want) {
 		t.Errorf("got\n%v\nwant\n%v", r.Goals, want)
 	}
-	// A small state is held to the last alone, and one that was not measured to none.
+	// A small state has only the last goal, and a state that was not measured has none.
 	in.Case.Arrays = 8
 	if r.judge(); len(r.Goals) != 1 {
 		t.Errorf("a small state: %v", r.Goals)
@@ -173,7 +173,7 @@ func TestJudgeIncremental(t *testing.T) {
 	}
 }
 
-// TestChange looks whether steps change one array after the other, and all of it.
+// TestChange checks that steps change one array after the other, each one completely.
 func TestChange(t *testing.T) {
 	state := map[string]*array.Array{"w00000": array.Of(make([]float32, 2048)), "w00001": array.Of(make([]float32, 2048))}
 	tr := &trainer{state: state}
@@ -186,7 +186,7 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// TestAllocated counts a file with two names once.
+// TestAllocated checks that a file with two names counts once.
 func TestAllocated(t *testing.T) {
 	dir := t.TempDir()
 	before, err := allocated(dir)

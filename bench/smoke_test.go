@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary be the child of the program that it tests.
+// TestMain lets the test binary serve as the child of the program that it tests.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		os.Exit(serveChild(os.Stdin, os.Stdout))
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestProgram runs all of the program, without Python, on tiny states.
+// TestProgram runs the whole program on tiny states, without Python.
 func TestProgram(t *testing.T) {
 	dir, results := t.TempDir(), t.TempDir()
 	file, plot := filepath.Join(results, "result.json"), filepath.Join(results, "result.svg")
@@ -61,12 +61,12 @@ func TestProgram(t *testing.T) {
 	for _, g := range got.Goals {
 		judged[g.Number] = true
 	}
-	// The others are for larger states, or compare with what is measured in Python.
+	// The other goals are for larger states, or for comparisons with Python.
 	if len(judged) != 2 || !judged[7] || !judged[9] {
 		t.Errorf("goals %v were judged, want 7 and 9 alone", judged)
 	}
 
-	// Shown again, it is the same.
+	// A saved report is shown in the same way.
 	var shown strings.Builder
 	again := filepath.Join(results, "again.svg")
 	if err := run(t.Context(), []string{"-from", file, "-svg", again}, &shown, &log); err != nil {
@@ -90,7 +90,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestRows measures one row alone.
+// TestRows measures a single row.
 func TestRows(t *testing.T) {
 	var out, log strings.Builder
 	err := run(t.Context(), []string{"-dir", t.TempDir(), "-n", "1", "-cases", "4x64KiB", "-only", "cases", "-rows", "^load, own memory: Go$"}, &out, &log)
@@ -102,7 +102,8 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// TestRowsOfNothing wants an error before anything is measured.
+// TestRowsOfNothing checks that an expression without rows fails before anything is
+// measured.
 func TestRowsOfNothing(t *testing.T) {
 	for _, rows := range []string{`^save: Go$\|^limit`, "torch"} {
 		err := run(t.Context(), []string{"-dir", t.TempDir(), "-cases", "4x64KiB", "-only", "cases", "-rows", rows}, io.Discard, io.Discard)
@@ -112,7 +113,7 @@ func TestRowsOfNothing(t *testing.T) {
 	}
 }
 
-// TestPlotOfNothing has only limits, which are no chart of their own.
+// TestPlotOfNothing has only limits, for which there is no chart.
 func TestPlotOfNothing(t *testing.T) {
 	r := newReport(1)
 	r.Cases = []*caseResult{{Case: benchCase{"4x1MiB", 4, 1 << 20, "float32"}, Rows: []*row{at(groupLimit, whoDD, "", 1, 0)}}}
@@ -136,7 +137,7 @@ func TestDurationText(t *testing.T) {
 	}
 }
 
-// TestInterrupt looks whether a run that is cancelled leaves anything behind.
+// TestInterrupt checks that a cancelled run leaves no files.
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -180,7 +181,7 @@ func TestPlot(t *testing.T) {
 	}
 }
 
-// at is a row with one invented measurement.
+// at returns a row with one invented measurement.
 func at(group, who string, by program, seconds float64, beyond int64) *row {
 	return &row{
 		method:  method{Group: group, Who: who, work: work{Program: by}},
@@ -218,8 +219,7 @@ func TestJudge(t *testing.T) {
 			Rows: []*row{at(groupSave, whoOurs, ours, 0.125, 0), at(groupSave, whoOrbax, orbaxPython, 3.5, 0)},
 		},
 	}}
-	// A small state, and a series of small leaves, are not held to goals for large
-	// arrays.
+	// Goals for large arrays do not apply to a small state or a series of small leaves.
 	small := func(name string, arrays, size int) *caseResult {
 		return &caseResult{
 			Case: benchCase{name, arrays, size, "float32"},
@@ -249,7 +249,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestValues looks whether no two arrays of a large state have the same values.
+// TestValues checks that no two arrays of a large state have the same values.
 func TestValues(t *testing.T) {
 	c := benchCase{"1024x1MiB", 1024, 1 << 20, "float32"}
 	seen := map[int64]bool{}

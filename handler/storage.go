@@ -25,8 +25,8 @@ type StorageOptions struct {
 	// DataFileSize limits the data files of the database. When a file has reached this
 	// size, in bytes before compression, the next file begins. No chunk is split between
 	// files. 0 means no limit. The option is Orbax's ocdbt_target_data_file_size, whose
-	// default is 2 GiB. With orbax.ErrUsage a save refuses negative values, and all but 0
-	// together with PlainFiles.
+	// default is 2 GiB. A save fails with orbax.ErrUsage if the value is negative, or if
+	// it is not 0 and PlainFiles is set.
 	DataFileSize int64
 }
 
@@ -37,7 +37,7 @@ type ArrayOptions struct {
 	// their shape divides the shape of the array, or of its shards. For an array with,
 	// say, a prime number of rows, this may give more than 1024 chunks of less than a
 	// quarter of the size. If such an array has no shards, it is divided nearly evenly
-	// instead. A save refuses more than 1,048,576 chunks of one array with
+	// instead. If an array would have more than 1,048,576 chunks, the save fails with
 	// orbax.ErrShape.
 	ChunkByteSize int
 	// ShardAxes are the axes that are divided first when the array is larger than a

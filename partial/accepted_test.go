@@ -15,8 +15,8 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// A session whose parts were all accepted can be finalized, whatever their names and
-// forms are.
+// A session whose parts were all accepted can be finalized, whatever the names and forms
+// of the parts.
 func TestAcceptedIsFinalized(t *testing.T) {
 	t.Parallel()
 	dir, n := t.TempDir(), 0
@@ -49,8 +49,8 @@ func TestAcceptedIsFinalized(t *testing.T) {
 	})
 }
 
-// Overwrite is refused whatever is at the path: the advice of others to pass it would
-// lead nowhere.
+// A partial save refuses Overwrite whatever is at the path, because the usual advice to
+// pass it would lead nowhere.
 func TestOverwriteOfCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ck")
 	if err := orbax.Save(t.Context(), path, map[string]any{"a": 1}); err != nil {

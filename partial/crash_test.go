@@ -21,11 +21,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// errStopped is the failure of an operation.
+// errStopped is the error of an operation that is made to fail.
 var errStopped = errors.New("stopped")
 
-// stopping is the store behind stop:///<path>: the local disk, of which the
-// operation that is counted down to fails, or is the process's last.
+// stopping is the store behind stop:///<path>: the local disk, except that the operation
+// that comes when left has run out fails, or kills the process.
 var stopping struct {
 	left atomic.Int64 // operations that still succeed
 	die  bool
@@ -41,7 +41,7 @@ func init() {
 			case stopping.die:
 				p, _ := os.FindProcess(os.Getpid())
 				p.Kill()
-				select {} // it takes a moment
+				select {} // the process takes a moment to die
 			}
 			return fmt.Errorf("%w: %s %s", errStopped, op, name)
 		})
@@ -49,10 +49,10 @@ func init() {
 	})
 }
 
-// stopAt makes the n-th operation at stop:// paths fail, from now on.
+// stopAt makes the n-th operation at stop:// paths fail, counted from now.
 func stopAt(n int) { stopping.left.Store(int64(n)) }
 
-// prepare returns what makes sessions with n of three parts, all alike.
+// prepare returns a function that makes equal sessions with n of three parts.
 func prepare(t *testing.T, n int) (session func() (path string), third any, whole any) {
 	t.Helper()
 	model := filepath.Join(t.TempDir(), "ck")
@@ -67,12 +67,12 @@ func prepare(t *testing.T, n int) (session func() (path string), third any, whol
 	}, parts[2], all
 }
 
-// stride is how far the operations are apart that a test stops at; it begins with
-// any.
+// stride is the distance between the operations at which a test stops. The first one is
+// random.
 func stride() int { return testenv.Pick(1, 7) }
 
-// A save or finalize in which any one operation fails leaves the session as it
-// was, or is complete. It can be done again.
+// If any single operation of a save or a finalize fails, the session is unchanged or the
+// call has succeeded. The call can be repeated.
 func TestEveryFailure(t *testing.T) {
 	t.Parallel()
 	session, third, whole := prepare(t, 2)
@@ -111,7 +111,7 @@ func TestEveryFailure(t *testing.T) {
 	}
 }
 
-// TestChild is a process that dies at an operation.
+// TestChild is run by a child process that dies at an operation.
 func TestChild(t *testing.T) {
 	mode, rest, ok := testenv.Child()
 	if !ok {
@@ -130,7 +130,7 @@ func TestChild(t *testing.T) {
 	must(t, partial.Finalize(context.Background(), "stop://"+path))
 }
 
-// died runs a child and reports whether it was killed.
+// died runs a child process and reports whether it was killed.
 func died(t *testing.T, mode string, n int, path string) bool {
 	t.Helper()
 	exe, err := os.Executable()
@@ -144,8 +144,8 @@ func died(t *testing.T, mode string, n int, path string) bool {
 	return err != nil
 }
 
-// A process that dies at any operation of a save leaves the session as it was, and
-// at any of a finalize the session or the checkpoint.
+// A process that dies at any operation of a save leaves the session unchanged. At any
+// operation of a finalize it leaves the session or the checkpoint.
 func TestEveryDeath(t *testing.T) {
 	t.Parallel()
 	session, third, whole := prepare(t, 2)
@@ -169,7 +169,7 @@ func TestEveryDeath(t *testing.T) {
 		path := session()
 		dead := died(t, "finalize", n, path)
 		if _, err := os.Stat(path); err == nil {
-			wantSame(t, path, whole) // complete, whether or not the session is there
+			wantSame(t, path, whole) // complete, whether or not the session still exists
 		} else if !errors.Is(err, fs.ErrNotExist) || !dead {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// A model is saved layer by layer, as its layers become ready.
+// A program saves a model layer by layer, as its layers become ready.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "orbax-example-")

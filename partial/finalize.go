@@ -26,22 +26,23 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Finalize makes the checkpoint at path of all parts of its session, and removes
-// the session. path may also be that of the session itself. Saves that were
-// begun before are waited for.
+// Finalize makes the checkpoint at path of all parts of its session, and removes the
+// session. path may also be the path of the session itself. Finalize waits for saves that
+// began earlier.
 //
-// The session does not change until the checkpoint is complete and durable at
-// path, and array data is linked, not copied, where the store can. Whenever
-// Finalize fails or dies it can be called again. It then makes the checkpoint; or, if the
-// checkpoint has been made of this session already, it only removes the session; or, if
-// the session has been removed too, it does nothing and returns no error. It also
-// finishes a finalize by Orbax that failed or died.
+// The session does not change until the checkpoint is complete and durable at path. Array
+// data is linked instead of copied, if the store has links. If Finalize fails or dies,
+// call it again. It then makes the checkpoint; or, if the checkpoint has been made of
+// this session already, it only removes the session; or, if the session has been removed
+// too, it does nothing and returns no error. It also completes a finalize by Orbax that
+// failed or died.
 //
-// Without a session the error matches orbax.ErrNotExist. If path has something
-// that was not made of this session it matches orbax.ErrExist. Parts that are
-// damaged, or that do not fit together, are refused with the errors of
-// handler.OpenUnion. Parts in several zarr formats, which only a save by Orbax leaves in
-// one session, are named, with what to do.
+// Without a session the error matches [orbax.ErrNotExist]. If the session has no parts,
+// it matches [orbax.ErrStructure]. If path has something that was not made of this
+// session, it matches [orbax.ErrExist]. If parts are damaged, it matches
+// [orbax.ErrCorrupt]; if their leaves do not fit together, [orbax.ErrKeyCollision]. If
+// the parts have arrays in several zarr formats, which only saves by Orbax can lead to,
+// it matches [orbax.ErrUnsupported], names the parts, and says what to do.
 func Finalize(ctx context.Context, path string, options ...orbax.StoreOption) error {
 	s, err := newSession(ctx, path, storeOf(options))
 	if err == nil {
@@ -50,8 +51,8 @@ func Finalize(ctx context.Context, path string, options ...orbax.StoreOption) er
 	return wrap("finalize", path, err)
 }
 
-// Abort removes the session of the checkpoint that would have been at path, with
-// all parts. Without a session the error matches orbax.ErrNotExist.
+// Abort removes the session of the checkpoint that would have been at path, with all its
+// parts. Without a session the error matches [orbax.ErrNotExist].
 func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error {
 	s, err := newSession(ctx, path, storeOf(options))
 	if err == nil {
@@ -65,8 +66,8 @@ func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error
 	return wrap("abort", path, err)
 }
 
-// alone calls f with the claim of the session, while nobody else works on it: nil
-// if there is no session.
+// alone calls f with the claim of the session, while no one else works on the session.
+// The claim is nil if there is no session.
 func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edit) error) error {
 	t := join(s.dir)
 	defer t.leave()
@@ -81,13 +82,14 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 		err = errors.Join(f(ctx, claim), claim.Close())
 	}
 	if err == nil {
-		// What others have left that died; if it stays it is in no one's way.
+		// Remove the leftovers of dead writers. Leftovers that cannot be removed do no
+		// harm.
 		_ = errors.Join(proof.RemoveLeft(ctx, s.store, s.dir), proof.RemoveLeft(ctx, s.store, s.final))
 	}
 	return err
 }
 
-// claim claims the session as soon as no other process works on it.
+// claim waits until no other process works on the session, and claims it.
 func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
 	if !s.store.Properties().Edit {
 		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir)
@@ -99,8 +101,8 @@ func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
 	return claim, err
 }
 
-// missing is what Finalize returns for a session that does not exist: no error if
-// it has been finalized.
+// missing returns the result of Finalize for a session that does not exist: no error if
+// the session has been finalized.
 func (s *session) missing(ctx context.Context) error {
 	made, err := s.madeOf(ctx)
 	switch {
@@ -119,8 +121,9 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if claim == nil {
 		return s.missing(ctx)
 	}
-	// All that is read of the session is what this listing has: what the store failed
-	// to find for once would be missing from the checkpoint, and removed with the session.
+	// Everything that is read of the session is in this listing. If the store once failed
+	// to find a file, that file would be missing from the checkpoint, and would be
+	// removed with the session.
 	before, err := frozen.New(ctx, s.store, s.dir)
 	if err != nil {
 		return err
@@ -160,8 +163,7 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	return nil
 }
 
-// finish removes the session if the checkpoint that is there was made of it, and
-// is whole.
+// finish removes the session if the existing checkpoint was made of it and is intact.
 func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, ids []string, before *frozen.Store) error {
 	made, err := s.madeOf(ctx)
 	if err != nil {
@@ -180,7 +182,7 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	return claim.RemoveAll(ctx, proof.Session(s.store))
 }
 
-// checkMade looks whether the checkpoint that is there is whole.
+// checkMade checks that the existing checkpoint is intact.
 func (s *session) checkMade(ctx context.Context) error {
 	m, err := orbax.Metadata(ctx, s.path, orbax.In(s.given))
 	if err == nil {
@@ -206,14 +208,14 @@ func (s *session) checkMade(ctx context.Context) error {
 	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: s.final, Name: layout.DefaultName, Digests: digests}))
 }
 
-// partsDoc is the document layout.PartsFile at the root of a checkpoint: what it was
-// made of.
+// partsDoc is the document layout.PartsFile at the root of a checkpoint. It lists the
+// parts of which the checkpoint was made.
 type partsDoc struct {
 	Parts []string `json:"parts"`
 }
 
-// madeOf returns the ids of the parts that the checkpoint at s.final was made of:
-// nil if it was not, or is not there.
+// madeOf returns the ids of the parts of which the checkpoint at s.final was made. It
+// returns nil if there is no checkpoint, or if it was not made of parts.
 func (s *session) madeOf(ctx context.Context) ([]string, error) {
 	info, err := s.store.Stat(ctx, s.final)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Dir {
@@ -236,8 +238,8 @@ func (s *session) madeOf(ctx context.Context) ([]string, error) {
 	return d.Parts, nil
 }
 
-// ids returns what tells the parts from those of any other session: their names,
-// and for what Orbax has merged the digest of its tree.
+// ids returns strings that identify the parts among those of all sessions: their names,
+// and, for parts that Orbax has merged, the digest of the merged tree.
 func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, error) {
 	var ids []string
 	for _, p := range c.parts {
@@ -258,7 +260,7 @@ func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, erro
 	return ids, nil
 }
 
-// merge writes the checkpoint, if the session is still in the state before.
+// merge writes the checkpoint, if the session has not changed since before.
 func (s *session) merge(ctx context.Context, c *contents, ids []string, before *frozen.Store) error {
 	parts := make([]union.Input, len(c.parts))
 	for i, p := range c.parts {
@@ -318,7 +320,8 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	if err := documents.Write(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
 		return err
 	}
-	// The parts go afterwards: what is to replace them is read once more.
+	// The parts are removed afterwards, so the checkpoint that replaces them is read once
+	// more.
 	if err := documents.CheckAll(ctx, s.store, stage.Dir(), "", &digests); err != nil {
 		return err
 	}

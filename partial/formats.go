@@ -9,13 +9,13 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// formats are the zarr formats of a session's arrays, and which parts have arrays in
-// them. The arrays of one checkpoint have one format: Orbax loads no other.
+// formats has the parts of a session with arrays, by the zarr format of the arrays. All
+// arrays of a checkpoint have one format, because Orbax loads no other checkpoints.
 type formats struct {
 	two, three []string // names of directories
 }
 
-// add notes the format of a part that is in the session.
+// add adds a part of the session.
 func (f *formats) add(part string, t *layout.TreeMetadata) {
 	for _, l := range t.Leaves {
 		switch {
@@ -30,7 +30,7 @@ func (f *formats) add(part string, t *layout.TreeMetadata) {
 	}
 }
 
-// accept refuses a part whose arrays would be in another format than the session's.
+// accept refuses a part with arrays in another format than those of the session.
 func (f *formats) accept(zarr2 bool) error {
 	const refused = "%w: the arrays of this part would be in zarr format %d and those of part %s are in format %d; " +
 		"a checkpoint has one format: save the part %s StorageOptions.Zarr2"
@@ -53,7 +53,7 @@ func (f *formats) check(dir string) error {
 		fault.ErrUnsupported, fault.List(f.two), fault.List(f.three), dir)
 }
 
-// checkFormats refuses parts whose arrays are in several formats. dir is their session.
+// checkFormats refuses parts with arrays in several formats. dir is their session.
 func (c *contents) checkFormats(ctx context.Context, dir string) error {
 	var f formats
 	for _, p := range c.parts {
@@ -66,7 +66,7 @@ func (c *contents) checkFormats(ctx context.Context, dir string) error {
 	return f.check(dir)
 }
 
-// hasArray reports whether a leaf that is to be saved is stored as an array.
+// hasArray reports whether a leaf will be stored as an array.
 func hasArray(l tree.Leaf) bool {
 	switch l.Value.(type) {
 	case nil, string, tree.Empty:

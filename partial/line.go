@@ -10,8 +10,8 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// lines are the operations of this process on each session, by its name in the
-// store: one works, the others wait in the order in which they came.
+// lines holds the operations of this process on each session, by the session's name in
+// the store. One operation works; the others wait in the order in which they came.
 var lines = struct {
 	sync.Mutex
 	last map[string]*turn
@@ -20,12 +20,12 @@ var lines = struct {
 // turn is a place in a line.
 type turn struct {
 	dir   string
-	ahead <-chan struct{} // closed when it is this one's turn
+	ahead <-chan struct{} // closed when the turn begins
 	done  chan struct{}
 }
 
-// join takes a place. leave must be called once, at the end of the turn or before it
-// has come.
+// join takes a place in the line of a session. leave must be called once, at the end of
+// the turn or before the turn begins.
 func join(dir string) *turn {
 	lines.Lock()
 	defer lines.Unlock()
@@ -41,8 +41,8 @@ func join(dir string) *turn {
 	return t
 }
 
-// leave lets the next one have its turn: after those ahead, also if this one has
-// given up waiting for them.
+// leave ends the turn and begins the next one. If this turn has not begun because the
+// caller has given up waiting, the next one begins after all turns ahead of this one.
 func (t *turn) leave() {
 	select {
 	case <-t.ahead:
@@ -73,16 +73,16 @@ func (t *turn) wait(ctx context.Context) error {
 	}
 }
 
-// How long to wait before another look whether the process that writes a session
-// has finished.
+// These bound the wait until the next look whether the process that writes a session has
+// finished.
 const (
 	minWait = 2 * time.Millisecond
 	maxWait = 100 * time.Millisecond
 )
 
-// patiently calls f until it does not fail because another process works on the
-// session. Two that have come together give way to each other, and the waits, which
-// differ, part them.
+// patiently calls f until f returns something other than the error that another process
+// works on the session. Two processes that begin at the same time give way to each other.
+// Their waits differ, so one of them is first the next time.
 func patiently(ctx context.Context, f func() error) error {
 	for wait := minWait; ; wait = min(2*wait, maxWait) {
 		if err := f(); !errors.Is(err, fault.ErrBusy) {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// The path of a checkpoint, and of its session, may be spelled in any way.
+// The path of a checkpoint, or of its session, may be spelled in any way.
 func TestNames(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx := t.Context()
@@ -39,14 +39,14 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	must(t, os.Mkdir(filepath.Join("real", ".partial_save"), 0o777)) // is none
+	must(t, os.Mkdir(filepath.Join("real", ".partial_save"), 0o777)) // this is not a session
 	if s, err := partial.Sessions(ctx, "real"); err != nil || len(s) > 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
-// A session is no checkpoint, even where it looks like one because Orbax has been
-// interrupted that was merging it.
+// A session is not a checkpoint, even if it looks like one because Orbax was interrupted
+// while it merged the session.
 func TestSessionIsNoCheckpoint(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -74,7 +74,7 @@ func TestSessionIsNoCheckpoint(t *testing.T) {
 	}
 }
 
-// A session outlives a checkpoint of it that is damaged.
+// If the checkpoint of a session is damaged, the session is kept.
 func TestDamagedCheckpoint(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -21,7 +21,7 @@ import (
 
 var must = orbaxtest.Must
 
-// names returns the names in dir.
+// names returns the names of the entries of dir.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -42,7 +42,7 @@ func large(from int) []float32 {
 	return w
 }
 
-// threeParts are parts with every kind of leaf, and the tree that they make.
+// threeParts returns parts with every kind of leaf, and the tree that they make.
 func threeParts() (parts []map[string]any, whole map[string]any) {
 	a, b, c := large(1), large(2), []int32{1, 2, 3}
 	return []map[string]any{
@@ -55,8 +55,8 @@ func threeParts() (parts []map[string]any, whole map[string]any) {
 		}
 }
 
-// wantSame fails the test unless the checkpoint at path is what a save of all of
-// whole would have made.
+// wantSame fails the test unless the checkpoint at path equals one that was saved from
+// whole at once.
 func wantSame(t *testing.T, path string, whole any) {
 	t.Helper()
 	leaves, err := tree.Flatten(whole)
@@ -220,7 +220,7 @@ func TestRefusals(t *testing.T) {
 	if got := names(t, dir); len(got) > 0 {
 		t.Errorf("left %q", got)
 	}
-	must(t, os.Mkdir(path+".partial_save", 0o777)) // what the death of a first save may leave
+	must(t, os.Mkdir(path+".partial_save", 0o777)) // a first save that dies may leave this
 	if err := partial.Finalize(ctx, path); !errors.Is(err, orbax.ErrStructure) {
 		t.Errorf("a session without parts: %v", err)
 	}
@@ -229,7 +229,7 @@ func TestRefusals(t *testing.T) {
 	wantSame(t, path, state)
 }
 
-// A part whose documents are damaged is refused, and nothing is lost.
+// Finalize refuses a part with damaged documents, and nothing is lost.
 func TestDamagedPart(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -250,9 +250,8 @@ func TestDamagedPart(t *testing.T) {
 	}
 }
 
-// Parts that differ in how they are stored become one tree without a copy. One that
-// Orbax could not load beside the others is refused by the save, and the session is as
-// it was.
+// Parts that are stored in different ways become one tree without a copy. A save refuses
+// a part that Orbax could not load beside the others, and the session does not change.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -260,7 +259,7 @@ func TestForms(t *testing.T) {
 	both := handler.StorageOptions{PlainFiles: true, Zarr2: true}
 	for i, c := range []struct {
 		forms   []handler.StorageOptions
-		refused int // index
+		refused int // index of the refused part
 	}{
 		{[]handler.StorageOptions{files, files}, -1},
 		{[]handler.StorageOptions{{}, files, {}}, -1},
@@ -271,7 +270,7 @@ func TestForms(t *testing.T) {
 		{[]handler.StorageOptions{files, {}, both}, 2},
 	} {
 		path := filepath.Join(t.TempDir(), "ck")
-		// What has no arrays may be beside any format.
+		// A part without arrays may be beside any format.
 		must(t, partial.Save(ctx, path, map[string]any{"none": nil, "name": "n"}, orbax.Storage(handler.StorageOptions{Zarr2: i%2 == 0})))
 		whole := map[string]any{"none": nil, "name": "n"}
 		for j, form := range c.forms {
@@ -293,7 +292,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// Two parts that are saved at the same time are compared too.
+// Two parts that are saved at the same time are also compared with each other.
 func TestFormsAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ck")
 	first, err := partial.SaveAsync(t.Context(), path, map[string]any{"a": 1})
@@ -310,8 +309,8 @@ func TestFormsAtOnce(t *testing.T) {
 	must(t, partial.Finalize(t.Context(), path))
 }
 
-// A session that has parts in two formats, as saves by Orbax leave one, says which parts
-// they are; it is finalized when those of one format are gone.
+// For a session with parts in two formats, as saves by Orbax leave it, the error names
+// the parts. The session can be finalized once the parts of one format are gone.
 func TestFormsInSession(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "ck"), filepath.Join(dir, "other", "ck")
@@ -328,7 +327,7 @@ func TestFormsInSession(t *testing.T) {
 	wantSame(t, path, map[string]any{"a": 1})
 }
 
-// The parts' data is in the checkpoint without having been copied.
+// The data of the parts is in the checkpoint without having been copied.
 func TestNoCopy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ck")
 	must(t, partial.Save(t.Context(), path, map[string]any{"w": large(1)}))

@@ -13,8 +13,8 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// The data of parts of a session that have changed places, before it is finalized or
-// afterwards, are found in the checkpoint that is made of it.
+// If the data of two parts are exchanged, before the session is finalized or afterwards,
+// the checkpoint that is made of the parts reports it.
 func TestPartsInWrongPlaces(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -56,7 +56,7 @@ func TestPartsInWrongPlaces(t *testing.T) {
 	}
 }
 
-// A new index changes nothing of what belongs where.
+// A new index does not change the recorded places.
 func TestRepairKeepsPlaces(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ck")
@@ -78,7 +78,7 @@ func TestRepairKeepsPlaces(t *testing.T) {
 	}
 }
 
-// exchangeData exchanges the two files that match and hold the data.
+// exchangeData exchanges the two files that match pattern and hold data.
 func exchangeData(t *testing.T, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
@@ -88,7 +88,7 @@ func exchangeData(t *testing.T, pattern string) {
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		must(t, err)
-		if len(b) >= 4*len(large(0)) && !bytes.Contains(b, []byte("zarr_format")) { // else the index
+		if len(b) >= 4*len(large(0)) && !bytes.Contains(b, []byte("zarr_format")) { // otherwise it is the index
 			data, of = append(data, b), append(of, file)
 		}
 	}

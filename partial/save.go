@@ -9,20 +9,20 @@ import (
 	"github.com/go-orbax/orbax/internal/save"
 )
 
-// Save adds the leaves of state, a pytree, to the session of the checkpoint that
-// will be at path, and begins the session if there is none. It returns when they
-// are complete and durable. After an error, or when ctx is cancelled, the session
-// is as it was.
+// Save adds the leaves of state, a pytree, to the session of the checkpoint that will be
+// at path. It begins the session if there is none. It returns when the leaves are
+// complete and durable. After an error, or if ctx is cancelled, the session is unchanged.
 //
-// A leaf that is in the session already is refused, and so is a leaf that cannot exist
-// beside one that is there, as x.y cannot beside x. The error joins one *orbax.LeafError
-// for each, and matches orbax.ErrKeyCollision. A list therefore has to be saved in one
-// part. Arrays in another zarr format than that of the parts that are there are refused
-// with orbax.ErrUnsupported, because Orbax loads no checkpoint that mixes them. If
-// something is at path, the error matches orbax.ErrExist.
+// Save refuses a leaf that the session has already, and a leaf that cannot exist beside a
+// leaf of the session, as x.y cannot exist beside x. The error joins one
+// *[orbax.LeafError] for each such leaf, and matches [orbax.ErrKeyCollision]. A list must
+// be saved in one part, because the elements of every list count from 0. If arrays would
+// be in another zarr format than the arrays of the session, the error matches
+// [orbax.ErrUnsupported], because Orbax loads no checkpoint with both formats. If
+// something is at path, the error matches [orbax.ErrExist].
 //
-// Of the options of orbax.Save, Overwrite is refused. Custom metadata of all
-// parts is merged; of two values for one key the later counts.
+// Save refuses the option [orbax.Overwrite]. The custom metadata of all parts are merged.
+// If two parts have a value for one key, the later part counts.
 func Save(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) error {
 	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
@@ -33,10 +33,10 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 	return orbax.Save(ctx, s.path, state, s.saveOptions(t, options)...)
 }
 
-// SaveAsync is Save in the background, as orbax.SaveAsync is to orbax.Save: it
-// returns when state has been copied. A save that begins while another goes on,
-// and a Finalize, wait for it. A collision with a part that is still being saved is an
-// error of the response.
+// SaveAsync is [Save] in the background, as [orbax.SaveAsync] is for [orbax.Save]. It
+// returns when it has copied state. A save that begins while another runs, and a
+// [Finalize], wait for it. A collision with a part that is still being saved is an error
+// of the response.
 func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
 	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
@@ -52,7 +52,7 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 	return resp, nil
 }
 
-// saveOptions makes orbax.Save save a part when it is its turn.
+// saveOptions adds to options the option that makes orbax.Save save a part at its turn.
 func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
 	all := make([]orbax.SaveOption, 0, len(options)+1)
 	for _, o := range options {
@@ -61,7 +61,7 @@ func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption
 	return append(all, partOption{s, t})
 }
 
-// partOption makes a save one of a part of a session.
+// partOption makes a save a save of a part.
 type partOption struct {
 	session *session
 	turn    *turn

@@ -23,27 +23,26 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// Session is a checkpoint that is being saved in parts.
+// Session describes a checkpoint that is being saved in parts.
 type Session struct {
-	// Path is where the checkpoint will be.
+	// Path is the path of the future checkpoint.
 	Path string
 	// Parts are in the order in which they were saved.
 	Parts []Part
 }
 
-// Part is what one save has put into a session.
+// Part describes the part that one save has added to a session.
 type Part struct {
-	// Name is the name of the part's directory in the session. It is "" for the parts
-	// that an interrupted finalize by Orbax has merged already.
+	// Name is the name of the part's directory in the session. It is "" for the Part that
+	// stands for all parts that an interrupted finalize by Orbax has merged already.
 	Name  string
 	Saved time.Time // zero if Name is ""
 	Keys  []tree.Path
-	Bytes int64 // of its files
+	Bytes int64 // size of its files
 }
 
-// Open describes the session of the checkpoint that will be at path, which may
-// also be that of the session itself. Without a session the error matches
-// orbax.ErrNotExist.
+// Open describes the session of the checkpoint that will be at path. path may also be the
+// path of the session itself. Without a session the error matches [orbax.ErrNotExist].
 func Open(ctx context.Context, path string, options ...orbax.StoreOption) (*Session, error) {
 	s, err := newSession(ctx, path, storeOf(options))
 	if err != nil {
@@ -53,8 +52,8 @@ func Open(ctx context.Context, path string, options ...orbax.StoreOption) (*Sess
 	return info, wrap("open", path, s.orAbsent(ctx, err))
 }
 
-// Sessions describes the sessions in the directory dir, in the order of their names. A
-// session that cannot be read is not in the result; the error says why.
+// Sessions describes the sessions in the directory dir, in the order of their names. If a
+// session cannot be read, the result lacks it and the error gives the reason.
 func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]*Session, error) {
 	at, err := config.Locate(ctx, storeOf(options), dir)
 	if err != nil {
@@ -78,14 +77,14 @@ func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]
 		switch {
 		case err == nil:
 			sessions = append(sessions, s)
-		case !errors.Is(err, fault.ErrNotExist): // else it has been finalized since
+		case !errors.Is(err, fault.ErrNotExist): // otherwise it has been finalized meanwhile
 			errs = append(errs, err)
 		}
 	}
 	return sessions, errors.Join(errs...)
 }
 
-// wrap makes err an *orbax.Error, unless it is nil or one already.
+// wrap makes err an *[orbax.Error], unless it is nil or one already.
 func wrap(op, path string, err error) error {
 	var already *orbax.Error
 	if err == nil || errors.As(err, &already) {
@@ -94,7 +93,7 @@ func wrap(op, path string, err error) error {
 	return &orbax.Error{Op: op, Path: path, Err: err}
 }
 
-// session is where the parts of a checkpoint are.
+// session says where the parts of a checkpoint are.
 type session struct {
 	path  string        // of the checkpoint, as the caller gave it
 	given storage.Store // by the caller, or nil
@@ -103,7 +102,7 @@ type session struct {
 	dir   string // of the session, in the store
 }
 
-// storeOf returns the store of options, or nil.
+// storeOf returns the store that options name, or nil.
 func storeOf(options []orbax.StoreOption) storage.Store { return config.NewOpen(options).Store }
 
 func newSession(ctx context.Context, p string, store storage.Store) (*session, error) {
@@ -136,13 +135,14 @@ func (s *session) exists(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// absent is the error for a session that does not exist.
+// absent returns the error for a session that does not exist.
 func (s *session) absent() error {
 	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
 }
 
-// orAbsent returns err, the outcome of having read the session, unless that has
-// been removed meanwhile by another process, which is why its files were missing.
+// orAbsent takes the error of reading the session. If another process has removed the
+// session meanwhile, files were missing for that reason, and orAbsent returns the error
+// of absent. Otherwise it returns err.
 func (s *session) orAbsent(ctx context.Context, err error) error {
 	if err != nil {
 		if exists, serr := s.exists(ctx); !exists && serr == nil {
@@ -152,19 +152,19 @@ func (s *session) orAbsent(ctx context.Context, err error) error {
 	return err
 }
 
-// part is one directory of a session that has a pytree, or what a finalize by
-// Orbax has left of it.
+// part is a directory of a session with a pytree, or with the files that an interrupted
+// finalize by Orbax has left of one.
 type part struct {
 	name    string // of its directory; "" is the session itself
-	id      string // letters and digits that tell it from other parts
+	id      string // letters and digits that no other part has
 	saved   int64  // ns
 	dir     string
-	doc     []byte // _CHECKPOINT_METADATA, nil if it is gone
+	doc     []byte // contents of _CHECKPOINT_METADATA, nil if it is gone
 	state   *ckdir.ReadDir
-	digests ckdir.Digests // nil if it is of another writer
+	digests ckdir.Digests // nil for a part of another writer
 }
 
-// contents is what is in a session.
+// contents is the contents of a session.
 type contents struct {
 	parts   []part // the session itself first, if it has a pytree
 	unknown []string
@@ -179,9 +179,9 @@ func (s *session) read(ctx context.Context) (*contents, error) {
 	return c, c.open(ctx, s.store)
 }
 
-// list lists the parts. A finalize by Orbax moves what is in them, file by file,
-// into the session itself; what it has left when it was interrupted are parts
-// that lack files, and the session as a part more.
+// list lists the parts. A finalize by Orbax moves the files of the parts, one by one,
+// into the session itself. If it was interrupted, there are parts that lack files, and
+// the session itself counts as a further part.
 func (s *session) list(ctx context.Context, store storage.Store) (*contents, error) {
 	infos, err := store.List(ctx, s.dir)
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *contents) open(ctx context.Context, store storage.Store) error {
 // parsePart recognises the directory of a part by its name.
 func parsePart(info storage.Info) (part, bool) {
 	const mark = layout.PartialSuffix + layout.PendingMark
-	at := strings.LastIndex(info.Name, mark) // the checkpoint's name may have it too
+	at := strings.LastIndex(info.Name, mark) // the checkpoint's name may contain the mark too
 	if at < 0 || !info.Dir {
 		return part{}, false
 	}
@@ -233,8 +233,7 @@ func parsePart(info storage.Info) (part, bool) {
 	return part{name: info.Name, id: id, saved: saved}, true
 }
 
-// isRootEntry reports whether an entry is what a checkpoint of one pytree has at
-// its root.
+// isRootEntry reports whether an entry belongs at the root of a checkpoint of one pytree.
 func isRootEntry(info storage.Info) bool {
 	switch info.Name {
 	case layout.IndicatorFile, layout.CheckpointFile, layout.CommitFile:
@@ -245,15 +244,15 @@ func isRootEntry(info storage.Info) bool {
 	return !info.Dir && isDigestFile(info.Name)
 }
 
-// digestFile is the digest file of a part. Orbax moves the files of all parts
-// into one directory, where no two may have one name.
+// digestFile returns the name of the digest file of a part. Orbax moves the files of all
+// parts into one directory, so no two parts may have files of the same name.
 func digestFile(id string) string { return "digests." + id + ".sha256" }
 
 func isDigestFile(name string) bool {
 	return strings.HasPrefix(name, "digests.") && strings.HasSuffix(name, ".sha256")
 }
 
-// open reads what is at the root of a part. merging says that a finalize by Orbax
+// open reads the documents at the root of a part. merging says that a finalize by Orbax
 // has begun.
 func (p *part) open(ctx context.Context, store storage.Store, merging bool, c *contents) error {
 	if p.name != "" {
@@ -298,7 +297,7 @@ func (p *part) readDigests(ctx context.Context, store storage.Store, merging boo
 	return nil
 }
 
-// movedDigests are those of a part of which Orbax may have moved files away.
+// movedDigests are the digests of a part whose files Orbax may have moved away.
 type movedDigests struct{ *layout.Digests }
 
 func (movedDigests) Has(string) bool { return false }
@@ -306,8 +305,8 @@ func (movedDigests) Has(string) bool { return false }
 // title returns the name of the part for messages.
 func (p *part) title() string { return cmp.Or(p.name, path.Base(p.dir)) }
 
-// tree returns the document of a part, with the leaves in order; one without leaves if
-// it has been moved.
+// tree returns the tree document of a part, with the leaves in order. If the document has
+// been moved away, the result has no leaves.
 func (p *part) tree(ctx context.Context) (*layout.TreeMetadata, error) {
 	doc, err := p.state.ReadFile(ctx, layout.TreeFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -350,8 +349,8 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 	return info, nil
 }
 
-// size returns how many bytes the files below dir have; of those in the session
-// itself without the parts.
+// size returns the size of all files below dir. withoutParts leaves out the parts in the
+// session itself.
 func (s *session) size(ctx context.Context, dir string, withoutParts bool) (int64, error) {
 	infos, err := s.store.List(ctx, dir)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// A bit that flips in any file of a session, a file that is cut or that is gone, is
-// found by Finalize, which leaves the session, or, in array data, which Finalize does
-// not read, by Verify of what it has made.
+// A flipped bit, or a file that is cut or missing, is found in every file of a session.
+// Finalize reports it and leaves the session. Finalize does not read array data; damage
+// there is reported by Verify of the checkpoint.
 func TestSessionEveryBit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -70,7 +70,7 @@ func TestSessionEveryBit(t *testing.T) {
 			if len(good) > 0 {
 				check("an end", good[:len(good)-1])
 			}
-			if !isDigestFile(name) { // a part of Orbax's has none
+			if !isDigestFile(name) { // a part of Orbax has no digests
 				check("removal", nil)
 			}
 			must(t, partial.Finalize(t.Context(), path))

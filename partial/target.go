@@ -54,7 +54,7 @@ func (p *newPart) Check(ctx context.Context, plan *save.Plan) error {
 	return nil
 }
 
-// checkFree refuses a place where something is: the checkpoint must not exist yet.
+// checkFree refuses a place that is not empty, because the checkpoint must not exist yet.
 func (p *newPart) checkFree(ctx context.Context) error {
 	info, ok, err := p.Stat(ctx)
 	if err != nil || !ok {
@@ -64,13 +64,13 @@ func (p *newPart) checkFree(ctx context.Context) error {
 	case err == nil:
 		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
 	case errors.Is(err, fault.ErrNotExist):
-		return nil // removed since
+		return nil // it has been removed meanwhile
 	default:
 		return p.Taken(ctx, err)
 	}
 }
 
-// Accept looks whether the part can be in one checkpoint with the parts that are there.
+// Accept checks that the part can be in one checkpoint with the parts of the session.
 func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) error {
 	if item.Leaves == nil {
 		return fmt.Errorf("%w: a partial save is of a pytree, not of %T", fault.ErrLeafType, item.Value)
@@ -84,13 +84,14 @@ func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) 
 	}
 	_, err := p.check(ctx)
 	err = p.session.orAbsent(ctx, err)
-	if err != nil && !errors.Is(err, fault.ErrNotExist) { // else another process finalizes it; Open looks again
+	if err != nil && !errors.Is(err, fault.ErrNotExist) { // else another process finalizes the session, and Open checks again
 		return err
 	}
 	return plan.CheckRoom(ctx)
 }
 
-// check returns the time of the last part.
+// check refuses leaves that do not fit the session, and returns the time of the last
+// part.
 func (p *newPart) check(ctx context.Context) (last int64, err error) {
 	exists, err := p.session.exists(ctx)
 	if !exists {
@@ -109,7 +110,7 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 		}
 		stored.add(old.title(), t)
 		for _, l := range t.Leaves {
-			keys.Add(l.Path, l.ValueType == layout.String) // what is wrong there is for Finalize to tell
+			keys.Add(l.Path, l.ValueType == layout.String) // Finalize reports errors among the stored leaves
 		}
 		last = max(last, old.saved)
 	}
@@ -120,10 +121,10 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 	return last, errors.Join(errs...)
 }
 
-// collisions returns what is wrong with leaves beside keys.
+// collisions returns the errors of leaves that do not fit beside keys.
 func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
-	// Leaves of one tree do not collide with each other, but through names in
-	// the store; those the save refuses itself.
+	// Leaves of one tree collide with each other only by their names in the store, which
+	// the save itself refuses.
 	for _, l := range leaves {
 		_, text := l.Value.(string)
 		if err := keys.Add(l.Path, text); err != nil {
@@ -133,15 +134,15 @@ func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
 	return errs
 }
 
-// Claim does nothing: the session is claimed when it is the part's turn.
+// Claim does nothing, because the session is claimed when the part's turn begins.
 func (p *newPart) Claim(context.Context, *save.Plan) error { return nil }
 
-// Open waits for its turn and begins the stage.
+// Open waits for the turn and begins the stage.
 func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error) {
 	if err := p.turn.wait(ctx); err != nil {
 		return nil, err
 	}
-	var refused error // what waiting does not change
+	var refused error // waiting does not change this error
 	err := patiently(ctx, func() (err error) {
 		p.stage, err = p.session.store.Begin(ctx, p.session.dir, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
 			name, err = p.entry(ctx)
@@ -161,18 +162,19 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error)
 	return p.stage, nil
 }
 
-// entry looks again at the session, which is claimed, and returns the name of the entry
-// that the part will be.
+// entry checks the session again, now that it is claimed, and returns the name of the
+// part's entry in it.
 func (p *newPart) entry(ctx context.Context) (string, error) {
-	// What saves of parts have left that died; if it stays it is in no one's way.
+	// Remove the leftovers of dead saves of parts. Leftovers that cannot be removed do no
+	// harm.
 	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
 	last, err := p.check(ctx)
 	// Parts are merged in the order of their names.
 	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
 }
 
-// Publish writes the documents of the part, looks again whether the place is free, and
-// adds the part to the session.
+// Publish writes the documents of the part, checks again that the place is free, and adds
+// the part to the session.
 func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
 	err := documents.Write(ctx, plan.Engine, p.stage, &plan.Meta, &plan.Digests, digestFile(p.id), p.Name)
 	plan.Engine.Meter.Begin(transfer.Committing, 0)

@@ -17,8 +17,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// missing is the store behind lost:///<path>: the local disk, which does not find
-// something that is there when left runs out, times times in a row.
+// missing is the store behind lost:///<path>: the local disk, except that it fails to
+// find an existing entry when left runs out, times times in a row.
 var missing struct {
 	sync.Mutex
 	left, times int
@@ -41,13 +41,13 @@ func init() {
 	})
 }
 
-// A file system that fails to find what is there, once or a few times in a row, costs
-// no part: Finalize succeeds with all of them, or fails and leaves the session, or a
-// checkpoint that is whole.
+// A file system that fails to find existing files, once or a few times in a row, costs no
+// part. Finalize succeeds with all parts, or it fails and leaves the session or an intact
+// checkpoint.
 func TestFinalizeLosesNothing(t *testing.T) {
 	t.Parallel()
 	session, _, whole := prepare(t, 3)
-	python := func() string { // what Orbax has saved has no digests
+	python := func() string { // parts that Orbax has saved have no digests
 		path := session()
 		names, err := filepath.Glob(path + ".partial_save/*/digests.*")
 		must(t, err)
@@ -56,7 +56,7 @@ func TestFinalizeLosesNothing(t *testing.T) {
 		}
 		return path
 	}
-	step := 4 * stride() // some of them, others each time
+	step := 4 * stride() // some of the operations, other ones each time
 	if stride() == 1 {
 		step = 1
 	}
@@ -80,8 +80,8 @@ func TestFinalizeLosesNothing(t *testing.T) {
 	}
 }
 
-// checkFinalized looks for all that a session had, after Finalize has returned err, and
-// finalizes it.
+// checkFinalized checks that all data of a session exist after Finalize has returned err,
+// and finalizes the session.
 func checkFinalized(t *testing.T, what, path string, whole any, err error) {
 	t.Helper()
 	made := orbax.Verify(t.Context(), path) == nil

@@ -12,7 +12,7 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// A flipped bit in any file of a checkpoint that was made of parts is noticed.
+// Verify notices a flipped bit in any file of a checkpoint that was made of parts.
 func TestVerifyEveryFile(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// Saves of one session wait for each other, and Finalize for all that were begun
-// before it.
+// Saves of one session wait for each other, and Finalize waits for all saves that began
+// earlier.
 func TestAsync(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "ck")
@@ -23,7 +23,7 @@ func TestAsync(t *testing.T) {
 		whole[key] = large(i)
 		resp, err := partial.SaveAsync(ctx, path, map[string]any{key: w}, orbax.CustomMetadata(map[string]any{"last": i}))
 		must(t, err)
-		clear(w) // the save has its own
+		clear(w) // the save has its own copy
 		responses = append(responses, resp)
 	}
 	again, err := partial.SaveAsync(ctx, path, map[string]any{"w0": 1})
@@ -45,7 +45,7 @@ func TestAsync(t *testing.T) {
 	}
 }
 
-// Of several that do one thing at once each succeeds or says what another did.
+// Of several calls that do the same at once, each succeeds or reports what another did.
 func TestTogether(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "ck")

@@ -1,6 +1,6 @@
-// Package failstore is a store for tests, in which any operation that changes
-// something can be made to fail, or to be the last thing that the process does.
-// [Counter] counts the operations on a store.
+// Package failstore is a store for tests. Any operation that changes something can be
+// made to fail, or to be the last operation of the process. [Counter] counts the
+// operations on a store.
 package failstore
 
 import (
@@ -10,9 +10,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// New returns store with before called ahead of every operation that changes
-// something; an error takes the operation's place. Several goroutines may call
-// it.
+// New returns a store that calls before ahead of every operation that changes something.
+// If before returns an error, the operation fails with it instead of running. Several
+// goroutines may call before.
 func New(store storage.Store, before func(op, name string) error) storage.Store {
 	return &failing{store, before}
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// A write of several buffers is one operation, and what a store can do besides
-// is still there.
+// A write of several buffers is one operation. The other abilities of a store are kept.
 func TestOptionalInterfaces(t *testing.T) {
 	boom := errors.New("boom")
 	var ops []string

@@ -9,15 +9,16 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// NewReads returns store with before called ahead of every operation that looks for
-// something: "open", "stat", "list", and "entry" for each entry of a listing. An error
-// takes the operation's place; an entry that is not found is left out of the listing, as
-// a store does with what it takes for removed. Several goroutines may call before.
+// NewReads returns a store that calls before ahead of every operation that looks for
+// something: "open", "stat", "list", and "entry" for each entry of a listing. If before
+// returns an error, the operation fails with it instead of running. An entry that is not
+// found is left out of the listing, as a store leaves out an entry that it takes for
+// removed. Several goroutines may call before.
 func NewReads(store storage.Store, before func(op, name string) error) storage.Store {
 	return &reading{store, before}
 }
 
-// NotFound is the error of an operation that does not find name.
+// NotFound returns the error of an operation that does not find name.
 func NotFound(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 
 type reading struct {

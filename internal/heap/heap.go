@@ -1,4 +1,4 @@
-// Package heap measures, for tests, what memory a function takes.
+// Package heap measures, for tests, the memory that a function takes.
 package heap
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Peak runs f and returns the most heap that was in use meanwhile, in bytes beyond
-// what was before.
+// Peak runs f and returns the largest amount of heap in use meanwhile, in bytes above the
+// amount before.
 func Peak(f func()) int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -1,11 +1,10 @@
-// Package pyenv makes and finds the Python environment that the tests against the
-// real Orbax run in: a virtual environment with the packages that requirements.txt
-// pins, in the user's cache directory.
+// Package pyenv makes and finds the Python environment of the tests with the real Orbax:
+// a virtual environment in the user's cache directory, with the packages that
+// requirements.txt pins.
 //
-// Making it takes minutes on a slow line, so no test does it: a test gets the time
-// limit of go test, and go test shows nothing of a package that still runs.
-// [Make] is called by the command testall, which shows what it does; tests call
-// [Find].
+// Making it takes minutes on a slow line. No test does it, because a test has the time
+// limit of go test, and go test shows nothing of a package that still runs. The command
+// testall calls [Make] and shows its progress; tests call [Find].
 package pyenv
 
 import (
@@ -28,15 +27,15 @@ import (
 //go:embed requirements.txt
 var Requirements string
 
-// Errors of [Find] and [Make].
+// These are errors of [Find] and [Make].
 var (
-	// ErrNoPython reports that there is no Python that is new enough.
+	// ErrNoPython reports that no Python is new enough.
 	ErrNoPython = errors.New("python3 3.11 or newer is not in PATH")
 	// ErrNotMade reports that the environment has not been made yet.
 	ErrNotMade = errors.New("the Python environment is not made yet; go run ./internal/testall makes it")
 )
 
-// Env is where the environment is, or is to be.
+// Env says where the environment is, or will be.
 type Env struct {
 	Base string // the interpreter that makes it
 	Dir  string // the virtual environment
@@ -52,9 +51,9 @@ func interpreter(venv string) string {
 	return filepath.Join(venv, "bin", "python")
 }
 
-// locate returns where the environment of this machine's Python belongs. The name
-// depends on the version and on the requirements, so that a change of either makes
-// another one.
+// locate returns the place of the environment for this machine's Python. The name depends
+// on the version of Python and on the requirements, so that a change of either leads to a
+// new environment.
 func locate(ctx context.Context) (Env, error) {
 	base, err := exec.LookPath("python3")
 	if err != nil {
@@ -73,8 +72,8 @@ func locate(ctx context.Context) (Env, error) {
 	return Env{Base: base, Dir: filepath.Join(cache, "go-orbax", fmt.Sprintf("venv-%x", id[:8]))}, nil
 }
 
-// Find returns the environment. The error matches [ErrNoPython] or [ErrNotMade] if
-// there is none.
+// Find returns the environment. If there is none, the error matches [ErrNoPython] or
+// [ErrNotMade].
 func Find(ctx context.Context) (Env, error) {
 	e, err := locate(ctx)
 	if err != nil {
@@ -88,8 +87,9 @@ func Find(ctx context.Context) (Env, error) {
 	return e, nil
 }
 
-// Make returns the environment, and makes it first if there is none. What pip
-// reports goes to progress, line by line. Several processes may make it at a time.
+// Make returns the environment, and makes it first if there is none. The output of pip
+// goes to progress, line by line. Several processes may make the environment at the same
+// time.
 func Make(ctx context.Context, progress io.Writer) (Env, error) {
 	e, err := Find(ctx)
 	if !errors.Is(err, ErrNotMade) {
@@ -99,7 +99,7 @@ func Make(ctx context.Context, progress io.Writer) (Env, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return e, err
 	}
-	// It is made under another name: what e.Dir holds is complete.
+	// The environment is made under another name, so that e.Dir is always complete.
 	tmp, err := os.MkdirTemp(cache, "venv-unfinished-")
 	if err != nil {
 		return e, err
@@ -122,7 +122,7 @@ func Make(ctx context.Context, progress io.Writer) (Env, error) {
 	}
 	err = os.Rename(made, e.Dir)
 	if _, statErr := os.Stat(e.Dir); statErr == nil {
-		return e, nil // ours, or that of a process that made it at the same time
+		return e, nil // this process has made it, or another one at the same time
 	}
 	return e, err
 }

@@ -90,7 +90,7 @@ func ArrayFiles(ctx context.Context, d *ckdir.ReadDir) (names []string, err erro
 }
 
 // ReadArrays adds to arrays the entries of the files called names, unless arrays has them
-// already. It returns arrays, or a new map if arrays is nil.
+// already. It returns arrays, or a new map if arrays is empty.
 func ReadArrays(ctx context.Context, d *ckdir.ReadDir, names []string, arrays map[string]layout.ArrayMetadata) (map[string]layout.ArrayMetadata, error) {
 	for _, name := range names {
 		doc, err := d.ReadFile(ctx, name)

@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Form is the form of elements that are stored without an encoding and without a
-// checksum, so that any run of them can be read.
+// Form decodes elements that are stored without an encoding and without a checksum, so
+// that any run of them can be read.
 type Form struct{ DType array.DType }
 
 // Decode copies the elements. It checks elements of dtypes that do not allow every bit

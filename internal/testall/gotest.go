@@ -31,11 +31,11 @@ type event struct {
 	Elapsed    float64 // seconds
 }
 
-// heartbeat is how often a report says what is running.
+// heartbeat is the interval between the reports of running packages.
 const heartbeat = 30 * time.Second
 
-// test runs the tests of packages and reports each package when it ends. What failed
-// is counted; the error is about running the tests at all.
+// test runs the tests of packages and reports each package when it ends. It counts
+// failures in total. Its error means that the tests could not be run.
 func test(ctx context.Context, out io.Writer, total *counts, args, packages []string) error {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-json", "-timeout", timeLimit.String()}, args, packages)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -58,22 +58,22 @@ func test(ctx context.Context, out io.Writer, total *counts, args, packages []st
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if ctx.Err() == nil && errors.As(err, &exit) && total.failed > 0 {
-		err = nil // it has been reported
+		err = nil // the failure has been reported
 	}
 	return errors.Join(err, rerr)
 }
 
-// reporter prints what go test -json tells.
+// reporter prints the results of go test -json.
 type reporter struct {
 	out   io.Writer
 	total *counts
 
 	mu      sync.Mutex
-	running map[string]time.Time     // packages, with when they started
-	output  map[string]*bytes.Buffer // by package and test, until it has passed
+	running map[string]time.Time     // packages, with the time at which they started
+	output  map[string]*bytes.Buffer // by package and test, until the test has passed
 }
 
-// beat reports at times what is running.
+// beat reports the running packages once in a while.
 func (r *reporter) beat(done <-chan struct{}) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
@@ -97,7 +97,7 @@ func (r *reporter) beat(done <-chan struct{}) {
 	}
 }
 
-// short is a package's path without the module's.
+// short returns a package's path without the path of the module.
 func short(p string) string {
 	return cmp.Or(strings.TrimPrefix(strings.TrimPrefix(p, module), "/"), ".")
 }
@@ -124,7 +124,7 @@ func (r *reporter) line(line []byte) {
 	defer r.mu.Unlock()
 	var e event
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
-		r.out.Write(line) // go test itself speaks
+		r.out.Write(line) // a line of go test itself
 		return
 	}
 	key := e.Package + " " + e.Test
@@ -151,7 +151,7 @@ func (r *reporter) buffer(key string) *bytes.Buffer {
 	return b
 }
 
-// end reports a test that failed, and every package.
+// end reports a failed test, and the end of every package.
 func (r *reporter) end(e event, key string) {
 	said := r.buffer(key)
 	delete(r.output, key)
@@ -171,10 +171,10 @@ func (r *reporter) end(e event, key string) {
 	switch {
 	case e.Action == "fail":
 		if e.Elapsed > 0 || said.Len() > 0 {
-			r.total.failed++ // it may have ended outside of any test
+			r.total.failed++ // the package may have failed outside of its tests
 		}
 		fmt.Fprintf(r.out, "FAIL %-28s %6.1fs\n%s", short(e.Package), e.Elapsed, said)
-		for _, other := range slices.Sorted(maps.Keys(r.output)) { // tests that the end of the process has cut off
+		for _, other := range slices.Sorted(maps.Keys(r.output)) { // tests that ended with the process
 			if test, of := strings.CutPrefix(other, e.Package+" "); of {
 				fmt.Fprintf(r.out, "FAIL %s %s did not end\n%s", short(e.Package), test, r.output[other])
 				delete(r.output, other)

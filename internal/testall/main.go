@@ -1,15 +1,14 @@
-// Command testall runs all tests of the module, and reports what it does while it
-// does it:
+// Command testall runs all tests of the module, and reports its progress:
 //
 //	go run ./internal/testall
 //
-// The packages that are tested in seconds come first. Then it makes the Python
-// environment of the tests against the real Orbax, once, outside of any time limit
-// of go test, and runs the rest with ORBAX_INTEROP=1. Without a Python that is new
-// enough it says so and leaves those tests out; with ORBAX_INTEROP=require in the
-// environment that is an error. ORBAX_LONG_TESTS=1 makes the long tests run too, and
-// ORBAX_LONG_TESTS=all flips each bit of what those sample. Arguments are passed to go
-// test, such as -race.
+// First it tests the packages whose tests take seconds. Then it makes the Python
+// environment of the tests with the real Orbax, once and outside of the time limit of go
+// test, and tests the other packages with ORBAX_INTEROP=1. If there is no Python that is
+// new enough, it says so and leaves those tests out; with ORBAX_INTEROP=require in the
+// environment that is an error. With ORBAX_LONG_TESTS=1 the long tests run too; with
+// ORBAX_LONG_TESTS=all they flip each bit instead of samples. Arguments, such as -race,
+// are passed to go test.
 package main
 
 import (
@@ -29,16 +28,15 @@ import (
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
-// module is the path of the module, which the reports leave out.
+// module is the path of the module, which reports leave out.
 const module = "github.com/go-orbax/orbax"
 
-// slow are the packages whose tests take more than some seconds. What they take is
-// known from runs on two cores; a package that is missing here is only tested
-// earlier.
+// slow lists the packages whose tests take more than some seconds on two cores. A slow
+// package that is missing here is only tested earlier.
 var slow = []string{"", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
 
-// timeLimit is the limit of one package: several times what the slowest takes on a
-// machine with two busy cores.
+// timeLimit is the time limit of one package: several times the duration of the slowest
+// package on a machine with two busy cores.
 const timeLimit = 40 * time.Minute
 
 func main() {
@@ -77,8 +75,8 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return err
 }
 
-// packages lists the packages of the module: those that are tested in seconds,
-// and the others, the longest last.
+// packages lists the packages of the module: first those whose tests take seconds, then
+// the others, the slowest last.
 func packages(ctx context.Context) (quick, late []string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "./...")
 	cmd.Stderr = os.Stderr
@@ -96,8 +94,8 @@ func packages(ctx context.Context) (quick, late []string, err error) {
 	return quick, late, nil
 }
 
-// environment makes the Python environment, and lets the tests that need it run. It
-// returns a line that says which tests are left out without it.
+// environment makes the Python environment, and lets the tests that need it run. If it
+// cannot, it returns a line that says which tests are left out.
 func environment(ctx context.Context, out io.Writer) (left string, err error) {
 	wanted, required := testenv.Python()
 	env, err := pyenv.Find(ctx)

@@ -1,6 +1,6 @@
-// Package treesave plans and writes a pytree. A [Plan] is made of the leaves first, and
-// refuses everything that can be refused. Writing it shares bytes with an earlier save
-// where that is allowed. Package pytree opens the result.
+// Package treesave plans and writes a pytree. [New] makes a [Plan] of the leaves and
+// refuses everything that can be refused. [Plan.Write] writes it, and shares bytes with
+// an earlier save where that is allowed. Package pytree opens the result.
 package treesave
 
 import (
@@ -49,8 +49,8 @@ type planned struct {
 // can load them into jax.eval_shape targets.
 var hostSharding = sharding.Host()
 
-// New decides how each leaf is stored. Its error joins all leaves that cannot be stored
-// or could not be loaded again.
+// New decides how each leaf is stored. Its error joins one error for each leaf that
+// cannot be stored or could not be loaded again.
 func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
 	if err := storage.check(); err != nil {
 		return nil, err

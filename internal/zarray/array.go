@@ -97,8 +97,8 @@ func (a *Array) Describe(l *view.LeafMetadata) error {
 }
 
 // Chunks yields the chunks that overlap the box. If the box does not hold all of a shard,
-// it yields the shard's inner chunks instead. It yields pieces of chunks that can be read
-// piecewise.
+// it yields the shard's inner chunks instead. If a chunk can be read piecewise, it yields
+// pieces of the chunk.
 func (a *Array) Chunks(ctx context.Context, off, size []int) iter.Seq2[*view.Chunk, error] {
 	return func(yield func(*view.Chunk, error) bool) {
 		if err := a.parts(ctx, off, size, yield); err != nil && err != errEnough {

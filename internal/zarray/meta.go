@@ -99,7 +99,7 @@ func (p *place) overlaps(off, size []int) bool {
 	return true
 }
 
-// Metas has the contents of documents, by the text of the documents.
+// Metas holds parsed documents by their text.
 type Metas map[string]*Meta
 
 // Parse returns the contents of a document of zarr format 2 or 3.
