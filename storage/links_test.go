@@ -170,8 +170,11 @@ func TestConfineLoops(t *testing.T) {
 		link(t, fmt.Sprintf("../d%d", i+1), fmt.Sprintf("%s/d%d/y", doubling, i))
 	}
 	start := time.Now()
-	if _, err := walk(storage.Confine(storage.Local(), doubling, false), doubling); !errors.Is(err, fault.ErrUnsupported) {
-		t.Errorf("%v", err)
+	// Linux refuses 40 links in one path, and counts those of a walk that it begins anew
+	// twice: under load it may be the first to refuse.
+	_, err := walk(storage.Confine(storage.Local(), doubling, false), doubling)
+	if !errors.Is(err, fault.ErrUnsupported) && !errors.Is(err, unix.ELOOP) {
+		t.Errorf("got %v, want ErrUnsupported or ELOOP", err)
 	}
 	t.Log(time.Since(start))
 }
