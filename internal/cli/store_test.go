@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
@@ -159,4 +163,51 @@ func copyWithout(ctx context.Context, store storage.Store, from, to, except stri
 		return err
 	}
 	return stage.Commit(ctx)
+}
+
+// TestStoreFails has each operation of a store fail once. That is no damage: the verb says
+// why it has failed, unless it has done its work without what the operation was for.
+func TestStoreFails(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, store := t.Context(), mem.New()
+	fill(ctx, t, store)
+	boom := errors.New("boom")
+	for _, args := range []string{
+		"ls one", "ls run", "cat one a", "verify one", "hash one", "diff one two", "convert one copy-%d",
+		"convert one %d.safetensors", "partial ls sessions",
+	} {
+		done := 0
+		for at, failed := int64(1), true; failed; at++ {
+			var n atomic.Int64
+			fail := func(string, string) error {
+				if n.Add(1) == at {
+					return boom
+				}
+				return nil
+			}
+			args := strings.Fields(strings.ReplaceAll(args, "%d", fmt.Sprint(at)))
+			var out bytes.Buffer
+			status := Run(ctx, args, Config{Out: &out, Err: &out, Store: failstore.New(failstore.NewReads(store, fail), fail)})
+			failed = n.Load() >= at
+			switch said := strings.Contains(out.String(), boom.Error()); {
+			case said && status == exitFailed:
+				done++
+			case said || status == exitDamaged && args[0] != "diff":
+				t.Errorf("orbax %s, operation %d fails: status %d, %q", args, at, status, &out)
+			}
+		}
+		if done == 0 {
+			t.Errorf("orbax %s fails at no operation", args)
+		}
+	}
+	infos, err := store.List(ctx, ".")
+	orbaxtest.Must(t, err)
+	for _, info := range infos {
+		if !strings.HasPrefix(info.Name, "copy-") {
+			continue
+		}
+		if err := orbax.Verify(ctx, info.Name, orbax.In(store)); err != nil {
+			t.Errorf("a copy that failed left %s: %v", info.Name, err)
+		}
+	}
 }
