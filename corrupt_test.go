@@ -83,15 +83,11 @@ func save(t testing.TB, items map[string]any, s handler.StorageOptions) (files, 
 }
 
 func loadFiles(ctx context.Context, f files) (map[string]any, error) {
-	path, unmount := mount(f)
-	defer unmount()
-	return orbax.LoadCheckpointables(ctx, path, nil)
+	return orbax.LoadCheckpointables(ctx, "ckpt", nil, f.in())
 }
 
 func verifyFiles(ctx context.Context, f files) error {
-	path, unmount := mount(f)
-	defer unmount()
-	return orbax.Verify(ctx, path)
+	return orbax.Verify(ctx, "ckpt", f.in())
 }
 
 // TestEveryBitIsCovered flips each bit of each file, one at a time: Verify must

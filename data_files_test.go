@@ -1,10 +1,8 @@
 package orbax_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,20 +152,16 @@ func TestLooksAtDataFiles(t *testing.T) {
 		}
 		return nil
 	})
-	storage.Register("looksatdata", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		return store, filepath.ToSlash(strings.TrimPrefix(url, "looksatdata://")), nil
-	})
 	for name, want := range map[string]int64{"one": 1, "three": 3} {
 		looks.Store(0)
-		m, err := orbax.Metadata(t.Context(), "looksatdata://"+dir+"/"+name)
+		m, err := orbax.Metadata(t.Context(), filepath.ToSlash(dir)+"/"+name, orbax.In(store))
 		must(t, errors.Join(err, m.Err()))
 		if n := looks.Load(); n != want {
 			t.Errorf("%s: %d looks, want %d", name, n, want)
 		}
 	}
 	failure = errors.New("no answer")
-	m, err := orbax.Metadata(t.Context(), "looksatdata://"+dir+"/one")
+	m, err := orbax.Metadata(t.Context(), filepath.ToSlash(dir)+"/one", orbax.In(store))
 	must(t, err)
 	if err := m.Err(); !errors.Is(err, failure) || errors.Is(err, orbax.ErrCorrupt) || len(brokenNames(t, err)) != 300 {
 		t.Errorf("a look that fails: %v", err)

@@ -117,10 +117,8 @@ func (f files) below(dir string) files {
 
 // loadStep loads a step of trainSteps.
 func loadStep(ctx context.Context, f files) (map[string]any, error) {
-	path, unmount := mount(f)
-	defer unmount()
 	p := &position{}
-	got, err := orbax.LoadCheckpointables(ctx, path, map[string]any{"state": nil, "cfg": nil, "data": p})
+	got, err := orbax.LoadCheckpointables(ctx, "ckpt", map[string]any{"state": nil, "cfg": nil, "data": p}, f.in())
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +128,7 @@ func loadStep(ctx context.Context, f files) (map[string]any, error) {
 
 // verifyRun verifies all steps of a run, and reads the metadata of its root.
 func verifyRun(ctx context.Context, f files) error {
-	path, unmount := mount(f)
-	defer unmount()
+	store := f.store()
 	steps := map[string]bool{}
 	for name := range f {
 		if dir, _, _ := strings.Cut(name, "/"); dir != "metadata" {
@@ -139,11 +136,11 @@ func verifyRun(ctx context.Context, f files) error {
 		}
 	}
 	for step := range steps {
-		if err := orbax.Verify(ctx, path+"/"+step); err != nil {
+		if err := orbax.Verify(ctx, "ckpt/"+step, orbax.In(store)); err != nil {
 			return err
 		}
 	}
-	c, err := training.New(ctx, path, training.Options{})
+	c, err := training.New(ctx, "ckpt", training.Options{Store: store})
 	if err != nil {
 		return err
 	}

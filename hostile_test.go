@@ -385,9 +385,7 @@ func loadFuzzed(ctx context.Context, f files) (map[string]any, error) {
 	if _, ok := f["checkpoint"]; !ok {
 		return loadFiles(ctx, f)
 	}
-	path, unmount := mount(f)
-	defer unmount()
-	v, err := orbax.Load(ctx, path)
+	v, err := orbax.Load(ctx, "ckpt", f.in())
 	return map[string]any{"": v}, err
 }
 

@@ -18,16 +18,16 @@ func TestLoadCancelled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ckpt")
 	state := map[string]any{"w": noise(t, 64, 1024), "b": []float64{1, 2}, "name": "run"}
 	must(t, orbax.Save(t.Context(), path, state, orbax.Storage(handler.StorageOptions{PlainFiles: true})))
-	for name, load := range map[string]func(ctx context.Context, path string) error{
-		"Load": func(ctx context.Context, path string) error {
-			_, err := orbax.Load(ctx, path)
+	for name, load := range map[string]func(ctx context.Context, path string, in orbax.StoreOption) error{
+		"Load": func(ctx context.Context, path string, in orbax.StoreOption) error {
+			_, err := orbax.Load(ctx, path, in)
 			return err
 		},
-		"LoadInto": func(ctx context.Context, path string) error {
-			return orbax.LoadInto(ctx, path, new(any))
+		"LoadInto": func(ctx context.Context, path string, in orbax.StoreOption) error {
+			return orbax.LoadInto(ctx, path, new(any), in)
 		},
-		"LoadCheckpointables": func(ctx context.Context, path string) error {
-			_, err := orbax.LoadCheckpointables(ctx, path, nil)
+		"LoadCheckpointables": func(ctx context.Context, path string, in orbax.StoreOption) error {
+			_, err := orbax.LoadCheckpointables(ctx, path, nil, in)
 			return err
 		},
 	} {
@@ -52,7 +52,7 @@ func TestLoadCancelled(t *testing.T) {
 
 // blockedLoad cancels a load whose read number n, and all later ones, would never
 // end. It reports whether there was such a read.
-func blockedLoad(t *testing.T, path string, n int, load func(context.Context, string) error) bool {
+func blockedLoad(t *testing.T, path string, n int, load func(context.Context, string, orbax.StoreOption) error) bool {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -66,7 +66,7 @@ func blockedLoad(t *testing.T, path string, n int, load func(context.Context, st
 		return ctx.Err()
 	}}
 	ended := make(chan error, 1)
-	go func() { ended <- load(ctx, w.over(t, path)) }()
+	go func() { ended <- load(ctx, filepath.ToSlash(path), w.in()) }()
 	select {
 	case <-blocked:
 		cancel()

@@ -3,12 +3,9 @@ package orbax_test
 import (
 	"context"
 	"errors"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -16,20 +13,6 @@ import (
 	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/storage"
 )
-
-// watched is called before each operation of a save at states:// paths.
-var watched atomic.Pointer[func()]
-
-func init() {
-	storage.Register("states", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		store := failstore.New(storage.Local(), func(string, string) error {
-			(*watched.Load())()
-			return nil
-		})
-		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "states://"))), nil
-	})
-}
 
 // TestReadWhileMarked reads a checkpoint that is being saved by marker, which gets on from
 // any state to the next, or to its end, between any two accesses. It is complete, or not
@@ -42,14 +25,17 @@ func TestReadWhileMarked(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, err := os.Stat(path); err == nil {
-			if now := readFiles(t, path); len(now) > 0 { // memStore has no empty directories
+			if now := readFiles(t, path); len(now) > 0 { // files have no empty directories
 				states = append(states, now)
 			}
 		}
 	}
-	watched.Store(&look)
+	store := failstore.New(storage.Local(), func(string, string) error { // before each operation
+		look()
+		return nil
+	})
 	parts := map[string]any{"state": map[string]any{"w": make([]float32, 1000), "q": "x"}, "cfg": handler.JSON{Value: 1}}
-	if err := orbax.SaveCheckpointables(t.Context(), "states://"+path, parts, orbax.Atomicity(orbax.CommitFile)); err != nil {
+	if err := orbax.SaveCheckpointables(t.Context(), filepath.ToSlash(path), parts, orbax.In(store), orbax.Atomicity(orbax.CommitFile)); err != nil {
 		t.Fatal(err)
 	}
 	look()
@@ -59,16 +45,18 @@ func TestReadWhileMarked(t *testing.T) {
 	}
 	for name, read := range reads {
 		if name == "IsCheckpoint" {
-			read = func(ctx context.Context, path string) error { _, err := orbax.IsCheckpoint(ctx, path); return err }
+			read = func(ctx context.Context, in orbax.StoreOption) error {
+				_, err := orbax.IsCheckpoint(ctx, "ckpt", in)
+				return err
+			}
 		}
 		t.Run(name, func(t *testing.T) {
 			complete := 0
 			for i := range last {
 				for _, next := range []int{i + 1, last} {
 					for at := 1; ; at++ {
-						s := &brittleStore{swapStore: swapStore{old: states[i], new: states[next], at: at}, failAt: -1}
-						brittle.Store("brittle://marked", s)
-						err := read(t.Context(), "brittle://marked")
+						s := &brittleStore{swapStore: swapStore{old: states[i].store(), new: states[next].store(), at: at}, failAt: -1}
+						err := read(t.Context(), orbax.In(s))
 						if s.n < at {
 							break
 						}

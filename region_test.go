@@ -69,7 +69,7 @@ func TestRegionsReadOverlappingChunks(t *testing.T) {
 func checkRegionReads(t *testing.T, c *chunked) {
 	ctx := t.Context()
 	w := &watch{}
-	ck, err := orbax.Open(ctx, w.over(t, c.path))
+	ck, err := orbax.Open(ctx, filepath.ToSlash(c.path), w.in())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,8 +275,7 @@ func TestPartialLoadsReadNothingElse(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ckpt")
 			save(path)
 			w := &watch{}
-			path = w.over(t, path)
-			for how, load := range partialLoads(path, a) {
+			for how, load := range partialLoads(filepath.ToSlash(path), w.in(), a) {
 				w.reset()
 				got, err := load(t)
 				if err != nil {
@@ -303,7 +302,7 @@ func TestPartialLoadsReadNothingElse(t *testing.T) {
 }
 
 // partialLoads are ways to load the leaf "a" alone, or to load nothing.
-func partialLoads(path string, like *array.Array) map[string]func(*testing.T) (*array.Array, error) {
+func partialLoads(path string, in orbax.StoreOption, like *array.Array) map[string]func(*testing.T) (*array.Array, error) {
 	one := func(v any, err error) (*array.Array, error) {
 		if err != nil {
 			return nil, err
@@ -311,23 +310,25 @@ func partialLoads(path string, like *array.Array) map[string]func(*testing.T) (*
 		return v.(map[string]any)["a"].(*array.Array), nil
 	}
 	into := func(t *testing.T, target map[string]any, options ...orbax.LoadOption) (*array.Array, error) {
-		return one(target, orbax.LoadInto(t.Context(), path, target, options...))
+		return one(target, orbax.LoadInto(t.Context(), path, target, append(options, in)...))
 	}
 	return map[string]func(*testing.T) (*array.Array, error){
-		"Select":  func(t *testing.T) (*array.Array, error) { return one(orbax.Load(t.Context(), path, orbax.Select("a"))) },
+		"Select": func(t *testing.T) (*array.Array, error) {
+			return one(orbax.Load(t.Context(), path, orbax.Select("a"), in))
+		},
 		"Partial": func(t *testing.T) (*array.Array, error) { return into(t, map[string]any{"a": nil}, orbax.Partial()) },
 		"Placeholder": func(t *testing.T) (*array.Array, error) {
 			return into(t, map[string]any{"a": nil, "b": tree.Placeholder, "c": tree.Placeholder})
 		},
 		"LoadAbstract": func(t *testing.T) (*array.Array, error) {
-			return one(orbax.LoadAbstract(t.Context(), path, map[string]any{"a": array.Abstract(like), "b": tree.Placeholder, "c": tree.Placeholder}))
+			return one(orbax.LoadAbstract(t.Context(), path, map[string]any{"a": array.Abstract(like), "b": tree.Placeholder, "c": tree.Placeholder}, in))
 		},
 		"Metadata": func(t *testing.T) (*array.Array, error) {
-			_, err := orbax.Metadata(t.Context(), path)
+			_, err := orbax.Metadata(t.Context(), path, in)
 			return nil, err
 		},
 		"refused": func(t *testing.T) (*array.Array, error) {
-			if err := orbax.LoadInto(t.Context(), path, map[string]any{"a": nil}); err == nil {
+			if err := orbax.LoadInto(t.Context(), path, map[string]any{"a": nil}, in); err == nil {
 				t.Error("a target without b and c was accepted")
 			}
 			return nil, nil

@@ -1,10 +1,8 @@
 package orbax_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -171,14 +169,11 @@ func TestRepairRefuses(t *testing.T) {
 func TestRepairFails(t *testing.T) {
 	var left atomic.Int64 // some operations go on at the same time
 	stop := errors.New("stopped")
-	storage.Register("norepair", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		return failstore.New(storage.Local(), func(string, string) error {
-			if left.Add(-1) == -1 {
-				return stop
-			}
-			return nil
-		}), filepath.ToSlash(strings.TrimPrefix(url, "norepair://")), nil
+	store := failstore.New(storage.Local(), func(string, string) error {
+		if left.Add(-1) == -1 {
+			return stop
+		}
+		return nil
 	})
 	path, state := manyDatabases(t)
 	if err := os.Remove(filepath.Join(path, "state", "manifest.ocdbt")); err != nil {
@@ -187,7 +182,7 @@ func TestRepairFails(t *testing.T) {
 	before := readFiles(t, path)
 	for n := 0; ; n++ {
 		left.Store(int64(n))
-		_, err := orbax.Repair(t.Context(), "norepair://"+path, orbax.WriteRepairs())
+		_, err := orbax.Repair(t.Context(), filepath.ToSlash(path), orbax.In(store), orbax.WriteRepairs())
 		if err == nil {
 			break
 		}
@@ -202,15 +197,12 @@ func TestRepairFails(t *testing.T) {
 // fails and changes nothing, or repairs all.
 func TestRepairLosesNothing(t *testing.T) {
 	var left, times, lost atomic.Int64
-	storage.Register("lostrepair", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		return failstore.NewReads(storage.Local(), func(op, name string) error {
-			if n := left.Add(-1); n >= 0 || n < -times.Load() {
-				return nil
-			}
-			lost.Add(1)
-			return failstore.NotFound(op, name)
-		}), filepath.ToSlash(strings.TrimPrefix(url, "lostrepair://")), nil
+	store := failstore.NewReads(storage.Local(), func(op, name string) error {
+		if n := left.Add(-1); n >= 0 || n < -times.Load() {
+			return nil
+		}
+		lost.Add(1)
+		return failstore.NotFound(op, name)
 	})
 	path, state := manyDatabases(t)
 	manifest := filepath.Join(path, "state", "manifest.ocdbt")
@@ -225,7 +217,7 @@ func TestRepairLosesNothing(t *testing.T) {
 			left.Store(int64(at))
 			times.Store(n)
 			lost.Store(0)
-			report, err := orbax.Repair(t.Context(), "lostrepair://"+path, orbax.WriteRepairs())
+			report, err := orbax.Repair(t.Context(), filepath.ToSlash(path), orbax.In(store), orbax.WriteRepairs())
 			inPlace := errors.Is(err, orbax.ErrInPlace) // and what it replaced is left beside it
 			if inPlace || err == nil && report.Written {
 				wantRepaired(t, path, state)

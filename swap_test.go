@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,12 +14,12 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// swapStore is a store in which one checkpoint takes the place of another at a
+// swapStore is a store in which one checkpoint, "ckpt", takes the place of another at a
 // chosen access.
 type swapStore struct {
 	storage.Base
 	mu       sync.Mutex
-	old, new files
+	old, new storage.Store
 	at, n    int // the swap is at the at-th access
 }
 
@@ -28,9 +27,9 @@ func (s *swapStore) access() storage.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.n++; s.n >= s.at {
-		return memStore{files: s.new}
+		return s.new
 	}
-	return memStore{files: s.old}
+	return s.old
 }
 
 func (s *swapStore) Open(ctx context.Context, name string) (storage.Reader, error) {
@@ -43,12 +42,6 @@ func (s *swapStore) Stat(ctx context.Context, name string) (storage.Info, error)
 
 func (s *swapStore) List(ctx context.Context, name string) ([]storage.Info, error) {
 	return s.access().List(ctx, name)
-}
-
-var swapping *swapStore
-
-func init() {
-	storage.Register("swap", func(context.Context, *url.URL) (storage.Store, string, error) { return swapping, "ckpt", nil })
 }
 
 // TestReplacedAtEveryAccess replaces a checkpoint at each access of a read in
@@ -75,34 +68,34 @@ func TestReplacedAtEveryAccess(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		old, new files
-		read     func() error
+		read     func(in orbax.StoreOption) error
 	}{
-		"Load":              {small, other, func() error { _, err := orbax.Load(ctx, "swap://"); return err }},
-		"Load, foreign":     {foreign(small), foreign(other), func() error { _, err := orbax.Load(ctx, "swap://"); return err }},
-		"Load, removed":     {foreign(small), files{}, func() error { _, err := orbax.Load(ctx, "swap://"); return err }},
-		"Metadata, foreign": {foreign(small), foreign(other), func() error { _, err := orbax.Metadata(ctx, "swap://"); return err }},
-		"Verify":            {small, large, func() error { return orbax.Verify(ctx, "swap://") }},
-		"LoadInto": {small, other, func() error {
+		"Load":              {small, other, func(in orbax.StoreOption) error { _, err := orbax.Load(ctx, "ckpt", in); return err }},
+		"Load, foreign":     {foreign(small), foreign(other), func(in orbax.StoreOption) error { _, err := orbax.Load(ctx, "ckpt", in); return err }},
+		"Load, removed":     {foreign(small), files{}, func(in orbax.StoreOption) error { _, err := orbax.Load(ctx, "ckpt", in); return err }},
+		"Metadata, foreign": {foreign(small), foreign(other), func(in orbax.StoreOption) error { _, err := orbax.Metadata(ctx, "ckpt", in); return err }},
+		"Verify":            {small, large, func(in orbax.StoreOption) error { return orbax.Verify(ctx, "ckpt", in) }},
+		"LoadInto": {small, other, func(in orbax.StoreOption) error {
 			var v any
-			return orbax.LoadInto(ctx, "swap://", &v)
+			return orbax.LoadInto(ctx, "ckpt", &v, in)
 		}},
-		"LoadAs": {small, large, func() error {
+		"LoadAs": {small, large, func(in orbax.StoreOption) error {
 			_, err := orbax.LoadAs[struct {
 				W *array.Array `orbax:"w"`
 				Q string       `orbax:"q"`
-			}](ctx, "swap://")
+			}](ctx, "ckpt", in)
 			return err
 		}},
-		"LoadCheckpointables": {json("old"), json("new"), func() error {
+		"LoadCheckpointables": {json("old"), json("new"), func(in orbax.StoreOption) error {
 			m := map[string]int{}
-			_, err := orbax.LoadCheckpointables(ctx, "swap://", map[string]any{"cfg": handler.JSON{Value: &m}, "state": nil})
+			_, err := orbax.LoadCheckpointables(ctx, "ckpt", map[string]any{"cfg": handler.JSON{Value: &m}, "state": nil}, in)
 			if err == nil && len(m) != 1 {
 				return fmt.Errorf("a mixture: %v", m)
 			}
 			return err
 		}},
-		"Tree, foreign": {foreign(small), foreign(large), func() error {
-			ck, err := orbax.Open(ctx, "swap://")
+		"Tree, foreign": {foreign(small), foreign(large), func(in orbax.StoreOption) error {
+			ck, err := orbax.Open(ctx, "ckpt", in)
 			if err != nil {
 				return err
 			}
@@ -117,10 +110,10 @@ func TestReplacedAtEveryAccess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for at := 1; ; at++ {
-				swapping = &swapStore{old: c.old, new: c.new, at: at}
-				err := c.read()
-				if swapping.n < at {
-					t.Logf("%d accesses", swapping.n)
+				s := &swapStore{old: c.old.store(), new: c.new.store(), at: at}
+				err := c.read(orbax.In(s))
+				if s.n < at {
+					t.Logf("%d accesses", s.n)
 					break
 				}
 				removed := len(c.new) == 0 && errors.Is(err, orbax.ErrNotExist)

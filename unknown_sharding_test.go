@@ -18,9 +18,9 @@ func TestUnknownSharding(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := readFiles(t, dir+"/ck").with("digests.sha256", nil)
-	want := func(path, leaf, kind string, want *sharding.Sharding) {
+	want := func(path string, in orbax.StoreOption, leaf, kind string, want *sharding.Sharding) {
 		t.Helper()
-		meta, err := orbax.Metadata(t.Context(), path)
+		meta, err := orbax.Metadata(t.Context(), path, in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,17 +30,13 @@ func TestUnknownSharding(t *testing.T) {
 			}
 		}
 	}
-	whole, unmount := mount(f)
-	defer unmount()
-	want(whole, "jax", "jax.Array", on)
-	none, unmount := mount(f.with("state/_sharding", nil))
-	defer unmount()
-	other, unmount := mount(f.with("state/_sharding", []byte("{}")))
-	defer unmount()
-	for i, path := range []string{none, other} {
-		want(path, "jax", "jax.Array", nil)
-		want(path, "np", "np.ndarray", nil)
-		v, err := orbax.Load(t.Context(), path)
+	onDisk := orbax.In(nil)
+	want("ckpt", f.in(), "jax", "jax.Array", on)
+	none, other := f.with("state/_sharding", nil), f.with("state/_sharding", []byte("{}"))
+	for i, in := range []orbax.StoreOption{none.in(), other.in()} {
+		want("ckpt", in, "jax", "jax.Array", nil)
+		want("ckpt", in, "np", "np.ndarray", nil)
+		v, err := orbax.Load(t.Context(), "ckpt", in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,8 +44,8 @@ func TestUnknownSharding(t *testing.T) {
 		if err := orbax.Save(t.Context(), again, v); err != nil {
 			t.Fatal(err)
 		}
-		want(again, "jax", "jax.Array", sharding.Host())
-		ck, err := orbax.Open(t.Context(), path)
+		want(again, onDisk, "jax", "jax.Array", sharding.Host())
+		ck, err := orbax.Open(t.Context(), "ckpt", in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +61,6 @@ func TestUnknownSharding(t *testing.T) {
 		if err := orbax.Save(t.Context(), again+"lazy", lazy); err != nil {
 			t.Fatal(err)
 		}
-		want(again+"lazy", "jax", "jax.Array", sharding.Host())
+		want(again+"lazy", onDisk, "jax", "jax.Array", sharding.Host())
 	}
 }

@@ -2,22 +2,16 @@ package orbax_test
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"net/url"
 	"path"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"testing"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
 )
 
-// A watch is told of what is read of the local disk through a watch:// path.
+// A watch sees what is read of the local disk through its store.
 type watch struct {
 	// before, if set, is called before each read of bytes, with its number from 1
 	// on. An error of it is that of the read.
@@ -28,31 +22,8 @@ type watch struct {
 	bytes map[string]int64 // by file, at its path on the disk
 }
 
-var (
-	watches    sync.Map
-	watchCount atomic.Int64
-)
-
-func init() {
-	storage.Register("watch", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		id, name, _ := strings.Cut(strings.TrimPrefix(url, "watch://"), "/")
-		w, ok := watches.Load(id)
-		if !ok {
-			return nil, "", fmt.Errorf("no watch %s", id)
-		}
-		at, err := storage.Resolve(context.Background(), "/"+name)
-		return watchedStore{at.Store, w.(*watch)}, at.Name, err
-	})
-}
-
-// over returns the path through which w sees what is read at an absolute path.
-func (w *watch) over(t testing.TB, name string) string {
-	id := strconv.FormatInt(watchCount.Add(1), 10)
-	watches.Store(id, w)
-	t.Cleanup(func() { watches.Delete(id) })
-	return "watch://" + id + filepath.ToSlash(name)
-}
+// in returns the local disk on which w sees what is read.
+func (w *watch) in() orbax.StoreOption { return orbax.In(watchedStore{storage.Local(), w}) }
 
 // reset forgets what has been read.
 func (w *watch) reset() {

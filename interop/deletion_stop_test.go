@@ -4,26 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
 )
-
-// stopping is what the paths that begin with stop:// lead to.
-var stopping *stopStore
-
-func init() {
-	storage.Register("stop", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		return stopping, strings.TrimPrefix(url, "stop://"), nil
-	})
-}
 
 var errStopped = errors.New("the process is dead")
 
@@ -101,12 +89,12 @@ func removeOne(dir string) error {
 // deleteStopped deletes in Go until it is stopped, and reports whether it was.
 func deleteStopped(t *testing.T, path, name string, at int) bool {
 	t.Helper()
-	stopping = &stopStore{Store: storage.Local(), at: at}
-	var options []orbax.DeleteOption
+	stopping := &stopStore{Store: storage.Local(), at: at}
+	options := []orbax.DeleteOption{orbax.In(stopping)}
 	if name != "" {
 		options = append(options, orbax.Name(name))
 	}
-	err := orbax.Delete(t.Context(), "stop://"+filepath.ToSlash(path), options...)
+	err := orbax.Delete(t.Context(), filepath.ToSlash(path), options...)
 	if stopping.step <= at {
 		if err != nil {
 			t.Fatal(err)

@@ -1,11 +1,9 @@
 package interop
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -274,33 +272,32 @@ func TestPartialReplacement(t *testing.T) {
 	wantWhole(t, path, dict("p", dict("a", integer(1)), "q", dict("b", integer(2))))
 }
 
-func init() {
-	// die://<n>/<path> is the local disk, of which the n-th operation is the
-	// process's last.
-	storage.Register("die", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		at, path, _ := strings.Cut(strings.TrimPrefix(url, "die://"), "/")
-		n, err := strconv.Atoi(at)
-		var left atomic.Int64
-		left.Store(int64(n))
-		return failstore.New(storage.Local(), func(string, string) error {
-			if left.Add(-1) == -1 {
-				p, _ := os.FindProcess(os.Getpid())
-				p.Kill()
-				select {} // it takes a moment
-			}
-			return nil
-		}), "/" + path, err
+// lastAt returns the local disk, of which the n-th operation is the process's last.
+func lastAt(n int) storage.Store {
+	var left atomic.Int64
+	left.Store(int64(n))
+	return failstore.New(storage.Local(), func(string, string) error {
+		if left.Add(-1) == -1 {
+			p, _ := os.FindProcess(os.Getpid())
+			p.Kill()
+			select {} // it takes a moment
+		}
+		return nil
 	})
 }
 
 // TestPartialChild is a process that dies while it finalizes.
 func TestPartialChild(t *testing.T) {
-	_, url, ok := testenv.Child()
+	_, job, ok := testenv.Child()
 	if !ok {
 		t.Skip("only for the test of crashes")
 	}
-	if err := partial.Finalize(t.Context(), url); err != nil {
+	at, path, _ := strings.Cut(job, ":")
+	n, err := strconv.Atoi(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := partial.Finalize(t.Context(), path, orbax.In(lastAt(n))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -316,7 +313,7 @@ func TestPartialDeath(t *testing.T) {
 	for n := 0; ; n++ {
 		path := copyTo(t, dir)
 		cmd := exec.Command(exe, "-test.run=^TestPartialChild$")
-		testenv.SetChild(cmd, "finalize", fmt.Sprintf("die://%d%s", n, path))
+		testenv.SetChild(cmd, "finalize", fmt.Sprintf("%d:%s", n, filepath.ToSlash(path)))
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() > 0 {
 			t.Fatalf("at %d: %v\n%s", n, err, out)

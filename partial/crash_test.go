@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
@@ -24,33 +24,23 @@ import (
 // errStopped is the error of an operation that is made to fail.
 var errStopped = errors.New("stopped")
 
-// stopping is the store behind stop:///<path>: the local disk, except that the operation
-// that comes when left has run out fails, or kills the process.
-var stopping struct {
-	left atomic.Int64 // operations that still succeed
-	die  bool
+// stopAt returns the local disk, except that the operation after n others fails, or kills
+// the process.
+func stopAt(n int, die bool) orbax.StoreOption {
+	var left atomic.Int64 // operations that still succeed
+	left.Store(int64(n))
+	return orbax.In(failstore.New(storage.Local(), func(op, name string) error {
+		switch {
+		case left.Add(-1) != -1:
+			return nil
+		case die:
+			p, _ := os.FindProcess(os.Getpid())
+			p.Kill()
+			select {} // the process takes a moment to die
+		}
+		return fmt.Errorf("%w: %s %s", errStopped, op, name)
+	}))
 }
-
-func init() {
-	storage.Register("stop", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		store := failstore.New(storage.Local(), func(op, name string) error {
-			switch {
-			case stopping.left.Add(-1) != -1:
-				return nil
-			case stopping.die:
-				p, _ := os.FindProcess(os.Getpid())
-				p.Kill()
-				select {} // the process takes a moment to die
-			}
-			return fmt.Errorf("%w: %s %s", errStopped, op, name)
-		})
-		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "stop://"))), nil
-	})
-}
-
-// stopAt makes the n-th operation at stop:// paths fail, counted from now.
-func stopAt(n int) { stopping.left.Store(int64(n)) }
 
 // prepare returns a function that makes equal sessions with n of three parts.
 func prepare(t *testing.T, n int) (session func() (path string), third any, whole any) {
@@ -78,8 +68,7 @@ func TestEveryFailure(t *testing.T) {
 	session, third, whole := prepare(t, 2)
 	for n := rand.N(stride()); ; n += stride() {
 		path := session()
-		stopAt(n)
-		err := partial.Save(t.Context(), "stop://"+path, third)
+		err := partial.Save(t.Context(), filepath.ToSlash(path), third, stopAt(n, false))
 		s, oerr := partial.Open(t.Context(), path)
 		must(t, oerr)
 		if err == nil {
@@ -95,8 +84,7 @@ func TestEveryFailure(t *testing.T) {
 	session, _, _ = prepare(t, 3)
 	for n := rand.N(stride()); ; n += stride() {
 		path := session()
-		stopAt(n)
-		err := partial.Finalize(t.Context(), "stop://"+path)
+		err := partial.Finalize(t.Context(), filepath.ToSlash(path), stopAt(n, false))
 		if err == nil {
 			break
 		}
@@ -120,14 +108,14 @@ func TestChild(t *testing.T) {
 	at, path, _ := strings.Cut(rest, ":")
 	n, err := strconv.Atoi(at)
 	must(t, err)
-	stopping.die = true
-	stopAt(n)
+	in := stopAt(n, true)
+	path = filepath.ToSlash(path)
 	if mode == "save" {
 		parts, _ := threeParts()
-		must(t, partial.Save(context.Background(), "stop://"+path, parts[2]))
+		must(t, partial.Save(context.Background(), path, parts[2], in))
 		return
 	}
-	must(t, partial.Finalize(context.Background(), "stop://"+path))
+	must(t, partial.Finalize(context.Background(), path, in))
 }
 
 // died runs a child process and reports whether it was killed.

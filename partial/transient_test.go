@@ -1,13 +1,10 @@
 package partial_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -17,27 +14,23 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// missing is the store behind lost:///<path>: the local disk, except that it fails to
-// find an existing entry when left runs out, times times in a row.
-var missing struct {
-	sync.Mutex
+// forgetful is the local disk, except that it fails to find an existing entry when left
+// runs out, times times in a row.
+type forgetful struct {
+	mu          sync.Mutex
 	left, times int
 	lost        []string
 }
 
-func init() {
-	storage.Register("lost", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		store := failstore.NewReads(storage.Local(), func(op, name string) error {
-			missing.Lock()
-			defer missing.Unlock()
-			if missing.left--; missing.left >= 0 || missing.left < -missing.times {
-				return nil
-			}
-			missing.lost = append(missing.lost, op+" "+filepath.Base(name))
-			return failstore.NotFound(op, name)
-		})
-		return store, filepath.ToSlash(filepath.Clean(strings.TrimPrefix(url, "lost://"))), nil
+func (f *forgetful) store() storage.Store {
+	return failstore.NewReads(storage.Local(), func(op, name string) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.left--; f.left >= 0 || f.left < -f.times {
+			return nil
+		}
+		f.lost = append(f.lost, op+" "+filepath.Base(name))
+		return failstore.NotFound(op, name)
 	})
 }
 
@@ -64,8 +57,8 @@ func TestFinalizeLosesNothing(t *testing.T) {
 		for who, session := range map[string]func() string{"Go": session, "Python": python} {
 			for n := rand.N(step); ; n += step {
 				path := session()
-				missing.left, missing.times, missing.lost = n, times, nil
-				err := partial.Finalize(t.Context(), "lost://"+path)
+				missing := &forgetful{left: n, times: times}
+				err := partial.Finalize(t.Context(), filepath.ToSlash(path), orbax.In(missing.store()))
 				what := fmt.Sprintf("%s: %d operations from %d: %q", who, times, n, missing.lost)
 				if len(missing.lost) == 0 {
 					must(t, err)

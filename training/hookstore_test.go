@@ -3,14 +3,6 @@ package training_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
-	"testing"
 
 	"github.com/go-orbax/orbax/storage"
 )
@@ -26,32 +18,8 @@ type hooks struct {
 	fail func(name string) error
 }
 
-var (
-	hooked      sync.Map
-	hookedCount atomic.Int64
-)
-
-func init() {
-	storage.Register("hooks", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		id, name, _ := strings.Cut(strings.TrimPrefix(url, "hooks://"), "/")
-		h, ok := hooked.Load(id)
-		if !ok {
-			return nil, "", fmt.Errorf("no hooks %s", id)
-		}
-		at, err := storage.Resolve(context.Background(), "/"+name)
-		return hookedStore{at.Store, h.(*hooks)}, at.Name, err
-	})
-}
-
-// over returns the path through which h is called for what is done at an absolute
-// path.
-func (h *hooks) over(t testing.TB, name string) string {
-	id := strconv.FormatInt(hookedCount.Add(1), 10)
-	hooked.Store(id, h)
-	t.Cleanup(func() { hooked.Delete(id) })
-	return "hooks://" + id + filepath.ToSlash(name)
-}
+// store returns the store that calls h.
+func (h *hooks) store() storage.Store { return hookedStore{storage.Local(), h} }
 
 type hookedStore struct {
 	storage.Store

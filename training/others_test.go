@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -44,7 +45,7 @@ func TestRetentionSparesWhatChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			var h hooks
-			c := openRun(t, h.over(t, root), training.Options{Preservation: training.LatestN{N: 1}})
+			c := openRun(t, filepath.ToSlash(root), training.Options{Store: h.store(), Preservation: training.LatestN{N: 1}})
 			done := false
 			h.edit = func(dir string) {
 				if done || filepath.Base(dir) != "1" {
@@ -90,15 +91,15 @@ func succeed(t *testing.T, root string) {
 	}
 }
 
-// askNewest are the ways to ask for the newest step of a root, which check its state
-// where they read it.
-var askNewest = map[string]func(ctx context.Context, root string) (step int, err error){
-	"Latest": func(ctx context.Context, root string) (int, error) {
-		ck, err := training.Latest(ctx, root, training.ReadOptions{})
+// askNewest are the ways to ask for the newest step of a root, in a store or on the local
+// disk, which check its state where they read it.
+var askNewest = map[string]func(ctx context.Context, store storage.Store, root string) (step int, err error){
+	"Latest": func(ctx context.Context, store storage.Store, root string) (int, error) {
+		ck, err := training.Latest(ctx, root, training.ReadOptions{Store: store})
 		return ck.Step, err
 	},
-	"Resume": func(ctx context.Context, root string) (int, error) {
-		return withRun(ctx, root, func(c *training.Checkpointer) (int, error) {
+	"Resume": func(ctx context.Context, store storage.Store, root string) (int, error) {
+		return withRun(ctx, store, root, func(c *training.Checkpointer) (int, error) {
 			var s runState
 			step, err := c.Resume(ctx, &s)
 			if err == nil {
@@ -107,15 +108,15 @@ var askNewest = map[string]func(ctx context.Context, root string) (step int, err
 			return step, err
 		})
 	},
-	"Load": func(ctx context.Context, root string) (int, error) {
-		return withRun(ctx, root, func(c *training.Checkpointer) (int, error) {
+	"Load": func(ctx context.Context, store storage.Store, root string) (int, error) {
+		return withRun(ctx, store, root, func(c *training.Checkpointer) (int, error) {
 			var s runState
 			err := c.LoadInto(ctx, training.LatestStep, &s)
 			return s.Step, err
 		})
 	},
-	"Open": func(ctx context.Context, root string) (int, error) {
-		return withRun(ctx, root, func(c *training.Checkpointer) (int, error) {
+	"Open": func(ctx context.Context, store storage.Store, root string) (int, error) {
+		return withRun(ctx, store, root, func(c *training.Checkpointer) (int, error) {
 			ck, err := c.Open(ctx, training.LatestStep)
 			if err != nil {
 				return -1, err
@@ -126,8 +127,8 @@ var askNewest = map[string]func(ctx context.Context, root string) (step int, err
 			return s.Step, err
 		})
 	},
-	"Metadata": func(ctx context.Context, root string) (int, error) {
-		return withRun(ctx, root, func(c *training.Checkpointer) (int, error) {
+	"Metadata": func(ctx context.Context, store storage.Store, root string) (int, error) {
+		return withRun(ctx, store, root, func(c *training.Checkpointer) (int, error) {
 			m, err := c.Metadata(ctx, training.LatestStep)
 			if err != nil {
 				return -1, err
@@ -137,8 +138,8 @@ var askNewest = map[string]func(ctx context.Context, root string) (step int, err
 	},
 }
 
-func withRun(ctx context.Context, root string, do func(*training.Checkpointer) (int, error)) (int, error) {
-	c, err := training.New(ctx, root, training.Options{})
+func withRun(ctx context.Context, store storage.Store, root string, do func(*training.Checkpointer) (int, error)) (int, error) {
+	c, err := training.New(ctx, root, training.Options{Store: store})
 	if err != nil {
 		return -1, err
 	}
@@ -166,7 +167,7 @@ func TestThereIsAlwaysAStep(t *testing.T) {
 						succeed(t, root)
 					}
 				}
-				if step, err := ask(t.Context(), h.over(t, root)); err != nil || step != 1+times {
+				if step, err := ask(t.Context(), h.store(), filepath.ToSlash(root)); err != nil || step != 1+times {
 					t.Errorf("step %d, %v", step, err)
 				}
 			})
@@ -200,7 +201,7 @@ func TestNewestRemovedWhileRead(t *testing.T) {
 							want = 2
 						}
 					}
-					step, err := ask(t.Context(), h.over(t, root))
+					step, err := ask(t.Context(), h.store(), filepath.ToSlash(root))
 					if err != nil || step < 1 || step > want {
 						t.Errorf("step %d, %v; there is step %d", step, err, want)
 					}
@@ -229,13 +230,13 @@ func TestOverwriteWhatIsRemoved(t *testing.T) {
 				}
 			}
 		}
-		path := h.over(t, filepath.Join(root, "1"))
-		if err := orbax.Save(t.Context(), path, stateOf(2), orbax.Overwrite()); err != nil {
+		path, in := filepath.ToSlash(filepath.Join(root, "1")), orbax.In(h.store())
+		if err := orbax.Save(t.Context(), path, stateOf(2), orbax.Overwrite(), in); err != nil {
 			t.Errorf("removed at read %d: %v", at, err)
 			continue
 		}
 		var s runState
-		if err := orbax.LoadInto(t.Context(), path, &s); err != nil || s.check(2) != nil || left > 0 {
+		if err := orbax.LoadInto(t.Context(), path, &s, in); err != nil || s.check(2) != nil || left > 0 {
 			t.Error(err, s.check(2), left)
 		}
 	}
@@ -284,7 +285,7 @@ func TestUnreadableIsNotNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, ask := range askNewest {
-				_, err := ask(t.Context(), root)
+				_, err := ask(t.Context(), nil, root)
 				if err == nil || errors.Is(err, orbax.ErrNotExist) != test.none || errors.Is(err, fs.ErrNotExist) != test.none {
 					t.Errorf("%s: %v", name, err)
 				}

@@ -48,7 +48,7 @@ func TestLookThatFails(t *testing.T) {
 			}
 			return nil
 		}}
-		ckpts, err := training.New(t.Context(), h.over(t, root), training.Options{})
+		ckpts, err := training.New(t.Context(), filepath.ToSlash(root), training.Options{Store: h.store()})
 		if err == nil {
 			ckpts.Close()
 		}
@@ -59,7 +59,7 @@ func TestLookThatFails(t *testing.T) {
 		if !c.begun && name != "one of several runs" && !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s: New: %v", name, err)
 		}
-		if _, err := training.Latest(t.Context(), h.over(t, root), training.ReadOptions{}); !c.begun && name != "one of several runs" && !errors.Is(err, syscall.EIO) {
+		if _, err := training.Latest(t.Context(), filepath.ToSlash(root), training.ReadOptions{Store: h.store()}); !c.begun && name != "one of several runs" && !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s: Latest: %v", name, err)
 		}
 	}

@@ -123,7 +123,7 @@ func TestDirectoryOfRunsIsCheap(t *testing.T) {
 	}
 	lists, stats := 0, 0
 	h := &hooks{listed: func(string) { lists++ }, stat: func(string) { stats++ }}
-	c, err := training.New(t.Context(), h.over(t, root), training.Options{})
+	c, err := training.New(t.Context(), filepath.ToSlash(root), training.Options{Store: h.store()})
 	if err != nil {
 		t.Fatal(err)
 	}

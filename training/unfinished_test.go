@@ -53,7 +53,7 @@ func TestResumeBeforeAnUnfinishedStep(t *testing.T) {
 		}
 		kill(t, filepath.Join(root, "3"))
 		for name, ask := range askNewest {
-			step, err := ask(t.Context(), root)
+			step, err := ask(t.Context(), nil, root)
 			if len(whole) == 0 && !errors.Is(err, orbax.ErrNotExist) || len(whole) > 0 && (err != nil || step != 2) {
 				t.Errorf("%s: step %d, %v", name, step, err)
 			}
