@@ -47,12 +47,14 @@ func (*nothing) LoadState(context.Context, *handler.ReadDir) error { return nil 
 
 func saveParts(t *testing.T, dir string) {
 	t.Helper()
-	if !strings.Contains(dir, "://") {
-		dir = record(t, &storage.Recorder{NoSync: true}) + dir // much faster
-	}
+	savePartsIn(t, &storage.Recorder{NoSync: true}, dir) // much faster
+}
+
+func savePartsIn(t *testing.T, r *storage.Recorder, dir string) {
+	t.Helper()
 	must(t, orbax.SaveCheckpointables(t.Context(), dir, map[string]any{
 		"state": sample(1), "opt": map[string]any{"mu": []float32{1, 2}, "count": 3}, "it": &nothing{},
-	}, orbax.CustomMetadata(map[string]any{"run": "ä", "lr": 1e-5}), orbax.Overwrite()))
+	}, orbax.CustomMetadata(map[string]any{"run": "ä", "lr": 1e-5}), orbax.Overwrite(), orbax.In(r.Store())))
 }
 
 // partsAt returns which parts the checkpoint at dir has, after it has loaded all
@@ -134,7 +136,7 @@ func TestDeleteTrace(t *testing.T) {
 			t.Chdir(t.TempDir())
 			saveParts(t, "run/step")
 			r := deleter(tc.inPlace, nil)
-			must(t, orbax.Delete(t.Context(), record(t, r)+"run/step", tc.options...))
+			must(t, orbax.Delete(t.Context(), "run/step", append(tc.options, orbax.In(r.Store()))...))
 			compareGolden(t, tc.name+".trace", storage.FormatOps(r.Ops()))
 			wantParts(t, "run/step", tc.survives)
 			if left := temporary(t, "run"); len(left) > 0 {
@@ -162,8 +164,7 @@ func TestDeleteStopped(t *testing.T) {
 					}
 					return nil
 				})
-				url := record(t, r) + "run/step"
-				err := orbax.Delete(t.Context(), url, tc.options...)
+				err := orbax.Delete(t.Context(), "run/step", append(tc.options, orbax.In(r.Store()))...)
 				more = n > i
 				switch {
 				case !more:
@@ -230,7 +231,7 @@ func TestDeleteFails(t *testing.T) {
 					saveParts(t, "run/step")
 					ctx, cancel := context.WithCancel(t.Context())
 					n := 0
-					url := record(t, deleter(false, func(storage.Op) error {
+					r := deleter(false, func(storage.Op) error {
 						if n++; n-1 != i {
 							return nil
 						}
@@ -238,8 +239,8 @@ func TestDeleteFails(t *testing.T) {
 							return nil
 						}
 						return syscall.EIO
-					})) + "run/step"
-					err := orbax.Delete(ctx, url, tc.options...)
+					})
+					err := orbax.Delete(ctx, "run/step", append(tc.options, orbax.In(r.Store()))...)
 					more = n > i
 					want := []error{syscall.EIO, context.Canceled}[bit(cancels)]
 					if more && !cancels && err == nil || err != nil && !errors.Is(err, want) && !errors.Is(err, context.Canceled) {
@@ -305,10 +306,9 @@ func recordDeletion(t *testing.T, options []orbax.DeleteOption) (before, ops []s
 	t.Helper()
 	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true}
-	url := record(t, r) + "run/step"
-	saveParts(t, url)
+	savePartsIn(t, r, "run/step")
 	before = r.Ops()
-	must(t, orbax.Delete(t.Context(), url, options...))
+	must(t, orbax.Delete(t.Context(), "run/step", append(options, orbax.In(r.Store()))...))
 	return before, r.Ops()[len(before):]
 }
 

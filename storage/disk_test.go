@@ -293,12 +293,12 @@ func recordSaves(t *testing.T, old, noExchange bool) (before, ops []storage.Op) 
 	t.Helper()
 	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true, NoExchange: noExchange}
-	url := record(t, r)
+	in := orbax.In(r.Store())
 	if old {
-		must(t, orbax.Save(t.Context(), url+"run/step", sample(1)))
+		must(t, orbax.Save(t.Context(), "run/step", sample(1), in))
 		before = r.Ops()
 	}
-	must(t, orbax.Save(t.Context(), url+"run/step", sample(2), orbax.Overwrite()))
+	must(t, orbax.Save(t.Context(), "run/step", sample(2), orbax.Overwrite(), in))
 	return before, r.Ops()[len(before):]
 }
 

@@ -16,13 +16,13 @@ import (
 // eachOp calls f for every operation of a save to run/step, until f says that the save had
 // no operation of that index. Before each, prepare makes what is there, of whatever f has
 // left.
-func eachOp(t *testing.T, noExchange bool, prepare func(t *testing.T), f func(r *storage.Recorder, url string, index int) (more bool)) {
+func eachOp(t *testing.T, noExchange bool, prepare func(t *testing.T), f func(r *storage.Recorder, store storage.Store, index int) (more bool)) {
 	t.Helper()
 	t.Chdir(scratch(t))
 	for i, more := 0, true; more; i++ {
 		prepare(t)
 		r := &storage.Recorder{NoSync: true, NoExchange: noExchange}
-		more = f(r, record(t, r)+"run/step", i)
+		more = f(r, r.Store(), i)
 	}
 }
 
@@ -30,7 +30,8 @@ func eachOp(t *testing.T, noExchange bool, prepare func(t *testing.T), f func(r 
 // it is to be old.
 func version1(old bool) func(t *testing.T) {
 	return func(t *testing.T) {
-		must(t, orbax.Save(t.Context(), record(t, &storage.Recorder{NoSync: true})+"run/step", sample(1), orbax.Overwrite()))
+		r := &storage.Recorder{NoSync: true}
+		must(t, orbax.Save(t.Context(), "run/step", sample(1), orbax.Overwrite(), orbax.In(r.Store())))
 		if !old {
 			must(t, os.RemoveAll("run/step"))
 		}
@@ -74,9 +75,9 @@ func cancelAt(t *testing.T, r *storage.Recorder, index int) (_ context.Context, 
 func TestEveryFailure(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, url string, index int) bool {
+			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, store storage.Store, index int) bool {
 				hit := failAt(r, index)
-				err := orbax.Save(t.Context(), url, sample(2), orbax.Overwrite())
+				err := orbax.Save(t.Context(), "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
 				if hit.Kind == "" {
 					must(t, err)
 					return false
@@ -109,9 +110,9 @@ func TestEveryFailure(t *testing.T) {
 func TestEveryCancellation(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, url string, index int) bool {
+			eachOp(t, mode.noExchange, version1(mode.old), func(r *storage.Recorder, store storage.Store, index int) bool {
 				ctx, hit := cancelAt(t, r, index)
-				err := orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+				err := orbax.Save(ctx, "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
 				version, verr := versionAt("run/step")
 				must(t, verr)
 				want := 2

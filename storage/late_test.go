@@ -17,12 +17,17 @@ import (
 // it is called by then. So does a file in the place of one that is gone already.
 func TestWhatComesLateStays(t *testing.T) {
 	const late = "late-notes.txt"
-	for name, run := range map[string]func(url string) error{
-		"delete":    func(url string) error { return orbax.Delete(t.Context(), url) },
-		"part":      func(url string) error { return orbax.Delete(t.Context(), url, orbax.Name("opt")) },
-		"overwrite": func(url string) error { return orbax.Save(t.Context(), url, sample(2), orbax.Overwrite()) },
-		"fallback":  func(url string) error { return orbax.Save(t.Context(), url, sample(2), orbax.Overwrite()) },
-		"in place":  func(url string) error { return orbax.Delete(t.Context(), url) },
+	save := func(store storage.Store) error {
+		return orbax.Save(t.Context(), "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
+	}
+	for name, run := range map[string]func(store storage.Store) error{
+		"delete": func(store storage.Store) error { return orbax.Delete(t.Context(), "run/step", orbax.In(store)) },
+		"part": func(store storage.Store) error {
+			return orbax.Delete(t.Context(), "run/step", orbax.Name("opt"), orbax.In(store))
+		},
+		"overwrite": save,
+		"fallback":  save,
+		"in place":  func(store storage.Store) error { return orbax.Delete(t.Context(), "run/step", orbax.In(store)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(scratch(t))
@@ -43,7 +48,7 @@ func TestWhatComesLateStays(t *testing.T) {
 					return nil
 				})
 				r.NoExchange = name == "fallback"
-				err = run(record(t, r) + "run/step")
+				err = run(r.Store())
 				more = n > i
 				d.Close()
 				there := false

@@ -69,7 +69,7 @@ func TestMarkerTrace(t *testing.T) {
 				}
 				return nil
 			}}
-			err := orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), byMarker, orbax.Overwrite())
+			err := orbax.Save(t.Context(), "run/step", sample(2), byMarker, orbax.Overwrite(), orbax.In(r.Store()))
 			if (err != nil) != (tc.fail != "") {
 				t.Fatal(err)
 			}
@@ -140,9 +140,9 @@ func eachMarkerOp(t *testing.T, f func(r *storage.Recorder, save func(context.Co
 					leaveByMarker(t)
 				}
 			}
-			eachOp(t, false, prepare, func(r *storage.Recorder, url string, index int) bool {
+			eachOp(t, false, prepare, func(r *storage.Recorder, store storage.Store, index int) bool {
 				return f(r, func(ctx context.Context) error {
-					return orbax.Save(ctx, url, sample(2), byMarker, orbax.Overwrite())
+					return orbax.Save(ctx, "run/step", sample(2), byMarker, orbax.Overwrite(), orbax.In(store))
 				}, index)
 			})
 		})
@@ -226,7 +226,7 @@ func TestMarkerEveryCancellation(t *testing.T) {
 func TestMarkerPowerLoss(t *testing.T) {
 	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true}
-	must(t, orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), byMarker))
+	must(t, orbax.Save(t.Context(), "run/step", sample(2), byMarker, orbax.In(r.Store())))
 	rng := rand.New(rand.NewPCG(1, 2))
 	d := &disk{now: newImage()}
 	seen := map[string]bool{}

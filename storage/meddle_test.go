@@ -57,15 +57,21 @@ func swap(t *testing.T, dir string) {
 }
 
 // removals are the ways in which directories go.
-var removals = map[string]func(context.Context, string) error{
-	"delete":   func(ctx context.Context, url string) error { return orbax.Delete(ctx, url) },
-	"in place": func(ctx context.Context, url string) error { return orbax.Delete(ctx, url) },
-	"part":     func(ctx context.Context, url string) error { return orbax.Delete(ctx, url, orbax.Name("opt")) },
-	"overwrite": func(ctx context.Context, url string) error {
-		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+var removals = map[string]func(context.Context, storage.Store) error{
+	"delete": func(ctx context.Context, store storage.Store) error {
+		return orbax.Delete(ctx, "run/step", orbax.In(store))
 	},
-	"fallback": func(ctx context.Context, url string) error {
-		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+	"in place": func(ctx context.Context, store storage.Store) error {
+		return orbax.Delete(ctx, "run/step", orbax.In(store))
+	},
+	"part": func(ctx context.Context, store storage.Store) error {
+		return orbax.Delete(ctx, "run/step", orbax.Name("opt"), orbax.In(store))
+	},
+	"overwrite": func(ctx context.Context, store storage.Store) error {
+		return orbax.Save(ctx, "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
+	},
+	"fallback": func(ctx context.Context, store storage.Store) error {
+		return orbax.Save(ctx, "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
 	},
 }
 
@@ -103,7 +109,7 @@ func TestRemovalFollowsNoLink(t *testing.T) {
 						}
 						n++
 					}
-					err := run(t.Context(), record(t, r)+"run/step")
+					err := run(t.Context(), r.Store())
 					more = n > i
 					for _, file := range before {
 						if _, serr := os.Lstat(file); serr != nil {
@@ -153,7 +159,7 @@ func TestDeletionBehindLink(t *testing.T) {
 						}
 						return nil
 					})
-					err := removals[name](t.Context(), record(t, r)+"run/step")
+					err := removals[name](t.Context(), r.Store())
 					more = n > i
 					for _, file := range before {
 						if _, serr := os.Lstat(file); serr != nil && !strings.Contains(path.Base(file), "_CHECKPOINT_") && path.Base(file) != "digests.sha256" {
@@ -183,11 +189,11 @@ func TestDeletePartThatIsLink(t *testing.T) {
 // directory that a save has made there, stays, and the error names it.
 func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
 	runs := maps.Clone(removals)
-	runs["failing save"] = func(ctx context.Context, url string) error {
-		return orbax.Save(ctx, url, sample(2), orbax.Overwrite())
+	runs["failing save"] = func(ctx context.Context, store storage.Store) error {
+		return orbax.Save(ctx, "run/step", sample(2), orbax.Overwrite(), orbax.In(store))
 	}
-	runs["failing marker"] = func(ctx context.Context, url string) error {
-		return orbax.Save(ctx, url, sample(2), orbax.Overwrite(), orbax.Atomicity(orbax.CommitFile))
+	runs["failing marker"] = func(ctx context.Context, store storage.Store) error {
+		return orbax.Save(ctx, "run/step", sample(2), orbax.Overwrite(), orbax.Atomicity(orbax.CommitFile), orbax.In(store))
 	}
 	for name, run := range runs {
 		for _, in := range []string{"", "d", "state"} {
@@ -226,7 +232,7 @@ func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
 						return nil
 					})
 					r.NoExchange = name == "fallback"
-					err := run(t.Context(), record(t, r)+"run/step")
+					err := run(t.Context(), r.Store())
 					more = n > i
 					if !put {
 						continue
@@ -334,7 +340,7 @@ func saveBehind(t *testing.T, what, by, mode string, step int, more *bool) (swap
 		next()
 		return nil
 	}
-	err = orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), options...)
+	err = orbax.Save(t.Context(), "run/step", sample(2), append(options, orbax.In(r.Store()))...)
 	*more = n > step
 	for _, file := range before {
 		if _, serr := os.Lstat(file); serr != nil {

@@ -55,7 +55,7 @@ func describe(t *testing.T, dir string) string {
 var makers = map[string]struct {
 	old  func(t *testing.T) // makes what is at the path before, or nil
 	fail string             // the file that cannot be created
-	run  func(t *testing.T, url string) error
+	run  func(t *testing.T, store storage.Store) error
 }{
 	"save":           {nil, "", savesOver()},
 	"failing":        {nil, "commit_success.txt", savesOver()},
@@ -73,23 +73,23 @@ var makers = map[string]struct {
 
 func saveOld(t *testing.T) { saveParts(t, "run/step") }
 
-func savesOver(options ...orbax.SaveOption) func(*testing.T, string) error {
-	return func(t *testing.T, url string) error {
-		return orbax.Save(t.Context(), url, sample(2), append(options, orbax.Overwrite())...)
+func savesOver(options ...orbax.SaveOption) func(*testing.T, storage.Store) error {
+	return func(t *testing.T, store storage.Store) error {
+		return orbax.Save(t.Context(), "run/step", sample(2), append(options, orbax.Overwrite(), orbax.In(store))...)
 	}
 }
 
-func deletes(options ...orbax.DeleteOption) func(*testing.T, string) error {
-	return func(t *testing.T, url string) error { return orbax.Delete(t.Context(), url, options...) }
+func deletes(options ...orbax.DeleteOption) func(*testing.T, storage.Store) error {
+	return func(t *testing.T, store storage.Store) error {
+		return orbax.Delete(t.Context(), "run/step", append(options, orbax.In(store))...)
+	}
 }
 
 // stages writes a stage by all of its methods.
-func stages(o storage.BeginOptions) func(*testing.T, string) error {
-	return func(t *testing.T, url string) error {
-		at, err := storage.Resolve(t.Context(), url)
-		must(t, err)
+func stages(o storage.BeginOptions) func(*testing.T, storage.Store) error {
+	return func(t *testing.T, store storage.Store) error {
 		must(t, os.WriteFile("from", []byte("of another"), 0o644))
-		s, err := at.Store.Begin(t.Context(), at.Name, o)
+		s, err := store.Begin(t.Context(), "run/step", o)
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func TestNothingOutside(t *testing.T) {
 					})
 					r.NoExchange = name == "fallback"
 					r.Opening = func(string) { next() }
-					err := way.run(t, record(t, r)+"run/step")
+					err := way.run(t, r.Store())
 					more = n > i
 					if after := describe(t, "victim"); after != before {
 						t.Fatalf("%s behind a link before step %d of %d: %v; where it leads to there is now\n%s", moved, i, n, err, after)
@@ -200,7 +200,7 @@ func TestPathBelowLink(t *testing.T) {
 			if way.old != nil {
 				way.old(t)
 			}
-			must(t, way.run(t, record(t, &storage.Recorder{})+"run/step"))
+			must(t, way.run(t, (&storage.Recorder{}).Store()))
 			if left := temporary(t, "real/run"); len(left) > 0 {
 				t.Errorf("left %q", left)
 			}

@@ -51,7 +51,7 @@ func TestFileURL(t *testing.T) {
 
 func TestUnknownScheme(t *testing.T) {
 	_, err := storage.Resolve(t.Context(), "gs://bucket/ckpt")
-	if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "trace://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
+	if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "registered://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
 		t.Error(err)
 	}
 }

@@ -85,8 +85,10 @@ func TestResolve(t *testing.T) {
 			t.Error("a scheme is registered twice")
 		}
 	}()
-	storage.Register("trace", nil)
+	storage.Register("registered", nil)
 }
+
+func init() { storage.Register("registered", nil) }
 
 func Example() {
 	ctx := context.Background()

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/go-orbax/orbax"
@@ -21,31 +19,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
-
-// recorders are the stores behind trace://<name>/<path>; paths are relative to
-// the working directory, so that nothing that is recorded depends on it.
-var recorders sync.Map
-
-func init() {
-	storage.Register("trace", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
-		url := u.Scheme + "://" + u.Host + u.Path
-		name, dir, _ := strings.Cut(strings.TrimPrefix(url, "trace://"), "/")
-		r, ok := recorders.Load(name)
-		if !ok {
-			return nil, "", fmt.Errorf("no recorder %q", name)
-		}
-		return r.(*storage.Recorder).Store(), dir, nil
-	})
-}
-
-// record makes r the recorder of URLs that begin with what it returns.
-func record(t *testing.T, r *storage.Recorder) string {
-	t.Helper()
-	name := strings.NewReplacer("/", "-", "#", "-").Replace(t.Name())
-	recorders.Store(name, r)
-	t.Cleanup(func() { recorders.Delete(name) })
-	return "trace://" + name + "/"
-}
 
 // sample is a small tree of every kind of leaf: a value of several pages, one
 // inside the tree of the database, a scalar, a string. Its contents differ by
@@ -121,7 +94,7 @@ func TestTrace(t *testing.T) {
 				}
 				return nil
 			}
-			err := orbax.Save(t.Context(), record(t, r)+"run/step", sample(2), orbax.Overwrite())
+			err := orbax.Save(t.Context(), "run/step", sample(2), orbax.Overwrite(), orbax.In(r.Store()))
 			if (err != nil) != (tc.fail != "") {
 				t.Fatal(err)
 			}
