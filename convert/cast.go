@@ -11,8 +11,8 @@ func isCast(m *view.LeafMetadata, to array.DType) bool {
 	return m.Kind == tree.KindArray && m.PRNGImpl == "" && m.DType.SameClass(to)
 }
 
-// noteUncast reports it if Storage.DType converts none of the arrays of trees, as they are of other
-// classes.
+// noteUncast sets Uncast in the report if Storage.DType converts no array of trees,
+// because all arrays are of other classes.
 func (c *conversion) noteUncast(trees ...*view.TreeMetadata) {
 	to := c.Storage.DType
 	if to == array.Invalid {

@@ -14,64 +14,69 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Options are those of a conversion. The zero value converts all that there is, as it is.
+// Options are the options of a conversion. The zero value converts everything and changes
+// nothing.
 type Options struct {
-	// From, if not nil, is the store in which src is a name, and To the one in which dst is;
-	// see [orbax.In]. A safetensors file is written to the local disk: [ToSafetensors] takes
-	// no To.
+	// From, if not nil, is the store in which src is a name. To, if not nil, is the store
+	// in which dst is a name. See [orbax.In]. A safetensors file is written to the local
+	// disk, so [ToSafetensors] refuses To.
 	From, To storage.Store
-	// Name is the checkpointable to convert. "" is all of them, and of a conversion to
-	// safetensors the pytree "state", or the only one. Where the source is its only
-	// checkpointable itself and has no names, as safetensors files and the checkpoints of
-	// old versions of Orbax are, it is the name in the destination.
+	// Name is the checkpointable to convert. "" converts all checkpointables; in a
+	// conversion to safetensors it means the pytree "state", or the only pytree. Some
+	// sources are themselves their only checkpointable and have no names: safetensors
+	// files, and checkpoints of old versions of Orbax. For these, Name is the name in the
+	// destination.
 	Name string
-	// Select converts only the leaves that match one of these patterns; see [orbax.Select].
+	// Select, if not empty, converts only the leaves that match one of these patterns;
+	// see [orbax.Select].
 	Select []string
-	// Storage says how a checkpoint stores its arrays. Its DType converts the arrays of the
-	// same class in safetensors files too, where it is the only member that may be set.
+	// Storage says how a checkpoint stores its arrays. Storage.DType also converts the
+	// arrays of its class for safetensors files; no other field may be set for them.
 	Storage handler.StorageOptions
-	// Overwrite replaces what is at the destination: a checkpoint, or a regular file.
+	// Overwrite replaces a checkpoint or a regular file at the destination.
 	Overwrite bool
-	// FillMissing takes chunks that the source does not have for fill value.
+	// FillMissing gives chunks that the source does not have the fill value.
 	FillMissing bool
-	// FollowLinks lets symbolic links inside of the source lead out of it.
+	// FollowLinks allows symbolic links in the source to lead out of it.
 	FollowLinks bool
-	// Flat keeps the names of tensors whole, as the keys of one dict. Otherwise Separator,
-	// or a dot if it is "", divides them into the keys of nested dicts. Both are for
-	// safetensors files as the source.
+	// Flat makes the whole names of tensors the keys of one dict. Without Flat, the names
+	// are divided at Separator, or at dots if Separator is "", into the keys of nested
+	// dicts. Both fields are for safetensors files as the source.
 	Flat      bool
 	Separator string
 }
 
-// Report says what a conversion has done, and what the destination does not have. One that
-// failed reports what it had found until then.
+// Report describes the results of a conversion, and the data that the destination does
+// not have. A conversion that fails returns the report up to its failure.
 type Report struct {
 	Leaves int
-	Bytes  int64 // of the leaves in memory
-	// Losses are of the leaves of which Storage.DType changed elements that are out of its
-	// range, in the order of their paths.
+	Bytes  int64 // size of the leaves in memory
+	// Losses has an entry for each leaf with elements that are out of the range of
+	// Storage.DType. The entries are in the order of the leaves' paths.
 	Losses []Loss
 	// Uncast says that Storage.DType converted no array.
 	Uncast bool
-	// Unsharded is how many arrays were divided among devices, which a safetensors file does
-	// not say.
+	// Unsharded is the number of arrays that were divided among devices. A safetensors
+	// file does not record that.
 	Unsharded int
-	// ShardingErr says why the shardings of the source's arrays are not known, if they are not.
+	// ShardingErr says why the shardings of the source's arrays are unknown. It is nil if
+	// they are known.
 	ShardingErr error
 	// Left are the checkpointables that a safetensors file cannot hold beside the pytree.
 	Left []string
-	// Opaque are the checkpointables of kinds that are not known, by name, with their kinds.
-	// Their files are copied as they are.
+	// Opaque maps the names of checkpointables of unknown kinds to the kinds. Their files
+	// are copied unchanged.
 	Opaque map[string]string
-	// Gone are the leaves that the entry of a safetensors file lists and the file lacks.
+	// Gone are the leaves that the entry of a safetensors file lists but the file does
+	// not have.
 	Gone []string
 }
 
-// OptionError reports an option that does not fit what is converted.
+// OptionError reports an option that does not fit the conversion.
 type OptionError struct {
 	Option string // the name of the field of [Options]
-	Text   string // what is wrong with it, as a clause that follows the name
-	// Names are the checkpointables that there are to choose from, if that helps.
+	Text   string // the problem, as a clause that follows the name
+	// Names are the checkpointables to choose from, if that helps.
 	Names []string
 }
 
@@ -80,10 +85,10 @@ func (e *OptionError) Error() string { return e.Option + " " + e.Text }
 // Is makes the error match [orbax.ErrUsage].
 func (e *OptionError) Is(target error) bool { return target == orbax.ErrUsage }
 
-// NameError reports that Name must be given.
+// NameError reports that Options.Name must be set.
 type NameError struct {
-	// Names are the pytrees that there are to choose from; none if the source has no names
-	// and needs one.
+	// Names are the pytrees to choose from. It is empty if the source has no names and
+	// needs one.
 	Names []string
 	text  string
 }
@@ -93,10 +98,10 @@ func (e *NameError) Error() string { return e.text }
 // Is makes the error match [orbax.ErrUsage].
 func (e *NameError) Is(target error) bool { return target == orbax.ErrUsage }
 
-// ToSafetensors makes a safetensors file at dst of a pytree of the checkpoint at src, or of
-// several such files at src. It refuses dtypes that safetensors does not have with
-// [orbax.ErrDType] before it writes anything, and a dst that is not on the local disk with
-// [orbax.ErrUnsupported]. Directories that dst lacks are made.
+// ToSafetensors makes a safetensors file at dst, of a pytree of the checkpoint at src or
+// of several safetensors files at src. It makes missing directories of dst. It writes
+// nothing if it fails with [orbax.ErrDType], because safetensors does not have a dtype,
+// or with [orbax.ErrUnsupported], because dst is not on the local disk.
 func ToSafetensors(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	arrays := o.Storage
 	arrays.DType = array.Invalid
@@ -112,9 +117,10 @@ func ToSafetensors(ctx context.Context, src, dst string, o Options) (*Report, er
 	return o.run(ctx, src, dst, func(ctx context.Context, c *conversion) error { return c.exportFile(ctx) })
 }
 
-// FromSafetensors makes a checkpoint at dst of the safetensors file at src, or of the directory
-// of such files. If the directory has an index, such as model.safetensors.index.json, all that
-// it lists must be there, and nothing else counts. What is at src and is something else is
+// FromSafetensors makes a checkpoint at dst of the safetensors file, or of the directory
+// of safetensors files, at src. If the directory has an index, such as
+// model.safetensors.index.json, all files and tensors that it lists must exist, and other
+// files are ignored. If src is something else, the error matches
 // [orbax.ErrInvalidCheckpoint].
 func FromSafetensors(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	return o.run(ctx, src, dst, func(ctx context.Context, c *conversion) error {
@@ -129,9 +135,10 @@ func FromSafetensors(ctx context.Context, src, dst string, o Options) (*Report, 
 	})
 }
 
-// Copy makes a checkpoint at dst of what is at src, in any layout that [orbax.Open] reads, with
-// its custom metadata and metrics. Checkpointables that are no pytrees are copied file by file.
-// Of safetensors files it makes what [FromSafetensors] does.
+// Copy makes a checkpoint at dst of the checkpoint at src, in any layout that
+// [orbax.Open] reads, with its custom metadata and metrics. It copies checkpointables
+// that are not pytrees file by file. For safetensors files it does the same as
+// [FromSafetensors].
 func Copy(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	return o.run(ctx, src, dst, func(ctx context.Context, c *conversion) error {
 		t, err := c.tensors(ctx)
@@ -147,7 +154,7 @@ func Copy(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	})
 }
 
-// notTensors says that an option is for tensors as the source.
+// notTensors returns the error for an option that needs safetensors files as the source.
 func (o *Options) notTensors() error {
 	option := "Separator"
 	if o.Flat {
@@ -156,7 +163,7 @@ func (o *Options) notTensors() error {
 	return &OptionError{Option: option, Text: "is for making a checkpoint of .safetensors files"}
 }
 
-// conversion is one that has its source open.
+// conversion is a conversion with an open source.
 type conversion struct {
 	Options
 	src, dst string
@@ -164,7 +171,7 @@ type conversion struct {
 	report   *Report
 }
 
-// run opens the source and converts.
+// run opens the source and calls convert.
 func (o Options) run(ctx context.Context, src, dst string, convert func(context.Context, *conversion) error) (*Report, error) {
 	if o.Flat && o.Separator != "" {
 		return nil, &OptionError{Option: "Separator", Text: "divides names, and Flat keeps them whole"}
@@ -185,7 +192,7 @@ func (o *Options) inspector() inspect.Inspector {
 	return inspect.Inspector{Store: o.From, FollowLinks: o.FollowLinks, FillMissing: o.FillMissing}
 }
 
-// selection returns the options by which the source's pytree is opened.
+// selection returns the options for opening the source's pytree.
 func (c *conversion) selection() []orbax.LoadOption {
 	options := inspect.OptionsOf[orbax.LoadOption](c.inspector().Fill())
 	if len(c.Select) > 0 {
@@ -194,7 +201,8 @@ func (c *conversion) selection() []orbax.LoadOption {
 	return options
 }
 
-// tensors returns the tree that safetensors files at the source are, or nil.
+// tensors returns the tree of the safetensors files at the source. It returns nil if the
+// source is something else.
 func (c *conversion) tensors(ctx context.Context) (*view.Tree, error) {
 	if len(c.ck.Names()) > 0 {
 		return nil, nil

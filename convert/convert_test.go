@@ -13,8 +13,8 @@ import (
 	"github.com/go-orbax/orbax/handler"
 )
 
-// TestRefuses wants the errors of what cannot be converted to be told apart, and nothing
-// written.
+// TestRefuses checks that different errors are reported for things that cannot be
+// converted, and that nothing is written.
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	one, two, exists := filepath.Join(dir, "one"), filepath.Join(dir, "two"), filepath.Join(dir, "exists")

@@ -15,8 +15,8 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// copyCheckpoint makes a checkpoint of another one. Its arrays are read as they
-// are written.
+// copyCheckpoint makes a checkpoint of another checkpoint. It reads arrays while it
+// writes them.
 func (c *conversion) copyCheckpoint(ctx context.Context) error {
 	names, err := c.chosen(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *conversion) copyCheckpoint(ctx context.Context) error {
 	return c.blame(orbax.SaveCheckpointables(ctx, c.dst, parts, options...))
 }
 
-// chosen returns the names of the parts that are copied.
+// chosen returns the names of the checkpointables that are copied.
 func (c *conversion) chosen(ctx context.Context) ([]string, error) {
 	names := inspect.PartNames(c.ck, "")
 	if c.Name != "" && names[0] != "" {
@@ -100,7 +100,7 @@ func (c *conversion) chosen(ctx context.Context) ([]string, error) {
 	return nil, &OptionError{Option: "Select", Text: fmt.Sprintf("is for one pytree, and %s has several: %s", c.src, fault.List(trees)), Names: trees}
 }
 
-// blame says of damage that was found by a save that it is the source's.
+// blame attributes damage that a save has found to the source.
 func (c *conversion) blame(err error) error {
 	var lib *orbax.Error
 	if errors.Is(err, orbax.ErrCorrupt) && errors.As(err, &lib) {
@@ -109,8 +109,8 @@ func (c *conversion) blame(err error) error {
 	return err
 }
 
-// documents are the kinds of parts that are one file: its names, of which Orbax's
-// v1 writes the first, and v1's handler.
+// documents has the kinds of checkpointables that are one file: the names of the file,
+// the first of which Orbax v1 writes, and the handler of v1.
 var documents = map[string]struct {
 	files   []string
 	handler handler.Handler
@@ -119,7 +119,7 @@ var documents = map[string]struct {
 	inspect.KindProto: {[]string{layout.ProtoFile}, handler.ProtoHandler{}},
 }
 
-// copiedPart returns a part that is no pytree, to be saved as it is.
+// copiedPart returns a checkpointable that is not a pytree, to be saved unchanged.
 func (c *conversion) copiedPart(ctx context.Context, m *orbax.CheckpointMetadata, name string, registry *handler.Registry) (*partFiles, error) {
 	kind := c.inspector().KindOf(ctx, m, name)
 	p := &partFiles{typ: m.Handlers[name]}
@@ -140,7 +140,7 @@ func (c *conversion) copiedPart(ctx context.Context, m *orbax.CheckpointMetadata
 	if name == "" && c.Name == "" {
 		return nil, &NameError{text: c.src + " is one document, which needs a name in a checkpoint"}
 	}
-	if kind == inspect.KindJSON { // what is none is damaged
+	if kind == inspect.KindJSON { // a document that is not JSON is damaged
 		if _, err := c.ck.Load(ctx, orbax.Name(name)); err != nil {
 			return nil, err
 		}
@@ -151,10 +151,10 @@ func (c *conversion) copiedPart(ctx context.Context, m *orbax.CheckpointMetadata
 	return p, err
 }
 
-// mayReplace refuses a checkpoint's path at which there is something.
+// mayReplace refuses the path of a checkpoint if something is there.
 func (c *conversion) mayReplace(ctx context.Context) error {
 	if c.Overwrite {
-		return nil // the save looks at what it replaces
+		return nil // the save checks the checkpoint that it replaces
 	}
 	at, err := config.Locate(ctx, c.To, c.dst)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 	}
 	exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
 	if ok, _ := orbax.IsCheckpoint(ctx, c.dst, orbax.In(c.To)); !ok {
-		return exists // Overwrite may refuse it as well
+		return exists // Overwrite might be refused too
 	}
 	return fault.Advise(exists, fault.Overwrite, "pass Overwrite to replace it")
 }

@@ -17,22 +17,22 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Entry is the name of the entry of a safetensors file's __metadata__ that has what safetensors
-// cannot express. The comment of the package describes it.
+// Entry is the name of the entry of a safetensors file's __metadata__ with the data that
+// safetensors cannot express. The package comment describes it.
 const Entry = "__orbax__"
 
-// extraVersion is the version of its document that this package writes, and the only one that
-// it reads.
+// extraVersion is the only version of the entry's document that this package reads and
+// writes.
 const extraVersion = 1
 
-// extraTree is the document under Entry.
+// extraTree is the document of the entry.
 type extraTree struct {
 	Version int         `json:"version"`
 	Leaves  []extraLeaf `json:"leaves,omitempty"`
 	Custom  any         `json:"custom,omitempty"`
 }
 
-// extraLeaf describes a leaf that is not simply an array in nested dicts.
+// extraLeaf describes a leaf other than an array in nested dicts.
 type extraLeaf struct {
 	Keys []any  `json:"keys"` // strings and numbers
 	Kind string `json:"kind,omitempty"`
@@ -41,7 +41,8 @@ type extraLeaf struct {
 	path tree.Path
 }
 
-// The kinds of leaves that are no arrays, besides the names of empty nodes.
+// These are the kinds of leaves that are not arrays. The names of empty nodes are further
+// kinds.
 const (
 	kindScalar = "scalar"
 	kindString = "string"
@@ -50,7 +51,7 @@ const (
 
 var emptyKinds = []tree.Empty{tree.None, tree.EmptyDict, tree.EmptyList, tree.EmptyTuple}
 
-// add lists a leaf if its name alone does not say everything.
+// add lists a leaf, unless its name alone is enough.
 func (e *extraTree) add(m *view.LeafMetadata) {
 	l := extraLeaf{Keys: inspect.Keys(m.Path), PRNG: m.PRNGImpl}
 	switch m.Kind {
@@ -69,10 +70,10 @@ func (e *extraTree) add(m *view.LeafMetadata) {
 	e.Leaves = append(e.Leaves, l)
 }
 
-// dot divides the names of leaves, and of most tensors.
+// dot separates the keys in the names of leaves and of most tensors.
 const dot = "."
 
-// nestedPath is the path that a tensor's name, divided at sep, stands for by itself.
+// nestedPath returns the path for a tensor's name, divided at sep.
 func nestedPath(name, sep string) tree.Path {
 	var p tree.Path
 	for key := range strings.SplitSeq(name, sep) {
@@ -81,7 +82,7 @@ func nestedPath(name, sep string) tree.Path {
 	return p
 }
 
-// marshal returns the document, or "" if there is nothing to say.
+// marshal returns the document, or "" if it would be empty.
 func (e *extraTree) marshal() (string, error) {
 	if len(e.Leaves) == 0 && e.Custom == nil {
 		return "", nil
@@ -91,7 +92,7 @@ func (e *extraTree) marshal() (string, error) {
 	return string(doc), err
 }
 
-// parseExtra reads the document. Its leaves have their paths.
+// parseExtra parses the document and sets the paths of its leaves.
 func parseExtra(text string) (*extraTree, error) {
 	dec := json.NewDecoder(bytes.NewReader(layout.SpellWords([]byte(text))))
 	dec.UseNumber()
@@ -121,12 +122,12 @@ func parseExtra(text string) (*extraTree, error) {
 	return e, nil
 }
 
-// empty returns the index in emptyKinds of the leaf's kind, -1 if it has data.
+// empty returns the index of the leaf's kind in emptyKinds, or -1 if the leaf has data.
 func (l *extraLeaf) empty() int {
 	return slices.IndexFunc(emptyKinds, func(e tree.Empty) bool { return e.String() == l.Kind })
 }
 
-// pathOf is the inverse of jsonKeys.
+// pathOf is the inverse of [inspect.Keys].
 func pathOf(keys []any) (tree.Path, error) {
 	p := make(tree.Path, len(keys))
 	for i, k := range keys {
@@ -146,5 +147,5 @@ func pathOf(keys []any) (tree.Path, error) {
 	return p, nil
 }
 
-// safetensorsFormat is what the metadata of a tree of safetensors files call them.
+// safetensorsFormat is the format that the metadata of a tree of safetensors files have.
 const safetensorsFormat = "safetensors"

@@ -13,8 +13,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// TestExtraRoundTrip checks that the reserved entry gives back what it was made
-// of.
+// TestExtraRoundTrip checks that parsing the entry gives back its contents.
 func TestExtraRoundTrip(t *testing.T) {
 	kinds := []tree.Kind{tree.KindArray, tree.KindScalar, tree.KindString, tree.KindBytes, tree.KindEmpty}
 	rapid.Check(t, func(t *rapid.T) {

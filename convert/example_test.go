@@ -14,7 +14,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 )
 
-// saved saves a state in a temporary directory, and returns the directory and the
+// saved saves a state in a temporary directory. It returns the directory and the
 // checkpoint's path.
 func saved(state any) (dir, ckpt string) {
 	dir, err := os.MkdirTemp("", "convert")
@@ -28,8 +28,8 @@ func saved(state any) (dir, ckpt string) {
 	return dir, ckpt
 }
 
-// A state goes to a safetensors file and back: what safetensors does not have, such as lists and
-// numbers, is in the entry __orbax__ of the file.
+// A state goes to a safetensors file and back. The file's entry __orbax__ has the data
+// that safetensors cannot express, such as lists and numbers.
 func Example() {
 	ctx := context.Background()
 	dir, ckpt := saved(map[string]any{
@@ -58,7 +58,7 @@ func Example() {
 	// Output: 2 [1 2 3] 100
 }
 
-// The report has what a smaller dtype could not hold.
+// The report counts the elements that a smaller dtype could not hold.
 func ExampleCopy() {
 	ctx := context.Background()
 	dir, ckpt := saved(map[string]any{"w": array.Of([]float32{1, 1e6, 1e-9, 2}, 4)})
@@ -75,7 +75,7 @@ func ExampleCopy() {
 	// Output: w: 1 element became infinite, 1 element became 0
 }
 
-// A dtype that safetensors does not have is refused before anything is written.
+// ToSafetensors refuses a dtype that safetensors does not have before it writes anything.
 func ExampleToSafetensors() {
 	ctx := context.Background()
 	dir, ckpt := saved(map[string]any{"z": array.Of([]complex128{1i}, 1)})

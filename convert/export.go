@@ -91,8 +91,8 @@ func (c *conversion) exportFile(ctx context.Context) error {
 	return nil
 }
 
-// mayReplaceFile refuses a file's path at which there is something, or something else than a
-// regular file.
+// mayReplaceFile refuses the path of a file if something is there. With Overwrite it
+// refuses only things other than regular files.
 func (c *conversion) mayReplaceFile(file string) error {
 	info, err := os.Lstat(file)
 	switch {
@@ -103,7 +103,7 @@ func (c *conversion) mayReplaceFile(file string) error {
 	case !c.Overwrite:
 		exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
 		if info.IsDir() {
-			return exists // Overwrite does not replace it
+			return exists // Overwrite does not replace a directory
 		}
 		return fault.Advise(exists, fault.Overwrite, "pass Overwrite to replace it")
 	case !info.Mode().IsRegular():
@@ -119,14 +119,13 @@ func (c *conversion) checkRoom(ctx context.Context, file string, need int64) err
 		return err
 	}
 	room, err := at.Store.Room(ctx, at.Name)
-	if err != nil || room >= need { // without an answer the write finds out
+	if err != nil || room >= need { // if the room is unknown, writing finds out
 		return ctx.Err()
 	}
 	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, fault.Size(need), fault.Size(room))
 }
 
-// refuseGuess returns an error if it is not clear which of several pytrees is to be
-// converted.
+// refuseGuess returns an error if several pytrees could be meant.
 func (c *conversion) refuseGuess(ctx context.Context) error {
 	if c.Name != "" {
 		return nil
@@ -144,14 +143,14 @@ func (c *conversion) refuseGuess(ctx context.Context) error {
 	return nil
 }
 
-// exportPlan is what a safetensors file will have in it.
+// exportPlan is the future contents of a safetensors file.
 type exportPlan struct {
 	tensors  []safetensors.Tensor
 	metadata map[string]string
 	bytes    int64
 }
 
-// cast returns the tree with the arrays that Storage.DType converts converted.
+// cast returns the tree after the conversion to Storage.DType.
 func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
 	to := c.Storage.DType
 	if to == array.Invalid {
@@ -171,10 +170,11 @@ func (c *conversion) cast(t *view.Tree) (*view.Tree, error) {
 	return view.New("", leaves), nil
 }
 
-// planExport plans the file of a tree, which its checkpoint describes.
+// planExport plans the file of the tree t. described is the description of the tree in
+// its checkpoint.
 func (c *conversion) planExport(ctx context.Context, described *view.TreeMetadata, t *view.Tree) (*exportPlan, error) {
 	p := &exportPlan{metadata: map[string]string{}, bytes: t.Metadata().Bytes()}
-	joined := described.Format == safetensorsFormat // of files that are to be one
+	joined := described.Format == safetensorsFormat // several files become one
 	var extra extraTree
 	var errs []error
 	sharded := 0
@@ -236,8 +236,8 @@ func (c *conversion) refuseExport(errs []error) error {
 	return err
 }
 
-// planCustom puts custom metadata where it belongs: strings as entries, other
-// values into the reserved one. It warns of what is left behind.
+// planCustom plans the custom metadata: strings become entries, other values go to the
+// reserved entry. It reports the checkpointables that are left behind.
 func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extraTree) error {
 	m, err := c.ck.Metadata(ctx, orbax.Name(c.Name))
 	if err != nil {
@@ -278,12 +278,12 @@ func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extra
 		p.metadata[Entry] = entry
 	}
 	if len(p.metadata) == 0 {
-		p.metadata = nil // as files without metadata are
+		p.metadata = nil // as in files without metadata
 	}
 	return nil
 }
 
-// localFile returns the path on the local disk of what a path or the URL of a file stands for.
+// localFile returns the path on the local disk for a path or the URL of a file.
 func localFile(ctx context.Context, path string) (string, error) {
 	scheme, _, isURL := strings.Cut(path, "://")
 	at, err := storage.Resolve(ctx, path)

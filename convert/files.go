@@ -12,16 +12,17 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// partFiles is a part of a checkpoint that is copied file by file.
+// partFiles is a checkpointable that is copied file by file.
 type partFiles struct {
-	typ string // the handler to record
-	// only, if not empty, are the names of which the one that exists is copied. It
-	// keeps its name: of the readers of a document some look for one name alone.
+	typ string // handler to record
+	// only, if not empty, are the possible names of the only file; the one that exists is
+	// copied. It keeps its name, because some readers of a document look for one name
+	// only.
 	only []string
 	dir  *handler.ReadDir
 }
 
-// copy copies the files. Each is checked against its digest, if the checkpoint has one.
+// copy copies the files. It checks each against its digest, if the checkpoint has one.
 func (p *partFiles) copy(ctx context.Context, to *handler.WriteDir) error {
 	if len(p.only) == 0 {
 		return p.copyDir(ctx, to, ".")
@@ -49,7 +50,7 @@ func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir strin
 		switch {
 		case e.Dir:
 			err = p.copyDir(ctx, to, name)
-		case name != layout.CommitFile: // Orbax v0 puts it into every part, and v1 into none
+		case name != layout.CommitFile: // Orbax v0 puts it into every checkpointable, and v1 into none
 			var data []byte
 			if data, err = p.dir.ReadFile(ctx, name); err == nil {
 				err = to.WriteFile(ctx, name, data)
@@ -62,7 +63,8 @@ func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir strin
 	return nil
 }
 
-// filesHandler saves partFiles as what the handler of the type has saved. It loads nothing.
+// filesHandler saves partFiles in place of the handler that has saved the files. It loads
+// nothing.
 type filesHandler struct{ typ string }
 
 func (h filesHandler) Type() string { return h.typ }

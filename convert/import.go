@@ -16,7 +16,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// importFiles makes a checkpoint of the tree that safetensors files are.
+// importFiles makes a checkpoint of the tree of safetensors files.
 func (c *conversion) importFiles(ctx context.Context, t *view.Tree) error {
 	if err := t.Metadata().Err(); err != nil {
 		return inspect.InCheckpoint(c.src, err)
@@ -47,7 +47,7 @@ func (c *conversion) importFiles(ctx context.Context, t *view.Tree) error {
 	return nil
 }
 
-// importer makes a tree of tensors, which stay in their files.
+// importer makes a tree of tensors. The tensors stay in their files.
 type importer struct {
 	*conversion
 	tensors  map[string]*view.Leaf
@@ -87,8 +87,8 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	return state, in.custom(extra, l.strings), err
 }
 
-// place returns the path of a leaf in the tree: the given one, unless names stay
-// whole.
+// place returns the path of a leaf in the tree: path, or name as a single key if names
+// stay whole.
 func (in *importer) place(name string, path tree.Path) tree.Path {
 	if in.Flat {
 		return tree.Path{{Name: name}}
@@ -96,8 +96,8 @@ func (in *importer) place(name string, path tree.Path) tree.Path {
 	return path
 }
 
-// listedLeaves are the leaves that the reserved entry lists, and the names of the
-// entries and tensors that they are made of.
+// listedLeaves has the leaves that the reserved entry lists, and the names of the entries
+// and tensors that they are made of.
 type listedLeaves struct {
 	leaves           []tree.Leaf
 	strings, tensors map[string]bool
@@ -113,7 +113,7 @@ func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves
 		l := &extra.Leaves[i]
 		name := l.path.String()
 		if len(patterns) > 0 && !patterns.Match(l.path, nil) {
-			continue // the tensors are selected already
+			continue // tensors have been selected already
 		}
 		value, err := in.extraValue(ctx, l, name, in.tensors[name])
 		switch {
@@ -132,7 +132,7 @@ func (in *importer) listed(ctx context.Context, extra *extraTree) (*listedLeaves
 	return listed, nil
 }
 
-// errGone says that another program has removed what it did not know.
+// errGone reports data that another program has dropped because it did not know it.
 var errGone = errors.New("not in the file")
 
 // extraValue returns the value of a leaf that the reserved entry lists.
@@ -178,8 +178,8 @@ func (in *importer) extraValue(ctx context.Context, l *extraLeaf, name string, t
 	return array.PRNGKey(l.PRNG, a)
 }
 
-// custom returns the custom metadata: what the reserved entry has of it, and
-// the entries that are no leaves.
+// custom returns the custom metadata: those in the reserved entry, and the entries that
+// are not leaves.
 func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 	members := map[string]any{}
 	switch c := extra.Custom.(type) {
@@ -187,7 +187,7 @@ func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 	case map[string]any:
 		members = c
 	default:
-		return c // a list; files with one have no entries of their own
+		return c // a list; a file with a list has no other custom entries
 	}
 	for k, v := range in.metadata {
 		if k != Entry && !strings[k] {

@@ -14,15 +14,16 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// Loss counts the elements of a leaf that are outside of the range of the dtype that they were
-// converted to.
+// Loss counts the elements of a leaf that were out of the range of the dtype to which
+// they were converted.
 type Loss struct {
-	Leaf string // its path
-	// What became of the elements: the nearest value in range, infinity, NaN, or 0.
+	Leaf string // path of the leaf
+	// These count the elements that became the nearest value in range, infinity, NaN, or
+	// 0.
 	Clipped, Infinite, NaN, Zero int
 }
 
-// Add adds the counts of another loss.
+// Add adds the counts of another loss to l.
 func (l *Loss) Add(m Loss) {
 	l.Clipped += m.Clipped
 	l.Infinite += m.Infinite
@@ -30,7 +31,7 @@ func (l *Loss) Add(m Loss) {
 	l.Zero += m.Zero
 }
 
-// String says what became of the elements: "2 elements were clipped, 1 became 0".
+// String describes the results of the conversion: "2 elements were clipped, 1 became 0".
 func (l Loss) String() string {
 	var said []string
 	say := func(n int, one, many string) {
@@ -50,13 +51,13 @@ func (l Loss) String() string {
 	return strings.Join(said, ", ")
 }
 
-// losses are those of all leaves.
+// losses collects the losses of all leaves.
 type losses struct {
 	mu     sync.Mutex
 	leaves map[string]*Loss
 }
 
-// watch returns a context in which the conversions to Storage.DType are looked at.
+// watch returns a context in which l counts the losses of conversions to Storage.DType.
 func (l *losses) watch(ctx context.Context) context.Context {
 	l.leaves = map[string]*Loss{}
 	return castlog.With(ctx, func(leaf string, dst []byte, to array.DType, src []byte, from array.DType) {
@@ -86,11 +87,10 @@ func (l *losses) list() []Loss {
 	return all
 }
 
-// lostBlock is how many elements countLost widens at a time.
+// lostBlock is the number of elements that countLost widens at a time.
 const lostBlock = 1024
 
-// countLost compares elements with what they were converted to, which is of the same
-// class.
+// countLost compares elements before and after a conversion within their class.
 func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n Loss) {
 	if from.IsInteger() {
 		return Loss{Clipped: countClipped(dst, to, src, from)}
@@ -105,10 +105,10 @@ func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n Loss
 		k := min(lostBlock, len(src)/from.Size())
 		x, y := a[:k*wide.Size()], b[:k*wide.Size()]
 		if array.Convert(x, wide, src[:k*from.Size()], from) != nil || array.Convert(y, wide, dst[:k*to.Size()], to) != nil {
-			return n // such a conversion was refused before
+			return n // such a conversion has been refused before
 		}
 		for i := 0; i < len(x); i += 8 * parts {
-			for p := range parts { // the first part that is lost counts
+			for p := range parts { // the first lost part counts
 				if e := lostFloat(floatAt(x[i+8*p:]), floatAt(y[i+8*p:]), limit); e != (Loss{}) {
 					n.Add(e)
 					break
@@ -122,8 +122,8 @@ func countLost(dst []byte, to array.DType, src []byte, from array.DType) (n Loss
 
 func floatAt(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
 
-// lostFloat reports what a lost when it was converted to b, whose dtype has the largest
-// value limit.
+// lostFloat returns the loss of a when it was converted to b. limit is the largest value
+// of b's dtype.
 func lostFloat(a, b, limit float64) Loss {
 	switch {
 	case a == b || math.IsNaN(a):
@@ -140,8 +140,8 @@ func lostFloat(a, b, limit float64) Loss {
 	return Loss{}
 }
 
-// largest returns the largest value of a float type that has neither infinities nor NaN,
-// and so clips; infinity for others.
+// largest returns the largest value of a float type without infinities and NaN, which
+// clips. It returns infinity for other types.
 func largest(d array.DType) float64 {
 	inf, min, wide := array.Of([]float64{math.Inf(1)}).Bytes(), make([]byte, d.Size()), make([]byte, 8)
 	if d.IsComplex() || array.Convert(min, d, inf, array.Float64) != nil || array.Convert(wide, array.Float64, min, d) != nil || math.IsNaN(floatAt(wide)) {
@@ -150,7 +150,7 @@ func largest(d array.DType) float64 {
 	return floatAt(wide)
 }
 
-// countClipped returns how many integers do not come back from a conversion.
+// countClipped returns the number of integers that a conversion does not preserve.
 func countClipped(dst []byte, to array.DType, src []byte, from array.DType) (n int) {
 	var back [lostBlock * 8]byte
 	item := from.Size()
@@ -158,7 +158,7 @@ func countClipped(dst []byte, to array.DType, src []byte, from array.DType) (n i
 		k := min(lostBlock, len(src)/item)
 		b := back[:k*item]
 		if array.Convert(b, from, dst[:k*to.Size()], to) != nil {
-			return n // such a conversion was refused before
+			return n // such a conversion has been refused before
 		}
 		if string(b) != string(src[:k*item]) {
 			for i := 0; i < len(b); i += item {

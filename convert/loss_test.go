@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// TestCountLost compares the counts with what the elements say one by one.
+// TestCountLost compares the counts with a comparison of the elements one by one.
 func TestCountLost(t *testing.T) {
 	ints := []array.DType{array.Int4, array.Int8, array.Uint8, array.Int16, array.Uint32, array.Int64, array.Uint64}
 	floats := []array.DType{array.Float64, array.Float32, array.Float16, array.BFloat16, array.Float8E5M2}

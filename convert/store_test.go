@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/storage/mem"
 )
 
-// TestStores converts from one store of the program's to another one, and to and from the
+// TestStores converts from one store of the program to another one, and to and from the
 // local disk.
 func TestStores(t *testing.T) {
 	t.Chdir(t.TempDir())

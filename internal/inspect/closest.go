@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Closest returns up to n candidates that may have been meant by name: those
-// that a few typing errors lead to, and those that name is a part of.
+// Closest returns up to n candidates that name may have been meant for: those that a few
+// typing errors lead to, and those that contain name.
 func Closest(name string, candidates []string, n int) []string {
 	type scored struct {
 		name string
@@ -39,8 +39,9 @@ func Closest(name string, candidates []string, n int) []string {
 	return names
 }
 
-// distance returns how many bytes must be inserted, removed, replaced or swapped
-// with their neighbours to make b of a; more than limit if it is more than limit.
+// distance returns the number of bytes that must be inserted, removed, replaced or
+// swapped with their neighbours to turn a into b. If the number is more than limit, the
+// result is some number above limit.
 func distance(a, b string, limit int) int {
 	if d := len(a) - len(b); d > limit || -d > limit {
 		return limit + 1

@@ -13,14 +13,14 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Comparison is what Diff has found out about the checkpoints at A and B.
+// Comparison is the result of [Inspector.Diff] for the checkpoints at A and B.
 type Comparison struct {
 	A, B  string
 	Found *orbax.Difference
 }
 
-// Diff compares two checkpoints, or their checkpointables called name, and if patterns are
-// given only the leaves that they match, each of which must match one.
+// Diff compares two checkpoints, or their checkpointables called name. With patterns it
+// compares only the leaves that match them, and each pattern must match a leaf.
 func (in Inspector) Diff(ctx context.Context, a, b, name string, patterns []string, o view.DiffOptions) (*Comparison, error) {
 	parsed, err := tree.ParsePatterns(patterns...)
 	if err != nil {
@@ -61,8 +61,8 @@ func (in Inspector) Diff(ctx context.Context, a, b, name string, patterns []stri
 	return &Comparison{A: a, B: b, Found: found}, nil
 }
 
-// OnlyKeys reports whether nothing differs but keys, as those of a tensor's name and of
-// nested dicts do.
+// OnlyKeys reports whether the trees differ only in their keys, as a tensor's name
+// differs from the keys of nested dicts.
 func (c *Comparison) OnlyKeys() bool {
 	d := c.Found
 	if len(d.OnlyA)+len(d.OnlyB) > 0 || slices.Contains(slices.Collect(maps.Values(d.Documents)), true) {
@@ -78,7 +78,7 @@ func (c *Comparison) OnlyKeys() bool {
 	return true
 }
 
-// Several reports whether leaves must be told apart by their parts.
+// Several reports whether the names of leaves need the names of their checkpointables.
 func (c *Comparison) Several() bool {
 	d := c.Found
 	return len(d.Trees)+len(d.Documents)+len(d.Unknown)+len(d.OnlyA)+len(d.OnlyB) > 1

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// diffDocument is the document of a comparison.
+// diffDocument is the JSON document of a comparison.
 type diffDocument struct {
 	A           string     `json:"a"`
 	B           string     `json:"b"`
@@ -41,10 +41,11 @@ type valuesDiff struct {
 	MaxRel   any   `json:"max_rel"`
 }
 
-// Document returns the comparison as a JSON document. The help of orbax diff describes it.
+// Document returns the comparison as a JSON document, which the help of orbax diff
+// describes.
 func (c *Comparison) Document() (any, error) {
 	d := c.Found
-	// Lists, and not null, where there is nothing.
+	// Use empty lists instead of null.
 	doc := diffDocument{
 		A: c.A, B: c.B, Equal: d.Equal(), Leaves: d.Leaves,
 		OnlyA: append([]string{}, d.OnlyA...), OnlyB: append([]string{}, d.OnlyB...),
@@ -84,7 +85,7 @@ func describeDiff(part string, l *view.LeafDiff) (leafDiff, error) {
 	return d, err
 }
 
-// described returns a leaf as ls --json shows it, or nil.
+// described returns a leaf as ls --json shows it. It returns nil if m is nil.
 func described(m *view.LeafMetadata) (*Leaf, error) {
 	if m == nil {
 		return nil, nil
@@ -93,7 +94,7 @@ func described(m *view.LeafMetadata) (*Leaf, error) {
 	return &l, err
 }
 
-// jsonValue returns an element, or a string, as a JSON value.
+// jsonValue returns an element or a string as a JSON value.
 func jsonValue(v any) any {
 	if s, ok := v.(string); ok {
 		return s

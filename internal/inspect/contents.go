@@ -12,9 +12,9 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// PartNames returns name, or if it is "" the names of all parts of a checkpoint.
-// One that is a pytree or document itself, as Orbax v0 wrote them and as other
-// formats are, is its only part and has the name "".
+// PartNames returns name alone, or, if name is "", the names of all checkpointables. A
+// checkpoint that is itself a single pytree or document, as Orbax v0 wrote them and as
+// other formats are, has one checkpointable, called "".
 func PartNames(ck *orbax.Checkpoint, name string) []string {
 	if names := ck.Names(); name == "" && len(names) > 0 {
 		return names
@@ -22,8 +22,8 @@ func PartNames(ck *orbax.Checkpoint, name string) []string {
 	return []string{name}
 }
 
-// Look describes a checkpoint with the part called name, or with all of its
-// parts if name is "".
+// Look describes a checkpoint with its checkpointable called name, or, if name is "",
+// with all checkpointables.
 func Look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.FillOption) (*orbax.CheckpointMetadata, error) {
 	if name == "" {
 		return ck.CheckpointablesMetadata(ctx, OptionsOf[orbax.LoadCheckpointablesOption](fill)...)
@@ -39,17 +39,16 @@ func Look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	return m, NameHint(err, ck, name)
 }
 
-// lookAtEach describes those parts of a checkpoint that can be described, where look has
-// failed with err, which it returns if it is about the checkpoint as a whole, or about all
-// parts. lost has why
-// the others cannot be.
+// lookAtEach describes the checkpointables one by one after a description of all has
+// failed with err. It returns err if that concerns the whole checkpoint, or if no
+// checkpointable can be described. lost has the errors of those that cannot be described.
 func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...orbax.FillOption) (m *orbax.CheckpointMetadata, lost map[string]error, _ error) {
 	m, infoErr := ck.Info(ctx)
 	if infoErr != nil || !IsDamage(err) || len(ck.Names()) == 0 {
 		return nil, nil, err
 	}
 	names := ck.Names()
-	for name := range m.Handlers { // a part without its directory is only there
+	for name := range m.Handlers { // lost because its directory is missing
 		if name != m.Deleting && name != layout.MetricsName && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -74,7 +73,7 @@ func lookAtEach(ctx context.Context, ck *orbax.Checkpoint, err error, fill ...or
 	return m, lost, nil
 }
 
-// NameHint adds the names of the parts to an error about a part that is not there.
+// NameHint adds the names of the checkpointables to an error about a missing one.
 func NameHint(err error, ck *orbax.Checkpoint, name string) error {
 	names := ck.Names()
 	if !errors.Is(err, orbax.ErrNotExist) && !errors.Is(err, orbax.ErrReservedName) || IsDamage(err) || len(names) == 0 {
@@ -94,7 +93,7 @@ func InCheckpoint(path string, err error) error {
 	return &orbax.Error{Op: "load", Path: path, Err: err}
 }
 
-// The kinds of parts that are no pytrees, besides names of handlers.
+// These are the kinds of checkpointables that are not pytrees, besides names of handlers.
 const (
 	KindJSON     = "json"
 	KindProto    = "proto"
@@ -102,31 +101,32 @@ const (
 	kindUnknown  = "unknown"
 )
 
-// KindOf returns the kind of a part that is no pytree: what the checkpoint says
-// of it, else what its files say.
+// KindOf returns the kind of a checkpointable that is not a pytree. It follows the
+// checkpoint's metadata or, if they do not say, the files of the checkpointable.
 func (in Inspector) KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
 	typ := m.Handlers[name]
 	if typ == "" {
 		if at, err := in.Locate(ctx, m.Path); err == nil {
-			typ, _ = layout.TypeByFiles(ctx, at.Store, at.Join(name).Name) // unknown if they cannot be seen
+			typ, _ = layout.TypeByFiles(ctx, at.Store, at.Join(name).Name) // unknown if the files cannot be listed
 		}
 	}
 	return kindOfHandler(typ)
 }
 
-// TreeOf returns the metadata of the part called name, nil if it is no pytree.
+// TreeOf returns the metadata of the checkpointable called name. It returns nil if that
+// is not a pytree.
 func TreeOf(m *orbax.CheckpointMetadata, name string) *view.TreeMetadata {
 	t, _ := m.Checkpointables[name].(*view.TreeMetadata)
 	return t
 }
 
-// TreesAmong returns the names of those parts that are pytrees.
+// TreesAmong returns those of names that are pytrees.
 func TreesAmong(m *orbax.CheckpointMetadata, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return TreeOf(m, name) == nil })
 }
 
-// kindOfHandler makes a word of the recorded type of a handler that is not for
-// pytrees, such as
+// kindOfHandler makes a word of the recorded type of a handler that is not for pytrees.
+// An example of a type is
 // "orbax.checkpoint.experimental.v1._src.handlers.json_handler.JsonHandler".
 func kindOfHandler(typ string) string {
 	switch class := layout.HandlerClass(typ); class {

@@ -13,14 +13,15 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// document is a part of a checkpoint that is a JSON document, or whose files are such.
+// document is a checkpointable that is a JSON document, or whose files are JSON
+// documents.
 type document struct {
 	checkpoint, name string
-	kind             string // of the part
+	kind             string // of the checkpointable
 	text             []byte
 }
 
-// readDocument reads the part called name. Its text is as stored, unless it has
+// readDocument reads the checkpointable called name. The text is unchanged, unless it has
 // numbers that JSON does not have, which Python writes nonetheless.
 func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) (*document, error) {
 	var text json.RawMessage

@@ -15,16 +15,18 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// keySeparator divides the keys of a leaf's path.
+// keySeparator separates the keys of a leaf's path.
 const keySeparator = "."
 
-// Content is what has an address in a checkpoint: a leaf, a region of one, or a document.
+// Content is the target of an address in a checkpoint: a leaf, a region of a leaf, or a
+// document.
 type Content interface {
-	// Print writes it for people, an array with every element if all is set.
+	// Print writes the content for people. If all is set, it writes every element of an
+	// array.
 	Print(ctx context.Context, w *bufio.Writer, all bool) error
 	// WriteRaw writes the bytes of a leaf.
 	WriteRaw(ctx context.Context, w io.Writer) error
-	// WriteJSON writes the document that the help of orbax cat describes.
+	// WriteJSON writes the JSON document that the help of orbax cat describes.
 	WriteJSON(ctx context.Context, w *bufio.Writer) error
 }
 
@@ -32,11 +34,11 @@ type Content interface {
 type storedLeaf struct {
 	leaf       *view.Leaf
 	meta       *view.LeafMetadata
-	name       string // its path, and the region
-	checkpoint string // its path
+	name       string // path of the leaf, and the region
+	checkpoint string // path of the checkpoint
 }
 
-// err says why the leaf cannot be read; nil if nothing is known to be in the way.
+// err returns the error if the leaf is known to be unreadable, else nil.
 func (l *storedLeaf) err() error {
 	if l.meta.Err == nil {
 		return nil
@@ -44,31 +46,32 @@ func (l *storedLeaf) err() error {
 	return InCheckpoint(l.checkpoint, &orbax.LeafError{Path: l.name, Err: l.meta.Err})
 }
 
-// finder looks for what paths of leaves mean in a checkpoint.
+// finder finds the content at an address in a checkpoint.
 type finder struct {
 	in      Inspector
 	ck      *orbax.Checkpoint
 	path    string // of the checkpoint
-	part    string // to look in; "" is the one that Orbax loads
+	part    string // checkpointable to search; "" is the one that Orbax loads
 	options []orbax.LoadOption
 }
 
-// noLeafError says that there is no leaf of a name.
+// noLeafError reports that there is no leaf of the given name.
 type noLeafError struct{ error }
 
 func (e noLeafError) Unwrap() error { return e.error }
 
-// Find returns what leaf means in an open checkpoint at path: a leaf of the checkpointable
-// called part, "" for the one that Orbax loads; else a leaf that follows the name of its
-// checkpointable and a slash; else a checkpointable that is a document. If there is none of
-// that name, the brackets at its end say the region of what the rest means.
+// Find returns the content at the address leaf in an open checkpoint, which is at path.
+// The address is a leaf of the checkpointable called part ("" for the one that Orbax
+// loads); or the name of a checkpointable, a slash and a leaf of it; or the name of a
+// checkpointable that is a document. If nothing has that name, the brackets at its end
+// name a region, and the rest is the address of a leaf.
 func (in Inspector) Find(ctx context.Context, ck *orbax.Checkpoint, path, part, leaf string) (Content, error) {
 	f := &finder{in: in, ck: ck, path: path, part: part, options: OptionsOf[orbax.LoadOption](in.Fill())}
 	return f.find(ctx, leaf)
 }
 
-// find returns what exactly finds under the name leaf, else the region that the brackets at
-// its end say of what it finds under the rest.
+// find finds leaf as a whole, or, if there is no such leaf, the region in the brackets at
+// the end of leaf.
 func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
 	c, err := f.exactly(ctx, leaf)
 	base, text, ok := cutRegion(leaf)
@@ -79,7 +82,7 @@ func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
 	r, regionErr := parseRegion(text)
 	switch {
 	case baseErr != nil && regionErr != nil:
-		return nil, err // they are no region's, but of the name that is not there
+		return nil, err // nothing has the rest as its name either, so the brackets belong to a name that does not exist
 	case baseErr != nil:
 		return nil, baseErr
 	case regionErr != nil:
@@ -92,9 +95,9 @@ func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
 	return l.region(r, text)
 }
 
-// exactly returns what has the name leaf: a leaf of the part to look in; else,
-// as ls prints it, a leaf that follows the name of its part, or a part that is a
-// document.
+// exactly returns the content with the name leaf: a leaf of the part to search; or, in
+// the form that ls prints, the leaf of another part, after the part's name and a slash;
+// or a part that is a document.
 func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
 	part, inPart, isLeaf := strings.Cut(leaf, "/")
 	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
@@ -102,7 +105,7 @@ func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
 	case len(names) == 0:
 		isPart = leaf == "" // the checkpoint itself
 	case len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]):
-		part, isPart = names[0], true // as at the path of a document
+		part, isPart = names[0], true // the path of a document stands for the document
 	}
 	t, err := f.in.OpenTree(ctx, f.ck, f.path, f.part, f.options...)
 	switch noTree := errors.Is(err, ErrNoPytree) || errors.Is(err, orbax.ErrStructure); {
@@ -138,7 +141,7 @@ func (f *finder) isTree(ctx context.Context, name string) bool {
 	return err == nil && TreeOf(m, name) != nil
 }
 
-// leaf returns a leaf of t, or nil.
+// leaf returns the leaf of t called name, or nil.
 func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
 	l, err := t.Leaf(name)
 	if err != nil {
@@ -147,7 +150,7 @@ func (f *finder) leaf(t *view.Tree, name string) *storedLeaf {
 	return &storedLeaf{l, l.Metadata(), name, f.path}
 }
 
-// metrics returns the metrics of a step as a document, or nil if there are none.
+// metrics returns the metrics of a step as a document. It returns nil if there are none.
 func (f *finder) metrics(ctx context.Context) (Content, error) {
 	m, err := f.ck.CheckpointablesMetadata(ctx)
 	if err != nil || m.Metrics == nil {
@@ -157,7 +160,7 @@ func (f *finder) metrics(ctx context.Context) (Content, error) {
 	return &document{f.path, layout.MetricsName, KindJSON, text}, err
 }
 
-// document returns the document that a part is.
+// document returns the checkpointable called name as a document.
 func (f *finder) document(ctx context.Context, name string) (Content, error) {
 	m, err := Look(ctx, f.ck, name)
 	if err != nil {
@@ -186,15 +189,15 @@ func leafNames(m *view.TreeMetadata) []string {
 	return names
 }
 
-// notLeaf says that there are leaves below a path, whose names it takes with
-// what precedes them on the command line.
+// notLeaf returns the error for a path with leaves below it. The hint has the names of
+// such leaves with prefix, as an address has them.
 func (f *finder) notLeaf(path, prefix string, leaves []string) error {
 	err := fmt.Errorf("%s: %s is not a leaf: it holds %s", f.path, fault.Shown(path), Plural(len(leaves), "leaf"))
 	return withNames(err, LeavesBelow, prefixed(prefix, leaves[:min(3, len(leaves))])...)
 }
 
-// noLeaf says that the part called name has no such leaf, and which may have
-// been meant.
+// noLeaf returns the error for a leaf that the checkpointable called name does not have.
+// The hint has leaves that may have been meant.
 func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf string) error {
 	names := leafNames(t.Metadata())
 	var under []string
@@ -237,7 +240,7 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 	return withNames(err, AnyLeaf)
 }
 
-// endingWith returns up to three of the names whose last keys are leaf.
+// endingWith returns up to three of names whose last keys are leaf.
 func endingWith(leaf string, names []string) (near []string) {
 	for _, n := range names {
 		if leaf != "" && strings.HasSuffix(n, keySeparator+leaf) && len(near) < 3 {
@@ -247,8 +250,8 @@ func endingWith(leaf string, names []string) (near []string) {
 	return near
 }
 
-// others returns the name of the pytree that was searched if name was, and those
-// of the others that have the leaf.
+// others returns the name of the pytree that was searched under name, and the names of
+// the other pytrees that have the leaf.
 func (f *finder) others(ctx context.Context, name, leaf string) (searched string, others []string) {
 	for _, n := range f.ck.Names() {
 		m, err := f.ck.Metadata(ctx, orbax.Name(n))
@@ -268,7 +271,7 @@ func (f *finder) others(ctx context.Context, name, leaf string) (searched string
 	return searched, others
 }
 
-// prefixed returns names with what precedes them where a leaf is addressed.
+// prefixed adds prefix to each of names, as an address of a leaf has it.
 func prefixed(prefix string, names []string) []string {
 	full := make([]string, len(names))
 	for i, n := range names {
@@ -279,8 +282,8 @@ func prefixed(prefix string, names []string) []string {
 
 var ErrNoPytree = errors.New("no pytree")
 
-// OpenTree opens the pytree called name in the checkpoint at path; "" stands for
-// the one that Orbax loads.
+// OpenTree opens the pytree called name in the checkpoint ck, which is at path. "" is the
+// pytree that Orbax loads.
 func (in Inspector) OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, name string, options ...orbax.LoadOption) (*view.Tree, error) {
 	t, err := ck.Tree(ctx, append([]orbax.LoadOption{orbax.Name(name)}, options...)...)
 	if err == nil {
@@ -304,7 +307,7 @@ func (in Inspector) OpenTree(ctx context.Context, ck *orbax.Checkpoint, path, na
 	return nil, err
 }
 
-// partTitle names a part in a message.
+// partTitle returns the name of a checkpointable for messages.
 func partTitle(name string) string {
 	if name == "" {
 		return "it"

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// hashed has the digests of a checkpoint. The help of orbax hash describes its JSON.
+// Hashes holds the digests of a checkpoint. The help of orbax hash describes its JSON.
 type Hashes struct {
 	Path  string       `json:"path"`
 	Parts []hashedPart `json:"checkpointables"`
@@ -28,8 +28,9 @@ type hashedLeaf struct {
 	Digest view.Digest `json:"digest"`
 }
 
-// Hash hashes the pytrees of a checkpoint, or the one called name, and if patterns are given
-// the leaves that they match alone; with leaves it returns the digest of each too.
+// Hash hashes the pytrees of a checkpoint, or the one called name. With patterns it
+// hashes only the leaves that match them. If leaves is set, it also returns the digest of
+// each leaf.
 func (in Inspector) Hash(ctx context.Context, path, name string, patterns []string, leaves bool) (*Hashes, error) {
 	options := OptionsOf[orbax.LoadOption](in.Fill())
 	if len(patterns) > 0 {
@@ -64,7 +65,7 @@ func (in Inspector) Hash(ctx context.Context, path, name string, patterns []stri
 	return h, nil
 }
 
-// add hashes the part's tree.
+// add hashes the tree t.
 func (p *hashedPart) add(ctx context.Context, t *view.Tree, leaves bool) error {
 	sum, sums, err := t.Hash(ctx)
 	if err != nil {

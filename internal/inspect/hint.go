@@ -2,45 +2,46 @@ package inspect
 
 import "errors"
 
-// Hint is advice about an error: what a person may have meant, or can do. Programs say it in
-// their own words, such as those of a command line or of a page.
+// Hint is advice about an error: what a person may have meant, or can do. A program puts
+// it into its own words, such as those of a command line or of a web page.
 type Hint struct {
 	Kind       HintKind
-	Checkpoint string   // the path of the checkpoint that it is about
-	Names      []string // of leaves or checkpointables, as the kind says
+	Checkpoint string   // path of the checkpoint
+	Names      []string // of leaves or checkpointables, according to Kind
 	Bytes      int64
 }
 
-// HintKind is what a Hint advises.
+// HintKind is the kind of advice that a [Hint] gives.
 type HintKind int
 
-// The kinds of hints, and what is in Names.
+// These are the kinds of hints, with the contents of Names.
 const (
-	// SimilarLeaves: the leaves that may have been meant, as Find takes them.
+	// SimilarLeaves: Names are leaves that may have been meant, as [Inspector.Find] takes
+	// them.
 	SimilarLeaves HintKind = iota + 1
-	// AnyLeaf: a list of all leaves helps.
+	// AnyLeaf: a list of all leaves would help.
 	AnyLeaf
-	// LeavesBelow: some of the leaves below what was taken for a leaf.
+	// LeavesBelow: Names are some of the leaves below a path that is not a leaf.
 	LeavesBelow
-	// OtherHasLeaf: the checkpointable that has the leaf.
+	// OtherHasLeaf: Names is the checkpointable that has the leaf.
 	OtherHasLeaf
-	// SimilarName: the checkpointable that may have been meant.
+	// SimilarName: Names is the checkpointable that may have been meant.
 	SimilarName
-	// ExistingNames: the checkpointables that there are.
+	// ExistingNames: Names are all checkpointables.
 	ExistingNames
-	// OnlyItself: the checkpoint is its only checkpointable itself, which has no name.
+	// OnlyItself: the checkpoint is itself its only checkpointable, and has no names.
 	OnlyItself
 	// PrintsDocument: the checkpointable is a document, which can be printed.
 	PrintsDocument
 	// PrintsMetrics: the metrics of the checkpoint can be printed.
 	PrintsMetrics
-	// OfCheckpoint: the checkpoint is to be given, and not what is in it.
+	// OfCheckpoint: the path of the checkpoint is needed instead of a path inside it.
 	OfCheckpoint
-	// NotRaw: a document has no bytes of a leaf.
+	// NotRaw: a document cannot be written as the bytes of a leaf.
 	NotRaw
-	// NoPreview: only the whole array can be printed.
+	// NoPreview: the array can be printed only as a whole.
 	NoPreview
-	// NeedsTemporary: a directory for temporary files needs room for Bytes.
+	// NeedsTemporary: a directory for temporary files needs room for Bytes bytes.
 	NeedsTemporary
 )
 
@@ -52,7 +53,7 @@ type hintError struct {
 
 func (e hintError) Unwrap() error { return e.error }
 
-// HintOf returns the hint that an error of this package has, if it has one.
+// HintOf returns the hint of an error of this package. ok is false if it has none.
 func HintOf(err error) (Hint, bool) {
 	var h hintError
 	if errors.As(err, &h) {
@@ -61,7 +62,7 @@ func HintOf(err error) (Hint, bool) {
 	return Hint{}, false
 }
 
-// withNames returns err with a hint that has names.
+// withNames adds a hint with names to err.
 func withNames(err error, kind HintKind, names ...string) error {
 	return hintError{err, Hint{Kind: kind, Names: names}}
 }

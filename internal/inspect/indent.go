@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// maxIndent is the level of a document down to which each value has a line of its
-// own. What is deeper follows on the line of its parent: the indentation of a
-// document of 64 MiB that is 10,000 levels deep would be terabytes.
+// maxIndent is the deepest level of a document at which each value has its own line.
+// Deeper values follow on the line of their parent: the indentation of a document of 64
+// MiB that is 10,000 levels deep would be terabytes.
 const maxIndent = 32
 
 var indentation = "\n" + strings.Repeat("  ", maxIndent)
 
-// WriteIndented writes a JSON document as json.Indent does down to maxIndent,
-// without holding it in memory a second time. Errors of w stay in it.
+// WriteIndented writes a JSON document, indented down to maxIndent as [json.Indent] does,
+// without a second copy in memory. w keeps its own errors.
 func WriteIndented(w *bufio.Writer, doc []byte) {
 	depth := 0
 	newline := func() {
@@ -21,7 +21,7 @@ func WriteIndented(w *bufio.Writer, doc []byte) {
 			w.WriteString(indentation[:1+2*depth])
 		}
 	}
-	opened := false // nothing of the innermost list or object is written yet
+	opened := false // nothing of the innermost list or object has been written yet
 	for i := 0; i < len(doc); i++ {
 		switch c := doc[i]; c {
 		case ' ', '\t', '\r', '\n':

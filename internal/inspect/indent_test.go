@@ -31,14 +31,14 @@ func TestWriteIndented(t *testing.T) {
 		if err := json.Indent(&want, []byte(doc), "", "  "); err != nil {
 			t.Fatal(err)
 		}
-		// What surrounds the value is not part of it.
+		// White space around the value is left out.
 		if got := indented(t, doc); got != strings.TrimSpace(want.String()) {
 			t.Errorf("%s:\n%s\nwant\n%s", doc, got, want.String())
 		}
 	}
 }
 
-// The indentation of what is nested deep takes no more than its text.
+// The indentation of deeply nested values takes no more space than their text.
 func TestWriteIndentedDeep(t *testing.T) {
 	for name, doc := range map[string]string{
 		"lists":   strings.Repeat("[", 9_000) + strings.Repeat("1,", 100_000) + "1" + strings.Repeat("]", 9_000),

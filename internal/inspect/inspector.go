@@ -14,22 +14,23 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Inspector opens checkpoints and describes them. Several goroutines may use one.
+// Inspector opens checkpoints and describes them. Several goroutines may use one
+// Inspector.
 type Inspector struct {
-	// Store, if not nil, is the one in which paths are names; see [orbax.In].
+	// Store, if not nil, is the store in which paths are names; see [orbax.In].
 	Store storage.Store
-	// FollowLinks lets symbolic links inside of a checkpoint lead out of it.
+	// FollowLinks allows symbolic links in a checkpoint to lead out of it.
 	FollowLinks bool
-	// FillMissing takes chunks that are missing for fill value.
+	// FillMissing gives missing chunks the fill value.
 	FillMissing bool
 }
 
-// Locate returns the location that a path leads to.
+// Locate returns the location of path.
 func (in Inspector) Locate(ctx context.Context, path string) (storage.Location, error) {
 	return config.Locate(ctx, in.Store, path)
 }
 
-// links returns the options of opening what may have links.
+// links returns the options about symbolic links for opening a checkpoint.
 func (in Inspector) links() []orbax.OpenOption {
 	if !in.FollowLinks {
 		return nil
@@ -37,6 +38,7 @@ func (in Inspector) links() []orbax.OpenOption {
 	return []orbax.OpenOption{orbax.FollowLinks()}
 }
 
+// Fill returns the options about missing chunks.
 func (in Inspector) Fill() []orbax.FillOption {
 	if !in.FillMissing {
 		return nil
@@ -44,7 +46,7 @@ func (in Inspector) Fill() []orbax.FillOption {
 	return []orbax.FillOption{orbax.FillMissing()}
 }
 
-// OptionsOf returns options as those of another kind that they are too.
+// OptionsOf converts options to another kind of options that they also are.
 func OptionsOf[O any](fill []orbax.FillOption) []O {
 	options := make([]O, len(fill))
 	for i, o := range fill {
@@ -53,7 +55,7 @@ func OptionsOf[O any](fill []orbax.FillOption) []O {
 	return options
 }
 
-// Open opens a checkpoint for reading. Of a path inside of a checkpoint its error has a
+// Open opens a checkpoint for reading. If path is inside a checkpoint, the error has a
 // hint; see [HintOf].
 func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, error) {
 	ck, err := orbax.Open(ctx, path, append(in.links(), orbax.In(in.Store))...)
@@ -75,8 +77,8 @@ func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, e
 	return nil, hintError{err, hint}
 }
 
-// Enclosing returns the checkpoint that a path is inside of, at any depth, and the rest of
-// the path; "" if it is inside of none, or if that cannot be seen.
+// Enclosing returns the checkpoint that contains the path of, at any depth, and the rest
+// of the path. outer is "" if there is none, or if that cannot be found out.
 func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest string) {
 	at, err := in.Locate(ctx, of)
 	if err != nil {
@@ -99,7 +101,8 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 	return strings.TrimRight(at.String(), "/"), path.Clean(rest)
 }
 
-// IsDamage reports whether err says that data is not what was written, or not all of it.
+// IsDamage reports whether err means that data differs from the written data, or is
+// incomplete.
 func IsDamage(err error) bool {
 	return errors.Is(err, orbax.ErrCorrupt) || errors.Is(err, orbax.ErrIncomplete)
 }

@@ -25,18 +25,18 @@ type Listing struct {
 	Metrics    Values     `json:"metrics"`
 	Parts      []Part     `json:"checkpointables"`
 
-	Err error `json:"-"` // the errors of leaves that cannot be read
+	Err error `json:"-"` // errors of the leaves that cannot be read
 }
 
-// Part is a checkpointable in a listing.
+// Part is a checkpointable in a [Listing].
 type Part struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 	*Pytree
-	Error *string `json:"error"` // why nothing can be read of the part
+	Error *string `json:"error"` // why nothing of the checkpointable can be read
 }
 
-// Pytree is what is known of a checkpointable that is a pytree.
+// Pytree describes a checkpointable that is a pytree.
 type Pytree struct {
 	Format      string `json:"format"`
 	Bytes       int64  `json:"bytes"`
@@ -44,6 +44,7 @@ type Pytree struct {
 	Leaves      []Leaf `json:"leaves"`
 }
 
+// Leaf is a leaf in a [Listing]. A nil field has no value in the checkpoint.
 type Leaf struct {
 	Path        string          `json:"path"`
 	Keys        []any           `json:"keys"`
@@ -59,12 +60,13 @@ type Leaf struct {
 	Missing     int             `json:"missing_chunks"`
 	Error       *string         `json:"error"`
 
-	// Placement is the sharding as it was parsed.
+	// Placement is the parsed sharding.
 	Placement *sharding.Sharding `json:"-"`
 }
 
 // List describes a checkpoint, or its checkpointable called name. It reads no array data.
-// Leaves and checkpointables that cannot be read are in the listing, with its Err.
+// Leaves and checkpointables that cannot be read are in the listing, and their errors in
+// Err.
 func (in Inspector) List(ctx context.Context, path, name string) (*Listing, error) {
 	ck, err := in.Open(ctx, path)
 	if err != nil {
@@ -108,7 +110,7 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 	return l, nil
 }
 
-// problemOf returns what an error of the library says without the path.
+// problemOf returns an error of the library without its path.
 func problemOf(err error) error {
 	var lib *orbax.Error
 	if errors.As(err, &lib) {
@@ -117,7 +119,7 @@ func problemOf(err error) error {
 	return err
 }
 
-// unreadable returns the errors of parts and leaves that cannot be read, and of the
+// unreadable joins the errors of checkpointables and leaves that cannot be read, and of
 // shardings.
 func unreadable(m *orbax.CheckpointMetadata, lost map[string]error) error {
 	var errs []error
@@ -160,7 +162,7 @@ func describeTree(m *view.TreeMetadata) (*Pytree, error) {
 	return p, nil
 }
 
-// describeLeaf describes a leaf as a listing has it.
+// describeLeaf describes a leaf for a listing.
 func describeLeaf(m *view.LeafMetadata) (Leaf, error) {
 	l := Leaf{
 		Path: m.Path.String(), Keys: Keys(m.Path), Kind: KindWord(m),
@@ -199,7 +201,7 @@ func KindWord(m *view.LeafMetadata) string {
 	return m.ValueType
 }
 
-// jsonKeys returns a path as JSON shows it: strings for dict keys, numbers for
+// Keys returns the keys of a path for JSON: strings for keys of dicts, numbers for
 // positions.
 func Keys(p tree.Path) []any {
 	keys := make([]any, len(p))

@@ -8,19 +8,19 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// numpyPrecision is how many digits NumPy prints behind the point.
+// numpyPrecision is the number of digits that NumPy prints after the point.
 const numpyPrecision = 8
 
-// numpyForm prints the elements of an array as NumPy does: all in one form, with the
-// digits that the elements need and no more than eight behind the point. It must see every
-// element twice before: survey, then measure.
+// numpyForm prints the elements of an array as NumPy does: all in one form, with as many
+// digits as the elements need, but at most eight after the point. It must see every
+// element twice before: first in survey, then in measure.
 type numpyForm struct {
 	dtype array.DType
 	parts []*floatForm // the number, or its real and imaginary part
 }
 
-// newNumpyForm returns nil for dtypes that NumPy itself does not have, or prints in
-// another way than floats.
+// newNumpyForm returns the form for a dtype. It returns nil for dtypes that NumPy does
+// not have, or does not print like floats.
 func newNumpyForm(d array.DType) *numpyForm {
 	part := func(digits, bits int) *floatForm {
 		return &floatForm{bits: bits, most: math.Pow10(min(numpyPrecision, digits))}
@@ -46,7 +46,7 @@ func newNumpyForm(d array.DType) *numpyForm {
 	return f
 }
 
-// isNumPys reports whether NumPy has a dtype itself; ml_dtypes adds the others.
+// isNumPys reports whether NumPy itself has a dtype. Package ml_dtypes adds the others.
 func isNumPys(d array.DType) bool {
 	switch d {
 	case array.Bool, array.Int8, array.Int16, array.Int32, array.Int64, array.Uint8, array.Uint16, array.Uint32, array.Uint64,
@@ -56,8 +56,8 @@ func isNumPys(d array.DType) bool {
 	return false
 }
 
-// mlText returns the text of an element of a dtype of ml_dtypes. Those of an array are not
-// aligned, and floats have six digits.
+// mlText returns the text of an element of a dtype of ml_dtypes. The elements of an array
+// are not aligned, and floats have six digits.
 func mlText(v float64) string {
 	switch {
 	case math.IsNaN(v):
@@ -104,7 +104,7 @@ func (f *numpyForm) measure(text string) {
 	}
 }
 
-// text returns an element at the width of all.
+// text returns the text of an element, padded to the common width.
 func (f *numpyForm) text(text string) string {
 	var b strings.Builder
 	for i, v := range f.values(text) {
@@ -118,15 +118,15 @@ func (f *numpyForm) text(text string) string {
 	return b.String()
 }
 
-// floatForm is how NumPy prints the floats of an array.
+// floatForm is the form in which NumPy prints the floats of an array.
 type floatForm struct {
-	bits int     // of the type: digits tell its values apart
-	most float64 // from here on numbers have exponents
+	bits int     // size of the type: there are as many digits as distinguish its values
+	most float64 // numbers from here on have exponents
 	plus bool    // positive numbers have a sign
 
-	least, largest      float64 // of the numbers that are not zero, without signs
-	left, right, digits int     // widths before and behind the point, and of the exponent
-	special             int     // the width that those need which are not finite
+	least, largest      float64 // absolute values of the smallest and largest number, without zeros
+	left, right, digits int     // widths before and after the point, and of the exponent
+	special             int     // width of the widest number that is not finite
 }
 
 func (f *floatForm) survey(v float64) {
@@ -166,8 +166,9 @@ func (f *floatForm) measure(v float64) {
 	f.digits = max(f.digits, len(exponent)-2)
 }
 
-// split returns the text of a number before the point, from it on, and of the exponent
-// with its e and sign. The first has all of what is not finite.
+// split divides the text of a number into the part before the point, the part from the
+// point on, and the exponent with its e and sign. whole has all of the text if v is not
+// finite.
 func (f *floatForm) split(v float64) (whole, fraction, exponent string) {
 	sign := ""
 	if f.plus && (math.IsNaN(v) || !math.Signbit(v)) {
@@ -198,7 +199,8 @@ func (f *floatForm) split(v float64) (whole, fraction, exponent string) {
 	return sign + whole, "." + fraction, exponent
 }
 
-// shortest returns the fewest digits that tell v apart from other values of a type.
+// shortest returns v with the fewest digits that distinguish it from other values of its
+// type.
 func shortest(v float64, form byte, bits int) string {
 	if bits != 16 {
 		return strconv.FormatFloat(v, form, -1, bits)
@@ -213,8 +215,8 @@ func shortest(v float64, form byte, bits int) string {
 }
 
 func (f *floatForm) text(v float64) string {
-	whole, fraction, exponent := f.split(v) // as measure has seen it
-	behind := f.right + 1                   // and the point
+	whole, fraction, exponent := f.split(v) // the same digits as in measure
+	behind := f.right + 1                   // the point counts too
 	if f.scientific() {
 		behind += f.digits + 2
 	}
@@ -226,7 +228,8 @@ func (f *floatForm) text(v float64) string {
 	if exponent == "" {
 		return before + whole + fraction + strings.Repeat(" ", after)
 	}
-	// All have as many digits as the one that needs the most, those of their exact values.
+	// All numbers have as many digits as the one that needs the most. The digits are
+	// those of their exact values.
 	exact, exponent, _ := strings.Cut(strconv.FormatFloat(math.Abs(v), 'e', f.right, 64), "e")
 	if f.right == 0 {
 		exact += "."

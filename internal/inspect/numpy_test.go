@@ -11,7 +11,8 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// TestPrintsAsNumPy prints arrays as NumPy has printed them; see testdata/printed.py.
+// TestPrintsAsNumPy compares printed arrays with the output of NumPy; see
+// testdata/printed.py.
 func TestPrintsAsNumPy(t *testing.T) {
 	text, err := os.ReadFile("testdata/printed.json")
 	if err != nil {

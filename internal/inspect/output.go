@@ -11,23 +11,22 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// escaper replaces what could act on a terminal, or mislead the reader of one, in
-// what is written to it. Names in a checkpoint are whatever its writer chose, and
-// every message may have one.
+// escaper replaces characters that could control a terminal or mislead its reader. The
+// names in a checkpoint are chosen by its writer, and any message may contain one.
 type escaper struct {
 	w       io.Writer
 	asJSON  bool
 	pending []byte // the beginning of a rune
 }
 
-// ForTerminal returns a writer of text for people, which escapes as fault.Escape does.
+// ForTerminal returns a writer of text for people, which escapes as [fault.Escape] does.
 func ForTerminal(w io.Writer) *escaper { return &escaper{w: w} }
 
-// ForJSON returns a writer of JSON documents, in which the same characters are
-// escaped as in JSON.
+// ForJSON returns a writer of JSON documents, which writes the same characters as JSON
+// escapes.
 func ForJSON(w io.Writer) *escaper { return &escaper{w: w, asJSON: true} }
 
-// AsIs returns the writer behind those that escape.
+// AsIs returns the writer below all writers that escape.
 func AsIs(w io.Writer) io.Writer {
 	for {
 		e, ok := w.(*escaper)
@@ -53,7 +52,7 @@ func (e *escaper) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the bytes of a rune that has not been completed.
+// Flush writes the bytes of a rune that is incomplete.
 func (e *escaper) Flush() error {
 	var out []byte
 	for _, b := range e.pending {

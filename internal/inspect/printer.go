@@ -14,27 +14,28 @@ import (
 )
 
 const (
-	// previewElements is how many elements of an array are printed in full,
-	// previewEdge how many at both ends of each axis if there are more. They
-	// are NumPy's.
+	// Arrays of up to previewElements elements are printed in full. Of larger arrays,
+	// previewEdge elements at both ends of each axis are printed. The numbers are those
+	// of NumPy.
 	previewElements = 1000
 	previewEdge     = 3
 	// maxPreview bounds the previews of arrays with very many axes.
 	maxPreview = 100_000
-	// lineWidth is where rows are broken, less one for each axis, as in NumPy.
+	// lineWidth is the column at which rows are broken, less one for each axis, as in
+	// NumPy.
 	lineWidth = 75
 )
 
-// elements gives the text of an array's elements, which it reads in batches.
+// elements returns the texts of an array's elements, which it reads in batches.
 type elements struct {
 	ctx   context.Context
 	dtype array.DType
 	r     io.ReaderAt
-	n     int64 // bytes in r
-	batch int64 // elements that are read at a time
+	n     int64 // size of r in bytes
+	batch int64 // number of elements that are read at a time
 	have  *array.Array
-	first int64 // element in have
-	err   error // of the first read that failed
+	first int64 // number of the first element in have
+	err   error // error of the first read that failed
 }
 
 func newElements(ctx context.Context, d array.DType, r io.ReaderAt, n int64) *elements {
@@ -54,7 +55,7 @@ func (e *elements) text(i int64) string {
 	return e.have.FormatElement(int(i - e.first))
 }
 
-// value returns element i, which text has read, as a number.
+// value returns element i as a number. text has read the element before.
 func (e *elements) value(i int64) float64 {
 	var b [8]byte
 	if e.err != nil || array.Convert(b[:], array.Float64, e.have.Bytes()[int(i-e.first)*e.dtype.Size():][:e.dtype.Size()], e.dtype) != nil {
@@ -79,20 +80,20 @@ func (e *elements) read(i int64) error {
 	return err
 }
 
-// printer writes an array as nested lists, abridged to edge elements at both
-// ends of each axis unless edge is 0.
+// printer writes an array as nested lists. Unless edge is 0, it shows only edge elements
+// at both ends of each axis.
 type printer struct {
 	w        *bufio.Writer
 	shape    []int
 	edge     int
 	elements *elements
 
-	width int // of the integers
+	width int // of integers
 	form  *numpyForm
 }
 
-// shownAt calls f for the positions of an axis that are shown, and gap where
-// some are left out.
+// shownAt calls f for the positions of an axis that are shown, and gap where positions
+// are left out.
 func (p *printer) shownAt(axis int, f func(i int), gap func()) {
 	n := p.shape[axis]
 	for i := 0; i < n && !p.failed(); i++ {
@@ -106,7 +107,7 @@ func (p *printer) shownAt(axis int, f func(i int), gap func()) {
 
 func (p *printer) failed() bool { return p.elements != nil && p.elements.err != nil }
 
-// count returns how many elements are shown, or more than maxPreview.
+// count returns the number of elements that are shown, or a number above maxPreview.
 func (p *printer) count() int {
 	n := 1
 	for _, d := range p.shape {
@@ -158,7 +159,7 @@ func (p *printer) print() error {
 	return p.elements.err
 }
 
-// column returns the text of an element at the width of all.
+// column returns the text of an element, padded to the common width.
 func (p *printer) column(i int64) string {
 	text := p.elements.text(i)
 	switch d := p.elements.dtype; {
@@ -193,7 +194,7 @@ func (p *printer) block(axis int, base int64) {
 func (p *printer) row(axis int, base int64) {
 	indent := strings.Repeat(" ", axis+1)
 	column := axis
-	spaces := "" // behind the last element, which a line does not end with
+	spaces := "" // spaces after an element, which are not written at the end of a line
 	add := func(s string) {
 		switch {
 		case column == axis:
@@ -237,7 +238,7 @@ func (p *printer) printJSON() error {
 		p.w.WriteByte(']')
 	}
 	if p.empty() {
-		p.w.WriteString("[]") // whatever the other axes say
+		p.w.WriteString("[]") // whatever the length of the other axes
 	} else {
 		walk(0, 0)
 	}

@@ -11,15 +11,15 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// span is what a region takes of an axis: element start alone, or all from start
-// to before stop in steps.
+// span is the part of an axis in a region: the element start alone, or every step-th
+// element from start to before stop.
 type span struct {
 	index             bool
-	start, stop, step *int // nil is not said
+	start, stop, step *int // nil if it is left out
 }
 
-// cutRegion separates the brackets at the end of an argument of cat, without
-// them, from what comes before.
+// cutRegion divides an argument of cat into the part before the brackets at its end, and
+// the text in the brackets.
 func cutRegion(arg string) (leaf, text string, ok bool) {
 	i := strings.LastIndexByte(arg, '[')
 	if i < 0 || !strings.HasSuffix(arg, "]") {
@@ -28,7 +28,7 @@ func cutRegion(arg string) (leaf, text string, ok bool) {
 	return arg[:i], arg[i+1 : len(arg)-1], true
 }
 
-// parseRegion parses what is between the brackets.
+// parseRegion parses the text in the brackets.
 func parseRegion(text string) (region []span, err error) {
 	defer func() {
 		if err != nil {
@@ -60,15 +60,15 @@ func parseRegion(text string) (region []span, err error) {
 	return region, nil
 }
 
-// RegionError says what is wrong with the text of a region.
+// RegionError reports an error in the text of a region.
 type RegionError struct{ error }
 
 func (e RegionError) Unwrap() error { return e.error }
 
-// of returns what the span takes of an axis of a leaf, by the rules of Python.
+// of returns the part of an axis of l that the span selects, by the rules of Python.
 func (s span) of(l *view.Leaf, axis int) (*view.Leaf, error) {
 	n := l.Shape()[axis]
-	// at turns a bound that counts from the end, and clamps it.
+	// at resolves a bound that counts from the end, and clamps it.
 	at := func(bound *int, otherwise int) int {
 		switch {
 		case bound == nil:
@@ -97,7 +97,7 @@ func (s span) of(l *view.Leaf, axis int) (*view.Leaf, error) {
 	return l.Slice(axis, start, stop, min(step, max(1, n)))
 }
 
-// region returns a region of the leaf, which has not been read either.
+// region returns a region of the leaf. It reads no elements.
 func (l *storedLeaf) region(spans []span, text string) (*storedLeaf, error) {
 	name := fmt.Sprintf("%s[%s]", l.name, text)
 	if l.meta.DType == array.Invalid {
@@ -107,7 +107,7 @@ func (l *storedLeaf) region(spans []span, text string) (*storedLeaf, error) {
 		return nil, fmt.Errorf("%s: leaf %s has the shape %s: region [%s] has more axes", l.checkpoint, fault.Shown(l.name), ShapeText(l.meta.Shape), text)
 	}
 	leaf := l.leaf
-	// From the last, as an index takes its axis away.
+	// Begin with the last axis, because an index removes its axis.
 	for axis, s := range slices.Backward(spans) {
 		var err error
 		if leaf, err = s.of(leaf, axis); err != nil {

@@ -2,7 +2,8 @@ package inspect
 
 import "github.com/go-orbax/orbax"
 
-// Repair describes a report of orbax.Repair. The help of orbax repair describes its JSON.
+// Repair describes a report of [orbax.Repair]. The help of orbax repair describes its
+// JSON.
 type Repair struct {
 	Path    string       `json:"path"`
 	Written bool         `json:"written"`
@@ -17,6 +18,7 @@ type treeRepair struct {
 	Obstacle  *string  `json:"obstacle"`
 }
 
+// DescribeRepair describes the report of a repair of the checkpoint at path.
 func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
 	message := func(err error) *string {
 		if err == nil {
@@ -32,7 +34,7 @@ func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
 	return r
 }
 
-// Needed reports whether there is something that was not repaired.
+// Needed reports whether damage was found that was not repaired.
 func (r *Repair) Needed() bool {
 	for _, t := range r.Trees {
 		if t.Damage != nil && !r.Written {
@@ -42,7 +44,7 @@ func (r *Repair) Needed() bool {
 	return false
 }
 
-// Possible reports whether all that is damaged can be repaired.
+// Possible reports whether all damage can be repaired.
 func (r *Repair) Possible() bool {
 	for _, t := range r.Trees {
 		if t.Obstacle != nil {

@@ -21,32 +21,32 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// What is said of a save that is not finished.
+// These are notes on saves that are not finished.
 const (
 	unfinishedSave  = "a save that goes on, or has died"
 	unfinishedParts = "a session of partial saves that is not finalized"
 )
 
-// StepNumber returns the number of a step by its name, in whatever format.
+// StepNumber returns the number in the name of a step, whatever the format of the name.
 func StepNumber(name string) (int, bool) {
 	n, err := strconv.Atoi(name[len(strings.TrimRight(name, "0123456789")):])
 	return n, err == nil
 }
 
-// stepsDir is a run: a directory of steps.
+// Run is a directory of steps.
 type Run struct {
 	in         Inspector
 	at         storage.Location
 	steps      []string // names of directories, in the order of their numbers
-	others     []string // directories that may be checkpoints and have other names
+	others     []string // directories with other names that may be checkpoints
 	unfinished []string
 }
 
-// Run returns the run at a path, or nil if neither a step nor a run's metadata are
-// there.
+// Run returns the run at a path. It returns nil if the directory has neither steps nor
+// the metadata of a run.
 func (in Inspector) Run(ctx context.Context, dir string) *Run {
 	at, err := in.Locate(ctx, dir)
-	if err != nil || IsBeside(at.Name) { // parts' names may end in digits
+	if err != nil || IsBeside(at.Name) { // names of parts may end in digits
 		return nil
 	}
 	entries, err := at.Store.List(ctx, at.Name)
@@ -84,25 +84,26 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 			return r
 		}
 	}
-	// A run that has begun has its metadata before its first step.
+	// A new run has its metadata before its first step.
 	if is, _ := in.checkRunMetadata(ctx, at.Join(layout.RootMetadataDir), at); is {
 		return r
 	}
 	return nil
 }
 
-// isNone reports whether an error says that no checkpoint is there, whole or damaged.
+// isNone reports whether err means that there is no checkpoint, neither intact nor
+// damaged.
 func isNone(err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || isUnfinishedSave(err)
 }
 
-// isUnfinishedSave reports whether an error says that a save goes on or has died.
+// isUnfinishedSave reports whether err means that a save is running or has died.
 func isUnfinishedSave(err error) bool {
 	return errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, fault.ErrNotFetched)
 }
 
-// isUnfinished reports whether a name is that of an unfinished save of a step, or of a
-// run's metadata.
+// isUnfinished reports whether name is that of an unfinished save of a step or of a run's
+// metadata.
 func isUnfinished(name string) bool {
 	of, _, temporary := strings.Cut(name, storage.TempMarker)
 	if !temporary {
@@ -112,19 +113,20 @@ func isUnfinished(name string) bool {
 	return temporary && (numbered || of == layout.RootMetadataDir)
 }
 
-// IsBeside reports whether a name is that of what a save has beside its checkpoint until
-// it is finished: a temporary directory, or a session of partial saves.
+// IsBeside reports whether name is that of a directory that a save has beside its
+// checkpoint until it is finished: a temporary directory or a session of partial saves.
 func IsBeside(name string) bool {
 	return strings.Contains(path.Base(filepath.ToSlash(name)), storage.TempMarker) || isSession(name)
 }
 
-// isSession reports whether a path is that of a session of partial saves.
+// isSession reports whether name is the path of a session of partial saves.
 func isSession(name string) bool {
 	return strings.HasSuffix(path.Base(filepath.ToSlash(name)), layout.PartialSuffix)
 }
 
-// explain changes the verdict about what has failed with err, if it is unfinished and not
-// damaged, or no checkpoint and has its place in a run all the same.
+// explain changes the verdict on a directory whose check has failed with err, if the
+// directory is unfinished instead of damaged, or if it is not a checkpoint but belongs in
+// a run.
 func (in Inspector) explain(ctx context.Context, v *Verdict, root storage.Location, err error) {
 	if isUnfinishedSave(err) {
 		reason := strings.Join(v.Problems, "; ")
@@ -159,9 +161,9 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root storage.Locati
 	v.Problems, v.Err = []string{}, nil
 }
 
-// checkRunMetadata reports whether a directory has nothing but the documents of a run's
-// metadata, and whether they can be read and are those that were written, if there are digests.
-// Links in it may lead to what is below root.
+// checkRunMetadata reports whether dir has only the documents of a run's metadata. The
+// error says why they cannot be read, or which of them differs from its digest. Links in
+// dir may lead to files below root.
 func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Location) (is bool, err error) {
 	store, name := storage.Confine(root.Store, root.Name, in.FollowLinks), dir.Name
 	entries, err := store.List(ctx, name)
@@ -204,8 +206,9 @@ func inRun(run string, err error) error {
 	return &orbax.Error{Op: "verify", Path: run, Err: err}
 }
 
-// Verify reports on every step, in their order, then on the other checkpoints and on what
-// is unfinished, and last on the run. The run's metadata are reported if they are damaged.
+// Verify reports on every step in order, then on the other checkpoints and on unfinished
+// saves, and last on the run as a whole. It reports on the run's metadata only if they
+// are damaged.
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	total := &Verdict{Path: r.at.String(), Status: StatusOK, IsRun: true}
 	var bad []string
@@ -217,7 +220,7 @@ func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 		}
 		v.InRun = true
 		if v.None && v.Status == StatusError {
-			continue // no checkpoint, or one that was removed since
+			continue // not a checkpoint, or removed meanwhile
 		}
 		if name == layout.RootMetadataDir && v.Status == StatusOK {
 			continue

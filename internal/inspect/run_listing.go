@@ -19,7 +19,7 @@ type RunListing struct {
 	Unfinished  []string    `json:"unfinished"`
 	Custom      Values      `json:"custom_metadata"`
 
-	Err error `json:"-"` // the errors of checkpoints that cannot be read
+	Err error `json:"-"` // errors of the checkpoints that cannot be read
 }
 
 // runMember is a checkpoint in the directory of a run.
@@ -34,7 +34,7 @@ type runMember struct {
 	Error       *string    `json:"error"`
 }
 
-// List describes the checkpoints of a run. It reads their documents only.
+// List describes the checkpoints of a run. It reads only their documents.
 func (r *Run) List(ctx context.Context) (*RunListing, error) {
 	l := &RunListing{Path: r.at.String(), Checkpoints: []runMember{}, Unfinished: append([]string{}, r.unfinished...)}
 	var errs []error
@@ -48,7 +48,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 			continue
 		}
 		if isNone(err) {
-			continue // no checkpoint, or one that was removed since
+			continue // not a checkpoint, or removed meanwhile
 		}
 		m := runMember{Name: name}
 		if n, ok := StepNumber(name); ok {

@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// Sessions returns the sessions in a directory, or the one that a path is of: that
-// of the checkpoint or of the session.
+// Sessions returns the sessions in the directory at path, or the one session whose own
+// path, or whose checkpoint's path, is path.
 func (in Inspector) Sessions(ctx context.Context, path string) ([]*partial.Session, error) {
 	found, err := partial.Sessions(ctx, path, orbax.In(in.Store))
 	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
@@ -26,8 +26,8 @@ func (in Inspector) Sessions(ctx context.Context, path string) ([]*partial.Sessi
 	return []*partial.Session{s}, nil
 }
 
-// Session describes a session of partial saves. The help of orbax partial ls describes its
-// JSON.
+// Session describes a session of partial saves. The help of orbax partial ls describes
+// its JSON.
 type Session struct {
 	Path  string        `json:"path"`
 	Parts []sessionPart `json:"parts"`
@@ -40,6 +40,7 @@ type sessionPart struct {
 	Bytes  int64      `json:"bytes"`
 }
 
+// DescribeSessions describes several sessions.
 func DescribeSessions(found []*partial.Session) []Session {
 	sessions := make([]Session, len(found))
 	for i, s := range found {
@@ -48,6 +49,7 @@ func DescribeSessions(found []*partial.Session) []Session {
 	return sessions
 }
 
+// DescribeSession describes a session.
 func DescribeSession(s *partial.Session) Session {
 	d := Session{Path: s.Path, Parts: []sessionPart{}}
 	for _, p := range s.Parts {
@@ -63,6 +65,7 @@ func DescribeSession(s *partial.Session) Session {
 	return d
 }
 
+// LeafCount returns the number of leaves in all parts of the session.
 func (s Session) LeafCount() (n int) {
 	for _, p := range s.Parts {
 		n += len(p.Leaves)

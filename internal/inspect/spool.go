@@ -9,11 +9,11 @@ import (
 	"sync"
 )
 
-// spoolMemory is the largest leaf that is held in memory.
+// spoolMemory is the size of the largest leaf that is held in memory.
 const spoolMemory = 64 << 20
 
-// spool holds a leaf's bytes while they are brought into order: in memory, or
-// in a temporary file if there are many.
+// spool holds a leaf's bytes while they are put in order: in memory, or in a temporary
+// file if there are many.
 type spool struct {
 	memory []byte
 	file   *os.File
@@ -27,7 +27,8 @@ func newSpool(n int64) (*spool, error) {
 	if err != nil {
 		return nil, hintError{err, Hint{Kind: NeedsTemporary, Bytes: n}}
 	}
-	// Without a name it goes away whatever happens; some systems refuse that.
+	// A file without a name disappears in any case. Some systems refuse to remove an open
+	// file.
 	_ = os.Remove(f.Name())
 	if err := f.Truncate(n); err != nil {
 		return nil, errors.Join(err, (&spool{file: f}).Close())
@@ -72,8 +73,8 @@ func (s *spool) Close() error {
 	return err
 }
 
-// sparse keeps the wanted elements of an array that is written to it and drops
-// all others.
+// sparse keeps the wanted elements of an array that is written to it, and drops all
+// others.
 type sparse struct {
 	item   int
 	wanted []int64 // in ascending order
@@ -83,7 +84,7 @@ type sparse struct {
 
 func newSparse(item int) *sparse { return &sparse{item: item, data: map[int64][]byte{}} }
 
-// want adds an element, in ascending order.
+// want adds the number of an element. Calls must be in ascending order.
 func (s *sparse) want(i int64) { s.wanted = append(s.wanted, i) }
 
 // WriteAt takes whole elements.

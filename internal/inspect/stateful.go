@@ -9,15 +9,16 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// The files of a stateful object that cat prints are no more and no larger than this.
+// These bound the number and the size of the files of a stateful object that cat prints.
 const (
 	maxStateFiles = 64
 	maxStateBytes = 1 << 20
 )
 
-// readState reads the part called name, which a stateful object has saved, as a document:
-// what its file says, or if there are several an object of what each says. It returns nil
-// if not all files are JSON, or if they are many or large.
+// readState reads the checkpointable called name, which a stateful object has saved, as a
+// document. The document is the contents of its file, or, if there are several files, an
+// object with the contents of each. readState returns nil if some files are not JSON, or
+// if they are many or large.
 func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name string) (*document, error) {
 	dir, err := ck.Files(name)
 	if err != nil {
@@ -39,7 +40,7 @@ func readState(ctx context.Context, ck *orbax.Checkpoint, checkpoint, name strin
 		if err != nil {
 			return nil, InCheckpoint(checkpoint, err)
 		}
-		if !json.Valid(text) { // it may have numbers that JSON does not have
+		if !json.Valid(text) { // the text may have numbers that JSON does not have
 			v, err := layout.DecodeJSON(text)
 			if err != nil {
 				return nil, nil

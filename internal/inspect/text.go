@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
+// Plural returns a number and a noun, which is plural unless n is 1: "1 leaf", "2 leaves".
 func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -23,7 +24,7 @@ func Plural(n int, what string) string {
 // ShapeText returns a shape as in Python: "[2, 3]".
 func ShapeText(shape []int) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ") }
 
-// Unique drops repetitions.
+// Unique returns list without repetitions.
 func Unique(list []string) []string {
 	var out []string
 	seen := map[string]bool{}
@@ -37,7 +38,7 @@ func Unique(list []string) []string {
 }
 
 // Problems returns the messages of err's problems, each once, without the path of the
-// checkpoint and without advice for programs; see hintOf.
+// checkpoint and without advice for programs.
 func Problems(err error) []string {
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {

@@ -14,19 +14,19 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// load reads the leaf as a whole; it is for leaves without a large array.
+// load reads the leaf as a whole. It is for leaves that are not large arrays.
 func (l *storedLeaf) load(ctx context.Context) (any, error) {
 	v, err := l.leaf.Load(ctx)
 	return v, InCheckpoint(l.checkpoint, err)
 }
 
-// copyTo reads the leaf's elements, row-major and little-endian.
+// copyTo writes the leaf's elements to w, row-major and little-endian.
 func (l *storedLeaf) copyTo(ctx context.Context, w io.WriterAt) error {
 	alone := view.New("", []*view.Leaf{l.leaf})
 	return InCheckpoint(l.checkpoint, alone.CopyTo(ctx, w, func(*view.LeafMetadata) (int64, bool) { return 0, true }))
 }
 
-// spool reads the leaf's elements to a place where they can be read from.
+// spool reads the leaf's elements into a new spool.
 func (l *storedLeaf) spool(ctx context.Context) (*spool, error) {
 	s, err := newSpool(l.meta.Bytes)
 	if err != nil {
@@ -39,7 +39,8 @@ func (l *storedLeaf) spool(ctx context.Context) (*spool, error) {
 	return s, nil
 }
 
-// WriteRaw writes the bytes of the leaf: an array's elements, a string's contents.
+// WriteRaw writes the bytes of the leaf: the elements of an array, or the contents of a
+// string.
 func (l *storedLeaf) WriteRaw(ctx context.Context, w io.Writer) error {
 	switch l.meta.Kind {
 	case tree.KindEmpty:
@@ -108,7 +109,7 @@ func (l *storedLeaf) printArray(ctx context.Context, w *bufio.Writer, all bool) 
 	if n := p.count(); n > maxPreview {
 		return withNames(fmt.Errorf("%s: an array of shape %s has no useful preview", l.checkpoint, ShapeText(shape)), NoPreview)
 	}
-	// Only the elements that are shown are kept.
+	// Keep only the elements that are shown.
 	corners := newSparse(int(item))
 	p.visit(func(i int64) { corners.want(i) })
 	if err := l.copyTo(ctx, corners); err != nil {
@@ -128,8 +129,7 @@ func (l *storedLeaf) WriteJSON(ctx context.Context, w *bufio.Writer) error {
 	return writeValue(w, l.name, d.Kind, d.DType, d.Shape, func() error { return l.writeJSONValue(ctx, w) })
 }
 
-// writeValue writes the document of --json, with the value that is written by
-// value.
+// writeValue writes the document of --json. The function value writes its value.
 func writeValue(w *bufio.Writer, path, kind string, dtype *string, shape []int, value func() error) error {
 	head, err := json.Marshal(struct {
 		Path  string  `json:"path"`

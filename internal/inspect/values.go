@@ -6,8 +6,8 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// finite returns a value of custom metadata with the numbers that JSON does not
-// have, which Python writes nonetheless, as strings.
+// finite returns custom metadata with strings in place of the numbers that JSON does not
+// have, which Python writes nonetheless.
 func finite(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -30,8 +30,8 @@ func finite(v any) any {
 	return v
 }
 
-// jsonValues is a value of custom metadata or metrics. In a document of --json it is as
-// finite makes it.
+// Values holds custom metadata or metrics. In a document of --json, numbers that JSON
+// does not have are strings.
 type Values struct{ V any }
 
 func (j Values) MarshalJSON() ([]byte, error) { return layout.EncodeJSON(finite(j.V)) }
@@ -42,12 +42,13 @@ func (j Values) IsEmpty() bool {
 	return j.V == nil || ok && len(members) == 0
 }
 
-// OneLine returns the value in a line of at most n characters, abridged if it is longer:
-// as JSON with the words NaN and Infinity, which Python writes and no string looks like.
+// OneLine returns the value as JSON in a line of at most n characters, and abridges it if
+// it is longer. Numbers that JSON does not have are the words NaN and Infinity, as Python
+// writes them; no string looks like them.
 func (j Values) OneLine(n int) string {
 	doc, err := layout.EncodeNumbers(j.V)
 	if err != nil {
-		return "?" // what was parsed from JSON can be encoded again
+		return "?" // not reached: a value that was parsed from JSON can be encoded again
 	}
 	if text := []rune(string(doc)); len(text) > n {
 		return string(text[:n-3]) + "..."
@@ -55,8 +56,8 @@ func (j Values) OneLine(n int) string {
 	return string(doc)
 }
 
-// nonFinite returns what stands in a JSON document for a number that JSON does
-// not have, or "".
+// nonFinite returns the text that a JSON document has in place of a number that JSON does
+// not have. It returns "" for all other numbers.
 func nonFinite(f float64) string {
 	switch {
 	case math.IsNaN(f):

@@ -16,11 +16,12 @@ const (
 	StatusOK      = "ok"
 	StatusDamaged = "damaged"
 	StatusError   = "error"
-	// StatusUnfinished is that of a save which goes on or has died: no damage.
+	// StatusUnfinished is the status of a save that is running or has died. It does not
+	// mean damage.
 	StatusUnfinished = "unfinished"
 )
 
-// Verdict is what was found out about one checkpoint.
+// Verdict is the result of verifying one checkpoint.
 type Verdict struct {
 	Path          string   `json:"path"`
 	Status        string   `json:"status"`
@@ -32,29 +33,29 @@ type Verdict struct {
 	Unchecked     []string `json:"unchecked"`
 	Seconds       float64  `json:"seconds"`
 	Problems      []string `json:"problems"`
-	// Reason says of an unfinished checkpoint what it lacks.
+	// Reason, for an unfinished checkpoint, says what the checkpoint lacks.
 	Reason *string `json:"reason,omitempty"`
 
 	Trees int `json:"-"`
-	// Err is the error that the problems are from, for hints about it.
+	// Err is the error behind Problems, for hints about it.
 	Err error `json:"-"`
-	// NeedsIndex says that Orbax in Python cannot load a pytree without an index, and
-	// nothing is lost.
+	// NeedsIndex says that Orbax in Python cannot load a pytree without an index. No data
+	// is lost.
 	NeedsIndex bool   `json:"-"`
-	Note       string `json:"-"` // of what is no checkpoint
+	Note       string `json:"-"` // describes something that is not a checkpoint
 	None       bool   `json:"-"` // no checkpoint is there
-	IsRun      bool   `json:"-"` // it is about a directory of steps
-	InRun      bool   `json:"-"` // it was found in one, and was no argument
-	unfinished int    // saves in it
+	IsRun      bool   `json:"-"` // the verdict is about a directory of steps
+	InRun      bool   `json:"-"` // the checkpoint was found in a run and was not an argument
+	unfinished int    // number of unfinished saves in the run
 }
 
 // Verify reads everything in the checkpoint at path and checks it.
 func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
-	root, _ := in.Locate(ctx, path) // without it the checkpoint cannot be opened
+	root, _ := in.Locate(ctx, path) // if it fails, opening the checkpoint fails too
 	return in.verify(ctx, path, root)
 }
 
-// verify is Verify for what is in the run at root, or is root itself.
+// verify is Verify for a directory in the run at root, or for root itself.
 func (in Inspector) verify(ctx context.Context, path string, root storage.Location) *Verdict {
 	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
@@ -113,8 +114,8 @@ func (in Inspector) check(ctx context.Context, v *Verdict) error {
 	return nil
 }
 
-// lookForIndexes sees to it that somebody hears of pytrees that Orbax, which
-// needs an index of the databases of several processes, cannot load.
+// lookForIndexes sets NeedsIndex if a pytree has only the databases of several processes.
+// Orbax needs an index over them and cannot load the pytree.
 func (in Inspector) lookForIndexes(ctx context.Context, v *Verdict) {
 	found, err := orbax.Repair(ctx, v.Path, orbax.In(in.Store))
 	if err != nil {
