@@ -26,7 +26,7 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// tensorSuffix ends the names of safetensors files.
+// tensorSuffix is the ending of the names of safetensors files.
 const tensorSuffix = safetensors.Ext
 
 func (line Config) newConvert() *cobra.Command {
@@ -143,28 +143,29 @@ Missing parent directories of DST are made.` + exitHelp,
 	return cmd
 }
 
-// conversionFlags are those of convert.
+// conversionFlags are the flags of convert.
 type conversionFlags struct {
 	line                          Config
 	o                             convert.Options
 	fill                          fillFlag
 	separator, compression, dtype string
-	stores                        bool // it was said how a checkpoint is stored
+	stores                        bool // a flag says how a checkpoint is stored
 }
 
-// lowGarbage is the share of garbage at which memory is collected while a conversion runs. What
-// passes through memory is buffers of many chunks and few pointers: to collect them early
-// costs nothing, and as many again would lie about else.
+// lowGarbage is the share of garbage at which memory is collected while a conversion
+// runs. A conversion has large buffers with few pointers in them. Collecting them early
+// costs nothing; without it as much garbage would lie about as there is memory in use.
 const lowGarbage = 20
 
-// early counts the conversions that run, and has what the first of them has changed.
+// early counts the running conversions, and keeps the setting that the first of them has
+// changed.
 var early struct {
 	sync.Mutex
 	running, before int
 }
 
-// collectEarly makes the process collect memory early until the last conversion has called
-// the function that it returns.
+// collectEarly makes the process collect garbage early, until the functions that all its
+// calls have returned have been called.
 func collectEarly() (done func()) {
 	early.Lock()
 	defer early.Unlock()
@@ -217,8 +218,8 @@ func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Re
 	return convert.Copy(ctx, src, dst, c.o)
 }
 
-// holding returns the command line as it is for SRC or DST: without the store if the path is
-// one of safetensors files, which are on the local disk.
+// holding returns the command line for SRC or DST. It drops the store if the path is that
+// of safetensors files, which are on the local disk.
 func (c Config) holding(given string) Config {
 	if path.Ext(path.Clean(given)) == tensorSuffix {
 		c.Store = nil
@@ -226,8 +227,8 @@ func (c Config) holding(given string) Config {
 	return c
 }
 
-// withPlace says of a SRC at which there is nothing that it was looked for on the local disk,
-// if the command line has a store.
+// withPlace adds to an error about a missing SRC that SRC was looked for on the local
+// disk, if the command line has a store.
 func (c *conversionFlags) withPlace(ctx context.Context, src string, err error) error {
 	if c.line.Store == nil || c.o.From != nil || !errors.Is(err, orbax.ErrNotExist) {
 		return err
@@ -239,10 +240,10 @@ func (c *conversionFlags) withPlace(ctx context.Context, src string, err error) 
 	return hinted{err, hint}
 }
 
-// optionFlags are the flags that stand for options of package convert.
+// optionFlags are the flags for options of package convert.
 var optionFlags = map[string]string{"Name": "--name", "Select": "--select", "Separator": "--separator", "Flat": "--flat"}
 
-// convertError puts an error of package convert in the words of the command line.
+// convertError puts an error of package convert into the words of the command line.
 func convertError(err error) error {
 	var option *convert.OptionError
 	var name *convert.NameError
@@ -260,10 +261,10 @@ func convertError(err error) error {
 	return err
 }
 
-// maxLossesShown is how many leaves the warnings name.
+// maxLossesShown is the largest number of leaves that the warnings name.
 const maxLossesShown = 20
 
-// warn says what the destination does not have.
+// warn reports the data that the destination does not have.
 func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 	warn := func(format string, args ...any) {
 		fmt.Fprintf(w, "orbax convert: warning: %s\n", fault.Printable(fmt.Sprintf(format, args...)))
@@ -298,7 +299,7 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 	}
 }
 
-// isFileSuffix reports whether a name that ends so is surely meant for a file.
+// isFileSuffix reports whether a name with this ending is surely meant for a file.
 func isFileSuffix(ext string) bool {
 	switch strings.ToLower(ext) {
 	case tensorSuffix, ".st", ".npz", ".npy", ".pt", ".pth", ".bin", ".h5", ".gguf", ".onnx",
@@ -308,7 +309,7 @@ func isFileSuffix(ext string) bool {
 	return false
 }
 
-// isTensorFile reports whether a path is that of a safetensors file, rather than of a
+// isTensorFile reports whether a path is that of a safetensors file instead of a
 // directory.
 func isTensorFile(ctx context.Context, at storage.Location) bool {
 	if !strings.HasSuffix(at.Name, tensorSuffix) {
@@ -318,7 +319,7 @@ func isTensorFile(ctx context.Context, at storage.Location) bool {
 	return err != nil || !info.Dir
 }
 
-// parseStorage completes what the flags say of the arrays.
+// parseStorage sets the storage options from the flags.
 func (c *conversionFlags) parseStorage() (err error) {
 	if c.o.Storage.ChunkByteSize < 0 {
 		return usagef("--chunk-bytes %d: it is a positive number", c.o.Storage.ChunkByteSize)

@@ -18,10 +18,10 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// errDiffer ends a diff that has found differences.
+// errDiffer is the error of a diff that has found differences.
 var errDiffer = errors.New("different")
 
-// trouble is an error of a diff, whose exit status 1 means a difference.
+// trouble is an error of diff. It keeps the exit status 1 for differences.
 type trouble struct{ error }
 
 func (t trouble) Unwrap() error { return t.error }
@@ -214,7 +214,7 @@ func valuesText(v *view.ValuesDiff) string {
 		v.Count, v.Elements, v.MaxAbs, v.MaxRel, inspect.ShapeText(v.First), a, b)
 }
 
-// maxShownString is how much is printed of a string.
+// maxShownString is the number of characters of a string that are printed.
 const maxShownString = 60
 
 // elementText returns the text of an element, or a string in quotes.

@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// The exit statuses, as the help of every verb lists them.
+// These are the exit statuses, as the help of every verb lists them.
 const (
 	exitOK          = 0
 	exitDamaged     = 1
@@ -22,21 +22,21 @@ const (
 
 var errInterrupted = errors.New("interrupted")
 
-// errDamaged ends a verify that has told already what is damaged, errUnchecked
-// one that has told what it could not check.
+// errDamaged is the error of a verify that has reported damage, and errUnchecked that of
+// a verify that has reported checkpoints that it could not check.
 var (
 	errDamaged   = errors.New("damaged")
 	errUnchecked = errors.New("not checked")
 )
 
-// usageError is a command line that makes no sense.
+// usageError reports a command line that makes no sense.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// hinted is an error with advice on what to do.
+// hinted is an error with advice.
 type hinted struct {
 	error
 	hint string
@@ -63,13 +63,13 @@ func exitStatus(err error) int {
 	return exitFailed
 }
 
-// damaged reports whether err says that data is not what was written, or not
-// all of it.
+// damaged reports whether err means that data differs from the written data, or is
+// incomplete.
 func damaged(err error) bool {
 	return errors.Is(err, errDamaged) || inspect.IsDamage(err)
 }
 
-// report says what went wrong, and the hint about it unless that is "".
+// report writes the error, and the hint unless it is "".
 func report(w io.Writer, command string, err error, hint string) {
 	if err == errDamaged || err == errUnchecked || err == errDiffer {
 		return
@@ -84,8 +84,8 @@ func report(w io.Writer, command string, err error, hint string) {
 	}
 }
 
-// describe returns the message of err: the path that it is about, then what is
-// wrong with it, one line for each problem if there are several.
+// describe returns the message of err: the path that it concerns, then the problem, or
+// one line for each of several problems.
 func describe(err error) string {
 	prefix := ""
 	var lib *orbax.Error

@@ -15,8 +15,7 @@ func (f *fillFlag) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar((*bool)(f), "fill-missing", false, "take chunks that are missing for the fill value, as zarr does")
 }
 
-// followLinks is the key of a context in which checkpoints are opened so that links
-// may lead out of them.
+// followLinks is a context key. With it, links may lead out of a checkpoint.
 type followLinks struct{}
 
 // mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
@@ -30,7 +29,7 @@ func mayFollowLinks(verb *cobra.Command) {
 	}
 }
 
-// inspector returns what opens checkpoints as the flags of the command line say.
+// inspector returns an inspector that follows the flags of the command line.
 func (c Config) inspector(ctx context.Context, fill fillFlag) inspect.Inspector {
 	return inspect.Inspector{Store: c.Store, FollowLinks: ctx.Value(followLinks{}) != nil, FillMissing: bool(fill)}
 }

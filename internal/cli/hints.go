@@ -18,10 +18,10 @@ import (
 // noStoreHint is for paths such as gs://bucket/m.
 const noStoreHint = "object stores are not supported; copy what is there to the disk first, or write to the disk and copy that"
 
-// leavesHint is the advice where there is no leaf of a name.
+// leavesHint is the advice about a leaf that does not exist.
 const leavesHint = "`orbax ls` lists the leaves"
 
-// hintOf returns what can be done about err, or "".
+// hintOf returns advice about err, or "".
 func (c Config) hintOf(ctx context.Context, err error) string {
 	var ours hinted
 	if errors.As(err, &ours) {
@@ -38,7 +38,7 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	}
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {
-		if fault.RemedyOf(err) == fault.Overwrite { // of convert, which is the only verb that writes to a new path
+		if fault.RemedyOf(err) == fault.Overwrite { // of convert, the only verb that writes to a new path
 			return "--overwrite replaces it"
 		}
 		return ""
@@ -77,11 +77,11 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	return ""
 }
 
-// absentHint is for a path at which there is nothing. Of what was to be removed it proposes
-// no other.
+// absentHint returns the advice for a path where nothing is. For a removal it proposes no
+// other path.
 func absentHint(ctx context.Context, path string, at storage.Location, removal bool) string {
 	if _, err := at.Store.Stat(ctx, at.Name); err == nil {
-		return "" // it is something in it that is not there
+		return "" // something in it does not exist
 	}
 	if info, err := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); err == nil && info.Dir {
 		return "`orbax partial finalize " + path + "` makes the checkpoint of its session's parts"
@@ -92,7 +92,7 @@ func absentHint(ctx context.Context, path string, at storage.Location, removal b
 	return besideHint(ctx, at, removal)
 }
 
-// hintText says a hint in the words of the command line.
+// hintText puts a hint into the words of the command line.
 func hintText(h inspect.Hint) string {
 	names := fault.List(h.Names)
 	switch h.Kind {

@@ -21,24 +21,24 @@ import (
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
-// hostileNames are names that act on a terminal, or that look like lines of the
-// command line's own.
+// hostileNames are names that control a terminal, or that look like lines of the command
+// line itself.
 var hostileNames = []string{
 	"\x1b[31mX\x1b]0;t\x07", "\u009b31mY", "\u202egnp", "n\nOK  forged", "r\rOK  forged", "\u2028OK  forged", "hidden\u200b\U000e0041",
 }
 
-// orbaxCommand returns the command line, run as a process.
+// orbaxCommand returns the command line as a process.
 func orbaxCommand(t *testing.T, args ...string) *exec.Cmd {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Args[0] = "orbax" // by which the test program knows that it is that
+	cmd.Args[0] = "orbax" // by this name the test program knows its role
 	return cmd
 }
 
-// acting returns the characters of a text that act on a terminal.
+// acting returns the characters of a text that control a terminal.
 func acting(text []byte) (found []string) {
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRune(text[i:])
@@ -50,7 +50,7 @@ func acting(text []byte) (found []string) {
 	return found
 }
 
-// hostileCheckpoints makes a checkpoint with hostile names everywhere, one that
+// hostileCheckpoints makes a checkpoint with hostile names everywhere, a checkpoint that
 // differs from it, and damaged copies of it.
 func hostileCheckpoints(t *testing.T, dir string) (whole, other string, damaged []string) {
 	ctx := context.Background()
@@ -128,8 +128,8 @@ func hostileCheckpoints(t *testing.T, dir string) (whole, other string, damaged 
 
 func name(i int) string { return hostileNames[i] }
 
-// copyDamaged copies a directory with what damage makes of its files; nil leaves one
-// out.
+// copyDamaged copies a directory after a change by damage to each file. It leaves a file
+// out if damage returns nil.
 func copyDamaged(t *testing.T, from, to string, damage func(path string, b []byte) []byte) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
@@ -157,8 +157,8 @@ func copyDamaged(t *testing.T, from, to string, damage func(path string, b []byt
 	}
 }
 
-// TestHostileNames runs every verb on checkpoints with hostile names, and wants
-// nothing in its output that acts on a terminal, and no line that a name has forged.
+// TestHostileNames runs every verb on checkpoints with hostile names, and checks that the
+// output has no characters that control a terminal and no line that a name has forged.
 func TestHostileNames(t *testing.T) {
 	dir := t.TempDir()
 	whole, other, damaged := hostileCheckpoints(t, dir)
@@ -191,7 +191,7 @@ func TestHostileNames(t *testing.T) {
 	if !testenv.Long() {
 		lines = slices.DeleteFunc(lines, func([]string) bool { out++; return out%8 != 0 })
 	}
-	// A string leaf is printed as it is where the output is no terminal.
+	// A string leaf is printed unchanged if the output is not a terminal.
 	raw := func(args []string) bool {
 		return len(args) == 3 && args[0] == "cat" && strings.HasPrefix(args[2], "below.")
 	}
@@ -199,7 +199,7 @@ func TestHostileNames(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		cmd := orbaxCommand(t, args...)
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		_ = cmd.Run() // whatever its status
+		_ = cmd.Run() // with any status
 		for what, b := range map[string][]byte{"stdout": stdout.Bytes(), "stderr": stderr.Bytes()} {
 			if what == "stdout" && raw(args) {
 				continue
@@ -219,7 +219,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// TestEscapedJSON wants the same values of a document whose characters were escaped.
+// TestEscapedJSON checks that a document with escaped characters has the same values.
 func TestEscapedJSON(t *testing.T) {
 	want := strings.Join(hostileNames, "") + "größe 😀 \x00\xff"
 	var b bytes.Buffer

@@ -14,8 +14,8 @@ import (
 	"github.com/go-orbax/orbax/array"
 )
 
-// TestKilledConversion kills conversions to a file, and wants the next one to leave
-// nothing but its result.
+// TestKilledConversion kills conversions to a file, and checks that the next conversion
+// leaves only its result.
 func TestKilledConversion(t *testing.T) {
 	dir := t.TempDir()
 	ck, dst := filepath.Join(dir, "ck"), filepath.Join(dir, "out", "x.safetensors")

@@ -16,8 +16,8 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// TestLayouts checks of every layout that ls and verify know it, and that convert
-// makes a checkpoint of it in which every array and scalar is the same.
+// TestLayouts checks that ls and verify know every layout, and that convert makes a
+// checkpoint of it with equal arrays and scalars.
 func TestLayouts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(goldens, "*.json"))
 	if err != nil || len(files) == 0 {
@@ -66,7 +66,7 @@ func compareParts(t *testing.T, src, dst string) {
 	for _, name := range inspect.PartNames(ck, "") {
 		want, err := ck.Load(t.Context(), orbax.Name(name))
 		if errors.Is(err, orbax.ErrUnsupported) || errors.Is(err, orbax.ErrStructure) {
-			continue // of a kind that needs a target
+			continue // its kind needs a target
 		}
 		if err != nil {
 			t.Fatal(err)

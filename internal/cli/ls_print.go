@@ -10,7 +10,8 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// maxShownValue is how many characters are shown of metrics and of custom metadata.
+// maxShownValue is the number of characters of metrics and custom metadata that are
+// shown.
 const maxShownValue = 300
 
 // printListing writes the listing as a table.
@@ -60,8 +61,8 @@ func printListing(w io.Writer, l *inspect.Listing) error {
 	return b.Flush()
 }
 
-// ofParts names the parts that leaves belong to. If the checkpoint is itself the only part,
-// it returns "".
+// ofParts names the checkpointables that leaves belong to. It returns "" if the
+// checkpoint is itself the only checkpointable.
 func ofParts(names []string) string {
 	switch {
 	case names[0] == "":

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// maxShownMetrics is how many characters a table shows of a step's metrics.
+// maxShownMetrics is the number of characters of a step's metrics that a table shows.
 const maxShownMetrics = 60
 
 // printRun writes the listing as a table.

@@ -11,14 +11,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// here is the directory of this package: scripts run elsewhere.
+// here is the directory of this package. Scripts run in other directories.
 var here, _ = os.Getwd()
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"orbax": program})
 }
 
-// program is the command line as a program of its own, as cmd/orbax is.
+// program runs the command line as a separate program, as cmd/orbax does.
 func program() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

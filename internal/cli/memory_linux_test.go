@@ -10,15 +10,15 @@ import (
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
-// TestConvertMemory checks that convert holds a small part of the state only. It
-// comes first: the system counts in a program's peak that of the one that
-// started it.
+// TestConvertMemory checks that convert holds only a small part of the state in memory.
+// It runs first, because the system counts in a program's peak the peak of the program
+// that started it.
 func TestConvertMemory(t *testing.T) {
 	testenv.NeedLong(t, "converts 300 MiB")
 	dir := t.TempDir()
 	t.Chdir(dir)
 	writeLarge(t, "in.safetensors", 300<<20)
-	program, err := os.Executable() // is orbax, under that name
+	program, err := os.Executable() // it is orbax under that name
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestConvertMemory(t *testing.T) {
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("%q: %v", args, err)
 		}
-		rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // KiB on Linux
+		rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // Maxrss is in KiB on Linux
 		t.Logf("%s of memory: %q", fault.Size(rss), args)
 		if rss > 200<<20 {
 			t.Errorf("%q: %s of memory, want less than 200 MiB", args, fault.Size(rss))

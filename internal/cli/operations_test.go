@@ -15,9 +15,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// TestOperations holds which operations of a store the verbs take that read a checkpoint of
-// two leaves against testdata/operations.txt, as the test of that name in package orbax
-// does. With -update it rewrites the file.
+// TestOperations compares the store operations of the verbs that read a checkpoint of two
+// leaves with testdata/operations.txt. The test of the same name in package orbax does
+// the same for the library. With -update it rewrites the file.
 func TestOperations(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the file has the operations on Linux")

@@ -30,7 +30,7 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// writeLarge writes a safetensors file of n bytes without holding them.
+// writeLarge writes a safetensors file of n bytes without holding them in memory.
 func writeLarge(t *testing.T, path string, n int) {
 	t.Helper()
 	var tensors []safetensors.Tensor
@@ -60,7 +60,7 @@ func writeLarge(t *testing.T, path string, n int) {
 	}
 }
 
-// TestInterrupt checks that a conversion that is interrupted leaves nothing.
+// TestInterrupt checks that an interrupted conversion leaves no files.
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	file, src := filepath.Join(dir, "in"+tensorSuffix), filepath.Join(dir, "ck")
@@ -76,7 +76,7 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		for ctx.Err() == nil { // until there is something to leave behind
+		for ctx.Err() == nil { // until there is a file that could be left
 			if entries, _ := os.ReadDir(out); len(entries) > 0 {
 				cancel()
 			}
@@ -86,7 +86,7 @@ func TestInterrupt(t *testing.T) {
 	_, err := convert.ToSafetensors(ctx, src, dst, convert.Options{})
 	entries, _ := os.ReadDir(out)
 	switch {
-	case err == nil && len(entries) == 1: // it was faster
+	case err == nil && len(entries) == 1: // the conversion was faster
 	case !errors.Is(err, context.Canceled):
 		t.Fatal(err)
 	case len(entries) > 0:
@@ -97,7 +97,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// What a verb asks of the library and cannot be asked for is bad usage, and no damage.
+// An error that matches ErrUsage is bad usage and not damage.
 func TestExitStatusOfUsage(t *testing.T) {
 	if got := exitStatus(fmt.Errorf("a: %w: b", orbax.ErrUsage)); got != exitFailed {
 		t.Errorf("exit status %d, want %d", got, exitFailed)

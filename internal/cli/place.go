@@ -15,8 +15,8 @@ import (
 // isURL reports whether a path has a scheme.
 func isURL(name string) bool { return strings.Contains(name, "://") }
 
-// locate returns the location that a path of the command line leads to, and which of the
-// file that a URL stands for is called by its path.
+// locate returns the location of a path of the command line. A file:// URL is called by
+// its path in messages.
 func (c Config) locate(ctx context.Context, given string) (storage.Location, error) {
 	at, err := inspect.Inspector{Store: c.Store}.Locate(ctx, given)
 	if scheme, _, ok := strings.Cut(at.Called, "://"); ok && strings.EqualFold(scheme, "file") {
@@ -25,7 +25,7 @@ func (c Config) locate(ctx context.Context, given string) (storage.Location, err
 	return at, err
 }
 
-// argument is locate for an argument of the command line, with an error about it.
+// argument is locate for an argument of the command line. Its error names the argument.
 func (c Config) argument(ctx context.Context, given string) (storage.Location, error) {
 	at, err := c.locate(ctx, given)
 	if err == nil {

@@ -53,7 +53,7 @@ The document of --json has the members
 			}
 			found, err := orbax.Repair(cmd.Context(), args[0], options...)
 			if found == nil || err != nil && !damaged(err) {
-				return err // and nothing was found
+				return err // nothing was found
 			}
 			r := inspect.DescribeRepair(args[0], found)
 			if asJSON {
@@ -75,7 +75,7 @@ The document of --json has the members
 	return cmd
 }
 
-// notRead ends a line about what is in order.
+// notRead is the end of a line about an intact pytree.
 const notRead = " (array data was not read: verify does that)"
 
 // printRepair writes the report for people, a line for each pytree.

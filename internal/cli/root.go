@@ -15,7 +15,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// exitHelp ends the long help of every verb.
+// exitHelp is the end of the long help of every verb.
 const exitHelp = `
 
 EXIT STATUS
@@ -24,24 +24,25 @@ EXIT STATUS
   2    anything else: bad usage, nothing at the path, no permission …
   130  interrupted; nothing half written is left behind`
 
-// Config is what a command line works with. No verb reads from a standard input.
+// Config holds the outputs and the store of a command line. No verb reads standard input.
 type Config struct {
-	// Out takes results. Text for people is printed without the characters that act on a
-	// terminal; the bytes of a leaf that is printed as it is, and not to a terminal, are not
-	// changed.
+	// Out receives results. Characters that control a terminal are escaped in text for
+	// people. The bytes of a leaf are not changed if they are printed without quoting and
+	// Out is not a terminal.
 	Out io.Writer
-	// Err takes errors, hints and warnings.
+	// Err receives errors, hints and warnings.
 	Err io.Writer
-	// Store, if not nil, is the one in which the paths of the command line are names, as
-	// [orbax.In] has it. Except of convert: a SRC or DST whose name ends with .safetensors
-	// is on the local disk all the same. If it is nil, paths are those of the local disk and
+	// Store, if not nil, is the store in which the paths of the command line are names;
+	// see [orbax.In]. A SRC or DST of convert whose name ends with .safetensors is on the
+	// local disk all the same. If Store is nil, paths are paths on the local disk and
 	// URLs of registered schemes.
 	Store storage.Store
 }
 
-// Run executes a command line, without the program's name, and returns its exit status, which
-// the help of every verb describes. It ends when ctx does, with the status of an
-// interruption. It can run several times in one process, also at the same time.
+// Run executes a command line, given without the program's name, and returns its exit
+// status. The help of every verb describes the statuses. When ctx ends, Run ends with the
+// status of an interruption. Several goroutines of one process may call Run at the same
+// time.
 func Run(ctx context.Context, args []string, c Config) int {
 	root := c.newRoot()
 	root.SetArgs(args)
@@ -105,13 +106,13 @@ func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
-		return root, nil // what follows is being typed
+		return root, nil // the arguments are being typed
 	}
 	isHelp := len(args) > 0 && args[0] == "help"
 	if isHelp {
 		args = args[1:]
 	} else if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
-		return root, nil // the verb says it
+		return root, nil // the verb reports the error
 	}
 	cmd, rest, err := root.Find(args)
 	if err != nil || !cmd.HasSubCommands() {
@@ -124,7 +125,7 @@ func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
 	return cmd, cmd.Args(cmd, rest)
 }
 
-// plainFlagError says of a flag's value that is no number what it should be.
+// plainFlagError says what a flag's value should be if it is not a number.
 func plainFlagError(err error) error {
 	var number *strconv.NumError
 	if !errors.As(err, &number) {
@@ -151,7 +152,7 @@ func unknownVerb(name string) error {
 	return err
 }
 
-// atLeast demands an argument for each of the names; more may follow.
+// atLeast demands an argument for each of names; more may follow.
 func atLeast(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < len(names) {
@@ -161,7 +162,7 @@ func atLeast(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// exactly demands as many arguments as there are names.
+// exactly demands an argument for each of names and no more.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > len(names) {

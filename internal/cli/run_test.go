@@ -11,8 +11,8 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// TestRunsInAProcess runs command lines at the same time in one process, each with its own
-// output, and wants them to leave the process as it was.
+// TestRunsInAProcess runs command lines at the same time in one process, each with its
+// own output, and checks that they leave the process unchanged.
 func TestRunsInAProcess(t *testing.T) {
 	dir := t.TempDir()
 	ck := filepath.Join(dir, "ck")

@@ -57,7 +57,7 @@ func check(ts *testscript.TestScript, err error) {
 	}
 }
 
-// basicState has a leaf of every kind.
+// basicState returns a state with a leaf of every kind.
 func basicState() map[string]any {
 	key, err := array.PRNGKey("threefry2x32", array.Of([]uint32{7, 42}, 2))
 	if err != nil {
@@ -112,7 +112,7 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	switch kind {
 	case "basic":
 		check(ts, orbax.Save(ctx, dir, basicState(), custom))
-	case "words": // numbers that JSON has no spelling of, between what could be taken for them
+	case "words": // numbers that JSON cannot spell, among values that could be taken for them
 		words := map[string]any{"n": math.NaN(), "l": []any{math.Inf(1), map[string]any{"x": math.Inf(-1)}}, "s": "NaN", "big": json.Number("1180591620717411303424"), "f": 0.5}
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota[:4], 4), "n": 1}, orbax.CustomMetadata(words)))
 	case "zeros": // floats that are -0
@@ -144,7 +144,7 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 	case "plain":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "step": 3},
 			orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{ChunkByteSize: 1024}, PlainFiles: true, Zarr2: true})))
-	case "sparse": // as a writer leaves it that does not store chunks which are all fill value
+	case "sparse": // as if the writer did not store chunks whose elements all have the fill value
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of([]int8{0}, 1)}, orbax.Storage(handler.StorageOptions{PlainFiles: true, Zarr2: true})))
 		name := filepath.Join(dir, "state", "_METADATA")
 		doc := strings.Replace(ts.ReadFile(name), `"store_array_data_equal_to_fill_value": true`, `"store_array_data_equal_to_fill_value": false`, 1)
@@ -154,7 +154,7 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "numbers":
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": array.Of(iota, 40, 50), "row": array.Of(iota[:60], 60)}))
-	case "unfinished": // as a save by CommitFile leaves it that died before its end
+	case "unfinished": // as if a save by CommitFile had died before its end
 		check(ts, orbax.Save(ctx, dir, map[string]any{"w": 1}, orbax.Atomicity(orbax.CommitFile)))
 		check(ts, os.Remove(filepath.Join(dir, "commit_success.txt")))
 	case "range":
@@ -247,18 +247,19 @@ func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
 	check(ts, os.WriteFile(ts.MkAbs(args[1]), head, 0o666))
 }
 
-// goldens are checkpoints in all layouts, as Orbax and other programs wrote them.
+// goldens is the directory of checkpoints in all layouts that Orbax and other programs
+// wrote.
 const goldens = "../../interop/layouts/testdata/layouts"
 
-// unpackGolden: golden NAME DIR makes DIR a checkpoint of those that interop has.
+// unpackGolden: golden NAME DIR unpacks one of interop's golden checkpoints to DIR.
 func unpackGolden(ts *testscript.TestScript, _ bool, args []string) {
 	path, _, err := golden(filepath.Join(here, goldens, args[0]+".json"), ts.MkAbs("golden"))
 	check(ts, err)
 	check(ts, os.Rename(path, ts.MkAbs(args[1])))
 }
 
-// golden unpacks the checkpoint that a document describes below dir, and tells
-// whether it can be loaded.
+// golden unpacks the checkpoint that a document describes below dir, and reports whether
+// it can be loaded.
 func golden(file, dir string) (path string, loads bool, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -281,16 +282,15 @@ func golden(file, dir string) (path string, loads bool, err error) {
 	return filepath.Join(dir, filepath.FromSlash(doc.Open)), doc.Refused == nil, os.CopyFS(dir, r)
 }
 
-// savePart: mkpart NAME PATH puts a part with the leaf NAME.w into the session of
-// PATH.
+// savePart: mkpart NAME PATH adds a part with the leaf NAME.w to the session of PATH.
 func savePart(ts *testscript.TestScript, _ bool, args []string) {
 	check(ts, partial.Save(context.Background(), ts.MkAbs(args[1]), map[string]any{
 		args[0]: map[string]any{"w": array.Of([]float32{1, 2, 3}, 3)},
 	}))
 }
 
-// flipByte: flip DIR changes a bit in the middle of the largest file below DIR, the
-// digest file excepted, flip FILE in that of a file.
+// flipByte: flip DIR changes a bit in the middle of the largest file below DIR except the
+// digest file. flip FILE changes a bit in the middle of FILE.
 func flipByte(ts *testscript.TestScript, _ bool, args []string) {
 	name := largestFile(ts, args[0])
 	b, err := os.ReadFile(name)
@@ -299,8 +299,8 @@ func flipByte(ts *testscript.TestScript, _ bool, args []string) {
 	check(ts, os.WriteFile(name, b, 0o666))
 }
 
-// largestFile returns the largest file below a directory, the digest file excepted, or
-// the file that is given.
+// largestFile returns the largest file below a directory except the digest file. For a
+// file it returns the file.
 func largestFile(ts *testscript.TestScript, dir string) (name string) {
 	size := int64(-1)
 	check(ts, filepath.WalkDir(ts.MkAbs(dir), func(path string, d os.DirEntry, err error) error {
@@ -315,7 +315,7 @@ func largestFile(ts *testscript.TestScript, dir string) (name string) {
 	return name
 }
 
-// cutFile: cut DIR SIZE cuts off the largest file below DIR; cut DIR removes it.
+// cutFile: cut DIR SIZE truncates the largest file below DIR. cut DIR removes it.
 func cutFile(ts *testscript.TestScript, _ bool, args []string) {
 	name := largestFile(ts, args[0])
 	if len(args) == 1 {
@@ -327,7 +327,7 @@ func cutFile(ts *testscript.TestScript, _ bool, args []string) {
 	check(ts, os.Truncate(name, size))
 }
 
-// sameLeaves: same A B compares what is loaded of two checkpoints, but for the
+// sameLeaves: same A B compares the loaded leaves of two checkpoints, except the
 // shardings of arrays.
 func sameLeaves(ts *testscript.TestScript, neg bool, args []string) {
 	var leaves [2][]tree.Leaf
@@ -349,8 +349,8 @@ func sameLeaves(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scrub replaces what differs from run to run in a file or in the output of the
-// last command, and writes it to another: scrub SRC DST
+// scrub: scrub SRC DST replaces text that differs from run to run in a file or in the
+// output of the last command, and writes the result to DST.
 func scrub(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0])
 	for pattern, with := range map[string]string{
@@ -376,7 +376,7 @@ func exitStatusIs(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// isEmptyDir: empty DIR [NAME...] fails if DIR has other entries than the names.
+// isEmptyDir: empty DIR [NAME...] fails if DIR has entries other than the names.
 func isEmptyDir(ts *testscript.TestScript, _ bool, args []string) {
 	entries, err := os.ReadDir(ts.MkAbs(args[0]))
 	check(ts, err)

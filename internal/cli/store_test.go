@@ -22,8 +22,8 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// TestStore runs every verb on checkpoints in a store that is not registered. The local disk
-// has the safetensors files alone.
+// TestStore runs every verb on checkpoints in a store that is not registered. Only the
+// safetensors files are on the local disk.
 func TestStore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, store := t.Context(), mem.New()
@@ -32,7 +32,7 @@ func TestStore(t *testing.T) {
 	for _, c := range []struct {
 		args   string
 		status int
-		want   string // somewhere in what is printed
+		want   string // must be somewhere in the output
 	}{
 		{"ls one", exitOK, "total 2 leaves"},
 		{"ls one/state", exitOK, "total 2 leaves"},
@@ -106,7 +106,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// fill puts into a store what TestStore works on.
+// fill puts the checkpoints of TestStore into a store.
 func fill(ctx context.Context, t *testing.T, store storage.Store) {
 	t.Helper()
 	in := orbax.In(store)

@@ -9,9 +9,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// closestPath returns the neighbour of a location that may have been meant, among
-// those that fit, or "". A step of another number is not meant: a number is no
-// spelling error.
+// closestPath returns the neighbour of a location that may have been meant, among those
+// that fit, or "". It never returns a step with another number, because a wrong number is
+// not a spelling error.
 func closestPath(ctx context.Context, at storage.Location, fits func(storage.Info) bool) string {
 	dir, name := at.Dir(), at.Base()
 	number, numbered := inspect.StepNumber(name)
@@ -34,8 +34,7 @@ func closestPath(ctx context.Context, at storage.Location, fits func(storage.Inf
 	return ""
 }
 
-// mayBeCheckpoint reports whether a path can be that of a checkpoint, or lead to
-// one.
+// mayBeCheckpoint reports whether a path can be that of a checkpoint, or lead to one.
 func mayBeCheckpoint(info storage.Info) bool {
 	if info.Dir {
 		return !strings.Contains(info.Name, storage.TempMarker)

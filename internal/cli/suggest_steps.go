@@ -14,8 +14,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// stepsIn returns the names in a directory that may be those of steps, in the order of their
-// numbers; none if the newest is no checkpoint.
+// stepsIn returns the names in a directory that may be those of steps, in the order of
+// their numbers. It returns none if the newest is not a checkpoint.
 func stepsIn(ctx context.Context, dir storage.Location) []string {
 	entries, err := dir.Store.List(ctx, dir.Name)
 	if err != nil {
@@ -41,8 +41,8 @@ func stepsIn(ctx context.Context, dir storage.Location) []string {
 	return steps
 }
 
-// besideHint says which steps there are in the directory of a path at which there is
-// nothing, or "". Of what was to be removed it proposes none.
+// besideHint says which steps are in the directory of a path where nothing is, or returns
+// "". For a removal it proposes none.
 func besideHint(ctx context.Context, at storage.Location, removal bool) string {
 	dir := at.Dir()
 	steps := stepsIn(ctx, dir)
@@ -63,7 +63,7 @@ func besideHint(ctx context.Context, at storage.Location, removal bool) string {
 	return hint + "; the newest is " + fault.Shown(dir.Join(steps[len(steps)-1]).String())
 }
 
-// newestHint says which step of the run at a location is the newest, or "".
+// newestHint says which step of the run at a location is the newest, or returns "".
 func newestHint(ctx context.Context, at storage.Location) string {
 	steps := stepsIn(ctx, at)
 	if len(steps) == 0 {
@@ -72,8 +72,8 @@ func newestHint(ctx context.Context, at storage.Location) string {
 	return "the newest is " + fault.Shown(at.Join(steps[len(steps)-1]).String())
 }
 
-// insideHint says which other verb is for a directory that is no checkpoint, at the given
-// path. It returns "" if there is none.
+// insideHint says which other verb is for a directory that is not a checkpoint, at the
+// given path. It returns "" if there is no such verb.
 func insideHint(ctx context.Context, given string, at storage.Location) string {
 	entries, err := at.Store.List(ctx, at.Name)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// isTerminal reports whether a person is likely to see what is written to w.
+// isTerminal reports whether a person is likely to see the output to w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// pace returns a time and the rate that it means for n bytes.
+// pace returns a duration and the rate for n bytes in this time.
 func pace(n int64, t time.Duration) string {
 	s := fmt.Sprintf("%.2fs", t.Seconds())
 	if t <= 0 {
@@ -18,7 +18,8 @@ func pace(n int64, t time.Duration) string {
 	return s + "  " + fault.Size(int64(float64(n)/t.Seconds())) + "/s"
 }
 
-// table prints rows of cells, which fault.Shown makes fit for it, of which the columns in right are right-aligned.
+// table prints rows of cells that [fault.Shown] has prepared. The columns in right are
+// right-aligned.
 func table(w io.Writer, rows [][]string, right ...int) {
 	if len(rows) == 0 {
 		return

@@ -86,7 +86,7 @@ arguments, of which a run is replaced by its steps, of
 				if !v.IsRun {
 					all.add(v)
 				}
-				if v.Status == inspect.StatusUnfinished { // whether that matters depends on the others
+				if v.Status == inspect.StatusUnfinished { // whether that matters depends on the other verdicts
 					return show(v, !quiet, false)
 				}
 				return show(v, !quiet || v.Status != inspect.StatusOK, true)
@@ -128,7 +128,7 @@ arguments, of which a run is replaced by its steps, of
 	return cmd
 }
 
-// verdictHint returns what can be done about a verdict, or "".
+// verdictHint returns advice about a verdict, or "".
 func (c Config) verdictHint(ctx context.Context, v *inspect.Verdict) string {
 	switch {
 	case v.NeedsIndex:
@@ -139,7 +139,7 @@ func (c Config) verdictHint(ctx context.Context, v *inspect.Verdict) string {
 	return c.hintOf(ctx, v.Err)
 }
 
-// verdictText returns what verify prints.
+// verdictText returns the text that verify prints for a verdict.
 func verdictText(v *inspect.Verdict) string {
 	if v.Note != "" {
 		return fmt.Sprintf("%s  %s: %s", strings.ToUpper(v.Status), fault.Shown(v.Path), v.Note)

@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax"
 )
 
-// heapAtWrite measures what is in use whenever something is printed.
+// heapAtWrite measures the heap in use whenever something is printed.
 type heapAtWrite struct{ last uint64 }
 
 func (h *heapAtWrite) Write(p []byte) (int, error) {
@@ -22,7 +22,8 @@ func (h *heapAtWrite) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestVerifyMemory checks that verify keeps nothing of the steps that it has printed.
+// TestVerifyMemory checks that verify keeps nothing in memory of the steps that it has
+// printed.
 func TestVerifyMemory(t *testing.T) {
 	const few, many = 10, 60
 	dir := t.TempDir()

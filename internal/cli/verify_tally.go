@@ -7,14 +7,14 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// tally gathers what all verdicts of one verify together say. It keeps no more of a
-// verdict than what is printed or counts later: a run can have any number of steps.
+// tally combines the verdicts of one verify. Of a verdict it keeps only the data that is
+// printed or counted later, because a run can have any number of steps.
 type tally struct {
-	in       inspect.Inspector // that the verdicts are from
-	keep     bool              // all verdicts, for the document of --json
+	in       inspect.Inspector // the inspector of the verdicts
+	keep     bool              // keep all verdicts, for the document of --json
 	verdicts []*inspect.Verdict
 
-	whole   map[string]bool    // directories that have a checkpoint which is whole
+	whole   map[string]bool    // directories that have an intact checkpoint
 	pending []*inspect.Verdict // unfinished arguments
 	worst   error
 }
@@ -23,7 +23,7 @@ func newTally(keep bool, in inspect.Inspector) *tally {
 	return &tally{in: in, keep: keep, verdicts: []*inspect.Verdict{}, whole: map[string]bool{}}
 }
 
-// add takes a verdict about a checkpoint.
+// add adds the verdict on a checkpoint.
 func (t *tally) add(v *inspect.Verdict) {
 	if t.keep {
 		t.verdicts = append(t.verdicts, v)
@@ -46,9 +46,9 @@ func (t *tally) add(v *inspect.Verdict) {
 	}
 }
 
-// lacking returns those of the unfinished arguments that stand for a checkpoint which is
-// not there: all but those that have the name of a temporary directory or a session, and
-// an argument beside them that is whole. A pattern of the shell finds such.
+// lacking returns the verdicts on unfinished arguments that stand for a missing
+// checkpoint. The others have the name of a temporary directory or a session, and an
+// intact checkpoint beside them is among the arguments, as with a pattern of the shell.
 func (t *tally) lacking() (missing []*inspect.Verdict) {
 	for _, v := range t.pending {
 		if !(inspect.IsBeside(v.Path) && t.whole[t.dirOf(v)]) {
@@ -58,7 +58,7 @@ func (t *tally) lacking() (missing []*inspect.Verdict) {
 	return missing
 }
 
-// err returns the error that the exit status shall report.
+// err returns the error for the exit status.
 func (t *tally) err() error {
 	if len(t.lacking()) > 0 {
 		return errDamaged
@@ -66,7 +66,7 @@ func (t *tally) err() error {
 	return t.worst
 }
 
-// dirOf returns the directory that the checkpoint is in.
+// dirOf returns the directory that contains the checkpoint.
 func (t *tally) dirOf(v *inspect.Verdict) string {
 	if at, err := t.in.Locate(context.Background(), v.Path); err == nil {
 		return at.Dir().Name

@@ -22,13 +22,13 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// versionLine is what both version and --version print.
+// versionLine returns the line that both version and --version print.
 func versionLine() string {
 	return fmt.Sprintf("orbax %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// version returns the module's version and the revision that it was built of,
-// as far as the build knows them.
+// version returns the module's version and the revision from which it was built, as far
+// as the build knows them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
