@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -27,7 +27,7 @@ func clean(t *testing.T, dir string) (removed int) {
 		switch {
 		case err == nil:
 			removed++
-		case !errors.Is(err, orbax.ErrBusy) && !errors.Is(err, os.ErrNotExist):
+		case !errors.Is(err, fault.ErrBusy) && !errors.Is(err, os.ErrNotExist):
 			t.Error(err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -136,10 +134,4 @@ func bit(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// temporary returns the entries of dir that are no finished checkpoints.
-func temporary(t *testing.T, dir string) []string {
-	t.Helper()
-	return slices.DeleteFunc(names(t, dir), func(s string) bool { return !strings.Contains(s, storage.TempMarker) })
 }

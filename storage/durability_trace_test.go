@@ -3,22 +3,16 @@ package storage_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // sample is a small tree of every kind of leaf: a value of several pages, one
 // inside the tree of the database, a scalar, a string. Its contents differ by
@@ -147,20 +141,6 @@ func TestTraceBuffers(t *testing.T) {
 	}
 }
 
-func compareGolden(t *testing.T, name, got string) {
-	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	golden := filepath.Join(filepath.Dir(file), "testdata", name)
-	if *update {
-		must(t, os.WriteFile(golden, []byte(got), 0o666))
-	}
-	want, err := os.ReadFile(golden)
-	must(t, err)
-	if got != string(want) {
-		t.Errorf("%s differs (rewrite with -update); got\n%s", name, got)
-	}
-}
-
 // checkOrder holds what makes a save durable: before the rename every file is
 // synced after its last write, and every directory after its last new entry;
 // after it the parent is synced, and only then anything is removed.
@@ -213,28 +193,3 @@ func checkOrder(ops []storage.Op, target string) error {
 	}
 	return nil
 }
-
-func names(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	must(t, err)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
-// scratch returns a temporary directory, in memory where the system has such a
-// place: for tests that make thousands of files and sync none.
-func scratch(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "orbax-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-var must = orbaxtest.Must

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -50,7 +50,7 @@ func TestEdit(t *testing.T) {
 		must(t, e.Remove(ctx, "part", storage.Everything))
 	}
 	for _, name := range []string{".", "..", "../x", "/x", "", "a/../../x"} {
-		if err := e.Remove(ctx, name, storage.Everything); !errors.Is(err, orbax.ErrReservedName) {
+		if err := e.Remove(ctx, name, storage.Everything); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("Remove %q: %v", name, err)
 		}
 		if err := e.Put(ctx, name, nil, true); err == nil {
@@ -84,9 +84,9 @@ func TestEditRefuses(t *testing.T) {
 	must(t, os.Symlink("none", in("dangling")))
 	for name, want := range map[string]error{
 		"none":     fs.ErrNotExist,
-		"file":     orbax.ErrInvalidCheckpoint,
-		"link":     orbax.ErrInvalidCheckpoint,
-		"dangling": orbax.ErrInvalidCheckpoint,
+		"file":     fault.ErrInvalidCheckpoint,
+		"link":     fault.ErrInvalidCheckpoint,
+		"dangling": fault.ErrInvalidCheckpoint,
 	} {
 		if _, err := edit(t, in(name)); !errors.Is(err, want) {
 			t.Errorf("%s: %v", name, err)
@@ -123,20 +123,20 @@ func TestEditIsAlone(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o777))
 	stage, err := begin(t, dir, true)
 	must(t, err)
-	if _, err := edit(t, dir); !errors.Is(err, orbax.ErrBusy) {
+	if _, err := edit(t, dir); !errors.Is(err, fault.ErrBusy) {
 		t.Errorf("beside a writer: %v", err)
 	}
 	live := filepath.Join(top, temporary(t, top)[0])
-	if _, err := edit(t, live); !errors.Is(err, orbax.ErrBusy) {
+	if _, err := edit(t, live); !errors.Is(err, fault.ErrBusy) {
 		t.Errorf("where a writer writes: %v", err)
 	}
 	must(t, stage.Abort())
 	e, err := edit(t, dir)
 	must(t, err)
-	if _, err := edit(t, dir); !errors.Is(err, orbax.ErrBusy) {
+	if _, err := edit(t, dir); !errors.Is(err, fault.ErrBusy) {
 		t.Errorf("beside an editor: %v", err)
 	}
-	if _, err := begin(t, dir, true); !errors.Is(err, orbax.ErrBusy) {
+	if _, err := begin(t, dir, true); !errors.Is(err, fault.ErrBusy) {
 		t.Errorf("writer beside an editor: %v", err)
 	}
 	must(t, e.Close())

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -96,7 +96,7 @@ func TestJoinedAbort(t *testing.T) {
 			_, createErr := j.Create(t.Context(), "d/late", 1)
 			_, joinErr := storage.Local().Join(t.Context(), ticket)
 			for what, err := range map[string]error{"Mkdir": j.Mkdir(t.Context(), "late"), "Create": createErr, "Close": j.Close(t.Context()), "Join": joinErr} {
-				if !errors.Is(err, orbax.ErrNotExist) {
+				if !errors.Is(err, fault.ErrNotExist) {
 					t.Errorf("%s after the end: %v, want ErrNotExist", what, err)
 				}
 			}
@@ -117,10 +117,10 @@ func TestJoinCommitted(t *testing.T) {
 			must(t, err)
 			put(t, stage, "done", "")
 			must(t, stage.Commit(t.Context()))
-			if err := j.Close(t.Context()); !errors.Is(err, orbax.ErrNotExist) {
+			if err := j.Close(t.Context()); !errors.Is(err, fault.ErrNotExist) {
 				t.Errorf("Close: %v, want ErrNotExist", err)
 			}
-			if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrNotExist) {
+			if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, fault.ErrNotExist) {
 				t.Errorf("Join: %v, want ErrNotExist", err)
 			}
 		})
@@ -135,7 +135,7 @@ func TestJoinedRefuses(t *testing.T) {
 	j, err := storage.Local().Join(t.Context(), stage.Ticket())
 	must(t, err)
 	for _, name := range []string{"../x", "/x", "done"} {
-		if _, err := j.Create(t.Context(), name, 1); !errors.Is(err, orbax.ErrReservedName) {
+		if _, err := j.Create(t.Context(), name, 1); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("Create %q: %v, want ErrReservedName", name, err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestForgedTickets(t *testing.T) {
 		"an unclean target": forged(func(v url.Values) { v.Set("target", top+"/x/../ck") }),
 		"a marker outside":  forged(func(v url.Values) { v.Set("marker", "../x") }),
 	} {
-		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrReservedName) {
+		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("%s: %v, want ErrReservedName", what, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestForgedTickets(t *testing.T) {
 		ended["another directory of the name"] = forged(func(v url.Values) { v.Set("id", "1") })
 	}
 	for what, ticket := range ended {
-		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, orbax.ErrNotExist) {
+		if _, err := storage.Local().Join(t.Context(), ticket); !errors.Is(err, fault.ErrNotExist) {
 			t.Errorf("%s: %v, want ErrNotExist", what, err)
 		}
 	}

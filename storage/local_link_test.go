@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -39,7 +39,7 @@ func TestLink(t *testing.T) {
 				{from, "a/b/large", fs.ErrExist},
 				{filepath.Join(top, "missing"), "x", fs.ErrNotExist},
 				{top, "x", nil}, // a directory
-				{from, "../x", orbax.ErrReservedName},
+				{from, "../x", fault.ErrReservedName},
 				{from, "a/b/large/c", nil},
 			} {
 				if err := stage.Link(t.Context(), bad.from, bad.name, storage.LinkOptions{}); err == nil || bad.want != nil && !errors.Is(err, bad.want) {
@@ -71,13 +71,13 @@ func TestCommitInto(t *testing.T) {
 	dir := filepath.Join(parent, "session")
 	for _, entry := range []string{"one", "two"} {
 		for _, bad := range []string{"", ".", "..", "a/b", "../x"} {
-			if _, err := beginInto(t, dir, bad); !errors.Is(err, orbax.ErrReservedName) {
+			if _, err := beginInto(t, dir, bad); !errors.Is(err, fault.ErrReservedName) {
 				t.Errorf("Into %q: %v", bad, err)
 			}
 		}
 		stage, err := beginInto(t, dir, entry)
 		must(t, err)
-		if _, err := begin(t, dir, true); !errors.Is(err, orbax.ErrBusy) {
+		if _, err := begin(t, dir, true); !errors.Is(err, fault.ErrBusy) {
 			t.Errorf("while it is written: %v", err)
 		}
 		put(t, stage, "a/file", entry)
@@ -87,7 +87,7 @@ func TestCommitInto(t *testing.T) {
 	stage, err := beginInto(t, dir, "one")
 	must(t, err)
 	put(t, stage, "a/file", "another")
-	if err := stage.Commit(t.Context()); !errors.Is(err, orbax.ErrExist) {
+	if err := stage.Commit(t.Context()); !errors.Is(err, fault.ErrExist) {
 		t.Errorf("into an entry that exists: %v", err)
 	}
 	if got := names(t, dir); !slices.Equal(got, []string{"one", "two"}) {

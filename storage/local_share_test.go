@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -30,7 +30,7 @@ func TestShare(t *testing.T) {
 		{from, "a/b/shared", fs.ErrExist},
 		{filepath.Join(top, "missing"), "x", fs.ErrNotExist},
 		{top, "x", nil}, // a directory
-		{from, "../x", orbax.ErrReservedName},
+		{from, "../x", fault.ErrReservedName},
 		{from, "a/b/shared/c", nil},
 	}
 	if os.Symlink("from", filepath.Join(top, "symbolic")) == nil {

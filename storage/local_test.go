@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -101,7 +101,7 @@ func TestBusy(t *testing.T) {
 	must(t, err)
 	busy := func(dir string) {
 		t.Helper()
-		if _, err := begin(t, dir, true); !errors.Is(err, orbax.ErrBusy) {
+		if _, err := begin(t, dir, true); !errors.Is(err, fault.ErrBusy) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestBusyTogether(t *testing.T) {
 				_, err := begin(t, dir, false)
 				if err == nil {
 					won.Add(1)
-				} else if !errors.Is(err, orbax.ErrBusy) {
+				} else if !errors.Is(err, fault.ErrBusy) {
 					t.Error(err)
 				}
 			})
@@ -161,9 +161,9 @@ func TestNotReplaced(t *testing.T) {
 			if name == "directory" && overwrite {
 				continue
 			}
-			want := orbax.ErrExist
+			want := fault.ErrExist
 			if overwrite {
-				want = orbax.ErrInvalidCheckpoint
+				want = fault.ErrInvalidCheckpoint
 			}
 			t.Run(fmt.Sprintf("%s/%v", name, overwrite), func(t *testing.T) {
 				parent := t.TempDir()
@@ -234,10 +234,10 @@ func TestStageNames(t *testing.T) {
 		bad = append(bad, `..\x`, `C:x`, "NUL")
 	}
 	for _, name := range bad {
-		if _, err := stage.Create(t.Context(), name, 0); !errors.Is(err, orbax.ErrReservedName) {
+		if _, err := stage.Create(t.Context(), name, 0); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("Create(%q): %v", name, err)
 		}
-		if err := stage.Mkdir(t.Context(), name); !errors.Is(err, orbax.ErrReservedName) {
+		if err := stage.Mkdir(t.Context(), name); !errors.Is(err, fault.ErrReservedName) {
 			t.Errorf("Mkdir(%q): %v", name, err)
 		}
 	}
@@ -269,7 +269,7 @@ func TestLongNames(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if _, err := begin(t, target, false); !errors.Is(err, orbax.ErrBusy) {
+		if _, err := begin(t, target, false); !errors.Is(err, fault.ErrBusy) {
 			t.Errorf("%d bytes, again: %v", n, err)
 		}
 		dead := filepath.Join(parent, temporary(t, parent)[0])

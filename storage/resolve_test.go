@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -33,25 +33,9 @@ func TestResolveFileURL(t *testing.T) {
 	}
 }
 
-// A checkpoint is saved and loaded by a URL, and is where the path is.
-func TestFileURL(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a b")
-	url := "file://" + strings.ReplaceAll(filepath.ToSlash(dir), " ", "%20") + "/ckpt"
-	must(t, orbax.Save(t.Context(), url, map[string]any{"a": 1}))
-	for _, path := range []string{url, filepath.Join(dir, "ckpt")} {
-		if v, err := orbax.Load(t.Context(), path); err != nil || v.(map[string]any)["a"] != 1 {
-			t.Errorf("%s: %v, %v", path, v, err)
-		}
-	}
-	must(t, orbax.Delete(t.Context(), url))
-	if got := names(t, dir); len(got) != 0 {
-		t.Errorf("left %q", got)
-	}
-}
-
 func TestUnknownScheme(t *testing.T) {
 	_, err := storage.Resolve(t.Context(), "gs://bucket/ckpt")
-	if !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "registered://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
+	if !errors.Is(err, fault.ErrUnsupported) || !strings.Contains(err.Error(), "registered://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
 		t.Error(err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -71,10 +71,10 @@ func TestNoSpace(t *testing.T) {
 				}
 				return s.Commit(t.Context())
 			}()
-			if !hit || !errors.Is(err, orbax.ErrNoSpace) || !errors.Is(err, errno) {
+			if !hit || !errors.Is(err, fault.ErrNoSpace) || !errors.Is(err, errno) {
 				t.Errorf("%v from %s: %v", errno, kind, err)
 			}
-			if n := strings.Count(err.Error(), orbax.ErrNoSpace.Error()); n != 1 {
+			if n := strings.Count(err.Error(), fault.ErrNoSpace.Error()); n != 1 {
 				t.Errorf("%v from %s says so %d times: %v", errno, kind, n, err)
 			}
 			if got := names(t, dir); len(got) > 0 {
@@ -95,7 +95,7 @@ func TestCreateTooLarge(t *testing.T) {
 	if err == nil { // this file system cannot set room aside
 		t.Skip(w.Close())
 	}
-	if !errors.Is(err, orbax.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
+	if !errors.Is(err, fault.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v", err)
 	}
 	w, err = s.Create(t.Context(), "f", 1)

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -77,7 +77,7 @@ func TestResolve(t *testing.T) {
 	if _, err := storage.Resolve(t.Context(), ""); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("empty path: %v", err)
 	}
-	if _, err := storage.Resolve(t.Context(), "nosuch://bucket/x"); !errors.Is(err, orbax.ErrUnsupported) {
+	if _, err := storage.Resolve(t.Context(), "nosuch://bucket/x"); !errors.Is(err, fault.ErrUnsupported) {
 		t.Errorf("unknown scheme: %v", err)
 	}
 	defer func() {
