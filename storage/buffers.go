@@ -5,23 +5,22 @@ import (
 	"unsafe"
 )
 
-// BuffersWriter is a Writer that writes several buffers in one operation. Use
-// WriteBuffers and Alignment, which take any Writer.
+// BuffersWriter is a [Writer] that writes several buffers in one operation. Call the
+// functions [WriteBuffers] and [Alignment], which accept any Writer.
 type BuffersWriter interface {
 	Writer
-	// WriteBuffers writes bufs, one behind the other, from off on. Where the
-	// addresses of all are multiples of Alignment, and the lengths of all and off
-	// multiples of PageSize, it may bypass the page cache.
+	// WriteBuffers writes bufs one after the other, beginning at off. It may bypass the
+	// page cache if the addresses of all buffers are multiples of Alignment, and off and
+	// all lengths are multiples of [PageSize].
 	WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error
-	// Alignment is a number of bytes: the address of a buffer must be a multiple of
-	// it for the buffer to be written past the page cache.
+	// Alignment returns the number of bytes that the address of a buffer must be a
+	// multiple of to bypass the page cache.
 	Alignment() int
 }
 
-// WriteBuffers writes bufs, one behind the other, from off on: in one operation
-// if w is a BuffersWriter, else one after the other. If it fails any part of
-// them may have been written. Several goroutines may write ranges of w that do
-// not overlap.
+// WriteBuffers writes bufs to w one after the other, beginning at off. It takes one
+// operation if w is a [BuffersWriter]. If it fails, any part of bufs may have been
+// written. Several goroutines may write ranges of w that do not overlap.
 func WriteBuffers(ctx context.Context, w Writer, off int64, bufs ...[]byte) error {
 	if w, ok := w.(BuffersWriter); ok {
 		return w.WriteBuffers(ctx, off, bufs...)
@@ -35,9 +34,8 @@ func WriteBuffers(ctx context.Context, w Writer, off int64, bufs ...[]byte) erro
 	return nil
 }
 
-// Alignment returns what the address of a buffer should be a multiple of to be
-// written to w from where it lies: what the device asks for if w knows it, as
-// the local store does on Linux, else PageSize.
+// Alignment returns the alignment that a buffer needs to be written to w without a copy.
+// The local store on Linux asks the device; for other Writers it is [PageSize].
 func Alignment(w Writer) int {
 	if w, ok := w.(BuffersWriter); ok {
 		return w.Alignment()
@@ -45,19 +43,19 @@ func Alignment(w Writer) int {
 	return PageSize
 }
 
-// BuffersReader is a Reader that fills several buffers in one operation. Use
-// ReadBuffers, which takes any Reader.
+// BuffersReader is a [Reader] that fills several buffers in one operation. Call the
+// function [ReadBuffers], which accepts any Reader.
 type BuffersReader interface {
 	Reader
-	// ReadBuffers fills bufs, one behind the other, from off on, or fails as
-	// ReadAt does.
+	// ReadBuffers fills bufs one after the other, beginning at off. It fails as ReadAt
+	// does.
 	ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error
 }
 
-// ReadBuffers fills bufs, one behind the other, from off on, or fails as
-// Reader.ReadAt does: in one operation if r is a BuffersReader, as files of the
-// local store are on Linux, else one after the other. If it fails any part of
-// them may have been filled. Several goroutines may read r.
+// ReadBuffers fills bufs one after the other from offset off of r. It takes one operation
+// if r is a [BuffersReader], as files of the local store are on Linux. It fails as
+// [Reader].ReadAt does; any part of bufs may then have been filled. Several goroutines
+// may read r.
 func ReadBuffers(ctx context.Context, r Reader, off int64, bufs ...[]byte) error {
 	if r, ok := r.(BuffersReader); ok {
 		return r.ReadBuffers(ctx, off, bufs...)
@@ -71,8 +69,8 @@ func ReadBuffers(ctx context.Context, r Reader, off int64, bufs ...[]byte) error
 	return nil
 }
 
-// aligned reports whether buffers can be written at off past the page cache by
-// a device that wants memory aligned to align.
+// aligned reports whether buffers can be written at off without the page cache, to a
+// device that needs memory aligned to align.
 func aligned(align int, off int64, bufs ...[]byte) bool {
 	var total int
 	for _, b := range bufs {

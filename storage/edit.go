@@ -2,27 +2,32 @@ package storage
 
 import "context"
 
-// Edit is a directory that one writer has claimed. Its methods may not be called
-// by several goroutines at once. Of a process that dies between them nothing is
-// left in the directory but what they have done.
+// Edit is a directory that one writer has claimed. Only one goroutine may use an Edit at
+// a time. A process that dies leaves the directory as the calls that had returned made
+// it, with no other files.
+//
+// Names are relative to the directory. A name that is not valid by [io/fs.ValidPath] is
+// an error that matches ErrReservedName.
 type Edit interface {
-	// Put makes data the contents of a file, which exists already only if
-	// replace is true; otherwise it fails with ErrExist. Readers see all of it
-	// or what was there before, also after a crash; it is durable when Put
-	// returns.
+	// Put writes data to the file name. Its directory must exist; ErrNotExist says that
+	// it does not. If the file exists and replace is false, Put fails with ErrExist.
+	// Readers see all of data or the old contents, even after a crash. The change is
+	// durable when Put returns.
 	Put(ctx context.Context, name string, data []byte, replace bool) error
-	// Remove removes a file, or, if look is not nil, a directory with what look
-	// finds in it: if there is anything else, that stays, with an error that matches
-	// ErrInvalidCheckpoint. What is missing is no error. It is durable when Remove
-	// returns; a crash before may leave a part of a directory.
+	// Remove removes a file or a link if look is nil, and otherwise a directory with the
+	// entries that look lists. If the directory has another entry, that entry stays, and
+	// the error matches ErrInvalidCheckpoint. A missing name is no error. The removal is
+	// durable when Remove returns; a crash before that may leave a part of the directory.
 	Remove(ctx context.Context, name string, look Look) error
-	// RemoveAll removes the claimed directory, in one instant for its readers,
-	// where the store can do that. Where it cannot, the files called last go
-	// after everything else, so that what a crash leaves can be recognised.
+	// RemoveAll removes the claimed directory, for readers in one step if the store can
+	// do that. Other stores remove the files called last after everything else, so that
+	// the rest of the directory can be recognised after a crash.
 	//
-	// It removes what look finds, which looks before that instant and again after
-	// it. If look refuses, the directory stays as it is, or is put back.
+	// RemoveAll removes only the entries that look lists. It calls look before the
+	// directory disappears for readers, and again after that with its new name. If look
+	// refuses, the directory stays as it is, or gets its name back, and RemoveAll returns
+	// the error of look.
 	RemoveAll(ctx context.Context, look Look, last ...string) error
-	// Close gives the directory back.
+	// Close gives up the claim.
 	Close() error
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// FS returns the read-only store of a file system such as an embed.FS, a
-// zip.Reader or a test's fstest.MapFS. Names are those of fsys; "." is its root.
-// Files that are no io.ReaderAt, those of a zip.Reader among them, are read into
-// memory as a whole when they are opened.
+// FS returns the read-only store of a file system such as an embed.FS, a zip.Reader or an
+// fstest.MapFS. Names are those of fsys; "." is its root. Files that do not implement
+// [io.ReaderAt], such as those of a zip.Reader, are read into memory when they are
+// opened.
 func FS(fsys fs.FS) Store { return fsStore{fsys: fsys} }
 
 type fsStore struct {
@@ -51,7 +51,7 @@ func (s fsStore) Open(ctx context.Context, name string) (Reader, error) {
 		f.Close()
 		return nil, err
 	}
-	if f, ok := f.(*os.File); ok { // of an os.DirFS
+	if f, ok := f.(*os.File); ok { // a file of os.DirFS
 		return &localReader{f, info.Size()}, nil
 	}
 	if r, ok := f.(io.ReaderAt); ok {
@@ -82,9 +82,9 @@ func (s fsStore) List(ctx context.Context, dir string) ([]Info, error) {
 		return nil, err
 	}
 	return listStable(ctx, dir, func() ([]fs.DirEntry, error) { return fs.ReadDir(s.fsys, dir) }, func(e fs.DirEntry) (Info, bool, error) {
-		info, err := fs.Stat(s.fsys, path.Join(dir, e.Name())) // follows links, as e.Info does not
+		info, err := fs.Stat(s.fsys, path.Join(dir, e.Name())) // follows links; e.Info does not
 		if errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink != 0 {
-			return Info{}, false, nil // it leads nowhere
+			return Info{}, false, nil // a link that leads nowhere
 		}
 		if err != nil {
 			return Info{}, false, err
@@ -97,7 +97,7 @@ func (fsStore) Begin(context.Context, string, BeginOptions) (Stage, error) {
 	return nil, fmt.Errorf("%w: an io/fs file system cannot be written", fault.ErrUnsupported)
 }
 
-// fsReader reads a file at any place.
+// fsReader reads a file at any offset.
 type fsReader struct {
 	io.ReaderAt
 	io.Closer
@@ -120,7 +120,7 @@ func (r fsReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return err
 }
 
-// memoryReader is a file that was read as a whole.
+// memoryReader is a file that was read into memory.
 type memoryReader []byte
 
 func (r memoryReader) Size() int64  { return int64(len(r)) }

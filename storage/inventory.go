@@ -8,28 +8,27 @@ import (
 	"path"
 )
 
-// Look decides whether the directory dir may be removed: it returns everything that
-// is below it, directories before what is in them, or an error that says why it must
-// stay. Nothing else is then removed. What is listed first goes last.
+// Look decides whether the directory dir may be removed. It returns all entries below
+// dir, each directory before its own entries, or an error if dir must stay. The store
+// removes these entries, the last one first, and no others.
 type Look func(ctx context.Context, dir string) ([]Item, error)
 
-// Item is an entry somewhere below a directory that is to be removed.
+// Item is a file or a directory below a directory that is to be removed.
 type Item struct {
-	Name string // relative to that directory, with slashes
-	Dir  bool   // a directory, and not a link to one
+	Name string // relative to the directory that is to be removed, with slashes
+	Dir  bool   // true for a directory, false for a link to one
 }
 
-// Entry is an entry of a directory as it is there.
+// Entry is an entry of a directory, with links not followed.
 type Entry struct {
-	Name string // last element
-	// Type is 0 for a regular file, fs.ModeDir, fs.ModeSymlink for a link, whatever it
-	// leads to, or that of another kind.
+	Name string // last element of the name
+	// Type is 0 for a regular file, fs.ModeDir for a directory, fs.ModeSymlink for a
+	// link, and the type bits of [io/fs.FileMode] for other kinds.
 	Type fs.FileMode
 }
 
-// Entries returns all entries of a directory in the order of their names: as they are,
-// while [Store].List describes what links lead to and leaves out those that lead
-// nowhere.
+// Entries returns all entries of a directory in the order of their names, and follows no
+// links. For a store without links it returns the entries of [Store].List.
 func Entries(ctx context.Context, store Store, dir string) ([]Entry, error) {
 	if entries, err := store.Entries(ctx, dir); !errors.Is(err, errors.ErrUnsupported) {
 		return entries, err
@@ -63,7 +62,7 @@ func (*local) Entries(ctx context.Context, dir string) ([]Entry, error) {
 	return entries, nil
 }
 
-// everything is the Look that lets a directory go with all that is in it.
+// everything is the [Look] that allows the removal of a directory with all its contents.
 func everything(ctx context.Context, dir string) ([]Item, error) {
 	var items []Item
 	var below func(name string) error
@@ -81,11 +80,11 @@ func everything(ctx context.Context, dir string) ([]Item, error) {
 	return items, below("")
 }
 
-// removeLooks is how often a directory is looked at before what is found in it since
-// counts as the work of others: a file system over a network may not have shown it.
+// removeLooks is how often a directory is looked at before entries that appear count as
+// the work of other programs. A network file system may not have shown them at first.
 const removeLooks = 5
 
-// removeLooked removes a directory, of which look says what may go, by way of remove.
+// removeLooked calls remove with the entries of a directory that look lists.
 func removeLooked(ctx context.Context, dir string, look Look, remove func([]Item) error) error {
 	for n := 1; ; n++ {
 		items, err := lookAt(ctx, dir, look)
@@ -95,7 +94,7 @@ func removeLooked(ctx context.Context, dir string, look Look, remove func([]Item
 		switch _, serr := os.Lstat(dir); {
 		case err == nil:
 			return nil
-		case errors.Is(serr, fs.ErrNotExist): // by another who takes it for what it is
+		case errors.Is(serr, fs.ErrNotExist): // by another process that removes it for the same reason
 			return nil
 		case n == removeLooks || !errors.Is(err, errAppeared) && !errors.Is(err, fs.ErrNotExist):
 			return err
@@ -103,7 +102,7 @@ func removeLooked(ctx context.Context, dir string, look Look, remove func([]Item
 	}
 }
 
-// lookAt looks at a directory, and not at what a link in its place leads to.
+// lookAt calls look for a directory, and refuses a link in its place.
 func lookAt(ctx context.Context, dir string, look Look) ([]Item, error) {
 	info, err := os.Lstat(dir)
 	if err != nil {

@@ -13,15 +13,16 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Confine returns the store for a reader of the checkpoint at root who does not trust
-// it: Open and List refuse names below root that a symbolic link leads out of it, with
-// an error that matches orbax.ErrLink, unless outside is true. Root itself may be a
-// link, and links below it may lead to what is below it. The files of a checkpoint in
-// the cache of a model hub are links to the directory blobs of the same model there,
-// and are no way out.
+// Confine returns the store for reading a checkpoint at root that the program does not
+// trust. Its Open and List refuse names below root whose symbolic links lead out of root,
+// with an error that matches orbax.ErrLink. If outside is true, they allow such links.
 //
-// Either way no directory appears inside of itself: one that is a directory above it,
-// by way of a link, is listed as empty. A store that has no links is returned as it is.
+// Root itself may be a link, and links may lead to files and directories below root. The
+// links of a model hub's cache are allowed too: they lead to files in the directory blobs
+// of the same model.
+//
+// In both cases no directory appears inside itself: a link to a directory above it is
+// listed as an empty directory. A store without links is returned unchanged.
 func Confine(s Store, root string, outside bool) Store {
 	if confined := s.Confined(root, outside); confined != nil {
 		return confined
@@ -29,30 +30,30 @@ func Confine(s Store, root string, outside bool) Store {
 	return s
 }
 
-// Confined keeps the bounds of Confine.
+// Confined returns the store with the bounds that [Confine] describes.
 func (l *local) Confined(root string, outside bool) Store {
 	confined := *l
 	confined.within = &bounds{root: path.Clean(root), outside: outside, plain: map[string]bool{}}
 	return &confined
 }
 
-// bounds are those of a confined store.
+// bounds are the limits of a confined store.
 type bounds struct {
 	root    string
-	outside bool // links may lead there
+	outside bool // links may lead out of root
 
 	mu     sync.Mutex
-	plain  map[string]bool // directories that no link below root leads to
-	linked int             // directories that have been listed through a link
+	plain  map[string]bool // directories below root that are reached without links
+	linked int             // number of directories that were listed through a link
 }
 
-// maxLinked is how many directories may be reached through links. Links that lead to
-// directories of links stand for a number of paths that doubles with each.
+// maxLinked is how many directories may be reached through links. With links to
+// directories of links the number of paths would double at each level.
 const maxLinked = 4096
 
-// enter returns the description of what is at name, as os.Stat does, and whether a
-// link below the root leads there. One that leads out is an error. A nil bounds
-// confines nothing.
+// enter describes the file or directory at name, as os.Stat does, and reports whether a
+// link below the root leads there. A link that leads out of the root is an error. A nil
+// bounds confines nothing.
 func (b *bounds) enter(name string) (info fs.FileInfo, linked bool, err error) {
 	name = path.Clean(name)
 	rest, inside := "", false
@@ -79,7 +80,8 @@ func (b *bounds) enter(name string) (info fs.FileInfo, linked bool, err error) {
 	return info, true, b.resolve(name)
 }
 
-// isPlain reports whether no link leads from the root to dir, which is below it.
+// isPlain reports whether dir, which is below the root, is reached from the root without
+// links.
 func (b *bounds) isPlain(dir string) bool {
 	b.mu.Lock()
 	known := b.plain[dir]
@@ -121,8 +123,9 @@ func (b *bounds) resolve(name string) error {
 		"give the option FollowLinks to read it, if you trust whoever made the checkpoint")
 }
 
-// inHub reports whether the file target is in the blobs of the model in whose cache
-// root is: <type>s--<owner>--<name>/snapshots/<revision>, beside blobs.
+// inHub reports whether the file target is among the blobs of the model whose cache
+// contains root. The cache has the directories
+// <type>s--<owner>--<name>/snapshots/<revision> and <type>s--<owner>--<name>/blobs.
 func inHub(root, target string) bool {
 	for dir := root; dir != path.Dir(dir); dir = path.Dir(dir) {
 		hub := path.Dir(dir)
@@ -138,7 +141,7 @@ func inHub(root, target string) bool {
 	return false
 }
 
-// loops reports whether dir, which a link leads to, is a directory above itself.
+// loops reports whether dir, which a link leads to, is one of the directories above it.
 func (b *bounds) loops(dir string) (bool, error) {
 	b.mu.Lock()
 	b.linked++
@@ -171,12 +174,12 @@ func (b *bounds) openRegular(name string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// To open a device can do something, and a directory cannot be read.
+	// Opening a device can have effects, and a directory cannot be read.
 	if !info.Mode().IsRegular() {
 		return nil, nil, notRegular(name)
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0) // it may have become a FIFO
-	if wouldBlock(err) {                                 // a file that another program has leased
+	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0) // the file may have become a FIFO
+	if wouldBlock(err) {                                 // another program has a lease on the file
 		f, err = os.Open(name)
 	}
 	if err != nil {

@@ -15,22 +15,24 @@ import (
 
 // Local returns the store of the local file system. Names are absolute paths.
 //
-// Writers go to a sibling directory of the target, named
-// <target>.orbax-checkpoint-tmp-<random>, on which they hold an advisory lock
-// for as long as they live. Commit syncs every file and directory, renames the
-// temporary directory to the target (exchanging the two if the target exists)
-// and syncs the parent. A process that dies leaves the temporary directory,
-// unlocked, and nothing else. Where the file system cannot exchange two
-// directories, the old one is first renamed to a temporary name, so that for a
-// moment the target is missing while both versions exist beside it.
+// A stage writes to a directory beside its target, named
+// <target>.orbax-checkpoint-tmp-<random>, and holds an advisory lock on it. Commit syncs
+// every file and directory, renames the temporary directory to the target, and syncs the
+// parent. If the target exists, Commit exchanges the two directories. A process that dies
+// leaves only the temporary directory, unlocked.
+//
+// On a file system that cannot exchange directories, Commit first renames the old
+// directory to a temporary name. For a moment the target is then missing, and both
+// versions exist beside it.
 func Local() Store { return &local{sys: osSystem{}} }
 
 type local struct {
 	sys    system
-	within *bounds // nil: none
+	within *bounds // nil: no bounds
 }
 
-// localProperties are those of the local disk, or what is mounted like one.
+// localProperties are the properties of the local disk, and of file systems that are
+// mounted like one.
 var localProperties = Properties{
 	Rename: true, Marker: true, Edit: true, Links: LinkHard,
 	ReadUnit: 512 << 10, ReadGap: 64 << 10, WriteUnit: 8 << 20,
@@ -98,11 +100,11 @@ func (l *local) List(ctx context.Context, dir string) ([]Info, error) {
 			link, lerr := e.Info()
 			switch {
 			case lerr != nil:
-				err = lerr // removed since
+				err = lerr // the link was removed meanwhile
 			case errors.Is(err, fs.ErrNotExist):
-				return Info{}, false, nil // it leads nowhere
+				return Info{}, false, nil // the link leads nowhere
 			default:
-				info, err = link, nil // one that cannot be followed must not hide the others
+				info, err = link, nil // a link that cannot be followed must not hide the other entries
 			}
 		}
 		if err != nil {
@@ -146,7 +148,7 @@ func (l *local) Begin(ctx context.Context, dir string, o BeginOptions) (Stage, e
 	return s, nil
 }
 
-// entryOf returns the name of the entry that a stage is to be.
+// entryOf asks o.Into for the name of the entry that a stage becomes.
 func entryOf(ctx context.Context, o BeginOptions) (string, error) {
 	name, err := o.Into(ctx)
 	if err == nil {
@@ -158,9 +160,9 @@ func entryOf(ctx context.Context, o BeginOptions) (string, error) {
 	return name, err
 }
 
-// checkTarget refuses to put a directory where something is: anything, or, if
-// overwriting, anything but a directory. To replace a link would leave what it
-// leads to as it was, which cannot be what the caller means.
+// checkTarget refuses a path where something exists. With overwrite it accepts a
+// directory there. It never accepts a link: replacing it would leave the directory that
+// it leads to unchanged, which cannot be the caller's intention.
 func checkTarget(dir string, overwrite bool) error {
 	info, err := os.Lstat(dir)
 	switch {
@@ -178,9 +180,9 @@ func checkTarget(dir string, overwrite bool) error {
 	return nil
 }
 
-// mkdirParents creates dir and what is missing above it, syncing the directory
-// that each new one is entered in. What it has created stays when the stage is
-// aborted: others may have begun to use it.
+// mkdirParents creates dir and its missing parents. It syncs the parent of each new
+// directory. The new directories stay when the stage is aborted, because other writers
+// may use them already.
 func (l *local) mkdirParents(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -199,7 +201,7 @@ func (l *local) mkdirParents(dir string) error {
 		return err
 	}
 	if err := l.sys.mkdir(at(dir)); err != nil {
-		// Another process may have been first, but not yet have synced.
+		// Another process may have made it and not have synced it yet.
 		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
 			return err
 		}
@@ -207,7 +209,8 @@ func (l *local) mkdirParents(dir string) error {
 	return l.sys.syncDir(at(parent))
 }
 
-// timeVersion is made of the size and the time of the last write, if that is known.
+// timeVersion returns a version of the size and the time of the last write, or "" if that
+// time is unknown.
 func timeVersion(info fs.FileInfo) string {
 	if info.ModTime().IsZero() {
 		return ""

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Location is where something is: a name in a store, and what the caller calls it.
+// Location is the place of a file or a directory: a store and a name in it.
 type Location struct {
 	Store Store
-	Name  string // in Store
-	// Called is the path or the URL that the caller has given, for messages and for what
-	// is given back. "" if that is Name.
+	Name  string // name in Store
+	// Called is the path or the URL that the caller has given, for messages. If it is "",
+	// messages use Name.
 	Called string
 }
 
 // At returns the location of a name in a store that the caller has made.
 func At(store Store, name string) Location { return Location{Store: store, Name: path.Clean(name)} }
 
-// String returns what the caller calls it.
+// String returns the path or the URL that the caller has given, or else the name.
 func (l Location) String() string {
 	if l.Called == "" {
 		return l.Name
@@ -29,8 +29,8 @@ func (l Location) String() string {
 // Base returns the last element of the name.
 func (l Location) Base() string { return path.Base(l.Name) }
 
-// Join returns the location of what is below l under a name with slashes. It is called
-// as the caller calls l.
+// Join returns the location of a name below l. Its Called is that of l with the name
+// added.
 func (l Location) Join(name string) Location {
 	below := l
 	below.Name = path.Join(l.Name, name)
@@ -44,7 +44,8 @@ func (l Location) Join(name string) Location {
 	return below
 }
 
-// Dir returns the location of the directory that l is in. The root of a store is in itself.
+// Dir returns the location of the directory that l is in. The root of a store is its own
+// directory.
 func (l Location) Dir() Location {
 	above := l
 	above.Name = path.Dir(l.Name)

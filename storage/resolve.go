@@ -13,11 +13,11 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Resolve returns the location that a path leads to. A path
-// without a scheme is on the local disk; a relative one is taken from the
-// working directory. So is a URL of a file: file:///<absolute path>, in which % and
-// two digits stand for a byte, as for those that mean something in a URL. Paths with another
-// scheme are for the function that [Register] got for it.
+// Resolve returns the location of a path or a URL. A path without a scheme is on the
+// local disk, and a relative one is below the working directory. A URL file:///<absolute
+// path> is on the local disk too; in it, % and two hexadecimal digits stand for a byte.
+// Resolve passes a path with another scheme to the [OpenFunc] that [Register] got for it.
+// A scheme that is not registered is an error that matches orbax.ErrUnsupported.
 func Resolve(ctx context.Context, path string) (Location, error) {
 	called := path
 	if scheme, _, ok := strings.Cut(path, "://"); ok {
@@ -43,13 +43,13 @@ func Resolve(ctx context.Context, path string) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	// A volume keeps its backslashes: package path would make one slash of the
-	// two that \\server\share begins with.
+	// A volume keeps its backslashes: package path would replace the two that
+	// \\server\share begins with by one slash.
 	volume := filepath.VolumeName(abs)
 	return Location{Local(), volume + filepath.ToSlash(abs[len(volume):]), called}, nil
 }
 
-// resolveURL has the function of a scheme open a URL.
+// resolveURL opens a URL with the function of its scheme.
 func resolveURL(ctx context.Context, path string, open OpenFunc) (Location, error) {
 	u, err := url.Parse(path)
 	if err != nil {
@@ -59,7 +59,7 @@ func resolveURL(ctx context.Context, path string, open OpenFunc) (Location, erro
 	return Location{store, name, path}, err
 }
 
-// unknownScheme says what a program lacks that is given a path with a scheme.
+// unknownScheme returns the error for a path whose scheme is not registered.
 func unknownScheme(scheme string, registered []string) error {
 	known := "only paths on this machine"
 	if len(registered) > 0 {
@@ -69,7 +69,7 @@ func unknownScheme(scheme string, registered []string) error {
 		fault.ErrUnsupported, scheme, known, scheme)
 }
 
-// fileOf returns the path that a URL of a file stands for.
+// fileOf returns the path of a URL of a file.
 func fileOf(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {

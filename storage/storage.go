@@ -1,15 +1,21 @@
-// Package storage says where checkpoints live: an interface, and the local
-// disk behind it.
+// Package storage defines where checkpoints are kept: the interface [Store], and the
+// store of the local disk.
 //
-// A checkpoint is a directory that is written once, as a whole. Store.Begin
-// starts one in a place that readers do not see; Stage.Commit makes it appear,
-// complete and durable, at its path. What a program usually needs is
+// A checkpoint is a directory that is written once, as a whole. [Store].Begin starts a
+// directory in a place that readers do not see. [Stage].Commit makes it durable and
+// publishes it at its path. A program that has a path resolves it first:
 //
 //	loc, err := storage.Resolve(ctx, "/ckpt/step_100")
 //	info, err := loc.Store.List(ctx, loc.Name)
 //
-// Names inside a store are slash-separated. Other stores register a scheme, as
-// drivers of database/sql do.
+// Names in a store have slashes between their elements. Other stores [Register] a scheme,
+// as drivers of database/sql do, or a program gives its store to orbax.In.
+//
+// # A new store
+//
+// Embed [Base] and implement Open, Stat and List: that is a store that can be read. Add
+// Properties, Begin and Join for saves, and Edit for deletions. Package storetest tests
+// all that the [Properties] of a store promise.
 package storage
 
 import (
@@ -20,199 +26,224 @@ import (
 	"time"
 )
 
-// Store holds checkpoints under slash-separated names. A missing name is an
-// error that matches fs.ErrNotExist. A Store may be used by several goroutines.
+// Store keeps files and directories under names with slashes. Several goroutines may use
+// a Store at the same time.
 //
-// Embed [Base] in a new store, and implement what the store can do. Embed a Store in a
-// store that wraps another one, and implement what differs, and Confined, which has to wrap
-// what the other returns: nothing else is lost.
+// Errors named without a package, such as ErrBusy, are those of package orbax. A missing
+// name is an error that matches [io/fs.ErrNotExist]. If its context has ended, a method
+// returns an error that matches that of the context.
+//
+// A new store embeds [Base] and implements the methods for what it can do. A store that
+// wraps another one embeds that and implements the methods that differ. It must also
+// implement Confined, which wraps the Store that the other one returns.
 type Store interface {
-	// Properties returns how the store works. They do not change.
+	// Properties returns the properties of the store, which never change.
 	Properties() Properties
-	// Open opens a regular file for reading.
+	// Open opens a regular file for reading. Anything else is an error.
 	Open(ctx context.Context, name string) (Reader, error)
-	// Stat describes a file or directory.
+	// Stat describes a file or a directory. It follows links.
 	Stat(ctx context.Context, name string) (Info, error)
-	// List returns the entries of a directory in the order of their names. What is
-	// there before the call and after it is among them, whatever else comes and goes
-	// meanwhile; and if an entry comes before another one goes, at least one of the
-	// two is. Where that cannot be had, as the directory changes too fast, List fails
-	// with ErrBusy. Links that lead nowhere are left out.
+	// List returns the entries of a directory in the order of their names. It follows
+	// links, and leaves out links that lead nowhere.
+	//
+	// An entry that exists before the call and after it is in the result, whatever else
+	// comes and goes. If an entry comes before another one goes, the result has at least
+	// one of the two. If the directory changes too fast for this, List fails with
+	// ErrBusy.
 	List(ctx context.Context, dir string) ([]Info, error)
-	// Entries returns all entries of a directory, without following links, in the
-	// order of their names. It does not look at what they are beyond their type. A
-	// store without links fails with an error that matches errors.ErrUnsupported, and
-	// [Entries] lists instead.
+	// Entries returns all entries of a directory in the order of their names, and follows
+	// no links. Of each entry it reports the name and the type. A store without links
+	// fails with an error that matches errors.ErrUnsupported; the function [Entries] then
+	// calls List.
 	Entries(ctx context.Context, dir string) ([]Entry, error)
-	// Confined is for [Confine], which says what it returns: nil from a store that has
-	// no links.
+	// Confined returns the Store that [Confine] describes, or nil if this store has no
+	// links.
 	Confined(root string, outside bool) Store
 
-	// Begin starts to write the directory dir, creating its parents, which
-	// stay whatever becomes of dir. It fails with ErrExist if dir exists and the options
-	// do not let it, with ErrInvalidCheckpoint if they do and dir is no directory,
-	// and with ErrBusy if another writer has begun the same
-	// dir and has neither committed nor aborted.
+	// Begin starts to write the directory dir. It creates the missing parents of dir,
+	// which stay even if the stage is aborted.
+	//
+	// Begin fails with ErrExist if something is at dir and o does not allow that, and
+	// with ErrInvalidCheckpoint if o allows a directory and something else is there. It
+	// fails with ErrBusy while another stage or an [Edit] of dir has not ended, and with
+	// ErrUnsupported if the store cannot do what o asks for.
 	Begin(ctx context.Context, dir string, o BeginOptions) (Stage, error)
-	// Join returns what writes to a stage that has been begun elsewhere, by this process
-	// or another one, and whose Ticket has come here. The stage is still committed by
-	// whoever has begun it. Join fails with ErrNotExist if the stage has ended, and with
-	// ErrReservedName if the ticket is not one of this store.
+	// Join returns the [Joined] that writes to the stage with this ticket. This process
+	// or another one may have begun the stage, and only it can commit. Join fails with
+	// ErrNotExist if the stage has ended, and with ErrReservedName if the store has made
+	// no such ticket.
 	Join(ctx context.Context, ticket string) (Joined, error)
-	// Edit claims the directory dir: until the Edit is closed, Begin and Edit of
-	// the same dir fail with ErrBusy. So does Edit itself if a writer has begun
-	// dir and has neither committed nor aborted, and if dir is the temporary
-	// directory of such a writer. It fails with ErrInvalidCheckpoint if dir is no
-	// directory, or a link to one, and as Stat does if nothing is there.
+	// Edit claims the directory dir. Until the [Edit] is closed, Begin and Edit of dir
+	// fail with ErrBusy. Edit itself fails with ErrBusy while a stage of dir has not
+	// ended, or if dir is the temporary directory of a live writer. It fails with
+	// ErrInvalidCheckpoint if dir is a file or a link, and with ErrNotExist if nothing is
+	// there.
 	Edit(ctx context.Context, dir string) (Edit, error)
 
-	// Locks reports whether the store can distinguish the temporary directories of live
-	// writers in dir, which exists, from those of dead ones, for all that write there.
+	// Locks reports whether the store can distinguish live writers in the directory dir
+	// from dead ones. That must hold for all processes that write there. dir exists.
 	Locks(ctx context.Context, dir string) bool
-	// Left returns the temporary directories of writers of dir that have died, except
-	// one that holds what was at dir, if dir is missing now. Where dead writers cannot
-	// be distinguished from live ones there are none.
+	// Left returns the names in the store of the temporary directories that dead writers
+	// of dir have left. While dir is missing, the result leaves out a directory that
+	// holds the former contents of dir. A store that cannot distinguish dead writers from
+	// live ones returns none.
 	Left(ctx context.Context, dir string) ([]string, error)
-	// Room returns how many bytes the files of a new directory dir could have,
-	// whether dir or its parents exist or not. Others may take the room
-	// meanwhile, and quotas may leave less of it. A store that cannot say, or has no
-	// limit, fails with an error that matches errors.ErrUnsupported.
+	// Room returns how many bytes the files of a new directory dir could have. Neither
+	// dir nor its parents need to exist. The number is an estimate: other programs may
+	// take the room meanwhile, and a quota may leave less. A store that has no limit, or
+	// does not know it, fails with an error that matches errors.ErrUnsupported.
 	Room(ctx context.Context, dir string) (int64, error)
 }
 
-// Info describes a file or directory.
+// Info describes a file or a directory.
 type Info struct {
-	Name    string // last element of its name
-	Size    int64  // bytes, for a file
+	Name    string // last element of the name
+	Size    int64  // in bytes; unspecified for a directory
 	Dir     bool
 	ModTime time.Time
-	// Version differs for two files that had the same name one after the other, and
-	// changes when a file is written anew. Otherwise it stays the same, also when the
-	// file is linked elsewhere. It means nothing but that; "" is unknown.
+	// Version identifies the contents of a file. It changes when the file is written
+	// anew, or when another file takes its name. It stays the same when the file gets a
+	// second name. It has no other meaning; "" means that the version is unknown.
 	Version string
 }
 
-// Reader reads a file. It may be used by several goroutines.
+// Reader reads a file. Several goroutines may use it at the same time.
 type Reader interface {
-	// ReadAt fills p from offset off, or fails: io.ErrUnexpectedEOF if the
-	// file ends before p is full.
+	// ReadAt fills p from offset off. If the file ends before p is full, it fails with
+	// io.ErrUnexpectedEOF.
 	ReadAt(ctx context.Context, p []byte, off int64) error
-	// Size returns the size that the file had when it was opened.
+	// Size returns the size of the file when it was opened.
 	Size() int64
 	Close() error
 }
 
-// FileReader is a Reader of a file of the operating system, as those of the
-// local store are.
+// FileReader is a [Reader] of a file of the operating system, as the local store returns
+// it.
 type FileReader interface {
 	Reader
-	// File returns the open file, for one who maps it into memory, or nil if
-	// there is none. It is open for reading until the Reader is closed; its
-	// position and its closing belong to the Reader.
+	// File returns the open file, for callers that map it into memory, or nil if there is
+	// none. The file is open for reading until the Reader is closed. Callers must neither
+	// move its position nor close it.
 	File() *os.File
 }
 
-// BeginOptions say what a stage is for. Without any, it becomes a directory that
-// does not exist yet.
+// BeginOptions choose how a stage is written and published. With the zero value it
+// becomes a new directory.
 type BeginOptions struct {
-	// Replace, if not nil, lets the stage take the place of a directory, as far as
-	// Replace lets that go: see [Edit].RemoveAll. What is there stays until Commit, which
-	// exchanges the two in one step, looks again at what it has replaced, and removes it;
-	// if Replace refuses then, it stays under another name, which the error has. Begin
-	// fails if the directory cannot be replaced, where the store can know that.
+	// Replace, if not nil, allows the stage to replace the directory at its path. It
+	// decides whether that directory may be removed, as in [Edit].RemoveAll.
+	//
+	// The old directory stays until Commit. Commit exchanges the two in one step, calls
+	// Replace with the new name of the old directory, and removes what Replace lists. If
+	// Replace refuses then, the old directory stays under that name, and the error of
+	// Commit names it. Begin fails if the store knows already that it cannot replace the
+	// directory.
 	Replace Look
 	// Into, if not nil, makes the stage an entry of the directory instead of the
-	// directory itself. The directory is created if it is missing and keeps what it
-	// has. Into is called once, after the directory has been claimed, and returns the
-	// name of the entry, or an error that Begin returns. Commit fails with ErrExist if
-	// there is such an entry. It goes with no other option.
+	// directory itself. The directory is created if it is missing, and keeps its other
+	// entries. Begin calls Into once, after it has claimed the directory. Into returns
+	// the name of the entry, or an error that Begin returns. Commit fails with ErrExist
+	// if the directory already has that entry. Into excludes the other options.
 	Into func(ctx context.Context) (entry string, err error)
-	// Marker, if not "", has the directory written where readers find it. It is complete
-	// when the file with that name is in it, which Commit gives its name.
-	// Every other file directly in the directory appears when its Writer is closed:
-	// whole, and after everything is durable that was closed before. What is deeper may
-	// be seen half written.
+	// Marker, if not "", makes Begin write the directory at its path, where readers find
+	// it. The directory is complete once it has the file with the name Marker. The caller
+	// creates that file like any other, and Commit publishes it.
 	//
-	// What is at the path goes before anything is written, if Replace lets it go. A
-	// process that dies leaves the directory without the marker, or a temporary one
-	// beside it. A store whose Properties lack Marker refuses.
+	// Every other file directly in the directory appears when its Writer is closed. It
+	// then has all its contents, and every file that was closed before is durable.
+	// Readers may find files in subdirectories half written.
+	//
+	// Begin removes a directory that is at the path already, if Replace allows that. A
+	// process that dies leaves the directory without the marker, or a temporary directory
+	// beside it. A store without the property Marker refuses this option.
 	Marker string
 }
 
-// Files is a directory that is being written: what those get who write to a [Stage] and
-// do not publish it. Its methods may be called by several goroutines.
+// Files is a directory that is being written. It has the methods of a [Stage] that write
+// and do not publish. Several goroutines may call them at the same time.
+//
+// Names are relative to the directory. A name that is not valid by [io/fs.ValidPath] is
+// an error that matches ErrReservedName.
 type Files interface {
-	// Properties returns those of the store.
+	// Properties returns the properties of the store.
 	Properties() Properties
-	// Mkdir creates a directory, and its parents.
+	// Mkdir creates a directory and its missing parents. A directory that this Files has
+	// made already is no error.
 	Mkdir(ctx context.Context, name string) error
-	// Create creates a file, which must not exist yet, and
-	// the directories that it needs. size is about how long the file will be,
-	// seldom less, or -1 if that is not known; more may be written. A store may set
-	// the room aside, and fails with ErrNoSpace if there is not as much.
+	// Create creates a file and the directories that it needs. It fails with ErrExist if
+	// the file exists; for a file that appears when it is closed, see
+	// [BeginOptions].Marker, Close of the Writer may fail instead.
+	//
+	// size is the expected length in bytes, or -1 if it is unknown. The real length is
+	// seldom greater, but it may be. A store may reserve size bytes, and fails with
+	// ErrNoSpace if there is not as much room.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
-	// Link puts the regular file called from, of the same store, into the directory
-	// as name, with the directories that it needs: it shares the file's
-	// bytes where the store can, and copies them elsewhere. Neither name may be
-	// written to afterwards.
+	// Link gives the regular file from of the same store the second name name in this
+	// directory. It creates the directories that name needs. The two names share their
+	// bytes where the store can do that; elsewhere the bytes are copied. The caller must
+	// not write to either name afterwards. Link fails with ErrExist if name exists.
 	Link(ctx context.Context, from, name string, o LinkOptions) error
 }
 
-// LinkOptions say how a file is linked.
+// LinkOptions choose how a file is linked.
 type LinkOptions struct {
-	// Share says that the file is one of a checkpoint that has been committed, whose
-	// bytes the two are to share. It is never copied: where the bytes cannot
-	// be shared Link fails with an error that matches errors.ErrUnsupported, and leaves no file.
+	// Share forbids a copy, for a file of a committed checkpoint. If this file's bytes
+	// cannot be shared, Link leaves no file and fails with an error that matches
+	// errors.ErrUnsupported. A store that never shares bytes fails with ErrUnsupported.
 	Share bool
 }
 
-// Stage is a directory being written that Commit publishes. Commit and Abort may be
-// called only after every Writer and every [Joined] is closed.
+// Stage is a directory that is being written and that Commit publishes. The caller closes
+// every [Writer] and every [Joined] before it calls Commit or Abort.
 type Stage interface {
 	Files
-	// Dir returns where the store has what was written so far, until Commit: a
-	// directory that its methods read like any other.
+	// Dir returns the name in the store of the directory that is being written. Until
+	// Commit the methods of the store read it like any other directory.
 	Dir() string
-	// Ticket returns what Store.Join takes, in this process or another one that has the
-	// same store, as long as the stage has not ended. It is a line of text.
+	// Ticket returns a line of text for [Store].Join. It is valid until the stage ends,
+	// in every process that has the same store.
 	Ticket() string
-	// Commit makes the directory durable and then visible, as the BeginOptions say. It
-	// fails if a Writer is still open or failed to close. An error
-	// that matches orbax.ErrInPlace is about what comes after that. The stage is
-	// finished, whatever Commit returns.
+	// Commit makes the directory durable, then publishes it as the [BeginOptions] say. It
+	// fails if a [Writer] is still open or failed to close. The stage has ended, whatever
+	// Commit returns.
+	//
+	// If Commit fails, everything that was written is removed. The exception is an error
+	// that matches ErrInPlace: the new directory is at its path, and a later step failed.
 	Commit(ctx context.Context) error
-	// Abort removes everything that was written. After Commit it does nothing.
+	// Abort removes everything that was written, with the files of Writers that are still
+	// open. It does nothing if the stage has ended.
 	Abort() error
 }
 
-// Joined is a [Stage] that has been begun elsewhere. A file or directory may be made by
-// one of those who write to a stage only, except that all may make the same directories.
+// Joined writes to a [Stage] that was begun elsewhere. Only one of the writers of a stage
+// may make a given file. All of them may make the same directories.
 type Joined interface {
 	Files
-	// Close makes everything durable that was written through this Joined, and ends it.
-	// It fails if a Writer is still open or failed to close, and if the stage has ended:
-	// then it has not got, or may not have got, what was written. The stage may be
-	// committed only after it has returned without an error.
+	// Close makes durable everything that was written through this Joined, and ends it.
+	// It fails if a [Writer] is still open or failed to close. It fails with ErrNotExist
+	// if the stage has ended; the stage then may lack files of this Joined. The owner of
+	// the stage may commit only after every Joined has closed without an error.
 	Close(ctx context.Context) error
 }
 
-// Writer writes a file of a Stage. WriteAt may be called by several
-// goroutines for ranges that do not overlap.
+// Writer writes a file of a [Stage] or a [Joined]. Several goroutines may call WriteAt
+// for ranges that do not overlap. If [Properties].Sequential is true, the caller writes
+// the ranges in their order, one at a time.
 type Writer interface {
-	// WriteAt writes p at off. Where p's address is a multiple of Alignment, and
-	// its length and off are multiples of PageSize, it may bypass the page cache.
+	// WriteAt writes p at off. It may bypass the page cache if the address of p is a
+	// multiple of [Alignment], and off and the length of p are multiples of [PageSize].
 	WriteAt(ctx context.Context, p []byte, off int64) error
-	// Close makes what was written durable and closes the file, which ends where
-	// the last byte was written.
+	// Close makes the file durable and closes it. The file ends after the last byte that
+	// was written.
 	Close() error
 }
 
-// PageSize is the alignment of lengths and offsets, and an alignment of memory
-// that is always enough, for writes that bypass the page cache.
+// PageSize is the unit of offsets and lengths for writes that bypass the page cache.
+// Memory that is aligned to PageSize always suits such writes.
 const PageSize = 4096
 
-// TempMarker is contained in the name of every unfinished directory, in
-// Orbax's as in ours; Orbax refuses to load such a path.
+// TempMarker is part of the name of every unfinished directory, in Orbax and in this
+// package. Orbax does not load a path that contains it.
 const TempMarker = ".orbax-checkpoint-tmp"
 
 var schemes = struct {
@@ -220,13 +251,13 @@ var schemes = struct {
 	open map[string]OpenFunc
 }{open: map[string]OpenFunc{}}
 
-// OpenFunc opens the store that a URL belongs to, and returns it with the name in it that
-// the URL stands for. It is called for each path that is resolved.
+// OpenFunc returns the store of a URL and the name in that store. [Resolve] calls it for
+// each path with its scheme.
 type OpenFunc func(ctx context.Context, u *url.URL) (Store, string, error)
 
-// Register makes Resolve pass paths that begin with scheme + "://" to open. It is meant
-// to be called from init functions; a scheme registered twice is a panic. A program that
-// has made a store itself needs no scheme: it gives the store to orbax.In.
+// Register makes [Resolve] pass paths that begin with scheme + "://" to open. Call it
+// from an init function; it panics if scheme is registered already. A program that has
+// made a store gives it to orbax.In and needs no scheme.
 func Register(scheme string, open OpenFunc) {
 	schemes.Lock()
 	defer schemes.Unlock()

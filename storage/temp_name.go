@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is how long a name may be on the file systems that matter.
+// maxName is the longest name that the common file systems allow.
 const maxName = 255
 
-// idLength is that of what follows the TempMarker in our names: a hyphen and 16
-// hexadecimal digits.
+// idLength is the length of the text after the TempMarker in names of this package: a
+// hyphen and 16 hexadecimal digits.
 const idLength = 17
 
-// tempPrefix returns what the names of all temporary directories of a target begin
-// with. Of a long name the end is a hash, so that it fits with what is added.
+// tempPrefix returns the beginning of the names of all temporary directories of a target.
+// A long name is cut and gets a hash at its end, so that the whole fits.
 func tempPrefix(base string) string {
 	room := maxName - len(TempMarker) - idLength
 	if len(base) > room {
@@ -32,26 +32,27 @@ func tempPrefix(base string) string {
 	return base + TempMarker + "-"
 }
 
-// tempName returns a new name for a temporary directory beside target.
+// tempName returns a new name for a temporary directory in the directory of target.
 func tempName(target string) string {
 	for {
 		var id [8]byte
 		rand.Read(id[:])
-		// Without a letter it would look like a time, as in names of old versions of Orbax.
+		// Without a letter the id would look like a time, as in names of old versions of
+		// Orbax.
 		if id := hex.EncodeToString(id[:]); !isNumber(id[:len(id)-len(oldMark)]) {
 			return path.Join(path.Dir(target), tempPrefix(path.Base(target))+id)
 		}
 	}
 }
 
-// oldMark takes the place of the last digits in the name of what is replaced, where the
-// file system cannot exchange directories.
+// oldMark replaces the last digits in the name of a directory that is being replaced, on
+// file systems that cannot exchange directories.
 const oldMark = "-old"
 
-// IsTemporary reports whether name is one that this package or Orbax gives to the
-// directory of a save or a removal that is not finished. ours says that it is of this
-// package: then whoever works on it holds a lock on it, where the file system has
-// locks, for as long as he lives.
+// IsTemporary reports whether name is a name for the directory of an unfinished save or
+// removal. The names of Orbax and of this package count. ours reports that the name is of
+// this package: then the process that works on the directory holds a lock on it, where
+// the file system has locks.
 func IsTemporary(name string) (temporary, ours bool) {
 	at := strings.LastIndex(name, TempMarker)
 	if at <= 0 {
@@ -59,14 +60,14 @@ func IsTemporary(name string) (temporary, ours bool) {
 	}
 	id := name[at+len(TempMarker):]
 	if id == "" {
-		return true, false // Orbax's today, and ours for what is being removed
+		return true, false // Orbax's names today, and this package's for a directory that is being removed
 	}
 	digits, ok := strings.CutPrefix(id, "-")
 	if !ok || digits == "" {
 		return false, false
 	}
 	if isNumber(digits) {
-		return true, false // the time, in old versions of Orbax
+		return true, false // the time, in names of old versions of Orbax
 	}
 	length := idLength - 1
 	if cut, old := strings.CutSuffix(digits, oldMark); old {
@@ -78,15 +79,15 @@ func IsTemporary(name string) (temporary, ours bool) {
 
 func isNumber(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// isLeftOf reports whether name can be that of what a dead writer of a target called
-// base has left, or one who removed that.
+// isLeftOf reports whether a dead writer of the target base can have left name, or a
+// process that was removing the directory of one.
 func isLeftOf(name, base string) bool {
 	_, ours := IsTemporary(name)
 	return ours && strings.HasPrefix(name, tempPrefix(base))
 }
 
-// isTempOf reports whether name is that of a temporary directory of a target called
-// base, and not of one who removes such a directory, which has two marks.
+// isTempOf reports whether name is a temporary directory of a target called base. The
+// directory of a process that removes such a one has two TempMarkers and does not count.
 func isTempOf(name, base string) bool {
 	id, ok := strings.CutPrefix(name, tempPrefix(base))
 	return ok && !strings.Contains(id, TempMarker)
