@@ -60,21 +60,12 @@ func Open(ctx context.Context, path string, options ...OpenOption) (*Checkpoint,
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	ck, err := openAt(ctx, storage.Confine(at.Store, at.Name, c.FollowLinks), at.Name, path)
-	if err != nil {
-		return nil, err
-	}
-	ck.opened = *c
-	return ck, nil
-}
-
-// openAt opens the checkpoint at dir of store, which the caller calls path.
-func openAt(ctx context.Context, store storage.Store, dir, path string) (*Checkpoint, error) {
-	f, err := found.Look(ctx, store, dir)
+	at.Store = storage.Confine(at.Store, at.Name, c.FollowLinks)
+	f, err := found.Look(ctx, at)
 	if err != nil {
 		return nil, wrap(ctx, "open", path, err)
 	}
-	return &Checkpoint{found: f, path: path}, nil
+	return &Checkpoint{found: f, path: path, opened: *c}, nil
 }
 
 // Close releases the checkpoint. Loaded values stay valid, except [Mapped] arrays. The

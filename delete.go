@@ -97,8 +97,7 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if err != nil {
 		return err
 	}
-	store, dir := at.Store, at.Name
-	if !store.Properties().Edit {
+	if !at.Store.Properties().Edit {
 		return fmt.Errorf("%w: the store of this path cannot delete", fault.ErrUnsupported)
 	}
 	place := place{at}
@@ -110,7 +109,7 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if err := d.check(ctx); err != nil {
 		return err
 	}
-	edit, err := store.Edit(ctx, dir)
+	edit, err := at.Store.Edit(ctx, at.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.ErrNotExist // removed since
 	}
@@ -127,7 +126,7 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if err = errors.Join(err, edit.Close()); err == nil && c.Still == nil {
 		// What saves and deletions here have left that died; if it stays it is in no one's
 		// way. A run removes what its steps have left.
-		_ = proof.RemoveLeft(ctx, store, dir)
+		_ = proof.RemoveLeft(ctx, at)
 	}
 	return err
 }
@@ -140,22 +139,22 @@ func (p place) check(ctx context.Context) error {
 	if p.Name == path.Dir(p.Name) {
 		return fmt.Errorf("%w: it is the root of the store", fault.ErrInvalidCheckpoint)
 	}
-	info, err := found.Stat(ctx, p.Store, p.Name)
+	info, err := found.Stat(ctx, p.Location)
 	if err != nil {
 		return err
 	}
 	if !info.Dir {
 		return fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
-	outer, err := layout.Enclosing(ctx, p.Store, p.Name)
+	outer, inside, err := layout.Enclosing(ctx, p.Location)
 	switch {
-	case err != nil || outer == "":
+	case err != nil || !inside:
 		return err
-	case outer == path.Dir(p.Name):
+	case outer.Name == p.Dir().Name:
 		return fmt.Errorf("%w: it is a checkpointable of the checkpoint %s; give that path, and Name(%q)",
-			fault.ErrInvalidCheckpoint, outer, path.Base(p.Name))
+			fault.ErrInvalidCheckpoint, outer.Name, p.Base())
 	}
-	return fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
+	return fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer.Name)
 }
 
 // wholeDeletion removes a checkpoint.
@@ -172,7 +171,7 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 	if found.IsSession(d.Name) {
 		return fault.Advise(fmt.Errorf("will not delete: %w: it is a session of partial saves", fault.ErrIncomplete), fault.PartialAbort, "partial.Abort removes it")
 	}
-	if found.IsTemporary(path.Base(d.Name)) {
+	if found.IsTemporary(d.Base()) {
 		return nil // the store knows whether its writer lives, which comes first
 	}
 	_, err := d.look(ctx, d.Name)
@@ -183,31 +182,31 @@ func (d *wholeDeletion) check(ctx context.Context) error {
 // store knows whether the writer of that lives.
 func (d *wholeDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
 	look := proof.Checkpoint(d.Store)
-	if found.IsTemporary(path.Base(d.Name)) {
-		if temporary, _ := storage.IsTemporary(path.Base(d.Name)); !temporary {
+	if found.IsTemporary(d.Base()) {
+		if temporary, _ := storage.IsTemporary(d.Base()); !temporary {
 			return nil, fmt.Errorf("will not delete: %w: no save gives a directory this name", fault.ErrInvalidCheckpoint)
 		}
 		look = proof.Temporary(d.Store)
 	}
 	items, err := look(ctx, dir)
 	if err != nil && !errors.Is(err, fault.ErrNotExist) {
-		err = fmt.Errorf("will not delete: %w", whyNot(ctx, d.Store, dir, err))
+		err = fmt.Errorf("will not delete: %w", whyNot(ctx, storage.At(d.Store, dir), err))
 	}
 	return items, err
 }
 
 // whyNot returns err, the outcome of a look at a directory, or what says more if that is
 // no checkpoint at all.
-func whyNot(ctx context.Context, store storage.Store, dir string, err error) error {
-	if !errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, proof.ErrSeveral) || found.IsTemporary(path.Base(dir)) {
+func whyNot(ctx context.Context, at storage.Location, err error) error {
+	if !errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, proof.ErrSeveral) || found.IsTemporary(at.Base()) {
 		return err
 	}
 	for _, mark := range markers {
-		if info, serr := store.Stat(ctx, path.Join(dir, mark)); serr == nil && !info.Dir {
+		if info, serr := at.Join(mark).Stat(ctx); serr == nil && !info.Dir {
 			return err
 		}
 	}
-	return found.NotCheckpoint(ctx, store, dir)
+	return found.NotCheckpoint(ctx, at)
 }
 
 func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {

@@ -50,7 +50,7 @@ func (d *partDeletion) accept(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.found, err = found.Look(ctx, d.Store, d.Name); err != nil {
+	if d.found, err = found.Look(ctx, d.Location); err != nil {
 		return err
 	}
 	if !d.found.HasItems() {
@@ -108,7 +108,7 @@ func (d *partDeletion) run(ctx context.Context, edit storage.Edit) error {
 
 // look is the look at the directory of the checkpointable.
 func (d *partDeletion) look(ctx context.Context, dir string) ([]storage.Item, error) {
-	return proof.Part(d.Store, d.Name, d.item)(ctx, dir)
+	return proof.Part(d.Location, d.item)(ctx, dir)
 }
 
 // finish is what follows the record. All of it may be done again.

@@ -26,7 +26,7 @@ func (c *Checkpoint) ownDir(name string) *handler.ReadDir { return (*handler.Rea
 
 // place says where the directory of a checkpointable is.
 func (c *Checkpoint) place(name string) ckdir.Place {
-	p := c.found.Place(c.found.Dir, name, c.unchanged)
+	p := c.found.Place(c.found.At, name, c.unchanged)
 	p.Open = c.isOpen
 	return p
 }

@@ -57,7 +57,7 @@ func (s failingStat) Stat(ctx context.Context, name string) (storage.Info, error
 func TestEnclosingFailedLook(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
 	for err, fails := range map[error]bool{syscall.EIO: true, syscall.ESTALE: true, syscall.ENOENT: false, syscall.ENOTDIR: false, syscall.EACCES: false} {
-		_, got := layout.Enclosing(t.Context(), failingStat{storage.Local(), layout.CheckpointFile, err}, dir+"/ck/inside")
+		_, _, got := layout.Enclosing(t.Context(), storage.At(failingStat{storage.Local(), layout.CheckpointFile, err}, dir+"/ck/inside"))
 		if (got != nil) != fails || got != nil && !errors.Is(got, err) {
 			t.Errorf("with %v: got %v, want an error: %v", err, got, fails)
 		}

@@ -100,7 +100,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 	if err := c.found.ErrItem(); err != nil {
 		return nil, err
 	}
-	if info, err := c.found.Store.Stat(ctx, c.found.Dir); err == nil && !info.Dir {
+	if info, err := c.found.At.Stat(ctx); err == nil && !info.Dir {
 		return nil, fmt.Errorf("%w: it is a file", fault.ErrInvalidCheckpoint)
 	}
 	report := &RepairReport{}
@@ -151,7 +151,7 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 
 // indexDamage returns what keeps Orbax from loading a tree by its index.
 func (c *Checkpoint) indexDamage(ctx context.Context, name string) error {
-	_, err := c.found.Store.Stat(ctx, path.Join(c.found.Dir, name, ocdbt.ManifestName))
+	_, err := c.found.At.Join(name, ocdbt.ManifestName).Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, path.Join(name, ocdbt.ManifestName))
 	}
@@ -172,13 +172,14 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 	if c.found.Recorded {
 		return c.found.Pending()
 	}
-	stage, err := c.found.Store.Begin(ctx, c.found.Dir, storage.BeginOptions{Replace: proof.Checkpoint(c.found.Store)})
+	at := c.found.At
+	stage, err := at.Store.Begin(ctx, at.Name, storage.BeginOptions{Replace: proof.Checkpoint(at.Store)})
 	if err != nil {
 		return err
 	}
 	// What the store fails to find for once must not be missing from what takes the
 	// place of the checkpoint.
-	old, err := frozen.New(ctx, c.found.Store, c.found.Dir)
+	old, err := frozen.New(ctx, at)
 	if err == nil {
 		err = c.writeRepaired(ctx, stage, old, unions)
 	}
@@ -223,11 +224,12 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
-	if err := documents.CheckAll(ctx, c.found.Store, stage.Dir(), "", c.found.Digests); err != nil {
+	made := storage.At(c.found.At.Store, stage.Dir())
+	if err := documents.CheckAll(ctx, made, "", c.found.Digests); err != nil {
 		return err
 	}
 	for name, u := range unions {
-		if err := u.Check(ctx, ckdir.NewReadDir(c.found.Place(stage.Dir(), name, nil))); err != nil {
+		if err := u.Check(ctx, ckdir.NewReadDir(c.found.Place(made, name, nil))); err != nil {
 			return fault.InItem(name, err)
 		}
 	}
@@ -236,7 +238,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 
 // linkAll links what is below a directory of the checkpoint, but for some entries.
 func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Files, old storage.Store, name string, except map[string]bool) error {
-	infos, err := old.List(ctx, path.Join(c.found.Dir, name))
+	infos, err := old.List(ctx, c.found.At.Join(name).Name)
 	if err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (c *Checkpoint) linkAll(ctx context.Context, stage storage.Files, old stora
 				err = c.linkAll(ctx, stage, old, entry, except)
 			}
 		default:
-			err = stage.Link(ctx, path.Join(c.found.Dir, entry), entry, storage.LinkOptions{})
+			err = stage.Link(ctx, c.found.At.Join(entry).Name, entry, storage.LinkOptions{})
 		}
 		if err != nil {
 			return err

@@ -87,7 +87,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 		return wrap(ctx, "verify", c.path, err)
 	}
 	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
-	errs = append(errs, c.lostDigests(ctx), documents.CheckAll(ctx, c.found.Store, c.found.Dir, c.found.Item, c.found.Digests))
+	errs = append(errs, c.lostDigests(ctx), documents.CheckAll(ctx, c.found.At, c.found.Item, c.found.Digests))
 	for _, name := range c.found.Items() {
 		for _, err := range c.verifyTree(ctx, name, cfg) {
 			if len(c.found.Names) > 1 {
@@ -192,7 +192,7 @@ func (c *Checkpoint) lostDigests(ctx context.Context) error {
 		marks = append(marks, path.Join(name, layout.ChunksFile), path.Join(name, layout.PlacesFile))
 	}
 	for _, mark := range marks {
-		_, err := c.found.Store.Stat(ctx, path.Join(c.found.Dir, mark))
+		_, err := c.found.At.Join(mark).Stat(ctx)
 		if err == nil {
 			return fmt.Errorf("%w: missing file %s, which is always written with %s", fault.ErrCorrupt, layout.DigestFile, mark)
 		}

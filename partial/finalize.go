@@ -84,7 +84,7 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 	if err == nil {
 		// Remove the leftovers of dead writers. Leftovers that cannot be removed do no
 		// harm.
-		_ = errors.Join(proof.RemoveLeft(ctx, s.store, s.dir), proof.RemoveLeft(ctx, s.store, s.final))
+		_ = errors.Join(proof.RemoveLeft(ctx, storage.At(s.store, s.dir)), proof.RemoveLeft(ctx, storage.At(s.store, s.final)))
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	// Everything that is read of the session is in this listing. If the store once failed
 	// to find a file, that file would be missing from the checkpoint, and would be
 	// removed with the session.
-	before, err := frozen.New(ctx, s.store, s.dir)
+	before, err := frozen.New(ctx, storage.At(s.store, s.dir))
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := documents.CheckAll(ctx, s.store, s.final, "", digests); err != nil {
+	if err := documents.CheckAll(ctx, storage.At(s.store, s.final), "", digests); err != nil {
 		return err
 	}
 	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: s.final, Name: layout.DefaultName, Digests: digests}))
@@ -266,7 +266,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	for i, p := range c.parts {
 		parts[i] = union.Input{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
-			if err := documents.CheckAll(ctx, before, p.dir, "", digests); err != nil {
+			if err := documents.CheckAll(ctx, storage.At(before, p.dir), "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
@@ -322,7 +322,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	}
 	// The parts are removed afterwards, so the checkpoint that replaces them is read once
 	// more.
-	if err := documents.CheckAll(ctx, s.store, stage.Dir(), "", &digests); err != nil {
+	if err := documents.CheckAll(ctx, storage.At(s.store, stage.Dir()), "", &digests); err != nil {
 		return err
 	}
 	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: stage.Dir(), Name: layout.DefaultName, Digests: &digests}))

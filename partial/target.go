@@ -167,7 +167,7 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error)
 func (p *newPart) entry(ctx context.Context) (string, error) {
 	// Remove the leftovers of dead saves of parts. Leftovers that cannot be removed do no
 	// harm.
-	_ = proof.RemoveLeft(ctx, p.session.store, p.session.dir)
+	_ = proof.RemoveLeft(ctx, storage.At(p.session.store, p.session.dir))
 	last, err := p.check(ctx)
 	// Parts are merged in the order of their names.
 	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err

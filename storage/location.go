@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"path"
 	"path/filepath"
 	"strings"
@@ -29,9 +30,19 @@ func (l Location) String() string {
 // Base returns the last element of the name.
 func (l Location) Base() string { return path.Base(l.Name) }
 
-// Join returns the location of a name below l. Its Called is that of l with the name
-// added.
-func (l Location) Join(name string) Location {
+// Stat describes what is there; see [Store].
+func (l Location) Stat(ctx context.Context) (Info, error) { return l.Store.Stat(ctx, l.Name) }
+
+// List returns the entries of the directory; see [Store].
+func (l Location) List(ctx context.Context) ([]Info, error) { return l.Store.List(ctx, l.Name) }
+
+// Join returns the location of what is below l under names with slashes. Its Called is
+// that of l with the names added.
+func (l Location) Join(names ...string) Location {
+	name := path.Join(names...)
+	if name == "" || name == "." {
+		return l
+	}
 	below := l
 	below.Name = path.Join(l.Name, name)
 	switch {

@@ -205,9 +205,9 @@ func (r *root) check(ctx context.Context) error {
 	if is {
 		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, path.Dir(r.at.Name))
 	}
-	outer, err := layout.Enclosing(ctx, r.at.Store, path.Join(r.at.Name, "step"))
-	if err == nil && outer != "" {
-		err = fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer)
+	outer, inside, err := layout.Enclosing(ctx, r.at.Join("step"))
+	if err == nil && inside {
+		err = fmt.Errorf("%w: %s is a checkpoint; the root is the directory in which a run's checkpoints are", fault.ErrInvalidCheckpoint, outer.Name)
 	}
 	return err
 }

@@ -80,7 +80,7 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 			}
 		}
 	}
-	runs, err := layout.RunsIn(ctx, r.at.Store, r.at.Name, inside, func(name string) bool {
+	runs, err := layout.RunsIn(ctx, r.at, inside, func(name string) bool {
 		_, is := stepOf(r.names, name)
 		return is
 	})

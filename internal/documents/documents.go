@@ -56,11 +56,11 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 // Mark returns the contents of the commit mark of a checkpoint at path.
 func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
 
-// Check compares a file of the checkpoint at dir with its digest. If the file is missing
+// Check compares a file of the checkpoint at a location with its digest. If the file is missing
 // or differs, the error matches fault.ErrCorrupt.
-func Check(ctx context.Context, store storage.Store, dir, name string, digests *layout.Digests) error {
+func Check(ctx context.Context, at storage.Location, name string, digests *layout.Digests) error {
 	h := sha256.New()
-	err := transfer.HashFile(ctx, store, dir, name, h)
+	err := transfer.HashFile(ctx, at.Store, at.Name, name, h)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
@@ -68,18 +68,18 @@ func Check(ctx context.Context, store storage.Store, dir, name string, digests *
 		return err
 	}
 	if err := digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
-		return cmp.Or(transfer.CheckLFS(ctx, store, dir, name), err)
+		return cmp.Or(transfer.CheckLFS(ctx, at.Store, at.Name, name), err)
 	}
 	return nil
 }
 
 // CheckAll calls [Check] for each file that has a digest. If part is not "", it checks
 // only the files of that item.
-func CheckAll(ctx context.Context, store storage.Store, dir, part string, digests *layout.Digests) error {
+func CheckAll(ctx context.Context, at storage.Location, part string, digests *layout.Digests) error {
 	var errs []error
 	for _, name := range digests.Names() {
 		if part == "" || strings.HasPrefix(name, part+"/") {
-			errs = append(errs, Check(ctx, store, dir, name, digests))
+			errs = append(errs, Check(ctx, at, name, digests))
 		}
 	}
 	return errors.Join(errs...)

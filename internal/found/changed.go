@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -49,7 +48,7 @@ func versionIn(entries []storage.Info, name string) string {
 func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) (err error) {
 	f.mark = mark{name: file, version: versionIn(entries, file)}
 	if f.mark.version == "" {
-		f.mark.contents, err = transfer.ReadFile(ctx, f.Store, f.Dir, file, 0, -1)
+		f.mark.contents, err = transfer.ReadFile(ctx, f.At.Store, f.At.Name, file, 0, -1)
 	}
 	return err
 }
@@ -57,10 +56,10 @@ func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) 
 // same reports whether the checkpoint still has the mark that was found.
 func (f *Found) same(ctx context.Context) (bool, error) {
 	if f.mark.version != "" {
-		info, err := f.Store.Stat(ctx, path.Join(f.Dir, f.mark.name))
+		info, err := f.At.Join(f.mark.name).Stat(ctx)
 		return info.Version == f.mark.version, err
 	}
-	doc, err := transfer.ReadFile(ctx, f.Store, f.Dir, f.mark.name, 0, -1)
+	doc, err := transfer.ReadFile(ctx, f.At.Store, f.At.Name, f.mark.name, 0, -1)
 	return bytes.Equal(doc, f.mark.contents), err
 }
 
@@ -82,7 +81,7 @@ func (f *Found) unchanged(ctx context.Context, err error, deletion bool) error {
 	}
 	same, rerr := f.same(ctx)
 	if rerr == nil && deletion {
-		_, serr := f.Store.Stat(ctx, path.Join(f.Dir, layout.DeletionFile))
+		_, serr := f.At.Join(layout.DeletionFile).Stat(ctx)
 		if serr == nil {
 			return ErrReplaced
 		}
@@ -96,7 +95,7 @@ func (f *Found) unchanged(ctx context.Context, err error, deletion bool) error {
 	case rerr == nil:
 		return ErrReplaced
 	case errors.Is(rerr, fs.ErrNotExist):
-		if _, serr := f.Store.Stat(ctx, f.Dir); errors.Is(serr, fs.ErrNotExist) {
+		if _, serr := f.At.Stat(ctx); errors.Is(serr, fs.ErrNotExist) {
 			return ErrDeleted
 		}
 		return ErrReplaced

@@ -15,11 +15,11 @@ import (
 )
 
 // lookComposite recognises a directory whose listing has the metadata of a checkpoint.
-func lookComposite(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
+func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
 	// A document that is listed and not found has been removed since, or the store has
 	// failed to find it. Without the digests, damage to a checkpoint would go unnoticed.
 	read := func(name string) ([]byte, error) {
-		b, err := transfer.ReadFile(ctx, store, dir, name, 0, -1)
+		b, err := transfer.ReadFile(ctx, at.Store, at.Name, name, 0, -1)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = ErrReplaced
 		}
@@ -29,10 +29,10 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, entries
 	if err != nil {
 		return nil, err
 	}
-	f := &Found{Store: store, Dir: dir, Document: doc, mark: mark{name: layout.CheckpointFile, version: versionIn(entries, layout.CheckpointFile)}}
+	f := &Found{At: at, Document: doc, mark: mark{name: layout.CheckpointFile, version: versionIn(entries, layout.CheckpointFile)}}
 	if f.mark.version == "" { // the entries may be those of the replaced checkpoint
 		f.mark.contents = doc
-		if entries, err = store.List(ctx, dir); err != nil {
+		if entries, err = at.List(ctx); err != nil {
 			return f, err
 		}
 	}
@@ -43,11 +43,11 @@ func lookComposite(ctx context.Context, store storage.Store, dir string, entries
 		}
 	}
 	if !hasEntry(entries, layout.DigestFile) { // and so nothing proves that the listing is whole
-		if err := confirmAbsent(ctx, store, dir, layout.DigestFile); err != nil {
+		if err := confirmAbsent(ctx, at, layout.DigestFile); err != nil {
 			return f, err
 		}
 		if !f.Recorded {
-			if err := confirmAbsent(ctx, store, dir, layout.DeletionFile); err != nil {
+			if err := confirmAbsent(ctx, at, layout.DeletionFile); err != nil {
 				return f, err
 			}
 		}

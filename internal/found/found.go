@@ -2,7 +2,7 @@
 // whether it is still the same. It is the only package that does, so that the functions
 // above it need not look again.
 //
-//	f, err := found.Look(ctx, store, dir)
+//	f, err := found.Look(ctx, at)
 //	name, err := f.Choose(ctx, "", nil) // the item that a load without a name means
 //	…                              // read its files
 //	err = f.Unchanged(ctx, err)    // the outcome, unless it was replaced meanwhile
@@ -67,8 +67,7 @@ func (k Kind) IsForeign() bool { return k >= OldComposite }
 // goroutines may call them.
 type Found struct {
 	Kind
-	Store storage.Store
-	Dir   string // in Store
+	At storage.Location
 	// Meta is the metadata of the checkpoint; empty if it has none.
 	Meta *layout.CheckpointMetadata
 	// Document is the text of Meta; nil if there is none.
@@ -81,8 +80,8 @@ type Found struct {
 	// have none.
 	HasMetrics  bool
 	LostMetrics bool
-	// Item is the only item that counts, if the given path was that of its directory. Dir
-	// is then the directory of the checkpoint around it.
+	// Item is the only item that counts, if the given path was that of its directory. At
+	// is then the checkpoint around it.
 	Item string
 	// Deleting is the item whose deletion has begun and not finished. Deletion is the
 	// record of that deletion, and Recorded says whether there is a record, valid or not.
@@ -99,11 +98,11 @@ func IsTemporary(name string) bool { return strings.Contains(name, storage.TempM
 // IsSession reports whether a path is the path of a session of partial saves.
 func IsSession(dir string) bool { return strings.HasSuffix(dir, layout.PartialSuffix) }
 
-// Look finds out what is at dir of store. It fails with ErrNotExist, ErrIncomplete,
+// Look finds out what is at a location. It fails with ErrNotExist, ErrIncomplete,
 // ErrInvalidCheckpoint or ErrCorrupt in the cases that orbax.Open documents.
-func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) {
+func Look(ctx context.Context, at storage.Location) (*Found, error) {
 	for try := 1; ; try++ {
-		f, err := lookOnce(ctx, store, dir)
+		f, err := lookOnce(ctx, at)
 		if f != nil && (err != nil || !f.proven()) {
 			err = f.Unchanged(ctx, err)
 		}
@@ -116,13 +115,13 @@ func Look(ctx context.Context, store storage.Store, dir string) (*Found, error) 
 	}
 }
 
-// Stat returns the entry at dir, or an error that matches ErrNotExist.
-func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, error) {
-	info, err := store.Stat(ctx, dir)
+// Stat returns the entry at a location, or an error that matches ErrNotExist.
+func Stat(ctx context.Context, at storage.Location) (storage.Info, error) {
+	info, err := at.Stat(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = fault.ErrNotExist
-		if session, serr := store.Stat(ctx, dir+layout.PartialSuffix); serr == nil && session.Dir {
+		if session, serr := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); serr == nil && session.Dir {
 			err = fmt.Errorf("%w: its session of partial saves is not finalized", err)
 		}
 	case errors.Is(err, syscall.ENOTDIR):
@@ -133,32 +132,32 @@ func Stat(ctx context.Context, store storage.Store, dir string) (storage.Info, e
 
 // lookOnce is Look without another try after an overwrite. With a checkpoint it may
 // return the error that makes the checkpoint unreadable.
-func lookOnce(ctx context.Context, store storage.Store, dir string) (*Found, error) {
-	if IsTemporary(path.Base(dir)) {
-		if _, err := Stat(ctx, store, dir); err != nil {
+func lookOnce(ctx context.Context, at storage.Location) (*Found, error) {
+	if IsTemporary(at.Base()) {
+		if _, err := Stat(ctx, at); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
 	}
-	entries, err := store.List(ctx, dir)
+	entries, err := at.List(ctx)
 	switch {
 	case err != nil:
-		return lookFile(ctx, store, dir, err)
-	case IsSession(dir): // no matter how far a merge by Orbax has got
-		return nil, NotCheckpoint(ctx, store, dir)
+		return lookFile(ctx, at, err)
+	case IsSession(at.Name): // no matter how far a merge by Orbax has got
+		return nil, NotCheckpoint(ctx, at)
 	case hasEntry(entries, layout.CheckpointFile):
-		return lookComposite(ctx, store, dir, entries)
+		return lookComposite(ctx, at, entries)
 	}
-	if err := confirmAbsent(ctx, store, dir, layout.CheckpointFile); err != nil {
+	if err := confirmAbsent(ctx, at, layout.CheckpointFile); err != nil {
 		return nil, err
 	}
-	return lookElsewhere(ctx, store, dir, entries)
+	return lookElsewhere(ctx, at, entries)
 }
 
 // lookFile recognises a file, or returns the reason why there is no checkpoint. failed is
 // the error of listing it as a directory.
-func lookFile(ctx context.Context, store storage.Store, file string, failed error) (*Found, error) {
-	info, err := Stat(ctx, store, file)
+func lookFile(ctx context.Context, at storage.Location, failed error) (*Found, error) {
+	info, err := Stat(ctx, at)
 	switch {
 	case err != nil:
 		return nil, err
@@ -166,10 +165,10 @@ func lookFile(ctx context.Context, store storage.Store, file string, failed erro
 		return nil, ErrReplaced // it appeared after the listing
 	case info.Dir:
 		return nil, failed
-	case path.Ext(file) == safetensors.Ext:
-		return only(Tensors, store, file), nil
-	case flax.IsFile(ctx, store, file):
-		return only(Flax, store, file), nil
+	case path.Ext(at.Name) == safetensors.Ext:
+		return only(Tensors, at), nil
+	case flax.IsFile(ctx, at):
+		return only(Flax, at), nil
 	}
-	return nil, noFile(path.Base(file))
+	return nil, noFile(at.Base())
 }

@@ -14,22 +14,23 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/pytree"
 	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // ReadDir returns the directory of an item; "" is the item without a name. unchanged is
 // [Found.Unchanged], or calls it.
 func (f *Found) ReadDir(name string, unchanged func(context.Context, error) error) *ckdir.ReadDir {
-	return ckdir.NewReadDir(f.Place(f.Dir, name, unchanged))
+	return ckdir.NewReadDir(f.Place(f.At, name, unchanged))
 }
 
 // Place returns the place of the directory of an item, in the checkpoint or in a copy of
-// it at root of the same store.
-func (f *Found) Place(root, name string, unchanged func(context.Context, error) error) ckdir.Place {
+// it at root.
+func (f *Found) Place(root storage.Location, name string, unchanged func(context.Context, error) error) ckdir.Place {
 	var digests ckdir.Digests // an interface that holds a nil *layout.Digests would not be nil
 	if f.Digests != nil {
 		digests = f.Digests
 	}
-	return ckdir.Place{Store: f.Store, Root: root, Name: name, Digests: digests, Unchanged: unchanged}
+	return ckdir.Place{Store: root.Store, Root: root.Name, Name: name, Digests: digests, Unchanged: unchanged}
 }
 
 // Items returns the names of the items. A checkpoint that is an item without a name has
@@ -46,11 +47,11 @@ func (f *Found) HasTree(ctx context.Context, name string) (bool, error) {
 	if f.IsBare() || f.Digests.Has(path.Join(name, layout.TreeFile)) {
 		return true, nil
 	}
-	dir := path.Join(f.Dir, name)
-	if found, err := treeIn(ctx, f.Store, dir); err != nil || found {
+	at := f.At.Join(name)
+	if found, err := treeIn(ctx, at); err != nil || found {
 		return found, err
 	}
-	return pytree.IsRandomKey(ctx, f.Store, dir)
+	return pytree.IsRandomKey(ctx, at)
 }
 
 // HandlerType returns the type of the handler that saved an item. An item with the files
@@ -69,7 +70,7 @@ func (f *Found) HandlerType(ctx context.Context, name string) (string, error) {
 	case isTree:
 		return "", nil
 	case typ == "":
-		return layout.TypeByFiles(ctx, f.Store, path.Join(f.Dir, name))
+		return layout.TypeByFiles(ctx, f.At.Join(name))
 	}
 	return typ, nil
 }
@@ -87,7 +88,7 @@ func (f *Found) LostTree(ctx context.Context, name string) error {
 		return err
 	}
 	if !isPyTree(typ) {
-		entries, err := f.Store.List(ctx, path.Join(f.Dir, name))
+		entries, err := f.At.Join(name).List(ctx)
 		if err != nil || !hasFile(entries, ocdbt.ManifestName) || !slices.ContainsFunc(entries, ofProcess) {
 			return err
 		}
@@ -152,7 +153,7 @@ func (f *Found) Choose(ctx context.Context, name string, opens func(item string)
 		if !f.Has(n) {
 			continue
 		}
-		found, err := treeIn(ctx, f.Store, path.Join(f.Dir, n))
+		found, err := treeIn(ctx, f.At.Join(n))
 		if err != nil {
 			return "", err
 		}
@@ -176,7 +177,7 @@ func (f *Found) PyTrees(ctx context.Context) (names []string, err error) {
 	for _, n := range slices.Concat(f.Names, f.Missing) {
 		is := slices.Contains(f.Missing, n) && isPyTree(f.Meta.Handlers[n]) || f.Digests.Has(path.Join(n, layout.TreeFile))
 		if !is && f.Has(n) {
-			if is, err = treeIn(ctx, f.Store, path.Join(f.Dir, n)); err != nil {
+			if is, err = treeIn(ctx, f.At.Join(n)); err != nil {
 				return nil, f.Unchanged(ctx, err)
 			}
 		}

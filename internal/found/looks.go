@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 	"syscall"
 
@@ -46,8 +45,8 @@ func (l *looks) Stat(ctx context.Context, name string) (storage.Info, error) {
 
 // confirmAbsent returns an error if a file exists that a listing of dir does not have: it
 // appeared after the listing, or the store failed to list it.
-func confirmAbsent(ctx context.Context, store storage.Store, dir, name string) error {
-	_, err := store.Stat(ctx, path.Join(dir, name))
+func confirmAbsent(ctx context.Context, at storage.Location, name string) error {
+	_, err := at.Join(name).Stat(ctx)
 	switch {
 	case err == nil:
 		return ErrReplaced
@@ -69,8 +68,8 @@ func hasFile(entries []storage.Info, name string) bool {
 
 // hasDigests reports whether a directory has the digests of a checkpoint. Other programs
 // may give a file the same name.
-func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
-	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
+func hasDigests(ctx context.Context, at storage.Location) bool {
+	doc, err := transfer.ReadFile(ctx, at.Store, at.Name, layout.DigestFile, 0, -1)
 	if err != nil {
 		return false
 	}
@@ -80,11 +79,13 @@ func hasDigests(ctx context.Context, store storage.Store, dir string) bool {
 
 // lookElsewhere is lookOther, except that it reports a missing checkpoint only if no
 // lookup has failed.
-func lookElsewhere(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
-	l := &looks{Store: store}
-	f, err := lookOther(ctx, l, dir, entries)
+func lookElsewhere(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+	l := &looks{Store: at.Store}
+	watched := at
+	watched.Store = l
+	f, err := lookOther(ctx, watched, entries)
 	if f != nil {
-		f.Store = store
+		f.At.Store = at.Store
 	} else if l.failed != nil && errors.Is(err, fault.ErrInvalidCheckpoint) {
 		err = l.failed
 	}

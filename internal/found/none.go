@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -16,12 +15,12 @@ import (
 )
 
 // checkpointsIn returns the names of the entries of dir that are checkpoints.
-func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+func checkpointsIn(ctx context.Context, at storage.Location, entries []storage.Info) (names []string) {
 	for _, e := range entries {
 		if !e.Dir || IsTemporary(e.Name) {
 			continue
 		}
-		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
+		if _, err := at.Join(e.Name, layout.CheckpointFile).Stat(ctx); err == nil {
 			names = append(names, e.Name)
 		}
 	}
@@ -30,25 +29,25 @@ func checkpointsIn(ctx context.Context, store storage.Store, dir string, entries
 
 // NotCheckpoint returns an error that says what a directory without checkpoint metadata
 // may be.
-func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
-	if IsSession(dir) {
+func NotCheckpoint(ctx context.Context, at storage.Location) error {
+	if IsSession(at.Name) {
 		return fmt.Errorf("%w: a session of partial saves that is not finalized; finalize it", fault.ErrIncomplete)
 	}
-	entries, err := store.List(ctx, dir)
+	entries, err := at.List(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.ErrNotExist // it was removed meanwhile
 	}
 	if err != nil {
 		return err
 	}
-	switch begun, err := hasBegun(ctx, store, dir, entries); {
+	switch begun, err := hasBegun(ctx, at, entries); {
 	case err != nil:
 		return err
 	case begun:
 		return fault.ErrUnfinished
-	case hasDigests(ctx, store, dir) || hasFile(entries, layout.IndicatorFile):
+	case hasDigests(ctx, at) || hasFile(entries, layout.IndicatorFile):
 		// A save by marker may have written it, and the marker, since the first lookup.
-		_, err := store.Stat(ctx, path.Join(dir, layout.CheckpointFile))
+		_, err := at.Join(layout.CheckpointFile).Stat(ctx)
 		switch {
 		case err == nil:
 			return ErrReplaced
@@ -57,13 +56,13 @@ func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		}
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.CheckpointFile)
 	}
-	steps := checkpointsIn(ctx, store, dir, entries)
+	steps := checkpointsIn(ctx, at, entries)
 	var readable error
 	if len(steps) == 0 {
-		steps = oldCheckpointsIn(ctx, store, dir, entries)
+		steps = oldCheckpointsIn(ctx, at, entries)
 	}
 	if len(steps) == 0 {
-		readable = holdsReadable(ctx, store, dir, entries)
+		readable = holdsReadable(ctx, at, entries)
 	}
 	slices.SortFunc(steps, byNumber)
 	switch n := len(steps); {
@@ -73,7 +72,7 @@ func NotCheckpoint(ctx context.Context, store storage.Store, dir string) error {
 		return fmt.Errorf("%w: it is a directory of checkpoints; give the path of one of them: %s", fault.ErrInvalidCheckpoint, fault.List(steps))
 	case len(entries) == 0:
 		return fault.ErrEmptyDirectory
-	case looksBegun(ctx, store, dir, entries):
+	case looksBegun(ctx, at, entries):
 		return fmt.Errorf("%w: it has only the first directories of a save, which has died or goes on", fault.ErrIncomplete)
 	case readable != nil:
 		return readable

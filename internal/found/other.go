@@ -19,62 +19,62 @@ import (
 
 // lookOther recognises a directory without the document _CHECKPOINT_METADATA. Old
 // versions of Orbax and other programs do not write that document.
-func lookOther(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (*Found, error) {
-	if _, err := store.Stat(ctx, path.Join(path.Dir(dir), layout.CheckpointFile)); err == nil {
-		return lookItem(ctx, store, dir)
+func lookOther(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+	if _, err := at.Dir().Join(layout.CheckpointFile).Stat(ctx); err == nil {
+		return lookItem(ctx, at)
 	}
 	has := func(name string) bool { return hasFile(entries, name) }
 	switch {
-	case has(layout.DigestFile) && hasDigests(ctx, store, dir), has(layout.IndicatorFile):
-		return nil, NotCheckpoint(ctx, store, dir) // a checkpoint that has lost its metadata
+	case has(layout.DigestFile) && hasDigests(ctx, at), has(layout.IndicatorFile):
+		return nil, NotCheckpoint(ctx, at) // a checkpoint that has lost its metadata
 	case has(layout.TreeFile):
-		f := only(Tree, store, dir)
+		f := only(Tree, at)
 		if has(ocdbt.ManifestName) { // it differs even if the tree is the same
 			return f, f.watch(ctx, ocdbt.ManifestName, entries)
 		}
 		return f, f.watch(ctx, layout.TreeFile, entries)
 	}
-	aggregate, err := pytree.HasAggregate(ctx, store, dir)
+	aggregate, err := pytree.HasAggregate(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	if aggregate { // old versions wrote no other metadata
-		return only(Tree, store, dir), nil
+		return only(Tree, at), nil
 	}
-	if isKey, err := pytree.IsRandomKey(ctx, store, dir); err != nil {
+	if isKey, err := pytree.IsRandomKey(ctx, at); err != nil {
 		return nil, err
 	} else if isKey {
-		return only(Key, store, dir), nil
+		return only(Key, at), nil
 	}
 	if slices.ContainsFunc(entries, ofTree) {
 		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.TreeFile)
 	}
 	for _, mark := range storeMarks {
 		if has(mark) {
-			f := only(Arrays, store, dir)
+			f := only(Arrays, at)
 			return f, f.watch(ctx, mark, entries)
 		}
 	}
 	for _, e := range entries {
 		if e.Dir && strings.HasPrefix(e.Name, layout.ProcessPrefix) {
-			return only(Arrays, store, dir), nil
+			return only(Arrays, at), nil
 		}
 		if !e.Dir && path.Ext(e.Name) == safetensors.Ext {
-			if len(checkpointsIn(ctx, store, dir, entries)) > 0 { // an export next to the steps of a run
-				return nil, NotCheckpoint(ctx, store, dir)
+			if len(checkpointsIn(ctx, at, entries)) > 0 { // an export next to the steps of a run
+				return nil, NotCheckpoint(ctx, at)
 			}
-			return only(Tensors, store, dir), nil
+			return only(Tensors, at), nil
 		}
 	}
-	if holdsArrays(ctx, store, dir, entries) {
-		return only(Arrays, store, dir), nil
+	if holdsArrays(ctx, at, entries) {
+		return only(Arrays, at), nil
 	}
-	if names := oldParts(ctx, store, dir, entries); len(names) > 0 {
-		f := only(OldComposite, store, dir)
+	if names := oldParts(ctx, at, entries); len(names) > 0 {
+		f := only(OldComposite, at)
 		f.Names = names
 		return f, nil
 	}
-	return nil, NotCheckpoint(ctx, store, dir)
+	return nil, NotCheckpoint(ctx, at)
 }
 
 // ofTree reports whether an entry is one that only Orbax writes next to a tree's arrays.
@@ -90,13 +90,13 @@ func ofTree(e storage.Info) bool {
 }
 
 // holdsArrays reports whether one of the directories in dir is a zarr array.
-func holdsArrays(ctx context.Context, store storage.Store, dir string, entries []storage.Info) bool {
+func holdsArrays(ctx context.Context, at storage.Location, entries []storage.Info) bool {
 	for _, e := range entries {
 		for _, doc := range []string{".zarray", "zarr.json"} {
 			if !e.Dir || IsTemporary(e.Name) {
 				continue
 			}
-			if _, err := store.Stat(ctx, path.Join(dir, e.Name, doc)); err == nil {
+			if _, err := at.Join(e.Name, doc).Stat(ctx); err == nil {
 				return true
 			}
 		}
@@ -108,14 +108,14 @@ func holdsArrays(ctx context.Context, store storage.Store, dir string, entries [
 var storeMarks = []string{ocdbt.ManifestName, "zarr.json", ".zarray", ".zgroup", ".zmetadata"}
 
 // only returns a checkpoint of one kind without metadata of the checkpoint.
-func only(kind Kind, store storage.Store, dir string) *Found {
-	return &Found{Kind: kind, Store: store, Dir: dir, Meta: &layout.CheckpointMetadata{Handlers: map[string]string{}}}
+func only(kind Kind, at storage.Location) *Found {
+	return &Found{Kind: kind, At: at, Meta: &layout.CheckpointMetadata{Handlers: map[string]string{}}}
 }
 
 // oldParts returns the items of a checkpoint that Orbax wrote without metadata of the
 // whole. At least one of them is a pytree. Numbers, and names that end in one, are steps
 // of a run and not items.
-func oldParts(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+func oldParts(ctx context.Context, at storage.Location, entries []storage.Info) (names []string) {
 	trees := false
 	for _, e := range entries {
 		if !e.Dir || IsTemporary(e.Name) || layout.CheckName(e.Name) != nil || e.Name == layout.NotebookDir {
@@ -125,10 +125,10 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 		if last != "" && strings.Trim(last, "0123456789") == "" {
 			return nil
 		}
-		if _, err := store.Stat(ctx, path.Join(dir, e.Name, layout.CheckpointFile)); err == nil {
+		if _, err := at.Join(e.Name, layout.CheckpointFile).Stat(ctx); err == nil {
 			return nil // a checkpoint itself
 		}
-		tree, err := treeIn(ctx, store, path.Join(dir, e.Name))
+		tree, err := treeIn(ctx, at.Join(e.Name))
 		trees = trees || err == nil && tree
 		names = append(names, e.Name)
 	}
@@ -140,10 +140,10 @@ func oldParts(ctx context.Context, store storage.Store, dir string, entries []st
 
 // treeIn reports whether a directory is the directory of a pytree: it has the metadata of
 // one, or the files that old versions of Orbax wrote instead.
-func treeIn(ctx context.Context, store storage.Store, dir string) (bool, error) {
-	_, err := store.Stat(ctx, path.Join(dir, layout.TreeFile))
+func treeIn(ctx context.Context, at storage.Location) (bool, error) {
+	_, err := at.Join(layout.TreeFile).Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return pytree.HasAggregate(ctx, store, dir)
+		return pytree.HasAggregate(ctx, at)
 	}
 	return err == nil, err
 }

@@ -20,8 +20,8 @@ const indexSuffix = safetensors.Ext + ".index.json"
 
 // holdsReadable returns an error that names the readable entries of a directory that is
 // not a checkpoint, or nil if it finds none among the entries that it looks at.
-func holdsReadable(ctx context.Context, store storage.Store, dir string, entries []storage.Info) error {
-	runs, err := layout.RunsIn(ctx, store, dir, entries, nil)
+func holdsReadable(ctx context.Context, at storage.Location, entries []storage.Info) error {
+	runs, err := layout.RunsIn(ctx, at, entries, nil)
 	switch {
 	case err != nil:
 		return err
@@ -30,7 +30,7 @@ func holdsReadable(ctx context.Context, store storage.Store, dir string, entries
 	case len(runs) > 1:
 		return fmt.Errorf("%w: its entries %s are runs; give the path of one", fault.ErrInvalidCheckpoint, fault.List(runs))
 	}
-	switch found := readableIn(ctx, store, dir, entries); len(found) {
+	switch found := readableIn(ctx, at, entries); len(found) {
 	case 0:
 		return nil
 	case 1:
@@ -42,16 +42,16 @@ func holdsReadable(ctx context.Context, store storage.Store, dir string, entries
 
 // readableIn returns the names of the entries that are files of Flax, stores of arrays,
 // directories of arrays or of safetensors files, or runs of the oldest releases of Orbax.
-func readableIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (names []string) {
+func readableIn(ctx context.Context, at storage.Location, entries []storage.Info) (names []string) {
 	for _, e := range entries[:min(len(entries), maxOldLooks)] {
-		at := path.Join(dir, e.Name)
+		entry := at.Join(e.Name)
 		switch {
 		case IsTemporary(e.Name) || IsSession(e.Name):
 		case !e.Dir:
-			if flax.IsFile(ctx, store, at) {
+			if flax.IsFile(ctx, entry) {
 				names = append(names, e.Name)
 			}
-		case holdsStore(ctx, store, at):
+		case holdsStore(ctx, entry):
 			names = append(names, e.Name)
 		}
 	}
@@ -63,8 +63,8 @@ const maxInner = 3
 
 // holdsStore reports whether a directory has a file that identifies a store of arrays, or
 // directories that are arrays or old checkpoints.
-func holdsStore(ctx context.Context, store storage.Store, dir string) bool {
-	entries, err := store.List(ctx, dir)
+func holdsStore(ctx context.Context, at storage.Location) bool {
+	entries, err := at.List(ctx)
 	if err != nil {
 		return false
 	}
@@ -75,7 +75,7 @@ func holdsStore(ctx context.Context, store storage.Store, dir string) bool {
 	}
 	inner := slices.DeleteFunc(entries, func(e storage.Info) bool { return !e.Dir })
 	inner = inner[:min(len(inner), maxInner)]
-	return holdsArrays(ctx, store, dir, inner) || len(oldCheckpointsIn(ctx, store, dir, inner)) > 0
+	return holdsArrays(ctx, at, inner) || len(oldCheckpointsIn(ctx, at, inner)) > 0
 }
 
 // noFile returns the error about a file that is not a checkpoint.

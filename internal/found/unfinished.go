@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -39,14 +38,14 @@ func (f *Found) unfinished(ctx context.Context) error {
 		return fault.ErrUnfinished // the checkpoint has only the beginning of that document
 	}
 	// A writer that commits by marker marks every item first.
-	if marked, err := anyMarked(ctx, f.Store, f.Dir, f.Names); marked || err != nil {
+	if marked, err := anyMarked(ctx, f.At, f.Names); marked || err != nil {
 		return cmp.Or(err, fault.ErrUnfinished)
 	}
 	if !uncertain {
 		return nil
 	}
 	for _, name := range f.Items() {
-		if unmerged, err := isUnmerged(ctx, f.Store, path.Join(f.Dir, name)); unmerged || err != nil {
+		if unmerged, err := isUnmerged(ctx, f.At.Join(name)); unmerged || err != nil {
 			return cmp.Or(err, fault.ErrUnfinished)
 		}
 	}
@@ -54,9 +53,9 @@ func (f *Found) unfinished(ctx context.Context) error {
 }
 
 // anyMarked reports whether one of the items in dir has its own marker.
-func anyMarked(ctx context.Context, store storage.Store, dir string, names []string) (bool, error) {
+func anyMarked(ctx context.Context, at storage.Location, names []string) (bool, error) {
 	for _, name := range names {
-		info, err := store.Stat(ctx, path.Join(dir, name, layout.CommitFile))
+		info, err := at.Join(name, layout.CommitFile).Stat(ctx)
 		if err == nil && !info.Dir {
 			return true, nil
 		}
@@ -69,8 +68,8 @@ func anyMarked(ctx context.Context, store storage.Store, dir string, names []str
 
 // isUnmerged reports whether a pytree's directory has the databases of processes and not
 // yet the one that Orbax merges them into.
-func isUnmerged(ctx context.Context, store storage.Store, dir string) (bool, error) {
-	entries, err := store.List(ctx, dir)
+func isUnmerged(ctx context.Context, at storage.Location) (bool, error) {
+	entries, err := at.List(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -85,7 +84,7 @@ func ofProcess(e storage.Info) bool { return e.Dir && strings.HasPrefix(e.Name, 
 
 // hasBegun reports whether a directory without metadata of a checkpoint, and without its
 // marker, is an unfinished save by marker.
-func hasBegun(ctx context.Context, store storage.Store, dir string, entries []storage.Info) (bool, error) {
+func hasBegun(ctx context.Context, at storage.Location, entries []storage.Info) (bool, error) {
 	switch {
 	case hasFile(entries, layout.CommitFile) || !hasFile(entries, layout.IndicatorFile):
 		return false, nil
@@ -98,17 +97,17 @@ func hasBegun(ctx context.Context, store storage.Store, dir string, entries []st
 			names = append(names, e.Name)
 		}
 	}
-	return anyMarked(ctx, store, dir, names) // otherwise it was renamed, and has lost its metadata
+	return anyMarked(ctx, at, names) // otherwise it was renamed, and has lost its metadata
 }
 
 // looksBegun reports whether a directory holds only directories, and one of them is a
 // pytree that Orbax has begun to write.
-func looksBegun(ctx context.Context, store storage.Store, dir string, entries []storage.Info) bool {
+func looksBegun(ctx context.Context, at storage.Location, entries []storage.Info) bool {
 	if slices.ContainsFunc(entries, func(e storage.Info) bool { return !e.Dir }) {
 		return false
 	}
 	return slices.ContainsFunc(entries, func(e storage.Info) bool {
-		unmerged, err := isUnmerged(ctx, store, path.Join(dir, e.Name))
+		unmerged, err := isUnmerged(ctx, at.Join(e.Name))
 		return unmerged && err == nil
 	})
 }

@@ -30,10 +30,10 @@ type listed struct {
 	entries []storage.Info // of a directory
 }
 
-// New lists everything below dir.
-func New(ctx context.Context, store storage.Store, dir string) (*Store, error) {
-	s := &Store{store, dir, map[string]listed{}}
-	return s, s.list(ctx, storage.Info{Name: path.Base(dir), Dir: true}, dir)
+// New lists everything below the directory at.
+func New(ctx context.Context, at storage.Location) (*Store, error) {
+	s := &Store{at.Store, at.Name, map[string]listed{}}
+	return s, s.list(ctx, storage.Info{Name: at.Base(), Dir: true}, s.dir)
 }
 
 func (s *Store) list(ctx context.Context, info storage.Info, dir string) error {
@@ -63,7 +63,7 @@ func (s *Store) changed(name string) error {
 // Unchanged lists the directory again. It returns an error that matches [fault.ErrBusy]
 // if anything differs.
 func (s *Store) Unchanged(ctx context.Context) error {
-	now, err := New(ctx, s.Store, s.dir)
+	now, err := New(ctx, storage.At(s.Store, s.dir))
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestStore(t *testing.T) {
 	must(t, os.WriteFile(dir+"/a/b/file", []byte("12"), 0o666))
 	must(t, os.WriteFile(dir+"/a/other", []byte("1"), 0o666))
 	must(t, os.WriteFile(dir+"/outside", []byte("1"), 0o666))
-	s, err := frozen.New(ctx, storage.Local(), dir+"/a")
+	s, err := frozen.New(ctx, storage.At(storage.Local(), dir+"/a"))
 	must(t, err)
 	must(t, s.Unchanged(ctx))
 	read := func(name string) error {
@@ -64,7 +64,7 @@ func TestStore(t *testing.T) {
 	if err := s.Unchanged(ctx); !errors.Is(err, fault.ErrBusy) {
 		t.Errorf("after changes: %v", err)
 	}
-	if _, err := frozen.New(ctx, storage.Local(), dir+"/none"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := frozen.New(ctx, storage.At(storage.Local(), dir+"/none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -107,7 +107,7 @@ func (in Inspector) KindOf(ctx context.Context, m *orbax.CheckpointMetadata, nam
 	typ := m.Handlers[name]
 	if typ == "" {
 		if at, err := in.Locate(ctx, m.Path); err == nil {
-			typ, _ = layout.TypeByFiles(ctx, at.Store, at.Join(name).Name) // unknown if the files cannot be listed
+			typ, _ = layout.TypeByFiles(ctx, at.Join(name)) // unknown if the files cannot be listed
 		}
 	}
 	return kindOfHandler(typ)

@@ -84,21 +84,18 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 	if err != nil {
 		return "", ""
 	}
-	dir, err := layout.Enclosing(ctx, at.Store, at.Name)
-	if err != nil || dir == "" {
+	around, inside, err := layout.Enclosing(ctx, at)
+	if err != nil || !inside {
 		return "", ""
 	}
-	rest = strings.TrimPrefix(strings.TrimPrefix(at.Name, dir), "/")
-	if is, _ := orbax.IsCheckpoint(ctx, dir, orbax.In(at.Store)); !is {
+	rest = strings.TrimPrefix(strings.TrimPrefix(at.Name, around.Name), "/")
+	if is, _ := orbax.IsCheckpoint(ctx, around.Name, orbax.In(at.Store)); !is {
 		return "", ""
 	}
 	if scheme, _, isURL := strings.Cut(at.Called, "://"); at.Called != "" && (!isURL || strings.EqualFold(scheme, "file")) {
-		return filepath.FromSlash(dir), path.Clean(rest)
+		return filepath.FromSlash(around.Name), path.Clean(rest)
 	}
-	for at.Name != dir {
-		at = at.Dir()
-	}
-	return strings.TrimRight(at.String(), "/"), path.Clean(rest)
+	return strings.TrimRight(around.String(), "/"), path.Clean(rest)
 }
 
 // IsDamage reports whether err means that data differs from the written data, or is

@@ -58,7 +58,7 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 		_, numbered := StepNumber(e.Name)
 		switch {
 		case !e.Dir:
-			if numbered && flax.IsFile(ctx, at.Store, at.Join(e.Name).Name) {
+			if numbered && flax.IsFile(ctx, at.Join(e.Name)) {
 				r.steps = append(r.steps, e.Name)
 			}
 		case isUnfinished(e.Name):
@@ -196,7 +196,7 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Loca
 		digests, err = layout.ParseDigests(doc)
 	}
 	if err == nil {
-		err = rootdocs.CheckAll(ctx, store, name, "", digests)
+		err = rootdocs.CheckAll(ctx, storage.At(store, name), "", digests)
 	}
 	return true, err
 }

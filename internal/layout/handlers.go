@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/go-orbax/orbax/storage"
@@ -44,12 +43,12 @@ func IsRandomKeyType(typ string) bool {
 	return name == JAXRandomKey || name == NumPyRandomKey
 }
 
-// TypeByFiles returns the type of the handler that can load the item in the directory
-// dir, for an item without a recorded type. It returns "" for a pytree, and if the files
+// TypeByFiles returns the type of the handler that can load the item in a
+// directory, for an item without a recorded type. It returns "" for a pytree, and if the files
 // do not show the type.
-func TypeByFiles(ctx context.Context, store storage.Store, dir string) (string, error) {
+func TypeByFiles(ctx context.Context, at storage.Location) (string, error) {
 	for _, name := range JSONFiles {
-		_, err := store.Stat(ctx, path.Join(dir, name))
+		_, err := at.Join(name).Stat(ctx)
 		if err == nil {
 			return JSONHandler, nil
 		}

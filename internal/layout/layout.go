@@ -155,21 +155,21 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Enclosing returns the checkpoint that contains dir, or "". It returns an error if it
-// cannot look, except in directories above dir that the process has no permission to
-// read.
-func Enclosing(ctx context.Context, store storage.Store, dir string) (string, error) {
-	for up := path.Dir(dir); up != path.Dir(up); up = path.Dir(up) {
+// Enclosing returns the checkpoint that contains at; inside is false if there is none. It
+// returns an error if it cannot look, except in directories above at that the process has
+// no permission to read.
+func Enclosing(ctx context.Context, at storage.Location) (outer storage.Location, inside bool, err error) {
+	for up := at.Dir(); up.Name != path.Dir(up.Name); up = up.Dir() {
 		for _, marker := range []string{CheckpointFile, IndicatorFile} {
-			info, err := store.Stat(ctx, path.Join(up, marker))
+			info, err := up.Join(marker).Stat(ctx)
 			switch {
 			case err == nil && !info.Dir:
-				return up, nil
+				return up, true, nil
 			case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrPermission):
 			default:
-				return "", err
+				return storage.Location{}, false, err
 			}
 		}
 	}
-	return "", nil
+	return storage.Location{}, false, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -19,17 +18,17 @@ const (
 	maxRunItems = 8  // checkpointables in each of these
 )
 
-// RunsIn returns the names of the entries of the directory dir that are runs. A run is a
+// RunsIn returns the names of the entries of a directory that are runs. A run is a
 // directory that is not a checkpoint and contains a checkpoint of Orbax in a directory
 // whose name ends in a digit. RunsIn looks into a bounded number of entries, so it may
 // miss some. It skips directories that it has no permission to read. If it finds no run,
 // it returns any other failure to read, because the unread directory may be one.
 //
-// isStep reports which names may be names of steps in dir itself; nil means none. Such a
+// isStep reports which names may be names of steps in the directory itself; nil means none. Such a
 // step may be damaged, and directories of its checkpointables can look like old
 // checkpoints. In such a step only checkpoints with the document [CheckpointFile] make a
 // run.
-func RunsIn(ctx context.Context, store storage.Store, dir string, entries []storage.Info, isStep func(name string) bool) (runs []string, err error) {
+func RunsIn(ctx context.Context, at storage.Location, entries []storage.Info, isStep func(name string) bool) (runs []string, err error) {
 	looked := 0
 	var failed error
 	for _, e := range entries {
@@ -39,7 +38,7 @@ func RunsIn(ctx context.Context, store storage.Store, dir string, entries []stor
 		if looked++; looked > maxRuns {
 			break
 		}
-		is, err := isRun(ctx, store, path.Join(dir, e.Name), isStep == nil || !isStep(e.Name))
+		is, err := isRun(ctx, at.Join(e.Name), isStep == nil || !isStep(e.Name))
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -56,8 +55,8 @@ func RunsIn(ctx context.Context, store storage.Store, dir string, entries []stor
 
 // isRun reports whether a directory is a run. If old is set, checkpoints without
 // CheckpointFile count too.
-func isRun(ctx context.Context, store storage.Store, dir string, old bool) (bool, error) {
-	entries, err := store.List(ctx, dir)
+func isRun(ctx context.Context, at storage.Location, old bool) (bool, error) {
+	entries, err := at.List(ctx)
 	if err != nil {
 		return false, failure(err)
 	}
@@ -75,7 +74,7 @@ func isRun(ctx context.Context, store storage.Store, dir string, old bool) (bool
 	}
 	var failed error
 	for _, name := range steps {
-		is, err := isOrbax(ctx, store, path.Join(dir, name), old)
+		is, err := isOrbax(ctx, at.Join(name), old)
 		if is {
 			return true, nil
 		}
@@ -90,8 +89,8 @@ func endsInDigit(name string) bool {
 }
 
 // isOrbax reports whether a directory has the documents of a checkpoint of Orbax.
-func isOrbax(ctx context.Context, store storage.Store, dir string, old bool) (bool, error) {
-	entries, err := store.List(ctx, dir)
+func isOrbax(ctx context.Context, at storage.Location, old bool) (bool, error) {
+	entries, err := at.List(ctx)
 	if err != nil {
 		return false, failure(err)
 	}
@@ -109,7 +108,7 @@ func isOrbax(ctx context.Context, store storage.Store, dir string, old bool) (bo
 	}
 	var failed error
 	for _, item := range items[:min(len(items), maxRunItems)] {
-		info, err := store.Stat(ctx, path.Join(dir, item, TreeFile))
+		info, err := at.Join(item, TreeFile).Stat(ctx)
 		if err == nil && !info.Dir {
 			return true, nil
 		}

@@ -85,10 +85,10 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 
 // read returns a document, or nil if it cannot be read.
 func (w *walk) read(name string) ([]byte, error) {
-	info, err := w.store.Stat(w.ctx, path.Join(w.top, name))
+	info, err := w.top.Join(name).Stat(w.ctx)
 	if err == nil && !info.Dir && info.Size <= maxDocument {
 		var doc []byte
-		if doc, err = transfer.ReadFile(w.ctx, w.store, w.top, name, 0, -1); err == nil {
+		if doc, err = transfer.ReadFile(w.ctx, w.top.Store, w.top.Name, name, 0, -1); err == nil {
 			if doc == nil {
 				doc = []byte{} // not nil: an empty document is a document
 			}
@@ -245,7 +245,7 @@ func arrayMetadataDoc(doc []byte) verdict {
 // to the last byte. It may be large, so it is scanned and not read as a whole. A file
 // with more than maxValues values is not from Orbax or Flax.
 func (w *walk) isMsgpack(name string) (bool, error) {
-	f, err := transfer.Open(w.ctx, w.store, w.top, name)
+	f, err := transfer.Open(w.ctx, w.top.Store, w.top.Name, name)
 	if err != nil {
 		return false, w.ctx.Err()
 	}

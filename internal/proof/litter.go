@@ -28,7 +28,7 @@ func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
 		return false, nil
 	case litterFiles[e.Name], isNFS(e.Name):
 	case strings.HasPrefix(e.Name, "._"):
-		first, err := transfer.ReadFile(w.ctx, w.store, w.top, name, 0, int64(len(appleDouble)))
+		first, err := transfer.ReadFile(w.ctx, w.top.Store, w.top.Name, name, 0, int64(len(appleDouble)))
 		if err != nil && w.ctx.Err() != nil {
 			return false, err
 		}
@@ -53,7 +53,7 @@ func isNFS(name string) bool {
 // files that still exist. The copy of a file that is gone may be the last one.
 func (w *walk) notebook(dir string, beside []storage.Entry) (bool, error) {
 	of := path.Join(dir, layout.NotebookDir)
-	copies, err := storage.Entries(w.ctx, w.store, path.Join(w.top, of))
+	copies, err := storage.Entries(w.ctx, w.top.Store, w.top.Join(of).Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}

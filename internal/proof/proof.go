@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -71,14 +70,14 @@ func Session(store storage.Store) storage.Look {
 	}
 }
 
-// Part returns a [storage.Look] for the directory of the checkpointable called name. It
-// accepts the files that its documents, and those of the checkpoint around it, name. Some
+// Part returns a [storage.Look] for the directory of the checkpointable called name, which
+// is in the checkpoint at a location or was moved out of it. It accepts the files that its documents, and those of the checkpoint around it, name. Some
 // of them may have been removed already.
-func Part(store storage.Store, checkpoint, name string) storage.Look {
+func Part(checkpoint storage.Location, name string) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
-		w := newWalk(ctx, store, dir)
+		w := newWalk(ctx, checkpoint.Store, dir)
 		w.partial, w.orbax = true, true
-		docs := newWalk(ctx, store, checkpoint)
+		docs := newWalk(ctx, checkpoint.Store, checkpoint.Name)
 		r, err := docs.documents("", false)
 		if err == nil {
 			r.named[name], r.under = true, name
@@ -90,9 +89,8 @@ func Part(store storage.Store, checkpoint, name string) storage.Look {
 
 // walk examines one directory.
 type walk struct {
-	ctx   context.Context
-	store storage.Store
-	top   string
+	ctx context.Context
+	top storage.Location
 	// partial says that anything may be missing or cut short, because a save or a removal
 	// did not finish.
 	partial bool
@@ -112,7 +110,7 @@ type walk struct {
 }
 
 func newWalk(ctx context.Context, store storage.Store, dir string) *walk {
-	return &walk{ctx: ctx, store: store, top: dir}
+	return &walk{ctx: ctx, top: storage.At(store, dir)}
 }
 
 // maxNamed is the largest number of entries that an error names.
@@ -161,7 +159,7 @@ func list(names []string) string {
 
 // entries returns the entries of a directory except litter, which it takes.
 func (w *walk) entries(dir string) ([]storage.Entry, error) {
-	all, err := storage.Entries(w.ctx, w.store, path.Join(w.top, dir))
+	all, err := storage.Entries(w.ctx, w.top.Store, w.top.Join(dir).Name)
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ func (w *walk) root(dir string, session bool) error {
 		}
 	}
 	w.unlisted(r)
-	if bare && dir == "" && !session && !w.partial && !r.keys && !isStep(path.Base(w.top)) {
+	if bare && dir == "" && !session && !w.partial && !r.keys && !isStep(w.top.Base()) {
 		w.several = r.trees
 	}
 	return nil
@@ -190,6 +190,6 @@ func isTemporary(name string) bool {
 
 // leadsToDir reports whether a link leads to a directory.
 func (w *walk) leadsToDir(name string) bool {
-	info, err := w.store.Stat(w.ctx, path.Join(w.top, name))
+	info, err := w.top.Join(name).Stat(w.ctx)
 	return err == nil && info.Dir
 }

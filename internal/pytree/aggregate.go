@@ -29,17 +29,17 @@ type aggregate struct {
 	byPath map[string]*flax.Leaf // without placeholders
 }
 
-// HasAggregate reports whether dir has the file in which Orbax gathers leaves. A text
-// file of TensorFlow with the same name does not count.
-func HasAggregate(ctx context.Context, store storage.Store, dir string) (bool, error) {
-	info, err := store.Stat(ctx, path.Join(dir, layout.AggregateFile))
+// HasAggregate reports whether a directory has the file in which Orbax gathers leaves. A
+// text file of TensorFlow with the same name does not count.
+func HasAggregate(ctx context.Context, at storage.Location) (bool, error) {
+	info, err := at.Join(layout.AggregateFile).Stat(ctx)
 	if ckdir.NotExist(err) || err == nil && info.Dir {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	first, err := transfer.ReadFile(ctx, store, dir, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
+	first, err := transfer.ReadFile(ctx, at.Store, at.Name, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
 	if ckdir.NotExist(err) {
 		return false, nil // removed meanwhile
 	}
@@ -55,7 +55,7 @@ func readAggregate(ctx context.Context, dir *ckdir.ReadDir) (*aggregate, error) 
 	if dir.Covered(layout.TreeFile) {
 		return nil, nil
 	}
-	ok, err := HasAggregate(ctx, dir.Store(), dir.Path())
+	ok, err := HasAggregate(ctx, storage.At(dir.Store(), dir.Path()))
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (a *aggregate) array(in *flax.Array) view.Array {
 
 // openFlaxFile opens the file at dir's path if Flax wrote it.
 func openFlaxFile(ctx context.Context, dir *ckdir.ReadDir) (*stored, error) {
-	if dir.Name() != "" || !flax.IsFile(ctx, dir.Store(), dir.Path()) {
+	if dir.Name() != "" || !flax.IsFile(ctx, storage.At(dir.Store(), dir.Path())) {
 		return nil, nil
 	}
 	a, err := readFlax(ctx, dir, path.Dir(dir.Path()), path.Base(dir.Path()))

@@ -33,10 +33,10 @@ type randomKey struct {
 // randomKeyMetadata is the end of the second directory's name.
 const randomKeyMetadata = "_metadata"
 
-// IsRandomKey reports whether dir has the state of a random generator as a separate
-// checkpointable. Open opens that as a pytree. IsRandomKey finds out by the files in dir.
-func IsRandomKey(ctx context.Context, store storage.Store, dir string) (bool, error) {
-	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Store: store, Root: dir}))
+// IsRandomKey reports whether a directory has the state of a random generator as a separate
+// checkpointable. Open opens that as a pytree. IsRandomKey finds out by the files there.
+func IsRandomKey(ctx context.Context, at storage.Location) (bool, error) {
+	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Store: at.Store, Root: at.Name}))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {
 		return false, nil // the directory has something else
 	}

@@ -25,7 +25,7 @@ func openEarlier(ctx context.Context, store storage.Store, path string, problem 
 			problem(err)
 			return nil
 		}
-		f, err := found.Look(ctx, at.Store, at.Name)
+		f, err := found.Look(ctx, at)
 		if err != nil {
 			problem(err)
 			return nil

@@ -23,9 +23,9 @@ type Place struct{ storage.Location }
 // CheckOutside refuses a path inside a checkpoint. There the new checkpoint would be
 // taken for a part of the other and be removed with it.
 func (p Place) CheckOutside(ctx context.Context) error {
-	outer, err := layout.Enclosing(ctx, p.Store, p.Name)
-	if err == nil && outer != "" {
-		err = fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer)
+	outer, inside, err := layout.Enclosing(ctx, p.Location)
+	if err == nil && inside {
+		err = fmt.Errorf("%w: it is inside of the checkpoint %s", fault.ErrInvalidCheckpoint, outer.Name)
 	}
 	return err
 }
@@ -48,7 +48,7 @@ func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error)
 // Look recognises the checkpoint at the place, which info describes. The error says why
 // it is not intact. It matches ErrNotExist if nothing is left there.
 func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error) {
-	old, err := found.Look(ctx, p.Store, p.Name)
+	old, err := found.Look(ctx, p.Location)
 	if err == nil && old.IsForeign() {
 		err = fmt.Errorf("%w: it has arrays, but no document of Orbax", fault.ErrInvalidCheckpoint)
 		if info.Dir { // old releases wrote no document at the root, but documents below it
@@ -92,7 +92,7 @@ func (p Place) busy(ctx context.Context) error {
 // removeLeft removes the leftovers of dead saves to the same path. Leftovers that cannot
 // be removed do no harm.
 func (p Place) removeLeft(ctx context.Context) {
-	_ = proof.RemoveLeft(ctx, p.Store, p.Name)
+	_ = proof.RemoveLeft(ctx, p.Location)
 }
 
 // CheckRoom refuses a save that cannot fit. If there is not enough room, it first calls
