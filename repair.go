@@ -121,12 +121,14 @@ func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, err
 			continue
 		}
 		t := TreeRepair{Name: name, Databases: names, Damage: c.indexDamage(ctx, name)}
-		var failed *fs.PathError
-		if errors.As(t.Damage, &failed) && !errors.Is(t.Damage, fault.ErrCorrupt) {
-			return nil, fault.InItem(name, t.Damage) // the store cannot say
+		if t.Damage != nil && !fault.IsFinding(t.Damage) {
+			return nil, fault.InItem(name, t.Damage)
 		}
 		if t.Damage != nil {
 			unions[name], t.Obstacle = union.Open(ctx, union.Input{Dir: dir})
+		}
+		if t.Obstacle != nil && !fault.IsFinding(t.Obstacle) {
+			return nil, fault.InItem(name, t.Obstacle)
 		}
 		if t.Obstacle != nil {
 			obstacles = append(obstacles, fault.InItem(name, t.Obstacle))

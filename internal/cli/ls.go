@@ -96,12 +96,12 @@ and the words NaN, Infinity and -Infinity without --json.` + exitHelp,
 			if err == nil {
 				return cmp.Or(write(l, func(w io.Writer) error { return printListing(w, l) }), l.Err)
 			}
-			run := (*inspect.Run)(nil)
-			if name == "" && errors.Is(err, orbax.ErrInvalidCheckpoint) {
-				run = in.Run(cmd.Context(), args[0])
-			}
-			if run == nil {
+			if name != "" || !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 				return err
+			}
+			run, rerr := in.Run(cmd.Context(), args[0])
+			if run == nil {
+				return cmp.Or(rerr, err)
 			}
 			of, err := run.List(cmd.Context())
 			if err != nil {

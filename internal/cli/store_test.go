@@ -172,8 +172,11 @@ func TestStoreFails(t *testing.T) {
 	ctx, store := t.Context(), mem.New()
 	fill(ctx, t, store)
 	boom := errors.New("boom")
+	var looks atomic.Int64 // of Verify; the command line looks at more, to say how large it is
+	count := func(string, string) error { looks.Add(1); return nil }
+	orbaxtest.Must(t, orbax.Verify(ctx, "one", orbax.In(failstore.NewReads(store, count))))
 	for _, args := range []string{
-		"ls one", "ls run", "cat one a", "verify one", "hash one", "diff one two", "convert one copy-%d",
+		"repair one", "ls one", "ls run", "cat one a", "verify one", "hash one", "diff one two", "convert one copy-%d",
 		"convert one %d.safetensors", "partial ls sessions",
 	} {
 		done := 0
@@ -192,6 +195,8 @@ func TestStoreFails(t *testing.T) {
 			switch said := strings.Contains(out.String(), boom.Error()); {
 			case said && status == exitFailed:
 				done++
+			case status == 0 && args[0] == "verify" && at <= looks.Load():
+				t.Errorf("orbax %s says that all is intact, though operation %d fails: %q", args, at, &out)
 			case said || status == exitDamaged && args[0] != "diff":
 				t.Errorf("orbax %s, operation %d fails: status %d, %q", args, at, status, &out)
 			}

@@ -97,7 +97,11 @@ arguments, of which a run is replaced by its steps, of
 					return err
 				}
 				if v.None {
-					if r := in.Run(cmd.Context(), path); r != nil {
+					r, err := in.Run(cmd.Context(), path)
+					if err != nil {
+						return err
+					}
+					if r != nil {
 						if err := r.Verify(cmd.Context(), report); err != nil {
 							return err
 						}

@@ -54,6 +54,17 @@ var ErrHoldsOther error = &class{"the checkpoint holds what is not part of it", 
 // its files were not fetched.
 var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}
 
+// IsFinding reports whether err says what a reading found. Any other error means that the
+// reading failed, and that nothing is known.
+func IsFinding(err error) bool {
+	for _, class := range []error{ErrInvalidCheckpoint, ErrIncomplete, ErrCorrupt, ErrStructure, ErrShape, ErrDType, ErrKeyCollision, ErrReservedName, ErrUnsupported} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
 // class is a sentinel that also matches another sentinel.
 type class struct {
 	text string

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/go-orbax/orbax"
 	rootdocs "github.com/go-orbax/orbax/internal/documents"
@@ -43,15 +44,18 @@ type Run struct {
 }
 
 // Run returns the run at a path. It returns nil if the directory has neither steps nor
-// the metadata of a run.
-func (in Inspector) Run(ctx context.Context, dir string) *Run {
+// the metadata of a run, and an error if the store cannot be read.
+func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 	at, err := in.Locate(ctx, dir)
 	if err != nil || IsBeside(at.Name) { // names of parts may end in digits
-		return nil
+		return nil, nil
 	}
 	entries, err := at.Store.List(ctx, at.Name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	r := &Run{in: in, at: at}
 	for _, e := range entries {
@@ -81,14 +85,14 @@ func (in Inspector) Run(ctx context.Context, dir string) *Run {
 			ck.Close()
 		}
 		if !isNone(err) {
-			return r
+			return r, nil
 		}
 	}
 	// A new run has its metadata before its first step.
 	if is, _ := in.checkRunMetadata(ctx, at.Join(layout.RootMetadataDir), at); is {
-		return r
+		return r, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // isNone reports whether err means that there is no checkpoint, neither intact nor

@@ -84,7 +84,10 @@ func (t *stored) planGaps(ctx context.Context, report func(error) error) ([]tran
 	slices.SortFunc(extents, func(a, b transfer.Extent) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
 	})
-	shared := sharedFiles(ctx, t.opener.dir)
+	shared, err := sharedFiles(ctx, t.opener.dir)
+	if err != nil {
+		return nil, err
+	}
 	var reads []transfer.Read
 	for len(extents) > 0 {
 		n := 1
