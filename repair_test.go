@@ -267,3 +267,32 @@ func TestRepairSaysWhatItReads(t *testing.T) {
 		t.Errorf("%v, %v", report, err)
 	}
 }
+
+// A store that fails at any look is not taken for damage: a repair that writes nothing
+// reports the failure.
+func TestRepairReportsFailures(t *testing.T) {
+	path, _ := manyDatabases(t)
+	boom := errors.New("boom")
+	for at, failed := int64(1), true; failed; at++ {
+		var n atomic.Int64
+		store := failstore.NewReads(storage.Local(), func(string, string) error {
+			if n.Add(1) == at {
+				return boom
+			}
+			return nil
+		})
+		report, err := orbax.Repair(t.Context(), filepath.ToSlash(path), orbax.In(store))
+		failed = n.Load() >= at
+		if err != nil && !errors.Is(err, boom) {
+			t.Errorf("look %d fails: got %v, want %v", at, err, boom)
+		}
+		if err != nil {
+			continue
+		}
+		for _, tree := range report.Trees {
+			if tree.Damage != nil || tree.Obstacle != nil {
+				t.Errorf("look %d fails: got damage %v, obstacle %v; want none", at, tree.Damage, tree.Obstacle)
+			}
+		}
+	}
+}
