@@ -252,22 +252,6 @@ func spoiled(t *testing.T, name, base, file string, spoil func(file string) erro
 	}}
 }
 
-// regularFiles returns the names of the files of a checkpoint, in order.
-func regularFiles(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			name, _ := filepath.Rel(dir, path)
-			names = append(names, filepath.ToSlash(name))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
 // isDocument reports whether a file is one that is parsed as a whole.
 func isDocument(name string) bool {
 	switch base := filepath.Base(name); base {
@@ -289,7 +273,7 @@ func documentBombs(t *testing.T) (stores []hostileStore) {
 	}
 	const n = 4 << 20
 	for base, dir := range hostileBases(t) {
-		for _, file := range regularFiles(t, dir) {
+		for _, file := range readFiles(t, dir).names() {
 			if !isDocument(file) {
 				continue
 			}
@@ -320,7 +304,7 @@ func wideObject(n int) string {
 // specialFiles are what is no file in the place of each file.
 func specialFiles(t *testing.T) (stores []hostileStore) {
 	for base, dir := range hostileBases(t) {
-		for i, file := range regularFiles(t, dir) {
+		for i, file := range readFiles(t, dir).names() {
 			kinds := []struct {
 				how   string
 				spoil func(string) error

@@ -12,7 +12,6 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
-	"github.com/go-orbax/orbax/safetensors"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
@@ -235,22 +234,6 @@ func storedAsTensor(t *testing.T) *chunked {
 	c.path, c.leaf = filepath.Join(t.TempDir(), "model.safetensors"), "w"
 	writeTensors(t, c.path, map[string]*array.Array{"w": a})
 	return c
-}
-
-func writeTensors(t *testing.T, path string, tensors map[string]*array.Array) {
-	t.Helper()
-	var list []safetensors.Tensor
-	for name, a := range tensors {
-		list = append(list, safetensors.Tensor{Name: name, DType: a.DType(), Shape: a.Shape()})
-	}
-	h, b, err := safetensors.Layout(list, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range h.Tensors { // in the order of the file
-		b = append(b, tensors[s.Name].Bytes()...)
-	}
-	must(t, os.WriteFile(path, b, 0o666))
 }
 
 // What is not asked for is not read, and of what is described nothing is.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
@@ -305,15 +305,10 @@ func TestPartialChild(t *testing.T) {
 // A finalize that dies at any operation here is finished in Python.
 func TestPartialDeath(t *testing.T) {
 	needPython(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir, whole := mixedSession(t)
 	for n := 0; ; n++ {
 		path := copyTo(t, dir)
-		cmd := exec.Command(exe, "-test.run=^TestPartialChild$")
-		testenv.SetChild(cmd, "finalize", fmt.Sprintf("%d:%s", n, filepath.ToSlash(path)))
+		cmd := orbaxtest.Child(t, "TestPartialChild", "finalize", fmt.Sprintf("%d:%s", n, filepath.ToSlash(path)))
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() > 0 {
 			t.Fatalf("at %d: %v\n%s", n, err, out)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
@@ -121,10 +121,7 @@ func TestChild(t *testing.T) {
 // died runs a child process and reports whether it was killed.
 func died(t *testing.T, mode string, n int, path string) bool {
 	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command(exe, "-test.run=^TestChild$")
-	testenv.SetChild(cmd, mode, fmt.Sprintf("%d:%s", n, path))
+	cmd := orbaxtest.Child(t, "TestChild", mode, fmt.Sprintf("%d:%s", n, path))
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState.ExitCode() > 0 {
 		t.Fatalf("%s at %d: %v\n%s", mode, n, err, out)

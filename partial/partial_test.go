@@ -19,19 +19,11 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-var must = orbaxtest.Must
-
-// names returns the names of the entries of dir.
-func names(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	must(t, err)
-	all := []string{}
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
-}
+// The helpers of all tests, by the short names that they have here.
+var (
+	must  = orbaxtest.Must
+	names = orbaxtest.Names
+)
 
 // large returns numbers that take several pages.
 func large(from int) []float32 {

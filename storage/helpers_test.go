@@ -5,17 +5,19 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/orbaxtest"
-	"github.com/go-orbax/orbax/storage"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-var must = orbaxtest.Must
+// The helpers of all tests, by the short names that they have here.
+var (
+	must      = orbaxtest.Must
+	names     = orbaxtest.Names
+	temporary = orbaxtest.Temporary // entries that are no finished checkpoints
+)
 
 // compareGolden compares a trace with a file of testdata.
 func compareGolden(t *testing.T, name, got string) {
@@ -32,18 +34,6 @@ func compareGolden(t *testing.T, name, got string) {
 	}
 }
 
-// names returns the names in a directory.
-func names(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	must(t, err)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
 // scratch returns a temporary directory, in memory where the system has such a
 // place: for tests that make thousands of files and sync none.
 func scratch(t *testing.T) string {
@@ -54,10 +44,4 @@ func scratch(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
-}
-
-// temporary returns the entries of dir that are no finished checkpoints.
-func temporary(t *testing.T, dir string) []string {
-	t.Helper()
-	return slices.DeleteFunc(names(t, dir), func(s string) bool { return !strings.Contains(s, storage.TempMarker) })
 }

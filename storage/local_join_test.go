@@ -5,13 +5,14 @@ import (
 	"errors"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -25,12 +26,9 @@ func stageKinds() map[string]storage.BeginOptions {
 	}
 }
 
-// joinVariable has the ticket of the stage that TestJoinedProcess joins.
-const joinVariable = "ORBAX_TEST_JOIN"
-
 // Another process writes to a stage, and what it has written is published with the rest.
 func TestJoinedProcess(t *testing.T) {
-	if ticket := os.Getenv(joinVariable); ticket != "" {
+	if _, ticket, ok := testenv.Child(); ok {
 		j, err := storage.Local().Join(t.Context(), ticket)
 		must(t, err)
 		put(t, j, "d/child", "of the child")
@@ -45,8 +43,7 @@ func TestJoinedProcess(t *testing.T) {
 			stage, err := beginWith(t, dir, o)
 			must(t, err)
 			put(t, stage, "d/parent", "of the parent")
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestJoinedProcess$")
-			child.Env = append(os.Environ(), joinVariable+"="+stage.Ticket())
+			child := orbaxtest.Child(t, "TestJoinedProcess", "join", stage.Ticket())
 			if out, err := child.CombinedOutput(); err != nil {
 				t.Fatalf("the child: %v\n%s", err, out)
 			}

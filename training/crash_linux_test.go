@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
@@ -69,9 +69,9 @@ func TestKilledRun(t *testing.T) {
 	saved := -1 // the last that is known to be
 	found := 0  // how many directories were left unfinished
 	for i := range crashes() {
-		cmd, lines := startChild(t, "run", root)
+		child := startChild(t, "run", root)
 		if i%5 > 0 { // else it may be killed before it has begun
-			line, ok := <-lines
+			line, ok := <-child.Lines
 			var resumed int
 			if _, err := fmt.Sscanf(line, "resumed %d", &resumed); err != nil || resumed < saved {
 				t.Fatalf("the child, after step %d was saved: %q, %t", saved, line, ok)
@@ -79,7 +79,7 @@ func TestKilledRun(t *testing.T) {
 			saved = resumed
 		}
 		time.Sleep(rand.N(80 * time.Millisecond))
-		saved = max(saved, killRun(t, cmd, lines))
+		saved = max(saved, killRun(t, child))
 		if _, err := os.Stat(root); err == nil {
 			found += len(leftovers(t, root))
 		}
@@ -92,11 +92,11 @@ func TestKilledRun(t *testing.T) {
 }
 
 // killRun ends a child and returns the last step that it has told of.
-func killRun(t *testing.T, cmd *exec.Cmd, lines <-chan string) (saved int) {
+func killRun(t *testing.T, child *orbaxtest.Process) (saved int) {
 	t.Helper()
-	cmd.Process.Kill()
+	child.Kill(t)
 	saved = -1
-	for line := range lines {
+	for line := range child.Lines {
 		var n int
 		if _, err := fmt.Sscanf(line, "resumed %d", &n); err != nil {
 			if _, err := fmt.Sscanf(line, "saved %d", &n); err != nil {
@@ -104,10 +104,6 @@ func killRun(t *testing.T, cmd *exec.Cmd, lines <-chan string) (saved int) {
 			}
 		}
 		saved = max(saved, n)
-	}
-	cmd.Wait()
-	if cmd.ProcessState.ExitCode() >= 0 {
-		t.Error("the child ended before it was killed")
 	}
 	return saved
 }

@@ -42,12 +42,12 @@ func TestKilledOverDamage(t *testing.T) {
 		mustSave(t, first, 1, 2, 3)
 		first.Close()
 		flipBit(t, filepath.Join(root, "3", "state", "d"))
-		cmd, lines := startChild(t, "over damage", root)
-		if line := <-lines; line != "resumed 2" {
+		child := startChild(t, "over damage", root)
+		if line := <-child.Lines; line != "resumed 2" {
 			t.Fatalf("the child says %q", line)
 		}
 		time.Sleep(rand.N(60 * time.Millisecond))
-		saved := killRun(t, cmd, lines) == 3
+		saved := killRun(t, child) == 3
 
 		c := openRun(t, root, training.Options{SaveOptions: byMarker})
 		if err := c.Wait(t.Context()); err != nil {

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
@@ -61,19 +61,19 @@ func programs(t *testing.T, root string, saves, killEvery int, modes ...string) 
 		end  bool
 	}
 	lines := make(chan line, 1<<16)
-	running, killed := map[int]*exec.Cmd{}, map[int]bool{}
+	running, killed := map[int]*orbaxtest.Process{}, map[int]bool{}
 	var trainers []int
 	start := func(mode string) {
-		cmd, out := startChild(t, mode, root)
-		running[cmd.Process.Pid] = cmd
+		child := startChild(t, mode, root)
+		running[child.Process.Pid] = child
 		if mode == "trainer" {
-			trainers = append(trainers, cmd.Process.Pid)
+			trainers = append(trainers, child.Process.Pid)
 		}
 		go func() {
-			for text := range out {
-				lines <- line{cmd.Process.Pid, text, false}
+			for text := range child.Lines {
+				lines <- line{child.Process.Pid, text, false}
 			}
-			lines <- line{cmd.Process.Pid, "", true}
+			lines <- line{child.Process.Pid, "", true}
 		}()
 	}
 	for _, mode := range modes {
@@ -90,8 +90,8 @@ func programs(t *testing.T, root string, saves, killEvery int, modes ...string) 
 	for len(running) > 0 {
 		l := <-lines
 		if l.end {
-			if err := running[l.from].Wait(); err != nil && !killed[l.from] {
-				h.wrong = append(h.wrong, fmt.Sprint("a program ended: ", err))
+			if code := running[l.from].Wait(); code != 0 && !killed[l.from] {
+				h.wrong = append(h.wrong, fmt.Sprint("a program ended with exit code ", code))
 			}
 			delete(running, l.from)
 			continue

@@ -7,11 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -106,16 +105,10 @@ func wantSteps(t *testing.T, c *training.Checkpointer, want ...int) {
 }
 
 // leftovers returns the names of what is unfinished in root.
-func leftovers(t *testing.T, root string) (names []string) {
+func leftovers(t *testing.T, root string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for _, e := range entries {
-		if strings.Contains(e.Name(), storage.TempMarker) {
-			names = append(names, e.Name())
-		}
-	}
-	return names
+	return orbaxtest.Temporary(t, root)
 }

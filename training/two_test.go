@@ -1,12 +1,9 @@
 package training_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/training"
 )
@@ -30,32 +28,10 @@ func TestChild(t *testing.T) {
 	children[mode](t, root)
 }
 
-// startChild starts a child process and returns it, and the lines that it prints.
-func startChild(t *testing.T, mode, root string) (*exec.Cmd, <-chan string) {
+// startChild starts a child process that does with a root what children say.
+func startChild(t *testing.T, mode, root string) *orbaxtest.Process {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "-test.run=^TestChild$")
-	testenv.SetChild(cmd, mode, root)
-	out, err := cmd.StdoutPipe()
-	cmd.Stderr = cmd.Stdout
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	lines := make(chan string, 1<<16)
-	go func() {
-		defer close(lines)
-		for scan := bufio.NewScanner(out); scan.Scan(); {
-			lines <- scan.Text()
-		}
-	}()
-	return cmd, lines
+	return orbaxtest.StartChild(t, "TestChild", mode, root)
 }
 
 // twinSteps is how many steps two Checkpointers both try to save.
@@ -138,9 +114,9 @@ func TestTwoProcesses(t *testing.T) {
 	won := make([][]int, 2)
 	var group sync.WaitGroup
 	for i := range won {
-		cmd, lines := startChild(t, "twin", root)
+		child := startChild(t, "twin", root)
 		group.Go(func() {
-			for line := range lines {
+			for line := range child.Lines {
 				var n int
 				if _, err := fmt.Sscanf(line, "saved %d", &n); err == nil {
 					won[i] = append(won[i], n)
@@ -148,8 +124,8 @@ func TestTwoProcesses(t *testing.T) {
 					t.Log("child: ", line)
 				}
 			}
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
+			if code := child.Wait(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 )
 
 // TestKilledConversion kills conversions to a file, and checks that the next conversion
@@ -41,12 +41,8 @@ func TestKilledConversion(t *testing.T) {
 	if out, err := orbaxCommand(t, "convert", ck, dst, "--overwrite").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	entries, err := os.ReadDir(filepath.Dir(dst))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(entries) != 1 || entries[0].Name() != "x.safetensors" {
-		t.Errorf("after %d kills there are %v, want x.safetensors alone", killed, entries)
+	if names := orbaxtest.Names(t, filepath.Dir(dst)); len(names) != 1 || names[0] != "x.safetensors" {
+		t.Errorf("after %d kills there are %q, want x.safetensors alone", killed, names)
 	}
 	if err := orbaxCommand(t, "verify", dst).Run(); err != nil {
 		t.Error(errors.Join(err))

@@ -5,8 +5,6 @@ package orbaxtest
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -66,19 +64,4 @@ func difference(at string, got, want any) string {
 		}
 	}
 	return fmt.Sprintf("at %q: got %T %v, want %T %v", at, got, got, want, want)
-}
-
-// WriteFile writes a file of text.
-func WriteFile(t testing.TB, name, text string) {
-	t.Helper()
-	Must(t, os.WriteFile(name, []byte(text), 0o666))
-}
-
-// Remove returns a function that removes an entry of a directory, and all below it:
-// damage for the tables of tests.
-func Remove(name string) func(t *testing.T, dir string) {
-	return func(t *testing.T, dir string) {
-		t.Helper()
-		Must(t, os.RemoveAll(filepath.Join(dir, name)))
-	}
 }

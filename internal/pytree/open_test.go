@@ -13,7 +13,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/safetensors"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 	"github.com/go-orbax/orbax/zarr"
@@ -31,18 +31,11 @@ func bareDir(all map[string]string) (*ckdir.ReadDir, fstest.MapFS) {
 // tensorFile returns a safetensors file of tensors of bytes.
 func tensorFile(t *testing.T, all map[string]string) string {
 	t.Helper()
-	var list []safetensors.Tensor
+	tensors := map[string]*array.Array{}
 	for name, data := range all {
-		list = append(list, safetensors.Tensor{Name: name, DType: array.Uint8, Shape: []int{len(data)}})
+		tensors[name] = array.Of([]byte(data))
 	}
-	h, b, err := safetensors.Layout(list, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range h.Tensors {
-		b = append(b, all[s.Name]...)
-	}
-	return string(b)
+	return string(orbaxtest.Tensors(t, tensors))
 }
 
 // zarrDoc returns the zarr document of an array of bytes.

@@ -1,15 +1,13 @@
 package orbax_test
 
 import (
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/fstest"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -17,25 +15,7 @@ import (
 type files map[string][]byte
 
 // readFiles reads all files below dir.
-func readFiles(t testing.TB, dir string) files {
-	t.Helper()
-	all := files{}
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
-		all[filepath.ToSlash(rel)], err = os.ReadFile(name)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
+func readFiles(t testing.TB, dir string) files { return orbaxtest.ReadFiles(t, dir) }
 
 func (f files) names() []string { return slices.Sorted(maps.Keys(f)) }
 
