@@ -167,7 +167,7 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !info.Dir:
-		return fmt.Errorf("%s: %w, and is no directory, which a checkpoint is", c.dst, orbax.ErrExist)
+		return fmt.Errorf("%s: %w, and is not a directory, as a checkpoint is", c.dst, orbax.ErrExist)
 	}
 	exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
 	if ok, _ := orbax.IsCheckpoint(ctx, c.dst, orbax.In(c.To)); !ok {

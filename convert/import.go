@@ -82,7 +82,7 @@ func (in *importer) read(ctx context.Context) (state, custom any, err error) {
 	in.leaves = len(leaves)
 	state, err = tree.Build(leaves)
 	if errors.Is(err, orbax.ErrStructure) && !in.Flat {
-		err = fault.Advise(fmt.Errorf("the names make no tree of nested dicts: %w", err), fault.Flat, "Flat keeps the names whole")
+		err = fault.Advise(fmt.Errorf("the names do not form a tree of nested dicts: %w", err), fault.Flat, "Flat keeps the names whole")
 	}
 	return state, in.custom(extra, l.strings), err
 }

@@ -52,7 +52,7 @@ func (h ProtoHandler) Save(_ context.Context, v any, _ SaveOptions) (WriteFunc, 
 		return nil, fmt.Errorf("%w: %T cannot be loaded from its text: %w", fault.ErrLeafType, v, err)
 	}
 	if !proto.Equal(m, again) {
-		return nil, fmt.Errorf("%w: %T is not the same when it is loaded from its text, which has no unknown fields", fault.ErrLeafType, v)
+		return nil, fmt.Errorf("%w: %T differs when it is loaded from its text, which has no unknown fields", fault.ErrLeafType, v)
 	}
 	return func(ctx context.Context, dir *WriteDir) error {
 		return dir.WriteFile(ctx, cmp.Or(h.File, layout.ProtoFile), text)

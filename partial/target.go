@@ -73,7 +73,7 @@ func (p *newPart) checkFree(ctx context.Context) error {
 // Accept checks that the part can be in one checkpoint with the parts of the session.
 func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) error {
 	if item.Leaves == nil {
-		return fmt.Errorf("%w: a partial save is of a pytree, not of %T", fault.ErrLeafType, item.Value)
+		return fmt.Errorf("%w: a partial save needs a pytree, not %T", fault.ErrLeafType, item.Value)
 	}
 	p.leaves, p.zarr2 = slices.Clone(item.Leaves), plan.Config.Handler.Storage.Zarr2
 	p.arrays = slices.ContainsFunc(p.leaves, hasArray)

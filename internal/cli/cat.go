@@ -16,40 +16,40 @@ func (c Config) newCat() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cat CKPT LEAF[REGION]",
 		Short: "Print a leaf or a region of it, or write its bytes",
-		Long: `Cat prints one leaf of a checkpoint: numbers and strings as they are, arrays in
-NumPy's form, with at most 8 digits behind the point (6 digits in all for bfloat16 and
-other types of ml_dtypes), of which those with more than
-1000 elements are abridged, byte strings quoted. --json has all digits. Characters of a string that act on a terminal are escaped if the
-output is one.
+		Long: `Cat prints one leaf of a checkpoint. Numbers and strings are printed as they are, byte
+strings in quotes, and arrays in the form of NumPy: with at most 8 digits after the
+point, or 6 digits in all for bfloat16 and other types of ml_dtypes, and abridged if
+they have more than 1000 elements. --json prints all digits. If the output is a
+terminal, characters of a string that control a terminal are escaped.
 
-LEAF is a path as ls prints it: that of a leaf in the part that --name says, else
-the name of a part, a slash, and a leaf's path in it. The name of a part that is a
-JSON document prints the document, with numbers that JSON does not have as
-strings; where the checkpoint is the document itself that name is ''. The name
-metrics prints the metrics of a step in the same way. So does that of a stateful part
-whose files are JSON documents, as the positions of data iterators are: of several it
-prints an object by their names.
+LEAF is a path as ls prints it: the path of a leaf in the checkpointable that --name
+names; or the name of a checkpointable, a slash, and the path of a leaf in it. The name
+of a checkpointable that is a JSON document prints the document, with numbers that
+JSON does not have as strings. If the checkpoint is itself the document, its name is
+''. The name metrics prints the metrics of a step in the same way. The name of a
+stateful checkpointable prints its files if they are JSON documents, as the positions
+of data iterators are; if there are several, it prints an object of them by file name.
 
-REGION is a part of an array, as Python writes it: in brackets, for each of the
-leading axes an index or START:STOP:STEP. What is left out is the whole axis and
-the step 1; negative numbers count from the end; the step is at least 1. Only the
-chunks that overlap the region are read. The region of a byte string is an array.
-A leaf whose name ends with these very brackets comes first.
+REGION is a region of an array in the form of Python: in brackets, for each of the
+leading axes an index or START:STOP:STEP. The default is the whole axis and step 1.
+Negative numbers count from the end. The step is at least 1. Cat reads only the chunks
+that overlap the region. The region of a byte string is an array. If a leaf has a name
+that ends with the same brackets, cat prints that leaf.
 
-With --raw the output is the leaf's bytes: an array's elements row-major and
-little-endian, a string's or byte string's contents. All checksums of what is
-read are verified before the first byte is written; for that more than 64 MiB
-pass through a temporary file.
+With --raw the output is the leaf's bytes: the elements of an array, row-major and
+little-endian, or the contents of a string or byte string. Cat verifies all checksums
+of the data before it writes the first byte. For that, data of more than 64 MiB passes
+through a temporary file.
 
 With --json the output is one document, with the whole value whatever its size:
 
-  path, kind, dtype, shape   as in ls --json; the path with the region
-  value    arrays as nested lists, those without elements as []; complex numbers
+  path, kind, dtype, shape   as in ls --json; the path includes the region
+  value    arrays as nested lists, arrays without elements as []; complex numbers
            as [real, imaginary], byte strings in base64, None as null; numbers
            that JSON does not have as "NaN", "Infinity" and "-Infinity"
 
-Of a part that is a JSON document the path is its name, the kind "json" or
-"stateful" and the value the document.` + exitHelp,
+For a checkpointable that is a JSON document, the path is its name, the kind is "json"
+or "stateful", and the value is the document.` + exitHelp,
 		Example: `  orbax cat /ckpt/step_100 step
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax cat /ckpt/step_100 ema/dense.kernel
@@ -102,6 +102,6 @@ Of a part that is a JSON document the path is its name, the kind "json" or
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the leaf's bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	fill.add(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "the part of the checkpoint (default: state if there is one, else the first pytree)")
+	cmd.Flags().StringVar(&name, "name", "", "the checkpointable (default: state if there is one, else the first pytree)")
 	return cmd
 }

@@ -33,77 +33,79 @@ func (line Config) newConvert() *cobra.Command {
 	c := &conversionFlags{line: line}
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
-		Short: "Convert a checkpoint, from and to .safetensors too",
-		Long: `Convert makes a new checkpoint of one in any layout that ls lists, or of
-safetensors files; or, if DST ends with .safetensors, such a file of one pytree of
-a checkpoint. The data passes through memory a few chunks at a time; only PRNG
-keys, byte strings and parts that are no pytrees are held as a whole.
+		Short: "Convert a checkpoint, also from and to .safetensors",
+		Long: `Convert makes a new checkpoint of a checkpoint in any layout that ls lists, or of
+safetensors files. If DST ends with .safetensors, it makes a safetensors file of one
+pytree of a checkpoint. It holds a few chunks of the data in memory at a time; only
+PRNG keys, byte strings and checkpointables that are not pytrees are held as a whole.
 
-With --overwrite a DST that ends with .safetensors is replaced if it is a regular
-file, whatever is in it; a checkpoint only after it was found to be one.
+With --overwrite, convert replaces a DST that ends with .safetensors if it is a regular
+file, whatever its contents. It replaces any other DST only if that is a checkpoint.
 
---dtype converts the arrays of the same class, to a checkpoint and to safetensors:
-bfloat16 leaves integers alone, and scalars and PRNG keys are never converted. An
-integer outside of the new type's range becomes the nearest one in range; a float
-that is too large becomes infinite, or what the type has in its place, and one that
-is too small 0. A warning says of each such leaf how many elements were changed so.
+--dtype converts the arrays of its class, in checkpoints and in safetensors files:
+bfloat16 leaves integers alone. Scalars and PRNG keys are never converted. An integer
+out of the new type's range becomes the nearest integer in range. A float that is too
+large becomes infinite, or the value that the type has in place of infinity; a float
+that is too small becomes 0. A warning says for each leaf how many elements changed in
+these ways.
 
 TO A CHECKPOINT
 
-The arrays are stored as --compression, --zarr2, --plain-files and --chunk-bytes
-say, whatever the source has. zstd makes weights of bfloat16 about a fifth smaller,
-and huffman the same in less time; both are slower to load. auto looks at samples
-and compresses what shrinks to less than 0.7, such as zeros and small integers,
-but not weights.
+--compression, --zarr2, --plain-files and --chunk-bytes say how the arrays are stored,
+whatever the form in the source. zstd makes weights of bfloat16 about a fifth smaller,
+and huffman does the same in less time; both are slower to load. auto looks at samples
+and compresses arrays that shrink to less than 0.7 of their size, such as zeros and
+small integers, but not weights.
 
-Of a checkpoint all parts are converted, or the one that --name says, with the
-custom metadata. Of one that is its only part itself, such as the flat ones of
-Orbax v0, --name says what the part is called in DST (default: state). With
---select only the leaves of its pytree that match a PATTERN are converted:
+Convert copies all checkpointables with the custom metadata, or only the one that
+--name names. Some checkpoints are themselves their only checkpointable, such as the
+flat ones of Orbax v0. For these, --name is the name of the checkpointable in DST
+(default: state). With --select, only the leaves of the pytree that match a PATTERN are
+converted:
 
   params.dense.kernel   this leaf, or all below it
   params.*.kernel       * is any text without a dot, ? one character
   params.**             ** is any number of keys
 
-Parts that are no pytrees are copied file by file, under the names of their files.
-Leaves of a checkpoint of Orbax of which chunks are missing are damage, unless
---fill-missing is given.
+Checkpointables that are not pytrees are copied file by file, under the names of their
+files. Missing chunks in a checkpoint of Orbax are damage, unless --fill-missing is
+given.
 
 FROM SAFETENSORS
 
 SRC is a file or a directory of files. If the directory has an index, such as
-model.safetensors.index.json, all that it lists must be there, and nothing else
-counts. The dots of the tensors' names make nested dicts: params.dense.kernel
-becomes the leaf kernel in the dict dense in the dict params. --separator is for
-names that are divided by other text, such as a slash. With --flat the names stay
-whole, as the keys of one dict. Entries of __metadata__, such as "format", become
-custom metadata.
+model.safetensors.index.json, all files and tensors that it lists must exist, and other
+files are ignored. The dots in the tensors' names make nested dicts: params.dense.kernel
+becomes the leaf kernel in the dict dense in the dict params. --separator is for names
+that are divided by other text, such as a slash. With --flat the whole names are the
+keys of one dict. Entries of __metadata__, such as "format", become custom metadata.
 
 TO SAFETENSORS
 
-Tensors are named by the leaves' paths, the keys joined with dots. What
-safetensors cannot express goes to the file's __metadata__, so that the
-checkpoint that is made of the file again has the same tree:
+A tensor's name is the path of its leaf: the keys, joined with dots. Data that
+safetensors cannot express goes to the file's __metadata__, so that a checkpoint that
+is made of the file again has the same tree:
 
   - A string is an entry under the leaf's path.
-  - Members of the custom metadata that are strings are entries, too.
+  - Members of the custom metadata that are strings are entries too.
   - The entry __orbax__ has a JSON document, {"version": 1, "leaves": [...],
-    "custom": ...}. It lists the leaves that are not simply arrays in nested
-    dicts, with their "keys" (strings in dicts, numbers in sequences), their
-    "kind" ("scalar", "string", "bytes", "None", "Dict", "List", "Tuple"; an
-    array if absent) and their "prng" implementation, and has the rest of the
-    custom metadata. Numbers that JSON does not have are the words NaN, Infinity
-    and -Infinity in it, as Python's json module writes them. A file that needs
-    none of this has no such entry, nor has one that is made of safetensors files.
-    With --flat its keys are ignored.
+    "custom": ...}. It lists all leaves except arrays in nested dicts, with their
+    "keys" (strings in dicts, numbers in sequences), their "kind" ("scalar",
+    "string", "bytes", "None", "Dict", "List", "Tuple"; an array if absent) and
+    their "prng" implementation, and has the rest of the custom metadata. Numbers
+    that JSON does not have are the words NaN, Infinity and -Infinity, as Python's
+    json module writes them. A file that needs none of this has no such entry, and
+    neither has a file that is made of safetensors files. With --flat the keys in
+    the entry are ignored.
 
-Not kept are: the shardings of arrays and whether they were of JAX or NumPy, the
-other parts of the checkpoint, and the metadata of its files. Element types that
-safetensors lacks, such as int4 and complex128, are refused before anything is
-written, unless --dtype converts them. While the file is written it lies beside DST
-under a hidden name; if the conversion is killed, the next one to DST removes it.
+A safetensors file does not keep the shardings of arrays, whether they were arrays of
+JAX or of NumPy, the other checkpointables, and the metadata of the checkpoint's files.
+If safetensors does not have an element type, such as int4 or complex128, convert
+refuses it before it writes anything, unless --dtype converts it. While the file is
+written, it lies beside DST under a hidden name. If the conversion is killed, the next
+one to DST removes that file.
 
-Missing parent directories of DST are made.` + exitHelp,
+Convert makes missing parent directories of DST.` + exitHelp,
 		Example: `  orbax convert /ckpt/step_100 model.safetensors
   orbax convert /ckpt/step_100 --name params params.safetensors --dtype bfloat16
   orbax convert model.safetensors /ckpt/imported --compression zstd:3
@@ -131,14 +133,14 @@ Missing parent directories of DST are made.` + exitHelp,
 	f := cmd.Flags()
 	f.BoolVar(&c.o.Flat, "flat", false, "keep the tensors' names whole (from safetensors)")
 	f.StringVar(&c.separator, "separator", ".", "the `TEXT` that divides the tensors' names (from safetensors)")
-	f.StringVar(&c.o.Name, "name", "", "the part of the checkpoint (default: all; to .safetensors state, or the only pytree)")
+	f.StringVar(&c.o.Name, "name", "", "the checkpointable (default: all; to .safetensors: state, or the only pytree)")
 	f.StringArrayVar(&c.o.Select, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
 	c.fill.add(cmd)
-	f.BoolVar(&c.o.Overwrite, "overwrite", false, "replace DST if it exists; it stays whole until the new one is complete")
-	f.StringVar(&c.compression, "compression", "none", "of the stored arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
+	f.BoolVar(&c.o.Overwrite, "overwrite", false, "replace DST if it exists; the old DST stays intact until the new one is complete")
+	f.StringVar(&c.compression, "compression", "none", "the compression of arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
 	f.BoolVar(&c.o.Storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
 	f.BoolVar(&c.o.Storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
-	f.IntVar(&c.o.Storage.ChunkByteSize, "chunk-bytes", 0, "the most that a chunk has before compression (to a checkpoint; default: about 8 MiB)")
+	f.IntVar(&c.o.Storage.ChunkByteSize, "chunk-bytes", 0, "the largest size of a chunk before compression (to a checkpoint; default: about 8 MiB)")
 	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16")
 	return cmd
 }
@@ -276,7 +278,7 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 		warn("the shardings of arrays are not known: %v", r.ShardingErr)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Opaque)) {
-		warn("checkpointable %s is of kind %s: its files are copied as they are", fault.Shown(name), r.Opaque[name])
+		warn("checkpointable %s is of kind %s: its files are copied unchanged", fault.Shown(name), r.Opaque[name])
 	}
 	if r.Uncast {
 		warn("--dtype %v converts nothing: there is no array of its class", c.o.Storage.DType)
@@ -285,7 +287,7 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 		warn("the shardings of %s are not kept", inspect.Plural(r.Unsharded, "array"))
 	}
 	if len(r.Left) > 0 {
-		warn("other parts of the checkpoint are not converted: %s", fault.List(r.Left))
+		warn("other checkpointables are not converted: %s", fault.List(r.Left))
 	}
 	for _, loss := range r.Losses[:min(len(r.Losses), maxLossesShown)] {
 		warn("leaf %s: --dtype %v: %v", fault.Shown(loss.Leaf), c.o.Storage.DType, loss)
@@ -322,7 +324,7 @@ func isTensorFile(ctx context.Context, at storage.Location) bool {
 // parseStorage sets the storage options from the flags.
 func (c *conversionFlags) parseStorage() (err error) {
 	if c.o.Storage.ChunkByteSize < 0 {
-		return usagef("--chunk-bytes %d: it is a positive number", c.o.Storage.ChunkByteSize)
+		return usagef("--chunk-bytes %d: it must be a positive number", c.o.Storage.ChunkByteSize)
 	}
 	if c.dtype != "" {
 		if c.o.Storage.DType, err = array.ParseDType(c.dtype); err != nil {
@@ -349,10 +351,10 @@ func (c *conversionFlags) parseCompression() error {
 	case kind == "zstd":
 		n, err := strconv.Atoi(level)
 		if err != nil || n < -131072 || n > 22 {
-			return usagef("--compression %s: the level is a number up to 22", c.compression)
+			return usagef("--compression %s: the level must be a number up to 22", c.compression)
 		}
 		c.o.Storage.Compression = zarr.Zstd(n)
 		return nil
 	}
-	return usagef("--compression %q: it is none, auto, huffman, zstd or zstd:LEVEL", c.compression)
+	return usagef("--compression %q: it must be none, auto, huffman, zstd or zstd:LEVEL", c.compression)
 }

@@ -34,35 +34,36 @@ func (c Config) newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff A B [PATTERN...]",
 		Short: "Compare two checkpoints",
-		Long: `Diff compares what two checkpoints hold, however they are stored, and prints a
-line for each leaf that differs: in one of them only, or in its kind, dtype, shape
-or values, with the values of A and B in this order. Arrays must be the same bit by
-bit unless --rtol, --atol or --equal-nan is given. Neither the sharding of an array
-counts nor whether it was of JAX, of NumPy or a single number, unless --shardings
-or --kinds is given.
+		Long: `Diff compares the contents of two checkpoints, however they are stored, and prints a
+line for each leaf that differs: a leaf that only one of them has, or that differs in
+its kind, dtype, shape or values. The values of A come before those of B. Arrays must
+be equal bit by bit unless --rtol, --atol or --equal-nan is given. The sharding of an
+array counts only with --shardings. Whether a leaf was an array of JAX, an array of
+NumPy or a single number counts only with --kinds.
 
-Parts of the same name are compared, and the only parts of two checkpoints
-whatever their names; with --name, that part, which must be a pytree or a JSON
-document. With patterns, such as "params.**" or
-"*.bias", only the leaves whose paths match one of them count.
+Diff compares checkpointables of the same name. If both checkpoints have only one, it
+compares these whatever their names. With --name it compares that checkpointable, which
+must be a pytree or a JSON document. With patterns, such as "params.**" or "*.bias",
+only the leaves count whose paths match one of them.
 
-The document of --json has these members.
+The document of --json has these members:
 
-  a, b, equal       the checkpoints, and whether nothing was found
-  leaves            how many there are in the two together
-  only_a, only_b    lists of the parts that only one has
-  not_compared      list of the parts that are neither pytrees nor JSON documents
-  documents         list of the parts that are JSON documents and differ
+  a, b, equal       the checkpoints, and whether there are no differences
+  leaves            how many leaves the two have together
+  only_a, only_b    lists of the checkpointables that only one of them has
+  not_compared      list of the checkpointables that are neither pytrees nor JSON
+                    documents
+  documents         list of the checkpointables that are JSON documents and differ
   differences       list of
-    part, path
+    part, path      the checkpointable, and the path of the leaf
     in              list of "presence", "keys", "kind", "dtype", "shape",
                     "sharding" and "values"
     a, b            the leaf as in ls --json; null if there is none
-    values          null, or what differs in the values:
-      count, elements    how many elements differ, of how many
-      first, a, b        the index of the first, and its values
-      max_abs, max_rel   the largest |a-b|, and the largest |a-b|/|b|; of a
-                         number and NaN or infinity, "Infinity"
+    values          null, or the differences of the values:
+      count, elements    how many elements differ, and how many there are
+      first, a, b        the index of the first that differs, and its values
+      max_abs, max_rel   the largest |a-b|, and the largest |a-b|/|b|; "Infinity"
+                         for a number beside NaN or infinity
 
 EXIT STATUS
   0    no difference
@@ -106,16 +107,16 @@ EXIT STATUS
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", "compare this part only")
-	flags.Float64Var(&o.RTol, "rtol", 0, "let numbers differ by this part of B's")
+	flags.StringVar(&name, "name", "", "compare this checkpointable only")
+	flags.Float64Var(&o.RTol, "rtol", 0, "let numbers differ by this fraction of B's")
 	flags.Float64Var(&o.ATol, "atol", 0, "let numbers differ by this much")
-	flags.BoolVar(&o.EqualNaN, "equal-nan", false, "take every NaN for the same")
+	flags.BoolVar(&o.EqualNaN, "equal-nan", false, "treat all NaNs as equal")
 	flags.BoolVar(&o.IgnoreDType, "ignore-dtype", false, "compare the values of arrays of different dtypes")
-	flags.BoolVar(&o.IgnoreKeys, "ignore-keys", false, "compare leaves of one path, whatever its keys are")
-	flags.BoolVar(&o.Kinds, "kinds", false, "let the kinds that ls prints count")
-	flags.BoolVar(&o.Shardings, "shardings", false, "let shardings count")
+	flags.BoolVar(&o.IgnoreKeys, "ignore-keys", false, "compare leaves of the same path, however it is divided into keys")
+	flags.BoolVar(&o.Kinds, "kinds", false, "also compare the kinds that ls prints")
+	flags.BoolVar(&o.Shardings, "shardings", false, "also compare shardings")
 	fill.add(cmd)
-	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "compare no values")
+	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "do not compare values")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing")
 	return cmd

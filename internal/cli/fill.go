@@ -12,7 +12,7 @@ import (
 type fillFlag bool
 
 func (f *fillFlag) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar((*bool)(f), "fill-missing", false, "take chunks that are missing for the fill value, as zarr does")
+	cmd.Flags().BoolVar((*bool)(f), "fill-missing", false, "give missing chunks the fill value, as zarr does")
 }
 
 // followLinks is a context key. With it, links may lead out of a checkpoint.
@@ -21,7 +21,7 @@ type followLinks struct{}
 // mayFollowLinks gives a verb that opens checkpoints the flag --follow-links.
 func mayFollowLinks(verb *cobra.Command) {
 	follow := verb.Flags().Bool("follow-links", false,
-		"follow symbolic links inside of a checkpoint that lead out of it: only for one that you trust")
+		"follow symbolic links that lead out of the checkpoint; only for checkpoints that you trust")
 	verb.PreRun = func(cmd *cobra.Command, _ []string) {
 		if *follow {
 			cmd.SetContext(context.WithValue(cmd.Context(), followLinks{}, true))

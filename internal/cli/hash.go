@@ -18,29 +18,30 @@ func (c Config) newHash() *cobra.Command {
 	var patterns []string
 	cmd := &cobra.Command{
 		Use:   "hash CKPT...",
-		Short: "Print digests of what checkpoints hold",
-		Long: `Hash reads the pytrees of checkpoints and prints a digest of each: of its
-structure, dtypes, shapes and every bit of its arrays. It does not depend on how
-the checkpoint is stored: a copy in other chunks, another compression or another
-format has the same digest, and so has what Orbax loaded and saved again. Where
-arrays were, as their shardings say, does not count.
+		Short: "Print digests of the contents of checkpoints",
+		Long: `Hash reads the pytrees of checkpoints and prints a digest of each: of its structure,
+dtypes, shapes and every bit of its arrays. The digest does not depend on how the
+checkpoint is stored. A copy with other chunks, another compression or another format
+has the same digest, and so has a copy that Orbax loaded and saved again. The shardings
+of arrays do not count.
 
-A line has the digest and the checkpoint, and where a checkpoint has several parts
-the name of the part. With --leaves there is a line for each leaf before that, with
-the digest of the leaf's dtype, shape and elements alone: leaves of one content
-have one digest, whatever their names. Parts that are no pytrees have no digest.
+A line has the digest and the checkpoint, and the name of the checkpointable if the
+checkpoint has several. With --leaves a line for each leaf comes before that, with the
+digest of the leaf's dtype, shape and elements alone: leaves with the same content have
+the same digest, whatever their names. Checkpointables that are not pytrees have no
+digest.
 
-With --select the digest is that of a tree of the leaves that match a PATTERN, such as
-'params.**', alone.
+With --select the digest is that of a tree of only the leaves that match a PATTERN,
+such as 'params.**'.
 
-All checkpoints are looked at, also after one that cannot be read.
+Hash continues after a checkpoint that cannot be read.
 
-The document of --json is {"checkpoints": [...]}, a list in the order of the
-arguments of those that could be read, of
+The document of --json is {"checkpoints": [...]}, a list, in the order of the
+arguments, of the checkpoints that could be read. It has these members:
 
   path
   checkpointables   list, by name, of
-    name, digest    null if it is no pytree
+    name, digest    the digest is null if it is not a pytree
     leaves          with --leaves: list, in order, of path, keys and digest` + exitHelp,
 		Example: `  orbax hash /ckpt/step_100 /backup/step_100
   orbax hash --leaves /ckpt/step_100 | sort
@@ -83,7 +84,7 @@ arguments of those that could be read, of
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.Flags().BoolVar(&leaves, "leaves", false, "print the digest of each leaf too")
-	cmd.Flags().StringVar(&name, "name", "", "hash this part only")
+	cmd.Flags().StringVar(&name, "name", "", "hash this checkpointable only")
 	cmd.Flags().StringArrayVar(&patterns, "select", nil, "hash only the leaves that match `PATTERN`; may be repeated")
 	fill.add(cmd)
 	return cmd

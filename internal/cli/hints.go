@@ -16,7 +16,7 @@ import (
 )
 
 // noStoreHint is for paths such as gs://bucket/m.
-const noStoreHint = "object stores are not supported; copy what is there to the disk first, or write to the disk and copy that"
+const noStoreHint = "object stores are not supported; copy the checkpoint to a disk first, or write to a disk and copy the result"
 
 // leavesHint is the advice about a leaf that does not exist.
 const leavesHint = "`orbax ls` lists the leaves"
@@ -45,9 +45,9 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	}
 	switch fault.RemedyOf(err) {
 	case fault.FollowLinks:
-		return "--follow-links reads what links lead to; give it for a checkpoint that you trust"
+		return "--follow-links follows such links; use it only for a checkpoint that you trust"
 	case fault.FillMissing:
-		return "--fill-missing takes missing chunks for the fill value, as zarr does"
+		return "--fill-missing gives missing chunks the fill value, as zarr does"
 	case fault.Delete:
 		return "`orbax rm " + fault.Shown(lib.Path) + "` removes it"
 	}

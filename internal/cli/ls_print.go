@@ -68,9 +68,9 @@ func ofParts(names []string) string {
 	case names[0] == "":
 		return ""
 	case len(names) == 1:
-		return " of part " + fault.Shown(names[0])
+		return " of checkpointable " + fault.Shown(names[0])
 	}
-	return " of parts " + fault.List(names)
+	return " of checkpointables " + fault.List(names)
 }
 
 // leafRow returns the row of a leaf.

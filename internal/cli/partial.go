@@ -18,10 +18,10 @@ func (c Config) newPartial() *cobra.Command {
 	verbs := []string{"ls", "finalize", "abort"}
 	cmd := &cobra.Command{
 		Use:   "partial",
-		Short: "List, finish and drop checkpoints that are saved in parts",
-		Long: `Partial works on sessions of partial saves: the directory PATH.partial_save has
-the parts of a checkpoint that will be at PATH when the session is finalized.
-Sessions of Orbax and of this project are the same.
+		Short: "List, finalize and abort sessions of partial saves",
+		Long: `Partial works on sessions of partial saves. The directory PATH.partial_save has the
+parts of a checkpoint that will be at PATH when the session is finalized. Orbax and
+this project have the same format of sessions.
 
 PATH is the path of the checkpoint or of its session.` + exitHelp,
 		Example: `  orbax partial ls /ckpt
@@ -48,17 +48,18 @@ func (c Config) newPartialLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls PATH",
 		Short: "List the sessions in a directory",
-		Long: `Ls lists the sessions of partial saves in the directory PATH, or the session that
-PATH is of: the path of the checkpoint that each will be, how many parts and leaves
-it has, the size of their files, and when the last part was saved.
+		Long: `Ls lists the sessions of partial saves in the directory PATH, or the one session whose
+path, or whose checkpoint's path, is PATH. It prints the path of each future
+checkpoint, how many parts and leaves the session has, the size of their files, and
+when the last part was saved.
 
-The document of --json is {"sessions": [...]}, a list of
+The document of --json is {"sessions": [...]}, a list with these members:
 
-  path            of the checkpoint that it will be
+  path            the path of the future checkpoint
   parts           list, in the order in which they were saved, of
-    name, saved   null for what an interrupted finalize by Orbax has merged
+    name, saved   null for parts that an interrupted finalize by Orbax has merged
     leaves        list of their paths
-    bytes         of its files
+    bytes         the size of its files
 
 Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 		Example: `  orbax partial ls /ckpt
@@ -88,12 +89,12 @@ func (c Config) newPartialFinalize() *cobra.Command {
 	return &cobra.Command{
 		Use:   "finalize PATH",
 		Short: "Make the checkpoint of a session",
-		Long: `Finalize makes the checkpoint at PATH of all parts of its session, and removes
-the session, which does not change until the checkpoint is complete. It can be
-called again after a failure. Where that has been done it succeeds, too.
+		Long: `Finalize makes the checkpoint at PATH of all parts of its session, and removes the
+session. The session does not change until the checkpoint is complete. After a failure,
+call finalize again. If the session has been finalized already, finalize succeeds too.
 
-It waits for saves of this project into the session. Orbax takes no locks: make
-sure that no Python process is still saving into it.` + exitHelp,
+It waits for saves of this project into the session. Orbax takes no locks: make sure
+that no Python process is still saving into the session.` + exitHelp,
 		Example: `  orbax partial finalize /ckpt/step_100`,
 		Args:    exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,8 +116,8 @@ func (c Config) newPartialAbort() *cobra.Command {
 	return &cobra.Command{
 		Use:   "abort PATH",
 		Short: "Remove a session with all its parts",
-		Long: `Abort removes the session of the checkpoint that would have been at PATH, with
-all its parts. It asks nothing. What is at PATH is not touched.` + exitHelp,
+		Long: `Abort removes the session of the checkpoint that would have been at PATH, with all its
+parts. It does not ask for confirmation. It does not touch anything at PATH itself.` + exitHelp,
 		Example: `  orbax partial abort /ckpt/step_100`,
 		Args:    exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -16,26 +16,26 @@ func (c Config) newRepair() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repair CKPT",
 		Short: "Rebuild the index of a checkpoint of several processes",
-		Long: `Repair looks for pytrees that several processes have saved, each into a database
-of its own, and whose index, the database that unites them, is missing, damaged or
-incomplete. Orbax cannot load them. It says what is wrong and whether the index can
-be rebuilt; with --apply it rebuilds it. It looks at the databases, at the documents of
-the tree and at the sizes of the files, and does not read array data: whether that is in
-order is for verify to say. Other damage is not repaired.
+		Long: `Repair is for pytrees that several processes have saved, each into its own database.
+Orbax cannot load such a pytree if the index, the database that unites the others, is
+missing, damaged or incomplete. Repair says what is wrong and whether it can rebuild the
+index. With --apply it rebuilds the index. It reads the databases, the documents of the
+tree and the sizes of the files, but no array data; to check that, use verify. It
+repairs no other damage.
 
-Without --apply nothing is written, nor if anything that is damaged cannot be
-repaired. The repaired checkpoint replaces the damaged one in one step.
+Without --apply, repair writes nothing. Nor does it write anything if some of the damage
+cannot be repaired. The repaired checkpoint replaces the damaged one in one step.
 
 The exit status is 1 if the checkpoint needs a repair that was not made.
 
-The document of --json has the members
+The document of --json has these members:
 
-  path, written   whether all that was damaged has been repaired
+  path, written   whether all damage has been repaired
   trees           list of the pytrees of several processes, of
     name, databases
     keys          how many keys the new index has; 0 if none is needed or possible
-    damage        what is wrong with the index; null if nothing is (array data is not read)
-    obstacle      why it cannot be rebuilt; null if it can` + exitHelp,
+    damage        the damage to the index; null if there is none (array data is not read)
+    obstacle      why the index cannot be rebuilt; null if it can` + exitHelp,
 		Example: `  orbax repair /ckpt/step_100
   orbax repair --apply /ckpt/step_100`,
 		Args: exactly("CKPT"),
@@ -70,7 +70,7 @@ The document of --json has the members
 			return errDamaged
 		},
 	}
-	cmd.Flags().BoolVar(&apply, "apply", false, "write what is repaired")
+	cmd.Flags().BoolVar(&apply, "apply", false, "write the repaired index")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
@@ -81,7 +81,7 @@ const notRead = " (array data was not read: verify does that)"
 // printRepair writes the report for people, a line for each pytree.
 func printRepair(w io.Writer, r *inspect.Repair) error {
 	if len(r.Trees) == 0 {
-		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; whether it is damaged is for verify to say\n", fault.Shown(r.Path))
+		_, err := fmt.Fprintf(w, "NOTHING TO REPAIR  %s  there is no database of several processes in it; verify reports whether it is damaged\n", fault.Shown(r.Path))
 		return err
 	}
 	for _, t := range r.Trees {
@@ -92,7 +92,7 @@ func printRepair(w io.Writer, r *inspect.Repair) error {
 		line := ""
 		switch {
 		case t.Damage == nil:
-			line = fmt.Sprintf("OK  %s  the index of %s is whole%s", title, inspect.Plural(len(t.Databases), "database"), notRead)
+			line = fmt.Sprintf("OK  %s  the index of %s is intact%s", title, inspect.Plural(len(t.Databases), "database"), notRead)
 		case t.Obstacle != nil:
 			line = fmt.Sprintf("LOST  %s: %s\n  it cannot be repaired: %s", title, *t.Damage, *t.Obstacle)
 		default:

@@ -18,13 +18,14 @@ func (c Config) newRm() *cobra.Command {
 	var missingOK bool
 	cmd := &cobra.Command{
 		Use:   "rm CKPT",
-		Short: "Remove a checkpoint, or one part of it",
-		Long: `Rm removes the checkpoint at CKPT, with --name one of its parts. It asks nothing.
+		Short: "Remove a checkpoint, or one checkpointable of it",
+		Long: `Rm removes the checkpoint at CKPT, or with --name one checkpointable of it. It does not
+ask for confirmation.
 
-What is no checkpoint of Orbax is refused and not touched, and so is a checkpoint
-with files in it that neither Orbax nor this program writes; a damaged or
-unfinished one is removed, unless a save or a removal is at work on it. A
-checkpoint goes in one instant. The last part of one is not removed: remove the
+Rm refuses to touch anything that is not a checkpoint of Orbax, and a checkpoint with
+files that neither Orbax nor this program writes. It removes a damaged or unfinished
+checkpoint, unless a save or a removal is at work on it. A checkpoint disappears in one
+instant. The last checkpointable of a checkpoint cannot be removed: remove the
 checkpoint.` + exitHelp,
 		Example: `  orbax rm /ckpt/step_100
   orbax rm /ckpt/step_200 --name opt_state
@@ -54,16 +55,16 @@ checkpoint.` + exitHelp,
 			case outer == "":
 				return err
 			case rest == layout.MetricsName:
-				return fmt.Errorf("%s: it is the metrics of the checkpoint %s, which belong to it and are removed with it", path, outer)
+				return fmt.Errorf("%s: these are the metrics of the checkpoint %s, which are removed with it", path, outer)
 			}
 			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
 			if !strings.Contains(rest, "/") {
-				err = withHint(err, "`orbax rm %s --name %s` removes that part", outer, fault.Shown(rest))
+				err = withHint(err, "`orbax rm %s --name %s` removes that checkpointable", outer, fault.Shown(rest))
 			}
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "remove this part only")
-	cmd.Flags().BoolVar(&missingOK, "missing-ok", false, "nothing at CKPT, or no such part, is no error")
+	cmd.Flags().StringVar(&name, "name", "", "remove this checkpointable only")
+	cmd.Flags().BoolVar(&missingOK, "missing-ok", false, "succeed if nothing is at CKPT, or there is no such checkpointable")
 	return cmd
 }

@@ -70,9 +70,9 @@ func Run(ctx context.Context, args []string, c Config) int {
 func (c Config) newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "orbax",
-		Short: "Look into, check, convert and mend checkpoints in the format of Orbax",
-		Long: `orbax looks into, checks, converts and mends checkpoints of machine-learning state
-in the format of Google's Orbax, whoever wrote them.` + exitHelp,
+		Short: "Inspect, check, convert and repair checkpoints in the format of Orbax",
+		Long: `orbax inspects, checks, converts and repairs checkpoints of machine-learning state in
+the format of Google's Orbax, whatever program wrote them.` + exitHelp,
 		Example: `  orbax ls /ckpt/step_100
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax verify /ckpt/step_*
@@ -99,9 +99,9 @@ in the format of Google's Orbax, whoever wrote them.` + exitHelp,
 	return root
 }
 
-// checkVerbs refuses an unknown verb for which help is asked: cobra prints the help of
-// what is around it, and a script would take that for success. It returns the command
-// that the error is about.
+// checkVerbs refuses an unknown verb in a request for help. Without it, cobra would print
+// the help of the parent command, and a script would take that for success. It returns
+// the command that the error concerns.
 func checkVerbs(root *cobra.Command, args []string) (*cobra.Command, error) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
@@ -136,11 +136,11 @@ func plainFlagError(err error) error {
 	case errors.Is(number, strconv.ErrRange):
 		return fmt.Errorf("%s: it is out of range", text)
 	case number.Func == "ParseFloat":
-		return fmt.Errorf("%s: it is no number", text)
+		return fmt.Errorf("%s: not a number", text)
 	case number.Func == "ParseBool":
-		return fmt.Errorf("%s: it is neither true nor false", text)
+		return fmt.Errorf("%s: neither true nor false", text)
 	}
-	return fmt.Errorf("%s: it is no whole number", text)
+	return fmt.Errorf("%s: not an integer", text)
 }
 
 func unknownVerb(name string) error {

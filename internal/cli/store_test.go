@@ -77,7 +77,7 @@ func TestStore(t *testing.T) {
 		{"partial abort sessions/ck", exitFailed, "does not exist"},
 		{"partial abort sessions/other", exitOK, ""},
 		{"partial ls sessions", exitOK, "no sessions in sessions"},
-		{"rm one/state", exitFailed, "hint: `orbax rm one --name state` removes that part"},
+		{"rm one/state", exitFailed, "hint: `orbax rm one --name state` removes that checkpointable"},
 		{"rm two --name confug", exitFailed, "hint: did you mean --name config?"},
 		{"rm two --name config", exitOK, ""},
 		{"rm two", exitOK, ""},

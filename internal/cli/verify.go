@@ -18,52 +18,54 @@ func (c Config) newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify CKPT|RUN...",
 		Short: "Read everything in checkpoints and check it",
-		Long: `Verify reads every byte of checkpoints and checks it against the checksums that
-are stored with it. It prints a line for each that is whole, and what is wrong
-with each leaf and file of those that are not.
+		Long: `Verify reads every byte of checkpoints and checks it against the stored checksums. It
+prints a line for each intact checkpoint. For other checkpoints it prints what is wrong
+with each leaf and file.
 
-In a checkpoint that this project wrote every bit is covered, by the checksums of
-the arrays and the digests of all documents. Chunks that were exchanged, and files of
-another step, are found too, by the record go-orbax.places that each pytree has, unless
-an earlier version of this project saved it. Orbax stores no digests, and no
-checksums of array data unless told to: of its checkpoints verify finds what is
-missing, truncated or cannot be decoded, and says that there are no digests, how
-many arrays have no checksum, and which parts are no pytrees, of which it can
-check nothing. A checkpoint of this project without its file digests.sha256 is
-damaged; one without digests and without that record is taken for one of Orbax.
+In a checkpoint that this project wrote, every bit is covered: by the checksums of the
+arrays and by the digests of all documents. Verify also finds exchanged chunks and
+files of another step, by the record go-orbax.places of each pytree, unless an earlier
+version of this project saved it. Orbax stores no digests, and no checksums of array
+data unless it is asked to. In its checkpoints verify finds data that is missing,
+truncated or cannot be decoded. It says that there are no digests, how many arrays have
+no checksum, and which checkpointables it cannot check at all because they are not
+pytrees. A checkpoint of this project that has lost its file digests.sha256 counts as
+damaged. If it has lost its files go-orbax.places too, it is taken for one of Orbax.
 
-Chunks that a store of zarr arrays does not have are fill value, as its writers leave
-those out; that one was lost cannot be seen. How many there are is said. Of a
-checkpoint of Orbax they are damage, unless --fill-missing is given.
+The writers of zarr arrays leave out chunks whose elements all have the fill value. So
+verify cannot see whether a chunk of such a store was lost; it says how many chunks are
+missing. In a checkpoint of Orbax a missing chunk is damage, unless --fill-missing is
+given.
 
-Of a run, a directory of steps, all steps are checked, in the order of the numbers that
-their names end in, then other checkpoints in the directory, and the digests of the
-run's metadata; the last line is about the run. The metadata of a run are no checkpoint
-and no damage, also where a shell has put them among the arguments.
+For a run, a directory of steps, verify checks all steps in the order of the numbers
+that their names end in, then the other checkpoints in the directory, and the digests
+of the run's metadata. The last line is about the run. The metadata of a run are
+neither a checkpoint nor damage, even if a shell puts them among the arguments.
 
-UNFINISHED is a save that goes on or has died: a temporary directory, a session of
-partial saves that is not finalized, a checkpoint without the file that commits it.
-In a run, which may have no step yet, it is no damage. As an argument it makes the exit status 1, because there
-is no whole checkpoint at that path. One exception: where a whole checkpoint of the
-same directory is among the arguments, a temporary directory or a session does not
-change the exit status, because a pattern such as run/step_* finds those too.
+UNFINISHED means a save that is running or has died: a temporary directory, a session
+of partial saves that is not finalized, or a checkpoint without the file that commits
+it. In a run, which may have no step yet, it does not count as damage. As an argument it
+makes the exit status 1, because there is no intact checkpoint at that path. There is
+one exception: a temporary directory or a session does not change the exit status if an
+intact checkpoint of the same directory is among the arguments, because a pattern such
+as run/step_* finds both.
 
-All checkpoints are looked at, also after one with damage. The exit status is 1
-if any is damaged, or incomplete as said above, else 2 if any could not be looked at.
+Verify continues after a damaged checkpoint. The exit status is 1 if any checkpoint is
+damaged, or unfinished as explained above; else it is 2 if any could not be read.
 
 The document of --json is {"checkpoints": [...]}, a list in the order of the
-arguments, of which a run is replaced by its steps, of
+arguments, in which the steps of a run take its place. It has these members:
 
-  path, status    the status is "ok", "damaged", "error", or "unfinished": a save that
-                  goes on or has died
+  path, status    the status is "ok", "damaged", "error", or "unfinished", which is a
+                  save that is running or has died
   leaves, bytes   how many leaves were checked, and their size in memory
   digests         whether digests cover the documents; null if that is unknown
   unchecksummed   how many arrays have no checksum
-  missing_chunks  how many chunks are not stored and taken for fill value
-  unchecked       list of the parts that could not be checked
-  seconds         the time that it took
-  problems        list of messages: what is damaged, or the error
-  reason          only of what is unfinished: why it is taken for that` + exitHelp,
+  missing_chunks  how many chunks are not stored and have the fill value
+  unchecked       list of the checkpointables that could not be checked
+  seconds         the duration of the check
+  problems        list of messages: the damage, or the error
+  reason          only for unfinished checkpoints: why they are unfinished` + exitHelp,
 		Example: `  orbax verify /ckpt/step_100
   orbax verify --quiet /ckpt/run
   orbax verify --json /ckpt/step_100 | jq -r '.checkpoints[] | select(.status != "ok") | .path'`,
@@ -128,7 +130,7 @@ arguments, of which a run is replaced by its steps, of
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	fill.add(cmd)
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing of checkpoints that are whole, and of what does not change the exit status")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing about intact checkpoints, or about anything else that does not change the exit status")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func Look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	if len(ck.Names()) == 0 {
 		m, err := ck.CheckpointablesMetadata(ctx)
 		if err == nil {
-			err = withNames(fmt.Errorf("%s: no part %s: it is its only part itself, without a name", m.Path, fault.Shown(name)), OnlyItself)
+			err = withNames(fmt.Errorf("%s: no checkpointable %s: the checkpoint is itself its only checkpointable, without a name", m.Path, fault.Shown(name)), OnlyItself)
 		}
 		return nil, err
 	}

@@ -48,12 +48,12 @@ func parseRegion(text string) (region []span, err error) {
 			}
 			n, err := strconv.Atoi(field)
 			if err != nil {
-				return nil, fmt.Errorf("region [%s]: %q is no number", text, field)
+				return nil, fmt.Errorf("region [%s]: %q is not a number", text, field)
 			}
 			*to = &n
 		}
 		if s.step != nil && *s.step < 1 {
-			return nil, fmt.Errorf("region [%s]: the step is at least 1", text)
+			return nil, fmt.Errorf("region [%s]: the step must be at least 1", text)
 		}
 		region = append(region, s)
 	}

@@ -24,7 +24,7 @@ import (
 
 // These are notes on saves that are not finished.
 const (
-	unfinishedSave  = "a save that goes on, or has died"
+	unfinishedSave  = "a save that is running or has died"
 	unfinishedParts = "a session of partial saves that is not finalized"
 )
 

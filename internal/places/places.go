@@ -129,7 +129,7 @@ func (p *Places) Of(name string, n int) (seals string, err error) {
 // compared.
 func CheckSeal(enc []byte, want string) error {
 	if got := SealOf(enc); want != "" && string(got[:]) != want {
-		return fmt.Errorf("%w: these are the data of another chunk, or of another save: their checksum is right, %08x, and that of the chunk saved here was %08x",
+		return fmt.Errorf("%w: this is the data of another chunk, or of another save: its checksum, %08x, is right, but the chunk that was saved here had %08x",
 			fault.ErrCorrupt, binary.LittleEndian.Uint32(got[:]), binary.LittleEndian.Uint32([]byte(want)))
 	}
 	return nil

@@ -79,7 +79,7 @@ func breakHollow(leaves []*view.Leaf) {
 	}
 	for i, l := range leaves {
 		if m := l.Metadata(); m.MissingChunks > 0 && m.Err == nil {
-			leaves[i] = view.NewBroken(*m, zarray.AdviseFill(fmt.Errorf("%w: %d of the bytes in the store's arrays are not stored, and %d are",
+			leaves[i] = view.NewBroken(*m, zarray.AdviseFill(fmt.Errorf("%w: %d bytes of the store's arrays are not stored, and only %d are",
 				fault.ErrUnsupported, hollow, stored), true))
 		}
 	}

@@ -130,7 +130,7 @@ func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m
 		}
 		m.Sharding = o.shardings[name]
 		if o.arraysErr != nil && m.DType == array.Uint32 { // the data of PRNG keys has this dtype
-			return nil, fmt.Errorf("cannot tell whether it is a PRNG key: %w", o.arraysErr)
+			return nil, fmt.Errorf("it is not known whether this is a PRNG key: %w", o.arraysErr)
 		}
 	case l.ValueType == layout.Scalar || l.GoType == layout.GoComplex64 || l.GoType == layout.GoComplex128:
 		m.Kind = tree.KindScalar

@@ -105,7 +105,7 @@ func (s *Saving) accept(ctx context.Context, values map[string]any) error {
 		errs = append(errs, s.acceptItem(ctx, name, values[name]))
 	}
 	if c.Step.Force && !c.Step.Managed {
-		errs = append(errs, fmt.Errorf("%w: Force is for a Checkpointer, which decides what is saved; this saves always", fault.ErrUsage))
+		errs = append(errs, fmt.Errorf("%w: Force is for a training.Checkpointer, which may skip a step; this function always saves", fault.ErrUsage))
 	} else if c.Metrics != nil {
 		h := handler.MetricsHandler{}
 		write, err := h.Save(ctx, c.Metrics, c.Handler)

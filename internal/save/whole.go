@@ -101,7 +101,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 func (w *whole) Accept(ctx context.Context, p *Plan, item *Item) error {
 	err := p.CheckRoom(ctx)
 	if errors.Is(err, fault.ErrNoSpace) && w.overwrite && !w.inPlace {
-		err = fmt.Errorf("%w (what is overwritten stays until the new checkpoint is complete)", err)
+		err = fmt.Errorf("%w (the old checkpoint stays until the new one is complete)", err)
 	}
 	return err
 }

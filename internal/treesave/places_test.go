@@ -54,7 +54,7 @@ func TestPlacesOfOtherArrays(t *testing.T) {
 			"an array less":      {func(s map[string][]places.Seal) { delete(s, "a") }, "not in go-orbax.places"},
 			"a chunk less":       {func(s map[string][]places.Seal) { s["a"] = nil }, "saved in 0 chunks"},
 			"a chunk more":       {func(s map[string][]places.Seal) { s["a"] = append(s["a"], places.Seal{}) }, "saved in 2 chunks"},
-			"another chunk":      {func(s map[string][]places.Seal) { s["a"] = s["b"] }, "chunk c/0: corrupt data: these are the data of another chunk"},
+			"another chunk":      {func(s map[string][]places.Seal) { s["a"] = s["b"] }, "chunk c/0: corrupt data: this is the data of another chunk"},
 			"of an array as old": {func(s map[string][]places.Seal) { s["old"] = []places.Seal{{}} }, ""},
 		} {
 			seals := map[string][]places.Seal{}

@@ -142,7 +142,7 @@ func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) erro
 	on, impl := what.Sharding, prngImpl(a)
 	if impl != "" {
 		if !array.KnownPRNG(impl) {
-			return fmt.Errorf("%w: keys of the random generator %q, without which JAX refuses the whole checkpoint: save their data as an array of uint32", fault.ErrLeafType, impl)
+			return fmt.Errorf("%w: JAX refuses the whole checkpoint if it does not know the random generator %q of these keys: save their data as an array of uint32", fault.ErrLeafType, impl)
 		}
 		s.DType = array.Invalid
 	}
@@ -354,7 +354,7 @@ func (p *Plan) checkKeys() []error {
 			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: a name of %d bytes is too long for the store", fault.ErrReservedName, len(a.name))})
 		}
 		if other, taken := owner[key]; taken && other != a.name { // equal names have been reported already
-			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are one name in the store", fault.ErrKeyCollision, other, a.name)})
+			errs = append(errs, &fault.Leaf{Path: a.name, Err: fmt.Errorf("%w: %q and %q are the same name in the store", fault.ErrKeyCollision, other, a.name)})
 		}
 		owner[key] = a.name
 	}

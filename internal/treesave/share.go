@@ -169,7 +169,7 @@ func (s *sharing) checked(ctx context.Context, id reuse.ID, a *planned, k planne
 }
 
 // errChanged reports a data race of the program.
-var errChanged = errors.New("the array was changed while it was being saved (what may change is for SaveAsync, which copies it)")
+var errChanged = errors.New("the array was changed while it was being saved (if it may change, use SaveAsync, which copies it)")
 
 // wrote returns the record of the save after its items have been written to files.
 func (s *sharing) wrote(files *dataFiles) *reuse.Record {

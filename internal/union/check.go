@@ -49,7 +49,7 @@ func (u *Union) Check(ctx context.Context, dir *ckdir.ReadDir) error {
 		"values":      maps.EqualFunc(w.values, u.values, sameValue),
 	} {
 		if !equal {
-			return fmt.Errorf("%w: what was written has other %s than its parts", fault.ErrCorrupt, what)
+			return fmt.Errorf("%w: the written tree has other %s than its parts", fault.ErrCorrupt, what)
 		}
 	}
 	return w.checkIndex(ctx, dir)

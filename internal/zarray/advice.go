@@ -9,5 +9,5 @@ func AdviseFill(err error, sparse bool) error {
 	if !sparse {
 		return err
 	}
-	return fault.Advise(err, fault.FillMissing, "FillMissing takes missing chunks for fill values")
+	return fault.Advise(err, fault.FillMissing, "FillMissing gives missing chunks the fill value")
 }
