@@ -36,8 +36,8 @@ func (r *AsyncResponse) Result(ctx context.Context) error {
 // error.
 func (r *AsyncResponse) Done() <-chan struct{} { return r.save.Done() }
 
-// OnComplete calls f once with the result of [AsyncResponse.Result], when the save has
-// finished: on the save's goroutine, or at once if the save has finished already.
+// OnComplete calls f once, with the result of [AsyncResponse.Result], when the save has
+// finished. f runs on the save's goroutine, or at once if the save has finished already.
 func (r *AsyncResponse) OnComplete(f func(error)) {
 	r.save.Then(func(_ struct{}, err error) { f(err) })
 }

@@ -38,7 +38,7 @@
 //
 // A save writes large arrays straight from their memory, past the page cache. A load
 // reads straight into the arrays of its target, so LoadInto into arrays that a program
-// already has takes a fraction of the time of Load. [Mapped] loads read nothing.
+// already has takes a fraction of the time of Load. [Mapped] loads copy nothing.
 // SaveAsync copies the state first: pass [ReuseSnapshot] with a [SnapshotMemory], or
 // freeze arrays that do not change. [Budget] bounds the memory for buffers, [Storage]
 // chooses the compression, and [Report] and [Progress] report the work that was done.

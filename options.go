@@ -10,57 +10,56 @@ import (
 	"github.com/go-orbax/orbax/tree"
 )
 
-// SaveOption is an option of Save and SaveAsync: Name, each SaveCheckpointablesOption
-// (Overwrite, CustomMetadata, Storage …) and each CommonOption.
+// SaveOption is an option of [Save] and [SaveAsync]. It is [Name], or any
+// [SaveCheckpointablesOption] or [CommonOption].
 type SaveOption interface{ ApplySave(c *save.Config) }
 
-// SaveCheckpointablesOption is an option of SaveCheckpointables and
-// SaveCheckpointablesAsync; Save and SaveAsync take it too. It is Overwrite,
-// CustomMetadata, Metrics, Immutable, ReuseSnapshot, Storage, Atomicity, each CommonOption,
-// and training.Force.
+// SaveCheckpointablesOption is an option of all saves. It is [Overwrite],
+// [CustomMetadata], [Metrics], [Immutable], [ReuseSnapshot], [Storage], [Atomicity],
+// [In], training.Force or any [CommonOption].
 type SaveCheckpointablesOption interface {
 	SaveOption
 	ForCheckpointables()
 }
 
-// LoadOption is an option of the loads of one checkpointable, and of Metadata,
-// Hash, Diff and Checkpoint.Tree: Name, Select, SelectFunc, Transform and each
-// LoadCheckpointablesOption.
+// LoadOption is an option of a load of one checkpointable. [Metadata], [Hash], [Diff] and
+// [Checkpoint.Tree] take it too. It is [Name], [Select], [SelectFunc], [Transform] or any
+// [LoadCheckpointablesOption].
 type LoadOption interface{ ApplyLoad(c *config.Load) }
 
-// LoadCheckpointablesOption is an option of LoadCheckpointables; the loads of
-// one checkpointable take it too. It is Cast, PadOrTruncate, Partial, FillMissing,
-// FollowLinks, Mapped, MappedUnverified and each CommonOption.
+// LoadCheckpointablesOption is an option of all loads. It is [Cast], [PadOrTruncate],
+// [Partial], [FillMissing], [FollowLinks], [In], [Mapped], [MappedUnverified] or any
+// [CommonOption].
 type LoadCheckpointablesOption interface {
 	LoadOption
 	ForCheckpointables()
 }
 
-// CommonOption is an option of all saves and loads: Budget, Report, Progress, Handlers
-// or Adapters.
+// CommonOption is an option of all saves and loads: [Budget], [Report], [Progress],
+// [Handlers], [Adapters] or [In].
 type CommonOption interface {
 	SaveCheckpointablesOption
 	LoadCheckpointablesOption
 }
 
-// NameOption is what Name returns.
+// NameOption is the result of [Name].
 type NameOption interface {
 	SaveOption
 	LoadOption
 	DeleteOption
 }
 
-// FillOption is what FillMissing returns.
+// FillOption is the result of [FillMissing].
 type FillOption interface {
 	LoadCheckpointablesOption
 	VerifyOption
 }
 
-// loadConfig is what a load goes by.
+// loadConfig has the options of a load and the engine that performs it.
 type loadConfig struct {
 	*config.Load
 	engine *transfer.Engine
-	// unproven says that something was read that no digest covers.
+	// unproven says that the load has read data that no digest covers.
 	unproven atomic.Bool
 }
 
@@ -70,58 +69,58 @@ type saveOption func(*save.Config)
 func (o saveOption) ApplySave(c *save.Config) { o(c) }
 func (o saveOption) ForCheckpointables()      {}
 
-// Overwrite lets a save replace the checkpoint at its path. The old one stays
-// whole until the new one is durable; then the two change places in one step.
-// Only a checkpoint, intact or not, or an empty directory is ever replaced. A directory
-// that holds anything besides a checkpoint is refused; [Delete] says what that is. A
-// directory that the file system cannot move, for example one of a container's image, is
-// refused with ErrUnsupported before anything is written.
+// Overwrite lets a save replace the checkpoint at its path. The old checkpoint stays
+// whole until the new one is durable. Then the two change places in one step.
+//
+// Only a checkpoint, intact or damaged, or an empty directory is ever replaced. A
+// directory with any other content is refused; [Delete] has the exact rules. A directory
+// that the file system cannot move, for example one of a container's image, is refused
+// with [ErrUnsupported] before anything is written.
 func Overwrite() SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Overwrite = true })
 }
 
-// CustomMetadata stores a value beside the checkpoint, to be had again from
-// Metadata without loading. It must encode to a JSON object or array, by the
-// rules of encoding/json; the save takes it as it is when called. NaN and the
-// infinities are stored as the words NaN, Infinity and -Infinity, as Python's json
-// module writes and reads them. A list is stored
-// as the member orbax_go_list of an object, as Orbax reads only objects. What would
-// not be read again as it is, a string that is not UTF-8 for example, or more than
-// 512 levels, is an error that matches ErrLeafType.
+// CustomMetadata stores a value with the checkpoint; [Metadata] returns it without a
+// load. The value must encode to a JSON object or array, by the rules of encoding/json.
+// The save encodes it when it is called.
+//
+// NaN and the infinities are stored as the words NaN, Infinity and -Infinity, as Python's
+// json module writes and reads them. A list is stored as the member orbax_go_list of an
+// object, because Orbax reads only objects. A value that would not be the same when it is
+// read again is an error that matches [ErrLeafType]: for example a string that is not
+// UTF-8, or more than 512 levels.
 func CustomMetadata(v any) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Custom = v })
 }
 
-// Metrics are stored with the checkpoint, as with a step of training: a JSON object
-// mostly, by the rules of encoding/json, such as map[string]any{"loss": 0.25}; NaN and
-// the infinities are numbers too, as in Python. A save takes them as they are when it is
-// called. [Metadata] returns them, and training.BestN ranks steps by them. A partial save
-// refuses Metrics.
+// Metrics stores measurements with the checkpoint, such as map[string]any{"loss": 0.25}.
+// [Metadata] returns them, and training.BestN ranks steps by them. The value is usually a
+// JSON object, by the rules of encoding/json; NaN and the infinities are allowed, as in
+// Python. The save encodes it when it is called. A partial save refuses Metrics.
 func Metrics(v any) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Metrics = v })
 }
 
-// Immutable says that no array of the state changes until the save has ended: an
-// asynchronous save copies none. For single arrays there is array.Array.Freeze.
-// Save never copies, and needs neither.
+// Immutable promises that no array of the state changes until the save has ended. An
+// asynchronous save then copies none. To promise this for single arrays call
+// array.Array.Freeze. [Save] never copies and needs neither.
 func Immutable() SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Handler.Immutable = true })
 }
 
-// SnapshotMemory is memory that asynchronous saves copy arrays to; see
-// ReuseSnapshot.
+// SnapshotMemory is memory for the copies of asynchronous saves; see [ReuseSnapshot].
 type SnapshotMemory = handler.SnapshotMemory
 
-// ReuseSnapshot makes an asynchronous save copy the arrays to m, and give it back
-// when it has ended. Saves that follow one another with the same m keep the caller
-// for no longer than copying takes: to memory that is new it takes several times
-// as long. m holds as much as the state until it is garbage or its Free is called.
-// Save, which never copies, makes no use of it.
+// ReuseSnapshot makes an asynchronous save copy the arrays to m, and return m when it has
+// ended. Saves that follow each other with the same m delay the caller only for the time
+// of a copy. A copy to new memory takes several times as long. m keeps as much memory as
+// the state has, until it is garbage or its Free is called. [Save], which never copies,
+// does not use it.
 func ReuseSnapshot(m *SnapshotMemory) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Handler.SnapshotMemory = m })
 }
 
-// Storage says how the arrays are stored; see handler.StorageOptions.
+// Storage chooses how the arrays are stored; see [handler.StorageOptions].
 func Storage(s handler.StorageOptions) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) { c.Handler.Storage = s })
 }
@@ -131,10 +130,10 @@ type nameOption string
 func (o nameOption) ApplySave(c *save.Config) { c.Name, c.Named = string(o), true }
 func (o nameOption) ApplyLoad(c *config.Load) { c.Name = string(o) }
 
-// Name says which checkpointable a call is about. Without it a save writes "state"; a
-// load reads "state" if there is one, and the first pytree otherwise; a deletion
-// removes the whole checkpoint. To a load Name("") is the same as no Name; a save and a
-// deletion refuse it.
+// Name names the checkpointable of a save, a load or a deletion. Without it a save writes
+// "state". A load reads "state" if it exists, and otherwise the first pytree. A deletion
+// removes the whole checkpoint. Name("") has no effect on a load; a save and a deletion
+// refuse it.
 func Name(name string) NameOption { return nameOption(name) }
 
 // commonOption is an option for every save and load.
@@ -144,28 +143,29 @@ func (o commonOption) ApplySave(c *save.Config) { o(&c.Common) }
 func (o commonOption) ApplyLoad(c *config.Load) { o(&c.Common) }
 func (o commonOption) ForCheckpointables()      {}
 
-// Budget bounds the memory that a save or a load takes for buffers, in bytes; 0
-// stands for the default of 48 MiB: encoding keeps about 8 MiB for each core, so
-// machines with more than five need more to compress on all of them. It does not
-// count the state itself, what a snapshot copies of it, and the documents that
-// describe it. A chunk that needs more is moved alone, so a small budget never
-// fails but is slower.
+// Budget bounds the memory for the buffers of a save or a load, in bytes. 0 stands for
+// the default of 48 MiB. Encoding takes about 8 MiB for each core, so a machine with more
+// than five cores needs a larger budget to compress on all of them.
+//
+// The budget does not count the state, the copies of a snapshot, and the documents that
+// describe the state. A chunk that needs more than the budget is moved alone. A small
+// budget therefore never makes an operation fail, only slower.
 func Budget(bytes int64) CommonOption {
 	return commonOption(func(c *config.Common) { c.Budget = bytes })
 }
 
-// Report sets s when the save or the load has ended, well or not: for an
-// asynchronous one before its response is done. A load that finds no checkpoint to
-// open leaves it as it is. Only what saves and loads takes it; it may be given more
-// than once.
+// Report sets s when the save or the load has ended, with or without an error. For an
+// asynchronous save that is before its response is done. A load that finds no checkpoint
+// to open leaves s unchanged. Only saves and loads accept Report. It may be given several
+// times.
 func Report(s *Stats) CommonOption {
 	return commonOption(func(c *config.Common) { c.Reports = append(c.Reports, func(now transfer.Sample) { *s = statsOf(now) }) })
 }
 
-// Progress calls f a few times a second while a save or a load goes on, and once
-// when it has ended, never at the same time. f runs on a goroutine of its own,
-// which ends with the operation; one that blocks delays that end. Only what saves
-// and loads takes it; it may be given more than once.
+// Progress calls f a few times a second during a save or a load, and once at its end. The
+// calls never overlap. f runs on its own goroutine, which ends with the operation; if f
+// blocks, the operation ends later. Only saves and loads accept Progress. It may be given
+// several times.
 func Progress(f func(Stats)) CommonOption {
 	return commonOption(func(c *config.Common) { c.Progress = append(c.Progress, func(now transfer.Sample) { f(statsOf(now)) }) })
 }
@@ -177,8 +177,9 @@ func (o handlersOption) ApplyLoad(c *config.Load)    { c.Registry = o.r }
 func (o handlersOption) applyVerify(c *verifyConfig) { c.registry = o.r }
 func (o handlersOption) ForCheckpointables()         {}
 
-// Handlers makes a registry with handlers of one's own choose how checkpointables are
-// saved and loaded, and how Verify opens those that a [handler.TreeHandler] has saved.
+// Handlers sets the registry that chooses the handler of each checkpointable, for saves
+// and loads. With it, [Verify] also opens the checkpointables that a
+// [handler.TreeHandler] of the registry has saved.
 func Handlers(r *handler.Registry) interface {
 	CommonOption
 	VerifyOption
@@ -196,8 +197,8 @@ func (o adaptersOption) ApplyLoad(c *config.Load) {
 }
 func (o adaptersOption) ForCheckpointables() {}
 
-// Adapters make tensors of other packages leaves, see tree.NewAdapter, and other
-// types of theirs nodes, see tree.NewNodeAdapter.
+// Adapters makes tensors of other packages leaves, and other types of theirs nodes. See
+// [tree.NewAdapter] and [tree.NewNodeAdapter].
 func Adapters(adapters ...tree.Adapter) CommonOption { return adaptersOption(adapters) }
 
 func newLoadConfig[O LoadOption](options []O) *loadConfig {

@@ -12,45 +12,48 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// loadOption is an option for every load; it concerns the pytrees among what is
-// loaded.
+// loadOption is an option for every load; it affects the pytrees that are loaded.
 type loadOption func(*config.Load)
 
 func (o loadOption) ApplyLoad(c *config.Load) { o(c) }
 func (o loadOption) ForCheckpointables()      {}
 
 // Cast lets a load convert arrays and numbers to the dtypes of its target. It rounds to
-// the nearest value, ties to even. A number outside of the range of the target's dtype
+// the nearest value, ties to even. A number outside the range of the target's dtype
 // changes without an error. In a float, a number that is too large becomes infinity, NaN
 // or the largest value, as the format has it, and one that is too small becomes 0. In an
 // integer, a number out of range becomes the nearest one in range, where Orbax wraps
-// around, and NaN becomes 0; see array.Convert. Without Cast a dtype that differs is an
-// error. A call without a target refuses Cast, PadOrTruncate and Partial.
+// around, and NaN becomes 0; see [array.Convert].
+//
+// Without Cast a dtype that differs is an error. A call without a target refuses Cast,
+// [PadOrTruncate] and [Partial].
 func Cast() LoadCheckpointablesOption {
 	return loadOption(func(c *config.Load) { c.Handler.Cast = true })
 }
 
-// PadOrTruncate lets a load fill arrays of other shapes than the stored ones, of
-// the same rank: axis by axis, what is too long is cut off at its end, and what
-// is too short is followed by zeros. Without it a shape that differs is an error.
+// PadOrTruncate lets a load fill arrays whose shapes differ from the stored ones, with
+// the same rank. Along each axis, an array that is too long is cut at its end, and one
+// that is too short is followed by zeros. Without PadOrTruncate a shape that differs is
+// an error.
 func PadOrTruncate() LoadCheckpointablesOption {
 	return loadOption(func(c *config.Load) { c.Handler.PadOrTruncate = true })
 }
 
-// Partial lets the target of a load lack what the checkpoint has: only the keys
-// of the target are loaded. A key that the checkpoint lacks stays an error. To
-// leave out single leaves put a tree.Placeholder in their place.
+// Partial lets the target of a load lack keys of the checkpoint: only the keys of the
+// target are loaded. A key that the checkpoint lacks is still an error. To leave out
+// single leaves, put a [tree.Placeholder] in their place.
 func Partial() LoadCheckpointablesOption {
 	return loadOption(func(c *config.Load) { c.Handler.Partial = true })
 }
 
-// FillMissing makes chunks that a checkpoint does not have chunks of the array's fill
-// value, as zarr does. Without FillMissing they are damage in a checkpoint of Orbax,
-// because v1 writes every chunk; old versions left out chunks of zeros alone. In a store
-// of zarr arrays, whose writers leave chunks of fill value out, they are filled without
-// FillMissing too, unless much more is missing than stored. With FillMissing a few bytes
-// can stand for an array of any size: look at the [Metadata] of a checkpoint first if you
-// do not trust it.
+// FillMissing makes a load fill missing chunks with the array's fill value, as zarr does.
+// Without it a missing chunk is damage in a checkpoint of Orbax, because v1 writes every
+// chunk; old versions left out only chunks of zeros.
+//
+// Writers of zarr leave out chunks of the fill value. In a store of zarr arrays missing
+// chunks are therefore filled without FillMissing too, unless many more are missing than
+// stored. With FillMissing a few bytes can stand for an array of any size: look at the
+// [Metadata] of a checkpoint first if you do not trust it.
 func FillMissing() FillOption { return fillOption{} }
 
 type fillOption struct{}
@@ -59,8 +62,7 @@ func (fillOption) ApplyLoad(c *config.Load)    { c.Handler.Fill = true }
 func (fillOption) ForCheckpointables()         {}
 func (fillOption) applyVerify(c *verifyConfig) { c.handler.Fill = true }
 
-// checkTarget refuses options that say how a target is filled where there is
-// none.
+// checkTarget refuses options for filling a target if there is no target.
 func (c *loadConfig) checkTarget(target any) error {
 	o := &c.Handler.BindOptions
 	if target != nil || !o.Cast && !o.PadOrTruncate && !o.Partial {
@@ -70,8 +72,7 @@ func (c *loadConfig) checkTarget(target any) error {
 		fault.ErrUsage)
 }
 
-// checkViews refuses options that change the tree where h, which is no handler of
-// pytrees, has none.
+// checkViews refuses options that change the tree if h is not a handler of pytrees.
 func (c *loadConfig) checkViews(h handler.Handler) error {
 	if _, ok := h.(handler.TreeHandler); ok || len(c.Handler.Views) == 0 {
 		return nil
@@ -84,10 +85,10 @@ type viewOption func(context.Context, *view.Tree) (*view.Tree, error)
 
 func (o viewOption) ApplyLoad(c *config.Load) { c.Handler.Views = append(c.Handler.Views, o) }
 
-// Select loads the leaves that match one of the patterns, such as "params.**";
-// see tree.ParsePattern. That a pattern matches nothing is an error that matches
-// ErrStructure. A sequence of which elements are left out is loaded as a dict of
-// the others' positions, unless only the last ones are.
+// Select loads the leaves that match one of the patterns, such as "params.**"; see
+// [tree.ParsePattern]. A pattern that matches no leaf is an error that matches
+// [ErrStructure]. A sequence that loses elements other than its last ones is loaded as a
+// dict with positions as keys.
 func Select(patterns ...string) LoadOption {
 	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) {
 		if len(patterns) == 0 {
@@ -112,8 +113,8 @@ func Select(patterns ...string) LoadOption {
 	})
 }
 
-// SelectFunc loads the leaves for which keep reports true; see Select. That there
-// are none is an error that matches ErrStructure.
+// SelectFunc loads the leaves for which keep returns true; see [Select]. If there are
+// none, the error matches [ErrStructure].
 func SelectFunc(keep func(*view.LeafMetadata) bool) LoadOption {
 	return viewOption(func(_ context.Context, t *view.Tree) (*view.Tree, error) {
 		selected := t.Select(keep)

@@ -10,26 +10,26 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// OpenOption is an option of Open and IsCheckpoint: FollowLinks and In, which the loads
-// and other functions that open a path take too.
+// OpenOption is an option of [Open] and [IsCheckpoint]: [FollowLinks] or [In]. The loads
+// and other functions that open a path take these too.
 type OpenOption interface{ ApplyOpen(c *config.Open) }
 
-// LinksOption is what FollowLinks returns.
+// LinksOption is the result of [FollowLinks].
 type LinksOption interface {
 	OpenOption
 	LoadCheckpointablesOption
 	VerifyOption
 }
 
-// FollowLinks lets symbolic links inside of a checkpoint lead to files outside of it. It
-// is for checkpoints that were put together of links. The author of the checkpoint then
-// decides which files of the machine are read: give it only for checkpoints that you
-// trust. Without FollowLinks a read through such a link is an error that matches ErrLink.
+// FollowLinks lets symbolic links inside a checkpoint lead to files outside it. It is for
+// checkpoints that are assembled from links. The author of the checkpoint then decides
+// which files of the machine are read: use it only for checkpoints that you trust.
+// Without FollowLinks a read through such a link is an error that matches [ErrLink].
 //
 // It is an option of [Open] and [IsCheckpoint], and of the functions that open a path
-// by themselves: the loads, [Metadata], [Verify], [Hash] and [Diff], which opens both
-// checkpoints so. A method of a Checkpoint takes it where Open had it, so that options
-// may be shared, and refuses it with ErrUsage elsewhere.
+// themselves: the loads, [Metadata], [Verify], [Hash] and [Diff], which opens both
+// checkpoints with it. A method of a [Checkpoint] accepts it if Open had it, so that a
+// program can share its options, and otherwise refuses it with [ErrUsage].
 func FollowLinks() LinksOption { return linksOption{} }
 
 type linksOption struct{}
@@ -39,7 +39,7 @@ func (linksOption) ApplyLoad(c *config.Load)    { c.FollowLinks = true }
 func (linksOption) ForCheckpointables()         {}
 func (linksOption) applyVerify(c *verifyConfig) { c.FollowLinks = true }
 
-// StoreOption is what In returns.
+// StoreOption is the result of [In].
 type StoreOption interface {
 	CommonOption
 	OpenOption
@@ -48,14 +48,13 @@ type StoreOption interface {
 	RepairOption
 }
 
-// In says that the path is a name in store, which the program has made: one with
-// credentials of its own, for instance, or one of storage/mem in a test. It is an option
-// of every function that takes a path, in package partial too; training.Options have a
-// field for it. A path that has a scheme or is on the local disk needs no In. In(nil) is
-// passed over.
+// In makes a call take its path as a name in store. The program has made store: with its
+// own credentials, for example, or by storage/mem in a test. All functions that take a
+// path accept In, those of package partial too; training.Options has a field for it. A
+// path that has a scheme or is on the local disk needs no In. In(nil) has no effect.
 //
-// A method of a Checkpoint takes it where Open had it, so that options may be shared, and
-// refuses it with ErrUsage elsewhere.
+// A method of a [Checkpoint] accepts it if [Open] had it, so that a program can share its
+// options, and otherwise refuses it with [ErrUsage].
 func In(store storage.Store) StoreOption { return storeOption{store} }
 
 type storeOption struct{ store storage.Store }
@@ -68,19 +67,19 @@ func (o storeOption) applyVerify(c *verifyConfig)  { o.ApplyOpen(&c.Open) }
 func (o storeOption) applyRepair(c *repairConfig)  { o.ApplyOpen(&c.Open) }
 func (o storeOption) ForCheckpointables()          {}
 
-// opening returns the options with which a load opens its checkpoint.
+// opening returns the options for opening the checkpoint of a load.
 func opening[O LoadOption](options []O) []OpenOption {
 	return openingOf(&config.NewLoad(options).Open)
 }
 
 func openingOf(c *config.Open) []OpenOption { return []OpenOption{openOption(*c)} }
 
-// openOption is how a checkpoint is opened.
+// openOption is an option that sets all options of Open.
 type openOption config.Open
 
 func (o openOption) ApplyOpen(c *config.Open) { *c = config.Open(o) }
 
-// checkOpening refuses options that come too late for a checkpoint that is open.
+// checkOpening refuses options that come too late for an open checkpoint.
 func (c *Checkpoint) checkOpening(o *config.Open) error {
 	if o.FollowLinks && !c.opened.FollowLinks {
 		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUsage)

@@ -7,46 +7,48 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 )
 
-// Save writes state, which must have at least one leaf, as a checkpoint at path,
-// which must not exist unless Overwrite is given; missing parents are created. It
-// returns when the checkpoint is complete and durable. After an error, or when ctx
-// is cancelled, nothing is left behind but parents. The one exception: an error
-// that matches ErrInPlace reports what could not be done after the checkpoint was in
-// place. A save that cannot fit on the disk is refused before it starts, with
-// ErrNoSpace.
+// Save writes state as a checkpoint at path, and returns when the checkpoint is complete
+// and durable. state must have at least one leaf. path must not exist, except with
+// [Overwrite]; missing parents are created.
 //
-// The state must not change before Save returns. Large arrays are written from
-// where they lie, and their checksums computed on the way: one that changes in
-// between is found to be damaged when it is loaded.
+// After an error, or when ctx is cancelled, nothing is left behind except the parents.
+// The exception is an error that matches [ErrInPlace]: the checkpoint is in place, and
+// the error reports a later step that failed. A save that cannot fit on the disk fails
+// with [ErrNoSpace] before it writes.
+//
+// The state must not change before Save returns. Save writes large arrays straight from
+// their memory and computes their checksums at the same time. An array that changes
+// meanwhile is reported as damaged when it is loaded.
 func Save(ctx context.Context, path string, state any, options ...SaveOption) error {
 	c := save.NewConfig(options)
 	return saveNow(ctx, path, map[string]any{c.Name: state}, c)
 }
 
-// SaveAsync is Save in the background: it returns when state has been copied,
-// and the caller may change it at once. With ReuseSnapshot the copies of several
-// saves share their memory, with Immutable none is made. Whatever can be refused is refused by
-// SaveAsync itself; later failures come from the response. ctx governs the
-// whole save, also after SaveAsync has returned: do not cancel it on the way
-// out of a function that leaves the save running.
+// SaveAsync is [Save] in the background: it returns when it has copied state. The caller
+// may then change state at once. With [ReuseSnapshot] several saves use the same memory
+// for the copies, and with [Immutable] no copy is made.
 //
-// A program that ends without waiting leaves an unfinished temporary directory
-// beside path, and path as it was.
+// SaveAsync itself returns an error if the save can be refused. The response reports
+// later failures. ctx governs the whole save, even after SaveAsync has returned: a
+// function that leaves the save running must not cancel it on its way out.
+//
+// A program that ends without waiting leaves an unfinished temporary directory in the
+// directory of path, and leaves path as it was.
 func SaveAsync(ctx context.Context, path string, state any, options ...SaveOption) (*AsyncResponse, error) {
 	c := save.NewConfig(options)
 	return saveAsync(ctx, path, map[string]any{c.Name: state}, c)
 }
 
-// SaveCheckpointables writes a checkpoint of several checkpointables, each in a
-// directory of its name. The type of a checkpointable decides how it is stored; see
-// package handler. nil is refused. If there are several pytrees, a load without [Name]
-// takes the one called "state", or the first by name if there is none: call the main
-// pytree "state", or give Name to loads.
+// SaveCheckpointables writes a checkpoint of several checkpointables, each in a directory
+// of its name. The type of a checkpointable decides how it is stored; see package
+// handler. A nil value is refused. If there are several pytrees, a load without [Name]
+// takes the one called "state", or else the first by name. So call the main pytree
+// "state", or give Name to loads.
 func SaveCheckpointables(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) error {
 	return saveNow(ctx, path, checkpointables, save.NewConfig(options))
 }
 
-// SaveCheckpointablesAsync is to SaveCheckpointables as SaveAsync is to Save.
+// SaveCheckpointablesAsync is to [SaveCheckpointables] as [SaveAsync] is to [Save].
 func SaveCheckpointablesAsync(ctx context.Context, path string, checkpointables map[string]any, options ...SaveCheckpointablesOption) (*AsyncResponse, error) {
 	return saveAsync(ctx, path, checkpointables, save.NewConfig(options))
 }
@@ -79,7 +81,8 @@ func saveAsync(ctx context.Context, path string, values map[string]any, c *save.
 	}), nil
 }
 
-// saveOperation is what moves the data of a save, and what reports it.
+// saveOperation has the engine that moves the data of a save, and the observer that
+// reports its work.
 type saveOperation struct {
 	engine   *transfer.Engine
 	observer *observer
@@ -90,7 +93,7 @@ func newOperation(c *save.Config) saveOperation {
 	return saveOperation{e, newObserver("save", &c.Common, e.Meter)}
 }
 
-// end gives back what the save has taken, and reports what it did.
+// end releases the memory of the save and reports its work.
 func (o saveOperation) end(err error) {
 	o.engine.Release()
 	o.observer.end(err)
