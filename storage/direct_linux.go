@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDirect opens a file once more, for writing past the page cache, and returns the
-// alignment of memory that its device asks for.
+// openDirect opens the file a second time, for writes past the page cache. It returns the
+// alignment of memory that the device asks for.
 func openDirect(e entry, file *os.File) (f *os.File, align int, err error) {
 	f, err = e.openFile(os.O_WRONLY|unix.O_DIRECT|nonblock, 0)
 	if err != nil {
 		return nil, PageSize, err
 	}
-	if err := sameFile(f, file); err != nil { // somebody else's may have got the name
+	if err := sameFile(f, file); err != nil { // another file may have taken the name
 		return nil, PageSize, errors.Join(err, f.Close())
 	}
 	var st unix.Statx_t
@@ -45,7 +45,8 @@ func sameFile(a, b *os.File) error {
 // maxVector is the most buffers that one system call takes.
 const maxVector = 1024
 
-// writeVector writes buffers one behind the other. It returns how much was written.
+// writeVector writes buffers one after the other. It returns how many bytes it has
+// written.
 func writeVector(f *os.File, off int64, bufs [][]byte) (written int64, err error) {
 	written, err = vector(f, off, bufs, unix.Pwritev)
 	if errors.Is(err, io.EOF) {
@@ -57,7 +58,7 @@ func writeVector(f *os.File, off int64, bufs [][]byte) (written int64, err error
 	return written, err
 }
 
-// ReadBuffers makes a local file a BuffersReader.
+// ReadBuffers makes a local file a [BuffersReader].
 func (r *localReader) ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -72,9 +73,9 @@ func (r *localReader) ReadBuffers(ctx context.Context, off int64, bufs ...[]byte
 	return err
 }
 
-// vector calls move for buffers that lie one behind the other in the file, as often
-// as it takes: the system moves about 2 GiB at once. It returns how much was moved,
-// and io.EOF if nothing more was.
+// vector calls move for buffers that are adjacent in the file, until all are moved: the
+// system moves about 2 GiB at once. It returns how many bytes were moved, and io.EOF if
+// the system moves no more.
 func vector(f *os.File, off int64, bufs [][]byte, move func(fd int, bufs [][]byte, off int64) (int, error)) (moved int64, err error) {
 	bufs = skip(bufs, 0)
 	for err == nil && len(bufs) > 0 {
@@ -96,12 +97,12 @@ func vector(f *os.File, off int64, bufs [][]byte, move func(fd int, bufs [][]byt
 	return moved, err
 }
 
-// allocate makes the file that large, of blocks that need not be written before
-// they are read as zeros. On ext4 and XFS the writes that follow can run at the
-// same time, while those that make a file longer wait for each other.
+// allocate gives the file size bytes in blocks that read as zeros before they are
+// written. On ext4 and XFS the later writes can then run at the same time; writes that
+// make a file longer wait for each other.
 func (f *osFile) allocate(size int64) error {
 	err := control(f.buffered, func(fd int) error {
-		// ext4 would first take all that there is, also from other programs.
+		// ext4 would first take all free blocks, also from other programs.
 		var s unix.Statfs_t
 		if err := unix.Fstatfs(fd, &s); err == nil {
 			if n, ok := free(&s); ok && size > n {
@@ -117,8 +118,8 @@ func (f *osFile) allocate(size int64) error {
 	if noRoom(err) {
 		return err
 	}
-	// Whatever else there is in the way, the writes will say if it matters. A
-	// signal is among it: some file systems would begin anew until none comes.
+	// Any other obstacle shows in the writes if it matters. One of them is a signal: some
+	// file systems would begin anew until none comes.
 	return errors.Join(errors.ErrUnsupported, err)
 }
 

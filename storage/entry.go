@@ -2,12 +2,13 @@ package storage
 
 import "path"
 
-// Whoever may write to a directory can move what is in it away and put a link there
-// while it is being written. So nothing of a stage is made by its path: it is an entry
-// of a directory that is open, which stays the same whatever its path leads to by then.
+// Another process that may write to a directory can move its entries away and put links
+// in their place while a stage is written. So nothing in a stage is made by its path.
+// Each file is made as an entry of an open directory, which stays the same directory even
+// if its path leads elsewhere by then.
 
-// entry is a name in an open directory; without one, a path, and links on the way are
-// followed.
+// entry is a name in an open directory. Without a directory it is a path, and links on
+// the path are followed.
 type entry struct {
 	in   *openDir
 	name string
@@ -15,7 +16,7 @@ type entry struct {
 
 func at(path string) entry { return entry{name: path} }
 
-// path is where the entry was when its directory was opened.
+// path returns the path of the entry at the time when its directory was opened.
 func (e entry) path() string {
 	if e.in == nil {
 		return e.name

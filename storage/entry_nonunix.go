@@ -7,8 +7,7 @@ import (
 	"os"
 )
 
-// openFile opens a file. In a directory that is open, it opens no link that leads out of
-// that.
+// openFile opens a file. In an open directory it opens no link that leads out of that.
 func (e entry) openFile(flags int, perm uint32) (*os.File, error) {
 	if e.in == nil {
 		return os.OpenFile(e.name, flags, fs.FileMode(perm))
@@ -32,13 +31,13 @@ func (e entry) perm() (perm fs.FileMode, regular bool) {
 	return info.Mode().Perm(), true
 }
 
-// id returns the identity of what has the name.
+// id returns the identity of the file or directory with the name.
 func (e entry) id() (identity, error) {
 	info, err := e.lstat()
 	return identity{info}, err
 }
 
-// exists reports whether anything has the name.
+// exists reports whether the name exists.
 func (e entry) exists() bool {
 	_, err := e.lstat()
 	return err == nil
@@ -51,7 +50,7 @@ func (osSystem) mkdir(e entry) error {
 	return e.in.root.Mkdir(e.name, 0o777)
 }
 
-// renameOver renames a file, or a directory, and replaces what has the new name.
+// renameOver renames a file or a directory, over an existing one if there is one.
 func renameOver(old, new entry) error {
 	for _, e := range []entry{old, new} {
 		if err := e.samePath(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is what the name is relative to.
+// dir returns the descriptor of the directory that the name is relative to.
 func (e entry) dir() int {
 	if e.in == nil {
 		return unix.AT_FDCWD
@@ -17,7 +17,7 @@ func (e entry) dir() int {
 	return e.in.fd
 }
 
-// openFile opens a file. In a directory that is open, it opens no link in its place.
+// openFile opens a file. In an open directory it does not follow a link with that name.
 func (e entry) openFile(flags int, perm uint32) (*os.File, error) {
 	if e.in != nil {
 		flags |= unix.O_NOFOLLOW
@@ -40,7 +40,7 @@ func (e entry) perm() (perm fs.FileMode, regular bool) {
 	return fs.FileMode(s.Mode) & fs.ModePerm, err == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
-// id returns the identity of what has the name.
+// id returns the identity of the file or directory with the name.
 func (e entry) id() (identity, error) {
 	var s unix.Stat_t
 	if err := retry(func() error { return unix.Fstatat(e.dir(), e.name, &s, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
@@ -49,7 +49,7 @@ func (e entry) id() (identity, error) {
 	return identity{uint64(s.Dev), uint64(s.Ino)}, nil
 }
 
-// exists reports whether anything has the name.
+// exists reports whether the name exists.
 func (e entry) exists() bool {
 	var s unix.Stat_t
 	return retry(func() error { return unix.Fstatat(e.dir(), e.name, &s, unix.AT_SYMLINK_NOFOLLOW) }) == nil
@@ -63,7 +63,7 @@ func (osSystem) mkdir(e entry) error {
 	return nil
 }
 
-// renameOver renames a file, or a directory, and replaces what has the new name.
+// renameOver renames a file or a directory, over an existing one if there is one.
 func renameOver(old, new entry) error {
 	err := retry(func() error { return unix.Renameat(old.dir(), old.name, new.dir(), new.name) })
 	return linkError("rename", old.path(), new.path(), err)

@@ -25,8 +25,8 @@ func (d folder) anyIn(name string) string {
 	return slices.MinFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }).Name()
 }
 
-// openBelow opens the directory called name below top. Each on the way must be a real
-// one, from the first in top on.
+// openBelow opens the directory name below top. Every directory on the way, from the
+// first one in top on, must be a real one and not a link.
 func openBelow(top, name string) (folder, error) {
 	d, err := openFolder(top)
 	if err != nil || name == "." {
@@ -44,7 +44,7 @@ func openBelow(top, name string) (folder, error) {
 	return d, nil
 }
 
-// openReal opens the directory called name in d, whose path is full.
+// openReal opens the directory name in d, and refuses a link. Its path is full.
 func (d folder) openReal(name, full string) (folder, error) {
 	next, err := d.open(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func (d folder) openReal(name, full string) (folder, error) {
 	return next, err
 }
 
-// mustBe fails if the directory is another one than that which was at its path before.
+// mustBe fails if the directory does not have the identity that its path had before.
 func (d folder) mustBe(before identity, full string) error {
 	now, err := d.id()
 	if err == nil && !now.same(before) {
@@ -78,7 +78,7 @@ func openOwn(top, name string) (folder, error) {
 	return d, asLink(err)
 }
 
-// asLink makes an error match fault.ErrLink if it says that something has taken the
+// asLink makes an error match fault.ErrLink if it reports that something has taken the
 // place of a directory.
 func asLink(err error) error {
 	if errors.Is(err, errAppeared) {
@@ -87,9 +87,9 @@ func asLink(err error) error {
 	return err
 }
 
-// checkOwn fails with fault.ErrLink if a directory below top is reached by a link from
-// top on, or has one. It fails too if another directory has taken the place of the one
-// that has the identity id, if that is not nil, or if it lacks one of the files.
+// checkOwn checks a directory of a stage. It fails with fault.ErrLink if a link leads to
+// the directory from top on, or is in it. It also fails if id is not nil and the
+// directory has another identity, or if one of the files is missing.
 func checkOwn(top, name string, id *identity, files []string) error {
 	d, err := openOwn(top, name)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// folder is an open directory. What is done in it does not depend on what its path
-// leads to by now.
+// folder is an open directory. It stays the same directory even if its path leads
+// elsewhere by then.
 type folder struct{ root *os.Root }
 
 // openFolder opens a directory, or the one that a link leads to.
@@ -18,8 +18,8 @@ func openFolder(name string) (folder, error) {
 	return folder{root}, err
 }
 
-// open opens a directory in d, and no link. An os.Root follows links that stay in it, so
-// what has been opened must be what has been found to be a directory.
+// open opens a directory in d, and refuses a link. An os.Root follows links that stay
+// inside it, so open checks that it has opened the directory that it has found.
 func (d folder) open(name string) (folder, error) {
 	found, err := d.root.Lstat(name)
 	if err != nil {
@@ -46,12 +46,12 @@ func (d folder) open(name string) (folder, error) {
 
 func (d folder) close() { d.root.Close() }
 
-// identity distinguishes the files and directories that there are at one time.
+// identity distinguishes files and directories that exist at the same time.
 type identity struct{ fs.FileInfo }
 
 func (i identity) same(other identity) bool { return os.SameFile(i.FileInfo, other.FileInfo) }
 
-// text is what remains of the identity in a ticket: nothing here.
+// text returns the identity for a ticket: here nothing.
 func (i identity) text() string { return "" }
 
 func (d folder) id() (identity, error) {
@@ -59,13 +59,13 @@ func (d folder) id() (identity, error) {
 	return identity{info}, err
 }
 
-// isDir reports whether an entry is a directory, and no link to one.
+// isDir reports whether an entry is a directory and not a link to one.
 func (d folder) isDir(name string) (bool, error) {
 	info, err := d.root.Lstat(name)
 	return err == nil && info.IsDir(), err
 }
 
-// remove removes an empty directory, or what is no directory.
+// remove removes an empty directory if dir is true, and otherwise a file or a link.
 func (d folder) remove(name string, dir bool) error {
 	is, err := d.isDir(name)
 	if err == nil && is != dir {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folder is an open directory. What is done in it does not depend on what its path
-// leads to by now.
+// folder is an open directory. It stays the same directory even if its path leads
+// elsewhere by then.
 type folder struct{ fd int }
 
 // openFolder opens a directory, or the one that a link leads to.
@@ -19,7 +19,7 @@ func openFolder(name string) (folder, error) {
 	return folder{unix.AT_FDCWD}.openAs(name, 0)
 }
 
-// open opens a directory in d, and no link.
+// open opens a directory in d, and refuses a link.
 func (d folder) open(name string) (folder, error) { return d.openAs(name, unix.O_NOFOLLOW) }
 
 func (d folder) openAs(name string, flags int) (folder, error) {
@@ -36,12 +36,13 @@ func (d folder) openAs(name string, flags int) (folder, error) {
 
 func (d folder) close() { unix.Close(d.fd) }
 
-// identity distinguishes the files and directories that there are at one time.
+// identity distinguishes files and directories that exist at the same time.
 type identity struct{ device, inode uint64 }
 
 func (i identity) same(other identity) bool { return i == other }
 
-// text is what remains of the identity in a ticket. Devices have other numbers elsewhere.
+// text returns the identity for a ticket. It has no device, whose number differs between
+// machines.
 func (i identity) text() string { return strconv.FormatUint(i.inode, 16) }
 
 func (d folder) id() (identity, error) {
@@ -52,14 +53,14 @@ func (d folder) id() (identity, error) {
 	return identity{uint64(s.Dev), uint64(s.Ino)}, nil
 }
 
-// isDir reports whether an entry is a directory, and no link to one.
+// isDir reports whether an entry is a directory and not a link to one.
 func (d folder) isDir(name string) (bool, error) {
 	var s unix.Stat_t
 	err := retry(func() error { return unix.Fstatat(d.fd, name, &s, unix.AT_SYMLINK_NOFOLLOW) })
 	return err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
-// remove removes an empty directory, or what is no directory.
+// remove removes an empty directory if dir is true, and otherwise a file or a link.
 func (d folder) remove(name string, dir bool) error {
 	flags := 0
 	if dir {
@@ -87,7 +88,7 @@ func (d folder) sync() error {
 	return syncFile(f)
 }
 
-// file returns the directory as a file of its own.
+// file opens the directory again as a file.
 func (d folder) file() (*os.File, error) {
 	again, err := d.openAs(".", 0)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// A directory is read again when an entry is gone before it could be described, as a
-// step that is removed while its successor gets its name: so often, with pauses that
-// grow, until the error says that it changes too fast.
+// An entry may be gone before it can be described, for example a step that is removed
+// while its successor gets its name. Then the directory is read again: at most listTries
+// times, with growing pauses, until the error reports that it changes too fast.
 const (
 	listTries  = 40
 	emptyTries = 3 // a reading may miss an entry that is renamed or removed meanwhile
@@ -21,14 +21,13 @@ const (
 	maxPause   = 10 * time.Millisecond
 )
 
-// listStable returns the entries of a directory. names reads the directory; describe
-// describes an entry, or fails with fs.ErrNotExist if it is gone; of an entry that is
-// to be left out it returns false. What is there before the call and after it is in the
-// result, whatever else comes and goes meanwhile, and so is at least one of two
-// entries of which one comes before the other goes.
+// listStable returns the entries of a directory. names reads the directory. describe
+// describes an entry. It fails with fs.ErrNotExist if the entry is gone, and returns
+// false if the entry is to be left out. The result keeps the promise of [Store].List
+// about directories that change meanwhile.
 func listStable(ctx context.Context, dir string, names func() ([]fs.DirEntry, error), describe func(fs.DirEntry) (Info, bool, error)) ([]Info, error) {
-	var missed map[string]bool // by the reading before this one
-	empty := 0                 // readings in a row that found nothing
+	var missed map[string]bool // in the reading before this one
+	empty := 0                 // number of successive readings without entries
 	pause := listPause
 	for range listTries {
 		if err := ctx.Err(); err != nil {
@@ -56,8 +55,8 @@ func listStable(ctx context.Context, dir string, names func() ([]fs.DirEntry, er
 		} else {
 			empty = 0
 		}
-		// An entry that two readings list and that cannot be described either time does
-		// not exist: a file system over a network may go on to list it for a while.
+		// An entry that two readings list, and that cannot be described either time, does
+		// not exist: a network file system may list it for a while longer.
 		settled := len(gone) == 0 || maps.Equal(gone, missed)
 		if settled && (len(entries) > 0 || empty == emptyTries) {
 			return infos, nil

@@ -15,14 +15,14 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// localEdit claims a directory as a save of it does: with a locked temporary
-// directory beside it, which is where new files are written and where the
-// directory goes when it is removed. So a crash leaves nothing else.
+// localEdit claims a directory as a save does: by a locked temporary directory beside it.
+// New files are written there, and the directory goes there when it is removed. So a
+// crash leaves no other files.
 type localEdit struct {
 	claim *localStage
 }
 
-// Locks tries to lock dir.
+// Locks tries to lock dir, and reports whether that works.
 func (*local) Locks(_ context.Context, dir string) bool { return locks(dir) }
 
 func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
@@ -43,7 +43,7 @@ func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(dir); err != nil { // removed by the writer that held it until now
+	if _, err := os.Lstat(dir); err != nil { // removed by the writer that had claimed it
 		return nil, errors.Join(err, claim.Abort())
 	}
 	return &localEdit{claim: claim}, nil
@@ -58,7 +58,7 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 		return err
 	}
 	defer done()
-	file := path.Base(name) // which is recognised if it is left there
+	file := path.Base(name) // a name that is recognised if the file is left there
 	w, err := e.claim.Create(ctx, file, int64(len(data)))
 	if err != nil {
 		return err
@@ -76,14 +76,14 @@ func (e *localEdit) Put(ctx context.Context, name string, data []byte, replace b
 		err = e.claim.folders.use(file, func(from entry) error { return move(from, to) })
 	}
 	if err != nil {
-		return errors.Join(err, e.claim.discard(file)) // the next Put may be of the same name
+		return errors.Join(err, e.claim.discard(file)) // the next Put may have the same name
 	}
 	e.claim.forget(file)
 	return e.claim.sys.syncOwn(e.claim.target, path.Dir(name))
 }
 
-// open returns an entry of the claimed directory, which must be reached by no link, and
-// a function that closes the directory that it is in.
+// open returns an entry of the claimed directory, which must not be reached by a link. It
+// also returns a function that closes the directory of the entry.
 func (e *localEdit) open(name string) (entry, func(), error) {
 	dir := path.Dir(name)
 	d, err := openOwn(e.claim.target, dir)
@@ -101,7 +101,7 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	target := path.Join(dir, name)
 	var err error
 	if info, lerr := os.Lstat(target); look == nil || lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
-		err = sys.removeEntry(dir, Item{Name: name}, nil) // of a link what it leads to stays
+		err = sys.removeEntry(dir, Item{Name: name}, nil) // removes a link and not its target
 	} else {
 		err = removeLooked(ctx, target, look, func(items []Item) error {
 			return sys.removeEntry(dir, Item{name, true}, items)
@@ -123,8 +123,8 @@ func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) er
 	return nil
 }
 
-// removeTarget is RemoveAll that keeps the claim, unless it fails and leaves what it
-// has moved away.
+// removeTarget is RemoveAll without giving up the claim. It ends the claim if it fails
+// and leaves files that it has moved away.
 func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -134,27 +134,28 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 	if err != nil {
 		return err
 	}
-	// What makes the directory needless may be new beside it: that comes first.
+	// A new checkpoint beside the directory may be the reason for the removal; it must be
+	// durable first.
 	if err := sys.syncDir(at(filepath.Dir(dir))); err != nil {
 		return err
 	}
-	// If it is the temporary directory of a writer, that may have been made just now
-	// and be locked next. Its writer fails to lock it, or finds it gone.
+	// The temporary directory of a writer may be new, and its writer may be about to lock
+	// it. That writer then fails to lock it, or finds it gone.
 	unlock, err := sys.lock(dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	// The new name keeps everybody from taking it for a checkpoint.
+	// With the new name no reader takes it for a checkpoint.
 	removed := path.Join(e.claim.tmp, removedName)
 	err = e.claim.folders.use(removedName, func(e entry) error { return sys.rename(at(dir), e) })
-	if errors.Is(err, syscall.EXDEV) { // as of a directory in a lower layer of overlayfs
+	if errors.Is(err, syscall.EXDEV) { // for example a directory in a lower layer of overlayfs
 		return e.removeInPlace(ctx, items, last)
 	}
 	if err != nil {
 		return err
 	}
-	if _, err = lookAt(ctx, removed, look); err != nil { // others have put something into it meanwhile
+	if _, err = lookAt(ctx, removed, look); err != nil { // another process has put something into it meanwhile
 		return e.putBack(err)
 	}
 	if err := sys.syncDir(at(filepath.Dir(dir))); err != nil {
@@ -171,26 +172,26 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 	return nil
 }
 
-// removedName is what a directory is called in the temporary directory while what is in
-// it is being removed.
+// removedName is the name, in the temporary directory, of a directory whose contents are
+// being removed.
 const removedName = "removed" + TempMarker
 
-// putBack gives the directory its name back because of err. The new name was never
-// made durable.
+// putBack gives the directory its old name and returns err. The new name was never made
+// durable.
 func (e *localEdit) putBack(err error) error {
 	rerr := e.claim.folders.use(removedName, func(from entry) error { return e.claim.sys.rename(from, at(e.claim.target)) })
 	if rerr != nil {
-		e.claim.abandon() // it stays where it is
+		e.claim.abandon() // the directory stays where it is
 		return fmt.Errorf("%w; it is left in %s: %w", err, path.Join(e.claim.tmp, removedName), rerr)
 	}
 	return err
 }
 
-// removeInPlace removes a directory that cannot be renamed: first everything but the
-// files called last, one after the other as they are named.
+// removeInPlace removes a directory that cannot be renamed. It removes everything except
+// the files called last, then these in the given order.
 func (e *localEdit) removeInPlace(ctx context.Context, items []Item, last []string) error {
 	sys, dir := e.claim.sys, e.claim.target
-	below := map[string][]Item{} // by the entry of dir that they are in
+	below := map[string][]Item{} // by the entry of dir above them
 	var entries []Item
 	for _, item := range items {
 		if entry, rest, deeper := strings.Cut(item.Name, "/"); deeper {

@@ -12,13 +12,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// localTicket leads from a target to the temporary directory beside it, which is locked
-// as long as the stage goes on.
+// localTicket names a target and the temporary directory beside it, which is locked until
+// the stage ends.
 type localTicket struct {
 	target string
 	temp   string // last element of the name of the temporary directory
-	id     string // of that directory, "" if the system has none
-	marker string // of a stage that writes to the target itself
+	id     string // identity of that directory, "" if the system has none
+	marker string // marker of a stage that writes to the target itself
 }
 
 // ticketScheme begins the tickets of the local store.
@@ -29,8 +29,8 @@ func (t localTicket) String() string {
 	return ticketScheme + v.Encode()
 }
 
-// parseTicket refuses what leads anywhere but to a temporary directory that a stage of
-// this package has made beside its target.
+// parseTicket accepts only the name of a temporary directory that a stage of this package
+// can have made beside its target.
 func parseTicket(text string) (t localTicket, err error) {
 	rest, ok := strings.CutPrefix(text, ticketScheme)
 	v, err := url.ParseQuery(rest)
@@ -46,7 +46,7 @@ func parseTicket(text string) (t localTicket, err error) {
 	return t, nil
 }
 
-// Ticket lets others write to the temporary directory.
+// Ticket returns a ticket for the temporary directory.
 func (s *localStage) Ticket() string { return s.ticket("") }
 
 func (s *localStage) ticket(marker string) string {
@@ -60,7 +60,7 @@ func (s *localStage) ticket(marker string) string {
 	return t.String()
 }
 
-// Ticket lets others write to the target, and to the temporary directory beside it.
+// Ticket returns a ticket for the target and for the temporary directory beside it.
 func (s *markerStage) Ticket() string {
 	s.mu.Lock()
 	s.shared = true
@@ -92,7 +92,7 @@ func (l *local) Join(ctx context.Context, text string) (Joined, error) {
 	return &localJoined{m, m.leave}, nil
 }
 
-// localJoined hides the methods that only the writer who has begun a stage may call.
+// localJoined hides the methods that only the owner of the stage may call.
 type localJoined struct {
 	Files
 	leave func(context.Context) error
@@ -100,7 +100,7 @@ type localJoined struct {
 
 func (j *localJoined) Close(ctx context.Context) error { return j.leave(ctx) }
 
-// join returns the stage of one who writes to a temporary directory of another writer.
+// join returns a stage that writes to the temporary directory of another writer.
 func (l *local) join(t localTicket) (*localStage, error) {
 	s := emptyStage(l.sys, t.target)
 	s.tmp = path.Join(path.Dir(t.target), t.temp)
@@ -108,7 +108,8 @@ func (l *local) join(t localTicket) (*localStage, error) {
 	if err := s.folders.begin(s.tmp); err != nil {
 		return nil, orEnded(err)
 	}
-	// Without locks the directory itself must do: it is gone when the stage has ended.
+	// Without locks the directory itself shows whether the stage has ended: then it is
+	// gone.
 	locked := l.sys.locked(s.tmp) || locks(path.Dir(s.tmp))
 	s.live = func() error {
 		err := s.same()
@@ -128,7 +129,7 @@ func (l *local) join(t localTicket) (*localStage, error) {
 	return s, nil
 }
 
-// same fails if the path of the temporary directory leads to something else by now.
+// same fails if the path of the temporary directory leads to another directory by now.
 func (s *localStage) same() error {
 	d, err := openOwn(s.tmp, ".")
 	if err != nil {
@@ -138,11 +139,11 @@ func (s *localStage) same() error {
 	return d.mustBe(*s.folders.id("."), s.tmp)
 }
 
-// errEnded is the error of a stage that has ended where it was begun.
+// errEnded reports that the owner of the stage has ended it.
 var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)
 
-// orEnded makes an error that says that a temporary directory is gone, or has become
-// something else, one that says why.
+// orEnded returns errEnded, with err, if err reports that a temporary directory is gone
+// or has been replaced.
 func orEnded(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errAppeared) {
 		return fmt.Errorf("%w (%w)", errEnded, err)
@@ -150,7 +151,8 @@ func orEnded(err error) error {
 	return err
 }
 
-// leave makes durable what was written, and ends the stage for the one who has joined it.
+// leave makes durable everything that was written, and ends this stage but not the
+// owner's.
 func (s *localStage) leave(ctx context.Context) error {
 	return s.leaveBy(func(dirs []string) error {
 		if err := s.syncAll(ctx, dirs); err != nil {
@@ -160,8 +162,8 @@ func (s *localStage) leave(ctx context.Context) error {
 	})
 }
 
-// leaveBy ends the stage for the one who has joined it, when sync has made the directories
-// durable.
+// leaveBy calls sync to make the directories durable, and ends this stage but not the
+// owner's.
 func (s *localStage) leaveBy(sync func(dirs []string) error) error {
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
@@ -186,7 +188,7 @@ func (s *localStage) leaveBy(sync func(dirs []string) error) error {
 }
 
 func (s *markerStage) leave(ctx context.Context) error {
-	err := s.claim.leaveBy(func([]string) error { return nil }) // its files have left it
+	err := s.claim.leaveBy(func([]string) error { return nil }) // its files have been moved to the target
 	if errors.Is(err, errFinished) {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Left looks at the locks of the temporary directories beside dir.
+// Left returns the temporary directories beside dir that no process has locked.
 func (l *local) Left(ctx context.Context, dir string) ([]string, error) {
 	dir = path.Clean(dir)
 	parent := path.Dir(dir)

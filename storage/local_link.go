@@ -15,10 +15,11 @@ import (
 // Dir returns the temporary directory.
 func (s *localStage) Dir() string { return filepath.ToSlash(s.tmp) }
 
-// Properties returns those of the local store.
+// Properties returns the properties of the local store.
 func (*localStage) Properties() Properties { return localProperties }
 
-// Link makes the bytes durable: who wrote them may not have done so.
+// Link also makes the bytes durable, because the program that wrote them may not have
+// done so.
 func (s *localStage) Link(ctx context.Context, from, name string, o LinkOptions) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
@@ -45,10 +46,10 @@ func (s *localStage) Link(ctx context.Context, from, name string, o LinkOptions)
 	return nil
 }
 
-// share syncs the file: its bytes were durable before the checkpoint that it is of was
-// committed, but not if that has been copied here since. Where they are, this costs next
-// to nothing, as the file is clean before it gets its second name, which becomes durable
-// with the stage.
+// share links a file of a committed checkpoint. It syncs the file first: the bytes were
+// durable before that checkpoint was committed, but not if the checkpoint has been copied
+// here since. The sync is cheap for a file that is durable already. The second name
+// becomes durable with the stage.
 func (s *localStage) share(ctx context.Context, from, name string) error {
 	if err := checkRegular(from); err != nil {
 		return err
@@ -67,9 +68,9 @@ func checkRegular(name string) error {
 	return err
 }
 
-// link gives a regular file a second name. There are many reasons for which that
-// can be impossible: another device, another owner, too many links, a file system
-// without them. Then the error matches errors.ErrUnsupported.
+// link gives a regular file a second name. Many things can prevent that: another device,
+// another owner, too many links, a file system without links. Then the error matches
+// errors.ErrUnsupported.
 func (s *localStage) link(ctx context.Context, from, name string) error {
 	if err := s.Mkdir(ctx, path.Dir(name)); err != nil {
 		return err
@@ -85,7 +86,7 @@ func (s *localStage) link(ctx context.Context, from, name string) error {
 	return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 }
 
-// copyBytes is how much is copied at once.
+// copyBytes is how many bytes are copied at once.
 const copyBytes = 4 << 20
 
 func (s *localStage) copy(ctx context.Context, from, name string) error {
@@ -108,8 +109,8 @@ func (s *localStage) copy(ctx context.Context, from, name string) error {
 	return errors.Join(err, w.Close())
 }
 
-// commitInto renames to an entry of the target. The target itself is made
-// durable before it is given one.
+// commitInto makes the stage an entry of the target. It makes the target durable before
+// that.
 func (s *localStage) commitInto(ctx context.Context) error {
 	dirs, err := s.finish()
 	if errors.Is(err, errFinished) {
@@ -143,7 +144,7 @@ func (s *localStage) commitInto(ctx context.Context) error {
 
 // moveInto makes the temporary directory an entry of the target.
 func (s *localStage) moveInto(name string) error {
-	s.folders.end() // not every system renames a directory that is open
+	s.folders.end() // some systems cannot rename an open directory
 	d, err := s.sys.open(at(s.target))
 	if err != nil {
 		return err

@@ -15,10 +15,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// markerStage writes a directory where it will be. It holds the claim that every other
-// writer of that path makes: a locked temporary directory beside it. There a file gets
-// its contents that is directly in the directory, and there goes what is to be removed,
-// so that the path changes in single steps.
+// markerStage writes a directory at its final path. It holds the claim that every writer
+// of that path makes: a locked temporary directory beside it. Files that belong directly
+// in the directory are written there first, and everything that is removed goes there, so
+// that each change of the path is one step.
 type markerStage struct {
 	*localStage // writes to the target itself
 	claim       *localStage
@@ -31,7 +31,7 @@ type markerStage struct {
 	marked  bool // the marker is written, and waits for Commit
 }
 
-// newMarkerStage returns the stage that writes to the path which claim has claimed.
+// newMarkerStage returns the stage that writes to the path of claim.
 func newMarkerStage(ctx context.Context, claim *localStage, o BeginOptions) (Stage, error) {
 	s := emptyMarkerStage(claim, o.Marker)
 	if err := s.make(ctx, o.Replace); err != nil {
@@ -51,7 +51,7 @@ func emptyMarkerStage(claim *localStage, marker string) *markerStage {
 	return s
 }
 
-// make removes what is at the path, if look lets it go, and makes the directory.
+// make removes the directory at the path, if look allows that, and creates a new one.
 func (s *markerStage) make(ctx context.Context, look Look) error {
 	if _, err := os.Lstat(s.target); err == nil {
 		if err := checkTarget(s.target, look != nil); err != nil {
@@ -79,8 +79,8 @@ func (s *markerStage) make(ctx context.Context, look Look) error {
 	return nil
 }
 
-// enter remembers that a directory has got an entry, and those above it, unless err says
-// that it has not.
+// enter notes that a directory, and those above it, have a new entry, unless err is not
+// nil.
 func (s *markerStage) enter(dir string, err error) error {
 	if err != nil {
 		return err
@@ -132,8 +132,8 @@ func (w *placedWriter) Close() error {
 	return asNoSpace(w.stage.place(w.name))
 }
 
-// place gives a file its name in the directory, when everything before it is durable.
-// The marker gets it from Commit.
+// place gives a file its name in the directory when everything before it is durable.
+// Commit gives the marker its name.
 func (s *markerStage) place(name string) error {
 	s.placing.Lock()
 	defer s.placing.Unlock()
@@ -165,15 +165,14 @@ func (s *markerStage) moveIn(name string) error {
 	return err
 }
 
-// sync makes all entries durable that have been created; their files were synced when
-// they were closed.
+// sync makes all new entries durable; their files were synced when they were closed.
 func (s *markerStage) sync(ctx context.Context) error {
 	s.entries.Lock()
 	dirs := slices.Sorted(maps.Keys(s.dirty))
 	clear(s.dirty)
 	s.entries.Unlock()
 	err := s.syncAll(ctx, dirs)
-	if err != nil { // the next one must not pass over them
+	if err != nil { // the next sync must not skip them
 		s.entries.Lock()
 		defer s.entries.Unlock()
 		for _, dir := range dirs {
@@ -228,13 +227,13 @@ func (s *markerStage) Abort() error {
 	return s.remove()
 }
 
-// remove removes what was written. It leaves the path in one step: taken away piece by
-// piece it might look complete in between.
+// remove removes everything that was written. It moves the directory away in one step,
+// because a directory that is removed piece by piece might look complete meanwhile.
 func (s *markerStage) remove() error {
-	s.folders.end() // not every system renames a directory that is open
+	s.folders.end() // some systems cannot rename an open directory
 	removed := path.Join(s.claim.tmp, removedName)
 	err := s.claim.folders.use(removedName, func(e entry) error { return s.sys.rename(at(s.target), e) })
-	if errors.Is(err, fs.ErrNotExist) { // by others
+	if errors.Is(err, fs.ErrNotExist) { // another process has removed it
 		return s.claim.Abort()
 	}
 	if err != nil {
@@ -243,7 +242,7 @@ func (s *markerStage) remove() error {
 	if err = s.sys.syncDir(at(filepath.Dir(s.target))); err == nil {
 		err = s.removeMade(removed)
 	}
-	if err != nil { // others may have put something into it
+	if err != nil { // another process may have put something into it
 		s.claim.abandon()
 		return fmt.Errorf("what was written to %s is left in %s: %w", s.target, removed, err)
 	}

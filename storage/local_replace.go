@@ -16,15 +16,15 @@ func fixed(dir string, err error) error {
 		fault.ErrUnsupported, dir, err)
 }
 
-// errProbe is why a stage is not as empty as before it was asked whether it can replace
-// what is at its path.
+// errProbe reports that the directory for a test of the file system could not be removed
+// from the stage.
 var errProbe = errors.New("the directory that a test of the file system has made cannot be removed")
 
 // probeDir is the name of that directory.
 const probeDir = "d"
 
-// canReplace returns why Commit could not replace what is at the path, where that can be
-// known before anything is written.
+// canReplace returns the reason why Commit could not replace the directory at the path,
+// if that can be known before anything is written.
 func (s *localStage) canReplace() error {
 	if _, err := os.Lstat(s.target); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -33,19 +33,19 @@ func (s *localStage) canReplace() error {
 	switch {
 	case errors.Is(err, syscall.EXDEV):
 		return fixed(s.target, err)
-	case errors.Is(err, errProbe): // it would become a part of the checkpoint
+	case errors.Is(err, errProbe): // the directory of the test would become part of the checkpoint
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.dirs[probeDir] = true
 		return err
 	}
-	return nil // whatever else there is, the rename will say
+	return nil // any other obstacle shows in the rename
 }
 
 // moveOld is exchange for file systems without it: the old directory gets a
 // temporary name, the new one takes its place.
 func (s *localStage) moveOld() error {
-	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than what fitted
+	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than the name that it replaces
 	if err := s.sys.rename(at(s.target), at(old)); err != nil {
 		return err
 	}

@@ -24,34 +24,33 @@ type localStage struct {
 	target    string
 	tmp       string
 	overwrite bool
-	entry     string // of target that the stage becomes, if not ""
-	replace   Look   // what may be replaced at target
-	replaced  bool   // tmp is what was at target
+	entry     string // name of the entry of target that the stage becomes, if not ""
+	replace   Look   // allows the removal of the directory at target
+	replaced  bool   // tmp is the directory that was at target
 	unlock    func()
 
 	folders openDirs
 
 	mu    sync.Mutex
 	dirs  map[string]bool    // created below tmp, by relative name
-	files map[string]bool    // likewise
+	files map[string]bool    // created below tmp, by relative name
 	open  map[string]sysFile // not yet closed, or not durable
 	done  bool
-	// shared says that others may write to tmp: their files are not in the maps.
+	// shared says that other writers may write to tmp: their files are not in the maps.
 	shared bool
-	// live, if not nil, fails if the stage has ended which this one has joined.
+	// live, if not nil, fails if the owner of the joined stage has ended it.
 	live func() error
 }
 
-// claimed has the targets of this process's stages. Of several that begin
-// together it lets exactly one through; the locks are for other processes, and
-// for other names of the same directory.
+// claimed has the targets of this process's stages. Of several that begin together it
+// lets exactly one through. The locks serve other processes, and other names of the same
+// directory.
 var claimed sync.Map
 
-// newLocalStage creates the temporary directory and locks it. Each writer
-// locks its own directory first and looks for others afterwards, so of two
-// that begin together at least one sees the other and gives way. Until it is
-// locked the directory looks like that of a writer that has died, and may be
-// removed as one: then another is made.
+// newLocalStage creates the temporary directory and locks it. Each writer locks its own
+// directory first and looks for others afterwards, so of two that begin together at least
+// one sees the other and gives way. Until it is locked, the directory looks like that of
+// a dead writer and may be removed; then another one is made.
 func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
 		return nil, fault.ErrBusy
@@ -78,7 +77,7 @@ func newLocalStage(sys system, target string, overwrite bool) (*localStage, erro
 	return s, nil
 }
 
-// emptyStage returns the stage that will write to target and has nothing yet.
+// emptyStage returns a stage for target that has no files yet.
 func emptyStage(sys system, target string) *localStage {
 	return &localStage{
 		sys: sys, target: target, folders: openDirs{sys: sys},
@@ -86,8 +85,8 @@ func emptyStage(sys system, target string) *localStage {
 	}
 }
 
-// maxMakes is how often a temporary directory is made anew that was taken for that
-// of a dead writer.
+// maxMakes is how often a temporary directory is made again that another process took for
+// the directory of a dead writer.
 const maxMakes = 20
 
 // make makes the temporary directory and locks it.
@@ -107,7 +106,7 @@ func (s *localStage) make() (unlock func(), err error) {
 		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-		case errors.Is(err, fault.ErrBusy): // whoever has the lock removes it
+		case errors.Is(err, fault.ErrBusy): // the process with the lock removes it
 		default:
 			return nil, errors.Join(err, s.sys.remove(s.tmp, nil))
 		}
@@ -115,9 +114,9 @@ func (s *localStage) make() (unlock func(), err error) {
 	return nil, err
 }
 
-// A temporary directory may be locked for a moment by a process that removes it
-// because its writer is dead. It counts as that of a live writer after this many looks
-// with this pause between.
+// A process that removes the temporary directory of a dead writer locks it for a moment.
+// So a directory counts as that of a live writer only if it is locked at each of these
+// looks, with this pause between them.
 const (
 	writerLooks = 10
 	writerPause = 2 * time.Millisecond
@@ -183,8 +182,8 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 	return asNoSpace(s.mkdirAll(name))
 }
 
-// errFinished is the error of a stage that is used after its end, as by a
-// handler that keeps its directory.
+// errFinished reports that a stage is used after its end, for example by a handler that
+// keeps its directory.
 var errFinished = errors.New("storage: the save has ended")
 
 func (s *localStage) mkdirAll(name string) error {
@@ -195,7 +194,8 @@ func (s *localStage) mkdirAll(name string) error {
 		return err
 	}
 	return s.folders.use(name, func(e entry) error {
-		// Of those who share a stage each may be the first that needs a directory.
+		// Several writers share the stage, and each may be the first that needs a
+		// directory.
 		if err := s.sys.mkdir(e); err != nil && !(s.shared && errors.Is(err, fs.ErrExist)) {
 			return err
 		}
@@ -204,8 +204,8 @@ func (s *localStage) mkdirAll(name string) error {
 	})
 }
 
-// Commit syncs the directories (their files were synced when they were closed),
-// so that the rename can only ever publish a complete tree.
+// Commit syncs the directories, so that the rename can only publish a complete tree.
+// Their files were synced when they were closed.
 func (s *localStage) Commit(ctx context.Context) error {
 	if s.entry != "" {
 		return s.commitInto(ctx)
@@ -227,9 +227,9 @@ func (s *localStage) Commit(ctx context.Context) error {
 	if !s.replaced {
 		return nil
 	}
-	// The temporary name now holds what was replaced. Others may have put something
-	// into it after it was looked at and before it got that name. The checkpoint is
-	// complete: that ctx ends is no reason to leave the old one.
+	// The temporary name now has the directory that was replaced. Another process may
+	// have put something into it after it was looked at and before it got that name. The
+	// new checkpoint is complete, so the old one is removed even if ctx ends.
 	err = removeLooked(context.WithoutCancel(ctx), s.tmp, s.replace, func(items []Item) error { return s.sys.remove(s.tmp, items) })
 	if err != nil {
 		return fmt.Errorf("%s: %w; what it replaced is left in %s: %w", s.target, fault.ErrInPlace, s.tmp, err)
@@ -237,7 +237,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 	return nil
 }
 
-// finish ends the stage for those who write to it and returns its directories.
+// finish ends the stage for its writers and returns its directories.
 func (s *localStage) finish() ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,11 +251,11 @@ func (s *localStage) finish() ([]string, error) {
 	return append(slices.Sorted(maps.Keys(s.dirs)), "."), nil
 }
 
-// syncers is how many directories are synced at once, for which the file
-// system's journal and the disk's cache are then flushed together.
+// syncers is how many directories are synced at the same time. The file system's journal
+// and the disk's cache are then flushed for all of them together.
 const syncers = 8
 
-// syncAll makes directories of the stage durable, in any order: they become
+// syncAll makes directories of the stage durable, in any order, because they become
 // visible only when all are durable.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	group, gctx := errgroup.WithContext(ctx)
@@ -271,10 +271,10 @@ func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
 	return group.Wait()
 }
 
-// check fails if a link has taken the place of a directory of the stage, or of a file in
-// it, or another directory has, or if a file is gone, as what is there would not be what
-// has been written. All are looked at when the last is durable, so that nothing of the
-// kind comes in after the sync of one while others are synced.
+// check fails if the stage no longer has what was written: a link has taken the place of
+// a file or a directory, another directory has, or a file is gone. It runs when all
+// directories are durable, so that nothing can be exchanged in one directory while the
+// others are synced.
 func (s *localStage) check(ctx context.Context, dirs []string) error {
 	files := map[string][]string{}
 	s.mu.Lock()
@@ -300,7 +300,7 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 	if err := s.check(ctx, dirs); err != nil {
 		return err
 	}
-	s.folders.end() // not every system renames a directory that is open
+	s.folders.end() // some systems cannot rename an open directory
 	err := s.sys.rename(at(s.tmp), at(s.target))
 	if !errors.Is(err, fs.ErrExist) {
 		return err
@@ -309,7 +309,7 @@ func (s *localStage) publish(ctx context.Context, dirs []string) error {
 		return fmt.Errorf("since the save began: %w", err)
 	}
 	if !s.overwrite {
-		return err // gone again
+		return err // the target is gone again
 	}
 	err = s.sys.exchange(s.tmp, s.target)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) {
@@ -330,19 +330,18 @@ func (s *localStage) Abort() error {
 	return s.remove()
 }
 
-// abandon ends the stage and leaves what it has on the disk, as if the process
-// had died.
+// abandon ends the stage and leaves its files on the disk, as if the process had died.
 func (s *localStage) abandon() {
 	if _, err := s.finish(); !errors.Is(err, errFinished) {
 		s.unlock()
 	}
 }
 
-// remove removes what was written.
+// remove removes everything that was written.
 func (s *localStage) remove() error { return s.removeMade(s.tmp) }
 
-// removeMade removes what was written and is in the directory dir now. What others have
-// put there stays, with an error.
+// removeMade removes everything that was written and is now in dir. Entries of other
+// processes stay, with an error.
 func (s *localStage) removeMade(dir string) error {
 	s.folders.end()
 	s.mu.Lock()
@@ -357,8 +356,8 @@ func (s *localStage) removeMade(dir string) error {
 	return removeLooked(context.Background(), dir, made, func(items []Item) error { return s.sys.remove(dir, items) })
 }
 
-// made returns everything that the stage has made. Files come last, so that they go
-// first: a directory that has to stay keeps none of them.
+// made returns everything that the stage has made. Files are last in the list, so they
+// are removed first, and a directory that has to stay keeps none of them.
 func (s *localStage) made() []Item {
 	var items []Item
 	for _, name := range slices.Sorted(maps.Keys(s.dirs)) {
@@ -370,14 +369,14 @@ func (s *localStage) made() []Item {
 	return items
 }
 
-// note remembers a file that has been made.
+// note remembers a new file.
 func (s *localStage) note(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files[name] = true
 }
 
-// forget is called when a file has left the temporary directory.
+// forget removes the note of a file that has left the temporary directory.
 func (s *localStage) forget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

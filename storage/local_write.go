@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Files that are not small are written past the page cache, and room is set
-// aside for them: below, neither pays.
+// Files of smallFile bytes or more are written past the page cache, and room is reserved
+// for them. For smaller files neither pays.
 const smallFile = 1 << 20
 
 func (s *localStage) Create(ctx context.Context, name string, size int64) (Writer, error) {
@@ -40,7 +40,7 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 		s.open[name] = f
 	}
 	s.mu.Unlock()
-	if done { // while it was created, so that the end may have passed it over
+	if done { // the stage ended meanwhile, and may have missed this file
 		return nil, errors.Join(errFinished, f.close(), s.discard(name))
 	}
 	return w, nil
@@ -51,7 +51,7 @@ type localWriter struct {
 	name      string
 	f         sysFile
 	allocated int64        // the size that the file may have been given
-	end       atomic.Int64 // of what has been written
+	end       atomic.Int64 // end of the bytes that were written
 }
 
 func (w *localWriter) Alignment() int { return w.f.alignment() }
@@ -72,7 +72,7 @@ func (w *localWriter) WriteBuffers(ctx context.Context, off int64, bufs ...[]byt
 		end += int64(len(b))
 	}
 	if end == off {
-		return nil // which makes no file longer
+		return nil // a write of no bytes makes no file longer
 	}
 	for {
 		old := w.end.Load()
@@ -96,7 +96,7 @@ func (w *localWriter) Close() error {
 	return asNoSpace(err)
 }
 
-// trim gives back the room that was not needed.
+// trim frees the reserved room that was not needed.
 func (w *localWriter) trim() error {
 	if end := w.end.Load(); end < w.allocated {
 		return w.f.truncate(end)

@@ -10,26 +10,26 @@ import (
 // openDir is a directory that is open.
 type openDir struct {
 	folder
-	path string // where it was when it was opened
+	path string // at the time when it was opened
 
 	users int
-	used  uint64 // when it was last wanted
+	used  uint64 // time of the last use, by clock
 	kept  bool   // it stays open when it has no users
 }
 
-// maxOpenDirs is how many directories of a stage stay open. Those of a save are not
-// many, or hold few files each, which are written together. They give way where the
-// process may have no more files open.
+// maxOpenDirs is how many directories of a stage stay open. A save has few directories,
+// or few files in each, which are written together. Directories without users are closed
+// if the process may have no more files open.
 const maxOpenDirs = 16
 
-// openDirs are directories of a stage that are open: the top one until the end, and
-// those below it that were wanted last. Its methods may be called by several goroutines.
+// openDirs has the open directories of a stage: the top one until the end, and those
+// below it that were used last. Several goroutines may call its methods.
 type openDirs struct {
 	sys system
 
 	mu    sync.Mutex
 	open  map[string]*openDir // by name relative to the top one, which is "."
-	ids   map[string]identity // of all that have been open
+	ids   map[string]identity // of all directories that have been open
 	clock uint64
 }
 
@@ -61,8 +61,8 @@ func (o *openDirs) id(name string) *identity {
 	return nil
 }
 
-// use calls f with the entry that has a name relative to the top directory. The
-// directory that it is in must be there, and none on the way to it may be a link.
+// use calls f with the entry of a name relative to the top directory. The directory of
+// the entry must exist, and no directory on the way to it may be a link.
 func (o *openDirs) use(name string, f func(entry) error) error {
 	err := o.useOnce(name, f)
 	if (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) && o.closeIdle() {
@@ -80,7 +80,7 @@ func (o *openDirs) useOnce(name string, f func(entry) error) error {
 	return f(entry{d, path.Base(name)})
 }
 
-// made notes the identity of a directory that has just been made.
+// made notes the identity of a new directory.
 func (o *openDirs) made(name string, e entry) error {
 	id, err := e.id()
 	if err != nil {
@@ -116,7 +116,7 @@ func (o *openDirs) enterLocked(name string) (*openDir, error) {
 	return d, nil
 }
 
-// openNow opens a directory, which must be the same as the last time.
+// openNow opens a directory, which must be the same one as before.
 func (o *openDirs) openNow(name string) (*openDir, error) {
 	above, err := o.enterLocked(path.Dir(name))
 	if err != nil {
@@ -142,8 +142,8 @@ func (o *openDirs) openNow(name string) (*openDir, error) {
 	return &openDir{folder: f, path: e.path()}, nil
 }
 
-// keep makes room for a directory among those that stay open. Where all are in use it
-// is open only while it is in use itself.
+// keep makes d one of the directories that stay open. If all of these are in use, d is
+// closed after its own use.
 func (o *openDirs) keep(name string, d *openDir) {
 	if len(o.open) >= maxOpenDirs {
 		oldest := ""
@@ -161,7 +161,7 @@ func (o *openDirs) keep(name string, d *openDir) {
 	o.open[name] = d
 }
 
-// closeIdle closes the directories that nobody uses, and reports whether there were any.
+// closeIdle closes the directories without users, and reports whether there were any.
 func (o *openDirs) closeIdle() (closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -174,7 +174,7 @@ func (o *openDirs) closeIdle() (closed bool) {
 	return closed
 }
 
-// drop closes a directory, if need be when its last user has left it.
+// drop closes a directory, at once or when its last user leaves it.
 func (o *openDirs) drop(name string) {
 	d := o.open[name]
 	delete(o.open, name)
@@ -196,7 +196,7 @@ func (o *openDirs) leaveLocked(d *openDir) {
 	}
 }
 
-// end closes all. From then on nothing can be entered.
+// end closes all directories. After it, enter fails.
 func (o *openDirs) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

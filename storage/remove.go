@@ -11,10 +11,10 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Whoever may write to a directory can move what is in it away and put a link there
-// while it is being removed. So nothing is removed by its path: for each entry every
-// directory from the one that is to be removed down to the entry is opened anew, one
-// in the other, and must be a directory and not a link.
+// Another process that may write to a directory can move its entries away and put links
+// in their place during a removal. So nothing is removed by its path. For each entry,
+// every directory from the removed one down to the entry is opened anew, each in the one
+// above, and must be a directory and not a link.
 
 func (s osSystem) remove(dir string, items []Item) error {
 	return s.removeBelow(path.Dir(dir), path.Base(dir), Item{Name: ".", Dir: true}, items)
@@ -24,9 +24,9 @@ func (s osSystem) removeEntry(dir string, entry Item, items []Item) error {
 	return s.removeBelow(path.Dir(dir), path.Base(dir), entry, items)
 }
 
-// removeBelow removes an entry somewhere below the directory base of top, and before it
-// the items, whose names are relative to the entry. top may be reached through links.
-// It stops where something is in the way that somebody else has put there.
+// removeBelow removes an entry somewhere below the directory base of top, and the items
+// first, whose names are relative to the entry. top may be reached through links.
+// removeBelow stops at anything that another process has put in the way.
 func (s osSystem) removeBelow(top, base string, entry Item, items []Item) error {
 	for _, item := range slices.Backward(append([]Item{{"", entry.Dir}}, items...)) {
 		name := path.Join(base, entry.Name, item.Name)
@@ -64,10 +64,11 @@ func removeOne(top, name string, dir bool) error {
 	return &os.PathError{Op: "remove", Path: full, Err: err}
 }
 
-// appeared is the error for an entry that has got in the way of a removal.
+// appeared returns the error for an entry that blocks a removal.
 func appeared(name string) error {
 	return fmt.Errorf("%w: %w: %s", fault.ErrInvalidCheckpoint, errAppeared, name)
 }
 
-// errAppeared is why something is left that was to be removed.
+// errAppeared reports that another process has put something into a directory that is
+// being removed.
 var errAppeared = errors.New("something has been put there meanwhile, and is left")

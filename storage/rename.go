@@ -5,9 +5,9 @@ import (
 	"os"
 )
 
-// renameIfAbsent renames where the system has no rename that refuses to
-// replace. Between the look and the rename another process could create an
-// empty directory, which would be replaced; anything else makes it fail.
+// renameIfAbsent renames on systems that cannot refuse to replace. Between the look and
+// the rename another process could create an empty directory, which would be replaced.
+// Anything else makes the rename fail.
 func renameIfAbsent(old, new entry) error {
 	if new.exists() {
 		return linkError("rename", old.path(), new.path(), fs.ErrExist)

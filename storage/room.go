@@ -16,12 +16,13 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Room counts what the file system of the directory has.
+// Room returns the room on the file system of dir's nearest existing parent.
 func (*local) Room(ctx context.Context, dir string) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	// A new directory is written beside its path, not on what may be mounted there.
+	// A new directory is written beside its path, not on a file system that is mounted
+	// there.
 	for dir = path.Clean(dir); ; {
 		parent := filepath.Dir(dir)
 		info, err := os.Stat(parent)
@@ -38,8 +39,7 @@ func (*local) Room(ctx context.Context, dir string) (int64, error) {
 	}
 }
 
-// bytesOf returns n units in bytes. File systems without a limit give huge
-// counts.
+// bytesOf returns n units in bytes. File systems without a limit report huge numbers.
 func bytesOf(n, unit uint64) int64 {
 	high, low := bits.Mul64(n, unit)
 	if high > 0 || low > math.MaxInt64 {
@@ -48,13 +48,13 @@ func bytesOf(n, unit uint64) int64 {
 	return int64(low)
 }
 
-// noRoom reports whether an error says that a disk or a quota is full.
+// noRoom reports whether an error means that a disk or a quota is full.
 func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
 		runtime.GOOS == "windows" && (errors.Is(err, errorDiskFull) || errors.Is(err, errorHandleDiskFull))
 }
 
-// asNoSpace makes an error match fault.ErrNoSpace if it is of that kind.
+// asNoSpace makes an error that noRoom accepts match fault.ErrNoSpace.
 func asNoSpace(err error) error {
 	if !noRoom(err) || errors.Is(err, fault.ErrNoSpace) {
 		return err

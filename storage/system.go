@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// system is the part of the operating system that changes what is on disk.
-// Tests record it, and replay it up to any point.
+// system has the calls of the operating system that change the disk. Tests record them,
+// and replay them up to any point.
 type system interface {
 	mkdir(e entry) error
-	// open opens a directory. It fails with fault.ErrLink if something else has taken
-	// its place.
+	// open opens a directory. It fails with fault.ErrLink if something else has taken its
+	// place.
 	open(e entry) (folder, error)
-	// create creates a file that does not exist yet. One that is not small may
-	// bypass the page cache.
+	// create creates a file that does not exist yet. If small is false, writes may bypass
+	// the page cache.
 	create(e entry, small bool) (sysFile, error)
-	// syncDir syncs a directory, or a file just as well.
+	// syncDir syncs a directory or a file.
 	syncDir(e entry) error
-	// syncOwn syncs a directory below the directory top, or top itself for ".", and fails
-	// with fault.ErrLink if it is reached by a link from top on.
+	// syncOwn syncs a directory below top, or top itself for ".". It fails with
+	// fault.ErrLink if a link leads to the directory from top on.
 	syncOwn(top, name string) error
 	// link gives a file a second name.
 	link(old string, new entry) error
@@ -29,28 +29,28 @@ type system interface {
 	replace(old, new entry) error
 	// exchange swaps two directories, or fails with errors.ErrUnsupported.
 	exchange(a, b string) error
-	// remove removes the directory, and of what is in it the items alone: if there
-	// is anything else it fails with fault.ErrInvalidCheckpoint, and that stays. The
-	// directory is none that a link leads to, nor are those that the items are in.
+	// remove removes the directory dir and the items in it. It stops at any other entry,
+	// which stays, and fails with fault.ErrInvalidCheckpoint. No link may lead to dir or
+	// to the directories of the items.
 	remove(dir string, items []Item) error
-	// removeEntry does so with an entry of a directory, which is none that a link
-	// leads to either, and may be further below; items are in the entry.
+	// removeEntry removes an entry somewhere below dir in the same way; items are in the
+	// entry. No link may lead to the entry either.
 	removeEntry(dir string, entry Item, items []Item) error
-	// lock takes an advisory lock on a directory until unlock is called or
-	// the process ends. Where locks are not supported it does nothing. It fails with
-	// fs.ErrNotExist if the directory is not there any more when the lock is taken,
-	// and with fault.ErrBusy if somebody else has it.
+	// lock takes an advisory lock on a directory until unlock is called or the process
+	// ends. Where locks are not supported it does nothing. It fails with fs.ErrNotExist
+	// if the directory is gone when the lock is taken, and with fault.ErrBusy if another
+	// writer has the lock.
 	lock(name string) (unlock func(), err error)
-	// locked reports whether somebody holds the lock of a directory.
+	// locked reports whether the lock of a directory is held.
 	locked(name string) bool
 }
 
 type sysFile interface {
-	// write writes buffers one behind the other from off on.
+	// write writes buffers one after the other, beginning at off.
 	write(off int64, bufs ...[]byte) error
-	// alignment is that of memory that can be written past the page cache.
+	// alignment returns the alignment of memory that can be written past the page cache.
 	alignment() int
-	// allocate sets room aside and makes it the size of the file, or fails with
+	// allocate reserves room and makes it the size of the file, or fails with
 	// errors.ErrUnsupported.
 	allocate(size int64) error
 	truncate(size int64) error
@@ -59,8 +59,8 @@ type sysFile interface {
 	close() error
 }
 
-// osSystem is the real one; what differs between operating systems is in
-// system_<os>.go.
+// osSystem is the real system. The files system_<os>.go have the differences between
+// operating systems.
 type osSystem struct {
 	removing func(name string) // called before each removal, if not nil
 }
@@ -72,7 +72,7 @@ func (osSystem) create(e entry, small bool) (sysFile, error) {
 	}
 	file := &osFile{buffered: f, align: PageSize}
 	if !small {
-		// Not every file system has it; without, everything is buffered.
+		// On file systems without direct writes everything is buffered.
 		file.direct, file.align, _ = openDirect(e, f)
 	}
 	return file, nil
@@ -92,7 +92,7 @@ func (f *osFile) write(off int64, bufs ...[]byte) error {
 		if !isInvalid(err) {
 			return err
 		}
-		// Alignment that this device does not accept: take the other way.
+		// The device does not accept the alignment: use the page cache.
 		off, bufs = off+n, skip(bufs, n)
 	}
 	for _, b := range bufs {
@@ -115,14 +115,14 @@ func (f *osFile) writeAt(p []byte, off int64) error {
 	return err
 }
 
-// skip returns what is left of buffers after their first n bytes.
+// skip returns the buffers without their first n bytes.
 func skip(bufs [][]byte, n int64) [][]byte {
 	for len(bufs) > 0 && n >= int64(len(bufs[0])) {
 		n -= int64(len(bufs[0]))
 		bufs = bufs[1:]
 	}
 	if n > 0 {
-		bufs = slices.Clone(bufs) // the caller's stay as they are
+		bufs = slices.Clone(bufs) // the caller's buffers stay as they are
 		bufs[0] = bufs[0][n:]
 	}
 	return bufs
@@ -136,7 +136,7 @@ func (f *osFile) sync() error { return f.buffered.Sync() }
 
 func (f *osFile) close() error {
 	if f.direct != nil {
-		f.direct.Close() // wrote through; errors came from the writes
+		f.direct.Close() // nothing is buffered; the writes have returned their errors
 	}
 	return f.buffered.Close()
 }

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// room is what ordinary users may take.
+// room returns how many bytes ordinary users may add.
 func room(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	if s.Blocks == 0 { // a file system that does not count, or has no limit
+	if s.Blocks == 0 { // a file system without a count or a limit
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: errors.ErrUnsupported}
 	}
 	return bytesOf(s.Bavail, uint64(s.Bsize)), nil
@@ -35,5 +35,5 @@ func (osSystem) exchange(a, b string) error {
 	return linkError("exchange", a, b, err)
 }
 
-// movable is for a file system that others do not have.
+// movable is needed only for overlayfs, which this system lacks.
 func movable(dir string, beside *openDir) error { return nil }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// room is what this process may take.
+// room returns how many bytes this process may add.
 func room(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(dir, &s) }); err != nil {
@@ -22,20 +22,20 @@ func room(dir string) (int64, error) {
 	return n, nil
 }
 
-// zfsMagic is the type of ZFS, which is not in Linux itself.
+// zfsMagic is the type number of ZFS, which is not part of Linux.
 const zfsMagic = 0x2fc12fc1
 
-// free returns how many bytes this process can add to a file system, if that can
-// be said: not where it does not count, has no limit, or compresses what it gets.
+// free returns how many bytes this process can add to a file system. It returns false for
+// file systems without a count or a limit, and for those that compress.
 func free(s *unix.Statfs_t) (int64, bool) {
 	if s.Blocks == 0 || s.Type == unix.BTRFS_SUPER_MAGIC || s.Type == zfsMagic {
 		return 0, false
 	}
 	blocks := s.Bavail
-	if os.Geteuid() == 0 { // who may take what is kept back for him
+	if os.Geteuid() == 0 { // root may use the reserved blocks
 		blocks = s.Bfree
 	}
-	// The unit of the counts is the fragment; Bsize is that of transfers.
+	// The counts are in fragments; Bsize is the size of transfers.
 	return bytesOf(blocks, uint64(max(s.Frsize, 0))), true
 }
 
@@ -55,10 +55,10 @@ func (osSystem) exchange(a, b string) error {
 	return linkError("exchange", a, b, err)
 }
 
-// movable returns EXDEV if the directory dir cannot be renamed because it is in a
-// lower layer of overlayfs. That is found by a rename that cannot succeed: to the
-// directory beside it, which is not empty while it is tried. An error that matches
-// errProbe says that it still is not.
+// movable returns EXDEV if the directory dir cannot be renamed because it is in a lower
+// layer of overlayfs. To find out, it tries a rename that cannot succeed: to the
+// directory beside, which it makes non-empty for that time. An error that matches
+// errProbe reports that beside is still not empty.
 func movable(dir string, beside *openDir) error {
 	var s unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(beside.fd, &s) }); err != nil || s.Type != unix.OVERLAYFS_SUPER_MAGIC {
@@ -68,7 +68,7 @@ func movable(dir string, beside *openDir) error {
 		return err
 	}
 	err := retry(func() error { return unix.Rename(dir, beside.path) })
-	if err == nil { // it did not keep to the rules
+	if err == nil { // the file system broke the rules of rename
 		return os.Rename(beside.path, dir)
 	}
 	if rerr := beside.remove(probeDir, true); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {

@@ -13,8 +13,8 @@ import (
 // Directories cannot be opened for syncing here; the file system journals them.
 func (osSystem) syncDir(entry) error { return nil }
 
-// writing holds the temporary directories of this process: without advisory
-// locks on directories, writers of other processes are not seen.
+// writing has the temporary directories of this process. Without advisory locks on
+// directories, writers of other processes are not seen.
 var writing sync.Map
 
 func (osSystem) lock(name string) (func(), error) {
@@ -29,7 +29,7 @@ func (osSystem) locked(name string) bool {
 	return ok
 }
 
-// isNotEmpty reports whether an error says that a directory has entries.
+// isNotEmpty reports whether an error means that a directory has entries.
 func isNotEmpty(err error) bool {
 	return errors.Is(err, errDirNotEmpty) || errors.Is(err, syscall.ENOTEMPTY)
 }

@@ -10,5 +10,5 @@ func (osSystem) exchange(a, b string) error {
 	return linkError("exchange", a, b, errors.ErrUnsupported)
 }
 
-// movable is for a file system that others do not have.
+// movable is needed only for overlayfs, which these systems lack.
 func movable(dir string, beside *openDir) error { return nil }

@@ -41,7 +41,7 @@ func (osSystem) lock(name string) (func(), error) {
 		return nil, err
 	}
 	err = flock(d, unix.LOCK_EX|unix.LOCK_NB)
-	// A process that looks for writers holds it shared for a moment.
+	// A process that looks for writers holds a shared lock for a moment.
 	for range 100 {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			break
@@ -56,21 +56,21 @@ func (osSystem) lock(name string) (func(), error) {
 		err = nil
 	}
 	if err == nil {
-		err = sameDir(d, name) // it may have been removed until it was locked
+		err = sameDir(d, name) // it may have been removed before the lock was taken
 	}
 	if err != nil {
 		flock(d, unix.LOCK_UN)
 		return nil, errors.Join(err, d.Close())
 	}
 	return func() {
-		// Closing alone would leave the lock with a child that has been forked
-		// and has not yet closed what it inherited.
+		// Closing alone would leave the lock with a child process that was forked and has
+		// not yet closed its copy of d.
 		flock(d, unix.LOCK_UN)
 		d.Close()
 	}, nil
 }
 
-// sameDir returns fs.ErrNotExist if d is not what name leads to.
+// sameDir returns fs.ErrNotExist unless d is the directory at name.
 func sameDir(d *os.File, name string) error {
 	is, err := d.Stat()
 	if err != nil {
@@ -83,7 +83,7 @@ func sameDir(d *os.File, name string) error {
 	return err
 }
 
-// isNotEmpty reports whether an error says that a directory has entries.
+// isNotEmpty reports whether an error means that a directory has entries.
 func isNotEmpty(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) }
 
 func (osSystem) locked(name string) bool {
@@ -92,13 +92,13 @@ func (osSystem) locked(name string) bool {
 		return false
 	}
 	defer d.Close()
-	// A shared lock: two that look at the same dead directory at once do not
-	// take each other for its owner.
+	// The lock is shared, so that two processes that look at a dead directory at once do
+	// not take each other for its owner.
 	return errors.Is(flock(d, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// locks reports whether a directory can be locked as lock does it. Over NFS it
-// cannot: an exclusive lock wants a file that is open for writing.
+// locks reports whether lock can lock a directory. Over NFS it cannot: an exclusive lock
+// there needs a file that is open for writing.
 func locks(dir string) bool {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -132,8 +132,8 @@ func noLocks(err error) bool {
 
 func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }
 
-// unsupported reports whether a flag of rename is unknown to the system or the
-// file system.
+// unsupported reports whether the system or the file system does not know a flag of
+// rename.
 func unsupported(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP)
 }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// room is what the caller may use, which a quota may bound.
+// room returns how many bytes the caller may add, within its quota.
 func room(dir string) (int64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {

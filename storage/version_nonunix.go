@@ -4,5 +4,5 @@ package storage
 
 import "io/fs"
 
-// version is made of the size and the time of the last write.
+// version returns a version of the size and the time of the last write.
 func version(info fs.FileInfo) string { return timeVersion(info) }

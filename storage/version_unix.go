@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// version is made of the inode, the size and the time of the last write. The time of the
-// last change is not in it: a file that gets another name, as when a later checkpoint
-// shares it, is still the same.
+// version returns a version of the inode, the size and the time of the last write. It
+// ignores the time of the last change: a file that gets a second name, such as one that a
+// later checkpoint shares, is still the same.
 func version(info fs.FileInfo) string {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// edit claims a directory as a stage of it does.
+// edit claims a directory as a stage does.
 type edit struct{ claim *stage }
 
 // Edit claims a directory.
@@ -33,7 +33,7 @@ func (s *Store) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	return &edit{g}, nil
 }
 
-// in returns the directory of a name in the claimed one.
+// in returns the directory that has the entry name.
 func (e *edit) in(name string) (*node, error) {
 	d := e.claim.store.root.at(e.claim.target)
 	if d != nil {
@@ -45,8 +45,8 @@ func (e *edit) in(name string) (*node, error) {
 	return d, nil
 }
 
-// begin locks the store for a change of the file or directory called name, unless the
-// claim has been given back.
+// begin locks the store for a change of the file or directory name. It fails if the claim
+// has been given up.
 func (e *edit) begin(ctx context.Context, name string) (unlock func(), err error) {
 	if err := checkName(ctx, name); err != nil {
 		return nil, err
@@ -119,9 +119,9 @@ func (e *edit) RemoveAll(ctx context.Context, look storage.Look, _ ...string) er
 
 func (e *edit) Close() error { return e.claim.Abort() }
 
-// removeTarget moves what is at the path away, if look lets it go before and after that, and
-// removes what look has found. If it fails and leaves something under the temporary name,
-// the stage has ended.
+// removeTarget moves the directory at the path away and removes the entries that look
+// lists. It asks look before and after the move. If it fails and leaves entries under the
+// temporary name, the stage has ended.
 func (g *stage) removeTarget(ctx context.Context, look storage.Look) error {
 	s, dir, away := g.store, g.target, path.Join(g.temp, "removed"+storage.TempMarker)
 	s.mu.RLock()
@@ -168,8 +168,8 @@ func (s *Store) rename(from, to string) error {
 	return nil
 }
 
-// removeItems removes a directory, and of what is in it the items alone: anything else
-// stays, with an error.
+// removeItems removes a directory and the items in it. Any other entry stays, with an
+// error.
 func (s *Store) removeItems(dir string, items []storage.Item) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// files is what one of those who write to a stage has.
+// files is one writer of a stage: its owner, or a Joined.
 type files struct {
 	stage  *stage
 	open   map[*writer]bool // not yet closed
@@ -20,7 +20,7 @@ type files struct {
 
 func (f *files) Properties() storage.Properties { return f.stage.store.Properties() }
 
-// begin locks the store for a change, unless the stage has ended.
+// begin locks the store for a change. It fails if the stage has ended.
 func (f *files) begin() (unlock func(), err error) {
 	f.stage.store.mu.Lock()
 	switch {
@@ -68,8 +68,8 @@ func (f *files) Create(ctx context.Context, name string, size int64) (storage.Wr
 	return w, nil
 }
 
-// enter gives a new file its name. Directly in a directory that is written in its place it
-// gets it when it is complete.
+// enter gives a new file its name. With a marker, a file directly in the directory gets
+// its name when it is complete.
 func (f *files) enter(name string, n *node, complete bool) error {
 	g := f.stage
 	d, err := g.store.mkdirs(g.top, path.Dir(name))
@@ -123,7 +123,7 @@ func (f *files) closed() error {
 	return nil
 }
 
-// Close makes files a storage.Joined.
+// Close makes files a [storage.Joined].
 func (f *files) Close(ctx context.Context) error {
 	unlock, err := f.begin()
 	if err != nil {
@@ -166,7 +166,7 @@ func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// growBytes is how much a file that grows gets at most that it may not need.
+// growBytes is the most unused memory that a growing file gets at once.
 const growBytes = 16 << 20
 
 func (w *writer) Close() error {

@@ -1,5 +1,5 @@
-// Package mem has a store in memory: for the tests of a program that saves, and for
-// checkpoints that need not outlive the process.
+// Package mem provides a store in memory. It is for tests of programs that save, and for
+// checkpoints that end with the process.
 //
 //	store := mem.New()
 //	err := orbax.Save(ctx, "run/step_1", state, orbax.In(store))
@@ -22,21 +22,20 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Store is a [storage.Store] that keeps everything in memory. Names are relative or begin
-// with a slash, which means the same; "." is the root. It does all that the local disk
-// does, in the same way: a directory that is written has a temporary name beside its path
-// until it is committed. There are no symbolic links, and no limit of room. No writer dies
-// but with the process, so nothing is ever left.
+// Store is a [storage.Store] that keeps all files in memory. "." is the root; "/name" and
+// "name" are the same. It works as the local disk does: a directory that is being written
+// has a temporary name until it is committed. It has no symbolic links and no limit of
+// room. Its writers die only with the process, so they leave nothing.
 //
-// Writing, and what was written for as long as it is kept, takes the memory of the data
-// once. Files that are linked share it.
+// A save copies the data once, and keeps that copy for as long as the file exists. Linked
+// files share their data.
 type Store struct {
 	storage.Base
 	mu      sync.RWMutex
 	root    *node
-	claims  map[string]bool   // the directories that have a writer
-	stages  map[string]*stage // that have not ended, by temporary name
-	changes uint64            // counts what becomes versions and temporary names
+	claims  map[string]bool   // directories that have a writer
+	stages  map[string]*stage // stages that have not ended, by temporary name
+	changes uint64            // source of versions and temporary names
 }
 
 // New returns an empty store.
@@ -46,8 +45,8 @@ func New() *Store {
 	return s
 }
 
-// node is a file or a directory. Store.mu guards all nodes, and the bytes of a file from
-// the time when its writer is closed.
+// node is a file or a directory. Store.mu guards all nodes, and the bytes of each file
+// whose writer is closed.
 type node struct {
 	entries map[string]*node // of a directory; nil for a file
 	file    *file
@@ -55,7 +54,7 @@ type node struct {
 	version uint64
 }
 
-// file has the bytes of one or more nodes.
+// file has the bytes of one node, or of several that are linked.
 type file struct {
 	mu    sync.RWMutex
 	data  []byte
@@ -79,13 +78,13 @@ func (s *Store) put(d *node, name string, n *node) {
 	s.touch(d)
 }
 
-// drop takes a name away.
+// drop removes a name from the directory d.
 func (s *Store) drop(d *node, name string) {
 	delete(d.entries, name)
 	s.touch(d)
 }
 
-// clean returns a name in one spelling.
+// clean returns the canonical spelling of a name.
 func clean(name string) string {
 	name = path.Clean("/" + name)[1:]
 	if name == "" {
@@ -96,7 +95,7 @@ func clean(name string) string {
 
 func missing(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 
-// at returns what has a name below d, or nil.
+// at returns the node with a name below d, or nil.
 func (d *node) at(name string) *node {
 	if name == "." {
 		return d
@@ -110,7 +109,7 @@ func (d *node) at(name string) *node {
 	return d
 }
 
-// mkdirs returns the directory with a name below d, which is made if it is missing.
+// mkdirs returns the directory with a name below d, and creates it if it is missing.
 func (s *Store) mkdirs(d *node, name string) (*node, error) {
 	if name == "." {
 		return d, nil
@@ -139,15 +138,16 @@ func (n *node) info(name string) storage.Info {
 	return info
 }
 
-// Properties returns those of a store that has everything.
+// Properties says that the store can do everything.
 func (*Store) Properties() storage.Properties {
 	return storage.Properties{Rename: true, Marker: true, Edit: true, Links: storage.LinkHard}
 }
 
-// Locks reports that there are no dead writers.
+// Locks returns true, because writers die only with the process.
 func (*Store) Locks(context.Context, string) bool { return true }
 
-// Open returns the bytes of a file as they are now: it can be read after it has been removed.
+// Open returns the bytes of a file as they are now. They can be read even after the file
+// has been removed.
 func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (r reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// Stat describes what has a name.
+// Stat describes a file or a directory.
 func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, err
@@ -199,7 +199,7 @@ func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return n.info(clean(name)), nil
 }
 
-// List returns the entries of a directory at one instant.
+// List returns the entries of a directory at one moment.
 func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -220,7 +220,7 @@ func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	return infos, nil
 }
 
-// checkName refuses names that lead out of the directory that is written.
+// checkName refuses names that lead out of the directory that is being written.
 func checkName(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -11,14 +11,14 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// stage is a directory that is written. Store.mu guards it.
+// stage is a directory that is being written. Store.mu guards it.
 type stage struct {
 	store  *Store
 	target string
-	temp   string // its temporary name, which holds the claim
+	temp   string // temporary name, which holds the claim
 	o      storage.BeginOptions
-	entry  string // that it becomes, of target
-	top    *node  // what is written
+	entry  string // name of the entry of target that the stage becomes
+	top    *node  // the directory that is being written
 	placed map[string]*node
 	done   bool
 	*files
@@ -53,8 +53,8 @@ func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (
 	return g, nil
 }
 
-// claim makes a stage, which is the only one of dir, and its temporary directory.
-// overwrite says that there may be a directory.
+// claim makes the only stage of dir and its temporary directory. overwrite allows a
+// directory at dir.
 func (s *Store) claim(dir string, overwrite, create bool) (*stage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,17 +84,18 @@ func (s *Store) claim(dir string, overwrite, create bool) (*stage, error) {
 	return g, nil
 }
 
-// end gives the claim back.
+// end gives up the claim.
 func (g *stage) end() {
 	g.done = true
 	delete(g.store.claims, g.target)
 	delete(g.store.stages, g.temp)
 }
 
-// parent returns the directory that a name is in, which exists.
+// parent returns the directory above a name; it exists.
 func (s *Store) parent(name string) *node { return s.root.at(path.Dir(name)) }
 
-// writeInPlace removes what is at the path, if it may go, and puts the directory there.
+// writeInPlace removes the directory at the path, if that is allowed, and puts a new one
+// there.
 func (g *stage) writeInPlace(ctx context.Context) error {
 	s := g.store
 	if err := g.removeTarget(ctx, g.o.Replace); err != nil {
@@ -110,7 +111,7 @@ func (g *stage) writeInPlace(ctx context.Context) error {
 	return nil
 }
 
-// Dir returns the temporary directory, or the path of what is written in its place.
+// Dir returns the temporary directory, or with a marker the path of the stage.
 func (g *stage) Dir() string {
 	if g.o.Marker != "" {
 		return g.target
@@ -118,13 +119,13 @@ func (g *stage) Dir() string {
 	return g.temp
 }
 
-// ticketScheme begins the tickets of these stores.
+// ticketScheme begins the tickets of stores in memory.
 const ticketScheme = "mem-stage:"
 
-// Ticket is the temporary name, which no other stage of the store has or gets.
+// Ticket returns the temporary name, which no other stage of the store ever has.
 func (g *stage) Ticket() string { return ticketScheme + g.temp }
 
-// Commit makes the directory visible.
+// Commit publishes the directory.
 func (g *stage) Commit(ctx context.Context) error {
 	old, err := g.publish(ctx)
 	if err != nil || !old {
@@ -140,7 +141,7 @@ func (g *stage) Commit(ctx context.Context) error {
 	return nil
 }
 
-// publish reports whether the temporary name has now what was at the path.
+// publish reports whether the temporary name now has the directory that was replaced.
 func (g *stage) publish(ctx context.Context) (old bool, err error) {
 	s := g.store
 	s.mu.Lock()
@@ -197,7 +198,7 @@ func (g *stage) move() (old bool, err error) {
 	return false, nil
 }
 
-// Abort removes what was written.
+// Abort removes everything that was written.
 func (g *stage) Abort() error {
 	g.store.mu.Lock()
 	defer g.store.mu.Unlock()
@@ -208,7 +209,7 @@ func (g *stage) Abort() error {
 	return nil
 }
 
-// remove removes what was written.
+// remove removes everything that was written.
 func (g *stage) remove() {
 	above := g.store.parent(g.target)
 	g.store.drop(above, path.Base(g.temp))
@@ -219,7 +220,7 @@ func (g *stage) remove() {
 
 var errFinished = errors.New("storage: the save has ended")
 
-// Join returns what writes to a stage.
+// Join returns a [storage.Joined] that writes to a stage of this store.
 func (s *Store) Join(ctx context.Context, ticket string) (storage.Joined, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -237,5 +238,5 @@ func (s *Store) Join(ctx context.Context, ticket string) (storage.Joined, error)
 	return &files{stage: g, open: map[*writer]bool{}, joined: true}, nil
 }
 
-// errEnded is the error of a stage that has ended where it was begun.
+// errEnded reports that the owner of the stage has ended it.
 var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)

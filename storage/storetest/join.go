@@ -14,7 +14,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// stages are the ways in which a directory is published, with the place where it is then.
+// stages returns the options of each way to publish a directory, by the name that it
+// gets.
 func (e *env) stages() map[string]storage.BeginOptions {
 	all := map[string]storage.BeginOptions{}
 	if e.can.Rename {
@@ -118,7 +119,7 @@ var joinTests = []test{
 	}},
 }
 
-// A store that wraps another one and fails shows that what a store does can be undone
+// A wrapper that makes each operation fail once shows that the store can undo a save
 // after each of its steps.
 var failureTests = []test{
 	{"each operation", renames, func(e *env) {

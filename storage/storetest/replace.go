@@ -57,7 +57,7 @@ var replaceTests = []test{
 	}},
 }
 
-// entry returns the name of the entry that a stage becomes.
+// entry returns a function for BeginOptions.Into that returns name.
 func entry(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return name, nil }
 }
@@ -152,8 +152,8 @@ var markerTests = []test{
 	}},
 }
 
-// closed returns err; if a file directly in the directory of a marker gets its name only
-// when it is closed, that of its writer.
+// closed returns err, or the error of a second file doc. With a marker, a file may fail
+// to get its name only when its Writer is closed.
 func closed(err error, s storage.Files, e *env) error {
 	if err != nil {
 		return err

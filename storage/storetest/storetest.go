@@ -1,5 +1,4 @@
-// Package storetest is the contract of [storage.Store] as a test suite. The test of a
-// store is
+// Package storetest tests a [storage.Store] against its contract. The test of a store is
 //
 //	func TestContract(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) (storage.Store, string) {
@@ -7,8 +6,8 @@
 //		})
 //	}
 //
-// What the Properties of a store promise is tested; for what they do not promise the
-// tests see that it is refused.
+// It tests all that the [storage.Properties] of the store promise, and that the store
+// refuses everything else.
 package storetest
 
 import (
@@ -25,9 +24,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Run tests a store. open is called for each test: it returns a store, and the name of a
-// directory in it that does not exist, or is empty, and that nothing else uses until the
-// test has ended.
+// Run tests a store. It calls open for each test. open returns a store and the name of a
+// directory in it, which is missing or empty, and which only this test uses.
 func Run(t *testing.T, open func(t *testing.T) (storage.Store, string)) {
 	for _, group := range []struct {
 		name  string
@@ -51,14 +49,14 @@ func Run(t *testing.T, open func(t *testing.T) (storage.Store, string)) {
 	}
 }
 
-// test is one law that a store keeps.
+// test is one rule that a store keeps.
 type test struct {
 	name  string
 	needs func(storage.Properties) bool // nil: nothing
 	run   func(e *env)
 }
 
-// env is the test of a law in a store.
+// env is the environment of one test.
 type env struct {
 	*testing.T
 	store storage.Store
@@ -92,7 +90,7 @@ func (e *env) refused(what string, err error) {
 	}
 }
 
-// begin starts a stage, which is aborted at the end of the test if it has not ended.
+// begin begins a stage. At the end of the test it is aborted if it has not ended.
 func (e *env) begin(name string, o storage.BeginOptions) storage.Stage {
 	e.Helper()
 	s, err := e.store.Begin(e.Context(), e.at(name), o)
@@ -101,7 +99,7 @@ func (e *env) begin(name string, o storage.BeginOptions) storage.Stage {
 	return s
 }
 
-// refuseBegin fails the test unless a stage is refused with an error that matches target.
+// refuseBegin fails the test unless Begin fails with an error that matches target.
 func (e *env) refuseBegin(name string, o storage.BeginOptions, target error) {
 	e.Helper()
 	s, err := e.store.Begin(e.Context(), e.at(name), o)
@@ -168,7 +166,8 @@ func (e *env) tree(dir string) (map[string]string, error) {
 	return files, below("")
 }
 
-// has fails the test unless a directory has these files alone; nil: it does not exist.
+// has fails the test unless a directory has exactly these files. nil means that the
+// directory does not exist.
 func (e *env) has(name string, want map[string]string) {
 	e.Helper()
 	got, err := e.tree(e.at(name))
@@ -180,7 +179,8 @@ func (e *env) has(name string, want map[string]string) {
 	}
 }
 
-// alone fails the test unless a directory has these entries, temporary ones included.
+// alone fails the test unless a directory has exactly these entries, temporary ones
+// included.
 func (e *env) alone(dir string, want ...string) {
 	e.Helper()
 	infos, err := e.store.List(e.Context(), dir)
@@ -198,7 +198,7 @@ func (e *env) alone(dir string, want ...string) {
 	}
 }
 
-// everything is the look that lets a directory go with all that is in it.
+// everything is a look that allows the removal of all entries.
 func (e *env) everything(ctx context.Context, dir string) ([]storage.Item, error) {
 	var items []storage.Item
 	var below func(name string) error
@@ -221,15 +221,15 @@ func (e *env) everything(ctx context.Context, dir string) ([]storage.Item, error
 
 var errNo = errors.New("it must stay")
 
-// nothing is the look that lets nothing go.
+// nothing is a look that refuses the removal.
 func nothing(context.Context, string) ([]storage.Item, error) { return nil, errNo }
 
 func renames(p storage.Properties) bool { return p.Rename }
 
-// pattern returns bytes that differ from place to place.
+// pattern returns n bytes that differ from place to place.
 func pattern(n int) []byte { return bytes.Repeat([]byte("0123456789abcdef!"), n/17+1)[:n] }
 
-// badNames lead out of a directory, or are no names of something in it.
+// badNames lead out of a directory, or are not valid names.
 var badNames = []string{"", "..", "../x", "/x", "a/../../x", "a//b", "a/"}
 
 var errReserved error = fault.ErrReservedName
