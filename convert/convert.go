@@ -98,8 +98,8 @@ func (e *NameError) Error() string { return e.text }
 // Is makes the error match [orbax.ErrUsage].
 func (e *NameError) Is(target error) bool { return target == orbax.ErrUsage }
 
-// ToSafetensors makes a safetensors file at dst, of a pytree of the checkpoint at src or
-// of several safetensors files at src. It makes missing directories of dst. It writes
+// ToSafetensors makes a safetensors file at dst. The source at src is a checkpoint with a
+// pytree, or several safetensors files. It makes missing directories of dst. It writes
 // nothing if it fails with [orbax.ErrDType], because safetensors does not have a dtype,
 // or with [orbax.ErrUnsupported], because dst is not on the local disk.
 func ToSafetensors(ctx context.Context, src, dst string, o Options) (*Report, error) {
@@ -135,10 +135,10 @@ func FromSafetensors(ctx context.Context, src, dst string, o Options) (*Report, 
 	})
 }
 
-// Copy makes a checkpoint at dst of the checkpoint at src, in any layout that
-// [orbax.Open] reads, with its custom metadata and metrics. It copies checkpointables
-// that are not pytrees file by file. For safetensors files it does the same as
-// [FromSafetensors].
+// Copy makes a checkpoint at dst of the checkpoint at src, with its custom metadata and
+// metrics. The checkpoint at src may have any layout that [orbax.Open] reads. It copies
+// checkpointables that are not pytrees file by file. For safetensors files it does the
+// same as [FromSafetensors].
 func Copy(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	return o.run(ctx, src, dst, func(ctx context.Context, c *conversion) error {
 		t, err := c.tensors(ctx)

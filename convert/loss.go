@@ -14,8 +14,7 @@ import (
 	"github.com/go-orbax/orbax/internal/inspect"
 )
 
-// Loss counts the elements of a leaf that were out of the range of the dtype to which
-// they were converted.
+// Loss counts the elements of a leaf that were out of range in a conversion of the dtype.
 type Loss struct {
 	Leaf string // path of the leaf
 	// These count the elements that became the nearest value in range, infinity, NaN, or

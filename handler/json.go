@@ -109,8 +109,8 @@ func (JSONHandler) CanLoad(target any) bool {
 	return false
 }
 
-// Load decodes the document into target: into the pointer that a [JSON] holds, or, if the
-// handler is bound to a name, into any other pointer. The error matches
+// Load decodes the document into target. The target is a [JSON] that holds a pointer, or,
+// if the handler is bound to a name, any other pointer. The error matches
 // orbax.ErrStructure if the document does not fit the target, and both
 // orbax.ErrInvalidCheckpoint and [fs.ErrNotExist] if the document is missing. It matches
 // orbax.ErrCorrupt if the document is not UTF-8, or is not JSON and there is no target.

@@ -59,8 +59,8 @@ func (o *LoadOptions) OpenView(ctx context.Context, h TreeHandler, dir *ReadDir)
 	return t, err
 }
 
-// Abstract, as the target of a load, asks for a new tree with the structure, dtypes,
-// shapes and shardings of Tree; see [tree.BindAbstract]. If Tree is a
+// Abstract, as the target of a load, asks for a new tree like Tree. The new tree has the
+// structure, dtypes, shapes and shardings of Tree; see [tree.BindAbstract]. If Tree is a
 // *[view.TreeMetadata], it stands for the tree that it describes.
 type Abstract struct{ Tree any }
 

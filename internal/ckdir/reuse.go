@@ -1,6 +1,6 @@
 package ckdir
 
-// Reuse makes the saves of a run incremental: a save does not write a chunk again if the
+// Reuse makes the saves of a run incremental. A save does not write a chunk again if the
 // save before has a chunk with the same content. Instead, the data file with that chunk
 // gets a second name in the new directory, by a hard link, and the database of the new
 // directory refers to it there. So every save is complete in itself: Python loads it, and

@@ -165,8 +165,8 @@ func copyWithout(ctx context.Context, store storage.Store, from, to, except stri
 	return stage.Commit(ctx)
 }
 
-// TestStoreFails has each operation of a store fail once. That is no damage: the verb says
-// why it has failed, unless it has done its work without what the operation was for.
+// TestStoreFails makes each operation of a store fail once. A failure is not damage: the
+// verb reports the reason, unless it could do its work without the operation.
 func TestStoreFails(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, store := t.Context(), mem.New()

@@ -56,8 +56,8 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 // Mark returns the contents of the commit mark of a checkpoint at path.
 func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
 
-// Check compares a file of the checkpoint at a location with its digest. If the file is missing
-// or differs, the error matches fault.ErrCorrupt.
+// Check compares a file of the checkpoint at a location with its digest. If the file is
+// missing or differs, the error matches fault.ErrCorrupt.
 func Check(ctx context.Context, at storage.Location, name string, digests *layout.Digests) error {
 	h := sha256.New()
 	err := transfer.HashFile(ctx, at.Store, at.Name, name, h)

@@ -14,9 +14,10 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Counter counts the operations on a store, in a directory and in the one that it is in:
-// how many there are above that depends on how deep it is. A read of an open file and a write
-// to one are counted apart, as their number depends on the amount of data.
+// Counter counts the operations on a store in a directory and in its parent directory. It
+// leaves out operations above the parent, because their number depends on the depth of
+// the directory. It counts reads of and writes to open files separately, because their
+// number depends on the amount of data.
 type Counter struct {
 	store storage.Store
 	dir   string
@@ -26,10 +27,11 @@ type Counter struct {
 	Counts
 }
 
-// Counts are how many operations there were of each class.
+// Counts are the numbers of operations of each class.
 type Counts struct{ Operations, Reads, Writes int }
 
-// NewCounter returns what counts the operations on store. Their names are relative to dir.
+// NewCounter returns a [Counter] of the operations on store in dir. File names in its
+// results are relative to dir.
 func NewCounter(store storage.Store, dir string) *Counter {
 	c := &Counter{dir: dir, n: map[string]int{}}
 	c.store = New(NewReads(readCounter{store, c}, c.note), c.note)
@@ -39,9 +41,9 @@ func NewCounter(store storage.Store, dir string) *Counter {
 // Store returns the store whose operations are counted.
 func (c *Counter) Store() storage.Store { return c.store }
 
-// Take returns what was counted since the last call, and as text: a line for each operation
-// and name, with how often there were both. Names that are made at random are replaced by
-// what they are.
+// Take returns the counts since the last call of Take. The text has a line for each
+// operation and name, with the number of times that it occurred. Words for their meaning
+// replace random names.
 func (c *Counter) Take() (Counts, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,10 +10,10 @@ import (
 )
 
 // NewReads returns a store that calls before ahead of every operation that looks for
-// something: "open", "stat", "list", and "entry" for each entry of a listing. If before
-// returns an error, the operation fails with it instead of running. An entry that is not
-// found is left out of the listing, as a store leaves out an entry that it takes for
-// removed. Several goroutines may call before.
+// something. The operations are "open", "stat", "list", and "entry" for each entry of a
+// listing. If before returns an error, the operation fails with it instead of running. An
+// entry that is not found is left out of the listing, as a store leaves out an entry that
+// it takes for removed. Several goroutines may call before.
 func NewReads(store storage.Store, before func(op, name string) error) storage.Store {
 	return &reading{store, before}
 }

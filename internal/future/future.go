@@ -74,8 +74,8 @@ func (f *Future[T]) Outcome() (T, error) {
 	return f.value, f.err
 }
 
-// Then calls call once with the outcome: on the goroutine that calls [Future.Set], or at
-// once if there is an outcome already.
+// Then calls call once with the outcome. The call is on the goroutine that calls
+// [Future.Set], or at once if there is an outcome already.
 func (f *Future[T]) Then(call func(T, error)) {
 	f.mu.Lock()
 	if !f.Ended() {

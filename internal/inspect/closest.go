@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Closest returns up to n candidates that name may have been meant for: those that a few
-// typing errors lead to, and those that contain name.
+// Closest returns up to n candidates that name may have been meant for. They differ from
+// name by a few typing errors, or contain it.
 func Closest(name string, candidates []string, n int) []string {
 	type scored struct {
 		name string

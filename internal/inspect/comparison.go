@@ -61,8 +61,8 @@ func (in Inspector) Diff(ctx context.Context, a, b, name string, patterns []stri
 	return &Comparison{A: a, B: b, Found: found}, nil
 }
 
-// OnlyKeys reports whether the trees differ only in their keys, as a tensor's name
-// differs from the keys of nested dicts.
+// OnlyKeys reports whether the trees differ only in the division of paths into keys. An
+// example is a tensor's name beside the keys of nested dicts.
 func (c *Comparison) OnlyKeys() bool {
 	d := c.Found
 	if len(d.OnlyA)+len(d.OnlyB) > 0 || slices.Contains(slices.Collect(maps.Values(d.Documents)), true) {

@@ -12,8 +12,8 @@ const maxIndent = 32
 
 var indentation = "\n" + strings.Repeat("  ", maxIndent)
 
-// WriteIndented writes a JSON document, indented down to maxIndent as [json.Indent] does,
-// without a second copy in memory. w keeps its own errors.
+// WriteIndented writes a JSON document, indented down to maxIndent as [json.Indent] does.
+// It makes no second copy in memory. w keeps its own errors.
 func WriteIndented(w *bufio.Writer, doc []byte) {
 	depth := 0
 	newline := func() {

@@ -117,8 +117,8 @@ func isUnfinished(name string) bool {
 	return temporary && (numbered || of == layout.RootMetadataDir)
 }
 
-// IsBeside reports whether name is that of a directory that a save has beside its
-// checkpoint until it is finished: a temporary directory or a session of partial saves.
+// IsBeside reports whether name is that of a temporary directory or of a session of
+// partial saves. A save has such a directory beside its checkpoint until it is finished.
 func IsBeside(name string) bool {
 	return strings.Contains(path.Base(filepath.ToSlash(name)), storage.TempMarker) || isSession(name)
 }
@@ -210,9 +210,9 @@ func inRun(run string, err error) error {
 	return &orbax.Error{Op: "verify", Path: run, Err: err}
 }
 
-// Verify reports on every step in order, then on the other checkpoints and on unfinished
-// saves, and last on the run as a whole. It reports on the run's metadata only if they
-// are damaged.
+// Verify verifies the checkpoints of a run and reports on each. It begins with the steps
+// in order, continues with the other checkpoints and the unfinished saves, and ends with
+// the run as a whole. It reports on the run's metadata only if they are damaged.
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	total := &Verdict{Path: r.at.String(), Status: StatusOK, IsRun: true}
 	var bad []string

@@ -12,8 +12,8 @@ import (
 	"github.com/go-orbax/orbax/partial"
 )
 
-// Sessions returns the sessions in the directory at path, or the one session whose own
-// path, or whose checkpoint's path, is path.
+// Sessions returns the sessions in the directory at path, or a single session. The latter
+// is the result if path is the path of a session or of its checkpoint.
 func (in Inspector) Sessions(ctx context.Context, path string) ([]*partial.Session, error) {
 	found, err := partial.Sessions(ctx, path, orbax.In(in.Store))
 	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {

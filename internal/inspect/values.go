@@ -42,7 +42,7 @@ func (j Values) IsEmpty() bool {
 	return j.V == nil || ok && len(members) == 0
 }
 
-// OneLine returns the value as JSON in a line of at most n characters, and abridges it if
+// OneLine returns the value as JSON in one line. It abridges the line to n characters if
 // it is longer. Numbers that JSON does not have are the words NaN and Infinity, as Python
 // writes them; no string looks like them.
 func (j Values) OneLine(n int) string {

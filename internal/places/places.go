@@ -124,9 +124,9 @@ func (p *Places) Of(name string, n int) (seals string, err error) {
 	return p.Arrays[i].Seals, nil
 }
 
-// CheckSeal compares the seal of enc, a stored chunk or the end of one, with want, the
-// recorded seal of its place. If want is "", the seal is not known and nothing is
-// compared.
+// CheckSeal compares the seal of a stored chunk with want, the recorded seal of its
+// place. enc is the chunk or the end of it. If want is "", the seal is not known and
+// nothing is compared.
 func CheckSeal(enc []byte, want string) error {
 	if got := SealOf(enc); want != "" && string(got[:]) != want {
 		return fmt.Errorf("%w: this is the data of another chunk, or of another save: its checksum, %08x, is right, but the chunk that was saved here had %08x",

@@ -13,8 +13,8 @@ import (
 	"github.com/go-orbax/orbax/internal/places"
 )
 
-// PlacesFiles returns the names of the pytree's records of places that the digests cover.
-// all reports that one save wrote the whole pytree, so its record has every array.
+// PlacesFiles returns the names of the records of places that the digests cover. all
+// reports that one save wrote the whole pytree, so its record has every array.
 func PlacesFiles(d *ckdir.ReadDir) (names []string, all bool) {
 	if d.Covered(layout.PlacesFile) {
 		return []string{layout.PlacesFile}, true

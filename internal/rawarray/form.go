@@ -9,8 +9,8 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// Form decodes elements that are stored without an encoding and without a checksum, so
-// that any run of them can be read.
+// Form decodes elements that are stored without an encoding and without a checksum. Any
+// run of such elements can be read.
 type Form struct{ DType array.DType }
 
 // Decode copies the elements. It checks elements of dtypes that do not allow every bit
@@ -20,7 +20,7 @@ func (f Form) Decode(_ *view.Chunk, dst, enc []byte) error {
 	return zarr.Finish(f.DType, dst)
 }
 
-// Direct reads in place, except for bools: a byte that is neither 0 nor 1 must be found
+// Direct reads in place, except for bools. A byte that is neither 0 nor 1 must be found
 // before it is in an array.
 func (f Form) Direct(_ *view.Chunk, dst []byte) (step func([]byte), done func([]byte) error) {
 	if f.DType == array.Bool {
@@ -34,14 +34,14 @@ func (f Form) Describe(p *view.Chunk, err error) error {
 	return fmt.Errorf("elements %v at %v: %w", p.Size, p.Offset, err)
 }
 
-// PieceBytes is about the number of bytes that are read at a time from arrays of which
-// any run can be read. It is enough for the full rate of a disk.
+// PieceBytes is about the number of bytes that are read at a time from raw arrays. It is
+// enough for the full rate of a disk.
 const PieceBytes = 8 << 20
 
-// Pieces divides the raw, row-major chunk whole of the given shape into runs of about
-// PieceBytes, and yields the runs that overlap the box. It reports whether more are
-// wanted. whole.Size is the part of shape that lies in the array; the rest of shape is
-// padding.
+// Pieces divides the chunk whole into runs of about [PieceBytes], and yields the runs
+// that overlap the box. The chunk is raw, row-major and of the given shape. It reports
+// whether more are wanted. whole.Size is the part of shape that lies in the array; the
+// rest of shape is padding.
 func (f Form) Pieces(whole view.Chunk, shape, off, size []int, yield func(*view.Chunk, error) bool) bool {
 	// Begin with the last axis: take whole axes as long as a piece has room for them.
 	item := f.DType.Size()

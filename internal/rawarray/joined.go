@@ -65,8 +65,8 @@ func (b Box) Elements() int {
 }
 
 // BoxesOf returns the boxes that n elements of an array fill in row-major order,
-// beginning with element first: a part of a row, whole rows, and a part of a row. The
-// parts of rows are divided in the same way.
+// beginning with element first. They are a part of a row, whole rows, and a part of a
+// row. The parts of rows are divided in the same way.
 func BoxesOf(shape []int, first, n int) []Box {
 	if n <= 0 {
 		return nil

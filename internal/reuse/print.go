@@ -65,8 +65,8 @@ type ID struct {
 	Content  Fingerprint // in the source's dtype, with the padding of edge chunks
 }
 
-// EncodingID is the SHA-256 of an [Encoding]: of the array's dtype in memory, and of its
-// document, which gives the codecs, shape and dtype of the chunks.
+// EncodingID is the SHA-256 of an [Encoding]. It covers the array's dtype in memory, and
+// its document, which gives the codecs, shape and dtype of the chunks.
 type EncodingID [sha256.Size]byte
 
 // Encoding is how the chunks of an array are encoded. Arrays of one encoding share their

@@ -21,9 +21,9 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// Open opens a safetensors file, or all safetensors files of a directory, as one tree: a
-// dict of the tensors by their names. It returns nil if there are none, or if the
-// directory is a pytree of Orbax.
+// Open opens a safetensors file, or all safetensors files of a directory, as one tree.
+// The tree is a dict of the tensors by their names. It returns nil if there are none, or
+// if the directory is a pytree of Orbax.
 //
 // An index in the directory decides which files count and which file holds a tensor. With
 // an index, an error in a file is an error of the tensors in that file. Without an index

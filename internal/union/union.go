@@ -86,8 +86,8 @@ func Open(ctx context.Context, inputs ...Input) (*Union, error) {
 	return o.Union, nil
 }
 
-// Strays returns the names of arrays and strings that are stored but are not leaves in
-// the documents of any input. Their document has been lost.
+// Strays returns the names of stored arrays and strings that are not leaves in the
+// documents of any input. Their document has been lost.
 func (u *Union) Strays() []string {
 	docs := map[string]bool{}
 	for _, l := range u.leaves {

@@ -17,8 +17,8 @@ import (
 	"github.com/go-orbax/orbax/ocdbt"
 )
 
-// Write writes the union as one pytree, in the form that Orbax's merge leaves: the
-// databases of the inputs, and one more that refers to them. It links the array data
+// Write writes the union as one pytree, in the form that Orbax's merge leaves. There are
+// the databases of the inputs, and one more that refers to them. It links the array data
 // instead of copying it; see [storage.Files].
 func (u *Union) Write(ctx context.Context, dir *ckdir.WriteDir) error {
 	for _, db := range u.databases {
