@@ -91,14 +91,16 @@ func TestCopyRegionErrors(t *testing.T) {
 		{"rank 0 without memory", box{}, box{n: 1}, nil, 1},
 	}
 	for _, tt := range tests {
-		dst, src := make([]byte, tt.dst.n), bytes.Repeat([]byte{1}, tt.src.n)
-		err := CopyRegion(dst, tt.dst.shape, tt.dst.offset, src, tt.src.shape, tt.src.offset, tt.size, tt.elemSize)
-		if !errors.Is(err, fault.ErrShape) {
-			t.Errorf("%s: %v, want an error that matches ErrShape", tt.name, err)
-		}
-		if bytes.Contains(dst, []byte{1}) {
-			t.Errorf("%s: bytes moved before the error", tt.name)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			dst, src := make([]byte, tt.dst.n), bytes.Repeat([]byte{1}, tt.src.n)
+			err := CopyRegion(dst, tt.dst.shape, tt.dst.offset, src, tt.src.shape, tt.src.offset, tt.size, tt.elemSize)
+			if !errors.Is(err, fault.ErrShape) {
+				t.Errorf("%v, want an error that matches ErrShape", err)
+			}
+			if bytes.Contains(dst, []byte{1}) {
+				t.Error("bytes moved before the error")
+			}
+		})
 	}
 }
 

@@ -357,9 +357,11 @@ func TestDTypes(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "invalid", "Float32", "float8_e4m3", "string"} {
-		if d, err := ParseDType(name); !errors.Is(err, fault.ErrDType) {
-			t.Errorf("%q: %v, %v", name, d, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if d, err := ParseDType(name); !errors.Is(err, fault.ErrDType) {
+				t.Errorf("got %v, %v, want %v", d, err, fault.ErrDType)
+			}
+		})
 	}
 	if d := numDTypes; d.Size() != 0 || d.String() != "DType(28)" {
 		t.Errorf("%v of %d bytes", d, d.Size())

@@ -33,51 +33,53 @@ func TestBrokenLeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, l := range map[string]*Leaf{"known": known, "unknown": unknown} {
-		made := map[string]func() (*Leaf, error){
-			"itself":    func() (*Leaf, error) { return l, nil },
-			"At":        func() (*Leaf, error) { return l.At(tree.Path{{Name: "v"}}), nil },
-			"Cast":      func() (*Leaf, error) { return l.Cast(array.Float32) },
-			"Slice":     func() (*Leaf, error) { return l.Slice(0, 0, 2, 1) },
-			"Index":     func() (*Leaf, error) { return l.Index(0, 1) },
-			"Transpose": func() (*Leaf, error) { return l.Transpose() },
-			"Reshape":   func() (*Leaf, error) { return l.Reshape(2, 2) },
-			"Concat":    func() (*Leaf, error) { return Concat(nil, 0, whole, l) },
-			"Stack":     func() (*Leaf, error) { return Stack(nil, 0, l, whole) },
-			"Compute":   func() (*Leaf, error) { return Compute(nil, array.Int8, []int{4}, nil, whole, l) },
-		}
-		for op, f := range made {
-			m, err := f()
-			if err != nil {
-				t.Errorf("%s, %s: %v", name, op, err)
-				continue
+		t.Run(name, func(t *testing.T) {
+			made := map[string]func() (*Leaf, error){
+				"itself":    func() (*Leaf, error) { return l, nil },
+				"At":        func() (*Leaf, error) { return l.At(tree.Path{{Name: "v"}}), nil },
+				"Cast":      func() (*Leaf, error) { return l.Cast(array.Float32) },
+				"Slice":     func() (*Leaf, error) { return l.Slice(0, 0, 2, 1) },
+				"Index":     func() (*Leaf, error) { return l.Index(0, 1) },
+				"Transpose": func() (*Leaf, error) { return l.Transpose() },
+				"Reshape":   func() (*Leaf, error) { return l.Reshape(2, 2) },
+				"Concat":    func() (*Leaf, error) { return Concat(nil, 0, whole, l) },
+				"Stack":     func() (*Leaf, error) { return Stack(nil, 0, l, whole) },
+				"Compute":   func() (*Leaf, error) { return Compute(nil, array.Int8, []int{4}, nil, whole, l) },
 			}
-			broken := New("", []*Leaf{m})
-			pair := New("", []*Leaf{whole.At(m.Metadata().Path)})
-			var v any
-			_, loadErr := m.Load(ctx)
-			_, regionErr := m.Region(ctx, []int{0}, []int{1})
-			_, treeErr := broken.Load(ctx)
-			_, lazyErr := broken.Lazy(ctx)
-			_, _, hashErr := broken.Hash(ctx)
-			_, diffErr := Diff(ctx, pair, broken, DiffOptions{})
-			_, mapErr := broken.Mapped(new(Mappings), false).Load(ctx)
-			for what, err := range map[string]error{
-				"Load": loadErr, "Region": regionErr, "Tree.Load": treeErr, "Lazy": lazyErr, "Hash": hashErr, "Diff": diffErr, "Mapped": mapErr,
-				"ReadRegion": m.ReadRegion(ctx, make([]byte, 4), []int{0}, []int{4}),
-				"LoadInto":   broken.LoadInto(ctx, &v, tree.BindOptions{}),
-				"CopyTo":     broken.CopyTo(ctx, writerAt{t}, func(*LeafMetadata) (int64, bool) { return 0, true }),
-				"Verify":     errors.Join(broken.Verify(ctx)...),
-				"Metadata":   broken.Metadata().Err(),
-			} {
-				var leaf *fault.Leaf
-				if !errors.Is(err, fault.ErrCorrupt) || !errors.As(err, &leaf) {
-					t.Errorf("%s, %s, %s: %v", name, op, what, err)
+			for op, f := range made {
+				m, err := f()
+				if err != nil {
+					t.Errorf("%s: %v", op, err)
+					continue
+				}
+				broken := New("", []*Leaf{m})
+				pair := New("", []*Leaf{whole.At(m.Metadata().Path)})
+				var v any
+				_, loadErr := m.Load(ctx)
+				_, regionErr := m.Region(ctx, []int{0}, []int{1})
+				_, treeErr := broken.Load(ctx)
+				_, lazyErr := broken.Lazy(ctx)
+				_, _, hashErr := broken.Hash(ctx)
+				_, diffErr := Diff(ctx, pair, broken, DiffOptions{})
+				_, mapErr := broken.Mapped(new(Mappings), false).Load(ctx)
+				for what, err := range map[string]error{
+					"Load": loadErr, "Region": regionErr, "Tree.Load": treeErr, "Lazy": lazyErr, "Hash": hashErr, "Diff": diffErr, "Mapped": mapErr,
+					"ReadRegion": m.ReadRegion(ctx, make([]byte, 4), []int{0}, []int{4}),
+					"LoadInto":   broken.LoadInto(ctx, &v, tree.BindOptions{}),
+					"CopyTo":     broken.CopyTo(ctx, writerAt{t}, func(*LeafMetadata) (int64, bool) { return 0, true }),
+					"Verify":     errors.Join(broken.Verify(ctx)...),
+					"Metadata":   broken.Metadata().Err(),
+				} {
+					var leaf *fault.Leaf
+					if !errors.Is(err, fault.ErrCorrupt) || !errors.As(err, &leaf) {
+						t.Errorf("%s, %s: %v", op, what, err)
+					}
+				}
+				if err := broken.CopyTo(ctx, writerAt{t}, func(*LeafMetadata) (int64, bool) { return 0, false }); err != nil {
+					t.Errorf("%s, not copied: %v", op, err)
 				}
 			}
-			if err := broken.CopyTo(ctx, writerAt{t}, func(*LeafMetadata) (int64, bool) { return 0, false }); err != nil {
-				t.Errorf("%s, %s, not copied: %v", name, op, err)
-			}
-		}
+		})
 	}
 	both := New("", []*Leaf{whole, known})
 	if v, err := both.Select(func(m *LeafMetadata) bool { return m.Err == nil }).Load(ctx); err != nil {

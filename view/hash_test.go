@@ -226,7 +226,7 @@ func TestHashNoticesEveryChange(t *testing.T) {
 	}
 	same["l"].(tree.Tuple)[0], _ = array.New(array.Int64, nil, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	if sum := mustHash(t, mustOf(t, same)); seen[sum] != "no change" {
-		t.Errorf("a tuple of arrays of rank 0 is not a list of numbers")
+		t.Error("a tuple of arrays of rank 0 is not a list of numbers")
 	}
 }
 
@@ -249,10 +249,12 @@ func TestDigestText(t *testing.T) {
 		t.Errorf("%v, %v, want %v", back, err, sum)
 	}
 	for _, bad := range []string{"", "orbax1:", "orbax2:" + sum.String()[7:], sum.String() + "0", sum.String()[:70] + "g"} {
-		before := back
-		if err := back.UnmarshalText([]byte(bad)); !errors.Is(err, orbax.ErrUnsupported) || back != before {
-			t.Errorf("%q: %v", bad, err)
-		}
+		t.Run(bad, func(t *testing.T) {
+			before := back
+			if err := back.UnmarshalText([]byte(bad)); !errors.Is(err, orbax.ErrUnsupported) || back != before {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -189,28 +189,30 @@ func TestMappedHostile(t *testing.T) {
 		"too short":         {part(0, n, "file", 0, int64(n)-1)},
 		"negative":          {part(0, n, "file", 0, -1)},
 	} {
-		whole := treeOf(t, n, parts)
-		want, werr := whole.Load(t.Context())
-		for _, verify := range []bool{false, true} {
-			var m view.Mappings
-			got, err := whole.Mapped(&m, verify).Load(t.Context())
-			if (err == nil) != (werr == nil) || err != nil && err.Error() != werr.Error() {
-				t.Errorf("%s: %v; read: %v", what, err, werr)
-			} else if err == nil {
-				if err := differ(t, got, want); err != nil {
-					t.Errorf("%s: %v", what, err)
+		t.Run(what, func(t *testing.T) {
+			whole := treeOf(t, n, parts)
+			want, werr := whole.Load(t.Context())
+			for _, verify := range []bool{false, true} {
+				var m view.Mappings
+				got, err := whole.Mapped(&m, verify).Load(t.Context())
+				if (err == nil) != (werr == nil) || err != nil && err.Error() != werr.Error() {
+					t.Errorf("%v; read: %v", err, werr)
+				} else if err == nil {
+					if err := differ(t, got, want); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := m.Verify(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if err := m.Close(); err != nil {
+					t.Error(err)
+				}
+				if _, err := whole.Mapped(&m, verify).Load(t.Context()); !errors.Is(err, fs.ErrClosed) {
+					t.Errorf("after Close: %v", err)
 				}
 			}
-			if err := m.Verify(t.Context()); err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-			if err := m.Close(); err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-			if _, err := whole.Mapped(&m, verify).Load(t.Context()); !errors.Is(err, fs.ErrClosed) {
-				t.Errorf("%s: after Close: %v", what, err)
-			}
-		}
+		})
 	}
 }
 

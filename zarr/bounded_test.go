@@ -114,17 +114,19 @@ func TestCheckEncodedRefuses(t *testing.T) {
 		{"blosc, one block", 1 << 31, []string{bloscCodec}, bloscOf(1<<31, garbage[:1<<12])},
 		{"blosc, shared blocks", 1 << 31, []string{bloscCodec}, bloscShared(1 << 6)},
 	} {
-		m := claiming(t, c.size, c.codecs...)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		err := m.CheckEncoded(c.enc)
-		runtime.ReadMemStats(&after)
-		if !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrNoMemory) {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
-			t.Errorf("%s: %d MiB allocated", c.name, n>>20)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			m := claiming(t, c.size, c.codecs...)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := m.CheckEncoded(c.enc)
+			runtime.ReadMemStats(&after)
+			if !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrNoMemory) {
+				t.Error(err)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
+				t.Errorf("%d MiB allocated", n>>20)
+			}
+		})
 	}
 	// The case that was first: 64 bytes for 2^36, refused by their number alone.
 	if err := claiming(t, 1<<36, zstdCodec, zstdCodec).CheckStored(64); !errors.Is(err, fault.ErrCorrupt) {
@@ -173,17 +175,19 @@ func TestCheckEncodedAccepts(t *testing.T) {
 		}()},
 		{"gzip, zstd", []string{gzipCodec, zstdCodec}, e.EncodeAll(deflated(gz), nil)},
 	} {
-		m := claiming(t, size, c.codecs...)
-		if err := m.CheckStored(int64(len(c.enc))); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if err := m.CheckEncoded(c.enc); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		chunk[size-1] = 1
-		if err := m.DecodeChunk([]int{0}, chunk, c.enc); err != nil || chunk[size-1] != 0 {
-			t.Errorf("%s: %v", c.name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			m := claiming(t, size, c.codecs...)
+			if err := m.CheckStored(int64(len(c.enc))); err != nil {
+				t.Error(err)
+			}
+			if err := m.CheckEncoded(c.enc); err != nil {
+				t.Error(err)
+			}
+			chunk[size-1] = 1
+			if err := m.DecodeChunk([]int{0}, chunk, c.enc); err != nil || chunk[size-1] != 0 {
+				t.Error(err)
+			}
+		})
 	}
 	// The codecs of format 2, by the filters themselves.
 	var z bytes.Buffer

@@ -256,22 +256,24 @@ func TestShards(t *testing.T) {
 		{"short", []int{0, 0}, shard(data, 0, 12, 12, 11), ""},
 		{"no index", []int{0, 0}, data[:24], ""},
 	} {
-		dst := make([]byte, m.ChunkBytes())
-		err := m.DecodeChunk(c.chunk, dst, c.enc)
-		switch {
-		case c.want != "" && (err != nil || string(dst) != c.want):
-			t.Errorf("%s: %q, %v", c.name, dst, err)
-		case c.want == "" && !errors.Is(err, fault.ErrCorrupt):
-			t.Errorf("%s: %v", c.name, err)
-		case c.want == "" && errors.Is(err, fs.ErrNotExist) != (c.name == "absent" || c.name == "absent at the edge"):
-			t.Errorf("%s: %v", c.name, err)
-		}
-		filled, filling := slices.Clone(dst), m.Filling()
-		if e := filling.DecodeChunk(c.chunk, filled, c.enc); (e == nil) != (err == nil || errors.Is(err, fs.ErrNotExist)) {
-			t.Errorf("%s: filled: %v", c.name, e)
-		} else if e == nil && err == nil && !bytes.Equal(filled, dst) {
-			t.Errorf("%s: filled: %q", c.name, filled)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			dst := make([]byte, m.ChunkBytes())
+			err := m.DecodeChunk(c.chunk, dst, c.enc)
+			switch {
+			case c.want != "" && (err != nil || string(dst) != c.want):
+				t.Errorf("%q, %v", dst, err)
+			case c.want == "" && !errors.Is(err, fault.ErrCorrupt):
+				t.Error(err)
+			case c.want == "" && errors.Is(err, fs.ErrNotExist) != (c.name == "absent" || c.name == "absent at the edge"):
+				t.Error(err)
+			}
+			filled, filling := slices.Clone(dst), m.Filling()
+			if e := filling.DecodeChunk(c.chunk, filled, c.enc); (e == nil) != (err == nil || errors.Is(err, fs.ErrNotExist)) {
+				t.Errorf("filled: %v", e)
+			} else if e == nil && err == nil && !bytes.Equal(filled, dst) {
+				t.Errorf("filled: %q", filled)
+			}
+		})
 	}
 }
 

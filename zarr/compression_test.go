@@ -32,14 +32,16 @@ func TestChoose(t *testing.T) {
 		{"bools", elements(r, array.Bool, n), Zstd(1)},
 		{"a few elements", []byte{1, 0, 2, 0}, none},
 	} {
-		if got := Auto().Choose(c.sample); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-		for _, set := range []Compression{none, Zstd(3), Huffman()} {
-			if got := set.Choose(c.sample); got != set {
-				t.Errorf("%v became %v", set, got)
+		t.Run(c.name, func(t *testing.T) {
+			if got := Auto().Choose(c.sample); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
 			}
-		}
+			for _, set := range []Compression{none, Zstd(3), Huffman()} {
+				if got := set.Choose(c.sample); got != set {
+					t.Errorf("%v became %v", set, got)
+				}
+			}
+		})
 	}
 }
 

@@ -121,7 +121,7 @@ func TestGolden(t *testing.T) {
 			got := readAllChunks(t, m, g.Chunks)
 			if g.SHA256 != "" {
 				if sum := sha256.Sum256(got); hex.EncodeToString(sum[:]) != g.SHA256 {
-					t.Errorf("wrong data")
+					t.Error("wrong data")
 				}
 			} else if !bytes.Equal(got, g.Want) {
 				t.Errorf("got  %x\nwant %x", got, g.Want)

@@ -86,7 +86,7 @@ func sameAsLibrary(t rapid.TB, library *zstd.Decoder, enc []byte) {
 	buf := make([]byte, maxTestFrame)
 	got, err := f.decodeLiterals(buf, enc)
 	if err != nil && !errors.Is(err, fault.ErrCorrupt) {
-		t.Fatalf("%v", err)
+		t.Fatal(err)
 	}
 	want, libraryErr := library.DecodeAll(enc, make([]byte, 0, maxTestFrame))
 	switch {
@@ -196,33 +196,35 @@ func TestHuffmanFrames(t *testing.T) {
 		{"rare value", append(make([]byte, 100_000), 1), 0.13},
 		{"mixed", mixed, 0.8},
 	} {
-		lengths := []int{len(c.data)}
-		for _, n := range []int{0, 1, 2, 31, 32, 33, 255, 256, 1023, 1024, 1025, 16383, 16384, zstdBlockSize - 1, zstdBlockSize, zstdBlockSize + 1} {
-			if n < len(c.data) {
-				lengths = append(lengths, n)
+		t.Run(c.name, func(t *testing.T) {
+			lengths := []int{len(c.data)}
+			for _, n := range []int{0, 1, 2, 31, 32, 33, 255, 256, 1023, 1024, 1025, 16383, 16384, zstdBlockSize - 1, zstdBlockSize, zstdBlockSize + 1} {
+				if n < len(c.data) {
+					lengths = append(lengths, n)
+				}
 			}
-		}
-		for i, n := range lengths {
-			data := c.data[:n]
-			enc := appendHuffman([]byte("before"), data)[len("before"):]
-			if len(enc) > storedSize(n) {
-				t.Errorf("%s: %d bytes make %d, at most %d expected", c.name, n, len(enc), storedSize(n))
+			for i, n := range lengths {
+				data := c.data[:n]
+				enc := appendHuffman([]byte("before"), data)[len("before"):]
+				if len(enc) > storedSize(n) {
+					t.Errorf("%d bytes make %d, at most %d expected", n, len(enc), storedSize(n))
+				}
+				if ratio := float64(len(enc)) / float64(n); i == 0 && ratio > c.ratio {
+					t.Errorf("ratio %.4f, want %.4f", ratio, c.ratio)
+				}
+				if got, err := library.DecodeAll(enc, make([]byte, 0, n)); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("library on %d bytes: %v", n, err)
+				}
+				f, err := parseZstd(enc)
+				if err != nil || !f.literalsOnly || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
+					t.Errorf("%+v, %v", f, err)
+				}
+				got, err := (zstdFilter{}).decode(make([]byte, n), enc)
+				if err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%d bytes: %v", n, err)
+				}
 			}
-			if ratio := float64(len(enc)) / float64(n); i == 0 && ratio > c.ratio {
-				t.Errorf("%s: ratio %.4f, want %.4f", c.name, ratio, c.ratio)
-			}
-			if got, err := library.DecodeAll(enc, make([]byte, 0, n)); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%s: library on %d bytes: %v", c.name, n, err)
-			}
-			f, err := parseZstd(enc)
-			if err != nil || !f.literalsOnly || !f.hasSize || !f.checksum || f.contentSize != uint64(n) {
-				t.Errorf("%s: %+v, %v", c.name, f, err)
-			}
-			got, err := (zstdFilter{}).decode(make([]byte, n), enc)
-			if err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%s: %d bytes: %v", c.name, n, err)
-			}
-		}
+		})
 	}
 }
 

@@ -56,11 +56,13 @@ func TestNewErrors(t *testing.T) {
 		"chunk overflow": func(o *Options) { o.Shape = []int{0, 0}; o.ChunkShape = []int{1 << 40, 1 << 40} },
 		"overflow":       func(o *Options) { o.Shape = []int{1 << 40, 1 << 40}; o.ChunkShape = []int{1, 1} },
 	} {
-		o := ok
-		change(&o)
-		if _, err := New(o); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			o := ok
+			change(&o)
+			if _, err := New(o); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 	if m, err := New(ok); err != nil || m.Format != 3 || !slices.Equal(m.ChunkShape, []int{4}) {
 		t.Errorf("%+v, %v", m, err)
@@ -190,9 +192,11 @@ func TestIsGroup(t *testing.T) {
 		`{"node_type":"gr\u006fup"}`:                               true,
 		base3:                                                      false, `{"node_type":"group"`: false, `{"node_type":["group"]}`: false, `"group"`: false, ``: false,
 	} {
-		if IsGroup([]byte(doc)) != want {
-			t.Errorf("%s: %v", doc, !want)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if IsGroup([]byte(doc)) != want {
+				t.Errorf("%v", !want)
+			}
+		})
 	}
 }
 
@@ -261,9 +265,11 @@ func verdicts(t *testing.T, format int, base string, cases []verdict, mandatory 
 		}
 	}
 	for _, doc := range []string{"", "null", "[]", "{", base + "x", "{}" + base} {
-		if _, err := Parse(format, []byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%q: %v", doc, err)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if _, err := Parse(format, []byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %v, want %v", err, fault.ErrCorrupt)
+			}
+		})
 	}
 }
 

@@ -64,15 +64,17 @@ func TestDeletionAsOrbaxWritesIt(t *testing.T) {
 
 func TestParseDeletion(t *testing.T) {
 	for name, c := range readDeletions(t).Judged {
-		d, err := ParseDeletion([]byte(c.Record), []byte(c.Metadata))
-		switch {
-		case !c.OK && (!errors.Is(err, fault.ErrCorrupt) || d != nil):
-			t.Errorf("%s: %v, %v", name, d, err)
-		case c.OK && (err != nil || d.Name != "opt" || (d.Destination != "") != (name == "moved")):
-			t.Errorf("%s: %+v, %v", name, d, err)
-		case c.OK && name != "more members" && name != "without destination" && string(d.Document()) != c.Record:
-			t.Errorf("%s: became %s", name, d.Document())
-		}
+		t.Run(name, func(t *testing.T) {
+			d, err := ParseDeletion([]byte(c.Record), []byte(c.Metadata))
+			switch {
+			case !c.OK && (!errors.Is(err, fault.ErrCorrupt) || d != nil):
+				t.Errorf("%v, %v", d, err)
+			case c.OK && (err != nil || d.Name != "opt" || (d.Destination != "") != (name == "moved")):
+				t.Errorf("%+v, %v", d, err)
+			case c.OK && name != "more members" && name != "without destination" && string(d.Document()) != c.Record:
+				t.Errorf("became %s", d.Document())
+			}
+		})
 	}
 }
 
@@ -88,9 +90,11 @@ func TestDeletionOfWhatGoCannotHold(t *testing.T) {
 		`{"item_handlers": {"a": "x"}, "custom_metadata": {"s": "\ude00\ud83d"}}`:       false,
 		`{"item_handlers": {"a": "x"}, "custom_metadata": {"s": "\ud83d\ud83d\ude00"}}`: false,
 	} {
-		if _, err := NewDeletion([]byte(doc), "a"); (err == nil) != ok || !ok && !errors.Is(err, fault.ErrUnsupported) {
-			t.Errorf("%s: %v", doc, err)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if _, err := NewDeletion([]byte(doc), "a"); (err == nil) != ok || !ok && !errors.Is(err, fault.ErrUnsupported) {
+				t.Error(err)
+			}
+		})
 	}
 	record := strings.ReplaceAll(readDeletions(t).Judged["good"].Record, `"custom_metadata": {}`, `"custom_metadata": {"s": "\udead"}`)
 	metadata := strings.ReplaceAll(readDeletions(t).Judged["good"].Metadata, `"custom_metadata": {}`, `"custom_metadata": {"s": "\udead"}`)
@@ -111,9 +115,11 @@ func TestNewDeletionRefuses(t *testing.T) {
 		`[]`:                            fault.ErrCorrupt,
 		`{`:                             fault.ErrCorrupt,
 	} {
-		if _, err := NewDeletion([]byte(doc), "a"); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", doc, err, want)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if _, err := NewDeletion([]byte(doc), "a"); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		})
 	}
 }
 

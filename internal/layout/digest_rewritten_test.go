@@ -94,9 +94,11 @@ func TestRewritten(t *testing.T) {
 		"no object":          []byte("[]"),
 		"nothing":            nil,
 	} {
-		if got, err := d.Rewritten(doc); !errors.Is(err, fault.ErrCorrupt) || got != nil {
-			t.Errorf("%s: %q, %v", name, got, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got, err := d.Rewritten(doc); !errors.Is(err, fault.ErrCorrupt) || got != nil {
+				t.Errorf("got %q, %v, want %v", got, err, fault.ErrCorrupt)
+			}
+		})
 	}
 	// After it was accepted once, the next one is proven from there.
 	d.ForgetPart("cfg")
@@ -132,9 +134,11 @@ func TestRewrittenWithoutProof(t *testing.T) {
 		}
 	}
 	for _, wrong := range []string{`"state": `, `"commit_timestamp_nsecs": `, `"metrics": {}`} {
-		if _, err := d.Rewritten(bytes.Replace(one, []byte(wrong), []byte(wrong[:2]+"X"+wrong[3:]), 1)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%s: %v", wrong, err)
-		}
+		t.Run(wrong, func(t *testing.T) {
+			if _, err := d.Rewritten(bytes.Replace(one, []byte(wrong), []byte(wrong[:2]+"X"+wrong[3:]), 1)); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %v, want %v", err, fault.ErrCorrupt)
+			}
+		})
 	}
 }
 

@@ -146,9 +146,11 @@ func TestParseDigestsRefuses(t *testing.T) {
 	}
 	h := hexOf(sha256.Sum256(nil))
 	for _, lines := range []string{"x\n", h + "\n", h + " a\n", h[:62] + "  a\n", h + "0  a\n", "z" + h[1:] + "  a\n", "\n", "#\n"} {
-		if _, err := ParseDigests(sum(lines)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%q: %v", lines, err)
-		}
+		t.Run(lines, func(t *testing.T) {
+			if _, err := ParseDigests(sum(lines)); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %v, want %v", err, fault.ErrCorrupt)
+			}
+		})
 	}
 	if _, err := ParseDigests(sum(h + "  a\n")); err != nil {
 		t.Error(err)

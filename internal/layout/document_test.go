@@ -54,9 +54,11 @@ func TestEncodeDocumentRefuses(t *testing.T) {
 		"NaN":              math.NaN(),
 		"a function":       func() {},
 	} {
-		if doc, err := EncodeDocument(v); !errors.Is(err, fault.ErrLeafType) || doc != nil {
-			t.Errorf("%s: %.60q, %v", name, doc, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if doc, err := EncodeDocument(v); !errors.Is(err, fault.ErrLeafType) || doc != nil {
+				t.Errorf("got %.60q, %v, want %v", doc, err, fault.ErrLeafType)
+			}
+		})
 	}
 }
 
@@ -72,15 +74,17 @@ func TestEncodeDocumentExact(t *testing.T) {
 		"constants": []any{nil, true, false, []any{}, map[string]any{}},
 		"digits":    new(big.Int).Sub(new(big.Int).Exp(big.NewInt(10), big.NewInt(4300), nil), big.NewInt(1)),
 	} {
-		doc, err := EncodeDocument(v)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		got, err := DecodeJSON(doc)
-		if err != nil || !reflect.DeepEqual(got, v) || name == "floats" && !math.Signbit(got.([]any)[5].(float64)) {
-			t.Errorf("%s: %v, %v, want %v", name, got, err, v)
-		}
+		t.Run(name, func(t *testing.T) {
+			doc, err := EncodeDocument(v)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got, err := DecodeJSON(doc)
+			if err != nil || !reflect.DeepEqual(got, v) || name == "floats" && !math.Signbit(got.([]any)[5].(float64)) {
+				t.Errorf("%v, %v, want %v", got, err, v)
+			}
+		})
 	}
 	if doc, err := EncodeDocument(json.RawMessage(`["\ufffd\ud83d\ude00"]`)); err != nil {
 		t.Errorf("escapes of whole characters: %s, %v", doc, err)

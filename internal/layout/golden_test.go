@@ -67,38 +67,40 @@ func sortLeaves(leaves []TreeLeaf) []TreeLeaf {
 
 func TestGoldenTrees(t *testing.T) {
 	for name, want := range goldenPaths(t) {
-		doc := readFile(t, "documents", name, "METADATA")
-		m, err := ParseTree(doc)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if _, _, ok := scanTree(doc); !ok {
-			t.Errorf("%s: it is read by encoding/json", name)
-		}
-		if wantZarr3 := name != "kinds_zarr2"; m.Zarr3 != wantZarr3 {
-			t.Errorf("%s: Zarr3 is %v", name, m.Zarr3)
-		}
-		if wantOCDBT := name != "kinds_files"; m.OCDBT == nil || *m.OCDBT != wantOCDBT {
-			t.Errorf("%s: OCDBT is %v", name, m.OCDBT)
-		}
-		sortLeaves(m.Leaves)
-		slices.SortFunc(want, tree.Path.Compare)
-		var got []tree.Path
-		for _, l := range m.Leaves {
-			got = append(got, l.Path)
-		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: paths\n got %v\nwant %v", name, got, want)
-		}
-		again, err := ParseTree(m.Document())
-		if err != nil {
-			t.Fatalf("%s: its own document: %v", name, err)
-		}
-		sortLeaves(again.Leaves)
-		if !reflect.DeepEqual(again, m) {
-			t.Errorf("%s: reading what is written\n got %+v\nwant %+v", name, again, m)
-		}
-		sameJSON(t, name, m.Document(), doc)
+		t.Run(name, func(t *testing.T) {
+			doc := readFile(t, "documents", name, "METADATA")
+			m, err := ParseTree(doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, ok := scanTree(doc); !ok {
+				t.Error("it is read by encoding/json")
+			}
+			if wantZarr3 := name != "kinds_zarr2"; m.Zarr3 != wantZarr3 {
+				t.Errorf("Zarr3 is %v", m.Zarr3)
+			}
+			if wantOCDBT := name != "kinds_files"; m.OCDBT == nil || *m.OCDBT != wantOCDBT {
+				t.Errorf("OCDBT is %v", m.OCDBT)
+			}
+			sortLeaves(m.Leaves)
+			slices.SortFunc(want, tree.Path.Compare)
+			var got []tree.Path
+			for _, l := range m.Leaves {
+				got = append(got, l.Path)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("paths\n got %v\nwant %v", got, want)
+			}
+			again, err := ParseTree(m.Document())
+			if err != nil {
+				t.Fatalf("its own document: %v", err)
+			}
+			sortLeaves(again.Leaves)
+			if !reflect.DeepEqual(again, m) {
+				t.Errorf("reading what is written\n got %+v\nwant %+v", again, m)
+			}
+			sameJSON(t, name, m.Document(), doc)
+		})
 	}
 }
 
@@ -144,9 +146,11 @@ func TestGoldenKinds(t *testing.T) {
 		"slash/name": {ValueType: String},
 	}
 	for name, w := range want {
-		if !reflect.DeepEqual(got[name], w) {
-			t.Errorf("%s: got %+v, want %+v", name, got[name], w)
-		}
+		t.Run(name, func(t *testing.T) {
+			if !reflect.DeepEqual(got[name], w) {
+				t.Errorf("got %+v, want %+v", got[name], w)
+			}
+		})
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d leaves, want %d", len(got), len(want))
@@ -158,21 +162,23 @@ func TestGoldenStrings(t *testing.T) {
 		"strings_zarr3": {"a": "x", "b.0": "", "b.1": "y\n\"", "b.2": "é日😀", "deep.c.d": "z"},
 		"kinds_zarr3":   {"list.2": "text", "slash/name": "nested"},
 	} {
-		doc := readFile(t, "documents", file, "strings")
-		s, err := ParseStrings(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, w := range want {
-			if got, ok := s.Get(name); !ok || got != w {
-				t.Errorf("%s: %s is %q %v, want %q", file, name, got, ok, w)
+		t.Run(file, func(t *testing.T) {
+			doc := readFile(t, "documents", file, "strings")
+			s, err := ParseStrings(doc)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		ours, err := StringsDocument(want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sameJSON(t, file, ours, doc)
+			for name, w := range want {
+				if got, ok := s.Get(name); !ok || got != w {
+					t.Errorf("%s is %q %v, want %q", name, got, ok, w)
+				}
+			}
+			ours, err := StringsDocument(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameJSON(t, file, ours, doc)
+		})
 	}
 }
 

@@ -17,9 +17,11 @@ import (
 
 func TestCheckName(t *testing.T) {
 	for _, name := range []string{"state", "a", "params.ema", "0", "日本語", "a b", "Metrics", "d", "x.orbax", strings.Repeat("n", 255)} {
-		if err := CheckName(name); err != nil {
-			t.Errorf("%q: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := CheckName(name); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	for _, name := range []string{
 		"", ".", "..", "/", "a/b", "/a", "a/", `a\b`, "a\x00b", "\xff", strings.Repeat("n", 256),
@@ -27,9 +29,11 @@ func TestCheckName(t *testing.T) {
 		"orbax.checkpoint", "commit_success.txt", "digests.sha256",
 		"x.orbax-checkpoint-tmp", ".orbax-checkpoint-tmp", "x.orbax-checkpoint-tmp-12",
 	} {
-		if err := CheckName(name); !errors.Is(err, fault.ErrReservedName) {
-			t.Errorf("%q: %v, want %v", name, err, fault.ErrReservedName)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := CheckName(name); !errors.Is(err, fault.ErrReservedName) {
+				t.Errorf("%v, want %v", err, fault.ErrReservedName)
+			}
+		})
 	}
 }
 
@@ -54,9 +58,11 @@ func TestDecodeJSON(t *testing.T) {
 		`"0e-7370001"`:                 "0e-7370001",
 		`{"a": "-Infinity"}`:           map[string]any{"a": "-Infinity"},
 	} {
-		if got, err := DecodeJSON([]byte(doc)); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %#v, %v, want %#v", doc, got, err, want)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if got, err := DecodeJSON([]byte(doc)); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%#v, %v, want %#v", got, err, want)
+			}
+		})
 	}
 	// NaN is not equal to itself, and no spelling of zero is taken for it.
 	v, err := DecodeJSON([]byte(`[NaN, 0e0, 0e00000000, 0e00000001, {"NaN": NaN}]`))
@@ -120,9 +126,11 @@ func TestParseCheckpoint(t *testing.T) {
 		`[]`, `null`, `3`, `{`, `{"item_handlers": 3}`, `{"item_handlers": {"a": 3}}`, `{"init_timestamp_nsecs": "now"}`,
 		`{"commit_timestamp_nsecs": 1.5}`, `{"custom_metadata": 3}`, `{"custom_metadata": []}`, "{\"\xff\": 1}",
 	} {
-		if got, err := ParseCheckpoint([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%s: %+v, %v", doc, got, err)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if got, err := ParseCheckpoint([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %+v, %v, want %v", got, err, fault.ErrCorrupt)
+			}
+		})
 	}
 }
 
@@ -203,9 +211,11 @@ func TestCheckCustomRefuses(t *testing.T) {
 		"our key":   map[string]any{listKey: []any{1}},
 		"our key 2": json.RawMessage(`{"\u006frbax_go_list": [1]}`),
 	} {
-		if raw, err := CheckCustom(v); err == nil {
-			t.Errorf("%s: accepted as %s", name, raw)
-		}
+		t.Run(name, func(t *testing.T) {
+			if raw, err := CheckCustom(v); err == nil {
+				t.Errorf("accepted as %s", raw)
+			}
+		})
 	}
 	if _, err := CheckCustom(map[string]any{listKey: 1}); !errors.Is(err, fault.ErrReservedName) {
 		t.Errorf("reserved key: %v", err)
@@ -258,9 +268,11 @@ func TestStringsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range values {
-		if got, ok := s.Get(name); !ok || got != want {
-			t.Errorf("%q: %q %v, want %q", name, got, ok, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got, ok := s.Get(name); !ok || got != want {
+				t.Errorf("%q %v, want %q", got, ok, want)
+			}
+		})
 	}
 	for _, name := range []string{"x", "d", "a/b", "d/e/f", "/", "b"} {
 		if got, ok := s.Get(name); ok {
@@ -268,14 +280,18 @@ func TestStringsDocument(t *testing.T) {
 		}
 	}
 	for _, names := range [][]string{{"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"}, {"a/b/c", "a"}, {"", "/x"}} {
-		if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.ErrKeyCollision) {
-			t.Errorf("%q: %s, %v", names, doc, err)
-		}
+		t.Run(strings.Join(names, " "), func(t *testing.T) {
+			if doc, err := StringsDocument(map[string]string{names[0]: "", names[1]: ""}); !errors.Is(err, fault.ErrKeyCollision) {
+				t.Errorf("got %s, %v, want %v", doc, err, fault.ErrKeyCollision)
+			}
+		})
 	}
 	for name, ok := range map[string]bool{"a": true, "a/b": true, "a~": false, "~0": false, "": true} {
-		if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.ErrReservedName) {
-			t.Errorf("%q: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := CheckStringName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.ErrReservedName) {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -305,9 +321,11 @@ func TestParseStrings(t *testing.T) {
 func TestParseArrays(t *testing.T) {
 	for _, doc := range []string{``, `[]`, `3`, `{`, `{"array_metadatas": 3}`, `{"array_metadatas": [{"array_metadata": {"write_shape": [1.5]}}]}`,
 		`{"array_metadatas": {}}`, `{"array_metadatas": "["}`, `{"array_metadatas": [3]}`, `{"array_metadatas": [{}, []]}`, `{"array_metadatas": [{}}`} {
-		if m, err := ParseArrays([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%s: %+v, %v", doc, m, err)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if m, err := ParseArrays([]byte(doc)); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %+v, %v, want %v", m, err, fault.ErrCorrupt)
+			}
+		})
 	}
 	for doc, want := range map[string]map[string]ArrayMetadata{
 		`{}`: {}, `null`: {}, `{"array_metadatas": null}`: {}, `{"array_metadatas": []}`: {}, `{"array_metadatas": [null]}`: {"": {}},
@@ -316,9 +334,11 @@ func TestParseArrays(t *testing.T) {
 			"a": {Name: "a", ChunkShape: []int{2}}, "": {}},
 		`{"array_metadatas": [{"array_metadata": {"param_name": "a", "ext_metadata": {"random_key_impl": "rbg", "z": {}}}}]}`: {"a": {Name: "a", PRNGImpl: "rbg"}},
 	} {
-		if m, err := ParseArrays([]byte(doc)); err != nil || !reflect.DeepEqual(m, want) {
-			t.Errorf("%s: %+v, %v", doc, m, err)
-		}
+		t.Run(doc, func(t *testing.T) {
+			if m, err := ParseArrays([]byte(doc)); err != nil || !reflect.DeepEqual(m, want) {
+				t.Errorf("%+v, %v", m, err)
+			}
+		})
 	}
 	doc := ArraysDocument([]ArrayMetadata{{Name: "s"}})
 	if strings.Contains(string(doc), `"write_shape":null`) {

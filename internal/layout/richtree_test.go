@@ -58,9 +58,11 @@ func TestTuplesAreMarked(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"a.0.0": "-t-", "a.1.0": "-tt", "nt.mu.0": "--t", "category.entries.0": "---"} {
-		if got[name] != want {
-			t.Errorf("%s: %s, want %s", name, got[name], want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got[name] != want {
+				t.Errorf("%s, want %s", got[name], want)
+			}
+		})
 	}
 }
 
@@ -75,9 +77,11 @@ func TestHostileRichTree(t *testing.T) {
 		"field's name": `{"category": "namedtuple", "entries": [{"key": 1}]}`,
 		"too deep":     strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
 	} {
-		if _, err := ParseTree(treeWith(t, rich, "a")); !errors.Is(err, fault.ErrCorrupt) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := ParseTree(treeWith(t, rich, "a")); !errors.Is(err, fault.ErrCorrupt) {
+				t.Errorf("got %v, want %v", err, fault.ErrCorrupt)
+			}
+		})
 	}
 }
 

@@ -27,22 +27,26 @@ func TestOtherForms(t *testing.T) {
 		"a null shape":            `{"tree_metadata": {` + strings.Replace(entry, `"skip`, `"write_shape": null, "skip`, 1) + `}}`,
 		"an exponent in a number": `{"tree_metadata": {` + strings.Replace(entry, `"key_type": 2`, `"key_type": 2e0`, 1) + `}}`,
 	} {
-		if m, _, ok := scanTree([]byte(doc)); ok {
-			t.Errorf("%s: was read as %+v", name, m)
-		}
-		want, _, wantErr := decodeTree([]byte(doc))
-		got, err := ParseTree([]byte(doc))
-		if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(byDocument(got), byDocument(want)) {
-			t.Errorf("%s: %+v, %v; want %+v, %v", name, got, err, want, wantErr)
-		}
+		t.Run(name, func(t *testing.T) {
+			if m, _, ok := scanTree([]byte(doc)); ok {
+				t.Errorf("was read as %+v", m)
+			}
+			want, _, wantErr := decodeTree([]byte(doc))
+			got, err := ParseTree([]byte(doc))
+			if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(byDocument(got), byDocument(want)) {
+				t.Errorf("%+v, %v; want %+v, %v", got, err, want, wantErr)
+			}
+		})
 	}
 	// As they are written, in whatever order.
 	for name, doc := range map[string]string{
 		"unsorted": `{"use_zarr3": true, "tree_metadata": {` + entry + `,` + next + `}}`,
 		"spaced":   "\n{ \"tree_metadata\" : {\t" + entry + " } }\r\n",
 	} {
-		if _, _, ok := scanTree([]byte(doc)); !ok {
-			t.Errorf("%s: is left to encoding/json", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, _, ok := scanTree([]byte(doc)); !ok {
+				t.Error("is left to encoding/json")
+			}
+		})
 	}
 }

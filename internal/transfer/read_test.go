@@ -64,33 +64,35 @@ func TestReadErrors(t *testing.T) {
 		"absolute":    {Extent{"/etc/passwd", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
 		"empty":       {Extent{"", 0, 4}, 0, nil, fault.ErrCorrupt, "leads out"},
 	} {
-		// One that is good beside it, joined with it where the file is the same.
-		read := func(failed func(error) error) (ok int32, err error) {
-			var good atomic.Int32
-			reads := []Read{
-				{Leaf: "x.y", Extent: c.e, Dst: make([]byte, c.dst), Done: func([]byte) error { return c.done }, Failed: failed},
-				{Leaf: "good", Extent: Extent{"d/f", 10, 10}, Done: func([]byte) error { good.Add(1); return nil }},
+		t.Run(name, func(t *testing.T) {
+			// One that is good beside it, joined with it where the file is the same.
+			read := func(failed func(error) error) (ok int32, err error) {
+				var good atomic.Int32
+				reads := []Read{
+					{Leaf: "x.y", Extent: c.e, Dst: make([]byte, c.dst), Done: func([]byte) error { return c.done }, Failed: failed},
+					{Leaf: "good", Extent: Extent{"d/f", 10, 10}, Done: func([]byte) error { good.Add(1); return nil }},
+				}
+				err = new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads)
+				return good.Load(), err
 			}
-			err = new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads)
-			return good.Load(), err
-		}
-		_, err := read(nil)
-		var leaf *fault.Leaf
-		if !errors.As(err, &leaf) || leaf.Path != "x.y" || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%s: %v", name, err)
-		}
-		var seen []error
-		good, err := read(func(err error) error { seen = append(seen, err); return nil })
-		if err != nil || len(seen) != 1 || !errors.As(seen[0], &leaf) || leaf.Path != "x.y" {
-			t.Errorf("%s: Failed was told %v; result %v", name, seen, err)
-		}
-		if good != 1 {
-			t.Errorf("%s: another read was done %d times", name, good)
-		}
-		stop := errors.New("stop")
-		if _, err := read(func(error) error { return stop }); !errors.Is(err, stop) {
-			t.Errorf("%s: Failed says %v, result %v", name, stop, err)
-		}
+			_, err := read(nil)
+			var leaf *fault.Leaf
+			if !errors.As(err, &leaf) || leaf.Path != "x.y" || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+				t.Error(err)
+			}
+			var seen []error
+			good, err := read(func(err error) error { seen = append(seen, err); return nil })
+			if err != nil || len(seen) != 1 || !errors.As(seen[0], &leaf) || leaf.Path != "x.y" {
+				t.Errorf("Failed was told %v; result %v", seen, err)
+			}
+			if good != 1 {
+				t.Errorf("another read was done %d times", good)
+			}
+			stop := errors.New("stop")
+			if _, err := read(func(error) error { return stop }); !errors.Is(err, stop) {
+				t.Errorf("Failed says %v, result %v", stop, err)
+			}
+		})
 	}
 }
 

@@ -254,20 +254,22 @@ func TestAppendErrors(t *testing.T) {
 		"too long":  {Leaf: "params.w", Bound: 8, Append: func(dst []byte) ([]byte, error) { return append(dst, make([]byte, 9)...), nil }},
 		"very long": {Leaf: "params.w", Bound: 8, Append: func(dst []byte) ([]byte, error) { return append(dst, make([]byte, 1<<20)...), nil }},
 	} {
-		items := []Item{itemOf("a", noise(100, 1), 0), bad, itemOf("b", noise(100, 1), 0)}
-		s, _ := stage(t)
-		_, err := new(Engine).WritePacked(t.Context(), s, "f", items)
-		s2, _ := stage(t)
-		err2 := new(Engine).WriteFiles(t.Context(), s2, []string{"x/a", "x/b", "x/c"}, items)
-		for _, err := range []error{err, err2} {
-			var leaf *fault.Leaf
-			if !errors.As(err, &leaf) || leaf.Path != "params.w" {
-				t.Errorf("%s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			items := []Item{itemOf("a", noise(100, 1), 0), bad, itemOf("b", noise(100, 1), 0)}
+			s, _ := stage(t)
+			_, err := new(Engine).WritePacked(t.Context(), s, "f", items)
+			s2, _ := stage(t)
+			err2 := new(Engine).WriteFiles(t.Context(), s2, []string{"x/a", "x/b", "x/c"}, items)
+			for _, err := range []error{err, err2} {
+				var leaf *fault.Leaf
+				if !errors.As(err, &leaf) || leaf.Path != "params.w" {
+					t.Error(err)
+				}
+				if name == "error" && !errors.Is(err, boom) {
+					t.Error(err)
+				}
 			}
-			if name == "error" && !errors.Is(err, boom) {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
+		})
 	}
 }
 
