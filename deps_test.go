@@ -32,6 +32,7 @@ var imports = map[string]string{
 	"internal/strided":   "internal/fault internal/region array",
 	"internal/mmap":      "golang.org/x/sys",
 	"internal/msgpack":   "internal/fault",
+	"internal/future":    "",
 	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"internal/ckdir":     "internal/fault internal/transfer storage tree",
