@@ -211,7 +211,7 @@ func TestShardingsLost(t *testing.T) {
 		}
 		m, err := orbax.Metadata(ctx, path, orbax.Select("w"))
 		if err != nil || m.Err() != nil || !errors.Is(m.Tree.ShardingErr, orbax.ErrCorrupt) || m.Tree.Leaves[0].Sharding != nil {
-			t.Errorf("%s: %+v, %v", name, m, err)
+			t.Errorf("%s: got %v, %v, sharding %v, %v; want only ErrCorrupt about the sharding", name, err, m.Err(), m.Tree.Leaves[0].Sharding, m.Tree.ShardingErr)
 		}
 		if err := orbax.Verify(ctx, path); !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(fmt.Sprint(err), "_sharding") {
 			t.Errorf("%s: verify: %v", name, err)

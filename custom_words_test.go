@@ -176,6 +176,6 @@ func TestCustomMetadataOddZero(t *testing.T) {
 	}
 	got := m.Custom.(map[string]any)
 	if b, ok := got["b"].(float64); got["a"] != 0.0 || !ok || b != 0 || !math.Signbit(b) || !math.IsNaN(got["c"].(float64)) {
-		t.Errorf("%v", got)
+		t.Errorf("got %v, want a=0 b=-0 c=NaN", got)
 	}
 }

@@ -139,7 +139,7 @@ func TestDeleteWhole(t *testing.T) {
 			}
 			var oerr *orbax.Error
 			if !errors.Is(err, tc.want) || !strings.Contains(fmt.Sprint(err), tc.says) || !errors.As(err, &oerr) || oerr.Op != "delete" || oerr.Path != path {
-				t.Errorf("got %v, want %v", err, tc.want)
+				t.Errorf("got %v, want %v that says %q, of a deletion of %s", err, tc.want, tc.says, path)
 			}
 			if after := snapshotDir(t, dir); !slices.Equal(before, after) {
 				t.Errorf("before %q, after %q", before, after)

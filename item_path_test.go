@@ -48,7 +48,7 @@ func TestItemPath(t *testing.T) {
 	}
 	m, err := orbax.Metadata(ctx, path)
 	if err != nil || m.Path != path || len(m.Tree.Leaves) != 1 || m.Custom.(map[string]any)["k"] != "v" {
-		t.Errorf("%+v, %v", m, err)
+		t.Errorf("got %+v, %v; want path %s, one leaf, and custom metadata k=v", m, err, path)
 	}
 	must(orbax.Verify(ctx, path))
 	if is, err := orbax.IsCheckpoint(ctx, path); is || err != nil {

@@ -62,6 +62,6 @@ func TestLeafErrors(t *testing.T) {
 	check(t.Context(), fs.ErrClosed)
 	_, err = ck.Tree(t.Context())
 	if e, ok := errors.AsType[*orbax.Error](err); !ok || e.Path != path || e.Op != "open" || !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("Tree: %v", err)
+		t.Errorf("Tree: got %v, want an *orbax.Error of opening %s that matches fs.ErrClosed", err, path)
 	}
 }

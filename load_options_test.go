@@ -105,7 +105,7 @@ func TestMissingChunks(t *testing.T) {
 	for name, path := range map[string]string{"zarr array": bare, "directory": folder} {
 		m, err := orbax.Metadata(ctx, path)
 		if err != nil || m.Err() != nil || m.Tree.Leaves[0].MissingChunks != 1 || m.Tree.Leaves[0].StoredBytes != 2 {
-			t.Errorf("%s: Metadata: %+v, %v", name, m, err)
+			t.Errorf("%s: Metadata: %+v of %+v, %v, %v; want 1 chunk that is missing and 2 bytes", name, m, m.Tree.Leaves, err, m.Err())
 		}
 		if err := orbax.Verify(ctx, path); err != nil {
 			t.Errorf("%s: Verify: %v", name, err)

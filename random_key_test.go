@@ -113,7 +113,7 @@ func TestRandomKeyInto(t *testing.T) {
 	}
 	v, err := ck.Load(t.Context(), orbax.Name("tuple"))
 	if tuple, ok := v.(tree.Tuple); err != nil || !ok || len(tuple) != 5 || tuple[0] != "MT19937" || tuple[3] != 1 {
-		t.Errorf("Load gives %T %v, %v", v, v, err)
+		t.Errorf("Load gives %T %v, %v; want a tuple of 5 that begins with MT19937 and has 1 at 3", v, v, err)
 	}
 	if err := ck.LoadInto(t.Context(), &state, orbax.Name("tuple")); err != nil || state.Name != "MT19937" || state.HasGauss != 1 {
 		t.Errorf("LoadInto gives %+v, %v", state, err)

@@ -100,7 +100,7 @@ func TestReportOfRefused(t *testing.T) {
 	} {
 		var s orbax.Stats
 		if err := load(orbax.Report(&s)); err == nil || s.Op != "load" || s.Phase != orbax.PhaseDone || s.Arrays != 0 {
-			t.Errorf("%s: %v, %+v", what, err, s)
+			t.Errorf("%s: got %v, %#v; want an error, and a load that is done with no array", what, err, s)
 		}
 	}
 }

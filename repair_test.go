@@ -108,7 +108,7 @@ func TestRepair(t *testing.T) {
 			}
 			tree := report.Trees[0]
 			if tree.Name != "state" || tree.Damage == nil || tree.Obstacle != nil || len(tree.Databases) != 3 || tree.Keys != 12 {
-				t.Errorf("the plan: %v, %+v", report, tree)
+				t.Errorf("the plan: %v, %+v; want damage of state, no obstacle, 3 databases and 12 keys", report, tree)
 			}
 			if !reflect.DeepEqual(readFiles(t, path), before) {
 				t.Error("something was written")

@@ -29,16 +29,17 @@ func TestReport(t *testing.T) {
 	}
 	const bytes = 2*4<<20 + 8
 	if s.Op != "save" || s.Phase != orbax.PhaseDone || s.Arrays != 3 || s.Bytes != bytes || s.Shared != 4<<20 || s.Copied != 0 || s.Files < 8 {
-		t.Errorf("saved: %+v", s)
+		t.Errorf("saved: got %#v; want a save that is done, 3 arrays of %d bytes, %d of them shared and none copied, 8 files or more", s, bytes, 4<<20)
 	}
 	if s.Leaf != "w" && s.Leaf != "tied" {
 		t.Errorf("the data of %q was moved last", s.Leaf)
 	}
 	if s.Moved < 4<<20 || s.Moved > 5<<20 || s.Planned < s.Moved {
-		t.Errorf("moved %d of %d bytes", s.Moved, s.Planned)
+		t.Errorf("moved %d of %d bytes, want from %d to %d and no more than planned", s.Moved, s.Planned, 4<<20, 5<<20)
 	}
 	if sum := s.Prepare + s.Snapshot + s.Transfer + s.Commit; sum != s.Elapsed || s.Transfer <= 0 || s.Commit <= 0 || s.Snapshot != 0 {
-		t.Errorf("the phases took %v of %v: %+v", sum, s.Elapsed, s)
+		t.Errorf("the phases took %v of %v: prepare %v, snapshot %v, transfer %v, commit %v; want all of it, and no snapshot",
+			sum, s.Elapsed, s.Prepare, s.Snapshot, s.Transfer, s.Commit)
 	}
 	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s)); err != nil {
 		t.Fatal(err)
@@ -47,7 +48,7 @@ func TestReport(t *testing.T) {
 		t.Error("no leaf was loaded last")
 	}
 	if s.Op != "load" || s.Phase != orbax.PhaseDone || s.Arrays != 3 || s.Bytes != bytes || s.Moved < 8<<20 || s.Planned < s.Moved || s.Files == 0 {
-		t.Errorf("loaded: %+v", s)
+		t.Errorf("loaded: got %#v; want a load that is done, 3 arrays of %d bytes, %d of them moved or more, no fewer planned, and files", s, bytes, 8<<20)
 	}
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("done", "stats", s)
@@ -61,11 +62,11 @@ func TestReport(t *testing.T) {
 	}
 	s = orbax.Stats{}
 	if err := orbax.LoadInto(t.Context(), path, &state, orbax.Report(&s), orbax.Name("none")); err == nil || s.Op != "load" || s.Phase != orbax.PhaseDone || s.Err == nil {
-		t.Errorf("%v, %+v", err, s)
+		t.Errorf("got %v, %#v; want an error, and a load that is done with one", err, s)
 	}
 	s = orbax.Stats{}
 	if err := orbax.Save(t.Context(), path, state, orbax.Report(&s)); err == nil || s.Op != "save" || s.Phase != orbax.PhaseDone || !errors.Is(s.Err, orbax.ErrExist) || !strings.Contains(s.String(), "failed: ") {
-		t.Errorf("%v, %+v", err, s)
+		t.Errorf("got %v, %#v, %q; want ErrExist, and a save that is done with it", err, s, s)
 	}
 	ck, err := orbax.Open(t.Context(), path)
 	if err != nil {
@@ -95,7 +96,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := len(seen); n < 2 || seen[n-1].Phase != orbax.PhaseDone || seen[0].Phase != orbax.PhaseTransfer || seen[0].Elapsed <= 0 {
-		t.Errorf("told %+v", seen)
+		t.Errorf("reported %#v; want a transfer that has begun first, and the end last", seen)
 	}
 	for range 100 {
 		if runtime.NumGoroutine() <= before {

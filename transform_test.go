@@ -89,7 +89,7 @@ func TestTransform(t *testing.T) {
 	_, err = orbax.Load(ctx, path, orbax.Transform(transform.Drop("nope"), transform.Rename(map[string]string{"step": "note"})))
 	var oe *orbax.Error
 	if !errors.Is(err, orbax.ErrStructure) || !errors.Is(err, orbax.ErrKeyCollision) || !errors.As(err, &oe) || len(oe.Problems()) != 2 {
-		t.Errorf("mistakes: %v", err)
+		t.Errorf("mistakes: got %v; want two problems, of ErrStructure and ErrKeyCollision", err)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestTransformCheckpointables(t *testing.T) {
 		transform.Set("w", transform.Leaf("w").Index(0, 9))))
 	var e *orbax.Error
 	if !errors.As(err, &e) || len(e.Leaves()) != 3 || !errors.Is(err, orbax.ErrStructure) || !errors.Is(err, orbax.ErrNotExist) || !errors.Is(err, orbax.ErrShape) {
-		t.Errorf("%v", err)
+		t.Errorf("got %v; want three leaves, of ErrStructure, ErrNotExist and ErrShape", err)
 	}
 	for _, want := range []string{
 		`leaf q: rule 1 (Set "q"): checkpointable "json": structure mismatch: not a pytree`,

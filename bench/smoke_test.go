@@ -37,7 +37,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 || len(got.Incremental) != 1 {
-		t.Fatalf("%d cases, %d series, %d runs", len(got.Cases), len(got.Growth), len(got.Incremental))
+		t.Fatalf("%d cases, %d series, %d runs; want 2, 2 of which the first has 2, and 1", len(got.Cases), len(got.Growth), len(got.Incremental))
 	}
 	for _, c := range append(got.Cases, got.Growth[0].Cases...) {
 		for _, r := range c.Rows {

@@ -105,7 +105,7 @@ func TestReadDir(t *testing.T) {
 	}
 	infos, err := dir.List(ctx, ".")
 	if err != nil || len(infos) != 3 || infos[0].Name != "a" || !infos[0].Dir || infos[2].Size != 10_000 {
-		t.Errorf("%+v, %v", infos, err)
+		t.Errorf("got %+v, %v; want the directory a, and two more of which the last has 10000 bytes", infos, err)
 	}
 	for _, name := range []string{"..", "../x", "/x", "", "a/../b"} {
 		if _, err := dir.ReadFile(ctx, name); !errors.Is(err, fault.ErrReservedName) {

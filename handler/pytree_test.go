@@ -201,7 +201,7 @@ func TestStorageOfEachLeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !m["w"].(*array.Array).Equal(cast) || !m["v"].(*array.Array).Equal(state["v"].(*array.Array)) || m["n"] != 7 || m["f"] != 1.5 {
-		t.Errorf("got %v", m)
+		t.Errorf("got %v, want w=%v v=%v n=7 f=1.5", m, cast, state["v"])
 	}
 }
 

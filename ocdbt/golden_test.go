@@ -111,7 +111,7 @@ func TestGoldenShapes(t *testing.T) {
 	}
 	c := db("orbax").config
 	if c.MaxInlineValueBytes != 1024 || c.MaxDecodedNodeBytes != 100_000_000 || c.VersionTreeArityLog2 != 4 || !c.Zstd || c.ZstdLevel != 0 {
-		t.Errorf("orbax: config %+v", c)
+		t.Errorf("orbax: got config %+v, want 1024 bytes inline, nodes of 100000000, arity 4, zstd at level 0", c)
 	}
 	big, _, err := db("orbax").Get(t.Context(), "big/c/0")
 	if err != nil || !strings.HasPrefix(big.Ref.File, "ocdbt.process_0/d/") {

@@ -76,7 +76,7 @@ func TestSession(t *testing.T) {
 		s, err := partial.Open(ctx, path+".partial_save")
 		must(t, err)
 		if len(s.Parts) != i+1 || s.Path != path || s.Parts[i].Bytes == 0 || s.Parts[i].Saved.IsZero() || len(s.Parts[i].Keys) == 0 {
-			t.Errorf("session %+v", s)
+			t.Errorf("got session %+v, want %d parts at %s, all with bytes, a time and keys", s, i+1, path)
 		}
 	}
 	if _, err := orbax.Load(ctx, path); !errors.Is(err, orbax.ErrNotExist) {

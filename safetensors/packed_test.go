@@ -23,7 +23,7 @@ func TestReadHeaderDTypes(t *testing.T) {
 	} {
 		h, err := readHeader(file(`{"a":`+tensor(c.name, "[2,4]", 0, uint64(c.bytes))+`}`, int(c.bytes)))
 		if err != nil || h.Tensors[0].DType != c.dtype || h.Tensors[0].Length != c.bytes || h.Tensors[0].Err != nil {
-			t.Errorf("%s: %+v, %v", c.name, h, err)
+			t.Errorf("%s: got %+v, %v; want %v of %d bytes", c.name, h, err, c.dtype, c.bytes)
 		}
 	}
 }
@@ -36,7 +36,7 @@ func TestReadHeaderUnknownDType(t *testing.T) {
 	}
 	a, b := h.Tensors[0], h.Tensors[1]
 	if !errors.Is(a.Err, fault.ErrDType) || a.DType != array.Invalid || a.Length != 2 || !slices.Equal(a.Shape, []int{5}) {
-		t.Errorf("a: %+v", a)
+		t.Errorf("a: got %+v, want shape [5] of 2 bytes, and ErrDType", a)
 	}
 	if b.Err != nil || b.DType != array.Uint8 || b.Length != 3 {
 		t.Errorf("b: %+v", b)

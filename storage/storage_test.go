@@ -42,7 +42,7 @@ func TestRead(t *testing.T) {
 	infos, err := store.List(ctx, dir)
 	must(t, err)
 	if len(infos) != 2 || infos[0].Name != "f" || infos[0].Size != 5 || infos[0].Dir || infos[1].Name != "sub" || !infos[1].Dir {
-		t.Errorf("List: %+v", infos)
+		t.Errorf("List: got %+v, want the file f of 5 bytes and the directory sub", infos)
 	}
 	if info, err := store.Stat(ctx, dir+"/sub"); err != nil || info.Name != "sub" || !info.Dir {
 		t.Errorf("Stat: %+v, %v", info, err)

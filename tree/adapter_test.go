@@ -62,7 +62,7 @@ func TestAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out.X != keep || keep.v[0] != 1 || out.Y[0] != nil || out.Y[1].data()[0] != 2 || out.Z != nil {
-		t.Errorf("got %+v", out)
+		t.Errorf("got %+v; want X kept and 1, Y of nothing and 2, no Z", out)
 	}
 	nothing := tree.NewAdapter[*dense](nil, nil)
 	if _, err := tree.Flatten(in, nothing, tree.Adapter{}); !errors.Is(err, fault.ErrLeafType) {

@@ -239,7 +239,7 @@ func TestBindInPlace(t *testing.T) {
 		t.Error("memory was replaced")
 	}
 	if s.S[1] != 2 || s.A != [2]int8{3, 4} || string(s.B) != "yz" || s.W.Bytes()[0] != 5 || old.M["n"] != 2 || *s.P != (Base{1, 9}) || old.L[0] != "l" || s.un != 4 {
-		t.Errorf("got %+v", s)
+		t.Errorf("got %+v, map %v; want S[1]=2 A=[3 4] B=yz W[0]=5 M[n]=2 P={1 9} L[0]=l un=4", s, old.M)
 	}
 }
 

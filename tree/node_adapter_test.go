@@ -82,7 +82,7 @@ func TestNodeAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out.A != kept || &kept.values[0] != &values[0] || values[1] != 2 || out.E != any(memory) || out.N != nil {
-		t.Errorf("not in place: %+v", out)
+		t.Errorf("got %+v with %v; want A in place with 2, E as it was, no N", out, values)
 	}
 	if !reflect.DeepEqual(out, in) {
 		t.Errorf("got %+v, want %+v", out, in)

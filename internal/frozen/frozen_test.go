@@ -40,7 +40,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if infos, err := s.List(ctx, dir+"/a"); err != nil || len(infos) != 2 || infos[0].Name != "b" || !infos[0].Dir {
-		t.Errorf("%+v, %v", infos, err)
+		t.Errorf("got %+v, %v; want two of which the first is the directory b", infos, err)
 	}
 	for _, err := range []error{read("a/none"), read("none"), func() error { _, err := s.Stat(ctx, dir+"/a/none"); return err }(),
 		func() error { _, err := s.List(ctx, dir+"/a/b/file"); return err }()} {

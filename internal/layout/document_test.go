@@ -118,7 +118,7 @@ func TestNumbersIn(t *testing.T) {
 	x.D, x.G, x.H = []*target{{A: json.Number("2")}}, map[string]*target{"x": x}, x
 	NumbersIn(x)
 	if x.A != uint64(math.MaxUint64) || x.B["a"] != 1 || x.C[0] != 0.5 || x.E != "1" || x.D[0].A != 2 {
-		t.Errorf("%+v", x)
+		t.Errorf("got %+v, want A=%d B[a]=1 C[0]=0.5 D[0].A=2 E=1", x, uint64(math.MaxUint64))
 	}
 	if zero, ok := x.B["b"].([]any)[0].(float64); !ok || !math.Signbit(zero) {
 		t.Errorf("-0 is %v", x.B["b"])

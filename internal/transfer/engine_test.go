@@ -131,7 +131,7 @@ func TestEach(t *testing.T) {
 		return nil
 	})
 	if err != nil || running.Load() != n || !slices.IsSorted(started) || len(started) != n {
-		t.Errorf("%d of %d jobs: %v", running.Load(), n, err)
+		t.Errorf("%d of %d jobs ran, in the order %v: %v; want all, in order", running.Load(), n, started, err)
 	}
 	if most.Load() > e.Budget {
 		t.Errorf("%d bytes were in use at once", most.Load())

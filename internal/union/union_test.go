@@ -116,7 +116,7 @@ func TestUnion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(u.leaves) != 4 || len(u.databases) != 1 || u.databases[0].as != "ocdbt.process_0a" || u.Keys() != 4 || len(u.Strays()) > 0 {
-		t.Errorf("leaves %v, databases %v, %d keys, strays %q", u.leaves, u.databases, u.Keys(), u.Strays())
+		t.Errorf("leaves %v, databases %v, %d keys, strays %q; want 4 leaves, the database ocdbt.process_0a, 4 keys and no strays", u.leaves, u.databases, u.Keys(), u.Strays())
 	}
 	dir, _ := writtenItem(t, u.Write)
 	opened, err := pytree.Open(t.Context(), dir, pytree.Options{})

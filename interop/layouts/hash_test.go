@@ -101,6 +101,6 @@ func checkDiff(t *testing.T, s *stored) {
 		t.Fatal(err)
 	}
 	if len(diffs) != 1 || diffs[0].Name != changed || diffs[0].In != view.DiffersValues || diffs[0].Values.Count != 1 {
-		t.Errorf("one element of %s was changed, which Diff calls %+v", changed, diffs)
+		t.Errorf("Diff says %+v, want one value of %s that differs", diffs, changed)
 	}
 }
