@@ -13,8 +13,8 @@ type BuffersWriter interface {
 	// page cache if the addresses of all buffers are multiples of Alignment, and off and
 	// all lengths are multiples of [PageSize].
 	WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error
-	// Alignment returns the number of bytes that the address of a buffer must be a
-	// multiple of to bypass the page cache.
+	// Alignment returns the unit of addresses for writes that bypass the page cache: the
+	// address of each buffer must be a multiple of it.
 	Alignment() int
 }
 

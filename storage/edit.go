@@ -9,15 +9,16 @@ import "context"
 // Names are relative to the directory. A name that is not valid by [io/fs.ValidPath] is
 // an error that matches ErrReservedName.
 type Edit interface {
-	// Put writes data to the file name. Its directory must exist; ErrNotExist says that
-	// it does not. If the file exists and replace is false, Put fails with ErrExist.
-	// Readers see all of data or the old contents, even after a crash. The change is
-	// durable when Put returns.
+	// Put writes data to the file name. It fails with ErrNotExist if the directory of the
+	// file is missing, and with ErrExist if the file exists and replace is false. Readers
+	// see all of data or the old contents, even after a crash. The change is durable when
+	// Put returns.
 	Put(ctx context.Context, name string, data []byte, replace bool) error
-	// Remove removes a file or a link if look is nil, and otherwise a directory with the
-	// entries that look lists. If the directory has another entry, that entry stays, and
-	// the error matches ErrInvalidCheckpoint. A missing name is no error. The removal is
-	// durable when Remove returns; a crash before that may leave a part of the directory.
+	// Remove removes a file or a link if look is nil, and otherwise a directory. It
+	// removes only the entries of the directory that look lists; any other entry stays,
+	// and the error matches ErrInvalidCheckpoint. A missing name is no error. The removal
+	// is durable when Remove returns; a crash before that may leave a part of the
+	// directory.
 	Remove(ctx context.Context, name string, look Look) error
 	// RemoveAll removes the claimed directory, for readers in one step if the store can
 	// do that. Other stores remove the files called last after everything else, so that

@@ -22,8 +22,8 @@ type Item struct {
 // Entry is an entry of a directory, with links not followed.
 type Entry struct {
 	Name string // last element of the name
-	// Type is 0 for a regular file, fs.ModeDir for a directory, fs.ModeSymlink for a
-	// link, and the type bits of [io/fs.FileMode] for other kinds.
+	// Type is 0 for a regular file, fs.ModeDir for a directory, and fs.ModeSymlink for a
+	// link. Other kinds have the type bits of [io/fs.FileMode].
 	Type fs.FileMode
 }
 

@@ -30,14 +30,14 @@ func (l Location) String() string {
 // Base returns the last element of the name.
 func (l Location) Base() string { return path.Base(l.Name) }
 
-// Stat describes what is there; see [Store].
+// Stat describes the file or directory; see [Store].
 func (l Location) Stat(ctx context.Context) (Info, error) { return l.Store.Stat(ctx, l.Name) }
 
 // List returns the entries of the directory; see [Store].
 func (l Location) List(ctx context.Context) ([]Info, error) { return l.Store.List(ctx, l.Name) }
 
-// Join returns the location of what is below l under names with slashes. Its Called is
-// that of l with the names added.
+// Join returns the location of a file or directory below l. Names have slashes. The
+// Called of the result is that of l with the names added.
 func (l Location) Join(names ...string) Location {
 	name := path.Join(names...)
 	if name == "" || name == "." {

@@ -65,8 +65,9 @@ type Store interface {
 	//
 	// Begin fails with ErrExist if something is at dir and o does not allow that, and
 	// with ErrInvalidCheckpoint if o allows a directory and something else is there. It
-	// fails with ErrBusy while another stage or an [Edit] of dir has not ended, and with
-	// ErrUnsupported if the store cannot do what o asks for.
+	// fails with ErrUnsupported if the store cannot do what o asks for, and with ErrBusy
+	// while another stage or an [Edit] of dir has not ended. Without Locks it may not
+	// notice those of other processes.
 	Begin(ctx context.Context, dir string, o BeginOptions) (Stage, error)
 	// Join returns the [Joined] that writes to the stage with this ticket. This process
 	// or another one may have begun the stage, and only it can commit. Join fails with
@@ -97,9 +98,11 @@ type Store interface {
 
 // Info describes a file or a directory.
 type Info struct {
-	Name    string // last element of the name
-	Size    int64  // in bytes; unspecified for a directory
-	Dir     bool
+	Name string // last element of the name
+	Size int64  // in bytes; unspecified for a directory
+	Dir  bool
+	// ModTime is the time of the last write to a file. For a directory it is the time when
+	// an entry was last added or removed; runs find a replaced step by it. Zero is unknown.
 	ModTime time.Time
 	// Version identifies the contents of a file. It changes when the file is written
 	// anew, or when another file takes its name. It stays the same when the file gets a
@@ -131,13 +134,14 @@ type FileReader interface {
 // becomes a new directory.
 type BeginOptions struct {
 	// Replace, if not nil, allows the stage to replace the directory at its path. It
-	// decides whether that directory may be removed, as in [Edit].RemoveAll.
+	// decides whether that directory may be removed, as in [Edit].RemoveAll. If nothing
+	// is at the path, Replace is not called.
 	//
 	// The old directory stays until Commit. Commit exchanges the two in one step, calls
-	// Replace with the new name of the old directory, and removes what Replace lists. If
-	// Replace refuses then, the old directory stays under that name, and the error of
-	// Commit names it. Begin fails if the store knows already that it cannot replace the
-	// directory.
+	// Replace with the new name of the old directory, and removes the entries that
+	// Replace lists. If Replace refuses then, the old directory stays under that name,
+	// and the error of Commit names it. Begin does not call Replace, except with a
+	// Marker. It fails if the store knows already that it cannot replace the directory.
 	Replace Look
 	// Into, if not nil, makes the stage an entry of the directory instead of the
 	// directory itself. The directory is created if it is missing, and keeps its other
@@ -146,8 +150,9 @@ type BeginOptions struct {
 	// if the directory already has that entry. Into excludes the other options.
 	Into func(ctx context.Context) (entry string, err error)
 	// Marker, if not "", makes Begin write the directory at its path, where readers find
-	// it. The directory is complete once it has the file with the name Marker. The caller
-	// creates that file like any other, and Commit publishes it.
+	// it. The directory is complete once it has the file with the name Marker. The owner
+	// of the stage creates that file like any other; a [Joined] must not. Commit
+	// publishes the file, and fails without it.
 	//
 	// Every other file directly in the directory appears when its Writer is closed. It
 	// then has all its contents, and every file that was closed before is durable.
@@ -167,21 +172,22 @@ type BeginOptions struct {
 type Files interface {
 	// Properties returns the properties of the store.
 	Properties() Properties
-	// Mkdir creates a directory and its missing parents. A directory that this Files has
-	// made already is no error.
+	// Mkdir creates a directory and its missing parents. The directory exists even if it
+	// stays empty. A directory that this Files has made already is no error.
 	Mkdir(ctx context.Context, name string) error
 	// Create creates a file and the directories that it needs. It fails with ErrExist if
-	// the file exists; for a file that appears when it is closed, see
-	// [BeginOptions].Marker, Close of the Writer may fail instead.
+	// the file exists. For a file that appears when its Writer is closed, see
+	// [BeginOptions].Marker, Close may report that instead.
 	//
 	// size is the expected length in bytes, or -1 if it is unknown. The real length is
 	// seldom greater, but it may be. A store may reserve size bytes, and fails with
 	// ErrNoSpace if there is not as much room.
 	Create(ctx context.Context, name string, size int64) (Writer, error)
-	// Link gives the regular file from of the same store the second name name in this
-	// directory. It creates the directories that name needs. The two names share their
-	// bytes where the store can do that; elsewhere the bytes are copied. The caller must
-	// not write to either name afterwards. Link fails with ErrExist if name exists.
+	// Link adds a second name for an existing regular file to this directory, with the
+	// directories that it needs. from is the name of the file in the store. The two names
+	// share their bytes where the store can do that; elsewhere the bytes are copied. The
+	// caller must not write to either name afterwards. Link fails with ErrExist if name
+	// exists.
 	Link(ctx context.Context, from, name string, o LinkOptions) error
 }
 
@@ -197,8 +203,9 @@ type LinkOptions struct {
 // every [Writer] and every [Joined] before it calls Commit or Abort.
 type Stage interface {
 	Files
-	// Dir returns the name in the store of the directory that is being written. Until
-	// Commit the methods of the store read it like any other directory.
+	// Dir returns the name in the store of the directory that is being written: with a
+	// Marker the path itself, otherwise a temporary name. Until Commit the methods of the
+	// store read it like any other directory.
 	Dir() string
 	// Ticket returns a line of text for [Store].Join. It is valid until the stage ends,
 	// in every process that has the same store.
@@ -243,7 +250,8 @@ type Writer interface {
 const PageSize = 4096
 
 // TempMarker is part of the name of every unfinished directory, in Orbax and in this
-// package. Orbax does not load a path that contains it.
+// package. A store puts it into the names of its temporary directories. Neither Orbax nor
+// this module loads a path that contains it.
 const TempMarker = ".orbax-checkpoint-tmp"
 
 var schemes = struct {
