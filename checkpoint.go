@@ -180,7 +180,7 @@ func isMismatch(err error) bool {
 
 func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
 	v, err := c.loadUnchecked(ctx, name, target, cfg)
-	if err := c.loaded(ctx, cfg, err); err != nil {
+	if err := c.outcome(ctx, cfg, err); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -231,7 +231,7 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 	if err = c.found.LostTree(ctx, name); err == nil {
 		t, err = cfg.Handler.OpenView(ctx, c.treeHandler(name, cfg.Registry), c.readDir(name, cfg))
 	}
-	if err := c.described(ctx, cfg, err); err != nil {
+	if err := c.outcome(ctx, cfg, err); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -31,32 +31,20 @@ func (c *Checkpoint) place(name string) ckdir.Place {
 	return p
 }
 
-// loaded returns err, the outcome of a load, unless the checkpoint has been closed or
-// replaced meanwhile. A success needs no look where checksums prove that all that was read
-// is of this checkpoint: the digests of the documents, the seals of the chunks.
-func (c *Checkpoint) loaded(ctx context.Context, cfg *loadConfig, err error) error {
-	if err == nil && c.proven(cfg) && cfg.Mapping == config.MapNothing {
-		return c.isOpen()
-	}
-	return c.unchanged(ctx, err)
-}
-
-// described is loaded for what reads no chunks: nothing proves that an index is of this
-// checkpoint.
-func (c *Checkpoint) described(ctx context.Context, cfg *loadConfig, err error) error {
-	if err != nil || !c.proven(cfg) {
+// outcome returns err, the outcome of what cfg asked for, unless the checkpoint has been
+// closed or replaced meanwhile. After a success it looks for a replacement even if digests
+// cover all documents: they do not cover the index, which says what the arrays are.
+func (c *Checkpoint) outcome(ctx context.Context, cfg *loadConfig, err error) error {
+	// The beginning of a deletion, for which unchanged looks too, can only make wrong what
+	// is read without a digest, filled in, or read later.
+	covered := c.found.Digests != nil && !cfg.unproven.Load() && !cfg.Handler.Fill && cfg.Mapping == config.MapNothing
+	if err != nil || !covered {
 		return c.unchanged(ctx, err)
 	}
 	if err := c.isOpen(); err != nil {
 		return err
 	}
 	return c.found.NotReplaced(ctx)
-}
-
-// proven reports whether digests cover every document that was read, and no chunk may be
-// missing.
-func (c *Checkpoint) proven(cfg *loadConfig) bool {
-	return c.found.Digests != nil && !cfg.unproven.Load() && !cfg.Handler.Fill
 }
 
 // treeHandler returns the handler that opens a checkpointable as a tree: the one of the
@@ -93,7 +81,8 @@ func (c *Checkpoint) ownTrees(name string, r *handler.Registry) handler.TreeHand
 
 // Files returns the directory of the checkpointable called name, so that its files can be
 // listed or copied. They are read as they were written, each checked against its digest
-// if the checkpoint has one. The name is "" for a checkpoint that is itself a
+// if the checkpoint has one. Reading fails as that of the Checkpoint does once it is closed
+// or replaced. The name is "" for a checkpoint that is itself a
 // checkpointable, as Orbax v0 wrote them and as other formats are; if that is a single
 // file, reading fails as the store reports it. A name that does not exist is an *[Error]
 // that matches [ErrNotExist].
@@ -107,5 +96,7 @@ func (c *Checkpoint) Files(name string) (*handler.ReadDir, error) {
 	if err != nil {
 		return nil, wrap(context.Background(), "open", c.path, err)
 	}
-	return c.ownDir(name), nil
+	p := c.place(name)
+	p.Alone = true
+	return (*handler.ReadDir)(ckdir.NewReadDir(p)), nil
 }

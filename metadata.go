@@ -116,7 +116,7 @@ func (c *Checkpoint) metadata(ctx context.Context, cfg *loadConfig, names ...str
 			break
 		}
 	}
-	if err := c.described(ctx, cfg, err); err != nil {
+	if err := c.outcome(ctx, cfg, err); err != nil {
 		return nil, wrap(ctx, "metadata", c.path, err)
 	}
 	if t, ok := m.Checkpointables[""].(*view.TreeMetadata); ok && len(t.Custom) > 0 {

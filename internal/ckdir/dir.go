@@ -32,6 +32,9 @@ type Place struct {
 	Unchanged func(ctx context.Context, err error) error
 	// Open, if set, returns an error once the checkpoint has been closed.
 	Open func() error
+	// Alone says that nothing asks Open and Unchanged after the reads, so that each read
+	// does.
+	Alone bool
 	// Unproven, if set, becomes true when something is read that no digest covers: a file
 	// without a digest, or a list of files.
 	Unproven *atomic.Bool
@@ -127,13 +130,27 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	}
 	full := path.Join(d.in.Name, name)
 	b, err := d.in.Engine.ReadFile(ctx, d.in.Store, d.in.Root, full, 0, -1)
-	if NotExist(err) && d.Covered(name) {
-		return nil, fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
+	switch {
+	case NotExist(err) && d.Covered(name):
+		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
+	case err == nil:
+		err = d.in.Digests.Check(full, b)
 	}
-	if err != nil {
-		return nil, err
+	return b, d.outcome(ctx, err)
+}
+
+// outcome returns err, the outcome of a read, unless the checkpoint has been closed or
+// replaced and the reader does not look.
+func (d *ReadDir) outcome(ctx context.Context, err error) error {
+	if !d.in.Alone {
+		return err
 	}
-	return b, d.in.Digests.Check(full, b)
+	if d.in.Open != nil {
+		if err := d.in.Open(); err != nil {
+			return err
+		}
+	}
+	return d.in.Unchanged(ctx, err)
 }
 
 // ReadOptional returns the contents of a file that a checkpoint need not have. It returns
@@ -152,7 +169,8 @@ func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error)
 		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
 	}
 	d.noteUnproven()
-	return d.in.Store.List(ctx, path.Join(d.Path(), name))
+	entries, err := d.in.Store.List(ctx, path.Join(d.Path(), name))
+	return entries, d.outcome(ctx, err)
 }
 
 // Stat describes the file or directory called name.
@@ -160,7 +178,8 @@ func (d *ReadDir) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if !fs.ValidPath(name) {
 		return storage.Info{}, fs.ErrInvalid
 	}
-	return d.in.Store.Stat(ctx, path.Join(d.Path(), name))
+	info, err := d.in.Store.Stat(ctx, path.Join(d.Path(), name))
+	return info, d.outcome(ctx, err)
 }
 
 // noteUnproven records that something is read that no digest covers.

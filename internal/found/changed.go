@@ -34,6 +34,14 @@ type mark struct {
 	contents []byte // if the store has no versions
 }
 
+// keep has the contents of the mark decide where its version differs: the listing, which the
+// version is from, may be older than the documents, and a restored file is a new version.
+func (m *mark) keep(document []byte) {
+	if m.name == layout.CheckpointFile {
+		m.contents = document
+	}
+}
+
 // versionIn returns the version of a file among the entries of a directory.
 func versionIn(entries []storage.Info, name string) string {
 	for i := range entries {
@@ -57,7 +65,9 @@ func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) 
 func (f *Found) same(ctx context.Context) (bool, error) {
 	if f.mark.version != "" {
 		info, err := f.At.Join(f.mark.name).Stat(ctx)
-		return info.Version == f.mark.version, err
+		if err != nil || info.Version == f.mark.version || f.mark.contents == nil {
+			return err == nil && info.Version == f.mark.version, err
+		}
 	}
 	doc, err := transfer.ReadFile(ctx, f.At.Store, f.At.Name, f.mark.name, 0, -1)
 	return bytes.Equal(doc, f.mark.contents), err

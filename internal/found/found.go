@@ -107,6 +107,7 @@ func Look(ctx context.Context, at storage.Location) (*Found, error) {
 			err = f.Unchanged(ctx, err)
 		}
 		if err == nil {
+			f.mark.keep(f.Document)
 			return f, nil
 		}
 		if !errors.Is(err, ErrReplaced) || try == MaxTries {
