@@ -102,7 +102,8 @@ func TestWriteBuffers(t *testing.T) {
 	}
 }
 
-// What several goroutines write in any order, aligned and not, is a file.
+// Several goroutines write ranges in any order, aligned and not, and the file has all of
+// them.
 func TestWriteBuffersProperty(t *testing.T) {
 	s, dir := newStage(t, storage.Local())
 	tmp, err := filepath.Glob(dir + storage.TempMarker + "-*")

@@ -123,7 +123,8 @@ func TestReadBuffers(t *testing.T) {
 	}
 }
 
-// What has got the name of a new file is not opened for writing past the page cache.
+// Another file that has taken the name of a new file is not opened for writes past the
+// page cache.
 func TestDirectIsTheSameFile(t *testing.T) {
 	dir := t.TempDir()
 	victim, name := filepath.Join(dir, "victim"), filepath.Join(dir, "f")

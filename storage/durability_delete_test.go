@@ -21,8 +21,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// deletions are the ways to delete, and what they leave of the parts. The part
-// "it" has no files.
+// deletions are the ways to delete, and the checkpointables that they leave. The one
+// called "it" has no files.
 var deletions = []struct {
 	name     string
 	options  []orbax.DeleteOption
@@ -271,8 +271,8 @@ func TestDeletePowerLoss(t *testing.T) {
 	}
 }
 
-// The simulation notices syncs that are left out: one of a file, or those of the
-// directory after what is renamed, replaced or removed.
+// The simulation notices missing syncs: of a file, or of the directory after an entry is
+// renamed, replaced or removed.
 func TestDeletePowerLossWithoutSync(t *testing.T) {
 	for _, tc := range deletions[2:] {
 		before, ops := recordDeletion(t, tc.options)

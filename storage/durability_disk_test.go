@@ -20,7 +20,7 @@ import (
 // any may be missing after the crash, whatever came before or after.
 type disk struct {
 	effects []*effect
-	now     image // all effects applied: what running programs see
+	now     image // all effects applied, as running programs see them
 }
 
 // inode is a file or directory; names are looked up in an image.
@@ -38,7 +38,7 @@ type effect struct {
 
 // image is the state of a disk.
 type image struct {
-	writes  map[*inode][]*effect // to a file, in order
+	writes  map[*inode][]*effect // to a file, in their order
 	entries map[*inode]map[string]*inode
 }
 
@@ -119,7 +119,7 @@ func (d *disk) do(op storage.Op) {
 	}
 }
 
-// sync makes what has been done to a file or directory durable.
+// sync makes all changes of a file or directory durable.
 func (d *disk) sync(node *inode) {
 	for _, e := range d.effects {
 		e.durable = e.durable || e.where == node
@@ -192,7 +192,7 @@ func (m image) copyOut(node *inode, dst string) error {
 	return nil
 }
 
-// describe tells states of a file or directory apart.
+// describe distinguishes the states of a file or directory.
 func (m image) describe(node *inode) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%p", node)
@@ -205,7 +205,7 @@ func (m image) describe(node *inode) string {
 	return b.String()
 }
 
-// inspector opens what a crash has left by a real load.
+// inspector loads the checkpoint that a crash has left.
 type inspector struct {
 	dir  string
 	seen map[string]verdict

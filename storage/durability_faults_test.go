@@ -98,7 +98,7 @@ func TestEveryFailure(t *testing.T) {
 				if left := temporary(t, "run"); len(left) > 0 && !late {
 					t.Errorf("%s %s failed: left %q", hit.Kind, hit.Name, left)
 				}
-				return true // and version1 saves over what is left
+				return true // version1 then saves over the rest
 			})
 		})
 	}

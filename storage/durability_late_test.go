@@ -12,9 +12,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// What others put into a checkpoint while it is deleted or replaced stays, whenever they
-// do it: at the path, or in the directory itself, that a program may have open, whatever
-// it is called by then. So does a file in the place of one that is gone already.
+// Other programs put files into a checkpoint while it is deleted or replaced. The files
+// stay, whenever they come: through the path, or through the open directory, whatever its
+// name is by then. So does a file that takes the place of one that is gone already.
 func TestWhatComesLateStays(t *testing.T) {
 	const late = "late-notes.txt"
 	save := func(store storage.Store) error {

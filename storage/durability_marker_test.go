@@ -35,7 +35,7 @@ func markedVersion(dir string) (int, error) {
 	return version, err
 }
 
-// leaveByMarker makes at run/step what a save by marker leaves that is killed before
+// leaveByMarker leaves at run/step the files of a save by marker that is killed before
 // its marker.
 func leaveByMarker(t *testing.T) {
 	t.Helper()
@@ -88,8 +88,8 @@ func TestMarkerTrace(t *testing.T) {
 	}
 }
 
-// checkMarkerOrder holds what makes a save by marker durable: the indicator comes first;
-// everything is synced before the marker, and that after.
+// checkMarkerOrder checks that a save by marker is durable: the indicator comes first,
+// everything is synced before the marker, and the marker is synced afterwards.
 func checkMarkerOrder(ops []storage.Op) error {
 	dirty := map[string]bool{}
 	begun, marked := false, false
@@ -130,7 +130,8 @@ func checkMarkerOrder(ops []storage.Op) error {
 	return nil
 }
 
-// eachMarkerOp is eachOp for saves by marker, over nothing or over what is unfinished.
+// eachMarkerOp is eachOp for saves by marker, over nothing or over an unfinished
+// checkpoint.
 func eachMarkerOp(t *testing.T, f func(r *storage.Recorder, save func(context.Context) error, index int) (more bool)) {
 	for _, old := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unfinished=%v", old), func(t *testing.T) {
@@ -173,8 +174,8 @@ func TestMarkerEveryFailure(t *testing.T) {
 	})
 }
 
-// Each moment of a save is seen by readers, and would be what a kill leaves: nothing, or
-// what is unfinished. The next save replaces it.
+// Readers see each moment of a save, and a kill would leave it: nothing, or an unfinished
+// checkpoint. The next save replaces it.
 func TestMarkerEveryKill(t *testing.T) {
 	eachMarkerOp(t, func(r *storage.Recorder, save func(context.Context) error, index int) bool {
 		n, killed := 0, ""
@@ -222,7 +223,7 @@ func TestMarkerEveryCancellation(t *testing.T) {
 	})
 }
 
-// Whenever the power fails there is nothing, what is unfinished, or all.
+// Whenever the power fails there is nothing, an unfinished checkpoint, or a complete one.
 func TestMarkerPowerLoss(t *testing.T) {
 	t.Chdir(scratch(t))
 	r := &storage.Recorder{NoSync: true}
@@ -259,7 +260,7 @@ func TestMarkerPowerLoss(t *testing.T) {
 	}
 }
 
-// What others put beside the files of a save stays when it is aborted.
+// Files that other programs put beside the files of a save stay when it is aborted.
 func TestMarkerAbortKeepsOthers(t *testing.T) {
 	dir := filepath.ToSlash(t.TempDir())
 	s, err := storage.Local().Begin(t.Context(), dir+"/ck", storage.BeginOptions{Marker: "done"})

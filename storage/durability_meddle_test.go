@@ -75,8 +75,8 @@ var removals = map[string]func(context.Context, storage.Store) error{
 	},
 }
 
-// What is moved out of a directory while that is removed is not removed, also if a link
-// to it takes its place.
+// A file that is moved out of a directory during its removal is not removed, even if a
+// link to it takes its place.
 func TestRemovalFollowsNoLink(t *testing.T) {
 	for name, run := range removals {
 		for _, moved := range []string{"opt", "opt/d", "state", "removed" + storage.TempMarker} {
@@ -129,8 +129,8 @@ func TestRemovalFollowsNoLink(t *testing.T) {
 	}
 }
 
-// The same between any two operations: the checkpoint itself, or the temporary
-// directory, is replaced by a link. What a deletion may write there is documents only.
+// The same between any two operations: a link replaces the checkpoint itself, or the
+// temporary directory. A deletion may write only documents there.
 func TestDeletionBehindLink(t *testing.T) {
 	for _, name := range []string{"delete", "in place", "part"} {
 		for _, own := range []bool{false, true} {
@@ -172,7 +172,7 @@ func TestDeletionBehindLink(t *testing.T) {
 	}
 }
 
-// A link in the place of a checkpointable goes, and what it leads to stays.
+// A link in the place of a checkpointable is removed, and its target stays.
 func TestDeletePartThatIsLink(t *testing.T) {
 	t.Chdir(scratch(t))
 	saveParts(t, "run/step")
@@ -185,8 +185,8 @@ func TestDeletePartThatIsLink(t *testing.T) {
 	wantParts(t, "run/step", []string{"it", "state"})
 }
 
-// What others put into the temporary directory of a save or a removal, or into a
-// directory that a save has made there, stays, and the error names it.
+// Files that other programs put into the temporary directory of a save or a removal, or
+// into a directory that a save has made there, stay, and the error names them.
 func TestTemporaryKeepsWhatOthersPut(t *testing.T) {
 	runs := maps.Clone(removals)
 	runs["failing save"] = func(ctx context.Context, store storage.Store) error {

@@ -50,10 +50,9 @@ func describe(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// makers are the ways in which files and directories are made, beside what is removed
-// meanwhile.
+// makers are the ways to make files and directories, during a removal in the same place.
 var makers = map[string]struct {
-	old  func(t *testing.T) // makes what is at the path before, or nil
+	old  func(t *testing.T) // makes the file or directory at the path before, or nil
 	fail string             // the file that cannot be created
 	run  func(t *testing.T, store storage.Store) error
 }{

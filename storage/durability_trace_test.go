@@ -141,9 +141,9 @@ func TestTraceBuffers(t *testing.T) {
 	}
 }
 
-// checkOrder holds what makes a save durable: before the rename every file is
-// synced after its last write, and every directory after its last new entry;
-// after it the parent is synced, and only then anything is removed.
+// checkOrder checks that a save is durable. Before the rename every file is synced after
+// its last write, and every directory after its last new entry. After the rename the
+// parent is synced, and only then anything is removed.
 func checkOrder(ops []storage.Op, target string) error {
 	dirty := map[string]bool{}
 	published := false

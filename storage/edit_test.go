@@ -97,7 +97,7 @@ func TestEditRefuses(t *testing.T) {
 	}
 }
 
-// What has been removed until the claim is there cannot be edited.
+// A directory that is removed before the claim is made cannot be edited.
 func TestEditOfWhatIsGone(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "ck")
@@ -140,8 +140,7 @@ func TestEditIsAlone(t *testing.T) {
 		t.Errorf("writer beside an editor: %v", err)
 	}
 	must(t, e.Close())
-	// The temporary directory of a dead writer is in nobody's way, nor is its
-	// editor.
+	// The temporary directory of a dead writer, or of its editor, prevents no save.
 	dead := dir + storage.TempMarker + "-0123456789abcdef"
 	must(t, os.Mkdir(dead, 0o777))
 	e, err = edit(t, dead)

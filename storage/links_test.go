@@ -67,7 +67,7 @@ func TestConfine(t *testing.T) {
 			"dangling": fs.ErrNotExist, "a/none": fs.ErrNotExist, "none/none": fs.ErrNotExist, "outdir/none": fs.ErrNotExist,
 			"self": unix.ELOOP,
 		} {
-			for range 2 { // what is known of directories changes nothing
+			for range 2 { // the known directories do not change the result
 				r, err := s.Open(t.Context(), at(root+"/"+name))
 				if err == nil {
 					r.Close()
@@ -83,7 +83,7 @@ func TestConfine(t *testing.T) {
 		if l, err := s.List(t.Context(), at(root+"/dir")); err != nil || len(l) != 2 {
 			t.Errorf("list of a linked directory: %v, %v", l, err)
 		}
-		// What is not below the root is not its business.
+		// A confined store does not check names that are not below its root.
 		if r, err := s.Open(t.Context(), at("secret/file")); err != nil {
 			t.Error(err)
 		} else {
@@ -179,7 +179,7 @@ func TestConfineLoops(t *testing.T) {
 	t.Log(time.Since(start))
 }
 
-// What is no regular file is refused, and nothing waits for the other end of it.
+// A file that is not regular is refused, and no call waits for its other end.
 func TestOpenSpecial(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mkfifo(dir+"/fifo", 0o666); err != nil {

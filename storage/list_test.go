@@ -15,7 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// Each reading of a directory is what it lists, with - before what cannot be described.
+// Each reading of a directory is the list of its names; those with - cannot be described.
 func TestListStable(t *testing.T) {
 	for name, tc := range map[string]struct {
 		readings []string // the last goes on

@@ -26,7 +26,7 @@ func stageKinds() map[string]storage.BeginOptions {
 	}
 }
 
-// Another process writes to a stage, and what it has written is published with the rest.
+// Another process writes to a stage, and its files are published with the rest.
 func TestJoinedProcess(t *testing.T) {
 	if _, ticket, ok := testenv.Child(); ok {
 		j, err := storage.Local().Join(t.Context(), ticket)
@@ -72,8 +72,8 @@ func filesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// What several write is removed when the stage is aborted, also what those write who
-// have not left it; and whoever goes on learns that it has ended.
+// When a stage is aborted, the files of all its writers are removed, also of writers that
+// have not closed. A writer that goes on gets the error that the stage has ended.
 func TestJoinedAbort(t *testing.T) {
 	for name, o := range stageKinds() {
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestJoinedAbort(t *testing.T) {
 	}
 }
 
-// A ticket is of no use when the stage has been committed, also where what was replaced
-// has the name of the temporary directory.
+// A ticket is refused when the stage has been committed, even if the replaced directory
+// now has the name of the temporary directory.
 func TestJoinCommitted(t *testing.T) {
 	for name, o := range stageKinds() {
 		t.Run(name, func(t *testing.T) {
@@ -124,8 +124,8 @@ func TestJoinCommitted(t *testing.T) {
 	}
 }
 
-// A writer that is open, or names that lead out of the stage, are refused as they are to
-// the one who has begun it. The marker belongs to that one.
+// An open writer, and names that lead out of the stage, are refused for a joined writer
+// as for the owner. Only the owner may write the marker.
 func TestJoinedRefuses(t *testing.T) {
 	stage, err := beginWith(t, filepath.Join(t.TempDir(), "ck"), storage.BeginOptions{Marker: "done"})
 	must(t, err)
@@ -200,7 +200,7 @@ func TestForgedTickets(t *testing.T) {
 	must(t, j.Close(t.Context()))
 }
 
-// What a joined writer has made is durable when it leaves, directories included.
+// The files and directories of a joined writer are durable when it closes.
 func TestJoinedOrder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	r := &storage.Recorder{}

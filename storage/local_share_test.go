@@ -88,8 +88,8 @@ func TestShareWithoutLinks(t *testing.T) {
 	}
 }
 
-// The trace of a save that shares a file of one before: nothing of it is written, and
-// its bytes and its name are durable before the rename.
+// The trace of a save that shares a file with an earlier one: no byte of the file is
+// written, and its bytes and its name are durable before the rename.
 func TestTraceShare(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the traces are those of Linux")
@@ -151,9 +151,9 @@ func TestShareFailures(t *testing.T) {
 	}
 }
 
-// Whenever the power fails, the new checkpoint has what it shares or is not there,
-// and the one that had it first is whole. If that has been restored by a program that
-// syncs no files, the new one still has what it shares.
+// Whenever the power fails, the new checkpoint has its shared files or is not there, and
+// the old one is whole. If a program has restored the old one without syncing files, the
+// new one still has the shared files.
 func TestPowerLossShare(t *testing.T) {
 	t.Chdir(t.TempDir())
 	r := &storage.Recorder{NoSync: true}

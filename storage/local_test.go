@@ -108,7 +108,7 @@ func TestBusy(t *testing.T) {
 	busy(dir)
 	busy(dir)
 	if os.Symlink("real", filepath.Join(top, "link")) == nil && runtime.GOOS != "windows" {
-		busy(filepath.Join(top, "link", "ck")) // only the lock tells
+		busy(filepath.Join(top, "link", "ck")) // only the lock shows it
 	}
 	for _, other := range []string{"ck2", "c"} {
 		stage, err := begin(t, filepath.Join(top, "real", other), false)
@@ -116,7 +116,7 @@ func TestBusy(t *testing.T) {
 		must(t, stage.Abort())
 	}
 	must(t, first.Abort())
-	// What a dead writer has left is in nobody's way.
+	// The files of a dead writer prevent no save.
 	must(t, os.MkdirAll(dir+storage.TempMarker+"-0123456789abcdef/state", 0o777))
 	for range 2 {
 		stage, err := begin(t, dir, true)
@@ -148,8 +148,8 @@ func TestBusyTogether(t *testing.T) {
 	}
 }
 
-// What is no directory is never replaced: not when it is there at the
-// beginning, and not when it appears later.
+// Anything except a directory is never replaced: neither when it is there at the
+// beginning, nor when it appears later.
 func TestNotReplaced(t *testing.T) {
 	for name, make := range map[string]func(target string) error{
 		"file":          func(target string) error { return os.WriteFile(target, []byte("x"), 0o666) },
@@ -274,7 +274,7 @@ func TestLongNames(t *testing.T) {
 		}
 		dead := filepath.Join(parent, temporary(t, parent)[0])
 		must(t, stage.Abort())
-		// What a writer leaves that died can be removed.
+		// The files of a dead writer can be removed.
 		must(t, os.Mkdir(dead, 0o777))
 		e, err := edit(t, dead)
 		must(t, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// What is below and above a location is called as the caller calls it.
+// Join and Dir keep the spelling of the caller.
 func TestLocation(t *testing.T) {
 	t.Chdir(t.TempDir())
 	abs, err := filepath.Abs(".")

@@ -50,7 +50,7 @@ type Op struct {
 // Store returns a store whose operations go to r.
 func (r *Recorder) Store() Store { return &local{sys: recordingSystem{r}} }
 
-// Ops returns what has been recorded.
+// Ops returns the recorded operations.
 func (r *Recorder) Ops() []Op {
 	r.mu.Lock()
 	defer r.mu.Unlock()
