@@ -40,7 +40,7 @@ var imports = map[string]string{
 	"internal/places":    "internal/binscan internal/fault internal/layout",
 	"internal/reuse":     "internal/binscan internal/ckdir internal/fault internal/layout internal/places array storage zarr",
 	"internal/database":  "internal/ckdir internal/fault internal/layout internal/transfer ocdbt storage golang.org/x/sync",
-	"internal/rawarray":  "internal/ckdir internal/fault array view zarr",
+	"internal/rawarray":  "internal/ckdir internal/fault array storage view zarr",
 	"internal/zarray":    "internal/ckdir internal/fault internal/places internal/rawarray internal/region internal/transfer array tree view zarr",
 	"internal/tensors":   "internal/ckdir internal/fault internal/layout internal/lfs internal/rawarray array safetensors storage tree view",
 	"internal/pytree": "internal/ckdir internal/database internal/fault internal/flax internal/layout internal/lfs internal/places internal/rawarray " +

@@ -42,13 +42,13 @@ func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, err
 // slash-separated and relative to it. Several goroutines may use a ReadDir.
 type ReadDir ckdir.ReadDir
 
-// NewReadDir returns the directory called name of the checkpoint at root in store.
+// NewReadDir returns the directory called name of the checkpoint at root.
 // digests are those of the checkpoint, nil if it has none. unchanged, if not nil, is
 // called with the outcome of reading data. It returns that outcome, or an error if the
 // checkpoint has been replaced meanwhile. Package orbax makes the directories of its
 // loads. Other packages need NewReadDir to test a handler.
-func NewReadDir(store storage.Store, root, name string, digests Digests, unchanged func(context.Context, error) error) *ReadDir {
-	return (*ReadDir)(ckdir.NewReadDir(ckdir.Place{Store: store, Root: root, Name: name, Digests: digests, Unchanged: unchanged}))
+func NewReadDir(root storage.Location, name string, digests Digests, unchanged func(context.Context, error) error) *ReadDir {
+	return (*ReadDir)(ckdir.NewReadDir(ckdir.Place{Root: root, Name: name, Digests: digests, Unchanged: unchanged}))
 }
 
 func (d *ReadDir) inner() *ckdir.ReadDir { return (*ckdir.ReadDir)(d) }

@@ -43,7 +43,7 @@ func written(t testing.TB, write WriteFunc) (*ReadDir, string) {
 	if err := stage.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return NewReadDir(storage.Local(), root, "item", &digests, nil), filepath.Join(root, "item")
+	return NewReadDir(storage.At(storage.Local(), root), "item", &digests, nil), filepath.Join(root, "item")
 }
 
 // roundTrip saves v and loads it into target.

@@ -60,7 +60,7 @@ func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error
 			if claim == nil {
 				return s.absent()
 			}
-			return claim.RemoveAll(ctx, proof.Session(s.store))
+			return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
 		})
 	}
 	return wrap("abort", path, err)
@@ -69,7 +69,7 @@ func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error
 // alone calls f with the claim of the session, while no one else works on the session.
 // The claim is nil if there is no session.
 func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edit) error) error {
-	t := join(s.dir)
+	t := join(s.dir.Name)
 	defer t.leave()
 	if err := t.wait(ctx); err != nil {
 		return err
@@ -84,18 +84,18 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 	if err == nil {
 		// Remove the leftovers of dead writers. Leftovers that cannot be removed do no
 		// harm.
-		_ = errors.Join(proof.RemoveLeft(ctx, storage.At(s.store, s.dir)), proof.RemoveLeft(ctx, storage.At(s.store, s.final)))
+		_ = errors.Join(proof.RemoveLeft(ctx, s.dir), proof.RemoveLeft(ctx, s.final))
 	}
 	return err
 }
 
 // claim waits until no other process works on the session, and claims it.
 func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
-	if !s.store.Properties().Edit {
-		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir)
+	if !s.dir.Store.Properties().Edit {
+		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir.Name)
 	}
 	err = patiently(ctx, func() error {
-		claim, err = s.store.Edit(ctx, s.dir)
+		claim, err = s.dir.Store.Edit(ctx, s.dir.Name)
 		return err
 	})
 	return claim, err
@@ -111,8 +111,8 @@ func (s *session) missing(ctx context.Context) error {
 	case made != nil:
 		return nil
 	}
-	if _, err := s.store.Stat(ctx, s.final); err == nil {
-		return fmt.Errorf("%w, and there is no session %s", fault.ErrExist, s.dir)
+	if _, err := s.final.Stat(ctx); err == nil {
+		return fmt.Errorf("%w, and there is no session %s", fault.ErrExist, s.dir.Name)
 	}
 	return s.absent()
 }
@@ -124,32 +124,34 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	// Everything that is read of the session is in this listing. If the store once failed
 	// to find a file, that file would be missing from the checkpoint, and would be
 	// removed with the session.
-	before, err := frozen.New(ctx, storage.At(s.store, s.dir))
+	before, err := frozen.New(ctx, s.dir)
 	if err != nil {
 		return err
 	}
-	c, err := s.list(ctx, before)
+	listed := s.dir
+	listed.Store = before
+	c, err := list(ctx, listed)
 	if err != nil {
 		return err
 	}
-	ids, err := c.ids(ctx, before)
+	ids, err := c.ids(ctx)
 	if err != nil {
 		return err
 	}
-	switch _, err := s.store.Stat(ctx, s.final); {
+	switch _, err := s.final.Stat(ctx); {
 	case err == nil:
 		return s.finish(ctx, claim, c, ids, before)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := c.open(ctx, before); err != nil {
+	if err := c.open(ctx); err != nil {
 		return err
 	}
 	if len(c.unknown) > 0 {
 		return fmt.Errorf("%w: the session has entries that no partial save writes: %q", fault.ErrUnsupported, c.unknown)
 	}
 	if len(ids) == 0 {
-		return fmt.Errorf("%w: the session %s has no parts", fault.ErrStructure, s.dir)
+		return fmt.Errorf("%w: the session %s has no parts", fault.ErrStructure, s.dir.Name)
 	}
 	if err := s.merge(ctx, c, ids, before); err != nil {
 		return err
@@ -157,7 +159,7 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if err := before.Unchanged(ctx); err != nil {
 		return fmt.Errorf("%w; its session is left: %w", fault.ErrInPlace, err)
 	}
-	if err := claim.RemoveAll(ctx, proof.Session(s.store)); err != nil {
+	if err := claim.RemoveAll(ctx, proof.Session(s.dir.Store)); err != nil {
 		return fmt.Errorf("%w; removing its session failed: %w", fault.ErrInPlace, err)
 	}
 	return nil
@@ -171,27 +173,27 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 	}
 	other := func(id string) bool { return !slices.Contains(made, id) }
 	if made == nil || len(c.unknown) > 0 || len(ids) < len(c.parts) || slices.ContainsFunc(ids, other) {
-		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir)
+		return fmt.Errorf("%w, and was not made of the session %s, which is left as it is", fault.ErrExist, s.dir.Name)
 	}
 	if err := s.checkMade(ctx); err != nil {
-		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir, err)
+		return fmt.Errorf("the checkpoint that was made of the session %s, which is left as it is: %w", s.dir.Name, err)
 	}
 	if err := before.Unchanged(ctx); err != nil {
 		return err
 	}
-	return claim.RemoveAll(ctx, proof.Session(s.store))
+	return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
 }
 
 // checkMade checks that the existing checkpoint is intact.
 func (s *session) checkMade(ctx context.Context) error {
-	m, err := orbax.Metadata(ctx, s.path, orbax.In(s.given))
+	m, err := orbax.Metadata(ctx, s.final.String(), orbax.In(s.given))
 	if err == nil {
 		err = m.Err()
 	}
 	if err != nil {
 		return err
 	}
-	doc, err := transfer.ReadFile(ctx, s.store, s.final, layout.DigestFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, s.final, layout.DigestFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.DigestFile)
 	}
@@ -202,10 +204,10 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := documents.CheckAll(ctx, storage.At(s.store, s.final), "", digests); err != nil {
+	if err := documents.CheckAll(ctx, s.final, "", digests); err != nil {
 		return err
 	}
-	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: s.final, Name: layout.DefaultName, Digests: digests}))
+	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: s.final, Name: layout.DefaultName, Digests: digests}))
 }
 
 // partsDoc is the document layout.PartsFile at the root of a checkpoint. It lists the
@@ -217,14 +219,14 @@ type partsDoc struct {
 // madeOf returns the ids of the parts of which the checkpoint at s.final was made. It
 // returns nil if there is no checkpoint, or if it was not made of parts.
 func (s *session) madeOf(ctx context.Context) ([]string, error) {
-	info, err := s.store.Stat(ctx, s.final)
+	info, err := s.final.Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Dir {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	doc, err := transfer.ReadFile(ctx, s.store, s.final, layout.PartsFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, s.final, layout.PartsFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -240,14 +242,14 @@ func (s *session) madeOf(ctx context.Context) ([]string, error) {
 
 // ids returns strings that identify the parts among those of all sessions: their names,
 // and, for parts that Orbax has merged, the digest of the merged tree.
-func (c *contents) ids(ctx context.Context, store storage.Store) ([]string, error) {
+func (c *contents) ids(ctx context.Context) ([]string, error) {
 	var ids []string
 	for _, p := range c.parts {
 		if p.name != "" {
 			ids = append(ids, p.name)
 			continue
 		}
-		doc, err := transfer.ReadFile(ctx, store, p.dir, path.Join(layout.DefaultName, layout.TreeFile), 0, -1)
+		doc, err := transfer.ReadFile(ctx, p.dir, path.Join(layout.DefaultName, layout.TreeFile), 0, -1)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -266,14 +268,14 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	for i, p := range c.parts {
 		parts[i] = union.Input{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
-			if err := documents.CheckAll(ctx, storage.At(before, p.dir), "", digests); err != nil {
+			if err := documents.CheckAll(ctx, p.dir, "", digests); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 	}
 	u, err := union.Open(ctx, parts...)
 	if errors.Is(err, fault.ErrUnsupported) {
-		return cmp.Or(c.checkFormats(ctx, s.dir), err)
+		return cmp.Or(c.checkFormats(ctx, s.dir.Name), err)
 	}
 	if err != nil {
 		return err
@@ -285,7 +287,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	if err != nil {
 		return err
 	}
-	stage, err := s.store.Begin(ctx, s.final, storage.BeginOptions{})
+	stage, err := s.final.Store.Begin(ctx, s.final.Name, storage.BeginOptions{})
 	if err != nil {
 		return err
 	}
@@ -317,15 +319,16 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	}
 	digests.Add(layout.PartsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
-	if err := documents.Write(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final); err != nil {
+	if err := documents.Write(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final.Name); err != nil {
 		return err
 	}
 	// The parts are removed afterwards, so the checkpoint that replaces them is read once
 	// more.
-	if err := documents.CheckAll(ctx, storage.At(s.store, stage.Dir()), "", &digests); err != nil {
+	made := storage.At(s.final.Store, stage.Dir())
+	if err := documents.CheckAll(ctx, made, "", &digests); err != nil {
 		return err
 	}
-	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Store: s.store, Root: stage.Dir(), Name: layout.DefaultName, Digests: &digests}))
+	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: made, Name: layout.DefaultName, Digests: &digests}))
 }
 
 // metadata merges the metadata of the parts.
@@ -342,7 +345,7 @@ func (c *contents) metadata() (*layout.CheckpointMetadata, error) {
 			err = fmt.Errorf("%w; finalize this session with Orbax", err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path.Join(p.dir, layout.CheckpointFile), err)
+			return nil, fmt.Errorf("%s: %w", p.dir.Join(layout.CheckpointFile).Name, err)
 		}
 	}
 	return merged, nil

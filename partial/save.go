@@ -28,9 +28,9 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 	if err != nil {
 		return wrap("save", path, err)
 	}
-	t := join(s.dir)
+	t := join(s.dir.Name)
 	defer t.leave()
-	return orbax.Save(ctx, s.path, state, s.saveOptions(t, options)...)
+	return orbax.Save(ctx, s.final.String(), state, s.saveOptions(t, options)...)
 }
 
 // SaveAsync is [Save] in the background, as [orbax.SaveAsync] is for [orbax.Save]. It
@@ -42,8 +42,8 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 	if err != nil {
 		return nil, wrap("save", path, err)
 	}
-	t := join(s.dir)
-	resp, err := orbax.SaveAsync(ctx, s.path, state, s.saveOptions(t, options)...)
+	t := join(s.dir.Name)
+	resp, err := orbax.SaveAsync(ctx, s.final.String(), state, s.saveOptions(t, options)...)
 	if err != nil {
 		t.leave()
 		return nil, err

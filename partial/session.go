@@ -59,7 +59,7 @@ func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]
 	if err != nil {
 		return nil, wrap("open", dir, err)
 	}
-	infos, err := at.Store.List(ctx, at.Name)
+	infos, err := at.List(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.ErrNotExist
 	}
@@ -73,7 +73,7 @@ func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]
 		if !ok || base == "" || !info.Dir {
 			continue
 		}
-		s, err := Open(ctx, strings.TrimRight(dir, "/")+"/"+base, options...)
+		s, err := Open(ctx, at.Join(base).String(), options...)
 		switch {
 		case err == nil:
 			sessions = append(sessions, s)
@@ -95,11 +95,9 @@ func wrap(op, path string, err error) error {
 
 // session says where the parts of a checkpoint are.
 type session struct {
-	path  string        // of the checkpoint, as the caller gave it
-	given storage.Store // by the caller, or nil
-	store storage.Store
-	final string // of the checkpoint, in the store
-	dir   string // of the session, in the store
+	given storage.Store    // by the caller, or nil
+	final storage.Location // of the checkpoint
+	dir   storage.Location // of the session, beside it
 }
 
 // storeOf returns the store that options name, or nil.
@@ -110,34 +108,38 @@ func newSession(ctx context.Context, p string, store storage.Store) (*session, e
 	if err != nil {
 		return nil, err
 	}
-	s := &session{path: p, given: store, store: at.Store}
-	var ofSession bool
-	if s.final, ofSession = strings.CutSuffix(path.Clean(at.Name), layout.PartialSuffix); ofSession {
-		s.path = strings.TrimSuffix(strings.TrimRight(p, "/"), layout.PartialSuffix)
+	if at.Called == "" {
+		at.Called = p
 	}
-	if base := path.Base(s.final); base == "/" || base == "." || strings.HasSuffix(s.final, "/") {
+	s := &session{given: store, final: at}
+	var ofSession bool
+	if s.final.Name, ofSession = strings.CutSuffix(path.Clean(at.Name), layout.PartialSuffix); ofSession {
+		s.final.Called = strings.TrimSuffix(strings.TrimRight(p, "/"), layout.PartialSuffix)
+	}
+	if base := s.final.Base(); base == "/" || base == "." || strings.HasSuffix(s.final.Name, "/") {
 		return nil, fmt.Errorf("%w: it is not the path of a checkpoint", fault.ErrReservedName)
 	}
-	s.dir = s.final + layout.PartialSuffix
-	s.store = storage.Confine(s.store, s.dir, false)
+	dir := s.final.Name + layout.PartialSuffix
+	s.final.Store = storage.Confine(at.Store, dir, false)
+	s.dir = storage.At(s.final.Store, dir)
 	return s, nil
 }
 
 // exists reports whether there is a session.
 func (s *session) exists(ctx context.Context) (bool, error) {
-	info, err := s.store.Stat(ctx, s.dir)
+	info, err := s.dir.Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err == nil && !info.Dir {
-		err = fmt.Errorf("%w: %s is a file", fault.ErrInvalidCheckpoint, s.dir)
+		err = fmt.Errorf("%w: %s is a file", fault.ErrInvalidCheckpoint, s.dir.Name)
 	}
 	return err == nil, err
 }
 
 // absent returns the error for a session that does not exist.
 func (s *session) absent() error {
-	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir)
+	return fmt.Errorf("%w: there is no session %s", fault.ErrNotExist, s.dir.Name)
 }
 
 // orAbsent takes the error of reading the session. If another process has removed the
@@ -158,7 +160,7 @@ type part struct {
 	name    string // of its directory; "" is the session itself
 	id      string // letters and digits that no other part has
 	saved   int64  // ns
-	dir     string
+	dir     storage.Location
 	doc     []byte // contents of _CHECKPOINT_METADATA, nil if it is gone
 	state   *ckdir.ReadDir
 	digests ckdir.Digests // nil for a part of another writer
@@ -172,18 +174,18 @@ type contents struct {
 
 // read lists the parts and opens them.
 func (s *session) read(ctx context.Context) (*contents, error) {
-	c, err := s.list(ctx, s.store)
+	c, err := list(ctx, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	return c, c.open(ctx, s.store)
+	return c, c.open(ctx)
 }
 
 // list lists the parts. A finalize by Orbax moves the files of the parts, one by one,
 // into the session itself. If it was interrupted, there are parts that lack files, and
 // the session itself counts as a further part.
-func (s *session) list(ctx context.Context, store storage.Store) (*contents, error) {
-	infos, err := store.List(ctx, s.dir)
+func list(ctx context.Context, dir storage.Location) (*contents, error) {
+	infos, err := dir.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +195,7 @@ func (s *session) list(ctx context.Context, store storage.Store) (*contents, err
 		p, ok := parsePart(info)
 		switch {
 		case ok:
-			p.dir = path.Join(s.dir, p.name)
+			p.dir = dir.Join(p.name)
 			c.parts = append(c.parts, p)
 		case isRootEntry(info):
 			merged = true
@@ -203,15 +205,15 @@ func (s *session) list(ctx context.Context, store storage.Store) (*contents, err
 	}
 	slices.SortFunc(c.parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.saved, b.saved), cmp.Compare(a.name, b.name)) })
 	if merged {
-		c.parts = slices.Insert(c.parts, 0, part{dir: s.dir})
+		c.parts = slices.Insert(c.parts, 0, part{dir: dir})
 	}
 	return c, nil
 }
 
-func (c *contents) open(ctx context.Context, store storage.Store) error {
+func (c *contents) open(ctx context.Context) error {
 	merging := len(c.parts) > 0 && c.parts[0].name == ""
 	for i := range c.parts {
-		if err := c.parts[i].open(ctx, store, merging, c); err != nil {
+		if err := c.parts[i].open(ctx, merging, c); err != nil {
 			return err
 		}
 	}
@@ -254,9 +256,9 @@ func isDigestFile(name string) bool {
 
 // open reads the documents at the root of a part. merging says that a finalize by Orbax
 // has begun.
-func (p *part) open(ctx context.Context, store storage.Store, merging bool, c *contents) error {
+func (p *part) open(ctx context.Context, merging bool, c *contents) error {
 	if p.name != "" {
-		infos, err := store.List(ctx, p.dir)
+		infos, err := p.dir.List(ctx)
 		if err != nil {
 			return err
 		}
@@ -265,21 +267,21 @@ func (p *part) open(ctx context.Context, store storage.Store, merging bool, c *c
 				c.unknown = append(c.unknown, path.Join(p.name, info.Name))
 			}
 		}
-		if err := p.readDigests(ctx, store, merging); err != nil {
+		if err := p.readDigests(ctx, merging); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	p.state = ckdir.NewReadDir(ckdir.Place{Store: store, Root: p.dir, Name: layout.DefaultName, Digests: p.digests})
-	doc, err := ckdir.NewReadDir(ckdir.Place{Store: store, Root: p.dir, Name: ".", Digests: p.digests}).ReadFile(ctx, layout.CheckpointFile)
+	p.state = ckdir.NewReadDir(ckdir.Place{Root: p.dir, Name: layout.DefaultName, Digests: p.digests})
+	doc, err := ckdir.NewReadDir(ckdir.Place{Root: p.dir, Name: ".", Digests: p.digests}).ReadFile(ctx, layout.CheckpointFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", p.dir, err)
+		return fmt.Errorf("%s: %w", p.dir.Name, err)
 	}
 	p.doc = doc
 	return nil
 }
 
-func (p *part) readDigests(ctx context.Context, store storage.Store, merging bool) error {
-	doc, err := transfer.ReadFile(ctx, store, p.dir, digestFile(p.id), 0, -1)
+func (p *part) readDigests(ctx context.Context, merging bool) error {
+	doc, err := transfer.ReadFile(ctx, p.dir, digestFile(p.id), 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -303,7 +305,7 @@ type movedDigests struct{ *layout.Digests }
 func (movedDigests) Has(string) bool { return false }
 
 // title returns the name of the part for messages.
-func (p *part) title() string { return cmp.Or(p.name, path.Base(p.dir)) }
+func (p *part) title() string { return cmp.Or(p.name, p.dir.Base()) }
 
 // tree returns the tree document of a part, with the leaves in order. If the document has
 // been moved away, the result has no leaves.
@@ -313,11 +315,11 @@ func (p *part) tree(ctx context.Context) (*layout.TreeMetadata, error) {
 		return &layout.TreeMetadata{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.dir, err)
+		return nil, fmt.Errorf("%s: %w", p.dir.Name, err)
 	}
 	m, err := layout.ParseTree(doc)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.dir, err)
+		return nil, fmt.Errorf("%s: %w", p.dir.Name, err)
 	}
 	slices.SortFunc(m.Leaves, func(a, b layout.TreeLeaf) int { return a.Path.Compare(b.Path) })
 	return m, nil
@@ -328,7 +330,7 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &Session{Path: s.path}
+	info := &Session{Path: s.final.String()}
 	for _, p := range c.parts {
 		part := Part{Name: p.name}
 		if p.name != "" {
@@ -341,7 +343,7 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 		for _, l := range t.Leaves {
 			part.Keys = append(part.Keys, l.Path)
 		}
-		if part.Bytes, err = s.size(ctx, p.dir, p.name == ""); err != nil {
+		if part.Bytes, err = size(ctx, p.dir, p.name == ""); err != nil {
 			return nil, err
 		}
 		info.Parts = append(info.Parts, part)
@@ -351,8 +353,8 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 
 // size returns the size of all files below dir. withoutParts leaves out the parts in the
 // session itself.
-func (s *session) size(ctx context.Context, dir string, withoutParts bool) (int64, error) {
-	infos, err := s.store.List(ctx, dir)
+func size(ctx context.Context, dir storage.Location, withoutParts bool) (int64, error) {
+	infos, err := dir.List(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -363,7 +365,7 @@ func (s *session) size(ctx context.Context, dir string, withoutParts bool) (int6
 		}
 		n := info.Size
 		if info.Dir {
-			if n, err = s.size(ctx, path.Join(dir, info.Name), false); err != nil {
+			if n, err = size(ctx, dir.Join(info.Name), false); err != nil {
 				return 0, err
 			}
 		}

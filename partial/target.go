@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"time"
 
@@ -144,7 +143,7 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error)
 	}
 	var refused error // waiting does not change this error
 	err := patiently(ctx, func() (err error) {
-		p.stage, err = p.session.store.Begin(ctx, p.session.dir, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
+		p.stage, err = p.session.dir.Store.Begin(ctx, p.session.dir.Name, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
 			name, err = p.entry(ctx)
 			refused = err
 			return name, err
@@ -167,10 +166,10 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error)
 func (p *newPart) entry(ctx context.Context) (string, error) {
 	// Remove the leftovers of dead saves of parts. Leftovers that cannot be removed do no
 	// harm.
-	_ = proof.RemoveLeft(ctx, storage.At(p.session.store, p.session.dir))
+	_ = proof.RemoveLeft(ctx, p.session.dir)
 	last, err := p.check(ctx)
 	// Parts are merged in the order of their names.
-	return fmt.Sprintf("%s%s%d_%s", path.Base(p.session.dir), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
+	return fmt.Sprintf("%s%s%d_%s", p.session.dir.Base(), layout.PendingMark, max(time.Now().UnixNano(), last+1), p.id), err
 }
 
 // Publish writes the documents of the part, checks again that the place is free, and adds

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/go-orbax/orbax"
@@ -39,7 +37,7 @@ func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) (
 		return options, nil
 	}
 	// The usual name is known without opening the step.
-	info, err := c.root.at.Store.Stat(ctx, path.Join(c.root.at.Name, filepath.Base(newest.Path), layout.DefaultName))
+	info, err := c.root.at.Join(entryOf(newest.Path), layout.DefaultName).Stat(ctx)
 	if err == nil && info.Dir {
 		return options, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -47,6 +48,10 @@ func newRoot(ctx context.Context, name string, store storage.Store, names NameFo
 // path returns the absolute path of an entry.
 func (r *root) path(entry string) string { return r.at.Join(entry).String() }
 
+// entryOf returns the name of the entry that root.path has made a path of, which may be a
+// URL.
+func entryOf(of string) string { return path.Base(filepath.ToSlash(of)) }
+
 // called changes err so that it names a step in the caller's way of naming the root. err
 // comes from a call that has ended, and has no other users yet.
 func (r *root) called(err error) error {
@@ -74,7 +79,7 @@ type candidate struct {
 // list returns the entries of the root. If the root does not exist, the error matches
 // ErrNotExist.
 func (r *root) list(ctx context.Context) (*entries, error) {
-	infos, err := r.at.Store.List(ctx, r.at.Name)
+	infos, err := r.at.List(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
 	}
@@ -92,7 +97,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	slices.SortFunc(all.steps, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.rank, b.rank))
 	})
-	info, err := r.at.Store.Stat(ctx, r.at.Name)
+	info, err := r.at.Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
 	}

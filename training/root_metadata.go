@@ -65,14 +65,14 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 // readMetadata returns the custom metadata of the root. If there are none the error
 // matches fs.ErrNotExist.
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
-	dir := path.Join(r.at.Name, layout.RootMetadataDir)
-	store := storage.Confine(r.at.Store, r.at.Name, r.open.FollowLinks)
-	digests, err := readDigests(ctx, store, dir)
+	dir := r.at.Join(layout.RootMetadataDir)
+	dir.Store = storage.Confine(r.at.Store, r.at.Name, r.open.FollowLinks)
+	digests, err := readDigests(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	file := layout.RootMetadataFile
-	doc, err := transfer.ReadFile(ctx, store, dir, file, 0, -1)
+	doc, err := transfer.ReadFile(ctx, dir, file, 0, -1)
 	if err == nil {
 		err = digests.Check(file, doc)
 	}
@@ -81,7 +81,7 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		file = layout.OldRootMetadataFile
-		doc, err = transfer.ReadFile(ctx, store, dir, file, 0, -1)
+		doc, err = transfer.ReadFile(ctx, dir, file, 0, -1)
 	}
 	if err != nil {
 		return nil, err
@@ -112,8 +112,8 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 
 // readDigests reads the digest file next to the metadata. It exists if this package wrote
 // them. Orbax writes no such file, and never writes metadata again.
-func readDigests(ctx context.Context, store storage.Store, dir string) (*layout.Digests, error) {
-	doc, err := transfer.ReadFile(ctx, store, dir, layout.DigestFile, 0, -1)
+func readDigests(ctx context.Context, dir storage.Location) (*layout.Digests, error) {
+	doc, err := transfer.ReadFile(ctx, dir, layout.DigestFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -190,7 +190,7 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 
 // check refuses a path that cannot be the root of a run.
 func (r *root) check(ctx context.Context) error {
-	info, err := r.at.Store.Stat(ctx, r.at.Name)
+	info, err := r.at.Stat(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -203,7 +203,7 @@ func (r *root) check(ctx context.Context) error {
 		return err
 	}
 	if is {
-		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, path.Dir(r.at.Name))
+		return fmt.Errorf("%w: it is the directory of a run's metadata; give that of the run, %s", fault.ErrInvalidCheckpoint, r.at.Dir().Name)
 	}
 	outer, inside, err := layout.Enclosing(ctx, r.at.Join("step"))
 	if err == nil && inside {

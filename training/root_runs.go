@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -94,7 +93,7 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 // entry of that name that it has no permission to read.
 func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile} {
-		info, err := r.at.Store.Stat(ctx, path.Join(r.at.Name, layout.RootMetadataDir, name))
+		info, err := r.at.Join(layout.RootMetadataDir, name).Stat(ctx)
 		switch {
 		case err == nil && !info.Dir, errors.Is(err, fs.ErrPermission):
 			return true, nil
@@ -108,10 +107,10 @@ func (r *root) hasMetadata(ctx context.Context) (bool, error) {
 // isMetadata reports whether the directory is the directory of a run's metadata.
 func (r *root) isMetadata(ctx context.Context) (bool, error) {
 	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile} {
-		if name == layout.OldRootMetadataFile && path.Base(r.at.Name) != layout.RootMetadataDir {
+		if name == layout.OldRootMetadataFile && r.at.Base() != layout.RootMetadataDir {
 			continue
 		}
-		info, err := r.at.Store.Stat(ctx, path.Join(r.at.Name, name))
+		info, err := r.at.Join(name).Stat(ctx)
 		if err == nil && !info.Dir {
 			return true, nil
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -146,7 +145,7 @@ func (r *root) unreadable(ctx context.Context, name string) error {
 		return nil
 	}
 	if errors.Is(err, orbax.ErrInvalidCheckpoint) {
-		inside, lerr := r.at.Store.List(ctx, path.Join(r.at.Name, name))
+		inside, lerr := r.at.Join(name).List(ctx)
 		if lerr == nil && len(inside) == 0 || errors.Is(lerr, fs.ErrNotExist) {
 			return nil
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -233,7 +232,7 @@ func (s *steps) doom(which []Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ck := range which {
-		s.doomed[filepath.Base(ck.Path)] = true
+		s.doomed[entryOf(ck.Path)] = true
 		s.listed = slices.DeleteFunc(s.listed, func(l Step) bool { return l.Path == ck.Path })
 	}
 }
@@ -242,15 +241,15 @@ func (s *steps) doom(which []Step) {
 func (s *steps) isDoomed(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.doomed[filepath.Base(path)]
+	return s.doomed[entryOf(path)]
 }
 
 // spare undoes doom for a step.
 func (s *steps) spare(ck Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.doomed, filepath.Base(ck.Path))
-	s.spared[filepath.Base(ck.Path)] = true
+	delete(s.doomed, entryOf(ck.Path))
+	s.spared[entryOf(ck.Path)] = true
 }
 
 // pass records that the run continues from before a damaged step.

@@ -111,4 +111,4 @@ func TestLazyAfterCancel(t *testing.T) {
 	}
 }
 
-var emptyDir = &Dir{Store: storage.FS(fstest.MapFS{"file": {}}), Path: "."}
+var emptyDir = &Dir{At: storage.At(storage.FS(fstest.MapFS{"file": {}}), ".")}

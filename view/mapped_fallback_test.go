@@ -151,14 +151,14 @@ func (asStored) Describe(_ *view.Chunk, err error) error { return err }
 // and fails as it does without.
 func TestMappedHostile(t *testing.T) {
 	view.MapAll(t)
-	dir := &view.Dir{Store: storage.Local(), Path: filepath.ToSlash(t.TempDir())}
+	dir := &view.Dir{At: storage.At(storage.Local(), filepath.ToSlash(t.TempDir()))}
 	page := mmap.PageSize()
 	data := make([]byte, 5*page)
 	for i := range data {
 		data[i] = byte(i * 7 / 3)
 	}
-	for _, name := range []string{"file", "../" + filepath.Base(dir.Path) + "-outside"} {
-		if err := os.WriteFile(filepath.Join(dir.Path, name), data, 0o666); err != nil {
+	for _, name := range []string{"file", "../" + filepath.Base(dir.At.Name) + "-outside"} {
+		if err := os.WriteFile(filepath.Join(dir.At.Name, name), data, 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestMappedHostile(t *testing.T) {
 		"a huge rest":       {part(0, n, "file", 0, 1<<62)},
 		"of a missing file": {part(0, n, "missing", 0, int64(n))},
 		"of a directory":    {part(0, n, ".", 0, int64(n))},
-		"outside":           {part(0, n, "../"+filepath.Base(dir.Path)+"-outside", 0, int64(n))},
+		"outside":           {part(0, n, "../"+filepath.Base(dir.At.Name)+"-outside", 0, int64(n))},
 		"too short":         {part(0, n, "file", 0, int64(n)-1)},
 		"negative":          {part(0, n, "file", 0, -1)},
 	} {
@@ -234,9 +234,9 @@ func TestMappedCanceled(t *testing.T) {
 		t.Skip("the system cannot map files")
 	}
 	n := 3 << 20
-	dir := &view.Dir{Store: storage.Local(), Path: filepath.ToSlash(t.TempDir())}
+	dir := &view.Dir{At: storage.At(storage.Local(), filepath.ToSlash(t.TempDir()))}
 	for _, name := range []string{"good", "short"} {
-		if err := os.WriteFile(filepath.Join(dir.Path, name), make([]byte, n), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(dir.At.Name, name), make([]byte, n), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -86,7 +86,7 @@ var errNotMappable = errors.New("the file cannot be mapped")
 
 // mapTo maps the file.
 func (f *mappedFile) mapTo(ctx context.Context, space *mmap.Space) error {
-	r, err := transfer.Open(ctx, f.dir.Store, f.dir.Path, f.name)
+	r, err := transfer.Open(ctx, f.dir.At, f.name)
 	if err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func (p *mapPlan) settle(ctx context.Context) (maps int) {
 	// checkpoint states.
 	for _, f := range p.order {
 		if f.size > 0 {
-			info, err := f.dir.Store.Stat(ctx, f.dir.Path+"/"+f.name)
+			info, err := f.dir.At.Join(f.name).Stat(ctx)
 			f.bad = err != nil || info.Size < f.size
 			maps++
 		}

@@ -22,9 +22,8 @@ type ReadDir struct{ in Place }
 
 // Place says where a [ReadDir] is and how it is read.
 type Place struct {
-	Store storage.Store
-	Root  string // of the checkpoint
-	Name  string // of the directory in the checkpoint; "" for the root itself
+	Root storage.Location // of the checkpoint
+	Name string           // of the directory in the checkpoint; "" for the root itself
 	// Digests are those of the checkpoint, nil if it has none.
 	Digests Digests
 	// Unchanged, if set, is called with the outcome of reading data. It returns that
@@ -53,15 +52,12 @@ func NewReadDir(p Place) *ReadDir {
 	return &ReadDir{p}
 }
 
-// Store returns the store that holds the directory.
-func (d *ReadDir) Store() storage.Store { return d.in.Store }
+// At returns where the directory is.
+func (d *ReadDir) At() storage.Location { return d.in.Root.Join(d.in.Name) }
 
 // Name returns the name of the directory in its checkpoint. It is "" for the top of a
 // path that may be no checkpoint of Orbax.
 func (d *ReadDir) Name() string { return d.in.Name }
-
-// Path returns the path of the directory in its store.
-func (d *ReadDir) Path() string { return path.Join(d.in.Root, d.in.Name) }
 
 // Engine returns the engine that reads the files. It may be nil.
 func (d *ReadDir) Engine() *transfer.Engine { return d.in.Engine }
@@ -129,7 +125,7 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 		d.noteUnproven()
 	}
 	full := path.Join(d.in.Name, name)
-	b, err := d.in.Engine.ReadFile(ctx, d.in.Store, d.in.Root, full, 0, -1)
+	b, err := d.in.Engine.ReadFile(ctx, d.in.Root, full, 0, -1)
 	switch {
 	case NotExist(err) && d.Covered(name):
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
@@ -169,7 +165,7 @@ func (d *ReadDir) List(ctx context.Context, name string) ([]storage.Info, error)
 		return nil, fmt.Errorf("%w: directory %q", fault.ErrReservedName, name)
 	}
 	d.noteUnproven()
-	entries, err := d.in.Store.List(ctx, path.Join(d.Path(), name))
+	entries, err := d.At().Join(name).List(ctx)
 	return entries, d.outcome(ctx, err)
 }
 
@@ -178,7 +174,7 @@ func (d *ReadDir) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if !fs.ValidPath(name) {
 		return storage.Info{}, fs.ErrInvalid
 	}
-	info, err := d.in.Store.Stat(ctx, path.Join(d.Path(), name))
+	info, err := d.At().Join(name).Stat(ctx)
 	return info, d.outcome(ctx, err)
 }
 

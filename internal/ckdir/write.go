@@ -55,7 +55,7 @@ func (d *WriteDir) Sub(name string) *WriteDir {
 // of every document.
 func (d *WriteDir) Link(ctx context.Context, from *ReadDir, name, as string, document bool) error {
 	full := path.Join(d.name, as)
-	if err := d.stage.Link(ctx, path.Join(from.Path(), name), full, storage.LinkOptions{}); err != nil {
+	if err := d.stage.Link(ctx, from.At().Join(name).Name, full, storage.LinkOptions{}); err != nil {
 		return err
 	}
 	if !document && !from.Covered(name) {

@@ -111,7 +111,7 @@ func (f *BrokenFile) look(ctx context.Context, dir *ckdir.ReadDir, name string) 
 		f.err = fmt.Errorf("%w: %s is a directory", fault.ErrCorrupt, f.name)
 	default:
 		if f.size = info.Size; f.size < f.Need {
-			f.err = transfer.CheckLFS(ctx, dir.Store(), dir.Path(), name)
+			f.err = transfer.CheckLFS(ctx, dir.At(), name)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func TestEndsOf(t *testing.T) {
 
 // The end of a context says nothing about a file.
 func TestFindBrokenCancelled(t *testing.T) {
-	dir := ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: filepath.ToSlash(t.TempDir())})
+	dir := ckdir.NewReadDir(ckdir.Place{Root: storage.At(storage.Local(), filepath.ToSlash(t.TempDir()))})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	values := slices.Values([]ocdbt.Value{{Ref: ocdbt.Ref{File: "d/x", Length: 1}}})

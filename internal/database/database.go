@@ -136,7 +136,7 @@ type Source struct {
 // Read returns n bytes from offset off of the file called name. With n < 0 it returns the
 // whole file.
 func (s Source) Read(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	return transfer.ReadFile(ctx, s.Dir.Store(), path.Join(s.Dir.Path(), s.Name), name, off, n)
+	return transfer.ReadFile(ctx, s.Dir.At().Join(s.Name), name, off, n)
 }
 
 // List returns the names of the files whose names begin with prefix.

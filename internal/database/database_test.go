@@ -48,7 +48,7 @@ func putDatabase(t *testing.T, dir string, values map[string]string) {
 
 func TestReadDatabases(t *testing.T) {
 	root := t.TempDir()
-	dir := ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: filepath.ToSlash(root), Name: "item"})
+	dir := ckdir.NewReadDir(ckdir.Place{Root: storage.At(storage.Local(), filepath.ToSlash(root)), Name: "item"})
 	if values, err := ReadAll(t.Context(), dir); err != nil || len(values) != 0 {
 		t.Errorf("of no directory: %v, %v", values, err)
 	}

@@ -60,7 +60,7 @@ func Mark(path string) []byte { return []byte("Checkpoint commit was successful 
 // missing or differs, the error matches fault.ErrCorrupt.
 func Check(ctx context.Context, at storage.Location, name string, digests *layout.Digests) error {
 	h := sha256.New()
-	err := transfer.HashFile(ctx, at.Store, at.Name, name, h)
+	err := transfer.HashFile(ctx, at, name, h)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
@@ -68,7 +68,7 @@ func Check(ctx context.Context, at storage.Location, name string, digests *layou
 		return err
 	}
 	if err := digests.CheckSum(name, [sha256.Size]byte(h.Sum(nil))); err != nil {
-		return cmp.Or(transfer.CheckLFS(ctx, at.Store, at.Name, name), err)
+		return cmp.Or(transfer.CheckLFS(ctx, at, name), err)
 	}
 	return nil
 }

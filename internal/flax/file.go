@@ -13,6 +13,6 @@ func IsFile(ctx context.Context, at storage.Location) bool {
 	if err != nil || info.Dir {
 		return false
 	}
-	head, err := transfer.ReadFile(ctx, at.Store, at.Dir().Name, at.Base(), 0, min(info.Size, SniffBytes))
+	head, err := transfer.ReadFile(ctx, at.Dir(), at.Base(), 0, min(info.Size, SniffBytes))
 	return err == nil && Begins(head)
 }

@@ -56,7 +56,7 @@ func versionIn(entries []storage.Info, name string) string {
 func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) (err error) {
 	f.mark = mark{name: file, version: versionIn(entries, file)}
 	if f.mark.version == "" {
-		f.mark.contents, err = transfer.ReadFile(ctx, f.At.Store, f.At.Name, file, 0, -1)
+		f.mark.contents, err = transfer.ReadFile(ctx, f.At, file, 0, -1)
 	}
 	return err
 }
@@ -69,7 +69,7 @@ func (f *Found) same(ctx context.Context) (bool, error) {
 			return err == nil && info.Version == f.mark.version, err
 		}
 	}
-	doc, err := transfer.ReadFile(ctx, f.At.Store, f.At.Name, f.mark.name, 0, -1)
+	doc, err := transfer.ReadFile(ctx, f.At, f.mark.name, 0, -1)
 	return bytes.Equal(doc, f.mark.contents), err
 }
 

@@ -19,7 +19,7 @@ func lookComposite(ctx context.Context, at storage.Location, entries []storage.I
 	// A document that is listed and not found has been removed since, or the store has
 	// failed to find it. Without the digests, damage to a checkpoint would go unnoticed.
 	read := func(name string) ([]byte, error) {
-		b, err := transfer.ReadFile(ctx, at.Store, at.Name, name, 0, -1)
+		b, err := transfer.ReadFile(ctx, at, name, 0, -1)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = ErrReplaced
 		}

@@ -30,7 +30,7 @@ func (f *Found) Place(root storage.Location, name string, unchanged func(context
 	if f.Digests != nil {
 		digests = f.Digests
 	}
-	return ckdir.Place{Store: root.Store, Root: root.Name, Name: name, Digests: digests, Unchanged: unchanged}
+	return ckdir.Place{Root: root, Name: name, Digests: digests, Unchanged: unchanged}
 }
 
 // Items returns the names of the items. A checkpoint that is an item without a name has

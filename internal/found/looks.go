@@ -69,7 +69,7 @@ func hasFile(entries []storage.Info, name string) bool {
 // hasDigests reports whether a directory has the digests of a checkpoint. Other programs
 // may give a file the same name.
 func hasDigests(ctx context.Context, at storage.Location) bool {
-	doc, err := transfer.ReadFile(ctx, at.Store, at.Name, layout.DigestFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, at, layout.DigestFile, 0, -1)
 	if err != nil {
 		return false
 	}

@@ -191,7 +191,7 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Loca
 			f.Close()
 		}
 	}
-	doc, err := transfer.ReadFile(ctx, store, name, layout.DigestFile, 0, -1)
+	doc, err := transfer.ReadFile(ctx, storage.At(store, name), layout.DigestFile, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}

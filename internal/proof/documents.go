@@ -88,7 +88,7 @@ func (w *walk) read(name string) ([]byte, error) {
 	info, err := w.top.Join(name).Stat(w.ctx)
 	if err == nil && !info.Dir && info.Size <= maxDocument {
 		var doc []byte
-		if doc, err = transfer.ReadFile(w.ctx, w.top.Store, w.top.Name, name, 0, -1); err == nil {
+		if doc, err = transfer.ReadFile(w.ctx, w.top, name, 0, -1); err == nil {
 			if doc == nil {
 				doc = []byte{} // not nil: an empty document is a document
 			}
@@ -245,7 +245,7 @@ func arrayMetadataDoc(doc []byte) verdict {
 // to the last byte. It may be large, so it is scanned and not read as a whole. A file
 // with more than maxValues values is not from Orbax or Flax.
 func (w *walk) isMsgpack(name string) (bool, error) {
-	f, err := transfer.Open(w.ctx, w.top.Store, w.top.Name, name)
+	f, err := transfer.Open(w.ctx, w.top, name)
 	if err != nil {
 		return false, w.ctx.Err()
 	}

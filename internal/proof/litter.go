@@ -28,7 +28,7 @@ func (w *walk) litter(dir string, e storage.Entry) (bool, error) {
 		return false, nil
 	case litterFiles[e.Name], isNFS(e.Name):
 	case strings.HasPrefix(e.Name, "._"):
-		first, err := transfer.ReadFile(w.ctx, w.top.Store, w.top.Name, name, 0, int64(len(appleDouble)))
+		first, err := transfer.ReadFile(w.ctx, w.top, name, 0, int64(len(appleDouble)))
 		if err != nil && w.ctx.Err() != nil {
 			return false, err
 		}

@@ -3,7 +3,6 @@ package pytree
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -39,7 +38,7 @@ func HasAggregate(ctx context.Context, at storage.Location) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	first, err := transfer.ReadFile(ctx, at.Store, at.Name, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
+	first, err := transfer.ReadFile(ctx, at, layout.AggregateFile, 0, min(info.Size, lfs.MaxSize-1))
 	if ckdir.NotExist(err) {
 		return false, nil // removed meanwhile
 	}
@@ -55,20 +54,20 @@ func readAggregate(ctx context.Context, dir *ckdir.ReadDir) (*aggregate, error) 
 	if dir.Covered(layout.TreeFile) {
 		return nil, nil
 	}
-	ok, err := HasAggregate(ctx, storage.At(dir.Store(), dir.Path()))
+	ok, err := HasAggregate(ctx, dir.At())
 	if err != nil || !ok {
 		return nil, err
 	}
-	return readFlax(ctx, dir, dir.Path(), layout.AggregateFile)
+	return readFlax(ctx, dir, dir.At(), layout.AggregateFile)
 }
 
 // readFlax reads the tree in the file name of the directory at.
-func readFlax(ctx context.Context, dir *ckdir.ReadDir, at, name string) (*aggregate, error) {
+func readFlax(ctx context.Context, dir *ckdir.ReadDir, at storage.Location, name string) (*aggregate, error) {
 	file, err := rawarray.Open(ctx, dir, at, name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := dir.Store().Open(ctx, path.Join(at, name))
+	f, err := transfer.Open(ctx, at, name)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +175,10 @@ func (a *aggregate) array(in *flax.Array) view.Array {
 
 // openFlaxFile opens the file at dir's path if Flax wrote it.
 func openFlaxFile(ctx context.Context, dir *ckdir.ReadDir) (*stored, error) {
-	if dir.Name() != "" || !flax.IsFile(ctx, storage.At(dir.Store(), dir.Path())) {
+	if dir.Name() != "" || !flax.IsFile(ctx, dir.At()) {
 		return nil, nil
 	}
-	a, err := readFlax(ctx, dir, path.Dir(dir.Path()), path.Base(dir.Path()))
+	a, err := readFlax(ctx, dir, dir.At().Dir(), dir.At().Base())
 	if err != nil {
 		return nil, err
 	}

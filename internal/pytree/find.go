@@ -151,7 +151,7 @@ func (o *opener) chunk(ctx context.Context, meta *zarray.Meta, name, key string)
 		err = zarray.AdviseFill(fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, database.JoinKey(name, key)), o.meta.Sparse)
 	}
 	if err != nil && c.Extent.File != "" {
-		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.Store(), o.dir.Path(), c.Extent.File), err)
+		err = cmp.Or(transfer.CheckLFS(ctx, o.dir.At(), c.Extent.File), err)
 	}
 	return c, err
 }

@@ -147,7 +147,7 @@ type opener struct {
 func newOpener(dir *ckdir.ReadDir, options Options) *opener {
 	return &opener{
 		dir: dir, options: options, records: newRecords(dir), meta: &layout.TreeMetadata{}, metas: zarray.Metas{},
-		files: &view.Dir{Store: dir.Store(), Path: dir.Path(), Unchanged: dir.Unchanged, Engine: dir.Engine()},
+		files: &view.Dir{At: dir.At(), Unchanged: dir.Unchanged, Engine: dir.Engine()},
 	}
 }
 

@@ -25,7 +25,7 @@ func bareDir(all map[string]string) (*ckdir.ReadDir, fstest.MapFS) {
 	for name, data := range all {
 		fsys["dir/"+name] = &fstest.MapFile{Data: []byte(data)}
 	}
-	return ckdir.NewReadDir(ckdir.Place{Store: storage.FS(fsys), Root: "dir"}), fsys
+	return ckdir.NewReadDir(ckdir.Place{Root: storage.At(storage.FS(fsys), "dir")}), fsys
 }
 
 // tensorFile returns a safetensors file of tensors of bytes.

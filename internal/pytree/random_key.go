@@ -36,7 +36,7 @@ const randomKeyMetadata = "_metadata"
 // IsRandomKey reports whether a directory has the state of a random generator as a separate
 // checkpointable. Open opens that as a pytree. IsRandomKey finds out by the files there.
 func IsRandomKey(ctx context.Context, at storage.Location) (bool, error) {
-	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Store: at.Store, Root: at.Name}))
+	k, err := findRandomKey(ctx, ckdir.NewReadDir(ckdir.Place{Root: at}))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.ErrCorrupt) {
 		return false, nil // the directory has something else
 	}

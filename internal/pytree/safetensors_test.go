@@ -90,7 +90,7 @@ func TestSafetensorsIndex(t *testing.T) {
 		}
 	}
 	dir, _ := bareDir(map[string]string{"model-1.safetensors": one, doc: indexed})
-	file := ckdir.NewReadDir(ckdir.Place{Store: dir.Store(), Root: "dir/model-1.safetensors"})
+	file := ckdir.NewReadDir(ckdir.Place{Root: dir.At().Join("model-1.safetensors")})
 	if opened, err := Open(t.Context(), file, Options{}); err != nil || opened.Len() != 1 {
 		t.Errorf("one of the files: %v", err)
 	}

@@ -7,25 +7,25 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"path"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
-// Open returns the directory at for reading the file name in it, which has no checksums.
+// Open returns the directory at, for reading the file name in it, which has no checksums.
 // Nothing in such a file shows whether its contents are those of another version of it.
 // So reads from the returned directory fail if the size or the time of the file has
 // changed.
-func Open(ctx context.Context, d *ckdir.ReadDir, at, name string) (*view.Dir, error) {
-	full := path.Join(at, name)
-	was, err := d.Store().Stat(ctx, full)
+func Open(ctx context.Context, d *ckdir.ReadDir, at storage.Location, name string) (*view.Dir, error) {
+	file := at.Join(name)
+	was, err := file.Stat(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &view.Dir{Store: d.Store(), Path: at, Engine: d.Engine(), Unchanged: func(ctx context.Context, err error) error {
-		now, serr := d.Store().Stat(ctx, full)
+	return &view.Dir{At: at, Engine: d.Engine(), Unchanged: func(ctx context.Context, err error) error {
+		now, serr := file.Stat(ctx)
 		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || ckdir.NotExist(serr) {
 			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)
 		}

@@ -38,7 +38,7 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 		return nil, err
 	}
 	o := tensorOpener{dir: dir, at: at, custom: map[string]string{}, leafOf: map[string]int{}}
-	if at == dir.Path() { // not a single file
+	if at.Name == dir.At().Name { // not a single file
 		if o.index, err = readTensorIndex(ctx, dir); err != nil {
 			return nil, err
 		}
@@ -50,7 +50,7 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 	for _, name := range names {
 		if err := o.addFile(ctx, name); err != nil {
 			if o.index == nil || ctx.Err() != nil {
-				if at == dir.Path() { // one of several files; the path of a single file is named already
+				if at.Name == dir.At().Name { // one of several files; the path of a single file is named already
 					err = fmt.Errorf("%s: %w", name, err)
 				}
 				return nil, err
@@ -65,8 +65,8 @@ func Open(ctx context.Context, dir *ckdir.ReadDir) (*view.Tree, error) {
 // tensorOpener gathers the tensors of files.
 type tensorOpener struct {
 	dir    *ckdir.ReadDir
-	at     string       // the directory of the files
-	index  *tensorIndex // nil if there is none
+	at     storage.Location // the directory of the files
+	index  *tensorIndex     // nil if there is none
 	leaves []*view.Leaf
 	leafOf map[string]int // by the tensors' names
 	fileOf []string       // for each leaf
@@ -142,32 +142,33 @@ func (o *tensorOpener) addLost(failed map[string]error) {
 }
 
 // safetensorsNames returns the names of the files, and their directory.
-func safetensorsNames(ctx context.Context, dir *ckdir.ReadDir) (at string, names []string, err error) {
-	info, err := dir.Store().Stat(ctx, dir.Path())
+func safetensorsNames(ctx context.Context, dir *ckdir.ReadDir) (at storage.Location, names []string, err error) {
+	at = dir.At()
+	info, err := at.Stat(ctx)
 	if err != nil {
-		return "", nil, err
+		return at, nil, err
 	}
-	if !info.Dir && path.Ext(dir.Path()) != safetensors.Ext {
-		return "", nil, nil
+	if !info.Dir && path.Ext(at.Name) != safetensors.Ext {
+		return at, nil, nil
 	}
 	if !info.Dir {
-		return path.Dir(dir.Path()), []string{path.Base(dir.Path())}, nil
+		return at.Dir(), []string{at.Base()}, nil
 	}
 	entries, err := dir.List(ctx, ".")
 	for _, e := range entries {
 		switch {
 		case e.Dir:
 		case e.Name == layout.TreeFile:
-			return "", nil, nil
+			return at, nil, nil
 		case path.Ext(e.Name) == safetensors.Ext:
 			names = append(names, e.Name)
 		}
 	}
-	return dir.Path(), names, err
+	return at, names, err
 }
 
 // openSafetensorsFile reads the header of a file.
-func openSafetensorsFile(ctx context.Context, dir *ckdir.ReadDir, at, name string) (*view.Dir, *safetensors.Header, error) {
+func openSafetensorsFile(ctx context.Context, dir *ckdir.ReadDir, at storage.Location, name string) (*view.Dir, *safetensors.Header, error) {
 	file, err := rawarray.Open(ctx, dir, at, name)
 	if err != nil {
 		return nil, nil, err
@@ -177,7 +178,7 @@ func openSafetensorsFile(ctx context.Context, dir *ckdir.ReadDir, at, name strin
 }
 
 func readSafetensors(ctx context.Context, dir *view.Dir, name string) (*safetensors.Header, error) {
-	f, err := dir.Store.Open(ctx, path.Join(dir.Path, name))
+	f, err := dir.At.Store.Open(ctx, dir.At.Join(name).Name)
 	if err != nil {
 		return nil, err
 	}

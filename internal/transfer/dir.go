@@ -8,8 +8,7 @@ import (
 
 // Dir is a directory of a checkpoint whose files an engine reads.
 type Dir struct {
-	Store storage.Store
-	Path  string
+	At storage.Location
 	// Unchanged, if set, is called with the outcome of each reading. It returns that
 	// outcome, or an error if the files have been replaced meanwhile.
 	Unchanged func(ctx context.Context, err error) error
@@ -19,7 +18,7 @@ type Dir struct {
 
 // ReadAll reads from files of the directory; see [Engine.ReadAll].
 func (d *Dir) ReadAll(ctx context.Context, reads []Read) error {
-	err := d.Engine.ReadAll(ctx, d.Store, d.Path, reads)
+	err := d.Engine.ReadAll(ctx, d.At, reads)
 	if d.Unchanged != nil {
 		err = d.Unchanged(ctx, err)
 	}

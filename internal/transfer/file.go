@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"path"
 	"path/filepath"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -14,24 +15,24 @@ import (
 
 // Open opens a file below dir. Its name comes from a checkpoint, and must not lead out of
 // it.
-func Open(ctx context.Context, store storage.Store, dir, name string) (storage.Reader, error) {
+func Open(ctx context.Context, dir storage.Location, name string) (storage.Reader, error) {
 	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return nil, fmt.Errorf("%w: file name %q leads out of the checkpoint", fault.ErrCorrupt, name)
 	}
-	return store.Open(ctx, dir+"/"+name)
+	return dir.Store.Open(ctx, path.Join(dir.Name, name))
 }
 
 // ReadFile is [Engine.ReadFile] without an engine.
-func ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
-	return (*Engine)(nil).ReadFile(ctx, store, dir, name, off, n)
+func ReadFile(ctx context.Context, dir storage.Location, name string, off, n int64) ([]byte, error) {
+	return (*Engine)(nil).ReadFile(ctx, dir, name, off, n)
 }
 
 // ReadFile returns n bytes from offset off of the file name below dir, or everything from
 // off on if n is negative. If the range is longer than a document of that name can be,
 // the error matches [fault.ErrCorrupt]. If the process has no memory for it, the error
 // matches [fault.ErrNoMemory].
-func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name string, off, n int64) ([]byte, error) {
-	f, err := Open(ctx, store, dir, name)
+func (e *Engine) ReadFile(ctx context.Context, dir storage.Location, name string, off, n int64) ([]byte, error) {
+	f, err := Open(ctx, dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +63,8 @@ func (e *Engine) ReadFile(ctx context.Context, store storage.Store, dir, name st
 }
 
 // HashFile writes the whole file name below dir to h.
-func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash.Hash) error {
-	f, err := Open(ctx, store, dir, name)
+func HashFile(ctx context.Context, dir storage.Location, name string, h hash.Hash) error {
+	f, err := Open(ctx, dir, name)
 	if err != nil {
 		return err
 	}
@@ -81,8 +82,8 @@ func HashFile(ctx context.Context, store storage.Store, dir, name string, h hash
 
 // CheckLFS returns an error if the file name below dir is a Git LFS pointer. For a file
 // with wrong content this error is the more helpful one.
-func CheckLFS(ctx context.Context, store storage.Store, dir, name string) error {
-	f, err := Open(ctx, store, dir, name)
+func CheckLFS(ctx context.Context, dir storage.Location, name string) error {
+	f, err := Open(ctx, dir, name)
 	if err != nil {
 		return nil
 	}

@@ -15,8 +15,7 @@ import (
 // plain files can have more files than a process may open.
 type fileSet struct {
 	size  sizes
-	store storage.Store
-	dir   string
+	dir   storage.Location
 	mu    sync.Mutex
 	files map[string]*openFile
 }
@@ -43,7 +42,7 @@ func (s *fileSet) open(ctx context.Context, name string) (storage.Reader, error)
 	if f.r != nil {
 		return f.r, nil
 	}
-	r, err := Open(ctx, s.store, s.dir, name)
+	r, err := Open(ctx, s.dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}

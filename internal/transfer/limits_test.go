@@ -92,7 +92,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				reads = append(reads, r)
 			}
 			used := heap.Peak(func() {
-				if err := new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
+				if err := new(Engine).ReadAll(t.Context(), storage.At(storage.Local(), dir), reads); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -66,7 +66,7 @@ func join(reads []Read, size sizes) []span {
 
 // ReadAll performs reads, in any order, from the files below dir. It reorders the slice.
 // A missing or short file is an error that matches [fault.ErrCorrupt].
-func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, reads []Read) error {
+func (e *Engine) ReadAll(ctx context.Context, dir storage.Location, reads []Read) error {
 	var bad error
 	reads = slices.DeleteFunc(reads, func(r Read) bool {
 		if r.Offset >= 0 && r.Length >= int64(len(r.Dst)) && r.Offset+r.Length >= r.Offset {
@@ -79,9 +79,9 @@ func (e *Engine) ReadAll(ctx context.Context, store storage.Store, dir string, r
 	if bad != nil {
 		return bad
 	}
-	size := sizesOf(store.Properties())
+	size := sizesOf(dir.Store.Properties())
 	spans := join(reads, size)
-	files := &fileSet{size: size, store: store, dir: dir, files: map[string]*openFile{}}
+	files := &fileSet{size: size, dir: dir, files: map[string]*openFile{}}
 	defer files.close()
 	meter := e.Counters()
 	var planned int64

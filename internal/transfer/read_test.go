@@ -72,7 +72,7 @@ func TestReadErrors(t *testing.T) {
 					{Leaf: "x.y", Extent: c.e, Dst: make([]byte, c.dst), Done: func([]byte) error { return c.done }, Failed: failed},
 					{Leaf: "good", Extent: Extent{"d/f", 10, 10}, Done: func([]byte) error { good.Add(1); return nil }},
 				}
-				err = new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads)
+				err = new(Engine).ReadAll(t.Context(), storage.At(storage.Local(), dir), reads)
 				return good.Load(), err
 			}
 			_, err := read(nil)
@@ -111,7 +111,7 @@ func TestReadFile(t *testing.T) {
 		{"lfs", 0, -1, nil, fault.ErrIncomplete}, {"lfs", 500, 10, nil, fault.ErrIncomplete},
 		{"none", 0, -1, nil, os.ErrNotExist}, {"../f", 0, -1, nil, fault.ErrCorrupt}, {"/f", 0, -1, nil, fault.ErrCorrupt},
 	} {
-		got, err := ReadFile(t.Context(), storage.Local(), dir, c.name, c.off, c.n)
+		got, err := ReadFile(t.Context(), storage.At(storage.Local(), dir), c.name, c.off, c.n)
 		if !bytes.Equal(got, c.want) || !errors.Is(err, c.err) {
 			t.Errorf("%s %d+%d: %d bytes, %v; want %d, %v", c.name, c.off, c.n, len(got), err, len(c.want), c.err)
 		}
@@ -137,7 +137,7 @@ func TestCancelRead(t *testing.T) {
 			},
 		})
 	}
-	if err := new(Engine).ReadAll(ctx, storage.Local(), dir, reads); !errors.Is(err, context.Canceled) {
+	if err := new(Engine).ReadAll(ctx, storage.At(storage.Local(), dir), reads); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if n := failed.Load(); n > 0 {
@@ -167,7 +167,7 @@ func TestReadOverlapping(t *testing.T) {
 				return nil
 			}})
 		}
-		if err := new(Engine).ReadAll(context.Background(), storage.Local(), dir, reads); err != nil {
+		if err := new(Engine).ReadAll(context.Background(), storage.At(storage.Local(), dir), reads); err != nil {
 			t.Fatal(err)
 		}
 		for i, w := range wants {

@@ -130,7 +130,7 @@ func TestSizes(t *testing.T) {
 				reads[i] = Read{Extent: extents[i], Dst: got[i], Step: func([]byte) {}, Done: func([]byte) error { return nil }}
 			}
 			s.most = 0
-			if err := e.ReadAll(ctx, s, "d", reads); err != nil {
+			if err := e.ReadAll(ctx, storage.At(s, "d"), reads); err != nil {
 				t.Fatal(err)
 			}
 			for i := range values {

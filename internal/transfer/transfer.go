@@ -7,7 +7,7 @@
 //
 //	e := &transfer.Engine{Budget: 64 << 20}
 //	extents, err := e.WritePacked(ctx, stage, "d/values", items)
-//	err = e.ReadAll(ctx, store, dir, reads)
+//	err = e.ReadAll(ctx, dir, reads)
 package transfer
 
 // Extent is the place of a value in a file.

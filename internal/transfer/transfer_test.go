@@ -80,7 +80,7 @@ func readBack(t testing.TB, dir string, extents []Extent) [][]byte {
 		reads = append(reads, r)
 	}
 	rand.Shuffle(len(reads), func(i, j int) { reads[i], reads[j] = reads[j], reads[i] })
-	if err := new(Engine).ReadAll(t.Context(), storage.Local(), dir, reads); err != nil {
+	if err := new(Engine).ReadAll(t.Context(), storage.At(storage.Local(), dir), reads); err != nil {
 		t.Fatal(err)
 	}
 	for i := range done {

@@ -76,7 +76,7 @@ func (p *Plan) share(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settin
 // link links the files of the base that have enough of the save's chunks into dir.
 func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse, base *reuse.Record) {
 	for _, f := range base.Choose(s.prints.wanted(), sizesOf(ctx, r, base), r.Fresh(), r.Dead()) {
-		if err := dir.Stage().Link(ctx, path.Join(r.Base.Path(), f.Name), path.Join(dir.Name(), f.Name), storage.LinkOptions{Share: true}); err != nil {
+		if err := dir.Stage().Link(ctx, r.Base.At().Join(f.Name).Name, path.Join(dir.Name(), f.Name), storage.LinkOptions{Share: true}); err != nil {
 			if ctx.Err() != nil {
 				return
 			}

@@ -95,7 +95,7 @@ type runOptions struct {
 
 // base makes an item of the checkpoint at root the base of the next save.
 func (r *run) base(root, name string, digests ckdir.Digests) {
-	r.reuse.Base = ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: root, Name: name, Digests: digests})
+	r.reuse.Base = ckdir.NewReadDir(ckdir.Place{Root: storage.At(storage.Local(), root), Name: name, Digests: digests})
 }
 
 // digested sets the digests of the last step.

@@ -75,7 +75,7 @@ func TestReuse(t *testing.T) {
 				t.Errorf("%d of %d bytes are shared", shared, bytes)
 			}
 			second := r.reuse.Base
-			r.check(ckdir.NewReadDir(ckdir.Place{Store: storage.Local(), Root: filepath.ToSlash(filepath.Dir(r.step(0))), Name: "item"}), first)
+			r.check(ckdir.NewReadDir(ckdir.Place{Root: storage.At(storage.Local(), filepath.ToSlash(filepath.Dir(r.step(0)))), Name: "item"}), first)
 			state["step"] = 3
 			if n := r.save(state); n != 2 {
 				t.Errorf("shares %d files, not 2", n)

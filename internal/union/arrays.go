@@ -167,7 +167,7 @@ func (o *unionOpener) parse(ctx context.Context, format int, v database.Value) (
 			return nil, err
 		}
 		defer r.Release()
-		if doc, err = transfer.ReadFile(ctx, dir.Store(), dir.Path(), name, v.Ref.Offset, v.Ref.Length); err != nil {
+		if doc, err = transfer.ReadFile(ctx, dir.At(), name, v.Ref.Offset, v.Ref.Length); err != nil {
 			return nil, err
 		}
 	}

@@ -59,5 +59,5 @@ func writtenItem(t testing.TB, write func(context.Context, *ckdir.WriteDir) erro
 
 // readDir returns the directory of the item in the checkpoint at root.
 func readDir(store storage.Store, root string, digests ckdir.Digests) *ckdir.ReadDir {
-	return ckdir.NewReadDir(ckdir.Place{Store: store, Root: root, Name: "item", Digests: digests})
+	return ckdir.NewReadDir(ckdir.Place{Root: storage.At(store, root), Name: "item", Digests: digests})
 }

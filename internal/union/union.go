@@ -165,7 +165,7 @@ func (o *unionOpener) readTrees(ctx context.Context) error {
 
 // inDir adds the path of the input to err.
 func inDir(input Input, err error) error {
-	return fmt.Errorf("%s: %w", input.Dir.Path(), err)
+	return fmt.Errorf("%s: %w", input.Dir.At().Name, err)
 }
 
 func (o *unionOpener) readStrings(ctx context.Context) error {

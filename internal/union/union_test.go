@@ -154,7 +154,7 @@ func TestUnion(t *testing.T) {
 		}
 	}
 	short := saveUnmerged(t, map[string]any{"w": make([]float32, 5000)}, treesave.Storage{})
-	data, err := filepath.Glob(filepath.Join(short.Path(), "ocdbt.process_0", "d", "*"))
+	data, err := filepath.Glob(filepath.Join(short.At().Name, "ocdbt.process_0", "d", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +169,8 @@ func TestUnion(t *testing.T) {
 	// Lost documents are noticed.
 	for _, lost := range []string{"_METADATA", "_strings.json", "ocdbt.process_0/d", "ocdbt.process_0/manifest.ocdbt"} {
 		input := saveUnmerged(t, map[string]any{"w": make([]float32, 5000), "s": "one"}, treesave.Storage{})
-		input = readDir(storage.Local(), filepath.ToSlash(filepath.Dir(input.Path())), nil)
-		if err := os.RemoveAll(filepath.Join(input.Path(), lost)); err != nil {
+		input = readDir(storage.Local(), filepath.ToSlash(filepath.Dir(input.At().Name)), nil)
+		if err := os.RemoveAll(filepath.Join(input.At().Name, lost)); err != nil {
 			t.Fatal(err)
 		}
 		u, err := Open(t.Context(), Input{b, "b"}, Input{input, "p"})
