@@ -129,7 +129,7 @@ func (l *local) Begin(ctx context.Context, dir string, o BeginOptions) (Stage, e
 	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
 		return nil, asNoSpace(err)
 	}
-	s, err := newLocalStage(l.sys, dir, overwrite)
+	s, err := newLocalStage(l.sys, dir, o.Marker, overwrite)
 	if err != nil {
 		return nil, asNoSpace(err)
 	}

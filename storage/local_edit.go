@@ -39,7 +39,7 @@ func (l *local) Edit(ctx context.Context, dir string) (Edit, error) {
 	if l.sys.locked(dir) {
 		return nil, fmt.Errorf("%s: %w: it is where the writer writes", dir, fault.ErrBusy)
 	}
-	claim, err := newLocalStage(l.sys, dir, true)
+	claim, err := newLocalStage(l.sys, dir, forEdit, true)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"path"
 	"strings"
 
@@ -19,13 +20,18 @@ type localTicket struct {
 	temp   string // last element of the name of the temporary directory
 	id     string // identity of that directory, "" if the system has none
 	marker string // marker of a stage that writes to the target itself
+	in     string // identity of the target of such a stage, "" if the system has none
 }
 
 // ticketScheme begins the tickets of the local store.
 const ticketScheme = "local-stage:"
 
 func (t localTicket) String() string {
-	v := url.Values{"target": {t.target}, "temp": {t.temp}, "id": {t.id}, "marker": {t.marker}}
+	v := url.Values{"target": {t.target}, "temp": {t.temp}, "id": {t.id}}
+	if t.marker != "" {
+		v.Set("marker", t.marker)
+		v.Set("in", t.in)
+	}
 	return ticketScheme + v.Encode()
 }
 
@@ -35,37 +41,45 @@ func parseTicket(text string) (t localTicket, err error) {
 	rest, ok := strings.CutPrefix(text, ticketScheme)
 	v, err := url.ParseQuery(rest)
 	if ok && err == nil {
-		t = localTicket{v.Get("target"), v.Get("temp"), v.Get("id"), v.Get("marker")}
+		t = localTicket{v.Get("target"), v.Get("temp"), v.Get("id"), v.Get("marker"), v.Get("in")}
 		_, ours := IsTemporary(t.temp)
 		ok = ours && t.target != "" && t.target == path.Clean(t.target) && path.Base(t.temp) == t.temp &&
 			isTempOf(t.temp, path.Base(t.target)) && (t.marker == "" || checkName(context.Background(), t.marker) == nil)
 	}
 	if !ok || err != nil {
-		return t, fmt.Errorf("%w: %q is not the ticket of a save to the local disk", fault.ErrReservedName, text)
+		return t, errTicket(text)
 	}
 	return t, nil
 }
 
-// Ticket returns a ticket for the temporary directory.
-func (s *localStage) Ticket() string { return s.ticket("") }
+func errTicket(text string) error {
+	return fmt.Errorf("%w: %q is not the ticket of a save to the local disk", fault.ErrReservedName, text)
+}
 
-func (s *localStage) ticket(marker string) string {
+// Ticket returns a ticket for the temporary directory.
+func (s *localStage) Ticket() string { return s.ticket().String() }
+
+func (s *localStage) ticket() localTicket {
+	return localTicket{target: s.target, temp: path.Base(s.tmp), id: s.sharedID()}
+}
+
+// sharedID notes that the stage has other writers, and returns the identity of its directory
+// for a ticket.
+func (s *localStage) sharedID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shared = true
-	t := localTicket{target: s.target, temp: path.Base(s.tmp), marker: marker}
 	if id := s.folders.id("."); id != nil {
-		t.id = id.text()
+		return id.text()
 	}
-	return t.String()
+	return ""
 }
 
 // Ticket returns a ticket for the target and for the temporary directory beside it.
 func (s *markerStage) Ticket() string {
-	s.mu.Lock()
-	s.shared = true
-	s.mu.Unlock()
-	return s.claim.ticket(s.marker)
+	t := s.claim.ticket()
+	t.marker, t.in = s.marker, s.sharedID()
+	return t.String()
 }
 
 func (l *local) Join(ctx context.Context, text string) (Joined, error) {
@@ -83,13 +97,40 @@ func (l *local) Join(ctx context.Context, text string) (Joined, error) {
 	if t.marker == "" {
 		return &localJoined{s, s.leave}, nil
 	}
-	m := emptyMarkerStage(s, t.marker)
-	m.shared, m.live = true, s.live
-	if err := m.folders.begin(m.tmp); err != nil {
+	m, err := joinMarked(s, t)
+	if err != nil {
 		s.folders.end()
-		return nil, orEnded(err)
+		return nil, err
 	}
 	return &localJoined{m, m.leave}, nil
+}
+
+// joinMarked returns a stage that writes to the target of another writer, whose claim has
+// been joined.
+func joinMarked(claim *localStage, t localTicket) (*markerStage, error) {
+	m := emptyMarkerStage(claim, t.marker)
+	m.shared = true
+	if err := m.folders.begin(m.tmp); err != nil {
+		return nil, orEnded(err)
+	}
+	m.live = func() error {
+		if err := claim.live(); err != nil {
+			return err
+		}
+		if _, err := os.Lstat(path.Join(m.tmp, m.marker)); err == nil { // the directory has been committed
+			return errEnded
+		}
+		return orEnded(m.same())
+	}
+	err := m.live()
+	if err == nil && m.folders.id(".").text() != t.in {
+		err = errEnded
+	}
+	if err != nil {
+		m.folders.end()
+		return nil, err
+	}
+	return m, nil
 }
 
 // localJoined hides the methods that only the owner of the stage may call.
@@ -121,6 +162,9 @@ func (l *local) join(t localTicket) (*localStage, error) {
 	err := s.live()
 	if id := s.folders.id("."); err == nil && id.text() != t.id {
 		err = errEnded
+	}
+	if err == nil && !isUsedAs(t.temp, t.marker) { // the ticket has been changed
+		err = errTicket(t.String())
 	}
 	if err != nil {
 		s.folders.end()

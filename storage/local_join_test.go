@@ -224,3 +224,106 @@ func TestJoinedOrder(t *testing.T) {
 	}
 	must(t, stage.Commit(t.Context()))
 }
+
+// TestForgedTicketProcess checks that no ticket leads another process into a directory
+// that is committed, though the forger knows everything that the ticket could name.
+func TestForgedTicketProcess(t *testing.T) {
+	if job, ticket, ok := testenv.Child(); ok {
+		j, err := storage.Local().Join(t.Context(), ticket)
+		if errors.Is(err, fault.ErrReservedName) && job == "changed" || errors.Is(err, fault.ErrNotExist) && job == "ended" {
+			return
+		}
+		t.Errorf("Join: %v", err)
+		if err == nil {
+			put(t, j, "evil", "x")
+			put(t, j, "d/evil", "x")
+			must(t, j.Close(t.Context()))
+		}
+		return
+	}
+	replaces := storage.BeginOptions{Replace: storage.Everything}
+	marked := storage.BeginOptions{Replace: storage.Everything, Marker: "done"}
+	// with returns a ticket with other values, and with the identity of the target.
+	with := func(t *testing.T, ticket, dir string, values ...string) string {
+		scheme, query, _ := strings.Cut(ticket, ":")
+		v, err := url.ParseQuery(query)
+		must(t, err)
+		v.Set("in", storage.TicketID(t, dir))
+		for i := 0; i < len(values); i += 2 {
+			v.Set(values[i], values[i+1])
+		}
+		return scheme + ":" + v.Encode()
+	}
+	for name, c := range map[string]struct {
+		o     storage.BeginOptions
+		job   string
+		forge func(t *testing.T, ticket, dir string) string
+	}{
+		"a marker put in": {replaces, "changed", func(t *testing.T, ticket, dir string) string {
+			return with(t, ticket, dir, "marker", "done")
+		}},
+		"the marker of an entry": {storage.BeginOptions{Into: called("part")}, "changed", func(t *testing.T, ticket, dir string) string {
+			return with(t, ticket, dir, "marker", "done")
+		}},
+		"another marker": {marked, "changed", func(t *testing.T, ticket, dir string) string {
+			return with(t, ticket, dir, "marker", "other")
+		}},
+		"no marker": {marked, "changed", func(t *testing.T, ticket, dir string) string {
+			return with(t, ticket, dir, "marker", "")
+		}},
+		"a directory that has its marker": {marked, "ended", func(t *testing.T, ticket, dir string) string {
+			must(t, os.WriteFile(dir+"/done", nil, 0o666))
+			return ticket
+		}},
+		"a target that was replaced": {marked, "ended", func(t *testing.T, ticket, dir string) string {
+			if storage.TicketID(t, dir) == "" {
+				t.Skip("the system gives directories no numbers")
+			}
+			must(t, os.Rename(dir, dir+"-away"))
+			must(t, os.Mkdir(dir, 0o777))
+			return ticket
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.ToSlash(t.TempDir()) + "/ck"
+			stage, err := beginWith(t, dir, storage.BeginOptions{})
+			must(t, err)
+			put(t, stage, "committed", "1")
+			must(t, stage.Commit(t.Context()))
+			stage, err = beginWith(t, dir, c.o)
+			must(t, err)
+			defer stage.Abort()
+			child := orbaxtest.Child(t, "TestForgedTicketProcess", c.job, c.forge(t, stage.Ticket(), dir))
+			if out, err := child.CombinedOutput(); err != nil {
+				t.Errorf("the child: %v\n%s", err, out)
+			}
+			for _, file := range filesOf(t, filepath.Dir(dir)) {
+				if strings.HasSuffix(file, "/evil") {
+					t.Errorf("the ticket has led to %s", file)
+				}
+			}
+		})
+	}
+}
+
+// TestJoinedTargetReplaced checks that a writer that has joined notices that another
+// directory has taken the place of the one that it writes to.
+func TestJoinedTargetReplaced(t *testing.T) {
+	dir := filepath.ToSlash(t.TempDir()) + "/ck"
+	stage, err := beginWith(t, dir, storage.BeginOptions{Marker: "done"})
+	must(t, err)
+	defer stage.Abort()
+	j, err := storage.Local().Join(t.Context(), stage.Ticket())
+	must(t, err)
+	put(t, j, "d/first", "1")
+	if err := os.Rename(dir, dir+"-away"); err != nil {
+		t.Skip(err) // Windows cannot rename a directory that is open
+	}
+	must(t, os.Mkdir(dir, 0o777))
+	_, err = j.Create(t.Context(), "d/late", 1)
+	for what, err := range map[string]error{"Create": err, "Mkdir": j.Mkdir(t.Context(), "late"), "Close": j.Close(t.Context())} {
+		if !errors.Is(err, fault.ErrNotExist) {
+			t.Errorf("%s: %v, want ErrNotExist", what, err)
+		}
+	}
+}

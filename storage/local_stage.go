@@ -50,14 +50,15 @@ var claimed sync.Map
 // newLocalStage creates the temporary directory and locks it. Each writer locks its own
 // directory first and looks for others afterwards, so of two that begin together at least
 // one sees the other and gives way. Until it is locked, the directory looks like that of
-// a dead writer and may be removed; then another one is made.
-func newLocalStage(sys system, target string, overwrite bool) (*localStage, error) {
+// a dead writer and may be removed; then another one is made. Its name records its use;
+// see tempName.
+func newLocalStage(sys system, target, use string, overwrite bool) (*localStage, error) {
 	if _, taken := claimed.LoadOrStore(target, true); taken {
 		return nil, fault.ErrBusy
 	}
 	s := emptyStage(sys, target)
 	s.overwrite = overwrite
-	unlock, err := s.make()
+	unlock, err := s.make(use)
 	if err != nil {
 		claimed.Delete(target)
 		return nil, err
@@ -90,9 +91,9 @@ func emptyStage(sys system, target string) *localStage {
 const maxMakes = 20
 
 // make makes the temporary directory and locks it.
-func (s *localStage) make() (unlock func(), err error) {
+func (s *localStage) make(use string) (unlock func(), err error) {
 	for range maxMakes {
-		s.tmp = tempName(s.target)
+		s.tmp = tempName(s.target, use)
 		if err := s.sys.mkdir(at(s.tmp)); err != nil {
 			return nil, err
 		}

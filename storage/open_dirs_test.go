@@ -186,3 +186,18 @@ func TestIdleDirectoriesGiveWay(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TicketID returns the identity of a directory as tickets have it.
+func TicketID(t *testing.T, dir string) string {
+	t.Helper()
+	d, err := openFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	id, err := d.id()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.text()
+}

@@ -32,17 +32,37 @@ func tempPrefix(base string) string {
 	return base + TempMarker + "-"
 }
 
-// tempName returns a new name for a temporary directory in the directory of target.
-func tempName(target string) string {
+// tempName returns a new name for a temporary directory in the directory of target. The
+// name records its use: "", the marker of a stage that writes to the target itself, or
+// forEdit. So a ticket cannot give the directory another use.
+func tempName(target, use string) string {
 	for {
-		var id [8]byte
-		rand.Read(id[:])
+		var random [4]byte
+		rand.Read(random[:])
+		id := hex.EncodeToString(random[:])
+		id += useMark(id, use)
 		// Without a letter the id would look like a time, as in names of old versions of
 		// Orbax.
-		if id := hex.EncodeToString(id[:]); !isNumber(id[:len(id)-len(oldMark)]) {
+		if !isNumber(id[:len(id)-len(oldMark)]) {
 			return path.Join(path.Dir(target), tempPrefix(path.Base(target))+id)
 		}
 	}
+}
+
+// forEdit is the use of the temporary directory of an [Edit]. No marker has this name.
+const forEdit = "/"
+
+// useMark returns the digits in the name of a temporary directory that record its use.
+// They follow the random ones.
+func useMark(random, use string) string {
+	sum := sha256.Sum256([]byte(random + use))
+	return hex.EncodeToString(sum[:4])
+}
+
+// isUsedAs reports whether the name of a temporary directory records a use.
+func isUsedAs(name, use string) bool {
+	id := name[strings.LastIndex(name, "-")+1:]
+	return len(id) == idLength-1 && id[8:] == useMark(id[:8], use)
 }
 
 // oldMark replaces the last digits in the name of a directory that is being replaced, on
