@@ -37,15 +37,18 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 // returns when it has copied state. A save that begins while another runs, and a
 // [Finalize], wait for it. A collision with a part that is still being saved is an error
 // of the response.
-func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (*orbax.AsyncResponse, error) {
+func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (resp *orbax.AsyncResponse, err error) {
 	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
 		return nil, wrap("save", path, err)
 	}
 	t := join(s.dir.Name)
-	resp, err := orbax.SaveAsync(ctx, s.final.String(), state, s.saveOptions(t, options)...)
-	if err != nil {
-		t.leave()
+	defer func() {
+		if resp == nil { // refused, or a handler has panicked
+			t.leave()
+		}
+	}()
+	if resp, err = orbax.SaveAsync(ctx, s.final.String(), state, s.saveOptions(t, options)...); err != nil {
 		return nil, err
 	}
 	resp.OnComplete(func(error) { t.leave() })

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"net/url"
 	"path"
 	"path/filepath"
 	"strings"
@@ -48,7 +49,11 @@ func (l Location) Join(names ...string) Location {
 	switch {
 	case l.Called == "":
 	case strings.Contains(l.Called, "://"):
-		below.Called = strings.TrimRight(l.Called, "/") + "/" + name
+		called := strings.TrimRight(l.Called, "/")
+		for element := range strings.SplitSeq(name, "/") {
+			called += "/" + url.PathEscape(element)
+		}
+		below.Called = called
 	default:
 		below.Called = filepath.Join(l.Called, filepath.FromSlash(name))
 	}

@@ -51,3 +51,19 @@ func TestLocation(t *testing.T) {
 		t.Errorf("At: %q, called %q, below %q, above %q", at.Name, at, at.Join("c"), at.Dir())
 	}
 }
+
+// The text of a location below a URL leads to that location, whatever the names are.
+func TestJoinURL(t *testing.T) {
+	ctx := t.Context()
+	run, err := storage.Resolve(ctx, "file:///run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"1", "x%2F..%2F..%2Fetc", "a?b", "a#b", "a b", "1/state"} {
+		below := run.Join(name)
+		again, err := storage.Resolve(ctx, below.String())
+		if err != nil || again.Name != below.Name {
+			t.Errorf("%q: %s leads to %q, %v; want %q", name, below, again.Name, err, below.Name)
+		}
+	}
+}

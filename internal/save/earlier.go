@@ -83,7 +83,7 @@ func reuseOf(ctx context.Context, c *Config) func(name string) *ckdir.Reuse {
 	base := func() *earlier { return nil }
 	if s.Base != "" {
 		base = openEarlier(ctx, c.Store, s.Base, func(err error) {
-			s.Reuse.Problem(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
+			s.Reuse.Report(fmt.Errorf("nothing is shared with %s: %w", s.Base, err))
 		})
 	}
 	return func(name string) *ckdir.Reuse {

@@ -71,7 +71,7 @@ func TestPlan(t *testing.T) {
 			count[r.Extent]++
 		}
 		next := 0
-		for _, s := range join(reads, sizesOf(storage.Local().Properties())) {
+		for _, s := range join(reads, new(Engine).sizesOf(storage.Local().Properties())) {
 			if s.first != next || s.end <= s.first {
 				t.Fatalf("span %+v follows read %d", s, next)
 			}
@@ -111,7 +111,7 @@ func TestPlanJoinsNeighbours(t *testing.T) {
 		reads = append(reads, Read{Extent: Extent{"f", int64(i) * 1000, 900}})
 	}
 	slices.Reverse(reads)
-	if spans := join(reads, sizesOf(storage.Local().Properties())); len(spans) != 1 {
+	if spans := join(reads, new(Engine).sizesOf(storage.Local().Properties())); len(spans) != 1 {
 		t.Errorf("100 neighbours are read by %d calls", len(spans))
 	}
 }

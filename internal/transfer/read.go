@@ -79,7 +79,7 @@ func (e *Engine) ReadAll(ctx context.Context, dir storage.Location, reads []Read
 	if bad != nil {
 		return bad
 	}
-	size := sizesOf(dir.Store.Properties())
+	size := e.sizesOf(dir.Store.Properties())
 	spans := join(reads, size)
 	files := &fileSet{size: size, dir: dir, files: map[string]*openFile{}}
 	defer files.close()

@@ -28,14 +28,19 @@ const (
 	cheapRead = 512 << 10
 )
 
-// sizesOf returns the sizes for a store.
-func sizesOf(p storage.Properties) sizes {
+// sizesOf returns the sizes for a store. Those of buffers leave room in the budget for
+// several.
+func (e *Engine) sizesOf(p storage.Properties) sizes {
+	most := int64(diskUnit)
+	if e != nil {
+		most = max(most, e.budget()/4)
+	}
 	s := sizes{
-		joined:  cmp.Or(p.ReadUnit, cheapRead),
+		joined:  min(cmp.Or(p.ReadUnit, cheapRead), most),
 		gap:     cmp.Or(p.ReadGap, 64<<10),
 		read:    max(diskUnit, int(p.ReadUnit)),
 		step:    stepBytes,
-		write:   int(cmp.Or(p.WriteUnit, diskUnit)),
+		write:   int(min(cmp.Or(p.WriteUnit, diskUnit), most)),
 		workers: p.Concurrency,
 	}
 	if p.ReadUnit > cheapRead {

@@ -97,10 +97,11 @@ func TestSizes(t *testing.T) {
 		reads, mostReads  int // how many there are, and bytes of the largest
 		mostWrites, limit int
 	}{
-		"nothing said": {storage.Properties{}, 64, stepBytes, 16 * mib, 0},
-		"dear":         {storage.Properties{ReadUnit: 4 * mib, ReadGap: mib, WriteUnit: 2 * mib}, 5, 4 * mib, 4 * mib, 0},
-		"one by one":   {storage.Properties{ReadUnit: mib, Concurrency: 1}, 16, mib, 16 * mib, 1},
-		"in order":     {storage.Properties{WriteUnit: mib, Sequential: true}, 64, stepBytes, 2 * mib, 0},
+		"nothing said":      {storage.Properties{}, 64, stepBytes, 16 * mib, 0},
+		"dear":              {storage.Properties{ReadUnit: 4 * mib, ReadGap: mib, WriteUnit: 2 * mib}, 5, 4 * mib, 4 * mib, 0},
+		"one by one":        {storage.Properties{ReadUnit: mib, Concurrency: 1}, 16, mib, 16 * mib, 1},
+		"beyond the budget": {storage.Properties{ReadUnit: 1 << 30, WriteUnit: 1 << 30}, 5, 17 * mib, 24 * mib, 0},
+		"in order":          {storage.Properties{WriteUnit: mib, Sequential: true}, 64, stepBytes, 2 * mib, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()

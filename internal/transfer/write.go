@@ -98,7 +98,7 @@ func (e *Engine) WritePacked(ctx context.Context, stage storage.Files, name stri
 		return nil, err
 	}
 	p := stage.Properties()
-	size := sizesOf(p)
+	size := e.sizesOf(p)
 	if p.Sequential {
 		size.workers = 1
 	}
@@ -209,7 +209,7 @@ func (e *Engine) WriteFiles(ctx context.Context, stage storage.Files, names []st
 			units[i].bound -= units[i].body
 		}
 	}
-	return e.runUnits(ctx, sizesOf(stage.Properties()), units, func(ctx context.Context, u unit, buf []byte) error {
+	return e.runUnits(ctx, e.sizesOf(stage.Properties()), units, func(ctx context.Context, u unit, buf []byte) error {
 		it := &items[u.first]
 		e.Counters().note(it.Leaf)
 		var err error
@@ -245,7 +245,7 @@ func (e *Engine) writeFile(ctx context.Context, stage storage.Files, name string
 		return err
 	}
 	e.Counters().Files.Add(1)
-	err = e.write(ctx, file, sizesOf(stage.Properties()), 0, body, rest)
+	err = e.write(ctx, file, e.sizesOf(stage.Properties()), 0, body, rest)
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
