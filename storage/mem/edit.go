@@ -2,7 +2,6 @@ package mem
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -141,12 +140,14 @@ func (g *stage) removeTarget(ctx context.Context, look storage.Look) error {
 	}
 	items, err := look(context.WithoutCancel(ctx), away)
 	if err != nil {
-		return errors.Join(err, s.rename(away, dir))
+		if rerr := s.rename(away, dir); rerr != nil {
+			g.abandon() // the directory stays where it is
+			return fmt.Errorf("%w; it is left in %s: %w", err, away, rerr)
+		}
+		return err
 	}
 	if err := s.removeItems(away, items); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		g.end()
+		g.abandon()
 		return fmt.Errorf("%s is gone; removing what was in it failed, and the rest is left in %s: %w", dir, away, err)
 	}
 	return nil
@@ -160,7 +161,9 @@ func (s *Store) rename(from, to string) error {
 	switch {
 	case n == nil:
 		return missing("rename", from)
-	case above == nil || above.entries[path.Base(to)] != nil:
+	case above == nil || above.entries == nil:
+		return missing("rename", path.Dir(to))
+	case above.entries[path.Base(to)] != nil:
 		return fmt.Errorf("%s: %w", to, fault.ErrExist)
 	}
 	s.drop(s.parent(from), path.Base(from))

@@ -25,7 +25,8 @@ import (
 // Store is a [storage.Store] that keeps all files in memory. "." is the root; "/name" and
 // "name" are the same. It works as the local disk does: a directory that is being written
 // has a temporary name until it is committed. It has no symbolic links and no limit of
-// room. Its writers die only with the process, so they leave nothing.
+// room. Its writers die only with the process, so they leave a directory only where an error
+// says so.
 //
 // A save copies the data once, and keeps that copy for as long as the file exists. Linked
 // files share their data.

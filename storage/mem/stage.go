@@ -91,7 +91,14 @@ func (g *stage) end() {
 	delete(g.store.stages, g.temp)
 }
 
-// parent returns the directory above a name; it exists.
+// abandon ends the stage and leaves everything where it is.
+func (g *stage) abandon() {
+	g.store.mu.Lock()
+	defer g.store.mu.Unlock()
+	g.end()
+}
+
+// parent returns the directory above a name, or nil if it has been removed.
 func (s *Store) parent(name string) *node { return s.root.at(path.Dir(name)) }
 
 // writeInPlace removes the directory at the path, if that is allowed, and puts a new one
@@ -107,7 +114,11 @@ func (g *stage) writeInPlace(ctx context.Context) error {
 		return fmt.Errorf("since the save began: %s: %w", g.target, fault.ErrExist)
 	}
 	g.top = s.newDir()
-	s.put(s.parent(g.target), path.Base(g.target), g.top)
+	above := s.parent(g.target)
+	if above == nil || above.entries == nil {
+		return missing("mkdir", g.target)
+	}
+	s.put(above, path.Base(g.target), g.top)
 	return nil
 }
 
@@ -165,6 +176,9 @@ func (g *stage) publish(ctx context.Context) (old bool, err error) {
 func (g *stage) move() (old bool, err error) {
 	s, base := g.store, path.Base(g.target)
 	above := s.parent(g.target)
+	if above == nil || above.entries[path.Base(g.temp)] == nil {
+		return false, missing("commit", g.temp)
+	}
 	switch there := above.entries[base]; {
 	case g.o.Marker != "":
 		mark := g.placed[g.o.Marker]
@@ -212,6 +226,9 @@ func (g *stage) Abort() error {
 // remove removes everything that was written.
 func (g *stage) remove() {
 	above := g.store.parent(g.target)
+	if above == nil {
+		return // with everything in it
+	}
 	g.store.drop(above, path.Base(g.temp))
 	if base := path.Base(g.target); g.o.Marker != "" && above.entries[base] == g.top {
 		g.store.drop(above, base)

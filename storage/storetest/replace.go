@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -266,6 +267,55 @@ var editTests = []test{
 		e.must(edit.Close())
 		e.has("ck", nil)
 		e.alone(e.dir)
+	}},
+	{"a place that is taken", edits, func(e *env) {
+		e.save("ck", old)
+		looks, inner := 0, ""
+		refuse := func(ctx context.Context, dir string) ([]storage.Item, error) {
+			if looks++; looks == 1 {
+				return e.everything(ctx, dir)
+			}
+			e.begin("ck/inner", storage.BeginOptions{})
+			inner = dir
+			return nil, errNo
+		}
+		edit := e.edit("ck")
+		err := edit.RemoveAll(e.Context(), refuse)
+		e.want("RemoveAll", err, errNo)
+		e.must(edit.Close())
+		if !strings.Contains(fmt.Sprint(err), inner) || e.find("old") != 1 {
+			e.Errorf("%d of the file that must stay is there; the error does not say that it is in %s: %v", e.find("old"), inner, err)
+		}
+	}},
+	{"a parent that goes", edits, func(e *env) {
+		stages := map[string]storage.BeginOptions{"none": {}, "replace": {Replace: e.everything}, "into": {Into: entry("part")}}
+		if e.can.Marker {
+			stages["marker"] = storage.BeginOptions{Marker: "done"}
+		}
+		for name, o := range stages {
+			for _, end := range []string{"Commit", "Abort", "Commit into another"} {
+				s := e.begin(name+"/ck", o)
+				e.put(s, "d/file", "1")
+				e.put(s, "done", "")
+				e.must(e.edit(name).RemoveAll(e.Context(), e.everything))
+				switch end {
+				case "Abort":
+					s.Abort()
+				case "Commit into another":
+					e.save(name, nil)
+					fallthrough
+				default:
+					e.refused(name+": "+end, s.Commit(e.Context()))
+				}
+				if n := e.find("file"); n > 0 {
+					e.Errorf("%s: %s leaves %d files", name, end, n)
+				}
+				if end == "Commit into another" {
+					e.must(e.edit(name).RemoveAll(e.Context(), e.everything))
+				}
+				e.alone(e.dir)
+			}
+		}
 	}},
 	{"what others have put there", edits, func(e *env) {
 		e.save("ck", old)
