@@ -99,11 +99,14 @@ var readTests = []test{
 		if again := version(); again != first {
 			e.Errorf("the version of a file that is linked elsewhere becomes %q, want %q", again, first)
 		}
-		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
-		e.put(s, "file", "34")
-		e.must(s.Commit(e.Context()))
-		if again := version(); again == first {
-			e.Errorf("the version of another file of that name and size is %q again", first)
+		for _, data := range []string{"12", "34"} {
+			before := version()
+			s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+			e.put(s, "file", data)
+			e.must(s.Commit(e.Context()))
+			if again := version(); again == before {
+				e.Errorf("the version of another file of that name and size, with %q, is %q again", data, before)
+			}
 		}
 	}},
 	{"cancelled", renames, func(e *env) {

@@ -23,6 +23,18 @@ var replaceTests = []test{
 		e.has("ck", map[string]string{"file": "new"})
 		e.alone(e.dir, "ck")
 	}},
+	{"old or new to a reader", renames, func(e *env) {
+		e.saveWatched(storage.BeginOptions{}, "", "first")
+		e.saveWatched(storage.BeginOptions{Replace: e.everything}, "first", "second")
+	}},
+	{"what others have put there", renames, func(e *env) {
+		e.save("ck", old)
+		s := e.begin("ck", storage.BeginOptions{Replace: onlyFile})
+		e.put(s, "file", "new")
+		e.want("Commit", s.Commit(e.Context()), fault.ErrInPlace)
+		e.has("ck", map[string]string{"file": "new"})
+		e.keepsOld()
+	}},
 	{"nothing there", renames, func(e *env) {
 		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
 		e.put(s, "file", "new")
@@ -150,6 +162,11 @@ var markerTests = []test{
 		e.put(s, "done", "")
 		e.must(s.Commit(e.Context()))
 		e.has("ck", map[string]string{"done": ""})
+	}},
+	{"what others have put there", func(p storage.Properties) bool { return p.Marker && p.Rename }, func(e *env) {
+		e.save("ck", old)
+		e.refuseBegin("ck", storage.BeginOptions{Marker: "done", Replace: onlyFile}, fault.ErrInvalidCheckpoint)
+		e.keepsOld()
 	}},
 }
 
@@ -319,16 +336,24 @@ var editTests = []test{
 	}},
 	{"what others have put there", edits, func(e *env) {
 		e.save("ck", old)
-		part := func(ctx context.Context, dir string) ([]storage.Item, error) {
-			return []storage.Item{{Name: "file"}}, nil
-		}
 		edit := e.edit("ck")
-		e.want("RemoveAll of a part", edit.RemoveAll(e.Context(), part), fault.ErrInvalidCheckpoint)
+		e.want("RemoveAll of a part", edit.RemoveAll(e.Context(), onlyFile), fault.ErrInvalidCheckpoint)
 		e.must(edit.Close())
-		if got := e.find("old"); got != 1 {
-			e.Errorf("found %d of the file that nobody has let go, want 1", got)
-		}
+		e.keepsOld()
 	}},
+}
+
+// onlyFile is a look that has seen no entry but file.
+func onlyFile(context.Context, string) ([]storage.Item, error) {
+	return []storage.Item{{Name: "file"}}, nil
+}
+
+// keepsOld fails the test unless the file old, which onlyFile does not list, is left.
+func (e *env) keepsOld() {
+	e.Helper()
+	if got := e.find("old"); got != 1 {
+		e.Errorf("found %d of the file that the look does not list, want 1", got)
+	}
 }
 
 // find returns the number of files with a name anywhere below the directory of the test.

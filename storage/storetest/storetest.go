@@ -24,9 +24,16 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
+// Option changes what [Run] demands.
+type Option int
+
+// ReplaceInSteps allows Commit to leave the path missing for a moment when it replaces a
+// directory, as the local disk does where the system cannot exchange two directories.
+const ReplaceInSteps Option = 1
+
 // Run tests a store. It calls open for each test. open returns a store and the name of a
 // directory in it, which is missing or empty, and which only this test uses.
-func Run(t *testing.T, open func(t *testing.T) (storage.Store, string)) {
+func Run(t *testing.T, open func(t *testing.T) (storage.Store, string), options ...Option) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -38,7 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) (storage.Store, string)) {
 			for _, c := range group.tests {
 				t.Run(c.name, func(t *testing.T) {
 					store, dir := open(t)
-					e := &env{T: t, store: store, dir: dir, can: store.Properties()}
+					e := &env{T: t, store: store, dir: dir, can: store.Properties(), steps: slices.Contains(options, ReplaceInSteps)}
 					if c.needs != nil && !c.needs(e.can) {
 						t.Skip("the store does not promise it")
 					}
@@ -62,6 +69,7 @@ type env struct {
 	store storage.Store
 	dir   string
 	can   storage.Properties
+	steps bool // ReplaceInSteps
 }
 
 func (e *env) at(name string) string { return path.Join(e.dir, name) }
