@@ -56,8 +56,8 @@ type Report struct {
 	Losses []Loss
 	// Uncast says that Storage.DType converted no array.
 	Uncast bool
-	// Unsharded is the number of arrays that were divided among devices. A safetensors
-	// file does not record that.
+	// Unsharded is the number of arrays whose sharding is not in the copy: they are divided
+	// among devices in the source, and a safetensors file does not record that.
 	Unsharded int
 	// ShardingErr says why the shardings of the source's arrays are unknown. It is nil if
 	// they are known.

@@ -33,9 +33,9 @@ import (
 // name is an error that matches [io/fs.ErrNotExist]. If its context has ended, a method
 // returns an error that matches that of the context.
 //
-// A new store embeds [Base] and implements the methods for what it can do. A store that
-// wraps another one embeds that and implements the methods that differ. It must also
-// implement Confined, which wraps the Store that the other one returns.
+// A new store embeds [Base] and implements the methods for what it can do. A wrapper
+// embeds the store that it wraps, and implements the methods that differ. It must also
+// implement Confined: call Confined of the wrapped store, and wrap the result.
 type Store interface {
 	// Properties returns the properties of the store, which never change.
 	Properties() Properties
@@ -47,8 +47,8 @@ type Store interface {
 	// links, and leaves out links that lead nowhere.
 	//
 	// An entry that exists before the call and after it is in the result, whatever else
-	// comes and goes. If an entry comes before another one goes, the result has at least
-	// one of the two. If the directory changes too fast for this, List fails with
+	// comes and goes. If entry a appears, and then entry b goes, the result has a or b or
+	// both. If the directory changes too fast for this, List fails with
 	// ErrBusy.
 	List(ctx context.Context, dir string) ([]Info, error)
 	// Entries returns all entries of a directory in the order of their names, and follows
@@ -85,8 +85,9 @@ type Store interface {
 	// from dead ones. That must hold for all processes that write there. dir exists.
 	Locks(ctx context.Context, dir string) bool
 	// Left returns the names in the store of the temporary directories that dead writers
-	// of dir have left. While dir is missing, the result leaves out a directory that
-	// holds the former contents of dir. A store that cannot distinguish dead writers from
+	// of dir have left. A writer that dies while it exchanges directories can leave dir
+	// missing and its old contents in a temporary directory; Left does not return that one.
+	// A store that cannot distinguish dead writers from
 	// live ones returns none.
 	Left(ctx context.Context, dir string) ([]string, error)
 	// Room returns how many bytes the files of a new directory dir could have. Neither

@@ -22,9 +22,9 @@ import (
 // Digest identifies the content of a tree or of a leaf: equal digests mean equal content.
 // A digest does not depend on how the content is stored. Digests can be compared with ==.
 //
-// A digest is the SHA-256 hash of these bytes, where + joins them. The hash of an array
-// covers a header of text and the hashes of the array's pieces, so that large arrays can
-// be hashed in parallel:
+// The digest of a leaf is the SHA-256 hash of the bytes that the following lines join
+// with +. The hash of an array covers a header of text and the hashes of the array's
+// pieces, so that large arrays can be hashed in parallel:
 //
 //	array   "array\n" + dtype + "\n" + shape + "\n" + generator + "\n" + pieces
 //	string  "string\n" + the string, in UTF-8
@@ -49,10 +49,12 @@ import (
 //
 // A digest therefore depends on whether a node is a dict or a sequence, on the kind of an
 // empty node, and on shapes, dtypes and every bit of the elements, also of NaNs. It does
-// not depend on whether a dict's keys were integers, whether an array was of JAX or NumPy
-// or a number of the language, whether bytes were a byte string or an array, whether a
-// sequence with elements was a list or a tuple, and on shardings: writers differ in
-// these.
+// not depend on facts in which writers differ:
+//   - whether the keys of a dict were integers;
+//   - whether an array was of JAX or of NumPy, or a number of the language;
+//   - whether bytes were a byte string or an array;
+//   - whether a sequence with elements was a list or a tuple;
+//   - shardings.
 type Digest [sha256.Size]byte
 
 // digestPrefix contains the version of the definition of digests.
