@@ -118,7 +118,7 @@ func (l *local) Begin(ctx context.Context, dir string, o BeginOptions) (Stage, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := o.check(l.Properties()); err != nil {
+	if err := o.Check(l.Properties()); err != nil {
 		return nil, err
 	}
 	dir = path.Clean(dir)

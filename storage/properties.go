@@ -85,9 +85,9 @@ func (Base) Left(context.Context, string) ([]string, error) { return nil, nil }
 // Room fails with errors.ErrUnsupported.
 func (Base) Room(context.Context, string) (int64, error) { return 0, errors.ErrUnsupported }
 
-// check refuses options that exclude each other, or that a store with these properties
-// lacks.
-func (o BeginOptions) check(p Properties) error {
+// Check returns an error that matches ErrUnsupported if the options do not go together, or
+// ask for what a store of properties p cannot do. A store calls it first in Begin.
+func (o BeginOptions) Check(p Properties) error {
 	switch {
 	case o.Into != nil && (o.Replace != nil || o.Marker != ""):
 		return fmt.Errorf("%w: the entry of a directory neither replaces anything nor is written in its place", fault.ErrUnsupported)

@@ -31,7 +31,7 @@ const MaxTries = 4
 type mark struct {
 	name     string
 	version  string // from the listing of the directory
-	contents []byte // if the store has no versions
+	contents []byte // decide where versions differ or the store has none; nil: versions alone
 }
 
 // keep has the contents of the mark decide where its version differs: the listing, which the

@@ -29,8 +29,8 @@ func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if o.Into != nil && (o.Replace != nil || o.Marker != "") {
-		return nil, fmt.Errorf("%w: the entry of a directory neither replaces anything nor is written in its place", fault.ErrUnsupported)
+	if err := o.Check(s.Properties()); err != nil {
+		return nil, err
 	}
 	dir = clean(dir)
 	g, err := s.claim(dir, o.Replace != nil || o.Into != nil, true)
