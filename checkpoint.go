@@ -80,7 +80,7 @@ func (c *Checkpoint) Close() error {
 // checkpointables, as Orbax v0 wrote them and as other formats are, has none.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.found.Names) }
 
-// errClosed is what everything fails with after Close.
+// errClosed reports a call after Close.
 var errClosed = fmt.Errorf("the checkpoint is closed: %w", fs.ErrClosed)
 
 // isOpen returns errClosed after Close.
