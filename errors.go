@@ -56,7 +56,7 @@ var (
 	// ErrReservedName: a name has another meaning, or is unsafe.
 	ErrReservedName = fault.ErrReservedName
 	// ErrUnsupported: this version, the store or the checkpoint lacks the format or
-	// feature.
+	// feature. It matches [errors.ErrUnsupported].
 	ErrUnsupported = fault.ErrUnsupported
 	// ErrUsage: an option or an argument has no meaning for this call, whatever is at the
 	// path. The program has to be changed.

@@ -61,7 +61,7 @@ func (s fsStore) Open(ctx context.Context, name string) (Reader, error) {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return memoryReader(data), err
+	return BytesReader(data), err
 }
 
 func (s fsStore) Stat(ctx context.Context, name string) (Info, error) {
@@ -118,21 +118,4 @@ func (r fsReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// memoryReader is a file that was read into memory.
-type memoryReader []byte
-
-func (r memoryReader) Size() int64  { return int64(len(r)) }
-func (r memoryReader) Close() error { return nil }
-
-func (r memoryReader) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if off < 0 || off > int64(len(r)) || int64(len(p)) > int64(len(r))-off {
-		return io.ErrUnexpectedEOF
-	}
-	copy(p, r[off:])
-	return nil
 }

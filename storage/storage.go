@@ -20,6 +20,7 @@ package storage
 
 import (
 	"context"
+	"io"
 	"net/url"
 	"os"
 	"sync"
@@ -121,6 +122,23 @@ type Reader interface {
 	Close() error
 }
 
+// BytesReader is the [Reader] of a file whose contents are in memory. Closing it does
+// nothing.
+type BytesReader []byte
+
+func (r BytesReader) Size() int64  { return int64(len(r)) }
+func (r BytesReader) Close() error { return nil }
+
+func (r BytesReader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if off < 0 || off > int64(len(r)) || copy(p, r[off:]) < len(p) {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 // FileReader is a [Reader] of a file of the operating system, as the local store returns
 // it.
 type FileReader interface {
@@ -196,7 +214,7 @@ type Files interface {
 type LinkOptions struct {
 	// Share forbids a copy, for a file of a committed checkpoint. If this file's bytes
 	// cannot be shared, Link leaves no file and fails with an error that matches
-	// errors.ErrUnsupported. A store that never shares bytes fails with ErrUnsupported.
+	// errors.ErrUnsupported.
 	Share bool
 }
 

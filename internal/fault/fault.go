@@ -29,7 +29,7 @@ var (
 	ErrLeafType                 = errors.New("unsupported leaf type")
 	ErrKeyCollision             = errors.New("key collision")
 	ErrReservedName             = errors.New("reserved or unsafe name")
-	ErrUnsupported              = errors.New("unsupported")
+	ErrUnsupported        error = &class{"unsupported", errors.ErrUnsupported}
 	ErrUsage                    = errors.New("invalid request")
 )
 

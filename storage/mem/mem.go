@@ -8,7 +8,6 @@ package mem
 import (
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -165,25 +164,9 @@ func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
 	n.file.mu.RLock()
 	defer n.file.mu.RUnlock()
 	if !n.file.whole {
-		return reader(slices.Clone(n.file.data)), nil
+		return storage.BytesReader(slices.Clone(n.file.data)), nil
 	}
-	return reader(n.file.data), nil
-}
-
-type reader []byte
-
-func (r reader) Size() int64  { return int64(len(r)) }
-func (r reader) Close() error { return nil }
-
-func (r reader) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if off < 0 || off > int64(len(r)) || int64(len(p)) > int64(len(r))-off {
-		return io.ErrUnexpectedEOF
-	}
-	copy(p, r[off:])
-	return nil
+	return storage.BytesReader(n.file.data), nil
 }
 
 // Stat describes a file or a directory.

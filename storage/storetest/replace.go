@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -199,7 +200,7 @@ var linkTests = []test{
 			want["shared"] = "data"
 			e.must(err)
 		} else {
-			e.want("Share", err, fault.ErrUnsupported)
+			e.want("Share", err, errors.ErrUnsupported)
 		}
 		e.must(s.Commit(e.Context()))
 		e.refused("Link after Commit", s.Link(e.Context(), e.at("ck/empty"), "late", storage.LinkOptions{}))
