@@ -14,7 +14,7 @@ import (
 )
 
 // crashes is how many processes a test kills.
-func crashes() int { return testenv.Pick(200, 10) }
+func crashes() int { return testenv.Pick(200, 6) }
 
 // A process that is killed while it overwrites leaves the old checkpoint or the
 // new one, and is in nobody's way.

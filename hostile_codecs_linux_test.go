@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,24 +39,34 @@ func codecBombs(t *testing.T) (stores []hostileStore) {
 		return fmt.Sprintf(`{"zarr_format":2,"shape":[%d],"chunks":[%d],"dtype":"|u1","compressor":%s,"fill_value":0,"order":"C","filters":null}`,
 			size, size, compressor)
 	}
-	add := func(name, doc, file, chunk string, body []byte) {
+	// A quick run makes few of the stores, so each makes its large chunk itself.
+	addMade := func(name, doc, file, chunk string, body func() []byte) {
 		stores = append(stores, hostileStore{"codec-" + name, func(dir string) {
 			chunk := filepath.Join(dir, "a", chunk)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(chunk), 0o777),
-				os.WriteFile(filepath.Join(dir, "a", file), []byte(doc), 0o666), os.WriteFile(chunk, body, 0o666)); err != nil {
+				os.WriteFile(filepath.Join(dir, "a", file), []byte(doc), 0o666), os.WriteFile(chunk, body(), 0o666)); err != nil {
 				t.Fatal(err)
 			}
 		}})
+	}
+	add := func(name, doc, file, chunk string, body []byte) {
+		addMade(name, doc, file, chunk, func() []byte { return body })
 	}
 	const plain = `{"name":"bytes"}`
 	shard := func(size int64, inner string) string {
 		return fmt.Sprintf(`{"name":"sharding_indexed","configuration":{"chunk_shape":[%d],"codecs":[{"name":"bytes"}%s],
 			"index_codecs":[{"name":"bytes","configuration":{"endian":"little"}}]}}`, size, inner)
 	}
-	bodies := map[string][]byte{
-		"nothing": nil, "garbage": bytes.Repeat([]byte("x"), 64), "noise": bytes.Repeat([]byte("xyz"), 1<<19),
-		"zstd": zstdRepeats(1 << 13), "zstd-lies": zstdLies(1 << 30), "zstd-twice": zstdTwice(),
-		"gzip": deflated(64<<20, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+	bodies := map[string]func() []byte{
+		"nothing":   func() []byte { return nil },
+		"garbage":   func() []byte { return bytes.Repeat([]byte("x"), 64) },
+		"noise":     func() []byte { return bytes.Repeat([]byte("xyz"), 1<<19) },
+		"zstd":      func() []byte { return zstdRepeats(1 << 13) },
+		"zstd-lies": func() []byte { return zstdLies(1 << 30) },
+		"gzip": sync.OnceValue(func() []byte {
+			return deflated(64<<20, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+		}),
+		"zstd-twice": sync.OnceValue(zstdTwice),
 	}
 	chains := map[string]string{
 		"zstd": zstdCodec, "zstd-crc": zstdCodec + crcCodec, "zstd-zstd": zstdCodec + zstdCodec,
@@ -64,14 +75,14 @@ func codecBombs(t *testing.T) (stores []hostileStore) {
 	}
 	for chain, codecs := range chains {
 		for body, enc := range bodies {
-			add(fmt.Sprint(chain, "-", body), v3(1<<30, plain+codecs), "zarr.json", "c/0", enc)
+			addMade(fmt.Sprint(chain, "-", body), v3(1<<30, plain+codecs), "zarr.json", "c/0", enc)
 		}
-		add(chain+"-transposed", strings.Replace(strings.Replace(v3(1<<15, `{"name":"transpose","configuration":{"order":[1,0]}},`+plain+codecs),
+		addMade(chain+"-transposed", strings.Replace(strings.Replace(v3(1<<15, `{"name":"transpose","configuration":{"order":[1,0]}},`+plain+codecs),
 			"[32768]", "[32768,32768]", 2), "uint8", "uint8", 1), "zarr.json", "c/0/0", bodies["zstd"])
 	}
-	add("zstd-exabyte", v3(1<<60, plain+zstdCodec), "zarr.json", "c/0", bodies["noise"])
-	add("two-zstd-of-64-bytes", v3(1<<36, plain+zstdCodec+zstdCodec), "zarr.json", "c/0", bodies["garbage"])
-	add("three-zstd-of-64-bytes", v3(1<<38, plain+zstdCodec+zstdCodec+zstdCodec), "zarr.json", "c/0", bodies["garbage"])
+	addMade("zstd-exabyte", v3(1<<60, plain+zstdCodec), "zarr.json", "c/0", bodies["noise"])
+	addMade("two-zstd-of-64-bytes", v3(1<<36, plain+zstdCodec+zstdCodec), "zarr.json", "c/0", bodies["garbage"])
+	addMade("three-zstd-of-64-bytes", v3(1<<38, plain+zstdCodec+zstdCodec+zstdCodec), "zarr.json", "c/0", bodies["garbage"])
 
 	// Shards: of inner chunks that all are the same bytes, that lie nowhere, or that
 	// are too many.
@@ -90,30 +101,34 @@ func codecBombs(t *testing.T) (stores []hostileStore) {
 		"there": func(i int) uint64 { return uint64(i) }, "same": func(int) uint64 { return 0 },
 		"backwards": func(i int) uint64 { return uint64(1<<20 - 1 - i) },
 	} {
-		small := make([]byte, 1<<20)
-		for i := range 1 << 20 {
-			small = binary.LittleEndian.AppendUint64(small, place(i))
-			small = binary.LittleEndian.AppendUint64(small, 1)
-		}
-		add("shard-of-bytes-"+name, v3(1<<20, shard(1, "")), "zarr.json", "c/0", small)
+		addMade("shard-of-bytes-"+name, v3(1<<20, shard(1, "")), "zarr.json", "c/0", func() []byte {
+			small := make([]byte, 1<<20)
+			for i := range 1 << 20 {
+				small = binary.LittleEndian.AppendUint64(small, place(i))
+				small = binary.LittleEndian.AppendUint64(small, 1)
+			}
+			return small
+		})
 	}
 	add("shard-of-bytes-absent", v3(1<<20, shard(1, "")), "zarr.json", "c/0", bytes.Repeat([]byte{0xff}, 1<<24))
 	add("shard-of-bytes-zeros", v3(1<<20, shard(1, crcCodec)), "zarr.json", "c/0", make([]byte, 1<<24))
 	add("shard-of-empty-bytes", v3(1<<20, shard(1, zstdCodec)), "zarr.json", "c/0", make([]byte, 1<<24))
-	add("shard-many", v3(1<<40, shard(1, "")), "zarr.json", "c/0", bodies["noise"])
+	addMade("shard-many", v3(1<<40, shard(1, "")), "zarr.json", "c/0", bodies["noise"])
 	add("shard-in-shard", v3(1<<32, fmt.Sprintf(`{"name":"sharding_indexed","configuration":{"chunk_shape":[%d],"codecs":[%s],
 		"index_codecs":[{"name":"bytes","configuration":{"endian":"little"}}]}}`, 1<<32, shard(1<<26, zstdCodec))), "zarr.json", "c/0", same)
 
+	zlibZeros := sync.OnceValue(func() []byte {
+		return deflated(64<<20, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
+	})
 	for name, compressor := range map[string]string{
 		"zlib": `{"id":"zlib","level":1}`, "gzip": `{"id":"gzip","level":1}`, "bz2": `{"id":"bz2","level":1}`,
 		"zstd": `{"id":"zstd","level":1}`, "blosc": `{"id":"blosc","cname":"zstd","clevel":1,"shuffle":0}`,
 	} {
-		for body, enc := range map[string][]byte{
-			"noise": bodies["noise"], "gzip": bodies["gzip"], "zstd": bodies["zstd"],
-			"zlib":  deflated(64<<20, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }),
-			"blosc": bloscZstd(1 << 30),
+		for body, enc := range map[string]func() []byte{
+			"noise": bodies["noise"], "gzip": bodies["gzip"], "zstd": bodies["zstd"], "zlib": zlibZeros,
+			"blosc": func() []byte { return bloscZstd(1 << 30) },
 		} {
-			add(fmt.Sprint("v2-", name, "-", body), v2(1<<30, compressor), ".zarray", "0", enc)
+			addMade(fmt.Sprint("v2-", name, "-", body), v2(1<<30, compressor), ".zarray", "0", enc)
 		}
 	}
 
@@ -200,15 +215,14 @@ func bloscZstd(n uint32) []byte {
 // databaseBombs are OCDBT databases of a few kilobytes that stand for much.
 func databaseBombs(t *testing.T) (stores []hostileStore) {
 	castagnoli := crc32.MakeTable(crc32.Castagnoli)
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
 	// compressed returns an object that is not compressed as one that is.
 	compressed := func(object, body []byte) []byte {
-		b := append(bytes.Clone(object[:13]), 1)
-		b = e.EncodeAll(body, b)
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		b := e.EncodeAll(body, append(bytes.Clone(object[:13]), 1))
 		binary.LittleEndian.PutUint64(b[4:], uint64(len(b)+4))
 		return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	}
@@ -233,9 +247,9 @@ func databaseBombs(t *testing.T) (stores []hostileStore) {
 		root.Ref.Length = int64(len(nodes))
 		return ocdbt.Manifest(root, [16]byte{1}, time.Unix(1, 0)), nodes
 	}
-	add := func(name string, files map[string][]byte) {
+	add := func(name string, files func() map[string][]byte) {
 		stores = append(stores, hostileStore{"database-" + name, func(dir string) {
-			for file, b := range files {
+			for file, b := range files() {
 				file = filepath.Join(dir, file)
 				if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, b, 0o666)); err != nil {
 					t.Fatal(err)
@@ -264,21 +278,32 @@ func databaseBombs(t *testing.T) (stores []hostileStore) {
 			return ocdbt.Entry{Key: "a/zarr.json", Value: ocdbt.Value{Ref: ocdbt.Ref{File: "d/sparse", Length: 3 << 30}}}
 		}},
 	} {
-		manifest, nodes := database(c.n, c.entry)
-		files := map[string][]byte{"manifest.ocdbt": manifest, "d/n": nodes}
 		if name == "keys" {
-			many := map[string][]byte{}
-			for i := range 100 {
-				many[fmt.Sprintf("ocdbt.process_%d/manifest.ocdbt", i)] = manifest
-				many[fmt.Sprintf("ocdbt.process_%d/d/n", i)] = nodes
-			}
-			add("of-processes", many)
+			add("of-processes", func() map[string][]byte {
+				manifest, nodes := database(c.n, c.entry)
+				many := map[string][]byte{}
+				for i := range 100 {
+					many[fmt.Sprintf("ocdbt.process_%d/manifest.ocdbt", i)] = manifest
+					many[fmt.Sprintf("ocdbt.process_%d/d/n", i)] = nodes
+				}
+				return many
+			})
 		}
-		add(name, files)
+		add(name, func() map[string][]byte {
+			manifest, nodes := database(c.n, c.entry)
+			return map[string][]byte{"manifest.ocdbt": manifest, "d/n": nodes}
+		})
 	}
 	manifest, nodes := database(1, func(int) ocdbt.Entry { return ocdbt.Entry{Key: "a"} })
-	add("manifest-zeros", map[string][]byte{"manifest.ocdbt": compressed(manifest, make([]byte, 200<<20)), "d/n": nodes})
-	add("manifest-ones", map[string][]byte{"manifest.ocdbt": compressed(manifest, bytes.Repeat([]byte{1}, 60<<20)), "d/n": nodes})
-	add("node-zeros", map[string][]byte{"manifest.ocdbt": manifest, "d/n": compressed(nodes, make([]byte, 250<<20))})
+	bomb := func(name, file string, object []byte, body func() []byte) {
+		add(name, func() map[string][]byte {
+			files := map[string][]byte{"manifest.ocdbt": manifest, "d/n": nodes}
+			files[file] = compressed(object, body())
+			return files
+		})
+	}
+	bomb("manifest-zeros", "manifest.ocdbt", manifest, func() []byte { return make([]byte, 200<<20) })
+	bomb("manifest-ones", "manifest.ocdbt", manifest, func() []byte { return bytes.Repeat([]byte{1}, 60<<20) })
+	bomb("node-zeros", "d/n", nodes, func() []byte { return make([]byte, 250<<20) })
 	return stores
 }

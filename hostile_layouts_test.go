@@ -83,11 +83,14 @@ func FuzzLayouts(f *testing.F) {
 	for i, row := range smallLayouts {
 		all := unzip(f, row[0])
 		seeds = append(seeds, all)
-		for j := range all {
-			n := slices.Index(names(all), j)
-			f.Add(uint8(i), uint8(n), uint16(10), uint16(1), []byte{0xff})
-			f.Add(uint8(i), uint8(n), uint16(40), uint16(4000), []byte{})
-			f.Add(uint8(i), uint8(n), uint16(0xffff), uint16(0), []byte{})
+		for n := range len(all) {
+			changed := func() { f.Add(uint8(i), uint8(n), uint16(10), uint16(1), []byte{0xff}) }
+			shorter := func() { f.Add(uint8(i), uint8(n), uint16(40), uint16(4000), []byte{}) }
+			removed := func() { f.Add(uint8(i), uint8(n), uint16(0xffff), uint16(0), []byte{}) }
+			seeds := []func(){changed, shorter, removed}
+			for _, add := range testenv.Pick(seeds, seeds[n%3:][:1]) {
+				add()
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, row, file uint8, at, remove uint16, insert []byte) {
@@ -243,7 +246,7 @@ func classed(t *testing.T, what string, err error) bool {
 // Every value in every document is replaced, one at a time, by others of all
 // kinds.
 func TestHostileLayoutDocuments(t *testing.T) {
-	stride, n := testenv.Pick(13, 197), 0
+	stride, n := testenv.Pick(13, 499), 0
 	values := []any{nil, true, "", "x", -1, 0, 3, 1 << 31, 1 << 40, 1 << 62, 1e300, []any{}, map[string]any{}, strings.Repeat("../", 20)}
 	for _, row := range smallLayouts {
 		all := unzip(t, row[0])

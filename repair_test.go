@@ -207,7 +207,7 @@ func TestRepairLosesNothing(t *testing.T) {
 	path, state := manyDatabases(t)
 	manifest := filepath.Join(path, "state", "manifest.ocdbt")
 	whole := readFiles(t, path)
-	step := testenv.Pick(1, 5)
+	step := testenv.Pick(1, 11)
 	for _, n := range []int64{1, 2, 4} {
 		for at := 0; ; at += step {
 			if err := os.Remove(manifest); err != nil {

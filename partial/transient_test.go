@@ -49,7 +49,7 @@ func TestFinalizeLosesNothing(t *testing.T) {
 		}
 		return path
 	}
-	step := 4 * stride() // some of the operations, other ones each time
+	step := 12 * stride() // some of the operations, other ones each time
 	if stride() == 1 {
 		step = 1
 	}

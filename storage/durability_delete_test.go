@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -155,7 +156,7 @@ func TestDeleteStopped(t *testing.T) {
 	for _, tc := range deletions {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Chdir(scratch(t))
-			for i, more := 0, true; more; i++ {
+			for i, more := 0, true; more; i += testenv.Pick(1, 3) {
 				saveParts(t, "run/step")
 				n := 0
 				r := deleter(tc.inPlace, func(storage.Op) error {
@@ -226,7 +227,7 @@ func TestDeleteFails(t *testing.T) {
 		}
 		t.Run(tc.name, func(t *testing.T) {
 			t.Chdir(scratch(t))
-			for i, more := 0, true; more; i++ {
+			for i, more := 0, true; more; i += testenv.Pick(1, 3) {
 				for _, cancels := range []bool{true, false} {
 					saveParts(t, "run/step")
 					ctx, cancel := context.WithCancel(t.Context())

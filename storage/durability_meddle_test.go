@@ -83,7 +83,7 @@ func TestRemovalFollowsNoLink(t *testing.T) {
 			t.Run(name+" "+path.Base(moved), func(t *testing.T) {
 				t.Chdir(scratch(t))
 				swaps := 0
-				for i, more := 0, true; more; i++ {
+				for i, more := 0, true; more; i += testenv.Pick(1, 3) {
 					must(t, os.RemoveAll("run"))
 					must(t, os.RemoveAll("safe"))
 					saveParts(t, "run/step")
@@ -273,7 +273,7 @@ func TestSaveBehindLink(t *testing.T) {
 				t.Run(strings.Join([]string{path.Base(what), by, mode}, " "), func(t *testing.T) {
 					t.Chdir(scratch(t))
 					refused := 0
-					for i, more := 0, true; more; i += testenv.Pick(1, 2) {
+					for i, more := 0, true; more; i += testenv.Pick(1, 5) {
 						swapped, err := saveBehind(t, what, by, mode, i, &more)
 						switch _, lerr := os.Lstat("run/step"); {
 						case !swapped:

@@ -125,7 +125,7 @@ func TestNothingOutside(t *testing.T) {
 			before := describe(t, "victim")
 			swaps := map[string]int{}
 			for _, moved := range []string{"temporary", "step", "state", "state/d", "opt"} {
-				for i, more := 0, true; more; i += testenv.Pick(1, 3) {
+				for i, more := 0, true; more; i += testenv.Pick(1, 7) {
 					must(t, os.RemoveAll("run"))
 					must(t, os.RemoveAll("safe"))
 					must(t, os.Mkdir("run", 0o777))

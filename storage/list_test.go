@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 // Each reading of a directory is the list of its names; those with - cannot be described.
@@ -91,7 +92,7 @@ func TestListWhileStepsFollow(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() {
-		for i := range 3000 {
+		for i := range testenv.Pick(3000, 500) {
 			if err := errors.Join(os.Mkdir(step(i+1)+".tmp", 0o777), os.Rename(step(i+1)+".tmp", step(i+1)), os.Remove(step(i))); err != nil {
 				done <- err
 				return

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/testenv"
 )
 
 func newStage(t *testing.T) *localStage {
@@ -39,7 +40,7 @@ func TestFewDirectoriesStayOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
-			const writers, dirs = 8, 25
+			writers, dirs := 8, testenv.Pick(25, 10)
 			var group sync.WaitGroup
 			for w := range writers {
 				group.Go(func() {

@@ -59,7 +59,7 @@ func runOn(t *testing.T, root string) {
 }
 
 // crashes is how many processes are killed.
-func crashes() int { return testenv.Pick(300, 20) }
+func crashes() int { return testenv.Pick(300, 8) }
 
 // A run that is killed at any moment has every step that it was told of, and that
 // is to be kept, whole, and goes on.

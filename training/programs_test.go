@@ -180,7 +180,7 @@ func TestPrograms(t *testing.T) {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		roots["memory"] = dir
 	}
-	saves := testenv.Pick(map[string]int{"disk": 500, "memory": 2000}, map[string]int{"disk": 20, "memory": 40})
+	saves := testenv.Pick(map[string]int{"disk": 500, "memory": 2000}, map[string]int{"disk": 8, "memory": 16})
 	for where, root := range roots {
 		for name, test := range map[string]struct {
 			killEvery int

@@ -215,7 +215,7 @@ func TestManyGoroutines(t *testing.T) {
 		Preservation: training.LatestN{N: 3},
 		Progress:     func(int, orbax.Stats) {},
 	})
-	const each = 10
+	each := testenv.Pick(10, 4)
 	var saved, refused atomic.Int32
 	var savers, others sync.WaitGroup
 	for i := range 3 {
