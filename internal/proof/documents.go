@@ -85,15 +85,9 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 
 // read returns a document, or nil if it cannot be read.
 func (w *walk) read(name string) ([]byte, error) {
-	info, err := w.top.Join(name).Stat(w.ctx)
-	if err == nil && !info.Dir && info.Size <= maxDocument {
-		var doc []byte
-		if doc, err = transfer.ReadFile(w.ctx, w.top, name, 0, -1); err == nil {
-			if doc == nil {
-				doc = []byte{} // not nil: an empty document is a document
-			}
-			return doc, nil
-		}
+	doc, longer, err := transfer.ReadUpTo(w.ctx, w.top, name, maxDocument)
+	if err == nil && !longer {
+		return doc, nil // not nil, even if the document is empty
 	}
 	if cerr := w.ctx.Err(); cerr != nil {
 		return nil, cerr

@@ -40,6 +40,25 @@ func (e *Engine) ReadFile(ctx context.Context, dir storage.Location, name string
 	if n < 0 {
 		n = f.Size() - off
 	}
+	return e.readRange(ctx, f, name, off, n)
+}
+
+// ReadUpTo returns a whole file that has at most limit bytes. It reads nothing of a longer
+// one, and reports whether the file is longer.
+func ReadUpTo(ctx context.Context, dir storage.Location, name string, limit int64) (b []byte, longer bool, err error) {
+	f, err := Open(ctx, dir, name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	if f.Size() > limit {
+		return nil, true, nil
+	}
+	b, err = (*Engine)(nil).readRange(ctx, f, name, 0, f.Size())
+	return b, false, err
+}
+
+func (e *Engine) readRange(ctx context.Context, f storage.Reader, name string, off, n int64) ([]byte, error) {
 	if off < 0 || n < 0 || off+n < off {
 		return nil, fmt.Errorf("%w: range %d+%d of %s", fault.ErrCorrupt, off, n, name)
 	}
