@@ -71,8 +71,9 @@ func Session(store storage.Store) storage.Look {
 }
 
 // Part returns a [storage.Look] for the directory of the checkpointable called name, which
-// is in the checkpoint at a location or was moved out of it. It accepts the files that its documents, and those of the checkpoint around it, name. Some
-// of them may have been removed already.
+// is in the checkpoint at a location or was moved out of it. It accepts the files that its
+// documents, and those of the checkpoint around it, name. Some of them may have been
+// removed already.
 func Part(checkpoint storage.Location, name string) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, checkpoint.Store, dir)
