@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -81,6 +82,36 @@ func TestLinksOut(t *testing.T) {
 	}
 	if err := load(path, orbax.FollowLinks()); err != nil {
 		t.Errorf("all outside: %v", err)
+	}
+}
+
+// A repair reads through links as a load does. What it makes has files in their place.
+func TestRepairThroughLinks(t *testing.T) {
+	path, state := manyDatabases(t)
+	outside := filepath.Join(t.TempDir(), "state")
+	if err := os.Rename(filepath.Join(path, "state"), outside); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(path, "state")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(outside, "manifest.ocdbt")); err != nil {
+		t.Fatal(err)
+	}
+	before := readFiles(t, outside)
+	if _, err := orbax.Repair(t.Context(), path); !errors.Is(err, orbax.ErrLink) {
+		t.Errorf("without the option: %v", err)
+	}
+	report, err := orbax.Repair(t.Context(), path, orbax.FollowLinks())
+	if err != nil || len(report.Trees) != 1 || report.Trees[0].Damage == nil || report.Trees[0].Obstacle != nil {
+		t.Fatalf("%v, %v", report, err)
+	}
+	if report, err = orbax.Repair(t.Context(), path, orbax.FollowLinks(), orbax.WriteRepairs()); err != nil || !report.Written {
+		t.Fatalf("%v, %v", report, err)
+	}
+	wantRepaired(t, path, state)
+	if !reflect.DeepEqual(readFiles(t, outside), before) {
+		t.Error("the files that the links lead to have changed")
 	}
 }
 

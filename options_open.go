@@ -19,6 +19,7 @@ type LinksOption interface {
 	OpenOption
 	LoadCheckpointablesOption
 	VerifyOption
+	RepairOption
 }
 
 // FollowLinks lets symbolic links inside a checkpoint lead to files outside it. It is for
@@ -27,9 +28,9 @@ type LinksOption interface {
 // Without FollowLinks a read through such a link is an error that matches [ErrLink].
 //
 // It is an option of [Open] and [IsCheckpoint], and of the functions that open a path
-// themselves: the loads, [Metadata], [Verify], [Hash] and [Diff], which opens both
-// checkpoints with it. A method of a [Checkpoint] accepts it if Open had it, so that a
-// program can share its options, and otherwise refuses it with [ErrUsage].
+// themselves: the loads, [Metadata], [Verify], [Hash], [Repair] and [Diff], which opens
+// both checkpoints with it. A method of a [Checkpoint] accepts it if Open had it, so that
+// a program can share its options, and otherwise refuses it with [ErrUsage].
 func FollowLinks() LinksOption { return linksOption{} }
 
 type linksOption struct{}
@@ -38,6 +39,7 @@ func (linksOption) ApplyOpen(c *config.Open)    { c.FollowLinks = true }
 func (linksOption) ApplyLoad(c *config.Load)    { c.FollowLinks = true }
 func (linksOption) ForCheckpointables()         {}
 func (linksOption) applyVerify(c *verifyConfig) { c.FollowLinks = true }
+func (linksOption) applyRepair(c *repairConfig) { c.FollowLinks = true }
 
 // StoreOption is the result of [In].
 type StoreOption interface {

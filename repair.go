@@ -48,7 +48,7 @@ type TreeRepair struct {
 	Obstacle error
 }
 
-// RepairOption is an option of [Repair]: [WriteRepairs] or [In].
+// RepairOption is an option of [Repair]: [WriteRepairs], [FollowLinks] or [In].
 type RepairOption interface{ applyRepair(*repairConfig) }
 
 type repairConfig struct {
@@ -77,6 +77,8 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // Repair writes nothing without [WriteRepairs], or if any damage cannot be repaired. The
 // repaired checkpoint replaces the damaged one in one step. It has the same files except
 // the index and its digests; the store links these if it can, and copies them otherwise.
+// So where the old one had a symbolic link, it has the directory or the file that the link
+// leads to. Repair removes the link and leaves that directory or file unchanged.
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
 // [ErrCorrupt].

@@ -253,10 +253,10 @@ func convertError(err error) error {
 	case errors.As(err, &option):
 		err = usagef("%s %s", optionFlags[option.Option], option.Text)
 		if len(option.Names) > 0 {
-			err = withHint(err, "say which, such as --name %s", fault.Shown(option.Names[0]))
+			err = withHint(err, "say which, such as --name %s", shellWord(option.Names[0]))
 		}
 	case errors.As(err, &name) && len(name.Names) > 0:
-		err = withHint(err, "say which, such as --name %s", fault.Shown(name.Names[0]))
+		err = withHint(err, "say which, such as --name %s", shellWord(name.Names[0]))
 	case errors.As(err, &name):
 		err = withHint(usageError{err}, "give it one, such as --name config")
 	}

@@ -43,13 +43,15 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 		}
 		return ""
 	}
-	switch fault.RemedyOf(err) {
-	case fault.FollowLinks:
+	follows, _ := flagOf(ctx, followName)
+	fills, _ := flagOf(ctx, fillName)
+	switch remedy := fault.RemedyOf(err); {
+	case remedy == fault.FollowLinks && follows:
 		return "--follow-links follows such links; use it only for a checkpoint that you trust"
-	case fault.FillMissing:
+	case remedy == fault.FillMissing && fills:
 		return "--fill-missing gives missing chunks the fill value, as zarr does"
-	case fault.Delete:
-		return "`orbax rm " + fault.Shown(lib.Path) + "` removes it"
+	case remedy == fault.Delete:
+		return command("rm", lib.Path) + " removes it"
 	}
 	if errors.Is(err, fault.ErrNoMatch) {
 		return leavesHint
@@ -66,30 +68,30 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	case errors.Is(err, orbax.ErrIncomplete) && strings.Contains(path.Base(at.Name), storage.TempMarker):
 		return "the save into it is still running, or was killed; a complete checkpoint has the name without that ending"
 	case errors.Is(err, orbax.ErrIncomplete) && session && lib.Op == "delete":
-		return "`orbax partial abort " + lib.Path + "` removes it with all its parts"
+		return command("partial", "abort", lib.Path) + " removes it with all its parts"
 	case errors.Is(err, orbax.ErrIncomplete) && session:
-		return "`orbax partial finalize " + lib.Path + "` makes the checkpoint of its parts"
+		return command("partial", "finalize", lib.Path) + " makes the checkpoint of its parts"
 	case errors.Is(err, orbax.ErrNotExist) && !damaged(err):
-		return absentHint(ctx, lib.Path, at, lib.Op == "delete")
+		return c.absentHint(ctx, lib.Path, at, lib.Op == "delete")
 	case errors.Is(err, orbax.ErrInvalidCheckpoint) && lib.Op != "delete" && lib.Op != "save":
-		return cmp.Or(newestHint(ctx, at), insideHint(ctx, lib.Path, at))
+		return cmp.Or(c.newestHint(ctx, at), insideHint(ctx, lib.Path, at))
 	}
 	return ""
 }
 
 // absentHint returns the advice for a path where nothing is. For a removal it proposes no
 // other path.
-func absentHint(ctx context.Context, path string, at storage.Location, removal bool) string {
+func (c Config) absentHint(ctx context.Context, path string, at storage.Location, removal bool) string {
 	if _, err := at.Store.Stat(ctx, at.Name); err == nil {
 		return "" // something in it does not exist
 	}
 	if info, err := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); err == nil && info.Dir {
-		return "`orbax partial finalize " + path + "` makes the checkpoint of its session's parts"
+		return command("partial", "finalize", path) + " makes the checkpoint of its session's parts"
 	}
 	if near := closestPath(ctx, at, mayBeCheckpoint); near != "" && !removal {
 		return "did you mean " + near + "?"
 	}
-	return besideHint(ctx, at, removal)
+	return c.besideHint(ctx, at, removal)
 }
 
 // hintText puts a hint into the words of the command line.
@@ -103,20 +105,17 @@ func hintText(h inspect.Hint) string {
 	case inspect.LeavesBelow:
 		return "such as " + names + "; `orbax ls` lists all"
 	case inspect.OtherHasLeaf:
-		return fmt.Sprintf("checkpointable %s has one: --name %s", names, names)
+		return fmt.Sprintf("checkpointable %s has one: --name %s", names, shellWord(h.Names[0]))
 	case inspect.SimilarName:
-		return "did you mean --name " + names + "?"
+		return "did you mean --name " + shellWord(h.Names[0]) + "?"
 	case inspect.ExistingNames:
 		return "--name takes one of these: " + names
 	case inspect.OnlyItself:
 		return "leave out --name"
 	case inspect.PrintsDocument:
-		if h.Names[0] == "" {
-			names = "''" // for a shell
-		}
-		return fmt.Sprintf("`orbax cat %s %s` prints it", h.Checkpoint, names)
+		return command("cat", h.Checkpoint, h.Names[0]) + " prints it"
 	case inspect.PrintsMetrics:
-		return fmt.Sprintf("`orbax cat %s %s` prints the metrics", h.Checkpoint, names)
+		return command("cat", h.Checkpoint, h.Names[0]) + " prints the metrics"
 	case inspect.OfCheckpoint:
 		return "give the checkpoint's path: " + h.Checkpoint
 	case inspect.NotRaw:

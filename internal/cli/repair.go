@@ -24,7 +24,8 @@ tree and the sizes of the files, but no array data; to check that, use verify. I
 repairs no other damage.
 
 Without --apply, repair writes nothing. Nor does it write anything if some of the damage
-cannot be repaired. The repaired checkpoint replaces the damaged one in one step.
+cannot be repaired. The repaired checkpoint replaces the damaged one in one step. With
+--follow-links it has the files that symbolic links lead to, in place of the links.
 
 The exit status is 1 if the checkpoint needs a repair that was not made.
 
@@ -40,14 +41,15 @@ The document of --json has these members:
   orbax repair --apply /ckpt/step_100`,
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ck, err := c.inspector(cmd.Context(), false).Open(cmd.Context(), args[0])
+			in := c.inspector(cmd.Context(), false)
+			ck, err := in.Open(cmd.Context(), args[0]) // its error has a hint
 			if err != nil {
 				return err
 			}
 			if err := ck.Close(); err != nil {
 				return err
 			}
-			options := []orbax.RepairOption{orbax.In(c.Store)}
+			options := inspect.OptionsOf[orbax.RepairOption](in.Opening())
 			if apply {
 				options = append(options, orbax.WriteRepairs())
 			}

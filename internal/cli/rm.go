@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/layout"
 )
@@ -59,7 +58,7 @@ checkpoint.` + exitHelp,
 			}
 			err = fmt.Errorf("%s: it is inside of the checkpoint %s", path, outer)
 			if !strings.Contains(rest, "/") {
-				err = withHint(err, "`orbax rm %s --name %s` removes that checkpointable", outer, fault.Shown(rest))
+				err = withHint(err, "%s removes that checkpointable", command("rm", outer, "--name", rest))
 			}
 			return err
 		},

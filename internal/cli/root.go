@@ -63,6 +63,9 @@ func Run(ctx context.Context, args []string, c Config) int {
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
+	if cmd.Context() != nil { // the verb has run
+		ctx = cmd.Context()
+	}
 	report(errs, cmd.CommandPath(), err, c.hintOf(ctx, err))
 	return exitStatus(err)
 }
@@ -83,6 +86,7 @@ the format of Google's Orbax, whatever program wrote them.` + exitHelp,
 			}
 			return usageError{unknownVerb(args[0])}
 		},
+		PersistentPreRun:           withVerb,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:                    version(),
 		SilenceErrors:              true,

@@ -16,7 +16,7 @@ import (
 
 // stepsIn returns the names in a directory that may be those of steps, in the order of
 // their numbers. It returns none if the newest is not a checkpoint.
-func stepsIn(ctx context.Context, dir storage.Location) []string {
+func (c Config) stepsIn(ctx context.Context, dir storage.Location) []string {
 	entries, err := dir.Store.List(ctx, dir.Name)
 	if err != nil {
 		return nil
@@ -35,7 +35,8 @@ func stepsIn(ctx context.Context, dir storage.Location) []string {
 	if len(steps) == 0 {
 		return nil
 	}
-	if is, err := orbax.IsCheckpoint(ctx, dir.Join(steps[len(steps)-1]).Name, orbax.In(dir.Store)); err != nil || !is {
+	c.Store = dir.Store
+	if is, err := orbax.IsCheckpoint(ctx, dir.Join(steps[len(steps)-1]).Name, c.inspector(ctx, false).Opening()...); err != nil || !is {
 		return nil
 	}
 	return steps
@@ -43,9 +44,9 @@ func stepsIn(ctx context.Context, dir storage.Location) []string {
 
 // besideHint says which steps are in the directory of a path where nothing is, or returns
 // "". For a removal it proposes none.
-func besideHint(ctx context.Context, at storage.Location, removal bool) string {
+func (c Config) besideHint(ctx context.Context, at storage.Location, removal bool) string {
 	dir := at.Dir()
-	steps := stepsIn(ctx, dir)
+	steps := c.stepsIn(ctx, dir)
 	hint := ""
 	switch n := len(steps); {
 	case n == 0:
@@ -64,8 +65,8 @@ func besideHint(ctx context.Context, at storage.Location, removal bool) string {
 }
 
 // newestHint says which step of the run at a location is the newest, or returns "".
-func newestHint(ctx context.Context, at storage.Location) string {
-	steps := stepsIn(ctx, at)
+func (c Config) newestHint(ctx context.Context, at storage.Location) string {
+	steps := c.stepsIn(ctx, at)
 	if len(steps) == 0 {
 		return ""
 	}
@@ -81,12 +82,12 @@ func insideHint(ctx context.Context, given string, at storage.Location) string {
 	}
 	for _, e := range entries {
 		if e.Name != layout.PartialSuffix && strings.HasSuffix(e.Name, layout.PartialSuffix) {
-			return "`orbax partial ls " + fault.Shown(given) + "` lists the sessions of partial saves in it"
+			return command("partial", "ls", given) + " lists the sessions of partial saves in it"
 		}
 	}
 	if at.Base() == layout.RootMetadataDir {
 		if _, err := at.Store.Stat(ctx, at.Join(layout.RootMetadataFile).Name); err == nil {
-			return "`orbax ls " + fault.Shown(at.Dir().String()) + "` prints the metadata of the run"
+			return command("ls", at.Dir().String()) + " prints the metadata of the run"
 		}
 	}
 	return ""

@@ -138,7 +138,7 @@ arguments, in which the steps of a run take its place. It has these members:
 func (c Config) verdictHint(ctx context.Context, v *inspect.Verdict) string {
 	switch {
 	case v.NeedsIndex:
-		return fmt.Sprintf("nothing is lost, but Orbax in Python cannot load it without an index; see `orbax repair %s`", v.Path)
+		return "nothing is lost, but Orbax in Python cannot load it without an index; see " + repairCommand(ctx, v.Path)
 	case v.Err == nil:
 		return ""
 	}

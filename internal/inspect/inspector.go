@@ -30,6 +30,9 @@ func (in Inspector) Locate(ctx context.Context, path string) (storage.Location, 
 	return config.Locate(ctx, in.Store, path)
 }
 
+// Opening returns the options for opening a checkpoint.
+func (in Inspector) Opening() []orbax.OpenOption { return append(in.links(), orbax.In(in.Store)) }
+
 // links returns the options about symbolic links for opening a checkpoint.
 func (in Inspector) links() []orbax.OpenOption {
 	if !in.FollowLinks {
@@ -47,9 +50,9 @@ func (in Inspector) Fill() []orbax.FillOption {
 }
 
 // OptionsOf converts options to another kind of options that they also are.
-func OptionsOf[O any](fill []orbax.FillOption) []O {
-	options := make([]O, len(fill))
-	for i, o := range fill {
+func OptionsOf[O, From any](from []From) []O {
+	options := make([]O, len(from))
+	for i, o := range from {
 		options[i] = any(o).(O)
 	}
 	return options
@@ -58,7 +61,7 @@ func OptionsOf[O any](fill []orbax.FillOption) []O {
 // Open opens a checkpoint for reading. If path is inside a checkpoint, the error has a
 // hint; see [HintOf].
 func (in Inspector) Open(ctx context.Context, path string) (*orbax.Checkpoint, error) {
-	ck, err := orbax.Open(ctx, path, append(in.links(), orbax.In(in.Store))...)
+	ck, err := orbax.Open(ctx, path, in.Opening()...)
 	missing := errors.Is(err, orbax.ErrNotExist)
 	if !missing && !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return ck, err
@@ -89,7 +92,7 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 		return "", ""
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(at.Name, around.Name), "/")
-	if is, _ := orbax.IsCheckpoint(ctx, around.Name, orbax.In(at.Store)); !is {
+	if is, _ := orbax.IsCheckpoint(ctx, around.Name, append(in.links(), orbax.In(at.Store))...); !is {
 		return "", ""
 	}
 	if scheme, _, isURL := strings.Cut(at.Called, "://"); at.Called != "" && (!isURL || strings.EqualFold(scheme, "file")) {

@@ -80,7 +80,7 @@ func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 		return cmp.Compare(i, j)
 	})
 	for _, s := range r.steps {
-		ck, err := orbax.Open(ctx, at.Join(s).String(), orbax.In(in.Store))
+		ck, err := orbax.Open(ctx, at.Join(s).String(), in.Opening()...)
 		if err == nil {
 			ck.Close()
 		}

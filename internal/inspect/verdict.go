@@ -117,7 +117,7 @@ func (in Inspector) check(ctx context.Context, v *Verdict) error {
 // lookForIndexes sets NeedsIndex if a pytree has only the databases of several processes.
 // Orbax needs an index over them and cannot load the pytree.
 func (in Inspector) lookForIndexes(ctx context.Context, v *Verdict) {
-	found, err := orbax.Repair(ctx, v.Path, orbax.In(in.Store))
+	found, err := orbax.Repair(ctx, v.Path, OptionsOf[orbax.RepairOption](in.Opening())...)
 	if err != nil {
 		return // the result is used for a hint only
 	}
