@@ -53,16 +53,16 @@ arguments, of the checkpoints that could be read. It has these members:
 			in := c.inspector(cmd.Context(), fill)
 			for _, path := range args {
 				h, err := in.Hash(cmd.Context(), path, name, patterns, leaves)
-				if err == nil && !asJSON {
-					err = printHashes(cmd.OutOrStdout(), h)
-				}
 				if ctxErr := cmd.Context().Err(); ctxErr != nil {
 					return ctxErr
 				}
 				switch {
+				case err == nil && asJSON:
+					results = append(results, h)
+					continue
 				case err == nil:
-					if asJSON {
-						results = append(results, h)
+					if err := printHashes(cmd.OutOrStdout(), h); err != nil {
+						return err
 					}
 					continue
 				case len(args) == 1:

@@ -96,7 +96,6 @@ func leafRow(l *inspect.Leaf, prefix string) []string {
 		if s.Device == "" {
 			row[5] = s.String()
 		}
-		row[5] = fault.Shown(row[5])
 	}
 	return row
 }

@@ -18,7 +18,7 @@ func printRun(w io.Writer, l *inspect.RunListing) error {
 	rows := [][]string{{"CHECKPOINT", "COMMITTED", "LEAVES", "SIZE", "METRICS"}}
 	var bytes, stored int64
 	for _, m := range l.Checkpoints {
-		row := []string{fault.Shown(m.Name), "", fmt.Sprint(m.Leaves), fault.Size(m.Bytes), ""}
+		row := []string{m.Name, "", fmt.Sprint(m.Leaves), fault.Size(m.Bytes), ""}
 		if m.CommitTime != nil {
 			row[1] = m.CommitTime.Format(time.RFC3339)
 		}

@@ -99,14 +99,18 @@ that no Python process is still saving into the session.` + exitHelp,
 		Args:    exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, start := cmd.Context(), time.Now()
-			line := args[0] + "  was finalized before"
-			if s, err := partial.Open(ctx, args[0], orbax.In(c.Store)); err == nil {
+			line := fault.Shown(args[0])
+			s, err := partial.Open(ctx, args[0], orbax.In(c.Store))
+			switch {
+			case err == nil:
 				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), inspect.Plural(len(s.Parts), "part"), inspect.Plural(inspect.DescribeSession(s).LeafCount(), "leaf"))
-			}
+			case errors.Is(err, orbax.ErrNotExist):
+				line += "  was finalized before"
+			} // after another error Finalize finds out whether it can make the checkpoint
 			if err := partial.Finalize(ctx, args[0], orbax.In(c.Store)); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %.2fs\n", line, time.Since(start).Seconds())
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %.2fs\n", line, time.Since(start).Seconds())
 			return err
 		},
 	}
@@ -139,7 +143,7 @@ func printSessions(w io.Writer, sessions []inspect.Session) {
 				last = p.Saved.Format(time.RFC3339)
 			}
 		}
-		rows = append(rows, []string{fault.Shown(s.Path), fmt.Sprint(len(s.Parts)), fmt.Sprint(s.LeafCount()), fault.Size(bytes), last})
+		rows = append(rows, []string{s.Path, fmt.Sprint(len(s.Parts)), fmt.Sprint(s.LeafCount()), fault.Size(bytes), last})
 	}
 	table(w, rows, 1, 2, 3)
 }

@@ -18,8 +18,9 @@ func pace(n int64, t time.Duration) string {
 	return s + "  " + fault.Size(int64(float64(n)/t.Seconds())) + "/s"
 }
 
-// table prints rows of cells that [fault.Shown] has prepared. The columns in right are
-// right-aligned.
+// table prints rows of cells, each as [fault.Shown] shows it. The columns in right are
+// right-aligned. An empty cell stays empty: a caller whose name may be empty prepares it
+// with [fault.Shown].
 func table(w io.Writer, rows [][]string, right ...int) {
 	if len(rows) == 0 {
 		return

@@ -11,25 +11,27 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
-// escaper replaces characters that could control a terminal or mislead its reader. The
-// names in a checkpoint are chosen by its writer, and any message may contain one.
-type escaper struct {
+// Escaper is a writer that replaces characters that could control a terminal or mislead
+// its reader. The names in a checkpoint are chosen by its writer, and any message may
+// contain one. The caller flushes it at the end.
+type Escaper struct {
 	w       io.Writer
 	asJSON  bool
 	pending []byte // the beginning of a rune
+	err     error  // the first of w, which all later calls return
 }
 
 // ForTerminal returns a writer of text for people, which escapes as [fault.Escape] does.
-func ForTerminal(w io.Writer) *escaper { return &escaper{w: w} }
+func ForTerminal(w io.Writer) *Escaper { return &Escaper{w: w} }
 
 // ForJSON returns a writer of JSON documents, which writes the same characters as JSON
 // escapes.
-func ForJSON(w io.Writer) *escaper { return &escaper{w: w, asJSON: true} }
+func ForJSON(w io.Writer) *Escaper { return &Escaper{w: w, asJSON: true} }
 
 // AsIs returns the writer below all writers that escape.
 func AsIs(w io.Writer) io.Writer {
 	for {
-		e, ok := w.(*escaper)
+		e, ok := w.(*Escaper)
 		if !ok {
 			return w
 		}
@@ -37,7 +39,7 @@ func AsIs(w io.Writer) io.Writer {
 	}
 }
 
-func (e *escaper) Write(p []byte) (int, error) {
+func (e *Escaper) Write(p []byte) (int, error) {
 	in := append(e.pending, p...)
 	out := make([]byte, 0, len(in))
 	for len(in) > 0 && utf8.FullRune(in) {
@@ -46,24 +48,33 @@ func (e *escaper) Write(p []byte) (int, error) {
 		in = in[n:]
 	}
 	e.pending = append([]byte(nil), in...)
-	if _, err := e.w.Write(out); err != nil {
+	if err := e.write(out); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// Flush writes the bytes of a rune that is incomplete.
-func (e *escaper) Flush() error {
+// Flush writes the bytes of a rune that is incomplete. Its error is the first of all
+// writes, so a caller that flushes at the end may ignore the errors of Write.
+func (e *Escaper) Flush() error {
 	var out []byte
 	for _, b := range e.pending {
 		out = e.append(out, utf8.RuneError, string([]byte{b}))
 	}
 	e.pending = nil
-	_, err := e.w.Write(out)
-	return err
+	return e.write(out)
 }
 
-func (e *escaper) append(out []byte, r rune, text string) []byte {
+// write writes to the writer below, unless there is nothing to write or a write has
+// failed.
+func (e *Escaper) write(out []byte) error {
+	if e.err == nil && len(out) > 0 {
+		_, e.err = e.w.Write(out)
+	}
+	return e.err
+}
+
+func (e *Escaper) append(out []byte, r rune, text string) []byte {
 	switch {
 	case !e.asJSON:
 		return fault.Escape(out, r, text)
