@@ -109,6 +109,34 @@ func TestBrokenLeafIsAlone(t *testing.T) {
 	}
 }
 
+// TestBrokenStrings damages the document that has only the strings of a checkpoint of this
+// package, which its digests cover.
+func TestBrokenStrings(t *testing.T) {
+	state := map[string]any{
+		"w": array.Of([]float32{1, 2, 3}), "b": array.Of([]float32{4, 5}),
+		"m": map[string]any{"y": array.Of([]int8{7})}, "n": 8, "s": "text", "e": nil,
+	}
+	for name, damage := range map[string]func(doc string) (string, bool){
+		"another text": func(doc string) (string, bool) { return strings.Replace(doc, "text", "test", 1), true },
+		"cut off":      func(doc string) (string, bool) { return doc[:len(doc)/2], true },
+		"missing":      func(string) (string, bool) { return "", false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ckpt")
+			must(t, orbax.Save(t.Context(), path, state))
+			file := filepath.Join(path, "state", "_strings.json")
+			doc, err := os.ReadFile(file)
+			must(t, err)
+			if damaged, stays := damage(string(doc)); stays {
+				writeFile(t, file, damaged)
+			} else {
+				must(t, os.Remove(file))
+			}
+			checkBroken(t, path, []string{"s"}, orbax.ErrCorrupt, false)
+		})
+	}
+}
+
 // checkBroken checks that the leaves called broken, one of which is w, n, s or m.y, and
 // no others, cannot be read.
 func checkBroken(t *testing.T, path string, broken []string, want error, shape bool) {

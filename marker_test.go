@@ -6,11 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/mem"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -160,6 +163,22 @@ func TestAtomicityRefused(t *testing.T) {
 	if err := partial.Save(t.Context(), path, state, byMarker); !errors.Is(err, orbax.ErrUsage) {
 		t.Error(err)
 	}
+	only := orbax.In(markerStore{mem.New()})
+	if err := orbax.Save(t.Context(), "ck", state, only); !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "Atomicity(CommitFile)") {
+		t.Errorf("a store that cannot rename: %v", err)
+	}
+	if err := orbax.Save(t.Context(), "ck", state, only, byMarker); err != nil {
+		t.Error(err)
+	}
+}
+
+// markerStore is a store that cannot make a directory appear in one step.
+type markerStore struct{ *mem.Store }
+
+func (s markerStore) Properties() storage.Properties {
+	can := s.Store.Properties()
+	can.Rename = false
+	return can
 }
 
 // A run whose steps are committed by marker.

@@ -2,10 +2,10 @@
 // reads and writes the _sharding document of a checkpoint, which holds one such
 // description for each jax.Array.
 //
-// Most programs need one call of it, which marks a host array as an array that JAX loads
-// on a device:
+// Most programs need one call of it, which marks a host array as a jax.Array, so that JAX
+// loads it on its first device:
 //
-//	a = a.WithSharding(sharding.SingleDevice("cpu:0"))
+//	a = a.WithSharding(sharding.Host())
 package sharding
 
 import (

@@ -18,7 +18,7 @@ type Edit interface {
 	// removes only the entries of the directory that look lists; any other entry stays,
 	// and the error matches ErrInvalidCheckpoint. A missing name is no error. The removal
 	// is durable when Remove returns; a crash before that may leave a part of the
-	// directory.
+	// directory. "." is no name for Remove, and an error that matches ErrReservedName.
 	Remove(ctx context.Context, name string, look Look) error
 	// RemoveAll removes the claimed directory, for readers in one step if the store can
 	// do that. Other stores remove the files called last after everything else, so that
@@ -27,7 +27,10 @@ type Edit interface {
 	// RemoveAll removes only the entries that look lists. It calls look before the
 	// directory disappears for readers, and again after that with its new name. If look
 	// refuses, the directory stays as it is, or gets its name back, and RemoveAll returns
-	// the error of look.
+	// the error of look. If something else has the name by then, the directory stays under
+	// its new name, and the error contains that name.
+	//
+	// A RemoveAll that succeeds may give up the claim before Close does.
 	RemoveAll(ctx context.Context, look Look, last ...string) error
 	// Close gives up the claim.
 	Close() error

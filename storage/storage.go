@@ -165,8 +165,10 @@ type BeginOptions struct {
 	// Into, if not nil, makes the stage an entry of the directory instead of the
 	// directory itself. The directory is created if it is missing, and keeps its other
 	// entries. Begin calls Into once, after it has claimed the directory. Into returns
-	// the name of the entry, or an error that Begin returns. Commit fails with ErrExist
-	// if the directory already has that entry. Into excludes the other options.
+	// the name of the entry, or an error that Begin returns; Begin then removes the
+	// directory again if it has made it. The name has one element, which Begin checks: any
+	// other name is ErrReservedName. Commit fails with ErrExist if the directory already
+	// has that entry. Into excludes the other options.
 	Into func(ctx context.Context) (entry string, err error)
 	// Marker, if not "", makes Begin write the directory at its path, where readers find
 	// it. The directory is complete once it has the file with the name Marker. The owner
@@ -230,8 +232,9 @@ type Stage interface {
 	// in every process that has the same store.
 	Ticket() string
 	// Commit makes the directory durable, then publishes it as the [BeginOptions] say. It
-	// fails if a [Writer] is still open or failed to close. The stage has ended, whatever
-	// Commit returns.
+	// fails if a [Writer] is still open or failed to close, and if the parent of the path
+	// was removed since Begin, even if another directory has its name now. The stage has
+	// ended, whatever Commit returns.
 	//
 	// If Commit fails, everything that was written is removed. The exception is an error
 	// that matches ErrInPlace: the new directory is at its path, and a later step failed.
@@ -270,7 +273,7 @@ const PageSize = 4096
 
 // TempMarker is part of the name of every unfinished directory, in Orbax and in this
 // package. A store puts it into the names of its temporary directories. Neither Orbax nor
-// this module loads a path that contains it.
+// this module loads a checkpoint whose own name contains it.
 const TempMarker = ".orbax-checkpoint-tmp"
 
 var schemes = struct {

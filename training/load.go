@@ -185,7 +185,8 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // If Resume finds that a step is damaged, it logs that and reads the step before it. The
 // damaged step stays until the run comes to its number again, and that save replaces it,
 // in either mode of [orbax.Atomicity]. The same holds for the remains of a dead save that
-// commits by a marker. If a load fails for another reason, such as a target that does not
+// commits by a marker, and for those of an interrupted copy if a document of the step is
+// among them. If a load fails for another reason, such as a target that does not
 // fit, Resume returns that error.
 //
 // Without [orbax.Name] Resume reads the pytree "state", or the only pytree of the step,

@@ -259,14 +259,15 @@ func (s *steps) pass(ck Step) {
 	s.passed[ck.Path] = true
 }
 
-// passUnfinished records the unfinished saves by marker in the place of steps, which are
-// older than the run: the run saves such a step again when it comes to it. A save that
-// was killed at once has left an empty directory.
+// passUnfinished records what is in the place of steps and is no checkpoint, and is older
+// than the run: an unfinished save by marker, the empty directory of a save that was killed
+// at once, or what an interrupted copy has left. The run saves such a step again when it
+// comes to it. That save looks whether anything else would be lost.
 func (s *steps) passUnfinished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.ignored {
-		if errors.Is(i.Err, fault.ErrUnfinished) || errors.Is(i.Err, fault.ErrEmptyDirectory) {
+		if (errors.Is(i.Err, fault.ErrIncomplete) || errors.Is(i.Err, fault.ErrInvalidCheckpoint)) && !errors.Is(i.Err, errNoStepName) {
 			s.unfinished[i.Path] = true
 		}
 	}

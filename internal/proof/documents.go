@@ -51,6 +51,8 @@ const maxDocument = 512 << 20
 // they are not valid.
 func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict) ([]byte, error) {
 	w.take(name, e)
+	base := path.Base(name)
+	w.named = w.named || isTreeFile(base) || rootCheck(base) != nil
 	doc, err := w.read(name)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,6 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 		w.doubtful = append(w.doubtful, name)
 		return nil, nil
 	case len(doc) == 0: // as a power failure leaves it; the indicator is always empty
-		base := path.Base(name)
 		w.orbax = w.orbax || base == layout.IndicatorFile || base == layout.CheckpointFile
 		return nil, nil
 	}
@@ -75,7 +76,7 @@ func (w *walk) document(name string, e storage.Entry, check func([]byte) verdict
 	case neutral:
 		return doc, nil
 	}
-	if w.cut && unfinished(doc) {
+	if w.cut && unfinished(base, doc) {
 		w.orbax = w.orbax || bytes.HasPrefix(doc, []byte(`{"item_handlers":`)) // Orbax writes this member first
 		return nil, nil
 	}
@@ -98,12 +99,21 @@ func (w *walk) read(name string) ([]byte, error) {
 	return nil, nil // not a file, too large, unreadable, or a link that leads nowhere
 }
 
-// unfinished reports whether a document may have been cut short while it was written, or
-// may end in allocated space that was not filled.
-func unfinished(doc []byte) bool {
+// unfinished reports whether a document called name may have been cut short while it was
+// written, or may end in allocated space that was not filled.
+func unfinished(name string, doc []byte) bool {
+	switch {
+	case len(bytes.Trim(doc, "\x00")) == 0:
+		return true
+	case name == layout.CommitFile:
+		return strings.HasPrefix(commitText, string(doc))
+	case name == layout.DigestFile || isDigestFile(name):
+		sum, _, _ := strings.Cut(strings.TrimPrefix(string(doc[:min(len(doc), 100)]), `\`), "  ")
+		return len(sum) <= 64 && isHex(sum)
+	}
 	var v json.RawMessage
 	err := json.NewDecoder(bytes.NewReader(layout.SpellWords(doc))).Decode(&v)
-	return doc[0] == '{' && errors.Is(err, io.ErrUnexpectedEOF) || len(bytes.Trim(doc, "\x00")) == 0
+	return doc[0] == '{' && errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // members returns the members of a JSON object, or nil if doc is not one. It accepts
@@ -142,8 +152,11 @@ func prefixDoc(prefix string) func([]byte) verdict {
 	}
 }
 
+// commitText begins the file that commits a checkpoint.
+const commitText = "Checkpoint commit was successful"
+
 var (
-	commitDoc = prefixDoc("Checkpoint commit was successful")
+	commitDoc = prefixDoc(commitText)
 	placesDoc = prefixDoc(layout.PlacesHeader)
 )
 

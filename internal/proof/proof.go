@@ -44,6 +44,27 @@ func Replaced(store storage.Store) storage.Look {
 	}
 }
 
+// Remains is [Replaced] that also accepts what an interrupted copy of a checkpoint leaves:
+// any file may be missing or cut short. Each entry must still have a name and a place that
+// files of a checkpoint have, and one of them must be a document whose name only Orbax and
+// this package use.
+func Remains(store storage.Store) storage.Look {
+	return func(ctx context.Context, dir string) ([]storage.Item, error) {
+		items, err := Replaced(store)(ctx, dir)
+		if !errors.Is(err, fault.ErrInvalidCheckpoint) {
+			return items, err
+		}
+		w := newWalk(ctx, store, dir)
+		w.partial = true
+		werr := w.root("", false)
+		w.orbax = w.orbax || w.named
+		if items, werr := w.result(werr); werr == nil {
+			return items, nil
+		}
+		return nil, err
+	}
+}
+
 // Temporary returns a [storage.Look] for the remains of a save or a removal. It accepts
 // the files of a checkpoint, any of which may be missing. [storage.IsTemporary] must
 // accept the directory's name.
@@ -107,6 +128,7 @@ type walk struct {
 	doubtful []string // documents that do not parse
 	proven   int      // number of documents that do parse
 	orbax    bool     // there is a file that only Orbax and this package write
+	named    bool     // there is a document, perhaps damaged, with a name that only they use
 	several  []string // trees at a root that has no document itself
 }
 

@@ -19,7 +19,10 @@ func (o *opener) readDocuments(ctx context.Context) error {
 	if err == nil && doc != nil {
 		o.strings, err = layout.ParseStrings(doc)
 	}
-	if o.stringsErr, err = o.ofLeaves(layout.StringsFile, err); err != nil {
+	if errors.Is(err, fault.ErrCorrupt) { // only strings need it
+		o.stringsErr, err = fmt.Errorf("%s: %w", layout.StringsFile, err), nil
+	}
+	if err != nil {
 		return err
 	}
 	doc, err = o.readDocument(ctx, layout.ShardingFile)
@@ -43,10 +46,11 @@ func (o *opener) readDocument(ctx context.Context, name string) ([]byte, error) 
 	return o.dir.ReadOptional(ctx, name)
 }
 
-// ofLeaves decides whom an error in a document with entries for some leaves concerns. If
-// another writer's document is damaged, which happens because other writers do not sync
-// documents, the error concerns those leaves. In all other cases, and in every checkpoint
-// with digests, it concerns the whole tree.
+// ofLeaves decides whether an error in a document that belongs to all arrays makes the
+// tree unreadable. It does not if the document of another writer is damaged, which happens
+// because other writers do not sync documents: then the error concerns what the document
+// says about each array. In all other cases, and in every checkpoint with digests, it
+// concerns the whole tree.
 func (o *opener) ofLeaves(name string, err error) (leaves, tree error) {
 	if !errors.Is(err, fault.ErrCorrupt) || o.dir.Covered(layout.TreeFile) {
 		return nil, err

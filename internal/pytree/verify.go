@@ -38,6 +38,9 @@ func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
 	}
 	// If a leaf is broken, the bytes that belong to it are not known.
 	whole := t.Metadata().Err() == nil
+	if err := t.opener.stringsErr; whole && err != nil { // no leaf reports it
+		errs = append(errs, err)
+	}
 	if whole && dir.Covered(layout.TreeFile) { // we wrote it
 		errs = append(errs, t.verifyGaps(ctx)...)
 	}

@@ -55,7 +55,7 @@ type Step struct {
 	// Force saves the step even if the policy would not.
 	Force bool
 	// ReplaceUnfinished is Overwrite, but only for an unfinished checkpoint of a save by
-	// marker.
+	// marker, and for what an interrupted copy of a checkpoint has left.
 	ReplaceUnfinished bool
 	// ReplaceDamaged says that the checkpoint at the path is damaged, and that the run
 	// has continued from an earlier step. A save by marker cannot keep the checkpoint

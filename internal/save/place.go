@@ -18,7 +18,12 @@ import (
 const overwriteAdvice = "pass Overwrite to replace it"
 
 // Place is the future place of a checkpoint.
-type Place struct{ storage.Location }
+type Place struct {
+	storage.Location
+	// remains says that the save may replace what an interrupted copy of a checkpoint has
+	// left there.
+	remains bool
+}
 
 // CheckOutside refuses a path inside a checkpoint. There the new checkpoint would be
 // taken for a part of the other and be removed with it.
@@ -62,6 +67,9 @@ func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error
 
 // proof looks at a directory that is to be replaced.
 func (p Place) proof(ctx context.Context, dir string) ([]storage.Item, error) {
+	if p.remains {
+		return proof.Remains(p.Store)(ctx, dir)
+	}
 	return proof.Replaced(p.Store)(ctx, dir)
 }
 
@@ -73,7 +81,7 @@ func (p Place) Taken(ctx context.Context, err error) error {
 	case errors.Is(err, fault.ErrUnfinished):
 		return cmp.Or(p.busy(ctx), fmt.Errorf("%w: %w", fault.ErrExist, err))
 	}
-	return fmt.Errorf("%w, and Overwrite does not replace it: %w", fault.ErrExist, err)
+	return fmt.Errorf("%w, and Overwrite does not replace it: %w; move it away first", fault.ErrExist, err)
 }
 
 // busy returns ErrBusy if another writer is at work on the path, such as the writer of an

@@ -49,7 +49,7 @@ func Begin(ctx context.Context, e *transfer.Engine, path string, values map[stri
 	if err != nil {
 		return nil, err
 	}
-	p := newPlan(ctx, e, Place{at}, c)
+	p := newPlan(ctx, e, Place{Location: at}, c)
 	s := &Saving{plan: p, target: c.target(p.Place)}
 	err = s.check(ctx, values)
 	if err == nil {

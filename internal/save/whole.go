@@ -28,6 +28,7 @@ type whole struct {
 
 func newWhole(at Place, c *Config) *whole {
 	inPlace := c.Marker && !c.Step.ReplaceDamaged // else the old checkpoint stays until the new one is complete
+	at.remains = c.Step.ReplaceDamaged || c.Step.ReplaceUnfinished
 	return &whole{
 		Place:      at,
 		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
@@ -40,8 +41,11 @@ func newWhole(at Place, c *Config) *whole {
 // Check refuses a place at which a checkpoint cannot be saved.
 func (w *whole) Check(ctx context.Context, p *Plan) error {
 	var mode error
-	if w.inPlace && !w.Store.Properties().Marker {
+	switch can := w.Store.Properties(); {
+	case w.inPlace && !can.Marker:
 		mode = fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
+	case !w.marked && !can.Rename && can.Marker:
+		mode = fmt.Errorf("%w: the store of this path cannot make a checkpoint appear in one step; save with Atomicity(CommitFile)", fault.ErrUnsupported)
 	}
 	return errors.Join(mode, w.CheckOutside(ctx), w.checkFree(ctx))
 }
@@ -75,7 +79,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fault.ErrNotExist):
 		return nil // removed since
-	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished)):
+	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished) || w.isRemains(err)):
 	case w.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
 		return errNotInPlace
 	default:
@@ -85,7 +89,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 		return old.Pending()
 	}
 	// A damaged or unfinished checkpoint may be replaced.
-	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) {
+	if err == nil || errors.Is(err, fault.ErrCorrupt) || errors.Is(err, fault.ErrUnfinished) || w.isRemains(err) {
 		_, err = w.proof(ctx, w.Name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,6 +99,12 @@ func (w *whole) checkFree(ctx context.Context) error {
 		return fmt.Errorf("will not overwrite: %w", err)
 	}
 	return nil
+}
+
+// isRemains reports whether an error of Look leaves it to the proof whether what is there
+// may be replaced.
+func (w *whole) isRemains(err error) bool {
+	return w.remains && (errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, fault.ErrIncomplete))
 }
 
 // Accept refuses items that do not fit on the disk.

@@ -225,6 +225,14 @@ func (e *env) edit(name string) storage.Edit {
 	return edit
 }
 
+// destroy removes a directory and gives up the claim.
+func (e *env) destroy(name string) {
+	e.Helper()
+	edit := e.edit(name)
+	e.must(edit.RemoveAll(e.Context(), e.everything))
+	e.must(edit.Close())
+}
+
 var editTests = []test{
 	{"refused", func(p storage.Properties) bool { return !p.Edit }, func(e *env) {
 		_, err := e.store.Edit(e.Context(), e.dir)
@@ -315,7 +323,7 @@ var editTests = []test{
 				s := e.begin(name+"/ck", o)
 				e.put(s, "d/file", "1")
 				e.put(s, "done", "")
-				e.must(e.edit(name).RemoveAll(e.Context(), e.everything))
+				e.destroy(name)
 				switch end {
 				case "Abort":
 					s.Abort()
@@ -329,7 +337,7 @@ var editTests = []test{
 					e.Errorf("%s: %s leaves %d files", name, end, n)
 				}
 				if end == "Commit into another" {
-					e.must(e.edit(name).RemoveAll(e.Context(), e.everything))
+					e.destroy(name)
 				}
 				e.alone(e.dir)
 			}
