@@ -108,9 +108,26 @@ func TestInRefused(t *testing.T) {
 	if err := ck.Verify(t.Context(), in); !errors.Is(err, orbax.ErrUsage) {
 		t.Errorf("Verify: %v, want ErrUsage", err)
 	}
+	inStore, err := orbax.Open(t.Context(), "ck", orbax.In(storeWith(t, "ck")))
+	must(t, err)
+	defer inStore.Close()
+	if _, err := inStore.Load(t.Context(), in); !errors.Is(err, orbax.ErrUsage) {
+		t.Errorf("Load from another store: %v, want ErrUsage", err)
+	}
+	if _, err := inStore.CheckpointablesMetadata(t.Context(), in); !errors.Is(err, orbax.ErrUsage) {
+		t.Errorf("metadata from another store: %v, want ErrUsage", err)
+	}
 	if _, err := orbax.Load(t.Context(), "", in); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("an empty path: %v, want ErrInvalid", err)
 	}
+}
+
+// storeWith returns a store in memory with a checkpoint.
+func storeWith(t *testing.T, path string) storage.Store {
+	t.Helper()
+	store := mem.New()
+	must(t, orbax.Save(t.Context(), path, map[string]any{"a": 1}, orbax.In(store)))
+	return store
 }
 
 // A run lives in a store of the program's.

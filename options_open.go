@@ -3,6 +3,7 @@ package orbax
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -86,8 +87,17 @@ func (c *Checkpoint) checkOpening(o *config.Open) error {
 	if o.FollowLinks && !c.opened.FollowLinks {
 		return fmt.Errorf("%w: FollowLinks has to be given to Open", fault.ErrUsage)
 	}
-	if o.Store != nil && c.opened.Store == nil {
+	if o.Store != nil && !sameStore(o.Store, c.opened.Store) {
 		return fmt.Errorf("%w: In has to be given to Open", fault.ErrUsage)
 	}
 	return nil
+}
+
+// sameStore reports whether two stores are the same. Stores of a type that cannot be
+// compared are taken for the same.
+func sameStore(a, b storage.Store) bool {
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	return !reflect.ValueOf(a).Comparable() || a == b
 }

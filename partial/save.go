@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/save"
 )
 
@@ -57,11 +58,7 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 
 // saveOptions adds to options the option that makes orbax.Save save a part at its turn.
 func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
-	all := make([]orbax.SaveOption, 0, len(options)+1)
-	for _, o := range options {
-		all = append(all, o)
-	}
-	return append(all, partOption{s, t})
+	return append(config.Convert[orbax.SaveOption](options), partOption{s, t})
 }
 
 // partOption makes a save a save of a part.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/save"
 )
 
 // Checkpointer saves and loads the steps of one run. Several goroutines may call its
@@ -108,6 +109,9 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	loads := config.NewLoad(o.LoadOptions)
 	if loads.Mapping != config.MapNothing {
 		return nil, fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
+	}
+	if save.NewConfig(o.SaveOptions).Store != nil {
+		return nil, errIn
 	}
 	root, err := newRoot(ctx, name, o.Store, o.StepNameFormat, openOption(loads.Open))
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {

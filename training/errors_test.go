@@ -3,6 +3,7 @@ package training_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"math/big"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage/mem"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -112,5 +114,28 @@ func TestMetricAtAnyNumber(t *testing.T) {
 	}
 	if err := c.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "until step 3 is deleted, or Metric returns NaN") {
 		t.Errorf("without the metric: %v", err)
+	}
+}
+
+// An error of Resume names a step only if it is about one.
+func TestResumeErrorNamesNoStep(t *testing.T) {
+	t.Parallel()
+	c := openRun(t, filepath.Join(t.TempDir(), "run"), training.Options{})
+	mustSave(t, c, 0)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var s runState
+	_, ctxErr := c.Resume(ended, &s)
+	_, inErr := c.Resume(t.Context(), &s, orbax.In(mem.New()))
+	c.Close()
+	_, closedErr := c.Resume(t.Context(), &s)
+	for what, err := range map[string]error{"the context has ended": ctxErr, "another store": inErr, "closed": closedErr} {
+		var ours *training.Error
+		if !errors.As(err, &ours) || ours.Step != -1 {
+			t.Errorf("%s: %+v", what, err)
+		}
+	}
+	if !errors.Is(ctxErr, context.Canceled) || !errors.Is(inErr, orbax.ErrUsage) || !errors.Is(closedErr, fs.ErrClosed) {
+		t.Error(ctxErr, inErr, closedErr)
 	}
 }

@@ -27,15 +27,23 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 }
 
 // onNewest calls do, which works on a step. If that step is the newest, and is removed or
-// replaced meanwhile, onNewest calls do again, because there is another newest step. It
-// waits a little longer each time.
+// replaced meanwhile, onNewest calls do again, because there is another newest step.
 func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Step, error)) error {
-	for n := 1; ; n++ {
+	return whileMoving(ctx, func() (moved bool, err error) {
 		at, err := do()
-		if err == nil || step != LatestStep || n == maxLooks || !c.root.hasMoved(ctx, at, err) {
+		return err != nil && step == LatestStep && c.root.hasMoved(ctx, at, err), err
+	})
+}
+
+// whileMoving calls do, which reports whether steps have moved so that it has to be called
+// again, and waits a little longer each time. It returns the last error of do.
+func whileMoving(ctx context.Context, do func() (moved bool, err error)) error {
+	for n := 1; ; n++ {
+		moved, err := do()
+		if !moved || n == maxLooks {
 			return err
 		}
-		if pause(ctx, time.Duration(n-1)*time.Millisecond) != nil {
+		if err := pause(ctx, time.Duration(n-1)*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -105,25 +113,38 @@ func meant(step int, at Step) int {
 	return step
 }
 
-// loadOptions returns the options of the Checkpointer for a load of one checkpointable,
-// followed by options.
-func (c *Checkpointer) loadOptions(options []orbax.LoadOption) []orbax.LoadOption {
-	all := make([]orbax.LoadOption, 0, len(c.options.LoadOptions)+len(options))
-	for _, o := range c.options.LoadOptions {
-		all = append(all, o)
-	}
-	return append(all, options...)
+// loadsOptions returns the options of the Checkpointer for a load of several
+// checkpointables, those without effect on it undone, followed by the options of the call.
+func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption, undone ...orbax.LoadCheckpointablesOption) []orbax.LoadCheckpointablesOption {
+	return slices.Concat(c.options.LoadOptions, undone, options)
 }
 
-// loadsOptions is loadOptions for loads of several checkpointables.
-func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption) []orbax.LoadCheckpointablesOption {
-	return slices.Concat(c.options.LoadOptions, options)
+// loadOptions is loadsOptions for a load of one checkpointable.
+func (c *Checkpointer) loadOptions(options []orbax.LoadOption, undone ...orbax.LoadCheckpointablesOption) []orbax.LoadOption {
+	return append(config.Convert[orbax.LoadOption](c.loadsOptions(nil, undone...)), options...)
 }
+
+// undo is an option that undoes options before it.
+type undo func(*config.Load)
+
+func (o undo) ApplyLoad(c *config.Load) { o(c) }
+func (o undo) ForCheckpointables()      {}
+
+// noTarget undoes the options about filling a target.
+var noTarget = undo(func(c *config.Load) {
+	c.Handler.Cast, c.Handler.PadOrTruncate, c.Handler.Partial = false, false, false
+})
+
+// noLoad undoes all options that only a load has.
+var noLoad = undo(func(c *config.Load) {
+	noTarget(c)
+	c.Reports, c.Progress = nil, nil
+})
 
 // Load reads a step, which may be [LatestStep], as it was saved; see [orbax.Load]. If the
 // step is damaged, Load reports that and loads no other step; [Checkpointer.Resume] does.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
-	all := c.loadOptions(options)
+	all := c.loadOptions(options, noTarget)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
 		return ck.Load(ctx, all...)
 	})
@@ -151,15 +172,28 @@ func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any,
 // [orbax.LoadCheckpointables].
 func (c *Checkpointer) LoadCheckpointables(ctx context.Context, step int, targets map[string]any, options ...orbax.LoadCheckpointablesOption) (map[string]any, error) {
 	all := c.loadsOptions(options)
+	if !hasTarget(targets) {
+		all = c.loadsOptions(options, noTarget)
+	}
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (map[string]any, error) {
 		return ck.LoadCheckpointables(ctx, targets, all...)
 	})
 }
 
+func hasTarget(targets map[string]any) bool {
+	for _, target := range targets {
+		if target != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Metadata describes a step and the pytree that Load would load; see [orbax.Metadata].
 func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.LoadOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, c.loadOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
-		m, err := ck.Metadata(ctx, options...)
+	all := c.loadOptions(options, noLoad)
+	return with(ctx, c, "metadata", step, all, func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+		m, err := ck.Metadata(ctx, all...)
 		if err != nil {
 			return nil, err
 		}
@@ -170,8 +204,9 @@ func (c *Checkpointer) Metadata(ctx context.Context, step int, options ...orbax.
 // CheckpointablesMetadata describes a step and all its checkpointables; see
 // [orbax.CheckpointablesMetadata].
 func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, options ...orbax.LoadCheckpointablesOption) (*CheckpointMetadata, error) {
-	return with(ctx, c, "metadata", step, c.loadsOptions(options), func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
-		m, err := ck.CheckpointablesMetadata(ctx, options...)
+	all := c.loadsOptions(options, noLoad)
+	return with(ctx, c, "metadata", step, all, func(at Step, ck *orbax.Checkpoint) (*CheckpointMetadata, error) {
+		m, err := ck.CheckpointablesMetadata(ctx, all...)
 		if err != nil {
 			return nil, err
 		}
@@ -197,9 +232,9 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // steps are damaged the error does not match it, and describes the damage to each.
 func (c *Checkpointer) Resume(ctx context.Context, target any, options ...orbax.LoadOption) (step int, err error) {
 	all := c.loadOptions(options)
-	o := config.NewLoad(all)
-	return resume(ctx, c, o, func(ck *orbax.Checkpoint) error {
-		if o.Name == "" {
+	named := config.NewLoad(all).Name != ""
+	return resume(ctx, c, all, func(ck *orbax.Checkpoint) error {
+		if !named {
 			if _, err := mainTree(ctx, ck); err != nil {
 				return err
 			}
@@ -216,7 +251,7 @@ func (c *Checkpointer) ResumeCheckpointables(ctx context.Context, targets map[st
 		return noStep, c.root.wrap("resume", noStep, fmt.Errorf("%w: there are no targets to load into", fault.ErrStructure))
 	}
 	all := c.loadsOptions(options)
-	return resume(ctx, c, config.NewLoad(all), func(ck *orbax.Checkpoint) error {
+	return resume(ctx, c, all, func(ck *orbax.Checkpoint) error {
 		_, err := ck.LoadCheckpointables(ctx, targets, all...)
 		return err
 	})

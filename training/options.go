@@ -64,12 +64,14 @@ type Options struct {
 	// SaveOptions are options for every save. The options of the save itself come after
 	// them.
 	SaveOptions []orbax.SaveCheckpointablesOption
-	// LoadOptions are options for every load and resume. The options of the call itself
-	// come after them. Options about filling a target, such as [orbax.Cast], do not
-	// affect a load without a target. With [orbax.FollowLinks] all steps are opened in
-	// that way: steps that consist of links are listed and may be loaded. [orbax.Mapped]
-	// is refused here and in each load, with [orbax.ErrUsage], because mapped memory is
-	// valid only while the step is open; use [Checkpointer.Open].
+	// LoadOptions are options for every load and resume, and for the metadata of a step.
+	// The options of the call itself come after them. Options about filling a target, such
+	// as [orbax.Cast], do not affect a load without a target, and [orbax.Progress] and
+	// [orbax.Report] do not affect the metadata. With [orbax.FollowLinks] all
+	// steps are opened in that way: steps that consist of links are listed and may be
+	// loaded. [orbax.Mapped] is refused here and in each load, with [orbax.ErrUsage],
+	// because mapped memory is valid only while the step is open; use
+	// [Checkpointer.Open].
 	LoadOptions []orbax.LoadCheckpointablesOption
 }
 

@@ -58,6 +58,9 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 	if err := c.checkOpen(); err != nil {
 		return err
 	}
+	if config.NewDelete(options).Store != nil {
+		return errIn
+	}
 	if step == LatestStep {
 		return fmt.Errorf("%w: LatestStep is for what reads a step; a deletion needs its number, which Latest returns", fault.ErrUsage)
 	}
@@ -269,7 +272,7 @@ func (r *removals) temporaries(ctx context.Context) error {
 		case c.options.CleanTemporary:
 			r.add(removal{path: i.Path, unfinished: true})
 		default:
-			c.log.Warn("a save that has died or is running owns this in the place of a step, and the store cannot say which; CleanTemporary removes it, and a save of that step replaces it", "path", i.Path)
+			c.log.Warn("a save that has died or is running owns this in the place of a step, and the store cannot say which; CleanTemporary removes it, and a save of that step replaces it if Resume has found it", "path", i.Path)
 		}
 	}
 	for _, e := range found.others {

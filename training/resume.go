@@ -13,30 +13,43 @@ import (
 )
 
 // resume finds the newest step that load can load. A later load overwrites the remains of
-// a failed one in the target. If the options leave some of the target as it is, that is
-// not so, and resume verifies a step before it loads it.
-func resume(ctx context.Context, c *Checkpointer, o *config.Load, load func(*orbax.Checkpoint) error) (int, error) {
-	r := resumption{c: c, partly: o.Handler.Partial, open: openOption(o.Open), load: load}
-	err := cmp.Or(c.checkOpen(), r.open.in(c.root.given))
-	for n := 1; err == nil; n++ {
-		if err = c.refresh(ctx); err != nil {
-			break
-		}
-		var at Step
+// a failed one in the target. With options that leave parts of the target as they are, as
+// [orbax.Partial] does, it would not, so resume verifies a step before it loads it.
+func resume[O orbax.LoadOption](ctx context.Context, c *Checkpointer, options []O, load func(*orbax.Checkpoint) error) (int, error) {
+	o := config.NewLoad(options)
+	r := resumption{c: c, open: openOption(o.Open), load: load, failed: noStep}
+	if o.Handler.Partial {
+		r.verify = func(ck *orbax.Checkpoint) error { return ck.Verify(ctx, verifyOptions(options)...) }
+	}
+	if err := cmp.Or(c.checkOpen(), r.open.in(c.root.given)); err != nil {
+		return noStep, c.root.wrap("resume", noStep, err)
+	}
+	var at Step
+	err := whileMoving(ctx, func() (moved bool, err error) {
 		at, err = r.newest(ctx)
-		switch {
-		case err == nil:
-			c.steps.passUnfinished()
-			c.log.Info("resumed", "step", at.Step, "path", at.Path)
-			return at.Step, nil
-		case errors.Is(err, orbax.ErrNotExist): // a new run
-			c.steps.passUnfinished()
-		case errors.Is(err, errMoved) && n < maxLooks:
+		if moved = errors.Is(err, errMoved); moved {
 			c.log.Debug("looking again", "reason", err)
-			err = nil
+		}
+		return moved, err
+	})
+	if err == nil || errors.Is(err, orbax.ErrNotExist) { // the latter is a new run
+		c.steps.passUnfinished()
+	}
+	if err != nil {
+		return noStep, c.root.wrap("resume", r.failed, err)
+	}
+	c.log.Info("resumed", "step", at.Step, "path", at.Path)
+	return at.Step, nil
+}
+
+// verifyOptions returns the options of a load that are options of a verification too.
+func verifyOptions[O any](options []O) (all []orbax.VerifyOption) {
+	for _, o := range options {
+		if o, ok := any(o).(orbax.VerifyOption); ok {
+			all = append(all, o)
 		}
 	}
-	return noStep, c.root.wrap("resume", r.failed, err)
+	return all
 }
 
 // errMoved is the error of a read during which steps were removed or replaced: there are
@@ -46,16 +59,18 @@ var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fau
 // resumption is the state of one Resume.
 type resumption struct {
 	c      *Checkpointer
-	partly bool
 	open   openOption
+	verify func(*orbax.Checkpoint) error // nil if a load checks enough
 	load   func(*orbax.Checkpoint) error
 	failed int // the step whose error ended it, or noStep
 }
 
-// newest loads the newest intact step of the list, and returns it.
+// newest reads the root, loads the newest intact step, and returns it.
 func (r *resumption) newest(ctx context.Context) (Step, error) {
 	c := r.c
-	r.failed = noStep
+	if err := c.refresh(ctx); err != nil {
+		return Step{}, err
+	}
 	if at, err := c.steps.find(LatestStep); err != nil {
 		return at, err
 	}
@@ -99,8 +114,8 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 // attempt loads a step, and verifies it first if necessary.
 func (r *resumption) attempt(ctx context.Context, at Step) error {
 	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
-		if r.partly {
-			if err := ck.Verify(ctx); err != nil {
+		if r.verify != nil {
+			if err := r.verify(ck); err != nil {
 				return nil, err
 			}
 		}

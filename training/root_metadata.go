@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -137,11 +138,14 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 	}
 	for {
 		_, err := r.readMetadata(ctx)
-		if err == nil || errors.Is(err, fault.ErrCorrupt) {
-			log.Debug("the root has metadata already, which stay as they are", "error", err)
+		switch {
+		case err == nil:
+			log.Debug("the root has metadata already, and keeps them")
 			return nil
-		}
-		if errors.Is(err, fs.ErrNotExist) {
+		case errors.Is(err, fault.ErrCorrupt):
+			log.Warn("the metadata of the root are damaged, and stay as they are; remove them to have the custom metadata of the options", "error", err)
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
 			err = r.putMetadata(ctx, layout.RootDocument(doc))
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
@@ -170,6 +174,9 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 		// The order matters: a document without digests is valid, and digests without the
 		// document are damage.
 		err = edit.Put(ctx, layout.RootMetadataFile, doc, false)
+		if errors.Is(err, fs.ErrExist) {
+			err = cmp.Or(r.checkMetadataLink(ctx), err)
+		}
 		if err == nil {
 			err = edit.Put(ctx, layout.DigestFile, digests.Document(), true)
 		}
@@ -186,6 +193,18 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 		return errors.Join(err, stage.Abort())
 	}
 	return stage.Commit(ctx)
+}
+
+// checkMetadataLink returns an error if the document exists as a name and cannot be found
+// by it: it is a link that leads nowhere. The caller has claimed the directory, so no
+// other writer of this package has removed the document meanwhile.
+func (r *root) checkMetadataLink(ctx context.Context) error {
+	at := r.at.Join(layout.RootMetadataDir, layout.RootMetadataFile)
+	_, err := at.Stat(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s is a link that leads nowhere; fetch the file that it leads to, or remove the link", fault.ErrIncomplete, at)
+	}
+	return err
 }
 
 // check refuses a path that cannot be the root of a run.

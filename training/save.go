@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/save"
@@ -102,11 +103,7 @@ func (c *Checkpointer) SaveCheckpointablesAsync(ctx context.Context, step int, c
 // single converts options for saves of several checkpointables to options for a save of
 // one.
 func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
-	all := make([]orbax.SaveOption, len(options))
-	for i, o := range options {
-		all[i] = o
-	}
-	return all
+	return config.Convert[orbax.SaveOption](options)
 }
 
 // newestSound returns the newest step that is not known to be damaged, or the zero Step.

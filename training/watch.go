@@ -155,7 +155,8 @@ type news struct {
 // in returns the report for a root with these steps, or for an error in reading it. The
 // bool is false if there is nothing new.
 func (n *news) in(steps []Step, err error) (Step, error, bool) {
-	waits := errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(errOfRuns))
+	// A missing file of the program, which ReadOptions.Load reports, is only fs.ErrNotExist.
+	waits := errors.Is(err, fault.ErrNotExist) && !errors.As(err, new(errOfRuns))
 	if waits || err == nil && len(steps) == 0 {
 		n.failed = ""
 		return Step{}, nil, false // there is no root yet, or no step

@@ -1,7 +1,9 @@
 package training
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -157,5 +159,31 @@ func TestWatchOfARun(t *testing.T) {
 			break
 		}
 		s.then()
+	}
+}
+
+// Watch yields an error of Load that is about a missing file of the program, once.
+func TestWatchYieldsMissingFileOfTheProgram(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "run")
+	saveStep(t, root, "1")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	calls := 0
+	load := func(context.Context, *orbax.Checkpoint) error {
+		if calls++; calls == 5 {
+			return nil
+		}
+		_, err := os.ReadFile(filepath.Join(root, "vocab.json"))
+		return err
+	}
+	var yielded []error
+	for step, err := range Watch(ctx, root, ReadOptions{Interval: time.Millisecond, Load: load}) {
+		yielded = append(yielded, err)
+		if step.Step == 1 {
+			break
+		}
+	}
+	if len(yielded) != 2 || !errors.Is(yielded[0], fs.ErrNotExist) || yielded[1] != nil {
+		t.Errorf("yielded %v in %d calls of Load", yielded, calls)
 	}
 }

@@ -35,13 +35,13 @@ func TestNews(t *testing.T) {
 	moved.Path = "ck_7"
 	for name, looks := range map[string][]look{
 		"a run": {
-			fails("", fs.ErrNotExist), fails("", fmt.Errorf("root: %w", fault.ErrNotExist)), steps(""),
+			fails("", fault.ErrNotExist), fails("", fmt.Errorf("root: %w", fault.ErrNotExist)), steps(""),
 			steps("1", at(1, 1)), steps("", at(1, 1)), steps("2", at(1, 1), at(2, 2)),
 			steps("9", at(5, 3), at(7, 4), at(9, 5)), steps("", at(9, 5)),
 		},
 		"rolled back": {
 			steps("9", at(5, 3), at(9, 5)), steps("5", at(5, 3)), steps("6", at(5, 3), at(6, 6)),
-			steps(""), fails("", fs.ErrNotExist), steps("6", at(6, 7)),
+			steps(""), fails("", fault.ErrNotExist), steps("6", at(6, 7)),
 		},
 		"gone and back": {steps("9", at(9, 5)), steps(""), steps("", at(9, 5))},
 		"overwritten":   {steps("7", at(7, 1)), steps("7", at(7, 2)), steps(""), steps("7", at(7, 3)), steps("", at(7, 3))},
@@ -57,10 +57,11 @@ func TestNews(t *testing.T) {
 			steps("no step is intact; of the newest, 3: damaged", at(1, 0), at(3, 0)),
 			steps("1", at(1, 1), at(3, 0)), steps("no step is intact; of the newest, 3: damaged", at(3, 0)),
 		},
+		"a file of the program is missing": {steps("1", at(1, 1)), fails("file does not exist", fs.ErrNotExist), fails("", fs.ErrNotExist)},
 		"failures": {
 			fails("disk on fire", disk), fails("", disk), fails("disk is gone", errors.New("disk is gone")),
 			steps("1", at(1, 1)), fails("disk on fire", disk), steps("", at(1, 1)), fails("disk on fire", disk),
-			fails("", fs.ErrNotExist), fails("disk on fire", disk),
+			fails("", fault.ErrNotExist), fails("disk on fire", disk),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestWatchTellsTheNewestInTime(t *testing.T) {
 				all = append(all, at(s, s))
 			}
 			if all == nil {
-				return nil, fs.ErrNotExist
+				return nil, fault.ErrNotExist
 			}
 			return all, nil
 		}

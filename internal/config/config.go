@@ -118,6 +118,18 @@ func NewDelete[O interface{ ApplyDelete(*Delete) }](options []O) *Delete {
 	return c
 }
 
+// Convert converts options to another kind of options that they all also are. A nil
+// option stays nil.
+func Convert[To, From any](options []From) []To {
+	all := make([]To, len(options))
+	for i, o := range options {
+		if any(o) != nil {
+			all[i] = any(o).(To)
+		}
+	}
+	return all
+}
+
 // Locate returns the location of path: in store, or, if store is nil, where the path
 // itself leads.
 func Locate(ctx context.Context, store storage.Store, path string) (storage.Location, error) {
