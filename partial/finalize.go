@@ -186,7 +186,7 @@ func (s *session) finish(ctx context.Context, claim storage.Edit, c *contents, i
 
 // checkMade checks that the existing checkpoint is intact.
 func (s *session) checkMade(ctx context.Context) error {
-	m, err := orbax.Metadata(ctx, s.final.String(), orbax.In(s.given))
+	m, err := orbax.Metadata(ctx, s.final.Path(), orbax.In(s.given))
 	if err == nil {
 		err = m.Err()
 	}

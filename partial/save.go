@@ -31,7 +31,7 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 	}
 	t := join(s.dir.Name)
 	defer t.leave()
-	return orbax.Save(ctx, s.final.String(), state, s.saveOptions(t, options)...)
+	return orbax.Save(ctx, s.final.Path(), state, s.saveOptions(t, options)...)
 }
 
 // SaveAsync is [Save] in the background, as [orbax.SaveAsync] is for [orbax.Save]. It
@@ -49,7 +49,7 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 			t.leave()
 		}
 	}()
-	if resp, err = orbax.SaveAsync(ctx, s.final.String(), state, s.saveOptions(t, options)...); err != nil {
+	if resp, err = orbax.SaveAsync(ctx, s.final.Path(), state, s.saveOptions(t, options)...); err != nil {
 		return nil, err
 	}
 	resp.OnComplete(func(error) { t.leave() })

@@ -73,7 +73,7 @@ func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]
 		if !ok || base == "" || !info.Dir {
 			continue
 		}
-		s, err := Open(ctx, at.Join(base).String(), options...)
+		s, err := Open(ctx, at.Join(base).Path(), options...)
 		switch {
 		case err == nil:
 			sessions = append(sessions, s)
@@ -114,7 +114,7 @@ func newSession(ctx context.Context, p string, store storage.Store) (*session, e
 	s := &session{given: store, final: at}
 	var ofSession bool
 	if s.final.Name, ofSession = strings.CutSuffix(path.Clean(at.Name), layout.PartialSuffix); ofSession {
-		s.final.Called = strings.TrimSuffix(strings.TrimRight(p, "/"), layout.PartialSuffix)
+		s.final.Called = at.Dir().Join(s.final.Base()).Called
 	}
 	if base := s.final.Base(); base == "/" || base == "." || strings.HasSuffix(s.final.Name, "/") {
 		return nil, fmt.Errorf("%w: it is not the path of a checkpoint", fault.ErrReservedName)
@@ -330,7 +330,7 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &Session{Path: s.final.String()}
+	info := &Session{Path: s.final.Path()}
 	for _, p := range c.parts {
 		part := Part{Name: p.name}
 		if p.name != "" {

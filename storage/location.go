@@ -6,6 +6,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Location is the place of a file or a directory: a store and a name in it.
@@ -17,16 +19,40 @@ type Location struct {
 	Called string
 }
 
-// At returns the location of a name in a store that the caller has made.
-func At(store Store, name string) Location { return Location{Store: store, Name: path.Clean(name)} }
+// At returns the location of a name in a store that the caller has made. In the store
+// [Local] a relative name is below the working directory of this moment.
+func At(store Store, name string) Location {
+	l := Location{Store: store, Name: path.Clean(name)}
+	if isDisk(store) && !filepath.IsAbs(filepath.FromSlash(name)) {
+		if abs, err := absolute(name); err == nil {
+			l.Name, l.Called = abs, name
+		}
+	}
+	return l
+}
 
-// String returns the path or the URL that the caller has given, or else the name.
-func (l Location) String() string {
+// isDisk reports whether a store is [Local].
+func isDisk(store Store) bool {
+	disk, ok := store.(*local)
+	if !ok {
+		return false
+	}
+	_, ok = disk.sys.(osSystem)
+	return ok
+}
+
+// Path returns the path or the URL that the caller has given, or else the name. A URL may
+// contain credentials.
+func (l Location) Path() string {
 	if l.Called == "" {
 		return l.Name
 	}
 	return l.Called
 }
+
+// String returns the path for messages: without the credentials and the values of the
+// query that a URL may have.
+func (l Location) String() string { return fault.Redacted(l.Path()) }
 
 // Base returns the last element of the name.
 func (l Location) Base() string { return path.Base(l.Name) }
@@ -46,18 +72,30 @@ func (l Location) Join(names ...string) Location {
 	}
 	below := l
 	below.Name = path.Join(l.Name, name)
-	switch {
-	case l.Called == "":
-	case strings.Contains(l.Called, "://"):
-		called := strings.TrimRight(l.Called, "/")
+	switch called, query, isURL := l.called(); {
+	case called == "":
+	case isURL:
+		called = strings.TrimRight(called, "/")
 		for element := range strings.SplitSeq(name, "/") {
 			called += "/" + url.PathEscape(element)
 		}
-		below.Called = called
+		below.Called = called + query
 	default:
-		below.Called = filepath.Join(l.Called, filepath.FromSlash(name))
+		below.Called = filepath.Join(called, filepath.FromSlash(name))
 	}
 	return below
+}
+
+// called returns Called. For a URL it returns the query and the fragment apart.
+func (l Location) called() (called, query string, isURL bool) {
+	if !strings.Contains(l.Called, "://") {
+		return l.Called, "", false
+	}
+	at := strings.IndexAny(l.Called, "?#")
+	if at < 0 {
+		return l.Called, "", true
+	}
+	return l.Called[:at], l.Called[at:], true
 }
 
 // Dir returns the location of the directory that l is in. The root of a store is its own
@@ -65,20 +103,20 @@ func (l Location) Join(names ...string) Location {
 func (l Location) Dir() Location {
 	above := l
 	above.Name = path.Dir(l.Name)
-	called := filepath.ToSlash(l.Called)
-	scheme, rest, isURL := strings.Cut(called, "://")
-	if !isURL {
-		scheme, rest = "", called
+	called, query, isURL := l.called()
+	scheme, rest := "", filepath.ToSlash(called)
+	if isURL {
+		scheme, rest, _ = strings.Cut(called, "://")
 	}
 	rest = strings.TrimRight(rest, "/")
 	switch {
-	case l.Called == "":
+	case called == "":
 	case path.Base(rest) != l.Base(): // such as "." or "..", or a URL that is the root of a store
 		above.Called = ""
 	case isURL:
-		above.Called = scheme + "://" + strings.TrimSuffix(rest, l.Base())
+		above.Called = scheme + "://" + strings.TrimSuffix(rest, l.Base()) + query
 	default:
-		above.Called = filepath.Dir(filepath.Clean(l.Called))
+		above.Called = filepath.Dir(filepath.Clean(called))
 	}
 	return above
 }

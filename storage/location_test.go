@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"os"
 	"path"
 	"path/filepath"
 	"testing"
@@ -65,5 +66,35 @@ func TestJoinURL(t *testing.T) {
 		if err != nil || again.Name != below.Name {
 			t.Errorf("%q: %s leads to %q, %v; want %q", name, below, again.Name, err, below.Name)
 		}
+	}
+}
+
+// The query of a URL stays at its end.
+func TestLocationQuery(t *testing.T) {
+	at := storage.Location{Name: "run", Called: "mq://key:secret@bucket/run/?sig=top#x"}
+	for _, c := range []struct{ what, got, want string }{
+		{"below", at.Join("1", "a b").Path(), "mq://key:secret@bucket/run/1/a%20b?sig=top#x"},
+		{"above", at.Dir().Path(), "mq://key:secret@bucket/?sig=top#x"},
+		{"below above", at.Dir().Join("2").Path(), "mq://key:secret@bucket/2?sig=top#x"},
+		{"shown", at.Join("1").String(), "mq://xxxxx@bucket/run/1?sig=xxxxx#x"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
+		}
+	}
+}
+
+// A name in the store of the disk does not follow a change of the working directory.
+func TestAtRelative(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	at := storage.At(storage.Local(), "run/1")
+	t.Chdir(t.TempDir())
+	must(t, os.MkdirAll(filepath.Join(dir, "run", "1"), 0o777))
+	if info, err := at.Stat(t.Context()); err != nil || !info.Dir {
+		t.Errorf("%s is %v, %v", at.Name, info, err)
+	}
+	if at.Path() != "run/1" {
+		t.Errorf("it is called %s", at.Path())
 	}
 }

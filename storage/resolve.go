@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -39,24 +40,43 @@ func Resolve(ctx context.Context, path string) (Location, error) {
 	if path == "" {
 		return Location{}, fmt.Errorf("%w: empty path", fs.ErrInvalid)
 	}
-	abs, err := filepath.Abs(path)
+	name, err := absolute(path)
 	if err != nil {
 		return Location{}, err
+	}
+	return Location{Local(), name, called}, nil
+}
+
+// absolute returns the name of a path in the store of the local disk.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
 	}
 	// A volume keeps its backslashes: package path would replace the two that
 	// \\server\share begins with by one slash.
 	volume := filepath.VolumeName(abs)
-	return Location{Local(), volume + filepath.ToSlash(abs[len(volume):]), called}, nil
+	return volume + filepath.ToSlash(abs[len(volume):]), nil
 }
 
 // resolveURL opens a URL with the function of its scheme.
 func resolveURL(ctx context.Context, path string, open OpenFunc) (Location, error) {
 	u, err := url.Parse(path)
 	if err != nil {
-		return Location{}, fmt.Errorf("%w: %w", fs.ErrInvalid, err)
+		return Location{}, badURL(err)
 	}
 	store, name, err := open(ctx, u)
 	return Location{store, name, path}, err
+}
+
+// badURL returns the error of a text that is no URL. It leaves the text out, which may
+// contain credentials.
+func badURL(err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		err = parse.Err
+	}
+	return fmt.Errorf("%w: not a URL: %w", fs.ErrInvalid, err)
 }
 
 // unknownScheme returns the error for a path whose scheme is not registered.
@@ -74,11 +94,11 @@ func fileOf(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%w: %w", fs.ErrInvalid, err)
+		return "", badURL(err)
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return "", fmt.Errorf("%w: %s has a query or a fragment; in a name write %%3F for ? and %%23 for #", fs.ErrInvalid, s)
+		return "", fmt.Errorf("%w: %s has a query or a fragment; in a name write %%3F for ? and %%23 for #", fs.ErrInvalid, fault.Redacted(s))
 	case u.Host != "" && !strings.EqualFold(u.Host, "localhost") || u.User != nil || u.Path == "":
-		return "", fmt.Errorf("%w: %s names no file of this machine; write file:///<absolute path>, or the path alone", fs.ErrInvalid, s)
+		return "", fmt.Errorf("%w: %s names no file of this machine; write file:///<absolute path>, or the path alone", fs.ErrInvalid, fault.Redacted(s))
 	}
 	name := filepath.FromSlash(u.Path)
 	if drive := strings.TrimLeft(name, `\`); filepath.VolumeName(drive) != "" {

@@ -53,9 +53,10 @@ func Size(n int64) string {
 }
 
 // Printable returns a message without characters that could control a terminal or forge a
-// line of a log. It replaces the characters that [Escape] replaces, and indents the text
-// after line ends.
+// line of a log, and without the credentials of URLs. It replaces the characters that
+// [Escape] replaces, and indents the text after line ends.
 func Printable(message string) string {
+	message = Redacted(message)
 	var b []byte
 	for i := 0; i < len(message); {
 		r, n := utf8.DecodeRuneInString(message[i:])
