@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // A relative path leads to where it led when it was given, also in the background,
@@ -18,9 +19,13 @@ func TestRelativePathsInTheBackground(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 20 {
+	for i := range 20 {
+		in := orbax.In(nil)
+		if i%2 == 1 {
+			in = orbax.In(storage.Local())
+		}
 		t.Chdir(filepath.Join(top, "here"))
-		save, err := orbax.SaveAsync(t.Context(), "ck", state, orbax.Overwrite())
+		save, err := orbax.SaveAsync(t.Context(), "ck", state, orbax.Overwrite(), in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +35,7 @@ func TestRelativePathsInTheBackground(t *testing.T) {
 		}
 
 		t.Chdir(filepath.Join(top, "here"))
-		ck, err := orbax.Open(t.Context(), "ck")
+		ck, err := orbax.Open(t.Context(), "ck", in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +44,7 @@ func TestRelativePathsInTheBackground(t *testing.T) {
 		if err := errors.Join(err, ck.Verify(t.Context()), ck.Close()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = orbax.Load(t.Context(), "missing")
+		_, err = orbax.Load(t.Context(), "missing", in)
 		var e *orbax.Error
 		if !errors.As(err, &e) || e.Path != "missing" || !errors.Is(err, orbax.ErrNotExist) {
 			t.Fatalf("a missing checkpoint: %v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // ErrOlderStep is the error of a save of a step that is older than the newest step in the
@@ -32,9 +33,9 @@ func (e *Error) Error() string {
 		return e.Err.Error()
 	}
 	if e.Step < 0 {
-		return fmt.Sprintf("training: %s %s: %v", e.Op, e.Root, e.Err)
+		return fault.Redacted(fmt.Sprintf("training: %s %s: %v", e.Op, e.Root, e.Err))
 	}
-	return fmt.Sprintf("training: %s step %d of %s: %v", e.Op, e.Step, e.Root, e.Err)
+	return fault.Redacted(fmt.Sprintf("training: %s step %d of %s: %v", e.Op, e.Step, e.Root, e.Err))
 }
 
 func (e *Error) Unwrap() error { return e.Err }

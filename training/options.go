@@ -105,9 +105,7 @@ func (o *Options) setDefaults() {
 	if o.StepNameFormat == nil {
 		o.StepNameFormat = StandardNameFormat{}
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = newLogger(o.Logger)
 }
 
 func (s Sharing) validate() error {

@@ -39,14 +39,14 @@ func newRoot(ctx context.Context, name string, store storage.Store, names NameFo
 	if err == nil {
 		r.at, err = config.Locate(ctx, store, name)
 	}
-	if store == nil {
+	if r.at.Called = ""; store == nil {
 		r.at.Called = layout.Absolute(name)
 	}
 	return r, err
 }
 
 // path returns the absolute path of an entry.
-func (r *root) path(entry string) string { return r.at.Join(entry).String() }
+func (r *root) path(entry string) string { return r.at.Join(entry).Path() }
 
 // entryOf returns the name of the entry that root.path has made a path of, which may be a
 // URL.
@@ -56,9 +56,9 @@ func entryOf(of string) string { return path.Base(filepath.ToSlash(of)) }
 // comes from a call that has ended, and has no other users yet.
 func (r *root) called(err error) error {
 	var named *orbax.Error
-	if base := r.at.String(); errors.As(err, &named) && base != r.name {
+	if base := r.at.Path(); errors.As(err, &named) && base != r.name {
 		if entry, err := filepath.Rel(base, named.Path); err == nil && filepath.IsLocal(entry) {
-			named.Path = storage.Location{Called: r.name}.Join(filepath.ToSlash(entry)).String()
+			named.Path = storage.Location{Called: r.name}.Join(filepath.ToSlash(entry)).Path()
 		}
 	}
 	return err

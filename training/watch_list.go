@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -36,9 +35,7 @@ func newReader(ctx context.Context, name string, o ReadOptions) (*reader, error)
 		return nil, err
 	}
 	root, err := newRoot(ctx, name, o.Store, o.StepNameFormat, openOption(*config.NewOpen(o.OpenOptions)))
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = newLogger(o.Logger)
 	return &reader{root: root, options: o}, err
 }
 
