@@ -70,7 +70,8 @@ func folded(name string) string { return strings.ToLower(withoutMarks.Replace(na
 var withoutMarks = strings.NewReplacer("_", "", "-", "")
 
 func (b *binder) unexpected(k Key, br *branch) {
-	b.errs.add(append(slices.Clone(b.path), k), fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing%s", fault.ErrStructure, b.describe(br), partialAdvice))
+	err := fmt.Errorf("%w: unexpected key: the checkpoint has %s, the target nothing%s", fault.ErrStructure, b.describe(br), partialAdvice)
+	b.errs = append(b.errs, pathError{path: append(slices.Clone(b.path), k), err: err, minor: true})
 }
 
 // describe describes the checkpoint at br.

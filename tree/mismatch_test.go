@@ -28,6 +28,10 @@ func TestBindMismatches(t *testing.T) {
 				"leaf X: dtype mismatch: the checkpoint has a scalar float64, the target is float32, which would round it; use float64, or orbax.Cast() to convert it|" +
 				"leaf Y: structure mismatch: missing key: the checkpoint has nothing here, the target is float32; transform.Default gives it a value|" +
 				"leaf Z: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrDType},
+		{"what can be left out comes last", map[string]any{"a": 1, "b": 1, "z": "x"}, map[string]any{"z": 0},
+			"leaf z: structure mismatch: the checkpoint has a string, the target is int|" +
+				"leaf a: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out|" +
+				"leaf b: structure mismatch: unexpected key: the checkpoint has a scalar int64, the target nothing; orbax.Partial() leaves it out", fault.ErrStructure},
 		{"other spelling", map[string]any{"layer_norm": 1.5, "x": 1}, &struct {
 			LayerNorm float64
 			Y         int
