@@ -60,7 +60,7 @@ var imports = map[string]string{
 	"partial":             "github.com/go-orbax/orbax internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
 	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",
-	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
+	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/ckdir internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
 	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/layout"
 )
 
@@ -23,7 +24,9 @@ type partFiles struct {
 }
 
 // copy copies the files. It checks each against its digest, if the checkpoint has one.
-func (p *partFiles) copy(ctx context.Context, to *handler.WriteDir) error {
+// The files keep their names, also names that handlers can no longer write.
+func (p *partFiles) copy(ctx context.Context, dir *handler.WriteDir) error {
+	to := (*ckdir.WriteDir)(dir)
 	if len(p.only) == 0 {
 		return p.copyDir(ctx, to, ".")
 	}
@@ -40,7 +43,7 @@ func (p *partFiles) copy(ctx context.Context, to *handler.WriteDir) error {
 	return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
 }
 
-func (p *partFiles) copyDir(ctx context.Context, to *handler.WriteDir, dir string) error {
+func (p *partFiles) copyDir(ctx context.Context, to *ckdir.WriteDir, dir string) error {
 	entries, err := p.dir.List(ctx, dir)
 	if err != nil {
 		return err

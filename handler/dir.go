@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -14,12 +15,23 @@ import (
 // slash-separated and relative to it. The files become visible together with the whole
 // checkpoint. The checkpoint's digest file covers each of them. Several goroutines may
 // use a WriteDir.
+//
+// Some names are refused, and the error matches orbax.ErrReservedName. No file and no
+// directory has the name of a document at the root of a checkpoint, which would make it
+// another checkpoint: orbax.checkpoint, _CHECKPOINT_METADATA, _CHECKPOINT_DELETION,
+// digests.sha256 and digests.<hexadecimal digits>.sha256. None has a name that contains
+// [storage.TempMarker], and no directory the name of a session of partial saves,
+// <path>.partial_save. In a save, a handler that is no [TreeHandler] also gives no entry
+// at the top of the directory a name by which a pytree is recognised: _METADATA,
+// _sharding, _strings.json, array_metadatas, d, manifest.ocdbt, manifest.<16 hexadecimal
+// digits>, and names that begin with ocdbt.process_ or go-orbax.; nor commit_success.txt.
 type WriteDir ckdir.WriteDir
 
 // NewWriteDir creates the directory called name in stage. It calls digested with the
 // SHA-256 of each file that is written and the file's name in the stage; several
 // goroutines may make these calls. Package orbax makes the directories of its saves.
-// Other packages need NewWriteDir to test a handler.
+// Other packages need NewWriteDir to test a handler; it allows the names that a
+// [TreeHandler] may use.
 func NewWriteDir(ctx context.Context, stage storage.Files, name string, digested func(file string, sum [sha256.Size]byte)) (*WriteDir, error) {
 	d, err := ckdir.NewWriteDir(ctx, nil, stage, name, digested)
 	return (*WriteDir)(d), err
@@ -29,12 +41,18 @@ func (d *WriteDir) inner() *ckdir.WriteDir { return (*ckdir.WriteDir)(d) }
 
 // WriteFile writes data to the file called name.
 func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) error {
+	if err := layout.CheckFile(name, d.inner().IsTree()); err != nil {
+		return err
+	}
 	return d.inner().WriteFile(ctx, name, data)
 }
 
 // Create starts the file called name, which the caller writes from beginning to end. The
 // file is part of the checkpoint only after Close has returned nil.
 func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, error) {
+	if err := layout.CheckFile(name, d.inner().IsTree()); err != nil {
+		return nil, err
+	}
 	return d.inner().Create(ctx, name)
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
 )
 
 // JSON marks a checkpointable that is stored as a JSON document instead of a pytree. As
@@ -173,10 +172,10 @@ func checkFile(name string) error {
 	if name == "" {
 		return nil
 	}
-	if !fs.ValidPath(name) || strings.ContainsAny(name, "/\\\x00") || name == "." || name == layout.TreeFile || len(name) > 255 || strings.Contains(name, storage.TempMarker) {
+	if !fs.ValidPath(name) || strings.ContainsAny(name, "/\\\x00") || name == "." || len(name) > 255 {
 		return fmt.Errorf("%w: %q is not the name of one file", fault.ErrReservedName, name)
 	}
-	return nil
+	return layout.CheckFile(name, false)
 }
 
 // Metadata returns nil: a document has no metadata.

@@ -23,6 +23,7 @@ type WriteDir struct {
 	name     string
 	digested func(file string, sum [sha256.Size]byte)
 	engine   *transfer.Engine
+	other    bool // not for a pytree
 }
 
 // NewWriteDir creates the directory called name in stage. e writes its files; if e is
@@ -39,6 +40,16 @@ func (d *WriteDir) Name() string { return d.name }
 // Stage returns the stage that holds the directory. Files that are written directly to
 // the stage have no digest.
 func (d *WriteDir) Stage() storage.Files { return d.stage }
+
+// NoTree returns the directory for a handler that is not one of pytrees.
+func (d *WriteDir) NoTree() *WriteDir {
+	in := *d
+	in.other = true
+	return &in
+}
+
+// IsTree reports whether the directory may have the files by which a pytree is recognised.
+func (d *WriteDir) IsTree() bool { return !d.other }
 
 // Engine returns the engine that writes the files. It may be nil.
 func (d *WriteDir) Engine() *transfer.Engine { return d.engine }

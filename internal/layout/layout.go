@@ -155,6 +155,15 @@ func CheckName(name string) error {
 	return nil
 }
 
+// CheckNewName is [CheckName] for a checkpointable that is saved. It also refuses the name
+// of a session of partial saves: by its path the checkpointable would be taken for one.
+func CheckNewName(name string) error {
+	if strings.HasSuffix(name, PartialSuffix) || IsPending(name) {
+		return fmt.Errorf("%w: checkpointable %q has the name of a session of partial saves", fault.ErrReservedName, name)
+	}
+	return CheckName(name)
+}
+
 // Enclosing returns the checkpoint that contains at; inside is false if there is none. It
 // returns an error if it cannot look, except in directories above at that the process has
 // no permission to read.

@@ -107,7 +107,7 @@ func unfinished(name string, doc []byte) bool {
 		return true
 	case name == layout.CommitFile:
 		return strings.HasPrefix(commitText, string(doc))
-	case name == layout.DigestFile || isDigestFile(name):
+	case layout.IsDigestFile(name):
 		sum, _, _ := strings.Cut(strings.TrimPrefix(string(doc[:min(len(doc), 100)]), `\`), "  ")
 		return len(sum) <= 64 && isHex(sum)
 	}
@@ -284,13 +284,6 @@ func (w *walk) isMsgpack(name string) (bool, error) {
 // maxValues is the number of MessagePack values that are scanned, which takes a second.
 // Each array of a tree is a few values.
 const maxValues = 1 << 26
-
-// isDigestFile reports whether name is the name of the digests of a part of a session.
-func isDigestFile(name string) bool {
-	id, ok := strings.CutPrefix(name, "digests.")
-	id, sum := strings.CutSuffix(id, ".sha256")
-	return ok && sum && isHex(id)
-}
 
 // textDoc checks documents that are text.
 func textDoc(doc []byte) verdict {

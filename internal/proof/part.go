@@ -44,12 +44,12 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	ours := slices.Contains([]string{layout.MetricsName, layout.DescriptorName}, name)
 	named := r.named[name] || ours || r.lists(path.Join(r.dir, name))
 	switch {
-	case isNested(entries):
+	case r.isNested(dir, entries):
 		return refuse()
 	case !named && (r.all || r.digests != nil):
 		return refuse() // there is no such checkpointable
 	}
-	proven := w.proven
+	proven, strange, doubtful := w.proven, len(w.strange), len(w.doubtful)
 	rest, isTree, err := w.tree(r, dir, entries)
 	if err != nil {
 		return err
@@ -69,21 +69,52 @@ func (w *walk) part(r *rootDocs, name, dir string) error {
 	// Orbax records the handler of such objects for trees that it has finalized.
 	c.own = named && !ours && IsOwn(c.typ) && r.digests == nil && !(isTree && strings.Contains(c.typ, stateful))
 	err = w.item(c, dir, rest)
+	if err == nil && IsOwn(c.typ) && r.digests != nil {
+		err = w.listed(c, strange, doubtful)
+	}
 	w.unlisted(r)
 	return err
 }
 
-// isNested reports whether a directory holds files that make it a checkpoint itself, or
-// an unfinished one.
-func isNested(entries []storage.Entry) bool {
+// listed accepts what has been refused of a checkpointable, and the documents that are not
+// what their names say, if the digests list them: the program's own handler has written
+// them, whatever their names. strange and doubtful are the numbers of those that were
+// refused before.
+func (w *walk) listed(c contents, strange, doubtful int) error {
+	w.doubtful = slices.DeleteFunc(w.doubtful, func(name string) bool {
+		doubtful--
+		return doubtful < 0 && c.r.lists(name)
+	})
+	refused := slices.Clone(w.strange[strange:])
+	w.strange = w.strange[:strange]
+	for _, name := range refused {
+		file := strings.TrimSuffix(name, "/")
+		switch {
+		case !c.r.lists(file):
+			w.strange = append(w.strange, name)
+		case file == name:
+			w.items = append(w.items, storage.Item{Name: name})
+		default:
+			w.items = append(w.items, storage.Item{Name: file, Dir: true})
+			if err := w.ownDir(c, file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isNested reports whether the directory dir holds files that make it a checkpoint itself,
+// or an unfinished one. Files that the digests of the checkpoint around it list do not.
+func (r *rootDocs) isNested(dir string, entries []storage.Entry) bool {
 	return slices.ContainsFunc(entries, func(e storage.Entry) bool {
 		switch {
 		case e.Name == layout.CheckpointFile, e.Name == layout.IndicatorFile, e.Name == layout.DeletionFile, e.Name == layout.DigestFile:
-			return true
-		case e.Type.IsDir():
-			return strings.Contains(e.Name, storage.TempMarker) || strings.HasSuffix(e.Name, layout.PartialSuffix) || isPending(e.Name)
+		case e.Type.IsDir() && (strings.Contains(e.Name, storage.TempMarker) || strings.HasSuffix(e.Name, layout.PartialSuffix) || layout.IsPending(e.Name)):
+		default:
+			return false
 		}
-		return false
+		return !r.lists(path.Join(dir, e.Name))
 	})
 }
 
@@ -130,7 +161,7 @@ func (w *walk) ownDir(c contents, dir string) error {
 	if err != nil {
 		return err
 	}
-	if isNested(entries) {
+	if c.r.isNested(dir, entries) {
 		w.strange = append(w.strange, dir+"/")
 		return nil
 	}

@@ -242,19 +242,3 @@ func (w *walk) inside(name string, e storage.Entry, f func() error) error {
 }
 
 func isHex(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	at := strings.LastIndex(s, sep)
-	if at < 0 {
-		return s, "", false
-	}
-	return s[:at], s[at+len(sep):], true
-}
-
-// isPending reports whether name is the name of a part of a session of partial saves:
-// <session>.pending_<time in ns>_<hexadecimal digits>.
-func isPending(name string) bool {
-	_, rest, ok := cutLast(name, layout.PartialSuffix+layout.PendingMark)
-	when, id, cut := strings.Cut(rest, "_")
-	return ok && cut && when != "" && strings.Trim(when, "0123456789") == "" && isHex(id)
-}

@@ -51,7 +51,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 		}
 		// When Orbax makes a checkpoint of a session, it moves the digests of a part into
 		// the checkpoint, where they cover only a part of it.
-		if session || w.partial || !isDigestFile(e.Name) {
+		if session || w.partial || !layout.IsPartDigestFile(e.Name) {
 			r.read(e.Name, doc)
 		}
 	}
@@ -66,7 +66,7 @@ func rootCheck(name string) func([]byte) verdict {
 	case layout.CheckpointFile, layout.HandlersFile, layout.DigestFile, layout.DeletionFile, layout.CommitFile, layout.IndicatorFile, layout.PartsFile:
 		return checks[name]
 	}
-	if isDigestFile(name) {
+	if layout.IsPartDigestFile(name) {
 		return digestDoc
 	}
 	return nil
@@ -91,7 +91,7 @@ func (r *rootDocs) read(name string, doc []byte) {
 		if part, ok := members(doc)["checkpointable_name"].(string); ok {
 			r.named[part] = true
 		}
-	case name == layout.DigestFile || isDigestFile(name):
+	case layout.IsDigestFile(name):
 		r.digests, _ = layout.ParseDigests(doc)
 	}
 }
@@ -105,7 +105,7 @@ func (w *walk) unlisted(r *rootDocs) {
 	w.doubtful = slices.DeleteFunc(w.doubtful, func(name string) bool {
 		dir, base := path.Split(name)
 		inTree := r.lists(path.Join(dir, layout.TreeFile)) || r.lists(path.Join(dir, "..", layout.TreeFile))
-		if isManifest(base) && inTree || base == layout.DeletionFile || base == layout.DigestFile || isDigestFile(base) || r.lists(name) {
+		if isManifest(base) && inTree || base == layout.DeletionFile || layout.IsDigestFile(base) || r.lists(name) {
 			return false
 		}
 		w.strange = append(w.strange, name)
@@ -164,7 +164,7 @@ func (w *walk) root(dir string, session bool) error {
 func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 	name := path.Join(r.dir, e.Name)
 	switch {
-	case session && e.Type.IsDir() && isPending(e.Name):
+	case session && e.Type.IsDir() && layout.IsPending(e.Name):
 		w.orbax = true
 		return w.inside(name, e, func() error { return w.root(name, false) })
 	case w.partial && e.Type.IsDir() && isTemporary(e.Name): // of an item of Orbax, or of a removal

@@ -108,22 +108,11 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 }
 
 // isTreeFile reports whether name is the name of a document that only a tree has.
-func isTreeFile(name string) bool {
-	switch name {
-	case layout.TreeFile, layout.ShardingFile, layout.StringsFile, layout.ChunksFile:
-		return true
-	}
-	return layout.IsPlaces(name) || isManifest(name)
-}
+func isTreeFile(name string) bool { return layout.IsTreeFile(name) || isManifest(name) }
 
-func isManifest(name string) bool {
-	name, _ = strings.CutSuffix(name, lockSuffix)
-	if name == layout.ManifestFile {
-		return true
-	}
-	number, ok := strings.CutPrefix(name, "manifest.")
-	return ok && len(number) == 16 && isHex(number)
-}
+// isManifest reports whether name is the name of a manifest, or of one that TensorStore
+// has not given its final name.
+func isManifest(name string) bool { return layout.IsManifest(strings.TrimSuffix(name, lockSuffix)) }
 
 // dataFiles examines a directory of data files.
 func (w *walk) dataFiles(dir string) error {

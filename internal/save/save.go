@@ -92,7 +92,7 @@ func (s *Saving) check(ctx context.Context, values map[string]any) error {
 		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		errs = append(errs, layout.CheckName(name))
+		errs = append(errs, layout.CheckNewName(name))
 	}
 	return errors.Join(append(errs, s.target.Check(ctx, p))...)
 }
@@ -205,6 +205,9 @@ func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 			dir, err := ckdir.NewWriteDir(gctx, p.Engine, stage, item.Name, p.Digests.Add)
 			if err != nil {
 				return err
+			}
+			if _, isTree := item.Handler.(handler.TreeHandler); !isTree {
+				dir = dir.NoTree()
 			}
 			return item.write(gctx, (*handler.WriteDir)(dir))
 		})
