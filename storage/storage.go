@@ -104,7 +104,8 @@ type Info struct {
 	Size int64  // in bytes; unspecified for a directory
 	Dir  bool
 	// ModTime is the time of the last write to a file. For a directory it is the time when
-	// an entry was last added or removed; runs find a replaced step by it. Zero is unknown.
+	// an entry was last added or removed; runs find a replaced step by it. Zero is unknown:
+	// each look at a run then opens all its steps.
 	ModTime time.Time
 	// Version identifies the contents of a file. It changes when the file is written
 	// anew, or when another file takes its name. It stays the same when the file gets a

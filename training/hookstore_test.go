@@ -3,6 +3,7 @@ package training_test
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-orbax/orbax/storage"
 )
@@ -16,6 +17,8 @@ type hooks struct {
 	stat   func(name string) // before something is looked at
 	// fail returns the error with which a look at a file or directory fails.
 	fail func(name string) error
+	// noTimes makes it a store that does not know when anything was changed.
+	noTimes bool
 }
 
 // store returns the store that calls h.
@@ -33,7 +36,15 @@ func (s hookedStore) Stat(ctx context.Context, name string) (storage.Info, error
 	if err := s.failure(name); err != nil {
 		return storage.Info{}, err
 	}
-	return s.Store.Stat(ctx, name)
+	info, err := s.Store.Stat(ctx, name)
+	return s.described(info), err
+}
+
+func (s hookedStore) described(info storage.Info) storage.Info {
+	if s.hooks.noTimes {
+		info.ModTime = time.Time{}
+	}
+	return info
 }
 
 func (s hookedStore) Open(ctx context.Context, name string) (storage.Reader, error) {
@@ -48,6 +59,9 @@ func (s hookedStore) List(ctx context.Context, dir string) ([]storage.Info, erro
 		return nil, err
 	}
 	before, err := s.Store.List(ctx, dir)
+	for i := range before {
+		before[i] = s.described(before[i])
+	}
 	if s.hooks.listed == nil || err != nil {
 		return before, err
 	}

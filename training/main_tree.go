@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/save"
@@ -37,9 +38,10 @@ func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) (
 		return options, nil
 	}
 	// The usual name is known without opening the step.
-	info, err := c.root.at.Join(entryOf(newest.Path), layout.DefaultName).Stat(ctx)
-	if err == nil && info.Dir {
-		return options, nil
+	if at, err := config.Locate(ctx, c.root.given, newest.Path); err == nil {
+		if info, err := at.Join(layout.DefaultName).Stat(ctx); err == nil && info.Dir {
+			return options, nil
+		}
 	}
 	name, err := opened(ctx, newest.Path, c.root.open, mainTree)
 	switch {

@@ -53,7 +53,8 @@ func (p LatestN) validate() error { return notNegative("LatestN", "N", p.N) }
 
 // EveryNSeconds keeps the oldest step, and then each step that is at least Interval
 // younger than the last one it kept. Interval must be positive. If the time of a step
-// lies in the future, the time of the next step counts instead, or the present.
+// lies in the future, the time of the next step counts instead, or the present. A step
+// whose time is unknown is kept.
 type EveryNSeconds struct {
 	Interval time.Duration
 }
@@ -67,7 +68,7 @@ func (p EveryNSeconds) ShouldPreserve(checkpoints []Step, c PreservationContext)
 	last := 0
 	times := timesOf(checkpoints, c.Now)
 	for i := range checkpoints {
-		if i == 0 || times[i].Sub(times[last]) >= p.Interval {
+		if i == 0 || times[i].IsZero() || times[i].Sub(times[last]) >= p.Interval {
 			keep[i], last = true, i
 		}
 	}
@@ -189,7 +190,8 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) (
 }
 
 // LatestDuration keeps the first step that is at most Duration old, and all steps after
-// it. Duration must be positive. Times in the future count as with [EveryNSeconds].
+// it. Duration must be positive. Times in the future, and unknown ones, count as with
+// [EveryNSeconds].
 type LatestDuration struct {
 	Duration time.Duration
 }
@@ -203,7 +205,7 @@ func (p LatestDuration) ShouldPreserve(checkpoints []Step, c PreservationContext
 	young := false
 	for i, at := range timesOf(checkpoints, c.Now) {
 		young = young || c.Now.Sub(at) <= p.Duration
-		keep[i] = young
+		keep[i] = young || at.IsZero()
 	}
 	return keep, nil
 }

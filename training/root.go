@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"path/filepath"
 	"slices"
 
@@ -47,10 +46,6 @@ func newRoot(ctx context.Context, name string, store storage.Store, names NameFo
 
 // path returns the absolute path of an entry.
 func (r *root) path(entry string) string { return r.at.Join(entry).Path() }
-
-// entryOf returns the name of the entry that root.path has made a path of, which may be a
-// URL.
-func entryOf(of string) string { return path.Base(filepath.ToSlash(of)) }
 
 // called changes err so that it names a step in the caller's way of naming the root. err
 // comes from a call that has ended, and has no other users yet.

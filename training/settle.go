@@ -35,11 +35,12 @@ var errMoving = fmt.Errorf("%w: its steps are removed faster than they are read"
 type entries struct {
 	steps  []candidate // directories with names of steps, in the order of the steps
 	others []storage.Info
-	// changed is the time of the last change of the root, read after the rest.
+	// changed is the time of the last change of the root, read after the rest; zero if it
+	// is unknown.
 	changed time.Time
 }
 
-// same reports whether two listings are equal.
+// same reports whether two listings are equal, as far as they show.
 func (e *entries) same(other *entries) bool {
 	if len(e.steps) != len(other.steps) || len(e.others) != len(other.others) || !e.changed.Equal(other.changed) {
 		return false
@@ -53,11 +54,13 @@ func (e *entries) same(other *entries) bool {
 }
 
 // settled calls look with the entries of the root until look is sure of its result, or
-// the root is the same in two listings with some time between them. It returns the error
-// of look, or an error if the root cannot be listed or keeps changing.
+// the root is the same in two listings with some time between them: in maxEmpty listings
+// if the store does not know times, because equal names then do not show that nothing has
+// changed. It returns the error of look, or an error if the root cannot be listed or keeps
+// changing.
 func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err error)) error {
 	var before *entries
-	empty := 0 // consecutive readings
+	empty, equal := 0, 0 // consecutive readings
 	for n := 1; ; n++ {
 		now, err := r.list(ctx)
 		if err != nil {
@@ -68,7 +71,11 @@ func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err 
 		if len(now.steps) > 0 {
 			empty = 0
 		}
-		still := before != nil && before.same(now)
+		equal++
+		if before == nil || !before.same(now) {
+			equal = 1
+		}
+		still := equal == maxEmpty || equal > 1 && !now.changed.IsZero()
 		switch {
 		case err != nil || sure || still || empty == maxEmpty:
 			return err

@@ -11,7 +11,8 @@ type Step struct {
 	Step int
 	Path string
 	// Time is the time at which the step was complete. If the checkpoint does not record
-	// it, Time is the last change of its directory.
+	// it, Time is the last change of its directory, or zero if the store does not know
+	// that.
 	Time time.Time
 	// Metrics is any JSON value, with numbers as int, uint64, *big.Int or float64, as in
 	// [orbax.CheckpointMetadata]; nil if there are none. The metrics of all steps are

@@ -28,30 +28,33 @@ type steps struct {
 	refreshing sync.Mutex // held while the root is read
 
 	mu      sync.Mutex
-	known   map[string]known // by name in the root
+	known   map[string]known // by path, as of the last look at the root
+	marks   map[string]mark  // by path
 	listed  []Step           // ascending
 	ignored []Ignored
-	// doomed are the names of steps that are about to be removed, and so no longer count.
-	doomed map[string]bool
-	// spared are the names that were removed from doomed since the root was last read.
-	spared map[string]bool
 	// none is the error for LatestStep if no step is listed.
 	none error
-	// damaged are the steps that could not be loaded, by path, as long as they are
-	// unchanged.
-	damaged map[string]damaged
-	// passed are the paths of damaged steps that Resume has skipped. unfinished are the
-	// paths of unfinished saves that were in the place of a step when the run began. The
-	// run saves both again when it comes to them.
-	passed, unfinished map[string]bool
 }
 
 // known is the result of looking at an entry.
 type known struct {
 	modTime time.Time
-	ck      Step
+	step    Step
 	ignored error // reason why it is not a step
 	moving  bool  // see isMoving
+}
+
+// mark holds the facts about an entry that no look at it shows.
+type mark struct {
+	doomed bool // it is about to be removed, and so no longer counts
+	spared bool // doomed has ended since the root was last read
+	// damage, if not nil, says that the step could not be loaded, as long as it is
+	// unchanged.
+	damage *damaged
+	// passed says that Resume has skipped the step because it is damaged, and unfinished
+	// that it has found something here that is no checkpoint; see passUnfinished. The run
+	// saves such a step again when it comes to it.
+	passed, unfinished bool
 }
 
 // damaged is the damage to a step.
@@ -62,10 +65,28 @@ type damaged struct {
 
 func (s *steps) init(root *root) {
 	s.root, s.none = root, fault.ErrNotExist
-	s.known, s.damaged = map[string]known{}, map[string]damaged{}
-	s.doomed, s.spared, s.passed = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	s.unfinished = map[string]bool{}
+	s.known, s.marks = map[string]known{}, map[string]mark{}
 }
+
+// set changes the mark of an entry.
+func (s *steps) set(path string, change func(*mark)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.marks[path]
+	change(&m)
+	s.marks[path] = m
+}
+
+// markOf returns the mark of an entry.
+func (s *steps) markOf(path string) mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marks[path]
+}
+
+// unchanged reports whether a time of an entry shows that it is the same as before. An
+// unknown time does not.
+func unchanged(before, now time.Time) bool { return !now.IsZero() && now.Equal(before) }
 
 // lookers is the number of steps that are opened at the same time.
 const lookers = 16
@@ -74,11 +95,41 @@ const lookers = 16
 func (s *steps) refresh(ctx context.Context) error {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
+	s.endSparing()
+	last, err := s.read(ctx)
+	if len(s.all()) > 0 {
+		if errors.Is(err, errMoving) { // there are steps, and more cannot be known
+			err = nil
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	none := s.root.called(s.root.noSteps(ctx, last)) // computed once, for all later calls of find
 	s.mu.Lock()
-	s.spared = map[string]bool{}
-	s.mu.Unlock()
-	var last *entries
-	err := s.root.settled(ctx, func(e *entries) (sure bool, err error) {
+	defer s.mu.Unlock()
+	s.none = none
+	return nil
+}
+
+// endSparing makes removed steps whose removal was given up count again.
+func (s *steps) endSparing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for path, m := range s.marks {
+		if m.spared = false; m == (mark{}) {
+			delete(s.marks, path)
+		} else {
+			s.marks[path] = m
+		}
+	}
+}
+
+// read lists the root and looks at its entries, until that is sure. It returns the last
+// listing.
+func (s *steps) read(ctx context.Context) (last *entries, err error) {
+	err = s.root.settled(ctx, func(e *entries) (sure bool, err error) {
 		last = e
 		return s.take(ctx, e)
 	})
@@ -86,29 +137,22 @@ func (s *steps) refresh(ctx context.Context) error {
 		last = new(entries)
 		_, err = s.take(ctx, last)
 	}
-	if none := len(s.all()) == 0; none && err == nil {
-		none := s.root.called(s.root.noSteps(ctx, last)) // computed once, for all later calls of find
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.none = none
-	} else if !none && errors.Is(err, errMoving) {
-		return nil // there are steps, and more cannot be known
-	}
-	return err
+	return last, err
 }
 
 // take looks at the entries of the root. It is sure if it has found steps and no other
 // program is removing or replacing one.
 func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
-	found := e.steps
-	now := make([]known, len(found))
+	now := make([]known, len(e.steps))
+	paths := make([]string, len(e.steps))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookers)
-	for i, c := range found {
+	for i, c := range e.steps {
+		paths[i] = s.root.path(c.info.Name)
 		s.mu.Lock()
-		k, ok := s.known[c.info.Name]
+		k := s.known[paths[i]]
 		s.mu.Unlock()
-		if ok && k.modTime.Equal(c.info.ModTime) {
+		if unchanged(k.modTime, c.info.ModTime) {
 			now[i] = k
 			continue
 		}
@@ -123,24 +167,23 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sure = true
-	s.known = make(map[string]known, len(found))
+	s.known = make(map[string]known, len(now))
 	s.listed, s.ignored = nil, nil
 	for i, k := range now {
 		sure = sure && !k.moving
-		name := found[i].info.Name
-		s.known[name] = k
-		if last := len(s.listed) - 1; k.ignored == nil && last >= 0 && s.listed[last].Step == k.ck.Step {
-			k.ignored = fmt.Errorf("step %d is in %s", k.ck.Step, s.listed[last].Path)
+		s.known[paths[i]] = k
+		if last := len(s.listed) - 1; k.ignored == nil && last >= 0 && s.listed[last].Step == k.step.Step {
+			k.ignored = fmt.Errorf("step %d is in %s", k.step.Step, s.listed[last].Path)
 		}
-		switch {
-		case s.doomed[name], s.spared[name]:
+		switch m := s.marks[paths[i]]; {
+		case m.doomed, m.spared:
 		case k.ignored != nil:
-			s.ignored = append(s.ignored, Ignored{k.ck.Path, k.ignored})
+			s.ignored = append(s.ignored, Ignored{paths[i], k.ignored})
 		default:
-			if d, ok := s.damaged[k.ck.Path]; ok && d.time.Equal(k.ck.Time) {
-				k.ck.Err = cmp.Or(k.ck.Err, d.err)
+			if m.damage != nil && unchanged(m.damage.time, k.step.Time) {
+				k.step.Err = cmp.Or(k.step.Err, m.damage.err)
 			}
-			s.listed = append(s.listed, k.ck)
+			s.listed = append(s.listed, k.step)
 		}
 	}
 	for _, e := range e.others {
@@ -162,8 +205,8 @@ func readInfo(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetad
 func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	k := known{modTime: c.info.ModTime}
 	var err error
-	k.ck, err = s.root.inspect(ctx, c, readInfo)
-	k.moving = isMoving(k.ck, err)
+	k.step, err = s.root.inspect(ctx, c, readInfo)
+	k.moving = isMoving(k.step, err)
 	switch {
 	case ctx.Err() != nil:
 		return k, err
@@ -171,7 +214,7 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 	case isNoCheckpoint(err), errors.Is(err, fs.ErrPermission):
 		k.ignored = err
 	default: // it may be a step, so the run must not continue from an older one as if it did not exist
-		k.ck.Err = err
+		k.step.Err = err
 	}
 	if k.moving || err != nil && (!isNoCheckpoint(err) || errors.Is(err, orbax.ErrIncomplete)) {
 		k.modTime = time.Time{} // so that it is looked at again
@@ -220,69 +263,50 @@ func (s *steps) damage(at Step, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.listed {
-		if ck := &s.listed[i]; ck.Path == at.Path && ck.Time.Equal(at.Time) && ck.Err == nil {
-			ck.Err = err
-			s.damaged[ck.Path] = damaged{ck.Time, err}
+		if l := &s.listed[i]; l.Path == at.Path && l.Time.Equal(at.Time) && l.Err == nil {
+			l.Err = err
+			m := s.marks[l.Path]
+			m.damage = &damaged{l.Time, err}
+			s.marks[l.Path] = m
 		}
 	}
 }
 
 // doom takes steps out of the list until they are removed or spared.
 func (s *steps) doom(which []Step) {
+	for _, step := range which {
+		s.set(step.Path, func(m *mark) { m.doomed = true })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, ck := range which {
-		s.doomed[entryOf(ck.Path)] = true
-		s.listed = slices.DeleteFunc(s.listed, func(l Step) bool { return l.Path == ck.Path })
-	}
+	s.listed = slices.DeleteFunc(s.listed, func(l Step) bool { return s.marks[l.Path].doomed })
 }
 
 // isDoomed reports whether the step at path is about to be removed.
-func (s *steps) isDoomed(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.doomed[entryOf(path)]
-}
+func (s *steps) isDoomed(path string) bool { return s.markOf(path).doomed }
 
 // spare undoes doom for a step.
-func (s *steps) spare(ck Step) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.doomed, entryOf(ck.Path))
-	s.spared[entryOf(ck.Path)] = true
+func (s *steps) spare(step Step) {
+	s.set(step.Path, func(m *mark) { m.doomed, m.spared = false, true })
 }
 
 // pass records that the run continues from before a damaged step.
-func (s *steps) pass(ck Step) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.passed[ck.Path] = true
-}
+func (s *steps) pass(step Step) { s.set(step.Path, func(m *mark) { m.passed = true }) }
+
+// replaceable reports whether a step is damaged and was skipped.
+func (s *steps) replaceable(step Step) bool { return step.Err != nil && s.markOf(step.Path).passed }
 
 // passUnfinished records what is in the place of steps and is no checkpoint, and is older
 // than the run: an unfinished save by marker, the empty directory of a save that was killed
 // at once, or what an interrupted copy has left. The run saves such a step again when it
 // comes to it. That save looks whether anything else would be lost.
 func (s *steps) passUnfinished() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, i := range s.ignored {
+	for _, i := range s.others() {
 		if (errors.Is(i.Err, fault.ErrIncomplete) || errors.Is(i.Err, fault.ErrInvalidCheckpoint)) && !errors.Is(i.Err, errNoStepName) {
-			s.unfinished[i.Path] = true
+			s.set(i.Path, func(m *mark) { m.unfinished = true })
 		}
 	}
 }
 
 // wasUnfinished reports whether Resume has found an unfinished save at path.
-func (s *steps) wasUnfinished(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unfinished[path]
-}
-
-// replaceable reports whether a step is damaged and was skipped.
-func (s *steps) replaceable(ck Step) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return ck.Err != nil && s.passed[ck.Path]
-}
+func (s *steps) wasUnfinished(path string) bool { return s.markOf(path).unfinished }

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/config"
-	"github.com/go-orbax/orbax/storage"
 )
 
 // reader lists the steps of a root, for programs that need the newest one. It opens no
@@ -18,16 +18,20 @@ import (
 type reader struct {
 	root
 	options ReadOptions
-	sound   Step               // the newest step that was intact, and loaded
-	entry   storage.Info       // its entry in the root
-	damaged map[string]unsound // by name
+	// seen are the newest intact step and the damaged steps that were skipped, by name.
+	seen map[string]seen
 }
 
-// unsound is a damaged step that was skipped.
-type unsound struct {
+// seen is the outcome of a look at a step.
+type seen struct {
 	modTime time.Time
-	ck      Step
-	loaded  bool // the damage was found by loading, which is not repeated
+	step    Step
+	loaded  bool // it was loaded, if the options ask for that, which is not repeated
+}
+
+// skipped reports whether the step was found damaged for the same reason as now.
+func (s seen) skipped(now Step) bool {
+	return s.step.Err != nil && s.step.Err.Error() == now.Err.Error()
 }
 
 func newReader(ctx context.Context, name string, o ReadOptions) (*reader, error) {
@@ -92,32 +96,41 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Step, sure bool,
 // look reads all documents of a step, and loads it if the options ask for that, unless
 // the outcome is known.
 func (r *reader) look(ctx context.Context, c candidate) (Step, error) {
-	if c.info.Name == r.entry.Name && c.info.ModTime.Equal(r.entry.ModTime) {
-		return r.sound, nil
+	before := r.seen[c.info.Name]
+	if before.loaded && unchanged(before.modTime, c.info.ModTime) {
+		return before.step, nil
 	}
-	before, passed := r.damaged[c.info.Name]
-	passed = passed && before.modTime.Equal(c.info.ModTime)
-	if passed && before.loaded {
-		return before.ck, nil
-	}
-	ck, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
+	step, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
 		return ck.CheckpointablesMetadata(ctx)
 	})
-	loaded := err == nil && ck.Err == nil
-	if loaded {
-		ck, err = r.load(ctx, ck)
-	}
-	if err == nil && ck.Err == nil {
-		r.sound, r.entry = ck, c.info
-	}
-	if errors.Is(ck.Err, orbax.ErrCorrupt) && ctx.Err() == nil && !passed {
-		r.options.Logger.Warn("passed over", "step", ck.Step, "path", ck.Path, "error", ck.Err)
-		if r.damaged == nil {
-			r.damaged = map[string]unsound{}
+	now := seen{modTime: c.info.ModTime, loaded: err == nil && step.Err == nil}
+	if now.loaded {
+		// A store may not know times of directories, and most steps record their own.
+		if before.loaded && now.modTime.IsZero() && unchanged(before.step.Time, step.Time) {
+			return before.step, nil
 		}
-		r.damaged[c.info.Name] = unsound{c.info.ModTime, ck, loaded}
+		step, err = r.load(ctx, step)
 	}
-	return ck, err
+	now.step = step
+	switch {
+	case err != nil:
+	case step.Err == nil:
+		maps.DeleteFunc(r.seen, func(_ string, s seen) bool { return s.step.Err == nil })
+		r.note(c.info.Name, now)
+	case errors.Is(step.Err, orbax.ErrCorrupt) && ctx.Err() == nil:
+		if same := now.modTime.IsZero() || unchanged(before.modTime, now.modTime); !same || !before.skipped(step) {
+			r.options.Logger.Warn("passed over", "step", step.Step, "path", step.Path, "error", step.Err)
+		}
+		r.note(c.info.Name, now)
+	}
+	return step, err
+}
+
+func (r *reader) note(name string, s seen) {
+	if r.seen == nil {
+		r.seen = map[string]seen{}
+	}
+	r.seen[name] = s
 }
 
 // load calls ReadOptions.Load. A step that is damaged, or that another program removes or

@@ -61,7 +61,8 @@ func (s *Store) changed(name string) error {
 }
 
 // Unchanged lists the directory again. It returns an error that matches [fault.ErrBusy]
-// if anything differs.
+// if anything differs. A file that was written anew shows that by its version, its time or
+// its size, if the store knows these.
 func (s *Store) Unchanged(ctx context.Context) error {
 	now, err := New(ctx, storage.At(s.Store, s.dir))
 	if err != nil {
@@ -69,7 +70,7 @@ func (s *Store) Unchanged(ctx context.Context) error {
 	}
 	for name, was := range s.all {
 		is, ok := now.all[name]
-		if !ok || is.Dir != was.Dir || is.Size != was.Size || !is.ModTime.Equal(was.ModTime) {
+		if !ok || is.Dir != was.Dir || is.Size != was.Size || !is.ModTime.Equal(was.ModTime) || !is.Dir && is.Version != was.Version {
 			return s.changed(name)
 		}
 	}

@@ -1,16 +1,20 @@
 package frozen_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/mem"
 )
 
 var must = orbaxtest.Must
@@ -66,5 +70,38 @@ func TestStore(t *testing.T) {
 	}
 	if _, err := frozen.New(ctx, storage.At(storage.Local(), dir+"/none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// noTimes does not know when anything was changed.
+type noTimes struct{ storage.Store }
+
+func (s noTimes) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	infos, err := s.Store.List(ctx, dir)
+	for i := range infos {
+		infos[i].ModTime = time.Time{}
+	}
+	return infos, err
+}
+
+// A file that was written anew with as many bytes has changed, whether or not the store
+// knows when.
+func TestRewritten(t *testing.T) {
+	ctx := t.Context()
+	for name, store := range map[string]storage.Store{"times": mem.New(), "no times": noTimes{mem.New()}} {
+		stage, err := store.Begin(ctx, "a", storage.BeginOptions{})
+		must(t, err)
+		must(t, transfer.WriteFile(ctx, stage, "file", []byte("one")))
+		must(t, stage.Commit(ctx))
+		s, err := frozen.New(ctx, storage.At(store, "a"))
+		must(t, err)
+		must(t, s.Unchanged(ctx))
+		edit, err := store.Edit(ctx, "a")
+		must(t, err)
+		must(t, edit.Put(ctx, "file", []byte("two"), true))
+		must(t, edit.Close())
+		if err := s.Unchanged(ctx); !errors.Is(err, fault.ErrBusy) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

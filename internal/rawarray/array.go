@@ -16,8 +16,8 @@ import (
 
 // Open returns the directory at, for reading the file name in it, which has no checksums.
 // Nothing in such a file shows whether its contents are those of another version of it.
-// So reads from the returned directory fail if the size or the time of the file has
-// changed.
+// So reads from the returned directory fail if the size, the time or the version of the
+// file has changed.
 func Open(ctx context.Context, d *ckdir.ReadDir, at storage.Location, name string) (*view.Dir, error) {
 	file := at.Join(name)
 	was, err := file.Stat(ctx)
@@ -26,7 +26,8 @@ func Open(ctx context.Context, d *ckdir.ReadDir, at storage.Location, name strin
 	}
 	return &view.Dir{At: at, Engine: d.Engine(), Unchanged: func(ctx context.Context, err error) error {
 		now, serr := file.Stat(ctx)
-		if serr == nil && (now.Size != was.Size || !now.ModTime.Equal(was.ModTime)) || ckdir.NotExist(serr) {
+		changed := now.Size != was.Size || !now.ModTime.Equal(was.ModTime) || now.Version != was.Version
+		if serr == nil && changed || ckdir.NotExist(serr) {
 			return fmt.Errorf("%w: %s was changed while it was read; open it again", fault.ErrBusy, name)
 		}
 		return d.Unchanged(ctx, cmp.Or(err, serr))
