@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // openDirect opens the file a second time, for writes past the page cache. It returns the
@@ -115,7 +117,7 @@ func (f *osFile) allocate(size int64) error {
 		return nil
 	}
 	err = &os.PathError{Op: "fallocate", Path: f.buffered.Name(), Err: err}
-	if noRoom(err) {
+	if fault.IsNoRoom(err) {
 		return err
 	}
 	// Any other obstacle shows in the writes if it matters. One of them is a signal: some

@@ -127,11 +127,11 @@ func (l *local) Begin(ctx context.Context, dir string, o BeginOptions) (Stage, e
 		return nil, err
 	}
 	if err := l.mkdirParents(filepath.Dir(dir)); err != nil {
-		return nil, asNoSpace(err)
+		return nil, fault.AsNoSpace(err)
 	}
 	s, err := newLocalStage(l.sys, dir, o.Marker, overwrite)
 	if err != nil {
-		return nil, asNoSpace(err)
+		return nil, fault.AsNoSpace(err)
 	}
 	switch {
 	case o.Marker != "":

@@ -228,7 +228,7 @@ func (s *localStage) leaveBy(sync func(dirs []string) error) error {
 	for _, f := range s.open {
 		f.close()
 	}
-	return asNoSpace(err)
+	return fault.AsNoSpace(err)
 }
 
 func (s *markerStage) leave(ctx context.Context) error {

@@ -35,7 +35,7 @@ type markerStage struct {
 func newMarkerStage(ctx context.Context, claim *localStage, o BeginOptions) (Stage, error) {
 	s := emptyMarkerStage(claim, o.Marker)
 	if err := s.make(ctx, o.Replace); err != nil {
-		return nil, errors.Join(asNoSpace(err), claim.Abort())
+		return nil, errors.Join(fault.AsNoSpace(err), claim.Abort())
 	}
 	return s, nil
 }
@@ -129,7 +129,7 @@ func (w *placedWriter) Close() error {
 	if err := w.localWriter.Close(); err != nil {
 		return err
 	}
-	return asNoSpace(w.stage.place(w.name))
+	return fault.AsNoSpace(w.stage.place(w.name))
 }
 
 // place gives a file its name in the directory when everything before it is durable.
@@ -192,7 +192,7 @@ func (s *markerStage) Commit(ctx context.Context) error {
 		err = s.mark(ctx, dirs)
 	}
 	if err != nil {
-		return errors.Join(asNoSpace(err), s.remove())
+		return errors.Join(fault.AsNoSpace(err), s.remove())
 	}
 	s.folders.end()
 	if err = s.sys.syncOwn(s.target, "."); err != nil {

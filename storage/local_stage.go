@@ -180,7 +180,7 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return asNoSpace(s.mkdirAll(name))
+	return fault.AsNoSpace(s.mkdirAll(name))
 }
 
 // errFinished reports that a stage is used after its end, for example by a handler that
@@ -220,7 +220,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 		err = s.publish(ctx, dirs)
 	}
 	if err != nil {
-		return errors.Join(asNoSpace(err), s.remove())
+		return errors.Join(fault.AsNoSpace(err), s.remove())
 	}
 	if err := s.sys.syncDir(at(filepath.Dir(s.target))); err != nil {
 		return fmt.Errorf("%s: %w, but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)

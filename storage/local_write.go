@@ -5,6 +5,8 @@ import (
 	"errors"
 	"path"
 	"sync/atomic"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Files of smallFile bytes or more are written past the page cache, and room is reserved
@@ -24,14 +26,14 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 		return err
 	})
 	if err != nil {
-		return nil, asNoSpace(err)
+		return nil, fault.AsNoSpace(err)
 	}
 	s.note(name)
 	w := &localWriter{stage: s, name: name, f: f}
 	if size >= smallFile {
 		w.allocated = size
 		if err := f.allocate(size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return nil, errors.Join(asNoSpace(err), f.close(), s.discard(name))
+			return nil, errors.Join(fault.AsNoSpace(err), f.close(), s.discard(name))
 		}
 	}
 	s.mu.Lock()
@@ -65,7 +67,7 @@ func (w *localWriter) WriteBuffers(ctx context.Context, off int64, bufs ...[]byt
 		return err
 	}
 	if err := w.f.write(off, bufs...); err != nil {
-		return asNoSpace(err)
+		return fault.AsNoSpace(err)
 	}
 	end := off
 	for _, b := range bufs {
@@ -93,7 +95,7 @@ func (w *localWriter) Close() error {
 		defer w.stage.mu.Unlock()
 		delete(w.stage.open, w.name)
 	}
-	return asNoSpace(err)
+	return fault.AsNoSpace(err)
 }
 
 // trim frees the reserved room that was not needed.

@@ -10,10 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
-	"syscall"
-
-	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // Room returns the room on the file system of dir's nearest existing parent.
@@ -47,23 +43,3 @@ func bytesOf(n, unit uint64) int64 {
 	}
 	return int64(low)
 }
-
-// noRoom reports whether an error means that a disk or a quota is full.
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
-		runtime.GOOS == "windows" && (errors.Is(err, errorDiskFull) || errors.Is(err, errorHandleDiskFull))
-}
-
-// asNoSpace makes an error that noRoom accepts match fault.ErrNoSpace.
-func asNoSpace(err error) error {
-	if !noRoom(err) || errors.Is(err, fault.ErrNoSpace) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", fault.ErrNoSpace, err)
-}
-
-// Windows' ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL.
-const (
-	errorDiskFull       = syscall.Errno(112)
-	errorHandleDiskFull = syscall.Errno(39)
-)
