@@ -54,6 +54,15 @@ func (l Location) Path() string {
 // query that a URL may have.
 func (l Location) String() string { return fault.Redacted(l.Path()) }
 
+// LocalPath returns the path of a location on the local disk, in the form of the
+// operating system. ok is false for a location in another store than [Local].
+func (l Location) LocalPath() (path string, ok bool) {
+	if !isDisk(l.Store) {
+		return "", false
+	}
+	return filepath.FromSlash(l.Name), true
+}
+
 // Base returns the last element of the name.
 func (l Location) Base() string { return path.Base(l.Name) }
 

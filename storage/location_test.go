@@ -31,6 +31,9 @@ func TestLocation(t *testing.T) {
 			if filepath.VolumeName(abs) != "" {
 				t.Skip("names have volumes here")
 			}
+			if path, ok := at.LocalPath(); path != filepath.FromSlash(want.name) || !ok {
+				t.Errorf("its path is %q, %v; want %q", path, ok, want.name)
+			}
 			below, above := at.Join("1/state"), at.Dir()
 			for _, c := range []struct{ what, got, want string }{
 				{"its name", at.Name, want.name},
@@ -46,6 +49,9 @@ func TestLocation(t *testing.T) {
 				}
 			}
 		})
+	}
+	if path, ok := storage.At(storage.FS(os.DirFS(cwd)), "run").LocalPath(); ok {
+		t.Errorf("a name in another store is the path %q", path)
 	}
 	at := storage.At(storage.Local(), "/a//b/")
 	if at.Name != "/a/b" || at.String() != "/a/b" || at.Join("c").String() != "/a/b/c" || at.Dir().String() != "/a" {

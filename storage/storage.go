@@ -6,7 +6,7 @@
 // publishes it at its path. A program that has a path resolves it first:
 //
 //	loc, err := storage.Resolve(ctx, "/ckpt/step_100")
-//	info, err := loc.Store.List(ctx, loc.Name)
+//	info, err := loc.List(ctx)
 //
 // Names in a store have slashes between their elements. Other stores [Register] a scheme,
 // as drivers of database/sql do, or a program gives its store to orbax.In.

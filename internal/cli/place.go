@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/go-orbax/orbax"
@@ -19,8 +18,8 @@ func isURL(name string) bool { return strings.Contains(name, "://") }
 // its path in messages.
 func (c Config) locate(ctx context.Context, given string) (storage.Location, error) {
 	at, err := inspect.Inspector{Store: c.Store}.Locate(ctx, given)
-	if scheme, _, ok := strings.Cut(at.Called, "://"); ok && strings.EqualFold(scheme, "file") {
-		at.Called = filepath.FromSlash(at.Name)
+	if path, ok := at.LocalPath(); ok && isURL(at.Called) {
+		at.Called = path
 	}
 	return at, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/go-orbax/orbax"
@@ -95,8 +94,8 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 	if is, _ := orbax.IsCheckpoint(ctx, around.Name, append(in.links(), orbax.In(at.Store))...); !is {
 		return "", ""
 	}
-	if scheme, _, isURL := strings.Cut(at.Called, "://"); at.Called != "" && (!isURL || strings.EqualFold(scheme, "file")) {
-		return filepath.FromSlash(around.Name), path.Clean(rest)
+	if local, ok := around.LocalPath(); ok {
+		return local, path.Clean(rest)
 	}
 	return strings.TrimRight(around.String(), "/"), path.Clean(rest)
 }
