@@ -82,7 +82,7 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 // absentHint returns the advice for a path where nothing is. For a removal it proposes no
 // other path.
 func (c Config) absentHint(ctx context.Context, path string, at storage.Location, removal bool) string {
-	if _, err := at.Store.Stat(ctx, at.Name); err == nil {
+	if _, err := at.Stat(ctx); err == nil {
 		return "" // something in it does not exist
 	}
 	if info, err := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); err == nil && info.Dir {

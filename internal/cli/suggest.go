@@ -15,7 +15,7 @@ import (
 func closestPath(ctx context.Context, at storage.Location, fits func(storage.Info) bool) string {
 	dir, name := at.Dir(), at.Base()
 	number, numbered := inspect.StepNumber(name)
-	entries, err := dir.Store.List(ctx, dir.Name)
+	entries, err := dir.List(ctx)
 	if err != nil {
 		return ""
 	}

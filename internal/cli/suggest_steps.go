@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax"
@@ -17,7 +15,7 @@ import (
 // stepsIn returns the names in a directory that may be those of steps, in the order of
 // their numbers. It returns none if the newest is not a checkpoint.
 func (c Config) stepsIn(ctx context.Context, dir storage.Location) []string {
-	entries, err := dir.Store.List(ctx, dir.Name)
+	entries, err := dir.List(ctx)
 	if err != nil {
 		return nil
 	}
@@ -27,11 +25,7 @@ func (c Config) stepsIn(ctx context.Context, dir storage.Location) []string {
 			steps = append(steps, e.Name)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b string) int {
-		i, _ := inspect.StepNumber(a)
-		j, _ := inspect.StepNumber(b)
-		return cmp.Compare(i, j)
-	})
+	inspect.SortSteps(steps)
 	if len(steps) == 0 {
 		return nil
 	}
@@ -76,7 +70,7 @@ func (c Config) newestHint(ctx context.Context, at storage.Location) string {
 // insideHint says which other verb is for a directory that is not a checkpoint, at the
 // given path. It returns "" if there is no such verb.
 func insideHint(ctx context.Context, given string, at storage.Location) string {
-	entries, err := at.Store.List(ctx, at.Name)
+	entries, err := at.List(ctx)
 	if err != nil {
 		return ""
 	}
@@ -86,7 +80,7 @@ func insideHint(ctx context.Context, given string, at storage.Location) string {
 		}
 	}
 	if at.Base() == layout.RootMetadataDir {
-		if _, err := at.Store.Stat(ctx, at.Join(layout.RootMetadataFile).Name); err == nil {
+		if _, err := at.Join(layout.RootMetadataFile).Stat(ctx); err == nil {
 			return command("ls", at.Dir().String()) + " prints the metadata of the run"
 		}
 	}

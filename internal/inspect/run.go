@@ -14,12 +14,11 @@ import (
 	"syscall"
 
 	"github.com/go-orbax/orbax"
-	rootdocs "github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/flax"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/training"
 )
 
 // These are notes on saves that are not finished.
@@ -34,6 +33,15 @@ func StepNumber(name string) (int, bool) {
 	return n, err == nil
 }
 
+// SortSteps sorts names of steps by their numbers.
+func SortSteps(names []string) {
+	slices.SortStableFunc(names, func(a, b string) int {
+		i, _ := StepNumber(a)
+		j, _ := StepNumber(b)
+		return cmp.Compare(i, j)
+	})
+}
+
 // Run is a directory of steps.
 type Run struct {
 	in         Inspector
@@ -44,13 +52,14 @@ type Run struct {
 }
 
 // Run returns the run at a path. It returns nil if the directory has neither steps nor
-// the metadata of a run, and an error if the store cannot be read.
+// the metadata of a run, if the path is that of a session, or if it has no location. It
+// returns an error if the directory cannot be listed.
 func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 	at, err := in.Locate(ctx, dir)
 	if err != nil || IsBeside(at.Name) { // names of parts may end in digits
 		return nil, nil
 	}
-	entries, err := at.Store.List(ctx, at.Name)
+	entries, err := at.List(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
@@ -74,11 +83,7 @@ func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 			r.others = append(r.others, e.Name)
 		}
 	}
-	slices.SortStableFunc(r.steps, func(a, b string) int {
-		i, _ := StepNumber(a)
-		j, _ := StepNumber(b)
-		return cmp.Compare(i, j)
-	})
+	SortSteps(r.steps)
 	for _, s := range r.steps {
 		ck, err := orbax.Open(ctx, at.Join(s).String(), in.Opening()...)
 		if err == nil {
@@ -89,14 +94,14 @@ func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 		}
 	}
 	// A new run has its metadata before its first step.
-	if is, _ := in.checkRunMetadata(ctx, at.Join(layout.RootMetadataDir), at); is {
+	if is, _ := in.checkRunMetadata(ctx, at.Join(layout.RootMetadataDir)); is {
 		return r, nil
 	}
 	return nil, nil
 }
 
 // isNone reports whether err means that there is no checkpoint, neither intact nor
-// damaged.
+// damaged, or only an unfinished one.
 func isNone(err error) bool {
 	return errors.Is(err, orbax.ErrNotExist) || errors.Is(err, orbax.ErrInvalidCheckpoint) || isUnfinishedSave(err)
 }
@@ -129,9 +134,9 @@ func isSession(name string) bool {
 }
 
 // explain changes the verdict on a directory whose check has failed with err, if the
-// directory is unfinished instead of damaged, or if it is not a checkpoint but belongs in
-// a run.
-func (in Inspector) explain(ctx context.Context, v *Verdict, root storage.Location, err error) {
+// directory is unfinished instead of damaged, or if it is not a checkpoint but has the
+// metadata of a run.
+func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
 	if isUnfinishedSave(err) {
 		reason := strings.Join(v.Problems, "; ")
 		v.Status, v.Note, v.Reason, v.Problems = StatusUnfinished, unfinishedSave, &reason, []string{}
@@ -140,39 +145,29 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, root storage.Locati
 		}
 		return
 	}
-	at, resolveErr := in.Locate(ctx, v.Path)
-	if resolveErr != nil {
+	at, locateErr := in.Locate(ctx, v.Path)
+	if locateErr != nil || at.Base() != layout.RootMetadataDir || !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return
 	}
-	name := at.Base()
+	is, err := in.checkRunMetadata(ctx, at)
 	switch {
-	case errors.Is(err, orbax.ErrInvalidCheckpoint) && name == layout.RootMetadataDir:
-		is, err := in.checkRunMetadata(ctx, at, root)
-		switch {
-		case !is:
-			return
-		case err != nil:
-			v.Status, v.Problems, v.Err, v.None = StatusError, Problems(err), err, false
-			if IsDamage(err) {
-				v.Status, v.Err = StatusDamaged, nil
-			}
-			return
-		}
-		v.Status, v.Note = StatusOK, "the metadata of a run"
+	case !is:
+	case err == nil:
+		v.Status, v.Note, v.Problems, v.Err = StatusOK, "the metadata of a run", []string{}, nil
 	default:
-		return
+		v.fail(err)
+		v.None = false
 	}
-	v.Problems, v.Err = []string{}, nil
 }
 
-// checkRunMetadata reports whether dir has only the documents of a run's metadata. The
-// error says why they cannot be read, or which of them differs from its digest. Links in
-// dir may lead to files below root.
-func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Location) (is bool, err error) {
-	store, name := storage.Confine(root.Store, root.Name, in.FollowLinks), dir.Name
-	entries, err := store.List(ctx, name)
+// checkRunMetadata reports whether dir has only the documents of a run's metadata, and
+// reads these. Links in dir may lead to files of the run.
+func (in Inspector) checkRunMetadata(ctx context.Context, dir storage.Location) (is bool, err error) {
+	run := dir.Dir()
+	dir.Store = storage.Confine(dir.Store, run.Name, in.FollowLinks)
+	entries, err := dir.List(ctx)
 	if errors.Is(err, orbax.ErrLink) {
-		return true, inRun(root.String(), err)
+		return true, inRun(run, err)
 	}
 	if err != nil || len(entries) == 0 {
 		return false, nil
@@ -182,32 +177,26 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir, root storage.Loca
 			return false, nil
 		}
 	}
-	for _, e := range entries {
-		f, err := store.Open(ctx, path.Join(name, e.Name))
-		if errors.Is(err, orbax.ErrLink) {
-			return true, inRun(root.String(), err)
-		}
-		if err == nil {
-			f.Close()
-		}
+	_, err = in.runMetadata(ctx, run)
+	return true, inRun(run, err)
+}
+
+// runMetadata reads the metadata of a run. Its error does not name the run.
+func (in Inspector) runMetadata(ctx context.Context, run storage.Location) (*training.RootMetadata, error) {
+	m, err := training.Metadata(ctx, run.String(), training.ReadOptions{Store: in.Store, OpenOptions: in.links()})
+	var ours *training.Error
+	if errors.As(err, &ours) {
+		err = ours.Err
 	}
-	doc, err := transfer.ReadFile(ctx, storage.At(store, name), layout.DigestFile, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	var digests *layout.Digests
-	if err == nil {
-		digests, err = layout.ParseDigests(doc)
-	}
-	if err == nil {
-		err = rootdocs.CheckAll(ctx, storage.At(store, name), "", digests)
-	}
-	return true, err
+	return m, err
 }
 
 // inRun adds the path of the run to an error of reading its metadata.
-func inRun(run string, err error) error {
-	return &orbax.Error{Op: "verify", Path: run, Err: err}
+func inRun(run storage.Location, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &orbax.Error{Op: "verify", Path: run.String(), Err: err}
 }
 
 // Verify verifies the checkpoints of a run and reports on each. It begins with the steps
@@ -216,9 +205,9 @@ func inRun(run string, err error) error {
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	total := &Verdict{Path: r.at.String(), Status: StatusOK, IsRun: true}
 	var bad []string
-	steps, others := 0, 0
+	steps, others, unfinished := 0, 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
-		v := r.in.verify(ctx, r.at.Join(name).String(), r.at)
+		v := r.in.Verify(ctx, r.at.Join(name).String())
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -234,7 +223,7 @@ func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 		}
 		switch v.Status {
 		case StatusUnfinished:
-			total.unfinished++
+			unfinished++
 			continue
 		case StatusOK:
 		default:
@@ -257,8 +246,8 @@ func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	if len(bad) > 0 {
 		total.Note += fmt.Sprintf(", damaged or unreadable: %s", fault.List(bad))
 	}
-	if total.unfinished > 0 {
-		total.Note += fmt.Sprintf(", %s", Plural(total.unfinished, "unfinished save"))
+	if unfinished > 0 {
+		total.Note += fmt.Sprintf(", %s", Plural(unfinished, "unfinished save"))
 	}
 	return report(total)
 }

@@ -7,9 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/training"
 )
 
 // RunListing describes a run. The help of orbax ls describes its JSON.
@@ -59,22 +57,15 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 			err = c.Err
 		}
 		if err != nil {
-			var lib *orbax.Error
-			if errors.As(err, &lib) {
-				err = lib.Err // without the path
-			}
+			err = problemOf(err)
 			text := err.Error()
 			m.Error = &text
 			errs = append(errs, fmt.Errorf("%s: %w", fault.Shown(name), err))
 		}
 		l.Checkpoints = append(l.Checkpoints, m)
 	}
-	m, err := training.Metadata(ctx, r.at.String(), training.ReadOptions{Store: r.in.Store, OpenOptions: r.in.links()})
+	m, err := r.in.runMetadata(ctx, r.at)
 	if err != nil {
-		var ours *training.Error
-		if errors.As(err, &ours) {
-			err = ours.Err // without the path
-		}
 		errs = append(errs, fmt.Errorf("metadata of the run: %w", err))
 	} else if len(m.Custom) > 0 {
 		l.Custom = Values{m.Custom}

@@ -8,17 +8,15 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
+// These are the statuses of a [Verdict].
 const (
-	StatusOK      = "ok"
-	StatusDamaged = "damaged"
-	StatusError   = "error"
-	// StatusUnfinished is the status of a save that is running or has died. It does not
-	// mean damage.
-	StatusUnfinished = "unfinished"
+	StatusOK         = "ok"         // intact
+	StatusDamaged    = "damaged"    // data is lost or differs from the written data
+	StatusError      = "error"      // there is no checkpoint, or it could not be read
+	StatusUnfinished = "unfinished" // a save that is running or has died, which is not damage
 )
 
 // Verdict is the result of verifying one checkpoint.
@@ -43,38 +41,34 @@ type Verdict struct {
 	// is lost.
 	NeedsIndex bool   `json:"-"`
 	Note       string `json:"-"` // describes something that is not a checkpoint
-	None       bool   `json:"-"` // no checkpoint is there
+	None       bool   `json:"-"` // no checkpoint is there, or only an unfinished one
 	IsRun      bool   `json:"-"` // the verdict is about a directory of steps
 	InRun      bool   `json:"-"` // the checkpoint was found in a run and was not an argument
-	unfinished int    // number of unfinished saves in the run
 }
 
 // Verify reads everything in the checkpoint at path and checks it.
 func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
-	root, _ := in.Locate(ctx, path) // if it fails, opening the checkpoint fails too
-	return in.verify(ctx, path, root)
-}
-
-// verify is Verify for a directory in the run at root, or for root itself.
-func (in Inspector) verify(ctx context.Context, path string, root storage.Location) *Verdict {
 	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
 	err := in.check(ctx, v)
 	v.Seconds = time.Since(start).Seconds()
-	if err == nil {
-		return v
+	if err != nil {
+		v.fail(err)
+		v.None = isNone(err)
+		in.explain(ctx, v, err)
 	}
-	v.Status = StatusError
+	return v
+}
+
+// fail sets the status and the problems for the error of a check.
+func (v *Verdict) fail(err error) {
+	v.Status, v.Err, v.Problems = StatusError, err, []string{}
 	if IsDamage(err) {
 		v.Status = StatusDamaged
 	}
-	v.Err = err
 	for _, p := range Problems(err) {
-		v.Problems = append(v.Problems, strings.TrimPrefix(p, path+": "))
+		v.Problems = append(v.Problems, strings.TrimPrefix(p, v.Path+": "))
 	}
-	v.None = isNone(err)
-	in.explain(ctx, v, root, err)
-	return v
 }
 
 func (in Inspector) check(ctx context.Context, v *Verdict) error {

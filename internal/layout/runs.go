@@ -65,7 +65,7 @@ func isRun(ctx context.Context, at storage.Location, old bool) (bool, error) {
 		switch {
 		case !e.Dir && slices.Contains([]string{CheckpointFile, TreeFile, DigestFile, IndicatorFile, CommitFile}, e.Name):
 			return false, nil
-		case e.Dir && endsInDigit(e.Name) && !strings.Contains(e.Name, storage.TempMarker):
+		case e.Dir && EndsInDigit(e.Name) && !strings.Contains(e.Name, storage.TempMarker):
 			steps = append(steps, e.Name)
 		}
 	}
@@ -83,8 +83,8 @@ func isRun(ctx context.Context, at storage.Location, old bool) (bool, error) {
 	return false, failed
 }
 
-// endsInDigit reports whether a name may be that of a step, in any format.
-func endsInDigit(name string) bool {
+// EndsInDigit reports whether a name may be that of a step, in any format.
+func EndsInDigit(name string) bool {
 	return name != "" && strings.Contains("0123456789", name[len(name)-1:])
 }
 
