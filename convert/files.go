@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 
@@ -19,8 +20,9 @@ type partFiles struct {
 	// only, if not empty, are the possible names of the only file; the one that exists is
 	// copied. It keeps its name, because some readers of a document look for one name
 	// only.
-	only []string
-	dir  *handler.ReadDir
+	only   []string
+	dir    *handler.ReadDir
+	buffer []byte // of copyFile
 }
 
 // copy copies the files. It checks each against its digest, if the checkpoint has one.
@@ -31,14 +33,9 @@ func (p *partFiles) copy(ctx context.Context, dir *handler.WriteDir) error {
 		return p.copyDir(ctx, to, ".")
 	}
 	for _, name := range p.only {
-		data, err := p.dir.ReadFile(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		if err := p.copyFile(ctx, to, name); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return to.WriteFile(ctx, name, data)
 	}
 	return fmt.Errorf("%w: missing file %s", orbax.ErrCorrupt, p.only[0])
 }
@@ -54,16 +51,34 @@ func (p *partFiles) copyDir(ctx context.Context, to *ckdir.WriteDir, dir string)
 		case e.Dir:
 			err = p.copyDir(ctx, to, name)
 		case name != layout.CommitFile: // Orbax v0 puts it into every checkpointable, and v1 into none
-			var data []byte
-			if data, err = p.dir.ReadFile(ctx, name); err == nil {
-				err = to.WriteFile(ctx, name, data)
-			}
+			err = p.copyFile(ctx, to, name)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyBytes is how much of a file is in memory at a time.
+const copyBytes = 4 << 20
+
+// copyFile copies a file of any size. Nothing is written if the file does not exist.
+func (p *partFiles) copyFile(ctx context.Context, to *handler.WriteDir, name string) error {
+	from, err := p.dir.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	w, err := to.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if p.buffer == nil {
+		p.buffer = make([]byte, copyBytes)
+	}
+	_, err = io.CopyBuffer(w, from, p.buffer)
+	return errors.Join(err, w.Close())
 }
 
 // filesHandler saves partFiles in place of the handler that has saved the files. It loads

@@ -71,9 +71,17 @@ func NewReadDir(root storage.Location, name string, digests Digests, unchanged f
 
 func (d *ReadDir) inner() *ckdir.ReadDir { return (*ckdir.ReadDir)(d) }
 
+// Open opens the file called name, to be read from beginning to end. A file that
+// [WriteDir.Create] has made can be larger than ReadFile allows. Read compares the file
+// with its digest before it returns io.EOF, so data is known to be intact only after that.
+// The errors are those of ReadFile. ctx governs all reads.
+func (d *ReadDir) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	return d.inner().OpenFile(ctx, name)
+}
+
 // ReadFile returns the contents of the file called name. If the checkpoint's digests list
 // the file and it is missing or differs, the error matches orbax.ErrCorrupt. For any
-// other missing file it matches [fs.ErrNotExist].
+// other missing file it matches [fs.ErrNotExist]. The file may have 4 GiB; see Open.
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	return d.inner().ReadFile(ctx, name)
 }
@@ -92,9 +100,9 @@ func (d *ReadDir) FS(ctx context.Context) fs.ReadFileFS { return d.inner().FS(ct
 type Digests interface {
 	// Has reports whether the digest of a file is known.
 	Has(file string) bool
-	// Check returns an error that matches orbax.ErrCorrupt if data differs
-	// from the known digest of a file.
-	Check(file string, data []byte) error
+	// CheckSum returns an error that matches orbax.ErrCorrupt if sum, the SHA-256 of a
+	// file's contents, differs from the known digest of the file.
+	CheckSum(file string, sum [sha256.Size]byte) error
 	// Beginning returns, in order, the files with a known digest whose names begin with
 	// prefix. A load calls it for each pytree, so it must not look at all files. The
 	// caller does not change the result.

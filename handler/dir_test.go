@@ -76,6 +76,50 @@ func someFiles(ctx context.Context, dir *WriteDir) error {
 	return w.Close()
 }
 
+// TestOpen reads files from beginning to end, intact and damaged.
+func TestOpen(t *testing.T) {
+	dir, path := written(t, someFiles)
+	read := func(name string) (string, error) {
+		f, err := dir.Open(t.Context(), name)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		if again, aerr := f.Read(make([]byte, 1)); again != 0 || err == nil && aerr != io.EOF || err != nil && aerr != err {
+			t.Errorf("%s: after the end: %d, %v", name, again, aerr)
+		}
+		return string(b), err
+	}
+	for name, want := range map[string]string{"a/b.txt": "text", "empty": "", "stream": strings.Repeat("0123456789", 1000)} {
+		if got, err := read(name); got != want || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(path, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("stream", strings.Repeat("0123456789", 999)+"0123456780")
+	put("foreign", "no digest")
+	put("pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
+	if err := os.Remove(filepath.Join(path, "empty")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read("foreign"); got != "no digest" || err != nil {
+		t.Errorf("a file without a digest: %q, %v", got, err)
+	}
+	for name, want := range map[string]error{
+		"stream": fault.ErrCorrupt, "empty": fault.ErrCorrupt, "nothing": fs.ErrNotExist, "../x": fault.ErrReservedName, "pointer": fault.ErrNotFetched,
+	} {
+		if _, err := read(name); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+}
+
 func TestDirFS(t *testing.T) {
 	dir, _ := written(t, someFiles)
 	fsys := dir.FS(t.Context())

@@ -5,6 +5,7 @@ package ckdir
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,9 +99,9 @@ func (d *ReadDir) CoveredBeginning(prefix string) (names []string) {
 type Digests interface {
 	// Has reports whether the digest of a file is known.
 	Has(file string) bool
-	// Check returns an error that matches orbax.ErrCorrupt if data differs
-	// from the known digest of a file.
-	Check(file string, data []byte) error
+	// CheckSum returns an error that matches orbax.ErrCorrupt if sum, the SHA-256 of a
+	// file's contents, differs from the known digest of the file.
+	CheckSum(file string, sum [sha256.Size]byte) error
 	// Beginning returns, in order, the files with a known digest whose names begin with
 	// prefix. A load calls it for each pytree, so it must not look at all files. The
 	// caller does not change the result.
@@ -110,9 +111,9 @@ type Digests interface {
 // noDigests are the digests of a checkpoint of another writer, which has none.
 type noDigests struct{}
 
-func (noDigests) Has(string) bool            { return false }
-func (noDigests) Check(string, []byte) error { return nil }
-func (noDigests) Beginning(string) []string  { return nil }
+func (noDigests) Has(string) bool                          { return false }
+func (noDigests) CheckSum(string, [sha256.Size]byte) error { return nil }
+func (noDigests) Beginning(string) []string                { return nil }
 
 // ReadFile returns the contents of the file called name. If the checkpoint's digests list
 // the file and it is missing or differs, the error matches ErrCorrupt. For any other
@@ -129,8 +130,8 @@ func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	switch {
 	case NotExist(err) && d.Covered(name):
 		err = fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, full)
-	case err == nil:
-		err = d.in.Digests.Check(full, b)
+	case err == nil && d.Covered(name):
+		err = d.in.Digests.CheckSum(full, sha256.Sum256(b))
 	}
 	return b, d.outcome(ctx, err)
 }

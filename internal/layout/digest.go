@@ -108,7 +108,7 @@ func ParseDigests(doc []byte) (*Digests, error) {
 // Check compares a document with its recorded digest. A nil Digests passes, and so does a
 // name that was not recorded, because checkpoints of Orbax have no digests.
 func (d *Digests) Check(name string, doc []byte) error {
-	if d == nil {
+	if !d.Has(name) {
 		return nil
 	}
 	return d.CheckSum(name, sha256.Sum256(doc))
@@ -116,6 +116,9 @@ func (d *Digests) Check(name string, doc []byte) error {
 
 // CheckSum is [Digests.Check] for a document whose SHA-256 the caller has.
 func (d *Digests) CheckSum(name string, sum [sha256.Size]byte) error {
+	if d == nil {
+		return nil
+	}
 	if want, ok := d.sums[name]; ok && want != sum {
 		return differs(name)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"path"
 	"path/filepath"
@@ -83,21 +84,48 @@ func (e *Engine) readRange(ctx context.Context, f storage.Reader, name string, o
 
 // HashFile writes the whole file name below dir to h.
 func HashFile(ctx context.Context, dir storage.Location, name string, h hash.Hash) error {
-	f, err := Open(ctx, dir, name)
+	s, err := OpenStream(ctx, dir, name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	buf := make([]byte, min(f.Size(), stepBytes))
-	for off := int64(0); off < f.Size(); off += int64(len(buf)) {
-		buf = buf[:min(f.Size()-off, stepBytes)]
-		if err := f.ReadAt(ctx, buf, off); err != nil {
-			return readError(name, err)
-		}
-		h.Write(buf)
-	}
-	return nil
+	defer s.Close()
+	_, err = io.CopyBuffer(h, s, make([]byte, max(1, min(s.Size(), stepBytes))))
+	return err
 }
+
+// Stream reads a file from beginning to end. Only one goroutine may use it at a time.
+type Stream struct {
+	ctx  context.Context
+	f    storage.Reader
+	name string
+	off  int64
+}
+
+// OpenStream opens the file name below dir. ctx governs all reads.
+func OpenStream(ctx context.Context, dir storage.Location, name string) (*Stream, error) {
+	f, err := Open(ctx, dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{ctx: ctx, f: f, name: name}, nil
+}
+
+// Size returns the size of the file when it was opened, which Read does not go beyond.
+func (s *Stream) Size() int64 { return s.f.Size() }
+
+func (s *Stream) Read(p []byte) (int, error) {
+	p = p[:min(int64(len(p)), s.f.Size()-s.off)]
+	if len(p) == 0 && s.off == s.f.Size() {
+		return 0, io.EOF
+	}
+	if err := s.f.ReadAt(s.ctx, p, s.off); err != nil {
+		return 0, readError(s.name, err)
+	}
+	s.off += int64(len(p))
+	return len(p), nil
+}
+
+func (s *Stream) Close() error { return s.f.Close() }
 
 // CheckLFS returns an error if the file name below dir is a Git LFS pointer. For a file
 // with wrong content this error is the more helpful one.

@@ -24,7 +24,7 @@ type anyDigests []string
 
 func (d anyDigests) Has(file string) bool { return slices.Contains(d, file) }
 
-func (d anyDigests) Check(string, []byte) error { return nil }
+func (d anyDigests) CheckSum(string, [sha256.Size]byte) error { return nil }
 
 func (d anyDigests) Beginning(prefix string) []string {
 	return slices.DeleteFunc(slices.Sorted(slices.Values(d)), func(file string) bool { return !strings.HasPrefix(file, prefix) })
