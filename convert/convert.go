@@ -47,7 +47,8 @@ type Options struct {
 }
 
 // Report describes the results of a conversion, and the data that the destination does
-// not have. A conversion that fails returns the report up to its failure.
+// not have. A conversion that fails returns the report up to its failure, or nil if an
+// option does not fit or the source cannot be opened.
 type Report struct {
 	Leaves int
 	Bytes  int64 // size of the leaves in memory
@@ -70,6 +71,9 @@ type Report struct {
 	// Gone are the leaves that the entry of a safetensors file lists but the file does
 	// not have.
 	Gone []string
+	// Dropped are the entries of a safetensors file's metadata that the checkpoint does
+	// not have. Its custom metadata are a list, which has no place for them.
+	Dropped []string
 }
 
 // OptionError reports an option that does not fit the conversion.

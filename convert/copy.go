@@ -160,7 +160,7 @@ func (c *conversion) mayReplace(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.dst, err)
 	}
-	info, err := at.Store.Stat(ctx, at.Name)
+	info, err := at.Stat(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

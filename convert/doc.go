@@ -1,6 +1,7 @@
 // Package convert makes checkpoints of safetensors files, safetensors files of
 // checkpoints, and checkpoints of other checkpoints. It holds a few chunks of the data in
-// memory at a time.
+// memory at a time; it holds only PRNG keys, scalars, byte strings and JSON documents as a
+// whole.
 //
 //	report, err := convert.ToSafetensors(ctx, "/ckpt/step_100", "model.safetensors", convert.Options{})
 //	report, err := convert.FromSafetensors(ctx, "model.safetensors", "/ckpt/imported", convert.Options{})

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
@@ -69,15 +68,19 @@ func (c *conversion) exportFile(ctx context.Context) error {
 	}
 	f, err := atomicfile.Create(file, total)
 	if err != nil {
-		return err
+		return c.fileError(file, err)
 	}
 	defer f.Discard()
 	if _, err := f.WriteAt(head, 0); err != nil {
-		return err
+		return c.fileError(file, err)
 	}
-	err = t.CopyTo(ctx, f, func(m *view.LeafMetadata) (int64, bool) {
+	to := inspect.NewDestination(f)
+	err = t.CopyTo(ctx, to, func(m *view.LeafMetadata) (int64, bool) {
 		return places[m.Path.String()], true
 	})
+	if failed := to.Err(); failed != nil {
+		return c.fileError(file, failed)
+	}
 	if err != nil {
 		return inspect.InCheckpoint(c.src, err)
 	}
@@ -85,7 +88,7 @@ func (c *conversion) exportFile(ctx context.Context) error {
 		return err
 	}
 	if err := f.Commit(c.Overwrite); err != nil {
-		return err
+		return c.fileError(file, err)
 	}
 	c.report.Leaves, c.report.Bytes = t.Len(), plan.bytes
 	return nil
@@ -99,7 +102,7 @@ func (c *conversion) mayReplaceFile(file string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return err
+		return c.fileError(file, err)
 	case !c.Overwrite:
 		exists := fmt.Errorf("%s: %w", c.dst, orbax.ErrExist)
 		if info.IsDir() {
@@ -114,11 +117,11 @@ func (c *conversion) mayReplaceFile(file string) error {
 
 // checkRoom refuses a file that does not fit on the disk.
 func (c *conversion) checkRoom(ctx context.Context, file string, need int64) error {
-	at, err := storage.Resolve(ctx, filepath.Dir(file))
+	at, err := storage.Resolve(ctx, file)
 	if err != nil {
 		return err
 	}
-	room, err := at.Store.Room(ctx, at.Name)
+	room, err := at.Store.Room(ctx, at.Name) // of the directory that the file will be in
 	if err != nil || room >= need { // if the room is unknown, writing finds out
 		return ctx.Err()
 	}
@@ -285,15 +288,32 @@ func (c *conversion) planCustom(ctx context.Context, p *exportPlan, extra *extra
 
 // localFile returns the path on the local disk for a path or the URL of a file.
 func localFile(ctx context.Context, path string) (string, error) {
-	scheme, _, isURL := strings.Cut(path, "://")
 	at, err := storage.Resolve(ctx, path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
-	case isURL && !strings.EqualFold(scheme, "file"):
-		return "", fmt.Errorf("%s: %w: a safetensors file is written to the local disk", path, orbax.ErrUnsupported)
-	case isURL:
-		return filepath.FromSlash(at.Name), nil
 	}
-	return path, nil
+	file, ok := at.LocalPath()
+	if !ok {
+		return "", fmt.Errorf("%s: %w: a safetensors file is written to the local disk", path, orbax.ErrUnsupported)
+	}
+	return file, nil
+}
+
+// fileError puts dst in front of an error of making the file. The result matches the
+// errors of package orbax.
+func (c *conversion) fileError(file string, err error) error {
+	if errors.Is(err, fs.ErrExist) { // something has appeared at dst since it was looked at
+		if refused := c.mayReplaceFile(file); refused != nil {
+			return refused
+		}
+	}
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &link): // from the hidden name to that of dst
+		err = link.Err
+	case errors.As(err, &path) && filepath.Dir(path.Path) == filepath.Dir(file): // dst or its hidden name
+		err = path.Err
+	}
+	return fmt.Errorf("%s: %w", c.dst, fault.AsNoSpace(err))
 }

@@ -179,20 +179,23 @@ func (in *importer) extraValue(ctx context.Context, l *extraLeaf, name string, t
 }
 
 // custom returns the custom metadata: those in the reserved entry, and the entries that
-// are not leaves.
+// are not leaves. A list has no place for such entries. ToSafetensors writes none beside a
+// list, but other programs do.
 func (in *importer) custom(extra *extraTree, strings map[string]bool) any {
 	members := map[string]any{}
-	switch c := extra.Custom.(type) {
-	case nil:
-	case map[string]any:
-		members = c
-	default:
-		return c // a list; a file with a list has no other custom entries
-	}
 	for k, v := range in.metadata {
 		if k != Entry && !strings[k] {
 			members[k] = v
 		}
+	}
+	switch c := extra.Custom.(type) {
+	case nil:
+	case map[string]any:
+		maps.Copy(c, members)
+		members = c
+	default:
+		in.report.Dropped = slices.Sorted(maps.Keys(members))
+		return c
 	}
 	if len(members) == 0 {
 		return nil

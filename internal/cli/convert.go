@@ -37,7 +37,7 @@ func (line Config) newConvert() *cobra.Command {
 		Long: `Convert makes a new checkpoint of a checkpoint in any layout that ls lists, or of
 safetensors files. If DST ends with .safetensors, it makes a safetensors file of one
 pytree of a checkpoint. It holds a few chunks of the data in memory at a time; only
-PRNG keys, byte strings and checkpointables that are not pytrees are held as a whole.
+PRNG keys, byte strings and JSON documents are held as a whole.
 
 With --overwrite, convert replaces a DST that ends with .safetensors if it is a regular
 file, whatever its contents. It replaces any other DST only if that is a checkpoint.
@@ -156,7 +156,7 @@ type conversionFlags struct {
 
 // lowGarbage is the share of garbage at which memory is collected while a conversion
 // runs. A conversion has large buffers with few pointers in them. Collecting them early
-// costs nothing; without it as much garbage would lie about as there is memory in use.
+// costs nothing. By default the garbage may grow to the size of the memory in use.
 const lowGarbage = 20
 
 // early counts the running conversions, and keeps the setting that the first of them has
@@ -274,6 +274,9 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 	for _, name := range r.Gone {
 		warn("%s has no %s, which its entry %s lists", src, fault.Shown(name), convert.Entry)
 	}
+	if len(r.Dropped) > 0 {
+		warn("the custom metadata of %s are a list, so its other entries are not kept: %s", src, fault.List(r.Dropped))
+	}
 	if r.ShardingErr != nil {
 		warn("the shardings of arrays are not known: %v", r.ShardingErr)
 	}
@@ -317,7 +320,7 @@ func isTensorFile(ctx context.Context, at storage.Location) bool {
 	if !strings.HasSuffix(at.Name, tensorSuffix) {
 		return false
 	}
-	info, err := at.Store.Stat(ctx, at.Name)
+	info, err := at.Stat(ctx)
 	return err != nil || !info.Dir
 }
 

@@ -228,6 +228,9 @@ func makeTensorFile(ts *testscript.TestScript, _ bool, args []string) {
 	case "renamed":
 		add("w", array.Float32, 2)
 		metadata = map[string]string{convert.Entry: `{"version":1,"leaves":[{"keys":["step"],"kind":"scalar"},{"keys":["s"],"kind":"string"}]}`}
+	case "list":
+		add("w", array.Float32, 2)
+		metadata = map[string]string{"format": "pt", convert.Entry: `{"version":1,"custom":[1]}`}
 	case "future":
 		add("w", array.Float32, 2)
 		metadata = map[string]string{convert.Entry: `{"version":2}`}

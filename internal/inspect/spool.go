@@ -17,6 +17,7 @@ const spoolMemory = 64 << 20
 type spool struct {
 	memory []byte
 	file   *os.File
+	named  bool // the file has a name until the spool is closed
 }
 
 func newSpool(n int64) (*spool, error) {
@@ -25,15 +26,20 @@ func newSpool(n int64) (*spool, error) {
 	}
 	f, err := os.CreateTemp("", "orbax-cat-")
 	if err != nil {
-		return nil, hintError{err, Hint{Kind: NeedsTemporary, Bytes: n}}
+		return nil, needsTemporary(err, n)
 	}
 	// A file without a name disappears in any case. Some systems refuse to remove an open
 	// file.
-	_ = os.Remove(f.Name())
+	s := &spool{file: f, named: os.Remove(f.Name()) != nil}
 	if err := f.Truncate(n); err != nil {
-		return nil, errors.Join(err, (&spool{file: f}).Close())
+		return nil, needsTemporary(errors.Join(err, s.Close()), n)
 	}
-	return &spool{file: f}, nil
+	return s, nil
+}
+
+// needsTemporary adds the advice to make room for n bytes to an error of a temporary file.
+func needsTemporary(err error, n int64) error {
+	return hintError{err, Hint{Kind: NeedsTemporary, Bytes: n}}
 }
 
 func (s *spool) WriteAt(p []byte, off int64) (int, error) {
@@ -69,7 +75,9 @@ func (s *spool) Close() error {
 		return nil
 	}
 	err := s.file.Close()
-	_ = os.Remove(s.file.Name())
+	if s.named {
+		_ = os.Remove(s.file.Name())
+	}
 	return err
 }
 

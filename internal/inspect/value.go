@@ -32,11 +32,21 @@ func (l *storedLeaf) spool(ctx context.Context) (*spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.copyTo(ctx, s); err != nil {
+	if err := l.fill(ctx, s); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// fill writes the leaf's elements to s.
+func (l *storedLeaf) fill(ctx context.Context, s *spool) error {
+	to := NewDestination(s)
+	err := l.copyTo(ctx, to)
+	if failed := to.Err(); failed != nil {
+		return needsTemporary(failed, l.meta.Bytes)
+	}
+	return err
 }
 
 // WriteRaw writes the bytes of the leaf: the elements of an array, or the contents of a

@@ -1,0 +1,86 @@
+package convert_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/convert"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/mem"
+)
+
+// onOpen is a store that calls a function before it opens a file.
+type onOpen struct {
+	storage.Store
+	f func()
+}
+
+func (s onOpen) Open(ctx context.Context, name string) (storage.Reader, error) {
+	s.f()
+	return s.Store.Open(ctx, name)
+}
+
+func (onOpen) Confined(string, bool) storage.Store { return nil }
+
+// TestFileErrors checks that the errors of making a safetensors file begin with its path
+// as it was given, match the errors of package orbax, and leave nothing behind.
+func TestFileErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	m := mem.New()
+	orbaxtest.Must(t, orbax.Save(t.Context(), "ck", map[string]any{"a": make([]float32, 1<<20)}, orbax.In(m)))
+	orbaxtest.Must(t, os.Mkdir("out", 0o777))
+	orbaxtest.Must(t, os.WriteFile("file", nil, 0o666))
+	for _, c := range []struct {
+		dst    string
+		during func()
+		is     error
+	}{
+		{"out/appears.safetensors", func() {
+			if hidden, err := filepath.Glob("out/.appears*"); err == nil && len(hidden) == 1 {
+				orbaxtest.Must(t, os.WriteFile("out/appears.safetensors", []byte("mine"), 0o666))
+			}
+		}, orbax.ErrExist},
+		{"out/dir-appears.safetensors", func() {
+			if hidden, err := filepath.Glob("out/.dir*"); err == nil && len(hidden) == 1 {
+				orbaxtest.Must(t, os.MkdirAll("out/dir-appears.safetensors", 0o777))
+			}
+		}, orbax.ErrExist},
+		{"file/x.safetensors", func() {}, nil},
+		{"file/y/x.safetensors", func() {}, nil},
+	} {
+		_, err := convert.ToSafetensors(t.Context(), "ck", c.dst, convert.Options{From: onOpen{m, c.during}})
+		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.HasPrefix(err.Error(), c.dst+": ") || strings.Contains(err.Error(), "tmp-") {
+			t.Errorf("%s: %v", c.dst, err)
+		}
+	}
+	if mine, err := os.ReadFile("out/appears.safetensors"); err != nil || string(mine) != "mine" {
+		t.Errorf("the file that appeared: %q, %v", mine, err)
+	}
+	if entries, err := os.ReadDir("out"); err != nil || len(entries) != 2 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// TestSlashAtTheEnd makes a file at a path that ends with a slash.
+func TestSlashAtTheEnd(t *testing.T) {
+	t.Chdir(t.TempDir())
+	m := mem.New()
+	orbaxtest.Must(t, orbax.Save(t.Context(), "ck", map[string]any{"a": 1}, orbax.In(m)))
+	dst := "new" + string(filepath.Separator) + "out.safetensors" + string(filepath.Separator)
+	_, err := convert.ToSafetensors(t.Context(), "ck", dst, convert.Options{From: m})
+	orbaxtest.Must(t, err)
+	if _, err := convert.ToSafetensors(t.Context(), "ck", dst, convert.Options{From: m}); !errors.Is(err, orbax.ErrExist) {
+		t.Errorf("again: %v, want ErrExist", err)
+	}
+	_, err = convert.ToSafetensors(t.Context(), "ck", dst, convert.Options{From: m, Overwrite: true})
+	orbaxtest.Must(t, err)
+	if info, err := os.Stat("new/out.safetensors"); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("%v, %v", info, err)
+	}
+}
