@@ -122,7 +122,7 @@ func (c *conversion) checkRoom(ctx context.Context, file string, need int64) err
 		return err
 	}
 	room, err := at.Store.Room(ctx, at.Name) // of the directory that the file will be in
-	if err != nil || room >= need { // if the room is unknown, writing finds out
+	if err != nil || room >= need {          // if the room is unknown, writing finds out
 		return ctx.Err()
 	}
 	return fmt.Errorf("%s: %w: the file takes %s, and there is room for %s", c.dst, orbax.ErrNoSpace, fault.Size(need), fault.Size(room))

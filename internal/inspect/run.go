@@ -85,7 +85,7 @@ func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 	}
 	SortSteps(r.steps)
 	for _, s := range r.steps {
-		ck, err := orbax.Open(ctx, at.Join(s).String(), in.Opening()...)
+		ck, err := orbax.Open(ctx, at.Join(s).Path(), in.Opening()...)
 		if err == nil {
 			ck.Close()
 		}
@@ -183,7 +183,7 @@ func (in Inspector) checkRunMetadata(ctx context.Context, dir storage.Location) 
 
 // runMetadata reads the metadata of a run. Its error does not name the run.
 func (in Inspector) runMetadata(ctx context.Context, run storage.Location) (*training.RootMetadata, error) {
-	m, err := training.Metadata(ctx, run.String(), training.ReadOptions{Store: in.Store, OpenOptions: in.links()})
+	m, err := training.Metadata(ctx, run.Path(), training.ReadOptions{Store: in.Store, OpenOptions: in.links()})
 	var ours *training.Error
 	if errors.As(err, &ours) {
 		err = ours.Err
@@ -207,7 +207,7 @@ func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
 	var bad []string
 	steps, others, unfinished := 0, 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {
-		v := r.in.Verify(ctx, r.at.Join(name).String())
+		v := r.in.Verify(ctx, r.at.Join(name).Path())
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 	l := &RunListing{Path: r.at.String(), Checkpoints: []runMember{}, Unfinished: append([]string{}, r.unfinished...)}
 	var errs []error
 	for _, name := range slices.Concat(r.steps, r.others) {
-		c, err := r.in.List(ctx, r.at.Join(name).String(), "")
+		c, err := r.in.List(ctx, r.at.Join(name).Path(), "")
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
