@@ -64,7 +64,7 @@ func (p *partFiles) copyDir(ctx context.Context, to *ckdir.WriteDir, dir string)
 const copyBytes = 4 << 20
 
 // copyFile copies a file of any size. Nothing is written if the file does not exist.
-func (p *partFiles) copyFile(ctx context.Context, to *handler.WriteDir, name string) error {
+func (p *partFiles) copyFile(ctx context.Context, to *ckdir.WriteDir, name string) error {
 	from, err := p.dir.Open(ctx, name)
 	if err != nil {
 		return err

@@ -81,7 +81,8 @@ func (d *ReadDir) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 
 // ReadFile returns the contents of the file called name. If the checkpoint's digests list
 // the file and it is missing or differs, the error matches orbax.ErrCorrupt. For any
-// other missing file it matches [fs.ErrNotExist]. The file may have 4 GiB; see Open.
+// other missing file it matches [fs.ErrNotExist]. A file may have 4 GiB, and one with the
+// name of a document of a checkpoint less; Open has no limit.
 func (d *ReadDir) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	return d.inner().ReadFile(ctx, name)
 }
