@@ -33,6 +33,7 @@ var imports = map[string]string{
 	"internal/mmap":      "golang.org/x/sys",
 	"internal/msgpack":   "internal/fault",
 	"internal/future":    "",
+	"coord":              "",
 	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/region internal/strided internal/transfer array sharding storage tree golang.org/x/sync",
 	"internal/ckdir":     "internal/fault internal/transfer storage tree",
@@ -69,7 +70,7 @@ var free = []string{
 	"bench", "cmd/orbax", "examples/quickstart", "internal/failstore", "internal/heap",
 	"internal/orbaxtest", "internal/pyenv", "internal/race", "internal/testall", "internal/testenv",
 	"internal/testenv/fewchecks", "interop", "interop/internal/python", "interop/layouts",
-	"storage/storetest",
+	"storage/storetest", "coord/coordtest",
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -1,0 +1,69 @@
+package coord
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrTimeout matches the errors about a process that did not arrive in time.
+var ErrTimeout = errors.New("did not arrive in time")
+
+// LostError reports that a process has left the group or has died, or that it did not
+// show for a while that it lives.
+type LostError struct{ Rank int }
+
+func (e *LostError) Error() string { return fmt.Sprintf("process %d is lost", e.Rank) }
+
+// Failure is the failure of one process in a phase.
+type Failure struct {
+	Rank  int
+	Phase string
+	// Err is the failure. In the process that failed it is the error itself. The other
+	// processes know only its text, unless it is a [*LostError] or matches [ErrTimeout].
+	Err error
+}
+
+func (f *Failure) Error() string {
+	if _, ok := f.Err.(*LostError); ok {
+		return fmt.Sprintf("%v in phase %s", f.Err, f.Phase)
+	}
+	return fmt.Sprintf("process %d in phase %s: %v", f.Rank, f.Phase, f.Err)
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Error is the failure of a phase, which all processes get.
+type Error struct {
+	What     string     // the operation
+	Failures []*Failure // at most maxFailures, those of the lowest ranks
+	More     int        // how many other processes have failed
+}
+
+// maxFailures is the number of failures that an error describes.
+const maxFailures = 8
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.What)
+	for i, f := range e.Failures {
+		if i == 0 {
+			b.WriteString(": ")
+		} else {
+			b.WriteString("; ")
+		}
+		b.WriteString(f.Error())
+	}
+	if e.More > 0 {
+		fmt.Fprintf(&b, "; and %d other processes", e.More)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() []error {
+	errs := make([]error, len(e.Failures))
+	for i, f := range e.Failures {
+		errs[i] = f
+	}
+	return errs
+}
