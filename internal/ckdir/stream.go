@@ -1,6 +1,7 @@
 package ckdir
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -37,11 +38,11 @@ func (d *ReadDir) openFile(ctx context.Context, name string) (*fileReader, error
 	if err != nil {
 		return nil, err
 	}
-	if err := transfer.CheckLFS(ctx, d.in.Root, full); err != nil {
+	if err := s.CheckLFS(); err != nil {
 		s.Close()
 		return nil, err
 	}
-	f := &fileReader{ctx: ctx, dir: d, name: full, Stream: s}
+	f := &fileReader{ctx: ctx, dir: d, name: full, file: s, r: bufio.NewReaderSize(s, int(min(s.Size(), pieceBytes)))}
 	if d.Covered(name) {
 		f.sum = sha256.New()
 	} else {
@@ -50,12 +51,16 @@ func (d *ReadDir) openFile(ctx context.Context, name string) (*fileReader, error
 	return f, nil
 }
 
-// fileReader checks the digest of the stream that it reads.
+// pieceBytes is how much of a file is read at a time if the caller asks for less.
+const pieceBytes = 1 << 20
+
+// fileReader checks the digest of the file that it reads.
 type fileReader struct {
-	*transfer.Stream
 	ctx  context.Context
 	dir  *ReadDir
-	name string    // in the checkpoint
+	name string // in the checkpoint
+	file *transfer.Stream
+	r    *bufio.Reader
 	sum  hash.Hash // of the bytes so far; nil if no digest is known
 	err  error     // of the end, or of the first read that failed
 }
@@ -64,7 +69,7 @@ func (f *fileReader) Read(p []byte) (n int, err error) {
 	if f.err != nil {
 		return 0, f.err
 	}
-	n, err = f.Stream.Read(p)
+	n, err = f.r.Read(p)
 	if f.sum != nil {
 		f.sum.Write(p[:n])
 	}
@@ -73,6 +78,8 @@ func (f *fileReader) Read(p []byte) (n int, err error) {
 	}
 	return n, f.err
 }
+
+func (f *fileReader) Close() error { return f.file.Close() }
 
 // end returns the error with which the file ends, or io.EOF.
 func (f *fileReader) end(err error) error {
@@ -85,6 +92,6 @@ func (f *fileReader) end(err error) error {
 	if err = f.dir.outcome(f.ctx, err); err != nil {
 		return err
 	}
-	f.dir.in.Engine.Counters().AddFile(f.Size())
+	f.dir.in.Engine.Counters().AddFile(f.file.Size())
 	return io.EOF
 }

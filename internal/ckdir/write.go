@@ -72,11 +72,16 @@ func (d *WriteDir) Link(ctx context.Context, from *ReadDir, name, as string, doc
 	if !document && !from.Covered(name) {
 		return nil
 	}
-	doc, err := from.ReadFile(ctx, name)
+	f, err := from.OpenFile(ctx, name)
 	if err != nil {
 		return err
 	}
-	d.digested(full, sha256.Sum256(doc))
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return err
+	}
+	d.digested(full, [sha256.Size]byte(sum.Sum(nil)))
 	return nil
 }
 

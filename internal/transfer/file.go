@@ -125,6 +125,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// CheckLFS returns an error if the file is a Git LFS pointer.
+func (s *Stream) CheckLFS() error { return checkLFS(s.ctx, s.f, s.name) }
+
 func (s *Stream) Close() error { return s.f.Close() }
 
 // CheckLFS returns an error if the file name below dir is a Git LFS pointer. For a file
