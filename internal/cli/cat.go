@@ -16,11 +16,12 @@ func (c Config) newCat() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cat CKPT LEAF[REGION]",
 		Short: "Print a leaf or a region of it, or write its bytes",
-		Long: `Cat prints one leaf of a checkpoint. Numbers and strings are printed as they are, byte
-strings in quotes, and arrays in the form of NumPy: with at most 8 digits after the
-point, or 6 digits in all for bfloat16 and other types of ml_dtypes, and abridged if
-they have more than 1000 elements. --json prints all digits. If the output is a
-terminal, characters of a string that control a terminal are escaped.
+		Long: `Cat prints one leaf of a checkpoint. Numbers, arrays without axes and strings are
+printed as they are, byte strings in quotes, and arrays with axes in the form of NumPy:
+with at most 8 digits after the point, or 6 digits in all for bfloat16 and other types
+of ml_dtypes, and abridged if they have more than 1000 elements. --json prints all
+digits. If the output is a terminal, characters of a string that control a terminal are
+escaped.
 
 LEAF is a path as ls prints it: the path of a leaf in the checkpointable that --name
 names; or the name of a checkpointable, a slash, and the path of a leaf in it. The name

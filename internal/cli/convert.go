@@ -29,8 +29,8 @@ import (
 // tensorSuffix is the ending of the names of safetensors files.
 const tensorSuffix = safetensors.Ext
 
-func (line Config) newConvert() *cobra.Command {
-	c := &conversionFlags{line: line}
+func (c Config) newConvert() *cobra.Command {
+	f := &conversionFlags{line: c}
 	cmd := &cobra.Command{
 		Use:   "convert SRC DST",
 		Short: "Convert a checkpoint, also from and to .safetensors",
@@ -114,34 +114,34 @@ Convert makes missing parent directories of DST.` + exitHelp,
 		Args: exactly("SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, name := range []string{"compression", "zarr2", "plain-files", "chunk-bytes"} {
-				c.stores = c.stores || cmd.Flags().Changed(name)
+				f.stores = f.stores || cmd.Flags().Changed(name)
 			}
-			c.o.FollowLinks = line.inspector(cmd.Context(), c.fill).FollowLinks
-			c.o.FillMissing = bool(c.fill)
+			f.o.FollowLinks = c.inspector(cmd.Context(), f.fill).FollowLinks
+			f.o.FillMissing = bool(f.fill)
 			start := time.Now()
-			done, err := c.run(cmd.Context(), args[0], args[1])
+			done, err := f.run(cmd.Context(), args[0], args[1])
 			if done != nil {
-				c.warn(cmd.ErrOrStderr(), args[0], done)
+				f.warn(cmd.ErrOrStderr(), args[0], done)
 			}
 			if err != nil {
-				return c.withPlace(cmd.Context(), args[0], convertError(err))
+				return f.withPlace(cmd.Context(), args[0], convertError(err))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(args[1]), inspect.Plural(done.Leaves, "leaf"), fault.Size(done.Bytes), pace(done.Bytes, time.Since(start)))
 			return err
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVar(&c.o.Flat, "flat", false, "keep the tensors' names whole (from safetensors)")
-	f.StringVar(&c.separator, "separator", ".", "the `TEXT` that divides the tensors' names (from safetensors)")
-	f.StringVar(&c.o.Name, "name", "", "the checkpointable (default: all; to .safetensors: state, or the only pytree)")
-	f.StringArrayVar(&c.o.Select, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
-	c.fill.add(cmd)
-	f.BoolVar(&c.o.Overwrite, "overwrite", false, "replace DST if it exists; the old DST stays intact until the new one is complete")
-	f.StringVar(&c.compression, "compression", "none", "the compression of arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
-	f.BoolVar(&c.o.Storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
-	f.BoolVar(&c.o.Storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
-	f.IntVar(&c.o.Storage.ChunkByteSize, "chunk-bytes", 0, "the largest size of a chunk before compression (to a checkpoint; default: about 8 MiB)")
-	f.StringVar(&c.dtype, "dtype", "", "convert arrays to this type, such as bfloat16")
+	flags := cmd.Flags()
+	flags.BoolVar(&f.o.Flat, "flat", false, "keep the tensors' names whole (from safetensors)")
+	flags.StringVar(&f.separator, "separator", ".", "the `TEXT` that divides the tensors' names (from safetensors)")
+	flags.StringVar(&f.o.Name, "name", "", "the checkpointable (default: all; to .safetensors: state, or the only pytree)")
+	flags.StringArrayVar(&f.o.Select, "select", nil, "convert only the leaves that match `PATTERN`; may be repeated")
+	f.fill.add(cmd)
+	flags.BoolVar(&f.o.Overwrite, "overwrite", false, "replace DST if it exists; the old DST stays intact until the new one is complete")
+	flags.StringVar(&f.compression, "compression", "none", "the compression of arrays: none, auto, huffman, zstd, zstd:LEVEL (to a checkpoint)")
+	flags.BoolVar(&f.o.Storage.Zarr2, "zarr2", false, "store arrays in zarr format 2 (to a checkpoint)")
+	flags.BoolVar(&f.o.Storage.PlainFiles, "plain-files", false, "store every chunk as a file (to a checkpoint)")
+	flags.IntVar(&f.o.Storage.ChunkByteSize, "chunk-bytes", 0, "the largest size of a chunk before compression (to a checkpoint; default: about 8 MiB)")
+	flags.StringVar(&f.dtype, "dtype", "", "convert arrays to this type, such as bfloat16")
 	return cmd
 }
 
@@ -183,9 +183,9 @@ func collectEarly() (done func()) {
 	}
 }
 
-func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Report, error) {
-	inFrom, inTo := c.line.holding(src), c.line.holding(dst)
-	c.o.From, c.o.To = inFrom.Store, inTo.Store
+func (f *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Report, error) {
+	inFrom, inTo := f.line.holding(src), f.line.holding(dst)
+	f.o.From, f.o.To = inFrom.Store, inTo.Store
 	from, err := inFrom.argument(ctx, src)
 	if err != nil {
 		return nil, err
@@ -200,24 +200,24 @@ func (c *conversionFlags) run(ctx context.Context, src, dst string) (*convert.Re
 		return nil, usagef("both SRC and DST are %s files: convert SRC to a checkpoint first, and that to DST", tensorSuffix)
 	case !toFile && isFileSuffix(path.Ext(to.Name)):
 		return nil, usagef("convert makes checkpoints, which are directories, and %s files, not %s", tensorSuffix, path.Ext(to.Name))
-	case toFile && c.stores:
+	case toFile && f.stores:
 		return nil, usagef("--compression, --zarr2, --plain-files and --chunk-bytes are for making a checkpoint")
-	case c.separator == "":
+	case f.separator == "":
 		return nil, usagef("--separator is empty; --flat keeps the names whole")
-	case c.separator != "." && c.o.Flat:
+	case f.separator != "." && f.o.Flat:
 		return nil, usagef("--separator divides names, and --flat keeps them whole")
 	}
-	if c.separator != "." {
-		c.o.Separator = c.separator
+	if f.separator != "." {
+		f.o.Separator = f.separator
 	}
-	if err := c.parseStorage(); err != nil {
+	if err := f.parseStorage(); err != nil {
 		return nil, err
 	}
 	defer collectEarly()()
 	if toFile {
-		return convert.ToSafetensors(ctx, src, dst, c.o)
+		return convert.ToSafetensors(ctx, src, dst, f.o)
 	}
-	return convert.Copy(ctx, src, dst, c.o)
+	return convert.Copy(ctx, src, dst, f.o)
 }
 
 // holding returns the command line for SRC or DST. It drops the store if the path is that
@@ -231,12 +231,12 @@ func (c Config) holding(given string) Config {
 
 // withPlace adds to an error about a missing SRC that SRC was looked for on the local
 // disk, if the command line has a store.
-func (c *conversionFlags) withPlace(ctx context.Context, src string, err error) error {
-	if c.line.Store == nil || c.o.From != nil || !errors.Is(err, orbax.ErrNotExist) {
+func (f *conversionFlags) withPlace(ctx context.Context, src string, err error) error {
+	if f.line.Store == nil || f.o.From != nil || !errors.Is(err, orbax.ErrNotExist) {
 		return err
 	}
 	hint := "a SRC whose name ends with " + tensorSuffix + " is on the local disk"
-	if more := c.line.holding(src).hintOf(ctx, err); more != "" {
+	if more := f.line.holding(src).hintOf(ctx, err); more != "" {
 		hint += "; " + more
 	}
 	return hinted{err, hint}
@@ -267,7 +267,7 @@ func convertError(err error) error {
 const maxLossesShown = 20
 
 // warn reports the data that the destination does not have.
-func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
+func (f *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 	warn := func(format string, args ...any) {
 		fmt.Fprintf(w, "orbax convert: warning: %s\n", fault.Printable(fmt.Sprintf(format, args...)))
 	}
@@ -284,7 +284,7 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 		warn("checkpointable %s is of kind %s: its files are copied unchanged", fault.Shown(name), r.Opaque[name])
 	}
 	if r.Uncast {
-		warn("--dtype %v converts nothing: there is no array of its class", c.o.Storage.DType)
+		warn("--dtype %v converts nothing: there is no array of its class", f.o.Storage.DType)
 	}
 	if r.Unsharded > 0 {
 		warn("the shardings of %s are not kept", inspect.Plural(r.Unsharded, "array"))
@@ -293,14 +293,14 @@ func (c *conversionFlags) warn(w io.Writer, src string, r *convert.Report) {
 		warn("other checkpointables are not converted: %s", fault.List(r.Left))
 	}
 	for _, loss := range r.Losses[:min(len(r.Losses), maxLossesShown)] {
-		warn("leaf %s: --dtype %v: %v", fault.Shown(loss.Leaf), c.o.Storage.DType, loss)
+		warn("leaf %s: --dtype %v: %v", fault.Shown(loss.Leaf), f.o.Storage.DType, loss)
 	}
 	if rest := r.Losses[min(len(r.Losses), maxLossesShown):]; len(rest) > 0 {
 		var sum convert.Loss
 		for _, loss := range rest {
 			sum.Add(loss)
 		}
-		warn("%s more: --dtype %v: %v", inspect.Plural(len(rest), "leaf"), c.o.Storage.DType, sum)
+		warn("%s more: --dtype %v: %v", inspect.Plural(len(rest), "leaf"), f.o.Storage.DType, sum)
 	}
 }
 
@@ -325,39 +325,39 @@ func isTensorFile(ctx context.Context, at storage.Location) bool {
 }
 
 // parseStorage sets the storage options from the flags.
-func (c *conversionFlags) parseStorage() (err error) {
-	if c.o.Storage.ChunkByteSize < 0 {
-		return usagef("--chunk-bytes %d: it must be a positive number", c.o.Storage.ChunkByteSize)
+func (f *conversionFlags) parseStorage() (err error) {
+	if f.o.Storage.ChunkByteSize < 0 {
+		return usagef("--chunk-bytes %d: it must be a positive number", f.o.Storage.ChunkByteSize)
 	}
-	if c.dtype != "" {
-		if c.o.Storage.DType, err = array.ParseDType(c.dtype); err != nil {
-			return usagef("--dtype %q: there is no such type; bfloat16 is one", c.dtype)
+	if f.dtype != "" {
+		if f.o.Storage.DType, err = array.ParseDType(f.dtype); err != nil {
+			return usagef("--dtype %q: there is no such type; bfloat16 is one", f.dtype)
 		}
 	}
-	return c.parseCompression()
+	return f.parseCompression()
 }
 
-func (c *conversionFlags) parseCompression() error {
-	kind, level, hasLevel := strings.Cut(c.compression, ":")
+func (f *conversionFlags) parseCompression() error {
+	kind, level, hasLevel := strings.Cut(f.compression, ":")
 	switch {
-	case c.compression == "none":
+	case f.compression == "none":
 		return nil
-	case c.compression == "huffman":
-		c.o.Storage.Compression = zarr.Huffman()
+	case f.compression == "huffman":
+		f.o.Storage.Compression = zarr.Huffman()
 		return nil
-	case c.compression == "auto":
-		c.o.Storage.Compression = zarr.Auto()
+	case f.compression == "auto":
+		f.o.Storage.Compression = zarr.Auto()
 		return nil
 	case kind == "zstd" && !hasLevel:
-		c.o.Storage.Compression = zarr.Zstd(3)
+		f.o.Storage.Compression = zarr.Zstd(3)
 		return nil
 	case kind == "zstd":
 		n, err := strconv.Atoi(level)
 		if err != nil || n < -131072 || n > 22 {
-			return usagef("--compression %s: the level must be a number up to 22", c.compression)
+			return usagef("--compression %s: the level must be a number up to 22", f.compression)
 		}
-		c.o.Storage.Compression = zarr.Zstd(n)
+		f.o.Storage.Compression = zarr.Zstd(n)
 		return nil
 	}
-	return usagef("--compression %q: it must be none, auto, huffman, zstd or zstd:LEVEL", c.compression)
+	return usagef("--compression %q: it must be none, auto, huffman, zstd or zstd:LEVEL", f.compression)
 }

@@ -21,10 +21,10 @@ import (
 // errDiffer is the error of a diff that has found differences.
 var errDiffer = errors.New("different")
 
-// trouble is an error of diff. It keeps the exit status 1 for differences.
-type trouble struct{ error }
+// diffError is an error of diff. It keeps the exit status 1 for differences.
+type diffError struct{ error }
 
-func (t trouble) Unwrap() error { return t.error }
+func (t diffError) Unwrap() error { return t.error }
 
 func (c Config) newDiff() *cobra.Command {
 	var asJSON, quiet bool
@@ -76,29 +76,29 @@ EXIT STATUS
 		Args: atLeast("A", "B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !(o.RTol >= 0 && o.ATol >= 0) {
-				return trouble{usagef("--rtol and --atol must not be negative")}
+				return diffError{usagef("--rtol and --atol must not be negative")}
 			}
 			if _, err := tree.ParsePatterns(args[2:]...); err != nil {
-				return trouble{usageError{err}}
+				return diffError{usageError{err}}
 			}
-			c, err := c.inspector(cmd.Context(), fill).Diff(cmd.Context(), args[0], args[1], name, args[2:], o)
+			found, err := c.inspector(cmd.Context(), fill).Diff(cmd.Context(), args[0], args[1], name, args[2:], o)
 			if err != nil {
-				return trouble{err}
+				return diffError{err}
 			}
 			switch {
 			case asJSON:
 				var doc any
-				if doc, err = c.Document(); err == nil {
+				if doc, err = found.Document(); err == nil {
 					err = inspect.WriteJSON(cmd.OutOrStdout(), doc)
 				}
 			case !quiet:
-				err = printDiff(cmd.OutOrStdout(), c)
+				err = printDiff(cmd.OutOrStdout(), found)
 			}
 			if err != nil {
-				return trouble{err}
+				return diffError{err}
 			}
-			if !c.Found.Equal() {
-				if !quiet && c.OnlyKeys() {
+			if !found.Found.Equal() {
+				if !quiet && found.OnlyKeys() {
 					fmt.Fprintln(cmd.ErrOrStderr(), "hint: --ignore-keys compares leaves by their paths, however these are divided into keys")
 				}
 				return errDiffer
@@ -118,7 +118,7 @@ EXIT STATUS
 	fill.add(cmd)
 	flags.BoolVar(&o.MetadataOnly, "metadata-only", false, "do not compare values")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
-	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "print nothing (without --json)")
 	return cmd
 }
 

@@ -49,7 +49,7 @@ func withHint(err error, format string, args ...any) error {
 }
 
 func exitStatus(err error) int {
-	var t trouble
+	var t diffError
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted

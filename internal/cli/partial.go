@@ -15,7 +15,6 @@ import (
 )
 
 func (c Config) newPartial() *cobra.Command {
-	verbs := []string{"ls", "finalize", "abort"}
 	cmd := &cobra.Command{
 		Use:   "partial",
 		Short: "List, finalize and abort sessions of partial saves",
@@ -27,16 +26,7 @@ PATH is the path of the checkpoint or of its session.` + exitHelp,
 		Example: `  orbax partial ls /ckpt
   orbax partial finalize /ckpt/step_100
   orbax partial abort /ckpt/step_100`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			err := fmt.Errorf("unknown verb %q", args[0])
-			if near := inspect.Closest(args[0], verbs, 1); len(near) > 0 {
-				err = withHint(err, "did you mean `orbax partial %s`?", near[0])
-			}
-			return usageError{err}
-		},
+		Args: onlyVerbs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.newPartialLs(), c.newPartialFinalize(), c.newPartialAbort())

@@ -80,12 +80,7 @@ the format of Google's Orbax, whatever program wrote them.` + exitHelp,
   orbax cat /ckpt/step_100 params.dense.kernel
   orbax verify /ckpt/step_*
   orbax convert model.safetensors /ckpt/imported`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return usageError{unknownVerb(args[0])}
-		},
+		Args:                       onlyVerbs,
 		PersistentPreRun:           withVerb,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:                    version(),
@@ -147,13 +142,20 @@ func plainFlagError(err error) error {
 	return fmt.Errorf("%s: not an integer", text)
 }
 
-func unknownVerb(name string) error {
-	err := fmt.Errorf("unknown verb %q", name)
-	verbs := []string{"ls", "cat", "verify", "hash", "diff", "convert", "rm", "repair", "partial", "version", "help", "completion"}
-	if near := inspect.Closest(name, verbs, 1); len(near) > 0 {
-		return withHint(err, "did you mean `orbax %s`?", near[0])
+// onlyVerbs refuses every argument of a command that has only verbs.
+func onlyVerbs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
 	}
-	return err
+	err := fmt.Errorf("unknown verb %q", args[0])
+	var verbs []string
+	for _, verb := range cmd.Commands() {
+		verbs = append(verbs, verb.Name())
+	}
+	if near := inspect.Closest(args[0], verbs, 1); len(near) > 0 {
+		err = withHint(err, "did you mean `%s %s`?", cmd.CommandPath(), near[0])
+	}
+	return usageError{err}
 }
 
 // atLeast demands an argument for each of names; more may follow.

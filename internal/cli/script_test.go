@@ -189,7 +189,7 @@ func makeCheckpoint(ts *testscript.TestScript, _ bool, args []string) {
 			"two":    stateFiles{"process_0-of-2.json": `[1]`, "process_1-of-2.json": `NaN`},
 			"binary": stateFiles{"process_0-of-1.json": "{}", "shuffle.bin": "\x00"},
 			"broken": stateFiles{"process_0-of-1.json": "{"},
-			"nested": stateFiles{"process_0-of-1.json": "{}", "d/e.json": "{}"},
+			"nested": stateFiles{"process_0-of-1.json": "{}", "sub/e.json": "{}"},
 		}))
 	case "brackets":
 		check(ts, orbax.Save(ctx, dir, map[string]any{

@@ -130,7 +130,7 @@ arguments, in which the steps of a run take its place. It has these members:
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	fill.add(cmd)
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing about intact checkpoints, or about anything else that does not change the exit status")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing about intact checkpoints, or about anything else that does not change the exit status (without --json)")
 	return cmd
 }
 

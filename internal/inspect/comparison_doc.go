@@ -103,5 +103,5 @@ func jsonValue(v any) any {
 	if a == nil {
 		return nil
 	}
-	return json.RawMessage(JSONElement(a.FormatElement(0), a.DType()))
+	return json.RawMessage(jsonElement(a.FormatElement(0), a.DType()))
 }

@@ -40,7 +40,7 @@ func readDocument(ctx context.Context, ck *orbax.Checkpoint, path, name string) 
 
 func (d *document) Print(_ context.Context, w *bufio.Writer, _ bool) error {
 	b := bufio.NewWriter(ForJSON(w))
-	WriteIndented(b, d.text)
+	writeIndented(b, d.text)
 	b.WriteByte('\n')
 	return b.Flush()
 }

@@ -95,45 +95,64 @@ func (f *finder) find(ctx context.Context, leaf string) (Content, error) {
 	return l.region(r, text)
 }
 
-// exactly returns the content with the name leaf: a leaf of the part to search; or, in
-// the form that ls prints, the leaf of another part, after the part's name and a slash;
-// or a part that is a document.
+// exactly returns the content with the name leaf: a leaf of the part to search, or the
+// metrics; or, in the form that ls prints, the leaf of another part, after the part's name
+// and a slash; or a part that is a document.
 func (f *finder) exactly(ctx context.Context, leaf string) (Content, error) {
-	part, inPart, isLeaf := strings.Cut(leaf, "/")
-	isPart := slices.Contains(f.ck.Names(), part) && (f.part == "" || f.part == part)
-	switch names := f.ck.Names(); {
-	case len(names) == 0:
-		isPart = leaf == "" // the checkpoint itself
-	case len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]):
-		part, isPart = names[0], true // the path of a document stands for the document
-	}
+	other, isPart := f.partIn(ctx, leaf)
 	t, err := f.in.OpenTree(ctx, f.ck, f.path, f.part, f.options...)
-	switch noTree := errors.Is(err, ErrNoPytree) || errors.Is(err, orbax.ErrStructure); {
-	case err != nil && !(noTree && isPart):
+	if err != nil && !(isPart && (errors.Is(err, ErrNoPytree) || errors.Is(err, orbax.ErrStructure))) {
 		return nil, err
-	case err == nil:
+	}
+	if err == nil {
 		if l := f.leaf(t, leaf); l != nil {
 			return l, l.err()
 		}
 	}
-	switch {
-	case leaf == layout.MetricsName && !isPart && f.part == "":
+	if isPart && (err != nil || leaf != "") {
+		return f.ofPart(ctx, other)
+	}
+	if leaf == layout.MetricsName && f.part == "" {
 		if d, err := f.metrics(ctx); d != nil || err != nil {
 			return d, err
 		}
-		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
-	case !isPart || leaf == "" && t != nil:
-		return nil, f.noLeaf(ctx, t, f.part, "", leaf)
-	case !isLeaf:
-		return f.document(ctx, part)
 	}
-	if t, err = f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); err != nil {
+	return nil, f.noLeaf(ctx, t, f.part, "", leaf)
+}
+
+// partAddress is the address of a part, or of a leaf in it.
+type partAddress struct {
+	part, leaf string
+	isLeaf     bool
+}
+
+// partIn returns the address leaf as one that begins with the name of a part. ok is false
+// if leaf begins with no part that may be searched.
+func (f *finder) partIn(ctx context.Context, leaf string) (a partAddress, ok bool) {
+	a.part, a.leaf, a.isLeaf = strings.Cut(leaf, "/")
+	names := f.ck.Names()
+	if len(names) == 0 {
+		return a, leaf == "" // the checkpoint itself
+	}
+	if len(names) == 1 && leaf == "" && !f.isTree(ctx, names[0]) {
+		return partAddress{part: names[0]}, true // the path of a document stands for the document
+	}
+	return a, slices.Contains(names, a.part) && (f.part == "" || f.part == a.part)
+}
+
+// ofPart returns a part, which must be a document, or a leaf of a part.
+func (f *finder) ofPart(ctx context.Context, a partAddress) (Content, error) {
+	if !a.isLeaf {
+		return f.document(ctx, a.part)
+	}
+	t, err := f.in.OpenTree(ctx, f.ck, f.path, a.part, f.options...)
+	if err != nil {
 		return nil, err
 	}
-	if l := f.leaf(t, inPart); l != nil {
+	if l := f.leaf(t, a.leaf); l != nil {
 		return l, l.err()
 	}
-	return nil, f.noLeaf(ctx, t, part, part+"/", inPart)
+	return nil, f.noLeaf(ctx, t, a.part, a.part+"/", a.leaf)
 }
 
 func (f *finder) isTree(ctx context.Context, name string) bool {
@@ -210,25 +229,18 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 		return f.notLeaf(prefix+leaf, prefix, under)
 	}
 	searched, others := f.others(ctx, name, leaf)
-	in := ""
+	where := ""
 	if searched != "" {
-		in = " in checkpointable " + fault.Shown(searched)
+		where = " in checkpointable " + fault.Shown(searched)
 	}
-	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, fault.Shown(leaf), in)})
+	err := error(noLeafError{fmt.Errorf("%s: no leaf %s%s", f.path, fault.Shown(leaf), where)})
 	if len(others) > 0 {
 		return withNames(err, OtherHasLeaf, others[0])
 	}
 	near := endingWith(leaf, names)
-	if part, rest, ok := strings.Cut(leaf, keySeparator); ok && len(near) == 0 && prefix == "" && slices.Contains(f.ck.Names(), part) {
-		if t, openErr := f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
-			return withNames(err, SimilarLeaves, part+"/"+rest)
-		}
-	}
-	if part, rest, ok := strings.Cut(leaf, "/"); ok && len(near) == 0 && prefix == "" && f.part == "" {
-		for _, part := range Closest(part, f.ck.Names(), 1) {
-			if t, openErr := f.in.OpenTree(ctx, f.ck, f.path, part, f.options...); openErr == nil && f.leaf(t, rest) != nil {
-				return withNames(err, SimilarLeaves, part+"/"+rest)
-			}
+	if len(near) == 0 && prefix == "" {
+		if other := f.elsewhere(ctx, leaf); other != "" {
+			return withNames(err, SimilarLeaves, other)
 		}
 	}
 	if len(near) == 0 {
@@ -238,6 +250,30 @@ func (f *finder) noLeaf(ctx context.Context, t *view.Tree, name, prefix, leaf st
 		return withNames(err, SimilarLeaves, prefixed(prefix, near)...)
 	}
 	return withNames(err, AnyLeaf)
+}
+
+// elsewhere returns the leaf of another part that may have been meant by leaf, or "": the
+// name of the part has a dot after it instead of a slash, or is spelled wrong.
+func (f *finder) elsewhere(ctx context.Context, leaf string) string {
+	part, rest, ok := strings.Cut(leaf, keySeparator)
+	if ok && slices.Contains(f.ck.Names(), part) && f.hasLeaf(ctx, part, rest) {
+		return part + "/" + rest
+	}
+	part, rest, ok = strings.Cut(leaf, "/")
+	if !ok || f.part != "" {
+		return ""
+	}
+	near := Closest(part, f.ck.Names(), 1)
+	if len(near) > 0 && f.hasLeaf(ctx, near[0], rest) {
+		return near[0] + "/" + rest
+	}
+	return ""
+}
+
+// hasLeaf reports whether a part has a leaf.
+func (f *finder) hasLeaf(ctx context.Context, part, leaf string) bool {
+	t, err := f.in.OpenTree(ctx, f.ck, f.path, part, f.options...)
+	return err == nil && f.leaf(t, leaf) != nil
 }
 
 // endingWith returns up to three of names whose last keys are leaf.
@@ -280,6 +316,7 @@ func prefixed(prefix string, names []string) []string {
 	return full
 }
 
+// ErrNoPytree: a checkpointable is of another kind.
 var ErrNoPytree = errors.New("no pytree")
 
 // OpenTree opens the pytree called name in the checkpoint ck, which is at path. "" is the

@@ -12,9 +12,9 @@ const maxIndent = 32
 
 var indentation = "\n" + strings.Repeat("  ", maxIndent)
 
-// WriteIndented writes a JSON document, indented down to maxIndent as [json.Indent] does.
+// writeIndented writes a JSON document, indented down to maxIndent as [json.Indent] does.
 // It makes no second copy in memory. w keeps its own errors.
-func WriteIndented(w *bufio.Writer, doc []byte) {
+func writeIndented(w *bufio.Writer, doc []byte) {
 	depth := 0
 	newline := func() {
 		if depth <= maxIndent {

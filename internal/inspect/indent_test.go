@@ -12,7 +12,7 @@ func indented(t *testing.T, doc string) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := bufio.NewWriter(&b)
-	WriteIndented(w, []byte(doc))
+	writeIndented(w, []byte(doc))
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}

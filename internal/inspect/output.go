@@ -96,7 +96,7 @@ func WriteJSON(w io.Writer, v any) error {
 		return err
 	}
 	b := bufio.NewWriter(ForJSON(w))
-	WriteIndented(b, doc)
+	writeIndented(b, doc)
 	b.WriteByte('\n')
 	return b.Flush()
 }

@@ -223,7 +223,7 @@ func (p *printer) printJSON() error {
 	var walk func(axis int, base int64)
 	walk = func(axis int, base int64) {
 		if axis == len(p.shape) {
-			p.w.WriteString(JSONElement(p.elements.text(base), p.elements.dtype))
+			p.w.WriteString(jsonElement(p.elements.text(base), p.elements.dtype))
 			return
 		}
 		sep := "["
@@ -245,8 +245,8 @@ func (p *printer) printJSON() error {
 	return p.elements.err
 }
 
-// JSONElement returns the text of an element as JSON.
-func JSONElement(text string, d array.DType) string {
+// jsonElement returns the text of an element as JSON.
+func jsonElement(text string, d array.DType) string {
 	if d.IsComplex() {
 		bits := d.Size() * 8
 		c, err := strconv.ParseComplex(text, bits)

@@ -21,7 +21,7 @@ func TestJSONElement(t *testing.T) {
 		{array.Of([]complex64{complex(0.1, float32(math.Inf(-1)))}), `[0.1,"-Infinity"]`},
 		{array.Of([]uint64{math.MaxUint64}), `18446744073709551615`},
 	} {
-		if got := JSONElement(c.a.FormatElement(0), c.a.DType()); got != c.want {
+		if got := jsonElement(c.a.FormatElement(0), c.a.DType()); got != c.want {
 			t.Errorf("%v: %s, want %s", c.a, got, c.want)
 		}
 	}
