@@ -57,7 +57,7 @@ var imports = map[string]string{
 	"internal/save":       "internal/ckdir internal/config internal/documents internal/fault internal/found internal/layout internal/proof internal/transfer handler storage tree golang.org/x/sync",
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view golang.org/x/sync",
-	"training":            "github.com/go-orbax/orbax internal/ckdir internal/config internal/fault internal/future internal/layout internal/save internal/transfer storage golang.org/x/sync",
+	"training":            "github.com/go-orbax/orbax internal/ckdir internal/config internal/documents internal/fault internal/future internal/layout internal/save internal/transfer storage golang.org/x/sync",
 	"partial":             "github.com/go-orbax/orbax internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
 	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",

@@ -149,7 +149,7 @@ func wrap(ctx context.Context, op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = withCause(ctx, err)
+	err = fault.WithCause(ctx, err)
 	var already *Error
 	if errors.As(err, &already) {
 		return err
@@ -159,13 +159,4 @@ func wrap(ctx context.Context, op, path string, err error) error {
 		e.Leaf = leaves[0].Path
 	}
 	return e
-}
-
-// withCause adds to an error that came from the end of ctx why ctx ended.
-func withCause(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if err == nil || cause == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -48,7 +48,7 @@ func Finalize(ctx context.Context, path string, options ...orbax.StoreOption) er
 	if err == nil {
 		err = s.alone(ctx, s.finalize)
 	}
-	return wrap("finalize", path, err)
+	return wrap(ctx, "finalize", path, err)
 }
 
 // Abort removes the session of the checkpoint that would have been at path, with all its
@@ -63,13 +63,13 @@ func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error
 			return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
 		})
 	}
-	return wrap("abort", path, err)
+	return wrap(ctx, "abort", path, err)
 }
 
 // alone calls f with the claim of the session, while no one else works on the session.
 // The claim is nil if there is no session.
 func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edit) error) error {
-	t := join(s.dir.Name)
+	t := s.join()
 	defer t.leave()
 	if err := t.wait(ctx); err != nil {
 		return err
@@ -193,16 +193,12 @@ func (s *session) checkMade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	doc, err := transfer.ReadFile(ctx, s.final, layout.DigestFile, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
+	digests, err := documents.ReadDigests(ctx, s.final, layout.DigestFile)
+	if err != nil {
+		return err
+	}
+	if digests == nil {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.DigestFile)
-	}
-	if err != nil {
-		return err
-	}
-	digests, err := layout.ParseDigests(doc)
-	if err != nil {
-		return err
 	}
 	if err := documents.CheckAll(ctx, s.final, "", digests); err != nil {
 		return err

@@ -4,40 +4,58 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
 )
 
-// lines holds the operations of this process on each session, by the session's name in
-// the store. One operation works; the others wait in the order in which they came.
+// lines holds the operations of this process on each session. One operation works; the
+// others wait in the order in which they came.
 var lines = struct {
 	sync.Mutex
-	last map[string]*turn
-}{last: map[string]*turn{}}
+	last map[line]*turn
+}{last: map[line]*turn{}}
+
+// line is the line for a session: the store that the caller has given, and the name of the
+// session in it. A session that is reached through two stores has two lines; the claims of
+// the storage then make the operations wait.
+type line struct {
+	given storage.Store // nil also for a store of a type that cannot be compared
+	dir   string
+}
+
+func (s *session) line() line {
+	l := line{s.given, s.dir.Name}
+	if !reflect.ValueOf(&l.given).Elem().Comparable() {
+		l.given = nil
+	}
+	return l
+}
 
 // turn is a place in a line.
 type turn struct {
-	dir   string
+	line  line
 	ahead <-chan struct{} // closed when the turn begins
 	done  chan struct{}
 }
 
 // join takes a place in the line of a session. leave must be called once, at the end of
 // the turn or before the turn begins.
-func join(dir string) *turn {
+func (s *session) join() *turn {
 	lines.Lock()
 	defer lines.Unlock()
-	t := &turn{dir: dir, done: make(chan struct{})}
-	if last := lines.last[dir]; last != nil {
+	t := &turn{line: s.line(), done: make(chan struct{})}
+	if last := lines.last[t.line]; last != nil {
 		t.ahead = last.done
 	} else {
 		first := make(chan struct{})
 		close(first)
 		t.ahead = first
 	}
-	lines.last[dir] = t
+	lines.last[t.line] = t
 	return t
 }
 
@@ -59,8 +77,8 @@ func (t *turn) pass() {
 	close(t.done)
 	lines.Lock()
 	defer lines.Unlock()
-	if lines.last[t.dir] == t {
-		delete(lines.last, t.dir)
+	if lines.last[t.line] == t {
+		delete(lines.last, t.line)
 	}
 }
 

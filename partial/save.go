@@ -27,9 +27,9 @@ import (
 func Save(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) error {
 	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
-		return wrap("save", path, err)
+		return wrap(ctx, "save", path, err)
 	}
-	t := join(s.dir.Name)
+	t := s.join()
 	defer t.leave()
 	return orbax.Save(ctx, s.final.Path(), state, s.saveOptions(t, options)...)
 }
@@ -41,9 +41,9 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (resp *orbax.AsyncResponse, err error) {
 	s, err := newSession(ctx, path, save.NewConfig(options).Store)
 	if err != nil {
-		return nil, wrap("save", path, err)
+		return nil, wrap(ctx, "save", path, err)
 	}
-	t := join(s.dir.Name)
+	t := s.join()
 	defer func() {
 		if resp == nil { // refused, or a handler has panicked
 			t.leave()

@@ -16,9 +16,9 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -46,10 +46,10 @@ type Part struct {
 func Open(ctx context.Context, path string, options ...orbax.StoreOption) (*Session, error) {
 	s, err := newSession(ctx, path, storeOf(options))
 	if err != nil {
-		return nil, wrap("open", path, err)
+		return nil, wrap(ctx, "open", path, err)
 	}
 	info, err := s.describe(ctx)
-	return info, wrap("open", path, s.orAbsent(ctx, err))
+	return info, wrap(ctx, "open", path, s.orAbsent(ctx, err))
 }
 
 // Sessions describes the sessions in the directory dir, in the order of their names. If a
@@ -57,14 +57,14 @@ func Open(ctx context.Context, path string, options ...orbax.StoreOption) (*Sess
 func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]*Session, error) {
 	at, err := config.Locate(ctx, storeOf(options), dir)
 	if err != nil {
-		return nil, wrap("open", dir, err)
+		return nil, wrap(ctx, "list", dir, err)
 	}
 	infos, err := at.List(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.ErrNotExist
 	}
 	if err != nil {
-		return nil, wrap("open", dir, err)
+		return nil, wrap(ctx, "list", dir, err)
 	}
 	var sessions []*Session
 	var errs []error
@@ -84,8 +84,10 @@ func Sessions(ctx context.Context, dir string, options ...orbax.StoreOption) ([]
 	return sessions, errors.Join(errs...)
 }
 
-// wrap makes err an *[orbax.Error], unless it is nil or one already.
-func wrap(op, path string, err error) error {
+// wrap makes err an *[orbax.Error], unless it is nil or one already. If it came from the
+// end of ctx it says why that ended.
+func wrap(ctx context.Context, op, path string, err error) error {
+	err = fault.WithCause(ctx, err)
 	var already *orbax.Error
 	if err == nil || errors.As(err, &already) {
 		return err
@@ -281,15 +283,8 @@ func (p *part) open(ctx context.Context, merging bool, c *contents) error {
 }
 
 func (p *part) readDigests(ctx context.Context, merging bool) error {
-	doc, err := transfer.ReadFile(ctx, p.dir, digestFile(p.id), 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	d, err := layout.ParseDigests(doc)
-	if err != nil {
+	d, err := documents.ReadDigests(ctx, p.dir, digestFile(p.id))
+	if err != nil || d == nil {
 		return err
 	}
 	p.digests = d

@@ -1,14 +1,18 @@
 package partial_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/partial"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/mem"
 )
 
 // Saves of one session wait for each other, and Finalize waits for all saves that began
@@ -73,4 +77,67 @@ func TestTogether(t *testing.T) {
 	for _, err := range errs {
 		must(t, err)
 	}
+}
+
+// held is a store in which a save waits before it begins to write.
+type held struct {
+	storage.Store
+	began, release chan struct{}
+}
+
+func (h held) Begin(ctx context.Context, dir string, o storage.BeginOptions) (storage.Stage, error) {
+	close(h.began)
+	<-h.release
+	return h.Store.Begin(ctx, dir, o)
+}
+
+// A save waits for those to the same session, until its context ends, and not for those
+// to a session of the same name in another store.
+func TestSameNameInTwoStores(t *testing.T) {
+	part := map[string]any{"a": []float32{1}}
+	store := held{mem.New(), make(chan struct{}), make(chan struct{})}
+	first := make(chan error, 1)
+	go func() { first <- partial.Save(t.Context(), "ck", part, orbax.In(store)) }()
+	<-store.began
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	other := orbax.In(mem.New())
+	if err := partial.Save(ctx, "ck", part, other); err != nil {
+		t.Errorf("a save in another store: %v", err)
+	}
+	if err := partial.Finalize(ctx, "ck", other); err != nil {
+		t.Errorf("a finalize in another store: %v", err)
+	}
+
+	impatient := errors.New("it takes too long")
+	short, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, impatient)
+	defer cancel()
+	for what, err := range map[string]error{
+		"a save":     partial.Save(short, "ck", map[string]any{"b": 1}, orbax.In(store)),
+		"a finalize": partial.Finalize(short, "ck", orbax.In(store)),
+		"an abort":   partial.Abort(short, "ck", orbax.In(store)),
+	} {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, impatient) {
+			t.Errorf("%s in the same store: %v", what, err)
+		}
+	}
+	close(store.release)
+	must(t, <-first)
+}
+
+// notComparable cannot be the key of a map.
+type notComparable struct {
+	storage.Store
+	_ []int
+}
+
+func TestStoreThatCannotBeCompared(t *testing.T) {
+	in := orbax.In(notComparable{Store: mem.New()})
+	must(t, partial.Save(t.Context(), "ck", map[string]any{"a": 1}, in))
+	must(t, partial.Finalize(t.Context(), "ck", in))
+	ck, err := orbax.Open(t.Context(), "ck", in)
+	must(t, err)
+	_, err = ck.Load(t.Context(), in)
+	must(t, errors.Join(err, ck.Close()))
 }

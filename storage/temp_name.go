@@ -69,6 +69,13 @@ func isUsedAs(name, use string) bool {
 // file systems that cannot exchange directories.
 const oldMark = "-old"
 
+// IsReplaced reports whether name is a temporary name of this package for a directory that
+// is being replaced, on a file system that cannot exchange directories.
+func IsReplaced(name string) bool {
+	_, ours := IsTemporary(name)
+	return ours && strings.HasSuffix(name, oldMark)
+}
+
 // IsTemporary reports whether name is a name for the directory of an unfinished save or
 // removal. The names of Orbax and of this package count. ours reports that the name is of
 // this package: then the process that works on the directory holds a lock on it, where

@@ -41,14 +41,14 @@ func (p BestN) ShouldPreserve(checkpoints []Step, _ PreservationContext) ([]bool
 	}
 	keep := make([]bool, len(checkpoints))
 	var order []rated
-	for i, ck := range checkpoints {
-		if ck.Metrics == nil {
+	for i, step := range checkpoints {
+		if step.Metrics == nil {
 			keep[i] = !p.DropWithoutMetrics
 			continue
 		}
-		metric, err := p.Metric(ck.Metrics)
+		metric, err := p.Metric(step.Metrics)
 		if err != nil {
-			return nil, fmt.Errorf("BestN: metric of step %d: %w; nothing is removed until step %d is deleted, or Metric returns NaN for it", ck.Step, err, ck.Step)
+			return nil, fmt.Errorf("BestN: metric of step %d: %w; nothing is removed until step %d is deleted, or Metric returns NaN for it", step.Step, err, step.Step)
 		}
 		order = append(order, rated{i, metric})
 	}

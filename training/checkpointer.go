@@ -56,10 +56,10 @@ func (c *Checkpointer) ownSave() ownSave {
 }
 
 func (c *Checkpointer) noteOwn(step int, ended time.Time) {
-	if ck, err := c.steps.find(step); err == nil {
+	if at, err := c.steps.find(step); err == nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.own = ownSave{ck, ended}
+		c.own = ownSave{at, ended}
 	}
 }
 
@@ -163,19 +163,19 @@ const slack = time.Minute
 // reportAhead logs steps whose time lies in the future. The policies of this package
 // ignore such a time.
 func (c *Checkpointer) reportAhead(now time.Time) {
-	for _, ck := range c.steps.all() {
-		if ck.Err != nil || !ck.Time.After(now.Add(slack)) {
+	for _, step := range c.steps.all() {
+		if step.Err != nil || !step.Time.After(now.Add(slack)) {
 			continue
 		}
 		c.mu.Lock()
-		known := c.ahead[ck.Path].Equal(ck.Time)
-		c.ahead[ck.Path] = ck.Time
+		known := c.ahead[step.Path].Equal(step.Time)
+		c.ahead[step.Path] = step.Time
 		c.mu.Unlock()
 		if known {
 			continue
 		}
 		c.log.Warn("the time of this step lies in the future: a clock was or is wrong; the step counts as saved before now",
-			"path", ck.Path, "time", ck.Time, "now", now)
+			"path", step.Path, "time", step.Time, "now", now)
 	}
 }
 
@@ -187,8 +187,8 @@ func (c *Checkpointer) Root() string { return c.root.name }
 // number that cannot be a step it returns "". The path is for the functions of package
 // orbax.
 func (c *Checkpointer) Path(step int) string {
-	if ck, err := c.steps.find(step); err == nil {
-		return ck.Path
+	if at, err := c.steps.find(step); err == nil {
+		return at.Path
 	}
 	name, err := nameOf(c.root.names, step)
 	if err != nil {
@@ -203,8 +203,8 @@ func (c *Checkpointer) Checkpoints() []Step { return c.steps.all() }
 
 // Latest returns the newest of [Checkpointer.Checkpoints], or false if there is none.
 func (c *Checkpointer) Latest() (Step, bool) {
-	ck, err := c.steps.find(LatestStep)
-	return ck, err == nil
+	newest, err := c.steps.find(LatestStep)
+	return newest, err == nil
 }
 
 // Ignored returns the entries of the root that are not steps, with the reasons. It leaves
@@ -228,7 +228,7 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 //
 // A [PreemptionCheckpointingPolicy] wants the first save after Preempted has become true,
 // even if a step was saved for the notice before.
-func (c *Checkpointer) Preempted() bool { return c.preemption.tell() }
+func (c *Checkpointer) Preempted() bool { return c.preemption.noticed() }
 
 // SavingInProgress reports whether a step is being saved.
 func (c *Checkpointer) SavingInProgress() bool { return c.underWay() != nil }
@@ -287,16 +287,6 @@ func (c *Checkpointer) Close() error {
 	c.preemption.stop()
 	c.memory.Free()
 	return c.root.wrap("close", noStep, err)
-}
-
-// await waits until done is closed.
-func await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func (c *Checkpointer) checkOpen() error {

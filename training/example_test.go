@@ -87,11 +87,11 @@ func Example() {
 		if err := fit(ctx, root, steps); err != nil {
 			log.Fatal(err)
 		}
-		ck, err := training.Latest(ctx, root, training.ReadOptions{})
+		step, err := training.Latest(ctx, root, training.ReadOptions{})
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println("latest:", ck.Step, ck.Metrics)
+		fmt.Println("latest:", step.Step, step.Metrics)
 	}
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -172,8 +172,8 @@ func ExampleForce() {
 	_, err = checkpoints.Save(ctx, 120, state)
 	fmt.Println("an older one:", errors.Is(err, training.ErrOlderStep))
 	fmt.Println(checkpoints.Delete(ctx, 100))
-	for _, ck := range checkpoints.Checkpoints() {
-		fmt.Println(ck.Step)
+	for _, step := range checkpoints.Checkpoints() {
+		fmt.Println(step.Step)
 	}
 	// Output:
 	// true <nil>
@@ -224,7 +224,7 @@ func ExampleSharing() {
 func ExampleWatch() {
 	serve := func(ctx context.Context, root string, use func(step int, model *State)) error {
 		var model *State
-		for ck, err := range training.Watch(ctx, root, training.ReadOptions{
+		for step, err := range training.Watch(ctx, root, training.ReadOptions{
 			Load: func(ctx context.Context, ck *orbax.Checkpoint) error {
 				model = new(State)
 				return ck.LoadInto(ctx, model)
@@ -234,7 +234,7 @@ func ExampleWatch() {
 				log.Print(err) // the model that is in use stays
 				continue
 			}
-			use(ck.Step, model)
+			use(step.Step, model)
 		}
 		return ctx.Err()
 	}
@@ -261,11 +261,11 @@ func ExampleWatch() {
 // This example computes the age of the last intact step.
 func ExampleLatest() {
 	age := func(ctx context.Context, root string) (time.Duration, error) {
-		ck, err := training.Latest(ctx, root, training.ReadOptions{})
+		step, err := training.Latest(ctx, root, training.ReadOptions{})
 		if err != nil {
 			return 0, err
 		}
-		return time.Since(ck.Time), nil
+		return time.Since(step.Time), nil
 	}
 
 	ctx := context.Background()

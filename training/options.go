@@ -102,9 +102,6 @@ func (o *Options) setDefaults() {
 	if o.Preservation == nil {
 		o.Preservation = PreserveAll{}
 	}
-	if o.StepNameFormat == nil {
-		o.StepNameFormat = StandardNameFormat{}
-	}
 	o.Logger = newLogger(o.Logger)
 }
 

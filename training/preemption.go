@@ -12,10 +12,10 @@ type preemption struct {
 	notice  <-chan struct{} // from the program
 	signals chan os.Signal  // from the system
 
-	mu      sync.Mutex
-	reached bool
-	told    bool // Preempted has returned true
-	served  bool // a save has begun since reached, and if told is set, since told
+	mu       sync.Mutex
+	reached  bool
+	reported bool // Preempted has returned true
+	served   bool // a save has begun since reached, and if reported is set, since reported
 }
 
 // newPreemption starts to listen for the notice, if the policy needs it.
@@ -30,7 +30,7 @@ func newPreemption(o *Options) *preemption {
 
 func looksForPreemption(policy SaveDecisionPolicy) bool {
 	switch policy := policy.(type) {
-	case PreemptionCheckpointingPolicy, *PreemptionCheckpointingPolicy:
+	case PreemptionCheckpointingPolicy:
 		return true
 	case AnySavePolicy:
 		for _, part := range policy {
@@ -60,14 +60,14 @@ func (p *preemption) look() (reached, unserved bool) {
 	return p.reached, p.reached && !p.served
 }
 
-// tell reports to the program whether the notice has come. If it has, the next save
+// noticed reports to the program whether the notice has come. If it has, the next save
 // counts as a save for the notice, even if there was one before.
-func (p *preemption) tell() bool {
+func (p *preemption) noticed() bool {
 	reached, _ := p.look()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if reached && !p.told {
-		p.told, p.served = true, false
+	if reached && !p.reported {
+		p.reported, p.served = true, false
 	}
 	return reached
 }

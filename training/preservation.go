@@ -9,7 +9,8 @@ import (
 
 // PreservationPolicy decides which steps of a run are kept; the others are removed after
 // the next save. The policies of this package have the names of Orbax's and decide in the
-// same way; a program can have its own. Only one goroutine at a time calls a policy.
+// same way, and are given by value; a program can have its own. Only one goroutine at a
+// time calls a policy.
 //
 // Whatever a policy decides, the newest intact step is never removed. Damaged steps (see
 // [Step.Err]) are not removed either, and the policy does not see them.
@@ -95,11 +96,11 @@ func (p EveryNSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) (
 	}
 	keep := make([]bool, len(checkpoints))
 	last := 0
-	for i, ck := range checkpoints {
+	for i, step := range checkpoints {
 		if p.Inexact {
-			keep[i] = i == 0 || ck.Step-checkpoints[last].Step >= p.Interval
+			keep[i] = i == 0 || step.Step-checkpoints[last].Step >= p.Interval
 		} else {
-			keep[i] = ck.Step%p.Interval == 0
+			keep[i] = step.Step%p.Interval == 0
 		}
 		if keep[i] {
 			last = i
@@ -133,8 +134,8 @@ func (p EveryNStepsClosest) ShouldPreserve(checkpoints []Step, _ PreservationCon
 	}
 	type best struct{ index, distance int }
 	closest := map[int]best{} // by multiple
-	for i, ck := range checkpoints {
-		multiple, distance := nearestMultiple(ck.Step, p.Interval)
+	for i, step := range checkpoints {
+		multiple, distance := nearestMultiple(step.Step, p.Interval)
 		if b, ok := closest[multiple]; !ok || distance <= b.distance {
 			closest[multiple] = best{i, distance}
 		}
@@ -183,8 +184,8 @@ func (p CustomSteps) ShouldPreserve(checkpoints []Step, _ PreservationContext) (
 		listed[step] = true
 	}
 	keep := make([]bool, len(checkpoints))
-	for i, ck := range checkpoints {
-		keep[i] = listed[ck.Step]
+	for i, step := range checkpoints {
+		keep[i] = listed[step.Step]
 	}
 	return keep, nil
 }
@@ -247,9 +248,9 @@ func (p AnyPreservationPolicy) validate() error {
 func timesOf(checkpoints []Step, now time.Time) []time.Time {
 	times := make([]time.Time, len(checkpoints))
 	next := now
-	for i, ck := range slices.Backward(checkpoints) {
-		if now.IsZero() || !ck.Time.After(now) {
-			next = ck.Time
+	for i, step := range slices.Backward(checkpoints) {
+		if now.IsZero() || !step.Time.After(now) {
+			next = step.Time
 		}
 		times[i] = next
 	}
@@ -260,9 +261,9 @@ func timesOf(checkpoints []Step, now time.Time) []time.Time {
 // asking. An answer of the wrong length is an error.
 func preserve(p PreservationPolicy, checkpoints []Step, c PreservationContext) ([]bool, error) {
 	sound := make([]Step, 0, len(checkpoints))
-	for _, ck := range checkpoints {
-		if ck.Err == nil {
-			sound = append(sound, ck)
+	for _, step := range checkpoints {
+		if step.Err == nil {
+			sound = append(sound, step)
 		}
 	}
 	kept, err := p.ShouldPreserve(sound, c)
@@ -274,8 +275,8 @@ func preserve(p PreservationPolicy, checkpoints []Step, c PreservationContext) (
 	}
 	keep := keepAll(checkpoints)
 	next := 0
-	for i, ck := range checkpoints {
-		if ck.Err == nil {
+	for i, step := range checkpoints {
+		if step.Err == nil {
 			keep[i] = kept[next]
 			next++
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -29,19 +30,19 @@ func (c *Checkpointer) retain() error {
 	}
 	newest := true // the first intact step in this loop, which goes backwards
 	var gone []Step
-	for i, ck := range slices.Backward(all) {
-		if ck.Err != nil {
+	for i, step := range slices.Backward(all) {
+		if step.Err != nil {
 			continue
 		}
 		if !keep[i] && !newest {
-			gone = append(gone, ck)
+			gone = append(gone, step)
 		}
 		newest = false
 	}
 	slices.Reverse(gone)
 	c.steps.doom(gone)
-	for _, ck := range gone {
-		c.removals.add(removal{path: ck.Path, step: &ck})
+	for _, step := range gone {
+		c.removals.add(removal{path: step.Path, step: &step})
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ type removals struct {
 
 	mu    sync.Mutex
 	queue []removal
-	idle  chan struct{} // closed when the queue is empty; nil if nothing runs
+	idle  *future.Future[struct{}] // set when the queue is empty; nil if nothing runs
 	// failed holds the failures that Wait or Close returns: the last one of each path,
 	// and that of the policy under "".
 	failed map[string]error
@@ -140,11 +141,11 @@ func (r *root) still(ctx context.Context, step *Step) error {
 	for _, c := range slices.Backward(now.steps) {
 		switch path := r.path(c.info.Name); {
 		case c.step > step.Step && !newer:
-			ck, err := r.inspect(ctx, c, readInfo)
-			newer = err == nil && ck.Err == nil
+			at, err := r.inspect(ctx, c, readInfo)
+			newer = err == nil && at.Err == nil
 		case path == step.Path:
-			ck, err := r.inspect(ctx, c, readInfo)
-			same = err == nil && ck.Err == nil && ck.Time.Equal(step.Time)
+			at, err := r.inspect(ctx, c, readInfo)
+			same = err == nil && at.Err == nil && at.Time.Equal(step.Time)
 		}
 	}
 	if !same || !newer {
@@ -158,7 +159,7 @@ func (r *removals) add(which removal) {
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, which)
 	if r.idle == nil {
-		r.idle = make(chan struct{})
+		r.idle = future.New[struct{}]()
 		go r.run()
 	}
 }
@@ -167,7 +168,7 @@ func (r *removals) run() {
 	for {
 		r.mu.Lock()
 		if len(r.queue) == 0 {
-			close(r.idle)
+			r.idle.Set(struct{}{}, nil)
 			r.idle = nil
 			r.mu.Unlock()
 			return
@@ -233,7 +234,7 @@ func (r *removals) drain(ctx context.Context) error {
 	if idle == nil {
 		return nil
 	}
-	return await(ctx, idle)
+	return idle.Wait(ctx)
 }
 
 // wait is drain that also returns the failures of removals, each once.
@@ -276,13 +277,13 @@ func (r *removals) temporaries(ctx context.Context) error {
 		}
 	}
 	for _, e := range found.others {
-		of, id, temporary := strings.Cut(e.Name, storage.TempMarker)
+		of, _, temporary := strings.Cut(e.Name, storage.TempMarker)
 		_, ours := storage.IsTemporary(e.Name)
 		if _, isStep := stepOf(c.root.names, of); !temporary || !e.Dir || !isStep && of != layout.RootMetadataDir {
 			continue
 		}
 		switch {
-		case strings.HasSuffix(id, replacedMark) && !names[of]:
+		case storage.IsReplaced(e.Name) && !names[of]:
 			// This step was being replaced when the program died between two renames, on
 			// a file system that cannot exchange directories.
 			c.log.Warn("this is a step that was about to be replaced; rename it to have it back", "path", c.root.path(e.Name), "step", c.root.path(of))
@@ -294,6 +295,3 @@ func (r *removals) temporaries(ctx context.Context) error {
 	}
 	return nil
 }
-
-// replacedMark ends the temporary name of a directory that is being replaced.
-const replacedMark = "-old"

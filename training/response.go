@@ -18,11 +18,11 @@ type Response struct {
 	skipped bool
 	ended   *future.Future[bool] // whether it is saved
 
-	mu     sync.Mutex
-	saved  bool // the outcome that ended will have
-	err    error
-	told   bool // the program has the outcome
-	asking int  // number of calls of Result that wait for it
+	mu       sync.Mutex
+	saved    bool // the outcome that ended will have
+	err      error
+	reported bool // the program has the outcome
+	asking   int  // number of calls of Result that wait for it
 }
 
 // Step returns the step that is saved.
@@ -41,7 +41,7 @@ func (r *Response) Result(ctx context.Context) (saved bool, err error) {
 	if err := r.ended.Wait(ctx); err != nil {
 		return false, err
 	}
-	r.tell()
+	r.markReported()
 	return r.ended.Outcome()
 }
 
@@ -56,7 +56,7 @@ func (r *Response) Cancel() {
 	defer r.ask(-1)
 	r.cancel(canceled{})
 	if _, err := r.ended.Outcome(); errors.Is(err, context.Canceled) {
-		r.tell() // the caller knows the outcome
+		r.markReported() // the caller knows the outcome
 	}
 }
 
@@ -68,7 +68,7 @@ func (r *Response) Done() <-chan struct{} { return r.ended.Done() }
 // on the save's goroutine, or at once if the save has ended already. f must not wait for
 // the Checkpointer.
 func (r *Response) OnComplete(f func(saved bool, err error)) {
-	r.tell()
+	r.markReported()
 	r.ended.Then(f)
 }
 
@@ -87,10 +87,10 @@ func (r *Response) end() { r.ended.Set(r.saved, r.err) }
 func (r *Response) unasked() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.told || r.asking > 0 || r.err == nil {
+	if r.reported || r.asking > 0 || r.err == nil {
 		return nil
 	}
-	r.told = true
+	r.reported = true
 	return &EarlierError{Step: r.step, Err: r.err}
 }
 
@@ -100,9 +100,9 @@ func (r *Response) ask(n int) {
 	r.asking += n
 }
 
-// tell marks the outcome as reported.
-func (r *Response) tell() {
+// markReported marks the outcome as reported.
+func (r *Response) markReported() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.told = true
+	r.reported = true
 }

@@ -83,8 +83,8 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 		}
 		switch {
 		case err == nil:
-			for _, ck := range passed {
-				c.steps.pass(ck)
+			for _, step := range passed {
+				c.steps.pass(step)
 			}
 			return at, nil
 		case c.root.hasMoved(ctx, at, err):
@@ -104,7 +104,7 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 	if err := c.refresh(ctx); err != nil {
 		return Step{}, err
 	}
-	if slices.ContainsFunc(c.steps.all(), func(ck Step) bool { return ck.Err == nil }) {
+	if slices.ContainsFunc(c.steps.all(), func(step Step) bool { return step.Err == nil }) {
 		return Step{}, fmt.Errorf("%w: there is a new one", errMoved)
 	}
 	// The error must not match ErrNotExist, because there are steps.

@@ -105,25 +105,25 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 // read.
 func (r *root) inspect(ctx context.Context, c candidate,
 	read func(context.Context, *orbax.Checkpoint) (*orbax.CheckpointMetadata, error)) (Step, error) {
-	ck := Step{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
-	m, err := opened(ctx, ck.Path, r.open, read)
+	step := Step{Step: c.step, Path: r.path(c.info.Name), Time: c.info.ModTime}
+	m, err := opened(ctx, step.Path, r.open, read)
 	switch {
 	case err == nil:
-		ck.Metrics = m.Metrics
+		step.Metrics = m.Metrics
 		if !m.CommitTime.IsZero() {
-			ck.Time = m.CommitTime
+			step.Time = m.CommitTime
 		}
 	case errors.Is(err, orbax.ErrCorrupt), errors.Is(err, orbax.ErrUnsupported), errors.Is(err, orbax.ErrBusy):
-		ck.Err, err = err, nil
+		step.Err, err = err, nil
 	}
-	r.called(cmp.Or(err, ck.Err))
-	return ck, err
+	r.called(cmp.Or(err, step.Err))
+	return step, err
 }
 
 // isMoving reports whether inspect has found that another program is removing or
 // replacing the step. Its result may be outdated.
-func isMoving(ck Step, err error) bool {
-	return errors.Is(err, orbax.ErrNotExist) || errors.Is(ck.Err, orbax.ErrBusy)
+func isMoving(step Step, err error) bool {
+	return errors.Is(err, orbax.ErrNotExist) || errors.Is(step.Err, orbax.ErrBusy)
 }
 
 // openOption holds the settings with which a step is opened.

@@ -11,6 +11,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -68,7 +69,9 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 	dir := r.at.Join(layout.RootMetadataDir)
 	dir.Store = storage.Confine(r.at.Store, r.at.Name, r.open.FollowLinks)
-	digests, err := readDigests(ctx, dir)
+	// The digest file exists if this package wrote the metadata. Orbax writes no such file,
+	// and never writes metadata again.
+	digests, err := documents.ReadDigests(ctx, dir, layout.DigestFile)
 	if err != nil {
 		return nil, err
 	}
@@ -109,19 +112,6 @@ func (r *root) readMetadata(ctx context.Context) (map[string]any, error) {
 		}
 	}
 	return custom, nil
-}
-
-// readDigests reads the digest file next to the metadata. It exists if this package wrote
-// them. Orbax writes no such file, and never writes metadata again.
-func readDigests(ctx context.Context, dir storage.Location) (*layout.Digests, error) {
-	doc, err := transfer.ReadFile(ctx, dir, layout.DigestFile, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return layout.ParseDigests(doc)
 }
 
 // writeMetadata saves custom metadata in the root, unless the root has some.

@@ -92,25 +92,26 @@ func (r *root) ofRuns(ctx context.Context, e *entries) error {
 // hasMetadata reports whether the root has the metadata of a run. It returns true for an
 // entry of that name that it has no permission to read.
 func (r *root) hasMetadata(ctx context.Context) (bool, error) {
-	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile} {
-		info, err := r.at.Join(layout.RootMetadataDir, name).Stat(ctx)
-		switch {
-		case err == nil && !info.Dir, errors.Is(err, fs.ErrPermission):
-			return true, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return false, err
-		}
+	has, err := hasFile(ctx, r.at.Join(layout.RootMetadataDir), layout.RootMetadataFile, layout.OldRootMetadataFile, layout.DigestFile)
+	if errors.Is(err, fs.ErrPermission) {
+		return true, nil
 	}
-	return false, nil
+	return has, err
 }
 
 // isMetadata reports whether the directory is the directory of a run's metadata.
 func (r *root) isMetadata(ctx context.Context) (bool, error) {
-	for _, name := range []string{layout.RootMetadataFile, layout.OldRootMetadataFile} {
-		if name == layout.OldRootMetadataFile && r.at.Base() != layout.RootMetadataDir {
-			continue
-		}
-		info, err := r.at.Join(name).Stat(ctx)
+	names := []string{layout.RootMetadataFile}
+	if r.at.Base() == layout.RootMetadataDir { // the old name alone means nothing
+		names = append(names, layout.OldRootMetadataFile)
+	}
+	return hasFile(ctx, r.at, names...)
+}
+
+// hasFile reports whether a directory has a file with one of the names.
+func hasFile(ctx context.Context, dir storage.Location, names ...string) (bool, error) {
+	for _, name := range names {
+		info, err := dir.Join(name).Stat(ctx)
 		if err == nil && !info.Dir {
 			return true, nil
 		}

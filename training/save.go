@@ -107,12 +107,8 @@ func single(options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
 }
 
 // newestSound returns the newest step that is not known to be damaged, or the zero Step.
-func (c *Checkpointer) newestSound() (newest Step) {
-	for _, ck := range c.steps.all() {
-		if ck.Err == nil {
-			newest = ck
-		}
-	}
+func (c *Checkpointer) newestSound() Step {
+	newest, _ := newestSound(c.steps.all())
 	return newest
 }
 
@@ -216,8 +212,8 @@ func (c *Checkpointer) ready(ctx context.Context, step int, s *save.Config) erro
 // replaces reports whether the save replaces a damaged or unfinished step that Resume has
 // skipped.
 func (c *Checkpointer) replaces(step int) bool {
-	ck, err := c.steps.find(step)
-	return err == nil && c.steps.replaceable(ck)
+	at, err := c.steps.find(step)
+	return err == nil && c.steps.replaceable(at)
 }
 
 // checkStep refuses a step that exists already, and a step that is older than the newest.
@@ -226,14 +222,14 @@ func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 		return err
 	}
 	newest := -1
-	for _, ck := range c.steps.all() {
+	for _, at := range c.steps.all() {
 		switch {
-		case c.steps.replaceable(ck):
+		case c.steps.replaceable(at):
 			continue
-		case ck.Step == step && !s.Overwrite:
+		case at.Step == step && !s.Overwrite:
 			return fmt.Errorf("%w; pass orbax.Overwrite to replace it", fault.ErrExist)
 		}
-		newest = max(newest, ck.Step)
+		newest = max(newest, at.Step)
 	}
 	if r := c.underWay(); r != nil {
 		if r.step == step && !s.Overwrite {
@@ -251,11 +247,11 @@ func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 func (c *Checkpointer) decide(step int) (bool, error) {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
-	previous := slices.DeleteFunc(c.steps.all(), func(ck Step) bool { return ck.Err != nil || ck.Step == step })
+	previous := slices.DeleteFunc(c.steps.all(), func(at Step) bool { return at.Err != nil || at.Step == step })
 	r := c.underWay()
 	own := c.ownSave()
-	for i, ck := range previous {
-		if ck.Path == own.listed.Path && ck.Time.Equal(own.listed.Time) {
+	for i, at := range previous {
+		if at.Path == own.listed.Path && at.Time.Equal(own.listed.Time) {
 			previous[i].Time = own.ended
 		}
 	}
@@ -284,7 +280,7 @@ func (c *Checkpointer) run(ctx context.Context, r *Response, overwrite bool, sta
 	defer func() {
 		if !background {
 			sv.returned = true
-			r.tell()
+			r.markReported()
 			c.finish(ctx, sv, err)
 		}
 	}()

@@ -9,8 +9,8 @@ import (
 )
 
 // SaveDecisionPolicy decides which steps of a run are saved. The policies of this package
-// have the names of Orbax's and decide in the same way; a program can have its own. Only
-// one goroutine at a time calls a policy.
+// have the names of Orbax's and decide in the same way, and are given by value; a program
+// can have its own. Only one goroutine at a time calls a policy.
 type SaveDecisionPolicy interface {
 	// ShouldSave reports whether step is to be saved. step has only its number and its
 	// time, which is the present. previous has the steps that the run has saved,
@@ -118,10 +118,14 @@ func (p AnySavePolicy) validate() error { return validateAll("AnySavePolicy", p)
 
 // validate returns the mistakes in a policy or name format that can be found before it is
 // used. Types of the program are accepted as they are, unless they are nil inside the
-// interface.
+// interface. Pointers to types of this package are refused.
 func validate(v any) error {
-	if r := reflect.ValueOf(v); (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil() {
+	switch r := reflect.ValueOf(v); {
+	case (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil():
 		return fmt.Errorf("%T is nil", v)
+	case r.Kind() == reflect.Pointer && r.Type().Elem().PkgPath() == reflect.TypeFor[Step]().PkgPath():
+		// The types of this package are recognised by value.
+		return fmt.Errorf("%T is a pointer; give a %s by value", v, r.Type().Elem())
 	}
 	if v, ok := v.(interface{ validate() error }); ok {
 		return v.validate()

@@ -121,8 +121,8 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 		}
 	}
 	for _, o := range e.others {
-		if of, id, temporary := strings.Cut(o.Name, storage.TempMarker); temporary {
-			if _, isStep := stepOf(r.names, of); o.Dir && isStep && strings.HasSuffix(id, replacedMark) {
+		if of, _, temporary := strings.Cut(o.Name, storage.TempMarker); temporary {
+			if _, isStep := stepOf(r.names, of); o.Dir && isStep && storage.IsReplaced(o.Name) {
 				return fmt.Errorf("%w: there are no steps, but %s is one that was about to be replaced; rename it to %s to have it back",
 					fault.ErrIncomplete, r.path(o.Name), of)
 			}

@@ -54,6 +54,30 @@ func TestNilInside(t *testing.T) {
 	}
 }
 
+// A pointer to a policy or name format of the package is refused, wherever it is given:
+// the package recognises them by value.
+func TestPointersRefused(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "run")
+	for name, o := range map[string]training.Options{
+		"training.AnySavePolicy":                 {SaveDecision: &training.AnySavePolicy{training.PreemptionCheckpointingPolicy{}}},
+		"training.PreemptionCheckpointingPolicy": {SaveDecision: training.AnySavePolicy{&training.PreemptionCheckpointingPolicy{}}},
+		"training.LatestN":                       {Preservation: training.AnyPreservationPolicy{&training.LatestN{N: 1}}},
+		"training.CompositeNameFormat":           {StepNameFormat: &training.CompositeNameFormat{Write: training.StandardNameFormat{}}},
+		"training.StandardNameFormat":            {StepNameFormat: training.CompositeNameFormat{Write: &training.StandardNameFormat{}}},
+	} {
+		c, err := training.New(t.Context(), root, o)
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "give a "+name+" by value") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A program may give its own by pointer, in which a type of the package is embedded.
+	openRun(t, root, training.Options{StepNameFormat: &ownFormat{}}).Close()
+}
+
 // A response cancels its own save, and no other.
 func TestCancelOfAResponse(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,8 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// NameFormat defines the names of the directories of steps. A program can have its own:
+// NameFormat defines the names of the directories of steps. The formats of this package
+// are given by value. A program can have its own:
 // Name must return an element of a path, a different one for each step, and Step must
 // find the step in it. Several goroutines call both.
 type NameFormat interface {

@@ -243,9 +243,9 @@ func (s *steps) find(step int) (Step, error) {
 	if n := len(s.listed); step == LatestStep && n > 0 {
 		return s.listed[n-1], nil
 	}
-	for _, ck := range s.listed {
-		if ck.Step == step {
-			return ck, nil
+	for _, at := range s.listed {
+		if at.Step == step {
+			return at, nil
 		}
 	}
 	if len(s.listed) == 0 {

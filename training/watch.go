@@ -89,12 +89,12 @@ func Steps(ctx context.Context, root string, o ReadOptions) ([]Step, error) {
 // Watch yields the newest step of the run at root, as [Latest] finds it, and then every
 // newer one. It is for programs that load the model again while it is trained:
 //
-//	for ck, err := range training.Watch(ctx, root, training.ReadOptions{}) {
+//	for step, err := range training.Watch(ctx, root, training.ReadOptions{}) {
 //		if err != nil {
 //			log.Print(err) // and go on watching
 //			continue
 //		}
-//		reload(ck.Path)
+//		reload(step.Path)
 //	}
 //
 // Watch looks every Interval, while the loop's body is not running. Of several steps that
@@ -134,7 +134,7 @@ func watch(ctx context.Context, interval time.Duration, list func() ([]Step, err
 			if ctx.Err() != nil {
 				return // the results come from a list that was cut short
 			}
-			if ck, err, is := n.in(steps, err); is && !yield(ck, err) {
+			if step, err, is := n.in(steps, err); is && !yield(step, err) {
 				return
 			}
 			select {
@@ -148,8 +148,8 @@ func watch(ctx context.Context, interval time.Duration, list func() ([]Step, err
 
 // news finds the changes in a root since the last look.
 type news struct {
-	told   *Step  // the last reported step
-	failed string // the last reported error, if it persists
+	reported *Step  // the last reported step
+	failed   string // the last reported error, if it persists
 }
 
 // in returns the report for a root with these steps, or for an error in reading it. The
@@ -171,25 +171,25 @@ func (n *news) in(steps []Step, err error) (Step, error, bool) {
 		return Step{}, err, is
 	}
 	n.failed = ""
-	if n.told != nil && !n.supersedes(newest, steps) {
+	if n.reported != nil && !n.supersedes(newest, steps) {
 		return Step{}, nil, false
 	}
-	n.told = &newest
+	n.reported = &newest
 	return newest, nil, true
 }
 
-// supersedes reports whether newest, of these steps, is to be reported after told: it is
-// newer, was written in the place of told, or is left after told was removed. A step
+// supersedes reports whether newest, of these steps, is to be reported after reported: it is
+// newer, was written in the place of reported, or is left after reported was removed. A step
 // whose documents were damaged after it was reported is still there.
 func (n *news) supersedes(newest Step, steps []Step) bool {
 	switch {
-	case newest.Step > n.told.Step:
+	case newest.Step > n.reported.Step:
 		return true
-	case newest.Step == n.told.Step:
-		return newest.Path != n.told.Path || !newest.Time.Equal(n.told.Time)
+	case newest.Step == n.reported.Step:
+		return newest.Path != n.reported.Path || !newest.Time.Equal(n.reported.Time)
 	}
-	for _, ck := range steps {
-		if ck.Step == n.told.Step {
+	for _, step := range steps {
+		if step.Step == n.reported.Step {
 			return false
 		}
 	}

@@ -73,21 +73,21 @@ func (r *reader) take(ctx context.Context, e *entries) (steps []Step, sure bool,
 		if again && steps[last].Err == nil {
 			continue
 		}
-		ck := Step{Step: c.step, Path: r.path(c.info.Name)}
+		step := Step{Step: c.step, Path: r.path(c.info.Name)}
 		if !sound {
-			ck, err = r.look(ctx, c)
-			moving = moving || isMoving(ck, err)
+			step, err = r.look(ctx, c)
+			moving = moving || isMoving(step, err)
 			if isNoCheckpoint(err) {
 				continue
 			} else if err != nil {
 				return nil, false, fmt.Errorf("step %d: %w", c.step, err)
 			}
-			sound = ck.Err == nil
+			sound = step.Err == nil
 		}
 		if again {
 			steps = steps[:last]
 		}
-		steps = append(steps, ck)
+		steps = append(steps, step)
 	}
 	slices.Reverse(steps)
 	return steps, sound && !moving, nil

@@ -56,6 +56,18 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 // Mark returns the contents of the commit mark of a checkpoint at path.
 func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
 
+// ReadDigests reads the digest file name in a directory. It returns nil if there is none.
+func ReadDigests(ctx context.Context, at storage.Location, name string) (*layout.Digests, error) {
+	doc, err := transfer.ReadFile(ctx, at, name, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return layout.ParseDigests(doc)
+}
+
 // Check compares a file of the checkpoint at a location with its digest. If the file is
 // missing or differs, the error matches fault.ErrCorrupt.
 func Check(ctx context.Context, at storage.Location, name string, digests *layout.Digests) error {
