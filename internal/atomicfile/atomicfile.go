@@ -30,7 +30,7 @@ func unfinished(path string) string {
 
 // Create creates a file of size bytes, and the directories that path lacks. Commit moves
 // the file to path. Until then the file lies beside path under another name. It is
-// locked, so that it can be told from the files that killed programs have left.
+// locked, so that it can be distinguished from the files that killed programs have left.
 func Create(path string, size int64) (*File, error) {
 	made, err := makeDirs(filepath.Dir(path))
 	if err != nil {

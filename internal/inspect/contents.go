@@ -9,6 +9,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -107,6 +108,7 @@ func (in Inspector) KindOf(ctx context.Context, m *orbax.CheckpointMetadata, nam
 	typ := m.Handlers[name]
 	if typ == "" {
 		if at, err := in.Locate(ctx, m.Path); err == nil {
+			at.Store = storage.Confine(at.Store, at.Name, in.FollowLinks)
 			typ, _ = layout.TypeByFiles(ctx, at.Join(name)) // unknown if the files cannot be listed
 		}
 	}
