@@ -11,13 +11,12 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -279,7 +278,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	cfg.Handler.Shared = new(tree.Targets)
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	for name, target := range targets {
 		group.Go(func() error {
 			v, err := c.loadPart(gctx, name, target, cfg)

@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // content checksum of the zstd frames that package zarr frames itself
 	github.com/klauspost/compress v1.20.3 // zstd, its Huffman coder, and the other codecs of zarr and OCDBT
-	golang.org/x/sync v0.24.0 // errgroup, and a weighted semaphore for the memory budget
+	golang.org/x/sync v0.24.0 // a weighted semaphore for the memory budget
 	golang.org/x/sys v0.49.0 // O_DIRECT, renameat2, flock
 	google.golang.org/protobuf v1.36.12 // checkpointables that are protocol buffers
 )

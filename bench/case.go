@@ -11,9 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/parallel"
 )
 
 // benchCase is a state to be measured: a flat tree of equal arrays with normally
@@ -142,7 +141,7 @@ func (c benchCase) owned() (map[string]*array.Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = parallel(c.Arrays, func() func(i int) error {
+	err = inParallel(c.Arrays, func() func(i int) error {
 		return func(i int) error {
 			b := state[leafName(i)].Bytes()
 			b[0] = 0xff
@@ -167,7 +166,7 @@ func (c benchCase) writeData(ctx context.Context, name string) error {
 	// depend on the worker that computes them.
 	const piece = 64 << 10
 	total := c.dataBytes()
-	err = parallel(int((total+piece-1)/piece), func() func(i int) error {
+	err = inParallel(int((total+piece-1)/piece), func() func(i int) error {
 		values := make([]float32, piece/c.dtype().Size())
 		return func(i int) error {
 			if ctx.Err() != nil {
@@ -230,7 +229,7 @@ func (c benchCase) eachArray(data string, worker func() useArray) error {
 		return err
 	}
 	defer f.Close()
-	return parallel(c.Arrays, func() func(i int) error {
+	return inParallel(c.Arrays, func() func(i int) error {
 		use := worker()
 		return func(i int) error {
 			return use(leafName(i), func(dst []byte) error {
@@ -247,10 +246,10 @@ func (c benchCase) eachArray(data string, worker func() useArray) error {
 	})
 }
 
-// parallel calls the function that worker returns for every i below n. Each processor has
+// inParallel calls the function that worker returns for every i below n. Each processor has
 // its own worker.
-func parallel(n int, worker func() func(i int) error) error {
-	var group errgroup.Group
+func inParallel(n int, worker func() func(i int) error) error {
+	var group parallel.Group
 	var next atomic.Int64
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		group.Go(func() error {

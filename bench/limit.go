@@ -167,7 +167,7 @@ func (j job) prepareFresh(context.Context) (task, error) {
 }
 
 func (j job) eachLeaf(use func(leaf string)) error {
-	return parallel(j.Case.Arrays, func() func(i int) error {
+	return inParallel(j.Case.Arrays, func() func(i int) error {
 		return func(i int) error { use(leafName(i)); return nil }
 	})
 }

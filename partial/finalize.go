@@ -91,14 +91,22 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 
 // claim waits until no other process works on the session, and claims it.
 func (s *session) claim(ctx context.Context) (claim storage.Edit, err error) {
-	if !s.dir.Store.Properties().Edit {
-		return nil, fmt.Errorf("%w: the store of %s cannot remove sessions", fault.ErrUnsupported, s.dir.Name)
+	if err := s.canEnd(); err != nil {
+		return nil, err
 	}
 	err = patiently(ctx, func() error {
 		claim, err = s.dir.Store.Edit(ctx, s.dir.Name)
 		return err
 	})
 	return claim, err
+}
+
+// canEnd returns an error if the store cannot remove sessions, so that none ever ends.
+func (s *session) canEnd() error {
+	if !s.dir.Store.Properties().Edit {
+		return fmt.Errorf("%w: the store of %s cannot remove sessions, which Finalize and Abort do", fault.ErrUnsupported, s.dir.Name)
+	}
+	return nil
 }
 
 // missing returns the result of Finalize for a session that does not exist: no error if

@@ -19,7 +19,8 @@ import (
 // *[orbax.LeafError] for each such leaf, and matches [orbax.ErrKeyCollision]. A list must
 // be saved in one part, because the elements of every list count from 0. If arrays would
 // be in another zarr format than the arrays of the session, the error matches
-// [orbax.ErrUnsupported], because Orbax loads no checkpoint with both formats. If
+// [orbax.ErrUnsupported], because Orbax loads no checkpoint with both formats. The error
+// also matches it if the store cannot remove the session, as [Finalize] and [Abort] do. If
 // something is at path, the error matches [orbax.ErrExist].
 //
 // Save refuses the option [orbax.Overwrite]. The custom metadata of all parts are merged.

@@ -37,7 +37,7 @@ func (p *newPart) Check(ctx context.Context, plan *save.Plan) error {
 	if c.Overwrite {
 		return fmt.Errorf("%w: a partial save overwrites nothing", fault.ErrUsage)
 	}
-	var mode error
+	mode := p.session.canEnd()
 	if c.Marker {
 		mode = fmt.Errorf("%w: a partial save cannot be committed by CommitFile; leave Atomicity out", fault.ErrUsage)
 	}

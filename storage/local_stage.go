@@ -14,9 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/parallel"
 )
 
 type localStage struct {
@@ -259,7 +258,7 @@ const syncers = 8
 // syncAll makes directories of the stage durable, in any order, because they become
 // visible only when all are durable.
 func (s *localStage) syncAll(ctx context.Context, dirs []string) error {
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.SetLimit(syncers)
 	for _, dir := range dirs {
 		group.Go(func() error {

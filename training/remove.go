@@ -15,6 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -186,7 +187,7 @@ func (r *removals) remove(which removal) {
 	if still := r.c.root.stillThat(which); still != nil {
 		options = append(options, deleteIf(still))
 	}
-	err := r.c.root.called(orbax.Delete(context.Background(), which.path, options...))
+	err := r.c.root.called(parallel.Run(func() error { return orbax.Delete(context.Background(), which.path, options...) }))
 	if which.step == nil {
 		switch {
 		case err == nil:

@@ -11,11 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -145,7 +144,7 @@ func (s *steps) read(ctx context.Context) (last *entries, err error) {
 func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 	now := make([]known, len(e.steps))
 	paths := make([]string, len(e.steps))
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.SetLimit(lookers)
 	for i, c := range e.steps {
 		paths[i] = s.root.path(c.info.Name)

@@ -5,11 +5,10 @@ import (
 	"context"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/strided"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -238,7 +237,7 @@ func (p *planner) runFull(ctx context.Context, most int) error {
 // run performs the planned reads. Those of several directories go on at the same time if
 // they share an engine, whose budget then bounds all of them.
 func (p *planner) run(ctx context.Context) error {
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.SetLimit(dirsAtOnce)
 	for _, dir := range p.dirs {
 		if dir.Engine == nil || dir.Engine != p.dirs[0].Engine {

@@ -6,10 +6,9 @@ import (
 	"iter"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
 )
@@ -48,7 +47,7 @@ const filesAtOnce = 16
 // FindBroken looks once at each data file that holds some of values. where returns the
 // directory of a file and its name there. FindBroken fails only with the error of ctx.
 func FindBroken(ctx context.Context, values iter.Seq[ocdbt.Value], where func(file string) (*ckdir.ReadDir, string, error)) (Broken, error) {
-	var group errgroup.Group
+	var group parallel.Group
 	group.SetLimit(filesAtOnce)
 	var mu sync.Mutex
 	var broken Broken

@@ -11,8 +11,8 @@ import (
 
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/ocdbt"
-	"golang.org/x/sync/errgroup"
 )
 
 // WriteIndex writes the tree of a database over entries, which are sorted, and the
@@ -36,7 +36,7 @@ func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries []ocdbt.Entry)
 	}
 	// Both become durable at the same time. Neither counts before the whole checkpoint
 	// does.
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.Go(w.Close)
 	group.Go(func() error {
 		manifest := ocdbt.Manifest(root, randomID(), time.Now())

@@ -13,10 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -39,7 +38,7 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 	digests.AddCheckpoint(doc)
 	files[digestFile] = digests.Document()
 	delete(files, layout.CommitFile)
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	if begun {
 		delete(files, layout.IndicatorFile)
 		group.SetLimit(1) // readers see each document appear, so the order is always the same

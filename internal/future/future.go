@@ -5,6 +5,8 @@ package future
 import (
 	"context"
 	"sync"
+
+	"github.com/go-orbax/orbax/internal/parallel"
 )
 
 // Future is a value and an error that will be set later. Several goroutines may call its
@@ -21,10 +23,15 @@ type Future[T any] struct {
 // New returns a [Future] whose outcome [Future.Set] sets.
 func New[T any]() *Future[T] { return &Future[T]{done: make(chan struct{})} }
 
-// Go runs work in a new goroutine and returns the [Future] of its outcome.
+// Go runs work in a new goroutine and returns the [Future] of its outcome. If work ends the
+// goroutine instead of returning, the outcome is an error.
 func Go[T any](work func() (T, error)) *Future[T] {
 	f := New[T]()
-	go func() { f.Set(work()) }()
+	var value T
+	go parallel.Call(func() (err error) {
+		value, err = work()
+		return err
+	}, func(err error) { f.Set(value, err) })
 	return f
 }
 

@@ -5,11 +5,10 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -21,8 +20,8 @@ func (o *opener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 		names[i] = l.Path.String()
 	}
 	leaves := make([]*view.Leaf, len(names))
-	o.each(len(names), func(i int) { leaves[i] = o.leaf(ctx, o.meta.Leaves[i], names[i]) })
-	if err := ctx.Err(); err != nil {
+	err := o.each(len(names), func(i int) { leaves[i] = o.leaf(ctx, o.meta.Leaves[i], names[i]) })
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	for i := range names[min(1, len(names)):] {
@@ -65,14 +64,14 @@ func (o *opener) breakEqual(names []string, leaves []*view.Leaf) {
 const atOnce = 16
 
 // each calls find for each of n leaves.
-func (o *opener) each(n int, find func(i int)) {
+func (o *opener) each(n int, find func(i int)) error {
 	if o.ocdbt {
 		for i := range n {
 			find(i)
 		}
-		return
+		return nil
 	}
-	var group errgroup.Group
+	var group parallel.Group
 	group.SetLimit(atOnce)
 	for i := range n {
 		group.Go(func() error {
@@ -80,7 +79,7 @@ func (o *opener) each(n int, find func(i int)) {
 			return nil
 		})
 	}
-	group.Wait()
+	return group.Wait()
 }
 
 // leaf describes one leaf. It returns a broken leaf if the leaf cannot be read.

@@ -14,6 +14,7 @@ import (
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/tensors"
 	"github.com/go-orbax/orbax/internal/zarray"
 	"github.com/go-orbax/orbax/ocdbt"
@@ -85,7 +86,7 @@ func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*op
 	}
 	o := newOpener(dir, options)
 	documents := make(chan error, 1)
-	go func() { documents <- o.readDocuments(ctx) }()
+	go parallel.Call(func() error { return o.readDocuments(ctx) }, func(err error) { documents <- err })
 	o.meta, err = layout.ParseTree(doc)
 	if err == nil {
 		o.aggregate, err = readAggregate(ctx, dir)

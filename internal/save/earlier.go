@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -20,12 +21,14 @@ type earlier struct{ *found.Found }
 // function returns nil if it cannot open the step.
 func openEarlier(ctx context.Context, store storage.Store, path string, problem func(error)) func() *earlier {
 	return sync.OnceValue(func() *earlier {
-		at, err := config.Locate(ctx, store, path)
-		if err != nil {
-			problem(err)
-			return nil
-		}
-		f, err := found.Look(ctx, at)
+		var f *found.Found
+		err := parallel.Run(func() error { // a sync.Once panics if its function ends the goroutine
+			at, err := config.Locate(ctx, store, path)
+			if err == nil {
+				f, err = found.Look(ctx, at)
+			}
+			return err
+		})
 		if err != nil {
 			problem(err)
 			return nil

@@ -23,13 +23,12 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -199,7 +198,7 @@ func (s *Saving) Run(ctx context.Context) error {
 
 // write writes each item to its directory in the stage.
 func (p *Plan) write(ctx context.Context, stage storage.Files) error {
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	for _, item := range p.Items {
 		group.Go(func() error {
 			dir, err := ckdir.NewWriteDir(gctx, p.Engine, stage, item.Name, p.Digests.Add)

@@ -7,8 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/go-orbax/orbax/internal/parallel"
 )
 
 // defaultBudget is the budget of an engine without a Budget: a few units in flight.
@@ -206,22 +207,26 @@ func run[J any](ctx context.Context, e *Engine, w work[J]) error {
 		err = room.Acquire(ctx, weight)
 		return
 	}
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
+	one := func() (more bool, err error) {
+		job, need, weight, ok, err := take(gctx)
+		if err != nil || !ok {
+			return false, err
+		}
+		var buf []byte
+		defer func() { // also if the job ends its goroutine
+			buffers.put(buf, budget)
+			room.Release(weight)
+		}()
+		return true, w.do(gctx, job, func() (_ []byte, err error) {
+			buf, err = buffers.get(need, budget)
+			return buf, err
+		})
+	}
 	for range workers(w.jobs, w.workers) {
 		group.Go(func() error {
 			for {
-				job, need, weight, ok, err := take(gctx)
-				if err != nil || !ok {
-					return err
-				}
-				var buf []byte
-				err = w.do(gctx, job, func() (_ []byte, err error) {
-					buf, err = buffers.get(need, budget)
-					return buf, err
-				})
-				buffers.put(buf, budget)
-				room.Release(weight)
-				if err != nil {
+				if more, err := one(); err != nil || !more {
 					return err
 				}
 			}

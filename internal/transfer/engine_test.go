@@ -9,8 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -159,7 +158,7 @@ func TestEach(t *testing.T) {
 func TestEngineIsShared(t *testing.T) {
 	e := &Engine{Budget: 1 << 20}
 	var inFlight atomic.Int64
-	group, ctx := errgroup.WithContext(t.Context())
+	group, ctx := parallel.WithContext(t.Context())
 	for range 4 {
 		group.Go(func() error {
 			need := func(i int) int64 { return int64(i%5) << 18 } // up to the budget

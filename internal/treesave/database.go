@@ -6,12 +6,11 @@ import (
 	"path"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/places"
 	"github.com/go-orbax/orbax/internal/reuse"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -44,7 +43,7 @@ func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.S
 		f.noteSeals()
 	}
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.Go(func() error { return database.WriteIndex(gctx, dir, c.entries) })
 	group.Go(func() error { return p.writePlaces(gctx, tree, set.Unmerged, c.seals) })
 	if s != nil {

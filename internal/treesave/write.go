@@ -4,11 +4,10 @@ import (
 	"context"
 	"path"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/sharding"
 )
@@ -26,7 +25,7 @@ func (p *Plan) Write(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings
 	if p.storage.PlainFiles {
 		store = p.writeFiles
 	}
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	group.Go(func() error { return store(gctx, dir, s) })
 	group.Go(func() error { return WriteDocuments(gctx, dir, &p.meta, p.strings, p.shardings, p.jax) })
 	return group.Wait()
@@ -36,7 +35,7 @@ func (p *Plan) Write(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings
 // entries, except the document of the tree itself.
 func WriteDocuments(ctx context.Context, dir *ckdir.WriteDir, meta *layout.TreeMetadata, strings map[string]string,
 	shardings map[string]*sharding.Sharding, arrays []layout.ArrayMetadata) error {
-	group, gctx := errgroup.WithContext(ctx)
+	group, gctx := parallel.WithContext(ctx)
 	for _, d := range []struct {
 		name    string
 		entries int

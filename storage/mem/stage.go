@@ -147,7 +147,7 @@ func (g *stage) Commit(ctx context.Context) error {
 		err = g.store.removeItems(g.temp, items)
 	}
 	if err != nil {
-		return fmt.Errorf("%s is %w; what it replaced is left in %s: %w", g.target, fault.ErrInPlace, g.temp, err)
+		return fmt.Errorf("%s: %w; what it replaced is left in %s: %w", g.target, fault.ErrInPlace, g.temp, err)
 	}
 	return nil
 }
