@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
@@ -95,7 +96,7 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 	for _, name := range slices.Compact(names) {
 		p := Part{Name: name, Kind: "pytree"}
 		if err := lost[name]; err != nil {
-			text := problemOf(err).Error()
+			text := fault.WithoutAdvice(problemOf(err))
 			p.Error = &text
 			if kind := in.KindOf(ctx, m, name); !strings.HasPrefix(kind, "PyTree") {
 				p.Kind = kind
@@ -184,7 +185,7 @@ func describeLeaf(m *view.LeafMetadata) (Leaf, error) {
 		l.Sharding = json.RawMessage(text)
 	}
 	if m.Err != nil {
-		text := m.Err.Error()
+		text := fault.WithoutAdvice(m.Err)
 		l.Error = &text
 	}
 	return l, nil

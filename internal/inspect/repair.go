@@ -1,6 +1,9 @@
 package inspect
 
-import "github.com/go-orbax/orbax"
+import (
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/fault"
+)
 
 // Repair describes a report of [orbax.Repair]. The help of orbax repair describes its
 // JSON.
@@ -24,7 +27,7 @@ func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
 		if err == nil {
 			return nil
 		}
-		text := err.Error()
+		text := fault.WithoutAdvice(err)
 		return &text
 	}
 	r := &Repair{Path: path, Written: found.Written, Trees: []treeRepair{}}

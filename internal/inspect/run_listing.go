@@ -58,7 +58,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 		}
 		if err != nil {
 			err = problemOf(err)
-			text := err.Error()
+			text := fault.WithoutAdvice(err)
 			m.Error = &text
 			errs = append(errs, fmt.Errorf("%s: %w", fault.Shown(name), err))
 		}
