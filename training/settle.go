@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -101,9 +101,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// otherStep matches names that a step has in any format.
-var otherStep = regexp.MustCompile(`[0-9]$`)
-
 // noSteps returns the error for a root in which no step was found. It matches
 // orbax.ErrNotExist, unless an entry that may be a step cannot be read: the program must
 // not take such a root for a new run.
@@ -128,7 +125,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 			}
 			continue
 		}
-		if !o.Dir || !otherStep.MatchString(o.Name) {
+		if !o.Dir || !layout.EndsInDigit(o.Name) {
 			continue
 		}
 		is, err := orbax.IsCheckpoint(ctx, r.path(o.Name), r.open)
