@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
-	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -107,8 +106,10 @@ func patiently(ctx context.Context, f func() error) error {
 		if err := f(); !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
-		if err := future.Pause(ctx, wait/2+rand.N(wait)); err != nil {
-			return err
+		select {
+		case <-time.After(wait/2 + rand.N(wait)):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

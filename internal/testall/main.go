@@ -1,4 +1,4 @@
-// Command testall runs all tests of the module, and reports its progress:
+// Command testall runs all tests of all modules, and reports its progress:
 //
 //	go run ./internal/testall
 //
@@ -33,7 +33,7 @@ const module = "github.com/go-orbax/orbax"
 
 // slow lists the packages whose tests take more than some seconds on two cores. A slow
 // package that is missing here is only tested earlier.
-var slow = []string{"", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
+var slow = []string{"", "/coord/etcd", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
 
 // timeLimit is the time limit of one package: several times the duration of the slowest
 // package on a machine with two busy cores.
@@ -75,10 +75,10 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return err
 }
 
-// packages lists the packages of the module: first those whose tests take seconds, then
+// packages lists the packages of all modules: first those whose tests take seconds, then
 // the others, the slowest last.
 func packages(ctx context.Context) (quick, late []string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "./...")
+	cmd := exec.CommandContext(ctx, "go", "list", "work")
 	cmd.Stderr = os.Stderr
 	listed, err := cmd.Output()
 	if err != nil {

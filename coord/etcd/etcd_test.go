@@ -1,0 +1,67 @@
+package etcd_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/coord/coordtest"
+	"github.com/go-orbax/orbax/coord/etcd"
+	"github.com/go-orbax/orbax/coord/etcd/embedded"
+)
+
+// newClients returns a function that makes clients of a server that runs for the test.
+func newClients(t *testing.T) func(t *testing.T) *clientv3.Client {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Forget: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return func(t *testing.T) *clientv3.Client {
+		t.Helper()
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, DialTimeout: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close() })
+		return client
+	}
+}
+
+func TestDriver(t *testing.T) {
+	newClient := newClients(t)
+	groups := 0
+	coordtest.Test(t, func(t *testing.T, n int) []coord.Driver {
+		groups++
+		drivers := make([]coord.Driver, n)
+		var wg sync.WaitGroup
+		for rank := range n {
+			client := newClient(t)
+			wg.Go(func() {
+				g, err := etcd.Join(t.Context(), client, etcd.Options{Name: fmt.Sprint("test", groups), Rank: rank, Size: n})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				drivers[rank] = g.Driver()
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			t.FailNow()
+		}
+		for _, d := range drivers {
+			t.Cleanup(func() { d.Close() })
+		}
+		return drivers
+	})
+	left, err := newClient(t).Get(t.Context(), "test", clientv3.WithPrefix())
+	if err != nil || len(left.Kvs) > 0 {
+		t.Errorf("keys are left: %v, %v", left, err)
+	}
+}
