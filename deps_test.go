@@ -50,7 +50,7 @@ var imports = map[string]string{
 	"internal/treesave": "internal/castlog internal/ckdir internal/database internal/fault internal/layout internal/parallel internal/places internal/region internal/reuse " +
 		"internal/transfer array ocdbt sharding storage tree zarr",
 	"internal/union": "internal/ckdir internal/database internal/fault internal/layout internal/pytree internal/transfer internal/treesave internal/zarray " +
-		"ocdbt sharding tree zarr",
+		"ocdbt sharding storage tree zarr",
 	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
 		"google.golang.org/protobuf",
 	"transform":           "internal/fault array tree view",

@@ -9,11 +9,13 @@ import (
 
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/pytree"
+	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -41,6 +43,11 @@ import (
 // Some checkpoints have no such record: those of earlier versions, arrays that Orbax
 // saved as a part of the checkpoint, and sessions of partial saves that Orbax finalized
 // or began to finalize. In these Verify does not find a whole chunk in a wrong place.
+//
+// The loss of the index over the databases of a pytree, its manifest.ocdbt, is damage if
+// this package has made the checkpoint of a session of partial saves, although this package
+// can load it without one. [Repair] makes a new index. In a checkpoint of Orbax nothing
+// shows whether there was an index.
 //
 // The loss of the digest file is damage if another file shows that there was one:
 // go-orbax.places or go-orbax.chunks of a pytree, go-orbax.handlers or partial_save.json.
@@ -119,6 +126,9 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, cfg *verifyCon
 	switch {
 	case isTree: // all that is stored, which may be more than the handler shows
 		errs := pytree.Verify(ctx, c.itemDir(name), pytree.Options(cfg.handler))
+		if lost := c.lostIndex(ctx, name); lost != nil {
+			errs = append(errs, lost)
+		}
 		if len(errs) == 0 && err != nil {
 			errs = []error{err}
 		}
@@ -175,6 +185,26 @@ func (c *Checkpoint) verifyJSON(ctx context.Context, name string) error {
 		errs = append(errs, fmt.Errorf("%w: checkpointable %q has no document", fault.ErrCorrupt, name))
 	}
 	return errors.Join(errs...)
+}
+
+// lostIndex returns an error if a pytree that this package made of the parts of a session
+// has lost the index of their databases. This package reads the databases without it, and
+// Orbax does not. In a checkpoint of Orbax nothing shows whether there was an index.
+func (c *Checkpoint) lostIndex(ctx context.Context, name string) error {
+	if c.found.Digests == nil || !c.found.Digests.Has(layout.PartsFile) {
+		return nil
+	}
+	databases, err := database.Names(ctx, c.itemDir(name))
+	if err != nil || len(databases) == 0 {
+		return err
+	}
+	manifest := path.Join(name, ocdbt.ManifestName)
+	_, err = c.found.At.Join(manifest).Stat(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: missing file %s, the index of its databases, without which Orbax cannot load it", fault.ErrCorrupt, manifest)
+		return fault.Advise(err, fault.Repair, "Repair makes a new one")
+	}
+	return err
 }
 
 // lostDigests returns an error if the digest file is missing beside a file that only this

@@ -29,8 +29,11 @@ type Properties struct {
 	WriteUnit int64
 	// Sequential says that the bytes of a file must be written in their order.
 	Sequential bool
-	// Concurrency is how many reads and writes the store can do at the same time. 0
-	// leaves the choice to the caller.
+	// Concurrency is how many reads and writes of one plan the store should get at the
+	// same time. A plan is the reads or the writes of one call of this module, such as a
+	// load or a save, for one checkpointable. Several calls, and the checkpointables of one
+	// call, do not count each other's requests: a store with a hard limit must limit itself.
+	// 0 leaves the choice to the caller.
 	Concurrency int
 }
 

@@ -238,12 +238,14 @@ func (p *planner) runFull(ctx context.Context, most int) error {
 // they share an engine, whose budget then bounds all of them.
 func (p *planner) run(ctx context.Context) error {
 	group, gctx := parallel.WithContext(ctx)
-	group.SetLimit(dirsAtOnce)
+	limit := dirsAtOnce
 	for _, dir := range p.dirs {
+		limit = transfer.AtOnce(dir.At.Store.Properties(), limit)
 		if dir.Engine == nil || dir.Engine != p.dirs[0].Engine {
-			group.SetLimit(1)
+			limit = 1
 		}
 	}
+	group.SetLimit(limit)
 	for _, dir := range p.dirs {
 		group.Go(func() error { return (*transfer.Dir)(dir).ReadAll(gctx, p.reads[dir]) })
 	}

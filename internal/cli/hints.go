@@ -50,6 +50,8 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 		return "--follow-links follows such links; use it only for a checkpoint that you trust"
 	case remedy == fault.FillMissing && fills:
 		return "--fill-missing gives missing chunks the fill value, as zarr does"
+	case remedy == fault.Repair:
+		return "nothing is lost, but Orbax in Python cannot load it without the index; see " + repairCommand(ctx, lib.Path)
 	case remedy == fault.Delete:
 		return command("rm", lib.Path) + " removes it"
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // Broken holds, by name, the data files of a database that lack some of its values. The
@@ -45,10 +46,10 @@ func (f BrokenFile) Check(end int64) error {
 const filesAtOnce = 16
 
 // FindBroken looks once at each data file that holds some of values. where returns the
-// directory of a file and its name there. FindBroken fails only with the error of ctx.
-func FindBroken(ctx context.Context, values iter.Seq[ocdbt.Value], where func(file string) (*ckdir.ReadDir, string, error)) (Broken, error) {
+// directory of a file and its name there, and p are the properties of its store. FindBroken fails only with the error of ctx.
+func FindBroken(ctx context.Context, p storage.Properties, values iter.Seq[ocdbt.Value], where func(file string) (*ckdir.ReadDir, string, error)) (Broken, error) {
 	var group parallel.Group
-	group.SetLimit(filesAtOnce)
+	group.SetLimit(transfer.AtOnce(p, filesAtOnce))
 	var mu sync.Mutex
 	var broken Broken
 	for file, need := range endsOf(values) {

@@ -32,7 +32,7 @@ func TestFindBrokenCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	values := slices.Values([]ocdbt.Value{{Ref: ocdbt.Ref{File: "d/x", Length: 1}}})
-	broken, err := FindBroken(ctx, values, func(file string) (*ckdir.ReadDir, string, error) { return dir, file, nil })
+	broken, err := FindBroken(ctx, dir.At().Store.Properties(), values, func(file string) (*ckdir.ReadDir, string, error) { return dir, file, nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", broken, err)
 	}

@@ -19,6 +19,7 @@ const (
 	PartialAbort Remedy = "partial.Abort"
 	DType        Remedy = "Storage.DType"
 	Flat         Remedy = "Flat"
+	Repair       Remedy = "Repair"
 )
 
 // Advised is an error whose message ends with advice on what to do.

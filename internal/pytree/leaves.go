@@ -9,6 +9,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/parallel"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -72,7 +73,7 @@ func (o *opener) each(n int, find func(i int)) error {
 		return nil
 	}
 	var group parallel.Group
-	group.SetLimit(atOnce)
+	group.SetLimit(transfer.AtOnce(o.properties(), atOnce))
 	for i := range n {
 		group.Go(func() error {
 			find(i)

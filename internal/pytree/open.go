@@ -16,9 +16,11 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/tensors"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/internal/zarray"
 	"github.com/go-orbax/orbax/ocdbt"
 	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -86,7 +88,11 @@ func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*op
 	}
 	o := newOpener(dir, options)
 	documents := make(chan error, 1)
-	go parallel.Call(func() error { return o.readDocuments(ctx) }, func(err error) { documents <- err })
+	if transfer.AtOnce(o.properties(), 2) > 1 {
+		go parallel.Call(func() error { return o.readDocuments(ctx) }, func(err error) { documents <- err })
+	} else {
+		documents <- o.readDocuments(ctx)
+	}
 	o.meta, err = layout.ParseTree(doc)
 	if err == nil {
 		o.aggregate, err = readAggregate(ctx, dir)
@@ -103,6 +109,9 @@ func describeTree(ctx context.Context, dir *ckdir.ReadDir, options Options) (*op
 	}
 	return o, nil
 }
+
+// properties returns those of the store.
+func (o *opener) properties() storage.Properties { return o.dir.At().Store.Properties() }
 
 // tree returns the tree of all leaves.
 func (o *opener) tree(ctx context.Context) (*stored, error) {
@@ -195,7 +204,7 @@ func (o *opener) readDatabase(ctx context.Context) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	o.broken, err = database.FindBroken(ctx, o.values.All(), func(file string) (*ckdir.ReadDir, string, error) { return o.dir, file, nil })
+	o.broken, err = database.FindBroken(ctx, o.properties(), o.values.All(), func(file string) (*ckdir.ReadDir, string, error) { return o.dir, file, nil })
 	return true, err
 }
 

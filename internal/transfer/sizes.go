@@ -35,6 +35,8 @@ func (e *Engine) sizesOf(p storage.Properties) sizes {
 	if e != nil {
 		most = max(most, e.budget()/4)
 	}
+	// A store may say nothing that makes sense, and is then taken for a disk.
+	p.ReadUnit, p.ReadGap, p.WriteUnit = max(p.ReadUnit, 0), max(p.ReadGap, 0), max(p.WriteUnit, 0)
 	s := sizes{
 		joined:  min(cmp.Or(p.ReadUnit, cheapRead), most),
 		gap:     cmp.Or(p.ReadGap, 64<<10),
@@ -47,6 +49,15 @@ func (e *Engine) sizesOf(p storage.Properties) sizes {
 		s.read, s.step = int(p.ReadUnit), int(p.ReadUnit)
 	}
 	return s
+}
+
+// AtOnce returns how many of at most n functions that read documents may run at the same
+// time: as many as the store can do.
+func AtOnce(p storage.Properties, n int) int {
+	if p.Concurrency > 0 {
+		n = min(n, p.Concurrency)
+	}
+	return n
 }
 
 // workers returns how many of so many jobs are in flight at the same time: as many as the

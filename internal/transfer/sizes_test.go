@@ -101,6 +101,7 @@ func TestSizes(t *testing.T) {
 		"dear":              {storage.Properties{ReadUnit: 4 * mib, ReadGap: mib, WriteUnit: 2 * mib}, 5, 4 * mib, 4 * mib, 0},
 		"one by one":        {storage.Properties{ReadUnit: mib, Concurrency: 1}, 16, mib, 16 * mib, 1},
 		"beyond the budget": {storage.Properties{ReadUnit: 1 << 30, WriteUnit: 1 << 30}, 5, 17 * mib, 24 * mib, 0},
+		"negative":          {storage.Properties{ReadUnit: -1, ReadGap: -1, WriteUnit: -1, Concurrency: -1}, 64, stepBytes, 16 * mib, 0},
 		"in order":          {storage.Properties{WriteUnit: mib, Sequential: true}, 64, stepBytes, 2 * mib, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

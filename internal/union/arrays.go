@@ -17,6 +17,7 @@ import (
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/internal/zarray"
 	"github.com/go-orbax/orbax/ocdbt"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/zarr"
 )
 
@@ -131,7 +132,11 @@ func (o *unionOpener) findValues(ctx context.Context, format int, name string, v
 // checkData checks that the data files of the databases exist, and are as long as their
 // values need.
 func (o *unionOpener) checkData(ctx context.Context) error {
-	broken, err := database.FindBroken(ctx, o.values.All(), o.dataFile)
+	var p storage.Properties
+	for _, db := range o.databases { // all in one store
+		p = db.input.Dir.At().Store.Properties()
+	}
+	broken, err := database.FindBroken(ctx, p, o.values.All(), o.dataFile)
 	if err != nil {
 		return err
 	}
