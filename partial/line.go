@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -106,10 +107,8 @@ func patiently(ctx context.Context, f func() error) error {
 		if err := f(); !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
-		select {
-		case <-time.After(wait/2 + rand.N(wait)):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := future.Pause(ctx, wait/2+rand.N(wait)); err != nil {
+			return err
 		}
 	}
 }

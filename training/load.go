@@ -10,6 +10,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 )
 
 // Open opens a step, which may be [LatestStep]. If there is none the error matches
@@ -43,7 +44,7 @@ func whileMoving(ctx context.Context, do func() (moved bool, err error)) error {
 		if !moved || n == maxLooks {
 			return err
 		}
-		if err := pause(ctx, time.Duration(n-1)*time.Millisecond); err != nil {
+		if err := future.Pause(ctx, time.Duration(n-1)*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -79,7 +79,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 		err = orbax.ErrNotExist
 	}
 	if err != nil {
-		return nil, err
+		return nil, fault.WithCause(ctx, err)
 	}
 	all := new(entries)
 	for _, e := range infos {
@@ -97,7 +97,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 		err = orbax.ErrNotExist
 	}
 	all.changed = info.ModTime
-	return all, err
+	return all, fault.WithCause(ctx, err)
 }
 
 // inspect describes a step by its documents, which read reads. A damaged step has Err.

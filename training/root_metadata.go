@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -141,7 +142,7 @@ func (r *root) writeMetadata(ctx context.Context, custom any, log *slog.Logger) 
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fault.ErrBusy) {
 			return err
 		}
-		if err := pause(ctx, metadataWait); err != nil { // another program is writing them
+		if err := future.Pause(ctx, metadataWait); err != nil { // another program is writing them
 			return err
 		}
 	}
@@ -203,7 +204,7 @@ func (r *root) check(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return err
+		return fault.WithCause(ctx, err)
 	case !info.Dir:
 		return fmt.Errorf("%w: the root is a file", fault.ErrInvalidCheckpoint)
 	}

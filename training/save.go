@@ -173,7 +173,7 @@ func (c *Checkpointer) accept(ctx context.Context, step int, s *save.Config) (*R
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fault.WithCause(ctx, ctx.Err())
 	}
 	ready := false
 	defer func() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/future"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -84,20 +85,11 @@ func (r *root) settled(ctx context.Context, look func(*entries) (sure bool, err 
 		case before == nil && len(now.steps) > 0:
 			// The entries are gone; others are there by now.
 		default:
-			if err := pause(ctx, tick); err != nil {
+			if err := future.Pause(ctx, tick); err != nil {
 				return err
 			}
 		}
 		before = now
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -5,7 +5,9 @@ package future
 import (
 	"context"
 	"sync"
+	"time"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/parallel"
 )
 
@@ -62,7 +64,8 @@ func (f *Future[T]) Ended() bool {
 	}
 }
 
-// Wait waits for the outcome. If ctx ends before there is one, Wait returns its cause.
+// Wait waits for the outcome. If ctx ends before there is one, Wait returns its error with
+// its cause.
 func (f *Future[T]) Wait(ctx context.Context) error {
 	if f.Ended() { // an outcome counts even when ctx has ended; a select could take either
 		return nil
@@ -71,7 +74,7 @@ func (f *Future[T]) Wait(ctx context.Context) error {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fault.WithCause(ctx, ctx.Err())
 	}
 }
 
@@ -92,4 +95,14 @@ func (f *Future[T]) Then(call func(T, error)) {
 	}
 	f.mu.Unlock()
 	call(f.value, f.err)
+}
+
+// Pause waits for a time. If ctx ends first, Pause returns its error with its cause.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return fault.WithCause(ctx, ctx.Err())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/future"
 )
@@ -17,8 +18,14 @@ func TestWait(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	if err := f.Wait(ctx); err != stop {
+	if err := f.Wait(ctx); !errors.Is(err, stop) || !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait ended with %v, want %v", err, stop)
+	}
+	if err := future.Pause(ctx, time.Hour); !errors.Is(err, stop) || !errors.Is(err, context.Canceled) {
+		t.Errorf("the pause ended with %v, want %v", err, stop)
+	}
+	if err := future.Pause(t.Context(), time.Millisecond); err != nil {
+		t.Error(err)
 	}
 	if f.Ended() {
 		t.Error("there is an outcome while the work goes on")

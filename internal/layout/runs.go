@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -40,7 +41,7 @@ func RunsIn(ctx context.Context, at storage.Location, entries []storage.Info, is
 		}
 		is, err := isRun(ctx, at.Join(e.Name), isStep == nil || !isStep(e.Name))
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, fault.WithCause(ctx, ctx.Err())
 		}
 		if is {
 			runs = append(runs, e.Name)
