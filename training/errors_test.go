@@ -150,17 +150,20 @@ func TestErrorOfAWaitHasTheCause(t *testing.T) {
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(signal)
 	for what, f := range map[string]func() error{
-		"Result":  func() error { _, err := resp.Result(ended); return err },
-		"Wait":    func() error { return c.Wait(ended) },
-		"Save":    func() error { _, err := c.Save(ended, 2, stateOf(2)); return err },
-		"Load":    func() error { _, err := c.Load(ended, training.LatestStep); return err },
-		"Resume":  func() error { _, err := c.Resume(ended, &runState{}); return err },
-		"Reload":  func() error { return c.Reload(ended) },
-		"New":     func() error { _, err := training.New(ended, c.Root(), training.Options{}); return err },
-		"Latest":  func() error { _, err := training.Latest(ended, c.Root(), training.ReadOptions{}); return err },
-		"Steps":   func() error { _, err := training.Steps(ended, c.Root(), training.ReadOptions{}); return err },
-		"Delete":  func() error { return c.Delete(ended, 1) },
-		"SaveAll": func() error { _, err := c.SaveCheckpointables(ended, 2, map[string]any{"a": 1}); return err },
+		"Result":       func() error { _, err := resp.Result(ended); return err },
+		"Wait":         func() error { return c.Wait(ended) },
+		"Save":         func() error { _, err := c.Save(ended, 2, stateOf(2)); return err },
+		"Load":         func() error { _, err := c.Load(ended, training.LatestStep); return err },
+		"Resume":       func() error { _, err := c.Resume(ended, &runState{}); return err },
+		"Reload":       func() error { return c.Reload(ended) },
+		"New":          func() error { _, err := training.New(ended, c.Root(), training.Options{}); return err },
+		"Latest":       func() error { _, err := training.Latest(ended, c.Root(), training.ReadOptions{}); return err },
+		"Steps":        func() error { _, err := training.Steps(ended, c.Root(), training.ReadOptions{}); return err },
+		"Delete":       func() error { return c.Delete(ended, 1) },
+		"Metadata":     func() error { _, err := training.Metadata(ended, c.Root(), training.ReadOptions{}); return err },
+		"RootMetadata": func() error { _, err := c.RootMetadata(ended); return err },
+		"Open":         func() error { _, err := c.Open(ended, training.LatestStep); return err },
+		"SaveAll":      func() error { _, err := c.SaveCheckpointables(ended, 2, map[string]any{"a": 1}); return err },
 	} {
 		if err := f(); !errors.Is(err, context.Canceled) || !errors.Is(err, signal) {
 			t.Errorf("%s: %v", what, err)

@@ -60,7 +60,7 @@ func (r *root) metadata(ctx context.Context) (*RootMetadata, error) {
 		custom, err = map[string]any{}, nil
 	}
 	if err != nil {
-		return nil, r.wrap("metadata", noStep, err)
+		return nil, r.wrap("metadata", noStep, fault.WithCause(ctx, err))
 	}
 	return &RootMetadata{Root: r.name, Custom: custom}, nil
 }
