@@ -193,19 +193,8 @@ func (p PartitionSpec) validate(m *Mesh) error {
 // the error matches orbax.ErrShape. The shards of a Raw layout are unknown; the error
 // matches orbax.ErrUnsupported.
 func (s *Sharding) ShardShape(shape []int) ([]int, error) {
-	if err := s.Validate(); err != nil {
+	if err := s.checkShape(shape); err != nil {
 		return nil, err
-	}
-	if s.Raw != "" {
-		return nil, fmt.Errorf("%w: sharding %s", fault.ErrUnsupported, s)
-	}
-	for _, d := range shape {
-		if d < 0 {
-			return nil, fmt.Errorf("%w: negative dimension in %v", fault.ErrShape, shape)
-		}
-	}
-	if len(s.Spec) > len(shape) {
-		return nil, fmt.Errorf("%w: partition spec %v has %d entries, an array of shape %v has %d axes", fault.ErrShape, s.Spec, len(s.Spec), shape, len(shape))
 	}
 	shard := slices.Clone(shape)
 	for i, axes := range s.Spec {
