@@ -39,8 +39,8 @@ type Options struct {
 	//
 	// If Preempted is nil, and the policy is that one or an [AnySavePolicy] that contains
 	// it, SIGTERM announces it. From [New] to Close the program must then end by itself
-	// after that signal; see [Checkpointer.Preempted]. Once the Checkpointer has handled
-	// the signal, a second one ends the program as usual.
+	// after that signal; see [Checkpointer.Preempted]. Another SIGTERM that comes a second
+	// or more after the first ends the program as usual.
 	Preempted <-chan struct{}
 	// CleanTemporary makes [New] also remove the temporary directories, of steps and of
 	// the root's metadata, that saves of Orbax in Python have left. These hold no lock,

@@ -5,12 +5,14 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // preemption records whether the program is about to be ended.
 type preemption struct {
-	notice  <-chan struct{} // from the program
-	signals chan os.Signal  // from the system
+	notice    <-chan struct{} // from the program
+	stop      func()          // stops listening to the system
+	listening sync.WaitGroup
 
 	mu       sync.Mutex
 	reached  bool
@@ -20,12 +22,42 @@ type preemption struct {
 
 // newPreemption starts to listen for the notice, if the policy needs it.
 func newPreemption(o *Options) *preemption {
-	p := &preemption{notice: o.Preempted}
+	p := &preemption{notice: o.Preempted, stop: func() {}}
 	if p.notice == nil && looksForPreemption(o.SaveDecision) {
-		p.signals = make(chan os.Signal, 1)
-		signal.Notify(p.signals, syscall.SIGTERM)
+		p.listen()
 	}
 	return p
+}
+
+// oneNotice is how long further SIGTERMs count as the first one. A supervisor may send it
+// to the process and to the group of the process.
+const oneNotice = time.Second
+
+// listen takes SIGTERM as the notice. A later one ends the process, even if the program
+// never asks for the notice.
+func (p *preemption) listen() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	closed := make(chan struct{})
+	p.listening.Go(func() {
+		defer signal.Stop(signals)
+		select {
+		case <-closed:
+			return
+		case <-signals:
+		}
+		p.mu.Lock()
+		p.reached = true
+		p.mu.Unlock()
+		select {
+		case <-closed:
+		case <-time.After(oneNotice):
+		}
+	})
+	p.stop = sync.OnceFunc(func() {
+		close(closed)
+		p.listening.Wait()
+	})
 }
 
 func looksForPreemption(policy SaveDecisionPolicy) bool {
@@ -51,9 +83,6 @@ func (p *preemption) look() (reached, unserved bool) {
 		select {
 		case <-p.notice:
 			p.reached = true
-		case <-p.signals:
-			p.reached = true
-			signal.Stop(p.signals)
 		default:
 		}
 	}
@@ -84,10 +113,4 @@ func (p *preemption) missed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.served = false
-}
-
-func (p *preemption) stop() {
-	if p.signals != nil {
-		signal.Stop(p.signals)
-	}
 }
