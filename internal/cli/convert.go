@@ -126,7 +126,7 @@ Convert makes missing parent directories of DST.` + exitHelp,
 			if err != nil {
 				return f.withPlace(cmd.Context(), args[0], convertError(err))
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(args[1]), inspect.Plural(done.Leaves, "leaf"), fault.Size(done.Bytes), pace(done.Bytes, time.Since(start)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s  %s\n", fault.Shown(fault.Redacted(args[1])), inspect.Plural(done.Leaves, "leaf"), fault.Size(done.Bytes), pace(done.Bytes, time.Since(start)))
 			return err
 		},
 	}

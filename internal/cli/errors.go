@@ -75,12 +75,17 @@ func report(w io.Writer, command string, err error, hint string) {
 		return
 	}
 	fmt.Fprintf(w, "%s: %s\n", command, describe(err))
-	if hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", hint)
-	}
+	printHint(w, hint)
 	var usage usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(w, "Run '%s --help' for usage.\n", command)
+	}
+}
+
+// printHint writes a hint unless it is "". A hint may have names and URLs in it.
+func printHint(w io.Writer, hint string) {
+	if hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", fault.Printable(hint))
 	}
 }
 

@@ -60,7 +60,7 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	}
 	at, placeErr := c.locate(ctx, lib.Path)
 	if placeErr != nil {
-		if isURL(lib.Path) && errors.Is(err, orbax.ErrUnsupported) && errors.Is(placeErr, orbax.ErrUnsupported) {
+		if layout.IsURL(lib.Path) && errors.Is(err, orbax.ErrUnsupported) && errors.Is(placeErr, orbax.ErrUnsupported) {
 			return noStoreHint
 		}
 		return ""
@@ -91,7 +91,7 @@ func (c Config) absentHint(ctx context.Context, path string, at storage.Location
 		return command("partial", "finalize", path) + " makes the checkpoint of its session's parts"
 	}
 	if near := closestPath(ctx, at, mayBeCheckpoint); near != "" && !removal {
-		return "did you mean " + near + "?"
+		return "did you mean " + fault.Shown(near) + "?"
 	}
 	return c.besideHint(ctx, at, removal)
 }
@@ -119,7 +119,7 @@ func hintText(h inspect.Hint) string {
 	case inspect.PrintsMetrics:
 		return command("cat", h.Checkpoint, h.Names[0]) + " prints the metrics"
 	case inspect.OfCheckpoint:
-		return "give the checkpoint's path: " + h.Checkpoint
+		return "give the checkpoint's path: " + fault.Shown(h.Checkpoint)
 	case inspect.NotRaw:
 		return "leave out --raw"
 	case inspect.NoPreview:

@@ -237,3 +237,25 @@ func TestEscapedJSON(t *testing.T) {
 		t.Errorf("got %q, want %q", got["v"], want)
 	}
 }
+
+// TestHostilePaths gives advice about checkpoints with hostile names: the name of a
+// checkpoint is a part of one line.
+func TestHostilePaths(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for i, name := range hostileNames {
+		ck := filepath.Join(fmt.Sprint(i), name)
+		if err := orbax.Save(t.Context(), ck, map[string]any{"a": 1}); err != nil {
+			t.Fatal(err)
+		}
+		for hint, args := range map[string][]string{
+			"did you mean ":                {"verify", ck + "x"},
+			"give the checkpoint's path: ": {"cat", filepath.Join(ck, "state", "no"), "a"},
+		} {
+			var out bytes.Buffer
+			Run(t.Context(), args, Config{Out: &out, Err: &out})
+			if !strings.Contains(out.String(), "\nhint: "+hint+`"`) || strings.Contains(out.String(), "\nOK  forged") {
+				t.Errorf("orbax %q: %q, want a hint that quotes the path", args, &out)
+			}
+		}
+	}
+}

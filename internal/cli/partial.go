@@ -65,7 +65,7 @@ Sessions that cannot be read are errors; the others are listed.` + exitHelp,
 				return err
 			}
 			if len(sessions) == 0 && err == nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", fault.Shown(args[0]))
+				fmt.Fprintf(cmd.ErrOrStderr(), "no sessions in %s\n", fault.Shown(fault.Redacted(args[0])))
 			}
 			printSessions(cmd.OutOrStdout(), sessions)
 			return err
@@ -89,11 +89,11 @@ that no Python process is still saving into the session.` + exitHelp,
 		Args:    exactly("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, start := cmd.Context(), time.Now()
-			line := fault.Shown(args[0])
+			line := fault.Shown(fault.Redacted(args[0]))
 			s, err := partial.Open(ctx, args[0], orbax.In(c.Store))
 			switch {
 			case err == nil:
-				line = fmt.Sprintf("%s  %s  %s", fault.Shown(s.Path), inspect.Plural(len(s.Parts), "part"), inspect.Plural(inspect.DescribeSession(s).LeafCount(), "leaf"))
+				line = fmt.Sprintf("%s  %s  %s", fault.Shown(fault.Redacted(s.Path)), inspect.Plural(len(s.Parts), "part"), inspect.Plural(inspect.DescribeSession(s).LeafCount(), "leaf"))
 			case errors.Is(err, orbax.ErrNotExist):
 				line += "  was finalized before"
 			} // after another error Finalize finds out whether it can make the checkpoint

@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/inspect"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
-
-// isURL reports whether a path has a scheme.
-func isURL(name string) bool { return strings.Contains(name, "://") }
 
 // locate returns the location of a path of the command line. A file:// URL is called by
 // its path in messages.
 func (c Config) locate(ctx context.Context, given string) (storage.Location, error) {
 	at, err := inspect.Inspector{Store: c.Store}.Locate(ctx, given)
-	if path, ok := at.LocalPath(); ok && isURL(at.Called) {
+	if path, ok := at.LocalPath(); ok && layout.IsURL(at.Called) {
 		at.Called = path
 	}
 	return at, err
@@ -31,7 +28,7 @@ func (c Config) argument(ctx context.Context, given string) (storage.Location, e
 		return at, nil
 	}
 	err = fmt.Errorf("%s: %w", given, err)
-	if isURL(given) && errors.Is(err, orbax.ErrUnsupported) {
+	if layout.IsURL(given) && errors.Is(err, orbax.ErrUnsupported) {
 		err = withHint(err, noStoreHint)
 	}
 	return storage.Location{}, err

@@ -35,7 +35,8 @@ type Config struct {
 	// Store, if not nil, is the store in which the paths of the command line are names;
 	// see [orbax.In]. A SRC or DST of convert whose name ends with .safetensors is on the
 	// local disk all the same. If Store is nil, paths are paths on the local disk and
-	// URLs of registered schemes.
+	// URLs of registered schemes. Neither Out nor Err shows the credentials of a URL: in
+	// text and in documents, xxxxx replaces its user and the values of its query.
 	Store storage.Store
 }
 

@@ -66,7 +66,7 @@ func TestStore(t *testing.T) {
 		{"cat imported a", exitOK, "[1. 2. 3.]"},
 		{"repair one", exitOK, "NOTHING TO REPAIR  one"},
 		{"repair processes", exitDamaged, "hint: --apply repairs it"},
-		{"verify processes", exitOK, "hint: nothing is lost"},
+		{"verify processes", exitDamaged, "hint: nothing is lost"},
 		{"repair --apply processes", exitOK, "REPAIRED  processes"},
 		{"repair processes", exitOK, "OK  processes"},
 		{"partial ls sessions", exitOK, "sessions/ck "},

@@ -79,8 +79,8 @@ arguments, in which the steps of a run take its place. It has these members:
 						return err
 					}
 				}
-				if text := c.verdictHint(cmd.Context(), v); hint && !asJSON && text != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "hint: %s\n", text)
+				if hint && !asJSON {
+					printHint(cmd.ErrOrStderr(), c.verdictHint(cmd.Context(), v))
 				}
 				return nil
 			}

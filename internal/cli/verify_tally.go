@@ -51,7 +51,7 @@ func (t *tally) add(v *inspect.Verdict) {
 // intact checkpoint beside them is among the arguments, as with a pattern of the shell.
 func (t *tally) lacking() (missing []*inspect.Verdict) {
 	for _, v := range t.pending {
-		if !(inspect.IsBeside(v.Path) && t.whole[t.dirOf(v)]) {
+		if !(inspect.IsBeside(t.nameOf(v)) && t.whole[t.dirOf(v)]) {
 			missing = append(missing, v)
 		}
 	}
@@ -67,9 +67,12 @@ func (t *tally) err() error {
 }
 
 // dirOf returns the directory that contains the checkpoint.
-func (t *tally) dirOf(v *inspect.Verdict) string {
-	if at, err := t.in.Locate(context.Background(), v.Path); err == nil {
-		return at.Dir().Name
+func (t *tally) dirOf(v *inspect.Verdict) string { return path.Dir(t.nameOf(v)) }
+
+// nameOf returns the name of the checkpoint in its store.
+func (t *tally) nameOf(v *inspect.Verdict) string {
+	if at, err := t.in.Locate(context.Background(), v.Given); err == nil {
+		return at.Name
 	}
-	return path.Dir(v.Path)
+	return v.Given
 }

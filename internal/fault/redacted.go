@@ -34,11 +34,11 @@ func Redacted(text string) string {
 // redactQuery returns a query, which begins with its question mark, without its values. A
 // name without a value may be one.
 func redactQuery(query string) string {
-	if query == "?" {
+	end := len(strings.TrimRight(query, ":;,.?)'`")) // punctuation of the message follows
+	if end <= 1 {
 		return query
 	}
-	end := len(strings.TrimRight(query, ":;,.)'")) // punctuation of the message follows
-	pairs := strings.Split(query[1:max(end, 1)], "&")
+	pairs := strings.Split(query[1:end], "&")
 	for i, pair := range pairs {
 		name, _, has := strings.Cut(pair, "=")
 		if has {
@@ -47,5 +47,5 @@ func redactQuery(query string) string {
 			pairs[i] = "xxxxx"
 		}
 	}
-	return "?" + strings.Join(pairs, "&") + query[max(end, 1):]
+	return "?" + strings.Join(pairs, "&") + query[end:]
 }

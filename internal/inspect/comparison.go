@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
@@ -58,7 +59,7 @@ func (in Inspector) Diff(ctx context.Context, a, b, name string, patterns []stri
 	if i := slices.Index(used, false); i >= 0 {
 		return nil, withNames(fmt.Errorf("no leaf matches %q", patterns[i]), AnyLeaf)
 	}
-	return &Comparison{A: a, B: b, Found: found}, nil
+	return &Comparison{A: fault.Redacted(a), B: fault.Redacted(b), Found: found}, nil
 }
 
 // OnlyKeys reports whether the trees differ only in the division of paths into keys. An

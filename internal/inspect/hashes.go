@@ -42,7 +42,7 @@ func (in Inspector) Hash(ctx context.Context, path, name string, patterns []stri
 	}
 	defer ck.Close()
 	names := PartNames(ck, name)
-	h := &Hashes{Path: path}
+	h := &Hashes{Path: fault.Redacted(path)}
 	trees := 0
 	for _, n := range names {
 		part := hashedPart{Name: n}

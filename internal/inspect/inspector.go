@@ -97,7 +97,11 @@ func (in Inspector) Enclosing(ctx context.Context, of string) (outer, rest strin
 	if local, ok := around.LocalPath(); ok {
 		return local, path.Clean(rest)
 	}
-	return strings.TrimRight(around.String(), "/"), path.Clean(rest)
+	outer, query := around.String(), ""
+	if at := strings.IndexAny(outer, "?#"); at >= 0 && layout.IsURL(outer) {
+		outer, query = outer[:at], outer[at:]
+	}
+	return strings.TrimRight(outer, "/") + query, path.Clean(rest)
 }
 
 // IsDamage reports whether err means that data differs from the written data, or is

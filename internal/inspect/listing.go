@@ -83,7 +83,7 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 		return nil, err
 	}
 	l := &Listing{
-		Path:       path,
+		Path:       fault.Redacted(path),
 		InitTime:   known(m.InitTime),
 		CommitTime: known(m.CommitTime),
 		Custom:     Values{m.Custom},

@@ -30,7 +30,7 @@ func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
 		text := fault.WithoutAdvice(err)
 		return &text
 	}
-	r := &Repair{Path: path, Written: found.Written, Trees: []treeRepair{}}
+	r := &Repair{Path: fault.Redacted(path), Written: found.Written, Trees: []treeRepair{}}
 	for _, t := range found.Trees {
 		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})
 	}

@@ -137,15 +137,15 @@ func isSession(name string) bool {
 // directory is unfinished instead of damaged, or if it is not a checkpoint but has the
 // metadata of a run.
 func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
+	at, locateErr := in.Locate(ctx, v.Given)
 	if isUnfinishedSave(err) {
 		reason := strings.Join(v.Problems, "; ")
 		v.Status, v.Note, v.Reason, v.Problems = StatusUnfinished, unfinishedSave, &reason, []string{}
-		if isSession(v.Path) {
+		if locateErr == nil && isSession(at.Name) {
 			v.Note = unfinishedParts
 		}
 		return
 	}
-	at, locateErr := in.Locate(ctx, v.Path)
 	if locateErr != nil || at.Base() != layout.RootMetadataDir || !errors.Is(err, orbax.ErrInvalidCheckpoint) {
 		return
 	}
@@ -196,14 +196,14 @@ func inRun(run storage.Location, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &orbax.Error{Op: "verify", Path: run.String(), Err: err}
+	return &orbax.Error{Op: "verify", Path: run.Path(), Err: err}
 }
 
 // Verify verifies the checkpoints of a run and reports on each. It begins with the steps
 // in order, continues with the other checkpoints and the unfinished saves, and ends with
 // the run as a whole. It reports on the run's metadata only if they are damaged.
 func (r *Run) Verify(ctx context.Context, report func(*Verdict) error) error {
-	total := &Verdict{Path: r.at.String(), Status: StatusOK, IsRun: true}
+	total := &Verdict{Path: r.at.String(), Given: r.at.Path(), Status: StatusOK, IsRun: true}
 	var bad []string
 	steps, others, unfinished := 0, 0, 0
 	for _, name := range slices.Concat(r.steps, r.others, r.unfinished) {

@@ -71,7 +71,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 		l.Custom = Values{m.Custom}
 	}
 	if len(errs) > 0 {
-		l.Err = InCheckpoint(r.at.String(), errors.Join(errs...))
+		l.Err = InCheckpoint(r.at.Path(), errors.Join(errs...))
 	}
 	return l, nil
 }

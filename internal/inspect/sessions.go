@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/partial"
 )
 
@@ -16,7 +15,8 @@ import (
 // is the result if path is the path of a session or of its checkpoint.
 func (in Inspector) Sessions(ctx context.Context, path string) ([]*partial.Session, error) {
 	found, err := partial.Sessions(ctx, path, orbax.In(in.Store))
-	if !strings.HasSuffix(strings.TrimRight(path, "/"), layout.PartialSuffix) && !errors.Is(err, orbax.ErrNotExist) {
+	at, locateErr := in.Locate(ctx, path)
+	if (locateErr != nil || !isSession(at.Name)) && !errors.Is(err, orbax.ErrNotExist) {
 		return found, err
 	}
 	s, openErr := partial.Open(ctx, path, orbax.In(in.Store))
@@ -51,7 +51,7 @@ func DescribeSessions(found []*partial.Session) []Session {
 
 // DescribeSession describes a session.
 func DescribeSession(s *partial.Session) Session {
-	d := Session{Path: s.Path, Parts: []sessionPart{}}
+	d := Session{Path: fault.Redacted(s.Path), Parts: []sessionPart{}}
 	for _, p := range s.Parts {
 		part := sessionPart{Saved: known(p.Saved), Leaves: []string{}, Bytes: p.Bytes}
 		if p.Name != "" {

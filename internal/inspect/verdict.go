@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/view"
 )
@@ -34,7 +35,9 @@ type Verdict struct {
 	// Reason, for an unfinished checkpoint, says what the checkpoint lacks.
 	Reason *string `json:"reason,omitempty"`
 
-	Trees int `json:"-"`
+	// Given is the path as given. Path is for reports: it has no credentials.
+	Given string `json:"-"`
+	Trees int    `json:"-"`
 	// Err is the error behind Problems, for hints about it.
 	Err error `json:"-"`
 	// NeedsIndex says that Orbax in Python cannot load a pytree without an index. No data
@@ -48,7 +51,7 @@ type Verdict struct {
 
 // Verify reads everything in the checkpoint at path and checks it.
 func (in Inspector) Verify(ctx context.Context, path string) *Verdict {
-	v := &Verdict{Path: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
+	v := &Verdict{Path: fault.Redacted(path), Given: path, Status: StatusOK, Unchecked: []string{}, Problems: []string{}}
 	start := time.Now()
 	err := in.check(ctx, v)
 	v.Seconds = time.Since(start).Seconds()
@@ -72,7 +75,7 @@ func (v *Verdict) fail(err error) {
 }
 
 func (in Inspector) check(ctx context.Context, v *Verdict) error {
-	ck, err := in.Open(ctx, v.Path)
+	ck, err := in.Open(ctx, v.Given)
 	if err != nil {
 		return err
 	}
@@ -111,7 +114,7 @@ func (in Inspector) check(ctx context.Context, v *Verdict) error {
 // lookForIndexes sets NeedsIndex if a pytree has only the databases of several processes.
 // Orbax needs an index over them and cannot load the pytree.
 func (in Inspector) lookForIndexes(ctx context.Context, v *Verdict) {
-	found, err := orbax.Repair(ctx, v.Path, OptionsOf[orbax.RepairOption](in.Opening())...)
+	found, err := orbax.Repair(ctx, v.Given, OptionsOf[orbax.RepairOption](in.Opening())...)
 	if err != nil {
 		return // the result is used for a hint only
 	}

@@ -85,10 +85,13 @@ const MaxInline = 1024
 // IsPlaces reports whether a pytree's file called name records which chunk belongs where.
 func IsPlaces(name string) bool { return name == PlacesFile || strings.HasPrefix(name, PlacesPrefix) }
 
+// IsURL reports whether a path has a scheme.
+func IsURL(path string) bool { return strings.Contains(path, "://") }
+
 // Absolute returns a path that still leads to the same place after the program changes
 // its working directory. A path with a scheme stays as it is.
 func Absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil && path != "" && !strings.Contains(path, "://") {
+	if abs, err := filepath.Abs(path); err == nil && path != "" && !IsURL(path) {
 		return abs
 	}
 	return path // using the path reports the error
