@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +66,16 @@ func TestReport(t *testing.T) {
 				t.Errorf("still running: %v", r.running)
 			}
 		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"-h"}, {"-race", "--help"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nothing else can run
+		var out bytes.Buffer
+		if err := run(ctx, &out, args); err != nil || !strings.HasPrefix(out.String(), "usage: ") {
+			t.Errorf("%q: %v, printed %q", args, err, &out)
+		}
 	}
 }

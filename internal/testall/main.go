@@ -8,7 +8,7 @@
 // new enough, it says so and leaves those tests out; with ORBAX_INTEROP=require in the
 // environment that is an error. With ORBAX_LONG_TESTS=1 the long tests run too; with
 // ORBAX_LONG_TESTS=all they flip each bit instead of samples. Arguments, such as -race,
-// are passed to go test.
+// are passed to go test. With -h it prints its help alone.
 package main
 
 import (
@@ -39,6 +39,21 @@ var slow = []string{"", "/coord/etcd", "/storage", "/partial", "/training", "/in
 // package on a machine with two busy cores.
 const timeLimit = 40 * time.Minute
 
+// usage is the help.
+const usage = `usage: go run ./internal/testall [-h] [ARGUMENTS OF go test]
+
+Runs all tests of the module, the quick packages first, and reports its progress.
+Arguments, such as -race or -run TestSave, are passed to go test.
+
+It makes the Python environment of the tests with the real Orbax, once (about 500 MB).
+Without a Python that is new enough it leaves those tests out.
+
+Environment:
+  ORBAX_INTEROP=require   fail if there is no Python environment
+  ORBAX_LONG_TESTS=1      run the long tests too
+  ORBAX_LONG_TESTS=all    run the long tests, which then flip each bit
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -49,6 +64,10 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, args []string) error {
+	if slices.ContainsFunc(args, isHelp) {
+		_, err := io.WriteString(out, usage)
+		return err
+	}
 	started := time.Now()
 	quick, late, err := packages(ctx)
 	if err != nil {
@@ -74,6 +93,9 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	}
 	return err
 }
+
+// isHelp reports whether an argument asks for help.
+func isHelp(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) }
 
 // packages lists the packages of all modules: first those whose tests take seconds, then
 // the others, the slowest last.
