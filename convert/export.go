@@ -234,7 +234,7 @@ func (c *conversion) refuseExport(errs []error) error {
 		err = inspect.InCheckpoint(c.src, errors.Join(errs...))
 	}
 	if errors.Is(err, orbax.ErrDType) {
-		return fault.Advise(err, fault.DType, "nothing was written; Storage.DType converts arrays to a type of the same class, such as float16 or int8")
+		return fault.Advise(err, fault.Select, "nothing was written; Select leaves such arrays out; a Copy with Storage.PerLeaf converts single arrays of integers or floats")
 	}
 	return err
 }

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/convert"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/mem"
@@ -82,5 +84,35 @@ func TestSlashAtTheEnd(t *testing.T) {
 	orbaxtest.Must(t, err)
 	if info, err := os.Stat("new/out.safetensors"); err != nil || !info.Mode().IsRegular() {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestPerLeaf takes the way that the error of an unknown type names: a copy that converts
+// single arrays.
+func TestPerLeaf(t *testing.T) {
+	m, file := mem.New(), filepath.Join(t.TempDir(), "x.safetensors")
+	small, err := array.Of([]int8{1, -2}, 2).Cast(array.Int4)
+	orbaxtest.Must(t, err)
+	orbaxtest.Must(t, orbax.Save(t.Context(), "ck", map[string]any{"q": small, "n": []int64{1 << 40}}, orbax.In(m)))
+	_, err = convert.ToSafetensors(t.Context(), "ck", file, convert.Options{From: m})
+	if !errors.Is(err, orbax.ErrDType) || !strings.HasSuffix(err.Error(), "a Copy with Storage.PerLeaf converts single arrays of integers or floats") {
+		t.Fatal(err)
+	}
+	o := convert.Options{From: m, To: m}
+	o.Storage.PerLeaf = func(leaf string, a array.ShapeDtypeStruct, o handler.ArrayOptions) handler.ArrayOptions {
+		if a.DType == array.Int4 {
+			o.DType = array.Int8
+		}
+		return o
+	}
+	_, err = convert.Copy(t.Context(), "ck", "copy", o)
+	orbaxtest.Must(t, err)
+	_, err = convert.ToSafetensors(t.Context(), "copy", file, convert.Options{From: m})
+	orbaxtest.Must(t, err)
+	got, err := orbax.Load(t.Context(), file)
+	orbaxtest.Must(t, err)
+	state := got.(map[string]any)
+	if q, n := state["q"].(*array.Array), state["n"].(*array.Array); q.DType() != array.Int8 || n.DType() != array.Int64 {
+		t.Errorf("q is %v, n is %v", q.DType(), n.DType())
 	}
 }

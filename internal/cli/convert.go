@@ -101,7 +101,9 @@ is made of the file again has the same tree:
 A safetensors file does not keep the shardings of arrays, whether they were arrays of
 JAX or of NumPy, the other checkpointables, and the metadata of the checkpoint's files.
 If safetensors does not have an element type, such as int4 or complex128, convert
-refuses it before it writes anything, unless --dtype converts it. While the file is
+refuses it before it writes anything, unless --dtype converts it. To convert no other
+integers or floats, give --select for such arrays too, and the others a file of their
+own. No --dtype converts complex numbers. While the file is
 written, it lies beside DST under a hidden name. If the conversion is killed, the next
 one to DST removes that file.
 

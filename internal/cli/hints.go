@@ -33,8 +33,8 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	switch fault.RemedyOf(err) {
 	case fault.Flat:
 		return "--flat keeps the names whole"
-	case fault.DType:
-		return "nothing was written; --dtype converts arrays to a type of the same class, such as float16 or int8"
+	case fault.Select:
+		return "nothing was written; --select leaves such arrays out; --select with --dtype makes a file of such integers or floats alone"
 	}
 	var lib *orbax.Error
 	if !errors.As(err, &lib) {

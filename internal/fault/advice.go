@@ -17,7 +17,7 @@ const (
 	Overwrite    Remedy = "Overwrite"
 	Delete       Remedy = "Delete"
 	PartialAbort Remedy = "partial.Abort"
-	DType        Remedy = "Storage.DType"
+	Select       Remedy = "Select"
 	Flat         Remedy = "Flat"
 	Repair       Remedy = "Repair"
 )
