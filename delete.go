@@ -206,7 +206,7 @@ func whyNot(ctx context.Context, at storage.Location, err error) error {
 			return err
 		}
 	}
-	return found.NotCheckpoint(ctx, at)
+	return found.NameForeign(found.NotCheckpoint(ctx, at))
 }
 
 func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {

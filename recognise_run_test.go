@@ -96,3 +96,34 @@ func TestReadableEntries(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignDirectory deletes and overwrites a directory that has nothing of a
+// checkpoint. The error names what would be lost.
+func TestForeignDirectory(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	for _, name := range []string{"notes.txt", "data/a\nb", "raw/1.csv"} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, file, "x")
+	}
+	state := map[string]any{"a": 1}
+	for says, err := range map[string]error{
+		"will not delete: not a checkpoint, and none of its entries is one: data/, notes.txt, raw/":                                       orbax.Delete(ctx, dir),
+		"will not overwrite: not a checkpoint, and none of its entries is one: data/, notes.txt, raw/":                                    orbax.Save(ctx, dir, state, orbax.Overwrite()),
+		"and Overwrite does not replace it: not a checkpoint, and none of its entries is one: data/, notes.txt, raw/; move it away first": orbax.Save(ctx, dir, state),
+		`will not delete: not a checkpoint, and none of its entries is one: "a\nb"`:                                                       orbax.Delete(ctx, filepath.Join(dir, "data")),
+	} {
+		if !errors.Is(err, orbax.ErrInvalidCheckpoint) || !strings.HasSuffix(err.Error(), says) {
+			t.Errorf("%v, want %s", err, says)
+		}
+	}
+	many := t.TempDir()
+	for i := range 150 {
+		writeFile(t, filepath.Join(many, fmt.Sprintf("f%03d", i)), "x")
+	}
+	if err := orbax.Delete(ctx, many); err == nil || !strings.HasSuffix(err.Error(), "will not delete: not a checkpoint: f000, f001, f002, f003, f004, f005, f006, f007 … (150 in all)") {
+		t.Errorf("%v, want the names of the first files", err)
+	}
+}

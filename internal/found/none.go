@@ -78,9 +78,37 @@ func NotCheckpoint(ctx context.Context, at storage.Location) error {
 		return readable
 	}
 	if len(entries) > maxOldLooks {
-		return fault.ErrInvalidCheckpoint // there may be old checkpoints among the entries that were not looked at
+		return foreignError{fault.ErrInvalidCheckpoint, entries} // there may be old checkpoints among the entries that were not looked at
 	}
-	return fmt.Errorf("%w, and none of its entries is one", fault.ErrInvalidCheckpoint)
+	return foreignError{fmt.Errorf("%w, and none of its entries is one", fault.ErrInvalidCheckpoint), entries}
+}
+
+// foreignError is the error for a directory in which nothing looks like a part of a
+// checkpoint.
+type foreignError struct {
+	error
+	entries []storage.Info
+}
+
+func (e foreignError) Unwrap() error { return e.error }
+
+// NameForeign adds to an error of this package the names of the first entries of the
+// directory, if nothing in it looks like a part of a checkpoint. It is for operations that
+// would remove the directory: their caller sees what would be lost.
+func NameForeign(err error) error {
+	var foreign foreignError
+	if !errors.As(err, &foreign) {
+		return err
+	}
+	var names []string
+	for _, e := range foreign.entries {
+		name := e.Name
+		if e.Dir {
+			name += "/"
+		}
+		names = append(names, name)
+	}
+	return fmt.Errorf("%w: %s", err, fault.List(names))
 }
 
 // byNumber compares names by the numbers at their ends, as the names of steps have them.

@@ -62,7 +62,7 @@ func (p Place) Look(ctx context.Context, info storage.Info) (*found.Found, error
 			}
 		}
 	}
-	return old, err
+	return old, found.NameForeign(err)
 }
 
 // proof looks at a directory that is to be replaced.
