@@ -199,7 +199,7 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 		if isTree, err := c.found.HasTree(ctx, name); err != nil {
 			return nil, err
 		} else if !isTree {
-			return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have", fault.ErrUnsupported, typ)
+			return nil, fmt.Errorf("%w: saved by handler %s, which the registry does not have; give it with the option Handlers", fault.ErrUnsupported, typ)
 		}
 	}
 	if err := cfg.checkViews(h); err != nil {
@@ -217,18 +217,28 @@ func (c *Checkpoint) loadUnchecked(ctx context.Context, name string, target any,
 // Checkpoint. Most errors of the tree and its leaves are a *[LeafError]; see package
 // view.
 func (c *Checkpoint) Tree(ctx context.Context, options ...LoadOption) (*view.Tree, error) {
+	return c.treeFor(ctx, "open", options)
+}
+
+// treeFor is Tree for the operation op.
+func (c *Checkpoint) treeFor(ctx context.Context, op string, options []LoadOption) (*view.Tree, error) {
 	cfg := c.config(options)
 	name, err := c.pickFor(ctx, cfg)
 	if err != nil {
-		return nil, wrap(ctx, "open", c.path, err)
+		return nil, wrap(ctx, op, c.path, err)
 	}
 	t, err := c.tree(ctx, name, cfg)
-	return t, wrap(ctx, "open", c.path, err)
+	return t, wrap(ctx, op, c.path, err)
 }
 
 func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t *view.Tree, err error) {
 	if err = c.found.LostTree(ctx, name); err == nil {
 		t, err = cfg.Handler.OpenView(ctx, c.treeHandler(name, cfg.Registry), c.readDir(name, cfg))
+	}
+	if typ := c.found.Meta.Handlers[name]; typ != "" && errors.Is(err, fault.ErrStructure) {
+		if isTree, herr := c.found.HasTree(ctx, name); !isTree && herr == nil {
+			err = fmt.Errorf("%w: checkpointable %q is not a pytree: it was saved by %s", fault.ErrStructure, name, typ)
+		}
 	}
 	if err := c.outcome(ctx, cfg, err); err != nil {
 		return nil, err

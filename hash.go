@@ -20,7 +20,7 @@ func Hash(ctx context.Context, path string, options ...LoadOption) (view.Digest,
 // Hash returns a digest of a pytree; see the function [Hash]. For the digests of leaves
 // see [view.Tree.Hash].
 func (c *Checkpoint) Hash(ctx context.Context, options ...LoadOption) (view.Digest, error) {
-	t, err := c.Tree(ctx, options...)
+	t, err := c.treeFor(ctx, "hash", options)
 	if err != nil {
 		return view.Digest{}, err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/pytree"
+	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -156,10 +158,19 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		return err
 	}
 	t, err := cfg.Handler.OpenView(ctx, trees, c.readDir(name, cfg))
-	if err == nil {
-		m.Checkpointables[name] = t.Metadata()
+	if err != nil {
+		return err
 	}
-	return err
+	tm := t.Metadata()
+	m.Checkpointables[name] = tm
+	if lost := pytree.CheckPlaces(ctx, c.itemDir(name)); lost != nil {
+		for i := range tm.Leaves {
+			if l := &tm.Leaves[i]; l.Kind != tree.KindEmpty && l.Kind != tree.KindString && l.Err == nil {
+				l.Err = lost
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 // metrics returns the metrics of a step, or nil.

@@ -229,7 +229,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 		}
 	}
 	made := storage.At(c.found.At.Store, stage.Dir())
-	if err := documents.CheckAll(ctx, made, "", c.found.Digests); err != nil {
+	if err := errors.Join(documents.CheckAll(ctx, made, "", c.found.Digests)...); err != nil {
 		return err
 	}
 	for name, u := range unions {

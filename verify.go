@@ -94,9 +94,17 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 		return wrap(ctx, "verify", c.path, err)
 	}
 	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
-	errs = append(errs, c.lostDigests(ctx), documents.CheckAll(ctx, c.found.At, c.found.Item, c.found.Digests))
+	files := documents.CheckAll(ctx, c.found.At, c.found.Item, c.found.Digests)
+	errs = append(errs, c.lostDigests(ctx), errors.Join(files...))
+	reported := map[string]bool{} // a pytree reports its damaged documents too
+	for _, err := range files {
+		reported[err.Error()] = true
+	}
 	for _, name := range c.found.Items() {
 		for _, err := range c.verifyTree(ctx, name, cfg) {
+			if reported[err.Error()] {
+				continue
+			}
 			if len(c.found.Names) > 1 {
 				err = fault.InItem(name, err)
 			}
@@ -119,7 +127,7 @@ func (c *Checkpoint) verifyTree(ctx context.Context, name string, cfg *verifyCon
 	own := c.ownTrees(name, cfg.registry)
 	var t *view.Tree
 	if own != nil {
-		if t, err = own.OpenTree(ctx, c.ownDir(name), cfg.handler); err != nil && !isTree {
+		if t, err = (&handler.LoadOptions{OpenOptions: cfg.handler}).OpenView(ctx, own, c.ownDir(name)); err != nil && !isTree {
 			return []error{err}
 		}
 	}

@@ -57,7 +57,9 @@ func (d *WriteDir) Create(ctx context.Context, name string) (io.WriteCloser, err
 }
 
 // ReadDir is the directory from which a checkpointable is loaded. File names are
-// slash-separated and relative to it. Several goroutines may use a ReadDir.
+// slash-separated and relative to it. It may have a file that no handler has written:
+// commit_success.txt, in a checkpoint that was saved with orbax.CommitFile, and in any of
+// Orbax v0. Several goroutines may use a ReadDir.
 type ReadDir ckdir.ReadDir
 
 // NewReadDir returns the directory called name of the checkpoint at root.

@@ -39,7 +39,7 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 	}
 	if len(leaves) == 1 && len(leaves[0].Path) == 0 {
 		if e, ok := leaves[0].Value.(tree.Empty); ok {
-			return nil, fmt.Errorf("%w: the tree is empty (%v)", fault.ErrStructure, e)
+			return nil, fmt.Errorf("%w: the tree is empty (%v), and Orbax saves no tree without a leaf", fault.ErrStructure, e)
 		}
 	}
 	p, err := treesave.New(leaves, opts.Storage.plan())

@@ -49,12 +49,21 @@ type OpenOptions struct {
 
 // OpenView opens the tree in dir by h and applies the options. It reads no arrays.
 func (o *LoadOptions) OpenView(ctx context.Context, h TreeHandler, dir *ReadDir) (*view.Tree, error) {
-	t, err := h.OpenTree(ctx, dir, o.OpenOptions)
+	t, err := openTree(ctx, h, dir, o.OpenOptions)
 	for _, change := range o.Views {
 		if err != nil {
 			return nil, err
 		}
 		t, err = change(ctx, t)
+	}
+	return t, err
+}
+
+// openTree calls OpenTree of h, which must return a tree or an error.
+func openTree(ctx context.Context, h TreeHandler, dir *ReadDir, opts OpenOptions) (*view.Tree, error) {
+	t, err := h.OpenTree(ctx, dir, opts)
+	if t == nil && err == nil {
+		err = fmt.Errorf("%w: OpenTree of the handler %s returned neither a tree nor an error", fault.ErrUnsupported, h.Type())
 	}
 	return t, err
 }
@@ -98,7 +107,7 @@ func LoadTree(ctx context.Context, h TreeHandler, dir *ReadDir, target any, opts
 // TreeMetadata returns the *[view.TreeMetadata] of the tree that h opens in dir. A
 // [TreeHandler] can use it as its Metadata.
 func TreeMetadata(ctx context.Context, h TreeHandler, dir *ReadDir) (any, error) {
-	t, err := h.OpenTree(ctx, dir, OpenOptions{})
+	t, err := openTree(ctx, h, dir, OpenOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -81,9 +81,9 @@ func (s *session) alone(ctx context.Context, f func(context.Context, storage.Edi
 	case err == nil:
 		err = errors.Join(f(ctx, claim), claim.Close())
 	}
-	if err == nil {
-		// Remove the leftovers of dead writers. Leftovers that cannot be removed do no
-		// harm.
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		// Remove the leftovers of dead writers, also of an Abort that has died. Leftovers
+		// that cannot be removed do no harm.
 		_ = errors.Join(proof.RemoveLeft(ctx, s.dir), proof.RemoveLeft(ctx, s.final))
 	}
 	return err
@@ -208,7 +208,7 @@ func (s *session) checkMade(ctx context.Context) error {
 	if digests == nil {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, layout.DigestFile)
 	}
-	if err := documents.CheckAll(ctx, s.final, "", digests); err != nil {
+	if err := errors.Join(documents.CheckAll(ctx, s.final, "", digests)...); err != nil {
 		return err
 	}
 	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: s.final, Name: layout.DefaultName, Digests: digests}))
@@ -272,7 +272,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	for i, p := range c.parts {
 		parts[i] = union.Input{Dir: p.state, Suffix: p.id}
 		if digests, ok := p.digests.(*layout.Digests); ok {
-			if err := documents.CheckAll(ctx, p.dir, "", digests); err != nil {
+			if err := errors.Join(documents.CheckAll(ctx, p.dir, "", digests)...); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
@@ -329,7 +329,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	// The parts are removed afterwards, so the checkpoint that replaces them is read once
 	// more.
 	made := storage.At(s.final.Store, stage.Dir())
-	if err := documents.CheckAll(ctx, made, "", &digests); err != nil {
+	if err := errors.Join(documents.CheckAll(ctx, made, "", &digests)...); err != nil {
 		return err
 	}
 	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: made, Name: layout.DefaultName, Digests: &digests}))

@@ -118,7 +118,7 @@ func newSession(ctx context.Context, p string, store storage.Store) (*session, e
 	if s.final.Name, ofSession = strings.CutSuffix(path.Clean(at.Name), layout.PartialSuffix); ofSession {
 		s.final.Called = at.Dir().Join(s.final.Base()).Called
 	}
-	if base := s.final.Base(); base == "/" || base == "." || strings.HasSuffix(s.final.Name, "/") {
+	if base := s.final.Base(); base == "/" || base == "." || base == ".." || strings.HasSuffix(s.final.Name, "/") {
 		return nil, fmt.Errorf("%w: it is not the path of a checkpoint", fault.ErrReservedName)
 	}
 	dir := s.final.Name + layout.PartialSuffix

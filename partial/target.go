@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -71,6 +72,9 @@ func (p *newPart) checkFree(ctx context.Context) error {
 
 // Accept checks that the part can be in one checkpoint with the parts of the session.
 func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) error {
+	if _, isTree := item.Handler.(handler.TreeHandler); isTree && item.Leaves == nil {
+		return fmt.Errorf("%w: the handler %s does not pass the Operation of its SaveOptions on to the handler of pytrees, so the leaves are not known", fault.ErrUnsupported, item.Handler.Type())
+	}
 	if item.Leaves == nil {
 		return fmt.Errorf("%w: a partial save needs a pytree, not %T", fault.ErrLeafType, item.Value)
 	}
@@ -114,6 +118,10 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 		last = max(last, old.saved)
 	}
 	errs := collisions(&keys, p.leaves)
+	if len(errs) > 0 {
+		err := fmt.Errorf("the session %s has leaves already with which these collide; a part adds leaves, and replaces none", p.session.dir.Name)
+		errs = append(errs, err)
+	}
 	if p.arrays {
 		errs = append(errs, stored.accept(p.zarr2))
 	}

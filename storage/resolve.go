@@ -38,7 +38,7 @@ func Resolve(ctx context.Context, path string) (Location, error) {
 		}
 	}
 	if path == "" {
-		return Location{}, fmt.Errorf("%w: empty path", fs.ErrInvalid)
+		return Location{}, fmt.Errorf("%w: empty path (%w)", fault.ErrUsage, fs.ErrInvalid)
 	}
 	name, err := absolute(path)
 	if err != nil {

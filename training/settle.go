@@ -106,7 +106,7 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 	for _, c := range e.steps {
 		err := r.unreadable(ctx, c.info.Name)
 		if err != nil {
-			return fmt.Errorf("there are no steps, but %s has the name of one and cannot be read: %w", r.path(c.info.Name), err)
+			return fmt.Errorf("there are no steps, but %s has the name of one and cannot be read; move it away, or remove it: %w", r.path(c.info.Name), err)
 		}
 	}
 	for _, o := range e.others {

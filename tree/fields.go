@@ -126,6 +126,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 	type embedded struct {
 		typ   reflect.Type
 		index []int
+		name  string // of the embedded fields that lead to it, with a dot after each
 	}
 	level := []embedded{{typ: t}}
 	seen := map[reflect.Type]bool{}
@@ -157,7 +158,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 						if f.IsExported() && opaque(ft) {
 							return nil, fmt.Errorf("embedded field %s: %w", f.Name, errOpaque(ft))
 						}
-						next = append(next, embedded{ft, index})
+						next = append(next, embedded{ft, index, e.name + f.Name + "."})
 						continue
 					}
 				}
@@ -169,7 +170,7 @@ func (ts *types) dictFields(t reflect.Type) ([]field, error) {
 				if name == "" {
 					name = f.Name
 				}
-				found[name] = append(found[name], field{Key{Name: name}, index, f.Name, tag.name != "", tag.omitEmpty})
+				found[name] = append(found[name], field{Key{Name: name}, index, e.name + f.Name, tag.name != "", tag.omitEmpty})
 			}
 		}
 		for _, e := range level {

@@ -102,7 +102,7 @@ func (f *flattener) enter(v reflect.Value, n int) bool {
 	e := visit{v.Type(), v.UnsafePointer(), n, len(f.path)}
 	for _, o := range f.open {
 		if o.ptr == e.ptr && o.typ == e.typ && o.len == e.len {
-			f.fail(fmt.Errorf("%w: the value contains itself: this %v is the one at %q", fault.ErrLeafType, e.typ, f.path[:o.path]))
+			f.fail(fmt.Errorf("%w: the value contains itself: this %v is the one at %s", fault.ErrLeafType, e.typ, placeName(f.path[:o.path])))
 			return false
 		}
 	}

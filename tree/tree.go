@@ -266,3 +266,11 @@ type Node interface {
 	// value. Nodes inside children are complete.
 	TreeUnflatten(children any) error
 }
+
+// placeName returns the name of a node for a message.
+func placeName(p Path) string {
+	if len(p) == 0 {
+		return "the root"
+	}
+	return fmt.Sprintf("%q", p)
+}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
@@ -137,7 +138,7 @@ func Locate(ctx context.Context, store storage.Store, path string) (storage.Loca
 	case store == nil:
 		return storage.Resolve(ctx, path)
 	case path == "":
-		return storage.Location{}, fmt.Errorf("%w: empty path", fs.ErrInvalid)
+		return storage.Location{}, fmt.Errorf("%w: empty path (%w)", fault.ErrUsage, fs.ErrInvalid)
 	}
 	return storage.At(store, path), nil
 }

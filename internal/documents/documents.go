@@ -71,7 +71,7 @@ func ReadDigests(ctx context.Context, at storage.Location, name string) (*layout
 // missing or differs, the error matches fault.ErrCorrupt.
 func Check(ctx context.Context, at storage.Location, name string, digests *layout.Digests) error {
 	h := sha256.New()
-	err := transfer.HashFile(ctx, at, name, h)
+	err := transfer.HashFile(ctx, at, name, isDocument(name), h)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: missing file %s", fault.ErrCorrupt, name)
 	}
@@ -84,14 +84,23 @@ func Check(ctx context.Context, at storage.Location, name string, digests *layou
 	return nil
 }
 
-// CheckAll calls [Check] for each file that has a digest. If part is not "", it checks
-// only the files of that item.
-func CheckAll(ctx context.Context, at storage.Location, part string, digests *layout.Digests) error {
+// isDocument reports whether a file of a checkpoint is a document of Orbax or this package,
+// and cannot be a file of a program's handler.
+func isDocument(name string) bool {
+	_, file, inItem := strings.Cut(name, "/")
+	return !inItem || layout.CheckFile(file, false) != nil
+}
+
+// CheckAll calls [Check] for each file that has a digest, and returns the errors. If part
+// is not "", it checks only the files of that item.
+func CheckAll(ctx context.Context, at storage.Location, part string, digests *layout.Digests) []error {
 	var errs []error
 	for _, name := range digests.Names() {
 		if part == "" || strings.HasPrefix(name, part+"/") {
-			errs = append(errs, Check(ctx, at, name, digests))
+			if err := Check(ctx, at, name, digests); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -66,13 +66,15 @@ func Remains(store storage.Store) storage.Look {
 }
 
 // Temporary returns a [storage.Look] for the remains of a save or a removal. It accepts
-// the files of a checkpoint, any of which may be missing. [storage.IsTemporary] must
-// accept the directory's name.
+// the files of a checkpoint, any of which may be missing, and those of a session of partial
+// saves if the name says that it was one. [storage.IsTemporary] must accept the
+// directory's name.
 func Temporary(store storage.Store) storage.Look {
 	return func(ctx context.Context, dir string) ([]storage.Item, error) {
 		w := newWalk(ctx, store, dir)
 		w.partial, w.orbax = true, true
-		return w.result(w.root("", false))
+		w.merging = strings.Contains(dir, layout.PartialSuffix+storage.TempMarker) // the name, or that of the directory into which it was moved
+		return w.result(w.root("", w.merging))
 	}
 }
 

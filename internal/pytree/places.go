@@ -25,13 +25,14 @@ func PlacesFiles(d *ckdir.ReadDir) (names []string, all bool) {
 	return d.CoveredBeginning(layout.PlacesPrefix), false
 }
 
-// records are a pytree's records of places. They are read with the first array, because
-// the metadata of arrays does not need them.
+// records are a pytree's records of places. They are read with the first array, because a
+// tree is opened without them.
 type records struct {
 	dir *ckdir.ReadDir
 
 	mu     sync.Mutex
 	places *places.Places // nil until they have been read
+	err    error          // why they cannot be read; no array can be read without them
 }
 
 // newRecords returns the records of the pytree in dir. It returns nil if there are none.
@@ -46,14 +47,37 @@ func newRecords(dir *ckdir.ReadDir) *records {
 func (r *records) of(ctx context.Context, name string, n int) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.places == nil {
+	if r.places == nil && r.err == nil {
 		p, err := readPlaces(ctx, r.dir)
 		if err != nil {
-			return "", r.dir.Unchanged(ctx, err)
+			err = r.dir.Unchanged(ctx, err)
 		}
-		r.places = p
+		if err != nil && ctx.Err() != nil {
+			return "", err
+		}
+		r.places, r.err = p, err
+	}
+	if r.err != nil {
+		return "", r.err
 	}
 	return r.places.Of(name, n)
+}
+
+// failed returns the reason why the records could not be read, or nil.
+func (r *records) failed() error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// CheckPlaces returns the reason why the records of places of the pytree in dir, if there
+// are any, cannot be read, and no array therefore.
+func CheckPlaces(ctx context.Context, dir *ckdir.ReadDir) error {
+	_, err := readPlaces(ctx, dir)
+	return err
 }
 
 // readPlaces reads the pytree's records. It returns nil if there are none. It ignores a

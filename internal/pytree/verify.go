@@ -3,6 +3,7 @@ package pytree
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -31,6 +32,10 @@ func Verify(ctx context.Context, dir *ckdir.ReadDir, options Options) []error {
 		return []error{err}
 	}
 	errs := t.Verify(ctx)
+	if lost := t.opener.records.failed(); lost != nil { // report it once, and not for each array
+		errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, lost) })
+		errs = append(errs, lost)
+	}
 	for _, err := range []error{t.opener.shardingErr, t.opener.arraysErr} {
 		if err != nil {
 			errs = append(errs, err)

@@ -83,6 +83,9 @@ func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *P
 
 // check checks the options, the names and the place. It does not look at any value.
 func (s *Saving) check(ctx context.Context, values map[string]any) error {
+	if err := ctx.Err(); err != nil {
+		return err // once, and not for each look at the place
+	}
 	p, c := s.plan, s.plan.Config
 	custom, err := layout.CheckCustom(c.Custom)
 	p.Meta.Custom = custom

@@ -82,13 +82,18 @@ func (e *Engine) readRange(ctx context.Context, f storage.Reader, name string, o
 	return b, nil
 }
 
-// HashFile writes the whole file name below dir to h.
-func HashFile(ctx context.Context, dir storage.Location, name string, h hash.Hash) error {
+// HashFile writes the whole file name below dir to h. If it must be a document, as its name
+// says, and is longer than it can be, the error matches [fault.ErrCorrupt], and nothing is
+// read.
+func HashFile(ctx context.Context, dir storage.Location, name string, document bool, h hash.Hash) error {
 	s, err := OpenStream(ctx, dir, name)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	if limit := limitOf(name); document && s.Size() > limit.most {
+		return tooLarge(name, s.Size(), limit)
+	}
 	_, err = io.CopyBuffer(h, s, make([]byte, max(1, min(s.Size(), stepBytes))))
 	return err
 }

@@ -53,6 +53,10 @@ func limitOf(name string) documentLimit {
 	return userFile
 }
 
+func tooLarge(name string, n int64, limit documentLimit) error {
+	return fmt.Errorf("%w: %d bytes of %s, more than the %d that such a document may have", fault.ErrCorrupt, n, name, limit.most)
+}
+
 // ReserveDocument reserves memory for n bytes of the named document, and for everything
 // that is parsed from them. If n is more than such a document may have, the error matches
 // [fault.ErrCorrupt]; if it is more than the process can hold, [fault.ErrNoMemory]. The
@@ -60,7 +64,7 @@ func limitOf(name string) documentLimit {
 func ReserveDocument(name string, n int64) (memory.Reservation, error) {
 	limit := limitOf(name)
 	if n > limit.most {
-		return memory.Reservation{}, fmt.Errorf("%w: %d bytes of %s, more than the %d that such a document may have", fault.ErrCorrupt, n, name, limit.most)
+		return memory.Reservation{}, tooLarge(name, n, limit)
 	}
 	r, err := memory.ReserveFor(n, limit.parsed)
 	if err != nil {
