@@ -71,7 +71,8 @@ For a run, the document has these members:
 A leaf is listed as unreadable, with everything that is known of it, if its document
 or chunks are missing or cut off, if its form is unknown, or if it has chunks in a data
 file of a database that is missing or too short. A checkpointable is listed as
-unreadable if its directory or document is missing. An error gives the reason, and the
+unreadable if its directory or document is missing, or if it is not a pytree and has
+lost a file that the digests of the checkpoint list. An error gives the reason, and the
 exit status is 1 if data is damaged. The other leaves and checkpointables can be read.
 The sharding of a jax.Array is unknown if the checkpoint does not record it.
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -38,6 +38,32 @@ func Look(ctx context.Context, ck *orbax.Checkpoint, name string, fill ...orbax.
 	}
 	m, err := ck.Metadata(ctx, append(OptionsOf[orbax.LoadOption](fill), orbax.Name(name))...)
 	return m, NameHint(err, ck, name)
+}
+
+// lookForList describes a checkpoint with its checkpointable called name, or, if name is
+// "", with all checkpointables. lost has the errors of those that cannot be read, unless
+// none can be read.
+func (in Inspector) lookForList(ctx context.Context, ck *orbax.Checkpoint, name string) (m *orbax.CheckpointMetadata, lost map[string]error, err error) {
+	m, err = Look(ctx, ck, name, in.Fill()...)
+	if err != nil && name == "" && ctx.Err() == nil {
+		m, lost, err = lookAtEach(ctx, ck, err, in.Fill()...)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	names := slices.DeleteFunc(slices.Clone(PartNames(ck, name)), func(n string) bool { return lost[n] != nil })
+	without, err := in.lostFiles(ctx, ck, m, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	if lost == nil {
+		lost = map[string]error{}
+	}
+	maps.Copy(lost, without)
+	if len(without) > 0 && len(without) == len(names) {
+		return nil, nil, unreadable(m, lost)
+	}
+	return m, lost, nil
 }
 
 // lookAtEach describes the checkpointables one by one after a description of all has
@@ -107,8 +133,7 @@ const (
 func (in Inspector) KindOf(ctx context.Context, m *orbax.CheckpointMetadata, name string) string {
 	typ := m.Handlers[name]
 	if typ == "" {
-		if at, err := in.Locate(ctx, m.Path); err == nil {
-			at.Store = storage.Confine(at.Store, at.Name, in.FollowLinks)
+		if at, err := in.rootOf(ctx, m.Path, name); err == nil {
 			typ, _ = layout.TypeByFiles(ctx, at.Join(name)) // unknown if the files cannot be listed
 		}
 	}

@@ -74,11 +74,7 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := Look(ctx, ck, name, in.Fill()...)
-	var lost map[string]error
-	if err != nil && name == "" && ctx.Err() == nil {
-		m, lost, err = lookAtEach(ctx, ck, err, in.Fill()...)
-	}
+	m, lost, err := in.lookForList(ctx, ck, name)
 	if err != nil {
 		return nil, err
 	}
