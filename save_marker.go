@@ -21,9 +21,10 @@ const (
 
 // Atomicity chooses how a save is committed, like AtomicityOptions of Orbax. With
 // [CommitFile] the directory is at its path while it is written. Until it has its commit
-// file, all readers of this package refuse it with [ErrIncomplete]. Orbax refuses it too
-// if its own AtomicityOptions say COMMIT_FILE; without them it loads the unfinished
-// directory. Use CommitFile if other programs look for that file, and otherwise the
+// file, all readers of this package refuse it with [ErrIncomplete]; in the moment before
+// its first file is there, they refuse it like any empty directory, with
+// [ErrInvalidCheckpoint]. Orbax refuses it too if its own AtomicityOptions say COMMIT_FILE;
+// without them it loads the unfinished directory. Use CommitFile if other programs look for that file, and otherwise the
 // default.
 //
 // A save by CommitFile that is killed leaves an unfinished checkpoint at its path, or an
