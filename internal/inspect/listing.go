@@ -92,8 +92,7 @@ func (in Inspector) List(ctx context.Context, path, name string) (*Listing, erro
 	for _, name := range slices.Compact(names) {
 		p := Part{Name: name, Kind: "pytree"}
 		if err := lost[name]; err != nil {
-			text := fault.WithoutAdvice(problemOf(err))
-			p.Error = &text
+			p.Error = message(problemOf(err))
 			if kind := in.KindOf(ctx, m, name); !strings.HasPrefix(kind, "PyTree") {
 				p.Kind = kind
 			}
@@ -180,10 +179,7 @@ func describeLeaf(m *view.LeafMetadata) (Leaf, error) {
 		}
 		l.Sharding = json.RawMessage(text)
 	}
-	if m.Err != nil {
-		text := fault.WithoutAdvice(m.Err)
-		l.Error = &text
-	}
+	l.Error = message(m.Err)
 	return l, nil
 }
 

@@ -23,13 +23,6 @@ type treeRepair struct {
 
 // DescribeRepair describes the report of a repair of the checkpoint at path.
 func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
-	message := func(err error) *string {
-		if err == nil {
-			return nil
-		}
-		text := fault.WithoutAdvice(err)
-		return &text
-	}
 	r := &Repair{Path: fault.Redacted(path), Written: found.Written, Trees: []treeRepair{}}
 	for _, t := range found.Trees {
 		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})

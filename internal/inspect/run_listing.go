@@ -58,8 +58,7 @@ func (r *Run) List(ctx context.Context) (*RunListing, error) {
 		}
 		if err != nil {
 			err = problemOf(err)
-			text := fault.WithoutAdvice(err)
-			m.Error = &text
+			m.Error = message(err)
 			errs = append(errs, fmt.Errorf("%s: %w", fault.Shown(name), err))
 		}
 		l.Checkpoints = append(l.Checkpoints, m)

@@ -37,6 +37,17 @@ func Unique(list []string) []string {
 	return out
 }
 
+// message returns the message of err for a document: without advice for programs, and
+// without the credentials of URLs, which the errors of stores may have. It returns nil if
+// err is nil.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := fault.Redacted(fault.WithoutAdvice(err))
+	return &text
+}
+
 // Problems returns the messages of err's problems, each once, without the path of the
 // checkpoint and without advice for programs.
 func Problems(err error) []string {
