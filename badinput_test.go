@@ -298,7 +298,7 @@ func TestLoadMismatches(t *testing.T) {
 		"container":  {change("l", map[string]any{"0": 1, "1": 2}), orbax.ErrStructure, nil, nil},
 		"length":     {change("l", []any{1}), orbax.ErrStructure, nil, nil},
 		"all": {map[string]any{"w": shape, "n": "", "l": []any{0, 0}, "d": map[string]any{"y": 0}, "x": 1}, orbax.ErrShape,
-			[]string{"d.x", "d.y", "n", "s", "w", "x"}, nil},
+			[]string{"d.y", "n", "w", "x", "d.x", "s"}, nil},
 		"nil":         {nil, orbax.ErrLeafType, nil, nil},
 		"not pointer": {3, orbax.ErrLeafType, nil, nil},
 		"nil pointer": {(*int)(nil), orbax.ErrLeafType, nil, nil},

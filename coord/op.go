@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -99,6 +100,7 @@ func (o *Op) End(ctx context.Context, err error) error {
 	if shared := new(Error); err != nil && !(errors.As(err, &shared) && shared.What == o.what) {
 		own.fail(x.rank, err) // the others do not know it
 	}
+	x.adopt = true
 	reports, cerr := x.collect(ctx)
 	own.merge(reports, nil, x.rank)
 	elsewhere := slices.ContainsFunc(reports, func(r report) bool { return !r.Lacks && (r.Phase != x.phase || len(r.Failures) > 0) })
@@ -132,6 +134,8 @@ type exchange struct {
 	// whom it has waited.
 	up, down time.Time
 	grace    time.Duration
+	// adopt says that the children of a lost process report to its parent.
+	adopt bool
 }
 
 func newExchange(ctx context.Context, o *Op, phase string) *exchange {
@@ -143,7 +147,8 @@ func newExchange(ctx context.Context, o *Op, phase string) *exchange {
 		x.down = deadline
 	}
 	levels := depth(o.group.Size() - 1)
-	x.grace = min(2*time.Second, x.down.Sub(now)/time.Duration(4*(levels+2)))
+	x.grace = min(2*time.Second, x.down.Sub(now)/time.Duration(4*(levels+3)))
+	x.down = x.down.Add(-x.grace) // before the context ends, which says nothing about the others
 	x.up = x.down.Add(-x.grace * time.Duration(depth(x.rank)+2))
 	return x
 }
@@ -165,24 +170,28 @@ func (x *exchange) outcomeKey() string { return x.prefix + "outcome" }
 // collect waits for the reports of the children. A child that does not send one has a
 // report of its failure.
 func (x *exchange) collect(ctx context.Context) ([]report, error) {
-	first := fanIn*x.rank + 1
-	reports := make([]report, max(0, min(fanIn, x.driver.Size()-first)))
-	if len(reports) == 0 {
-		return nil, ctx.Err()
-	}
 	wait, cancel := context.WithDeadline(ctx, x.up)
 	defer cancel()
-	done := make(chan struct{})
-	for i := range reports {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			reports[i] = x.await(wait, first+i)
-		}()
-	}
-	for range reports {
-		<-done
-	}
+	reports := x.below(wait, x.rank)
 	return reports, ctx.Err()
+}
+
+// below returns the reports of the children of a process.
+func (x *exchange) below(ctx context.Context, rank int) []report {
+	first := fanIn*rank + 1
+	reports := make([][]report, max(0, min(fanIn, x.driver.Size()-first)))
+	var group sync.WaitGroup
+	for i := range reports {
+		group.Go(func() {
+			r := x.await(ctx, first+i)
+			reports[i] = []report{r}
+			if x.adopt && r.Lacks {
+				reports[i] = append(reports[i], x.below(ctx, first+i)...)
+			}
+		})
+	}
+	group.Wait()
+	return slices.Concat(reports...)
 }
 
 // await returns the report of a process. A process that is late holds up none of its
