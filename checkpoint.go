@@ -237,7 +237,7 @@ func (c *Checkpoint) tree(ctx context.Context, name string, cfg *loadConfig) (t 
 	}
 	if typ := c.found.Meta.Handlers[name]; typ != "" && errors.Is(err, fault.ErrStructure) {
 		if isTree, herr := c.found.HasTree(ctx, name); !isTree && herr == nil {
-			err = fmt.Errorf("%w: checkpointable %q is not a pytree: it was saved by %s", fault.ErrStructure, name, typ)
+			err = fmt.Errorf("%w: not a pytree: %q was saved by %s", fault.ErrStructure, name, typ)
 		}
 	}
 	if err := c.outcome(ctx, cfg, err); err != nil {

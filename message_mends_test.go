@@ -71,7 +71,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		var r handler.Registry
 		r.Bind("state", noOperation{})
 		err := partial.Save(ctx, "part", state, in, orbax.Handlers(&r))
-		wantText(t, err, orbax.ErrUnsupported, "does not pass the Operation")
+		wantText(t, err, orbax.ErrLeafType, "does not pass the Operation")
 	})
 	t.Run("a context that has ended", func(t *testing.T) {
 		ended, cancel := context.WithCancel(ctx)
@@ -91,7 +91,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := orbax.Hash(ctx, "doc", in, orbax.Name("conf"))
-		wantText(t, err, orbax.ErrStructure, "orbax: hash doc", `"conf" is not a pytree: it was saved by`, "JsonHandler")
+		wantText(t, err, orbax.ErrStructure, "orbax: hash doc", `not a pytree: "conf" was saved by`, "JsonHandler")
 	})
 	t.Run("an unknown handler", func(t *testing.T) {
 		if err := orbax.SaveCheckpointables(ctx, "own", map[string]any{"v": ownFiles{names: []string{"a"}}}, in, ownFilesRegistry()); err != nil {

@@ -73,7 +73,7 @@ func (p *newPart) checkFree(ctx context.Context) error {
 // Accept checks that the part can be in one checkpoint with the parts of the session.
 func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) error {
 	if _, isTree := item.Handler.(handler.TreeHandler); isTree && item.Leaves == nil {
-		return fmt.Errorf("%w: the handler %s does not pass the Operation of its SaveOptions on to the handler of pytrees, so the leaves are not known", fault.ErrUnsupported, item.Handler.Type())
+		return fmt.Errorf("%w: a partial save needs a pytree; the handler %s does not write one, or does not pass the Operation of its SaveOptions on", fault.ErrLeafType, item.Handler.Type())
 	}
 	if item.Leaves == nil {
 		return fmt.Errorf("%w: a partial save needs a pytree, not %T", fault.ErrLeafType, item.Value)
