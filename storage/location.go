@@ -84,11 +84,15 @@ func (l Location) Join(names ...string) Location {
 	switch called, query, isURL := l.called(); {
 	case called == "":
 	case isURL:
-		called = strings.TrimRight(called, "/")
-		for element := range strings.SplitSeq(name, "/") {
-			called += "/" + url.PathEscape(element)
+		scheme, rest, _ := strings.Cut(called, "://")
+		if rest != "" { // else the name begins where a URL has its host
+			rest = strings.TrimRight(rest, "/") + "/"
 		}
-		below.Called = called + query
+		elements := strings.Split(name, "/")
+		for i, element := range elements {
+			elements[i] = url.PathEscape(element)
+		}
+		below.Called = scheme + "://" + rest + strings.Join(elements, "/") + query
 	default:
 		below.Called = filepath.Join(called, filepath.FromSlash(name))
 	}

@@ -104,3 +104,18 @@ func TestAtRelative(t *testing.T) {
 		t.Errorf("it is called %s", at.Path())
 	}
 }
+
+// A neighbour has a URL like that of the location itself, also in the root of a store.
+func TestNeighbourURL(t *testing.T) {
+	for _, c := range []struct{ called, name, want string }{
+		{"mem://one", "one", "mem://two/x"},
+		{"mem://one?a=b", "one", "mem://two/x?a=b"},
+		{"file:///one", "/one", "file:///two/x"},
+		{"mq://bucket/one", "one", "mq://bucket/two/x"},
+	} {
+		at := storage.Location{Name: c.name, Called: c.called}
+		if got := at.Dir().Join("two", "x").Path(); got != c.want {
+			t.Errorf("beside %s is %s, want %s", c.called, got, c.want)
+		}
+	}
+}
