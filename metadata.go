@@ -12,8 +12,6 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/pytree"
-	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/view"
 )
 
@@ -158,19 +156,10 @@ func (c *Checkpoint) describe(ctx context.Context, cfg *loadConfig, name string,
 		return err
 	}
 	t, err := cfg.Handler.OpenView(ctx, trees, c.readDir(name, cfg))
-	if err != nil {
-		return err
+	if err == nil {
+		m.Checkpointables[name] = t.Metadata()
 	}
-	tm := t.Metadata()
-	m.Checkpointables[name] = tm
-	if lost := pytree.CheckPlaces(ctx, c.itemDir(name)); lost != nil {
-		for i := range tm.Leaves {
-			if l := &tm.Leaves[i]; l.Kind != tree.KindEmpty && l.Kind != tree.KindString && l.Err == nil {
-				l.Err = lost
-			}
-		}
-	}
-	return ctx.Err()
+	return err
 }
 
 // metrics returns the metrics of a step, or nil.

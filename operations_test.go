@@ -32,7 +32,7 @@ func TestOperations(t *testing.T) {
 		{"Save", 0, func() error { return orbax.Save(ctx, dir, state, in) }},
 		{"Load", 9, func() error { _, err := orbax.Load(ctx, dir, in); return err }},
 		{"LoadInto", 9, func() error { return orbax.LoadInto(ctx, dir, &target, in) }},
-		{"Metadata", 9, func() error { _, err := orbax.Metadata(ctx, dir, in); return err }},
+		{"Metadata", 8, func() error { _, err := orbax.Metadata(ctx, dir, in); return err }},
 		{"IsCheckpoint", 0, func() error { _, err := orbax.IsCheckpoint(ctx, dir, in); return err }},
 		{"Verify", 0, func() error { return orbax.Verify(ctx, dir, in) }},
 		{"Save over it", 0, func() error { return orbax.Save(ctx, dir, state, in, orbax.Overwrite()) }},

@@ -32,7 +32,7 @@ type records struct {
 
 	mu     sync.Mutex
 	places *places.Places // nil until they have been read
-	err    error          // why they cannot be read; no array can be read without them
+	err    error          // the damage to them; no array can be read without them
 }
 
 // newRecords returns the records of the pytree in dir. It returns nil if there are none.
@@ -52,8 +52,8 @@ func (r *records) of(ctx context.Context, name string, n int) (string, error) {
 		if err != nil {
 			err = r.dir.Unchanged(ctx, err)
 		}
-		if err != nil && ctx.Err() != nil {
-			return "", err
+		if err != nil && (ctx.Err() != nil || !fault.IsFinding(err)) {
+			return "", err // the next read may succeed
 		}
 		r.places, r.err = p, err
 	}
@@ -63,7 +63,7 @@ func (r *records) of(ctx context.Context, name string, n int) (string, error) {
 	return r.places.Of(name, n)
 }
 
-// failed returns the reason why the records could not be read, or nil.
+// failed returns the damage to the records, or nil.
 func (r *records) failed() error {
 	if r == nil {
 		return nil
@@ -71,13 +71,6 @@ func (r *records) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
-}
-
-// CheckPlaces returns the reason why the records of places of the pytree in dir, if there
-// are any, cannot be read, and no array therefore.
-func CheckPlaces(ctx context.Context, dir *ckdir.ReadDir) error {
-	_, err := readPlaces(ctx, dir)
-	return err
 }
 
 // readPlaces reads the pytree's records. It returns nil if there are none. It ignores a
