@@ -333,7 +333,7 @@ func (f files) change(file string, data []byte) files {
 // last byte of a table in it (see tableSpelling), the random number in the
 // record of a deletion under way, and the files that it is about to remove.
 func TestEveryBitOfARun(t *testing.T) {
-	stride := 199 // no multiple of 8, so that it meets all bits of bytes
+	stride := 601 // no multiple of 8, so that it meets all bits of bytes
 	if longTests {
 		stride = 1
 	}

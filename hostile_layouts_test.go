@@ -246,7 +246,7 @@ func classed(t *testing.T, what string, err error) bool {
 // Every value in every document is replaced, one at a time, by others of all
 // kinds.
 func TestHostileLayoutDocuments(t *testing.T) {
-	stride, n := testenv.Pick(13, 499), 0
+	stride, n := testenv.Pick(13, 997), 0
 	values := []any{nil, true, "", "x", -1, 0, 3, 1 << 31, 1 << 40, 1 << 62, 1e300, []any{}, map[string]any{}, strings.Repeat("../", 20)}
 	for _, row := range smallLayouts {
 		all := unzip(t, row[0])

@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
@@ -91,7 +92,7 @@ func checkRegionReads(t *testing.T, c *chunked) {
 	whole := v.(*array.Array)
 	r := rand.New(rand.NewPCG(1, 2))
 	var cost, most int64
-	for range 100 {
+	for range testenv.Pick(100, 30) {
 		off, size := randomSlab(r, whole.Shape())
 		w.reset()
 		got, err := l.Region(ctx, off, size)

@@ -137,7 +137,7 @@ func TestFailures(t *testing.T) {
 		for _, culprit := range []int{18, 1, 0} {
 			t.Run(fmt.Sprint(name, " ", culprit), func(t *testing.T) {
 				t.Parallel()
-				ctx := within(t, 4*time.Second)
+				ctx := within(t, 2*time.Second)
 				errs := together(n, func(g *coord.Group) error {
 					op := g.Begin("save ck")
 					if err := op.Agree(ctx, "one", nil); err != nil {

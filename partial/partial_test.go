@@ -106,6 +106,21 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// The leaves of the first part are checked as those of later ones are.
+func TestCollisionInFirstPart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ck")
+	err := partial.Save(t.Context(), path, map[string]any{"a": nil, "a/": nil, "b": 1})
+	if !errors.Is(err, orbax.ErrKeyCollision) {
+		t.Errorf("got %v, want ErrKeyCollision", err)
+	}
+	if sessions, err := partial.Sessions(t.Context(), filepath.Dir(path)); err != nil || len(sessions) > 0 {
+		t.Errorf("the sessions are %v, %v", sessions, err)
+	}
+	must(t, partial.Save(t.Context(), path, map[string]any{"a": nil, "b": 1}))
+	must(t, partial.Finalize(t.Context(), path))
+}
+
 func TestCollisions(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -97,8 +97,11 @@ func (p *newPart) Accept(ctx context.Context, plan *save.Plan, item *save.Item) 
 // part.
 func (p *newPart) check(ctx context.Context) (last int64, err error) {
 	exists, err := p.session.exists(ctx)
-	if !exists {
+	if err != nil {
 		return 0, err
+	}
+	if !exists {
+		return 0, errors.Join(collisions(new(union.KeySet), p.leaves)...)
 	}
 	c, err := p.session.read(ctx)
 	if err != nil {
@@ -128,10 +131,10 @@ func (p *newPart) check(ctx context.Context) (last int64, err error) {
 	return last, errors.Join(errs...)
 }
 
-// collisions returns the errors of leaves that do not fit beside keys.
+// collisions returns the errors of leaves that do not fit beside keys, or beside each
+// other: None and empty containers of one name in the store can be saved, but finalizing
+// refuses them.
 func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
-	// Leaves of one tree collide with each other only by their names in the store, which
-	// the save itself refuses.
 	for _, l := range leaves {
 		_, text := l.Value.(string)
 		if err := keys.Add(l.Path, text); err != nil {
