@@ -193,20 +193,16 @@ func (p PartitionSpec) validate(m *Mesh) error {
 // the error matches orbax.ErrShape. The shards of a Raw layout are unknown; the error
 // matches orbax.ErrUnsupported.
 func (s *Sharding) ShardShape(shape []int) ([]int, error) {
-	if err := s.checkShape(shape); err != nil {
+	p, err := s.Pieces(shape)
+	if err != nil {
 		return nil, err
 	}
 	shard := slices.Clone(shape)
-	for i, axes := range s.Spec {
-		parts := 1
-		for _, name := range axes {
-			// The product divides that of the mesh, so Validate has bounded it.
-			parts *= s.Mesh.Shape[slices.Index(s.Mesh.AxisNames, name)]
+	for i, axis := range p.axes {
+		if shape[i]%axis.parts != 0 {
+			return nil, fmt.Errorf("%w: axis %d of an array of shape %v does not split into %d equal parts, as %s asks", fault.ErrShape, i, shape, axis.parts, s)
 		}
-		if shape[i]%parts != 0 {
-			return nil, fmt.Errorf("%w: axis %d of an array of shape %v does not split into %d equal parts, as %s asks", fault.ErrShape, i, shape, parts, s)
-		}
-		shard[i] = shape[i] / parts
+		shard[i] = shape[i] / axis.parts
 	}
 	return shard, nil
 }
