@@ -20,7 +20,7 @@ import (
 	"sync"
 )
 
-// Driver is what one process needs of a coordination service. All of its methods may be
+// Driver connects one process with a coordination service. All of its methods may be
 // called at the same time by several goroutines. If its context has ended, a method
 // returns an error that matches that of the context.
 //

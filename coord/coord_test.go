@@ -93,7 +93,7 @@ func TestFailures(t *testing.T) {
 	errDisk := errors.New("the disk is full")
 	const n = 20
 	for name, c := range map[string]struct {
-		// fail is what process culprit does instead of the phase "two".
+		// The culprit calls fail instead of passing the phase "two".
 		fail func(ctx context.Context, g *coord.Group, op *coord.Op) error
 		want string
 		is   func(err error) bool

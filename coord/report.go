@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // report is the outcome of a phase in one or several processes.
@@ -96,19 +97,13 @@ func (r *report) err() error {
 		case f.Lost != nil:
 			err = &LostError{*f.Lost}
 		case f.Late:
-			err = fmt.Errorf("%s%w", trimmed(f.Text), ErrTimeout)
+			err = fmt.Errorf("%s%w", strings.TrimSuffix(f.Text, ErrTimeout.Error()), ErrTimeout)
 		default:
 			err = errors.New(f.Text)
 		}
 		e.Failures = append(e.Failures, &Failure{f.Rank, f.Phase, err})
 	}
 	return e
-}
-
-// trimmed returns a text without the text of ErrTimeout at its end.
-func trimmed(text string) string {
-	before, _ := bytes.CutSuffix([]byte(text), []byte(ErrTimeout.Error()))
-	return string(before)
 }
 
 // encode returns the report as a line of JSON, and its value.

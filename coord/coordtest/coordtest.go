@@ -181,7 +181,7 @@ var tests = []struct {
 			e.Error(err)
 		}
 	}},
-	{"nobody lost", 3, func(e *env) {
+	{"all alive", 3, func(e *env) {
 		for _, d := range e.members {
 			if lost, err := d.Lost(e.ctx); err != nil || len(lost) > 0 {
 				e.Errorf("the lost are %v, %v", lost, err)

@@ -70,7 +70,8 @@ func Join(ctx context.Context, client *clientv3.Client, o Options) (*coord.Group
 			return nil, fmt.Errorf("etcd: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, err)
 		}
 		group := coord.NewGroup(m)
-		// Processes that saw other members are in other groups, where nobody answers.
+		// A process that saw other members has computed another group, in which no process
+		// answers it.
 		err = group.Barrier(ctx, "join")
 		if err == nil {
 			return group, nil
@@ -88,10 +89,10 @@ func join(ctx context.Context, client *clientv3.Client, o Options) (_ *member, e
 		client: client, rank: o.Rank, size: o.Size, ttl: o.TTL,
 		places:      o.Name + "/members/",
 		incarnation: rand.Text(),
-		own:         make(chan struct{}),
 		lost:        make([]chan struct{}, o.Size),
 		leaving:     make(chan struct{}),
 	}
+	m.own, m.lose = context.WithCancelCause(context.Background())
 	for i := range m.lost {
 		m.lost[i] = make(chan struct{})
 	}

@@ -25,9 +25,9 @@ type member struct {
 	places      string // prefix of the keys of members
 	prefix      string // of the keys of the group
 
-	ended sync.Once
-	own   chan struct{}   // closed when this process is lost
-	lost  []chan struct{} // by rank: closed when the process is lost, or this one leaves
+	own  context.Context         // ends with a LostError when this process is lost
+	lose context.CancelCauseFunc // ends own
+	lost []chan struct{}         // by rank: closed when the process is lost
 
 	leave      sync.Once
 	leaving    chan struct{} // closed by Close
@@ -81,7 +81,7 @@ func (m *member) live(ctx context.Context) error {
 }
 
 // end makes this process lost.
-func (m *member) end() { m.ended.Do(func() { close(m.own) }) }
+func (m *member) end() { m.lose(&coord.LostError{Rank: m.rank}) }
 
 // watch marks the processes as lost whose keys go. The places were taken at a revision.
 func (m *member) watch(revision int64) {
@@ -121,16 +121,11 @@ func (m *member) watch(revision int64) {
 // while returns a context that ends when this process is lost or leaves, too.
 func (m *member) while(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-m.own:
-			cancel(&coord.LostError{Rank: m.rank})
-		case <-done:
-		}
-	}()
-	var once sync.Once
-	return ctx, func() { once.Do(func() { close(done) }); cancel(context.Canceled) }
+	stop := context.AfterFunc(m.own, func() { cancel(context.Cause(m.own)) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
+	}
 }
 
 // because returns the reason of an error of a request in a context of while.
@@ -155,10 +150,8 @@ func (m *member) request(ctx context.Context, f func(ctx context.Context) error)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	select {
-	case <-m.own:
-		return &coord.LostError{Rank: m.rank}
-	default:
+	if m.own.Err() != nil {
+		return context.Cause(m.own)
 	}
 	ctx, cancel := m.while(ctx)
 	defer cancel()
