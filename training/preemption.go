@@ -10,9 +10,8 @@ import (
 
 // preemption records whether the program is about to be ended.
 type preemption struct {
-	notice    <-chan struct{} // from the program
-	stop      func()          // stops listening to the system
-	listening sync.WaitGroup
+	notice <-chan struct{} // from the program
+	stop   func()          // stops listening to the system
 
 	mu       sync.Mutex
 	reached  bool
@@ -39,7 +38,8 @@ func (p *preemption) listen() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
 	closed := make(chan struct{})
-	p.listening.Go(func() {
+	var listening sync.WaitGroup
+	listening.Go(func() {
 		defer signal.Stop(signals)
 		select {
 		case <-closed:
@@ -56,7 +56,7 @@ func (p *preemption) listen() {
 	})
 	p.stop = sync.OnceFunc(func() {
 		close(closed)
-		p.listening.Wait()
+		listening.Wait()
 	})
 }
 

@@ -44,7 +44,7 @@ func TestMetadataOfARun(t *testing.T) {
 }
 
 // A link that leads nowhere, in the place of the document, is an error of New, which says
-// so at once. It is what a run has whose files were not fetched.
+// so at once. A run has such a link if its files were not fetched from their store.
 func TestMetadataLinkLeadsNowhere(t *testing.T) {
 	t.Parallel()
 	for _, to := range []string{"x", "../.annex/x", "../../.annex/x", "/nowhere/x"} {
