@@ -54,7 +54,8 @@ var imports = map[string]string{
 	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
 		"google.golang.org/protobuf",
 	"transform":           "internal/fault array tree view",
-	"internal/config":     "internal/fault internal/transfer handler storage view",
+	"multihost":           "coord internal/config internal/save",
+	"internal/config":     "coord sharding internal/fault internal/transfer handler storage view",
 	"internal/save":       "internal/ckdir internal/config internal/documents internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/parallel internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view",

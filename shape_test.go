@@ -50,7 +50,7 @@ func TestShape(t *testing.T) {
 
 // public are the packages that other modules import.
 var public = []string{
-	".", "array", "convert", "handler", "ocdbt", "partial", "safetensors", "sharding", "storage", "storage/mem",
+	".", "array", "convert", "handler", "multihost", "ocdbt", "partial", "safetensors", "sharding", "storage", "storage/mem",
 	"storage/storetest", "training", "transform", "tree", "view", "zarr",
 }
 

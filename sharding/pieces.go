@@ -149,3 +149,23 @@ func (p *Pieces) Replicas() int {
 // Replica returns the number of the replica at a place among those of its piece, from 0 to
 // Replicas-1. It is the replica_id of JAX.
 func (p *Pieces) Replica(place int) int { return number(p.unused, place) }
+
+// Has reports whether a device holds exactly this box.
+func (p *Pieces) Has(b Box) bool {
+	for i, a := range p.axes {
+		if a.chunk == 0 { // all boxes are empty along this axis
+			if b.Offset[i] != 0 || b.Size[i] != 0 {
+				return false
+			}
+			continue
+		}
+		part := b.Offset[i] / a.chunk
+		if b.Size[i] == 0 {
+			part = a.parts - 1
+		}
+		if part >= a.parts || min(part*a.chunk, p.shape[i]) != b.Offset[i] || min(a.chunk, p.shape[i]-b.Offset[i]) != b.Size[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/view"
 )
@@ -26,6 +28,20 @@ type Common struct {
 	// Progress is called now and then, and once when the operation has ended, after
 	// Reports.
 	Progress []func(transfer.Sample)
+	// Group, if not nil, has the processes that do the operation together.
+	Group *coord.Group
+	// Owner returns the rank of the process of Group that has a device.
+	Owner func(device int) (rank int)
+}
+
+// Process returns which part of arrays with a sharding belongs to this process. It is
+// that of one process alone without a Group.
+func (c *Common) Process() sharding.Process {
+	p := sharding.Process{Size: 1, Owner: func(int) int { return 0 }}
+	if c.Group != nil {
+		p = sharding.Process{Rank: c.Group.Rank(), Size: c.Group.Size(), Owner: c.Owner}
+	}
+	return p
 }
 
 // NewEngine returns an engine that moves the data of a save or a load.

@@ -1,0 +1,163 @@
+package array
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/region"
+	"github.com/go-orbax/orbax/sharding"
+)
+
+// Shard is a box of a global array that is in the memory of this process.
+type Shard struct {
+	Offset []int  // of the box in the global array
+	Array  *Array // the elements of the box, which has the shape of this array
+}
+
+// Sharded is a global array that several processes hold together, like a jax.Array. Each
+// process has a Sharded of the same dtype, shape and sharding with its own shards.
+//
+// A Sharded is a leaf of a tree. If all processes of a group save the tree together, each
+// writes a part of its shards. A load fills the shards and reads nothing else.
+type Sharded struct {
+	what     ShapeDtypeStruct
+	prngImpl string
+	shards   []Shard
+}
+
+// NewSharded returns the global array of which this process holds the given shards. Each
+// of them must be the box of a device of the sharding on, have the dtype d, and be there
+// once, even if several devices of this process hold it. Boxes without elements may be
+// left out. Unlike in JAX, an axis need not split evenly; see [sharding.Sharding.Pieces].
+// The memory of the shards is not copied. The error matches orbax.ErrShape, orbax.ErrDType,
+// or is that of the sharding.
+func NewSharded(d DType, shape []int, on *sharding.Sharding, shards ...Shard) (*Sharded, error) {
+	if _, err := byteSize(d, shape); err != nil {
+		return nil, err
+	}
+	p, err := on.Pieces(shape)
+	if err != nil {
+		return nil, err
+	}
+	a := &Sharded{what: ShapeDtypeStruct{slices.Clone(shape), d, on}}
+	for _, s := range shards {
+		if err := a.add(p, s); err != nil {
+			return nil, fmt.Errorf("a shard of %v: %w", a.what, err)
+		}
+	}
+	return a, nil
+}
+
+func (a *Sharded) add(p *sharding.Pieces, s Shard) error {
+	switch {
+	case s.Array == nil:
+		return fmt.Errorf("%w: it has no array", fault.ErrShape)
+	case s.Array.dtype != a.what.DType:
+		return fmt.Errorf("%w: it is %v", fault.ErrDType, s.Array.dtype)
+	}
+	if err := region.CheckBox("the array", a.what.Shape, s.Offset, s.Array.shape); err != nil {
+		return err
+	}
+	box := sharding.Box{Offset: s.Offset, Size: s.Array.shape}
+	if !p.Has(box) {
+		return fmt.Errorf("%w: no device of %v has the box %v at %v", fault.ErrShape, a.what.Sharding, box.Size, box.Offset)
+	}
+	for _, other := range a.shards {
+		if slices.Equal(other.Offset, s.Offset) && slices.Equal(other.Array.shape, s.Array.shape) {
+			return fmt.Errorf("%w: the box %v at %v is given twice", fault.ErrShape, box.Size, box.Offset)
+		}
+	}
+	a.shards = append(a.shards, Shard{slices.Clone(s.Offset), s.Array})
+	return nil
+}
+
+// AllocSharded returns a global array with the shards of one process, whose elements are
+// zero. It allocates nothing else. The error is that of [NewSharded] or of
+// [sharding.Process.Owners].
+func AllocSharded(what ShapeDtypeStruct, process sharding.Process) (*Sharded, error) {
+	boxes, err := process.Boxes(what.Sharding, what.Shape)
+	if err != nil {
+		return nil, err
+	}
+	shards := make([]Shard, len(boxes))
+	for i, b := range boxes {
+		part, err := New(what.DType, b.Size, nil)
+		if err != nil {
+			return nil, err
+		}
+		shards[i] = Shard{b.Offset, part}
+	}
+	return NewSharded(what.DType, what.Shape, what.Sharding, shards...)
+}
+
+// WithPRNGImpl returns a global array that shares a's memory and holds the keys of the
+// random generator impl; see [Array.WithPRNGImpl].
+func (a *Sharded) WithPRNGImpl(impl string) *Sharded {
+	b := *a
+	b.prngImpl = impl
+	return &b
+}
+
+// DType returns the type of the elements.
+func (a *Sharded) DType() DType { return a.what.DType }
+
+// Shape returns the dimensions of the global array. The caller may keep and change the
+// slice.
+func (a *Sharded) Shape() []int { return slices.Clone(a.what.Shape) }
+
+// Sharding returns the layout of the array over the devices of all processes.
+func (a *Sharded) Sharding() *sharding.Sharding { return a.what.Sharding }
+
+// PRNGImpl returns the name of the random generator whose keys the array holds, or "".
+func (a *Sharded) PRNGImpl() string { return a.prngImpl }
+
+// Shards returns the shards of this process. The caller does not change the slice.
+func (a *Sharded) Shards() []Shard { return a.shards }
+
+// String returns the dtype and shape, and how many shards are in this process.
+func (a *Sharded) String() string { return fmt.Sprintf("%v in %d shards", a.what, len(a.shards)) }
+
+// ReadRegion copies the box of the given size at off to dst; see [Reader]. If a part of
+// the box is in no shard of this process, the error matches orbax.ErrShape.
+func (a *Sharded) ReadRegion(_ context.Context, dst []byte, off, size []int) error {
+	if err := region.CheckBox("the array", a.what.Shape, off, size); err != nil {
+		return err
+	}
+	item := a.what.DType.Size()
+	if err := region.CheckMemory("the destination", len(dst), size, item); err != nil {
+		return err
+	}
+	missing, err := region.NumElements(size)
+	if err != nil {
+		return err
+	}
+	for _, s := range a.shards {
+		n, err := s.copyTo(dst, off, size, item)
+		if err != nil {
+			return err
+		}
+		missing -= n
+	}
+	if missing != 0 {
+		return fmt.Errorf("%w: this process holds no shard with all of the box %v at %v", fault.ErrShape, size, off)
+	}
+	return nil
+}
+
+// copyTo copies the elements that the shard and a box have in common to dst, which has
+// the shape of the box, and returns their number.
+func (s Shard) copyTo(dst []byte, off, size []int, item int) (int, error) {
+	n := 1
+	to, from, common := make([]int, len(off)), make([]int, len(off)), make([]int, len(off))
+	for i := range off {
+		begin := max(off[i], s.Offset[i])
+		end := min(off[i]+size[i], s.Offset[i]+s.Array.shape[i])
+		to[i], from[i], common[i] = begin-off[i], begin-s.Offset[i], end-begin
+		if n *= max(0, end-begin); n == 0 {
+			return 0, nil
+		}
+	}
+	return n, CopyRegion(dst, size, to, s.Array.data, s.Array.shape, from, common, item)
+}

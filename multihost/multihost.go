@@ -1,0 +1,41 @@
+// Package multihost saves and loads one checkpoint by several processes together, each of
+// which holds a part of the state, as JAX does on many hosts.
+//
+//	group := coord.NewGroup(driver) // for example that of package coord/etcd
+//	err := orbax.Save(ctx, path, state, multihost.Together{Group: group})
+//
+// Arrays that no process holds alone are leaves of type *[array.Sharded]. Every other leaf
+// must be equal in all processes, which share the work of writing it.
+package multihost
+
+import (
+	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/save"
+)
+
+// Together is an option for saves and loads: it makes them an operation of all processes
+// of a group. Every process calls the same function at the same point of the program, with
+// the same options and its own part of the state.
+//
+// In a load, each leaf of an abstract target that has a sharding becomes an
+// *[array.Sharded] with the shards of this process.
+type Together struct {
+	// Group has the processes. A nil Group stands for this process alone.
+	Group *coord.Group
+	// Owner returns the rank of the process that has the device with an id; see
+	// [github.com/go-orbax/orbax/sharding.Process]. It must be the same in all processes.
+	Owner func(device int) (rank int)
+}
+
+func (t Together) apply(c *config.Common) { c.Group, c.Owner = t.Group, t.Owner }
+
+// ApplySave makes Together an option for saves.
+func (t Together) ApplySave(c *save.Config) { t.apply(&c.Common) }
+
+// ApplyLoad makes Together an option for loads.
+func (t Together) ApplyLoad(c *config.Load) { t.apply(&c.Common) }
+
+// ForCheckpointables makes Together an option for saves and loads of several
+// checkpointables.
+func (Together) ForCheckpointables() {}

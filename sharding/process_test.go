@@ -1,0 +1,41 @@
+package sharding
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+func TestOwners(t *testing.T) {
+	line := func(ids ...int) *Sharding {
+		return Named(Mesh{Shape: []int{len(ids)}, AxisNames: []string{"x"}, DeviceIDs: ids}, nil)
+	}
+	for _, c := range []struct {
+		on    *Sharding
+		size  int
+		owner func(int) int
+		want  []int // nil: refused
+	}{
+		{line(0, 1, 2048, 2049), 2, nil, []int{0, 0, 1, 1}},
+		{line(2049, 0), 2, nil, []int{1, 0}}, // a mesh of some of the devices
+		{line(2048, 4096), 2, nil, nil},      // of process 2, which does not exist
+		{line(3, 1, 0, 2), 2, nil, []int{1, 0, 0, 1}},
+		{line(3, 1, 0, 2), 4, nil, []int{3, 1, 0, 2}},
+		{line(0, 1, 2), 2, nil, nil},
+		{line(0, 1, 2), 2, func(id int) int { return id % 2 }, []int{0, 1, 0}},
+		{line(0, 1, 2), 2, func(id int) int { return id - 1 }, nil},
+		{line(5), 3, nil, []int{0}},
+		{Host(), 4, nil, []int{0}},
+		{SingleDevice("cpu:0"), 4, nil, []int{0}},
+		{Named(Mesh{Shape: []int{2, 2}, AxisNames: []string{"x", "y"}}, nil), 2, nil, []int{0, 0, 1, 1}},
+		{line(0, 1), 0, nil, nil},
+		{nil, 1, nil, nil},
+	} {
+		got, err := Process{Size: c.size, Owner: c.owner}.Owners(c.on)
+		if c.want == nil && !errors.Is(err, fault.ErrStructure) || c.want != nil && (err != nil || !slices.Equal(got, c.want)) {
+			t.Errorf("%v of %d processes: %v, %v; want %v", c.on, c.size, got, err, c.want)
+		}
+	}
+}
