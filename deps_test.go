@@ -71,7 +71,7 @@ var imports = map[string]string{
 var free = []string{
 	"bench", "cmd/orbax", "examples/quickstart", "internal/failstore", "internal/heap",
 	"internal/orbaxtest", "internal/pyenv", "internal/race", "internal/testall", "internal/testenv",
-	"internal/testenv/fewchecks", "interop", "interop/internal/python", "interop/layouts",
+	"internal/testenv/fewchecks", "internal/testenv/python", "interop", "interop/layouts",
 	"storage/storetest", "coord/coordtest",
 }
 

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/testenv"
-	"github.com/go-orbax/orbax/interop/internal/python"
+	"github.com/go-orbax/orbax/internal/testenv/python"
 )
 
 // answerTime is what one request may take.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/testenv"
-	"github.com/go-orbax/orbax/interop/internal/python"
+	"github.com/go-orbax/orbax/internal/testenv/python"
 )
 
 // layout is a row of the table: a checkpoint that another program wrote, and
