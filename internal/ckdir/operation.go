@@ -20,6 +20,9 @@ type Settings struct {
 	// Unmerged puts the database of a pytree into a separate directory, as each of
 	// several processes of one save does.
 	Unmerged bool
+	// Uncovered says that no digests will cover the files, because another program writes
+	// the documents of the checkpoint.
+	Uncovered bool
 	// Reuse returns the data that the item called name may share with an earlier
 	// checkpoint. It returns nil if the item shares nothing and keeps no record for later
 	// saves. It is called when the item is written.

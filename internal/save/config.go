@@ -34,6 +34,9 @@ type Config struct {
 	// Unmerged puts the database of each pytree into a separate directory, because
 	// databases of other writers are put beside it before the checkpoint is complete.
 	Unmerged bool
+	// Uncovered leaves out the files that mean something only with the checkpoint's
+	// digests, because another program writes its documents.
+	Uncovered bool
 	// Target makes the target of a save to a place. nil makes the target of a whole
 	// checkpoint.
 	Target func(Place) Target

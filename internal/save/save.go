@@ -170,11 +170,12 @@ func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 // operation returns the part of the save that the handler of an item sees.
 func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *handler.Operation {
 	return (*handler.Operation)(ckdir.NewOperation(ckdir.Settings{
-		Engine:   p.Engine,
-		Announce: announce,
-		Unmerged: p.Config.Unmerged,
-		Reuse:    p.reuse,
-		Like:     func(name string) *ckdir.ReadDir { return p.like().dir(name) },
+		Engine:    p.Engine,
+		Announce:  announce,
+		Unmerged:  p.Config.Unmerged,
+		Uncovered: p.Config.Uncovered,
+		Reuse:     p.reuse,
+		Like:      func(name string) *ckdir.ReadDir { return p.like().dir(name) },
 	}))
 }
 

@@ -45,7 +45,7 @@ func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.S
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
 	group, gctx := parallel.WithContext(ctx)
 	group.Go(func() error { return database.WriteIndex(gctx, dir, c.entries) })
-	group.Go(func() error { return p.writePlaces(gctx, tree, set.Unmerged, c.seals) })
+	group.Go(func() error { return p.writePlaces(gctx, tree, set, c.seals) })
 	if s != nil {
 		doc := s.wrote(&c.known).Document()
 		group.Go(func() error { return dir.WriteFile(gctx, layout.ChunksFile, doc) })

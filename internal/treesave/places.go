@@ -38,9 +38,12 @@ func (p *Plan) newSeals() [][]places.Seal {
 }
 
 // writePlaces writes the record of the arrays' seals.
-func (p *Plan) writePlaces(ctx context.Context, dir *ckdir.WriteDir, unmerged bool, seals [][]places.Seal) error {
+func (p *Plan) writePlaces(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings, seals [][]places.Seal) error {
+	if set.Uncovered {
+		return nil // a record that no digest covers proves nothing
+	}
 	name := layout.PlacesFile
-	if unmerged { // it will be merged with other parts, which have their own records
+	if set.Unmerged { // it will be merged with other parts, which have their own records
 		name = layout.PlacesPrefix + database.RandomName()
 	}
 	names := make([]string, len(p.arrays))

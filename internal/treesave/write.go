@@ -78,5 +78,5 @@ func (p *Plan) writeFiles(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Set
 	if err := dir.Engine().WriteFiles(ctx, dir.Stage(), names, items); err != nil || len(p.arrays) == 0 {
 		return err
 	}
-	return p.writePlaces(ctx, dir, s.Unmerged, seals)
+	return p.writePlaces(ctx, dir, s, seals)
 }
