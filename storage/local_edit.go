@@ -156,7 +156,7 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 		return err
 	}
 	if _, err = lookAt(ctx, removed, look); err != nil { // another process has put something into it meanwhile
-		return e.putBack(err)
+		return e.claim.putBack(dir, err)
 	}
 	if err := sys.syncDir(at(filepath.Dir(dir))); err != nil {
 		e.claim.abandon()
@@ -176,13 +176,13 @@ func (e *localEdit) removeTarget(ctx context.Context, look Look, last ...string)
 // being removed.
 const removedName = "removed" + TempMarker
 
-// putBack gives the directory its old name and returns err. The new name was never made
-// durable.
-func (e *localEdit) putBack(err error) error {
-	rerr := e.claim.folders.use(removedName, func(from entry) error { return e.claim.sys.rename(from, at(e.claim.target)) })
+// putBack gives a directory that was moved into the claim its old name, and returns err.
+// The new name was never made durable.
+func (s *localStage) putBack(name string, err error) error {
+	rerr := s.folders.use(removedName, func(from entry) error { return s.sys.rename(from, at(name)) })
 	if rerr != nil {
-		e.claim.abandon() // the directory stays where it is
-		return fmt.Errorf("%w; it is left in %s: %w", err, path.Join(e.claim.tmp, removedName), rerr)
+		s.abandon() // the directory stays where it is
+		return fmt.Errorf("%w; it is left in %s: %w", err, path.Join(s.tmp, removedName), rerr)
 	}
 	return err
 }

@@ -183,8 +183,8 @@ func (s *localStage) same() error {
 	return d.mustBe(*s.folders.id("."), s.tmp)
 }
 
-// errEnded reports that the owner of the stage has ended it.
-var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)
+// errEnded reports that a ticket's stage has ended.
+var errEnded = fmt.Errorf("%w: the save with this ticket has ended", fault.ErrNotExist)
 
 // orEnded returns errEnded, with err, if err reports that a temporary directory is gone
 // or has been replaced.

@@ -130,7 +130,7 @@ func (s *localStage) commitInto(ctx context.Context) error {
 		err = s.moveInto(s.entry)
 	}
 	if err != nil {
-		return errors.Join(fault.AsNoSpace(err), s.remove())
+		return errors.Join(s.orRevoked(fault.AsNoSpace(err)), s.remove())
 	}
 	err = s.sys.syncOwn(s.target, ".")
 	if err == nil {

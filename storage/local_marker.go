@@ -192,7 +192,7 @@ func (s *markerStage) Commit(ctx context.Context) error {
 		err = s.mark(ctx, dirs)
 	}
 	if err != nil {
-		return errors.Join(fault.AsNoSpace(err), s.remove())
+		return errors.Join(s.claim.orRevoked(fault.AsNoSpace(err)), s.remove())
 	}
 	s.folders.end()
 	if err = s.sys.syncOwn(s.target, "."); err != nil {

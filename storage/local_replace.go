@@ -45,7 +45,10 @@ func (s *localStage) canReplace() error {
 // moveOld is exchange for file systems without it: the old directory gets a
 // temporary name, the new one takes its place.
 func (s *localStage) moveOld() error {
-	old := s.tmp[:len(s.tmp)-len(oldMark)] + oldMark // no longer than the name that it replaces
+	if err := s.same(); err != nil { // a stage that was revoked must not move the old directory
+		return err
+	}
+	old := oldName(s.tmp)
 	if err := s.sys.rename(at(s.target), at(old)); err != nil {
 		return err
 	}

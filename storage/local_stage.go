@@ -41,9 +41,9 @@ type localStage struct {
 	live func() error
 }
 
-// claimed has the targets of this process's stages. Of several that begin together it
-// lets exactly one through. The locks serve other processes, and other names of the same
-// directory.
+// claimed has the temporary directories of this process's stages, by their targets. Of
+// several stages that begin together it lets exactly one through. The locks serve other
+// processes, and other names of the same directory.
 var claimed sync.Map
 
 // newLocalStage creates the temporary directory and locks it. Each writer locks its own
@@ -52,22 +52,22 @@ var claimed sync.Map
 // a dead writer and may be removed; then another one is made. Its name records its use;
 // see tempName.
 func newLocalStage(sys system, target, use string, overwrite bool) (*localStage, error) {
-	if _, taken := claimed.LoadOrStore(target, true); taken {
+	if _, taken := claimed.LoadOrStore(target, ""); taken {
 		return nil, fault.ErrBusy
 	}
 	s := emptyStage(sys, target)
 	s.overwrite = overwrite
-	unlock, err := s.make(use)
-	if err != nil {
+	if err := s.make(use); err != nil {
 		claimed.Delete(target)
 		return nil, err
 	}
+	temp, unlock := s.tmp, s.unlock
+	claimed.Store(target, temp)
 	s.unlock = func() {
-		s.folders.end()
 		unlock()
-		claimed.Delete(target)
+		claimed.CompareAndDelete(target, temp) // after a Revoke another stage may have the target
 	}
-	if other, err := s.otherWriter(); err != nil || other != "" {
+	if other, err := s.otherWriter(""); err != nil || other != "" {
 		err = errors.Join(err, s.Abort())
 		if other != "" {
 			err = fmt.Errorf("%w (into %s)", fault.ErrBusy, path.Base(other))
@@ -90,28 +90,33 @@ func emptyStage(sys system, target string) *localStage {
 const maxMakes = 20
 
 // make makes the temporary directory and locks it.
-func (s *localStage) make(use string) (unlock func(), err error) {
+func (s *localStage) make(use string) (err error) {
 	for range maxMakes {
 		s.tmp = tempName(s.target, use)
 		if err := s.sys.mkdir(at(s.tmp)); err != nil {
-			return nil, err
+			return err
 		}
+		var unlock func()
 		if unlock, err = s.sys.lock(s.tmp); err == nil {
 			if err = s.folders.begin(s.tmp); err != nil {
 				err = errors.Join(err, s.sys.remove(s.tmp, nil))
 				unlock()
 			}
-			return unlock, err
+			s.unlock = func() {
+				s.folders.end()
+				unlock()
+			}
+			return err
 		}
 		err = fmt.Errorf("%s: cannot lock: %w", s.tmp, err)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, fault.ErrBusy): // the process with the lock removes it
 		default:
-			return nil, errors.Join(err, s.sys.remove(s.tmp, nil))
+			return errors.Join(err, s.sys.remove(s.tmp, nil))
 		}
 	}
-	return nil, err
+	return err
 }
 
 // A process that removes the temporary directory of a dead writer locks it for a moment.
@@ -122,16 +127,16 @@ const (
 	writerPause = 2 * time.Millisecond
 )
 
-// otherWriter returns the temporary directory of a live writer of the same
-// target, or "".
-func (s *localStage) otherWriter() (string, error) {
+// otherWriter returns the temporary directory of a live writer of the same target, or "".
+// It ignores the one that is called except.
+func (s *localStage) otherWriter(except string) (string, error) {
 	parent := filepath.Dir(s.tmp)
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return "", err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == path.Base(s.tmp) || !isTempOf(e.Name(), path.Base(s.target)) {
+		if !e.IsDir() || e.Name() == path.Base(s.tmp) || e.Name() == except || !isTempOf(e.Name(), path.Base(s.target)) {
 			continue
 		}
 		if name := path.Join(parent, e.Name()); s.writes(name) {
@@ -219,7 +224,7 @@ func (s *localStage) Commit(ctx context.Context) error {
 		err = s.publish(ctx, dirs)
 	}
 	if err != nil {
-		return errors.Join(fault.AsNoSpace(err), s.remove())
+		return errors.Join(s.orRevoked(fault.AsNoSpace(err)), s.remove())
 	}
 	if err := s.sys.syncDir(at(filepath.Dir(s.target))); err != nil {
 		return fmt.Errorf("%s: %w, but may not survive a power failure: %w", s.target, fault.ErrInPlace, err)

@@ -74,6 +74,11 @@ func (Base) Join(context.Context, string) (Joined, error) {
 	return nil, fmt.Errorf("%w: a save to this store cannot be joined", fault.ErrUnsupported)
 }
 
+// Revoke fails with orbax.ErrUnsupported.
+func (Base) Revoke(context.Context, string) error {
+	return fmt.Errorf("%w: a save to this store cannot be ended by others", fault.ErrUnsupported)
+}
+
 // Edit fails with orbax.ErrUnsupported.
 func (Base) Edit(context.Context, string) (Edit, error) {
 	return nil, fmt.Errorf("%w: the store of this path cannot change what has been saved", fault.ErrUnsupported)

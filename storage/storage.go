@@ -14,7 +14,7 @@
 // # A new store
 //
 // Embed [Base] and implement Open, Stat and List: that is a store that can be read. Add
-// Properties, Begin and Join for saves, and Edit for deletions. Package storetest tests
+// Properties, Begin, Join and Revoke for saves, and Edit for deletions. Package storetest tests
 // all that the [Properties] of a store promise.
 package storage
 
@@ -75,6 +75,23 @@ type Store interface {
 	// ErrNotExist if the stage has ended, and with ErrReservedName if the store has made
 	// no such ticket.
 	Join(ctx context.Context, ticket string) (Joined, error)
+	// Revoke ends the stage with this ticket for a caller that cannot wait for its owner:
+	// the owner hangs, is stopped, is out of reach, or has died. The owner need not notice.
+	// After Revoke has returned nil, the owner's Commit and the Close of every [Joined]
+	// fail, whenever they are called, everything that they had written is removed, and
+	// any process can Begin the same directory.
+	//
+	// If the owner commits at the same time, either Revoke fails and the new directory is
+	// complete, or Commit fails and the old one is as it was. Of several Revoke of one
+	// stage at most one returns nil.
+	//
+	// Revoke fails with ErrNotExist if the stage has ended, however it ended, and with
+	// ErrReservedName if the store has made no such ticket; it then removes nothing. It
+	// fails with ErrBusy if others work on the directory all the time, and with
+	// ErrUnsupported if the store cannot take a stage away from its owner. After another
+	// error the stage may be revoked or not: call Revoke again, until it returns nil or
+	// ErrNotExist.
+	Revoke(ctx context.Context, ticket string) error
 	// Edit claims the directory dir. Until the [Edit] is closed, Begin and Edit of dir
 	// fail with ErrBusy. Edit itself fails with ErrBusy while a stage of dir has not
 	// ended, or if dir is the temporary directory of a live writer. It fails with
@@ -229,13 +246,13 @@ type Stage interface {
 	// Marker the path itself, otherwise a temporary name. Until Commit the methods of the
 	// store read it like any other directory.
 	Dir() string
-	// Ticket returns a line of text for [Store].Join. It is valid until the stage ends,
-	// in every process that has the same store.
+	// Ticket returns a line of text for [Store].Join and [Store].Revoke. It is valid until
+	// the stage ends, in every process that has the same store.
 	Ticket() string
 	// Commit makes the directory durable, then publishes it as the [BeginOptions] say. It
 	// fails if a [Writer] is still open or failed to close, and if the parent of the path
-	// was removed since Begin, even if another directory has its name now. The stage has
-	// ended, whatever Commit returns.
+	// was removed since Begin, even if another directory has its name now. It fails with
+	// ErrNotExist if the stage was revoked. The stage has ended, whatever Commit returns.
 	//
 	// If Commit fails, everything that was written is removed. The exception is an error
 	// that matches ErrInPlace: the new directory is at its path, and a later step failed.

@@ -4,6 +4,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 	"syscall"
 
@@ -36,6 +37,15 @@ func isNotEmpty(err error) bool {
 
 // errDirNotEmpty is Windows' ERROR_DIR_NOT_EMPTY.
 const errDirNotEmpty = syscall.Errno(145)
+
+// isInUse reports whether an error can mean that another process has opened a directory,
+// or a file in it.
+func isInUse(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errSharing)
+}
+
+// errSharing is Windows' ERROR_SHARING_VIOLATION.
+const errSharing = syscall.Errno(32)
 
 func isInvalid(error) bool { return false }
 

@@ -130,6 +130,9 @@ func noLocks(err error) bool {
 		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBADF)
 }
 
+// isInUse returns false, because open directories can be renamed.
+func isInUse(error) bool { return false }
+
 func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }
 
 // unsupported reports whether the system or the file system does not know a flag of

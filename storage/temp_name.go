@@ -69,6 +69,10 @@ func isUsedAs(name, use string) bool {
 // file systems that cannot exchange directories.
 const oldMark = "-old"
 
+// oldName returns the name of the directory that the one called temp replaces, on those
+// file systems. It is no longer than temp.
+func oldName(temp string) string { return temp[:len(temp)-len(oldMark)] + oldMark }
+
 // IsReplaced reports whether name is a temporary name of this package for a directory that
 // is being replaced, on a file system that cannot exchange directories.
 func IsReplaced(name string) bool {

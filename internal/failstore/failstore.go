@@ -48,6 +48,13 @@ func (f *failing) Join(ctx context.Context, ticket string) (storage.Joined, erro
 	return &joined{files{j, f}, j}, nil
 }
 
+func (f *failing) Revoke(ctx context.Context, ticket string) error {
+	if err := f.before("revoke", ticket); err != nil {
+		return err
+	}
+	return f.Store.Revoke(ctx, ticket)
+}
+
 func (f *failing) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	if err := f.before("edit", dir); err != nil {
 		return nil, err

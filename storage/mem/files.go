@@ -26,6 +26,8 @@ func (f *files) begin() (unlock func(), err error) {
 	switch {
 	case f.joined && f.stage.done:
 		err = errEnded
+	case f.stage.revoked:
+		err = errRevoked
 	case f.left, f.stage.done:
 		err = errFinished
 	}

@@ -21,6 +21,8 @@ type stage struct {
 	top    *node  // the directory that is being written
 	placed map[string]*node
 	done   bool
+	// revoked says that Revoke has ended the stage.
+	revoked bool
 	*files
 }
 
@@ -110,6 +112,9 @@ func (g *stage) writeInPlace(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if g.revoked {
+		return errRevoked
+	}
 	if s.root.at(g.target) != nil {
 		return fmt.Errorf("since the save began: %s: %w", g.target, fault.ErrExist)
 	}
@@ -157,6 +162,9 @@ func (g *stage) publish(ctx context.Context) (old bool, err error) {
 	s := g.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if g.revoked {
+		return false, errRevoked
+	}
 	if g.done {
 		return false, errFinished
 	}
@@ -239,21 +247,47 @@ var errFinished = errors.New("storage: the save has ended")
 
 // Join returns a [storage.Joined] that writes to a stage of this store.
 func (s *Store) Join(ctx context.Context, ticket string) (storage.Joined, error) {
-	if err := ctx.Err(); err != nil {
+	unlock, g, err := s.stage(ctx, ticket)
+	if err != nil {
 		return nil, err
 	}
-	temp, ok := strings.CutPrefix(ticket, ticketScheme)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q is not the ticket of a save to a store in memory", fault.ErrReservedName, ticket)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.stages[temp]
-	if g == nil || g.done {
-		return nil, errEnded
-	}
+	defer unlock()
 	return &files{stage: g, open: map[*writer]bool{}, joined: true}, nil
 }
 
-// errEnded reports that the owner of the stage has ended it.
-var errEnded = fmt.Errorf("%w: the save that was joined has ended", fault.ErrNotExist)
+// Revoke ends a stage of this store.
+func (s *Store) Revoke(ctx context.Context, ticket string) error {
+	unlock, g, err := s.stage(ctx, ticket)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	g.revoked = true
+	g.remove()
+	g.end()
+	return nil
+}
+
+// stage locks the store and returns the stage with a ticket, unless it has ended.
+func (s *Store) stage(ctx context.Context, ticket string) (unlock func(), g *stage, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	temp, ok := strings.CutPrefix(ticket, ticketScheme)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: %q is not the ticket of a save to a store in memory", fault.ErrReservedName, ticket)
+	}
+	s.mu.Lock()
+	if g = s.stages[temp]; g == nil {
+		s.mu.Unlock()
+		return nil, nil, errEnded
+	}
+	return s.mu.Unlock, g, nil
+}
+
+var (
+	// errEnded reports that a ticket's stage has ended.
+	errEnded = fmt.Errorf("%w: the save with this ticket has ended", fault.ErrNotExist)
+	// errRevoked reports to the owner of a stage that Revoke has ended it.
+	errRevoked = fmt.Errorf("%w: another writer has ended this save", fault.ErrNotExist)
+)

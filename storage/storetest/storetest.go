@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) (storage.Store, string), options 
 		tests []test
 	}{
 		{"read", readTests}, {"stage", stageTests}, {"replace", replaceTests}, {"into", intoTests},
-		{"marker", markerTests}, {"link", linkTests}, {"edit", editTests}, {"join", joinTests}, {"failure", failureTests},
+		{"marker", markerTests}, {"link", linkTests}, {"edit", editTests}, {"join", joinTests}, {"revoke", revokeTests}, {"failure", failureTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.tests {
