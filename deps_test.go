@@ -18,7 +18,7 @@ var imports = map[string]string{
 	"internal/region":    "internal/fault",
 	"array":              "internal/fault internal/region sharding",
 	"internal/castlog":   "array",
-	"tree":               "internal/fault array",
+	"tree":               "internal/fault array sharding",
 	"storage":            "internal/fault internal/parallel golang.org/x/sys",
 	"storage/mem":        "internal/fault storage",
 	"internal/transfer":  "internal/fault internal/lfs internal/memory internal/parallel storage golang.org/x/sync",

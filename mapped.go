@@ -93,6 +93,8 @@ func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 	switch {
 	case cfg.Mapping != config.MapNothing:
 		return fmt.Errorf("%w: Mapped is for loads", fault.ErrUsage)
+	case cfg.Together:
+		return fmt.Errorf("%w: Together is for saves and loads", fault.ErrUsage)
 	case cfg.Reports != nil || cfg.Progress != nil:
 		return fmt.Errorf("%w: Report and Progress are for saves and loads", fault.ErrUsage)
 	}
@@ -102,6 +104,10 @@ func (c *Checkpoint) checkReading(cfg *loadConfig) error {
 // loadOptions returns the options of a load for its handler.
 func (c *Checkpoint) loadOptions(cfg *loadConfig) handler.LoadOptions {
 	o := cfg.Handler
+	if cfg.Together {
+		p := cfg.Process()
+		o.Process = &p
+	}
 	if cfg.Mapping != config.MapNothing {
 		mapped := func(_ context.Context, t *view.Tree) (*view.Tree, error) {
 			return t.Mapped(&c.mapped, cfg.Mapping == config.MapVerified), nil

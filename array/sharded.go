@@ -92,12 +92,15 @@ func AllocSharded(what ShapeDtypeStruct, process sharding.Process) (*Sharded, er
 	return NewSharded(what.DType, what.Shape, what.Sharding, shards...)
 }
 
-// WithPRNGImpl returns a global array that shares a's memory and holds the keys of the
-// random generator impl; see [Array.WithPRNGImpl].
-func (a *Sharded) WithPRNGImpl(impl string) *Sharded {
+// WithPRNGImpl returns a global array that shares a's memory and holds keys of the random
+// generator impl. a has the data of the keys; [PRNGKey] has the rules and the errors.
+func (a *Sharded) WithPRNGImpl(impl string) (*Sharded, error) {
+	if err := checkKeyData(impl, a.what.DType, a.what.Shape); err != nil {
+		return nil, err
+	}
 	b := *a
 	b.prngImpl = impl
-	return &b
+	return &b, nil
 }
 
 // DType returns the type of the elements.

@@ -163,17 +163,25 @@ func KnownPRNG(impl string) bool { return prngKeyShapes[impl] != nil }
 // is the shape of the data. If the data does not fit, the error matches orbax.ErrDType or
 // orbax.ErrShape. An empty impl is an error that matches orbax.ErrUsage.
 func PRNGKey(impl string, keyData *Array) (*Array, error) {
-	if impl == "" {
-		return nil, fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUsage)
-	}
-	if keyData.dtype != Uint32 {
-		return nil, fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.ErrDType, keyData.dtype)
-	}
-	want, known := prngKeyShapes[impl]
-	if n := len(keyData.shape); known && (n < len(want) || !slices.Equal(keyData.shape[n-len(want):], want)) {
-		return nil, fmt.Errorf("%w: key data of %s must end in dimensions %v, have shape %v", fault.ErrShape, impl, want, keyData.shape)
+	if err := checkKeyData(impl, keyData.dtype, keyData.shape); err != nil {
+		return nil, err
 	}
 	b := *keyData
 	b.prngImpl = impl
 	return &b, nil
+}
+
+// checkKeyData checks that an array of dtype d and the given shape can hold keys of impl.
+func checkKeyData(impl string, d DType, shape []int) error {
+	if impl == "" {
+		return fmt.Errorf("%w: PRNG keys without the name of a generator", fault.ErrUsage)
+	}
+	if d != Uint32 {
+		return fmt.Errorf("%w: PRNG key data is %v, want uint32", fault.ErrDType, d)
+	}
+	want, known := prngKeyShapes[impl]
+	if n := len(shape); known && (n < len(want) || !slices.Equal(shape[n-len(want):], want)) {
+		return fmt.Errorf("%w: key data of %s must end in dimensions %v, have shape %v", fault.ErrShape, impl, want, shape)
+	}
+	return nil
 }

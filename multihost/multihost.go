@@ -28,7 +28,9 @@ type Together struct {
 	Owner func(device int) (rank int)
 }
 
-func (t Together) apply(c *config.Common) { c.Group, c.Owner = t.Group, t.Owner }
+func (t Together) apply(c *config.Common) {
+	c.Together, c.Group, c.Owner = true, t.Group, t.Owner
+}
 
 // ApplySave makes Together an option for saves.
 func (t Together) ApplySave(c *save.Config) { t.apply(&c.Common) }

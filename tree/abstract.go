@@ -19,7 +19,10 @@ type placeholder string
 // value that [Flatten] takes. Its leaves say which values the load makes:
 //
 //   - An [array.ShapeDtypeStruct], a pointer to one, an array, a slice of numbers or a
-//     tensor of an adapter: an *array.Array of the same dtype, shape and sharding.
+//     tensor of an adapter: an *array.Array of the same dtype, shape and sharding. If
+//     [BindOptions] has a Process and there is a sharding: an *[array.Sharded] with the
+//     shards of the process.
+//   - An *[array.Sharded]: an *[array.Sharded] with the same boxes.
 //   - A number, bool or string: a value of that type. The value in abstract does not
 //     matter.
 //   - A []byte, nil too: a []byte of any length.
@@ -41,6 +44,7 @@ func BindAbstract(abstract any, specs []Spec, o BindOptions) (slots []Slot, buil
 	}
 	for i, l := range leaves {
 		switch v := l.Value.(type) {
+		case *array.Sharded: // asks for one with the same boxes
 		case array.Reader:
 			leaves[i].Value = array.Abstract(v)
 		case []byte:
@@ -85,6 +89,15 @@ func isPlaceholder(v reflect.Value) bool {
 
 // newArray plans a load of a new array and sets dst, an interface, to it.
 func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *branch) {
+	if b.Process != nil && want.Sharding != nil {
+		boxes, err := b.Process.Boxes(want.Sharding, want.Shape)
+		if err != nil {
+			b.fail(fmt.Errorf("sharding of %v: %w", want, err))
+			return
+		}
+		b.newSharded(dst, want, boxes, br)
+		return
+	}
 	i, spec := b.leafOf(dst, br, KindArray, KindScalar, KindBytes)
 	if spec == nil || !b.fits(spec, want.DType, want.Shape) {
 		return
@@ -93,8 +106,7 @@ func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *br
 		b.fail(err)
 		return
 	}
-	if t := reflect.PointerTo(arrayType); !t.AssignableTo(dst.Type()) {
-		b.fail(fmt.Errorf("%w: the target is a %v, which cannot hold an %v", fault.ErrLeafType, dst.Type(), t))
+	if !b.takes(dst, reflect.PointerTo(arrayType)) {
 		return
 	}
 	want.Shape = slices.Clone(want.Shape)
@@ -105,6 +117,15 @@ func (b *binder) newArray(dst reflect.Value, want array.ShapeDtypeStruct, br *br
 		}
 		return reflect.ValueOf(a), err
 	})
+}
+
+// takes refuses an interface that cannot hold a t.
+func (b *binder) takes(dst reflect.Value, t reflect.Type) bool {
+	if !t.AssignableTo(dst.Type()) {
+		b.fail(fmt.Errorf("%w: the target is a %v, which cannot hold an %v", fault.ErrLeafType, dst.Type(), t))
+		return false
+	}
+	return true
 }
 
 // standIn adds a value that stands for a leaf in the target of a load.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/sharding"
 )
 
 // Slot is the place in the target where one leaf of a checkpoint goes.
@@ -27,15 +28,22 @@ type Slot struct {
 	// place. If Array is nil, the caller allocates.
 	Array *array.Array
 
-	// Set hands over the value after it has been read. The value is Array itself if Array
-	// is not nil; otherwise an *array.Array that Want describes, or the string for a
-	// string leaf. A scalar may also come in the types that [Leaf] lists, and so may a
+	// Boxes, if not nil, are the boxes of the array that are wanted, possibly none. Set
+	// then takes an *[array.Sharded] that Want describes, with a shard for each box.
+	Boxes []sharding.Box
+	// Sharded is memory of the target with the boxes, to be filled in place. If Sharded
+	// is nil and Boxes is not, the caller allocates.
+	Sharded *array.Sharded
+
+	// Set hands over the value after it has been read. The value is Array or Sharded
+	// itself if one of them is not nil; otherwise an array that Want describes, or the
+	// string for a string leaf. A scalar may also come in the types that [Leaf] lists, and so may a
 	// byte string whose stored form is wanted.
 	//
 	// Set is nil for leaves that are empty or not wanted. The caller calls every other
 	// Set once, and may call different ones at the same time. For a value that does not
 	// fit, such as 300 for an int8, Set returns a *orbax.LeafError. In the target, Set
-	// changes only Array and whatever the fromArray of an adapter changes.
+	// changes only Array, Sharded and whatever the fromArray of an adapter changes.
 	Set func(v any) error
 }
 
@@ -58,6 +66,11 @@ type BindOptions struct {
 	// elements, of the target lacks. A key that the target has and the checkpoint lacks
 	// remains an error, and so does a sequence of another length.
 	Partial bool
+
+	// Process, if set, is one of several processes that load together. An
+	// [array.ShapeDtypeStruct] with a sharding then asks for the shards of this process,
+	// as an *[array.Sharded]. An axis need not split evenly.
+	Process *sharding.Process
 
 	// Shared, if set, collects the target memory of all loads that run at the same time.
 	// Each load refuses memory that another load writes, and adds its own.
@@ -96,6 +109,8 @@ type BindOptions struct {
 //     replaces it.
 //   - *array.Array that is not nil takes an array of its dtype and shape, in place; nil
 //     takes any array. Both take scalars as arrays of rank 0, and byte strings.
+//   - *[array.Sharded] takes the same leaves, in place. Only the boxes of its shards are
+//     loaded. A nil one is refused, because it has no sharding.
 //   - A slice of numbers takes a rank-1 array of its dtype and length, in place; a nil or
 //     empty slice takes any length. A Go array takes its own length. []byte takes byte
 //     strings and uint8 arrays of any length, and is filled in place if the lengths are
@@ -139,6 +154,7 @@ type binder struct {
 	objects  map[object]claim // maps and nodes that the load writes
 	attached []attached
 	loaded   []*array.Array // the arrays that adapters got, by slot, where that matters
+	apart    map[int][]bool // the shards of slots that fill no memory of the target
 	path     Path
 	places   []*place // of the prefixes of path, as far as they are known
 	depth    int
@@ -177,7 +193,7 @@ func (b *binder) run(target any) error {
 			nilness = "nil "
 		}
 		b.fail(fmt.Errorf("%w: cannot load into a %s%T: pass a pointer or a map that is not nil", fault.ErrLeafType, nilness, target))
-	case v.Kind() == reflect.Pointer && v.Type().Elem() != arrayType && b.adapter(v.Type()) == nil:
+	case v.Kind() == reflect.Pointer && v.Type().Elem() != arrayType && v.Type() != shardedType && b.adapter(v.Type()) == nil:
 		b.bind(v.Elem(), root)
 	case b.isNone(root):
 		b.mismatch(v, root)

@@ -102,6 +102,9 @@ func (b *binder) describeTarget(v reflect.Value) string {
 		a := v.Interface().(*array.Array)
 		return fmt.Sprintf("an array %v%v", a.DType(), a.Shape())
 	}
+	if a, ok := shardedIn(v); ok {
+		return fmt.Sprintf("an array %v", array.Abstract(a))
+	}
 	if v.Kind() == reflect.Slice && v.Len() > 0 {
 		return fmt.Sprintf("%v of length %d", v.Type(), v.Len())
 	}

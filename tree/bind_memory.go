@@ -20,6 +20,7 @@ type claim struct {
 	len   uintptr
 	use   use
 	index int // number of the leaf; for useAttached, index in binder.attached
+	shard int // number of the shard, if an *array.Sharded is filled
 }
 
 func (c *claim) end() uintptr { return uintptr(c.start) + c.len }
@@ -70,12 +71,17 @@ func (b *binder) here() *place {
 }
 
 func (b *binder) claimMemory(a *array.Array, u use, i int) {
-	b.claim(unsafe.Pointer(unsafe.SliceData(a.Bytes())), uintptr(len(a.Bytes())), u, i)
+	b.claimShard(a, u, i, 0)
+}
+
+// claimShard is claimMemory for shard k of leaf i.
+func (b *binder) claimShard(a *array.Array, u use, i, k int) {
+	b.claim(claim{unsafe.Pointer(unsafe.SliceData(a.Bytes())), uintptr(len(a.Bytes())), u, i, k})
 }
 
 // claimVariable claims dst for the value of leaf i.
 func (b *binder) claimVariable(dst reflect.Value, u use, i int) {
-	b.claim(dst.Addr().UnsafePointer(), dst.Type().Size(), u, i)
+	b.claim(claim{dst.Addr().UnsafePointer(), dst.Type().Size(), u, i, 0})
 }
 
 // claimAttached claims dst for a value that belongs to no leaf.
@@ -90,7 +96,7 @@ func (b *binder) claimObject(p reflect.Value, value func() any) {
 	if p.Kind() == reflect.Pointer && p.Type().Elem().Size() == 0 {
 		return
 	}
-	c := claim{p.UnsafePointer(), 0, useAttached, len(b.attached)}
+	c := claim{p.UnsafePointer(), 0, useAttached, len(b.attached), 0}
 	b.attached = append(b.attached, attached{b.here(), value})
 	key := object{p.Type(), c.start}
 	if first, ok := b.objects[key]; ok {
@@ -106,9 +112,9 @@ type object struct {
 	ptr unsafe.Pointer
 }
 
-func (b *binder) claim(at unsafe.Pointer, size uintptr, u use, i int) {
-	if size > 0 {
-		b.claims = append(b.claims, claim{at, size, u, i})
+func (b *binder) claim(c claim) {
+	if c.len > 0 {
+		b.claims = append(b.claims, c)
 	}
 }
 
@@ -140,6 +146,8 @@ func (b *binder) settleMemory() {
 		switch {
 		case last == nil || uintptr(c.start) >= last.end():
 			last = c
+		case c.use == useFilled && last.use == useFilled && c.index == last.index:
+			b.errs.add(b.pathOf(c), errOverlap("another shard of this array"))
 		case c.use != last.use || c.end() > last.end():
 			b.errs.add(b.pathOf(c), errOverlap("the one at "+b.pathOf(last).keys()))
 		case c.use == useFilled || c.len == last.len && c.start == last.start:
@@ -164,9 +172,9 @@ func (b *binder) tie(first, second *claim) {
 	i, j := first.index, second.index
 	switch first.use {
 	case useFilled:
-		shared := b.slots[j].Array.Bytes() // the first slot fills these bytes
-		b.slot(j, b.slots[j].Want, nil, func(v any) (any, error) { return asArray(v) })
-		same = func() bool { return bytes.Equal(shared, b.values[j].(*array.Array).Bytes()) }
+		shared := unsafe.Slice((*byte)(second.start), second.len) // the first slot fills these bytes
+		loaded := b.loadApart(j, second.shard)
+		same = func() bool { return bytes.Equal(shared, loaded().Bytes()) }
 	case useTensor:
 		if b.loaded == nil {
 			b.loaded = make([]*array.Array, len(b.specs))
@@ -205,6 +213,9 @@ func (b *binder) sameValue(x, y any) bool {
 	return err == nil && slices.EqualFunc(xs, ys, func(x, y Leaf) bool {
 		if x.Path.Compare(y.Path) != 0 {
 			return false
+		}
+		if s, ok := x.Value.(*array.Sharded); ok {
+			return equalSharded(s, y.Value)
 		}
 		a, errA := asArray(x.Value)
 		c, errC := asArray(y.Value)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -44,6 +45,10 @@ func (b *binder) bind(dst reflect.Value, br *branch) {
 		return
 	}
 	none := b.isNone(br) && canBeNil(dst.Kind())
+	if !none && dst.Type() == shardedType {
+		b.sharded(dst, br)
+		return
+	}
 	if !none && b.readerForm(dst.Type()) != notReader {
 		b.fail(fmt.Errorf("%w: the target is an %v, which is for saving; use *array.Array", fault.ErrLeafType, baseOf(dst.Type())))
 		return
@@ -90,9 +95,12 @@ func canBeNil(k reflect.Kind) bool {
 
 func (b *binder) iface(dst reflect.Value, br *branch) {
 	want, abstract := abstractArray(dst.Elem())
+	like, sharded := shardedIn(dst.Elem())
 	switch {
 	case abstract:
 		b.newArray(dst, want, br)
+	case sharded && b.exact:
+		b.newSharded(dst, array.Abstract(like), boxesOf(like), br)
 	case !dst.IsNil():
 		template := settable(dst.Elem())
 		if b.changes(template, func() { b.bind(template, br) }) {

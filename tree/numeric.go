@@ -20,6 +20,7 @@ var (
 	nodeType        = reflect.TypeFor[Node]()
 	placeholderType = reflect.TypeFor[placeholder]()
 	readerType      = reflect.TypeFor[array.Reader]()
+	shardedType     = reflect.TypeFor[*array.Sharded]()
 	tupleType       = reflect.TypeFor[Tuple]()
 )
 

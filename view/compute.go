@@ -55,7 +55,7 @@ func (c *computed) Chunks(ctx context.Context, off, size []int) iter.Seq2[*Chunk
 
 func (c *computed) array(ctx context.Context) (*array.Array, error) {
 	args := make([]*array.Array, len(c.args))
-	if err := readArrays(ctx, c.args, nil, args); err != nil {
+	if err := readArrays(ctx, c.args, nil, args, nil); err != nil {
 		return nil, err
 	}
 	a, err := c.f(ctx, args)

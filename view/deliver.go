@@ -1,6 +1,8 @@
 package view
 
 import (
+	"slices"
+
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/castlog"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -29,18 +31,29 @@ func (s *source) deliver(part *Chunk, placed []placement, enc []byte) error {
 
 // placeAll copies the decoded elements of a part to all places that want them.
 func (s *source) placeAll(part *Chunk, placed []placement, elements []byte) error {
-	for i := range placed {
-		if err := s.place(part, &placed[i], elements); err != nil {
+	for len(placed) > 0 {
+		first, n := &placed[0], 1
+		for n < len(placed) && placed[n].leaf == first.leaf && slices.Equal(placed[n].casts, first.casts) {
+			n++ // the shards of a leaf: their elements are converted once
+		}
+		if err := s.place(part, placed[:n], elements); err != nil {
 			return err
 		}
+		placed = placed[n:]
 	}
 	return nil
 }
 
-// place copies the decoded elements of a part to one place.
-func (s *source) place(part *Chunk, pl *placement, elements []byte) error {
-	return withCasts(elements, s.dtype, pl.casts, logOf(s.log, pl.leaf), func(b []byte, d array.DType) error {
-		return pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size())
+// place copies the decoded elements of a part to places that want the same casts.
+func (s *source) place(part *Chunk, placed []placement, elements []byte) error {
+	return withCasts(elements, s.dtype, placed[0].casts, logOf(s.log, placed[0].leaf), func(b []byte, d array.DType) error {
+		for i := range placed {
+			pl := &placed[i]
+			if err := pl.view.Scatter(pl.dst, pl.dstShape, pl.dstOff, b, part.Offset, part.Size, d.Size()); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -81,6 +81,9 @@ func (t *Tree) fill(ctx context.Context, slots []tree.Slot, finish func() error)
 		if a := slots[i].Array; a != nil {
 			v = a
 		}
+		if a := slots[i].Sharded; a != nil {
+			v = a
+		}
 		if err := slots[i].Set(v); err != nil {
 			errs = append(errs, err)
 		}
@@ -102,6 +105,10 @@ func (t *Tree) checkKeys(slots []tree.Slot) error {
 			errs = append(errs, l.wrap(fmt.Errorf(
 				"%w: the checkpoint has %s, the target is %s; a nil *array.Array takes both",
 				fault.ErrDType, keyKind(impl), keyKind(s.Array.PRNGImpl()))))
+		}
+		if s.Sharded != nil && s.Sharded.PRNGImpl() != impl {
+			errs = append(errs, l.wrap(fmt.Errorf("%w: the checkpoint has %s, the target is %s; array.Sharded.WithPRNGImpl gives it the generator",
+				fault.ErrDType, keyKind(impl), keyKind(s.Sharded.PRNGImpl()))))
 		}
 		if impl != "" && !s.Skip && (s.Want.DType != l.meta.DType || !slices.Equal(s.Want.Shape, l.meta.Shape)) {
 			errs = append(errs, l.wrap(fmt.Errorf("%w: the checkpoint has %s of %v, which cannot be cast, padded or truncated to %v",
@@ -129,15 +136,19 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) (va
 	}
 	arrays, mapped, err := m.arrays(ctx, leaves, slots)
 	defer func() { m.keep(mapped, err) }()
+	values = make([]any, len(leaves))
 	if err == nil {
-		err = readArrays(ctx, leaves, slots, arrays)
+		err = readArrays(ctx, leaves, slots, arrays, values)
 	}
 	if err != nil {
 		return nil, err
 	}
-	values = make([]any, len(leaves))
 	meter := transfer.MeterOf(ctx)
 	for i, l := range leaves {
+		if a, ok := values[i].(*array.Sharded); ok {
+			meter.AddArray(bytesOf(a))
+			continue
+		}
 		if l.isArray() {
 			if arrays[i] == nil {
 				continue
@@ -152,12 +163,13 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) (va
 }
 
 // readArrays reads the leaves that are arrays, wanted, and not yet in arrays. arrays has
-// a place for each leaf.
-func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array) error {
+// a place for each leaf. Leaves of which the slots want boxes go to values, which is
+// needed only if there are any.
+func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, values []any) error {
 	toRead := func(i int) bool {
 		return leaves[i].isArray() && arrays[i] == nil && (slots == nil || !slots[i].Skip)
 	}
-	requests, err := makeArrays(leaves, slots, arrays, toRead)
+	requests, err := makeArrays(leaves, slots, arrays, values, toRead)
 	if err != nil {
 		return err
 	}
@@ -166,7 +178,7 @@ func readArrays(ctx context.Context, leaves []*Leaf, slots []tree.Slot, arrays [
 
 // makeArrays makes the arrays of the leaves that are to be read, and returns the requests
 // that fill them.
-func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, toRead func(i int) bool) ([]request, error) {
+func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, values []any, toRead func(i int) bool) ([]request, error) {
 	reserved, err := reserveArrays(leaves, slots, toRead)
 	if err != nil {
 		return nil, err
@@ -175,6 +187,15 @@ func makeArrays(leaves []*Leaf, slots []tree.Slot, arrays []*array.Array, toRead
 	requests := make([]request, 0, len(leaves))
 	for i, l := range leaves {
 		if !toRead(i) {
+			continue
+		}
+		if slots != nil && slots[i].Boxes != nil {
+			a, err := l.shards(&slots[i])
+			if err != nil {
+				return nil, l.wrap(err)
+			}
+			values[i] = a
+			requests = l.intoShards(requests, a)
 			continue
 		}
 		a, err := l.memory(slots, i)
@@ -193,11 +214,10 @@ func reserveArrays(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) (
 	var total int64
 	largest, most := -1, int64(-1)
 	for i, l := range leaves {
-		if !toRead(i) || slots != nil && slots[i].Array != nil {
+		if !toRead(i) || slots != nil && (slots[i].Array != nil || slots[i].Sharded != nil) {
 			continue
 		}
-		w := l.wanted(slots, i)
-		n, err := region.NumBytes(w.Shape, w.DType.Size())
+		n, err := l.memoryFor(slots, i)
 		if err != nil {
 			return memory.Reservation{}, l.wrap(err)
 		}
@@ -214,6 +234,15 @@ func reserveArrays(leaves []*Leaf, slots []tree.Slot, toRead func(i int) bool) (
 		return reserved, nil
 	}
 	return memory.Reservation{}, leaves[largest].wrap(fmt.Errorf("%w; this leaf has %d of the %d bytes of all leaves that are loaded: load fewer, or a part of it", err, most, total))
+}
+
+// memoryFor returns the number of bytes that leaf number i is read into.
+func (l *Leaf) memoryFor(slots []tree.Slot, i int) (int, error) {
+	w := l.wanted(slots, i)
+	if slots != nil && slots[i].Boxes != nil {
+		return boxBytes(slots[i].Boxes, w.DType.Size())
+	}
+	return region.NumBytes(w.Shape, w.DType.Size())
 }
 
 // memory returns the array that leaf number i is to be read into.
@@ -245,23 +274,27 @@ func (l *Leaf) wanted(slots []tree.Slot, i int) array.ShapeDtypeStruct {
 	return w
 }
 
-// into returns a request that fills a with the leaf, from the origin on. Elements of a
-// outside the leaf become zero.
+// into returns a request that fills a with the leaf, from the origin on; see intoBox.
 func (l *Leaf) into(a *array.Array) request {
+	return l.intoBox(a, make([]int, a.Rank()))
+}
+
+// intoBox returns a request that fills a with the box of the leaf at off. Elements of a
+// outside the leaf become zero.
+func (l *Leaf) intoBox(a *array.Array, off []int) request {
 	shape := a.Shape()
-	origin := make([]int, len(shape))
 	size := make([]int, len(shape))
 	padded := false
 	for i, d := range l.meta.Shape {
-		size[i] = min(d, shape[i])
-		padded = padded || shape[i] > d
+		size[i] = max(0, min(d-off[i], shape[i]))
+		padded = padded || shape[i] > size[i]
 	}
 	if padded {
 		clear(a.Bytes())
 	}
 	return request{
-		leaf: l, off: origin, size: size,
-		dst: a.Bytes(), dtype: a.DType(), dstShape: shape, dstOff: origin,
+		leaf: l, off: off, size: size,
+		dst: a.Bytes(), dtype: a.DType(), dstShape: shape, dstOff: origin(len(shape)),
 	}
 }
 

@@ -177,7 +177,7 @@ func (m *mapper) arrays(
 	}
 	p := &mapPlan{files: map[fileKey]*mappedFile{}}
 	for i, l := range leaves {
-		if l.isArray() && (slots == nil || !slots[i].Skip && slots[i].Array == nil) {
+		if l.isArray() && (slots == nil || !slots[i].Skip && slots[i].Array == nil && slots[i].Boxes == nil) {
 			p.add(ctx, l, i, l.wanted(slots, i))
 		}
 	}

@@ -149,53 +149,44 @@ func (p *planner) place(pc *piece, pl placement) {
 // plan plans reads of the parts of a stored array that hold wanted elements. Reads
 // through the cache happen at once.
 func (p *planner) plan(ctx context.Context, s *source, cache *chunkCache) error {
-	off, size := s.bounds()
-	for part, err := range s.array.Chunks(ctx, off, size) {
+	groups := s.groups()
+	if len(groups) > 1 {
+		return p.planApart(ctx, s, groups, cache)
+	}
+	for part, err := range s.array.Chunks(ctx, groups[0].off, groups[0].size) {
 		if err != nil {
 			return err
 		}
-		placed := s.overlapping(part)
+		placed := overlapping(s.placed, part)
 		if len(placed) == 0 {
 			continue
 		}
-		dst, run := s.run(part, placed)
-		if cache != nil && !run && part.Inline == nil {
-			if err := s.placeCached(ctx, part, placed, cache); err != nil {
-				return err
-			}
-			continue
-		}
-		r := transfer.Read{Leaf: placed[0].leaf, Done: func(enc []byte) error {
-			return part.describe(s.deliver(part, placed, enc))
-		}}
-		switch {
-		case !run:
-			r.Scratch = part.scratch(s.dtype, placed[0].casts)
-		case part.Inline == nil && part.Length >= directBytes:
-			direct(&r, part, dst)
-		}
-		if err := p.addChunk(part, r); err != nil {
-			return err
-		}
-		if err := p.runFull(ctx, maxLoaded); err != nil {
+		if err := p.planChunk(ctx, s, part, placed, cache); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// overlapping returns the placements that want elements of a part.
-func (s *source) overlapping(part *Chunk) (placed []placement) {
-	if len(s.placed) == 1 {
-		return s.placed // no other parts were requested
+// planChunk plans a read of one part.
+func (p *planner) planChunk(ctx context.Context, s *source, part *Chunk, placed []placement, cache *chunkCache) error {
+	dst, run := s.run(part, placed)
+	if cache != nil && !run && part.Inline == nil {
+		return s.placeCached(ctx, part, placed, cache)
 	}
-	for _, pl := range s.placed {
-		lo, n := pl.view.Bounds()
-		if _, _, ok := intersect(part.Offset, part.Size, lo, n); ok {
-			placed = append(placed, pl)
-		}
+	r := transfer.Read{Leaf: placed[0].leaf, Done: func(enc []byte) error {
+		return part.describe(s.deliver(part, placed, enc))
+	}}
+	switch {
+	case !run:
+		r.Scratch = part.scratch(s.dtype, placed[0].casts)
+	case part.Inline == nil && part.Length >= directBytes:
+		direct(&r, part, dst)
 	}
-	return placed
+	if err := p.addChunk(part, r); err != nil {
+		return err
+	}
+	return p.runFull(ctx, maxLoaded)
 }
 
 // addChunk plans r to read a part. If the bytes of the part are known, r gets them at
@@ -256,26 +247,6 @@ func (p *planner) run(ctx context.Context) error {
 
 // dirsAtOnce bounds how many directories have files open for one load.
 const dirsAtOnce = 4
-
-// bounds returns a box of the array that holds all wanted elements.
-func (s *source) bounds() (off, size []int) {
-	for i := range s.placed {
-		lo, n := s.placed[i].bounds()
-		if s.placed[i].whole {
-			return lo, n
-		}
-		if i == 0 {
-			off, size = slices.Clone(lo), slices.Clone(n)
-			continue
-		}
-		for k := range off {
-			end := max(off[k]+size[k], lo[k]+n[k])
-			off[k] = min(off[k], lo[k])
-			size[k] = end - off[k]
-		}
-	}
-	return off, size
-}
 
 // bounds returns a box of the stored array that holds all elements of the placement.
 func (pl *placement) bounds() (off, size []int) {

@@ -28,8 +28,10 @@ type Common struct {
 	// Progress is called now and then, and once when the operation has ended, after
 	// Reports.
 	Progress []func(transfer.Sample)
-	// Group, if not nil, has the processes that do the operation together.
-	Group *coord.Group
+	// Together says that several processes do the operation together: those of Group, or
+	// this process alone if Group is nil.
+	Together bool
+	Group    *coord.Group
 	// Owner returns the rank of the process of Group that has a device.
 	Owner func(device int) (rank int)
 }
