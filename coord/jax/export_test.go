@@ -1,0 +1,26 @@
+package jax
+
+import (
+	"context"
+	"testing"
+)
+
+// WantNoKeys fails the test if one of the directories has keys.
+func WantNoKeys(t *testing.T, c *Client, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		entries, err := c.list(t.Context(), dir)
+		if err != nil || len(entries) > 0 {
+			t.Errorf("keys are left in %s: %v, %v", dir, entries, err)
+		}
+	}
+}
+
+// Call makes any call, as this package never does.
+func (c *Client) Call(ctx context.Context, path string) error {
+	var in, out []byte
+	return c.conn.Invoke(ctx, path, &in, &out)
+}
+
+// ErrForbidden is the error of calls that would do harm.
+var ErrForbidden = errForbidden
