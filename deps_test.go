@@ -37,7 +37,7 @@ var imports = map[string]string{
 	"coord":              "",
 	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/parallel internal/region internal/strided internal/transfer array sharding storage tree",
-	"internal/ckdir":     "internal/fault internal/transfer storage tree",
+	"internal/ckdir":     "internal/fault internal/transfer sharding storage tree",
 	"internal/binscan":   "internal/fault",
 	"internal/places":    "internal/binscan internal/fault internal/layout",
 	"internal/reuse":     "internal/binscan internal/ckdir internal/fault internal/layout internal/places array storage zarr",
@@ -47,7 +47,7 @@ var imports = map[string]string{
 	"internal/tensors":   "internal/ckdir internal/fault internal/layout internal/lfs internal/rawarray array safetensors storage tree view",
 	"internal/pytree": "internal/ckdir internal/database internal/fault internal/flax internal/layout internal/lfs internal/parallel internal/places internal/rawarray " +
 		"internal/region internal/reuse internal/tensors internal/transfer internal/zarray array ocdbt sharding storage tree view zarr",
-	"internal/treesave": "internal/castlog internal/ckdir internal/database internal/fault internal/layout internal/parallel internal/places internal/region internal/reuse " +
+	"internal/treesave": "internal/binscan internal/castlog internal/ckdir internal/database internal/fault internal/layout internal/parallel internal/places internal/region internal/reuse " +
 		"internal/transfer array ocdbt sharding storage tree zarr",
 	"internal/union": "internal/ckdir internal/database internal/fault internal/layout internal/pytree internal/transfer internal/treesave internal/zarray " +
 		"ocdbt sharding storage tree zarr",
@@ -56,7 +56,7 @@ var imports = map[string]string{
 	"transform":           "internal/fault array tree view",
 	"multihost":           "coord internal/config internal/save",
 	"internal/config":     "coord sharding internal/fault internal/transfer handler storage view",
-	"internal/save":       "internal/ckdir internal/config internal/documents internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
+	"internal/save":       "coord internal/ckdir internal/config internal/documents internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/parallel internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view",
 	"training":            "github.com/go-orbax/orbax internal/ckdir internal/config internal/documents internal/fault internal/future internal/layout internal/parallel internal/save internal/transfer storage",

@@ -18,6 +18,7 @@ package coord
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Driver connects one process with a coordination service. All of its methods may be
@@ -67,6 +68,10 @@ type Entry struct {
 // the same time, but the order in which operations begin must be the same in all
 // processes.
 type Group struct {
+	// Timeout, if not 0, takes the place of [DefaultTimeout]. It is set before the first
+	// operation.
+	Timeout time.Duration
+
 	driver Driver
 	mu     sync.Mutex
 	begun  int // number of operations

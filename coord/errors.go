@@ -9,6 +9,10 @@ import (
 // ErrTimeout matches the errors about a process that did not arrive in time.
 var ErrTimeout = errors.New("did not arrive in time")
 
+// ErrStopped is the error with which a process gives up because another one has failed;
+// see [Op.Watch]. Only the failure of the other is reported.
+var ErrStopped = errors.New("stopped, because another process has failed")
+
 // LostError reports that a process has left the group or has died, or that it did not
 // show for a while that it lives.
 type LostError struct{ Rank int }
@@ -38,6 +42,9 @@ type Error struct {
 	What     string     // the operation
 	Failures []*Failure // at most maxFailures, those of the lowest ranks
 	More     int        // how many other processes have failed
+	// Unknown says that this process does not know the outcome of the phase: its context
+	// has ended, it is lost, or rank 0 is lost or late.
+	Unknown bool
 }
 
 // maxFailures is the number of failures that an error describes.

@@ -1,6 +1,7 @@
 package coord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 )
 
 // DefaultTimeout is how long a phase waits for the other processes if its context has no
-// earlier deadline. Orbax waits as long.
+// earlier deadline; see [Group].Timeout. Orbax waits as long.
 const DefaultTimeout = 5 * time.Minute
 
 // fanIn is the number of processes whose reports one process collects. The reports of n
@@ -30,7 +31,7 @@ type Op struct {
 // processes: if they are at different operations, the next phase fails in all of them.
 // The caller must call End.
 //
-// Each phase has a deadline: that of its context, but at most [DefaultTimeout] after the
+// Each phase has a deadline: that of its context, but at most the timeout of the group after the
 // process has begun to wait. If a process is lost, fails, or does not arrive in time, the
 // phase fails with an [*Error] in all processes that are alive.
 func (g *Group) Begin(what string) *Op {
@@ -58,16 +59,26 @@ type Merge func(values [][]byte) ([]byte, error)
 // if this process has not sent its value yet. Otherwise they may all have passed the
 // phase, and get the error in the next one.
 func (o *Op) Exchange(ctx context.Context, phase string, value []byte, err error, merge Merge) ([]byte, error) {
+	return o.exchange(ctx, phase, value, err, merge, false)
+}
+
+// exchange is Exchange. If private is true, only rank 0 gets the value.
+func (o *Op) exchange(ctx context.Context, phase string, value []byte, err error, merge Merge, private bool) ([]byte, error) {
 	o.phase++
 	x := newExchange(ctx, o, phase)
 	own := report{What: o.what, Phase: phase, Value: value}
 	if err != nil {
 		own.fail(x.rank, err)
+		o.announce(ctx, x, &own)
 	}
 	reports, err := x.collect(ctx)
 	if err == nil {
 		own.merge(reports, merge, x.rank)
-		err = x.send(ctx, &own)
+		sent := own
+		if private && x.rank == 0 {
+			sent.Value = nil
+		}
+		err = x.send(ctx, &sent)
 	}
 	if err != nil {
 		x.abandon(ctx, &own, err)
@@ -142,7 +153,7 @@ func newExchange(ctx context.Context, o *Op, phase string) *exchange {
 	x := &exchange{driver: o.group.driver, rank: o.group.Rank(), phase: phase}
 	x.prefix = fmt.Sprintf("%s%d/", o.key, o.phase)
 	now := time.Now()
-	x.down = now.Add(DefaultTimeout)
+	x.down = now.Add(cmp.Or(o.group.Timeout, DefaultTimeout))
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(x.down) {
 		x.down = deadline
 	}
@@ -254,5 +265,5 @@ func (x *exchange) failed(what string, err error) error {
 	if errors.As(err, &lost) {
 		f.Rank = lost.Rank
 	}
-	return &Error{What: what, Failures: []*Failure{f}}
+	return &Error{What: what, Failures: []*Failure{f}, Unknown: true}
 }

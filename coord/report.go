@@ -31,11 +31,13 @@ type wireFailure struct {
 	Text  string `json:"text"`
 	Lost  *int   `json:"lost,omitempty"` // the rank of a LostError
 	Late  bool   `json:"late,omitempty"` // it matches ErrTimeout
+	// Stopped says that it matches ErrStopped.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // fail adds the failure of a process.
 func (r *report) fail(rank int, err error) {
-	f := wireFailure{Rank: rank, Phase: r.Phase, Text: err.Error(), Late: errors.Is(err, ErrTimeout)}
+	f := wireFailure{Rank: rank, Phase: r.Phase, Text: err.Error(), Late: errors.Is(err, ErrTimeout), Stopped: errors.Is(err, ErrStopped)}
 	var lost *LostError
 	if errors.As(err, &lost) {
 		f.Lost = &lost.Rank
@@ -47,8 +49,17 @@ func (r *report) fail(rank int, err error) {
 	r.add([]wireFailure{f}, 0)
 }
 
+// add adds the failures of others. A process that has stopped because of another failure
+// counts only as long as there is no other.
 func (r *report) add(failures []wireFailure, more int) {
-	r.Failures = append(r.Failures, failures...)
+	for _, f := range failures {
+		if !f.Stopped {
+			r.Failures = slices.DeleteFunc(r.Failures, func(f wireFailure) bool { return f.Stopped })
+		}
+		if !f.Stopped || len(r.Failures) == 0 {
+			r.Failures = append(r.Failures, f)
+		}
+	}
 	slices.SortStableFunc(r.Failures, func(a, b wireFailure) int { return cmp.Compare(a.Rank, b.Rank) })
 	r.More += more
 	if extra := len(r.Failures) - maxFailures; extra > 0 {
@@ -96,6 +107,8 @@ func (r *report) err() error {
 		case err != nil:
 		case f.Lost != nil:
 			err = &LostError{*f.Lost}
+		case f.Stopped:
+			err = ErrStopped
 		case f.Late:
 			err = fmt.Errorf("%s%w", strings.TrimSuffix(f.Text, ErrTimeout.Error()), ErrTimeout)
 		default:

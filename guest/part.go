@@ -111,11 +111,11 @@ func (p *part) Claim(ctx context.Context, _ *save.Plan) error {
 
 // Open removes the leftovers of dead writers of the part, which would become a part of the
 // checkpoint.
-func (p *part) Open(ctx context.Context, _ *save.Plan) (storage.Files, error) {
+func (p *part) Open(ctx context.Context, _ *save.Plan) (context.Context, storage.Files, error) {
 	if err := proof.RemoveLeft(ctx, p.Location); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return itemFiles{p.stage, p.Base()}, nil
+	return ctx, itemFiles{p.stage, p.Base()}, nil
 }
 
 // Publish gives the part its name.
@@ -123,6 +123,9 @@ func (p *part) Publish(ctx context.Context, plan *save.Plan) error {
 	plan.Engine.Meter.Begin(transfer.Committing, 0)
 	return p.stage.Commit(ctx)
 }
+
+// Stage returns the stage, if it has been begun.
+func (p *part) Stage() storage.Stage { return p.stage }
 
 // Abort removes everything that was written.
 func (p *part) Abort(error) error {

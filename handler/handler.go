@@ -48,6 +48,16 @@ type Handler interface {
 	Metadata(ctx context.Context, dir *ReadDir) (any, error)
 }
 
+// PerProcess is a [Handler] whose checkpointables differ between the processes of a save.
+// If several processes save together, each calls its [WriteFunc] and writes files with
+// names of its own. The WriteFunc of any other handler is called in the process with rank
+// 0 alone, except that of pytrees, which the processes divide.
+type PerProcess interface {
+	Handler
+	// PerProcess does nothing.
+	PerProcess()
+}
+
 // WriteFunc writes a checkpointable into its directory, which is empty at first. A save
 // calls it at most once, and the call ends before the save does.
 type WriteFunc func(ctx context.Context, dir *WriteDir) error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/pytree"
@@ -32,9 +33,10 @@ func (PyTreeHandler) CanSave(v any) bool { return v != nil }
 // arrays, the error names the first array and the number of the others. For an empty tree
 // the error matches orbax.ErrStructure, because Orbax refuses empty trees too.
 func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
+	save := opts.Operation.settings()
 	leaves, err := tree.Flatten(v, opts.Adapters...)
 	if err != nil {
-		_, more := treesave.New(leaves, opts.Storage.plan())
+		_, more := treesave.New(leaves, opts.Storage.plan(), save.Process)
 		return nil, errors.Join(err, more)
 	}
 	if len(leaves) == 1 && len(leaves[0].Path) == 0 {
@@ -42,13 +44,15 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 			return nil, fmt.Errorf("%w: the tree is empty (%v), and Orbax saves no tree without a leaf", fault.ErrStructure, e)
 		}
 	}
-	p, err := treesave.New(leaves, opts.Storage.plan())
+	p, err := treesave.New(leaves, opts.Storage.plan(), save.Process)
 	if err != nil {
 		return nil, err
 	}
-	save := opts.Operation.settings()
 	if save.Announce != nil {
-		if err := save.Announce(leaves, p.LeastBytes()); err != nil {
+		merge := func(ctx context.Context, from *ckdir.ReadDir, to *ckdir.WriteDir) error {
+			return p.Merge(ctx, from, to, &save)
+		}
+		if err := save.Announce(ckdir.Announced{Leaves: leaves, Bytes: p.LeastBytes(), Lines: p.Lines(), Merge: merge}); err != nil {
 			return nil, err
 		}
 	}

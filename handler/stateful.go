@@ -27,6 +27,9 @@ func (StatefulHandler) Type() string {
 	return layout.StatefulHandler
 }
 
+// PerProcess makes every process of a save write its object.
+func (StatefulHandler) PerProcess() {}
+
 // CanSave accepts every [Stateful].
 func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
 

@@ -148,9 +148,9 @@ func collisions(keys *union.KeySet, leaves []tree.Leaf) (errs []error) {
 func (p *newPart) Claim(context.Context, *save.Plan) error { return nil }
 
 // Open waits for the turn and begins the stage.
-func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error) {
+func (p *newPart) Open(ctx context.Context, _ *save.Plan) (context.Context, storage.Files, error) {
 	if err := p.turn.wait(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var refused error // waiting does not change this error
 	err := patiently(ctx, func() (err error) {
@@ -167,9 +167,9 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (storage.Files, error)
 	})
 	if err = cmp.Or(err, refused); err != nil {
 		p.stage = nil
-		return nil, err
+		return nil, nil, err
 	}
-	return p.stage, nil
+	return ctx, p.stage, nil
 }
 
 // entry checks the session again, now that it is claimed, and returns the name of the
@@ -196,6 +196,9 @@ func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
 	}
 	return p.stage.Commit(ctx)
 }
+
+// Stage returns the stage, if it has been begun.
+func (p *newPart) Stage() storage.Stage { return p.stage }
 
 // Abort gives up the stage, if it has been begun.
 func (p *newPart) Abort(error) error {

@@ -1,7 +1,11 @@
 package ckdir
 
 import (
+	"context"
+	"iter"
+
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 )
 
@@ -13,10 +17,12 @@ type Operation struct{ settings Settings }
 type Settings struct {
 	// Engine takes the snapshots.
 	Engine *transfer.Engine
-	// Announce is called before anything is copied or written. Its arguments are the
-	// leaves of a pytree and the least number of bytes that will be written. Its error
-	// ends the save. It neither changes nor keeps the leaves.
-	Announce func(leaves []tree.Leaf, bytes int64) error
+	// Announce is called with the plan of a pytree before anything is copied or written.
+	// Its error ends the save.
+	Announce func(Announced) error
+	// Process says which part of a pytree this process writes. Size is 0 or 1 if no other
+	// process takes part.
+	Process sharding.Process
 	// Unmerged puts the database of a pytree into a separate directory, as each of
 	// several processes of one save does.
 	Unmerged bool
@@ -31,6 +37,23 @@ type Settings struct {
 	// documents keep their names. It returns nil if there is none. It is called when the
 	// item is written.
 	Like func(name string) *ReadDir
+}
+
+// Alone reports whether one process makes the save.
+func (s *Settings) Alone() bool { return s.Process.Size <= 1 }
+
+// Announced is the plan of the save of a pytree.
+type Announced struct {
+	// Leaves are the leaves, for Announce only, which neither changes nor keeps them.
+	Leaves []tree.Leaf
+	// Bytes is the least number of bytes that all processes together will write.
+	Bytes int64
+	// Lines yields each leaf and how it will be stored. If several processes save
+	// together, they must have the same lines.
+	Lines iter.Seq2[string, string]
+	// Merge makes one pytree of the parts that several processes have written. from and to
+	// are the directory of the pytree. It is called by the process with rank 0.
+	Merge func(ctx context.Context, from *ReadDir, to *WriteDir) error
 }
 
 // NewOperation returns a save with the given settings.

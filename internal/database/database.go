@@ -21,9 +21,9 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Own is the name of the database that a save by a single process writes if it will be
-// merged later.
-const Own = layout.ProcessPrefix + "0"
+// NameOf returns the name of the database that a process writes if it will be merged
+// later, or if several processes save together.
+func NameOf(rank int) string { return fmt.Sprint(layout.ProcessPrefix, rank) }
 
 // Names returns, in order, the names of the databases in dir that the processes of a save
 // have written, one each. Merging the databases adds one at the top, which refers to

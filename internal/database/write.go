@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"path"
-	"slices"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/ckdir"
@@ -18,14 +18,14 @@ import (
 // WriteIndex writes the tree of a database over entries, which are sorted, and the
 // manifest of the database. The nodes have their own checksums; the digest of their file
 // covers its length.
-func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries []ocdbt.Entry) error {
+func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries iter.Seq[ocdbt.Entry]) error {
 	file := layout.DataDir + "/" + RandomName()
 	w, err := dir.Create(ctx, file)
 	if err != nil {
 		return err
 	}
 	var size int64
-	root, err := ocdbt.WriteTree(slices.Values(entries), 0, func(node []byte) (ocdbt.Ref, error) {
+	root, err := ocdbt.WriteTree(entries, 0, func(node []byte) (ocdbt.Ref, error) {
 		ref := ocdbt.Ref{File: file, Offset: size, Length: int64(len(node))}
 		size += ref.Length
 		_, err := w.Write(node)

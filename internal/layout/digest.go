@@ -41,6 +41,13 @@ func (d *Digests) Add(name string, sum [sha256.Size]byte) {
 	d.sorted = nil
 }
 
+// AddAll records the digests of documents that another process has written.
+func (d *Digests) AddAll(other *Digests) {
+	for name, sum := range other.sums {
+		d.Add(name, sum)
+	}
+}
+
 // selfPrefix begins the last line, which covers all lines before it.
 const selfPrefix = "# sha256 of the lines above: "
 

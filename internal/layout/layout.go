@@ -70,6 +70,12 @@ const (
 	// [PlacesPrefix] and letters and digits. Orbax ignores them.
 	PlacesFile   = "go-orbax.places"
 	PlacesPrefix = PlacesFile + "."
+	// ProcessRecord and a number begin the name of the record of what one of several
+	// processes has written of a pytree. Process 0 needs it until the checkpoint is
+	// committed.
+	ProcessRecord = ofThisPackage + "process_"
+	// ProcessHeader begins such a record. The number of its form follows.
+	ProcessHeader = "go-orbax process "
 	// PlacesHeader begins these files. The number of their form follows.
 	PlacesHeader = "go-orbax places "
 	// ProcessPrefix begins the names of the databases of single processes:
@@ -81,6 +87,9 @@ const (
 // MaxInline is the length of the longest value that a database's tree itself holds, where
 // its checksum covers the value. It is Orbax's limit.
 const MaxInline = 1024
+
+// IsProcessRecord reports whether a pytree's file called name is the record of a process.
+func IsProcessRecord(name string) bool { return strings.HasPrefix(name, ProcessRecord) }
 
 // IsPlaces reports whether a pytree's file called name records which chunk belongs where.
 func IsPlaces(name string) bool { return name == PlacesFile || strings.HasPrefix(name, PlacesPrefix) }

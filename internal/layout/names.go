@@ -20,7 +20,7 @@ func IsTreeFile(name string) bool {
 	case TreeFile, ShardingFile, StringsFile, ChunksFile:
 		return true
 	}
-	return IsPlaces(name) || IsManifest(name)
+	return IsPlaces(name) || IsProcessRecord(name) || IsManifest(name)
 }
 
 // IsManifest reports whether name is the name of the manifest of a database, or of one of

@@ -156,8 +156,9 @@ func prefixDoc(prefix string) func([]byte) verdict {
 const commitText = "Checkpoint commit was successful"
 
 var (
-	commitDoc = prefixDoc(commitText)
-	placesDoc = prefixDoc(layout.PlacesHeader)
+	commitDoc  = prefixDoc(commitText)
+	placesDoc  = prefixDoc(layout.PlacesHeader)
+	processDoc = prefixDoc(layout.ProcessHeader)
 )
 
 // manifestDoc checks an OCDBT manifest. The format is TensorStore's, so the manifest

@@ -54,6 +54,8 @@ func (w *walk) tree(r *rootDocs, dir string, entries []storage.Entry) (rest []st
 			switch {
 			case layout.IsPlaces(e.Name):
 				check = placesDoc
+			case layout.IsProcessRecord(e.Name):
+				check = processDoc
 			case check == nil:
 				check = manifestDoc
 			}
@@ -132,6 +134,9 @@ func (w *walk) database(dir string) error {
 		switch {
 		case isDir(e) && e.Name == layout.DataDir:
 			return true, w.inside(name, e, func() error { return w.dataFiles(name) })
+		case isFile(e) && e.Name == layout.ChunksFile:
+			_, err := w.document(name, e, checks[layout.ChunksFile])
+			return true, err
 		case isFile(e) && isManifest(e.Name):
 			doc, err := w.document(name, e, manifestDoc)
 			w.orbax = w.orbax || doc != nil

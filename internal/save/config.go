@@ -44,10 +44,16 @@ type Config struct {
 
 // target returns the target of the save.
 func (c *Config) target(at Place) Target {
+	var t Target
 	if c.Target != nil {
-		return c.Target(at)
+		t = c.Target(at)
+	} else {
+		t = newWhole(at, c)
 	}
-	return newWhole(at, c)
+	if c.Group != nil && c.Group.Size() > 1 {
+		return newTogether(c.Group, at, t)
+	}
+	return t
 }
 
 // Step holds the options of a save that is a step of a run. A training.Checkpointer sets

@@ -31,7 +31,6 @@ import (
 	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
-	"github.com/go-orbax/orbax/tree"
 )
 
 // Saving is a save that has been accepted. [Saving.Run] writes it.
@@ -45,12 +44,14 @@ type Saving struct {
 // reports the progress.
 func Begin(ctx context.Context, e *transfer.Engine, path string, values map[string]any, c *Config) (*Saving, error) {
 	at, err := config.Locate(ctx, c.Store, path)
-	if err != nil {
+	if err != nil && c.Group == nil { // otherwise the other processes have to know
 		return nil, err
 	}
 	p := newPlan(ctx, e, Place{Location: at}, c)
 	s := &Saving{plan: p, target: c.target(p.Place)}
-	err = s.check(ctx, values)
+	if err == nil {
+		err = s.check(ctx, values)
+	}
 	if err == nil {
 		err = s.accept(ctx, values)
 	}
@@ -151,9 +152,10 @@ func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 		return s.target.Accept(ctx, p, item)
 	}
 	opts := p.Config.Handler
-	opts.Operation = p.operation(func(leaves []tree.Leaf, bytes int64) error {
-		item.Leaves = leaves
-		p.Bytes += bytes
+	opts.Operation = p.operation(func(plan ckdir.Announced) error {
+		item.Leaves, item.plan = plan.Leaves, plan
+		item.plan.Leaves = nil
+		p.Bytes += plan.Bytes
 		return accept()
 	})
 	if _, announces := item.Handler.(handler.TreeHandler); !announces {
@@ -168,10 +170,11 @@ func (s *Saving) prepare(ctx context.Context, item *Item) (err error) {
 }
 
 // operation returns the part of the save that the handler of an item sees.
-func (p *Plan) operation(announce func(leaves []tree.Leaf, bytes int64) error) *handler.Operation {
+func (p *Plan) operation(announce func(ckdir.Announced) error) *handler.Operation {
 	return (*handler.Operation)(ckdir.NewOperation(ckdir.Settings{
 		Engine:    p.Engine,
 		Announce:  announce,
+		Process:   p.Config.Process(),
 		Unmerged:  p.Config.Unmerged,
 		Uncovered: p.Config.Uncovered,
 		Reuse:     p.reuse,
@@ -185,12 +188,12 @@ func (s *Saving) Run(ctx context.Context) error {
 	for _, item := range p.Items {
 		p.Meta.Handlers[item.Name] = p.typeOf(item)
 	}
-	stage, err := s.target.Open(ctx, p)
+	writing, stage, err := s.target.Open(ctx, p)
 	if err == nil {
 		if p.reuse == nil { // otherwise computing fingerprints comes first
 			p.Engine.Meter.Begin(transfer.Moving, 0)
 		}
-		err = p.write(ctx, stage)
+		err = p.write(writing, stage)
 	}
 	if err != nil {
 		p.Engine.Meter.Begin(transfer.Committing, 0)
@@ -204,6 +207,9 @@ func (s *Saving) Run(ctx context.Context) error {
 func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 	group, gctx := parallel.WithContext(ctx)
 	for _, item := range p.Items {
+		if !item.writes(p.Config.Process().Rank) {
+			continue
+		}
 		group.Go(func() error {
 			dir, err := ckdir.NewWriteDir(gctx, p.Engine, stage, item.Name, p.Digests.Add)
 			if err != nil {

@@ -15,10 +15,8 @@ import (
 // methods in this order, one at a time. If a step before Publish fails, the save calls
 // Abort.
 //
-// A target can also be shared by several processes that write one checkpoint; each
-// process calls all methods. Claim compares the plans, and one process begins the stage.
-// Open joins the stage. Publish gathers the digests, from which the process that began
-// the stage makes the documents. Abort makes the other processes give up too.
+// If several processes save together, each has a target that wraps another and calls it in
+// the process with rank 0.
 type Target interface {
 	// Check may refuse the place. The plan has no items yet.
 	Check(ctx context.Context, p *Plan) error
@@ -28,9 +26,12 @@ type Target interface {
 	// writers. An asynchronous save reports an error of Claim at once. Every item has
 	// been accepted, and copied if the caller may change it.
 	Claim(ctx context.Context, p *Plan) error
-	// Open returns the directory to which the items are written. It may wait. An
-	// asynchronous save calls Open and the later methods in the background.
-	Open(ctx context.Context, p *Plan) (storage.Files, error)
+	// Open returns the directory to which the items are written, and the context for
+	// writing them. It may wait. An asynchronous save calls Open and the later methods in
+	// the background.
+	Open(ctx context.Context, p *Plan) (context.Context, storage.Files, error)
+	// Stage returns the stage that Claim or Open has begun, or nil.
+	Stage() storage.Stage
 	// Publish writes the documents at the root, and makes the save durable and visible.
 	// All items have been written. After an error nothing is left at the place, unless
 	// the error matches ErrInPlace.
@@ -67,5 +68,14 @@ type Item struct {
 	Value  any
 	Leaves []tree.Leaf
 
+	plan  ckdir.Announced // of a pytree
 	write handler.WriteFunc
+}
+
+// writes reports whether the process with a rank writes the item. Of several processes,
+// each writes a part of a pytree, and its own files if the handler says so; anything else
+// is written by rank 0.
+func (i *Item) writes(rank int) bool {
+	_, every := i.Handler.(handler.PerProcess)
+	return rank == 0 || i.plan.Merge != nil || every
 }

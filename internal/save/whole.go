@@ -162,16 +162,16 @@ func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item,
 }
 
 // Open writes the list of handlers if one of them may write arbitrary files.
-func (w *whole) Open(ctx context.Context, p *Plan) (storage.Files, error) {
+func (w *whole) Open(ctx context.Context, p *Plan) (context.Context, storage.Files, error) {
 	w.removeLeft(ctx) // removing large leftovers takes seconds, for which SaveAsync does not wait
 	if !slices.ContainsFunc(p.Items, func(item *Item) bool { return proof.IsOwn(p.Meta.Handlers[item.Name]) }) {
-		return w.stage, nil
+		return ctx, w.stage, nil
 	}
 	doc, err := layout.EncodeJSON(map[string]any{"item_handlers": p.Meta.Handlers})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return w.stage, p.WriteFile(ctx, w.stage, layout.HandlersFile, doc)
+	return ctx, w.stage, p.WriteFile(ctx, w.stage, layout.HandlersFile, doc)
 }
 
 // Publish writes the documents and commits the stage, unless the checkpoint that it
@@ -198,6 +198,9 @@ func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
 	}
 	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Name)
 }
+
+// Stage returns the stage, if it has been begun.
+func (w *whole) Stage() storage.Stage { return w.stage }
 
 // Abort gives up the stage, if it has been begun.
 func (w *whole) Abort(error) error {

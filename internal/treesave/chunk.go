@@ -14,17 +14,17 @@ import (
 
 // plannedChunk is one chunk of an array that will be stored.
 type plannedChunk struct {
-	number int   // in the order of the grid
-	index  []int // in the grid
-	key    string
-	item   transfer.Item // encodes the chunk
+	n     int   // position among the chunks that this process writes
+	index []int // in the grid
+	key   string
+	item  transfer.Item // encodes the chunk
 }
 
-// chunks calls add with each chunk of an array, in order.
+// chunks calls add with each chunk of an array that this process writes, in order.
 func (a *planned) chunks(ctx context.Context, add func(plannedChunk)) {
 	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
-	number := 0
-	for index := range a.zarr.Chunks() {
+	n := 0
+	for index := range a.indexes() {
 		it := transfer.Item{
 			Leaf:    a.name,
 			Bound:   bound,
@@ -35,8 +35,8 @@ func (a *planned) chunks(ctx context.Context, add func(plannedChunk)) {
 		if bound >= transfer.PageValue {
 			a.setBody(&it, index)
 		}
-		add(plannedChunk{number, index, database.JoinKey(a.name, a.zarr.Key(index)), it})
-		number++
+		add(plannedChunk{n, index, database.JoinKey(a.name, a.zarr.Key(index)), it})
+		n++
 	}
 }
 
@@ -59,12 +59,14 @@ func (a *planned) setBody(it *transfer.Item, index []int) {
 // inMemory returns a chunk of the array as it lies in memory. It returns nil if the chunk
 // is not one run of memory.
 func (a *planned) inMemory(off, size []int) []byte {
-	m := a.zarr
-	src, ok := a.src.(*array.Array)
-	if !ok || !slices.Equal(size, m.ChunkShape) {
+	if !slices.Equal(size, a.zarr.ChunkShape) {
 		return nil
 	}
-	lo, n, ok := region.Run(m.Shape, off, size)
+	src, off := a.holder(off, size)
+	if src == nil {
+		return nil
+	}
+	lo, n, ok := region.Run(src.Shape(), off, size)
 	if !ok {
 		return nil
 	}
@@ -72,8 +74,52 @@ func (a *planned) inMemory(off, size []int) []byte {
 	return src.Bytes()[lo*item:][:n*item]
 }
 
-// bytes returns the size of the array's elements.
-func (a *planned) bytes() int64 {
+// holder returns the array in memory that holds the box of the given size at off, and the
+// offset of the box there. It returns nil if there is none.
+func (a *planned) holder(off, size []int) (*array.Array, []int) {
+	switch src := a.src.(type) {
+	case *array.Array:
+		return src, off
+	case *array.Sharded:
+		for _, s := range src.Shards() {
+			if within, ok := inside(off, size, s.Offset, s.Array.Shape()); ok {
+				return s.Array, within
+			}
+		}
+	}
+	return nil, nil
+}
+
+// inside returns the offset of a box relative to another box. ok is false if the other box
+// does not hold it.
+func inside(off, size, outerOff, outerSize []int) (within []int, ok bool) {
+	within = make([]int, len(off))
+	for i := range off {
+		within[i] = off[i] - outerOff[i]
+		if within[i] < 0 || within[i]+size[i] > outerSize[i] {
+			return nil, false
+		}
+	}
+	return within, true
+}
+
+// isInMemory reports whether the elements that this process writes are in memory.
+func (a *planned) isInMemory() bool {
+	switch a.src.(type) {
+	case *array.Array, *array.Sharded:
+		return true
+	}
+	return false
+}
+
+// bytes returns the size of the elements that this process writes.
+func (a *planned) bytes() (total int64) {
+	if a.part {
+		for index := range a.indexes() {
+			total += a.regionBytes(index)
+		}
+		return total
+	}
 	n, _ := region.NumBytes(a.zarr.Shape, a.src.DType().Size()) // zarr.New has checked them
 	return int64(n)
 }
@@ -99,10 +145,12 @@ func (a *planned) scratch() int {
 		n += a.zarr.ChunkBytes()
 	}
 	source := a.sourceBytes()
-	if _, ok := a.src.(*array.Array); !ok {
+	if !a.isInMemory() {
 		return n + 4*source
 	}
-	if inner := min(1, len(a.zarr.Shape)); !slices.Equal(a.zarr.ChunkShape[inner:], a.zarr.Shape[inner:]) {
+	if _, sharded := a.src.(*array.Sharded); sharded {
+		n += source
+	} else if inner := min(1, len(a.zarr.Shape)); !slices.Equal(a.zarr.ChunkShape[inner:], a.zarr.Shape[inner:]) {
 		n += source
 	}
 	return n

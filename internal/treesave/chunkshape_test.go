@@ -36,7 +36,7 @@ func TestChunkShapePrime(t *testing.T) {
 		{shape: []int{20_000_000}, item: 4, bytes: 4, refused: true},
 		{shape: []int{1 << 21, 3}, item: 4, axes: []int{0}, refused: true},
 	} {
-		got, err := chunkShape(c.shape, c.shard, c.item, ArrayOptions{ChunkByteSize: c.bytes, ShardAxes: c.axes})
+		got, err := chunkShape(c.shape, c.shard, c.item, defaultChunk, ArrayOptions{ChunkByteSize: c.bytes, ShardAxes: c.axes})
 		if c.refused {
 			if !errors.Is(err, fault.ErrShape) {
 				t.Errorf("%v, %d bytes: %v, %v", c.shape, c.bytes, got, err)

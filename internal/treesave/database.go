@@ -23,14 +23,14 @@ func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.S
 		return nil // as Orbax does for a tree without arrays
 	}
 	tree := dir
-	if set.Unmerged {
-		dir = dir.Sub(database.Own)
+	if set.Unmerged || !set.Alone() {
+		dir = dir.Sub(database.NameOf(set.Process.Rank))
 	}
-	s, err := p.share(ctx, dir, set)
+	s, err := p.share(ctx, tree.Name(), dir, set)
 	if err != nil {
 		return err
 	}
-	c, err := p.contents(ctx, s)
+	c, err := p.contents(ctx, s, set.Alone() || set.Unmerged)
 	if err != nil {
 		return err
 	}
@@ -44,8 +44,10 @@ func (p *Plan) writeOCDBT(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.S
 	}
 	slices.SortFunc(c.entries, func(a, b ocdbt.Entry) int { return cmp.Compare(a.Key, b.Key) })
 	group, gctx := parallel.WithContext(ctx)
-	group.Go(func() error { return database.WriteIndex(gctx, dir, c.entries) })
-	group.Go(func() error { return p.writePlaces(gctx, tree, set, c.seals) })
+	if set.Alone() || set.Unmerged && len(c.entries) > 0 { // otherwise process 0 writes one index for all
+		group.Go(func() error { return database.WriteIndex(gctx, dir, slices.Values(c.entries)) })
+	}
+	group.Go(func() error { return p.writeSeals(gctx, tree, set, c.entries, c.seals) })
 	if s != nil {
 		doc := s.wrote(&c.known).Document()
 		group.Go(func() error { return dir.WriteFile(gctx, layout.ChunksFile, doc) })
@@ -136,8 +138,8 @@ func (f *dataFiles) noteSeals() {
 
 // contents returns the contents of the database. Arrays in the same memory, such as tied
 // weights, are stored once. Where s has the fingerprints of chunks, equal chunks are
-// stored once too.
-func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
+// stored once too. described says that the database has the documents of arrays.
+func (p *Plan) contents(ctx context.Context, s *sharing, described bool) (*contents, error) {
 	c := &contents{entries: make([]ocdbt.Entry, 0, 2*len(p.arrays)), seals: p.newSeals()}
 	other := &c.other
 	firstItem := make([]int, len(p.arrays))
@@ -148,10 +150,9 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 	}
 	for i := range p.arrays {
 		a := &p.arrays[i]
-		c.entries = append(c.entries, ocdbt.Entry{
-			Key:   database.JoinKey(a.name, a.zarr.MetadataName()),
-			Value: ocdbt.Value{Inline: a.zarr.Document()},
-		})
+		if described && p.describes(a) {
+			c.entries = append(c.entries, a.described())
+		}
 		next := len(other.items)
 		firstItem[i] = next
 		if s == nil && tied[i] != i && a.zarr.EncodedBound() > layout.MaxInline {
@@ -160,7 +161,7 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 		}
 		var err error
 		a.chunks(ctx, func(k plannedChunk) {
-			to := &c.seals[i][k.number]
+			to := &c.seals[i][k.n]
 			if k.item.Bound <= layout.MaxInline {
 				v, e := k.item.Append(nil)
 				*to = places.SealOf(v)
@@ -168,7 +169,7 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 				err = cmp.Or(err, fault.OfLeaf(a.name, e))
 				return
 			}
-			if id, ok := s.id(i, k.number); ok {
+			if id, ok := s.id(i, k.n); ok {
 				c.addKnown(ctx, s, id, a, k, to)
 				return
 			}
@@ -183,6 +184,11 @@ func (p *Plan) contents(ctx context.Context, s *sharing) (*contents, error) {
 		}
 	}
 	return c, nil
+}
+
+// described returns the entry of the array's document.
+func (a *planned) described() ocdbt.Entry {
+	return ocdbt.Entry{Key: database.JoinKey(a.name, a.zarr.MetadataName()), Value: ocdbt.Value{Inline: a.zarr.Document()}}
 }
 
 // addKnown adds a chunk whose content s knows. The chunk's seal goes to to.

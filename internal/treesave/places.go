@@ -8,6 +8,7 @@ import (
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/places"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/ocdbt"
 )
 
 // sealed returns an item that encodes the same chunk and stores its seal in to.
@@ -28,13 +29,31 @@ func sealed(it transfer.Item, to *places.Seal) transfer.Item {
 	return it
 }
 
-// newSeals returns slices for the seals of the plan's arrays.
+// newSeals returns slices for the seals of the chunks that this process writes.
 func (p *Plan) newSeals() [][]places.Seal {
 	seals := make([][]places.Seal, len(p.arrays))
 	for i := range p.arrays {
-		seals[i] = make([]places.Seal, p.arrays[i].zarr.NumChunks())
+		seals[i] = make([]places.Seal, p.arrays[i].count())
 	}
 	return seals
+}
+
+// writeSeals writes the record of the arrays' seals. One of several processes writes the
+// record of its part, with the entries of its database, or keeps it if it merges the
+// parts.
+func (p *Plan) writeSeals(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings, entries []ocdbt.Entry, seals [][]places.Seal) error {
+	if s.Alone() {
+		return p.writePlaces(ctx, dir, s, seals)
+	}
+	record := p.partOf(entries, seals)
+	if s.Process.Rank == 0 {
+		p.own = record
+		return nil
+	}
+	if record == nil {
+		return nil
+	}
+	return dir.WriteFile(ctx, recordOf(s.Process.Rank), record)
 }
 
 // writePlaces writes the record of the arrays' seals.

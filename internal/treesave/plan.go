@@ -13,15 +13,10 @@ import (
 	"github.com/go-orbax/orbax/internal/database"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
-	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
 )
-
-// defaultChunk is the size of a chunk without options: large enough for the full rate of
-// a disk, small enough for reading in parallel.
-const defaultChunk = 8 << 20
 
 // Plan holds everything that a save of a pytree writes.
 type Plan struct {
@@ -32,6 +27,9 @@ type Plan struct {
 	jax       []layout.ArrayMetadata
 	arrays    []planned
 	metas     map[metaKey]*zarr.Metadata
+	process   sharding.Process
+	limit     int    // default size of chunks that several processes hold
+	own       []byte // the record of what process 0 has written, if others write too
 }
 
 // planned is one array that will be stored.
@@ -43,15 +41,22 @@ type planned struct {
 	compression zarr.Compression
 	// copied says that src is a copy that only the save uses.
 	copied bool
+	// part says that other processes write the chunks that are not in own.
+	part bool
+	own  []int // numbers of chunks in the order of the grid, ascending
 }
 
 // hostSharding is the recorded sharding of leaves that are on no device. With it Python
 // can load them into jax.eval_shape targets.
 var hostSharding = sharding.Host()
 
-// New decides how each leaf is stored. Its error joins one error for each leaf that
-// cannot be stored or could not be loaded again.
-func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
+// New decides how each leaf is stored, and which part of it the given process writes; the
+// zero Process writes all. Its error joins one error for each leaf that cannot be stored
+// or could not be loaded again.
+func New(leaves []tree.Leaf, storage Storage, process sharding.Process) (*Plan, error) {
+	if process.Size <= 1 {
+		process = sharding.Process{Size: 1, Owner: func(int) int { return 0 }}
+	}
 	if err := storage.check(); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,8 @@ func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
 		strings:   map[string]string{},
 		shardings: map[string]*sharding.Sharding{},
 		metas:     map[metaKey]*zarr.Metadata{},
+		process:   process,
+		limit:     shareLimit(leaves, process),
 	}
 	var wrong mistakes
 	for _, l := range leaves {
@@ -79,7 +86,10 @@ func New(leaves []tree.Leaf, storage Storage) (*Plan, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return p, p.checkFiles()
+	if err := p.checkFiles(); err != nil {
+		return nil, err
+	}
+	return p, p.divide(process)
 }
 
 func (p *Plan) add(l tree.Leaf) error {
@@ -155,9 +165,12 @@ func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) erro
 	if on == nil {
 		on = hostSharding // a PRNG key is always a jax.Array
 	}
-	var err error
-	if entry.WriteShape, err = shardShape(on, a.Shape()); err != nil {
+	shard, even, err := shardShape(on, a)
+	if err != nil {
 		return err // here, because JAX could not load it
+	}
+	if entry.WriteShape = shard; !even {
+		on = hostSharding // JAX loads no array with a sharding that does not divide it
 	}
 	p.shardings[name] = on
 	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
@@ -181,14 +194,23 @@ func prngImpl(a array.Reader) string {
 	return ""
 }
 
-// shardShape returns the shape of one shard of an array, each dimension at least 1. For a
-// sharding of an unknown kind it returns the shape of the array.
-func shardShape(on *sharding.Sharding, shape []int) ([]int, error) {
+// shardShape returns the shape of the largest shard of an array, each dimension at least 1.
+// For a sharding of an unknown kind it returns the shape of the array. even reports whether
+// all shards are equal. Only an [array.Sharded] may have shards that are not.
+func shardShape(on *sharding.Sharding, a array.Reader) (shard []int, even bool, err error) {
+	shape := a.Shape()
 	if on.Raw != "" {
-		return atLeastOne(shape), on.Validate()
+		return atLeastOne(shape), true, on.Validate()
 	}
-	shard, err := on.ShardShape(shape)
-	return atLeastOne(shard), err
+	shard, err = on.ShardShape(shape)
+	if _, inParts := a.(*array.Sharded); err == nil || !inParts {
+		return atLeastOne(shard), true, err
+	}
+	pieces, err := on.Pieces(shape)
+	if err != nil {
+		return nil, false, err
+	}
+	return atLeastOne(pieces.Box(0).Size), false, nil
 }
 
 // atLeastOne returns shape with 1 in place of 0: a chunk has elements, even if its array
@@ -208,7 +230,11 @@ func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard [
 	if dtype.SameClass(s.DType) {
 		dtype = s.DType
 	}
-	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), s)
+	limit, err := p.chunkLimit(a)
+	if err != nil {
+		return err
+	}
+	chunk, err := chunkShape(a.Shape(), shard, dtype.Size(), limit, s)
 	if err != nil {
 		return &optionError{fmt.Sprint(s.ChunkByteSize, s.ShardAxes), err}
 	}
@@ -224,13 +250,31 @@ func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard [
 		}
 		return err
 	}
-	if inMemory, ok := a.(*array.Array); ok { // other arrays are checked when they are encoded
+	for _, inMemory := range memoriesOf(a) { // other arrays are checked when they are encoded
 		if err := zarr.CheckElements(dtype, inMemory.Bytes()); err != nil {
 			return err
 		}
 	}
+	if _, sharded := a.(*array.Sharded); s.Compression == zarr.Auto() && (sharded || p.process.Size > 1) {
+		return &optionError{fmt.Sprint(s.Compression), fmt.Errorf("%w: no process holds all of what Auto would sample; choose zarr.Zstd, zarr.Huffman, or no compression", fault.ErrUnsupported)}
+	}
 	p.arrays = append(p.arrays, planned{name: name, src: a, zarr: m, compression: s.Compression})
 	p.meta.Leaves = append(p.meta.Leaves, entry)
+	return nil
+}
+
+// memoriesOf returns the arrays in memory of which r consists.
+func memoriesOf(r array.Reader) []*array.Array {
+	switch r := r.(type) {
+	case *array.Array:
+		return []*array.Array{r}
+	case *array.Sharded:
+		var all []*array.Array
+		for _, s := range r.Shards() {
+			all = append(all, s.Array)
+		}
+		return all
+	}
 	return nil
 }
 
@@ -259,83 +303,6 @@ type metaKey struct {
 	dtype       array.DType
 	compression zarr.Compression
 	shapes      string
-}
-
-// chunkShape chooses the shape of the chunks of an array. The chunks of a sharded array
-// divide its shards, so that each device's part consists of whole chunks.
-func chunkShape(shape, shard []int, itemSize int, s ArrayOptions) ([]int, error) {
-	if s.ChunkByteSize < 0 {
-		return nil, fmt.Errorf("%w: negative chunk size %d", fault.ErrShape, s.ChunkByteSize)
-	}
-	if shard == nil {
-		shard = atLeastOne(shape)
-	}
-	sharded := !slices.Equal(atLeastOne(shape), shard)
-	if s.ChunkByteSize > 0 || len(s.ShardAxes) > 0 {
-		chunk, err := zarr.SplitShape(shape, shard, itemSize, s.ChunkByteSize, s.ShardAxes)
-		if err == nil && !sharded && splinters(shape, chunk, itemSize, s.ChunkByteSize) {
-			chunk = zarr.SplitEvenly(shape, itemSize, s.ChunkByteSize, s.ShardAxes)
-		}
-		if err == nil {
-			err = checkChunks(shape, chunk)
-		}
-		return chunk, err
-	}
-	if !sharded {
-		return zarr.ChunkShape(shape, itemSize, defaultChunk), nil
-	}
-	return divideShard(shard, itemSize), nil
-}
-
-// splinters reports whether chunks are many, and much smaller than they may be. A
-// dimension without divisors, such as a prime, leads to such chunks.
-func splinters(shape, chunk []int, itemSize, chunkBytes int) bool {
-	const few = 1024
-	bytes := itemSize
-	for _, n := range chunk {
-		bytes *= n // at most chunkBytes
-	}
-	return chunkBytes > 0 && bytes < chunkBytes/4 && region.Chunks(shape, chunk) > few
-}
-
-// maxChunks is the largest number of chunks of an array. Each chunk is an entry of an
-// index, which every reader keeps in memory.
-const maxChunks = 1 << 20
-
-// checkChunks refuses more chunks than can be read at a reasonable cost.
-func checkChunks(shape, chunk []int) error {
-	if n := region.Chunks(shape, chunk); n > maxChunks {
-		return fmt.Errorf("%w: the options divide an array of shape %v into %.0f chunks of %v, at most %d are allowed: choose a larger ChunkByteSize, or other ShardAxes",
-			fault.ErrShape, shape, n, chunk, maxChunks)
-	}
-	return nil
-}
-
-// divideShard divides a shard along its leading axes into chunks of about defaultChunk
-// bytes. A dimension without a fitting divisor stays whole: large chunks are better than
-// millions of small ones.
-func divideShard(shard []int, itemSize int) []int {
-	chunk := slices.Clone(shard)
-	rest := itemSize
-	for _, d := range shard {
-		rest *= d
-	}
-	for i, d := range shard {
-		if rest <= 2*defaultChunk {
-			break
-		}
-		rest /= d
-		n := min(d, max(1, 2*defaultChunk/rest))
-		for d%n != 0 {
-			n--
-		}
-		if n*rest < defaultChunk/32 {
-			return chunk
-		}
-		chunk[i] = n
-		rest *= n
-	}
-	return chunk
 }
 
 const (

@@ -3,7 +3,6 @@ package treesave
 import (
 	"context"
 
-	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/reuse"
@@ -16,7 +15,7 @@ type prints struct {
 	contents  [][]reuse.Fingerprint // of their chunks, in order; nil for an array without fingerprints
 }
 
-// id returns the ID of chunk n of an array. ok is false if the chunk has no fingerprint.
+// id returns the ID of the n-th chunk of an array that this process writes. ok is false if the chunk has no fingerprint.
 func (p *prints) id(array, n int) (id reuse.ID, ok bool) {
 	if n >= len(p.contents[array]) {
 		return id, false
@@ -37,8 +36,7 @@ func (p *prints) wanted() map[reuse.ID]bool {
 
 // printable reports whether the chunks of the array get fingerprints.
 func (a *planned) printable() bool {
-	_, ok := a.src.(*array.Array)
-	return ok && a.zarr.EncodedBound() > layout.MaxInline
+	return a.isInMemory() && a.zarr.EncodedBound() > layout.MaxInline
 }
 
 // fingerprint computes the fingerprints of the plan's chunks.
@@ -60,7 +58,7 @@ func (p *Plan) fingerprint(ctx context.Context, e *transfer.Engine, print *reuse
 			ids[encoding] = encoding.ID()
 		}
 		all.encodings[i] = ids[encoding]
-		all.contents[i] = make([]reuse.Fingerprint, a.zarr.NumChunks())
+		all.contents[i] = make([]reuse.Fingerprint, a.count())
 	}
 	type job struct {
 		array *planned
@@ -73,7 +71,7 @@ func (p *Plan) fingerprint(ctx context.Context, e *transfer.Engine, print *reuse
 				continue
 			}
 			n := 0
-			for index := range p.arrays[i].zarr.Chunks() {
+			for index := range p.arrays[i].indexes() {
 				if !yield(job{&p.arrays[i], index, &contents[n]}) {
 					return
 				}

@@ -41,20 +41,25 @@ type sharedChunk struct {
 	seal places.Seal
 }
 
-// share computes the fingerprints of the plan's chunks, and links into dir those files of
+// share computes the fingerprints of the plan's chunks, for the item called name, and links into dir those files of
 // the base that have enough of them. It returns nil if the save shares nothing and
 // records nothing.
-func (p *Plan) share(ctx context.Context, dir *ckdir.WriteDir, set *ckdir.Settings) (*sharing, error) {
+func (p *Plan) share(ctx context.Context, name string, dir *ckdir.WriteDir, set *ckdir.Settings) (*sharing, error) {
 	if set.Reuse == nil || set.Unmerged { // the files of a part are merged
 		return nil, nil
 	}
-	r := set.Reuse(dir.Name())
+	r := set.Reuse(name)
 	if r == nil || r.Fresh() == 1 {
 		return nil, nil
 	}
 	if dir.Stage().Properties().Links != storage.LinkHard {
 		r.Report(fmt.Errorf("%w: the store cannot share files between checkpoints", fault.ErrUnsupported))
 		return nil, nil
+	}
+	if !set.Alone() && r.Base != nil { // the part of this process
+		in := *r
+		in.Base = r.Base.Sub(path.Base(dir.Name()))
+		r = &in
 	}
 	base := readBase(ctx, r)
 	print, err := reuse.NewPrinter(base.Key)
@@ -138,7 +143,7 @@ func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string
 	return sizes
 }
 
-// id returns the ID of chunk n of an array. ok is false if the chunk has no fingerprint.
+// id returns the ID of the n-th chunk of an array that this process writes. ok is false if the chunk has no fingerprint.
 func (s *sharing) id(array, n int) (id reuse.ID, ok bool) {
 	if s == nil {
 		return id, false

@@ -2,6 +2,7 @@ package treesave
 
 import (
 	"fmt"
+	"github.com/go-orbax/orbax/sharding"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +18,7 @@ func BenchmarkFingerprint(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, err := New(nil, Storage{})
+	p, err := New(nil, Storage{}, sharding.Process{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/go-orbax/orbax/internal/pytree"
 	"github.com/go-orbax/orbax/internal/reuse"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 	"github.com/go-orbax/orbax/zarr"
@@ -57,7 +58,7 @@ func (r *run) try(ctx context.Context, state any) error {
 	if err != nil {
 		return err
 	}
-	p, err := New(leaves, r.options.storage)
+	p, err := New(leaves, r.options.storage, sharding.Process{})
 	if err != nil {
 		return err
 	}

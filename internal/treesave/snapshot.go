@@ -19,24 +19,11 @@ type snapshotter interface {
 // new memory if memory is nil.
 func (p *Plan) Snapshot(ctx context.Context, e *transfer.Engine, memory *transfer.Memory) error {
 	var src [][]byte
-	var of []int // for each array, the number of its memory in src, or -1 if it is not copied
-	seen := map[memoryID]int{}
+	seen := map[memoryID]int{} // the number of each memory in src
 	frozen := p.frozen()
 	for i := range p.arrays {
-		of = append(of, -1)
 		a := &p.arrays[i]
-		switch s := a.src.(type) {
-		case *array.Array:
-			id, ok := memoryOf(s)
-			if !ok || frozen[id] {
-				continue
-			}
-			if _, ok := seen[id]; !ok {
-				seen[id] = len(src)
-				src = append(src, s.Bytes())
-			}
-			of[i] = seen[id]
-		case snapshotter:
+		if s, ok := a.src.(snapshotter); ok {
 			stable, err := s.Snapshot(ctx)
 			if err == nil {
 				err = sameArray(stable, a.src)
@@ -45,31 +32,63 @@ func (p *Plan) Snapshot(ctx context.Context, e *transfer.Engine, memory *transfe
 				return fault.OfLeaf(a.name, err)
 			}
 			a.src = stable
+			continue
+		}
+		for _, m := range memoriesOf(a.src) {
+			id, ok := memoryOf(m)
+			if _, known := seen[id]; ok && !known && !frozen[id] {
+				seen[id] = len(src)
+				src = append(src, m.Bytes())
+			}
 		}
 	}
 	copies, err := e.Copy(ctx, src, memory)
 	if err != nil {
 		return err
 	}
-	for i, n := range of {
-		if n < 0 {
-			continue
-		}
-		a := &p.arrays[i]
-		if a.src, err = array.New(a.src.DType(), a.src.Shape(), copies[n]); err != nil {
+	for i := range p.arrays {
+		if err := p.arrays[i].replace(seen, copies); err != nil {
 			return err
 		}
-		a.copied = true
 	}
 	return nil
+}
+
+// replace replaces the memory of the array by its copies.
+func (a *planned) replace(seen map[memoryID]int, copies [][]byte) (err error) {
+	all := true
+	copied := func(m *array.Array) (*array.Array, error) {
+		id, ok := memoryOf(m)
+		n, known := seen[id]
+		if !ok || !known {
+			all = all && !ok // memory without elements never changes
+			return m, nil
+		}
+		return array.New(m.DType(), m.Shape(), copies[n])
+	}
+	switch src := a.src.(type) {
+	case *array.Array:
+		a.src, err = copied(src)
+	case *array.Sharded:
+		shards := make([]array.Shard, len(src.Shards()))
+		for i, s := range src.Shards() {
+			if s.Array, err = copied(s.Array); err != nil {
+				return err
+			}
+			shards[i] = s
+		}
+		a.src, err = array.NewSharded(src.DType(), src.Shape(), src.Sharding(), shards...)
+	}
+	a.copied = all && len(memoriesOf(a.src)) > 0
+	return err
 }
 
 // frozen returns the memory that an array of the plan promises not to change.
 func (p *Plan) frozen() map[memoryID]bool {
 	frozen := map[memoryID]bool{}
 	for i := range p.arrays {
-		if a, ok := p.arrays[i].src.(*array.Array); ok && a.Frozen() {
-			if id, ok := memoryOf(a); ok {
+		for _, m := range memoriesOf(p.arrays[i].src) {
+			if id, ok := memoryOf(m); ok && m.Frozen() {
 				frozen[id] = true
 			}
 		}

@@ -7,9 +7,16 @@ import (
 )
 
 // tied returns for each array the number of the first array that is in the same memory
-// and is stored in the same way. Most often that is the array itself.
+// and is stored in the same way. Most often that is the array itself, and always if
+// several processes save together.
 func (p *Plan) tied() []int {
 	first := make([]int, len(p.arrays))
+	if p.process.Size > 1 { // another process may hold the arrays in separate memory
+		for i := range first {
+			first[i] = i
+		}
+		return first
+	}
 	seen := make(map[memoryID]int, len(p.arrays))
 	for i := range p.arrays {
 		a := &p.arrays[i]
@@ -47,7 +54,8 @@ func memoryOf(r array.Reader) (memoryID, bool) {
 	return memoryID{unsafe.SliceData(b), len(b)}, true
 }
 
-// LeastBytes returns the least number of bytes that the arrays take in the store.
+// LeastBytes returns the least number of bytes that the arrays take in the store, those
+// that other processes write included.
 func (p *Plan) LeastBytes() int64 {
 	var n int64
 	for i, first := range p.tied() {

@@ -27,6 +27,9 @@ func (p *Plan) Write(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Settings
 	}
 	group, gctx := parallel.WithContext(ctx)
 	group.Go(func() error { return store(gctx, dir, s) })
+	if s.Process.Rank > 0 {
+		return group.Wait()
+	}
 	group.Go(func() error { return WriteDocuments(gctx, dir, &p.meta, p.strings, p.shardings, p.jax) })
 	return group.Wait()
 }
@@ -67,16 +70,18 @@ func (p *Plan) writeFiles(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Set
 	seals := p.newSeals()
 	for i := range p.arrays {
 		a := &p.arrays[i]
-		if err := dir.WriteFile(ctx, database.JoinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
-			return err
+		if p.describes(a) {
+			if err := dir.WriteFile(ctx, database.JoinKey(a.name, a.zarr.MetadataName()), a.zarr.Document()); err != nil {
+				return err
+			}
 		}
 		a.chunks(ctx, func(c plannedChunk) {
 			names = append(names, path.Join(dir.Name(), c.key))
-			items = append(items, sealed(c.item, &seals[i][c.number]))
+			items = append(items, sealed(c.item, &seals[i][c.n]))
 		})
 	}
 	if err := dir.Engine().WriteFiles(ctx, dir.Stage(), names, items); err != nil || len(p.arrays) == 0 {
 		return err
 	}
-	return p.writePlaces(ctx, dir, s, seals)
+	return p.writeSeals(ctx, dir, s, nil, seals)
 }

@@ -16,7 +16,7 @@ import (
 // merged.
 func TestBrokenDataFileOfProcess(t *testing.T) {
 	dir := saveUnmerged(t, map[string]any{"a": make([]float32, 3000), "n": 1}, treesave.Storage{})
-	files, err := filepath.Glob(filepath.Join(dir.At().Name, database.Own, "d", "*"))
+	files, err := filepath.Glob(filepath.Join(dir.At().Name, database.NameOf(0), "d", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}

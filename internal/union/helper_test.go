@@ -8,6 +8,7 @@ import (
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/treesave"
+	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -26,7 +27,7 @@ func planned(t testing.TB, v any, o treesave.Storage, s *ckdir.Settings) func(co
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := treesave.New(leaves, o)
+	p, err := treesave.New(leaves, o, sharding.Process{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (u *Union) WriteIndex(ctx context.Context, dir *ckdir.WriteDir) error {
 	if len(u.values) == 0 {
 		return nil
 	}
-	return database.WriteIndex(ctx, dir, u.values.Entries())
+	return database.WriteIndex(ctx, dir, slices.Values(u.values.Entries()))
 }
 
 // checkStrings checks that the strings can be read back under their names. Not all

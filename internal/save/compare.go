@@ -1,0 +1,209 @@
+package save
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// line is a part of what a process saves: the leaf at a path of an item and how it is
+// stored, or the handler of an item, or the options of the save. All processes of a save
+// must have the same lines.
+type line struct{ Item, Path, Text string }
+
+// hash identifies a line.
+func (l line) hash() [8]byte {
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%q %q %q", l.Item, l.Path, l.Text)))
+	return [8]byte(sum[:8])
+}
+
+// compare fails if the processes do not have the same lines, with an error that shows both
+// sides of the first differences.
+func (t *together) compare(ctx context.Context) error {
+	whole := sha256.New()
+	for _, l := range t.lines {
+		h := l.hash()
+		whole.Write(h[:])
+	}
+	var own sample
+	own.Rank, own.Sum = t.group.Rank(), whole.Sum(nil)
+	doc, err := t.op.Exchange(ctx, planPhase, encode([]sample{own}), nil, mergeSamples)
+	if err != nil {
+		return err
+	}
+	samples, err := decode[[]sample](doc)
+	if err != nil || len(samples) < 2 {
+		return err
+	}
+	return t.differ(ctx, samples[0].Rank, samples[1].Rank)
+}
+
+// sample is the hash of the lines of one process.
+type sample struct {
+	Rank int
+	Sum  []byte
+}
+
+// mergeSamples returns the sample of the lowest rank, and one that differs from it.
+func mergeSamples(docs [][]byte) ([]byte, error) {
+	var all []sample
+	for _, doc := range docs {
+		some, err := decode[[]sample](doc)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b sample) int { return a.Rank - b.Rank })
+	other := slices.IndexFunc(all, func(s sample) bool { return !bytes.Equal(s.Sum, all[0].Sum) })
+	if other < 0 {
+		return encode(all[:1]), nil
+	}
+	return encode([]sample{all[0], all[other]}), nil
+}
+
+// maxDifferences is the number of differences that an error shows, and maxCompared the
+// number of lines that are compared for them.
+const (
+	maxDifferences = 8
+	maxCompared    = 50_000
+)
+
+// differ finds the differences between the lines of two processes, and returns them as an
+// error in all. First process a sends the hashes of its lines, then b its lines that are
+// not among them, then a its lines for the others.
+func (t *together) differ(ctx context.Context, a, b int) error {
+	lines := t.lines[:min(len(t.lines), maxCompared)]
+	var hashes []byte
+	if t.group.Rank() == a {
+		for _, l := range lines {
+			h := l.hash()
+			hashes = append(hashes, h[:]...)
+		}
+	}
+	hashes, err := t.op.Exchange(ctx, planPhase+": hashes", hashes, nil, onlyValue)
+	if err != nil {
+		return err
+	}
+	var onlyB difference
+	if t.group.Rank() == b {
+		onlyB = missing(lines, hashes)
+	}
+	doc, err := t.op.Exchange(ctx, planPhase+": process "+fmt.Sprint(b), encode(onlyB), nil, onlyDifference)
+	if err != nil {
+		return err
+	}
+	if onlyB, err = decode[difference](doc); err != nil {
+		return err
+	}
+	var onlyA difference
+	if t.group.Rank() == a {
+		for _, l := range lines {
+			h := l.hash()
+			if bytes.Contains(onlyB.Missing, h[:]) && len(onlyA.Lines) < maxDifferences {
+				onlyA.Lines = append(onlyA.Lines, l)
+			}
+		}
+	}
+	doc, err = t.op.Exchange(ctx, planPhase+": process "+fmt.Sprint(a), encode(onlyA), nil, onlyDifference)
+	if err != nil {
+		return err
+	}
+	if onlyA, err = decode[difference](doc); err != nil {
+		return err
+	}
+	return errDifferent(a, b, onlyA.Lines, onlyB.Lines)
+}
+
+// difference has lines that the other process does not have, and the hashes of lines that
+// only the other process has.
+type difference struct {
+	Lines   []line
+	Missing []byte
+}
+
+// missing compares lines with the hashes of another process.
+func missing(lines []line, hashes []byte) (d difference) {
+	theirs := map[[8]byte]bool{}
+	for h := range slices.Chunk(hashes, 8) {
+		theirs[[8]byte(h)] = true
+	}
+	for _, l := range lines {
+		h := l.hash()
+		if !theirs[h] && len(d.Lines) < maxDifferences {
+			d.Lines = append(d.Lines, l)
+		}
+		delete(theirs, h)
+	}
+	for h := range slices.Chunk(hashes, 8) {
+		if theirs[[8]byte(h)] && len(d.Missing) < 8*maxDifferences {
+			d.Missing = append(d.Missing, h...)
+		}
+	}
+	return d
+}
+
+// errDifferent describes the lines that only process a or only process b has.
+func errDifferent(a, b int, onlyA, onlyB []line) error {
+	var text []string
+	for _, l := range onlyA {
+		other := "has no such leaf"
+		i := slices.IndexFunc(onlyB, func(o line) bool { return o.Item == l.Item && o.Path == l.Path })
+		if i >= 0 {
+			other = "has " + onlyB[i].Text
+			onlyB = slices.Delete(slices.Clone(onlyB), i, i+1)
+		}
+		text = append(text, fmt.Sprintf("%s: process %d has %s, process %d %s", l.name(), a, l.Text, b, other))
+	}
+	for _, l := range onlyB {
+		text = append(text, fmt.Sprintf("%s: process %d has %s, process %d has no such leaf", l.name(), b, l.Text, a))
+	}
+	if len(text) == 0 {
+		text = append(text, fmt.Sprintf("processes %d and %d have different leaves", a, b))
+	}
+	return fmt.Errorf("%w: the processes do not save the same: %s", fault.ErrStructure, strings.Join(text, "; "))
+}
+
+func (l line) name() string {
+	switch {
+	case l.Item == "":
+		return "options"
+	case l.Path == "":
+		return fmt.Sprintf("checkpointable %q", l.Item)
+	}
+	return fmt.Sprintf("%s in %q", l.Path, l.Item)
+}
+
+// onlyValue returns the value that is not empty.
+func onlyValue(values [][]byte) ([]byte, error) { return bytes.Join(values, nil), nil }
+
+// onlyDifference returns the difference that is not empty.
+func onlyDifference(docs [][]byte) ([]byte, error) {
+	for _, doc := range docs {
+		if d, err := decode[difference](doc); err != nil || len(d.Lines)+len(d.Missing) > 0 {
+			return doc, err
+		}
+	}
+	return docs[0], nil
+}
+
+func encode(v any) []byte {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // it has only strings, numbers and bytes
+	}
+	return doc
+}
+
+func decode[T any](doc []byte) (v T, err error) {
+	if err := json.Unmarshal(doc, &v); err != nil {
+		return v, fmt.Errorf("%w: what another process has sent: %w", fault.ErrCorrupt, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,266 @@
+package save
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// together is the target of a save by several processes. Process 0 owns the target of the
+// checkpoint, and the others join its stage. The processes pass these phases:
+//
+//	plan     all save the same tree in the same way
+//	claim    process 0 has claimed the place
+//	open     process 0 has begun the stage, and passes its ticket on
+//	written  every process has written its part
+//	commit   process 0 has merged the parts and committed the stage
+type together struct {
+	owner   Target // used by process 0 alone
+	place   Place
+	group   *coord.Group
+	op      *coord.Op
+	phase   string // the next one
+	lines   []line
+	ticket  string
+	joined  storage.Joined
+	watched context.Context // of the writing
+	cancel  func()
+}
+
+// newTogether begins the operation. A process that fails before its target is made would
+// leave the others waiting, so nothing may fail before.
+func newTogether(group *coord.Group, at Place, owner Target) *together {
+	return &together{owner: owner, place: at, group: group, op: group.Begin("the save of " + at.Name), phase: planPhase}
+}
+
+const (
+	planPhase    = "plan"
+	claimPhase   = "claim"
+	openPhase    = "open"
+	writtenPhase = "written"
+	commitPhase  = "commit"
+)
+
+func (t *together) first() bool { return t.group.Rank() == 0 }
+
+// Check lets process 0 check the place.
+func (t *together) Check(ctx context.Context, p *Plan) error {
+	if t.first() {
+		return t.owner.Check(ctx, p)
+	}
+	return nil
+}
+
+// Accept notes what is saved, and lets process 0 accept it.
+func (t *together) Accept(ctx context.Context, p *Plan, item *Item) error {
+	t.lines = append(t.lines, line{item.Name, "", item.Handler.Type()})
+	if item.plan.Lines != nil {
+		for path, text := range item.plan.Lines {
+			t.lines = append(t.lines, line{item.Name, path, text})
+		}
+	}
+	if t.first() {
+		return t.owner.Accept(ctx, p, item)
+	}
+	return nil
+}
+
+// Claim compares the plans of all processes, and lets process 0 claim the place.
+func (t *together) Claim(ctx context.Context, p *Plan) error {
+	how := fmt.Sprintf("overwrite %t, marker %t, part %t, documents apart %t", p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
+	t.lines = append(t.lines, line{"", "", how})
+	t.phase = claimPhase // if comparing fails, it fails in all processes
+	if err := t.compare(ctx); err != nil {
+		return err
+	}
+	t.lines = nil
+	var err error
+	if t.first() {
+		err = t.owner.Claim(ctx, p)
+	}
+	t.phase = openPhase
+	return t.op.Agree(ctx, claimPhase, err)
+}
+
+// Open begins the stage or joins it. The context of the writing ends if another process
+// fails.
+func (t *together) Open(ctx context.Context, p *Plan) (_ context.Context, files storage.Files, err error) {
+	var ticket []byte
+	if t.first() {
+		if _, files, err = t.owner.Open(ctx, p); err == nil {
+			ticket = []byte(t.owner.Stage().Ticket())
+		}
+	}
+	t.phase = writtenPhase
+	if ticket, err = t.op.Exchange(ctx, openPhase, ticket, err, nil); err != nil {
+		return nil, nil, err
+	}
+	t.ticket = string(ticket)
+	if !t.first() {
+		if t.joined, err = t.place.Store.Join(ctx, t.ticket); err != nil {
+			return nil, nil, err
+		}
+		files = t.joined
+	}
+	t.watched, t.cancel = t.op.Watch(ctx)
+	return t.watched, files, nil
+}
+
+// Publish makes what this process has written durable. Then process 0 merges the parts and
+// publishes the checkpoint.
+func (t *together) Publish(ctx context.Context, p *Plan) error {
+	var digests []byte
+	var err error
+	if !t.first() {
+		err = t.joined.Close(t.watched)
+		t.joined = nil
+		digests = p.Digests.Document()
+	}
+	all, err := t.agreeWritten(ctx, digests, err)
+	if err != nil {
+		return errors.Join(err, t.giveUp(ctx, err))
+	}
+	if t.first() {
+		err = t.publish(ctx, p, all)
+	}
+	if err = t.op.Agree(ctx, commitPhase, err); err != nil && !t.first() {
+		err = errors.Join(err, t.revoke(ctx, err))
+	}
+	return t.op.End(ctx, err)
+}
+
+// agreeWritten ends the phase of the writing and its watch.
+func (t *together) agreeWritten(ctx context.Context, digests []byte, err error) ([][]byte, error) {
+	if t.cancel != nil {
+		if err != nil && ctx.Err() == nil && context.Cause(t.watched) != nil {
+			err = coord.ErrStopped
+		}
+		t.cancel()
+		t.cancel = nil
+	}
+	return t.op.Gather(ctx, writtenPhase, digests, err)
+}
+
+// publish merges what the processes have written, and publishes it. digests are those of
+// the others.
+func (t *together) publish(ctx context.Context, p *Plan, digests [][]byte) error {
+	err := t.merge(ctx, p, digests)
+	if err != nil {
+		return errors.Join(err, t.owner.Abort(err))
+	}
+	return t.owner.Publish(ctx, p)
+}
+
+func (t *together) merge(ctx context.Context, p *Plan, digests [][]byte) error {
+	for rank, doc := range digests {
+		if rank == 0 || doc == nil {
+			continue
+		}
+		d, err := layout.ParseDigests(doc)
+		if err != nil {
+			return fmt.Errorf("the digests of process %d: %w", rank, err)
+		}
+		p.Digests.AddAll(d)
+	}
+	stage := t.owner.Stage()
+	root := t.place.Location
+	root.Name = stage.Dir()
+	for _, item := range p.Items {
+		if item.plan.Merge == nil {
+			continue
+		}
+		from := ckdir.NewReadDir(ckdir.Place{Root: root, Name: item.Name, Digests: &p.Digests, Engine: p.Engine})
+		to, err := ckdir.NewWriteDir(ctx, p.Engine, stage, item.Name, p.Digests.Add)
+		if err == nil {
+			err = item.plan.Merge(ctx, from, to)
+		}
+		if err != nil {
+			return fault.InItem(item.Name, err)
+		}
+	}
+	return nil
+}
+
+// Stage returns the stage in process 0, and nil in the others.
+func (t *together) Stage() storage.Stage { return t.owner.Stage() }
+
+// Abort makes the other processes fail too, if they do not know the failure already, and
+// removes what was written.
+func (t *together) Abort(why error) error {
+	ctx := context.Background()
+	if shared := new(coord.Error); !errors.As(why, &shared) {
+		if errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded) {
+			limited, cancel := context.WithTimeout(ctx, cancelTimeout)
+			defer cancel()
+			ctx = limited
+		}
+		if t.phase == writtenPhase {
+			_, why = t.agreeWritten(ctx, nil, why)
+		} else {
+			why = t.op.Agree(ctx, t.phase, why)
+		}
+	}
+	return t.giveUp(ctx, why)
+}
+
+// cancelTimeout is how long a process whose context has ended waits for the others to give
+// up too.
+const cancelTimeout = 10 * time.Second
+
+// giveUp ends the save of this process after a failure that all processes know. It returns
+// what has failed besides.
+func (t *together) giveUp(ctx context.Context, why error) (err error) {
+	if t.cancel != nil {
+		t.cancel()
+	}
+	if t.joined != nil {
+		_ = t.joined.Close(context.WithoutCancel(ctx)) // its files are removed with the stage
+	}
+	if t.first() {
+		err = t.owner.Abort(why)
+	} else {
+		err = t.revoke(ctx, why)
+	}
+	_ = t.op.End(ctx, why)
+	return err
+}
+
+// revoke ends the stage of process 0, if that process is lost or late, and this process is
+// the first of the others. Process 0 may only seem to be dead: once its stage is revoked it
+// cannot commit any more.
+func (t *together) revoke(ctx context.Context, why error) error {
+	shared := new(coord.Error)
+	if t.ticket == "" || !errors.As(why, &shared) || !shared.Unknown {
+		return nil
+	}
+	lost := new(coord.LostError)
+	if isLost := errors.As(why, &lost) && lost.Rank == 0; !isLost && !errors.Is(why, coord.ErrTimeout) {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	gone, err := t.group.Driver().Lost(ctx)
+	if err != nil {
+		return nil // this process is lost itself
+	}
+	for rank := 1; rank < t.group.Rank(); rank++ {
+		if !slices.Contains(gone, rank) {
+			return nil // that process revokes
+		}
+	}
+	switch err := t.place.Store.Revoke(ctx, t.ticket); {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("process 0 had ended its save before: the checkpoint may be there")
+	case err != nil:
+		return fmt.Errorf("what process 0 was writing could not be removed: %w", err)
+	}
+	return nil
+}
