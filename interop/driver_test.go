@@ -23,7 +23,7 @@ import (
 // answerTime is what one request may take.
 const answerTime = 2 * time.Minute
 
-// driver is a running testdata/driver.py.
+// driver is a running testdata/driver.py, or one process of a [job].
 type driver struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
@@ -59,6 +59,9 @@ func TestMain(m *testing.M) {
 	if orbaxPy.run != nil {
 		orbaxPy.run.stop()
 	}
+	for _, j := range jobs.run {
+		j.stop()
+	}
 	os.Exit(code)
 }
 
@@ -73,8 +76,9 @@ func needPython(t *testing.T) string {
 	return path
 }
 
-func startDriver(interpreter string) (*driver, error) {
-	script, err := filepath.Abs(filepath.Join("testdata", "driver.py"))
+// startDriver starts a script in testdata that serves as driver.py does.
+func startDriver(interpreter, script string, args ...string) (*driver, error) {
+	script, err := filepath.Abs(filepath.Join("testdata", script))
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ func startDriver(interpreter string) (*driver, error) {
 	if d.workDir, err = os.MkdirTemp("", "orbax-interop-"); err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(interpreter, "-B", script)
+	d.cmd = exec.Command(interpreter, append([]string{"-B", script}, args...)...)
 	d.cmd.Dir = d.workDir
 	d.cmd.Stderr = &d.stderr
 	if d.in, err = d.cmd.StdinPipe(); err != nil {
@@ -159,7 +163,7 @@ func call(ctx context.Context, op string, req request, answer any) error {
 	orbaxPy.mu.Lock()
 	defer orbaxPy.mu.Unlock()
 	if orbaxPy.run == nil {
-		if orbaxPy.run, err = startDriver(orbaxPy.python); err != nil {
+		if orbaxPy.run, err = startDriver(orbaxPy.python, "driver.py"); err != nil {
 			return err
 		}
 	}
@@ -169,6 +173,12 @@ func call(ctx context.Context, op string, req request, answer any) error {
 		orbaxPy.run = nil
 		return err
 	}
+	return decodeAnswer(line, answer)
+}
+
+// decodeAnswer decodes an answer into answer, which may be nil. The error is a *pyError
+// if the answer is an exception.
+func decodeAnswer(line []byte, answer any) error {
 	var status struct {
 		OK           bool
 		Error, Trace string

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"pgregory.net/rapid"
@@ -19,8 +20,10 @@ type treeGen struct {
 	// files keeps to names that can be files; goSide allows what Go can save
 	// and Python cannot.
 	files, goSide bool
-	names         int
-	leaves        int
+	// job is the number of processes of a job that saves the tree; 0 if there is none.
+	job    int
+	names  int
+	leaves int
 }
 
 // tree draws a tree, which has at least one leaf or empty node.
@@ -204,9 +207,15 @@ func (g *treeGen) key() *node {
 	if impl == "threefry2x32" {
 		words = 2
 	}
-	shape := rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(g.t, "key shape")
-	n, _ := array.NumElements(shape)
-	return &node{T: "key", Impl: impl, Shape: shape, Data: g.bytes(array.Uint32, n*words)}
+	n := &node{T: "key", Impl: impl}
+	if g.job > 0 { // JAX saves no array of one process then
+		n.Sharding = g.mesh()
+		n.Shape, n.Sharding.Spec = g.split(n.Sharding, g.pick("rank", 3))
+	} else {
+		n.Shape = rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(g.t, "key shape")
+	}
+	n.Data = g.bytes(array.Uint32, product(n.Shape)*words)
+	return n
 }
 
 // shape draws a shape without zeros, of rank 0 to 10.
@@ -233,13 +242,17 @@ var goSlices = map[array.DType]reflect.Type{
 }
 
 // array draws an array of a shape, of NumPy or, unless it has no elements, on
-// JAX's first device.
+// JAX's first device, or on all devices of a mesh of a job.
 func (g *treeGen) array(shape []int) *node {
 	d := rapid.SampledFrom(dtypes).Draw(g.t, "dtype")
 	elems, _ := array.NumElements(shape)
 	n := &node{T: "array", Lib: "np", DType: d.String(), Shape: shape, Data: g.bytes(d, elems)}
 	if elems > 0 && rapid.Bool().Draw(g.t, "jax") {
 		n.Lib = "jax"
+		if g.job > 0 { // a replica on each device
+			n.Sharding = g.mesh()
+			n.Sharding.Spec = []any{}
+		}
 	} else if g.goSide && len(shape) == 1 && rapid.Bool().Draw(g.t, "slice") {
 		n.Go = goSlices[d]
 	}
@@ -278,40 +291,75 @@ func (g *treeGen) bytes(d array.DType, n int) []byte {
 
 // sharded draws an array that lies over a mesh of devices.
 func (g *treeGen) sharded() *node {
-	shape := rapid.SampledFrom([][]int{{8}, {2, 4}, {4, 2}, {2, 2, 2}, {4}, {2}, {1}, {1, 8}}).Draw(g.t, "mesh")
-	m := &mesh{Mesh: shape, Axes: []string{"x", "data axis", "模型"}[:len(shape)], Spec: []any{}}
-	rank := 1 + g.pick("rank", 3)
-	parts := make([]int, rank)
-	for i := range parts {
-		parts[i] = 1
-	}
-	spec := make([][]string, rank)
-	for i, axis := range m.Axes {
-		at := g.pick("axis splits", rank+1) // none, if rank
-		if at < rank {
-			spec[at] = append(spec[at], axis)
-			parts[at] *= shape[i]
-		}
-	}
-	full := make([]int, rank)
-	for i := range full {
-		full[i] = parts[i] * (1 + g.pick("shard", 4))
-	}
-	for _, axes := range spec {
-		switch len(axes) {
-		case 0:
-			m.Spec = append(m.Spec, nil)
-		case 1:
-			m.Spec = append(m.Spec, axes[0])
-		default:
-			var many []any
-			for _, a := range axes {
-				many = append(many, a)
-			}
-			m.Spec = append(m.Spec, many)
-		}
-	}
-	n := g.array(full)
+	m := g.mesh()
+	shape, spec := g.split(m, 1+g.pick("rank", 3))
+	m.Spec = spec
+	n := g.array(shape)
 	n.Lib, n.Sharding, n.Go = "jax", m, nil
 	return n
+}
+
+var axisNames = []string{"x", "data axis", "模型"}
+
+// mesh draws a mesh of devices, without a spec.
+func (g *treeGen) mesh() *mesh {
+	if g.job > 0 {
+		return g.jobMesh(g.job)
+	}
+	shape := rapid.SampledFrom([][]int{{8}, {2, 4}, {4, 2}, {2, 2, 2}, {4}, {2}, {1}, {1, 8}}).Draw(g.t, "mesh")
+	return &mesh{Mesh: shape, Axes: axisNames[:len(shape)]}
+}
+
+// jobMesh draws a mesh of devices of n processes, at least one of each: JAX does not
+// save arrays that some process has no part of.
+func (g *treeGen) jobMesh(n int) *mesh {
+	var ids, more []int
+	for rank := range n {
+		first := g.pick("device", localDevices)
+		for i := range localDevices {
+			if id := deviceIDs*rank + i; i == first {
+				ids = append(ids, id)
+			} else {
+				more = append(more, id)
+			}
+		}
+	}
+	more = rapid.Permutation(more).Draw(g.t, "more devices")
+	if g.pick("all devices", 3) == 0 {
+		more = more[:g.pick("number of more devices", len(more)+1)]
+	}
+	m := &mesh{Devices: rapid.Permutation(append(ids, more...)).Draw(g.t, "devices")}
+	left := len(m.Devices)
+	axes := 1 + g.pick("axes", len(axisNames))
+	for range axes - 1 {
+		var divisors []int
+		for d := 1; d <= left; d++ {
+			if left%d == 0 {
+				divisors = append(divisors, d)
+			}
+		}
+		size := rapid.SampledFrom(divisors).Draw(g.t, "axis")
+		m.Mesh = append(m.Mesh, size)
+		left /= size
+	}
+	m.Mesh, m.Axes = append(m.Mesh, left), axisNames[:axes]
+	return m
+}
+
+// split draws which axes of an array of some rank each axis of a mesh splits, and a
+// shape that divides so.
+func (g *treeGen) split(m *mesh, rank int) (shape []int, spec []any) {
+	shape = make([]int, rank)
+	for i := range shape {
+		shape[i] = 1 + g.pick("shard", 4)
+	}
+	axes := make([][]string, rank)
+	for _, axis := range rapid.Permutation(m.Axes).Draw(g.t, "order of axes") {
+		at := g.pick("axis splits", rank+1) // none, if rank
+		if at < rank {
+			axes[at] = append(axes[at], axis)
+			shape[at] *= m.Mesh[slices.Index(m.Axes, axis)]
+		}
+	}
+	return shape, specOf(axes)
 }

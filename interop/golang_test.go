@@ -94,11 +94,7 @@ func (n *node) integer() (any, error) {
 func (n *node) array() (any, error) {
 	name, shape := n.DType, n.Shape
 	if n.T == "key" {
-		words := 1
-		for _, d := range shape {
-			words *= d
-		}
-		name, shape = "uint32", append(slices.Clone(shape), len(n.Data)/4/words)
+		name, shape = "uint32", append(slices.Clone(shape), len(n.Data)/4/product(shape))
 	}
 	d, err := array.ParseDType(name)
 	if err != nil {
@@ -109,6 +105,8 @@ func (n *node) array() (any, error) {
 		return nil, err
 	}
 	switch {
+	case n.T == "key" && n.Sharding != nil:
+		return array.PRNGKey(n.Impl, a.WithSharding(n.Sharding.toGo()))
 	case n.T == "key":
 		return array.PRNGKey(n.Impl, a)
 	case n.Go != nil:
@@ -126,14 +124,7 @@ func (n *node) array() (any, error) {
 }
 
 func (m *mesh) toGo() *sharding.Sharding {
-	devices := 1
-	for _, d := range m.Mesh {
-		devices *= d
-	}
-	g := sharding.Mesh{Shape: m.Mesh, AxisNames: m.Axes}
-	for i := range devices {
-		g.DeviceIDs = append(g.DeviceIDs, i)
-	}
+	g := sharding.Mesh{Shape: m.Mesh, AxisNames: m.Axes, DeviceIDs: m.ids()}
 	var spec sharding.PartitionSpec
 	for _, p := range m.Spec {
 		var axes []string
@@ -154,8 +145,12 @@ func meshOf(s *sharding.Sharding) *mesh {
 	if s == nil || s.Mesh == nil {
 		return nil
 	}
-	m := &mesh{Mesh: s.Mesh.Shape, Axes: s.Mesh.AxisNames, Spec: []any{}}
-	for _, p := range s.Spec {
+	return &mesh{s.Mesh.Shape, s.Mesh.AxisNames, specOf(s.Spec), s.Mesh.DeviceIDs}
+}
+
+func specOf(spec sharding.PartitionSpec) []any {
+	entries := []any{}
+	for _, p := range spec {
 		var entry any
 		switch len(p) {
 		case 0:
@@ -168,9 +163,9 @@ func meshOf(s *sharding.Sharding) *mesh {
 			}
 			entry = axes
 		}
-		m.Spec = append(m.Spec, entry)
+		entries = append(entries, entry)
 	}
-	return m
+	return entries
 }
 
 // fromGo returns the tree that Go has loaded.
@@ -215,7 +210,7 @@ func fromGo(v any) (*node, error) {
 		return complexNumber(complex128(v)), nil
 	case *array.Array:
 		if impl := v.PRNGImpl(); impl != "" {
-			return &node{T: "key", Impl: impl, Shape: v.Shape()[:v.Rank()-1], Data: v.Bytes()}, nil
+			return &node{T: "key", Impl: impl, Shape: v.Shape()[:v.Rank()-1], Data: v.Bytes(), Sharding: meshOf(v.Sharding())}, nil
 		}
 		n := arrayNode("np", v)
 		if v.Sharding() != nil {

@@ -105,6 +105,18 @@ func shortHex(b []byte) string {
 	return fmt.Sprintf("%x… (SHA-256 %x)", b[:64], sha256.Sum256(b))
 }
 
+// String describes where the mesh is; "" for the host's.
+func (m *mesh) String() string {
+	if m == nil || m.host() {
+		return ""
+	}
+	spec := m.Spec
+	for len(spec) > 0 && spec[len(spec)-1] == nil { // as if it were left out
+		spec = spec[:len(spec)-1]
+	}
+	return fmt.Sprintf(" over %v%v of %v %v", m.Axes, m.Mesh, m.ids(), spec)
+}
+
 // String describes a leaf: equal leaves have equal strings, others differ.
 func (n *node) String() string {
 	switch n.T {
@@ -121,13 +133,20 @@ func (n *node) String() string {
 	case "bytes":
 		return "bytes " + shortHex(n.Data)
 	case "array":
-		s := fmt.Sprintf("%s %s%v", n.Lib, n.DType, n.Shape)
-		if n.Sharding != nil && !n.Sharding.host() {
-			s += fmt.Sprintf(" over %v%v %v", n.Sharding.Axes, n.Sharding.Mesh, n.Sharding.Spec)
-		}
-		return s + " " + shortHex(n.Data)
+		return fmt.Sprintf("%s %s%v%v %s", n.Lib, n.DType, n.Shape, n.Sharding, shortHex(n.Data))
 	case "key":
-		return fmt.Sprintf("key %s%v %s", n.Impl, n.Shape, shortHex(n.Data))
+		return fmt.Sprintf("key %s%v%v %s", n.Impl, n.Shape, n.Sharding, shortHex(n.Data))
 	}
 	return fmt.Sprintf("%s%q of %d", n.T, n.Keys, len(n.Kids))
+}
+
+// count returns the number of nodes of the tree for which f holds.
+func (n *node) count(f func(*node) bool) (count int) {
+	n.any(func(n *node) bool {
+		if f(n) {
+			count++
+		}
+		return false
+	})
+	return count
 }

@@ -29,23 +29,52 @@ type node struct {
 	DType    string
 	Shape    []int
 	Sharding *mesh
-	Impl     string // of a key
+	Shards   []shard // of an array over several processes, in an answer
+	Impl     string  // of a key
 
 	// Go is the type that Go gives a scalar, or a one-dimensional array if that
 	// is to be a slice; nil for the usual one.
 	Go reflect.Type
 }
 
-// mesh is a NamedSharding over the first devices.
+// mesh is a NamedSharding.
 type mesh struct {
-	Mesh []int    `json:"mesh"`
-	Axes []string `json:"axes"`
-	Spec []any    `json:"spec"` // nil, string or []any of string
+	Mesh    []int    `json:"mesh"`
+	Axes    []string `json:"axes"`
+	Spec    []any    `json:"spec"`              // nil, string or []any of string
+	Devices []int    `json:"devices,omitempty"` // ids; nil for the first devices
+}
+
+// ids returns the ids of the devices.
+func (m *mesh) ids() []int {
+	if m.Devices != nil {
+		return m.Devices
+	}
+	ids := make([]int, product(m.Mesh))
+	for i := range ids {
+		ids[i] = i
+	}
+	return ids
+}
+
+func product(factors []int) int {
+	n := 1
+	for _, f := range factors {
+		n *= f
+	}
+	return n
+}
+
+// shard is the part of an array on one device.
+type shard struct {
+	Device        int
+	Offset, Shape []int
+	Data          []byte
 }
 
 // host reports whether it is the mesh that Go records for leaves that are on no device.
 func (m *mesh) host() bool {
-	return slices.Equal(m.Axes, []string{"device"}) && slices.Equal(m.Mesh, []int{1}) && len(m.Spec) == 0
+	return slices.Equal(m.Axes, []string{"device"}) && slices.Equal(m.Mesh, []int{1}) && !slices.ContainsFunc(m.Spec, func(axes any) bool { return axes != nil })
 }
 
 // wireNode is a node as JSON.
@@ -58,6 +87,7 @@ type wireNode struct {
 	Shape    *[]int          `json:"shape,omitempty"`
 	Data     *[]byte         `json:"data,omitempty"`
 	Sharding *mesh           `json:"sharding,omitempty"`
+	Shards   []shard         `json:"shards,omitempty"` // answers only
 	Impl     string          `json:"impl,omitempty"`
 	Class    string          `json:"class,omitempty"`
 	Repr     string          `json:"repr,omitempty"`
@@ -120,7 +150,7 @@ func (n *node) UnmarshalJSON(doc []byte) error {
 	if err := json.Unmarshal(doc, &w); err != nil {
 		return err
 	}
-	*n = node{T: w.T, Lib: w.Lib, DType: w.DType, Sharding: w.Sharding, Impl: w.Impl}
+	*n = node{T: w.T, Lib: w.Lib, DType: w.DType, Sharding: w.Sharding, Shards: w.Shards, Impl: w.Impl}
 	if w.Shape != nil {
 		n.Shape = *w.Shape
 	}

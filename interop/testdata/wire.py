@@ -17,7 +17,8 @@ A node is an object whose member "t" names its type:
   bytes      {"v": base64}
   array      {"lib": "np"|"jax"|"npscalar", "dtype": name, "shape": [...],
               "data": base64, "sharding": {...}|absent}
-  key        {"impl": name, "shape": [...], "data": base64}   typed PRNG keys
+  key        {"impl": name, "shape": [...], "data": base64,
+              "sharding": {...}|absent}               typed PRNG keys
   shape      {"dtype": name, "shape": [...]}     answers only: no data
   other      {"class": name, "repr": text}       answers only
 
@@ -25,7 +26,12 @@ Array data is row-major and little-endian. Elements narrower than a byte take
 one: int2 and int4 sign-extended, float4 with zeros above. The shape of a key
 leaves out the dimension of its uint32 data. A sharding is
 {"mesh": [2, 4], "axes": ["x", "y"], "spec": ["x", null, ["x", "y"]]} over the
-first devices in order; an array without one is on the first device.
+first devices in order, or over those whose ids are its "devices". An array
+without one is on the first device.
+
+Of an array that lies on devices of several processes, an answer has no data but
+"shards": {"device": id, "offset": [...], "shape": [...], "data": base64} for each
+device of this process.
 """
 
 import base64
@@ -64,9 +70,10 @@ def _from_bytes(data, dtype, shape):
     return np.frombuffer(data, dtype).reshape(shape).copy()
 
 
-def _sharding(s):
-    n = int(np.prod(s["mesh"]))
-    devices = np.array(jax.devices()[:n]).reshape(s["mesh"])
+def sharding_of(s):
+    by_id = {d.id: d for d in jax.devices()}
+    ids = s.get("devices") or list(by_id)[: int(np.prod(s["mesh"]))]
+    devices = np.array([by_id[i] for i in ids]).reshape(s["mesh"])
     spec = [tuple(p) if isinstance(p, list) else p for p in s["spec"]]
     return jax.sharding.NamedSharding(
         jax.sharding.Mesh(devices, s["axes"]), jax.sharding.PartitionSpec(*spec)
@@ -80,6 +87,7 @@ def _encode_sharding(s):
         "mesh": list(s.mesh.devices.shape),
         "axes": list(s.mesh.axis_names),
         "spec": [list(p) if isinstance(p, tuple) else p for p in s.spec],
+        "devices": [d.id for d in s.mesh.devices.flat],
     }
 
 
@@ -122,14 +130,20 @@ def decode(n):
         return _decode_array(n)
     if t == "key":
         data = np.frombuffer(base64.b64decode(n["data"]), np.uint32)
-        return jax.random.wrap_key_data(
-            data.reshape(list(n["shape"]) + [_key_words(n["impl"])]), impl=n["impl"]
-        )
+        data = data.reshape(list(n["shape"]) + [_key_words(n["impl"])])
+        if n.get("sharding"):
+            data = _put(data, n["sharding"])
+        return jax.random.wrap_key_data(data, impl=n["impl"])
     raise ValueError(f"unknown node type {t!r}")
 
 
 def _key_words(impl):
     return jax.random.key_data(jax.random.key(0, impl=impl)).shape[-1]
+
+
+def _put(a, sharding):
+    """The jax.Array of a host's array, which all processes have."""
+    return jax.make_array_from_callback(a.shape, sharding_of(sharding), lambda i: a[i], dtype=a.dtype)
 
 
 def _decode_array(n):
@@ -140,7 +154,7 @@ def _decode_array(n):
         return a[()]
     if n["lib"] != "jax":
         raise ValueError(f"unknown array lib {n['lib']!r}")
-    x = jax.device_put(a, _sharding(n["sharding"]) if n.get("sharding") else jax.devices()[0])
+    x = _put(a, n["sharding"]) if n.get("sharding") else jax.device_put(a, jax.devices()[0])
     if x.dtype != a.dtype:
         raise ValueError(f"jax made {x.dtype} of {a.dtype}: set JAX_ENABLE_X64=1")
     return x
@@ -164,12 +178,9 @@ def encode(x):
     if isinstance(x, (list, tuple)):
         return {"t": type(x).__name__, "items": [encode(v) for v in x]}
     if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return {
-            "t": "key",
-            "impl": str(jax.random.key_impl(x)),
-            "shape": list(x.shape),
-            "data": _b64(np.asarray(jax.random.key_data(x)).tobytes()),
-        }
+        n = _encode_array(jax.random.key_data(x))
+        del n["lib"], n["dtype"], n["shape"]
+        return {**n, "t": "key", "impl": str(jax.random.key_impl(x)), "shape": list(x.shape)}
     if isinstance(x, (jax.Array, np.ndarray, np.generic)):
         return _encode_array(x)
     if hasattr(x, "shape") and hasattr(x, "dtype"):
@@ -200,7 +211,15 @@ def _encode_array(x):
             node["sharding"] = sharding
     elif isinstance(x, np.generic):
         node["lib"] = "npscalar"
-    shape = list(x.shape)  # ascontiguousarray makes a vector of a scalar
-    a = np.asarray(x)
-    node.update(dtype=a.dtype.name, shape=shape, data=_b64(_to_bytes(a)))
+    node.update(dtype=x.dtype.name, shape=list(x.shape))
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        node["shards"] = [_encode_shard(s) for s in x.addressable_shards]
+    else:
+        node["data"] = _b64(_to_bytes(np.asarray(x)))
     return node
+
+
+def _encode_shard(s):
+    offset = [i.start or 0 for i in s.index]
+    data = np.asarray(s.data)
+    return {"device": s.device.id, "offset": offset, "shape": list(data.shape), "data": _b64(_to_bytes(data))}
