@@ -34,7 +34,7 @@ var imports = map[string]string{
 	"internal/msgpack":   "internal/fault",
 	"internal/parallel":  "",
 	"internal/future":    "internal/fault internal/parallel",
-	"coord":              "",
+	"coord":              "internal/fault",
 	"internal/flax":      "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":               "internal/castlog internal/fault internal/memory internal/mmap internal/parallel internal/region internal/strided internal/transfer array sharding storage tree",
 	"internal/ckdir":     "internal/fault internal/transfer sharding storage tree",

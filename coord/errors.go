@@ -24,7 +24,8 @@ type Failure struct {
 	Rank  int
 	Phase string
 	// Err is the failure. In the process that failed it is the error itself. The other
-	// processes know only its text, unless it is a [*LostError] or matches [ErrTimeout].
+	// processes know its text, whether it is a [*LostError] or matches [ErrTimeout], and
+	// which classes of errors of package orbax it matches, such as orbax.ErrExist.
 	Err error
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // report is the outcome of a phase in one or several processes.
@@ -33,11 +35,13 @@ type wireFailure struct {
 	Late  bool   `json:"late,omitempty"` // it matches ErrTimeout
 	// Stopped says that it matches ErrStopped.
 	Stopped bool `json:"stopped,omitempty"`
+	// Classes are the classes of package orbax that it matches.
+	Classes []string `json:"classes,omitempty"`
 }
 
 // fail adds the failure of a process.
 func (r *report) fail(rank int, err error) {
-	f := wireFailure{Rank: rank, Phase: r.Phase, Text: err.Error(), Late: errors.Is(err, ErrTimeout), Stopped: errors.Is(err, ErrStopped)}
+	f := wireFailure{Rank: rank, Phase: r.Phase, Text: err.Error(), Late: errors.Is(err, ErrTimeout), Stopped: errors.Is(err, ErrStopped), Classes: fault.ClassesOf(err)}
 	var lost *LostError
 	if errors.As(err, &lost) {
 		f.Lost = &lost.Rank
@@ -112,7 +116,7 @@ func (r *report) err() error {
 		case f.Late:
 			err = fmt.Errorf("%s%w", strings.TrimSuffix(f.Text, ErrTimeout.Error()), ErrTimeout)
 		default:
-			err = errors.New(f.Text)
+			err = fault.Remote(f.Text, f.Classes)
 		}
 		e.Failures = append(e.Failures, &Failure{f.Rank, f.Phase, err})
 	}

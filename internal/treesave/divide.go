@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -128,24 +129,23 @@ func (d *division) held(on *sharding.Sharding, pieces *sharding.Pieces) ([]heldP
 	if err != nil {
 		return nil, err
 	}
-	mine := map[int]int{} // by number of a piece, the position of its first place
-	var held []heldPiece
+	places := map[int]int{} // by number of a piece that this process holds, a place of it
+	for place, owner := range owners {
+		if owner == d.process.Rank {
+			places[pieces.Number(place)] = place
+		}
+	}
+	holders := map[int][]int{}
 	for place, owner := range owners {
 		n := pieces.Number(place)
-		if _, known := mine[n]; owner == d.process.Rank && !known {
-			mine[n] = len(held)
-			held = append(held, heldPiece{place: place})
+		if _, mine := places[n]; mine {
+			holders[n] = append(holders[n], owner)
 		}
 	}
-	holders := make([][]int, len(held))
-	for place, owner := range owners {
-		if i, ok := mine[pieces.Number(place)]; ok {
-			holders[i] = append(holders[i], owner)
-		}
-	}
-	for i, ranks := range holders {
-		slices.Sort(ranks)
-		held[i].line = d.line(slices.Compact(ranks))
+	held := make([]heldPiece, 0, len(places))
+	for _, n := range slices.Sorted(maps.Keys(places)) { // all holders have the same order
+		slices.Sort(holders[n])
+		held = append(held, heldPiece{places[n], d.line(slices.Compact(holders[n]))})
 	}
 	d.pieces[on] = held
 	return held, nil
