@@ -9,7 +9,8 @@ import (
 
 // Load reads the checkpoint at path as it was saved. Dicts become map[string]any,
 // sequences []any, arrays *array.Array, and integers of 64 bits int. Without [Name] it
-// loads the checkpointable "state" if there is one, else the first pytree.
+// loads the checkpointable "state" if there is one, else the first pytree. Arrays are whole,
+// also with the option multihost.Together.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
 }
@@ -20,6 +21,11 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // anything. After a later error the contents of those arrays are unspecified. Arrays that
 // are filled in place keep their own sharding; a nil *array.Array takes that of the
 // checkpoint.
+//
+// An *array.Sharded of target gets the elements of its shards. LoadInto reads the stored
+// chunks that overlap a shard, each once, and no others. The array may have been saved with
+// another sharding, or with none. A nil *array.Sharded is an error, because it does not say
+// which shards it has.
 //
 // If the checkpoint is overwritten while it is read, the error matches [ErrBusy]. [Load]
 // and [LoadAs], which fill no memory of the caller, start again instead.
@@ -41,6 +47,13 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 // array.ShapeDtypeStruct or arrays for arrays, values of the wanted type for numbers and
 // strings, and tree.Placeholder for leaves that are left out; see tree.BindAbstract. The
 // result of [Metadata] is such a description too. LoadAbstract does not change abstract.
+//
+// With the option multihost.Together each array of abstract that has a sharding becomes an
+// *array.Sharded with the shards of this process, for which alone LoadAbstract takes memory
+// and reads; see [LoadInto]. Other arrays are loaded whole. The shardings in the result of
+// [Metadata] are those of the save: an array that was on one device then belongs to process
+// 0. If the devices of a sharding do not belong to the processes of the group, the error
+// names the leaf and matches [ErrStructure].
 func LoadAbstract(ctx context.Context, path string, abstract any, options ...LoadOption) (any, error) {
 	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
 }

@@ -49,6 +49,7 @@ import (
 //   - arrays that are not aligned in their file;
 //   - arrays that a [Transform] or [Cast] changes, padding included;
 //   - arrays that go into memory that the target of the load already has;
+//   - the shards of an *array.Sharded;
 //   - everything if the system or the store cannot map files: on Windows, in an embed.FS,
 //     or in a process that has mapped half of the number that the system allows.
 //

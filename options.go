@@ -28,8 +28,8 @@ type SaveCheckpointablesOption interface {
 type LoadOption interface{ ApplyLoad(c *config.Load) }
 
 // LoadCheckpointablesOption is an option of all loads. It is [Cast], [PadOrTruncate],
-// [Partial], [FillMissing], [FollowLinks], [In], [Mapped], [MappedUnverified] or any
-// [CommonOption].
+// [Partial], [FillMissing], [FollowLinks], [In], [Mapped], [MappedUnverified],
+// multihost.Together or any [CommonOption].
 type LoadCheckpointablesOption interface {
 	LoadOption
 	ForCheckpointables()

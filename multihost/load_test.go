@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/storage/mem"
+	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/transform"
 	"github.com/go-orbax/orbax/tree"
 )
@@ -25,19 +27,6 @@ import (
 // grid is a sharding over a mesh of axes x and y.
 func grid(x, y int, spec ...[]string) *sharding.Sharding {
 	return sharding.Named(sharding.Mesh{AxisNames: []string{"x", "y"}, Shape: []int{x, y}}, spec)
-}
-
-// numbered returns an array of float32 whose elements are their numbers.
-func numbered(shape ...int) *array.Array {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = float32(i)
-	}
-	return array.Of(v, shape...)
 }
 
 // abstract describes a float32 array.
@@ -76,7 +65,7 @@ func check(t *testing.T, a any, whole *array.Array, shards int) {
 // shards.
 func TestWhatBecomesShards(t *testing.T) {
 	ctx, in := t.Context(), orbax.In(mem.New())
-	w := numbered(8, 6)
+	w := count(8, 6)
 	state := map[string]any{
 		"w": w.WithSharding(grid(4, 1, []string{"x"})), "host": array.Of([]float32{1, 2}), "n": 3, "s": "text", "none": nil,
 	}
@@ -126,7 +115,7 @@ func TestWhatBecomesShards(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	ctx, in := t.Context(), orbax.In(mem.New())
-	must(t, orbax.Save(ctx, "a", map[string]any{"w": numbered(8, 6).WithSharding(grid(3, 1))}, in))
+	must(t, orbax.Save(ctx, "a", map[string]any{"w": count(8, 6).WithSharding(grid(3, 1))}, in))
 	two := multihost.Together{Group: coord.InProcess(2)[0]}
 	meta, err := orbax.Metadata(ctx, "a", in)
 	must(t, err)
@@ -161,7 +150,7 @@ func TestRefusals(t *testing.T) {
 // else. Otherwise it reads whole chunks, each once.
 func TestProcessesReadTheirShards(t *testing.T) {
 	ctx, in := t.Context(), orbax.In(mem.New())
-	w := numbered(64, 64, 512) // 8 MiB
+	w := count(64, 64, 512) // 8 MiB
 	must(t, orbax.Save(ctx, "a", map[string]any{"w": w.WithSharding(grid(4, 2, []string{"x"}, []string{"y"}))}, in))
 	for _, c := range []struct {
 		processes int
@@ -235,7 +224,7 @@ func TestShardsTakeNoOtherMemory(t *testing.T) {
 		t.Skip("the race detector takes memory too")
 	}
 	ctx, path := t.Context(), t.TempDir()+"/a"
-	w := numbered(64, 1<<18) // 64 MiB
+	w := count(64, 1<<18) // 64 MiB
 	must(t, orbax.Save(ctx, path, map[string]any{"w": w.WithSharding(grid(8, 1, []string{"x"}))}))
 	group := coord.InProcess(8)[3]
 	target := map[string]any{"w": abstract(grid(8, 1, []string{"x"}), w.Shape()...)}
@@ -261,7 +250,7 @@ func TestShardsTakeNoOtherMemory(t *testing.T) {
 		}
 	}
 	_ = got
-	if first := mine.Shards()[0].Array.Bytes(); !slices.Equal(first[:8], numbered(64, 1<<18).Bytes()[40<<20:][:8]) {
+	if first := mine.Shards()[0].Array.Bytes(); !slices.Equal(first[:8], count(64, 1<<18).Bytes()[40<<20:][:8]) {
 		t.Errorf("the shard begins with %x", first[:8])
 	}
 }
@@ -269,11 +258,50 @@ func TestShardsTakeNoOtherMemory(t *testing.T) {
 // A cancelled load of shards ends with the error of its context.
 func TestCancel(t *testing.T) {
 	in := orbax.In(mem.New())
-	must(t, orbax.Save(t.Context(), "a", map[string]any{"w": numbered(8, 6)}, in))
+	must(t, orbax.Save(t.Context(), "a", map[string]any{"w": count(8, 6)}, in))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := orbax.LoadAbstract(ctx, "a", map[string]any{"w": abstract(grid(2, 1, []string{"x"}), 8, 6)}, in, multihost.Together{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A mapped load reads the shards and maps other leaves.
+func TestMapped(t *testing.T) {
+	ctx, path := t.Context(), t.TempDir()+"/a"
+	w := count(64, 1024)
+	must(t, orbax.Save(ctx, path, map[string]any{"w": w, "host": w}))
+	ck, err := orbax.Open(ctx, path)
+	must(t, err)
+	defer ck.Close()
+	var s orbax.Stats
+	target := map[string]any{"w": abstract(grid(4, 1, []string{"x"}), 64, 1024), "host": abstract(nil, 64, 1024)}
+	v, err := ck.LoadAbstract(ctx, target, orbax.Mapped(), orbax.Report(&s), multihost.Together{Group: coord.InProcess(2)[1]})
+	must(t, err)
+	got := v.(map[string]any)
+	check(t, got["w"], w, 2)
+	if !got["host"].(*array.Array).Equal(w) {
+		t.Error("the other leaf differs")
+	}
+	if want := int64(len(w.Bytes())); runtime.GOOS == "linux" && (s.Mapped != want || s.Bytes != want*3/2) {
+		t.Errorf("%d of %d bytes were mapped, want %d of %d", s.Mapped, s.Bytes, want, want*3/2)
+	}
+}
+
+// The options of a run may have Together, for its loads alone.
+func TestRun(t *testing.T) {
+	ctx := t.Context()
+	together := multihost.Together{Group: coord.InProcess(2)[1]}
+	c, err := training.New(ctx, t.TempDir()+"/run", training.Options{LoadOptions: []orbax.LoadCheckpointablesOption{together}})
+	must(t, err)
+	defer c.Close()
+	w := count(8, 6)
+	_, err = c.Save(ctx, 1, map[string]any{"w": w.WithSharding(grid(4, 1, []string{"x"}))})
+	must(t, err)
+	meta, err := c.Metadata(ctx, 1)
+	must(t, err)
+	v, err := c.LoadAbstract(ctx, training.LatestStep, meta.CheckpointMetadata)
+	must(t, err)
+	check(t, v.(map[string]any)["w"], w, 2)
 }

@@ -6,6 +6,12 @@
 //
 // Arrays that no process holds alone are leaves of type *[array.Sharded]. Every other leaf
 // must be equal in all processes, which share the work of writing it.
+//
+// A load reads the shards of its process and nothing else. The processes, their number and
+// the sharding may be others than those of the save:
+//
+//	err = orbax.LoadInto(ctx, path, &state) // fills the shards that state has
+//	v, err := orbax.LoadAbstract(ctx, path, abstract, multihost.Together{Group: group})
 package multihost
 
 import (
@@ -14,12 +20,15 @@ import (
 	"github.com/go-orbax/orbax/internal/save"
 )
 
-// Together is an option for saves and loads: it makes them an operation of all processes
-// of a group. Every process calls the same function at the same point of the program, with
-// the same options and its own part of the state.
+// Together is an option for saves and loads by the processes of a group. A save is an
+// operation of all of them: every process calls the same function at the same point of the
+// program, with the same options and its own part of the state.
 //
 // In a load, each leaf of an abstract target that has a sharding becomes an
-// *[array.Sharded] with the shards of this process.
+// *[array.Sharded] with the shards of this process; see
+// [github.com/go-orbax/orbax.LoadAbstract]. A load exchanges no messages, because a
+// checkpoint does not change; so each process may load when it wants and what it wants. A
+// load of a tree as it was saved gives whole arrays.
 type Together struct {
 	// Group has the processes. A nil Group stands for this process alone.
 	Group *coord.Group

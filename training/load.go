@@ -139,7 +139,7 @@ var noTarget = undo(func(c *config.Load) {
 // noLoad undoes all options that only a load has.
 var noLoad = undo(func(c *config.Load) {
 	noTarget(c)
-	c.Reports, c.Progress = nil, nil
+	c.Reports, c.Progress, c.Together = nil, nil, false
 })
 
 // Load reads a step, which may be [LatestStep], as it was saved; see [orbax.Load]. If the

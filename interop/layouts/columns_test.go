@@ -33,6 +33,7 @@ var columns = []struct {
 	{"Select", checkSelect},
 	{"Partial", checkPartial},
 	{"Abstract", checkAbstract},
+	{"Shards", checkShards},
 	{"Cast", checkCast},
 	{"Pad", checkPad},
 	{"Hash", checkHash},
