@@ -41,7 +41,8 @@ type Stats struct {
 	Op    string // "save" or "load"
 	Phase Phase
 	// Arrays is the number of arrays of pytrees, including numbers, that were saved or
-	// loaded or will be. Bytes is the size of their elements in memory.
+	// loaded or will be. Bytes is the size of their elements in memory, which for an
+	// array.Sharded are those of its shards.
 	Arrays int
 	Bytes  int64
 	// Moved is the number of bytes of files that have been written or read. Planned is an

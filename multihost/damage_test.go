@@ -14,6 +14,7 @@ import (
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/multihost"
+	"github.com/go-orbax/orbax/storage/mem"
 )
 
 // A damaged chunk stops the processes whose shards need it, with an error that names the
@@ -95,5 +96,49 @@ func TestColumnsOfRawArray(t *testing.T) {
 	check(t, v.(map[string]any)["w"], w, 2)
 	if stats.Moved > 17<<20 {
 		t.Errorf("%d bytes were read for half of the rows", stats.Moved)
+	}
+}
+
+// A missing chunk is damage of its leaf for every process, because the documents show it.
+// FillMissing fills its elements in the shards that have them.
+func TestMissingChunk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	w := count(8, 512)
+	storage := handler.StorageOptions{PlainFiles: true, Zarr2: true, ArrayOptions: handler.ArrayOptions{ChunkByteSize: 2048}}
+	must(t, orbax.Save(t.Context(), path, map[string]any{"w": w.WithSharding(grid(8, 1, []string{"x"}))}, orbax.Storage(storage)))
+	must(t, os.Remove(filepath.Join(path, "state", "w", "3.0")))
+	target := map[string]any{"w": abstract(grid(8, 1, []string{"x"}), 8, 512)}
+	clear(w.Bytes()[3*2048:][:2048])
+	for rank, group := range coord.InProcess(4) {
+		together := multihost.Together{Group: group}
+		if _, err := orbax.LoadAbstract(t.Context(), path, target, together); !errors.Is(err, orbax.ErrCorrupt) || !strings.Contains(err.Error(), "leaf w: ") {
+			t.Errorf("process %d got %v", rank, err)
+		}
+		v, err := orbax.LoadAbstract(t.Context(), path, target, together, orbax.FillMissing())
+		must(t, err)
+		check(t, v.(map[string]any)["w"], w, 2)
+	}
+}
+
+// The memory that a load asks for is that of the shards, however large the array is.
+func TestMemoryOfShards(t *testing.T) {
+	in := orbax.In(mem.New())
+	must(t, orbax.Save(t.Context(), "a", map[string]any{"w": count(8)}, in))
+	groups := coord.InProcess(2)
+	owner := func(device int) int {
+		if device == 0 {
+			return 1
+		}
+		return 0
+	}
+	target := map[string]any{"w": abstract(grid(1<<14, 1, []string{"x"}), 1<<38)} // 1 TiB
+	v, err := orbax.LoadAbstract(t.Context(), "a", target, in, orbax.PadOrTruncate(), multihost.Together{Group: groups[1], Owner: owner})
+	must(t, err)
+	if s := v.(map[string]any)["w"].(*array.Sharded).Shards(); len(s) != 1 || s[0].Array.Len() != 1<<24 || string(s[0].Array.Bytes()[:32]) != string(count(8).Bytes()) {
+		t.Errorf("got %v", s)
+	}
+	_, err = orbax.LoadAbstract(t.Context(), "a", target, in, orbax.PadOrTruncate(), multihost.Together{Group: groups[0], Owner: owner})
+	if !errors.Is(err, orbax.ErrNoMemory) || !strings.Contains(err.Error(), "leaf w: ") {
+		t.Errorf("a terabyte: %v", err)
 	}
 }
