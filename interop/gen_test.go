@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"strconv"
 
 	"pgregory.net/rapid"
@@ -311,7 +310,7 @@ func (g *treeGen) mesh() *mesh {
 }
 
 // jobMesh draws a mesh of devices of n processes, at least one of each: JAX does not
-// save arrays that some process has no part of.
+// save arrays that some process has no part of. Go does.
 func (g *treeGen) jobMesh(n int) *mesh {
 	var ids, more []int
 	for rank := range n {
@@ -329,6 +328,9 @@ func (g *treeGen) jobMesh(n int) *mesh {
 		more = more[:g.pick("number of more devices", len(more)+1)]
 	}
 	m := &mesh{Devices: rapid.Permutation(append(ids, more...)).Draw(g.t, "devices")}
+	if g.goSide && g.pick("some processes", 4) == 0 {
+		m.Devices = m.Devices[:1+g.pick("number of devices", len(m.Devices))]
+	}
 	left := len(m.Devices)
 	axes := 1 + g.pick("axes", len(axisNames))
 	for range axes - 1 {
@@ -347,19 +349,36 @@ func (g *treeGen) jobMesh(n int) *mesh {
 }
 
 // split draws which axes of an array of some rank each axis of a mesh splits, and a
-// shape that divides so.
+// shape. The shape divides so, unless Go alone saves the array.
 func (g *treeGen) split(m *mesh, rank int) (shape []int, spec []any) {
 	shape = make([]int, rank)
+	axes := g.spec(m, rank, func(int, int) bool { return true })
+	uneven := g.job > 0 && g.goSide && rapid.Bool().Draw(g.t, "uneven")
 	for i := range shape {
+		if uneven {
+			shape[i] = rapid.SampledFrom([]int{1, 2, 3, 5, 7, 9, 13, 16, 0}).Draw(g.t, "length")
+			continue
+		}
 		shape[i] = 1 + g.pick("shard", 4)
-	}
-	axes := make([][]string, rank)
-	for _, axis := range rapid.Permutation(m.Axes).Draw(g.t, "order of axes") {
-		at := g.pick("axis splits", rank+1) // none, if rank
-		if at < rank {
-			axes[at] = append(axes[at], axis)
-			shape[at] *= m.Mesh[slices.Index(m.Axes, axis)]
+		for _, axis := range axes[i] {
+			shape[i] *= m.size(axis)
 		}
 	}
 	return shape, specOf(axes)
+}
+
+// spec draws which axes of an array of some rank each axis of a mesh splits. may reports
+// whether an axis may have so many parts.
+func (g *treeGen) spec(m *mesh, rank int, may func(axis, parts int) bool) [][]string {
+	spec, parts := make([][]string, rank), make([]int, rank)
+	for _, axis := range rapid.Permutation(m.Axes).Draw(g.t, "order of axes") {
+		at := g.pick("axis splits", rank+1) // none, if rank
+		if at < rank {
+			n := max(1, parts[at]) * m.size(axis)
+			if may(at, n) {
+				spec[at], parts[at] = append(spec[at], axis), n
+			}
+		}
+	}
+	return spec
 }

@@ -25,7 +25,7 @@ func jobCases[T any](t *testing.T, draw func(g *treeGen) T, test func(t *testing
 		for i := range *jobTrees {
 			seed := *jobSeed + i
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				c := rapid.Custom(func(rt *rapid.T) T { return draw(&treeGen{t: rt, job: n}) }).Example(seed)
+				c := drawn(seed, n, draw)
 				defer func() {
 					if t.Failed() {
 						t.Logf("to run it again: -run %s -jobs=1 -jobseed=%d", strings.ReplaceAll(t.Name(), " ", "_"), seed)
@@ -37,15 +37,21 @@ func jobCases[T any](t *testing.T, draw func(g *treeGen) T, test func(t *testing
 	})
 }
 
+// drawn draws a value for n processes with a seed.
+func drawn[T any](seed, n int, draw func(g *treeGen) T) T {
+	return rapid.Custom(func(t *rapid.T) T { return draw(&treeGen{t: t, job: n}) }).Example(seed)
+}
+
 // jobTree is a tree that a job saves, and the options of the save.
 type jobTree struct {
 	tree    *node
 	options request
+	seed    int // of what it is loaded into
 }
 
 // drawJobTree draws a tree with arrays over several meshes.
 func drawJobTree(g *treeGen) jobTree {
-	c := jobTree{options: request{}}
+	c := jobTree{options: request{}, seed: int(rapid.Uint32().Draw(g.t, "seed"))}
 	for _, name := range []string{"use_ocdbt", "use_zarr3", "use_compression", "use_replica_parallel"} {
 		if g.pick(name, 3) == 0 {
 			c.options[name] = false
@@ -73,13 +79,17 @@ func drawJobTree(g *treeGen) jobTree {
 	return c
 }
 
-// TestJobToGo saves random trees with a job. Go loads, verifies and describes them.
+// TestJobToGo saves random trees with a job. Go loads, verifies and describes them, and
+// loads their shards in several processes over other meshes.
 func TestJobToGo(t *testing.T) {
 	jobCases(t, drawJobTree, func(t *testing.T, n int, c jobTree) {
 		path := filepath.Join(t.TempDir(), "checkpoint")
 		jobSave(t, n, path, c.tree, c.options)
 		t.Logf("options %v", c.options)
 		checkJobSave(t, path, c.tree)
+		for i, processes := range []int{1, 2, 3, 4, 8} {
+			loadShards(t, path, processes, c.seed+i)
+		}
 	})
 }
 
@@ -91,6 +101,7 @@ func TestJobDTypes(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "checkpoint")
 			jobSave(t, n, path, tree, request{"use_zarr3": zarr3})
 			checkJobSave(t, path, tree)
+			loadShards(t, path, 3, 1)
 		}
 	})
 }

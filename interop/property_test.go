@@ -99,8 +99,9 @@ func TestGoToPython(t *testing.T) {
 func asNumPy(n *node) *node {
 	return n.mapLeaves(func(l *node) *node {
 		if l.T == "array" {
-			l.Lib, l.Sharding = "np", nil
+			l.Lib = "np"
 		}
+		l.Sharding = nil
 		return l
 	})
 }

@@ -57,6 +57,9 @@ func (m *mesh) ids() []int {
 	return ids
 }
 
+// size returns the number of devices along an axis.
+func (m *mesh) size(axis string) int { return m.Mesh[slices.Index(m.Axes, axis)] }
+
 func product(factors []int) int {
 	n := 1
 	for _, f := range factors {
