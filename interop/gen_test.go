@@ -202,10 +202,6 @@ func (g *treeGen) goOnly() *node {
 
 func (g *treeGen) key() *node {
 	impl := rapid.SampledFrom([]string{"threefry2x32", "rbg", "unsafe_rbg"}).Draw(g.t, "impl")
-	words := 4
-	if impl == "threefry2x32" {
-		words = 2
-	}
 	n := &node{T: "key", Impl: impl}
 	if g.job > 0 { // JAX saves no array of one process then
 		n.Sharding = g.mesh()
@@ -213,7 +209,7 @@ func (g *treeGen) key() *node {
 	} else {
 		n.Shape = rapid.SliceOfN(rapid.IntRange(1, 3), 0, 2).Draw(g.t, "key shape")
 	}
-	n.Data = g.bytes(array.Uint32, product(n.Shape)*words)
+	n.Data = g.bytes(array.Uint32, product(n.Shape)*keyWords(impl))
 	return n
 }
 

@@ -94,7 +94,7 @@ func (n *node) integer() (any, error) {
 func (n *node) array() (any, error) {
 	name, shape := n.DType, n.Shape
 	if n.T == "key" {
-		name, shape = "uint32", append(slices.Clone(shape), len(n.Data)/4/product(shape))
+		name, shape = "uint32", append(slices.Clone(shape), keyWords(n.Impl))
 	}
 	d, err := array.ParseDType(name)
 	if err != nil {
@@ -121,6 +121,14 @@ func (n *node) array() (any, error) {
 		return a.WithSharding(sharding.SingleDevice("cpu:0")), nil
 	}
 	return a, nil
+}
+
+// keyWords returns the number of words of a key.
+func keyWords(impl string) int {
+	if impl == "threefry2x32" {
+		return 2
+	}
+	return 4
 }
 
 func (m *mesh) toGo() *sharding.Sharding {

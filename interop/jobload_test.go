@@ -1,0 +1,208 @@
+package interop
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/multihost"
+	"github.com/go-orbax/orbax/sharding"
+	"github.com/go-orbax/orbax/zarr"
+)
+
+// saveShards saves a tree in n processes, each of which has its shards.
+func saveShards(t *testing.T, n int, path string, tree *node, options ...orbax.SaveOption) {
+	t.Helper()
+	whole, err := tree.toGo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	together(t, n, func(g *coord.Group) error {
+		process := sharding.Process{Rank: g.Rank(), Size: n, Owner: deviceOwner}
+		var failed error
+		part := mapValues(whole, func(_ string, leaf any) any {
+			a, ok := leaf.(*array.Array)
+			if !ok || a.Sharding() == nil {
+				return leaf
+			}
+			s, err := shardsOf(a, a.Sharding(), process)
+			if err != nil {
+				failed = err
+			}
+			return s
+		})
+		if failed != nil {
+			return failed
+		}
+		return orbax.Save(t.Context(), path, part, append(options, multihost.Together{Group: g, Owner: deviceOwner})...)
+	})
+}
+
+// goTree is a tree that processes of Go save, and what a job loads it into.
+type goTree struct {
+	processes int
+	storage   handler.StorageOptions
+	tree      *node
+	target    *node
+}
+
+// drawGoTree draws a tree with arrays over meshes of Go's processes, and a target with
+// arrays over meshes of the job's.
+func drawGoTree(g *treeGen) goTree {
+	c := goTree{processes: rapid.SampledFrom([]int{2, 3, 4, 8}).Draw(g.t, "processes"), storage: drawStorage(g.t)}
+	if c.storage.Compression == zarr.Auto() { // no process has the arrays whole
+		c.storage.Compression = zarr.Zstd(2)
+	}
+	from := treeGen{t: g.t, files: c.storage.PlainFiles, goSide: true, job: c.processes}
+	c.tree = dict("any", from.tree())
+	for i := range 6 {
+		c.tree.Keys = append(c.tree.Keys, fmt.Sprint("sharded", i))
+		c.tree.Kids = append(c.tree.Kids, from.sharded())
+	}
+	c.tree.Keys, c.tree.Kids = append(c.tree.Keys, "key"), append(c.tree.Kids, from.key())
+	c.target = c.tree.plain().inPython().mapLeaves(func(l *node) *node {
+		if l.T != "key" && l.T != "array" {
+			return l
+		}
+		l.Lib, l.Sharding, l.Go = "np", nil, nil
+		if l.T == "key" || g.pick("jax", 4) > 0 {
+			m := g.mesh()
+			m.Spec = specOf(g.spec(m, len(l.Shape), func(axis, parts int) bool { return l.Shape[axis]%parts == 0 }))
+			l.Lib, l.Sharding = "jax", m
+		}
+		return l
+	})
+	return c
+}
+
+// TestGoToJob saves random trees in processes of Go, with axes of any length. A job loads
+// them over its own meshes, and one process of Python as NumPy arrays.
+func TestGoToJob(t *testing.T) {
+	jobCases(t, drawGoTree, func(t *testing.T, n int, c goTree) {
+		t.Logf("%d processes, %+v", c.processes, c.storage)
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		saveShards(t, c.processes, path, c.tree, orbax.Storage(c.storage))
+		want := c.tree.plain().inPython()
+		mustEqual(t, "Python, into NumPy arrays", asNumPy(want), asNumPy(pyLoad(t, path, request{"kind": "np", "tree": asNumPy(want)})))
+		empty := c.target.mapLeaves(func(l *node) *node {
+			l.Data = make([]byte, len(l.Data))
+			return l
+		})
+		checkJobLoad(t, c.target, jobLoad(t, n, path, request{"kind": "tree", "tree": empty}))
+		checkGoSave(t, path, c.tree)
+	})
+}
+
+// TestGoToSameJob saves random trees in as many processes of Go as the job has. The job
+// loads them without a target: each process gets the shards that the process of Go had.
+func TestGoToSameJob(t *testing.T) {
+	jobCases(t, drawJobTree, func(t *testing.T, n int, c jobTree) {
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		saveShards(t, n, path, c.tree)
+		checkJobLoad(t, c.tree.plain(), jobLoad(t, n, path, nil))
+		checkJobLoad(t, c.tree.plain(), jobLoad(t, n, path, request{"kind": "metadata"}))
+		checkJobSave(t, path, c.tree)
+	})
+}
+
+// TestGoDTypesToJob saves all dtypes in processes of Go, and what else a job can save.
+func TestGoDTypesToJob(t *testing.T) {
+	eachJob(t, func(t *testing.T, n int) {
+		for _, zarr2 := range []bool{false, true} {
+			tree := exampleOfJob(n)
+			path := filepath.Join(t.TempDir(), "checkpoint")
+			storage := handler.StorageOptions{Zarr2: zarr2}
+			storage.Compression = zarr.Huffman()
+			saveShards(t, n, path, tree, orbax.Storage(storage))
+			checkJobLoad(t, tree.plain(), jobLoad(t, n, path, nil))
+			checkJobSave(t, path, tree)
+		}
+	})
+}
+
+// checkGoSave checks that Go loads and verifies what it has saved.
+func checkGoSave(t *testing.T, path string, tree *node) {
+	t.Helper()
+	recorded := tree.plain().mapLeaves(func(l *node) *node {
+		if l.Sharding != nil {
+			if _, err := l.Sharding.toGo().ShardShape(l.Shape); err != nil {
+				l.Sharding = nil // JAX could not load it so
+			}
+		}
+		return l
+	})
+	mustEqual(t, "Go", recorded, goLoad(t, path))
+	if err := orbax.Verify(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkJobLoad checks what the processes of a job have loaded.
+func checkJobLoad(t *testing.T, want *node, got []*node) {
+	t.Helper()
+	for rank, tree := range got {
+		checkShards(t, rank, want, tree)
+		if d := diff(want, tree); d != "" {
+			t.Errorf("process %d:\n%s", rank, d)
+		}
+	}
+}
+
+// checkShards checks the shards of a tree that the process with a rank has loaded: they
+// are on its devices, and are the parts that these have. Then it puts the data of want
+// in their place.
+func checkShards(t *testing.T, rank int, want, got *node) {
+	t.Helper()
+	if len(want.Kids) == len(got.Kids) {
+		for i, kid := range want.Kids {
+			at := i
+			if len(want.Keys) > 0 {
+				if at = slices.Index(got.Keys, want.Keys[i]); at < 0 {
+					continue // diff reports it
+				}
+			}
+			checkShards(t, rank, kid, got.Kids[at])
+		}
+	}
+	if len(got.Shards) == 0 || want.Sharding == nil {
+		return
+	}
+	whole, err := want.array()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := whole.(*array.Array)
+	pieces, err := want.Sharding.toGo().Pieces(a.Shape())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for place := range pieces.Places() {
+		id := pieces.Device(place)
+		if deviceOwner(id) != rank {
+			continue
+		}
+		b := pieces.Box(place)
+		i := slices.IndexFunc(got.Shards, func(s shard) bool { return s.Device == id })
+		if i < 0 {
+			t.Errorf("process %d has no shard of device %d: %v", rank, id, want)
+			continue
+		}
+		found++
+		if s := got.Shards[i]; !slices.Equal(s.Offset, b.Offset) || !slices.Equal(s.Shape, b.Size) || !bytes.Equal(s.Data, box(a, b.Offset, b.Size)) {
+			t.Errorf("process %d: device %d has %v at %v, %x; want %v at %v of %v", rank, id, s.Shape, s.Offset, s.Data, b.Size, b.Offset, want)
+		}
+	}
+	if found != len(got.Shards) {
+		t.Errorf("process %d has %d shards, want %d: %v", rank, len(got.Shards), found, want)
+	}
+	got.Data = want.Data
+}
