@@ -13,8 +13,8 @@ type Process struct {
 	Size int // number of processes
 	// Owner returns the rank of the process that has the device with an id. nil is the
 	// rule of JAX: on CPUs, device 2048·r + i belongs to process r. If no id of a mesh is
-	// that large, the ids in ascending order belong to the processes in equal numbers,
-	// which is so on GPUs and TPUs.
+	// that large, or the ids are the numbers from 0 on, the ids in ascending order belong
+	// to the processes in equal numbers, which is so on GPUs and TPUs.
 	Owner func(device int) (rank int)
 }
 
@@ -64,7 +64,7 @@ func (p Process) rule(ids []int) (func(device int) int, error) {
 	switch {
 	case p.Owner != nil:
 		return p.Owner, nil
-	case sorted[len(sorted)-1] >= cpuIDs:
+	case sorted[len(sorted)-1] >= cpuIDs && !consecutive(sorted):
 		return func(id int) int { return id / cpuIDs }, nil
 	case len(ids) == 1:
 		return func(int) int { return 0 }, nil
@@ -76,6 +76,16 @@ func (p Process) rule(ids []int) (func(device int) int, error) {
 		i, _ := slices.BinarySearch(sorted, id)
 		return i / each
 	}, nil
+}
+
+// consecutive reports whether ids are the numbers from 0 on.
+func consecutive(ids []int) bool {
+	for i, id := range ids {
+		if i != id {
+			return false
+		}
+	}
+	return true
 }
 
 // Boxes returns the boxes of an array that the devices of this process hold, each once,

@@ -12,6 +12,10 @@ func TestOwners(t *testing.T) {
 	line := func(ids ...int) *Sharding {
 		return Named(Mesh{Shape: []int{len(ids)}, AxisNames: []string{"x"}, DeviceIDs: ids}, nil)
 	}
+	many, halves := make([]int, 4090), make([]int, 4090)
+	for i := range many {
+		many[i], halves[i] = i, i/2045 // and not i/2048
+	}
 	for _, c := range []struct {
 		on    *Sharding
 		size  int
@@ -32,6 +36,7 @@ func TestOwners(t *testing.T) {
 		{Named(Mesh{Shape: []int{2, 2}, AxisNames: []string{"x", "y"}}, nil), 2, nil, []int{0, 0, 1, 1}},
 		{line(0, 1), 0, nil, nil},
 		{nil, 1, nil, nil},
+		{line(many...), 2, nil, halves},
 	} {
 		got, err := Process{Size: c.size, Owner: c.owner}.Owners(c.on)
 		if c.want == nil && !errors.Is(err, fault.ErrStructure) || c.want != nil && (err != nil || !slices.Equal(got, c.want)) {

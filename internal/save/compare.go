@@ -17,6 +17,26 @@ import (
 // must have the same lines.
 type line struct{ Item, Path, Text string }
 
+// lines yields the lines of this process.
+func (t *together) lines(yield func(line) bool) {
+	if !yield(line{"", "", t.options}) {
+		return
+	}
+	for _, item := range t.items {
+		if !yield(line{item.Name, "", item.Handler.Type()}) {
+			return
+		}
+		if item.plan.Lines == nil {
+			continue
+		}
+		for path, text := range item.plan.Lines {
+			if !yield(line{item.Name, path, text}) {
+				return
+			}
+		}
+	}
+}
+
 // hash identifies a line.
 func (l line) hash() [8]byte {
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%q %q %q", l.Item, l.Path, l.Text)))
@@ -27,7 +47,7 @@ func (l line) hash() [8]byte {
 // sides of the first differences.
 func (t *together) compare(ctx context.Context) error {
 	whole := sha256.New()
-	for _, l := range t.lines {
+	for l := range t.lines {
 		h := l.hash()
 		whole.Write(h[:])
 	}
@@ -79,7 +99,11 @@ const (
 // error in all. First process a sends the hashes of its lines, then b its lines that are
 // not among them, then a its lines for the others.
 func (t *together) differ(ctx context.Context, a, b int) error {
-	lines := t.lines[:min(len(t.lines), maxCompared)]
+	var lines []line
+	if rank := t.group.Rank(); rank == a || rank == b {
+		lines = slices.Collect(t.lines)
+		lines = lines[:min(len(lines), maxCompared)]
+	}
 	var hashes []byte
 	if t.group.Rank() == a {
 		for _, l := range lines {

@@ -29,7 +29,8 @@ type together struct {
 	group   *coord.Group
 	op      *coord.Op
 	phase   string // the next one
-	lines   []line
+	items   []*Item
+	options string // of the save
 	ticket  string
 	joined  storage.Joined
 	watched context.Context // of the writing
@@ -62,12 +63,7 @@ func (t *together) Check(ctx context.Context, p *Plan) error {
 
 // Accept notes what is saved, and lets process 0 accept it.
 func (t *together) Accept(ctx context.Context, p *Plan, item *Item) error {
-	t.lines = append(t.lines, line{item.Name, "", item.Handler.Type()})
-	if item.plan.Lines != nil {
-		for path, text := range item.plan.Lines {
-			t.lines = append(t.lines, line{item.Name, path, text})
-		}
-	}
+	t.items = append(t.items, item)
 	if t.first() {
 		return t.owner.Accept(ctx, p, item)
 	}
@@ -76,13 +72,11 @@ func (t *together) Accept(ctx context.Context, p *Plan, item *Item) error {
 
 // Claim compares the plans of all processes, and lets process 0 claim the place.
 func (t *together) Claim(ctx context.Context, p *Plan) error {
-	how := fmt.Sprintf("overwrite %t, marker %t, part %t, documents apart %t", p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
-	t.lines = append(t.lines, line{"", "", how})
+	t.options = fmt.Sprintf("overwrite %t, marker %t, part %t, documents apart %t", p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
 	t.phase = claimPhase // if comparing fails, it fails in all processes
 	if err := t.compare(ctx); err != nil {
 		return err
 	}
-	t.lines = nil
 	var err error
 	if t.first() {
 		err = t.owner.Claim(ctx, p)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/sharding"
 )
 
 // Lines yields the path of each leaf with a text that says how it is stored. If the plans
@@ -14,16 +15,17 @@ import (
 // a small leaf that is no [array.Sharded] also has its value: all processes hold it, and
 // one of them stores it.
 func (p *Plan) Lines() iter.Seq2[string, string] {
-	arrays := make(map[string]*planned, len(p.arrays))
-	for i := range p.arrays {
-		arrays[p.arrays[i].name] = &p.arrays[i]
-	}
 	return func(yield func(string, string) bool) {
+		arrays := make(map[string]*planned, len(p.arrays))
+		for i := range p.arrays {
+			arrays[p.arrays[i].name] = &p.arrays[i]
+		}
+		layouts := map[*sharding.Sharding]string{}
 		for _, l := range p.meta.Leaves {
 			name := l.Path.String()
 			text := string(l.ValueType)
 			if a := arrays[name]; a != nil && !l.Empty && l.ValueType != layout.String {
-				text += p.describe(a)
+				text += p.describe(a, layouts)
 			} else if s, ok := p.strings[name]; ok {
 				text += fmt.Sprintf(" %q", s)
 			}
@@ -34,15 +36,16 @@ func (p *Plan) Lines() iter.Seq2[string, string] {
 	}
 }
 
-// describe returns a text about an array.
-func (p *Plan) describe(a *planned) string {
+// describe returns a text about an array. layouts has the texts of shardings.
+func (p *Plan) describe(a *planned, layouts map[*sharding.Sharding]string) string {
 	text := fmt.Sprintf(" %v%v", a.src.DType(), a.src.Shape())
 	switch src := a.src.(type) {
 	case *array.Sharded:
-		text += fmt.Sprintf(" of %v", src.Sharding())
-		if m := src.Sharding().Mesh; m != nil {
-			text += fmt.Sprintf(" over the devices %v", m.DeviceIDs)
+		on := src.Sharding()
+		if layouts[on] == "" {
+			layouts[on] = layoutText(on)
 		}
+		text += " of " + layouts[on]
 	case *array.Array:
 		if b := src.Bytes(); len(b) <= layout.MaxInline {
 			text += " = " + valueText(src)
@@ -51,11 +54,28 @@ func (p *Plan) describe(a *planned) string {
 	return text + fmt.Sprintf(", stored as %v in chunks of %v with %s", a.zarr.DType, a.zarr.ChunkShape, a.zarr.Codecs())
 }
 
+// layoutText returns a text about a sharding, with its devices or a hash of them.
+func layoutText(on *sharding.Sharding) string {
+	text := on.String()
+	if on.Mesh == nil {
+		return text
+	}
+	devices := fmt.Sprint(on.Mesh.DeviceIDs)
+	if len(devices) > 100 {
+		devices = hashText([]byte(devices))
+	}
+	return text + " over the devices " + devices
+}
+
 // valueText returns a short text of a small array: its bytes, or a hash of them.
 func valueText(a *array.Array) string {
 	if len(a.Bytes()) <= 16 {
 		return fmt.Sprintf("%x", a.Bytes())
 	}
-	sum := sha256.Sum256(a.Bytes())
+	return hashText(a.Bytes())
+}
+
+func hashText(b []byte) string {
+	sum := sha256.Sum256(b)
 	return fmt.Sprintf("sha256 %x…", sum[:8])
 }
