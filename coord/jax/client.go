@@ -105,9 +105,9 @@ func (c *Client) askIncarnation(ctx context.Context) (uint64, error) {
 				return 0, fmt.Errorf("jax: connect to the coordination service at %s: %w", c.address, err)
 			}
 		case code == codes.Unimplemented:
-			return 0, &DialectError{c.address, "another protocol than xla.coordination.CoordinationService, as jaxlib before 0.9 does"}
+			return 0, &DialectError{c.address, "another protocol than xla.coordination.CoordinationService, as jaxlib before 0.10 does"}
 		case err == nil, code == codes.NotFound:
-			return 0, &DialectError{c.address, "a protocol without incarnations, as jaxlib before 0.10 does"}
+			return 0, &DialectError{c.address, "a protocol without incarnations"}
 		default:
 			return 0, &DialectError{c.address, fmt.Sprintf("an unknown protocol (%v: %s)", code, text)}
 		}

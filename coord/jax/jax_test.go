@@ -101,13 +101,14 @@ func joinAll(t *testing.T, s *service, o jax.Options) []*coord.Group {
 	return groups
 }
 
-// One service serves all tests that do not end it.
+// withService are the tests that do not end the service. They share one.
+var withService = map[string]func(t *testing.T, s *service){"driver": testDriver, "directories": testDirectories, "refused": testRefused}
+
 func TestWithService(t *testing.T) {
 	s := startService(t)
-	t.Run("driver", func(t *testing.T) { testDriver(t, s) })
-	t.Run("directories", func(t *testing.T) { testDirectories(t, s) })
-	t.Run("refused", func(t *testing.T) { testRefused(t, s) })
-	t.Run("lost", func(t *testing.T) { testLost(t, s) })
+	for name, test := range withService {
+		t.Run(name, func(t *testing.T) { test(t, s) })
+	}
 	dirs := []string{"dirs/", "alone/", "g/"}
 	for i := range 20 {
 		dirs = append(dirs, fmt.Sprintf("test%d/", i))

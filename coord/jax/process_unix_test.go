@@ -24,6 +24,8 @@ import (
 
 const ttl = 2 * time.Second
 
+func init() { withService["lost"] = testLost }
+
 func TestMain(m *testing.M) {
 	if job, arg, ok := testenv.Child(); ok {
 		if err := jobs[job](strings.Split(arg, " ")); err != nil {
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // jobs are what child processes do.
-var jobs = map[string]func(args []string) error{"member": memberJob}
+var jobs = map[string]func(args []string) error{"member": memberJob, "worker": workerJob}
 
 // memberJob joins, then passes barriers and says so until one fails.
 func memberJob(args []string) error {
