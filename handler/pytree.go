@@ -52,7 +52,9 @@ func (PyTreeHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFu
 		merge := func(ctx context.Context, from *ckdir.ReadDir, to *ckdir.WriteDir) error {
 			return p.Merge(ctx, from, to, &save)
 		}
-		if err := save.Announce(ckdir.Announced{Leaves: leaves, Bytes: p.LeastBytes(), Lines: p.Lines(), Merge: merge}); err != nil {
+		sample := func(ctx context.Context) ([]byte, error) { return p.Sample(ctx, save.Engine) }
+		plan := ckdir.Announced{Leaves: leaves, Bytes: p.LeastBytes(), Lines: p.Lines(), Sample: sample, Choose: p.Choose, Merge: merge}
+		if err := save.Announce(plan); err != nil {
 			return nil, err
 		}
 	}

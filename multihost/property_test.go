@@ -84,7 +84,7 @@ func TestSaveTogetherProperty(t *testing.T) {
 		storage := handler.StorageOptions{
 			Zarr2:        rapid.Bool().Draw(t, "zarr2"),
 			PlainFiles:   rapid.Bool().Draw(t, "plain files"),
-			ArrayOptions: handler.ArrayOptions{Compression: rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Huffman()}).Draw(t, "compression")},
+			ArrayOptions: handler.ArrayOptions{Compression: rapid.SampledFrom([]zarr.Compression{{}, zarr.Zstd(1), zarr.Huffman(), zarr.Auto()}).Draw(t, "compression")},
 		}
 		if rapid.Bool().Draw(t, "small chunks") {
 			storage.ChunkByteSize = 64
@@ -193,13 +193,7 @@ func TestBytesTogether(t *testing.T) {
 		most = max(most, s.Bytes)
 		t.Logf("%d bytes of arrays in %d", s.Bytes, s.Arrays)
 	}
-	onDisk := int64(0)
-	err := filepath.Walk(path, func(_ string, info os.FileInfo, err error) error {
-		if err == nil && !info.IsDir() {
-			onDisk += info.Size()
-		}
-		return err
-	})
+	onDisk, err := diskUse(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,4 +204,52 @@ func TestBytesTogether(t *testing.T) {
 	if float64(most) > 1.1*float64(sum)/size {
 		t.Errorf("the most loaded process writes %d of %d bytes", most, sum)
 	}
+}
+
+// Each process samples the arrays of which it holds the beginning, and all store an array
+// in the same way.
+func TestAutoTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ckpt")
+	noise, zeros := count(1024, 64), count(1024, 64)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range noise.Bytes() {
+		noise.Bytes()[i] = byte(random.Uint32())
+	}
+	clear(zeros.Bytes())
+	on := sharding.Named(mesh(4, 1), sharding.PartitionSpec{{"x"}})
+	for rank, err := range together(4, func(g *coord.Group) error {
+		state := map[string]any{"noise": part(t, noise, on, g), "zeros": part(t, zeros, on, g), "all": zeros}
+		return orbax.Save(t.Context(), path, state, multihost.Together{Group: g}, orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{Compression: zarr.Auto()}}))
+	}) {
+		if err != nil {
+			t.Fatalf("process %d: %v", rank, err)
+		}
+	}
+	onDisk, err := diskUse(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(len(noise.Bytes())); onDisk < want || onDisk > want+want/10 {
+		t.Errorf("%d bytes on the disk, want little more than the %d of the array that cannot be compressed", onDisk, want)
+	}
+	got, err := orbax.Load(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]*array.Array{"noise": noise, "zeros": zeros, "all": zeros} {
+		if !got.(map[string]any)[name].(*array.Array).Equal(want) {
+			t.Error(name)
+		}
+	}
+}
+
+// diskUse returns the sizes of all files below a directory.
+func diskUse(dir string) (total int64, err error) {
+	err = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			total += info.Size()
+		}
+		return err
+	})
+	return total, err
 }

@@ -11,10 +11,8 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/coord"
-	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
-	"github.com/go-orbax/orbax/zarr"
 )
 
 // A save that one process refuses fails in all of them, and leaves nothing behind.
@@ -63,9 +61,6 @@ func TestRefusedTogether(t *testing.T) {
 			}
 			return map[string]any{"w": a}
 		}, want: orbax.ErrShape, texts: []string{"process 3", "w", "device 3"}},
-		{name: "chunks are sampled", state: func(int) any { return same }, opts: func(int) []orbax.SaveOption {
-			return []orbax.SaveOption{orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{Compression: zarr.Auto()}})}
-		}, want: orbax.ErrUnsupported, texts: []string{"Huffman"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

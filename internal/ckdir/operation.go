@@ -51,6 +51,11 @@ type Announced struct {
 	// Lines yields each leaf and how it will be stored. If several processes save
 	// together, they must have the same lines.
 	Lines iter.Seq2[string, string]
+	// Sample returns what this process can choose for all, one byte for each choice, by
+	// samples of the data that it writes. 0 leaves a choice to another process.
+	Sample func(ctx context.Context) ([]byte, error)
+	// Choose sets the choices of all processes. It is called before anything is written.
+	Choose func([]byte) error
 	// Merge makes one pytree of the parts that several processes have written. from and to
 	// are the directory of the pytree. It is called by the process with rank 0.
 	Merge func(ctx context.Context, from *ReadDir, to *WriteDir) error

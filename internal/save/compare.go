@@ -46,46 +46,99 @@ func (l line) hash() [8]byte {
 // compare fails if the processes do not have the same lines, with an error that shows both
 // sides of the first differences.
 func (t *together) compare(ctx context.Context) error {
+	choices, err := t.sample(ctx)
 	whole := sha256.New()
 	for l := range t.lines {
 		h := l.hash()
 		whole.Write(h[:])
 	}
-	var own sample
-	own.Rank, own.Sum = t.group.Rank(), whole.Sum(nil)
-	doc, err := t.op.Exchange(ctx, planPhase, encode([]sample{own}), nil, mergeSamples)
+	own := plans{Lowest: hashed{t.group.Rank(), whole.Sum(nil)}, Choices: choices}
+	doc, err := t.op.Exchange(ctx, planPhase, encode(own), err, mergePlans)
 	if err != nil {
 		return err
 	}
-	samples, err := decode[[]sample](doc)
-	if err != nil || len(samples) < 2 {
+	all, err := decode[plans](doc)
+	if err != nil {
 		return err
 	}
-	return t.differ(ctx, samples[0].Rank, samples[1].Rank)
+	if all.Other != nil {
+		return t.differ(ctx, all.Lowest.Rank, all.Other.Rank)
+	}
+	return t.choose(all.Choices)
 }
 
-// sample is the hash of the lines of one process.
-type sample struct {
+// sample returns what this process chooses for all, for each pytree.
+func (t *together) sample(ctx context.Context) (choices [][]byte, err error) {
+	for _, item := range t.items {
+		if item.plan.Sample == nil {
+			continue
+		}
+		some, err := item.plan.Sample(ctx)
+		if err != nil {
+			return nil, fault.InItem(item.Name, err)
+		}
+		choices = append(choices, some)
+	}
+	return choices, nil
+}
+
+// choose sets what all processes have chosen.
+func (t *together) choose(choices [][]byte) error {
+	for _, item := range t.items {
+		if item.plan.Choose == nil {
+			continue
+		}
+		if len(choices) == 0 {
+			return fmt.Errorf("%w: the choices of another process are missing", fault.ErrCorrupt)
+		}
+		if err := item.plan.Choose(choices[0]); err != nil {
+			return fault.InItem(item.Name, err)
+		}
+		choices = choices[1:]
+	}
+	return nil
+}
+
+// plans are the plans of one or several processes.
+type plans struct {
+	Lowest  hashed  // of the lowest rank
+	Other   *hashed // of a process whose lines differ from those of Lowest, if there is one
+	Choices [][]byte
+}
+
+// hashed is the hash of the lines of one process.
+type hashed struct {
 	Rank int
 	Sum  []byte
 }
 
-// mergeSamples returns the sample of the lowest rank, and one that differs from it.
-func mergeSamples(docs [][]byte) ([]byte, error) {
-	var all []sample
+// mergePlans merges the plans of several processes.
+func mergePlans(docs [][]byte) ([]byte, error) {
+	var all []plans
 	for _, doc := range docs {
-		some, err := decode[[]sample](doc)
+		p, err := decode[plans](doc)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, some...)
+		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b sample) int { return a.Rank - b.Rank })
-	other := slices.IndexFunc(all, func(s sample) bool { return !bytes.Equal(s.Sum, all[0].Sum) })
-	if other < 0 {
-		return encode(all[:1]), nil
+	slices.SortFunc(all, func(a, b plans) int { return a.Lowest.Rank - b.Lowest.Rank })
+	merged := all[0]
+	for _, p := range all[1:] {
+		for _, other := range []*hashed{p.Other, &p.Lowest} {
+			if other != nil && merged.Other == nil && !bytes.Equal(other.Sum, merged.Lowest.Sum) {
+				merged.Other = other
+			}
+		}
+		for i, choices := range p.Choices {
+			for j, c := range choices {
+				if i < len(merged.Choices) && j < len(merged.Choices[i]) { // otherwise the plans differ
+					merged.Choices[i][j] |= c
+				}
+			}
+		}
 	}
-	return encode([]sample{all[0], all[other]}), nil
+	return encode(merged), nil
 }
 
 // maxDifferences is the number of differences that an error shows, and maxCompared the

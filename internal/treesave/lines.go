@@ -51,7 +51,11 @@ func (p *Plan) describe(a *planned, layouts map[*sharding.Sharding]string) strin
 			text += " = " + valueText(src)
 		}
 	}
-	return text + fmt.Sprintf(", stored as %v in chunks of %v with %s", a.zarr.DType, a.zarr.ChunkShape, a.zarr.Codecs())
+	codecs := a.zarr.Codecs()
+	if a.automatic() {
+		codecs = a.compression.String()
+	}
+	return text + fmt.Sprintf(", stored as %v in chunks of %v with %s", a.zarr.DType, a.zarr.ChunkShape, codecs)
 }
 
 // layoutText returns a text about a sharding, with its devices or a hash of them.

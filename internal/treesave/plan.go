@@ -255,9 +255,6 @@ func (p *Plan) store(entry layout.TreeLeaf, name string, a array.Reader, shard [
 			return err
 		}
 	}
-	if _, sharded := a.(*array.Sharded); s.Compression == zarr.Auto() && (sharded || p.process.Size > 1) {
-		return &optionError{fmt.Sprint(s.Compression), fmt.Errorf("%w: no process holds all of what Auto would sample; choose zarr.Zstd, zarr.Huffman, or no compression", fault.ErrUnsupported)}
-	}
 	p.arrays = append(p.arrays, planned{name: name, src: a, zarr: m, compression: s.Compression})
 	p.meta.Leaves = append(p.meta.Leaves, entry)
 	return nil
