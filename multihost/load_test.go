@@ -305,3 +305,29 @@ func TestRun(t *testing.T) {
 	must(t, err)
 	check(t, v.(map[string]any)["w"], w, 2)
 }
+
+// Small leaves between large ones do not make a process read what belongs to others.
+func TestProcessesReadLittleElse(t *testing.T) {
+	on := grid(4, 1, []string{"x"})
+	state, target := map[string]any{}, map[string]any{}
+	for i := range 10 {
+		name := fmt.Sprint("big", i)
+		state[name], target[name] = count(64, 1<<14).WithSharding(on), abstract(on, 64, 1<<14)
+	}
+	for i := range 90 {
+		name, n := fmt.Sprint("small", i), 4096<<(i%5)
+		state[name], target[name] = count(n).WithSharding(on), abstract(on, n)
+	}
+	for _, savers := range []int{1, 2, 4} {
+		path := t.TempDir() + "/a"
+		saveAll(t, savers, path, state)
+		_, stats := loadAll(t, 4, path, target)
+		for rank, s := range stats {
+			ratio := float64(s.Moved) / float64(s.Bytes)
+			t.Logf("saved by %d, process %d read %.3f bytes for each that it wants", savers, rank, ratio)
+			if ratio > 1.05 {
+				t.Error("that is too many")
+			}
+		}
+	}
+}

@@ -105,6 +105,28 @@ func TestPlan(t *testing.T) {
 	})
 }
 
+// Many small reads with gaps between them do not read as much in vain; a few do.
+func TestPlanReadsLittleInVain(t *testing.T) {
+	for _, c := range []struct {
+		reads, length, gap int
+		spans              int // 0: any number
+	}{{5, 8 << 10, 60 << 10, 1}, {10, 8 << 10, 60 << 10, 10}, {1000, 8 << 10, 60 << 10, 1000}, {1000, 60 << 10, 1 << 10, 0}} {
+		var reads []Read
+		for i := range c.reads {
+			reads = append(reads, Read{Extent: Extent{"f", int64(i * (c.length + c.gap)), int64(c.length)}})
+		}
+		var all int64
+		spans := join(reads, new(Engine).sizesOf(storage.Local().Properties()))
+		for _, s := range spans {
+			all += s.len
+		}
+		wanted := int64(c.reads * c.length)
+		if c.spans != 0 && len(spans) != c.spans || all-wanted > max(wanted/32, 256<<10) {
+			t.Errorf("%+v: %d spans read %d bytes, %d are wanted", c, len(spans), all, wanted)
+		}
+	}
+}
+
 func TestPlanJoinsNeighbours(t *testing.T) {
 	var reads []Read
 	for i := range 100 {
