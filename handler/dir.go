@@ -113,9 +113,18 @@ type Digests interface {
 }
 
 // Operation is the save in which a handler's Save takes part. It says how data is moved
-// and which data is shared with the step before. Other packages can only pass it on; see
+// and which data is shared with the step before. Other packages pass it on; see
 // [SaveOptions].Operation.
 type Operation ckdir.Operation
+
+// Processes returns the rank of this process among those that save together, and their
+// number: 0 and 1 if no other process takes part. A handler that adds files of its own to
+// those of a pytree writes them in one process only, for example in that with rank 0. A
+// nil Operation has one process.
+func (o *Operation) Processes() (rank, size int) {
+	p := o.settings().Process
+	return p.Rank, max(1, p.Size)
+}
 
 // settings returns the settings of the save that the handlers of this package use.
 func (o *Operation) settings() ckdir.Settings { return (*ckdir.Operation)(o).Settings() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
 )
@@ -104,3 +106,57 @@ func TestSaveTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// noted is a handler of pytrees that adds a file.
+type noted struct{ handler.PyTreeHandler }
+
+func (h noted) Save(ctx context.Context, v any, o handler.SaveOptions) (handler.WriteFunc, error) {
+	write, err := h.PyTreeHandler.Save(ctx, v, o)
+	return func(ctx context.Context, dir *handler.WriteDir) error {
+		if rank, size := o.Operation.Processes(); rank == size-1 {
+			if err := dir.WriteFile(ctx, "note.txt", []byte("note")); err != nil {
+				return err
+			}
+		}
+		return write(ctx, dir)
+	}, err
+}
+
+// Each process writes its own state, and rank 0 alone what all have.
+func TestCheckpointablesTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ckpt")
+	var r handler.Registry
+	r.Bind("model", noted{})
+	iterators := make([]iterator, 3)
+	for rank, err := range together(3, func(g *coord.Group) error {
+		iterators[g.Rank()] = iterator(fmt.Sprintf(`{"at": %d}`, g.Rank()))
+		items := map[string]any{
+			"model":   map[string]any{"w": count(30)},
+			"dataset": handler.DatasetIteratorOf(&iterators[g.Rank()], g.Rank(), g.Size()),
+			"config":  map[string]any{"rate": 0.5},
+		}
+		return orbax.SaveCheckpointables(t.Context(), path, items, multihost.Together{Group: g}, orbax.Handlers(&r), orbax.Metrics(map[string]any{"loss": g.Rank()}))
+	}) {
+		if err != nil {
+			t.Fatalf("process %d: %v", rank, err)
+		}
+	}
+	for rank := range iterators {
+		iterators[rank] = ""
+		targets := map[string]any{"dataset": handler.DatasetIteratorOf(&iterators[rank], rank, 3)}
+		if _, err := orbax.LoadCheckpointables(t.Context(), path, targets, orbax.Handlers(&r)); err != nil || string(iterators[rank]) != fmt.Sprintf(`{"at": %d}`, rank) {
+			t.Errorf("process %d: %s, %v", rank, iterators[rank], err)
+		}
+	}
+	if err := orbax.Verify(t.Context(), path, orbax.Handlers(&r)); err != nil {
+		t.Error(err)
+	}
+	if note, err := os.ReadFile(filepath.Join(path, "model", "note.txt")); err != nil || string(note) != "note" {
+		t.Errorf("%q, %v", note, err)
+	}
+}
+
+type iterator string
+
+func (i *iterator) State() ([]byte, error)      { return []byte(*i), nil }
+func (i *iterator) SetState(state []byte) error { *i = iterator(state); return nil }

@@ -135,7 +135,7 @@ func (t *together) Publish(ctx context.Context, p *Plan) error {
 // agreeWritten ends the phase of the writing and its watch.
 func (t *together) agreeWritten(ctx context.Context, digests []byte, err error) ([][]byte, error) {
 	if t.cancel != nil {
-		if err != nil && ctx.Err() == nil && context.Cause(t.watched) != nil {
+		if shared := new(coord.Error); err != nil && errors.As(context.Cause(t.watched), &shared) {
 			err = coord.ErrStopped
 		}
 		t.cancel()
