@@ -49,8 +49,8 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 // result of [Metadata] is such a description too. LoadAbstract does not change abstract.
 //
 // With the option multihost.Together each array of abstract that has a sharding becomes an
-// *array.Sharded with the shards of this process, for which alone LoadAbstract takes memory
-// and reads; see [LoadInto]. Other arrays are loaded whole. The shardings in the result of
+// *array.Sharded with the shards of this process. LoadAbstract takes memory for these shards
+// and no others, and reads as little as [LoadInto]. Other arrays are loaded whole. The shardings in the result of
 // [Metadata] are those of the save: an array that was on one device then belongs to process
 // 0. If the devices of a sharding do not belong to the processes of the group, the error
 // names the leaf and matches [ErrStructure].

@@ -218,7 +218,7 @@ func bytesOfChunks(shape, chunk []int, a *array.Sharded) (n int64) {
 	return n
 }
 
-// A load of shards takes no memory but for the shards.
+// A load of shards takes memory for the shards and nothing else.
 func TestShardsTakeNoOtherMemory(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector takes memory too")

@@ -67,8 +67,8 @@ type BindOptions struct {
 	// remains an error, and so does a sequence of another length.
 	Partial bool
 
-	// Process, if set, is one of several processes that load together. An
-	// [array.ShapeDtypeStruct] with a sharding then asks for the shards of this process,
+	// Process, if set, is one of several processes that load together, as with
+	// multihost.Together. An [array.ShapeDtypeStruct] with a sharding then asks for the shards of this process,
 	// as an *[array.Sharded]. An axis need not split evenly.
 	Process *sharding.Process
 
