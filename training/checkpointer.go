@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/save"
 )
@@ -22,6 +23,7 @@ import (
 // waits for it.
 type Checkpointer struct {
 	options    Options
+	group      *coord.Group // nil if this process is alone
 	root       root
 	steps      steps
 	log        *slog.Logger
@@ -106,37 +108,57 @@ func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 
 func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer, error) {
 	o.setDefaults()
+	c := &Checkpointer{options: o, group: groupOf(o.Together), log: o.Logger.With("root", name), turn: make(chan struct{}, 1), ahead: map[string]time.Time{}}
+	c.removals.c = c
+	op := c.operation("open the run")
+	l, err := lead(ctx, op, "open", c.setUp(ctx, name), func() (listing, error) {
+		if err := c.prepare(ctx); err != nil {
+			return listing{}, err
+		}
+		return op.list(), nil
+	})
+	if err = op.end(ctx, err); err != nil {
+		return nil, err
+	}
+	c.steps.adopt(l)
+	c.preemption = newPreemption(&c.options)
+	return c, nil
+}
+
+// setUp checks the options.
+func (c *Checkpointer) setUp(ctx context.Context, name string) error {
+	o := &c.options
 	loads := config.NewLoad(o.LoadOptions)
 	if loads.Mapping != config.MapNothing {
-		return nil, fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
+		return fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
 	}
-	if save.NewConfig(o.SaveOptions).Store != nil {
-		return nil, errIn
+	if err := c.checkSave(save.NewConfig(o.SaveOptions)); err != nil {
+		return err
 	}
 	root, err := newRoot(ctx, name, o.Store, o.StepNameFormat, openOption(loads.Open))
 	if err := errors.Join(err, validate(o.SaveDecision), validate(o.Preservation), validate(o.Sharing)); err != nil {
-		return nil, err
+		return err
 	}
-	c := &Checkpointer{options: o, root: root, log: o.Logger.With("root", name), turn: make(chan struct{}, 1), ahead: map[string]time.Time{}}
+	c.root = root
 	c.steps.init(&c.root)
-	c.removals.c = c
+	return nil
+}
+
+// prepare reads the root, writes its metadata, and begins to remove the remains of saves.
+func (c *Checkpointer) prepare(ctx context.Context) error {
 	if err := c.root.check(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.refresh(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.mayBegin(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.root.writeMetadata(ctx, o.CustomMetadata, c.log); err != nil {
-		return nil, err
+	if err := c.root.writeMetadata(ctx, c.options.CustomMetadata, c.log); err != nil {
+		return err
 	}
-	if err := c.removals.temporaries(ctx); err != nil {
-		return nil, err
-	}
-	c.preemption = newPreemption(&c.options)
-	return c, nil
+	return c.removals.temporaries(ctx)
 }
 
 // refresh reads the list of steps, and logs ignored entries that are new.
@@ -213,11 +235,9 @@ func (c *Checkpointer) Ignored() []Ignored { return c.steps.others() }
 
 // Reload reads the root again, to see the changes of other programs.
 func (c *Checkpointer) Reload(ctx context.Context) error {
-	err := c.checkOpen()
-	if err == nil {
-		err = c.refresh(ctx)
-	}
-	return c.root.wrap("reload", noStep, err)
+	o := c.operation("reload")
+	err := o.reread(ctx, "list", c.checkOpen())
+	return c.root.wrap("reload", noStep, o.end(ctx, err))
 }
 
 // Preempted reports whether the program is about to be ended; see [Options.Preempted]. A
@@ -226,11 +246,20 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 //	ended = ckpts.Preempted()
 //	_, err = ckpts.SaveAsync(ctx, step, state)
 //
+// In a group of processes Preempted returns the same in all of them: whether the notice had
+// come to one of them when they last asked whether to save, in a save or in ShouldSave, or
+// did another operation together. There a loop calls it after the save, because that save
+// is already the one for the notice:
+//
+//	_, err = ckpts.SaveAsync(ctx, step, state)
+//	ended = ckpts.Preempted()
+//
 // A [PreemptionCheckpointingPolicy] wants the first save after Preempted has become true,
 // even if a step was saved for the notice before.
 func (c *Checkpointer) Preempted() bool { return c.preemption.noticed() }
 
-// SavingInProgress reports whether a step is being saved.
+// SavingInProgress reports whether a step is being saved. For a moment it may differ
+// between the processes of a group.
 func (c *Checkpointer) SavingInProgress() bool { return c.underWay() != nil }
 
 func (c *Checkpointer) underWay() *Response {
@@ -239,7 +268,8 @@ func (c *Checkpointer) underWay() *Response {
 	return c.saving
 }
 
-// Cancel ends the running save, if there is one, and waits until its files are removed.
+// Cancel ends the running save, if there is one, and waits until its files are removed. In
+// a group it ends the save of all processes.
 // The Result of that save is an error that matches [context.Canceled], unless the save
 // was complete before.
 func (c *Checkpointer) Cancel() {
@@ -260,16 +290,20 @@ func (canceled) Unwrap() error { return context.Canceled }
 // of the last save, as an *[EarlierError], unless the program has it already, and the
 // errors of removals.
 func (c *Checkpointer) Wait(ctx context.Context) error {
-	return c.root.wrap("wait", noStep, c.wait(ctx))
+	o := c.operation("wait")
+	return c.root.wrap("wait", noStep, c.wait(ctx, o))
 }
 
-func (c *Checkpointer) wait(ctx context.Context) error {
+func (c *Checkpointer) wait(ctx context.Context, o *operation) error {
+	var err error
 	if r := c.underWay(); r != nil {
-		if err := r.ended.Wait(ctx); err != nil {
-			return err
-		}
+		err = r.ended.Wait(ctx)
 	}
-	err := c.removals.wait(ctx)
+	waited := err == nil
+	_, err = lead(ctx, o, "wait", err, func() (struct{}, error) { return struct{}{}, c.removals.wait(ctx) })
+	if err = o.end(ctx, err); !waited {
+		return err
+	}
 	return errors.Join(c.unasked(), err)
 }
 
@@ -278,12 +312,13 @@ func (c *Checkpointer) wait(ctx context.Context) error {
 // an error that matches [fs.ErrClosed]. Wait and Close may be called again, and the
 // methods that read nothing, such as Checkpoints and Path, still work.
 func (c *Checkpointer) Close() error {
+	o := c.operation("close")
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	c.turn <- struct{}{} // held by a save that is being started
 	<-c.turn
-	err := c.wait(context.Background())
+	err := c.wait(context.Background(), o)
 	c.preemption.stop()
 	c.memory.Free()
 	return c.root.wrap("close", noStep, err)

@@ -37,6 +37,29 @@
 // can be removed, and Orbax loads each. Steps that share bytes also share damage to them;
 // see [Sharing].
 //
+// # Several processes
+//
+// With [Options.Together] the processes of a group, as many hosts are, have one run
+// together. Each has its own [Checkpointer] and its own part of the state:
+//
+//	ckpts, err := training.New(ctx, "/ckpt/run", training.Options{
+//		Together: multihost.Together{Group: group}, // for example that of package coord/etcd
+//	})
+//
+// New, ShouldSave, the saves, Open, the loads and resumes, Metadata,
+// CheckpointablesMetadata, Delete, Reload, Wait and Close are then operations of the
+// group: all processes call them in the same order, with the same steps and options, and
+// from one goroutine. The process with rank 0 makes all decisions: it asks the policies,
+// reads the list of steps, writes the metadata of the root and removes steps. The others
+// get its list of steps and its decisions, so that all save, resume and keep the same
+// steps. The other methods, and those of a [Response], concern the process alone.
+//
+// If a process fails, is lost or cancels an operation, the operation fails in all of them,
+// with an error that names the process and matches the same errors of package orbax. The
+// error wraps a [*coord.Error]. A save that has failed leaves nothing behind, and the next
+// one may succeed. If a process is lost, all operations fail: end the program, and resume
+// with a new group, of any size.
+//
 // # Reading while the run saves
 //
 // [Latest] and [Watch] are for other programs, such as a server that loads the newest

@@ -10,7 +10,7 @@ import (
 
 // ErrOlderStep is the error of a save of a step that is older than the newest step in the
 // root. [Force] saves it.
-var ErrOlderStep = errors.New("older than the newest step")
+var ErrOlderStep = fault.ErrOlderStep
 
 // Error is the error of all functions and methods of this package that read or write a
 // root, so [errors.As] finds it. If a step could not be saved, loaded or deleted, it

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,21 +19,36 @@ import (
 // [orbax.ErrBusy] or [orbax.ErrNotExist]; with [LatestStep] Open then opens the newest
 // step that is left.
 func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, error) {
+	o := c.ofStep("open", step)
 	var at Step
 	var ck *orbax.Checkpoint
-	err := c.onNewest(ctx, step, func() (_ Step, err error) {
-		at, ck, err = c.open(ctx, step, c.root.open)
-		return at, err
+	err := c.onStep(ctx, o, step, nil, func(found Step) (err error) {
+		at = found
+		ck, err = orbax.Open(ctx, at.Path, c.root.open)
+		return err
 	})
-	return ck, c.root.wrap("open", meant(step, at), err)
+	if err != nil && ck != nil { // another process could not open it
+		err = errors.Join(err, ck.Close())
+		ck = nil
+	}
+	return ck, c.root.wrap("open", meant(step, at), o.end(ctx, err))
 }
 
-// onNewest calls do, which works on a step. If that step is the newest, and is removed or
-// replaced meanwhile, onNewest calls do again, because there is another newest step.
-func (c *Checkpointer) onNewest(ctx context.Context, step int, do func() (Step, error)) error {
-	return whileMoving(ctx, func() (moved bool, err error) {
-		at, err := do()
-		return err != nil && step == LatestStep && c.root.hasMoved(ctx, at, err), err
+// onStep reads the root and calls do with a step. If that step is the newest, and is
+// removed or replaced meanwhile, onStep calls do again, because there is another newest
+// step. err is an error of the options.
+func (c *Checkpointer) onStep(ctx context.Context, o *operation, step int, err error, do func(Step) error) error {
+	return whileMoving(ctx, func() (moved bool, _ error) {
+		if err := o.reread(ctx, "list", cmp.Or(err, c.checkOpen())); err != nil {
+			return false, err
+		}
+		at, err := c.steps.find(step)
+		if err != nil {
+			return false, err
+		}
+		err = c.root.called(do(at))
+		moved = err != nil && step == LatestStep && c.root.hasMoved(ctx, at, err)
+		return o.agreeMoved(ctx, moved, err)
 	})
 }
 
@@ -65,44 +81,26 @@ func (r *root) hasMoved(ctx context.Context, at Step, err error) bool {
 		err == nil && !m.CommitTime.IsZero() && !m.CommitTime.Equal(at.Time)
 }
 
-func (c *Checkpointer) open(ctx context.Context, step int, open openOption) (Step, *orbax.Checkpoint, error) {
-	if err := c.checkOpen(); err != nil {
-		return Step{}, nil, err
-	}
-	if err := c.refresh(ctx); err != nil {
-		return Step{}, nil, err
-	}
-	at, err := c.steps.find(step)
-	if err != nil {
-		return at, nil, err
-	}
-	ck, err := orbax.Open(ctx, at.Path, open)
-	return at, ck, err
-}
-
 // with opens a step with the opening options of a load, calls read, and records damage.
 func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Step, *orbax.Checkpoint) (T, error)) (v T, err error) {
+	o := c.ofStep(op, step)
 	var at Step
 	open := openOption(config.NewLoad(options).Open)
 	open.OneCall = true
-	if err := open.in(c.root.given); err != nil {
-		return v, c.root.wrap(op, step, err)
-	}
-	err = c.onNewest(ctx, step, func() (Step, error) {
-		var ck *orbax.Checkpoint
-		var err error
-		if at, ck, err = c.open(ctx, step, open); err == nil {
+	err = c.onStep(ctx, o, step, open.in(c.root.given), func(found Step) error {
+		at = found
+		ck, err := orbax.Open(ctx, at.Path, open)
+		if err == nil {
 			defer ck.Close()
 			v, err = read(at, ck)
 		}
-		return at, err
+		return err
 	})
-	c.root.called(err)
 	if errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil {
 		c.steps.damage(at, err)
 		err = fmt.Errorf("%w (Resume takes the newest step that is intact)", err)
 	}
-	return v, c.root.wrap(op, meant(step, at), err)
+	return v, c.root.wrap(op, meant(step, at), o.end(ctx, err))
 }
 
 // meant returns the number of a step, which may be given as LatestStep. at is the step
@@ -117,7 +115,7 @@ func meant(step int, at Step) int {
 // loadsOptions returns the options of the Checkpointer for a load of several
 // checkpointables, those without effect on it undone, followed by the options of the call.
 func (c *Checkpointer) loadsOptions(options []orbax.LoadCheckpointablesOption, undone ...orbax.LoadCheckpointablesOption) []orbax.LoadCheckpointablesOption {
-	return slices.Concat(c.options.LoadOptions, undone, options)
+	return slices.Concat(c.options.LoadOptions, c.groupLoad(), undone, options)
 }
 
 // loadOptions is loadsOptions for a load of one checkpointable.
@@ -144,6 +142,7 @@ var noLoad = undo(func(c *config.Load) {
 
 // Load reads a step, which may be [LatestStep], as it was saved; see [orbax.Load]. If the
 // step is damaged, Load reports that and loads no other step; [Checkpointer.Resume] does.
+// In a group every load fails in all processes if it fails in one.
 func (c *Checkpointer) Load(ctx context.Context, step int, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options, noTarget)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
@@ -161,7 +160,8 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 }
 
 // LoadAbstract reads the leaves of a step that abstract describes; see
-// [orbax.LoadAbstract].
+// [orbax.LoadAbstract]. In a group, leaves with a sharding become the shards of this
+// process; see [multihost.Together].
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {
@@ -223,7 +223,8 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // in either mode of [orbax.Atomicity]. The same holds for the remains of a dead save that
 // commits by a marker, and for those of an interrupted copy if a document of the step is
 // among them. If a load fails for another reason, such as a target that does not
-// fit, Resume returns that error.
+// fit, Resume returns that error. In a group all processes load the same step: one that
+// none of them has found damaged.
 //
 // Without [orbax.Name] Resume reads the pytree "state", or the only pytree of the step,
 // and a Save without Name then keeps that name. If there are several pytrees and none is

@@ -32,26 +32,39 @@ func mainTree(ctx context.Context, ck *orbax.Checkpoint) (string, error) {
 
 // follow returns options that give a pytree the name that it has in the run. A Name among
 // them takes precedence.
-func (c *Checkpointer) follow(ctx context.Context, options []orbax.SaveOption) ([]orbax.SaveOption, error) {
+func (c *Checkpointer) follow(ctx context.Context, o *operation, options []orbax.SaveOption) ([]orbax.SaveOption, error) {
+	named := save.NewConfig(options).Named
+	name, err := lead(ctx, o, "name", nil, func() (string, error) {
+		if named {
+			return "", nil
+		}
+		return c.nameInRun(ctx)
+	})
+	if err == nil && name != "" && !named {
+		options = append([]orbax.SaveOption{orbax.Name(name)}, options...)
+	}
+	return options, err
+}
+
+// nameInRun returns the name of the pytree in the run, or "" if it has the usual one.
+func (c *Checkpointer) nameInRun(ctx context.Context) (string, error) {
 	newest := c.newestSound()
-	if newest.Path == "" || save.NewConfig(options).Named {
-		return options, nil
+	if newest.Path == "" {
+		return "", nil
 	}
 	// The usual name is known without opening the step.
 	if at, err := config.Locate(ctx, c.root.given, newest.Path); err == nil {
 		if info, err := at.Join(layout.DefaultName).Stat(ctx); err == nil && info.Dir {
-			return options, nil
+			return "", nil
 		}
 	}
 	name, err := opened(ctx, newest.Path, c.root.open, mainTree)
 	switch {
 	case errors.Is(err, orbax.ErrStructure):
-		return nil, c.root.called(err)
+		return "", c.root.called(err)
 	case err != nil: // not a reason to lose the step that is being saved
 		c.log.Warn("it is not known what the pytree of the newest step is called; this one is called state", "path", newest.Path, "error", err)
-		return options, nil
-	case name == "":
-		return options, nil
+		return "", nil
 	}
-	return append([]orbax.SaveOption{orbax.Name(name)}, options...), nil
+	return name, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -22,6 +23,11 @@ type Options struct {
 	// Store, if not nil, is the store in which root is a name; see [orbax.In]. The
 	// Checkpointer uses it for everything.
 	Store storage.Store
+	// Together, if it has a group, makes a run of several processes; see the package
+	// documentation. It is an option of every save and load of the run, and saves refuse
+	// it as an option of their own. In a group the policies, the Preservation and the
+	// CustomMetadata of rank 0 count.
+	Together multihost.Together
 	// StepNameFormat is the format of the names of steps' directories; nil means
 	// StandardNameFormat{}.
 	StepNameFormat NameFormat
@@ -40,7 +46,8 @@ type Options struct {
 	// If Preempted is nil, and the policy is that one or an [AnySavePolicy] that contains
 	// it, SIGTERM announces it. From [New] to Close the program must then end by itself
 	// after that signal; see [Checkpointer.Preempted]. Another SIGTERM that comes a second
-	// or more after the first ends the program as usual.
+	// or more after the first ends the program as usual. In a group a notice to one process
+	// counts for all.
 	Preempted <-chan struct{}
 	// CleanTemporary makes [New] also remove the temporary directories, of steps and of
 	// the root's metadata, that saves of Orbax in Python have left. These hold no lock,

@@ -13,15 +13,19 @@ type preemption struct {
 	notice <-chan struct{} // from the program
 	stop   func()          // stops listening to the system
 
-	mu       sync.Mutex
-	reached  bool
-	reported bool // Preempted has returned true
-	served   bool // a save has begun since reached, and if reported is set, since reported
+	mu      sync.Mutex
+	reached bool
+	// In a group reached is what the processes have agreed on, and ownReached says that the
+	// notice has come to this process.
+	group      bool
+	ownReached bool
+	reported   bool // Preempted has returned true
+	served     bool // a save has begun since reached, and if reported is set, since reported
 }
 
 // newPreemption starts to listen for the notice, if the policy needs it.
 func newPreemption(o *Options) *preemption {
-	p := &preemption{notice: o.Preempted, stop: func() {}}
+	p := &preemption{notice: o.Preempted, stop: func() {}, group: groupOf(o.Together) != nil}
 	if p.notice == nil && looksForPreemption(o.SaveDecision) {
 		p.listen()
 	}
@@ -46,9 +50,7 @@ func (p *preemption) listen() {
 			return
 		case <-signals:
 		}
-		p.mu.Lock()
-		p.reached = true
-		p.mu.Unlock()
+		p.come()
 		select {
 		case <-closed:
 		case <-time.After(oneNotice):
@@ -74,18 +76,44 @@ func looksForPreemption(policy SaveDecisionPolicy) bool {
 	return false
 }
 
+// come records that the notice has come to this process.
+func (p *preemption) come() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ownReached = true
+	p.reached = p.reached || !p.group
+}
+
+// own reports whether the notice has come to this process.
+func (p *preemption) own() bool {
+	if p == nil { // the Checkpointer is being opened
+		return false
+	}
+	select {
+	case <-p.notice:
+		p.come()
+	default:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ownReached
+}
+
+// agree records whether the notice has come to a process of the group.
+func (p *preemption) agree(reached bool) {
+	if p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.reached = p.reached || reached
+	}
+}
+
 // look reports whether the notice has come, and whether a save for it still has to be
 // made.
 func (p *preemption) look() (reached, unserved bool) {
+	p.own()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.reached {
-		select {
-		case <-p.notice:
-			p.reached = true
-		default:
-		}
-	}
 	return p.reached, p.reached && !p.served
 }
 

@@ -53,14 +53,33 @@ func (c *Checkpointer) retain() error {
 // names the same step whatever other programs save meanwhile. Other steps keep the bytes
 // that they share with it.
 func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
-	return c.root.wrap("delete", step, c.delete(ctx, step, options))
+	o := c.ofStep("delete", step)
+	settings := config.NewDelete(options)
+	d, err := lead(ctx, o, "delete", c.checkDelete(step, settings), func() (d deleted, err error) {
+		d.Deleted, err = c.delete(ctx, step, options)
+		d.List = o.list()
+		return d, err
+	})
+	c.steps.adopt(d.List)
+	if !o.leads() {
+		for _, known := range settings.Deleted {
+			*known = d.Deleted
+		}
+	}
+	return c.root.wrap("delete", step, o.end(ctx, err))
 }
 
-func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.DeleteOption) error {
+// deleted is the result of a deletion.
+type deleted struct {
+	List    listing `json:"list"`
+	Deleted bool    `json:"deleted,omitempty"`
+}
+
+func (c *Checkpointer) checkDelete(step int, o *config.Delete) error {
 	if err := c.checkOpen(); err != nil {
 		return err
 	}
-	if config.NewDelete(options).Store != nil {
+	if o.Store != nil {
 		return errIn
 	}
 	if step == LatestStep {
@@ -69,20 +88,25 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 	if _, err := nameOf(c.root.names, step); err != nil {
 		return fmt.Errorf("%w: %v", fault.ErrNotExist, err)
 	}
+	return nil
+}
+
+func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.DeleteOption) (deleted bool, err error) {
 	if err := c.refresh(ctx); err != nil {
-		return err
+		return false, err
 	}
 	path := c.Path(step)
 	for _, i := range c.Ignored() {
 		if i.Path == path {
-			return fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
+			return false, fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
 		}
 	}
-	if err := orbax.Delete(ctx, path, append(slices.Clone(options), orbax.In(c.root.given))...); err != nil {
-		return err
+	all := append(slices.Clone(options), orbax.In(c.root.given), orbax.Deleted(&deleted))
+	if err := orbax.Delete(ctx, path, all...); err != nil {
+		return deleted, err
 	}
 	c.log.Info("deleted", "step", step, "path", path)
-	return c.refresh(ctx)
+	return deleted, c.refresh(ctx)
 }
 
 // removals removes directories in the background, one after the other.

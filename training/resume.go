@@ -16,13 +16,11 @@ import (
 // a failed one in the target. With options that leave parts of the target as they are, as
 // [orbax.Partial] does, it would not, so resume verifies a step before it loads it.
 func resume[O orbax.LoadOption](ctx context.Context, c *Checkpointer, options []O, load func(*orbax.Checkpoint) error) (int, error) {
-	o := config.NewLoad(options)
-	r := resumption{c: c, open: openOption(o.Open), load: load, failed: noStep}
-	if o.Handler.Partial {
+	loads := config.NewLoad(options)
+	r := resumption{c: c, op: c.operation("resume"), open: openOption(loads.Open), load: load, failed: noStep}
+	r.refused = r.open.in(c.root.given)
+	if loads.Handler.Partial {
 		r.verify = func(ck *orbax.Checkpoint) error { return ck.Verify(ctx, verifyOptions(options)...) }
-	}
-	if err := cmp.Or(c.checkOpen(), r.open.in(c.root.given)); err != nil {
-		return noStep, c.root.wrap("resume", noStep, err)
 	}
 	var at Step
 	err := whileMoving(ctx, func() (moved bool, err error) {
@@ -32,6 +30,7 @@ func resume[O orbax.LoadOption](ctx context.Context, c *Checkpointer, options []
 		}
 		return moved, err
 	})
+	r.op.end(ctx, err)
 	if err == nil || errors.Is(err, orbax.ErrNotExist) { // the latter is a new run
 		c.steps.passUnfinished()
 	}
@@ -52,23 +51,22 @@ func verifyOptions[O any](options []O) (all []orbax.VerifyOption) {
 	return all
 }
 
-// errMoved is the error of a read during which steps were removed or replaced: there are
-// others by now.
-var errMoved = fmt.Errorf("%w: the steps have changed while they were read", fault.ErrBusy)
-
 // resumption is the state of one Resume.
 type resumption struct {
-	c      *Checkpointer
-	open   openOption
-	verify func(*orbax.Checkpoint) error // nil if a load checks enough
-	load   func(*orbax.Checkpoint) error
-	failed int // the step whose error ended it, or noStep
+	c    *Checkpointer
+	op   *operation
+	open openOption
+	// refused is an error of the options.
+	refused error
+	verify  func(*orbax.Checkpoint) error // nil if a load checks enough
+	load    func(*orbax.Checkpoint) error
+	failed  int // the step whose error ended it, or noStep
 }
 
 // newest reads the root, loads the newest intact step, and returns it.
 func (r *resumption) newest(ctx context.Context) (Step, error) {
 	c := r.c
-	if err := c.refresh(ctx); err != nil {
+	if err := r.op.reread(ctx, "list", cmp.Or(c.checkOpen(), r.refused)); err != nil {
 		return Step{}, err
 	}
 	if at, err := c.steps.find(LatestStep); err != nil {
@@ -77,23 +75,17 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 	var passed []Step
 	var errs []error
 	for _, at := range slices.Backward(c.steps.all()) {
-		err := at.Err // its documents are damaged
-		if err == nil {
-			err = r.attempt(ctx, at)
-		}
+		err := r.attempt(ctx, at)
 		switch {
 		case err == nil:
 			for _, step := range passed {
 				c.steps.pass(step)
 			}
 			return at, nil
-		case c.root.hasMoved(ctx, at, err):
-			return at, fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
+		case errors.Is(err, errMoved):
+			return at, err
 		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 			c.steps.damage(at, err)
-		case errors.Is(err, orbax.ErrNotExist): // for example a missing checkpointable; there are steps
-			r.failed = at.Step
-			return at, unfit{err}
 		default:
 			r.failed = at.Step
 			return at, err
@@ -101,7 +93,7 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 		passed, errs = append(passed, at), append(errs, err)
 		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
 	}
-	if err := c.refresh(ctx); err != nil {
+	if err := r.op.reread(ctx, "list", nil); err != nil {
 		return Step{}, err
 	}
 	if slices.ContainsFunc(c.steps.all(), func(step Step) bool { return step.Err == nil }) {
@@ -111,15 +103,39 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 	return Step{}, fmt.Errorf("%w: no step is intact (with orbax.Select, Load takes what is whole of one): %v", fault.ErrCorrupt, errors.Join(errs...))
 }
 
-// attempt loads a step, and verifies it first if necessary.
+// attempt loads a step, and verifies it first if necessary. All processes return the same
+// kind of error: errMoved, one that matches ErrCorrupt, or another one.
 func (r *resumption) attempt(ctx context.Context, at Step) error {
-	_, err := opened(ctx, at.Path, r.open, func(ctx context.Context, ck *orbax.Checkpoint) (any, error) {
-		if r.verify != nil {
-			if err := r.verify(ck); err != nil {
-				return nil, err
-			}
+	if at.Err != nil { // its documents are damaged
+		var err error
+		if r.op.leads() {
+			err = at.Err
 		}
-		return nil, r.load(ck)
-	})
-	return r.c.root.called(err)
+		return r.agree(ctx, at, err)
+	}
+	if r.verify != nil {
+		var err error
+		if r.op.leads() { // one process is enough
+			_, err = opened(ctx, at.Path, r.open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.verify(ck) })
+		}
+		if err := r.agree(ctx, at, err); err != nil {
+			return err
+		}
+	}
+	_, err := opened(ctx, at.Path, r.open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.load(ck) })
+	return r.agree(ctx, at, err)
+}
+
+// agree makes the outcome of a load that of all processes.
+func (r *resumption) agree(ctx context.Context, at Step, err error) error {
+	err = r.c.root.called(err)
+	switch {
+	case err == nil:
+	case r.c.root.hasMoved(ctx, at, err):
+		err = fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
+	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
+	case errors.Is(err, orbax.ErrNotExist): // for example a missing checkpointable; there are steps
+		err = unfit{err}
+	}
+	return r.op.worst(ctx, err)
 }

@@ -33,6 +33,10 @@ type steps struct {
 	ignored []Ignored
 	// none is the error for LatestStep if no step is listed.
 	none error
+	// entries has the names of the entries by path, and version is the number of the last
+	// listing; see listing.
+	entries map[string]string
+	version int
 }
 
 // known is the result of looking at an entry.
@@ -167,8 +171,9 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 	defer s.mu.Unlock()
 	sure = true
 	s.known = make(map[string]known, len(now))
-	s.listed, s.ignored = nil, nil
+	s.listed, s.ignored, s.entries = nil, nil, map[string]string{}
 	for i, k := range now {
+		s.entries[paths[i]] = e.steps[i].info.Name
 		sure = sure && !k.moving
 		s.known[paths[i]] = k
 		if last := len(s.listed) - 1; k.ignored == nil && last >= 0 && s.listed[last].Step == k.step.Step {
@@ -187,7 +192,9 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 	}
 	for _, e := range e.others {
 		if e.Name != layout.RootMetadataDir && !strings.Contains(e.Name, storage.TempMarker) {
-			s.ignored = append(s.ignored, Ignored{s.root.path(e.Name), errNoStepName})
+			path := s.root.path(e.Name)
+			s.entries[path] = e.Name
+			s.ignored = append(s.ignored, Ignored{path, errNoStepName})
 		}
 	}
 	return sure && len(s.listed) > 0, nil

@@ -54,6 +54,10 @@ var ErrHoldsOther error = &class{"the checkpoint holds what is not part of it", 
 // its files were not fetched.
 var ErrNotFetched error = &class{"incomplete checkpoint", ErrIncomplete}
 
+// ErrOlderStep is the error of a save of a step that is older than the newest one of its
+// run.
+var ErrOlderStep = errors.New("older than the newest step")
+
 // IsFinding reports whether err says what a reading found. Any other error means that the
 // reading failed, and that nothing is known.
 func IsFinding(err error) bool {

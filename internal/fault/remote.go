@@ -8,7 +8,7 @@ import (
 // classes are the classes of failure that errors keep on their way to another process.
 var classes = []error{
 	ErrExist, ErrNotExist, ErrBusy, ErrDeletionInProgress, ErrInPlace, ErrNoSpace, ErrNoMemory, ErrLink, ErrInvalidCheckpoint, ErrIncomplete,
-	ErrCorrupt, ErrStructure, ErrShape, ErrDType, ErrLeafType, ErrKeyCollision, ErrReservedName, ErrUnsupported, ErrUsage,
+	ErrCorrupt, ErrStructure, ErrShape, ErrDType, ErrLeafType, ErrKeyCollision, ErrReservedName, ErrUnsupported, ErrUsage, ErrOlderStep,
 }
 
 // ClassesOf returns the names of the classes that err matches, for [Remote].

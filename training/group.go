@@ -1,0 +1,206 @@
+package training
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/multihost"
+)
+
+// The processes of a group make one run together. Each call of a method that decides
+// something, or that reads or writes the root, is an operation of the group, in which the
+// process with rank 0 decides: it alone lists the root, asks the policies, and removes
+// steps. The others get its decisions and its list of steps. A process that fails makes the
+// operation fail in all of them.
+
+// groupOf returns the group of a run, or nil if this process is alone.
+func groupOf(t multihost.Together) *coord.Group {
+	if t.Group == nil || t.Group.Size() == 1 {
+		return nil
+	}
+	return t.Group
+}
+
+// errTogether is the error of an option Together for a save; the group belongs to the run.
+var errTogether = fmt.Errorf("%w: a run has one group; give it to Options.Together, and not to a save", fault.ErrUsage)
+
+// groupSave returns the options of saves that come from the group of the run.
+func (c *Checkpointer) groupSave() []orbax.SaveCheckpointablesOption {
+	if c.options.Together.Group == nil {
+		return nil
+	}
+	return []orbax.SaveCheckpointablesOption{c.options.Together}
+}
+
+// groupLoad returns the options of loads that come from the group of the run.
+func (c *Checkpointer) groupLoad() []orbax.LoadCheckpointablesOption {
+	if c.options.Together.Group == nil {
+		return nil
+	}
+	return []orbax.LoadCheckpointablesOption{c.options.Together}
+}
+
+// operation is a call of a method by all processes of the group. It has no effect if this
+// process is alone.
+type operation struct {
+	c     *Checkpointer
+	op    *coord.Op // nil if this process is alone
+	ended bool
+}
+
+// operation begins an operation. A closed Checkpointer is alone. Everything that may fail
+// comes after it, because the other processes have to know.
+func (c *Checkpointer) operation(what string) *operation {
+	o := &operation{c: c}
+	if c.group != nil && c.checkOpen() == nil {
+		o.op = c.group.Begin(what)
+	}
+	return o
+}
+
+// ofStep begins an operation on a step.
+func (c *Checkpointer) ofStep(what string, step int) *operation {
+	if step == LatestStep {
+		return c.operation(what + " the newest step")
+	}
+	return c.operation(fmt.Sprint(what, " step ", step))
+}
+
+// leads reports whether this process decides.
+func (o *operation) leads() bool { return o.op == nil || o.c.group.Rank() == 0 }
+
+// list returns the list of steps of the process that leads, for the others.
+func (o *operation) list() (l listing) {
+	if o.op != nil {
+		l = o.c.steps.listing()
+	}
+	return l
+}
+
+// reread ends a phase in which the process that leads reads the root.
+func (o *operation) reread(ctx context.Context, phase string, err error) error {
+	l, err := lead(ctx, o, phase, err, func() (listing, error) {
+		if err := o.c.refresh(ctx); err != nil {
+			return listing{}, err
+		}
+		return o.list(), nil
+	})
+	o.c.steps.adopt(l)
+	return err
+}
+
+// tell ends a phase in which the others get the list of steps, as it is, of the process that
+// leads. It is for operations in the background too.
+func (o *operation) tell(ctx context.Context, phase string) error {
+	if o.op == nil {
+		return nil
+	}
+	var own []byte
+	if o.leads() {
+		own = encode(o.list())
+	}
+	doc, err := o.op.Exchange(ctx, phase, own, nil, nil)
+	if err != nil || o.leads() {
+		return err
+	}
+	l, err := decode[listing](doc)
+	o.c.steps.adopt(l)
+	return err
+}
+
+// end ends the operation, and returns err.
+func (o *operation) end(ctx context.Context, err error) error {
+	if o.op == nil || o.ended {
+		return err
+	}
+	o.ended = true
+	return o.op.End(ctx, err)
+}
+
+// message is what a process sends in a phase that lead ends.
+type message struct {
+	// Preempted says that the notice has come; see preemption. The outcome has it if one
+	// process has it.
+	Preempted bool            `json:"preempted,omitempty"`
+	Value     json.RawMessage `json:"value,omitempty"` // of rank 0
+}
+
+// lead ends a phase. err is the outcome so far in this process. If all processes have none,
+// the process that leads calls decide, and all return its results. lead also spreads the
+// notice of preemption, so it is not for operations in the background, whose order among
+// others differs between processes.
+func lead[T any](ctx context.Context, o *operation, phase string, err error, decide func() (T, error)) (v T, _ error) {
+	if o.op == nil {
+		if err == nil {
+			v, err = decide()
+		}
+		return v, err
+	}
+	var panicked any // by a policy of the program
+	merge := func(docs [][]byte) ([]byte, error) {
+		all, err := mergeNotices(docs)
+		if err == nil && o.leads() {
+			o.c.preemption.agree(all.Preempted)
+			panicked = caught(func() { v, err = decide() })
+			if all.Value = encode(v); panicked != nil {
+				err = errPanicked
+			}
+		}
+		return encode(all), err
+	}
+	doc, err := o.op.Exchange(ctx, phase, encode(message{Preempted: o.c.preemption.own()}), err, merge)
+	if panicked != nil {
+		o.end(ctx, errPanicked)
+		panic(panicked)
+	}
+	if err != nil {
+		return v, err
+	}
+	m, err := decode[message](doc)
+	if err != nil {
+		return v, err
+	}
+	if o.leads() {
+		return v, nil
+	}
+	o.c.preemption.agree(m.Preempted)
+	return decode[T](m.Value)
+}
+
+// caught calls f and returns with what it panics.
+func caught(f func()) (panicked any) {
+	defer func() { panicked = recover() }()
+	f()
+	return nil
+}
+
+// mergeNotices returns a message with the notice if one of docs has it.
+func mergeNotices(docs [][]byte) (all message, err error) {
+	for _, doc := range docs {
+		m, err := decode[message](doc)
+		if err != nil {
+			return all, err
+		}
+		all.Preempted = all.Preempted || m.Preempted
+	}
+	return all, nil
+}
+
+func encode(v any) []byte {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // it has only strings, numbers and times
+	}
+	return doc
+}
+
+func decode[T any](doc []byte) (v T, err error) {
+	if err := json.Unmarshal(doc, &v); err != nil {
+		return v, fmt.Errorf("%w: what another process has sent: %w", fault.ErrCorrupt, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,90 @@
+package training
+
+import (
+	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
+)
+
+// listing is the list of steps on its way from rank 0 to the other processes of the group.
+type listing struct {
+	// Version counts the listings. A process ignores one that is older than its own,
+	// because the order of operations in the background is not known.
+	Version int             `json:"version"`
+	Steps   []listedStep    `json:"steps,omitempty"`
+	Ignored []listedIgnored `json:"ignored,omitempty"`
+	None    *listedError    `json:"none,omitempty"` // for LatestStep if there is no step
+}
+
+type listedStep struct {
+	Step    int          `json:"step"`
+	Entry   string       `json:"entry"` // its name in the root
+	Time    time.Time    `json:"time"`
+	Metrics []byte       `json:"metrics,omitempty"`
+	Err     *listedError `json:"error,omitempty"`
+}
+
+type listedIgnored struct {
+	Entry string      `json:"entry"`
+	Err   listedError `json:"error"`
+}
+
+type listedError struct {
+	Text    string   `json:"text"`
+	Classes []string `json:"classes,omitempty"`
+}
+
+func listError(err error) *listedError {
+	if err == nil {
+		return nil
+	}
+	return &listedError{err.Error(), fault.ClassesOf(err)}
+}
+
+func (e *listedError) err() error {
+	if e == nil {
+		return nil
+	}
+	return fault.Remote(e.Text, e.Classes)
+}
+
+// listing returns the list for the other processes.
+func (s *steps) listing() listing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	l := listing{Version: s.version, None: listError(s.none)}
+	for _, at := range s.listed {
+		step := listedStep{Step: at.Step, Entry: s.entries[at.Path], Time: at.Time, Err: listError(at.Err)}
+		if at.Metrics != nil {
+			step.Metrics, _ = layout.EncodePython(at.Metrics) // it comes from such a document
+		}
+		l.Steps = append(l.Steps, step)
+	}
+	for _, i := range s.ignored {
+		l.Ignored = append(l.Ignored, listedIgnored{s.entries[i.Path], *listError(i.Err)})
+	}
+	return l
+}
+
+// adopt makes the list of rank 0 that of this process.
+func (s *steps) adopt(l listing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.Version <= s.version {
+		return
+	}
+	s.version, s.none = l.Version, l.None.err()
+	s.listed, s.ignored = nil, nil
+	for _, at := range l.Steps {
+		step := Step{Step: at.Step, Path: s.root.path(at.Entry), Time: at.Time, Err: at.Err.err()}
+		if at.Metrics != nil {
+			step.Metrics, _ = layout.DecodeJSON(at.Metrics)
+		}
+		s.listed = append(s.listed, step)
+	}
+	for _, i := range l.Ignored {
+		s.ignored = append(s.ignored, Ignored{s.root.path(i.Entry), i.Err.err()})
+	}
+}
