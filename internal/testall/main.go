@@ -33,7 +33,7 @@ const module = "github.com/go-orbax/orbax"
 
 // slow lists the packages whose tests take more than some seconds on two cores. A slow
 // package that is missing here is only tested earlier.
-var slow = []string{"", "/coord/etcd", "/coord/jax", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
+var slow = []string{"", "/coord/etcd", "/coord/jax", "/examples/multihost", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
 
 // timeLimit is the time limit of one package: several times the duration of the slowest
 // package on a machine with two busy cores.
