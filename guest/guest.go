@@ -10,6 +10,7 @@ package guest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/save"
@@ -29,13 +30,14 @@ import (
 // WritePart fails with [orbax.ErrNotExist] if dir does not exist, and with
 // [orbax.ErrExist] if name exists or the checkpoint is complete. While another WritePart
 // of the same name runs, it fails with [orbax.ErrBusy]. If the other program removes or
-// moves dir meanwhile, it fails. It refuses with [orbax.ErrUsage] the options that concern
-// a whole checkpoint: Overwrite, Atomicity, CustomMetadata, Metrics and Together.
+// moves dir meanwhile, it fails too; a temporary directory may then be left in the moved
+// one. It refuses with [orbax.ErrUsage] the options that concern a whole checkpoint:
+// Overwrite, Atomicity, CustomMetadata, Metrics, and multihost.Together with a group.
 //
 // The part has no digests, because these belong to a whole checkpoint. [orbax.Verify]
 // checks it like the checkpointables of Orbax, and its chunks by their checksums.
 func WritePart(ctx context.Context, dir, name string, value any, options ...orbax.SaveCheckpointablesOption) error {
-	return orbax.SaveCheckpointables(ctx, dir, map[string]any{name: value}, append(options, partOption{name})...)
+	return orbax.SaveCheckpointables(ctx, dir, map[string]any{name: value}, append(slices.Clip(options), partOption{name})...)
 }
 
 // partOption makes a save the save of a part.

@@ -14,12 +14,14 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/guest"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/internal/testenv"
+	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/mem"
 )
@@ -128,6 +130,7 @@ func TestRefused(t *testing.T) {
 		"Atomicity":               {dir, "new", state, orbax.Atomicity(orbax.CommitFile), orbax.ErrUsage},
 		"CustomMetadata":          {dir, "new", state, orbax.CustomMetadata(map[string]any{"a": 1}), orbax.ErrUsage},
 		"Metrics":                 {dir, "new", state, orbax.Metrics(map[string]any{"a": 1}), orbax.ErrUsage},
+		"Together":                {dir, "new", state, multihost.Together{Group: coord.InProcess(1)[0]}, orbax.ErrUsage},
 		"another program's files": {bare, "file", state, nil, nil},
 	} {
 		before := orbaxtest.ReadFiles(t, dir)
@@ -233,11 +236,14 @@ func TestEveryDeath(t *testing.T) {
 func TestOwnerGivesUp(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		dir := begun(t)
+		moved := dir + "-moved"
 		writing := failstore.New(storage.Local(), func(op, name string) error {
 			if op == "commit" {
-				must(t, os.RemoveAll(dir))
 				if again {
+					must(t, os.RemoveAll(dir))
 					must(t, os.MkdirAll(filepath.Join(dir, "go_state"), 0o777))
+				} else {
+					must(t, os.Rename(dir, moved))
 				}
 			}
 			return nil
@@ -251,6 +257,8 @@ func TestOwnerGivesUp(t *testing.T) {
 			}
 		} else if _, err := os.Stat(dir); err == nil {
 			t.Error("the directory is back")
+		} else if got := orbaxtest.Names(t, filepath.Join(moved, "go_state")); len(got) > 0 {
+			t.Errorf("the moved directory has the part: %v", got)
 		}
 	}
 }

@@ -42,6 +42,7 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 		grpc.WithUnaryInterceptor(onlyKeys),
 		grpc.WithStreamInterceptor(noStreams),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(), // the job is on this network
 	)
 	if err != nil {
 		return nil, fmt.Errorf("jax: %w", err)

@@ -16,6 +16,28 @@ func WantNoKeys(t *testing.T, c *Client, dirs ...string) {
 	}
 }
 
+// Keys returns the keys in a directory and their values.
+func (c *Client) Keys(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := c.list(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]string{}
+	for _, e := range entries {
+		keys[e.Key] = string(e.Value)
+	}
+	return keys
+}
+
+// SetKey gives a key a value.
+func (c *Client) SetKey(t *testing.T, key, value string) {
+	t.Helper()
+	if err := c.set(t.Context(), key, []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Call makes any call, as this package never does.
 func (c *Client) Call(ctx context.Context, path string) error {
 	var in, out []byte

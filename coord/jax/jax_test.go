@@ -42,8 +42,13 @@ func startService(t *testing.T) *service {
 	s := &service{cmd: cmd, stdin: in}
 	t.Cleanup(func() {
 		in.Close()
-		if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
-			t.Error(err)
+		start := time.Now()
+		err := cmd.Wait()
+		if err != nil && cmd.ProcessState.ExitCode() >= 0 { // it was not killed
+			t.Errorf("the service: %v", err)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("the service takes %v to end", took)
 		}
 		if t.Failed() {
 			t.Log(errs.String())

@@ -98,6 +98,7 @@ func testLost(t *testing.T, s *service) {
 	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
 		for _, rank := range []int{0, 2} {
 			t.Run(fmt.Sprint(name, rank), func(t *testing.T) {
+				t.Parallel()
 				client := s.client(t)
 				group := fmt.Sprint(name, rank)
 				cmd, lines := startChild(t, "member", s.address, group, fmt.Sprint(rank), "3")
@@ -159,24 +160,39 @@ func testLost(t *testing.T, s *service) {
 			})
 		}
 	}
-	t.Run("all killed", func(t *testing.T) {
-		for rank := range 2 {
-			cmd, lines := startChild(t, "member", s.address, "dead", fmt.Sprint(rank), "2")
-			defer func() {
-				for range lines {
-				}
-			}()
-			if rank == 1 {
-				<-lines
-			}
-			defer cmd.Process.Kill()
+	testAllKilled(t, s)
+}
+
+// testAllKilled lets all processes of a group die. The next ones remove what they have
+// left, even if a process that has begun to do so dies too.
+func testAllKilled(t *testing.T, s *service) {
+	client := s.client(t)
+	var dead []*exec.Cmd
+	for rank := range 2 {
+		cmd, lines := startChild(t, "member", s.address, "dead", fmt.Sprint(rank), "2")
+		dead = append(dead, cmd)
+		if rank == 1 {
+			<-lines
 		}
-	})
-	groups := joinAll(t, s, jax.Options{Name: "dead", Size: 2, TTL: ttl})
-	for _, g := range groups {
+	}
+	for _, cmd := range dead {
+		must(t, cmd.Process.Kill())
+	}
+	keys := client.Keys(t, "dead/")
+	if keys["dead/members/places/0"] == "" || len(keys) < 5 {
+		t.Errorf("the dead have left only %v", keys)
+	}
+	client.SetKey(t, "dead/members/burials/"+keys["dead/members/places/0"], "a process that is dead too")
+	client.SetKey(t, "dead/groups/0123/k1", "of an earlier group")
+	for _, g := range joinAll(t, s, jax.Options{Name: "dead", Size: 2, TTL: ttl}) {
+		for key := range client.Keys(t, "dead/groups/") {
+			if strings.HasPrefix(key, "dead/groups/0123") {
+				t.Errorf("there is still %s", key)
+			}
+		}
 		must(t, g.Close())
 	}
-	jax.WantNoKeys(t, s.client(t), "dead/")
+	jax.WantNoKeys(t, client, "dead/")
 }
 
 // If the service ends, in order or not, every process of a group gets to know within its

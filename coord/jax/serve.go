@@ -23,9 +23,9 @@ type Part struct {
 // Serve writes a checkpointable in each checkpoint that the job saves with it, until ctx
 // or the job ends. name is the name of the checkpointable, with which the job has called
 // register of orbax_go.py. For each save, Serve calls write, one at a time; write returns
-// when the part is durable, as guest.WritePart of the root module does. The save of the
-// job waits for that. If write fails, the save fails with the text of the error, and Serve
-// goes on.
+// when the part is durable, as guest.WritePart of the root module does. The part is a
+// pytree, because it is recorded as one. The save of the job waits for it. If write fails,
+// the save fails with the text of the error, and Serve goes on.
 //
 // The context of write ends when the job does not want the part any more, because it has
 // waited too long for example. That write returns nil does not mean that the checkpoint is
@@ -80,11 +80,15 @@ type request struct {
 // protocol is the version of the requests that this package knows.
 const protocol = 1
 
-// donePause is the time between looks whether the job has removed a request that was
-// answered.
-const donePause = 10 * time.Millisecond
+// donePause and maxDonePause are the first and the longest time between looks whether the
+// job has removed a request that was answered.
+const (
+	donePause    = 10 * time.Millisecond
+	maxDonePause = 500 * time.Millisecond
+)
 
 func (s *server) run(ctx context.Context) error {
+	wait := donePause
 	for last := ""; ; {
 		var doc []byte
 		err := s.member.request(ctx, func(ctx context.Context) (err error) {
@@ -99,12 +103,13 @@ func (s *server) run(ctx context.Context) error {
 			return fmt.Errorf("a request that cannot be read: %.200q", doc)
 		}
 		if r.ID == last {
-			if err := pause(ctx, donePause); err != nil {
+			if err := pause(ctx, wait); err != nil {
 				return err
 			}
+			wait = min(2*wait, maxDonePause)
 			continue
 		}
-		last = r.ID
+		last, wait = r.ID, donePause
 		if err := s.serve(ctx, r); err != nil {
 			return err
 		}

@@ -203,6 +203,15 @@ func TestServe(t *testing.T) {
 	write.Store(&normal)
 	want(4, nil, "saved 4")
 
+	inPlace := func(ctx context.Context, p jax.Part) error {
+		if p.Dir != j.path(7) {
+			t.Errorf("the directory of a save by the marker file is %s", p.Dir)
+		}
+		return writePart(ctx, p)
+	}
+	write.Store(&inPlace)
+	want(7, map[string]any{"commit_file": true}, "saved 7")
+
 	ending := func(ctx context.Context, p jax.Part) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	write.Store(&ending)
 	want(5, nil, `failed 5 GoPartError checkpointable 'go_state': the Go process is ending`)
@@ -267,12 +276,12 @@ func workerJob(args []string) error {
 
 // A Go process beside a job of two processes saves its part in each of 20 steps. It is
 // killed in one of them, which is not committed, and fails in another one. In a third one
-// another Go process takes the place of the killed one in time. Orbax alone loads all
-// steps that are committed.
+// another Go process takes the place of the killed one in time, and one is committed by
+// the marker file. Orbax alone loads all steps that are committed.
 func TestTwentySteps(t *testing.T) {
 	testenv.NeedLong(t, "starts three processes of JAX")
 	j := startJob(t, 2)
-	const deadly, failing, rescued = 7, 12, 15
+	const deadly, failing, rescued, marked = 7, 12, 15, 17
 	worker, _ := startChild(t, "worker", j.address, fmt.Sprint(deadly), fmt.Sprint(failing))
 	j.up()
 	committed := 0
@@ -280,7 +289,7 @@ func TestTwentySteps(t *testing.T) {
 	for step := 1; step <= 20; step++ {
 		start := time.Now()
 		want := fmt.Sprint("saved ", step)
-		options := map[string]any{"dead_after": 4}
+		options := map[string]any{"dead_after": 4, "commit_file": step == marked}
 		restarted := make(chan struct{})
 		switch step {
 		case deadly:
@@ -329,9 +338,16 @@ func TestTwentySteps(t *testing.T) {
 		}
 	}
 	t.Logf("%d steps, %v each", committed, took/time.Duration(max(1, committed)))
+	start := time.Now()
 	for _, p := range j.processes {
 		must(t, p.in.Close())
 	}
+	for i, p := range j.processes { // the Go process, which is there, does not keep them
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("process %d of the job ends with %v", i, err)
+		}
+	}
+	t.Logf("the job ends within %v", time.Since(start))
 	for verb, want := range map[string]string{"ls": "go_state/cursor", "verify": "4 leaves"} {
 		out, err := exec.Command("go", "run", "github.com/go-orbax/orbax/cmd/orbax", verb, j.path(20)).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), want) {

@@ -29,6 +29,8 @@ for line in sys.stdin:
   registry = orbax_go.register(ocp.handlers.local_registry(), 'go_state', timeout=c.get('timeout', 60), dead_after=c.get('dead_after', 30))
   context = ocp.Context()
   context.checkpointables.registry = registry
+  if c.get('commit_file'):
+    context.atomicity.mode = ocp.options.AtomicityMode.COMMIT_FILE
   try:
     with context:
       items = {'state': state, 'go_state': orbax_go.GoPart()}
