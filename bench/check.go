@@ -84,6 +84,9 @@ func (r *report) judge() {
 	for _, in := range r.Incremental {
 		in.judge(&all)
 	}
+	for _, t := range r.Together {
+		t.judge(&all)
+	}
 	slices.SortStableFunc(all, func(a, b goal) int { return a.Number - b.Number })
 	r.Goals = all
 }

@@ -70,15 +70,16 @@ def shape(job, itemsize):
 
 
 class Orbax:
-    def __init__(self, how):
+    def __init__(self, job):
         global jax, ocp, ml_dtypes
+        how = job["how"]
         import jax
         import ml_dtypes
         import orbax.checkpoint.experimental.v1 as ocp
 
         self.jax = how == "jax"
         context = ocp.Context()
-        context.array.saving.use_compression = how != "uncompressed"
+        context.array.saving.use_compression = not how.endswith("uncompressed")
         context.__enter__()
 
     def leaf(self, job, data):
@@ -105,14 +106,36 @@ class Orbax:
         return np.asarray(a)
 
 
+class OrbaxTogether(Orbax):
+    """One of several processes that save together; see together.go."""
+
+    def __init__(self, job):
+        os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+        super().__init__(job)
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(job["coordinator"], job["size"], job.get("rank", 0))
+        mesh = jax.sharding.Mesh(np.array(jax.devices()), ("x",))
+        self.sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+
+    def put(self, a):
+        # A copy, because JAX would keep all of an array for a part of it.
+        return jax.make_array_from_callback(a.shape, self.sharding, lambda i: a[i].copy())
+
+    def leaf(self, job, data):
+        return self.put(super().leaf(job, data))
+
+    def small(self):
+        return {"a": self.put(np.zeros((64, 64), np.float32))}
+
+
 class Torch:
     """What DCP and safetensors have in common."""
 
-    def __init__(self, how):
+    def __init__(self, job):
         global torch
         import torch
 
-        self.how = how
+        self.how = job["how"]
 
     def leaf(self, job, data):
         t = torch.from_numpy(data).view(torch.bfloat16 if job["case"]["dtype"] == "bfloat16" else torch.float32)
@@ -129,8 +152,8 @@ class Torch:
 
 
 class DCP(Torch):
-    def __init__(self, how):
-        super().__init__(how)
+    def __init__(self, job):
+        super().__init__(job)
         global distributed
         import torch.distributed.checkpoint as distributed
 
@@ -147,8 +170,8 @@ class DCP(Torch):
 
 
 class Safetensors(Torch):
-    def __init__(self, how):
-        super().__init__(how)
+    def __init__(self, job):
+        super().__init__(job)
         global safe
         import safetensors as safe
         import safetensors.numpy
@@ -180,6 +203,8 @@ def warm_up(job, lib):
     path = os.path.join(job["scratch"], "warm-up")
     lib.save(path, lib.small())
     lib.load(path)
+    if job.get("size"):  # others may still read it
+        return
     shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
@@ -242,5 +267,5 @@ def do(job, lib):
 
 programs = {"orbax": Orbax, "dcp": DCP, "safetensors": Safetensors}
 job = json.loads(sys.stdin.readline())
-result = do(job, programs[job["program"]](job["how"]))
+result = do(job, (OrbaxTogether if job.get("size") else programs[job["program"]])(job))
 answers.write(json.dumps(result) + "\n")

@@ -5,7 +5,7 @@
 //	go run ./bench -dir /mnt/fast -n 7 -python ~/venv/bin/python -json result.json -svg result.svg
 //
 // Every measurement runs in its own process, except that those of incremental saves share
-// one. The methods take turns, in one order and then in the reverse, so that a machine
+// one, and that those of saves by several processes have several. The methods take turns, in one order and then in the reverse, so that a machine
 // that is slow for a while is slow for all. docs/performance.md describes the
 // measurements.
 package main
@@ -47,7 +47,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	growth := flags.String("growth", "1000x1KiB,10000x1KiB,100000x1KiB;16x16MiB,64x16MiB,256x16MiB,1024x16MiB",
 		"`series` of growing cases, separated by semicolons")
 	runs := flags.String("incremental", "64x16MiB,64x16MiB:bfloat16", "states of runs of which one array changes from step to step, as -cases")
-	only := flags.String("only", "", "measure only this `part`: cases, growth or incremental")
+	many := flags.String("together", "64x16MiB", "states that four processes save together, as -cases")
+	only := flags.String("only", "", "measure only this `part`: cases, growth, incremental or together")
 	rows := flags.String("rows", "", "measure only rows, such as \"load, cold: Go\", that match this regular `expression`")
 	python := flags.String("python", "", "Python `interpreter` that has packages of requirements.txt; without it what needs them is left out")
 	file := flags.String("json", "", "write everything that was measured to this `file`")
@@ -79,23 +80,29 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	several, err := parseTogether(*many)
+	if err != nil {
+		return err
+	}
 	switch *only {
 	case "":
 	case "cases":
-		growing, changing = nil, nil
+		growing, changing, several = nil, nil, nil
 	case "growth":
-		cases, changing = nil, nil
+		cases, changing, several = nil, nil, nil
 	case "incremental":
-		cases, growing = nil, nil
+		cases, growing, several = nil, nil, nil
+	case "together":
+		cases, growing, changing = nil, nil, nil
 	default:
-		return fmt.Errorf("-only %s: want cases, growth or incremental", *only)
+		return fmt.Errorf("-only %s: want cases, growth, incremental or together", *only)
 	}
 	r := &runner{dir: *dir, python: *python, rows: pattern, rounds: *rounds, log: log, start: time.Now()}
 	report := newReport(*rounds)
 	if *from != "" {
 		err = report.readJSON(*from)
 	} else {
-		err = r.measureAll(ctx, report, cases, growing, changing)
+		err = r.measureAll(ctx, report, cases, growing, changing, several)
 	}
 	if err != nil {
 		return err

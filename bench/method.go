@@ -34,6 +34,11 @@ type job struct {
 	Data    string    `json:"data"`    // file with the values
 	Path    string    `json:"path"`    // checkpoint to write or read
 	Scratch string    `json:"scratch"` // directory for a checkpoint to warm up with
+	// Rank and Size say which of several processes that save together does the job, and
+	// Coordinator is the address at which they agree; Size is 0 for a single process.
+	Rank        int    `json:"rank,omitempty"`
+	Size        int    `json:"size,omitempty"`
+	Coordinator string `json:"coordinator,omitempty"`
 }
 
 // program is the program that does the work.
@@ -79,12 +84,16 @@ const (
 	howVerify    = "verify"
 
 	howWhole = "whole"
+
+	howTogether = "together" // several processes; Orbax too
 )
 
 // Options of the other programs' saves.
 const (
 	howRaw = "uncompressed"
 	howJAX = "jax"
+
+	howTogetherRaw = "together, uncompressed"
 )
 
 const (
@@ -122,6 +131,10 @@ const (
 	whoReuse     = "Go, ReuseSnapshot"
 	whoVerified  = "Go, verified"
 	whoExchange  = "Go, Orbax's files"
+
+	whoTogether      = "Go, 4 processes"
+	whoOrbaxTogether = "Orbax, 4 processes"
+	whoRawTogether   = "Orbax, uncompressed, 4 processes"
 
 	whoWhole   = "Go, whole"
 	whoFirst   = "Go, first that shares"

@@ -92,6 +92,9 @@ func keep(memory any) func(*sample) error {
 }
 
 func (j job) prepareSave(ctx context.Context) (task, error) {
+	if j.Size > 0 {
+		return j.prepareTogether(ctx)
+	}
 	state, err := j.filled()
 	return task{
 		work:  func(*sample) error { return orbax.Save(ctx, j.Path, state, j.saveOptions()...) },

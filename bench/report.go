@@ -34,6 +34,11 @@ func (r *report) write(out io.Writer) error {
 			return err
 		}
 	}
+	for _, t := range r.Together {
+		if err := t.write(out); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintln(out)
 	if len(r.Goals) == 0 {
 		fmt.Fprintln(out, "no goals: none is for what was measured; docs/performance.md says what each is for")

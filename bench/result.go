@@ -20,6 +20,7 @@ type report struct {
 	Cases       []*caseResult     `json:"cases"`
 	Growth      []*series         `json:"growth"`
 	Incremental []*incremental    `json:"incremental,omitempty"`
+	Together    []*together       `json:"together,omitempty"`
 	Goals       []goal            `json:"goals"`
 }
 

@@ -82,7 +82,7 @@ func (r *runner) missing(p program) string {
 }
 
 // measureAll fills the report. It works in a new directory, which it removes at the end.
-func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series, changing []*incremental) error {
+func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCase, growing []*series, changing []*incremental, several []*together) error {
 	if err := r.checkRows(cases); err != nil {
 		return err
 	}
@@ -115,6 +115,12 @@ func (r *runner) measureAll(ctx context.Context, report *report, cases []benchCa
 		}
 	}
 	report.Incremental = changing
+	for _, t := range several {
+		if err := r.measureTogether(ctx, t); err != nil {
+			return fmt.Errorf("together: %s: %w", t.Case.Name, err)
+		}
+	}
+	report.Together = several
 	report.Took = time.Since(r.start).Seconds()
 	return nil
 }
@@ -257,7 +263,12 @@ func (r *runner) save(ctx context.Context, j job) (s sample, err error) {
 	if j.Op == opDD {
 		return dd(ctx, j.Path, j.Case.total())
 	}
-	if s, err = r.child(ctx, j, nil); err == nil && j.Op == opSave {
+	if j.How == howTogether || j.How == howTogetherRaw {
+		s, err = r.together(ctx, j)
+	} else {
+		s, err = r.child(ctx, j, nil)
+	}
+	if err == nil && j.Op == opSave {
 		err = eachFile(j.Path, func(f *os.File) error {
 			info, err := f.Stat()
 			if err == nil {

@@ -27,7 +27,7 @@ func TestProgram(t *testing.T) {
 	file, plot := filepath.Join(results, "result.json"), filepath.Join(results, "result.svg")
 	var out, log strings.Builder
 	err := run(t.Context(), []string{
-		"-dir", dir, "-n", "2", "-cases", "4x64KiB,2x1MiB:bfloat16", "-growth", "2x4KiB,5x4KiB;1x1MiB", "-incremental", "3x64KiB", "-json", file, "-svg", plot,
+		"-dir", dir, "-n", "2", "-cases", "4x64KiB,2x1MiB:bfloat16", "-growth", "2x4KiB,5x4KiB;1x1MiB", "-incremental", "3x64KiB", "-together", "3x1MiB", "-json", file, "-svg", plot,
 	}, &out, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &log)
@@ -36,8 +36,11 @@ func TestProgram(t *testing.T) {
 	if err := got.readJSON(file); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 || len(got.Incremental) != 1 {
-		t.Fatalf("%d cases, %d series, %d runs; want 2, 2 of which the first has 2, and 1", len(got.Cases), len(got.Growth), len(got.Incremental))
+	if len(got.Cases) != 2 || len(got.Growth) != 2 || len(got.Growth[0].Cases) != 2 || len(got.Incremental) != 1 || len(got.Together) != 1 {
+		t.Fatalf("%d cases, %d series, %d runs, %d states saved together; want 2, 2 of which the first has 2, 1 and 1", len(got.Cases), len(got.Growth), len(got.Incremental), len(got.Together))
+	}
+	if r := got.Together[0].row(groupSave, whoTogether); r == nil || len(r.Samples) != 2 || got.Together[0].stored(r).Max > 1.02 {
+		t.Errorf("saved together: %+v", r)
 	}
 	for _, c := range append(got.Cases, got.Growth[0].Cases...) {
 		for _, r := range c.Rows {
@@ -52,7 +55,7 @@ func TestProgram(t *testing.T) {
 	if rest, _ := os.ReadDir(dir); len(rest) > 0 {
 		t.Errorf("left behind: %v", rest)
 	}
-	for _, want := range []string{groupSave, groupInto, groupAgain, whoReuse, whoSafe + " ", "needs safetensors", "to the first", whoChanged} {
+	for _, want := range []string{groupSave, groupInto, groupAgain, whoReuse, whoSafe + " ", "needs safetensors", "to the first", whoChanged, whoTogether} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the tables lack %q:\n%s", want, &out)
 		}
