@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/zarr"
@@ -92,11 +93,7 @@ func TestGoToJob(t *testing.T) {
 		saveShards(t, c.processes, path, c.tree, orbax.Storage(c.storage))
 		want := c.tree.plain().inPython()
 		mustEqual(t, "Python, into NumPy arrays", asNumPy(want), asNumPy(pyLoad(t, path, request{"kind": "np", "tree": asNumPy(want)})))
-		empty := c.target.mapLeaves(func(l *node) *node {
-			l.Data = make([]byte, len(l.Data))
-			return l
-		})
-		checkJobLoad(t, c.target, jobLoad(t, n, path, request{"kind": "tree", "tree": empty}))
+		checkJobLoad(t, c.target, jobLoad(t, n, path, request{"kind": "tree", "tree": zeroed(c.target)}))
 		checkGoSave(t, path, c.tree)
 	})
 }
@@ -125,6 +122,39 @@ func TestGoDTypesToJob(t *testing.T) {
 			checkJobLoad(t, tree.plain(), jobLoad(t, n, path, nil))
 			checkJobSave(t, path, tree)
 		}
+	})
+}
+
+// TestLargeGoToJob saves arrays of which a process writes several chunks.
+func TestLargeGoToJob(t *testing.T) {
+	testenv.NeedLong(t, "it moves many megabytes through JSON")
+	eachJob(t, func(t *testing.T, n int) {
+		ids := jobDevices(4)
+		tree, target := dict(), dict()
+		for name, spec := range map[string][]any{"replicas": {}, "rows": {"x"}, "columns": {nil, []any{"y", "x"}}} {
+			values := make([]float32, 2<<20)
+			for i := range values {
+				values[i] = float32(i + len(tree.Kids))
+			}
+			l := arrayNode("jax", array.Of(values, 1024, 2048))
+			l.Sharding = &mesh{Mesh: []int{2, 4}, Axes: []string{"x", "y"}, Spec: spec, Devices: ids}
+			into := *l
+			into.Sharding = &mesh{Mesh: []int{localDevices, n}, Axes: []string{"x", "y"}, Spec: []any{"y", "x"}, Devices: jobDevices(n)}
+			tree.Keys, tree.Kids = append(tree.Keys, name), append(tree.Kids, l)
+			target.Keys, target.Kids = append(target.Keys, name), append(target.Kids, &into)
+		}
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		saveShards(t, 4, path, tree, orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(1)}}))
+		checkJobLoad(t, target, jobLoad(t, n, path, request{"kind": "tree", "tree": zeroed(target)}))
+		checkGoSave(t, path, tree)
+	})
+}
+
+// zeroed returns the tree with zeros as data.
+func zeroed(tree *node) *node {
+	return tree.mapLeaves(func(l *node) *node {
+		l.Data = make([]byte, len(l.Data))
+		return l
 	})
 }
 

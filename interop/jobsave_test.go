@@ -69,6 +69,9 @@ func drawJobTree(g *treeGen) jobTree {
 	if size := rapid.SampledFrom([]int{0, 0, 64, 1000}).Draw(g.t, "chunk bytes"); size > 0 {
 		c.options["chunk_byte_size"] = size
 	}
+	if len(c.options) == 0 && g.pick("data files", 2) == 0 {
+		c.options["ocdbt_target_data_file_size"] = 500
+	}
 	g.files = c.options["use_ocdbt"] == false
 	c.tree = dict("any", g.tree())
 	for i := range 6 {
@@ -103,6 +106,26 @@ func TestJobDTypes(t *testing.T) {
 			checkJobSave(t, path, tree)
 			loadShards(t, path, 3, 1)
 		}
+	})
+}
+
+// TestOldJobToGo saves random trees with a job and the v0 API: into a flat checkpoint, and
+// as the step of a run.
+func TestOldJobToGo(t *testing.T) {
+	jobCases(t, drawJobTree, func(t *testing.T, n int, c jobTree) {
+		c.tree.Keys, c.tree.Kids = c.tree.Keys[1:], c.tree.Kids[1:] // without what is not in shards
+		req := request{"tree": c.tree, "use_zarr3": c.options["use_zarr3"] == nil, "use_ocdbt": c.options["use_ocdbt"] == nil}
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		saved := path
+		if c.seed%2 == 0 {
+			req["step"], saved = 3, filepath.Join(path, "3")
+		}
+		req["path"] = path
+		if _, err := callJob[struct{}](t.Context(), n, "v0_save", req); err != nil {
+			t.Fatal(err)
+		}
+		checkJobSave(t, saved, c.tree)
+		loadShards(t, saved, 3, c.seed)
 	})
 }
 
