@@ -74,7 +74,8 @@ type Group struct {
 
 	driver Driver
 	mu     sync.Mutex
-	begun  int // number of operations
+	begun  int      // number of operations
+	left   []string // prefixes of keys that operations have left
 }
 
 // NewGroup returns the group of a driver. It has no effect on other processes.
@@ -89,6 +90,25 @@ func (g *Group) Rank() int { return g.driver.Rank() }
 
 // Size returns the number of processes in the group.
 func (g *Group) Size() int { return g.driver.Size() }
+
+// leave notes that an operation has left keys, because a process may still wait for them.
+func (g *Group) leave(prefix string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = append(g.left, prefix)
+}
+
+// remove removes the keys of an operation that all processes have ended. With it go those
+// of earlier ones: who was late then is here now.
+func (g *Group) remove(ctx context.Context, prefix string) {
+	g.mu.Lock()
+	prefixes := append(g.left, prefix)
+	g.left = nil
+	g.mu.Unlock()
+	for _, p := range prefixes {
+		_ = g.driver.Delete(ctx, p)
+	}
+}
 
 // Close leaves the group; for the other processes this process is lost then. Operations
 // must have ended before.

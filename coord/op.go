@@ -25,6 +25,7 @@ type Op struct {
 	what  string
 	key   string // prefix of the keys
 	phase int
+	ended map[int]bool // the children that have ended the operation before this process
 }
 
 // Begin begins an operation. what describes it in errors, and must be the same in all
@@ -38,7 +39,7 @@ func (g *Group) Begin(what string) *Op {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.begun++
-	return &Op{group: g, what: what, key: fmt.Sprintf("op/%d/", g.begun)}
+	return &Op{group: g, what: what, key: fmt.Sprintf("op/%d/", g.begun), ended: map[int]bool{}}
 }
 
 // Agree ends a phase. err is the outcome of the phase in this process. Agree returns nil
@@ -72,6 +73,7 @@ func (o *Op) exchange(ctx context.Context, phase string, value []byte, err error
 		o.announce(ctx, x, &own)
 	}
 	reports, err := x.collect(ctx)
+	o.noteEnded(reports)
 	if err == nil {
 		own.merge(reports, merge, x.rank)
 		sent := own
@@ -95,6 +97,15 @@ func (o *Op) exchange(ctx context.Context, phase string, value []byte, err error
 	return own.Value, own.err()
 }
 
+// noteEnded notes the processes that have ended the operation.
+func (o *Op) noteEnded(reports []report) {
+	for _, r := range reports {
+		if r.Phase == endPhase && r.What == o.what && !r.Lacks {
+			o.ended[r.rank] = true
+		}
+	}
+}
+
 // End ends the operation and removes what it has left in the coordination service. It
 // returns err, the outcome of the operation in this process, which it does not change.
 // Once it has returned, a process may leave the group without harm to the others.
@@ -108,21 +119,37 @@ func (o *Op) End(ctx context.Context, err error) error {
 	defer cancel()
 	x := newExchange(ctx, o, endPhase)
 	own := report{What: o.what, Phase: x.phase}
-	if shared := new(Error); err != nil && !(errors.As(err, &shared) && shared.What == o.what) {
+	switch shared := new(Error); {
+	case err == nil:
+	case !errors.As(err, &shared) || shared.What != o.what:
 		own.fail(x.rank, err) // the others do not know it
+	case shared.Unknown:
+		own.fail(x.rank, shared.Failures[0].Err)
 	}
-	x.adopt = true
+	x.adopt, x.ended = true, o.ended
 	reports, cerr := x.collect(ctx)
 	own.merge(reports, nil, x.rank)
-	elsewhere := slices.ContainsFunc(reports, func(r report) bool { return !r.Lacks && (r.Phase != x.phase || len(r.Failures) > 0) })
 	switch {
 	case cerr != nil:
-	case x.rank > 0 || elsewhere: // a process in another phase waits for its outcome
+	case x.rank > 0 || slices.ContainsFunc(reports, x.mayWait):
 		_ = x.send(ctx, &own)
+		if x.rank == 0 {
+			o.group.leave(o.key)
+		}
 	default: // every other process is here, or will not come any more
-		_ = x.driver.Delete(ctx, o.key)
+		o.group.remove(ctx, o.key)
 	}
 	return err
+}
+
+// mayWait reports whether a process may still wait for the outcome of a phase: it is in an
+// earlier phase, or late, or one below it is.
+func (x *exchange) mayWait(r report) bool {
+	if r.Lacks {
+		lost := new(LostError)
+		return !errors.As(r.local[r.rank], &lost)
+	}
+	return r.Phase != x.phase || len(r.Failures) > 0
 }
 
 // endPhase is the phase of End.
@@ -145,8 +172,10 @@ type exchange struct {
 	// whom it has waited.
 	up, down time.Time
 	grace    time.Duration
-	// adopt says that the children of a lost process report to its parent.
+	// adopt says that the children of a process that is lost, or has ended the operation
+	// already, report to its parent.
 	adopt bool
+	ended map[int]bool
 }
 
 func newExchange(ctx context.Context, o *Op, phase string) *exchange {
@@ -194,9 +223,12 @@ func (x *exchange) below(ctx context.Context, rank int) []report {
 	var group sync.WaitGroup
 	for i := range reports {
 		group.Go(func() {
-			r := x.await(ctx, first+i)
-			reports[i] = []report{r}
-			if x.adopt && r.Lacks {
+			lacks := x.ended[first+i]
+			if !lacks {
+				r := x.await(ctx, first+i)
+				reports[i], lacks = []report{r}, r.Lacks
+			}
+			if x.adopt && lacks {
 				reports[i] = append(reports[i], x.below(ctx, first+i)...)
 			}
 		})
