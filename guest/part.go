@@ -128,11 +128,11 @@ func (p *part) Publish(ctx context.Context, plan *save.Plan) error {
 func (p *part) Stage() storage.Stage { return p.stage }
 
 // Abort removes everything that was written.
-func (p *part) Abort(error) error {
+func (p *part) Abort(why error) error {
 	if p.stage == nil {
-		return nil
+		return why
 	}
-	return p.stage.Abort()
+	return errors.Join(why, p.stage.Abort())
 }
 
 // itemFiles is a stage that becomes the directory of an item, for a writer that puts the

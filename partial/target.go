@@ -201,9 +201,9 @@ func (p *newPart) Publish(ctx context.Context, plan *save.Plan) error {
 func (p *newPart) Stage() storage.Stage { return p.stage }
 
 // Abort gives up the stage, if it has been begun.
-func (p *newPart) Abort(error) error {
+func (p *newPart) Abort(why error) error {
 	if p.stage == nil {
-		return nil
+		return why
 	}
-	return p.stage.Abort()
+	return errors.Join(why, p.stage.Abort())
 }

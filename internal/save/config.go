@@ -43,7 +43,7 @@ type Config struct {
 }
 
 // target returns the target of the save.
-func (c *Config) target(at Place) Target {
+func (c *Config) target(ctx context.Context, at Place) Target {
 	var t Target
 	if c.Target != nil {
 		t = c.Target(at)
@@ -51,7 +51,7 @@ func (c *Config) target(at Place) Target {
 		t = newWhole(at, c)
 	}
 	if c.Group != nil && c.Group.Size() > 1 {
-		return newTogether(c.Group, at, t)
+		return newTogether(ctx, c.Group, at, t)
 	}
 	return t
 }

@@ -48,7 +48,7 @@ func Begin(ctx context.Context, e *transfer.Engine, path string, values map[stri
 		return nil, err
 	}
 	p := newPlan(ctx, e, Place{Location: at}, c)
-	s := &Saving{plan: p, target: c.target(p.Place)}
+	s := &Saving{plan: p, target: c.target(ctx, p.Place)}
 	if err == nil {
 		err = s.check(ctx, values)
 	}
@@ -61,10 +61,7 @@ func Begin(ctx context.Context, e *transfer.Engine, path string, values map[stri
 	if err == nil {
 		return s, nil
 	}
-	if aerr := s.target.Abort(err); aerr != nil {
-		err = errors.Join(err, aerr)
-	}
-	return nil, err
+	return nil, s.target.Abort(err)
 }
 
 func newPlan(ctx context.Context, e *transfer.Engine, place Place, c *Config) *Plan {
@@ -197,7 +194,7 @@ func (s *Saving) Run(ctx context.Context) error {
 	}
 	if err != nil {
 		p.Engine.Meter.Begin(transfer.Committing, 0)
-		return errors.Join(err, s.target.Abort(err))
+		return s.target.Abort(err)
 	}
 	p.Meta.CommitTime = time.Now()
 	return s.target.Publish(ctx, p)

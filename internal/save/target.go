@@ -37,7 +37,8 @@ type Target interface {
 	// the error matches ErrInPlace.
 	Publish(ctx context.Context, p *Plan) error
 	// Abort undoes Claim and Open, if they have begun anything. why is the error of the
-	// save.
+	// step that has failed. Abort returns the error of the save, which says what has failed
+	// besides.
 	Abort(why error) error
 }
 

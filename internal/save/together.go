@@ -20,15 +20,20 @@ import (
 //
 //	plan     all save the same tree in the same way
 //	claim    process 0 has claimed the place
-//	open     process 0 has begun the stage, and passes its ticket on
+//	open     process 0 has begun the stage
 //	written  every process has written its part
 //	commit   process 0 has merged the parts and committed the stage
+//
+// Process 0 passes the ticket of the stage on as soon as it has one. From then on the others
+// can end the stage if process 0 is lost.
 type together struct {
 	owner   Target // used by process 0 alone
 	place   Place
 	group   *coord.Group
+	what    string // names the operation
 	op      *coord.Op
-	phase   string // the next one
+	ctx     context.Context // of the save
+	phase   string          // the next one
 	items   []*Item
 	options string // of the save
 	ticket  string
@@ -39,8 +44,10 @@ type together struct {
 
 // newTogether begins the operation. A process that fails before its target is made would
 // leave the others waiting, so nothing may fail before.
-func newTogether(group *coord.Group, at Place, owner Target) *together {
-	return &together{owner: owner, place: at, group: group, op: group.Begin("the save of " + at.Name), phase: planPhase}
+func newTogether(ctx context.Context, group *coord.Group, at Place, owner Target) *together {
+	t := &together{owner: owner, place: at, group: group, what: "the save of " + at.Name, ctx: ctx, phase: planPhase}
+	t.op = group.Begin(t.what)
+	return t
 }
 
 const (
@@ -82,23 +89,32 @@ func (t *together) Claim(ctx context.Context, p *Plan) error {
 		err = t.owner.Claim(ctx, p)
 	}
 	t.phase = openPhase
-	return t.op.Agree(ctx, claimPhase, err)
+	return t.passTicket(ctx, claimPhase, err)
+}
+
+// passTicket ends a phase in which process 0 may have begun the stage.
+func (t *together) passTicket(ctx context.Context, phase string, err error) error {
+	var ticket []byte
+	if t.first() && err == nil && t.owner.Stage() != nil {
+		ticket = []byte(t.owner.Stage().Ticket())
+	}
+	ticket, err = t.op.Exchange(ctx, phase, ticket, err, nil)
+	if err == nil {
+		t.ticket = string(ticket)
+	}
+	return err
 }
 
 // Open begins the stage or joins it. The context of the writing ends if another process
 // fails.
 func (t *together) Open(ctx context.Context, p *Plan) (_ context.Context, files storage.Files, err error) {
-	var ticket []byte
 	if t.first() {
-		if _, files, err = t.owner.Open(ctx, p); err == nil {
-			ticket = []byte(t.owner.Stage().Ticket())
-		}
+		_, files, err = t.owner.Open(ctx, p)
 	}
 	t.phase = writtenPhase
-	if ticket, err = t.op.Exchange(ctx, openPhase, ticket, err, nil); err != nil {
+	if err = t.passTicket(ctx, openPhase, err); err != nil {
 		return nil, nil, err
 	}
-	t.ticket = string(ticket)
 	if !t.first() {
 		if t.joined, err = t.place.Store.Join(ctx, t.ticket); err != nil {
 			return nil, nil, err
@@ -121,21 +137,41 @@ func (t *together) Publish(ctx context.Context, p *Plan) error {
 	}
 	all, err := t.agreeWritten(ctx, digests, err)
 	if err != nil {
-		return errors.Join(err, t.giveUp(ctx, err))
+		return t.giveUp(ctx, err)
 	}
+	inPlace := false
 	if t.first() {
 		err = t.publish(ctx, p, all)
+		inPlace = err == nil || errors.Is(err, fault.ErrInPlace)
+		if inPlace { // the others get to know it, although ctx may have ended
+			patient, cancel := t.patient(ctx)
+			defer cancel()
+			ctx = patient
+		}
 	}
 	if err = t.op.Agree(ctx, commitPhase, err); err != nil && !t.first() {
+		inPlace = t.published(err)
 		err = errors.Join(err, t.revoke(ctx, err))
 	}
+	if err != nil && inPlace && !errors.Is(err, fault.ErrInPlace) {
+		err = fmt.Errorf("%w, but: %w", fault.ErrInPlace, err)
+	}
 	return t.op.End(ctx, err)
+}
+
+// published reports whether process 0 has published the checkpoint although the phase of
+// the commit has failed with err.
+func (t *together) published(err error) bool {
+	shared := new(coord.Error)
+	return errors.As(err, &shared) && !shared.Unknown &&
+		!slices.ContainsFunc(shared.Failures, func(f *coord.Failure) bool { return f.Rank == 0 })
 }
 
 // agreeWritten ends the phase of the writing and its watch.
 func (t *together) agreeWritten(ctx context.Context, digests []byte, err error) ([][]byte, error) {
 	if t.cancel != nil {
-		if shared := new(coord.Error); err != nil && errors.As(context.Cause(t.watched), &shared) {
+		// The context of the caller may have ended too.
+		if err != nil && errors.As(context.Cause(t.watched), new(*coord.Error)) {
 			err = coord.ErrStopped
 		}
 		t.cancel()
@@ -147,9 +183,8 @@ func (t *together) agreeWritten(ctx context.Context, digests []byte, err error) 
 // publish merges what the processes have written, and publishes it. digests are those of
 // the others.
 func (t *together) publish(ctx context.Context, p *Plan, digests [][]byte) error {
-	err := t.merge(ctx, p, digests)
-	if err != nil {
-		return errors.Join(err, t.owner.Abort(err))
+	if err := t.merge(ctx, p, digests); err != nil {
+		return t.owner.Abort(err)
 	}
 	return t.owner.Publish(ctx, p)
 }
@@ -190,29 +225,39 @@ func (t *together) Stage() storage.Stage { return t.owner.Stage() }
 // Abort makes the other processes fail too, if they do not know the failure already, and
 // removes what was written.
 func (t *together) Abort(why error) error {
-	ctx := context.Background()
-	if shared := new(coord.Error); !errors.As(why, &shared) {
-		if errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded) {
-			limited, cancel := context.WithTimeout(ctx, cancelTimeout)
-			defer cancel()
-			ctx = limited
-		}
-		if t.phase == writtenPhase {
-			_, why = t.agreeWritten(ctx, nil, why)
-		} else {
-			why = t.op.Agree(ctx, t.phase, why)
-		}
+	ctx, cancel := t.patient(t.ctx)
+	defer cancel()
+	if shared := new(coord.Error); errors.As(why, &shared) && shared.What == t.what {
+		return t.giveUp(ctx, why)
 	}
-	return t.giveUp(ctx, why)
+	stopped := t.watched != nil && errors.As(context.Cause(t.watched), new(*coord.Error))
+	var err error
+	if t.phase == writtenPhase {
+		_, err = t.agreeWritten(ctx, nil, why)
+	} else {
+		err = t.op.Agree(ctx, t.phase, why)
+	}
+	if !stopped && !errors.Is(err, why) { // many have failed, or this process does not know the outcome
+		err = errors.Join(why, err)
+	}
+	return t.giveUp(ctx, err)
 }
 
 // cancelTimeout is how long a process whose context has ended waits for the others to give
 // up too.
 const cancelTimeout = 10 * time.Second
 
+// patient returns ctx, or if that has ended, a context for what has to be done even so.
+func (t *together) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+}
+
 // giveUp ends the save of this process after a failure that all processes know. It returns
-// what has failed besides.
-func (t *together) giveUp(ctx context.Context, why error) (err error) {
+// the error of the save.
+func (t *together) giveUp(ctx context.Context, why error) error {
 	if t.cancel != nil {
 		t.cancel()
 	}
@@ -220,17 +265,16 @@ func (t *together) giveUp(ctx context.Context, why error) (err error) {
 		_ = t.joined.Close(context.WithoutCancel(ctx)) // its files are removed with the stage
 	}
 	if t.first() {
-		err = t.owner.Abort(why)
+		why = t.owner.Abort(why)
 	} else {
-		err = t.revoke(ctx, why)
+		why = errors.Join(why, t.revoke(ctx, why))
 	}
-	_ = t.op.End(ctx, why)
-	return err
+	return t.op.End(ctx, why)
 }
 
-// revoke ends the stage of process 0, if that process is lost or late, and this process is
-// the first of the others. Process 0 may only seem to be dead: once its stage is revoked it
-// cannot commit any more.
+// revoke ends the stage of process 0, if that process is lost or late. Process 0 may only
+// seem to be dead: once its stage is revoked it cannot commit any more. The first of the
+// other processes does that for all of them.
 func (t *together) revoke(ctx context.Context, why error) error {
 	shared := new(coord.Error)
 	if t.ticket == "" || !errors.As(why, &shared) || !shared.Unknown {
@@ -241,20 +285,13 @@ func (t *together) revoke(ctx context.Context, why error) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	gone, err := t.group.Driver().Lost(ctx)
-	if err != nil {
-		return nil // this process is lost itself
-	}
-	for rank := 1; rank < t.group.Rank(); rank++ {
-		if !slices.Contains(gone, rank) {
-			return nil // that process revokes
+	return t.op.Instead(ctx, 0, func() error {
+		switch err := t.place.Store.Revoke(ctx, t.ticket); {
+		case errors.Is(err, fs.ErrNotExist):
+			return errors.New("process 0 had ended its save before: the checkpoint may be there")
+		case err != nil:
+			return fmt.Errorf("what process 0 was writing could not be removed: %w", err)
 		}
-	}
-	switch err := t.place.Store.Revoke(ctx, t.ticket); {
-	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("process 0 had ended its save before: the checkpoint may be there")
-	case err != nil:
-		return fmt.Errorf("what process 0 was writing could not be removed: %w", err)
-	}
-	return nil
+		return nil
+	})
 }

@@ -203,9 +203,9 @@ func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
 func (w *whole) Stage() storage.Stage { return w.stage }
 
 // Abort gives up the stage, if it has been begun.
-func (w *whole) Abort(error) error {
+func (w *whole) Abort(why error) error {
 	if w.stage == nil {
-		return nil
+		return why
 	}
-	return w.stage.Abort()
+	return errors.Join(why, w.stage.Abort())
 }
