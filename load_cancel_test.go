@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/sharding"
 )
 
 // A load that is cancelled ends at once, whatever it waits for, and leaves no
@@ -29,6 +31,16 @@ func TestLoadCancelled(t *testing.T) {
 		"LoadCheckpointables": func(ctx context.Context, path string, in orbax.StoreOption) error {
 			_, err := orbax.LoadCheckpointables(ctx, path, nil, in)
 			return err
+		},
+		"shards": func(ctx context.Context, path string, in orbax.StoreOption) error {
+			mesh := sharding.Mesh{Shape: []int{4}, AxisNames: []string{"x"}}
+			w := array.ShapeDtypeStruct{Shape: []int{64, 1024}, DType: array.Uint32, Sharding: sharding.Named(mesh, sharding.PartitionSpec{{"x"}})}
+			every := sharding.Process{Size: 2, Owner: func(device int) int { return device % 2 }} // the boxes are apart
+			held, err := array.AllocSharded(w, every)
+			if err != nil {
+				return err
+			}
+			return orbax.LoadInto(ctx, path, map[string]any{"w": held}, in, orbax.Partial())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,8 +68,8 @@ type BindOptions struct {
 	Partial bool
 
 	// Process, if set, is one of several processes that load together, as with
-	// multihost.Together. An [array.ShapeDtypeStruct] with a sharding then asks for the shards of this process,
-	// as an *[array.Sharded]. An axis need not split evenly.
+	// multihost.Together. An [array.ShapeDtypeStruct] with a sharding then asks for the
+	// shards of this process, as an *[array.Sharded]. An axis need not split evenly.
 	Process *sharding.Process
 
 	// Shared, if set, collects the target memory of all loads that run at the same time.
