@@ -218,7 +218,7 @@ func (s *localStage) leaveBy(sync func(dirs []string) error) error {
 		err = s.live()
 	}
 	if err == nil {
-		err = sync(dirs)
+		err = s.orRevoked(sync(dirs))
 	}
 	if err == nil {
 		err = s.live()

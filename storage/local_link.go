@@ -81,7 +81,7 @@ func (s *localStage) link(ctx context.Context, from, name string) error {
 		return nil
 	}
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
-		return err
+		return s.orRevoked(err)
 	}
 	return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 }

@@ -129,7 +129,7 @@ func (w *placedWriter) Close() error {
 	if err := w.localWriter.Close(); err != nil {
 		return err
 	}
-	return fault.AsNoSpace(w.stage.place(w.name))
+	return w.stage.claim.orRevoked(fault.AsNoSpace(w.stage.place(w.name)))
 }
 
 // place gives a file its name in the directory when everything before it is durable.
@@ -158,6 +158,9 @@ func (s *markerStage) moveIn(name string) error {
 	})
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", path.Join(s.target, name), fault.ErrExist)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // Revoke removes the file before the directory
+		return s.claim.revoked(err)
 	}
 	if err == nil {
 		s.claim.forget(name)

@@ -231,11 +231,23 @@ func (r *localRevoke) removeAll(dir, id string) error {
 	return fmt.Errorf("%w: others write to %s all the time: %v", fault.ErrBusy, dir, err)
 }
 
-// orRevoked adds to the error of a commit that another process has ended the stage, if
-// that is the reason.
+// orRevoked adds to the error of an operation of a stage that another process has ended
+// the stage, if that is the reason.
 func (s *localStage) orRevoked(err error) error {
+	if err == nil {
+		return nil
+	}
 	if serr := s.same(); errors.Is(serr, fs.ErrNotExist) || errors.Is(serr, errAppeared) {
-		return fmt.Errorf("%w: another process has ended this save, or removed its directory %s: %w", fault.ErrNotExist, s.tmp, err)
+		return s.revoked(err)
 	}
 	return err
+}
+
+// revoked returns the error of an operation that failed because another process has ended
+// the stage, or is about to do that.
+func (s *localStage) revoked(err error) error {
+	if errors.Is(err, fault.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w: another process has ended this save, or removed its directory %s: %w", fault.ErrNotExist, s.tmp, err)
 }

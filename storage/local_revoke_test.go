@@ -48,6 +48,11 @@ func newPaused(at int, noExchange bool) *paused {
 // run calls f, and returns when it has ended or has stopped.
 func (p *paused) run(f func() error) (stopped bool) {
 	p.armed.Store(true)
+	return p.start(f)
+}
+
+// start is run for an f that sets armed itself.
+func (p *paused) start(f func() error) (stopped bool) {
 	ended := make(chan struct{})
 	go func() {
 		p.done <- f()

@@ -184,7 +184,7 @@ func (s *localStage) Mkdir(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return fault.AsNoSpace(s.mkdirAll(name))
+	return s.orRevoked(fault.AsNoSpace(s.mkdirAll(name)))
 }
 
 // errFinished reports that a stage is used after its end, for example by a handler that

@@ -26,7 +26,7 @@ func (s *localStage) Create(ctx context.Context, name string, size int64) (Write
 		return err
 	})
 	if err != nil {
-		return nil, fault.AsNoSpace(err)
+		return nil, s.orRevoked(fault.AsNoSpace(err))
 	}
 	s.note(name)
 	w := &localWriter{stage: s, name: name, f: f}

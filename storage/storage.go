@@ -77,9 +77,9 @@ type Store interface {
 	Join(ctx context.Context, ticket string) (Joined, error)
 	// Revoke ends the stage with this ticket for a caller that cannot wait for its owner:
 	// the owner hangs, is stopped, is out of reach, or has died. The owner need not notice.
-	// After Revoke has returned nil, the owner's Commit and the Close of every [Joined]
-	// fail, whenever they are called, everything that they had written is removed, and
-	// any process can Begin the same directory.
+	// After Revoke has returned nil, the owner's Create and Commit, and the Create and
+	// Close of every [Joined], fail with ErrNotExist, whenever they are called. Everything
+	// that they had written is removed, and any process can Begin the same directory.
 	//
 	// If the owner commits at the same time, either Revoke fails and the new directory is
 	// complete, or Commit fails and the old one is as it was. Of several Revoke of one

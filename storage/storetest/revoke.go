@@ -3,7 +3,6 @@ package storetest
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"sync"
 	"time"
@@ -88,13 +87,17 @@ var revokeTests = []test{
 				"Create of a Joined": createErr, "Mkdir of a Joined": j.Mkdir(e.Context(), "late"), "Close of a Joined": j.Close(e.Context()),
 				"Join": joinErr, "Revoke again": e.revoke(ticket),
 			} {
-				e.want(kind+": "+what, err, fs.ErrNotExist)
+				e.want(kind+": "+what, err, fault.ErrNotExist)
 			}
 			_, err = s.Create(e.Context(), "late", 1)
-			e.refused(kind+": Create", err)
-			e.refused(kind+": Mkdir", s.Mkdir(e.Context(), "d/late"))
+			e.want(kind+": Create", err, fault.ErrNotExist)
+			e.want(kind+": Mkdir", s.Mkdir(e.Context(), "d/late"), fault.ErrNotExist)
+			if e.can.Rename {
+				e.save(kind+"-from", map[string]string{"file": "1"})
+				e.want(kind+": Link", s.Link(e.Context(), e.at(kind+"-from/file"), "late", storage.LinkOptions{}), fault.ErrNotExist)
+			}
 			open.Close() // so that it is not the reason for the error of Commit
-			e.want(kind+": Commit", s.Commit(e.Context()), fs.ErrNotExist)
+			e.want(kind+": Commit", s.Commit(e.Context()), fault.ErrNotExist)
 			e.must(s.Abort())
 			again := o
 			if o.Into == nil {
@@ -104,7 +107,7 @@ var revokeTests = []test{
 			nextTicket := next.Ticket()
 			e.must(next.Commit(e.Context()))
 			for what, ticket := range map[string]string{"the first": ticket, "the next": nextTicket} {
-				e.want(kind+": Revoke of "+what+" after Commit", e.revoke(ticket), fs.ErrNotExist)
+				e.want(kind+": Revoke of "+what+" after Commit", e.revoke(ticket), fault.ErrNotExist)
 			}
 			e.has(published(ck, o), map[string]string{"next": "2", "done": ""})
 			e.alone(e.at(kind), "ck")
@@ -138,7 +141,7 @@ var revokeTests = []test{
 					e.must(s.Abort())
 					want = nil
 				}
-				e.want(kind+": Revoke after "+end, e.revoke(ticket), fs.ErrNotExist)
+				e.want(kind+": Revoke after "+end, e.revoke(ticket), fault.ErrNotExist)
 				e.has(published(ck, o), want)
 			}
 		}
@@ -168,7 +171,7 @@ var revokeTests = []test{
 					e.Skip(err)
 				case err == nil:
 					done++
-				case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fault.ErrBusy):
+				case !errors.Is(err, fault.ErrNotExist) && !errors.Is(err, fault.ErrBusy):
 					e.Errorf("%s: %v", kind, err)
 				}
 			}
@@ -255,11 +258,11 @@ var revokeTests = []test{
 				}
 				switch {
 				case commitErr == nil:
-					e.want(kind+": Revoke, which was late", revokeErr, fs.ErrNotExist)
+					e.want(kind+": Revoke, which was late", revokeErr, fault.ErrNotExist)
 					was = map[string]string{"d/file": text, "done": ""}
 					wins++
 				case revokeErr == nil:
-					e.want(kind+": Commit, which was late", commitErr, fs.ErrNotExist)
+					e.want(kind+": Commit, which was late", commitErr, fault.ErrNotExist)
 				default:
 					e.Errorf("%s: Commit: %v; Revoke: %v; want that one succeeds", kind, commitErr, revokeErr)
 				}
