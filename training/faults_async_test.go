@@ -20,13 +20,14 @@ import (
 type heldPart struct {
 	started chan struct{}
 	end     chan error
+	file    string
 }
 
-func newHeldPart() *heldPart { return &heldPart{make(chan struct{}), make(chan error, 1)} }
+func newHeldPart() *heldPart { return &heldPart{make(chan struct{}), make(chan error, 1), "half"} }
 
 func (h *heldPart) SaveState(context.Context) (handler.WriteFunc, error) {
 	return func(ctx context.Context, dir *handler.WriteDir) error {
-		if err := dir.WriteFile(ctx, "half", []byte("data")); err != nil {
+		if err := dir.WriteFile(ctx, h.file, []byte("data")); err != nil {
 			return err
 		}
 		close(h.started)
