@@ -11,14 +11,18 @@ package guest
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // WritePart writes value, a checkpointable, to the directory name in dir. dir is the
 // directory of a checkpoint that another program is making, and exists. name may exist if
-// it is an empty directory, as Orbax makes it. WritePart returns when everything is
+// it is an empty directory, as Orbax makes it. It may end with .orbax-checkpoint-tmp: a
+// training.Checkpointer of Orbax gives the directory of a checkpointable its name when that
+// is complete. WritePart returns when everything is
 // durable. It writes nothing else to dir and commits nothing: the checkpoint has the part
 // if the other program lists it in the metadata of the checkpoint, with the type of the
 // handler, and commits.
@@ -37,17 +41,18 @@ import (
 // The part has no digests, because these belong to a whole checkpoint. [orbax.Verify]
 // checks it like the checkpointables of Orbax, and its chunks by their checksums.
 func WritePart(ctx context.Context, dir, name string, value any, options ...orbax.SaveCheckpointablesOption) error {
-	return orbax.SaveCheckpointables(ctx, dir, map[string]any{name: value}, append(slices.Clip(options), partOption{name})...)
+	item := strings.TrimSuffix(name, storage.TempMarker)
+	return orbax.SaveCheckpointables(ctx, dir, map[string]any{item: value}, append(slices.Clip(options), partOption{name, item})...)
 }
 
-// partOption makes a save the save of a part.
-type partOption struct{ name string }
+// partOption makes a save the save of the checkpointable item to the directory name.
+type partOption struct{ name, item string }
 
 func (partOption) ForCheckpointables() {}
 
 func (o partOption) ApplySave(c *save.Config) {
 	c.Uncovered = true
 	c.Target = func(at save.Place) save.Target {
-		return &part{Place: save.Place{Location: at.Join(o.name)}, dir: at}
+		return &part{Place: save.Place{Location: at.Join(o.name)}, dir: at, item: o.item}
 	}
 }

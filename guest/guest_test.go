@@ -80,6 +80,24 @@ func TestWritePart(t *testing.T) {
 	}
 }
 
+// A training.Checkpointer of Orbax gives the directory of a checkpointable its name when
+// that is complete.
+func TestTemporaryName(t *testing.T) {
+	dir := begun(t)
+	name := "go_state" + storage.TempMarker
+	must(t, os.Rename(filepath.Join(dir, "go_state"), filepath.Join(dir, name)))
+	must(t, guest.WritePart(t.Context(), dir, name, state))
+	if err := guest.WritePart(t.Context(), dir, name, state); !errors.Is(err, orbax.ErrExist) {
+		t.Errorf("a second part: %v", err)
+	}
+	must(t, os.Rename(filepath.Join(dir, name), filepath.Join(dir, "go_state")))
+	ck := commit(t, dir, map[string]string{"go_state": treeHandler})
+	must(t, orbax.Verify(t.Context(), ck))
+	if _, err := orbax.Load(t.Context(), ck, orbax.Name("go_state")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWritePartInMemory(t *testing.T) {
 	store := mem.New()
 	stage, err := store.Begin(t.Context(), "run/1", storage.BeginOptions{})
@@ -123,6 +141,7 @@ func TestRefused(t *testing.T) {
 		"a marked checkpoint":     {marked, "go_state", state, nil, orbax.ErrExist},
 		"a live writer":           {busy, "go_state", state, nil, orbax.ErrBusy},
 		"no name":                 {dir, "", state, nil, orbax.ErrReservedName},
+		"no name but a suffix":    {dir, ".orbax-checkpoint-tmp", state, nil, orbax.ErrReservedName},
 		"a name outside":          {dir, "../x", state, nil, orbax.ErrReservedName},
 		"no value":                {dir, "new", nil, nil, orbax.ErrLeafType},
 		"a value of no handler":   {dir, "new", map[string]any{"f": func() {}}, nil, orbax.ErrLeafType},

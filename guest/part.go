@@ -21,6 +21,7 @@ import (
 type part struct {
 	save.Place
 	dir   save.Place
+	item  string // the name of the checkpointable
 	stage storage.Stage
 }
 
@@ -83,7 +84,7 @@ func (p *part) lookFree(ctx context.Context, name string) ([]storage.Item, error
 	if err != nil {
 		return nil, err
 	}
-	taken := fmt.Errorf("%s: %w: checkpointable %q is there already", p.Name, fault.ErrExist, p.Base())
+	taken := fmt.Errorf("%s: %w: checkpointable %q is there already", p.Name, fault.ErrExist, p.item)
 	if !info.Dir {
 		return nil, taken
 	}
@@ -115,7 +116,7 @@ func (p *part) Open(ctx context.Context, _ *save.Plan) (context.Context, storage
 	if err := proof.RemoveLeft(ctx, p.Location); err != nil {
 		return nil, nil, err
 	}
-	return ctx, itemFiles{p.stage, p.Base()}, nil
+	return ctx, itemFiles{p.stage, p.item}, nil
 }
 
 // Publish gives the part its name.

@@ -110,40 +110,44 @@ class _Ask:
 
   def _ask(self, directory):
     """Asks the Go process and returns its answer, or another one in its place."""
-    asked = False
+    asked = []
     try:
       try:
-        self._client.key_value_set(f'{self._dir}request', json.dumps({
-            'version': _PROTOCOL, 'id': self._id, 'dir': str(directory.parent), 'name': directory.name,
-        }))
-        asked = True
-        problem = self._wait()
+        problem = self._wait(directory, asked)
       except Exception as e:  # pylint: disable=broad-exception-caught
-        if 'ALREADY_EXISTS' in str(e):
-          e = 'another save waits for the Go process; wait for it first'
         problem = f'error: {e}'
-      if problem is None:
-        return self._client.key_value_try_get(self._answer)
-      try:
-        self._client.key_value_set(self._answer, problem)
-      except jax.errors.JaxRuntimeError as e:
-        if 'ALREADY_EXISTS' not in str(e):
-          raise
-      return self._client.key_value_try_get(self._answer)  # of the Go process, perhaps
+      if problem is not None:
+        try:
+          self._client.key_value_set(self._answer, problem)
+        except jax.errors.JaxRuntimeError as e:
+          if 'ALREADY_EXISTS' not in str(e):  # otherwise the Go process was a moment earlier
+            raise
+      return self._client.key_value_try_get(self._answer)
     finally:
       if asked:
         self._client.key_value_delete(f'{self._dir}request')
 
-  def _wait(self):
-    """Waits until there is an answer, and returns None, or why there will be none."""
+  def _wait(self, directory, asked):
+    """Waits until there is an answer, and returns None, or why there will be none.
+
+    It appends to `asked` when it has set the request.
+    """
+    request = json.dumps({
+        'version': _PROTOCOL, 'id': self._id, 'dir': str(directory.parent), 'name': directory.name,
+    })
     start = alive = time.monotonic()
     beats = None
     while True:
       try:
+        if not asked:
+          self._client.key_value_set(f'{self._dir}request', request)
+          asked.append(True)
         self._client.blocking_key_value_get(self._answer, 500)
         return None
       except jax.errors.JaxRuntimeError as e:
-        if 'DEADLINE_EXCEEDED' not in str(e):
+        if 'ALREADY_EXISTS' in str(e):
+          time.sleep(0.1)  # another save waits for the Go process
+        elif 'DEADLINE_EXCEEDED' not in str(e):
           raise
       now = time.monotonic()
       seen = sorted(self._client.key_value_dir_get(f'orbax-go/{self._name}/members/beats'))
@@ -154,4 +158,6 @@ class _Ask:
           return f'error: no Go process serves it; one has to call jax.Serve with this name ({self._dead_after:g} s waited)'
         return f'error: the Go process that serves it has shown no sign of life for {self._dead_after:g} s; start it again'
       if now - start > self._timeout:
+        if not asked:
+          return f'error: another save waits for the Go process since {self._timeout:g} s'
         return f'error: the Go process has not written it within {self._timeout:g} s'

@@ -16,7 +16,8 @@ type Part struct {
 	// Dir is the directory of the unfinished checkpoint, as a path of the job's machine. It
 	// must lead to the same directory here.
 	Dir string
-	// Name is the name of the checkpointable. Orbax has made an empty directory for it.
+	// Name is the name in Dir of the empty directory that Orbax has made for the
+	// checkpointable. It may be a temporary one.
 	Name string
 }
 

@@ -212,6 +212,25 @@ func TestServe(t *testing.T) {
 	write.Store(&inPlace)
 	want(7, map[string]any{"commit_file": true}, "saved 7")
 
+	write.Store(&normal)
+	want(8, map[string]any{"overlap": true}, "saved 8")
+	if err := orbax.Verify(t.Context(), j.path(9)); err != nil {
+		t.Error(err)
+	}
+	inRun := func(ctx context.Context, p jax.Part) error {
+		return guest.WritePart(ctx, p.Dir, p.Name, map[string]any{"cursor": 10_000})
+	}
+	write.Store(&inRun)
+	if says := j.save(10, map[string]any{"run": true})[0]; says != "saved 10" {
+		t.Errorf("a step of a run: the job says %q", says)
+	}
+	if err := orbax.Verify(t.Context(), filepath.Join(j.root, "run", "10")); err != nil {
+		t.Error(err)
+	}
+	if _, err := orbax.Load(t.Context(), filepath.Join(j.root, "run", "10"), orbax.Name("go_state")); err != nil {
+		t.Error(err)
+	}
+
 	ending := func(ctx context.Context, p jax.Part) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	write.Store(&ending)
 	want(5, nil, `failed 5 GoPartError checkpointable 'go_state': the Go process is ending`)
@@ -338,6 +357,11 @@ func TestTwentySteps(t *testing.T) {
 		}
 	}
 	t.Logf("%d steps, %v each", committed, took/time.Duration(max(1, committed)))
+	for i, line := range j.save(21, map[string]any{"run": true}) {
+		if line != "saved 21" {
+			t.Errorf("a step of a run: process %d says %q", i, line)
+		}
+	}
 	start := time.Now()
 	for _, p := range j.processes {
 		must(t, p.in.Close())
@@ -357,7 +381,7 @@ func TestTwentySteps(t *testing.T) {
 	cmd := exec.Command(python.Need(t), filepath.Join("testdata", "load.py"), j.root)
 	cmd.Env = append(os.Environ(), "JAX_PLATFORMS=cpu")
 	out, err := cmd.CombinedOutput()
-	if loaded := strings.Count(string(out), "loaded "); err != nil || loaded != 18 {
+	if loaded := strings.Count(string(out), "loaded "); err != nil || loaded != 19 {
 		t.Errorf("Orbax loads %d checkpoints, %v: %s", loaded, err, out)
 	}
 }

@@ -24,8 +24,12 @@ print('job: up', flush=True)
 for line in sys.stdin:
   c = json.loads(line)
   step = c['step']
-  value = np.arange(4096, dtype=np.float32).reshape(64, 64) + step
-  state = {'w': jax.make_array_from_callback(value.shape, sharding, lambda index: value[index]), 'step': step}
+
+  def items(step):
+    value = np.arange(4096, dtype=np.float32).reshape(64, 64) + step
+    w = jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+    return {'state': {'w': w, 'step': step}, 'go_state': orbax_go.GoPart()}
+
   registry = orbax_go.register(ocp.handlers.local_registry(), 'go_state', timeout=c.get('timeout', 60), dead_after=c.get('dead_after', 30))
   context = ocp.Context()
   context.checkpointables.registry = registry
@@ -33,11 +37,17 @@ for line in sys.stdin:
     context.atomicity.mode = ocp.options.AtomicityMode.COMMIT_FILE
   try:
     with context:
-      items = {'state': state, 'go_state': orbax_go.GoPart()}
-      if step % 2:
-        ocp.save_checkpointables(f'{root}/step_{step}', items)
+      if c.get('run'):
+        with ocp.training.Checkpointer(f'{root}/run') as run:
+          run.save_checkpointables(step, items(step))
+      elif c.get('overlap'):
+        saves = [ocp.save_checkpointables_async(f'{root}/step_{s}', items(s)) for s in (step, step + 1)]
+        for save in saves:
+          save.result()
+      elif step % 2:
+        ocp.save_checkpointables(f'{root}/step_{step}', items(step))
       else:
-        ocp.save_checkpointables_async(f'{root}/step_{step}', items).result()
+        ocp.save_checkpointables_async(f'{root}/step_{step}', items(step)).result()
     print('job: saved', step, flush=True)
   except Exception as e:
     print('job: failed', step, type(e).__name__, str(e).replace('\n', ' '), flush=True)

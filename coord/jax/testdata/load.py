@@ -1,5 +1,6 @@
 # Loads each checkpoint of a directory with Orbax alone, and prints its step and what it
 # has. The job had two processes with two devices each.
+import glob
 import os
 import sys
 
@@ -12,10 +13,11 @@ import orbax.checkpoint.experimental.v1 as ocp
 
 root = sys.argv[1]
 sharding = NamedSharding(Mesh(np.array(jax.devices()).reshape(2, 2), ('x', 'y')), P('x', 'y'))
-for name in sorted(os.listdir(root)):
-  if '.orbax-checkpoint-tmp' in name:
+paths = glob.glob(f'{root}/step_*') + glob.glob(f'{root}/run/*')
+for path in paths:
+  if '.orbax-checkpoint-tmp' in path:
     continue
-  path, step = os.path.join(root, name), int(name.removeprefix('step_'))
+  step = int(os.path.basename(path).removeprefix('step_'))
   part = ocp.load(path, checkpointable_name='go_state')
   target = {'w': jax.ShapeDtypeStruct((64, 64), np.float32, sharding=sharding), 'step': 0}
   state = ocp.load(path, target, checkpointable_name='state')
