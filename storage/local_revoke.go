@@ -46,15 +46,16 @@ func (l *local) Revoke(ctx context.Context, text string) error {
 	if err := r.begin(ctx, l.sys); err != nil {
 		return fault.AsNoSpace(err)
 	}
-	end := r.takeAway
-	if t.marker != "" {
-		end = r.takeMarked
+	if t.marker == "" {
+		err = r.move(r.path, t.id)
+	} else {
+		err = r.takeMarked()
 	}
-	if err := end(); err != nil {
+	if err != nil {
 		return errors.Join(err, r.claim.Abort())
 	}
 	claimed.CompareAndDelete(t.target, r.path) // if this process has begun the stage
-	if err := r.removeMoved(); err != nil {
+	if err := errors.Join(r.restore(), r.removeMoved()); err != nil {
 		r.claim.abandon()
 		return err
 	}
@@ -107,21 +108,6 @@ func hasID(name, id string) error {
 		err = orEnded(appeared(name))
 	}
 	return err
-}
-
-// takeAway takes the temporary directory away from the owner.
-func (r *localRevoke) takeAway() error {
-	if err := r.move(r.path, r.id); err != nil {
-		return err
-	}
-	// On a file system that cannot exchange directories the owner may have given the old
-	// directory its temporary name.
-	err := r.claim.sys.rename(at(oldName(r.path)), at(r.target))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-		r.claim.abandon()
-		return fmt.Errorf("what was at %s is left in %s: %w", r.target, oldName(r.path), err)
-	}
-	return nil
 }
 
 // takeMarked makes it impossible to commit the target by its marker, and then takes the
@@ -188,6 +174,20 @@ func (r *localRevoke) move(name, id string) error {
 		return r.claim.putBack(name, err)
 	}
 	return nil
+}
+
+// restore gives the old directory its name back. On a file system that cannot exchange
+// directories, the owner may have given it a temporary one just before.
+func (r *localRevoke) restore() error {
+	if r.marker != "" {
+		return nil
+	}
+	old := oldName(r.path)
+	err := r.claim.sys.rename(at(old), at(r.target))
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return fmt.Errorf("%s: the save has ended; what was there before it is left in %s: %w", r.target, old, err)
 }
 
 // removeMoved makes the move durable and removes the directory.

@@ -355,3 +355,43 @@ func TestRevokedMovesNothing(t *testing.T) {
 		t.Errorf("Commit: %v, want ErrNotExist", err)
 	}
 }
+
+// TestRevokeCannotRestore checks that Revoke reports where the old directory is, if it
+// cannot give it back the name that the owner has taken away.
+func TestRevokeCannotRestore(t *testing.T) {
+	dir := filepath.ToSlash(t.TempDir()) + "/ck"
+	stage, err := begin(t, dir, false)
+	must(t, err)
+	put(t, stage, "old", "1")
+	must(t, stage.Commit(t.Context()))
+	owner := &storage.Recorder{NoExchange: true}
+	stage, err = owner.Store().Begin(t.Context(), dir, storage.BeginOptions{Replace: storage.Everything})
+	must(t, err)
+	put(t, stage, "new", "1")
+	ticket, old := stage.Ticket(), ""
+	broken := errors.New("broken")
+	r := &storage.Recorder{Before: func(op storage.Op) error {
+		if op.Name == old {
+			return broken
+		}
+		return nil
+	}}
+	var revokeErr error
+	owner.Before = func(op storage.Op) error {
+		switch {
+		case op.Kind != "rename":
+		case op.Name == dir:
+			old = op.To
+		case op.To == dir && old != "" && op.Name != old:
+			revokeErr = r.Store().Revoke(t.Context(), ticket)
+		}
+		return nil
+	}
+	commitErr := stage.Commit(t.Context())
+	if !errors.Is(revokeErr, broken) || !strings.Contains(revokeErr.Error(), old) || !errors.Is(commitErr, fault.ErrNotExist) {
+		t.Errorf("Revoke: %v; Commit: %v", revokeErr, commitErr)
+	}
+	if got, want := contents(t, filepath.Dir(dir)), map[string]string{"ck/old": "1"}; !maps.Equal(got, want) {
+		t.Errorf("there is %q, want %q", got, want)
+	}
+}
