@@ -19,6 +19,24 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
+// partOf returns a tree of Go values in which every array with a sharding has the shards
+// of one process.
+func partOf(whole any, p sharding.Process) (any, error) {
+	var failed error
+	part := mapValues(whole, func(_ string, leaf any) any {
+		a, ok := leaf.(*array.Array)
+		if !ok || a.Sharding() == nil {
+			return leaf
+		}
+		s, err := shardsOf(a, a.Sharding(), p)
+		if err != nil {
+			failed = err
+		}
+		return s
+	})
+	return part, failed
+}
+
 // saveShards saves a tree in n processes, each of which has its shards.
 func saveShards(t *testing.T, n int, path string, tree *node, options ...orbax.SaveOption) {
 	t.Helper()
@@ -27,21 +45,9 @@ func saveShards(t *testing.T, n int, path string, tree *node, options ...orbax.S
 		t.Fatal(err)
 	}
 	together(t, n, func(g *coord.Group) error {
-		process := sharding.Process{Rank: g.Rank(), Size: n, Owner: deviceOwner}
-		var failed error
-		part := mapValues(whole, func(_ string, leaf any) any {
-			a, ok := leaf.(*array.Array)
-			if !ok || a.Sharding() == nil {
-				return leaf
-			}
-			s, err := shardsOf(a, a.Sharding(), process)
-			if err != nil {
-				failed = err
-			}
-			return s
-		})
-		if failed != nil {
-			return failed
+		part, err := partOf(whole, sharding.Process{Rank: g.Rank(), Size: n, Owner: deviceOwner})
+		if err != nil {
+			return err
 		}
 		return orbax.Save(t.Context(), path, part, append(options, multihost.Together{Group: g, Owner: deviceOwner})...)
 	})
