@@ -2,6 +2,7 @@ package sharding
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -111,4 +112,39 @@ func (p Process) Boxes(s *Sharding, shape []int) ([]Box, error) {
 		}
 	}
 	return boxes, nil
+}
+
+// Held is a piece of an array that a process holds.
+type Held struct {
+	Place   int   // one of those of the mesh where this process has the piece
+	Holders []int // the ranks of all processes that hold the piece, ascending
+}
+
+// Held returns the pieces that this process holds, each once, in the order of their numbers,
+// which is the same in all processes. pieces are those of an array with the sharding s. The
+// error is that of [Process.Owners].
+func (p Process) Held(s *Sharding, pieces *Pieces) ([]Held, error) {
+	owners, err := p.Owners(s)
+	if err != nil {
+		return nil, err
+	}
+	places := map[int]int{} // by number of a piece that this process holds, a place of it
+	for place, owner := range owners {
+		if owner == p.Rank {
+			places[pieces.Number(place)] = place
+		}
+	}
+	holders := map[int][]int{}
+	for place, owner := range owners {
+		n := pieces.Number(place)
+		if _, mine := places[n]; mine {
+			holders[n] = append(holders[n], owner)
+		}
+	}
+	held := make([]Held, 0, len(places))
+	for _, n := range slices.Sorted(maps.Keys(places)) {
+		slices.Sort(holders[n])
+		held = append(held, Held{places[n], slices.Compact(holders[n])})
+	}
+	return held, nil
 }

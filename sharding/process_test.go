@@ -2,6 +2,7 @@ package sharding
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -41,6 +42,21 @@ func TestOwners(t *testing.T) {
 		got, err := Process{Size: c.size, Owner: c.owner}.Owners(c.on)
 		if c.want == nil && !errors.Is(err, fault.ErrStructure) || c.want != nil && (err != nil || !slices.Equal(got, c.want)) {
 			t.Errorf("%v of %d processes: %v, %v; want %v", c.on, c.size, got, err, c.want)
+		}
+	}
+}
+
+func TestHeld(t *testing.T) {
+	on := Named(Mesh{AxisNames: []string{"x", "y"}, Shape: []int{2, 2}}, PartitionSpec{{"x"}})
+	pieces, err := on.Pieces([]int{4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := func(device int) int { return []int{2, 0, 1, 1}[device] }
+	for rank, want := range [][]Held{{{1, []int{0, 2}}}, {{3, []int{1}}}, {{0, []int{0, 2}}}, {}} {
+		held, err := Process{Rank: rank, Size: 4, Owner: owner}.Held(on, pieces)
+		if err != nil || !reflect.DeepEqual(held, want) {
+			t.Errorf("process %d holds %v, %v, want %v", rank, held, err, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/go-orbax/orbax/array"
@@ -125,27 +124,13 @@ func (d *division) held(on *sharding.Sharding, pieces *sharding.Pieces) ([]heldP
 	if held, ok := d.pieces[on]; ok {
 		return held, nil
 	}
-	owners, err := d.process.Owners(on)
+	all, err := d.process.Held(on, pieces)
 	if err != nil {
 		return nil, err
 	}
-	places := map[int]int{} // by number of a piece that this process holds, a place of it
-	for place, owner := range owners {
-		if owner == d.process.Rank {
-			places[pieces.Number(place)] = place
-		}
-	}
-	holders := map[int][]int{}
-	for place, owner := range owners {
-		n := pieces.Number(place)
-		if _, mine := places[n]; mine {
-			holders[n] = append(holders[n], owner)
-		}
-	}
-	held := make([]heldPiece, 0, len(places))
-	for _, n := range slices.Sorted(maps.Keys(places)) { // all holders have the same order
-		slices.Sort(holders[n])
-		held = append(held, heldPiece{places[n], d.line(slices.Compact(holders[n]))})
+	held := make([]heldPiece, len(all))
+	for i, h := range all {
+		held[i] = heldPiece{h.Place, d.line(h.Holders)}
 	}
 	d.pieces[on] = held
 	return held, nil

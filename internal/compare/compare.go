@@ -1,4 +1,5 @@
-package save
+// Package compare finds out whether all processes of an operation mean to do the same.
+package compare
 
 import (
 	"bytes"
@@ -6,97 +7,59 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
-// line is a part of what a process saves: the leaf at a path of an item and how it is
-// stored, or the handler of an item, or the options of the save. All processes of a save
-// must have the same lines.
-type line struct{ Item, Path, Text string }
-
-// lines yields the lines of this process.
-func (t *together) lines(yield func(line) bool) {
-	if !yield(line{"", "", t.options}) {
-		return
-	}
-	for _, item := range t.items {
-		if !yield(line{item.Name, "", item.Handler.Type()}) {
-			return
-		}
-		if item.plan.Lines == nil {
-			continue
-		}
-		for path, text := range item.plan.Lines {
-			if !yield(line{item.Name, path, text}) {
-				return
-			}
-		}
-	}
-}
+// Line is a part of what a process does: the leaf at a path of an item and how it is
+// stored, or the handler of an item, or the options. All processes of an operation must
+// have the same lines.
+type Line struct{ Item, Path, Text string }
 
 // hash identifies a line.
-func (l line) hash() [8]byte {
+func (l Line) hash() [8]byte {
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%q %q %q", l.Item, l.Path, l.Text)))
 	return [8]byte(sum[:8])
 }
 
-// compare fails if the processes do not have the same lines, with an error that shows both
-// sides of the first differences.
-func (t *together) compare(ctx context.Context) error {
-	choices, err := t.sample(ctx)
+// comparison is what one process compares.
+type comparison struct {
+	op    *coord.Op
+	rank  int
+	phase string
+	lines iter.Seq[Line]
+	verb  string
+}
+
+// Lines is a phase of an operation. It fails if the processes do not have the same lines,
+// with an error that shows both sides of the first differences. verb says what they do, such as
+// "save". rank is that of this process. err is its outcome so far; see [coord.Op.Agree].
+//
+// choices are bytes that every process gets: those of all processes, combined by or.
+func Lines(ctx context.Context, op *coord.Op, rank int, phase, verb string, lines iter.Seq[Line], choices [][]byte, err error) ([][]byte, error) {
+	c := &comparison{op, rank, phase, lines, verb}
 	whole := sha256.New()
-	for l := range t.lines {
+	for l := range lines {
 		h := l.hash()
 		whole.Write(h[:])
 	}
-	own := plans{Lowest: hashed{t.group.Rank(), whole.Sum(nil)}, Choices: choices}
-	doc, err := t.op.Exchange(ctx, planPhase, encode(own), err, mergePlans)
+	own := plans{Lowest: hashed{rank, whole.Sum(nil)}, Choices: choices}
+	doc, err := op.Exchange(ctx, phase, encode(own), err, mergePlans)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all, err := decode[plans](doc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if all.Other != nil {
-		return t.differ(ctx, all.Lowest.Rank, all.Other.Rank)
+		return nil, c.differ(ctx, all.Lowest.Rank, all.Other.Rank)
 	}
-	return t.choose(all.Choices)
-}
-
-// sample returns what this process chooses for all, for each pytree.
-func (t *together) sample(ctx context.Context) (choices [][]byte, err error) {
-	for _, item := range t.items {
-		if item.plan.Sample == nil {
-			continue
-		}
-		some, err := item.plan.Sample(ctx)
-		if err != nil {
-			return nil, fault.InItem(item.Name, err)
-		}
-		choices = append(choices, some)
-	}
-	return choices, nil
-}
-
-// choose sets what all processes have chosen.
-func (t *together) choose(choices [][]byte) error {
-	for _, item := range t.items {
-		if item.plan.Choose == nil {
-			continue
-		}
-		if len(choices) == 0 {
-			return fmt.Errorf("%w: the choices of another process are missing", fault.ErrCorrupt)
-		}
-		if err := item.plan.Choose(choices[0]); err != nil {
-			return fault.InItem(item.Name, err)
-		}
-		choices = choices[1:]
-	}
-	return nil
+	return all.Choices, nil
 }
 
 // plans are the plans of one or several processes.
@@ -151,28 +114,28 @@ const (
 // differ finds the differences between the lines of two processes, and returns them as an
 // error in all. First process a sends the hashes of its lines, then b its lines that are
 // not among them, then a its lines for the others.
-func (t *together) differ(ctx context.Context, a, b int) error {
-	var lines []line
-	if rank := t.group.Rank(); rank == a || rank == b {
-		lines = slices.Collect(t.lines)
+func (c *comparison) differ(ctx context.Context, a, b int) error {
+	var lines []Line
+	if rank := c.rank; rank == a || rank == b {
+		lines = slices.Collect(c.lines)
 		lines = lines[:min(len(lines), maxCompared)]
 	}
 	var hashes []byte
-	if t.group.Rank() == a {
+	if c.rank == a {
 		for _, l := range lines {
 			h := l.hash()
 			hashes = append(hashes, h[:]...)
 		}
 	}
-	hashes, err := t.op.Exchange(ctx, planPhase+": hashes", hashes, nil, onlyValue)
+	hashes, err := c.op.Exchange(ctx, c.phase+": hashes", hashes, nil, onlyValue)
 	if err != nil {
 		return err
 	}
 	var onlyB difference
-	if t.group.Rank() == b {
+	if c.rank == b {
 		onlyB = missing(lines, hashes)
 	}
-	doc, err := t.op.Exchange(ctx, planPhase+": process "+fmt.Sprint(b), encode(onlyB), nil, onlyDifference)
+	doc, err := c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(b), encode(onlyB), nil, onlyDifference)
 	if err != nil {
 		return err
 	}
@@ -180,7 +143,7 @@ func (t *together) differ(ctx context.Context, a, b int) error {
 		return err
 	}
 	var onlyA difference
-	if t.group.Rank() == a {
+	if c.rank == a {
 		for _, l := range lines {
 			h := l.hash()
 			if bytes.Contains(onlyB.Missing, h[:]) && len(onlyA.Lines) < maxDifferences {
@@ -188,25 +151,25 @@ func (t *together) differ(ctx context.Context, a, b int) error {
 			}
 		}
 	}
-	doc, err = t.op.Exchange(ctx, planPhase+": process "+fmt.Sprint(a), encode(onlyA), nil, onlyDifference)
+	doc, err = c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(a), encode(onlyA), nil, onlyDifference)
 	if err != nil {
 		return err
 	}
 	if onlyA, err = decode[difference](doc); err != nil {
 		return err
 	}
-	return errDifferent(a, b, onlyA.Lines, onlyB.Lines)
+	return errDifferent(c.verb, a, b, onlyA.Lines, onlyB.Lines)
 }
 
 // difference has lines that the other process does not have, and the hashes of lines that
 // only the other process has.
 type difference struct {
-	Lines   []line
+	Lines   []Line
 	Missing []byte
 }
 
 // missing compares lines with the hashes of another process.
-func missing(lines []line, hashes []byte) (d difference) {
+func missing(lines []Line, hashes []byte) (d difference) {
 	theirs := map[[8]byte]bool{}
 	for h := range slices.Chunk(hashes, 8) {
 		theirs[[8]byte(h)] = true
@@ -227,11 +190,11 @@ func missing(lines []line, hashes []byte) (d difference) {
 }
 
 // errDifferent describes the lines that only process a or only process b has.
-func errDifferent(a, b int, onlyA, onlyB []line) error {
+func errDifferent(verb string, a, b int, onlyA, onlyB []Line) error {
 	var text []string
 	for _, l := range onlyA {
 		other := "has no such leaf"
-		i := slices.IndexFunc(onlyB, func(o line) bool { return o.Item == l.Item && o.Path == l.Path })
+		i := slices.IndexFunc(onlyB, func(o Line) bool { return o.Item == l.Item && o.Path == l.Path })
 		if i >= 0 {
 			other = "has " + onlyB[i].Text
 			onlyB = slices.Delete(slices.Clone(onlyB), i, i+1)
@@ -244,13 +207,15 @@ func errDifferent(a, b int, onlyA, onlyB []line) error {
 	if len(text) == 0 {
 		text = append(text, fmt.Sprintf("processes %d and %d have different leaves", a, b))
 	}
-	return fmt.Errorf("%w: the processes do not save the same: %s", fault.ErrStructure, strings.Join(text, "; "))
+	return fmt.Errorf("%w: the processes do not %s the same: %s", fault.ErrStructure, verb, strings.Join(text, "; "))
 }
 
-func (l line) name() string {
+func (l Line) name() string {
 	switch {
-	case l.Item == "":
+	case l.Item == "" && l.Path == "":
 		return "options"
+	case l.Item == "":
+		return l.Path
 	case l.Path == "":
 		return fmt.Sprintf("checkpointable %q", l.Item)
 	}
