@@ -86,19 +86,24 @@ func (j *job) stop() {
 	}
 }
 
-// callJob is [call] for a job of n processes, all of which get the same request. It
+// callJob is [call] for a job of n processes. All get the same request, or each its own. It
 // returns their answers. The error is a *pyError if all processes raised an exception.
 // After any other error the processes may wait for each other, so the job is replaced.
-func callJob[T any](ctx context.Context, n int, op string, req request) ([]T, error) {
-	req["op"] = op
-	line, err := json.Marshal(req)
-	if err != nil {
-		return nil, err
+func callJob[T any](ctx context.Context, n int, op string, reqs ...request) ([]T, error) {
+	var lines [][]byte
+	for _, req := range reqs {
+		req["op"] = op
+		line, err := json.Marshal(req)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
 	}
 	jobs.mu.Lock()
 	defer jobs.mu.Unlock()
 	j := jobs.run[n]
 	if j == nil {
+		var err error
 		if j, err = startJob(orbaxPy.python, n); err != nil {
 			return nil, err
 		}
@@ -108,7 +113,7 @@ func callJob[T any](ctx context.Context, n int, op string, req request) ([]T, er
 	var wg sync.WaitGroup
 	for rank, d := range j.processes {
 		wg.Go(func() {
-			got, err := d.ask(ctx, line)
+			got, err := d.ask(ctx, lines[rank%len(lines)])
 			if err == nil {
 				err = decodeAnswer(got, &answers[rank])
 			}

@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -127,6 +128,48 @@ func TestGoDTypesToJob(t *testing.T) {
 			saveShards(t, n, path, tree, orbax.Storage(storage))
 			checkJobLoad(t, tree.plain(), jobLoad(t, n, path, nil))
 			checkJobSave(t, path, tree)
+		}
+	})
+}
+
+// TestGoToBroadcastingJob has one process of a job read what Go has saved, and broadcast it
+// to the others.
+func TestGoToBroadcastingJob(t *testing.T) {
+	eachJob(t, func(t *testing.T, n int) {
+		load := func(tree *node) (target *node, loaded []*node) {
+			path := filepath.Join(t.TempDir(), "checkpoint")
+			saveShards(t, n, path, tree)
+			target = tree.mapLeaves(func(l *node) *node {
+				l.Sharding = &mesh{Mesh: []int{n, localDevices}, Axes: []string{"replica", "x"}, Spec: []any{"x"}, Devices: jobDevices(n)}
+				return l
+			})
+			answers, err := callJob[struct{ Tree *node }](t.Context(), n, "load", request{
+				"path": path, "abstract": request{"kind": "tree", "tree": zeroed(target)}, "options": request{"use_load_and_broadcast": true},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range answers {
+				loaded = append(loaded, a.Tree)
+			}
+			return target, loaded
+		}
+		leaf := func(a *array.Array) *node {
+			l := arrayNode("jax", a)
+			l.Sharding = &mesh{Mesh: []int{n}, Axes: []string{"x"}, Spec: []any{"x"}, Devices: jobDevices(n)[:n]}
+			return l
+		}
+		target, loaded := load(dict("floats", leaf(array.Of([]float32{1.5, -2, 0, 7}, 4, 1)), "ints", leaf(array.Of([]int64{1, 2, 3, -4}))))
+		checkJobLoad(t, target, loaded)
+
+		// Orbax broadcasts by a sum of the replicas, of which the others are zero.
+		_, loaded = load(dict("zero", leaf(array.Of([]float32{float32(math.Copysign(0, -1)), 0, 0, 0})), "bytes", leaf(array.Of([]uint8{200, 1, 2, 3}))))
+		zero, bytes := loaded[0].Kids[slices.Index(loaded[0].Keys, "zero")], loaded[0].Kids[slices.Index(loaded[0].Keys, "bytes")]
+		if got := zero.Shards[0].Data[3]; got != 0 {
+			t.Errorf("-0 is loaded with the sign %x: Orbax has become exact", got)
+		}
+		if bytes.DType != "uint64" {
+			t.Errorf("uint8 is loaded as %s: Orbax has become exact", bytes.DType)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
@@ -126,6 +127,25 @@ func TestOldJobToGo(t *testing.T) {
 		}
 		checkJobSave(t, saved, c.tree)
 		loadShards(t, saved, 3, c.seed)
+	})
+}
+
+// TestJobHostLeaves saves leaves that differ in the processes of a job: those of process 0
+// are in the checkpoint.
+func TestJobHostLeaves(t *testing.T) {
+	eachJob(t, func(t *testing.T, n int) {
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		tree := func(rank int) *node {
+			return dict("a", arrayNode("np", array.Of([]int64{int64(rank), 7})), "n", integer(int64(rank)), "s", text(fmt.Sprint(rank)))
+		}
+		var each []request
+		for rank := range n {
+			each = append(each, request{"path": path, "tree": tree(rank)})
+		}
+		if _, err := callJob[struct{}](t.Context(), n, "save", each...); err != nil {
+			t.Fatal(err)
+		}
+		checkJobSave(t, path, tree(0))
 	})
 }
 
