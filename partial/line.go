@@ -60,6 +60,18 @@ func (s *session) join() *turn {
 	return t
 }
 
+// joinAs is join for the process with a rank. Of several processes that save a part
+// together only rank 0 works on the session; the turns of the others begin at once, because
+// rank 0 waits for them at its own.
+func (s *session) joinAs(rank int) *turn {
+	if rank == 0 {
+		return s.join()
+	}
+	now := make(chan struct{})
+	close(now)
+	return &turn{ahead: now, done: make(chan struct{})}
+}
+
 // leave ends the turn and begins the next one. If this turn has not begun because the
 // caller has given up waiting, the next one begins after all turns ahead of this one.
 func (t *turn) leave() {

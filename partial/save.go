@@ -23,14 +23,17 @@ import (
 // also matches it if the store cannot remove the session, as [Finalize] and [Abort] do. If
 // something is at path, the error matches [orbax.ErrExist].
 //
+// With the option multihost.Together the processes of a group save a part together.
+//
 // Save refuses the option [orbax.Overwrite]. The custom metadata of all parts are merged.
 // If two parts have a value for one key, the later part counts.
 func Save(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) error {
-	s, err := newSession(ctx, path, save.NewConfig(options).Store)
+	c := save.NewConfig(options)
+	s, err := newSession(ctx, path, c.Store)
 	if err != nil {
 		return wrap(ctx, "save", path, err)
 	}
-	t := s.join()
+	t := s.joinAs(c.Process().Rank)
 	defer t.leave()
 	return orbax.Save(ctx, s.final.Path(), state, s.saveOptions(t, options)...)
 }
@@ -40,11 +43,12 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 // [Finalize], wait for it. A collision with a part that is still being saved is an error
 // of the response.
 func SaveAsync(ctx context.Context, path string, state any, options ...orbax.SaveCheckpointablesOption) (resp *orbax.AsyncResponse, err error) {
-	s, err := newSession(ctx, path, save.NewConfig(options).Store)
+	c := save.NewConfig(options)
+	s, err := newSession(ctx, path, c.Store)
 	if err != nil {
 		return nil, wrap(ctx, "save", path, err)
 	}
-	t := s.join()
+	t := s.joinAs(c.Process().Rank)
 	defer func() {
 		if resp == nil { // refused, or a handler has panicked
 			t.leave()
