@@ -3,7 +3,9 @@ package handler
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -73,7 +75,8 @@ type Iterator interface {
 func DatasetIterator(it Iterator) Stateful { return &datasetIterator{it, 0, 1} }
 
 // DatasetIteratorOf is [DatasetIterator] for process index of count processes. Each
-// process has its own iterator over the same dataset.
+// process has its own iterator over the same dataset. A load with another count fails with
+// an error that matches orbax.ErrNotExist.
 func DatasetIteratorOf(it Iterator, index, count int) Stateful {
 	return &datasetIterator{it, index, count}
 }
@@ -103,6 +106,9 @@ func (d *datasetIterator) SaveState(context.Context) (WriteFunc, error) {
 
 func (d *datasetIterator) LoadState(ctx context.Context, dir *ReadDir) error {
 	state, err := dir.ReadFile(ctx, d.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s; a position is loaded by as many processes as have saved it", fault.ErrNotExist, d.file())
+	}
 	if err != nil {
 		return err
 	}
