@@ -1,8 +1,9 @@
 // Package multihost saves and loads one checkpoint by several processes together, each of
 // which holds a part of the state, as JAX does on many hosts.
 //
-//	group := coord.NewGroup(driver) // for example that of package coord/etcd
-//	err := orbax.Save(ctx, path, state, multihost.Together{Group: group})
+//	group, err := etcd.Join(ctx, client, etcd.Options{Name: "run7", Rank: rank, Size: 4}) // of package coord/etcd
+//	…
+//	err = orbax.Save(ctx, path, state, multihost.Together{Group: group})
 //
 // Arrays that no process holds alone are leaves of type *[array.Sharded]. Every other leaf
 // must be equal in all processes, which share the work of writing it.
@@ -12,6 +13,9 @@
 //
 //	err = orbax.LoadInto(ctx, path, &state) // fills the shards that state has
 //	v, err := orbax.LoadAbstract(ctx, path, abstract, multihost.Together{Group: group})
+//
+// docs/processes.md is the manual: which process holds what, what can fail, and what
+// happens then.
 package multihost
 
 import (
