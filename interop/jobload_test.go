@@ -54,16 +54,17 @@ func saveShards(t *testing.T, n int, path string, tree *node, options ...orbax.S
 	})
 }
 
-// goTree is a tree that processes of Go save, and what a job loads it into.
+// goTree is a tree that processes of Go save, and what a job, and one process of JAX,
+// load it into.
 type goTree struct {
-	processes int
-	storage   handler.StorageOptions
-	tree      *node
-	target    *node
+	processes     int
+	storage       handler.StorageOptions
+	tree          *node
+	target, alone *node
 }
 
-// drawGoTree draws a tree with arrays over meshes of Go's processes, and a target with
-// arrays over meshes of the job's.
+// drawGoTree draws a tree with arrays over meshes of Go's processes, and targets with
+// arrays over meshes of those that load it.
 func drawGoTree(g *treeGen) goTree {
 	c := goTree{processes: rapid.SampledFrom([]int{2, 3, 4, 8}).Draw(g.t, "processes"), storage: drawStorage(g.t)}
 	if c.storage.Compression == zarr.Auto() { // no process has the arrays whole
@@ -76,7 +77,15 @@ func drawGoTree(g *treeGen) goTree {
 		c.tree.Kids = append(c.tree.Kids, from.sharded())
 	}
 	c.tree.Keys, c.tree.Kids = append(c.tree.Keys, "key"), append(c.tree.Kids, from.key())
-	c.target = c.tree.plain().inPython().mapLeaves(func(l *node) *node {
+	c.target = g.target(c.tree)
+	c.alone = (&treeGen{t: g.t}).target(c.tree)
+	return c
+}
+
+// target draws a tree to load a tree into: most arrays over meshes of JAX, the others as
+// NumPy arrays.
+func (g *treeGen) target(tree *node) *node {
+	return tree.plain().inPython().mapLeaves(func(l *node) *node {
 		if l.T != "key" && l.T != "array" {
 			return l
 		}
@@ -88,11 +97,11 @@ func drawGoTree(g *treeGen) goTree {
 		}
 		return l
 	})
-	return c
 }
 
 // TestGoToJob saves random trees in processes of Go, with axes of any length. A job loads
-// them over its own meshes, and one process of Python as NumPy arrays.
+// them over its own meshes. One process of Python loads them over its meshes, and as NumPy
+// arrays.
 func TestGoToJob(t *testing.T) {
 	jobCases(t, drawGoTree, func(t *testing.T, n int, c goTree) {
 		t.Logf("%d processes, %+v", c.processes, c.storage)
@@ -100,6 +109,7 @@ func TestGoToJob(t *testing.T) {
 		saveShards(t, c.processes, path, c.tree, orbax.Storage(c.storage))
 		want := c.tree.plain().inPython()
 		mustEqual(t, "Python, into NumPy arrays", asNumPy(want), asNumPy(pyLoad(t, path, request{"kind": "np", "tree": asNumPy(want)})))
+		mustEqual(t, "Python, over a mesh", c.alone, pyLoad(t, path, request{"kind": "tree", "tree": zeroed(c.alone)}))
 		checkJobLoad(t, c.target, jobLoad(t, n, path, request{"kind": "tree", "tree": zeroed(c.target)}))
 		checkGoSave(t, path, c.tree)
 	})
