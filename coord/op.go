@@ -30,7 +30,7 @@ type Op struct {
 
 // Begin begins an operation. what describes it in errors, and must be the same in all
 // processes: if they are at different operations, the next phase fails in all of them.
-// The caller must call End.
+// The caller must call End, unless no process uses the operation.
 //
 // Each phase has a deadline: that of its context, but at most the timeout of the group after the
 // process has begun to wait. If a process is lost, fails, or does not arrive in time, the
@@ -41,6 +41,9 @@ func (g *Group) Begin(what string) *Op {
 	g.begun++
 	return &Op{group: g, what: what, key: fmt.Sprintf("op/%d/", g.begun), ended: map[int]bool{}}
 }
+
+// What returns the description that [Group.Begin] got.
+func (o *Op) What() string { return o.what }
 
 // Agree ends a phase. err is the outcome of the phase in this process. Agree returns nil
 // if it is nil in all processes, and otherwise an [*Error] in all of them.

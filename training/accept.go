@@ -80,6 +80,7 @@ func (c *Checkpointer) waitForSave(ctx context.Context) error {
 
 // ready checks again whether the step may be saved, now that no save is running.
 func (c *Checkpointer) ready(ctx context.Context, o *operation, step int, s *save.Config, err error) (*accepted, error) {
+	o.entered = true
 	a, err := lead(ctx, o, "ready", err, func() (a accepted, err error) {
 		if c.steps.isDoomed(c.Path(step)) {
 			if err := c.removals.drain(ctx); err != nil { // otherwise a removal could take the new step

@@ -236,7 +236,7 @@ func (c *Checkpointer) Ignored() []Ignored { return c.steps.others() }
 // Reload reads the root again, to see the changes of other programs.
 func (c *Checkpointer) Reload(ctx context.Context) error {
 	o := c.operation("reload")
-	err := o.reread(ctx, "list", c.checkOpen())
+	_, err := o.reread(ctx, "list", c.checkOpen())
 	return c.root.wrap("reload", noStep, o.end(ctx, err))
 }
 

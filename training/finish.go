@@ -33,7 +33,7 @@ func (c *Checkpointer) finish(ctx context.Context, s *stepSave, err error) {
 // conclude reads the root again after a save, and decides which steps are removed. If
 // several processes have saved the step, the others get the new list of steps.
 func (c *Checkpointer) conclude(ctx context.Context, s *stepSave, saved bool, outcome error) (err error) {
-	defer func() { s.op.end(ctx, outcome) }()
+	defer func() { s.op.endSave(ctx, outcome) }()
 	if s.op.leads() {
 		ended := time.Now()
 		err = c.refresh(ctx)

@@ -3,11 +3,13 @@ package training
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/multihost"
 )
 
@@ -29,12 +31,18 @@ func groupOf(t multihost.Together) *coord.Group {
 var errTogether = fmt.Errorf("%w: a run has one group; give it to Options.Together, and not to a save", fault.ErrUsage)
 
 // groupSave returns the options of saves that come from the group of the run.
-func (c *Checkpointer) groupSave() []orbax.SaveCheckpointablesOption {
+func (c *Checkpointer) groupSave(o *operation) []orbax.SaveCheckpointablesOption {
 	if c.options.Together.Group == nil {
 		return nil
 	}
-	return []orbax.SaveCheckpointablesOption{c.options.Together}
+	return []orbax.SaveCheckpointablesOption{c.options.Together, saveIn{o.save}}
 }
+
+// saveIn is an option of a save that makes it an operation that has begun.
+type saveIn struct{ op *coord.Op }
+
+func (o saveIn) ApplySave(c *save.Config) { c.Op = o.op }
+func (saveIn) ForCheckpointables()        {}
 
 // groupLoad returns the options of loads that come from the group of the run.
 func (c *Checkpointer) groupLoad() []orbax.LoadCheckpointablesOption {
@@ -50,6 +58,11 @@ type operation struct {
 	c     *Checkpointer
 	op    *coord.Op // nil if this process is alone
 	ended bool
+	// save is the operation in which the step is saved. It begins with this one, because
+	// each call must begin the same number of operations in all processes, whether it
+	// fails in some or not. entered says that other processes may be in it.
+	save    *coord.Op
+	entered bool
 }
 
 // operation begins an operation. A closed Checkpointer is alone. Everything that may fail
@@ -70,6 +83,15 @@ func (c *Checkpointer) ofStep(what string, step int) *operation {
 	return c.operation(fmt.Sprint(what, " step ", step))
 }
 
+// savingOf begins the operation of a call that may save a step.
+func (c *Checkpointer) savingOf(step int) *operation {
+	o := c.ofStep("save", step)
+	if o.op != nil {
+		o.save = c.group.Begin(fmt.Sprint("the save of step ", step))
+	}
+	return o
+}
+
 // leads reports whether this process decides.
 func (o *operation) leads() bool { return o.op == nil || o.c.group.Rank() == 0 }
 
@@ -81,16 +103,21 @@ func (o *operation) list() (l listing) {
 	return l
 }
 
-// reread ends a phase in which the process that leads reads the root.
-func (o *operation) reread(ctx context.Context, phase string, err error) error {
+// reread ends a phase in which the process that leads reads the root. It returns the list of
+// steps, which is the same in all processes. That of the Checkpointer may be a newer one,
+// because a save in the background may end at any moment.
+func (o *operation) reread(ctx context.Context, phase string, err error) (stepList, error) {
 	l, err := lead(ctx, o, phase, err, func() (listing, error) {
 		if err := o.c.refresh(ctx); err != nil {
 			return listing{}, err
 		}
 		return o.list(), nil
 	})
+	if o.op == nil || err != nil {
+		return o.c.steps.now(), err
+	}
 	o.c.steps.adopt(l)
-	return err
+	return l.list(&o.c.root), nil
 }
 
 // tell ends a phase in which the others get the list of steps, as it is, of the process that
@@ -110,6 +137,16 @@ func (o *operation) tell(ctx context.Context, phase string) error {
 	l, err := decode[listing](doc)
 	o.c.steps.adopt(l)
 	return err
+}
+
+// endSave ends the operation of a call that saves a step, or saves none because of err.
+// Then other processes may have begun to save it, if this one does not know the outcome of
+// the last phase.
+func (o *operation) endSave(ctx context.Context, err error) {
+	if shared := new(coord.Error); o.entered && errors.As(err, &shared) && shared.Unknown && shared.What == o.op.What() {
+		o.save.End(ctx, err)
+	}
+	o.end(ctx, err)
 }
 
 // end ends the operation, and returns err.

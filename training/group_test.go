@@ -88,18 +88,19 @@ func partOf(step int, g *coord.Group) *partState {
 	for _, a := range []struct {
 		to   **array.Sharded
 		spec sharding.PartitionSpec
+		rows int
 		add  int
-	}{{&s.W, sharding.PartitionSpec{{"x"}, {"y"}}, step}, {&s.Frozen, sharding.PartitionSpec{{"x"}}, 0}} {
-		what := array.ShapeDtypeStruct{Shape: []int{64, 512}, DType: array.Int32, Sharding: sharding.Named(mesh, a.spec)}
+	}{{&s.W, sharding.PartitionSpec{{"x"}, {"y"}}, 32, step}, {&s.Frozen, sharding.PartitionSpec{{"x"}}, 128, 0}} {
+		what := array.ShapeDtypeStruct{Shape: []int{a.rows, 512}, DType: array.Int32, Sharding: sharding.Named(mesh, a.spec)}
 		made, err := array.AllocSharded(what, sharding.Process{Rank: rank, Size: size, Owner: ownerIn(size)})
 		if err != nil {
 			panic(err)
 		}
 		for _, shard := range made.Shards() {
 			numbers, _ := array.Values[int32](shard.Array) // the memory of the shard
-			rows := shard.Array.Shape()[1]
+			columns := shard.Array.Shape()[1]
 			for i := range numbers {
-				numbers[i] = int32((shard.Offset[0]+i/rows)*512 + shard.Offset[1] + i%rows + a.add)
+				numbers[i] = int32((shard.Offset[0]+i/columns)*512 + shard.Offset[1] + i%columns + a.add)
 			}
 		}
 		*a.to = made

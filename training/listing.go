@@ -68,23 +68,30 @@ func (s *steps) listing() listing {
 	return l
 }
 
-// adopt makes the list of rank 0 that of this process.
+// adopt makes the list of rank 0 that of this process, unless it has a newer one.
 func (s *steps) adopt(l listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.Version <= s.version {
 		return
 	}
-	s.version, s.none = l.Version, l.None.err()
-	s.listed, s.ignored = nil, nil
-	for _, at := range l.Steps {
-		step := Step{Step: at.Step, Path: s.root.path(at.Entry), Time: at.Time, Err: at.Err.err()}
-		if at.Metrics != nil {
-			step.Metrics, _ = layout.DecodeJSON(at.Metrics)
-		}
-		s.listed = append(s.listed, step)
-	}
+	list := l.list(s.root)
+	s.version, s.listed, s.none = l.Version, list.steps, list.none
+	s.ignored = nil
 	for _, i := range l.Ignored {
 		s.ignored = append(s.ignored, Ignored{s.root.path(i.Entry), i.Err.err()})
 	}
+}
+
+// list returns the steps.
+func (l listing) list(root *root) stepList {
+	list := stepList{none: l.None.err()}
+	for _, at := range l.Steps {
+		step := Step{Step: at.Step, Path: root.path(at.Entry), Time: at.Time, Err: at.Err.err()}
+		if at.Metrics != nil {
+			step.Metrics, _ = layout.DecodeJSON(at.Metrics)
+		}
+		list.steps = append(list.steps, step)
+	}
+	return list
 }

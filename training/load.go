@@ -39,10 +39,11 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 // step. err is an error of the options.
 func (c *Checkpointer) onStep(ctx context.Context, o *operation, step int, err error, do func(Step) error) error {
 	return whileMoving(ctx, func() (moved bool, _ error) {
-		if err := o.reread(ctx, "list", cmp.Or(err, c.checkOpen())); err != nil {
+		list, err := o.reread(ctx, "list", cmp.Or(err, c.checkOpen()))
+		if err != nil {
 			return false, err
 		}
-		at, err := c.steps.find(step)
+		at, err := list.find(step)
 		if err != nil {
 			return false, err
 		}

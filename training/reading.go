@@ -51,9 +51,11 @@ func (o *operation) worst(ctx context.Context, err error) error {
 	var failed error
 	switch {
 	case err == nil:
+	case ctx.Err() != nil: // then err says nothing about the step
+		failed = fault.WithCause(ctx, ctx.Err())
 	case errors.Is(err, errMoved):
 		own.Kind = readMoved
-	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
+	case errors.Is(err, orbax.ErrCorrupt):
 		own.Kind = readDamaged
 	default:
 		failed = err

@@ -66,15 +66,16 @@ type resumption struct {
 // newest reads the root, loads the newest intact step, and returns it.
 func (r *resumption) newest(ctx context.Context) (Step, error) {
 	c := r.c
-	if err := r.op.reread(ctx, "list", cmp.Or(c.checkOpen(), r.refused)); err != nil {
+	list, err := r.op.reread(ctx, "list", cmp.Or(c.checkOpen(), r.refused))
+	if err != nil {
 		return Step{}, err
 	}
-	if at, err := c.steps.find(LatestStep); err != nil {
+	if at, err := list.find(LatestStep); err != nil {
 		return at, err
 	}
 	var passed []Step
 	var errs []error
-	for _, at := range slices.Backward(c.steps.all()) {
+	for _, at := range slices.Backward(list.steps) {
 		err := r.attempt(ctx, at)
 		switch {
 		case err == nil:
@@ -93,10 +94,10 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 		passed, errs = append(passed, at), append(errs, err)
 		c.log.Warn("passed over", "step", at.Step, "path", at.Path, "error", err)
 	}
-	if err := r.op.reread(ctx, "list", nil); err != nil {
+	if list, err = r.op.reread(ctx, "list", nil); err != nil {
 		return Step{}, err
 	}
-	if slices.ContainsFunc(c.steps.all(), func(step Step) bool { return step.Err == nil }) {
+	if slices.ContainsFunc(list.steps, func(step Step) bool { return step.Err == nil }) {
 		return Step{}, fmt.Errorf("%w: there is a new one", errMoved)
 	}
 	// The error must not match ErrNotExist, because there are steps.

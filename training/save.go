@@ -128,13 +128,13 @@ type starter func(ctx context.Context, s *stepSave, ours []orbax.SaveCheckpointa
 // begin saves a step, or begins to, if the step is to be saved. settings are the caller's
 // options. It returns a Response unless the step is refused or its save has failed.
 func (c *Checkpointer) begin(ctx context.Context, step int, settings *save.Config, start starter) (*Response, error) {
-	o := c.ofStep("save", step)
+	o := c.savingOf(step)
 	r, a, err := c.accept(ctx, o, step, settings, c.checkSave(settings))
 	earlier := c.unasked()
 	if a != nil {
 		err = c.run(ctx, o, r, a, settings.Overwrite, start)
 	} else {
-		o.end(ctx, err)
+		o.endSave(ctx, err)
 	}
 	if err == nil {
 		return r, earlier
@@ -207,7 +207,7 @@ type stepSave struct {
 // says that the program asks to replace the step.
 func (c *Checkpointer) saveOptions(s *stepSave, a *accepted, overwrite bool) []orbax.SaveCheckpointablesOption {
 	overwrite = overwrite || a.Damaged
-	options := append(c.groupSave(),
+	options := append(c.groupSave(s.op),
 		orbax.In(c.root.given),
 		orbax.ReuseSnapshot(&c.memory),
 		orbax.Report(&s.stats),

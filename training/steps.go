@@ -229,11 +229,7 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 }
 
 // all returns the steps, ascending. The caller may change the slice.
-func (s *steps) all() []Step {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.listed)
-}
+func (s *steps) all() []Step { return s.now().steps }
 
 // others returns the entries that are not steps.
 func (s *steps) others() []Ignored {
@@ -242,26 +238,39 @@ func (s *steps) others() []Ignored {
 	return slices.Clone(s.ignored)
 }
 
-// find returns the step with the given number; LatestStep is the newest.
-func (s *steps) find(step int) (Step, error) {
+// stepList is the list of steps at one moment.
+type stepList struct {
+	steps []Step // ascending
+	none  error  // see steps
+}
+
+// now returns the list as it is.
+func (s *steps) now() stepList {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.listed); step == LatestStep && n > 0 {
-		return s.listed[n-1], nil
+	return stepList{slices.Clone(s.listed), s.none}
+}
+
+// find returns the step with the given number; LatestStep is the newest.
+func (s *steps) find(step int) (Step, error) { return s.now().find(step) }
+
+func (l stepList) find(step int) (Step, error) {
+	if n := len(l.steps); step == LatestStep && n > 0 {
+		return l.steps[n-1], nil
 	}
-	for _, at := range s.listed {
+	for _, at := range l.steps {
 		if at.Step == step {
 			return at, nil
 		}
 	}
-	if len(s.listed) == 0 {
-		return Step{}, s.none
+	if len(l.steps) == 0 {
+		return Step{}, l.none
 	}
-	first, last := s.listed[0].Step, s.listed[len(s.listed)-1].Step
-	if len(s.listed) == 1 {
+	first, last := l.steps[0].Step, l.steps[len(l.steps)-1].Step
+	if len(l.steps) == 1 {
 		return Step{}, fmt.Errorf("%w: there is no step %d; the only one is %d", fault.ErrNotExist, step, last)
 	}
-	return Step{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(s.listed), first, last)
+	return Step{}, fmt.Errorf("%w: there is no step %d; there are %d, from %d to %d", fault.ErrNotExist, step, len(l.steps), first, last)
 }
 
 // damage records that a step could not be loaded.

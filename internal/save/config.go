@@ -3,6 +3,7 @@ package save
 import (
 	"context"
 
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/config"
@@ -31,6 +32,8 @@ type Config struct {
 	Registry *handler.Registry
 	Handler  handler.SaveOptions
 	Step     Step
+	// Op, if not nil, is the operation of Group in which its processes save.
+	Op *coord.Op
 	// Unmerged puts the database of each pytree into a separate directory, because
 	// databases of other writers are put beside it before the checkpoint is complete.
 	Unmerged bool
@@ -51,7 +54,7 @@ func (c *Config) target(ctx context.Context, at Place) Target {
 		t = newWhole(at, c)
 	}
 	if c.Group != nil && c.Group.Size() > 1 {
-		return newTogether(ctx, c.Group, at, t)
+		return newTogether(ctx, c, at, t)
 	}
 	return t
 }

@@ -30,7 +30,6 @@ type together struct {
 	owner   Target // used by process 0 alone
 	place   Place
 	group   *coord.Group
-	what    string // names the operation
 	op      *coord.Op
 	ctx     context.Context // of the save
 	phase   string          // the next one
@@ -44,9 +43,11 @@ type together struct {
 
 // newTogether begins the operation. A process that fails before its target is made would
 // leave the others waiting, so nothing may fail before.
-func newTogether(ctx context.Context, group *coord.Group, at Place, owner Target) *together {
-	t := &together{owner: owner, place: at, group: group, what: "the save of " + at.Name, ctx: ctx, phase: planPhase}
-	t.op = group.Begin(t.what)
+func newTogether(ctx context.Context, c *Config, at Place, owner Target) *together {
+	t := &together{owner: owner, place: at, group: c.Group, op: c.Op, ctx: ctx, phase: planPhase}
+	if t.op == nil {
+		t.op = c.Group.Begin("the save of " + at.Name)
+	}
 	return t
 }
 
@@ -227,7 +228,7 @@ func (t *together) Stage() storage.Stage { return t.owner.Stage() }
 func (t *together) Abort(why error) error {
 	ctx, cancel := t.patient(t.ctx)
 	defer cancel()
-	if shared := new(coord.Error); errors.As(why, &shared) && shared.What == t.what {
+	if shared := new(coord.Error); errors.As(why, &shared) && shared.What == t.op.What() {
 		return t.giveUp(ctx, why)
 	}
 	stopped := t.watched != nil && errors.As(context.Cause(t.watched), new(*coord.Error))
