@@ -68,8 +68,8 @@ type Entry struct {
 // the same time, but the order in which operations begin must be the same in all
 // processes.
 type Group struct {
-	// Timeout, if not 0, takes the place of [DefaultTimeout]. It is set before the first
-	// operation.
+	// Timeout, if not 0, takes the place of [DefaultTimeout] in the phases that begin after
+	// it is set. The program sets it while no operation runs, for example when it has joined.
 	Timeout time.Duration
 
 	driver Driver

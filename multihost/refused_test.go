@@ -26,7 +26,7 @@ func TestRefusedTogether(t *testing.T) {
 		want  error
 		texts []string // in the error of every process
 	}{
-		{name: "a value differs", state: func(rank int) any { return map[string]any{"step": 7 + rank/2} }, want: orbax.ErrStructure, texts: []string{"step", "process 0 has", "process 2 has"}},
+		{name: "a value differs", state: func(rank int) any { return map[string]any{"step": 7 + rank/2} }, want: orbax.ErrStructure, texts: []string{`leaf step in "state": process 0 has`, "process 2 has"}},
 		{name: "a shape differs", state: func(rank int) any { return map[string]any{"w": make([]float32, 3+rank/3)} }, want: orbax.ErrStructure, texts: []string{"float32[3]", "float32[4]", "process 3"}},
 		{name: "a leaf is missing", state: func(rank int) any {
 			if rank == 1 {

@@ -77,7 +77,6 @@ func TestAuthentication(t *testing.T) {
 	}
 	for _, client := range []*clientv3.Client{connect("other"), admin} {
 		_, err := etcd.Join(t.Context(), client, etcd.Options{Name: "run7", Size: 1})
-		fmt.Println(err)
 		if err == nil || !errors.Is(err, rpctypes.ErrPermissionDenied) && !errors.Is(err, rpctypes.ErrUserEmpty) {
 			t.Errorf("without the right: %v", err)
 		}

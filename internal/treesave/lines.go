@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -29,7 +30,10 @@ func (p *Plan) Lines() iter.Seq2[string, string] {
 			} else if s, ok := p.strings[name]; ok {
 				text += fmt.Sprintf(" %q", s)
 			}
-			if !yield(fmt.Sprintf("%s %s", l.Path.ID(), name), text) {
+			if strings.Count(name, ".") != len(l.Path)-1 {
+				name = l.Path.ID() // a key has a dot, or there are no keys
+			}
+			if !yield("leaf "+name, text) {
 				return
 			}
 		}
