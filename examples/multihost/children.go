@@ -26,6 +26,7 @@ func start(ctx context.Context, endpoint string) (*child, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "worker", endpoint)
+	cmd.Env = append(os.Environ(), "ETCD_CLIENT_DEBUG=error") // its warnings are no part of the story
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

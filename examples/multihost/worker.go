@@ -163,7 +163,8 @@ func (w *worker) leave() error {
 
 // survivors returns the rank of this process in a group without those that are lost, and
 // the size of that group. All survivors get the same from the error of a save, because a
-// phase has one outcome for all.
+// phase has one outcome for all. Only if rank 0 is lost they may know less: then whatever
+// has started the processes must say which ones go on.
 func survivors(err error, group *coord.Group) (rank, size int) {
 	rank, size = group.Rank(), group.Size()
 	shared, ok := errors.AsType[*coord.Error](err)
