@@ -99,12 +99,13 @@ func trainTogether(ctx context.Context, endpoints []string, rank, size int, root
 			return err
 		}
 		var save []orbax.SaveOption
-		if ended = checkpoints.Preempted(); ended || state.Step == steps {
+		if state.Step == steps {
 			save = append(save, training.Force()) // the last one, whatever the policy says
 		}
 		if _, err := checkpoints.SaveAsync(ctx, state.Step, state, save...); err != nil {
 			return err
 		}
+		ended = checkpoints.Preempted() // after the save: that save was for the notice
 	}
 	return nil
 }
