@@ -49,6 +49,8 @@ type StoreOption interface {
 	DeleteOption
 	VerifyOption
 	RepairOption
+	// ForSessions marks the options of package partial for whole sessions.
+	ForSessions()
 }
 
 // In makes a call take its path as a name in store. The program has made store: with its
@@ -69,6 +71,7 @@ func (o storeOption) ApplyDelete(c *config.Delete) { c.Store = cmp.Or(o.store, c
 func (o storeOption) applyVerify(c *verifyConfig)  { o.ApplyOpen(&c.Open) }
 func (o storeOption) applyRepair(c *repairConfig)  { o.ApplyOpen(&c.Open) }
 func (o storeOption) ForCheckpointables()          {}
+func (o storeOption) ForSessions()                 {}
 
 // opening returns the options for opening the checkpoint of a load.
 func opening[O LoadOption](options []O) []OpenOption {

@@ -54,3 +54,6 @@ func (t Together) ApplyLoad(c *config.Load) { t.apply(&c.Common) }
 // ForCheckpointables makes Together an option for saves and loads of several
 // checkpointables.
 func (Together) ForCheckpointables() {}
+
+// ForSessions makes Together an option for partial.Finalize and partial.Abort.
+func (Together) ForSessions() {}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/documents"
@@ -21,10 +22,18 @@ import (
 	"github.com/go-orbax/orbax/internal/frozen"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
+	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/internal/union"
 	"github.com/go-orbax/orbax/storage"
 )
+
+// Option is an option of [Finalize] and [Abort]: the result of [orbax.In], or
+// [multihost.Together].
+type Option interface {
+	ApplySave(c *save.Config)
+	ForSessions()
+}
 
 // Finalize makes the checkpoint at path of all parts of its session, and removes the
 // session. path may also be the path of the session itself. Finalize waits for saves that
@@ -43,27 +52,51 @@ import (
 // [orbax.ErrCorrupt]; if their leaves do not fit together, [orbax.ErrKeyCollision]. If
 // the parts have arrays in several zarr formats, which only saves by Orbax can lead to,
 // it matches [orbax.ErrUnsupported], names the parts, and says what to do.
-func Finalize(ctx context.Context, path string, options ...orbax.StoreOption) error {
-	s, err := newSession(ctx, path, storeOf(options))
-	if err == nil {
-		err = s.alone(ctx, s.finalize)
-	}
-	return wrap(ctx, "finalize", path, err)
+//
+// With [multihost.Together] all processes of the group call Finalize, and the process with
+// rank 0 does the work. All get its outcome.
+func Finalize(ctx context.Context, path string, options ...Option) error {
+	return end(ctx, "finalize", path, options, (*session).finalize)
 }
 
 // Abort removes the session of the checkpoint that would have been at path, with all its
-// parts. Without a session the error matches [orbax.ErrNotExist].
-func Abort(ctx context.Context, path string, options ...orbax.StoreOption) error {
-	s, err := newSession(ctx, path, storeOf(options))
-	if err == nil {
-		err = s.alone(ctx, func(ctx context.Context, claim storage.Edit) error {
-			if claim == nil {
-				return s.absent()
-			}
-			return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
-		})
+// parts. Without a session the error matches [orbax.ErrNotExist]. The processes of a group
+// abort it together, as they finalize it.
+func Abort(ctx context.Context, path string, options ...Option) error {
+	return end(ctx, "abort", path, options, func(s *session, ctx context.Context, claim storage.Edit) error {
+		if claim == nil {
+			return s.absent()
+		}
+		return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
+	})
+}
+
+// end calls f with the session and its claim, in one process of a group.
+func end(ctx context.Context, what, path string, options []Option, f func(*session, context.Context, storage.Edit) error) error {
+	c := save.NewConfig(options)
+	s, err := newSession(ctx, path, c.Store)
+	work := func() error {
+		return s.alone(ctx, func(ctx context.Context, claim storage.Edit) error { return f(s, ctx, claim) })
 	}
-	return wrap(ctx, "abort", path, err)
+	switch {
+	case c.Group != nil && c.Group.Size() > 1:
+		err = inGroup(ctx, c.Group, what, err, work)
+	case err == nil:
+		err = work()
+	}
+	return wrap(ctx, what, path, err)
+}
+
+// inGroup calls work in the process with rank 0, unless one of the processes has failed.
+func inGroup(ctx context.Context, g *coord.Group, what string, err error, work func() error) error {
+	op := g.Begin(what + " a session")
+	if err = op.Agree(ctx, "begin", err); err == nil {
+		if g.Rank() == 0 {
+			err = work()
+		}
+		err = op.Agree(ctx, what, err)
+	}
+	return op.End(ctx, err)
 }
 
 // alone calls f with the claim of the session, while no one else works on the session.

@@ -31,7 +31,7 @@ func Save(ctx context.Context, path string, state any, options ...orbax.SaveChec
 	c := save.NewConfig(options)
 	s, err := newSession(ctx, path, c.Store)
 	if err != nil {
-		return wrap(ctx, "save", path, err)
+		return refuse(ctx, path, state, options, c, err)
 	}
 	t := s.joinAs(c.Process().Rank)
 	defer t.leave()
@@ -46,7 +46,7 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 	c := save.NewConfig(options)
 	s, err := newSession(ctx, path, c.Store)
 	if err != nil {
-		return nil, wrap(ctx, "save", path, err)
+		return nil, refuse(ctx, path, state, options, c, err)
 	}
 	t := s.joinAs(c.Process().Rank)
 	defer func() {
@@ -60,6 +60,20 @@ func SaveAsync(ctx context.Context, path string, state any, options ...orbax.Sav
 	resp.OnComplete(func(error) { t.leave() })
 	return resp, nil
 }
+
+// refuse returns the error of a save that cannot begin because of err. The other processes
+// of a group have to know, so there it is an error of the save itself.
+func refuse(ctx context.Context, path string, state any, options []orbax.SaveCheckpointablesOption, c *save.Config, err error) error {
+	if c.Group == nil {
+		return wrap(ctx, "save", path, err)
+	}
+	return orbax.Save(ctx, path, state, append(config.Convert[orbax.SaveOption](options), refused{err})...)
+}
+
+// refused is an option that makes a save fail.
+type refused struct{ err error }
+
+func (o refused) ApplySave(c *save.Config) { c.Refused = o.err }
 
 // saveOptions adds to options the option that makes orbax.Save save a part at its turn.
 func (s *session) saveOptions(t *turn, options []orbax.SaveCheckpointablesOption) []orbax.SaveOption {
