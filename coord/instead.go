@@ -45,7 +45,7 @@ func (o *Op) Instead(ctx context.Context, absent int, f func() error) error {
 }
 
 // insteadPhase is the phase of Instead in errors.
-const insteadPhase = "instead"
+const insteadPhase = "take over"
 
 // insteadTimeout bounds the wait for processes that may not call Instead.
 const insteadTimeout = 30 * time.Second

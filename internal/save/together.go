@@ -46,7 +46,7 @@ type together struct {
 func newTogether(ctx context.Context, c *Config, at Place, owner Target) *together {
 	t := &together{owner: owner, place: at, group: c.Group, op: c.Op, ctx: ctx, phase: planPhase}
 	if t.op == nil {
-		t.op = c.Group.Begin("the save of " + at.Name)
+		t.op = c.Group.Begin("the save")
 	}
 	return t
 }
@@ -80,7 +80,7 @@ func (t *together) Accept(ctx context.Context, p *Plan, item *Item) error {
 
 // Claim compares the plans of all processes, and lets process 0 claim the place.
 func (t *together) Claim(ctx context.Context, p *Plan) error {
-	t.options = fmt.Sprintf("overwrite %t, marker %t, part %t, documents apart %t", p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
+	t.options = fmt.Sprintf("path %q, overwrite %t, marker %t, part %t, documents apart %t", p.Name, p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
 	t.phase = claimPhase // if comparing fails, it fails in all processes
 	if err := t.compare(ctx); err != nil {
 		return err
