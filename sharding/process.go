@@ -23,11 +23,16 @@ type Process struct {
 // (observed).
 const cpuIDs = 2048
 
+// maxOwned is more than the devices of any machine. A document of a few bytes can name a mesh
+// of any size.
+const maxOwned = 1 << 20
+
 // Owners returns, for each place of the sharding's mesh, the rank of the process that has
 // the device there. The one place of a [SingleDevice] belongs to rank 0. A mesh without
 // device ids has the devices of the processes in their order, equally many of each. The
 // error matches orbax.ErrStructure if Owner is nil and its rule does not fit, or if Owner
-// returns a rank that does not exist.
+// returns a rank that does not exist, and orbax.ErrUnsupported for more than 1,048,576
+// devices.
 func (p Process) Owners(s *Sharding) ([]int, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -38,6 +43,9 @@ func (p Process) Owners(s *Sharding) ([]int, error) {
 	n, err := s.Mesh.numDevices()
 	if err != nil {
 		return nil, err
+	}
+	if n > maxOwned {
+		return nil, fmt.Errorf("%w: a mesh of %d devices, at most %d can be divided among processes", fault.ErrUnsupported, n, maxOwned)
 	}
 	ids := s.Mesh.DeviceIDs
 	if ids == nil {

@@ -9,6 +9,16 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
+// A mesh without device ids may have any shape.
+func TestOwnersOfHugeMesh(t *testing.T) {
+	for _, n := range []int{maxOwned + 1, 1 << 50} {
+		on := Named(Mesh{Shape: []int{n}, AxisNames: []string{"x"}}, nil)
+		if _, err := (Process{Size: 2}).Owners(on); !errors.Is(err, fault.ErrUnsupported) {
+			t.Errorf("%d devices: %v", n, err)
+		}
+	}
+}
+
 func TestOwners(t *testing.T) {
 	line := func(ids ...int) *Sharding {
 		return Named(Mesh{Shape: []int{len(ids)}, AxisNames: []string{"x"}, DeviceIDs: ids}, nil)

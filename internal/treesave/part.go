@@ -3,6 +3,7 @@ package treesave
 import (
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 
 	"github.com/go-orbax/orbax/internal/binscan"
 	"github.com/go-orbax/orbax/internal/database"
@@ -110,6 +111,7 @@ func (p *Plan) parsePart(doc []byte, add func(written) error) error {
 	files := make([]string, r.Count(1))
 	for i := range files {
 		files[i] = string(r.Take(r.Count(1)))
+		r.Check(fs.ValidPath(files[i]), "an unsafe file name")
 	}
 	array := 0
 	for range r.Count(2 + leastWritten) {
@@ -122,7 +124,9 @@ func (p *Plan) parsePart(doc []byte, add func(written) error) error {
 				return r.Err
 			}
 			w := written{array: array, number: number}
-			switch kind := int(r.Number(int64(inDataFile + len(files)))); {
+			kind := int(r.Number(int64(inDataFile + len(files))))
+			r.Check((kind == inPlainFile) == p.storage.PlainFiles, "a chunk that is stored in another way than the plan says")
+			switch {
 			case kind == inIndex:
 				w.value.Inline = r.Take(r.Count(1))
 			case kind >= inDataFile && r.Check(kind-inDataFile < len(files), "a file that is not in the record"):
