@@ -11,6 +11,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
 )
@@ -46,6 +47,9 @@ func TestRefusedTogether(t *testing.T) {
 			}
 			return nil
 		}, want: orbax.ErrStructure, texts: []string{"overwrite false", "overwrite true"}},
+		{name: "an option of the storage differs", state: func(int) any { return same }, opts: func(rank int) []orbax.SaveOption {
+			return []orbax.SaveOption{orbax.Storage(handler.StorageOptions{PlainFiles: rank == 2})}
+		}, want: orbax.ErrStructure, texts: []string{"process 2 has", "plain files", "the database"}},
 		{name: "another sharding", state: func(rank int) any {
 			on := split
 			if rank == 1 {

@@ -59,7 +59,11 @@ func (p *Plan) describe(a *planned, layouts map[*sharding.Sharding]string) strin
 	if a.automatic() {
 		codecs = a.compression.String()
 	}
-	return text + fmt.Sprintf(", stored as %v in chunks of %v with %s", a.zarr.DType, a.zarr.ChunkShape, codecs)
+	in := "the database"
+	if p.storage.PlainFiles {
+		in = "plain files"
+	}
+	return text + fmt.Sprintf(", stored in %s as %v of zarr %d in chunks of %v with %s", in, a.zarr.DType, a.zarr.Format, a.zarr.ChunkShape, codecs)
 }
 
 // layoutText returns a text about a sharding, with its devices or a hash of them.
