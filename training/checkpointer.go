@@ -247,9 +247,9 @@ func (c *Checkpointer) Reload(ctx context.Context) error {
 //	_, err = ckpts.SaveAsync(ctx, step, state)
 //
 // In a group of processes Preempted returns the same in all of them: whether the notice had
-// come to one of them when they last asked whether to save, in a save or in ShouldSave, or
-// did another operation together. There a loop calls it after the save, because that save
-// is already the one for the notice:
+// come to one of them when they last asked whether to save, in a save or in ShouldSave.
+// There a loop calls it after the save, because that save is already the one for the
+// notice:
 //
 //	_, err = ckpts.SaveAsync(ctx, step, state)
 //	ended = ckpts.Preempted()

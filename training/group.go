@@ -58,6 +58,9 @@ type operation struct {
 	c     *Checkpointer
 	op    *coord.Op // nil if this process is alone
 	ended bool
+	// decides says that the call asks whether to save, so that a notice of preemption counts
+	// from here on.
+	decides bool
 	// save is the operation in which the step is saved. It begins with this one, because
 	// each call must begin the same number of operations in all processes, whether it
 	// fails in some or not. entered says that other processes may be in it.
@@ -86,6 +89,7 @@ func (c *Checkpointer) ofStep(what string, step int) *operation {
 // savingOf begins the operation of a call that may save a step.
 func (c *Checkpointer) savingOf(step int) *operation {
 	o := c.ofStep("save", step)
+	o.decides = true
 	if o.op != nil {
 		o.save = c.group.Begin(fmt.Sprint("the save of step ", step))
 	}
@@ -168,8 +172,7 @@ type message struct {
 
 // lead ends a phase. err is the outcome so far in this process. If all processes have none,
 // the process that leads calls decide, and all return its results. lead also spreads the
-// notice of preemption, so it is not for operations in the background, whose order among
-// others differs between processes.
+// notice of preemption.
 func lead[T any](ctx context.Context, o *operation, phase string, err error, decide func() (T, error)) (v T, _ error) {
 	if o.op == nil {
 		if err == nil {
@@ -181,7 +184,7 @@ func lead[T any](ctx context.Context, o *operation, phase string, err error, dec
 	merge := func(docs [][]byte) ([]byte, error) {
 		all, err := mergeNotices(docs)
 		if err == nil && o.leads() {
-			o.c.preemption.agree(all.Preempted)
+			o.agreeNotice(all.Preempted)
 			panicked = caught(func() { v, err = decide() })
 			if all.Value = encode(v); panicked != nil {
 				err = errPanicked
@@ -204,8 +207,17 @@ func lead[T any](ctx context.Context, o *operation, phase string, err error, dec
 	if o.leads() {
 		return v, nil
 	}
-	o.c.preemption.agree(m.Preempted)
+	o.agreeNotice(m.Preempted)
 	return decode[T](m.Value)
+}
+
+// agreeNotice records the notice of preemption of all processes, if the call decides whether
+// to save. Other calls do not, because a loop may ask for the notice after a save and a call
+// of another kind: that save would not have been for the notice.
+func (o *operation) agreeNotice(preempted bool) {
+	if o.decides {
+		o.c.preemption.agree(preempted)
+	}
 }
 
 // caught calls f and returns with what it panics.

@@ -1,6 +1,12 @@
 package training
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -8,6 +14,7 @@ import (
 )
 
 // listing is the list of steps on its way from rank 0 to the other processes of the group.
+// It is compressed, because coordination services limit the size of a value.
 type listing struct {
 	// Version counts the listings. A process ignores one that is older than its own,
 	// because the order of operations in the background is not known.
@@ -49,6 +56,31 @@ func (e *listedError) err() error {
 	return fault.Remote(e.Text, e.Classes)
 }
 
+// listingJSON is a listing without its methods.
+type listingJSON listing
+
+// MarshalJSON returns the compressed JSON of the list.
+func (l listing) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.DefaultCompression)
+	if err == nil {
+		err = errors.Join(json.NewEncoder(w).Encode(listingJSON(l)), w.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(b.Bytes())
+}
+
+// UnmarshalJSON reads what MarshalJSON returns.
+func (l *listing) UnmarshalJSON(doc []byte) error {
+	var packed []byte
+	if err := json.Unmarshal(doc, &packed); err != nil {
+		return err
+	}
+	return json.NewDecoder(flate.NewReader(bytes.NewReader(packed))).Decode((*listingJSON)(l))
+}
+
 // listing returns the list for the other processes.
 func (s *steps) listing() listing {
 	s.mu.Lock()
@@ -58,7 +90,7 @@ func (s *steps) listing() listing {
 	for _, at := range s.listed {
 		step := listedStep{Step: at.Step, Entry: s.entries[at.Path], Time: at.Time, Err: listError(at.Err)}
 		if at.Metrics != nil {
-			step.Metrics, _ = layout.EncodePython(at.Metrics) // it comes from such a document
+			step.Metrics, _ = layout.EncodePython(withPoints(at.Metrics)) // it comes from such a document
 		}
 		l.Steps = append(l.Steps, step)
 	}
@@ -66,6 +98,29 @@ func (s *steps) listing() listing {
 		l.Ignored = append(l.Ignored, listedIgnored{s.entries[i.Path], *listError(i.Err)})
 	}
 	return l
+}
+
+// withPoints returns metrics in which whole floats have a point, so that they stay floats.
+func withPoints(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		all := make(map[string]any, len(v))
+		for name, value := range v {
+			all[name] = withPoints(value)
+		}
+		return all
+	case []any:
+		all := make([]any, len(v))
+		for i, value := range v {
+			all[i] = withPoints(value)
+		}
+		return all
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1e21 {
+			return json.Number(strconv.FormatFloat(v, 'f', 1, 64))
+		}
+	}
+	return v
 }
 
 // adopt makes the list of rank 0 that of this process, unless it has a newer one.

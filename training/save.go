@@ -20,6 +20,7 @@ func (c *Checkpointer) ShouldSave(step int) (bool, error) {
 	ctx := context.Background()
 	settings := save.NewConfig(c.options.SaveOptions)
 	o := c.ofStep("decide on", step)
+	o.decides = true
 	want, err := lead(ctx, o, "decide", c.checkOpen(), func() (bool, error) {
 		if c.checkStep(step, settings) != nil {
 			return false, nil
