@@ -14,13 +14,15 @@ package etcd
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -69,10 +71,7 @@ func Join(ctx context.Context, client *clientv3.Client, o Options) (*coord.Group
 		if err != nil {
 			return nil, fmt.Errorf("etcd: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, err)
 		}
-		group := coord.NewGroup(m)
-		// A process that saw other members has computed another group, in which no process
-		// answers it.
-		err = group.Barrier(ctx, "join")
+		group, err := m.agree(ctx)
 		if err == nil {
 			return group, nil
 		}
@@ -80,19 +79,62 @@ func Join(ctx context.Context, client *clientv3.Client, o Options) (*coord.Group
 		if ctx.Err() != nil || !errors.As(err, new(*coord.LostError)) {
 			return nil, fmt.Errorf("etcd: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, errors.Join(err, cerr))
 		}
+		// The others leave their places too. Until they have, this place stays free, so that
+		// no process takes their old places for a group.
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + rand.N(pause)):
+		}
 	}
 }
+
+// pause is how long a process that has joined in vain stays away, and at most twice that.
+const pause = 150 * time.Millisecond
+
+// agree makes the group of a member. A process that saw other members has computed another
+// group, which has lost one of its processes since. It may wait for one that lives, so a
+// loss of any process ends the wait.
+func (m *member) agree(ctx context.Context) (*coord.Group, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	agreed := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-agreed:
+			return
+		case <-m.whole.Done():
+		}
+		select {
+		case <-agreed: // all had joined, and the lost process has left already
+		case <-time.After(outcomeDelay):
+			cancel(context.Cause(m.whole))
+		}
+	})
+	group := coord.NewGroup(m)
+	err := group.Barrier(ctx, "join")
+	close(agreed)
+	waiting.Wait()
+	if lost := new(coord.LostError); err != nil && errors.As(context.Cause(ctx), &lost) {
+		err = lost
+	}
+	return group, err
+}
+
+// outcomeDelay is longer than an outcome needs to arrive.
+const outcomeDelay = 500 * time.Millisecond
 
 // join takes the place of a member and waits for the others.
 func join(ctx context.Context, client *clientv3.Client, o Options) (_ *member, err error) {
 	m := &member{
 		client: client, rank: o.Rank, size: o.Size, ttl: o.TTL,
 		places:      o.Name + "/members/",
-		incarnation: rand.Text(),
+		incarnation: crand.Text(),
 		lost:        make([]chan struct{}, o.Size),
 		leaving:     make(chan struct{}),
 	}
 	m.own, m.lose = context.WithCancelCause(context.Background())
+	m.whole, m.lack = context.WithCancelCause(context.Background())
 	for i := range m.lost {
 		m.lost[i] = make(chan struct{})
 	}
@@ -128,7 +170,7 @@ func (m *member) takePlace(ctx context.Context) error {
 			return err
 		}
 		if err := m.awaitChange(ctx, key, r.Header.Revision+1, false); err != nil {
-			return err
+			return fmt.Errorf("an earlier process has its rank: %w", err)
 		}
 	}
 }
@@ -141,25 +183,29 @@ func (m *member) assemble(ctx context.Context) (revision int64, err error) {
 			return 0, err
 		}
 		incarnations := make([]string, m.size)
-		n := 0
 		for _, kv := range r.Kvs {
 			rank, err := m.rankOf(string(kv.Key))
 			if err != nil {
 				return 0, err
 			}
 			incarnations[rank] = string(kv.Value)
-			n++
+		}
+		var missing []int
+		for rank, incarnation := range incarnations {
+			if incarnation == "" {
+				missing = append(missing, rank)
+			}
 		}
 		if incarnations[m.rank] != m.incarnation {
 			return 0, &coord.LostError{Rank: m.rank}
 		}
-		if n == m.size {
+		if len(missing) == 0 {
 			sum := sha256.Sum256([]byte(strings.Join(incarnations, " ")))
 			m.prefix = strings.TrimSuffix(m.places, "members/") + hex.EncodeToString(sum[:8]) + "/"
 			return r.Header.Revision, nil
 		}
 		if err := m.awaitChange(ctx, m.places, r.Header.Revision+1, true); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("waiting for the processes %v: %w", missing, err)
 		}
 	}
 }

@@ -29,6 +29,9 @@ type member struct {
 	lose context.CancelCauseFunc // ends own
 	lost []chan struct{}         // by rank: closed when the process is lost
 
+	whole context.Context         // ends with a LostError when the first process is lost
+	lack  context.CancelCauseFunc // ends whole
+
 	leave      sync.Once
 	leaving    chan struct{} // closed by Close
 	background sync.WaitGroup
@@ -102,6 +105,7 @@ func (m *member) watch(revision int64) {
 					}
 					gone[rank] = true
 					close(m.lost[rank])
+					m.lack(&coord.LostError{Rank: rank})
 					if rank == m.rank {
 						m.end()
 						return

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -31,6 +29,10 @@ const ttl = 3 * time.Second
 const childOf = "ORBAX_ETCD_CHILD"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(saverOf) != "" {
+		runSaver()
+		return
+	}
 	for name, run := range map[string]func([]string) error{childOf: child, trainerOf: train} {
 		if job := os.Getenv(name); job != "" {
 			if err := run(strings.Split(job, " ")); err != nil {
@@ -166,69 +168,19 @@ func TestLost(t *testing.T) {
 				var wg sync.WaitGroup
 				for own := range 3 {
 					wg.Go(func() {
-						g, err := etcd.Join(t.Context(), client, etcd.Options{Name: group, Rank: own, Size: 3, TTL: ttl})
+						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+						defer cancel()
+						g, err := etcd.Join(ctx, client, etcd.Options{Name: group, Rank: own, Size: 3, TTL: ttl})
 						if err != nil {
 							t.Error(err)
 							return
 						}
-						g.Close()
+						t.Cleanup(func() { g.Close() })
 					})
 				}
 				wg.Wait()
 			})
 		}
-	}
-}
-
-// link forwards connections to the server until it is cut.
-type link struct {
-	net.Listener
-	mu    sync.Mutex
-	conns []net.Conn
-	cut   bool
-}
-
-func newLink(t *testing.T, to string) *link {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &link{Listener: listener}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil || !l.add(in, out) {
-				in.Close()
-				continue
-			}
-			wg.Go(func() { io.Copy(in, out); in.Close() })
-			wg.Go(func() { io.Copy(out, in); out.Close() })
-		}
-	})
-	t.Cleanup(func() { l.Close(); l.stop(); wg.Wait() })
-	return l
-}
-
-func (l *link) add(conns ...net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns = append(l.conns, conns...)
-	return !l.cut
-}
-
-// stop ends all connections and lets none begin.
-func (l *link) stop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cut = true
-	for _, c := range l.conns {
-		c.Close()
 	}
 }
 
