@@ -64,7 +64,7 @@ type Entry struct {
 	Value []byte
 }
 
-// Group is the view that one process has of its group. Several goroutines may use it at
+// Group is the view that one process has of its group. [NewGroup] makes one. Several goroutines may use it at
 // the same time, but the order in which operations begin must be the same in all
 // processes.
 type Group struct {

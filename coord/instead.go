@@ -13,27 +13,32 @@ import (
 // error. If that process is lost before f has returned, or does not call Instead for a
 // while, the next one calls f. A process that is lost itself does not call f.
 func (o *Op) Instead(ctx context.Context, absent int, f func() error) error {
-	wait, cancel := context.WithTimeout(ctx, min(insteadTimeout, cmp.Or(o.group.Timeout, DefaultTimeout)))
-	defer cancel()
 	driver := o.group.driver
-	key := func(rank int) string { return fmt.Sprintf("%sinstead/%d/%d", o.key, absent, rank) }
+	prefix := fmt.Sprintf("%sinstead/%d/", o.key, absent)
+	key := func(rank int) string { return fmt.Sprint(prefix, rank) }
 	own := o.group.Rank()
 	for rank := range own {
 		if rank == absent {
 			continue
 		}
-		if doc, err := driver.Wait(wait, key(rank), rank); err == nil {
-			r, err := parseReport(doc)
-			if err == nil {
-				err = r.err()
-			}
-			return err
+		// Each process has its own time: one that waited for a process before it calls f
+		// only when that time is over.
+		wait, cancel := context.WithTimeout(ctx, min(insteadTimeout, cmp.Or(o.group.Timeout, DefaultTimeout)))
+		doc, err := driver.Wait(wait, key(rank), rank)
+		cancel()
+		if err == nil {
+			return errOf(doc)
 		}
 	}
-	if _, err := driver.Lost(ctx); err != nil {
+	// Another one may have called f because this process was late.
+	called, err := driver.List(ctx, prefix)
+	if err != nil {
 		return err
 	}
-	err := f()
+	if len(called) > 0 {
+		return errOf(called[0].Value)
+	}
+	err = f()
 	r := report{What: o.what, Phase: insteadPhase}
 	if err != nil {
 		r.fail(own, err)
@@ -42,6 +47,15 @@ func (o *Op) Instead(ctx context.Context, absent int, f func() error) error {
 		err = errors.Join(err, serr)
 	}
 	return err
+}
+
+// errOf returns the failures of a report.
+func errOf(doc []byte) error {
+	r, err := parseReport(doc)
+	if err != nil {
+		return err
+	}
+	return r.err()
 }
 
 // insteadPhase is the phase of Instead in errors.

@@ -288,6 +288,7 @@ func (x *exchange) outcome(ctx context.Context) (r report, err error) {
 // for it until their deadline.
 func (x *exchange) abandon(ctx context.Context, own *report, err error) {
 	own.fail(x.rank, err)
+	own.Value = nil // it may be the reason: services bound the size of a value
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.grace)
 	defer cancel()
 	_ = x.send(ctx, own)

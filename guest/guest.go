@@ -22,10 +22,9 @@ import (
 // directory of a checkpoint that another program is making, and exists. name may exist if
 // it is an empty directory, as Orbax makes it. It may end with .orbax-checkpoint-tmp: a
 // training.Checkpointer of Orbax gives the directory of a checkpointable its name when that
-// is complete. WritePart returns when everything is
-// durable. It writes nothing else to dir and commits nothing: the checkpoint has the part
-// if the other program lists it in the metadata of the checkpoint, with the type of the
-// handler, and commits.
+// is complete. WritePart returns when everything is durable. It writes nothing else to dir
+// and commits nothing: the checkpoint has the part if the other program lists it in the
+// metadata of the checkpoint, with the type of the handler, and commits.
 //
 // The part appears at dir/name in one step. After an error nothing is left of it. A
 // process that is killed leaves a temporary directory in dir, which the next WritePart of
@@ -36,7 +35,7 @@ import (
 // of the same name runs, it fails with [orbax.ErrBusy]. If the other program removes or
 // moves dir meanwhile, it fails too; a temporary directory may then be left in the moved
 // one. It refuses with [orbax.ErrUsage] the options that concern a whole checkpoint:
-// Overwrite, Atomicity, CustomMetadata, Metrics, and multihost.Together with a group.
+// Overwrite, Atomicity, CustomMetadata, Metrics, and multihost.Together.
 //
 // The part has no digests, because these belong to a whole checkpoint. [orbax.Verify]
 // checks it like the checkpointables of Orbax, and its chunks by their checksums.

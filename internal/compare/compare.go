@@ -20,10 +20,13 @@ import (
 // have the same lines.
 type Line struct{ Item, Path, Text string }
 
+// hash is a part of the SHA-256 of a line.
+type hash [8]byte
+
 // hash identifies a line.
-func (l Line) hash() [8]byte {
+func (l Line) hash() hash {
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%q %q %q", l.Item, l.Path, l.Text)))
-	return [8]byte(sum[:8])
+	return hash(sum[:8])
 }
 
 // comparison is what one process compares.
@@ -132,10 +135,12 @@ func (c *comparison) differ(ctx context.Context, a, b int) error {
 		return err
 	}
 	var onlyB difference
-	if c.rank == b {
+	if len(hashes)%len(hash{}) != 0 {
+		err = fmt.Errorf("%w: the hashes of process %d are cut short", fault.ErrCorrupt, a)
+	} else if c.rank == b {
 		onlyB = missing(lines, hashes)
 	}
-	doc, err := c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(b), encode(onlyB), nil, onlyDifference)
+	doc, err := c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(b), encode(onlyB), err, onlyDifference)
 	if err != nil {
 		return err
 	}
@@ -170,9 +175,9 @@ type difference struct {
 
 // missing compares lines with the hashes of another process.
 func missing(lines []Line, hashes []byte) (d difference) {
-	theirs := map[[8]byte]bool{}
-	for h := range slices.Chunk(hashes, 8) {
-		theirs[[8]byte(h)] = true
+	theirs := map[hash]bool{}
+	for h := range slices.Chunk(hashes, len(hash{})) {
+		theirs[hash(h)] = true
 	}
 	for _, l := range lines {
 		h := l.hash()
@@ -181,8 +186,8 @@ func missing(lines []Line, hashes []byte) (d difference) {
 		}
 		delete(theirs, h)
 	}
-	for h := range slices.Chunk(hashes, 8) {
-		if theirs[[8]byte(h)] && len(d.Missing) < 8*maxDifferences {
+	for h := range slices.Chunk(hashes, len(hash{})) {
+		if theirs[hash(h)] && len(d.Missing) < len(hash{})*maxDifferences {
 			d.Missing = append(d.Missing, h...)
 		}
 	}

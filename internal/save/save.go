@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -215,10 +216,18 @@ func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 			if _, isTree := item.Handler.(handler.TreeHandler); !isTree {
 				dir = dir.NoTree()
 			}
-			return item.write(gctx, (*handler.WriteDir)(dir))
+			return p.explain(item, item.write(gctx, (*handler.WriteDir)(dir)))
 		})
 	}
 	return group.Wait()
+}
+
+// explain says what to do if several processes write the same file of an item.
+func (p *Plan) explain(item *Item, err error) error {
+	if p.Config.Process().Size > 1 && errors.Is(err, fs.ErrExist) {
+		return fault.InItem(item.Name, fmt.Errorf("%w: several processes write a file of the same name: %w; give each its own, as handler.DatasetIteratorOf does", fault.ErrKeyCollision, err))
+	}
+	return err
 }
 
 // WriteFile writes a file of the stage and adds its digest to p.Digests.

@@ -37,6 +37,7 @@ type together struct {
 	options string // of the save
 	ticket  string
 	joined  storage.Joined
+	failed  error           // the failure of a phase, which all processes know
 	watched context.Context // of the writing
 	cancel  func()
 }
@@ -83,6 +84,9 @@ func (t *together) Claim(ctx context.Context, p *Plan) error {
 	t.options = fmt.Sprintf("path %q, overwrite %t, marker %t, part %t, documents apart %t", p.Name, p.Config.Overwrite, p.Config.Marker, p.Config.Target != nil, p.Config.Unmerged)
 	t.phase = claimPhase // if comparing fails, it fails in all processes
 	if err := t.compare(ctx); err != nil {
+		if errors.As(err, new(*coord.Error)) {
+			t.failed = err
+		}
 		return err
 	}
 	var err error
@@ -99,11 +103,11 @@ func (t *together) passTicket(ctx context.Context, phase string, err error) erro
 	if t.first() && err == nil && t.owner.Stage() != nil {
 		ticket = []byte(t.owner.Stage().Ticket())
 	}
-	ticket, err = t.op.Exchange(ctx, phase, ticket, err, nil)
-	if err == nil {
+	ticket, t.failed = t.op.Exchange(ctx, phase, ticket, err, nil)
+	if t.failed == nil {
 		t.ticket = string(ticket)
 	}
-	return err
+	return t.failed
 }
 
 // Open begins the stage or joins it. The context of the writing ends if another process
@@ -228,7 +232,7 @@ func (t *together) Stage() storage.Stage { return t.owner.Stage() }
 func (t *together) Abort(why error) error {
 	ctx, cancel := t.patient(t.ctx)
 	defer cancel()
-	if shared := new(coord.Error); errors.As(why, &shared) && shared.What == t.op.What() {
+	if t.failed != nil && errors.Is(why, t.failed) {
 		return t.giveUp(ctx, why)
 	}
 	stopped := t.watched != nil && errors.As(context.Cause(t.watched), new(*coord.Error))

@@ -28,7 +28,7 @@ func (p *Plan) Lines() iter.Seq2[string, string] {
 			if a := arrays[name]; a != nil && !l.Empty && l.ValueType != layout.String {
 				text += p.describe(a, layouts)
 			} else if s, ok := p.strings[name]; ok {
-				text += fmt.Sprintf(" %q", s)
+				text += " " + stringText(s)
 			}
 			if strings.Count(name, ".") != len(l.Path)-1 {
 				name = l.Path.ID() // a key has a dot, or there are no keys
@@ -77,6 +77,14 @@ func layoutText(on *sharding.Sharding) string {
 		devices = hashText([]byte(devices))
 	}
 	return text + " over the devices " + devices
+}
+
+// stringText returns a short text of a string: the string itself, or its length and a hash.
+func stringText(s string) string {
+	if len(s) <= 64 {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprintf("of %d bytes, %s", len(s), hashText([]byte(s)))
 }
 
 // valueText returns a short text of a small array: its bytes, or a hash of them.
