@@ -12,11 +12,14 @@ func TestManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
+	code := ""
+	for _, name := range []string{"example_test.go", "example_group_test.go"} {
+		examples, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += flush(string(examples))
 	}
-	code := flush(string(examples))
 	blocks := strings.Split(string(manual), "```go\n")[1:]
 	if len(blocks) == 0 {
 		t.Error("the manual has no code")
