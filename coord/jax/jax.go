@@ -85,10 +85,7 @@ func Join(ctx context.Context, client *Client, o Options) (*coord.Group, error) 
 		if err != nil {
 			return nil, fmt.Errorf("jax: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, err)
 		}
-		group := coord.NewGroup(m)
-		// A process that saw other members has computed another group, in which no process
-		// answers it.
-		err = group.Barrier(ctx, "join")
+		group, err := m.agree(ctx)
 		if err == nil && m.rank == 0 {
 			err = m.sweep(ctx)
 		}
@@ -99,8 +96,38 @@ func Join(ctx context.Context, client *Client, o Options) (*coord.Group, error) 
 		if ctx.Err() != nil || !errors.As(err, new(*coord.LostError)) || errors.Is(err, ErrGone) {
 			return nil, fmt.Errorf("jax: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, errors.Join(err, cerr))
 		}
+		// The others leave their places too. Until they have, this place stays free, so that
+		// no process takes their old places for a group.
+		if pause(ctx, m.ttl/3) != nil {
+			return nil, fmt.Errorf("jax: join %s as %d of %d: %w", o.Name, o.Rank, o.Size, errors.Join(err, ctx.Err()))
+		}
 	}
 }
+
+// agree makes the group of a member. A process that saw other members has computed another
+// group, which has lost one of its processes since. It may wait for one that lives, so a
+// loss of any process ends the wait.
+func (m *member) agree(ctx context.Context) (*coord.Group, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, p := range m.peers {
+		stop := context.AfterFunc(p.lost, func() {
+			if pause(ctx, outcomeDelay) == nil { // perhaps all had joined, and it has left already
+				cancel(context.Cause(p.lost))
+			}
+		})
+		defer stop()
+	}
+	group := coord.NewGroup(m)
+	err := group.Barrier(ctx, "join")
+	if lost := new(coord.LostError); err != nil && errors.As(context.Cause(ctx), &lost) {
+		err = lost
+	}
+	return group, err
+}
+
+// outcomeDelay is longer than an outcome needs to arrive.
+const outcomeDelay = 500 * time.Millisecond
 
 // minTTL is the shortest TTL. It leaves time for the scheduling of a busy machine.
 const minTTL = time.Second
