@@ -56,11 +56,11 @@ func TestGroupRandom(t *testing.T) {
 					switch kind {
 					case 0, 1, 2:
 						resp, err := c.SaveAsync(call, step, state)
-						known := err == nil && resp.Skipped()
+						skipped := resp != nil && resp.Skipped()
 						if earlier := new(training.EarlierError); errors.As(err, &earlier) {
 							err = nil
 						}
-						note("%d: async %t, skipped %t", step, err == nil, known)
+						note("%d: async %t, skipped %t", step, err == nil, skipped)
 					case 3, 4:
 						saved, err := c.Save(call, step, state)
 						if earlier := new(training.EarlierError); errors.As(err, &earlier) {
