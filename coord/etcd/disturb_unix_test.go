@@ -22,7 +22,7 @@ type disturbance struct {
 	delay  time.Duration // until then
 	after  time.Duration // since the orders; if pause is 0
 	pause  int           // before this call of the victim's store
-	resume bool          // the stopped process continues before the next save, and not after it
+	resume string        // the stopped process continues before, in or after the next save
 }
 
 func (f *killField) draw() disturbance {
@@ -30,7 +30,7 @@ func (f *killField) draw() disturbance {
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	d := disturbance{
 		kind: pick("kill", "kill", "stop", "stop", "cut", "silence"), way: pick("over", "over", "over", "new", "marker"),
-		second: -1, resume: r.IntN(2) == 0,
+		second: -1, resume: pick("before", "in", "after"),
 	}
 	if r.IntN(2) == 0 {
 		d.victim = 1 + r.IntN(savers-1)
@@ -117,7 +117,7 @@ func (f *killField) disturb(n int64) {
 	case d.kind == "kill":
 		victim.end()
 		f.all[d.victim] = nil
-	case d.kind == "stop" && failed && !d.resume:
+	case d.kind == "stop" && failed && d.resume != "before":
 		aside, f.all[d.victim] = victim, nil
 		asideLink := f.links[d.victim]
 		f.links[d.victim] = nil
@@ -135,6 +135,10 @@ func (f *killField) disturb(n int64) {
 	f.each(everySaver, f.leave)
 	if f.Failed() {
 		return
+	}
+	if aside != nil && !stays && d.resume == "in" {
+		timer := time.AfterFunc(time.Duration(f.r.Float64()*float64(f.usual)), func() { victim.cmd.Process.Signal(syscall.SIGCONT) })
+		defer timer.Stop()
 	}
 	if busy := f.saveAll(); busy {
 		if aside == nil || !stays {
