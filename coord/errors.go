@@ -44,7 +44,7 @@ type Error struct {
 	Failures []*Failure // at most maxFailures, those of the lowest ranks
 	More     int        // how many other processes have failed
 	// Unknown says that this process does not know the outcome of the phase: its context
-	// has ended, it is lost, or rank 0 is lost or late.
+	// has ended, it is lost, or rank 0 is lost, late, or could not publish the outcome.
 	Unknown bool
 }
 

@@ -267,8 +267,21 @@ func (x *exchange) send(ctx context.Context, r *report) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, x.down)
 	defer cancel()
-	return x.driver.Set(ctx, key, r.encode())
+	doc := r.encode()
+	err := x.driver.Set(ctx, key, doc)
+	for pause := retryPause; err != nil && pause <= retryPause<<2 && !errors.As(err, new(*LostError)); pause *= 2 {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause): // the service may only have been busy, for example choosing a leader
+		}
+		err = x.driver.Set(ctx, key, doc)
+	}
+	return err
 }
+
+// retryPause is the pause before a report is sent again for the first time.
+const retryPause = 50 * time.Millisecond
 
 // outcome waits for the outcome.
 func (x *exchange) outcome(ctx context.Context) (r report, err error) {
@@ -289,6 +302,7 @@ func (x *exchange) outcome(ctx context.Context) (r report, err error) {
 func (x *exchange) abandon(ctx context.Context, own *report, err error) {
 	own.fail(x.rank, err)
 	own.Value = nil // it may be the reason: services bound the size of a value
+	own.Unknown = x.rank == 0
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.grace)
 	defer cancel()
 	_ = x.send(ctx, own)

@@ -18,7 +18,8 @@ type report struct {
 	Phase    string        `json:"phase"`
 	Failures []wireFailure `json:"failures,omitempty"`
 	More     int           `json:"more,omitempty"`
-	Value    []byte        `json:"-"` // follows the JSON
+	Unknown  bool          `json:"unknown,omitempty"` // rank 0 could not publish the outcome
+	Value    []byte        `json:"-"`                 // follows the JSON
 
 	// Lacks says that the process has sent no report.
 	Lacks bool `json:"-"`
@@ -104,7 +105,7 @@ func (r *report) err() error {
 	if len(r.Failures) == 0 {
 		return nil
 	}
-	e := &Error{What: r.What, More: r.More}
+	e := &Error{What: r.What, More: r.More, Unknown: r.Unknown}
 	for _, f := range r.Failures {
 		err := r.local[f.Rank]
 		switch {

@@ -43,3 +43,42 @@ func TestValueTooLarge(t *testing.T) {
 		}
 	}
 }
+
+// busy is a driver of a service that refuses some requests.
+type busy struct {
+	coord.Driver
+	refuse func(key string) bool
+}
+
+func (b busy) Set(ctx context.Context, key string, value []byte) error {
+	if b.refuse(key) {
+		return errors.New("leader changed")
+	}
+	return b.Driver.Set(ctx, key, value)
+}
+
+// An outcome that rank 0 cannot publish at once is published later. If it cannot be
+// published at all, the others know that they do not know it.
+func TestOutcomeRefused(t *testing.T) {
+	for _, times := range []int{1, 100} {
+		for rank, err := range together(3, func(g *coord.Group) error {
+			if g.Rank() == 0 {
+				refused := 0
+				g = coord.NewGroup(busy{g.Driver(), func(key string) bool {
+					if strings.HasSuffix(key, "outcome") && refused < times {
+						refused++
+						return refused <= 4 // the failure itself gets through
+					}
+					return false
+				}})
+			}
+			op := g.Begin("trial")
+			return op.End(t.Context(), op.Agree(within(t, time.Minute), "one", nil))
+		}) {
+			shared := new(coord.Error)
+			if times == 1 && err != nil || times == 100 && (!errors.As(err, &shared) || !shared.Unknown) {
+				t.Errorf("refused up to %d times; process %d: %v", times, rank, err)
+			}
+		}
+	}
+}

@@ -121,7 +121,11 @@ func (t *together) Open(ctx context.Context, p *Plan) (_ context.Context, files 
 		return nil, nil, err
 	}
 	if !t.first() {
-		if t.joined, err = t.place.Store.Join(ctx, t.ticket); err != nil {
+		t.joined, err = t.place.Store.Join(ctx, t.ticket)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("process 0 has ended the save, or this process does not see its directory (do all processes see the same file system?): %w", err)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		files = t.joined

@@ -43,6 +43,9 @@ func (p *Plan) Lines() iter.Seq2[string, string] {
 // describe returns a text about an array. layouts has the texts of shardings.
 func (p *Plan) describe(a *planned, layouts map[*sharding.Sharding]string) string {
 	text := fmt.Sprintf(" %v%v", a.src.DType(), a.src.Shape())
+	if impl := prngImpl(a.src); impl != "" {
+		text = " keys of " + impl + text
+	}
 	switch src := a.src.(type) {
 	case *array.Sharded:
 		on := src.Sharding()
