@@ -15,6 +15,7 @@ import (
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
+	"github.com/go-orbax/orbax/internal/handover"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
@@ -156,6 +157,16 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	cfg := c.config(options)
 	o := newObserver("load", &cfg.Common, cfg.engine.Meter)
 	defer func() { o.end(err) }()
+	s := cfg.Session(c.path)
+	v, err = c.loadPicked(handover.With(ctx, s), target, cfg)
+	if err = endTogether(ctx, "load", c.path, s, err); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// loadPicked loads the checkpointable that the options name.
+func (c *Checkpoint) loadPicked(ctx context.Context, target any, cfg *loadConfig) (any, error) {
 	if err := cmp.Or(cfg.checkTarget(target), c.checkLoading(cfg)); err != nil {
 		return nil, err
 	}
@@ -163,7 +174,7 @@ func (c *Checkpoint) loadOne(ctx context.Context, target any, options []LoadOpti
 	if err != nil {
 		return nil, err
 	}
-	v, err = c.loadPart(ctx, name, target, cfg)
+	v, err := c.loadPart(ctx, name, target, cfg)
 	if cfg.Name == "" && isMismatch(err) && name != layout.DefaultName && len(c.found.Names) > 1 {
 		err = errors.Join(err, fmt.Errorf("%w: it was %q that was to be loaded, the first pytree of the checkpointables %q; Name chooses another",
 			fault.ErrStructure, name, c.found.Names))
@@ -178,6 +189,7 @@ func isMismatch(err error) bool {
 }
 
 func (c *Checkpoint) loadPart(ctx context.Context, name string, target any, cfg *loadConfig) (any, error) {
+	handover.From(ctx).SetItem(name)
 	v, err := c.loadUnchecked(ctx, name, target, cfg)
 	if err := c.outcome(ctx, cfg, err); err != nil {
 		return nil, err
@@ -252,8 +264,18 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 	cfg := newLoadConfig(options)
 	o := newObserver("load", &cfg.Common, cfg.engine.Meter)
 	defer func() { o.end(err) }()
+	s := cfg.Session(c.path)
+	loaded, err := c.loadItems(handover.With(ctx, s), targets, cfg, s != nil)
+	if err = endTogether(ctx, "load", c.path, s, err); err != nil {
+		return nil, wrap(ctx, "load", c.path, err)
+	}
+	return loaded, nil
+}
+
+// loadItems loads several checkpointables, at the same time or in the order of their names.
+func (c *Checkpoint) loadItems(ctx context.Context, targets map[string]any, cfg *loadConfig, inOrder bool) (_ map[string]any, err error) {
 	if !c.found.HasItems() {
-		return nil, wrap(ctx, "load", c.path, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure))
+		return nil, fmt.Errorf("%w: it has no checkpointables with names; use Load", fault.ErrStructure)
 	}
 	var filled any // one of them
 	for _, target := range targets {
@@ -262,7 +284,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		}
 	}
 	if err := cmp.Or(cfg.checkTarget(filled), c.checkLoading(cfg)); err != nil {
-		return nil, wrap(ctx, "load", c.path, err)
+		return nil, err
 	}
 	if len(targets) == 0 {
 		targets = map[string]any{}
@@ -270,7 +292,7 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 			isTree := false
 			if name == layout.DescriptorName { // it is left out where everything is loaded
 				if isTree, err = c.found.HasTree(ctx, name); err != nil {
-					return nil, wrap(ctx, "load", c.path, err)
+					return nil, err
 				}
 			}
 			if name != layout.DescriptorName || isTree {
@@ -283,26 +305,31 @@ func (c *Checkpoint) LoadCheckpointables(ctx context.Context, targets map[string
 		errs = append(errs, c.found.Check(name))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, wrap(ctx, "load", c.path, err)
+		return nil, err
 	}
 	cfg.Handler.Shared = new(tree.Targets)
 	var mu sync.Mutex
 	loaded := make(map[string]any, len(targets))
+	load := func(ctx context.Context, name string) error {
+		v, err := c.loadPart(ctx, name, targets[name], cfg)
+		if err != nil {
+			return fault.InItem(name, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		loaded[name] = v
+		return nil
+	}
 	group, gctx := parallel.WithContext(ctx)
-	for name, target := range targets {
-		group.Go(func() error {
-			v, err := c.loadPart(gctx, name, target, cfg)
-			if err != nil {
-				return fault.InItem(name, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			loaded[name] = v
-			return nil
-		})
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		if !inOrder {
+			group.Go(func() error { return load(gctx, name) })
+		} else if err := load(ctx, name); err != nil {
+			return nil, err
+		}
 	}
 	if err := group.Wait(); err != nil {
-		return nil, wrap(ctx, "load", c.path, err)
+		return nil, err
 	}
 	return loaded, nil
 }

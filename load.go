@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/found"
 )
 
@@ -12,7 +13,7 @@ import (
 // loads the checkpointable "state" if there is one, else the first pytree. Arrays are whole,
 // also with the option multihost.Together.
 func Load(ctx context.Context, path string, options ...LoadOption) (any, error) {
-	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
+	return with(ctx, path, openingFor(path, options), func(ck *Checkpoint) (any, error) { return ck.Load(ctx, options...) })
 }
 
 // LoadInto reads the checkpoint at path into target, a non-nil pointer or map whose
@@ -30,13 +31,13 @@ func Load(ctx context.Context, path string, options ...LoadOption) (any, error) 
 // If the checkpoint is overwritten while it is read, the error matches [ErrBusy]. [Load]
 // and [LoadAs], which fill no memory of the caller, start again instead.
 func LoadInto(ctx context.Context, path string, target any, options ...LoadOption) error {
-	_, err := once(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
+	_, err := once(ctx, path, openingFor(path, options), func(ck *Checkpoint) (any, error) { return nil, ck.LoadInto(ctx, target, options...) })
 	return err
 }
 
 // LoadAs reads the checkpoint at path into a new T; see [LoadInto].
 func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, error) {
-	return with(ctx, path, opening(options), func(ck *Checkpoint) (t T, err error) {
+	return with(ctx, path, openingFor(path, options), func(ck *Checkpoint) (t T, err error) {
 		err = ck.LoadInto(ctx, &t, options...)
 		return t, err
 	})
@@ -55,7 +56,7 @@ func LoadAs[T any](ctx context.Context, path string, options ...LoadOption) (T, 
 // 0. If the devices of a sharding do not belong to the processes of the group, the error
 // names the leaf and matches [ErrStructure].
 func LoadAbstract(ctx context.Context, path string, abstract any, options ...LoadOption) (any, error) {
-	return with(ctx, path, opening(options), func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
+	return with(ctx, path, openingFor(path, options), func(ck *Checkpoint) (any, error) { return ck.LoadAbstract(ctx, abstract, options...) })
 }
 
 // LoadCheckpointables reads several checkpointables of the checkpoint at path, in
@@ -68,10 +69,10 @@ func LoadCheckpointables(ctx context.Context, path string, targets map[string]an
 	load := func(ck *Checkpoint) (map[string]any, error) { return ck.LoadCheckpointables(ctx, targets, options...) }
 	for _, target := range targets {
 		if target != nil {
-			return once(ctx, path, opening(options), load)
+			return once(ctx, path, openingFor(path, options), load)
 		}
 	}
-	return with(ctx, path, opening(options), load)
+	return with(ctx, path, openingFor(path, options), load)
 }
 
 // Metadata describes the checkpoint at path and one pytree in it. The options choose and
@@ -113,6 +114,9 @@ func once[T any](ctx context.Context, path string, options []OpenOption, read fu
 	ck, err := Open(ctx, path, options...)
 	if err != nil {
 		var none T
+		if unopened := config.NewOpen(options).Unopened; unopened != nil {
+			err = unopened(ctx, err)
+		}
 		return none, err
 	}
 	defer ck.Close()

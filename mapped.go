@@ -82,6 +82,9 @@ func (c *Checkpoint) VerifyMapped(ctx context.Context, arrays ...*array.Array) e
 // checkLoading refuses Mapped where the memory would not outlive the call, and options
 // that come too late.
 func (c *Checkpoint) checkLoading(cfg *loadConfig) error {
+	if cfg.Mapping != config.MapNothing && cfg.HandOver {
+		return fmt.Errorf("%w: processes that hand over what they load cannot map it; leave out Mapped, or HandOver", fault.ErrUsage)
+	}
 	if cfg.Mapping == config.MapNothing || !c.opened.OneCall {
 		return c.checkOpening(&cfg.Open)
 	}

@@ -2,11 +2,15 @@ package orbax
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
+	"github.com/go-orbax/orbax/internal/handover"
 	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -76,6 +80,27 @@ func (o storeOption) ForSessions()                 {}
 // opening returns the options for opening the checkpoint of a load.
 func opening[O LoadOption](options []O) []OpenOption {
 	return openingOf(&config.NewLoad(options).Open)
+}
+
+// openingFor is opening for a load of path, which several processes may do together.
+func openingFor[O LoadOption](path string, options []O) []OpenOption {
+	c := config.NewLoad(options)
+	c.Unopened = func(ctx context.Context, err error) error {
+		return endTogether(ctx, "load", path, c.Session(path), err)
+	}
+	return openingOf(&c.Open)
+}
+
+// endTogether ends a load that several processes do together, with the outcome err in this
+// one. Its error does not make one process load again, because the others would not.
+func endTogether(ctx context.Context, op, path string, s *handover.Session, err error) error {
+	if s == nil {
+		return err
+	}
+	if err = s.End(ctx, err); errors.Is(err, found.ErrReplaced) {
+		err = fault.Remote(err.Error(), fault.ClassesOf(err))
+	}
+	return wrap(ctx, op, path, err)
 }
 
 func openingOf(c *config.Open) []OpenOption { return []OpenOption{openOption(*c)} }

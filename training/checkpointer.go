@@ -132,6 +132,9 @@ func (c *Checkpointer) setUp(ctx context.Context, name string) error {
 	if loads.Mapping != config.MapNothing {
 		return fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
 	}
+	if loads.HandOver || o.Together.HandOver {
+		return errHandOver
+	}
 	if err := c.checkSave(save.NewConfig(o.SaveOptions)); err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ func groupOf(t multihost.Together) *coord.Group {
 // errTogether is the error of an option Together for a save; the group belongs to the run.
 var errTogether = fmt.Errorf("%w: a run has one group; give it to Options.Together, and not to a save", fault.ErrUsage)
 
+// errHandOver is the error of an option Together with HandOver.
+var errHandOver = fmt.Errorf("%w: the loads of a run cannot hand over; load the step that Latest returns by orbax.Open and a method of the Checkpoint", fault.ErrUsage)
+
 // groupSave returns the options of saves that come from the group of the run.
 func (c *Checkpointer) groupSave(o *operation) []orbax.SaveCheckpointablesOption {
 	if c.options.Together.Group == nil {

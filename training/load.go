@@ -84,9 +84,13 @@ func (r *root) hasMoved(ctx context.Context, at Step, err error) bool {
 
 // with opens a step with the opening options of a load, calls read, and records damage.
 func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op string, step int, options []O, read func(Step, *orbax.Checkpoint) (T, error)) (v T, err error) {
+	loads := config.NewLoad(options)
+	if loads.HandOver {
+		return v, c.root.wrap(op, step, errHandOver)
+	}
 	o := c.ofStep(op, step)
 	var at Step
-	open := openOption(config.NewLoad(options).Open)
+	open := openOption(loads.Open)
 	open.OneCall = true
 	err = c.onStep(ctx, o, step, open.in(c.root.given), func(found Step) error {
 		at = found

@@ -17,6 +17,9 @@ import (
 // [orbax.Partial] does, it would not, so resume verifies a step before it loads it.
 func resume[O orbax.LoadOption](ctx context.Context, c *Checkpointer, options []O, load func(*orbax.Checkpoint) error) (int, error) {
 	loads := config.NewLoad(options)
+	if loads.HandOver {
+		return noStep, c.root.wrap("resume", noStep, errHandOver)
+	}
 	r := resumption{c: c, op: c.operation("resume"), open: openOption(loads.Open), load: load, failed: noStep}
 	r.refused = r.open.in(c.root.given)
 	if loads.Handler.Partial {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/handover"
 	"github.com/go-orbax/orbax/internal/memory"
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -137,7 +138,9 @@ func load(ctx context.Context, leaves []*Leaf, slots []tree.Slot, m *mapper) (va
 	arrays, mapped, err := m.arrays(ctx, leaves, slots)
 	defer func() { m.keep(mapped, err) }()
 	values = make([]any, len(leaves))
-	if err == nil {
+	if s := handover.From(ctx); s != nil && err == nil {
+		err = readTogether(ctx, s, leaves, slots, arrays, values)
+	} else if err == nil {
 		err = readArrays(ctx, leaves, slots, arrays, values)
 	}
 	if err != nil {

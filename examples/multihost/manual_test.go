@@ -237,7 +237,10 @@ func TestPieces(t *testing.T) {
 			return fmt.Errorf("a position of four processes in two: %w", err)
 		}
 		state = map[string]any{"kernel": kernel, "step": 0, "more": false}
-		return loadAgain(ctx, path, state)
+		if err := loadAgain(ctx, path, state); err != nil {
+			return err
+		}
+		return handOver(ctx, path, state, group)
 	})
 	inGroup(t, 4, func(ctx context.Context, group *coord.Group) error {
 		p := &position{9}
@@ -274,6 +277,11 @@ func saveItems(ctx context.Context, path string, state any, data *position, grou
 
 func loadAgain(ctx context.Context, path string, state any) error {
 	err := orbax.LoadInto(ctx, path, state)
+	return err
+}
+
+func handOver(ctx context.Context, path string, state any, group *coord.Group) error {
+	err := orbax.LoadInto(ctx, path, state, multihost.Together{Group: group, HandOver: true})
 	return err
 }
 

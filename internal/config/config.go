@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/handover"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/sharding"
 	"github.com/go-orbax/orbax/storage"
@@ -34,6 +35,10 @@ type Common struct {
 	Group    *coord.Group
 	// Owner returns the rank of the process of Group that has a device.
 	Owner func(device int) (rank int)
+	// HandOver says that the processes of Group divide the reading of a load. This process
+	// listens at Address.
+	HandOver bool
+	Address  string
 }
 
 // Process returns which part of arrays with a sharding belongs to this process. It is
@@ -44,6 +49,15 @@ func (c *Common) Process() sharding.Process {
 		p = sharding.Process{Rank: c.Group.Rank(), Size: c.Group.Size(), Owner: c.Owner}
 	}
 	return p
+}
+
+// Session begins the part of this process in the load of a path by several processes that
+// divide the reading. It returns nil for all other loads.
+func (c *Load) Session(path string) *handover.Session {
+	if !c.Together || !c.HandOver || c.Group == nil || c.Group.Size() == 1 {
+		return nil
+	}
+	return handover.Begin(c.Group, c.Process(), fmt.Sprintf("path %q, fill missing chunks %t", path, c.Handler.Fill), c.Address)
 }
 
 // NewEngine returns an engine that moves the data of a save or a load.
@@ -60,6 +74,9 @@ type Open struct {
 	// OneCall says that one function opens and closes the checkpoint. Loads whose results
 	// are valid only while the checkpoint is open are refused.
 	OneCall bool
+	// Unopened, if not nil, is called by a function that loads, if it cannot open the
+	// checkpoint. It returns the error of the function.
+	Unopened func(ctx context.Context, err error) error
 }
 
 // Mapping says whether a load maps files.
