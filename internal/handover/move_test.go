@@ -179,6 +179,10 @@ func TestWrongFrames(t *testing.T) {
 	if err := writeSpan(&good, 0, data); err != nil {
 		t.Fatal(err)
 	}
+	var elsewhere bytes.Buffer
+	if err := writeSpan(&elsewhere, 5, data); err != nil {
+		t.Fatal(err)
+	}
 	changed := func(at int, b byte) []byte {
 		doc := slices.Clone(good.Bytes())
 		doc[at] ^= b
@@ -191,6 +195,7 @@ func TestWrongFrames(t *testing.T) {
 		"a byte":          {changed(headBytes+100, 1), fault.ErrCorrupt},
 		"the checksum":    {changed(12, 1), fault.ErrCorrupt},
 		"the place":       {changed(0, 1), fault.ErrCorrupt},
+		"another place":   {elsewhere.Bytes(), fault.ErrCorrupt},
 		"a huge length":   {changed(11, 0x7f), fault.ErrCorrupt},
 		"a short length":  {changed(8, 1), fault.ErrCorrupt},
 		"nothing":         {nil, nil},
