@@ -25,6 +25,8 @@ type Sharded struct {
 	what     ShapeDtypeStruct
 	prngImpl string
 	shards   []Shard
+	pieces   sharding.Pieces // of the sharding
+	byNumber map[int]int     // by the number of a piece, the index of its shard
 }
 
 // NewSharded returns the global array of which this process holds the given shards. Each
@@ -41,16 +43,21 @@ func NewSharded(d DType, shape []int, on *sharding.Sharding, shards ...Shard) (*
 	if err != nil {
 		return nil, err
 	}
-	a := &Sharded{what: ShapeDtypeStruct{slices.Clone(shape), d, on}}
+	a := &Sharded{
+		what:     ShapeDtypeStruct{slices.Clone(shape), d, on},
+		shards:   make([]Shard, 0, len(shards)),
+		pieces:   *p,
+		byNumber: make(map[int]int, len(shards)),
+	}
 	for _, s := range shards {
-		if err := a.add(p, s); err != nil {
+		if err := a.add(s); err != nil {
 			return nil, fmt.Errorf("a shard of %v: %w", a.what, err)
 		}
 	}
 	return a, nil
 }
 
-func (a *Sharded) add(p *sharding.Pieces, s Shard) error {
+func (a *Sharded) add(s Shard) error {
 	switch {
 	case s.Array == nil:
 		return fmt.Errorf("%w: it has no array", fault.ErrShape)
@@ -61,14 +68,14 @@ func (a *Sharded) add(p *sharding.Pieces, s Shard) error {
 		return err
 	}
 	box := sharding.Box{Offset: s.Offset, Size: s.Array.shape}
-	if !p.Has(box) {
+	n, ok := a.pieces.Find(box)
+	if !ok {
 		return fmt.Errorf("%w: no device of %v has the box %v at %v", fault.ErrShape, a.what.Sharding, box.Size, box.Offset)
 	}
-	for _, other := range a.shards {
-		if slices.Equal(other.Offset, s.Offset) && slices.Equal(other.Array.shape, s.Array.shape) {
-			return fmt.Errorf("%w: the box %v at %v is given twice", fault.ErrShape, box.Size, box.Offset)
-		}
+	if _, twice := a.byNumber[n]; twice {
+		return fmt.Errorf("%w: the box %v at %v is given twice", fault.ErrShape, box.Size, box.Offset)
 	}
+	a.byNumber[n] = len(a.shards)
 	a.shards = append(a.shards, Shard{slices.Clone(s.Offset), s.Array})
 	return nil
 }
@@ -119,6 +126,18 @@ func (a *Sharded) PRNGImpl() string { return a.prngImpl }
 // Shards returns the shards of this process. The caller does not change the slice.
 func (a *Sharded) Shards() []Shard { return a.shards }
 
+// Shard returns the shard of this process that holds all of the box of the given size at
+// off. ok is false if there is none, as for a box without elements.
+func (a *Sharded) Shard(off, size []int) (s Shard, ok bool) {
+	for n := range a.pieces.Overlapping(sharding.Box{Offset: off, Size: size}) {
+		if _, before := a.byNumber[n]; ok || !before {
+			return Shard{}, false
+		}
+		s, ok = a.shards[a.byNumber[n]], true
+	}
+	return s, ok
+}
+
 // String returns the dtype and shape, and how many shards are in this process.
 func (a *Sharded) String() string { return fmt.Sprintf("%v in %d shards", a.what, len(a.shards)) }
 
@@ -132,35 +151,26 @@ func (a *Sharded) ReadRegion(_ context.Context, dst []byte, off, size []int) err
 	if err := region.CheckMemory("the destination", len(dst), size, item); err != nil {
 		return err
 	}
-	missing, err := region.NumElements(size)
-	if err != nil {
-		return err
-	}
-	for _, s := range a.shards {
-		n, err := s.copyTo(dst, off, size, item)
-		if err != nil {
+	for n := range a.pieces.Overlapping(sharding.Box{Offset: off, Size: size}) {
+		at, ok := a.byNumber[n]
+		if !ok {
+			return fmt.Errorf("%w: this process holds no shard with all of the box %v at %v", fault.ErrShape, size, off)
+		}
+		if err := a.shards[at].copyTo(dst, off, size, item); err != nil {
 			return err
 		}
-		missing -= n
-	}
-	if missing != 0 {
-		return fmt.Errorf("%w: this process holds no shard with all of the box %v at %v", fault.ErrShape, size, off)
 	}
 	return nil
 }
 
-// copyTo copies the elements that the shard and a box have in common to dst, which has
-// the shape of the box, and returns their number.
-func (s Shard) copyTo(dst []byte, off, size []int, item int) (int, error) {
-	n := 1
+// copyTo copies the elements that the shard and a box have in common, of which there are
+// some, to dst, which has the shape of the box.
+func (s Shard) copyTo(dst []byte, off, size []int, item int) error {
 	to, from, common := make([]int, len(off)), make([]int, len(off)), make([]int, len(off))
 	for i := range off {
 		begin := max(off[i], s.Offset[i])
 		end := min(off[i]+size[i], s.Offset[i]+s.Array.shape[i])
 		to[i], from[i], common[i] = begin-off[i], begin-s.Offset[i], end-begin
-		if n *= max(0, end-begin); n == 0 {
-			return 0, nil
-		}
 	}
-	return n, CopyRegion(dst, size, to, s.Array.data, s.Array.shape, from, common, item)
+	return CopyRegion(dst, size, to, s.Array.data, s.Array.shape, from, common, item)
 }

@@ -66,6 +66,17 @@ func TestShardedRegions(t *testing.T) {
 					held[s.Array.data[i]], covered[s.Array.data[i]] = true, true
 				}
 			}
+			holder := slices.IndexFunc(a.Shards(), func(s Shard) bool {
+				for i := range off {
+					if off[i] < s.Offset[i] || off[i]+box[i] > s.Offset[i]+s.Array.shape[i] {
+						return false
+					}
+				}
+				return wanted > 0
+			})
+			if s, ok := a.Shard(off, box); ok != (holder >= 0) || ok && s.Array != a.Shards()[holder].Array {
+				t.Fatalf("rank %d: shard %d holds the box %v at %v, got %v, %v", rank, holder, box, off, s, ok)
+			}
 			all := true
 			for i := 0; i < len(want); i += 2 {
 				all = all && held[want[i]]
@@ -109,6 +120,28 @@ func TestShardedRefusals(t *testing.T) {
 	}
 	if _, err := NewSharded(Float32, []int{5}, nil); !errors.Is(err, fault.ErrStructure) {
 		t.Errorf("without a sharding: %v", err)
+	}
+}
+
+// A box that does not lie in the array is in no shard, and the zero Sharded has none.
+func TestShardedHasNoShard(t *testing.T) {
+	on := sharding.Named(sharding.Mesh{Shape: []int{2}, AxisNames: []string{"x"}}, sharding.PartitionSpec{{"x"}})
+	a, err := AllocSharded(ShapeDtypeStruct{[]int{4}, Int8, on}, sharding.Process{Size: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []sharding.Box{{}, {Offset: []int{-1}, Size: []int{1}}, {Offset: []int{4}, Size: []int{1}}, {Offset: []int{3}, Size: []int{2}},
+		{Offset: []int{0}, Size: []int{-1}}, {Offset: []int{0}, Size: []int{0}}, {Offset: []int{1}, Size: []int{2}}, {Offset: []int{0, 0}, Size: []int{1, 1}}} {
+		if s, ok := a.Shard(b.Offset, b.Size); ok {
+			t.Errorf("%v is in the shard at %v", b, s.Offset)
+		}
+	}
+	var zero Sharded
+	if s, ok := zero.Shard(nil, nil); ok {
+		t.Errorf("the zero Sharded has %v", s)
+	}
+	if err := zero.ReadRegion(t.Context(), nil, nil, nil); !errors.Is(err, fault.ErrShape) {
+		t.Errorf("a read of the zero Sharded: %v", err)
 	}
 }
 

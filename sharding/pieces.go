@@ -2,6 +2,7 @@ package sharding
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -150,20 +151,56 @@ func (p *Pieces) Replicas() int {
 // Replicas-1. It is the replica_id of JAX.
 func (p *Pieces) Replica(place int) int { return number(p.unused, place) }
 
-// Has reports whether a device holds exactly this box.
-func (p *Pieces) Has(b Box) bool {
+// Find returns the number of the piece that is exactly this box; see [Pieces.Number]. ok is
+// false if no device holds it.
+func (p *Pieces) Find(b Box) (n int, ok bool) {
+	if !p.holds(b) {
+		return 0, false
+	}
 	for i, a := range p.axes {
-		if a.chunk == 0 { // all boxes are empty along this axis
-			if b.Offset[i] != 0 || b.Size[i] != 0 {
-				return false
-			}
-			continue
+		part := a.parts - 1 // for an empty box
+		if b.Size[i] > 0 && a.chunk > 0 {
+			part = b.Offset[i] / a.chunk
 		}
-		part := b.Offset[i] / a.chunk
-		if b.Size[i] == 0 {
-			part = a.parts - 1
+		if begin := min(part*a.chunk, p.shape[i]); begin != b.Offset[i] || min(a.chunk, p.shape[i]-begin) != b.Size[i] {
+			return 0, false
 		}
-		if part >= a.parts || min(part*a.chunk, p.shape[i]) != b.Offset[i] || min(a.chunk, p.shape[i]-b.Offset[i]) != b.Size[i] {
+		n = n*a.parts + part
+	}
+	return n, true
+}
+
+// Overlapping yields the numbers of the pieces that have elements of a box, in ascending
+// order. It yields none if the box has no elements or does not lie in the array.
+func (p *Pieces) Overlapping(b Box) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if p.holds(b) && !b.Empty() {
+			p.overlapping(b, 0, 0, yield)
+		}
+	}
+}
+
+// holds reports whether a box lies in the array.
+func (p *Pieces) holds(b Box) bool {
+	if len(b.Offset) != len(p.shape) || len(b.Size) != len(p.shape) {
+		return false
+	}
+	for i, d := range p.shape {
+		if b.Offset[i] < 0 || b.Size[i] < 0 || b.Size[i] > d || b.Offset[i] > d-b.Size[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// overlapping is Overlapping for the pieces whose number on the axes before axis is n.
+func (p *Pieces) overlapping(b Box, axis, n int, yield func(int) bool) (more bool) {
+	if axis == len(p.axes) {
+		return yield(n)
+	}
+	a := p.axes[axis]
+	for part := b.Offset[axis] / a.chunk; part <= (b.Offset[axis]+b.Size[axis]-1)/a.chunk; part++ {
+		if !p.overlapping(b, axis+1, n*a.parts+part, yield) {
 			return false
 		}
 	}

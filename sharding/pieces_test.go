@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -73,6 +74,12 @@ func TestPiecesCover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		drawn := Box{make([]int, len(shape)), make([]int, len(shape))}
+		for i, d := range shape {
+			drawn.Offset[i] = rapid.IntRange(0, d).Draw(t, "offset")
+			drawn.Size[i] = rapid.IntRange(0, d-drawn.Offset[i]).Draw(t, "size")
+		}
+		boxes, overlapping := map[string]int{}, map[int]bool{}
 		type key struct{ number, replica int }
 		seen := map[key]bool{}
 		counts := map[string]int{} // by index
@@ -82,7 +89,29 @@ func TestPiecesCover(t *testing.T) {
 				t.Fatalf("place %d is %v of %d pieces and %d replicas", place, k, p.Distinct(), p.Replicas())
 			}
 			seen[k] = true
+			if n, ok := p.Find(b); !ok || n != k.number && !b.Empty() {
+				t.Fatalf("the box %v of piece %d is found as %d, %v", b, k.number, n, ok)
+			} else if first, known := boxes[fmt.Sprint(b)]; known && first != n {
+				t.Fatalf("the box %v is found as %d and %d", b, first, n)
+			} else {
+				boxes[fmt.Sprint(b)] = n
+			}
+			each(drawn, func(index []int) {
+				for i := range index {
+					if index[i] < b.Offset[i] || index[i] >= b.Offset[i]+b.Size[i] {
+						return
+					}
+				}
+				overlapping[k.number] = true
+			})
 			each(b, func(index []int) { counts[fmt.Sprint(index)]++ })
+		}
+		_, want := boxes[fmt.Sprint(drawn)]
+		if _, ok := p.Find(drawn); ok != want {
+			t.Fatalf("the box %v is found: %v, want %v", drawn, ok, want)
+		}
+		if got, want := slices.Collect(p.Overlapping(drawn)), slices.Sorted(maps.Keys(overlapping)); !slices.Equal(got, want) {
+			t.Fatalf("pieces with elements of %v: %v, want %v", drawn, got, want)
 		}
 		n := 0
 		each(Box{make([]int, len(shape)), shape}, func(index []int) {
@@ -135,6 +164,11 @@ func TestPiecesRefused(t *testing.T) {
 		}
 	}
 	p, err := SingleDevice("cpu:0").Pieces([]int{3, 2})
+	for _, b := range []Box{{}, {[]int{0}, []int{3}}, {[]int{-1, 0}, []int{3, 2}}, {[]int{0, 1}, []int{3, 2}}, {[]int{0, 0}, []int{3, -1}}} {
+		if n, ok := p.Find(b); ok || slices.Collect(p.Overlapping(b)) != nil {
+			t.Errorf("%v, which does not lie in the array, is found as %d", b, n)
+		}
+	}
 	if err != nil || p.Places() != 1 || p.Device(0) != -1 || !slices.Equal(p.Box(0).Size, []int{3, 2}) || p.Replicas() != 1 {
 		t.Errorf("a single device: %+v, %v", p, err)
 	}

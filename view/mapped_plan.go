@@ -118,9 +118,9 @@ func (p *mapPlan) addPiece(ctx context.Context, l *Leaf, pc *piece) bool {
 		view: pc.view, whole: len(l.pieces) == 1 && pc.view.Identity(), casts: pc.casts,
 		dstShape: l.meta.Shape, dstOff: pc.at,
 	}
-	off, size := place.bounds()
+	box := place.bounds()
 	item := pc.dtype.Size()
-	for part, err := range pc.array.Chunks(ctx, off, size) {
+	for part, err := range pc.array.Chunks(ctx, box.Offset, box.Size) {
 		if err != nil || !p.room() {
 			return false
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/region"
 	"github.com/go-orbax/orbax/internal/strided"
 	"github.com/go-orbax/orbax/internal/transfer"
+	"github.com/go-orbax/orbax/sharding"
 )
 
 // request asks for the box of size elements at off of a leaf. The elements go to dst, an
@@ -149,15 +150,16 @@ func (p *planner) place(pc *piece, pl placement) {
 // plan plans reads of the parts of a stored array that hold wanted elements. Reads
 // through the cache happen at once.
 func (p *planner) plan(ctx context.Context, s *source, cache *chunkCache) error {
-	groups := s.groups()
+	t := s.tree()
+	groups := s.groups(&t)
 	if len(groups) > 1 {
-		return p.planApart(ctx, s, groups, cache)
+		return p.planApart(ctx, s, &t, groups, cache)
 	}
-	for part, err := range s.array.Chunks(ctx, groups[0].off, groups[0].size) {
+	for part, err := range s.array.Chunks(ctx, groups[0].Offset, groups[0].Size) {
 		if err != nil {
 			return err
 		}
-		placed := overlapping(s.placed, part)
+		placed := s.overlapping(&t, part.Offset, part.Size)
 		if len(placed) == 0 {
 			continue
 		}
@@ -249,11 +251,12 @@ func (p *planner) run(ctx context.Context) error {
 const dirsAtOnce = 4
 
 // bounds returns a box of the stored array that holds all elements of the placement.
-func (pl *placement) bounds() (off, size []int) {
+func (pl *placement) bounds() sharding.Box {
 	if pl.whole {
-		return origin(len(pl.dstShape)), pl.dstShape
+		return sharding.Box{Offset: origin(len(pl.dstShape)), Size: pl.dstShape}
 	}
-	return pl.view.Bounds()
+	off, size := pl.view.Bounds()
+	return sharding.Box{Offset: off, Size: size}
 }
 
 // run returns the memory that takes all elements of a part, in their order and without

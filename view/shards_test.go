@@ -130,34 +130,41 @@ func TestGroups(t *testing.T) {
 			boxes[i] = b
 			s.placed = append(s.placed, placement{view: v})
 		}
-		groups := s.groups()
+		tree := s.tree()
+		groups := s.groups(&tree)
 		seen := map[int]bool{}
 		for k, g := range groups {
+			var placed []int
+			for i, b := range boxes {
+				if meets(&g, &b) {
+					placed = append(placed, i)
+				}
+			}
 			overlaps := false
 			volume := 0
-			for _, i := range g.placed {
+			for _, i := range placed {
 				if seen[i] {
 					t.Fatalf("box %d is in two groups", i)
 				}
 				seen[i] = true
 				b := boxes[i]
-				if _, n, _ := intersect(g.off, g.size, b.Offset, b.Size); !slices.Equal(n, b.Size) {
+				if _, n, _ := intersect(g.Offset, g.Size, b.Offset, b.Size); !slices.Equal(n, b.Size) {
 					t.Fatalf("group %v is without box %v", g, b)
 				}
 				n, _ := region.NumElements(b.Size)
 				volume += n
-				for _, j := range g.placed {
+				for _, j := range placed {
 					if _, _, ok := intersect(b.Offset, b.Size, boxes[j].Offset, boxes[j].Size); ok && i != j {
 						overlaps = true
 					}
 				}
 			}
-			if n, _ := region.NumElements(g.size); !overlaps && n != volume {
+			if n, _ := region.NumElements(g.Size); !overlaps && n != volume {
 				t.Fatalf("group %v holds %d elements, its boxes %d", g, n, volume)
 			}
 			for _, h := range groups[:k] {
-				if _, _, ok := intersect(g.off, g.size, h.off, h.size); ok {
-					t.Fatalf("groups %v and %v overlap", g, h)
+				if joins(&g, &h) {
+					t.Fatalf("groups %v and %v overlap, or together are a box", g, h)
 				}
 			}
 		}

@@ -81,26 +81,15 @@ func (a *planned) holder(off, size []int) (*array.Array, []int) {
 	case *array.Array:
 		return src, off
 	case *array.Sharded:
-		for _, s := range src.Shards() {
-			if within, ok := inside(off, size, s.Offset, s.Array.Shape()); ok {
-				return s.Array, within
+		if s, ok := src.Shard(off, size); ok {
+			within := make([]int, len(off))
+			for i := range off {
+				within[i] = off[i] - s.Offset[i]
 			}
+			return s.Array, within
 		}
 	}
 	return nil, nil
-}
-
-// inside returns the offset of a box relative to another box. ok is false if the other box
-// does not hold it.
-func inside(off, size, outerOff, outerSize []int) (within []int, ok bool) {
-	within = make([]int, len(off))
-	for i := range off {
-		within[i] = off[i] - outerOff[i]
-		if within[i] < 0 || within[i]+size[i] > outerSize[i] {
-			return nil, false
-		}
-	}
-	return within, true
 }
 
 // isInMemory reports whether the elements that this process writes are in memory.

@@ -104,7 +104,7 @@ func (d *division) addSharded(i int, a *planned, src *array.Sharded) error {
 		if box.Empty() {
 			continue
 		}
-		if !holds(src, box) {
+		if _, ok := src.Shard(box.Offset, box.Size); !ok {
 			return fmt.Errorf("%w: process %d has no shard of %v at %v, which belongs to its device %d", fault.ErrShape, d.process.Rank, box.Size, box.Offset, pieces.Device(h.place))
 		}
 		for axis, off := range box.Offset {
@@ -134,13 +134,6 @@ func (d *division) held(on *sharding.Sharding, pieces *sharding.Pieces) ([]heldP
 	}
 	d.pieces[on] = held
 	return held, nil
-}
-
-// holds reports whether this process has given the shard of a box.
-func holds(src *array.Sharded, box sharding.Box) bool {
-	return slices.ContainsFunc(src.Shards(), func(s array.Shard) bool {
-		return slices.Equal(s.Offset, box.Offset) && slices.Equal(s.Array.Shape(), box.Size)
-	})
 }
 
 // cut gives this process the chunks of its piece of the line.
