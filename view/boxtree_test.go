@@ -9,10 +9,11 @@ import (
 	"github.com/go-orbax/orbax/sharding"
 )
 
-func drawBox(t *rapid.T, rank int, what string) (b sharding.Box) {
+// drawBox draws a box of at most most elements along each axis.
+func drawBox(t *rapid.T, rank, most int, what string) (b sharding.Box) {
 	for range rank {
 		b.Offset = append(b.Offset, rapid.IntRange(0, 7).Draw(t, what+" offset"))
-		b.Size = append(b.Size, rapid.IntRange(1, 8-b.Offset[len(b.Offset)-1]).Draw(t, what+" size"))
+		b.Size = append(b.Size, rapid.IntRange(1, most).Draw(t, what+" size"))
 	}
 	return b
 }
@@ -20,22 +21,34 @@ func drawBox(t *rapid.T, rank int, what string) (b sharding.Box) {
 func TestBoxTreeFinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rank := rapid.IntRange(0, 3).Draw(t, "rank")
+		most := rapid.SampledFrom([]int{2, 3, 8}).Draw(t, "most") // small boxes can be divided
 		var boxes []sharding.Box
 		var numbers []int
 		for i := range rapid.IntRange(1, 10).Draw(t, "boxes") {
-			boxes, numbers = append(boxes, drawBox(t, rank, "box")), append(numbers, i)
+			boxes, numbers = append(boxes, drawBox(t, rank, most, "box")), append(numbers, i)
 		}
 		tree := newBoxTree(boxes, numbers)
-		b := drawBox(t, rank, "wanted")
-		var want []int
-		for i := range boxes {
-			if meets(&boxes[i], &b) {
-				want = append(want, i)
+		finds := func(b sharding.Box) {
+			var want []int
+			for i := range boxes {
+				if meets(&boxes[i], &b) {
+					want = append(want, i)
+				}
+			}
+			got := tree.find(nil, &b)
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Fatalf("%v meets %v of %v, found %v", b, want, boxes, got)
 			}
 		}
-		got := tree.find(nil, &b)
-		if slices.Sort(got); !slices.Equal(got, want) {
-			t.Fatalf("%v meets %v of %v, found %v", b, want, boxes, got)
+		finds(drawBox(t, rank, most, "wanted"))
+		for i := range boxes { // one element at a time, along each axis
+			for axis := range rank {
+				b := sharding.Box{Offset: slices.Clone(boxes[i].Offset), Size: slices.Repeat([]int{1}, rank)}
+				for range boxes[i].Size[axis] {
+					finds(b)
+					b.Offset[axis]++
+				}
+			}
 		}
 	})
 }
