@@ -90,6 +90,16 @@ func (l *link) silence() {
 	l.silent = true
 }
 
+// drop ends all connections. New ones may begin.
+func (l *link) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		c.Close()
+	}
+	l.conns = nil
+}
+
 // stop ends all connections and lets none begin.
 func (l *link) stop() {
 	l.mu.Lock()

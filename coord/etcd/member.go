@@ -60,6 +60,8 @@ func (m *member) live(ctx context.Context) error {
 			select {
 			case <-m.leaving:
 				return
+			case <-m.own.Done(): // for the others this process is lost soon, too
+				return
 			case <-timer.C:
 			}
 			if !time.Now().Before(until) {
@@ -92,26 +94,40 @@ func (m *member) watch(revision int64) {
 		ctx, cancel := m.while(context.Background())
 		defer cancel()
 		gone := make([]bool, m.size)
+		lose := func(rank int) {
+			if gone[rank] {
+				return
+			}
+			gone[rank] = true
+			close(m.lost[rank])
+			m.lack(&coord.LostError{Rank: rank})
+			if rank == m.rank {
+				m.end()
+			}
+		}
 		for {
+			compacted := false
 			for r := range m.client.Watch(clientv3.WithRequireLeader(ctx), m.places, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
-				if r.CompactRevision > 0 {
-					m.end() // it is not known who was lost
-					return
+				if compacted = r.CompactRevision > 0; compacted {
+					break
 				}
 				for _, event := range r.Events {
-					rank, err := m.rankOf(string(event.Kv.Key))
-					if err != nil || gone[rank] {
-						continue
-					}
-					gone[rank] = true
-					close(m.lost[rank])
-					m.lack(&coord.LostError{Rank: rank})
-					if rank == m.rank {
-						m.end()
-						return
+					if rank, err := m.rankOf(string(event.Kv.Key)); err == nil {
+						lose(rank)
 					}
 				}
 				revision = max(revision, r.Header.Revision)
+			}
+			if compacted {
+				if r, err := m.client.Get(ctx, m.places, clientv3.WithPrefix()); err == nil {
+					for rank, there := range m.since(r, revision) {
+						if !there {
+							lose(rank)
+						}
+					}
+					revision = r.Header.Revision
+					continue
+				}
 			}
 			select {
 			case <-ctx.Done():
@@ -120,6 +136,19 @@ func (m *member) watch(revision int64) {
 			}
 		}
 	})
+}
+
+// since reports, by rank, which places have been taken since before a revision without a
+// break. The cluster keeps no history of the time before it was compacted, but a key that
+// goes and comes is a new one.
+func (m *member) since(r *clientv3.GetResponse, revision int64) []bool {
+	there := make([]bool, m.size)
+	for _, kv := range r.Kvs {
+		if rank, err := m.rankOf(string(kv.Key)); err == nil && kv.CreateRevision <= revision {
+			there[rank] = true
+		}
+	}
+	return there
 }
 
 // while returns a context that ends when this process is lost or leaves, too.
@@ -185,38 +214,55 @@ func (m *member) Get(ctx context.Context, key string) (value []byte, err error) 
 
 func (m *member) Wait(ctx context.Context, key string, from int) (value []byte, err error) {
 	err = m.request(ctx, func(ctx context.Context) error {
-		r, err := m.client.Get(ctx, m.prefix+key)
-		if err != nil {
-			return err
-		}
-		if len(r.Kvs) > 0 {
-			value = r.Kvs[0].Value
-			return nil
-		}
-		watch, cancel := context.WithCancel(ctx)
-		defer cancel()
-		changes := m.client.Watch(clientv3.WithRequireLeader(watch), m.prefix+key, clientv3.WithRev(r.Header.Revision+1), clientv3.WithFilterDelete())
 		for {
+			value, err = m.wait(ctx, key, from)
+			if !errors.Is(err, errWatch) {
+				return err
+			}
 			select {
-			case <-m.lost[from]:
-				return &coord.LostError{Rank: from}
 			case <-ctx.Done():
 				return ctx.Err()
-			case r, ok := <-changes:
-				if err := r.Err(); err != nil {
-					return err
-				}
-				if len(r.Events) > 0 {
-					value = r.Events[0].Kv.Value
-					return nil
-				}
-				if !ok {
-					return errors.New("etcd has ended a watch")
-				}
+			case <-time.After(m.ttl / 20):
 			}
 		}
 	})
 	return value, err
+}
+
+// errWatch matches the errors of a watch that can be begun again, for example because the
+// cluster has been compacted or chooses a leader.
+var errWatch = errors.New("etcd has ended a watch")
+
+// wait is Wait, with one watch.
+func (m *member) wait(ctx context.Context, key string, from int) ([]byte, error) {
+	r, err := m.client.Get(ctx, m.prefix+key)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Kvs) > 0 {
+		return r.Kvs[0].Value, nil
+	}
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := m.client.Watch(clientv3.WithRequireLeader(watch), m.prefix+key, clientv3.WithRev(r.Header.Revision+1), clientv3.WithFilterDelete())
+	for {
+		select {
+		case <-m.lost[from]:
+			return nil, &coord.LostError{Rank: from}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case r, ok := <-changes:
+			if err := r.Err(); err != nil {
+				return nil, fmt.Errorf("%w: %w", errWatch, err)
+			}
+			if len(r.Events) > 0 {
+				return r.Events[0].Kv.Value, nil
+			}
+			if !ok {
+				return nil, errWatch
+			}
+		}
+	}
 }
 
 func (m *member) List(ctx context.Context, prefix string) (entries []coord.Entry, err error) {
