@@ -28,8 +28,9 @@ type Plan struct {
 	arrays    []planned
 	metas     map[metaKey]*zarr.Metadata
 	process   sharding.Process
-	limit     int    // default size of chunks that several processes hold
-	own       []byte // the record of what process 0 has written, if others write too
+	home      *sharding.Sharding // of PRNG keys without a sharding
+	limit     int                // default size of chunks that several processes hold
+	own       []byte             // the record of what process 0 has written, if others write too
 }
 
 // planned is one array that will be stored.
@@ -69,6 +70,12 @@ func New(leaves []tree.Leaf, storage Storage, process sharding.Process) (*Plan, 
 		metas:     map[metaKey]*zarr.Metadata{},
 		process:   process,
 		limit:     shareLimit(leaves, process),
+		home:      hostSharding,
+	}
+	for _, l := range slices.Backward(leaves) {
+		if a, ok := l.Value.(*array.Sharded); ok && a.Sharding() != nil {
+			p.home = p.whole(a.Sharding()) // that of the first one
+		}
 	}
 	var wrong mistakes
 	for _, l := range leaves {
@@ -163,14 +170,14 @@ func (p *Plan) addArray(entry layout.TreeLeaf, name string, a array.Reader) erro
 	}
 	entry.ValueType = layout.JaxArray
 	if on == nil {
-		on = hostSharding // a PRNG key is always a jax.Array
+		on = p.home // a PRNG key is always a jax.Array
 	}
 	shard, even, err := shardShape(on, a)
 	if err != nil {
 		return err // here, because JAX could not load it
 	}
-	if entry.WriteShape = shard; !even {
-		on = hostSharding // JAX loads no array with a sharding that does not divide it
+	if entry.WriteShape = shard; !even { // JAX loads no array with a sharding that does not divide it
+		on = p.whole(on)
 	}
 	p.shardings[name] = on
 	if err := p.store(entry, name, a, entry.WriteShape, s); err != nil {
@@ -192,6 +199,16 @@ func prngImpl(a array.Reader) string {
 		return k.PRNGImpl()
 	}
 	return ""
+}
+
+// whole returns a sharding for an array that every process can load as a whole. Of several
+// processes of JAX each needs a device that has the array, so it is replicated over the
+// devices of on. One process needs device 0 alone.
+func (p *Plan) whole(on *sharding.Sharding) *sharding.Sharding {
+	if p.process.Size == 1 || on.Mesh == nil {
+		return hostSharding
+	}
+	return sharding.Named(*on.Mesh, nil)
 }
 
 // shardShape returns the shape of the largest shard of an array, each dimension at least 1.
