@@ -56,7 +56,7 @@ var imports = map[string]string{
 	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
 		"google.golang.org/protobuf",
 	"transform":           "internal/fault array tree view",
-	"multihost":           "coord internal/config internal/save",
+	"multihost":           "coord internal/config internal/save sharding",
 	"internal/config":     "coord sharding internal/fault internal/handover internal/transfer handler storage view",
 	"internal/save":       "coord internal/ckdir internal/compare internal/config internal/documents internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",

@@ -128,10 +128,10 @@ func notTree(name string, v any) error {
 	case has(true, reflect.TypeFor[Stateful]()):
 		return fmt.Errorf("%w: checkpointable %q: *%T is Stateful, %T is not; pass a pointer", fault.ErrLeafType, name, v, v)
 	case has(false, reflect.TypeFor[Iterator]()):
-		return fmt.Errorf("%w: checkpointable %q: a %T is a handler.Iterator; wrap it in handler.DatasetIterator to save its position, or bind the name to handler.PyTreeHandler to save its fields",
+		return fmt.Errorf("%w: checkpointable %q: a %T is a handler.Iterator; wrap it in handler.DatasetIterator, or if several processes save together in handler.DatasetIteratorOf with the rank of this one and their number, to save its position; or bind the name to handler.PyTreeHandler to save its fields",
 			fault.ErrLeafType, name, v)
 	case has(true, reflect.TypeFor[Iterator]()):
-		return fmt.Errorf("%w: checkpointable %q: a *%T is a handler.Iterator; wrap a pointer in handler.DatasetIterator to save its position, or bind the name to handler.PyTreeHandler to save its fields",
+		return fmt.Errorf("%w: checkpointable %q: a *%T is a handler.Iterator; wrap a pointer in handler.DatasetIterator, or if several processes save together in handler.DatasetIteratorOf with the rank of this one and their number, to save its position; or bind the name to handler.PyTreeHandler to save its fields",
 			fault.ErrLeafType, name, v)
 	}
 	return nil

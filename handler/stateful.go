@@ -36,10 +36,15 @@ func (StatefulHandler) PerProcess() {}
 func (StatefulHandler) CanSave(v any) bool { _, ok := v.(Stateful); return ok }
 
 // Save calls SaveState of v and returns its results.
-func (StatefulHandler) Save(ctx context.Context, v any, _ SaveOptions) (WriteFunc, error) {
+func (StatefulHandler) Save(ctx context.Context, v any, opts SaveOptions) (WriteFunc, error) {
 	s, ok := v.(Stateful)
 	if !ok {
 		return nil, fmt.Errorf("%w: %T is not Stateful", fault.ErrLeafType, v)
+	}
+	if d, ok := v.(*datasetIterator); ok {
+		if err := d.belongs(opts.Operation.Processes()); err != nil {
+			return nil, err
+		}
 	}
 	return s.SaveState(ctx)
 }
@@ -71,12 +76,16 @@ type Iterator interface {
 }
 
 // DatasetIterator makes an iterator [Stateful]. It uses the file of the iterators of
-// grain: process_0-of-1.json holds the state.
+// grain: process_0-of-1.json holds the state. In a save by several processes each needs
+// [DatasetIteratorOf].
 func DatasetIterator(it Iterator) Stateful { return &datasetIterator{it, 0, 1} }
 
 // DatasetIteratorOf is [DatasetIterator] for process index of count processes. Each
-// process has its own iterator over the same dataset. A load with another count fails with
-// an error that matches orbax.ErrNotExist.
+// process has its own iterator over the same dataset. A save by several processes takes only
+// their rank and number; its error matches orbax.ErrStructure otherwise. A load with another
+// count fails with an error that matches orbax.ErrNotExist. In the Resume of a run it
+// matches orbax.ErrStructure instead, because there orbax.ErrNotExist means a new run;
+// docs/training.md shows how to resume with another count.
 func DatasetIteratorOf(it Iterator, index, count int) Stateful {
 	return &datasetIterator{it, index, count}
 }
@@ -88,6 +97,16 @@ type datasetIterator struct {
 
 func (d *datasetIterator) file() string {
 	return fmt.Sprintf("process_%d-of-%d.json", d.index, d.count)
+}
+
+// belongs refuses the iterator of another process, whose file another process writes or no
+// group can load.
+func (d *datasetIterator) belongs(rank, size int) error {
+	if size == 1 || d.index == rank && d.count == size {
+		return nil
+	}
+	return fmt.Errorf("%w: the dataset iterator is that of process %d of %d, but process %d of %d saves it; use handler.DatasetIteratorOf(it, %d, %d)",
+		fault.ErrStructure, d.index, d.count, rank, size, rank, size)
 }
 
 func (d *datasetIterator) SaveState(context.Context) (WriteFunc, error) {

@@ -25,6 +25,7 @@ import (
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/save"
+	"github.com/go-orbax/orbax/sharding"
 )
 
 // Together is an option for saves and loads by the processes of a group. A save is an
@@ -69,6 +70,15 @@ type Together struct {
 	// "10.0.0.7:7000". Without a host it listens at all addresses of the machine, of
 	// which the others try one after the other.
 	Address string
+}
+
+// Process says which part of arrays with a sharding belongs to this process, for
+// [array.AllocSharded]: that of its rank in Group, by Owner. Without a Group it is the whole.
+// It must be the same Together, or an equal one, that saves the arrays.
+func (t Together) Process() sharding.Process {
+	var c config.Common
+	t.apply(&c)
+	return c.Process()
 }
 
 func (t Together) apply(c *config.Common) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,7 +44,7 @@ func mesh(x, y int) sharding.Mesh {
 func part(t testing.TB, whole *array.Array, on *sharding.Sharding, g *coord.Group) *array.Sharded {
 	t.Helper()
 	what := array.ShapeDtypeStruct{Shape: whole.Shape(), DType: whole.DType(), Sharding: on}
-	a, err := array.AllocSharded(what, sharding.Process{Rank: g.Rank(), Size: g.Size()})
+	a, err := array.AllocSharded(what, multihost.Together{Group: g}.Process())
 	if err != nil {
 		t.Error(err)
 		return nil
@@ -160,3 +161,58 @@ type iterator string
 
 func (i *iterator) State() ([]byte, error)      { return []byte(*i), nil }
 func (i *iterator) SetState(state []byte) error { *i = iterator(state); return nil }
+
+// A process saves the position of its own iterator, and no other.
+func TestOthersIteratorTogether(t *testing.T) {
+	var it iterator = "1"
+	for name, other := range map[string]func(g *coord.Group) any{
+		"of one process":     func(*coord.Group) any { return handler.DatasetIterator(&it) },
+		"of rank 0 in all":   func(g *coord.Group) any { return handler.DatasetIteratorOf(&it, 0, g.Size()) },
+		"of another number":  func(g *coord.Group) any { return handler.DatasetIteratorOf(&it, g.Rank(), g.Size()+1) },
+		"not wrapped at all": func(*coord.Group) any { return &it },
+	} {
+		path := filepath.Join(t.TempDir(), "ckpt")
+		for rank, err := range together(2, func(g *coord.Group) error {
+			return orbax.SaveCheckpointables(t.Context(), path, map[string]any{"data": other(g)}, multihost.Together{Group: g})
+		}) {
+			if !errors.Is(err, orbax.ErrStructure) && !errors.Is(err, orbax.ErrLeafType) || !strings.Contains(err.Error(), "handler.DatasetIteratorOf") || !strings.Contains(err.Error(), "in phase plan") {
+				t.Errorf("%s: process %d: %v", name, rank, err)
+			}
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the checkpoint is there: %v", name, err)
+		}
+	}
+}
+
+// Process is the part of the processes that save and load together.
+func TestProcess(t *testing.T) {
+	owner := func(device int) int { return 1 - device%2 }
+	on := sharding.Named(mesh(1, 4), sharding.PartitionSpec{{"y"}})
+	for rank, err := range together(2, func(g *coord.Group) error {
+		in := multihost.Together{Group: g, Owner: owner}
+		p := in.Process()
+		if p.Rank != g.Rank() || p.Size != 2 {
+			return fmt.Errorf("process %d of %d", p.Rank, p.Size)
+		}
+		owners, err := p.Owners(on)
+		if fmt.Sprint(owners) != "[1 0 1 0]" {
+			err = fmt.Errorf("the owners are %v, %w", owners, err)
+		}
+		return err
+	}) {
+		if err != nil {
+			t.Errorf("process %d: %v", rank, err)
+		}
+	}
+	boxes, err := multihost.Together{}.Process().Boxes(on, []int{8})
+	if err != nil || len(boxes) != 4 {
+		t.Errorf("a process alone has the boxes %v, %v", boxes, err)
+	}
+	// The ids of two JAX processes on CPUs: the third has nothing, also of a replicated array.
+	m := sharding.Mesh{AxisNames: []string{"d"}, Shape: []int{4}, DeviceIDs: []int{0, 1, 2048, 2049}}
+	a, err := array.AllocSharded(array.ShapeDtypeStruct{Shape: []int{8}, DType: array.Float32, Sharding: sharding.Named(m, nil)}, sharding.Process{Rank: 2, Size: 3})
+	if err != nil || len(a.Shards()) != 0 {
+		t.Errorf("a process without devices has %v, %v", a, err)
+	}
+}

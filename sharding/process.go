@@ -15,7 +15,10 @@ type Process struct {
 	// Owner returns the rank of the process that has the device with an id. nil is the
 	// rule of JAX: on CPUs, device 2048·r + i belongs to process r. If no id of a mesh is
 	// that large, or the ids are the numbers from 0 on, the ids in ascending order belong
-	// to the processes in equal numbers, which is so on GPUs and TPUs.
+	// to the processes in equal numbers, which is so on GPUs and TPUs. A process to which no
+	// device of the mesh belongs holds nothing of the array, not even of a replicated one. By the rule
+	// for CPUs these are all processes beyond those of the JAX job that has recorded the
+	// mesh.
 	Owner func(device int) (rank int)
 }
 
@@ -29,7 +32,8 @@ const maxOwned = 1 << 20
 
 // Owners returns, for each place of the sharding's mesh, the rank of the process that has
 // the device there. The one place of a [SingleDevice] belongs to rank 0. A mesh without
-// device ids has the devices of the processes in their order, equally many of each. The
+// device ids has the devices of the processes in their order, equally many of each. That a
+// process has no device is no error; it holds nothing. The
 // error matches orbax.ErrStructure if Owner is nil and its rule does not fit, or if Owner
 // returns a rank that does not exist, and orbax.ErrUnsupported for more than 1,048,576
 // devices.

@@ -166,7 +166,7 @@ func kernelOf(group *coord.Group, initialize func(values []float32, offset []int
 				sharding.PartitionSpec{{"data"}, {"model"}},
 			),
 		}
-		kernel, err := array.AllocSharded(what, sharding.Process{Rank: group.Rank(), Size: group.Size()})
+		kernel, err := array.AllocSharded(what, multihost.Together{Group: group}.Process())
 		if err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func TestPieces(t *testing.T) {
 	inGroup(t, 4, func(ctx context.Context, group *coord.Group) error {
 		together := multihost.Together{Group: group, Owner: func(device int) int { return device % group.Size() }}
 		what := array.ShapeDtypeStruct{Shape: []int{16}, DType: array.Int8, Sharding: sharding.Named(sharding.Mesh{AxisNames: []string{"d"}, Shape: []int{8}}, sharding.PartitionSpec{{"d"}})}
-		a, err := array.AllocSharded(what, sharding.Process{Rank: group.Rank(), Size: group.Size(), Owner: together.Owner})
+		a, err := array.AllocSharded(what, together.Process())
 		if err != nil {
 			return err
 		}

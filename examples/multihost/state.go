@@ -36,7 +36,7 @@ func newState(mesh sharding.Mesh, group *coord.Group) (*State, error) {
 	s := &State{Params: map[string]*array.Sharded{}, Order: array.Of(make([]int32, 1<<20))}
 	for name, p := range params {
 		what := array.ShapeDtypeStruct{Shape: p.shape, DType: array.Float32, Sharding: sharding.Named(mesh, p.spec)}
-		a, err := array.AllocSharded(what, sharding.Process{Rank: group.Rank(), Size: group.Size()})
+		a, err := array.AllocSharded(what, multihost.Together{Group: group}.Process())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
