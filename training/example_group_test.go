@@ -30,7 +30,7 @@ func newPart(group *coord.Group) (*Part, error) {
 	params, err := array.AllocSharded(array.ShapeDtypeStruct{
 		Shape: []int{8, 3}, DType: array.Float32,
 		Sharding: sharding.Named(devices, sharding.PartitionSpec{{"x"}}),
-	}, sharding.Process{Rank: group.Rank(), Size: group.Size()})
+	}, multihost.Together{Group: group}.Process())
 	return &Part{Params: params}, err
 }
 
@@ -83,6 +83,66 @@ func fitTogether(ctx context.Context, root string, group *coord.Group, steps int
 		ended = checkpoints.Preempted() // after the save: that save was for the notice
 	}
 	return nil
+}
+
+// resumeParts loads the newest step, which any number of processes may have saved.
+func resumeParts(ctx context.Context, checkpoints *training.Checkpointer, state *Part, data *Numbers, group *coord.Group) (err error) {
+	step, err := checkpoints.Resume(ctx, state, orbax.Name("state"))
+	if err == nil {
+		position := handler.DatasetIteratorOf(data, group.Rank(), group.Size())
+		_, err = checkpoints.LoadCheckpointables(ctx, step, map[string]any{"data": position})
+		if errors.Is(err, orbax.ErrNotExist) { // another number of processes has saved the step, or it has no data
+			data.next, err = state.Step, nil // the program knows where to begin
+		}
+	}
+	if err != nil && !errors.Is(err, orbax.ErrNotExist) { // there is no step: a new run
+		return err
+	}
+	return nil
+}
+
+// A step with the positions of four processes is resumed by four and by two.
+func ExampleOptions_togetherAnother() {
+	root, err := os.MkdirTemp("", "orbax-run-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	inEach := func(n int, run func(ctx context.Context, group *coord.Group) error) {
+		var processes sync.WaitGroup
+		for _, group := range coord.InProcess(n) {
+			processes.Go(func() {
+				defer group.Close()
+				if err := run(context.Background(), group); err != nil {
+					log.Fatal(err)
+				}
+			})
+		}
+		processes.Wait()
+	}
+	inEach(4, func(ctx context.Context, group *coord.Group) error { return fitTogether(ctx, root, group, 100) })
+	for _, n := range []int{4, 2} {
+		found := make([]string, n)
+		inEach(n, func(ctx context.Context, group *coord.Group) (err error) {
+			checkpoints, err := training.New(ctx, root, training.Options{Together: multihost.Together{Group: group}})
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, checkpoints.Close()) }()
+			state, err := newPart(group)
+			if err != nil {
+				return err
+			}
+			data := &Numbers{}
+			err = resumeParts(ctx, checkpoints, state, data, group)
+			found[group.Rank()] = fmt.Sprint(state.Step, " at ", data.next, " with ", len(state.Params.Shards()), " shards")
+			return err
+		})
+		fmt.Println(found)
+	}
+	// Output:
+	// [100 at 100 with 1 shards 100 at 100 with 1 shards 100 at 100 with 1 shards 100 at 100 with 1 shards]
+	// [100 at 100 with 2 shards 100 at 100 with 2 shards]
 }
 
 // Four processes, here goroutines, have one run together. Each saves its own shards and its

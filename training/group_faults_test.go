@@ -499,6 +499,23 @@ func TestGroupDatasets(t *testing.T) {
 		}
 		return model.is(2, g)
 	})
+	// Another number of processes: a resume must not take it for a new run, a load says that
+	// there is no position of these processes.
+	mustInGroup(t, 2, func(ctx context.Context, g *coord.Group) (err error) {
+		c, err := openGroup(ctx, root, g, training.Options{})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Close()) }()
+		data := map[string]any{"data": handler.DatasetIteratorOf(new(position), g.Rank(), 2)}
+		if _, err := c.ResumeCheckpointables(ctx, data); !errors.Is(err, orbax.ErrStructure) || errors.Is(err, orbax.ErrNotExist) {
+			return fmt.Errorf("the resume: %w", err)
+		}
+		if _, err := c.LoadCheckpointables(ctx, 2, data); !errors.Is(err, orbax.ErrNotExist) {
+			return fmt.Errorf("the load: %w", err)
+		}
+		return nil
+	})
 	if err := orbax.Verify(t.Context(), filepath.Join(root, "2")); err != nil {
 		t.Error(err)
 	}
