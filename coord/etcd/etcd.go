@@ -49,8 +49,10 @@ type Options struct {
 const DefaultTTL = 10 * time.Second
 
 // Join makes this process a member of a group, and waits until all its processes have
-// joined. It fails when ctx ends. A process whose rank an earlier process still has, which
-// may be dead, waits until that has left, at most for its TTL.
+// joined. It fails when ctx ends, and the error says what it has waited for; give ctx a
+// deadline, because Join waits without end otherwise, also for a cluster that does not
+// answer. A process whose rank an earlier process still has waits until that has left, or, if
+// it is dead, for its TTL.
 //
 // If a process is lost, the group is of no use any more; the others leave it and join
 // again. Join returns the same group to all: processes that have joined together.
@@ -139,6 +141,9 @@ func join(ctx context.Context, client *clientv3.Client, o Options) (_ *member, e
 		m.lost[i] = make(chan struct{})
 	}
 	if err := m.live(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("etcd does not answer at %s: %w", strings.Join(client.Endpoints(), ", "), err)
+		}
 		return nil, err
 	}
 	defer func() {
@@ -170,7 +175,7 @@ func (m *member) takePlace(ctx context.Context) error {
 			return err
 		}
 		if err := m.awaitChange(ctx, key, r.Header.Revision+1, false); err != nil {
-			return fmt.Errorf("an earlier process has its rank: %w", err)
+			return fmt.Errorf("another process has rank %d; it lives, or died less than its TTL ago: %w", m.rank, err)
 		}
 	}
 }
@@ -205,7 +210,7 @@ func (m *member) assemble(ctx context.Context) (revision int64, err error) {
 			return r.Header.Revision, nil
 		}
 		if err := m.awaitChange(ctx, m.places, r.Header.Revision+1, true); err != nil {
-			return 0, fmt.Errorf("waiting for the processes %v: %w", missing, err)
+			return 0, fmt.Errorf("waiting for the processes %v of %d to join: %w", missing, m.size, err)
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package etcd_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,5 +66,36 @@ func TestDriver(t *testing.T) {
 	left, err := newClient(t).Get(t.Context(), "test", clientv3.WithPrefix())
 	if err != nil || len(left.Kvs) > 0 {
 		t.Errorf("keys are left: %v, %v", left, err)
+	}
+}
+
+// A process that cannot join says what it has waited for.
+func TestJoinWaits(t *testing.T) {
+	newClient := newClients(t)
+	client := newClient(t)
+	nowhere, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nowhere.Close()
+	taken, err := etcd.Join(t.Context(), client, etcd.Options{Name: "taken", Size: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for want, c := range map[string]struct {
+		client *clientv3.Client
+		etcd.Options
+	}{
+		"etcd does not answer at 127.0.0.1:1":  {nowhere, etcd.Options{Name: "nowhere", Size: 1}},
+		"waiting for the processes [0 2] of 3": {client, etcd.Options{Name: "alone", Rank: 1, Size: 3}},
+		"another process has rank 0":           {client, etcd.Options{Name: "taken", Size: 1}},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := etcd.Join(ctx, c.client, c.Options)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want that it says %q", err, want)
+		}
 	}
 }

@@ -68,7 +68,9 @@ func trainTogether(ctx context.Context, endpoints []string, rank, size int, root
 		return err
 	}
 	defer client.Close()
-	group, err := etcd.Join(ctx, client, etcd.Options{Name: "run7", Rank: rank, Size: size})
+	joining, cancel := context.WithTimeout(ctx, 5*time.Minute) // for all processes to start
+	defer cancel()
+	group, err := etcd.Join(joining, client, etcd.Options{Name: "run7", Rank: rank, Size: size})
 	if err != nil {
 		return err
 	}
