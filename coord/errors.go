@@ -3,6 +3,7 @@ package coord
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -54,18 +55,34 @@ const maxFailures = 8
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.What)
-	for i, f := range e.Failures {
-		if i == 0 {
-			b.WriteString(": ")
-		} else {
-			b.WriteString("; ")
+	separator := ": "
+	for i := 0; i < len(e.Failures); {
+		f, same := e.Failures[i], 1
+		for i+same < len(e.Failures) && f.isLike(e.Failures[i+same]) {
+			same++
 		}
-		b.WriteString(f.Error())
+		b.WriteString(separator)
+		separator = "; "
+		if same == 1 {
+			b.WriteString(f.Error())
+		} else { // all say the same, as when they do not fit together
+			ranks := make([]string, same)
+			for k := range ranks {
+				ranks[k] = strconv.Itoa(e.Failures[i+k].Rank)
+			}
+			fmt.Fprintf(&b, "processes %s in phase %s: %v", strings.Join(ranks, ", "), f.Phase, f.Err)
+		}
+		i += same
 	}
 	if e.More > 0 {
 		fmt.Fprintf(&b, "; and %d other processes", e.More)
 	}
 	return b.String()
+}
+
+// isLike reports whether another process has failed in the same way.
+func (f *Failure) isLike(other *Failure) bool {
+	return f.Phase == other.Phase && f.Err.Error() == other.Err.Error()
 }
 
 func (e *Error) Unwrap() []error {

@@ -82,3 +82,14 @@ func TestOutcomeRefused(t *testing.T) {
 		}
 	}
 }
+
+// An error shows failures that are alike once.
+func TestLikeFailures(t *testing.T) {
+	fail := func(rank int, text string) *coord.Failure {
+		return &coord.Failure{Rank: rank, Phase: "one", Err: errors.New(text)}
+	}
+	err := &coord.Error{What: "trial", Failures: []*coord.Failure{fail(0, "no"), fail(1, "no"), fail(3, "never"), {Rank: 4, Phase: "one", Err: &coord.LostError{Rank: 4}}}, More: 2}
+	if got, want := err.Error(), "trial: processes 0, 1 in phase one: no; process 3 in phase one: never; process 4 is lost in phase one; and 2 other processes"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

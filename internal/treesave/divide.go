@@ -105,6 +105,9 @@ func (d *division) addSharded(i int, a *planned, src *array.Sharded) error {
 			continue
 		}
 		if _, ok := src.Shard(box.Offset, box.Size); !ok {
+			if d.process.Size == 1 {
+				return fmt.Errorf("%w: the shard of %v at %v is not in this process; if others have it, all save together with multihost.Together", fault.ErrShape, box.Size, box.Offset)
+			}
 			return fmt.Errorf("%w: process %d has no shard of %v at %v, which belongs to its device %d", fault.ErrShape, d.process.Rank, box.Size, box.Offset, pieces.Device(h.place))
 		}
 		for axis, off := range box.Offset {

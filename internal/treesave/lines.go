@@ -90,12 +90,21 @@ func stringText(s string) string {
 	return fmt.Sprintf("of %d bytes, %s", len(s), hashText([]byte(s)))
 }
 
-// valueText returns a short text of a small array: its bytes, or a hash of them.
+// valueText returns a short text of a small array: its elements, or a hash of them.
 func valueText(a *array.Array) string {
-	if len(a.Bytes()) <= 16 {
-		return fmt.Sprintf("%x", a.Bytes())
+	n, _ := array.NumElements(a.Shape())
+	if n > 4 {
+		return hashText(a.Bytes())
 	}
-	return hashText(a.Bytes())
+	elements := make([]string, n)
+	for i := range elements {
+		elements[i] = a.FormatElement(i)
+	}
+	text := strings.Join(elements, " ")
+	if strings.Contains(text, "NaN") { // there are many
+		text += fmt.Sprintf(" (%x)", a.Bytes())
+	}
+	return text
 }
 
 func hashText(b []byte) string {
