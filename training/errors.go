@@ -3,6 +3,7 @@ package training
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/fault"
@@ -14,7 +15,7 @@ var ErrOlderStep = fault.ErrOlderStep
 
 // Error is the error of all functions and methods of this package that read or write a
 // root, so [errors.As] finds it. If a step could not be saved, loaded or deleted, it
-// wraps an *orbax.Error and has its text, which names the step. With [errors.Is] it
+// wraps an *orbax.Error. Outside of a group it then has its text, which names the step. With [errors.Is] it
 // matches the errors of package orbax: ErrExist if the step exists already, ErrNotExist
 // if there is none.
 //
@@ -29,13 +30,16 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if errors.As(e.Err, new(*orbax.Error)) {
-		return e.Err.Error()
+	text := e.Err.Error()
+	if strings.HasPrefix(text, "orbax: ") { // it names the step
+		return text
 	}
+	text = strings.TrimPrefix(text, e.Op+": ") // of the operation of a group
 	if e.Step < 0 {
-		return fault.Redacted(fmt.Sprintf("training: %s %s: %v", e.Op, e.Root, e.Err))
+		return fault.Redacted(fmt.Sprintf("training: %s %s: %s", e.Op, e.Root, text))
 	}
-	return fault.Redacted(fmt.Sprintf("training: %s step %d of %s: %v", e.Op, e.Step, e.Root, e.Err))
+	text = strings.TrimPrefix(text, fmt.Sprintf("%s step %d: ", e.Op, e.Step))
+	return fault.Redacted(fmt.Sprintf("training: %s step %d of %s: %s", e.Op, e.Step, e.Root, text))
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -508,10 +508,12 @@ func TestGroupDatasets(t *testing.T) {
 		}
 		defer func() { err = errors.Join(err, c.Close()) }()
 		data := map[string]any{"data": handler.DatasetIteratorOf(new(position), g.Rank(), 2)}
-		if _, err := c.ResumeCheckpointables(ctx, data); !errors.Is(err, orbax.ErrStructure) || errors.Is(err, orbax.ErrNotExist) {
+		_, err = c.ResumeCheckpointables(ctx, data)
+		if !errors.Is(err, orbax.ErrStructure) || errors.Is(err, orbax.ErrNotExist) || !strings.HasPrefix(err.Error(), "training: resume step 2 of "+root+": process 0 in phase read: ") {
 			return fmt.Errorf("the resume: %w", err)
 		}
-		if _, err := c.LoadCheckpointables(ctx, 2, data); !errors.Is(err, orbax.ErrNotExist) {
+		_, err = c.LoadCheckpointables(ctx, 2, data)
+		if !errors.Is(err, orbax.ErrNotExist) || !strings.HasPrefix(err.Error(), "training: load step 2 of "+root+": process 0 in phase ") {
 			return fmt.Errorf("the load: %w", err)
 		}
 		return nil
