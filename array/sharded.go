@@ -138,8 +138,15 @@ func (a *Sharded) Shard(off, size []int) (s Shard, ok bool) {
 	return s, ok
 }
 
-// String returns the dtype and shape, and how many shards are in this process.
-func (a *Sharded) String() string { return fmt.Sprintf("%v in %d shards", a.what, len(a.shards)) }
+// String returns the dtype and shape as that of an [Array] does, and how many shards are in
+// this process.
+func (a *Sharded) String() string {
+	whole := Array{dtype: a.what.DType, shape: a.what.Shape, prngImpl: a.prngImpl}
+	if len(a.shards) == 1 {
+		return whole.String() + " in 1 shard"
+	}
+	return fmt.Sprintf("%v in %d shards", &whole, len(a.shards))
+}
 
 // ReadRegion copies the box of the given size at off to dst; see [Reader]. If a part of
 // the box is in no shard of this process, the error matches orbax.ErrShape.

@@ -158,3 +158,23 @@ func ExampleAllocSharded() {
 	}
 	// Output: float32[8 3] at [0 3]
 }
+
+func TestShardedString(t *testing.T) {
+	process := sharding.Process{Size: 1}
+	a, err := AllocSharded(ShapeDtypeStruct{Shape: []int{2}, DType: Uint32, Sharding: sharding.Host()}, process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.String() != "uint32[2] in 1 shard" {
+		t.Errorf("%v, %v", a, err)
+	}
+	key, err := a.WithPRNGImpl("threefry2x32")
+	if err != nil || key.String() != "key<threefry2x32>[2] in 1 shard" {
+		t.Errorf("%v, %v", key, err)
+	}
+	mesh := sharding.Mesh{AxisNames: []string{"d"}, Shape: []int{2}}
+	a, err = AllocSharded(ShapeDtypeStruct{Shape: []int{4}, DType: Int8, Sharding: sharding.Named(mesh, sharding.PartitionSpec{{"d"}})}, process)
+	if err != nil || a.String() != "int8[4] in 2 shards" {
+		t.Errorf("%v, %v", a, err)
+	}
+}
