@@ -2,7 +2,9 @@
 //
 //	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints})
 //	…
-//	group, err := etcd.Join(ctx, client, etcd.Options{Name: "run7", Rank: rank, Size: 4})
+//	joining, cancel := context.WithTimeout(ctx, 5*time.Minute) // for all processes to start
+//	defer cancel()
+//	group, err := etcd.Join(joining, client, etcd.Options{Name: "run7", Rank: rank, Size: 4})
 //	…
 //	defer group.Close()
 //
@@ -131,7 +133,7 @@ func join(ctx context.Context, client *clientv3.Client, o Options) (_ *member, e
 	m := &member{
 		client: client, rank: o.Rank, size: o.Size, ttl: o.TTL,
 		places:      o.Name + "/members/",
-		incarnation: crand.Text(),
+		incarnation: crand.Text() + ofSize(o.Size),
 		lost:        make([]chan struct{}, o.Size),
 		leaving:     make(chan struct{}),
 	}
@@ -210,7 +212,14 @@ func (m *member) assemble(ctx context.Context) (revision int64, err error) {
 			return r.Header.Revision, nil
 		}
 		if err := m.awaitChange(ctx, m.places, r.Header.Revision+1, true); err != nil {
-			return 0, fmt.Errorf("waiting for the processes %v of %d to join: %w", missing, m.size, err)
+			var elsewhere string
+			for rank, incarnation := range incarnations {
+				if incarnation != "" && !strings.HasSuffix(incarnation, ofSize(m.size)) {
+					_, size, _ := strings.Cut(incarnation, " of ")
+					elsewhere += fmt.Sprintf("; process %d is in a group of %s processes with the same name", rank, size)
+				}
+			}
+			return 0, fmt.Errorf("waiting for the processes %v of %d to join%s: %w", missing, m.size, elsewhere, err)
 		}
 	}
 }
@@ -233,6 +242,9 @@ func (m *member) awaitChange(ctx context.Context, key string, revision int64, pr
 	}
 	return m.because(ctx, ctx.Err())
 }
+
+// ofSize ends the incarnation of a member of a group with n processes.
+func ofSize(n int) string { return fmt.Sprint(" of ", n) }
 
 func (m *member) place(rank int) string { return m.places + strconv.Itoa(rank) }
 

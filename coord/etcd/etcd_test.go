@@ -87,9 +87,10 @@ func TestJoinWaits(t *testing.T) {
 		client *clientv3.Client
 		etcd.Options
 	}{
-		"etcd does not answer at 127.0.0.1:1":  {nowhere, etcd.Options{Name: "nowhere", Size: 1}},
-		"waiting for the processes [0 2] of 3": {client, etcd.Options{Name: "alone", Rank: 1, Size: 3}},
-		"another process has rank 0":           {client, etcd.Options{Name: "taken", Size: 1}},
+		"etcd does not answer at 127.0.0.1:1":                                                {nowhere, etcd.Options{Name: "nowhere", Size: 1}},
+		"waiting for the processes [0 2] of 3":                                               {client, etcd.Options{Name: "alone", Rank: 1, Size: 3}},
+		"waiting for the processes [2] of 3 to join; process 0 is in a group of 1 processes": {client, etcd.Options{Name: "taken", Rank: 1, Size: 3}},
+		"another process has rank 0":                                                         {client, etcd.Options{Name: "taken", Size: 1}},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := etcd.Join(ctx, c.client, c.Options)
