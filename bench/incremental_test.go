@@ -66,7 +66,7 @@ func TestIncremental(t *testing.T) {
 
 func TestOnlyUnknown(t *testing.T) {
 	err := run(t.Context(), []string{"-dir", t.TempDir(), "-only", "case"}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "want cases, growth or incremental") {
+	if err == nil || !strings.Contains(err.Error(), "want cases, growth, incremental or together") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // meets reports whether two boxes have elements in common.
 func meets(b, c *sharding.Box) bool {
 	for i := range b.Offset {
-		if b.Offset[i] >= endOf(c, i) || c.Offset[i] >= endOf(b, i) {
+		if b.Size[i] == 0 || c.Size[i] == 0 || b.Offset[i] >= endOf(c, i) || c.Offset[i] >= endOf(b, i) {
 			return false
 		}
 	}
@@ -96,7 +96,7 @@ func (t *boxTree) divideAlong(numbers []int) {
 		t.children = append(t.children, c)
 	}
 	for i, n := range numbers {
-		if at(n) >= end {
+		if i > begin && at(n) >= end { // a box without elements ends where it begins
 			child(i)
 			begin = i
 		}

@@ -25,7 +25,11 @@ func TestBoxTreeFinds(t *testing.T) {
 		var boxes []sharding.Box
 		var numbers []int
 		for i := range rapid.IntRange(1, 10).Draw(t, "boxes") {
-			boxes, numbers = append(boxes, drawBox(t, rank, most, "box")), append(numbers, i)
+			b := drawBox(t, rank, most, "box")
+			if rank > 0 && rapid.IntRange(0, 5).Draw(t, "empty") == 0 {
+				b.Size[rapid.IntRange(0, rank-1).Draw(t, "axis")] = 0
+			}
+			boxes, numbers = append(boxes, b), append(numbers, i)
 		}
 		tree := newBoxTree(boxes, numbers)
 		finds := func(b sharding.Box) {
