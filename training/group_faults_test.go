@@ -97,7 +97,7 @@ func TestGroupFailures(t *testing.T) {
 		"Together": {func(ctx context.Context, c *training.Checkpointer, g *coord.Group, fails bool) error {
 			_, err := c.Save(ctx, 9, partOf(9, g), multihost.Together{Group: g})
 			return err
-		}, orbax.ErrUsage, "Options.Together", 0},
+		}, orbax.ErrUsage, "Options.Together", -2}, // all refuse it
 		"no such step": {func(ctx context.Context, c *training.Checkpointer, g *coord.Group, _ bool) error {
 			_, err := c.Load(ctx, 7)
 			return err
