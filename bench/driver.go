@@ -26,7 +26,7 @@ type Request struct {
 	From   int
 }
 
-// Answer is what the method returns.
+// Answer has the result of the method.
 type Answer struct {
 	Value   []byte
 	Entries []coord.Entry

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/multihost"
@@ -135,13 +136,13 @@ func (o *operation) tell(ctx context.Context, phase string) error {
 	}
 	var own []byte
 	if o.leads() {
-		own = encode(o.list())
+		own = exchanged.Encode(o.list())
 	}
 	doc, err := o.op.Exchange(ctx, phase, own, nil, nil)
 	if err != nil || o.leads() {
 		return err
 	}
-	l, err := decode[listing](doc)
+	l, err := exchanged.Decode[listing](doc)
 	o.c.steps.adopt(l)
 	return err
 }
@@ -189,13 +190,13 @@ func lead[T any](ctx context.Context, o *operation, phase string, err error, dec
 		if err == nil && o.leads() {
 			o.agreeNotice(all.Preempted)
 			panicked = caught(func() { v, err = decide() })
-			if all.Value = encode(v); panicked != nil {
+			if all.Value = exchanged.Encode(v); panicked != nil {
 				err = errPanicked
 			}
 		}
-		return encode(all), err
+		return exchanged.Encode(all), err
 	}
-	doc, err := o.op.Exchange(ctx, phase, encode(message{Preempted: o.c.preemption.own()}), err, merge)
+	doc, err := o.op.Exchange(ctx, phase, exchanged.Encode(message{Preempted: o.c.preemption.own()}), err, merge)
 	if panicked != nil {
 		o.end(ctx, errPanicked)
 		panic(panicked)
@@ -203,7 +204,7 @@ func lead[T any](ctx context.Context, o *operation, phase string, err error, dec
 	if err != nil {
 		return v, err
 	}
-	m, err := decode[message](doc)
+	m, err := exchanged.Decode[message](doc)
 	if err != nil {
 		return v, err
 	}
@@ -211,7 +212,7 @@ func lead[T any](ctx context.Context, o *operation, phase string, err error, dec
 		return v, nil
 	}
 	o.agreeNotice(m.Preempted)
-	return decode[T](m.Value)
+	return exchanged.Decode[T](m.Value)
 }
 
 // agreeNotice records the notice of preemption of all processes, if the call decides whether
@@ -233,26 +234,11 @@ func caught(f func()) (panicked any) {
 // mergeNotices returns a message with the notice if one of docs has it.
 func mergeNotices(docs [][]byte) (all message, err error) {
 	for _, doc := range docs {
-		m, err := decode[message](doc)
+		m, err := exchanged.Decode[message](doc)
 		if err != nil {
 			return all, err
 		}
 		all.Preempted = all.Preempted || m.Preempted
 	}
 	return all, nil
-}
-
-func encode(v any) []byte {
-	doc, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // it has only strings, numbers and times
-	}
-	return doc
-}
-
-func decode[T any](doc []byte) (v T, err error) {
-	if err := json.Unmarshal(doc, &v); err != nil {
-		return v, fmt.Errorf("%w: what another process has sent: %w", fault.ErrCorrupt, err)
-	}
-	return v, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -32,11 +33,11 @@ func TestListing(t *testing.T) {
 	}
 	from.ignored = []Ignored{{root.path("logs"), errNoStepName}}
 	from.entries["run/logs"] = "logs"
-	doc := encode(from.listing())
+	doc := exchanged.Encode(from.listing())
 	if len(doc) > 1<<19 {
 		t.Errorf("10000 steps take %d bytes", len(doc))
 	}
-	l, err := decode[listing](doc)
+	l, err := exchanged.Decode[listing](doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestListing(t *testing.T) {
 		t.Errorf("%d steps, %v", len(to.all()), err)
 	}
 	for _, doc := range []string{`"AA"`, `{}`, `""`} {
-		if _, err := decode[listing]([]byte(doc)); !errors.Is(err, orbax.ErrCorrupt) {
+		if _, err := exchanged.Decode[listing]([]byte(doc)); !errors.Is(err, orbax.ErrCorrupt) {
 			t.Errorf("%s: %v", doc, err)
 		}
 	}

@@ -15,7 +15,7 @@ type preemption struct {
 
 	mu      sync.Mutex
 	reached bool
-	// In a group reached is what the processes have agreed on, and ownReached says that the
+	// In a group reached is the value on which the processes have agreed, and ownReached says that the
 	// notice has come to this process.
 	group      bool
 	ownReached bool

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -60,11 +61,11 @@ func (o *operation) worst(ctx context.Context, err error) error {
 	default:
 		failed = err
 	}
-	doc, xerr := o.op.Exchange(ctx, "read", encode(own), failed, mergeReadings)
+	doc, xerr := o.op.Exchange(ctx, "read", exchanged.Encode(own), failed, mergeReadings)
 	if xerr != nil {
 		return xerr
 	}
-	all, xerr := decode[reading](doc)
+	all, xerr := exchanged.Decode[reading](doc)
 	switch {
 	case xerr != nil:
 		return xerr
@@ -82,7 +83,7 @@ func (o *operation) worst(ctx context.Context, err error) error {
 func mergeReadings(docs [][]byte) ([]byte, error) {
 	var worst reading
 	for i, doc := range docs {
-		o, err := decode[reading](doc)
+		o, err := exchanged.Decode[reading](doc)
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +91,7 @@ func mergeReadings(docs [][]byte) ([]byte, error) {
 			worst = o
 		}
 	}
-	return encode(worst), nil
+	return exchanged.Encode(worst), nil
 }
 
 // errMoved is the error of a read during which steps were removed or replaced: there are

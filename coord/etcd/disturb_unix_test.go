@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// disturbance is what happens to one process, or two, in a save.
+// disturbance disturbs one process, or two, in a save.
 type disturbance struct {
 	kind   string // kill, stop, cut or silence
 	way    string // new, over or marker

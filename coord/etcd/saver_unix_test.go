@@ -33,7 +33,7 @@ import (
 // from its standard input, and answers each on its standard output.
 const saverOf = "ORBAX_ETCD_SAVER"
 
-// order is what a saver is to do.
+// order asks a saver to act.
 type order struct {
 	Do       string // join, save, leave or go
 	Endpoint string // of etcd

@@ -14,7 +14,7 @@ import (
 	"github.com/go-orbax/orbax/coord/etcd/embedded"
 )
 
-// story is what the example shows.
+// story runs the example, one step after the other.
 type story struct {
 	dir      string // of the checkpoints
 	endpoint string // of etcd

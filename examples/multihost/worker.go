@@ -19,7 +19,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// command is what the story asks of a worker, and report is the answer. Both are lines of
+// command is a request of the story to a worker, and report is the answer. Both are lines of
 // JSON.
 type command struct {
 	Do   string // "join", "rejoin", "save", "load"

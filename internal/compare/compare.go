@@ -5,13 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 )
 
@@ -29,7 +29,7 @@ func (l Line) hash() hash {
 	return hash(sum[:8])
 }
 
-// comparison is what one process compares.
+// comparison compares the lines of one process with those of the others.
 type comparison struct {
 	op    *coord.Op
 	rank  int
@@ -51,11 +51,11 @@ func Lines(ctx context.Context, op *coord.Op, rank int, phase, verb string, line
 		whole.Write(h[:])
 	}
 	own := plans{Lowest: hashed{rank, whole.Sum(nil)}, Choices: choices}
-	doc, err := op.Exchange(ctx, phase, encode(own), err, mergePlans)
+	doc, err := op.Exchange(ctx, phase, exchanged.Encode(own), err, mergePlans)
 	if err != nil {
 		return nil, err
 	}
-	all, err := decode[plans](doc)
+	all, err := exchanged.Decode[plans](doc)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ type hashed struct {
 func mergePlans(docs [][]byte) ([]byte, error) {
 	var all []plans
 	for _, doc := range docs {
-		p, err := decode[plans](doc)
+		p, err := exchanged.Decode[plans](doc)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func mergePlans(docs [][]byte) ([]byte, error) {
 			}
 		}
 	}
-	return encode(merged), nil
+	return exchanged.Encode(merged), nil
 }
 
 // maxDifferences is the number of differences that an error shows, and maxCompared the
@@ -140,11 +140,11 @@ func (c *comparison) differ(ctx context.Context, a, b int) error {
 	} else if c.rank == b {
 		onlyB = missing(lines, hashes)
 	}
-	doc, err := c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(b), encode(onlyB), err, onlyDifference)
+	doc, err := c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(b), exchanged.Encode(onlyB), err, onlyDifference)
 	if err != nil {
 		return err
 	}
-	if onlyB, err = decode[difference](doc); err != nil {
+	if onlyB, err = exchanged.Decode[difference](doc); err != nil {
 		return err
 	}
 	var onlyA difference
@@ -156,11 +156,11 @@ func (c *comparison) differ(ctx context.Context, a, b int) error {
 			}
 		}
 	}
-	doc, err = c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(a), encode(onlyA), nil, onlyDifference)
+	doc, err = c.op.Exchange(ctx, c.phase+": process "+fmt.Sprint(a), exchanged.Encode(onlyA), nil, onlyDifference)
 	if err != nil {
 		return err
 	}
-	if onlyA, err = decode[difference](doc); err != nil {
+	if onlyA, err = exchanged.Decode[difference](doc); err != nil {
 		return err
 	}
 	return errDifferent(c.verb, a, b, onlyA.Lines, onlyB.Lines)
@@ -233,24 +233,9 @@ func onlyValue(values [][]byte) ([]byte, error) { return bytes.Join(values, nil)
 // onlyDifference returns the difference that is not empty.
 func onlyDifference(docs [][]byte) ([]byte, error) {
 	for _, doc := range docs {
-		if d, err := decode[difference](doc); err != nil || len(d.Lines)+len(d.Missing) > 0 {
+		if d, err := exchanged.Decode[difference](doc); err != nil || len(d.Lines)+len(d.Missing) > 0 {
 			return doc, err
 		}
 	}
 	return docs[0], nil
-}
-
-func encode(v any) []byte {
-	doc, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // it has only strings, numbers and bytes
-	}
-	return doc
-}
-
-func decode[T any](doc []byte) (v T, err error) {
-	if err := json.Unmarshal(doc, &v); err != nil {
-		return v, fmt.Errorf("%w: what another process has sent: %w", fault.ErrCorrupt, err)
-	}
-	return v, nil
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/compare"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/sharding"
 )
@@ -75,7 +76,7 @@ func From(ctx context.Context) *Session {
 	return s
 }
 
-// Task is what the processes of a session do together.
+// Task describes a load that the processes of a session share.
 type Task struct {
 	// Lines say what this process loads. They must be the same in all processes.
 	Lines iter.Seq[compare.Line]
@@ -140,7 +141,7 @@ func (s *Session) Share(ctx context.Context, t Task) error {
 	return nil
 }
 
-// meeting is what the processes have to know in order to connect.
+// meeting holds the data by which the processes connect.
 type meeting struct {
 	Secret    []byte // of rank 0
 	Addresses map[int][]string
@@ -157,7 +158,7 @@ func (s *Session) meet(ctx context.Context, addresses []string, err error) ([]by
 	if len(addresses) > 0 {
 		own.Addresses[s.group.Rank()] = addresses
 	}
-	doc, err := s.op.Exchange(ctx, connectPhase, encodeMeeting(own), err, mergeMeetings)
+	doc, err := s.op.Exchange(ctx, connectPhase, exchanged.Encode(own), err, mergeMeetings)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,15 +181,7 @@ func mergeMeetings(docs [][]byte) ([]byte, error) {
 		}
 		maps.Copy(merged.Addresses, one.Addresses)
 	}
-	return encodeMeeting(merged), nil
-}
-
-func encodeMeeting(m meeting) []byte {
-	doc, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // it has only strings, numbers and bytes
-	}
-	return doc
+	return exchanged.Encode(merged), nil
 }
 
 func decodeMeeting(doc []byte) (m meeting, err error) {
