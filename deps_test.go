@@ -21,6 +21,7 @@ var imports = map[string]string{
 	"tree":               "internal/fault array sharding",
 	"storage":            "internal/fault internal/parallel golang.org/x/sys",
 	"storage/mem":        "internal/fault storage",
+	"storage/object":     "internal/fault internal/parallel storage",
 	"internal/transfer":  "internal/fault internal/lfs internal/memory internal/parallel storage golang.org/x/sync",
 	"ocdbt":              "internal/fault internal/lfs internal/memory github.com/klauspost/compress",
 	"zarr":               "internal/fault internal/memory array github.com/klauspost/compress github.com/cespare/xxhash/v2",
