@@ -50,6 +50,10 @@ type Bucket interface {
 	// is no error, and neither is one that has another version than its Ref asks for: it
 	// stays, if the service can compare versions in a deletion (see Limits.ComparesDeletes).
 	Delete(ctx context.Context, refs []Ref) error
+	// AbortUploads removes the parts of all uploads of keys with this prefix that were
+	// neither completed nor aborted: those of processes that have died. Where the service
+	// removes such parts itself after some days and cannot list them, it does nothing.
+	AbortUploads(ctx context.Context, prefix string) error
 }
 
 // Upload is an object that is being uploaded in parts. Several goroutines may call Part.
