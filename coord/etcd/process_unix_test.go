@@ -194,10 +194,12 @@ func TestDisconnected(t *testing.T) {
 	}
 	t.Cleanup(func() { other.Close() })
 	errs := make([]error, 2)
-	var wg sync.WaitGroup
+	var wg, joined sync.WaitGroup
 	for rank, client := range []*clientv3.Client{client, other} {
+		joined.Add(1)
 		wg.Go(func() {
 			g, err := etcd.Join(t.Context(), client, etcd.Options{Name: "cut", Rank: rank, Size: 2, TTL: ttl})
+			joined.Done()
 			if err != nil {
 				errs[rank] = err
 				return
@@ -206,7 +208,8 @@ func TestDisconnected(t *testing.T) {
 			g.Close()
 		})
 	}
-	time.Sleep(500 * time.Millisecond)
+	joined.Wait()
+	time.Sleep(100 * time.Millisecond) // so that they are at a barrier, mostly
 	l.stop()
 	start := time.Now()
 	wg.Wait()

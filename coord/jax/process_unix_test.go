@@ -37,21 +37,15 @@ func TestMain(m *testing.M) {
 }
 
 // jobs are what child processes do.
-var jobs = map[string]func(args []string) error{"member": memberJob, "worker": workerJob}
+var jobs = map[string]func(args []string) error{"member": memberJob, "keeper": keeperJob, "worker": workerJob}
 
 // memberJob joins, then passes barriers and says so until one fails.
 func memberJob(args []string) error {
-	client, err := jax.Dial(context.Background(), args[0])
+	client, g, err := joinAs(args)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	rank, _ := strconv.Atoi(args[2])
-	size, _ := strconv.Atoi(args[3])
-	g, err := jax.Join(context.Background(), client, jax.Options{Name: args[1], Rank: rank, Size: size, TTL: ttl})
-	if err != nil {
-		return err
-	}
 	defer g.Close()
 	for i := 0; ; i++ {
 		if err := g.Barrier(context.Background(), fmt.Sprint(i)); err != nil {
@@ -60,6 +54,34 @@ func memberJob(args []string) error {
 		fmt.Println("passed", i)
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// keeperJob joins, sets a key of the group, says so, and stays until it is killed.
+func keeperJob(args []string) error {
+	_, g, err := joinAs(args)
+	if err != nil {
+		return err
+	}
+	if err := g.Driver().Set(context.Background(), "of/"+args[2], []byte("value")); err != nil {
+		return err
+	}
+	fmt.Println("set")
+	select {}
+}
+
+// joinAs joins the group that the arguments of a job name: address, name, rank and size.
+func joinAs(args []string) (*jax.Client, *coord.Group, error) {
+	client, err := jax.Dial(context.Background(), args[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	rank, _ := strconv.Atoi(args[2])
+	size, _ := strconv.Atoi(args[3])
+	g, err := jax.Join(context.Background(), client, jax.Options{Name: args[1], Rank: rank, Size: size, TTL: ttl})
+	if err != nil {
+		return nil, nil, errors.Join(err, client.Close())
+	}
+	return client, g, nil
 }
 
 // startChild starts a child process. The channel gets what it prints.
@@ -168,25 +190,31 @@ func testLost(t *testing.T, s *service) {
 func testAllKilled(t *testing.T, s *service) {
 	client := s.client(t)
 	var dead []*exec.Cmd
+	var says []<-chan string
 	for rank := range 2 {
-		cmd, lines := startChild(t, "member", s.address, "dead", fmt.Sprint(rank), "2")
-		dead = append(dead, cmd)
-		if rank == 1 {
-			<-lines
+		cmd, lines := startChild(t, "keeper", s.address, "dead", fmt.Sprint(rank), "2")
+		dead, says = append(dead, cmd), append(says, lines)
+	}
+	for _, lines := range says {
+		if line := <-lines; line != "set" {
+			t.Fatalf("a process says %q", line)
 		}
 	}
 	for _, cmd := range dead {
 		must(t, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
 	}
-	keys := client.Keys(t, "dead/")
-	if keys["dead/members/places/0"] == "" || len(keys) < 5 {
-		t.Errorf("the dead have left only %v", keys)
+	left := client.Keys(t, "dead/groups/")
+	place := client.Keys(t, "dead/members/places/")["dead/members/places/0"]
+	if place == "" || len(left) < 2 {
+		t.Fatalf("the dead have left the place %q and the keys %v of their group", place, left)
 	}
-	client.SetKey(t, "dead/members/burials/"+keys["dead/members/places/0"], "a process that is dead too")
+	client.SetKey(t, "dead/members/burials/"+place, "a process that is dead too")
 	client.SetKey(t, "dead/groups/0123/k1", "of an earlier group")
+	left["dead/groups/0123/k1"] = ""
 	for _, g := range joinAll(t, s, jax.Options{Name: "dead", Size: 2, TTL: ttl}) {
 		for key := range client.Keys(t, "dead/groups/") {
-			if strings.HasPrefix(key, "dead/groups/0123") {
+			if _, old := left[key]; old {
 				t.Errorf("there is still %s", key)
 			}
 		}

@@ -196,8 +196,8 @@ func TestServe(t *testing.T) {
 		return ctx.Err()
 	}
 	write.Store(&slow)
-	want(4, map[string]any{"timeout": 1}, `failed 4 GoPartError checkpointable 'go_state': the Go process has not written it within 1 s`)
-	if err := <-gaveUp; !strings.Contains(err.Error(), "has not written it within 1 s") {
+	want(4, map[string]any{"timeout": 3}, `failed 4 GoPartError checkpointable 'go_state': the Go process has not written it within 3 s`)
+	if err := <-gaveUp; !strings.Contains(err.Error(), "has not written it within 3 s") {
 		t.Errorf("the slow write ends with %v", err)
 	}
 	write.Store(&normal)
@@ -308,17 +308,17 @@ func TestTwentySteps(t *testing.T) {
 	for step := 1; step <= 20; step++ {
 		start := time.Now()
 		want := fmt.Sprint("saved ", step)
-		options := map[string]any{"dead_after": 4, "commit_file": step == marked}
+		options := map[string]any{"dead_after": 30, "commit_file": step == marked}
 		restarted := make(chan struct{})
 		switch step {
 		case deadly:
+			options["dead_after"] = 4
 			want = fmt.Sprintf("failed %d GoPartError checkpointable 'go_state': the Go process that serves it has shown no sign of life for 4 s", step)
 			close(restarted)
 		case failing:
 			want = fmt.Sprintf("failed %d GoPartError checkpointable 'go_state': the replay buffer is being rebuilt", step)
 			close(restarted)
 		case rescued:
-			options["dead_after"] = 30
 			go func() {
 				defer close(restarted)
 				worker.Wait()
