@@ -21,7 +21,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // notRead are the directories whose messages no user of the library or of the command
 // line reads: those of tests and of the programs beside them.
-var notRead = []string{"bench", "examples", "interop", "internal/failstore", "internal/heap", "internal/pyenv", "internal/testall", "internal/testenv"}
+var notRead = []string{"bench", "examples", "interop", "internal/failstore", "internal/heap", "internal/pyenv", "internal/testall", "internal/testenv",
+	"storage/cloud/internal/servers", "storage/object/buckettest"}
 
 // TestMessages holds each text of an error against testdata/messages.txt, so that a
 // change of what users read is seen where the change is looked at. With -update it

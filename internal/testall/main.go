@@ -33,7 +33,7 @@ const module = "github.com/go-orbax/orbax"
 
 // slow lists the packages whose tests take more than some seconds on two cores. A slow
 // package that is missing here is only tested earlier.
-var slow = []string{"", "/coord/etcd", "/coord/jax", "/examples/multihost", "/storage", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
+var slow = []string{"", "/coord/etcd", "/coord/jax", "/examples/multihost", "/storage", "/storage/cloud/internal/servers", "/storage/cloud/s3", "/storage/cloud/gcs", "/storage/cloud/azure", "/partial", "/training", "/internal/cli", "/examples/quickstart", "/interop/layouts", "/interop"}
 
 // timeLimit is the time limit of one package: several times the duration of the slowest
 // package on a machine with two busy cores.
@@ -49,7 +49,7 @@ It makes the Python environment of the tests with the real Orbax, once (about 50
 Without a Python that is new enough it leaves those tests out.
 
 Environment:
-  ORBAX_INTEROP=require   fail if there is no Python environment
+  ORBAX_INTEROP=require   fail if there is no Python environment, or no server of object stores
   ORBAX_LONG_TESTS=1      run the long tests too
   ORBAX_LONG_TESTS=all    run the long tests, which then flip each bit
 `

@@ -3,8 +3,9 @@
 //
 //	ORBAX_LONG_TESTS=1    run everything instead of quick samples
 //	ORBAX_LONG_TESTS=all  also flip each bit that the long tests only sample
-//	ORBAX_INTEROP=1       run the real Orbax, in Python, if possible
-//	ORBAX_INTEROP=require fail if the real Orbax cannot be run
+//	ORBAX_INTEROP=1       run the real Orbax, in Python, if possible, and install the servers
+//	                      of object stores
+//	ORBAX_INTEROP=require fail if the real Orbax or such a server cannot be run
 //	ORBAX_TEST_CHILD      set by a test for a child process that it starts
 //
 // CONTRIBUTING.md describes the variables for contributors.
@@ -49,8 +50,8 @@ func NeedLong(t testing.TB, why string) {
 	}
 }
 
-// Python reports whether the tests with the real Orbax are wanted, and whether they must
-// fail if Orbax cannot be run.
+// Python reports whether the tests with the real Orbax and other real programs are wanted,
+// and whether they must fail if these cannot be run.
 func Python() (wanted, required bool) {
 	v := os.Getenv(Interop)
 	return v != "", v == "require"

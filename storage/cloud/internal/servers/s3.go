@@ -1,0 +1,49 @@
+package servers
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// S3Key and S3Secret are the credentials of [S3].
+const (
+	S3Key    = "orbaxtestkey"
+	S3Secret = "orbaxtestsecret0123"
+)
+
+// S3 is versitygw, a server of the API of S3 over a directory. It has no bucket at first.
+var S3 = &Server{
+	Command: func(t testing.TB, addr, data string) *exec.Cmd {
+		files, sidecar := filepath.Join(data, "files"), filepath.Join(data, "sidecar")
+		for _, dir := range []string{files, sidecar} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// With a sidecar, the file system needs no extended attributes.
+		cmd := exec.Command(versitygw.Program(t, "versitygw"), "--port", addr, "--quiet", "--health", "/healthz", "posix", "--sidecar", sidecar, files)
+		cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+S3Key, "ROOT_SECRET_KEY="+S3Secret)
+		cmd.Dir = data
+		return cmd
+	},
+	Ready: func(ctx context.Context, addr string) error { return answers(ctx, "http://"+addr+"/healthz") },
+}
+
+var versitygw = GoTool("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
+
+// answers returns nil if a server answers a GET of url, whatever the status.
+func answers(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return r.Body.Close()
+}
