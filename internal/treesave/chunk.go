@@ -20,11 +20,11 @@ type plannedChunk struct {
 	item  transfer.Item // encodes the chunk
 }
 
-// chunks calls add with each chunk of an array that this process writes, in order.
-func (a *planned) chunks(ctx context.Context, add func(plannedChunk)) {
+// eachChunk passes the chunks of an array that this process writes to add, in order.
+func (a *planned) eachChunk(ctx context.Context, add func(plannedChunk)) {
 	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
 	n := 0
-	for index := range a.indexes() {
+	for index := range a.ownIndexes() {
 		it := transfer.Item{
 			Leaf:    a.name,
 			Bound:   bound,
@@ -104,7 +104,7 @@ func (a *planned) isInMemory() bool {
 // bytes returns the size of the elements that this process writes.
 func (a *planned) bytes() (total int64) {
 	if a.part {
-		for index := range a.indexes() {
+		for index := range a.ownIndexes() {
 			total += a.regionBytes(index)
 		}
 		return total

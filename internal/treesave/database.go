@@ -160,7 +160,7 @@ func (p *Plan) contents(ctx context.Context, s *sharing, described bool) (*conte
 			c.shared += a.bytes()
 		}
 		var err error
-		a.chunks(ctx, func(k plannedChunk) {
+		a.eachChunk(ctx, func(k plannedChunk) {
 			to := &c.seals[i][k.n]
 			if k.item.Bound <= layout.MaxInline {
 				v, e := k.item.Append(nil)

@@ -205,8 +205,8 @@ func (a *planned) index(n int) []int {
 	return index
 }
 
-// indexes returns the places in the grid of the chunks that this process writes, in order.
-func (a *planned) indexes() iter.Seq[[]int] {
+// ownIndexes returns the places in the grid of the chunks that this process writes, in order.
+func (a *planned) ownIndexes() iter.Seq[[]int] {
 	if !a.part {
 		return a.zarr.Chunks()
 	}

@@ -185,7 +185,7 @@ func (m *merge) entries() iter.Seq[ocdbt.Entry] {
 func (m *merge) entriesOf(i int, prefix string, keys *gridKeys) iter.Seq[ocdbt.Entry] {
 	return func(yield func(ocdbt.Entry) bool) {
 		a := &m.plan.arrays[i]
-		for _, k := range keys.of(a) {
+		for _, k := range keys.keysOf(a) {
 			e := ocdbt.Entry{Key: prefix + k.key}
 			if k.number < 0 {
 				e.Value.Inline = a.zarr.Document()
@@ -218,8 +218,8 @@ type gridKey struct {
 	number int // of the chunk, or -1 for the document
 }
 
-// of returns the keys of an array, relative to it, in order.
-func (g *gridKeys) of(a *planned) []gridKey {
+// keysOf returns the keys of an array, relative to it, in order.
+func (g *gridKeys) keysOf(a *planned) []gridKey {
 	if g.zarr == a.zarr {
 		return g.keys
 	}

@@ -71,7 +71,7 @@ func (p *Plan) fingerprint(ctx context.Context, e *transfer.Engine, print *reuse
 				continue
 			}
 			n := 0
-			for index := range p.arrays[i].indexes() {
+			for index := range p.arrays[i].ownIndexes() {
 				if !yield(job{&p.arrays[i], index, &contents[n]}) {
 					return
 				}

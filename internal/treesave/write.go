@@ -75,7 +75,7 @@ func (p *Plan) writeFiles(ctx context.Context, dir *ckdir.WriteDir, s *ckdir.Set
 				return err
 			}
 		}
-		a.chunks(ctx, func(c plannedChunk) {
+		a.eachChunk(ctx, func(c plannedChunk) {
 			names = append(names, path.Join(dir.Name(), c.key))
 			items = append(items, sealed(c.item, &seals[i][c.n]))
 		})
