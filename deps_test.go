@@ -40,6 +40,7 @@ var imports = map[string]string{
 	"internal/exchanged":       "internal/fault",
 	"internal/compare":         "coord internal/exchanged internal/fault",
 	"internal/handover":        "coord internal/compare internal/exchanged internal/fault internal/parallel sharding",
+	"internal/handover/tcp":    "internal/handover",
 	"internal/flax":            "internal/fault internal/msgpack internal/region internal/transfer array storage tree",
 	"view":                     "internal/castlog internal/compare internal/fault internal/handover internal/memory internal/mmap internal/parallel internal/region internal/strided internal/transfer array sharding storage tree",
 	"internal/ckdir":           "internal/fault internal/transfer sharding storage tree",
@@ -59,12 +60,12 @@ var imports = map[string]string{
 	"handler": "internal/ckdir internal/fault internal/layout internal/pytree internal/transfer internal/treesave array storage tree view zarr " +
 		"google.golang.org/protobuf",
 	"transform":           "internal/fault array tree view",
-	"multihost":           "coord internal/config internal/save sharding",
+	"multihost":           "coord internal/config internal/handover/tcp internal/save sharding",
 	"internal/config":     "coord sharding internal/fault internal/handover internal/transfer handler storage view",
-	"internal/save":       "coord internal/ckdir internal/compare internal/config internal/documents internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
+	"internal/save":       "coord internal/ckdir internal/compare internal/config internal/documents internal/exchanged internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/handover internal/layout internal/parallel internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view",
-	"training":            "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/exchanged internal/fault internal/future internal/layout internal/parallel internal/save internal/transfer multihost storage",
+	"training":            "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/exchanged internal/fault internal/future internal/layout internal/parallel internal/save internal/transfer storage",
 	"partial":             "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/future internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
 	"guest":               "github.com/go-orbax/orbax internal/fault internal/found internal/layout internal/proof internal/save internal/transfer storage",
 	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
@@ -72,6 +73,10 @@ var imports = map[string]string{
 	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/ckdir internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
 	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
 }
+
+// networked are the packages that import package net, however indirectly: those for programs
+// in which several processes work together, and the command line by way of cobra.
+var networked = []string{"multihost", "internal/handover/tcp", "internal/cli"}
 
 // free are the packages that may import everything: programs, and what only tests import.
 var free = []string{
@@ -81,19 +86,30 @@ var free = []string{
 	"storage/storetest", "coord/coordtest",
 }
 
-func TestImportsPointDown(t *testing.T) {
-	const module = "github.com/go-orbax/orbax"
+const module = "github.com/go-orbax/orbax"
+
+// packages returns the packages of the module with a list that go list has of each.
+func packages(t *testing.T, list string) map[string][]string {
+	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip(err)
 	}
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}{{range ."+list+"}} {{.}}{{end}}", "./...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	seen := 0
+	all := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
-		name := strings.TrimPrefix(strings.TrimPrefix(fields[0], module), "/")
+		all[fields[0]] = fields[1:]
+	}
+	return all
+}
+
+func TestImportsPointDown(t *testing.T) {
+	seen := 0
+	for path, imported := range packages(t, "Imports") {
+		name := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
 		allowed, ok := imports[name]
 		if !ok {
 			if !slices.Contains(free, name) {
@@ -103,7 +119,7 @@ func TestImportsPointDown(t *testing.T) {
 		}
 		seen++
 		may := strings.Fields(allowed)
-		for _, p := range fields[1:] {
+		for _, p := range imported {
 			if first, _, _ := strings.Cut(p, "/"); !strings.Contains(first, ".") {
 				continue // the standard library
 			}
@@ -131,21 +147,11 @@ var libraries = []string{
 // Whoever imports a package of the library builds nothing that only the command line
 // needs, however indirectly.
 func TestCommandLineStaysOutOfTheLibrary(t *testing.T) {
-	const module = "github.com/go-orbax/orbax"
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip(err)
-	}
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "./...").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
 	within := func(p string, roots ...string) bool {
 		return slices.ContainsFunc(roots, func(r string) bool { return p == r || strings.HasPrefix(p, r+"/") })
 	}
 	seen := false
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		name, deps := fields[0], fields[1:]
+	for name, deps := range packages(t, "Deps") {
 		if within(name, module+"/cmd", module+"/internal/cli") {
 			seen = seen || slices.Contains(deps, "github.com/spf13/cobra")
 			continue
@@ -162,5 +168,25 @@ func TestCommandLineStaysOutOfTheLibrary(t *testing.T) {
 	}
 	if !seen {
 		t.Error("the command line does not depend on cobra: is this test looking at the right packages?")
+	}
+}
+
+// A program of one process links no code for networks, and so no C, which package net
+// brings along.
+func TestNetworkStaysOutOfTheLibrary(t *testing.T) {
+	for path, deps := range packages(t, "Deps") {
+		name := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		if _, ok := imports[name]; !ok {
+			continue
+		}
+		may, has := slices.Contains(networked, name), slices.Contains(deps, "net")
+		switch {
+		case has && !may:
+			t.Errorf("package %q depends on package net", name)
+		case may && !has:
+			t.Errorf("package %q does not depend on package net: is this test looking at the right packages?", name)
+		case !may && slices.Contains(deps, "runtime/cgo"):
+			t.Errorf("package %q links C", name)
+		}
 	}
 }

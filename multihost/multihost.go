@@ -24,6 +24,7 @@ package multihost
 import (
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/config"
+	"github.com/go-orbax/orbax/internal/handover/tcp"
 	"github.com/go-orbax/orbax/internal/save"
 	"github.com/go-orbax/orbax/sharding"
 )
@@ -82,7 +83,8 @@ func (t Together) Process() sharding.Process {
 }
 
 func (t Together) apply(c *config.Common) {
-	c.Together, c.Group, c.Owner, c.HandOver, c.Address = true, t.Group, t.Owner, t.HandOver, t.Address
+	c.Together, c.Group, c.Owner = true, t.Group, t.Owner
+	c.HandOver, c.Network, c.Address = t.HandOver, tcp.Network{}, t.Address
 }
 
 // ApplySave makes Together an option for saves.

@@ -108,7 +108,7 @@ func New(ctx context.Context, root string, o Options) (*Checkpointer, error) {
 
 func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer, error) {
 	o.setDefaults()
-	c := &Checkpointer{options: o, group: groupOf(o.Together), log: o.Logger.With("root", name), turn: make(chan struct{}, 1), ahead: map[string]time.Time{}}
+	c := &Checkpointer{options: o, group: o.group(), log: o.Logger.With("root", name), turn: make(chan struct{}, 1), ahead: map[string]time.Time{}}
 	c.removals.c = c
 	op := c.operation("open the run")
 	l, err := lead(ctx, op, "open", c.setUp(ctx, name), func() (listing, error) {
@@ -132,7 +132,11 @@ func (c *Checkpointer) setUp(ctx context.Context, name string) error {
 	if loads.Mapping != config.MapNothing {
 		return fmt.Errorf("%w: LoadOptions have Mapped, and the loads of a Checkpointer close the step that they open; use Open and a method of the Checkpoint", orbax.ErrUsage)
 	}
-	if loads.HandOver || o.Together.HandOver {
+	together := o.together()
+	switch {
+	case o.Together != nil && !together.Together:
+		return errNotTogether
+	case loads.HandOver || together.HandOver:
 		return errHandOver
 	}
 	if err := c.checkSave(save.NewConfig(o.SaveOptions)); err != nil {

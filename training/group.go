@@ -8,10 +8,10 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/save"
-	"github.com/go-orbax/orbax/multihost"
 )
 
 // The processes of a group make one run together. Each call of a method that decides
@@ -20,13 +20,24 @@ import (
 // steps. The others get its decisions and its list of steps. A process that fails makes the
 // operation fail in all of them.
 
-// groupOf returns the group of a run, or nil if this process is alone.
-func groupOf(t multihost.Together) *coord.Group {
-	if t.Group == nil || t.Group.Size() == 1 {
+// together returns what Options.Together says, which may be nil. Its type is not that of
+// package multihost, because that imports the network, which a run of one process does not
+// need.
+func (o *Options) together() *config.Common {
+	return &config.NewLoad([]orbax.CommonOption{o.Together}).Common
+}
+
+// group returns the group of a run, or nil if this process is alone.
+func (o *Options) group() *coord.Group {
+	g := o.together().Group
+	if g == nil || g.Size() == 1 {
 		return nil
 	}
-	return t.Group
+	return g
 }
+
+// errNotTogether is the error of another option in Options.Together.
+var errNotTogether = fmt.Errorf("%w: Options.Together is not a multihost.Together", fault.ErrUsage)
 
 // errTogether is the error of an option Together for a save; the group belongs to the run.
 var errTogether = fmt.Errorf("%w: a run has one group; give it to Options.Together, and not to a save", fault.ErrUsage)
@@ -36,7 +47,7 @@ var errHandOver = fmt.Errorf("%w: the loads of a run cannot hand over; load the 
 
 // groupSave returns the options of saves that come from the group of the run.
 func (c *Checkpointer) groupSave(o *operation) []orbax.SaveCheckpointablesOption {
-	if c.options.Together.Group == nil {
+	if c.options.together().Group == nil {
 		return nil
 	}
 	return []orbax.SaveCheckpointablesOption{c.options.Together, saveIn{o.save}}
@@ -50,7 +61,7 @@ func (saveIn) ForCheckpointables()        {}
 
 // groupLoad returns the options of loads that come from the group of the run.
 func (c *Checkpointer) groupLoad() []orbax.LoadCheckpointablesOption {
-	if c.options.Together.Group == nil {
+	if c.options.together().Group == nil {
 		return nil
 	}
 	return []orbax.LoadCheckpointablesOption{c.options.Together}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -230,4 +231,14 @@ func TestGroupAsync(t *testing.T) {
 		t.Fatalf("saved %v", saved[0])
 	}
 	wantRun(t, root, saved[0][len(saved[0])-3:]...)
+}
+
+// Options.Together takes no other option.
+func TestNotTogether(t *testing.T) {
+	for _, o := range []orbax.CommonOption{orbax.Budget(1 << 20), orbax.Report(new(orbax.Stats))} {
+		_, err := training.New(t.Context(), filepath.Join(t.TempDir(), "run"), training.Options{Together: o})
+		if !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "Options.Together") {
+			t.Errorf("%T: %v; want that it is refused", o, err)
+		}
+	}
 }

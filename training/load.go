@@ -166,7 +166,7 @@ func (c *Checkpointer) LoadInto(ctx context.Context, step int, target any, optio
 
 // LoadAbstract reads the leaves of a step that abstract describes; see
 // [orbax.LoadAbstract]. In a group, leaves with a sharding become the shards of this
-// process; see [multihost.Together].
+// process; see [github.com/go-orbax/orbax/multihost.Together].
 func (c *Checkpointer) LoadAbstract(ctx context.Context, step int, abstract any, options ...orbax.LoadOption) (any, error) {
 	all := c.loadOptions(options)
 	return with(ctx, c, "load", step, all, func(_ Step, ck *orbax.Checkpoint) (any, error) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/save"
-	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -23,11 +22,12 @@ type Options struct {
 	// Store, if not nil, is the store in which root is a name; see [orbax.In]. The
 	// Checkpointer uses it for everything.
 	Store storage.Store
-	// Together, if it has a group, makes a run of several processes; see the package
-	// documentation. It is an option of every save and load of the run, and saves refuse
-	// it as an option of their own. In a group the policies, the Preservation and the
-	// CustomMetadata of rank 0 count.
-	Together multihost.Together
+	// Together, if not nil, is a multihost.Together. If that has a group, it makes a run of
+	// several processes; see the package documentation. It is an option of every save and
+	// load of the run, and saves refuse it as an option of their own. In a group the
+	// policies, the Preservation and the CustomMetadata of rank 0 count. [New] refuses
+	// every other option.
+	Together orbax.CommonOption
 	// StepNameFormat is the format of the names of steps' directories; nil means
 	// StandardNameFormat{}.
 	StepNameFormat NameFormat

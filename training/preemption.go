@@ -25,7 +25,7 @@ type preemption struct {
 
 // newPreemption starts to listen for the notice, if the policy needs it.
 func newPreemption(o *Options) *preemption {
-	p := &preemption{notice: o.Preempted, stop: func() {}, group: groupOf(o.Together) != nil}
+	p := &preemption{notice: o.Preempted, stop: func() {}, group: o.group() != nil}
 	if p.notice == nil && looksForPreemption(o.SaveDecision) {
 		p.listen()
 	}

@@ -35,9 +35,10 @@ type Common struct {
 	Group    *coord.Group
 	// Owner returns the rank of the process of Group that has a device.
 	Owner func(device int) (rank int)
-	// HandOver says that the processes of Group divide the reading of a load. This process
-	// listens at Address.
+	// HandOver says that the processes of Group divide the reading of a load. They reach
+	// each other over Network, in which this process listens at Address.
 	HandOver bool
+	Network  handover.Network
 	Address  string
 }
 
@@ -57,7 +58,7 @@ func (c *Load) Session(path string) *handover.Session {
 	if !c.Together || !c.HandOver || c.Group == nil || c.Group.Size() == 1 {
 		return nil
 	}
-	return handover.Begin(c.Group, c.Process(), fmt.Sprintf("path %q, fill missing chunks %t", path, c.Handler.Fill), c.Address)
+	return handover.Begin(c.Group, c.Process(), fmt.Sprintf("path %q, fill missing chunks %t", path, c.Handler.Fill), c.Network, c.Address)
 }
 
 // NewEngine returns an engine that moves the data of a save or a load.

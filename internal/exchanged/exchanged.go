@@ -1,4 +1,5 @@
-// Package exchanged has the form of the values that the processes of a group exchange.
+// Package exchanged has the form of the values that the processes of a group exchange, and
+// the time that one of them leaves the others at the end.
 package exchanged
 
 import (

@@ -3,10 +3,11 @@
 //
 // All processes compute the same division, so that each knows without a message what it
 // reads, to whom it sends it, and what it gets from whom (divide.go). A process that gets
-// something listens on a TCP port for the time of the load, and the others connect to it
-// (listen.go). The two sides prove to each other that they know a secret of this one load,
-// and then one sends the bytes in frames, each with a checksum (wire.go). Everything that
-// arrives has a size and a place that the receiver knows already, so it takes no memory.
+// something listens for the time of the load, and the others connect to it (dial.go), over
+// the network that package tcp has (network.go). The two sides prove to each other that
+// they know a secret of this one load, and then one sends the bytes in frames, each with a
+// checksum (wire.go). Everything that arrives has a size and a place that the receiver
+// knows already, so it takes no memory.
 package handover
 
 import (
@@ -35,6 +36,7 @@ type Session struct {
 	process sharding.Process
 	op      *coord.Op
 	options string
+	network Network
 	address string
 
 	turn  sync.Mutex // of Share
@@ -44,10 +46,9 @@ type Session struct {
 
 // Begin begins the operation. options describe the load, and must be the same in all
 // processes, each of which then calls [Session.Share] equally often and at the end
-// [Session.End]. address is where this
-// process listens: "", a host, or a host with a port; see multihost.Together.
-func Begin(group *coord.Group, process sharding.Process, options, address string) *Session {
-	return &Session{group: group, process: process, op: group.Begin("the load"), options: options, address: address}
+// [Session.End]. address is where this process listens in the network; see [Network].
+func Begin(group *coord.Group, process sharding.Process, options string, network Network, address string) *Session {
+	return &Session{group: group, process: process, op: group.Begin("the load"), options: options, network: network, address: address}
 }
 
 // Process returns which process of the group this one is.
@@ -122,7 +123,7 @@ func (s *Session) Share(ctx context.Context, t Task) error {
 		s.ended = true
 		return err
 	}
-	m := newMover(s.group, divide(t.Pieces, s.group.Rank(), s.group.Size(), partBytes), t.Read)
+	m := newMover(s.group, s.network, divide(t.Pieces, s.group.Rank(), s.group.Size(), partBytes), t.Read)
 	addresses, err := m.listen(ctx, s.address)
 	defer m.close()
 	if m.secret, m.addresses, err = s.meet(ctx, addresses, err); err != nil {
@@ -132,9 +133,7 @@ func (s *Session) Share(ctx context.Context, t Task) error {
 	watched, cancel := s.op.Watch(ctx)
 	err = s.outcome(watched, m.run(watched))
 	cancel()
-	ctx, cancel = patient(ctx, err)
-	defer cancel()
-	if err := s.op.Agree(ctx, sharePhase, err); err != nil {
+	if err := s.agree(ctx, sharePhase, err); err != nil {
 		s.ended = true
 		return err
 	}
@@ -232,16 +231,14 @@ func byOthers(watched context.Context) bool {
 	return errors.As(context.Cause(watched), new(*coord.Error))
 }
 
-// cancelTimeout is how long a process whose context has ended waits for the others to give
-// up too.
-const cancelTimeout = 10 * time.Second
-
-// patient returns ctx, or a context for the report of a failure if ctx has ended.
-func patient(ctx context.Context, err error) (context.Context, func()) {
-	if err == nil || ctx.Err() == nil {
-		return ctx, func() {}
+// agree ends a phase. A process that has failed reports that, even if ctx has ended.
+func (s *Session) agree(ctx context.Context, phase string, err error) error {
+	if err != nil {
+		patient, cancel := exchanged.Patient(ctx)
+		defer cancel()
+		ctx = patient
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	return s.op.Agree(ctx, phase, err)
 }
 
 // End ends the session. err is the outcome of the load in this process. End returns nil if
@@ -251,9 +248,7 @@ func (s *Session) End(ctx context.Context, err error) error {
 		return err
 	}
 	if !s.ended {
-		ctx, cancel := patient(ctx, err)
-		defer cancel()
-		agreed := s.op.Agree(ctx, loadedPhase, err)
+		agreed := s.agree(ctx, loadedPhase, err)
 		if err == nil || errors.Is(agreed, err) {
 			err = agreed
 		} else {

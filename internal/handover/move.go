@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/parallel"
 )
 
@@ -32,6 +32,7 @@ const (
 // mover moves the spans of one task between this process and the others.
 type mover struct {
 	group     *coord.Group
+	network   Network
 	rank      int
 	timeout   time.Duration // without any progress
 	spans     map[int][]span
@@ -40,15 +41,15 @@ type mover struct {
 	secret    []byte
 	addresses map[int][]string
 
-	listener net.Listener // nil if nothing comes from other processes
+	listener Listener     // nil if nothing comes from other processes
 	progress atomic.Int64 // when bytes came last
 
 	mu       sync.Mutex
 	closed   bool
-	conns    map[net.Conn]bool // true for those whose handshake has not ended
-	sends    map[int]bool      // the processes that have yet to get something
-	awaited  map[int]bool      // the processes that have yet to send something
-	accepted map[int]bool      // those of them that have connected
+	conns    map[Conn]bool // true for those whose handshake has not ended
+	sends    map[int]bool  // the processes that have yet to get something
+	awaited  map[int]bool  // the processes that have yet to send something
+	accepted map[int]bool  // those of them that have connected
 }
 
 // batch is a run of the spans that this process reads.
@@ -63,10 +64,10 @@ type readError struct{ err error }
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-func newMover(group *coord.Group, spans map[int][]span, read func(context.Context, []Part) error) *mover {
+func newMover(group *coord.Group, network Network, spans map[int][]span, read func(context.Context, []Part) error) *mover {
 	m := &mover{
-		group: group, rank: group.Rank(), timeout: cmp.Or(group.Timeout, coord.DefaultTimeout), spans: spans, read: read,
-		conns: map[net.Conn]bool{}, sends: map[int]bool{}, awaited: map[int]bool{}, accepted: map[int]bool{},
+		group: group, network: network, rank: group.Rank(), timeout: cmp.Or(group.Timeout, coord.DefaultTimeout), spans: spans, read: read,
+		conns: map[Conn]bool{}, sends: map[int]bool{}, awaited: map[int]bool{}, accepted: map[int]bool{},
 	}
 	m.batches = batchesOf(spans[m.rank], batchBytes)
 	for rank, theirs := range spans {
@@ -100,12 +101,16 @@ func batchesOf(spans []span, most int) (batches []batch) {
 
 // listen begins to listen, if this process gets something from others. It returns its
 // addresses.
-func (m *mover) listen(ctx context.Context, address string) (addresses []string, err error) {
+func (m *mover) listen(ctx context.Context, address string) ([]string, error) {
 	if len(m.awaited) == 0 {
 		return nil, nil
 	}
-	m.listener, addresses, err = listen(ctx, address)
-	return addresses, err
+	l, addresses, err := m.network.Listen(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a process that gets bytes of others has to listen; set the Address of multihost.Together: %w", fault.ErrUnsupported, err)
+	}
+	m.listener = l
+	return addresses, nil
 }
 
 // close closes the listener and all connections.
@@ -123,7 +128,7 @@ func (m *mover) close() {
 
 // keep notes a connection, which close will close. It reports whether that has not
 // happened yet.
-func (m *mover) keep(conn net.Conn, stranger bool) bool {
+func (m *mover) keep(conn Conn, stranger bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.closed {
@@ -133,7 +138,7 @@ func (m *mover) keep(conn net.Conn, stranger bool) bool {
 }
 
 // drop closes a connection.
-func (m *mover) drop(conn net.Conn) error {
+func (m *mover) drop(conn Conn) error {
 	m.mu.Lock()
 	delete(m.conns, conn)
 	m.mu.Unlock()
@@ -216,7 +221,7 @@ func (m *mover) sendAll(ctx context.Context) error {
 
 // send sends to one process what both hold and this process reads.
 func (m *mover) send(ctx context.Context, to int) (err error) {
-	conn, err := dial(ctx, m.addresses[to], m.timeout, func(conn net.Conn) error { return greet(conn, m.secret, m.rank, to) })
+	conn, err := dial(ctx, m.network, m.addresses[to], m.timeout, func(conn Conn) error { return greet(conn, m.secret, m.rank, to) })
 	if err != nil {
 		return err
 	}
@@ -258,7 +263,7 @@ func (m *mover) send(ctx context.Context, to int) (err error) {
 
 // patientWriter writes to a connection. Each write has a time limit.
 type patientWriter struct {
-	conn    net.Conn
+	conn    Conn
 	timeout time.Duration
 }
 

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +54,7 @@ func (m *mover) receiveAll(ctx context.Context) error {
 
 // meet returns the rank of the process on the other side, if it is one that has yet to
 // send something.
-func (m *mover) meet(conn net.Conn) (from int, ok bool) {
+func (m *mover) meet(conn Conn) (from int, ok bool) {
 	if conn.SetDeadline(time.Now().Add(greetTime)) != nil {
 		return 0, false
 	}
@@ -74,7 +73,7 @@ func (m *mover) meet(conn net.Conn) (from int, ok bool) {
 }
 
 // receive receives what a process sends.
-func (m *mover) receive(conn net.Conn, from int) error {
+func (m *mover) receive(conn Conn, from int) error {
 	r := bufio.NewReaderSize(&countedReader{conn, &m.progress}, 64<<10)
 	at := uint64(0)
 	for _, s := range m.spans[from] {
@@ -114,7 +113,7 @@ func (m *mover) complete() bool {
 
 // countedReader reads from a connection and notes the time.
 type countedReader struct {
-	conn     net.Conn
+	conn     Conn
 	progress *atomic.Int64
 }
 

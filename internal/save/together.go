@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/internal/ckdir"
+	"github.com/go-orbax/orbax/internal/exchanged"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
@@ -153,7 +153,7 @@ func (t *together) Publish(ctx context.Context, p *Plan) error {
 		err = t.publish(ctx, p, all)
 		inPlace = err == nil || errors.Is(err, fault.ErrInPlace)
 		if inPlace { // the others get to know it, although ctx may have ended
-			patient, cancel := t.patient(ctx)
+			patient, cancel := exchanged.Patient(ctx)
 			defer cancel()
 			ctx = patient
 		}
@@ -234,7 +234,7 @@ func (t *together) Stage() storage.Stage { return t.owner.Stage() }
 // Abort makes the other processes fail too, if they do not know the failure already, and
 // removes what was written.
 func (t *together) Abort(why error) error {
-	ctx, cancel := t.patient(t.ctx)
+	ctx, cancel := exchanged.Patient(t.ctx)
 	defer cancel()
 	if t.failed != nil && errors.Is(why, t.failed) {
 		return t.giveUp(ctx, why)
@@ -250,18 +250,6 @@ func (t *together) Abort(why error) error {
 		err = errors.Join(why, err)
 	}
 	return t.giveUp(ctx, err)
-}
-
-// cancelTimeout is how long a process whose context has ended waits for the others to give
-// up too.
-const cancelTimeout = 10 * time.Second
-
-// patient returns ctx, or if that has ended, a context for what has to be done even so.
-func (t *together) patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() == nil {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 }
 
 // giveUp ends the save of this process after a failure that all processes know. It returns
