@@ -29,6 +29,14 @@ func (s oneRead) Confined(root string, outside bool) storage.Store {
 	return oneRead{storage.Confine(s.Store, root, outside), s.now, s.most}
 }
 
+func (s oneRead) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := s.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return oneRead{in, s.now, s.most}, nil
+}
+
 func (s oneRead) Open(ctx context.Context, name string) (storage.Reader, error) {
 	r, err := s.Store.Open(ctx, name)
 	return oneReader{r, s}, err

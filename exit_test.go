@@ -28,6 +28,14 @@ func (s exitReads) Confined(root string, outside bool) storage.Store {
 	return exitReads{storage.Confine(s.Store, root, outside), s.at}
 }
 
+func (s exitReads) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := s.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return exitReads{in, s.at}, nil
+}
+
 func (s exitReads) Open(ctx context.Context, name string) (storage.Reader, error) {
 	s.at()
 	r, err := s.Store.Open(ctx, name)

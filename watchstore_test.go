@@ -77,6 +77,14 @@ func (s watchedStore) Confined(root string, outside bool) storage.Store {
 	return watchedStore{storage.Confine(s.Store, root, outside), s.watch}
 }
 
+func (s watchedStore) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := s.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return watchedStore{in, s.watch}, nil
+}
+
 func (s watchedStore) Open(ctx context.Context, name string) (storage.Reader, error) {
 	r, err := s.Store.Open(ctx, name)
 	if err != nil {

@@ -30,6 +30,8 @@ func (s onOpen) Open(ctx context.Context, name string) (storage.Reader, error) {
 
 func (onOpen) Confined(string, bool) storage.Store { return nil }
 
+func (onOpen) Snapshot(context.Context, string) (storage.Store, error) { return nil, nil }
+
 // TestFileErrors checks that the errors of making a safetensors file begin with its path
 // as it was given, match the errors of package orbax, and leave nothing behind.
 func TestFileErrors(t *testing.T) {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,9 @@ func (l *local) Confined(root string, outside bool) Store {
 	confined.within = &bounds{root: path.Clean(root), outside: outside, plain: map[string]bool{}}
 	return &confined
 }
+
+// Snapshot returns nil: a look at the disk costs little.
+func (*local) Snapshot(context.Context, string) (Store, error) { return nil, nil }
 
 // bounds are the limits of a confined store.
 type bounds struct {

@@ -218,6 +218,14 @@ func (s tickets) Confined(root string, outside bool) storage.Store {
 	return tickets{storage.Confine(s.Store, root, outside), s.of}
 }
 
+func (s tickets) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := s.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return tickets{in, s.of}, nil
+}
+
 func (s tickets) Begin(ctx context.Context, dir string, o storage.BeginOptions) (storage.Stage, error) {
 	stage, err := s.Store.Begin(ctx, dir, o)
 	if err == nil {

@@ -64,6 +64,9 @@ func (Base) Entries(context.Context, string) ([]Entry, error) { return nil, erro
 // Confined returns nil, because there are no links.
 func (Base) Confined(string, bool) Store { return nil }
 
+// Snapshot returns nil: callers read from the store itself.
+func (Base) Snapshot(context.Context, string) (Store, error) { return nil, nil }
+
 // Begin fails with orbax.ErrUnsupported.
 func (Base) Begin(context.Context, string, BeginOptions) (Stage, error) {
 	return nil, fmt.Errorf("%w: the store of this path cannot be written", fault.ErrUnsupported)

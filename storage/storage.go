@@ -36,7 +36,8 @@ import (
 //
 // A new store embeds [Base] and implements the methods for what it can do. A wrapper
 // embeds the store that it wraps, and implements the methods that differ. It must also
-// implement Confined: call Confined of the wrapped store, and wrap the result.
+// implement Confined and Snapshot: call the method of the wrapped store, and wrap the
+// result unless it is nil.
 type Store interface {
 	// Properties returns the properties of the store, which never change.
 	Properties() Properties
@@ -60,6 +61,18 @@ type Store interface {
 	// Confined returns the Store that [Confine] describes, or nil if this store has no
 	// links.
 	Confined(root string, outside bool) Store
+	// Snapshot returns a Store for reading the directory dir as it is now, for a caller that
+	// looks at many of its files. There, Stat, List and Entries of dir and of the names below
+	// it answer as at the time of the call, and Open opens the files of that time. If a file
+	// was removed or written anew since, Open or ReadAt fails with an error that matches
+	// ErrBusy: no bytes of another version are returned. Other names, and the methods that
+	// write, are those of this store, with its bounds if it is confined.
+	//
+	// Snapshot returns nil without an error if it would save nothing, because looks cost
+	// little, because files have no versions, or because dir holds too many files. The
+	// caller then reads from this store. It may return nil too, or fail with ErrNotExist,
+	// if dir is missing or a file.
+	Snapshot(ctx context.Context, dir string) (Store, error)
 
 	// Begin starts to write the directory dir. It creates the missing parents of dir,
 	// which stay even if the stage is aborted.

@@ -83,6 +83,8 @@ func (s hookedStore) Entries(context.Context, string) ([]storage.Entry, error) {
 // Confined keeps the hooks.
 func (s hookedStore) Confined(string, bool) storage.Store { return nil }
 
+func (hookedStore) Snapshot(context.Context, string) (storage.Store, error) { return nil, nil }
+
 func (s hookedStore) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	if s.hooks.edit != nil {
 		s.hooks.edit(dir)

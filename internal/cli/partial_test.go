@@ -28,6 +28,8 @@ func (s failsFirst) List(ctx context.Context, name string) ([]storage.Info, erro
 
 func (failsFirst) Confined(string, bool) storage.Store { return nil }
 
+func (failsFirst) Snapshot(context.Context, string) (storage.Store, error) { return nil, nil }
+
 // TestFinalizeLine finalizes a session that cannot be described, and then one that does not
 // exist any more.
 func TestFinalizeLine(t *testing.T) {

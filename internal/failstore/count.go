@@ -118,6 +118,14 @@ func (s readCounter) Confined(root string, outside bool) storage.Store {
 	return readCounter{storage.Confine(s.Store, root, outside), s.counter}
 }
 
+func (s readCounter) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := s.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return readCounter{in, s.counter}, nil
+}
+
 func (s readCounter) Open(ctx context.Context, name string) (storage.Reader, error) {
 	r, err := s.Store.Open(ctx, name)
 	if err != nil {

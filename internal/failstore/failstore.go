@@ -26,6 +26,14 @@ func (f *failing) Confined(root string, outside bool) storage.Store {
 	return &failing{storage.Confine(f.Store, root, outside), f.before}
 }
 
+func (f *failing) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := f.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return &failing{in, f.before}, nil
+}
+
 func (f *failing) Begin(ctx context.Context, dir string, o storage.BeginOptions) (storage.Stage, error) {
 	if err := f.before("begin", dir); err != nil {
 		return nil, err

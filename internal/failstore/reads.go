@@ -66,6 +66,14 @@ func (r *reading) Confined(root string, outside bool) storage.Store {
 	return &reading{storage.Confine(r.Store, root, outside), r.before}
 }
 
+func (r *reading) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	in, err := r.Store.Snapshot(ctx, dir)
+	if in == nil || err != nil {
+		return nil, err
+	}
+	return &reading{in, r.before}, nil
+}
+
 // found returns the entries of a listing that are found.
 func found[E any](r *reading, dir string, all []E, name func(E) string) (entries []E, err error) {
 	for _, e := range all {

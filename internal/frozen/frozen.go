@@ -121,6 +121,9 @@ func (s *Store) Entries(context.Context, string) ([]storage.Entry, error) {
 // Confined returns nil: the directory has been listed within its bounds.
 func (s *Store) Confined(string, bool) storage.Store { return nil }
 
+// Snapshot returns nil: the listing answers already.
+func (s *Store) Snapshot(context.Context, string) (storage.Store, error) { return nil, nil }
+
 // Open opens a file of the listing. If the file is not found, or now has another size,
 // the error matches [fault.ErrBusy].
 func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
