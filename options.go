@@ -28,15 +28,15 @@ type SaveCheckpointablesOption interface {
 type LoadOption interface{ ApplyLoad(c *config.Load) }
 
 // LoadCheckpointablesOption is an option of all loads. It is [Cast], [PadOrTruncate],
-// [Partial], [FillMissing], [FollowLinks], [In], [Mapped], [MappedUnverified],
-// multihost.Together or any [CommonOption].
+// [Partial], [FillMissing], [FollowLinks], [In], [Mapped], [MappedUnverified] or any
+// [CommonOption].
 type LoadCheckpointablesOption interface {
 	LoadOption
 	ForCheckpointables()
 }
 
 // CommonOption is an option of all saves and loads: [Budget], [Report], [Progress],
-// [Handlers], [Adapters] or [In].
+// [Handlers], [Adapters], [In] or multihost.Together.
 type CommonOption interface {
 	SaveCheckpointablesOption
 	LoadCheckpointablesOption
