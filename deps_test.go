@@ -83,7 +83,7 @@ var free = []string{
 	"bench", "cmd/orbax", "examples/quickstart", "internal/failstore", "internal/heap",
 	"internal/orbaxtest", "internal/pyenv", "internal/race", "internal/testall", "internal/testenv",
 	"internal/testenv/fewchecks", "internal/testenv/python", "interop", "interop/layouts",
-	"storage/storetest", "coord/coordtest",
+	"storage/storetest", "storage/object/buckettest", "coord/coordtest",
 }
 
 const module = "github.com/go-orbax/orbax"

@@ -22,7 +22,8 @@ type Bucket interface {
 	//
 	// If version is not "", Get fails with [ErrPrecondition] if the object has another
 	// version now. If it fails with n > 0, the first n bytes of p are those of info.Version.
-	// A missing object is an error that matches io/fs.ErrNotExist.
+	// A missing object is an error that matches io/fs.ErrNotExist, or, if a version is
+	// given, perhaps ErrPrecondition.
 	Get(ctx context.Context, key, version string, p []byte, off int64) (n int, info Info, err error)
 	// Stat describes an object. A missing object is an error that matches
 	// io/fs.ErrNotExist.
@@ -34,7 +35,8 @@ type Bucket interface {
 	// Put makes an object of the bytes of body, one buffer after the other. It sends a
 	// checksum of the bytes, by which the service refuses damaged ones. It fails with
 	// [ErrPrecondition] if the conditions of o do not hold; the service checks them when it
-	// makes the object.
+	// makes the object. After a failure without an answer the object may exist all the same:
+	// its Writer says who has made it.
 	Put(ctx context.Context, key string, body [][]byte, o PutOptions) (Info, error)
 	// Upload begins an object that is uploaded in parts. size is the expected number of
 	// bytes, or -1. The conditions of o are those of [Upload].Complete.
@@ -44,7 +46,8 @@ type Bucket interface {
 	// another version, or if the conditions of o do not hold for the target. The service
 	// checks the version of the source when it makes the copy. A service that cannot check
 	// the conditions of o in a copy ignores them. A missing source is an error that matches
-	// io/fs.ErrNotExist.
+	// io/fs.ErrNotExist. The result may lack Size and Writer, which the answer of a service
+	// need not have.
 	Copy(ctx context.Context, from Ref, to string, o PutOptions) (Info, error)
 	// Delete removes objects, as many at once as the service can. An object that is missing
 	// is no error, and neither is one that has another version than its Ref asks for: it
@@ -59,17 +62,21 @@ type Bucket interface {
 // Upload is an object that is being uploaded in parts. Several goroutines may call Part.
 type Upload interface {
 	// Part uploads a part: the bytes of body, which belong at offset off of the object. No
-	// two parts overlap, and in the end there are no gaps. Each part but the last one of the
-	// object has at least Limits.MinPart bytes, and number is its position among the parts:
-	// from 1, greater for a greater offset, at most Limits.MaxParts. A number may be left
-	// out. A part may be uploaded again after an error, under the same number. Part sends a
-	// checksum of the bytes, by which the service refuses damaged ones.
+	// two parts overlap, and in the end there are no gaps. There is at least one part, which
+	// may be empty. Each part but the last one of the object has at least Limits.MinPart
+	// bytes, and number is its position among the parts: from 1, greater for a greater
+	// offset, at most Limits.MaxParts. A number may be left out. A part may be uploaded again
+	// after an error, under the same number. Part sends a checksum of the bytes, by which the
+	// service refuses damaged ones.
 	Part(ctx context.Context, number int, off int64, body [][]byte) error
 	// Complete makes the object of the parts. It fails with [ErrPrecondition] if the
-	// conditions of the upload do not hold. It may be called again after an error.
+	// conditions of the upload do not hold. It may be called again after an error. If an
+	// earlier call has made the object and its answer was lost, the next one may fail with
+	// ErrPrecondition or an error that matches io/fs.ErrNotExist: the Writer of the object
+	// says who has made it.
 	Complete(ctx context.Context) (Info, error)
 	// Abort removes the parts. No part that is under way may be left. Abort after Complete
-	// has returned nil does nothing.
+	// has returned nil does nothing, nor does an Abort of an upload that is gone.
 	Abort(ctx context.Context) error
 }
 
@@ -108,9 +115,12 @@ type PutOptions struct {
 type Info struct {
 	Key  string
 	Size int64
-	// Modified is when the object was made, by the clock of the service.
+	// Modified is when the object was made, by the clock of the service. After Put, Copy and
+	// Complete it may be the time of the answer.
 	Modified time.Time
-	// Version changes whenever the object is made anew: an ETag or a generation.
+	// Version changes whenever other bytes are written: an ETag or a generation. An object
+	// that is made anew of the same bytes has the same ETag in S3. So a writer whose writes
+	// must be told apart writes other bytes each time.
 	Version string
 	// Writer is PutOptions.Writer of the object. List leaves it out.
 	Writer string
