@@ -20,18 +20,26 @@ import (
 	"github.com/go-orbax/orbax/view"
 )
 
-// slow returns a store in memory that is slow. It is not registered.
-func slow() storage.Store {
+// inStores runs a test with a store in memory, and with one that cannot rename.
+func inStores(t *testing.T, test func(t *testing.T, store storage.Store)) {
+	t.Run("renames", func(t *testing.T) { test(t, slow(mem.New())) })
+	t.Run("needs markers", func(t *testing.T) { test(t, slow(failstore.NewMarked(mem.New()))) })
+}
+
+// slow returns a store that is slow. It is not registered.
+func slow(store storage.Store) storage.Store {
 	before := func(string, string) error {
 		time.Sleep(200 * time.Microsecond)
 		return nil
 	}
-	return failstore.New(failstore.NewReads(mem.New(), before), before)
+	return failstore.New(failstore.NewReads(store, before), before)
 }
 
 // Every function that takes a path takes a store, in which the path is a name.
-func TestIn(t *testing.T) {
-	ctx, in := t.Context(), orbax.In(slow())
+func TestIn(t *testing.T) { inStores(t, testIn) }
+
+func testIn(t *testing.T, store storage.Store) {
+	ctx, in := t.Context(), orbax.In(store)
 	t.Chdir(t.TempDir())
 	state := map[string]any{"w": []float32{1, 2, 3}, "step": 7}
 	must(t, orbax.Save(ctx, "run/a", state, in))
@@ -39,7 +47,9 @@ func TestIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, orbax.SaveCheckpointables(ctx, "run/c", map[string]any{"state": state, "other": state}, in))
-	must(t, orbax.Save(ctx, "run/a", state, in, orbax.Overwrite()))
+	if err := orbax.Save(ctx, "run/a", state, in, orbax.Overwrite()); err != nil && (store.Properties().Rename || !errors.Is(err, orbax.ErrUnsupported)) {
+		t.Errorf("overwritten: %v", err)
+	}
 	must(t, orbax.Save(ctx, "run/marked", state, in, orbax.Atomicity(orbax.CommitFile)))
 	if err := orbax.Save(ctx, "run/a", state, in); !errors.Is(err, orbax.ErrExist) {
 		t.Errorf("saved again: %v, want ErrExist", err)
@@ -131,8 +141,10 @@ func storeWith(t *testing.T, path string) storage.Store {
 }
 
 // A run lives in a store of the program's.
-func TestRunInStore(t *testing.T) {
-	ctx, store := t.Context(), slow()
+func TestRunInStore(t *testing.T) { inStores(t, testRunInStore) }
+
+func testRunInStore(t *testing.T, store storage.Store) {
+	ctx := t.Context()
 	t.Chdir(t.TempDir())
 	options := training.Options{Store: store, Preservation: training.LatestN{N: 2}, CustomMetadata: map[string]any{"run": 1}}
 	ckpts, err := training.New(ctx, "runs/one", options)
@@ -170,7 +182,7 @@ func TestRunInStore(t *testing.T) {
 
 // A session lives in a store of the program's.
 func TestSessionInStore(t *testing.T) {
-	ctx, in := t.Context(), orbax.In(slow())
+	ctx, in := t.Context(), orbax.In(slow(mem.New()))
 	t.Chdir(t.TempDir())
 	must(t, partial.Save(ctx, "run/ck", map[string]any{"a": []float32{1, 2}}, in))
 	r, err := partial.SaveAsync(ctx, "run/ck", map[string]any{"b": 2}, in)

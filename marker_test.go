@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/partial"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/mem"
 	"github.com/go-orbax/orbax/training"
 )
@@ -163,22 +163,16 @@ func TestAtomicityRefused(t *testing.T) {
 	if err := partial.Save(t.Context(), path, state, byMarker); !errors.Is(err, orbax.ErrUsage) {
 		t.Error(err)
 	}
-	only := orbax.In(markerStore{mem.New()})
-	if err := orbax.Save(t.Context(), "ck", state, only); !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "Atomicity(CommitFile)") {
+	only := orbax.In(failstore.NewMarked(mem.New()))
+	if err := orbax.Save(t.Context(), "ck", state, only, orbax.Atomicity(orbax.AtomicRename)); !errors.Is(err, orbax.ErrUnsupported) || !strings.Contains(err.Error(), "leave Atomicity out") {
 		t.Errorf("a store that cannot rename: %v", err)
+	}
+	if _, err := orbax.Load(t.Context(), "ck", only); !errors.Is(err, orbax.ErrNotExist) {
+		t.Errorf("after the refused save: %v", err)
 	}
 	if err := orbax.Save(t.Context(), "ck", state, only, byMarker); err != nil {
 		t.Error(err)
 	}
-}
-
-// markerStore is a store that cannot make a directory appear in one step.
-type markerStore struct{ *mem.Store }
-
-func (s markerStore) Properties() storage.Properties {
-	can := s.Store.Properties()
-	can.Rename = false
-	return can
 }
 
 // A run whose steps are committed by marker.

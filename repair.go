@@ -78,7 +78,10 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // repaired checkpoint replaces the damaged one in one step. It has the same files except
 // the index and its digests; the store links these if it can, and copies them otherwise.
 // So where the old one had a symbolic link, it has the directory or the file that the link
-// leads to. Repair removes the link and leaves that directory or file unchanged.
+// leads to. Repair removes the link and leaves that directory or file unchanged. A store
+// that cannot rename cannot do this: there a Repair that would write fails with
+// [ErrUnsupported].
+//
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
 // [ErrCorrupt].
@@ -175,6 +178,9 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 	}
 	if c.found.Recorded {
 		return c.found.Pending()
+	}
+	if c.found.At.Store.Properties().NeedsMarker() {
+		return fmt.Errorf("%w: the store of this path cannot rename, so it cannot keep the damaged checkpoint until the repaired one is complete; copy the files to a local disk and repair them there", fault.ErrUnsupported)
 	}
 	at := c.found.At
 	stage, err := at.Store.Begin(ctx, at.Name, storage.BeginOptions{Replace: proof.Checkpoint(at.Store)})

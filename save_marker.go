@@ -12,10 +12,11 @@ type AtomicityMode int
 
 const (
 	// AtomicRename writes the checkpoint under a temporary name and renames it when it is
-	// complete. It is the default.
+	// complete. It is the default where the store can rename.
 	AtomicRename AtomicityMode = iota
 	// CommitFile writes the checkpoint at its path, and last the file commit_success.txt,
-	// when everything else is durable.
+	// when everything else is durable. It is the default, and the only way, in a store that
+	// cannot rename, such as an object store.
 	CommitFile
 )
 
@@ -24,8 +25,12 @@ const (
 // file, all readers of this package refuse it with [ErrIncomplete]; in the moment before
 // its first file is there, they refuse it like any empty directory, with
 // [ErrInvalidCheckpoint]. Orbax refuses it too if its own AtomicityOptions say COMMIT_FILE;
-// without them it loads the unfinished directory. Use CommitFile if other programs look for that file, and otherwise the
-// default.
+// without them it loads the unfinished directory. Use CommitFile if other programs look
+// for that file, and otherwise the default.
+//
+// In a store that cannot rename, every save is one by CommitFile, without this option. A
+// directory there that lacks the commit file is no checkpoint: all functions refuse it with
+// [ErrIncomplete], even if a program has copied a complete checkpoint there without it.
 //
 // A save by CommitFile that is killed leaves an unfinished checkpoint at its path, or an
 // empty directory. After any other failure nothing is left, as with [AtomicRename].
@@ -36,13 +41,14 @@ const (
 // AtomicRename. There is one exception: a damaged step of a run that
 // training.Checkpointer.Resume has passed over. To replace it, a Checkpointer writes the
 // files of CommitFile under a temporary name and renames them, so the damaged step stays
-// until then.
+// until then. In a store that cannot rename it removes the damaged step first.
 //
 // A partial save refuses CommitFile with [ErrUsage]. A store that cannot write a
-// directory at its path refuses it with [ErrUnsupported].
+// directory at its path refuses it with [ErrUnsupported], and a store that cannot rename
+// refuses AtomicRename with the same error.
 func Atomicity(mode AtomicityMode) SaveCheckpointablesOption {
 	return saveOption(func(c *save.Config) {
-		c.Marker, c.Refused = mode == CommitFile, nil
+		c.Marker, c.Rename, c.Refused = mode == CommitFile, mode == AtomicRename, nil
 		if mode != AtomicRename && mode != CommitFile {
 			c.Refused = fmt.Errorf("%w: there is no AtomicityMode %d", fault.ErrUsage, mode)
 		}

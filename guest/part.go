@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
@@ -31,7 +32,7 @@ func (p *part) Check(ctx context.Context, plan *save.Plan) error {
 	var errs []error
 	c := plan.Config
 	for option, given := range map[string]bool{
-		"Overwrite": c.Overwrite, "Atomicity": c.Marker, "CustomMetadata": c.Custom != nil, "Metrics": c.Metrics != nil, "Together": c.Together,
+		"Overwrite": c.Overwrite, "Atomicity": c.Marker || c.Rename && p.needsMarker(), "CustomMetadata": c.Custom != nil, "Metrics": c.Metrics != nil, "Together": c.Together,
 	} {
 		if given {
 			errs = append(errs, fmt.Errorf("%w: %s concerns a whole checkpoint, which another program makes", fault.ErrUsage, option))
@@ -101,9 +102,14 @@ func (p *part) Accept(ctx context.Context, plan *save.Plan, _ *save.Item) error 
 }
 
 // Claim begins the stage beside the future part. So whatever a crash leaves is inside of
-// the unfinished checkpoint, which its owner removes.
+// the unfinished checkpoint, which its owner removes. A store that cannot rename has the
+// stage in the place of the part, with a marker of its own.
 func (p *part) Claim(ctx context.Context, _ *save.Plan) error {
-	stage, err := p.Store.Begin(ctx, p.Name, storage.BeginOptions{Replace: p.lookFree})
+	o := storage.BeginOptions{Replace: p.lookFree}
+	if p.needsMarker() {
+		o.Marker = layout.CommitFile
+	}
+	stage, err := p.Store.Begin(ctx, p.Name, o)
 	if err == nil {
 		p.stage = stage
 	}
@@ -122,8 +128,15 @@ func (p *part) Open(ctx context.Context, _ *save.Plan) (context.Context, storage
 // Publish gives the part its name.
 func (p *part) Publish(ctx context.Context, plan *save.Plan) error {
 	plan.Engine.Meter.Begin(transfer.Committing, 0)
+	if p.needsMarker() {
+		if err := plan.WriteFile(ctx, p.stage, layout.CommitFile, documents.Mark(p.Name)); err != nil {
+			return errors.Join(err, p.stage.Abort())
+		}
+	}
 	return p.stage.Commit(ctx)
 }
+
+func (p *part) needsMarker() bool { return p.Store.Properties().NeedsMarker() }
 
 // Stage returns the stage, if it has been begun.
 func (p *part) Stage() storage.Stage { return p.stage }

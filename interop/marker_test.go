@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -111,9 +113,9 @@ func (s *markerSave) isWhole(done int) bool {
 }
 
 // checkContents compares a checkpoint of a recorded save with what was saved.
-func checkContents(t *testing.T, path string) error {
+func checkContents(t *testing.T, path string, open ...orbax.OpenOption) error {
 	t.Helper()
-	ck, err := orbax.Open(t.Context(), path)
+	ck, err := orbax.Open(t.Context(), path, open...)
 	if err != nil {
 		return err
 	}
@@ -145,6 +147,12 @@ func checkContents(t *testing.T, path string) error {
 // Whatever of a save by marker a kill has left: it is no checkpoint, and nothing takes
 // it for one, until its marker is there.
 func TestUnfinishedByMarker(t *testing.T) {
+	t.Run("disk", func(t *testing.T) { testUnfinishedByMarker(t, storage.Local()) })
+	t.Run("needs markers", func(t *testing.T) { testUnfinishedByMarker(t, failstore.NewMarked(storage.Local())) })
+}
+
+func testUnfinishedByMarker(t *testing.T, store storage.Store) {
+	in, needed := orbax.In(store), !store.Properties().Rename
 	for _, s := range markerSaves(t) {
 		if s.name == "overwrite" {
 			continue
@@ -159,21 +167,21 @@ func TestUnfinishedByMarker(t *testing.T) {
 						t.Fatal(i, s.ops[i], err)
 					}
 				}
-				complete := i >= s.marker || i > 0 && s.isWhole(i+1)
-				is, err := orbax.IsCheckpoint(t.Context(), path)
+				complete := i >= s.marker || i > 0 && !needed && s.isWhole(i+1)
+				is, err := orbax.IsCheckpoint(t.Context(), path, in)
 				if is != complete || err != nil {
 					t.Fatalf("IsCheckpoint after %d operations, the last %q: %v, %v", i+1, s.ops[max(i, 0)][:2], is, err)
 				}
 				if complete {
-					if err := checkContents(t, path); err != nil {
+					if err := checkContents(t, path, in); err != nil {
 						t.Fatalf("after %d operations: %v", i+1, err)
 					}
 					continue
 				}
-				_, err = orbax.Load(t.Context(), path)
-				verr := orbax.Verify(t.Context(), path)
+				_, err = orbax.Load(t.Context(), path, in)
+				verr := orbax.Verify(t.Context(), path, in)
 				if errors.Is(err, orbax.ErrIncomplete) && hasFiles(t, path) && i%3 == 0 {
-					replaceUnfinished(t, path)
+					replaceUnfinished(t, path, in)
 				}
 				for _, err := range []error{err, verr} {
 					switch {
@@ -193,7 +201,7 @@ func TestUnfinishedByMarker(t *testing.T) {
 }
 
 // replaceUnfinished saves over a copy of what is unfinished, and deletes another.
-func replaceUnfinished(t *testing.T, path string) {
+func replaceUnfinished(t *testing.T, path string, in orbax.StoreOption) {
 	t.Helper()
 	tmp := t.TempDir()
 	replaced, deleted := filepath.Join(tmp, "replaced"), filepath.Join(tmp, "deleted")
@@ -203,16 +211,16 @@ func replaceUnfinished(t *testing.T, path string) {
 		}
 	}
 	state := map[string]any{"a": 1}
-	if err := orbax.Save(t.Context(), replaced, state); !errors.Is(err, orbax.ErrExist) || !errors.Is(err, orbax.ErrIncomplete) {
+	if err := orbax.Save(t.Context(), replaced, state, in); !errors.Is(err, orbax.ErrExist) || !errors.Is(err, orbax.ErrIncomplete) {
 		t.Errorf("saved without Overwrite: %v", err)
 	}
-	if err := orbax.Save(t.Context(), replaced, state, orbax.Overwrite()); err != nil {
+	if err := orbax.Save(t.Context(), replaced, state, in, orbax.Overwrite()); err != nil {
 		t.Errorf("overwriting: %v", err)
 	}
-	if v, err := orbax.Load(t.Context(), replaced); err != nil || v.(map[string]any)["a"] != 1 {
+	if v, err := orbax.Load(t.Context(), replaced, in); err != nil || v.(map[string]any)["a"] != 1 {
 		t.Errorf("overwritten: %v, %v", v, err)
 	}
-	if err := orbax.Delete(t.Context(), deleted); err != nil {
+	if err := orbax.Delete(t.Context(), deleted, in); err != nil {
 		t.Errorf("deleting: %v", err)
 	}
 }
@@ -232,6 +240,11 @@ func hasFiles(t *testing.T, dir string) (found bool) {
 
 // An unfinished step is none: the step before it is the newest, and is resumed.
 func TestUnfinishedStepByMarker(t *testing.T) {
+	t.Run("disk", func(t *testing.T) { testUnfinishedStep(t, storage.Local()) })
+	t.Run("needs markers", func(t *testing.T) { testUnfinishedStep(t, failstore.NewMarked(storage.Local())) })
+}
+
+func testUnfinishedStep(t *testing.T, store storage.Store) {
 	for _, s := range markerSaves(t) {
 		if s.path == s.name {
 			continue
@@ -240,7 +253,7 @@ func TestUnfinishedStepByMarker(t *testing.T) {
 			root := t.TempDir()
 			run := filepath.Join(root, s.name)
 			item := map[string]string{"training": "state", "manager": "state"}[s.name]
-			if err := orbax.Save(t.Context(), filepath.Join(run, "0"), map[string]any{"step": 0}, orbax.Name(item)); err != nil {
+			if err := orbax.Save(t.Context(), filepath.Join(run, "0"), map[string]any{"step": 0}, orbax.Name(item), orbax.In(store)); err != nil {
 				t.Fatal(err)
 			}
 			for i, op := range s.ops[1:] { // the first makes the root
@@ -251,14 +264,14 @@ func TestUnfinishedStepByMarker(t *testing.T) {
 				if i+1 >= s.marker {
 					want = 1
 				}
-				ck, err := training.Latest(t.Context(), run, training.ReadOptions{})
+				ck, err := training.Latest(t.Context(), run, training.ReadOptions{Store: store})
 				if err != nil || ck.Step != want {
 					t.Fatalf("after %q: Latest %d, %v", op[:2], ck.Step, err)
 				}
 				if i%5 > 0 && i+1 < s.marker {
 					continue
 				}
-				c, err := training.New(t.Context(), run, training.Options{})
+				c, err := training.New(t.Context(), run, training.Options{Store: store})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -37,6 +37,12 @@ type Properties struct {
 	Concurrency int
 }
 
+// NeedsMarker reports whether every directory that the store publishes has a
+// [BeginOptions].Marker, because the store cannot rename, as an object store cannot. In
+// such a store a directory without the file commit_success.txt is no checkpoint for any
+// function of this module, and every save writes that file.
+func (p Properties) NeedsMarker() bool { return p.Marker && !p.Rename }
+
 // LinkKind is the way in which a store gives a file a second name.
 type LinkKind int
 

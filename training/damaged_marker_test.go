@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/failstore"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -97,5 +99,36 @@ func TestDamagedStepByMarkerOfOneSave(t *testing.T) {
 	}
 	if err := checkStep(c, 2); err != nil {
 		t.Error(err)
+	}
+}
+
+// In a store that cannot rename, the damaged step goes when the new one begins, and an
+// intact step is not replaced.
+func TestDamagedStepThatNeedsMarker(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	store := failstore.NewMarked(storage.Local())
+	mustSave(t, openRun(t, root, training.Options{Store: store}), 1, 2, 3)
+	flipBit(t, filepath.Join(root, "3", "state", "d"))
+	c := openRun(t, root, training.Options{Store: store})
+	if n, err := c.Resume(t.Context(), new(runState)); n != 2 || err != nil {
+		t.Fatalf("resumed %d, %v", n, err)
+	}
+	held, boom := newHeldPart(), errors.New("boom")
+	held.end <- boom
+	if _, err := c.SaveCheckpointables(t.Context(), 3, map[string]any{"state": stateOf(3), "held": held}); !errors.Is(err, boom) {
+		t.Fatalf("a save that fails: %v", err)
+	}
+	if latest, err := training.Latest(t.Context(), root, training.ReadOptions{Store: store}); err != nil || latest.Step != 2 {
+		t.Errorf("after the save that failed: %v, %v", latest, err)
+	}
+	mustSave(t, c, 3, 4)
+	for step := 1; step <= 4; step++ {
+		if err := checkStep(c, step); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := c.Save(t.Context(), 4, stateOf(4), orbax.Overwrite()); !errors.Is(err, orbax.ErrUnsupported) {
+		t.Errorf("an intact step is replaced: %v", err)
 	}
 }

@@ -153,7 +153,11 @@ func (r *root) putMetadata(ctx context.Context, doc []byte) error {
 	dir := path.Join(r.at.Name, layout.RootMetadataDir)
 	var digests layout.Digests
 	digests.Add(layout.RootMetadataFile, sha256.Sum256(doc))
-	stage, err := r.at.Store.Begin(ctx, dir, storage.BeginOptions{})
+	var o storage.BeginOptions
+	if r.at.Store.Properties().NeedsMarker() {
+		o.Marker = layout.DigestFile // the last of the two files
+	}
+	stage, err := r.at.Store.Begin(ctx, dir, o)
 	if errors.Is(err, fs.ErrExist) { // only the directory exists
 		if !r.at.Store.Properties().Edit {
 			return fmt.Errorf("%w: %s is there without %s, and the store cannot change it", fault.ErrUnsupported, dir, layout.RootMetadataFile)

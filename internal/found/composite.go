@@ -1,6 +1,7 @@
 package found
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 
 // lookComposite recognises a directory whose listing has the metadata of a checkpoint.
 func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+	if isOpen(at, entries) {
+		return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
+	}
 	// A document that is listed and not found has been removed since, or the store has
 	// failed to find it. Without the digests, damage to a checkpoint would go unnoticed.
 	read := func(name string) ([]byte, error) {
@@ -78,6 +82,9 @@ func lookComposite(ctx context.Context, at storage.Location, entries []storage.I
 		delete(f.Meta.Handlers, f.Deleting)
 	}
 	f.findItems(entries)
+	if isOpen(at, entries) { // it was listed anew
+		return f, fault.ErrUnfinished
+	}
 	if !hasFile(entries, layout.CommitFile) {
 		if err := f.unfinished(ctx); err != nil {
 			return f, err

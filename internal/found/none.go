@@ -20,7 +20,10 @@ func checkpointsIn(ctx context.Context, at storage.Location, entries []storage.I
 		if !e.Dir || IsTemporary(e.Name) {
 			continue
 		}
-		if _, err := at.Join(e.Name, layout.CheckpointFile).Stat(ctx); err == nil {
+		if _, err := at.Join(e.Name, layout.CheckpointFile).Stat(ctx); err != nil {
+			continue
+		}
+		if committed, err := Committed(ctx, at.Join(e.Name)); committed && err == nil {
 			names = append(names, e.Name)
 		}
 	}

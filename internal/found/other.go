@@ -23,6 +23,20 @@ func lookOther(ctx context.Context, at storage.Location, entries []storage.Info)
 	if _, err := at.Dir().Join(layout.CheckpointFile).Stat(ctx); err == nil {
 		return lookItem(ctx, at)
 	}
+	f, err := lookBare(ctx, at, entries)
+	if isOpen(at, entries) {
+		return lookUnmarked(ctx, at, f, err)
+	}
+	if f != nil && err == nil {
+		if err := checkAround(ctx, at); err != nil {
+			return nil, err
+		}
+	}
+	return f, err
+}
+
+// lookBare is lookOther for a directory that is not in a checkpoint.
+func lookBare(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
 	has := func(name string) bool { return hasFile(entries, name) }
 	switch {
 	case has(layout.DigestFile) && hasDigests(ctx, at), has(layout.IndicatorFile):

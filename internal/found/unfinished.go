@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -26,6 +27,62 @@ import (
 // the last document and the marker of a save by Orbax's Save functions, and of an item
 // without a step around it. Everything that can be loaded is in place at that time, so
 // such a checkpoint counts as complete.
+
+// In a store that cannot rename, nothing but the marker shows that a checkpoint is
+// complete. There a directory without it is none; see [isOpen]. The checkpointables of a
+// checkpoint need no marker of their own.
+
+// isOpen reports whether a directory with these entries lacks the marker that every
+// checkpoint in its store has.
+func isOpen(at storage.Location, entries []storage.Info) bool {
+	return at.Store.Properties().NeedsMarker() && !hasFile(entries, layout.CommitFile)
+}
+
+// Committed reports whether a directory has the marker, or needs none because the store
+// makes directories appear in one step.
+func Committed(ctx context.Context, at storage.Location) (bool, error) {
+	if !at.Store.Properties().NeedsMarker() {
+		return true, nil
+	}
+	info, err := at.Join(layout.CommitFile).Stat(ctx)
+	if isAbsent(err) {
+		return false, nil
+	}
+	return err == nil && !info.Dir, err
+}
+
+// lookUnmarked is the outcome of lookBare for a directory that [isOpen]. It keeps errors
+// that say that the directory is something else, and files of safetensors, which are
+// complete one by one and which no save of a checkpoint writes.
+func lookUnmarked(ctx context.Context, at storage.Location, f *Found, err error) (*Found, error) {
+	switch {
+	case f != nil && f.Kind == Tensors:
+		return f, err
+	case f == nil && !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrIncomplete):
+		return nil, err
+	}
+	return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
+}
+
+// checkAround returns fault.ErrUnfinished for a directory that has its own marker in a
+// store that needs one, and is in an unfinished checkpoint.
+func checkAround(ctx context.Context, at storage.Location) error {
+	if !at.Store.Properties().NeedsMarker() {
+		return nil
+	}
+	around := at.Dir()
+	if _, err := around.Join(layout.IndicatorFile).Stat(ctx); err != nil {
+		if isAbsent(err) {
+			err = nil
+		}
+		return err
+	}
+	committed, err := Committed(ctx, around)
+	if err == nil && !committed {
+		err = fmt.Errorf("%s: %w", around.Name, fault.ErrUnfinished)
+	}
+	return err
+}
 
 // unfinished returns fault.ErrUnfinished if the documents of a checkpoint without the
 // marker show that it is committed by marker. It looks only at the items.
@@ -88,7 +145,7 @@ func hasBegun(ctx context.Context, at storage.Location, entries []storage.Info) 
 	switch {
 	case hasFile(entries, layout.CommitFile) || !hasFile(entries, layout.IndicatorFile):
 		return false, nil
-	case !hasFile(entries, layout.DigestFile):
+	case !hasFile(entries, layout.DigestFile), isOpen(at, entries):
 		return true, nil
 	}
 	var names []string

@@ -55,7 +55,7 @@ func (w *walk) documents(dir string, session bool) (*rootDocs, error) {
 			r.read(e.Name, doc)
 		}
 	}
-	w.partial = w.partial || r.isUnfinished(entries)
+	w.partial = w.partial || r.isUnfinished(w.top.Store.Properties(), entries)
 	return r, nil
 }
 

@@ -10,13 +10,18 @@ import (
 )
 
 // isUnfinished reports whether a save by marker was killed in a checkpoint with these
-// entries at its root. Any of its files may then be missing or cut short.
-func (r *rootDocs) isUnfinished(entries []storage.Entry) bool {
+// entries at its root. Any of its files may then be missing or cut short. In a store in
+// which every checkpoint has a marker, it may also be a deletion that was killed.
+func (r *rootDocs) isUnfinished(can storage.Properties, entries []storage.Entry) bool {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e storage.Entry) bool { return e.Name == name && isFile(e) })
 	}
 	switch {
-	case has(layout.CommitFile), has(layout.DigestFile):
+	case has(layout.CommitFile):
+		return false
+	case can.NeedsMarker():
+		return true
+	case has(layout.DigestFile):
 		return false
 	case has(layout.CheckpointFile):
 		return r.uncommitted

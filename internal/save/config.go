@@ -21,8 +21,11 @@ type Config struct {
 	Named bool
 	// Overwrite lets the save replace a checkpoint.
 	Overwrite bool
-	// Marker writes the checkpoint in its final place and commits it by a file.
+	// Marker writes the checkpoint in its final place and commits it by a file. A save to a
+	// store that cannot rename does that always.
 	Marker bool
+	// Rename says that an option asks for a rename.
+	Rename bool
 	// Refused, if not nil, says why the requested way to commit does not exist.
 	Refused error
 	// Custom is the custom metadata.
@@ -72,7 +75,7 @@ type Step struct {
 	// ReplaceDamaged says that the checkpoint at the path is damaged, and that the run
 	// has continued from an earlier step. A save by marker cannot keep the checkpoint
 	// that it replaces. So it then writes the same files under a temporary name and
-	// renames them.
+	// renames them, or removes the old checkpoint first if the store cannot rename.
 	ReplaceDamaged bool
 	// MakeRoom, if not nil, is called when the disk does not have enough room. It frees
 	// as much as it can.

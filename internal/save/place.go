@@ -25,6 +25,10 @@ type Place struct {
 	remains bool
 }
 
+// needsMarker reports whether every checkpoint in the store of the place is committed by
+// marker. A place that could not be located has no store.
+func (p Place) needsMarker() bool { return p.Store != nil && p.Store.Properties().NeedsMarker() }
+
 // CheckOutside refuses a path inside a checkpoint. There the new checkpoint would be
 // taken for a part of the other and be removed with it.
 func (p Place) CheckOutside(ctx context.Context) error {

@@ -23,18 +23,23 @@ type whole struct {
 	unfinished bool // only an unfinished checkpoint may be overwritten
 	marked     bool // commit by marker: each item has the mark too
 	inPlace    bool // write at the final place
+	rename     bool // an option asks for a rename
 	stage      storage.Stage
 }
 
 func newWhole(at Place, c *Config) *whole {
-	inPlace := c.Marker && !c.Step.ReplaceDamaged // else the old checkpoint stays until the new one is complete
+	needs := at.needsMarker()
+	marked := c.Marker || needs
+	// A damaged step stays until the new one is complete, where the store can do that.
+	inPlace := marked && (needs || !c.Step.ReplaceDamaged)
 	at.remains = c.Step.ReplaceDamaged || c.Step.ReplaceUnfinished
 	return &whole{
 		Place:      at,
 		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
-		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace,
-		marked:     c.Marker,
+		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace && !c.Step.ReplaceDamaged,
+		marked:     marked,
 		inPlace:    inPlace,
+		rename:     c.Rename,
 	}
 }
 
@@ -44,15 +49,21 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 	switch can := w.Store.Properties(); {
 	case w.inPlace && !can.Marker:
 		mode = fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
-	case !w.marked && !can.Rename && can.Marker:
-		mode = fmt.Errorf("%w: the store of this path cannot make a checkpoint appear in one step; save with Atomicity(CommitFile)", fault.ErrUnsupported)
+	case w.rename && can.NeedsMarker():
+		mode = fmt.Errorf("%w: the store of this path cannot rename, and a save to it is committed by commit_success.txt; leave Atomicity out", fault.ErrUnsupported)
 	}
 	return errors.Join(mode, w.CheckOutside(ctx), w.checkFree(ctx))
 }
 
-// errNotInPlace matches ErrExist, for callers that did not ask to overwrite anything.
-var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename",
-	fault.ErrUnsupported, fault.ErrExist)
+// errNotInPlace returns the error of a save by marker that would replace a checkpoint. It
+// matches ErrExist, for callers that did not ask to overwrite anything.
+func (w *whole) errNotInPlace() error {
+	advice := "Delete it first, or save by AtomicRename"
+	if w.needsMarker() {
+		advice = "Delete it first"
+	}
+	return fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; %s", fault.ErrUnsupported, fault.ErrExist, advice)
+}
 
 // checkFree refuses a path that is taken. A save that overwrites may take the path of a
 // checkpoint, but of nothing else.
@@ -81,7 +92,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 		return nil // removed since
 	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished) || w.isRemains(err)):
 	case w.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
-		return errNotInPlace
+		return w.errNotInPlace()
 	default:
 		return w.Taken(ctx, err)
 	}
