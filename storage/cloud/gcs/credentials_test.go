@@ -1,0 +1,182 @@
+package gcs
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+// clearEnvironment removes what chooses credentials.
+func clearEnvironment(t *testing.T) {
+	t.Helper()
+	home := t.TempDir()
+	for name, value := range map[string]string{
+		"HOME": home, "APPDATA": home, "NO_GCE_CHECK": "true", "GOOGLE_APPLICATION_CREDENTIALS": "", "STORAGE_EMULATOR_HOST": "",
+		"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "", "GCE_METADATA_HOST": "",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+// serviceAccount writes the file of a service account whose tokens come from a server.
+func serviceAccount(t *testing.T, tokens string) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "a@b.iam", "private_key_id": "id", "token_uri": tokens,
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "account.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Run("nothing", func(t *testing.T) {
+		clearEnvironment(t)
+		client, o, err := fromEnvironment(t.Context())
+		if client != nil || o != (Options{}) || err != nil {
+			t.Errorf("got the client %v, %v, %v", client, o, err)
+		}
+	})
+	for host, want := range map[string]string{"127.0.0.1:99": "http://127.0.0.1:99", "http://x:1/": "http://x:1", "https://x": "https://x"} {
+		t.Run(host, func(t *testing.T) {
+			clearEnvironment(t)
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+			t.Setenv("STORAGE_EMULATOR_HOST", host)
+			client, o, err := fromEnvironment(t.Context())
+			if client != nil || o.Endpoint != want || err != nil {
+				t.Errorf("got the client %v, %v, %v", client, o, err)
+			}
+			if _, err := New(client, "bucket", o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("disabled", func(t *testing.T) {
+		clearEnvironment(t)
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+		t.Setenv("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "true")
+		if client, _, err := fromEnvironment(t.Context()); client != nil || err != nil {
+			t.Errorf("got the client %v, %v", client, err)
+		}
+	})
+	t.Run("bad file", func(t *testing.T) {
+		clearEnvironment(t)
+		file := filepath.Join(t.TempDir(), "account.json")
+		if err := os.WriteFile(file, []byte(`{"type":"SECRET","private_key":"SECRET"`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+		_, _, err := fromEnvironment(t.Context())
+		if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), file) {
+			t.Errorf("got the error %v", err)
+		}
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+		known := filepath.Join(os.Getenv("HOME"), ".config", "gcloud", "application_default_credentials.json")
+		if err := os.MkdirAll(filepath.Dir(known), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file, known); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := fromEnvironment(t.Context()); err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "gcloud auth") {
+			t.Errorf("got the error %v", err)
+		}
+	})
+}
+
+// The tokens of a service account are in the requests, and in no error.
+func TestServiceAccount(t *testing.T) {
+	clearEnvironment(t)
+	status := http.StatusOK
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		if status == http.StatusOK {
+			io.WriteString(w, `{"access_token":"SECRET-token","token_type":"Bearer","expires_in":1}`)
+		} else {
+			io.WriteString(w, `{"error":"invalid_grant","error_description":"Token has been expired or revoked.","access_token":"SECRET-token"}`)
+		}
+	}))
+	defer tokens.Close()
+	var seen []string
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, "you sent "+r.Header.Get("Authorization"))
+	}))
+	defer service.Close()
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", serviceAccount(t, tokens.URL))
+	client, o, err := fromEnvironment(t.Context())
+	if err != nil || client == nil {
+		t.Fatalf("got the client %v, %v", client, err)
+	}
+	again, _, err := fromEnvironment(t.Context())
+	if err != nil || again != client {
+		t.Errorf("another path has another client: %v", err)
+	}
+	o.Endpoint = service.URL
+	b, err := New(client, "bucket", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Stat(t.Context(), "key")
+	if err == nil || strings.Contains(err.Error(), "SECRET") || len(seen) != 1 || seen[0] != "Bearer SECRET-token" {
+		t.Errorf("got the error %v after the tokens %q", err, seen)
+	}
+
+	// The token has expired by now, because it lasts for a second.
+	for _, c := range []struct {
+		status int
+		want   object.Error
+		text   string
+	}{
+		{http.StatusBadRequest, object.Error{Err: fs.ErrPermission}, "invalid_grant Token has been expired or revoked; they have expired or are not valid; run `gcloud auth application-default login`"},
+		{http.StatusServiceUnavailable, object.Error{Temporary: true}, "no token"},
+	} {
+		status = c.status
+		_, err = b.Stat(t.Context(), "key")
+		var e *object.Error
+		if !errors.As(err, &e) || e.Temporary != c.want.Temporary || !errors.Is(err, c.want.Err) && c.want.Err != nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("without a token: got the error %v", err)
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("the service got the tokens %q", seen)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, bucket := range []string{"", "x", "Upper", "a/b", "a b", "-a-", "user:password1@host"} {
+		if _, err := New(nil, bucket, Options{}); err == nil {
+			t.Errorf("the bucket %q got no error", bucket)
+		}
+	}
+	for _, endpoint := range []string{"localhost", "ftp://x", "http://user:password1@x", "http://x/path", "http://x?password1=1", "http://", ":"} {
+		if _, err := New(nil, "bucket", Options{Endpoint: endpoint}); err == nil || strings.Contains(err.Error(), "password1") {
+			t.Errorf("the endpoint %q got the error %v", endpoint, err)
+		}
+	}
+}
