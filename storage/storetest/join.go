@@ -24,7 +24,10 @@ func (e *env) stages() map[string]storage.BeginOptions {
 		all["into"] = storage.BeginOptions{Into: entry("part")}
 	}
 	if e.can.Marker {
-		all["marker"] = storage.BeginOptions{Marker: "done"}
+		all["marker"] = storage.BeginOptions{Marker: mark}
+	}
+	if e.can.Marker && !e.can.Rename {
+		all["replace"] = storage.BeginOptions{Marker: mark, Replace: e.everything}
 	}
 	return all
 }
@@ -91,13 +94,13 @@ var joinTests = []test{
 			}
 		}
 	}},
-	{"tickets", renames, func(e *env) {
+	{"tickets", saves, func(e *env) {
 		for _, ticket := range []string{"", "x", "other-store:" + e.begin("ck", storage.BeginOptions{}).Ticket()} {
 			_, err := e.store.Join(e.Context(), ticket)
 			e.want(fmt.Sprintf("Join %q", ticket), err, errReserved)
 		}
 	}},
-	{"refused", renames, func(e *env) {
+	{"refused", saves, func(e *env) {
 		s := e.begin("ck", storage.BeginOptions{})
 		j := e.join(s.Ticket())
 		for _, name := range badNames {
@@ -105,8 +108,15 @@ var joinTests = []test{
 			e.want(fmt.Sprintf("Create %q", name), err, errReserved)
 		}
 		e.put(s, "file", "1")
-		_, err := j.Create(e.Context(), "file", 1)
+		w, err := j.Create(e.Context(), "file", 1)
+		if !e.can.Rename && err == nil { // the file appears when it is closed
+			err = w.Close()
+		}
 		e.want("a file of another", err, fs.ErrExist)
+		if !e.can.Rename {
+			e.refused("Close after a file that was refused", j.Close(e.Context()))
+			j = e.join(s.Ticket())
+		}
 		if _, err := j.Create(e.Context(), "open", 1); err != nil {
 			e.Fatal(err)
 		}
@@ -122,7 +132,7 @@ var joinTests = []test{
 // A wrapper that makes each operation fail once shows that the store can undo a save
 // after each of its steps.
 var failureTests = []test{
-	{"each operation", renames, func(e *env) {
+	{"each operation", saves, func(e *env) {
 		for at := int64(1); ; at++ {
 			var n atomic.Int64
 			store := failstore.New(e.store, func(op, name string) error {
@@ -136,7 +146,7 @@ var failureTests = []test{
 			}
 			name := fmt.Sprint("ck", at)
 			err := func() error {
-				s, err := store.Begin(e.Context(), e.at(name), storage.BeginOptions{})
+				s, err := store.Begin(e.Context(), e.at(name), e.marked(storage.BeginOptions{}))
 				if err != nil {
 					return err
 				}
@@ -148,7 +158,7 @@ var failureTests = []test{
 				if err != nil {
 					return errors.Join(err, s.Abort())
 				}
-				return s.Commit(e.Context())
+				return e.commit(s)
 			}()
 			if n.Load() < at {
 				e.must(err)

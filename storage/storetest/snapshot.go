@@ -11,24 +11,13 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// snapshotMark is the mark of the directories that these tests make in a store where a
-// directory cannot appear in one step.
-const snapshotMark = "commit_success.txt"
-
 // publish makes a directory of files, by name and contents, in place of the one that may
 // be there.
 func (e *env) publish(name string, files map[string]string) {
 	e.Helper()
-	o := storage.BeginOptions{Replace: e.everything}
-	if !e.can.Rename {
-		o.Marker = snapshotMark
-	}
-	s := e.begin(name, o)
+	s := e.begin(name, storage.BeginOptions{Replace: e.everything})
 	for file, data := range files {
 		e.put(s, file, data)
-	}
-	if o.Marker != "" {
-		e.put(s, o.Marker, "")
 	}
 	e.must(s.Commit(e.Context()))
 }
@@ -149,7 +138,7 @@ var snapshotTests = []test{
 		e.must(err)
 		names := []string{}
 		for _, i := range infos {
-			if i.Name != snapshotMark {
+			if i.Name != mark {
 				names = append(names, i.Name)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"testing"
@@ -101,16 +102,49 @@ func (e *env) refused(what string, err error) {
 // begin begins a stage. At the end of the test it is aborted if it has not ended.
 func (e *env) begin(name string, o storage.BeginOptions) storage.Stage {
 	e.Helper()
-	s, err := e.store.Begin(e.Context(), e.at(name), o)
+	s, err := e.store.Begin(e.Context(), e.at(name), e.marked(o))
 	e.must(err)
 	e.Cleanup(func() { s.Abort() })
+	if e.marked(o).Marker != o.Marker {
+		s = markedStage{s}
+	}
 	return s
+}
+
+// mark is the marker of the directories that these tests make.
+const mark = "done"
+
+// marked returns options that a store without Rename accepts.
+func (e *env) marked(o storage.BeginOptions) storage.BeginOptions {
+	if !e.can.Rename && o.Into == nil {
+		o.Marker = mark
+	}
+	return o
+}
+
+// markedStage writes the marker before Commit.
+type markedStage struct{ storage.Stage }
+
+func (s markedStage) Commit(ctx context.Context) error {
+	if err := write(ctx, s.Stage, mark, nil); err != nil && !errors.Is(err, fault.ErrExist) {
+		s.Abort()
+		return err
+	}
+	return s.Stage.Commit(ctx)
+}
+
+// commit writes the marker, if the stage needs one, and commits.
+func (e *env) commit(s storage.Stage) error {
+	if !e.can.Rename {
+		s = markedStage{s}
+	}
+	return s.Commit(e.Context())
 }
 
 // refuseBegin fails the test unless Begin fails with an error that matches target.
 func (e *env) refuseBegin(name string, o storage.BeginOptions, target error) {
 	e.Helper()
-	s, err := e.store.Begin(e.Context(), e.at(name), o)
+	s, err := e.store.Begin(e.Context(), e.at(name), e.marked(o))
 	if err == nil {
 		s.Abort()
 	}
@@ -181,6 +215,15 @@ func (e *env) has(name string, want map[string]string) {
 	got, err := e.tree(e.at(name))
 	if want == nil && errors.Is(err, fs.ErrNotExist) {
 		return
+	}
+	if _, marked := want[mark]; !e.can.Rename { // the store makes the marker, whatever it has
+		want = maps.Clone(want)
+		delete(got, mark)
+		delete(want, mark)
+		if marked {
+			_, serr := e.store.Stat(e.Context(), e.at(path.Join(name, mark)))
+			err = errors.Join(err, serr)
+		}
 	}
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		e.Errorf("%s has %q, %v; want %q", name, got, err, want)

@@ -1,0 +1,238 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// files writes the files of a stage, for its owner or another process that has joined it.
+type files struct {
+	s      *Store
+	dir    string
+	id     string            // of the writer who owns the stage
+	writer string            // id and a part of its own, by which it recognises its objects
+	keep   map[string]string // what was in the directory before: versions by key; nil: nothing
+	marker string
+	lost   context.Context                 // ends when the stage is lost
+	check  func(ctx context.Context) error // reports a stage that is lost
+
+	mu    sync.Mutex
+	names map[string]bool // true for files, false for directories
+	open  map[*writer]bool
+	bad   error // of a writer that could not be closed
+	ended error // why nothing can be written any more
+}
+
+func (f *files) init() {
+	f.names, f.open = map[string]bool{".": false}, map[*writer]bool{}
+	var own = newWriter()
+	f.writer = f.id + own[:8]
+}
+
+// Properties returns the properties of the store.
+func (f *files) Properties() storage.Properties { return f.s.Properties() }
+
+// keyFor returns the key of a new file. If its final key is taken by the old directory, it
+// waits in the temporary one.
+func (f *files) keyFor(name string) string {
+	key := below(f.dir) + name
+	if _, taken := f.keep[key]; taken || name == f.marker {
+		return tempKey(f.dir, f.id) + "/" + name
+	}
+	return key
+}
+
+// begin checks that something new with the name can be made.
+func (f *files) begin(ctx context.Context, name string) error {
+	if !fs.ValidPath(name) || name == "." {
+		return fmt.Errorf("%w: %q", fault.ErrReservedName, name)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	err := f.ended
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return f.check(ctx)
+}
+
+// enter takes a name, and makes the directories that it needs.
+func (f *files) enter(name string, file bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended != nil {
+		return f.ended
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if f.names[dir] {
+			return fmt.Errorf("%s: %s is a file", path.Join(f.dir, name), dir)
+		}
+	}
+	if was, taken := f.names[name]; taken && (was || file) {
+		return fmt.Errorf("%s: %w", path.Join(f.dir, name), fault.ErrExist)
+	}
+	f.names[name] = file
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		f.names[dir] = false
+	}
+	return nil
+}
+
+// Mkdir makes a directory. It becomes an object only if nothing is in it at the end.
+func (f *files) Mkdir(ctx context.Context, name string) error {
+	if name == "." {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return errors.Join(ctx.Err(), f.ended)
+	}
+	if err := f.begin(ctx, name); err != nil {
+		return err
+	}
+	return f.enter(name, false)
+}
+
+// Create creates a file, which appears when it is closed. The store needs no size.
+func (f *files) Create(ctx context.Context, name string, _ int64) (storage.Writer, error) {
+	if err := f.begin(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := f.enter(name, true); err != nil {
+		return nil, err
+	}
+	w := newFileWriter(ctx, f, name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open[w] = true
+	return w, nil
+}
+
+// Link lets the service copy a file.
+func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
+	if err := f.begin(ctx, name); err != nil {
+		return err
+	}
+	if o.Share {
+		return fmt.Errorf("%w: an object store cannot share the bytes of a file between two directories", errors.ErrUnsupported)
+	}
+	if err := f.enter(name, true); err != nil {
+		return err
+	}
+	err := f.s.try(ctx, func(ctx context.Context) error {
+		_, err := f.s.bucket.Copy(ctx, Ref{Key: keyOf(from)}, f.keyFor(name), PutOptions{IfAbsent: true, Writer: f.writer})
+		return err
+	})
+	if errors.Is(err, ErrPrecondition) {
+		_, err = f.taken(ctx, f.keyFor(name))
+	}
+	if err != nil {
+		f.mu.Lock()
+		delete(f.names, name)
+		f.mu.Unlock()
+		return notExist(err, "link", from)
+	}
+	return nil
+}
+
+// taken is called when an object that was to be made exists. It returns "" if the object
+// is the one that this files has made, although the answer was lost. If a writer has made
+// it that has lost its claim, it returns the version that may be replaced. Otherwise it
+// fails with ErrExist.
+func (f *files) taken(ctx context.Context, key string) (replace string, err error) {
+	var info Info
+	err = f.s.try(ctx, func(ctx context.Context) (err error) {
+		info, err = f.s.bucket.Stat(ctx, key)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case info.Writer == f.writer:
+		return "", nil
+	case info.Writer == "" || strings.HasPrefix(info.Writer, f.id):
+		return "", fmt.Errorf("%s: %w", key, fault.ErrExist)
+	}
+	return info.Version, nil
+}
+
+// closed notes that a writer has been closed.
+func (f *files) closed(w *writer, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.open, w)
+	if err != nil && f.bad == nil {
+		f.bad = fmt.Errorf("%s: %w", path.Join(f.dir, w.name), err)
+	}
+}
+
+// end ends the writing with the reason for later calls. It returns an error if a writer is
+// open or has failed, or if the writing had ended before; first tells which.
+func (f *files) end(reason error) (first bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended != nil {
+		return false, f.ended
+	}
+	f.ended = reason
+	if f.bad != nil {
+		return true, f.bad
+	}
+	for w := range f.open {
+		return true, fmt.Errorf("%s: it is still open", path.Join(f.dir, w.name))
+	}
+	return true, nil
+}
+
+// abortOpen aborts the uploads of the writers that are still open.
+func (f *files) abortOpen(ctx context.Context) {
+	f.mu.Lock()
+	var open []*writer
+	for w := range f.open {
+		open = append(open, w)
+	}
+	f.mu.Unlock()
+	for _, w := range open {
+		w.abort(ctx)
+	}
+}
+
+// emptyDirs returns the directories with nothing in them.
+func (f *files) emptyDirs() (dirs []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	full := map[string]bool{}
+	for name := range f.names {
+		full[path.Dir(name)] = true
+	}
+	for name, file := range f.names {
+		if !file && !full[name] && name != "." {
+			dirs = append(dirs, name)
+		}
+	}
+	return dirs
+}
+
+// putDirs makes objects for the directories with nothing in them.
+func (f *files) putDirs(ctx context.Context) error {
+	for _, dir := range f.emptyDirs() {
+		key := f.keyFor(dir + "/")
+		err := f.s.try(ctx, func(ctx context.Context) error {
+			_, err := f.s.bucket.Put(ctx, key, nil, PutOptions{Writer: f.writer})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/go-orbax/orbax/storage"
+)
+
+const (
+	// headBytes is how much Open reads of a file. It is all of most documents.
+	headBytes = 64 << 10
+	// smallFile is the size up to which a file whose size is known is read by one request.
+	smallFile = 256 << 10
+)
+
+// Open opens a file. It reads the beginning of the file, by which it learns its size.
+func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
+	r := &reader{s: s, key: keyOf(name)}
+	if r.key == "" {
+		return nil, fmt.Errorf("open %s: it is a directory", name)
+	}
+	head := make([]byte, headBytes)
+	n, info, err := s.get(ctx, r.key, "", head, 0)
+	if err != nil {
+		return nil, notExist(err, "open", name)
+	}
+	r.head, r.size, r.version = head[:n], info.Size, info.Version
+	if int64(n) < min(info.Size, headBytes) {
+		return nil, fmt.Errorf("open %s: %w", name, io.ErrUnexpectedEOF)
+	}
+	return r, nil
+}
+
+// get fills p with the bytes of an object from off on. If a request breaks off, the next
+// one asks for the rest of the same version.
+func (s *Store) get(ctx context.Context, key, version string, p []byte, off int64) (n int, info Info, err error) {
+	for {
+		before := n
+		err = s.perform(ctx, effort{bytes: int64(len(p) - n)}, func(ctx context.Context) error {
+			m, i, err := s.bucket.Get(ctx, key, version, p[n:], off+int64(n))
+			if m > 0 || err == nil {
+				n, info, version = n+m, i, i.Version
+			}
+			if m > 0 && isTemporary(err) {
+				return nil // that was progress: the time of Patience begins anew
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, ErrPrecondition):
+			return n, info, changed(key)
+		case err != nil, n == len(p), n == before, off+int64(n) >= info.Size:
+			return n, info, err
+		}
+	}
+}
+
+// reader reads one version of an object.
+type reader struct {
+	s       *Store
+	key     string
+	size    int64
+	version string
+
+	mu   sync.Mutex
+	head []byte // the first bytes of the file
+}
+
+func (r *reader) Size() int64  { return r.size }
+func (r *reader) Close() error { return nil }
+
+func (r *reader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	switch err := ctx.Err(); {
+	case err != nil:
+		return err
+	case off < 0:
+		return fmt.Errorf("read %s: negative offset %d", r.key, off)
+	case len(p) == 0 && off <= r.size:
+		return nil
+	case off > r.size-int64(len(p)):
+		return io.ErrUnexpectedEOF
+	}
+	head, err := r.beginning(ctx, off+int64(len(p)))
+	if err != nil {
+		return err
+	}
+	if off < int64(len(head)) {
+		n := copy(p, head[off:])
+		p, off = p[n:], off+int64(n)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	n, _, err := r.s.get(ctx, r.key, r.version, p, off)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return changed(r.key)
+	case err == nil && n < len(p):
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// beginning returns the first bytes of the file, as far as they are known. It reads all of
+// a small file, so that several reads of it are one request.
+func (r *reader) beginning(ctx context.Context, end int64) ([]byte, error) {
+	if r.size > smallFile {
+		return r.head, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if int64(len(r.head)) >= end {
+		return r.head, nil
+	}
+	all := make([]byte, r.size)
+	have := copy(all, r.head)
+	n, _, err := r.s.get(ctx, r.key, r.version, all[have:], int64(have))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, changed(r.key)
+	case err != nil:
+		return nil, err
+	case have+n < len(all):
+		return nil, io.ErrUnexpectedEOF
+	}
+	r.head = all
+	return all, nil
+}

@@ -1,0 +1,23 @@
+package object_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/object"
+	"github.com/go-orbax/orbax/storage/object/membucket"
+	"github.com/go-orbax/orbax/storage/storetest"
+)
+
+func TestContract(t *testing.T) {
+	for name, b := range map[string]*membucket.Bucket{"parts": {Small: true}, "whole": {}} {
+		t.Run(name, func(t *testing.T) {
+			o := object.Options{Lease: 3 * time.Second}
+			if b.Small {
+				o.PartSize = 64
+			}
+			storetest.Run(t, func(t *testing.T) (storage.Store, string) { return object.New(b, o), t.Name() })
+		})
+	}
+}

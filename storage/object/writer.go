@@ -1,0 +1,310 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+)
+
+// writer writes a file. A file that fits in one part is put when it is closed. The parts of
+// a longer one are uploaded by the calls that write them: those of large writes from the
+// memory of the caller, and small neighbours together, from copies.
+//
+// Parts may come in any order, but only the last one of a file may be short. So a range is
+// uploaded only if it leaves no gap beside it that is too short to be a part of its own.
+// The bytes that would leave one wait until their neighbours are there.
+type writer struct {
+	f         *files
+	name, key string
+	ctx       context.Context // of the Create, which also ends when the stage is lost
+	release   context.CancelFunc
+
+	begin  sync.Once
+	upload Upload
+	failed error // of begin
+
+	mu     sync.Mutex
+	size   int64
+	parts  []span  // sorted; uploaded or under way
+	waits  []piece // sorted, apart
+	err    error   // of a part
+	closed bool
+}
+
+func newFileWriter(ctx context.Context, f *files, name string) *writer {
+	w := &writer{f: f, name: name, key: f.keyFor(name)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(f.lost, func() { cancel(context.Cause(f.lost)) })
+	w.ctx, w.release = ctx, func() { stop(); cancel(nil) }
+	return w
+}
+
+func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) error {
+	return w.WriteBuffers(ctx, off, p)
+}
+
+// Alignment returns 1: memory is sent from any address.
+func (w *writer) Alignment() int { return 1 }
+
+// WriteBuffers writes buffers one after the other.
+func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.name == w.f.marker {
+		return nil // the store makes its contents
+	}
+	p := piece{span: span{off, off}}
+	for _, b := range bufs {
+		if len(b) > 0 {
+			p.bufs = append(p.bufs, b)
+			p.end += int64(len(b))
+		}
+	}
+	if p.off < 0 || p.end == p.off {
+		return nil
+	}
+	ready, err := w.take(p)
+	if err != nil || ready.bufs == nil {
+		return err
+	}
+	return w.send(ctx, ready)
+}
+
+// take adds a range to the file. It returns the range, with its neighbours that wait, if it
+// can be uploaded now; otherwise a copy of it waits.
+func (w *writer) take(p piece) (ready piece, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return piece{}, fmt.Errorf("%s: it is closed", w.key)
+	case w.err != nil:
+		return piece{}, w.err
+	}
+	at, _ := slices.BinarySearchFunc(w.parts, p.off, func(s span, off int64) int {
+		if s.end <= off {
+			return -1
+		}
+		return 1
+	})
+	gap := span{0, 1<<63 - 1} // between the parts before and after
+	if at > 0 {
+		gap.off = w.parts[at-1].end
+	}
+	if at < len(w.parts) {
+		gap.end = w.parts[at].off
+	}
+	wait, _ := slices.BinarySearchFunc(w.waits, p.off, func(q piece, off int64) int {
+		if q.end <= off {
+			return -1
+		}
+		return 1
+	})
+	if p.end > gap.end || wait < len(w.waits) && w.waits[wait].off < p.end {
+		return piece{}, fmt.Errorf("%s: bytes %d to %d are written twice", w.key, p.off, p.end)
+	}
+	w.size = max(w.size, p.end)
+	// all is p with the neighbours that touch it: waits[first:last].
+	all, first, last := p, wait, wait
+	before, after := piece{span: span{p.off, p.off}}, piece{}
+	if wait > 0 && w.waits[wait-1].end == p.off {
+		first--
+		before = w.waits[first]
+		all = before.join(all)
+	}
+	if wait < len(w.waits) && w.waits[wait].off == p.end {
+		after = w.waits[wait]
+		all = all.join(after)
+		last++
+	}
+	least := w.f.s.leastPart(all.off)
+	full := max(w.f.s.o.PartSize, least)
+	fits := (all.off == gap.off || all.off-gap.off >= w.f.s.leastPart(gap.off)) && (all.end == gap.end || gap.end-all.end >= w.f.s.leastPart(all.end))
+	if n := all.end - all.off; fits && (n >= full || n >= least && p.end-p.off >= least) {
+		w.waits = slices.Delete(w.waits, first, last)
+		w.parts = slices.Insert(w.parts, at, all.span)
+		return all, nil
+	}
+	for _, b := range p.bufs {
+		before.add(b, int(full))
+	}
+	if last > wait {
+		before = before.join(after)
+	}
+	w.waits = slices.Replace(w.waits, first, last, before)
+	return piece{}, nil
+}
+
+// send uploads a range as parts.
+func (w *writer) send(ctx context.Context, p piece) error {
+	w.begin.Do(func() {
+		w.failed = w.f.s.try(w.ctx, func(ctx context.Context) (err error) {
+			w.upload, err = w.f.s.bucket.Upload(ctx, w.key, -1, PutOptions{IfAbsent: true, Writer: w.f.writer})
+			return err
+		})
+	})
+	err := w.failed
+	// The context of the call ends the request, and so does the loss of the stage.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })
+	defer stop()
+	defer p.free()
+	for rest := p; err == nil && rest.end > rest.off; {
+		at := rest.off
+		var body [][]byte
+		body, rest = rest.cut(w.f.s.partLength(rest.off, rest.end-rest.off))
+		err = w.f.s.perform(ctx, effort{bytes: rest.off - at}, func(ctx context.Context) error {
+			return w.upload.Part(ctx, w.f.s.partNumber(at), at, body)
+		})
+	}
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.err == nil {
+			w.err = err
+		}
+	}
+	return err
+}
+
+// Close uploads the rest, and makes the file.
+func (w *writer) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return fmt.Errorf("%s: it is closed", w.key)
+	}
+	w.closed = true
+	err := w.err
+	w.mu.Unlock()
+	defer w.release()
+	if err == nil && w.name != w.f.marker {
+		err = w.publish(w.ctx)
+	}
+	if err != nil {
+		w.abort(context.WithoutCancel(w.ctx))
+	}
+	w.f.closed(w, err)
+	return err
+}
+
+// publish makes the object of all that was written.
+func (w *writer) publish(ctx context.Context) error {
+	if err := w.f.check(ctx); err != nil {
+		return err
+	}
+	w.fillHoles()
+	if len(w.parts) == 0 {
+		return w.put(ctx)
+	}
+	for _, p := range w.waits { // nothing is between them and the parts
+		if err := w.send(ctx, p); err != nil {
+			return err
+		}
+	}
+	w.waits = nil
+	lost := false // an answer
+	err := w.f.s.try(ctx, func(ctx context.Context) error {
+		_, err := w.upload.Complete(ctx)
+		lost = lost || isTemporary(err)
+		return err
+	})
+	if err == nil || !lost && !errors.Is(err, ErrPrecondition) {
+		return err
+	}
+	replace, terr := w.f.taken(ctx, w.key)
+	switch {
+	case terr != nil:
+		return errors.Join(terr, err)
+	case replace == "":
+		return nil
+	}
+	// The parts belong to an upload that demands that there is no such object.
+	if rerr := w.f.s.remove(ctx, []Ref{{w.key, replace}}); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return w.f.s.try(ctx, func(ctx context.Context) error {
+		_, err := w.upload.Complete(ctx)
+		return err
+	})
+}
+
+// put makes the object by one request.
+func (w *writer) put(ctx context.Context) error {
+	var body [][]byte
+	for _, p := range w.waits {
+		body = append(body, p.bufs...)
+		defer p.free()
+	}
+	o := PutOptions{IfAbsent: true, Writer: w.f.writer}
+	for {
+		err := w.f.s.perform(ctx, effort{bytes: w.size}, func(ctx context.Context) error {
+			_, err := w.f.s.bucket.Put(ctx, w.key, body, o)
+			return err
+		})
+		if !errors.Is(err, ErrPrecondition) {
+			return err
+		}
+		if o.IfVersion, err = w.f.taken(ctx, w.key); err != nil || o.IfVersion == "" {
+			return err
+		}
+		o.IfAbsent = false
+	}
+}
+
+// fillHoles adds zeros where nothing was written.
+func (w *writer) fillHoles() {
+	var all []piece
+	for _, s := range w.parts {
+		all = append(all, piece{span: s})
+	}
+	all = append(all, w.waits...)
+	slices.SortFunc(all, func(a, b piece) int { return int(min(max(a.off-b.off, -1), 1)) })
+	w.waits = nil
+	at, open := int64(0), false // open: the last of waits may be extended
+	for _, p := range all {
+		for p.off > at {
+			n := min(p.off-at, int64(len(zeros)))
+			hole := piece{span: span{at, at + n}, bufs: [][]byte{zeros[:n]}}
+			w.extend(hole, &open)
+			at += n
+		}
+		if p.bufs == nil { // it is uploaded
+			open = false
+		} else {
+			w.extend(p, &open)
+		}
+		at = p.end
+	}
+}
+
+func (w *writer) extend(p piece, open *bool) {
+	if n := len(w.waits); *open {
+		w.waits[n-1] = w.waits[n-1].join(p)
+		return
+	}
+	w.waits = append(w.waits, p)
+	*open = true
+}
+
+var zeros [1 << 20]byte
+
+// abort removes the parts.
+func (w *writer) abort(ctx context.Context) {
+	w.begin.Do(func() { w.failed = fault.ErrNotExist })
+	if w.upload == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.f.s.o.Patience)
+	defer cancel()
+	_ = w.f.s.try(ctx, w.upload.Abort) // recovery and the service remove what is left
+}
+
+var _ storage.BuffersWriter = (*writer)(nil)
