@@ -63,7 +63,7 @@ var imports = map[string]string{
 	"multihost":           "coord internal/config internal/handover/tcp internal/save sharding",
 	"internal/config":     "coord sharding internal/fault internal/handover internal/transfer handler storage view",
 	"internal/save":       "coord internal/ckdir internal/compare internal/config internal/documents internal/exchanged internal/fault internal/found internal/layout internal/parallel internal/proof internal/transfer handler storage tree",
-	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/pytree internal/transfer handler ocdbt safetensors storage",
+	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/parallel internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/handover internal/layout internal/parallel internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view",
 	"training":            "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/exchanged internal/fault internal/future internal/layout internal/parallel internal/save internal/transfer storage",
 	"partial":             "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/future internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",

@@ -182,6 +182,7 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 	if c.found.At.Store.Properties().NeedsMarker() {
 		return fmt.Errorf("%w: the store of this path cannot rename, so it cannot keep the damaged checkpoint until the repaired one is complete; copy the files to a local disk and repair them there", fault.ErrUnsupported)
 	}
+	c.found = c.found.Live()
 	at := c.found.At
 	stage, err := at.Store.Begin(ctx, at.Name, storage.BeginOptions{Replace: proof.Checkpoint(at.Store)})
 	if err != nil {

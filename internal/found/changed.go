@@ -64,18 +64,21 @@ func (f *Found) watch(ctx context.Context, file string, entries []storage.Info) 
 // same reports whether the checkpoint still has the mark that was found.
 func (f *Found) same(ctx context.Context) (bool, error) {
 	if f.mark.version != "" {
-		info, err := f.At.Join(f.mark.name).Stat(ctx)
+		info, err := f.live.Join(f.mark.name).Stat(ctx)
 		if err != nil || info.Version == f.mark.version || f.mark.contents == nil {
 			return err == nil && info.Version == f.mark.version, err
 		}
 	}
-	doc, err := transfer.ReadFile(ctx, f.At, f.mark.name, 0, -1)
+	doc, err := transfer.ReadFile(ctx, f.live, f.mark.name, 0, -1)
 	return bytes.Equal(doc, f.mark.contents), err
 }
 
 // Unchanged returns err, the outcome of reading from the checkpoint, unless the
 // checkpoint has been replaced meanwhile or a deletion of an item has begun. It returns
 // [ErrReplaced] or [ErrDeleted] then.
+//
+// Nothing that was read from a snapshot can come from another save, so a success needs no
+// look. After a failure Unchanged looks at the store itself.
 func (f *Found) Unchanged(ctx context.Context, err error) error {
 	return f.unchanged(ctx, err, f.mark.name == layout.CheckpointFile && !f.Recorded)
 }
@@ -86,12 +89,19 @@ func (f *Found) NotReplaced(ctx context.Context) error { return f.unchanged(ctx,
 
 // unchanged is Unchanged, which looks for the record of a deletion if that is asked.
 func (f *Found) unchanged(ctx context.Context, err error, deletion bool) error {
+	stale := f.stale != nil && f.stale.Load()
+	if f.stale != nil && !stale && err == nil {
+		return nil
+	}
 	if f.mark.name == "" {
+		if stale {
+			err = ErrReplaced
+		}
 		return err
 	}
 	same, rerr := f.same(ctx)
 	if rerr == nil && deletion {
-		_, serr := f.At.Join(layout.DeletionFile).Stat(ctx)
+		_, serr := f.live.Join(layout.DeletionFile).Stat(ctx)
 		if serr == nil {
 			return ErrReplaced
 		}
@@ -100,12 +110,12 @@ func (f *Found) unchanged(ctx context.Context, err error, deletion bool) error {
 		}
 	}
 	switch {
-	case rerr == nil && same:
+	case rerr == nil && same && !stale:
 		return err
 	case rerr == nil:
 		return ErrReplaced
 	case errors.Is(rerr, fs.ErrNotExist):
-		if _, serr := f.At.Stat(ctx); errors.Is(serr, fs.ErrNotExist) {
+		if _, serr := f.live.Stat(ctx); errors.Is(serr, fs.ErrNotExist) {
 			return ErrDeleted
 		}
 		return ErrReplaced

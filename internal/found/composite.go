@@ -16,7 +16,7 @@ import (
 )
 
 // lookComposite recognises a directory whose listing has the metadata of a checkpoint.
-func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info, pinned bool) (*Found, error) {
 	if isOpen(at, entries) {
 		return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
 	}
@@ -28,6 +28,9 @@ func lookComposite(ctx context.Context, at storage.Location, entries []storage.I
 			err = ErrReplaced
 		}
 		return b, err
+	}
+	if pinned { // the order does not matter
+		read = ahead(entries, read, layout.CheckpointFile, layout.DeletionFile, layout.DigestFile)
 	}
 	doc, err := read(layout.CheckpointFile)
 	if err != nil {

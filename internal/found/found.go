@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -67,6 +68,7 @@ func (k Kind) IsForeign() bool { return k >= OldComposite }
 // goroutines may call them.
 type Found struct {
 	Kind
+	// At is where the checkpoint is read: in a snapshot of it where its store makes one.
 	At storage.Location
 	// Meta is the metadata of the checkpoint; empty if it has none.
 	Meta *layout.CheckpointMetadata
@@ -90,6 +92,18 @@ type Found struct {
 	Recorded bool
 
 	mark mark
+	// live is At in the store itself. If At is in another one, a snapshot, stale is not nil:
+	// all that is read comes from one look at the directory. It becomes true when a file has
+	// changed since.
+	live  storage.Location
+	stale *atomic.Bool
+}
+
+// Live returns the checkpoint to be read from its store itself, which shows what changes.
+func (f *Found) Live() *Found {
+	live := *f
+	live.At, live.stale = f.live, nil
+	return &live
 }
 
 // IsTemporary reports whether a name marks an unfinished directory.
@@ -133,13 +147,30 @@ func Stat(ctx context.Context, at storage.Location) (storage.Info, error) {
 
 // lookOnce is Look without another try after an overwrite. With a checkpoint it may
 // return the error that makes the checkpoint unreadable.
-func lookOnce(ctx context.Context, at storage.Location) (*Found, error) {
-	if IsTemporary(at.Base()) {
-		if _, err := Stat(ctx, at); err != nil {
+func lookOnce(ctx context.Context, live storage.Location) (*Found, error) {
+	if IsTemporary(live.Base()) {
+		if _, err := Stat(ctx, live); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
 	}
+	at, stale, err := pin(ctx, live)
+	if err != nil {
+		return nil, err
+	}
+	f, err := lookIn(ctx, at, live, stale != nil)
+	if f != nil && f.live.Store == nil { // that of an item is the checkpoint around it
+		f.live, f.stale = live, stale
+	}
+	if f == nil && err != nil && stale != nil && stale.Load() {
+		err = ErrReplaced
+	}
+	return f, err
+}
+
+// lookIn recognises what is at a location. at is the location to read from, which is in a
+// snapshot if pinned is true, and live is the same in the store itself.
+func lookIn(ctx context.Context, at, live storage.Location, pinned bool) (*Found, error) {
 	entries, err := at.List(ctx)
 	switch {
 	case err != nil:
@@ -147,12 +178,12 @@ func lookOnce(ctx context.Context, at storage.Location) (*Found, error) {
 	case IsSession(at.Name): // no matter how far a merge by Orbax has got
 		return nil, NotCheckpoint(ctx, at)
 	case hasEntry(entries, layout.CheckpointFile):
-		return lookComposite(ctx, at, entries)
+		return lookComposite(ctx, at, entries, pinned)
 	}
 	if err := confirmAbsent(ctx, at, layout.CheckpointFile); err != nil {
 		return nil, err
 	}
-	return lookElsewhere(ctx, at, entries)
+	return lookElsewhere(ctx, at, live, entries)
 }
 
 // lookFile recognises a file, or returns the reason why there is no checkpoint. failed is

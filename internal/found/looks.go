@@ -1,6 +1,7 @@
 package found
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 )
@@ -79,8 +81,13 @@ func hasDigests(ctx context.Context, at storage.Location) bool {
 
 // lookElsewhere is lookOther, except that it reports a missing checkpoint only if no
 // lookup has failed.
-func lookElsewhere(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+func lookElsewhere(ctx context.Context, at, live storage.Location, entries []storage.Info) (*Found, error) {
+	_, err := live.Dir().Join(layout.CheckpointFile).Stat(ctx)
+	if err == nil {
+		return lookItem(ctx, live)
+	}
 	l := &looks{Store: at.Store}
+	l.note(err)
 	watched := at
 	watched.Store = l
 	f, err := lookOther(ctx, watched, entries)
@@ -90,4 +97,32 @@ func lookElsewhere(ctx context.Context, at storage.Location, entries []storage.I
 		err = l.failed
 	}
 	return f, err
+}
+
+// ahead reads those of the named files that are listed, all at the same time. It returns a
+// function that returns their outcomes, and reads other files.
+func ahead(entries []storage.Info, read func(name string) ([]byte, error), names ...string) func(name string) ([]byte, error) {
+	type outcome struct {
+		doc []byte
+		err error
+	}
+	var group parallel.Group
+	all := map[string]*outcome{}
+	for _, name := range names {
+		if hasFile(entries, name) {
+			o := &outcome{}
+			all[name] = o
+			group.Go(func() (err error) {
+				o.doc, o.err = read(name)
+				return nil
+			})
+		}
+	}
+	failed := group.Wait() // only if the store ends the goroutine
+	return func(name string) ([]byte, error) {
+		if o := all[name]; o != nil {
+			return o.doc, cmp.Or(failed, o.err)
+		}
+		return read(name)
+	}
 }

@@ -20,9 +20,6 @@ import (
 // lookOther recognises a directory without the document _CHECKPOINT_METADATA. Old
 // versions of Orbax and other programs do not write that document.
 func lookOther(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
-	if _, err := at.Dir().Join(layout.CheckpointFile).Stat(ctx); err == nil {
-		return lookItem(ctx, at)
-	}
 	f, err := lookBare(ctx, at, entries)
 	if isOpen(at, entries) {
 		return lookUnmarked(ctx, at, f, err)
@@ -35,7 +32,7 @@ func lookOther(ctx context.Context, at storage.Location, entries []storage.Info)
 	return f, err
 }
 
-// lookBare is lookOther for a directory that is not in a checkpoint.
+// lookBare is lookOther without the look for the marker.
 func lookBare(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
 	has := func(name string) bool { return hasFile(entries, name) }
 	switch {
