@@ -16,15 +16,16 @@ type Bucket interface {
 	// Limits returns the limits and wishes of the service, which never change.
 	Limits() Limits
 
-	// Get fills p with the bytes of an object from offset off on. It returns how many
-	// bytes it has filled: fewer than len(p) without an error if the object ends. If off
+	// Get fills the buffers of p, one after the other, with the bytes of an object from
+	// offset off on. It returns how many bytes it has filled: fewer than p has without an
+	// error if the object ends. If off
 	// is at the end of the object or behind it, n is 0, and info is complete all the same.
 	//
 	// If version is not "", Get fails with [ErrPrecondition] if the object has another
 	// version now. If it fails with n > 0, the first n bytes of p are those of info.Version.
 	// A missing object is an error that matches io/fs.ErrNotExist, or, if a version is
 	// given, perhaps ErrPrecondition.
-	Get(ctx context.Context, key, version string, p []byte, off int64) (n int, info Info, err error)
+	Get(ctx context.Context, key, version string, p [][]byte, off int64) (n int, info Info, err error)
 	// Stat describes an object. A missing object is an error that matches
 	// io/fs.ErrNotExist.
 	Stat(ctx context.Context, key string) (Info, error)

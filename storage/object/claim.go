@@ -219,7 +219,7 @@ func (c *claim) put(ctx context.Context, rec record, o PutOptions) error {
 	})
 	if errors.Is(err, ErrPrecondition) {
 		found := make([]byte, len(text)+1)
-		n, i, gerr := c.s.get(ctx, c.key, "", found, 0)
+		n, i, gerr := c.s.get(ctx, c.key, "", [][]byte{found}, 0)
 		if gerr == nil && bytes.Equal(found[:n], text) {
 			info, err = i, nil
 		}
@@ -233,10 +233,10 @@ func (c *claim) put(ctx context.Context, rec record, o PutOptions) error {
 // readClaim reads a claim. One that is not valid has an empty record.
 func (s *Store) readClaim(ctx context.Context, key string) (record, Info, error) {
 	text := make([]byte, headBytes)
-	n, info, err := s.get(ctx, key, "", text, 0)
+	n, info, err := s.get(ctx, key, "", [][]byte{text}, 0)
 	if err == nil && info.Size > int64(n) && info.Size <= maxClaim {
 		text = make([]byte, info.Size)
-		n, info, err = s.get(ctx, key, info.Version, text, 0)
+		n, info, err = s.get(ctx, key, info.Version, [][]byte{text}, 0)
 	}
 	if err != nil {
 		return record{}, info, err

@@ -25,7 +25,7 @@ func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
 		return nil, fmt.Errorf("open %s: it is a directory", name)
 	}
 	head := make([]byte, headBytes)
-	n, info, err := s.get(ctx, r.key, "", head, 0)
+	n, info, err := s.get(ctx, r.key, "", [][]byte{head}, 0)
 	if err != nil {
 		return nil, notExist(err, "open", name)
 	}
@@ -36,13 +36,14 @@ func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
 	return r, nil
 }
 
-// get fills p with the bytes of an object from off on. If a request breaks off, the next
-// one asks for the rest of the same version.
-func (s *Store) get(ctx context.Context, key, version string, p []byte, off int64) (n int, info Info, err error) {
+// get fills the buffers of p with the bytes of an object from off on. If a request breaks
+// off, the next one asks for the rest of the same version.
+func (s *Store) get(ctx context.Context, key, version string, p [][]byte, off int64) (n int, info Info, err error) {
+	want := int(length(p))
 	for {
 		before := n
-		err = s.perform(ctx, effort{bytes: int64(len(p) - n)}, func(ctx context.Context) error {
-			m, i, err := s.bucket.Get(ctx, key, version, p[n:], off+int64(n))
+		err = s.perform(ctx, effort{bytes: int64(want - n)}, func(ctx context.Context) error {
+			m, i, err := s.bucket.Get(ctx, key, version, after(p, n), off+int64(n))
 			if m > 0 || err == nil {
 				n, info, version = n+m, i, i.Version
 			}
@@ -54,10 +55,29 @@ func (s *Store) get(ctx context.Context, key, version string, p []byte, off int6
 		switch {
 		case errors.Is(err, ErrPrecondition):
 			return n, info, changed(key)
-		case err != nil, n == len(p), n == before, off+int64(n) >= info.Size:
+		case err != nil, n == want, n == before, off+int64(n) >= info.Size:
 			return n, info, err
 		}
 	}
+}
+
+// length returns the number of bytes of buffers.
+func length(p [][]byte) (n int64) {
+	for _, b := range p {
+		n += int64(len(b))
+	}
+	return n
+}
+
+// after returns the buffers without their first n bytes.
+func after(p [][]byte, n int) [][]byte {
+	for len(p) > 0 && n >= len(p[0]) {
+		n, p = n-len(p[0]), p[1:]
+	}
+	if n == 0 {
+		return p
+	}
+	return append([][]byte{p[0][n:]}, p[1:]...)
 }
 
 // reader reads one version of an object.
@@ -75,32 +95,38 @@ func (r *reader) Size() int64  { return r.size }
 func (r *reader) Close() error { return nil }
 
 func (r *reader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return r.ReadBuffers(ctx, off, p)
+}
+
+// ReadBuffers fills buffers one after the other, by one request.
+func (r *reader) ReadBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	n := length(bufs)
 	switch err := ctx.Err(); {
 	case err != nil:
 		return err
 	case off < 0:
 		return fmt.Errorf("read %s: negative offset %d", r.key, off)
-	case len(p) == 0 && off <= r.size:
+	case n == 0 && off <= r.size:
 		return nil
-	case off > r.size-int64(len(p)):
+	case off > r.size-n:
 		return io.ErrUnexpectedEOF
 	}
-	head, err := r.beginning(ctx, off+int64(len(p)))
+	head, err := r.beginning(ctx, off+n)
 	if err != nil {
 		return err
 	}
-	if off < int64(len(head)) {
-		n := copy(p, head[off:])
-		p, off = p[n:], off+int64(n)
+	for len(bufs) > 0 && off < int64(len(head)) {
+		m := copy(bufs[0], head[off:])
+		bufs, off, n = after(bufs, m), off+int64(m), n-int64(m)
 	}
-	if len(p) == 0 {
+	if n == 0 {
 		return nil
 	}
-	n, _, err := r.s.get(ctx, r.key, r.version, p, off)
+	got, _, err := r.s.get(ctx, r.key, r.version, bufs, off)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return changed(r.key)
-	case err == nil && n < len(p):
+	case err == nil && int64(got) < n:
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -119,7 +145,7 @@ func (r *reader) beginning(ctx context.Context, end int64) ([]byte, error) {
 	}
 	all := make([]byte, r.size)
 	have := copy(all, r.head)
-	n, _, err := r.s.get(ctx, r.key, r.version, all[have:], int64(have))
+	n, _, err := r.s.get(ctx, r.key, r.version, [][]byte{all[have:]}, int64(have))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, changed(r.key)
@@ -131,3 +157,5 @@ func (r *reader) beginning(ctx context.Context, end int64) ([]byte, error) {
 	r.head = all
 	return all, nil
 }
+
+var _ storage.BuffersReader = (*reader)(nil)

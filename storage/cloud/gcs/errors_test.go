@@ -40,7 +40,10 @@ func answering(t *testing.T, anonymous bool, answer http.HandlerFunc) object.Buc
 // calls are all calls that send a request. Each returns its error.
 func calls(b object.Bucket) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
-		"get":  func(ctx context.Context) error { _, _, err := b.Get(ctx, "a/key", "7", make([]byte, 9), 0); return err },
+		"get": func(ctx context.Context) error {
+			_, _, err := b.Get(ctx, "a/key", "7", [][]byte{make([]byte, 9)}, 0)
+			return err
+		},
 		"stat": func(ctx context.Context) error { _, err := b.Stat(ctx, "a/key"); return err },
 		"list": func(ctx context.Context) error {
 			_, err := b.List(ctx, object.ListOptions{Prefix: "a/key"})

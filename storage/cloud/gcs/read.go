@@ -16,13 +16,15 @@ import (
 
 // Get uses the XML interface: only there has an answer with the bytes of an object its user
 // metadata too.
-func (b *bucketAPI) Get(ctx context.Context, key, version string, p []byte, off int64) (int, object.Info, error) {
-	if len(p) == 0 {
+func (b *bucketAPI) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
+	into := body(p)
+	length := into.size()
+	if length == 0 {
 		info, err := b.statVersion(ctx, opGet, key, version)
 		return 0, info, err
 	}
 	r := request{op: opGet, key: key, method: http.MethodGet, path: b.xmlPath(key), header: http.Header{
-		"Range": {fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)},
+		"Range": {fmt.Sprintf("bytes=%d-%d", off, off+length-1)},
 		// Otherwise the service unpacks an object that is stored with the encoding gzip, and
 		// ignores the range.
 		"Accept-Encoding": {"gzip"},
@@ -46,20 +48,30 @@ func (b *bucketAPI) Get(ctx context.Context, key, version string, p []byte, off 
 	if err != nil {
 		return 0, object.Info{}, b.broken(ctx, r, err)
 	}
-	if want := max(0, info.Size-off); int64(len(p)) > want {
-		p = p[:want]
-	}
-	n, err := io.ReadFull(answer.Body, p)
+	n, err := fill(answer.Body, p, info.Size-off)
 	if err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 		return n, info, b.broken(ctx, r, err)
 	}
-	if int64(n) == info.Size && !isIntact(p, answer.Header) {
+	if int64(n) == info.Size && !isIntact(p, n, answer.Header) {
 		return 0, info, &object.Error{Op: opGet, Key: key, Message: "the bytes were damaged on their way: their CRC32C is not that of the object", Temporary: true}
 	}
 	return n, info, nil
+}
+
+// fill reads at most most bytes into the buffers of p. They must all come.
+func fill(r io.Reader, p [][]byte, most int64) (n int, err error) {
+	for _, b := range p {
+		b = b[:max(0, min(int64(len(b)), most-int64(n)))]
+		m, err := io.ReadFull(r, b)
+		n += m
+		switch {
+		case err == io.EOF:
+			return n, io.ErrUnexpectedEOF
+		case err != nil:
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // described returns what the header of an answer says about the object, whose bytes begin
@@ -88,12 +100,18 @@ func described(key string, answer *http.Response, off int64) (object.Info, error
 	return info, nil
 }
 
-// isIntact reports whether the bytes of a whole object have the CRC that the header states.
-func isIntact(p []byte, header http.Header) bool {
+// isIntact reports whether the n bytes of a whole object, in the buffers of p, have the CRC
+// that the header states.
+func isIntact(p [][]byte, n int, header http.Header) bool {
+	var whole [][]byte
+	for _, b := range p {
+		b = b[:min(len(b), n)]
+		whole, n = append(whole, b), n-len(b)
+	}
 	for _, value := range header.Values("X-Goog-Hash") {
 		for hash := range strings.SplitSeq(value, ",") {
 			if crc, ok := strings.CutPrefix(strings.TrimSpace(hash), "crc32c="); ok {
-				return crc == crcText(crcOf([][]byte{p}))
+				return crc == crcText(crcOf(whole))
 			}
 		}
 	}

@@ -73,8 +73,14 @@ func TestRequests(t *testing.T) {
 		want int
 		do   func() error
 	}{
-		{"Get", 1, func() error { _, _, err := b.Get(ctx, "dir/key", info.Version, make([]byte, 100), 5); return err }},
-		{"Get at the end", 2, func() error { _, _, err := b.Get(ctx, "dir/key", "", make([]byte, 100), info.Size); return err }},
+		{"Get", 1, func() error {
+			_, _, err := b.Get(ctx, "dir/key", info.Version, [][]byte{make([]byte, 100)}, 5)
+			return err
+		}},
+		{"Get at the end", 2, func() error {
+			_, _, err := b.Get(ctx, "dir/key", "", [][]byte{make([]byte, 100)}, info.Size)
+			return err
+		}},
 		{"Stat", 1, func() error { _, err := b.Stat(ctx, "dir/key"); return err }},
 		{"List", 1, func() error { _, err := b.List(ctx, object.ListOptions{}); return err }},
 		{"Copy", 2, func() error { // a large one, in two steps
@@ -117,7 +123,7 @@ func TestDamagedRead(t *testing.T) {
 	if _, err := b.Put(t.Context(), "key", [][]byte{[]byte("0123456789")}, object.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	n, _, err := b.Get(t.Context(), "key", "", make([]byte, 20), 0)
+	n, _, err := b.Get(t.Context(), "key", "", [][]byte{make([]byte, 20)}, 0)
 	var e *object.Error
 	if !errors.As(err, &e) || !e.Temporary || n != 0 || !strings.Contains(err.Error(), "CRC32C") {
 		t.Errorf("Get returned %d bytes and the error %v", n, err)
@@ -157,10 +163,10 @@ func TestNoRange(t *testing.T) {
 		io.WriteString(w, "0123456789")
 	})
 	p := make([]byte, 4)
-	if n, info, err := b.Get(t.Context(), "key", "", p, 0); err != nil || string(p[:n]) != "0123" || info.Size != 10 {
+	if n, info, err := b.Get(t.Context(), "key", "", [][]byte{p}, 0); err != nil || string(p[:n]) != "0123" || info.Size != 10 {
 		t.Errorf("Get from the beginning: %q, %+v, %v", p[:n], info, err)
 	}
-	if n, _, err := b.Get(t.Context(), "key", "", p, 4); err == nil || n != 0 {
+	if n, _, err := b.Get(t.Context(), "key", "", [][]byte{p}, 4); err == nil || n != 0 {
 		t.Errorf("Get from byte 4: %d bytes and the error %v, want an error", n, err)
 	}
 	for _, header := range []http.Header{nil, {"X-Goog-Generation": {"6"}, "Content-Range": {"bytes 0-3/10"}}, {"X-Goog-Generation": {"6"}, "Content-Range": {"bytes x"}}} {
@@ -171,7 +177,7 @@ func TestNoRange(t *testing.T) {
 			w.WriteHeader(http.StatusPartialContent)
 			io.WriteString(w, "0123")
 		})
-		if n, _, err := b.Get(context.Background(), "key", "", p, 4); err == nil || n != 0 {
+		if n, _, err := b.Get(context.Background(), "key", "", [][]byte{p}, 4); err == nil || n != 0 {
 			t.Errorf("Get with the answer %v: %d bytes and the error %v, want an error", header, n, err)
 		}
 	}

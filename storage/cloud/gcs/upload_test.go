@@ -55,7 +55,7 @@ func keys(t *testing.T, b object.Bucket) (all []string) {
 func get(t *testing.T, b object.Bucket, key string, n int) []byte {
 	t.Helper()
 	p := make([]byte, n+1)
-	n, _, err := b.Get(t.Context(), key, "", p, 0)
+	n, _, err := b.Get(t.Context(), key, "", [][]byte{p}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (e *env) put(key string, b []byte) object.Info {
 func (e *env) holds(key string, want []byte) object.Info {
 	e.Helper()
 	p := make([]byte, len(want)+1)
-	n, info, err := e.b.Get(e.Context(), key, "", p, 0)
+	n, info, err := e.b.Get(e.Context(), key, "", [][]byte{p}, 0)
 	if err != nil {
 		e.Fatalf("Get %s: %v", key, err)
 	}

@@ -26,7 +26,7 @@ func testCancelledBefore(e *env) {
 	ctx, cancel := context.WithCancel(e.Context())
 	cancel()
 	for what, do := range map[string]func() error{
-		"Get":  func() error { _, _, err := e.b.Get(ctx, "key", "", make([]byte, 5), 0); return err },
+		"Get":  func() error { _, _, err := e.b.Get(ctx, "key", "", [][]byte{make([]byte, 5)}, 0); return err },
 		"Stat": func() error { _, err := e.b.Stat(ctx, "key"); return err },
 		"List": func() error { _, err := e.b.List(ctx, object.ListOptions{}); return err },
 		"Put": func() error {
@@ -70,7 +70,7 @@ func testCancelledUnderWay(e *env) {
 		delay := time.Duration(i*i) * 100 * time.Microsecond
 		got := make([]byte, len(want))
 		err := e.cancelled(delay, func(ctx context.Context) error {
-			n, _, err := e.b.Get(ctx, "key", "", got, 0)
+			n, _, err := e.b.Get(ctx, "key", "", [][]byte{got}, 0)
 			if !bytes.Equal(got[:n], want[:n]) || err == nil && n != len(want) {
 				e.Errorf("a Get that was cancelled after %v has filled %d bytes, and they may differ", delay, n)
 			}
@@ -120,7 +120,7 @@ func testDeadline(e *env) {
 	e.put("key", []byte("there"))
 	ctx, cancel := context.WithDeadline(e.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	if _, _, err := e.b.Get(ctx, "key", "", make([]byte, 5), 0); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := e.b.Get(ctx, "key", "", [][]byte{make([]byte, 5)}, 0); !errors.Is(err, context.DeadlineExceeded) {
 		e.Errorf("Get: got the error %v, want %v", err, context.DeadlineExceeded)
 	}
 	if _, err := e.b.Put(ctx, "new", [][]byte{[]byte("x")}, object.PutOptions{}); !errors.Is(err, context.DeadlineExceeded) {

@@ -28,7 +28,7 @@ func testRanges(e *env) {
 	} {
 		name := fmt.Sprintf("Get of %d bytes at %d", c.n, c.off)
 		p := make([]byte, c.n)
-		n, info, err := e.b.Get(e.Context(), "dir/object", "", p, c.off)
+		n, info, err := e.b.Get(e.Context(), "dir/object", "", [][]byte{p}, c.off)
 		e.must(name, err)
 		lo := min(c.off, size)
 		if part := want[lo:min(lo+c.n, size)]; !bytes.Equal(p[:n], part) {
@@ -58,7 +58,7 @@ func testZeroSize(e *env) {
 			n   int
 			off int64
 		}{{0, 0}, {10, 0}, {10, 5}} {
-			n, info, err := e.b.Get(e.Context(), key, made.Version, make([]byte, c.n), c.off)
+			n, info, err := e.b.Get(e.Context(), key, made.Version, [][]byte{make([]byte, c.n)}, c.off)
 			e.must("Get", err)
 			if n != 0 {
 				e.Errorf("got %d bytes of an empty object", n)
@@ -76,7 +76,7 @@ func testMissing(e *env) {
 	e.put("there", []byte("x"))
 	for _, key := range []string{"missing", "there/below", "ther", "missing/below"} {
 		for _, p := range [][]byte{nil, make([]byte, 10)} {
-			n, _, err := e.b.Get(e.Context(), key, "", p, 0)
+			n, _, err := e.b.Get(e.Context(), key, "", [][]byte{p}, 0)
 			e.want("Get "+key, err, fs.ErrNotExist)
 			if n != 0 {
 				e.Errorf("Get %s has filled %d bytes", key, n)
@@ -92,7 +92,7 @@ func testVersion(e *env) {
 	first, second := data(1, 1000), data(2, 1000)
 	old := e.put("key", first)
 	for _, off := range []int64{0, 500, 1000, 2000} {
-		_, info, err := e.b.Get(e.Context(), "key", old.Version, make([]byte, 100), off)
+		_, info, err := e.b.Get(e.Context(), "key", old.Version, [][]byte{make([]byte, 100)}, off)
 		e.must("Get of the current version", err)
 		e.describes("Get", info, "key", 1000, old.Version, "")
 	}
@@ -102,7 +102,7 @@ func testVersion(e *env) {
 	}
 	for _, off := range []int64{0, 500, 1000, 2000} {
 		for _, n := range []int{100, 0} {
-			n, _, err := e.b.Get(e.Context(), "key", old.Version, make([]byte, n), off)
+			n, _, err := e.b.Get(e.Context(), "key", old.Version, [][]byte{make([]byte, n)}, off)
 			e.want(fmt.Sprint("Get of an old version at ", off), err, object.ErrPrecondition)
 			if n != 0 {
 				e.Errorf("Get of an old version has filled %d bytes", n)
@@ -113,7 +113,7 @@ func testVersion(e *env) {
 	e.must("Stat", err)
 	e.describes("Stat", info, "key", 1000, made.Version, "")
 	e.must("Delete", e.b.Delete(e.Context(), []object.Ref{{Key: "key"}}))
-	_, _, err = e.b.Get(e.Context(), "key", made.Version, make([]byte, 10), 0)
+	_, _, err = e.b.Get(e.Context(), "key", made.Version, [][]byte{make([]byte, 10)}, 0)
 	if !is(err, fs.ErrNotExist, object.ErrPrecondition) {
 		e.Errorf("Get of a version of a deleted object: got the error %v", err)
 	}
@@ -126,7 +126,7 @@ func testConcurrentGets(e *env) {
 	made := e.put("key", want)
 	got := make([]byte, len(want))
 	e.inParallel(parts, func(i int) error {
-		n, _, err := e.b.Get(e.Context(), "key", made.Version, got[i*part:(i+1)*part], int64(i*part))
+		n, _, err := e.b.Get(e.Context(), "key", made.Version, [][]byte{got[i*part : (i+1)*part]}, int64(i*part))
 		if err == nil && n != part {
 			err = fmt.Errorf("got %d bytes, want %d", n, part)
 		}

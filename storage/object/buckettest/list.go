@@ -100,7 +100,7 @@ func testListFields(e *env) {
 		if d := got.Modified.Sub(stat.Modified); d.Abs() > time.Second {
 			e.Errorf("%s was modified at %v by List, at %v by Stat", got.Key, got.Modified, stat.Modified)
 		}
-		_, info, err := e.b.Get(e.Context(), got.Key, got.Version, make([]byte, 1), 0)
+		_, info, err := e.b.Get(e.Context(), got.Key, got.Version, [][]byte{make([]byte, 1)}, 0)
 		e.must("Get of the listed version", err)
 		if info.Version != got.Version {
 			e.Errorf("List has the version %q, Get %q", got.Version, info.Version)

@@ -48,7 +48,7 @@ func testWriter(e *env) {
 	stat, err := e.b.Stat(e.Context(), "key")
 	e.must("Stat", err)
 	e.describes("Stat", stat, "key", 1, info.Version, writer)
-	_, got, err := e.b.Get(e.Context(), "key", "", make([]byte, 1), 0)
+	_, got, err := e.b.Get(e.Context(), "key", "", [][]byte{make([]byte, 1)}, 0)
 	e.must("Get", err)
 	e.describes("Get", got, "key", 1, info.Version, writer)
 	e.put("key", []byte("y"))

@@ -52,7 +52,7 @@ func (b *Bucket) Limits() object.Limits {
 }
 
 // Get implements [object.Bucket].
-func (b *Bucket) Get(ctx context.Context, key, version string, p []byte, off int64) (int, object.Info, error) {
+func (b *Bucket) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o, err := b.at(ctx, "get", key)
@@ -62,7 +62,12 @@ func (b *Bucket) Get(ctx context.Context, key, version string, p []byte, off int
 	if version != "" && o.version != version {
 		return 0, object.Info{}, failed("get", key)
 	}
-	return copy(p, o.data[min(off, int64(len(o.data))):]), o.info(key), nil
+	n, rest := 0, o.data[min(off, int64(len(o.data))):]
+	for _, b := range p {
+		n += copy(b, rest)
+		rest = rest[min(len(b), len(rest)):]
+	}
+	return n, o.info(key), nil
 }
 
 // Stat implements [object.Bucket].
