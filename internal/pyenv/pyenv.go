@@ -1,6 +1,7 @@
 // Package pyenv makes and finds the Python environment of the tests with the real Orbax:
 // a virtual environment in the user's cache directory, with the packages that
-// requirements.txt pins.
+// requirements.txt pins. Beside it is a directory with what Orbax needs more for gs://
+// paths, which requirements-gcs.txt pins.
 //
 // Making it takes minutes on a slow line. No test does it, because a test has the time
 // limit of go test, and go test shows nothing of a package that still runs. The command
@@ -27,6 +28,9 @@ import (
 //go:embed requirements.txt
 var Requirements string
 
+//go:embed requirements-gcs.txt
+var requirementsGCS string
+
 // These are errors of [Find] and [Make].
 var (
 	// ErrNoPython reports that no Python is new enough.
@@ -39,6 +43,7 @@ var (
 type Env struct {
 	Base string // the interpreter that makes it
 	Dir  string // the virtual environment
+	GCS  string // the further packages for gs:// paths, a directory for PYTHONPATH
 }
 
 // Python returns the interpreter of the environment.
@@ -69,7 +74,11 @@ func locate(ctx context.Context) (Env, error) {
 		return Env{}, err
 	}
 	id := sha256.Sum256(fmt.Appendf(nil, "%s %s", version, Requirements))
-	return Env{Base: base, Dir: filepath.Join(cache, "go-orbax", fmt.Sprintf("venv-%x", id[:8]))}, nil
+	both := sha256.Sum256(fmt.Appendf(id[:], "%s", requirementsGCS))
+	in := func(name string, id [sha256.Size]byte) string {
+		return filepath.Join(cache, "go-orbax", fmt.Sprintf("%s-%x", name, id[:8]))
+	}
+	return Env{Base: base, Dir: in("venv", id), GCS: in("gcs", both)}, nil
 }
 
 // Find returns the environment. If there is none, the error matches [ErrNoPython] or
@@ -79,50 +88,81 @@ func Find(ctx context.Context) (Env, error) {
 	if err != nil {
 		return e, err
 	}
-	if _, err := os.Stat(e.Dir); errors.Is(err, fs.ErrNotExist) {
-		return e, ErrNotMade
-	} else if err != nil {
-		return e, err
-	}
-	return e, nil
+	return e, isMade(e.Dir)
 }
 
-// Make returns the environment, and makes it first if there is none. The output of pip
-// goes to progress, line by line. Several processes may make the environment at the same
-// time.
-func Make(ctx context.Context, progress io.Writer) (Env, error) {
+// FindGCS is like [Find], for an environment that has the packages for gs:// paths.
+func FindGCS(ctx context.Context) (Env, error) {
 	e, err := Find(ctx)
-	if !errors.Is(err, ErrNotMade) {
-		return e, err
-	}
-	cache := filepath.Dir(e.Dir)
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return e, err
-	}
-	// The environment is made under another name, so that e.Dir is always complete.
-	tmp, err := os.MkdirTemp(cache, "venv-unfinished-")
 	if err != nil {
 		return e, err
 	}
-	defer os.RemoveAll(tmp)
-	list := filepath.Join(tmp, "requirements.txt")
-	if err := os.WriteFile(list, []byte(Requirements), 0o644); err != nil {
+	return e, isMade(e.GCS)
+}
+
+// isMade returns [ErrNotMade] if a directory of the environment is missing.
+func isMade(dir string) error {
+	_, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotMade
+	}
+	return err
+}
+
+// Make returns the environment with the packages for gs:// paths, and makes first what is
+// missing. The output of pip goes to progress, line by line. Several processes may make the
+// environment at the same time.
+func Make(ctx context.Context, progress io.Writer) (Env, error) {
+	e, err := locate(ctx)
+	if err != nil {
 		return e, err
 	}
-	made := filepath.Join(tmp, "venv")
-	for _, args := range [][]string{
-		{e.Base, "-m", "venv", made},
-		{interpreter(made), "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check", "-r", list},
-	} {
+	pip := []string{"-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check", "-r"}
+	err = install(ctx, e.Dir, Requirements, progress, func(made, list string) [][]string {
+		return [][]string{
+			{e.Base, "-m", "venv", made},
+			append(append([]string{interpreter(made)}, pip...), list),
+		}
+	})
+	if err != nil {
+		return e, err
+	}
+	return e, install(ctx, e.GCS, requirementsGCS, progress, func(made, list string) [][]string {
+		return [][]string{append(append([]string{e.Python()}, pip...), list, "--no-deps", "--target", made)}
+	})
+}
+
+// install makes a directory by the given commands, if it is missing. It passes them the name
+// of the directory and that of a file with the requirements.
+func install(ctx context.Context, dir, requirements string, progress io.Writer, commands func(made, list string) [][]string) error {
+	if err := isMade(dir); !errors.Is(err, ErrNotMade) {
+		return err
+	}
+	cache := filepath.Dir(dir)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	// It is made under another name, so that dir is always complete.
+	tmp, err := os.MkdirTemp(cache, "venv-unfinished-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	list := filepath.Join(tmp, "requirements.txt")
+	if err := os.WriteFile(list, []byte(requirements), 0o644); err != nil {
+		return err
+	}
+	made := filepath.Join(tmp, "made")
+	for _, args := range commands(made, list) {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Stdout, cmd.Stderr = progress, progress
 		if err := cmd.Run(); err != nil {
-			return e, fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 		}
 	}
-	err = os.Rename(made, e.Dir)
-	if _, statErr := os.Stat(e.Dir); statErr == nil {
-		return e, nil // this process has made it, or another one at the same time
+	err = os.Rename(made, dir)
+	if isMade(dir) == nil {
+		return nil // this process has made it, or another one at the same time
 	}
-	return e, err
+	return err
 }

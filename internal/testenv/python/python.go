@@ -10,24 +10,35 @@ import (
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
-var find = sync.OnceValues(func() (string, error) {
-	env, err := pyenv.Find(context.Background())
-	if err != nil {
-		return "", err
-	}
-	return env.Python(), nil
-})
+var find, findGCS = once(pyenv.Find), once(pyenv.FindGCS)
+
+func once(f func(context.Context) (pyenv.Env, error)) func() (pyenv.Env, error) {
+	return sync.OnceValues(func() (pyenv.Env, error) { return f(context.Background()) })
+}
 
 // Need returns the path of the interpreter. It skips the test unless
 // ORBAX_INTEROP is in the environment, and where there is no such Python; with
 // ORBAX_INTEROP=require it fails the test there.
 func Need(t testing.TB) string {
 	t.Helper()
+	return need(t, find).Python()
+}
+
+// NeedGCS is like [Need], for a Python whose Orbax accepts gs:// paths. packages is a
+// directory that must be in PYTHONPATH.
+func NeedGCS(t testing.TB) (interpreter, packages string) {
+	t.Helper()
+	env := need(t, findGCS)
+	return env.Python(), env.GCS
+}
+
+func need(t testing.TB, find func() (pyenv.Env, error)) pyenv.Env {
+	t.Helper()
 	wanted, required := testenv.Python()
 	if !wanted {
 		t.Skipf("interop: set %s=1", testenv.Interop)
 	}
-	path, err := find()
+	env, err := find()
 	switch {
 	case err == nil:
 	case required:
@@ -35,5 +46,5 @@ func Need(t testing.TB) string {
 	default:
 		t.Skipf("interop: Orbax cannot be run here: %v", err)
 	}
-	return path
+	return env
 }
