@@ -26,7 +26,7 @@ import (
 // are sent at the same time: each makes the service work on up to maxBatch requests.
 const (
 	maxBatch = 100
-	batches  = 4
+	batches  = 8
 )
 
 func (b *bucketAPI) Delete(ctx context.Context, refs []object.Ref) error {

@@ -1,4 +1,23 @@
-// Package gcs is the [object.Bucket] of Google Cloud Storage.
+// Package gcs keeps checkpoints in Google Cloud Storage. It registers the scheme gs:
+//
+//	import _ "github.com/go-orbax/orbax/storage/cloud/gcs"
+//
+//	err := orbax.Save(ctx, "gs://bucket/run/step_100", state)
+//
+// In a URL, % and two hexadecimal digits stand for a byte.
+//
+// # Credentials
+//
+// Paths use the Application Default Credentials: the file that
+// GOOGLE_APPLICATION_CREDENTIALS names, or that of
+//
+//	gcloud auth application-default login
+//
+// or the service account of the machine. Without any of them, and with
+// CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true, requests have no credentials: public buckets can
+// be read. If STORAGE_EMULATOR_HOST is set to the address of an emulator, with or without
+// http://, requests go there, without credentials. A program with credentials or an HTTP
+// client of its own calls [New].
 //
 // To load, a caller needs the role roles/storage.objectViewer on the bucket, and to save,
 // roles/storage.objectUser.

@@ -9,9 +9,15 @@ import (
 	"github.com/go-orbax/orbax/storage/cloud/gcs"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
+	"github.com/go-orbax/orbax/storage/object/buckettest"
 )
 
 func TestMain(m *testing.M) { servers.Main(m) }
+
+// TestContract runs the tests of all buckets.
+func TestContract(t *testing.T) {
+	buckettest.Run(t, func(t *testing.T) object.Bucket { return newBucket(t, nil) }, buckettest.Options{Uploads: uploads})
+}
 
 var made atomic.Int64
 
