@@ -36,7 +36,7 @@ func newWhole(at Place, c *Config) *whole {
 	return &whole{
 		Place:      at,
 		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
-		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace && !c.Step.ReplaceDamaged,
+		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace && !needs && !c.Step.ReplaceDamaged,
 		marked:     marked,
 		inPlace:    inPlace,
 		rename:     c.Rename,
@@ -58,11 +58,7 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 // errNotInPlace returns the error of a save by marker that would replace a checkpoint. It
 // matches ErrExist, for callers that did not ask to overwrite anything.
 func (w *whole) errNotInPlace() error {
-	advice := "Delete it first, or save by AtomicRename"
-	if w.needsMarker() {
-		advice = "Delete it first"
-	}
-	return fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; %s", fault.ErrUnsupported, fault.ErrExist, advice)
+	return fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename", fault.ErrUnsupported, fault.ErrExist)
 }
 
 // checkFree refuses a path that is taken. A save that overwrites may take the path of a
@@ -91,7 +87,7 @@ func (w *whole) checkFree(ctx context.Context) error {
 	case errors.Is(err, fault.ErrNotExist):
 		return nil // removed since
 	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished) || w.isRemains(err)):
-	case w.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
+	case w.inPlace && !w.needsMarker() && (err == nil || errors.Is(err, fault.ErrCorrupt)):
 		return w.errNotInPlace()
 	default:
 		return w.Taken(ctx, err)
@@ -190,7 +186,7 @@ func (w *whole) Open(ctx context.Context, p *Plan) (context.Context, storage.Fil
 func (w *whole) Publish(ctx context.Context, p *Plan) error {
 	err := w.writeDocuments(ctx, p)
 	p.Engine.Meter.Begin(transfer.Committing, 0)
-	if err == nil && w.overwrite && !w.inPlace {
+	if err == nil && w.overwrite && (!w.inPlace || w.needsMarker()) {
 		err = w.checkFree(ctx)
 	}
 	if err != nil {
