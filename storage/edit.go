@@ -25,7 +25,7 @@ type Edit interface {
 	// the rest of the directory can be recognised after a crash.
 	//
 	// RemoveAll removes only the entries that look lists. It calls look before the
-	// directory disappears for readers, and again after that with its new name. If look
+	// directory disappears for readers, and again with its new name if it has renamed it. If look
 	// refuses, the directory stays as it is, or gets its name back, and RemoveAll returns
 	// the error of look. If something else has the name by then, the directory stays under
 	// its new name, and the error contains that name.

@@ -210,10 +210,11 @@ type BeginOptions struct {
 	// then has all its contents, and every file that was closed before is durable.
 	// Readers may find files in subdirectories half written.
 	//
-	// Begin removes a directory that is at the path already, if Replace allows that; a
-	// store that cannot do this in one step removes the file Marker first. A process that
-	// dies leaves the directory without the marker, or a temporary directory beside it. A
-	// store without the property Marker refuses this option.
+	// A store with the property Rename removes a directory that is at the path already in
+	// Begin, if Replace allows that. Any other store keeps it until Commit, which removes
+	// its marker first. A process that dies leaves the old directory, or the directory
+	// without the marker, and perhaps a temporary directory beside it. A store without the
+	// property Marker refuses this option.
 	Marker string
 }
 

@@ -28,11 +28,7 @@ type record struct {
 	Lease  time.Duration `json:"lease_ns"`
 	Beat   int           `json:"beat"` // makes each version different
 	State  state         `json:"state"`
-	Marker string        `json:"marker,omitempty"`
-	// Replaces says that the directory was there before: what it had is listed in an object
-	// below the temporary directory of Writer.
-	Replaces bool `json:"replaces,omitempty"`
-	// Change is what remains to be done in the states replacing and removing.
+	// Change is what is to be done in the state changing.
 	Change *change `json:"change,omitempty"`
 	// Undo is the record of a dead writer whose work this one undoes or finishes.
 	Undo *record `json:"undo,omitempty"`
@@ -44,17 +40,19 @@ type state string
 const (
 	preparing  state = "preparing"  // nothing has been changed
 	writing    state = "writing"    // objects are added; all of them go if the writer dies
-	replacing  state = "replacing"  // all new objects are there; the change is finished whatever happens
-	removing   state = "removing"   // likewise
+	changing   state = "changing"   // the change is finished whatever happens
 	recovering state = "recovering" // Undo is undone or finished
 )
 
 // change is the change of a directory that was there before.
 type change struct {
-	Marker Ref      `json:"marker"`           // the old marker, which goes first; no Key: there is none
+	Marker Ref      `json:"marker"`           // the old marker, which goes first; no Version: there is none
 	Copies []copied `json:"copies,omitempty"` // from the temporary directory
 	Remove []Ref    `json:"remove,omitempty"`
-	Mark   bool     `json:"mark,omitempty"` // the directory gets a new marker at the end
+	// From is the new marker in the temporary directory, which comes last, and Writer its
+	// maker; no Key: there is none.
+	From   Ref    `json:"from"`
+	Writer string `json:"writer,omitempty"`
 }
 
 type copied struct {
@@ -285,6 +283,11 @@ func (c *claim) change(ctx context.Context, f func(*record)) error {
 	ctx, cancel := context.WithDeadline(ctx, c.confirmed.Add(c.s.o.Lease))
 	defer cancel()
 	err := c.put(ctx, rec, PutOptions{IfVersion: c.version})
+	if errors.Is(err, ErrPrecondition) { // perhaps by a write of its own, of which it did not get the answer
+		if err = c.confirm(ctx); err == nil {
+			err = c.put(ctx, rec, PutOptions{IfVersion: c.version})
+		}
+	}
 	if errors.Is(err, ErrPrecondition) || errors.Is(err, fs.ErrNotExist) {
 		err = c.errLost("another process has it now")
 		c.lose(err)
@@ -327,11 +330,11 @@ func (c *claim) confirm(ctx context.Context) error {
 		return err
 	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && info.Version != c.version:
+	case errors.Is(err, fs.ErrNotExist), err == nil && info.Writer != c.rec.Writer:
 		err = c.errLost("another process has it now")
 		c.lose(err)
 	case err == nil:
-		c.confirmed = start
+		c.confirmed, c.version = start, info.Version
 	}
 	return err
 }
@@ -343,8 +346,20 @@ func (c *claim) abandon() {
 	c.lose(c.errLost("it has ended"))
 }
 
-// release gives up the claim.
-func (c *claim) release(ctx context.Context) error {
+// patient returns a context for the requests that clean up.
+func (c *claim) patient() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), c.s.o.Patience)
+}
+
+// giveUp is release without the context of a caller.
+func (c *claim) giveUp(refs ...Ref) error {
+	ctx, cancel := c.patient()
+	defer cancel()
+	return c.release(ctx, refs...)
+}
+
+// release gives up the claim, and removes other objects with it.
+func (c *claim) release(ctx context.Context, refs ...Ref) error {
 	c.abandon()
-	return c.s.remove(ctx, []Ref{{c.key, c.version}})
+	return c.s.remove(ctx, append(refs, Ref{c.key, c.version}))
 }

@@ -162,10 +162,10 @@ func (e *edit) removeBelow(ctx context.Context, dir string, look storage.Look, m
 			ch.Remove = append(ch.Remove, Ref{o.Key, o.Version})
 		}
 	}
-	if err := e.claim.change(ctx, func(r *record) { r.State, r.Change = removing, ch }); err != nil {
+	if err := e.claim.change(ctx, func(r *record) { r.State, r.Change = changing, ch }); err != nil {
 		return err
 	}
-	if err := e.claim.finish(ctx, ch); err != nil {
+	if err := e.claim.finish(ctx, ch, false); err != nil {
 		return fmt.Errorf("%s is removed in part; remove it again: %w", dir, err)
 	}
 	return e.claim.change(ctx, func(r *record) { r.State, r.Change = preparing, nil })
@@ -177,7 +177,5 @@ func (e *edit) Close() error {
 		return nil
 	}
 	e.closed = true
-	ctx, cancel := context.WithTimeout(context.Background(), e.s.o.Patience)
-	defer cancel()
-	return e.claim.release(ctx)
+	return e.claim.giveUp()
 }

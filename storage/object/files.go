@@ -28,7 +28,9 @@ type files struct {
 	names map[string]bool // true for files, false for directories
 	open  map[*writer]bool
 	bad   error // of a writer that could not be closed
-	ended error // why nothing can be written any more
+	// markVersion is the version of the marker in the temporary directory.
+	markVersion string
+	ended       error // why nothing can be written any more
 }
 
 func (f *files) init() {
@@ -173,6 +175,25 @@ func (f *files) closed(w *writer, err error) {
 	if err != nil && f.bad == nil {
 		f.bad = fmt.Errorf("%s: %w", path.Join(f.dir, w.name), err)
 	}
+}
+
+// marked notes the version of the marker, or finds it out.
+func (f *files) marked(ctx context.Context, version string) error {
+	if version == "" {
+		var info Info
+		err := f.s.try(ctx, func(ctx context.Context) (err error) {
+			info, err = f.s.bucket.Stat(ctx, f.keyFor(f.marker))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		version = info.Version
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.markVersion = version
+	return nil
 }
 
 // end ends the writing with the reason for later calls. It returns an error if a writer is

@@ -15,10 +15,11 @@ import (
 
 // ticket is the contents of a stage's ticket.
 type ticket struct {
-	Dir      string `json:"dir"`
-	Writer   string `json:"writer"`
-	Marker   string `json:"marker"`
-	Replaces bool   `json:"replaces,omitempty"`
+	Dir    string `json:"dir"`
+	Writer string `json:"writer"`
+	Marker string `json:"marker"`
+	// Replaces says that the directory was there before.
+	Replaces bool `json:"replaces,omitempty"`
 }
 
 const ticketPrefix = "object-store:"
@@ -64,9 +65,16 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 		return nil, err
 	}
 	if t.Replaces {
-		if j.keep, err = s.readKeep(ctx, t.Dir, t.Writer); err != nil {
+		// What is there may belong to the directory that is replaced, or to other writers of
+		// the stage. The owner moves what takes its place from the temporary directory.
+		objects, _, err := s.all(ctx, t.Dir)
+		if err != nil {
 			j.lose(err)
 			return nil, err
+		}
+		j.keep = map[string]string{}
+		for _, o := range objects {
+			j.keep[o.Key] = o.Version
 		}
 	}
 	return j, nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -18,7 +17,7 @@ import (
 type stage struct {
 	*files
 	claim *claim
-	old   Ref // the marker that was there; no Key: there was none
+	old   Ref // the marker that was there; no Version: there was none
 }
 
 // Begin begins to write a directory in its place. It needs a Marker. A directory that is
@@ -37,10 +36,10 @@ func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (
 	if err != nil {
 		return nil, err
 	}
-	g := &stage{claim: c, files: &files{s: s, dir: dir, id: c.rec.Writer, marker: o.Marker, lost: c.ctx, check: c.check}}
+	g := &stage{claim: c, old: Ref{Key: below(dir) + o.Marker}, files: &files{s: s, dir: dir, id: c.rec.Writer, marker: o.Marker, lost: c.ctx, check: c.check}}
 	g.init()
 	if err := g.prepare(ctx, o.Replace); err != nil {
-		return nil, errors.Join(err, g.giveUp())
+		return nil, errors.Join(err, c.giveUp())
 	}
 	return g, nil
 }
@@ -49,55 +48,46 @@ func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (
 // dies.
 func (g *stage) prepare(ctx context.Context, look storage.Look) error {
 	c := g.claim
-	if err := g.s.noFileAt(ctx, g.dir, look != nil); err != nil {
-		return err
+	there, err := g.s.hasDir(ctx, g.dir, look != nil)
+	var objects []Info
+	if there {
+		objects, _, err = g.s.all(ctx, g.dir)
 	}
-	objects, _, err := g.s.all(ctx, g.dir)
 	if err != nil {
 		return err
 	}
-	replaces := len(objects) > 0
-	if replaces {
+	if len(objects) > 0 {
 		if look == nil {
 			return fmt.Errorf("%s: %w", g.dir, fault.ErrExist)
 		}
-		if err := g.allows(ctx, look, objects); err != nil {
+		if err := allows(ctx, look, g.dir, objects); err != nil {
 			return err
 		}
 		g.keep = map[string]string{}
 		for _, o := range objects {
 			g.keep[o.Key] = o.Version
 		}
-		if version, ok := g.keep[below(g.dir)+g.marker]; ok {
-			g.old = Ref{below(g.dir) + g.marker, version}
-		}
-		if err := c.putKeep(ctx, g.keep); err != nil {
-			return err
-		}
+		g.old.Version = g.keep[g.old.Key]
 	}
-	return c.change(ctx, func(r *record) { r.State, r.Marker, r.Replaces = writing, g.marker, replaces })
+	return c.change(ctx, func(r *record) { r.State = writing })
 }
 
-// noFileAt fails if a file has the name of a directory, or of one above it.
-func (s *Store) noFileAt(ctx context.Context, dir string, replace bool) error {
+// hasDir reports whether there is a directory. It fails if a file has the name.
+func (s *Store) hasDir(ctx context.Context, dir string, replace bool) (bool, error) {
 	info, err := s.Stat(ctx, dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && info.Dir:
-		return nil
-	case err != nil:
-		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil || info.Dir:
+		return true, err
 	case replace:
-		return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalidCheckpoint)
+		return false, fmt.Errorf("%s: %w: it is a file", dir, fault.ErrInvalidCheckpoint)
 	}
-	return fmt.Errorf("%s: %w: it is a file", dir, fault.ErrExist)
+	return false, fmt.Errorf("%s: %w: it is a file", dir, fault.ErrExist)
 }
 
-// allows asks a look whether the objects of the directory may be removed. An object that
-// the look does not list is an error.
-func (g *stage) allows(ctx context.Context, look storage.Look, objects []Info) error {
-	return allows(ctx, look, g.dir, objects)
-}
-
+// allows asks a look whether the objects of a directory may be removed. An object that the
+// look does not list is an error.
 func allows(ctx context.Context, look storage.Look, dir string, objects []Info) error {
 	items, err := look(ctx, dir)
 	if err != nil {
@@ -149,93 +139,58 @@ func (g *stage) Commit(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, g.undo())
 	}
-	if g.keep == nil {
-		err = g.publish(ctx)
-	} else {
-		err = g.exchange(ctx)
+	ch, err := g.plan(ctx)
+	if err == nil {
+		err = g.claim.change(ctx, func(r *record) { r.State, r.Change = changing, ch })
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, g.undo())
 	}
-	if err := g.giveUp(); err != nil {
-		return fmt.Errorf("%s: %w; what it needed for the save is left until the next save or the end of its claim: %w", g.dir, fault.ErrInPlace, err)
+	// From here on the change is made: by this process, or by the next one.
+	ctx = context.WithoutCancel(ctx)
+	if err := g.claim.finish(ctx, ch, false); err != nil {
+		g.claim.abandon()
+		if !g.finishedByOther(ctx, ch) {
+			return fmt.Errorf("%s: it is incomplete; the next save, repair or gc finishes it: %w", g.dir, err)
+		}
+		return nil
+	}
+	if err := g.giveUp(ch.From); err != nil {
+		return fmt.Errorf("%s: %w; what it needed for the save is left until its claim ends: %w", g.dir, fault.ErrInPlace, err)
 	}
 	return nil
 }
 
-// publish makes the marker of a new directory. If that fails, it finds out whether the
-// marker was made all the same.
-func (g *stage) publish(ctx context.Context) error {
-	err := g.claim.mark(ctx, below(g.dir)+g.marker)
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.s.o.Patience)
-	defer cancel()
-	// The request may be under way still. Another version of the claim stops it.
-	ferr := g.claim.change(ctx, func(*record) {})
-	if ferr == nil {
-		ferr = sleep(ctx, g.claim.window())
-	}
-	if ferr == nil {
-		_, ferr = g.claim.stat(ctx, below(g.dir)+g.marker)
-		if ferr == nil {
-			return nil
-		}
-		if errors.Is(ferr, fs.ErrNotExist) {
-			return errors.Join(err, g.undo())
-		}
-	}
-	g.claim.abandon()
-	if errors.Is(err, fault.ErrNotExist) { // the claim was lost
-		return err
-	}
-	return fmt.Errorf("%s: it is not known whether it is complete: %w", g.dir, errors.Join(err, ferr))
-}
-
-// exchange puts what was written in the place of what was there. From the moment when it
-// has recorded what is to be done, that is done: by this process, or by whoever comes next.
-func (g *stage) exchange(ctx context.Context) error {
-	ch := &change{Marker: g.old, Mark: true}
-	if ch.Marker.Key == "" {
-		ch.Marker.Key = below(g.dir) + g.marker
+// plan returns the change that makes what was written the contents of the directory.
+func (g *stage) plan(ctx context.Context) (*change, error) {
+	ch := &change{Marker: g.old, Writer: g.id, From: Ref{g.keyFor(g.marker), g.markVersion}}
+	if g.keep == nil {
+		return ch, nil
 	}
 	temp := tempKey(g.dir, g.id)
 	staged, _, err := g.s.all(ctx, temp)
 	if err != nil {
-		return errors.Join(err, g.undo())
+		return nil, err
 	}
-	written := map[string]bool{}
+	written := map[string]bool{ch.Marker.Key: true}
 	for _, o := range staged {
-		name := strings.TrimPrefix(o.Key, temp)
-		if name == keepName {
-			continue
+		if o.Key != ch.From.Key {
+			to := g.dir + strings.TrimPrefix(o.Key, temp)
+			written[to] = true
+			ch.Copies = append(ch.Copies, copied{Ref{o.Key, o.Version}, to})
 		}
-		to := path.Join(g.dir, name)
-		written[to] = true
-		ch.Copies = append(ch.Copies, copied{Ref{o.Key, o.Version}, to})
 	}
 	for key, version := range g.keep {
-		if !written[key] && key != ch.Marker.Key {
+		if !written[key] {
 			ch.Remove = append(ch.Remove, Ref{key, version})
 		}
 	}
-	if err := g.claim.change(ctx, func(r *record) { r.State, r.Change = replacing, ch }); err != nil {
-		return errors.Join(err, g.undo())
-	}
-	if err := g.claim.finish(ctx, ch); err != nil {
-		g.claim.abandon()
-		if g.finishedByOther(ctx, ch.Marker.Key) {
-			return nil
-		}
-		return fmt.Errorf("%s: it is incomplete; the next save, repair or gc finishes it: %w", g.dir, err)
-	}
-	return nil
+	return ch, nil
 }
 
 // finishedByOther reports whether another process has taken the claim over and has finished
 // the change. It waits while that is under way.
-func (g *stage) finishedByOther(ctx context.Context, marker string) bool {
+func (g *stage) finishedByOther(ctx context.Context, ch *change) bool {
 	ctx, cancel := context.WithTimeout(ctx, g.s.o.Patience)
 	defer cancel()
 	for {
@@ -245,20 +200,14 @@ func (g *stage) finishedByOther(ctx context.Context, marker string) bool {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
-		found, _, err := g.s.readClaim(ctx, marker)
+		info, err := g.claim.stat(ctx, ch.Marker.Key)
 		switch {
-		case err == nil && found.finishes(g.id):
+		case err == nil && strings.HasPrefix(info.Writer, g.id):
 			return true
 		case !goesOn || sleep(ctx, g.claim.window()) != nil:
 			return false
 		}
 	}
-}
-
-// finishes reports whether a marker with this record was made by a writer, or by the one
-// who has finished its work.
-func (r *record) finishes(writer string) bool {
-	return r.Writer == writer || r.Undo != nil && r.Undo.Writer == writer
 }
 
 // Abort removes everything that was written.
@@ -272,39 +221,33 @@ func (g *stage) Abort() error {
 // undo removes everything that was written, unless the claim is lost: then its next holder
 // does that.
 func (g *stage) undo() error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.s.o.Patience)
+	ctx, cancel := g.claim.patient()
 	defer cancel()
 	g.abortOpen(ctx)
 	c := g.claim
-	c.mu.Lock()
-	err := c.alive()
-	if err == nil {
-		err = c.confirm(ctx)
-	}
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.change(ctx, func(r *record) { r.State, r.Change = writing, nil }); err != nil {
 		c.abandon()
 		if errors.Is(err, fault.ErrNotExist) {
 			return nil
 		}
 		return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
 	}
-	if err := c.removeNew(ctx, g.keep); err != nil {
+	if err := c.removeNew(ctx, g.id); err != nil {
 		c.abandon()
 		return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
 	}
 	return g.giveUp()
 }
 
-// giveUp removes the temporary directory and the claim.
-func (g *stage) giveUp() error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.s.o.Patience)
-	defer cancel()
-	if g.keep != nil {
+// giveUp removes what is in the temporary directory, and the claim.
+func (g *stage) giveUp(refs ...Ref) error {
+	if g.keep != nil || len(refs) == 0 {
+		ctx, cancel := g.claim.patient()
+		defer cancel()
 		if err := g.claim.sweep(ctx, g.id); err != nil {
 			g.claim.abandon()
 			return err
 		}
 	}
-	return g.claim.release(ctx)
+	return g.claim.giveUp(refs...)
 }

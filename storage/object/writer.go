@@ -28,12 +28,13 @@ type writer struct {
 	upload Upload
 	failed error // of begin
 
-	mu     sync.Mutex
-	size   int64
-	parts  []span  // sorted; uploaded or under way
-	waits  []piece // sorted, apart
-	err    error   // of a part
-	closed bool
+	mu      sync.Mutex
+	size    int64
+	version string  // of the object, if it is known
+	parts   []span  // sorted; uploaded or under way
+	waits   []piece // sorted, apart
+	err     error   // of a part
+	closed  bool
 }
 
 func newFileWriter(ctx context.Context, f *files, name string) *writer {
@@ -55,9 +56,6 @@ func (w *writer) Alignment() int { return 1 }
 func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
-	}
-	if w.name == w.f.marker {
-		return nil // the store makes its contents
 	}
 	p := piece{span: span{off, off}}
 	for _, b := range bufs {
@@ -185,11 +183,14 @@ func (w *writer) Close() error {
 	err := w.err
 	w.mu.Unlock()
 	defer w.release()
-	if err == nil && w.name != w.f.marker {
+	if err == nil {
 		err = w.publish(w.ctx)
 	}
 	if err != nil {
 		w.abort(context.WithoutCancel(w.ctx))
+	}
+	if err == nil && w.name == w.f.marker {
+		err = w.f.marked(w.ctx, w.version)
 	}
 	w.f.closed(w, err)
 	return err
@@ -246,7 +247,8 @@ func (w *writer) put(ctx context.Context) error {
 	o := PutOptions{IfAbsent: true, Writer: w.f.writer}
 	for {
 		err := w.f.s.perform(ctx, effort{bytes: w.size}, func(ctx context.Context) error {
-			_, err := w.f.s.bucket.Put(ctx, w.key, body, o)
+			info, err := w.f.s.bucket.Put(ctx, w.key, body, o)
+			w.version = info.Version
 			return err
 		})
 		if !errors.Is(err, ErrPrecondition) {
