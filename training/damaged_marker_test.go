@@ -102,8 +102,8 @@ func TestDamagedStepByMarkerOfOneSave(t *testing.T) {
 	}
 }
 
-// In a store that cannot rename, the damaged step goes when the new one begins, and an
-// intact step is not replaced.
+// In a store that cannot rename, a damaged step is replaced after a resume, and an intact
+// one by Overwrite.
 func TestDamagedStepThatNeedsMarker(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -128,7 +128,10 @@ func TestDamagedStepThatNeedsMarker(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := c.Save(t.Context(), 4, stateOf(4), orbax.Overwrite()); !errors.Is(err, orbax.ErrUnsupported) {
-		t.Errorf("an intact step is replaced: %v", err)
+	if _, err := c.Save(t.Context(), 4, stateOf(4)); !errors.Is(err, orbax.ErrExist) {
+		t.Errorf("an intact step is saved again: %v", err)
+	}
+	if _, err := c.Save(t.Context(), 4, stateOf(4), orbax.Overwrite()); err != nil {
+		t.Errorf("an intact step is not replaced: %v", err)
 	}
 }
