@@ -138,8 +138,9 @@ type Info struct {
 	// each look at a run then opens all its steps.
 	ModTime time.Time
 	// Version identifies the contents of a file. It changes when the file is written
-	// anew, or when another file takes its name. It stays the same when the file gets a
-	// second name. It has no other meaning; "" means that the version is unknown.
+	// anew, or when another file takes its name; in some stores not if the bytes are the
+	// same. It stays the same when the file gets a second name. It has no other meaning; ""
+	// means that the version is unknown.
 	Version string
 }
 

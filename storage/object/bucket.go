@@ -18,8 +18,8 @@ type Bucket interface {
 
 	// Get fills the buffers of p, one after the other, with the bytes of an object from
 	// offset off on. It returns how many bytes it has filled: fewer than p has without an
-	// error if the object ends. If off
-	// is at the end of the object or behind it, n is 0, and info is complete all the same.
+	// error if the object ends. If off is at the end of the object or behind it, n is 0, and
+	// info is complete all the same.
 	//
 	// If version is not "", Get fails with [ErrPrecondition] if the object has another
 	// version now. If it fails with n > 0, the first n bytes of p are those of info.Version.

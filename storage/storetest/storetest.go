@@ -32,6 +32,10 @@ type Option int
 // directory, as the local disk does where the system cannot exchange two directories.
 const ReplaceInSteps Option = 1
 
+// VersionOfBytes allows a file that is made anew of the same bytes to keep its version, as
+// the ETag of an object does.
+const VersionOfBytes Option = 2
+
 // Run tests a store. It calls open for each test. open returns a store and the name of a
 // directory in it, which is missing or empty, and which only this test uses.
 func Run(t *testing.T, open func(t *testing.T) (storage.Store, string), options ...Option) {
@@ -46,7 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) (storage.Store, string), options 
 			for _, c := range group.tests {
 				t.Run(c.name, func(t *testing.T) {
 					store, dir := open(t)
-					e := &env{T: t, store: store, dir: dir, can: store.Properties(), steps: slices.Contains(options, ReplaceInSteps)}
+					e := &env{T: t, store: store, dir: dir, can: store.Properties(), steps: slices.Contains(options, ReplaceInSteps), ofBytes: slices.Contains(options, VersionOfBytes)}
 					if c.needs != nil && !c.needs(e.can) {
 						t.Skip("the store does not promise it")
 					}
@@ -71,6 +75,8 @@ type env struct {
 	dir   string
 	can   storage.Properties
 	steps bool // ReplaceInSteps
+	// ofBytes is VersionOfBytes.
+	ofBytes bool
 }
 
 func (e *env) at(name string) string { return path.Join(e.dir, name) }

@@ -10,6 +10,7 @@ import (
 
 var getTests = []test{
 	{"ranges", testRanges},
+	{"buffers", testGetBuffers},
 	{"zero size", testZeroSize},
 	{"missing", testMissing},
 	{"version", testVersion},
@@ -35,6 +36,33 @@ func testRanges(e *env) {
 			e.Errorf("%s: got %d bytes, want %d, or they differ", name, n, len(part))
 		}
 		e.describes(name, info, "dir/object", size, made.Version, "")
+	}
+}
+
+// Get fills several buffers, one after the other.
+func testGetBuffers(e *env) {
+	const size = 100_000
+	want := data(11, size)
+	e.put("key", want)
+	for _, off := range []int{0, 1, 50_000, size - 10, size, 2 * size} {
+		left := want[min(off, size):]
+		for _, lengths := range [][]int{{1, 0, 2}, {0, 10, 5, 0}, {size, size}, {20_000, 0, 20_000, 20_000, 0, 60_000}, {0, 0}} {
+			var p [][]byte
+			total := 0
+			for _, n := range lengths {
+				p = append(p, make([]byte, n))
+				total += n
+			}
+			n, info, err := e.b.Get(e.Context(), "key", "", p, int64(off))
+			what := fmt.Sprintf("Get of buffers of %v bytes at %d", lengths, off)
+			e.must(what, err)
+			if got := bytes.Join(p, nil); n != min(total, len(left)) || !bytes.Equal(got[:n], left[:n]) {
+				e.Errorf("%s: got %d bytes, want %d, or they differ", what, n, min(total, len(left)))
+			}
+			if info.Size != size {
+				e.Errorf("%s: got the size %d, want %d", what, info.Size, size)
+			}
+		}
 	}
 }
 

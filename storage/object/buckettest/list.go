@@ -15,6 +15,7 @@ var listTests = []test{
 	{"pages", testPages},
 	{"many", testManyKeys},
 	{"after a change", testListAfterChange},
+	{"directories", testDirectoryObjects},
 }
 
 // prefixed returns the names with a prefix.
@@ -179,4 +180,26 @@ func testListAfterChange(e *env) {
 		keys, prefixes := e.list(object.ListOptions{})
 		e.same("after the deletion", append(keys, prefixes...), nil)
 	}
+}
+
+// An object whose key ends in a slash stands for a directory. It is an object of its own.
+func testDirectoryObjects(e *env) {
+	e.put("dir/", nil)
+	e.holds("dir/", nil)
+	keys, prefixes := e.list(object.ListOptions{})
+	e.same("the objects", keys, nil)
+	e.same("the prefixes", prefixes, []string{"dir/"})
+	e.put("dir/sub/", nil)
+	e.put("dir/file", []byte("x"))
+	keys, prefixes = e.list(object.ListOptions{Prefix: "dir/"})
+	e.same("the objects below it", keys, []string{"dir/", "dir/file"})
+	e.same("the prefixes below it", prefixes, []string{"dir/sub/"})
+	keys, _ = e.list(object.ListOptions{Flat: true})
+	e.same("all objects", keys, []string{"dir/", "dir/file", "dir/sub/"})
+	e.must("Delete", e.b.Delete(e.Context(), []object.Ref{{Key: "dir/file"}, {Key: "dir/sub/"}}))
+	keys, _ = e.list(object.ListOptions{Flat: true})
+	e.same("all objects after the deletion of the others", keys, []string{"dir/"})
+	e.must("Delete of the directory", e.b.Delete(e.Context(), []object.Ref{{Key: "dir/"}}))
+	keys, prefixes = e.list(object.ListOptions{})
+	e.same("after all deletions", append(keys, prefixes...), nil)
 }

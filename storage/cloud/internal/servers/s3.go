@@ -15,17 +15,15 @@ const (
 	S3Secret = "orbaxtestsecret0123"
 )
 
-// S3 is versitygw, a server of the API of S3 over a directory. It has no bucket at first.
+// S3 is versitygw, a server of the API of S3 over a directory, whose file system must have
+// extended attributes. It has no bucket at first.
 var S3 = &Server{
 	Command: func(t testing.TB, addr, data string) *exec.Cmd {
-		files, sidecar := filepath.Join(data, "files"), filepath.Join(data, "sidecar")
-		for _, dir := range []string{files, sidecar} {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+		files := filepath.Join(data, "files")
+		if err := os.Mkdir(files, 0o755); err != nil {
+			t.Fatal(err)
 		}
-		// With a sidecar, the file system needs no extended attributes.
-		cmd := exec.Command(versitygw.Program(t, "versitygw"), "--port", addr, "--quiet", "--health", "/healthz", "posix", "--sidecar", sidecar, files)
+		cmd := exec.Command(versitygw.Program(t, "versitygw"), "--port", addr, "--quiet", "--health", "/healthz", "posix", files)
 		cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+S3Key, "ROOT_SECRET_KEY="+S3Secret)
 		cmd.Dir = data
 		return cmd

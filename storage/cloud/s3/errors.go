@@ -1,0 +1,267 @@
+package s3
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+// failed returns the error of a request.
+func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
+	if cerr := ctx.Err(); cerr != nil {
+		return fmt.Errorf("%s %s: %w", op, key, cerr)
+	}
+	var api smithy.APIError
+	var response *smithyhttp.ResponseError
+	switch {
+	case errors.As(err, &api) || errors.As(err, &response):
+		return b.answer(op, key, answerOf(err))
+	case strings.Contains(err.Error(), "get identity: "):
+		return noCredentials(op, key, err)
+	}
+	return unreachable(op, key, err)
+}
+
+// refused returns the error of a write with conditions.
+func (b *bucket) refused(ctx context.Context, op, key string, o object.PutOptions, err error) error {
+	err = b.failed(ctx, op, key, err)
+	var e *object.Error
+	switch {
+	case !errors.As(err, &e):
+	case o.IfVersion != "" && e.Status == http.StatusNotFound && e.Code != "NoSuchBucket" && e.Code != "NoSuchUpload":
+		e.Err = object.ErrPrecondition // the object is missing
+	case op == "complete" && e.Code == "ConditionalRequestConflict":
+		e.Temporary, e.Err = false, object.ErrPrecondition // this upload cannot be completed any more
+	case e.Status == http.StatusNotImplemented && (o.IfVersion != "" || o.IfAbsent):
+		e.Message, e.Err = "the service cannot write under conditions, which saves need", fault.ErrUnsupported
+	}
+	return err
+}
+
+// answer is what a service says about a request that has failed.
+type answer struct {
+	status int
+	code   string
+	text   string
+	region string        // of the bucket
+	after  time.Duration // of Retry-After
+}
+
+// answerOf returns the answer that err describes. Its text has none of the credentials
+// that the request had.
+func answerOf(err error) (a answer) {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		a.code, a.text = api.ErrorCode(), api.ErrorMessage()
+	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.Response != nil && response.Response.Response != nil {
+		r := response.Response.Response
+		a.status = r.StatusCode
+		a.region = r.Header.Get("X-Amz-Bucket-Region")
+		if s, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil && s > 0 {
+			a.after = time.Duration(min(s, 3600)) * time.Second
+		}
+		if r.Request != nil {
+			a.code, a.text = withoutSecrets(a.code, r.Request.Header), withoutSecrets(a.text, r.Request.Header)
+		}
+	}
+	a.text = strings.TrimRight(fault.Redacted(oneLine(a.text)), ".")
+	a.code = oneLine(a.code)
+	return a
+}
+
+// oneLine returns a text of a service in one line of a sensible length.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if len(text) > 300 {
+		text = strings.ToValidUTF8(text[:300], "") + "…"
+	}
+	return text
+}
+
+// withoutSecrets returns a text without what the headers of a request authorize it with:
+// the name of the key, the signature, the token. The secret itself is never sent.
+func withoutSecrets(text string, h http.Header) string {
+	secrets := []string{h.Get("Authorization"), h.Get("X-Amz-Security-Token")}
+	for field := range strings.FieldsFuncSeq(h.Get("Authorization"), func(r rune) bool { return r == ' ' || r == ',' }) {
+		switch name, value, _ := strings.Cut(field, "="); name {
+		case "Credential":
+			id, _, _ := strings.Cut(value, "/")
+			secrets = append(secrets, value, id)
+		case "Signature":
+			secrets = append(secrets, value)
+		}
+	}
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "xxxxx")
+			text = strings.ReplaceAll(text, url.QueryEscape(s), "xxxxx")
+		}
+	}
+	return text
+}
+
+// permissions are what the operations need.
+var permissions = map[string]string{
+	"get": "s3:GetObject", "stat": "s3:GetObject", "list": "s3:ListBucket", "put": "s3:PutObject", "upload": "s3:PutObject", "part": "s3:PutObject",
+	"complete": "s3:PutObject", "abort": "s3:AbortMultipartUpload", "uploads": "s3:ListBucketMultipartUploads",
+	"copy": "s3:GetObject and s3:PutObject", "delete": "s3:DeleteObject",
+}
+
+// answer returns the error for an answer of the service.
+func (b *bucket) answer(op, key string, a answer) error {
+	e := &object.Error{Op: op, Key: key, Status: a.status, Code: a.code, Message: a.text, After: a.after}
+	switch a.code {
+	case "NoSuchKey", "NoSuchUpload":
+		e.Message, e.Err = "", fs.ErrNotExist
+	case "NoSuchBucket":
+		e.Message = fmt.Sprintf("there is no bucket %q; check its name, AWS_REGION and AWS_ENDPOINT_URL", b.name)
+	case "PreconditionFailed":
+		e.Message, e.Err = "", object.ErrPrecondition
+	case "ConditionalRequestConflict", "OperationAborted":
+		e.Temporary, e.Message = true, "another writer is at work on the object at this moment"
+	case "SlowDown", "TooManyRequests", "RequestLimitExceeded", "Throttling", "ThrottlingException", "ServiceUnavailable", "BandwidthLimitExceeded":
+		e.Temporary, e.Throttled = true, true
+	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout", "InternalError":
+		e.Temporary = true
+	case "RequestTimeTooSkewed", "RequestInTheFuture", "RequestExpired":
+		// The client corrects its time by that of the answer.
+		e.Temporary, e.Message = true, "the clock of this machine differs from that of the service; set it"
+	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+		e.Message = "the credentials have expired; renew them, for example with aws sso login"
+	case "InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidSecurity":
+		e.Message = "the service does not know the credentials; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and AWS_ENDPOINT_URL"
+	case "SignatureDoesNotMatch":
+		e.Message = "the secret does not belong to the access key; check AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+	case "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "IllegalLocationConstraintException":
+		e.Message = wrongRegion(a)
+	case "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidPayer":
+		b.denied(e)
+	default:
+		b.byStatus(e, a)
+	}
+	return e
+}
+
+// byStatus completes an error by its status. The answer to a HEAD has nothing else.
+func (b *bucket) byStatus(e *object.Error, a answer) {
+	switch status := a.status; {
+	case status == http.StatusNotFound:
+		e.Err = fs.ErrNotExist
+	case status == http.StatusPreconditionFailed:
+		e.Err = object.ErrPrecondition
+	case status == http.StatusForbidden:
+		b.denied(e)
+	case status == http.StatusUnauthorized:
+		e.Message = cmp.Or(e.Message, "the service wants other credentials")
+	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect || status == http.StatusBadRequest && a.region != "":
+		e.Message = wrongRegion(a)
+	case status == http.StatusBadRequest && (e.Op == "stat" || e.Op == "get") && e.Message == "":
+		e.Message = "the service does not say why; the credentials may have expired, or the bucket is in another region"
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		e.Temporary, e.Throttled = true, true
+	case status == http.StatusRequestTimeout || status >= 500 && status != http.StatusNotImplemented:
+		e.Temporary = true
+	}
+}
+
+// denied completes the error of a request that is not permitted.
+func (b *bucket) denied(e *object.Error) {
+	e.Err = fs.ErrPermission
+	who := "the credentials do not permit"
+	if aws.IsCredentialsProvider(b.client.Options().Credentials, aws.AnonymousCredentials{}) {
+		who = "anonymous access does not permit"
+	}
+	text := fmt.Sprintf("%s %s on s3://%s", who, permissions[e.Op], b.name)
+	if e.Op == "get" || e.Op == "stat" || e.Op == "copy" {
+		text += ", or the object is missing and they do not permit s3:ListBucket"
+	}
+	if e.Message != "" && !strings.EqualFold(e.Message, "access denied") {
+		text += " (" + e.Message + ")"
+	}
+	e.Message = text
+}
+
+// wrongRegion returns the message about a request that went to another region.
+func wrongRegion(a answer) string {
+	region := a.region
+	if _, rest, ok := strings.Cut(a.text, "expecting '"); ok && region == "" {
+		region, _, _ = strings.Cut(rest, "'")
+	}
+	if region == "" {
+		return "the bucket is in another region or at another endpoint; set AWS_REGION or AWS_ENDPOINT_URL"
+	}
+	return fmt.Sprintf("the bucket is in the region %s; set AWS_REGION=%[1]s, or end the URL with ?region=%[1]s", region)
+}
+
+// noCredentials returns the error of a request that could not be signed. The text of err
+// is left out: what makes credentials may say anything.
+func noCredentials(op, key string, err error) error {
+	text := "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role; a public bucket needs ?anonymous=true at the end of its URL"
+	if said := strings.ToLower(err.Error()); strings.Contains(said, "sso") {
+		text = "the session of the single sign-on has expired; run aws sso login"
+	}
+	return &object.Error{Op: op, Key: key, Message: text, Err: fs.ErrPermission}
+}
+
+// unreachable returns the error of a request without an answer. Most of these pass.
+func unreachable(op, key string, err error) error {
+	var inURL *url.Error
+	if errors.As(err, &inURL) { // which has the whole URL
+		err = inURL.Err
+	}
+	e := &object.Error{Op: op, Key: key, Err: err}
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var record tls.RecordHeaderError
+	var network net.Error
+	switch {
+	case errors.As(err, &dns):
+		e.Temporary = dns.Temporary() && !dns.IsNotFound
+		e.Message = "the address of the service is not known; check the name of the bucket, AWS_REGION and AWS_ENDPOINT_URL"
+	case errors.As(err, &certificate), errors.As(err, &authority):
+		e.Message = "the certificate of the service is not trusted; AWS_CA_BUNDLE names the file of another authority"
+	case errors.As(err, &record):
+		e.Message = "the service does not speak TLS; check AWS_ENDPOINT_URL"
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		e.Temporary = true
+		e.Message = "the connection failed"
+	default:
+		var sent *smithyhttp.RequestSendError
+		e.Temporary = errors.As(err, &sent) || inURL != nil
+		e.Err = errors.New(oneLine(fault.Redacted(innermost(err).Error())))
+	}
+	return e
+}
+
+// innermost returns the error that others wrap.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

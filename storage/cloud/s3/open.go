@@ -1,0 +1,149 @@
+package s3
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+func init() { storage.Register("s3", stores.open) }
+
+// stores are the stores of the URLs that have been opened.
+var stores = opened{made: map[string]*object.Store{}}
+
+// opened keeps a store for each bucket and query.
+type opened struct {
+	sync.Mutex
+	made map[string]*object.Store
+}
+
+// open implements [storage.OpenFunc].
+func (s *opened) open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
+	bucket, name, c, err := parse(u)
+	if err != nil {
+		return nil, "", err
+	}
+	s.Lock()
+	defer s.Unlock()
+	key := fmt.Sprintf("%s %+v", bucket, c)
+	if made := s.made[key]; made != nil {
+		return made, name, nil
+	}
+	client, err := newClient(ctx, c)
+	if err != nil {
+		return nil, "", fmt.Errorf("s3://%s: %w", bucket, err)
+	}
+	made := object.New(New(client, bucket), object.Options{})
+	s.made[key] = made
+	return made, name, nil
+}
+
+// choices are what the query of a URL says about a client.
+type choices struct {
+	anonymous       bool
+	region, profile string
+}
+
+// parse returns what a URL says: the bucket, the name in its store, and the client.
+func parse(u *url.URL) (bucket, name string, c choices, err error) {
+	invalid := func(text string, args ...any) (string, string, choices, error) {
+		return "", "", choices{}, fmt.Errorf("%w: an s3 URL %s", fs.ErrInvalid, fmt.Sprintf(text, args...))
+	}
+	switch {
+	case u.User != nil:
+		return invalid("has no user; credentials come from the environment, such as AWS_PROFILE")
+	case u.Host == "" || u.Port() != "" || u.Opaque != "":
+		return invalid("has the form s3://bucket/path; AWS_ENDPOINT_URL names another service than Amazon's")
+	case u.Fragment != "":
+		return invalid("has no fragment; in a path write %%23 for #")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return invalid("has a query that cannot be read; in a path write %%3F for ?")
+	}
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		value := query.Get(key)
+		switch key {
+		case "anonymous":
+			if c.anonymous, err = strconv.ParseBool(value); err != nil {
+				return invalid("may end with ?anonymous=true")
+			}
+		case "region":
+			c.region = value
+		case "profile":
+			c.profile = value
+		default:
+			return invalid("may have the queries anonymous, region and profile, and not %q; in a path write %%3F for ?", key)
+		}
+	}
+	name = strings.TrimPrefix(path.Clean("/"+u.Path), "/")
+	return u.Host, cmp.Or(name, "."), c, nil
+}
+
+// newClient returns a client of the service that the environment names.
+func newClient(ctx context.Context, c choices) (*s3.Client, error) {
+	options := []func(*config.LoadOptions) error{
+		// As many connections stay open as a save or a load of several checkpointables uses.
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 128
+			t.WriteBufferSize = 64 << 10
+		})),
+	}
+	if c.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(c.profile))
+	}
+	if c.region != "" {
+		options = append(options, config.WithRegion(c.region))
+	}
+	if c.anonymous {
+		options = append(options, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	var profile config.SharedConfigProfileNotExistError
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.As(err, &profile):
+		return nil, fmt.Errorf("%w: the profile %q is not in the configuration of AWS; check AWS_PROFILE and ~/.aws/config", fs.ErrInvalid, profile.Profile)
+	case err != nil:
+		return nil, fmt.Errorf("%w: the configuration of AWS cannot be used; check ~/.aws/config and the variables AWS_…: %s", fs.ErrInvalid, withoutEnvironment(err.Error()))
+	}
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if o.BaseEndpoint != nil {
+			o.UsePathStyle = true
+		}
+		// Amazon's answer to a request in the wrong region names the right one.
+		o.Region = cmp.Or(o.Region, "us-east-1")
+	})
+	return client, nil
+}
+
+// withoutEnvironment returns a text without the credentials of the environment.
+func withoutEnvironment(text string) string {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		if secret := os.Getenv(name); secret != "" {
+			text = strings.ReplaceAll(text, secret, "xxxxx")
+		}
+	}
+	return fault.Redacted(oneLine(text))
+}
