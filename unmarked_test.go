@@ -92,7 +92,7 @@ func TestUnmarked(t *testing.T) {
 			in := orbax.In(store)
 			parts := map[string]any{"state": map[string]any{"w": make([]float32, 100)}, "other": map[string]any{"q": "x"}, "cfg": handler.JSON{Value: 1}}
 			for _, path := range []string{"ck", "sound"} {
-				must(t, orbax.SaveCheckpointables(ctx, path, parts, in))
+				must(t, orbax.SaveCheckpointables(ctx, path, parts, in, orbax.Atomicity(orbax.CommitFile)))
 			}
 			for name, read := range unmarked {
 				if err := read(ctx, "sound", in); (err != nil) != (name == "Save") {

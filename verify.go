@@ -94,7 +94,7 @@ func (c *Checkpoint) Verify(ctx context.Context, options ...VerifyOption) error 
 		return wrap(ctx, "verify", c.path, err)
 	}
 	errs := []error{c.found.CheckWhole(), c.verifyMetrics(ctx)}
-	files := documents.CheckAll(ctx, c.found.At, c.found.Item, c.found.Digests)
+	files := documents.CheckAll(ctx, c.found.Stored(), c.found.Item, c.found.Digests)
 	errs = append(errs, c.lostDigests(ctx), errors.Join(files...))
 	reported := map[string]bool{} // a pytree reports its damaged documents too
 	for _, err := range files {

@@ -24,7 +24,12 @@ type WriteDir struct {
 	digested func(file string, sum [sha256.Size]byte)
 	engine   *transfer.Engine
 	other    bool // not for a pytree
+	keep     func(file string, data []byte)
 }
+
+// KeepWith makes WriteFile call keep with each file that it has written, in d and in all
+// directories made of d. Several goroutines may make these calls.
+func (d *WriteDir) KeepWith(keep func(file string, data []byte)) { d.keep = keep }
 
 // NewWriteDir creates the directory called name in stage. e writes its files; if e is
 // nil, each call has its own engine. NewWriteDir calls digested with the SHA-256 of each
@@ -95,6 +100,9 @@ func (d *WriteDir) WriteFile(ctx context.Context, name string, data []byte) erro
 		return err
 	}
 	d.digested(full, sha256.Sum256(data))
+	if d.keep != nil {
+		d.keep(full, data)
+	}
 	return nil
 }
 

@@ -36,6 +36,9 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 		digests.Add(name, sha256.Sum256(data))
 	}
 	digests.AddCheckpoint(doc)
+	if digestFile == layout.DigestFile && stage.Properties().NeedsMarker() {
+		digests.Keep(layout.CheckpointFile, doc)
+	}
 	files[digestFile] = digests.Document()
 	delete(files, layout.CommitFile)
 	group, gctx := parallel.WithContext(ctx)

@@ -16,7 +16,7 @@ import (
 )
 
 // lookComposite recognises a directory whose listing has the metadata of a checkpoint.
-func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info, pinned bool) (*Found, error) {
+func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
 	if isOpen(at, entries) {
 		return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
 	}
@@ -29,8 +29,18 @@ func lookComposite(ctx context.Context, at storage.Location, entries []storage.I
 		}
 		return b, err
 	}
-	if pinned { // the order does not matter
-		read = ahead(entries, read, layout.CheckpointFile, layout.DeletionFile, layout.DigestFile)
+	if snapshot, ok := at.Store.(pinned); ok { // the order does not matter
+		switch {
+		case !hasFile(entries, layout.DigestFile), hasFile(entries, layout.DeletionFile):
+			read = ahead(entries, read, layout.CheckpointFile, layout.DeletionFile, layout.DigestFile)
+		default:
+			read = ahead(entries, read, layout.DigestFile)
+			if doc, err := read(layout.DigestFile); err == nil {
+				if sums, err := layout.ParseDigests(doc); err == nil {
+					snapshot.keep(ctx, at, sums)
+				}
+			}
+		}
 	}
 	doc, err := read(layout.CheckpointFile)
 	if err != nil {

@@ -99,6 +99,17 @@ type Found struct {
 	stale *atomic.Bool
 }
 
+// Stored returns the location of the checkpoint at which every file is read, even if its
+// contents are known.
+func (f *Found) Stored() storage.Location {
+	at := f.At
+	if snapshot, ok := at.Store.(pinned); ok {
+		snapshot.kept = nil
+		at.Store = snapshot
+	}
+	return at
+}
+
 // Live returns the checkpoint to be read from its store itself, which shows what changes.
 func (f *Found) Live() *Found {
 	live := *f
@@ -158,7 +169,7 @@ func lookOnce(ctx context.Context, live storage.Location) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := lookIn(ctx, at, live, stale != nil)
+	f, err := lookIn(ctx, at, live)
 	if f != nil && f.live.Store == nil { // that of an item is the checkpoint around it
 		f.live, f.stale = live, stale
 	}
@@ -168,9 +179,9 @@ func lookOnce(ctx context.Context, live storage.Location) (*Found, error) {
 	return f, err
 }
 
-// lookIn recognises what is at a location. at is the location to read from, which is in a
-// snapshot if pinned is true, and live is the same in the store itself.
-func lookIn(ctx context.Context, at, live storage.Location, pinned bool) (*Found, error) {
+// lookIn recognises what is at a location. at is the location to read from, which may be in
+// a snapshot, and live is the same in the store itself.
+func lookIn(ctx context.Context, at, live storage.Location) (*Found, error) {
 	entries, err := at.List(ctx)
 	switch {
 	case err != nil:
@@ -178,7 +189,7 @@ func lookIn(ctx context.Context, at, live storage.Location, pinned bool) (*Found
 	case IsSession(at.Name): // no matter how far a merge by Orbax has got
 		return nil, NotCheckpoint(ctx, at)
 	case hasEntry(entries, layout.CheckpointFile):
-		return lookComposite(ctx, at, entries, pinned)
+		return lookComposite(ctx, at, entries)
 	}
 	if err := confirmAbsent(ctx, at, layout.CheckpointFile); err != nil {
 		return nil, err

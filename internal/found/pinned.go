@@ -3,9 +3,11 @@ package found
 import (
 	"context"
 	"errors"
+	"path"
 	"sync/atomic"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -14,6 +16,9 @@ import (
 type pinned struct {
 	storage.Store
 	stale *atomic.Bool
+	// kept are documents of the checkpoint, by their names in the store, that need not be
+	// read: the digest file has copies.
+	kept map[string][]byte
 }
 
 // pin returns at in a snapshot of its directory, or in its own store and nil if that makes
@@ -27,7 +32,7 @@ func pin(ctx context.Context, at storage.Location) (storage.Location, *atomic.Bo
 		return at, nil, err
 	}
 	stale := new(atomic.Bool)
-	at.Store = pinned{snapshot, stale}
+	at.Store = pinned{snapshot, stale, map[string][]byte{}}
 	return at, stale, nil
 }
 
@@ -39,10 +44,29 @@ func (s pinned) note(err error) error {
 }
 
 func (s pinned) Confined(root string, outside bool) storage.Store {
-	return pinned{storage.Confine(s.Store, root, outside), s.stale}
+	return pinned{storage.Confine(s.Store, root, outside), s.stale, s.kept}
+}
+
+// keep takes the copies that the digest file has of the documents at a location. A
+// document that was written after the mark of the commit, or has another length, is not the
+// one that was copied.
+func (s pinned) keep(ctx context.Context, at storage.Location, digests *layout.Digests) {
+	mark, err := at.Join(layout.CommitFile).Stat(ctx)
+	if err != nil {
+		return
+	}
+	for name, doc := range digests.Kept() {
+		info, err := at.Join(name).Stat(ctx)
+		if err == nil && !info.Dir && info.Size == int64(len(doc)) && !info.ModTime.After(mark.ModTime) && !info.ModTime.IsZero() {
+			s.kept[at.Join(name).Name] = doc
+		}
+	}
 }
 
 func (s pinned) Open(ctx context.Context, name string) (storage.Reader, error) {
+	if doc, ok := s.kept[path.Clean(name)]; ok {
+		return storage.BytesReader(doc), ctx.Err()
+	}
 	r, err := s.Store.Open(ctx, name)
 	if err != nil {
 		return nil, s.note(err)

@@ -27,7 +27,8 @@ type Digests struct {
 	// write. Older digest files have neither.
 	handlers map[string]string
 	canon    *[sha256.Size]byte
-	empty    map[string]bool // checkpointables without documents, in older digest files
+	empty    map[string]bool   // checkpointables without documents, in older digest files
+	kept     map[string][]byte // copies of documents; see Keep
 }
 
 // Add records the digest of a document.
@@ -39,6 +40,7 @@ func (d *Digests) Add(name string, sum [sha256.Size]byte) {
 	}
 	d.sums[name] = sum
 	d.sorted = nil
+	d.dropKept(name)
 }
 
 // AddAll records the digests of documents that another process has written.
@@ -66,6 +68,7 @@ func (d *Digests) Document() []byte {
 		fmt.Fprintf(&b, "%s%s  %s\n", mark, hex.EncodeToString(sum[:]), quoted)
 	}
 	d.writeProof(&b)
+	d.writeKept(&b)
 	self := sha256.Sum256(b.Bytes())
 	fmt.Fprintf(&b, "%s%s\n", selfPrefix, hex.EncodeToString(self[:]))
 	return b.Bytes()
@@ -92,10 +95,14 @@ func ParseDigests(doc []byte) (*Digests, error) {
 	d := &Digests{sums: map[string][sha256.Size]byte{}}
 	for line := range bytes.Lines(lines) {
 		s := strings.TrimSuffix(string(line), "\n")
-		if ok, err := d.parseProof(s); ok || err != nil {
-			if err != nil {
-				return nil, err
-			}
+		ok, err := d.parseProof(s)
+		if !ok && err == nil {
+			ok, err = d.parseKept(s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			continue
 		}
 		s, escaped := strings.CutPrefix(s, `\`)
@@ -108,6 +115,9 @@ func ParseDigests(doc []byte) (*Digests, error) {
 			name = digestUnescape.Replace(name)
 		}
 		d.sums[name] = sum
+	}
+	if err := d.checkKept(); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -140,6 +150,7 @@ func differs(name string) error {
 func (d *Digests) Forget(name string) {
 	if d != nil {
 		delete(d.sums, name)
+		delete(d.kept, name)
 		d.sorted = nil
 	}
 }
@@ -150,6 +161,7 @@ func (d *Digests) ForgetPart(name string) {
 		return
 	}
 	maps.DeleteFunc(d.sums, func(file string, _ [sha256.Size]byte) bool { return strings.HasPrefix(file, name+"/") })
+	maps.DeleteFunc(d.kept, func(file string, _ []byte) bool { return strings.HasPrefix(file, name+"/") })
 	d.sorted = nil
 	delete(d.handlers, name)
 	delete(d.empty, name)

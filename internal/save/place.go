@@ -39,13 +39,22 @@ func (p Place) CheckOutside(ctx context.Context) error {
 	return err
 }
 
+// checkName refuses names that no checkpoint can have.
+func (p Place) checkName() error {
+	switch name := p.Base(); {
+	case found.IsTemporary(name):
+		return fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
+	case found.IsSession(name):
+		return fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
+	}
+	return nil
+}
+
 // Stat describes the file or directory at the place. ok is false if there is none. Stat
 // refuses names that no checkpoint can have.
 func (p Place) Stat(ctx context.Context) (info storage.Info, ok bool, err error) {
-	if name := p.Base(); found.IsTemporary(name) {
-		return info, false, fmt.Errorf("%w: %q looks like an unfinished directory", fault.ErrReservedName, name)
-	} else if found.IsSession(name) {
-		return info, false, fmt.Errorf("%w: %q is the name of a session of partial saves", fault.ErrReservedName, name)
+	if err := p.checkName(); err != nil {
+		return info, false, err
 	}
 	info, err = p.Store.Stat(ctx, p.Name)
 	if errors.Is(err, fs.ErrNotExist) {

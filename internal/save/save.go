@@ -213,6 +213,9 @@ func (p *Plan) write(ctx context.Context, stage storage.Files) error {
 			if err != nil {
 				return err
 			}
+			if p.Config.Group == nil && p.Store.Properties().NeedsMarker() { // else copies would be sent between processes
+				dir.KeepWith(p.Digests.Keep)
+			}
 			if _, isTree := item.Handler.(handler.TreeHandler); !isTree {
 				dir = dir.NoTree()
 			}

@@ -1,6 +1,7 @@
 package save
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
@@ -21,7 +23,7 @@ type whole struct {
 	Place
 	overwrite  bool
 	unfinished bool // only an unfinished checkpoint may be overwritten
-	marked     bool // commit by marker: each item has the mark too
+	marked     bool // each item has the mark of a commit by marker
 	inPlace    bool // write at the final place
 	rename     bool // an option asks for a rename
 	stage      storage.Stage
@@ -29,9 +31,10 @@ type whole struct {
 
 func newWhole(at Place, c *Config) *whole {
 	needs := at.needsMarker()
-	marked := c.Marker || needs
+	// Orbax's CheckpointManager looks for the marks of the items.
+	marked := c.Marker || needs && c.Step.Managed
 	// A damaged step stays until the new one is complete, where the store can do that.
-	inPlace := marked && (needs || !c.Step.ReplaceDamaged)
+	inPlace := needs || c.Marker && !c.Step.ReplaceDamaged
 	at.remains = c.Step.ReplaceDamaged || c.Step.ReplaceUnfinished
 	return &whole{
 		Place:      at,
@@ -52,8 +55,16 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 	case w.rename && can.NeedsMarker():
 		mode = fmt.Errorf("%w: the store of this path cannot rename, and a save to it is committed by commit_success.txt; leave Atomicity out", fault.ErrUnsupported)
 	}
-	return errors.Join(mode, w.CheckOutside(ctx), w.checkFree(ctx))
+	free := w.checkFree
+	if w.beginLooks() {
+		free = func(context.Context) error { return w.checkName() }
+	}
+	return errors.Join(mode, w.CheckOutside(ctx), free(ctx))
 }
+
+// beginLooks reports whether the save leaves it to Begin to find something at the path: in
+// a store where each look is a request. Begin looks in any case.
+func (w *whole) beginLooks() bool { return w.needsMarker() && !w.overwrite }
 
 // errNotInPlace returns the error of a save by marker that would replace a checkpoint. It
 // matches ErrExist, for callers that did not ask to overwrite anything.
@@ -136,6 +147,9 @@ func (w *whole) begin(ctx context.Context, o storage.BeginOptions) error {
 	if err == nil {
 		w.stage = stage
 	}
+	if errors.Is(err, fault.ErrExist) && w.beginLooks() {
+		err = cmp.Or(w.checkFree(ctx), err) // what is there
+	}
 	return err
 }
 
@@ -196,12 +210,18 @@ func (w *whole) Publish(ctx context.Context, p *Plan) error {
 }
 
 func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
-	if w.marked {
-		for _, item := range p.Items {
-			if err := p.WriteFile(ctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Name, item.Name))); err != nil {
-				return err
-			}
+	group, gctx := parallel.WithContext(ctx)
+	group.SetLimit(transfer.AtOnce(w.Store.Properties(), 16))
+	for _, item := range p.Items {
+		if !w.marked {
+			break
 		}
+		group.Go(func() error {
+			return p.WriteFile(gctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Name, item.Name)))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	return documents.Write(ctx, p.Engine, w.stage, &p.Meta, &p.Digests, layout.DigestFile, w.Name)
 }

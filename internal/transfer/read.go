@@ -192,10 +192,14 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, size sizes, buf []b
 	if r.Step != nil {
 		limit = size.step
 	}
-	off := r.Offset
+	off, rest := r.Offset, buf
 	for dst := r.Dst; len(dst) > 0; {
 		piece := dst[:min(len(dst), limit)]
-		if err := f.ReadAt(ctx, piece, off); err != nil {
+		pieces := [][]byte{piece}
+		if size.dear && len(piece) == len(dst) && len(rest) > 0 {
+			pieces, rest = append(pieces, rest), nil
+		}
+		if err := storage.ReadBuffers(ctx, f, off, pieces...); err != nil {
 			return r.fail(readError(r.File, err))
 		}
 		if r.Step != nil {
@@ -206,8 +210,8 @@ func (r *Read) direct(ctx context.Context, f storage.Reader, size sizes, buf []b
 		off += int64(len(piece))
 		dst = dst[len(piece):]
 	}
-	if len(buf) > 0 {
-		if err := f.ReadAt(ctx, buf, off); err != nil {
+	if len(rest) > 0 {
+		if err := f.ReadAt(ctx, rest, off); err != nil {
 			return r.fail(readError(r.File, err))
 		}
 	}

@@ -15,6 +15,7 @@ type sizes struct {
 	read    int   // the most bytes that one request asks for
 	step    int   // likewise where the bytes are looked at as they arrive
 	write   int   // the number of bytes of a write
+	dear    bool  // a request costs so much that none is made for a few bytes more
 	workers int   // requests at the same time; 0: see [workers]
 }
 
@@ -45,7 +46,7 @@ func (e *Engine) sizesOf(p storage.Properties) sizes {
 		write:   int(min(cmp.Or(p.WriteUnit, diskUnit), most)),
 		workers: p.Concurrency,
 	}
-	if p.ReadUnit > cheapRead {
+	if s.dear = p.ReadUnit > cheapRead; s.dear {
 		s.read, s.step = int(p.ReadUnit), int(p.ReadUnit)
 	}
 	return s
