@@ -79,14 +79,24 @@ func badURL(err error) error {
 	return fmt.Errorf("%w: not a URL: %w", fs.ErrInvalid, err)
 }
 
+// drivers are the packages that register the schemes of clouds.
+var drivers = map[string]string{
+	"gs":     "github.com/go-orbax/orbax/storage/cloud/gcs",
+	"s3":     "github.com/go-orbax/orbax/storage/cloud/s3",
+	"azblob": "github.com/go-orbax/orbax/storage/cloud/azure",
+}
+
 // unknownScheme returns the error for a path whose scheme is not registered.
 func unknownScheme(scheme string, registered []string) error {
 	known := "only paths on this machine"
 	if len(registered) > 0 {
 		known = "paths on this machine and those that begin with " + strings.Join(registered, "://, ") + "://"
 	}
-	return fmt.Errorf("%w: no store for %s:// paths; this program reads %s (a Go program can give storage.Register(%q, …) a store; there is no package with one yet)",
-		fault.ErrUnsupported, scheme, known, scheme)
+	cure := fmt.Sprintf("a Go program can give storage.Register(%q, …) a store", scheme)
+	if driver := drivers[scheme]; driver != "" {
+		cure = "a Go program imports " + driver + " for them"
+	}
+	return fmt.Errorf("%w: no store for %s:// paths; this program reads %s (%s)", fault.ErrUnsupported, scheme, known, cure)
 }
 
 // fileOf returns the path of a URL of a file.

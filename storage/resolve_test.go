@@ -34,8 +34,10 @@ func TestResolveFileURL(t *testing.T) {
 }
 
 func TestUnknownScheme(t *testing.T) {
-	_, err := storage.Resolve(t.Context(), "gs://bucket/ckpt")
-	if !errors.Is(err, fault.ErrUnsupported) || !strings.Contains(err.Error(), "registered://") || !strings.Contains(err.Error(), `storage.Register("gs"`) {
-		t.Error(err)
+	for scheme, cure := range map[string]string{"hdfs": `storage.Register("hdfs"`, "gs": "imports github.com/go-orbax/orbax/storage/cloud/gcs"} {
+		_, err := storage.Resolve(t.Context(), scheme+"://bucket/ckpt")
+		if !errors.Is(err, fault.ErrUnsupported) || !strings.Contains(err.Error(), "registered://") || !strings.Contains(err.Error(), cure) {
+			t.Error(err)
+		}
 	}
 }
