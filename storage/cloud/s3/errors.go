@@ -30,12 +30,14 @@ func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return fmt.Errorf("%s %s: %w", op, key, cerr)
 	}
-	var api smithy.APIError
-	var response *smithyhttp.ResponseError
-	switch {
-	case errors.As(err, &api) || errors.As(err, &response):
-		return b.answer(op, key, answerOf(err))
-	case strings.Contains(err.Error(), "get identity: "):
+	var sent *smithyhttp.RequestSendError
+	if errors.As(err, &sent) {
+		return unreachable(op, key, err)
+	}
+	if a := answerOf(err); a.status != 0 || a.code != "" {
+		return b.answer(op, key, a)
+	}
+	if strings.Contains(err.Error(), "get identity: ") {
 		return noCredentials(op, key, err)
 	}
 	return unreachable(op, key, err)
@@ -189,7 +191,7 @@ func (b *bucket) byStatus(e *object.Error, a answer) {
 func (b *bucket) denied(e *object.Error) {
 	e.Err = fs.ErrPermission
 	who := "the credentials do not permit"
-	if aws.IsCredentialsProvider(b.client.Options().Credentials, aws.AnonymousCredentials{}) {
+	if c := b.client.Options().Credentials; c == nil || aws.IsCredentialsProvider(c, aws.AnonymousCredentials{}) {
 		who = "anonymous access does not permit"
 	}
 	text := fmt.Sprintf("%s %s on s3://%s", who, permissions[e.Op], b.name)
@@ -236,21 +238,24 @@ func unreachable(op, key string, err error) error {
 	var authority x509.UnknownAuthorityError
 	var record tls.RecordHeaderError
 	var network net.Error
+	var params smithy.InvalidParamsError
 	switch {
 	case errors.As(err, &dns):
 		e.Temporary = dns.Temporary() && !dns.IsNotFound
 		e.Message = "the address of the service is not known; check the name of the bucket, AWS_REGION and AWS_ENDPOINT_URL"
 	case errors.As(err, &certificate), errors.As(err, &authority):
 		e.Message = "the certificate of the service is not trusted; AWS_CA_BUNDLE names the file of another authority"
-	case errors.As(err, &record):
-		e.Message = "the service does not speak TLS; check AWS_ENDPOINT_URL"
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		e.Message, e.Err = "the service does not speak TLS; check AWS_ENDPOINT_URL", nil
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		e.Temporary = true
 		e.Message = "the connection failed"
-	default:
+	case errors.As(err, &params):
+	default: // its text may have what the service has sent
 		var sent *smithyhttp.RequestSendError
-		e.Temporary = errors.As(err, &sent) || inURL != nil
-		e.Err = errors.New(oneLine(fault.Redacted(innermost(err).Error())))
+		var answer *smithy.DeserializationError
+		e.Temporary, e.Err = inURL != nil || errors.As(err, &sent) || errors.As(err, &answer), nil
+		e.Message = fmt.Sprintf("the service sends no answer that can be read (%T); check AWS_ENDPOINT_URL", innermost(err))
 	}
 	return e
 }
