@@ -35,13 +35,18 @@ const (
 // A save by CommitFile that is killed leaves an unfinished checkpoint at its path, or an
 // empty directory. After any other failure nothing is left, as with [AtomicRename].
 //
-// With CommitFile, [Overwrite] replaces only an unfinished checkpoint or an empty
+// With CommitFile, [Overwrite] on a disk replaces only an unfinished checkpoint or an empty
 // directory. A complete or damaged checkpoint is refused with [ErrUnsupported], because
 // it could not stay until the new one is complete: [Delete] it first, or save by
 // AtomicRename. There is one exception: a damaged step of a run that
 // training.Checkpointer.Resume has passed over. To replace it, a Checkpointer writes the
 // files of CommitFile under a temporary name and renames them, so the damaged step stays
-// until then. In a store that cannot rename it removes the damaged step first.
+// until then.
+//
+// In a store that cannot rename, Overwrite replaces any checkpoint. The old one stays
+// readable until everything of the new one is there but the documents whose names both
+// have. For the moment in which these are exchanged the path is incomplete. If the process
+// dies in it, the next save to the path, or Repair, finishes the exchange.
 //
 // A partial save refuses CommitFile with [ErrUsage]. A store that cannot write a
 // directory at its path refuses it with [ErrUnsupported], and a store that cannot rename

@@ -36,18 +36,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/go-orbax/orbax/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	status := cli.Run(ctx, os.Args[1:], cli.Config{Out: os.Stdout, Err: os.Stderr})
-	stop()
-	os.Exit(status)
-}
+func main() { os.Exit(cli.Main()) }
