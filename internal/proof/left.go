@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/go-orbax/orbax/storage"
 )
@@ -21,7 +22,9 @@ func RemoveLeft(ctx context.Context, at storage.Location) error {
 		if err == nil {
 			err = errors.Join(edit.RemoveAll(ctx, Temporary(at.Store)), edit.Close())
 		}
-		errs = append(errs, err)
+		if !errors.Is(err, fs.ErrNotExist) { // another process was faster
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -17,12 +20,18 @@ import (
 type files struct {
 	s      *Store
 	dir    string
+	entry  string            // of the claimed directory, if that is not dir
+	temp   string            // the directory of what has to wait until the commit
 	id     string            // of the writer who owns the stage
-	writer string            // id and a part of its own, by which it recognises its objects
+	writer string            // id and a part of its own, with which the Writer of its objects begins
 	keep   map[string]string // what was in the directory before: versions by key; nil: nothing
 	marker string
 	lost   context.Context                 // ends when the stage is lost
 	check  func(ctx context.Context) error // reports a stage that is lost
+	// settle is called when an object has been made.
+	settle  func(ctx context.Context, key, writer string) error
+	count   atomic.Int64
+	orphans atomic.Bool // an upload may have begun whose answer is missing
 
 	mu    sync.Mutex
 	names map[string]bool // true for files, false for directories
@@ -33,23 +42,36 @@ type files struct {
 	ended       error // why nothing can be written any more
 }
 
-func (f *files) init() {
-	f.names, f.open = map[string]bool{".": false}, map[*writer]bool{}
-	var own = newWriter()
-	f.writer = f.id + own[:8]
+func newFiles(s *Store, claimed, entry, id, marker string) *files {
+	return &files{
+		s: s, dir: path.Join(claimed, entry), entry: entry, temp: tempKey(claimed, id), id: id, writer: id + newWriter()[:8], marker: marker,
+		names: map[string]bool{".": false}, open: map[*writer]bool{},
+	}
+}
+
+// newWriter returns the Writer of one object.
+func (f *files) newWriter() string {
+	return f.writer + "x" + strconv.FormatInt(f.count.Add(1), 36)
 }
 
 // Properties returns the properties of the store.
 func (f *files) Properties() storage.Properties { return f.s.Properties() }
 
-// keyFor returns the key of a new file. If its final key is taken by the old directory, it
-// waits in the temporary one.
+// keyFor returns the key of a new file. The marker waits in the temporary directory, and so
+// does every file of a directory that is replaced: there it could be taken for a file of the
+// old one. Only a file with a random name is found by no name but that in another file.
 func (f *files) keyFor(name string) string {
 	key := below(f.dir) + name
-	if _, taken := f.keep[key]; taken || name == f.marker {
-		return tempKey(f.dir, f.id) + "/" + name
+	if _, taken := f.keep[key]; taken || name == f.marker || f.keep != nil && !isRandom(name) {
+		return f.temp + "/" + name
 	}
 	return key
+}
+
+// isRandom reports whether a file has a name of at least 32 hexadecimal digits.
+func isRandom(name string) bool {
+	base := path.Base(name)
+	return len(base) >= 32 && isHex(base)
 }
 
 // begin checks that something new with the name can be made.
@@ -119,6 +141,9 @@ func (f *files) Create(ctx context.Context, name string, _ int64) (storage.Write
 	return w, nil
 }
 
+// copyTime is how long the service may take to copy a file of unknown size.
+const copyTime = 5 * time.Minute
+
 // Link lets the service copy a file.
 func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
 	if err := f.begin(ctx, name); err != nil {
@@ -130,12 +155,20 @@ func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptio
 	if err := f.enter(name, true); err != nil {
 		return err
 	}
-	err := f.s.try(ctx, func(ctx context.Context) error {
-		_, err := f.s.bucket.Copy(ctx, Ref{Key: keyOf(from)}, f.keyFor(name), PutOptions{IfAbsent: true, Writer: f.writer})
+	ctx, end := during(ctx, f.lost)
+	defer end()
+	key, writer := f.keyFor(name), f.newWriter()
+	err := f.s.perform(ctx, effort{limit: copyTime}, func(ctx context.Context) error {
+		_, err := f.s.bucket.Copy(ctx, Ref{Key: keyOf(from)}, key, PutOptions{IfAbsent: true, Writer: writer})
 		return err
 	})
 	if errors.Is(err, ErrPrecondition) {
-		_, err = f.taken(ctx, f.keyFor(name))
+		_, err = f.taken(ctx, key, writer)
+	}
+	if err == nil {
+		err = f.settle(ctx, key, writer)
+	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+		err = errors.Join(err, f.s.discard(key, writer)) // the name is free again
 	}
 	if err != nil {
 		f.mu.Lock()
@@ -147,10 +180,10 @@ func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptio
 }
 
 // taken is called when an object that was to be made exists. It returns "" if the object
-// is the one that this files has made, although the answer was lost. If a writer has made
-// it that has lost its claim, it returns the version that may be replaced. Otherwise it
+// has this Writer: then it was made, although the answer was lost. If a writer has made
+// it that has lost its claim, taken returns the version that may be replaced. Otherwise it
 // fails with ErrExist.
-func (f *files) taken(ctx context.Context, key string) (replace string, err error) {
+func (f *files) taken(ctx context.Context, key, writer string) (replace string, err error) {
 	var info Info
 	err = f.s.try(ctx, func(ctx context.Context) (err error) {
 		info, err = f.s.bucket.Stat(ctx, key)
@@ -159,7 +192,7 @@ func (f *files) taken(ctx context.Context, key string) (replace string, err erro
 	switch {
 	case err != nil:
 		return "", err
-	case info.Writer == f.writer:
+	case info.Writer == writer:
 		return "", nil
 	case info.Writer == "" || strings.HasPrefix(info.Writer, f.id):
 		return "", fmt.Errorf("%s: %w", key, fault.ErrExist)
@@ -214,7 +247,7 @@ func (f *files) end(reason error) (first bool, err error) {
 	return true, nil
 }
 
-// abortOpen aborts the uploads of the writers that are still open.
+// abortOpen ends the writers that are still open, and aborts their uploads.
 func (f *files) abortOpen(ctx context.Context) {
 	f.mu.Lock()
 	var open []*writer
@@ -223,7 +256,7 @@ func (f *files) abortOpen(ctx context.Context) {
 	}
 	f.mu.Unlock()
 	for _, w := range open {
-		w.abort(ctx)
+		w.quit(ctx, f.ended)
 	}
 }
 
@@ -248,7 +281,7 @@ func (f *files) putDirs(ctx context.Context) error {
 	for _, dir := range f.emptyDirs() {
 		key := f.keyFor(dir + "/")
 		err := f.s.try(ctx, func(ctx context.Context) error {
-			_, err := f.s.bucket.Put(ctx, key, nil, PutOptions{Writer: f.writer})
+			_, err := f.s.bucket.Put(ctx, key, nil, PutOptions{Writer: f.newWriter()})
 			return err
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -15,7 +16,8 @@ import (
 
 // ticket is the contents of a stage's ticket.
 type ticket struct {
-	Dir    string `json:"dir"`
+	Dir    string `json:"dir"`             // that is claimed
+	Entry  string `json:"entry,omitempty"` // that is written, if it is not Dir itself
 	Writer string `json:"writer"`
 	Marker string `json:"marker"`
 	// Replaces says that the directory was there before.
@@ -32,7 +34,7 @@ func parseTicket(text string) (t ticket, err error) {
 			err = json.Unmarshal(b, &t)
 		}
 	}
-	if !ok || err != nil || t.Dir == "" || keyOf(t.Dir) != t.Dir || len(t.Writer) != 16 || !fs.ValidPath(t.Marker) {
+	if !ok || err != nil || t.Dir == "" || keyOf(t.Dir) != t.Dir || !isWriter(t.Writer) || !isEntry(t.Marker) || t.Entry != "" && !isEntry(t.Entry) {
 		return ticket{}, fmt.Errorf("%w: this is no ticket of an object store", fault.ErrReservedName)
 	}
 	return t, nil
@@ -48,6 +50,9 @@ type joined struct {
 	*files
 	t    ticket
 	lose context.CancelCauseFunc
+
+	all  sync.Mutex
+	made map[string]string // the objects that were made: their Writers by key
 }
 
 // Join returns the [storage.Joined] that writes to a stage.
@@ -56,10 +61,15 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &joined{t: t, files: &files{s: s, dir: t.Dir, id: t.Writer, marker: t.Marker}}
+	j := &joined{t: t, files: newFiles(s, t.Dir, t.Entry, t.Writer, t.Marker), made: map[string]string{}}
 	j.lost, j.lose = context.WithCancelCause(context.Background())
 	j.check = j.confirm
-	j.init()
+	j.settle = func(_ context.Context, key, writer string) error {
+		j.all.Lock()
+		defer j.all.Unlock()
+		j.made[key] = writer
+		return nil
+	}
 	if err := j.confirm(ctx); err != nil {
 		j.lose(err)
 		return nil, err
@@ -67,7 +77,7 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 	if t.Replaces {
 		// What is there may belong to the directory that is replaced, or to other writers of
 		// the stage. The owner moves what takes its place from the temporary directory.
-		objects, _, err := s.all(ctx, t.Dir)
+		objects, _, err := s.all(ctx, j.dir)
 		if err != nil {
 			j.lose(err)
 			return nil, err
@@ -121,9 +131,14 @@ func (j *joined) Close(ctx context.Context) error {
 		err = j.confirm(ctx)
 	}
 	if err != nil {
-		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.s.o.Patience)
+		cctx, cancel := j.s.patient()
 		defer cancel()
 		j.abortOpen(cctx)
+		if j.lost.Err() != nil { // whoever has ended the stage may have come before these
+			for key, writer := range j.made {
+				_ = j.s.discard(key, writer)
+			}
+		}
 	}
 	return err
 }
@@ -134,24 +149,23 @@ func (s *Store) Revoke(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	c := &claim{s: s, dir: t.Dir, key: claimKey(t.Dir)}
-	c.rec = record{Writer: newWriter(), Owner: owner(), Lease: s.o.Lease}
+	c := s.newClaim(t.Dir)
 	for range 10 {
-		was, info, err := s.readClaim(ctx, c.key)
+		was, err := s.readClaim(ctx, t.Dir)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && was.Writer != t.Writer:
+		case errors.Is(err, fs.ErrNotExist), err == nil && !was.has(t.Writer):
 			return t.gone()
 		case err != nil:
 			return err
 		}
-		ended, err := c.takeOver(ctx, was, info.Version)
-		if errors.Is(err, ErrPrecondition) {
+		ended, err := c.takeOver(ctx, was)
+		if errors.Is(err, errElsewhere) {
 			continue // the owner has renewed its claim
 		}
 		if err != nil {
 			return err
 		}
-		if err := c.release(ctx); err != nil {
+		if err := c.giveUp(); err != nil {
 			return err
 		}
 		if ended {
@@ -160,4 +174,10 @@ func (s *Store) Revoke(ctx context.Context, text string) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w: its claim changes all the time", t.Dir, fault.ErrBusy)
+}
+
+// has reports whether a claim is that of a writer, or of one that has died while it was
+// recovering what that one had left.
+func (h *held) has(writer string) bool {
+	return h.Writer == writer || h.State == recovering && h.Undo.Writer == writer && h.left() <= 0
 }

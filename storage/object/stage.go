@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -16,8 +19,9 @@ import (
 // stage is a directory that is written in its place.
 type stage struct {
 	*files
-	claim *claim
-	old   Ref // the marker that was there; no Version: there was none
+	claim  *claim
+	old    Ref         // the marker that was there; no Version: there was none
+	shared atomic.Bool // the ticket was asked for, so that there may be uploads of others
 }
 
 // Begin begins to write a directory in its place. It needs a Marker. A directory that is
@@ -29,39 +33,58 @@ func (s *Store) Begin(ctx context.Context, dir string, o storage.BeginOptions) (
 	if dir = keyOf(dir); dir == "" {
 		return nil, fmt.Errorf("%w: the root of the store", fault.ErrReservedName)
 	}
-	if !fs.ValidPath(o.Marker) || strings.Contains(o.Marker, "/") {
+	if !isEntry(o.Marker) {
 		return nil, fmt.Errorf("%w: the marker %q", fault.ErrReservedName, o.Marker)
 	}
 	c, err := s.claim(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	g := &stage{claim: c, old: Ref{Key: below(dir) + o.Marker}, files: &files{s: s, dir: dir, id: c.rec.Writer, marker: o.Marker, lost: c.ctx, check: c.check}}
-	g.init()
-	if err := g.prepare(ctx, o.Replace); err != nil {
+	g, err := c.stage(ctx, o)
+	if err != nil {
 		return nil, errors.Join(err, c.giveUp())
 	}
 	return g, nil
 }
 
-// prepare looks at what is there, and records what the next writer has to undo if this one
+// stage looks at what is there, and records what the next writer has to undo if this one
 // dies.
-func (g *stage) prepare(ctx context.Context, look storage.Look) error {
-	c := g.claim
-	there, err := g.s.hasDir(ctx, g.dir, look != nil)
-	var objects []Info
-	if there {
-		objects, _, err = g.s.all(ctx, g.dir)
+func (c *claim) stage(ctx context.Context, o storage.BeginOptions) (*stage, error) {
+	entry := ""
+	if o.Into != nil {
+		if _, err := c.s.hasDir(ctx, c.dir, true); err != nil {
+			return nil, err
+		}
+		name, err := o.Into(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !isEntry(name) {
+			return nil, fmt.Errorf("%w: %q", fault.ErrReservedName, name)
+		}
+		entry = name
 	}
+	dir := path.Join(c.dir, entry)
+	g := &stage{claim: c, old: Ref{Key: below(dir) + o.Marker}}
+	g.files = newFiles(c.s, c.dir, entry, c.id, o.Marker)
+	g.lost, g.check, g.settle = c.ctx, c.check, c.settle
+	there, err := c.s.hasDir(ctx, dir, o.Replace != nil)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var objects []Info
+	var now time.Time
+	if there {
+		if objects, now, err = c.s.all(ctx, dir); err != nil {
+			return nil, err
+		}
 	}
 	if len(objects) > 0 {
-		if look == nil {
-			return fmt.Errorf("%s: %w", g.dir, fault.ErrExist)
+		if o.Replace == nil {
+			return nil, fmt.Errorf("%s: %w", dir, fault.ErrExist)
 		}
-		if err := allows(ctx, look, g.dir, objects); err != nil {
-			return err
+		if err := allows(ctx, o.Replace, dir, objects); err != nil {
+			return nil, err
 		}
 		g.keep = map[string]string{}
 		for _, o := range objects {
@@ -69,7 +92,11 @@ func (g *stage) prepare(ctx context.Context, look storage.Look) error {
 		}
 		g.old.Version = g.keep[g.old.Key]
 	}
-	return c.change(ctx, func(r *record) { r.State = writing })
+	if err := c.change(ctx, func(r *record) { r.State, r.Entry, r.Since = writing, entry, now }); err != nil {
+		return nil, err
+	}
+	c.kept = g.keep != nil
+	return g, nil
 }
 
 // hasDir reports whether there is a directory. It fails if a file has the name.
@@ -114,8 +141,13 @@ func (g *stage) Dir() string { return g.dir }
 
 // Ticket returns a line of text for Join and Revoke.
 func (g *stage) Ticket() string {
-	text, _ := json.Marshal(ticket{g.dir, g.id, g.marker, g.keep != nil})
+	g.shared.Store(true)
+	text, _ := json.Marshal(ticket{g.claim.dir, g.entry, g.id, g.marker, g.keep != nil})
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(text)
+}
+
+func (g *stage) errEnded() error {
+	return fmt.Errorf("%s: %w: the stage has ended", g.dir, fault.ErrNotExist)
 }
 
 // Commit makes the marker.
@@ -123,7 +155,7 @@ func (g *stage) Commit(ctx context.Context) error {
 	g.mu.Lock()
 	marked := g.names[g.marker]
 	g.mu.Unlock()
-	first, err := g.end(fmt.Errorf("%s: %w: the stage has ended", g.dir, fault.ErrNotExist))
+	first, err := g.end(g.errEnded())
 	if !first {
 		return err
 	}
@@ -136,26 +168,32 @@ func (g *stage) Commit(ctx context.Context) error {
 	if err == nil {
 		err = g.putDirs(ctx)
 	}
-	if err != nil {
-		return errors.Join(err, g.undo())
+	if err == nil && (g.orphans.Load() || g.shared.Load()) {
+		err = g.claim.abortUploads(ctx, below(g.dir))
 	}
-	ch, err := g.plan(ctx)
+	var ch *change
 	if err == nil {
-		err = g.claim.change(ctx, func(r *record) { r.State, r.Change = changing, ch })
+		ch, err = g.plan(ctx)
 	}
 	if err != nil {
 		return errors.Join(err, g.undo())
+	}
+	if err := g.claim.record(ctx, ch); err != nil {
+		undone := g.undo()
+		if undone == nil && g.finishedByOther(context.WithoutCancel(ctx), ch) {
+			return nil // it was recorded, although the answer is missing
+		}
+		return errors.Join(err, undone)
 	}
 	// From here on the change is made: by this process, or by the next one.
-	ctx = context.WithoutCancel(ctx)
-	if err := g.claim.finish(ctx, ch, false); err != nil {
+	if err := g.claim.finish(context.WithoutCancel(ctx), ch); err != nil {
 		g.claim.abandon()
-		if !g.finishedByOther(ctx, ch) {
-			return fmt.Errorf("%s: it is incomplete; the next save, repair or gc finishes it: %w", g.dir, err)
+		if g.finishedByOther(context.WithoutCancel(ctx), ch) {
+			return nil
 		}
-		return nil
+		return fmt.Errorf("%s: it is incomplete; the next save, repair or gc finishes it: %w", g.dir, err)
 	}
-	if err := g.giveUp(ch.From); err != nil {
+	if err := g.claim.giveUp(ch.From); err != nil {
 		return fmt.Errorf("%s: %w; what it needed for the save is left until its claim ends: %w", g.dir, fault.ErrInPlace, err)
 	}
 	return nil
@@ -167,7 +205,7 @@ func (g *stage) plan(ctx context.Context) (*change, error) {
 	if g.keep == nil {
 		return ch, nil
 	}
-	temp := tempKey(g.dir, g.id)
+	temp := tempKey(g.claim.dir, g.id)
 	staged, _, err := g.s.all(ctx, temp)
 	if err != nil {
 		return nil, err
@@ -177,7 +215,7 @@ func (g *stage) plan(ctx context.Context) (*change, error) {
 		if o.Key != ch.From.Key {
 			to := g.dir + strings.TrimPrefix(o.Key, temp)
 			written[to] = true
-			ch.Copies = append(ch.Copies, copied{Ref{o.Key, o.Version}, to})
+			ch.Copies = append(ch.Copies, copied{Ref{o.Key, o.Version}, to, g.keep[to], o.Size})
 		}
 	}
 	for key, version := range g.keep {
@@ -195,8 +233,8 @@ func (g *stage) finishedByOther(ctx context.Context, ch *change) bool {
 	defer cancel()
 	for {
 		goesOn := false
-		if now, _, err := g.s.readClaim(ctx, g.claim.key); err == nil {
-			goesOn = now.Undo != nil && now.Undo.Writer == g.id
+		if now, err := g.s.readClaim(ctx, g.claim.dir); err == nil {
+			goesOn = now.Undo != nil && now.Undo.Writer == g.id && now.Undo.State == changing
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
@@ -212,7 +250,7 @@ func (g *stage) finishedByOther(ctx context.Context, ch *change) bool {
 
 // Abort removes everything that was written.
 func (g *stage) Abort() error {
-	if first, _ := g.end(fmt.Errorf("%s: %w: the stage has ended", g.dir, fault.ErrNotExist)); !first {
+	if first, _ := g.end(g.errEnded()); !first {
 		return nil
 	}
 	return g.undo()
@@ -221,33 +259,56 @@ func (g *stage) Abort() error {
 // undo removes everything that was written, unless the claim is lost: then its next holder
 // does that.
 func (g *stage) undo() error {
-	ctx, cancel := g.claim.patient()
+	ctx, cancel := g.s.patient()
 	defer cancel()
 	g.abortOpen(ctx)
 	c := g.claim
-	if err := c.change(ctx, func(r *record) { r.State, r.Change = writing, nil }); err != nil {
-		c.abandon()
-		if errors.Is(err, fault.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
+	var was record
+	err := c.change(ctx, func(r *record) {
+		r.State, r.Change = writing, nil
+		was = *r
+	})
+	if err == nil {
+		err = c.removeNew(ctx, was)
 	}
-	if err := c.removeNew(ctx, g.id); err != nil {
-		c.abandon()
-		return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
+	if err == nil {
+		err = c.sweep(ctx)
 	}
-	return g.giveUp()
+	switch {
+	case err == nil:
+		return c.release(ctx)
+	case errors.Is(err, fault.ErrNotExist) && c.ctx.Err() != nil:
+		c.abandon()
+		return nil
+	}
+	c.abandon()
+	return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
 }
 
-// giveUp removes what is in the temporary directory, and the claim.
-func (g *stage) giveUp(refs ...Ref) error {
-	if g.keep != nil || len(refs) == 0 {
-		ctx, cancel := g.claim.patient()
-		defer cancel()
-		if err := g.claim.sweep(ctx, g.id); err != nil {
-			g.claim.abandon()
-			return err
-		}
+// settle is called when an object has been made. If the claim was lost meanwhile, its next
+// holder may not have seen the object, and settle removes it.
+func (c *claim) settle(ctx context.Context, key, writer string) error {
+	err := c.check(ctx)
+	if err != nil && c.ctx.Err() != nil {
+		return errors.Join(err, c.s.discard(key, writer))
 	}
-	return g.claim.giveUp(refs...)
+	return err
+}
+
+// discard removes an object if a writer has made it.
+func (s *Store) discard(key, writer string) error {
+	ctx, cancel := s.patient()
+	defer cancel()
+	var info Info
+	err := s.try(ctx, func(ctx context.Context) (err error) {
+		info, err = s.bucket.Stat(ctx, key)
+		return err
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && info.Writer != writer:
+		return nil
+	case err != nil:
+		return err
+	}
+	return s.remove(ctx, []Ref{{key, info.Version}})
 }

@@ -219,10 +219,6 @@ func (s *Store) remove(ctx context.Context, refs []Ref) error {
 	return s.try(ctx, func(ctx context.Context) error { return s.bucket.Delete(ctx, refs) })
 }
 
-// Left returns the claim of a writer of dir that has died, if there is one. The next
-// writer of dir removes what it has left, and so does an [storage.Edit].
-func (s *Store) Left(ctx context.Context, dir string) ([]string, error) { return nil, ctx.Err() }
-
 // Locks returns true: a claim that is not renewed is that of a dead writer.
 func (s *Store) Locks(ctx context.Context, dir string) bool { return true }
 

@@ -20,8 +20,9 @@ const (
 
 // effort describes a request to [Store.perform].
 type effort struct {
-	bytes  int64 // that it moves
-	urgent bool  // it does not wait for others
+	bytes  int64         // that it moves
+	urgent bool          // it does not wait for others
+	limit  time.Duration // the least time for it, if the service moves the bytes
 }
 
 // try performs a request that moves few bytes; see [Store.perform].
@@ -33,7 +34,7 @@ func (s *Store) try(ctx context.Context, request func(ctx context.Context) error
 // Options.Patience. Between the attempts it waits longer and longer. A request may have
 // succeeded although its attempt fails, because the answer was lost.
 func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.Context) error) error {
-	limit := answerTime + time.Duration(e.bytes/leastRate)*time.Second
+	limit := max(e.limit, answerTime+time.Duration(e.bytes/leastRate)*time.Second)
 	start := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		err := s.attempt(ctx, limit, e.urgent, request)
@@ -68,16 +69,20 @@ func (s *Store) attempt(ctx context.Context, limit time.Duration, urgent bool, r
 			return err
 		}
 	}
+	throttled := false
+	defer func() {
+		if !urgent {
+			s.gate.leave(throttled)
+		}
+	}()
 	actx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	err := request(actx)
 	if err != nil && actx.Err() != nil && ctx.Err() == nil {
 		err = &Error{Op: "request", Temporary: true, Message: fmt.Sprintf("no answer for %v", limit), Err: err}
 	}
-	cancel()
-	if !urgent {
-		var e *Error
-		s.gate.leave(errors.As(err, &e) && e.Throttled)
-	}
+	var e *Error
+	throttled = errors.As(err, &e) && e.Throttled
 	return err
 }
 

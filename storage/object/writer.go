@@ -21,6 +21,7 @@ import (
 type writer struct {
 	f         *files
 	name, key string
+	id        string          // the Writer of the object
 	ctx       context.Context // of the Create, which also ends when the stage is lost
 	release   context.CancelFunc
 
@@ -38,10 +39,8 @@ type writer struct {
 }
 
 func newFileWriter(ctx context.Context, f *files, name string) *writer {
-	w := &writer{f: f, name: name, key: f.keyFor(name)}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(f.lost, func() { cancel(context.Cause(f.lost)) })
-	w.ctx, w.release = ctx, func() { stop(); cancel(nil) }
+	w := &writer{f: f, name: name, key: f.keyFor(name), id: f.newWriter()}
+	w.ctx, w.release = during(ctx, f.lost)
 	return w
 }
 
@@ -143,16 +142,17 @@ func (w *writer) take(p piece) (ready piece, err error) {
 func (w *writer) send(ctx context.Context, p piece) error {
 	w.begin.Do(func() {
 		w.failed = w.f.s.try(w.ctx, func(ctx context.Context) (err error) {
-			w.upload, err = w.f.s.bucket.Upload(ctx, w.key, -1, PutOptions{IfAbsent: true, Writer: w.f.writer})
+			w.upload, err = w.f.s.bucket.Upload(ctx, w.key, -1, PutOptions{IfAbsent: true, Writer: w.id})
+			if err != nil {
+				w.f.orphans.Store(true)
+			}
 			return err
 		})
 	})
 	err := w.failed
 	// The context of the call ends the request, and so does the loss of the stage.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })
-	defer stop()
+	ctx, end := during(ctx, w.ctx)
+	defer end()
 	defer p.free()
 	for rest := p; err == nil && rest.end > rest.off; {
 		at := rest.off
@@ -196,69 +196,93 @@ func (w *writer) Close() error {
 	return err
 }
 
+// quit ends the writing with err for later calls.
+func (w *writer) quit(ctx context.Context, err error) {
+	w.mu.Lock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.mu.Unlock()
+	w.release()
+	w.abort(ctx)
+}
+
 // publish makes the object of all that was written.
 func (w *writer) publish(ctx context.Context) error {
 	if err := w.f.check(ctx); err != nil {
 		return err
 	}
 	w.fillHoles()
-	if len(w.parts) == 0 {
-		return w.put(ctx)
+	if err := w.make(ctx); err != nil {
+		return err
 	}
-	for _, p := range w.waits { // nothing is between them and the parts
-		if err := w.send(ctx, p); err != nil {
+	return w.f.settle(ctx, w.key, w.id)
+}
+
+// make makes the object, in the place of that of a writer that has lost its claim if there
+// is one.
+func (w *writer) make(ctx context.Context) error {
+	request, whole := w.put, true
+	if len(w.parts) > 0 || w.f.s.partLength(0, w.size) < w.size {
+		for _, p := range w.waits { // nothing is between them and the parts
+			if err := w.send(ctx, p); err != nil {
+				return err
+			}
+		}
+		w.waits = nil
+		request, whole = w.complete, false
+	}
+	defer func() {
+		for _, p := range w.waits {
+			p.free()
+		}
+	}()
+	o := PutOptions{IfAbsent: true, Writer: w.id}
+	for range 10 {
+		lost, err := request(ctx, o)
+		if err == nil || !lost && !errors.Is(err, ErrPrecondition) {
 			return err
 		}
+		version, terr := w.f.taken(ctx, w.key, w.id)
+		switch {
+		case terr != nil:
+			return errors.Join(terr, err)
+		case version == "":
+			return nil
+		case !whole: // the upload demands that there is no such object
+			if err := w.f.s.remove(ctx, []Ref{{w.key, version}}); err != nil {
+				return err
+			}
+		default:
+			o.IfAbsent, o.IfVersion = false, version
+		}
 	}
-	w.waits = nil
-	lost := false // an answer
-	err := w.f.s.try(ctx, func(ctx context.Context) error {
-		_, err := w.upload.Complete(ctx)
-		lost = lost || isTemporary(err)
-		return err
-	})
-	if err == nil || !lost && !errors.Is(err, ErrPrecondition) {
-		return err
+	return fmt.Errorf("%s: %w: other writers make it all the time", w.key, fault.ErrBusy)
+}
+
+// put makes the object by one request. lost reports that an answer is missing.
+func (w *writer) put(ctx context.Context, o PutOptions) (lost bool, err error) {
+	var body [][]byte
+	for _, p := range w.waits {
+		body = append(body, p.bufs...)
 	}
-	replace, terr := w.f.taken(ctx, w.key)
-	switch {
-	case terr != nil:
-		return errors.Join(terr, err)
-	case replace == "":
-		return nil
-	}
-	// The parts belong to an upload that demands that there is no such object.
-	if rerr := w.f.s.remove(ctx, []Ref{{w.key, replace}}); rerr != nil {
-		return errors.Join(err, rerr)
-	}
-	return w.f.s.try(ctx, func(ctx context.Context) error {
-		_, err := w.upload.Complete(ctx)
+	return false, w.f.s.perform(ctx, effort{bytes: w.size}, func(ctx context.Context) error {
+		info, err := w.f.s.bucket.Put(ctx, w.key, body, o)
+		w.version = info.Version
 		return err
 	})
 }
 
-// put makes the object by one request.
-func (w *writer) put(ctx context.Context) error {
-	var body [][]byte
-	for _, p := range w.waits {
-		body = append(body, p.bufs...)
-		defer p.free()
-	}
-	o := PutOptions{IfAbsent: true, Writer: w.f.writer}
-	for {
-		err := w.f.s.perform(ctx, effort{bytes: w.size}, func(ctx context.Context) error {
-			info, err := w.f.s.bucket.Put(ctx, w.key, body, o)
-			w.version = info.Version
-			return err
-		})
-		if !errors.Is(err, ErrPrecondition) {
-			return err
-		}
-		if o.IfVersion, err = w.f.taken(ctx, w.key); err != nil || o.IfVersion == "" {
-			return err
-		}
-		o.IfAbsent = false
-	}
+// complete makes the object of the parts. lost reports that an answer is missing: then the
+// next one may be any error.
+func (w *writer) complete(ctx context.Context, _ PutOptions) (lost bool, err error) {
+	err = w.f.s.try(ctx, func(ctx context.Context) error {
+		info, err := w.upload.Complete(ctx)
+		w.version = info.Version
+		lost = lost || isTemporary(err)
+		return err
+	})
+	return lost, err
 }
 
 // fillHoles adds zeros where nothing was written.
