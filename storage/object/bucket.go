@@ -10,8 +10,9 @@ import (
 // [github.com/go-orbax/orbax/storage/object/buckettest] tests it.
 //
 // A call makes as few requests as the service allows, and does not try again: [Store] does
-// that. Errors are described at [Error]. Several goroutines may use a Bucket at the same
-// time.
+// that. Errors are described at [Error]. A write to a key that the service would change, or
+// cannot have, is an error that matches orbax.ErrReservedName. Several goroutines may use a
+// Bucket at the same time.
 type Bucket interface {
 	// Limits returns the limits and wishes of the service, which never change.
 	Limits() Limits
@@ -106,9 +107,9 @@ type PutOptions struct {
 	IfAbsent bool
 	// IfVersion, if not "", demands that the object with the key has this version.
 	IfVersion string
-	// Writer is recorded with the object, as user metadata "orbax-writer": letters and
-	// digits. It identifies who has written it. Copy records that of the source if Writer
-	// is "".
+	// Writer is recorded with the object, in its user metadata, under a name that the
+	// service allows: letters and digits. It identifies who has written the object. Copy
+	// records that of the source if Writer is "".
 	Writer string
 }
 

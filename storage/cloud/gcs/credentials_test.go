@@ -125,7 +125,7 @@ func TestServiceAccount(t *testing.T) {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Header.Get("Authorization"))
 		w.WriteHeader(http.StatusBadRequest)
-		io.WriteString(w, "you sent "+r.Header.Get("Authorization"))
+		io.WriteString(w, "you sent "+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	}))
 	defer service.Close()
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", serviceAccount(t, tokens.URL))

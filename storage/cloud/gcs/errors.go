@@ -52,13 +52,12 @@ func (b *bucketAPI) refusal(r request, status int, header http.Header, text []by
 		e.Temporary, e.Throttled = true, true
 	case status == http.StatusRequestTimeout || status/100 == 5 && status != http.StatusNotImplemented:
 		e.Temporary = true
+	case b.anonymous && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		e.Err = fs.ErrPermission
+		e.Message = join(e.Message, "the request had no credentials; "+logIn)
 	case status == http.StatusUnauthorized:
 		e.Err = fs.ErrPermission
-		if b.anonymous {
-			e.Message = join(e.Message, "the request had no credentials; "+logIn)
-		} else {
-			e.Message = join(e.Message, "the credentials have expired or are not valid; "+logIn)
-		}
+		e.Message = join(e.Message, "the credentials have expired or are not valid; "+logIn)
 	case status == http.StatusForbidden:
 		e.Err = fs.ErrPermission
 		e.Message = join(e.Message, fmt.Sprintf("the account needs the role %s on the bucket %s", roleFor(r.op), b.bucket))

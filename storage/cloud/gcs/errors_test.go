@@ -105,9 +105,10 @@ func TestErrors(t *testing.T) {
 			text: "Invalid Credentials; the credentials have expired or are not valid; run `gcloud auth application-default login`"},
 		{name: "anonymous", status: 401, reason: "required", code: "AuthenticationRequired", message: "Anonymous caller does not have storage.objects.get access.", anonymous: true, class: fs.ErrPermission,
 			text: "access; the request had no credentials; run `gcloud auth application-default login`"},
+		{name: "anonymous, as 403", status: 403, reason: "forbidden", code: "AccessDenied", message: "Access denied.", anonymous: true, class: fs.ErrPermission, text: "Access denied; the request had no credentials"},
 		{name: "no permission", status: 403, reason: "forbidden", code: "AccessDenied", message: "x@y.iam does not have storage.objects.get access.", class: fs.ErrPermission,
 			text: "x@y.iam does not have storage.objects.get access; the account needs the role roles/storage.object"},
-		{name: "secret", status: 400, reason: "invalid", code: "InvalidArgument", message: "Authorization: Bearer " + token + " in https://user:password1@host/?sig=" + token},
+		{name: "secret", status: 400, reason: "invalid", code: "InvalidArgument", message: "Authorization: Bearer " + token + " in https://user:password1@host/?sig=" + token + ", access_token=otherSECRET"},
 		{name: "html", status: 500, temporary: true},
 	} {
 		b := answering(t, c.anonymous, func(w http.ResponseWriter, r *http.Request) {

@@ -196,6 +196,12 @@ func TestPython(t *testing.T) {
 				t.Errorf("%s without commit_success.txt: got the error %v, want %v", name, err, orbax.ErrIncomplete)
 			}
 		}
+		if err := orbax.Delete(t.Context(), path); err != nil {
+			t.Errorf("Delete without commit_success.txt: %v", err)
+		}
+		if left := list(t, bucket, ""); len(left) > 0 {
+			t.Errorf("after Delete these are left: %q", left)
+		}
 	})
 
 	t.Run("loads", func(t *testing.T) {
@@ -209,6 +215,11 @@ func TestPython(t *testing.T) {
 		}
 		py.must(t, "save", map[string]any{"path": path, "step": 4, "overwrite": true})
 		goLoads(t, path, 4)
+		if err := orbax.Save(t.Context(), path, state(5), orbax.Overwrite()); err != nil {
+			t.Fatal(err)
+		}
+		goLoads(t, path, 5)
+		isState(t, "loaded after Go has replaced it", py.must(t, "load", map[string]any{"path": path}).Tree, 5)
 	})
 
 	t.Run("run", func(t *testing.T) {

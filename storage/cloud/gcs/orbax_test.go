@@ -1,11 +1,16 @@
 package gcs_test
 
 import (
+	"errors"
+	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // state returns a state with an array of several parts, small ones, and scalars.
@@ -17,6 +22,55 @@ func state(step int) map[string]any {
 	return map[string]any{
 		"params": map[string]any{"w": array.Of(w, 5<<10, 1<<10), "b": array.Of([]int64{1, 2, int64(step)})},
 		"step":   step, "name": "gs",
+	}
+}
+
+// A checkpoint in a bucket is saved, loaded, verified, overwritten and deleted.
+func TestCheckpoint(t *testing.T) {
+	path := emulate(t) + "/run/step 1"
+	ctx := t.Context()
+	if err := orbax.Save(ctx, path, state(1)); err != nil {
+		t.Fatal(err)
+	}
+	files := list(t, path, "")
+	for _, want := range []string{"commit_success.txt", "_CHECKPOINT_METADATA", "state/_METADATA", "state/manifest.ocdbt"} {
+		if !slices.Contains(files, want) {
+			t.Errorf("there is no %s among %q", want, files)
+		}
+	}
+	if slices.ContainsFunc(files, func(f string) bool { return strings.Contains(f, storage.TempMarker) }) {
+		t.Errorf("temporary files are left: %q", files)
+	}
+	check := func(step int) {
+		t.Helper()
+		if err := orbax.Verify(ctx, path); err != nil {
+			t.Error(err)
+		}
+		got, err := orbax.Load(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := orbaxtest.Difference(got, state(step)); d != "" {
+			t.Error(d)
+		}
+	}
+	check(1)
+	if err := orbax.Save(ctx, path, state(2)); !errors.Is(err, orbax.ErrExist) {
+		t.Errorf("another save: got the error %v, want %v", err, orbax.ErrExist)
+	}
+	check(1)
+	if err := orbax.Save(ctx, path, state(3), orbax.Overwrite()); err != nil {
+		t.Fatal(err)
+	}
+	check(3)
+	if err := orbax.Delete(ctx, path); err != nil {
+		t.Error(err)
+	}
+	if _, err := orbax.Load(ctx, path); !errors.Is(err, orbax.ErrNotExist) {
+		t.Errorf("after Delete: got the error %v, want %v", err, orbax.ErrNotExist)
+	}
+	if files := list(t, path[:strings.LastIndex(path, "/run")], ""); len(files) > 0 {
+		t.Errorf("after Delete these are left: %q", files)
 	}
 }
 
@@ -33,4 +87,26 @@ func TestMissingBucket(t *testing.T) {
 			t.Errorf("%s: got the error %v", name, err)
 		}
 	}
+}
+
+// list returns the files below a path, recursively. There are none if it does not exist.
+func list(t *testing.T, path, below string) (files []string) {
+	t.Helper()
+	at, err := storage.Resolve(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := at.Join(below).List(t.Context())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		name := strings.TrimPrefix(below+"/"+e.Name, "/")
+		if e.Dir {
+			files = append(files, list(t, path, name)...)
+		} else {
+			files = append(files, name)
+		}
+	}
+	return files
 }

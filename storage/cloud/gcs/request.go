@@ -129,14 +129,17 @@ const (
 
 // attributes are what a write records with an object.
 type attributes struct {
-	Name        string            `json:"name,omitempty"`
-	ContentType string            `json:"contentType"`
-	CRC32C      string            `json:"crc32c,omitempty"`
-	Metadata    map[string]string `json:"metadata,omitempty"`
+	Name         string            `json:"name,omitempty"`
+	ContentType  string            `json:"contentType"`
+	CacheControl string            `json:"cacheControl"`
+	CRC32C       string            `json:"crc32c,omitempty"`
+	Metadata     map[string]string `json:"metadata,omitempty"`
 }
 
 func attributesOf(o object.PutOptions) attributes {
-	a := attributes{ContentType: "application/octet-stream"}
+	// Without no-store the service may answer reads of a public object with an old version,
+	// for an hour.
+	a := attributes{ContentType: "application/octet-stream", CacheControl: "no-store"}
 	if o.Writer != "" {
 		a.Metadata = map[string]string{writerKey: o.Writer}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/storage/cloud/gcs"
+	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -179,6 +181,42 @@ func TestNoRange(t *testing.T) {
 		})
 		if n, _, err := b.Get(context.Background(), "key", "", [][]byte{p}, 4); err == nil || n != 0 {
 			t.Errorf("Get with the answer %v: %d bytes and the error %v, want an error", header, n, err)
+		}
+	}
+}
+
+// No object that is written is cached, however it is made: readers of a public bucket would
+// get an old one.
+func TestNotCached(t *testing.T) {
+	addr := servers.GCS.Shared(t)
+	b := newBucket(t, nil)
+	bucket := fmt.Sprintf("test-%d", made.Load())
+	if _, err := b.Put(t.Context(), "put", [][]byte{{1}}, object.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for to, o := range map[string]object.PutOptions{"copy": {}, "copy-writer": {Writer: "w"}} {
+		if _, err := b.Copy(t.Context(), object.Ref{Key: "put"}, to, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := b.Upload(t.Context(), "upload", 1, object.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Part(t.Context(), 1, 0, [][]byte{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Complete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys(t, b) {
+		answer, err := http.Get("http://" + addr + "/" + bucket + "/" + key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if got := answer.Header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s has the Cache-Control %q", key, got)
 		}
 	}
 }

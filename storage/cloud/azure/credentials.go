@@ -1,0 +1,233 @@
+package azure
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/go-orbax/orbax/internal/fault"
+)
+
+// environment is an account and its credentials, as the environment has them.
+type environment struct {
+	service string // address, without a slash at the end; "" if there is no account
+	account string
+	key     string
+	sas     string
+}
+
+// read reads the variables of the environment. A connection string has all, and so excludes
+// the others.
+func (e *environment) read() error {
+	if text := os.Getenv("AZURE_STORAGE_CONNECTION_STRING"); text != "" {
+		return e.parse(text)
+	}
+	e.account = os.Getenv("AZURE_STORAGE_ACCOUNT")
+	if e.account == "" {
+		return nil
+	}
+	if strings.ContainsFunc(e.account, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') }) {
+		return fmt.Errorf("%w: AZURE_STORAGE_ACCOUNT is no name of an account: it has lower-case letters and digits", fault.ErrUsage)
+	}
+	e.service = strings.TrimRight(os.Getenv("AZURE_STORAGE_SERVICE_ENDPOINT"), "/")
+	if e.service == "" {
+		e.service = "https://" + e.account + ".blob.core.windows.net"
+	}
+	e.key = os.Getenv("AZURE_STORAGE_KEY")
+	e.sas = strings.TrimPrefix(os.Getenv("AZURE_STORAGE_SAS_TOKEN"), "?")
+	return checkService("AZURE_STORAGE_SERVICE_ENDPOINT", e.service)
+}
+
+// parse reads a connection string.
+func (e *environment) parse(text string) error {
+	fields := map[string]string{}
+	for field := range strings.SplitSeq(text, ";") {
+		name, v, _ := strings.Cut(strings.TrimSpace(field), "=")
+		fields[strings.ToLower(name)] = v
+	}
+	e.account, e.key = fields["accountname"], fields["accountkey"]
+	e.sas = strings.TrimPrefix(fields["sharedaccesssignature"], "?")
+	e.service = strings.TrimRight(fields["blobendpoint"], "/")
+	if e.service == "" && e.account != "" {
+		e.service = cmp.Or(fields["defaultendpointsprotocol"], "https") + "://" + e.account + ".blob." + cmp.Or(fields["endpointsuffix"], "core.windows.net")
+	}
+	switch {
+	case fields["usedevelopmentstorage"] != "":
+		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING: UseDevelopmentStorage is not known here; give AccountName, AccountKey and BlobEndpoint of the emulator", fault.ErrUsage)
+	case e.service == "":
+		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has neither AccountName nor BlobEndpoint", fault.ErrUsage)
+	case e.key != "" && e.account == "":
+		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has an AccountKey and no AccountName", fault.ErrUsage)
+	}
+	if err := checkService("AZURE_STORAGE_CONNECTION_STRING", e.service); err != nil {
+		return err
+	}
+	if e.account == "" {
+		e.account = accountIn(e.service)
+	}
+	return nil
+}
+
+// accountIn returns the account of the address of a service.
+func accountIn(service string) string {
+	u, err := url.Parse(service)
+	if err != nil {
+		return ""
+	}
+	if account, ok := accountOf(u.Hostname()); ok {
+		return account
+	}
+	return strings.Trim(u.Path, "/")
+}
+
+// checkService returns an error if the address of a service is none. It does not quote it,
+// because it can have credentials.
+func checkService(variable, service string) error {
+	u, err := url.Parse(service)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%w: %s does not have the address of a service, such as https://ACCOUNT.blob.core.windows.net", fault.ErrUsage, variable)
+	}
+	return nil
+}
+
+// connect returns the client of a container. It takes the first credentials that there are:
+// a SAS token in the URL, the environment, an identity, none.
+func connect(ctx context.Context, p place, env environment) (*container.Client, error) {
+	address := p.service + "/" + url.PathEscape(p.container)
+	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
+		Retry:     policy.RetryOptions{MaxRetries: -1},
+		Transport: transport(),
+	}}
+	sas := p.sas
+	if sas == "" && env.key == "" {
+		sas = env.sas
+	}
+	switch {
+	case sas != "":
+		client, err := container.NewClientWithNoCredential(address+"?"+sas, options)
+		return client, unusable(err)
+	case env.key != "":
+		key, err := container.NewSharedKeyCredential(env.account, env.key)
+		if err != nil { // the error may quote the key
+			return nil, fmt.Errorf("%w: the key of the account %s is not base64; correct AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING", fault.ErrUsage, env.account)
+		}
+		client, err := container.NewClientWithSharedKeyCredential(address, key, options)
+		return client, unusable(err)
+	case strings.HasPrefix(p.service, "https:"):
+		identity, err := defaultIdentity.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if identity != nil {
+			client, err := container.NewClient(address, identity, options)
+			return client, unusable(err)
+		}
+	}
+	client, err := container.NewClientWithNoCredential(address, options)
+	return client, unusable(err)
+}
+
+// unusable returns the error of a client that cannot be made.
+func unusable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: no client for the container: %s", fault.ErrUsage, cleaned(err.Error(), ""))
+}
+
+// transport returns the HTTP client of all containers that are opened by their URLs. It does
+// not follow redirections: Azure sends none, and another host could learn a SAS token.
+var transport = sync.OnceValue(func() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 64
+	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+})
+
+// scope is what tokens for Azure Storage are asked for.
+const scope = "https://storage.azure.com/.default"
+
+// defaultIdentity is the identity of this process.
+var defaultIdentity identity
+
+// identity is the identity that package azidentity finds: of the environment, of the machine,
+// or of a program such as az. It keeps tokens, because some of those programs take a second.
+type identity struct {
+	mu     sync.Mutex
+	inner  azcore.TokenCredential
+	absent time.Time // when there was none
+	tokens map[string]azcore.AccessToken
+}
+
+// absentTime is how long it is not looked for an identity again, which takes seconds.
+const absentTime = time.Minute
+
+// get returns the identity, or nil if there is none.
+func (i *identity) get(ctx context.Context) (azcore.TokenCredential, error) {
+	i.mu.Lock()
+	recently := !i.absent.IsZero() && time.Since(i.absent) < absentTime
+	if i.inner == nil && !recently {
+		inner, err := azidentity.NewDefaultAzureCredential(nil)
+		if err != nil {
+			i.mu.Unlock()
+			return nil, fmt.Errorf("%w: the identity of the environment is not usable: %s", fault.ErrUsage, cleaned(err.Error(), ""))
+		}
+		i.inner = inner
+	}
+	i.mu.Unlock()
+	if recently {
+		return nil, nil
+	}
+	_, err := i.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, EnableCAE: true})
+	var failed *azidentity.AuthenticationFailedError
+	switch {
+	case err == nil || ctx.Err() == nil && errors.As(err, &failed):
+		return i, nil // requests report what has failed
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.inner, i.absent = nil, time.Now()
+	return nil, nil
+}
+
+// GetToken implements [azcore.TokenCredential].
+func (i *identity) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	id := fmt.Sprint(o.Scopes, o.TenantID, o.EnableCAE)
+	i.mu.Lock()
+	token, inner := i.tokens[id], i.inner
+	i.mu.Unlock()
+	if o.Claims == "" && token.Token != "" && time.Until(token.ExpiresOn) > 5*time.Minute {
+		return token, nil
+	}
+	if inner == nil {
+		return azcore.AccessToken{}, azidentity.NewCredentialUnavailableError("no identity was found")
+	}
+	token, err := inner.GetToken(ctx, o)
+	if err != nil {
+		return token, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.tokens == nil {
+		i.tokens = map[string]azcore.AccessToken{}
+	}
+	i.tokens[id] = token
+	return token, nil
+}

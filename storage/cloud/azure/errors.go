@@ -1,0 +1,294 @@
+package azure
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+
+	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+// These are the operations that errors name.
+const (
+	opGet    = "get"
+	opStat   = "stat"
+	opList   = "list"
+	opPut    = "put"
+	opUpload = "upload"
+	opCopy   = "copy"
+	opDelete = "delete"
+)
+
+// isOutside reports whether err is the answer to a range that begins at the end of a blob or
+// behind it.
+func isOutside(err error) bool { return bloberror.HasCode(err, bloberror.InvalidRange) }
+
+// failed returns the error of a request of the client. Texts of the client can have the
+// address of a request, with the signature of a SAS token, so they are not passed on.
+func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
+	e := &object.Error{Op: op, Key: key}
+	var answer *azcore.ResponseError
+	switch {
+	case ctx.Err() != nil:
+		e.Err = ctx.Err()
+	case errors.As(err, &answer):
+		b.refused(e, answer)
+	default:
+		b.broken(e, err)
+	}
+	return e
+}
+
+// refused describes the answer of the service.
+func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
+	e.Status, e.Code = r.StatusCode, b.clean(r.ErrorCode)
+	header := http.Header{}
+	if r.RawResponse != nil {
+		header = r.RawResponse.Header
+	}
+	code := bloberror.Code(e.Code)
+	switch code {
+	case bloberror.ConditionNotMet, bloberror.TargetConditionNotMet, bloberror.SourceConditionNotMet, bloberror.BlobAlreadyExists:
+		e.Err = object.ErrPrecondition
+		return
+	case bloberror.BlobNotFound:
+		e.Err = fs.ErrNotExist
+		return
+	case bloberror.CRC64Mismatch, bloberror.MD5Mismatch:
+		e.Temporary, e.Message = true, "the bytes were damaged on their way"
+		return
+	case bloberror.PendingCopyOperation:
+		e.Temporary, e.Message = true, "a copy to this object is not finished"
+		return
+	}
+	switch {
+	case code == "" && e.Status == http.StatusPreconditionFailed:
+		e.Err = object.ErrPrecondition
+		return
+	case code == "" && e.Status == http.StatusNotFound:
+		e.Err = fs.ErrNotExist
+		return
+	case e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable:
+		e.Temporary, e.Throttled = true, true
+	case e.Status == http.StatusRequestTimeout || e.Status/100 == 5 && e.Status != http.StatusNotImplemented && e.Status != http.StatusHTTPVersionNotSupported:
+		e.Temporary = true
+	}
+	if e.Temporary {
+		e.After = retryAfter(header)
+	}
+	if advice, class := b.advice(e, code, header); advice != "" {
+		e.Message, e.Err = advice, class
+		return
+	}
+	e.Message = b.clean(explained(r.RawResponse))
+	if id := header.Get("x-ms-request-id"); id != "" {
+		e.Message = strings.TrimSpace(e.Message + " (request " + b.clean(id) + ")")
+	}
+}
+
+// maxSkew is how far the clock of a caller may be from that of Azure.
+const maxSkew = 15 * time.Minute
+
+// roles says who may do what in a container.
+const roles = "an identity needs the role Storage Blob Data Reader on the container to load, and Storage Blob Data Contributor to save (a new role takes some minutes); a SAS token of the container needs the permissions rl or racwdl"
+
+// sources says where credentials come from.
+const sources = "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_CONNECTION_STRING, or run `az login`"
+
+// advice returns the text for an error whose cure is known, and the class of the error.
+func (b *bucket) advice(e *object.Error, code bloberror.Code, header http.Header) (text string, class error) {
+	switch code {
+	case bloberror.ContainerNotFound:
+		return fmt.Sprintf("there is no container %s in the account %s; make it with `az storage container create --account-name %s --name %s`, or correct its name in the path",
+			b.container, b.account, b.account, b.container), nil
+	case bloberror.ResourceNotFound: // the answer to requests without credentials
+		if e.Op != opList {
+			class = fs.ErrNotExist
+		}
+		return fmt.Sprintf("the container %s does not exist, or is not public, or there is no such object; to read a private container, %s", b.container, sources), class
+	case bloberror.ContainerBeingDeleted, bloberror.ContainerDisabled:
+		return fmt.Sprintf("the container %s is being deleted or is disabled; wait some minutes and make it again, or use another one", b.container), nil
+	case bloberror.AccountIsDisabled:
+		return fmt.Sprintf("the account %s is disabled", b.account), fs.ErrPermission
+	case bloberror.AuthenticationFailed:
+		if text := b.outdated(header); text != "" {
+			return text, fs.ErrPermission
+		}
+		return fmt.Sprintf("the key, the SAS token or the token of the identity is not valid for the account %s, or has been renewed since; correct AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or run `az login`", b.account), fs.ErrPermission
+	case bloberror.InvalidAuthenticationInfo:
+		return "the token of the identity has expired or is not valid; run `az login`, or renew the credentials of the identity", fs.ErrPermission
+	case bloberror.NoAuthenticationInformation, "PublicAccessNotPermitted":
+		return "the request had no credentials, and the container is not public; " + sources, fs.ErrPermission
+	case "KeyBasedAuthenticationNotPermitted":
+		return fmt.Sprintf("the account %s accepts no keys; unset AZURE_STORAGE_KEY and AZURE_STORAGE_CONNECTION_STRING, and run `az login`", b.account), fs.ErrPermission
+	case bloberror.AuthorizationPermissionMismatch, bloberror.InsufficientAccountPermissions, bloberror.AuthorizationResourceTypeMismatch,
+		bloberror.AuthorizationServiceMismatch:
+		return "the credentials do not allow this; " + roles, fs.ErrPermission
+	case bloberror.AuthorizationSourceIPMismatch, bloberror.AuthorizationProtocolMismatch:
+		return "the SAS token is not for the address or the protocol of this request; make one without these limits", fs.ErrPermission
+	case bloberror.AuthorizationFailure: // the emulator answers this to all credentials that it does not accept
+		if text := b.outdated(header); text != "" {
+			return text, fs.ErrPermission
+		}
+		return fmt.Sprintf("the credentials are missing, not valid or not enough, or the network rules of the account %s keep this computer out; %s", b.account, roles), fs.ErrPermission
+	case bloberror.BlobArchived, bloberror.BlobBeingRehydrated:
+		return "the object is in the archive tier; move it to another one with `az storage blob set-tier`, and wait until that is done", nil
+	case bloberror.BlobImmutableDueToPolicy:
+		return "a policy or a legal hold of the container forbids to change the object; remove it, or use another container", fs.ErrPermission
+	case bloberror.LeaseIDMissing, bloberror.LeaseIDMismatchWithBlobOperation:
+		return "another program holds a lease on the object; break it with `az storage blob lease break`", fs.ErrPermission
+	case bloberror.SnapshotsPresent:
+		return "the object has snapshots; delete them with `az storage blob delete --delete-snapshots only`", nil
+	case bloberror.InvalidBlockList:
+		return "parts of the object are gone: another writer has made an object with the same key, or a week has passed; save again", nil
+	case bloberror.InvalidBlobOrBlock, bloberror.InvalidBlockID:
+		return "another program has begun an upload to the same key and not finished it; use another path, or delete the object there", nil
+	}
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return "the credentials are missing or have expired; " + sources, fs.ErrPermission
+	case http.StatusForbidden:
+		return "the credentials do not allow this; " + roles, fs.ErrPermission
+	}
+	return "", nil
+}
+
+// outdated returns the text for a request that is refused because of its time, or "". header
+// is that of the answer, which has the time of the service.
+func (b *bucket) outdated(header http.Header) string {
+	now, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	start, end := b.sas.StartTime(), b.sas.ExpiryTime()
+	switch skew := time.Since(now).Round(time.Second); {
+	case skew.Abs() > maxSkew-time.Minute:
+		return fmt.Sprintf("the clock of this computer differs by %v from that of Azure, which accepts %v; set the clock", skew.Abs(), maxSkew)
+	case !end.IsZero() && now.After(end):
+		return fmt.Sprintf("the SAS token has expired at %s; make a new one", end.Format(time.RFC3339))
+	case !start.IsZero() && now.Before(start):
+		return fmt.Sprintf("the SAS token is valid from %s on; wait, or make a new one", start.Format(time.RFC3339))
+	}
+	return ""
+}
+
+// explained returns the text of the service in an answer: the first line of its message. The
+// lines and elements that follow repeat parts of the request.
+func explained(r *http.Response) string {
+	if r == nil {
+		return ""
+	}
+	text, err := runtime.Payload(r) // the client has it already
+	if err != nil {
+		return ""
+	}
+	var x struct{ Message string }
+	if xml.Unmarshal(text, &x) != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(x.Message, "\n")
+	return line
+}
+
+// maxMessage is the longest text of a service in an error.
+const maxMessage = 400
+
+// signatures matches what follows the names of secrets.
+var signatures = regexp.MustCompile(`(?i)\b((sig|AccountKey|SharedAccessSignature|client_secret|access_token|refresh_token|client_assertion|assertion)["']?\s*[:=]\s*|bearer |SharedKey )[^\s&;,<]+`)
+
+// clean returns a text of the outside for an error: one line, not long, and without
+// credentials.
+func (b *bucket) clean(text string) string { return cleaned(text, b.sas.Signature()) }
+
+// cleaned is clean without a bucket. secret, if not "", is a text to leave out.
+func cleaned(text, secret string) string {
+	if secret != "" {
+		text = strings.ReplaceAll(text, secret, "xxxxx")
+		text = strings.ReplaceAll(text, url.QueryEscape(secret), "xxxxx")
+	}
+	text = signatures.ReplaceAllString(fault.Redacted(text), "${1}xxxxx")
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxMessage {
+		cut := maxMessage
+		for !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + "…"
+	}
+	return text
+}
+
+// retryAfter returns how long the service wants the caller to wait.
+func retryAfter(header http.Header) time.Duration {
+	for _, name := range []string{"retry-after-ms", "x-ms-retry-after-ms"} {
+		if ms, err := strconv.Atoi(header.Get(name)); err == nil && ms > 0 && ms < 1<<30 {
+			return time.Duration(ms) * time.Millisecond
+		}
+	}
+	text := header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < 1<<20 {
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(0, at.Sub(now))
+}
+
+// broken describes a request that got no answer, or only a part of it.
+func (b *bucket) broken(e *object.Error, err error) {
+	var outer *url.Error
+	if errors.As(err, &outer) { // its text has the address of the request
+		err = outer.Err
+	}
+	var identity *azidentity.AuthenticationFailedError
+	var certificate *tls.CertificateVerificationError
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &identity):
+		e.Err = fs.ErrPermission
+		e.Message = "no token for the identity: " + b.clean(err.Error()) + "; " + sources
+		if r := identity.RawResponse; r != nil && (r.StatusCode/100 == 5 || r.StatusCode == http.StatusTooManyRequests) {
+			e.Temporary, e.Err = true, nil
+		}
+		return
+	case errors.As(err, &name) && name.IsNotFound:
+		e.Message = fmt.Sprintf("there is no account %s, or its address cannot be looked up", b.account)
+	case errors.As(err, &certificate):
+	case strings.Contains(err.Error(), "unsupported protocol scheme"):
+	default:
+		e.Temporary = true
+	}
+	e.Err = &quiet{b.clean(err.Error()), err}
+}
+
+// quiet is an error of the outside with a text without credentials.
+type quiet struct {
+	text string
+	err  error
+}
+
+func (q *quiet) Error() string { return q.text }
+func (q *quiet) Unwrap() error { return q.err }

@@ -1,0 +1,190 @@
+package azure_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/array"
+	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
+)
+
+// variables are the variables of the environment that this package reads, directly or not.
+var variables = []string{
+	"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SERVICE_ENDPOINT",
+	"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TOKEN_CREDENTIALS",
+}
+
+// setenv sets variables, and clears the others that this package reads.
+func setenv(t *testing.T, env map[string]string) {
+	t.Helper()
+	for _, name := range variables {
+		t.Setenv(name, env[name])
+	}
+}
+
+// state is a small state. Its kernel is larger than what a document holds.
+func state() map[string]any {
+	kernel := make([]float32, 3000)
+	for i := range kernel {
+		kernel[i] = float32(i) / 7
+	}
+	return map[string]any{"kernel": array.Of(kernel, 30, 100), "step": 7}
+}
+
+func isState(got any) bool {
+	m, ok := got.(map[string]any)
+	if !ok {
+		return false
+	}
+	kernel, ok := m["kernel"].(*array.Array)
+	if !ok {
+		return false
+	}
+	return bytes.Equal(kernel.Bytes(), state()["kernel"].(*array.Array).Bytes())
+}
+
+// Checkpoints are saved, loaded, verified and deleted at every form of a URL, with every
+// kind of credentials that the emulator has.
+func TestURLs(t *testing.T) {
+	service, client := newContainer(t, &container.CreateOptions{Access: to.Ptr(container.PublicAccessTypeContainer)})
+	name := nameOf(client)
+	token := sasOf(t, name, everything, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	account, key := servers.AzureAccount, servers.AzureKey
+	for what, c := range map[string]struct {
+		url string
+		env map[string]string
+	}{
+		"connection string":                  {"azblob://" + name, map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=http;AccountName=" + account + ";AccountKey=" + key + ";BlobEndpoint=" + service + ";"}},
+		"connection string with a SAS token": {"azblob://" + name, map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=" + service + "/;SharedAccessSignature=" + token}},
+		"key":                                {"azblob://" + name, map[string]string{"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_KEY": key, "AZURE_STORAGE_SERVICE_ENDPOINT": service}},
+		"SAS token":                          {"azblob://" + name, map[string]string{"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_SAS_TOKEN": "?" + token, "AZURE_STORAGE_SERVICE_ENDPOINT": service}},
+		"address":                            {service + "/" + name, map[string]string{"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_KEY": key}},
+		"address with a SAS token":           {service + "/" + name + "?" + token, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			setenv(t, c.env)
+			address, query, _ := strings.Cut(c.url, "?")
+			path := address + "/" + strings.ReplaceAll(what, " ", "%20") + "/step_7"
+			if query != "" {
+				path += "?" + query
+			}
+			ctx := t.Context()
+			if err := orbax.Save(ctx, path, state()); err != nil {
+				t.Fatal(err)
+			}
+			if err := orbax.Save(ctx, path, state()); !errors.Is(err, orbax.ErrExist) || strings.Contains(err.Error(), "sig=") && !strings.Contains(err.Error(), "sig=xxxxx") {
+				t.Errorf("a second Save: %v", err)
+			}
+			if err := orbax.Save(ctx, path, state(), orbax.Overwrite()); err != nil {
+				t.Error(err)
+			}
+			got, err := orbax.Load(ctx, path)
+			if err != nil || !isState(got) {
+				t.Errorf("got %v, %v", got, err)
+			}
+			if err := orbax.Verify(ctx, path); err != nil {
+				t.Error(err)
+			}
+			t.Run("anonymous", func(t *testing.T) {
+				setenv(t, nil)
+				public := service + "/" + name + "/" + strings.ReplaceAll(what, " ", "%20") + "/step_7"
+				if got, err := orbax.Load(ctx, public); err != nil || !isState(got) {
+					t.Errorf("got %v, %v", got, err)
+				}
+				if err := orbax.Save(ctx, public+"x", state()); !errors.Is(err, fs.ErrPermission) {
+					t.Errorf("Save without credentials: %v", err)
+				}
+			})
+			if err := orbax.Delete(ctx, path); err != nil {
+				t.Error(err)
+			}
+			if _, err := orbax.Load(ctx, path); !errors.Is(err, orbax.ErrNotExist) {
+				t.Errorf("after Delete: %v", err)
+			}
+			r, err := client.NewListBlobsFlatPager(nil).NextPage(ctx)
+			if err != nil || len(r.Segment.BlobItems) > 0 {
+				t.Errorf("%d objects are left, %v", len(r.Segment.BlobItems), err)
+			}
+		})
+	}
+}
+
+// A path that no store is for is an error that says what to write.
+func TestBadURLs(t *testing.T) {
+	const secret = "c2VjcmV0c2VjcmV0"
+	full := map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": secret}
+	for _, c := range []struct {
+		url   string
+		env   map[string]string
+		class error
+		want  string
+	}{
+		{"azblob://box/a", nil, orbax.ErrUsage, "set AZURE_STORAGE_ACCOUNT"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_ACCOUNT": "https://acc?sig=" + secret}, orbax.ErrUsage, "AZURE_STORAGE_ACCOUNT is no name"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_SERVICE_ENDPOINT": "https://acc?sig=" + secret}, orbax.ErrUsage, "AZURE_STORAGE_SERVICE_ENDPOINT"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "!" + secret}, orbax.ErrUsage, "not base64"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountKey=" + secret}, orbax.ErrUsage, "neither AccountName nor BlobEndpoint"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": secret}, orbax.ErrUsage, "neither AccountName nor BlobEndpoint"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=https://acc.blob.core.windows.net;AccountKey=" + secret}, orbax.ErrUsage, "no AccountName"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=:" + secret}, orbax.ErrUsage, "AZURE_STORAGE_CONNECTION_STRING"},
+		{"azblob://box/a", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true"}, orbax.ErrUsage, "UseDevelopmentStorage"},
+		{"azblob://BOX/a", full, orbax.ErrUsage, "no name of a container"},
+		{"azblob://x/a", full, orbax.ErrUsage, "no name of a container"},
+		{"azblob:///a", full, orbax.ErrUsage, "no name of a container"},
+		{"azblob://me:" + secret + "@box/a", full, fs.ErrInvalid, "no user"},
+		{"azblob://box/a?version=1", full, fs.ErrInvalid, "no SAS token"},
+		{"azblob://box/a#b", full, fs.ErrInvalid, "fragment"},
+		{"https://example.com/box/a?sig=" + secret, full, orbax.ErrUnsupported, "other web addresses cannot be read"},
+		{"https://acc.dfs.core.windows.net/box/a", full, orbax.ErrUnsupported, "https://ACCOUNT.blob.core.windows.net/container/path"},
+		{"https://blob.core.windows.net/box/a", full, orbax.ErrUnsupported, ""},
+		{"https://evil.com/.blob.core.windows.net/box/a", full, orbax.ErrUnsupported, ""},
+		{"http://acc.blob.core.windows.net/box/a", full, orbax.ErrUnsupported, ""},
+		{"http://10.0.0.1:10000/acc/box/a", full, orbax.ErrUnsupported, "127.0.0.1:10000"},
+		{"https://acc.blob.core.windows.net", full, orbax.ErrUsage, "no name of a container"},
+		{"http://127.0.0.1:10000/acc", full, orbax.ErrUsage, "no name of a container"},
+		{"https://u:" + secret + "@acc.blob.core.windows.net/box/a", full, fs.ErrInvalid, "no user"},
+	} {
+		setenv(t, c.env)
+		_, err := storage.Resolve(t.Context(), c.url)
+		if !errors.Is(err, c.class) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s with %v: got %v; want %v with %q", c.url, c.env, err, c.class, c.want)
+		}
+	}
+}
+
+// The name in the store is the path of the URL, without what leads out of the container.
+func TestNames(t *testing.T) {
+	setenv(t, map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "c2VjcmV0"})
+	for url, want := range map[string]string{
+		"azblob://box":                                ".",
+		"azblob://box/":                               ".",
+		"azblob://box/run/step_1":                     "run/step_1",
+		"azblob://box//run/../a%20b/":                 "a b",
+		"azblob://$web/a":                             "a",
+		"https://acc.blob.core.windows.net/box/run/1": "run/1",
+		"https://acc.z01.blob.storage.azure.net/box/run/1?sig=x": "run/1",
+		"HTTPS://ACC.blob.core.windows.net/box/run/1":            "",
+		"http://localhost:10000/acc/box/run/1":                   "run/1",
+		"http://[::1]:10000/acc/box":                             ".",
+	} {
+		l, err := storage.Resolve(t.Context(), url)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s is %q", url, l.Name)
+			}
+			continue
+		}
+		if err != nil || l.Name != want {
+			t.Errorf("%s is %q, %v; want %q", url, l.Name, err, want)
+		}
+	}
+}
