@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"github.com/go-orbax/orbax/internal/cli"
+	_ "github.com/go-orbax/orbax/storage/cloud/azure"
 	_ "github.com/go-orbax/orbax/storage/cloud/gcs"
 	_ "github.com/go-orbax/orbax/storage/cloud/s3"
 )
