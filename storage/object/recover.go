@@ -148,8 +148,9 @@ func (c *claim) resume(ctx context.Context, ch *change) error {
 	}
 	if ch.From.Key != "" {
 		info, err := c.stat(ctx, ch.Marker.Key)
+		// The new marker may have the bytes of the old one, and then its version.
 		switch {
-		case err == nil && info.Version != ch.Marker.Version:
+		case err == nil && (info.Version != ch.Marker.Version || strings.HasPrefix(info.Writer, ch.Writer)):
 			return nil // it is the new one, so that everything is done
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err

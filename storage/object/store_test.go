@@ -11,13 +11,17 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	for name, b := range map[string]*membucket.Bucket{"parts": {Small: true}, "whole": {}} {
+	for name, b := range map[string]*membucket.Bucket{"parts": {Small: true}, "whole": {}, "weak": {Small: true, Weak: true}} {
 		t.Run(name, func(t *testing.T) {
 			o := object.Options{Lease: 3 * time.Second}
 			if b.Small {
 				o.PartSize = 64
 			}
-			storetest.Run(t, func(t *testing.T) (storage.Store, string) { return object.New(b, o), t.Name() })
+			var options []storetest.Option
+			if b.Weak {
+				options = append(options, storetest.VersionOfBytes)
+			}
+			storetest.Run(t, func(t *testing.T) (storage.Store, string) { return object.New(b, o), t.Name() }, options...)
 		})
 	}
 }

@@ -10,13 +10,13 @@ import (
 
 func TestContract(t *testing.T) {
 	uploads := func(_ *testing.T, b object.Bucket) int { return b.(*membucket.Bucket).Uploads() }
-	for name, small := range map[string]bool{"limits of S3": false, "small parts": true} {
+	for name, kind := range map[string]func() *membucket.Bucket{
+		"limits of S3": membucket.New,
+		"small parts":  func() *membucket.Bucket { return &membucket.Bucket{Small: true} },
+		"weak":         func() *membucket.Bucket { return &membucket.Bucket{Small: true, Weak: true} },
+	} {
 		t.Run(name, func(t *testing.T) {
-			open := func(*testing.T) object.Bucket {
-				b := membucket.New()
-				b.Small = small
-				return b
-			}
+			open := func(*testing.T) object.Bucket { return kind() }
 			buckettest.Run(t, open, buckettest.Options{Uploads: uploads})
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -21,10 +22,13 @@ import (
 )
 
 // Bucket is an [object.Bucket] in memory. Its zero value is empty and ready for use. It
-// keeps all conditions that a service can check.
+// checks all conditions that a service can check.
 type Bucket struct {
 	// Small are limits for tests: parts of any size.
 	Small bool
+	// Weak makes the bucket promise no more than a service must: the version of an object
+	// is that of its bytes, as an ETag is, and a copy ignores the conditions of its target.
+	Weak bool
 
 	mu      sync.Mutex
 	objects map[string]stored
@@ -170,7 +174,11 @@ func (b *Bucket) put(ctx context.Context, op, key string, data []byte, o object.
 		b.objects = map[string]stored{}
 	}
 	b.last++
-	s := stored{data: data, version: strconv.FormatInt(b.last, 10), made: time.Now(), writer: o.Writer}
+	version := strconv.FormatInt(b.last, 10)
+	if b.Weak {
+		version = fmt.Sprintf("%x", sha256.Sum256(data))
+	}
+	s := stored{data: data, version: version, made: time.Now(), writer: o.Writer}
 	b.objects[key] = s
 	return s.info(key), nil
 }
@@ -187,6 +195,9 @@ func (b *Bucket) Copy(ctx context.Context, from object.Ref, to string, o object.
 		return object.Info{}, failed("copy", from.Key)
 	}
 	o.Writer = cmp.Or(o.Writer, s.writer)
+	if b.Weak {
+		o.IfAbsent, o.IfVersion = false, ""
+	}
 	return b.put(ctx, "copy", to, s.data, o)
 }
 
