@@ -1,6 +1,7 @@
 package gcs_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"slices"
@@ -10,7 +11,9 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/object"
 )
 
 // state returns a state with an array of several parts, small ones, and scalars.
@@ -71,6 +74,39 @@ func TestCheckpoint(t *testing.T) {
 	}
 	if files := list(t, path[:strings.LastIndex(path, "/run")], ""); len(files) > 0 {
 		t.Errorf("after Delete these are left: %q", files)
+	}
+}
+
+// A byte of a checkpoint that changes in the bucket is found, in whichever object it is.
+func TestDamagedObjects(t *testing.T) {
+	b := newBucket(t, nil)
+	in := orbax.In(object.New(b, object.Options{}))
+	small := map[string]any{"w": array.Of([]float32{1, 2, 3}), "step": 7}
+	if err := orbax.Save(t.Context(), "run/1", small, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := orbax.Verify(t.Context(), "run/1", in); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys(t, b) {
+		text := get(t, b, key, 64<<10)
+		every := testenv.Pick(1, max(1, len(text)/3))
+		for at := 0; at < len(text); at += every {
+			damaged := bytes.Clone(text)
+			damaged[at] ^= 1
+			if _, err := b.Put(t.Context(), key, [][]byte{damaged}, object.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := orbax.Verify(t.Context(), "run/1", in); err == nil {
+				t.Errorf("byte %d of %s is changed, and Verify finds nothing", at, key)
+			}
+		}
+		if _, err := b.Put(t.Context(), key, [][]byte{text}, object.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := orbax.Verify(t.Context(), "run/1", in); err != nil {
+		t.Error(err)
 	}
 }
 
