@@ -163,11 +163,13 @@ var transport = sync.OnceValue(func() *http.Client {
 const scope = "https://storage.azure.com/.default"
 
 // defaultIdentity is the identity of this process.
-var defaultIdentity identity
+var defaultIdentity = identity{find: func() (azcore.TokenCredential, error) { return azidentity.NewDefaultAzureCredential(nil) }}
 
 // identity is the identity that package azidentity finds: of the environment, of the machine,
 // or of a program such as az. It keeps tokens, because some of those programs take a second.
 type identity struct {
+	find func() (azcore.TokenCredential, error)
+
 	mu     sync.Mutex
 	inner  azcore.TokenCredential
 	absent time.Time // when there was none
@@ -182,7 +184,7 @@ func (i *identity) get(ctx context.Context) (azcore.TokenCredential, error) {
 	i.mu.Lock()
 	recently := !i.absent.IsZero() && time.Since(i.absent) < absentTime
 	if i.inner == nil && !recently {
-		inner, err := azidentity.NewDefaultAzureCredential(nil)
+		inner, err := i.find()
 		if err != nil {
 			i.mu.Unlock()
 			return nil, fmt.Errorf("%w: the identity of the environment is not usable: %s", fault.ErrUsage, cleaned(err.Error(), ""))

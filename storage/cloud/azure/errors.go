@@ -82,7 +82,7 @@ func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
 	case code == "" && e.Status == http.StatusPreconditionFailed:
 		e.Err = object.ErrPrecondition
 		return
-	case code == "" && e.Status == http.StatusNotFound:
+	case (code == "" || code == bloberror.CannotVerifyCopySource) && e.Status == http.StatusNotFound:
 		e.Err = fs.ErrNotExist
 		return
 	case e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable:

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
@@ -193,6 +191,8 @@ func TestAnswers(t *testing.T) {
 		{400, "Crc64Mismatch", nil, true, false, 0, nil, "damaged"},
 		{400, "InvalidHeaderValue", nil, false, false, 0, nil, "the server is busy (request r1)"},
 		{404, "BlobNotFound", nil, false, false, 0, fs.ErrNotExist, ""},
+		{404, "CannotVerifyCopySource", nil, false, false, 0, fs.ErrNotExist, ""},
+		{403, "CannotVerifyCopySource", nil, false, false, 0, fs.ErrPermission, "Storage Blob Data"},
 		{404, "", nil, false, false, 0, fs.ErrNotExist, ""},
 		{409, "BlobAlreadyExists", nil, false, false, 0, object.ErrPrecondition, ""},
 		{412, "ConditionNotMet", nil, false, false, 0, object.ErrPrecondition, ""},
@@ -364,11 +364,4 @@ func TestSecrets(t *testing.T) {
 			}
 		})
 	}
-}
-
-// fixedToken is an identity with one token.
-type fixedToken string
-
-func (f fixedToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return azcore.AccessToken{Token: string(f), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }

@@ -121,7 +121,8 @@ func (b *bucket) copied(ctx context.Context, key, id string) (object.Info, error
 			return object.Info{}, &object.Error{Op: opCopy, Key: key, Err: object.ErrPrecondition}
 		case status == blob.CopyStatusTypeSuccess:
 			return infoOf(key, r), nil
-		case status != blob.CopyStatusTypePending:
+		case status != blob.CopyStatusTypePending: // the target is there, without bytes
+			b.remove(ctx, key, versionOf(r.ETag))
 			return object.Info{}, &object.Error{Op: opCopy, Key: key, Temporary: true, Message: b.clean(fmt.Sprintf("the copy is %s: %s", status, value(r.CopyStatusDescription)))}
 		default:
 			select {
@@ -138,12 +139,9 @@ func (b *bucket) copied(ctx context.Context, key, id string) (object.Info, error
 	}
 }
 
-// abandonTime is how long the requests may take that end a copy.
-const abandonTime = 10 * time.Second
-
 // abandon ends a copy, and removes the empty blob that it leaves.
 func (b *bucket) abandon(ctx context.Context, key, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
 	target := b.client.NewBlobClient(key)
 	if _, err := target.AbortCopyFromURL(once(ctx), id, nil); err != nil {
@@ -151,6 +149,16 @@ func (b *bucket) abandon(ctx context.Context, key, id string) {
 	}
 	r, err := target.GetProperties(once(ctx), nil)
 	if err == nil && value(r.CopyID) == id {
-		b.Delete(ctx, []object.Ref{{Key: key, Version: versionOf(r.ETag)}})
+		b.remove(ctx, key, versionOf(r.ETag))
 	}
+}
+
+// cleanTime is how long the requests may take that remove what a copy has left.
+const cleanTime = 10 * time.Second
+
+// remove removes a version of an object, if it can.
+func (b *bucket) remove(ctx context.Context, key, version string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	b.Delete(ctx, []object.Ref{{Key: key, Version: version}})
 }

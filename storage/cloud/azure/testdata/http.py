@@ -1,0 +1,22 @@
+"""Reads arrays of a checkpoint over http with TensorStore, as anybody can read a public container.
+
+usage: http.py BASE_URL ARRAY...    prints one line of JSON for each array: dtype, shape, SHA-256
+"""
+
+import hashlib
+import json
+import sys
+
+import tensorstore as ts
+
+base = {'driver': 'http', 'base_url': sys.argv[1]}
+for name in sys.argv[2:]:
+  array = ts.open({'driver': 'zarr3', 'kvstore': {'driver': 'ocdbt', 'base': base, 'path': name}}).result()
+  value = array.read(order='C').result()
+  corner = array[tuple(slice(0, max(1, n // 2)) for n in array.shape)].read(order='C').result()
+  print(json.dumps({
+      'dtype': value.dtype.name,
+      'shape': list(value.shape),
+      'sum': hashlib.sha256(value.tobytes()).hexdigest(),
+      'corner': bool((corner == value[tuple(slice(0, n) for n in corner.shape)]).all()),
+  }))
