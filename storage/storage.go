@@ -135,7 +135,8 @@ type Info struct {
 	Dir  bool
 	// ModTime is the time of the last write to a file. For a directory it is the time when
 	// an entry was last added or removed; runs find a replaced step by it. Zero is unknown:
-	// each look at a run then opens all its steps.
+	// each look at a run then opens all its steps, or, in a store that commits by marker and
+	// makes snapshots, lists the whole run.
 	ModTime time.Time
 	// Version identifies the contents of a file. It changes when the file is written
 	// anew, or when another file takes its name; in some stores not if the bytes are the

@@ -69,6 +69,9 @@ type candidate struct {
 	step int
 	info storage.Info
 	rank int // of several with one step the lowest rank counts
+	// mark is the version of the step's commit mark, if the listing shows it. In a store
+	// that commits by marker a step does not change as long as that is the same.
+	mark string
 }
 
 // list returns the entries of the root. If the root does not exist, the error matches
@@ -84,7 +87,7 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	all := new(entries)
 	for _, e := range infos {
 		if step, ok := stepOf(r.names, e.Name); ok && e.Dir {
-			all.steps = append(all.steps, candidate{step, e, nameRank(r.names, e.Name)})
+			all.steps = append(all.steps, candidate{step: step, info: e, rank: nameRank(r.names, e.Name)})
 		} else {
 			all.others = append(all.others, e)
 		}
@@ -92,6 +95,9 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	slices.SortFunc(all.steps, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.rank, b.rank))
 	})
+	if timeless(infos) {
+		return all, nil
+	}
 	info, err := r.at.Stat(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = orbax.ErrNotExist
@@ -99,6 +105,55 @@ func (r *root) list(ctx context.Context) (*entries, error) {
 	all.changed = info.ModTime
 	return all, fault.WithCause(ctx, err)
 }
+
+// timeless reports whether the entries of a directory show that the store does not know
+// times of directories.
+func timeless(entries []storage.Info) bool {
+	dirs := false
+	for _, e := range entries {
+		if e.Dir && !e.ModTime.IsZero() {
+			return false
+		}
+		dirs = dirs || e.Dir
+	}
+	return dirs
+}
+
+// listMarks adds the versions of the steps' commit marks to a listing, where the store
+// commits by marker. One listing of the whole root shows all of them.
+func (r *root) listMarks(ctx context.Context, e *entries) error {
+	if len(e.steps) == 0 || !r.needsMarker() {
+		return nil
+	}
+	all, err := r.at.Store.Snapshot(ctx, r.at.Name)
+	if all == nil || err != nil {
+		return ignoreMissing(err)
+	}
+	marks := r.at
+	marks.Store = all
+	for i := range e.steps {
+		if e.steps[i].mark, err = markOf(ctx, marks.Join(e.steps[i].info.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markOf returns the version of the commit mark of a step, or "" if there is none.
+func markOf(ctx context.Context, step storage.Location) (string, error) {
+	info, err := step.Join(layout.CommitFile).Stat(ctx)
+	return info.Version, ignoreMissing(err)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// needsMarker reports whether the store of the root commits by marker.
+func (r *root) needsMarker() bool { return r.at.Store.Properties().NeedsMarker() }
 
 // inspect describes a step by its documents, which read reads. A damaged step has Err.
 // The error is for an entry that is not a checkpoint (see isNoCheckpoint) or cannot be

@@ -42,6 +42,7 @@ type steps struct {
 // known is the result of looking at an entry.
 type known struct {
 	modTime time.Time
+	mark    string // see candidate
 	step    Step
 	ignored error // reason why it is not a step
 	moving  bool  // see isMoving
@@ -146,6 +147,9 @@ func (s *steps) read(ctx context.Context) (last *entries, err error) {
 // take looks at the entries of the root. It is sure if it has found steps and no other
 // program is removing or replacing one.
 func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
+	if err := s.root.listMarks(ctx, e); err != nil {
+		return false, err
+	}
 	now := make([]known, len(e.steps))
 	paths := make([]string, len(e.steps))
 	group, gctx := parallel.WithContext(ctx)
@@ -155,7 +159,7 @@ func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
 		s.mu.Lock()
 		k := s.known[paths[i]]
 		s.mu.Unlock()
-		if unchanged(k.modTime, c.info.ModTime) {
+		if unchanged(k.modTime, c.info.ModTime) || c.mark != "" && k.mark == c.mark {
 			now[i] = k
 			continue
 		}
@@ -209,7 +213,7 @@ func readInfo(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetad
 
 // look finds out whether an entry is a step.
 func (s *steps) look(ctx context.Context, c candidate) (known, error) {
-	k := known{modTime: c.info.ModTime}
+	k := known{modTime: c.info.ModTime, mark: c.mark}
 	var err error
 	k.step, err = s.root.inspect(ctx, c, readInfo)
 	k.moving = isMoving(k.step, err)
@@ -223,7 +227,7 @@ func (s *steps) look(ctx context.Context, c candidate) (known, error) {
 		k.step.Err = err
 	}
 	if k.moving || err != nil && (!isNoCheckpoint(err) || errors.Is(err, orbax.ErrIncomplete)) {
-		k.modTime = time.Time{} // so that it is looked at again
+		k.modTime, k.mark = time.Time{}, "" // so that it is looked at again
 	}
 	return k, nil
 }

@@ -51,6 +51,9 @@ type ReadOptions struct {
 // too. It reads no array data, unless [ReadOptions.Load] does: then it returns the newest
 // step that can be loaded.
 //
+// In a store that commits by marker, as object stores do, it reads only the documents of
+// the checkpoint itself, because what has the marker was written as a whole: three requests.
+//
 // If the root does not exist, or has no step, the error matches [orbax.ErrNotExist]. If
 // all steps are damaged, it describes the damage to the newest.
 func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {

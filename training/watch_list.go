@@ -25,6 +25,7 @@ type reader struct {
 // seen is the outcome of a look at a step.
 type seen struct {
 	modTime time.Time
+	mark    string // see candidate
 	step    Step
 	loaded  bool // it was loaded, if the options ask for that, which is not repeated
 }
@@ -100,10 +101,21 @@ func (r *reader) look(ctx context.Context, c candidate) (Step, error) {
 	if before.loaded && unchanged(before.modTime, c.info.ModTime) {
 		return before.step, nil
 	}
-	step, err := r.inspect(ctx, c, func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
+	read := func(ctx context.Context, ck *orbax.Checkpoint) (*orbax.CheckpointMetadata, error) {
 		return ck.CheckpointablesMetadata(ctx)
-	})
-	now := seen{modTime: c.info.ModTime, loaded: err == nil && step.Err == nil}
+	}
+	if r.needsMarker() { // what has the mark was written as a whole, and each look is a request
+		read = readInfo
+	}
+	if before.loaded && r.needsMarker() { // the first look needs no mark
+		mark, err := markOf(ctx, r.at.Join(c.info.Name))
+		if err != nil || mark != "" && mark == before.mark {
+			return before.step, err
+		}
+		c.mark = mark
+	}
+	step, err := r.inspect(ctx, c, read)
+	now := seen{modTime: c.info.ModTime, mark: c.mark, loaded: err == nil && step.Err == nil}
 	if now.loaded {
 		// A store may not know times of directories, and most steps record their own.
 		if before.loaded && now.modTime.IsZero() && unchanged(before.step.Time, step.Time) {
