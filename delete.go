@@ -20,8 +20,8 @@ import (
 //
 // If the store can rename, a whole checkpoint disappears in one instant: a reader finds
 // all of it or, with [ErrNotExist], nothing, and a crash can only leave its content under
-// the name of an unfinished save. In a store that cannot, Delete removes commit_success.txt
-// first; from then on the rest is an unfinished checkpoint, which Delete removes too. The
+// the name of an unfinished save. In a store that cannot, commit_success.txt
+// goes first; what a crash leaves then is an unfinished checkpoint, which Delete removes too. The
 // checkpoint need not be intact: Delete also removes
 // a damaged checkpoint, a checkpoint whose deletion by Orbax was interrupted, and the
 // temporary directory of a save that has died. (That of a save by Orbax in Python, which
@@ -212,10 +212,5 @@ func whyNot(ctx context.Context, at storage.Location, err error) error {
 }
 
 func (d *wholeDeletion) run(ctx context.Context, edit storage.Edit) error {
-	if d.Store.Properties().NeedsMarker() { // whatever a crash leaves must be no checkpoint
-		if err := edit.Remove(ctx, layout.CommitFile, nil); err != nil {
-			return err
-		}
-	}
 	return edit.RemoveAll(ctx, d.look, markers...)
 }

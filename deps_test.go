@@ -66,7 +66,7 @@ var imports = map[string]string{
 	"internal/found":      "internal/ckdir internal/fault internal/flax internal/layout internal/parallel internal/pytree internal/transfer handler ocdbt safetensors storage",
 	"":                    "internal/ckdir internal/config internal/database internal/documents internal/fault internal/found internal/frozen internal/future internal/handover internal/layout internal/parallel internal/proof internal/pytree internal/save internal/transfer internal/union array handler ocdbt safetensors storage transform tree view",
 	"training":            "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/exchanged internal/fault internal/future internal/layout internal/parallel internal/save internal/transfer storage",
-	"partial":             "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/fault internal/frozen internal/future internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
+	"partial":             "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
 	"guest":               "github.com/go-orbax/orbax internal/documents internal/fault internal/found internal/layout internal/proof internal/save internal/transfer storage",
 	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",

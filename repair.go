@@ -78,10 +78,7 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // repaired checkpoint replaces the damaged one in one step. It has the same files except
 // the index and its digests; the store links these if it can, and copies them otherwise.
 // So where the old one had a symbolic link, it has the directory or the file that the link
-// leads to. Repair removes the link and leaves that directory or file unchanged. A store
-// that cannot rename cannot do this: there a Repair that would write fails with
-// [ErrUnsupported].
-//
+// leads to. Repair removes the link and leaves that directory or file unchanged.
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
 // [ErrCorrupt].
@@ -179,12 +176,13 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 	if c.found.Recorded {
 		return c.found.Pending()
 	}
-	if c.found.At.Store.Properties().NeedsMarker() {
-		return fmt.Errorf("%w: the store of this path cannot rename, so it cannot keep the damaged checkpoint until the repaired one is complete; copy the files to a local disk and repair them there", fault.ErrUnsupported)
-	}
 	c.found = c.found.Live()
 	at := c.found.At
-	stage, err := at.Store.Begin(ctx, at.Name, storage.BeginOptions{Replace: proof.Checkpoint(at.Store)})
+	o := storage.BeginOptions{Replace: proof.Checkpoint(at.Store)}
+	if at.Store.Properties().NeedsMarker() {
+		o.Marker = layout.CommitFile
+	}
+	stage, err := at.Store.Begin(ctx, at.Name, o)
 	if err != nil {
 		return err
 	}
@@ -200,11 +198,18 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())
 	}
-	return stage.Commit(ctx)
+	if err := stage.Commit(ctx); err != nil || o.Marker == "" {
+		return err
+	}
+	if err := c.checkRepaired(ctx, at, unions); err != nil { // it cannot be read before
+		return fmt.Errorf("%w: %w", fault.ErrInPlace, err)
+	}
+	return nil
 }
 
 func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old storage.Store, unions map[string]*union.Union) error {
-	anew := map[string]bool{layout.DigestFile: c.found.Digests != nil}
+	needsMarker := c.found.At.Store.Properties().NeedsMarker()
+	anew := map[string]bool{layout.DigestFile: c.found.Digests != nil, layout.CommitFile: needsMarker}
 	for name := range unions {
 		anew[path.Join(name, ocdbt.ManifestName)] = true
 		anew[path.Join(name, layout.DataDir)] = true // the nodes of the old index
@@ -235,7 +240,18 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
-	made := storage.At(c.found.At.Store, stage.Dir())
+	if !needsMarker {
+		return c.checkRepaired(ctx, storage.At(c.found.At.Store, stage.Dir()), unions)
+	}
+	mark, err := transfer.ReadFile(ctx, storage.At(old, c.found.At.Name), layout.CommitFile, 0, -1)
+	if err != nil {
+		return err
+	}
+	return transfer.WriteFile(ctx, stage, layout.CommitFile, mark)
+}
+
+// checkRepaired checks what was written.
+func (c *Checkpoint) checkRepaired(ctx context.Context, made storage.Location, unions map[string]*union.Union) error {
 	if err := errors.Join(documents.CheckAll(ctx, made, "", c.found.Digests)...); err != nil {
 		return err
 	}

@@ -122,6 +122,28 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// In a store that cannot rename, the repaired checkpoint has its commit mark too, and
+// nothing is left beside it.
+func TestRepairByMarker(t *testing.T) {
+	path, state := manyDatabases(t)
+	path = filepath.ToSlash(path)
+	in := orbax.In(failstore.NewMarked(storage.Local()))
+	must(t, os.Truncate(path+"/state/manifest.ocdbt", 50))
+	report, err := orbax.Repair(t.Context(), path, in, orbax.WriteRepairs())
+	if err != nil || !report.Written {
+		t.Fatalf("%v, %v", report, err)
+	}
+	if got, err := orbax.Load(t.Context(), path, in); err != nil || !reflect.DeepEqual(got, state) {
+		t.Errorf("loaded %v, %v", got, err)
+	}
+	wantRepaired(t, path, state)
+	onlyTemporary(t, filepath.Dir(path), "ck")
+	must(t, os.Remove(path+"/commit_success.txt"))
+	if _, err := orbax.Repair(t.Context(), path, in, orbax.WriteRepairs()); !errors.Is(err, orbax.ErrIncomplete) {
+		t.Errorf("an unfinished one: %v", err)
+	}
+}
+
 func TestRepairRefuses(t *testing.T) {
 	path, _ := manyDatabases(t)
 	if err := os.Remove(filepath.Join(path, "state", "manifest.ocdbt")); err != nil {

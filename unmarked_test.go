@@ -147,9 +147,10 @@ func dropFiles(t *testing.T, store storage.Store, dir string, files ...string) {
 func TestKilledDeletionUnmarked(t *testing.T) {
 	ctx := t.Context()
 	dead := errors.New("dead")
-	base := failstore.NewMarked(mem.New())
+	disk := mem.New()
+	base := failstore.NewMarked(disk)
 	marks := 0
-	killed := failstore.New(base, func(op, name string) error {
+	killed := failstore.NewMarked(failstore.New(disk, func(op, name string) error {
 		if op != "remove" {
 			return nil
 		}
@@ -158,7 +159,7 @@ func TestKilledDeletionUnmarked(t *testing.T) {
 			return nil
 		}
 		return dead
-	})
+	}))
 	must(t, orbax.Save(ctx, "ck", map[string]any{"a": 1}, orbax.In(base)))
 	if err := orbax.Delete(ctx, "ck", orbax.In(killed)); !errors.Is(err, dead) || marks != 1 {
 		t.Fatalf("%v, %d marks", err, marks)
@@ -232,6 +233,9 @@ func TestRunUnmarked(t *testing.T) {
 				t.Errorf("overwritten: %v", err)
 			}
 			must(t, c.Wait(ctx))
+			if got, err := orbax.LoadAs[map[string]int](ctx, root+"/3", orbax.In(store)); err != nil || got["step"] != 9 {
+				t.Errorf("overwritten: %v, %v", got, err)
+			}
 			must(t, c.Close())
 			dropFiles(t, store, root+"/3", "commit_success.txt")
 			read := training.ReadOptions{Store: store}

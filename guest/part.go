@@ -32,7 +32,7 @@ func (p *part) Check(ctx context.Context, plan *save.Plan) error {
 	var errs []error
 	c := plan.Config
 	for option, given := range map[string]bool{
-		"Overwrite": c.Overwrite, "Atomicity": c.Marker || c.Rename && p.needsMarker(), "CustomMetadata": c.Custom != nil, "Metrics": c.Metrics != nil, "Together": c.Together,
+		"Overwrite": c.Overwrite, "Atomicity": c.Marker, "CustomMetadata": c.Custom != nil, "Metrics": c.Metrics != nil, "Together": c.Together,
 	} {
 		if given {
 			errs = append(errs, fmt.Errorf("%w: %s concerns a whole checkpoint, which another program makes", fault.ErrUsage, option))

@@ -16,7 +16,7 @@ import (
 // removes them, although the session is gone.
 func TestAbortAgain(t *testing.T) {
 	t.Parallel()
-	session, _, _ := prepare(t, 2)
+	session, _, _ := prepare(t, plain, 2)
 	path := session()
 	must(t, os.Rename(path+".partial_save", path+".partial_save"+storage.TempMarker+"-0123456789abcdef"))
 	if err := partial.Abort(t.Context(), path); !errors.Is(err, orbax.ErrNotExist) {

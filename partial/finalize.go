@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,6 +65,9 @@ func Abort(ctx context.Context, path string, options ...Option) error {
 	return end(ctx, "abort", path, options, func(s *session, ctx context.Context, claim storage.Edit) error {
 		if claim == nil {
 			return s.absent()
+		}
+		if err := s.clear(ctx); err != nil {
+			return err
 		}
 		return claim.RemoveAll(ctx, proof.Session(s.dir.Store))
 	})
@@ -179,6 +181,9 @@ func (s *session) finalize(ctx context.Context, claim storage.Edit) error {
 	if err != nil {
 		return err
 	}
+	if err := s.clear(ctx); err != nil {
+		return err
+	}
 	switch _, err := s.final.Stat(ctx); {
 	case err == nil:
 		return s.finish(ctx, claim, c, ids, before)
@@ -247,36 +252,6 @@ func (s *session) checkMade(ctx context.Context) error {
 	return union.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: s.final, Name: layout.DefaultName, Digests: digests}))
 }
 
-// partsDoc is the document layout.PartsFile at the root of a checkpoint. It lists the
-// parts of which the checkpoint was made.
-type partsDoc struct {
-	Parts []string `json:"parts"`
-}
-
-// madeOf returns the ids of the parts of which the checkpoint at s.final was made. It
-// returns nil if there is no checkpoint, or if it was not made of parts.
-func (s *session) madeOf(ctx context.Context) ([]string, error) {
-	info, err := s.final.Stat(ctx)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Dir {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	doc, err := transfer.ReadFile(ctx, s.final, layout.PartsFile, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var d partsDoc
-	if err := json.Unmarshal(doc, &d); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", fault.ErrCorrupt, layout.PartsFile, err)
-	}
-	return d.Parts, nil
-}
-
 // ids returns strings that identify the parts among those of all sessions: their names,
 // and, for parts that Orbax has merged, the digest of the merged tree.
 func (c *contents) ids(ctx context.Context) ([]string, error) {
@@ -324,7 +299,7 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 	if err != nil {
 		return err
 	}
-	stage, err := s.final.Store.Begin(ctx, s.final.Name, storage.BeginOptions{})
+	stage, err := s.final.Store.Begin(ctx, s.final.Name, storage.BeginOptions{Marker: s.marker()})
 	if err != nil {
 		return err
 	}
@@ -340,6 +315,19 @@ func (s *session) merge(ctx context.Context, c *contents, ids []string, before *
 
 func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union, meta *layout.CheckpointMetadata, ids []string) error {
 	var digests layout.Digests
+	put := func(name string, data []byte) error {
+		digests.Add(name, sha256.Sum256(data))
+		return transfer.WriteFile(ctx, stage, name, data)
+	}
+	parts, err := layout.EncodeJSON(partsDoc{ids})
+	if err != nil {
+		return err
+	}
+	if s.marker() != "" { // what is left if this process dies must show what it is
+		if err := errors.Join(put(layout.PartsFile, parts), put(layout.IndicatorFile, nil)); err != nil {
+			return err
+		}
+	}
 	dir, err := ckdir.NewWriteDir(ctx, nil, stage, layout.DefaultName, digests.Add)
 	if err != nil {
 		return err
@@ -347,14 +335,11 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	if err := u.Write(ctx, dir); err != nil {
 		return err
 	}
-	doc, err := layout.EncodeJSON(partsDoc{ids})
-	if err != nil {
-		return err
+	if s.marker() == "" {
+		if err := put(layout.PartsFile, parts); err != nil {
+			return err
+		}
 	}
-	if err := transfer.WriteFile(ctx, stage, layout.PartsFile, doc); err != nil {
-		return err
-	}
-	digests.Add(layout.PartsFile, sha256.Sum256(doc))
 	meta.CommitTime = time.Now()
 	if err := documents.Write(ctx, nil, stage, meta, &digests, layout.DigestFile, s.final.Name); err != nil {
 		return err
@@ -362,7 +347,7 @@ func (s *session) write(ctx context.Context, stage storage.Stage, u *union.Union
 	// The parts are removed afterwards, so the checkpoint that replaces them is read once
 	// more.
 	made := storage.At(s.final.Store, stage.Dir())
-	if err := errors.Join(documents.CheckAll(ctx, made, "", &digests)...); err != nil {
+	if err := errors.Join(documents.CheckStaged(ctx, made, &digests)...); err != nil {
 		return err
 	}
 	return u.Check(ctx, ckdir.NewReadDir(ckdir.Place{Root: made, Name: layout.DefaultName, Digests: &digests}))

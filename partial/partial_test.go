@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/tree"
@@ -49,14 +50,14 @@ func threeParts() (parts []map[string]any, whole map[string]any) {
 
 // wantSame fails the test unless the checkpoint at path equals one that was saved from
 // whole at once.
-func wantSame(t *testing.T, path string, whole any) {
+func wantSame(t *testing.T, path string, whole any, in ...orbax.StoreOption) {
 	t.Helper()
 	leaves, err := tree.Flatten(whole)
 	must(t, err)
 	want, err := tree.Build(leaves)
 	must(t, err)
-	must(t, orbax.Verify(t.Context(), path))
-	got, err := orbax.Load(t.Context(), path)
+	must(t, orbax.Verify(t.Context(), path, config.Convert[orbax.VerifyOption](in)...))
+	got, err := orbax.Load(t.Context(), path, config.Convert[orbax.LoadOption](in)...)
 	must(t, err)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)

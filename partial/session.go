@@ -3,13 +3,11 @@ package partial
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/documents"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/found"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/tree"
@@ -127,6 +126,15 @@ func newSession(ctx context.Context, p string, store storage.Store) (*session, e
 	return s, nil
 }
 
+// marker returns the marker that a part, or the checkpoint, needs to be complete; "" if the
+// store makes them appear in one step.
+func (s *session) marker() string {
+	if s.dir.Store.Properties().NeedsMarker() {
+		return layout.CommitFile
+	}
+	return ""
+}
+
 // exists reports whether there is a session.
 func (s *session) exists(ctx context.Context) (bool, error) {
 	info, err := s.dir.Stat(ctx)
@@ -170,8 +178,9 @@ type part struct {
 
 // contents is the contents of a session.
 type contents struct {
-	parts   []part // the session itself first, if it has a pytree
-	unknown []string
+	parts      []part // the session itself first, if it has a pytree
+	unknown    []string
+	unfinished bool // there are parts without the marker that the store needs
 }
 
 // read lists the parts and opens them.
@@ -185,22 +194,33 @@ func (s *session) read(ctx context.Context) (*contents, error) {
 
 // list lists the parts. A finalize by Orbax moves the files of the parts, one by one,
 // into the session itself. If it was interrupted, there are parts that lack files, and
-// the session itself counts as a further part.
+// the session itself counts as a further part. In a store that cannot rename, a directory
+// without its marker is no part: its save has died or goes on.
 func list(ctx context.Context, dir storage.Location) (*contents, error) {
 	infos, err := dir.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := &contents{}
-	merged := false
+	merged, needsMarker := false, dir.Store.Properties().NeedsMarker()
 	for _, info := range infos {
 		p, ok := parsePart(info)
 		switch {
 		case ok:
 			p.dir = dir.Join(p.name)
+			complete, err := found.Committed(ctx, p.dir)
+			if err != nil {
+				return nil, err
+			}
+			if !complete {
+				c.unfinished = true
+				continue
+			}
 			c.parts = append(c.parts, p)
 		case isRootEntry(info):
 			merged = true
+		case needsMarker && isTemporary(info.Name): // of the save of a part that has died
+			c.unfinished = true
 		default:
 			c.unknown = append(c.unknown, info.Name)
 		}
@@ -220,40 +240,6 @@ func (c *contents) open(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// parsePart recognises the directory of a part by its name.
-func parsePart(info storage.Info) (part, bool) {
-	const mark = layout.PartialSuffix + layout.PendingMark
-	at := strings.LastIndex(info.Name, mark) // the checkpoint's name may contain the mark too
-	if at < 0 || !info.Dir {
-		return part{}, false
-	}
-	when, id, _ := strings.Cut(info.Name[at+len(mark):], "_")
-	saved, err := strconv.ParseInt(when, 10, 64)
-	if _, herr := hex.DecodeString(id); err != nil || herr != nil || id == "" {
-		return part{}, false
-	}
-	return part{name: info.Name, id: id, saved: saved}, true
-}
-
-// isRootEntry reports whether an entry belongs at the root of a checkpoint of one pytree.
-func isRootEntry(info storage.Info) bool {
-	switch info.Name {
-	case layout.IndicatorFile, layout.CheckpointFile, layout.CommitFile:
-		return !info.Dir
-	case layout.DefaultName:
-		return info.Dir
-	}
-	return !info.Dir && isDigestFile(info.Name)
-}
-
-// digestFile returns the name of the digest file of a part. Orbax moves the files of all
-// parts into one directory, so no two parts may have files of the same name.
-func digestFile(id string) string { return "digests." + id + ".sha256" }
-
-func isDigestFile(name string) bool {
-	return strings.HasPrefix(name, "digests.") && strings.HasSuffix(name, ".sha256")
 }
 
 // open reads the documents at the root of a part. merging says that a finalize by Orbax
@@ -324,6 +310,9 @@ func (s *session) describe(ctx context.Context) (*Session, error) {
 	c, err := s.read(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(c.parts) == 0 && c.unfinished { // the first part is still being saved
+		return nil, s.absent()
 	}
 	info := &Session{Path: s.final.Path()}
 	for _, p := range c.parts {

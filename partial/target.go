@@ -65,6 +65,11 @@ func (p *newPart) checkFree(ctx context.Context) error {
 		return fmt.Errorf("%w; parts are for a checkpoint that does not exist yet", fault.ErrExist)
 	case errors.Is(err, fault.ErrNotExist):
 		return nil // it has been removed meanwhile
+	case errors.Is(err, fault.ErrUnfinished):
+		if died, derr := p.session.interrupted(ctx); died || derr != nil {
+			return derr
+		}
+		return p.Taken(ctx, err)
 	default:
 		return p.Taken(ctx, err)
 	}
@@ -153,12 +158,13 @@ func (p *newPart) Open(ctx context.Context, _ *save.Plan) (context.Context, stor
 		return nil, nil, err
 	}
 	var refused error // waiting does not change this error
+	o := storage.BeginOptions{Marker: p.session.marker(), Into: func(ctx context.Context) (name string, err error) {
+		name, err = p.entry(ctx)
+		refused = err
+		return name, err
+	}}
 	err := patiently(ctx, func() (err error) {
-		p.stage, err = p.session.dir.Store.Begin(ctx, p.session.dir.Name, storage.BeginOptions{Into: func(ctx context.Context) (name string, err error) {
-			name, err = p.entry(ctx)
-			refused = err
-			return name, err
-		}})
+		p.stage, err = p.session.dir.Store.Begin(ctx, p.session.dir.Name, o)
 		if refused != nil {
 			refused = err
 			return nil

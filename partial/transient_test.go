@@ -39,7 +39,7 @@ func (f *forgetful) store() storage.Store {
 // checkpoint.
 func TestFinalizeLosesNothing(t *testing.T) {
 	t.Parallel()
-	session, _, whole := prepare(t, 3)
+	session, _, whole := prepare(t, plain, 3)
 	python := func() string { // parts that Orbax has saved have no digests
 		path := session()
 		names, err := filepath.Glob(path + ".partial_save/*/digests.*")

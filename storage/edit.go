@@ -21,8 +21,9 @@ type Edit interface {
 	// directory. "." is no name for Remove, and an error that matches ErrReservedName.
 	Remove(ctx context.Context, name string, look Look) error
 	// RemoveAll removes the claimed directory, for readers in one step if the store can
-	// do that. Other stores remove the files called last after everything else, so that
-	// the rest of the directory can be recognised after a crash.
+	// do that. Other stores remove the file commit_success.txt first, so that the rest is no
+	// checkpoint, and the files called last after everything else, so that the rest can be
+	// recognised after a crash.
 	//
 	// RemoveAll removes only the entries that look lists. It calls look before the
 	// directory disappears for readers, and again with its new name if it has renamed it. If look

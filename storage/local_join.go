@@ -232,7 +232,7 @@ func (s *localStage) leaveBy(sync func(dirs []string) error) error {
 }
 
 func (s *markerStage) leave(ctx context.Context) error {
-	err := s.claim.leaveBy(func([]string) error { return nil }) // its files have been moved to the target
+	err := s.claim.leaveBy(func([]string) error { return s.placed() }) // its files have been moved to the target
 	if errors.Is(err, errFinished) {
 		return err
 	}

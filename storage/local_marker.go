@@ -28,7 +28,8 @@ type markerStage struct {
 	dirty   map[string]bool // directories with entries that may not be durable
 
 	placing sync.Mutex
-	marked  bool // the marker is written, and waits for Commit
+	marked  bool   // the marker is written, and waits for Commit
+	failed  string // a file that was closed with an error; "" if there is none
 }
 
 // newMarkerStage returns the stage that writes to the path of claim.
@@ -129,7 +130,30 @@ func (w *placedWriter) Close() error {
 	if err := w.localWriter.Close(); err != nil {
 		return err
 	}
-	return w.stage.claim.orRevoked(fault.AsNoSpace(w.stage.place(w.name)))
+	err := w.stage.claim.orRevoked(fault.AsNoSpace(w.stage.place(w.name)))
+	if err != nil {
+		w.stage.placing.Lock()
+		defer w.stage.placing.Unlock()
+		w.stage.failed = w.name
+	}
+	return err
+}
+
+// placed returns an error unless all files directly in the directory were closed without
+// one.
+func (s *markerStage) placed() error {
+	s.placing.Lock()
+	defer s.placing.Unlock()
+	s.claim.mu.Lock()
+	defer s.claim.mu.Unlock()
+	name := s.failed
+	for open := range s.claim.open {
+		name = open
+	}
+	if name == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: not closed, or closed with an error", path.Join(s.target, name))
 }
 
 // place gives a file its name in the directory when everything before it is durable.
@@ -210,6 +234,9 @@ func (s *markerStage) Commit(ctx context.Context) error {
 func (s *markerStage) mark(ctx context.Context, dirs []string) error {
 	if !s.marked {
 		return fmt.Errorf("%s: %s has not been written", s.target, s.marker)
+	}
+	if err := s.placed(); err != nil {
+		return err
 	}
 	if err := s.sync(ctx); err != nil {
 		return err

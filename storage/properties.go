@@ -106,8 +106,10 @@ func (Base) Room(context.Context, string) (int64, error) { return 0, errors.ErrU
 // ask for what a store of properties p cannot do. A store calls it first in Begin.
 func (o BeginOptions) Check(p Properties) error {
 	switch {
-	case o.Into != nil && (o.Replace != nil || o.Marker != ""):
-		return fmt.Errorf("%w: the entry of a directory neither replaces anything nor is written in its place", fault.ErrUnsupported)
+	case o.Into != nil && o.Replace != nil:
+		return fmt.Errorf("%w: the entry of a directory replaces nothing", fault.ErrUnsupported)
+	case o.Into != nil && o.Marker != "" && p.Rename:
+		return fmt.Errorf("%w: the entry of a directory appears in one step in this store, and needs no marker", fault.ErrUnsupported)
 	case o.Marker != "" && !p.Marker:
 		return fmt.Errorf("%w: the store of this path cannot write a directory in its place", fault.ErrUnsupported)
 	case o.Marker == "" && !p.Rename:

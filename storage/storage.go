@@ -200,8 +200,12 @@ type BeginOptions struct {
 	// entries. Begin calls Into once, after it has claimed the directory. Into returns
 	// the name of the entry, or an error that Begin returns; Begin then removes the
 	// directory again if it has made it. The name has one element, which Begin checks: any
-	// other name is ErrReservedName. Commit fails with ErrExist if the directory already
-	// has that entry. Into excludes the other options.
+	// other name is ErrReservedName. If the directory already has that entry, Commit fails
+	// with ErrExist, or Begin if the stage has a Marker.
+	//
+	// Into excludes Replace. It goes together with Marker in stores that cannot rename, and
+	// there alone: the entry is then written in its place, and is complete once it has the
+	// marker. The directory is claimed until the stage ends, as without a marker.
 	Into func(ctx context.Context) (entry string, err error)
 	// Marker, if not "", makes Begin write the directory at its path, where readers find
 	// it. The directory is complete once it has the file with the name Marker. The owner
@@ -213,10 +217,10 @@ type BeginOptions struct {
 	// Readers may find files in subdirectories half written.
 	//
 	// A store with the property Rename removes a directory that is at the path already in
-	// Begin, if Replace allows that. Any other store keeps it until Commit, which removes
-	// its marker first. A process that dies leaves the old directory, or the directory
-	// without the marker, and perhaps a temporary directory beside it. A store without the
-	// property Marker refuses this option.
+	// Begin, if Replace allows that. Any other store asks Replace in Begin, and keeps the
+	// directory until Commit, which removes its marker first. A process that dies leaves the
+	// old directory, or the directory without the marker, and perhaps a temporary directory
+	// beside it. A store without the property Marker refuses this option.
 	Marker string
 }
 
@@ -260,8 +264,9 @@ type LinkOptions struct {
 type Stage interface {
 	Files
 	// Dir returns the name in the store of the directory that is being written: with a
-	// Marker the path itself, otherwise a temporary name. Until Commit the methods of the
-	// store read it like any other directory.
+	// Marker the path itself or that of the entry, otherwise a temporary name. Until Commit
+	// the methods of the store read it like any other directory, unless an old directory is
+	// kept there.
 	Dir() string
 	// Ticket returns a line of text for [Store].Join and [Store].Revoke. It is valid until
 	// the stage ends, in every process that has the same store.

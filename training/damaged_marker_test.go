@@ -119,7 +119,7 @@ func TestDamagedStepThatNeedsMarker(t *testing.T) {
 	if _, err := c.SaveCheckpointables(t.Context(), 3, map[string]any{"state": stateOf(3), "held": held}); !errors.Is(err, boom) {
 		t.Fatalf("a save that fails: %v", err)
 	}
-	if latest, err := training.Latest(t.Context(), root, training.ReadOptions{Store: store}); err != nil || latest.Step != 2 {
+	if latest, err := training.Latest(t.Context(), root, training.ReadOptions{Store: store}); err != nil || latest.Step != 3 {
 		t.Errorf("after the save that failed: %v, %v", latest, err)
 	}
 	mustSave(t, c, 3, 4)

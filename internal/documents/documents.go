@@ -94,6 +94,22 @@ func isDocument(name string) bool {
 	return !inItem || layout.CheckFile(file, false) != nil
 }
 
+// CheckStaged checks the files of a checkpoint that is at a location and has not been
+// committed, as [CheckAll] does. Where the commit mark appears by the commit, it leaves that
+// file out.
+func CheckStaged(ctx context.Context, at storage.Location, digests *layout.Digests) []error {
+	var errs []error
+	for _, name := range digests.Names() {
+		if name == layout.CommitFile && at.Store.Properties().NeedsMarker() {
+			continue
+		}
+		if err := Check(ctx, at, name, digests); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
 // CheckAll calls [Check] for each file that has a digest, and returns the errors. If part
 // is not "", it checks only the files of that item.
 func CheckAll(ctx context.Context, at storage.Location, part string, digests *layout.Digests) []error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -115,19 +116,21 @@ func (m *marked) Entries(context.Context, string) ([]storage.Entry, error) {
 }
 
 func (m *marked) Edit(ctx context.Context, dir string) (storage.Edit, error) {
-	if _, err := m.Stat(ctx, dir); err != nil {
-		return nil, err
-	}
+	_, missing := m.Stat(ctx, dir)
 	e, err := m.Store.Edit(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	return &markedEdit{e, m}, nil
+	if missing != nil {
+		return nil, errors.Join(missing, e.Close())
+	}
+	return &markedEdit{e, m, dir}, nil
 }
 
 type markedEdit struct {
 	storage.Edit
-	m *marked
+	m   *marked
+	dir string
 }
 
 func (e *markedEdit) Remove(ctx context.Context, name string, look storage.Look) error {
@@ -135,6 +138,12 @@ func (e *markedEdit) Remove(ctx context.Context, name string, look storage.Look)
 }
 
 func (e *markedEdit) RemoveAll(ctx context.Context, look storage.Look, last ...string) error {
+	if _, err := look(ctx, e.dir); err != nil {
+		return err
+	}
+	if err := e.Edit.Remove(ctx, "commit_success.txt", nil); err != nil {
+		return err
+	}
 	return e.Edit.RemoveAll(ctx, e.m.withEmpty(look), last...)
 }
 
@@ -185,15 +194,60 @@ func (m *marked) Begin(ctx context.Context, dir string, o storage.BeginOptions) 
 	if o.Into != nil {
 		return m.beginEntry(ctx, dir, o)
 	}
-	o.Replace = m.withEmpty(o.Replace)
-	if _, err := m.Stat(ctx, dir); errors.Is(err, fs.ErrNotExist) {
+	look := m.withEmpty(o.Replace)
+	_, err := m.Stat(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		o.Replace = func(ctx context.Context, dir string) ([]storage.Item, error) { return m.empty(ctx, dir, "") }
+	case err == nil && look != nil: // the old directory stays until Commit
+		s, err := m.Store.Begin(ctx, dir, storage.BeginOptions{Replace: look})
+		if err == nil {
+			err = m.allows(ctx, look, dir)
+		}
+		if err != nil {
+			return nil, errors.Join(err, abort(s))
+		}
+		return &markedStage{markedFiles{s, m, s.Dir()}, s, o.Marker, nil}, nil
 	}
 	s, err := m.Store.Begin(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	return &markedStage{markedFiles{s, m, s.Dir()}, s, nil}, nil
+	return &markedStage{markedFiles{s, m, s.Dir()}, s, "", nil}, nil
+}
+
+// allows asks look whether a directory may be replaced.
+func (m *marked) allows(ctx context.Context, look storage.Look, dir string) error {
+	items, err := look(ctx, dir)
+	if err != nil {
+		return err
+	}
+	listed := map[string]bool{}
+	for _, item := range items {
+		listed[item.Name] = true
+	}
+	var below func(name string) error
+	below = func(name string) error {
+		infos, err := m.Store.List(ctx, path.Join(dir, name))
+		for _, info := range infos {
+			in := path.Join(name, info.Name)
+			switch {
+			case info.Dir && err == nil:
+				err = below(in)
+			case !info.Dir && !listed[in]:
+				return fmt.Errorf("%s: %w", path.Join(dir, in), fault.ErrInvalidCheckpoint)
+			}
+		}
+		return err
+	}
+	return below("")
+}
+
+func abort(s storage.Stage) error {
+	if s == nil {
+		return nil
+	}
+	return s.Abort()
 }
 
 // empty is a [storage.Look] for directories that do not exist in an object store, because
@@ -229,7 +283,7 @@ func (m *marked) beginEntry(ctx context.Context, dir string, o storage.BeginOpti
 	if err != nil {
 		return nil, errors.Join(err, claim.Abort())
 	}
-	return &markedStage{markedFiles{s, m, s.Dir()}, s, claim}, nil
+	return &markedStage{markedFiles{s, m, s.Dir()}, s, "", claim}, nil
 }
 
 // between separates the two tickets of a stage that has two.
@@ -246,10 +300,14 @@ func (m *marked) Join(ctx context.Context, ticket string) (storage.Joined, error
 
 func (m *marked) Revoke(ctx context.Context, ticket string) error {
 	ticket, claim, two := strings.Cut(ticket, between)
-	if err := m.Store.Revoke(ctx, ticket); err != nil || !two {
+	err := m.Store.Revoke(ctx, ticket)
+	if !two || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return m.Store.Revoke(ctx, claim)
+	if cerr := m.Store.Revoke(ctx, claim); cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
+		return cerr
+	}
+	return err
 }
 
 // markedFiles are the files of a stage in dir, or of a Joined if dir is "".
@@ -278,8 +336,9 @@ func (f markedFiles) Link(ctx context.Context, from, name string, o storage.Link
 
 type markedStage struct {
 	markedFiles
-	all   storage.Stage
-	claim storage.Stage // of the directory that the stage is an entry of, or nil
+	all    storage.Stage
+	marker string        // to be looked for at Commit; "" if the stage does that itself
+	claim  storage.Stage // of the directory that the stage is an entry of, or nil
 }
 
 func (s *markedStage) Dir() string { return s.all.Dir() }
@@ -292,6 +351,11 @@ func (s *markedStage) Ticket() string {
 }
 
 func (s *markedStage) Commit(ctx context.Context) error {
+	if s.marker != "" {
+		if _, err := s.m.Store.Stat(ctx, path.Join(s.all.Dir(), s.marker)); errors.Is(err, fs.ErrNotExist) { // or the stage was revoked
+			return errors.Join(fmt.Errorf("%s has not been written: %w", s.marker, fault.ErrNotExist), s.Abort())
+		}
+	}
 	err := s.all.Commit(ctx)
 	if s.claim != nil {
 		err = errors.Join(err, s.claim.Abort())

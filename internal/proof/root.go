@@ -169,6 +169,9 @@ func (w *walk) rootEntry(r *rootDocs, e storage.Entry, session bool) error {
 		return w.inside(name, e, func() error { return w.root(name, false) })
 	case w.partial && e.Type.IsDir() && isTemporary(e.Name): // of an item of Orbax, or of a removal
 		return w.inside(name, e, func() error { return w.root(name, false) })
+	case w.partial && isFile(e) && isTemporary(e.Name) && w.top.Store.Properties().NeedsMarker(): // the claim of a dead writer
+		w.take(name, e)
+		return nil
 	case isDir(e) && layout.CheckName(e.Name) == nil || e.Type.IsDir() && e.Name == layout.MetricsName:
 		if isLink(e) && !w.leadsToDir(name) {
 			break

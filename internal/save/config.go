@@ -75,7 +75,7 @@ type Step struct {
 	// ReplaceDamaged says that the checkpoint at the path is damaged, and that the run
 	// has continued from an earlier step. A save by marker cannot keep the checkpoint
 	// that it replaces. So it then writes the same files under a temporary name and
-	// renames them, or removes the old checkpoint first if the store cannot rename.
+	// renames them.
 	ReplaceDamaged bool
 	// MakeRoom, if not nil, is called when the disk does not have enough room. It frees
 	// as much as it can.

@@ -25,6 +25,14 @@ type Place struct {
 	remains bool
 }
 
+// checkMode refuses an option that asks for a rename if the store cannot rename.
+func (p Place) checkMode(c *Config) error {
+	if c.Rename && p.needsMarker() {
+		return fmt.Errorf("%w: the store of this path cannot rename, and a save to it is committed by commit_success.txt; leave Atomicity out", fault.ErrUnsupported)
+	}
+	return nil
+}
+
 // needsMarker reports whether every checkpoint in the store of the place is committed by
 // marker. A place that could not be located has no store.
 func (p Place) needsMarker() bool { return p.Store != nil && p.Store.Properties().NeedsMarker() }

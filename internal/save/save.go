@@ -88,7 +88,7 @@ func (s *Saving) check(ctx context.Context, values map[string]any) error {
 	p, c := s.plan, s.plan.Config
 	custom, err := layout.CheckCustom(c.Custom)
 	p.Meta.Custom = custom
-	errs := []error{err, c.Refused}
+	errs := []error{err, c.Refused, p.checkMode(c)}
 	if len(values) == 0 {
 		errs = append(errs, fmt.Errorf("%w: nothing to save", fault.ErrStructure))
 	}

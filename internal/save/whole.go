@@ -24,8 +24,9 @@ type whole struct {
 	overwrite  bool
 	unfinished bool // only an unfinished checkpoint may be overwritten
 	marked     bool // each item has the mark of a commit by marker
-	inPlace    bool // write at the final place
-	rename     bool // an option asks for a rename
+	staged     bool // the stage has no marker, although the checkpoint may have
+	inPlace    bool // the stage has one, and what it replaces goes when the save begins
+	kept       bool // something was at the path when a stage with a marker began
 	stage      storage.Stage
 }
 
@@ -33,27 +34,25 @@ func newWhole(at Place, c *Config) *whole {
 	needs := at.needsMarker()
 	// Orbax's CheckpointManager looks for the marks of the items.
 	marked := c.Marker || needs && c.Step.Managed
-	// A damaged step stays until the new one is complete, where the store can do that.
-	inPlace := needs || c.Marker && !c.Step.ReplaceDamaged
+	// What may not go before the new one is complete is replaced by a rename, or by a store
+	// that has its own way.
+	inPlace := c.Marker && !needs && !c.Step.ReplaceDamaged
 	at.remains = c.Step.ReplaceDamaged || c.Step.ReplaceUnfinished
 	return &whole{
 		Place:      at,
 		overwrite:  c.Overwrite || c.Step.ReplaceUnfinished,
-		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace && !needs && !c.Step.ReplaceDamaged,
+		unfinished: !c.Overwrite && c.Step.ReplaceUnfinished || inPlace,
 		marked:     marked,
+		staged:     !needs && !inPlace,
 		inPlace:    inPlace,
-		rename:     c.Rename,
 	}
 }
 
 // Check refuses a place at which a checkpoint cannot be saved.
 func (w *whole) Check(ctx context.Context, p *Plan) error {
 	var mode error
-	switch can := w.Store.Properties(); {
-	case w.inPlace && !can.Marker:
+	if w.inPlace && !w.Store.Properties().Marker {
 		mode = fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
-	case w.rename && can.NeedsMarker():
-		mode = fmt.Errorf("%w: the store of this path cannot rename, and a save to it is committed by commit_success.txt; leave Atomicity out", fault.ErrUnsupported)
 	}
 	free := w.checkFree
 	if w.beginLooks() {
@@ -66,11 +65,9 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 // a store where each look is a request. Begin looks in any case.
 func (w *whole) beginLooks() bool { return w.needsMarker() && !w.overwrite }
 
-// errNotInPlace returns the error of a save by marker that would replace a checkpoint. It
-// matches ErrExist, for callers that did not ask to overwrite anything.
-func (w *whole) errNotInPlace() error {
-	return fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename", fault.ErrUnsupported, fault.ErrExist)
-}
+// errNotInPlace matches ErrExist, for callers that did not ask to overwrite anything.
+var errNotInPlace = fmt.Errorf("%w: %w: a save by CommitFile cannot keep the checkpoint that it replaces; Delete it first, or save by AtomicRename",
+	fault.ErrUnsupported, fault.ErrExist)
 
 // checkFree refuses a path that is taken. A save that overwrites may take the path of a
 // checkpoint, but of nothing else.
@@ -98,8 +95,8 @@ func (w *whole) checkFree(ctx context.Context) error {
 	case errors.Is(err, fault.ErrNotExist):
 		return nil // removed since
 	case w.overwrite && (!w.unfinished || errors.Is(err, fault.ErrUnfinished) || w.isRemains(err)):
-	case w.inPlace && !w.needsMarker() && (err == nil || errors.Is(err, fault.ErrCorrupt)):
-		return w.errNotInPlace()
+	case w.inPlace && (err == nil || errors.Is(err, fault.ErrCorrupt)):
+		return errNotInPlace
 	default:
 		return w.Taken(ctx, err)
 	}
@@ -136,10 +133,10 @@ func (w *whole) Accept(ctx context.Context, p *Plan, item *Item) error {
 
 // Claim begins the stage.
 func (w *whole) Claim(ctx context.Context, p *Plan) error {
-	if w.inPlace {
-		return w.beginInPlace(ctx, p)
+	if w.staged {
+		return w.begin(ctx, storage.BeginOptions{Replace: w.replaces(w.proof)})
 	}
-	return w.begin(ctx, storage.BeginOptions{Replace: w.replaces(w.proof)})
+	return w.beginMarked(ctx, p)
 }
 
 func (w *whole) begin(ctx context.Context, o storage.BeginOptions) error {
@@ -161,15 +158,25 @@ func (w *whole) replaces(look storage.Look) storage.Look {
 	return nil
 }
 
-// beginInPlace makes the directory of a save by marker, and the file in it that shows
+// beginMarked makes the directory of a save by marker, and the file in it that shows
 // that the checkpoint is unfinished.
-func (w *whole) beginInPlace(ctx context.Context, p *Plan) error {
-	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: w.replaces(w.lookUnfinished)}
+func (w *whole) beginMarked(ctx context.Context, p *Plan) error {
+	look := w.proof
+	if w.inPlace {
+		look = w.lookUnfinished
+	}
+	o := storage.BeginOptions{Marker: layout.CommitFile, Replace: w.replaces(func(ctx context.Context, dir string) ([]storage.Item, error) {
+		w.kept = true
+		return look(ctx, dir)
+	})}
 	if err := w.begin(ctx, o); err != nil {
 		return err
 	}
 	return p.WriteFile(ctx, w.stage, layout.IndicatorFile, nil)
 }
+
+// keepsOld reports whether an old checkpoint may be at the path until the commit.
+func (w *whole) keepsOld() bool { return w.staged || w.kept && !w.inPlace }
 
 // lookUnfinished looks at an unfinished checkpoint that a save by marker may remove:
 // first at its own path, then again under its temporary name.
@@ -200,7 +207,7 @@ func (w *whole) Open(ctx context.Context, p *Plan) (context.Context, storage.Fil
 func (w *whole) Publish(ctx context.Context, p *Plan) error {
 	err := w.writeDocuments(ctx, p)
 	p.Engine.Meter.Begin(transfer.Committing, 0)
-	if err == nil && w.overwrite && (!w.inPlace || w.needsMarker()) {
+	if err == nil && w.overwrite && w.keepsOld() {
 		err = w.checkFree(ctx)
 	}
 	if err != nil {

@@ -73,46 +73,6 @@ var replaceTests = []test{
 	}},
 }
 
-// entry returns a function for BeginOptions.Into that returns name.
-func entry(name string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return name, nil }
-}
-
-var intoTests = []test{
-	{"entries", renames, func(e *env) {
-		for _, name := range []string{"one", "two"} {
-			s := e.begin("a/dir", storage.BeginOptions{Into: entry(name)})
-			e.refuseBegin("a/dir", storage.BeginOptions{Into: entry("three")}, fault.ErrBusy)
-			e.put(s, "d/file", name)
-			e.must(s.Commit(e.Context()))
-		}
-		e.has("a/dir", map[string]string{"one/d/file": "one", "two/d/file": "two"})
-		s := e.begin("a/dir", storage.BeginOptions{Into: entry("one")})
-		e.put(s, "d/file", "again")
-		e.want("an entry that exists", s.Commit(e.Context()), fs.ErrExist)
-		e.has("a/dir", map[string]string{"one/d/file": "one", "two/d/file": "two"})
-		e.alone(e.at("a"), "dir")
-	}},
-	{"asked when claimed", renames, func(e *env) {
-		e.refuseBegin("dir", storage.BeginOptions{Into: func(ctx context.Context) (string, error) {
-			e.refuseBegin("dir", storage.BeginOptions{}, fault.ErrBusy)
-			return "", errNo
-		}}, errNo)
-		e.alone(e.dir)
-	}},
-	{"names", renames, func(e *env) {
-		for _, name := range append([]string{".", "a/b"}, badNames...) {
-			e.refuseBegin("dir", storage.BeginOptions{Into: entry(name)}, errReserved)
-		}
-		for what, o := range map[string]storage.BeginOptions{"Replace": {Replace: e.everything}, "Marker": {Marker: "done"}} {
-			o.Into = entry("x")
-			_, err := e.store.Begin(e.Context(), e.at("dir"), o)
-			e.want("Into and "+what, err, fault.ErrUnsupported)
-		}
-		e.alone(e.dir)
-	}},
-}
-
 func marks(p storage.Properties) bool { return p.Marker }
 
 var markerTests = []test{

@@ -43,7 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) (storage.Store, string), options 
 		name  string
 		tests []test
 	}{
-		{"read", readTests}, {"snapshot", snapshotTests}, {"stage", stageTests}, {"replace", replaceTests}, {"into", intoTests},
+		{"read", readTests}, {"snapshot", snapshotTests}, {"stage", stageTests}, {"replace", replaceTests}, {"into", intoTests}, {"into by marker", intoMarkedTests},
 		{"marker", markerTests}, {"link", linkTests}, {"edit", editTests}, {"join", joinTests}, {"revoke", revokeTests}, {"failure", failureTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
