@@ -82,7 +82,7 @@ func (c *Checkpointer) waitForSave(ctx context.Context) error {
 func (c *Checkpointer) ready(ctx context.Context, o *operation, step int, s *save.Config, err error) (*accepted, error) {
 	o.entered = true
 	a, err := lead(ctx, o, "ready", err, func() (a accepted, err error) {
-		if c.steps.isDoomed(c.Path(step)) {
+		if c.steps.isDoomed(c.localPath(step)) {
 			if err := c.removals.drain(ctx); err != nil { // otherwise a removal could take the new step
 				return a, err
 			}
@@ -90,7 +90,7 @@ func (c *Checkpointer) ready(ctx context.Context, o *operation, step int, s *sav
 		if err := c.refresh(ctx); err != nil {
 			return a, err
 		}
-		return accepted{o.list(), c.steps.wasUnfinished(c.Path(step)), c.replaces(step)}, c.checkStep(step, s)
+		return accepted{o.list(), c.steps.wasUnfinished(c.localPath(step)), c.replaces(step)}, c.checkStep(step, s)
 	})
 	c.steps.adopt(a.List)
 	return &a, err
@@ -109,9 +109,9 @@ func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 		return err
 	}
 	newest := -1
-	for _, at := range c.steps.all() {
+	for _, at := range c.now().steps {
 		switch {
-		case c.steps.replaceable(at):
+		case c.stepsOf(at).replaceable(at):
 			continue
 		case at.Step == step && !s.Overwrite:
 			return fmt.Errorf("%w; pass orbax.Overwrite to replace it", fault.ErrExist)
@@ -134,7 +134,7 @@ func (c *Checkpointer) checkStep(step int, s *save.Config) error {
 func (c *Checkpointer) decide(step int) (bool, error) {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
-	previous := slices.DeleteFunc(c.steps.all(), func(at Step) bool { return at.Err != nil || at.Step == step })
+	previous := slices.DeleteFunc(c.now().steps, func(at Step) bool { return at.Err != nil || at.Step == step })
 	r := c.underWay()
 	own := c.ownSave()
 	for i, at := range previous {
@@ -143,10 +143,10 @@ func (c *Checkpointer) decide(step int) (bool, error) {
 		}
 	}
 	if r != nil {
-		previous = append(previous, Step{Step: r.step, Path: c.Path(r.step), Time: r.began})
+		previous = append(previous, Step{Step: r.step, Path: c.localPath(r.step), Time: r.began})
 		slices.SortFunc(previous, func(a, b Step) int { return cmp.Compare(a.Step, b.Step) })
 	}
 	_, preempted := c.preemption.look()
-	candidate := Step{Step: step, Path: c.Path(step), Time: time.Now()}
+	candidate := Step{Step: step, Path: c.localPath(step), Time: time.Now()}
 	return c.options.SaveDecision.ShouldSave(candidate, previous, DecisionContext{SavingInProgress: r != nil, Preempted: preempted})
 }

@@ -30,6 +30,7 @@ type Checkpointer struct {
 	preemption *preemption
 	memory     orbax.SnapshotMemory // for saves in the background
 	removals   removals
+	mirror     *mirror // nil if the run has none
 
 	deciding sync.Mutex // held during calls of a policy
 
@@ -122,6 +123,9 @@ func newCheckpointer(ctx context.Context, name string, o Options) (*Checkpointer
 	}
 	c.steps.adopt(l)
 	c.preemption = newPreemption(&c.options)
+	if c.mirror != nil {
+		c.mirror.begin()
+	}
 	return c, nil
 }
 
@@ -148,7 +152,8 @@ func (c *Checkpointer) setUp(ctx context.Context, name string) error {
 	}
 	c.root = root
 	c.steps.init(&c.root)
-	return nil
+	c.mirror, err = newMirror(ctx, c, openOption(loads.Open))
+	return err
 }
 
 // prepare reads the root, writes its metadata, and begins to remove the remains of saves.
@@ -159,10 +164,20 @@ func (c *Checkpointer) prepare(ctx context.Context) error {
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
-	if err := c.mayBegin(); err != nil {
+	if err := mayBegin(&c.steps, c.options.RunsInside); err != nil {
 		return err
 	}
-	if err := c.root.writeMetadata(ctx, c.options.CustomMetadata, c.log); err != nil {
+	custom := c.options.CustomMetadata
+	if c.mirror != nil {
+		theirs, err := c.mirror.prepare(ctx)
+		if err != nil {
+			return err
+		}
+		if len(theirs) > 0 {
+			custom = theirs
+		}
+	}
+	if err := c.root.writeMetadata(ctx, custom, c.log); err != nil {
 		return err
 	}
 	return c.removals.temporaries(ctx)
@@ -216,23 +231,19 @@ func (c *Checkpointer) Root() string { return c.root.name }
 // number that cannot be a step it returns "". The path is for the functions of package
 // orbax.
 func (c *Checkpointer) Path(step int) string {
-	if at, err := c.steps.find(step); err == nil {
+	if at, err := c.find(step); err == nil {
 		return at.Path
 	}
-	name, err := nameOf(c.root.names, step)
-	if err != nil {
-		return ""
-	}
-	return c.root.path(name)
+	return c.localPath(step)
 }
 
 // Checkpoints returns the complete steps, ascending, as they were when the root was last
 // read. [New], Reload, and every save and load of this Checkpointer read it.
-func (c *Checkpointer) Checkpoints() []Step { return c.steps.all() }
+func (c *Checkpointer) Checkpoints() []Step { return c.now().steps }
 
 // Latest returns the newest of [Checkpointer.Checkpoints], or false if there is none.
 func (c *Checkpointer) Latest() (Step, bool) {
-	newest, err := c.steps.find(LatestStep)
+	newest, err := c.find(LatestStep)
 	return newest, err == nil
 }
 
@@ -326,6 +337,9 @@ func (c *Checkpointer) Close() error {
 	c.turn <- struct{}{} // held by a save that is being started
 	<-c.turn
 	err := c.wait(context.Background(), o)
+	if c.mirror != nil {
+		err = errors.Join(err, c.mirror.close())
+	}
 	c.preemption.stop()
 	c.memory.Free()
 	return c.root.wrap("close", noStep, err)

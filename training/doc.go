@@ -37,6 +37,28 @@
 // can be removed, and Orbax loads each. Steps that share bytes also share damage to them;
 // see [Sharing].
 //
+// # A mirror
+//
+// With [Options.Mirror] the run has a second root, usually in an object store. Saves write
+// to the root of the run, at the speed of its disk. A finished step is copied to the mirror
+// in the background, as a whole and byte for byte, after every byte of it has been
+// verified. Nothing that a training loop calls waits for the mirror, except New, Resume,
+// loads of a step that the root of the run does not have, Delete and Close.
+//
+//	ckpts, err := training.New(ctx, "/local/run", training.Options{
+//		Preservation: training.LatestN{N: 2},
+//		Mirror: training.Mirror{
+//			Root:         "gs://bucket/run",
+//			Preservation: training.AnyPreservationPolicy{training.LatestN{N: 3}, training.EveryNSteps{Interval: 20000}},
+//		},
+//	})
+//
+// Each root has its own policy. The list of steps of the Checkpointer has the steps of
+// both: a step that is intact in the root of the run is read there, and any other in the
+// mirror. So Resume takes the newest step that is intact in one of them, also after the
+// disk is lost. A step appears in the mirror when it is complete. If the program dies while
+// it copies a step, the next Checkpointer of the run copies that step again.
+//
 // # Several processes
 //
 // With [Options.Together] the processes of a group, as many hosts are, have one run

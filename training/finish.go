@@ -39,7 +39,13 @@ func (c *Checkpointer) conclude(ctx context.Context, s *stepSave, saved bool, ou
 		err = c.refresh(ctx)
 		if saved && err == nil {
 			c.noteOwn(s.step, ended)
+			if c.mirror != nil && s.overwrite {
+				c.mirror.update(func() { c.mirror.replace[s.path] = true })
+			}
 			err = c.retain()
+		}
+		if saved && c.mirror != nil {
+			c.mirror.notify()
 		}
 	}
 	if saved {

@@ -73,6 +73,7 @@ type operation struct {
 	c     *Checkpointer
 	op    *coord.Op // nil if this process is alone
 	ended bool
+	step  int // that the call reads, or LatestStep
 	// decides says that the call asks whether to save, so that a notice of preemption counts
 	// from here on.
 	decides bool
@@ -86,7 +87,7 @@ type operation struct {
 // operation begins an operation. A closed Checkpointer is alone. Everything that may fail
 // comes after it, because the other processes have to know.
 func (c *Checkpointer) operation(what string) *operation {
-	o := &operation{c: c}
+	o := &operation{c: c, step: LatestStep}
 	if c.group != nil && c.checkOpen() == nil {
 		o.op = c.group.Begin(what)
 	}
@@ -98,7 +99,9 @@ func (c *Checkpointer) ofStep(what string, step int) *operation {
 	if step == LatestStep {
 		return c.operation(what + " the newest step")
 	}
-	return c.operation(fmt.Sprint(what, " step ", step))
+	o := c.operation(fmt.Sprint(what, " step ", step))
+	o.step = step
+	return o
 }
 
 // savingOf begins the operation of a call that may save a step.
@@ -127,13 +130,13 @@ func (o *operation) list() (l listing) {
 // because a save in the background may end at any moment.
 func (o *operation) reread(ctx context.Context, phase string, err error) (stepList, error) {
 	l, err := lead(ctx, o, phase, err, func() (listing, error) {
-		if err := o.c.refresh(ctx); err != nil {
+		if err := o.c.refreshAll(ctx, o.step); err != nil {
 			return listing{}, err
 		}
 		return o.list(), nil
 	})
 	if o.op == nil || err != nil {
-		return o.c.steps.now(), err
+		return o.c.now(), err
 	}
 	o.c.steps.adopt(l)
 	return l.list(&o.c.root), nil

@@ -24,7 +24,7 @@ func (c *Checkpointer) Open(ctx context.Context, step int) (*orbax.Checkpoint, e
 	var ck *orbax.Checkpoint
 	err := c.onStep(ctx, o, step, nil, func(found Step) (err error) {
 		at = found
-		ck, err = orbax.Open(ctx, at.Path, c.root.open)
+		ck, err = orbax.Open(ctx, at.Path, c.rootOf(at).open)
 		return err
 	})
 	if err != nil && ck != nil { // another process could not open it
@@ -47,8 +47,8 @@ func (c *Checkpointer) onStep(ctx context.Context, o *operation, step int, err e
 		if err != nil {
 			return false, err
 		}
-		err = c.root.called(do(at))
-		moved = err != nil && step == LatestStep && c.root.hasMoved(ctx, at, err)
+		err = c.rootOf(at).called(do(at))
+		moved = err != nil && step == LatestStep && c.rootOf(at).hasMoved(ctx, at, err)
 		return o.agreeMoved(ctx, moved, err)
 	})
 }
@@ -92,18 +92,29 @@ func with[T any, O orbax.LoadOption](ctx context.Context, c *Checkpointer, op st
 	var at Step
 	open := openOption(loads.Open)
 	open.OneCall = true
-	err = c.onStep(ctx, o, step, open.in(c.root.given), func(found Step) error {
-		at = found
-		ck, err := orbax.Open(ctx, at.Path, open)
-		if err == nil {
-			defer ck.Close()
-			v, err = read(at, ck)
+	err = open.in(c.root.given)
+	for {
+		err = c.onStep(ctx, o, step, err, func(found Step) error {
+			at = found
+			open.Store = c.rootOf(at).given
+			ck, err := orbax.Open(ctx, at.Path, open)
+			if err == nil {
+				defer ck.Close()
+				v, err = read(at, ck)
+			}
+			return err
+		})
+		if !errors.Is(err, orbax.ErrCorrupt) || ctx.Err() != nil {
+			break
 		}
-		return err
-	})
-	if errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil {
-		c.steps.damage(at, err)
+		c.stepsOf(at).damage(at, err)
+		if again, rerr := c.hasCopy(ctx, at); again && rerr == nil {
+			c.log.Warn("loaded from the mirror", "step", at.Step, "error", err)
+			err = nil
+			continue
+		}
 		err = fmt.Errorf("%w (Resume takes the newest step that is intact)", err)
+		break
 	}
 	return v, c.root.wrap(op, meant(step, at), o.end(ctx, err))
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/go-orbax/orbax"
-	"github.com/go-orbax/orbax/internal/config"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/save"
@@ -48,17 +47,17 @@ func (c *Checkpointer) follow(ctx context.Context, o *operation, options []orbax
 
 // nameInRun returns the name of the pytree in the run, or "" if it has the usual one.
 func (c *Checkpointer) nameInRun(ctx context.Context) (string, error) {
-	newest := c.newestSound()
+	newest, _ := newestSound(c.now().steps)
 	if newest.Path == "" {
 		return "", nil
 	}
 	// The usual name is known without opening the step.
-	if at, err := config.Locate(ctx, c.root.given, newest.Path); err == nil {
+	if at, err := c.rootOf(newest).locate(ctx, newest); err == nil {
 		if info, err := at.Join(layout.DefaultName).Stat(ctx); err == nil && info.Dir {
 			return "", nil
 		}
 	}
-	name, err := opened(ctx, newest.Path, c.root.open, mainTree)
+	name, err := opened(ctx, newest.Path, c.rootOf(newest).open, mainTree)
 	switch {
 	case errors.Is(err, orbax.ErrStructure):
 		return "", c.root.called(err)

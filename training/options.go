@@ -59,6 +59,8 @@ type Options struct {
 	// New always removes the directories of dead writers in Go, if locks show that they
 	// are dead, which they do on local disks of Unix systems.
 	CleanTemporary bool
+	// Mirror, if it has a Root, is a second root to which finished steps are copied.
+	Mirror Mirror
 	// Sharing configures the bytes that steps share.
 	Sharing Sharing
 	// Logger, unless it is nil, reports steps that are saved, removed or skipped, and

@@ -22,12 +22,39 @@ import (
 // retain asks the policy which steps to keep, and queues the others for removal. The
 // newest intact step stays in any case.
 func (c *Checkpointer) retain() error {
+	most := 0
+	if c.mirror != nil {
+		most = c.mirror.options.MaxHeld
+	}
+	return c.retainHolding(most)
+}
+
+// retainHolding is retain that lets at most so many steps stay because they are not in the
+// mirror yet.
+func (c *Checkpointer) retainHolding(most int) error {
 	c.deciding.Lock()
 	defer c.deciding.Unlock()
 	all := c.steps.all()
-	keep, err := preserve(c.options.Preservation, all, PreservationContext{Now: time.Now()})
+	gone, err := unwanted(c.options.Preservation, all)
+	if err == nil && c.mirror != nil {
+		gone, err = c.mirror.hold(all, gone, most)
+	}
 	if err != nil {
 		return err
+	}
+	c.steps.doom(gone)
+	for _, step := range gone {
+		c.removals.add(removal{path: step.Path, step: &step})
+	}
+	return nil
+}
+
+// unwanted returns the steps among all, which ascend, that a policy does not keep. The
+// newest intact step is not among them, and damaged ones are not.
+func unwanted(policy PreservationPolicy, all []Step) ([]Step, error) {
+	keep, err := preserve(policy, all, PreservationContext{Now: time.Now()})
+	if err != nil {
+		return nil, err
 	}
 	newest := true // the first intact step in this loop, which goes backwards
 	var gone []Step
@@ -41,11 +68,7 @@ func (c *Checkpointer) retain() error {
 		newest = false
 	}
 	slices.Reverse(gone)
-	c.steps.doom(gone)
-	for _, step := range gone {
-		c.removals.add(removal{path: step.Path, step: &step})
-	}
-	return nil
+	return gone, nil
 }
 
 // Delete removes a step, or with [orbax.Name] one of its checkpointables, whatever the
@@ -95,14 +118,18 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 	if err := c.refresh(ctx); err != nil {
 		return false, err
 	}
-	path := c.Path(step)
+	path := c.localPath(step)
 	for _, i := range c.Ignored() {
 		if i.Path == path {
 			return false, fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
 		}
 	}
-	all := append(slices.Clone(options), orbax.In(c.root.given), orbax.Deleted(&deleted))
-	if err := orbax.Delete(ctx, path, all...); err != nil {
+	if c.mirror != nil {
+		deleted, err = c.deleteBoth(ctx, step, path, options)
+	} else {
+		err = orbax.Delete(ctx, path, append(slices.Clone(options), orbax.In(c.root.given), orbax.Deleted(&deleted))...)
+	}
+	if err != nil {
 		return deleted, err
 	}
 	c.log.Info("deleted", "step", step, "path", path)
@@ -207,11 +234,7 @@ func (r *removals) run() {
 
 func (r *removals) remove(which removal) {
 	log := r.c.log.With("path", which.path)
-	options := []orbax.DeleteOption{orbax.MissingOK(), orbax.In(r.c.root.given)}
-	if still := r.c.root.stillThat(which); still != nil {
-		options = append(options, deleteIf(still))
-	}
-	err := r.c.root.called(parallel.Run(func() error { return orbax.Delete(context.Background(), which.path, options...) }))
+	err := r.c.root.remove(context.Background(), which)
 	if which.step == nil {
 		switch {
 		case err == nil:
@@ -233,6 +256,15 @@ func (r *removals) remove(which removal) {
 		return
 	}
 	log.Info("removed", "step", which.step.Step)
+}
+
+// remove removes a directory, if it is still the one that was to be removed.
+func (r *root) remove(ctx context.Context, which removal) error {
+	options := []orbax.DeleteOption{orbax.MissingOK(), orbax.In(r.given)}
+	if still := r.stillThat(which); still != nil {
+		options = append(options, deleteIf(still))
+	}
+	return r.called(parallel.Run(func() error { return orbax.Delete(ctx, which.path, options...) }))
 }
 
 // deleteIf is an option of a deletion. It is called once the target is claimed. If it

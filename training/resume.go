@@ -78,18 +78,20 @@ func (r *resumption) newest(ctx context.Context) (Step, error) {
 	}
 	var passed []Step
 	var errs []error
-	for _, at := range slices.Backward(list.steps) {
+	for _, at := range c.copies(list) {
 		err := r.attempt(ctx, at)
 		switch {
 		case err == nil:
 			for _, step := range passed {
-				c.steps.pass(step)
+				if step.Step > at.Step { // not another copy of it
+					c.stepsOf(step).pass(step)
+				}
 			}
 			return at, nil
 		case errors.Is(err, errMoved):
 			return at, err
 		case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
-			c.steps.damage(at, err)
+			c.stepsOf(at).damage(at, err)
 		default:
 			r.failed = at.Step
 			return at, err
@@ -117,25 +119,27 @@ func (r *resumption) attempt(ctx context.Context, at Step) error {
 		}
 		return r.agree(ctx, at, err)
 	}
+	open := r.open
+	open.Store = r.c.rootOf(at).given
 	if r.verify != nil {
 		var err error
 		if r.op.leads() { // one process is enough
-			_, err = opened(ctx, at.Path, r.open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.verify(ck) })
+			_, err = opened(ctx, at.Path, open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.verify(ck) })
 		}
 		if err := r.agree(ctx, at, err); err != nil {
 			return err
 		}
 	}
-	_, err := opened(ctx, at.Path, r.open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.load(ck) })
+	_, err := opened(ctx, at.Path, open, func(_ context.Context, ck *orbax.Checkpoint) (any, error) { return nil, r.load(ck) })
 	return r.agree(ctx, at, err)
 }
 
 // agree makes the outcome of a load that of all processes.
 func (r *resumption) agree(ctx context.Context, at Step, err error) error {
-	err = r.c.root.called(err)
+	err = r.c.rootOf(at).called(err)
 	switch {
 	case err == nil:
-	case r.c.root.hasMoved(ctx, at, err):
+	case r.c.rootOf(at).hasMoved(ctx, at, err):
 		err = fmt.Errorf("%w: of step %d: %v", errMoved, at.Step, err)
 	case errors.Is(err, orbax.ErrCorrupt) && ctx.Err() == nil:
 	case errors.Is(err, orbax.ErrNotExist): // for example a missing checkpointable; there are steps

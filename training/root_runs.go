@@ -48,10 +48,10 @@ func (e errOfRuns) refused() error {
 }
 
 // mayBegin returns an error if the root has no steps and a run must not begin there.
-func (c *Checkpointer) mayBegin() error {
-	_, none := c.steps.find(LatestStep)
+func mayBegin(s *steps, runsInside bool) error {
+	_, none := s.find(LatestStep)
 	var of errOfRuns
-	if errors.As(none, &of) && !c.options.RunsInside {
+	if errors.As(none, &of) && !runsInside {
 		return of.refused()
 	}
 	if errors.As(none, new(errNotNew)) {

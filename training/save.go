@@ -170,7 +170,7 @@ func (c *Checkpointer) run(ctx context.Context, o *operation, r *Response, a *ac
 	c.mu.Unlock()
 	c.preemption.serve()
 
-	sv := &stepSave{Response: r, op: o, path: c.Path(r.step)}
+	sv := &stepSave{Response: r, op: o, path: c.localPath(r.step), overwrite: overwrite}
 	err = errPanicked
 	background := false
 	defer func() {
@@ -200,6 +200,8 @@ type stepSave struct {
 	op    *operation // ends when the save has ended
 	path  string
 	stats orbax.Stats
+	// overwrite says that the program asks to replace the step.
+	overwrite bool
 	// returned says that the call that asked for the save returns its outcome.
 	returned bool
 }
@@ -215,7 +217,7 @@ func (c *Checkpointer) saveOptions(s *stepSave, a *accepted, overwrite bool) []o
 		stepOption(func(step *save.Step) {
 			step.Managed = true
 			step.Like = c.newestSound().Path
-			step.MakeRoom = c.removals.drain
+			step.MakeRoom = c.makeRoom
 			step.ReplaceUnfinished = a.Unfinished
 			step.ReplaceDamaged = a.Damaged
 			step.Reuse = c.reuse(s.step)

@@ -19,6 +19,9 @@ type Step struct {
 	// kept in memory, because a policy may ask for them. If there is no room for those of
 	// a step, its Err matches [orbax.ErrNoMemory].
 	Metrics any
+	// InMirror says that Path is in [Mirror.Root], because the root of the run does not
+	// have the step, or only a damaged one.
+	InMirror bool
 	// Err says that the step is known to be damaged: its documents are, or loading it has
 	// failed. Such a step stays in the list. Policies neither see nor remove it.
 	Err error

@@ -117,6 +117,13 @@ func (s *steps) refresh(ctx context.Context) error {
 	return nil
 }
 
+// nameOf returns the name of a step in the root.
+func (s *steps) nameOf(at Step) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[at.Path]
+}
+
 // endSparing makes removed steps whose removal was given up count again.
 func (s *steps) endSparing() {
 	s.mu.Lock()
