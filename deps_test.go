@@ -29,7 +29,7 @@ var imports = map[string]string{
 	"safetensors":              "internal/fault internal/lfs internal/memory array",
 	"internal/layout":          "internal/fault internal/jsonscan storage tree",
 	"internal/frozen":          "internal/fault storage",
-	"internal/proof":           "internal/fault internal/layout internal/msgpack internal/transfer storage",
+	"internal/proof":           "internal/fault internal/layout internal/msgpack internal/parallel internal/transfer storage",
 	"internal/documents":       "internal/fault internal/layout internal/parallel internal/transfer storage",
 	"internal/strided":         "internal/fault internal/region array",
 	"internal/mmap":            "golang.org/x/sys",

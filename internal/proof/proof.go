@@ -135,7 +135,7 @@ type walk struct {
 }
 
 func newWalk(ctx context.Context, store storage.Store, dir string) *walk {
-	return &walk{ctx: ctx, top: storage.At(store, dir)}
+	return &walk{ctx: ctx, top: storage.At(readAhead(ctx, store, dir), dir)}
 }
 
 // maxNamed is the largest number of entries that an error names.
