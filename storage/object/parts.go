@@ -75,45 +75,61 @@ func (p piece) cut(n int64) (body [][]byte, rest piece) {
 	return body, rest
 }
 
-// The number of a part follows from its offset alone, because parts come in any order. The
-// numbers are divided into runs. In each run, parts have at least four times as many bytes
-// as in the one before, so that there are numbers for a file of any size.
+// run is a range of part numbers. The number of a part follows from its offset alone,
+// because parts come in any order. In each run, parts have several times as many bytes as in
+// the one before, so that there are numbers for the largest objects that the clouds keep.
+type run struct {
+	number int   // of the parts before
+	start  int64 // the offset of the first byte
+	least  int64 // the fewest bytes of a part that is not the last one
+}
+
 const (
-	numberRuns = 5
-	runGrowth  = 4
+	laterRuns = 5
+	maxObject = 5 << 40
 )
 
-// run returns the run of part numbers that an offset is in: where the run begins, and the
-// fewest bytes of its parts.
-func (s *Store) run(off int64) (number int, start, least int64) {
-	least = max(s.limits.MinPart, s.o.PartSize/8, 1)
-	runs := max(s.limits.MaxParts/numberRuns, 1)
-	for range numberRuns - 1 {
-		end := start + int64(runs)*least
-		if off < end {
-			break
+// newRuns divides the part numbers of a service. The first run has half of them.
+func newRuns(l Limits, partSize int64) []run {
+	first := max(l.MinPart, partSize/8, 1)
+	most := max(l.MaxPart/2, first)
+	for growth := int64(8); ; growth *= 2 {
+		count, r := max(l.MaxParts/2, 1), run{least: first}
+		runs := []run{r}
+		for range laterRuns {
+			r = run{r.number + count, r.start + int64(count)*r.least, min(r.least*growth, most)}
+			runs = append(runs, r)
+			count = max(l.MaxParts/2/laterRuns, 1)
 		}
-		number, start, least = number+runs, end, least*runGrowth
+		if r.start+int64(count)*r.least >= maxObject || growth >= most {
+			return runs
+		}
 	}
-	return number, start, least
+}
+
+// run returns the run of an offset.
+func (s *Store) run(off int64) run {
+	at := 0
+	for at+1 < len(s.runs) && off >= s.runs[at+1].start {
+		at++
+	}
+	return s.runs[at]
 }
 
 // leastPart returns the fewest bytes of a part at an offset, if it is not the last one.
-func (s *Store) leastPart(off int64) int64 {
-	_, _, least := s.run(off)
-	return least
-}
+func (s *Store) leastPart(off int64) int64 { return s.run(off).least }
 
 // partNumber returns the number of the part at an offset.
 func (s *Store) partNumber(off int64) int {
-	number, start, least := s.run(off)
-	return number + int((off-start)/least) + 1
+	r := s.run(off)
+	return r.number + int(min((off-r.start)/r.least, 1<<30)) + 1
 }
 
-// partLength returns the length of the first part of n bytes at an offset.
+// partLength returns the length of the first part of n bytes at an offset. It is at most
+// twice the size of a part, and leaves a rest that can be a part.
 func (s *Store) partLength(off, n int64) int64 {
 	full := max(s.o.PartSize, s.leastPart(off))
-	if n < 2*full+s.leastPart(off+full) {
+	if n < full+max(full, s.leastPart(off+full)) {
 		return n
 	}
 	return full

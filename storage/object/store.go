@@ -35,8 +35,8 @@ func (o Options) withDefaults(l Limits) Options {
 	o.Lease = cmp.Or(max(o.Lease, 0), 30*time.Second)
 	o.Patience = cmp.Or(max(o.Patience, 0), time.Minute)
 	o.PartSize = max(cmp.Or(max(o.PartSize, 0), 8<<20), l.MinPart)
-	if l.MaxPart > 0 {
-		o.PartSize = min(o.PartSize, l.MaxPart)
+	if l.MaxPart > 0 { // the last part may have nearly twice as many bytes
+		o.PartSize = max(min(o.PartSize, l.MaxPart/2), l.MinPart)
 	}
 	o.Concurrency = cmp.Or(max(o.Concurrency, 0), max(l.Concurrency, 0), 16)
 	return o
@@ -55,13 +55,14 @@ type Store struct {
 	limits Limits
 	o      Options
 	gate   *gate
+	runs   []run // of part numbers
 }
 
 // New returns the store over a bucket.
 func New(b Bucket, o Options) *Store {
 	l := b.Limits()
 	o = o.withDefaults(l)
-	return &Store{bucket: b, limits: l, o: o, gate: newGate(4 * o.Concurrency)}
+	return &Store{bucket: b, limits: l, o: o, gate: newGate(4 * o.Concurrency), runs: newRuns(l, o.PartSize)}
 }
 
 // Properties returns the properties of the store.

@@ -51,8 +51,26 @@ func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) error {
 // Alignment returns 1: memory is sent from any address.
 func (w *writer) Alignment() int { return 1 }
 
-// WriteBuffers writes buffers one after the other.
+// WriteBuffers writes buffers one after the other. If it fails, so does Close: the file would
+// have a hole.
 func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	err := w.write(ctx, off, bufs)
+	if err != nil {
+		w.fail(err)
+	}
+	return err
+}
+
+// fail makes later calls fail.
+func (w *writer) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *writer) write(ctx context.Context, off int64, bufs [][]byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -63,8 +81,13 @@ func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) er
 			p.end += int64(len(b))
 		}
 	}
-	if p.off < 0 || p.end == p.off {
+	switch {
+	case p.off < 0 || p.end < p.off:
+		return fmt.Errorf("%s: %d bytes cannot be written at offset %d", w.key, p.end-p.off, off)
+	case p.end == p.off:
 		return nil
+	case w.f.s.partNumber(p.end-1) > w.f.s.limits.MaxParts:
+		return fmt.Errorf("%s: %w: the service cannot keep a file that reaches byte %d", w.key, fault.ErrUnsupported, p.end)
 	}
 	ready, err := w.take(p)
 	if err != nil || ready.bufs == nil {
@@ -162,13 +185,6 @@ func (w *writer) send(ctx context.Context, p piece) error {
 			return w.upload.Part(ctx, w.f.s.partNumber(at), at, body)
 		})
 	}
-	if err != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.err == nil {
-			w.err = err
-		}
-	}
 	return err
 }
 
@@ -198,11 +214,7 @@ func (w *writer) Close() error {
 
 // quit ends the writing with err for later calls.
 func (w *writer) quit(ctx context.Context, err error) {
-	w.mu.Lock()
-	if w.err == nil {
-		w.err = err
-	}
-	w.mu.Unlock()
+	w.fail(err)
 	w.release()
 	w.abort(ctx)
 }
