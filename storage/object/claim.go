@@ -220,7 +220,7 @@ func (c *claim) change(ctx context.Context, f func(*record)) error {
 		err = c.errLost("another process has it now")
 		c.lose(err)
 	}
-	return err
+	return c.lostOr(err)
 }
 
 // alive returns an error if the claim is lost, or may be.
@@ -239,16 +239,29 @@ func (c *claim) alive() error {
 func (c *claim) check(ctx context.Context) error {
 	c.asking.Lock()
 	defer c.asking.Unlock()
+	c.mu.Lock()
+	recent := since(c.confirmed) < c.window()
+	c.mu.Unlock()
+	if recent {
+		return c.alive()
+	}
+	return c.ask(ctx)
+}
+
+// confirm is check that asks the service in any case.
+func (c *claim) confirm(ctx context.Context) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	return c.ask(ctx)
+}
+
+func (c *claim) ask(ctx context.Context) error {
 	if err := c.alive(); err != nil {
 		return err
 	}
 	c.mu.Lock()
-	recent := since(c.confirmed) < c.window()
 	end := c.renewed.Add(c.s.o.Lease)
 	c.mu.Unlock()
-	if recent {
-		return nil
-	}
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	start := time.Now()
@@ -267,11 +280,34 @@ func (c *claim) check(ctx context.Context) error {
 		c.confirmed = start
 		c.mu.Unlock()
 	default:
-		if lost := c.alive(); lost != nil {
-			err = errors.Join(lost, err)
-		}
+		err = c.lostOr(err)
 	}
 	return err
+}
+
+// lostOr returns why the claim is lost, with err, or err alone.
+func (c *claim) lostOr(err error) error {
+	if lost := c.alive(); err != nil && lost != nil && !errors.Is(err, fault.ErrNotExist) {
+		return errors.Join(lost, err)
+	}
+	return err
+}
+
+// isFinal reports whether an error is neither that of a context nor of a bad network.
+func isFinal(err error) bool {
+	return err != nil && !isTemporary(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// explain returns err, the error of a request that cannot succeed, with the loss of the
+// claim if that is the reason.
+func (c *claim) explain(err error) error {
+	if !isFinal(err) {
+		return c.lostOr(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	_ = c.confirm(ctx)
+	return c.lostOr(err)
 }
 
 // window is how long this writer relies on the last request that found its claim intact.
@@ -290,12 +326,12 @@ func since(t time.Time) time.Duration {
 func (c *claim) guard(ctx context.Context, e effort, request func(ctx context.Context) error) error {
 	ctx, end := during(ctx, c.ctx)
 	defer end()
-	return c.s.perform(ctx, e, func(ctx context.Context) error {
+	return c.lostOr(c.s.perform(ctx, e, func(ctx context.Context) error {
 		if err := c.check(ctx); err != nil {
 			return err
 		}
 		return request(ctx)
-	})
+	}))
 }
 
 // during returns a context that ends with ctx, and with another one, whose cause it has

@@ -137,7 +137,7 @@ func (e *edit) Put(ctx context.Context, name string, data []byte, replace bool) 
 	})
 	if errors.Is(err, ErrPrecondition) {
 		if info, serr := e.claim.stat(ctx, key); serr != nil || info.Writer != o.Writer {
-			return errors.Join(fmt.Errorf("%s: %w: %w", key, fault.ErrExist, err), serr)
+			return e.claim.explain(errors.Join(fmt.Errorf("%s: %w: %w", key, fault.ErrExist, err), serr))
 		}
 		err = nil // the answer was lost
 	}

@@ -28,6 +28,9 @@ type files struct {
 	marker string
 	lost   context.Context                 // ends when the stage is lost
 	check  func(ctx context.Context) error // reports a stage that is lost
+	// confirm is check that asks the service in any case.
+	confirm func(ctx context.Context) error
+	explain func(err error) error // adds the loss of the stage to an error
 	// settle is called when an object has been made.
 	settle  func(ctx context.Context, key, writer string) error
 	count   atomic.Int64
@@ -174,7 +177,7 @@ func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptio
 		f.mu.Lock()
 		delete(f.names, name)
 		f.mu.Unlock()
-		return notExist(err, "link", from)
+		return notExist(f.explain(err), "link", from)
 	}
 	return nil
 }
@@ -182,7 +185,7 @@ func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptio
 // taken is called when an object that was to be made exists. It returns "" if the object
 // has this Writer: then it was made, although the answer was lost. If a writer has made
 // it that has lost its claim, taken returns the version that may be replaced. Otherwise it
-// fails with ErrExist.
+// fails: with ErrExist, or because this writer is the one that has lost its claim.
 func (f *files) taken(ctx context.Context, key, writer string) (replace string, err error) {
 	var info Info
 	err = f.s.try(ctx, func(ctx context.Context) (err error) {
@@ -197,7 +200,7 @@ func (f *files) taken(ctx context.Context, key, writer string) (replace string, 
 	case info.Writer == "" || strings.HasPrefix(info.Writer, f.id):
 		return "", fmt.Errorf("%s: %w", key, fault.ErrExist)
 	}
-	return info.Version, nil
+	return info.Version, f.confirm(ctx)
 }
 
 // closed notes that a writer has been closed.

@@ -63,14 +63,25 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 	}
 	j := &joined{t: t, files: newFiles(s, t.Dir, t.Entry, t.Writer, t.Marker), made: map[string]string{}}
 	j.lost, j.lose = context.WithCancelCause(context.Background())
-	j.check = j.confirm
+	j.check, j.confirm = j.ask, j.ask
+	j.explain = func(err error) error {
+		if !isFinal(err) {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		if lost := j.ask(ctx); j.lost.Err() != nil {
+			err = errors.Join(lost, err)
+		}
+		return err
+	}
 	j.settle = func(_ context.Context, key, writer string) error {
 		j.all.Lock()
 		defer j.all.Unlock()
 		j.made[key] = writer
 		return nil
 	}
-	if err := j.confirm(ctx); err != nil {
+	if err := j.ask(ctx); err != nil {
 		j.lose(err)
 		return nil, err
 	}
@@ -90,9 +101,9 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 	return j, nil
 }
 
-// confirm asks the service whether the owner of the stage has its claim. It asks each
+// ask asks the service whether the owner of the stage has its claim. It asks each
 // time: the owner waits for nobody when it ends its stage.
-func (j *joined) confirm(ctx context.Context) error {
+func (j *joined) ask(ctx context.Context) error {
 	var info Info
 	err := j.s.try(ctx, func(ctx context.Context) (err error) {
 		info, err = j.s.bucket.Stat(ctx, claimKey(j.t.Dir))
@@ -128,7 +139,7 @@ func (j *joined) Close(ctx context.Context) error {
 		err = j.putDirs(ctx)
 	}
 	if err == nil {
-		err = j.confirm(ctx)
+		err = j.ask(ctx)
 	}
 	if err != nil {
 		cctx, cancel := j.s.patient()

@@ -67,7 +67,7 @@ func (c *claim) stage(ctx context.Context, o storage.BeginOptions) (*stage, erro
 	dir := path.Join(c.dir, entry)
 	g := &stage{claim: c, old: Ref{Key: below(dir) + o.Marker}}
 	g.files = newFiles(c.s, c.dir, entry, c.id, o.Marker)
-	g.lost, g.check, g.settle = c.ctx, c.check, c.settle
+	g.lost, g.check, g.confirm, g.explain, g.settle = c.ctx, c.check, c.confirm, c.explain, c.settle
 	there, err := c.s.hasDir(ctx, dir, o.Replace != nil)
 	if err != nil {
 		return nil, err
@@ -187,9 +187,14 @@ func (g *stage) Commit(ctx context.Context) error {
 	}
 	// From here on the change is made: by this process, or by the next one.
 	if err := g.claim.finish(context.WithoutCancel(ctx), ch); err != nil {
+		err = g.claim.explain(err)
+		lost := g.claim.ctx.Err() != nil
 		g.claim.abandon()
-		if g.finishedByOther(context.WithoutCancel(ctx), ch) {
+		switch {
+		case g.finishedByOther(context.WithoutCancel(ctx), ch):
 			return nil
+		case lost: // what is there now is up to others
+			return err
 		}
 		return fmt.Errorf("%s: it is incomplete; the next save, repair or gc finishes it: %w", g.dir, err)
 	}

@@ -52,10 +52,14 @@ func (w *writer) WriteAt(ctx context.Context, p []byte, off int64) error {
 func (w *writer) Alignment() int { return 1 }
 
 // WriteBuffers writes buffers one after the other. If it fails, so does Close: the file would
-// have a hole.
+// have a hole. A call whose context had ended has not begun.
 func (w *writer) WriteBuffers(ctx context.Context, off int64, bufs ...[]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	err := w.write(ctx, off, bufs)
 	if err != nil {
+		err = w.f.explain(err)
 		w.fail(err)
 	}
 	return err
@@ -71,9 +75,6 @@ func (w *writer) fail(err error) {
 }
 
 func (w *writer) write(ctx context.Context, off int64, bufs [][]byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	p := piece{span: span{off, off}}
 	for _, b := range bufs {
 		if len(b) > 0 {
@@ -200,7 +201,7 @@ func (w *writer) Close() error {
 	w.mu.Unlock()
 	defer w.release()
 	if err == nil {
-		err = w.publish(w.ctx)
+		err = w.f.explain(w.publish(w.ctx))
 	}
 	if err != nil {
 		w.abort(context.WithoutCancel(w.ctx))
