@@ -23,10 +23,10 @@ type service struct {
 	skew time.Duration
 }
 
-func newService() *service {
-	b := membucket.New()
-	b.Small = true
-	return &service{Bucket: b}
+// newService returns a service with small parts. A weak one checks no more than a service
+// must.
+func newService(weak bool) *service {
+	return &service{Bucket: &membucket.Bucket{Small: true, Weak: weak}}
 }
 
 // now returns the time of the service.

@@ -151,8 +151,8 @@ type world struct {
 }
 
 // newWorld makes the old directory, and runs the operation with faults.
-func newWorld(t *testing.T, sc scenario, what string, script func(int, string, string) act) (*world, error) {
-	s := newService()
+func newWorld(t *testing.T, sc scenario, weak bool, what string, script func(int, string, string) act) (*world, error) {
+	s := newService(weak)
 	ctx := t.Context()
 	if sc.old != nil {
 		must(t, save(ctx, object.New(s, options), ck, sc.old, nil))
@@ -252,8 +252,8 @@ func (w *world) heal() string {
 }
 
 // requestsOf returns how many requests an operation makes without faults.
-func requestsOf(t *testing.T, sc scenario) int {
-	w, err := newWorld(t, sc, "without faults", nil)
+func requestsOf(t *testing.T, sc scenario, weak bool) int {
+	w, err := newWorld(t, sc, weak, "without faults", nil)
 	if err != nil {
 		w.fail("%v", err)
 	}
@@ -267,33 +267,43 @@ func requestsOf(t *testing.T, sc scenario) int {
 }
 
 // forEach calls f for each request of each scenario, several at the same time.
-func forEach(t *testing.T, acts []act, f func(t *testing.T, sc scenario, n int, a act)) {
-	for _, sc := range scenarios {
-		t.Run(sc.name, func(t *testing.T) {
-			t.Parallel()
-			count := requestsOf(t, sc)
-			var group sync.WaitGroup
-			limit := make(chan struct{}, 16)
-			for n := 1; n <= count+2; n++ {
-				for _, a := range acts {
-					limit <- struct{}{}
-					group.Go(func() {
-						defer func() { <-limit }()
-						f(t, sc, n, a)
-					})
-				}
+func forEach(t *testing.T, acts []act, f func(t *testing.T, sc scenario, weak bool, n int, a act)) {
+	eachScenario(t, func(t *testing.T, sc scenario, weak bool) {
+		count := requestsOf(t, sc, weak)
+		var group sync.WaitGroup
+		limit := make(chan struct{}, 16)
+		for n := 1; n <= count+2; n++ {
+			for _, a := range acts {
+				limit <- struct{}{}
+				group.Go(func() {
+					defer func() { <-limit }()
+					f(t, sc, weak, n, a)
+				})
 			}
-			group.Wait()
-			t.Logf("%d requests", count)
-		})
+		}
+		group.Wait()
+		t.Logf("%d requests", count)
+	})
+}
+
+// eachScenario runs f for each scenario, with a service that checks all conditions, and with
+// one that checks few.
+func eachScenario(t *testing.T, f func(t *testing.T, sc scenario, weak bool)) {
+	for _, sc := range scenarios {
+		for _, weak := range []bool{false, true} {
+			t.Run(sc.name+map[bool]string{true: ", weak"}[weak], func(t *testing.T) {
+				t.Parallel()
+				f(t, sc, weak)
+			})
+		}
 	}
 }
 
 // A process that dies at any request leaves the old directory, the new one, or what is no
 // checkpoint, and the next writer brings the path in order.
 func TestDies(t *testing.T) {
-	forEach(t, []act{dies, diesAfter}, func(t *testing.T, sc scenario, n int, a act) {
-		w, err := newWorld(t, sc, fmt.Sprintf("request %d %v", n, a), once(n, a))
+	forEach(t, []act{dies, diesAfter}, func(t *testing.T, sc scenario, weak bool, n int, a act) {
+		w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, a), once(n, a))
 		state := w.atomic(false)
 		if err == nil && state != "new" && !maps.Equal(sc.old, sc.new) {
 			w.fail("it has succeeded, and %s is there", state)
@@ -305,8 +315,8 @@ func TestDies(t *testing.T) {
 
 // An answer that is lost is not noticed.
 func TestUnheard(t *testing.T) {
-	forEach(t, []act{unheard, fails}, func(t *testing.T, sc scenario, n int, a act) {
-		w, err := newWorld(t, sc, fmt.Sprintf("request %d %v", n, a), once(n, a))
+	forEach(t, []act{unheard, fails}, func(t *testing.T, sc scenario, weak bool, n int, a act) {
+		w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, a), once(n, a))
 		if err != nil {
 			w.fail("%v", err)
 		}
@@ -320,8 +330,8 @@ func TestUnheard(t *testing.T) {
 
 // An operation whose request is refused for good has no effect, or has succeeded.
 func TestRefused(t *testing.T) {
-	forEach(t, []act{refused}, func(t *testing.T, sc scenario, n int, a act) {
-		w, err := newWorld(t, sc, fmt.Sprintf("request %d %v", n, a), once(n, a))
+	forEach(t, []act{refused}, func(t *testing.T, sc scenario, weak bool, n int, a act) {
+		w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, a), once(n, a))
 		state := w.atomic(false)
 		if err == nil && state != "new" && !maps.Equal(sc.old, sc.new) {
 			w.fail("it has succeeded, and %s is there", state)

@@ -67,7 +67,7 @@ func (u *partsUpload) Part(ctx context.Context, number int, off int64, body [][]
 }
 
 func newPartsBucket() *partsBucket {
-	return &partsBucket{service: newService(), parts: map[string][]part{}, put: map[string][][]byte{}}
+	return &partsBucket{service: newService(false), parts: map[string][]part{}, put: map[string][][]byte{}}
 }
 
 func begin(t testing.TB, b object.Bucket) (storage.Stage, *object.Store) {
@@ -257,7 +257,7 @@ func TestPartNumbers(t *testing.T) {
 	}
 	for name, l := range limits {
 		for _, size := range []int64{0, 1, 64, 1 << 20, 8 << 20, 100 << 20, 5 << 30, 1 << 60} {
-			s := object.New(limited{newService(), l}, object.Options{PartSize: size})
+			s := object.New(limited{newService(false), l}, object.Options{PartSize: size})
 			rnd := rand.New(rand.NewPCG(1, uint64(size)))
 			const most = 5 << 40
 			for range 100 {
