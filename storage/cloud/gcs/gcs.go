@@ -47,7 +47,7 @@ import (
 // Options choose where a bucket is. The zero value is Google Cloud Storage.
 type Options struct {
 	// Endpoint is the address of the service, such as "http://127.0.0.1:4443" for an
-	// emulator. New does not read STORAGE_EMULATOR_HOST.
+	// emulator.
 	Endpoint string
 }
 
@@ -55,8 +55,8 @@ type Options struct {
 const googleEndpoint = "https://storage.googleapis.com"
 
 // New returns a bucket for [object.New]. client sends the requests and adds the
-// credentials, as the one of golang.org/x/oauth2.NewClient does; the scope is [Scope]. With
-// a nil client requests have no credentials.
+// credentials, as the one of [golang.org/x/oauth2/google.DefaultClient] does with [Scope].
+// With a nil client requests have no credentials. New reads no environment.
 //
 // New sends no request: a bucket that does not exist is an error of the first use.
 func New(client *http.Client, bucket string, o Options) (object.Bucket, error) {

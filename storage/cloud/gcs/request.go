@@ -100,7 +100,7 @@ func dateOf(answer *http.Response) time.Time {
 	return now
 }
 
-// resource is what the service reports of an object. Numbers are strings in it.
+// resource is the description of an object by the service. Its numbers are strings.
 type resource struct {
 	Name        string            `json:"name"`
 	Size        int64             `json:"size,string"`
