@@ -1,7 +1,9 @@
 package azure_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -17,10 +19,12 @@ import (
 	"github.com/go-orbax/orbax/storage/object"
 )
 
-// counting is an HTTP client that counts requests, and fails those that fail selects.
+// counting is an HTTP client that counts requests, fails those that fail selects, and may
+// damage what it sends.
 type counting struct {
-	n    atomic.Int64
-	fail func(r *http.Request) bool
+	n      atomic.Int64
+	fail   func(r *http.Request) bool
+	damage bool
 }
 
 func (c *counting) Do(r *http.Request) (*http.Response, error) {
@@ -28,6 +32,14 @@ func (c *counting) Do(r *http.Request) (*http.Response, error) {
 	if c.fail != nil && c.fail(r) {
 		return &http.Response{StatusCode: http.StatusServiceUnavailable, Status: "503", Body: http.NoBody, Request: r,
 			Header: http.Header{"X-Ms-Error-Code": {"ServerBusy"}, "Retry-After": {"3"}}}, nil
+	}
+	if c.damage {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		text[0] ^= 1
+		r.Body = io.NopCloser(bytes.NewReader(text))
 	}
 	return http.DefaultClient.Do(r)
 }
