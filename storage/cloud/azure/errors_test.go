@@ -266,6 +266,18 @@ func TestBroken(t *testing.T) {
 			t.Errorf("%s: got %d bytes of version %q", what, n, info.Version)
 		}
 	}
+	for what, header := range map[string]map[string]string{
+		"no ETag":       {"Content-Range": "bytes 4-7/8"},
+		"another range": {"Content-Range": "bytes 0-3/8", "Etag": "v1"},
+		"no range":      {"Etag": "v1"},
+		"odd range":     {"Content-Range": "4-7/8", "Etag": "v1"},
+		"no size":       {"Content-Range": "bytes 4-7/*", "Etag": "v1"},
+	} {
+		n, _, err := bare(t, answering(t, http.StatusPartialContent, header, "half").URL+"/orbaxtest/box", nil).Get(t.Context(), "key", "", [][]byte{make([]byte, 4)}, 4)
+		if err == nil || n != 0 {
+			t.Errorf("%s: got %d bytes, %v", what, n, err)
+		}
+	}
 	_, err := bare(t, "https://orbaxtest.invalid/box", nil).Stat(t.Context(), "key")
 	var e *object.Error
 	if !errors.As(err, &e) || e.Temporary || !strings.Contains(err.Error(), "no account orbaxtest") {

@@ -2,9 +2,7 @@ package azure
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -56,7 +55,7 @@ func writerOf(metadata map[string]*string) string {
 }
 
 func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
-	length := newBody(p).size
+	length := buffers.Size(p)
 	if length == 0 {
 		info, err := b.stat(ctx, opGet, key, version)
 		return 0, info, err
@@ -65,8 +64,11 @@ func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off i
 		Range:            blob.HTTPRange{Offset: off, Count: length},
 		AccessConditions: matching(version),
 	})
-	if isOutside(err) {
+	if isOutside(err) { // such an answer does not describe the object
 		info, err := b.stat(ctx, opGet, key, version)
+		if err == nil && info.Size > off {
+			err = &object.Error{Op: opGet, Key: key, Temporary: true, Message: "the object has grown meanwhile", Err: object.ErrPrecondition}
+		}
 		return 0, info, err
 	}
 	if err != nil {
@@ -80,32 +82,19 @@ func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off i
 		Writer:   writerOf(r.Metadata),
 		Now:      value(r.Date),
 	}
+	if info.Version == "" {
+		return 0, object.Info{}, &object.Error{Op: opGet, Key: key, Message: "the answer has no ETag, so that parts of two versions cannot be held apart"}
+	}
 	start, size, err := rangeOf(r)
 	if err != nil || start != off {
 		return 0, object.Info{}, &object.Error{Op: opGet, Key: key, Message: "the answer is not the range that was asked for"}
 	}
 	info.Size = size
-	n, err := fill(p, r.Body, size-off)
+	n, err := buffers.Fill(p, r.Body, size-off)
 	if err != nil {
 		return n, info, b.failed(ctx, opGet, key, err)
 	}
 	return n, info, nil
-}
-
-// fill reads up to most bytes into buffers. It is an error if there are fewer bytes.
-func fill(buffers [][]byte, r io.Reader, most int64) (n int, err error) {
-	for _, p := range buffers {
-		p = p[:max(0, min(int64(len(p)), most-int64(n)))]
-		m, err := io.ReadFull(r, p)
-		n += m
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // rangeOf returns where the bytes of an answer begin in the blob, and the size of the blob.

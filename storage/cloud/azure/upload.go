@@ -16,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -60,7 +61,7 @@ func (u *upload) mine(block string) bool {
 	return err == nil && strings.HasPrefix(string(name), u.mark+"-")
 }
 
-func (u *upload) Part(ctx context.Context, number int, _ int64, buffers [][]byte) error {
+func (u *upload) Part(ctx context.Context, number int, _ int64, body [][]byte) error {
 	if number < 1 || number > u.b.Limits().MaxParts {
 		return &object.Error{Op: opUpload, Key: u.key, Message: fmt.Sprintf("part %d: Azure has parts 1 to %d", number, u.b.Limits().MaxParts)}
 	}
@@ -71,17 +72,17 @@ func (u *upload) Part(ctx context.Context, number int, _ int64, buffers [][]byte
 	if ended {
 		return u.over()
 	}
-	body := newBody(buffers)
-	defer body.detach()
-	if body.size > 0 { // Azure has no empty blocks
-		_, err := u.client.StageBlock(once(ctx), u.block(number), body, &blockblob.StageBlockOptions{TransactionalValidation: checksum(buffers)})
+	reader := buffers.NewReader(body)
+	defer reader.Detach()
+	if reader.Size() > 0 { // Azure has no empty blocks
+		_, err := u.client.StageBlock(once(ctx), u.block(number), reader, &blockblob.StageBlockOptions{TransactionalValidation: checksum(body)})
 		if err != nil {
 			return u.b.failed(ctx, opUpload, u.key, err)
 		}
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.sizes[number] = body.size
+	u.sizes[number] = reader.Size()
 	return nil
 }
 

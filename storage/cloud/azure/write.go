@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -52,15 +53,15 @@ func checkKey(op, key string) error {
 	return &object.Error{Op: op, Key: key, Err: fmt.Errorf("%w: Azure cannot keep a name with %s; choose another name", fault.ErrReservedName, why)}
 }
 
-func (b *bucket) Put(ctx context.Context, key string, buffers [][]byte, o object.PutOptions) (object.Info, error) {
+func (b *bucket) Put(ctx context.Context, key string, body [][]byte, o object.PutOptions) (object.Info, error) {
 	if err := checkKey(opPut, key); err != nil {
 		return object.Info{}, err
 	}
-	body := newBody(buffers)
-	defer body.detach()
-	r, err := b.client.NewBlockBlobClient(key).Upload(once(ctx), body, &blockblob.UploadOptions{
+	reader := buffers.NewReader(body)
+	defer reader.Detach()
+	r, err := b.client.NewBlockBlobClient(key).Upload(once(ctx), reader, &blockblob.UploadOptions{
 		Metadata:                metadata(o),
-		TransactionalValidation: checksum(buffers),
+		TransactionalValidation: checksum(body),
 		AccessConditions:        conditions(o),
 	})
 	if err != nil {
@@ -68,7 +69,7 @@ func (b *bucket) Put(ctx context.Context, key string, buffers [][]byte, o object
 	}
 	return object.Info{
 		Key:      key,
-		Size:     body.size,
+		Size:     reader.Size(),
 		Modified: value(r.LastModified),
 		Version:  versionOf(r.ETag),
 		Writer:   o.Writer,

@@ -79,7 +79,7 @@ func (b *bucketAPI) deleteBatch(ctx context.Context, refs []object.Ref) error {
 	}
 	fmt.Fprintf(&text, "--%s--\r\n", boundary)
 	whole := request{op: opDelete, key: refs[0].Key, method: http.MethodPost, path: "/batch/storage/v1",
-		header: http.Header{"Content-Type": {"multipart/mixed; boundary=" + boundary}}, body: &body{text.Bytes()}}
+		header: http.Header{"Content-Type": {"multipart/mixed; boundary=" + boundary}}, body: [][]byte{text.Bytes()}}
 	answer, err := b.send(ctx, whole)
 	if err != nil {
 		return err

@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
 // Get uses the XML interface: only there has an answer with the bytes of an object its user
 // metadata too.
 func (b *bucketAPI) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
-	into := body(p)
-	length := into.size()
+	length := buffers.Size(p)
 	if length == 0 {
 		info, err := b.statVersion(ctx, opGet, key, version)
 		return 0, info, err
@@ -48,7 +47,7 @@ func (b *bucketAPI) Get(ctx context.Context, key, version string, p [][]byte, of
 	if err != nil {
 		return 0, object.Info{}, b.broken(ctx, r, err)
 	}
-	n, err := fill(answer.Body, p, info.Size-off)
+	n, err := buffers.Fill(p, answer.Body, info.Size-off)
 	if err != nil {
 		return n, info, b.broken(ctx, r, err)
 	}
@@ -56,22 +55,6 @@ func (b *bucketAPI) Get(ctx context.Context, key, version string, p [][]byte, of
 		return 0, info, &object.Error{Op: opGet, Key: key, Message: "the bytes were damaged on their way: their CRC32C is not that of the object", Temporary: true}
 	}
 	return n, info, nil
-}
-
-// fill reads at most most bytes into the buffers of p. They must all come.
-func fill(r io.Reader, p [][]byte, most int64) (n int, err error) {
-	for _, b := range p {
-		b = b[:max(0, min(int64(len(b)), most-int64(n)))]
-		m, err := io.ReadFull(r, b)
-		n += m
-		switch {
-		case err == io.EOF:
-			return n, io.ErrUnexpectedEOF
-		case err != nil:
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // described returns what the header of an answer says about the object, whose bytes begin

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -21,7 +22,7 @@ type request struct {
 	path    string
 	query   url.Values
 	header  http.Header
-	body    *body
+	body    [][]byte // nil: none
 }
 
 // objectPath is the path of an object in the JSON interface.
@@ -49,17 +50,17 @@ func (b *bucketAPI) send(ctx context.Context, r request, others ...int) (*http.R
 		req.Header = r.header
 	}
 	if r.body != nil {
-		first := r.body.reader()
-		readers := []*bodyReader{first}
-		req.ContentLength, req.Body = r.body.size(), first
+		first := buffers.NewReader(r.body)
+		readers := []*buffers.Reader{first}
+		req.ContentLength, req.Body = first.Size(), first
 		req.GetBody = func() (io.ReadCloser, error) {
-			again := r.body.reader()
+			again := buffers.NewReader(r.body)
 			readers = append(readers, again)
 			return again, nil
 		}
 		defer func() {
 			for _, reader := range readers {
-				reader.detach()
+				reader.Detach()
 			}
 		}()
 	}
@@ -167,12 +168,12 @@ func generationOf(version string) string {
 }
 
 // jsonBody returns a body for a JSON request.
-func jsonBody(v any) (*body, error) {
+func jsonBody(v any) ([][]byte, error) {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(v); err != nil {
 		return nil, err
 	}
-	return &body{b.Bytes()}, nil
+	return [][]byte{b.Bytes()}, nil
 }
 
 var jsonHeader = http.Header{"Content-Type": {"application/json"}}

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -41,7 +42,7 @@ func now(m middleware.Metadata) time.Time {
 
 // Get implements [object.Bucket].
 func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
-	wanted := sizeOf(p)
+	wanted := buffers.Size(p)
 	if wanted == 0 {
 		info, err := b.stat(ctx, "get", key, version)
 		return 0, info, err
@@ -82,24 +83,11 @@ func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off i
 	} else if info.Size, err = totalSize(*out.ContentRange, off); err != nil {
 		return 0, info, &object.Error{Op: "get", Key: key, Temporary: true, Err: err}
 	}
-	n, err := fill(p, out.Body, min(wanted, length))
+	n, err := buffers.Fill(p, out.Body, min(wanted, length))
 	if err != nil {
 		return n, info, b.failed(ctx, "get", key, err)
 	}
 	return n, info, nil
-}
-
-// fill fills buffers with the next size bytes of r. It returns how many it has filled.
-func fill(p [][]byte, r io.Reader, size int64) (n int, err error) {
-	for _, q := range p {
-		q = q[:min(int64(len(q)), size-int64(n))]
-		k, err := io.ReadFull(r, q)
-		n += k
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // totalSize returns the size of the object from the header Content-Range, such as

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/go-orbax/orbax/internal/parallel"
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -52,19 +53,19 @@ func (b *bucket) upload(ctx context.Context, op, key string, o object.PutOptions
 }
 
 // Part implements [object.Upload].
-func (u *upload) Part(ctx context.Context, number int, _ int64, buffers [][]byte) error {
-	body := newBody(buffers)
-	defer body.end()
-	crc := body.crc()
+func (u *upload) Part(ctx context.Context, number int, _ int64, body [][]byte) error {
+	reader := buffers.NewReader(body)
+	defer reader.Detach()
+	crc, size := crcOf(body), reader.Size()
 	n := int32(min(max(number, 0), maxParts+1)) // the service refuses numbers outside of 1 … 10000
 	out, err := u.b.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &u.b.name, Key: &u.key, UploadId: &u.id, PartNumber: &n,
-		Body: body, ContentLength: &body.size, ChecksumCRC32C: &crc,
+		Body: reader, ContentLength: &size, ChecksumCRC32C: &crc,
 	}, once, unsigned)
 	if err != nil {
 		return u.b.failed(ctx, "part", u.key, err)
 	}
-	u.keep(n, part{body.size, aws.ToString(out.ETag), crc})
+	u.keep(n, part{size, aws.ToString(out.ETag), crc})
 	return nil
 }
 

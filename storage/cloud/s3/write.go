@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -27,11 +28,12 @@ func metadata(writer string) map[string]string {
 }
 
 // Put implements [object.Bucket].
-func (b *bucket) Put(ctx context.Context, key string, buffers [][]byte, o object.PutOptions) (object.Info, error) {
-	body := newBody(buffers)
-	defer body.end()
+func (b *bucket) Put(ctx context.Context, key string, body [][]byte, o object.PutOptions) (object.Info, error) {
+	reader := buffers.NewReader(body)
+	defer reader.Detach()
+	size := reader.Size()
 	in := &s3.PutObjectInput{
-		Bucket: &b.name, Key: &key, Body: body, ContentLength: &body.size, ChecksumCRC32C: aws.String(body.crc()),
+		Bucket: &b.name, Key: &key, Body: reader, ContentLength: &size, ChecksumCRC32C: aws.String(crcOf(body)),
 		Metadata: metadata(o.Writer),
 	}
 	in.IfNoneMatch, in.IfMatch = conditions(o)
@@ -39,7 +41,7 @@ func (b *bucket) Put(ctx context.Context, key string, buffers [][]byte, o object
 	if err != nil {
 		return object.Info{}, b.refused(ctx, "put", key, o, err)
 	}
-	return made(key, body.size, aws.ToString(out.ETag), o.Writer, now(out.ResultMetadata)), nil
+	return made(key, size, aws.ToString(out.ETag), o.Writer, now(out.ResultMetadata)), nil
 }
 
 // made describes an object after the answer to its writer.
