@@ -180,6 +180,8 @@ func (b *bucket) byStatus(e *object.Error, a answer) {
 		e.Message = wrongRegion(a)
 	case status == http.StatusBadRequest && (e.Op == "stat" || e.Op == "get") && e.Message == "":
 		e.Message = "the service does not say why; the credentials may have expired, or the bucket is in another region"
+	case status < 300:
+		e.Temporary, e.Message = true, "the answer was cut short or damaged on its way"
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		e.Temporary, e.Throttled = true, true
 	case status == http.StatusRequestTimeout || status >= 500 && status != http.StatusNotImplemented:

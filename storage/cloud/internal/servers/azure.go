@@ -30,7 +30,7 @@ var AzureKey = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("an accou
 // http://ADDRESS/orbaxtest. It has no container at first.
 var Azure = &Server{
 	Command: func(t testing.TB, addr, data string) *exec.Cmd { return azuriteAt(t, addr, data) },
-	Ready:   func(ctx context.Context, addr string) error { return answers(ctx, "http://"+addr) },
+	Ready:   func(ctx context.Context, addr string) error { return answers(ctx, "http://"+addr, "Azurite") },
 }
 
 // AzureIdentity is like [Azure], with https, and accepts an [AzureToken] too. Its clients

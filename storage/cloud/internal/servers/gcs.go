@@ -25,7 +25,7 @@ var GCS = &GCSServer{behind: Server{
 		return cmd
 	},
 	Ready: func(ctx context.Context, addr string) error {
-		return answers(ctx, "http://"+addr+"/_internal/healthcheck")
+		return answers(ctx, "http://"+addr+"/_internal/healthcheck", "")
 	},
 }}
 

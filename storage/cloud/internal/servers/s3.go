@@ -2,10 +2,13 @@ package servers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -28,13 +31,16 @@ var S3 = &Server{
 		cmd.Dir = data
 		return cmd
 	},
-	Ready: func(ctx context.Context, addr string) error { return answers(ctx, "http://"+addr+"/healthz") },
+	Ready: func(ctx context.Context, addr string) error {
+		return answers(ctx, "http://"+addr+"/healthz", "VERSITYGW")
+	},
 }
 
 var versitygw = GoTool("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
 
-// answers returns nil if a server answers a GET of url, whatever the status.
-func answers(ctx context.Context, url string) error {
+// answers returns nil if a server answers a GET of url, whatever the status. Its header says
+// that it is name: another program may have taken the port before this server could.
+func answers(ctx context.Context, url, name string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -42,6 +48,9 @@ func answers(ctx context.Context, url string) error {
 	r, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
+	}
+	if server := r.Header.Get("Server"); !strings.HasPrefix(server, name) {
+		return errors.Join(fmt.Errorf("the server at %s is %q, not %s", url, server, name), r.Body.Close())
 	}
 	return r.Body.Close()
 }
