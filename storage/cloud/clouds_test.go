@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage/cloud/azure"
 	"github.com/go-orbax/orbax/storage/cloud/gcs"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
@@ -20,7 +21,13 @@ import (
 	"github.com/go-orbax/orbax/storage/object"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
+func TestMain(m *testing.M) {
+	if job, arg, ok := testenv.Child(); ok && job == "killed" {
+		killedJob(arg)
+		return
+	}
+	servers.Main(m)
+}
 
 // cloud is a service that the tests of this package run on.
 type cloud struct {

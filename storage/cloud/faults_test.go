@@ -86,20 +86,7 @@ func TestFaults(t *testing.T) {
 			group.Wait()
 			network.Set(0)
 			t.Log(network.Counts())
-			ctx := t.Context()
-			for _, path := range paths {
-				if err := orbax.Save(ctx, path, stateOf(1), orbax.In(good), orbax.Overwrite()); err != nil {
-					t.Error(err)
-				}
-				if err := orbax.Delete(ctx, path, orbax.In(good)); err != nil {
-					t.Error(err)
-				}
-			}
-			page, err := c.open(t, addr, bucket).List(ctx, object.ListOptions{Flat: true})
-			must(t, err)
-			for _, o := range page.Objects {
-				t.Errorf("%s is left", o.Key)
-			}
+			wantNothing(t, c, addr, bucket, paths)
 		})
 	}
 }
