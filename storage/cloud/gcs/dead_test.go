@@ -90,7 +90,7 @@ func TestDeadWriter(t *testing.T) {
 	}
 	wait.Wait()
 	for _, key := range keys(t, b) {
-		if strings.Contains(key, storage.TempMarker) {
+		if strings.Contains(key, storage.TempMarker) || strings.Contains(key, "orbax-part-") {
 			t.Errorf("%s is left", key)
 		}
 	}

@@ -25,7 +25,7 @@
 // # Objects
 //
 // The version of an object is its generation. A large object is uploaded as part objects
-// under a temporary name beside it, several at once, and composed of them. The parts are then
+// in a directory beside it, several at once, and composed of them. The parts are then
 // deleted. A bucket that keeps deleted objects for a time (soft delete, versioning), and a
 // storage class with a minimum duration, charge for them as for any deleted object.
 //

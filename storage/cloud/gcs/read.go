@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +127,21 @@ func (b *bucketAPI) resource(ctx context.Context, op, key string) (r resource, n
 	return r, now, err
 }
 
+// List leaves out the parts of uploads, as services do whose uploads have parts of their own.
 func (b *bucketAPI) List(ctx context.Context, o object.ListOptions) (object.Page, error) {
+	for {
+		page, err := b.list(ctx, o)
+		page.Objects = slices.DeleteFunc(page.Objects, func(i object.Info) bool { return isPart(i.Key) })
+		page.Prefixes = slices.DeleteFunc(page.Prefixes, isPartsDir)
+		if err != nil || page.Next == "" || len(page.Objects)+len(page.Prefixes) > 0 {
+			return page, err
+		}
+		o.Token = page.Next
+	}
+}
+
+// list returns a page with the parts of uploads.
+func (b *bucketAPI) list(ctx context.Context, o object.ListOptions) (object.Page, error) {
 	query := url.Values{"prefix": {o.Prefix}, "fields": {"items(name,size,generation,timeCreated),prefixes,nextPageToken"}}
 	if !o.Flat {
 		query.Set("delimiter", "/")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/parallel"
-	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -68,23 +68,30 @@ func randomID() string {
 	}
 }
 
-// maxKey is how many bytes a key may have. partName begins the names of parts, and partRoom
+// maxKey is how many bytes a key may have. partsMark is in the name of a directory of parts,
+// partName begins the names of parts, and partRoom
 // is the most that the key of a part has after the beginning of that of its object.
 const (
-	maxKey   = 1024
-	partName = "orbax-part-"
-	partRoom = len(storage.TempMarker) + 1 + 16 + 1 + len(partName) + 20
+	maxKey    = 1024
+	partsMark = ".orbax-upload-"
+	partName  = "orbax-part-"
+	partRoom  = len(partsMark) + 16 + 1 + len(partName) + 20
 )
 
 // isPart reports whether a key is that of a part of some upload.
 func isPart(key string) bool {
 	dir, name := path.Split(key)
-	_, ours := storage.IsTemporary(path.Base(dir))
-	return ours && strings.HasPrefix(name, partName)
+	return isPartsDir(dir) && strings.HasPrefix(name, partName)
 }
 
+var partsDirName = regexp.MustCompile(regexp.QuoteMeta(partsMark) + `[0-9a-f]{16}/$`)
+
+// isPartsDir reports whether a directory, with a slash at its end, has the parts of an
+// upload.
+func isPartsDir(dir string) bool { return partsDirName.MatchString(dir) }
+
 // partsDir returns the directory of the parts of an object, with a slash at its end. It is
-// beside the object and has a temporary name of package storage.
+// beside the object.
 func partsDir(key, id string) string {
 	dir, base := path.Split(key)
 	if cut := maxKey - partRoom - len(dir); cut > 0 && len(base) > cut {
@@ -93,7 +100,7 @@ func partsDir(key, id string) string {
 		}
 		base = base[:cut]
 	}
-	return dir + base + storage.TempMarker + "-" + id + "/"
+	return dir + base + partsMark + id + "/"
 }
 
 // errEnded returns the error of a call after the end of the upload.
@@ -167,7 +174,7 @@ func (u *upload) Complete(ctx context.Context) (object.Info, error) {
 func (b *bucketAPI) AbortUploads(ctx context.Context, prefix string) error {
 	o := object.ListOptions{Prefix: prefix, Flat: true}
 	for {
-		page, err := b.List(ctx, o)
+		page, err := b.list(ctx, o)
 		if err != nil {
 			return err
 		}

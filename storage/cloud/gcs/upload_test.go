@@ -18,7 +18,7 @@ import (
 	"testing"
 
 	"github.com/go-orbax/orbax/internal/testenv"
-	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/gcs"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -27,7 +27,7 @@ func uploads(t *testing.T, b object.Bucket) int {
 	t.Helper()
 	dirs := map[string]bool{}
 	for _, key := range keys(t, b) {
-		if _, ours := storage.IsTemporary(path.Base(path.Dir(key))); ours {
+		if strings.Contains(path.Dir(key), ".orbax-upload-") {
 			dirs[path.Dir(key)] = true
 		}
 	}
@@ -38,7 +38,7 @@ func uploads(t *testing.T, b object.Bucket) int {
 func keys(t *testing.T, b object.Bucket) (all []string) {
 	t.Helper()
 	for token := ""; ; {
-		page, err := b.List(t.Context(), object.ListOptions{Flat: true, Token: token})
+		page, err := gcs.ListAll(t.Context(), b, object.ListOptions{Flat: true, Token: token})
 		if err != nil {
 			t.Fatal(err)
 		}
