@@ -193,7 +193,11 @@ func (c *Checkpoint) rewrite(ctx context.Context, unions map[string]*union.Union
 		err = c.writeRepaired(ctx, stage, old, unions)
 	}
 	if err == nil {
-		err = old.Unchanged(ctx)
+		if o.Marker == "" {
+			err = old.Unchanged(ctx)
+		} else { // the store may have the new files beside the old ones
+			err = old.Kept(ctx)
+		}
 	}
 	if err = c.unchanged(ctx, err); err != nil {
 		return errors.Join(err, stage.Abort())

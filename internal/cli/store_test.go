@@ -19,14 +19,22 @@ import (
 	"github.com/go-orbax/orbax/partial"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/mem"
+	"github.com/go-orbax/orbax/storage/object"
+	"github.com/go-orbax/orbax/storage/object/membucket"
 	"github.com/go-orbax/orbax/training"
 )
 
 // TestStore runs every verb on checkpoints in a store that is not registered. Only the
 // safetensors files are on the local disk.
 func TestStore(t *testing.T) {
+	t.Run("renames", func(t *testing.T) { testStore(t, mem.New()) })
+	t.Run("needs markers", func(t *testing.T) { testStore(t, failstore.NewMarked(mem.New())) })
+	t.Run("objects", func(t *testing.T) { testStore(t, object.New(membucket.New(), object.Options{})) })
+}
+
+func testStore(t *testing.T, store storage.Store) {
 	t.Chdir(t.TempDir())
-	ctx, store := t.Context(), mem.New()
+	ctx := t.Context()
 	in := orbax.In(store)
 	fill(ctx, t, store)
 	for _, c := range []struct {
@@ -106,6 +114,56 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// In a store that cannot rename, no verb takes a directory without the commit mark for a
+// checkpoint, and only rm and an overwriting convert change it.
+func TestUnmarkedStore(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, store := t.Context(), failstore.NewMarked(mem.New())
+	fill(ctx, t, store)
+	unmark := func(dir string) {
+		t.Helper()
+		edit, err := store.Edit(ctx, dir)
+		orbaxtest.Must(t, err)
+		orbaxtest.Must(t, errors.Join(edit.Remove(ctx, "commit_success.txt", nil), edit.Close()))
+	}
+	for _, dir := range []string{"two", "processes", "run/2"} {
+		unmark(dir)
+	}
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string // must be somewhere in the output
+	}{
+		{"ls two", exitDamaged, "no commit_success.txt"},
+		{"ls two/state", exitDamaged, "no commit_success.txt"},
+		{"ls --json two", exitDamaged, "no commit_success.txt"},
+		{"cat two a", exitDamaged, "no commit_success.txt"},
+		{"verify one two", exitDamaged, "UNFINISHED  two"},
+		{"hash two", exitDamaged, "no commit_success.txt"},
+		{"diff one two", exitFailed, "no commit_success.txt"},
+		{"diff two one", exitFailed, "no commit_success.txt"},
+		{"convert two copy", exitDamaged, "no commit_success.txt"},
+		{"convert two two.safetensors", exitDamaged, "no commit_success.txt"},
+		{"repair processes", exitDamaged, "no commit_success.txt"},
+		{"repair --apply processes", exitDamaged, "no commit_success.txt"},
+		{"rm two --name config", exitDamaged, "no commit_success.txt"},
+		{"ls run", exitOK, "total 1 checkpoint"},
+		{"ls run/2", exitDamaged, "no commit_success.txt"},
+		{"verify run", exitOK, "OK  run: 1 step"},
+		{"convert one two", exitFailed, "already exists"},
+		{"convert --overwrite one two", exitOK, "two  2 leaves"},
+		{"verify two", exitOK, "OK  two"},
+		{"rm run/2", exitOK, ""},
+		{"ls run/2", exitFailed, "does not exist"},
+	} {
+		var out bytes.Buffer
+		status := Run(ctx, strings.Fields(c.args), Config{Out: &out, Err: &out, Store: store})
+		if status != c.status || !strings.Contains(out.String(), c.want) {
+			t.Errorf("orbax %s: status %d, %q; want status %d, %q", c.args, status, &out, c.status, c.want)
+		}
+	}
+}
+
 // fill puts the checkpoints of TestStore into a store.
 func fill(ctx context.Context, t *testing.T, store storage.Store) {
 	t.Helper()
@@ -134,7 +192,11 @@ func fill(ctx context.Context, t *testing.T, store storage.Store) {
 
 // copyWithout copies a directory of a store, except one file.
 func copyWithout(ctx context.Context, store storage.Store, from, to, except string) error {
-	stage, err := store.Begin(ctx, to, storage.BeginOptions{})
+	var o storage.BeginOptions
+	if store.Properties().NeedsMarker() {
+		o.Marker = "commit_success.txt"
+	}
+	stage, err := store.Begin(ctx, to, o)
 	if err != nil {
 		return err
 	}

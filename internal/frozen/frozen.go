@@ -63,7 +63,12 @@ func (s *Store) changed(name string) error {
 // Unchanged lists the directory again. It returns an error that matches [fault.ErrBusy]
 // if anything differs. A file that was written anew shows that by its version, its time or
 // its size, if the store knows these.
-func (s *Store) Unchanged(ctx context.Context) error {
+func (s *Store) Unchanged(ctx context.Context) error { return s.compare(ctx, false) }
+
+// Kept is [Store.Unchanged] that accepts files that were added.
+func (s *Store) Kept(ctx context.Context) error { return s.compare(ctx, true) }
+
+func (s *Store) compare(ctx context.Context, added bool) error {
 	now, err := New(ctx, storage.At(s.Store, s.dir))
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func (s *Store) Unchanged(ctx context.Context) error {
 		}
 	}
 	for name := range now.all {
-		if _, ok := s.all[name]; !ok {
+		if _, ok := s.all[name]; !ok && !added {
 			return s.changed(name)
 		}
 	}
