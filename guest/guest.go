@@ -28,7 +28,9 @@ import (
 //
 // The part appears at dir/name in one step. After an error nothing is left of it. A
 // process that is killed leaves a temporary directory in dir, which the next WritePart of
-// that name removes.
+// that name removes. In a store that cannot rename, the part is written in its place and
+// gets a commit_success.txt of its own; what a killed process leaves there makes the next
+// WritePart of that name fail, until the other program removes it. dir need not exist there.
 //
 // WritePart fails with [orbax.ErrNotExist] if dir does not exist, and with
 // [orbax.ErrExist] if name exists or the checkpoint is complete. While another WritePart

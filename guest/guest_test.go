@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -82,6 +83,48 @@ func TestWritePart(t *testing.T) {
 
 // A training.Checkpointer of Orbax gives the directory of a checkpointable its name when
 // that is complete.
+// In a store that cannot rename, the checkpoint is made in its place, and the part gets a
+// marker of its own. It is no checkpoint before the other program ends.
+func TestWritePartByMarker(t *testing.T) {
+	store := failstore.NewMarked(storage.Local())
+	in := orbax.In(store)
+	ck := filepath.ToSlash(filepath.Join(t.TempDir(), "step_1"))
+	boom := errors.New("boom")
+	failing := failstore.NewMarked(failstore.New(storage.Local(), func(op, name string) error {
+		if op == "close" && path.Base(name) == layout.TreeFile {
+			return boom
+		}
+		return nil
+	}))
+	if err := guest.WritePart(t.Context(), ck, "go_state", state, orbax.In(failing)); !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	if _, err := store.Stat(t.Context(), ck); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a failure: %v", err)
+	}
+	must(t, guest.WritePart(t.Context(), ck, "go_state", state, in))
+	if _, err := os.Stat(ck + "/go_state/" + layout.CommitFile); err != nil {
+		t.Error(err)
+	}
+	doc, err := (&layout.CheckpointMetadata{Handlers: map[string]string{"go_state": treeHandler}}).Document()
+	must(t, err)
+	orbaxtest.WriteFile(t, ck+"/"+layout.CheckpointFile, string(doc))
+	for _, path := range []string{ck, ck + "/go_state"} {
+		if _, err := orbax.Load(t.Context(), path, in); !errors.Is(err, orbax.ErrIncomplete) {
+			t.Errorf("before the other program ends, %s: %v", path, err)
+		}
+	}
+	orbaxtest.WriteFile(t, ck+"/"+layout.CommitFile, "")
+	got, err := orbax.Load(t.Context(), ck, in)
+	must(t, err)
+	if cursor := got.(map[string]any)["cursor"]; cursor != 7 {
+		t.Errorf("the cursor is %v", cursor)
+	}
+	if err := guest.WritePart(t.Context(), ck, "late", state, in); !errors.Is(err, orbax.ErrExist) {
+		t.Errorf("a part of a complete checkpoint: %v", err)
+	}
+}
+
 func TestTemporaryName(t *testing.T) {
 	dir := begun(t)
 	name := "go_state" + storage.TempMarker

@@ -55,6 +55,8 @@ func (p *part) Check(ctx context.Context, plan *save.Plan) error {
 func (p *part) checkUnfinished(ctx context.Context) error {
 	info, err := p.dir.Location.Stat(ctx)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && p.needsMarker():
+		return nil // directories are there only while files are in them
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: the program that makes the checkpoint has to make its directory first", fault.ErrNotExist)
 	case err != nil:

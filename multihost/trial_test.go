@@ -16,6 +16,7 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/coord"
+	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
 	"github.com/go-orbax/orbax/multihost"
 	"github.com/go-orbax/orbax/sharding"
@@ -24,16 +25,19 @@ import (
 
 // way is a way to save: a new checkpoint or over an old one, by a rename or by a marker.
 type way struct {
-	name  string
-	old   bool // a checkpoint is there
-	async bool
-	opts  []orbax.SaveOption
+	name   string
+	old    bool // a checkpoint is there
+	marked bool // the store cannot rename
+	async  bool
+	opts   []orbax.SaveOption
 }
 
 var ways = []way{
 	{name: "new"},
 	{name: "over", old: true, opts: []orbax.SaveOption{orbax.Overwrite()}},
 	{name: "marker", opts: []orbax.SaveOption{orbax.Atomicity(orbax.CommitFile)}},
+	{name: "needs marker", marked: true},
+	{name: "over one that needs a marker", old: true, marked: true, opts: []orbax.SaveOption{orbax.Overwrite()}},
 	{name: "async", old: true, async: true, opts: []orbax.SaveOption{orbax.Overwrite()}},
 }
 
@@ -73,6 +77,9 @@ func (tr *trial) state(version int, g *coord.Group) map[string]any {
 
 // save saves a version by one process.
 func (tr *trial) save(ctx context.Context, g *coord.Group, store storage.Store, version int) error {
+	if tr.marked {
+		store = failstore.NewMarked(store)
+	}
 	opts := append([]orbax.SaveOption{orbax.In(store), multihost.Together{Group: g}}, tr.opts...)
 	if !tr.async {
 		return orbax.Save(ctx, tr.path, tr.state(version, g), opts...)
