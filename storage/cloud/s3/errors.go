@@ -172,7 +172,7 @@ func (b *bucket) byStatus(e *object.Error, a answer) {
 		e.Err = fs.ErrNotExist
 	case status == http.StatusPreconditionFailed:
 		e.Err = object.ErrPrecondition
-	case status == http.StatusForbidden:
+	case status == http.StatusForbidden && (a.code == "" || a.code == "Forbidden"):
 		b.denied(e)
 	case status == http.StatusUnauthorized:
 		e.Message = cmp.Or(e.Message, "the service wants other credentials")

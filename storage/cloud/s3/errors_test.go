@@ -116,6 +116,7 @@ func TestAnswers(t *testing.T) {
 			says: "the credentials do not permit s3:PutObject on s3://bucket (User: arn:aws:iam::1:user/a is not authorized)"},
 		{call: "get", status: 403, code: "AccessDenied", message: "Access Denied", is: fs.ErrPermission, says: "do not permit s3:GetObject on s3://bucket, or the object is missing and"},
 		{call: "stat", status: 403, is: fs.ErrPermission, says: "s3:GetObject"},
+		{call: "get", status: 403, code: "InvalidObjectState", message: "The object is archived", says: "403 InvalidObjectState: The object is archived"},
 		{call: "list", status: 403, code: "AccessDenied", is: fs.ErrPermission, says: "s3:ListBucket"},
 		{call: "delete", status: 403, code: "AccessDenied", is: fs.ErrPermission, says: "s3:DeleteObject"},
 		{call: "delete many", status: 403, code: "AccessDenied", is: fs.ErrPermission, says: "s3:DeleteObject"},

@@ -3,11 +3,15 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/go-orbax/orbax/internal/testenv"
@@ -171,6 +176,49 @@ func TestRequests(t *testing.T) {
 	}
 	if len(puts) != 2 {
 		t.Errorf("%d requests have a body, want 2", len(puts))
+	}
+}
+
+// The same holds over TLS, where the client of Amazon would otherwise put a checksum behind
+// the body, in pieces of its own.
+func TestRequestsOverTLS(t *testing.T) {
+	want := pattern(3 << 20)
+	puts := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			io.WriteString(w, `<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>`)
+			return
+		}
+		puts++
+		got, err := io.ReadAll(r.Body)
+		if err != nil || !bytes.Equal(got, want) || r.ContentLength != int64(len(want)) {
+			t.Errorf("the body has %d bytes, which differ, %v", len(got), err)
+		}
+		sum := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli))))
+		h := r.Header
+		if h.Get("X-Amz-Content-Sha256") != "UNSIGNED-PAYLOAD" || h.Get("X-Amz-Checksum-Crc32c") != sum || h.Get("Content-Encoding") != "" || h.Get("X-Amz-Trailer") != "" || h.Get("Expect") != "" {
+			t.Errorf("the headers are %v", h)
+		}
+		w.Header().Set("ETag", `"1"`)
+	}))
+	defer server.Close()
+	c := awss3.New(awss3.Options{
+		BaseEndpoint: &server.URL, UsePathStyle: true, Region: "us-east-1", HTTPClient: server.Client(),
+		Credentials: credentials.NewStaticCredentialsProvider(secretID, secretKey, secretToken),
+	})
+	b := s3.New(c, "bucket")
+	if _, err := b.Put(t.Context(), "key", [][]byte{want[:10], want[10:]}, object.PutOptions{IfAbsent: true}); err != nil {
+		t.Error(err)
+	}
+	u, err := b.Upload(t.Context(), "key", -1, object.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Part(t.Context(), 1, 0, [][]byte{want}); err != nil {
+		t.Error(err)
+	}
+	if puts != 2 {
+		t.Errorf("%d requests have a body, want 2", puts)
 	}
 }
 

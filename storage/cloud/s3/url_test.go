@@ -21,6 +21,7 @@ import (
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/cloud/s3"
+	"github.com/go-orbax/orbax/training"
 )
 
 // environment sets the environment for the test server and returns the URL of a new bucket.
@@ -250,5 +251,43 @@ func TestOneStore(t *testing.T) {
 	}
 	if store("s3://one-store/a") == a || store("s3://one-store-2/a?anonymous=true") == a {
 		t.Error("URLs of two clients have one store")
+	}
+}
+
+// A run saves its steps in a bucket, keeps the newest ones, and goes on from there.
+func TestRun(t *testing.T) {
+	root := environment(t) + "/run"
+	run := func() *training.Checkpointer {
+		t.Helper()
+		c, err := training.New(t.Context(), root, training.Options{Preservation: training.LatestN{N: 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := run()
+	for step := range 4 {
+		if saved, err := first.Save(t.Context(), step, newState(step)); err != nil || !saved {
+			t.Fatalf("step %d: saved %t, %v", step, saved, err)
+		}
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := run()
+	var got state
+	step, err := second.Resume(t.Context(), &got)
+	if err != nil || step != 3 || got.Step != 3 || !slices.Equal(got.Params["w"].Bytes(), newState(3).Params["w"].Bytes()) {
+		t.Errorf("resumed step %d of state %d, %v; want step 3", step, got.Step, err)
+	}
+	var steps []int
+	for _, s := range second.Checkpoints() {
+		steps = append(steps, s.Step)
+	}
+	if !slices.Equal(steps, []int{2, 3}) {
+		t.Errorf("the steps are %v, want 2 and 3", steps)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
 	}
 }
