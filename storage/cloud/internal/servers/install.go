@@ -38,7 +38,7 @@ type Tool struct {
 // directory has the program, under the name that go install gives it.
 func GoTool(name, path, version string) *Tool {
 	return &Tool{Name: name, Version: version, install: func(ctx context.Context, dir string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", path+"@"+version)
+		cmd := exec.CommandContext(ctx, "go", "install", path+"@"+version)
 		cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=", "GOARCH=")
 		cmd.Dir = dir
 		return cmd
