@@ -10,7 +10,9 @@ import (
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/handler"
+	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/orbaxtest"
+	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/training"
 )
 
@@ -27,11 +29,17 @@ var commitFiles = request{"atomicity": "commit_file"}
 // marker or not; without the marker Python refuses it where it looks.
 func TestCommitFile(t *testing.T) {
 	needPython(t)
-	for name, s := range map[string]handler.StorageOptions{"database": {}, "files": {PlainFiles: true}} {
+	for name, o := range map[string]struct {
+		storage handler.StorageOptions
+		by      orbax.SaveOption
+	}{
+		"database": {by: byCommitFile}, "files": {handler.StorageOptions{PlainFiles: true}, byCommitFile},
+		"a store that cannot rename": {by: orbax.In(failstore.NewMarked(storage.Local()))},
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ck")
 			tree := newRun(t, "v1", nil, nil).tree(3, "go")
-			goSave(t, path, tree, byCommitFile, orbax.Storage(s))
+			goSave(t, path, tree, o.by, orbax.Storage(o.storage))
 			want := pyLoad(t, path, nil)
 			mustEqual(t, "Go", want.plain(), goLoad(t, path))
 			var got struct{ Tree *node }
@@ -44,10 +52,15 @@ func TestCommitFile(t *testing.T) {
 			if !pyRaises(err) || !strings.Contains(err.Error(), "incomplete") {
 				t.Errorf("Python loads what is unfinished: %v", err)
 			}
-			if _, err := orbax.Load(t.Context(), path); !errors.Is(err, orbax.ErrIncomplete) {
+			if in, ok := o.by.(orbax.StoreOption); ok { // where nothing else shows it
+				_, err = orbax.Load(t.Context(), path, in)
+			} else {
+				_, err = orbax.Load(t.Context(), path)
+			}
+			if !errors.Is(err, orbax.ErrIncomplete) {
 				t.Errorf("Go loads what is unfinished: %v", err)
 			}
-			goSave(t, path, tree, byCommitFile, orbax.Overwrite())
+			goSave(t, path, tree, o.by, orbax.Overwrite())
 			mustCall(t, "load", request{"path": path, "options": commitFiles}, &got)
 			mustEqual(t, "saved again", want, got.Tree)
 		})
@@ -79,9 +92,17 @@ func TestCommitFileOverPython(t *testing.T) {
 
 // A run by marker goes from Go to Python and back; a step without its marker is none.
 func TestCommitFileRun(t *testing.T) {
+	t.Run("disk", func(t *testing.T) {
+		testCommitFileRun(t, training.Options{SaveOptions: []orbax.SaveCheckpointablesOption{byCommitFile}})
+	})
+	t.Run("a store that cannot rename", func(t *testing.T) {
+		testCommitFileRun(t, training.Options{Store: failstore.NewMarked(storage.Local())})
+	})
+}
+
+func testCommitFileRun(t *testing.T, options training.Options) {
 	needPython(t)
 	r := newRun(t, "v1", nil, request{"atomicity": "commit_file"})
-	options := training.Options{SaveOptions: []orbax.SaveCheckpointablesOption{byCommitFile}}
 	save := func(step int) {
 		r.one(step, "go")
 		r.golang(options, func(c *training.Checkpointer) { r.saveGo(c, step) })
