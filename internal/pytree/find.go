@@ -119,6 +119,8 @@ func (o *opener) readValue(ctx context.Context, name, key string) ([]byte, error
 		return nil, fmt.Errorf("%w: %s is missing", fault.ErrCorrupt, database.JoinKey(name, key))
 	case at.Inline != nil:
 		return at.Inline, nil
+	case o.ocdbt && o.ahead[database.JoinKey(name, key)] != nil:
+		doc = o.ahead[database.JoinKey(name, key)]
 	case o.ocdbt:
 		r, rerr := transfer.ReserveDocument(database.JoinKey(name, key), at.Extent.Length)
 		if rerr != nil {

@@ -20,8 +20,15 @@ func (o *opener) leaves(ctx context.Context) ([]*view.Leaf, error) {
 	for i, l := range o.meta.Leaves {
 		names[i] = l.Path.String()
 	}
+	format := 2
+	if o.meta.Zarr3 {
+		format = 3
+	}
+	if err := o.readAhead(ctx, names, format); err != nil {
+		return nil, err
+	}
 	leaves := make([]*view.Leaf, len(names))
-	err := o.each(len(names), func(i int) { leaves[i] = o.leaf(ctx, o.meta.Leaves[i], names[i]) })
+	err := o.each(len(names), func(i int) { leaves[i] = o.leaf(ctx, o.meta.Leaves[i], names[i], format) })
 	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
@@ -84,9 +91,9 @@ func (o *opener) each(n int, find func(i int)) error {
 }
 
 // leaf describes one leaf. It returns a broken leaf if the leaf cannot be read.
-func (o *opener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *view.Leaf {
+func (o *opener) leaf(ctx context.Context, l layout.TreeLeaf, name string, format int) *view.Leaf {
 	m := view.LeafMetadata{Path: l.Path, ValueType: string(l.ValueType)}
-	leaf, err := o.findLeaf(ctx, l, name, &m)
+	leaf, err := o.findLeaf(ctx, l, name, format, &m)
 	if err != nil {
 		return view.NewBroken(m, err)
 	}
@@ -94,7 +101,7 @@ func (o *opener) leaf(ctx context.Context, l layout.TreeLeaf, name string) *view
 }
 
 // findLeaf finds the stored parts of a leaf, and completes m as far as possible.
-func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m *view.LeafMetadata) (*view.Leaf, error) {
+func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, format int, m *view.LeafMetadata) (*view.Leaf, error) {
 	found := o.aggregate.find(l.Path)
 	switch {
 	case found != nil:
@@ -112,10 +119,6 @@ func (o *opener) findLeaf(ctx context.Context, l layout.TreeLeaf, name string, m
 			return nil, cmp.Or(o.stringsErr, fmt.Errorf("%w: no string in %s", fault.ErrCorrupt, layout.StringsFile))
 		}
 		return view.NewString(*m, text), nil
-	}
-	format := 2
-	if o.meta.Zarr3 {
-		format = 3
 	}
 	a, err := o.findArray(ctx, name, format)
 	if err := cmp.Or(a.Describe(m), err); err != nil {

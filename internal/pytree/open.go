@@ -145,7 +145,8 @@ type opener struct {
 	ocdbt  bool
 	values database.Index // of the database
 	broken database.Broken
-	key    []byte // scratch for a key that is looked up
+	key    []byte            // scratch for a key that is looked up
+	ahead  map[string][]byte // documents that have been read, by key; see readAhead
 
 	mu      sync.Mutex // guards the fields below, because leaves in files are found several at a time
 	metas   zarray.Metas

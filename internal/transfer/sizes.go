@@ -46,11 +46,15 @@ func (e *Engine) sizesOf(p storage.Properties) sizes {
 		write:   int(min(cmp.Or(p.WriteUnit, diskUnit), most)),
 		workers: p.Concurrency,
 	}
-	if s.dear = p.ReadUnit > cheapRead; s.dear {
+	if s.dear = IsDear(p); s.dear {
 		s.read, s.step = int(p.ReadUnit), int(p.ReadUnit)
 	}
 	return s
 }
+
+// IsDear reports whether a request to a store costs so much that one for more bytes than
+// are wanted is better than several.
+func IsDear(p storage.Properties) bool { return p.ReadUnit > cheapRead }
 
 // AtOnce returns how many of at most n functions that read documents may run at the same
 // time: as many as the store can do.
