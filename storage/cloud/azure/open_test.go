@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/azure"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
+	"github.com/go-orbax/orbax/storage/object"
 )
 
 // variables are the variables of the environment that this package reads, directly or not.
@@ -104,6 +107,7 @@ func TestURLs(t *testing.T) {
 					t.Errorf("Save without credentials: %v", err)
 				}
 			})
+			noSecrets(t, client, key, token)
 			if err := orbax.Delete(ctx, path); err != nil {
 				t.Error(err)
 			}
@@ -115,6 +119,32 @@ func TestURLs(t *testing.T) {
 				t.Errorf("%d objects are left, %v", len(r.Segment.BlobItems), err)
 			}
 		})
+	}
+}
+
+// noSecrets fails the test if an object of a container has the key, or the signature of the
+// token.
+func noSecrets(t *testing.T, c *container.Client, key, token string) {
+	t.Helper()
+	query, err := url.ParseQuery(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := azure.New(c)
+	page, err := b.List(t.Context(), object.ListOptions{Flat: true})
+	if err != nil || len(page.Objects) == 0 {
+		t.Fatalf("%d objects, %v", len(page.Objects), err)
+	}
+	for _, o := range page.Objects {
+		text := make([]byte, o.Size)
+		if _, _, err := b.Get(t.Context(), o.Key, "", [][]byte{text}, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{key, query.Get("sig"), url.QueryEscape(query.Get("sig"))} {
+			if bytes.Contains(text, []byte(secret)) || strings.Contains(o.Key, secret) {
+				t.Errorf("%s has a secret", o.Key)
+			}
+		}
 	}
 }
 
@@ -164,7 +194,7 @@ func TestBadURLs(t *testing.T) {
 // The name in the store is the path of the URL, without what leads out of the container.
 func TestNames(t *testing.T) {
 	setenv(t, map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "c2VjcmV0"})
-	for url, want := range map[string]string{
+	for path, want := range map[string]string{
 		"azblob://box":                                ".",
 		"azblob://box/":                               ".",
 		"azblob://box/run/step_1":                     "run/step_1",
@@ -176,15 +206,15 @@ func TestNames(t *testing.T) {
 		"http://localhost:10000/acc/box/run/1":                   "run/1",
 		"http://[::1]:10000/acc/box":                             ".",
 	} {
-		l, err := storage.Resolve(t.Context(), url)
+		l, err := storage.Resolve(t.Context(), path)
 		if want == "" {
 			if err == nil {
-				t.Errorf("%s is %q", url, l.Name)
+				t.Errorf("%s is %q", path, l.Name)
 			}
 			continue
 		}
 		if err != nil || l.Name != want {
-			t.Errorf("%s is %q, %v; want %q", url, l.Name, err, want)
+			t.Errorf("%s is %q, %v; want %q", path, l.Name, err, want)
 		}
 	}
 }
