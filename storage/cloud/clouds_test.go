@@ -21,9 +21,12 @@ import (
 	"github.com/go-orbax/orbax/storage/object"
 )
 
+// jobs are what child processes do.
+var jobs = map[string]func(arg string){"killed": killedJob}
+
 func TestMain(m *testing.M) {
-	if job, arg, ok := testenv.Child(); ok && job == "killed" {
-		killedJob(arg)
+	if job, arg, ok := testenv.Child(); ok {
+		jobs[job](arg)
 		return
 	}
 	servers.Main(m)

@@ -60,6 +60,15 @@ func seedOf(loaded any) (int, error) {
 	return seed, nil
 }
 
+// often returns how often a test does something: in a run of all tests, in a long run and in
+// a quick one.
+func often(all, long, quick int) int {
+	if testenv.EveryBit() {
+		return all
+	}
+	return testenv.Pick(long, quick)
+}
+
 // On a bad network, a path holds what the last operation that has succeeded has left, or
 // what one that has failed meant to leave, or an incomplete checkpoint that the next
 // operation heals.
@@ -71,7 +80,7 @@ func TestFaults(t *testing.T) {
 			network := &servers.Faults{Busy: c.busy}
 			bad := object.New(c.open(t, network.Start(t, addr), bucket), object.Options{Lease: 2 * time.Second, Patience: 20 * time.Second})
 			good := object.New(c.open(t, addr, bucket), object.Options{Lease: 2 * time.Second})
-			rounds := testenv.Pick(170, 12)
+			rounds := often(170, 60, 8)
 			paths := []string{"run/1", "run/2", "run/3"}
 			var group sync.WaitGroup
 			for i, path := range paths {

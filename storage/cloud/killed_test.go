@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,11 +28,7 @@ var shortLease = object.Options{Lease: time.Second, Patience: 20 * time.Second}
 // what will be at the path, and after it that it is done.
 func killedJob(arg string) {
 	args := strings.Fields(arg) // cloud, address, bucket, path, the first seed
-	i := 0
-	for clouds[i].name != args[0] {
-		i++
-	}
-	store := object.New(clouds[i].open(childTB{}, args[1], args[2]), shortLease)
+	store := childStore(args)
 	in, path := orbax.In(store), args[3]
 	first, _ := strconv.Atoi(args[4])
 	for seed := first; ; seed++ {
@@ -54,6 +51,12 @@ func killedJob(arg string) {
 		}
 		fmt.Println("done", will)
 	}
+}
+
+// childStore returns the store of a child process: of a cloud, an address and a bucket.
+func childStore(args []string) *object.Store {
+	i := slices.IndexFunc(clouds, func(c cloud) bool { return c.name == args[0] })
+	return object.New(clouds[i].open(childTB{}, args[1], args[2]), shortLease)
 }
 
 // childTB is the testing.TB of a child process.
@@ -80,7 +83,7 @@ func TestKilled(t *testing.T) {
 			bad := network.Start(t, addr)
 			network.Set(15)
 			good := object.New(c.open(t, addr, bucket), shortLease)
-			kills := testenv.Pick(40, 2) // of each of the paths
+			kills := often(50, 12, 1) // of each of the paths
 			paths := testenv.Pick([]string{"run/1", "run/2", "run/3", "run/4"}, []string{"run/1", "run/2"})
 			var group sync.WaitGroup
 			for _, path := range paths {
