@@ -165,12 +165,14 @@ func (w *writer) take(p piece) (ready piece, err error) {
 // send uploads a range as parts.
 func (w *writer) send(ctx context.Context, p piece) error {
 	w.begin.Do(func() {
-		w.failed = w.f.s.try(w.ctx, func(ctx context.Context) (err error) {
-			w.upload, err = w.f.s.bucket.Upload(ctx, w.key, -1, PutOptions{IfAbsent: true, Writer: w.id})
-			if err != nil {
+		w.failed = w.f.s.try(w.ctx, func(ctx context.Context) error {
+			u, err := w.f.s.bucket.Upload(ctx, w.key, -1, PutOptions{IfAbsent: true, Writer: w.id})
+			if err != nil { // u may be a nil pointer of the bucket's own type
 				w.f.orphans.Store(true)
+				return err
 			}
-			return err
+			w.upload = u
+			return nil
 		})
 	})
 	err := w.failed

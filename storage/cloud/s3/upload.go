@@ -39,7 +39,11 @@ type part struct {
 
 // Upload implements [object.Bucket].
 func (b *bucket) Upload(ctx context.Context, key string, _ int64, o object.PutOptions) (object.Upload, error) {
-	return b.upload(ctx, "upload", key, o, metadata(o.Writer))
+	u, err := b.upload(ctx, "upload", key, o, metadata(o.Writer))
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 func (b *bucket) upload(ctx context.Context, op, key string, o object.PutOptions, meta map[string]string) (*upload, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime"
 	"strings"
@@ -31,6 +32,16 @@ func testCancelledBefore(e *env) {
 		"List": func() error { _, err := e.b.List(ctx, object.ListOptions{}); return err },
 		"Put": func() error {
 			_, err := e.b.Put(ctx, "new", [][]byte{[]byte("x")}, object.PutOptions{})
+			return err
+		},
+		"Upload": func() error { // Azure and GCS make no request yet
+			u, err := e.b.Upload(ctx, "new", 1, object.PutOptions{})
+			switch {
+			case err != nil && u != nil:
+				return fmt.Errorf("%w, with an Upload that is not nil", err)
+			case err == nil:
+				return ctx.Err()
+			}
 			return err
 		},
 		"Copy":         func() error { _, err := e.b.Copy(ctx, object.Ref{Key: "key"}, "new", object.PutOptions{}); return err },
