@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"github.com/go-orbax/orbax/internal/fault"
 )
 
 // abandon ends the renewals. The claim stays, and the next writer recovers it.
@@ -26,7 +28,11 @@ func (c *claim) giveUp(refs ...Ref) error {
 	defer cancel()
 	if c.kept {
 		if err := c.sweep(ctx); err != nil {
+			lost := errors.Is(err, fault.ErrNotExist) && c.ctx.Err() != nil
 			c.abandon()
+			if lost { // its next holder does the rest
+				return nil
+			}
 			return err
 		}
 		refs = nil

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -232,4 +233,47 @@ func revokeOrCommit(t *testing.T, old map[string]string, stopped string, n int, 
 	w.atomic(true)
 	w.alone(state)
 	return true
+}
+
+// A writer that loses its claim when it has published everything has succeeded: the process
+// that has the claim now removes what is left.
+func TestRevokedAfterPublishing(t *testing.T) {
+	s := newService(false)
+	ctx := t.Context()
+	must(t, save(ctx, object.New(s, options), ck, oldFiles, nil))
+	published, late, stopped := false, false, false
+	c := newClient(s, func(_ int, op, key string) act {
+		switch {
+		case op == "copy" && strings.HasSuffix(key, marker):
+			published = true
+		case published && op == "list" && !late: // of what is to be removed
+			late = true
+			time.Sleep(brief.Lease / 10) // so that the writer asks for its claim before it removes
+		case late && op == "stat" && !stopped:
+			stopped = true
+			return pauses
+		}
+		return succeeds
+	})
+	g, err := object.New(c, brief).Begin(ctx, ck, storage.BeginOptions{Marker: marker, Replace: everything(s)})
+	must(t, err)
+	must(t, writeAll(ctx, g, newFiles))
+	done := make(chan error, 1)
+	go func() { done <- g.Commit(ctx) }()
+	select {
+	case err := <-done:
+		t.Fatalf("Commit was not stopped: %v", err)
+	case <-c.stopped:
+	}
+	if err := object.New(newClient(s, nil), options).Revoke(ctx, g.Ticket()); !errors.Is(err, fault.ErrNotExist) {
+		t.Errorf("Revoke: %v", err)
+	}
+	time.Sleep(brief.Lease)
+	c.resume()
+	if err := <-done; err != nil {
+		t.Errorf("Commit: %v", err)
+	}
+	if got := contents(s, ck); !maps.Equal(got, newFiles) || !slices.Equal(s.Keys(), keysOf(ck, newFiles)) {
+		t.Errorf("there are %q", s.Keys())
+	}
 }
