@@ -12,6 +12,8 @@ import (
 	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/mem"
+	"github.com/go-orbax/orbax/storage/object"
+	"github.com/go-orbax/orbax/storage/object/membucket"
 	"github.com/go-orbax/orbax/training"
 	"github.com/go-orbax/orbax/view"
 )
@@ -77,6 +79,13 @@ var unmarked = map[string]func(ctx context.Context, path string, in orbax.StoreO
 // In a store that cannot rename, a directory without the commit mark is no checkpoint for
 // any function, whatever it lacks besides.
 func TestUnmarked(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { testUnmarked(t, func() storage.Store { return failstore.NewMarked(mem.New()) }) })
+	t.Run("objects", func(t *testing.T) {
+		testUnmarked(t, func() storage.Store { return object.New(membucket.New(), object.Options{}) })
+	})
+}
+
+func testUnmarked(t *testing.T, newStore func() storage.Store) {
 	ctx := t.Context()
 	for kind, lost := range map[string][]string{
 		"complete":       nil,
@@ -88,7 +97,7 @@ func TestUnmarked(t *testing.T) {
 		"only a tree":    {"_CHECKPOINT_METADATA", "digests.sha256", "orbax.checkpoint", "other/_METADATA", "other/commit_success.txt"},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			store := failstore.NewMarked(mem.New())
+			store := newStore()
 			in := orbax.In(store)
 			parts := map[string]any{"state": map[string]any{"w": make([]float32, 100)}, "other": map[string]any{"q": "x"}, "cfg": handler.JSON{Value: 1}}
 			for _, path := range []string{"ck", "sound"} {
@@ -213,13 +222,15 @@ func TestUnmarkedLayouts(t *testing.T) {
 // A run in a store that cannot rename does not see a step without its mark.
 func TestRunUnmarked(t *testing.T) {
 	ctx := t.Context()
-	for name, store := range map[string]storage.Store{"memory": mem.New(), "disk": storage.Local()} {
+	for name, store := range map[string]storage.Store{
+		"memory": failstore.NewMarked(mem.New()), "disk": failstore.NewMarked(storage.Local()),
+		"objects": object.New(membucket.New(), object.Options{}),
+	} {
 		t.Run(name, func(t *testing.T) {
 			root := "run"
 			if name == "disk" {
 				root = filepath.ToSlash(t.TempDir()) + "/run"
 			}
-			store := failstore.NewMarked(store)
 			o := training.Options{Store: store, Preservation: training.LatestN{N: 2}, CustomMetadata: map[string]any{"a": 1}}
 			c, err := training.New(ctx, root, o)
 			must(t, err)
