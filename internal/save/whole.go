@@ -191,7 +191,9 @@ func (w *whole) lookUnfinished(ctx context.Context, dir string) ([]storage.Item,
 
 // Open writes the list of handlers if one of them may write arbitrary files.
 func (w *whole) Open(ctx context.Context, p *Plan) (context.Context, storage.Files, error) {
-	w.removeLeft(ctx) // removing large leftovers takes seconds, for which SaveAsync does not wait
+	if !w.needsMarker() { // else there is one claim, and Begin has undone what a dead writer of it had begun
+		w.removeLeft(ctx) // removing large leftovers takes seconds, for which SaveAsync does not wait
+	}
 	if !slices.ContainsFunc(p.Items, func(item *Item) bool { return proof.IsOwn(p.Meta.Handlers[item.Name]) }) {
 		return ctx, w.stage, nil
 	}
