@@ -8,6 +8,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/go-orbax/orbax/storage/cloud/azure"
@@ -45,6 +46,13 @@ func TestContractWithIdentity(t *testing.T) {
 		}
 		return azure.New(client)
 	}, buckettest.Options{})
+}
+
+// goneIdentity is an identity that gives no token.
+type goneIdentity struct{}
+
+func (goneIdentity) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{}, azidentity.NewCredentialUnavailableError("no login")
 }
 
 // fixedToken is an identity with one token.

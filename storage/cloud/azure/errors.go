@@ -266,6 +266,7 @@ func (b *bucket) broken(e *object.Error, err error) {
 	var identity *azidentity.AuthenticationFailedError
 	var certificate *tls.CertificateVerificationError
 	var name *net.DNSError
+	var final interface{ NonRetriable() } // such as that of an identity that is gone
 	switch {
 	case errors.As(err, &identity):
 		e.Err = fs.ErrPermission
@@ -276,7 +277,7 @@ func (b *bucket) broken(e *object.Error, err error) {
 		return
 	case errors.As(err, &name) && name.IsNotFound:
 		e.Message = fmt.Sprintf("there is no account %s, or its address cannot be looked up", b.account)
-	case errors.As(err, &certificate):
+	case errors.As(err, &certificate) || errors.As(err, &final):
 	case strings.Contains(err.Error(), "unsupported protocol scheme"):
 	default:
 		e.Temporary = true

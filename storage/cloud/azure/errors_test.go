@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
@@ -282,6 +283,28 @@ func TestBroken(t *testing.T) {
 	var e *object.Error
 	if !errors.As(err, &e) || e.Temporary || !strings.Contains(err.Error(), "no account orbaxtest") {
 		t.Errorf("no host: got %v", err)
+	}
+}
+
+// An identity that gives no token, and one that would go over an open line, are errors that
+// last.
+func TestNoToken(t *testing.T) {
+	for what, c := range map[string]struct {
+		address  string
+		identity azcore.TokenCredential
+		want     string
+	}{
+		"gone":      {"https://127.0.0.1:1/orbaxtest/box", goneIdentity{}, "no login"},
+		"open line": {"http://127.0.0.1:1/orbaxtest/box", fixedToken("token"), "https"},
+	} {
+		client, err := container.NewClient(c.address, c.identity, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *object.Error
+		if _, err := azure.New(client).Stat(t.Context(), "key"); !errors.As(err, &e) || e.Temporary || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
 }
 

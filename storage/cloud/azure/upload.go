@@ -37,7 +37,10 @@ type upload struct {
 }
 
 // Upload sends no request.
-func (b *bucket) Upload(_ context.Context, key string, _ int64, o object.PutOptions) (object.Upload, error) {
+func (b *bucket) Upload(ctx context.Context, key string, _ int64, o object.PutOptions) (object.Upload, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, b.failed(ctx, opUpload, key, err)
+	}
 	if err := checkKey(opUpload, key); err != nil {
 		return nil, err
 	}

@@ -2,11 +2,14 @@ package azure_test
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -197,5 +200,35 @@ func TestUploadDoesNotCopy(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8<<20+part { // got itself counts
 		t.Errorf("%d MiB were allocated for %d MiB that were read", allocated>>20, 4*part>>20)
+	}
+}
+
+// keeping is an HTTP client that answers before it has read the body, as a connection may.
+type keeping struct{ bodies []io.ReadCloser }
+
+func (k *keeping) Do(r *http.Request) (*http.Response, error) {
+	k.bodies = append(k.bodies, r.Body)
+	return nil, io.ErrUnexpectedEOF
+}
+
+// A connection that reads on after a call has returned gets no bytes of the caller's memory.
+func TestBodyAfterwards(t *testing.T) {
+	k := &keeping{}
+	client, err := container.NewClientWithNoCredential("http://127.0.0.1:1/orbaxtest/box", &container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: k}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range []string{"Put", "Part"} {
+		if err := calls[call](t.Context(), azure.New(client)); err == nil {
+			t.Errorf("%s got no error", call)
+		}
+	}
+	if len(k.bodies) != 2 {
+		t.Fatalf("%d requests have a body, want 2", len(k.bodies))
+	}
+	for _, body := range k.bodies {
+		if text, err := io.ReadAll(body); err == nil || len(text) > 0 {
+			t.Errorf("a body gives %d bytes and the error %v after the call", len(text), err)
+		}
 	}
 }
