@@ -27,6 +27,8 @@ type claim struct {
 	asking  sync.Mutex // held while the service is asked for the claim
 	beat    int        // of the last write; writing guards it
 	kept    bool       // there are things in the temporary directory
+	// decided says that a change may have been recorded.
+	decided bool
 
 	mu        sync.Mutex // guards what follows, and is never held during a request
 	rec       record
@@ -130,19 +132,22 @@ func (c *claim) put(ctx context.Context, rec record, o PutOptions) (other *held,
 		if err != nil {
 			return nil, err
 		}
-		first := time.Now()
+		first, attempts := time.Now(), 0
 		var start time.Time
 		var info Info
 		err = c.s.perform(ctx, effort{bytes: int64(len(text)), urgent: true}, func(ctx context.Context) (err error) {
 			start = time.Now()
+			attempts++
 			info, err = c.s.bucket.Put(ctx, c.key, [][]byte{text}, o)
 			return err
 		})
+		refused := errors.Is(err, ErrPrecondition) || errors.Is(err, fs.ErrNotExist)
+		c.decided = c.decided || rec.State == changing && (attempts > 1 || !refused)
 		if err == nil {
 			c.wrote(rec, info.Version, start)
 			return nil, nil
 		}
-		if !errors.Is(err, ErrPrecondition) && !errors.Is(err, fs.ErrNotExist) {
+		if !refused {
 			c.doubt()
 			return nil, err
 		}

@@ -67,6 +67,8 @@ type client struct {
 	*service
 	// script says what happens to request n, from 1 on. nil: all succeed.
 	script func(n int, op, key string) act
+	// sees, if not nil, is called for each object that is put.
+	sees func(key string, size int)
 
 	lock    sync.Mutex
 	n       int
@@ -205,6 +207,9 @@ func (c *client) made(info object.Info, err error) (object.Info, error) {
 }
 
 func (c *client) Put(ctx context.Context, key string, body [][]byte, o object.PutOptions) (info object.Info, err error) {
+	if c.sees != nil {
+		c.sees(key, int(lengthOf(body)))
+	}
 	err = c.do(ctx, "put", key, func(ctx context.Context) error {
 		info, err = c.Bucket.Put(ctx, key, body, o)
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage"
 )
 
@@ -31,7 +33,7 @@ type files struct {
 	// confirm is check that asks the service in any case.
 	confirm func(ctx context.Context) error
 	explain func(err error) error // adds the loss of the stage to an error
-	// settle is called when an object has been made.
+	// settle is called when an object has been made. It fails if the stage is lost.
 	settle  func(ctx context.Context, key, writer string) error
 	count   atomic.Int64
 	orphans atomic.Bool // an upload may have begun whose answer is missing
@@ -39,7 +41,8 @@ type files struct {
 	mu    sync.Mutex
 	names map[string]bool // true for files, false for directories
 	open  map[*writer]bool
-	bad   error // of a writer that could not be closed
+	made  map[string]string // the objects that were made: their Writers by key
+	bad   error             // of a writer that could not be closed
 	// markVersion is the version of the marker in the temporary directory.
 	markVersion string
 	ended       error // why nothing can be written any more
@@ -48,8 +51,29 @@ type files struct {
 func newFiles(s *Store, claimed, entry, id, marker string) *files {
 	return &files{
 		s: s, dir: path.Join(claimed, entry), entry: entry, temp: tempKey(claimed, id), id: id, writer: id + newWriter()[:8], marker: marker,
-		names: map[string]bool{".": false}, open: map[*writer]bool{},
+		names: map[string]bool{".": false}, open: map[*writer]bool{}, made: map[string]string{},
 	}
+}
+
+// note notes that an object has been made.
+func (f *files) note(key, writer string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made[key] = writer
+}
+
+// discardMade removes what was made for a stage that is lost. Whoever has ended the stage
+// may have come before some of it.
+func (f *files) discardMade(ctx context.Context) error {
+	f.mu.Lock()
+	made := maps.Clone(f.made)
+	f.mu.Unlock()
+	group, gctx := parallel.WithContext(ctx)
+	group.SetLimit(f.s.o.Concurrency)
+	for key, writer := range made {
+		group.Go(func() error { return f.s.discard(gctx, key, writer) })
+	}
+	return group.Wait()
 }
 
 // newWriter returns the Writer of one object.
@@ -171,7 +195,9 @@ func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptio
 	if err == nil {
 		err = f.settle(ctx, key, writer)
 	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-		err = errors.Join(err, f.s.discard(key, writer)) // the name is free again
+		cctx, cancel := f.s.patient()
+		defer cancel()
+		err = errors.Join(err, f.s.discard(cctx, key, writer)) // the name is free again
 	}
 	if err != nil {
 		f.mu.Lock()
@@ -283,10 +309,14 @@ func (f *files) emptyDirs() (dirs []string) {
 func (f *files) putDirs(ctx context.Context) error {
 	for _, dir := range f.emptyDirs() {
 		key := f.keyFor(dir + "/")
+		writer := f.newWriter()
 		err := f.s.try(ctx, func(ctx context.Context) error {
-			_, err := f.s.bucket.Put(ctx, key, nil, PutOptions{Writer: f.newWriter()})
+			_, err := f.s.bucket.Put(ctx, key, nil, PutOptions{Writer: writer})
 			return err
 		})
+		if err == nil {
+			err = f.settle(ctx, key, writer)
+		}
 		if err != nil {
 			return err
 		}

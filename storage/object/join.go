@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"sync"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -50,9 +49,6 @@ type joined struct {
 	*files
 	t    ticket
 	lose context.CancelCauseFunc
-
-	all  sync.Mutex
-	made map[string]string // the objects that were made: their Writers by key
 }
 
 // Join returns the [storage.Joined] that writes to a stage.
@@ -61,7 +57,7 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &joined{t: t, files: newFiles(s, t.Dir, t.Entry, t.Writer, t.Marker), made: map[string]string{}}
+	j := &joined{t: t, files: newFiles(s, t.Dir, t.Entry, t.Writer, t.Marker)}
 	j.lost, j.lose = context.WithCancelCause(context.Background())
 	j.check, j.confirm = j.ask, j.ask
 	j.explain = func(err error) error {
@@ -76,10 +72,8 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 		return err
 	}
 	j.settle = func(_ context.Context, key, writer string) error {
-		j.all.Lock()
-		defer j.all.Unlock()
-		j.made[key] = writer
-		return nil
+		j.note(key, writer)
+		return nil // Close asks
 	}
 	if err := j.ask(ctx); err != nil {
 		j.lose(err)
@@ -145,10 +139,8 @@ func (j *joined) Close(ctx context.Context) error {
 		cctx, cancel := j.s.patient()
 		defer cancel()
 		j.abortOpen(cctx)
-		if j.lost.Err() != nil { // whoever has ended the stage may have come before these
-			for key, writer := range j.made {
-				_ = j.s.discard(key, writer)
-			}
+		if j.lost.Err() != nil {
+			_ = j.discardMade(cctx)
 		}
 	}
 	return err

@@ -91,7 +91,7 @@ func TestPaused(t *testing.T) {
 	eachScenario(t, func(t *testing.T, sc scenario, weak bool) {
 		count := requestsOf(t, sc, weak)
 		var group sync.WaitGroup
-		limit := make(chan struct{}, 32)
+		limit := make(chan struct{}, 128)
 		for n := 1; n <= count; n += stride {
 			for _, a := range []act{pauses, delayed} {
 				if weak && a == delayed {

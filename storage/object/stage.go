@@ -67,7 +67,11 @@ func (c *claim) stage(ctx context.Context, o storage.BeginOptions) (*stage, erro
 	dir := path.Join(c.dir, entry)
 	g := &stage{claim: c, old: Ref{Key: below(dir) + o.Marker}}
 	g.files = newFiles(c.s, c.dir, entry, c.id, o.Marker)
-	g.lost, g.check, g.confirm, g.explain, g.settle = c.ctx, c.check, c.confirm, c.explain, c.settle
+	g.lost, g.check, g.confirm, g.explain = c.ctx, c.check, c.confirm, c.explain
+	g.settle = func(ctx context.Context, key, writer string) error {
+		g.note(key, writer)
+		return c.settle(ctx, key, writer)
+	}
 	there, err := c.s.hasDir(ctx, dir, o.Replace != nil)
 	if err != nil {
 		return nil, err
@@ -284,9 +288,16 @@ func (g *stage) undo() error {
 		return c.release(ctx)
 	case errors.Is(err, fault.ErrNotExist) && c.ctx.Err() != nil:
 		c.abandon()
+		if c.decided {
+			return nil
+		}
+		err = g.discardMade(ctx)
+	default:
+		c.abandon()
+	}
+	if err == nil {
 		return nil
 	}
-	c.abandon()
 	return fmt.Errorf("what was written to %s is left until its claim ends: %w", g.dir, err)
 }
 
@@ -295,15 +306,15 @@ func (g *stage) undo() error {
 func (c *claim) settle(ctx context.Context, key, writer string) error {
 	err := c.check(ctx)
 	if err != nil && c.ctx.Err() != nil {
-		return errors.Join(err, c.s.discard(key, writer))
+		cctx, cancel := c.s.patient()
+		defer cancel()
+		return errors.Join(err, c.s.discard(cctx, key, writer))
 	}
 	return err
 }
 
 // discard removes an object if a writer has made it.
-func (s *Store) discard(key, writer string) error {
-	ctx, cancel := s.patient()
-	defer cancel()
+func (s *Store) discard(ctx context.Context, key, writer string) error {
 	var info Info
 	err := s.try(ctx, func(ctx context.Context) (err error) {
 		info, err = s.bucket.Stat(ctx, key)

@@ -13,6 +13,7 @@ import (
 func TestContract(t *testing.T) {
 	for name, b := range map[string]*membucket.Bucket{"parts": {Small: true}, "whole": {}, "weak": {Small: true, Weak: true}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := object.Options{Lease: 3 * time.Second}
 			if b.Small {
 				o.PartSize = 64

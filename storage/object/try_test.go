@@ -1,0 +1,184 @@
+package object_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+// errTemporary and errPermanent are answers of a service.
+var (
+	errTemporary = &object.Error{Op: "test", Status: 503, Temporary: true}
+	errPermanent = &object.Error{Op: "test", Status: 403}
+)
+
+// A request is tried again while its errors are temporary, and no longer than Patience.
+func TestTriesAgain(t *testing.T) {
+	wait := &object.Error{Op: "test", Temporary: true, Throttled: true, After: 700 * time.Millisecond}
+	tooLong := &object.Error{Op: "test", Temporary: true, After: time.Hour}
+	for name, c := range map[string]struct {
+		errs        []error // of the attempts; the last one repeats
+		want        error
+		attempts    [2]int
+		least, most time.Duration
+	}{
+		"success":                      {[]error{nil}, nil, [2]int{1, 1}, 0, 100 * time.Millisecond},
+		"temporary":                    {[]error{errTemporary, errTemporary, nil}, nil, [2]int{3, 3}, 150 * time.Millisecond, 600 * time.Millisecond},
+		"permanent":                    {[]error{errPermanent}, errPermanent, [2]int{1, 1}, 0, 100 * time.Millisecond},
+		"permanent after temporary":    {[]error{errTemporary, errPermanent}, errPermanent, [2]int{2, 2}, 50 * time.Millisecond, 300 * time.Millisecond},
+		"without an answer":            {[]error{errors.New("not an Error")}, nil, [2]int{1, 1}, 0, 100 * time.Millisecond},
+		"temporary for ever":           {[]error{errTemporary}, errTemporary, [2]int{3, 8}, 500 * time.Millisecond, 1200 * time.Millisecond},
+		"the service wants time":       {[]error{wait, nil}, nil, [2]int{2, 2}, 700 * time.Millisecond, 1000 * time.Millisecond},
+		"the service wants much time":  {[]error{tooLong}, tooLong, [2]int{1, 1}, 0, 100 * time.Millisecond},
+		"a missing object":             {[]error{&object.Error{Err: fs.ErrNotExist}}, fs.ErrNotExist, [2]int{1, 1}, 0, 100 * time.Millisecond},
+		"a condition that is not kept": {[]error{&object.Error{Err: object.ErrPrecondition}}, object.ErrPrecondition, [2]int{1, 1}, 0, 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := object.New(newService(false), object.Options{Patience: time.Second})
+			n, start := 0, time.Now()
+			err := s.Perform(t.Context(), func(context.Context) error {
+				n++
+				return c.errs[min(n, len(c.errs))-1]
+			})
+			took := time.Since(start)
+			if c.want != nil && !errors.Is(err, c.want) || c.want == nil && (err == nil) != (c.errs[len(c.errs)-1] == nil) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if n < c.attempts[0] || n > c.attempts[1] {
+				t.Errorf("%d attempts, want %v", n, c.attempts)
+			}
+			if took < c.least || took > c.most+400*time.Millisecond { // this computer may be busy
+				t.Errorf("it took %v, want %v to %v", took, c.least, c.most)
+			}
+		})
+	}
+}
+
+// A context that ends stops a wait and an attempt at once.
+func TestTryIsCancelled(t *testing.T) {
+	for name, request := range map[string]func(ctx context.Context) error{
+		"between attempts": func(context.Context) error { return &object.Error{Temporary: true, After: 20 * time.Second} },
+		"in an attempt":    func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		cause := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(50*time.Millisecond, func() { cancel(cause) })
+		start := time.Now()
+		err := object.New(newService(false), object.Options{}).Perform(ctx, request)
+		if took := time.Since(start); !errors.Is(err, cause) || took > time.Second {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+	}
+}
+
+// A gate lets in as many as its bound allows, in the order in which they came, and counts
+// them rightly whatever is cancelled.
+func TestGate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(1, 5).Draw(t, "most")
+		g := object.NewGate(most)
+		type guest struct {
+			id     int
+			cancel context.CancelFunc
+			got    chan error
+		}
+		var waiting []*guest
+		inside := 0
+		settle := func() { // those whose turn has come are in
+			for len(waiting) > 0 {
+				in, _, _ := g.Inside()
+				if in <= inside {
+					return
+				}
+				if err := <-waiting[0].got; err != nil {
+					t.Fatalf("guest %d: %v", waiting[0].id, err)
+				}
+				waiting = waiting[1:]
+				inside++
+			}
+		}
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"enter", "enter", "leave", "throttled", "cancel"}).Draw(t, "step") {
+			case "enter":
+				ctx, cancel := context.WithCancel(context.Background())
+				v := &guest{i, cancel, make(chan error, 1)}
+				_, before, _ := g.Inside()
+				inBefore, _, _ := g.Inside()
+				go func() { v.got <- g.Enter(ctx) }()
+				for { // until it is in or waits
+					in, w, _ := g.Inside()
+					if in > inBefore || w > before {
+						break
+					}
+				}
+				waiting = append(waiting, v)
+			case "leave", "throttled":
+				if inside > 0 {
+					inside--
+					g.Leave(rapid.Bool().Draw(t, "throttled"))
+				}
+			case "cancel":
+				if n := len(waiting); n > 0 {
+					k := rapid.IntRange(0, n-1).Draw(t, "which")
+					v := waiting[k]
+					in, _, _ := g.Inside()
+					if k < in-inside {
+						break // its turn has come
+					}
+					v.cancel()
+					if err := <-v.got; !errors.Is(err, context.Canceled) {
+						t.Fatalf("a guest that has gone: %v", err)
+					}
+					waiting = append(waiting[:k:k], waiting[k+1:]...)
+				}
+			}
+			settle()
+			in, w, bound := g.Inside()
+			if in != inside || w != len(waiting) || in > most || bound > float64(most) || bound < 1 || w > 0 && float64(in) < bound {
+				t.Fatalf("%d inside, %d wait, the bound is %v; want %d and %d", in, w, bound, inside, len(waiting))
+			}
+		}
+		for inside > 0 || len(waiting) > 0 {
+			inside--
+			g.Leave(false)
+			settle()
+		}
+		if in, w, _ := g.Inside(); in != 0 || w != 0 {
+			t.Fatalf("in the end %d are inside and %d wait", in, w)
+		}
+	})
+}
+
+func TestGateRaces(t *testing.T) {
+	g := object.NewGate(3)
+	var group sync.WaitGroup
+	var inside atomic.Int64
+	for i := range 200 {
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.N(3000))*time.Microsecond)
+			defer cancel()
+			if g.Enter(ctx) == nil {
+				if n := inside.Add(1); n > 3 {
+					t.Errorf("%d are inside", n)
+				}
+				time.Sleep(time.Duration(rand.N(100)) * time.Microsecond)
+				inside.Add(-1)
+				g.Leave(i%7 == 0)
+			}
+		})
+	}
+	group.Wait()
+	if in, w, _ := g.Inside(); in != 0 || w != 0 {
+		t.Errorf("%d are inside, and %d wait", in, w)
+	}
+}
