@@ -338,7 +338,7 @@ func (c *Checkpointer) Close() error {
 	<-c.turn
 	err := c.wait(context.Background(), o)
 	if c.mirror != nil {
-		err = errors.Join(err, c.mirror.close())
+		err = errors.Join(err, c.mirror.close(), c.removals.wait(context.Background()))
 	}
 	c.preemption.stop()
 	c.memory.Free()

@@ -47,22 +47,30 @@ func (c *Checkpointer) follow(ctx context.Context, o *operation, options []orbax
 
 // nameInRun returns the name of the pytree in the run, or "" if it has the usual one.
 func (c *Checkpointer) nameInRun(ctx context.Context) (string, error) {
-	newest, _ := newestSound(c.now().steps)
+	newest := c.newestSound()
+	if newest.Path == "" && c.mirror != nil {
+		return c.treeOf(c.mirror.tree, c.mirror.treeErr, c.mirror.root.name)
+	}
 	if newest.Path == "" {
 		return "", nil
 	}
 	// The usual name is known without opening the step.
-	if at, err := c.rootOf(newest).locate(ctx, newest); err == nil {
+	if at, err := c.root.locate(ctx, newest); err == nil {
 		if info, err := at.Join(layout.DefaultName).Stat(ctx); err == nil && info.Dir {
 			return "", nil
 		}
 	}
-	name, err := opened(ctx, newest.Path, c.rootOf(newest).open, mainTree)
+	name, err := opened(ctx, newest.Path, c.root.open, mainTree)
+	return c.treeOf(name, err, newest.Path)
+}
+
+// treeOf returns the results of mainTree for the step, or the newest of the steps, at path.
+func (c *Checkpointer) treeOf(name string, err error, path string) (string, error) {
 	switch {
 	case errors.Is(err, orbax.ErrStructure):
 		return "", c.root.called(err)
 	case err != nil: // not a reason to lose the step that is being saved
-		c.log.Warn("it is not known what the pytree of the newest step is called; this one is called state", "path", newest.Path, "error", err)
+		c.log.Warn("it is not known what the pytree of the newest step is called; this one is called state", "path", path, "error", err)
 		return "", nil
 	}
 	return name, nil

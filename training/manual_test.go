@@ -13,7 +13,7 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := ""
-	for _, name := range []string{"example_test.go", "example_group_test.go"} {
+	for _, name := range []string{"example_test.go", "example_group_test.go", "example_mirror_test.go"} {
 		examples, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -127,6 +127,9 @@ type mirror struct {
 	err       error
 	givenUp   int
 	described bool // the metadata of the root are in the mirror
+	// tree is the name of the main tree of the newest step, as New has found it.
+	tree    string
+	treeErr error
 }
 
 // copying is the step that is being copied.
@@ -214,6 +217,9 @@ func (m *mirror) prepare(ctx context.Context) (custom map[string]any, err error)
 	}
 	if err == nil {
 		err = mayBegin(&m.steps, m.c.options.RunsInside)
+	}
+	if newest, none := newestSound(m.steps.all()); err == nil && none == nil {
+		m.tree, m.treeErr = opened(ctx, newest.Path, m.root.open, mainTree)
 	}
 	if err == nil {
 		custom, err = m.root.readMetadata(ctx)
@@ -333,10 +339,16 @@ func (m *mirror) refusals() error {
 
 // close waits for the mirror as long as bytes move, and then ends the copying.
 func (m *mirror) close() error {
+	select {
+	case <-m.ended: // by an earlier close, which has returned the errors
+		return nil
+	default:
+	}
 	defer func() {
 		m.stop()
 		<-m.ended
 	}()
+	m.update(func() { m.moved = time.Now() })
 	for m.options.Patience > 0 {
 		m.mu.Lock()
 		left := time.Until(m.moved.Add(m.options.Patience))

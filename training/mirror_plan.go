@@ -49,7 +49,7 @@ func (m *mirror) plan(all []Step) ([]Step, error) {
 			waiting = append(waiting, at)
 		}
 	}
-	return m.setWaiting(waiting), nil
+	return m.setWaiting(all, waiting), nil
 }
 
 // has reports whether the mirror is known to have a step; there is its own with that
@@ -65,8 +65,8 @@ func (m *mirror) has(at, there Step) bool {
 }
 
 // setWaiting records which steps are waiting, and returns those that are not refused or
-// being deleted.
-func (m *mirror) setWaiting(waiting []Step) []Step {
+// being deleted. all are the steps of the run.
+func (m *mirror) setWaiting(all, waiting []Step) []Step {
 	sizes := map[string]int64{}
 	m.mu.Lock()
 	for _, at := range waiting {
@@ -88,7 +88,7 @@ func (m *mirror) setWaiting(waiting []Step) []Step {
 	}
 	m.update(func() {
 		for path, r := range m.refused {
-			if !slices.ContainsFunc(waiting, func(at Step) bool { return at.Path == path && at.Time.Equal(r.step.Time) }) && r.step.Err == nil {
+			if !slices.ContainsFunc(all, func(at Step) bool { return at.Path == path && at.Time.Equal(r.step.Time) }) {
 				delete(m.refused, path)
 			}
 		}
@@ -96,9 +96,9 @@ func (m *mirror) setWaiting(waiting []Step) []Step {
 			r, refused := m.refused[at.Path]
 			return m.barred[at.Step] || refused && r.step.Time.Equal(at.Time)
 		})
-		m.waiting, m.sizes = waiting, sizes
+		m.waiting, m.sizes = slices.Clone(waiting), sizes
 	})
-	return slices.Clone(waiting)
+	return waiting
 }
 
 // hold returns the steps among gone, which the policy of the run does not keep, that are
@@ -126,7 +126,10 @@ func (m *mirror) hold(all, gone []Step, most int) ([]Step, error) {
 			}
 			held--
 			m.log.Warn("removed without a copy in the mirror", "step", at.Step, "path", at.Path, "error", m.lastError())
-			m.update(func() { m.givenUp++ })
+			m.update(func() {
+				m.givenUp++
+				m.waiting = slices.DeleteFunc(m.waiting, func(w Step) bool { return w.Path == at.Path })
+			})
 		}
 		now = append(now, at)
 	}

@@ -19,7 +19,9 @@ const (
 	// firstRetry and lastRetry bound the time after which a failed attempt is repeated. It
 	// doubles each time.
 	firstRetry = time.Second
-	lastRetry  = time.Minute
+	lastRetry  = 30 * time.Second
+	// busyRetry is lastRetry if another writer, which may be dead, has claimed a step.
+	busyRetry = 5 * time.Second
 	// remainsRetry is the time after which remains of writers are looked at again that may
 	// be alive.
 	remainsRetry = 20 * time.Second
@@ -45,6 +47,9 @@ func (m *mirror) run(ctx context.Context) {
 		switch {
 		case err != nil:
 			delay = min(max(2*delay, firstRetry), lastRetry)
+			if errors.Is(err, orbax.ErrBusy) {
+				delay = min(delay, busyRetry)
+			}
 			m.log.Warn("the mirror is behind", "waiting", len(m.status().Waiting), "retry", delay, "error", err)
 			again = time.After(delay)
 		case remains:

@@ -254,7 +254,7 @@ func TestDamageInOneOfTwoRoots(t *testing.T) {
 	t.Parallel()
 	eachMirror(t, func(t *testing.T, m training.Mirror) {
 		root := filepath.Join(t.TempDir(), "run")
-		c := openRun(t, root, training.Options{Mirror: m})
+		c := openRun(t, root, training.Options{Mirror: m, Sharing: training.Sharing{Off: true}})
 		mustSave(t, c, 1, 2)
 		waitMirror(t, c)
 		damageArrays(t, filepath.Join(root, "2"))
@@ -295,6 +295,9 @@ func damageArrays(t *testing.T, step string) {
 	os.Remove(name) // other steps may share the file
 	if err := os.WriteFile(name, data, 0o666); err != nil {
 		t.Fatal(err)
+	}
+	if err := orbax.Verify(t.Context(), step); !errors.Is(err, orbax.ErrCorrupt) {
+		t.Fatalf("the damaged step: %v", err)
 	}
 }
 

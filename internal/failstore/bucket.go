@@ -16,6 +16,9 @@ import (
 type Bucket struct {
 	object.Bucket
 	Delay time.Duration
+	// Fail, if not nil, is called before each request. If it returns an error, that is the
+	// answer, and the request is not made. Several goroutines may call it.
+	Fail func(op, key string) error
 
 	mu       sync.Mutex
 	asked    []string // the requests since the last Take
@@ -63,6 +66,11 @@ func (b *Bucket) ask(ctx context.Context, op, key string) error {
 	case <-time.After(b.Delay):
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if b.Fail != nil {
+		if err := b.Fail(op, key); err != nil {
+			return err
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
