@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 
-	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
 	"github.com/go-orbax/orbax/storage"
@@ -96,16 +94,8 @@ func TestCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, bucket := client(servers.S3.Shared(t)), strings.TrimPrefix(strings.TrimSuffix(path, "/runs/a b+c%25/1"), "s3://")
-	left, err := c.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{Bucket: &bucket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range left.Contents {
-		t.Errorf("Delete has left %s", *o.Key)
-	}
-	uploads, err := c.ListMultipartUploads(ctx, &awss3.ListMultipartUploadsInput{Bucket: &bucket})
-	if err != nil || len(uploads.Uploads) != 0 {
-		t.Errorf("uploads are left: %v, %v", uploads, err)
+	for _, left := range everything(t, c, bucket) {
+		t.Errorf("Delete has left %s", left)
 	}
 	if _, err := orbax.LoadAs[state](ctx, path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load after Delete: got the error %v, want %v", err, fs.ErrNotExist)
