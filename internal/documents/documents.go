@@ -113,13 +113,29 @@ func CheckStaged(ctx context.Context, at storage.Location, digests *layout.Diges
 // CheckAll calls [Check] for each file that has a digest, and returns the errors. If part
 // is not "", it checks only the files of that item.
 func CheckAll(ctx context.Context, at storage.Location, part string, digests *layout.Digests) []error {
-	var errs []error
-	for _, name := range digests.Names() {
-		if part == "" || strings.HasPrefix(name, part+"/") {
-			if err := Check(ctx, at, name, digests); err != nil {
-				errs = append(errs, err)
-			}
-		}
+	names := digests.Names()
+	if part != "" {
+		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, part+"/") })
 	}
-	return errs
+	atOnce := 1
+	if p := at.Store.Properties(); transfer.IsDear(p) {
+		atOnce = transfer.AtOnce(p, maxChecks)
+	}
+	errs := make([]error, len(names))
+	var group parallel.Group
+	group.SetLimit(atOnce)
+	for i, name := range names {
+		group.Go(func() error {
+			errs[i] = Check(ctx, at, name, digests)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return []error{err}
+	}
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
+
+// maxChecks is how many files are compared with their digests at the same time if each read
+// is a request that takes its time.
+const maxChecks = 16
