@@ -264,9 +264,8 @@ type LinkOptions struct {
 type Stage interface {
 	Files
 	// Dir returns the name in the store of the directory that is being written: with a
-	// Marker the path itself or that of the entry, otherwise a temporary name. Until Commit
-	// the methods of the store read it like any other directory, unless an old directory is
-	// kept there.
+	// Marker the path itself, unless the directory there stays until Commit, and otherwise a
+	// temporary name. Until Commit the methods of the store read it like any other directory.
 	Dir() string
 	// Ticket returns a line of text for [Store].Join and [Store].Revoke. It is valid until
 	// the stage ends, in every process that has the same store.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"github.com/go-orbax/orbax/storage"
@@ -20,18 +21,29 @@ const (
 
 // Open opens a file. It reads the beginning of the file, by which it learns its size.
 func (s *Store) Open(ctx context.Context, name string) (storage.Reader, error) {
-	r := &reader{s: s, key: keyOf(name)}
-	if r.key == "" {
-		return nil, fmt.Errorf("open %s: it is a directory", name)
+	key := keyOf(name)
+	r, err := s.openKey(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		if other, g := s.overlays.other(key); g != nil && isRandom(strings.TrimPrefix(other, below(g.dir))) {
+			return s.openKey(ctx, other)
+		}
+	}
+	return r, err
+}
+
+func (s *Store) openKey(ctx context.Context, key string) (storage.Reader, error) {
+	r := &reader{s: s, key: key}
+	if key == "" {
+		return nil, errors.New("open the root of the store: it is a directory")
 	}
 	head := make([]byte, headBytes)
 	n, info, err := s.get(ctx, r.key, "", [][]byte{head}, 0)
 	if err != nil {
-		return nil, notExist(err, "open", name)
+		return nil, notExist(err, "open", key)
 	}
 	r.head, r.size, r.version = head[:n], info.Size, info.Version
 	if int64(n) < min(info.Size, headBytes) {
-		return nil, fmt.Errorf("open %s: %w", name, io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("open %s: %w", key, io.ErrUnexpectedEOF)
 	}
 	return r, nil
 }

@@ -26,6 +26,9 @@ var errTooMany = errors.New("too many files")
 
 // Snapshot lists a directory with everything below it.
 func (s *Store) Snapshot(ctx context.Context, dir string) (storage.Store, error) {
+	if _, g := s.overlays.other(keyOf(dir)); g != nil {
+		return nil, ctx.Err()
+	}
 	v := &snapshot{s, keyOf(dir), map[string]storage.Info{}, map[string][]storage.Info{}}
 	if v.dir == "" {
 		return nil, ctx.Err()

@@ -99,7 +99,9 @@ func (c *claim) stage(ctx context.Context, o storage.BeginOptions) (*stage, erro
 	if err := c.change(ctx, func(r *record) { r.State, r.Entry, r.Since = writing, entry, now }); err != nil {
 		return nil, err
 	}
-	c.kept = g.keep != nil
+	if c.kept = g.keep != nil; c.kept {
+		c.s.overlays.add(g)
+	}
 	return g, nil
 }
 
@@ -140,8 +142,14 @@ func allows(ctx context.Context, look storage.Look, dir string, objects []Info) 
 	return nil
 }
 
-// Dir returns the directory itself.
-func (g *stage) Dir() string { return g.dir }
+// Dir returns the directory itself, or the temporary one if it replaces a directory: see
+// [overlays].
+func (g *stage) Dir() string {
+	if g.keep != nil {
+		return g.temp
+	}
+	return g.dir
+}
 
 // Ticket returns a line of text for Join and Revoke.
 func (g *stage) Ticket() string {
@@ -163,6 +171,7 @@ func (g *stage) Commit(ctx context.Context) error {
 	if !first {
 		return err
 	}
+	defer g.s.overlays.remove(g)
 	if err == nil && !marked {
 		err = fmt.Errorf("%s: %s has not been written", g.dir, g.marker)
 	}
@@ -262,6 +271,7 @@ func (g *stage) Abort() error {
 	if first, _ := g.end(g.errEnded()); !first {
 		return nil
 	}
+	defer g.s.overlays.remove(g)
 	return g.undo()
 }
 

@@ -51,11 +51,12 @@ func (o Options) withDefaults(l Limits) Options {
 // marker. So stages need a [storage.BeginOptions].Marker. Directories have no ModTime.
 type Store struct {
 	storage.Base
-	bucket Bucket
-	limits Limits
-	o      Options
-	gate   *gate
-	runs   []run // of part numbers
+	bucket   Bucket
+	limits   Limits
+	o        Options
+	gate     *gate
+	overlays overlays
+	runs     []run // of part numbers
 }
 
 // New returns the store over a bucket.
@@ -96,6 +97,13 @@ func missing(op, name string) error { return &fs.PathError{Op: op, Path: name, E
 // Stat describes a file or a directory.
 func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	key := keyOf(name)
+	if other, g := s.overlays.other(key); g != nil {
+		return s.statOverlay(ctx, key, other, g)
+	}
+	return s.statKey(ctx, key)
+}
+
+func (s *Store) statKey(ctx context.Context, key string) (storage.Info, error) {
 	if key == "" {
 		return storage.Info{Name: ".", Dir: true}, ctx.Err()
 	}
@@ -121,7 +129,7 @@ func (s *Store) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if isFile {
 		return infoOf(page.Objects[0]), nil
 	}
-	return storage.Info{}, missing("stat", name)
+	return storage.Info{}, missing("stat", key)
 }
 
 // infoOf describes a file.
@@ -162,6 +170,14 @@ func (s *Store) listAll(ctx context.Context, o ListOptions, f func(Page) error) 
 
 // List returns the entries of a directory.
 func (s *Store) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	key := keyOf(dir)
+	if other, g := s.overlays.other(key); g != nil {
+		return s.listOverlay(ctx, key, other, g)
+	}
+	return s.listKey(ctx, key)
+}
+
+func (s *Store) listKey(ctx context.Context, dir string) ([]storage.Info, error) {
 	prefix := below(dir)
 	var infos []storage.Info
 	there := prefix == ""

@@ -24,6 +24,33 @@ var replaceTests = []test{
 		e.has("ck", map[string]string{"file": "new"})
 		e.alone(e.dir, "ck")
 	}},
+	{"its directory", saves, func(e *env) {
+		random := "d/0123456789abcdef0123456789abcdef"
+		e.save("ck", map[string]string{"file": "old", "d/old": "1", random[:len(random)-1] + "0": "1"})
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		want := map[string]string{"file": "new", "d/file": "2", random: "3", "e/f/file": "4"}
+		for name, data := range want {
+			e.put(s, name, data)
+		}
+		look := func(when string) {
+			e.Helper()
+			got, err := e.tree(s.Dir())
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+				e.Errorf("%s the directory of the stage has %q, %v; want %q", when, got, err, want)
+			}
+			for name := range want {
+				if _, err := e.store.Stat(e.Context(), path.Join(s.Dir(), name)); err != nil {
+					e.Errorf("%s: %v", when, err)
+				}
+			}
+			if _, err := e.store.Stat(e.Context(), path.Join(s.Dir(), "d/old")); !errors.Is(err, fs.ErrNotExist) {
+				e.Errorf("%s: an old file: %v", when, err)
+			}
+		}
+		look("before Commit")
+		e.must(s.Commit(e.Context()))
+		e.has("ck", want)
+	}},
 	{"old or new to a reader", renames, func(e *env) {
 		e.saveWatched(storage.BeginOptions{}, "", "first")
 		e.saveWatched(storage.BeginOptions{Replace: e.everything}, "first", "second")

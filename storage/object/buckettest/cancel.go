@@ -38,7 +38,7 @@ func testCancelledBefore(e *env) {
 			u, err := e.b.Upload(ctx, "new", 1, object.PutOptions{})
 			switch {
 			case err != nil && u != nil:
-				return fmt.Errorf("%w, with an Upload that is not nil", err)
+				return fmt.Errorf("an Upload that is not nil comes with the error %v", err)
 			case err == nil:
 				return ctx.Err()
 			}
