@@ -26,7 +26,9 @@ type service struct {
 // newService returns a service with small parts. A weak one checks no more than a service
 // must.
 func newService(weak bool) *service {
-	return &service{Bucket: &membucket.Bucket{Small: true, Weak: weak}}
+	s := &service{}
+	s.Bucket = &membucket.Bucket{Small: true, Weak: weak, Clock: s.now}
+	return s
 }
 
 // now returns the time of the service.
@@ -162,11 +164,6 @@ func (c *client) do(ctx context.Context, op, key string, request func(ctx contex
 	return request(ctx)
 }
 
-func (c *client) shift(info object.Info) object.Info {
-	info.Now = c.now()
-	return info
-}
-
 func (c *client) Get(ctx context.Context, key, version string, bufs [][]byte, off int64) (n int, info object.Info, err error) {
 	err = c.do(ctx, "get", key, func(ctx context.Context) error {
 		n, info, err = c.Bucket.Get(ctx, key, version, bufs, off)
@@ -175,7 +172,7 @@ func (c *client) Get(ctx context.Context, key, version string, bufs [][]byte, of
 	if err != nil {
 		n = 0
 	}
-	return n, c.shift(info), err
+	return n, info, err
 }
 
 func (c *client) Stat(ctx context.Context, key string) (info object.Info, err error) {
@@ -183,7 +180,7 @@ func (c *client) Stat(ctx context.Context, key string) (info object.Info, err er
 		info, err = c.Bucket.Stat(ctx, key)
 		return err
 	})
-	return c.shift(info), err
+	return info, err
 }
 
 func (c *client) List(ctx context.Context, o object.ListOptions) (page object.Page, err error) {
@@ -194,16 +191,15 @@ func (c *client) List(ctx context.Context, o object.ListOptions) (page object.Pa
 	if err != nil {
 		return object.Page{}, err
 	}
-	page.Now = c.now()
-	return page, err
+	return page, nil
 }
 
 // made returns the result of a write whose answer arrives.
-func (c *client) made(info object.Info, err error) (object.Info, error) {
+func made(info object.Info, err error) (object.Info, error) {
 	if err != nil {
 		return object.Info{}, err
 	}
-	return c.shift(info), nil
+	return info, nil
 }
 
 func (c *client) Put(ctx context.Context, key string, body [][]byte, o object.PutOptions) (info object.Info, err error) {
@@ -214,7 +210,7 @@ func (c *client) Put(ctx context.Context, key string, body [][]byte, o object.Pu
 		info, err = c.Bucket.Put(ctx, key, body, o)
 		return err
 	})
-	return c.made(info, err)
+	return made(info, err)
 }
 
 func (c *client) Copy(ctx context.Context, from object.Ref, to string, o object.PutOptions) (info object.Info, err error) {
@@ -225,7 +221,7 @@ func (c *client) Copy(ctx context.Context, from object.Ref, to string, o object.
 	if err == nil {
 		info.Size, info.Writer = 0, ""
 	}
-	return c.made(info, err)
+	return made(info, err)
 }
 
 func (c *client) Delete(ctx context.Context, refs []object.Ref) error {
@@ -267,7 +263,7 @@ func (u *clientUpload) Complete(ctx context.Context) (info object.Info, err erro
 		info, err = u.u.Complete(ctx)
 		return err
 	})
-	return u.c.made(info, err)
+	return made(info, err)
 }
 
 func (u *clientUpload) Abort(ctx context.Context) error {

@@ -29,6 +29,8 @@ type Bucket struct {
 	// Weak makes the bucket promise no more than a service must: the version of an object
 	// is that of its bytes, as an ETag is, and a copy ignores the conditions of its target.
 	Weak bool
+	// Clock, if not nil, is the clock of the service, for tests of claims that expire.
+	Clock func() time.Time
 
 	mu      sync.Mutex
 	objects map[string]stored
@@ -71,7 +73,7 @@ func (b *Bucket) Get(ctx context.Context, key, version string, p [][]byte, off i
 		n += copy(b, rest)
 		rest = rest[min(len(b), len(rest)):]
 	}
-	return n, o.info(key), nil
+	return n, b.info(key, o), nil
 }
 
 // Stat implements [object.Bucket].
@@ -82,7 +84,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (object.Info, error) {
 	if err != nil {
 		return object.Info{}, err
 	}
-	return o.info(key), nil
+	return b.info(key, o), nil
 }
 
 // at returns an object.
@@ -97,8 +99,16 @@ func (b *Bucket) at(ctx context.Context, op, key string) (stored, error) {
 	return o, nil
 }
 
-func (o stored) info(key string) object.Info {
-	return object.Info{Key: key, Size: int64(len(o.data)), Modified: o.made, Version: o.version, Writer: o.writer, Now: time.Now()}
+// now returns the time of the service.
+func (b *Bucket) now() time.Time {
+	if b.Clock != nil {
+		return b.Clock()
+	}
+	return time.Now()
+}
+
+func (b *Bucket) info(key string, o stored) object.Info {
+	return object.Info{Key: key, Size: int64(len(o.data)), Modified: o.made, Version: o.version, Writer: o.writer, Now: b.now()}
 }
 
 func failed(op, key string) error {
@@ -115,7 +125,7 @@ func (b *Bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	page := object.Page{Now: time.Now()}
+	page := object.Page{Now: b.now()}
 	limit := min(cmp.Or(o.Limit, pageSize), pageSize)
 	for _, key := range slices.Sorted(maps.Keys(b.objects)) {
 		if !strings.HasPrefix(key, o.Prefix) {
@@ -135,7 +145,7 @@ func (b *Bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 		if grouped {
 			page.Prefixes = append(page.Prefixes, entry)
 		} else {
-			info := b.objects[key].info(key)
+			info := b.info(key, b.objects[key])
 			info.Writer, info.Now = "", time.Time{}
 			page.Objects = append(page.Objects, info)
 		}
@@ -178,9 +188,9 @@ func (b *Bucket) put(ctx context.Context, op, key string, data []byte, o object.
 	if b.Weak {
 		version = fmt.Sprintf("%x", sha256.Sum256(data))
 	}
-	s := stored{data: data, version: version, made: time.Now(), writer: o.Writer}
+	s := stored{data: data, version: version, made: b.now(), writer: o.Writer}
 	b.objects[key] = s
-	return s.info(key), nil
+	return b.info(key, s), nil
 }
 
 // Copy implements [object.Bucket].
