@@ -15,8 +15,14 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// noStoreHint is for paths such as gs://bucket/m.
-const noStoreHint = "object stores are not supported; copy the checkpoint to a disk first, or write to a disk and copy the result"
+// noStoreHint is for paths such as gs://bucket/m in a program without the store.
+func noStoreHint(given string) string {
+	switch scheme, _, _ := strings.Cut(given, "://"); scheme {
+	case "gs", "s3", "azblob", "https":
+		return "the orbax of storage/cloud/cmd/orbax opens paths in object stores"
+	}
+	return "copy the checkpoint to a disk first, or write to a disk and copy the result"
+}
 
 // leavesHint is the advice about a leaf that does not exist.
 const leavesHint = "`orbax ls` lists the leaves"
@@ -61,7 +67,7 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 	at, placeErr := c.locate(ctx, lib.Path)
 	if placeErr != nil {
 		if layout.IsURL(lib.Path) && errors.Is(err, orbax.ErrUnsupported) && errors.Is(placeErr, orbax.ErrUnsupported) {
-			return noStoreHint
+			return noStoreHint(lib.Path)
 		}
 		return ""
 	}

@@ -29,7 +29,7 @@ func (c Config) argument(ctx context.Context, given string) (storage.Location, e
 	}
 	err = fmt.Errorf("%s: %w", given, err)
 	if layout.IsURL(given) && errors.Is(err, orbax.ErrUnsupported) {
-		err = withHint(err, noStoreHint)
+		err = hinted{err, noStoreHint(given)}
 	}
 	return storage.Location{}, err
 }
