@@ -139,7 +139,7 @@ func TestMirrorWhoseProcessDies(t *testing.T) {
 	}
 	last := -1
 	for range testenv.Pick(200, 50) {
-		f := &faulty{left: -1, chance: 0.02}
+		f := &faulty{left: -1}
 		c := openRun(t, root, options(f.over(bucket)))
 		var s smallState
 		n, err := c.Resume(t.Context(), &s)
@@ -149,7 +149,7 @@ func TestMirrorWhoseProcessDies(t *testing.T) {
 		if n >= 0 && s.check(n) != nil {
 			t.Fatal(s.check(n))
 		}
-		f.set(func() { f.left = rand.N(80) })
+		f.set(func() { f.left, f.chance = rand.N(80), 0.02 })
 		for range rand.N(3) {
 			last++
 			saveSmall(t, c, last)
@@ -198,7 +198,7 @@ func TestMirrorOfADiskThatIsLost(t *testing.T) {
 	bucket := membucket.New()
 	had := -1
 	for range testenv.Pick(100, 15) {
-		f := &faulty{left: -1, chance: 0.02}
+		f := &faulty{left: -1}
 		c := openRun(t, filepath.Join(t.TempDir(), "run"), training.Options{Mirror: training.Mirror{
 			Root: "run", Store: f.over(bucket), Preservation: training.LatestN{N: 2}, Patience: -1,
 		}})
@@ -207,7 +207,7 @@ func TestMirrorOfADiskThatIsLost(t *testing.T) {
 		if n < had || n >= 0 && (err != nil || s.check(n) != nil) {
 			t.Fatalf("resumed %d, %v, and the mirror had %d", n, err, had)
 		}
-		f.set(func() { f.left = 60 + rand.N(300) })
+		f.set(func() { f.left, f.chance = 60+rand.N(300), 0.02 })
 		for range 3 {
 			n++
 			saveSmall(t, c, n)
