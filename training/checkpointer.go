@@ -95,6 +95,9 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 //   - Looking into the root fails: New returns that error. It skips entries that the
 //     program has no permission to read.
 //
+// With [Options.Mirror] New reads the list of steps of the mirror too, refuses its root in
+// the same cases, and fails if it cannot be read, because it may have a newer step.
+//
 // New also refuses the directory of a run's metadata. Anything else may be in a root, for
 // instance exports, arrays and logs, and runs and checkpoints of any name once the root
 // has a step. For [Latest], [Steps] and [Watch] a directory of runs has no steps; their
@@ -238,7 +241,8 @@ func (c *Checkpointer) Path(step int) string {
 }
 
 // Checkpoints returns the complete steps, ascending, as they were when the root was last
-// read. [New], Reload, and every save and load of this Checkpointer read it.
+// read. [New], Reload, and every save and load of this Checkpointer read it. The steps of a
+// mirror are among them; see [Step.InMirror]. No save reads the mirror again.
 func (c *Checkpointer) Checkpoints() []Step { return c.now().steps }
 
 // Latest returns the newest of [Checkpointer.Checkpoints], or false if there is none.
@@ -326,7 +330,8 @@ func (c *Checkpointer) wait(ctx context.Context, o *operation) error {
 }
 
 // Close waits as [Checkpointer.Wait] does, returns the same, and releases the resources
-// of the Checkpointer. After Close every method that reads or writes the root fails with
+// of the Checkpointer. It also waits for the mirror, as [Mirror.Patience] says, and returns
+// an error if steps are missing there. After Close every method that reads or writes the root fails with
 // an error that matches [fs.ErrClosed]. Wait and Close may be called again, and the
 // methods that read nothing, such as Checkpoints and Path, still work.
 func (c *Checkpointer) Close() error {

@@ -45,7 +45,7 @@ type Mirror struct {
 }
 
 func (m *Mirror) validate() error {
-	if m.Root == "" && *m != (Mirror{Store: m.Store, Preservation: m.Preservation}) || m.Root == "" && (m.Store != nil || m.Preservation != nil) {
+	if m.Root == "" && (m.Store != nil || m.Preservation != nil || m.MaxHeld != 0 || m.Patience != 0) {
 		return fmt.Errorf("%w: the Mirror has no Root", fault.ErrUsage)
 	}
 	if m.Preservation != nil {
@@ -190,11 +190,12 @@ func apart(a, b storage.Location) error {
 	pathA, diskA := a.LocalPath()
 	pathB, diskB := b.LocalPath()
 	one := diskA && diskB
-	if !one && reflect.TypeOf(a.Store) == reflect.TypeOf(b.Store) && reflect.TypeOf(a.Store).Comparable() {
-		one = a.Store == b.Store
-	}
-	if one && !diskA {
-		pathA, pathB = path.Clean("/"+a.Name), path.Clean("/"+b.Name)
+	switch {
+	case one:
+	case reflect.ValueOf(a.Store).Comparable() && reflect.ValueOf(b.Store).Comparable() && a.Store == b.Store:
+		one, pathA, pathB = true, path.Clean("/"+a.Name), path.Clean("/"+b.Name)
+	case strings.Contains(a.Called, "://") && strings.Contains(b.Called, "://"): // each has a store of its own
+		one, pathA, pathB = true, strings.TrimRight(a.Called, "/"), strings.TrimRight(b.Called, "/")
 	}
 	if one && (within(pathA, pathB) || within(pathB, pathA)) {
 		return fmt.Errorf("%w: the mirror %s and the root of the run are one directory, or one is in the other", fault.ErrUsage, b)

@@ -142,8 +142,16 @@ func (m *mirror) copyStep(ctx context.Context, at Step) error {
 		m.c.steps.damage(at, err)
 		m.refuse(at, err)
 		return nil
-	case errors.Is(err, errOther):
+	case errors.Is(err, errOther), errors.Is(err, fault.ErrLink):
 		m.refuse(at, err)
+		return nil
+	case errors.Is(err, fault.ErrExist): // it was not there before
+		if err := m.steps.refresh(ctx); err != nil {
+			return m.unknown(err)
+		}
+		if there, ferr := m.steps.find(at.Step); ferr != nil || !m.has(at, there) {
+			m.refuse(at, err)
+		}
 		return nil
 	default:
 		return err
@@ -173,12 +181,17 @@ func (m *mirror) refuse(at Step, err error) {
 // errOther is the error for a step in whose place the mirror has another one.
 var errOther = fmt.Errorf("%w: the mirror has another step with this number; delete one of them, or save it again with Overwrite", fault.ErrExist)
 
-// pathOf returns the path that a step of the run has in the mirror.
-func (m *mirror) pathOf(at Step) string {
+// pathOf returns the path that a step of the run has in the mirror. The error matches
+// fs.ErrNotExist if the run does not have the step any more.
+func (m *mirror) pathOf(at Step) (string, error) {
 	if there, err := m.steps.find(at.Step); err == nil {
-		return there.Path
+		return there.Path, nil
 	}
-	return m.root.path(m.c.steps.nameOf(at))
+	name := m.c.steps.nameOf(at)
+	if name == "" {
+		return "", fmt.Errorf("%s: %w", at.Path, fs.ErrNotExist)
+	}
+	return m.root.path(name), nil
 }
 
 // attempt copies a step, if the mirror does not have it.
@@ -187,7 +200,11 @@ func (m *mirror) attempt(ctx context.Context, at Step, now *copying) (copied boo
 	if err != nil {
 		return false, err
 	}
-	to, err := m.root.locate(ctx, Step{Path: m.pathOf(at)})
+	path, err := m.pathOf(at)
+	if err != nil {
+		return false, err
+	}
+	to, err := m.root.locate(ctx, Step{Path: path})
 	if err != nil {
 		return false, err
 	}

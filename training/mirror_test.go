@@ -309,6 +309,8 @@ func TestMirrorsThatAreRefused(t *testing.T) {
 	store := bucketStore(membucket.New())
 	for text, o := range map[string]training.Options{
 		"has no Root":   {Mirror: training.Mirror{MaxHeld: 1}},
+		"no Root":       {Mirror: training.Mirror{Preservation: training.CustomSteps{Steps: []int{1}}}},
+		"or one is in":  {Store: store, Mirror: training.Mirror{Root: root + "/m", Store: store}},
 		"MaxHeld":       {Mirror: training.Mirror{Root: dir + "/m", MaxHeld: -1}},
 		"one directory": {Mirror: training.Mirror{Root: root}},
 		"in the other":  {Mirror: training.Mirror{Root: root + "/m"}},
@@ -322,4 +324,31 @@ func TestMirrorsThatAreRefused(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Two Checkpointers of a run may have the same mirror. Steps keep the names of the run.
+func TestTwoCheckpointersWithOneMirror(t *testing.T) {
+	t.Parallel()
+	eachMirror(t, func(t *testing.T, m training.Mirror) {
+		root := filepath.Join(t.TempDir(), "run")
+		o := training.Options{Mirror: m, StepNameFormat: training.StandardNameFormat{Prefix: "ck", Length: 3}}
+		mustSave(t, openRun(t, root, training.Options{StepNameFormat: o.StepNameFormat}), 1, 2)
+		a, b := openRun(t, root, o), openRun(t, root, o)
+		mustSave(t, a, 3)
+		waitMirror(t, a)
+		mustSave(t, b, 4)
+		waitMirror(t, b)
+		steps, err := training.Steps(t.Context(), m.Root, training.ReadOptions{Store: m.Store, StepNameFormat: o.StepNameFormat})
+		if err != nil || len(steps) != 4 || filepath.Base(steps[3].Path) != "ck_004" {
+			t.Errorf("the mirror has %v, %v", steps, err)
+		}
+		for _, c := range []*training.Checkpointer{a, b} {
+			if s := c.MirrorStatus(); len(s.Refused) > 0 {
+				t.Errorf("refused %v", s.Refused)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

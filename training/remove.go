@@ -74,7 +74,7 @@ func unwanted(policy PreservationPolicy, all []Step) ([]Step, error) {
 // Delete removes a step, or with [orbax.Name] one of its checkpointables, whatever the
 // policy says; see [orbax.Delete]. [LatestStep] is refused with orbax.ErrUsage: a number
 // names the same step whatever other programs save meanwhile. Other steps keep the bytes
-// that they share with it.
+// that they share with it. With a mirror Delete removes the step from both roots.
 func (c *Checkpointer) Delete(ctx context.Context, step int, options ...orbax.DeleteOption) error {
 	o := c.ofStep("delete", step)
 	settings := config.NewDelete(options)
