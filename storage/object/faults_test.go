@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/object"
 )
@@ -328,6 +329,60 @@ func TestUnheard(t *testing.T) {
 		} else {
 			w.fail("%s is there", state)
 		}
+	})
+}
+
+// However many answers are lost, and however often a request fails before it succeeds,
+// nobody notices.
+func TestOftenUnheard(t *testing.T) {
+	eachScenario(t, func(t *testing.T, sc scenario, weak bool) {
+		var group sync.WaitGroup
+		for _, a := range []act{unheard, fails} {
+			for _, first := range testenv.Pick([]int{1, 2}, []int{1}) {
+				group.Go(func() {
+					attempts := map[string]int{}
+					w, err := newWorld(t, sc, weak, fmt.Sprintf("the first %d attempts: %v", first, a), func(_ int, op, key string) act {
+						if attempts[op+key]++; attempts[op+key]%(first+1) > 0 {
+							return a
+						}
+						return succeeds
+					})
+					if err != nil {
+						w.fail("%v", err)
+					}
+					if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
+						w.alone(state)
+					} else {
+						w.fail("%s is there", state)
+					}
+				})
+			}
+		}
+		group.Wait()
+	})
+}
+
+// A request that gets no answer is given up and made again.
+func TestStalls(t *testing.T) {
+	testenv.NeedLong(t, "a request is given up after 20 s")
+	defer func(o object.Options) { options = o }(options)
+	options.Lease, options.Patience = 2*time.Minute, 2*time.Minute
+	eachScenario(t, func(t *testing.T, sc scenario, weak bool) {
+		var group sync.WaitGroup
+		for n := 1; n <= requestsOf(t, sc, weak); n++ {
+			group.Go(func() {
+				w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, stalls), once(n, stalls))
+				if err != nil {
+					w.fail("%v", err)
+				}
+				if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
+					w.alone(state)
+				} else {
+					w.fail("%s is there", state)
+				}
+			})
+		}
+		group.Wait()
 	})
 }
 
