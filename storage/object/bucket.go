@@ -9,7 +9,8 @@ import (
 // writes with preconditions. It is what a driver of a cloud implements; package
 // [github.com/go-orbax/orbax/storage/object/buckettest] tests it.
 //
-// A call makes as few requests as the service allows, and does not try again: [Store] does
+// A call that has returned, for whatever reason, reads and writes the buffers of its caller
+// no more: they may have other contents then. A call makes as few requests as the service allows, and does not try again: [Store] does
 // that. Errors are described at [Error]. A write to a key that the service would change, or
 // cannot have, is an error that matches orbax.ErrReservedName. Several goroutines may use a
 // Bucket at the same time.

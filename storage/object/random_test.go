@@ -24,7 +24,7 @@ import (
 func TestRandom(t *testing.T) {
 	var group sync.WaitGroup
 	limit := make(chan struct{}, 32)
-	for seed := range uint64(testenv.Pick(400, 60)) {
+	for seed := range uint64(testenv.Pick(400, 20)) {
 		limit <- struct{}{}
 		group.Go(func() {
 			defer func() { <-limit }()
