@@ -86,7 +86,7 @@ func (c *Checkpointer) MirrorStatus() MirrorStatus {
 }
 
 // WaitMirror waits until the mirror has every step that it is to have now, and no other
-// step. It returns the errors of steps that are not copied; see [MirrorStatus]. If ctx
+// step; one that is claimed by a writer that may be dead is removed later. It returns the errors of steps that are not copied; see [MirrorStatus]. If ctx
 // ends first, WaitMirror returns an error that matches that of ctx and says what is
 // missing, and the copying goes on. Without a mirror it returns nil.
 func (c *Checkpointer) WaitMirror(ctx context.Context) error {

@@ -138,7 +138,7 @@ func TestMirrorWhoseProcessDies(t *testing.T) {
 		}
 	}
 	last := -1
-	for range testenv.Pick(200, 50) {
+	for round := range testenv.Pick(200, 50) {
 		f := &faulty{left: -1}
 		c := openRun(t, root, options(f.over(bucket)))
 		var s smallState
@@ -158,14 +158,23 @@ func TestMirrorWhoseProcessDies(t *testing.T) {
 		time.Sleep(rand.N(20 * time.Millisecond))
 		f.set(func() { f.left = 0 })
 		c.Close()
+		if round%5 == 0 {
+			smallSteps(t, "run", bucketStore(bucket)) // a reader finds only steps that are whole
+		}
 	}
 	c := openRun(t, root, options(bucketStore(bucket)))
 	waitMirror(t, c)
 	want := multiples(5, last, 3)
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if left := temporaries(bucket.Keys()); len(left) == 0 {
-			break
-		} else if time.Now().After(deadline) {
+		left := temporaries(bucket.Keys())
+		steps, err := training.Steps(t.Context(), "run", training.ReadOptions{Store: bucketStore(bucket)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 && len(steps) == len(want) {
+			break // otherwise the claim of a dead writer has not ended yet
+		}
+		if time.Now().After(deadline) {
 			t.Errorf("left in the bucket: %q", left)
 			break
 		}

@@ -22,9 +22,6 @@ const (
 	lastRetry  = 30 * time.Second
 	// busyRetry is lastRetry if another writer, which may be dead, has claimed a step.
 	busyRetry = 5 * time.Second
-	// remainsRetry is the time after which remains of writers are looked at again that may
-	// be alive.
-	remainsRetry = 20 * time.Second
 )
 
 // run copies steps until ctx ends.
@@ -34,7 +31,7 @@ func (m *mirror) run(ctx context.Context) {
 		m.mu.Lock()
 		asked := m.asked
 		m.mu.Unlock()
-		remains, err := m.pass(ctx)
+		busy, err := m.pass(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -52,8 +49,8 @@ func (m *mirror) run(ctx context.Context) {
 			}
 			m.log.Warn("the mirror is behind", "waiting", len(m.status().Waiting), "retry", delay, "error", err)
 			again = time.After(delay)
-		case remains:
-			delay, again = 0, time.After(remainsRetry)
+		case busy:
+			delay, again = 0, time.After(busyRetry)
 		default:
 			delay = 0
 		}
@@ -67,8 +64,9 @@ func (m *mirror) run(ctx context.Context) {
 }
 
 // pass makes the mirror what it is to be. It returns the first error, after it has done
-// what it could. remains says that it has found the remains of a writer that may be alive.
-func (m *mirror) pass(ctx context.Context) (remains bool, err error) {
+// what it could. busy says that something is left to be removed because another writer has
+// claimed it, which may be dead.
+func (m *mirror) pass(ctx context.Context) (busy bool, err error) {
 	if err := m.steps.refresh(ctx); err != nil {
 		return false, m.unknown(err)
 	}
@@ -86,13 +84,13 @@ func (m *mirror) pass(ctx context.Context) (remains bool, err error) {
 		if err := m.copyStep(ctx, at); err != nil {
 			errs = append(errs, fmt.Errorf("step %d: %w", at.Step, m.root.called(err)))
 		}
-		errs = append(errs, m.retain(ctx), m.c.retain())
+		_, err = m.retain(ctx)
+		errs = append(errs, err, m.c.retain())
 	}
-	if len(tried) == 0 {
-		errs = append(errs, m.retain(ctx))
-	}
-	remains, err = m.clean(ctx)
-	return remains, errors.Join(append(errs, err)...)
+	alive, err := m.clean(ctx) // may finish the step of a dead writer, or its removal
+	errs = append(errs, err, m.steps.refresh(ctx))
+	busy, err = m.retain(ctx)
+	return busy || alive, errors.Join(append(errs, err)...)
 }
 
 // describe copies the metadata of the run's root, unless the mirror has some.
@@ -250,13 +248,14 @@ func (m *mirror) gone(ctx context.Context, at Step) bool {
 		err == nil && !info.CommitTime.IsZero() && !info.CommitTime.Equal(at.Time)
 }
 
-// retain removes the steps from the mirror that its policy does not keep.
-func (m *mirror) retain(ctx context.Context) error {
+// retain removes the steps from the mirror that its policy does not keep. busy says that
+// another writer has claimed one of them.
+func (m *mirror) retain(ctx context.Context) (busy bool, err error) {
 	m.c.deciding.Lock()
 	gone, err := unwanted(m.options.Preservation, m.steps.all())
 	m.c.deciding.Unlock()
 	if err != nil || len(gone) == 0 {
-		return err
+		return false, err
 	}
 	var errs []error
 	for _, at := range gone {
@@ -269,12 +268,13 @@ func (m *mirror) retain(ctx context.Context) error {
 			m.log.Info("removed from the mirror", "step", at.Step)
 			m.update(func() { m.moved = time.Now() })
 		case errors.Is(err, orbax.ErrBusy), errors.Is(err, errSpared):
+			busy = busy || errors.Is(err, orbax.ErrBusy)
 			m.log.Debug("not removed from the mirror", "step", at.Step, "reason", err)
 		default:
 			errs = append(errs, fmt.Errorf("step %d could not be removed from the mirror: %w", at.Step, err))
 		}
 	}
-	return errors.Join(append(errs, m.steps.refresh(ctx))...)
+	return busy, errors.Join(append(errs, m.steps.refresh(ctx))...)
 }
 
 // clean removes what copies that were interrupted have left, of steps that are not to be
