@@ -1,7 +1,8 @@
 // Package pyenv makes and finds the Python environment of the tests with the real Orbax:
 // a virtual environment in the user's cache directory, with the packages that
-// requirements.txt pins. Beside it is a directory with what Orbax needs more for gs://
-// paths, which requirements-gcs.txt pins.
+// requirements.txt pins. Beside it are directories with what Orbax needs more for gs:// and
+// for s3:// paths, which requirements-gcs.txt and requirements-s3.txt pin. They are two,
+// because each pins what its own packages want.
 //
 // Making it takes minutes on a slow line. No test does it, because a test has the time
 // limit of go test, and go test shows nothing of a package that still runs. The command
@@ -31,6 +32,9 @@ var Requirements string
 //go:embed requirements-gcs.txt
 var requirementsGCS string
 
+//go:embed requirements-s3.txt
+var requirementsS3 string
+
 // These are errors of [Find] and [Make].
 var (
 	// ErrNoPython reports that no Python is new enough.
@@ -44,6 +48,7 @@ type Env struct {
 	Base string // the interpreter that makes it
 	Dir  string // the virtual environment
 	GCS  string // the further packages for gs:// paths, a directory for PYTHONPATH
+	S3   string // the same for s3:// paths
 }
 
 // Python returns the interpreter of the environment.
@@ -74,11 +79,11 @@ func locate(ctx context.Context) (Env, error) {
 		return Env{}, err
 	}
 	id := sha256.Sum256(fmt.Appendf(nil, "%s %s", version, Requirements))
-	both := sha256.Sum256(fmt.Appendf(id[:], "%s", requirementsGCS))
+	with := func(further string) [sha256.Size]byte { return sha256.Sum256(fmt.Appendf(id[:], "%s", further)) }
 	in := func(name string, id [sha256.Size]byte) string {
 		return filepath.Join(cache, "go-orbax", fmt.Sprintf("%s-%x", name, id[:8]))
 	}
-	return Env{Base: base, Dir: in("venv", id), GCS: in("gcs", both)}, nil
+	return Env{Base: base, Dir: in("venv", id), GCS: in("gcs", with(requirementsGCS)), S3: in("s3", with(requirementsS3))}, nil
 }
 
 // Find returns the environment. If there is none, the error matches [ErrNoPython] or
@@ -100,6 +105,24 @@ func FindGCS(ctx context.Context) (Env, error) {
 	return e, isMade(e.GCS)
 }
 
+// FindS3 is like [Find], for an environment that has the packages for s3:// paths.
+func FindS3(ctx context.Context) (Env, error) {
+	e, err := Find(ctx)
+	if err != nil {
+		return e, err
+	}
+	return e, isMade(e.S3)
+}
+
+// FindAll is like [Find], for an environment that has everything that [Make] makes.
+func FindAll(ctx context.Context) (Env, error) {
+	e, err := FindGCS(ctx)
+	if err != nil {
+		return e, err
+	}
+	return e, isMade(e.S3)
+}
+
 // isMade returns [ErrNotMade] if a directory of the environment is missing.
 func isMade(dir string) error {
 	_, err := os.Stat(dir)
@@ -109,8 +132,8 @@ func isMade(dir string) error {
 	return err
 }
 
-// Make returns the environment with the packages for gs:// paths, and makes first what is
-// missing. The output of pip goes to progress, line by line. Several processes may make the
+// Make returns the environment with the packages for gs:// and s3:// paths, and makes first
+// what is missing. The output of pip goes to progress, line by line. Several processes may make the
 // environment at the same time.
 func Make(ctx context.Context, progress io.Writer) (Env, error) {
 	e, err := locate(ctx)
@@ -127,9 +150,13 @@ func Make(ctx context.Context, progress io.Writer) (Env, error) {
 	if err != nil {
 		return e, err
 	}
-	return e, install(ctx, e.GCS, requirementsGCS, progress, func(made, list string) [][]string {
+	further := func(made, list string) [][]string {
 		return [][]string{append(append([]string{e.Python()}, pip...), list, "--no-deps", "--target", made)}
-	})
+	}
+	if err := install(ctx, e.GCS, requirementsGCS, progress, further); err != nil {
+		return e, err
+	}
+	return e, install(ctx, e.S3, requirementsS3, progress, further)
 }
 
 // install makes a directory by the given commands, if it is missing. It passes them the name

@@ -120,7 +120,7 @@ func packages(ctx context.Context) (quick, late []string, err error) {
 // cannot, it returns a line that says which tests are left out.
 func environment(ctx context.Context, out io.Writer) (left string, err error) {
 	wanted, required := testenv.Python()
-	env, err := pyenv.FindGCS(ctx)
+	env, err := pyenv.FindAll(ctx)
 	if errors.Is(err, pyenv.ErrNotMade) {
 		fmt.Fprintf(out, "== Python: installing the real Orbax into %s, once (about 500 MB are fetched; this can take minutes)\n", env.Dir)
 		env, err = pyenv.Make(ctx, out)

@@ -10,7 +10,7 @@ import (
 	"github.com/go-orbax/orbax/internal/testenv"
 )
 
-var find, findGCS = once(pyenv.Find), once(pyenv.FindGCS)
+var find, findGCS, findS3 = once(pyenv.Find), once(pyenv.FindGCS), once(pyenv.FindS3)
 
 func once(f func(context.Context) (pyenv.Env, error)) func() (pyenv.Env, error) {
 	return sync.OnceValues(func() (pyenv.Env, error) { return f(context.Background()) })
@@ -30,6 +30,14 @@ func NeedGCS(t testing.TB) (interpreter, packages string) {
 	t.Helper()
 	env := need(t, findGCS)
 	return env.Python(), env.GCS
+}
+
+// NeedS3 is like [NeedGCS], for a Python whose file system package knows s3:// paths. Orbax
+// itself refuses them.
+func NeedS3(t testing.TB) (interpreter, packages string) {
+	t.Helper()
+	env := need(t, findS3)
+	return env.Python(), env.S3
 }
 
 func need(t testing.TB, find func() (pyenv.Env, error)) pyenv.Env {

@@ -1,5 +1,7 @@
-"""Saves to and loads from gs:// paths with the real Orbax: requests on stdin, answers on
-stdout, one JSON object a line.
+"""Saves to and loads from paths of object stores with the real Orbax: requests on stdin,
+answers on stdout, one JSON object a line.
+
+serve.py [PATCH...]    runs the Python files first
 
 A request has "op", the name of a function below, and its arguments. An answer is
 {"ok": true, ...} or {"ok": false, "error": "Class: message"}.
@@ -8,6 +10,7 @@ A request has "op", the name of a function below, and its arguments. An answer i
 import hashlib
 import json
 import os
+import runpy
 import sys
 import traceback
 
@@ -20,12 +23,12 @@ import orbax.checkpoint.experimental.v1 as ocp
 
 
 def state(step):
-    """The state of a step, as state in orbax_test.go makes it."""
+    """The state of a step, as state in interop.go makes it."""
     w = (np.arange(5 << 20) % 1000003 + step).astype(np.float32)
     return {
         "params": {"w": w.reshape(5 << 10, 1 << 10), "b": np.array([1, 2, step], np.int64)},
         "step": step,
-        "name": "gs",
+        "name": "state",
     }
 
 
@@ -69,6 +72,9 @@ def run(root, save=(), load=None):
             answer["tree"] = described(c.load(load, _numpy(f"{root}/{load}")))
     return answer
 
+
+for patch in sys.argv[1:]:
+    runpy.run_path(patch)
 
 for line in sys.stdin:
     request = json.loads(line)
