@@ -9,11 +9,11 @@ import (
 // writes with preconditions. It is what a driver of a cloud implements; package
 // [github.com/go-orbax/orbax/storage/object/buckettest] tests it.
 //
-// A call that has returned, for whatever reason, reads and writes the buffers of its caller
-// no more: they may have other contents then. A call makes as few requests as the service allows, and does not try again: [Store] does
-// that. Errors are described at [Error]. A write to a key that the service would change, or
-// cannot have, is an error that matches orbax.ErrReservedName. Several goroutines may use a
-// Bucket at the same time.
+// A call makes as few requests as the service allows, and does not try again: [Store] does
+// that. Errors are described at [Error]. A call that has returned, for whatever reason, uses
+// the buffers of its caller no more: they may have other contents then. A write to a key that
+// the service would change, or cannot have, is an error that matches orbax.ErrReservedName.
+// Several goroutines may use a Bucket at the same time.
 type Bucket interface {
 	// Limits returns the limits and wishes of the service, which never change.
 	Limits() Limits
