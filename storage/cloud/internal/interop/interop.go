@@ -93,12 +93,13 @@ func pythonLoadsLayouts(t *testing.T, py *Python, b Bucket) {
 	}
 }
 
-// turns lets Python and Go train by turns in one root.
+// turns lets Python and Go train by turns in one root, and remove steps of each other.
 func turns(t *testing.T, py *Python, b Bucket) {
 	root := b.URL + "/run"
+	keep := 1000 // steps
 	python := func(save []int, load int, want ...int) {
 		t.Helper()
-		a := py.must(t, "run", map[string]any{"root": root, "save": append([]int{}, save...), "load": load})
+		a := py.must(t, "run", map[string]any{"root": root, "save": append([]int{}, save...), "load": load, "keep": keep})
 		if !slices.Equal(a.Steps, want) || a.Latest == nil || *a.Latest != want[len(want)-1] {
 			t.Errorf("Python finds the steps %v, want %v", a.Steps, want)
 		}
@@ -106,19 +107,21 @@ func turns(t *testing.T, py *Python, b Bucket) {
 	}
 	golang := func(save []int, load int, want ...int) {
 		t.Helper()
-		c, err := training.New(t.Context(), root, training.Options{})
+		c, err := training.New(t.Context(), root, training.Options{Preservation: training.LatestN{N: keep}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
 		for _, step := range save {
 			if saved, err := c.Save(t.Context(), step, state(step), training.Force()); !saved || err != nil {
-				t.Fatalf("Go saves step %d: %v, %v", step, saved, err)
+				t.Fatalf("Go saves step %d: %v, %v", step, saved, errors.Join(err, c.Close()))
 			}
+		}
+		tree, err := c.Load(t.Context(), load)
+		if err := errors.Join(err, c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if d := orbaxtest.Difference(tree, state(load)); d != "" {
+			t.Errorf("step %d: %s", load, d)
 		}
 		steps, err := training.Steps(t.Context(), root, training.ReadOptions{})
 		if err != nil {
@@ -131,13 +134,6 @@ func turns(t *testing.T, py *Python, b Bucket) {
 		if !slices.Equal(got, want) {
 			t.Errorf("Go finds the steps %v, want %v", got, want)
 		}
-		tree, err := c.Load(t.Context(), load)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := orbaxtest.Difference(tree, state(load)); d != "" {
-			t.Errorf("step %d: %s", load, d)
-		}
 	}
 	python([]int{1, 2}, 2, 1, 2)
 	golang([]int{3}, 2, 1, 2, 3)
@@ -148,6 +144,19 @@ func turns(t *testing.T, py *Python, b Bucket) {
 	b.remove(t, "run/5/commit_success.txt")
 	python(nil, 4, 1, 2, 3, 4)
 	golang(nil, 1, 1, 2, 3, 4)
+
+	// What is not kept goes without a rest, whoever has saved it.
+	keep = 2
+	python([]int{6}, 4, 4, 6)
+	keep = 1
+	golang([]int{7}, 7, 7)
+	for _, key := range b.keys(t) {
+		for _, step := range []string{"1", "2", "3", "4", "6"} {
+			if strings.HasPrefix(key, "run/"+step+"/") {
+				t.Errorf("the object %s of a removed step is left", key)
+			}
+		}
+	}
 }
 
 // state returns a state with an array of several parts, small ones, and scalars.

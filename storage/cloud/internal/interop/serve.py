@@ -61,9 +61,10 @@ def load(path):
     return {"tree": described(ocp.load(path, _numpy(path)))}
 
 
-def run(root, save=(), load=None):
-    """Opens a training.Checkpointer, saves steps, and loads one, each into its state."""
-    with ocp.training.Checkpointer(root) as c:
+def run(root, save=(), load=None, keep=1000):
+    """Opens a training.Checkpointer, saves steps, keeps the latest ones, and loads one into its state."""
+    policy = ocp.training.preservation_policies.LatestN(keep)
+    with ocp.training.Checkpointer(root, preservation_policy=policy) as c:
         for step in save:
             c.save(step, state(step), force=True)
     with ocp.training.Checkpointer(root) as c:
