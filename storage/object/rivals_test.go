@@ -119,14 +119,9 @@ func paused(t *testing.T, sc scenario, weak bool, n int, a act) {
 	w := &world{t, sc, s, c, fmt.Sprintf("request %d %v", n, a), false}
 	done := make(chan error, 1)
 	go func() { done <- sc.run(ctx, s, object.New(newClient(s, nil), brief), object.New(c, brief)) }()
-	var err error
-	ended := false
 	select {
 	case <-c.stopped:
-	case err = <-done: // it made fewer requests this time
-		ended = true
-	}
-	if ended {
+	case <-done: // it made fewer requests this time
 		return
 	}
 	time.Sleep(brief.Lease*3/2 + 1100*time.Millisecond)
@@ -141,6 +136,7 @@ func paused(t *testing.T, sc scenario, weak bool, n int, a act) {
 		w.fail("the rival: %v", rerr)
 	}
 	c.resume()
+	var err error
 	select {
 	case err = <-done:
 	case <-time.After(time.Minute):
