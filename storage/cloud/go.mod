@@ -9,6 +9,7 @@ require (
 	github.com/aws/aws-sdk-go-v2 v1.48.0 // signatures, credentials
 	github.com/aws/aws-sdk-go-v2/config v1.33.18 // profiles, roles, the variables AWS_…
 	github.com/aws/aws-sdk-go-v2/credentials v1.21.0 // tests only
+	github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager v0.5.7 // benchmarks only: what saves and loads are compared with
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.114.10 // conditions of CopyObject and CompleteMultipartUpload
 	github.com/aws/smithy-go v1.28.9 // the errors of the SDK
 	github.com/go-orbax/orbax v0.0.0-00010101000000-000000000000 // a release sets the version; here go.work has the module
