@@ -79,6 +79,11 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // the index and its digests; the store links these if it can, and copies them otherwise.
 // So where the old one had a symbolic link, it has the directory or the file that the link
 // leads to. Repair removes the link and leaves that directory or file unchanged.
+//
+// In an object store a writer that dies may leave an exchange of two checkpoints
+// unfinished. With WriteRepairs, Repair finishes it, once the claim of that writer has
+// ended, and before anything else.
+//
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
 // [ErrCorrupt].
@@ -89,6 +94,11 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 			o.applyRepair(cfg)
 		}
 	}
+	if cfg.write {
+		if err := finishDead(ctx, cfg.Store, path); err != nil {
+			return nil, wrap(ctx, "repair", path, err)
+		}
+	}
 	ck, err := Open(ctx, path, openingOf(&cfg.Open)...)
 	if err != nil {
 		return nil, err
@@ -96,6 +106,23 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 	defer ck.Close()
 	report, err := ck.repair(ctx, cfg.write)
 	return report, wrap(ctx, "repair", path, err)
+}
+
+// finishDead lets an object store finish what a dead writer of a path has begun there: the
+// exchange of two checkpoints. A save that was not so far is undone.
+func finishDead(ctx context.Context, store storage.Store, path string) error {
+	at, err := config.Locate(ctx, store, path)
+	if err != nil || !at.Store.Properties().NeedsMarker() {
+		return nil // Open reports the error
+	}
+	edit, err := at.Store.Edit(ctx, at.Name)
+	if errors.Is(err, fault.ErrBusy) {
+		return err
+	}
+	if err != nil {
+		return nil // likewise
+	}
+	return edit.Close()
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {

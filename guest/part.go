@@ -131,7 +131,7 @@ func (p *part) Open(ctx context.Context, _ *save.Plan) (context.Context, storage
 func (p *part) Publish(ctx context.Context, plan *save.Plan) error {
 	plan.Engine.Meter.Begin(transfer.Committing, 0)
 	if p.needsMarker() {
-		if err := plan.WriteFile(ctx, p.stage, layout.CommitFile, documents.Mark(p.Name)); err != nil {
+		if err := plan.WriteFile(ctx, p.stage, layout.CommitFile, documents.Mark(p.stage.Properties(), p.Name)); err != nil {
 			return errors.Join(err, p.stage.Abort())
 		}
 	}

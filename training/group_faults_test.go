@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,6 +184,8 @@ func TestGroupLost(t *testing.T) {
 	t.Parallel()
 	for _, culprit := range []int{0, 2} {
 		root := filepath.Join(t.TempDir(), fmt.Sprint("run", culprit))
+		var begun sync.WaitGroup // all are in the save before one is lost
+		begun.Add(3)
 		for rank, err := range inGroup(t, 3, func(ctx context.Context, g *coord.Group) error {
 			c, err := openGroup(ctx, root, g, training.Options{})
 			if err != nil {
@@ -198,7 +201,9 @@ func TestGroupLost(t *testing.T) {
 				return err
 			}
 			<-h.started
+			begun.Done()
 			if g.Rank() == culprit {
+				begun.Wait()
 				g.Close()
 			}
 			h.end <- nil

@@ -195,12 +195,19 @@ func apart(a, b storage.Location) error {
 	case reflect.ValueOf(a.Store).Comparable() && reflect.ValueOf(b.Store).Comparable() && a.Store == b.Store:
 		one, pathA, pathB = true, path.Clean("/"+a.Name), path.Clean("/"+b.Name)
 	case strings.Contains(a.Called, "://") && strings.Contains(b.Called, "://"): // each has a store of its own
-		one, pathA, pathB = true, strings.TrimRight(a.Called, "/"), strings.TrimRight(b.Called, "/")
+		one, pathA, pathB = true, withoutQuery(a.Called), withoutQuery(b.Called)
 	}
 	if one && (within(pathA, pathB) || within(pathB, pathA)) {
 		return fmt.Errorf("%w: the mirror %s and the root of the run are one directory, or one is in the other", fault.ErrUsage, b)
 	}
 	return nil
+}
+
+// withoutQuery returns a URL without its query, which chooses the way to a bucket, and without
+// slashes at its end.
+func withoutQuery(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return strings.TrimRight(url, "/")
 }
 
 // within reports whether a path is that of a directory or below it.

@@ -5,6 +5,7 @@ package documents
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 	if err != nil {
 		return err
 	}
-	mark := Mark(path)
+	mark := Mark(stage.Properties(), path)
 	begun := digests.Has(layout.IndicatorFile)
 	files := map[string][]byte{layout.IndicatorFile: nil, layout.CheckpointFile: doc, layout.CommitFile: mark}
 	for name, data := range files {
@@ -55,8 +56,17 @@ func Write(ctx context.Context, e *transfer.Engine, stage storage.Files, meta *l
 	return e.WriteFile(ctx, stage, layout.CommitFile, mark)
 }
 
-// Mark returns the contents of the commit mark of a checkpoint at path.
-func Mark(path string) []byte { return []byte("Checkpoint commit was successful to " + path) }
+// Mark returns the contents of the commit mark of a checkpoint at path, in a store with
+// these properties. Where a save is committed by its mark, no two marks are equal: the
+// version of an object may be that of its bytes, and a mark of the same version would hide
+// that a checkpoint was replaced.
+func Mark(p storage.Properties, path string) []byte {
+	mark := "Checkpoint commit was successful to " + path
+	if p.NeedsMarker() {
+		mark += "\nsave " + rand.Text()
+	}
+	return []byte(mark)
+}
 
 // ReadDigests reads the digest file name in a directory. It returns nil if there is none.
 func ReadDigests(ctx context.Context, at storage.Location, name string) (*layout.Digests, error) {

@@ -102,7 +102,7 @@ func (c *copier) markItems(ctx context.Context, t *tree, metadata []byte, name s
 		if _, named := m.Handlers[item]; !named || t.has(mark) {
 			continue
 		}
-		if err := transfer.WriteFile(ctx, c.stage, mark, documents.Mark(path.Join(name, item))); err != nil {
+		if err := transfer.WriteFile(ctx, c.stage, mark, documents.Mark(c.stage.Properties(), path.Join(name, item))); err != nil {
 			return err
 		}
 	}
@@ -115,7 +115,7 @@ func (c *copier) copyMarker(ctx context.Context, t *tree, needed bool, name stri
 	case t.has(layout.CommitFile):
 		return c.copyFiles(ctx, []file{t.file(layout.CommitFile)})
 	case needed:
-		return transfer.WriteFile(ctx, c.stage, layout.CommitFile, documents.Mark(name))
+		return transfer.WriteFile(ctx, c.stage, layout.CommitFile, documents.Mark(c.stage.Properties(), name))
 	}
 	return nil
 }

@@ -230,7 +230,7 @@ func (w *whole) writeDocuments(ctx context.Context, p *Plan) error {
 			break
 		}
 		group.Go(func() error {
-			return p.WriteFile(gctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(path.Join(w.Name, item.Name)))
+			return p.WriteFile(gctx, w.stage, path.Join(item.Name, layout.CommitFile), documents.Mark(w.stage.Properties(), path.Join(w.Name, item.Name)))
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -161,7 +161,7 @@ func (r *record) valid(dir string) bool {
 	if ch == nil {
 		return r.State != changing && (r.State != recovering || r.Undo != nil)
 	}
-	makes := ch.From.Key != "" || len(ch.Copies) > 0 || ch.List != ""
+	makes := ch.From.Key != "" || len(ch.Copies) > 0
 	if makes && !isWriter(ch.Writer) || ch.From.Key != "" && !isBelow(claimDir(dir), ch.From.Key) || ch.Marker.Key != "" && !isBelow(dir, ch.Marker.Key) {
 		return false
 	}

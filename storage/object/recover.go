@@ -75,11 +75,18 @@ func (c *claim) abortUploads(ctx context.Context, prefix string) error {
 
 // remove removes objects.
 func (c *claim) remove(ctx context.Context, refs []Ref) error {
-	if len(refs) == 0 {
-		return nil
+	// In pieces, so that each of them ends in the time of one request, and that no piece is
+	// repeated for the sake of another.
+	for piece := range slices.Chunk(refs, removedAtOnce) {
+		if err := c.guard(ctx, effort{}, func(ctx context.Context) error { return c.s.bucket.Delete(ctx, piece) }); err != nil {
+			return err
+		}
 	}
-	return c.guard(ctx, effort{}, func(ctx context.Context) error { return c.s.bucket.Delete(ctx, refs) })
+	return nil
 }
+
+// removedAtOnce is how many objects one call of a bucket removes.
+const removedAtOnce = 500
 
 // sweep removes everything in the directory of the claim but the claim.
 func (c *claim) sweep(ctx context.Context) error {
@@ -141,7 +148,7 @@ func (c *claim) resume(ctx context.Context, ch *change) error {
 			return nil
 		case err != nil:
 			return err
-		case int64(len(text)) < info.Size, json.Unmarshal(text, &full.steps) != nil, !full.steps.valid(c.dir):
+		case int64(len(text)) < info.Size, json.Unmarshal(text, &full.steps) != nil, !full.steps.valid(c.dir), len(full.Copies) > 0 && !isWriter(ch.Writer):
 			return nil
 		}
 		ch = &full
