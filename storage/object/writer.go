@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -291,13 +292,29 @@ func (w *writer) put(ctx context.Context, o PutOptions) (lost bool, err error) {
 // complete makes the object of the parts. lost reports that an answer is missing: then the
 // next one may be any error.
 func (w *writer) complete(ctx context.Context, _ PutOptions) (lost bool, err error) {
-	err = w.f.s.try(ctx, func(ctx context.Context) error {
+	err = w.f.s.perform(ctx, effort{limit: copyTime}, func(ctx context.Context) error {
 		info, err := w.upload.Complete(ctx)
+		if err == nil && lost {
+			// A service may answer so while it still makes the object for the request before.
+			info, err = w.made(ctx)
+		}
 		w.version = info.Version
 		lost = lost || isTemporary(err)
 		return err
 	})
 	return lost, err
+}
+
+// made returns the object, which must be that of this writer.
+func (w *writer) made(ctx context.Context) (Info, error) {
+	info, err := w.f.s.bucket.Stat(ctx, w.key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Info{}, &Error{Op: "complete", Key: w.key, Temporary: true, Message: "the service has not made the object yet"}
+	case err == nil && info.Writer != w.id:
+		return Info{}, ErrPrecondition
+	}
+	return info, err
 }
 
 // fillHoles adds zeros where nothing was written.
