@@ -110,7 +110,7 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	if fault == "request damage" && len(body) > 0 {
+	if fault == "request damage" && len(body) > 0 && !isDocument(r.Header) {
 		body[rand.IntN(len(body))] ^= 1 << rand.IntN(8)
 	}
 	out := r.Clone(r.Context())
@@ -161,9 +161,14 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(text)
 }
 
-// isData reports whether an answer has the bytes of an object. Other answers are
-// documents, whose damage this proxy leaves to TLS.
+// isData reports whether an answer has the bytes of an object.
 func isData(answer *http.Response) bool {
-	kind := answer.Header.Get("Content-Type")
-	return answer.StatusCode == http.StatusPartialContent || answer.StatusCode == http.StatusOK && !strings.Contains(kind, "json") && !strings.Contains(kind, "xml")
+	return answer.StatusCode == http.StatusPartialContent || answer.StatusCode == http.StatusOK && !isDocument(answer.Header)
+}
+
+// isDocument reports whether a body is for the service itself, or has parts that are: these
+// have no checksums. Their damage this proxy leaves to TLS.
+func isDocument(h http.Header) bool {
+	kind := h.Get("Content-Type")
+	return strings.Contains(kind, "json") || strings.Contains(kind, "xml") || strings.Contains(kind, "multipart")
 }
