@@ -16,6 +16,8 @@ const (
 	// must move beyond that. A connection that stalls is given up then.
 	answerTime = 20 * time.Second
 	leastRate  = 128 << 10
+	// assemblyRate is how many bytes per second a service must make one object of its parts.
+	assemblyRate = 32 << 20
 )
 
 // effort describes a request to [Store.perform].
@@ -31,7 +33,7 @@ func (s *Store) try(ctx context.Context, request func(ctx context.Context) error
 }
 
 // perform performs a request, and again while its errors are temporary, for the time of
-// Options.Patience. Between the attempts it waits longer and longer. A request may have
+// Options.Patience, but at least once after an attempt without an answer. Between the attempts it waits longer and longer. A request may have
 // succeeded although its attempt fails, because the answer was lost.
 func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.Context) error) error {
 	limit := max(e.limit, answerTime+time.Duration(e.bytes/leastRate)*time.Second)
@@ -51,7 +53,9 @@ func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.
 		if errors.As(err, &answer) {
 			pause = max(pause, answer.After)
 		}
-		if time.Since(start)+pause > s.o.Patience {
+		// One attempt that was given up may have used up all the time of Patience.
+		first := wait == firstWait && time.Since(start) >= limit
+		if time.Since(start)+pause > s.o.Patience && !first {
 			return fmt.Errorf("tried for %v: %w", time.Since(start).Round(time.Second/10), err)
 		}
 		select {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
@@ -292,7 +293,8 @@ func (w *writer) put(ctx context.Context, o PutOptions) (lost bool, err error) {
 // complete makes the object of the parts. lost reports that an answer is missing: then the
 // next one may be any error.
 func (w *writer) complete(ctx context.Context, _ PutOptions) (lost bool, err error) {
-	err = w.f.s.perform(ctx, effort{limit: copyTime}, func(ctx context.Context) error {
+	limit := answerTime + time.Duration(w.size/assemblyRate)*time.Second
+	err = w.f.s.perform(ctx, effort{limit: limit}, func(ctx context.Context) error {
 		info, err := w.upload.Complete(ctx)
 		if err == nil && lost {
 			// A service may answer so while it still makes the object for the request before.
