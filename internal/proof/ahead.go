@@ -24,7 +24,7 @@ const (
 )
 
 // readAhead returns the store in which dir is examined: a snapshot of it if the store makes
-// one. A file that cannot be read is left for the one who asks for it.
+// one. Reading a file that could not be read ahead reports the error.
 func readAhead(ctx context.Context, store storage.Store, dir string) storage.Store {
 	snapshot, err := store.Snapshot(ctx, dir)
 	if snapshot == nil || err != nil {

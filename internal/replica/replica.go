@@ -67,7 +67,7 @@ func Copy(ctx context.Context, from, to storage.Location, o Options) error {
 	if err != nil {
 		return err
 	}
-	_ = proof.RemoveLeft(ctx, to) // what stays is in nobody's way
+	_ = proof.RemoveLeft(ctx, to) // remains that stay only take room
 	c := &copier{from: from, stage: stage, digests: digests, moved: o.Moved}
 	err = c.copyAll(ctx, t)
 	if err == nil && needsMarker {

@@ -20,7 +20,7 @@ type plannedChunk struct {
 	item  transfer.Item // encodes the chunk
 }
 
-// eachChunk passes the chunks of an array that this process writes to add, in order.
+// eachChunk calls add for each chunk of an array that this process writes, in order.
 func (a *planned) eachChunk(ctx context.Context, add func(plannedChunk)) {
 	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
 	n := 0

@@ -23,7 +23,7 @@ import (
 	"github.com/go-orbax/orbax/zarr"
 )
 
-// benchJob is what a child process of [BenchmarkClouds] measures.
+// benchJob describes the measurement that a child process of [BenchmarkClouds] makes.
 type benchJob struct {
 	Cloud, Addr, Bucket string
 	Op                  string // save or load

@@ -6,7 +6,7 @@ import (
 )
 
 // Bucket is the interface of an object store: objects with versions under keys, and
-// writes with preconditions. It is what a driver of a cloud implements; package
+// writes with preconditions. A driver of a cloud implements it; package
 // [github.com/go-orbax/orbax/storage/object/buckettest] tests it.
 //
 // A call makes as few requests as the service allows, and does not try again: [Store] does

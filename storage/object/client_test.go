@@ -45,7 +45,7 @@ func (s *service) wait(d time.Duration) {
 	s.skew += d
 }
 
-// act is what happens to a request.
+// act is the fate of a request.
 type act int
 
 const (

@@ -159,7 +159,7 @@ var transport = sync.OnceValue(func() *http.Client {
 	}
 })
 
-// scope is what tokens for Azure Storage are asked for.
+// scope is the scope of the tokens for Azure Storage.
 const scope = "https://storage.azure.com/.default"
 
 // defaultIdentity is the identity of this process.

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -22,6 +21,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -207,9 +207,6 @@ func explained(r *http.Response) string {
 	return line
 }
 
-// maxMessage is the longest text of a service in an error.
-const maxMessage = 400
-
 // signatures matches what follows the names of secrets.
 var signatures = regexp.MustCompile(`(?i)\b((sig|AccountKey|SharedAccessSignature|client_secret|access_token|refresh_token|client_assertion|assertion)["']?\s*[:=]\s*|bearer |SharedKey )[^\s&;,<]+`)
 
@@ -224,15 +221,7 @@ func cleaned(text, secret string) string {
 		text = strings.ReplaceAll(text, url.QueryEscape(secret), "xxxxx")
 	}
 	text = signatures.ReplaceAllString(fault.Redacted(text), "${1}xxxxx")
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxMessage {
-		cut := maxMessage
-		for !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
-	}
-	return text
+	return answers.OneLine(text)
 }
 
 // retryAfter returns how long the service wants the caller to wait.
@@ -242,19 +231,7 @@ func retryAfter(header http.Header) time.Duration {
 			return time.Duration(ms) * time.Millisecond
 		}
 	}
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < 1<<20 {
-		return time.Duration(seconds) * time.Second
-	}
-	at, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return max(0, at.Sub(now))
+	return answers.RetryAfter(header)
 }
 
 // broken describes a request that got no answer, or only a part of it.
@@ -282,14 +259,5 @@ func (b *bucket) broken(e *object.Error, err error) {
 	default:
 		e.Temporary = true
 	}
-	e.Err = &quiet{b.clean(err.Error()), err}
+	e.Err = &answers.Quiet{Text: b.clean(err.Error()), Err: err}
 }
-
-// quiet is an error of the outside with a text without credentials.
-type quiet struct {
-	text string
-	err  error
-}
-
-func (q *quiet) Error() string { return q.text }
-func (q *quiet) Unwrap() error { return q.err }

@@ -12,14 +12,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"golang.org/x/oauth2"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -66,7 +64,7 @@ func (b *bucketAPI) refusal(r request, status int, header http.Header, text []by
 		e.Message = join(e.Message, "the bytes were damaged on their way")
 	}
 	if e.Temporary {
-		e.After = retryAfter(header)
+		e.After = answers.RetryAfter(header)
 	}
 	return e
 }
@@ -124,14 +122,11 @@ func explained(text []byte) (code, message string) {
 			return x.Code, join(x.Message, x.Details)
 		}
 		return x.Code, x.Message
-	case len(trimmed) < maxMessage: // such as that of a proxy
+	case len(trimmed) < answers.MaxText: // such as that of a proxy
 		return "", trimmed
 	}
 	return "", ""
 }
-
-// maxMessage is the longest text of a service in an error.
-const maxMessage = 400
 
 // secrets matches tokens of OAuth, and what follows their names.
 var secrets = regexp.MustCompile(`(?i)(\b(bearer|basic)\s+\S+|\bya29\.\S+|\beyJ[\w-]+\.[\w.-]+|\b(access_token|refresh_token|id_token|client_secret|private_key|assertion|authorization)["']?\s*[:=]\s*\S+)`)
@@ -145,32 +140,7 @@ func clean(text, token string) string {
 		}
 	}
 	text = secrets.ReplaceAllString(fault.Redacted(text), "xxxxx")
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxMessage {
-		cut := maxMessage
-		for !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
-	}
-	return text
-}
-
-// retryAfter returns how long the service wants the caller to wait.
-func retryAfter(header http.Header) time.Duration {
-	value := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 && seconds < 1<<20 {
-		return time.Duration(seconds) * time.Second
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return max(0, at.Sub(now))
+	return answers.OneLine(text)
 }
 
 // broken returns the error of a request that got no answer, or only a part of it.
@@ -203,7 +173,7 @@ func (b *bucketAPI) broken(ctx context.Context, r request, err error) error {
 	default:
 		e.Temporary = true
 	}
-	e.Err = &quiet{clean(err.Error(), ""), err}
+	e.Err = &answers.Quiet{Text: clean(err.Error(), ""), Err: err}
 	return e
 }
 
@@ -219,12 +189,3 @@ func tokenRefusal(err *oauth2.RetrieveError) string {
 	}
 	return clean(answer.Error+" "+answer.Description, "")
 }
-
-// quiet is an error of the outside with a text without credentials.
-type quiet struct {
-	text string
-	err  error
-}
-
-func (q *quiet) Error() string { return q.text }
-func (q *quiet) Unwrap() error { return q.err }

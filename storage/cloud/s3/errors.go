@@ -59,7 +59,7 @@ func (b *bucket) refused(ctx context.Context, op, key string, o object.PutOption
 	return err
 }
 
-// answer is what a service says about a request that has failed.
+// answer is the answer of a service to a request that has failed.
 type answer struct {
 	status int
 	code   string
