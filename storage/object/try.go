@@ -33,8 +33,9 @@ func (s *Store) try(ctx context.Context, request func(ctx context.Context) error
 }
 
 // perform performs a request, and again while its errors are temporary, for the time of
-// Options.Patience, but at least once after an attempt without an answer. Between the attempts it waits longer and longer. A request may have
-// succeeded although its attempt fails, because the answer was lost.
+// Options.Patience, but at least once after an attempt without an answer. Between the
+// attempts it waits longer and longer. A request may have succeeded although its attempt
+// fails, because the answer was lost.
 func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.Context) error) error {
 	limit := max(e.limit, answerTime+time.Duration(e.bytes/leastRate)*time.Second)
 	start := time.Now()
