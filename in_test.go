@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -241,5 +242,26 @@ func TestFailuresInStore(t *testing.T) {
 		if err != nil || len(infos) != 1 && v == 1 {
 			t.Errorf("operation %d fails: %v, %v are left", at, infos, err)
 		}
+	}
+}
+
+// A URL is no name in a store: the program that gives both means one of them.
+func TestURLInStore(t *testing.T) {
+	ctx, store := t.Context(), mem.New()
+	in := orbax.In(store)
+	const secret = "s3://bucket/run/1?sig=secret"
+	_, nerr := training.New(ctx, secret, training.Options{Store: store})
+	_, lerr := orbax.Load(ctx, secret, in)
+	_, terr := training.Latest(ctx, secret, training.ReadOptions{Store: store})
+	for what, err := range map[string]error{
+		"Save": orbax.Save(ctx, secret, map[string]any{"v": 1}, in), "Load": lerr, "Delete": orbax.Delete(ctx, secret, in),
+		"partial.Save": partial.Save(ctx, secret, map[string]any{"v": 1}, in), "New": nerr, "Latest": terr,
+	} {
+		if !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "s3://bucket/run/1?sig=xxxxx is a URL") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if infos, err := store.List(ctx, "."); err != nil || len(infos) > 0 {
+		t.Errorf("the store has %v, %v", infos, err)
 	}
 }

@@ -18,10 +18,16 @@ import (
 // local disk, and a relative one is below the working directory. A URL file:///<absolute
 // path> is on the local disk too; in it, % and two hexadecimal digits stand for a byte.
 // Resolve passes a path with another scheme to the [OpenFunc] that [Register] got for it.
-// A scheme that is not registered is an error that matches orbax.ErrUnsupported.
+// Schemes may be in capital letters. A scheme that is not registered is an error that matches
+// orbax.ErrUnsupported.
+//
+// A path that begins like a URL and is none, such as gs:/bucket/run, is an error that matches
+// io/fs.ErrInvalid: a shell or a function that cleans paths may have removed a slash. A file
+// of such a name is ./gs:/bucket/run.
 func Resolve(ctx context.Context, path string) (Location, error) {
 	called := path
 	if scheme, _, ok := strings.Cut(path, "://"); ok {
+		scheme = strings.ToLower(scheme)
 		schemes.RLock()
 		open := schemes.open[scheme]
 		registered := slices.Sorted(maps.Keys(schemes.open))
@@ -29,13 +35,15 @@ func Resolve(ctx context.Context, path string) (Location, error) {
 		switch {
 		case open != nil:
 			return resolveURL(ctx, path, open)
-		case !strings.EqualFold(scheme, "file"):
+		case scheme != "file":
 			return Location{}, unknownScheme(scheme, registered)
 		}
 		var err error
 		if path, err = fileOf(path); err != nil {
 			return Location{}, err
 		}
+	} else if err := cutURL(path); err != nil {
+		return Location{}, err
 	}
 	if path == "" {
 		return Location{}, fmt.Errorf("%w: empty path (%w)", fault.ErrUsage, fs.ErrInvalid)
@@ -45,6 +53,28 @@ func Resolve(ctx context.Context, path string) (Location, error) {
 		return Location{}, err
 	}
 	return Location{Local(), name, called}, nil
+}
+
+// cutURL returns an error for a path that begins with a scheme and a colon, without the two
+// slashes of a URL.
+func cutURL(path string) error {
+	scheme, rest, ok := strings.Cut(path, ":")
+	if scheme = strings.ToLower(scheme); !ok || !isScheme(scheme) {
+		return nil
+	}
+	whole := scheme + "://" + strings.TrimLeft(rest, "/")
+	if scheme == "file" {
+		whole = "file:///" + strings.TrimLeft(rest, "/")
+	}
+	return fmt.Errorf("%w: a path that begins with %s: has two slashes behind the colon: write %s; a file of this name is written with ./ before it", fs.ErrInvalid, scheme, fault.Redacted(whole))
+}
+
+// isScheme reports whether paths with a scheme are URLs, in this program or in others.
+func isScheme(scheme string) bool {
+	schemes.RLock()
+	defer schemes.RUnlock()
+	_, registered := schemes.open[scheme]
+	return scheme == "file" || registered || drivers[scheme] != "" || otherNames[scheme] != ""
 }
 
 // absolute returns the name of a path in the store of the local disk.
@@ -76,6 +106,9 @@ func badURL(err error) error {
 	if errors.As(err, &parse) {
 		err = parse.Err
 	}
+	if escape := url.EscapeError(""); errors.As(err, &escape) {
+		return fmt.Errorf("%w: not a URL: %w; in a name write %%25 for %%", fs.ErrInvalid, err)
+	}
 	return fmt.Errorf("%w: not a URL: %w", fs.ErrInvalid, err)
 }
 
@@ -84,6 +117,11 @@ var drivers = map[string]string{
 	"gs":     "github.com/go-orbax/orbax/storage/cloud/gcs",
 	"s3":     "github.com/go-orbax/orbax/storage/cloud/s3",
 	"azblob": "github.com/go-orbax/orbax/storage/cloud/azure",
+}
+
+// otherNames are the schemes that other programs have for the object stores of [drivers].
+var otherNames = map[string]string{
+	"gcs": "gs", "s3a": "s3", "s3n": "s3", "az": "azblob", "azure": "azblob", "abfs": "azblob", "abfss": "azblob", "wasb": "azblob", "wasbs": "azblob",
 }
 
 // unknownScheme returns the error for a path whose scheme is not registered.
@@ -95,6 +133,9 @@ func unknownScheme(scheme string, registered []string) error {
 	cure := fmt.Sprintf("a Go program can give storage.Register(%q, …) a store", scheme)
 	if driver := drivers[scheme]; driver != "" {
 		cure = "a Go program imports " + driver + " for them"
+	}
+	if name := otherNames[scheme]; name != "" {
+		cure = "the paths of that service begin with " + name + "://"
 	}
 	return fmt.Errorf("%w: no store for %s:// paths; this program reads %s (%s)", fault.ErrUnsupported, scheme, known, cure)
 }

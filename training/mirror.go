@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"path"
 	"reflect"
 	"strings"
@@ -39,7 +40,7 @@ type Mirror struct {
 	// disk has no room for a save, all of them are. The log and MirrorStatus report that.
 	MaxHeld int
 	// Patience is how long Close waits for a mirror to which no bytes move; 0 means a
-	// minute, and a negative Patience does not wait. What is not copied by then is left to
+	// minute. With a negative one, such as -1, Close does not wait at all. What is not copied by then is left to
 	// the next Checkpointer of the run.
 	Patience time.Duration
 }
@@ -195,7 +196,7 @@ func apart(a, b storage.Location) error {
 	case reflect.ValueOf(a.Store).Comparable() && reflect.ValueOf(b.Store).Comparable() && a.Store == b.Store:
 		one, pathA, pathB = true, path.Clean("/"+a.Name), path.Clean("/"+b.Name)
 	case strings.Contains(a.Called, "://") && strings.Contains(b.Called, "://"): // each has a store of its own
-		one, pathA, pathB = true, withoutQuery(a.Called), withoutQuery(b.Called)
+		one, pathA, pathB = true, placeOf(a.Called), placeOf(b.Called)
 	}
 	if one && (within(pathA, pathB) || within(pathB, pathA)) {
 		return fmt.Errorf("%w: the mirror %s and the root of the run are one directory, or one is in the other", fault.ErrUsage, b)
@@ -203,11 +204,14 @@ func apart(a, b storage.Location) error {
 	return nil
 }
 
-// withoutQuery returns a URL without its query, which chooses the way to a bucket, and without
-// slashes at its end.
-func withoutQuery(url string) string {
-	url, _, _ = strings.Cut(url, "?")
-	return strings.TrimRight(url, "/")
+// placeOf returns where a URL leads, however it is written: without its query, which chooses
+// the way to a bucket.
+func placeOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil { // it has been opened, so this does not happen
+		return address
+	}
+	return strings.ToLower(u.Scheme+"://"+u.Host) + path.Clean("/"+u.Path)
 }
 
 // within reports whether a path is that of a directory or below it.

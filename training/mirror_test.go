@@ -1,9 +1,12 @@
 package training_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -324,6 +327,38 @@ func TestMirrorsThatAreRefused(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The roots of a run and its mirror are compared by where they are, however that is written.
+func TestMirrorElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		root, mirror string
+		same         bool
+	}{
+		{"places://b/run", "PLACES://b/run/", true},
+		{"places://b/run", "places://b//run/../run/m?x=1", true},
+		{"places://b/a%62", "places://b/ab", true},
+		{"places://b", "places://b/run", true},
+		{"places://b/run", "places://b2/run", false},
+		{"places://b/run", "places://b/run2", false},
+	} {
+		ck, err := training.New(t.Context(), c.root, training.Options{Mirror: training.Mirror{Root: c.mirror, Patience: -1}})
+		if got := err != nil && strings.Contains(err.Error(), "are one directory"); got != c.same {
+			t.Errorf("%s and %s: got %v", c.root, c.mirror, err)
+		}
+		if err == nil {
+			if err := ck.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func init() {
+	storage.Register("places", func(_ context.Context, u *url.URL) (storage.Store, string, error) {
+		return bucketStore(membucket.New()), cmp.Or(strings.TrimPrefix(path.Clean("/"+u.Path), "/"), "."), nil
+	})
 }
 
 // Two Checkpointers of a run may have the same mirror. Steps keep the names of the run.

@@ -17,7 +17,7 @@ import (
 
 // noStoreHint is for paths such as gs://bucket/m in a program without the store.
 func noStoreHint(given string) string {
-	switch scheme, _, _ := strings.Cut(given, "://"); scheme {
+	switch scheme, _, _ := strings.Cut(given, "://"); strings.ToLower(scheme) {
 	case "gs", "s3", "azblob", "https":
 		return "the orbax of storage/cloud/cmd/orbax opens paths in object stores"
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/go-orbax/orbax/coord"
 	"github.com/go-orbax/orbax/handler"
@@ -168,13 +169,16 @@ func Convert[To, From any](options []From) []To {
 }
 
 // Locate returns the location of path: in store, or, if store is nil, where the path
-// itself leads.
+// itself leads. A name in a store is no URL: its slashes would become one, and the rest a
+// place in store that nobody means.
 func Locate(ctx context.Context, store storage.Store, path string) (storage.Location, error) {
 	switch {
 	case store == nil:
 		return storage.Resolve(ctx, path)
 	case path == "":
 		return storage.Location{}, fmt.Errorf("%w: empty path (%w)", fault.ErrUsage, fs.ErrInvalid)
+	case strings.Contains(path, "://"):
+		return storage.Location{}, fmt.Errorf("%w: %s is a URL, and not a name in the store that was given with it; leave out the store, or write the name in it", fault.ErrUsage, fault.Redacted(path))
 	}
 	return storage.At(store, path), nil
 }
