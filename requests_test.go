@@ -70,6 +70,8 @@ func TestRequestsOfOpening(t *testing.T) {
 	_, err = orbax.IsCheckpoint(ctx, "run/ck", in)
 	r.most("is it a checkpoint", err, 2, 2)
 
+	r.most("delete", orbax.Delete(ctx, "run/ck", in), 42, 23)
+
 	many := map[string]any{}
 	for i := range 2000 {
 		many[fmt.Sprint("layer_", i)] = []float32{float32(i), 1, 2, 3}

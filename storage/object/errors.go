@@ -1,8 +1,11 @@
 package object
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -53,4 +56,41 @@ func (e *Error) Unwrap() error { return e.Err }
 func isTemporary(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Temporary
+}
+
+// checked is a bucket in which a missing bucket does not look like a missing object. Listings
+// and writes without a version fit any key, whether there is an object or not: if one of
+// them finds that something is missing, that is the bucket. Its error does not match
+// io/fs.ErrNotExist, so that nobody takes it for a checkpoint that does not exist, or for a
+// run without steps.
+type checked struct{ Bucket }
+
+func (c checked) List(ctx context.Context, o ListOptions) (Page, error) {
+	page, err := c.Bucket.List(ctx, o)
+	return page, noBucket(err)
+}
+
+func (c checked) Put(ctx context.Context, key string, body [][]byte, o PutOptions) (Info, error) {
+	info, err := c.Bucket.Put(ctx, key, body, o)
+	if o.IfVersion == "" {
+		err = noBucket(err)
+	}
+	return info, err
+}
+
+func (c checked) Upload(ctx context.Context, key string, size int64, o PutOptions) (Upload, error) {
+	u, err := c.Bucket.Upload(ctx, key, size, o)
+	return u, noBucket(err)
+}
+
+// noBucket returns the error of a request that misses nothing but the bucket.
+func noBucket(err error) error {
+	var e *Error
+	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &e) {
+		return err
+	}
+	missing := *e
+	missing.Err = nil
+	missing.Message = cmp.Or(missing.Message, "the bucket does not exist; make it, or correct its name")
+	return &missing
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-orbax/orbax/storage"
 )
@@ -49,18 +50,21 @@ func (s *Store) openKey(ctx context.Context, key string) (storage.Reader, error)
 }
 
 // get fills the buffers of p with the bytes of an object from off on. If a request breaks
-// off, the next one asks for the rest of the same version.
+// off, the next one asks for the rest of the same version. While the bytes come at readRate
+// or faster, that is progress, and the time of Patience begins anew.
 func (s *Store) get(ctx context.Context, key, version string, p [][]byte, off int64) (n int, info Info, err error) {
 	want := int(length(p))
 	for {
 		before := n
-		err = s.perform(ctx, effort{bytes: int64(want - n)}, func(ctx context.Context) error {
-			m, i, err := s.bucket.Get(ctx, key, version, after(p, n), off+int64(n))
+		err = s.perform(ctx, effort{bytes: int64(want - n)}, func(actx context.Context) error {
+			start := time.Now()
+			m, i, err := s.bucket.Get(actx, key, version, after(p, n), off+int64(n))
 			if m > 0 || err == nil {
 				n, info, version = n+m, i, i.Version
 			}
-			if m > 0 && isTemporary(err) {
-				return nil // that was progress: the time of Patience begins anew
+			broken := isTemporary(err) || actx.Err() != nil && ctx.Err() == nil // or out of time
+			if m > 0 && broken && (n == want || float64(m) >= readRate*time.Since(start).Seconds()) {
+				return nil
 			}
 			return err
 		})

@@ -16,9 +16,10 @@ func (c *claim) abandon() {
 	c.lose(c.errLost("it has ended"))
 }
 
-// patient returns a context for the requests that clean up.
+// patient returns a context for the requests that clean up, for which a Patience of less than a
+// second is too short.
 func (s *Store) patient() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), s.o.Patience)
+	return context.WithTimeout(context.Background(), max(s.o.Patience, time.Second))
 }
 
 // giveUp ends the claim of a writer that has nothing left to do, and removes what is in its

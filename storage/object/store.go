@@ -15,31 +15,59 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// Options choose how a [Store] works. The zero value suits the clouds.
+// Options choose how a [Store] works. The zero value suits the clouds. With a value outside
+// of its bounds, such as a negative one, every operation of the store fails with an error
+// that matches orbax.ErrUsage and names the value.
 type Options struct {
 	// Lease is how long a writer that has died keeps its path from others, about: other
 	// processes take the path over when its claim has not been renewed for one and a half
 	// leases, by the clock of the service. A writer that cannot renew its claim for a lease
-	// cannot commit any more. 0 means 30 seconds.
+	// cannot commit any more. 0 means 30 seconds; the least is 100 milliseconds, and the
+	// most a day.
 	Lease time.Duration
-	// Patience is how long a request that fails is tried again. 0 means one minute.
+	// Patience is how long a request that fails is tried again, if it may succeed later. 0
+	// means one minute. A read that moves at least 1 KiB a second makes progress, and may
+	// take as long as it needs; a slower one counts as failed.
 	Patience time.Duration
-	// PartSize is the number of bytes that one request moves, about. 0 means 8 MiB.
+	// PartSize is the number of bytes that one request moves, about. 0 means 8 MiB. The
+	// limits of the bucket bound it.
 	PartSize int64
-	// Concurrency is how many requests of one save or load run at the same time. 0 means
-	// what the bucket wants, or 16.
+	// Concurrency is how many requests of one save or load run at the same time, at most
+	// 4,096. 0 means what the bucket wants, or 16.
 	Concurrency int
 }
 
 func (o Options) withDefaults(l Limits) Options {
-	o.Lease = cmp.Or(max(o.Lease, 0), 30*time.Second)
-	o.Patience = cmp.Or(max(o.Patience, 0), time.Minute)
-	o.PartSize = max(cmp.Or(max(o.PartSize, 0), 8<<20), l.MinPart)
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.Patience = cmp.Or(o.Patience, time.Minute)
+	o.PartSize = max(cmp.Or(o.PartSize, 8<<20), l.MinPart)
 	if l.MaxPart > 0 { // the last part may have nearly twice as many bytes
 		o.PartSize = max(min(o.PartSize, l.MaxPart/2), l.MinPart)
 	}
-	o.Concurrency = cmp.Or(max(o.Concurrency, 0), max(l.Concurrency, 0), 16)
+	o.Concurrency = cmp.Or(o.Concurrency, max(l.Concurrency, 0), 16)
 	return o
+}
+
+// maxConcurrency bounds Options.Concurrency, and maxLease the lease that other writers accept.
+const (
+	maxConcurrency = 4096
+	minLease       = 100 * time.Millisecond
+	maxLease       = 24 * time.Hour
+)
+
+// validate returns an error if a value has no meaning.
+func (o Options) validate() error {
+	switch {
+	case o.Lease != 0 && (o.Lease < minLease || o.Lease > maxLease):
+		return fmt.Errorf("%w: object.Options: Lease is %v, which must be 0, or between %v and %v", fault.ErrUsage, o.Lease, minLease, maxLease)
+	case o.Patience < 0:
+		return fmt.Errorf("%w: object.Options: Patience is %v, which must not be negative", fault.ErrUsage, o.Patience)
+	case o.PartSize < 0:
+		return fmt.Errorf("%w: object.Options: PartSize is %d, which must not be negative", fault.ErrUsage, o.PartSize)
+	case o.Concurrency < 0 || o.Concurrency > maxConcurrency:
+		return fmt.Errorf("%w: object.Options: Concurrency is %d, which must be between 0 and %d", fault.ErrUsage, o.Concurrency, maxConcurrency)
+	}
+	return nil
 }
 
 // Store is a [storage.Store] over a [Bucket]. Several goroutines may use it, and several
@@ -54,6 +82,7 @@ type Store struct {
 	bucket   Bucket
 	limits   Limits
 	o        Options
+	invalid  error // of the options; every request fails with it
 	gate     *gate
 	overlays overlays
 	runs     []run // of part numbers
@@ -62,8 +91,12 @@ type Store struct {
 // New returns the store over a bucket.
 func New(b Bucket, o Options) *Store {
 	l := b.Limits()
+	invalid := o.validate()
+	if invalid != nil {
+		o = Options{}
+	}
 	o = o.withDefaults(l)
-	return &Store{bucket: b, limits: l, o: o, gate: newGate(4 * o.Concurrency), runs: newRuns(l, o.PartSize)}
+	return &Store{bucket: checked{b}, limits: l, o: o, invalid: invalid, gate: newGate(4 * o.Concurrency), runs: newRuns(l, o.PartSize)}
 }
 
 // Properties returns the properties of the store.

@@ -16,6 +16,9 @@ const (
 	// must move beyond that. A connection that stalls is given up then.
 	answerTime = 20 * time.Second
 	leastRate  = 128 << 10
+	// readRate is how many bytes per second a read must move to make progress. It is far less
+	// than leastRate, because many reads may share a slow line.
+	readRate = 1 << 10
 	// assemblyRate is how many bytes per second a service must make one object of its parts.
 	assemblyRate = 32 << 20
 )
@@ -37,6 +40,9 @@ func (s *Store) try(ctx context.Context, request func(ctx context.Context) error
 // attempts it waits longer and longer. A request may have succeeded although its attempt
 // fails, because the answer was lost.
 func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.Context) error) error {
+	if s.invalid != nil {
+		return s.invalid
+	}
 	limit := max(e.limit, answerTime+time.Duration(e.bytes/leastRate)*time.Second)
 	start := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
