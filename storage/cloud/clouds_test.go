@@ -40,6 +40,12 @@ type cloud struct {
 	// create makes a bucket, and open opens it.
 	create func(t testing.TB, addr, bucket string)
 	open   func(t testing.TB, addr, bucket string) object.Bucket
+	// at opens a bucket of the service at an address, such as https://127.0.0.1:1, through
+	// client.
+	at func(t testing.TB, address string, client *http.Client) object.Bucket
+	// stranger opens a bucket with credentials that the server does not know; nil if it
+	// accepts all.
+	stranger func(t testing.TB, addr, bucket string) object.Bucket
 	// busy is the answer of the service when it wants fewer requests.
 	busy http.HandlerFunc
 }
@@ -53,6 +59,14 @@ var clouds = []cloud{
 			must(t, err)
 		},
 		open: func(t testing.TB, addr, bucket string) object.Bucket { return s3.New(s3Client(addr), bucket) },
+		at: func(t testing.TB, address string, client *http.Client) object.Bucket {
+			return s3.New(s3Client("", func(o *awss3.Options) { o.BaseEndpoint, o.HTTPClient = &address, client }), "bucket")
+		},
+		stranger: func(t testing.TB, addr, bucket string) object.Bucket {
+			return s3.New(s3Client(addr, func(o *awss3.Options) {
+				o.Credentials = credentials.NewStaticCredentialsProvider("stranger", "secret", "")
+			}), bucket)
+		},
 		busy: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -65,6 +79,11 @@ var clouds = []cloud{
 		create: servers.MakeGCSBucket,
 		open: func(t testing.TB, addr, bucket string) object.Bucket {
 			b, err := gcs.New(nil, bucket, gcs.Options{Endpoint: "http://" + addr})
+			must(t, err)
+			return b
+		},
+		at: func(t testing.TB, address string, client *http.Client) object.Bucket {
+			b, err := gcs.New(client, "bucket", gcs.Options{Endpoint: address})
 			must(t, err)
 			return b
 		},
@@ -82,6 +101,12 @@ var clouds = []cloud{
 			must(t, err)
 		},
 		open: func(t testing.TB, addr, bucket string) object.Bucket { return azure.New(azureClient(t, addr, bucket)) },
+		at: func(t testing.TB, address string, client *http.Client) object.Bucket {
+			return azure.New(azureClientAt(t, address+"/"+servers.AzureAccount+"/bucket", servers.AzureKey, client))
+		},
+		stranger: func(t testing.TB, addr, bucket string) object.Bucket {
+			return azure.New(azureClientAt(t, "http://"+addr+"/"+servers.AzureAccount+"/"+bucket, "c3RyYW5nZXI=", nil))
+		},
 		busy: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Ms-Error-Code", "ServerBusy")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -89,19 +114,27 @@ var clouds = []cloud{
 	},
 }
 
-func s3Client(addr string) *awss3.Client {
+func s3Client(addr string, options ...func(*awss3.Options)) *awss3.Client {
 	return awss3.New(awss3.Options{
 		BaseEndpoint: aws.String("http://" + addr), UsePathStyle: true, Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider(servers.S3Key, servers.S3Secret, ""),
-	})
+	}, options...)
 }
 
 func azureClient(t testing.TB, addr, bucket string) *container.Client {
-	key, err := container.NewSharedKeyCredential(servers.AzureAccount, servers.AzureKey)
+	return azureClientAt(t, "http://"+addr+"/"+servers.AzureAccount+"/"+bucket, servers.AzureKey, nil)
+}
+
+// azureClientAt returns the client of a container with a key, through transport if that is
+// not nil.
+func azureClientAt(t testing.TB, address, key string, transport *http.Client) *container.Client {
+	secret, err := container.NewSharedKeyCredential(servers.AzureAccount, key)
 	must(t, err)
-	c, err := container.NewClientWithSharedKeyCredential("http://"+addr+"/"+servers.AzureAccount+"/"+bucket, key, &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Retry: policy.RetryOptions{MaxRetries: -1},
-	}})
+	o := azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}
+	if transport != nil {
+		o.Transport = transport
+	}
+	c, err := container.NewClientWithSharedKeyCredential(address, secret, &container.ClientOptions{ClientOptions: o})
 	must(t, err)
 	return c
 }

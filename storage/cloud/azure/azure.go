@@ -63,7 +63,9 @@ import (
 // credentials. The retries of the client are not used, because [object.Store] has its own.
 //
 // New sends no request: a container that does not exist is an error of the first use.
-func New(client *container.Client) object.Bucket {
+func New(client *container.Client) object.Bucket { return newBucket(client) }
+
+func newBucket(client *container.Client) *bucket {
 	b := &bucket{client: client, container: "the container"}
 	if parts, err := blob.ParseURL(client.URL()); err == nil {
 		b.container = parts.ContainerName
@@ -82,6 +84,7 @@ type bucket struct {
 	account   string
 	container string
 	sas       sas.QueryParameters // of the address of the client; zero if it has none
+	source    string              // of the credentials, for messages; "" if it is not known
 }
 
 func (b *bucket) Limits() object.Limits {

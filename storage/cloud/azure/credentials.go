@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 )
 
 // environment is an account and its credentials, as the environment has them.
@@ -26,6 +28,15 @@ type environment struct {
 	account string
 	key     string
 	sas     string
+	whole   bool // it comes from the connection string
+}
+
+// from says where the credentials come from: the variable, or the connection string.
+func (e *environment) from(variable string) string {
+	if e.whole {
+		return "AZURE_STORAGE_CONNECTION_STRING"
+	}
+	return variable
 }
 
 // read reads the variables of the environment. A connection string has all, and so excludes
@@ -50,12 +61,23 @@ func (e *environment) read() error {
 	return checkService("AZURE_STORAGE_SERVICE_ENDPOINT", e.service)
 }
 
+// fieldNames are the fields that a connection string may have, in lower case.
+var fieldNames = []string{
+	"accountname", "accountkey", "sharedaccesssignature", "blobendpoint", "blobsecondaryendpoint", "defaultendpointsprotocol", "endpointsuffix", "usedevelopmentstorage",
+	"developmentstorageproxyuri", "queueendpoint", "queuesecondaryendpoint", "tableendpoint", "tablesecondaryendpoint", "fileendpoint", "filesecondaryendpoint",
+}
+
 // parse reads a connection string.
 func (e *environment) parse(text string) error {
+	e.whole = true
 	fields := map[string]string{}
 	for field := range strings.SplitSeq(text, ";") {
-		name, v, _ := strings.Cut(strings.TrimSpace(field), "=")
-		fields[strings.ToLower(name)] = v
+		name, v, ok := strings.Cut(strings.TrimSpace(field), "=")
+		name = strings.ToLower(name)
+		if name != "" && (!ok || !slices.Contains(fieldNames, name)) { // which is not shown: it may be a piece of the key
+			return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has a part that is no field of it; its fields are Name=value, with semicolons between them, such as AccountName=…;AccountKey=…", fault.ErrUsage)
+		}
+		fields[name] = v
 	}
 	e.account, e.key = fields["accountname"], fields["accountkey"]
 	e.sas = strings.TrimPrefix(fields["sharedaccesssignature"], "?")
@@ -68,6 +90,8 @@ func (e *environment) parse(text string) error {
 		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING: UseDevelopmentStorage is not known here; give AccountName, AccountKey and BlobEndpoint of the emulator", fault.ErrUsage)
 	case e.service == "":
 		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has neither AccountName nor BlobEndpoint", fault.ErrUsage)
+	case e.key == "" && e.sas == "":
+		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has neither AccountKey nor SharedAccessSignature; for an identity or a public container, set AZURE_STORAGE_ACCOUNT instead", fault.ErrUsage)
 	case e.key != "" && e.account == "":
 		return fmt.Errorf("%w: AZURE_STORAGE_CONNECTION_STRING has an AccountKey and no AccountName", fault.ErrUsage)
 	}
@@ -103,40 +127,40 @@ func checkService(variable, service string) error {
 }
 
 // connect returns the client of a container. It takes the first credentials that there are:
-// a SAS token in the URL, the environment, an identity, none.
-func connect(ctx context.Context, p place, env environment) (*container.Client, error) {
+// a SAS token in the URL, the environment, an identity, none. source says which these are.
+func connect(ctx context.Context, p place, env environment) (client *container.Client, source string, err error) {
 	address := p.service + "/" + url.PathEscape(p.container)
 	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Retry:     policy.RetryOptions{MaxRetries: -1},
 		Transport: transport(),
 	}}
-	sas := p.sas
+	sas, source := p.sas, "the SAS token in the URL"
 	if sas == "" && env.key == "" {
-		sas = env.sas
+		sas, source = env.sas, env.from("AZURE_STORAGE_SAS_TOKEN")
 	}
 	switch {
 	case sas != "":
-		client, err := container.NewClientWithNoCredential(address+"?"+sas, options)
-		return client, unusable(err)
+		client, err = container.NewClientWithNoCredential(address+"?"+sas, options)
+		return client, source, unusable(err)
 	case env.key != "":
 		key, err := container.NewSharedKeyCredential(env.account, env.key)
 		if err != nil { // the error may quote the key
-			return nil, fmt.Errorf("%w: the key of the account %s is not base64; correct AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING", fault.ErrUsage, env.account)
+			return nil, "", fmt.Errorf("%w: the key of the account %s is not base64; correct AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING", fault.ErrUsage, env.account)
 		}
-		client, err := container.NewClientWithSharedKeyCredential(address, key, options)
-		return client, unusable(err)
+		client, err = container.NewClientWithSharedKeyCredential(address, key, options)
+		return client, env.from("AZURE_STORAGE_KEY"), unusable(err)
 	case strings.HasPrefix(p.service, "https:"):
 		identity, err := defaultIdentity.get(ctx)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if identity != nil {
-			client, err := container.NewClient(address, identity, options)
-			return client, unusable(err)
+			client, err = container.NewClient(address, identity, options)
+			return client, "the identity of the environment, of this machine or of `az login`", unusable(err)
 		}
 	}
-	client, err := container.NewClientWithNoCredential(address, options)
-	return client, unusable(err)
+	client, err = container.NewClientWithNoCredential(address, options)
+	return client, "", unusable(err)
 }
 
 // unusable returns the error of a client that cannot be made.
@@ -153,6 +177,7 @@ var transport = sync.OnceValue(func() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 64
 	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10
+	t.DialContext = answers.Noting(t.DialContext)
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -2,12 +2,10 @@ package azure
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -82,6 +80,9 @@ func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
 	case code == "" && e.Status == http.StatusPreconditionFailed:
 		e.Err = object.ErrPrecondition
 		return
+	case code == "" && e.Status == http.StatusNotFound && fitsAny(e.Op):
+		e.Message = b.noContainer()
+		return
 	case (code == "" || code == bloberror.CannotVerifyCopySource) && e.Status == http.StatusNotFound:
 		e.Err = fs.ErrNotExist
 		return
@@ -94,6 +95,9 @@ func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
 		e.After = retryAfter(header)
 	}
 	if advice, class := b.advice(e, code, header); advice != "" {
+		if class == fs.ErrPermission {
+			advice += b.from()
+		}
 		e.Message, e.Err = advice, class
 		return
 	}
@@ -109,6 +113,36 @@ const maxSkew = 15 * time.Minute
 // roles says who may do what in a container.
 const roles = "an identity needs the role Storage Blob Data Reader on the container to load, and Storage Blob Data Contributor to save (a new role takes some minutes); a SAS token of the container needs the permissions rl or racwdl"
 
+// permissions are what the operations need: of an identity, and of a SAS token.
+var permissions = map[string]string{
+	opGet: "Storage Blob Data Reader, or r", opStat: "Storage Blob Data Reader, or r", opList: "Storage Blob Data Reader, or l",
+	opPut: "Storage Blob Data Contributor, or w", opUpload: "Storage Blob Data Contributor, or w", opCopy: "Storage Blob Data Contributor, or r and w",
+	opDelete: "Storage Blob Data Contributor, or d",
+}
+
+// needed says what an operation needs.
+func needed(op string) string {
+	return fmt.Sprintf("%s; this request (%s) needs %s", roles, op, permissions[op])
+}
+
+// from says where the credentials come from, as the end of a message.
+func (b *bucket) from() string {
+	if b.source == "" {
+		return ""
+	}
+	return "; the credentials come from " + b.source
+}
+
+// fitsAny reports whether an operation fits any key, whether there is an object or not. If
+// such a one finds nothing, there is no container.
+func fitsAny(op string) bool { return op == opList || op == opPut }
+
+// noContainer is the message about a container that does not exist.
+func (b *bucket) noContainer() string {
+	return fmt.Sprintf("there is no container %s in the account %s; make it with `az storage container create --account-name %s --name %s`, or correct its name in the path",
+		b.container, b.account, b.account, b.container)
+}
+
 // sources says where credentials come from.
 const sources = "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_CONNECTION_STRING, or run `az login`"
 
@@ -116,10 +150,9 @@ const sources = "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAG
 func (b *bucket) advice(e *object.Error, code bloberror.Code, header http.Header) (text string, class error) {
 	switch code {
 	case bloberror.ContainerNotFound:
-		return fmt.Sprintf("there is no container %s in the account %s; make it with `az storage container create --account-name %s --name %s`, or correct its name in the path",
-			b.container, b.account, b.account, b.container), nil
+		return b.noContainer(), nil
 	case bloberror.ResourceNotFound: // the answer to requests without credentials
-		if e.Op != opList {
+		if !fitsAny(e.Op) {
 			class = fs.ErrNotExist
 		}
 		return fmt.Sprintf("the container %s does not exist, or is not public, or there is no such object; to read a private container, %s", b.container, sources), class
@@ -140,14 +173,14 @@ func (b *bucket) advice(e *object.Error, code bloberror.Code, header http.Header
 		return fmt.Sprintf("the account %s accepts no keys; unset AZURE_STORAGE_KEY and AZURE_STORAGE_CONNECTION_STRING, and run `az login`", b.account), fs.ErrPermission
 	case bloberror.AuthorizationPermissionMismatch, bloberror.InsufficientAccountPermissions, bloberror.AuthorizationResourceTypeMismatch,
 		bloberror.AuthorizationServiceMismatch:
-		return "the credentials do not allow this; " + roles, fs.ErrPermission
+		return "the credentials do not allow this; " + needed(e.Op), fs.ErrPermission
 	case bloberror.AuthorizationSourceIPMismatch, bloberror.AuthorizationProtocolMismatch:
 		return "the SAS token is not for the address or the protocol of this request; make one without these limits", fs.ErrPermission
 	case bloberror.AuthorizationFailure: // the emulator answers this to all credentials that it does not accept
 		if text := b.outdated(header); text != "" {
 			return text, fs.ErrPermission
 		}
-		return fmt.Sprintf("the credentials are missing, not valid or not enough, or the network rules of the account %s keep this computer out; %s", b.account, roles), fs.ErrPermission
+		return fmt.Sprintf("the credentials are missing, not valid or not enough, or the network rules of the account %s keep this computer out; %s", b.account, needed(e.Op)), fs.ErrPermission
 	case bloberror.BlobArchived, bloberror.BlobBeingRehydrated:
 		return "the object is in the archive tier; move it to another one with `az storage blob set-tier`, and wait until that is done", nil
 	case bloberror.BlobImmutableDueToPolicy:
@@ -164,8 +197,10 @@ func (b *bucket) advice(e *object.Error, code bloberror.Code, header http.Header
 	switch e.Status {
 	case http.StatusUnauthorized:
 		return "the credentials are missing or have expired; " + sources, fs.ErrPermission
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return "the service sends the request to another address, which Azure does not do; check the address of the service, and the network", nil
 	case http.StatusForbidden:
-		return "the credentials do not allow this; " + roles, fs.ErrPermission
+		return "the credentials do not allow this; " + needed(e.Op), fs.ErrPermission
 	}
 	return "", nil
 }
@@ -241,8 +276,7 @@ func (b *bucket) broken(e *object.Error, err error) {
 		err = outer.Err
 	}
 	var identity *azidentity.AuthenticationFailedError
-	var certificate *tls.CertificateVerificationError
-	var name *net.DNSError
+	lasting := answers.Lasting(err)
 	var final interface{ NonRetriable() } // such as that of an identity that is gone
 	switch {
 	case errors.As(err, &identity):
@@ -252,10 +286,11 @@ func (b *bucket) broken(e *object.Error, err error) {
 			e.Temporary, e.Err = true, nil
 		}
 		return
-	case errors.As(err, &name) && name.IsNotFound:
-		e.Message = fmt.Sprintf("there is no account %s, or its address cannot be looked up", b.account)
-	case errors.As(err, &certificate) || errors.As(err, &final):
-	case strings.Contains(err.Error(), "unsupported protocol scheme"):
+	case strings.HasPrefix(lasting, "there is no host"):
+		e.Message = fmt.Sprintf("there is no account %s, or its address cannot be looked up; check AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_CONNECTION_STRING or the URL", b.account)
+	case lasting != "":
+		e.Message = lasting + "; check AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SERVICE_ENDPOINT or the URL"
+	case errors.As(err, &final):
 	default:
 		e.Temporary = true
 	}

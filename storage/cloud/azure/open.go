@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
-	"path"
 	"regexp"
 	"strings"
 
@@ -115,13 +114,15 @@ func open(ctx context.Context, u *url.URL, p place, name string, env environment
 		return nil, "", fmt.Errorf("%w: the query of the path is no SAS token; in a name write %%3F for ?", fs.ErrInvalid)
 	}
 	p.sas = u.RawQuery
-	client, err := connect(ctx, p, env)
+	name, err := object.NameIn(name)
 	if err != nil {
 		return nil, "", err
 	}
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	if name == "" {
-		name = "."
+	client, source, err := connect(ctx, p, env)
+	if err != nil {
+		return nil, "", err
 	}
-	return object.New(New(client), object.Options{}), name, nil
+	b := newBucket(client)
+	b.source = source
+	return object.New(b, object.Options{}), name, nil
 }

@@ -2,6 +2,9 @@ package gcs
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 	"golang.org/x/oauth2/google"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 )
 
 // Scope is the scope of OAuth that the requests of this package need.
@@ -31,7 +35,7 @@ func newTransport() *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           answers.Noting((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext),
 		Protocols:             protocols,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       90 * time.Second,
@@ -78,6 +82,9 @@ func fromEnvironment(ctx context.Context) (*http.Client, Options, error) {
 	default:
 		return nil, Options{}, badCredentials(file)
 	}
+	if err := checkKey(credentials.JSON, file); err != nil {
+		return nil, Options{}, err
+	}
 	client := oauth2.NewClient(ctx, credentials.TokenSource)
 	withCredentials.clients[file] = client
 	return client, Options{}, nil
@@ -90,6 +97,42 @@ func badCredentials(file string) error {
 		return fmt.Errorf("%w: the file of the Application Default Credentials cannot be read, or is not of a known kind; %s", fault.ErrUsage, logIn)
 	}
 	return fmt.Errorf("%w: GOOGLE_APPLICATION_CREDENTIALS names the file %s, which cannot be read, or has no credentials of a known kind", fault.ErrUsage, file)
+}
+
+// badKey says that the key of a service account is damaged.
+const badKey = "the private key of the service account is damaged; make the account a new one with `gcloud iam service-accounts keys create`"
+
+// checkKey returns an error if credentials are those of a service account with a key that
+// signs nothing.
+func checkKey(credentials []byte, file string) error {
+	var account struct {
+		Type string `json:"type"`
+		Key  string `json:"private_key"`
+	}
+	if json.Unmarshal(credentials, &account) != nil || account.Type != "service_account" {
+		return nil
+	}
+	key := []byte(account.Key)
+	if block, _ := pem.Decode(key); block != nil {
+		key = block.Bytes
+	}
+	_, err := x509.ParsePKCS8PrivateKey(key)
+	if err != nil {
+		_, err = x509.ParsePKCS1PrivateKey(key)
+	}
+	if err != nil { // which is not passed on
+		return fmt.Errorf("%w: %s: %s", fault.ErrUsage, sourceOf(file), badKey)
+	}
+	return nil
+}
+
+// sourceOf says where the credentials of [fromEnvironment] come from. file is that of
+// GOOGLE_APPLICATION_CREDENTIALS.
+func sourceOf(file string) string {
+	if file != "" {
+		return "the file " + file + " in GOOGLE_APPLICATION_CREDENTIALS"
+	}
+	return "`gcloud auth application-default login`, or the account of this machine"
 }
 
 // logIn is the advice for missing and expired credentials.

@@ -16,6 +16,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/oauth2/google"
+
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -107,6 +110,42 @@ func TestEnvironment(t *testing.T) {
 	})
 }
 
+// A service account whose key is damaged is an error at once, which names the file and what
+// to do; so is a client of the program with such a key.
+func TestDamagedKey(t *testing.T) {
+	for name, key := range map[string]string{
+		"nothing": "", "no key": "SECRET", "half a key": "-----BEGIN PRIVATE KEY-----\nU0VDUkVU\n-----END PRIVATE KEY-----\n",
+	} {
+		clearEnvironment(t)
+		text, err := json.Marshal(map[string]string{"type": "service_account", "client_email": "a@b.iam", "private_key": key, "token_uri": "http://127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "account.json")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+		_, _, err = fromEnvironment(t.Context())
+		if !errors.Is(err, fault.ErrUsage) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "keys create") || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		c, err := google.JWTConfigFromJSON(text, Scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := New(c.Client(t.Context()), "bucket", Options{Endpoint: "http://127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.List(t.Context(), object.ListOptions{})
+		var e *object.Error
+		if !errors.As(err, &e) || e.Temporary || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "keys create") || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s, with a client of the program: got %v", name, err)
+		}
+	}
+}
+
 // The tokens of a service account are in the requests, and in no error.
 func TestServiceAccount(t *testing.T) {
 	clearEnvironment(t)
@@ -116,6 +155,8 @@ func TestServiceAccount(t *testing.T) {
 		w.WriteHeader(status)
 		if status == http.StatusOK {
 			io.WriteString(w, `{"access_token":"SECRET-token","token_type":"Bearer","expires_in":1}`)
+		} else if status == http.StatusForbidden {
+			io.WriteString(w, `{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."}`)
 		} else {
 			io.WriteString(w, `{"error":"invalid_grant","error_description":"Token has been expired or revoked.","access_token":"SECRET-token"}`)
 		}
@@ -155,6 +196,7 @@ func TestServiceAccount(t *testing.T) {
 	}{
 		{http.StatusBadRequest, object.Error{Err: fs.ErrPermission}, "invalid_grant Token has been expired or revoked; they have expired or are not valid; run `gcloud auth application-default login`"},
 		{http.StatusServiceUnavailable, object.Error{Temporary: true}, "no token"},
+		{http.StatusForbidden, object.Error{Err: fs.ErrPermission}, "the clock of this computer is wrong; set it"},
 	} {
 		status = c.status
 		_, err = b.Stat(t.Context(), "key")

@@ -2,7 +2,6 @@ package gcs
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -42,7 +41,9 @@ func (b *bucketAPI) refusal(r request, status int, header http.Header, text []by
 	case status == http.StatusPreconditionFailed || status == http.StatusNotModified:
 		e.Message, e.Err = "", object.ErrPrecondition
 	case status == http.StatusNotFound && (e.Code == "NoSuchBucket" || strings.Contains(lower, "bucket does not exist")):
-		e.Message = fmt.Sprintf("there is no bucket %s; make it with `gcloud storage buckets create gs://%s`, or correct its name in the path", b.bucket, b.bucket)
+		e.Message = b.noBucket()
+	case status == http.StatusNotFound && fitsAny(r):
+		e.Message = b.noBucket()
 	case status == http.StatusNotFound:
 		e.Message, e.Err = "", fs.ErrNotExist
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable ||
@@ -55,10 +56,10 @@ func (b *bucketAPI) refusal(r request, status int, header http.Header, text []by
 		e.Message = join(e.Message, "the request had no credentials; "+logIn)
 	case status == http.StatusUnauthorized:
 		e.Err = fs.ErrPermission
-		e.Message = join(e.Message, "the credentials have expired or are not valid; "+logIn)
+		e.Message = join(e.Message, "the credentials have expired or are not valid; "+logIn) + b.from()
 	case status == http.StatusForbidden:
 		e.Err = fs.ErrPermission
-		e.Message = join(e.Message, fmt.Sprintf("the account needs the role %s on the bucket %s", roleFor(r.op), b.bucket))
+		e.Message = join(e.Message, fmt.Sprintf("the account needs the role %s on the bucket %s, for %s", roleFor(r.op), b.bucket, permissions[r.op])) + b.from()
 	case status == http.StatusBadRequest && strings.Contains(lower, "crc32c"):
 		e.Temporary = true
 		e.Message = join(e.Message, "the bytes were damaged on their way")
@@ -67,6 +68,32 @@ func (b *bucketAPI) refusal(r request, status int, header http.Header, text []by
 		e.After = answers.RetryAfter(header)
 	}
 	return e
+}
+
+// noBucket is the message about a bucket that does not exist.
+func (b *bucketAPI) noBucket() string {
+	return fmt.Sprintf("there is no bucket %s; make it with `gcloud storage buckets create gs://%s`, or correct its name in the path", b.bucket, b.bucket)
+}
+
+// fitsAny reports whether a request fits any key, whether there is an object or not. If such
+// a one finds nothing, there is no bucket.
+func fitsAny(r request) bool {
+	return r.op == opList || r.op == opPut || r.op == opUpload && r.query.Get("uploadType") != ""
+}
+
+// from says where the credentials come from, as the end of a message.
+func (b *bucketAPI) from() string {
+	if b.source == "" {
+		return ""
+	}
+	return "; the credentials come from " + b.source
+}
+
+// permissions are what the operations need.
+var permissions = map[string]string{
+	opGet: "storage.objects.get", opStat: "storage.objects.get", opList: "storage.objects.list",
+	opPut: "storage.objects.create, and storage.objects.delete to replace an object", opUpload: "storage.objects.create, storage.objects.get and storage.objects.delete",
+	opCopy: "storage.objects.get and storage.objects.create", opDelete: "storage.objects.delete",
 }
 
 // roleFor returns the role that allows an operation.
@@ -155,7 +182,7 @@ func (b *bucketAPI) broken(ctx context.Context, r request, err error) error {
 		err = outer.Err
 	}
 	var token *oauth2.RetrieveError
-	var certificate *tls.CertificateVerificationError
+	lasting := answers.Lasting(err)
 	switch {
 	case errors.As(err, &token):
 		status := 0
@@ -167,9 +194,21 @@ func (b *bucketAPI) broken(ctx context.Context, r request, err error) error {
 		if e.Temporary {
 			e.Err = nil
 		}
-		e.Message = join(strings.Join(strings.Fields("no token for the credentials: "+tokenRefusal(token)), " "), "they have expired or are not valid; "+logIn)
+		refusal := tokenRefusal(token)
+		cure := "they have expired or are not valid; " + logIn
+		if strings.Contains(refusal, "reasonable timeframe") || strings.Contains(refusal, "iat and exp") {
+			cure = "the clock of this computer is wrong; set it"
+		}
+		e.Message = join(strings.Join(strings.Fields("no token for the credentials: "+refusal), " "), cure) + b.from()
 		return e
-	case errors.As(err, &certificate) || strings.Contains(err.Error(), "unsupported protocol scheme"):
+	case strings.Contains(err.Error(), "private key"): // of a service account, before any request
+		e.Message, e.Err = badKey+b.from(), fs.ErrPermission
+		return e
+	case lasting != "":
+		e.Message = lasting + "; check STORAGE_EMULATOR_HOST, or the Endpoint of the Options"
+		if b.endpoint == googleEndpoint {
+			e.Message = lasting + "; check the network of this computer, and HTTPS_PROXY"
+		}
 	default:
 		e.Temporary = true
 	}

@@ -60,6 +60,14 @@ const googleEndpoint = "https://storage.googleapis.com"
 //
 // New sends no request: a bucket that does not exist is an error of the first use.
 func New(client *http.Client, bucket string, o Options) (object.Bucket, error) {
+	b, err := newBucket(client, bucket, o)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func newBucket(client *http.Client, bucket string, o Options) (*bucketAPI, error) {
 	if err := checkBucket(bucket); err != nil {
 		return nil, err
 	}
@@ -93,7 +101,8 @@ type bucketAPI struct {
 	client    *http.Client
 	endpoint  string // without a slash at the end
 	bucket    string
-	anonymous bool // the requests have no credentials
+	anonymous bool   // the requests have no credentials
+	source    string // of the credentials, for messages; "" if it is not known
 }
 
 // maxCompose is how many objects one request composes.

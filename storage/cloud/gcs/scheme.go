@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"path"
-	"strings"
+	"os"
 
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/object"
@@ -25,17 +24,20 @@ func open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
 	if err := checkBucket(u.Host); err != nil {
 		return nil, "", err
 	}
+	name, err := object.NameIn(u.Path)
+	if err != nil {
+		return nil, "", err
+	}
 	client, o, err := fromEnvironment(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	b, err := New(client, u.Host, o)
+	b, err := newBucket(client, u.Host, o)
 	if err != nil {
 		return nil, "", err
 	}
-	name := strings.TrimPrefix(path.Clean("/"+u.Path), "/")
-	if name == "" {
-		name = "."
+	if client != nil {
+		b.source = sourceOf(os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"))
 	}
 	return object.New(b, object.Options{}), name, nil
 }

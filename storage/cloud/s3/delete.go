@@ -17,24 +17,25 @@ import (
 // batch is the most objects that one request deletes.
 const batch = 1000
 
-// Delete implements [object.Bucket]. Amazon S3 compares versions in a batch too, but other
-// services with its API ignore them there and delete the object.
+// Delete implements [object.Bucket]. Amazon compares versions in a batch too. Other services
+// with its API ignore them there and delete the object, so that each object with a version
+// is a request of its own, which has the version in If-Match.
 func (b *bucket) Delete(ctx context.Context, refs []object.Ref) error {
-	var any []types.ObjectIdentifier
+	var together []object.Ref
 	group, gctx := parallel.WithContext(ctx)
 	group.SetLimit(8)
 	for _, r := range refs {
-		if r.Version != "" || len(refs) == 1 {
+		if len(refs) == 1 || r.Version != "" && !b.amazon.Load() {
 			group.Go(func() error { return b.deleteOne(gctx, r) })
 		} else {
-			any = append(any, types.ObjectIdentifier{Key: &r.Key})
+			together = append(together, r)
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for ids := range slices.Chunk(any, batch) {
-		if err := b.deleteBatch(ctx, ids); err != nil {
+	for some := range slices.Chunk(together, batch) {
+		if err := b.deleteBatch(ctx, some); err != nil {
 			return err
 		}
 	}
@@ -58,14 +59,26 @@ func stays(err error) error {
 	return err
 }
 
-// deleteBatch deletes objects of any version.
-func (b *bucket) deleteBatch(ctx context.Context, ids []types.ObjectIdentifier) error {
+// deleteBatch deletes objects in one request, each in its version if it has one.
+func (b *bucket) deleteBatch(ctx context.Context, refs []object.Ref) error {
+	ids := make([]types.ObjectIdentifier, len(refs))
+	versions := map[string]string{}
+	for i, r := range refs {
+		ids[i] = types.ObjectIdentifier{Key: &r.Key, ETag: optional(r.Version)}
+		versions[r.Key] = r.Version
+	}
 	out, err := b.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &b.name, Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)}}, once)
 	if err != nil {
-		return b.failed(ctx, "delete", *ids[0].Key, err)
+		return b.failed(ctx, "delete", refs[0].Key, err)
 	}
 	for _, e := range out.Errors {
-		if err := stays(b.answer("delete", aws.ToString(e.Key), answer{code: aws.ToString(e.Code), text: oneLine(aws.ToString(e.Message))})); err != nil {
+		key := aws.ToString(e.Key)
+		err := stays(b.answer(ctx, "delete", key, answer{code: aws.ToString(e.Code), text: oneLine(aws.ToString(e.Message))}))
+		var answer *object.Error
+		if errors.As(err, &answer) && !answer.Temporary && answer.Err == nil && versions[key] != "" {
+			err = b.deleteOne(ctx, object.Ref{Key: key, Version: versions[key]}) // an answer that is not known here
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -3,21 +3,15 @@ package s3
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -30,15 +24,15 @@ func (b *bucket) failed(ctx context.Context, op, key string, err error) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return fmt.Errorf("%s %s: %w", op, key, cerr)
 	}
+	if strings.Contains(err.Error(), "get identity: ") { // no request was made
+		return noCredentials(op, key, err)
+	}
 	var sent *smithyhttp.RequestSendError
 	if errors.As(err, &sent) {
 		return unreachable(op, key, err)
 	}
 	if a := answerOf(err); a.status != 0 || a.code != "" {
-		return b.answer(op, key, a)
-	}
-	if strings.Contains(err.Error(), "get identity: ") {
-		return noCredentials(op, key, err)
+		return b.answer(ctx, op, key, a)
 	}
 	return unreachable(op, key, err)
 }
@@ -50,7 +44,7 @@ func (b *bucket) refused(ctx context.Context, op, key string, o object.PutOption
 	switch {
 	case !errors.As(err, &e):
 	case o.IfVersion != "" && e.Status == http.StatusNotFound && e.Code != "NoSuchBucket" && e.Code != "NoSuchUpload":
-		e.Err = object.ErrPrecondition // the object is missing
+		e.Message, e.Err = "", object.ErrPrecondition // the object is missing
 	case op == "complete" && e.Code == "ConditionalRequestConflict":
 		e.Temporary, e.Err = false, object.ErrPrecondition // this upload cannot be completed any more
 	case e.Status == http.StatusNotImplemented && (o.IfVersion != "" || o.IfAbsent):
@@ -131,13 +125,13 @@ var permissions = map[string]string{
 }
 
 // answer returns the error for an answer of the service.
-func (b *bucket) answer(op, key string, a answer) error {
+func (b *bucket) answer(ctx context.Context, op, key string, a answer) error {
 	e := &object.Error{Op: op, Key: key, Status: a.status, Code: a.code, Message: a.text, After: a.after}
 	switch a.code {
 	case "NoSuchKey", "NoSuchUpload":
 		e.Message, e.Err = "", fs.ErrNotExist
 	case "NoSuchBucket":
-		e.Message = fmt.Sprintf("there is no bucket %q; check its name, AWS_REGION and AWS_ENDPOINT_URL", b.name)
+		e.Message = b.noBucket()
 	case "PreconditionFailed":
 		e.Message, e.Err = "", object.ErrPrecondition
 	case "ConditionalRequestConflict", "OperationAborted":
@@ -150,32 +144,45 @@ func (b *bucket) answer(op, key string, a answer) error {
 		// The client corrects its time by that of the answer.
 		e.Temporary, e.Message = true, "the clock of this machine differs from that of the service; set it"
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		e.Message = "the credentials have expired; renew them, for example with aws sso login"
+		e.Message, e.Err = "the credentials have expired; renew them, for example with aws sso login"+b.from(ctx), fs.ErrPermission
 	case "InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidSecurity":
-		e.Message = "the service does not know the credentials; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and AWS_ENDPOINT_URL"
+		e.Message, e.Err = "the service does not know the credentials; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and AWS_ENDPOINT_URL"+b.from(ctx), fs.ErrPermission
 	case "SignatureDoesNotMatch":
-		e.Message = "the secret does not belong to the access key; check AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+		e.Message, e.Err = "the secret does not belong to the access key; check AWS_SECRET_ACCESS_KEY or AWS_PROFILE"+b.from(ctx), fs.ErrPermission
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "IllegalLocationConstraintException":
 		e.Message = wrongRegion(a)
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidPayer":
-		b.denied(e)
+		b.denied(ctx, e)
 	default:
-		b.byStatus(e, a)
+		b.byStatus(ctx, e, a)
+	}
+	if fitsAny(op) && e.Err == fs.ErrNotExist {
+		e.Message, e.Err = b.noBucket(), nil
 	}
 	return e
 }
 
+// noBucket is the message about a bucket that does not exist.
+func (b *bucket) noBucket() string {
+	return fmt.Sprintf("there is no bucket %q; check its name, AWS_REGION and AWS_ENDPOINT_URL, or make it with `aws s3 mb s3://%s`", b.name, b.name)
+}
+
+// fitsAny reports whether an operation fits any key, whether there is an object or not. If
+// such a one finds nothing, there is no bucket.
+func fitsAny(op string) bool { return op == "list" || op == "uploads" || op == "put" || op == "upload" }
+
 // byStatus completes an error by its status. The answer to a HEAD has nothing else.
-func (b *bucket) byStatus(e *object.Error, a answer) {
+func (b *bucket) byStatus(ctx context.Context, e *object.Error, a answer) {
 	switch status := a.status; {
+	case status == 0: // of one object in a batch, with a code that is not known here
 	case status == http.StatusNotFound:
 		e.Err = fs.ErrNotExist
 	case status == http.StatusPreconditionFailed:
 		e.Err = object.ErrPrecondition
 	case status == http.StatusForbidden && (a.code == "" || a.code == "Forbidden"):
-		b.denied(e)
+		b.denied(ctx, e)
 	case status == http.StatusUnauthorized:
-		e.Message = cmp.Or(e.Message, "the service wants other credentials")
+		e.Message, e.Err = cmp.Or(e.Message, "the service wants other credentials")+b.from(ctx), fs.ErrPermission
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect || status == http.StatusBadRequest && a.region != "":
 		e.Message = wrongRegion(a)
 	case status == http.StatusBadRequest && (e.Op == "stat" || e.Op == "get") && e.Message == "":
@@ -190,10 +197,10 @@ func (b *bucket) byStatus(e *object.Error, a answer) {
 }
 
 // denied completes the error of a request that is not permitted.
-func (b *bucket) denied(e *object.Error) {
+func (b *bucket) denied(ctx context.Context, e *object.Error) {
 	e.Err = fs.ErrPermission
 	who := "the credentials do not permit"
-	if c := b.client.Options().Credentials; c == nil || aws.IsCredentialsProvider(c, aws.AnonymousCredentials{}) {
+	if b.anonymous() {
 		who = "anonymous access does not permit"
 	}
 	text := fmt.Sprintf("%s %s on s3://%s", who, permissions[e.Op], b.name)
@@ -203,7 +210,7 @@ func (b *bucket) denied(e *object.Error) {
 	if e.Message != "" && !strings.EqualFold(e.Message, "access denied") {
 		text += " (" + e.Message + ")"
 	}
-	e.Message = text
+	e.Message = text + b.from(ctx)
 }
 
 // wrongRegion returns the message about a request that went to another region.
@@ -216,59 +223,4 @@ func wrongRegion(a answer) string {
 		return "the bucket is in another region or at another endpoint; set AWS_REGION or AWS_ENDPOINT_URL"
 	}
 	return fmt.Sprintf("the bucket is in the region %s; set AWS_REGION=%[1]s, or end the URL with ?region=%[1]s", region)
-}
-
-// noCredentials returns the error of a request that could not be signed. The text of err
-// is left out: what makes credentials may say anything.
-func noCredentials(op, key string, err error) error {
-	text := "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role; a public bucket needs ?anonymous=true at the end of its URL"
-	if said := strings.ToLower(err.Error()); strings.Contains(said, "sso") {
-		text = "the session of the single sign-on has expired; run aws sso login"
-	}
-	return &object.Error{Op: op, Key: key, Message: text, Err: fs.ErrPermission}
-}
-
-// unreachable returns the error of a request without an answer. Most of these pass.
-func unreachable(op, key string, err error) error {
-	var inURL *url.Error
-	if errors.As(err, &inURL) { // which has the whole URL
-		err = inURL.Err
-	}
-	e := &object.Error{Op: op, Key: key, Err: err}
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var record tls.RecordHeaderError
-	var network net.Error
-	var params smithy.InvalidParamsError
-	switch {
-	case errors.As(err, &dns):
-		e.Temporary = dns.Temporary() && !dns.IsNotFound
-		e.Message = "the address of the service is not known; check the name of the bucket, AWS_REGION and AWS_ENDPOINT_URL"
-	case errors.As(err, &certificate), errors.As(err, &authority):
-		e.Message = "the certificate of the service is not trusted; AWS_CA_BUNDLE names the file of another authority"
-	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		e.Message, e.Err = "the service does not speak TLS; check AWS_ENDPOINT_URL", nil
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		e.Temporary = true
-		e.Message = "the connection failed"
-	case errors.As(err, &params):
-	default: // its text may have what the service has sent
-		var sent *smithyhttp.RequestSendError
-		var answer *smithy.DeserializationError
-		e.Temporary, e.Err = inURL != nil || errors.As(err, &sent) || errors.As(err, &answer), nil
-		e.Message = fmt.Sprintf("the service sends no answer that can be read (%T); check AWS_ENDPOINT_URL", innermost(err))
-	}
-	return e
-}
-
-// innermost returns the error that others wrap.
-func innermost(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
 }

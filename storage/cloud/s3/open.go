@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -64,6 +65,9 @@ type choices struct {
 	region, profile string
 }
 
+// bucketName matches what may be the name of a bucket, in Amazon's service and in others.
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
+
 // parse returns what a URL says: the bucket, the name in its store, and the client.
 func parse(u *url.URL) (bucket, name string, c choices, err error) {
 	invalid := func(text string, args ...any) (string, string, choices, error) {
@@ -72,8 +76,8 @@ func parse(u *url.URL) (bucket, name string, c choices, err error) {
 	switch {
 	case u.User != nil:
 		return invalid("has no user; credentials come from the environment, such as AWS_PROFILE")
-	case u.Host == "" || u.Port() != "" || u.Opaque != "":
-		return invalid("has the form s3://bucket/path; AWS_ENDPOINT_URL names another service than Amazon's")
+	case !bucketName.MatchString(u.Host):
+		return invalid("has the form s3://bucket/path, with letters, digits, hyphens, underscores and dots in the bucket; AWS_ENDPOINT_URL names another service than Amazon's")
 	case u.Fragment != "":
 		return invalid("has no fragment; in a path write %%23 for #")
 	}
@@ -96,8 +100,8 @@ func parse(u *url.URL) (bucket, name string, c choices, err error) {
 			return invalid("may have the queries anonymous, region and profile, and not %q; in a path write %%3F for ?", key)
 		}
 	}
-	name = strings.TrimPrefix(path.Clean("/"+u.Path), "/")
-	return u.Host, cmp.Or(name, "."), c, nil
+	name, err = object.NameIn(u.Path)
+	return u.Host, name, c, err
 }
 
 // newClient returns a client of the service that the environment names.
@@ -107,6 +111,7 @@ func newClient(ctx context.Context, c choices) (*s3.Client, error) {
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 128
 			t.WriteBufferSize = 64 << 10
+			t.DialContext = answers.Noting(t.DialContext)
 		})),
 	}
 	if c.profile != "" {

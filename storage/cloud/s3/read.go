@@ -135,6 +135,7 @@ func (b *bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 	if err != nil {
 		return object.Page{}, b.failed(ctx, "list", o.Prefix, err)
 	}
+	b.noteService(out.ResultMetadata)
 	page := object.Page{Now: now(out.ResultMetadata)}
 	for _, c := range out.Contents {
 		page.Objects = append(page.Objects, object.Info{

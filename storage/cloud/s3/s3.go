@@ -33,9 +33,15 @@
 package s3
 
 import (
+	"strings"
+	"sync/atomic"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/go-orbax/orbax/storage/object"
 )
@@ -44,6 +50,8 @@ import (
 type bucket struct {
 	client *s3.Client
 	name   string
+	// amazon says that the service that has answered is Amazon's own.
+	amazon atomic.Bool
 	// copyPart is the size of the parts of a copy that is too large for one request.
 	copyPart int64
 }
@@ -76,3 +84,14 @@ func once(o *s3.Options) {
 // unsigned makes a call leave its body out of the signature, which would need a SHA-256 of
 // it. The CRC32C guards the body.
 var unsigned = s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+
+// noteService notes who has given an answer. A listing notes it, which comes before every
+// removal of several objects.
+func (b *bucket) noteService(m middleware.Metadata) {
+	r, ok := awsmiddleware.GetRawResponse(m).(*smithyhttp.Response)
+	if !ok || r == nil || r.Response == nil || r.Request == nil || r.Request.URL == nil {
+		return
+	}
+	host := strings.ToLower(r.Request.URL.Hostname())
+	b.amazon.Store(strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn"))
+}

@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"fmt"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,4 +66,19 @@ func TestStore(t *testing.T) {
 	c, name := newBucket(t)
 	store := object.New(s3.New(c, name), object.Options{Lease: 3 * time.Second})
 	storetest.Run(t, func(t *testing.T) (storage.Store, string) { return store, t.Name() }, storetest.VersionOfBytes)
+}
+
+// static are credentials for services that do not check them.
+var static = credentials.NewStaticCredentialsProvider("id", "secret", "")
+
+// syncDoer makes one request at a time.
+type syncDoer struct {
+	mu sync.Mutex
+	do func(*http.Request) (*http.Response, error)
+}
+
+func (d *syncDoer) Do(r *http.Request) (*http.Response, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.do(r)
 }

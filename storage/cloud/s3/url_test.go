@@ -126,6 +126,10 @@ func TestURLs(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
+		"s3:/bucket/runs/1":                   "write s3://bucket/runs/1",
+		"s3://bucket/../x":                    "leads out of the bucket",
+		"s3://bucket:/x":                      "has the form s3://bucket/path",
+		"s3://bucket/100%":                    "write %25",
 		"s3:///runs/1":                        "has the form s3://bucket/path",
 		"s3://bucket:80/x":                    "AWS_ENDPOINT_URL",
 		"s3://" + secretID + "@bucket/x":      "has no user",
@@ -181,10 +185,11 @@ func TestEnvironment(t *testing.T) {
 		says        string
 	}{
 		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0"}, "", "Credential=ENVID/", "do not permit s3:ListBucket"},
+		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0"}, "", "Credential=ENVID/", "; the credentials come from the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"},
 		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0"}, "", "/us-east-1/s3/", ""},
 		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0", "AWS_REGION": "eu-south-1"}, "", "/eu-south-1/s3/", ""},
 		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0", "AWS_REGION": "eu-south-1"}, "?region=eu-west-2", "/eu-west-2/s3/", ""},
-		{map[string]string{"AWS_PROFILE": "first"}, "", "Credential=FIRSTID/", ""},
+		{map[string]string{"AWS_PROFILE": "first"}, "", "Credential=FIRSTID/", "; the credentials come from the file " + config},
 		{map[string]string{"AWS_PROFILE": "first"}, "", "/eu-north-1/s3/", ""},
 		{map[string]string{"AWS_PROFILE": "first"}, "?profile=second", "Credential=SECONDID/", ""},
 		{map[string]string{"AWS_ACCESS_KEY_ID": "ENVID", "AWS_SECRET_ACCESS_KEY": "secret0"}, "?anonymous=true", "", "anonymous access does not permit s3:ListBucket"},

@@ -4,8 +4,10 @@ package buffers
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Size returns the number of bytes of buffers.
@@ -17,21 +19,51 @@ func Size(buffers [][]byte) (size int64) {
 }
 
 // Fill reads most bytes into buffers, or as many as they hold. It is io.ErrUnexpectedEOF if
-// r has fewer.
+// r has fewer. If they come too slowly, it is a [*SlowError].
 func Fill(buffers [][]byte, r io.Reader, most int64) (n int, err error) {
+	most = min(most, Size(buffers))
+	start, had := time.Now(), 0 // of the window
 	for _, p := range buffers {
 		p = p[:max(0, min(int64(len(p)), most-int64(n)))]
-		m, err := io.ReadFull(r, p)
-		n += m
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return n, err
+		for len(p) > 0 {
+			m, err := r.Read(p)
+			n, p = n+m, p[m:]
+			switch took := time.Since(start); {
+			case len(p) > 0 && errors.Is(err, io.EOF):
+				return n, io.ErrUnexpectedEOF
+			case len(p) > 0 && err != nil:
+				return n, err
+			case took < window || int64(n) == most:
+			case float64(n-had) < leastRate*took.Seconds():
+				return n, &SlowError{n - had, took}
+			default:
+				start, had = time.Now(), n
+			}
 		}
 	}
 	return n, nil
 }
+
+// An answer must move leastRate bytes a second, counted over a window. A slower connection is
+// given up: another one may be faster. The rate is so low that many reads may share a slow
+// line. package object has the same rate.
+const (
+	leastRate = 1 << 10
+	window    = 20 * time.Second
+)
+
+// SlowError is the error of an answer whose bytes come too slowly. Like the error of a
+// connection that is silent, it is a net.Error that is a timeout.
+type SlowError struct {
+	Bytes int // that came in Time
+	Time  time.Duration
+}
+
+func (e *SlowError) Error() string {
+	return fmt.Sprintf("the service has sent %d bytes in %v, less than %d a second", e.Bytes, e.Time.Round(time.Second), leastRate)
+}
+func (e *SlowError) Timeout() bool   { return true }
+func (e *SlowError) Temporary() bool { return true }
 
 // Reader reads buffers one after the other. It is the body of a request.
 type Reader struct {

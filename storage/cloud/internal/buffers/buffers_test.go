@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 // random returns buffers, and their bytes as one.
@@ -79,5 +82,55 @@ func TestFill(t *testing.T) {
 		if !bytes.Equal(got[:n], source[:n]) || !bytes.Equal(got[n:], make([]byte, len(got)-n)) {
 			t.Errorf("seed %d: got %v after %d bytes", seed, got, n)
 		}
+	}
+}
+
+// drip is a body that gives some bytes at a time, with a pause before each.
+type drip struct {
+	io.Reader
+	most  int
+	pause time.Duration
+}
+
+func (d drip) Read(p []byte) (int, error) {
+	time.Sleep(d.pause)
+	return d.Reader.Read(p[:min(len(p), d.most)])
+}
+
+// An answer that comes too slowly ends with an error that is a timeout, after the window. One
+// that is steady is read to its end, however long that takes.
+func TestFillSlowly(t *testing.T) {
+	for name, c := range map[string]struct {
+		most  int
+		pause time.Duration
+		slow  bool
+	}{
+		"a byte a second":        {1, time.Second, true},
+		"1,000 bytes a second":   {1000, time.Second, true},
+		"1,100 bytes a second":   {1100, time.Second, false},
+		"60 KiB in 19 seconds":   {60 << 10, 19 * time.Second, false},
+		"60 KiB in 2 minutes":    {60 << 10, 2 * time.Minute, true},
+		"8 KiB in a millisecond": {8 << 10, time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				want := bytes.Repeat([]byte("0123456789abcdef"), 16<<10)
+				got := [][]byte{make([]byte, 100), make([]byte, len(want))}
+				start := time.Now()
+				n, err := Fill(got, drip{bytes.NewReader(want), c.most, c.pause}, int64(len(want)))
+				took := time.Since(start)
+				var slow *SlowError
+				var timeout net.Error
+				switch {
+				case c.slow && (!errors.As(err, &slow) || !errors.As(err, &timeout) || !timeout.Timeout() || n == 0 || took > window+c.pause):
+					t.Errorf("got %d bytes, %v, after %v", n, err, took)
+				case !c.slow && (err != nil || n != len(want)):
+					t.Errorf("got %d bytes of %d, %v, after %v", n, len(want), err, took)
+				}
+				if all := slices.Concat(got...); !bytes.Equal(all[:n], want[:n]) {
+					t.Error("the bytes differ")
+				}
+			})
+		})
 	}
 }

@@ -1,0 +1,89 @@
+package cloud_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-orbax/orbax/storage/object"
+)
+
+// counting is a bucket that counts the requests that the store makes.
+type counting struct {
+	object.Bucket
+	n atomic.Int64
+}
+
+func (c *counting) Get(ctx context.Context, key, version string, p [][]byte, off int64) (int, object.Info, error) {
+	c.n.Add(1)
+	return c.Bucket.Get(ctx, key, version, p, off)
+}
+
+func (c *counting) Stat(ctx context.Context, key string) (object.Info, error) {
+	c.n.Add(1)
+	return c.Bucket.Stat(ctx, key)
+}
+
+func (c *counting) List(ctx context.Context, o object.ListOptions) (object.Page, error) {
+	c.n.Add(1)
+	return c.Bucket.List(ctx, o)
+}
+
+func (c *counting) Put(ctx context.Context, key string, body [][]byte, o object.PutOptions) (object.Info, error) {
+	c.n.Add(1)
+	return c.Bucket.Put(ctx, key, body, o)
+}
+
+// What no further attempt can mend is an error at once, whatever the Patience.
+func TestLastingErrors(t *testing.T) {
+	quiet := log.New(io.Discard, "", 0) // failed handshakes
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = quiet
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	addrOf := func(s *httptest.Server) string { _, addr, _ := strings.Cut(s.URL, "://"); return addr }
+	for _, c := range clouds {
+		for what, w := range map[string]struct {
+			address string
+			says    string
+			host    *net.DNSError // of a lookup
+		}{
+			"an unknown authority": {address: "https://" + addrOf(secure), says: "the certificate of the service is not trusted"},
+			"no TLS":               {address: "https://" + addrOf(plain), says: "the service does not speak TLS"},
+			"an unknown host":      {address: "http://misspelt.invalid", says: "misspelt", host: &net.DNSError{Err: "no such host", Name: "misspelt.invalid", IsNotFound: true}},
+		} {
+			t.Run(c.name+"/"+what, func(t *testing.T) {
+				transport := &http.Transport{}
+				if w.host != nil {
+					transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: w.host}
+					}
+				}
+				t.Cleanup(transport.CloseIdleConnections)
+				counted := &counting{Bucket: c.at(t, w.address, &http.Client{Transport: transport})}
+				store := object.New(counted, object.Options{Patience: time.Hour})
+				_, lerr := store.List(t.Context(), "run")
+				_, oerr := store.Open(t.Context(), "run/file")
+				for _, err := range []error{lerr, oerr} {
+					var e *object.Error
+					if !errors.As(err, &e) || e.Temporary || !strings.Contains(err.Error(), w.says) || !strings.Contains(err.Error(), "check ") && !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
+						t.Errorf("got %v", err)
+					}
+				}
+				if n := counted.n.Load(); n != 2 {
+					t.Errorf("%d requests were made, want 2", n)
+				}
+			})
+		}
+	}
+}
