@@ -25,14 +25,14 @@ func (s *localStage) Link(ctx context.Context, from, name string, o LinkOptions)
 		return err
 	}
 	if o.Share {
-		return s.share(ctx, from, name)
+		return s.share(ctx, from, name, o.Source)
 	}
 	// A hard link to a symbolic link would share the link, not the bytes.
 	from, err := filepath.EvalSymlinks(from)
 	if err != nil {
 		return err
 	}
-	if err := checkRegular(from); err != nil {
+	if err := checkSource(from, o.Source); err != nil {
 		return err
 	}
 	if err := s.link(ctx, from, name); errors.Is(err, errors.ErrUnsupported) {
@@ -50,8 +50,8 @@ func (s *localStage) Link(ctx context.Context, from, name string, o LinkOptions)
 // durable before that checkpoint was committed, but not if the checkpoint has been copied
 // here since. The sync is cheap for a file that is durable already. The second name
 // becomes durable with the stage.
-func (s *localStage) share(ctx context.Context, from, name string) error {
-	if err := checkRegular(from); err != nil {
+func (s *localStage) share(ctx context.Context, from, name string, source Info) error {
+	if err := checkSource(from, source); err != nil {
 		return err
 	}
 	if err := s.sys.syncDir(at(from)); err != nil {
@@ -60,12 +60,19 @@ func (s *localStage) share(ctx context.Context, from, name string) error {
 	return s.link(ctx, from, name)
 }
 
-func checkRegular(name string) error {
+// checkSource refuses a file that is no regular one, or another than the one that was seen.
+func checkSource(name string, seen Info) error {
 	info, err := os.Lstat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", name)
+	if err != nil {
+		return err
 	}
-	return err
+	if !info.Mode().IsRegular() {
+		return notRegular(name)
+	}
+	if now := version(info); seen.Version != "" && now != "" && now != seen.Version {
+		return fmt.Errorf("%w: %s was written anew or replaced", fault.ErrBusy, name)
+	}
+	return nil
 }
 
 // link gives a regular file a second name. Many things can prevent that: another device,

@@ -20,6 +20,9 @@ type Properties struct {
 	Edit bool
 	// Links says how [Files].Link works.
 	Links LinkKind
+	// ShareMin is the size from which on [LinkOptions].Share of a file costs less than
+	// another write of its bytes. 0 means any size.
+	ShareMin int64
 
 	// ReadUnit is the number of bytes that one read should have if the caller wants as
 	// many. ReadGap is the largest gap between two wanted ranges that one read should
@@ -51,8 +54,8 @@ const (
 	LinkNone LinkKind = iota
 	// LinkHard makes the two names share the bytes, within one file system.
 	LinkHard
-	// LinkCopy makes the store copy the bytes. They do not pass through this process, but
-	// they take room twice.
+	// LinkCopy makes the store copy the bytes, also for [LinkOptions].Share. They do not pass
+	// through this process, but they take room twice.
 	LinkCopy
 )
 

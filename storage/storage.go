@@ -253,10 +253,14 @@ type Files interface {
 
 // LinkOptions choose how a file is linked.
 type LinkOptions struct {
-	// Share forbids a copy, for a file of a committed checkpoint. If this file's bytes
-	// cannot be shared, Link leaves no file and fails with an error that matches
+	// Share forbids that the bytes pass through this process, for a file of a committed
+	// checkpoint: the two names share them or, with [LinkCopy], the store copies them. If
+	// neither is possible, Link leaves no file and fails with an error that matches
 	// errors.ErrUnsupported.
 	Share bool
+	// Source, if it has a Version, is the file as a look at it has found it. If it is another
+	// one when it is linked, Link leaves no file and fails with an error that matches ErrBusy.
+	Source Info
 }
 
 // Stage is a directory that is being written and that Commit publishes. The caller closes

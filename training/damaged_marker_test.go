@@ -108,7 +108,7 @@ func TestDamagedStepThatNeedsMarker(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	store := failstore.NewMarked(storage.Local())
-	mustSave(t, openRun(t, root, training.Options{Store: store}), 1, 2, 3)
+	mustSave(t, openRun(t, root, training.Options{Store: store, Sharing: training.Sharing{Off: true}}), 1, 2, 3)
 	flipBit(t, filepath.Join(root, "3", "state", "d"))
 	c := openRun(t, root, training.Options{Store: store})
 	if n, err := c.Resume(t.Context(), new(runState)); n != 2 || err != nil {

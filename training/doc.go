@@ -33,9 +33,9 @@
 // Bytes that are equal to those of the step before are not written again. Fingerprints
 // identify equal chunks of arrays (8 MiB by default); each step keeps them in a file that
 // Orbax ignores. The files of the earlier step that hold such chunks get a second name,
-// by a hard link, in the new step. Every step is therefore complete in itself: any other
-// can be removed, and Orbax loads each. Steps that share bytes also share damage to them;
-// see [Sharing].
+// by a hard link, in the new step; an object store copies those of 1 MiB and more. Every step
+// is therefore complete in itself: any other can be removed, and Orbax loads each. Steps
+// that share bytes also share damage to them; see [Sharing].
 //
 // # A mirror
 //

@@ -86,8 +86,9 @@ type Options struct {
 
 // Sharing configures which bytes a step shares with the step before instead of writing
 // them again; see the package documentation. Sharing is for arrays in memory that are
-// stored in a database, which is the default. If the store has no links, or the save
-// replaces a step, everything is written.
+// stored in a database, which is the default. If the store has neither links nor copies of
+// its own, or the save replaces a step, everything is written. An object store copies files of
+// 1 MiB and more: that saves their upload, not their room.
 type Sharing struct {
 	// Off writes each step as a whole.
 	Off bool

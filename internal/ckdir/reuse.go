@@ -2,8 +2,8 @@ package ckdir
 
 // Reuse makes the saves of a run incremental. A save does not write a chunk again if the
 // save before has a chunk with the same content. Instead, the data file with that chunk
-// gets a second name in the new directory, by a hard link, and the database of the new
-// directory refers to it there. So every save is complete in itself: Python loads it, and
+// gets a second name in the new directory, by a hard link or a copy that the store makes, and
+// the database of the new directory refers to it there. So every save is complete in itself: Python loads it, and
 // any other save may be deleted.
 //
 // A save with a Reuse records the fingerprints of its chunks for the next save, in a file

@@ -327,13 +327,6 @@ func (f markedFiles) Mkdir(ctx context.Context, name string) error {
 	return err
 }
 
-func (f markedFiles) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
-	if o.Share {
-		return fmt.Errorf("%s: %w: objects share no bytes", name, errors.ErrUnsupported)
-	}
-	return f.Files.Link(ctx, from, name, o)
-}
-
 type markedStage struct {
 	markedFiles
 	all    storage.Stage

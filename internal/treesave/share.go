@@ -13,6 +13,7 @@ import (
 	"github.com/go-orbax/orbax/internal/ckdir"
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/layout"
+	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/internal/places"
 	"github.com/go-orbax/orbax/internal/reuse"
 	"github.com/go-orbax/orbax/internal/transfer"
@@ -52,9 +53,13 @@ func (p *Plan) share(ctx context.Context, name string, dir *ckdir.WriteDir, set 
 	if r == nil || r.Fresh() == 1 {
 		return nil, nil
 	}
-	if dir.Stage().Properties().Links != storage.LinkHard {
+	can := dir.Stage().Properties()
+	if can.Links == storage.LinkNone {
 		r.Report(fmt.Errorf("%w: the store cannot share files between checkpoints", fault.ErrUnsupported))
 		return nil, nil
+	}
+	if p.shareable() < can.ShareMin {
+		return nil, nil // no file of it will be worth sharing
 	}
 	if !set.Alone() && r.Base != nil { // the part of this process
 		in := *r
@@ -72,20 +77,53 @@ func (p *Plan) share(ctx context.Context, name string, dir *ckdir.WriteDir, set 
 		return nil, err
 	}
 	if len(base.Files) > 0 {
-		s.link(ctx, dir, r, base)
+		if err := s.link(ctx, dir, r, base); err != nil {
+			return nil, err
+		}
 	}
 	dir.Engine().Counters().Begin(transfer.Moving, 0)
 	return s, ctx.Err()
 }
 
-// link links the files of the base that have enough of the save's chunks into dir.
-func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse, base *reuse.Record) {
-	for _, f := range base.Choose(s.prints.wanted(), sizesOf(ctx, r, base), r.Fresh(), r.Dead()) {
-		if err := dir.Stage().Link(ctx, r.Base.At().Join(f.Name).Name, path.Join(dir.Name(), f.Name), storage.LinkOptions{Share: true}); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			r.Report(fmt.Errorf("%s cannot be shared: %w", f.Name, err))
+// linksAtOnce is how many files a save links at the same time.
+const linksAtOnce = 16
+
+// shareable returns how many bytes other saves can share with this one.
+func (p *Plan) shareable() (n int64) {
+	for i := range p.arrays {
+		if a := &p.arrays[i]; a.printable() {
+			n += a.bytes()
+		}
+	}
+	return n
+}
+
+// link links the files of the base that have enough of the save's chunks into dir. What
+// cannot be linked is written: it is no error.
+func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse, base *reuse.Record) error {
+	can := dir.Stage().Properties()
+	there := filesOf(ctx, r, base, can.ShareMin)
+	sizes := map[string]int64{}
+	for name, info := range there {
+		sizes[name] = info.Size
+	}
+	files := base.Choose(s.prints.wanted(), sizes, r.Fresh(), r.Dead())
+	errs := make([]error, len(files))
+	group, gctx := parallel.WithContext(ctx)
+	group.SetLimit(transfer.AtOnce(can, linksAtOnce))
+	for i, f := range files {
+		group.Go(func() error {
+			// The file must be the one that was there with the record of its chunks.
+			errs[i] = dir.Stage().Link(gctx, r.Base.At().Join(f.Name).Name, path.Join(dir.Name(), f.Name), storage.LinkOptions{Share: true, Source: there[f.Name]})
+			return nil
+		})
+	}
+	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
+		return err
+	}
+	for i, f := range files {
+		if errs[i] != nil {
+			r.Report(fmt.Errorf("%s cannot be shared: %w", f.Name, errs[i]))
 			continue
 		}
 		f.Age++
@@ -94,6 +132,7 @@ func (s *sharing) link(ctx context.Context, dir *ckdir.WriteDir, r *ckdir.Reuse,
 			s.place[c.ID] = sharedChunk{ocdbt.Ref{File: f.Name, Offset: c.Offset, Length: c.Length}, c.Seal}
 		}
 	}
+	return nil
 }
 
 // readBase returns the record of the base. It returns an empty record with a new key if
@@ -119,10 +158,10 @@ func readBase(ctx context.Context, r *ckdir.Reuse) *reuse.Record {
 	return rec
 }
 
-// sizesOf returns the sizes of the files in the base's record that exist with all their
-// chunks.
-func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string]int64 {
-	sizes := map[string]int64{}
+// filesOf returns the files in the base's record that exist with all their chunks and have
+// at least so many bytes.
+func filesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record, least int64) map[string]storage.Info {
+	files := map[string]storage.Info{}
 	for _, f := range base.Files {
 		end := int64(0)
 		for _, c := range f.Chunks {
@@ -136,11 +175,11 @@ func sizesOf(ctx context.Context, r *ckdir.Reuse, base *reuse.Record) map[string
 			r.Report(fmt.Errorf("%w: %s is a directory", fault.ErrCorrupt, f.Name))
 		case info.Size < end:
 			r.Report(fmt.Errorf("%w: %s has %d bytes, its chunks end at %d", fault.ErrCorrupt, f.Name, info.Size, end))
-		default:
-			sizes[f.Name] = info.Size
+		case info.Size >= least:
+			files[f.Name] = info
 		}
 	}
-	return sizes
+	return files
 }
 
 // id returns the ID of the n-th chunk of an array that this process writes. ok is false if the chunk has no fingerprint.

@@ -22,7 +22,7 @@ import (
 )
 
 // jobs are what child processes do.
-var jobs = map[string]func(arg string){"killed": killedJob, "bench": benchChild}
+var jobs = map[string]func(arg string){"killed": killedJob, "sharing": sharingJob, "bench": benchChild}
 
 func TestMain(m *testing.M) {
 	if job, arg, ok := testenv.Child(); ok {

@@ -98,7 +98,7 @@ func (f *files) enter(name string, n *node, complete bool) error {
 	return nil
 }
 
-func (f *files) Link(ctx context.Context, from, name string, _ storage.LinkOptions) error {
+func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
 	if err := checkName(ctx, name); err != nil {
 		return err
 	}
@@ -113,6 +113,8 @@ func (f *files) Link(ctx context.Context, from, name string, _ storage.LinkOptio
 		return missing("link", from)
 	case n.file == nil:
 		return fmt.Errorf("%s: not a regular file", from)
+	case o.Source.Version != "" && o.Source.Version != n.info(from).Version:
+		return fmt.Errorf("%w: %s was written anew or replaced", fault.ErrBusy, from)
 	}
 	return f.enter(name, n, true)
 }

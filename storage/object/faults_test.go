@@ -77,6 +77,7 @@ var scenarios = []scenario{
 		}
 		return errors.Join(writeAll(ctx, g, newFiles), g.Abort())
 	}},
+	savesCopy,
 	{name: "RemoveAll", old: oldFiles, run: edit(func(ctx context.Context, s *service, e storage.Edit) error {
 		return e.RemoveAll(ctx, everything(s))
 	})},

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/parallel"
@@ -42,7 +41,9 @@ type files struct {
 	names map[string]bool // true for files, false for directories
 	open  map[*writer]bool
 	made  map[string]string // the objects that were made: their Writers by key
-	bad   error             // of a writer that could not be closed
+	// late are the Writers, by key, of copies that may appear although they were given up.
+	late map[string]string
+	bad  error // of a writer that could not be closed
 	// markVersion is the version of the marker in the temporary directory.
 	markVersion string
 	ended       error // why nothing can be written any more
@@ -51,7 +52,7 @@ type files struct {
 func newFiles(s *Store, claimed, entry, id, marker string) *files {
 	return &files{
 		s: s, dir: path.Join(claimed, entry), entry: entry, temp: tempKey(claimed, id), id: id, writer: id + newWriter()[:8], marker: marker,
-		names: map[string]bool{".": false}, open: map[*writer]bool{}, made: map[string]string{},
+		names: map[string]bool{".": false}, open: map[*writer]bool{}, made: map[string]string{}, late: map[string]string{},
 	}
 }
 
@@ -166,46 +167,6 @@ func (f *files) Create(ctx context.Context, name string, _ int64) (storage.Write
 	defer f.mu.Unlock()
 	f.open[w] = true
 	return w, nil
-}
-
-// copyTime is how long the service may take to copy a file of unknown size.
-const copyTime = 5 * time.Minute
-
-// Link lets the service copy a file.
-func (f *files) Link(ctx context.Context, from, name string, o storage.LinkOptions) error {
-	if err := f.begin(ctx, name); err != nil {
-		return err
-	}
-	if o.Share {
-		return fmt.Errorf("%w: an object store cannot share the bytes of a file between two directories", errors.ErrUnsupported)
-	}
-	if err := f.enter(name, true); err != nil {
-		return err
-	}
-	ctx, end := during(ctx, f.lost)
-	defer end()
-	key, writer := f.keyFor(name), f.newWriter()
-	err := f.s.perform(ctx, effort{limit: copyTime}, func(ctx context.Context) error {
-		_, err := f.s.bucket.Copy(ctx, Ref{Key: keyOf(from)}, key, PutOptions{IfAbsent: true, Writer: writer})
-		return err
-	})
-	if errors.Is(err, ErrPrecondition) {
-		_, err = f.taken(ctx, key, writer)
-	}
-	if err == nil {
-		err = f.settle(ctx, key, writer)
-	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-		cctx, cancel := f.s.patient()
-		defer cancel()
-		err = errors.Join(err, f.s.discard(cctx, key, writer)) // the name is free again
-	}
-	if err != nil {
-		f.mu.Lock()
-		delete(f.names, name)
-		f.mu.Unlock()
-		return notExist(f.explain(err), "link", from)
-	}
-	return nil
 }
 
 // taken is called when an object that was to be made exists. It returns "" if the object

@@ -133,6 +133,9 @@ func (j *joined) Close(ctx context.Context) error {
 		err = j.putDirs(ctx)
 	}
 	if err == nil {
+		err = j.discardLate(ctx)
+	}
+	if err == nil {
 		err = j.ask(ctx)
 	}
 	if err != nil {

@@ -181,6 +181,9 @@ func (g *stage) Commit(ctx context.Context) error {
 	if err == nil {
 		err = g.putDirs(ctx)
 	}
+	if err == nil {
+		err = g.discardLate(ctx)
+	}
 	if err == nil && (g.orphans.Load() || g.shared.Load()) {
 		err = g.claim.abortUploads(ctx, below(g.dir))
 	}

@@ -105,6 +105,7 @@ func (s *Store) Properties() storage.Properties {
 		Marker:      true,
 		Edit:        true,
 		Links:       storage.LinkCopy,
+		ShareMin:    shareMin,
 		ReadUnit:    s.o.PartSize,
 		ReadGap:     1 << 20,
 		WriteUnit:   s.o.PartSize,

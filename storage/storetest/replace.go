@@ -182,7 +182,7 @@ var linkTests = []test{
 		e.must(s.Link(e.Context(), e.at("ck/d/file"), "x/linked", storage.LinkOptions{}))
 		e.must(s.Link(e.Context(), e.at("ck/empty"), "empty", storage.LinkOptions{}))
 		for what, o := range map[string]storage.LinkOptions{"Link": {}, "Share": {Share: true}} {
-			if o.Share && e.can.Links != storage.LinkHard {
+			if o.Share && e.can.Links == storage.LinkNone {
 				continue
 			}
 			e.want(what+" of nothing", s.Link(e.Context(), e.at("ck/none"), "none", o), fs.ErrNotExist)
@@ -191,7 +191,7 @@ var linkTests = []test{
 		}
 		err := s.Link(e.Context(), e.at("ck/d/file"), "shared", storage.LinkOptions{Share: true})
 		want := map[string]string{"x/linked": "data", "empty": ""}
-		if e.can.Links == storage.LinkHard {
+		if e.can.Links != storage.LinkNone {
 			want["shared"] = "data"
 			e.must(err)
 		} else {
@@ -205,6 +205,31 @@ var linkTests = []test{
 			e.must(edit.RemoveAll(e.Context(), e.everything))
 			e.must(edit.Close())
 		}
+		e.has("other", want)
+	}},
+	{"another source", saves, func(e *env) {
+		e.save("ck", map[string]string{"file": "12"})
+		seen, err := e.store.Stat(e.Context(), e.at("ck/file"))
+		e.must(err)
+		if seen.Version == "" {
+			e.Skip("the files have no versions")
+		}
+		s := e.begin("ck", storage.BeginOptions{Replace: e.everything})
+		e.put(s, "file", "345")
+		e.must(s.Commit(e.Context()))
+		now, err := e.store.Stat(e.Context(), e.at("ck/file"))
+		e.must(err)
+		s = e.begin("other", storage.BeginOptions{})
+		want := map[string]string{}
+		for name, share := range map[string]bool{"d/linked": false, "d/shared": true} {
+			if share && e.can.Links == storage.LinkNone {
+				continue
+			}
+			e.want("Link of a file that was replaced", s.Link(e.Context(), e.at("ck/file"), name, storage.LinkOptions{Share: share, Source: seen}), fault.ErrBusy)
+			e.must(s.Link(e.Context(), e.at("ck/file"), name, storage.LinkOptions{Share: share, Source: now}))
+			want[name] = "345"
+		}
+		e.must(s.Commit(e.Context()))
 		e.has("other", want)
 	}},
 }

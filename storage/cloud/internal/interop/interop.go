@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ func Test(t *testing.T, py *Python, b Bucket) {
 	t.Run("loads", func(t *testing.T) { pythonLoads(t, py, b) })
 	t.Run("layouts", func(t *testing.T) { pythonLoadsLayouts(t, py, b) })
 	t.Run("run", func(t *testing.T) { turns(t, py, b) })
+	t.Run("shared", func(t *testing.T) { shared(t, py, b) })
 }
 
 // pythonSaves loads with Go what Python has saved.
@@ -159,6 +161,46 @@ func turns(t *testing.T, py *Python, b Bucket) {
 	}
 }
 
+// shared lets Python load a step with a data file that the service has copied from the step
+// before, which is gone by then.
+func shared(t *testing.T, py *Python, b Bucket) {
+	root := b.URL + "/shared"
+	c, err := training.New(t.Context(), root, training.Options{Preservation: training.LatestN{N: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := state(8)
+	var files []string // the data files of each step
+	for step := range 3 {
+		s["step"] = step
+		if _, err := c.Save(t.Context(), step, s); err != nil {
+			t.Fatal(errors.Join(err, c.Close()))
+		}
+		for _, key := range b.keys(t) {
+			if strings.HasPrefix(key, fmt.Sprintf("shared/%d/state/d/", step)) && b.size(t, key) > 1<<20 {
+				files = append(files, path.Base(key))
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 3 || files[0] != files[1] || files[0] != files[2] {
+		t.Errorf("the steps have the large data files %q, want the same three times", files)
+	}
+	for _, key := range b.keys(t) {
+		if strings.HasPrefix(key, "shared/0/") || strings.HasPrefix(key, "shared/1/") {
+			t.Errorf("%s of a removed step is left", key)
+		}
+	}
+	if d := orbaxtest.Difference(py.must(t, "load", map[string]any{"path": root + "/2"}).Tree, described(s)); d != "" {
+		t.Error(d)
+	}
+	if err := orbax.Verify(t.Context(), root+"/2"); err != nil {
+		t.Error(err)
+	}
+}
+
 // state returns a state with an array of several parts, small ones, and scalars.
 func state(step int) map[string]any {
 	w := make([]float32, 5<<20)
@@ -218,6 +260,16 @@ func (b Bucket) remove(t *testing.T, key string) {
 	if err := b.Delete(t.Context(), []object.Ref{{Key: key}}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// size returns the size of an object.
+func (b Bucket) size(t *testing.T, key string) int64 {
+	t.Helper()
+	info, err := b.Stat(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size
 }
 
 // keys returns the keys of all objects.
