@@ -34,7 +34,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Op + " " + e.Key
+	s := e.Op
+	if e.Key != "" {
+		s += " " + e.Key
+	}
 	switch {
 	case e.Code != "" && e.Status != 0:
 		s += fmt.Sprintf(": the service answers %d %s", e.Status, e.Code)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/array"
@@ -222,6 +223,35 @@ func TestNames(t *testing.T) {
 		}
 		if err != nil || l.Name != want {
 			t.Errorf("%s is %q, %v; want %q", path, l.Name, err, want)
+		}
+	}
+}
+
+// An error of credentials says where they come from, and what the request needs.
+func TestWhereCredentialsComeFrom(t *testing.T) {
+	service, client := newContainer(t, nil)
+	name, account := nameOf(client), servers.AzureAccount
+	const wrong = "c3RyYW5nZXI="
+	token := sasOf(t, name, sas.ContainerPermissions{Read: true}, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	for _, c := range []struct {
+		url  string
+		env  map[string]string
+		want string
+	}{
+		{"azblob://" + name, map[string]string{"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_KEY": wrong, "AZURE_STORAGE_SERVICE_ENDPOINT": service}, "AZURE_STORAGE_KEY"},
+		{"azblob://" + name, map[string]string{"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_SAS_TOKEN": token, "AZURE_STORAGE_SERVICE_ENDPOINT": service}, "AZURE_STORAGE_SAS_TOKEN"},
+		{"azblob://" + name, map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=" + account + ";AccountKey=" + wrong + ";BlobEndpoint=" + service}, "AZURE_STORAGE_CONNECTION_STRING"},
+		{service + "/" + name + "/?" + token, nil, "the SAS token in the URL"},
+	} {
+		setenv(t, c.env)
+		at, err := storage.Resolve(t.Context(), c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = at.List(t.Context())
+		if !errors.Is(err, fs.ErrPermission) || !strings.HasSuffix(strings.TrimSuffix(err.Error(), ": permission denied"), "; the credentials come from "+c.want) ||
+			!strings.Contains(err.Error(), "this request (list) needs Storage Blob Data Reader, or l") || strings.Contains(err.Error(), wrong) {
+			t.Errorf("%s: got %v", c.want, err)
 		}
 	}
 }

@@ -169,7 +169,8 @@ func TestServiceAccount(t *testing.T) {
 		io.WriteString(w, "you sent "+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	}))
 	defer service.Close()
-	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", serviceAccount(t, tokens.URL))
+	file := serviceAccount(t, tokens.URL)
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
 	client, o, err := fromEnvironment(t.Context())
 	if err != nil || client == nil {
 		t.Fatalf("got the client %v, %v", client, err)
@@ -179,10 +180,11 @@ func TestServiceAccount(t *testing.T) {
 		t.Errorf("another path has another client: %v", err)
 	}
 	o.Endpoint = service.URL
-	b, err := New(client, "bucket", o)
+	b, err := newBucket(client, "bucket", o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.source = sourceOf(file)
 	_, err = b.Stat(t.Context(), "key")
 	if err == nil || strings.Contains(err.Error(), "SECRET") || len(seen) != 1 || seen[0] != "Bearer SECRET-token" {
 		t.Errorf("got the error %v after the tokens %q", err, seen)
@@ -201,6 +203,9 @@ func TestServiceAccount(t *testing.T) {
 		status = c.status
 		_, err = b.Stat(t.Context(), "key")
 		var e *object.Error
+		if !strings.Contains(err.Error(), "; the credentials come from the file "+file+" in GOOGLE_APPLICATION_CREDENTIALS") {
+			t.Errorf("the error does not name the credentials: %v", err)
+		}
 		if !errors.As(err, &e) || e.Temporary != c.want.Temporary || !errors.Is(err, c.want.Err) && c.want.Err != nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("without a token: got the error %v", err)
 		}

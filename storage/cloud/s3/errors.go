@@ -95,6 +95,10 @@ func oneLine(text string) string {
 	return text
 }
 
+// shortest is the length from which on the name of a key is left out of texts. A shorter one,
+// as a server for tests may have, is no secret, and may be in every word.
+const shortest = 8
+
 // withoutSecrets returns a text without what the headers of a request authorize it with:
 // the name of the key, the signature, the token. The secret itself is never sent.
 func withoutSecrets(text string, h http.Header) string {
@@ -109,7 +113,7 @@ func withoutSecrets(text string, h http.Header) string {
 		}
 	}
 	for _, s := range secrets {
-		if s != "" {
+		if len(s) >= shortest {
 			text = strings.ReplaceAll(text, s, "xxxxx")
 			text = strings.ReplaceAll(text, url.QueryEscape(s), "xxxxx")
 		}
@@ -145,7 +149,7 @@ func (b *bucket) answer(ctx context.Context, op, key string, a answer) error {
 		e.Temporary, e.Message = true, "the clock of this machine differs from that of the service; set it"
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
 		e.Message, e.Err = "the credentials have expired; renew them, for example with aws sso login"+b.from(ctx), fs.ErrPermission
-	case "InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidSecurity":
+	case "InvalidAccessKeyId", "XAdminUserNotFound", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidSecurity":
 		e.Message, e.Err = "the service does not know the credentials; check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and AWS_ENDPOINT_URL"+b.from(ctx), fs.ErrPermission
 	case "SignatureDoesNotMatch":
 		e.Message, e.Err = "the secret does not belong to the access key; check AWS_SECRET_ACCESS_KEY or AWS_PROFILE"+b.from(ctx), fs.ErrPermission
@@ -175,8 +179,10 @@ func fitsAny(op string) bool { return op == "list" || op == "uploads" || op == "
 func (b *bucket) byStatus(ctx context.Context, e *object.Error, a answer) {
 	switch status := a.status; {
 	case status == 0: // of one object in a batch, with a code that is not known here
-	case status == http.StatusNotFound:
+	case status == http.StatusNotFound && (a.code == "" || a.code == "NotFound"):
 		e.Err = fs.ErrNotExist
+	case status == http.StatusNotFound: // of something else, such as the owner of the credentials
+		e.Message = cmp.Or(e.Message, "the service does not find what the request names") + "; check the name of the bucket, the credentials and AWS_ENDPOINT_URL" + b.from(ctx)
 	case status == http.StatusPreconditionFailed:
 		e.Err = object.ErrPrecondition
 	case status == http.StatusForbidden && (a.code == "" || a.code == "Forbidden"):

@@ -97,6 +97,8 @@ func TestAnswers(t *testing.T) {
 		{call: "stat", status: 404, is: fs.ErrNotExist},
 		{call: "list", status: 404, code: "NoSuchKey", says: `there is no bucket "bucket"`},
 		{call: "list", status: 404, code: "NotFound", says: "make it with `aws s3 mb s3://bucket`"},
+		{call: "list", status: 404, code: "XAdminUserNotFound", is: fs.ErrPermission, says: "the service does not know the credentials; check AWS_ACCESS_KEY_ID"},
+		{call: "get", status: 404, code: "NoSuchTenant", message: "No such tenant.", says: "No such tenant; check the name of the bucket, the credentials and AWS_ENDPOINT_URL"},
 		{call: "put", status: 404, code: "", says: `there is no bucket "bucket"`},
 		{call: "upload", status: 404, code: "NotFound", says: `there is no bucket "bucket"`},
 		{call: "uploads", status: 404, code: "NotFound", says: `there is no bucket "bucket"`},
@@ -370,5 +372,31 @@ func TestUnreachable(t *testing.T) {
 	b = s3.New(awss3.New(awss3.Options{BaseEndpoint: aws.String(strings.Replace(plain.URL, "http:", "https:", 1)), UsePathStyle: true, Region: "us-east-1", Credentials: aws.AnonymousCredentials{}}), "bucket")
 	if err := calls["list"](t.Context(), b); err == nil || !strings.Contains(err.Error(), "does not speak TLS") {
 		t.Errorf("a service without TLS: got the error %v", err)
+	}
+}
+
+// A clock that is wrong is corrected by that of the service. If that does not help, the error
+// names the clock.
+func TestClock(t *testing.T) {
+	for _, heals := range []bool{true, false} {
+		requests := 0
+		b := fake(t, func(w http.ResponseWriter, r *http.Request) {
+			requests++
+			now := time.Now().Add(time.Hour).UTC()
+			w.Header().Set("Date", now.Format(http.TimeFormat))
+			at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+			if err != nil || !heals || now.Sub(at).Abs() > 15*time.Minute {
+				refuse(w, 403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+				return
+			}
+			io.WriteString(w, "<ListBucketResult></ListBucketResult>")
+		})
+		_, err := object.New(b, object.Options{Patience: time.Second}).List(t.Context(), "")
+		switch {
+		case heals && (err != nil || requests != 2):
+			t.Errorf("%d requests, %v", requests, err)
+		case !heals && (err == nil || !strings.Contains(err.Error(), "the clock of this machine differs from that of the service; set it")):
+			t.Errorf("got %v", err)
+		}
 	}
 }
