@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -82,6 +83,48 @@ func TestLastingErrors(t *testing.T) {
 				}
 				if n := counted.n.Load(); n != 2 {
 					t.Errorf("%d requests were made, want 2", n)
+				}
+			})
+		}
+	}
+}
+
+// What is no object store at all does not look like an empty one, and is an error at once.
+func TestNoObjectStore(t *testing.T) {
+	quiet := log.New(io.Discard, "", 0)
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = quiet
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	answering := func(status int, kind, text string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(status)
+			io.WriteString(w, text)
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	const page = "<!doctype html><html><body>welcome</body></html>"
+	for what, address := range map[string]string{
+		"a web page":         answering(200, "text/html", page),
+		"a web page as 404":  answering(404, "text/html", page),
+		"another JSON":       answering(200, "application/json", `{"service":"other"}`),
+		"another XML":        answering(200, "application/xml", "<?xml version='1.0'?><Other><Name2>x</Name2></Other>"),
+		"TLS, without https": "http://" + strings.TrimPrefix(secure.URL, "https://"),
+	} {
+		for _, c := range clouds {
+			if what == "another JSON" && c.name != "gcs" || what == "another XML" && c.name == "gcs" {
+				continue // they cannot be read at all
+			}
+			t.Run(c.name+"/"+what, func(t *testing.T) {
+				store := object.New(c.at(t, address, &http.Client{}), object.Options{Patience: time.Hour})
+				for _, dir := range []string{"run", "."} {
+					_, err := store.List(t.Context(), dir)
+					var e *object.Error
+					if !errors.As(err, &e) || e.Temporary || errors.Is(err, fs.ErrNotExist) || e.Message == "" {
+						t.Errorf("the list of %s: got %v", dir, err)
+					}
 				}
 			})
 		}

@@ -199,6 +199,10 @@ func (b *bucket) advice(e *object.Error, code bloberror.Code, header http.Header
 		return "the credentials are missing or have expired; " + sources, fs.ErrPermission
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return "the service sends the request to another address, which Azure does not do; check the address of the service, and the network", nil
+	case http.StatusBadRequest:
+		if code == "" {
+			return "the service does not say why; check the address of the service, and whether it begins with https://", nil
+		}
 	case http.StatusForbidden:
 		return "the credentials do not allow this; " + needed(e.Op), fs.ErrPermission
 	}

@@ -159,6 +159,9 @@ func (b *bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 		if err != nil {
 			return page, b.failed(ctx, opList, o.Prefix, err)
 		}
+		if r.ServiceEndpoint == nil && r.ContainerName == nil {
+			return page, noListing(o.Prefix)
+		}
 		page.Next, page.Now = value(r.NextMarker), value(r.Date)
 		if r.Segment != nil {
 			blobs = r.Segment.BlobItems
@@ -169,6 +172,9 @@ func (b *bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 		}).NextPage(once(ctx))
 		if err != nil {
 			return page, b.failed(ctx, opList, o.Prefix, err)
+		}
+		if r.ServiceEndpoint == nil && r.ContainerName == nil {
+			return page, noListing(o.Prefix)
 		}
 		page.Next, page.Now = value(r.NextMarker), value(r.Date)
 		if r.Segment != nil {
@@ -183,6 +189,12 @@ func (b *bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 	page.Objects = objectsOf(blobs)
 	slices.Sort(page.Prefixes)
 	return page, nil
+}
+
+// noListing is the error of an answer that is something else than a listing, such as a web
+// page. The client takes it for an empty one.
+func noListing(prefix string) error {
+	return &object.Error{Op: opList, Key: prefix, Message: "the answer is no listing; check the address of the service"}
 }
 
 // objectsOf returns the objects of a listing, in the order of their keys.

@@ -183,7 +183,10 @@ func TestBrokenAnswers(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "{")
 		},
-		"not JSON":  func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<p>") },
+		"not JSON": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, "<p>")
+		},
 		"no answer": nil,
 	} {
 		b := answering(t, false, answer)

@@ -142,7 +142,7 @@ func (b *bucketAPI) List(ctx context.Context, o object.ListOptions) (object.Page
 
 // list returns a page with the parts of uploads.
 func (b *bucketAPI) list(ctx context.Context, o object.ListOptions) (object.Page, error) {
-	query := url.Values{"prefix": {o.Prefix}, "fields": {"items(name,size,generation,timeCreated),prefixes,nextPageToken"}}
+	query := url.Values{"prefix": {o.Prefix}, "fields": {"kind,items(name,size,generation,timeCreated),prefixes,nextPageToken"}}
 	if !o.Flat {
 		query.Set("delimiter", "/")
 	}
@@ -153,6 +153,7 @@ func (b *bucketAPI) list(ctx context.Context, o object.ListOptions) (object.Page
 		query.Set("maxResults", strconv.Itoa(o.Limit))
 	}
 	var answer struct {
+		Kind          string
 		Items         []resource
 		Prefixes      []string
 		NextPageToken string
@@ -161,6 +162,9 @@ func (b *bucketAPI) list(ctx context.Context, o object.ListOptions) (object.Page
 	now, err := b.ask(ctx, r, &answer)
 	if err != nil {
 		return object.Page{}, err
+	}
+	if answer.Kind != "storage#objects" { // JSON of something else would be an empty listing
+		return object.Page{}, &object.Error{Op: opList, Key: o.Prefix, Message: "the answer is no listing; check the address of the service"}
 	}
 	page := object.Page{Prefixes: answer.Prefixes, Next: answer.NextPageToken, Now: now}
 	for _, item := range answer.Items {

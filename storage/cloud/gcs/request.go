@@ -89,6 +89,9 @@ func (b *bucketAPI) ask(ctx context.Context, r request, v any) (now time.Time, e
 	}
 	defer answer.Body.Close()
 	if err := json.NewDecoder(answer.Body).Decode(v); err != nil {
+		if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") && ctx.Err() == nil {
+			return now, &object.Error{Op: r.op, Key: r.key, Message: "the service sends a web page; check its address"}
+		}
 		return now, b.broken(ctx, r, err)
 	}
 	io.Copy(io.Discard, io.LimitReader(answer.Body, 4096)) // the end, so that the connection is used again

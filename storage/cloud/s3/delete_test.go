@@ -31,7 +31,7 @@ func (a *amazon) Do(r *http.Request) (*http.Response, error) {
 	status, text := http.StatusOK, ""
 	switch {
 	case r.Method == http.MethodGet:
-		text = "<ListBucketResult></ListBucketResult>"
+		text = "<ListBucketResult><Name>bucket</Name></ListBucketResult>"
 	case r.Method == http.MethodDelete:
 		key, _ := url.PathUnescape(r.URL.EscapedPath()[strings.LastIndex(r.URL.EscapedPath(), "/")+1:])
 		status = http.StatusNoContent

@@ -191,8 +191,8 @@ func (b *bucket) byStatus(ctx context.Context, e *object.Error, a answer) {
 		e.Message, e.Err = cmp.Or(e.Message, "the service wants other credentials")+b.from(ctx), fs.ErrPermission
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect || status == http.StatusBadRequest && a.region != "":
 		e.Message = wrongRegion(a)
-	case status == http.StatusBadRequest && (e.Op == "stat" || e.Op == "get") && e.Message == "":
-		e.Message = "the service does not say why; the credentials may have expired, or the bucket is in another region"
+	case status == http.StatusBadRequest && a.code == "" && e.Message == "":
+		e.Message = "the service does not say why; the credentials may have expired, the bucket may be in another region, or AWS_ENDPOINT_URL must begin with https://"
 	case status < 300:
 		e.Temporary, e.Message = true, "the answer was cut short or damaged on its way"
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:

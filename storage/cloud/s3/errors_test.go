@@ -389,7 +389,7 @@ func TestClock(t *testing.T) {
 				refuse(w, 403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
 				return
 			}
-			io.WriteString(w, "<ListBucketResult></ListBucketResult>")
+			io.WriteString(w, "<ListBucketResult><Name>bucket</Name></ListBucketResult>")
 		})
 		_, err := object.New(b, object.Options{Patience: time.Second}).List(t.Context(), "")
 		switch {

@@ -135,6 +135,9 @@ func (b *bucket) List(ctx context.Context, o object.ListOptions) (object.Page, e
 	if err != nil {
 		return object.Page{}, b.failed(ctx, "list", o.Prefix, err)
 	}
+	if out.Name == nil && out.IsTruncated == nil && out.KeyCount == nil { // such as a web page, which the client takes for an empty listing
+		return object.Page{}, &object.Error{Op: "list", Key: o.Prefix, Message: "the answer is no listing; check AWS_ENDPOINT_URL"}
+	}
 	b.noteService(out.ResultMetadata)
 	page := object.Page{Now: now(out.ResultMetadata)}
 	for _, c := range out.Contents {
