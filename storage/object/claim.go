@@ -23,10 +23,10 @@ type claim struct {
 	stop context.CancelFunc // ends the renewals
 	done chan struct{}      // closed when they have ended
 
-	writing sync.Mutex // held while the claim is written
-	asking  sync.Mutex // held while the service is asked for the claim
-	beat    int        // of the last write; writing guards it
-	kept    bool       // there are things in the temporary directory
+	writing turn // held while the claim is written
+	asking  turn // held while the service is asked for the claim
+	beat    int  // of the last write; writing guards it
+	kept    bool // there are things in the temporary directory
 	// decided says that a change may have been recorded.
 	decided bool
 
@@ -40,7 +40,8 @@ type claim struct {
 
 func (s *Store) newClaim(dir string) *claim {
 	id := newWriter()
-	return &claim{s: s, dir: dir, key: claimKey(dir), id: id, rec: record{Writer: id, Owner: owner(), Lease: s.o.Lease, State: preparing}}
+	rec := record{Writer: id, Owner: owner(), Lease: s.o.Lease, State: preparing}
+	return &claim{s: s, dir: dir, key: claimKey(dir), id: id, rec: rec, writing: newTurn(), asking: newTurn()}
 }
 
 // errLost is the error of a writer that another one has replaced.
@@ -209,8 +210,10 @@ func (c *claim) renew(ctx context.Context) {
 
 // change writes the claim anew.
 func (c *claim) change(ctx context.Context, f func(*record)) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	if err := c.writing.take(ctx); err != nil {
+		return err
+	}
+	defer c.writing.leave()
 	if err := c.alive(); err != nil {
 		return err
 	}
@@ -242,8 +245,10 @@ func (c *claim) alive() error {
 // check returns an error if the claim is lost. It asks the service if that was not asked
 // just now.
 func (c *claim) check(ctx context.Context) error {
-	c.asking.Lock()
-	defer c.asking.Unlock()
+	if err := c.asking.take(ctx); err != nil {
+		return err
+	}
+	defer c.asking.leave()
 	c.mu.Lock()
 	recent := since(c.confirmed) < c.window()
 	c.mu.Unlock()
@@ -255,8 +260,10 @@ func (c *claim) check(ctx context.Context) error {
 
 // confirm is check that asks the service in any case.
 func (c *claim) confirm(ctx context.Context) error {
-	c.asking.Lock()
-	defer c.asking.Unlock()
+	if err := c.asking.take(ctx); err != nil {
+		return err
+	}
+	defer c.asking.leave()
 	return c.ask(ctx)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
@@ -22,17 +23,12 @@ import (
 // Several processes work on some directories in turn, with faults of all kinds. What is
 // there is always what a model allows, and in the end nothing else is left.
 func TestRandom(t *testing.T) {
-	var group sync.WaitGroup
-	limit := make(chan struct{}, 32)
 	for seed := range uint64(testenv.Pick(400, 20)) {
-		limit <- struct{}{}
-		group.Go(func() {
-			defer func() { <-limit }()
+		synctest.Test(t, func(t *testing.T) { // the waits between the tries take no time
 			r := &history{T: t, rnd: rand.New(rand.NewPCG(seed, 1)), s: newService(seed%2 == 1), possible: map[string][]map[string]string{}, seed: seed}
 			r.run(testenv.Pick(40, 30))
 		})
 	}
-	group.Wait()
 }
 
 // history is a sequence of operations.
