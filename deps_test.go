@@ -69,7 +69,7 @@ var imports = map[string]string{
 	"training":            "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/exchanged internal/fault internal/future internal/layout internal/parallel internal/proof internal/replica internal/save internal/transfer storage",
 	"partial":             "github.com/go-orbax/orbax coord internal/ckdir internal/config internal/documents internal/fault internal/found internal/frozen internal/future internal/layout internal/proof internal/save internal/transfer internal/union handler storage tree",
 	"guest":               "github.com/go-orbax/orbax internal/documents internal/fault internal/found internal/layout internal/proof internal/save internal/transfer storage",
-	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/transfer partial sharding storage training tree view",
+	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/parallel internal/proof internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",
 	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/ckdir internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
 	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",

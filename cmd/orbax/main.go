@@ -9,6 +9,7 @@
 //	orbax convert SRC DST             change the layout, or convert to or from .safetensors
 //	orbax rm      CKPT                remove a checkpoint, or one checkpointable of it
 //	orbax repair  CKPT                rebuild the index of a checkpoint of several processes
+//	orbax gc      ROOT                remove what writers that have died have left
 //	orbax partial ls DIR              list sessions of partial saves; also finalize and abort
 //	orbax version                     print the version
 //

@@ -95,7 +95,7 @@ the format of Google's Orbax, whatever program wrote them.` + exitHelp,
 		mayFollowLinks(verb)
 		root.AddCommand(verb)
 	}
-	root.AddCommand(c.newRm(), c.newPartial(), newVersion())
+	root.AddCommand(c.newRm(), c.newGC(), c.newPartial(), newVersion())
 	return root
 }
 

@@ -18,13 +18,21 @@ func RemoveLeft(ctx context.Context, at storage.Location) error {
 	}
 	var errs []error
 	for _, name := range left {
-		edit, err := at.Store.Edit(ctx, name)
-		if err == nil {
-			err = errors.Join(edit.RemoveAll(ctx, Temporary(at.Store)), edit.Close())
-		}
-		if !errors.Is(err, fs.ErrNotExist) { // another process was faster
-			errs = append(errs, err)
-		}
+		errs = append(errs, Clean(ctx, storage.At(at.Store, name)))
 	}
 	return errors.Join(errs...)
+}
+
+// Clean removes the temporary directory of a dead writer, if it consists of nothing but the
+// remains of a save or a removal. In an object store it undoes or finishes what that writer
+// has begun.
+func Clean(ctx context.Context, temporary storage.Location) error {
+	edit, err := temporary.Store.Edit(ctx, temporary.Name)
+	if err == nil {
+		err = errors.Join(edit.RemoveAll(ctx, Temporary(temporary.Store)), edit.Close())
+	}
+	if errors.Is(err, fs.ErrNotExist) { // another process was faster
+		return nil
+	}
+	return err
 }

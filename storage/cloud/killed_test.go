@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax"
+	"github.com/go-orbax/orbax/internal/inspect"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
@@ -54,9 +55,11 @@ func killedJob(arg string) {
 }
 
 // childStore returns the store of a child process: of a cloud, an address and a bucket.
-func childStore(args []string) *object.Store {
+func childStore(args []string) *object.Store { return childStoreWith(args, shortLease) }
+
+func childStoreWith(args []string, o object.Options) *object.Store {
 	i := slices.IndexFunc(clouds, func(c cloud) bool { return c.name == args[0] })
-	return object.New(clouds[i].open(childTB{}, args[1], args[2]), shortLease)
+	return object.New(clouds[i].open(childTB{}, args[1], args[2]), o)
 }
 
 // childTB is the testing.TB of a child process.
@@ -133,11 +136,38 @@ func (m *model) kill(cmd *exec.Cmd) {
 	}
 }
 
+// collect removes what dead writers have left in a bucket, as orbax gc does, and fails the test
+// if anything but checkpoints at these paths is left.
+func collect(t *testing.T, b object.Bucket, paths []string) {
+	t.Helper()
+	in := inspect.Inspector{Store: object.New(b, shortLease)}
+	for again := true; again; { // until the last claims have expired
+		r, err := in.Remains(t.Context(), ".", true)
+		must(t, errors.Join(err, r.Err))
+		again = false
+		for _, m := range r.Remains {
+			again = again || m.State == inspect.RemainLive
+			if m.State != inspect.RemainLive && !m.Removed {
+				t.Errorf("gc leaves %s: %s, %s", m.Path, m.State, m.What)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	var there []string
+	for _, path := range paths {
+		if _, err := b.Stat(t.Context(), path+"/"+object.Marker); err == nil {
+			there = append(there, path)
+		}
+	}
+	wantKeys(t, b, there...)
+}
+
 // wantNothing deletes what is at paths, and fails the test if anything is left in the
-// bucket then.
+// bucket then, or if anything else was left before.
 func wantNothing(t *testing.T, c cloud, addr, bucket string, paths []string) {
 	t.Helper()
 	b := c.open(t, addr, bucket)
+	collect(t, b, paths)
 	good := object.New(b, shortLease)
 	for _, path := range paths {
 		var err error

@@ -21,9 +21,9 @@ import (
 	"github.com/go-orbax/orbax/training"
 )
 
-// partlyFrozen returns a state of which 12 MiB do not change from step to step, and 2 MiB do.
+// partlyFrozen returns a state of which 6 MiB do not change from step to step, and 1 MiB does.
 func partlyFrozen(step int) map[string]any {
-	frozen, changing := make([]int64, 3<<19), make([]int64, 1<<18)
+	frozen, changing := make([]int64, 3<<18), make([]int64, 1<<17)
 	for i := range frozen {
 		frozen[i] = int64(i) * 0x9E3779B9
 	}
@@ -111,7 +111,7 @@ func TestSharing(t *testing.T) {
 	onEach(t, func(t *testing.T, bucket object.Bucket, _ *object.Store) {
 		ctx := t.Context()
 		b := &sharedBucket{Bucket: bucket}
-		store := object.New(b, shortLease)
+		store := object.New(b, object.Options{})
 		c, err := training.New(ctx, "run", training.Options{Store: store, Preservation: training.LatestN{N: 1}, Sharing: training.Sharing{FreshEvery: 100}})
 		must(t, err)
 		defer c.Close()
@@ -136,7 +136,7 @@ func TestSharing(t *testing.T) {
 			}, false},
 			{"a step after that", nil, true},
 			{"the file is replaced before it is copied", func(from string, do func() error) error {
-				_, err := bucket.Put(context.Background(), from, [][]byte{make([]byte, 14<<20)}, object.PutOptions{})
+				_, err := bucket.Put(context.Background(), from, [][]byte{make([]byte, 8<<20)}, object.PutOptions{})
 				return errors.Join(err, do())
 			}, false},
 			{"the last step", nil, true},
@@ -149,7 +149,7 @@ func TestSharing(t *testing.T) {
 			must(t, c.Wait(ctx))
 			sent, copies := b.sent.Load(), b.copies.Load()
 			t.Logf("%s: %d bytes are sent, and %d requests to copy", s.what, sent, copies)
-			if shares := sent < 3<<20; shares != s.shares || shares && copies == 0 {
+			if shares := sent < 2<<20; shares != s.shares || shares && copies == 0 {
 				t.Errorf("%s: %d bytes are sent with %d copies; it shares the step before: want %v", s.what, sent, copies, s.shares)
 			}
 			if err := isStep(ctx, store, step); err != nil {
@@ -161,10 +161,13 @@ func TestSharing(t *testing.T) {
 	})
 }
 
+// sharingLease is long enough for a server that is busy with the bytes of a step.
+var sharingLease = object.Options{Lease: 3 * time.Second, Patience: 20 * time.Second}
+
 // sharingJob saves steps that share until it is killed.
 func sharingJob(arg string) {
 	args := strings.Fields(arg) // cloud, address, bucket
-	ctx, store := context.Background(), childStore(args)
+	ctx, store := context.Background(), childStoreWith(args, sharingLease)
 	c, err := training.New(ctx, "run", training.Options{Store: store, Preservation: training.LatestN{N: 2}})
 	for step := 0; err == nil; {
 		var state map[string]any
@@ -176,7 +179,8 @@ func sharingJob(arg string) {
 			continue
 		}
 		fmt.Println("will", step)
-		for err = orbax.ErrBusy; errors.Is(err, orbax.ErrBusy); time.Sleep(50 * time.Millisecond) {
+		// On a busy machine a writer may lose its claim.
+		for err = orbax.ErrBusy; errors.Is(err, orbax.ErrBusy) || errors.Is(err, orbax.ErrNotExist); time.Sleep(50 * time.Millisecond) {
 			_, err = c.Save(ctx, step, partlyFrozen(step))
 		}
 		fmt.Println("done", step)
@@ -199,8 +203,8 @@ func TestSharingKilled(t *testing.T) {
 			bad := network.Start(t, addr)
 			network.Set(5)
 			b := c.open(t, addr, bucket)
-			good := object.New(b, shortLease)
-			for kill := range often(40, 10, 2) {
+			good := object.New(b, sharingLease)
+			for kill := range often(20, 5, 2) {
 				cmd := exec.CommandContext(t.Context(), exe)
 				testenv.SetChild(cmd, "sharing", strings.Join([]string{c.name, bad, bucket}, " "))
 				m := &model{t: t, path: "run", may: map[int]bool{}}
@@ -216,8 +220,17 @@ func TestSharingKilled(t *testing.T) {
 				}
 			}
 			t.Log(network.Counts())
-			time.Sleep(3 * time.Second) // the claim of the last one ends
 			var names []string
+			steps, err := training.Steps(t.Context(), "run", training.ReadOptions{Store: good})
+			if err != nil && !errors.Is(err, orbax.ErrNotExist) { // it may have been killed in the first save
+				t.Fatal(err)
+			}
+			for _, s := range steps {
+				names = append(names, "run/"+strconv.Itoa(s.Step))
+			}
+			t.Logf("the steps %q", names)
+			collect(t, b, names)
+			names = nil
 			last, err := training.New(t.Context(), "run", training.Options{Store: good, Preservation: training.LatestN{N: 1}})
 			must(t, err)
 			_, err = last.Save(t.Context(), 1_000_000, partlyFrozen(1_000_000))
