@@ -206,9 +206,10 @@ func TestGroupAsync(t *testing.T) {
 			return err
 		}
 		defer func() { err = errors.Join(err, c.Close()) }()
-		for step := range 30 {
+		// The policy saves when the last save has ended, so a slow computer saves less often.
+		for step, last := 0, false; !last; step++ {
 			var options []orbax.SaveOption
-			if step == 29 {
+			if last = step >= 29 && len(saved[g.Rank()]) >= 2; last {
 				options = append(options, training.Force())
 			}
 			resp, err := c.SaveAsync(ctx, step, partOf(step, g), options...)
@@ -226,9 +227,6 @@ func TestGroupAsync(t *testing.T) {
 		if !slices.Equal(saved[rank], saved[0]) {
 			t.Errorf("process %d has saved %v, process 0 %v", rank, saved[rank], saved[0])
 		}
-	}
-	if len(saved[0]) < 3 {
-		t.Fatalf("saved %v", saved[0])
 	}
 	wantRun(t, root, saved[0][len(saved[0])-3:]...)
 }
