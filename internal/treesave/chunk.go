@@ -20,24 +20,31 @@ type plannedChunk struct {
 	item  transfer.Item // encodes the chunk
 }
 
-// eachChunk calls add for each chunk of an array that this process writes, in order.
+// eachChunk calls add for each chunk of an array that this process writes, in order. It has
+// the loop of ownIndexes itself, because closures that escape cost as much as a small array.
 func (a *planned) eachChunk(ctx context.Context, add func(plannedChunk)) {
-	bound, least, scratch := a.zarr.EncodedBound(), a.zarr.EncodedLeast(), a.scratch()
+	it := transfer.Item{Leaf: a.name, Bound: a.zarr.EncodedBound(), Least: a.zarr.EncodedLeast(), Scratch: a.scratch()}
+	if a.part {
+		for n, own := range a.own {
+			add(a.chunk(ctx, it, n, a.index(own)))
+		}
+		return
+	}
 	n := 0
-	for index := range a.ownIndexes() {
-		it := transfer.Item{
-			Leaf:    a.name,
-			Bound:   bound,
-			Least:   least,
-			Scratch: scratch,
-			Append:  func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) },
-		}
-		if bound >= transfer.PageValue {
-			a.setBody(&it, index)
-		}
-		add(plannedChunk{n, index, database.JoinKey(a.name, a.zarr.Key(index)), it})
+	for index := range a.zarr.Chunks() {
+		add(a.chunk(ctx, it, n, index))
 		n++
 	}
+}
+
+// chunk returns the chunk at index, the n-th that this process writes. it describes all
+// chunks of the array.
+func (a *planned) chunk(ctx context.Context, it transfer.Item, n int, index []int) plannedChunk {
+	it.Append = func(dst []byte) ([]byte, error) { return a.appendChunk(ctx, dst, index) }
+	if it.Bound >= transfer.PageValue {
+		a.setBody(&it, index)
+	}
+	return plannedChunk{n, index, database.JoinKey(a.name, a.zarr.Key(index)), it}
 }
 
 // setBody lets a chunk be written straight from the array's memory, if it is stored in
