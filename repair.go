@@ -266,6 +266,10 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 			return err
 		}
 	}
+	mark := documents.Mark(stage.Properties(), c.found.At.Name)
+	if needsMarker && c.found.Digests.Has(layout.CommitFile) {
+		c.found.Digests.Add(layout.CommitFile, sha256.Sum256(mark))
+	}
 	if c.found.Digests != nil {
 		if err := transfer.WriteFile(ctx, stage, layout.DigestFile, c.found.Digests.Document()); err != nil {
 			return err
@@ -273,10 +277,6 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 	}
 	if !needsMarker {
 		return c.checkRepaired(ctx, storage.At(c.found.At.Store, stage.Dir()), unions)
-	}
-	mark, err := transfer.ReadFile(ctx, storage.At(old, c.found.At.Name), layout.CommitFile, 0, -1)
-	if err != nil {
-		return err
 	}
 	return transfer.WriteFile(ctx, stage, layout.CommitFile, mark)
 }

@@ -122,16 +122,20 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// In a store that cannot rename, the repaired checkpoint has its commit mark too, and
+// In a store that cannot rename, the repaired checkpoint has a commit mark of its own, and
 // nothing is left beside it.
 func TestRepairByMarker(t *testing.T) {
 	path, state := manyDatabases(t)
 	path = filepath.ToSlash(path)
 	in := orbax.In(failstore.NewMarked(storage.Local()))
 	must(t, os.Truncate(path+"/state/manifest.ocdbt", 50))
+	before := readFiles(t, path)
 	report, err := orbax.Repair(t.Context(), path, in, orbax.WriteRepairs())
 	if err != nil || !report.Written {
 		t.Fatalf("%v, %v", report, err)
+	}
+	if mark := "commit_success.txt"; string(readFiles(t, path)[mark]) == string(before[mark]) {
+		t.Error("the mark is that of before")
 	}
 	if got, err := orbax.Load(t.Context(), path, in); err != nil || !reflect.DeepEqual(got, state) {
 		t.Errorf("loaded %v, %v", got, err)

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -29,8 +30,20 @@ type copier struct {
 	from    storage.Location
 	stage   storage.Files
 	digests *layout.Digests
+	mark    []byte // of the copy; nil if it is that of the checkpoint
 	moved   func(n int64)
 	buffers sync.Pool
+}
+
+// write writes a file in the place of one of the checkpoint, which may have none.
+func (c *copier) write(ctx context.Context, t *tree, name string, data []byte) error {
+	if err := transfer.WriteFile(ctx, c.stage, name, data); err != nil {
+		return err
+	}
+	if c.moved != nil && t.has(name) {
+		c.moved(t.file(name).size)
+	}
+	return nil
 }
 
 // copyAll copies everything but the marker.
@@ -41,18 +54,25 @@ func (c *copier) copyAll(ctx context.Context, t *tree) error {
 		}
 	}
 	var rest []file
+	marked := false // the digest file has the digest of the marker
 	for _, f := range t.files {
-		switch f.name {
-		case layout.CommitFile:
-		case layout.IndicatorFile: // shows that the checkpoint is unfinished
+		switch {
+		case f.name == layout.CommitFile:
+		case f.name == layout.IndicatorFile: // shows that the checkpoint is unfinished
 			if err := c.copyFiles(ctx, []file{f}); err != nil {
 				return err
 			}
+		case f.name == layout.DigestFile && c.mark != nil && c.digests.Has(layout.CommitFile):
+			marked = true
 		default:
 			rest = append(rest, f)
 		}
 	}
-	return c.copyFiles(ctx, rest)
+	if err := c.copyFiles(ctx, rest); err != nil || !marked {
+		return err
+	}
+	c.digests.Add(layout.CommitFile, sha256.Sum256(c.mark))
+	return c.write(ctx, t, layout.DigestFile, c.digests.Document())
 }
 
 // copyFiles copies files, several pieces at a time.

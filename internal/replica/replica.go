@@ -1,4 +1,5 @@
-// Package replica copies a complete checkpoint to another store, byte for byte.
+// Package replica copies a complete checkpoint to another store, byte for byte but for its
+// mark.
 package replica
 
 import (
@@ -36,9 +37,9 @@ type Options struct {
 var ErrChanged = fmt.Errorf("%w: the checkpoint was changed while it was copied", fault.ErrBusy)
 
 // Copy copies the checkpoint at from, with every file in its directory, to the path to,
-// where it appears as a whole. In a store that needs a marker, the marker is written last;
-// its contents are those that the store gives it, and each checkpointable gets one too, as
-// in a save to such a store.
+// where it appears as a whole. In a store that needs a marker, the marker is written last.
+// It is one of its own, as in a save to such a store: no two marks there are equal. The
+// digest file has its digest, and each checkpointable gets a marker too.
 //
 // Copy compares documents with their digests. It does not decode arrays: Accept verifies
 // the source if that is wanted. If the source is replaced meanwhile, the error matches
@@ -69,6 +70,9 @@ func Copy(ctx context.Context, from, to storage.Location, o Options) error {
 	}
 	_ = proof.RemoveLeft(ctx, to) // remains that stay only take room
 	c := &copier{from: from, stage: stage, digests: digests, moved: o.Moved}
+	if needsMarker {
+		c.mark = documents.Mark(stage.Properties(), to.Name)
+	}
 	err = c.copyAll(ctx, t)
 	if err == nil && needsMarker {
 		err = c.markItems(ctx, t, identity[layout.CheckpointFile], to.Name)
@@ -80,7 +84,7 @@ func Copy(ctx context.Context, from, to storage.Location, o Options) error {
 		err = unchanged(ctx, from, t, identity)
 	}
 	if err == nil {
-		err = c.copyMarker(ctx, t, needsMarker, to.Name)
+		err = c.copyMarker(ctx, t)
 	}
 	if err != nil {
 		return errors.Join(err, stage.Abort())
@@ -109,13 +113,13 @@ func (c *copier) markItems(ctx context.Context, t *tree, metadata []byte, name s
 	return nil
 }
 
-// copyMarker copies the marker of the checkpoint, or makes one if the store needs it.
-func (c *copier) copyMarker(ctx context.Context, t *tree, needed bool, name string) error {
+// copyMarker copies the marker of the checkpoint, or writes that of the copy.
+func (c *copier) copyMarker(ctx context.Context, t *tree) error {
 	switch {
+	case c.mark != nil:
+		return c.write(ctx, t, layout.CommitFile, c.mark)
 	case t.has(layout.CommitFile):
 		return c.copyFiles(ctx, []file{t.file(layout.CommitFile)})
-	case needed:
-		return transfer.WriteFile(ctx, c.stage, layout.CommitFile, documents.Mark(c.stage.Properties(), name))
 	}
 	return nil
 }
@@ -185,7 +189,16 @@ func Same(ctx context.Context, checkpoint, copied storage.Location) (bool, error
 		return false, err
 	}
 	inB, err := readIdentity(ctx, copied, b)
-	return err == nil && sameIdentity(inA, inB), err
+	return err == nil && sameIdentity(unmarked(inA), unmarked(inB)), err
+}
+
+// unmarked returns an identity without the digest of the marker.
+func unmarked(identity map[string][]byte) map[string][]byte {
+	if digests, err := layout.ParseDigests(identity[layout.DigestFile]); err == nil {
+		digests.Forget(layout.CommitFile)
+		identity[layout.DigestFile] = digests.Document()
+	}
+	return identity
 }
 
 // Size returns the number of bytes that the files of a checkpoint have together.
@@ -274,9 +287,16 @@ func (t *tree) items() []string {
 	return all
 }
 
-// unmarked returns the files without the markers of the checkpoint and of its items.
+// unmarked returns the files without the markers of the checkpoint and of its items. The
+// digest file has no size: it has the digest of a marker.
 func (t *tree) unmarked() []file {
-	return slices.DeleteFunc(slices.Clone(t.files), func(f file) bool {
+	files := slices.DeleteFunc(slices.Clone(t.files), func(f file) bool {
 		return path.Base(f.name) == layout.CommitFile && strings.Count(f.name, "/") < 2
 	})
+	for i := range files {
+		if files[i].name == layout.DigestFile {
+			files[i].size = 0
+		}
+	}
+	return files
 }

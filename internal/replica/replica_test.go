@@ -12,8 +12,10 @@ import (
 	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/internal/failstore"
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/internal/layout"
 	"github.com/go-orbax/orbax/internal/proof"
 	"github.com/go-orbax/orbax/internal/replica"
+	"github.com/go-orbax/orbax/internal/transfer"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/object"
 	"github.com/go-orbax/orbax/storage/object/membucket"
@@ -67,6 +69,34 @@ func TestCopy(t *testing.T) {
 				t.Errorf("after the replacement: %t, %v", same, err)
 			}
 		})
+	}
+}
+
+// Each copy in a store that needs a marker has one of its own, also the copy of such a copy.
+func TestMarks(t *testing.T) {
+	store := object.New(&membucket.Bucket{Weak: true}, object.Options{})
+	marks := map[string]string{}
+	from := saved(t, filepath.Join(t.TempDir(), "ck"), 1000)
+	for _, name := range []string{"a", "b", "c"} {
+		to := storage.At(store, name)
+		if err := replica.Copy(t.Context(), from, to, replica.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		mark, err := transfer.ReadFile(t.Context(), to, layout.CommitFile, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, taken := marks[string(mark)]; taken {
+			t.Errorf("%s and %s have the same mark", name, other)
+		}
+		marks[string(mark)] = name
+		if err := orbax.Verify(t.Context(), name, orbax.In(store)); err != nil {
+			t.Error(err)
+		}
+		if same, err := replica.Same(t.Context(), from, to); !same || err != nil {
+			t.Errorf("%s is the same: %t, %v", name, same, err)
+		}
+		from = to
 	}
 }
 

@@ -78,8 +78,8 @@ func TestFaults(t *testing.T) {
 			addr := c.start(t)
 			bucket := c.newBucket(t, addr)
 			network := &servers.Faults{Busy: c.busy}
-			bad := object.New(c.open(t, network.Start(t, addr), bucket), object.Options{Lease: 2 * time.Second, Patience: 20 * time.Second})
-			good := object.New(c.open(t, addr, bucket), object.Options{Lease: 2 * time.Second})
+			bad := object.New(c.open(t, network.Start(t, addr), bucket), object.Options{Lease: 2 * time.Second, Patience: 20 * time.Second, Delay: shortLease.Delay})
+			good := object.New(c.open(t, addr, bucket), object.Options{Lease: 2 * time.Second, Delay: shortLease.Delay})
 			rounds := often(170, 60, 8)
 			paths := []string{"run/1", "run/2", "run/3"}
 			var group sync.WaitGroup

@@ -22,8 +22,9 @@ import (
 	"github.com/go-orbax/orbax/storage/object"
 )
 
-// shortLease lets the path of a killed process be free soon.
-var shortLease = object.Options{Lease: time.Second, Patience: 20 * time.Second}
+// shortLease lets the path of a killed process be free soon. No request of it is under way for
+// long in a network of one machine.
+var shortLease = object.Options{Lease: time.Second, Patience: 20 * time.Second, Delay: 500 * time.Millisecond}
 
 // killedJob saves and deletes at a path until it is killed. Before each operation it prints
 // what will be at the path, and after it that it is done.

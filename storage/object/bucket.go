@@ -94,6 +94,9 @@ type Limits struct {
 	Concurrency int
 	// ComparesDeletes says that Delete compares versions.
 	ComparesDeletes bool
+	// VersionOfBytes says that the version of an object is that of its bytes, as an ETag of
+	// S3 is: objects of the same bytes that two writers have made have the same version.
+	VersionOfBytes bool
 }
 
 // Ref names an object, and perhaps a version of it.
@@ -121,9 +124,9 @@ type Info struct {
 	// Modified is when the object was made, by the clock of the service. After Put, Copy and
 	// Complete it may be the time of the answer.
 	Modified time.Time
-	// Version changes whenever other bytes are written: an ETag or a generation. An object
-	// that is made anew of the same bytes has the same ETag in S3. So a writer whose writes
-	// must be told apart writes other bytes each time.
+	// Version changes whenever other bytes are written: an ETag or a generation. See
+	// Limits.VersionOfBytes for what it does when the same bytes are written. A writer whose
+	// writes must be told apart writes other bytes each time.
 	Version string
 	// Writer is PutOptions.Writer of the object. List leaves it out.
 	Writer string

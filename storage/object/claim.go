@@ -102,14 +102,29 @@ func (c *claim) takeOver(ctx context.Context, was *held) (ended bool, err error)
 		return false, err
 	}
 	c.begin()
-	// A request that the other one has sent before it lost the claim may be under way.
-	if err = sleep(ctx, max(c.window(), was.window())); err == nil {
+	if err = sleep(ctx, c.pause(was)); err == nil {
 		ended, err = c.recover(ctx, dead)
 	}
 	if err != nil {
 		c.abandon()
 	}
 	return ended, err
+}
+
+// pause returns how long a taker waits before it changes anything, because requests that the
+// other writer has sent before it lost the claim may be under way. Where versions are those
+// of bytes, their conditions may hold for objects that the taker makes, so all of them must
+// have arrived before it makes any. The other one has sent none later than a lease after it
+// has renewed its claim, or a window after it has lost it.
+func (c *claim) pause(was *held) time.Duration {
+	window := max(c.window(), was.window())
+	if !c.s.limits.VersionOfBytes {
+		return window
+	}
+	const rounding = time.Second // of the times of a service
+	last := was.info.Modified.Add(was.lease()).Sub(was.info.Now)
+	last = min(last, window-rounding) + rounding
+	return max(window, last+c.s.o.Delay)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -158,10 +158,31 @@ func (c *client) do(ctx context.Context, op, key string, request func(ctx contex
 	case pauses:
 		<-wait
 	case delayed:
-		<-wait
-		return request(context.WithoutCancel(ctx))
+		return c.delay(wait, func() error { return request(context.WithoutCancel(ctx)) }, broken)
 	}
 	return request(ctx)
+}
+
+// late is how long a request may be under way to a weak service: it does not arrive later.
+const late = 3 * time.Second
+
+// delay performs a request when the process is continued. If the service is weak, the request
+// arrives before it is late, or never.
+func (c *client) delay(wait chan struct{}, request func() error, broken error) error {
+	begun, last := time.Now(), make(<-chan time.Time)
+	if c.Weak {
+		last = time.After(late * 3 / 4)
+	}
+	select {
+	case <-wait:
+	case <-last:
+	}
+	err := broken
+	if !c.Weak || time.Since(begun) < late {
+		err = request()
+	}
+	<-wait
+	return err
 }
 
 func (c *client) Get(ctx context.Context, key, version string, bufs [][]byte, off int64) (n int, info object.Info, err error) {
@@ -274,7 +295,7 @@ func (u *clientUpload) Abort(ctx context.Context) error {
 const marker = "commit_success.txt"
 
 // options are those of the stores of these tests.
-var options = object.Options{Lease: 6 * time.Second, Patience: 10 * time.Second, PartSize: 64}
+var options = object.Options{Lease: 6 * time.Second, Patience: 10 * time.Second, PartSize: 64, Delay: time.Millisecond}
 
 // contents returns the files below a directory, without a request of a client.
 func contents(s *service, dir string) map[string]string {

@@ -21,6 +21,7 @@ func TestOptions(t *testing.T) {
 		"Lease is 25h0m0s":          {Lease: 25 * time.Hour},
 		"Lease is 2562047h":         {Lease: math.MaxInt64},
 		"Patience is -1s":           {Patience: -time.Second},
+		"Delay is -1s":              {Delay: -time.Second},
 		"PartSize is -1":            {PartSize: -1},
 		"Concurrency is -1":         {Concurrency: -1},
 		"Concurrency is 9223372036": {Concurrency: math.MaxInt},

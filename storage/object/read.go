@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,11 @@ func (s *Store) get(ctx context.Context, key, version string, p [][]byte, off in
 		err = s.perform(ctx, effort{bytes: int64(want - n)}, func(actx context.Context) error {
 			start := time.Now()
 			m, i, err := s.bucket.Get(actx, key, version, after(p, n), off+int64(n))
+			if (m > 0 || err == nil) && !isVersion(i.Version, version) {
+				return ErrPrecondition // the service, or a proxy, has not compared them
+			}
 			if m > 0 || err == nil {
-				n, info, version = n+m, i, i.Version
+				n, info, version = n+m, i, cmp.Or(version, i.Version)
 			}
 			broken := isTemporary(err) || actx.Err() != nil && ctx.Err() == nil // or out of time
 			if m > 0 && broken && (n == want || float64(m) >= readRate*time.Since(start).Seconds()) {
@@ -75,6 +79,14 @@ func (s *Store) get(ctx context.Context, key, version string, p [][]byte, off in
 			return n, info, err
 		}
 	}
+}
+
+// isVersion reports whether the version of an answer, if it has one, is the one that was
+// asked for, if there was one. Listings may have ETags without their quotes, and proxies that
+// compress answers mark them as weak.
+func isVersion(got, asked string) bool {
+	bare := func(version string) string { return strings.Trim(strings.TrimPrefix(version, "W/"), `"`) }
+	return got == "" || asked == "" || bare(got) == bare(asked)
 }
 
 // length returns the number of bytes of buffers.

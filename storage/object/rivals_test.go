@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 	"github.com/go-orbax/orbax/storage/object"
 )
 
-// brief are the options of writers whose claims are to expire while a test waits.
-var brief = object.Options{Lease: 600 * time.Millisecond, Patience: 5 * time.Second, PartSize: 64}
+// brief are the options of writers whose claims are to expire while a test waits, patient
+// those of writers that take them over. Both allow for a busy machine.
+var (
+	brief   = object.Options{Lease: 600 * time.Millisecond, Patience: 30 * time.Second, PartSize: 64, Delay: 2 * late}
+	patient = object.Options{Lease: 6 * time.Second, Patience: 30 * time.Second, PartSize: 64, Delay: 2 * late}
+)
 
 // Of many writers that race for a path, one wins, and the others find it busy or taken.
 func TestRace(t *testing.T) {
@@ -85,7 +90,9 @@ func TestRace(t *testing.T) {
 var rivalFiles = map[string]string{marker: "rival", "doc": "rival", "d/" + random: long("rival"), "added": "rival", "theirs": "rival"}
 
 // A writer that is stopped until its claim has expired and another one has taken its place
-// cannot publish anything when it goes on, and does no harm.
+// cannot publish anything when it goes on, and does no harm. The other one may make files of
+// the same bytes, also where these have the same versions. Only the marks of two writers
+// differ.
 func TestPaused(t *testing.T) {
 	stride := testenv.Pick(1, 4)
 	eachScenario(t, func(t *testing.T, sc scenario, weak bool) {
@@ -94,21 +101,27 @@ func TestPaused(t *testing.T) {
 		limit := make(chan struct{}, 128)
 		for n := 1; n <= count; n += stride {
 			for _, a := range []act{pauses, delayed} {
-				if weak && a == delayed {
-					continue // the service would have to know for how long
+				if weak && a == delayed && n == 1 {
+					continue // it has no claim yet, and may work on what the rival has made
 				}
-				limit <- struct{}{}
-				group.Go(func() {
-					defer func() { <-limit }()
-					paused(t, sc, weak, n, a)
-				})
+				rivals := []map[string]string{rivalFiles}
+				if a == delayed || !weak {
+					rivals = append(rivals, with(oldFiles, marker, "rival"), with(newFiles, marker, "rival"))
+				}
+				for _, rival := range rivals {
+					limit <- struct{}{}
+					group.Go(func() {
+						defer func() { <-limit }()
+						paused(t, sc, weak, n, a, rival)
+					})
+				}
 			}
 		}
 		group.Wait()
 	})
 }
 
-func paused(t *testing.T, sc scenario, weak bool, n int, a act) {
+func paused(t *testing.T, sc scenario, weak bool, n int, a act, files map[string]string) {
 	s := newService(weak)
 	ctx := t.Context()
 	if sc.old != nil {
@@ -125,12 +138,12 @@ func paused(t *testing.T, sc scenario, weak bool, n int, a act) {
 		return
 	}
 	time.Sleep(brief.Lease*3/2 + 1100*time.Millisecond)
-	rival := object.New(newClient(s, nil), options)
-	rerr := save(ctx, rival, ck, rivalFiles, everything(s))
+	rival := object.New(newClient(s, nil), patient)
+	rerr := save(ctx, rival, ck, files, everything(s))
 	for errors.Is(rerr, fault.ErrBusy) { // the owner of the stage is not stopped
 		c.resume()
 		time.Sleep(50 * time.Millisecond)
-		rerr = save(ctx, rival, ck, rivalFiles, everything(s))
+		rerr = save(ctx, rival, ck, files, everything(s))
 	}
 	if rerr != nil {
 		w.fail("the rival: %v", rerr)
@@ -143,7 +156,7 @@ func paused(t *testing.T, sc scenario, weak bool, n int, a act) {
 		w.fail("it does not end")
 		return
 	}
-	w.sc.new, w.sc.old = rivalFiles, rivalFiles
+	w.sc.new, w.sc.old = files, files
 	if state := w.atomic(true); state != "new" {
 		w.fail("the rival has lost: %v", err)
 	}
@@ -270,6 +283,53 @@ func TestRevokedAfterPublishing(t *testing.T) {
 		t.Errorf("Commit: %v", err)
 	}
 	if got := contents(s, ck); !maps.Equal(got, newFiles) || !slices.Equal(s.Keys(), keysOf(ck, newFiles)) {
+		t.Errorf("there are %q", s.Keys())
+	}
+}
+
+// A writer that has lost its claim leaves what it has made to the next one, where it could
+// remove files of the same bytes that the next one has made.
+func TestLeavesToTheNext(t *testing.T) {
+	s := newService(true)
+	ctx := t.Context()
+	var ends, looks atomic.Bool
+	owner := newClient(s, func(_ int, op, key string) act {
+		if op == "delete" && strings.HasPrefix(key, ck+"/") && ends.CompareAndSwap(true, false) {
+			return pauses
+		}
+		return succeeds
+	})
+	next := newClient(s, func(_ int, op, _ string) act {
+		if op == "list" && looks.CompareAndSwap(false, true) {
+			return pauses
+		}
+		return succeeds
+	})
+	g, err := object.New(owner, options).Begin(ctx, ck, storage.BeginOptions{Marker: marker})
+	must(t, err)
+	must(t, writeAll(ctx, g, newFiles))
+	store := object.New(next, options)
+	revoked, aborted := make(chan error, 1), make(chan error, 1)
+	go func() { revoked <- store.Revoke(ctx, g.Ticket()) }()
+	<-next.stopped // it has the claim, and has not looked at the directory
+	ends.Store(true)
+	go func() { aborted <- g.Abort() }()
+	over := false
+	select {
+	case <-owner.stopped: // between the look at its own file and the removal
+	case err := <-aborted:
+		must(t, err)
+		over = true
+	}
+	next.resume()
+	must(t, <-revoked)
+	files := with(newFiles, marker, "rival")
+	must(t, save(ctx, store, ck, files, nil))
+	owner.resume()
+	if !over {
+		must(t, <-aborted)
+	}
+	if got := contents(s, ck); !maps.Equal(got, files) || !slices.Equal(s.Keys(), keysOf(ck, files)) {
 		t.Errorf("there are %q", s.Keys())
 	}
 }

@@ -301,7 +301,7 @@ func (g *stage) undo() error {
 		return c.release(ctx)
 	case errors.Is(err, fault.ErrNotExist) && c.ctx.Err() != nil:
 		c.abandon()
-		if c.decided {
+		if c.decided || c.inherited(ctx) {
 			return nil
 		}
 		err = g.discardMade(ctx)
@@ -317,13 +317,30 @@ func (g *stage) undo() error {
 // settle is called when an object has been made. If the claim was lost meanwhile, its next
 // holder may not have seen the object, and settle removes it.
 func (c *claim) settle(ctx context.Context, key, writer string) error {
+	c.mu.Lock()
+	intact := c.confirmed // before the object was made
+	c.mu.Unlock()
 	err := c.check(ctx)
 	if err != nil && c.ctx.Err() != nil {
 		cctx, cancel := c.s.patient()
 		defer cancel()
+		if since(intact) < c.s.o.Delay && c.inherited(cctx) {
+			return err
+		}
 		return errors.Join(err, c.s.discard(cctx, key, writer))
 	}
 	return err
+}
+
+// inherited reports whether this writer, which has lost its claim, leaves what it has made
+// to the next one, which waits for it; see [claim.pause]. Where versions are those of bytes,
+// this writer could remove an object that the next one has made of the same bytes.
+func (c *claim) inherited(ctx context.Context) bool {
+	if !c.s.limits.VersionOfBytes {
+		return false
+	}
+	_, err := c.stat(ctx, c.key)
+	return !errors.Is(err, fs.ErrNotExist) // nobody has the claim after its directory was removed
 }
 
 // discard removes an object if a writer has made it.

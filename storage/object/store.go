@@ -35,11 +35,18 @@ type Options struct {
 	// Concurrency is how many requests of one save or load run at the same time, at most
 	// 4,096. 0 means what the bucket wants, or 16.
 	Concurrency int
+	// Delay is how long a request that nobody waits for any more may be under way to the
+	// service. A writer that takes the place of another one waits until that one's requests
+	// have arrived, where versions do not tell the objects of the two apart (see
+	// Limits.VersionOfBytes). 0 means 20 seconds, after which a request without an answer is
+	// given up.
+	Delay time.Duration
 }
 
 func (o Options) withDefaults(l Limits) Options {
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)
 	o.Patience = cmp.Or(o.Patience, time.Minute)
+	o.Delay = cmp.Or(o.Delay, answerTime)
 	o.PartSize = max(cmp.Or(o.PartSize, 8<<20), l.MinPart)
 	if l.MaxPart > 0 { // the last part may have nearly twice as many bytes
 		o.PartSize = max(min(o.PartSize, l.MaxPart/2), l.MinPart)
@@ -62,6 +69,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("%w: object.Options: Lease is %v, which must be 0, or between %v and %v", fault.ErrUsage, o.Lease, minLease, maxLease)
 	case o.Patience < 0:
 		return fmt.Errorf("%w: object.Options: Patience is %v, which must not be negative", fault.ErrUsage, o.Patience)
+	case o.Delay < 0 || o.Delay > maxLease:
+		return fmt.Errorf("%w: object.Options: Delay is %v, which must be between 0 and %v", fault.ErrUsage, o.Delay, maxLease)
 	case o.PartSize < 0:
 		return fmt.Errorf("%w: object.Options: PartSize is %d, which must not be negative", fault.ErrUsage, o.PartSize)
 	case o.Concurrency < 0 || o.Concurrency > maxConcurrency:

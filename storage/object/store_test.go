@@ -14,7 +14,7 @@ func TestContract(t *testing.T) {
 	for name, b := range map[string]*membucket.Bucket{"parts": {Small: true}, "whole": {}, "weak": {Small: true, Weak: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := object.Options{Lease: 3 * time.Second}
+			o := object.Options{Lease: 3 * time.Second, Delay: time.Millisecond}
 			if b.Small {
 				o.PartSize = 64
 			}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/parallel"
 	"github.com/go-orbax/orbax/storage/object"
 )
@@ -42,13 +45,43 @@ func (b *bucket) Delete(ctx context.Context, refs []object.Ref) error {
 	return ctx.Err()
 }
 
-// deleteOne deletes an object, if it has the version of r.
+// noVersion is an ETag that no object has.
+const noVersion = `"00000000000000000000000000000000"`
+
+// deleteOne deletes an object, if it has the version of r. Some services with the API of
+// Amazon ignore the version and delete any object. One is known to compare versions when it
+// has refused to delete for another version than the object has. Until then the version is
+// looked at first.
 func (b *bucket) deleteOne(ctx context.Context, r object.Ref) error {
-	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: &r.Key, IfMatch: optional(r.Version)}, once)
-	if err != nil {
-		return stays(b.failed(ctx, "delete", r.Key, err))
+	if r.Version == "" || b.amazon.Load() || b.compares.Load() {
+		return stays(b.deleteIf(ctx, r.Key, r.Version))
 	}
-	return nil
+	info, err := b.stat(ctx, "delete", r.Key, "")
+	if err != nil {
+		return stays(err)
+	}
+	if strings.Trim(info.Version, `"`) != strings.Trim(r.Version, `"`) {
+		return nil
+	}
+	if err := b.deleteIf(ctx, r.Key, noVersion); !errors.Is(err, object.ErrPrecondition) {
+		return stays(err)
+	}
+	b.compares.Store(true)
+	return stays(b.deleteIf(ctx, r.Key, r.Version))
+}
+
+// deleteIf is one request to delete an object.
+func (b *bucket) deleteIf(ctx context.Context, key, version string) error {
+	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: &key, IfMatch: optional(version)}, once)
+	if err == nil {
+		return nil
+	}
+	err = b.failed(ctx, "delete", key, err)
+	var answer *object.Error
+	if errors.As(err, &answer) && answer.Status == http.StatusNotImplemented && version != "" {
+		answer.Message, answer.Err = "the service cannot delete under conditions, which saves need", fault.ErrUnsupported
+	}
+	return err
 }
 
 // stays returns nil if err says that the object is missing or has another version.

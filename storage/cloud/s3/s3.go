@@ -18,14 +18,20 @@
 //	s3://bucket/path?region=eu-west-1
 //	s3://bucket/path?profile=name
 //
-// One client is made for each bucket and query, from the environment of that moment, and is
-// kept. A program with its own client calls [New].
+// All URLs of a bucket with the same query have one client and one store, as long as the
+// variables AWS_… stay the same. A program with its own client calls [New].
 //
 // # What the service must do
 //
 // The service must check If-None-Match and If-Match of PutObject and
-// CompleteMultipartUpload, If-Match of GetObject, and the CRC32C of PutObject and
-// UploadPart. Amazon S3 does, and versitygw, with which the tests run.
+// CompleteMultipartUpload, and the CRC32C of PutObject and UploadPart. Amazon S3 does, and
+// versitygw, with which the tests run.
+//
+// It should check If-Match of DeleteObject too. The first deletions of a program find out
+// whether it does, by two more requests. If it does not, each object is looked at before it
+// is deleted. Between the look and the deletion another writer may have replaced the object,
+// which is lost then. So with such a service, programs that may run at the same time must not
+// save to one path, not even when one of them is thought to be dead.
 //
 // The credentials need s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject,
 // s3:AbortMultipartUpload and s3:ListBucketMultipartUploads; those that only read need the
@@ -54,6 +60,7 @@ type bucket struct {
 	amazon atomic.Bool
 	// copyPart is the size of the parts of a copy that is too large for one request.
 	copyPart int64
+	compares atomic.Bool // the service, which may be another one, compares versions in a deletion
 }
 
 // New returns the bucket with a name, which client reaches. [object.New] makes the store of
@@ -68,7 +75,7 @@ const maxParts = 10_000
 
 // Limits returns the limits of Amazon S3.
 func (b *bucket) Limits() object.Limits {
-	return object.Limits{MinPart: 5 << 20, MaxPart: 5 << 30, MaxParts: maxParts, Concurrency: 16, ComparesDeletes: true}
+	return object.Limits{MinPart: 5 << 20, MaxPart: 5 << 30, MaxParts: maxParts, Concurrency: 16, ComparesDeletes: true, VersionOfBytes: true}
 }
 
 // once makes a call one request, with nothing that the caller of the bucket does itself.

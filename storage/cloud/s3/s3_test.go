@@ -64,7 +64,7 @@ func TestContract(t *testing.T) {
 // The store over a bucket keeps the contract of stores.
 func TestStore(t *testing.T) {
 	c, name := newBucket(t)
-	store := object.New(s3.New(c, name), object.Options{Lease: 3 * time.Second})
+	store := object.New(s3.New(c, name), object.Options{Lease: 3 * time.Second, Delay: time.Millisecond})
 	storetest.Run(t, func(t *testing.T) (storage.Store, string) { return store, t.Name() }, storetest.VersionOfBytes)
 }
 

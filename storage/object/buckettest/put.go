@@ -15,6 +15,7 @@ var putTests = []test{
 	{"conditions", testPutConditions},
 	{"race to create", testRaceToCreate},
 	{"race to replace", testRaceToReplace},
+	{"versions of equal bytes", testEqualBytes},
 }
 
 // is reports whether err matches one of the targets.
@@ -104,4 +105,21 @@ func testRaceToReplace(e *env) {
 		return err
 	})
 	e.holds("claim", fmt.Appendf(nil, "writer %d", winner))
+}
+
+// No two objects of a key have the same version, not even if they have the same bytes, unless
+// the bucket says that the version is that of the bytes.
+func testEqualBytes(e *env) {
+	ofBytes := e.b.Limits().VersionOfBytes
+	seen := map[string]bool{}
+	for i := range 10 {
+		info := e.put("key", []byte("x"))
+		if i > 0 && seen[info.Version] != ofBytes {
+			e.Errorf("object %d has the version %q, like another one before: %t, want %t", i, info.Version, seen[info.Version], ofBytes)
+		}
+		seen[info.Version] = true
+		if i%2 == 0 {
+			e.must("Delete", e.b.Delete(e.Context(), []object.Ref{{Key: "key"}}))
+		}
+	}
 }

@@ -50,7 +50,7 @@ func New() *Bucket { return &Bucket{} }
 
 // Limits returns those of S3, or none if b.Small is set.
 func (b *Bucket) Limits() object.Limits {
-	l := object.Limits{MinPart: 5 << 20, MaxPart: 5 << 30, MaxParts: 10_000, ComparesDeletes: true}
+	l := object.Limits{MinPart: 5 << 20, MaxPart: 5 << 30, MaxParts: 10_000, ComparesDeletes: true, VersionOfBytes: b.Weak}
 	if b.Small {
 		l.MinPart = 16
 	}
