@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
+	"github.com/go-orbax/orbax/storage/cloud/internal/buffers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -127,6 +129,28 @@ func TestNoObjectStore(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// slowly is a network on which every answer comes too slowly.
+type slowly struct{}
+
+func (slowly) RoundTrip(r *http.Request) (*http.Response, error) {
+	header := http.Header{"Content-Range": {"bytes 0-99/100"}, "Etag": {`"v1"`}, "X-Goog-Generation": {"1"}}
+	body := io.MultiReader(strings.NewReader("0123456789"), iotest.ErrReader(&buffers.SlowError{Bytes: 10, Time: 20 * time.Second}))
+	return &http.Response{StatusCode: http.StatusPartialContent, Header: header, Body: io.NopCloser(body), ContentLength: 100, Request: r}, nil
+}
+
+// A read that is given up because it is slow may be tried again, from where it was.
+func TestSlowAnswers(t *testing.T) {
+	for _, c := range clouds {
+		b := c.at(t, "http://127.0.0.1:1", &http.Client{Transport: slowly{}})
+		p := make([]byte, 100)
+		n, info, err := b.Get(t.Context(), "key", "", [][]byte{p}, 0)
+		var e *object.Error
+		if !errors.As(err, &e) || !e.Temporary || e.Throttled || n != 10 || string(p[:n]) != "0123456789" || info.Version == "" || !strings.Contains(err.Error(), "less than 1024 a second") {
+			t.Errorf("%s: got %d bytes of %+v, %v", c.name, n, info, err)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func TestSlowReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const size = 8 << 20
+				const size = 1 << 20
 				s := newService(false)
 				text := strings.Repeat("0123456789abcdef", size/16)
 				if _, err := s.Put(t.Context(), "key", [][]byte{[]byte(text)}, object.PutOptions{}); err != nil {

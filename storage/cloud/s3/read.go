@@ -82,6 +82,8 @@ func (b *bucket) Get(ctx context.Context, key, version string, p [][]byte, off i
 		length -= off
 	} else if info.Size, err = totalSize(*out.ContentRange, off); err != nil {
 		return 0, info, &object.Error{Op: "get", Key: key, Temporary: true, Err: err}
+	} else {
+		length = info.Size - off // an answer in chunks has no Content-Length
 	}
 	n, err := buffers.Fill(p, out.Body, min(wanted, length))
 	if err != nil {

@@ -289,3 +289,32 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A role that may not be assumed is an error of the credentials, and not of the bucket.
+func TestRoleThatIsRefused(t *testing.T) {
+	isolate(t)
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/xml")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized to perform sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>`)
+	}))
+	defer tokens.Close()
+	addr, requests := watch(t)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("a.b.c"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/trainer", "AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_REGION": "us-east-1",
+		"AWS_ENDPOINT_URL_STS": tokens.URL, "AWS_ENDPOINT_URL_S3": addr,
+	} {
+		t.Setenv(name, value)
+	}
+	_, err := orbax.Open(t.Context(), "s3://refused-role/run")
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "the service that gives credentials refuses: AccessDenied; check the role of AWS_PROFILE or of AWS_ROLE_ARN") || strings.Contains(err.Error(), "s3:ListBucket") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(requests()); n > 0 {
+		t.Errorf("%d requests were made without credentials", n)
+	}
+}
