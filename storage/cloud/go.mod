@@ -13,6 +13,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.114.10 // conditions of CopyObject and CompleteMultipartUpload
 	github.com/aws/smithy-go v1.28.9 // the errors of the SDK
 	github.com/go-orbax/orbax v0.0.0-00010101000000-000000000000 // a release sets the version; here go.work has the module
+	github.com/minio/crc64nvme v1.1.1 // the CRC64 of Azure, ten times as fast as hash/crc64
 	golang.org/x/oauth2 v0.38.0 // tokens for Google Cloud Storage
 )
 

@@ -128,7 +128,7 @@ func (u *upload) Part(ctx context.Context, number int, off int64, data [][]byte)
 	for _, buf := range data {
 		p.size += int64(len(buf))
 	}
-	r, _, err := u.b.insert(ctx, opUpload, key, data, attributesOf(object.PutOptions{}), url.Values{})
+	r, _, err := u.b.insert(ctx, opUpload, key, data, p.crc, attributesOf(object.PutOptions{}), url.Values{})
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (u *upload) gather(ctx context.Context, parts []*part) ([]*part, error) {
 // composeOne makes the object key of at most maxCompose parts.
 func (u *upload) composeOne(ctx context.Context, key string, parts []*part, a attributes, o object.PutOptions) (object.Info, resource, error) {
 	if len(parts) == 0 { // the service composes no empty object
-		r, now, err := u.b.insert(ctx, opUpload, key, nil, a, conditions(url.Values{}, o))
+		r, now, err := u.b.insert(ctx, opUpload, key, nil, 0, a, conditions(url.Values{}, o))
 		info := r.info(now)
 		info.Key = key
 		return info, r, err

@@ -10,7 +10,7 @@ import (
 )
 
 func (b *bucketAPI) Put(ctx context.Context, key string, data [][]byte, o object.PutOptions) (object.Info, error) {
-	r, now, err := b.insert(ctx, opPut, key, data, attributesOf(o), conditions(url.Values{}, o))
+	r, now, err := b.insert(ctx, opPut, key, data, crcOf(data), attributesOf(o), conditions(url.Values{}, o))
 	if err != nil {
 		return object.Info{}, err
 	}
@@ -19,9 +19,9 @@ func (b *bucketAPI) Put(ctx context.Context, key string, data [][]byte, o object
 	return info, nil
 }
 
-// insert makes an object in one request, whose CRC32C the service checks.
-func (b *bucketAPI) insert(ctx context.Context, op, key string, data [][]byte, a attributes, query url.Values) (made resource, now time.Time, err error) {
-	a.Name, a.CRC32C = key, crcText(crcOf(data))
+// insert makes an object in one request. The service checks its CRC32C, which is crc.
+func (b *bucketAPI) insert(ctx context.Context, op, key string, data [][]byte, crc uint32, a attributes, query url.Values) (made resource, now time.Time, err error) {
+	a.Name, a.CRC32C = key, crcText(crc)
 	r := request{op: op, key: key, method: http.MethodPost, path: "/upload/storage/v1/b/" + b.bucket + "/o", query: query}
 	query.Set("uploadType", "multipart")
 	query.Set("name", key)
