@@ -258,6 +258,7 @@ func (c *Checkpoint) writeRepaired(ctx context.Context, stage storage.Stage, old
 		}
 	}
 	for name, u := range unions {
+		c.found.Digests.Forget(path.Join(name, ocdbt.ManifestName))
 		dir, err := ckdir.NewWriteDir(ctx, nil, stage, path.Join(".", name), digested)
 		if err == nil {
 			err = u.WriteIndex(ctx, dir)

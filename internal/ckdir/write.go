@@ -27,9 +27,16 @@ type WriteDir struct {
 	keep     func(file string, data []byte)
 }
 
-// KeepWith makes WriteFile call keep with each file that it has written, in d and in all
-// directories made of d. Several goroutines may make these calls.
+// keptBytes is how many bytes of a file that is written in pieces are remembered for
+// KeepWith. A larger one is not passed on.
+const keptBytes = 64 << 10
+
+// KeepWith makes d, and all directories made of d, call keep with each file that they have
+// written, but for large ones of Create. Several goroutines may make these calls.
 func (d *WriteDir) KeepWith(keep func(file string, data []byte)) { d.keep = keep }
+
+// Keeps reports whether KeepWith was called.
+func (d *WriteDir) Keeps() bool { return d.keep != nil }
 
 // NewWriteDir creates the directory called name in stage. e writes its files; if e is
 // nil, each call has its own engine. NewWriteDir calls digested with the SHA-256 of each
@@ -128,6 +135,7 @@ type fileWriter struct {
 	name string
 	off  int64
 	sum  hash.Hash
+	all  []byte // the file so far, unless it is larger or not to be kept
 	err  error
 	done bool
 }
@@ -140,6 +148,9 @@ func (f *fileWriter) Write(p []byte) (int, error) {
 		return 0, f.err
 	}
 	f.sum.Write(p)
+	if whole := int64(len(f.all)) == f.off; whole && f.dir.keep != nil && len(f.all)+len(p) <= keptBytes {
+		f.all = append(f.all, p...)
+	}
 	f.off += int64(len(p))
 	return len(p), nil
 }
@@ -155,6 +166,9 @@ func (f *fileWriter) Close() error {
 	if f.err == nil {
 		f.dir.engine.Counters().AddFile(f.off)
 		f.dir.digested(f.name, [sha256.Size]byte(f.sum.Sum(nil)))
+		if f.dir.keep != nil && int64(len(f.all)) == f.off {
+			f.dir.keep(f.name, f.all)
+		}
 	}
 	return f.err
 }

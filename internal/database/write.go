@@ -40,6 +40,9 @@ func WriteIndex(ctx context.Context, dir *ckdir.WriteDir, entries iter.Seq[ocdbt
 	group.Go(w.Close)
 	group.Go(func() error {
 		manifest := ocdbt.Manifest(root, randomID(), time.Now())
+		if dir.Keeps() { // a copy of it needs its digest
+			return dir.WriteFile(gctx, ocdbt.ManifestName, manifest)
+		}
 		return dir.Engine().WriteFile(gctx, dir.Stage(), path.Join(dir.Name(), ocdbt.ManifestName), manifest)
 	})
 	return group.Wait()
