@@ -37,6 +37,9 @@ type benchJob struct {
 type sample struct {
 	Seconds, CPU     float64
 	Beyond, Requests int64
+	// Allocated is how many bytes were allocated beyond the state: garbage, which remains
+	// until a collection, and with a large state that is late.
+	Allocated int64
 }
 
 // leafMiB is the size of an array of the state.
@@ -76,17 +79,20 @@ func (j benchJob) do(ctx context.Context) error {
 		return err
 	}
 	debug.FreeOSMemory()
+	garbage := allocated()
 	memory, cpu, start := resident(), testenv.CPUTime(), time.Now()
 	if err := work(ctx); err != nil {
 		return err
 	}
 	s := sample{Seconds: time.Since(start).Seconds(), CPU: (testenv.CPUTime() - cpu).Seconds(), Beyond: peak() - memory}
+	s.Allocated = allocated() - garbage
 	after, err := j.requests()
 	if err != nil {
 		return err
 	}
 	if s.Requests = after - before; j.Op == "load" {
 		s.Beyond -= int64(j.MiB) << 20
+		s.Allocated -= int64(j.MiB) << 20
 	}
 	return errors.Join(check(), json.NewEncoder(os.Stdout).Encode(s))
 }
@@ -196,6 +202,13 @@ func (j benchJob) requests() (n int64, err error) {
 		_, err = fmt.Sscan(string(text), &n)
 	}
 	return n, err
+}
+
+// allocated returns how many bytes this process has allocated.
+func allocated() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.TotalAlloc)
 }
 
 // resident returns the resident memory of this process, and resets its peak to it; 0 where

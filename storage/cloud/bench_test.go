@@ -38,6 +38,7 @@ var (
 //     neighbours
 //   - cpu-s: the seconds of processor time
 //   - beyond-MiB: the most memory beyond the state and what was there before, of all rounds
+//   - KiB-of-garbage/part: what was allocated beyond the state, for each 8 MiB of it
 //   - requests and sdk-requests
 //
 // docs/performance.md describes it.
@@ -76,7 +77,7 @@ func BenchmarkClouds(b *testing.B) {
 						}
 					}
 				}
-				all.report(b, pairs)
+				all.report(b, pairs, float64(*benchMiB)/8)
 			})
 		}
 	}
@@ -146,12 +147,14 @@ func (all samples) median(of func(i int) float64) float64 {
 	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
-// report reports the measurements. pairs are those of the library, or none.
-func (all samples) report(b *testing.B, pairs samples) {
+// report reports the measurements. pairs are those of the library, or none; parts is how
+// many times 8 MiB the state has.
+func (all samples) report(b *testing.B, pairs samples, parts float64) {
 	b.ReportMetric(0, "ns/op") // means nothing here
 	b.ReportMetric(all.median(func(i int) float64 { return all[i].Seconds }), "s")
 	b.ReportMetric(all.median(func(i int) float64 { return all[i].CPU }), "cpu-s")
 	b.ReportMetric(all.median(func(i int) float64 { return float64(all[i].Requests) }), "requests")
+	b.ReportMetric(all.median(func(i int) float64 { return float64(all[i].Allocated) / parts / (1 << 10) }), "KiB-of-garbage/part")
 	most := slices.MaxFunc(all, func(x, y sample) int { return int(x.Beyond - y.Beyond) })
 	b.ReportMetric(float64(most.Beyond)/(1<<20), "beyond-MiB")
 	if len(pairs) == 0 {

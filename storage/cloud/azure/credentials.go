@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
+	"github.com/go-orbax/orbax/storage/cloud/internal/connections"
 )
 
 // environment is an account and its credentials, as the environment has them.
@@ -178,6 +179,7 @@ var transport = sync.OnceValue(func() *http.Client {
 	t.MaxIdleConnsPerHost = 64
 	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10
 	t.DialContext = answers.Noting(t.DialContext)
+	connections.Reuse(t)
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

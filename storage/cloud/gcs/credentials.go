@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
+	"github.com/go-orbax/orbax/storage/cloud/internal/connections"
 )
 
 // Scope is the scope of OAuth that the requests of this package need.
@@ -28,15 +29,11 @@ const Scope = "https://www.googleapis.com/auth/devstorage.read_write"
 // buckets share.
 var plainClient = sync.OnceValue(func() *http.Client { return &http.Client{Transport: newTransport()} })
 
-// newTransport returns a transport for many requests at the same time. It has a connection
-// for each of them: with HTTP/2 all would share the bandwidth of one.
+// newTransport returns a transport for many requests at the same time.
 func newTransport() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
+	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           answers.Noting((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext),
-		Protocols:             protocols,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
@@ -44,6 +41,8 @@ func newTransport() *http.Transport {
 		WriteBufferSize:       64 << 10,
 		ReadBufferSize:        64 << 10,
 	}
+	connections.Reuse(t)
+	return t
 }
 
 // withCredentials are the clients of [fromEnvironment], by the file of their credentials.

@@ -24,6 +24,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
+	"github.com/go-orbax/orbax/storage/cloud/internal/connections"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -132,6 +133,9 @@ func newClient(ctx context.Context, c choices) (*s3.Client, error) {
 		return nil, fmt.Errorf("%w: the profile %q is not in the configuration of AWS; check AWS_PROFILE and ~/.aws/config", fs.ErrInvalid, profile.Profile)
 	case err != nil:
 		return nil, fmt.Errorf("%w: the configuration of AWS cannot be used; check ~/.aws/config and the variables AWS_…: %s", fs.ErrInvalid, withoutEnvironment(err.Error()))
+	}
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // with the certificates of the configuration
+		cfg.HTTPClient = b.WithTransportOptions(connections.Reuse)
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if o.BaseEndpoint != nil {
