@@ -33,3 +33,12 @@ func Peak(f func()) int64 {
 	wg.Wait()
 	return int64(most) - int64(before)
 }
+
+// Allocated runs f and returns how many bytes the process has allocated meanwhile.
+func Allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
+}
