@@ -222,6 +222,20 @@ func (w *world) alone(state string) {
 	}
 }
 
+// unnoticed fails the test unless the operation has succeeded and has left nothing else. err
+// is its error.
+func (w *world) unnoticed(err error) {
+	w.Helper()
+	if err != nil {
+		w.fail("%v", err)
+	}
+	if state := w.atomic(true); state == "new" || maps.Equal(w.sc.old, w.sc.new) {
+		w.alone(state)
+	} else {
+		w.fail("%s is there", state)
+	}
+}
+
 // heal lets another process work on the directory, once all claims of dead ones have
 // expired.
 func (w *world) heal() string {
@@ -257,14 +271,7 @@ func (w *world) heal() string {
 // requestsOf returns how many requests an operation makes without faults.
 func requestsOf(t *testing.T, sc scenario, weak bool) int {
 	w, err := newWorld(t, sc, weak, "without faults", nil)
-	if err != nil {
-		w.fail("%v", err)
-	}
-	if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
-		w.alone(state)
-	} else {
-		w.fail("%s is there", state)
-	}
+	w.unnoticed(err)
 	n, _ := w.c.requests()
 	return n
 }
@@ -320,14 +327,7 @@ func TestDies(t *testing.T) {
 func TestUnheard(t *testing.T) {
 	forEach(t, []act{unheard, fails}, func(t *testing.T, sc scenario, weak bool, n int, a act) {
 		w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, a), once(n, a))
-		if err != nil {
-			w.fail("%v", err)
-		}
-		if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
-			w.alone(state)
-		} else {
-			w.fail("%s is there", state)
-		}
+		w.unnoticed(err)
 	})
 }
 
@@ -346,14 +346,7 @@ func TestOftenUnheard(t *testing.T) {
 						}
 						return succeeds
 					})
-					if err != nil {
-						w.fail("%v", err)
-					}
-					if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
-						w.alone(state)
-					} else {
-						w.fail("%s is there", state)
-					}
+					w.unnoticed(err)
 				})
 			}
 		}
@@ -370,14 +363,7 @@ func TestStalls(t *testing.T) {
 		for n := 1; n <= requestsOf(t, sc, weak); n++ {
 			group.Go(func() {
 				w, err := newWorld(t, sc, weak, fmt.Sprintf("request %d %v", n, stalls), once(n, stalls))
-				if err != nil {
-					w.fail("%v", err)
-				}
-				if state := w.atomic(true); state == "new" || maps.Equal(sc.old, sc.new) {
-					w.alone(state)
-				} else {
-					w.fail("%s is there", state)
-				}
+				w.unnoticed(err)
 			})
 		}
 		group.Wait()
