@@ -107,8 +107,15 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 	if c.Named {
 		d = &partDeletion{place: place, item: c.Name}
 	}
-	// What is refused is not even claimed.
-	if err := d.check(ctx); err != nil {
+	// What is refused is not even claimed, unless it may be what a process has left that has
+	// died in a removal.
+	err = d.check(ctx)
+	if errors.Is(err, fault.ErrInvalidCheckpoint) && at.Store.Properties().NeedsMarker() {
+		if err = finishDead(ctx, c.Store, path); err == nil {
+			err = d.check(ctx)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	edit, err := at.Store.Edit(ctx, at.Name)

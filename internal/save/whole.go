@@ -55,8 +55,11 @@ func (w *whole) Check(ctx context.Context, p *Plan) error {
 		mode = fmt.Errorf("%w: the store of this path cannot write a checkpoint in its place; leave Atomicity out", fault.ErrUnsupported)
 	}
 	free := w.checkFree
-	if w.beginLooks() {
+	switch {
+	case w.beginLooks():
 		free = func(context.Context) error { return w.checkName() }
+	case w.needsMarker():
+		free = w.checkHealed
 	}
 	outside := w.CheckOutside
 	if p.Config.Step.Managed && w.needsMarker() { // the run has looked around its root, and each look is a request
@@ -124,6 +127,20 @@ func (w *whole) checkFree(ctx context.Context) error {
 // may be replaced.
 func (w *whole) isRemains(err error) bool {
 	return w.remains && (errors.Is(err, fault.ErrInvalidCheckpoint) || errors.Is(err, fault.ErrIncomplete))
+}
+
+// checkHealed is checkFree in a store in which a directory is removed file by file. What is
+// no checkpoint may be what a process has left that has died in a removal. Its claim says
+// so, and whoever takes that ends the removal.
+func (w *whole) checkHealed(ctx context.Context) error {
+	err := w.checkFree(ctx)
+	if !errors.Is(err, fault.ErrInvalidCheckpoint) {
+		return err
+	}
+	if busy := w.busy(ctx); busy != nil {
+		return busy
+	}
+	return w.checkFree(ctx)
 }
 
 // Accept refuses items that do not fit on the disk.
