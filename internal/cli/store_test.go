@@ -50,7 +50,7 @@ func testStore(t *testing.T, store storage.Store) {
 		{"ls ona", exitFailed, "hint: did you mean one?"},
 		{"ls run/3", exitFailed, "hint: the steps there are 1, 2; the newest is run/2"},
 		{"ls one/state/a", exitFailed, "hint: give the checkpoint's path: one"},
-		{"ls mem://one", exitFailed, "does not exist"},
+		{"ls mem://one", exitFailed, "is a URL, and not a name in the store"},
 		{"ls sessions", exitFailed, "hint: `orbax partial ls sessions` lists the sessions"},
 		{"cat one a", exitOK, "[1. 2. 3.]"},
 		{"cat one a[:2]", exitOK, "[1. 2.]"},
