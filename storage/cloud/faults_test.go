@@ -107,6 +107,28 @@ type model struct {
 	bad, good *object.Store
 	may       map[int]bool // seeds; 0 is nothing
 	unsure    bool         // an operation has failed, so that the path may be incomplete
+
+	n    int
+	when map[int]int // the numbers of the operations that have failed, by what each meant to leave
+}
+
+// mayBe notes that an operation that has failed may have left seed at the path.
+func (m *model) mayBe(seed int) {
+	if m.when == nil {
+		m.when = map[int]int{}
+	}
+	m.n++
+	m.may[seed], m.when[seed], m.unsure = true, m.n, true
+}
+
+// is notes that seed is at the path. What a failed operation has decided may be finished by the
+// next one. What was there before does not come back.
+func (m *model) is(seed int) {
+	for other := range m.may {
+		if other != seed && (!m.unsure || m.when[other] <= m.when[seed]) {
+			delete(m.may, other)
+		}
+	}
 }
 
 // step performs a random operation over the bad network, and looks over the good one.
@@ -141,11 +163,11 @@ func (m *model) step(seed int) {
 // did notes the outcome of an operation after which seed is at the path.
 func (m *model) did(what string, err error, seed int) {
 	if err == nil {
-		m.may, m.unsure = map[int]bool{seed: true}, false
+		m.may, m.when, m.unsure = map[int]bool{seed: true}, nil, false
 		return
 	}
 	m.allowed(what, err)
-	m.may[seed], m.unsure = true, true
+	m.mayBe(seed)
 }
 
 // allowed fails the test for an error that a network cannot cause.
@@ -168,7 +190,7 @@ func (m *model) look(ctx context.Context) {
 		if err != nil || !m.may[got] {
 			m.t.Errorf("%s has seed %d, %v; want one of %v", m.path, got, err, m.may)
 		}
-		m.may = map[int]bool{got: true}
+		m.is(got)
 	case errors.Is(err, orbax.ErrNotExist) && m.may[0]:
 	case m.unsure && (errors.Is(err, orbax.ErrIncomplete) || errors.Is(err, orbax.ErrInvalidCheckpoint)): // until it is healed
 	default:

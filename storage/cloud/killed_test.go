@@ -47,6 +47,9 @@ func killedJob(arg string) {
 				err = orbax.Save(context.Background(), path, stateOf(seed), in, orbax.Overwrite())
 			}
 		}
+		if err != nil && strings.Contains(err.Error(), "the claim of this writer was lost") {
+			continue // on a busy machine: the next operation finds what this one has left
+		}
 		if err != nil && !(will == 0 && errors.Is(err, orbax.ErrNotExist)) {
 			fmt.Println("failed", err)
 			return
@@ -123,9 +126,9 @@ func (m *model) kill(cmd *exec.Cmd) {
 		seed, _ := strconv.Atoi(rest)
 		switch word {
 		case "will":
-			m.may[seed], m.unsure = true, true
+			m.mayBe(seed)
 		case "done":
-			m.may, m.unsure = map[int]bool{seed: true}, false
+			m.may, m.when, m.unsure = map[int]bool{seed: true}, nil, false
 		default:
 			m.t.Errorf("%s: the child: %s", m.path, scan.Text())
 			return
