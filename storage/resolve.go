@@ -62,9 +62,10 @@ func cutURL(path string) error {
 	if scheme = strings.ToLower(scheme); !ok || !isScheme(scheme) {
 		return nil
 	}
-	whole := scheme + "://" + strings.TrimLeft(rest, "/")
+	rest = strings.TrimLeft(filepath.ToSlash(rest), "/")
+	whole := scheme + "://" + rest
 	if scheme == "file" {
-		whole = "file:///" + strings.TrimLeft(rest, "/")
+		whole = "file:///" + rest
 	}
 	return fmt.Errorf("%w: a path that begins with %s: has two slashes behind the colon: write %s; a file of this name is written with ./ before it", fs.ErrInvalid, scheme, fault.Redacted(whole))
 }
