@@ -70,7 +70,11 @@ func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
 		e.Err = fs.ErrNotExist
 		return
 	case bloberror.CRC64Mismatch, bloberror.MD5Mismatch:
-		e.Temporary, e.Message = true, "the bytes were damaged on their way"
+		e.Temporary, e.Message = true, damaged
+		return
+	// The client has made the XML, which is bad only if it was damaged.
+	case bloberror.InvalidXMLDocument, bloberror.InvalidXMLNodeValue, bloberror.MissingRequiredXMLNode, bloberror.UnsupportedXMLNode:
+		e.Temporary, e.Message = true, damaged
 		return
 	case bloberror.PendingCopyOperation:
 		e.Temporary, e.Message = true, "a copy to this object is not finished"
@@ -106,6 +110,9 @@ func (b *bucket) refused(e *object.Error, r *azcore.ResponseError) {
 		e.Message = strings.TrimSpace(e.Message + " (request " + b.clean(id) + ")")
 	}
 }
+
+// damaged is the message about a request that has changed on its way, without TLS.
+const damaged = "the bytes were damaged on their way"
 
 // maxSkew is how far the clock of a caller may be from that of Azure.
 const maxSkew = 15 * time.Minute

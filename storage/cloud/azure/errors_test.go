@@ -190,6 +190,11 @@ func TestAnswers(t *testing.T) {
 		{501, "NotImplemented", nil, false, false, 0, nil, ""},
 		{400, "Md5Mismatch", nil, true, false, 0, nil, "damaged"},
 		{400, "Crc64Mismatch", nil, true, false, 0, nil, "damaged"},
+		{400, "InvalidXmlDocument", nil, true, false, 0, nil, "damaged"},
+		{400, "InvalidXmlNodeValue", nil, true, false, 0, nil, "damaged"},
+		{400, "MissingRequiredXmlNode", nil, true, false, 0, nil, "damaged"},
+		{400, "UnsupportedXmlNode", nil, true, false, 0, nil, "damaged"},
+		{400, "", nil, false, false, 0, nil, ""}, // such as that of a server that wants TLS
 		{400, "InvalidHeaderValue", nil, false, false, 0, nil, "the server is busy (request r1)"},
 		{404, "BlobNotFound", nil, false, false, 0, fs.ErrNotExist, ""},
 		{404, "CannotVerifyCopySource", nil, false, false, 0, fs.ErrNotExist, ""},

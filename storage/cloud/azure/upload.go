@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -113,10 +114,10 @@ func (u *upload) Complete(ctx context.Context) (object.Info, error) {
 	}
 	r, err := u.client.CommitBlockList(once(ctx), blocks, &blockblob.CommitBlockListOptions{Metadata: metadata(u.o), AccessConditions: conditions(u.o)})
 	if bloberror.HasCode(err, bloberror.InvalidBlockList) {
-		return object.Info{}, u.lost(ctx, err)
+		return object.Info{}, u.lost(ctx, blocks, err)
 	}
 	if err != nil {
-		return object.Info{}, u.b.failed(ctx, opUpload, u.key, err)
+		return object.Info{}, u.b.refusedList(ctx, u.key, err)
 	}
 	u.ended = true
 	u.info = object.Info{
@@ -130,9 +131,32 @@ func (u *upload) Complete(ctx context.Context) (object.Info, error) {
 	return u.info, nil
 }
 
-// lost returns the error of an upload whose blocks are gone. Azure removes the blocks of all
-// writers of a key when one of them makes the object.
-func (u *upload) lost(ctx context.Context, err error) error {
+// refusedList returns the error of a list of blocks. A refusal without a reason is that of XML
+// that was damaged on its way: the service has accepted other requests before.
+func (b *bucket) refusedList(ctx context.Context, key string, err error) error {
+	err = b.failed(ctx, opUpload, key, err)
+	var e *object.Error
+	if errors.As(err, &e) && e.Status == http.StatusBadRequest && e.Code == "" {
+		e.Temporary, e.Message = true, damaged
+	}
+	return err
+}
+
+// lost returns the error of an upload whose blocks are gone, as the service says. Azure
+// removes the blocks of all writers of a key when one of them makes the object. If the blocks
+// are there, the list was damaged on its way.
+func (u *upload) lost(ctx context.Context, blocks []string, err error) error {
+	if r, lerr := u.client.GetBlockList(once(ctx), blockblob.BlockListTypeUncommitted, nil); lerr == nil {
+		there := map[string]bool{}
+		for _, x := range r.UncommittedBlocks {
+			if x != nil {
+				there[value(x.Name)] = true
+			}
+		}
+		if !slices.ContainsFunc(blocks, func(block string) bool { return !there[block] }) {
+			return &object.Error{Op: opUpload, Key: u.key, Temporary: true, Message: damaged}
+		}
+	}
 	failure := u.b.failed(ctx, opUpload, u.key, err)
 	if !u.o.IfAbsent && u.o.IfVersion == "" {
 		return failure
@@ -191,7 +215,7 @@ func (u *upload) allMine(blocks []*blockblob.Block) bool {
 func (b *bucket) dropBlocks(ctx context.Context, key string) error {
 	r, err := b.client.NewBlockBlobClient(key).CommitBlockList(once(ctx), nil, &blockblob.CommitBlockListOptions{AccessConditions: conditions(object.PutOptions{IfAbsent: true})})
 	if err != nil {
-		err = b.failed(ctx, opUpload, key, err)
+		err = b.refusedList(ctx, key, err)
 		if errors.Is(err, object.ErrPrecondition) {
 			return nil // there is an object
 		}

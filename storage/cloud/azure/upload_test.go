@@ -1,7 +1,9 @@
 package azure_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -17,6 +19,7 @@ import (
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/internal/testenv"
 	"github.com/go-orbax/orbax/storage/cloud/azure"
+	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -130,6 +133,72 @@ func TestLostBlocks(t *testing.T) {
 		if n, _, err := b.Get(t.Context(), "key", "", [][]byte{p}, 0); err != nil || string(p[:n]) != "other" {
 			t.Errorf("got %q, %v", p[:n], err)
 		}
+	}
+}
+
+// flipping is an HTTP client that flips a bit of the body of one request: the next one whose
+// body is XML.
+type flipping struct{ at int } // of the byte; -1: no more
+
+func (f *flipping) Do(r *http.Request) (*http.Response, error) {
+	if f.at >= 0 && strings.Contains(r.Header.Get("Content-Type"), "xml") {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		text[min(f.at, len(text)-1)] ^= 1
+		r.Body, f.at = io.NopCloser(bytes.NewReader(text)), -1
+	}
+	return http.DefaultClient.Do(r)
+}
+
+// A list of blocks that the service refuses, because it was damaged on its way, is sent again.
+func TestDamagedBlockList(t *testing.T) {
+	_, client := newContainer(t, nil)
+	key, err := container.NewSharedKeyCredential(servers.AzureAccount, servers.AzureKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := &flipping{at: -1}
+	c, err := container.NewClientWithSharedKeyCredential(client.URL(), key, &container.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: network}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := azure.New(c)
+	refused := 0
+	for at := range 140 {
+		name := fmt.Sprint("key", at)
+		u := begin(t, b, name, "one", "two")
+		network.at = at
+		_, err := u.Complete(t.Context())
+		if err == nil {
+			continue // the service does not mind
+		}
+		refused++
+		var e *object.Error
+		if !errors.As(err, &e) || !e.Temporary {
+			t.Fatalf("byte %d is damaged: %v, which is not temporary", at, err)
+		}
+		if _, err := u.Complete(t.Context()); err != nil {
+			t.Fatalf("byte %d is damaged: again: %v", at, err)
+		}
+		p := make([]byte, 10)
+		if n, _, err := b.Get(t.Context(), name, "", [][]byte{p}, 0); err != nil || string(p[:n]) != "onetwo" {
+			t.Fatalf("byte %d is damaged: there is %q, %v", at, p[:n], err)
+		}
+	}
+	if refused == 0 {
+		t.Error("the service accepts all damage")
+	}
+	begin(t, b, "dead", "one") // the recovery drops the block by a list without blocks
+	network.at = 0
+	err = b.AbortUploads(t.Context(), "dead")
+	var e *object.Error
+	if !errors.As(err, &e) || !e.Temporary {
+		t.Errorf("AbortUploads with damage: %v, which is not temporary", err)
+	}
+	if err := b.AbortUploads(t.Context(), "dead"); err != nil || blocksOf(t, client, "dead") > 0 {
+		t.Errorf("AbortUploads again: %v, or a block is left", err)
 	}
 }
 

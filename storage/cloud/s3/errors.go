@@ -142,8 +142,8 @@ func (b *bucket) answer(ctx context.Context, op, key string, a answer) error {
 		e.Temporary, e.Message = true, "another writer is at work on the object at this moment"
 	case "SlowDown", "TooManyRequests", "RequestLimitExceeded", "Throttling", "ThrottlingException", "ServiceUnavailable", "BandwidthLimitExceeded":
 		e.Temporary, e.Throttled = true, true
-	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout", "InternalError":
-		e.Temporary = true
+	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout", "InternalError", "MalformedXML":
+		e.Temporary = true // XML that the client has made is only bad when it was damaged on its way
 	case "RequestTimeTooSkewed", "RequestInTheFuture", "RequestExpired":
 		// The client corrects its time by that of the answer.
 		e.Temporary, e.Message = true, "the clock of this machine differs from that of the service; set it"

@@ -114,6 +114,7 @@ func TestAnswers(t *testing.T) {
 		{call: "put", status: 500, code: "InternalError", temporary: true},
 		{call: "get", status: 502, code: "", temporary: true},
 		{call: "put", status: 400, code: "BadDigest", temporary: true},
+		{call: "delete many", status: 400, code: "MalformedXML", temporary: true},
 		{call: "put", status: 400, code: "RequestTimeout", temporary: true},
 		{call: "put", status: 403, code: "RequestTimeTooSkewed", temporary: true, says: "the clock of this machine differs from that of the service; set it"},
 		{call: "put", status: 400, code: "ExpiredToken", is: fs.ErrPermission, says: "the credentials have expired; renew them"},
