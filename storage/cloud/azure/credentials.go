@@ -127,41 +127,62 @@ func checkService(variable, service string) error {
 	return nil
 }
 
-// connect returns the client of a container. It takes the first credentials that there are:
-// a SAS token in the URL, the environment, an identity, none. source says which these are.
-func connect(ctx context.Context, p place, env environment) (client *container.Client, source string, err error) {
-	address := p.service + "/" + url.PathEscape(p.container)
+// way is a container and the credentials for it. Without any of these, requests have none.
+type way struct {
+	address      string // of the container
+	sas          string
+	account, key string
+	identity     *identity
+	source       string // where the credentials come from, for errors
+}
+
+// wayTo returns the way to a container. It takes the first credentials that there are: a SAS
+// token in the URL, the environment, an identity, none.
+func wayTo(ctx context.Context, p place, env environment) (way, error) {
+	w := way{address: p.service + "/" + url.PathEscape(p.container), sas: p.sas, source: "the SAS token in the URL"}
+	if w.sas == "" && env.key == "" {
+		w.sas, w.source = env.sas, env.from("AZURE_STORAGE_SAS_TOKEN")
+	}
+	if w.sas != "" {
+		return w, nil
+	}
+	w.source = ""
+	switch {
+	case env.key != "":
+		w.account, w.key, w.source = env.account, env.key, env.from("AZURE_STORAGE_KEY")
+	case strings.HasPrefix(w.address, "https:"):
+		there, err := defaultIdentity.get(ctx)
+		if err != nil {
+			return way{}, err
+		}
+		if there != nil {
+			w.identity, w.source = &defaultIdentity, "the identity of the environment, of this machine or of `az login`"
+		}
+	}
+	return w, nil
+}
+
+// connect returns the client of a container.
+func (w way) connect() (client *container.Client, err error) {
 	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Retry:     policy.RetryOptions{MaxRetries: -1},
 		Transport: transport(),
 	}}
-	sas, source := p.sas, "the SAS token in the URL"
-	if sas == "" && env.key == "" {
-		sas, source = env.sas, env.from("AZURE_STORAGE_SAS_TOKEN")
-	}
 	switch {
-	case sas != "":
-		client, err = container.NewClientWithNoCredential(address+"?"+sas, options)
-		return client, source, unusable(err)
-	case env.key != "":
-		key, err := container.NewSharedKeyCredential(env.account, env.key)
-		if err != nil { // the error may quote the key
-			return nil, "", fmt.Errorf("%w: the key of the account %s is not base64; correct AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING", fault.ErrUsage, env.account)
+	case w.sas != "":
+		client, err = container.NewClientWithNoCredential(w.address+"?"+w.sas, options)
+	case w.key != "":
+		var key *container.SharedKeyCredential
+		if key, err = container.NewSharedKeyCredential(w.account, w.key); err != nil { // the error may quote the key
+			return nil, fmt.Errorf("%w: the key of the account %s is not base64; correct AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING", fault.ErrUsage, w.account)
 		}
-		client, err = container.NewClientWithSharedKeyCredential(address, key, options)
-		return client, env.from("AZURE_STORAGE_KEY"), unusable(err)
-	case strings.HasPrefix(p.service, "https:"):
-		identity, err := defaultIdentity.get(ctx)
-		if err != nil {
-			return nil, "", err
-		}
-		if identity != nil {
-			client, err = container.NewClient(address, identity, options)
-			return client, "the identity of the environment, of this machine or of `az login`", unusable(err)
-		}
+		client, err = container.NewClientWithSharedKeyCredential(w.address, key, options)
+	case w.identity != nil:
+		client, err = container.NewClient(w.address, w.identity, options)
+	default:
+		client, err = container.NewClientWithNoCredential(w.address, options)
 	}
-	client, err = container.NewClientWithNoCredential(address, options)
-	return client, "", unusable(err)
+	return client, unusable(err)
 }
 
 // unusable returns the error of a client that cannot be made.

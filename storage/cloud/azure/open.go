@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-orbax/orbax/internal/fault"
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/internal/opened"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
@@ -19,6 +20,9 @@ func init() {
 	storage.Register("https", openAddress)
 	storage.Register("http", openAddress)
 }
+
+// stores are the stores of the URLs that have been opened.
+var stores opened.Stores[way]
 
 // place is a container.
 type place struct {
@@ -67,7 +71,7 @@ func accountOf(host string) (account string, ok bool) {
 // of http://127.0.0.1:10000/ACCOUNT/container/name, the address of an emulator.
 func openAddress(ctx context.Context, u *url.URL) (storage.Store, string, error) {
 	elements := strings.SplitN(strings.TrimPrefix(u.Path, "/"), "/", 3)
-	p := place{service: u.Scheme + "://" + u.Host}
+	p := place{service: u.Scheme + "://" + strings.ToLower(u.Host)}
 	account, isAzure := accountOf(u.Hostname())
 	switch {
 	case u.User != nil:
@@ -118,11 +122,21 @@ func open(ctx context.Context, u *url.URL, p place, name string, env environment
 	if err != nil {
 		return nil, "", err
 	}
-	client, source, err := connect(ctx, p, env)
+	w, err := wayTo(ctx, p, env)
 	if err != nil {
 		return nil, "", err
 	}
-	b := newBucket(client)
-	b.source = source
-	return object.New(b, object.Options{}), name, nil
+	store, err := stores.Get(w, func() (object.Bucket, error) {
+		client, err := w.connect()
+		if err != nil {
+			return nil, err
+		}
+		b := newBucket(client)
+		b.source = w.source
+		return b, nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return store, name, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/go-orbax/orbax/storage/cloud/azure"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
+	"github.com/go-orbax/orbax/training"
 )
 
 // variables are the variables of the environment that this package reads, directly or not.
@@ -253,5 +254,39 @@ func TestWhereCredentialsComeFrom(t *testing.T) {
 			!strings.Contains(err.Error(), "this request (list) needs Storage Blob Data Reader, or l") || strings.Contains(err.Error(), wrong) {
 			t.Errorf("%s: got %v", c.want, err)
 		}
+	}
+}
+
+// One store serves all URLs of a container with the same credentials, in all their forms.
+func TestOneStore(t *testing.T) {
+	store := func(text string) storage.Store {
+		t.Helper()
+		l, err := storage.Resolve(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Store
+	}
+	env := map[string]string{"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "c2VjcmV0"}
+	setenv(t, env)
+	a := store("azblob://box/run")
+	for _, text := range []string{"azblob://box/other/", "azblob://box", "https://acc.blob.core.windows.net/box/run", "https://ACC.blob.core.windows.net/box//run/"} {
+		if store(text) != a {
+			t.Errorf("%s has a store of its own", text)
+		}
+	}
+	for _, text := range []string{"azblob://box2/run", "https://acc.blob.core.windows.net/box/run?sig=x", "http://127.0.0.1:10000/acc/box/run"} {
+		if store(text) == a {
+			t.Errorf("%s has the store of another container, or of other credentials", text)
+		}
+	}
+	mirror := training.Options{Mirror: training.Mirror{Root: "https://acc.blob.core.windows.net/box/run"}}
+	if _, err := training.New(t.Context(), "azblob://box/run", mirror); !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "one directory") {
+		t.Errorf("a run that is its own mirror: %v", err)
+	}
+	env["AZURE_STORAGE_KEY"] = "YW5vdGhlcg=="
+	setenv(t, env)
+	if store("azblob://box/run") == a {
+		t.Error("two keys have one store")
 	}
 }

@@ -4,14 +4,27 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 
 	"github.com/go-orbax/orbax/storage"
+	"github.com/go-orbax/orbax/storage/cloud/internal/opened"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
 func init() { storage.Register("gs", open) }
+
+// stores are the stores of the URLs that have been opened.
+var stores opened.Stores[way]
+
+// way is a bucket and the way to it. There is one client for all buckets with the same
+// credentials.
+type way struct {
+	client  *http.Client
+	options Options
+	bucket  string
+}
 
 // open returns the store of a URL.
 func open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
@@ -32,12 +45,15 @@ func open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	b, err := newBucket(client, u.Host, o)
+	store, err := stores.Get(way{client, o, u.Host}, func() (object.Bucket, error) {
+		b, err := newBucket(client, u.Host, o)
+		if err == nil && client != nil {
+			b.source = sourceOf(os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"))
+		}
+		return b, err
+	})
 	if err != nil {
 		return nil, "", err
 	}
-	if client != nil {
-		b.source = sourceOf(os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"))
-	}
-	return object.New(b, object.Options{}), name, nil
+	return store, name, nil
 }

@@ -1,6 +1,7 @@
 package gcs_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -8,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-orbax/orbax"
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/cloud/internal/servers"
 	"github.com/go-orbax/orbax/storage/object"
 	"github.com/go-orbax/orbax/storage/storetest"
+	"github.com/go-orbax/orbax/training"
 )
 
 // TestStore runs the tests of all stores.
@@ -40,6 +43,36 @@ func TestURLs(t *testing.T) {
 		if _, err := storage.Resolve(t.Context(), u.String()); !strings.Contains(fmt.Sprint(err), fs.ErrInvalid.Error()) {
 			t.Errorf("%s: got the error %v", u, err)
 		}
+	}
+}
+
+// One store serves all URLs of a bucket, as long as they lead to the same service.
+func TestOneStore(t *testing.T) {
+	t.Setenv("STORAGE_EMULATOR_HOST", "127.0.0.1:1")
+	store := func(text string) storage.Store {
+		t.Helper()
+		l, err := storage.Resolve(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Store
+	}
+	a := store("gs://one-store/run")
+	for _, text := range []string{"gs://one-store/run/", "gs://one-store//run", "gs://one-store", "GS://one-store/other"} {
+		if store(text) != a {
+			t.Errorf("%s has a store of its own", text)
+		}
+	}
+	if store("gs://one-store-2/run") == a {
+		t.Error("two buckets have one store")
+	}
+	root := training.Options{Mirror: training.Mirror{Root: "gs://one-store//run/"}}
+	if _, err := training.New(t.Context(), "gs://one-store/run", root); !errors.Is(err, orbax.ErrUsage) || !strings.Contains(err.Error(), "one directory") {
+		t.Errorf("a run that is its own mirror: %v", err)
+	}
+	t.Setenv("STORAGE_EMULATOR_HOST", "127.0.0.1:2")
+	if store("gs://one-store/run") == a {
+		t.Error("two services have one store")
 	}
 }
 

@@ -3,6 +3,7 @@ package s3
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -25,39 +25,46 @@ import (
 	"github.com/go-orbax/orbax/storage"
 	"github.com/go-orbax/orbax/storage/cloud/internal/answers"
 	"github.com/go-orbax/orbax/storage/cloud/internal/connections"
+	"github.com/go-orbax/orbax/storage/cloud/internal/opened"
 	"github.com/go-orbax/orbax/storage/object"
 )
 
-func init() { storage.Register("s3", stores.open) }
+func init() { storage.Register("s3", open) }
 
 // stores are the stores of the URLs that have been opened.
-var stores = opened{made: map[string]*object.Store{}}
+var stores opened.Stores[way]
 
-// opened keeps a store for each bucket and query.
-type opened struct {
-	sync.Mutex
-	made map[string]*object.Store
+// way is a bucket and the way to it.
+type way struct {
+	bucket string
+	choices
+	environment [sha256.Size]byte
 }
 
 // open implements [storage.OpenFunc].
-func (s *opened) open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
+func open(ctx context.Context, u *url.URL) (storage.Store, string, error) {
 	bucket, name, c, err := parse(u)
 	if err != nil {
 		return nil, "", err
 	}
-	s.Lock()
-	defer s.Unlock()
-	key := fmt.Sprintf("%s %+v", bucket, c)
-	if made := s.made[key]; made != nil {
-		return made, name, nil
-	}
-	client, err := newClient(ctx, c)
+	store, err := stores.Get(way{bucket, c, environment()}, func() (object.Bucket, error) {
+		client, err := newClient(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("s3://%s: %w", bucket, err)
+		}
+		return New(client, bucket), nil
+	})
 	if err != nil {
-		return nil, "", fmt.Errorf("s3://%s: %w", bucket, err)
+		return nil, "", err
 	}
-	made := object.New(New(client, bucket), object.Options{})
-	s.made[key] = made
-	return made, name, nil
+	return store, name, nil
+}
+
+// environment returns a digest of the variables that Amazon's programs know.
+func environment() [sha256.Size]byte {
+	known := slices.DeleteFunc(os.Environ(), func(variable string) bool { return !strings.HasPrefix(variable, "AWS_") })
+	slices.Sort(known)
+	return sha256.Sum256([]byte(strings.Join(known, "\x00")))
 }
 
 // choices are what the query of a URL says about a client.

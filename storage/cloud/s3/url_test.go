@@ -232,7 +232,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// One store serves all URLs of a bucket and a query.
+// One store serves all URLs of a bucket and a query, as long as they lead to the same service.
 func TestOneStore(t *testing.T) {
 	isolate(t)
 	store := func(text string) storage.Store {
@@ -249,6 +249,10 @@ func TestOneStore(t *testing.T) {
 	}
 	if store("s3://one-store/a") == a || store("s3://one-store-2/a?anonymous=true") == a {
 		t.Error("URLs of two clients have one store")
+	}
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	if store("s3://one-store/a?anonymous=true") == a {
+		t.Error("two services have one store")
 	}
 }
 
