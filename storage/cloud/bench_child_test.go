@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -135,16 +137,21 @@ func (j benchJob) orbax() (work func(context.Context) error, check func() error)
 				return err
 			}, func() error {
 				state, _ := loaded.(map[string]any)
-				want := j.state()
-				for name, a := range want {
+				debug.SetGCPercent(20) // a state that is compared is garbage
+				n := 0
+				for name, a := range j.arrays() { // one after the other, because the state may be large
 					if got, ok := state[name].(*array.Array); !ok || !bytes.Equal(got.Bytes(), a.Bytes()) {
 						return fmt.Errorf("%s was not loaded as it was saved", name)
 					}
+					n++
+				}
+				if n != len(state) {
+					return fmt.Errorf("%d arrays were loaded, and %d saved", len(state), n)
 				}
 				return nil
 			}
 	}
-	state := j.state()
+	state := maps.Collect(j.arrays())
 	var options []orbax.SaveOption
 	if j.Zstd {
 		options = append(options, orbax.Storage(handler.StorageOptions{ArrayOptions: handler.ArrayOptions{Compression: zarr.Zstd(1)}}))
@@ -153,15 +160,18 @@ func (j benchJob) orbax() (work func(context.Context) error, check func() error)
 		func() error { runtime.KeepAlive(state); return nil }
 }
 
-// state returns the state: arrays that share no memory.
-func (j benchJob) state() map[string]*array.Array {
-	r, state := rand.New(rand.NewPCG(1, 2)), map[string]*array.Array{}
-	for i := range j.MiB / leafMiB {
-		data := make([]uint32, leafMiB<<20/4)
-		j.fill(r, data)
-		state[fmt.Sprintf("layer_%04d", i)] = array.Of(data, 1024, len(data)/1024)
+// arrays returns the state: arrays that share no memory.
+func (j benchJob) arrays() iter.Seq2[string, *array.Array] {
+	return func(yield func(string, *array.Array) bool) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range j.MiB / leafMiB {
+			data := make([]uint32, leafMiB<<20/4)
+			j.fill(r, data)
+			if !yield(fmt.Sprintf("layer_%04d", i), array.Of(data, 1024, len(data)/1024)) {
+				return
+			}
+		}
 	}
-	return state
 }
 
 // sdk returns the work with the library of the cloud.

@@ -56,7 +56,7 @@ func BenchmarkClouds(b *testing.B) {
 				if j.Op == "load" {
 					for _, saved := range j.pair(compare) {
 						saved.Op, saved.Path = "save", "loaded"
-						saved.run(b)
+						b.Logf("save: %+v", saved.run(b))
 					}
 				}
 				var all, pairs samples
