@@ -1,6 +1,7 @@
 package orbax
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,8 +50,13 @@ import (
 // the deletion. Deleting the last checkpointable is refused with [ErrStructure], and
 // deleting one that does not exist with [ErrNotExist].
 //
-// If a save or another deletion is working on the path, the error matches [ErrBusy]. A
-// load that the deletion overtakes fails with ErrBusy or ErrNotExist.
+// In an object store a writer that has died leaves a claim of its path. Delete first
+// finishes or undoes what that one had begun, and then removes what is there, if anything;
+// it also does so if nothing but the claim is left.
+//
+// If a save or another deletion is working on the path, the error matches [ErrBusy]; so it
+// does in an object store until the claim of a dead writer has ended. A load that the
+// deletion overtakes fails with ErrBusy or ErrNotExist.
 func Delete(ctx context.Context, path string, options ...DeleteOption) error {
 	c := config.NewDelete(options)
 	err := remove(ctx, path, c)
@@ -108,14 +114,20 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 		d = &partDeletion{place: place, item: c.Name}
 	}
 	// What is refused is not even claimed, unless it may be what a process has left that has
-	// died in a removal.
+	// died in a removal. Of a path with nothing but a claim, the store knows whether its
+	// writer is alive.
 	err = d.check(ctx)
+	var recovered *storage.Work
 	if errors.Is(err, fault.ErrInvalidCheckpoint) && at.Store.Properties().NeedsMarker() {
-		if err = finishDead(ctx, c.Store, path); err == nil {
+		if recovered, err = finishDead(ctx, c.Store, path); err == nil {
 			err = d.check(ctx)
 		}
 	}
-	if err != nil {
+	switch gone := !c.Named && errors.Is(err, fault.ErrNotExist); {
+	case gone && recovered != nil:
+		c.Tell(recovered)
+		return nil
+	case err != nil && !(gone && errors.As(err, new(*fault.Claimed))):
 		return err
 	}
 	edit, err := at.Store.Edit(ctx, at.Name)
@@ -126,13 +138,22 @@ func remove(ctx context.Context, path string, c *config.Delete) error {
 		return err
 	}
 	err = d.check(ctx) // it may have changed before it was claimed
-	if err == nil && c.Still != nil {
-		err = c.Still(ctx)
-	}
-	if err == nil {
+	recovered = cmp.Or(edit.Recovered(), recovered)
+	switch {
+	case recovered != nil && !c.Named && errors.Is(err, fault.ErrNotExist):
+		err = nil // what was there is gone
+	case err == nil && c.Still != nil:
+		if err = c.Still(ctx); err != nil {
+			break
+		}
+		fallthrough
+	case err == nil:
 		err = d.run(ctx, edit)
 	}
-	if err = errors.Join(err, edit.Close()); err == nil && c.Still == nil {
+	if err = errors.Join(err, edit.Close()); err == nil && recovered != nil {
+		c.Tell(recovered)
+	}
+	if err == nil && c.Still == nil {
 		// What saves and deletions here have left that died; if it stays it is in no one's
 		// way. A run removes what its steps have left.
 		_ = proof.RemoveLeft(ctx, at)

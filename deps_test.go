@@ -72,7 +72,7 @@ var imports = map[string]string{
 	"internal/inspect":    "github.com/go-orbax/orbax array handler internal/config internal/documents internal/fault internal/flax internal/layout internal/parallel internal/proof internal/transfer partial sharding storage training tree view",
 	"internal/atomicfile": "",
 	"convert":             "github.com/go-orbax/orbax array handler internal/atomicfile internal/castlog internal/ckdir internal/config internal/fault internal/inspect internal/layout safetensors storage tree view zarr",
-	"internal/cli":        "github.com/go-orbax/orbax array convert internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
+	"internal/cli":        "github.com/go-orbax/orbax array convert internal/config internal/fault internal/inspect internal/layout partial safetensors storage tree view zarr github.com/spf13/cobra",
 }
 
 // networked are the packages that import package net, however indirectly: those for programs

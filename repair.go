@@ -33,6 +33,9 @@ type RepairReport struct {
 	Trees []TreeRepair
 	// Written says that every damaged tree has been repaired.
 	Written bool
+	// Finished says what Repair has finished or undone of the work of a writer that had
+	// died; "" if there was none. It is known even if Repair fails afterwards.
+	Finished string
 }
 
 // TreeRepair is the result of [Repair] for one pytree.
@@ -81,8 +84,9 @@ func WriteRepairs() RepairOption { return repairOption(func(c *repairConfig) { c
 // leads to. Repair removes the link and leaves that directory or file unchanged.
 //
 // In an object store a writer that dies may leave an exchange of two checkpoints
-// unfinished. With WriteRepairs, Repair finishes it, once the claim of that writer has
-// ended, and before anything else.
+// unfinished. With WriteRepairs, Repair finishes it before anything else, and undoes a save
+// that was not so far. Until the claim of that writer has ended, the error matches
+// [ErrBusy].
 //
 // The error is about reading and writing. The report describes the damage to the
 // checkpoint. If Repair was to write and cannot repair it, the error matches
@@ -94,35 +98,50 @@ func Repair(ctx context.Context, path string, options ...RepairOption) (*RepairR
 			o.applyRepair(cfg)
 		}
 	}
+	finished := ""
 	if cfg.write {
-		if err := finishDead(ctx, cfg.Store, path); err != nil {
+		work, err := finishDead(ctx, cfg.Store, path)
+		if err != nil {
 			return nil, wrap(ctx, "repair", path, err)
+		}
+		if work != nil {
+			finished = work.Recovered()
 		}
 	}
 	ck, err := Open(ctx, path, openingOf(&cfg.Open)...)
 	if err != nil {
+		if finished != "" {
+			return &RepairReport{Finished: finished}, err
+		}
 		return nil, err
 	}
 	defer ck.Close()
 	report, err := ck.repair(ctx, cfg.write)
+	if report != nil {
+		report.Finished = finished
+	}
 	return report, wrap(ctx, "repair", path, err)
 }
 
 // finishDead lets an object store finish what a dead writer of a path has begun there: the
-// exchange of two checkpoints. A save that was not so far is undone.
-func finishDead(ctx context.Context, store storage.Store, path string) error {
+// exchange of two checkpoints. A save that was not so far is undone. finishDead returns
+// what that writer had begun.
+func finishDead(ctx context.Context, store storage.Store, path string) (*storage.Work, error) {
 	at, err := config.Locate(ctx, store, path)
-	if err != nil || !at.Store.Properties().NeedsMarker() {
-		return nil // Open reports the error
+	if err != nil {
+		return nil, nil // Open reports the error
+	}
+	if work, err := at.Store.Work(ctx, at.Name); work == nil || err != nil {
+		return nil, err
 	}
 	edit, err := at.Store.Edit(ctx, at.Name)
-	if errors.Is(err, fault.ErrBusy) {
-		return err
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the writer was alive, and has ended
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	if err != nil {
-		return nil // likewise
-	}
-	return edit.Close()
+	return edit.Recovered(), edit.Close()
 }
 
 func (c *Checkpoint) repair(ctx context.Context, write bool) (*RepairReport, error) {
@@ -324,10 +343,13 @@ const notRead = " (array data was not read: Verify does that)"
 
 // String returns the report in words.
 func (r *RepairReport) String() string {
-	if len(r.Trees) == 0 {
-		return "no databases of several processes, so there is nothing to rebuild" + notRead
-	}
 	var b strings.Builder
+	if r.Finished != "" {
+		b.WriteString(r.Finished + "\n")
+	}
+	if len(r.Trees) == 0 {
+		return b.String() + "no databases of several processes, so there is nothing to rebuild" + notRead
+	}
 	for i, t := range r.Trees {
 		if i > 0 {
 			b.WriteByte('\n')

@@ -33,6 +33,9 @@ type Edit interface {
 	//
 	// A RemoveAll that succeeds may give up the claim before Close does.
 	RemoveAll(ctx context.Context, look Look, last ...string) error
+	// Recovered returns the work of a dead writer that [Store].Edit has finished or undone
+	// when it took over the claim, or nil if there was none.
+	Recovered() *Work
 	// Close gives up the claim.
 	Close() error
 }

@@ -113,6 +113,9 @@ func (e *localEdit) Remove(ctx context.Context, name string, look Look) error {
 	return sys.syncOwn(dir, path.Dir(name))
 }
 
+// Recovered returns nil: what dead writers leave is beside the directory; see Left.
+func (e *localEdit) Recovered() *Work { return nil }
+
 func (e *localEdit) RemoveAll(ctx context.Context, look Look, last ...string) error {
 	if err := e.removeTarget(ctx, look, last...); err != nil {
 		return err

@@ -41,3 +41,6 @@ func (l *local) Left(ctx context.Context, dir string) ([]string, error) {
 	}
 	return left, nil
 }
+
+// Work returns nil: a writer works beside dir, where readers see nothing of it.
+func (l *local) Work(context.Context, string) (*Work, error) { return nil, nil }

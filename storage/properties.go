@@ -102,6 +102,9 @@ func (Base) Locks(context.Context, string) bool { return false }
 // Left returns none.
 func (Base) Left(context.Context, string) ([]string, error) { return nil, nil }
 
+// Work returns nil.
+func (Base) Work(context.Context, string) (*Work, error) { return nil, nil }
+
 // Room fails with errors.ErrUnsupported.
 func (Base) Room(context.Context, string) (int64, error) { return 0, errors.ErrUnsupported }
 

@@ -109,7 +109,8 @@ type Store interface {
 	// fail with ErrBusy. Edit itself fails with ErrBusy while a stage of dir has not
 	// ended, or if dir is the temporary directory of a live writer. It fails with
 	// ErrInvalidCheckpoint if dir is a file or a link, and with ErrNotExist if nothing is
-	// there.
+	// there. If nothing is there because Edit has undone what a dead writer had begun, it
+	// returns an Edit whose Recovered says so, and by which there is nothing to do.
 	Edit(ctx context.Context, dir string) (Edit, error)
 
 	// Locks reports whether the store can distinguish live writers in the directory dir
@@ -121,6 +122,10 @@ type Store interface {
 	// A store that cannot distinguish dead writers from
 	// live ones returns none.
 	Left(ctx context.Context, dir string) ([]string, error)
+	// Work returns what a writer does to the directory dir, or was doing when it died. dir
+	// may also be a name that Left returns. Work returns nil if nobody has claimed dir, and
+	// in a store in which readers see nothing of a claim.
+	Work(ctx context.Context, dir string) (*Work, error)
 	// Room returns how many bytes the files of a new directory dir could have. Neither
 	// dir nor its parents need to exist. The number is an estimate: other programs may
 	// take the room meanwhile, and a quota may leave less. A store that has no limit, or

@@ -58,6 +58,10 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 		return "--fill-missing gives missing chunks the fill value, as zarr does"
 	case remedy == fault.Repair:
 		return "nothing is lost, but Orbax in Python cannot load it without the index; see " + repairCommand(ctx, lib.Path)
+	case remedy == fault.Finish:
+		return finishHint(ctx, lib.Path)
+	case remedy == fault.Wait:
+		return "wait and try again; if that writer has died, " + command("repair", "--apply", lib.Path) + " or the next save to the path finishes or undoes its work once the claim has ended"
 	case remedy == fault.Delete:
 		return command("rm", lib.Path) + " removes it"
 	}
@@ -85,6 +89,11 @@ func (c Config) hintOf(ctx context.Context, err error) string {
 		return cmp.Or(c.newestHint(ctx, at), insideHint(ctx, lib.Path, at))
 	}
 	return ""
+}
+
+// finishHint is the advice about a path at which a dead writer has left its work.
+func finishHint(ctx context.Context, path string) string {
+	return command("repair", "--apply", path) + " finishes that, and so does the next save to the path"
 }
 
 // absentHint returns the advice for a path where nothing is. For a removal it proposes no

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -23,6 +24,10 @@ index. With --apply it rebuilds the index. It reads the databases, the documents
 tree and the sizes of the files, but no array data; to check that, use verify. It
 repairs no other damage.
 
+In an object store a writer that has died may leave its work unfinished, such as the
+exchange of the old checkpoint for a new one. With --apply, repair first finishes that, or
+undoes a save that was not so far, once the claim of that writer has ended.
+
 Without --apply, repair writes nothing. Nor does it write anything if some of the damage
 cannot be repaired. The repaired checkpoint replaces the damaged one in one step. With
 --follow-links it has the files that symbolic links lead to, in place of the links.
@@ -32,6 +37,7 @@ The exit status is 1 if the checkpoint needs a repair that was not made.
 The document of --json has these members:
 
   path, written   whether all damage has been repaired
+  finished        what was finished or undone of the work of a dead writer; null if nothing
   trees           list of the pytrees of several processes, of
     name, databases
     keys          how many keys the new index has; 0 if none is needed or possible
@@ -42,19 +48,24 @@ The document of --json has these members:
 		Args: exactly("CKPT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := c.inspector(cmd.Context(), false)
-			ck, err := in.Open(cmd.Context(), args[0]) // its error has a hint
-			if err != nil {
-				return err
-			}
-			if err := ck.Close(); err != nil {
-				return err
+			ck, openErr := in.Open(cmd.Context(), args[0]) // its error has a hint
+			switch claimed := errors.As(openErr, new(*fault.Claimed)); {
+			case openErr == nil:
+				if err := ck.Close(); err != nil {
+					return err
+				}
+			case !apply || !claimed: // else Repair finishes first what a dead writer has begun
+				return openErr
 			}
 			options := inspect.OptionsOf[orbax.RepairOption](in.Opening())
 			if apply {
 				options = append(options, orbax.WriteRepairs())
 			}
 			found, err := orbax.Repair(cmd.Context(), args[0], options...)
-			if found == nil || err != nil && !damaged(err) {
+			if found != nil && found.Finished != "" && !asJSON {
+				fmt.Fprintf(cmd.OutOrStdout(), "FINISHED  %s  %s\n", fault.Shown(args[0]), fault.Printable(found.Finished))
+			}
+			if found == nil || err != nil && (!damaged(err) || len(found.Trees) == 0) {
 				return err // nothing was found
 			}
 			r := inspect.DescribeRepair(args[0], found)

@@ -116,10 +116,20 @@ type Delete struct {
 	MissingOK bool
 	// Deleted point to variables that are set to whether something was deleted.
 	Deleted []*bool
+	// Recovered are called when the deletion has succeeded, with the work of a dead writer
+	// that it has finished or undone before.
+	Recovered []func(*storage.Work)
 	// Still, if not nil, is called after the deletion has claimed the place, so that no
 	// other writer can change it. If Still returns an error, nothing is deleted and the
 	// deletion returns that error.
 	Still func(ctx context.Context) error
+}
+
+// Tell calls Recovered.
+func (c *Delete) Tell(recovered *storage.Work) {
+	for _, tell := range c.Recovered {
+		tell(recovered)
+	}
 }
 
 // NewLoad returns a [Load] that options have filled. It ignores a nil option, by which a

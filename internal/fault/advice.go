@@ -20,6 +20,8 @@ const (
 	Select       Remedy = "Select"
 	Flat         Remedy = "Flat"
 	Repair       Remedy = "Repair"
+	Finish       Remedy = "Repair with WriteRepairs" // of what a dead writer has begun
+	Wait         Remedy = "wait"                     // for a writer that may be alive
 )
 
 // Advised is an error whose message ends with advice on what to do.

@@ -1,7 +1,6 @@
 package found
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,10 +14,11 @@ import (
 	"github.com/go-orbax/orbax/storage"
 )
 
-// lookComposite recognises a directory whose listing has the metadata of a checkpoint.
-func lookComposite(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+// lookComposite recognises a directory whose listing has the metadata of a checkpoint. live
+// is the directory in the store itself.
+func lookComposite(ctx context.Context, at, live storage.Location, entries []storage.Info) (*Found, error) {
 	if isOpen(at, entries) {
-		return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
+		return nil, unfinishedAt(ctx, live)
 	}
 	// A document that is listed and not found has been removed since, or the store has
 	// failed to find it. Without the digests, damage to a checkpoint would go unnoticed.
@@ -96,7 +96,7 @@ func lookComposite(ctx context.Context, at storage.Location, entries []storage.I
 	}
 	f.findItems(entries)
 	if isOpen(at, entries) { // it was listed anew
-		return f, fault.ErrUnfinished
+		return f, unfinishedAt(ctx, live)
 	}
 	if !hasFile(entries, layout.CommitFile) {
 		if err := f.unfinished(ctx); err != nil {

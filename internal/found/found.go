@@ -149,6 +149,8 @@ func Stat(ctx context.Context, at storage.Location) (storage.Info, error) {
 		err = fault.ErrNotExist
 		if session, serr := at.Store.Stat(ctx, at.Name+layout.PartialSuffix); serr == nil && session.Dir {
 			err = fmt.Errorf("%w: its session of partial saves is not finalized", err)
+		} else {
+			err = workAt(ctx, at, err)
 		}
 	case errors.Is(err, syscall.ENOTDIR):
 		err = fmt.Errorf("%w: a part of the path is a file", fault.ErrNotExist)
@@ -163,7 +165,7 @@ func lookOnce(ctx context.Context, live storage.Location) (*Found, error) {
 		if _, err := Stat(ctx, live); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete)
+		return nil, workAt(ctx, live, fmt.Errorf("%w: this is the temporary directory of a save", fault.ErrIncomplete))
 	}
 	at, stale, err := pin(ctx, live)
 	if err != nil {
@@ -189,7 +191,7 @@ func lookIn(ctx context.Context, at, live storage.Location) (*Found, error) {
 	case IsSession(at.Name): // no matter how far a merge by Orbax has got
 		return nil, NotCheckpoint(ctx, at)
 	case hasEntry(entries, layout.CheckpointFile):
-		return lookComposite(ctx, at, entries)
+		return lookComposite(ctx, at, live, entries)
 	}
 	if err := confirmAbsent(ctx, at, layout.CheckpointFile); err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func lookElsewhere(ctx context.Context, at, live storage.Location, entries []sto
 	l.note(err)
 	watched := at
 	watched.Store = l
-	f, err := lookOther(ctx, watched, entries)
+	f, err := lookOther(ctx, watched, live, entries)
 	if f != nil {
 		f.At.Store = at.Store
 	} else if l.failed != nil && errors.Is(err, fault.ErrInvalidCheckpoint) {

@@ -18,11 +18,12 @@ import (
 )
 
 // lookOther recognises a directory without the document _CHECKPOINT_METADATA. Old
-// versions of Orbax and other programs do not write that document.
-func lookOther(ctx context.Context, at storage.Location, entries []storage.Info) (*Found, error) {
+// versions of Orbax and other programs do not write that document. live is the directory in
+// the store itself.
+func lookOther(ctx context.Context, at, live storage.Location, entries []storage.Info) (*Found, error) {
 	f, err := lookBare(ctx, at, entries)
 	if isOpen(at, entries) {
-		return lookUnmarked(ctx, at, f, err)
+		return lookUnmarked(ctx, live, f, err)
 	}
 	if f != nil && err == nil {
 		if err := checkAround(ctx, at); err != nil {

@@ -51,17 +51,22 @@ func Committed(ctx context.Context, at storage.Location) (bool, error) {
 	return err == nil && !info.Dir, err
 }
 
-// lookUnmarked is the outcome of lookBare for a directory that [isOpen]. It keeps errors
+// lookUnmarked is the outcome of lookBare for a directory that [isOpen]; live is that in the
+// store itself. It keeps errors
 // that say that the directory is something else, and files of safetensors, which are
 // complete one by one and which no save of a checkpoint writes.
-func lookUnmarked(ctx context.Context, at storage.Location, f *Found, err error) (*Found, error) {
+func lookUnmarked(ctx context.Context, live storage.Location, f *Found, err error) (*Found, error) {
 	switch {
 	case f != nil && f.Kind == Tensors:
 		return f, err
 	case f == nil && !errors.Is(err, fault.ErrCorrupt) && !errors.Is(err, fault.ErrIncomplete):
 		return nil, err
 	}
-	return nil, cmp.Or(confirmAbsent(ctx, at, layout.CommitFile), fault.ErrUnfinished)
+	err = unfinishedAt(ctx, live)
+	if err == fault.ErrUnfinished { // it may be in an unfinished checkpoint that is claimed
+		err = cmp.Or(checkAround(ctx, live), err)
+	}
+	return nil, err
 }
 
 // checkAround returns fault.ErrUnfinished for a directory that has its own marker in a
@@ -79,7 +84,7 @@ func checkAround(ctx context.Context, at storage.Location) error {
 	}
 	committed, err := Committed(ctx, around)
 	if err == nil && !committed {
-		err = fmt.Errorf("%s: %w", around.Name, fault.ErrUnfinished)
+		err = fmt.Errorf("%s: %w", around.Name, unfinishedAt(ctx, around))
 	}
 	return err
 }

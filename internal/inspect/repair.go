@@ -8,9 +8,10 @@ import (
 // Repair describes a report of [orbax.Repair]. The help of orbax repair describes its
 // JSON.
 type Repair struct {
-	Path    string       `json:"path"`
-	Written bool         `json:"written"`
-	Trees   []treeRepair `json:"trees"`
+	Path     string       `json:"path"`
+	Finished *string      `json:"finished"`
+	Written  bool         `json:"written"`
+	Trees    []treeRepair `json:"trees"`
 }
 
 type treeRepair struct {
@@ -24,6 +25,9 @@ type treeRepair struct {
 // DescribeRepair describes the report of a repair of the checkpoint at path.
 func DescribeRepair(path string, found *orbax.RepairReport) *Repair {
 	r := &Repair{Path: fault.Redacted(path), Written: found.Written, Trees: []treeRepair{}}
+	if found.Finished != "" {
+		r.Finished = &found.Finished
+	}
 	for _, t := range found.Trees {
 		r.Trees = append(r.Trees, treeRepair{t.Name, t.Databases, t.Keys, message(t.Damage), message(t.Obstacle)})
 	}

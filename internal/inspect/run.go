@@ -89,7 +89,7 @@ func (in Inspector) Run(ctx context.Context, dir string) (*Run, error) {
 		if err == nil {
 			ck.Close()
 		}
-		if !isNone(err) {
+		if !isNone(err) || claimOf(err).Exchange {
 			return r, nil
 		}
 	}
@@ -109,6 +109,15 @@ func isNone(err error) bool {
 // isUnfinishedSave reports whether err means that a save is running or has died.
 func isUnfinishedSave(err error) bool {
 	return errors.Is(err, orbax.ErrIncomplete) && !errors.Is(err, fault.ErrNotFetched)
+}
+
+// claimOf returns what err says about a writer that has claimed the path.
+func claimOf(err error) (c fault.Claimed) {
+	var claimed *fault.Claimed
+	if errors.As(err, &claimed) {
+		c = *claimed
+	}
+	return c
 }
 
 // isUnfinished reports whether name is that of an unfinished save of a step or of a run's
@@ -143,6 +152,9 @@ func (in Inspector) explain(ctx context.Context, v *Verdict, err error) {
 		v.Status, v.Note, v.Reason, v.Problems = StatusUnfinished, unfinishedSave, &reason, []string{}
 		if locateErr == nil && isSession(at.Name) {
 			v.Note = unfinishedParts
+		}
+		if c := claimOf(err); c.Work != "" {
+			v.Note = c.Work
 		}
 		return
 	}

@@ -116,6 +116,9 @@ func (e *edit) RemoveAll(ctx context.Context, look storage.Look, _ ...string) er
 	return e.Close()
 }
 
+// Recovered returns nil, because no writer outlives its claim.
+func (e *edit) Recovered() *storage.Work { return nil }
+
 func (e *edit) Close() error { return e.claim.Abort() }
 
 // removeTarget moves the directory at the path away and removes the entries that look

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-orbax/orbax/internal/fault"
+	"github.com/go-orbax/orbax/storage"
 )
 
 // claim is the right to change a directory.
@@ -27,6 +28,8 @@ type claim struct {
 	asking  turn // held while the service is asked for the claim
 	beat    int  // of the last write; writing guards it
 	kept    bool // there are things in the temporary directory
+	// recovered is the work of a dead writer that was undone or finished to get the claim.
+	recovered *storage.Work
 	// decided says that a change may have been recorded.
 	decided bool
 
@@ -40,7 +43,7 @@ type claim struct {
 
 func (s *Store) newClaim(dir string) *claim {
 	id := newWriter()
-	rec := record{Writer: id, Owner: owner(), Lease: s.o.Lease, State: preparing}
+	rec := record{Writer: id, Owner: owner(), Begun: time.Now().UTC().Truncate(time.Second), Lease: s.o.Lease, State: preparing}
 	return &claim{s: s, dir: dir, key: claimKey(dir), id: id, rec: rec, writing: newTurn(), asking: newTurn()}
 }
 
@@ -69,13 +72,14 @@ func (s *Store) claim(ctx context.Context, dir string) (*claim, error) {
 			continue // it has been given up
 		}
 		if left := other.left(); left > 0 {
-			return nil, fmt.Errorf("%s: %w: %s", dir, fault.ErrBusy, other.describe(left))
+			return nil, fmt.Errorf("%s: %w: %s; try again in %v", dir, fault.ErrBusy, other.work(dir), left.Round(time.Second)+time.Second)
 		}
 		_, err = c.takeOver(ctx, other)
 		if errors.Is(err, errElsewhere) {
 			continue
 		}
 		if err == nil {
+			c.recovered = other.work(dir)
 			if err = c.change(ctx, func(r *record) { r.State, r.Undo = preparing, nil }); err != nil {
 				c.abandon()
 			}

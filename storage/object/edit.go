@@ -42,11 +42,14 @@ func (s *Store) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	}
 	if remains {
 		c.kept = true
-		return &cleaned{c}, nil
+		return &cleaned{c, c.recovered}, nil
 	}
 	e := &edit{claim: c, s: s, dir: dir}
 	there, err := s.hasDir(ctx, dir, true)
 	if err == nil && !there {
+		if c.recovered != nil {
+			return &cleaned{c, c.recovered}, nil
+		}
 		err = missing("edit", dir)
 	}
 	if err != nil {
@@ -55,8 +58,16 @@ func (s *Store) Edit(ctx context.Context, dir string) (storage.Edit, error) {
 	return e, nil
 }
 
+// Recovered returns what was undone or finished to get the claim.
+func (e *edit) Recovered() *storage.Work { return e.claim.recovered }
+
 // cleaned is the Edit of what a dead writer had left, which is gone by now.
-type cleaned struct{ claim *claim }
+type cleaned struct {
+	claim     *claim
+	recovered *storage.Work
+}
+
+func (c *cleaned) Recovered() *storage.Work { return c.recovered }
 
 func (c *cleaned) Put(context.Context, string, []byte, bool) error {
 	return missing("open", claimDir(c.claim.dir))

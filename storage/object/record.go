@@ -24,7 +24,8 @@ type record struct {
 	Writer string        `json:"writer"`          // 16 hexadecimal digits
 	Owner  string        `json:"owner,omitempty"` // for people
 	Lease  time.Duration `json:"lease_ns"`
-	Beat   int           `json:"beat"` // counts the writes of the claim, so that each has other bytes
+	Begun  time.Time     `json:"begun,omitzero"` // when Writer began, by its own clock, for people
+	Beat   int           `json:"beat"`           // counts the writes of the claim, so that each has other bytes
 	State  state         `json:"state"`
 	// Entry, if not "", is the entry of the directory in which Writer adds objects.
 	Entry string `json:"entry,omitempty"`
@@ -126,15 +127,6 @@ var owner = sync.OnceValue(func() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
 })
-
-// describe says who has a claim.
-func (r *record) describe(left time.Duration) string {
-	who := "another writer"
-	if r.Owner != "" {
-		who = r.Owner
-	}
-	return fmt.Sprintf("%s works on it; if that has died, it is free in %v", who, left.Round(time.Second)+time.Second)
-}
 
 // lease returns the lease, or a long one if the record is damaged.
 func (r *record) lease() time.Duration {

@@ -191,6 +191,12 @@ var stageTests = []test{
 		if err != nil || len(left) > 0 {
 			e.Errorf("a live writer has left %q, %v", left, err)
 		}
+		if w, err := e.store.Work(e.Context(), e.at("ck")); err != nil || w != nil && !w.Alive() {
+			e.Errorf("a live writer does %v, %v", w, err)
+		}
+		if w, err := e.store.Work(e.Context(), e.at("other")); err != nil || w != nil {
+			e.Errorf("the work of nobody is %v, %v", w, err)
+		}
 		if e.can.Edit {
 			if _, err := e.store.Edit(e.Context(), s.Dir()); e.store.Locks(e.Context(), e.dir) {
 				e.want("Edit of a live writer's directory", err, fault.ErrBusy)
