@@ -82,8 +82,9 @@ func (c *Checkpointer) waitForSave(ctx context.Context) error {
 func (c *Checkpointer) ready(ctx context.Context, o *operation, step int, s *save.Config, err error) (*accepted, error) {
 	o.entered = true
 	a, err := lead(ctx, o, "ready", err, func() (a accepted, err error) {
-		if c.steps.isDoomed(c.localPath(step)) {
-			if err := c.removals.drain(ctx); err != nil { // otherwise a removal could take the new step
+		path := c.localPath(step)
+		if c.steps.isDoomed(path) || c.root.needsMarker() && c.removals.claims(path) {
+			if err := c.removals.drain(ctx); err != nil { // otherwise a removal could take the new step, or its claim
 				return a, err
 			}
 		}

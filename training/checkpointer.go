@@ -95,6 +95,11 @@ var errClosed = fmt.Errorf("the Checkpointer is closed: %w", fs.ErrClosed)
 //   - Looking into the root fails: New returns that error. It skips entries that the
 //     program has no permission to read.
 //
+// In an object store New, and each later reading of the root, first finishes what dead
+// programs have begun to exchange or to remove. If the run has no intact step, and one in an
+// exchange whose writer may be alive, the error matches [orbax.ErrBusy] and says when to try
+// again.
+//
 // With [Options.Mirror] New reads the list of steps of the mirror too, refuses its root in
 // the same cases, and fails if it cannot be read, because it may have a newer step.
 //
@@ -154,6 +159,7 @@ func (c *Checkpointer) setUp(ctx context.Context, name string) error {
 		return err
 	}
 	c.root = root
+	c.root.finishes = true
 	c.steps.init(&c.root)
 	c.mirror, err = newMirror(ctx, c, openOption(loads.Open))
 	return err
@@ -180,6 +186,9 @@ func (c *Checkpointer) prepare(ctx context.Context) error {
 			custom = theirs
 		}
 	}
+	if err := c.now().onlyExchanges(); err != nil {
+		return err
+	}
 	if err := c.root.writeMetadata(ctx, custom, c.log); err != nil {
 		return err
 	}
@@ -192,7 +201,13 @@ func (c *Checkpointer) refresh(ctx context.Context) error {
 	for _, i := range c.Ignored() {
 		before[i.Path] = true
 	}
-	if err := c.steps.refresh(ctx); err != nil {
+	err := c.steps.refresh(ctx)
+	if err == nil && c.removals.areIn(c.steps.all()) { // what looks like another writer is this program
+		if err = c.removals.drain(ctx); err == nil {
+			err = c.steps.refresh(ctx)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for _, i := range c.Ignored() {

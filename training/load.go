@@ -70,7 +70,7 @@ func whileMoving(ctx context.Context, do func() (moved bool, err error)) error {
 // hasMoved reports whether err occurred because the step was removed or replaced.
 func (r *root) hasMoved(ctx context.Context, at Step, err error) bool {
 	switch {
-	case ctx.Err() != nil || at.Path == "":
+	case ctx.Err() != nil || at.Path == "", inLiveExchange(err): // its writer may be dead
 		return false
 	case errors.Is(err, orbax.ErrBusy):
 		return true
@@ -245,6 +245,10 @@ func (c *Checkpointer) CheckpointablesMetadata(ctx context.Context, step int, op
 // Without [orbax.Name] Resume reads the pytree "state", or the only pytree of the step,
 // and a Save without Name then keeps that name. If there are several pytrees and none is
 // called "state", the error matches orbax.ErrStructure: pass a Name to both.
+//
+// In an object store a step that another program overwrites is incomplete for a moment.
+// Then, and if that program has died until its claim has ended, the error matches
+// orbax.ErrBusy: Resume goes on from no older step.
 //
 // If there are no steps the error matches orbax.ErrNotExist: this is a new run. If all
 // steps are damaged the error does not match it, and describes the damage to each.

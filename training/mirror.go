@@ -182,6 +182,7 @@ func newMirror(ctx context.Context, c *Checkpointer, open openOption) (*mirror, 
 		replace:   map[string]bool{},
 		refused:   map[string]refusal{},
 	}
+	m.root.finishes = true
 	m.steps.init(&m.root)
 	return m, nil
 }

@@ -147,7 +147,11 @@ func (m *mirror) copyStep(ctx context.Context, at Step) error {
 		if err := m.steps.refresh(ctx); err != nil {
 			return m.unknown(err)
 		}
-		if there, ferr := m.steps.find(at.Step); ferr != nil || !m.has(at, there) {
+		there, ferr := m.steps.find(at.Step)
+		if ferr == nil && inLiveExchange(there.Err) {
+			return there.Err
+		}
+		if ferr != nil || !m.has(at, there) {
 			m.refuse(at, err)
 		}
 		return nil
@@ -213,6 +217,9 @@ func (m *mirror) attempt(ctx context.Context, at Step, now *copying) (copied boo
 		m.moved = time.Now()
 	}}
 	if there, err := m.steps.find(at.Step); err == nil {
+		if inLiveExchange(there.Err) {
+			return false, there.Err // the attempt is repeated
+		}
 		same, err := replica.Same(ctx, from, to)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err

@@ -119,6 +119,11 @@ func (c *Checkpointer) delete(ctx context.Context, step int, options []orbax.Del
 		return false, err
 	}
 	path := c.localPath(step)
+	if c.root.needsMarker() && c.removals.claims(path) {
+		if err := c.removals.drain(ctx); err != nil {
+			return false, err
+		}
+	}
 	for _, i := range c.Ignored() {
 		if i.Path == path {
 			return false, fmt.Errorf("%w: what is there is no step: %w", fault.ErrNotExist, i.Err)
@@ -142,6 +147,7 @@ type removals struct {
 
 	mu    sync.Mutex
 	queue []removal
+	now   string                   // the path of what is being removed, or ""
 	idle  *future.Future[struct{}] // set when the queue is empty; nil if nothing runs
 	// failed holds the failures that Wait or Close returns: the last one of each path,
 	// and that of the policy under "".
@@ -219,6 +225,7 @@ func (r *removals) add(which removal) {
 func (r *removals) run() {
 	for {
 		r.mu.Lock()
+		r.now = ""
 		if len(r.queue) == 0 {
 			r.idle.Set(struct{}{}, nil)
 			r.idle = nil
@@ -226,7 +233,7 @@ func (r *removals) run() {
 			return
 		}
 		next := r.queue[0]
-		r.queue = r.queue[1:]
+		r.queue, r.now = r.queue[1:], next.path
 		r.mu.Unlock()
 		r.remove(next)
 	}
@@ -292,6 +299,20 @@ func (r *removals) drain(ctx context.Context) error {
 		return nil
 	}
 	return idle.Wait(ctx)
+}
+
+// claims reports whether a removal has a claim of a step at path, or is about to have it: it
+// removes the step, or what a save of the step has left.
+func (r *removals) claims(path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	is := func(of string) bool { return of == path || strings.HasPrefix(of, path+storage.TempMarker) }
+	return is(r.now) || slices.ContainsFunc(r.queue, func(next removal) bool { return is(next.path) })
+}
+
+// areIn reports whether a removal may be what keeps a step in an exchange.
+func (r *removals) areIn(all []Step) bool {
+	return slices.ContainsFunc(all, func(at Step) bool { return inLiveExchange(at.Err) && r.claims(at.Path) })
 }
 
 // wait is drain that also returns the failures of removals, each once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,9 @@ func TestRequestsOfRun(t *testing.T) {
 		t.Logf("%s: %d requests", what, len(made.All))
 		if len(made.All) > most {
 			t.Errorf("%s: want at most %d requests, got %v", what, most, made)
+		}
+		if i := slices.IndexFunc(made.All, func(q string) bool { return strings.HasSuffix(q, "/claim") }); i >= 0 {
+			t.Errorf("%s: nothing is claimed, and %s is a request", what, made.All[i])
 		}
 	}
 	bucket.Take()

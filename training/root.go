@@ -23,6 +23,8 @@ type root struct {
 	given storage.Store    // from the caller, or nil
 	names NameFormat
 	open  openOption // for all steps
+	// finishes says that a reading of the root finishes what dead writers have begun.
+	finishes bool
 }
 
 func newRoot(ctx context.Context, name string, store storage.Store, names NameFormat, open openOption) (root, error) {
@@ -168,7 +170,7 @@ func (r *root) inspect(ctx context.Context, c candidate,
 		if !m.CommitTime.IsZero() {
 			step.Time = m.CommitTime
 		}
-	case errors.Is(err, orbax.ErrCorrupt), errors.Is(err, orbax.ErrUnsupported), errors.Is(err, orbax.ErrBusy):
+	case errors.Is(err, orbax.ErrCorrupt), errors.Is(err, orbax.ErrUnsupported), errors.Is(err, orbax.ErrBusy) && !inExchange(err), isReplaced(err):
 		step.Err, err = err, nil
 	}
 	r.called(cmp.Or(err, step.Err))

@@ -105,6 +105,9 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 	}
 	for _, c := range e.steps {
 		err := r.unreadable(ctx, c.info.Name)
+		if inExchange(err) {
+			return fmt.Errorf("there are no steps, but %s is about to be one: %w", r.path(c.info.Name), err)
+		}
 		if err != nil {
 			return fmt.Errorf("there are no steps, but %s has the name of one and cannot be read; move it away, or remove it: %w", r.path(c.info.Name), err)
 		}
@@ -134,10 +137,10 @@ func (r *root) noSteps(ctx context.Context, e *entries) error {
 
 // unreadable returns the reason why an entry with the name of a step cannot be read. It
 // returns nil if the entry certainly is not a step, because it is empty or was not
-// finished.
+// finished and never will be.
 func (r *root) unreadable(ctx context.Context, name string) error {
 	_, err := opened(ctx, r.path(name), r.open, readInfo)
-	if err == nil || errors.Is(err, fault.ErrUnfinished) || errors.Is(err, orbax.ErrNotExist) {
+	if err == nil || errors.Is(err, fault.ErrUnfinished) && !inExchange(err) || errors.Is(err, orbax.ErrNotExist) {
 		return nil
 	}
 	if errors.Is(err, orbax.ErrInvalidCheckpoint) {

@@ -154,6 +154,9 @@ func (s *steps) read(ctx context.Context) (last *entries, err error) {
 // take looks at the entries of the root. It is sure if it has found steps and no other
 // program is removing or replacing one.
 func (s *steps) take(ctx context.Context, e *entries) (sure bool, err error) {
+	if err := s.root.finishDead(ctx, e); err != nil {
+		return false, err
+	}
 	if err := s.root.listMarks(ctx, e); err != nil {
 		return false, err
 	}

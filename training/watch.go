@@ -54,6 +54,9 @@ type ReadOptions struct {
 // In a store that commits by marker, as object stores do, it reads only the documents of
 // the checkpoint itself, because what has the marker was written as a whole: three requests.
 //
+// It also skips a step whose writer has died while it was exchanged for a new one, in an
+// object store; the error, if there is no other, says what finishes the exchange.
+//
 // If the root does not exist, or has no step, the error matches [orbax.ErrNotExist]. If
 // all steps are damaged, it describes the damage to the newest.
 func Latest(ctx context.Context, root string, o ReadOptions) (Step, error) {
