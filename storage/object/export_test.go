@@ -14,6 +14,9 @@ func (s *Store) PartSize() int64               { return s.o.PartSize }
 func (s *Store) Perform(ctx context.Context, f func(context.Context) error) error {
 	return s.try(ctx, f)
 }
+func (s *Store) Move(ctx context.Context, bytes int64, f func(context.Context) error) error {
+	return s.perform(ctx, effort{bytes: bytes}, f)
+}
 
 // Waiting returns how many bytes of a file are held in memory.
 func Waiting(w storage.Writer) (n int) {
@@ -33,7 +36,13 @@ type Gate = gate
 
 func NewGate(most int) *Gate                    { return newGate(most) }
 func (g *Gate) Enter(ctx context.Context) error { return g.enter(ctx) }
-func (g *Gate) Leave(throttled bool)            { g.leave(throttled) }
+func (g *Gate) Leave(wants bool) { // that the service wants fewer
+	o := passed
+	if wants {
+		o = throttled
+	}
+	g.leave(o)
+}
 
 // Inside returns how many requests are under way, wait, and may be under way.
 func (g *Gate) Inside() (inside, waiting int, bound float64) {

@@ -21,6 +21,11 @@ const (
 	readRate = 1 << 10
 	// assemblyRate is how many bytes per second a service must make one object of its parts.
 	assemblyRate = 32 << 20
+	// trials is how often a request that moves many bytes may get no answer before it fails,
+	// whatever Patience is. Each time the bound of the gate falls to a quarter and the bytes
+	// get twice the time, because on a slow line too many requests may be under way.
+	trials    = 3
+	manyBytes = 256 << 10
 )
 
 // effort describes a request to [Store.perform].
@@ -36,17 +41,21 @@ func (s *Store) try(ctx context.Context, request func(ctx context.Context) error
 }
 
 // perform performs a request, and again while its errors are temporary, for the time of
-// Options.Patience, but at least once after an attempt without an answer. Between the
-// attempts it waits longer and longer. A request may have succeeded although its attempt
-// fails, because the answer was lost.
+// Options.Patience, but at least once after an attempt without an answer, and up to trials
+// attempts if it moves many bytes. Between the attempts it waits longer and longer. A request
+// may have succeeded although its attempt fails, because the answer was lost.
 func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.Context) error) error {
 	if s.invalid != nil {
 		return s.invalid
 	}
-	limit := max(e.limit, answerTime+time.Duration(e.bytes/leastRate)*time.Second)
+	moving := time.Duration(e.bytes/leastRate) * time.Second
+	more := 1 // attempts that Patience does not end
+	if e.bytes >= manyBytes {
+		more = trials - 1
+	}
 	start := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		err := s.attempt(ctx, limit, e.urgent, request)
+		err := s.attempt(ctx, max(e.limit, answerTime+moving), e, request)
 		switch {
 		case err == nil:
 			return nil
@@ -60,10 +69,13 @@ func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.
 		if errors.As(err, &answer) {
 			pause = max(pause, answer.After)
 		}
-		// One attempt that was given up may have used up all the time of Patience.
-		first := wait == firstWait && time.Since(start) >= limit
-		if time.Since(start)+pause > s.o.Patience && !first {
+		// An attempt that was given up may have used up all the time of Patience.
+		spared := errors.Is(err, errUnanswered) && more > 0
+		if time.Since(start)+pause > s.o.Patience && !spared {
 			return fmt.Errorf("tried for %v: %w", time.Since(start).Round(time.Second/10), err)
+		}
+		if spared {
+			more, moving = more-1, 2*moving
 		}
 		select {
 		case <-time.After(pause):
@@ -73,42 +85,50 @@ func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.
 	}
 }
 
+// errUnanswered reports an attempt that was given up because it took too long.
+var errUnanswered = errors.New("given up")
+
 // attempt performs a request once.
-func (s *Store) attempt(ctx context.Context, limit time.Duration, urgent bool, request func(ctx context.Context) error) error {
-	if !urgent {
+func (s *Store) attempt(ctx context.Context, limit time.Duration, effort effort, request func(ctx context.Context) error) error {
+	end := passed
+	if !effort.urgent {
 		if err := s.gate.enter(ctx); err != nil {
 			return err
 		}
+		defer func() { s.gate.leave(end) }()
 	}
-	throttled := false
-	defer func() {
-		if !urgent {
-			s.gate.leave(throttled)
-		}
-	}()
 	actx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := request(actx)
-	if err != nil && actx.Err() != nil && ctx.Err() == nil {
-		err = &Error{Op: "request", Temporary: true, Message: fmt.Sprintf("no answer for %v", limit), Err: err}
-	}
 	var e *Error
-	throttled = errors.As(err, &e) && e.Throttled
+	switch {
+	case err != nil && actx.Err() != nil && ctx.Err() == nil:
+		err = &Error{Op: "request", Temporary: true, Message: fmt.Sprintf("no answer for %v", limit), Err: fmt.Errorf("%w: %w", errUnanswered, err)}
+		if effort.bytes >= manyBytes {
+			end = tooSlow
+		}
+	case errors.As(err, &e) && e.Throttled:
+		end = throttled
+	}
 	return err
 }
 
-// gate bounds the requests that are under way. When the service throttles them, the bound
-// becomes smaller; it grows again with every request that succeeds.
+// gate bounds the requests that are under way. When the service throttles them, or the line
+// is too slow for them, the bound becomes smaller; it grows again with every request that
+// succeeds.
 type gate struct {
 	mu      sync.Mutex
-	most    float64 // the bound without throttling
+	full    float64 // the bound without throttling, on a fast line
+	most    float64 // that on this line, as far as is known
 	bound   float64
 	inside  int
 	waiting []chan struct{}
-	cut     time.Time // when the bound was last lowered
+	lowered time.Time // when that happened to the bound last
 }
 
-func newGate(most int) *gate { return &gate{most: float64(most), bound: float64(most)} }
+func newGate(most int) *gate {
+	return &gate{full: float64(most), most: float64(most), bound: float64(most)}
+}
 
 // enter waits until one more request may begin.
 func (g *gate) enter(ctx context.Context) error {
@@ -142,17 +162,33 @@ func (g *gate) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// leave ends a request.
-func (g *gate) leave(throttled bool) {
+// outcome is how a request has ended, as far as a gate has to know.
+type outcome int
+
+const (
+	passed    outcome = iota
+	throttled         // the service wants fewer requests
+	tooSlow           // the bytes have not moved in time
+)
+
+// leave ends a request. A line that was too slow for some requests gets so many again only
+// after hundreds of others have passed.
+func (g *gate) leave(o outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inside--
 	switch {
-	case !throttled:
+	case o == passed:
+		g.most = min(g.most+1.0/64, g.full)
 		g.bound = min(g.bound+1/g.bound, g.most)
-	case time.Since(g.cut) > time.Second: // the answers to requests of the same moment count once
-		g.cut = time.Now()
+	case time.Since(g.lowered) <= time.Second: // requests of the same moment count once
+	case o == throttled:
+		g.lowered = time.Now()
 		g.bound = max(1, g.bound*0.6)
+	case o == tooSlow:
+		g.lowered = time.Now()
+		g.most = max(1, g.bound/2)
+		g.bound = max(1, g.bound/4)
 	}
 	g.admit()
 }

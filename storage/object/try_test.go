@@ -3,6 +3,7 @@ package object_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"sync"
@@ -82,6 +83,47 @@ func TestTryIsCancelled(t *testing.T) {
 				if took := time.Since(start); !errors.Is(err, cause) || took != 50*time.Millisecond {
 					t.Errorf("%v after %v", err, took)
 				}
+			})
+		})
+	}
+}
+
+// A line that is too slow for all the parts that are under way at the same time gets them to
+// the service all the same, because fewer and fewer are. One that moves nothing does not.
+func TestSlowLine(t *testing.T) {
+	const part = 8 << 20
+	for _, c := range []struct {
+		rate float64 // bytes per second of the line
+		want bool
+	}{{16 << 20, true}, {1 << 20, true}, {192 << 10, true}, {0, false}} {
+		t.Run(fmt.Sprint(c.rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := object.New(newService(false), object.Options{})
+				var under atomic.Int64
+				upload := func(ctx context.Context) error {
+					under.Add(1)
+					defer under.Add(-1)
+					const tick = 100 * time.Millisecond
+					for moved := 0.0; moved < part; moved += c.rate * tick.Seconds() / float64(under.Load()) {
+						select {
+						case <-time.After(tick):
+						case <-ctx.Done():
+							return ctx.Err()
+						}
+					}
+					return nil
+				}
+				start := time.Now()
+				var group sync.WaitGroup
+				for range 64 {
+					group.Go(func() {
+						if err := s.Move(t.Context(), part, upload); (err == nil) != c.want {
+							t.Errorf("after %v: %v", time.Since(start), err)
+						}
+					})
+				}
+				group.Wait()
+				t.Logf("%v for 512 MiB", time.Since(start))
 			})
 		})
 	}
