@@ -69,8 +69,10 @@ func (s *Store) perform(ctx context.Context, e effort, request func(ctx context.
 		if errors.As(err, &answer) {
 			pause = max(pause, answer.After)
 		}
-		// An attempt that was given up may have used up all the time of Patience.
-		spared := errors.Is(err, errUnanswered) && more > 0
+		// One attempt may have used up all the time of Patience, also one with an answer: the
+		// completion of a large upload takes long.
+		long := errors.Is(err, errUnanswered) || wait == firstWait && time.Since(start) >= s.o.Patience
+		spared := long && more > 0
 		if time.Since(start)+pause > s.o.Patience && !spared {
 			return fmt.Errorf("tried for %v: %w", time.Since(start).Round(time.Second/10), err)
 		}

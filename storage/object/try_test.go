@@ -67,6 +67,23 @@ func TestTriesAgain(t *testing.T) {
 	}
 }
 
+// A request whose first attempt has taken longer than Patience is tried again.
+func TestTriesAgainAfterLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		err := object.New(newService(false), object.Options{Patience: time.Second}).Perform(t.Context(), func(context.Context) error {
+			if n++; n > 1 {
+				return nil
+			}
+			time.Sleep(2 * time.Second)
+			return errTemporary
+		})
+		if n != 2 || err != nil {
+			t.Errorf("%d attempts, %v", n, err)
+		}
+	})
+}
+
 // A context that ends stops a wait and an attempt at once.
 func TestTryIsCancelled(t *testing.T) {
 	for name, request := range map[string]func(ctx context.Context) error{
