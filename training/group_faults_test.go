@@ -235,6 +235,8 @@ func TestGroupBackgroundFailure(t *testing.T) {
 	t.Parallel()
 	for _, cancel := range []bool{false, true} {
 		root := filepath.Join(t.TempDir(), "run")
+		var begun sync.WaitGroup // a part that has not begun when another fails never begins
+		begun.Add(3)
 		mustInGroup(t, 3, func(ctx context.Context, g *coord.Group) (err error) {
 			c, err := openGroup(ctx, root, g, training.Options{})
 			if err != nil {
@@ -247,6 +249,8 @@ func TestGroupBackgroundFailure(t *testing.T) {
 				return err
 			}
 			<-h.started
+			begun.Done()
+			begun.Wait()
 			switch {
 			case g.Rank() != 2:
 				h.end <- nil
