@@ -25,9 +25,9 @@ func TestDeadWriterOfObjects(t *testing.T) {
 		want  []int
 	}{
 		"a new step":                     {3, "manifest.ocdbt", []int{1, 2}},
-		"a new step, before its marker":  {3, "3/commit_success.txt", []int{1, 2, 3}},
+		"a new step, before its marker":  {3, "/3/commit_success.txt", []int{1, 2, 3}},
 		"a replaced step":                {2, "commit_success.txt", []int{1, 2}},
-		"a replaced step that is marked": {2, "2/commit_success.txt", []int{1, 2}},
+		"a replaced step that is marked": {2, "/2/commit_success.txt", []int{1, 2}},
 	} {
 		for _, how := range []string{"opens the run", "removes the remains"} {
 			t.Run(what+", "+how, func(t *testing.T) {
