@@ -133,7 +133,7 @@ func (e *edit) Put(ctx context.Context, name string, data []byte, replace bool) 
 		}
 	}
 	o := PutOptions{IfAbsent: true, Writer: e.claim.id + newWriter()}
-	was, err := e.claim.stat(ctx, key)
+	was, err := e.claim.s.infoOf(ctx, key)
 	switch {
 	case err == nil && !replace:
 		return fmt.Errorf("%s: %w", key, fault.ErrExist)
@@ -147,7 +147,7 @@ func (e *edit) Put(ctx context.Context, name string, data []byte, replace bool) 
 		return err
 	})
 	if errors.Is(err, ErrPrecondition) {
-		if info, serr := e.claim.stat(ctx, key); serr != nil || info.Writer != o.Writer {
+		if info, serr := e.claim.s.infoOf(ctx, key); serr != nil || info.Writer != o.Writer {
 			return e.claim.explain(errors.Join(fmt.Errorf("%s: %w: %w", key, fault.ErrExist, err), serr))
 		}
 		err = nil // the answer was lost

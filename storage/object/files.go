@@ -174,11 +174,7 @@ func (f *files) Create(ctx context.Context, name string, _ int64) (storage.Write
 // it that has lost its claim, taken returns the version that may be replaced. Otherwise it
 // fails: with ErrExist, or because this writer is the one that has lost its claim.
 func (f *files) taken(ctx context.Context, key, writer string) (replace string, err error) {
-	var info Info
-	err = f.s.try(ctx, func(ctx context.Context) (err error) {
-		info, err = f.s.bucket.Stat(ctx, key)
-		return err
-	})
+	info, err := f.s.infoOf(ctx, key)
 	switch {
 	case err != nil:
 		return "", err
@@ -203,11 +199,7 @@ func (f *files) closed(w *writer, err error) {
 // marked notes the version of the marker, or finds it out.
 func (f *files) marked(ctx context.Context, version string) error {
 	if version == "" {
-		var info Info
-		err := f.s.try(ctx, func(ctx context.Context) (err error) {
-			info, err = f.s.bucket.Stat(ctx, f.keyFor(f.marker))
-			return err
-		})
+		info, err := f.s.infoOf(ctx, f.keyFor(f.marker))
 		if err != nil {
 			return err
 		}

@@ -98,11 +98,7 @@ func (s *Store) Join(ctx context.Context, text string) (storage.Joined, error) {
 // ask asks the service whether the owner of the stage has its claim. It asks each
 // time: the owner waits for nobody when it ends its stage.
 func (j *joined) ask(ctx context.Context) error {
-	var info Info
-	err := j.s.try(ctx, func(ctx context.Context) (err error) {
-		info, err = j.s.bucket.Stat(ctx, claimKey(j.t.Dir))
-		return err
-	})
+	info, err := j.s.infoOf(ctx, claimKey(j.t.Dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && info.Writer != j.t.Writer:
 		err = j.t.gone()

@@ -80,7 +80,7 @@ func (c *serverCopy) make(ctx context.Context) error {
 		}
 		// The file may be gone, or another one, or the copy may be there: by an attempt whose
 		// answer was lost, too.
-		_, err = c.stat(ctx)
+		_, err = c.f.s.infoOf(ctx, c.to)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && gone:
 			return missing("link", c.from.Key)
@@ -111,14 +111,6 @@ func (c *serverCopy) request(ctx context.Context, attempts *int) error {
 		c.unsure = c.unsure || err != nil && !isFinal(err)
 		return err
 	})
-}
-
-func (c *serverCopy) stat(ctx context.Context) (info Info, err error) {
-	err = c.f.s.try(ctx, func(ctx context.Context) (err error) {
-		info, err = c.f.s.bucket.Stat(ctx, c.to)
-		return err
-	})
-	return info, err
 }
 
 // discardLate removes the copies that the service has made after the stage had given them up.

@@ -50,6 +50,15 @@ func (s *Store) openKey(ctx context.Context, key string) (storage.Reader, error)
 	return r, nil
 }
 
+// infoOf asks the service for the description of an object.
+func (s *Store) infoOf(ctx context.Context, key string) (info Info, err error) {
+	err = s.try(ctx, func(ctx context.Context) (err error) {
+		info, err = s.bucket.Stat(ctx, key)
+		return err
+	})
+	return info, err
+}
+
 // get fills the buffers of p with the bytes of an object from off on. If a request breaks
 // off, the next one asks for the rest of the same version. While the bytes come at readRate
 // or faster, that is progress, and the time of Patience begins anew.

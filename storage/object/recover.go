@@ -52,7 +52,7 @@ func (c *claim) removeNew(ctx context.Context, was record) error {
 	group.SetLimit(c.s.o.Concurrency)
 	for i, o := range objects {
 		group.Go(func() error {
-			info, err := c.stat(gctx, o.Key) // a listing does not have the writers
+			info, err := c.s.infoOf(gctx, o.Key) // a listing does not have the writers
 			if err == nil && strings.HasPrefix(info.Writer, was.Writer) {
 				refs[i] = Ref{o.Key, info.Version}
 			}
@@ -107,15 +107,6 @@ func (c *claim) sweep(ctx context.Context) error {
 	return c.remove(ctx, refs)
 }
 
-// stat describes an object.
-func (c *claim) stat(ctx context.Context, key string) (info Info, err error) {
-	err = c.s.try(ctx, func(ctx context.Context) (err error) {
-		info, err = c.s.bucket.Stat(ctx, key)
-		return err
-	})
-	return info, err
-}
-
 // record records a change in the claim. From then on it is made, whatever happens.
 func (c *claim) record(ctx context.Context, ch *change) error {
 	noted := *ch
@@ -154,7 +145,7 @@ func (c *claim) resume(ctx context.Context, ch *change) error {
 		ch = &full
 	}
 	if ch.From.Key != "" {
-		info, err := c.stat(ctx, ch.Marker.Key)
+		info, err := c.s.infoOf(ctx, ch.Marker.Key)
 		// The new marker may have the bytes of the old one, and then its version.
 		switch {
 		case err == nil && (info.Version != ch.Marker.Version || strings.HasPrefix(info.Writer, ch.Writer)):
@@ -224,14 +215,14 @@ func (c *claim) copy(ctx context.Context, f copied, writer string) error {
 		if !errors.Is(err, ErrPrecondition) && !errors.Is(err, fs.ErrNotExist) || c.ctx.Err() != nil {
 			return err
 		}
-		there, terr := c.stat(ctx, to)
+		there, terr := c.s.infoOf(ctx, to)
 		if terr == nil && strings.HasPrefix(there.Writer, writer) {
 			return nil
 		}
 		if terr != nil && !errors.Is(terr, fs.ErrNotExist) {
 			return terr
 		}
-		source, serr := c.stat(ctx, from.Key)
+		source, serr := c.s.infoOf(ctx, from.Key)
 		switch {
 		case errors.Is(serr, fs.ErrNotExist), serr == nil && source.Version != from.Version:
 			return fmt.Errorf("%w: %s", errGone, from.Key)

@@ -259,7 +259,7 @@ func (g *stage) finishedByOther(ctx context.Context, ch *change) bool {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
-		info, err := g.claim.stat(ctx, ch.Marker.Key)
+		info, err := g.claim.s.infoOf(ctx, ch.Marker.Key)
 		switch {
 		case err == nil && strings.HasPrefix(info.Writer, g.id):
 			return true
@@ -339,17 +339,13 @@ func (c *claim) inherited(ctx context.Context) bool {
 	if !c.s.limits.VersionOfBytes {
 		return false
 	}
-	_, err := c.stat(ctx, c.key)
-	return !errors.Is(err, fs.ErrNotExist) // nobody has the claim after its directory was removed
+	_, err := c.s.infoOf(ctx, c.key)
+	return !errors.Is(err, fs.ErrNotExist) // the claim goes with its directory, and then it has no holder
 }
 
 // discard removes an object if a writer has made it.
 func (s *Store) discard(ctx context.Context, key, writer string) error {
-	var info Info
-	err := s.try(ctx, func(ctx context.Context) (err error) {
-		info, err = s.bucket.Stat(ctx, key)
-		return err
-	})
+	info, err := s.infoOf(ctx, key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && info.Writer != writer:
 		return nil
