@@ -15,7 +15,8 @@ type Work struct {
 	// is not decided is undone if the writer dies.
 	Decided bool
 	Writer  string    // describes the process, for people; "" is unknown
-	Since   time.Time // when it began, by its own clock; zero is unknown
+	Dead    string    // describes the dead writer whose work Writer finishes or undoes; "" if there is none
+	Since   time.Time // when the work began, by the clock of whoever began it; zero is unknown
 	Claim   string    // the name of the claim in the store
 	// Until is when the claim ends unless it is renewed, by the clock of the store, and Left
 	// how long that is from now on. If Left is not positive, the writer has died. Otherwise
@@ -61,7 +62,12 @@ func (w *Work) Recovered() string {
 	return fmt.Sprintf("%s what %s, which has died, had begun%s: to %s", verb, w.who(), w.since(), w.what())
 }
 
-func (w *Work) who() string { return cmp.Or(w.Writer, "another writer") }
+func (w *Work) who() string {
+	if w.Dead != "" {
+		return fmt.Sprintf("%s, in the place of %s that has died,", cmp.Or(w.Writer, "a writer"), w.Dead)
+	}
+	return cmp.Or(w.Writer, "another writer")
+}
 
 func (w *Work) since() string {
 	if w.Since.IsZero() {

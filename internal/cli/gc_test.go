@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -148,4 +149,41 @@ func TestGC(t *testing.T) {
 	orbaxtest.Must(t, w.WriteAt(ctx, []byte("x"), 0))
 	orbaxtest.Must(t, w.Close())
 	orbaxtest.Must(t, live.Commit(ctx))
+}
+
+// A claim that is damaged belongs to a writer of which nothing is known.
+func TestGCOfDamagedClaim(t *testing.T) {
+	ctx := t.Context()
+	var skew atomic.Int64
+	bucket := &membucket.Bucket{Clock: func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }}
+	store := object.New(bucket, object.Options{})
+	stage, err := store.Begin(ctx, "ck", storage.BeginOptions{Marker: object.Marker})
+	orbaxtest.Must(t, err)
+	defer stage.Abort()
+	keys := bucket.Keys()
+	if len(keys) != 1 {
+		t.Fatalf("the keys are %q, want a claim", keys)
+	}
+	for _, c := range []struct{ text, what string }{
+		{"", "an unfinished save: its files are removed"},
+		{"{", "a claim that cannot be read"},
+	} {
+		skew.Store(0)
+		if c.text != "" {
+			_, err := bucket.Put(ctx, keys[0], [][]byte{[]byte(c.text)}, object.PutOptions{})
+			orbaxtest.Must(t, err)
+		}
+		for after, state := range map[time.Duration]string{0: inspect.RemainLive, time.Hour: inspect.RemainDead} {
+			skew.Store(int64(after))
+			var out bytes.Buffer
+			status := Run(ctx, []string{"gc", "--json", "."}, Config{Out: &out, Err: io.Discard, Store: store})
+			var r inspect.Remains
+			if err := json.Unmarshal(out.Bytes(), &r); status != exitOK || err != nil || len(r.Remains) != 1 {
+				t.Fatalf("%q: status %d, %v, %s", c.text, status, err, &out)
+			}
+			if m := r.Remains[0]; m.What != c.what || m.State != state || (m.Writer == nil) != (c.text != "") {
+				t.Errorf("%q after %v: %+v", c.text, after, m)
+			}
+		}
+	}
 }

@@ -265,15 +265,15 @@ func targetsOf(name string) []string {
 func (l *leftovers) note(ctx context.Context, name string, locks bool) error {
 	of := path.Join(path.Dir(name), targetsOf(path.Base(name))[0])
 	_, ours := storage.IsTemporary(path.Base(name))
-	c := l.claim(ctx, name)
+	w, werr := l.at.Store.Work(ctx, name)
 	f := leftover{at: storage.At(l.at.Store, name)}
 	f.Path, f.Of, f.What = l.shown(name), l.shown(of), "the directory of a save or a removal"
 	if l.at.Store.Properties().NeedsMarker() {
-		f.What = c.what()
-		locks = locks && c != nil
+		f.What = whatOf(w, werr)
+		locks = locks && (w != nil || werr != nil)
 	}
-	if c != nil && c.Owner != "" {
-		f.Writer = &c.Owner
+	if w != nil && w.Writer != "" {
+		f.Writer = &w.Writer
 	}
 	switch {
 	case l.dead[name]:
@@ -292,7 +292,7 @@ func (l *leftovers) note(ctx context.Context, name string, locks bool) error {
 	if err := l.measure(ctx, &f, name, 0); err != nil {
 		return err
 	}
-	if c != nil && c.undoes() { // what the save has uploaded is in the directory itself
+	if w != nil && undoes(w) { // what the save has uploaded is in the directory itself
 		if _, err := l.read.Stat(ctx, path.Join(of, layout.CommitFile)); errors.Is(err, fs.ErrNotExist) {
 			if err := l.measure(ctx, &f, of, 0); err != nil {
 				return err
@@ -302,6 +302,29 @@ func (l *leftovers) note(ctx context.Context, name string, locks bool) error {
 	l.found = append(l.found, f)
 	return nil
 }
+
+// whatOf says what the claim of a temporary directory in an object store is about. err is
+// the error of reading it.
+func whatOf(w *storage.Work, err error) string {
+	switch {
+	case err != nil:
+		return unreadableClaim
+	case w == nil:
+		return "objects without a claim"
+	case w.Decided:
+		return "a save or a removal that is decided: it is finished"
+	case undoes(w):
+		return "an unfinished save: its files are removed"
+	case w.Since.IsZero(): // every writer notes when it began
+		return unreadableClaim
+	}
+	return "a claim: nothing was changed"
+}
+
+const unreadableClaim = "a claim that cannot be read"
+
+// undoes reports whether the next writer removes what the writer has written.
+func undoes(w *storage.Work) bool { return w.Task == storage.TaskSave && !w.Decided }
 
 // unfinished notes an unfinished checkpoint, unless a temporary directory belongs to it.
 func (l *leftovers) unfinished(ctx context.Context, dir string, marked bool) error {

@@ -1,9 +1,9 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/go-orbax/orbax/storage"
@@ -34,7 +34,7 @@ func (h *held) work(dir string) *storage.Work {
 	r := &h.record
 	if r.State == recovering && r.Undo != nil {
 		r = r.Undo
-		w.Writer = fmt.Sprintf("%s, in the place of %s that has died,", orOther(h.Owner), orOther(r.Owner))
+		w.Dead = cmp.Or(r.Owner, "a writer")
 	}
 	w.Since = r.Begun
 	switch ch := r.Change; {
@@ -49,11 +49,4 @@ func (h *held) work(dir string) *storage.Work {
 		w.Task, w.Decided = storage.TaskSave, true
 	}
 	return w
-}
-
-func orOther(owner string) string {
-	if owner == "" {
-		return "a writer"
-	}
-	return owner
 }
