@@ -32,7 +32,8 @@ type WriteDir struct {
 const keptBytes = 64 << 10
 
 // KeepWith makes d, and all directories made of d, call keep with each file that they have
-// written, but for large ones of Create. Several goroutines may make these calls.
+// written. They leave out large files that were written through Create. Several goroutines
+// may call keep at the same time.
 func (d *WriteDir) KeepWith(keep func(file string, data []byte)) { d.keep = keep }
 
 // Keeps reports whether KeepWith was called.

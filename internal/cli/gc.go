@@ -40,8 +40,8 @@ The document of --json has these members:
 
   path, applied   whether --apply was given
   remains         list, in the order of the paths, of
-    path, of      of, the checkpoint that the writer worked on
-    state, what   the state, as above but for removed, and what it is
+    path, of      of is the checkpoint that the writer worked on
+    state, what   state is one of those above, but never removed; what describes it
     writer        the process and its host; null if they are not known
     modified      when its last file was written; null if there is none
     files, bytes

@@ -179,8 +179,8 @@ func Convert[To, From any](options []From) []To {
 }
 
 // Locate returns the location of path: in store, or, if store is nil, where the path
-// itself leads. A name in a store is no URL: its slashes would become one, and the rest a
-// place in store that nobody means.
+// itself leads. With store, a URL is refused: cleaning would turn its two slashes into one,
+// and the rest would name a wrong place in store.
 func Locate(ctx context.Context, store storage.Store, path string) (storage.Location, error) {
 	switch {
 	case store == nil:

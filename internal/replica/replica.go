@@ -1,5 +1,5 @@
-// Package replica copies a complete checkpoint to another store, byte for byte but for its
-// mark.
+// Package replica copies a complete checkpoint to another store. All bytes are equal but for
+// the mark: the copy has its own.
 package replica
 
 import (

@@ -20,8 +20,9 @@ type plannedChunk struct {
 	item  transfer.Item // encodes the chunk
 }
 
-// eachChunk calls add for each chunk of an array that this process writes, in order. It has
-// the loop of ownIndexes itself, because closures that escape cost as much as a small array.
+// eachChunk calls add for each chunk of an array that this process writes, in order. It does
+// not call ownIndexes: the closures of that iterator escape, and allocating them takes as
+// long as writing a small array.
 func (a *planned) eachChunk(ctx context.Context, add func(plannedChunk)) {
 	it := transfer.Item{Leaf: a.name, Bound: a.zarr.EncodedBound(), Least: a.zarr.EncodedLeast(), Scratch: a.scratch()}
 	if a.part {

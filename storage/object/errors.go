@@ -64,8 +64,8 @@ func isTemporary(err error) bool {
 // checked is a bucket in which a missing bucket does not look like a missing object. Listings
 // and writes without a version fit any key, whether there is an object or not: if one of
 // them finds that something is missing, that is the bucket. Its error does not match
-// io/fs.ErrNotExist, so that nobody takes it for a checkpoint that does not exist, or for a
-// run without steps.
+// io/fs.ErrNotExist, which would say that a checkpoint does not exist, or that a run has no
+// steps.
 type checked struct{ Bucket }
 
 func (c checked) List(ctx context.Context, o ListOptions) (Page, error) {

@@ -35,8 +35,8 @@ type Options struct {
 	// Concurrency is how many requests of one save or load run at the same time, at most
 	// 4,096. 0 means what the bucket wants, or 16.
 	Concurrency int
-	// Delay is how long a request that nobody waits for any more may be under way to the
-	// service. A writer that takes the place of another one waits until that one's requests
+	// Delay is how long a request may be under way to the service after its sender has given
+	// it up. A writer that takes the place of another one waits until that one's requests
 	// have arrived, where versions do not tell the objects of the two apart (see
 	// Limits.VersionOfBytes). 0 means 20 seconds, after which a request without an answer is
 	// given up.

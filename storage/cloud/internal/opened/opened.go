@@ -13,9 +13,9 @@ import (
 // would otherwise keep the stores of the old ones.
 const mostStores = 1000
 
-// Stores are the stores of a cloud. K is what tells two of them apart: the address of the
-// service, the bucket, and the credentials. The zero value is ready for use. Several
-// goroutines may use it.
+// Stores are the stores of a cloud, by their keys. A key has all in which two stores can
+// differ: the address of the service, the bucket, and the credentials. The zero value is
+// ready for use. Several goroutines may use it.
 type Stores[K comparable] struct {
 	mu   sync.Mutex
 	made map[K]*object.Store
