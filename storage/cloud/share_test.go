@@ -220,16 +220,20 @@ func TestSharingKilled(t *testing.T) {
 				}
 			}
 			t.Log(network.Counts())
+			collect(t, b) // before the steps are listed: it finishes one that is decided
 			var names []string
 			steps, err := training.Steps(t.Context(), "run", training.ReadOptions{Store: good})
 			if err != nil && !errors.Is(err, orbax.ErrNotExist) { // it may have been killed in the first save
 				t.Fatal(err)
 			}
 			for _, s := range steps {
+				if err := isStep(t.Context(), good, s.Step); err != nil {
+					t.Errorf("in the end: %v", err)
+				}
 				names = append(names, "run/"+strconv.Itoa(s.Step))
 			}
 			t.Logf("the steps %q", names)
-			collect(t, b, names)
+			wantKeys(t, b, names...)
 			names = nil
 			last, err := training.New(t.Context(), "run", training.Options{Store: good, Preservation: training.LatestN{N: 1}})
 			must(t, err)
